@@ -1,0 +1,163 @@
+"""Accepting: put, then commit.
+
+A reservation is committed before an object's first byte; the accepting statement takes it away and writes the rows,
+so that every object is reserved, accepted or garbage at any moment, whoever dies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from db.errors import FotogramaError
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One stored file that is about to be accepted. sha256: lower-case hex."""
+
+    video_id: UUID
+    extraction_id: UUID
+    task_id: UUID
+    filename: str
+    size: int
+    sha256: str
+    object_key: str
+    spec: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reused:
+    """An existing result of the same video, specification, reader and engine."""
+
+    extraction_id: UUID
+
+
+def video_key(video_id: UUID) -> str:
+    """Where a video's bytes stand."""
+    return f"videos/{video_id}"
+
+
+def result_prefix(extraction_id: UUID, task_id: UUID, attempt: int) -> str:
+    """Where one attempt's results stand. Objects can't be fenced, so each attempt has a place of its own."""
+    return f"results/{extraction_id}/{task_id}/{attempt}"
+
+
+RESERVE = text("INSERT INTO reservations (object_key, user_id) VALUES (:object_key, :user_id)")
+
+# Marked, not deleted: the objects go first, the row after them.
+ABANDON = text("""
+    UPDATE reservations SET abandoned_at = coalesce(abandoned_at, now()) WHERE object_key = ANY(:keys)
+    RETURNING object_key
+""")
+
+ACCEPT = text("""
+    WITH reserved AS (
+        DELETE FROM reservations WHERE object_key = :object_key AND user_id = :user_id AND abandoned_at IS NULL
+        RETURNING user_id
+    ), video AS (
+        INSERT INTO videos (id, user_id, filename, size, sha256, object_key)
+        SELECT :video_id, user_id, :filename, :size, :sha256, :object_key FROM reserved
+    ), extraction AS (
+        INSERT INTO extractions (id, video_id, user_id, spec)
+        SELECT :extraction_id, :video_id, user_id, :spec FROM reserved
+    ), task AS (
+        INSERT INTO tasks (id, extraction_id, cost) SELECT :task_id, :extraction_id, :size FROM reserved
+    ), acceptance AS (
+        INSERT INTO acceptances (extraction_id, video_id, user_id)
+        SELECT :extraction_id, :video_id, user_id FROM reserved
+    ), noted AS (
+        INSERT INTO events (extraction_id, kind) SELECT :extraction_id, 'accepted' FROM reserved
+    )
+    SELECT user_id FROM reserved
+""")
+
+EXTRACT_AGAIN = text("""
+    WITH video AS (
+        SELECT id, user_id, size FROM videos WHERE id = :video_id AND user_id = :user_id FOR KEY SHARE
+    ), extraction AS (
+        INSERT INTO extractions (id, video_id, user_id, spec)
+        SELECT :extraction_id, id, user_id, :spec FROM video
+    ), task AS (
+        INSERT INTO tasks (id, extraction_id, cost) SELECT :task_id, :extraction_id, size FROM video
+    ), acceptance AS (
+        INSERT INTO acceptances (extraction_id, video_id, user_id) SELECT :extraction_id, id, user_id FROM video
+    ), noted AS (
+        INSERT INTO events (extraction_id, kind) SELECT :extraction_id, 'accepted' FROM video
+    )
+    SELECT id FROM video
+""")
+
+REUSE = text("""
+    WITH made AS (
+        SELECT * FROM extractions
+        WHERE video_id = :video_id AND user_id = :user_id AND status = 'succeeded' AND spec = :spec
+          AND result_engine = :engine
+        ORDER BY id LIMIT 1 FOR KEY SHARE
+    ), extraction AS (
+        INSERT INTO extractions (id, video_id, user_id, spec, status, reused, finished_at, frames_done, frames_total,
+            result_engine, result_key, result_frames, result_bytes, result_sha256, result_warnings)
+        SELECT :extraction_id, video_id, user_id, spec, 'succeeded', true, clock_timestamp(), frames_done,
+            frames_total, result_engine, result_key, result_frames, result_bytes, result_sha256, result_warnings
+        FROM made
+    ), acceptance AS (
+        INSERT INTO acceptances (extraction_id, video_id, user_id) SELECT :extraction_id, video_id, user_id FROM made
+    ), noted AS (
+        INSERT INTO events (extraction_id, kind, data)
+        SELECT :extraction_id, 'reused', jsonb_build_object('from', id) FROM made
+    )
+    SELECT id FROM made
+""")
+
+
+async def reserve(engine: AsyncEngine, user_id: UUID, object_key: str) -> None:
+    """Commits that an object is about to be written."""
+    async with engine.begin() as connection:
+        await connection.execute(RESERVE, {"object_key": object_key, "user_id": user_id})
+
+
+async def abandon(engine: AsyncEngine, object_keys: Sequence[str]) -> list[str]:
+    """Marks reservations whose objects will not be accepted; the keeper removes what is left of them.
+
+    Returns the keys that were marked, whose objects may go: a key that is missing was accepted meanwhile.
+    """
+    async with engine.begin() as connection:
+        return list((await connection.execute(ABANDON, {"keys": list(object_keys)})).scalars())
+
+
+async def accept(connection: AsyncConnection, user_id: UUID, uploads: Sequence[Upload]) -> None:
+    """Turns reserved objects into queued extractions, all of them or none; the caller commits.
+
+    Raises FotogramaError `unavailable` when a reservation was given up meanwhile.
+    """
+    for upload in uploads:
+        values = {name: getattr(upload, name) for name in Upload.__slots__} | {"user_id": user_id}
+        if (await connection.execute(ACCEPT, values)).first() is None:
+            raise FotogramaError("unavailable", "The upload took too long and was given up.", retry_after=1)
+
+
+async def extract_again(
+    connection: AsyncConnection,
+    *,
+    user_id: UUID,
+    video_id: UUID,
+    extraction_id: UUID,
+    task_id: UUID,
+    spec: str,
+    engine_name: str,
+) -> Reused | None:
+    """Queues another extraction of a stored video, or gives an existing result at once; the caller commits.
+
+    engine_name: reader and engine version that would make it. Raises FotogramaError `not_found`.
+    """
+    values = {"user_id": user_id, "video_id": video_id, "extraction_id": extraction_id, "spec": spec}
+    made = (await connection.execute(REUSE, values | {"engine": engine_name})).first()
+    if made is not None:
+        return Reused(made.id)
+    if (await connection.execute(EXTRACT_AGAIN, values | {"task_id": task_id})).first() is None:
+        raise FotogramaError("not_found")
+    return None

@@ -1,0 +1,183 @@
+"""Accounts and their sessions (families of refresh tokens)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from db.errors import FotogramaError
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    id: UUID
+    email: str
+    name: str
+    locale: str
+    notify: str
+    role: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who asks: an account through one of its sessions."""
+
+    user_id: UUID
+    session_id: UUID
+    email: str
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an account holds. stored_bytes: its videos and archives."""
+
+    videos: int
+    stored_bytes: int
+
+
+_ACCOUNT = "id, email, name, locale, notify, role, created_at"
+
+CREATE = text(f"""
+    INSERT INTO users (id, email, password_hash, name, locale)
+    VALUES (:id, :email, :password_hash, :name, :locale) RETURNING {_ACCOUNT}
+""")
+GET = text(f"SELECT {_ACCOUNT} FROM users WHERE id = :id")
+CREDENTIALS = text("SELECT id, password_hash FROM users WHERE email = :email")
+PASSWORD = text("SELECT password_hash FROM users WHERE id = :id")
+UPDATE = text(f"""
+    UPDATE users SET name = coalesce(:name, name), locale = coalesce(:locale, locale),
+        notify = coalesce(:notify, notify)
+    WHERE id = :id RETURNING {_ACCOUNT}
+""")
+PROMOTE = text("UPDATE users SET role = 'admin' WHERE email = :email RETURNING id")
+SET_PASSWORD = text("UPDATE users SET password_hash = :password_hash WHERE id = :id")
+REVOKE_OTHERS = text("""
+    UPDATE sessions SET revoked_at = now() WHERE user_id = :id AND id <> :kept AND revoked_at IS NULL
+""")
+USAGE = text("""
+    SELECT count(*) AS videos,
+           coalesce(sum(size), 0) + coalesce((SELECT sum(result_bytes) FROM extractions
+               WHERE user_id = :id AND NOT reused), 0) AS stored_bytes
+    FROM videos WHERE user_id = :id
+""")
+OPEN_SESSION = text("""
+    INSERT INTO sessions (id, user_id, expires_at) VALUES (:id, :user_id, now() + make_interval(secs => :seconds))
+""")
+_LIVE = "revoked_at IS NULL AND expires_at > now()"
+PRINCIPAL = text(f"""
+    SELECT users.id AS user_id, sessions.id AS session_id, users.email, users.role
+    FROM sessions JOIN users ON users.id = sessions.user_id
+    WHERE sessions.id = :session_id AND {_LIVE}
+""")
+ROTATE = text(f"""
+    UPDATE sessions SET generation = generation + 1
+    WHERE id = :session_id AND generation = :generation AND {_LIVE} RETURNING user_id
+""")
+REVOKE_REUSED = text(f"""
+    UPDATE sessions SET revoked_at = now()
+    WHERE id = :session_id AND generation > :generation AND {_LIVE} RETURNING id
+""")
+REVOKE = text("UPDATE sessions SET revoked_at = now() WHERE id = :session_id AND revoked_at IS NULL")
+
+
+async def create(
+    engine: AsyncEngine, *, user_id: UUID, email: str, password_hash: str, name: str, locale: str
+) -> Account:
+    """Makes an account. Raises FotogramaError `email_taken`."""
+    values = {"id": user_id, "email": email, "password_hash": password_hash, "name": name, "locale": locale}
+    try:
+        async with engine.begin() as connection:
+            return _account((await connection.execute(CREATE, values)).one())
+    except IntegrityError as error:
+        raise FotogramaError("email_taken") from error
+
+
+async def get(engine: AsyncEngine, user_id: UUID) -> Account | None:
+    async with engine.connect() as connection:
+        row = (await connection.execute(GET, {"id": user_id})).first()
+    return None if row is None else _account(row)
+
+
+async def credentials(engine: AsyncEngine, email: str) -> tuple[UUID, str] | None:
+    """The account's id and password hash."""
+    async with engine.connect() as connection:
+        row = (await connection.execute(CREDENTIALS, {"email": email})).first()
+    return None if row is None else (row.id, row.password_hash)
+
+
+async def password_hash(engine: AsyncEngine, user_id: UUID) -> str | None:
+    async with engine.connect() as connection:
+        return (await connection.execute(PASSWORD, {"id": user_id})).scalar()
+
+
+async def update(engine: AsyncEngine, user_id: UUID, changes: Mapping[str, str | None]) -> Account | None:
+    """changes: any of name, locale, notify; None leaves a field as it is."""
+    values = {"id": user_id, "name": None, "locale": None, "notify": None} | dict(changes)
+    async with engine.begin() as connection:
+        row = (await connection.execute(UPDATE, values)).first()
+    return None if row is None else _account(row)
+
+
+async def promote(engine: AsyncEngine, email: str) -> bool:
+    """Makes the account an admin. False when there is none."""
+    async with engine.begin() as connection:
+        return (await connection.execute(PROMOTE, {"email": email})).first() is not None
+
+
+async def set_password(engine: AsyncEngine, user_id: UUID, password_hash: str, *, kept: UUID) -> None:
+    """Changes the password and ends every session but `kept`."""
+    async with engine.begin() as connection:
+        await connection.execute(SET_PASSWORD, {"id": user_id, "password_hash": password_hash})
+        await connection.execute(REVOKE_OTHERS, {"id": user_id, "kept": kept})
+
+
+async def usage(engine: AsyncEngine, user_id: UUID) -> Usage:
+    async with engine.connect() as connection:
+        row = (await connection.execute(USAGE, {"id": user_id})).one()
+    return Usage(int(row.videos), int(row.stored_bytes))
+
+
+async def open_session(engine: AsyncEngine, *, session_id: UUID, user_id: UUID, seconds: float) -> None:
+    """Starts a family of refresh tokens at generation 0, which lives `seconds`."""
+    async with engine.begin() as connection:
+        await connection.execute(OPEN_SESSION, {"id": session_id, "user_id": user_id, "seconds": seconds})
+
+
+async def principal(engine: AsyncEngine, session_id: UUID) -> Principal | None:
+    """Who stands behind a session, or None when it was revoked, has run out, or never was."""
+    async with engine.connect() as connection:
+        row = (await connection.execute(PRINCIPAL, {"session_id": session_id})).first()
+    return None if row is None else Principal(row.user_id, row.session_id, row.email, row.role)
+
+
+async def rotate(engine: AsyncEngine, session_id: UUID, generation: int) -> int:
+    """Uses up the refresh token of `generation`; returns the next generation.
+
+    Raises FotogramaError `refresh_token_reused` and revokes the family when that token was used before,
+    `unauthenticated` when the session is over.
+    """
+    values = {"session_id": session_id, "generation": generation}
+    async with engine.begin() as connection:
+        if (await connection.execute(ROTATE, values)).first() is not None:
+            return generation + 1
+        reused = (await connection.execute(REVOKE_REUSED, values)).first() is not None
+    raise FotogramaError("refresh_token_reused" if reused else "unauthenticated")
+
+
+async def revoke(engine: AsyncEngine, session_id: UUID) -> None:
+    """Ends a session at once."""
+    async with engine.begin() as connection:
+        await connection.execute(REVOKE, {"session_id": session_id})
+
+
+def _account(row: Row[Any]) -> Account:
+    return Account(row.id, row.email, row.name, row.locale, row.notify, row.role, row.created_at)

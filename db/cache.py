@@ -1,0 +1,110 @@
+"""The losable cache in Redis: documents under their version, and hints that something happened.
+
+It never decides. A key names one version of one row, so an entry can't go back in time; access is checked in Postgres
+before. Redis away or slow costs at most TIMEOUT_SECONDS a request, then a pause in which it is not asked at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+TIMEOUT_SECONDS = 0.05
+PAUSE_SECONDS = 1.0
+LIVE_SECONDS = 2
+ENDED_SECONDS = 3600
+_READY = "fotograma:ready"
+
+
+class Cache:
+    """A cache that may be away: then reads find nothing and writes do nothing."""
+
+    def __init__(self, redis: Redis | None, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._redis, self._clock = redis, clock
+        self._asleep_until = 0.0
+
+    async def get(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """What is there of `keys`."""
+        redis = self._awake()
+        if redis is None or not keys:
+            return {}
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                values = await redis.mget(keys)
+        except (RedisError, OSError, TimeoutError):
+            self._sleep()
+            return {}
+        return {key: value for key, value in zip(keys, values, strict=True) if isinstance(value, bytes)}
+
+    async def put(self, entries: Mapping[str, tuple[bytes, bool]]) -> None:
+        """Stores documents; the flag says that the document will not change any more."""
+        redis = self._awake()
+        if redis is None or not entries:
+            return
+        pipeline = redis.pipeline(transaction=False)
+        for key, (value, ended) in entries.items():
+            pipeline.set(key, value, ex=ENDED_SECONDS if ended else LIVE_SECONDS)
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                await pipeline.execute()
+        except (RedisError, OSError, TimeoutError):
+            self._sleep()
+
+    async def announce(self) -> None:
+        """Hints to waiting workers that a task is ready; they look by themselves as well."""
+        redis = self._awake()
+        if redis is None:
+            return
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                await redis.publish(_READY, b"")
+        except (RedisError, OSError, TimeoutError):
+            self._sleep()
+
+    async def wait_for_ready(self, seconds: float) -> None:
+        """Waits for a hint, `seconds` at most."""
+        redis = self._awake()
+        started = self._clock()
+        if redis is not None:
+            try:
+                async with asyncio.timeout(seconds), redis.pubsub(ignore_subscribe_messages=True) as hints:
+                    await hints.subscribe(_READY)
+                    while await hints.get_message(timeout=seconds) is None:
+                        pass
+                    return
+            except TimeoutError:
+                return
+            except (RedisError, OSError):
+                self._sleep()
+        await asyncio.sleep(max(0.0, seconds - (self._clock() - started)))
+
+    async def is_there(self) -> bool:
+        """Whether Redis answers now."""
+        if self._redis is None:
+            return False
+        try:
+            async with asyncio.timeout(1.0):
+                return bool(await self._redis.ping())
+        except (RedisError, OSError, TimeoutError):
+            return False
+
+    async def close(self) -> None:
+        if self._redis is not None:
+            await self._redis.aclose()
+
+    def _awake(self) -> Redis | None:
+        return None if self._clock() < self._asleep_until else self._redis
+
+    def _sleep(self) -> None:
+        self._asleep_until = self._clock() + PAUSE_SECONDS
+
+
+def open_cache(url: str | None) -> Cache:
+    """url: redis:// or unix://; None for no cache at all."""
+    if not url:
+        return Cache(None)
+    return Cache(Redis.from_url(url, socket_connect_timeout=TIMEOUT_SECONDS * 2, decode_responses=False))

@@ -1,0 +1,112 @@
+"""Idempotency keys: the same key and the same request answer the same result.
+
+The marker of a running call is a lease with an owner, so that a call whose server died can be repeated; the answer is
+written in the transaction that does the work, fenced by that owner.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from db.errors import FotogramaError
+
+LEASE_SECONDS = 60.0
+KEPT_SECONDS = 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """A key of one user on one route, held by one call."""
+
+    user_id: UUID
+    route: str
+    key: str
+    owner: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was answered. fingerprint: digest of what was asked. response: the JSON text."""
+
+    fingerprint: str
+    status: int
+    response: str
+
+
+_MINE = "user_id = :user_id AND route = :route AND key = :key"
+
+# Free keys, keys past their time and leases that ran out are taken; an answer within its time stays.
+TAKE = text("""
+    INSERT INTO idempotency_keys AS held (user_id, route, key, owner, lease_expires_at)
+    VALUES (:user_id, :route, :key, :owner, clock_timestamp() + make_interval(secs => :lease_seconds))
+    ON CONFLICT (user_id, route, key) DO UPDATE
+    SET owner = excluded.owner, lease_expires_at = excluded.lease_expires_at, created_at = clock_timestamp(),
+        fingerprint = NULL, status = NULL, response = NULL
+    WHERE held.created_at < clock_timestamp() - make_interval(secs => :kept_seconds)
+       OR held.response IS NULL AND held.lease_expires_at < clock_timestamp()
+    RETURNING owner
+""")
+READ = text(f"SELECT fingerprint, status, response FROM idempotency_keys WHERE {_MINE}")
+RENEW = text(f"""
+    UPDATE idempotency_keys SET lease_expires_at = clock_timestamp() + make_interval(secs => :lease_seconds)
+    WHERE {_MINE} AND owner = :owner AND response IS NULL RETURNING owner
+""")
+FINISH = text(f"""
+    UPDATE idempotency_keys SET fingerprint = :fingerprint, status = :status, response = :response
+    WHERE {_MINE} AND owner = :owner AND response IS NULL RETURNING owner
+""")
+DROP = text(f"DELETE FROM idempotency_keys WHERE {_MINE} AND owner = :owner AND response IS NULL")
+EXPIRE = text("""
+    DELETE FROM idempotency_keys WHERE created_at < clock_timestamp() - make_interval(secs => :kept_seconds)
+""")
+
+
+async def take(engine: AsyncEngine, marker: Marker) -> Answer | None:
+    """Takes the key for this call, or gives the answer that it has already.
+
+    Raises FotogramaError `idempotency_in_progress` while another call holds it.
+    """
+    values = _values(marker)
+    async with engine.begin() as connection:
+        taken = await connection.execute(TAKE, values | {"lease_seconds": LEASE_SECONDS, "kept_seconds": KEPT_SECONDS})
+        if taken.first() is not None:
+            return None
+        row = (await connection.execute(READ, values)).first()
+    if row is None or row.response is None:
+        raise FotogramaError("idempotency_in_progress", retry_after=1)
+    return Answer(row.fingerprint, row.status, row.response)
+
+
+async def renew(engine: AsyncEngine, marker: Marker) -> None:
+    """Keeps the key while a long body is read. Raises FotogramaError `idempotency_in_progress` when it was lost."""
+    async with engine.begin() as connection:
+        renewed = await connection.execute(RENEW, _values(marker) | {"lease_seconds": LEASE_SECONDS})
+        if renewed.first() is None:
+            raise FotogramaError("idempotency_in_progress", retry_after=1)
+
+
+async def finish(connection: AsyncConnection, marker: Marker, answer: Answer) -> None:
+    """Stores the answer in the caller's transaction. Raises as `renew`: then the caller's work must not commit."""
+    values = {"fingerprint": answer.fingerprint, "status": answer.status, "response": answer.response}
+    if (await connection.execute(FINISH, _values(marker) | values)).first() is None:
+        raise FotogramaError("idempotency_in_progress", retry_after=1)
+
+
+async def drop(engine: AsyncEngine, marker: Marker) -> None:
+    """Frees the key of a call that did nothing."""
+    async with engine.begin() as connection:
+        await connection.execute(DROP, _values(marker))
+
+
+async def expire(engine: AsyncEngine) -> int:
+    """Removes keys past their time; how many."""
+    async with engine.begin() as connection:
+        return (await connection.execute(EXPIRE, {"kept_seconds": KEPT_SECONDS})).rowcount
+
+
+def _values(marker: Marker) -> dict[str, object]:
+    return {"user_id": marker.user_id, "route": marker.route, "key": marker.key, "owner": marker.owner}

@@ -1,0 +1,278 @@
+"""The tables. What must always hold stands here as a CHECK or a trigger, not in the code alone.
+
+`migrations/` builds the same; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    DateTime,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ENUM, JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from db.lifecycle import ExtractionStatus, TaskState
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "ck": "%(table_name)s_%(constraint_name)s",
+        "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+        "pk": "%(table_name)s_pkey",
+    }
+)
+
+extraction_status = ENUM(*(status.value for status in ExtractionStatus), name="extraction_status", metadata=metadata)
+task_state = ENUM(*(state.value for state in TaskState), name="task_state", metadata=metadata)
+_ENDED = "('succeeded', 'failed', 'cancelled')"
+
+
+class Base(DeclarativeBase):
+    metadata = metadata
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it as it is
+        datetime: DateTime(timezone=True),
+        str: Text,
+        dict[str, Any]: JSONB,
+        list[dict[str, Any]]: JSONB,
+    }
+
+
+def _now() -> Mapped[datetime]:
+    return mapped_column(server_default=func.now())
+
+
+class User(Base):
+    __tablename__ = "users"
+    __table_args__ = (
+        CheckConstraint("role IN ('user', 'admin')", name="role_known"),
+        CheckConstraint("notify IN ('all', 'failures', 'none')", name="notify_known"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    email: Mapped[str] = mapped_column(unique=True)
+    password_hash: Mapped[str]
+    name: Mapped[str] = mapped_column(server_default="")
+    locale: Mapped[str] = mapped_column(server_default="en")
+    notify: Mapped[str] = mapped_column(server_default="all")
+    role: Mapped[str] = mapped_column(server_default="user")
+    created_at: Mapped[datetime] = _now()
+
+
+class Session(Base):
+    """One login: a family of refresh tokens. `generation` is the one that the next refresh must carry."""
+
+    __tablename__ = "sessions"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    generation: Mapped[int] = mapped_column(Integer, server_default="0")
+    created_at: Mapped[datetime] = _now()
+    expires_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+
+
+class Reservation(Base):
+    """An object that is being written and not accepted yet, so that the keeper can tell it from a lost one."""
+
+    __tablename__ = "reservations"
+
+    object_key: Mapped[str] = mapped_column(primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)
+    abandoned_at: Mapped[datetime | None]
+
+
+class Video(Base):
+    __tablename__ = "videos"
+    __table_args__ = (
+        CheckConstraint("size > 0", name="size_positive"),
+        Index("videos_user_id_id_idx", "user_id", text("id DESC")),
+        Index("videos_user_id_sha256_idx", "user_id", "sha256"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    filename: Mapped[str]
+    size: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str | None]
+    object_key: Mapped[str] = mapped_column(unique=True)
+    media: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime] = _now()
+
+
+class Extraction(Base):
+    __tablename__ = "extractions"
+    __table_args__ = (
+        CheckConstraint(f"(finished_at IS NOT NULL) = (status IN {_ENDED})", name="finished_at_when_ended"),
+        CheckConstraint("(error_code IS NOT NULL) = (status = 'failed')", name="error_when_failed"),
+        CheckConstraint("(result_key IS NOT NULL) = (status = 'succeeded')", name="result_when_succeeded"),
+        CheckConstraint("(result_key IS NULL) = (result_sha256 IS NULL)", name="result_whole"),
+        CheckConstraint("started_at IS NOT NULL OR status IN ('queued', 'cancelled', 'failed') OR reused",
+                        name="started_when_running"),
+        CheckConstraint("frames_done >= 0 AND (frames_total IS NULL OR frames_done <= frames_total)",
+                        name="progress_within_total"),
+        Index("extractions_video_id_id_idx", "video_id", text("id DESC")),
+        Index("extractions_user_id_status_idx", "user_id", "status"),
+        Index("extractions_unswept_idx", "finished_at", postgresql_where=text("finished_at IS NOT NULL AND NOT swept")),
+    )  # fmt: skip
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    video_id: Mapped[UUID] = mapped_column(ForeignKey("videos.id", ondelete="CASCADE"))
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    spec: Mapped[str]
+    status: Mapped[ExtractionStatus] = mapped_column(extraction_status, server_default="queued")
+    reused: Mapped[bool] = mapped_column(Boolean, server_default="false")
+    attempt: Mapped[int] = mapped_column(Integer, server_default="0")
+    version: Mapped[int] = mapped_column(Integer, server_default="1")
+    frames_done: Mapped[int] = mapped_column(Integer, server_default="0")
+    frames_total: Mapped[int | None] = mapped_column(Integer)
+    error_code: Mapped[str | None]
+    error_detail: Mapped[str | None]
+    # Reader and engine version that made the result: with the video's bytes and the spec they determine it.
+    result_engine: Mapped[str | None]
+    result_key: Mapped[str | None]
+    result_frames: Mapped[int | None] = mapped_column(Integer)
+    result_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    result_sha256: Mapped[str | None]
+    result_warnings: Mapped[list[dict[str, Any]] | None]
+    swept: Mapped[bool] = mapped_column(Boolean, server_default="false")
+    created_at: Mapped[datetime] = _now()
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class Task(Base):
+    """What a worker claims. `attempt` rises at every claim and never falls: it is the fence, not the retry limit."""
+
+    __tablename__ = "tasks"
+    __table_args__ = (
+        CheckConstraint("(state = 'leased') = (leased_by IS NOT NULL)", name="owner_when_leased"),
+        CheckConstraint("(state = 'leased') = (lease_expires_at IS NOT NULL)", name="expiry_when_leased"),
+        CheckConstraint("attempt >= 0 AND crashes >= 0 AND losses >= 0 AND service_errors >= 0", name="counters_rise"),
+        # The claim's order; only what can be claimed stands in it.
+        Index("tasks_ready_idx", "worker_kind", text("priority DESC"), "virtual_finish", "id",
+              postgresql_where=text("state = 'ready'")),
+        Index("tasks_lease_idx", "lease_expires_at", postgresql_where=text("state = 'leased'")),
+        Index("tasks_extraction_id_idx", "extraction_id"),
+    )  # fmt: skip
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    extraction_id: Mapped[UUID] = mapped_column(ForeignKey("extractions.id", ondelete="CASCADE"))
+    kind: Mapped[str] = mapped_column(server_default="extract")
+    worker_kind: Mapped[str] = mapped_column(server_default="cpu")
+    state: Mapped[TaskState] = mapped_column(task_state, server_default="ready")
+    priority: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    virtual_finish: Mapped[float] = mapped_column(Double, server_default="0")
+    cost: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    ready_at: Mapped[datetime] = _now()
+    attempt: Mapped[int] = mapped_column(Integer, server_default="0")
+    leased_by: Mapped[str | None]
+    lease_expires_at: Mapped[datetime | None]
+    crashes: Mapped[int] = mapped_column(Integer, server_default="0")
+    losses: Mapped[int] = mapped_column(Integer, server_default="0")
+    service_errors: Mapped[int] = mapped_column(Integer, server_default="0")
+    first_service_error_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = _now()
+
+
+class Acceptance(Base):
+    """Append-only: what was promised, written in the transaction that promised it. No foreign key: it outlives all."""
+
+    __tablename__ = "acceptances"
+
+    extraction_id: Mapped[UUID] = mapped_column(primary_key=True)
+    video_id: Mapped[UUID]
+    user_id: Mapped[UUID] = mapped_column(index=True)
+    accepted_at: Mapped[datetime] = _now()
+
+
+class Tombstone(Base):
+    """What a deletion leaves: that the extraction was deleted, and in which status."""
+
+    __tablename__ = "tombstones"
+
+    extraction_id: Mapped[UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[UUID]
+    status: Mapped[ExtractionStatus] = mapped_column(extraction_status)
+    deleted_at: Mapped[datetime] = _now()
+
+
+class Event(Base):
+    """The time line of an extraction, one row a transition."""
+
+    __tablename__ = "events"
+    __table_args__ = (Index("events_extraction_id_id_idx", "extraction_id", "id"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    extraction_id: Mapped[UUID] = mapped_column(ForeignKey("extractions.id", ondelete="CASCADE"))
+    kind: Mapped[str]
+    data: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+
+
+class Outbox(Base):
+    """A notification that is owed, one row a channel, written in the transaction of the terminal status."""
+
+    __tablename__ = "outbox"
+    __table_args__ = (
+        UniqueConstraint("extraction_id", "channel"),
+        Index("outbox_due_idx", "due_at", postgresql_where=text("delivered_at IS NULL AND given_up_at IS NULL")),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    extraction_id: Mapped[UUID] = mapped_column(ForeignKey("extractions.id", ondelete="CASCADE"))
+    channel: Mapped[str]
+    tries: Mapped[int] = mapped_column(Integer, server_default="0")
+    due_at: Mapped[datetime] = _now()
+    last_error: Mapped[str | None]
+    created_at: Mapped[datetime] = _now()
+    delivered_at: Mapped[datetime | None]
+    given_up_at: Mapped[datetime | None]
+
+
+class Garbage(Base):
+    """Objects whose rows are gone: removed by the keeper, so that a deletion never waits for the store."""
+
+    __tablename__ = "garbage"
+
+    object_key: Mapped[str] = mapped_column(primary_key=True)
+    created_at: Mapped[datetime] = _now()
+
+
+class IdempotencyKey(Base):
+    """One keyed request. Without a response it is a lease: a call whose server died can be repeated."""
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (
+        CheckConstraint("(response IS NULL) = (fingerprint IS NULL)", name="answered_whole"),
+        Index("idempotency_keys_created_at_idx", "created_at"),
+    )
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    route: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    owner: Mapped[UUID]
+    lease_expires_at: Mapped[datetime]
+    fingerprint: Mapped[str | None]
+    status: Mapped[int | None] = mapped_column(SmallInteger)
+    response: Mapped[str | None]
+    created_at: Mapped[datetime] = _now()

@@ -1,0 +1,236 @@
+"""Reading and deleting videos and their extractions.
+
+Lists are read in two steps: the keys (which rows, in which version) from an index, then only those documents that the
+cache does not hold in that very version. Access is decided by the first step, so by Postgres alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from db import queue
+from db.lifecycle import ExtractionStatus, is_terminal
+
+QUEUE_POSITIONS = 1000
+"""Waiting tasks whose place in the queue is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentKey:
+    """One version of one extraction of one video: names an immutable document."""
+
+    video_id: UUID
+    extraction_id: UUID
+    version: int
+    status: ExtractionStatus
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractionRow:
+    """spec: canonical text. elapsed_seconds: since its first claim. queue_position: from 1, None when not waiting."""
+
+    id: UUID
+    video_id: UUID
+    spec: str
+    status: ExtractionStatus
+    reused: bool
+    attempt: int
+    version: int
+    frames_done: int
+    frames_total: int | None
+    error_code: str | None
+    error_detail: str | None
+    result_key: str | None
+    result_frames: int | None
+    result_bytes: int | None
+    result_sha256: str | None
+    result_warnings: list[dict[str, Any]] | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    elapsed_seconds: float | None
+    queue_position: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class VideoRow:
+    id: UUID
+    filename: str
+    size: int
+    sha256: str | None
+    media: dict[str, Any] | None
+    created_at: datetime
+    extraction: ExtractionRow
+
+
+_KEY = "extractions.video_id, extractions.id AS extraction_id, extractions.version, extractions.status"
+
+LIST = text(f"""
+    SELECT {_KEY}
+    FROM videos CROSS JOIN LATERAL (
+        SELECT * FROM extractions WHERE extractions.video_id = videos.id ORDER BY extractions.id DESC LIMIT 1
+    ) AS extractions
+    WHERE videos.user_id = :user_id
+      AND (CAST(:before AS uuid) IS NULL OR videos.id < :before)
+      AND (CAST(:status AS extraction_status) IS NULL OR extractions.status = :status)
+      AND (CAST(:words AS text) IS NULL OR strpos(lower(videos.filename), lower(:words)) > 0)
+      AND (CAST(:sha256 AS text) IS NULL OR videos.sha256 = :sha256)
+    ORDER BY videos.id DESC LIMIT :limit
+""")
+VIDEO_KEY = text(f"""
+    SELECT {_KEY} FROM extractions WHERE video_id = :id AND user_id = :user_id ORDER BY id DESC LIMIT 1
+""")
+EXTRACTION_KEY = text(f"SELECT {_KEY} FROM extractions WHERE id = :id AND user_id = :user_id")
+
+_EXTRACTION = """
+    extractions.id, extractions.video_id, extractions.spec, extractions.status, extractions.reused,
+    extractions.attempt, extractions.version, extractions.frames_done, extractions.frames_total,
+    extractions.error_code, extractions.error_detail, extractions.result_key, extractions.result_frames,
+    extractions.result_bytes, extractions.result_sha256, extractions.result_warnings, extractions.created_at,
+    extractions.started_at, extractions.finished_at,
+    extract(epoch FROM clock_timestamp() - extractions.started_at) AS elapsed_seconds
+"""
+DOCUMENTS = text(f"""
+    SELECT {_EXTRACTION}, videos.filename, videos.size, videos.sha256, videos.media,
+        videos.created_at AS video_created_at
+    FROM extractions JOIN videos ON videos.id = extractions.video_id
+    WHERE extractions.id = ANY(:ids)
+""")
+POSITIONS = text("""
+    SELECT extraction_id, position
+    FROM (
+        SELECT extraction_id, row_number() OVER () AS position
+        FROM (
+            SELECT extraction_id FROM tasks WHERE state = 'ready' AND worker_kind = 'cpu'
+            ORDER BY priority DESC, virtual_finish, id LIMIT :most
+        ) AS waiting
+    ) AS placed
+    WHERE extraction_id = ANY(:ids)
+""")
+
+OWNED = text("""
+    SELECT extractions.id FROM extractions WHERE video_id = :video_id AND user_id = :user_id ORDER BY id
+""")
+LOCK_TASKS = text("""
+    SELECT tasks.id FROM tasks JOIN extractions ON extractions.id = tasks.extraction_id
+    WHERE extractions.video_id = :video_id AND extractions.user_id = :user_id
+    ORDER BY tasks.id FOR UPDATE OF tasks
+""")
+# New extractions wait for this lock, so that the statement after it sees all there will ever be.
+LOCK_VIDEO = text("SELECT id FROM videos WHERE id = :video_id AND user_id = :user_id FOR UPDATE")
+# The tombstones keep the ledger whole; the objects are the keeper's to remove.
+DELETE = text("""
+    WITH ended AS (
+        INSERT INTO tombstones (extraction_id, user_id, status)
+        SELECT id, user_id, status FROM extractions WHERE video_id = :video_id
+    ), results AS (
+        INSERT INTO garbage (object_key)
+        SELECT 'results/' || id FROM extractions WHERE video_id = :video_id
+    ), bytes AS (
+        INSERT INTO garbage (object_key) SELECT object_key FROM videos WHERE id = :video_id
+    )
+    DELETE FROM videos WHERE id = :video_id AND user_id = :user_id
+""")
+
+
+async def list_keys(
+    engine: AsyncEngine,
+    user_id: UUID,
+    *,
+    limit: int,
+    before: UUID | None = None,
+    status: ExtractionStatus | None = None,
+    words: str | None = None,
+    sha256: str | None = None,
+) -> list[DocumentKey]:
+    """The caller's videos with their newest extraction, newest first. before: the last id of the page before."""
+    values = {"user_id": user_id, "limit": limit, "before": before, "words": words, "sha256": sha256}
+    async with engine.connect() as connection:
+        rows = (await connection.execute(LIST, values | {"status": None if status is None else str(status)})).all()
+    return [_key_of(row) for row in rows]
+
+
+async def video_key_of(engine: AsyncEngine, user_id: UUID, video_id: UUID) -> DocumentKey | None:
+    """The newest extraction of a video of the caller's."""
+    return await _one_key(engine, VIDEO_KEY, user_id, video_id)
+
+
+async def extraction_key_of(engine: AsyncEngine, user_id: UUID, extraction_id: UUID) -> DocumentKey | None:
+    """An extraction of the caller's."""
+    return await _one_key(engine, EXTRACTION_KEY, user_id, extraction_id)
+
+
+async def documents(engine: AsyncEngine, extraction_ids: Sequence[UUID]) -> dict[UUID, VideoRow]:
+    """Videos by the id of the extraction that they are read with. Access is the caller's to have checked."""
+    if not extraction_ids:
+        return {}
+    async with engine.connect() as connection:
+        return await documents_within(connection, extraction_ids)
+
+
+async def documents_within(connection: AsyncConnection, extraction_ids: Sequence[UUID]) -> dict[UUID, VideoRow]:
+    """As `documents`, as the caller's transaction sees them."""
+    rows = (await connection.execute(DOCUMENTS, {"ids": list(extraction_ids)})).all()
+    waiting = [row.id for row in rows if row.status == ExtractionStatus.QUEUED]
+    positions = await _positions(connection, waiting)
+    return {row.id: _video_of(row, positions.get(row.id)) for row in rows}
+
+
+async def delete(engine: AsyncEngine, user_id: UUID, video_id: UUID) -> bool:
+    """Cancels what runs, then removes the video and all that came of it. False when there is none of the caller's."""
+    mine = {"video_id": video_id, "user_id": user_id}
+    async with engine.begin() as connection:
+        await connection.execute(LOCK_TASKS, mine)
+        owned = (await connection.execute(OWNED, mine)).scalars().all()
+        for extraction_id in owned:
+            await queue.cancel(connection, extraction_id)
+        if (await connection.execute(LOCK_VIDEO, mine)).first() is None:
+            return False
+        await connection.execute(DELETE, mine)
+        return True
+
+
+async def _one_key(engine: AsyncEngine, statement: Any, user_id: UUID, wanted: UUID) -> DocumentKey | None:
+    async with engine.connect() as connection:
+        row = (await connection.execute(statement, {"user_id": user_id, "id": wanted})).first()
+    return None if row is None else _key_of(row)
+
+
+async def _positions(connection: AsyncConnection, waiting: Sequence[UUID]) -> dict[UUID, int]:
+    if not waiting:
+        return {}
+    rows = await connection.execute(POSITIONS, {"ids": list(waiting), "most": QUEUE_POSITIONS})
+    return {row.extraction_id: int(row.position) for row in rows}
+
+
+def _key_of(row: Row[Any]) -> DocumentKey:
+    return DocumentKey(row.video_id, row.extraction_id, row.version, ExtractionStatus(row.status))
+
+
+def _video_of(row: Row[Any], position: int | None) -> VideoRow:
+    return VideoRow(
+        id=row.video_id,
+        filename=row.filename,
+        size=row.size,
+        sha256=row.sha256,
+        media=row.media,
+        created_at=row.video_created_at,
+        extraction=_extraction_of(row, position),
+    )
+
+
+def _extraction_of(row: Row[Any], position: int | None) -> ExtractionRow:
+    stored = {name: getattr(row, name) for name in ExtractionRow.__slots__ if name not in _COMPUTED}
+    status = ExtractionStatus(row.status)
+    elapsed = None if row.elapsed_seconds is None or is_terminal(status) else float(row.elapsed_seconds)
+    return ExtractionRow(**stored | {"status": status, "elapsed_seconds": elapsed, "queue_position": position})
+
+
+_COMPUTED = {"status", "elapsed_seconds", "queue_position"}

@@ -1,0 +1,136 @@
+"""One suite over every object store: whole or absent, durable, ranges, prefixes."""
+
+import asyncio
+import errno
+import hashlib
+import os
+
+import pytest
+from obstore.store import LocalStore, MemoryStore
+
+from db.errors import FotogramaError
+from db.objects import WRITE_BYTES, CloudStore, FolderStore, ObjectMissing, open_store
+
+BIG = os.urandom(3 * WRITE_BYTES + 17)
+
+
+@pytest.fixture(params=["folder", "cloud: memory", "cloud: local"])
+def store(request, tmp_path):
+    match request.param:
+        case "folder":
+            return FolderStore(tmp_path / "objects")
+        case "cloud: memory":
+            return CloudStore(MemoryStore())
+        case _:
+            return CloudStore(LocalStore(tmp_path / "objects", mkdir=True))
+
+
+async def chunks(data: bytes, size: int = 70_000):
+    for start in range(0, len(data), size):
+        yield data[start : start + size]
+
+
+async def read(store, key, *span):
+    return b"".join([chunk async for chunk in store.read(key, *span)])
+
+
+@pytest.mark.parametrize("data", [b"", b"x", BIG], ids=["empty", "small", "big"])
+async def test_what_was_put_is_read_back_with_its_size_and_digest(store, data):
+    stored = await store.put("videos/one", chunks(data))
+    assert (stored.size, stored.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+    assert await read(store, "videos/one") == data
+    assert await store.size("videos/one") == len(data)
+
+
+@pytest.mark.parametrize(
+    "span", [(0, 10), (5,), (WRITE_BYTES - 3, 9), (len(BIG) - 4,), (len(BIG) - 4, 100), (len(BIG), 5)]
+)
+async def test_a_part_is_read_by_its_offset(store, span):
+    await store.put("videos/one", chunks(BIG))
+    end = None if len(span) == 1 else span[0] + span[1]
+    assert await read(store, "videos/one", *span) == BIG[span[0] : end]
+
+
+async def test_a_put_that_breaks_off_leaves_nothing(store):
+    async def broken():
+        yield BIG
+        raise ConnectionResetError("the client went away")
+
+    with pytest.raises((ConnectionResetError, FotogramaError)):
+        await store.put("videos/one", broken())
+    assert await store.keys("videos") == []
+    with pytest.raises(ObjectMissing):
+        await store.size("videos/one")
+
+
+async def test_a_missing_object_is_said_to_be_missing(store, tmp_path):
+    with pytest.raises(ObjectMissing):
+        await read(store, "videos/none")
+    with pytest.raises(ObjectMissing):
+        await store.fetch("videos/none", tmp_path / "copy")
+    await store.delete("videos/none")
+
+
+async def test_a_deleted_object_is_gone_and_its_neighbours_stay(store):
+    for key in ("results/a/1/x", "results/a/2/x", "results/b/1/x"):
+        await store.put(key, chunks(b"data"))
+    await store.delete("results/a/1/x")
+    assert await store.keys("results") == ["results/a/2/x", "results/b/1/x"]
+    assert await store.keys("results/a") == ["results/a/2/x"]
+    assert await store.keys("nothing") == []
+
+
+async def test_a_prefix_ends_at_a_slash(store):
+    await store.put("results/ab/x", chunks(b"data"))
+    assert await store.keys("results/a") == []
+
+
+async def test_an_object_is_fetched_as_a_local_file(store, tmp_path):
+    await store.put("videos/one", chunks(BIG))
+    assert (await store.fetch("videos/one", tmp_path / "copy")).read_bytes() == BIG
+
+
+async def test_a_local_file_is_put_and_stays(store, tmp_path):
+    (tmp_path / "file").write_bytes(BIG)
+    stored = await store.put_file("results/file", tmp_path / "file")
+    assert stored.sha256 == hashlib.sha256(BIG).hexdigest()
+    assert (tmp_path / "file").exists()
+
+
+async def test_many_puts_and_deletes_of_neighbours_at_once_do_not_disturb_each_other(store):
+    async def cycle(n):
+        key = f"results/shared/{n}"
+        for _ in range(10):
+            await store.put(key, chunks(b"data"))
+            await store.delete(key)
+        await store.put(key, chunks(b"last"))
+
+    await asyncio.gather(*(cycle(n) for n in range(8)))
+    assert len(await store.keys("results/shared")) == 8
+
+
+@pytest.mark.parametrize("key", ["../etc/passwd", "/etc/passwd", "a/../b", "", "a//b", ".staging/x", "a\x00b"])
+async def test_a_key_can_not_leave_the_store(store, key):
+    with pytest.raises(ValueError, match="not an object key"):
+        await store.put(key, chunks(b"data"))
+
+
+async def test_a_healthy_store_passes_its_check(store):
+    await store.check()
+
+
+async def test_a_full_disk_is_told_as_such_and_leaves_nothing(tmp_path, monkeypatch):
+    store = FolderStore(tmp_path)
+
+    def full(_descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(FotogramaError, match="storage_full"):
+        await store.put("videos/one", chunks(b"data"))
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_an_address_names_its_store(tmp_path):
+    assert isinstance(open_store(f"file://{tmp_path}"), FolderStore)
+    assert isinstance(open_store("memory:///"), CloudStore)
