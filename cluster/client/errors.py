@@ -1,0 +1,114 @@
+"""What a client can meet.
+
+    FotogramaError
+    ├── ApiError            the server refused: code, detail, fault, remedy, status, request_id
+    ├── ConnectionFailed    no answer came, after all retries
+    ├── UnexpectedAnswer    an answer came that is not of this API
+    ├── UnsendableFile      a local file can't be sent: too large for one request, or changed while it was sent
+    ├── ExtractionFailed    the extraction ended without a result: failed or cancelled
+    ├── WaitTimeout         the extraction has not ended in the time given; the server goes on
+    └── DownloadCorrupt     the bytes that arrived are not the result's
+
+A local file that can't be opened is an OSError, as everywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cluster.client.values import Extraction, Video
+
+
+class FotogramaError(Exception):
+    """The root.
+
+    submitted: the videos that the same `submit` had placed before the error; they stay on the server.
+    """
+
+    submitted: tuple[Video, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PartError:
+    """Why one file of a request can't be taken. part: its position among the files, from 0."""
+
+    part: int | None = None
+    filename: str | None = None
+    code: str = ""
+    detail: str = ""
+    remedy: str = ""
+
+
+class ApiError(FotogramaError):
+    """The server refused the request.
+
+    code: stable, of the server's catalogue; `http_<status>` when the answer was no problem object.
+    fault: "request", "file" or "service". errors: per file, when a request with several files is refused.
+    retry_after: seconds the server asks to wait, or None. tries: how often the request was sent.
+    """
+
+    def __init__(
+        self,
+        *,
+        status: int,
+        code: str,
+        detail: str,
+        fault: str,
+        remedy: str,
+        request_id: str | None = None,
+        errors: tuple[PartError, ...] = (),
+        retry_after: float | None = None,
+        tries: int = 1,
+    ) -> None:
+        super().__init__(f"{detail} ({code})")
+        self.status, self.code, self.detail, self.fault, self.remedy = status, code, detail, fault, remedy
+        self.request_id, self.errors, self.retry_after, self.tries = request_id, errors, retry_after, tries
+
+
+class ConnectionFailed(FotogramaError):
+    """No answer came. Whether the server acted on the last request is not known."""
+
+    def __init__(self, base_url: str, reason: str) -> None:
+        super().__init__(f"{base_url} can't be reached: {reason}")
+        self.base_url, self.reason = base_url, reason
+
+
+class UnexpectedAnswer(FotogramaError):
+    """What answered does not speak this API, or speaks it wrongly."""
+
+
+class UnsendableFile(FotogramaError):
+    """A local file can't be sent."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} {reason}")
+        self.path, self.reason = path, reason
+
+
+class ExtractionFailed(FotogramaError):
+    """The extraction ended as `failed` or `cancelled`; its `error` says why when it failed."""
+
+    def __init__(self, extraction: Extraction) -> None:
+        failure = extraction.error
+        reason = f"{failure.detail} ({failure.code})" if failure else "it was cancelled."
+        super().__init__(f"Extraction {extraction.id} gave no result: {reason}")
+        self.extraction = extraction
+
+
+class WaitTimeout(FotogramaError):
+    """The extraction has not ended in the time given. extraction: its last known state."""
+
+    def __init__(self, extraction: Extraction, seconds: float) -> None:
+        super().__init__(f"Extraction {extraction.id} is still {extraction.status} after {seconds:g} s.")
+        self.extraction, self.seconds = extraction, seconds
+
+
+class DownloadCorrupt(FotogramaError):
+    """The archive that arrived has another digest than the result. Nothing was written to `path`."""
+
+    def __init__(self, path: Path, expected: str, actual: str) -> None:
+        super().__init__(f"What arrived for {path} has SHA-256 {actual}, the result has {expected}.")
+        self.path, self.expected, self.actual = path, expected, actual

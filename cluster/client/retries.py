@@ -1,0 +1,78 @@
+"""Whether to send a request again, and when: exponential backoff with full jitter, pure.
+
+Source of the formula: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+
+from cluster.client.effects import Lost, Reply
+
+TRANSIENT = frozenset({429, 502, 503, 504})
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How patient a client is.
+
+    attempts: requests in all, the first one included; 1 turns retries off.
+    first_seconds, most_seconds: bound of the random wait before the second request, doubling up to the most.
+    retry_after_seconds: a server that asks for a longer wait than this is not waited for.
+    in_progress_seconds: how long the first request with the same Idempotency-Key is waited for; longer than the
+    lease that the server gives it.
+    """
+
+    attempts: int = 6
+    first_seconds: float = 0.5
+    most_seconds: float = 20.0
+    retry_after_seconds: float = 120.0
+    in_progress_seconds: float = 90.0
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """tries: requests sent without success so far, at least 1. elapsed_seconds: since the first one."""
+
+    tries: int
+    elapsed_seconds: float
+    repeatable: bool
+
+
+def wait_seconds(
+    policy: RetryPolicy, attempt: Attempt, outcome: Reply | Lost, code: str, jitter: float
+) -> float | None:
+    """How long to wait before sending again, or None when the outcome stands. jitter: random in [0, 1)."""
+    if not _passes(attempt, outcome, code):
+        return None
+    if code == "idempotency_in_progress":
+        exhausted = attempt.elapsed_seconds >= policy.in_progress_seconds
+    else:
+        exhausted = attempt.tries >= policy.attempts
+    asked = retry_after_seconds(outcome.headers) if isinstance(outcome, Reply) else None
+    if exhausted or (asked or 0) > policy.retry_after_seconds:
+        return None
+    bound = min(policy.most_seconds, policy.first_seconds * 2.0 ** min(attempt.tries - 1, 32))
+    # The jitter comes on top of what the server asks, or all its clients would come back at once.
+    return (asked or 0) + jitter * bound
+
+
+def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
+    """Retry-After (RFC 9110 §10.2.3) in seconds; a date counts from the answer's own Date."""
+    text = headers.get("retry-after", "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        seconds = (parsedate_to_datetime(text) - parsedate_to_datetime(headers.get("date", ""))).total_seconds()
+    except (TypeError, ValueError):
+        return None
+    return max(0.0, seconds)
+
+
+def _passes(attempt: Attempt, outcome: Reply | Lost, code: str) -> bool:
+    """Whether the same request may succeed later, and may be sent again at all."""
+    if isinstance(outcome, Lost):
+        return outcome.unsent or attempt.repeatable
+    return attempt.repeatable and (outcome.status in TRANSIENT or code == "idempotency_in_progress")

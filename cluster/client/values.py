@@ -1,0 +1,169 @@
+"""What the server tells, as values. Times are aware datetimes, durations seconds, sizes bytes, ids UUIDv7 text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Status(StrEnum):
+    """queued → running → succeeded | failed | cancelled; the last three never change."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        return self in {Status.SUCCEEDED, Status.FAILED, Status.CANCELLED}
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """A session. refresh_token: works once; None for an API key or a token that can't be renewed."""
+
+    access_token: str = field(repr=False)
+    refresh_token: str | None = field(default=None, repr=False)
+    expires_in: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    id: str
+    email: str
+    name: str | None = None
+    role: str = "user"
+    locale: str | None = None
+    notify: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """What the file is. Width and height are pixels as displayed; rotation in degrees."""
+
+    container: str | None = None
+    codec: str | None = None
+    width: int | None = None
+    height: int | None = None
+    rotation: int | None = None
+    duration: float | None = None
+    frames: int | None = None
+    fps_average: float | None = None
+    variable_frame_rate: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """frames_total, fraction: None until planned. queue_position: 1 to 1,000 while waiting, else None."""
+
+    frames_done: int = 0
+    frames_total: int | None = None
+    fraction: float | None = None
+    queue_position: int | None = None
+    eta_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an extraction failed. fault: "request", "file" or "service"."""
+
+    code: str
+    detail: str = ""
+    fault: str = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ResultWarning:
+    code: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """frames: images in the archive. bytes, sha256: of the archive."""
+
+    frames: int
+    bytes: int
+    sha256: str
+    warnings: tuple[ResultWarning, ...] = ()
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """One run of a frame specification over a video. error is set when failed, result when succeeded."""
+
+    id: str
+    video_id: str
+    spec: Mapping[str, Any]
+    status: Status
+    progress: Progress
+    created_at: datetime
+    reused: bool = False
+    attempt: int = 0
+    error: Failure | None = None
+    result: Result | None = None
+    version: int = 0
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """What was uploaded. extraction: the newest one; media: None until the probe."""
+
+    id: str
+    filename: str
+    size: int
+    status: Status
+    created_at: datetime
+    extraction: Extraction
+    sha256: str | None = None
+    media: Media | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of a list. next_cursor: None on the last one."""
+
+    items: tuple[T, ...]
+    next_cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One image of an archive. n: from 1. index: among the video's displayed frames, from 0. pts: ticks.
+
+    time: seconds from the first displayed frame. offset: first byte of the image in the archive.
+    """
+
+    n: int
+    name: str
+    index: int
+    pts: int
+    time: float
+    key: bool
+    width: int
+    height: int
+    bytes: int
+    sha256: str
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What stands in an archive. time_base: seconds per tick, as numerator and denominator."""
+
+    version: int
+    spec: Mapping[str, Any]
+    time_base: tuple[int, ...]
+    frames: tuple[Frame, ...]
+    warnings: tuple[ResultWarning, ...] = ()
