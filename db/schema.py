@@ -250,7 +250,8 @@ class Outbox(Base):
 
 
 class Garbage(Base):
-    """Objects whose rows are gone: removed by the keeper, so that a deletion never waits for the store."""
+    """Objects whose rows are gone (a key, or a prefix that ends with a slash): removed by the keeper, so that a
+    deletion never waits for the store."""
 
     __tablename__ = "garbage"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation, localcontext
 from enum import StrEnum
 from fractions import Fraction
 from typing import Any, TypeVar, assert_never
@@ -309,7 +309,10 @@ def _times(name: str, value: object) -> tuple[Fraction, ...]:
 
 
 def _bounded(text: str) -> Decimal:
-    return Decimal(text) if len(text) <= 2 * MAX_DIGITS else Decimal("NaN")
+    # A huge exponent is not even a Decimal.
+    with localcontext() as context:
+        context.traps[InvalidOperation] = False
+        return Decimal(text) if len(text) <= 2 * MAX_DIGITS else Decimal("NaN")
 
 
 def _no_constant(text: str) -> object:

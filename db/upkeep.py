@@ -55,7 +55,10 @@ async def forget_reservations(engine: AsyncEngine, keys: Sequence[str]) -> None:
 
 
 async def garbage(engine: AsyncEngine, *, seconds: float, limit: int = 100) -> list[str]:
-    """Keys or prefixes of deleted rows, after `seconds`: until then a worker may not know that its lease is lost."""
+    """Keys of deleted rows, or prefixes that end with a slash.
+
+    Only after `seconds`: until then a worker may not know that its lease is lost.
+    """
     async with engine.connect() as connection:
         rows = await connection.execute(GARBAGE, {"seconds": seconds, "limit": limit})
         return list(rows.scalars().all())

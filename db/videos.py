@@ -132,7 +132,7 @@ DELETE = text("""
         SELECT id, user_id, status FROM extractions WHERE video_id = :video_id
     ), results AS (
         INSERT INTO garbage (object_key)
-        SELECT 'results/' || id FROM extractions WHERE video_id = :video_id
+        SELECT 'results/' || id || '/' FROM extractions WHERE video_id = :video_id
     ), bytes AS (
         INSERT INTO garbage (object_key) SELECT object_key FROM videos WHERE id = :video_id
     )

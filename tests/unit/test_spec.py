@@ -67,6 +67,7 @@ def test_times_are_sorted_and_each_stands_once():
         ('{"sample": {"mode": "fps", "fps": true}}', "sample.fps"),
         ('{"sample": {"mode": "fps", "fps": 1e999999999}}', "sample.fps"),
         ('{"sample": {"mode": "fps", "fps": 1e-999999999}}', "sample.fps"),
+        ('{"sample": {"mode": "fps", "fps": 1e99999999999999999999}}', "sample.fps"),
         ('{"sample": {"mode": "fps", "fps": %s}}' % ("9" * 100_000), "sample.fps"),
         ('{"sample": {"mode": "interval"}}', "sample.seconds"),
         ('{"sample": {"mode": "every_nth", "n": 0}}', "sample.n"),

@@ -1,0 +1,93 @@
+"""One server process: started in a session of its own, so that Ctrl-C does not reach it; waited for; ended in order."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from cluster.local.account import Account
+from cluster.local.refusal import ExitCode, Refusal
+
+ASK_AGAIN_SECONDS = 0.05
+LOG_LINES = 3
+
+
+class DidNotStart(Refusal):
+    """The server ended, or gave no answer in time."""
+
+    def __init__(self, name: str, why: str, log: Path) -> None:
+        last = " | ".join(_last_lines(log))
+        super().__init__(ExitCode.FAILED, f"{name} did not start ({why}). {log} ends with: {last}")
+
+
+class Daemon:
+    """name: for messages. log: file that its output is appended to. environment: all of it; nothing is inherited."""
+
+    def __init__(self, name: str, log: Path, *, environment: Mapping[str, str], account: Account | None = None) -> None:
+        self.name, self.log = name, log
+        self._environment, self._account = dict(environment), account or Account()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        return None if self._process is None else self._process.pid
+
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self, command: Sequence[str], *, folder: Path, stdin: bytes = b"") -> None:
+        """folder: its working directory. stdin: what it reads; secrets go here, where `ps` does not show them."""
+        with self.log.open("ab") as output:
+            self._process = subprocess.Popen(  # noqa: S603
+                command,
+                cwd=folder,
+                env=self._environment,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                **self._account.popen_options(),
+            )
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(stdin)
+            self._process.stdin.close()
+        except BrokenPipeError:
+            pass  # it has ended already, which wait_until reports with its log
+
+    def wait_until(self, answers: Callable[[], bool], seconds: float) -> None:
+        """Waits for `answers`. Raises DidNotStart."""
+        deadline = time.monotonic() + seconds
+        while not answers():
+            if self._process is None or self._process.poll() is not None:
+                code = None if self._process is None else self._process.returncode
+                raise DidNotStart(self.name, f"exit code {code}", self.log)
+            if time.monotonic() > deadline:
+                self.stop([(signal.SIGKILL, 5.0)])
+                raise DidNotStart(self.name, f"no answer in {seconds:.0f} s", self.log)
+            time.sleep(ASK_AGAIN_SECONDS)
+
+    def stop(self, steps: Sequence[tuple[signal.Signals, float]]) -> None:
+        """Sends each signal and waits so many seconds for the end, until it has ended."""
+        if self._process is None:
+            return
+        for number, seconds in steps:
+            if self._process.poll() is None:
+                self._process.send_signal(number)
+            try:
+                self._process.wait(seconds)
+                break
+            except subprocess.TimeoutExpired:
+                continue
+        self._process = None if self._process.poll() is not None else self._process
+
+
+def _last_lines(log: Path) -> list[str]:
+    try:
+        text = log.read_text(errors="replace")
+    except OSError:
+        return []
+    return [line.strip() for line in text.splitlines() if line.strip()][-LOG_LINES:]

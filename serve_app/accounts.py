@@ -1,0 +1,129 @@
+"""Accounts: register, read and change one's own."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Annotated, Any, Literal
+
+import structlog
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+from uuid_utils.compat import uuid7
+
+from db import accounts
+from db.accounts import Account, Principal
+from db.errors import FotogramaError
+from serve_app import auth, bodies
+from serve_app.answers import answer, nothing
+from serve_app.deps import Deps, deps_of
+
+MOST_PASSWORD_CHARACTERS = 1024
+_ATOM = r"[^\s@<>()\[\]\\,;:\"\x00-\x1f\x7f.]+"
+# Simple on purpose: one @, no blanks, no quoting; whether a mail arrives only a mail can tell.
+_EMAIL = re.compile(rf"(?=.{{1,64}}@){_ATOM}(\.{_ATOM})*@{_ATOM}(\.{_ATOM})*")
+
+Name = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Locale = Annotated[str, Field(max_length=35, pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]
+Password = Annotated[str, Field(min_length=1, max_length=MOST_PASSWORD_CHARACTERS)]
+
+log = structlog.get_logger(__name__)
+
+
+class Registration(bodies.Body):
+    email: str = Field(max_length=254)
+    password: Password
+    name: Name = ""
+    locale: Locale = "en"
+
+
+class Changes(bodies.Body):
+    name: Name | None = None
+    locale: Locale | None = None
+    notify: Literal["all", "failures", "none"] | None = None
+
+
+class PasswordChange(bodies.Body):
+    current: Password
+    new: Password
+
+
+def normal_email(text: str) -> str:
+    """The form that an e-mail address is stored and found by."""
+    return unicodedata.normalize("NFC", text.strip()).lower()
+
+
+async def register(request: Request) -> Response:
+    """POST /v1/users"""
+    deps = deps_of(request)
+    if not deps.registration_open:
+        raise FotogramaError("registration_closed")
+    body = await bodies.read(request, Registration)
+    email = normal_email(body.email)
+    if not _EMAIL.fullmatch(email):
+        raise FotogramaError("invalid_field", "email: This is not an e-mail address.")
+    _check_length(deps, "password", body.password)
+    deps.per_address.take(auth.address_of(request))
+    account = await accounts.create(
+        deps.engine,
+        user_id=uuid7(),
+        email=email,
+        password_hash=await deps.passwords.hash(body.password),
+        name=body.name,
+        locale=body.locale,
+    )
+    log.info("An account was made.", event_name="account.created", user_id=str(account.id))
+    return answer({"id": account.id, "email": account.email, "name": account.name, "role": account.role}, 201)
+
+
+async def show(request: Request, who: Principal) -> Response:
+    """GET /v1/me"""
+    deps = deps_of(request)
+    return answer(await _described(deps, await accounts.get(deps.engine, who.user_id)))
+
+
+async def change(request: Request, who: Principal) -> Response:
+    """PATCH /v1/me"""
+    deps = deps_of(request)
+    body = await bodies.read(request, Changes)
+    return answer(await _described(deps, await accounts.update(deps.engine, who.user_id, body.model_dump())))
+
+
+async def change_password(request: Request, who: Principal) -> Response:
+    """POST /v1/me/password"""
+    deps = deps_of(request)
+    body = await bodies.read(request, PasswordChange)
+    _check_length(deps, "new", body.new)
+    deps.per_email.take(who.email)
+    stored = await accounts.password_hash(deps.engine, who.user_id)
+    if not await deps.passwords.matches(body.current, stored):
+        raise FotogramaError("bad_credentials", "The current password is wrong.")
+    hashed = await deps.passwords.hash(body.new)
+    await accounts.set_password(deps.engine, who.user_id, hashed, kept=who.session_id)
+    deps.per_email.forget(who.email)
+    log.info("A password was changed.", event_name="account.password_changed", user_id=str(who.user_id))
+    return nothing()
+
+
+async def _described(deps: Deps, account: Account | None) -> dict[str, Any]:
+    if account is None:
+        raise FotogramaError("unauthenticated")
+    use = await accounts.usage(deps.engine, account.id)
+    return {
+        "id": account.id,
+        "email": account.email,
+        "name": account.name,
+        "role": account.role,
+        "locale": account.locale,
+        "notify": account.notify,
+        "created_at": account.created_at,
+        "quotas": {"videos": None, "stored_bytes": None},
+        "use": {"videos": use.videos, "stored_bytes": use.stored_bytes},
+    }
+
+
+def _check_length(deps: Deps, field: str, password: str) -> None:
+    if len(password) < deps.password_min_length:
+        least = deps.password_min_length
+        raise FotogramaError("invalid_field", f"{field}: A password has at least {least} characters.")

@@ -1,0 +1,91 @@
+"""The application: every address and what answers it, on one screen."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route
+
+from db.accounts import Principal
+from db.errors import FotogramaError
+from serve_app import accounts, downloads, extractions, health, openapi, pages, problems, sessions, videos
+from serve_app.auth import authenticate
+from serve_app.deps import Deps
+from serve_app.edge import Edge
+
+Public = Callable[[Request], Awaitable[Response]]
+Private = Callable[[Request, Principal], Awaitable[Response]]
+Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
+
+
+def create_app(deps: Deps | None = None, *, lifespan: Lifespan | None = None) -> Starlette:
+    """The HTTP API and the page. Without `deps` the lifespan sets `app.state.deps` before the first request."""
+    app = Starlette(
+        routes=routes(),
+        middleware=[Middleware(Edge)],
+        exception_handlers={HTTPException: problems.handle},
+        lifespan=lifespan,
+    )
+    if deps is not None:
+        app.state.deps = deps
+    return app
+
+
+def routes() -> Sequence[BaseRoute]:
+    return [
+        public("/v1/users", POST=accounts.register),
+        public("/v1/tokens", POST=sessions.log_in, DELETE=signed_in(sessions.log_out)),
+        public("/v1/tokens/refresh", POST=sessions.refresh),
+        private("/v1/me", GET=accounts.show, PATCH=accounts.change),
+        private("/v1/me/password", POST=accounts.change_password),
+        private("/v1/videos", GET=videos.list_, POST=videos.accept),
+        private("/v1/videos/{id}", GET=videos.show, DELETE=videos.delete),
+        private("/v1/videos/{id}/extractions", POST=extractions.create),
+        private("/v1/extractions/{id}", GET=extractions.show),
+        private("/v1/extractions/{id}/cancel", POST=extractions.cancel),
+        private("/v1/extractions/{id}/retry", POST=extractions.retry),
+        private("/v1/extractions/{id}/frames.zip", GET=downloads.archive),
+        private("/v1/extractions/{id}/manifest.json", GET=downloads.manifest_json),
+        private("/v1/extractions/{id}/manifest.csv", GET=downloads.manifest_csv),
+        private("/v1/extractions/{id}/report.json", GET=downloads.report),
+        private("/v1/extractions/{id}/frames/{n}", GET=downloads.frame),
+        public("/session", POST=sessions.enter_page, DELETE=sessions.leave_page),
+        public("/healthz", GET=health.alive),
+        public("/readyz", GET=health.ready),
+        public("/openapi.json", GET=openapi.document),
+        public("/", GET=pages.page),
+        Mount("/static", pages.Assets()),
+    ]
+
+
+def public(path: str, **handlers: Public) -> Route:
+    """An address that anyone may call; one handler a method."""
+
+    async def endpoint(request: Request) -> Response:
+        method = "GET" if request.method == "HEAD" else request.method
+        return await handlers[method](request)
+
+    return Route(path, endpoint, methods=list(handlers))
+
+
+def private(path: str, **handlers: Private) -> Route:
+    """An address that needs somebody logged in."""
+    return public(path, **{method: signed_in(handler) for method, handler in handlers.items()})
+
+
+def signed_in(handler: Private) -> Public:
+    """Asks who it is first. Raises FotogramaError `unauthenticated`."""
+
+    async def endpoint(request: Request) -> Response:
+        who = await authenticate(request)
+        if who is None:
+            raise FotogramaError("unauthenticated")
+        return await handler(request, who)
+
+    return endpoint

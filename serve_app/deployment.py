@@ -1,0 +1,63 @@
+"""The application as a Ray Serve deployment: a thin shell, the only place here that knows Ray."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from ray import serve
+from starlette.applications import Starlette
+
+from serve_app.app import create_app
+from serve_app.deps import Deps
+
+OpenDeps = Callable[[], AbstractAsyncContextManager[Deps]]
+
+NAME = "Api"
+MAX_ONGOING_REQUESTS = 200
+"""A download occupies its place while it lasts; Serve's own default is 5."""
+
+ALLOCATOR = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "1048576"}
+"""Gives bodies' memory back to the system: by default glibc keeps freed blocks of up to 32 MiB in its heap."""
+
+
+def application(
+    open_deps: OpenDeps,
+    *,
+    replicas: int = 1,
+    num_cpus: float = 0,
+    resources: dict[str, float] | None = None,
+    drain_seconds: float = 20.0,
+) -> serve.Application:
+    """What `serve.run` takes.
+
+    open_deps: called in each replica, on its event loop; what it opened is closed with the replica. resources: custom
+    resources of the nodes that API replicas belong on. drain_seconds: how long requests may go on at shutdown.
+    """
+
+    def build() -> Starlette:
+        return create_app(lifespan=_lifespan(open_deps))
+
+    options = serve.deployment(
+        name=NAME,
+        num_replicas=replicas,
+        max_ongoing_requests=MAX_ONGOING_REQUESTS,
+        graceful_shutdown_timeout_s=drain_seconds,
+        ray_actor_options={
+            "num_cpus": num_cpus,
+            "resources": resources or {},
+            "runtime_env": {"env_vars": dict(ALLOCATOR)},
+        },
+    )
+    return options(serve.ingress(build)()).bind()
+
+
+def _lifespan(open_deps: OpenDeps) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        # Serve does not hand the lifespan's own state to requests: it goes onto the application.
+        async with open_deps() as deps:
+            app.state.deps = deps
+            yield
+
+    return lifespan

@@ -1,0 +1,63 @@
+"""What the routes work with, made once by whoever starts the application."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.requests import HTTPConnection
+
+from db.cache import Cache
+from db.objects import ObjectStore
+from db.spec import FrameSpec
+from serve_app.frames import FrameTables
+from serve_app.pace import Limiter, Pace
+from serve_app.passwords import Passwords
+from serve_app.tokens import Signer
+
+ACCESS_SECONDS = 600.0
+SESSION_SECONDS = 30 * 24 * 3600.0
+REQUEST_MOST_BYTES = 64 << 20
+REQUEST_MOST_FILES = 100
+PER_EMAIL = Pace(burst=10, refill_seconds=30.0)
+PER_ADDRESS = Pace(burst=100, refill_seconds=0.5)
+
+
+def _offer_all(_spec: FrameSpec) -> None:
+    """Nothing that can be said is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """engine_name: reader and engine version that extract now; results of the same are reused.
+
+    https: whether the public address is https; then the cookie is Secure. request_max_bytes: what the files of one
+    multipart request may sum up to. access_seconds, session_seconds: how long an access token and a session live.
+    check_spec: raises FotogramaError `unsupported_spec` for a specification that the engine does not offer.
+    """
+
+    engine: AsyncEngine
+    objects: ObjectStore
+    cache: Cache
+    signer: Signer
+    passwords: Passwords
+    engine_name: str
+    https: bool = False
+    registration_open: bool = True
+    password_min_length: int = 8
+    request_max_bytes: int = REQUEST_MOST_BYTES
+    request_max_files: int = REQUEST_MOST_FILES
+    access_seconds: float = ACCESS_SECONDS
+    session_seconds: float = SESSION_SECONDS
+    check_spec: Callable[[FrameSpec], None] = _offer_all
+    frame_tables: FrameTables = field(default_factory=FrameTables)
+    per_email: Limiter = field(default_factory=lambda: Limiter(PER_EMAIL))
+    per_address: Limiter = field(default_factory=lambda: Limiter(PER_ADDRESS))
+
+
+def deps_of(connection: HTTPConnection) -> Deps:
+    """The application's."""
+    deps = connection.app.state.deps
+    assert isinstance(deps, Deps)
+    return deps

@@ -1,0 +1,107 @@
+"""Idempotency-Key: the header, the lease while a call runs, and the answer to a repeated one."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
+from starlette.requests import Request
+from starlette.responses import Response
+from uuid_utils.compat import uuid7
+
+from db import idempotency
+from db.accounts import Principal
+from db.database import is_outage
+from db.errors import FotogramaError
+from db.idempotency import LEASE_SECONDS, Answer, Marker
+from serve_app.deps import Deps
+from serve_app.shield import uninterrupted
+
+HEADER = "idempotency-key"
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A call's hold on its key. marker: None when the call has no key. known: what was answered to it before."""
+
+    marker: Marker | None
+    known: Answer | None
+
+    async def finish(self, connection: AsyncConnection, fingerprint: str, status: int, response: bytes) -> None:
+        """Stores the answer in the transaction that does the work."""
+        if self.marker is not None:
+            await idempotency.finish(connection, self.marker, Answer(fingerprint, status, response.decode()))
+
+    def replay(self, fingerprint: str) -> Response:
+        """The answer of the first call. Raises FotogramaError `idempotency_key_reused` for another request."""
+        assert self.known is not None
+        if self.known.fingerprint != fingerprint:
+            raise FotogramaError("idempotency_key_reused")
+        headers = {"Idempotency-Replayed": "true"}
+        return Response(self.known.response, self.known.status, headers, media_type="application/json")
+
+
+@asynccontextmanager
+async def held(request: Request, deps: Deps, who: Principal, route: str) -> AsyncIterator[Held]:
+    """Holds the request's key while it is worked on; one that ends without an answer is free again.
+
+    Raises FotogramaError `invalid_field` or `idempotency_in_progress`.
+    """
+    key = request.headers.get(HEADER)
+    if key is None:
+        yield Held(None, None)
+        return
+    if not _KEY.fullmatch(key):
+        raise FotogramaError("invalid_field", "Idempotency-Key: 1 to 255 visible ASCII characters.")
+    marker = Marker(who.user_id, route, key, uuid7())
+    known = await idempotency.take(deps.engine, marker)
+    if known is not None:
+        yield Held(marker, known)
+        return
+    renewing = asyncio.create_task(_renew(deps, marker))
+    try:
+        yield Held(marker, None)
+    except BaseException:
+        await uninterrupted(_drop(deps, marker))
+        raise
+    finally:
+        renewing.cancel()
+
+
+def fingerprint(request: Any) -> str:
+    """The digest of what was asked, given as JSON values."""
+    return hashlib.sha256(orjson.dumps(request)).hexdigest()
+
+
+async def _renew(deps: Deps, marker: Marker) -> None:
+    while True:
+        await asyncio.sleep(LEASE_SECONDS / 3)
+        try:
+            await idempotency.renew(deps.engine, marker)
+        except FotogramaError:
+            # Another call took the key over: finishing will be refused, and so nothing is committed twice.
+            return
+        except Exception as error:
+            if not is_outage(error):
+                raise
+
+
+async def _drop(deps: Deps, marker: Marker) -> None:
+    """An answer that was committed stays; a key that can't be freed now is free when its lease ends."""
+    try:
+        await idempotency.drop(deps.engine, marker)
+    except Exception as error:
+        if not is_outage(error):
+            raise
+        log.warning("A key could not be freed.", event_name="idempotency.kept", route=marker.route)

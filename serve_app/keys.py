@@ -1,0 +1,31 @@
+"""Secrets of one purpose each, derived from the deployment's one secret key."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+
+MIN_SECRET_CHARACTERS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A signing key. The id stands in each token's header and pins the algorithm."""
+
+    id: str
+    secret: bytes
+    algorithm: str = "HS256"
+
+
+def derive(secret_key: str, purpose: str) -> bytes:
+    """32 bytes for one purpose. Raises ValueError when the secret key is too short to be one."""
+    if len(secret_key) < MIN_SECRET_CHARACTERS:
+        raise ValueError(f"the secret key must have at least {MIN_SECRET_CHARACTERS} characters")
+    return hmac.digest(secret_key.encode(), f"fotograma {purpose} v1".encode(), "sha256")
+
+
+def signing_key(secret_key: str) -> Key:
+    """The key that signs tokens; its id tells nothing about it."""
+    secret = derive(secret_key, "tokens")
+    return Key(hashlib.sha256(b"fotograma key id" + secret).hexdigest()[:16], secret)

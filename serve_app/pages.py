@@ -1,0 +1,58 @@
+"""The page: one document and its static files, nothing from anywhere else."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+
+import jinja2
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from serve_app.deps import deps_of
+
+_HERE = Path(__file__).parent
+CONTENT_SECURITY_POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    ]
+)
+
+
+async def page(request: Request) -> Response:
+    """GET /"""
+    deps = deps_of(request)
+    settings = {
+        "request_max_bytes": deps.request_max_bytes,
+        "password_min_length": deps.password_min_length,
+        "registration_open": deps.registration_open,
+    }
+    html = _template().render(settings=json.dumps(settings), **settings)
+    return HTMLResponse(html, headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})
+
+
+class Assets(StaticFiles):
+    """`/static/…`; asked for again at each visit, answered 304 while unchanged."""
+
+    def __init__(self) -> None:
+        super().__init__(directory=_HERE / "static")
+
+    def file_response(self, *args: object, **kwargs: object) -> Response:
+        response = super().file_response(*args, **kwargs)  # type: ignore[arg-type]
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
+@cache
+def _template() -> jinja2.Template:
+    loader = jinja2.FileSystemLoader(_HERE / "templates")
+    return jinja2.Environment(loader=loader, autoescape=True).get_template("page.html")

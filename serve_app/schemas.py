@@ -1,0 +1,252 @@
+"""The shapes of answers and of the specification, for `/openapi.json`; tests hold real answers against them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from db.errors import Fault
+from db.lifecycle import ExtractionStatus
+from db.spec import ImageFormat, Snap
+
+
+class Shape(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class PartError(Shape):
+    """One part of a multipart request that can't be taken. index: its place in the body, from 0."""
+
+    part: str
+    index: int
+    filename: str | None
+    code: str
+    detail: str
+    fault: Fault
+    remedy: str
+
+
+class Problem(Shape):
+    """Any error (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+    fault: Fault
+    remedy: str
+    errors: list[PartError] | None = None
+
+
+class NewAccount(Shape):
+    id: UUID
+    email: str
+    name: str
+    role: Literal["user", "admin"]
+
+
+class Quotas(Shape):
+    """null: no limit."""
+
+    videos: int | None
+    stored_bytes: int | None
+
+
+class Use(Shape):
+    videos: int
+    stored_bytes: int
+
+
+class Account(NewAccount):
+    locale: str
+    notify: Literal["all", "failures", "none"]
+    created_at: datetime
+    quotas: Quotas
+    use: Use
+
+
+class Tokens(Shape):
+    access_token: str
+    token_type: Literal["Bearer"]
+    expires_in: int
+    refresh_token: str
+
+
+class FpsSample(Shape):
+    mode: Literal["fps"] = "fps"
+    fps: Annotated[float, Field(gt=0)] = 1
+
+
+class IntervalSample(Shape):
+    mode: Literal["interval"]
+    seconds: Annotated[float, Field(gt=0)]
+
+
+class UniformSample(Shape):
+    mode: Literal["uniform"]
+    count: Annotated[int, Field(ge=1)]
+
+
+class TimestampsSample(Shape):
+    mode: Literal["timestamps"]
+    at: Annotated[list[float], Field(min_length=1, max_length=100_000)]
+
+
+class EveryNthSample(Shape):
+    mode: Literal["every_nth"]
+    n: Annotated[int, Field(ge=1)]
+
+
+class KeyframesSample(Shape):
+    mode: Literal["keyframes"]
+
+
+class ScenesSample(Shape):
+    mode: Literal["scenes"]
+    threshold: Annotated[float, Field(ge=0, le=100)] = 27
+
+
+class AllSample(Shape):
+    mode: Literal["all"]
+
+
+Sample = (
+    FpsSample
+    | IntervalSample
+    | UniformSample
+    | TimestampsSample
+    | EveryNthSample
+    | KeyframesSample
+    | ScenesSample
+    | AllSample
+)
+
+
+class Range(Shape):
+    """Seconds from the first displayed frame; end is exclusive, null for the video's own end."""
+
+    start: Annotated[float, Field(ge=0)] = 0
+    end: float | None = None
+
+
+class Image(Shape):
+    """max_side: pixels of the longer displayed side at most."""
+
+    format: ImageFormat = ImageFormat.JPEG
+    quality: Annotated[int, Field(ge=1, le=100)] = 90
+    max_side: Annotated[int, Field(ge=16)] | None = None
+
+
+class FrameSpec(Shape):
+    """Which frames, and as what images."""
+
+    sample: Sample = FpsSample()
+    range: Range = Range()
+    image: Image = Image()
+    snap: Snap = Snap.EXACT
+    max_frames: Annotated[int, Field(ge=1)] | None = None
+
+
+class Media(Shape):
+    """What the probe found; width and height in pixels as displayed, rotation in degrees clockwise."""
+
+    container: str
+    codec: str
+    width: int
+    height: int
+    rotation: int
+    duration: float
+    frames: int
+    fps_average: float
+    variable_frame_rate: bool
+
+
+class Progress(Shape):
+    frames_done: int
+    frames_total: int | None
+    fraction: float | None
+    queue_position: int | None
+    eta_seconds: float | None
+
+
+class ExtractionError(Shape):
+    code: str
+    detail: str
+    fault: Fault
+    remedy: str
+
+
+class ResultWarning(Shape):
+    code: str
+    detail: str
+
+
+class Result(Shape):
+    """bytes, sha256: of frames.zip."""
+
+    frames: int
+    bytes: int
+    sha256: str
+    warnings: list[ResultWarning]
+    expires_at: datetime | None
+
+
+class Extraction(Shape):
+    """One run of a frame specification over a video."""
+
+    id: UUID
+    video_id: UUID
+    spec: FrameSpec
+    status: ExtractionStatus
+    reused: bool
+    progress: Progress
+    attempt: int
+    error: ExtractionError | None
+    result: Result | None
+    version: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class Video(Shape):
+    """What was uploaded, with its newest extraction."""
+
+    id: UUID
+    filename: str
+    size: int
+    sha256: str | None
+    status: ExtractionStatus
+    created_at: datetime
+    media: Media | None
+    extraction: Extraction
+
+
+class Videos(Shape):
+    items: list[Video]
+
+
+class VideoPage(Videos):
+    next_cursor: str | None
+
+
+class NewExtraction(Shape):
+    """The body of POST /v1/videos/{id}/extractions."""
+
+    spec: FrameSpec = FrameSpec()
+
+
+class Alive(Shape):
+    status: Literal["alive"]
+
+
+class Readiness(Shape):
+    """parts: `ok`, `away` or `behind` (an older schema) by name."""
+
+    status: Literal["ready", "not_ready"]
+    parts: dict[str, Literal["ok", "away", "behind"]]

@@ -1,0 +1,133 @@
+"""Videos: accept, list, show, delete."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+from uuid import UUID
+
+import structlog
+from pydantic import BeforeValidator, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from db import acceptance, videos
+from db.accounts import Principal
+from db.database import is_outage
+from db.errors import FotogramaError
+from db.lifecycle import ExtractionStatus
+from serve_app import bodies, cursors, documents
+from serve_app.answers import answer, encode, nothing
+from serve_app.deps import Deps, deps_of
+from serve_app.idempotency import Held, held
+from serve_app.intake import Intake, Taken, check_length
+from serve_app.multipart import MultipartReader, boundary_of
+from serve_app.paths import path_id
+from serve_app.shield import uninterrupted
+
+DEFAULT_LIMIT = 50
+MOST_LIMIT = 200
+
+log = structlog.get_logger(__name__)
+
+
+def _whole(text: object) -> object:
+    return int(text) if isinstance(text, str) and text.isascii() and text.isdigit() and len(text) < 10 else text
+
+
+class Query(bodies.Body):
+    """The list's query."""
+
+    limit: Annotated[int, BeforeValidator(_whole), Field(ge=1, le=MOST_LIMIT)] = DEFAULT_LIMIT
+    cursor: str | None = Field(None, max_length=200)
+    status: Annotated[ExtractionStatus | None, Field(strict=False)] = None
+    q: str | None = Field(None, max_length=255)
+    sha256: str | None = Field(None, pattern=r"^[0-9A-Fa-f]{64}$")
+
+
+async def accept(request: Request, who: Principal) -> Response:
+    """POST /v1/videos"""
+    deps = deps_of(request)
+    boundary = boundary_of(request.headers.get("content-type"))
+    check_length(request.headers, deps.request_max_bytes)
+    async with held(request, deps, who, "POST /v1/videos") as hold:
+        intake = Intake(deps, who.user_id, store=hold.known is None)
+        try:
+            taken = await intake.take(MultipartReader(request.stream(), boundary, deps.request_max_bytes))
+            if hold.known is not None:
+                return hold.replay(taken.fingerprint())
+            body = await uninterrupted(_commit(deps, who, taken, hold))
+        except BaseException:
+            await uninterrupted(intake.undo())
+            raise
+    await deps.cache.announce()
+    log.info("Videos were accepted.", event_name="videos.accepted", user_id=str(who.user_id), files=len(taken.files))
+    return Response(body, 201, media_type="application/json")
+
+
+async def list_(request: Request, who: Principal) -> Response:
+    """GET /v1/videos"""
+    deps = deps_of(request)
+    query = bodies.validated(Query, _single(request.query_params.multi_items()))
+    keys = await videos.list_keys(
+        deps.engine,
+        who.user_id,
+        limit=query.limit + 1,
+        before=None if query.cursor is None else cursors.read(query.cursor),
+        status=query.status,
+        # Postgres knows no zero character, so no file name has one.
+        words=query.q.replace("\0", "\ufffd") if query.q else None,
+        sha256=query.sha256.lower() if query.sha256 else None,
+    )
+    page = keys[: query.limit]
+    more = cursors.write(page[-1].video_id) if len(keys) > len(page) else None
+    items = [document.video for document in await documents.read(deps, page)]
+    return answer({"items": items, "next_cursor": more})
+
+
+async def show(request: Request, who: Principal) -> Response:
+    """GET /v1/videos/{id}"""
+    deps = deps_of(request)
+    key = await videos.video_key_of(deps.engine, who.user_id, path_id(request))
+    found = await documents.read(deps, [key]) if key is not None else []
+    if not found:
+        raise FotogramaError("not_found")
+    return answer(found[0].video)
+
+
+async def delete(request: Request, who: Principal) -> Response:
+    """DELETE /v1/videos/{id}"""
+    deps = deps_of(request)
+    video_id = path_id(request)
+    if not await uninterrupted(videos.delete(deps.engine, who.user_id, video_id)):
+        raise FotogramaError("not_found")
+    log.info("A video was deleted.", event_name="video.deleted", user_id=str(who.user_id), video_id=str(video_id))
+    return nothing()
+
+
+async def _commit(deps: Deps, who: Principal, taken: Taken, hold: Held) -> bytes:
+    """Writes the rows and the answer in one transaction; when its COMMIT is not confirmed, looks whether it counts."""
+    uploads = taken.uploads()
+    body = b""
+    try:
+        async with deps.engine.begin() as connection:
+            await acceptance.accept(connection, who.user_id, uploads)
+            rows = await videos.documents_within(connection, [upload.extraction_id for upload in uploads])
+            items = [documents.document_of(rows[upload.extraction_id]).video for upload in uploads]
+            body = encode({"items": items})
+            await hold.finish(connection, taken.fingerprint(), 201, body)
+    except Exception as error:
+        if not (is_outage(error) and body and await _is_accepted(deps, who, uploads[0].video_id)):
+            raise
+    return body
+
+
+async def _is_accepted(deps: Deps, who: Principal, video_id: UUID) -> bool:
+    return await videos.video_key_of(deps.engine, who.user_id, video_id) is not None
+
+
+def _single(items: list[tuple[str, str]]) -> Mapping[str, str]:
+    names = [name for name, _ in items]
+    if len(set(names)) < len(names):
+        raise FotogramaError("invalid_field", "A query parameter is there twice.")
+    return dict(items)

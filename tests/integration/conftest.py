@@ -1,0 +1,45 @@
+"""What every integration test may ask for: real servers, and a database of its own."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from db.cache import open_cache
+from db.database import open_database
+from serve_app.app import create_app
+from serve_app.deps import Deps
+from tests.integration import api
+
+
+@pytest.fixture
+async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
+    database = open_database(database_url, name="test", connections=10)
+    yield database
+    await database.dispose()
+
+
+@pytest.fixture
+async def deps(engine: AsyncEngine, redis_url: str, tmp_path: Path) -> AsyncIterator[Deps]:
+    """What the application works with: real servers, an object folder of this test's own."""
+    cache = open_cache(redis_url)
+    made = api.make_deps(engine, tmp_path / "objects", cache)
+    yield made
+    made.passwords.close()
+    await cache.close()
+
+
+@pytest.fixture
+async def visitor(deps: Deps) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the application in this process, not logged in."""
+    async with api.client_of(create_app(deps)) as client:
+        yield client
+
+
+@pytest.fixture
+async def ana(visitor: httpx.AsyncClient) -> httpx.AsyncClient:
+    """The same, logged in as ana@example.org."""
+    await api.log_in(visitor)
+    return visitor

@@ -1,0 +1,101 @@
+"""Real servers for tests: one PostgreSQL and one Valkey a test run, a database of its own for each test.
+
+Use: `from tests.servers import database_url, postgres, redis_url, server_folder, template, valkey` in a conftest.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from redis import Redis
+
+from cluster.local.account import server_account
+from cluster.local.postgres import Postgres, programs_for
+from cluster.local.valkey import Valkey
+from db import migrate
+
+__all__ = ["database_url", "postgres", "redis_url", "server_folder", "template", "valkey"]
+
+TEMPLATE = "template_migrated"
+# The machine that runs the tests may lose power; their data need not outlive that.
+QUICK = {"fsync": "off", "full_page_writes": "off", "autovacuum": "off", "max_connections": "300"}
+
+
+@pytest.fixture(scope="session")
+def server_folder() -> Iterator[Path]:
+    """A folder with a path short enough for sockets, and open to the account that PostgreSQL runs as."""
+    folder = Path(tempfile.mkdtemp(prefix="fotograma-test-", dir="/tmp"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres(server_folder: Path) -> Iterator[Postgres]:
+    """The server. `postgres.url("postgres")` is its maintenance database."""
+    account = server_account()
+    server = Postgres(
+        server_folder / "postgres",
+        server_folder / "sockets",
+        server_folder / "postgres.log",
+        password="test",
+        account=account,
+        programs=programs_for(account, server_folder),
+        settings=QUICK,
+    )
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def template(postgres: Postgres) -> str:
+    """The name of a migrated database that nobody is connected to."""
+    _run(postgres, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
+    migrate.upgrade(postgres.url(TEMPLATE))
+    return TEMPLATE
+
+
+@pytest.fixture
+def database_url(postgres: Postgres, template: str) -> Iterator[str]:
+    """A migrated, empty database for one test."""
+    name = f"test_{uuid.uuid4().hex}"
+    clone = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
+    _run(postgres, clone.format(sql.Identifier(name), sql.Identifier(template)))
+    yield postgres.url(name)
+    _run(postgres, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="session")
+def valkey(server_folder: Path) -> Iterator[Valkey]:
+    """The server of the whole run."""
+    server = Valkey(
+        server_folder / "valkey",
+        server_folder / "valkey.sock",
+        server_folder / "valkey.log",
+        password="test",
+        settings={"appendonly": "no"},
+    )
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis_url(valkey: Valkey) -> Iterator[str]:
+    """An empty cache for one test."""
+    yield valkey.url
+    with Redis.from_url(valkey.url) as redis:
+        redis.flushall()
+
+
+def _run(server: Postgres, statement: sql.Composed) -> None:
+    with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+        connection.execute(statement)
