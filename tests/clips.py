@@ -196,6 +196,7 @@ NAMED: dict[str, ClipSpec] = {
 }
 
 BIG: dict[str, ClipSpec] = {
+    "h264_long": ClipSpec(width=320, height=192, frames=3_000, gop=60),
     "h264_4k": ClipSpec(width=3840, height=2160, frames=60, gop=30, b_frames=2),
     "hevc_4k": ClipSpec(codec="libx265", width=3840, height=2160, frames=30, gop=30, b_frames=2),
 }

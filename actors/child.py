@@ -1,0 +1,125 @@
+"""The decoding child's own side: `python -m actors.child PARENT_PID`, one job, then the end.
+
+It starts ahead, does its imports, waits for its job, shuts itself in (limits of the kernel, death with its parent) and
+only then opens the untrusted file.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+from typing import BinaryIO
+
+from actors.engine import extract
+from actors.extraction import Planned, Progress
+from actors.protocol import (
+    HEADER,
+    JOB_BYTES,
+    MEMORY_EXIT,
+    STORAGE_EXIT,
+    Answer,
+    Job,
+    Limits,
+    Ready,
+    Refused,
+    decode_job,
+    encode_answer,
+)
+from db.errors import FotogramaError
+from db.spec import parse
+
+PR_SET_PDEATHSIG = 1
+PROGRESS_SECONDS = 0.2
+PARENT_GONE_EXIT = 98
+OPEN_FILES = 64
+
+
+def main() -> None:
+    die_with_parent(int(sys.argv[1]))
+    answers = _private_stdout()
+    _say(answers, Ready())
+    body = _read_message(sys.stdin.buffer)
+    if body is None:
+        return
+    job = decode_job(body)
+    threading.Thread(target=_watch_parent, args=(sys.stdin.buffer,), daemon=True).start()
+    shut_in(job.limits)
+    try:
+        _say(answers, _perform(job, answers))
+    except MemoryError:
+        os._exit(MEMORY_EXIT)
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            os._exit(STORAGE_EXIT)
+        raise
+
+
+def die_with_parent(parent: int) -> None:
+    """Asks the kernel to kill this process when the thread that started it ends."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(PARENT_GONE_EXIT)
+
+
+def shut_in(limits: Limits) -> None:
+    """Sets this process's limits for good."""
+    for what, most in (
+        (resource.RLIMIT_AS, limits.address_space_bytes),
+        (resource.RLIMIT_CPU, limits.cpu_seconds),
+        (resource.RLIMIT_FSIZE, limits.file_bytes),
+        (resource.RLIMIT_NOFILE, OPEN_FILES),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        resource.setrlimit(what, (most, most))
+
+
+def _perform(job: Job, answers: BinaryIO) -> Answer:
+    told_at = 0.0
+
+    def tell(news: Planned | Progress) -> None:
+        nonlocal told_at
+        now = time.monotonic()
+        if isinstance(news, Planned) or now - told_at >= PROGRESS_SECONDS:
+            told_at = now
+            _say(answers, news)
+
+    try:
+        return extract(job.source, parse(job.spec), job.out, options=job.options, tell=tell)
+    except FotogramaError as error:
+        return Refused(error.code, error.detail)
+
+
+def _private_stdout() -> BinaryIO:
+    """The pipe to the worker, out of reach of native code that prints."""
+    answers = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    return answers
+
+
+def _say(answers: BinaryIO, answer: Answer) -> None:
+    answers.write(encode_answer(answer))
+
+
+def _read_message(pipe: BinaryIO) -> bytes | None:
+    header = pipe.read(HEADER.size)
+    if len(header) < HEADER.size:
+        return None
+    (length,) = HEADER.unpack(header)
+    body = pipe.read(length) if length <= JOB_BYTES else b""
+    return body if len(body) == length else None
+
+
+def _watch_parent(pipe: BinaryIO) -> None:
+    # Below the buffer: a thread that waits with the buffer's lock makes the interpreter abort at its end.
+    os.read(pipe.fileno(), 1)
+    os._exit(PARENT_GONE_EXIT)
+
+
+if __name__ == "__main__":
+    main()

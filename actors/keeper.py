@@ -1,0 +1,43 @@
+"""The keeper's Serve shell: one replica that runs the upkeep."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+
+from ray import serve
+
+from actors.upkeep import Upkeep
+
+OpenUpkeep = Callable[[], AbstractAsyncContextManager[Upkeep]]
+
+
+class Keeper:
+    """open_upkeep: importable, so that no setting or secret is stored in the cluster's state."""
+
+    async def __init__(self, open_upkeep: OpenUpkeep) -> None:  # type: ignore[misc]
+        self._stack = AsyncExitStack()
+        upkeep = await self._stack.enter_async_context(open_upkeep())
+        self._work = asyncio.create_task(upkeep.run())
+
+    def check_health(self) -> None:
+        if self._work.done():
+            self._work.result()
+            raise RuntimeError("the upkeep has ended")
+
+    async def __del__(self) -> None:
+        self._work.cancel()
+        await asyncio.wait({self._work})
+        await self._stack.aclose()
+
+
+def application(open_upkeep: OpenUpkeep, *, cpus: float, resources: dict[str, float]) -> serve.Application:
+    """The keeper as a Serve application. cpus, resources: what it asks of its node."""
+    deployment = serve.deployment(
+        name="keeper",
+        num_replicas=1,
+        ray_actor_options={"num_cpus": cpus, "resources": resources},
+        health_check_period_s=5,
+    )(Keeper)
+    return deployment.bind(open_upkeep)

@@ -1,0 +1,166 @@
+"""What a worker and its decoding child say to each other over a pipe: length-limited JSON messages. Pure.
+
+    worker → child   Job, once; the end of the pipe means that the worker is gone
+    child → worker   Ready, Planned, Progress …, and at the end Extracted or Refused
+
+A message is a 4-byte big-endian length and that many bytes of UTF-8 JSON. The child meets hostile files, so what it
+says is checked: an unknown kind, a wrong type or a message over its limit is a ProtocolError, which counts as a crash.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from actors.extraction import Extracted, Options, Planned, Progress, Reader, ResultWarning
+from db.errors import CATALOGUE, Fault
+from db.media import Media
+
+HEADER = struct.Struct(">I")
+JOB_BYTES = 16 << 20
+"""A specification may hold 100,000 times."""
+ANSWER_BYTES = 256 << 10
+TEXT_CHARACTERS = 500
+MEMORY_EXIT = 97
+"""Exit code of a child that ran into its memory limit."""
+STORAGE_EXIT = 96
+"""Exit code of a child that found no room for its results."""
+
+
+class ProtocolError(Exception):
+    """The other side said something that it can't have meant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the kernel lets the child use. seconds: wall clock, watched by the worker."""
+
+    address_space_bytes: int
+    cpu_seconds: int
+    file_bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """spec: canonical text. out: an empty folder for the results."""
+
+    source: Path
+    spec: str
+    out: Path
+    options: Options
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The child has done its imports and waits for its job."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The extraction ended with an error of the catalogue, of fault file or request."""
+
+    code: str
+    detail: str
+
+
+Answer = Ready | Planned | Progress | Extracted | Refused
+
+
+def frame(body: bytes) -> bytes:
+    """A message's bytes on the pipe."""
+    return HEADER.pack(len(body)) + body
+
+
+def encode_job(job: Job) -> bytes:
+    options = asdict(job.options) | {"reader": str(job.options.reader)}
+    fields = {
+        "source": str(job.source),
+        "spec": job.spec,
+        "out": str(job.out),
+        "options": options,
+        "limits": asdict(job.limits),
+    }
+    return frame(json.dumps(fields).encode())
+
+
+def decode_job(body: bytes) -> Job:
+    fields = json.loads(body)
+    options = fields["options"]
+    return Job(
+        source=Path(fields["source"]),
+        spec=fields["spec"],
+        out=Path(fields["out"]),
+        options=Options(**options | {"reader": Reader(options["reader"])}),
+        limits=Limits(**fields["limits"]),
+    )
+
+
+def encode_answer(answer: Answer) -> bytes:
+    return frame(json.dumps({"kind": type(answer).__name__, **asdict(answer)}).encode())
+
+
+def decode_answer(body: bytes) -> Answer:
+    """Raises ProtocolError."""
+    try:
+        fields = json.loads(body)
+        return _answer_of(fields.pop("kind"), fields)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ProtocolError(f"not an answer: {body[:80]!r}") from error
+
+
+def _answer_of(kind: str, fields: dict[str, Any]) -> Answer:
+    match kind:
+        case "Ready":
+            return Ready()
+        case "Planned":
+            return Planned(media=_media(fields["media"]), frames_total=_count(fields["frames_total"]))
+        case "Progress":
+            return Progress(frames_done=_count(fields["frames_done"]))
+        case "Extracted":
+            return Extracted(
+                media=_media(fields["media"]),
+                frames=_count(fields["frames"]),
+                bytes=_count(fields["bytes"]),
+                sha256=_text(fields["sha256"]),
+                warnings=tuple(ResultWarning(_text(w["code"]), _text(w["detail"])) for w in fields["warnings"][:100]),
+            )
+        case "Refused":
+            return Refused(_refusal(fields["code"]), _text(fields["detail"]))
+        case _:
+            raise ValueError(kind)
+
+
+def _media(fields: dict[str, Any]) -> Media:
+    numbers = {name: fields[name] for name in ("width", "height", "rotation", "frames")}
+    return Media(
+        container=_text(fields["container"]),
+        codec=_text(fields["codec"]),
+        duration=float(fields["duration"]),
+        fps_average=float(fields["fps_average"]),
+        variable_frame_rate=bool(fields["variable_frame_rate"]),
+        **{name: _count(value) for name, value in numbers.items()},
+    )
+
+
+def _count(value: object) -> int:
+    if type(value) is not int or not 0 <= value < 2**53:
+        raise ValueError("not a count")
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a text")
+    # Postgres takes no NUL, a log no control characters.
+    return "".join(character if character.isprintable() else "�" for character in value[:TEXT_CHARACTERS])
+
+
+def _refusal(code: object) -> str:
+    if not isinstance(code, str) or code not in CATALOGUE or CATALOGUE[code].fault is Fault.SERVICE:
+        raise ValueError("not a refusal of the catalogue")
+    return code

@@ -1,0 +1,97 @@
+"""The proof of a reader's frames: a sample of them is decoded by PyAV too and compared on pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+from av.video.frame import VideoFrame
+
+from actors.images import Planes, Renderer
+from actors.plan import Segment, Target, segments
+from actors.probe import Probe
+from actors.readers.pyav import PyavReader
+from actors.upright import Geometry
+
+SAMPLE_SHARE = 10
+"""One target in so many is compared, and at least SAMPLE_LEAST."""
+SAMPLE_LEAST = 3
+COMPARED_SIDE = 256
+MOST_DIFFERENCE = 2.0
+"""Mean difference of samples (0–255) that another rounding makes at most; 10-bit video comes near 1."""
+NEIGHBOR_MARGIN = 0.25
+"""A frame may be nearer to a neighbor than to itself by this much: what rounding does to two equal pictures."""
+
+
+class DisagreementError(Exception):
+    """A reader gave another picture than PyAV."""
+
+
+def sampled(targets: Sequence[Target]) -> set[int]:
+    """Indexes of the frames to compare: the first, the last, and some evenly between."""
+    count = min(len(targets), max(SAMPLE_LEAST, -(-len(targets) // SAMPLE_SHARE)))
+    if count < 2:
+        return {target.index for target in targets}
+    return {targets[i * (len(targets) - 1) // (count - 1)].index for i in range(count)}
+
+
+def proved(
+    frames: Iterable[tuple[Target, VideoFrame]],
+    probe: Probe,
+    planned: Sequence[Segment],
+    *,
+    upright: bool,
+    threads: int,
+) -> Iterator[tuple[Target, VideoFrame]]:
+    """Passes the frames on; raises DisagreementError at the first that is not what PyAV decodes.
+
+    A frame must be as good as equal to its own picture, and no nearer to one of its neighbors. PyAV runs alongside, so
+    that only the pictures around one sample are held.
+    """
+    chosen = sampled([target for segment in planned for target in segment.targets])
+    last = len(probe.table) - 1
+    around = sorted({min(max(index + step, 0), last) for index in chosen for step in (-1, 0, 1)})
+    truth = PyavReader(probe, threads=threads).read(segments(probe.table, around))
+    small = Renderer(probe.geometry, COMPARED_SIDE)
+    given = Renderer(Geometry() if upright else probe.geometry, COMPARED_SIDE)
+    window: dict[int, Planes] = {}
+    for target, frame in frames:
+        if target.index in chosen:
+            window = _window(window, truth, small, target.index, as_rgb=frame.format.is_rgb)
+            _compare(given.render(frame), window, target.index)
+        yield target, frame
+
+
+def _window(
+    known: dict[int, Planes], truth: Iterator[tuple[Target, VideoFrame]], small: Renderer, index: int, *, as_rgb: bool
+) -> dict[int, Planes]:
+    """The true pictures of a frame and its neighbors, as far as they can be decoded.
+
+    as_rgb: the reader converts to RGB, which cuts off strong colors, so the truth takes the same way.
+    """
+    window = {at: picture for at, picture in known.items() if at >= index - 1}
+    while max(window, default=-1) < index + 1:
+        target, frame = next(truth, (None, None))
+        if target is None or frame is None:
+            break
+        if target.index >= index - 1:
+            window[target.index] = small.render(frame.reformat(format="rgb24") if as_rgb else frame)
+    return window
+
+
+def _compare(given: Planes, window: dict[int, Planes], index: int) -> None:
+    if index not in window:
+        raise DisagreementError(f"frame {index} can't be decoded by PyAV")
+    own = _difference(given, window[index])
+    others = [_difference(given, picture) for at, picture in window.items() if abs(at - index) == 1]
+    if own > MOST_DIFFERENCE or own > min(others, default=own) + NEIGHBOR_MARGIN:
+        raise DisagreementError(f"frame {index} is another picture")
+
+
+def _difference(one: Planes, other: Planes) -> float:
+    """The larger of the mean difference of the brightness and the difference of the mean colors."""
+    if one.y.shape != other.y.shape:
+        return float("inf")
+    brightness = float(np.abs(one.y.astype(np.int16) - other.y.astype(np.int16)).mean())
+    colors = max(abs(float(a.mean()) - float(b.mean())) for a, b in ((one.u, other.u), (one.v, other.v)))
+    return max(brightness, colors)

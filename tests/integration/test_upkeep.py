@@ -1,0 +1,229 @@
+"""The keeper: rescues, notifies and cleans up, and waits an outage out before it punishes anybody."""
+
+import asyncio
+import socket
+from email import message_from_bytes, policy
+
+import pytest
+from aiosmtpd.controller import Controller
+from uuid_utils.compat import uuid7
+
+from actors.notify.mail import Mailer
+from actors.notify.sender import Sender
+from actors.upkeep import Upkeep
+from db import acceptance, outbox, queue, videos
+from db.acceptance import result_prefix, video_key
+from db.lifecycle import Blame
+from db.objects import FolderStore
+from db.queue import Publication
+from tests.integration import rows
+from tests.integration.test_queue import claim_one, expire, fail
+
+MAIL_FROM = "Fotograma <fotograma@example.com>"
+
+
+class Inbox:
+    """A real SMTP server's mailbox; refuses the first `refusals` messages."""
+
+    def __init__(self, refusals=0):
+        self.messages, self.recipients, self.refusals = [], [], refusals
+
+    async def handle_DATA(self, _server, _session, envelope):
+        if self.refusals:
+            self.refusals -= 1
+            return "451 Try again later"
+        self.messages.append(message_from_bytes(envelope.content, policy=policy.default))
+        self.recipients.append(envelope.rcpt_tos)
+        return "250 OK"
+
+
+@pytest.fixture
+def inbox():
+    handler = Inbox()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    controller = Controller(handler, hostname="127.0.0.1", port=port)
+    controller.start()
+    handler.url = f"smtp://127.0.0.1:{port}"
+    yield handler
+    controller.stop()
+
+
+@pytest.fixture
+def store(tmp_path):
+    return FolderStore(tmp_path / "objects")
+
+
+def sender_of(engine, url=None):
+    return Sender(engine, Mailer(url) if url else None, mail_from=MAIL_FROM, public_url="http://here", jitter=lambda: 0)
+
+
+def upkeep_of(engine, store, clock=lambda: 0.0, lease_seconds=0.0):
+    return Upkeep(engine, store, sender_of(engine), lease_seconds=lease_seconds, clock=clock, jitter=lambda: 0.0)
+
+
+async def failed(engine, code="no_video_stream", filename="holiday.mp4"):
+    accepted = await rows.accepted(engine, filename=filename)
+    await fail(engine, (await claim_one(engine)).lease, Blame.FILE, code)
+    return accepted
+
+
+async def chunks(data=b"data"):
+    yield data
+
+
+async def test_the_owner_of_a_failed_video_gets_one_mail_with_reason_and_remedy(engine, inbox):
+    accepted = await failed(engine)
+    sender = sender_of(engine, inbox.url)
+    assert await sender.run_once() == 1
+    assert await sender.run_once() == 0
+    (message,) = inbox.messages
+    assert message["subject"] == "Your video failed: holiday.mp4"
+    mail = message.get_content()
+    assert "The file has no video stream." in mail
+    assert "What to do: Send a file that has pictures" in mail
+    assert (await rows.events(engine, accepted.extraction_id))[-1] == "notified"
+
+
+async def test_the_mail_speaks_the_accounts_language(engine, inbox):
+    await failed(engine)
+    await rows.change(engine, "UPDATE users SET locale = 'pt-BR'")
+    await sender_of(engine, inbox.url).run_once()
+    assert inbox.messages[0]["subject"] == "Seu vídeo falhou: holiday.mp4"
+    assert "este só tem som" in inbox.messages[0].get_content()
+
+
+async def test_a_file_name_can_not_write_headers(engine, inbox):
+    await failed(engine, filename="a\r\nBcc: eve@example.com\r\n\r\nx.mp4")
+    assert await sender_of(engine, inbox.url).run_once() == 1
+    assert [len(recipients) for recipients in inbox.recipients] == [1]
+    assert inbox.messages[0]["bcc"] is None
+    assert "Bcc: eve@example.com" in inbox.messages[0]["subject"]
+
+
+async def test_a_mail_that_was_refused_is_sent_again_later_with_the_same_id(engine, inbox):
+    await failed(engine)
+    inbox.refusals = 1
+    sender = sender_of(engine, inbox.url)
+    assert await sender.run_once() == 0
+    row = await rows.one(engine, "SELECT tries, last_error, due_at > now() AS later, id FROM outbox")
+    assert (row.tries, row.later) == (1, True)
+    assert "451" in row.last_error
+    await rows.change(engine, "UPDATE outbox SET due_at = now()")
+    assert await sender.run_once() == 1
+    assert inbox.messages[0]["message-id"] == f"<{row.id}@example.com>"
+
+
+async def test_a_sender_that_died_is_followed_by_the_next(engine, inbox):
+    await failed(engine)
+    assert len(await outbox.take(engine)) == 1
+    assert await outbox.take(engine) == []
+    await rows.change(engine, "UPDATE outbox SET due_at = now()")
+    assert await sender_of(engine, inbox.url).run_once() == 1
+
+
+async def test_after_a_day_a_mail_is_given_up(engine):
+    await failed(engine)
+    await rows.change(engine, "UPDATE outbox SET created_at = now() - interval '25 hours'")
+    assert await sender_of(engine, "smtp://127.0.0.1:1").run_once() == 0
+    assert (await rows.one(engine, "SELECT given_up_at FROM outbox")).given_up_at is not None
+
+
+async def test_without_a_mail_server_the_notification_is_logged_and_done(engine):
+    await failed(engine)
+    assert await sender_of(engine).run_once() == 1
+
+
+async def test_two_senders_deliver_each_mail_once(engine, inbox):
+    for _ in range(10):
+        await failed(engine)
+    await asyncio.gather(*(sender_of(engine, inbox.url).run_once() for _ in range(3)))
+    assert len(inbox.messages) == 10
+
+
+async def test_a_late_lease_is_rescued_only_after_a_whole_lease_of_a_reachable_database(engine, store):
+    accepted = await rows.accepted(engine)
+    await claim_one(engine)
+    await expire(engine, accepted.task_id)
+    now = [0.0]
+    upkeep = upkeep_of(engine, store, clock=lambda: now[0], lease_seconds=0.5)
+    assert await upkeep.rescue() == 0
+    now[0] = 0.4
+    assert await upkeep.rescue() == 0
+    now[0] = 0.6
+    assert await upkeep.rescue() == 1
+    assert (await rows.task(engine, accepted.task_id)).losses == 1
+
+
+async def test_a_task_lost_too_often_ends_and_is_told(engine, store):
+    accepted = await rows.accepted(engine)
+    await rows.change(engine, "UPDATE tasks SET losses = 20")
+    await claim_one(engine)
+    await expire(engine, accepted.task_id)
+    assert await upkeep_of(engine, store).rescue() == 1
+    assert (await rows.extraction(engine, accepted.extraction_id)).error_code == "workers_lost"
+    assert (await rows.one(engine, "SELECT count(*) AS n FROM outbox")).n == 1
+
+
+async def test_an_upload_that_was_never_accepted_is_removed_after_its_time(engine, store):
+    user = await rows.user(engine)
+    fresh, old = video_key(uuid7()), video_key(uuid7())
+    for key in (fresh, old):
+        await acceptance.reserve(engine, user, key)
+        await store.put(key, chunks())
+    await rows.change(
+        engine, "UPDATE reservations SET created_at = now() - interval '25 hours' WHERE object_key = :key", key=old
+    )
+    assert await upkeep_of(engine, store).remove_abandoned() == 1
+    assert await store.keys("videos") == [fresh]
+    assert (await rows.one(engine, "SELECT object_key FROM reservations")).object_key == fresh
+
+
+async def test_a_deleted_videos_objects_go(engine, store):
+    accepted = await rows.accepted(engine)
+    other = await rows.accepted(engine)
+    for key in (
+        video_key(accepted.video_id),
+        f"{result_prefix(accepted.extraction_id, accepted.task_id, 1)}/frames.zip",
+        video_key(other.video_id),
+    ):
+        await store.put(key, chunks())
+    await videos.delete(engine, accepted.user_id, accepted.video_id)
+    assert await upkeep_of(engine, store).remove_garbage() == 2
+    assert await store.keys("videos") == [video_key(other.video_id)]
+    assert await store.keys("results") == []
+
+
+async def test_what_lost_attempts_left_goes_and_the_result_stays(engine, store):
+    accepted = await rows.accepted(engine)
+    lease = (await claim_one(engine)).lease
+    kept = result_prefix(accepted.extraction_id, accepted.task_id, lease.attempt)
+    lost = result_prefix(accepted.extraction_id, accepted.task_id, 10)
+    for prefix in (kept, lost):
+        await store.put(f"{prefix}/frames.zip", chunks())
+    publication = Publication(kept, "auto/1", 1, 4, "f" * 64, [])
+    await queue.publish(engine, lease, publication)
+    upkeep = upkeep_of(engine, store)
+    assert await upkeep.sweep() == 1
+    assert await store.keys("results") == [f"{kept}/frames.zip"]
+    assert await upkeep.sweep() == 0
+
+
+async def test_a_reused_result_is_never_swept(engine, store):
+    accepted = await rows.accepted(engine)
+    lease = (await claim_one(engine)).lease
+    prefix = result_prefix(accepted.extraction_id, accepted.task_id, lease.attempt)
+    await store.put(f"{prefix}/frames.zip", chunks())
+    await queue.publish(engine, lease, Publication(prefix, "auto/1", 1, 4, "f" * 64, []))
+    async with engine.begin() as connection:
+        await acceptance.extract_again(
+            connection,
+            user_id=accepted.user_id,
+            video_id=accepted.video_id,
+            extraction_id=uuid7(),
+            task_id=uuid7(),
+            spec=(await rows.extraction(engine, accepted.extraction_id)).spec,
+            engine_name="auto/1",
+        )
+    await upkeep_of(engine, store).sweep()
+    assert await store.keys("results") == [f"{prefix}/frames.zip"]
