@@ -1,0 +1,294 @@
+"""The command line: `fotograma`. What a command needs is imported when it runs, so that the help is there at once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from cluster.batch import Batch, Outcome, Wanted
+    from cluster.client.values import Extraction, Video
+
+app = typer.Typer(
+    help="Exact, timestamped frames out of videos.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+INTERRUPTED = 130
+"""As shells have it: 128 + SIGINT."""
+
+Folder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the results; made if missing.")]
+Unpack = Annotated[bool, typer.Option("--unpack", help="Also write the images to DIR/<file stem>/.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; an error becomes a message on standard error and the exit code 1."""
+    from cluster.client.errors import FotogramaError  # noqa: PLC0415
+
+    try:
+        app(arguments)
+    except (FotogramaError, OSError) as error:
+        _complain(error)
+        return 1
+    return 0
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version  # noqa: PLC0415
+
+        typer.echo(f"fotograma {version('fotograma')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options of all commands."""
+
+
+@app.command()
+def login(
+    url: Annotated[
+        str | None, typer.Option(envvar="FOTOGRAMA_URL", help="Address of the server.", show_default=False)
+    ] = None,
+    email: Annotated[str | None, typer.Option(help="E-mail of the account.", show_default=False)] = None,
+    register: Annotated[bool, typer.Option("--register", help="Make the account first.")] = False,
+) -> None:
+    """Log in. The password is asked for, or taken from FOTOGRAMA_PASSWORD."""
+    from cluster import Client  # noqa: PLC0415
+    from cluster.credentials import DEFAULT_URL, canonical_url, credentials_file  # noqa: PLC0415
+
+    file = credentials_file(os.environ)
+    address = canonical_url(url or file.current_url() or DEFAULT_URL)
+    who = email or typer.prompt("E-mail", err=True)
+    password = os.environ.get("FOTOGRAMA_PASSWORD") or typer.prompt(
+        "Password", hide_input=True, confirmation_prompt=register, err=True
+    )
+    with Client(address) as client:
+        if register:
+            client.register(who, password)
+        tokens = client.login(who, password)
+    with file.locked():
+        file.keep(address, tokens, who)
+    typer.echo(f"Logged in at {address} as {who}.")
+
+
+@app.command()
+def logout() -> None:
+    """End the session and forget its tokens."""
+    from cluster import Client  # noqa: PLC0415
+    from cluster.credentials import identity  # noqa: PLC0415
+
+    who = identity(os.environ)
+    with Client(who.url, store=who.store) as client:
+        client.logout()
+    typer.echo(f"Logged out at {who.url}.")
+
+
+@app.command()
+def extract(
+    files: Annotated[list[Path], typer.Argument(metavar="FILES...", help="Videos.", show_default=False)],
+    *,
+    folder: Folder = Path("frames"),
+    fps: Annotated[
+        str | None, typer.Option(metavar="NUMBER", help="Frames a second; 1 when nothing is said.", show_default=False)
+    ] = None,
+    spec: Annotated[
+        str | None, typer.Option(metavar="JSON", help="A frame specification, or @FILE to read it from.")
+    ] = None,
+    unpack: Unpack = False,
+    as_json: Json = False,
+) -> None:
+    """Upload videos and write DIR/<file stem>.zip with their frames."""
+    from cluster.batch import Wanted  # noqa: PLC0415
+    from cluster.targets import targets  # noqa: PLC0415
+
+    chosen = _spec_text(fps, spec)
+    places = zip(files, targets(folder, [file.name for file in files]), strict=True)
+    wanted = [Wanted(str(file), target, source=file) for file, target in places]
+    _run_batch(wanted, chosen, folder, unpack=unpack, as_json=as_json)
+
+
+@app.command()
+def download(
+    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Videos or extractions.", show_default=False)],
+    folder: Folder = Path("frames"),
+    unpack: Unpack = False,
+    as_json: Json = False,
+) -> None:
+    """Fetch results into DIR. Those that are not finished are waited for."""
+    from cluster.batch import Wanted  # noqa: PLC0415
+    from cluster.targets import targets  # noqa: PLC0415
+
+    found = asyncio.run(_look_up(ids))
+    places = zip(found, targets(folder, [video.filename for video, _ in found]), strict=True)
+    wanted = [
+        Wanted(video.filename, target, video=video, extraction=extraction) for (video, extraction), target in places
+    ]
+    _run_batch(wanted, None, folder, unpack=unpack, as_json=as_json)
+
+
+@app.command(name="list")
+def list_(
+    status: Annotated[
+        str | None, typer.Option(help="queued, running, succeeded, failed or cancelled.", show_default=False)
+    ] = None,
+    q: Annotated[str | None, typer.Option("--name", help="A part of the file name.", show_default=False)] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Videos at most.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """Show your videos, newest first."""
+    from dataclasses import asdict  # noqa: PLC0415
+    from itertools import islice  # noqa: PLC0415
+
+    from cluster import Client  # noqa: PLC0415
+    from cluster.credentials import identity  # noqa: PLC0415
+    from cluster.display import json_text, show_videos  # noqa: PLC0415
+
+    who = identity(os.environ)
+    with Client(who.url, store=who.store) as client:
+        videos = list(islice(client.videos(status=status, q=q), limit))
+    if as_json:
+        typer.echo(json_text({"items": [asdict(video) for video in videos]}))
+    else:
+        show_videos(_console(), videos)
+
+
+@app.command()
+def up(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the API and the page.")] = 8000,
+    home: Annotated[Path, typer.Option(metavar="DIR", help="Folder of all data.")] = Path("~/.fotograma"),
+    demo: Annotated[bool, typer.Option("--demo", help="Also extract a sample clip.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Videos worked on at once.", show_default="the cores")
+    ] = None,
+) -> None:
+    """Run the whole service on this machine until Ctrl-C."""
+    try:
+        from cluster.start import up as run  # noqa: PLC0415
+
+        code = run(port=port, home=home.expanduser(), demo=demo, workers=workers)
+    except ModuleNotFoundError as error:
+        typer.echo(f'The service is not installed ({error.name}). Run: pip install "fotograma[local]"', err=True)
+        raise typer.Exit(1) from error
+    raise typer.Exit(code)
+
+
+async def _look_up(ids: Sequence[str]) -> list[tuple[Video, Extraction]]:
+    from cluster import AsyncClient  # noqa: PLC0415
+    from cluster.batch import look_up  # noqa: PLC0415
+    from cluster.credentials import identity  # noqa: PLC0415
+
+    who = identity(os.environ)
+    async with AsyncClient(who.url, store=who.store) as client:
+        return await look_up(client, ids)
+
+
+def _run_batch(wanted: list[Wanted], spec: str | None, folder: Path, *, unpack: bool, as_json: bool) -> None:
+    """Brings all of them, and exits with 1 when one failed."""
+    from cluster import AsyncClient  # noqa: PLC0415
+    from cluster.batch import PATIENCE, Batch  # noqa: PLC0415
+    from cluster.credentials import identity  # noqa: PLC0415
+    from cluster.display import display_for, document, failures, json_text  # noqa: PLC0415
+
+    for one in wanted:
+        if one.target.renamed:
+            typer.echo(f"{one.name}: is written as {one.target.archive.name}; the plain name is taken.", err=True)
+    who = identity(os.environ)
+    folder.mkdir(parents=True, exist_ok=True)
+    display = display_for(_console(), len(wanted), silent=as_json)
+    batch = Batch(AsyncClient(who.url, store=who.store, retry=PATIENCE), display, spec, unpack)
+
+    async def bring() -> list[Outcome]:
+        async with batch.client:
+            return await batch.run(wanted)
+
+    try:
+        with display:
+            outcomes = asyncio.run(bring())
+    except KeyboardInterrupt as error:
+        _tell_how_to_go_on(batch, folder)
+        raise typer.Exit(INTERRUPTED) from error
+    if as_json:
+        typer.echo(json_text({"items": [document(outcome) for outcome in outcomes]}))
+    failed = failures(outcomes)
+    for line in failed:
+        typer.echo(line, err=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _tell_how_to_go_on(batch: Batch, folder: Path) -> None:
+    from shlex import join  # noqa: PLC0415
+
+    ids = [extraction.id for extraction in batch.pending.values()]
+    if not ids:
+        typer.echo("Stopped.", err=True)
+        return
+    typer.echo(f"Stopped. The server goes on with {len(ids)} of the videos. Fetch them later:", err=True)
+    typer.echo("  " + join(["fotograma", "download", *ids, "-o", str(folder)]), err=True)
+
+
+def _spec_text(fps: str | None, spec: str | None) -> str | None:
+    """The specification as JSON text, its numbers digit by digit."""
+    import json  # noqa: PLC0415
+    from decimal import Decimal, InvalidOperation  # noqa: PLC0415
+
+    if fps is not None and spec is not None:
+        raise typer.BadParameter("give --fps or --spec, not both.")
+    if fps is not None:
+        try:
+            rate = Decimal(fps)
+        except InvalidOperation:
+            rate = Decimal(0)
+        if not (rate.is_finite() and rate > 0 and abs(rate.adjusted()) < 20):
+            raise typer.BadParameter(f"{fps!r} is not a number of frames above 0.", param_hint="--fps")
+        return f'{{"sample":{{"mode":"fps","fps":{rate:f}}}}}'
+    if spec is None:
+        return None
+    text = Path(spec[1:]).read_text("utf-8") if spec.startswith("@") else spec
+    try:
+        json.loads(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"not JSON: {error}.", param_hint="--spec") from error
+    return text
+
+
+def _console() -> Console:
+    from rich.console import Console  # noqa: PLC0415
+
+    # Not rich's own guess: FORCE_COLOR would put bars into a log file.
+    return Console(highlight=False, force_terminal=sys.stdout.isatty())
+
+
+def _complain(error: Exception) -> None:
+    from cluster.batch import failure_of  # noqa: PLC0415
+    from cluster.client.errors import ApiError  # noqa: PLC0415
+
+    typer.echo(f"Error: {error}", err=True)
+    if isinstance(error, ApiError):
+        if remedy := failure_of(error).remedy:
+            typer.echo(f"  {remedy}", err=True)
+        if error.fault == "service" and error.request_id:
+            typer.echo(f"  request_id: {error.request_id}", err=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

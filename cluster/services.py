@@ -1,0 +1,129 @@
+"""Puts the parts together from the settings: what the API, a worker and the keeper each work with.
+
+These functions are importable by name and run inside the replicas: a replica reads its own environment, and no setting
+or secret is stored in the cluster's state.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from actors.extraction import Reader, engine_name
+from actors.notify.mail import Mailer
+from actors.notify.sender import Sender
+from actors.plan import refuse_unsupported
+from actors.task import Bench
+from actors.upkeep import Upkeep
+from actors.worker import Worker
+from cluster.settings import Settings, load
+from db.cache import open_cache
+from db.database import open_database
+from db.objects import open_store
+from serve_app.deps import Deps
+from serve_app.keys import derive, signing_key
+from serve_app.passwords import Passwords
+from serve_app.tokens import Signer
+
+API_CONNECTIONS = 20
+WORKER_CONNECTIONS = 3
+
+
+@asynccontextmanager
+async def open_api() -> AsyncIterator[Deps]:
+    """What an API replica works with."""
+    settings = load()
+    log_as_json()
+    engine = open_database(settings.database_url, name="api", connections=API_CONNECTIONS)
+    cache = open_cache(settings.redis_url)
+    secret = settings.secret_key.get_secret_value()
+    passwords = Passwords(derive(secret, "passwords"))
+    try:
+        yield Deps(
+            engine=engine,
+            objects=open_store(settings.objects_url),
+            cache=cache,
+            signer=Signer([signing_key(secret)]),
+            passwords=passwords,
+            engine_name=engine_name(Reader(settings.reader)),
+            check_spec=refuse_unsupported,
+            https=settings.public_url.startswith("https:"),
+            registration_open=settings.registration_open,
+            password_min_length=settings.password_min_length,
+            request_max_bytes=settings.request_max_bytes,
+            request_max_files=settings.request_max_files,
+            access_seconds=settings.access_token_seconds,
+            session_seconds=settings.session_seconds,
+        )
+    finally:
+        passwords.close()
+        await cache.close()
+        await engine.dispose()
+
+
+@asynccontextmanager
+async def open_worker() -> AsyncIterator[Worker]:
+    """A worker with a name of its own; its temporary files go with it."""
+    settings = load()
+    log_as_json()
+    name = f"{socket.gethostname()}:{uuid.uuid4().hex[:12]}"
+    engine = open_database(settings.database_url, name="worker", connections=WORKER_CONNECTIONS)
+    cache = open_cache(settings.redis_url)
+    try:
+        yield Worker(_bench(settings, engine), cache, name=name)
+    finally:
+        await cache.close()
+        await engine.dispose()
+
+
+@asynccontextmanager
+async def open_upkeep() -> AsyncIterator[Upkeep]:
+    """The keeper's work."""
+    settings = load()
+    log_as_json()
+    engine = open_database(settings.database_url, name="keeper")
+    mailer = None if settings.smtp_url is None else Mailer(settings.smtp_url.get_secret_value())
+    sender = Sender(engine, mailer, mail_from=settings.mail_from, public_url=settings.public_url)
+    try:
+        yield Upkeep(engine, open_store(settings.objects_url), sender, lease_seconds=settings.lease_seconds)
+    finally:
+        await engine.dispose()
+
+
+def log_as_json() -> None:
+    """Structured events, one JSON object a line."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.dict_tracebacks,
+            structlog.processors.EventRenamer("message", "event_name"),
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        cache_logger_on_first_use=True,
+    )
+
+
+def _bench(settings: Settings, engine: AsyncEngine) -> Bench:
+    settings.scratch.mkdir(parents=True, exist_ok=True)
+    return Bench(
+        database=engine,
+        objects=open_store(settings.objects_url),
+        scratch=settings.scratch,
+        reader=Reader(settings.reader),
+        threads=settings.worker_threads,
+        lease_seconds=settings.lease_seconds,
+        heartbeat_seconds=settings.heartbeat_seconds,
+        address_space_bytes=settings.decode_memory_bytes,
+        seconds_max=settings.decode_seconds_max,
+        max_frames=settings.max_frames,
+        drain_seconds=settings.drain_seconds,
+    )

@@ -1,0 +1,68 @@
+"""What can be set, and from where: the environment, by names with the prefix FOTOGRAMA_."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIB = 1 << 20
+
+
+class Settings(BaseSettings):
+    """One process's settings. Every field has an environment variable of its name in capitals."""
+
+    model_config = SettingsConfigDict(env_prefix="FOTOGRAMA_", extra="ignore", frozen=True)
+
+    # Servers.
+    database_url: str
+    """postgresql://… of the one source of truth."""
+    redis_url: str | None = None
+    """redis://… of the losable cache; none: everything is read from Postgres."""
+    objects_url: str
+    """file:///folder, or any URL that obstore takes (s3://bucket/prefix, gs://…, az://…)."""
+    smtp_url: SecretStr | None = None
+    """smtp://[user:password@]host[:port], smtps:// for TLS from the start; none: mails are logged."""
+    mail_from: str = "Fotograma <fotograma@localhost>"
+    public_url: str = "http://127.0.0.1:8000"
+    """Where people reach the page; stands in e-mails."""
+    scratch: Path = Path("/tmp/fotograma")  # noqa: S108 - a default that a deployment overrides
+    """Folder of the workers' temporary files; each task's part of it is removed with the task."""
+
+    # Accounts.
+    secret_key: SecretStr
+    """At least 32 characters; signs tokens and peppers passwords."""
+    registration_open: bool = True
+    password_min_length: Annotated[int, Field(ge=8, le=1024)] = 8
+    access_token_seconds: Annotated[int, Field(ge=30, le=600)] = 600
+    session_seconds: Annotated[int, Field(ge=600)] = 30 * 24 * 3600
+
+    # Accepting.
+    request_max_bytes: Annotated[int, Field(ge=1)] = 64 * MIB
+    """The largest POST /v1/videos, all parts together."""
+    request_max_files: Annotated[int, Field(ge=1)] = 100
+
+    # Working.
+    workers: Annotated[int, Field(ge=1)] = 2
+    """Replicas of the pool; each has at most one task at a time."""
+    worker_threads: Annotated[int, Field(ge=1)] = 1
+    reader: str = "auto"
+    """auto, pyav or decord."""
+    lease_seconds: Annotated[float, Field(ge=1)] = 60.0
+    heartbeat_seconds: Annotated[float, Field(gt=0)] = 15.0
+    decode_memory_bytes: Annotated[int, Field(ge=256 * MIB)] = 4096 * MIB
+    """Address space of a decoding child; resident memory stays far below."""
+    decode_seconds_max: Annotated[float, Field(gt=0)] = 6 * 3600.0
+    """The longest that one task may take."""
+    max_frames: Annotated[int, Field(ge=1)] = 1_000_000
+    """Images that one extraction may give."""
+    drain_seconds: Annotated[float, Field(ge=0)] = 5.0
+    """How long a running task may go on when its worker is asked to stop; then it is given back."""
+    api_replicas: Annotated[int, Field(ge=1)] = 1
+
+
+def load() -> Settings:
+    """Reads the environment of this process. Raises pydantic's ValidationError, which names what is missing."""
+    return Settings.model_validate({})

@@ -1,0 +1,210 @@
+"""The main job through the public doors of the running system: real clips in, exact frames out, whatever dies."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cluster import ApiError, Client
+from tests.clips import ClipOf, Truth, audio_only, hls_playlist, read_number, text_file, truncated
+from tests.service import Inbox, Service
+
+TEN = (
+    "h264",
+    "h264_b_frames",
+    "h264_vfr",
+    "h264_rotated_90",
+    "h264_edit_list",
+    "h264_anamorphic",
+    "hevc",
+    "vp9_webm",
+    "mpeg4_avi",
+    "mpegts",
+)
+ALL = {"sample": {"mode": "all"}}
+SLOW = {"sample": {"mode": "all"}, "image": {"quality": 100}}
+
+
+@pytest.fixture
+def client(service: Service) -> Iterator[Client]:
+    with service.client() as client:
+        yield client
+
+
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def opened(archive: Path) -> tuple[dict, dict[str, bytes]]:
+    """The manifest and the images of an archive."""
+    with zipfile.ZipFile(archive) as zipped:
+        assert {info.compress_type for info in zipped.infolist()} == {zipfile.ZIP_STORED}
+        data = {name: zipped.read(name) for name in zipped.namelist()}
+    manifest = json.loads(data.pop("manifest.json"))
+    table = list(csv.DictReader(io.StringIO(data.pop("manifest.csv").decode())))
+    assert [row["name"] for row in table] == [frame["name"] for frame in manifest["frames"]] == list(data)
+    return manifest, data
+
+
+def numbers_in(images: dict[str, bytes]) -> list[int | None]:
+    return [read_number(np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))) for data in images.values()]
+
+
+def on_screen(truth: Truth, fps: int) -> list[int]:
+    """The contract's frames of mode `fps`, found the slow way: for each k the last frame that has begun."""
+    wanted: list[int] = []
+    tick = min(truth.time_base / 2, type(truth.time_base)(1, 2000))
+    k = 0
+    while type(truth.time_base)(k, fps) < truth.duration:
+        begun = [shown.number for shown in truth.shown if shown.pts <= type(truth.time_base)(k, fps) + tick]
+        if begun[-1:] != wanted[-1:]:
+            wanted.append(begun[-1])
+        k += 1
+    return wanted
+
+
+def extract(service: Service, paths: list[Path], out: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """`fotograma extract` as a user calls it."""
+    return service.command("extract", *map(str, paths), "-o", str(out), *options)
+
+
+def test_ten_clips_in_one_command_give_exactly_the_frames_of_the_specification(
+    service: Service, clips: ClipOf, tmp_path: Path
+) -> None:
+    service.log_in_command()
+    paths = [clips(name)[0] for name in TEN]
+    done = extract(service, paths, tmp_path / "first", "--fps", "5")
+    assert done.returncode == 0, done.stderr
+    for name, path in zip(TEN, paths, strict=True):
+        manifest, images = opened(tmp_path / "first" / f"{path.stem}.zip")
+        assert numbers_in(images) == on_screen(clips(name)[1], 5), name
+        assert [frame["index"] for frame in manifest["frames"]] == sorted(f["index"] for f in manifest["frames"])
+        assert manifest["warnings"] == []
+    again = extract(service, paths, tmp_path / "second", "--fps", "5")
+    assert again.returncode == 0, again.stderr
+    for path in paths:
+        first, second = (tmp_path / run / f"{path.stem}.zip" for run in ("first", "second"))
+        assert first.read_bytes() == second.read_bytes()
+
+
+def test_as_many_videos_run_at_once_as_there_are_workers(service: Service, client: Client, clips: ClipOf) -> None:
+    path, _ = clips("h264_long")
+    videos = [client.upload(path, spec=SLOW) for _ in range(service.workers + 2)]
+    until(lambda: len(list(client.videos(status="running"))) == service.workers)
+    assert len(list(client.videos(status="queued"))) == 2
+    for video in videos:
+        client.delete(video)
+
+
+def test_a_killed_workers_task_is_done_by_another_one_once(
+    service: Service, client: Client, clips: ClipOf, tmp_path: Path
+) -> None:
+    path, truth = clips("h264_long")
+    video = client.upload(path, spec={"sample": {"mode": "every_nth", "n": 2}})
+    until(lambda: client.video(video.id).extraction.progress.frames_done > 0)
+    worker = next(pid for pid in service.replicas("pool") if service.decodes(pid))
+    child = service.decodes(worker)
+    os.kill(worker, signal.SIGKILL)
+    until(lambda: not Path(f"/proc/{child}").exists())
+    extraction = client.wait(video.extraction, timeout_seconds=120)
+    assert extraction.attempt == 2
+    assert service.events(extraction.id).count("published") == 1
+    archive = client.download(extraction, tmp_path / "frames.zip")
+    assert numbers_in(opened(archive)[1]) == [shown.number for shown in truth.shown][::2]
+
+
+def test_a_file_that_is_no_video_is_refused_with_code_fault_and_remedy_and_leaves_nothing(
+    service: Service, client: Client, tmp_path: Path
+) -> None:
+    before = service.stored()
+    text_file(tmp_path / "text.mp4")
+    hls_playlist(tmp_path / "playlist.mp4")
+    (tmp_path / "empty.mp4").touch()
+    for name, code in (("text", "not_a_video"), ("playlist", "playlist"), ("empty", "empty_file")):
+        with pytest.raises(ApiError) as refused:
+            client.upload(tmp_path / f"{name}.mp4")
+        assert (refused.value.status, refused.value.code, refused.value.fault) == (422, code, "file")
+        assert refused.value.remedy
+    assert list(client.videos()) == []
+    assert service.stored() == before
+    assert service.count("SELECT count(*) FROM reservations") == 0
+
+
+def test_a_broken_video_fails_and_its_owner_is_told_while_other_work_goes_on(
+    service: Service, client: Client, clips: ClipOf, tmp_path: Path, inbox: Inbox
+) -> None:
+    good, _ = clips("h264")
+    audio_only(tmp_path / "sound.mp4")
+    cut = truncated(clips("h264_vfr")[0])
+    videos = {path.name: client.upload(path) for path in (tmp_path / "sound.mp4", cut, good)}
+    until(lambda: all(client.video(video.id).status.ended for video in videos.values()))
+    ends = {name: client.video(video.id).extraction for name, video in videos.items()}
+    assert ends.pop(good.name).status == "succeeded"
+    codes = {name: (end.error.code, end.error.fault, bool(end.error.remedy)) for name, end in ends.items() if end.error}
+    assert codes == {
+        "sound.mp4": ("no_video_stream", "file", True),
+        cut.name: ("unreadable_container", "file", True),
+    }
+    me = client.me().email
+    until(lambda: len(inbox.to(me)) == 3)
+    subjects = {message["subject"] for message in inbox.to(me)}
+    assert {"Your video failed: sound.mp4", f"Your video failed: {cut.name}"} <= subjects
+
+
+def test_everything_killed_and_started_again_ends_every_accepted_video(
+    service: Service, clips: ClipOf, tmp_path: Path
+) -> None:
+    path, truth = clips("h264_long")
+    with service.client() as client:
+        spec = {"sample": {"mode": "every_nth", "n": 20}}
+        with ThreadPoolExecutor(4) as pool:
+            videos = list(pool.map(lambda _: client.upload(path, spec=spec), range(6)))
+        until(lambda: any(client.video(video.id).extraction.progress.frames_done for video in videos))
+        service.kill_everything()
+        service.start()
+        for video in videos:
+            extraction = client.wait(video.extraction, timeout_seconds=180)
+            archive = client.download(extraction, tmp_path / f"{video.id}.zip")
+            assert numbers_in(opened(archive)[1]) == [shown.number for shown in truth.shown][::20]
+
+
+def test_another_number_of_workers_gives_the_same_bytes(service: Service, clips: ClipOf, tmp_path: Path) -> None:
+    paths = [clips(name)[0] for name in TEN[:4]]
+
+    def archives(folder: Path) -> list[bytes]:
+        with service.client() as client:
+            videos = client.submit(paths, spec=ALL)
+            return [client.download(client.wait(v.extraction), folder / f"{v.id}.zip").read_bytes() for v in videos]
+
+    (tmp_path / "many").mkdir()
+    (tmp_path / "one").mkdir()
+    many = archives(tmp_path / "many")
+    service.stop()
+    service.start(workers=1)
+    assert archives(tmp_path / "one") == many
+
+
+def test_statuses_are_read_without_redis(service: Service, client: Client, clips: ClipOf) -> None:
+    video = client.upload(clips("h264")[0])
+    service.send("valkey-server", signal.SIGSTOP)
+    try:
+        assert client.wait(video.extraction, timeout_seconds=60).status == "succeeded"
+        assert [found.id for found in client.videos()] == [video.id]
+    finally:
+        service.send("valkey-server", signal.SIGCONT)

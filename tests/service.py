@@ -1,0 +1,194 @@
+"""The running system as its users meet it: `fotograma up` on a home of its own, and all that can be done to it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import psycopg
+from aiosmtpd.controller import Controller
+
+from cluster import Client
+
+FOTOGRAMA = str(Path(sys.executable).with_name("fotograma"))
+PASSWORD = "correct horse battery"
+START_SECONDS = 180.0
+STOP_SECONDS = 90.0
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+@dataclass
+class Service:
+    """home: an empty folder at first. environment: added to this process's own."""
+
+    home: Path
+    workers: int = 2
+    environment: Mapping[str, str] = field(default_factory=dict)
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self, workers: int | None = None) -> None:
+        """Gives back when it can accept."""
+        self.workers = workers or self.workers
+        options = ["--port", str(self.port), "--home", str(self.home), "--workers", str(self.workers)]
+        log = (self.home.parent / "up.log").open("ab")
+        self.process = subprocess.Popen(
+            [FOTOGRAMA, "up", *options],
+            stdout=log,
+            stderr=log,
+            env={**os.environ, **self.environment},
+            start_new_session=True,
+        )
+        log.close()
+        deadline = time.monotonic() + START_SECONDS
+        while not self._is_ready():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError((self.home.parent / "up.log").read_text())
+            time.sleep(0.2)
+
+    def stop(self) -> int:
+        """Asks it to end, as Ctrl-C does; its exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(STOP_SECONDS)
+
+    def kill_everything(self) -> None:
+        """SIGKILL to `fotograma up` and all below it: servers, Ray, workers, children."""
+        assert self.process is not None
+        everyone = [psutil.Process(self.process.pid), *self._below()]
+        for one in everyone:
+            one.kill()
+        psutil.wait_procs(everyone, 30)
+        self.process.wait()
+
+    def client(self) -> Client:
+        """A client logged in with an account of its own."""
+        client = Client(self.url)
+        email = f"{time.time_ns()}@example.org"
+        client.register(email, PASSWORD)
+        client.login(email, PASSWORD)
+        return client
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Runs `fotograma` as a user does."""
+        environment = {
+            **os.environ,
+            "FOTOGRAMA_URL": self.url,
+            "FOTOGRAMA_PASSWORD": PASSWORD,
+            "XDG_CONFIG_HOME": str(self.home.parent / "config"),
+        }
+        return subprocess.run(
+            [FOTOGRAMA, *arguments], check=False, env=environment, capture_output=True, text=True, timeout=300
+        )
+
+    def log_in_command(self) -> None:
+        done = self.command("login", "--register", "--url", self.url, "--email", f"{time.time_ns()}@example.org")
+        assert done.returncode == 0, done.stderr
+
+    def replicas(self, deployment: str) -> list[int]:
+        """Processes of a deployment's replicas, by the titles that Ray gives its workers."""
+        return [one.pid for one in self._below() if f"ServeReplica:{deployment}:" in _title(one)]
+
+    def decodes(self, worker: int) -> int | None:
+        """The child in which a worker has a video open."""
+        for child in psutil.Process(worker).children():
+            if any("/objects/videos/" in target for target in _open_files(child.pid)):
+                return child.pid
+        return None
+
+    def send(self, name: str, number: signal.Signals) -> None:
+        """A signal to the process of this name below `fotograma up`."""
+        found = [one for one in self._below() if one.name() == name]
+        assert found, f"no {name} runs"
+        for one in found:
+            one.send_signal(number)
+
+    def stored(self) -> set[str]:
+        """Files in the object store."""
+        return {str(path) for path in (self.home / "objects").rglob("*") if path.is_file()}
+
+    def rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """What the database answers; its address is that of the API replica."""
+        (replica, *_) = self.replicas("api")
+        url = psutil.Process(replica).environ()["FOTOGRAMA_DATABASE_URL"]
+        with psycopg.connect(url) as connection:
+            return connection.execute(statement.encode(), values).fetchall()
+
+    def count(self, statement: str) -> int:
+        return int(self.rows(statement)[0][0])
+
+    def events(self, extraction_id: str) -> list[str]:
+        found = self.rows("SELECT kind FROM events WHERE extraction_id = %s ORDER BY id", extraction_id)
+        return [kind for (kind,) in found]
+
+    def _below(self) -> list[psutil.Process]:
+        assert self.process is not None
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def _is_ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/readyz", timeout=5, trust_env=False).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+
+class Inbox:
+    """A real SMTP server that keeps what it gets."""
+
+    def __init__(self) -> None:
+        self._messages: list[tuple[Sequence[str], EmailMessage]] = []
+        self._port = free_port()
+        self._controller = Controller(self, hostname="127.0.0.1", port=self._port)
+
+    @property
+    def url(self) -> str:
+        return f"smtp://127.0.0.1:{self._port}"
+
+    def to(self, address: str) -> list[EmailMessage]:
+        return [message for recipients, message in self._messages if address in recipients]
+
+    def __enter__(self) -> Inbox:
+        self._controller.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._controller.stop()
+
+    async def handle_DATA(self, _server: object, _session: object, envelope: Any) -> str:
+        self._messages.append((envelope.rcpt_tos, message_from_bytes(envelope.content, policy=policy.default)))
+        return "250 OK"
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+def _open_files(pid: int) -> Iterator[str]:
+    try:
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            yield os.readlink(link)
+    except OSError:
+        return
