@@ -1,0 +1,126 @@
+"""Memory of the running service: `python -m benchmarks.memory [--json FILE] [--uploads N]`.
+
+Two figures. How much an API replica grows over many uploads of 10 MB (its resident set, idle before against the highest
+seen). And what a worker and its decoding children need together for a 4K clip (proportional set sizes added up, so that
+a page that is shared counts once; the child that is started ahead is in it).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.footage import footage, made
+from benchmarks.measure import Row, kibibytes, machine, tree, write_rows
+from tests.clips import NAMED, make
+from tests.service import Service
+
+UPLOAD_BYTES = 10_000_000
+SAMPLE_SECONDS = 0.05
+WAIT_SECONDS = 900.0
+
+
+@dataclass(slots=True)
+class Peak:
+    """The highest seen of a figure, in KiB."""
+
+    kibibytes: int = 0
+
+
+@contextmanager
+def watched(figure: Callable[[], int]) -> Iterator[Peak]:
+    """Samples a figure of KiB in a thread of its own."""
+    peak, end = Peak(), threading.Event()
+
+    def sample() -> None:
+        while not end.wait(SAMPLE_SECONDS):
+            peak.kibibytes = max(peak.kibibytes, figure())
+
+    thread = threading.Thread(target=sample)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        end.set()
+        thread.join()
+
+
+def api_growth(service: Service, folder: Path, uploads: int) -> Iterator[Row]:
+    """An API replica over `uploads` uploads of 10 MB, one after the other."""
+    path = padded_clip(folder / "ten_megabytes.mp4")
+    (pid,) = service.replicas("api")
+
+    def resident() -> int:
+        return kibibytes(pid, "status", "VmRSS:")
+
+    with service.client() as client, watched(resident) as peak:
+        before = resident()
+        for _ in range(uploads):
+            client.upload(path, spec={"sample": {"mode": "timestamps", "at": [0]}})
+        after = resident()
+    yield Row("api/before", "MiB", round(before / 1024, 1))
+    yield Row("api/growth_peak", "MiB", round((peak.kibibytes - before) / 1024, 1), note=f"{uploads} uploads of 10 MB")
+    yield Row("api/growth_after", "MiB", round((after - before) / 1024, 1))
+
+
+def worker_peak(service: Service, folder: Path) -> Iterator[Row]:
+    """A worker with its children while it extracts every 10th frame of a 4K clip."""
+    name = "4k_gop60"
+    path = made(folder, name, footage(quick=True)[name])
+    (pid,) = service.replicas("pool")
+
+    def together() -> int:
+        return sum(kibibytes(one, "smaps_rollup", "Pss:") for one in tree(pid))
+
+    with service.client() as client, watched(together) as peak:
+        video = client.upload(path, spec={"sample": {"mode": "every_nth", "n": 3}})
+        extraction = client.wait(video.extraction, timeout_seconds=WAIT_SECONDS)
+    frames = extraction.result.frames if extraction.result else 0
+    yield Row("worker/4k_peak", "MiB", round(peak.kibibytes / 1024, 1), note=f"{frames} frames of 3840 × 2160")
+
+
+def padded_clip(path: Path) -> Path:
+    """A real clip of 10 MB: an MP4 may end with a box of padding (ISO/IEC 14496-12, 8.1.2)."""
+    make(path, NAMED["h264"])
+    padding = UPLOAD_BYTES - path.stat().st_size
+    with path.open("ab") as file:
+        file.write(padding.to_bytes(4, "big") + b"free" + bytes(padding - 8))
+    return path
+
+
+@contextmanager
+def started(*, workers: int) -> Iterator[tuple[Service, Path]]:
+    """The service, and a folder for files; what it stored goes with it."""
+    with tempfile.TemporaryDirectory(prefix="fotograma-benchmark-") as name:
+        folder = Path(name)
+        service = Service(folder / "home", workers=workers)
+        service.start()
+        try:
+            yield service, folder
+        finally:
+            service.stop()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    parser.add_argument("--uploads", type=int, default=200)
+    options = parser.parse_args()
+    print(machine())
+    with started(workers=1) as (service, folder):
+        rows = [*worker_peak(service, folder), *api_growth(service, folder, options.uploads)]
+    for row in rows:
+        print(f"{row.name:20} {row.value:8} {row.unit}  {row.note}")
+    if options.json:
+        write_rows(options.json, rows)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

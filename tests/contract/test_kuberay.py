@@ -1,0 +1,69 @@
+"""The manifests and the code name the same things."""
+
+import importlib
+import tomllib
+from importlib.metadata import version
+from inspect import signature
+from pathlib import Path
+from typing import get_type_hints
+
+import pytest
+import yaml
+
+from kuberay.check import problems
+
+ROOT = Path(__file__).parents[2]
+SERVICE = yaml.safe_load((ROOT / "kuberay/rayservice.yaml").read_text())
+APPLICATIONS = yaml.safe_load(SERVICE["spec"]["serveConfigV2"])["applications"]
+CLUSTER = SERVICE["spec"]["rayClusterConfig"]
+
+
+@pytest.mark.parametrize("application", APPLICATIONS, ids=[a["name"] for a in APPLICATIONS])
+def test_every_import_path_is_there_and_takes_its_arguments(application):
+    module, _, name = application["import_path"].partition(":")
+    builder = getattr(importlib.import_module(module), name)
+    (parameter,) = signature(builder).parameters
+    get_type_hints(builder, localns={"Application": object})[parameter].model_validate(application["args"])
+
+
+def test_every_custom_resource_is_offered_by_a_group_of_nodes():
+    asked = {name for application in APPLICATIONS for name in application["args"]["resources"]}
+    offered = "".join(group["rayStartParams"].get("resources", "") for group in CLUSTER["workerGroupSpecs"])
+    assert all(f'\\"{name}\\"' in offered for name in asked)
+
+
+def test_the_clusters_ray_is_the_locked_one():
+    assert CLUSTER["rayVersion"] == version("ray")
+
+
+def test_the_image_is_of_this_version():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    groups = [CLUSTER["headGroupSpec"], *CLUSTER["workerGroupSpecs"]]
+    images = {c["image"] for group in groups for c in group["template"]["spec"]["containers"]}
+    assert images == {f"ghcr.io/fotograma/fotograma:{project}"}
+
+
+def test_an_unknown_field_and_a_wrong_type_are_problems():
+    crd = {
+        "spec": {
+            "group": "ray.io",
+            "names": {"kind": "Thing"},
+            "versions": [
+                {
+                    "name": "v1",
+                    "schema": {
+                        "openAPIV3Schema": {
+                            "properties": {
+                                "apiVersion": {"type": "string"},
+                                "kind": {"type": "string"},
+                                "spec": {"properties": {"replicas": {"type": "integer"}}},
+                            }
+                        }
+                    },
+                }
+            ],
+        }
+    }
+    thing = {"apiVersion": "ray.io/v1", "kind": "Thing", "spec": {"replicas": "2", "replica": 2}}
+    assert len(list(problems(thing, [crd]))) == 2
+    assert list(problems(thing | {"spec": {"replicas": 2}}, [crd])) == []
