@@ -183,7 +183,7 @@ def _timed(report: _Report, frames: Iterator[tuple[Target, VideoFrame]]) -> Iter
 def _missing(job: _Job, reader: FrameReader) -> tuple[ResultWarning, ...]:
     if not reader.missing:
         return ()
-    first = float(job.probe.table.time(reader.missing[0].index))
+    first = float(job.probe.table.time(min(target.index for target in reader.missing)))
     count = f"{len(reader.missing)} of {job.plan.frames} frames"
     detail = f"{count} could not be decoded with certainty and are left out, the first at {first:.3f} s."
     return (ResultWarning("frames_missing", detail),)

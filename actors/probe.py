@@ -93,16 +93,11 @@ def probe(path: Path) -> Probe:
         raise FotogramaError("no_timestamps")
     if not any(packets.shown):
         raise FotogramaError("no_frames")
+    untimed = _NO_TIME in packets.shown_times(packets.pts) or (source.container is Container.AVI and reordered)
+    read_table = _decoded_table if untimed else _packet_table
+    table, first, repeated = read_table(source, packets, time_base, codec)
     cut = packets.ended_early or is_cut_off(path, source.container)
-    if _NO_TIME in packets.shown_times(packets.pts) or (source.container is Container.AVI and reordered):
-        table, first = _decoded_table(source, packets, time_base)
-        repeated = 0
-    else:
-        table, first, repeated = _packet_table(source, packets, time_base, codec)
-    if cut:
-        table = _certain(table, packets)
-    if len(table) == 1 and not table.last_duration and rate:
-        table = replace(table, last_duration=max(1, round(1 / rate / time_base)))
+    table = _with_duration(_certain(table, packets) if cut else table, rate)
     shape = geometry(aspect, _matrix(first))
     return Probe(
         source,
@@ -114,6 +109,13 @@ def probe(path: Path) -> Probe:
         first.height,
         _warnings(cut, packets.complaints, repeated),
     )
+
+
+def _with_duration(table: FrameTable, rate: Fraction | None) -> FrameTable:
+    """One frame alone has no interval: if its duration is unknown it is shown for one period of the declared rate."""
+    if len(table) > 1 or table.last_duration or not rate:
+        return table
+    return replace(table, last_duration=max(1, round(1 / rate / table.time_base)))
 
 
 def _certain(table: FrameTable, packets: _Packets) -> FrameTable:
@@ -255,8 +257,10 @@ def _pictures(source: Source) -> Iterator[VideoFrame]:
             yield from decode(stream, None)
 
 
-def _decoded_table(source: Source, packets: _Packets, time_base: Fraction) -> tuple[FrameTable, VideoFrame]:
-    """A table from decoding everything: the decoder's times when they ascend, else the k-th picture has the k-th
+def _decoded_table(
+    source: Source, packets: _Packets, time_base: Fraction, codec: str
+) -> tuple[FrameTable, VideoFrame, int]:
+    """The same from decoding everything: the decoder's times when they ascend, else the k-th picture has the k-th
     decoding time, which is when a container that counts pictures (AVI) shows it."""
     first, pts, keys = None, [], []
     for frame in _pictures(source):
@@ -267,11 +271,11 @@ def _decoded_table(source: Source, packets: _Packets, time_base: Fraction) -> tu
         raise FotogramaError("undecodable", "No picture of the video can be decoded.")
     known = [time for time in pts if time is not None]
     if len(known) == len(pts) and all(a < b for a, b in pairwise(known)):
-        return build(time_base, known, keys=keys), first
+        return build(time_base, known, keys=keys), first, 0
     ticks = sorted(set(packets.shown_times(packets.dts)) - {_NO_TIME})
     if len(ticks) != len(pts):
         raise FotogramaError("no_timestamps")
-    return build(time_base, ticks, keys=keys, by_ordinal=True), first
+    return build(time_base, ticks, keys=keys, by_ordinal=True), first, 0
 
 
 def _matrix(frame: VideoFrame) -> tuple[int, ...] | None:

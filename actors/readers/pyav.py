@@ -24,6 +24,8 @@ from actors.probe import Probe
 from actors.readers.source import BrokenOffError, DamagedPacketError, decode, open_video, packets_of
 from db.media import Container
 
+MOST_REORDERED = 16
+"""Pictures that a decoder of any codec holds back; a table that says more is wrong."""
 _THE_END = 2**62
 _SEEKABLE = {Container.MP4, Container.MATROSKA}
 
@@ -71,7 +73,7 @@ class PyavReader:
                 if event.pts > target.pts:
                     raise _TroubleError
                 waiting.append((target, event))
-            while waiting and event.pts >= self._settled[waiting[0][0].index]:
+            while self._is_settled(waiting, event.pts):
                 rest.popleft()
                 yield waiting.popleft()
             if not rest:
@@ -115,12 +117,16 @@ class PyavReader:
         self, waiting: deque[tuple[Target, VideoFrame]], damage: _Damage, now: int
     ) -> Iterator[tuple[Target, VideoFrame]]:
         """Of the frames that nothing can damage any more once `now` has come out, those that are whole."""
-        while waiting and now >= self._settled[waiting[0][0].index]:
+        while self._is_settled(waiting, now):
             target, frame = waiting.popleft()
             if damage.touches(target.index):
                 self.missing.append(target)
             else:
                 yield target, frame
+
+    def _is_settled(self, waiting: deque[tuple[Target, VideoFrame]], now: int) -> bool:
+        """Whether every frame that the first one waiting can refer to has come out."""
+        return bool(waiting) and (len(waiting) > MOST_REORDERED or now >= self._settled[waiting[0][0].index])
 
     def _index_of(self, frame: VideoFrame) -> int | None:
         """The displayed frame that this is; None when it is not displayed."""

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import psutil
 import psycopg
 import pytest
 from redis import Redis
 from redis.exceptions import AuthenticationError
 
-from cluster.local import machine, record
+from cluster.local import machine
 from cluster.local.account import Account, server_account
 from cluster.local.home import Home, open_home
 from cluster.local.postgres import Postgres, disown, programs_for
@@ -23,6 +25,12 @@ from cluster.local.secret_files import Secrets
 from cluster.local.servers import DATABASE, OBJECTS, REDIS, plan_servers
 from cluster.local.valkey import Valkey
 
+LISTENER = """
+import socket, sys
+with socket.create_server(("127.0.0.1", int(sys.argv[1]))) as listener:
+    print(1, flush=True)
+    listener.accept()
+"""
 SECRETS = Secrets(secret_key="s" * 64, postgres_password="p", valkey_password="v", ray_token="r", demo_password="d")
 
 
@@ -61,6 +69,16 @@ def own_valkey(folder: Path) -> Iterator[Valkey]:
     server.stop()
 
 
+@contextmanager
+def running(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is killed at the end."""
+    with subprocess.Popen(command, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def remember(server: Postgres) -> None:
     with psycopg.connect(server.url()) as connection:
         connection.execute("CREATE TABLE remembered AS SELECT 7 AS number")
@@ -76,9 +94,10 @@ def recall(server: Postgres) -> int:
 def killed(pid: int | None) -> None:
     """Kills the process and everything below it, as a machine that runs out of memory may."""
     assert pid is not None
-    seen = [process.pid for process in record.descendants(pid)]
-    for one in (pid, *seen):
-        os.kill(one, signal.SIGKILL)
+    family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    for process in family:
+        process.kill()
+    psutil.wait_procs(family, 10)
 
 
 def test_postgres_keeps_its_data_over_a_stop_and_over_a_kill(own_postgres: Postgres) -> None:
@@ -98,7 +117,7 @@ def test_postgres_starts_although_a_stranger_has_its_old_pid(own_postgres: Postg
     own_postgres.start()
     remember(own_postgres)
     killed(own_postgres.pid)
-    with subprocess.Popen(["sleep", "600"], **account.popen_options()) as stranger:
+    with running(["sleep", "600"], **account.popen_options()) as stranger:
         file = own_postgres.data / "postmaster.pid"
         lines = file.read_text().splitlines()
         file.write_text("\n".join([str(stranger.pid), lines[1], "1000000000", *lines[3:], ""]))
@@ -107,7 +126,6 @@ def test_postgres_starts_although_a_stranger_has_its_old_pid(own_postgres: Postg
 
         assert recall(own_postgres) == 7
         assert stranger.poll() is None
-        stranger.kill()
 
 
 def test_a_server_at_work_keeps_its_pid_file(own_postgres: Postgres) -> None:
@@ -215,19 +233,10 @@ def test_a_server_that_ended_by_itself_is_started_again(folder: Path) -> None:
 def test_a_port_is_taken_while_somebody_listens_on_it() -> None:
     port = machine.first_free(23_000, but=23_000)
     machine.check_port(port)
-    listener = subprocess.Popen(
-        [
-            "python3",
-            "-c",
-            f"import socket as s; l = s.create_server(('127.0.0.1', {port})); print(1, flush=True); l.accept()",
-        ],
-        stdout=subprocess.PIPE,
-    )
-    with listener:
+    with running([sys.executable, "-c", LISTENER, str(port)], stdout=subprocess.PIPE) as listener:
         assert listener.stdout is not None
-        listener.stdout.readline()
+        assert listener.stdout.readline()
         with pytest.raises(Refusal, match=f"Port {port}") as refused:
             machine.check_port(port)
         assert refused.value.code is ExitCode.PORT_TAKEN
         assert machine.first_free(port, but=0) > port
-        listener.kill()

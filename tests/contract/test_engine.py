@@ -1,0 +1,237 @@
+"""The engine: from a file and a specification to an archive, or an error with its fault."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from actors.engine import ENGINE_VERSION, Extracted, Options, Planned, Progress, Reader, extract
+from db.errors import Fault, FotogramaError
+from db.spec import parse
+from tests.clips import NAMED, ClipOf, audio_only, hls_playlist, picture, read_number, text_file, truncated
+
+ALL = '{"sample": {"mode": "all"}}'
+RESULTS = {"frames.zip", "manifest.json", "manifest.csv", "report.json"}
+
+
+class Result:
+    def __init__(self, extracted: Extracted, out: Path) -> None:
+        self.extracted, self.out = extracted, out
+        self.manifest: dict[str, Any] = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+        self.report: dict[str, Any] = json.loads((out / "report.json").read_text(encoding="utf-8"))
+        self.codes = [warning.code for warning in extracted.warnings]
+
+    def pictures(self) -> list[NDArray[np.uint8]]:
+        with zipfile.ZipFile(self.out / "frames.zip") as file:
+            data = [file.read(frame["name"]) for frame in self.manifest["frames"]]
+        return [np.asarray(Image.open(io.BytesIO(image)).convert("RGB")) for image in data]
+
+    def numbers(self) -> list[int | None]:
+        return [read_number(picture) for picture in self.pictures()]
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    def run(source: Path, spec: str = ALL, **options: Any) -> Result:
+        out = tmp_path / f"out{len(list(tmp_path.iterdir()))}"
+        out.mkdir()
+        return Result(extract(source, parse(spec), out, options=Options(**options)), out)
+
+    return run
+
+
+@pytest.mark.parametrize("reader", [Reader.PYAV, Reader.DECORD])
+@pytest.mark.parametrize("name", NAMED)
+def test_every_image_is_the_frame_that_the_manifest_says_upright_and_in_its_shape(
+    name: str, reader: Reader, clips: ClipOf, run: Run
+) -> None:
+    source, truth = clips(name)
+    result = run(source, reader=reader)
+    assert result.numbers() == truth.numbers
+    assert [frame["index"] for frame in result.manifest["frames"]] == list(range(len(truth.shown)))
+    assert [frame["key"] for frame in result.manifest["frames"]] == [shown.key for shown in truth.shown]
+    assert {(frame["width"], frame["height"]) for frame in result.manifest["frames"]} == {(truth.width, truth.height)}
+    base = Fraction(*result.manifest["time_base"])
+    first = result.manifest["frames"][0]["pts"]
+    assert [(frame["pts"] - first) * base for frame in result.manifest["frames"]] == truth.times
+    assert set(result.codes) <= {"reader_fallback"}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_the_media_facts_are_those_of_the_clip(name: str, clips: ClipOf, run: Run) -> None:
+    source, truth = clips(name)
+    media = run(source, '{"max_frames": 1}').extracted.media
+    assert (media.width, media.height, media.rotation) == (truth.width, truth.height, truth.rotation)
+    assert media.frames == len(truth.shown)
+    assert media.duration == float(truth.duration)
+    assert media.fps_average == float(len(truth.shown) / truth.duration)
+    assert media.variable_frame_rate == ("vfr" in name)
+
+
+@pytest.mark.parametrize("name", ["h264_b_frames", "hevc_open_gop", "vp9_webm", "av1_mp4", "mpegts", "h264_edit_list"])
+def test_the_bytes_do_not_depend_on_threads_or_carefulness(name: str, clips: ClipOf, run: Run) -> None:
+    source, _ = clips(name)
+    results = [run(source, **how) for how in ({"threads": 1}, {"threads": 2}, {"careful": True})]
+    assert len({result.extracted.sha256 for result in results}) == 1
+
+
+def test_reader_auto_is_pyav_on_the_cpu(clips: ClipOf, run: Run) -> None:
+    source, _ = clips("h264")
+    auto, pyav = run(source), run(source, reader=Reader.PYAV)
+    assert auto.report["reader"] == pyav.report["reader"] == "pyav"
+    assert auto.extracted.sha256 == pyav.extracted.sha256
+
+
+def test_the_result_tells_size_hash_and_number_of_its_files(clips: ClipOf, run: Run) -> None:
+    result = run(clips("h264")[0], '{"sample": {"mode": "every_nth", "n": 10}}')
+    assert {path.name for path in result.out.iterdir()} == RESULTS
+    assert result.extracted.bytes == (result.out / "frames.zip").stat().st_size
+    assert result.extracted.frames == len(result.manifest["frames"]) == 6
+
+
+def test_the_report_tells_how_it_was_made(clips: ClipOf, run: Run) -> None:
+    report = run(clips("h264")[0], '{"sample": {"mode": "timestamps", "at": [0, 1]}}', reader=Reader.DECORD).report
+    assert (report["reader"], report["engine_version"], report["fallbacks"]) == ("decord", ENGINE_VERSION, [])
+    assert report["frames"] == {"table": 60, "planned": 2, "decoded": 2, "given": 2, "missing": 0, "repeated": 0}
+    assert {"av", "decord2", "ffmpeg"} <= set(report["libraries"])
+    assert {"probe", "decode", "encode", "archive"} <= set(report["seconds"])
+
+
+def test_the_plan_is_told_before_the_first_image_and_progress_after_each(clips: ClipOf, tmp_path: Path) -> None:
+    told: list[Planned | Progress] = []
+    extract(clips("h264")[0], parse('{"sample": {"mode": "every_nth", "n": 20}}'), tmp_path, tell=told.append)
+    assert isinstance(told[0], Planned)
+    assert told[0].frames_total == 3
+    assert told[1:] == [Progress(1), Progress(2), Progress(3)]
+
+
+def test_decord_outside_its_envelope_is_replaced_and_the_result_says_so(clips: ClipOf, run: Run) -> None:
+    result = run(clips("mpegts")[0], reader=Reader.DECORD)
+    assert result.codes == ["reader_fallback"]
+    assert result.manifest["warnings"][0]["code"] == "reader_fallback"
+    assert "mpegts" in result.report["fallbacks"][0]["reason"]
+    assert result.report["reader"] == "pyav"
+
+
+@pytest.mark.parametrize("spec", ['{"image": {"format": "png"}}', '{"sample": {"mode": "scenes"}}'])
+def test_what_is_not_offered_is_refused_before_the_file_is_opened(spec: str, tmp_path: Path) -> None:
+    with pytest.raises(FotogramaError, match="unsupported_spec"):
+        extract(tmp_path / "none.mp4", parse(spec), tmp_path)
+
+
+def test_the_size_is_bounded_by_one_resize_after_rotation_and_pixel_aspect(clips: ClipOf, run: Run) -> None:
+    source, truth = clips("h264_anamorphic_rotated")
+    result = run(source, '{"sample": {"mode": "all"}, "image": {"max_side": 96}}')
+    assert {(frame["width"], frame["height"]) for frame in result.manifest["frames"]} == {(56, 96)}
+    assert result.numbers() == truth.numbers
+
+
+def test_a_higher_quality_makes_larger_images(clips: ClipOf, run: Run) -> None:
+    source, _ = clips("h264")
+    sizes = [run(source, f'{{"image": {{"quality": {quality}}}}}').extracted.bytes for quality in (10, 90)]
+    assert sizes[0] < sizes[1]
+
+
+@pytest.mark.parametrize(
+    "name", ["h264", "h264_full_range", "h264_bt709", "h264_bt709_full_range", "h264_10_bit", "h264_444", "hevc"]
+)
+@pytest.mark.parametrize("side", ["null", "97"])
+def test_colors_are_those_that_were_drawn(name: str, side: str, clips: ClipOf, run: Run) -> None:
+    spec = f'{{"image": {{"quality": 100, "max_side": {side}}}, "max_frames": 1}}'
+    drawn = np.asarray(Image.fromarray(picture(192, 112, 0)))
+    result = run(clips(name)[0], spec).pictures()[0]
+    if side != "null":
+        drawn = np.asarray(Image.fromarray(drawn).resize((97, 57), Image.Resampling.BICUBIC))
+    difference = result.astype(int) - drawn.astype(int)
+    assert np.abs(difference.mean(axis=(0, 1))).max() < 2
+
+
+def test_a_cut_off_file_with_its_index_gives_what_is_certain_and_warns(clips: ClipOf, run: Run) -> None:
+    source, truth = clips("h264_b_frames")
+    result = run(truncated(source))
+    assert "truncated" in result.codes
+    assert result.numbers() == truth.numbers[: result.extracted.frames]
+    assert 0 < result.extracted.frames < len(truth.shown)
+
+
+@pytest.mark.parametrize("keep", [0.4, 0.7, 0.95])
+@pytest.mark.parametrize("name", ["mkv", "vp9_webm", "mpegts", "flv", "mpeg4_avi", "wmv", "h264_fragmented"])
+def test_a_cut_off_file_is_never_taken_for_a_whole_one(name: str, keep: float, clips: ClipOf, run: Run) -> None:
+    source, truth = clips(name)
+    result = run(truncated(source, keep))
+    assert "truncated" in result.codes
+    assert result.numbers() == truth.numbers[: result.extracted.frames]
+
+
+def broken(path: Path, clips: ClipOf, kind: str) -> Path:
+    source = path / f"{kind}.mp4"
+    match kind:
+        case "empty_file":
+            source.touch()
+        case "not_a_video":
+            text_file(source)
+        case "playlist":
+            hls_playlist(source)
+        case "no_video_stream":
+            audio_only(source)
+        case "unreadable_container":
+            return truncated(clips("h264")[0])
+        case "undecodable":
+            whole = clips("h264")[0].read_bytes()
+            start, length = whole.index(b"mdat") + 4, int.from_bytes(whole[whole.index(b"mdat") - 4 :][:4], "big") - 8
+            source.write_bytes(whole[:start] + bytes(length) + whole[start + length :])
+    return source
+
+
+@pytest.mark.parametrize(
+    "kind", ["empty_file", "not_a_video", "playlist", "no_video_stream", "unreadable_container", "undecodable"]
+)
+def test_a_file_that_can_not_be_read_is_the_files_fault_and_the_code_says_why(
+    kind: str, clips: ClipOf, tmp_path: Path
+) -> None:
+    with pytest.raises(FotogramaError, match=kind) as raised:
+        extract(broken(tmp_path, clips, kind), parse(ALL), tmp_path)
+    assert raised.value.fault is Fault.FILE
+
+
+def test_nothing_selected_is_the_requests_fault(clips: ClipOf, tmp_path: Path) -> None:
+    with pytest.raises(FotogramaError, match="empty_selection") as raised:
+        extract(clips("h264")[0], parse('{"range": {"start": 1000}}'), tmp_path)
+    assert raised.value.fault is Fault.REQUEST
+
+
+def test_more_frames_than_allowed_are_refused(clips: ClipOf, tmp_path: Path) -> None:
+    with pytest.raises(FotogramaError, match="too_many_frames"):
+        extract(clips("h264")[0], parse(ALL), tmp_path, options=Options(max_frames=59))
+
+
+MEASURE = """
+import sys
+from pathlib import Path
+from actors.engine import Options, extract
+from db.spec import parse
+extract(Path(sys.argv[1]), parse('{"sample": {"mode": "all"}}'), Path(sys.argv[2]), options=Options(threads=2))
+status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+print(status["VmHWM"].split()[0])
+"""
+
+
+def test_every_frame_of_a_4k_clip_takes_less_than_350_megabytes(clips: ClipOf, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", MEASURE, str(clips("h264_4k")[0]), str(tmp_path)]
+    kibibytes = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert kibibytes / 1024 < 350

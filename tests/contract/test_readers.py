@@ -1,0 +1,159 @@
+"""What every reader promises: the frames of a plan, in order, each the right one, or nothing and a word about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+from av.video.frame import VideoFrame
+from numpy.typing import NDArray
+
+from actors.images import Renderer
+from actors.plan import Segment, Target, segments
+from actors.probe import Probe, probe
+from actors.readers.decord import DecordReader, outside_envelope
+from actors.readers.proof import DisagreementError, proved, sampled
+from actors.readers.pyav import PyavReader
+from actors.readers.reader import FrameReader
+from actors.upright import Geometry
+from tests.clips import NAMED, ClipOf, read_number, truncated
+
+MakeReader = Callable[[Probe], FrameReader]
+
+READERS: dict[str, MakeReader] = {
+    "pyav": PyavReader,
+    "pyav with two threads": lambda probe: PyavReader(probe, threads=2),
+    "pyav careful": lambda probe: PyavReader(probe, careful=True),
+    "decord": DecordReader,
+}
+CHOICES: dict[str, Callable[[int], list[int]]] = {
+    "all": lambda frames: list(range(frames)),
+    "every seventh": lambda frames: list(range(0, frames, 7)),
+    "the last": lambda frames: [frames - 1],
+    "some from the middle": lambda frames: sorted({frames // 2, min(frames // 2 + 1, frames - 1), frames * 3 // 4}),
+}
+DECORD_FAILS = {"hevc"}
+"""Inside the envelope and yet refused by the library when it opens or reads the file."""
+
+
+def upright_rgb(probed: Probe, reader: FrameReader, frame: VideoFrame) -> NDArray[np.uint8]:
+    picture = Renderer(Geometry() if reader.upright else probed.geometry).render(frame)
+    return np.repeat(picture.y[:, :, np.newaxis], 3, axis=2)
+
+
+def numbers(probed: Probe, reader: FrameReader, planned: Sequence[Segment]) -> list[tuple[Target, int | None]]:
+    return [(target, read_number(upright_rgb(probed, reader, frame))) for target, frame in reader.read(planned)]
+
+
+@pytest.fixture(params=READERS)
+def make_reader(request: pytest.FixtureRequest) -> MakeReader:
+    return READERS[request.param]
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+@pytest.mark.parametrize("name", NAMED)
+def test_a_reader_gives_the_frames_of_the_plan_in_order(
+    name: str, choice: str, make_reader: MakeReader, clips: ClipOf
+) -> None:
+    path, truth = clips(name)
+    probed = probe(path)
+    if make_reader is DecordReader and (outside_envelope(probed) or name in DECORD_FAILS):
+        pytest.skip("outside of decord's envelope")
+    planned = segments(probed.table, CHOICES[choice](len(probed.table)))
+    reader = make_reader(probed)
+    given = numbers(probed, reader, planned)
+    assert [target for target, _ in given] == [target for segment in planned for target in segment.targets]
+    assert [number for _, number in given] == [truth.numbers[target.index] for target, _ in given]
+    assert reader.missing == []
+
+
+def test_a_reader_decodes_no_more_than_it_is_asked_for(clips: ClipOf) -> None:
+    probed = probe(clips("h264_one_gop")[0])
+    reader = PyavReader(probed)
+    planned = segments(probed.table, range(len(probed.table)))
+    assert len(list(islice(reader.read(planned), 3))) == 3
+    assert reader.decoded < 10
+
+
+def test_pyav_begins_at_the_first_key_frame_that_is_needed(clips: ClipOf) -> None:
+    probed = probe(clips("h264_b_frames")[0])
+    reader = PyavReader(probed)
+    assert len(list(reader.read(segments(probed.table, [49])))) == 1
+    assert reader.decoded <= 12
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("name", ["h264_b_frames", "mkv", "mpegts", "mpegts_mpeg2", "mpeg4_avi", "flv"])
+def test_a_damaged_frame_and_all_that_may_refer_to_it_are_left_out(
+    name: str, threads: int, clips: ClipOf, tmp_path: Path
+) -> None:
+    path, truth = clips(name)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 400] = bytes(400)
+    damaged = tmp_path / path.name
+    damaged.write_bytes(data)
+    probed = probe(damaged)
+    true_numbers = {time: shown.number for time, shown in zip(truth.times, truth.shown, strict=True)}
+    reader = PyavReader(probed, threads=threads)
+    given = numbers(probed, reader, segments(probed.table, range(len(probed.table))))
+    assert 0 < len(given) < len(truth.shown)
+    assert [number for _, number in given] == [true_numbers[probed.table.time(target.index)] for target, _ in given]
+    assert reader.missing or probed.warnings
+
+
+def test_a_cut_off_file_gives_what_is_there_and_says_what_is_not(clips: ClipOf) -> None:
+    path, truth = clips("h264_b_frames")
+    probed = probe(truncated(path))
+    reader = PyavReader(probed)
+    given = numbers(probed, reader, segments(probed.table, range(len(probed.table))))
+    assert [number for _, number in given] == truth.numbers[: len(given)]
+    assert [warning.code for warning in probed.warnings] == ["truncated"]
+    assert len(given) + len(reader.missing) == len(probed.table) < len(truth.shown)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["h264_edit_list", "h264_open_gop", "h264_anamorphic", "mpegts", "mpeg_ps", "wmv", "h264_avi", "flv", "vp8_webm"],
+)
+def test_decord_declares_what_it_gives_wrong_frames_for(name: str, clips: ClipOf) -> None:
+    assert outside_envelope(probe(clips(name)[0]))
+
+
+@pytest.mark.parametrize("name", ["h264", "h264_b_frames", "h264_vfr", "h264_rotated_90", "vp9_webm", "av1_mp4", "mkv"])
+def test_decord_is_offered_what_it_was_seen_to_read_right(name: str, clips: ClipOf) -> None:
+    assert outside_envelope(probe(clips(name)[0])) is None
+
+
+def shifted(frames: Iterator[tuple[Target, VideoFrame]], at: int) -> Iterator[tuple[Target, VideoFrame]]:
+    """A reader's frames of which one is the one before it, as decord gives them."""
+    before = None
+    for target, frame in frames:
+        yield target, before if before is not None and target.index == at else frame
+        before = frame
+
+
+@pytest.mark.parametrize("name", ["h264", "h264_b_frames", "h264_rotated_90", "h264_10_bit", "vp9_webm"])
+def test_true_frames_pass_the_proof(name: str, clips: ClipOf) -> None:
+    probed = probe(clips(name)[0])
+    planned = segments(probed.table, range(len(probed.table)))
+    frames = DecordReader(probed).read(planned)
+    assert len(list(proved(frames, probed, planned, upright=True, threads=1))) == len(probed.table)
+
+
+def test_a_neighbor_instead_of_a_sampled_frame_fails_the_proof(clips: ClipOf) -> None:
+    probed = probe(clips("h264")[0])
+    planned = segments(probed.table, range(len(probed.table)))
+    frames = shifted(DecordReader(probed).read(planned), at=len(probed.table) - 1)
+    with pytest.raises(DisagreementError, match="another picture"):
+        list(proved(frames, probed, planned, upright=True, threads=1))
+
+
+def test_the_sample_has_the_first_the_last_and_one_in_ten() -> None:
+    targets = [Target(3 * i, i, False) for i in range(100)]
+    chosen = sampled(targets)
+    assert {0, 297} <= chosen
+    assert len(chosen) == 10
+    assert [len(sampled(targets[:n])) for n in (1, 2, 3, 30, 31)] == [1, 2, 3, 3, 4]
