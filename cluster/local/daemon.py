@@ -40,6 +40,7 @@ class Daemon:
 
     def start(self, command: Sequence[str], *, folder: Path, stdin: bytes = b"") -> None:
         """folder: its working directory. stdin: what it reads; secrets go here, where `ps` does not show them."""
+        assert not self.is_running()
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603
                 command,
