@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import json
 import random
 import shutil
 from collections.abc import AsyncIterator, Callable
@@ -21,7 +22,8 @@ from typing import Any, assert_never
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from actors.extraction import Extracted, Options, Planned, Reader, engine_name
+from actors.deadline import probe_seconds
+from actors.extraction import Extracted, Options, Planned, Progress, Reader, engine_name
 from actors.protocol import Job, Limits, Refused
 from actors.sandbox import Child, Crashed, News
 from db import queue
@@ -33,11 +35,10 @@ from db.objects import ObjectMissing, ObjectStore
 from db.queue import Claim, LeaseLost, Publication
 
 ARCHIVE = "frames.zip"
-RESULT_FILES = (ARCHIVE, "manifest.json", "manifest.csv", "report.json")
+REPORT = "report.json"
+RESULT_FILES = (ARCHIVE, "manifest.json", "manifest.csv", "sheet.jpg", "sheet.vtt", REPORT)
 PROGRESS_SECONDS = 1.0
 """Progress is written this often at most, with the heartbeat."""
-DEADLINE_FLOOR_SECONDS = 120.0
-SLOWEST_BYTES_PER_SECOND = 50_000
 DISK_RESERVE_BYTES = 256 << 20
 """What a child leaves free of the worker's disk."""
 
@@ -132,7 +133,7 @@ async def _settle(claim: Claim, bench: Bench, outcome: Publication | Refused | C
             return await _fail(claim, bench, blame_of(CATALOGUE[code].fault), code, detail)
         case Crashed(detail, native_log):
             log.warning(
-                "The decoder crashed.", event_name="child_crashed", task=str(claim.lease.task_id), log=native_log
+                "The decoder crashed.", event_name="child.crashed", task=str(claim.lease.task_id), log=native_log
             )
             return await _fail(claim, bench, Blame.CRASH, "gave_up", detail)
         case FotogramaError():
@@ -147,7 +148,7 @@ def _service_error(error: FotogramaError | ObjectMissing | OSError) -> Fotograma
         return error
     if isinstance(error, ObjectMissing):
         return FotogramaError("unavailable", "The object store does not have the video at this moment.")
-    log.warning("The worker's own disk failed.", event_name="scratch_failed", error=str(error))
+    log.warning("The worker's own disk failed.", event_name="scratch.failed", error=str(error))
     return FotogramaError("storage_full" if error.errno == errno.ENOSPC else "unavailable")
 
 
@@ -161,14 +162,13 @@ async def _decode(running: Running, child: Child, bench: Bench, folder: Path) ->
         if isinstance(news, Planned):
             media, total = news.media.document(), news.frames_total
             await insist(lambda: queue.plan(bench.database, claim.lease, media=media, frames_total=total))
-        else:
+        elif isinstance(news, Progress):
             running.frames_done = news.frames_done
 
     return await child.run(_job(claim, bench, source, size, folder / "out"), tell)
 
 
 def _job(claim: Claim, bench: Bench, source: Path, size: int, out: Path) -> Job:
-    seconds = min(bench.seconds_max, DEADLINE_FLOOR_SECONDS + size / SLOWEST_BYTES_PER_SECOND)
     return Job(
         source=source.absolute(),
         spec=claim.spec,
@@ -181,9 +181,10 @@ def _job(claim: Claim, bench: Bench, source: Path, size: int, out: Path) -> Job:
         ),
         limits=Limits(
             address_space_bytes=bench.address_space_bytes,
-            cpu_seconds=int(seconds * (bench.threads + 1)),
+            cpu_seconds=int(bench.seconds_max * (bench.threads + 1)) + 1,
             file_bytes=_room(out),
-            seconds=seconds,
+            probe_seconds=probe_seconds(size),
+            seconds_max=bench.seconds_max,
         ),
     )
 
@@ -197,6 +198,7 @@ def _room(folder: Path) -> int:
 
 async def _store(claim: Claim, bench: Bench, out: Path, extracted: Extracted) -> Publication:
     prefix = result_prefix(claim.extraction_id, claim.lease.task_id, claim.lease.attempt)
+    await asyncio.to_thread(_sign_report, out / REPORT, claim)
     stored = {name: await bench.objects.put_file(f"{prefix}/{name}", out / name) for name in RESULT_FILES}
     archive = stored[ARCHIVE]
     if archive.sha256 != extracted.sha256:
@@ -209,6 +211,13 @@ async def _store(claim: Claim, bench: Bench, out: Path, extracted: Extracted) ->
         sha256=archive.sha256,
         warnings=[{"code": warning.code, "detail": warning.detail} for warning in extracted.warnings],
     )
+
+
+def _sign_report(path: Path, claim: Claim) -> None:
+    """Adds what only the worker knows."""
+    report = json.loads(path.read_text(encoding="utf-8"))
+    report |= {"attempts": claim.lease.attempt, "careful": claim.careful}
+    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 async def _fail(claim: Claim, bench: Bench, blame: Blame, code: str, detail: str) -> Ending:
@@ -232,7 +241,7 @@ async def _keep_alive(running: Running, bench: Bench, beat: Callable[[], None]) 
             # A lease that is late can still be renewed: an outage is waited out.
             if not is_outage(error):
                 raise
-            log.warning("The heartbeat did not reach the database.", event_name="heartbeat_missed")
+            log.warning("The heartbeat did not reach the database.", event_name="heartbeat.missed")
         beat()
         await _until_next_beat(running, bench.heartbeat_seconds)
 

@@ -116,10 +116,10 @@ class Upkeep:
         while True:
             try:
                 if done := await duty.run():
-                    log.info("The keeper did its duty.", event_name=f"keeper_{duty.name}", count=done)
+                    log.info("The keeper did its duty.", event_name=f"keeper.{duty.name}", count=done)
             except Exception as error:
                 # Recorded and tried again: no duty may end with one bad turn, nor stop the others.
                 if is_outage(error):
                     self._reachable_since = None
-                log.exception("A duty of the keeper failed.", event_name="keeper_failed", duty=duty.name)
+                log.exception("A duty of the keeper failed.", event_name="keeper.failed", duty=duty.name)
             await asyncio.sleep(duty.period_seconds * (0.75 + self._jitter() / 2))

@@ -53,11 +53,11 @@ class Worker:
                 try:
                     await self._turn()
                 except (ChildBroken, FotogramaError) as error:
-                    log.warning("The worker is not able to work.", event_name="worker_unable", error=str(error))
+                    log.warning("The worker is not able to work.", event_name="worker.unable", error=str(error))
                     await self._wait(PAUSE_SECONDS)
                 except Exception as error:
                     # Whatever it was: it is recorded, the lease runs out, and the pool keeps its worker.
-                    kind = "database_away" if is_outage(error) else "worker_failed"
+                    kind = "database.away" if is_outage(error) else "worker.failed"
                     log.exception("The worker's turn failed.", event_name=kind)
                     await self._wait(PAUSE_SECONDS)
         finally:
@@ -87,11 +87,11 @@ class Worker:
 
     async def _perform(self, claim: Claim, child: Child) -> None:
         ids = {"task": str(claim.lease.task_id), "attempt": claim.lease.attempt, "extraction": str(claim.extraction_id)}
-        log.info("Claimed a task.", event_name="claimed", worker=self._name, **ids)
+        log.info("Claimed a task.", event_name="task.claimed", worker=self._name, **ids)
         started = self._clock()
         ending = await perform(claim, child, self._bench, self._stop, self._beat)
         seconds = round(self._clock() - started, 3)
-        log.info("A task ended.", event_name=str(ending), worker=self._name, seconds=seconds, **ids)
+        log.info("A task ended.", event_name=f"task.{ending}", worker=self._name, seconds=seconds, **ids)
 
     async def _ready_child(self) -> Child:
         if self._spare is None or (self._spare.done() and not _usable(self._spare)):

@@ -8,6 +8,8 @@ from typing import Annotated
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from db.queue import HEARTBEAT_SECONDS, LEASE_SECONDS
+
 MIB = 1 << 20
 
 
@@ -50,8 +52,8 @@ class Settings(BaseSettings):
     worker_threads: Annotated[int, Field(ge=1)] = 1
     reader: str = "auto"
     """auto, pyav or decord."""
-    lease_seconds: Annotated[float, Field(ge=1)] = 60.0
-    heartbeat_seconds: Annotated[float, Field(gt=0)] = 15.0
+    lease_seconds: Annotated[float, Field(ge=1)] = LEASE_SECONDS
+    heartbeat_seconds: Annotated[float, Field(gt=0)] = HEARTBEAT_SECONDS
     decode_memory_bytes: Annotated[int, Field(ge=256 * MIB)] = 4096 * MIB
     """Address space of a decoding child; resident memory stays far below."""
     decode_seconds_max: Annotated[float, Field(gt=0)] = 6 * 3600.0

@@ -58,7 +58,6 @@ UPDATE = text(f"""
         notify = coalesce(:notify, notify)
     WHERE id = :id RETURNING {_ACCOUNT}
 """)
-PROMOTE = text("UPDATE users SET role = 'admin' WHERE email = :email RETURNING id")
 SET_PASSWORD = text("UPDATE users SET password_hash = :password_hash WHERE id = :id")
 REVOKE_OTHERS = text("""
     UPDATE sessions SET revoked_at = now() WHERE user_id = :id AND id <> :kept AND revoked_at IS NULL
@@ -125,12 +124,6 @@ async def update(engine: AsyncEngine, user_id: UUID, changes: Mapping[str, str |
     async with engine.begin() as connection:
         row = (await connection.execute(UPDATE, values)).first()
     return None if row is None else _account(row)
-
-
-async def promote(engine: AsyncEngine, email: str) -> bool:
-    """Makes the account an admin. False when there is none."""
-    async with engine.begin() as connection:
-        return (await connection.execute(PROMOTE, {"email": email})).first() is not None
 
 
 async def set_password(engine: AsyncEngine, user_id: UUID, password_hash: str, *, kept: UUID) -> None:

@@ -11,7 +11,6 @@ import errno
 import hashlib
 import os
 import re
-import shutil
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
@@ -269,11 +268,6 @@ class CloudStore:
         with _translated(key):
             await asyncio.to_thread(obstore.put, self._store, key, b"")
             await asyncio.to_thread(obstore.delete, self._store, key)
-
-
-def free_bytes(folder: Path) -> int:
-    """Room left on the disk of `folder`."""
-    return shutil.disk_usage(folder).free
 
 
 def _write(file: Any, block: bytes, digest: Any) -> None:

@@ -156,12 +156,6 @@ async def cancel(connection: AsyncConnection, extraction_id: UUID) -> bool:
     return (await connection.execute(sql.CANCEL, values)).first() is not None
 
 
-async def depth(engine: AsyncEngine, worker_kind: str = "cpu") -> int:
-    """How many tasks wait."""
-    async with engine.connect() as connection:
-        return int((await connection.execute(sql.DEPTH, {"worker_kind": worker_kind})).scalar_one())
-
-
 async def _settle(
     connection: AsyncConnection, row: Row[Any], *, blame: Blame, code: str, detail: str, jitter: float
 ) -> Again | End:

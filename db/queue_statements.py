@@ -169,5 +169,3 @@ CANCEL = text("""
     )
     SELECT id FROM ended
 """)
-
-DEPTH = text("SELECT count(*) FROM tasks WHERE state = 'ready' AND worker_kind = :worker_kind")

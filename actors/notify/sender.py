@@ -40,16 +40,16 @@ class Sender:
         try:
             await self._deliver(notification)
         except (OSError, smtplib.SMTPException, ValueError) as error:
-            log.warning("A notification could not be delivered.", event_name="notify_failed", error=str(error), **facts)
+            log.warning("A notification could not be delivered.", event_name="notify.failed", error=str(error), **facts)
             await outbox.postpone(self.database, notification, str(error), self.jitter())
             return False
         await outbox.delivered(self.database, notification.id)
-        log.info("A notification was delivered.", event_name="notified", channel=notification.channel, **facts)
+        log.info("A notification was delivered.", event_name="notify.delivered", channel=notification.channel, **facts)
         return True
 
     async def _deliver(self, notification: Notification) -> None:
         message = compose(notification, sender=self.mail_from, public_url=self.public_url)
         if self.mailer is None:
-            log.info("No SMTP address is set; the mail would say:", event_name="mail_logged", mail=str(message))
+            log.info("No SMTP address is set; the mail would say:", event_name="notify.logged", mail=str(message))
             return
         await self.mailer.send(message)
