@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.footage import footage, made
+from benchmarks.footage import clip, made
 from benchmarks.measure import Row, kibibytes, machine, tree, write_rows
 from tests.clips import NAMED, make
 from tests.service import Service
@@ -71,8 +71,7 @@ def api_growth(service: Service, folder: Path, uploads: int) -> Iterator[Row]:
 
 def worker_peak(service: Service, folder: Path) -> Iterator[Row]:
     """A worker with its children while it extracts every 10th frame of a 4K clip."""
-    name = "4k_gop60"
-    path = made(folder, name, footage(quick=True)[name])
+    path = made(folder, clip("4k_gop60", quick=True))
     (pid,) = service.replicas("pool")
 
     def together() -> int:
@@ -104,7 +103,7 @@ def started(*, workers: int) -> Iterator[tuple[Service, Path]]:
         try:
             yield service, folder
         finally:
-            service.stop()
+            service.terminate()
 
 
 def main() -> int:

@@ -1,7 +1,10 @@
 """`fotograma up`: the whole service on one machine, until Ctrl-C or SIGTERM.
 
 It starts PostgreSQL, Valkey, Ray and Serve, tends them, and ends them in the reverse order, and nothing else. All data
-are in the home folder, so that the next start continues. Exit codes, each with one line on standard error:
+are in the home folder, so that the next start continues. Ray's client ends its own process when Ray breaks down, so it
+is in another one, `python -m cluster.start`, in a session that Ctrl-C does not reach.
+
+Exit codes, each with one line on standard error:
 
     0  it ran and was asked to end
     1  a server did not start, or anything that no other code names
@@ -19,29 +22,34 @@ import errno
 import logging
 import os
 import shutil
+import sys
 import time
 import traceback
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 
-import httpx
 import psutil
-from pydantic import ValidationError
 
-from cluster.local import environment, machine, record
+from cluster.local import machine, record
 from cluster.local.home import Home, check_space, open_home, unwritable
 from cluster.local.lock import held
 from cluster.local.refusal import ExitCode, Refusal
-from cluster.local.secret_files import Secrets, open_secrets
-from cluster.local.servers import DATABASE, OBJECTS, REDIS, Servers, plan_servers
-from cluster.local.supervision import Asked, Recorder, end_left_over, ignore, listen, run_folder, signals_raise
+from cluster.local.secret_files import open_secrets
+from cluster.local.servers import plan_servers
+from cluster.local.service import Head, Service
+from cluster.local.supervision import (
+    Asked,
+    Recorder,
+    end_left_over,
+    end_when_closed,
+    ignore,
+    listen,
+    run_folder,
+    signals_raise,
+)
 from cluster.local.terminal import Terminal
-from cluster.settings import load
 
 TEND_SECONDS = 1.0
-READY_SECONDS = 120.0
-DASHBOARD_PORT = 8265
 OBJECT_STORE_BYTES = 80_000_000
 """Ray's least; videos and frames never pass through it."""
 HEAD_PROCESSES = {"gcs_server", "raylet"}
@@ -115,118 +123,37 @@ def _run(home: Home, terminal: Terminal, *, port: int, demo: bool, workers: int)
             time.sleep(TEND_SECONDS)
 
 
-class Service:
-    """All that one run starts. folder: its temporary one, with a short path."""
-
-    def __init__(self, home: Home, folder: Path, servers: Servers, recorder: Recorder, terminal: Terminal) -> None:
-        self._home, self._folder, self._servers = home, folder, servers
-        self._recorder, self._terminal = recorder, terminal
-        self._head: list[record.Seen] = []
-        self.url = self._dashboard_url = ""
-
-    def start(self, secrets: Secrets, *, port: int, workers: int) -> None:
-        """Gives back when /readyz is green. Raises Refusal."""
-        dashboard = machine.first_free(DASHBOARD_PORT, but=port)
-        self.url, self._dashboard_url = (f"http://{machine.LOCALHOST}:{number}" for number in (port, dashboard))
-        self._servers.check_others()
-        self._set_environment(secrets, workers=workers)
-        with ThreadPoolExecutor(1, thread_name_prefix="servers") as pool:
-            # Ray takes seconds to start, and needs nothing of the database.
-            storing = pool.submit(self._start_servers)
-            with self._terminal.step("Ray"):
-                _start_ray(self._folder / "ray", dashboard, cpus=workers)
-            self._head = _head_processes()
-            self._recorder.refresh()
-            storing.result()
-        with self._terminal.step("API, workers, keeper"):
-            _run_applications(port, self._home.logs / "serve")
-            self._wait_until_ready()
-        self._recorder.refresh()
-
-    def greet(self) -> None:
-        """Says where everything is, and what comes next."""
-        self._terminal.say(
-            f"Ready after {self._terminal.seconds:.0f} s.\n"
-            f"  Page       {self.url}/\n"
-            f"  API        {self.url}/v1, described at {self.url}/openapi.json\n"
-            f"  Dashboard  {self._dashboard_url}/, its token is in {self._home.ray_token}\n"
-            f"  Logs       {self._home.logs}\n"
-            "Next, in another terminal:\n"
-            f"  fotograma login --register --url {self.url} --email you@example.org\n"
-            "  fotograma extract VIDEO... --fps 1 -o frames\n"
-            "Ctrl-C ends it; the data are kept."
-        )
-
-    def tend(self) -> None:
-        """Starts a server again that has ended. Raises Refusal when Ray has: then all of it is to start again."""
-        self._servers.tend(self._terminal.say)
-        self._recorder.refresh()
-        if len(record.left_over(self._head, record.started)) < len(self._head):
-            raise Refusal(ExitCode.BROKE_DOWN, "Ray ended by itself. All data are kept; `fotograma up` continues.")
-
-    def stop(self) -> None:
-        """Ends what was started, as far as it was: the workers give their tasks back first, the database is last."""
-        self._terminal.say("Ending ...")
+def run_head(head: Head) -> None:
+    """The process that holds Ray: runs the cluster and the applications until it is asked to end, or one has ended."""
+    with signals_raise():
         try:
+            address = _start_ray(head.folder / "ray", head.dashboard_port, cpus=head.workers)
+            head.dashboard_file.write_text(address)
+            processes = _head_processes()
+            # The supervisor writes a byte when the database is there, and its death ends the pipe.
+            if not os.read(0, 1):
+                raise Asked
+            end_when_closed(0)
+            _run_applications(head.port, head.logs)
+            while len(record.left_over(processes, record.started)) == len(processes):
+                time.sleep(TEND_SECONDS)
+        except Asked:
             _stop_ray()
-            self._recorder.end_others({server.pid for server in self._servers.own.values() if server.pid})
-        finally:
-            self._servers.stop()
-
-    def _set_environment(self, secrets: Secrets, *, workers: int) -> None:
-        servers = self._servers
-        addresses = {DATABASE: servers.database_url, REDIS: servers.redis_url, OBJECTS: servers.objects_url}
-        wanted = environment.changes(
-            os.environ,
-            self._home,
-            secrets,
-            addresses=addresses,
-            url=self.url,
-            workers=workers,
-            ray_folder=self._folder / "ray",
-        )
-        for name, value in wanted.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
-        try:
-            load()
-        except ValidationError as error:
-            first = error.errors(include_input=False, include_url=False)[0]
-            name = f"FOTOGRAMA_{first['loc'][0]}".upper()
-            raise Refusal(ExitCode.FAILED, f"The variable {name} can't be used: {first['msg']}.") from error
-
-    def _start_servers(self) -> None:
-        with self._terminal.step("PostgreSQL, Valkey, migrations"):
-            self._servers.start()
-        self._recorder.refresh()
-
-    def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + READY_SECONDS
-        answer = "no answer"
-        with httpx.Client(base_url=self.url, timeout=5, trust_env=False) as http:
-            while time.monotonic() < deadline:
-                with suppress(httpx.HTTPError):
-                    response = http.get("/readyz")
-                    if response.status_code == 200:
-                        return
-                    answer = f"{response.status_code} {response.text[:200]}"
-                time.sleep(0.1)
-        raise Refusal(
-            ExitCode.FAILED,
-            f"{self.url}/readyz was not green in {READY_SECONDS:.0f} s ({answer}). Look into {self._home.logs}.",
-        )
+            return
+    # Without its head processes a cluster can't be asked anything, not even to end; the supervisor sees to the rest.
+    os._exit(ExitCode.BROKE_DOWN)
 
 
-def _start_ray(folder: Path, dashboard_port: int, *, cpus: int) -> None:
+def _start_ray(folder: Path, dashboard_port: int | None, *, cpus: int) -> str:
     """A cluster of this process's own; another one on the machine is neither used nor touched.
 
+    Gives the dashboard's address, as host and port.
     cpus: logical ones; a worker asks for one, the API and the keeper for none.
     """
     # Ray reads its settings from the environment when it is imported.
     import ray  # noqa: PLC0415
 
-    ray.init(
+    context = ray.init(
         address="local",
         num_cpus=cpus,
         num_gpus=0,
@@ -240,6 +167,7 @@ def _start_ray(folder: Path, dashboard_port: int, *, cpus: int) -> None:
         _temp_dir=str(folder),
     )
     listen()
+    return str(context.dashboard_url)
 
 
 def _run_applications(port: int, logs: Path) -> None:
@@ -265,7 +193,7 @@ def _run_applications(port: int, logs: Path) -> None:
 
 
 def _stop_ray() -> None:
-    """Ends the applications, then the cluster. What does not end is left to the record of processes."""
+    """Ends the applications, so that the workers give their tasks back, then the cluster."""
     import ray  # noqa: PLC0415
 
     if not ray.is_initialized():
@@ -283,3 +211,7 @@ def _head_processes() -> list[record.Seen]:
     """Those of Ray's processes that the cluster can't do without."""
     children = psutil.Process().children()
     return [record.Seen(child.pid, child.create_time()) for child in children if child.name() in HEAD_PROCESSES]
+
+
+if __name__ == "__main__":
+    run_head(Head.parse(sys.argv[1]))

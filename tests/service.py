@@ -7,15 +7,16 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 import psycopg
 from aiosmtpd.controller import Controller
@@ -24,6 +25,7 @@ from cluster import Client
 
 FOTOGRAMA = str(Path(sys.executable).with_name("fotograma"))
 PASSWORD = "correct horse battery"
+READY = "Ctrl-C ends it"
 START_SECONDS = 180.0
 STOP_SECONDS = 90.0
 
@@ -35,49 +37,75 @@ def free_port() -> int:
 
 @dataclass
 class Service:
-    """home: an empty folder at first. environment: added to this process's own."""
+    """home: an empty folder at first. arguments: more of `fotograma up`. environment: added to this process's own.
+
+    lines: what it has said since its last start.
+    """
 
     home: Path
     workers: int = 2
+    arguments: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
-    process: subprocess.Popen[bytes] | None = None
+    lines: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.process: subprocess.Popen[str]
+        self._changed = threading.Condition()
+        self._ended = True
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def start(self, workers: int | None = None) -> None:
-        """Gives back when it can accept."""
-        self.workers = workers or self.workers
-        options = ["--port", str(self.port), "--home", str(self.home), "--workers", str(self.workers)]
-        log = (self.home.parent / "up.log").open("ab")
-        self.process = subprocess.Popen(
-            [FOTOGRAMA, "up", *options],
-            stdout=log,
-            stderr=log,
-            env={**os.environ, **self.environment},
-            start_new_session=True,
-        )
-        log.close()
-        deadline = time.monotonic() + START_SECONDS
-        while not self._is_ready():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError((self.home.parent / "up.log").read_text())
-            time.sleep(0.2)
+    @property
+    def output(self) -> str:
+        return "\n".join(self.lines)
 
-    def stop(self) -> int:
-        """Asks it to end, as Ctrl-C does; its exit code."""
-        assert self.process is not None
-        self.process.send_signal(signal.SIGINT)
+    def start(self, workers: int | None = None) -> None:
+        """Gives back when it says that it is ready."""
+        self.workers = workers or self.workers
+        self.lines, self._ended = [], False
+        options = ["--port", str(self.port), "--home", str(self.home), "--workers", str(self.workers)]
+        self.process = subprocess.Popen(
+            [FOTOGRAMA, "up", *options, *self.arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, **self.environment},
+            # Of its own, so that a test can do what Ctrl-C does: a signal to the whole group.
+            process_group=0,
+        )
+        threading.Thread(target=self._listen, args=[self.process], daemon=True).start()
+        self.wait_for(READY, START_SECONDS)
+
+    def wait_for(self, text: str, seconds: float) -> None:
+        """Waits until a line holds `text`."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended or text in self.output, timeout=seconds)
+        assert text in self.output, f"no {text!r} in {seconds} s:\n{self.output}"
+
+    def interrupt(self) -> int:
+        """What Ctrl-C does; the exit code."""
+        os.killpg(self.process.pid, signal.SIGINT)
         return self.process.wait(STOP_SECONDS)
+
+    def terminate(self) -> int:
+        """SIGTERM; the exit code."""
+        self.process.terminate()
+        return self.process.wait(STOP_SECONDS)
+
+    def kill(self) -> None:
+        """kill -9 of the supervisor alone."""
+        self.process.kill()
+        self.process.wait(STOP_SECONDS)
 
     def kill_everything(self) -> None:
         """SIGKILL to `fotograma up` and all below it: servers, Ray, workers, children."""
-        assert self.process is not None
         everyone = [psutil.Process(self.process.pid), *self._below()]
         for one in everyone:
-            one.kill()
+            with suppress(psutil.NoSuchProcess):  # some die of the others' death
+                one.kill()
         psutil.wait_procs(everyone, 30)
         self.process.wait()
 
@@ -142,14 +170,18 @@ class Service:
         return [kind for (kind,) in found]
 
     def _below(self) -> list[psutil.Process]:
-        assert self.process is not None
         return psutil.Process(self.process.pid).children(recursive=True)
 
-    def _is_ready(self) -> bool:
-        try:
-            return httpx.get(f"{self.url}/readyz", timeout=5, trust_env=False).status_code == 200
-        except httpx.HTTPError:
-            return False
+    def _listen(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        with process.stdout:
+            for line in process.stdout:
+                with self._changed:
+                    self.lines.append(line.rstrip("\n"))
+                    self._changed.notify_all()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
 
 
 class Inbox:

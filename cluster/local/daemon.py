@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from cluster.local.account import Account
@@ -38,8 +39,11 @@ class Daemon:
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    def start(self, command: Sequence[str], *, folder: Path, stdin: bytes = b"") -> None:
-        """folder: its working directory. stdin: what it reads; secrets go here, where `ps` does not show them."""
+    def start(self, command: Sequence[str], *, folder: Path, stdin: bytes = b"", keep_stdin: bool = False) -> None:
+        """folder: its working directory. stdin: what it reads; secrets go here, where `ps` does not show them.
+
+        keep_stdin: its standard input ends when this process does, in whichever way.
+        """
         assert not self.is_running()
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603
@@ -52,12 +56,18 @@ class Daemon:
                 start_new_session=True,
                 **self._account.popen_options(),
             )
+        self.tell(stdin)
+        if not keep_stdin and self._process.stdin is not None:
+            with suppress(BrokenPipeError):
+                self._process.stdin.close()
+
+    def tell(self, data: bytes) -> None:
+        """Writes to the standard input that was kept; one that has ended is noticed by wait_until."""
+        assert self._process is not None
         assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(stdin)
-            self._process.stdin.close()
-        except BrokenPipeError:
-            pass  # it has ended already, which wait_until reports with its log
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(data)
+            self._process.stdin.flush()
 
     def wait_until(self, answers: Callable[[], bool], seconds: float) -> None:
         """Waits for `answers`. Raises DidNotStart."""
@@ -83,7 +93,10 @@ class Daemon:
                 break
             except subprocess.TimeoutExpired:
                 continue
-        self._process = None if self._process.poll() is not None else self._process
+        if self._process.poll() is not None:
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+            self._process = None
 
 
 def _last_lines(log: Path) -> list[str]:

@@ -42,6 +42,8 @@ def changes(
         "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",
+        # In 5 s a busy machine has not started the proxy, and Serve would kill it and give up.
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
         # Ray gives its workers the least share of a busy machine (15), the API among them.
         "RAY_worker_niceness": "0",
     }

@@ -12,10 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """Each of 64 hexadecimal digits.
-
-    secret_key: signs tokens and peppers passwords. demo_password: of the account that `--demo` makes.
-    """
+    """secret_key: signs tokens and peppers passwords. demo_password: of the account that `--demo` makes."""
 
     secret_key: str = field(repr=False)
     postgres_password: str = field(repr=False)
@@ -27,11 +24,16 @@ class Secrets:
 def open_secrets(path: Path, ray_token_path: Path) -> Secrets:
     """Reads the secrets of `path`; what is missing is made and kept. Ray reads its token from a file of its own."""
     kept: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    made = Secrets(**{name.name: kept.get(name.name) or secrets.token_hex(32) for name in fields(Secrets)})
+    made = Secrets(**{item.name: kept.get(item.name) or _make(item.name) for item in fields(Secrets)})
     if asdict(made) != kept:
         write_private(path, json.dumps(kept | asdict(made), indent=1))
     write_private(ray_token_path, made.ray_token)
     return made
+
+
+def _make(name: str) -> str:
+    # The demonstration's is typed by a person.
+    return secrets.token_hex(8 if name == "demo_password" else 32)
 
 
 def write_private(path: Path, text: str) -> None:

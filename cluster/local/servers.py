@@ -32,13 +32,17 @@ CONNECT_SECONDS = 5
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """Where the data are. postgres, valkey: servers of our own; None where the environment names another."""
+    """Where the data are. postgres, valkey: servers of our own; None where the environment names another.
+
+    own_objects: they are a folder of the home.
+    """
 
     database_url: str
     redis_url: str
     objects_url: str
     postgres: Postgres | None = None
     valkey: Valkey | None = None
+    own_objects: bool = False
 
     @property
     def own(self) -> dict[str, Postgres | Valkey]:
@@ -52,7 +56,8 @@ class Servers:
             check_database(self.database_url)
         if self.valkey is None:
             check_redis(self.redis_url)
-        check_objects(self.objects_url)
+        if not self.own_objects:
+            check_objects(self.objects_url)
 
     def start(self) -> None:
         """Starts our own; the database has the newest schema then. Raises Refusal."""
@@ -90,6 +95,7 @@ def plan_servers(home: Home, run_folder: Path, secrets: Secrets, environment: Ma
         objects_url=environment.get(OBJECTS) or home.objects.as_uri(),
         postgres=postgres,
         valkey=valkey,
+        own_objects=not environment.get(OBJECTS),
     )
 
 
@@ -129,13 +135,16 @@ def check_objects(url: str) -> None:
     """Raises Refusal when objects can't be written there."""
     try:
         asyncio.run(open_store(url).check())
-    except (FotogramaError, ObstoreError, OSError, ValueError) as error:
+    except (FotogramaError, ObstoreError, LookupError, OSError, ValueError) as error:
         raise unreachable(OBJECTS, url, error) from error
 
 
 def unreachable(variable: str, url: str, error: Exception) -> Refusal:
     """The refusal for a server; it names the variable and the place, without a password."""
-    return Refusal(ExitCode.UNREACHABLE, f"{variable}: nothing usable at {place_of(url)} ({first_line(error)}).")
+    why = first_line(error)
+    if any(part in why for part in _secrets_of(url)):
+        why = type(error).__name__
+    return Refusal(ExitCode.UNREACHABLE, f"{variable}: nothing usable at {place_of(url)} ({why}).")
 
 
 def place_of(url: str) -> str:
@@ -146,6 +155,15 @@ def place_of(url: str) -> str:
     except ValueError:
         return "an address that can't be read"
     return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
+
+
+def _secrets_of(url: str) -> list[str]:
+    """The parts of an address that may be secret. A message that holds one is not shown."""
+    try:
+        parts = urlsplit(url)
+        return [part for part in (parts.username, parts.password, parts.query) if part]
+    except ValueError:
+        return [url]
 
 
 def first_line(error: Exception) -> str:

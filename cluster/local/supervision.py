@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,6 +48,17 @@ def ignore() -> None:
     """From now on SIGNALS change nothing; other than with SIG_IGN, processes that are started don't inherit that."""
     for number in SIGNALS:
         signal.signal(number, lambda _number, _frame: None)
+
+
+def end_when_closed(descriptor: int) -> None:
+    """Sends SIGTERM to this process when `descriptor`, a pipe from its parent, ends: the parent has died."""
+
+    def watch() -> None:
+        while os.read(descriptor, 1):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
 class Recorder:
@@ -93,6 +105,7 @@ def end_left_over(home: Home) -> int:
     ended = record.end(run.processes)
     if run.folder is not None:
         close_run(home, run.folder)
+    home.record.unlink(missing_ok=True)
     shutil.rmtree(home.scratch, ignore_errors=True)
     home.scratch.mkdir(mode=0o700, exist_ok=True)
     return len(ended)

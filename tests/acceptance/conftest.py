@@ -1,6 +1,8 @@
 """One running system for all acceptance tests that do not start their own."""
 
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,15 +16,20 @@ def inbox() -> Iterator[Inbox]:
 
 
 @pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory, inbox: Inbox) -> Iterator[Service]:
-    """Two workers, short leases, and a mail server."""
+def service(inbox: Inbox) -> Iterator[Service]:
+    """With the demonstration, two workers, short leases and a mail server, in a home whose path has a blank.
+
+    A test that ends it starts it again.
+    """
     settings = {
         "FOTOGRAMA_LEASE_SECONDS": "5",
         "FOTOGRAMA_HEARTBEAT_SECONDS": "1",
         "FOTOGRAMA_SMTP_URL": inbox.url,
         "FOTOGRAMA_MAIL_FROM": "Fotograma <fotograma@example.org>",
     }
-    service = Service(tmp_path_factory.mktemp("service") / "home", environment=settings)
-    service.start()
-    yield service
-    assert service.stop() == 0
+    with tempfile.TemporaryDirectory(prefix="fotograma acceptance ", dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        service = Service(Path(folder) / "my home", arguments=["--demo"], environment=settings)
+        service.start()
+        yield service
+        assert service.terminate() == 0, service.output

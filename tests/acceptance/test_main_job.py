@@ -195,7 +195,7 @@ def test_another_number_of_workers_gives_the_same_bytes(service: Service, clips:
     (tmp_path / "many").mkdir()
     (tmp_path / "one").mkdir()
     many = archives(tmp_path / "many")
-    service.stop()
+    assert service.interrupt() == 0
     service.start(workers=1)
     assert archives(tmp_path / "one") == many
 

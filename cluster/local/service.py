@@ -1,0 +1,154 @@
+"""All that one run of `fotograma up` starts, in its order; Ray stands behind a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from pydantic import ValidationError
+
+from cluster.local import environment, machine
+from cluster.local.daemon import Daemon
+from cluster.local.home import Home
+from cluster.local.refusal import ExitCode, Refusal
+from cluster.local.secret_files import Secrets
+from cluster.local.servers import DATABASE, OBJECTS, REDIS, Servers
+from cluster.local.supervision import Recorder
+from cluster.local.terminal import Terminal
+from cluster.settings import load
+
+READY_SECONDS = 180.0
+DASHBOARD_PORT, DASHBOARD_PORTS = 8265, 60
+# Longer than the workers' drain and Serve's own patience.
+STOP = [(signal.SIGTERM, 45.0), (signal.SIGKILL, 5.0)]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the process that holds Ray is told. Nothing secret: those are in the environment.
+
+    port: of the proxy. folder: the run's temporary one, with a short path. logs: Serve's.
+    """
+
+    port: int
+    workers: int
+    folder: Path
+    logs: Path
+
+    @property
+    def dashboard_port(self) -> int | None:
+        """None lets Ray take the next free one from 8265 on, which no other start can take before it."""
+        near = DASHBOARD_PORT <= self.port < DASHBOARD_PORT + DASHBOARD_PORTS
+        return machine.first_free(DASHBOARD_PORT + DASHBOARD_PORTS, but=self.port) if near else None
+
+    @property
+    def dashboard_file(self) -> Path:
+        """Where the process writes the dashboard's address."""
+        return self.folder / "dashboard"
+
+    def command(self) -> list[str]:
+        """How it is started."""
+        values = [self.port, self.workers, str(self.folder), str(self.logs)]
+        return [sys.executable, "-P", "-m", "cluster.start", json.dumps(values)]
+
+    @classmethod
+    def parse(cls, text: str) -> Head:
+        """Of the command's last word."""
+        port, workers, folder, logs = json.loads(text)
+        return cls(port, workers, Path(folder), Path(logs))
+
+
+class Service:
+    """All that one run starts. folder: its temporary one, with a short path."""
+
+    def __init__(self, home: Home, folder: Path, servers: Servers, recorder: Recorder, terminal: Terminal) -> None:
+        self._home, self._folder, self._servers = home, folder, servers
+        self._recorder, self._terminal = recorder, terminal
+        self._log = home.logs / "head.log"
+        self._ray: Daemon | None = None
+        self.url = self._dashboard_url = ""
+
+    def start(self, secrets: Secrets, *, port: int, workers: int) -> None:
+        """Gives back when /readyz is green. Raises Refusal."""
+        self.url = f"http://{machine.LOCALHOST}:{port}"
+        self._servers.check_others()
+        self._set_environment(secrets, workers=workers)
+        head = Head(port, workers, self._folder, self._home.logs / "serve")
+        self._ray = Daemon("Ray", self._log, environment=os.environ)
+        # Ray takes seconds to start, and needs nothing of the database until its replicas run.
+        self._ray.start(head.command(), folder=self._folder, keep_stdin=True)
+        self._recorder.refresh()
+        with self._terminal.step("PostgreSQL, Valkey, migrations"):
+            self._servers.start()
+        self._recorder.refresh()
+        self._ray.tell(b"\n")
+        with self._terminal.step("Ray, API, workers, keeper"), httpx.Client(timeout=5, trust_env=False) as http:
+            self._ray.wait_until(lambda: self._is_ready(http), READY_SECONDS)
+        self._dashboard_url = f"http://{head.dashboard_file.read_text()}"
+        self._recorder.refresh()
+
+    def greet(self) -> None:
+        """Says where everything is, and what comes next."""
+        self._terminal.say(
+            f"Ready after {self._terminal.seconds:.0f} s.\n"
+            f"  Page       {self.url}/\n"
+            f"  API        {self.url}/v1, described at {self.url}/openapi.json\n"
+            f"  Dashboard  {self._dashboard_url}/, its token is in {self._home.ray_token}\n"
+            f"  Logs       {self._home.logs}\n"
+            "Next, in another terminal:\n"
+            f"  fotograma login --register --url {self.url} --email you@example.org\n"
+            "  fotograma extract VIDEO... --fps 1 -o frames\n"
+            "Ctrl-C ends it; the data are kept."
+        )
+
+    def tend(self) -> None:
+        """Starts a server again that has ended. Raises Refusal when Ray has: then all of it is to start again."""
+        self._servers.tend(self._terminal.say)
+        self._recorder.refresh()
+        if self._ray is None or not self._ray.is_running():
+            raise Refusal(ExitCode.BROKE_DOWN, "Ray ended by itself. All data are kept; `fotograma up` continues.")
+
+    def stop(self) -> None:
+        """Ends what was started, as far as it was: the workers give their tasks back first, the database is last."""
+        self._terminal.say("Ending ...")
+        try:
+            if self._ray is not None:
+                self._ray.stop(STOP)
+            self._recorder.end_others({server.pid for server in self._servers.own.values() if server.pid})
+        finally:
+            self._servers.stop()
+
+    def _set_environment(self, secrets: Secrets, *, workers: int) -> None:
+        servers = self._servers
+        addresses = {DATABASE: servers.database_url, REDIS: servers.redis_url, OBJECTS: servers.objects_url}
+        wanted = environment.changes(
+            os.environ,
+            self._home,
+            secrets,
+            addresses=addresses,
+            url=self.url,
+            workers=workers,
+            ray_folder=self._folder / "ray",
+        )
+        for name, value in wanted.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+        try:
+            load()
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            name = f"FOTOGRAMA_{first['loc'][0]}".upper()
+            raise Refusal(ExitCode.FAILED, f"The variable {name} can't be used: {first['msg']}.") from error
+
+    def _is_ready(self, http: httpx.Client) -> bool:
+        self._recorder.refresh()
+        try:
+            return http.get(f"{self.url}/readyz").status_code == 200
+        except httpx.HTTPError:
+            return False
