@@ -17,7 +17,7 @@ import time
 from typing import BinaryIO
 
 from actors.engine import extract
-from actors.extraction import Planned, Progress
+from actors.extraction import Planned, Progress, Scanning
 from actors.protocol import (
     HEADER,
     JOB_BYTES,
@@ -82,10 +82,10 @@ def shut_in(limits: Limits) -> None:
 def _perform(job: Job, answers: BinaryIO) -> Answer:
     told_at = 0.0
 
-    def tell(news: Planned | Progress) -> None:
+    def tell(news: Scanning | Planned | Progress) -> None:
         nonlocal told_at
         now = time.monotonic()
-        if isinstance(news, Planned) or now - told_at >= PROGRESS_SECONDS:
+        if not isinstance(news, Progress) or now - told_at >= PROGRESS_SECONDS:
             told_at = now
             _say(answers, news)
 

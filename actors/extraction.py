@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from db.media import Media
 
-ENGINE_VERSION = "1"
+ENGINE_VERSION = "2"
 """Rises whenever the same bytes and specification could give another archive."""
 
 
@@ -35,10 +35,20 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """Told once, before the first frame is decoded. frames_total: images that the archive will hold."""
+    """Told once, before the first image is made. frames_total: images that the archive will hold. frames_to_decode: to
+    make them."""
 
     media: Media
     frames_total: int
+    frames_to_decode: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scanning:
+    """Told before a first pass over the video that looks for shots; the plan is told after it."""
+
+    media: Media
+    frames_to_decode: int
 
 
 @dataclass(frozen=True, slots=True)

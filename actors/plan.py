@@ -18,7 +18,6 @@ from db.spec import (
     EveryNth,
     Fps,
     FrameSpec,
-    ImageFormat,
     Interval,
     Keyframes,
     Scenes,
@@ -60,25 +59,14 @@ class Plan:
     warnings: tuple[ResultWarning, ...]
 
 
-def refuse_unsupported(spec: FrameSpec) -> None:
-    """Raises FotogramaError `unsupported_spec` for what this version does not build; needs no video."""
-    if isinstance(spec.sample, Scenes):
-        raise FotogramaError("unsupported_spec", "The sample mode scenes is not offered by this version.")
-    if spec.image.format is not ImageFormat.JPEG:
-        raise FotogramaError(
-            "unsupported_spec", f"The image format {spec.image.format} is not offered by this version."
-        )
+def plan(table: FrameTable, spec: FrameSpec, *, limit: int = 1_000_000, shots: Sequence[int] = ()) -> Plan:
+    """Chooses the frames that `spec` names. shots: the first frames of the shots in the range, for the mode scenes.
 
-
-def plan(table: FrameTable, spec: FrameSpec, *, limit: int = 1_000_000) -> Plan:
-    """Chooses the frames that `spec` names.
-
-    Raises FotogramaError `unsupported_spec`, `empty_selection`, or `too_many_frames` (more than `limit`).
+    Raises FotogramaError `empty_selection`, or `too_many_frames` (more than `limit`).
     """
-    refuse_unsupported(spec)
-    indexes, outside = _select(table, spec)
+    indexes, outside = _select(table, spec, shots)
     if spec.snap is Snap.KEYFRAME:
-        indexes = _snap(table, _range(table, spec), indexes)
+        indexes = _snap(table, in_range(table, spec), indexes)
     if not indexes:
         raise FotogramaError("empty_selection", f"The video's displayed frames end at {float(table.end):.3f} s.")
     warnings = []
@@ -110,11 +98,19 @@ def segments(table: FrameTable, indexes: Iterable[int]) -> tuple[Segment, ...]:
     )
 
 
+def to_decode(table: FrameTable, planned: Sequence[Segment]) -> int:
+    """How many frames there are from the segments' key frames to their last targets."""
+    return sum(
+        segment.targets[-1].index + 1 - (0 if segment.start is None else (table.index_of(segment.start) or 0))
+        for segment in planned
+    )
+
+
 def _targets(table: FrameTable, indexes: Iterable[int]) -> Iterator[Target]:
     return (Target(index, int(table.pts[index]), bool(table.keys[index])) for index in indexes)
 
 
-def _select(table: FrameTable, spec: FrameSpec) -> tuple[Sequence[int], int]:
+def _select(table: FrameTable, spec: FrameSpec, shots: Sequence[int]) -> tuple[Sequence[int], int]:
     """Indexes, ascending and distinct, and how many of the times asked for are outside the video."""
     sample = spec.sample
     match sample:
@@ -127,19 +123,20 @@ def _select(table: FrameTable, spec: FrameSpec) -> tuple[Sequence[int], int]:
         case Timestamps(at):
             return _at(table, at)
         case EveryNth(n):
-            return _range(table, spec)[::n], 0
+            return in_range(table, spec)[::n], 0
         case Keyframes():
-            frames = _range(table, spec)
+            frames = in_range(table, spec)
             return (np.flatnonzero(table.keys[frames.start : frames.stop]) + frames.start).tolist(), 0
         case AllFrames():
-            return _range(table, spec), 0
+            return in_range(table, spec), 0
         case Scenes():
-            raise FotogramaError("unsupported_spec")
+            return shots, 0
         case _:
             assert_never(sample)
 
 
-def _range(table: FrameTable, spec: FrameSpec) -> range:
+def in_range(table: FrameTable, spec: FrameSpec) -> range:
+    """The frames in the specification's range."""
     return table.within(spec.range.start, table.end if spec.range.end is None else spec.range.end)
 
 

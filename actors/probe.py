@@ -7,24 +7,22 @@ shown (AVI with B-frames) everything is decoded once to find out.
 from __future__ import annotations
 
 import struct
-from array import array
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import cast
 
-import av
 import numpy as np
-from av.container import InputContainer
 from av.sidedata.sidedata import SideData
 from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 
 from actors.extent import is_cut_off
 from actors.extraction import ResultWarning
+from actors.readers.checks import decoder_of
+from actors.readers.packets import NO_TIME, Packets, demux, opened
 from actors.readers.source import (
     BrokenOffError,
     DamagedPacketError,
@@ -34,13 +32,15 @@ from actors.readers.source import (
     packets_of,
     source_of,
 )
+from actors.structure import fits_together
 from actors.table import FrameTable, build
 from actors.upright import Geometry, geometry
 from db.errors import FotogramaError
 from db.media import Container, Media
 
-_NO_TIME = -(2**63)
-_CHUNK_HEADER_BYTES = 8
+_KEYS_TRIED = 8
+_OF_FIELDS = {2, 3, 4, 5}
+"""AVFieldOrder: top or bottom field coded first, top or bottom field shown first."""
 _JITTER_SECONDS = Fraction(1, 1000)
 """Containers that round to milliseconds make a constant rate uneven by this much."""
 
@@ -48,7 +48,9 @@ _JITTER_SECONDS = Fraction(1, 1000)
 @dataclass(frozen=True, slots=True)
 class Probe:
     """edited: an edit list or discard flags hide packets. matrix: the first picture's own color tag, ISO/IEC 23091-2
-    (2: none). lines: its height as coded."""
+    (2: none). lines: its height as coded. interlaced: pictures may be of two fields; each frame says it of itself.
+    damaged: places in decoding order of packets that a checksum of the container is against; no reader believes them.
+    """
 
     source: Source
     table: FrameTable
@@ -57,23 +59,13 @@ class Probe:
     edited: bool
     matrix: int
     lines: int
+    interlaced: bool
+    damaged: frozenset[int]
     warnings: tuple[ResultWarning, ...]
 
 
-@dataclass(slots=True)
-class _Packets:
-    """What a demux-only pass saw, one entry a packet in decoding order; times are ticks or _NO_TIME."""
-
-    pts: array[int] = field(default_factory=lambda: array("q"))
-    dts: array[int] = field(default_factory=lambda: array("q"))
-    keys: bytearray = field(default_factory=bytearray)
-    shown: bytearray = field(default_factory=bytearray)
-    last_duration: int = 0
-    ended_early: bool = False
-    complaints: int = 0
-
-    def shown_times(self, times: array[int]) -> list[int]:
-        return [time for time, shown in zip(times, self.shown, strict=True) if shown]
+class _UncheckableError(Exception):
+    """No picture passes the checks of its decoder, but some can be decoded: an encoder with ways of its own."""
 
 
 def probe(path: Path) -> Probe:
@@ -83,20 +75,29 @@ def probe(path: Path) -> Probe:
     `no_timestamps`, `undecodable`.
     """
     source = source_of(path)
-    container, stream = open_video(source)
+    try:
+        return _probe(source)
+    except _UncheckableError:
+        return _probe(replace(source, lenient=True))
+
+
+def _probe(source: Source) -> Probe:
+    container, stream, complaints = opened(source)
     with container:
-        packets = _demux(container, stream)
+        packets = demux(container, stream)
         aspect, rate = stream.sample_aspect_ratio, stream.guessed_rate
         time_base = stream.time_base
         codec, reordered = stream.codec.canonical_name, stream.codec_context.has_b_frames
+        of_fields = stream.codec_context.field_order in _OF_FIELDS
     if time_base is None:
         raise FotogramaError("no_timestamps")
     if not any(packets.shown):
         raise FotogramaError("no_frames")
-    untimed = _NO_TIME in packets.shown_times(packets.pts) or (source.container is Container.AVI and reordered)
+    untimed = NO_TIME in packets.shown_times(packets.pts) or (source.container is Container.AVI and reordered)
     read_table = _decoded_table if untimed else _packet_table
-    table, first, repeated = read_table(source, packets, time_base, codec)
-    cut = packets.ended_early or is_cut_off(path, source.container)
+    table, first, left_out = read_table(source, packets, time_base, codec)
+    complaints += packets.complaints + (not fits_together(source.path, source.container))
+    cut = packets.ended_early or is_cut_off(source.path, source.container)
     table = _with_duration(_certain(table, packets) if cut else table, rate)
     shape = geometry(aspect, _matrix(first))
     return Probe(
@@ -107,7 +108,9 @@ def probe(path: Path) -> Probe:
         not all(packets.shown),
         first.colorspace,
         first.height,
-        _warnings(cut, packets.complaints, repeated),
+        of_fields or first.interlaced_frame,
+        frozenset(packets.damaged),
+        (*_warnings(cut, complaints, lenient=source.lenient), *left_out),
     )
 
 
@@ -118,7 +121,7 @@ def _with_duration(table: FrameTable, rate: Fraction | None) -> FrameTable:
     return replace(table, last_duration=max(1, round(1 / rate / table.time_base)))
 
 
-def _certain(table: FrameTable, packets: _Packets) -> FrameTable:
+def _certain(table: FrameTable, packets: Packets) -> FrameTable:
     """Of a file that was cut off, the frames before which none can be missing.
 
     A missing packet's decoding time is after the last one that is there, and no frame is shown before it is decoded.
@@ -136,85 +139,29 @@ def _certain(table: FrameTable, packets: _Packets) -> FrameTable:
     )
 
 
-def _warnings(cut: bool, complaints: int, repeated: int) -> tuple[ResultWarning, ...]:
+def _warnings(cut: bool, complaints: int, *, lenient: bool) -> tuple[ResultWarning, ...]:
     warnings = []
     if cut:
         warnings.append(ResultWarning("truncated", "The file breaks off; what comes before that place was read."))
     elif complaints:
         detail = "The container is damaged at some places; frames that were there are not in its table."
         warnings.append(ResultWarning("damaged", detail))
-    if repeated:
-        detail = f"{repeated} frames have the same time as another one and are left out."
-        warnings.append(ResultWarning("duplicate_timestamps", detail))
+    if lenient:
+        detail = "The pictures don't pass the checks of their decoder; they are given as they come out of it."
+        warnings.append(ResultWarning("unchecked", detail))
     return tuple(warnings)
 
 
-def _demux(container: InputContainer, stream: VideoStream) -> _Packets:
-    packets = _Packets()
-    with _complaints() as complaints:
-        _read_packets(container, stream, packets)
-    packets.complaints = len(complaints)
-    return packets
-
-
-@contextmanager
-def _complaints() -> Iterator[list[tuple[int, str, str]]]:
-    """What FFmpeg reports as errors in this thread: a demuxer passes over damage without another sign."""
-    level, skips = av.logging.get_level(), av.logging.get_skip_repeated()
-    av.logging.set_level(av.logging.ERROR)
-    av.logging.set_skip_repeated(False)
-    try:
-        with av.logging.Capture(local=True) as logs:
-            yield logs
-    finally:
-        av.logging.set_level(level)
-        av.logging.set_skip_repeated(skips)
-
-
-def _read_packets(container: InputContainer, stream: VideoStream, packets: _Packets) -> None:
-    latest, codec = _NO_TIME, stream.codec.canonical_name
-    counted = _times_by_place(container, stream)
-    try:
-        for packet in packets_of(container, stream):
-            if counted.get(packet.pos, packet.dts) != packet.dts:
-                raise BrokenOffError
-            if packet.has_sidedata("encryption_info") or "enc_key_id" in stream.metadata:
-                raise FotogramaError("encrypted")
-            shown = not (packet.is_discard or _is_invisible(codec, packet))
-            packets.pts.append(_NO_TIME if packet.pts is None else packet.pts)
-            packets.dts.append(_NO_TIME if packet.dts is None else packet.dts)
-            packets.keys.append(packet.is_keyframe)
-            packets.shown.append(shown)
-            if shown and packets.pts[-1] > latest:
-                latest, packets.last_duration = packets.pts[-1], packet.duration or 0
-    except BrokenOffError:
-        packets.ended_early = True
-    # Counted here, because the index of a fragmented file is read as it goes.
-    if container.format.name.startswith("mov") and len(packets.pts) < len(stream.index_entries):
-        packets.ended_early = True
-
-
-def _times_by_place(container: InputContainer, stream: VideoStream) -> dict[int | None, int]:
-    """What an AVI file's index says: the demuxer counts packets, and after damage its count is wrong."""
-    if container.format.name != "avi":
-        return {}
-    return {entry.pos + _CHUNK_HEADER_BYTES: entry.timestamp for entry in stream.index_entries}
-
-
-def _is_invisible(codec: str, packet: av.Packet[VideoStream]) -> bool:
-    """A VP8 frame that is only referred to (RFC 6386, 9.1: show_frame) has a packet and a time of its own."""
-    return codec == "vp8" and not memoryview(packet)[0] & 0x10
-
-
 def _packet_table(
-    source: Source, packets: _Packets, time_base: Fraction, codec: str
-) -> tuple[FrameTable, VideoFrame, int]:
-    """The table, the first picture, and how many frames were left out because another one has their time."""
+    source: Source, packets: Packets, time_base: Fraction, codec: str
+) -> tuple[FrameTable, VideoFrame, list[ResultWarning]]:
+    """The table, the first picture, and which frames are left out."""
     first_key = packets.keys.find(1)
     place = np.flatnonzero(np.frombuffer(packets.shown, np.uint8))
-    place = place[place >= first_key]  # nothing before the first key frame can be decoded
+    late = int(np.count_nonzero(place < first_key))
+    place = place[late:]  # nothing before the first key frame can be decoded
     pts = np.frombuffer(packets.pts, np.int64)[place]
-    key_pts = packets.pts[first_key] if first_key >= 0 and packets.pts[first_key] != _NO_TIME else None
+    key_pts = packets.pts[first_key] if first_key >= 0 and packets.pts[first_key] != NO_TIME else None
     first, early = _first_pictures(source, key_pts)
     if key_pts is not None:
         # Pictures shown before the first key frame but coded after it refer to what is not there, unless the decoder
@@ -227,7 +174,18 @@ def _packet_table(
         raise FotogramaError("no_frames")
     keys = np.frombuffer(packets.keys, np.bool_)[place[at]]
     table = build(time_base, distinct, keys=keys, order=place[at], last_duration=packets.last_duration)
-    return table, first, len(pts) - len(distinct)
+    return table, first, _left_out(late, len(pts) - len(distinct))
+
+
+def _left_out(late: int, repeated: int) -> list[ResultWarning]:
+    warnings = []
+    if late:
+        detail = f"{late} frames come before the first key frame and can't be decoded; time 0 is the first that can."
+        warnings.append(ResultWarning("late_start", detail))
+    if repeated:
+        detail = f"{repeated} frames have the same time as another one and are left out."
+        warnings.append(ResultWarning("duplicate_timestamps", detail))
+    return warnings
 
 
 def _first_pictures(source: Source, key_pts: int | None) -> tuple[VideoFrame, list[int]]:
@@ -239,27 +197,52 @@ def _first_pictures(source: Source, key_pts: int | None) -> tuple[VideoFrame, li
             break
         if not frame.is_corrupt:
             early.append(frame.pts)
+    if first is None or first.is_corrupt or (first.pts is not None and key_pts is not None and first.pts > key_pts):
+        _refuse_uncheckable(source)
     if first is None:
         raise FotogramaError("undecodable", "No picture of the video can be decoded.")
     return first, early
+
+
+def _refuse_uncheckable(source: Source) -> None:
+    """Raises _UncheckableError."""
+    lenient = replace(source, lenient=True)
+    if not source.lenient and not _has_whole_key_picture(source) and _has_whole_key_picture(lenient):
+        raise _UncheckableError
+
+
+def _has_whole_key_picture(source: Source) -> bool:
+    """Whether one of the first key pictures, each decoded alone, gives nothing to complain about."""
+    container, stream = open_video(source)
+    with container, suppress(BrokenOffError):
+        decoder = decoder_of(stream, lenient=source.lenient, own=True)
+        keys = (packet for packet in packets_of(container, stream) if packet.is_keyframe)
+        for packet in islice(keys, _KEYS_TRIED):
+            with suppress(DamagedPacketError):
+                frames = decode(decoder, packet, lenient=source.lenient) + decode(decoder, None)
+                if frames and not any(frame.is_corrupt for frame in frames):
+                    return True
+            decoder.flush_buffers()
+    return False
 
 
 def _pictures(source: Source) -> Iterator[VideoFrame]:
     """All pictures in the order they are shown, by one thread; damaged packets are passed over."""
     container, stream = open_video(source)
     with container:
-        stream.codec_context.thread_count = 1
+        decoder = decoder_of(stream, lenient=source.lenient, own=True)
+        decoder.thread_count = 1
         with suppress(BrokenOffError):
             for packet in packets_of(container, stream):
                 with suppress(DamagedPacketError):
-                    yield from decode(stream, packet)
+                    yield from decode(decoder, packet, lenient=source.lenient)
         with suppress(DamagedPacketError):
-            yield from decode(stream, None)
+            yield from decode(decoder, None)
 
 
 def _decoded_table(
-    source: Source, packets: _Packets, time_base: Fraction, codec: str
-) -> tuple[FrameTable, VideoFrame, int]:
+    source: Source, packets: Packets, time_base: Fraction, codec: str
+) -> tuple[FrameTable, VideoFrame, list[ResultWarning]]:
     """The same from decoding everything: the decoder's times when they ascend, else the k-th picture has the k-th
     decoding time, which is when a container that counts pictures (AVI) shows it."""
     first, pts, keys = None, [], []
@@ -267,15 +250,17 @@ def _decoded_table(
         first = first or frame
         pts.append(frame.pts)
         keys.append(frame.key_frame)
+    if first is None or first.is_corrupt:
+        _refuse_uncheckable(source)
     if first is None:
         raise FotogramaError("undecodable", "No picture of the video can be decoded.")
     known = [time for time in pts if time is not None]
     if len(known) == len(pts) and all(a < b for a, b in pairwise(known)):
-        return build(time_base, known, keys=keys), first, 0
-    ticks = sorted(set(packets.shown_times(packets.dts)) - {_NO_TIME})
+        return build(time_base, known, keys=keys), first, []
+    ticks = sorted(set(packets.shown_times(packets.dts)) - {NO_TIME})
     if len(ticks) != len(pts):
         raise FotogramaError("no_timestamps")
-    return build(time_base, ticks, keys=keys, by_ordinal=True), first, 0
+    return build(time_base, ticks, keys=keys, by_ordinal=True), first, []
 
 
 def _matrix(frame: VideoFrame) -> tuple[int, ...] | None:

@@ -1,7 +1,7 @@
 """What a worker and its decoding child say to each other over a pipe: length-limited JSON messages. Pure.
 
     worker → child   Job, once; the end of the pipe means that the worker is gone
-    child → worker   Ready, Planned, Progress …, and at the end Extracted or Refused
+    child → worker   Ready, Scanning perhaps, Planned, Progress …, and at the end Extracted or Refused
 
 A message is a 4-byte big-endian length and that many bytes of UTF-8 JSON. The child meets hostile files, so what it
 says is checked: an unknown kind, a wrong type or a message over its limit is a ProtocolError, which counts as a crash.
@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from actors.extraction import Extracted, Options, Planned, Progress, Reader, ResultWarning
+from actors.extraction import Extracted, Options, Planned, Progress, Reader, ResultWarning, Scanning
 from db.errors import CATALOGUE, Fault
 from db.media import Media
 
@@ -36,12 +36,17 @@ class ProtocolError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the kernel lets the child use. seconds: wall clock, watched by the worker."""
+    """What the kernel lets the child use, and for how long the worker waits.
+
+    probe_seconds: wall clock until the child says what work it has; then it has as long as that work may take.
+    seconds_max: wall clock in all.
+    """
 
     address_space_bytes: int
     cpu_seconds: int
     file_bytes: int
-    seconds: float
+    probe_seconds: float
+    seconds_max: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,7 @@ class Refused:
     detail: str
 
 
-Answer = Ready | Planned | Progress | Extracted | Refused
+Answer = Ready | Scanning | Planned | Progress | Extracted | Refused
 
 
 def frame(body: bytes) -> bytes:
@@ -118,7 +123,13 @@ def _answer_of(kind: str, fields: dict[str, Any]) -> Answer:
         case "Ready":
             return Ready()
         case "Planned":
-            return Planned(media=_media(fields["media"]), frames_total=_count(fields["frames_total"]))
+            return Planned(
+                media=_media(fields["media"]),
+                frames_total=_count(fields["frames_total"]),
+                frames_to_decode=_count(fields["frames_to_decode"]),
+            )
+        case "Scanning":
+            return Scanning(media=_media(fields["media"]), frames_to_decode=_count(fields["frames_to_decode"]))
         case "Progress":
             return Progress(frames_done=_count(fields["frames_done"]))
         case "Extracted":

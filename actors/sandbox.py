@@ -14,7 +14,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from actors.extraction import Extracted, Planned, Progress
+from actors.deadline import work_seconds
+from actors.extraction import Extracted, Planned, Progress, Scanning
 from actors.protocol import (
     ANSWER_BYTES,
     HEADER,
@@ -47,7 +48,7 @@ class ChildBroken(Exception):
 
 
 Outcome = Extracted | Refused | Crashed
-News = Planned | Progress
+News = Scanning | Planned | Progress
 
 
 class Child:
@@ -90,13 +91,19 @@ class Child:
     async def run(self, job: Job, tell: Callable[[News], Awaitable[None]]) -> Outcome:
         """Runs the one job. `tell` hears what was planned and how far it is. The child is gone afterwards.
 
+        It is stopped when the work that it has told takes longer than that work may take.
+
         Raises FotogramaError `storage_full` when there was no room for the results.
         """
+        began = asyncio.get_running_loop().time()
+        latest = began + job.limits.seconds_max
+        deadline = asyncio.timeout_at(min(latest, began + job.limits.probe_seconds))
         try:
-            async with asyncio.timeout(job.limits.seconds):
-                return await self._converse(job, tell)
+            async with deadline:
+                return await self._converse(job, tell, _Clock(deadline, latest))
         except TimeoutError:
-            return await self._crashed(f"The decoder was stopped at its deadline of {job.limits.seconds:.0f} s.")
+            given = (deadline.when() or latest) - began
+            return await self._crashed(f"The decoder was stopped at its deadline of {given:.0f} s.")
         except ProtocolError:
             return await self._crashed("The decoder broke off with an unreadable answer.")
         except (EOFError, ConnectionError):
@@ -123,14 +130,17 @@ class Child:
         await self.kill()
         raise ChildBroken(self._log.decode(errors="replace"))
 
-    async def _converse(self, job: Job, tell: Callable[[News], Awaitable[None]]) -> Extracted | Refused:
+    async def _converse(self, job: Job, tell: Callable[[News], Awaitable[None]], clock: _Clock) -> Extracted | Refused:
         assert self._process.stdin is not None
         self._process.stdin.write(encode_job(job))
         await self._process.stdin.drain()
         while True:
             match await self._hear():
-                case Planned() | Progress() as news:
-                    await tell(news)
+                case Scanning() | Planned() as work:
+                    clock.allow(work)
+                    await tell(work)
+                case Progress() as progress:
+                    await tell(progress)
                 case Extracted() | Refused() as end:
                     return end
                 case Ready():
@@ -152,6 +162,18 @@ class Child:
     async def _crashed(self, detail: str) -> Crashed:
         await self.kill()
         return Crashed(detail, self._log.decode(errors="replace"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Clock:
+    """latest: when the child is stopped whatever it says, in the loop's time."""
+
+    deadline: asyncio.Timeout
+    latest: float
+
+    def allow(self, work: Scanning | Planned) -> None:
+        until = asyncio.get_running_loop().time() + work_seconds(work)
+        self.deadline.reschedule(min(self.latest, until))
 
 
 def _how_it_died(code: int | None) -> str:

@@ -63,15 +63,15 @@ class CommandFailed(Exception):
 def usage_of(
     command: Sequence[str],
     *,
-    makes: Path,
+    makes: Path | None,
     limit_seconds: float,
     told: bytes = b"",
     environment: Mapping[str, str] | None = None,
 ) -> Usage:
     """Runs a command to its end and measures it and its descendants.
 
-    makes: the file that it has to leave. told: what it reads on its standard input, which then stays open, as a pipe
-    from a living process does.
+    makes: the file that it has to leave, if any. told: what it reads on its standard input, which then stays open, as
+    a pipe from a living process does; when there is nothing, the input is at its end.
 
     Raises CommandFailed when it fails, leaves no such file or takes longer than the limit; at the limit it is killed
     with its process group.
@@ -85,11 +85,11 @@ def usage_of(
         _, status, used = os.wait4(process.pid, 0)
         wall = time.perf_counter() - begin
         process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode or not makes.exists():
+        if process.returncode or (makes and not makes.exists()):
             said.seek(0)
             text = said.read().decode(errors="replace")[-1_000:]
             text = "".join(character for character in text if character.isprintable() or character == "\n").strip()
-            end = f"ended with {process.returncode}" if process.returncode else f"left no {makes.name}"
+            end = f"ended with {process.returncode}" if process.returncode else f"left no {makes and makes.name}"
             raise CommandFailed(f"{command[0]} {end}: {text}")
     return Usage(wall, used.ru_utime + used.ru_stime, peak)
 
@@ -98,8 +98,11 @@ def _tell_and_watch(process: subprocess.Popen[bytes], told: bytes, deadline: flo
     """Feeds the process and samples it until it ends; returns the peak in bytes. Kills it when it can't go on."""
     assert process.stdin is not None
     try:
-        process.stdin.write(told)
-        process.stdin.flush()
+        if told:
+            process.stdin.write(told)
+            process.stdin.flush()
+        else:
+            process.stdin.close()
         return _watch(process.pid, deadline)
     except BaseException:
         os.killpg(process.pid, signal.SIGKILL)

@@ -19,7 +19,7 @@ from cluster.client.errors import (
     UnsendableFile,
 )
 from cluster.client.retries import RetryPolicy
-from cluster.client.values import Extraction, Failure, ResultWarning, Status, Video
+from cluster.client.values import Extraction, Failure, Result, ResultWarning, Status, Video
 from cluster.targets import Target
 from cluster.unpack import BadArchive, FolderTaken, unpack
 
@@ -45,7 +45,8 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one video. archive, folder: what was written, else None. failure: None at success."""
+    """What became of one video. archive, folder: what was written, else None. failure: None at success, as result is
+    at failure. video, extraction: on the server."""
 
     name: str
     video: Video | None = None
@@ -53,11 +54,11 @@ class Outcome:
     archive: Path | None = None
     folder: Path | None = None
     failure: Failure | None = None
+    result: Result | None = None
 
     @property
     def warnings(self) -> tuple[ResultWarning, ...]:
-        result = self.extraction.result if self.extraction else None
-        return result.warnings if result else ()
+        return self.result.warnings if self.result else ()
 
 
 class Watcher(Protocol):
@@ -117,7 +118,8 @@ class Batch:
             if isinstance(error, ExtractionFailed):
                 way.extraction = error.extraction
                 self.pending.pop(index, None)
-        outcome = Outcome(wanted.name, way.video, way.extraction, way.archive, way.folder, failure)
+        result = way.extraction.result if way.extraction else None
+        outcome = Outcome(wanted.name, way.video, way.extraction, way.archive, way.folder, failure, result)
         self.watcher.end(index, outcome)
         return outcome
 

@@ -12,9 +12,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from cluster.batch import Batch, Outcome, Wanted
     from cluster.client.values import Extraction, Video
 
 app = typer.Typer(
@@ -25,9 +22,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-INTERRUPTED = 130
-"""As shells have it: 128 + SIGINT."""
 
 Folder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the results; made if missing.")]
 Unpack = Annotated[bool, typer.Option("--unpack", help="Also write the images to DIR/<file stem>/.")]
@@ -115,15 +109,18 @@ def extract(
     ] = None,
     unpack: Unpack = False,
     as_json: Json = False,
+    local: Annotated[bool, typer.Option("--local", help="Extract on this machine; no server is needed.")] = False,
 ) -> None:
     """Upload videos and write DIR/<file stem>.zip with their frames."""
     from cluster.batch import Wanted  # noqa: PLC0415
+    from cluster.runs import run_local, run_remote  # noqa: PLC0415
     from cluster.targets import targets  # noqa: PLC0415
 
     chosen = _spec_text(fps, spec)
     places = zip(files, targets(folder, [file.name for file in files]), strict=True)
     wanted = [Wanted(str(file), target, source=file) for file, target in places]
-    _run_batch(wanted, chosen, folder, unpack=unpack, as_json=as_json)
+    run = run_local if local else run_remote
+    run(wanted, chosen, folder, unpack=unpack, as_json=as_json)
 
 
 @app.command()
@@ -135,6 +132,7 @@ def download(
 ) -> None:
     """Fetch results into DIR. Those that are not finished are waited for."""
     from cluster.batch import Wanted  # noqa: PLC0415
+    from cluster.runs import run_remote  # noqa: PLC0415
     from cluster.targets import targets  # noqa: PLC0415
 
     found = asyncio.run(_look_up(ids))
@@ -142,7 +140,7 @@ def download(
     wanted = [
         Wanted(video.filename, target, video=video, extraction=extraction) for (video, extraction), target in places
     ]
-    _run_batch(wanted, None, folder, unpack=unpack, as_json=as_json)
+    run_remote(wanted, None, folder, unpack=unpack, as_json=as_json)
 
 
 @app.command(name="list")
@@ -161,6 +159,7 @@ def list_(
     from cluster import Client  # noqa: PLC0415
     from cluster.credentials import identity  # noqa: PLC0415
     from cluster.display import json_text, show_videos  # noqa: PLC0415
+    from cluster.runs import console  # noqa: PLC0415
 
     who = identity(os.environ)
     with Client(who.url, store=who.store) as client:
@@ -168,7 +167,7 @@ def list_(
     if as_json:
         typer.echo(json_text({"items": [asdict(video) for video in videos]}))
     else:
-        show_videos(_console(), videos)
+        show_videos(console(), videos)
 
 
 @app.command()
@@ -201,51 +200,6 @@ async def _look_up(ids: Sequence[str]) -> list[tuple[Video, Extraction]]:
         return await look_up(client, ids)
 
 
-def _run_batch(wanted: list[Wanted], spec: str | None, folder: Path, *, unpack: bool, as_json: bool) -> None:
-    """Brings all of them, and exits with 1 when one failed."""
-    from cluster import AsyncClient  # noqa: PLC0415
-    from cluster.batch import PATIENCE, Batch  # noqa: PLC0415
-    from cluster.credentials import identity  # noqa: PLC0415
-    from cluster.display import display_for, document, failures, json_text  # noqa: PLC0415
-
-    for one in wanted:
-        if one.target.renamed:
-            typer.echo(f"{one.name}: is written as {one.target.archive.name}; the plain name is taken.", err=True)
-    who = identity(os.environ)
-    folder.mkdir(parents=True, exist_ok=True)
-    display = display_for(_console(), len(wanted), silent=as_json)
-    batch = Batch(AsyncClient(who.url, store=who.store, retry=PATIENCE), display, spec, unpack)
-
-    async def bring() -> list[Outcome]:
-        async with batch.client:
-            return await batch.run(wanted)
-
-    try:
-        with display:
-            outcomes = asyncio.run(bring())
-    except KeyboardInterrupt as error:
-        _tell_how_to_go_on(batch, folder)
-        raise typer.Exit(INTERRUPTED) from error
-    if as_json:
-        typer.echo(json_text({"items": [document(outcome) for outcome in outcomes]}))
-    failed = failures(outcomes)
-    for line in failed:
-        typer.echo(line, err=True)
-    if failed:
-        raise typer.Exit(1)
-
-
-def _tell_how_to_go_on(batch: Batch, folder: Path) -> None:
-    from shlex import join  # noqa: PLC0415
-
-    ids = [extraction.id for extraction in batch.pending.values()]
-    if not ids:
-        typer.echo("Stopped.", err=True)
-        return
-    typer.echo(f"Stopped. The server goes on with {len(ids)} of the videos. Fetch them later:", err=True)
-    typer.echo("  " + join(["fotograma", "download", *ids, "-o", str(folder)]), err=True)
-
-
 def _spec_text(fps: str | None, spec: str | None) -> str | None:
     """The specification as JSON text, its numbers digit by digit."""
     import json  # noqa: PLC0415
@@ -269,13 +223,6 @@ def _spec_text(fps: str | None, spec: str | None) -> str | None:
     except ValueError as error:
         raise typer.BadParameter(f"not JSON: {error}.", param_hint="--spec") from error
     return text
-
-
-def _console() -> Console:
-    from rich.console import Console  # noqa: PLC0415
-
-    # Not rich's own guess: FORCE_COLOR would put bars into a log file.
-    return Console(highlight=False, force_terminal=sys.stdout.isatty())
 
 
 def _complain(error: Exception) -> None:

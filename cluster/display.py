@@ -128,10 +128,10 @@ def printable(text: str) -> str:
 
 def lines_of(outcome: Outcome) -> list[str]:
     """How a video ended, in one line and one for each warning."""
-    if outcome.failure is not None or outcome.extraction is None or outcome.extraction.result is None:
+    if outcome.failure is not None or outcome.result is None:
         return [f"{outcome.name}: failed"]
     place = f"{outcome.folder}/" if outcome.folder else str(outcome.archive)
-    frames = outcome.extraction.result.frames
+    frames = outcome.result.frames
     warnings = [f"{outcome.name}: warning: {warning.detail} ({warning.code})" for warning in outcome.warnings]
     return [f"{outcome.name}: {frames} {'frame' if frames == 1 else 'frames'} → {place}", *warnings]
 
@@ -156,7 +156,7 @@ def document(outcome: Outcome) -> dict[str, Any]:
         "video_id": outcome.video.id if outcome.video else None,
         "extraction_id": extraction.id if extraction else None,
         "status": extraction.status.value if extraction else None,
-        "frames": extraction.result.frames if extraction and extraction.result else None,
+        "frames": outcome.result.frames if outcome.result else None,
         "archive": str(outcome.archive) if outcome.archive else None,
         "folder": str(outcome.folder) if outcome.folder else None,
         "warnings": [dataclasses.asdict(warning) for warning in outcome.warnings],

@@ -18,7 +18,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from actors.extraction import Reader, engine_name
 from actors.notify.mail import Mailer
 from actors.notify.sender import Sender
-from actors.plan import refuse_unsupported
 from actors.task import Bench
 from actors.upkeep import Upkeep
 from actors.worker import Worker
@@ -52,7 +51,6 @@ async def open_api() -> AsyncIterator[Deps]:
             signer=Signer([signing_key(secret)]),
             passwords=passwords,
             engine_name=engine_name(Reader(settings.reader)),
-            check_spec=refuse_unsupported,
             https=settings.public_url.startswith("https:"),
             registration_open=settings.registration_open,
             password_min_length=settings.password_min_length,

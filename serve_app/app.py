@@ -54,6 +54,8 @@ def routes() -> Sequence[BaseRoute]:
         private("/v1/extractions/{id}/manifest.json", GET=downloads.manifest_json),
         private("/v1/extractions/{id}/manifest.csv", GET=downloads.manifest_csv),
         private("/v1/extractions/{id}/report.json", GET=downloads.report),
+        private("/v1/extractions/{id}/sheet.jpg", GET=downloads.sheet),
+        private("/v1/extractions/{id}/sheet.vtt", GET=downloads.sheet_index),
         private("/v1/extractions/{id}/frames/{n}", GET=downloads.frame),
         public("/session", POST=sessions.enter_page, DELETE=sessions.leave_page),
         public("/healthz", GET=health.alive),

@@ -1,4 +1,4 @@
-"""Results out: the archive with ranges, its manifests and report, and single images read by their offset."""
+"""Results out: the archive with ranges, its manifests, report and contact sheet, and single images by their offset."""
 
 from __future__ import annotations
 
@@ -52,6 +52,16 @@ async def manifest_csv(request: Request, who: Principal) -> Response:
 async def report(request: Request, who: Principal) -> Response:
     """GET /v1/extractions/{id}/report.json"""
     return await _beside(request, who, "report.json", "application/json")
+
+
+async def sheet(request: Request, who: Principal) -> Response:
+    """GET /v1/extractions/{id}/sheet.jpg"""
+    return await _beside(request, who, "sheet.jpg", "image/jpeg")
+
+
+async def sheet_index(request: Request, who: Principal) -> Response:
+    """GET /v1/extractions/{id}/sheet.vtt"""
+    return await _beside(request, who, "sheet.vtt", "text/vtt; charset=utf-8")
 
 
 async def frame(request: Request, who: Principal) -> Response:

@@ -74,6 +74,8 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("GET", "/v1/extractions/{id}/manifest.json"): Operation("Fetch the manifest", 200, "application/json"),
     ("GET", "/v1/extractions/{id}/manifest.csv"): Operation("Fetch the manifest as CSV", 200, _CSV),
     ("GET", "/v1/extractions/{id}/report.json"): Operation("How the archive was made", 200, "application/json"),
+    ("GET", "/v1/extractions/{id}/sheet.jpg"): Operation("Fetch the contact sheet", 200, "image/jpeg"),
+    ("GET", "/v1/extractions/{id}/sheet.vtt"): Operation("Fetch its WebVTT index", 200, "text/vtt"),
     ("GET", "/v1/extractions/{id}/frames/{n}"): Operation("Fetch image n, from 1", 200, _IMAGE),
     ("GET", "/healthz"): Operation("Whether this process lives", 200, schemas.Alive, is_open=True),
     ("GET", "/readyz"): Operation("Whether it can accept now", 200, schemas.Readiness, is_open=True),

@@ -54,7 +54,7 @@ class ClipSpec:
     ratio. vfr: durations of the frames in ticks of `time_base`, repeated in turn; empty for a constant rate.
     time_base: seconds of one tick, by default one frame. edit_list, edit_end: so many frames at the start and at the
     end are coded but hidden (MP4 and MOV). start_offset: seconds before the first frame. matrix: "bt601" or "bt709",
-    tagged; empty for an untagged BT.601. options, threads: for the encoder.
+    tagged; empty for an untagged BT.601. options, threads: for the encoder. muxer: its options.
     """
 
     codec: str = "libx264"
@@ -80,6 +80,7 @@ class ClipSpec:
     matrix: str = ""
     options: tuple[tuple[str, str], ...] = ()
     threads: int = 1
+    muxer: tuple[tuple[str, str], ...] = ()
 
     @property
     def tick(self) -> Fraction:
@@ -202,7 +203,7 @@ BIG: dict[str, ClipSpec] = {
 }
 """Clips whose memory and time count; a few seconds each to make."""
 
-_FORMATS = {".mkv": "matroska", ".ts": "mpegts", ".mpg": "mpeg", ".wmv": "asf"}
+_FORMATS = {".mkv": "matroska", ".ts": "mpegts", ".m2ts": "mpegts", ".mpg": "mpeg", ".wmv": "asf"}
 _MATRICES = {"": 5, "bt601": 5, "bt709": 1}
 
 
@@ -231,7 +232,8 @@ def _coded(spec: ClipSpec, number: int) -> Rgb:
 
 def _muxer_options(spec: ClipSpec) -> dict[str, str]:
     flags = ["+faststart"] * spec.faststart + ["+frag_keyframe+empty_moov+default_base_moof"] * spec.fragmented
-    return {"movflags": "".join(flags)} if flags else {}
+    m2ts = {"mpegts_m2ts_mode": "1"} if spec.suffix == ".m2ts" else {}
+    return ({"movflags": "".join(flags)} if flags else {}) | m2ts | dict(spec.muxer)
 
 
 def _video_stream(container: OutputContainer, spec: ClipSpec) -> VideoStream:

@@ -7,17 +7,21 @@ it gives is proved by `actors.readers.proof`.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from typing import Any, TypeVar
 
 import decord
 import numpy as np
 from av.video.frame import VideoFrame
 from decord._ffi.base import DECORDError, DECORDLimitReachedError
 
-from actors.images import HD_LINES
+from actors.color import HD_LINES
 from actors.plan import Segment, Target
 from actors.probe import Probe
+from actors.readers.crew import Crew
+from actors.readers.reader import ReaderFailedError
+from actors.readers.schedule import Run, schedule
 from actors.table import FrameTable
 from db.media import Container
 
@@ -31,42 +35,85 @@ _TAGGED = {1, 5, 6}
 _UNTAGGED_SD = _TAGGED | {2}
 """decord takes every untagged picture for BT.601."""
 BATCH_BYTES = 96 << 20
-"""Decoded pictures that are held at a time."""
+"""Decoded pictures that are held at a time, by all decoders together."""
 _SINGLE_PRECISION = 1e-6
+_THE_END = 2**62
 _ERRORS = (DECORDError, DECORDLimitReachedError, RuntimeError, AssertionError, IndexError, StopIteration)
 
-
-class ReaderFailedError(Exception):
-    """decord did not do what was asked; the text says what."""
+T = TypeVar("T")
 
 
 class DecordReader:
-    """threads: decoder threads. Raises ReaderFailedError when the file can't be opened or differs from the table."""
+    """threads: each with a decoder of its own, as many runs at a time. device: decord's, that decodes.
+
+    Raises ReaderFailedError when the file can't be opened or differs from the table.
+    """
 
     upright = True
 
-    def __init__(self, probe: Probe, *, threads: int = 1) -> None:
+    def __init__(self, probe: Probe, *, threads: int = 1, device: Any = None) -> None:
+        self._probe, self._threads = probe, threads
+        self._device = decord.cpu(0) if device is None else device
+        self.repeated = 0
+        self.missing: list[Target] = []
+        self._lanes = [DecordLane(probe, self._device, share=threads)]
+        self._lanes[0].compare(probe.table)
+
+    @property
+    def decoded(self) -> int:
+        return sum(lane.decoded for lane in self._lanes)
+
+    def read(self, segments: Sequence[Segment], finish: Callable[[VideoFrame], T]) -> Iterator[tuple[Target, T]]:
+        """Reads RGB frames, turned by the display matrix; raises ReaderFailedError."""
+        runs = schedule(self._probe.table, segments)
+        if runs is None:
+            raise ReaderFailedError("decord can't begin at the key frames")
+        more = min(self._threads, len(runs)) - len(self._lanes)
+        self._lanes += [DecordLane(self._probe, self._device, share=self._threads) for _ in range(more)]
+        settled = self._probe.table.settled_at()
+        crew = Crew(runs, self._lanes, self._threads, finish, settled=settled, window=2 * self._threads)
+        with closing(crew.results()) as results:
+            yield from results
+
+
+class DecordLane:
+    """One decoder of decord. share: how many divide the memory. Every frame counts as certain when it is there."""
+
+    now = _THE_END
+
+    def __init__(self, probe: Probe, device: Any, *, share: int) -> None:
         media = probe.media
         self._shape = (media.height, media.width, 3)
-        self.decoded = self.repeated = 0
-        self.missing: list[Target] = []
+        self._batch = max(1, BATCH_BYTES // share // (media.height * media.width * 3))
+        self.decoded = 0
         try:
             self._video: Any = decord.VideoReader(
-                str(probe.source.path), ctx=decord.cpu(0), num_threads=threads, fault_tol=FAULTS_TOLERATED
+                str(probe.source.path), ctx=device, num_threads=1, fault_tol=FAULTS_TOLERATED
             )
-            self._compare(probe.table)
         except _ERRORS as error:
             raise ReaderFailedError("decord can't open the file") from error
 
-    def read(self, segments: Sequence[Segment]) -> Iterator[tuple[Target, VideoFrame]]:
-        """Yields RGB frames, turned by the display matrix; raises ReaderFailedError."""
-        targets = [target for segment in segments for target in segment.targets]
-        height, width, channels = self._shape
-        batch = max(1, BATCH_BYTES // (height * width * channels))
-        for at in range(0, len(targets), batch):
-            yield from self._batch(targets[at : at + batch])
+    def close(self) -> None:
+        self._video = None
 
-    def _batch(self, targets: Sequence[Target]) -> Iterator[tuple[Target, VideoFrame]]:
+    def compare(self, table: FrameTable) -> None:
+        """Times are compared as well as the 32-bit floats that decord gives allow; raises ReaderFailedError."""
+        if len(self._video) != len(table):
+            raise ReaderFailedError("decord counts another number of frames")
+        try:
+            given = self._video.get_frame_timestamp(range(len(table)))[:, 0].astype(np.float64)
+        except _ERRORS as error:
+            raise ReaderFailedError("decord gives no times") from error
+        times = table.ticks * float(table.time_base)
+        tolerance = float(table.time_base) / 2 + times * _SINGLE_PRECISION
+        if not np.all(np.abs(given - times) <= tolerance):
+            raise ReaderFailedError("decord gives the frames other times")
+
+    def read(self, run: Run) -> Iterator[VideoFrame]:
+        for at in range(0, len(run.targets), self._batch):
+            yield from self._together(run.targets[at : at + self._batch])
+
+    def _together(self, targets: Sequence[Target]) -> Iterator[VideoFrame]:
         """Takes the frames as fast as they come and then rewinds: decord decodes on, without limit, while nobody
         takes them, and only a seek makes it stop."""
         try:
@@ -81,17 +128,13 @@ class DecordReader:
             self.decoded += 1
             frame = VideoFrame.from_ndarray(pixels, format="rgb24")
             frame.pts = target.pts
-            yield target, frame
+            yield frame
 
-    def _compare(self, table: FrameTable) -> None:
-        """Times are compared as well as the 32-bit floats that decord gives allow."""
-        if len(self._video) != len(table):
-            raise ReaderFailedError("decord counts another number of frames")
-        given = self._video.get_frame_timestamp(range(len(table)))[:, 0].astype(np.float64)
-        times = table.ticks * float(table.time_base)
-        tolerance = float(table.time_base) / 2 + times * _SINGLE_PRECISION
-        if not np.all(np.abs(given - times) <= tolerance):
-            raise ReaderFailedError("decord gives the frames other times")
+
+def graphics_device() -> Any:
+    """The first GPU that this build of decord can decode on; None when there is none."""
+    device = decord.gpu(0)
+    return device if device.exist else None
 
 
 def outside_envelope(probe: Probe) -> str | None:
@@ -106,6 +149,7 @@ def outside_envelope(probe: Probe) -> str | None:
         not in (_UNTAGGED_SD if probe.lines < HD_LINES else _TAGGED),
         "pictures larger than full HD": media.width * media.height > MOST_PIXELS,
         "damage": bool(probe.warnings),
+        "pictures of two fields": probe.interlaced,
         "pixels that are not square": probe.geometry.pixel_aspect != 1,
         "a mirrored picture": probe.geometry.mirrored,
         "open groups of pictures": not _is_closed(probe.table),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from typing import TypeVar
 
 import numpy as np
 from av.video.frame import VideoFrame
@@ -10,7 +12,8 @@ from av.video.frame import VideoFrame
 from actors.images import Planes, Renderer
 from actors.plan import Segment, Target, segments
 from actors.probe import Probe
-from actors.readers.pyav import PyavReader
+from actors.readers.planned import PlannedReader
+from actors.readers.reader import FrameReader
 from actors.upright import Geometry
 
 SAMPLE_SHARE = 10
@@ -21,6 +24,9 @@ MOST_DIFFERENCE = 2.0
 """Mean difference of samples (0–255) that another rounding makes at most; 10-bit video comes near 1."""
 NEIGHBOR_MARGIN = 0.25
 """A frame may be nearer to a neighbor than to itself by this much: what rounding does to two equal pictures."""
+
+
+T = TypeVar("T")
 
 
 class DisagreementError(Exception):
@@ -36,46 +42,58 @@ def sampled(targets: Sequence[Target]) -> set[int]:
 
 
 def proved(
-    frames: Iterable[tuple[Target, VideoFrame]],
+    reader: FrameReader,
     probe: Probe,
     planned: Sequence[Segment],
+    finish: Callable[[VideoFrame], T],
     *,
-    upright: bool,
     threads: int,
-) -> Iterator[tuple[Target, VideoFrame]]:
-    """Passes the frames on; raises DisagreementError at the first that is not what PyAV decodes.
+) -> Iterator[tuple[Target, T]]:
+    """What a reader that gives RGB frames gives; raises DisagreementError at the first that is not what PyAV decodes.
 
     A frame must be as good as equal to its own picture, and no nearer to one of its neighbors. PyAV runs alongside, so
     that only the pictures around one sample are held.
     """
     chosen = sampled([target for segment in planned for target in segment.targets])
+    times = {int(probe.table.pts[index]) for index in chosen}
+    given = Renderer(Geometry() if reader.upright else probe.geometry, COMPARED_SIDE)
+
+    def both(frame: VideoFrame) -> tuple[Planes | None, T]:
+        return given.render(frame) if frame.pts in times else None, finish(frame)
+
+    window: dict[int, Planes] = {}
+    with closing(_truth(probe, chosen, threads)) as truth:
+        for target, (picture, made) in reader.read(planned, both):
+            if picture is not None:
+                window = _window(window, truth, target.index)
+                _compare(picture, window, target.index)
+            yield target, made
+
+
+def _truth(probe: Probe, chosen: set[int], threads: int) -> Generator[tuple[Target, Planes]]:
+    """Small pictures of the frames and their neighbors.
+
+    A conversion to RGB cuts off strong colors, so the truth takes the same way.
+    """
     last = len(probe.table) - 1
     around = sorted({min(max(index + step, 0), last) for index in chosen for step in (-1, 0, 1)})
-    truth = PyavReader(probe, threads=threads).read(segments(probe.table, around))
     small = Renderer(probe.geometry, COMPARED_SIDE)
-    given = Renderer(Geometry() if upright else probe.geometry, COMPARED_SIDE)
-    window: dict[int, Planes] = {}
-    for target, frame in frames:
-        if target.index in chosen:
-            window = _window(window, truth, small, target.index, as_rgb=frame.format.is_rgb)
-            _compare(given.render(frame), window, target.index)
-        yield target, frame
+
+    def picture(frame: VideoFrame) -> Planes:
+        return small.render(frame.reformat(format="rgb24"))
+
+    yield from PlannedReader(probe, threads=threads).read(segments(probe.table, around), picture)
 
 
-def _window(
-    known: dict[int, Planes], truth: Iterator[tuple[Target, VideoFrame]], small: Renderer, index: int, *, as_rgb: bool
-) -> dict[int, Planes]:
-    """The true pictures of a frame and its neighbors, as far as they can be decoded.
-
-    as_rgb: the reader converts to RGB, which cuts off strong colors, so the truth takes the same way.
-    """
+def _window(known: dict[int, Planes], truth: Iterator[tuple[Target, Planes]], index: int) -> dict[int, Planes]:
+    """The true pictures of a frame and its neighbors, as far as they can be decoded."""
     window = {at: picture for at, picture in known.items() if at >= index - 1}
     while max(window, default=-1) < index + 1:
-        target, frame = next(truth, (None, None))
-        if target is None or frame is None:
+        target, picture = next(truth, (None, None))
+        if target is None or picture is None:
             break
         if target.index >= index - 1:
-            window[target.index] = small.render(frame.reformat(format="rgb24") if as_rgb else frame)
+            window[target.index] = picture
     return window
 
 

@@ -9,9 +9,9 @@ given does not depend on the number of threads.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 from av.container import InputContainer
@@ -21,16 +21,20 @@ from av.video.stream import VideoStream
 
 from actors.plan import Segment, Target
 from actors.probe import Probe
+from actors.readers.bitstream import Bitstream
+from actors.readers.checks import decoder_of
+from actors.readers.crew import MOST_REORDERED
 from actors.readers.source import BrokenOffError, DamagedPacketError, decode, open_video, packets_of
 from db.media import Container
 
-MOST_REORDERED = 16
-"""Pictures that a decoder of any codec holds back; a table that says more is wrong."""
 _THE_END = 2**62
 _SEEKABLE = {Container.MP4, Container.MATROSKA}
 
 Event: TypeAlias = "Packet[VideoStream] | VideoFrame"
 """What a pass sees, in order: each packet before it is decoded, and each frame that comes out."""
+
+
+T = TypeVar("T")
 
 
 class _TroubleError(Exception):
@@ -44,24 +48,24 @@ class PyavReader:
 
     def __init__(self, probe: Probe, *, threads: int = 1, careful: bool = False) -> None:
         self._probe, self._table = probe, probe.table
-        self._threads, self._careful = threads, careful
+        self._threads, self._careful = threads, careful or bool(probe.damaged)
         self._settled = probe.table.settled_at()
         self.decoded = self.repeated = 0
         self.missing: list[Target] = []
 
-    def read(self, segments: Sequence[Segment]) -> Iterator[tuple[Target, VideoFrame]]:
+    def read(self, segments: Sequence[Segment], finish: Callable[[VideoFrame], T]) -> Iterator[tuple[Target, T]]:
         rest = deque(target for segment in segments for target in segment.targets)
         self.missing = []
         if not self._careful and not self._table.by_ordinal:
             with suppress(_TroubleError):
-                yield from self._first_pass(rest, segments[0].start)
+                yield from _finished(self._first_pass(rest, segments[0].start), finish)
         if rest:
-            yield from self._second_pass(rest)
+            yield from _finished(self._second_pass(rest), finish)
 
     def _first_pass(self, rest: deque[Target], start: int | None) -> Iterator[tuple[Target, VideoFrame]]:
         """Takes from `rest` what it gives; raises _TroubleError."""
         waiting: deque[tuple[Target, VideoFrame]] = deque()
-        for event in self._events(self._threads, self._seek_to(start), _raise_trouble, strict=True):
+        for event in self._events(rest, self._threads, self._seek_to(start), _raise_trouble, strict=True):
             if isinstance(event, Packet):
                 if event.is_corrupt:
                     raise _TroubleError
@@ -87,15 +91,13 @@ class PyavReader:
     def _second_pass(self, rest: deque[Target]) -> Iterator[tuple[Target, VideoFrame]]:
         damage = _Damage(self._probe)
         waiting: deque[tuple[Target, VideoFrame]] = deque()
-        packet_number = -1
 
         def damaged_packet() -> None:
-            damage.mark(self._output_number if self._table.by_ordinal else packet_number)
+            damage.mark(self._output_number if self._table.by_ordinal else self._packet_number)
 
-        for event in self._events(1, None, damaged_packet):
+        for event in self._events(rest, 1, None, damaged_packet):
             if isinstance(event, Packet):
-                packet_number += 1
-                if event.is_corrupt:
+                if event.is_corrupt or self._packet_number in self._probe.damaged:
                     damaged_packet()
                 continue
             index = self._index_of(event)
@@ -143,14 +145,23 @@ class PyavReader:
         return start
 
     def _events(
-        self, threads: int, seek_to: int | None, on_damage: Callable[[], None], *, strict: bool = False
+        self,
+        targets: Iterable[Target],
+        threads: int,
+        seek_to: int | None,
+        on_damage: Callable[[], None],
+        *,
+        strict: bool = False,
     ) -> Iterator[Event]:
-        self._output_number, latest = -1, None
-        container, stream = open_video(self._probe.source, strict=strict)
+        """All but packets of pictures that are no target and that no other picture refers to."""
+        self._output_number, self._packet_number, latest = -1, -1, None
+        wanted = {target.pts for target in targets}
+        container, stream = open_video(self._probe.source)
         with container:
-            context = stream.codec_context
+            context = decoder_of(stream, strict=strict, lenient=self._probe.source.lenient)
             context.thread_count = threads
             context.thread_type = "FRAME" if threads > 1 else "SLICE"
+            bitstream = Bitstream(self._probe.media.codec, context.extradata)
             if seek_to is not None:
                 container.seek(seek_to, stream=stream)
             for packet in _to_the_end(container, stream):
@@ -158,9 +169,12 @@ class PyavReader:
                     _check_landing(packet, seek_to)
                     seek_to = None
                 if packet is not None:
+                    self._packet_number += 1
+                    if self._is_needless(packet, wanted, bitstream):
+                        continue
                     yield packet
                 try:
-                    frames = decode(stream, packet)
+                    frames = decode(context, packet, lenient=self._probe.source.lenient)
                 except DamagedPacketError:
                     on_damage()
                     continue
@@ -169,6 +183,19 @@ class PyavReader:
                     self.repeated += frame.pts == latest
                     latest = frame.pts
                     yield frame
+
+    def _is_needless(self, packet: Packet[VideoStream], wanted: set[int], bitstream: Bitstream) -> bool:
+        if self._table.by_ordinal or packet.pts in wanted:
+            return False
+        return bitstream.is_disposable(memoryview(packet))
+
+
+def _finished(
+    frames: Iterator[tuple[Target, VideoFrame]], finish: Callable[[VideoFrame], T]
+) -> Iterator[tuple[Target, T]]:
+    for target, frame in frames:
+        frame.pts = target.pts
+        yield target, finish(frame)
 
 
 class _Damage:

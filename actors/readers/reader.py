@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol, TypeVar
 
 from av.video.frame import VideoFrame
 
 from actors.plan import Segment, Target
+
+T = TypeVar("T")
+
+
+class ReaderFailedError(Exception):
+    """A reader can't do what was asked, for reasons of its own; the text says which."""
 
 
 class FrameReader(Protocol):
@@ -18,13 +24,16 @@ class FrameReader(Protocol):
     """
 
     upright: bool
-    decoded: int
     repeated: int
     missing: list[Target]
 
-    def read(self, segments: Sequence[Segment]) -> Iterator[tuple[Target, VideoFrame]]:
-        """Yields the targets in order, each with its frame; never holds more than a few frames.
+    @property
+    def decoded(self) -> int: ...
 
-        Raises FotogramaError of fault file.
+    def read(self, segments: Sequence[Segment], finish: Callable[[VideoFrame], T]) -> Iterator[tuple[Target, T]]:
+        """Yields the targets in order, each with what `finish` made of its frame; never holds more than a few frames.
+
+        finish: is called in the thread that decoded the frame, in several at once perhaps; its pts is the target's.
+        Raises FotogramaError of fault file, and whatever `finish` raises.
         """
         ...

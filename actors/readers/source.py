@@ -12,13 +12,16 @@ from av.container import InputContainer
 from av.error import FFmpegError
 from av.packet import Packet
 from av.stream import Discard, Disposition
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from actors.readers.checks import MAX_SIDE, has_broken_units
+from actors.readers.matroska import Clusters
+from actors.structure import is_encrypted
 from db.errors import FotogramaError
 from db.media import HEAD_BYTES, Container, sniff
 
-MAX_SIDE = 16_384
 _DEMUXERS = {
     Container.MP4: "mov",
     Container.MATROSKA: "matroska",
@@ -28,8 +31,6 @@ _DEMUXERS = {
     Container.FLV: "flv",
     Container.ASF: "asf",
 }
-_ALWAYS_STRICT = {"hevc"}
-"""Decoders that pass over damaged slices in silence unless they are told not to."""
 _VIDEO_SEQUENCE = b"\x00\x00\x01\xb3"
 
 
@@ -43,11 +44,13 @@ class BrokenOffError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file and the demuxer that its first bytes name."""
+    """A file and the demuxer that its first bytes name. lenient: its very first picture fails the checks that its
+    decoder can make, so that these say nothing about damage."""
 
     path: Path
     container: Container
     demuxer: str
+    lenient: bool = False
 
 
 def source_of(path: Path) -> Source:
@@ -58,11 +61,11 @@ def source_of(path: Path) -> Source:
     return Source(path, container, "mpegvideo" if head.startswith(_VIDEO_SEQUENCE) else _DEMUXERS[container])
 
 
-def open_video(source: Source, *, strict: bool = False) -> tuple[InputContainer, VideoStream]:
+def open_video(source: Source) -> tuple[InputContainer, VideoStream]:
     """Opens the file with its named demuxer, which may open nothing else, and picks the best video stream.
 
-    strict: the decoder gives an error for each thing that it finds wrong.
-    Raises FotogramaError `unreadable_container`, `no_video_stream`, `unsupported_codec` or `picture_too_large`.
+    Raises FotogramaError `unreadable_container`, `no_video_stream`, `unsupported_codec`, `encrypted` or
+    `picture_too_large`.
     """
     try:
         container = av.open(
@@ -76,40 +79,48 @@ def open_video(source: Source, *, strict: bool = False) -> tuple[InputContainer,
         refuse_out_of_memory(error)
         raise FotogramaError("unreadable_container", f"The {source.container} index can't be read.") from error
     try:
-        return container, _video_stream(container, strict)
+        return container, _video_stream(container, source)
     except BaseException:
         container.close()
         raise
 
 
-def _video_stream(container: InputContainer, strict: bool) -> VideoStream:
+def _video_stream(container: InputContainer, source: Source) -> VideoStream:
     """The best video stream that is not a cover picture; the packets of all others are thrown away early."""
-    best = container.streams.best("video")
     films = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
     if not films:
         raise FotogramaError("no_video_stream")
-    video = next((stream for stream in films if stream is best), films[0])
+    video = max(films, key=_worth)
     for stream in container.streams:
         if stream.index != video.index:
             stream.discard = Discard.all
     if video.codec_context is None:
-        raise FotogramaError("unsupported_codec")
-    options = {"max_pixels": str(MAX_SIDE**2)}
-    if strict or video.codec.canonical_name in _ALWAYS_STRICT:
-        options["err_detect"] = "explode"
-    video.codec_context.options = options
+        protected = source.container is Container.MP4 and is_encrypted(source.path)
+        raise FotogramaError("encrypted" if protected else "unsupported_codec")
     if max(video.codec_context.width, video.codec_context.height) > MAX_SIDE:
         raise FotogramaError("picture_too_large", f"{video.codec_context.width} × {video.codec_context.height} pixels.")
     return video
 
 
-def decode(stream: VideoStream, packet: Packet[VideoStream] | None) -> list[VideoFrame]:
-    """Decodes one packet, or with None what the decoder still holds.
+def _worth(stream: VideoStream) -> tuple[bool, bool, int]:
+    """Of several streams the one that can be decoded, then the one marked default, then the largest, then the first."""
+    context = stream.codec_context
+    if context is None:
+        return (False, False, 0)
+    return (True, bool(stream.disposition & Disposition.default), context.width * context.height)
+
+
+def decode(
+    decoder: VideoCodecContext, packet: Packet[VideoStream] | None, *, lenient: bool = False
+) -> list[VideoFrame]:
+    """Decodes one packet, or with None what the decoder still holds. lenient: as for `decoder_of`.
 
     Raises DamagedPacketError, or MemoryError when there is no memory for the picture.
     """
+    if packet is not None and not lenient and has_broken_units(decoder, packet):
+        raise DamagedPacketError
     try:
-        return stream.codec_context.decode(packet)
+        return decoder.decode(packet)
     except FFmpegError as error:
         refuse_out_of_memory(error)
         raise DamagedPacketError from error
@@ -120,13 +131,27 @@ def packets_of(container: InputContainer, stream: VideoStream) -> Iterator[Packe
 
     Raises BrokenOffError after the last one when the file can't be read on, or MemoryError.
     """
+    clusters = None
     try:
         for packet in container.demux(stream):
             if packet.size:
+                if packet.pts is None and (clusters := clusters or clusters_of(container)):
+                    packet.pts = clusters.time_at(packet.pos)  # FFmpeg does not tell times before zero
                 yield packet
     except FFmpegError as error:
         refuse_out_of_memory(error)
         raise BrokenOffError from error
+
+
+def clusters_of(container: InputContainer) -> Clusters | None:
+    """Of a Matroska file."""
+    if not container.format.name.startswith("matroska"):
+        return None
+    return Clusters(path_of(container))
+
+
+def path_of(container: InputContainer) -> Path:
+    return Path(container.name.removeprefix("file:"))
 
 
 def refuse_out_of_memory(error: FFmpegError) -> None:

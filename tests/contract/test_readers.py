@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -15,19 +16,25 @@ from actors.images import Renderer
 from actors.plan import Segment, Target, segments
 from actors.probe import Probe, probe
 from actors.readers.decord import DecordReader, outside_envelope
+from actors.readers.planned import PlannedReader
 from actors.readers.proof import DisagreementError, proved, sampled
 from actors.readers.pyav import PyavReader
 from actors.readers.reader import FrameReader
 from actors.upright import Geometry
 from tests.clips import NAMED, ClipOf, read_number, truncated
 
+T = TypeVar("T")
 MakeReader = Callable[[Probe], FrameReader]
 
 READERS: dict[str, MakeReader] = {
     "pyav": PyavReader,
     "pyav with two threads": lambda probe: PyavReader(probe, threads=2),
     "pyav careful": lambda probe: PyavReader(probe, careful=True),
+    "planned": PlannedReader,
+    "planned with two threads": lambda probe: PlannedReader(probe, threads=2),
+    "planned with three threads": lambda probe: PlannedReader(probe, threads=3),
     "decord": DecordReader,
+    "decord with two threads": lambda probe: DecordReader(probe, threads=2),
 }
 CHOICES: dict[str, Callable[[int], list[int]]] = {
     "all": lambda frames: list(range(frames)),
@@ -44,26 +51,30 @@ def upright_rgb(probed: Probe, reader: FrameReader, frame: VideoFrame) -> NDArra
     return np.repeat(picture.y[:, :, np.newaxis], 3, axis=2)
 
 
+def pts_of(frame: VideoFrame) -> int | None:
+    return frame.pts
+
+
 def numbers(probed: Probe, reader: FrameReader, planned: Sequence[Segment]) -> list[tuple[Target, int | None]]:
-    return [(target, read_number(upright_rgb(probed, reader, frame))) for target, frame in reader.read(planned)]
+    return list(reader.read(planned, lambda frame: read_number(upright_rgb(probed, reader, frame))))
 
 
 @pytest.fixture(params=READERS)
-def make_reader(request: pytest.FixtureRequest) -> MakeReader:
-    return READERS[request.param]
+def reader_name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.mark.parametrize("choice", CHOICES)
 @pytest.mark.parametrize("name", NAMED)
 def test_a_reader_gives_the_frames_of_the_plan_in_order(
-    name: str, choice: str, make_reader: MakeReader, clips: ClipOf
+    name: str, choice: str, reader_name: str, clips: ClipOf
 ) -> None:
     path, truth = clips(name)
     probed = probe(path)
-    if make_reader is DecordReader and (outside_envelope(probed) or name in DECORD_FAILS):
+    if "decord" in reader_name and (outside_envelope(probed) or name in DECORD_FAILS):
         pytest.skip("outside of decord's envelope")
     planned = segments(probed.table, CHOICES[choice](len(probed.table)))
-    reader = make_reader(probed)
+    reader = READERS[reader_name](probed)
     given = numbers(probed, reader, planned)
     assert [target for target, _ in given] == [target for segment in planned for target in segment.targets]
     assert [number for _, number in given] == [truth.numbers[target.index] for target, _ in given]
@@ -74,14 +85,14 @@ def test_a_reader_decodes_no_more_than_it_is_asked_for(clips: ClipOf) -> None:
     probed = probe(clips("h264_one_gop")[0])
     reader = PyavReader(probed)
     planned = segments(probed.table, range(len(probed.table)))
-    assert len(list(islice(reader.read(planned), 3))) == 3
+    assert len(list(islice(reader.read(planned, pts_of), 3))) == 3
     assert reader.decoded < 10
 
 
 def test_pyav_begins_at_the_first_key_frame_that_is_needed(clips: ClipOf) -> None:
     probed = probe(clips("h264_b_frames")[0])
     reader = PyavReader(probed)
-    assert len(list(reader.read(segments(probed.table, [49])))) == 1
+    assert len(list(reader.read(segments(probed.table, [49]), pts_of))) == 1
     assert reader.decoded <= 12
 
 
@@ -127,28 +138,33 @@ def test_decord_is_offered_what_it_was_seen_to_read_right(name: str, clips: Clip
     assert outside_envelope(probe(clips(name)[0])) is None
 
 
-def shifted(frames: Iterator[tuple[Target, VideoFrame]], at: int) -> Iterator[tuple[Target, VideoFrame]]:
-    """A reader's frames of which one is the one before it, as decord gives them."""
-    before = None
-    for target, frame in frames:
-        yield target, before if before is not None and target.index == at else frame
-        before = frame
+class LateByOne(DecordReader):
+    """Gives the last frame's neighbor for it, as decord does outside of its envelope."""
+
+    def read(self, segments: Sequence[Segment], finish: Callable[[VideoFrame], T]) -> Iterator[tuple[Target, T]]:
+        frames = list(super().read(segments, lambda frame: frame))
+        last, before = frames[-1][0], frames[-2][1]
+        before.pts = last.pts
+        for target, frame in [*frames[:-1], (last, before)]:
+            yield target, finish(frame)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("name", ["h264", "h264_b_frames", "h264_rotated_90", "h264_10_bit", "vp9_webm"])
-def test_true_frames_pass_the_proof(name: str, clips: ClipOf) -> None:
+def test_true_frames_pass_the_proof(name: str, threads: int, clips: ClipOf) -> None:
     probed = probe(clips(name)[0])
     planned = segments(probed.table, range(len(probed.table)))
-    frames = DecordReader(probed).read(planned)
-    assert len(list(proved(frames, probed, planned, upright=True, threads=1))) == len(probed.table)
+    reader = DecordReader(probed, threads=threads)
+    given = list(proved(reader, probed, planned, pts_of, threads=threads))
+    assert given == [(target, target.pts) for segment in planned for target in segment.targets]
+    assert reader.decoded == len(probed.table)
 
 
 def test_a_neighbor_instead_of_a_sampled_frame_fails_the_proof(clips: ClipOf) -> None:
     probed = probe(clips("h264")[0])
     planned = segments(probed.table, range(len(probed.table)))
-    frames = shifted(DecordReader(probed).read(planned), at=len(probed.table) - 1)
     with pytest.raises(DisagreementError, match="another picture"):
-        list(proved(frames, probed, planned, upright=True, threads=1))
+        list(proved(LateByOne(probed), probed, planned, pts_of, threads=1))
 
 
 def test_the_sample_has_the_first_the_last_and_one_in_ten() -> None:

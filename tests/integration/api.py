@@ -146,6 +146,8 @@ async def publish(deps: Deps, result: Result) -> UUID:
         "manifest.json": b'{"version":1}',
         "manifest.csv": result.manifest_csv,
         "report.json": b'{"reader":"pyav"}',
+        "sheet.jpg": b"\xff\xd8sheet",
+        "sheet.vtt": b"WEBVTT\n",
     }
     for name, content in objects.items():
         await deps.objects.put(f"{prefix}/{name}", chunks_of(content))

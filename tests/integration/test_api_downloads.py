@@ -97,6 +97,8 @@ async def test_what_the_client_has_is_not_sent_again(ana: httpx.AsyncClient, pat
         ("manifest.json", b'{"version":1}', "application/json"),
         ("manifest.csv", RESULT.manifest_csv, "text/csv; charset=utf-8"),
         ("report.json", b'{"reader":"pyav"}', "application/json"),
+        ("sheet.jpg", b"\xff\xd8sheet", "image/jpeg"),
+        ("sheet.vtt", b"WEBVTT\n", "text/vtt; charset=utf-8"),
     ],
 )
 async def test_what_stands_beside_the_archive_comes_byte_for_byte(
@@ -130,7 +132,7 @@ async def test_only_so_many_places_are_remembered(deps: Deps) -> None:
         await tables.place_of(deps.objects, "results/b", 1)
 
 
-NAMES = ("frames.zip", "manifest.json", "manifest.csv", "report.json", "frames/1")
+NAMES = ("frames.zip", "manifest.json", "manifest.csv", "report.json", "sheet.jpg", "sheet.vtt", "frames/1")
 
 
 async def test_before_the_end_there_is_nothing_yet(ana: httpx.AsyncClient, deps: Deps) -> None:
@@ -155,7 +157,7 @@ async def test_a_cancelled_extraction_has_no_result(ana: httpx.AsyncClient) -> N
 async def test_a_result_whose_objects_are_gone_is_expired(ana: httpx.AsyncClient, deps: Deps, path: str) -> None:
     for key in await deps.objects.keys("results"):
         await deps.objects.delete(key)
-    for name in NAMES[:4]:
+    for name in NAMES[:-1]:
         assert code_of(await ana.get(f"{path}/{name}")) == (410, "expired")
 
 

@@ -116,6 +116,10 @@ async def test_a_video_becomes_an_archive_that_holds_the_frames_of_its_manifest(
     manifest = json.loads(b"".join([c async for c in store.read(f"{extraction.result_key}/manifest.json")]))
     with zipfile.ZipFile(archive) as opened:
         opened.extractall(tmp_path / "images")
+    report = json.loads(b"".join([c async for c in store.read(f"{extraction.result_key}/report.json")]))
+    assert (report["attempts"], report["careful"]) == (1, False)
+    for name in ("sheet.jpg", "sheet.vtt", "manifest.csv"):
+        assert await store.size(f"{extraction.result_key}/{name}") > 0
     numbers = [read_image(tmp_path / "images" / frame["name"]) for frame in manifest["frames"]]
     assert len(numbers) == len(truth.shown)
     assert list((bench.scratch).iterdir()) == []
@@ -167,7 +171,7 @@ async def test_a_child_that_crashes_counts_against_the_file_and_the_task_is_trie
 async def test_a_child_that_hangs_is_stopped_at_its_deadline(clips, tmp_path):
     child = await Child.start()
     os.kill(child.pid, signal.SIGSTOP)
-    job = Job(clips("h264")[0], "{}", tmp_path, Options(), Limits(4 * GIB, 60, GIB, 0.3))
+    job = Job(clips("h264")[0], "{}", tmp_path, Options(), Limits(4 * GIB, 60, GIB, 0.3, 60))
 
     async def tell(_news):
         raise AssertionError("a stopped child says nothing")
@@ -181,7 +185,7 @@ async def test_a_child_that_hangs_is_stopped_at_its_deadline(clips, tmp_path):
 async def test_a_child_that_needs_too_much_memory_is_an_outcome(clips, tmp_path):
     child = await Child.start()
     in_use = int(Path(f"/proc/{child.pid}/statm").read_text().split()[0]) * 4096
-    job = Job(clips("h264")[0], ALL, tmp_path, Options(), Limits(in_use // 2, 60, GIB, 60))
+    job = Job(clips("h264")[0], ALL, tmp_path, Options(), Limits(in_use // 2, 60, GIB, 60, 60))
 
     async def tell(_news):
         pass
@@ -191,7 +195,7 @@ async def test_a_child_that_needs_too_much_memory_is_an_outcome(clips, tmp_path)
 
 async def test_a_child_without_room_for_its_results_is_the_services_fault(clips, tmp_path):
     child = await Child.start()
-    job = Job(clips("h264")[0], ALL, tmp_path, Options(), Limits(4 * GIB, 60, 1000, 60))
+    job = Job(clips("h264")[0], ALL, tmp_path, Options(), Limits(4 * GIB, 60, 1000, 60, 60))
 
     async def tell(_news):
         pass

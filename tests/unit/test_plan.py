@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.plan import Plan, plan, segments
+from actors.plan import Plan, plan, segments, to_decode
 from actors.table import FrameTable, build
 from db.errors import FotogramaError
 from db.spec import (
@@ -18,8 +18,6 @@ from db.spec import (
     EveryNth,
     Fps,
     FrameSpec,
-    Image,
-    ImageFormat,
     Interval,
     Keyframes,
     Range,
@@ -256,14 +254,13 @@ def test_more_frames_than_the_limit_are_refused() -> None:
     assert plan(steady(), FrameSpec(AllFrames()), limit=300).frames == 300
 
 
-@pytest.mark.parametrize(
-    "spec",
-    [
-        FrameSpec(Scenes()),
-        FrameSpec(image=Image(ImageFormat.PNG)),
-        FrameSpec(image=Image(ImageFormat.WEBP)),
-    ],
-)
-def test_what_is_not_built_yet_is_said_so(spec: FrameSpec) -> None:
-    with pytest.raises(FotogramaError, match="unsupported_spec"):
-        plan(steady(), spec)
+def test_the_first_frames_of_shots_are_given_as_they_were_found() -> None:
+    planned = plan(steady(), FrameSpec(Scenes()), shots=[0, 40, 100])
+    assert [target.index for segment in planned.segments for target in segment.targets] == [0, 40, 100]
+
+
+def test_decoding_goes_from_each_key_frame_to_its_last_target() -> None:
+    table = steady()
+    keys = [index for index in range(len(table)) if table.keys[index]]
+    planned = segments(table, [keys[1] + 2, keys[1] + 4, keys[2]])
+    assert to_decode(table, planned) == 5 + 1

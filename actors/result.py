@@ -1,0 +1,147 @@
+"""One result while it is written: which frames it wants, what becomes of them, and the files they go into."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from actors.archive import Archive
+from actors.extraction import ResultWarning
+from actors.images import SUFFIXES, Planes, Studio
+from actors.plan import Plan, Target
+from actors.probe import Probe
+from actors.sheet import Reducer, Sheet, cell_of, chosen
+from actors.upright import Geometry
+from db.errors import FotogramaError
+from db.spec import FrameSpec, Image
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A result that is wanted. out: the folder for its files."""
+
+    spec: FrameSpec
+    plan: Plan
+    out: Path
+
+    def targets(self) -> list[Target]:
+        return list(chain.from_iterable(segment.targets for segment in self.plan.segments))
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """size, sha256: of frames.zip. missing: images that were planned and could not be given."""
+
+    images: int
+    size: int
+    sha256: str
+    missing: int
+    warnings: tuple[ResultWarning, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """An image of one frame. small: the same for the contact sheet, when one of the results has it there."""
+
+    data: bytes
+    width: int
+    height: int
+    small: Planes | None
+
+
+class Result:
+    """A result's files while they grow; made anew when another reader begins from the start."""
+
+    def __init__(self, order: Order, probe: Probe) -> None:
+        self.order, self._table = order, probe.table
+        targets = order.targets()
+        on_sheet = chosen(targets)
+        self._pts = np.array([target.pts for target in targets], np.int64)
+        self._on_sheet = frozenset(target.pts for target in on_sheet)
+        spec = order.spec
+        self._archive = Archive(order.out, spec, probe.table.time_base, SUFFIXES[spec.image.format])
+        self._sheet = Sheet(order.out, cell_of(probe.media.width, probe.media.height), len(on_sheet))
+
+    @property
+    def images(self) -> int:
+        return self._archive.frames
+
+    def wants(self, pts: int) -> bool:
+        at = int(np.searchsorted(self._pts, pts))
+        return at < len(self._pts) and int(self._pts[at]) == pts
+
+    def shows(self, pts: int) -> bool:
+        """Whether this frame is on the contact sheet."""
+        return pts in self._on_sheet
+
+    def add(self, target: Target, made: Made) -> None:
+        time = self._table.time(target.index)
+        size = (made.width, made.height)
+        self._archive.add(made.data, size, index=target.index, pts=target.pts, time=time, key=target.key)
+        if made.small is not None and self.shows(target.pts):
+            self._sheet.add(made.small, time)
+
+    def finish(self, missing: Sequence[Target], warnings: Sequence[ResultWarning]) -> Finished:
+        """missing: frames that the reader left out, of all results. Raises FotogramaError `undecodable`."""
+        planned = self.order.plan.frames
+        if not self.images:
+            raise FotogramaError("undecodable", f"None of the {planned} frames can be decoded with certainty.")
+        own = [target.index for target in missing if self.wants(target.pts)]
+        told = [*warnings]
+        if own:
+            first = float(self._table.time(min(own)))
+            detail = f"{len(own)} of {planned} frames could not be decoded with certainty and are left out, "
+            told.append(ResultWarning("frames_missing", f"{detail}the first at {first:.3f} s."))
+        self._sheet.finish(self._table.end)
+        size, digest = self._archive.finish(told)
+        return Finished(self.images, size, digest, len(own), tuple(told))
+
+    def close(self) -> None:
+        self._archive.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Workshop:
+    """Makes the images of all results of one frame; equal wishes share the work. Any thread may ask."""
+
+    def __init__(self, results: Sequence[Result], geometry: Geometry, probe: Probe) -> None:
+        self._results = results
+        cell = cell_of(probe.media.width, probe.media.height)
+        self._studios: dict[Image, tuple[Studio, Reducer]] = {}
+        for result in results:
+            image = result.order.spec.image
+            if image not in self._studios:
+                self._studios[image] = Studio(geometry, image), Reducer(cell, image.format)
+
+    def make(self, frame: VideoFrame) -> dict[Image, Made]:
+        """frame: its pts tells who wants it."""
+        pts = frame.pts
+        assert pts is not None
+        wishes: dict[Image, bool] = {}
+        for result in self._results:
+            if result.wants(pts):
+                image = result.order.spec.image
+                wishes[image] = wishes.get(image, False) or result.shows(pts)
+        return {image: self._made(frame, image, small=small) for image, small in wishes.items()}
+
+    def _made(self, frame: VideoFrame, image: Image, *, small: bool) -> Made:
+        studio, reducer = self._studios[image]
+        encoded = studio.make(frame)
+        reduced = reducer.reduce(encoded.picture) if small else None
+        return Made(encoded.data, encoded.width, encoded.height, reduced)

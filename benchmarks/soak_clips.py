@@ -1,0 +1,23 @@
+"""The files of benchmarks.soak: `python -m benchmarks.soak_clips FOLDER`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tests.clips import NAMED, audio_only, make, text_file, truncated
+
+KINDS = ("h264", "h264_b_frames", "h264_vfr", "hevc_10_bit", "vp9_webm", "av1_webm", "mpegts", "mpeg4_avi", "mov")
+
+
+def main(folder: Path) -> None:
+    """Good ones of many kinds, one that breaks off, one without a picture, and one that is no video."""
+    for kind in KINDS:
+        make(folder / f"{kind}{NAMED[kind].suffix}", NAMED[kind])
+    truncated(folder / "mpegts.ts")
+    audio_only(folder / "sound.mp4")
+    text_file(folder / "text.mp4")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,208 @@
+"""Bad input: for each a code of the catalogue, whose fault it is, and a remedy in two languages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from actors.engine import Extracted, extract
+from db.errors import Fault, FotogramaError
+from db.spec import parse
+from tests.clips import NAMED, ClipSpec, audio_only, hls_playlist, make, text_file
+
+CENC = (
+    ("encryption_scheme", "cenc-aes-ctr"),
+    ("encryption_key", "76a6c65c5ea762046bd749a2e632ccbb"),
+    ("encryption_kid", "a7e61c373e219033c21091fa607bf3b8"),
+)
+SMALL = ClipSpec(width=96, height=64, frames=20, fps=Fraction(25), gop=5)
+Make = Callable[[Path], None]
+
+
+def clip(**changes: object) -> Make:
+    return lambda path: void(make(path, replace(SMALL, suffix=path.suffix, **changes)))  # type: ignore[arg-type]
+
+
+def void(_: object) -> None:
+    return None
+
+
+def patched(make_whole: Make, old: bytes, new: bytes) -> Make:
+    def patch(path: Path) -> None:
+        make_whole(path)
+        data = path.read_bytes()
+        assert old in data
+        path.write_bytes(data.replace(old, new))
+
+    return patch
+
+
+def cut(make_whole: Make, start: float, end: float) -> Make:
+    def cut_out(path: Path) -> None:
+        make_whole(path)
+        data = path.read_bytes()
+        path.write_bytes(data[int(len(data) * start) : int(len(data) * end)])
+
+    return cut_out
+
+
+def header_alone(path: Path) -> None:
+    """A fragmented MP4 whose first fragment never came."""
+    clip(fragmented=True)(path)
+    data = path.read_bytes()
+    path.write_bytes(data[: data.index(b"moof") - 4])
+
+
+def no_clusters(path: Path) -> None:
+    clip()(path)
+    data = path.read_bytes()
+    path.write_bytes(data[: data.index(b"\x1f\x43\xb6\x75")])
+
+
+def zeroed_media(path: Path) -> None:
+    clip()(path)
+    data = bytearray(path.read_bytes())
+    start = data.index(b"mdat") + 4
+    length = int.from_bytes(data[start - 8 : start - 4], "big") - 8
+    data[start : start + length] = bytes(length)
+    path.write_bytes(data)
+
+
+FILES: dict[str, tuple[str, Make, str]] = {
+    "nothing": (".mp4", lambda path: path.touch(), "empty_file"),
+    "a text": (".mp4", text_file, "not_a_video"),
+    "a playlist": (".mp4", hls_playlist, "playlist"),
+    "a zip": (".mp4", lambda path: void(path.write_bytes(b"PK\x03\x04" + bytes(5000))), "not_a_video"),
+    "zeros": (".mp4", lambda path: void(path.write_bytes(bytes(5000))), "not_a_video"),
+    "sound alone in MP4": (".mp4", audio_only, "no_video_stream"),
+    "sound alone in MKV": (".mkv", audio_only, "no_video_stream"),
+    "sound alone in TS": (".ts", audio_only, "no_video_stream"),
+    "no fragment": (".mp4", header_alone, "no_frames"),
+    "no cluster": (".mkv", no_clusters, "unreadable_container"),
+    "common encryption": (".mp4", clip(muxer=CENC), "encrypted"),
+    "an encrypted sample entry": (".mp4", patched(clip(), b"avc1\0\0\0\0\0\0", b"encv\0\0\0\0\0\0"), "encrypted"),
+    "an unknown codec in MP4": (".mp4", patched(clip(), b"avc1\0\0\0\0\0\0", b"zz00\0\0\0\0\0\0"), "unsupported_codec"),
+    "an unknown codec in MKV": (".mkv", patched(clip(), b"V_MPEG4/ISO/AVC", b"V_ZZZZZ/ZZZ/ZZZ"), "unsupported_codec"),
+    "an unknown codec in AVI": (
+        ".avi",
+        patched(patched(clip(), b"vidsH264", b"vidsZZ00"), b"H264\0", b"ZZ00\0"),
+        "unsupported_codec",
+    ),
+    "the head alone, index at the end": (".mp4", cut(clip(), 0, 0.5), "unreadable_container"),
+    "the tail alone of MP4": (".mp4", cut(clip(), 0.3, 1), "not_a_video"),
+    "the tail alone of MKV": (".mkv", cut(clip(), 0.3, 1), "not_a_video"),
+    "a box size of 2³¹": (".mp4", patched(clip(), b"moov", b"moox"), "unreadable_container"),
+    "pictures of zeros": (".mp4", zeroed_media, "undecodable"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_bad_file_is_the_files_fault_and_the_code_says_why(name: str, tmp_path: Path) -> None:
+    suffix, make_file, code = FILES[name]
+    path = tmp_path / f"bad{suffix}"
+    make_file(path)
+    with pytest.raises(FotogramaError) as raised:
+        extract(path, parse('{"sample": {"mode": "all"}}'), tmp_path)
+    assert raised.value.code == code
+    assert raised.value.fault is Fault.FILE
+    assert raised.value.detail
+    assert all(raised.value.entry.text(locale).remedy for locale in ("en", "pt-BR"))
+
+
+@pytest.mark.parametrize("suffix", [".ts", ".mkv", ".webm", ".mpg", ".flv", ".avi", ".wmv"])
+@pytest.mark.parametrize("keep", [0.5, 0.9])
+def test_a_file_without_its_tail_gives_what_is_certain_and_says_so(suffix: str, keep: float, tmp_path: Path) -> None:
+    codecs = {".webm": "libvpx", ".mpg": "mpeg2video", ".wmv": "wmv2"}
+    path = tmp_path / f"short{suffix}"
+    cut(clip(codec=codecs.get(suffix, "libx264")), 0, keep)(path)
+    result = extract(path, parse('{"sample": {"mode": "all"}}'), tmp_path)
+    assert 0 < result.frames < SMALL.frames
+    assert {warning.code for warning in result.warnings} & {"truncated", "damaged", "frames_missing"}
+
+
+SPECS: dict[str, tuple[str, str]] = {
+    "n is 0": ('{"sample": {"mode": "every_nth", "n": 0}}', "invalid_spec"),
+    "n is -1": ('{"sample": {"mode": "every_nth", "n": -1}}', "invalid_spec"),
+    "n is 1.5": ('{"sample": {"mode": "every_nth", "n": 1.5}}', "invalid_spec"),
+    "fps is 0": ('{"sample": {"mode": "fps", "fps": 0}}', "invalid_spec"),
+    "fps is NaN": ('{"sample": {"mode": "fps", "fps": NaN}}', "malformed_request"),
+    "fps is infinite": ('{"sample": {"mode": "fps", "fps": Infinity}}', "malformed_request"),
+    "fps is 1e999999999": ('{"sample": {"mode": "fps", "fps": 1e999999999}}', "invalid_spec"),
+    "fps is a text": ('{"sample": {"mode": "fps", "fps": "1"}}', "invalid_spec"),
+    "count is 0": ('{"sample": {"mode": "uniform", "count": 0}}', "invalid_spec"),
+    "no times": ('{"sample": {"mode": "timestamps", "at": []}}', "invalid_spec"),
+    "a time is NaN": ('{"sample": {"mode": "timestamps", "at": [NaN]}}', "malformed_request"),
+    "a million times": (
+        '{"sample": {"mode": "timestamps", "at": [' + ",".join(map(str, range(1_000_000))) + "]}}",
+        "invalid_spec",
+    ),
+    "an empty range": ('{"range": {"start": 1, "end": 1}}', "invalid_spec"),
+    "a range backwards": ('{"range": {"start": 2, "end": 1}}', "invalid_spec"),
+    "a start before 0": ('{"range": {"start": -1}}', "invalid_spec"),
+    "an unknown mode": ('{"sample": {"mode": "best"}}', "invalid_spec"),
+    "an unknown field": ('{"frames": 1}', "invalid_spec"),
+    "max_frames is 0": ('{"max_frames": 0}', "invalid_spec"),
+    "quality is 101": ('{"image": {"quality": 101}}', "invalid_spec"),
+    "max_side is 1": ('{"image": {"max_side": 1}}', "invalid_spec"),
+    "not JSON": ("{", "malformed_request"),
+    "deep nesting": ("[" * 100_000, "malformed_request"),
+    "a list": ("[]", "invalid_spec"),
+    "all times outside of the video": ('{"sample": {"mode": "timestamps", "at": [-1, 99]}}', "empty_selection"),
+    "a range behind the end": ('{"sample": {"mode": "all"}, "range": {"start": 99}}', "empty_selection"),
+    "a range between two frames": (
+        '{"sample": {"mode": "all"}, "range": {"start": 0.041, "end": 0.079}}',
+        "empty_selection",
+    ),
+    "no key frame in the range": (
+        '{"sample": {"mode": "fps"}, "range": {"start": 0.05, "end": 0.1}, "snap": "keyframe"}',
+        "empty_selection",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("bad_input") / "small.mp4"
+    make(path, SMALL)
+    return path
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_a_bad_specification_is_the_requests_fault_and_the_code_says_why(
+    name: str, small: Path, tmp_path: Path
+) -> None:
+    text, code = SPECS[name]
+    with pytest.raises(FotogramaError) as raised:
+        extract(small, parse(text), tmp_path)
+    assert raised.value.code == code
+    assert raised.value.fault is Fault.REQUEST
+    assert all(raised.value.entry.text(locale).remedy for locale in ("en", "pt-BR"))
+
+
+def given(small: Path, out: Path, text: str) -> Extracted:
+    return extract(small, parse(text), out)
+
+
+def test_some_times_outside_of_the_video_are_left_out_with_a_warning(small: Path, tmp_path: Path) -> None:
+    result = given(small, tmp_path, '{"sample": {"mode": "timestamps", "at": [-1, 0.1, 99]}}')
+    assert result.frames == 1
+    assert [warning.code for warning in result.warnings] == ["times_outside_video"]
+
+
+def test_a_hundred_thousand_times_are_taken(small: Path, tmp_path: Path) -> None:
+    at = ",".join(f"{i / 125_000:.6f}" for i in range(100_000))
+    result = given(small, tmp_path, f'{{"sample": {{"mode": "timestamps", "at": [{at}]}}}}')
+    assert result.frames == SMALL.frames
+    assert result.warnings == ()
+
+
+def test_clips_that_are_fine_give_no_warning_of_damage(tmp_path: Path) -> None:
+    """What looks for damage must find none in what our encoders and muxers write."""
+    for name, spec in NAMED.items():
+        path = tmp_path / f"{name}{spec.suffix}"
+        make(path, replace(spec, frames=min(spec.frames, 20)) if not spec.edit_list else spec)
+        assert extract(path, parse("{}"), tmp_path).warnings == (), name

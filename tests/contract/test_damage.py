@@ -1,0 +1,154 @@
+"""Damaged files: never a wrong frame without a warning, never a missing one, never a hang, never a foreign exception.
+
+Each case damages a healthy clip by one kind of damage and one seed. Without a warning the result must be that of the
+whole file: every frame, with its own number in its pixels. What no reader can notice is listed in SILENT, and why in
+docs/decisions/0006-what-damage-is-noticed.md. FOTOGRAMA_SUITE=full runs ten times as many seeds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import zipfile
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from random import Random
+
+import pytest
+import simplejpeg
+
+from actors.engine import Extracted, extract
+from db.errors import Fault, FotogramaError
+from db.spec import parse
+from tests.clips import ClipSpec, make
+from tests.contract.conftest import CountCases
+from tests.damage import KINDS
+from tests.pattern import read_number
+
+SEEDS = 100 if os.environ.get("FOTOGRAMA_SUITE") == "full" else 6
+DEADLINE_SECONDS = 20.0
+"""Of a file that takes 0.03 s when it is whole; a machine may be busy."""
+HEADING = "damaged files, cases all right"
+ALL = parse('{"sample": {"mode": "all"}}')
+CABAC = "keyint=12:min-keyint=12:scenecut=0:bframes=2:cabac=1"
+
+
+def clip(codec: str, suffix: str, **changes: object) -> ClipSpec:
+    basis: dict[str, object] = {"width": 96, "height": 64, "frames": 30, "gop": 10, "fps": Fraction(25)}
+    return ClipSpec(codec=codec, suffix=suffix, **(basis | changes))  # type: ignore[arg-type]
+
+
+CLIPS = {
+    "h264 mp4": clip("libx264", ".mp4", b_frames=2),
+    "h264 mp4 fragmented": clip("libx264", ".mp4", fragmented=True),
+    "h264 mov": clip("libx264", ".mov", faststart=True),
+    "h264 mkv": clip("libx264", ".mkv", b_frames=2),
+    "h264 ts": clip("libx264", ".ts", b_frames=2),
+    "h264 m2ts": clip("libx264", ".m2ts", b_frames=2),
+    "h264 avi": clip("libx264", ".avi"),
+    "h264 flv": clip("libx264", ".flv", b_frames=2),
+    "h264 cabac mp4": clip("libx264", ".mp4", b_frames=2, options=(("preset", "superfast"), ("x264-params", CABAC))),
+    "hevc mp4": clip("libx265", ".mp4", b_frames=2),
+    "hevc mkv": clip("libx265", ".mkv", b_frames=2),
+    "vp8 webm": clip("libvpx", ".webm"),
+    "vp8 mkv": clip("libvpx", ".mkv"),
+    "vp9 webm": clip("libvpx-vp9", ".webm"),
+    "vp9 mp4": clip("libvpx-vp9", ".mp4"),
+    "av1 mp4": clip("libsvtav1", ".mp4"),
+    "av1 webm": clip("libsvtav1", ".webm"),
+    "mpeg4 avi": clip("mpeg4", ".avi"),
+    "mpeg4 mp4": clip("mpeg4", ".mp4", b_frames=2),
+    "mpeg2 ts": clip("mpeg2video", ".ts", b_frames=2),
+    "mpeg2 mpg": clip("mpeg2video", ".mpg", b_frames=2),
+    "wmv2 wmv": clip("wmv2", ".wmv"),
+    "flv1 flv": clip("flv", ".flv"),
+    "mjpeg avi": clip("mjpeg", ".avi", gop=1, pix_fmt="yuvj420p"),
+    "ffv1 mkv": clip("ffv1", ".mkv", gop=1),
+}
+
+INSIDE_PACKETS = {"bit flips", "noise block", "swapped blocks"}
+SILENT: dict[str, set[str]] = {
+    "h264 cabac mp4": INSIDE_PACKETS,
+    "hevc mp4": INSIDE_PACKETS,
+    "vp8 webm": INSIDE_PACKETS | {"zeroed block"},
+    "mjpeg avi": INSIDE_PACKETS | {"zeroed block", "absurd number"},
+    "h264 avi": INSIDE_PACKETS,
+    "mpeg4 avi": INSIDE_PACKETS,
+    "mpeg4 mp4": INSIDE_PACKETS,
+    "mpeg2 ts": INSIDE_PACKETS,
+    "mpeg2 mpg": INSIDE_PACKETS,
+    "flv1 flv": INSIDE_PACKETS,
+    "h264 mp4": INSIDE_PACKETS,
+}
+"""Formats without checksums whose decoders take any bits as they come, and the damage that may pass for that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """numbers: in the images. indexes: in the manifest."""
+
+    extracted: Extracted
+    numbers: list[int | None]
+    indexes: list[int]
+
+    @property
+    def is_warned(self) -> bool:
+        return bool(self.extracted.warnings)
+
+
+def run(source: Path, out: Path) -> Outcome | None:
+    """None: an error of the file, or no memory for what it asks for."""
+    try:
+        extracted = extract(source, ALL, out)
+    except MemoryError:
+        return None
+    except FotogramaError as error:
+        if error.fault is Fault.FILE:
+            return None
+        raise
+    frames = json.loads((out / "manifest.json").read_text(encoding="utf-8"))["frames"]
+    with zipfile.ZipFile(out / "frames.zip") as archive:
+        images = [simplejpeg.decode_jpeg(archive.read(frame["name"]), "RGB") for frame in frames]
+    return Outcome(extracted, [read_number(image) for image in images], [frame["index"] for frame in frames])
+
+
+def is_right(outcome: Outcome, kind: str, frames: int) -> bool:
+    """Without a warning: all frames, each the one that its index says. Where the damage is in what the container says
+    of times, it says so with as much right as before: then frames may be hidden, but none is another or unreadable."""
+    if outcome.is_warned:
+        return True
+    if kind != "absurd number":
+        return outcome.numbers == outcome.indexes == list(range(frames))
+    readable = [number for number in outcome.numbers if number is not None]
+    return len(readable) == len(outcome.numbers) and readable == sorted(set(readable))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", CLIPS)
+def test_damage_gives_right_frames_a_warning_or_an_error_of_the_file(
+    name: str, kind: str, tmp_path: Path, count_cases: CountCases
+) -> None:
+    spec = CLIPS[name]
+    whole = tmp_path / f"whole{spec.suffix}"
+    make(whole, spec)
+    healthy = run(whole, tmp_path)
+    assert healthy is not None
+    assert not healthy.is_warned
+    assert healthy.numbers == healthy.indexes == list(range(spec.frames))
+    data, silent = whole.read_bytes(), []
+    for seed in range(SEEDS):
+        damaged = bytearray(data)
+        KINDS[kind](damaged, Random(f"{name} {kind} {seed}"))
+        source = tmp_path / f"damaged{spec.suffix}"
+        source.write_bytes(damaged)
+        began = time.perf_counter()
+        outcome = run(source, tmp_path)
+        assert time.perf_counter() - began < DEADLINE_SECONDS
+        if outcome is not None and not is_right(outcome, kind, spec.frames):
+            silent.append((seed, outcome.numbers))
+    if kind not in SILENT.get(name, set()):
+        assert silent == []
+    count_cases(HEADING, SEEDS - len(silent))
+    count_cases("damaged files, cases that nothing can notice", len(silent))

@@ -1,0 +1,84 @@
+"""Several specifications over one video: decoded once, and each result as if it had been alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from actors.engine import Options, Planned, Progress, Scanning, extract, extract_many
+from db.errors import FotogramaError
+from db.spec import FrameSpec, parse
+from tests.clips import ClipOf
+
+SPECS = [
+    '{"sample": {"mode": "fps", "fps": 5}}',
+    '{"sample": {"mode": "all"}, "image": {"max_side": 64}}',
+    '{"sample": {"mode": "uniform", "count": 4}}',
+    '{"sample": {"mode": "keyframes"}, "image": {"format": "png"}}',
+    '{"sample": {"mode": "every_nth", "n": 7}, "image": {"format": "webp", "quality": 60}}',
+]
+SAME = ("frames.zip", "manifest.json", "manifest.csv", "sheet.jpg", "sheet.vtt")
+
+
+def digests(folder: Path) -> list[str]:
+    return [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in SAME]
+
+
+def orders(folder: Path, specs: list[str]) -> list[tuple[FrameSpec, Path]]:
+    folders = [folder / str(n) for n in range(len(specs))]
+    for out in folders:
+        out.mkdir(parents=True)
+    return [(parse(spec), out) for spec, out in zip(specs, folders, strict=True)]
+
+
+@pytest.mark.parametrize("options", [Options(), Options(threads=2), Options(careful=True)])
+@pytest.mark.parametrize("name", ["h264_b_frames", "vp9_webm", "mpegts", "h264_rotated_90"])
+def test_each_result_has_the_bytes_of_its_own_single_run(
+    name: str, options: Options, clips: ClipOf, tmp_path: Path
+) -> None:
+    source, _ = clips(name)
+    together = orders(tmp_path / "together", SPECS)
+    results = extract_many(source, together, options=options)
+    for (spec, out), result in zip(together, results, strict=True):
+        alone = tmp_path / "alone" / out.name
+        alone.mkdir(parents=True)
+        assert extract(source, spec, alone) == result
+        assert digests(alone) == digests(out)
+
+
+def test_the_video_is_decoded_once(clips: ClipOf, tmp_path: Path) -> None:
+    source, truth = clips("h264_b_frames")
+    extract_many(source, wanted := orders(tmp_path, SPECS))
+    decoded = [json.loads((out / "report.json").read_text())["frames"]["decoded"] for _, out in wanted]
+    assert decoded == [len(truth.shown)] * len(SPECS)
+
+
+def test_plan_and_progress_count_the_images_of_all(clips: ClipOf, tmp_path: Path) -> None:
+    told: list[Scanning | Planned | Progress] = []
+    results = extract_many(clips("h264")[0], orders(tmp_path, SPECS), tell=told.append)
+    images = sum(result.frames for result in results)
+    assert isinstance(told[0], Planned)
+    assert told[0].frames_total == images
+    assert told[-1] == Progress(images)
+
+
+def test_a_damaged_place_is_missing_only_where_it_was_asked_for(clips: ClipOf, tmp_path: Path) -> None:
+    source, _ = clips("h264_b_frames")
+    data = bytearray(source.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 400] = bytes(400)
+    damaged = tmp_path / source.name
+    damaged.write_bytes(data)
+    specs = ['{"sample": {"mode": "all"}}', '{"sample": {"mode": "timestamps", "at": [0]}}']
+    whole, first = extract_many(damaged, orders(tmp_path / "out", specs))
+    assert "frames_missing" in {warning.code for warning in whole.warnings}
+    assert first.warnings == ()
+
+
+def test_all_or_nothing(clips: ClipOf, tmp_path: Path) -> None:
+    wanted = orders(tmp_path, ['{"sample": {"mode": "all"}}', '{"range": {"start": 1000}}'])
+    with pytest.raises(FotogramaError, match="empty_selection"):
+        extract_many(clips("h264")[0], wanted)
+    assert not any(tmp_path.rglob("*.zip"))

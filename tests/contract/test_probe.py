@@ -1,0 +1,147 @@
+"""What the probe finds out about files that are not plain."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from av.video.stream import VideoStream
+
+from actors.engine import extract
+from actors.probe import probe
+from actors.readers.matroska import Clusters
+from actors.structure import fits_together
+from db.media import Container
+from db.spec import parse
+from tests.clips import NAMED, ClipOf, ClipSpec, make
+from tests.remux import with_a_lie, with_another, with_cover
+
+SMALL = ClipSpec(width=96, height=64, frames=24, fps=Fraction(25), gop=8)
+
+
+def made(path: Path, **changes: object) -> Path:
+    make(path, replace(SMALL, suffix=path.suffix, **changes))  # type: ignore[arg-type]
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_cover_is_not_the_film_however_large_it_is(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"covered{suffix}"
+    with_cover(made(tmp_path / f"plain{suffix}"), path)
+    assert (probe(path).media.width, probe(path).media.frames) == (96, 24)
+
+
+@pytest.mark.parametrize(("default", "width"), [(None, 96), (0, 64), (1, 96)])
+def test_of_several_streams_the_default_one_is_read_then_the_largest(
+    default: int | None, width: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "two.mkv"
+    small = made(tmp_path / "small.mkv", width=64, height=48)
+    with_another(made(tmp_path / "plain.mkv"), small, path, default=default)
+    assert probe(path).media.width == width
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".avi", ".flv"])
+def test_a_duration_that_lies_is_not_believed(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"lying{suffix}"
+    with_a_lie(made(tmp_path / f"plain{suffix}"), path)
+    assert probe(path).media.duration == pytest.approx(24 / 25, abs=0.002)
+    assert probe(path).warnings == ()
+
+
+def test_matroska_times_before_zero_are_read_from_the_blocks(tmp_path: Path) -> None:
+    path = made(tmp_path / "early.mkv", start_offset=Fraction(-1, 5), muxer=(("avoid_negative_ts", "disabled"),))
+    with av.open(str(path)) as container:
+        untold = [packet.pts for packet in container.demux(video=0) if packet.size and packet.pts is None]
+    assert untold
+    assert probe(path).table.pts.tolist() == list(range(-200, 760, 40))
+
+
+@pytest.mark.parametrize(
+    ("codec", "suffix", "options"),
+    [("libx264", ".mp4", "+ildct+ilme"), ("mpeg2video", ".ts", "+ildct+ilme"), ("libx264", ".ts", "+ildct+ilme")],
+)
+def test_pictures_of_two_fields_are_said_to_be_so(codec: str, suffix: str, options: str, tmp_path: Path) -> None:
+    fields = made(tmp_path / f"fields{suffix}", codec=codec, options=(("flags", options),))
+    whole = made(tmp_path / f"whole{suffix}", codec=codec)
+    assert probe(fields).interlaced
+    assert not probe(whole).interlaced
+
+
+def test_a_size_that_changes_on_the_way_gives_images_of_both_sizes(tmp_path: Path) -> None:
+    """Two VP9 streams one after the other, as a conference records them."""
+    path = tmp_path / "changing.webm"
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libvpx-vp9", rate=25, options={"cpu-used": "8", "lag-in-frames": "0"})
+        assert isinstance(stream, VideoStream)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        for number in range(20):
+            size = (64, 96) if number < 10 else (48, 64)
+            frame = av.VideoFrame.from_ndarray(np.full((*size, 3), 10 * number, np.uint8), format="rgb24")
+            frame.pts = number
+            if number == 10:
+                out.mux(stream.encode(None))
+                second = av.CodecContext.create("libvpx-vp9", "w")
+                second.width, second.height, second.pix_fmt = 64, 48, "yuv420p"
+                second.time_base, second.framerate = Fraction(1, 25), Fraction(25)
+                second.options = {"cpu-used": "8", "lag-in-frames": "0"}
+            packets = stream.encode(frame.reformat(format="yuv420p")) if number < 10 else []
+            if number >= 10:
+                packets = second.encode(frame.reformat(format="yuv420p"))
+            for packet in packets:
+                packet.stream = stream
+                out.mux(packet)
+        for packet in second.encode(None):
+            packet.stream = stream
+            out.mux(packet)
+    result = extract(path, parse('{"sample": {"mode": "all"}}'), tmp_path)
+    manifest = (tmp_path / "manifest.csv").read_text().splitlines()
+    sizes = [tuple(map(int, row.split(",")[6:8])) for row in manifest[1:]]
+    assert result.warnings == ()
+    assert sizes == [(96, 64)] * 10 + [(64, 48)] * 10
+
+
+def test_a_transport_stream_that_starts_between_key_frames_says_what_is_left_out(tmp_path: Path) -> None:
+    path = made(tmp_path / "late.ts", frames=40, gop=10)
+    data = path.read_bytes()
+    path.write_bytes(data[len(data) // 188 // 6 * 188 :])
+    probed = probe(path)
+    assert 0 < len(probed.table) < 40
+    assert probed.table.keys[0]
+    assert "late_start" in [warning.code for warning in probed.warnings]
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_healthy_file_fits_together(name: str, clips: ClipOf) -> None:
+    path, _ = clips(name)
+    assert all(fits_together(path, container) for container in [Container(probe(path).media.container)])
+    assert not [warning.code for warning in probe(path).warnings]
+
+
+def test_a_matroska_cluster_whose_checksum_differs_is_known_by_its_place(tmp_path: Path) -> None:
+    path = made(tmp_path / "summed.mkv", frames=60, muxer=(("cluster_time_limit", "400"),))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    clusters = Clusters(path)
+    probed = probe(path)
+    assert clusters.broken == 1
+    assert clusters.is_broken_at(len(data) // 2)
+    assert 0 < len(probed.damaged) < 60
+    assert [warning.code for warning in probed.warnings] == ["damaged"]
+    result = extract(path, parse('{"sample": {"mode": "all"}}'), tmp_path)
+    assert result.frames == 60 - len(probed.damaged)
+    assert "frames_missing" in [warning.code for warning in result.warnings]
+
+
+@pytest.mark.parametrize("suffix", [".m2ts", ".wmv", ".flv", ".mpg"])
+def test_less_usual_containers_are_read_like_the_others(suffix: str, tmp_path: Path) -> None:
+    codec = {".wmv": "wmv2", ".mpg": "mpeg2video"}.get(suffix, "libx264")
+    probed = probe(made(tmp_path / f"clip{suffix}", codec=codec))
+    assert probed.media.frames == 24
+    assert probed.media.duration == pytest.approx(24 / 25, abs=0.002)
+    assert probed.warnings == ()

@@ -1,0 +1,68 @@
+"""The first frame of every shot: clips with known cuts, read in every way."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from actors.engine import Options, Planned, Progress, Scanning, extract
+from db.spec import parse
+
+SHOTS = [0, 20, 47, 90]
+FRAMES = 120
+WIDTH, HEIGHT = 320, 180
+SCENES = '{"sample": {"mode": "scenes"}}'
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four shots in 25 frames a second; in each a pattern of its own color moves."""
+    path = tmp_path_factory.mktemp("scenes") / "film.mp4"
+    colors = np.random.default_rng(1).permutation([[230, 40, 40], [40, 220, 60], [60, 60, 235], [220, 220, 40]])
+    y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "20", "g": "30", "bf": "2"})
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        for index in range(FRAMES):
+            shot = int(np.searchsorted(SHOTS, index, side="right")) - 1
+            wave = 0.75 + 0.25 * np.sin((x + 2 * index) / 13 + y / (7 + shot))
+            rgb = (wave[..., None] * colors[shot]).astype(np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+def indexes(out: Path) -> list[int]:
+    return [frame["index"] for frame in json.loads((out / "manifest.json").read_text())["frames"]]
+
+
+@pytest.mark.parametrize("options", [Options(), Options(threads=2), Options(careful=True)])
+def test_the_first_frame_of_every_shot_is_given_however_it_is_read(
+    film: Path, options: Options, tmp_path: Path
+) -> None:
+    extract(film, parse(SCENES), tmp_path, options=options)
+    assert indexes(tmp_path) == SHOTS
+
+
+def test_in_a_range_the_shot_that_it_begins_in_counts_from_there(film: Path, tmp_path: Path) -> None:
+    extract(film, parse('{"sample": {"mode": "scenes"}, "range": {"start": 1.2, "end": 3.6}}'), tmp_path)
+    assert indexes(tmp_path) == [30, 47]
+
+
+def test_with_the_highest_threshold_the_whole_is_one_shot(film: Path, tmp_path: Path) -> None:
+    extract(film, parse('{"sample": {"mode": "scenes", "threshold": 100}}'), tmp_path)
+    assert indexes(tmp_path) == [0]
+
+
+def test_the_scan_is_told_before_the_plan(film: Path, tmp_path: Path) -> None:
+    told: list[Scanning | Planned | Progress] = []
+    extract(film, parse(SCENES), tmp_path, tell=told.append)
+    assert [type(news) for news in told] == [Scanning, Planned, *[Progress] * 4]
+    assert isinstance(told[0], Scanning)
+    assert told[0].frames_to_decode == FRAMES
+    assert told[0].media.duration == float(Fraction(FRAMES, 25))

@@ -1,0 +1,113 @@
+"""Clips taken apart and put together again: more streams, covers, and containers that lie about their length."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+from av.container import InputContainer, OutputContainer
+from av.packet import Packet
+from av.stream import Disposition
+from av.video.stream import VideoStream
+from PIL import Image
+
+_FORMATS = {".mkv": "matroska", ".ts": "mpegts", ".m2ts": "mpegts", ".mpg": "mpeg", ".wmv": "asf"}
+LIE = 10
+"""So many times its length a lying container claims."""
+
+
+def with_cover(source: Path, target: Path) -> None:
+    """Adds a still picture that is marked as a cover, larger than the film."""
+    with av.open(str(source)) as clip, _writer(target) as out:
+        film = out.add_stream_from_template(clip.streams.video[0])
+        if target.suffix == ".mkv":
+            picture = io.BytesIO()
+            Image.new("RGB", (320, 320), "gray").save(picture, "jpeg")
+            out.add_attachment("cover.jpg", "image/jpeg", picture.getvalue())
+            _copy(clip, film, out)
+            return
+        cover = out.add_stream("mjpeg", rate=1)
+        assert isinstance(cover, VideoStream)
+        cover.width = cover.height = 320
+        cover.pix_fmt = "yuvj420p"
+        cover.disposition = Disposition.attached_pic
+        still = av.VideoFrame.from_ndarray(np.full((320, 320, 3), 90, np.uint8), format="rgb24")
+        still.pts = 0
+        out.mux(cover.encode(still) + cover.encode(None))
+        _copy(clip, film, out)
+
+
+def with_another(film: Path, other: Path, target: Path, *, default: int | None = None) -> None:
+    """Two video streams in one file, `other` first. default: which of the two is marked so."""
+    with av.open(str(other)) as first, av.open(str(film)) as second, _writer(target) as out:
+        streams = [out.add_stream_from_template(clip.streams.video[0]) for clip in (first, second)]
+        for place, stream in enumerate(streams):
+            stream.disposition = Disposition.default if place == default else Disposition(0)
+        packets = [
+            (float(packet.dts * packet.time_base), stream, packet)
+            for clip, stream in zip((first, second), streams, strict=True)
+            for packet in clip.demux(video=0)
+            if packet.dts is not None
+        ]
+        for _, stream, packet in sorted(packets, key=lambda item: item[0]):
+            packet.stream = stream
+            out.mux(packet)
+
+
+def _writer(target: Path) -> OutputContainer:
+    return av.open(str(target), "w", format=_FORMATS.get(target.suffix, target.suffix[1:]))
+
+
+def _copy(clip: InputContainer, stream: VideoStream, out: OutputContainer) -> None:
+    packets: list[Packet[VideoStream]] = [packet for packet in clip.demux(video=0) if packet.dts is not None]
+    for packet in packets:
+        packet.stream = stream
+        out.mux(packet)
+
+
+def with_a_lie(source: Path, target: Path) -> None:
+    """The container claims to be LIE times as long as it is, wherever it says so."""
+    data = bytearray(source.read_bytes())
+    _LIES[source.suffix](data)
+    target.write_bytes(data)
+
+
+def _lie_in_boxes(data: bytearray) -> None:
+    """ISO/IEC 14496-12, 8.2.2, 8.3.2 and 8.4.2, version 0: the durations in mvhd, tkhd and mdhd."""
+    for name, offset in ((b"mvhd", 20), (b"tkhd", 24), (b"mdhd", 20)):
+        _multiply(data, data.index(name) + offset, ">I")
+
+
+def _lie_in_matroska(data: bytearray) -> None:
+    """RFC 9559, 5.1.2.10: Duration, a float of eight bytes; the CRC of what holds it is taken out of the way."""
+    _multiply(data, data.index(b"\x44\x89\x88") + 3, ">d")
+
+
+def _lie_in_avi(data: bytearray) -> None:
+    """dwTotalFrames of avih and dwLength of strh."""
+    _multiply(data, data.index(b"avih") + 8 + 16, "<I")
+    _multiply(data, data.index(b"strh") + 8 + 32, "<I")
+
+
+def _lie_in_flv(data: bytearray) -> None:
+    """The number `duration` of onMetaData."""
+    _multiply(data, data.index(b"duration") + 9, ">d")
+
+
+def _multiply(data: bytearray, place: int, form: str) -> None:
+    (value,) = struct.unpack_from(form, data, place)
+    assert value > 0
+    struct.pack_into(form, data, place, value * LIE)
+
+
+_LIES: dict[str, Callable[[bytearray], None]] = {
+    ".mp4": _lie_in_boxes,
+    ".mov": _lie_in_boxes,
+    ".mkv": _lie_in_matroska,
+    ".avi": _lie_in_avi,
+    ".flv": _lie_in_flv,
+}
