@@ -180,13 +180,13 @@ class FolderStore:
 
     def _install(self, staged: Path, target: Path) -> None:
         while True:
-            made = self._make_parents(target)
             try:
+                made = self._make_parents(target)
                 staged.rename(target)
                 break
-            except FileNotFoundError:
-                # A delete of a neighbour took the empty folder away between the two calls.
-                if not staged.exists():
+            except (FileNotFoundError, FileExistsError):
+                # A delete of a neighbour took the empty folder away between two calls.
+                if not staged.exists() or target.parent.is_file():
                     raise
         for folder in {target.parent, *made}:
             _sync_folder(folder)
