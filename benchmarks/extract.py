@@ -22,10 +22,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import tempfile
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 from benchmarks.calibration import calibrated
 from benchmarks.contestants import child
@@ -44,6 +47,7 @@ MEMORY = "memory"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the tables and writes the files; returns the exit code."""
     options = _options(arguments)
+    signal.signal(signal.SIGTERM, _end)
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.cores])
     heading = f"{machine()}; medians of {options.rounds} interleaved rounds"
     print(heading)
@@ -59,6 +63,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.markdown:
         written(options.markdown, markdown(f"{heading}.", results, memory))
     return any(one.failed for one in results) or any(one.bytes is None for one in memory)
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    """Ends like an interrupt does: the command at work is killed, and the images go."""
+    raise SystemExit(128 + number)
 
 
 def _race(scenario: Scenario, options: argparse.Namespace) -> list[Result]:
