@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TypedDict
+from typing import IO, TypedDict
 
 from actors.extraction import Options, Reader
-from actors.protocol import Job, Limits, encode_job
+from actors.protocol import HEADER, Job, Limits, encode_job
+from actors.sandbox import ENVIRONMENT
 from benchmarks.footage import Clip
 from benchmarks.measure import Usage, usage_of
 from benchmarks.scenarios import Scenario, image_size, middles
@@ -31,8 +32,6 @@ LIMIT = "bare decode"
 JPEG_QUALITY = 90
 """Of all but ffmpeg, whose own is chosen by benchmarks.calibration."""
 LIMIT_SECONDS = 300.0
-# The worker gives its child no more environment than this.
-CHILD_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "2"}
 CHILD_LIMITS = Limits(
     address_space_bytes=8 << 30,
     cpu_seconds=3_600,
@@ -106,14 +105,21 @@ def engine(task: Task, reader: Reader) -> Usage:
 
 
 def child(told: bytes, *, makes: Path | None) -> Usage:
-    """A decoding child that is told a job, or nothing: then it ends after its imports."""
+    """A decoding child that is told a job once it is ready, as a worker does; or nothing: then it ends after its
+    imports, and these are measured."""
     return usage_of(
         [sys.executable, "-I", "-m", "actors.child", str(os.getpid())],
         makes=makes,
         limit_seconds=LIMIT_SECONDS,
         told=told,
-        environment=CHILD_ENVIRONMENT,
+        environment=ENVIRONMENT,
+        ready=_until_ready if told else None,
     )
+
+
+def _until_ready(answers: IO[bytes]) -> None:
+    (length,) = HEADER.unpack(answers.read(HEADER.size))
+    answers.read(length)
 
 
 def ffmpeg(task: Task) -> Usage:

@@ -2,8 +2,9 @@
 
 The job is some frames of a video as JPEGs in a stored zip: the rows of benchmarks.scenarios, on clips that are made
 here (benchmarks.footage). This engine works as a worker has it work, in a decoding child over a pipe (`fotograma,
-decord`: with its other reader); the others are benchmarks.contestants. Every one is a fresh process tree, imports and
-interpreter included, on the same two cores, measured as benchmarks.measure says. Rounds are interleaved, so that a slow
+decord`: with its other reader) that was started ahead: its wall time begins when it is told the job, its CPU time has
+its start in it. The others are benchmarks.contestants. Every one is a fresh process tree on the same two cores, its
+interpreter and imports included, measured as benchmarks.measure says. Rounds are interleaved, so that a slow
 minute of the machine meets all alike; a figure is the median of its rounds (the main three run in each, the others in
 every second). ffmpeg's JPEG quality is chosen for each clip so that its images are as near to the decoded video as this
 engine's, in PSNR of luma; the others have the same encoder and quality as this engine.
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.cores])
     heading = f"{machine()}; medians of {options.rounds} interleaved rounds"
     print(heading)
-    print(f"start of the child and its imports, in every figure of this engine: {_start_seconds():.2f} s")
+    print(f"start of the child and its imports, ahead of the job and not in its wall time: {_start_seconds():.2f} s")
     chosen = [one for one in SCENARIOS if not options.rows or one.name in options.rows]
     for one in chosen:
         made(options.clips, clip(one.clip, quick=options.quick))

@@ -14,12 +14,14 @@ import select
 import signal
 import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
+from typing import IO
 
 SAMPLE_SECONDS = 0.03
 MIB = 1 << 20
@@ -67,20 +69,28 @@ def usage_of(
     limit_seconds: float,
     told: bytes = b"",
     environment: Mapping[str, str] | None = None,
+    ready: Callable[[IO[bytes]], None] | None = None,
 ) -> Usage:
     """Runs a command to its end and measures it and its descendants.
 
     makes: the file that it has to leave, if any. told: what it reads on its standard input, which then stays open, as
-    a pipe from a living process does; when there is nothing, the input is at its end.
+    a pipe from a living process does; when there is nothing, the input is at its end. ready: of a command that is
+    started ahead, reads its output until it can be told something; the wall time begins then, CPU time and memory are
+    those of its whole life.
 
     Raises CommandFailed when it fails, leaves no such file or takes longer than the limit; at the limit it is killed
     with its process group.
     """
     with tempfile.TemporaryFile() as said:
         begin = time.perf_counter()
+        output = subprocess.PIPE if ready else said
         process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.PIPE, stdout=said, stderr=said, start_new_session=True
+            command, env=environment, stdin=subprocess.PIPE, stdout=output, stderr=said, start_new_session=True
         )
+        if ready and process.stdout:
+            ready(process.stdout)
+            threading.Thread(target=_read_off, args=(process.stdout,), daemon=True).start()
+            begin = time.perf_counter()
         peak = _tell_and_watch(process, told, begin + limit_seconds)
         _, status, used = os.wait4(process.pid, 0)
         wall = time.perf_counter() - begin
@@ -92,6 +102,13 @@ def usage_of(
             end = f"ended with {process.returncode}" if process.returncode else f"left no {makes and makes.name}"
             raise CommandFailed(f"{command[0]} {end}: {text}")
     return Usage(wall, used.ru_utime + used.ru_stime, peak)
+
+
+def _read_off(output: IO[bytes]) -> None:
+    """Keeps a pipe from filling up."""
+    with output:
+        while output.read(1 << 16):
+            pass
 
 
 def _tell_and_watch(process: subprocess.Popen[bytes], told: bytes, deadline: float) -> int:

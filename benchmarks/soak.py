@@ -87,6 +87,8 @@ async def perform(child: Child, source: Path, out: Path) -> str:
                 return f"refused as {code}"
             case Crashed(detail, log):
                 raise RuntimeError(f"{source.name}: {detail} {log}")
+            case other:
+                raise RuntimeError(f"{source.name}: {other}")
 
 
 @contextmanager

@@ -35,7 +35,7 @@ _TAGGED = {1, 5, 6}
 _UNTAGGED_SD = _TAGGED | {2}
 """decord takes every untagged picture for BT.601."""
 BATCH_BYTES = 96 << 20
-"""Decoded pictures that are held at a time, by all decoders together."""
+"""Decoded pictures that are held at a time."""
 _SINGLE_PRECISION = 1e-6
 _THE_END = 2**62
 _ERRORS = (DECORDError, DECORDLimitReachedError, RuntimeError, AssertionError, IndexError, StopIteration)
@@ -44,8 +44,9 @@ T = TypeVar("T")
 
 
 class DecordReader:
-    """threads: each with a decoder of its own, as many runs at a time. device: decord's, that decodes.
+    """One decoder of decord with `threads` threads, and as many that make images. device: decord's, that decodes.
 
+    One context and not one a thread: see docs/decisions/0007-one-context-of-decord.md.
     Raises ReaderFailedError when the file can't be opened or differs from the table.
     """
 
@@ -53,42 +54,39 @@ class DecordReader:
 
     def __init__(self, probe: Probe, *, threads: int = 1, device: Any = None) -> None:
         self._probe, self._threads = probe, threads
-        self._device = decord.cpu(0) if device is None else device
         self.repeated = 0
         self.missing: list[Target] = []
-        self._lanes = [DecordLane(probe, self._device, share=threads)]
-        self._lanes[0].compare(probe.table)
+        self._lane = DecordLane(probe, decord.cpu(0) if device is None else device, threads=threads)
+        self._lane.compare(probe.table)
 
     @property
     def decoded(self) -> int:
-        return sum(lane.decoded for lane in self._lanes)
+        return self._lane.decoded
 
     def read(self, segments: Sequence[Segment], finish: Callable[[VideoFrame], T]) -> Iterator[tuple[Target, T]]:
         """Reads RGB frames, turned by the display matrix; raises ReaderFailedError."""
         runs = schedule(self._probe.table, segments)
         if runs is None:
             raise ReaderFailedError("decord can't begin at the key frames")
-        more = min(self._threads, len(runs)) - len(self._lanes)
-        self._lanes += [DecordLane(self._probe, self._device, share=self._threads) for _ in range(more)]
         settled = self._probe.table.settled_at()
-        crew = Crew(runs, self._lanes, self._threads, finish, settled=settled, window=2 * self._threads)
+        crew = Crew(runs, [self._lane], self._threads, finish, settled=settled, window=2 * self._threads)
         with closing(crew.results()) as results:
             yield from results
 
 
 class DecordLane:
-    """One decoder of decord. share: how many divide the memory. Every frame counts as certain when it is there."""
+    """The decoder of decord. threads: it decodes with. Every frame counts as certain when it is there."""
 
     now = _THE_END
 
-    def __init__(self, probe: Probe, device: Any, *, share: int) -> None:
+    def __init__(self, probe: Probe, device: Any, *, threads: int) -> None:
         media = probe.media
         self._shape = (media.height, media.width, 3)
-        self._batch = max(1, BATCH_BYTES // share // (media.height * media.width * 3))
+        self._batch = max(1, BATCH_BYTES // (media.height * media.width * 3))
         self.decoded = 0
         try:
             self._video: Any = decord.VideoReader(
-                str(probe.source.path), ctx=device, num_threads=1, fault_tol=FAULTS_TOLERATED
+                str(probe.source.path), ctx=device, num_threads=threads, fault_tol=FAULTS_TOLERATED
             )
         except _ERRORS as error:
             raise ReaderFailedError("decord can't open the file") from error

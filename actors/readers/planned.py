@@ -28,7 +28,7 @@ CODECS = {"h264", "hevc", "vp8", "vp9", "av1"}
 CONTAINERS = {Container.MP4, Container.MATROSKA, Container.MPEG_TS}
 ALONE = {"vp9"}
 """Their decoder's threads help little."""
-WINDOW_BYTES = 16 << 20
+WINDOW_BYTES = 8 << 20
 """Of finished images that wait for the consumer; one is taken for half a byte a pixel, twice what JPEG needs."""
 T = TypeVar("T")
 
