@@ -14,23 +14,31 @@ import signal
 import sys
 import threading
 import time
-from typing import BinaryIO
+from typing import BinaryIO, assert_never
 
-from actors.engine import extract
-from actors.extraction import Planned, Progress, Scanning
+from actors.assembly import assemble
+from actors.engine import extract_or_split
+from actors.extraction import Extracted, PartMade, Planned, Progress, Scanning, Split
+from actors.parts import extract_part
+from actors.passage import Tell
 from actors.protocol import (
     HEADER,
     JOB_BYTES,
     MEMORY_EXIT,
+    NOT_AS_STORED_EXIT,
     STORAGE_EXIT,
     Answer,
+    Assembly,
     Job,
     Limits,
+    PartOf,
     Ready,
     Refused,
+    Whole,
     decode_job,
     encode_answer,
 )
+from actors.sealed import NotAsStoredError
 from db.errors import FotogramaError
 from db.spec import parse
 
@@ -54,6 +62,8 @@ def main() -> None:
         _say(answers, _perform(job, answers))
     except MemoryError:
         os._exit(MEMORY_EXIT)
+    except NotAsStoredError:
+        os._exit(NOT_AS_STORED_EXIT)
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
             os._exit(STORAGE_EXIT)
@@ -90,9 +100,22 @@ def _perform(job: Job, answers: BinaryIO) -> Answer:
             _say(answers, news)
 
     try:
-        return extract(job.source, parse(job.spec), job.out, options=job.options, tell=tell)
+        return _end_of(job, tell)
     except FotogramaError as error:
         return Refused(error.code, error.detail)
+
+
+def _end_of(job: Job, tell: Tell) -> Extracted | Split | PartMade:
+    spec, source, out, options = parse(job.spec), job.source, job.out, job.options
+    match job.work:
+        case Whole(longest):
+            return extract_or_split(source, spec, out, longest=longest, options=options, tell=tell)
+        case PartOf(plan, portion):
+            return extract_part(source, plan, portion, spec, out, options=options, tell=tell)
+        case Assembly(plan, parts):
+            return assemble(source, plan, parts, spec, out, options=options, tell=tell)
+        case _:
+            assert_never(job.work)
 
 
 def _private_stdout() -> BinaryIO:

@@ -14,6 +14,18 @@ ENGINE_VERSION = "2"
 """Rises whenever the same bytes and specification could give another archive."""
 
 
+ARCHIVE = "frames.zip"
+REPORT = "report.json"
+RESULT_FILES = (ARCHIVE, "manifest.json", "manifest.csv", "sheet.jpg", "sheet.vtt", REPORT)
+"""What `extract` and the assembling of parts write."""
+PLAN = "plan.json"
+"""What planning for parts writes."""
+IMAGES, INDEX, SMALL, NOTES = "images.bin", "index.jsonl", "small.bin", "part.json"
+PART_FILES = (IMAGES, INDEX, SMALL, NOTES)
+"""What carrying out a portion writes: `actors.parts` says what stands in them."""
+MOST_PORTIONS = 64
+
+
 class Reader(StrEnum):
     AUTO = "auto"
     PYAV = "pyav"
@@ -54,6 +66,35 @@ class Scanning:
 @dataclass(frozen=True, slots=True)
 class Progress:
     frames_done: int
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """A stretch of a plan that one claim carries out: its targets at the places [first, stop), in time order.
+
+    cost: frames to decode for them.
+    """
+
+    first: int
+    stop: int
+    cost: int
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Told instead of a result: the work is too long for one claim. A plan for it stands in the folder for the results,
+    and the portions cover it. frames_total: images that the archive will hold."""
+
+    media: Media
+    frames_total: int
+    portions: tuple[Portion, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PartMade:
+    """A portion has been carried out; its files stand in the folder for the results. frames: images in them."""
+
+    frames: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,31 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 from ray import serve
+from ray.util.metrics import Counter, Gauge
 
 from actors.upkeep import Upkeep
+from db.ledger import Balance, gauges
 
 OpenUpkeep = Callable[[], AbstractAsyncContextManager[Upkeep]]
+
+
+class RayMeters:
+    """The keeper's figures as Ray's metrics, for Prometheus."""
+
+    def __init__(self) -> None:
+        self._actions = Counter("fotograma_keeper_actions", "What the keeper did.", tag_keys=("action",))
+        self._gauges: dict[str, Gauge] = {}
+
+    def acted(self, action: str, count: int) -> None:
+        self._actions.inc(count, tags={"action": action})
+
+    def balanced(self, balance: Balance) -> None:
+        for (name, state), value in gauges(balance).items():
+            keys = () if state is None else ("state",)
+            if name not in self._gauges:
+                self._gauges[name] = Gauge(name, "Of the ledger of accepted extractions.", tag_keys=keys)
+            gauge = self._gauges[name]
+            gauge.set(value, tags={} if state is None else {"state": state})
 
 
 class Keeper:
@@ -19,7 +40,7 @@ class Keeper:
     async def __init__(self, open_upkeep: OpenUpkeep) -> None:  # type: ignore[misc]
         self._stack = AsyncExitStack()
         upkeep = await self._stack.enter_async_context(open_upkeep())
-        self._work = asyncio.create_task(upkeep.run())
+        self._work = asyncio.create_task(upkeep.run(RayMeters()))
 
     def check_health(self) -> None:
         if self._work.done():

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import assert_never
 
 import numpy as np
 
-from actors.extraction import ResultWarning
+from actors.extraction import MOST_PORTIONS, Portion, ResultWarning
 from actors.table import FrameTable
 from db.errors import FotogramaError
 from db.spec import (
@@ -28,6 +29,9 @@ from db.spec import (
 
 TOLERANCE_SECONDS = Fraction(1, 2000)
 """A frame counts as on screen up to half a tick early, but never earlier than this."""
+
+PORTION_SHARE = Fraction(2, 5)
+"""Of the time from which on work is shared out, what a portion should take: five minutes become portions of two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,27 @@ def to_decode(table: FrameTable, planned: Sequence[Segment]) -> int:
     return sum(
         segment.targets[-1].index + 1 - (0 if segment.start is None else (table.index_of(segment.start) or 0))
         for segment in planned
+    )
+
+
+def portions_for(seconds: float, longest: float) -> int:
+    """Into how many portions work of so many seconds is divided when one claim may last `longest`; 1: not at all."""
+    if seconds <= longest:
+        return 1
+    return min(MOST_PORTIONS, max(2, math.ceil(seconds / (longest * float(PORTION_SHARE)))))
+
+
+def portions(table: FrameTable, planned: Sequence[Segment], count: int) -> tuple[Portion, ...]:
+    """Divides a plan between its segments into at most `count` portions with about as many frames to decode each."""
+    costs = np.array([to_decode(table, [segment]) for segment in planned], np.int64)
+    stops = np.cumsum([len(segment.targets) for segment in planned])
+    done = np.cumsum(costs)
+    shares = done[-1] * np.arange(1, count) / count
+    cuts = np.unique(np.searchsorted(done, shares) + 1)
+    inner = cuts[cuts < len(planned)].tolist()
+    return tuple(
+        Portion(int(stops[first - 1]) if first else 0, int(stops[stop - 1]), int(costs[first:stop].sum()))
+        for first, stop in pairwise([0, *inner, len(planned)])
     )
 
 

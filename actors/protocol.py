@@ -1,7 +1,7 @@
 """What a worker and its decoding child say to each other over a pipe: length-limited JSON messages. Pure.
 
     worker → child   Job, once; the end of the pipe means that the worker is gone
-    child → worker   Ready, Scanning perhaps, Planned, Progress …, and at the end Extracted or Refused
+    child → worker   Ready, Scanning perhaps, Planned, Progress …, and at the end Extracted, Split, PartMade or Refused
 
 A message is a 4-byte big-endian length and that many bytes of UTF-8 JSON. The child meets hostile files, so what it
 says is checked: an unknown kind, a wrong type or a message over its limit is a ProtocolError, which counts as a crash.
@@ -10,12 +10,25 @@ says is checked: an unknown kind, a wrong type or a message over its limit is a 
 from __future__ import annotations
 
 import json
+import math
 import struct
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from actors.extraction import Extracted, Options, Planned, Progress, Reader, ResultWarning, Scanning
+from actors.extraction import (
+    MOST_PORTIONS,
+    Extracted,
+    Options,
+    PartMade,
+    Planned,
+    Portion,
+    Progress,
+    Reader,
+    ResultWarning,
+    Scanning,
+    Split,
+)
 from db.errors import CATALOGUE, Fault
 from db.media import Media
 
@@ -28,6 +41,8 @@ MEMORY_EXIT = 97
 """Exit code of a child that ran into its memory limit."""
 STORAGE_EXIT = 96
 """Exit code of a child that found no room for its results."""
+NOT_AS_STORED_EXIT = 95
+"""Exit code of a child that was given files which are not what was once stored."""
 
 
 class ProtocolError(Exception):
@@ -50,6 +65,32 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Whole:
+    """Extract, or plan for parts when the work usually takes more than `longest` seconds."""
+
+    longest: float = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class PartOf:
+    """Carry out one portion of a plan. plan: its plan.json."""
+
+    plan: Path
+    portion: Portion
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """Join the parts of a plan. parts: the folders of their files, in time order."""
+
+    plan: Path
+    parts: tuple[Path, ...]
+
+
+Work = Whole | PartOf | Assembly
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """spec: canonical text. out: an empty folder for the results."""
 
@@ -58,6 +99,7 @@ class Job:
     out: Path
     options: Options
     limits: Limits
+    work: Work = field(default_factory=Whole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +115,7 @@ class Refused:
     detail: str
 
 
-Answer = Ready | Scanning | Planned | Progress | Extracted | Refused
+Answer = Ready | Scanning | Planned | Progress | Extracted | Split | PartMade | Refused
 
 
 def frame(body: bytes) -> bytes:
@@ -89,8 +131,9 @@ def encode_job(job: Job) -> bytes:
         "out": str(job.out),
         "options": options,
         "limits": asdict(job.limits),
+        "work": {"kind": type(job.work).__name__, **asdict(job.work)},
     }
-    return frame(json.dumps(fields).encode())
+    return frame(json.dumps(fields, default=str).encode())
 
 
 def decode_job(body: bytes) -> Job:
@@ -102,7 +145,20 @@ def decode_job(body: bytes) -> Job:
         out=Path(fields["out"]),
         options=Options(**options | {"reader": Reader(options["reader"])}),
         limits=Limits(**fields["limits"]),
+        work=_work_of(fields["work"]),
     )
+
+
+def _work_of(fields: dict[str, Any]) -> Work:
+    match fields:
+        case {"kind": "Whole", "longest": longest}:
+            return Whole(longest)
+        case {"kind": "PartOf", "plan": plan, "portion": portion}:
+            return PartOf(Path(plan), Portion(**portion))
+        case {"kind": "Assembly", "plan": plan, "parts": parts}:
+            return Assembly(Path(plan), tuple(map(Path, parts)))
+        case _:
+            raise ValueError(fields)
 
 
 def encode_answer(answer: Answer) -> bytes:
@@ -140,6 +196,11 @@ def _answer_of(kind: str, fields: dict[str, Any]) -> Answer:
                 sha256=_text(fields["sha256"]),
                 warnings=tuple(ResultWarning(_text(w["code"]), _text(w["detail"])) for w in fields["warnings"][:100]),
             )
+        case "Split":
+            total = _count(fields["frames_total"])
+            return Split(_media(fields["media"]), total, _portions(fields["portions"], total))
+        case "PartMade":
+            return PartMade(frames=_count(fields["frames"]))
         case "Refused":
             return Refused(_refusal(fields["code"]), _text(fields["detail"]))
         case _:
@@ -156,6 +217,16 @@ def _media(fields: dict[str, Any]) -> Media:
         variable_frame_rate=bool(fields["variable_frame_rate"]),
         **{name: _count(value) for name, value in numbers.items()},
     )
+
+
+def _portions(fields: list[dict[str, Any]], total: int) -> tuple[Portion, ...]:
+    """They must cover the plan, each target once."""
+    portions = tuple(Portion(**{name: _count(value) for name, value in one.items()}) for one in fields)
+    bounds = [0, *(portion.stop for portion in portions)]
+    is_cover = [portion.first for portion in portions] == bounds[:-1] and bounds[-1] == total
+    if not (is_cover and len(portions) <= MOST_PORTIONS and all(one.first < one.stop for one in portions)):
+        raise ValueError("not portions of the plan")
+    return portions
 
 
 def _count(value: object) -> int:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from actors.extraction import ENGINE_VERSION, Reader
 
@@ -52,8 +53,11 @@ class Images:
     missing: int
 
 
-def write_report(path: Path, decoding: Decoding, images: Images, ffmpeg: str) -> None:
-    document = {
+def write_report(
+    path: Path, decoding: Decoding, images: Images, ffmpeg: str, *, parts: Sequence[Mapping[str, Any]] = ()
+) -> None:
+    """parts: how each was made, when the work was divided; the rest is then of all together."""
+    document: dict[str, Any] = {
         "reader": decoding.reader,
         "engine_version": ENGINE_VERSION,
         "libraries": {name: version(name) for name in LIBRARIES} | {"ffmpeg": ffmpeg},
@@ -68,4 +72,6 @@ def write_report(path: Path, decoding: Decoding, images: Images, ffmpeg: str) ->
         },
         "seconds": {name: round(seconds, 3) for name, seconds in sorted(decoding.seconds.items())},
     }
+    if parts:
+        document |= {"careful": any(part["careful"] for part in parts), "parts": list(parts)}
     path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")

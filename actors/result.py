@@ -1,8 +1,12 @@
-"""One result while it is written: which frames it wants, what becomes of them, and the files they go into."""
+"""One result while it is written: which frames it wants, what becomes of them, and the files they go into.
+
+What a pass over a video fills is an Output: a whole result, or the files of one part of it (`actors.parts`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -12,13 +16,14 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from actors.archive import Archive
+from actors.blueprint import Timeline
 from actors.extraction import ResultWarning
 from actors.images import SUFFIXES, Planes, Studio
 from actors.plan import Plan, Target
-from actors.probe import Probe
 from actors.sheet import Reducer, Sheet, cell_of, chosen
 from actors.upright import Geometry
 from db.errors import FotogramaError
+from db.media import Media
 from db.spec import FrameSpec, Image
 
 if TYPE_CHECKING:
@@ -27,11 +32,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A result that is wanted. out: the folder for its files."""
+    """A result that is wanted. out: the folder for its files. warnings: those that hold whatever reads the video."""
 
     spec: FrameSpec
     plan: Plan
     out: Path
+    warnings: tuple[ResultWarning, ...] = ()
 
     def targets(self) -> list[Target]:
         return list(chain.from_iterable(segment.targets for segment in self.plan.segments))
@@ -58,22 +64,18 @@ class Made:
     small: Planes | None
 
 
-class Result:
-    """A result's files while they grow; made anew when another reader begins from the start."""
+class Output(ABC):
+    """What takes the images of one order. on_sheet: presentation times of the frames on the contact sheet, ticks."""
 
-    def __init__(self, order: Order, probe: Probe) -> None:
-        self.order, self._table = order, probe.table
-        targets = order.targets()
-        on_sheet = chosen(targets)
-        self._pts = np.array([target.pts for target in targets], np.int64)
-        self._on_sheet = frozenset(target.pts for target in on_sheet)
-        spec = order.spec
-        self._archive = Archive(order.out, spec, probe.table.time_base, SUFFIXES[spec.image.format])
-        self._sheet = Sheet(order.out, cell_of(probe.media.width, probe.media.height), len(on_sheet))
+    def __init__(self, order: Order, on_sheet: Collection[int]) -> None:
+        self.order = order
+        self._pts = np.array([target.pts for target in order.targets()], np.int64)
+        self._on_sheet = frozenset(on_sheet)
 
     @property
+    @abstractmethod
     def images(self) -> int:
-        return self._archive.frames
+        """So far."""
 
     def wants(self, pts: int) -> bool:
         at = int(np.searchsorted(self._pts, pts))
@@ -83,30 +85,16 @@ class Result:
         """Whether this frame is on the contact sheet."""
         return pts in self._on_sheet
 
+    @abstractmethod
     def add(self, target: Target, made: Made) -> None:
-        time = self._table.time(target.index)
-        size = (made.width, made.height)
-        self._archive.add(made.data, size, index=target.index, pts=target.pts, time=time, key=target.key)
-        if made.small is not None and self.shows(target.pts):
-            self._sheet.add(made.small, time)
+        """In time order."""
 
+    @abstractmethod
     def finish(self, missing: Sequence[Target], warnings: Sequence[ResultWarning]) -> Finished:
-        """missing: frames that the reader left out, of all results. Raises FotogramaError `undecodable`."""
-        planned = self.order.plan.frames
-        if not self.images:
-            raise FotogramaError("undecodable", f"None of the {planned} frames can be decoded with certainty.")
-        own = [target.index for target in missing if self.wants(target.pts)]
-        told = [*warnings]
-        if own:
-            first = float(self._table.time(min(own)))
-            detail = f"{len(own)} of {planned} frames could not be decoded with certainty and are left out, "
-            told.append(ResultWarning("frames_missing", f"{detail}the first at {first:.3f} s."))
-        self._sheet.finish(self._table.end)
-        size, digest = self._archive.finish(told)
-        return Finished(self.images, size, digest, len(own), tuple(told))
+        """missing: frames that the reader left out, of all outputs of the pass. warnings: of the pass."""
 
-    def close(self) -> None:
-        self._archive.close()
+    @abstractmethod
+    def close(self) -> None: ...
 
     def __enter__(self) -> Self:
         return self
@@ -117,15 +105,55 @@ class Result:
         self.close()
 
 
-class Workshop:
-    """Makes the images of all results of one frame; equal wishes share the work. Any thread may ask."""
+class Result(Output):
+    """A result's files while they grow; made anew when another reader begins from the start."""
 
-    def __init__(self, results: Sequence[Result], geometry: Geometry, probe: Probe) -> None:
-        self._results = results
-        cell = cell_of(probe.media.width, probe.media.height)
+    def __init__(self, order: Order, timeline: Timeline, media: Media) -> None:
+        on_sheet = chosen(order.targets())
+        super().__init__(order, [target.pts for target in on_sheet])
+        self._timeline = timeline
+        self._archive = Archive(order.out, order.spec, timeline.time_base, SUFFIXES[order.spec.image.format])
+        self._sheet = Sheet(order.out, cell_of(media.width, media.height), len(on_sheet))
+
+    @property
+    def images(self) -> int:
+        return self._archive.frames
+
+    def add(self, target: Target, made: Made) -> None:
+        time = self._timeline.time(target.pts)
+        size = (made.width, made.height)
+        self._archive.add(made.data, size, index=target.index, pts=target.pts, time=time, key=target.key)
+        if made.small is not None and self.shows(target.pts):
+            self._sheet.add(made.small, time)
+
+    def finish(self, missing: Sequence[Target], warnings: Sequence[ResultWarning]) -> Finished:
+        """Raises FotogramaError `undecodable`."""
+        planned = self.order.plan.frames
+        if not self.images:
+            raise FotogramaError("undecodable", f"None of the {planned} frames can be decoded with certainty.")
+        own = [target.pts for target in missing if self.wants(target.pts)]
+        told = [*self.order.warnings, *warnings]
+        if own:
+            first = float(self._timeline.time(min(own)))
+            detail = f"{len(own)} of {planned} frames could not be decoded with certainty and are left out, "
+            told.append(ResultWarning("frames_missing", f"{detail}the first at {first:.3f} s."))
+        self._sheet.finish(self._timeline.end)
+        size, digest = self._archive.finish(told)
+        return Finished(self.images, size, digest, len(own), tuple(told))
+
+    def close(self) -> None:
+        self._archive.close()
+
+
+class Workshop:
+    """Makes the images of all outputs of one frame; equal wishes share the work. Any thread may ask."""
+
+    def __init__(self, outputs: Sequence[Output], geometry: Geometry, media: Media) -> None:
+        self._outputs = outputs
+        cell = cell_of(media.width, media.height)
         self._studios: dict[Image, tuple[Studio, Reducer]] = {}
-        for result in results:
-            image = result.order.spec.image
+        for output in outputs:
+            image = output.order.spec.image
             if image not in self._studios:
                 self._studios[image] = Studio(geometry, image), Reducer(cell, image.format)
 
@@ -134,10 +162,10 @@ class Workshop:
         pts = frame.pts
         assert pts is not None
         wishes: dict[Image, bool] = {}
-        for result in self._results:
-            if result.wants(pts):
-                image = result.order.spec.image
-                wishes[image] = wishes.get(image, False) or result.shows(pts)
+        for output in self._outputs:
+            if output.wants(pts):
+                image = output.order.spec.image
+                wishes[image] = wishes.get(image, False) or output.shows(pts)
         return {image: self._made(frame, image, small=small) for image, small in wishes.items()}
 
     def _made(self, frame: VideoFrame, image: Image, *, small: bool) -> Made:

@@ -7,72 +7,42 @@ until they are in or the lease is lost.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
-import json
-import random
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any, assert_never
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from actors.deadline import probe_seconds
-from actors.extraction import Extracted, Options, Planned, Progress, Reader, engine_name
-from actors.protocol import Job, Limits, Refused
-from actors.sandbox import Child, Crashed, News
+from actors.bench import Bench
+from actors.delivery import Delivery, Divided, PartStored, deliver, discard, fetch_job
+from actors.extraction import Extracted, PartMade, Planned, Progress, Split
+from actors.protocol import Refused
+from actors.sandbox import Child, Crashed, News, Outcome
 from db import queue
-from db.acceptance import result_prefix
 from db.database import insist, is_outage
 from db.errors import CATALOGUE, FotogramaError
 from db.lifecycle import Again, Blame, blame_of
-from db.objects import ObjectMissing, ObjectStore
+from db.objects import ObjectMissing
 from db.queue import Claim, LeaseLost, Publication
 
-ARCHIVE = "frames.zip"
-REPORT = "report.json"
-RESULT_FILES = (ARCHIVE, "manifest.json", "manifest.csv", "sheet.jpg", "sheet.vtt", REPORT)
 PROGRESS_SECONDS = 1.0
 """Progress is written this often at most, with the heartbeat."""
-DISK_RESERVE_BYTES = 256 << 20
-"""What a child leaves free of the worker's disk."""
-
 log = structlog.get_logger()
 
 
 class Ending(StrEnum):
     PUBLISHED = "published"
+    DIVIDED = "divided"
     RETRIED = "retried"
     FAILED = "failed"
     LOST = "lost"
     RELEASED = "released"
-
-
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """What a worker works with.
-
-    scratch: folder for temporary files. address_space_bytes, seconds_max: of one child. drain_seconds: how long a task
-    may go on after the worker was asked to stop.
-    """
-
-    database: AsyncEngine
-    objects: ObjectStore
-    scratch: Path
-    reader: Reader
-    threads: int
-    lease_seconds: float
-    heartbeat_seconds: float
-    address_space_bytes: int
-    seconds_max: float
-    max_frames: int
-    drain_seconds: float
-    jitter: Callable[[], float] = random.random
 
 
 @dataclass(slots=True)
@@ -108,7 +78,7 @@ async def perform(claim: Claim, child: Child, bench: Bench, stop: asyncio.Event,
 
 async def _work(running: Running, child: Child, bench: Bench) -> Ending:
     try:
-        outcome = await _extract(running, child, bench)
+        outcome = await _do(running, child, bench)
     except (FotogramaError, ObjectMissing, OSError) as error:
         running.settling.set()
         return await _settle(running.claim, bench, _service_error(error))
@@ -116,19 +86,29 @@ async def _work(running: Running, child: Child, bench: Bench) -> Ending:
     return await _settle(running.claim, bench, outcome)
 
 
-async def _extract(running: Running, child: Child, bench: Bench) -> Publication | Refused | Crashed:
-    async with _scratch(bench.scratch, running.claim) as folder:
-        outcome = await _decode(running, child, bench, folder)
-        if isinstance(outcome, Extracted):
-            return await _store(running.claim, bench, folder / "out", outcome)
-        return outcome
+async def _do(running: Running, child: Child, bench: Bench) -> Delivery | Outcome:
+    claim = running.claim
+    async with _scratch(bench.scratch, claim) as folder:
+        job = await fetch_job(claim, bench, folder)
+        outcome = await child.do(job, partial(_tell, running, bench))
+        return await deliver(claim, bench, job, outcome)
 
 
-async def _settle(claim: Claim, bench: Bench, outcome: Publication | Refused | Crashed | FotogramaError) -> Ending:
+async def _tell(running: Running, bench: Bench, news: News) -> None:
+    """Only the first task knows the whole plan, and only the images of a part or a whole are progress."""
+    claim = running.claim
+    if isinstance(news, Planned) and claim.plan_key is None:
+        media, total = news.media.document(), news.frames_total
+        await insist(lambda: queue.plan(bench.database, claim.lease, media=media, frames_total=total))
+    elif isinstance(news, Progress) and (claim.plan_key is None or claim.part is not None):
+        running.frames_done = news.frames_done
+
+
+async def _settle(claim: Claim, bench: Bench, outcome: Delivery | Outcome | FotogramaError) -> Ending:
     match outcome:
-        case Publication():
-            await insist(lambda: queue.publish(bench.database, claim.lease, outcome))
-            return Ending.PUBLISHED
+        case Publication() | Divided() | PartStored():
+            await insist(lambda: _hand_in(claim, bench, outcome))
+            return Ending.DIVIDED if isinstance(outcome, Divided) else Ending.PUBLISHED
         case Refused(code, detail):
             return await _fail(claim, bench, blame_of(CATALOGUE[code].fault), code, detail)
         case Crashed(detail, native_log):
@@ -138,8 +118,24 @@ async def _settle(claim: Claim, bench: Bench, outcome: Publication | Refused | C
             return await _fail(claim, bench, Blame.CRASH, "gave_up", detail)
         case FotogramaError():
             return await _fail(claim, bench, Blame.SERVICE, outcome.code, outcome.detail)
+        case Extracted() | Split() | PartMade():
+            raise AssertionError(outcome)
         case _:
             assert_never(outcome)
+
+
+async def _hand_in(claim: Claim, bench: Bench, delivery: Delivery) -> None:
+    """Raises LeaseLost."""
+    database, lease = bench.database, claim.lease
+    match delivery:
+        case Publication():
+            await queue.publish(database, lease, delivery)
+        case PartStored(key, frames):
+            await queue.publish_segment(database, lease, key=key, frames=frames)
+        case Divided(media, total, plan_key, parts):
+            await queue.split(database, lease, media=media, frames_total=total, plan_key=plan_key, parts=parts)
+        case _:
+            assert_never(delivery)
 
 
 def _service_error(error: FotogramaError | ObjectMissing | OSError) -> FotogramaError:
@@ -150,74 +146,6 @@ def _service_error(error: FotogramaError | ObjectMissing | OSError) -> Fotograma
         return FotogramaError("unavailable", "The object store does not have the video at this moment.")
     log.warning("The worker's own disk failed.", event_name="scratch.failed", error=str(error))
     return FotogramaError("storage_full" if error.errno == errno.ENOSPC else "unavailable")
-
-
-async def _decode(running: Running, child: Child, bench: Bench, folder: Path) -> Extracted | Refused | Crashed:
-    claim = running.claim
-    source = await bench.objects.fetch(claim.object_key, folder / "source")
-    size = await bench.objects.size(claim.object_key)
-    (folder / "out").mkdir()
-
-    async def tell(news: News) -> None:
-        if isinstance(news, Planned):
-            media, total = news.media.document(), news.frames_total
-            await insist(lambda: queue.plan(bench.database, claim.lease, media=media, frames_total=total))
-        elif isinstance(news, Progress):
-            running.frames_done = news.frames_done
-
-    return await child.run(_job(claim, bench, source, size, folder / "out"), tell)
-
-
-def _job(claim: Claim, bench: Bench, source: Path, size: int, out: Path) -> Job:
-    return Job(
-        source=source.absolute(),
-        spec=claim.spec,
-        out=out.absolute(),
-        options=Options(
-            reader=Reader.PYAV if claim.careful else bench.reader,
-            threads=1 if claim.careful else bench.threads,
-            careful=claim.careful,
-            max_frames=bench.max_frames,
-        ),
-        limits=Limits(
-            address_space_bytes=bench.address_space_bytes,
-            cpu_seconds=int(bench.seconds_max * (bench.threads + 1)) + 1,
-            file_bytes=_room(out),
-            probe_seconds=probe_seconds(size),
-            seconds_max=bench.seconds_max,
-        ),
-    )
-
-
-def _room(folder: Path) -> int:
-    room = shutil.disk_usage(folder).free - DISK_RESERVE_BYTES
-    if room <= 0:
-        raise FotogramaError("storage_full", "The worker's disk is full.")
-    return room
-
-
-async def _store(claim: Claim, bench: Bench, out: Path, extracted: Extracted) -> Publication:
-    prefix = result_prefix(claim.extraction_id, claim.lease.task_id, claim.lease.attempt)
-    await asyncio.to_thread(_sign_report, out / REPORT, claim)
-    stored = {name: await bench.objects.put_file(f"{prefix}/{name}", out / name) for name in RESULT_FILES}
-    archive = stored[ARCHIVE]
-    if archive.sha256 != extracted.sha256:
-        raise FotogramaError("unavailable", "The archive changed on its way to the store.")
-    return Publication(
-        key=prefix,
-        engine=engine_name(bench.reader),
-        frames=extracted.frames,
-        size=archive.size,
-        sha256=archive.sha256,
-        warnings=[{"code": warning.code, "detail": warning.detail} for warning in extracted.warnings],
-    )
-
-
-def _sign_report(path: Path, claim: Claim) -> None:
-    """Adds what only the worker knows."""
-    report = json.loads(path.read_text(encoding="utf-8"))
-    report |= {"attempts": claim.lease.attempt, "careful": claim.careful}
-    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 async def _fail(claim: Claim, bench: Bench, blame: Blame, code: str, detail: str) -> Ending:
@@ -248,10 +176,10 @@ async def _keep_alive(running: Running, bench: Bench, beat: Callable[[], None]) 
 
 async def _until_next_beat(running: Running, seconds: float) -> None:
     """Waits for the next heartbeat, or for progress worth telling; for ever once the task is settling."""
-    told, waited = running.frames_done, 0.0
+    told, waited, step = running.frames_done, 0.0, min(PROGRESS_SECONDS, seconds)
     while waited < seconds and (running.frames_done == told or waited < PROGRESS_SECONDS):
-        await asyncio.sleep(PROGRESS_SECONDS)
-        waited += PROGRESS_SECONDS
+        await asyncio.sleep(step)
+        waited += step
         if running.settling.is_set():
             await asyncio.Event().wait()
 
@@ -265,10 +193,7 @@ async def _discard(claim: Claim, bench: Bench) -> Ending:
     """Throws a lost attempt's objects away, unless it had been published after all."""
     if await insist(lambda: queue.was_published(bench.database, claim.lease)):
         return Ending.PUBLISHED
-    prefix = result_prefix(claim.extraction_id, claim.lease.task_id, claim.lease.attempt)
-    for name in RESULT_FILES:
-        with contextlib.suppress(FotogramaError):
-            await bench.objects.delete(f"{prefix}/{name}")
+    await discard(claim, bench)
     return Ending.LOST
 
 

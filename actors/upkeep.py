@@ -6,24 +6,37 @@ Each duty has its own period and fails for itself. Safe when two keepers run: ev
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Protocol
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.notify.sender import Sender
 from db import database as databases
-from db import idempotency, queue, upkeep
+from db import fairness, idempotency, ledger, orphans, queue, repair, upkeep
 from db.database import is_outage
+from db.ledger import Balance
 from db.objects import ObjectStore
 
 RESCUE_SECONDS = 5.0
 NOTIFY_SECONDS = 1.0
 CLEAN_SECONDS = 30.0
 EXPIRE_SECONDS = 600.0
+REPAIR_SECONDS = 300.0
+ORPHAN_SECONDS = 10.0
+ORPHAN_PAGE = 500
+"""Objects that are looked at in one turn; so the store is gone through slowly, again and again."""
+ORPHAN_AGE_SECONDS = 24 * 3600.0
+STORED = ("videos", "results")
+HELD_SECONDS = 30.0
+LEDGER_SECONDS = 60.0
+LEDGER_SHARE = 20
+"""The ledger is compared again only after this many times what the comparison took."""
 RESERVATION_SECONDS = 24 * 3600.0
 """After this long an upload that was not accepted counts as abandoned."""
 
@@ -39,6 +52,24 @@ class Duty:
     run: Callable[[], Awaitable[int]]
 
 
+class Meters(Protocol):
+    """Where the keeper's figures go."""
+
+    def acted(self, action: str, count: int) -> None:
+        """A duty did something `count` times."""
+
+    def balanced(self, balance: Balance) -> None:
+        """The ledger was compared."""
+
+
+class NoMeters:
+    """For a keeper that nobody measures."""
+
+    def acted(self, action: str, count: int) -> None: ...
+
+    def balanced(self, balance: Balance) -> None: ...
+
+
 class Upkeep:
     def __init__(
         self,
@@ -48,11 +79,16 @@ class Upkeep:
         *,
         lease_seconds: float,
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._database, self._objects, self._sender = database, objects, sender
+        self._wall_clock = wall_clock
         self._lease_seconds, self._clock, self._jitter = lease_seconds, clock, jitter
         self._reachable_since: float | None = None
+        self._meters: Meters = NoMeters()
+        self._looked_at: tuple[str, str | None] = (STORED[0], None)
+        self._compared_again_at = -math.inf
 
     def duties(self) -> tuple[Duty, ...]:
         return (
@@ -62,10 +98,15 @@ class Upkeep:
             Duty("sweep", CLEAN_SECONDS, self.sweep),
             Duty("garbage", CLEAN_SECONDS, self.remove_garbage),
             Duty("expire", EXPIRE_SECONDS, self.expire),
+            Duty("orphans", ORPHAN_SECONDS, self.find_orphans),
+            Duty("release_held", HELD_SECONDS, self.release_held),
+            Duty("repair", REPAIR_SECONDS, self.repair),
+            Duty("ledger", LEDGER_SECONDS, self.compare),
         )
 
-    async def run(self) -> None:
+    async def run(self, meters: Meters | None = None) -> None:
         """Does all duties until cancelled."""
+        self._meters = meters or NoMeters()
         async with asyncio.TaskGroup() as group:
             for duty in self.duties():
                 group.create_task(self._repeat(duty))
@@ -110,12 +151,53 @@ class Upkeep:
         return removed
 
     async def expire(self) -> int:
-        return await idempotency.expire(self._database) + await upkeep.forget_sessions(self._database)
+        """Removes what is over: idempotency keys, sessions, and what writers that died left half-written."""
+        rows = await idempotency.expire(self._database) + await upkeep.forget_sessions(self._database)
+        return rows + await self._objects.discard_unfinished(ORPHAN_AGE_SECONDS)
+
+    async def find_orphans(self) -> int:
+        """Goes on through the store from where the last turn ended: objects of no row become garbage."""
+        prefix, after = self._looked_at
+        page = await self._objects.page(prefix, after, ORPHAN_PAGE)
+        old = [dated.key for dated in page if dated.written < self._wall_clock() - ORPHAN_AGE_SECONDS]
+        disowned = await orphans.disown(self._database, orphans.candidates(old)) if old else []
+        if page:
+            self._looked_at = (prefix, page[-1].key)
+        else:
+            self._looked_at = (STORED[(STORED.index(prefix) + 1) % len(STORED)], None)
+        return len(disowned)
+
+    async def release_held(self) -> int:
+        """Lets in tasks that were left outside although their user has a place free."""
+        return await fairness.release_held(self._database)
+
+    async def repair(self) -> int:
+        """Requeues or fails what is stuck, and cancels tasks that have outlived their extraction."""
+        repaired = await repair.repair(self._database)
+        count = repaired.requeued + repaired.failed + repaired.outlived
+        if count:
+            log.warning("Stuck work was found.", event_name="keeper.stuck", **asdict(repaired))
+        return count
+
+    async def compare(self) -> int:
+        """Holds the acceptances against what became of them; gives the differences."""
+        began = self._clock()
+        if began < self._compared_again_at:
+            return 0
+        balance = (await ledger.compare(self._database)).total
+        ended = self._clock()
+        self._compared_again_at = ended + LEDGER_SHARE * (ended - began)
+        self._meters.balanced(balance)
+        if balance.difference_count:
+            found = {str(difference.extraction_id): difference.why for difference in balance.differences}
+            log.error("The ledger has differences.", event_name="ledger.differs", differences=found)
+        return balance.difference_count
 
     async def _repeat(self, duty: Duty) -> None:
         while True:
             try:
                 if done := await duty.run():
+                    self._meters.acted(duty.name, done)
                     log.info("The keeper did its duty.", event_name=f"keeper.{duty.name}", count=done)
             except Exception as error:
                 # Recorded and tried again: no duty may end with one bad turn, nor stop the others.

@@ -12,8 +12,9 @@ from collections.abc import Callable
 
 import structlog
 
+from actors.bench import Bench
 from actors.sandbox import Child, ChildBroken
-from actors.task import Bench, perform
+from actors.task import Ending, perform
 from db import queue
 from db.cache import Cache
 from db.database import is_outage
@@ -91,6 +92,9 @@ class Worker:
         started = self._clock()
         ending = await perform(claim, child, self._bench, self._stop, self._beat)
         seconds = round(self._clock() - started, 3)
+        if ending is not Ending.LOST:
+            # It may have made other tasks ready: parts, the assembling one, one that was held, this one again.
+            await self._cache.announce()
         log.info("A task ended.", event_name=f"task.{ending}", worker=self._name, seconds=seconds, **ids)
 
     async def _ready_child(self) -> Child:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -18,6 +20,7 @@ from cluster.client.errors import (
     FotogramaError,
     UnsendableFile,
 )
+from cluster.client.multipart import look
 from cluster.client.retries import RetryPolicy
 from cluster.client.values import Extraction, Failure, Result, ResultWarning, Status, Video
 from cluster.targets import Target
@@ -26,10 +29,12 @@ from cluster.unpack import BadArchive, FolderTaken, unpack
 if TYPE_CHECKING:
     from cluster.client.asynchronous import AsyncClient
 
-PATIENCE = RetryPolicy(attempts=8)
-"""A batch outlives a restart of the server."""
+PATIENCE = RetryPolicy(attempts=None, patience_seconds=900.0, retry_after_seconds=600.0, in_progress_seconds=300.0)
+"""A batch outlives restarts of the server."""
 UPLOADS = 4
 DOWNLOADS = 4
+UNDER_WAY = 64
+"""Videos between the beginning of their upload and the end of their download; each of them asks how it stands."""
 
 
 class Stage(StrEnum):
@@ -99,6 +104,7 @@ class Batch:
     spec: str | None = None
     unpack: bool = False
     pending: dict[int, Extraction] = field(default_factory=dict)
+    _under_way: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UNDER_WAY))
     _uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UPLOADS))
     _downloads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(DOWNLOADS))
 
@@ -112,7 +118,8 @@ class Batch:
         way = _Way(wanted.video, wanted.extraction)
         failure = None
         try:
-            await self._go(index, wanted, way)
+            async with self._under_way:
+                await self._go(index, wanted, way)
         except (FotogramaError, OSError) as error:
             failure = failure_of(error)
             if isinstance(error, ExtractionFailed):
@@ -128,8 +135,7 @@ class Batch:
         if wanted.source is not None:
             tell(Stage.WAITING)
             async with self._uploads:
-                way.video = await self.client.upload(wanted.source, self.spec, on_sent=partial(tell, Stage.UPLOADING))
-            way.extraction = way.video.extraction
+                way.video, way.extraction = await self._place(wanted.source, tell)
         assert way.extraction is not None
         self.pending[index] = way.extraction
         way.extraction = await self.client.wait(way.extraction, on_progress=lambda seen: _tell_progress(tell, seen))
@@ -141,6 +147,38 @@ class Batch:
             tell(Stage.UNPACKING)
             await asyncio.to_thread(unpack, way.archive, wanted.target.folder)
             way.folder = wanted.target.folder
+
+    async def _place(self, source: Path, tell: _Tell) -> tuple[Video, Extraction]:
+        """Sends a file, or finds what an earlier run of the same command has sent."""
+        key = await asyncio.to_thread(content_key, source, self.spec)
+        sent = partial(tell, Stage.UPLOADING)
+        video = await self.client.upload(source, self.spec, idempotency_key=key, on_sent=sent)
+        try:
+            extraction = await self.client.extraction(video.extraction.id)
+            while _is_worth_another_try(extraction):
+                again = await self.client.retry(extraction, idempotency_key=f"retry-{extraction.id}")
+                extraction = await self.client.extraction(again.id)
+        except ApiError as error:
+            if error.code != "not_found":
+                raise
+            # It was deleted after the earlier run: this is a new one.
+            video = await self.client.upload(source, self.spec, on_sent=sent)
+            extraction = video.extraction
+        return video, extraction
+
+
+def content_key(source: Path, spec: str | None) -> str:
+    """The Idempotency-Key of a file by its name, content and specification, so that a run that was broken off can be
+    repeated. Raises OSError, UnsendableFile."""
+    with look(source).path.open("rb") as file:
+        content = hashlib.file_digest(file, "sha256").hexdigest()
+    return "extract-" + hashlib.sha256(json.dumps([source.name, spec, content]).encode()).hexdigest()
+
+
+def _is_worth_another_try(extraction: Extraction) -> bool:
+    """Whether it ended without a result by no fault of the file or the request."""
+    by_service = extraction.error is not None and extraction.error.fault == "service"
+    return extraction.status is Status.CANCELLED or (extraction.status is Status.FAILED and by_service)
 
 
 async def look_up(client: AsyncClient, ids: Sequence[str]) -> list[tuple[Video, Extraction]]:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cluster import ops
+
 if TYPE_CHECKING:
     from cluster.client.values import Extraction, Video
 
@@ -98,7 +100,9 @@ def logout() -> None:
 
 @app.command()
 def extract(
-    files: Annotated[list[Path], typer.Argument(metavar="FILES...", help="Videos.", show_default=False)],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILES...", help="Videos, or folders of videos.", show_default=False)
+    ],
     *,
     folder: Folder = Path("frames"),
     fps: Annotated[
@@ -114,10 +118,14 @@ def extract(
     """Upload videos and write DIR/<file stem>.zip with their frames."""
     from cluster.batch import Wanted  # noqa: PLC0415
     from cluster.runs import run_local, run_remote  # noqa: PLC0415
+    from cluster.sources import sources  # noqa: PLC0415
     from cluster.targets import targets  # noqa: PLC0415
 
     chosen = _spec_text(fps, spec)
-    places = zip(files, targets(folder, [file.name for file in files]), strict=True)
+    found = sources(files)
+    if not found:
+        raise typer.BadParameter("there is no video in the folder.", param_hint="FILES")
+    places = zip(found, targets(folder, [file.name for file in found]), strict=True)
     wanted = [Wanted(str(file), target, source=file) for file, target in places]
     run = run_local if local else run_remote
     run(wanted, chosen, folder, unpack=unpack, as_json=as_json)
@@ -168,6 +176,11 @@ def list_(
         typer.echo(json_text({"items": [asdict(video) for video in videos]}))
     else:
         show_videos(console(), videos)
+
+
+app.command()(ops.ledger)
+app.command()(ops.timeline)
+app.add_typer(ops.ops, name="ops")
 
 
 @app.command()

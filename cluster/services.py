@@ -15,18 +15,21 @@ from contextlib import asynccontextmanager
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from actors.bench import Bench
 from actors.extraction import Reader, engine_name
 from actors.notify.mail import Mailer
 from actors.notify.sender import Sender
-from actors.task import Bench
 from actors.upkeep import Upkeep
 from actors.worker import Worker
 from cluster.settings import Settings, load
 from db.cache import open_cache
 from db.database import open_database
 from db.objects import open_store
+from db.quotas import Quotas
+from serve_app.admission import Limits
 from serve_app.deps import Deps
 from serve_app.keys import derive, signing_key
+from serve_app.pace import Pace
 from serve_app.passwords import Passwords
 from serve_app.tokens import Signer
 
@@ -58,6 +61,7 @@ async def open_api() -> AsyncIterator[Deps]:
             request_max_files=settings.request_max_files,
             access_seconds=settings.access_token_seconds,
             session_seconds=settings.session_seconds,
+            limits=_limits(settings),
         )
     finally:
         passwords.close()
@@ -110,6 +114,16 @@ def log_as_json() -> None:
     )
 
 
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        pace=Pace(settings.accept_burst, 1 / settings.accept_per_second),
+        quotas=Quotas(settings.user_waiting_max, settings.user_stored_bytes_max),
+        queue_tasks=settings.queue_tasks_max,
+        bodies=settings.bodies_max,
+        reserve_bytes=settings.storage_reserve_bytes,
+    )
+
+
 def _bench(settings: Settings, engine: AsyncEngine) -> Bench:
     settings.scratch.mkdir(parents=True, exist_ok=True)
     return Bench(
@@ -124,4 +138,5 @@ def _bench(settings: Settings, engine: AsyncEngine) -> Bench:
         seconds_max=settings.decode_seconds_max,
         max_frames=settings.max_frames,
         drain_seconds=settings.drain_seconds,
+        segment_seconds=settings.segment_seconds,
     )

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from actors.bench import SEGMENT_SECONDS
 from db.queue import HEARTBEAT_SECONDS, LEASE_SECONDS
 
 MIB = 1 << 20
@@ -45,6 +46,19 @@ class Settings(BaseSettings):
     request_max_bytes: Annotated[int, Field(ge=1)] = 64 * MIB
     """The largest POST /v1/videos, all parts together."""
     request_max_files: Annotated[int, Field(ge=1)] = 100
+    accept_burst: Annotated[int, Field(ge=1)] = 2000
+    """Requests that make something, of one user at once; after that, `accept_per_second`."""
+    accept_per_second: Annotated[float, Field(gt=0)] = 100.0
+    user_waiting_max: Annotated[int, Field(ge=1)] | None = 20_000
+    """Extractions of one user that have not ended."""
+    user_stored_bytes_max: Annotated[int, Field(ge=1)] | None = None
+    """Videos and archives of one user."""
+    queue_tasks_max: Annotated[int, Field(ge=1)] = 1_000_000
+    """Tasks that may wait for a worker, of all users."""
+    bodies_max: Annotated[int, Field(ge=1)] = 64
+    """Uploads that one API replica reads at a time."""
+    storage_reserve_bytes: Annotated[int, Field(ge=0)] = 1024 * MIB
+    """Room in a folder store that accepting leaves free, for results and the rest of the machine."""
 
     # Working.
     workers: Annotated[int, Field(ge=1)] = 2
@@ -58,6 +72,8 @@ class Settings(BaseSettings):
     """Address space of a decoding child; resident memory stays far below."""
     decode_seconds_max: Annotated[float, Field(gt=0)] = 6 * 3600.0
     """The longest that one task may take."""
+    segment_seconds: Annotated[float, Field(gt=0)] = SEGMENT_SECONDS
+    """Work on one video that usually takes one core longer than this is shared out over the workers."""
     max_frames: Annotated[int, Field(ge=1)] = 1_000_000
     """Images that one extraction may give."""
     drain_seconds: Annotated[float, Field(ge=0)] = 5.0

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from db.errors import FotogramaError
+from db.fairness import TAGGED
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +56,21 @@ ABANDON = text("""
     RETURNING object_key
 """)
 
-ACCEPT = text("""
+ACCEPT = text(f"""
     WITH reserved AS (
         DELETE FROM reservations WHERE object_key = :object_key AND user_id = :user_id AND abandoned_at IS NULL
         RETURNING user_id
-    ), video AS (
+    ), asker AS (
+        SELECT user_id, CAST(:size AS bigint) AS size FROM reserved
+    ), {TAGGED}, video AS (
         INSERT INTO videos (id, user_id, filename, size, sha256, object_key)
         SELECT :video_id, user_id, :filename, :size, :sha256, :object_key FROM reserved
     ), extraction AS (
         INSERT INTO extractions (id, video_id, user_id, spec)
         SELECT :extraction_id, :video_id, user_id, :spec FROM reserved
     ), task AS (
-        INSERT INTO tasks (id, extraction_id, cost) SELECT :task_id, :extraction_id, :size FROM reserved
+        INSERT INTO tasks (id, extraction_id, user_id, cost, priority, virtual_finish, state)
+        SELECT :task_id, :extraction_id, user_id, :size, priority, finish, state FROM charged
     ), acceptance AS (
         INSERT INTO acceptances (extraction_id, video_id, user_id)
         SELECT :extraction_id, :video_id, user_id FROM reserved
@@ -76,14 +80,17 @@ ACCEPT = text("""
     SELECT user_id FROM reserved
 """)
 
-EXTRACT_AGAIN = text("""
+EXTRACT_AGAIN = text(f"""
     WITH video AS (
         SELECT id, user_id, size FROM videos WHERE id = :video_id AND user_id = :user_id FOR KEY SHARE
-    ), extraction AS (
+    ), asker AS (
+        SELECT user_id, size FROM video
+    ), {TAGGED}, extraction AS (
         INSERT INTO extractions (id, video_id, user_id, spec)
         SELECT :extraction_id, id, user_id, :spec FROM video
     ), task AS (
-        INSERT INTO tasks (id, extraction_id, cost) SELECT :task_id, :extraction_id, size FROM video
+        INSERT INTO tasks (id, extraction_id, user_id, cost, priority, virtual_finish, state)
+        SELECT :task_id, :extraction_id, charged.user_id, size, priority, finish, state FROM charged, video
     ), acceptance AS (
         INSERT INTO acceptances (extraction_id, video_id, user_id) SELECT :extraction_id, id, user_id FROM video
     ), noted AS (

@@ -38,9 +38,10 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What an account holds. stored_bytes: its videos and archives."""
+    """What an account holds. waiting: extractions that have not ended. stored_bytes: its videos and archives."""
 
     videos: int
+    waiting: int
     stored_bytes: int
 
 
@@ -58,12 +59,14 @@ UPDATE = text(f"""
         notify = coalesce(:notify, notify)
     WHERE id = :id RETURNING {_ACCOUNT}
 """)
+SET_ROLE = text(f"UPDATE users SET role = :role WHERE email = :email RETURNING {_ACCOUNT}")
 SET_PASSWORD = text("UPDATE users SET password_hash = :password_hash WHERE id = :id")
 REVOKE_OTHERS = text("""
     UPDATE sessions SET revoked_at = now() WHERE user_id = :id AND id <> :kept AND revoked_at IS NULL
 """)
 USAGE = text("""
     SELECT count(*) AS videos,
+           (SELECT count(*) FROM extractions WHERE user_id = :id AND status IN ('queued', 'running')) AS waiting,
            coalesce(sum(size), 0) + coalesce((SELECT sum(result_bytes) FROM extractions
                WHERE user_id = :id AND NOT reused), 0) AS stored_bytes
     FROM videos WHERE user_id = :id
@@ -126,6 +129,13 @@ async def update(engine: AsyncEngine, user_id: UUID, changes: Mapping[str, str |
     return None if row is None else _account(row)
 
 
+async def set_role(engine: AsyncEngine, email: str, role: str) -> Account | None:
+    """Gives the account a role, `user` or `admin`, from its next request on. None when there is no such account."""
+    async with engine.begin() as connection:
+        row = (await connection.execute(SET_ROLE, {"email": email, "role": role})).first()
+    return None if row is None else _account(row)
+
+
 async def set_password(engine: AsyncEngine, user_id: UUID, password_hash: str, *, kept: UUID) -> None:
     """Changes the password and ends every session but `kept`."""
     async with engine.begin() as connection:
@@ -136,7 +146,7 @@ async def set_password(engine: AsyncEngine, user_id: UUID, password_hash: str, *
 async def usage(engine: AsyncEngine, user_id: UUID) -> Usage:
     async with engine.connect() as connection:
         row = (await connection.execute(USAGE, {"id": user_id})).one()
-    return Usage(int(row.videos), int(row.stored_bytes))
+    return Usage(int(row.videos), int(row.waiting), int(row.stored_bytes))
 
 
 async def open_session(engine: AsyncEngine, *, session_id: UUID, user_id: UUID, seconds: float) -> None:

@@ -19,6 +19,17 @@ LIVE_SECONDS = 2
 ENDED_SECONDS = 3600
 _READY = "fotograma:ready"
 
+# The generic cell rate algorithm (ATM Forum TM 4.0): one number a key, the time when all tries are there again.
+_TAKE_TURN = """
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local next_free = math.max(tonumber(redis.call('GET', KEYS[1]) or now), now) + ARGV[2]
+local wait = next_free - ARGV[1] * ARGV[2] - now
+if wait > 0 then return wait end
+redis.call('SET', KEYS[1], string.format('%.0f', next_free), 'PX', math.ceil((next_free - now) / 1000) + 1)
+return 0
+"""
+
 
 class Cache:
     """A cache that may be away: then reads find nothing and writes do nothing."""
@@ -81,6 +92,22 @@ class Cache:
             except (RedisError, OSError):
                 self._sleep()
         await asyncio.sleep(max(0.0, seconds - (self._clock() - started)))
+
+    async def take_turn(self, key: str, burst: int, refill_seconds: float) -> float | None:
+        """Counts a try of `key` within a pace, by Redis's own clock.
+
+        Seconds to wait, 0 when the try is allowed, or None when Redis does not say.
+        """
+        redis = self._awake()
+        if redis is None:
+            return None
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                micros = round(refill_seconds * 1e6)
+                return int(await redis.eval(_TAKE_TURN, 1, f"fotograma:{key}", burst, micros)) / 1e6
+        except (RedisError, OSError, TimeoutError):
+            self._sleep()
+            return None
 
     async def is_there(self) -> bool:
         """Whether Redis answers now."""

@@ -118,6 +118,13 @@ CATALOGUE: Mapping[str, Entry] = {
     "too_many_requests": _entry(
         _R, "Too many requests.", "Wait as long as Retry-After says, then repeat.",
         "Requisições demais.", "Espere o tempo indicado em Retry-After e repita."),
+    "too_many_waiting": _entry(
+        _R, "As many of your extractions wait or run as may.", "Wait until some of them have ended, then repeat.",
+        "Já há tantas extrações suas em espera ou em andamento quantas são permitidas.",
+        "Espere até que algumas terminem e repita."),
+    "quota_exceeded": _entry(
+        _R, "Your account has no room left.", "Delete videos that you no longer need, or ask the operator for more.",
+        "Sua conta não tem mais espaço.", "Exclua vídeos de que não precisa mais ou peça mais espaço ao operador."),
     # What is there.
     "not_found": _entry(
         _R, "There is nothing of yours under this address.", "Check the id, or list your videos.",
@@ -196,6 +203,9 @@ CATALOGUE: Mapping[str, Entry] = {
     "queue_full": _entry(
         _S, "The queue is full.", "Wait as long as Retry-After says, then repeat.",
         "A fila está cheia.", "Espere o tempo indicado em Retry-After e repita."),
+    "busy": _entry(
+        _S, "As many uploads are being read as can be.", "Wait as long as Retry-After says, then repeat.",
+        "Já há tantos envios sendo lidos quantos são possíveis.", "Espere o tempo indicado em Retry-After e repita."),
     "storage_full": _entry(
         _S, "The store has no room left.", "Try again later; tell the operator.",
         "Não há mais espaço de armazenamento.", "Tente mais tarde; avise o operador."),

@@ -51,6 +51,12 @@ TAKE = text("""
     RETURNING owner
 """)
 READ = text(f"SELECT fingerprint, status, response FROM idempotency_keys WHERE {_MINE}")
+# What TAKE would leave as it is.
+LIVE = text(f"""
+    SELECT fingerprint, status, response FROM idempotency_keys
+    WHERE {_MINE} AND created_at >= clock_timestamp() - make_interval(secs => :kept_seconds)
+      AND (response IS NOT NULL OR lease_expires_at >= clock_timestamp())
+""")
 RENEW = text(f"""
     UPDATE idempotency_keys SET lease_expires_at = clock_timestamp() + make_interval(secs => :lease_seconds)
     WHERE {_MINE} AND owner = :owner AND response IS NULL RETURNING owner
@@ -63,6 +69,17 @@ DROP = text(f"DELETE FROM idempotency_keys WHERE {_MINE} AND owner = :owner AND 
 EXPIRE = text("""
     DELETE FROM idempotency_keys WHERE created_at < clock_timestamp() - make_interval(secs => :kept_seconds)
 """)
+
+
+async def known(engine: AsyncEngine, marker: Marker) -> Answer | None:
+    """The answer that the key has within its time, without taking the key. Raises as `take`."""
+    async with engine.connect() as connection:
+        row = (await connection.execute(LIVE, _values(marker) | {"kept_seconds": KEPT_SECONDS})).first()
+    if row is None:
+        return None
+    if row.response is None:
+        raise FotogramaError("idempotency_in_progress", retry_after=1)
+    return Answer(row.fingerprint, row.status, row.response)
 
 
 async def take(engine: AsyncEngine, marker: Marker) -> Answer | None:

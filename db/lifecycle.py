@@ -1,7 +1,8 @@
 """What may follow what, and what counts against what. Pure.
 
     extraction   queued → running → succeeded | failed | cancelled        (queued → any end; running → queued)
-    task         ready → leased → done | failed | cancelled               (leased → ready: release, retry, rescue)
+    task         held → ready → leased → done | failed | cancelled        (leased → ready: release, retry, rescue;
+                                                                           held, ready → cancelled)
 
 The same tables stand in Postgres as triggers; a test walks every pair of states on both sides.
 """
@@ -25,6 +26,7 @@ class ExtractionStatus(StrEnum):
 
 
 class TaskState(StrEnum):
+    HELD = "held"  # past its user's limit
     READY = "ready"
     LEASED = "leased"
     DONE = "done"
@@ -45,6 +47,7 @@ EXTRACTION_TRANSITIONS: Mapping[ExtractionStatus, frozenset[ExtractionStatus]] =
 }
 
 TASK_TRANSITIONS: Mapping[TaskState, frozenset[TaskState]] = {
+    _T.HELD: frozenset({_T.READY, _T.CANCELLED}),
     _T.READY: frozenset({_T.LEASED, _T.CANCELLED}),
     _T.LEASED: frozenset({_T.READY, _T.DONE, _T.FAILED, _T.CANCELLED}),
     _T.DONE: frozenset(),

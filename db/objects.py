@@ -11,10 +11,13 @@ import errno
 import hashlib
 import os
 import re
+import shutil
+import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
@@ -42,6 +45,14 @@ class Stored:
     sha256: str
 
 
+@dataclass(frozen=True, slots=True)
+class Dated:
+    """An object's key, and when it was written: seconds of the epoch, by the store's clock."""
+
+    key: str
+    written: float
+
+
 class ObjectStore(Protocol):
     async def put(self, key: str, chunks: AsyncIterator[bytes]) -> Stored:
         """Writes an object; durable on return. On any error nothing is visible under the key."""
@@ -61,11 +72,20 @@ class ObjectStore(Protocol):
     async def keys(self, prefix: str) -> list[str]:
         """Keys below `prefix`, sorted."""
 
+    async def page(self, prefix: str, after: str | None, limit: int) -> list[Dated]:
+        """At most `limit` objects below `prefix`, in the store's own order, from the key after `after` on."""
+
+    async def discard_unfinished(self, seconds: float) -> int:
+        """Removes what writers that died left half-written at least `seconds` ago; how many."""
+
     async def fetch(self, key: str, into: Path) -> Path:
         """A local file to read the object from: its own, or a copy at `into`. Raises ObjectMissing."""
 
     async def check(self) -> None:
         """Raises FotogramaError when objects can't be written now."""
+
+    async def free_bytes(self) -> int | None:
+        """Room that is left, or None where there is no bound."""
 
 
 def open_store(url: str) -> ObjectStore:
@@ -163,6 +183,13 @@ class FolderStore:
     async def keys(self, prefix: str) -> list[str]:
         return await asyncio.to_thread(self._list, _checked(prefix.rstrip("/")))
 
+    async def page(self, prefix: str, after: str | None, limit: int) -> list[Dated]:
+        return await asyncio.to_thread(self._page, _checked(prefix.rstrip("/")), after, limit)
+
+    async def discard_unfinished(self, seconds: float) -> int:
+        with _translated(_STAGING):
+            return await asyncio.to_thread(self._discard, time.time() - seconds)
+
     async def fetch(self, key: str, into: Path) -> Path:
         await self.size(key)
         return self._root / key
@@ -170,6 +197,14 @@ class FolderStore:
     async def check(self) -> None:
         with _translated("check"):
             await asyncio.to_thread(lambda: self._stage().unlink())
+
+    async def free_bytes(self) -> int | None:
+        with _translated("free"):
+            return await asyncio.to_thread(self._free)
+
+    def _free(self) -> int:
+        self._root.mkdir(parents=True, exist_ok=True)
+        return shutil.disk_usage(self._root).free
 
     def _stage(self) -> Path:
         folder = self._root / _STAGING
@@ -205,6 +240,17 @@ class FolderStore:
                 folder.rmdir()
             except OSError:
                 return
+
+    def _page(self, prefix: str, after: str | None, limit: int) -> list[Dated]:
+        found = _walk(self._root / prefix, after.removeprefix(f"{prefix}/").split("/") if after else [])
+        return [Dated(path.relative_to(self._root).as_posix(), written) for path, written in islice(found, limit)]
+
+    def _discard(self, before: float) -> int:
+        staging = self._root / _STAGING
+        staged = [path for path in staging.iterdir() if path.stat().st_mtime < before] if staging.exists() else []
+        for path in staged:
+            path.unlink(missing_ok=True)
+        return len(staged)
 
     def _list(self, prefix: str) -> list[str]:
         found = (Path(folder) / name for folder, _, names in os.walk(self._root / prefix) for name in names)
@@ -257,6 +303,14 @@ class CloudStore:
             pages = await asyncio.to_thread(list, obstore.list(self._store, _checked(prefix.rstrip("/")) + "/"))
         return sorted(entry["path"] for page in pages for entry in page)
 
+    async def page(self, prefix: str, after: str | None, limit: int) -> list[Dated]:
+        with _translated(prefix):
+            return await asyncio.to_thread(self._page, _checked(prefix.rstrip("/")) + "/", after, limit)
+
+    async def discard_unfinished(self, seconds: float) -> int:
+        # Parts of uploads that broke off are the bucket's own to expire, by its rule of life cycle.
+        return 0
+
     async def fetch(self, key: str, into: Path) -> Path:
         with _translated(key), await asyncio.to_thread(into.open, "wb") as file:
             async for block in self.read(key):
@@ -268,6 +322,35 @@ class CloudStore:
         with _translated(key):
             await asyncio.to_thread(obstore.put, self._store, key, b"")
             await asyncio.to_thread(obstore.delete, self._store, key)
+
+    async def free_bytes(self) -> int | None:
+        return None
+
+    def _page(self, prefix: str, after: str | None, limit: int) -> list[Dated]:
+        pages = obstore.list(self._store, prefix, offset=after, chunk_size=limit)
+        page = sorted(next(iter(pages), []), key=lambda entry: str(entry["path"]))
+        return [Dated(entry["path"], entry["last_modified"].timestamp()) for entry in page]
+
+
+def _walk(folder: Path, after: Sequence[str]) -> Iterator[tuple[Path, float]]:
+    """The files below a folder in the order of their paths' parts, from the one after `after` on, with their times.
+
+    What vanishes meanwhile is passed over.
+    """
+    try:
+        names = sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    first = after[0] if after else ""
+    for name in names:
+        path = folder / name
+        if name < first or (name == first and len(after) == 1):
+            continue
+        if path.is_dir():
+            yield from _walk(path, after[1:] if name == first else ())
+        else:
+            with suppress(FileNotFoundError):
+                yield path, path.stat().st_mtime
 
 
 def _write(file: Any, block: bytes, digest: Any) -> None:

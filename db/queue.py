@@ -2,8 +2,8 @@
 
 Every write of a worker carries the fence (task, attempt, owner) in its WHERE; no row
 means that the lease is lost, and the worker throws its work away. The fence does not test the expiry: a lease that is
-late but not rescued can still be renewed and published. Locks are taken in one order, task before extraction. All
-times are the database's own.
+late but not rescued can still be renewed and published. Locks are taken in one order: tasks by id, extraction, video,
+share of the account; whatever is taken after that is skipped when it is locked. All times are the database's own.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from uuid import UUID
 
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from uuid_utils.compat import uuid7
 
 from db import queue_statements as sql
+from db.fairness import work_of
 from db.lifecycle import Again, Blame, Counters, End, after_failure, is_careful
 
 LEASE_SECONDS = 60.0
@@ -38,8 +40,26 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """One segment that is to be made, of the plan's targets [first, stop).
+
+    number: from 0, in time order. cost: frames to decode.
+    """
+
+    number: int
+    first: int
+    stop: int
+    cost: int
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
-    """One claimed task. spec: canonical text. careful: this is the last try before the file is given up."""
+    """One claimed task. spec: canonical text. careful: this is the last try before the file is given up. sha256: of the
+    accepted bytes.
+
+    part: of kind segment. plan_key: of kinds segment and assemble, the prefix of the planning attempt's objects. parts:
+    of kind assemble, the prefixes of the published segments, by number.
+    """
 
     lease: Lease
     kind: str
@@ -48,6 +68,10 @@ class Claim:
     object_key: str
     spec: str
     careful: bool
+    sha256: str | None = None
+    part: Part | None = None
+    plan_key: str | None = None
+    parts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,26 +113,60 @@ async def heartbeat(
 
 async def plan(engine: AsyncEngine, lease: Lease, *, media: Mapping[str, Any], frames_total: int) -> None:
     """Stores what the probe found and how many frames there will be. Raises LeaseLost."""
-    await _fenced(engine, sql.PLAN, lease, media=json.dumps(media), frames_total=frames_total)
+    work = work_of(media, frames_total)
+    await _fenced(engine, sql.PLAN, lease, media=json.dumps(media), frames_total=frames_total, work=work)
+
+
+async def split(
+    engine: AsyncEngine,
+    lease: Lease,
+    *,
+    media: Mapping[str, Any],
+    frames_total: int,
+    plan_key: str,
+    parts: Sequence[Part],
+) -> None:
+    """Ends the planning task as done and adds one task for each part.
+
+    plan_key: prefix of the objects that all parts need. Raises LeaseLost, unless this attempt had done it already.
+    """
+    if not parts:
+        raise ValueError("an extraction is split into at least one part")
+    values = {
+        "media": json.dumps(media),
+        "frames_total": frames_total,
+        "plan_key": plan_key,
+        "work": work_of(media, sum(part.cost for part in parts)),
+        "ids": [uuid7() for _ in parts],
+        "numbers": [part.number for part in parts],
+        "firsts": [part.first for part in parts],
+        "stops": [part.stop for part in parts],
+        "costs": [part.cost for part in parts],
+    }
+    await _ending(engine, sql.SPLIT, lease, **values)
+
+
+async def publish_segment(engine: AsyncEngine, lease: Lease, *, key: str, frames: int) -> None:
+    """Ends a segment's task; the last one of its extraction adds the assembling task.
+
+    key: prefix of its objects. Raises LeaseLost, unless this attempt had published already.
+    """
+    await _ending(engine, sql.PUBLISH_SEGMENT, lease, key=key, frames=frames, assemble_id=uuid7())
 
 
 async def publish(engine: AsyncEngine, lease: Lease, publication: Publication) -> None:
     """Ends the extraction as succeeded. Raises LeaseLost, unless this attempt had published already."""
-    try:
-        await _fenced(
-            engine,
-            sql.PUBLISH,
-            lease,
-            key=publication.key,
-            engine=publication.engine,
-            frames=publication.frames,
-            size=publication.size,
-            sha256=publication.sha256,
-            warnings=json.dumps([dict(warning) for warning in publication.warnings]),
-        )
-    except LeaseLost:
-        if not await was_published(engine, lease):
-            raise
+    await _ending(
+        engine,
+        sql.PUBLISH,
+        lease,
+        key=publication.key,
+        engine=publication.engine,
+        frames=publication.frames,
+        size=publication.size,
+        sha256=publication.sha256,
+        warnings=json.dumps([dict(warning) for warning in publication.warnings]),
+    )
 
 
 async def was_published(engine: AsyncEngine, lease: Lease) -> bool:
@@ -127,7 +185,7 @@ async def fail(
 ) -> Again | End:
     """Counts a failure against whom it belongs, and retries or ends the task. Raises LeaseLost."""
     async with engine.begin() as connection:
-        row = (await connection.execute(sql.HELD, _fence(lease))).first()
+        row = await _meant(connection, sql.HELD, _fence(lease))
         if row is None:
             raise LeaseLost(lease)
         return await _settle(connection, row, blame=blame, code=code, detail=detail, jitter=jitter)
@@ -136,24 +194,46 @@ async def fail(
 async def rescue(
     engine: AsyncEngine, *, jitter: float, limit: int = 100, lease_seconds: float = LEASE_SECONDS
 ) -> Rescued:
-    """Takes late leases away. Call it only when the database has been reachable for a whole lease."""
-    outcomes = []
-    async with engine.begin() as connection:
-        for row in (await connection.execute(sql.EXPIRED, {"lease_seconds": lease_seconds, "limit": limit})).all():
-            detail = "The worker that held the task stopped answering."
-            outcomes.append(
-                await _settle(connection, row, blame=Blame.LOSS, code="workers_lost", detail=detail, jitter=jitter)
-            )
-    ended = sum(isinstance(outcome, End) for outcome in outcomes)
-    return Rescued(again=len(outcomes) - ended, ended=ended)
+    """Takes late leases away, each in a transaction of its own; safe when several do it at once.
+
+    Call it only when the database has been reachable for a whole lease.
+    """
+    async with engine.connect() as connection:
+        expired = await connection.execute(sql.EXPIRED, {"lease_seconds": lease_seconds, "limit": limit})
+        late = expired.scalars().all()
+    outcomes = [await _rescue_one(engine, task_id, jitter) for task_id in late]
+    again = sum(isinstance(outcome, Again) for outcome in outcomes)
+    return Rescued(again=again, ended=sum(isinstance(outcome, End) for outcome in outcomes))
 
 
 async def cancel(connection: AsyncConnection, extraction_id: UUID) -> bool:
-    """Ends an extraction as cancelled; its worker learns of it at its next heartbeat. False when it had ended."""
+    """Ends an extraction as cancelled; its workers learn of it at their next heartbeats. False when it had ended."""
     values = {"extraction_id": extraction_id}
-    await connection.execute(sql.LOCK_TASKS, values)
+    await lock_all(connection, sql.LOCK_TASKS, values)
+    cancelled = (await connection.execute(sql.CANCEL, values)).first() is not None
     await connection.execute(sql.CANCEL_TASKS, values)
-    return (await connection.execute(sql.CANCEL, values)).first() is not None
+    return cancelled
+
+
+async def lock_all(connection: AsyncConnection, statement: Any, values: Mapping[str, Any]) -> None:
+    """Locks the tasks that a statement gives, and those that were added while it waited for a lock."""
+    known: set[UUID] | None = None
+    while known != (known := set((await connection.execute(statement, values)).scalars())):
+        pass
+
+
+async def _rescue_one(engine: AsyncEngine, task_id: UUID, jitter: float) -> Again | End | None:
+    detail = "The worker that held the task stopped answering."
+    async with engine.begin() as connection:
+        row = await _meant(connection, sql.STILL_EXPIRED, {"task_id": task_id})
+        if row is None:
+            return None
+        return await _settle(connection, row, blame=Blame.LOSS, code="workers_lost", detail=detail, jitter=jitter)
+
+
+async def _meant(connection: AsyncConnection, statement: Any, values: Mapping[str, Any]) -> Row[Any] | None:
+    """Locks the tasks of an extraction; the one of them that is meant, if it still is as it should be."""
+    return next((row for row in await connection.execute(statement, values) if row.is_meant), None)
 
 
 async def _settle(
@@ -175,6 +255,15 @@ async def _settle(
     return outcome
 
 
+async def _ending(database: AsyncEngine, statement: Any, lease: Lease, /, **values: Any) -> None:
+    """A fenced write that ends the task. After the answer to a COMMIT was lost it is found done by this attempt."""
+    try:
+        await _fenced(database, statement, lease, **values)
+    except LeaseLost:
+        if not await was_published(database, lease):
+            raise
+
+
 async def _fenced(database: AsyncEngine, statement: Any, lease: Lease, /, **values: Any) -> None:
     async with database.begin() as connection:
         if (await connection.execute(statement, _fence(lease) | values)).first() is None:
@@ -194,4 +283,8 @@ def _claim_of(row: Row[Any], worker: str) -> Claim:
         object_key=row.object_key,
         spec=row.spec,
         careful=is_careful(row.crashes),
+        sha256=row.sha256,
+        part=None if row.part_number is None else Part(row.part_number, row.part_first, row.part_stop, row.cost),
+        plan_key=None if row.kind == "extract" else row.plan_key,
+        parts=tuple(row.parts or ()),
     )

@@ -103,12 +103,18 @@ DOCUMENTS = text(f"""
     FROM extractions JOIN videos ON videos.id = extractions.video_id
     WHERE extractions.id = ANY(:ids)
 """)
-POSITIONS = text("""
+# Those past their account's limit stand where their tag puts them: they are let in as the ones before them end.
+_WAITING = """(
+                SELECT extraction_id, priority, virtual_finish, id FROM tasks
+                WHERE state = '{state}' AND worker_kind = 'cpu'
+                ORDER BY priority DESC, virtual_finish, id LIMIT :most
+            )"""
+POSITIONS = text(f"""
     SELECT extraction_id, position
     FROM (
         SELECT extraction_id, row_number() OVER () AS position
         FROM (
-            SELECT extraction_id FROM tasks WHERE state = 'ready' AND worker_kind = 'cpu'
+            {_WAITING.format(state="ready")} UNION ALL {_WAITING.format(state="held")}
             ORDER BY priority DESC, virtual_finish, id LIMIT :most
         ) AS waiting
     ) AS placed
@@ -116,7 +122,7 @@ POSITIONS = text("""
 """)
 
 OWNED = text("""
-    SELECT extractions.id FROM extractions WHERE video_id = :video_id AND user_id = :user_id ORDER BY id
+    SELECT extractions.id FROM extractions WHERE video_id = :video_id AND user_id = :user_id ORDER BY id FOR UPDATE
 """)
 LOCK_TASKS = text("""
     SELECT tasks.id FROM tasks JOIN extractions ON extractions.id = tasks.extraction_id
@@ -187,12 +193,12 @@ async def delete(engine: AsyncEngine, user_id: UUID, video_id: UUID) -> bool:
     """Cancels what runs, then removes the video and all that came of it. False when there is none of the caller's."""
     mine = {"video_id": video_id, "user_id": user_id}
     async with engine.begin() as connection:
-        await connection.execute(LOCK_TASKS, mine)
+        await queue.lock_all(connection, LOCK_TASKS, mine)
         owned = (await connection.execute(OWNED, mine)).scalars().all()
-        for extraction_id in owned:
-            await queue.cancel(connection, extraction_id)
         if (await connection.execute(LOCK_VIDEO, mine)).first() is None:
             return False
+        for extraction_id in owned:
+            await queue.cancel(connection, extraction_id)
         await connection.execute(DELETE, mine)
         return True
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 import structlog
@@ -118,8 +119,8 @@ async def _described(deps: Deps, account: Account | None) -> dict[str, Any]:
         "locale": account.locale,
         "notify": account.notify,
         "created_at": account.created_at,
-        "quotas": {"videos": None, "stored_bytes": None},
-        "use": {"videos": use.videos, "stored_bytes": use.stored_bytes},
+        "quotas": asdict(deps.limits.quotas),
+        "use": asdict(use),
     }
 
 

@@ -14,7 +14,19 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from db.accounts import Principal
 from db.errors import FotogramaError
-from serve_app import accounts, downloads, extractions, health, openapi, pages, problems, sessions, videos
+from serve_app import (
+    accounts,
+    admin,
+    downloads,
+    extractions,
+    health,
+    openapi,
+    pages,
+    problems,
+    sessions,
+    timeline,
+    videos,
+)
 from serve_app.auth import authenticate
 from serve_app.deps import Deps
 from serve_app.edge import Edge
@@ -57,6 +69,8 @@ def routes() -> Sequence[BaseRoute]:
         private("/v1/extractions/{id}/sheet.jpg", GET=downloads.sheet),
         private("/v1/extractions/{id}/sheet.vtt", GET=downloads.sheet_index),
         private("/v1/extractions/{id}/frames/{n}", GET=downloads.frame),
+        private("/v1/extractions/{id}/timeline", GET=timeline.show),
+        private("/v1/admin/ledger", GET=admin.ledger),
         public("/session", POST=sessions.enter_page, DELETE=sessions.leave_page),
         public("/healthz", GET=health.alive),
         public("/readyz", GET=health.ready),

@@ -11,6 +11,7 @@ from starlette.requests import HTTPConnection
 from db.cache import Cache
 from db.objects import ObjectStore
 from db.spec import FrameSpec
+from serve_app.admission import Admission, Limits
 from serve_app.frames import FrameTables
 from serve_app.pace import Limiter, Pace
 from serve_app.passwords import Passwords
@@ -34,6 +35,7 @@ class Deps:
 
     https: whether the public address is https; then the cookie is Secure. request_max_bytes: what the files of one
     multipart request may sum up to. access_seconds, session_seconds: how long an access token and a session live.
+    limits: what may come in; `admission` keeps to them.
     check_spec: raises FotogramaError `unsupported_spec` for a specification that the engine does not offer.
     """
 
@@ -50,10 +52,15 @@ class Deps:
     request_max_files: int = REQUEST_MOST_FILES
     access_seconds: float = ACCESS_SECONDS
     session_seconds: float = SESSION_SECONDS
+    limits: Limits = field(default_factory=Limits)
     check_spec: Callable[[FrameSpec], None] = _offer_all
     frame_tables: FrameTables = field(default_factory=FrameTables)
     per_email: Limiter = field(default_factory=lambda: Limiter(PER_EMAIL))
     per_address: Limiter = field(default_factory=lambda: Limiter(PER_ADDRESS))
+    admission: Admission = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "admission", Admission(self.engine, self.cache, self.objects, self.limits))
 
 
 def deps_of(connection: HTTPConnection) -> Deps:

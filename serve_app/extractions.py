@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +23,7 @@ from serve_app.answers import answer, encode
 from serve_app.deps import Deps, deps_of
 from serve_app.idempotency import Held, fingerprint, held
 from serve_app.paths import path_id
+from serve_app.problems import Refusal
 from serve_app.shield import uninterrupted
 
 _RETRIABLE = {ExtractionStatus.FAILED, ExtractionStatus.CANCELLED}
@@ -42,9 +44,10 @@ async def create(request: Request, who: Principal) -> Response:
     """POST /v1/videos/{id}/extractions"""
     deps = deps_of(request)
     video_id = path_id(request)
-    asked = _asked(await bodies.read_json(request, bodies.MOST_SPEC_BYTES))
-    deps.check_spec(asked)
-    async with held(request, deps, who, "POST /v1/videos/{id}/extractions") as hold:
+    admit = partial(deps.admission.admit, who.user_id)
+    async with held(request, deps, who, "POST /v1/videos/{id}/extractions", admit) as hold:
+        asked = _asked(await bodies.read_json(request, bodies.MOST_SPEC_BYTES))
+        deps.check_spec(asked)
         canonical = spec.canonical(asked)
         return await _extract(deps, who, hold, _Wanted(video_id, canonical, fingerprint([str(video_id), canonical])))
 
@@ -52,11 +55,11 @@ async def create(request: Request, who: Principal) -> Response:
 async def retry(request: Request, who: Principal) -> Response:
     """POST /v1/extractions/{id}/retry"""
     deps = deps_of(request)
-    async with held(request, deps, who, "POST /v1/extractions/{id}/retry") as hold:
+    admit = partial(deps.admission.admit, who.user_id)
+    async with held(request, deps, who, "POST /v1/extractions/{id}/retry", admit) as hold:
         row = await own_row(deps, who, path_id(request))
         if hold.known is None and row.status not in _RETRIABLE:
-            what = f"The extraction is {row.status}; only a failed or cancelled one can be retried."
-            raise FotogramaError("wrong_state", what)
+            raise _wrong_state(row.status, "only a failed or cancelled one can be retried")
         return await _extract(deps, who, hold, _Wanted(row.video_id, row.spec, fingerprint([str(row.id)])))
 
 
@@ -70,9 +73,17 @@ async def cancel(request: Request, who: Principal) -> Response:
     deps = deps_of(request)
     row = await own_row(deps, who, path_id(request))
     if not await uninterrupted(_cancel(deps, row.id)):
-        raise FotogramaError("wrong_state", "The extraction has ended already.")
+        # Read again: it may have ended just now.
+        row = await own_row(deps, who, row.id)
+        raise _wrong_state(row.status, "one that has ended can't be cancelled")
     log.info("An extraction was cancelled.", event_name="extraction.cancelled", extraction_id=str(row.id))
     return await _shown(deps, who, row.id, 202)
+
+
+def _wrong_state(status: ExtractionStatus, rule: str) -> Refusal:
+    return Refusal(
+        "wrong_state", f"The extraction is {status}; {rule}.", members={"current_status": ExtractionStatus(status)}
+    )
 
 
 async def own_row(deps: Deps, who: Principal, extraction_id: UUID) -> ExtractionRow:
@@ -103,6 +114,7 @@ async def _extract(deps: Deps, who: Principal, hold: Held, wanted: _Wanted) -> R
 async def _commit(deps: Deps, who: Principal, hold: Held, wanted: _Wanted) -> bytes:
     extraction_id = uuid7()
     async with deps.engine.begin() as connection:
+        await deps.admission.claim_room(connection, who.user_id, files=1, size=0)
         await acceptance.extract_again(
             connection,
             user_id=who.user_id,

@@ -22,6 +22,7 @@ from db.accounts import Principal
 from db.database import is_outage
 from db.errors import FotogramaError
 from db.idempotency import LEASE_SECONDS, Answer, Marker
+from serve_app.admission import Admit
 from serve_app.deps import Deps
 from serve_app.shield import uninterrupted
 
@@ -53,19 +54,30 @@ class Held:
 
 
 @asynccontextmanager
-async def held(request: Request, deps: Deps, who: Principal, route: str) -> AsyncIterator[Held]:
+async def held(
+    request: Request, deps: Deps, who: Principal, route: str, admit: Admit | None = None
+) -> AsyncIterator[Held]:
     """Holds the request's key while it is worked on; one that ends without an answer is free again.
 
-    Raises FotogramaError `invalid_field` or `idempotency_in_progress`.
+    admit: asked whether the request may come in, unless its key has an answer: a repeated call passes any limit.
+    Raises FotogramaError `invalid_field` or `idempotency_in_progress`, and as `admit`.
     """
     key = request.headers.get(HEADER)
     if key is None:
+        if admit is not None:
+            await admit()
         yield Held(None, None)
         return
     if not _KEY.fullmatch(key):
         raise FotogramaError("invalid_field", "Idempotency-Key: 1 to 255 visible ASCII characters.")
     marker = Marker(who.user_id, route, key, uuid7())
-    known = await idempotency.take(deps.engine, marker)
+    known = None
+    if admit is not None:
+        # Looked up before the key is taken: a refused call writes nothing.
+        known = await idempotency.known(deps.engine, marker)
+        if known is None:
+            await admit()
+    known = known or await idempotency.take(deps.engine, marker)
     if known is not None:
         yield Held(marker, known)
         return

@@ -59,16 +59,21 @@ class Taken:
         return [_upload(file, self.canonical) for file in self.files]
 
 
-def check_length(headers: Headers, most_bytes: int) -> None:
-    """Refuses by its declared length before a body is read. Raises FotogramaError `too_large` or `length_required`."""
+def declared_size(headers: Headers, most_bytes: int) -> int:
+    """What a body that is not read yet brings at least, in bytes; one of no declared length may bring the most.
+
+    Raises FotogramaError `too_large` or `length_required`.
+    """
     declared = headers.get("content-length")
     if declared is None:
         if "chunked" not in headers.get("transfer-encoding", "").lower():
             raise FotogramaError("length_required")
-    elif not declared.isascii() or not declared.isdigit():
+        return most_bytes
+    if not declared.isascii() or not declared.isdigit():
         raise FotogramaError("malformed_request", "The Content-Length is not a number.")
-    elif int(declared) > most_bytes + FRAMING_BYTES:
+    if int(declared) > most_bytes + FRAMING_BYTES:
         raise too_large(most_bytes)
+    return max(1, int(declared) - FRAMING_BYTES)
 
 
 class Intake:

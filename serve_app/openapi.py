@@ -13,7 +13,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serve_app import accounts, schemas, sessions
+from serve_app import accounts, schemas, sessions, timeline
 from serve_app.answers import answer
 from serve_app.videos import Query
 
@@ -77,6 +77,12 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("GET", "/v1/extractions/{id}/sheet.jpg"): Operation("Fetch the contact sheet", 200, "image/jpeg"),
     ("GET", "/v1/extractions/{id}/sheet.vtt"): Operation("Fetch its WebVTT index", 200, "text/vtt"),
     ("GET", "/v1/extractions/{id}/frames/{n}"): Operation("Fetch image n, from 1", 200, _IMAGE),
+    ("GET", "/v1/extractions/{id}/timeline"): Operation(
+        "What happened to it, oldest first", 200, schemas.Timeline, query=timeline.Query
+    ),
+    ("GET", "/v1/admin/ledger"): Operation(
+        "Every acceptance held against what became of it; for admins", 200, schemas.Ledger
+    ),
     ("GET", "/healthz"): Operation("Whether this process lives", 200, schemas.Alive, is_open=True),
     ("GET", "/readyz"): Operation("Whether it can accept now", 200, schemas.Readiness, is_open=True),
 }
@@ -143,7 +149,8 @@ def _parameters(path: str, operation: Operation) -> list[dict[str, Any]]:
         found.append(_parameter("Idempotency-Key", "header", {"type": "string", "maxLength": 255}))
     if operation.query is not None:
         schema = operation.query.model_json_schema()
-        inlined = {"status": {"enum": schema["$defs"]["ExtractionStatus"]["enum"], "type": "string"}}
+        named = schema.get("$defs", {})
+        inlined = {"status": {"enum": named["ExtractionStatus"]["enum"], "type": "string"}} if named else {}
         found += [_parameter(name, "query", inlined.get(name, field)) for name, field in schema["properties"].items()]
     return found
 

@@ -49,11 +49,19 @@ class Limiter:
         verdict = decide(self._pace, self._free_at.get(key, now), now)
         if verdict.wait_seconds:
             raise FotogramaError("too_many_requests", retry_after=math.ceil(verdict.wait_seconds))
-        self._free_at[key] = verdict.free_at
-        self._free_at.move_to_end(key)
-        if len(self._free_at) > self._most:
-            self._free_at.popitem(last=False)
+        self._keep(key, verdict.free_at)
+
+    def count(self, key: str) -> None:
+        """Counts a try that another counter has allowed."""
+        now = self._clock()
+        self._keep(key, max(self._free_at.get(key, now), now) + self._pace.refill_seconds)
 
     def forget(self, key: str) -> None:
         """All tries are there again."""
         self._free_at.pop(key, None)
+
+    def _keep(self, key: str, free_at: float) -> None:
+        self._free_at[key] = free_at
+        self._free_at.move_to_end(key)
+        if len(self._free_at) > self._most:
+            self._free_at.popitem(last=False)

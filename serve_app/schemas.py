@@ -41,6 +41,7 @@ class Problem(Shape):
     fault: Fault
     remedy: str
     errors: list[PartError] | None = None
+    current_status: ExtractionStatus | None = None
 
 
 class NewAccount(Shape):
@@ -51,14 +52,15 @@ class NewAccount(Shape):
 
 
 class Quotas(Shape):
-    """null: no limit."""
+    """null: no limit. waiting: extractions that have not ended. stored_bytes: videos and archives."""
 
-    videos: int | None
+    waiting: int | None
     stored_bytes: int | None
 
 
 class Use(Shape):
     videos: int
+    waiting: int
     stored_bytes: int
 
 
@@ -239,6 +241,56 @@ class NewExtraction(Shape):
     """The body of POST /v1/videos/{id}/extractions."""
 
     spec: FrameSpec = FrameSpec()
+
+
+class Moment(Shape):
+    """One event of a time line: when, what, and the facts that it has."""
+
+    at: datetime
+    kind: str
+    attempt: int | None = None
+    part: int | None = None
+    parts: int | None = None
+    blame: str | None = None
+    code: str | None = None
+    detail: str | None = None
+    channel: str | None = None
+    frames: int | None = None
+    frames_total: int | None = None
+    from_: UUID | None = Field(None, alias="from")
+
+
+class Timeline(Shape):
+    items: list[Moment]
+    next_cursor: str | None
+
+
+class Balance(Shape):
+    """differences: ids whose records disagree, at most a hundred of each account; reasons: why, by id."""
+
+    accepted: int
+    succeeded: int
+    failed: int
+    cancelled: int
+    queued: int
+    running: int
+    deleted: int
+    balanced: bool
+    difference_count: int
+    differences: list[UUID]
+    reasons: dict[str, str]
+
+
+class AccountBalance(Balance):
+    user_id: UUID
+    email: str | None
+
+
+class Ledger(Balance):
+    """users: at most a thousand, those with differences first; user_count: how many there are."""
+
+    users: list[AccountBalance]
+    user_count: int
 
 
 class Alive(Shape):

@@ -20,7 +20,7 @@ from serve_app import bodies, cursors, documents
 from serve_app.answers import answer, encode, nothing
 from serve_app.deps import Deps, deps_of
 from serve_app.idempotency import Held, held
-from serve_app.intake import Intake, Taken, check_length
+from serve_app.intake import Intake, Taken, declared_size
 from serve_app.multipart import MultipartReader, boundary_of
 from serve_app.paths import path_id
 from serve_app.shield import uninterrupted
@@ -31,14 +31,15 @@ MOST_LIMIT = 200
 log = structlog.get_logger(__name__)
 
 
-def _whole(text: object) -> object:
+def whole(text: object) -> object:
+    """A query's number; what is none is left for the model to refuse."""
     return int(text) if isinstance(text, str) and text.isascii() and text.isdigit() and len(text) < 10 else text
 
 
 class Query(bodies.Body):
     """The list's query."""
 
-    limit: Annotated[int, BeforeValidator(_whole), Field(ge=1, le=MOST_LIMIT)] = DEFAULT_LIMIT
+    limit: Annotated[int, BeforeValidator(whole), Field(ge=1, le=MOST_LIMIT)] = DEFAULT_LIMIT
     cursor: str | None = Field(None, max_length=200)
     status: Annotated[ExtractionStatus | None, Field(strict=False)] = None
     q: str | None = Field(None, max_length=255)
@@ -49,8 +50,16 @@ async def accept(request: Request, who: Principal) -> Response:
     """POST /v1/videos"""
     deps = deps_of(request)
     boundary = boundary_of(request.headers.get("content-type"))
-    check_length(request.headers, deps.request_max_bytes)
-    async with held(request, deps, who, "POST /v1/videos") as hold:
+    size = declared_size(request.headers, deps.request_max_bytes)
+
+    async def admit() -> None:
+        deps.admission.check_bodies()
+        await deps.admission.admit(who.user_id, size=size)
+
+    async with (
+        held(request, deps, who, "POST /v1/videos", admit) as hold,
+        deps.admission.reading(size, again=hold.known is not None),
+    ):
         intake = Intake(deps, who.user_id, store=hold.known is None)
         try:
             taken = await intake.take(MultipartReader(request.stream(), boundary, deps.request_max_bytes))
@@ -68,7 +77,7 @@ async def accept(request: Request, who: Principal) -> Response:
 async def list_(request: Request, who: Principal) -> Response:
     """GET /v1/videos"""
     deps = deps_of(request)
-    query = bodies.validated(Query, _single(request.query_params.multi_items()))
+    query = bodies.validated(Query, single(request.query_params.multi_items()))
     keys = await videos.list_keys(
         deps.engine,
         who.user_id,
@@ -111,6 +120,8 @@ async def _commit(deps: Deps, who: Principal, taken: Taken, hold: Held) -> bytes
     body = b""
     try:
         async with deps.engine.begin() as connection:
+            size = sum(upload.size for upload in uploads)
+            await deps.admission.claim_room(connection, who.user_id, files=len(uploads), size=size)
             await acceptance.accept(connection, who.user_id, uploads)
             rows = await videos.documents_within(connection, [upload.extraction_id for upload in uploads])
             items = [documents.document_of(rows[upload.extraction_id]).video for upload in uploads]
@@ -126,7 +137,8 @@ async def _is_accepted(deps: Deps, who: Principal, video_id: UUID) -> bool:
     return await videos.video_key_of(deps.engine, who.user_id, video_id) is not None
 
 
-def _single(items: list[tuple[str, str]]) -> Mapping[str, str]:
+def single(items: list[tuple[str, str]]) -> Mapping[str, str]:
+    """A query's parameters by name. Raises FotogramaError `invalid_field` when one is there twice."""
     names = [name for name, _ in items]
     if len(set(names)) < len(names):
         raise FotogramaError("invalid_field", "A query parameter is there twice.")

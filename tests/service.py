@@ -196,6 +196,14 @@ class Inbox:
     def url(self) -> str:
         return f"smtp://127.0.0.1:{self._port}"
 
+    @property
+    def repeated(self) -> int:
+        """Messages whose Message-ID had come before."""
+        return len(self._messages) - len({message["Message-ID"] for _, message in self._messages})
+
+    def messages(self) -> list[EmailMessage]:
+        return [message for _, message in self._messages]
+
     def to(self, address: str) -> list[EmailMessage]:
         return [message for recipients, message in self._messages if address in recipients]
 

@@ -22,7 +22,7 @@ from cluster.client.session import MIB, Session, new_key
 from cluster.client.spec import Spec, spec_text
 from cluster.client.store import OnTokens, TokenStore
 from cluster.client.transfers import AnyPath
-from cluster.client.values import Account, Extraction, Manifest, Page, Status, Tokens, Video
+from cluster.client.values import Account, Extraction, Ledger, Manifest, Moment, Page, Status, Tokens, Video
 
 T = TypeVar("T")
 
@@ -201,6 +201,14 @@ class AsyncClient:
     async def manifest(self, extraction: Extraction | str) -> Manifest:
         """As `Client.manifest`."""
         return await self._run(calls.manifest(self._session, extraction))
+
+    async def timeline(self, extraction: Extraction | str) -> tuple[Moment, ...]:
+        """As `Client.timeline`."""
+        return await self._run(calls.timeline(self._session, extraction))
+
+    async def ledger(self) -> Ledger:
+        """As `Client.ledger`."""
+        return await self._run(calls.ledger(self._session))
 
     async def _run(self, flow: Flow[T]) -> T:
         try:

@@ -21,7 +21,7 @@ from cluster.client.session import MIB, Session, new_key
 from cluster.client.spec import Spec, spec_text
 from cluster.client.store import OnTokens, TokenStore
 from cluster.client.transfers import AnyPath
-from cluster.client.values import Account, Extraction, Manifest, Page, Status, Tokens, Video
+from cluster.client.values import Account, Extraction, Ledger, Manifest, Moment, Page, Status, Tokens, Video
 
 T = TypeVar("T")
 
@@ -203,6 +203,14 @@ class Client:
     def manifest(self, extraction: Extraction | str) -> Manifest:
         """What stands in the archive."""
         return self._run(calls.manifest(self._session, extraction))
+
+    def timeline(self, extraction: Extraction | str) -> tuple[Moment, ...]:
+        """What happened to an extraction, oldest first."""
+        return self._run(calls.timeline(self._session, extraction))
+
+    def ledger(self) -> Ledger:
+        """Every accepted extraction held against what became of it. Raises ApiError `not_found` for all but admins."""
+        return self._run(calls.ledger(self._session))
 
     def _run(self, flow: Flow[T]) -> T:
         try:

@@ -8,9 +8,9 @@ from urllib.parse import quote
 from cluster.client.effects import Exclusively, Flow, Request, Sleep
 from cluster.client.errors import ApiError, ConnectionFailed, ExtractionFailed, WaitTimeout
 from cluster.client.reading import read
-from cluster.client.retries import TRANSIENT
+from cluster.client.retries import is_transient
 from cluster.client.session import Session, anonymous, authorized, json_request, renewed
-from cluster.client.values import Account, Extraction, Manifest, Page, Status, Tokens, Video
+from cluster.client.values import Account, Extraction, Ledger, Manifest, Moment, Page, Status, Tokens, Video
 
 OnProgress = Callable[[Extraction], None]
 
@@ -115,6 +115,26 @@ def manifest(session: Session, extraction: Extraction | str) -> Flow[Manifest]:
     return read(Manifest, reply.content)
 
 
+def moment_page(session: Session, extraction: Extraction | str, cursor: str | None) -> Flow[Page[Moment]]:
+    params = {"limit": "200"} | ({"cursor": cursor} if cursor is not None else {})
+    reply = yield from authorized(session, Request("GET", f"{extraction_path(extraction)}/timeline", params))
+    return read(Page[Moment], reply.content)
+
+
+def timeline(session: Session, extraction: Extraction | str) -> Flow[tuple[Moment, ...]]:
+    page = yield from moment_page(session, extraction, None)
+    moments = page.items
+    while page.next_cursor is not None:
+        page = yield from moment_page(session, extraction, page.next_cursor)
+        moments += page.items
+    return moments
+
+
+def ledger(session: Session) -> Flow[Ledger]:
+    reply = yield from authorized(session, Request("GET", "/v1/admin/ledger"))
+    return read(Ledger, reply.content)
+
+
 def wait(
     session: Session, known: Extraction | str, timeout_seconds: float | None, on_progress: OnProgress | None
 ) -> Flow[Extraction]:
@@ -157,4 +177,4 @@ def _segment(named: Video | Extraction | str) -> str:
 
 
 def _is_outage(error: ConnectionFailed | ApiError) -> bool:
-    return isinstance(error, ConnectionFailed) or error.status in TRANSIENT
+    return isinstance(error, ConnectionFailed) or is_transient(error.status, error.code)

@@ -11,25 +11,33 @@ from email.utils import parsedate_to_datetime
 
 from cluster.client.effects import Lost, Reply
 
-TRANSIENT = frozenset({429, 502, 503, 504})
+TRANSIENT = frozenset({429, 502, 503, 504, 507})
+LASTING = frozenset({"quota_exceeded"})
+"""Refusals under a transient status that no waiting changes."""
+FOREIGN = frozenset({"http_404", "http_500"})
+"""Answers without a problem object, so not the service's own: of a proxy whose application starts, or has just died."""
+IN_PROGRESS = "idempotency_in_progress"
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """How patient a client is.
 
-    attempts: requests in all, the first one included; 1 turns retries off.
+    attempts: requests in all, the first one included; 1 turns retries off, None sets no bound.
+    patience_seconds: how long after the first request it is still repeated.
     first_seconds, most_seconds: bound of the random wait before the second request, doubling up to the most.
     retry_after_seconds: a server that asks for a longer wait than this is not waited for.
     in_progress_seconds: how long the first request with the same Idempotency-Key is waited for; longer than the
-    lease that the server gives it.
+    lease that the server gives it. foreign_seconds: how long answers that are not the service's own are not believed.
     """
 
-    attempts: int = 6
+    attempts: int | None = 6
     first_seconds: float = 0.5
     most_seconds: float = 20.0
     retry_after_seconds: float = 120.0
     in_progress_seconds: float = 90.0
+    foreign_seconds: float = 60.0
+    patience_seconds: float = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +55,9 @@ def wait_seconds(
     """How long to wait before sending again, or None when the outcome stands. jitter: random in [0, 1)."""
     if not _passes(attempt, outcome, code):
         return None
-    if code == "idempotency_in_progress":
-        exhausted = attempt.elapsed_seconds >= policy.in_progress_seconds
-    else:
-        exhausted = attempt.tries >= policy.attempts
+    exhausted = attempt.elapsed_seconds >= _patience_seconds(policy, code)
+    if code != IN_PROGRESS and policy.attempts is not None:
+        exhausted = exhausted or attempt.tries >= policy.attempts
     asked = retry_after_seconds(outcome.headers) if isinstance(outcome, Reply) else None
     if exhausted or (asked or 0) > policy.retry_after_seconds:
         return None
@@ -71,8 +78,19 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
     return max(0.0, seconds)
 
 
+def is_transient(status: int, code: str) -> bool:
+    """Whether the service refused for now only, rather than the request for good."""
+    return (status in TRANSIENT and code not in LASTING) or code in FOREIGN
+
+
+def _patience_seconds(policy: RetryPolicy, code: str) -> float:
+    if code == IN_PROGRESS:
+        return policy.in_progress_seconds
+    return min(policy.foreign_seconds, policy.patience_seconds) if code in FOREIGN else policy.patience_seconds
+
+
 def _passes(attempt: Attempt, outcome: Reply | Lost, code: str) -> bool:
     """Whether the same request may succeed later, and may be sent again at all."""
     if isinstance(outcome, Lost):
         return outcome.unsent or attempt.repeatable
-    return attempt.repeatable and (outcome.status in TRANSIENT or code == "idempotency_in_progress")
+    return attempt.repeatable and (is_transient(outcome.status, code) or code == IN_PROGRESS)

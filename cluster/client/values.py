@@ -131,6 +131,42 @@ class Video:
 
 
 @dataclass(frozen=True, slots=True)
+class Moment:
+    """One event of a time line: when, what, and the facts that it has. blame: against what a retry counts."""
+
+    at: datetime
+    kind: str
+    attempt: int | None = None
+    part: int | None = None
+    parts: int | None = None
+    blame: str | None = None
+    code: str | None = None
+    detail: str | None = None
+    channel: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What was accepted, and what became of it. differences: ids that disagree, not all of very many; reasons: by id.
+
+    users: the same figures for each account.
+    """
+
+    accepted: int
+    succeeded: int
+    failed: int
+    cancelled: int
+    queued: int
+    running: int
+    deleted: int
+    balanced: bool
+    difference_count: int
+    differences: tuple[str, ...]
+    reasons: Mapping[str, str]
+    users: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
     """One page of a list. next_cursor: None on the last one."""
 

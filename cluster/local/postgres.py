@@ -72,7 +72,7 @@ class Postgres:
 
     def url(self, database: str = DATABASE) -> str:
         """Where clients find it. Holds the password."""
-        return f"postgresql://{USER}:{quote(self._password)}@/{database}?host={quote(str(self._sockets), safe='')}"
+        return url_of(self._sockets, self._password, database)
 
     def start(self) -> None:
         """Makes the data at the first time; gives back when the database can be used. Raises Refusal.
@@ -151,6 +151,11 @@ class Postgres:
             found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
             if found is None:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+
+
+def url_of(sockets: Path, password: str, database: str = DATABASE) -> str:
+    """The address of a server that listens in `sockets`. Holds the password."""
+    return f"postgresql://{USER}:{quote(password)}@/{database}?host={quote(str(sockets), safe='')}"
 
 
 def disown(file: Path, parent: int) -> None:

@@ -149,7 +149,7 @@ async def test_the_account_is_shown_and_changed(ana: httpx.AsyncClient) -> None:
     shown = (await ana.get("/v1/me")).json()
     assert changed.json() == shown
     assert (shown["name"], shown["locale"], shown["notify"]) == ("Ana Maria", "pt-BR", "failures")
-    assert shown["use"] == {"videos": 0, "stored_bytes": 0}
+    assert shown["use"] == {"videos": 0, "waiting": 0, "stored_bytes": 0}
     assert code_of(await ana.patch("/v1/me", json={"notify": "sometimes"})) == (422, "invalid_field")
     assert code_of(await ana.patch("/v1/me", json={"email": "x@example.org"})) == (422, "invalid_field")
 

@@ -16,10 +16,11 @@ from sqlalchemy import text
 from uuid_utils.compat import uuid7
 
 from actors import task as tasks
+from actors.bench import Bench
 from actors.extraction import Options, Reader
 from actors.protocol import Job, Limits
 from actors.sandbox import Child, Crashed
-from actors.task import Bench, Ending, perform
+from actors.task import Ending, perform
 from actors.worker import Worker
 from db import acceptance, queue
 from db.acceptance import Upload, video_key

@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 from actors.notify.mail import Mailer
 from actors.notify.sender import Sender
 from actors.upkeep import Upkeep
-from db import acceptance, outbox, queue, videos
+from db import acceptance, ledger, outbox, queue, videos
 from db.acceptance import result_prefix, video_key
 from db.lifecycle import Blame
 from db.objects import FolderStore
@@ -227,3 +227,70 @@ async def test_a_reused_result_is_never_swept(engine, store):
         )
     await upkeep_of(engine, store).sweep()
     assert await store.keys("results") == [f"{prefix}/frames.zip"]
+
+
+async def surgery(engine, statement, extraction_id):
+    """Changes rows past the triggers, as a hand in the tables may."""
+    async with engine.begin() as connection:
+        await connection.execute(rows.text("SET LOCAL session_replication_role = replica"))
+        await connection.execute(rows.text(statement), {"id": extraction_id})
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM tasks WHERE extraction_id = :id",
+        "UPDATE tasks SET state = 'done', leased_by = NULL, lease_expires_at = NULL WHERE extraction_id = :id",
+    ],
+)
+async def test_an_extraction_without_work_is_queued_again_once_and_then_fails_and_is_told(engine, store, statement):
+    accepted = await rows.accepted(engine)
+    await claim_one(engine)
+    upkeep = upkeep_of(engine, store)
+    assert await upkeep.repair() == 0
+    await surgery(engine, statement, accepted.extraction_id)
+    assert sum(await asyncio.gather(upkeep.repair(), upkeep_of(engine, store).repair())) == 1
+    assert (await rows.extraction(engine, accepted.extraction_id)).status == "queued"
+    await claim_one(engine)
+    await surgery(engine, statement, accepted.extraction_id)
+    assert sum(await asyncio.gather(upkeep.repair(), upkeep_of(engine, store).repair())) == 1
+    ended = await rows.extraction(engine, accepted.extraction_id)
+    assert (ended.status, ended.error_code) == ("failed", "internal")
+    assert (await rows.one(engine, "SELECT count(*) AS n FROM outbox")).n == 1
+    assert (await ledger.compare(engine)).total.balanced
+
+
+async def test_a_task_that_outlived_its_extraction_is_cancelled(engine, store):
+    await failed(engine)
+    task = "INSERT INTO tasks (id, extraction_id, user_id) SELECT gen_random_uuid(), id, user_id FROM extractions"
+    await rows.change(engine, task)
+    assert not (await ledger.compare(engine)).total.balanced
+    assert sum(await asyncio.gather(*(upkeep_of(engine, store).repair() for _ in range(2)))) == 1
+    assert await queue.claim(engine, worker="w") == []
+    assert (await ledger.compare(engine)).total.balanced
+
+
+class Noted:
+    def __init__(self):
+        self.actions, self.balances = [], []
+        self.compared = asyncio.Event()
+
+    def acted(self, action, count):
+        self.actions.append((action, count))
+
+    def balanced(self, balance):
+        self.balances.append(balance)
+        self.compared.set()
+
+
+async def test_what_the_keeper_does_and_the_ledger_are_measured(engine, store):
+    accepted = await rows.accepted(engine)
+    await surgery(engine, "DELETE FROM extractions WHERE id = :id", accepted.extraction_id)
+    noted = Noted()
+    running = asyncio.create_task(upkeep_of(engine, store).run(noted))
+    async with asyncio.timeout(10):
+        await noted.compared.wait()
+    running.cancel()
+    await asyncio.wait({running})
+    assert noted.balances[0].difference_count == 1
+    assert ("ledger", 1) in noted.actions

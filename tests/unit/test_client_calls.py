@@ -140,7 +140,7 @@ def test_an_answer_without_a_problem_object_is_named_by_its_status(client: Any, 
         told.body = b"<html>Bad"
         return told
 
-    service.fault("GET", "/v1/me", proxy)
+    service.fault("GET", "/v1/me", *[proxy] * 6)
     with pytest.raises(ApiError) as refused:
         client.me()
     assert (refused.value.code, refused.value.fault) == ("http_500", "service")

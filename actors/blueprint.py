@@ -1,0 +1,72 @@
+"""plan.json: a plan that is carried out in parts, with all that the parts and their assembling need of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from actors.extraction import ResultWarning
+from actors.plan import Target
+from actors.sealed import seal, unseal
+from actors.table import FrameTable
+from db.media import Media
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """A video's times without its table. time_base: seconds of one tick. zero: pts of the first displayed frame. end:
+    of the last displayed frame, seconds from the first."""
+
+    time_base: Fraction
+    zero: int
+    end: Fraction
+
+    def time(self, pts: int) -> Fraction:
+        """Seconds from the first displayed frame."""
+        return (pts - self.zero) * self.time_base
+
+
+def timeline_of(table: FrameTable) -> Timeline:
+    return Timeline(table.time_base, int(table.pts[0]), table.end)
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """warnings: those that hold whatever the parts meet. seconds: that planning took, by stage."""
+
+    media: Media
+    timeline: Timeline
+    targets: tuple[Target, ...]
+    warnings: tuple[ResultWarning, ...]
+    seconds: Mapping[str, float]
+
+
+def write_blueprint(path: Path, blueprint: Blueprint) -> None:
+    line, targets = blueprint.timeline, blueprint.targets
+    document = {
+        "media": blueprint.media.document(),
+        "time_base": str(line.time_base),
+        "zero": line.zero,
+        "end": str(line.end),
+        "index": [target.index for target in targets],
+        "pts": [target.pts for target in targets],
+        "key": [int(target.key) for target in targets],
+        "warnings": [asdict(warning) for warning in blueprint.warnings],
+        "seconds": dict(blueprint.seconds),
+    }
+    seal(path, document)
+
+
+def read_blueprint(path: Path) -> Blueprint:
+    """Raises NotAsStoredError."""
+    document = unseal(path)
+    columns = zip(document["index"], document["pts"], document["key"], strict=True)
+    return Blueprint(
+        Media(**document["media"]),
+        Timeline(Fraction(document["time_base"]), document["zero"], Fraction(document["end"])),
+        tuple(Target(index, pts, bool(key)) for index, pts, key in columns),
+        tuple(ResultWarning(**warning) for warning in document["warnings"]),
+        document["seconds"],
+    )

@@ -1,0 +1,42 @@
+"""JSON documents that go through the object store and are noticed when they come back different."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+class NotAsStoredError(Exception):
+    """Something that was stored came back different: the store's fault, and perhaps not the next time."""
+
+
+def seal(path: Path, document: Mapping[str, Any]) -> None:
+    body = json.dumps(document)
+    path.write_text(f'{{"sha256":"{_digest(body)}","document":{body}}}\n', encoding="ascii")
+
+
+def unseal(path: Path) -> dict[str, Any]:
+    """Raises NotAsStoredError."""
+    try:
+        sealed = json.loads(path.read_text(encoding="ascii"))
+        document: dict[str, Any] = sealed["document"]
+        is_whole = sealed["sha256"] == _digest(json.dumps(document))
+    except (ValueError, KeyError, TypeError) as error:
+        raise NotAsStoredError(path.name) from error
+    if not is_whole:
+        raise NotAsStoredError(path.name)
+    return document
+
+
+def check_file(path: Path, sha256: str) -> None:
+    """Raises NotAsStoredError when the file has another digest."""
+    with path.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+            raise NotAsStoredError(path.name)
+
+
+def _digest(body: str) -> str:
+    return hashlib.sha256(body.encode()).hexdigest()

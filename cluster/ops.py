@@ -1,0 +1,143 @@
+"""What operators type: `fotograma ledger`, and `fotograma ops …`, which goes straight to the database.
+
+The ledger and the time line are asked of the service, with the account that is logged in. `ops` needs the database
+itself: the first admin can't be made by another. It is that of FOTOGRAMA_DATABASE_URL, or else that of the `fotograma
+up` which runs on the home folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import unicodedata
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cluster.client.errors import FotogramaError
+
+if TYPE_CHECKING:
+    from cluster.client.values import Ledger, Moment
+
+ops = typer.Typer(help="For the operator of a service.", no_args_is_help=True)
+users = typer.Typer(help="Accounts.", no_args_is_help=True)
+ops.add_typer(users, name="users")
+
+HomeFolder = Annotated[Path, typer.Option("--home", metavar="DIR", help="Home of the running `fotograma up`.")]
+Email = Annotated[str, typer.Argument(metavar="EMAIL", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+DEFAULT_HOME = Path("~/.fotograma")
+
+
+class NoDatabase(FotogramaError):
+    """There is no database to go to."""
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(f"No service runs on {home}. Start it with `fotograma up`, or set FOTOGRAMA_DATABASE_URL.")
+
+
+@users.command()
+def promote(email: Email, home: HomeFolder = DEFAULT_HOME) -> None:
+    """Make an account an admin."""
+    _set_role(email, "admin", home)
+
+
+@users.command()
+def demote(email: Email, home: HomeFolder = DEFAULT_HOME) -> None:
+    """Take an admin's rights away."""
+    _set_role(email, "user", home)
+
+
+def ledger(
+    check: Annotated[bool, typer.Option("--check", help="Exit with 1 on any difference, and list the ids.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Hold every accepted extraction against what became of it. For admins."""
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from cluster import Client  # noqa: PLC0415
+    from cluster.credentials import identity  # noqa: PLC0415
+    from cluster.display import json_text  # noqa: PLC0415
+
+    who = identity(os.environ)
+    with Client(who.url, store=who.store) as client:
+        found = client.ledger()
+    typer.echo(json_text(asdict(found)) if as_json else "\n".join(ledger_lines(found)))
+    if check and not found.balanced:
+        if not as_json:
+            for extraction_id in found.differences:
+                typer.echo(f"{extraction_id}  {found.reasons.get(extraction_id, '')}", err=True)
+        raise typer.Exit(1)
+
+
+def timeline(
+    extraction_id: Annotated[str, typer.Argument(metavar="ID", show_default=False)], as_json: Json = False
+) -> None:
+    """Show what happened to an extraction."""
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from cluster import Client  # noqa: PLC0415
+    from cluster.credentials import identity  # noqa: PLC0415
+    from cluster.display import json_text  # noqa: PLC0415
+
+    who = identity(os.environ)
+    with Client(who.url, store=who.store) as client:
+        moments = list(client.timeline(extraction_id))
+    if as_json:
+        typer.echo(json_text({"items": [asdict(moment) for moment in moments]}))
+    else:
+        for moment in moments:
+            typer.echo(moment_line(moment))
+
+
+def ledger_lines(found: Ledger) -> list[str]:
+    """The ledger for a person: one figure a line."""
+    names = ("accepted", "succeeded", "failed", "cancelled", "queued", "running", "deleted")
+    lines = [f"{name:<11}{getattr(found, name):>10}" for name in names]
+    end = "Balanced." if found.balanced else f"Not balanced: {found.difference_count} extractions differ."
+    return [*lines, end]
+
+
+def moment_line(moment: Moment) -> str:
+    """One event for a person: when, what, and its facts."""
+    numbers = {"attempt": moment.attempt, "part": moment.part, "parts": moment.parts}
+    facts = [f"{name} {value}" for name, value in numbers.items() if value is not None]
+    facts += [fact for fact in (moment.channel, moment.blame, moment.code, moment.detail) if fact is not None]
+    return f"{moment.at:%Y-%m-%d %H:%M:%S}  {moment.kind:<12} {', '.join(facts)}".rstrip()
+
+
+def _set_role(email: str, role: str, home: Path) -> None:
+    from db import accounts  # noqa: PLC0415
+    from db.database import open_database  # noqa: PLC0415
+
+    url = database_url(home.expanduser())
+
+    async def change() -> bool:
+        engine = open_database(url, name="ops", connections=1)
+        try:
+            return (
+                await accounts.set_role(engine, unicodedata.normalize("NFC", email.strip()).lower(), role) is not None
+            )
+        finally:
+            await engine.dispose()
+
+    if not asyncio.run(change()):
+        raise FotogramaError(f"There is no account {email}. Make it first: fotograma login --register")
+    typer.echo(f"{email} has the role {role} now.")
+
+
+def database_url(home: Path) -> str:
+    """The environment's database, or that of the service which runs on the home folder. Raises NoDatabase."""
+    if url := os.environ.get("FOTOGRAMA_DATABASE_URL"):
+        return url
+    from cluster.local import record  # noqa: PLC0415
+    from cluster.local.home import Home  # noqa: PLC0415
+    from cluster.local.postgres import url_of  # noqa: PLC0415
+    from cluster.local.secret_files import open_secrets  # noqa: PLC0415
+
+    place = Home(Path(os.path.abspath(home)))
+    folder = record.read(place.record).folder
+    if folder is None or not folder.is_dir():
+        raise NoDatabase(home)
+    return url_of(folder / "postgres", open_secrets(place.secrets, place.ray_token).postgres_password)

@@ -1,0 +1,157 @@
+"""The ledger: every acceptance held, id by id, against what became of it.
+
+`acceptances` is append-only and refers to nothing, so that it can disagree with the rest: what was promised is
+compared with the extractions that are there and with the tombstones of those that were deleted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+MOST_DIFFERENCES = 100
+"""Ids told of each account; `difference_count` counts all."""
+STATEMENT_SECONDS = 600
+STATES = ("succeeded", "failed", "cancelled", "queued", "running", "deleted")
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One extraction whose records disagree. why: a stable word, one of REASONS."""
+
+    extraction_id: UUID
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What was accepted, and what became of it. differences: at most MOST_DIFFERENCES for each account."""
+
+    accepted: int
+    succeeded: int
+    failed: int
+    cancelled: int
+    queued: int
+    running: int
+    deleted: int
+    difference_count: int
+    differences: tuple[Difference, ...]
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every acceptance is accounted for, and nothing else is there."""
+        return self.difference_count == 0 and self.accepted == sum(getattr(self, state) for state in STATES)
+
+
+@dataclass(frozen=True, slots=True)
+class AccountBalance:
+    """One account's. email: None when the account is gone."""
+
+    user_id: UUID
+    email: str | None
+    balance: Balance
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    total: Balance
+    accounts: tuple[AccountBalance, ...]
+
+
+# In the order in which they are looked for: each id is told with its first.
+_REASONS = {
+    "lost": "accepted AND NOT is_there AND NOT is_deleted",
+    "never_accepted": "NOT accepted",
+    "deleted_and_there": "is_there AND is_deleted",
+    "ended_twice": "ends > 1",
+    "live_task_after_end": "ended AND live_tasks > 0",
+    "no_live_task": "is_there AND NOT ended AND live_tasks = 0",
+    "no_result": "status = 'succeeded' AND (result_key IS NULL OR result_bytes IS NULL OR result_frames IS NULL)",
+    "no_end_noted": "ended AND ends = 0",
+}
+REASONS = tuple(_REASONS)
+_WHY = " ".join(f"WHEN {condition} THEN '{reason}'" for reason, condition in _REASONS.items())
+_OF_STATE = ", ".join(
+    f"count(*) FILTER (WHERE is_there AND NOT is_deleted AND status = '{state}') AS {state}"
+    for state in STATES
+    if state != "deleted"
+)
+
+# One statement has one snapshot, so that work that goes on meanwhile is no difference.
+COMPARE = text(f"""
+    WITH live AS (
+        SELECT extraction_id, count(*) AS live_tasks FROM tasks
+        WHERE state NOT IN ('done', 'failed', 'cancelled') GROUP BY extraction_id
+    ), ends AS (
+        SELECT extraction_id, count(*) AS ends FROM events
+        WHERE kind IN ('published', 'reused', 'failed', 'cancelled') GROUP BY extraction_id
+    ), entries AS (
+        SELECT coalesce(acceptances.extraction_id, extractions.id, tombstones.extraction_id) AS id,
+            coalesce(acceptances.user_id, extractions.user_id, tombstones.user_id) AS user_id,
+            acceptances.extraction_id IS NOT NULL AS accepted,
+            extractions.id IS NOT NULL AS is_there,
+            tombstones.extraction_id IS NOT NULL AS is_deleted,
+            extractions.status, extractions.result_key, extractions.result_bytes, extractions.result_frames,
+            coalesce(extractions.status IN ('succeeded', 'failed', 'cancelled'), false) AS ended,
+            coalesce(live.live_tasks, 0) AS live_tasks, coalesce(ends.ends, 0) AS ends
+        FROM acceptances
+        FULL JOIN extractions ON extractions.id = acceptances.extraction_id
+        FULL JOIN tombstones
+            ON tombstones.extraction_id = coalesce(acceptances.extraction_id, extractions.id)
+        LEFT JOIN live ON live.extraction_id = extractions.id
+        LEFT JOIN ends ON ends.extraction_id = extractions.id
+    ), judged AS (
+        SELECT *, CASE {_WHY} END AS why FROM entries
+    ), sums AS (
+        SELECT user_id, count(*) FILTER (WHERE accepted) AS accepted, {_OF_STATE},
+            count(*) FILTER (WHERE is_deleted) AS deleted, count(why) AS difference_count,
+            (array_agg(id ORDER BY id) FILTER (WHERE why IS NOT NULL))[1:{MOST_DIFFERENCES}] AS ids,
+            (array_agg(why ORDER BY id) FILTER (WHERE why IS NOT NULL))[1:{MOST_DIFFERENCES}] AS reasons
+        FROM judged GROUP BY user_id
+    )
+    SELECT sums.*, users.email FROM sums LEFT JOIN users ON users.id = sums.user_id
+    ORDER BY difference_count DESC, accepted DESC, sums.user_id
+""")
+
+
+async def compare(engine: AsyncEngine) -> Ledger:
+    """Goes through all acceptances, extractions and tombstones once, as of one moment."""
+    async with engine.begin() as connection:
+        # Millions of rows take longer than any other statement may, and are hashed in memory.
+        await connection.execute(text(f"SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'"))
+        await connection.execute(text("SET LOCAL work_mem = '64MB'"))
+        rows = (await connection.execute(COMPARE)).all()
+    accounts = tuple(AccountBalance(row.user_id, row.email, _balance(row)) for row in rows)
+    return Ledger(total([account.balance for account in accounts]), accounts)
+
+
+def total(balances: Sequence[Balance]) -> Balance:
+    """The sum of several accounts' balances."""
+    counts = {
+        name: sum(getattr(balance, name) for balance in balances) for name in ("accepted", *STATES, "difference_count")
+    }
+    differences = tuple(difference for balance in balances for difference in balance.differences)
+    return Balance(**counts, differences=differences[:MOST_DIFFERENCES])
+
+
+def gauges(balance: Balance) -> dict[tuple[str, str | None], int]:
+    """The ledger as metrics: (name, value of the tag `state` or None) → value."""
+    states: dict[tuple[str, str | None], int] = {
+        ("fotograma_ledger_extractions", state): getattr(balance, state) for state in STATES
+    }
+    return {
+        **states,
+        ("fotograma_ledger_accepted", None): balance.accepted,
+        ("fotograma_ledger_differences", None): balance.difference_count,
+    }
+
+
+def _balance(row: Row[Any]) -> Balance:
+    counts = {name: int(getattr(row, name)) for name in ("accepted", *STATES, "difference_count")}
+    pairs = zip(row.ids or (), row.reasons or (), strict=True)
+    return Balance(**counts, differences=tuple(Difference(extraction_id, why) for extraction_id, why in pairs))

@@ -1,0 +1,60 @@
+"""Objects that no row knows: what a crash between a store and the database, or a worker that woke up long after its
+extraction had ended, may leave. They become garbage by row first; the objects go after that, like all garbage.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+_ID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_VIDEO = re.compile(rf"videos/{_ID}")
+_RESULT = re.compile(rf"results/({_ID})/.+")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Keys of objects old enough to judge. results: with the extraction that each was made for."""
+
+    videos: tuple[str, ...]
+    results: tuple[tuple[str, UUID], ...]
+
+
+def candidates(keys: Sequence[str]) -> Candidates:
+    """Keys that have the form of our own; others are left alone, whoever put them there."""
+    made = [(key, UUID(match[1])) for key in keys if (match := _RESULT.fullmatch(key))]
+    return Candidates(tuple(key for key in keys if _VIDEO.fullmatch(key)), tuple(made))
+
+
+# An extraction that is being worked on, or was not swept yet, may have objects that no row names.
+DISOWN = text("""
+    WITH orphans AS (
+        SELECT key FROM unnest(CAST(:videos AS text[])) AS key
+        WHERE NOT EXISTS (SELECT 1 FROM videos WHERE object_key = key)
+          AND NOT EXISTS (SELECT 1 FROM reservations WHERE object_key = key)
+        UNION ALL
+        SELECT key FROM unnest(CAST(:results AS text[]), CAST(:ids AS uuid[])) AS made (key, extraction_id)
+        WHERE NOT EXISTS (
+            SELECT 1 FROM extractions
+            WHERE id = made.extraction_id
+              AND (NOT swept OR result_key IS NOT NULL AND starts_with(key, result_key || '/'))
+        ) AND NOT EXISTS (SELECT 1 FROM garbage WHERE object_key = 'results/' || made.extraction_id || '/')
+    )
+    INSERT INTO garbage (object_key) SELECT key FROM orphans ON CONFLICT DO NOTHING RETURNING object_key
+""")
+
+
+async def disown(engine: AsyncEngine, found: Candidates) -> list[str]:
+    """Makes garbage of those that no row knows; gives their keys."""
+    values = {
+        "videos": list(found.videos),
+        "results": [key for key, _ in found.results],
+        "ids": [extraction_id for _, extraction_id in found.results],
+    }
+    async with engine.begin() as connection:
+        return list((await connection.execute(DISOWN, values)).scalars())

@@ -1,0 +1,117 @@
+"""What only a mistake or a hand in the tables leaves: rows that no timer of the queue would ever end.
+
+An extraction that has not ended, and has no task that will be worked on, is queued once more; the second time it
+fails. Tasks that have outlived their extraction are cancelled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from uuid_utils.compat import uuid7
+
+from db import queue
+from db.lifecycle import Blame
+from db.queue import Lease, LeaseLost
+from db.queue_statements import CANCEL_TASKS, LOCK_TASKS
+
+KEEPER = "keeper"
+"""The owner of a task that is made only to fail."""
+_ENDED_TASK = "('done', 'failed', 'cancelled')"
+_DETAIL = "No part of the work was left to do, and there was no result."
+
+
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """requeued, failed: stuck extractions. outlived: ended extractions whose tasks went on."""
+
+    requeued: int = 0
+    failed: int = 0
+    outlived: int = 0
+
+
+_STUCK = f"""
+    extractions.status IN ('queued', 'running') AND NOT EXISTS (
+        SELECT 1 FROM tasks WHERE tasks.extraction_id = extractions.id AND tasks.state NOT IN {_ENDED_TASK}
+    )
+"""
+STUCK = text(f"SELECT id FROM extractions WHERE {_STUCK} LIMIT :limit")
+OUTLIVED = text(f"""
+    SELECT DISTINCT tasks.extraction_id FROM tasks JOIN extractions ON extractions.id = tasks.extraction_id
+    WHERE tasks.state NOT IN {_ENDED_TASK} AND extractions.status NOT IN ('queued', 'running') LIMIT :limit
+""")
+LOCK_EXTRACTION = text("SELECT id FROM extractions WHERE id = :extraction_id FOR UPDATE")
+# Read after the locks: it may have gone on since it was found, or another keeper was here.
+STILL_STUCK = text(f"""
+    SELECT EXISTS (SELECT 1 FROM events WHERE extraction_id = extractions.id AND kind = 'requeued') AS again
+    FROM extractions WHERE id = :extraction_id AND {_STUCK}
+""")
+# What the ended tasks had made counts no more, so that no part of it can be joined with the new work's.
+REQUEUE = text("""
+    WITH old AS (
+        DELETE FROM tasks WHERE extraction_id = :extraction_id
+        RETURNING worker_kind, priority, virtual_finish, cost
+    ), task AS (
+        INSERT INTO tasks (id, extraction_id, user_id, worker_kind, priority, virtual_finish, cost,
+            state, attempt, leased_by, lease_expires_at)
+        SELECT :task_id, extractions.id, extractions.user_id, coalesce(max(old.worker_kind), 'cpu'),
+            coalesce(max(old.priority), 0), coalesce(max(old.virtual_finish), 0), coalesce(max(old.cost), 0),
+            CAST(:state AS task_state), CASE WHEN :state = 'leased' THEN 1 ELSE 0 END,
+            CASE WHEN :state = 'leased' THEN CAST(:owner AS text) END,
+            CASE WHEN :state = 'leased' THEN clock_timestamp() + make_interval(secs => :lease_seconds) END
+        FROM extractions LEFT JOIN old ON true WHERE extractions.id = :extraction_id GROUP BY extractions.id
+    ), waiting AS (
+        UPDATE extractions
+        SET status = 'queued', frames_done = 0, plan_key = NULL, segments_left = NULL, version = version + 1
+        WHERE id = :extraction_id
+    )
+    INSERT INTO events (extraction_id, kind) VALUES (:extraction_id, 'requeued')
+""")
+
+
+async def repair(engine: AsyncEngine, *, limit: int = 100) -> Repaired:
+    """Ends or requeues what is stuck, at most `limit` of each kind; safe when several do it at once."""
+    async with engine.connect() as connection:
+        stuck = (await connection.execute(STUCK, {"limit": limit})).scalars().all()
+        outlived = (await connection.execute(OUTLIVED, {"limit": limit})).scalars().all()
+    outcomes = [await _requeue_or_fail(engine, extraction_id) for extraction_id in stuck]
+    cancelled = [await _cancel_outlived(engine, extraction_id) for extraction_id in outlived]
+    return Repaired(outcomes.count("requeued"), outcomes.count("failed"), sum(cancelled))
+
+
+async def _requeue_or_fail(engine: AsyncEngine, extraction_id: UUID) -> str | None:
+    task_id = uuid7()
+    async with engine.begin() as connection:
+        await _lock(connection, extraction_id)
+        row = (await connection.execute(STILL_STUCK, {"extraction_id": extraction_id})).first()
+        if row is None:
+            return None
+        values: dict[str, Any] = {"extraction_id": extraction_id, "task_id": task_id, "owner": KEEPER}
+        values |= {"state": "leased" if row.again else "ready", "lease_seconds": queue.LEASE_SECONDS}
+        await connection.execute(REQUEUE, values)
+    if not row.again:
+        return "requeued"
+    try:
+        # By the queue's own verb, so that its owner is told; when this is cut short, the lease runs out.
+        lease = Lease(task_id, 1, KEEPER)
+        await queue.fail(engine, lease, blame=Blame.FILE, code="internal", detail=_DETAIL, jitter=0.0)
+    except LeaseLost:
+        return None
+    return "failed"
+
+
+async def _cancel_outlived(engine: AsyncEngine, extraction_id: UUID) -> bool:
+    async with engine.begin() as connection:
+        await _lock(connection, extraction_id)
+        cancelled = await connection.execute(CANCEL_TASKS, {"extraction_id": extraction_id})
+        return cancelled.rowcount > 0
+
+
+async def _lock(connection: AsyncConnection, extraction_id: UUID) -> None:
+    """In the queue's order: tasks before their extraction."""
+    await connection.execute(LOCK_TASKS, {"extraction_id": extraction_id})
+    await connection.execute(LOCK_EXTRACTION, {"extraction_id": extraction_id})

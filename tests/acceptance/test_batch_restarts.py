@@ -1,0 +1,108 @@
+"""`fotograma extract FOLDER` while the whole service is killed and started again under it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.clips import ClipOf
+from tests.service import FOTOGRAMA, Service
+
+FILES = 1000 if os.environ.get("FOTOGRAMA_FAULTS") == "full" else 100
+KILLS_AFTER = (0.2, 0.6)
+"""Shares of the files whose archives are there when everything is killed."""
+MOST_SECONDS = 300 + FILES
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    """A system of the test's own: its ends are nobody else's."""
+    with tempfile.TemporaryDirectory(prefix="fotograma-batch-", dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        service = Service(Path(folder) / "home", environment={"FOTOGRAMA_LEASE_SECONDS": "5"})
+        service.start()
+        yield service
+        service.terminate()
+
+
+@pytest.fixture
+def folder(clips: ClipOf, tmp_path: Path) -> Path:
+    """Clips that differ, so that no result stands in for another's."""
+    clip, _ = clips("h264")
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    for number in range(FILES):
+        # A free box at the end: players skip it, and the bytes are other ones.
+        copy = Path(shutil.copy(clip, videos / f"clip{number:04d}.mp4"))
+        with copy.open("ab") as file:
+            file.write(b"\0\0\0\x10free" + number.to_bytes(8))
+    return videos
+
+
+def extract(service: Service, folder: Path, into: Path) -> subprocess.Popen[str]:
+    command = [FOTOGRAMA, "extract", str(folder), "-o", str(into), "--json"]
+    environment = {
+        **os.environ,
+        "FOTOGRAMA_URL": service.url,
+        "XDG_CONFIG_HOME": str(service.home.parent / "config"),
+    }
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_archives(into: Path, least: float, command: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + MOST_SECONDS
+    while len(list(into.glob("*.zip"))) < least:
+        assert command.poll() is None, command.communicate()
+        assert time.monotonic() < deadline, f"{len(list(into.glob('*.zip')))} archives"
+        time.sleep(0.1)
+
+
+def test_a_folder_is_complete_although_everything_is_killed_twice(
+    service: Service, folder: Path, tmp_path: Path
+) -> None:
+    service.log_in_command()
+    into = tmp_path / "frames"
+    command = extract(service, folder, into)
+    for share in KILLS_AFTER:
+        wait_for_archives(into, share * FILES, command)
+        service.kill_everything()
+        service.start()
+    told, complaints = command.communicate(timeout=MOST_SECONDS)
+    assert command.returncode == 0, complaints[-3000:]
+    assert {item["status"] for item in json.loads(told)["items"]} == {"succeeded"}
+    archives = sorted(into.glob("*.zip"))
+    assert [archive.stem for archive in archives] == [f"clip{number:04d}" for number in range(FILES)]
+    assert all(zipfile.ZipFile(archive).testzip() is None for archive in archives)
+    assert accepted(service) == (FILES, FILES)
+
+
+def test_the_same_command_again_goes_on_with_what_a_broken_off_run_has_sent(
+    service: Service, folder: Path, tmp_path: Path
+) -> None:
+    service.log_in_command()
+    for clip in sorted(folder.iterdir())[12:]:
+        clip.unlink()
+    into = tmp_path / "frames"
+    first = extract(service, folder, into)
+    wait_for_archives(into, 2, first)
+    first.kill()
+    first.communicate()
+    second = extract(service, folder, into)
+    _, complaints = second.communicate(timeout=MOST_SECONDS)
+    assert second.returncode == 0, complaints[-3000:]
+    assert len(list(into.glob("*.zip"))) == 12
+    assert accepted(service) == (12, 12)
+
+
+def accepted(service: Service) -> tuple[int, int]:
+    """Videos, and extractions that were ever accepted."""
+    return service.count("SELECT count(*) FROM videos"), service.count("SELECT count(*) FROM acceptances")

@@ -1,0 +1,117 @@
+"""What operators type, in a process of its own: the first admin, the ledger, a time line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from cluster import ops
+from cluster.local import record, secret_files
+from cluster.local.home import Home
+from cluster.local.postgres import url_of
+from db import accounts, queue
+from serve_app.app import create_app
+from serve_app.deps import Deps
+from tests.integration import rows
+from tests.integration.api import accepted, listening, log_in
+
+EMAIL = "ana@example.org"
+
+
+@dataclass
+class Desk:
+    """Where an operator sits: a service, and the account that is logged in."""
+
+    url: str
+    token: str
+    http: httpx.AsyncClient
+    folder: Path
+
+    async def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("FOTOGRAMA_")}
+        kept |= {"FOTOGRAMA_URL": self.url, "FOTOGRAMA_TOKEN": self.token, "PYTHONPATH": os.getcwd()}
+        return await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-m", "cluster.cli", *arguments],
+            check=False,
+            env=kept | {"XDG_CONFIG_HOME": str(self.folder / "config")} | environment,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+
+@pytest.fixture
+async def desk(deps: Deps, tmp_path: Path) -> AsyncIterator[Desk]:
+    async with listening(create_app(deps)) as port:
+        url = f"http://127.0.0.1:{port}"
+        async with httpx.AsyncClient(base_url=url) as client:
+            tokens = await log_in(client, EMAIL)
+            yield Desk(url, tokens["access_token"], client, tmp_path)
+
+
+async def test_the_first_admin_is_made_on_the_database_and_may_read_the_ledger(desk: Desk, database_url: str) -> None:
+    refused = await desk.run("ledger", "--check")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    made = await desk.run("ops", "users", "promote", " Ana@Example.org", FOTOGRAMA_DATABASE_URL=database_url)
+    assert made.returncode == 0, made.stderr
+    await accepted(desk.http)
+    done = await desk.run("ledger", "--check")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0].split() == ["accepted", "1"]
+    assert done.stdout.splitlines()[-1] == "Balanced."
+    taken = await desk.run("ops", "users", "demote", EMAIL, FOTOGRAMA_DATABASE_URL=database_url)
+    assert taken.returncode == 0, taken.stderr
+    assert (await desk.run("ledger")).returncode == 1
+
+
+async def test_a_difference_ends_the_check_with_1_and_the_ids(desk: Desk, deps: Deps) -> None:
+    await accounts.set_role(deps.engine, EMAIL, "admin")
+    lost = (await accepted(desk.http))["extraction"]["id"]
+    await rows.change(deps.engine, "DELETE FROM extractions")
+    done = await desk.run("ledger", "--check")
+    assert (done.returncode, done.stderr.split()) == (1, [lost, "lost"])
+    done = await desk.run("ledger", "--check", "--json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["differences"] == [lost]
+    assert (await desk.run("ledger")).returncode == 0
+
+
+async def test_without_an_account_or_a_database_nobody_is_promoted(desk: Desk, database_url: str) -> None:
+    nobody = await desk.run("ops", "users", "promote", "nobody@example.org", FOTOGRAMA_DATABASE_URL=database_url)
+    assert nobody.returncode == 1
+    assert "There is no account nobody@example.org" in nobody.stderr
+    nowhere = await desk.run("ops", "users", "promote", EMAIL, "--home", str(desk.folder))
+    assert nowhere.returncode == 1
+    assert "No service runs on" in nowhere.stderr
+
+
+def test_the_database_of_a_running_home_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = Home(tmp_path)
+    secrets = secret_files.open_secrets(home.secrets, home.ray_token)
+    record.write(home.record, record.Run(tmp_path))
+    monkeypatch.delenv("FOTOGRAMA_DATABASE_URL", raising=False)
+    assert ops.database_url(tmp_path) == url_of(tmp_path / "postgres", secrets.postgres_password)
+
+
+async def test_a_time_line_is_read_to_its_end(desk: Desk, deps: Deps) -> None:
+    extraction_id = (await accepted(desk.http))["extraction"]["id"]
+    for _ in range(120):
+        (claim,) = await queue.claim(deps.engine, worker="w")
+        await queue.release(deps.engine, claim.lease)
+    done = await desk.run("timeline", extraction_id)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 241
+    assert lines[0].split()[2:] == ["accepted"]
+    assert lines[-1].split()[2:] == ["released", "attempt", "120"]

@@ -1,0 +1,134 @@
+"""The ledger: it balances after everything that users and workers do, and names each id whose records disagree."""
+
+import pytest
+from sqlalchemy.exc import DBAPIError
+from uuid_utils.compat import uuid7
+
+from db import acceptance, ledger, queue, videos
+from db.acceptance import result_prefix
+from db.lifecycle import Blame
+from db.queue import Publication
+from db.spec import FrameSpec, canonical
+from tests.integration import rows
+from tests.integration.test_queue import claim_one, fail
+
+
+async def published(engine, user_id=None):
+    accepted = await rows.accepted(engine, user_id)
+    claim = await claim_one(engine)
+    prefix = result_prefix(accepted.extraction_id, accepted.task_id, claim.lease.attempt)
+    await queue.publish(engine, claim.lease, Publication(prefix, "auto/1", 1, 4, "f" * 64, []))
+    return accepted
+
+
+async def again(engine, accepted, spec=None):
+    extraction_id = uuid7()
+    async with engine.begin() as connection:
+        await acceptance.extract_again(
+            connection,
+            user_id=accepted.user_id,
+            video_id=accepted.video_id,
+            extraction_id=extraction_id,
+            task_id=uuid7(),
+            spec=spec or canonical(FrameSpec()),
+            engine_name="auto/1",
+        )
+    return extraction_id
+
+
+async def cancelled(engine):
+    accepted = await rows.accepted(engine)
+    async with engine.begin() as connection:
+        await queue.cancel(connection, accepted.extraction_id)
+    return accepted
+
+
+async def test_all_that_can_become_of_an_acceptance_balances(engine):
+    first = await published(engine)
+    await again(engine, first)
+    gone = await published(engine)
+    await videos.delete(engine, gone.user_id, gone.video_id)
+    await cancelled(engine)
+    await rows.accepted(engine)
+    await fail(engine, (await claim_one(engine)).lease, Blame.FILE, "no_video_stream")
+    await rows.accepted(engine)
+    await claim_one(engine)
+    await rows.accepted(engine)
+    found = await ledger.compare(engine)
+    counts = {name: getattr(found.total, name) for name in ("accepted", *ledger.STATES)}
+    assert counts == {
+        "accepted": 7, "succeeded": 2, "failed": 1, "cancelled": 1, "queued": 1, "running": 1, "deleted": 1,
+    }  # fmt: skip
+    assert found.total.balanced
+    mine = next(account for account in found.accounts if account.user_id == first.user_id)
+    assert (mine.balance.accepted, mine.balance.succeeded, mine.balance.balanced) == (2, 2, True)
+
+
+async def test_an_account_that_is_gone_keeps_its_entries(engine):
+    accepted = await published(engine)
+    await videos.delete(engine, accepted.user_id, accepted.video_id)
+    await rows.change(engine, "DELETE FROM users WHERE id = :id", id=accepted.user_id)
+    (account,) = (await ledger.compare(engine)).accounts
+    assert (account.email, account.balance.deleted, account.balance.balanced) == (None, 1, True)
+
+
+UNGUARDED = "SET LOCAL session_replication_role = replica"
+DAMAGE = {
+    "lost": "DELETE FROM extractions WHERE id = :id",
+    "never_accepted": "DELETE FROM acceptances WHERE extraction_id = :id",
+    "deleted_and_there": "INSERT INTO tombstones (extraction_id, user_id, status) "
+    "SELECT id, user_id, status FROM extractions WHERE id = :id",
+    "ended_twice": "INSERT INTO events (extraction_id, kind) VALUES (:id, 'failed')",
+    "live_task_after_end": "UPDATE tasks SET state = 'ready' WHERE extraction_id = :id",
+    "no_live_task": "UPDATE extractions SET status = 'running', finished_at = NULL, result_key = NULL, "
+    "result_sha256 = NULL WHERE id = :id",
+    "no_result": "UPDATE extractions SET result_bytes = NULL WHERE id = :id",
+    "no_end_noted": "DELETE FROM events WHERE extraction_id = :id AND kind = 'published'",
+}
+
+
+@pytest.mark.parametrize("why", ledger.REASONS)
+async def test_every_kind_of_disagreement_is_found_and_named(engine, why):
+    await published(engine)
+    accepted = await published(engine)
+    async with engine.begin() as connection:
+        await connection.execute(rows.text(UNGUARDED))
+        await connection.execute(rows.text(DAMAGE[why]), {"id": accepted.extraction_id})
+    balance = (await ledger.compare(engine)).total
+    assert balance.differences == (ledger.Difference(accepted.extraction_id, why),)
+    assert (balance.difference_count, balance.balanced) == (1, False)
+
+
+async def test_an_account_whose_videos_vanish_without_tombstones_is_noticed(engine):
+    accepted = await published(engine)
+    await rows.change(engine, "DELETE FROM users WHERE id = :id", id=accepted.user_id)
+    assert (await ledger.compare(engine)).total.differences == (ledger.Difference(accepted.extraction_id, "lost"),)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["UPDATE acceptances SET accepted_at = now()", "DELETE FROM acceptances", "TRUNCATE acceptances"],
+)
+async def test_acceptances_can_only_be_added(engine, statement):
+    await rows.accepted(engine)
+    with pytest.raises(DBAPIError, match="append-only"):
+        await rows.change(engine, statement)
+
+
+async def test_only_so_many_ids_are_told_and_all_are_counted(engine):
+    user = await rows.user(engine)
+    await rows.change(
+        engine,
+        "INSERT INTO acceptances (extraction_id, video_id, user_id) "
+        "SELECT gen_random_uuid(), gen_random_uuid(), :user FROM generate_series(1, 150)",
+        user=user,
+    )
+    balance = (await ledger.compare(engine)).total
+    assert (balance.difference_count, len(balance.differences)) == (150, ledger.MOST_DIFFERENCES)
+
+
+async def test_the_metrics_say_the_same(engine):
+    await published(engine)
+    told = ledger.gauges((await ledger.compare(engine)).total)
+    assert told["fotograma_ledger_accepted", None] == told["fotograma_ledger_extractions", "succeeded"] == 1
+    assert told["fotograma_ledger_differences", None] == 0

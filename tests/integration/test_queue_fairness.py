@@ -1,0 +1,179 @@
+"""Who is next: fair by tag and weight, never more open tasks than the limit, and nothing held with a place free."""
+
+import asyncio
+
+import pytest
+
+from db import fairness, queue, videos
+from db.queue import Part
+from tests.integration import rows
+from tests.integration.test_queue import PUBLICATION, claim_one, fail
+from tests.integration.test_queue_split import open_and_counted
+
+
+async def accept_many(engine, user_id, count):
+    """As accepting does, one after the other, in one call."""
+    return [await rows.accepted(engine, user_id) for _ in range(count)]
+
+
+async def finish_next(engine):
+    claim = await claim_one(engine)
+    await queue.publish(engine, claim.lease, PUBLICATION)
+    return claim
+
+
+async def states(engine, user_id):
+    row = await rows.one(
+        engine,
+        "SELECT count(*) FILTER (WHERE state = 'held') AS held,"
+        " count(*) FILTER (WHERE state IN ('ready', 'leased')) AS open FROM tasks WHERE user_id = :user_id",
+        user_id=user_id,
+    )
+    return row.held, row.open
+
+
+async def cancel(engine, extraction_id):
+    async with engine.begin() as connection:
+        await queue.cancel(connection, extraction_id)
+
+
+@pytest.mark.parametrize("limit", [3, 1000])
+async def test_behind_a_great_many_videos_of_one_account_each_small_one_waits_about_its_turn(engine, limit):
+    await fairness.set_running_limit(engine, limit)
+    crowd = await rows.user(engine)
+    await accept_many(engine, crowd, 200)
+    await finish_next(engine)
+    small = {(await rows.accepted(engine)).extraction_id for _ in range(20)}
+    order = [(await finish_next(engine)).extraction_id for _ in range(40)]
+    worst = max(place for place, extraction_id in enumerate(order, 1) if extraction_id in small)
+    assert small <= set(order)
+    assert worst <= len(small) + 2
+
+
+async def test_weight_gives_its_multiple_of_the_turns(engine):
+    heavy, light = await rows.user(engine), await rows.user(engine, "bob@example.com")
+    assert await fairness.set_share(engine, heavy, weight=3.0, running_limit=None)
+    ours = {accepted.extraction_id for accepted in await accept_many(engine, heavy, 30)}
+    await accept_many(engine, light, 30)
+    first = [(await finish_next(engine)).extraction_id for _ in range(20)]
+    assert 14 <= sum(extraction_id in ours for extraction_id in first) <= 16
+
+
+async def test_an_administrators_extraction_goes_first(engine):
+    await rows.accepted(engine)
+    admin = await rows.user(engine)
+    await rows.change(engine, "UPDATE users SET role = 'admin' WHERE id = :id", id=admin)
+    accepted = await rows.accepted(engine, admin)
+    assert (await claim_one(engine)).extraction_id == accepted.extraction_id
+
+
+async def test_what_a_plan_turns_out_to_be_worth_is_charged_once_to_the_next_task(engine):
+    user = await rows.user(engine)
+    first = await rows.accepted(engine, user)
+    media = {"width": 800, "height": 100}
+    claim = await claim_one(engine)
+    for _ in range(2):
+        await queue.plan(engine, claim.lease, media=media, frames_total=5)
+    second = await rows.accepted(engine, user)
+    tags = [(await rows.task(engine, each.task_id)).virtual_finish for each in (first, second)]
+    assert fairness.work_of(media, 5) == 5000
+    assert tags == [1000.0, 1000.0 + 1000 + (5000 - 1000)]
+
+
+async def test_an_account_has_no_more_open_tasks_than_its_limit(engine):
+    user = await rows.user(engine)
+    await fairness.set_share(engine, user, weight=1.0, running_limit=2)
+    made = await accept_many(engine, user, 5)
+    assert await states(engine, user) == (3, 2)
+    claims = await queue.claim(engine, worker="w", limit=10)
+    assert [claim.extraction_id for claim in claims] == [accepted.extraction_id for accepted in made[:2]]
+    await queue.release(engine, claims[0].lease)
+    assert await states(engine, user) == (3, 2)
+
+
+@pytest.mark.parametrize("how", ["publish", "fail", "cancel", "delete", "cancel a held one"])
+async def test_every_end_lets_the_next_one_in(engine, how):
+    user = await rows.user(engine)
+    await fairness.set_share(engine, user, weight=1.0, running_limit=1)
+    first, second, third = await accept_many(engine, user, 3)
+    lease = (await claim_one(engine)).lease
+    if how == "publish":
+        await queue.publish(engine, lease, PUBLICATION)
+    elif how == "fail":
+        await fail(engine, lease, queue.Blame.FILE, "no_frames")
+    elif how == "cancel":
+        await cancel(engine, first.extraction_id)
+    elif how == "delete":
+        assert await videos.delete(engine, user, first.video_id)
+    else:
+        await cancel(engine, second.extraction_id)
+        assert await states(engine, user) == (1, 1)
+        await queue.publish(engine, lease, PUBLICATION)
+    assert await states(engine, user) == ((0, 1) if how == "cancel a held one" else (1, 1))
+    expected = third if how == "cancel a held one" else second
+    assert (await claim_one(engine)).extraction_id == expected.extraction_id
+    assert await open_and_counted(engine, user) == (1, 1)
+
+
+async def test_the_segments_of_a_long_video_keep_to_the_limit_and_all_get_their_turn(engine):
+    user = await rows.user(engine)
+    await fairness.set_share(engine, user, weight=1.0, running_limit=2)
+    await rows.accepted(engine, user)
+    lease = (await claim_one(engine)).lease
+    parts = [Part(n, n, n + 1, 1) for n in range(6)]
+    await queue.split(engine, lease, media={}, frames_total=6, plan_key="p", parts=parts)
+    for _ in parts:
+        held_and_open = await states(engine, user)
+        assert held_and_open[1] <= 2
+        await queue.publish_segment(engine, (await claim_one(engine)).lease, key="k", frames=1)
+    await queue.publish(engine, (await claim_one(engine)).lease, PUBLICATION)
+
+
+async def test_nothing_stays_held_when_accepting_cancelling_and_ending_cross(engine):
+    user = await rows.user(engine)
+    await fairness.set_share(engine, user, weight=1.0, running_limit=1)
+    for _ in range(15):
+        made = await accept_many(engine, user, 3)
+
+        async def work():
+            for claim in await queue.claim(engine, worker="w"):
+                await queue.publish(engine, claim.lease, PUBLICATION)
+
+        await asyncio.gather(work(), cancel(engine, made[1].extraction_id), rows.accepted(engine, user), work())
+        # Everything that is left gets its turn by the ends alone, without the keeper.
+        while (await states(engine, user))[1]:
+            await finish_next(engine)
+        assert await states(engine, user) == (0, 0)
+        assert await fairness.release_held(engine) == 0
+
+
+async def test_a_raised_limit_is_used_by_the_keeper(engine):
+    user = await rows.user(engine)
+    await fairness.set_running_limit(engine, 1)
+    await accept_many(engine, user, 4)
+    await fairness.set_running_limit(engine, 3)
+    assert await fairness.release_held(engine) == 2
+    assert await states(engine, user) == (1, 3)
+
+
+async def test_the_place_in_the_queue_is_that_of_the_claim_with_the_held_ones_among_them(engine):
+    user = await rows.user(engine)
+    await fairness.set_share(engine, user, weight=1.0, running_limit=1)
+    mine = await accept_many(engine, user, 3)
+    other = await rows.accepted(engine)
+    ids = [accepted.extraction_id for accepted in [*mine, other]]
+    documents = await videos.documents(engine, ids)
+    places = {extraction_id: documents[extraction_id].extraction.queue_position for extraction_id in ids}
+    claimed = [(await finish_next(engine)).extraction_id for _ in ids]
+    assert sorted(ids, key=lambda extraction_id: places[extraction_id]) == claimed
+    assert sorted(places.values()) == [1, 2, 3, 4]
+
+
+async def test_virtual_time_does_not_fall_when_what_was_claimed_is_deleted(engine):
+    user = await rows.user(engine)
+    made = await accept_many(engine, user, 3)
+    for accepted in made:
+        await finish_next(engine)
+        await videos.delete(engine, user, accepted.video_id)
+    newcomer = await rows.accepted(engine)
+    assert (await rows.task(engine, newcomer.task_id)).virtual_finish == 4000.0

@@ -1,0 +1,149 @@
+"""A long video in parts, claimed by workers: what it becomes, and what it costs when something happens to a part."""
+
+import asyncio
+import json
+import os
+import signal
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import text
+
+from actors.engine import extract
+from actors.extraction import PLAN
+from actors.sandbox import Child
+from actors.task import Ending, perform
+from actors.worker import Worker
+from db import queue
+from db.cache import Cache
+from db.spec import parse
+from tests.integration import rows
+from tests.integration.test_task import (
+    ALL,
+    bench,  # noqa: F401
+    gone,
+    run,
+    store,  # noqa: F401
+    submit,
+    until,
+)
+
+DIVIDE = 1e-6
+"""Seconds: everything takes longer."""
+
+
+@pytest.fixture
+def dividing(bench):  # noqa: F811
+    return replace(bench, segment_seconds=DIVIDE)
+
+
+async def tasks_of(engine, extraction_id):
+    statement = text("SELECT * FROM tasks WHERE extraction_id = :id ORDER BY id")
+    async with engine.connect() as connection:
+        return (await connection.execute(statement, {"id": extraction_id})).all()
+
+
+async def read(store, key):  # noqa: F811
+    return b"".join([chunk async for chunk in store.read(key)])
+
+
+async def run_to_the_end(bench):  # noqa: F811
+    endings = []
+    while claims := await queue.claim(bench.database, worker="w1"):
+        child = await Child.start()
+        endings.append(await perform(claims[0], child, bench, asyncio.Event(), lambda: None))
+    return endings
+
+
+async def test_a_long_video_becomes_the_same_archive_in_parts(engine, store, dividing, clips, tmp_path):  # noqa: F811
+    path, truth = clips("h264_b_frames")
+    accepted = await submit(engine, store, path, ALL)
+    assert await run(dividing) is Ending.DIVIDED
+    halfway = await rows.extraction(engine, accepted.extraction_id)
+    assert (halfway.status, halfway.frames_total) == ("running", len(truth.shown))
+    endings = await run_to_the_end(dividing)
+    assert len(endings) >= 3
+    assert set(endings) == {Ending.PUBLISHED}
+    extraction = await rows.extraction(engine, accepted.extraction_id)
+    assert (extraction.status, extraction.frames_done) == ("succeeded", len(truth.shown))
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    assert extract(path, parse(ALL), whole).sha256 == extraction.result_sha256
+    for name in ("frames.zip", "manifest.json", "manifest.csv", "sheet.jpg", "sheet.vtt"):
+        assert await read(store, f"{extraction.result_key}/{name}") == (whole / name).read_bytes()
+    report = json.loads(await read(store, f"{extraction.result_key}/report.json"))
+    assert (report["attempts"], len(report["parts"])) == (1, len(endings) - 1)
+    assert list(dividing.scratch.iterdir()) == []
+
+
+async def test_a_crash_costs_one_part_and_no_other(engine, store, dividing, clips):  # noqa: F811
+    accepted = await submit(engine, store, clips("h264")[0], ALL)
+    await run(dividing)
+    child = await Child.start()
+    (claimed,) = await queue.claim(engine, worker="w1")
+    os.kill(child.pid, signal.SIGSEGV)
+    assert await perform(claimed, child, dividing, asyncio.Event(), lambda: None) is Ending.RETRIED
+    assert set(await run_to_the_end(dividing)) == {Ending.PUBLISHED}
+    tasks = await tasks_of(engine, accepted.extraction_id)
+    assert {task.id: task.attempt for task in tasks if task.attempt != 1} == {claimed.lease.task_id: 2}
+    extraction = await rows.extraction(engine, accepted.extraction_id)
+    assert (extraction.status, extraction.attempt) == ("succeeded", 2)
+    report = json.loads(await read(store, f"{extraction.result_key}/report.json"))
+    assert report["attempts"] == 2
+
+
+async def test_a_plan_that_came_back_different_is_the_services_fault(engine, store, dividing, clips):  # noqa: F811
+    accepted = await submit(engine, store, clips("h264")[0], ALL)
+    await run(dividing)
+    (claimed,) = await queue.claim(engine, worker="w1")
+    plan = await store.fetch(f"{claimed.plan_key}/{PLAN}", dividing.scratch / "unused")
+    whole = plan.read_bytes()
+    plan.write_bytes(whole.replace(b"0", b"1", 1))
+    ending = await perform(claimed, await Child.start(), dividing, asyncio.Event(), lambda: None)
+    assert ending is Ending.RETRIED
+    task = await rows.task(engine, claimed.lease.task_id)
+    assert (task.state, task.crashes, task.service_errors) == ("ready", 0, 1)
+    plan.write_bytes(whole)
+    await rows.change(engine, "UPDATE tasks SET ready_at = now() WHERE state = 'ready'")
+    assert set(await run_to_the_end(dividing)) == {Ending.PUBLISHED}
+    assert (await rows.extraction(engine, accepted.extraction_id)).status == "succeeded"
+
+
+async def test_a_cancelled_extraction_stops_the_decoding_of_its_parts_within_two_heartbeats(
+    engine,
+    store,  # noqa: F811
+    dividing,
+    clips,
+):
+    accepted = await submit(engine, store, clips("h264")[0], ALL)
+    await run(dividing)
+    quick = replace(dividing, heartbeat_seconds=0.5)
+    child = await Child.start()
+    (claimed,) = await queue.claim(engine, worker="w1")
+    os.kill(child.pid, signal.SIGSTOP)
+    work = asyncio.create_task(perform(claimed, child, quick, asyncio.Event(), lambda: None))
+    async with engine.begin() as connection:
+        assert await queue.cancel(connection, accepted.extraction_id)
+    assert await asyncio.wait_for(work, 2 * quick.heartbeat_seconds) is Ending.LOST
+    assert gone(child.pid)
+    assert await run_to_the_end(quick) == []
+
+
+async def test_two_workers_share_the_parts_of_one_video(engine, store, dividing, clips):  # noqa: F811
+    accepted = await submit(engine, store, clips("h264_b_frames")[0], ALL)
+    workers = [Worker(dividing, Cache(None), name=name) for name in ("w1", "w2")]
+    working = [asyncio.create_task(worker.run()) for worker in workers]
+
+    async def done():
+        return (await rows.extraction(engine, accepted.extraction_id)).status == "succeeded"
+
+    await until(done, 60)
+    for worker in workers:
+        worker.stop()
+    await asyncio.wait_for(asyncio.gather(*working), 10)
+    claims = await rows.one(
+        engine,
+        "SELECT count(DISTINCT data->>'worker') AS workers FROM events WHERE extraction_id = :id AND kind = 'claimed'",
+        id=accepted.extraction_id,
+    )
+    assert claims.workers == 2
