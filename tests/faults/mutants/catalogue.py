@@ -1,0 +1,137 @@
+"""The mutants: each takes one promise away by an edit of the source, and names the test that must notice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+QUEUE = "tests/integration/test_queue.py"
+FAIR = "tests/integration/test_queue_fairness.py"
+SPLIT = "tests/integration/test_queue_split.py"
+PROMISES = "tests/faults/test_promises.py"
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """old: stands exactly once in the file."""
+
+    path: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """test: node id; green in the unpatched tree, red in the patched one."""
+
+    name: str
+    edits: tuple[Edit, ...]
+    test: str
+
+
+MUTANTS = (
+    Mutant(
+        "the fence removed from the WHERE",
+        (
+            Edit(
+                "db/queue_statements.py",
+                "tasks.id = :task_id AND attempt = :attempt AND leased_by = :worker AND state = 'leased'",
+                "tasks.id = :task_id AND state = 'leased'",
+            ),
+        ),
+        f"{QUEUE}::test_every_write_of_a_worker_whose_task_was_rescued_and_claimed_again_is_refused",
+    ),
+    Mutant(
+        "the attempt not in the fence",
+        (Edit("db/queue_statements.py", "AND attempt = :attempt AND leased_by = :worker", "AND leased_by = :worker"),),
+        f"{QUEUE}::test_every_write_of_a_worker_whose_task_was_rescued_and_claimed_again_is_refused",
+    ),
+    Mutant(
+        "the attempt counted at the end, not at the claim",
+        (
+            Edit("db/queue_statements.py", "SET state = 'leased', attempt = attempt + 1,", "SET state = 'leased',"),
+            Edit(
+                "db/queue_statements.py",
+                "UPDATE tasks SET state = 'done', frames_done = :frames,",
+                "UPDATE tasks SET state = 'done', attempt = attempt + 1, frames_done = :frames,",
+            ),
+        ),
+        f"{PROMISES}::test_a_claim_that_nobody_ends_has_counted_its_attempt",
+    ),
+    Mutant(
+        "the outbox written after the transaction",
+        (
+            Edit(
+                "db/queue_statements.py",
+                "'published', jsonb_build_object('attempt', attempt) FROM task\n    ), {TELL}\n",
+                "'published', jsonb_build_object('attempt', attempt) FROM task\n    )\n",
+            ),
+            Edit(
+                "db/queue.py",
+                "        warnings=json.dumps([dict(warning) for warning in publication.warnings]),\n    )\n",
+                "        warnings=json.dumps([dict(warning) for warning in publication.warnings]),\n    )\n"
+                "    async with engine.begin() as late:\n"
+                "        values = {'id': lease.task_id}\n"
+                "        await late.execute(sql.text('INSERT INTO outbox (id, extraction_id, channel) SELECT '\n"
+                "            'gen_random_uuid(), extraction_id, \\'email\\' FROM tasks WHERE id = :id'), values)\n",
+            ),
+        ),
+        f"{PROMISES}::test_the_end_and_its_notification_are_one_transaction",
+    ),
+    Mutant(
+        "201 before the COMMIT",
+        (
+            Edit(
+                "serve_app/videos.py",
+                "            body = await uninterrupted(_commit(deps, who, taken, hold))\n",
+                "            import asyncio\n"
+                "            late = asyncio.create_task(_commit(deps, who, taken, hold))\n"
+                "            asyncio.get_running_loop().late = late\n"
+                "            body = b'{}'\n",
+            ),
+        ),
+        f"{PROMISES}::test_201_is_not_said_while_the_commit_can_not_be_done",
+    ),
+    Mutant(
+        "no look at the idempotency key",
+        (Edit("serve_app/idempotency.py", "    key = request.headers.get(HEADER)\n", "    key = None\n"),),
+        f"{PROMISES}::test_a_resent_call_with_its_key_makes_nothing_new",
+    ),
+    Mutant(
+        "rescue without waiting out an outage",
+        (
+            Edit(
+                "db/queue_statements.py",
+                "WHERE {_LATE} AND pg_postmaster_start_time() < clock_timestamp() - "
+                "make_interval(secs => :lease_seconds)",
+                "WHERE {_LATE} AND :lease_seconds >= 0",
+            ),
+        ),
+        f"{QUEUE}::test_rescue_waits_until_the_database_has_been_up_for_a_whole_lease",
+    ),
+    Mutant(
+        "virtual time not advanced",
+        (Edit("db/fairness.py", "greatest(share.virtual_time, share.last_finish)", "share.last_finish"),),
+        f"{FAIR}::test_virtual_time_does_not_fall_when_what_was_claimed_is_deleted",
+    ),
+    Mutant(
+        "every segment adds an assembling task",
+        (Edit("db/queue_statements.py", "WHERE counted.segments_left = 0", "WHERE counted.segments_left >= 0"),),
+        f"{SPLIT}::test_the_last_two_segments_at_the_same_moment_make_one_assembling_task",
+    ),
+    Mutant(
+        "a lost answer not read again",
+        (
+            Edit(
+                "db/queue.py",
+                "        if not await was_published(database, lease):\n            raise\n",
+                "        raise\n",
+            ),
+        ),
+        f"{QUEUE}::test_publishing_again_by_the_same_attempt_is_no_error_and_changes_nothing",
+    ),
+    Mutant(
+        "the video's bytes not compared with the accepted ones",
+        (Edit("actors/delivery.py", "    if claim.sha256 is not None:\n", "    if claim.sha256 == '':\n"),),
+        f"{PROMISES}::test_a_video_that_the_store_gives_with_another_bit_is_not_decoded",
+    ),
+)

@@ -1,0 +1,113 @@
+"""What a row of the fault table is and what it finds, and the table as Markdown."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+Row = Callable[[bool, Path], "Outcome | Awaitable[Outcome]"]
+"""A function (full, folder) of the row's name. full: the whole size, else the short form. folder: an empty one.
+
+It raises AssertionError when the fault could not be made or did not do its work: such a row proves nothing.
+"""
+
+COLUMNS = (
+    "fault",
+    "how",
+    "accepted",
+    "lost",
+    "duplicated",
+    "stale",
+    "delivered again",
+    "accepting, p99 (s)",
+    "recovered in (s)",
+    "note",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one row found.
+
+    accepted: distinct submissions that were answered as accepted. lost: those of them that are missing or did not end.
+    duplicated: second results, extractions or terminal events for one acceptance. stale: results accepted from an
+    attempt that had lost its lease. redelivered: notifications that came more than once, with the same id (allowed).
+    accept_p99_seconds: of the accepted calls; a call that was sent again counts each time. recover_seconds: the longest
+    time from the end of a fault to the next thing done; None where nothing can be measured.
+    """
+
+    name: str
+    how: str
+    accepted: int
+    lost: int
+    duplicated: int
+    stale: int
+    redelivered: int = 0
+    accept_p99_seconds: float | None = None
+    recover_seconds: float | None = None
+    note: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing was lost, doubled or stale, of something."""
+        return self.accepted > 0 and not (self.lost or self.duplicated or self.stale)
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """In the order of COLUMNS."""
+        counts = (self.accepted, self.lost, self.duplicated, self.stale, self.redelivered)
+        times = (_seconds(self.accept_p99_seconds), _seconds(self.recover_seconds))
+        return (self.name, self.how, *(f"{count:,}" for count in counts), *times, self.note)
+
+
+def run(row: Row, *, full: bool, folder: Path) -> Outcome:
+    """Runs a row, whichever kind of function it is."""
+
+    async def awaited(waiting: Awaitable[Outcome]) -> Outcome:
+        return await waiting
+
+    found = row(full, folder)
+    return asyncio.run(awaited(found)) if inspect.isawaitable(found) else found
+
+
+def p99(seconds: Sequence[float]) -> float | None:
+    """The 99th percentile by nearest rank; None of nothing."""
+    return sorted(seconds)[math.ceil(0.99 * len(seconds)) - 1] if seconds else None
+
+
+def markdown(outcomes: Sequence[Outcome], *, command: str, facts: Mapping[str, str]) -> str:
+    """The page: the command that made it, what it ran on, and a line for each row."""
+    header = [_line(COLUMNS), _line(["---", "---", *["---:"] * (len(COLUMNS) - 3), "---"])]
+    lines = [_line([cell.replace("|", "\\|").replace("\n", " ") for cell in outcome.cells]) for outcome in outcomes]
+    broken = [outcome.name for outcome in outcomes if not outcome.holds]
+    verdict = f"**Does not hold: {', '.join(broken)}.**" if broken else "Nothing lost, nothing twice, nothing stale."
+    return "\n".join(
+        [
+            "# Faults",
+            "",
+            f"Made by `{command}`, on real processes. {verdict}",
+            "",
+            *(f"- {name}: {value}" for name, value in facts.items()),
+            "",
+            *header,
+            *lines,
+            "",
+            "*accepted*: distinct submissions answered 201, by the client's own list. *lost*: those of them that are",
+            "missing or never ended. *duplicated*: a second video, extraction, result or terminal event for one",
+            "acceptance or one idempotency key. *stale*: results taken from an attempt that had lost its lease.",
+            "*delivered again*: notifications that came more than once, with the same id, which is allowed.",
+            "",
+        ]
+    )
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _seconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"

@@ -1,0 +1,181 @@
+"""Rows on the queue functions alone: who wins when two meet, and who waits for whom."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+from uuid_utils.compat import uuid7
+
+from db import acceptance, queue
+from db.acceptance import Upload, video_key
+from db.queue import LeaseLost, Part
+from tests.faults.outcome import Outcome
+from tests.faults.queue_ground import PUBLICATION, claim_one, count, database, expire, number, together
+from tests.integration import rows
+
+FULL_RACES, SHORT_RACES = 1000, 50
+LONGEST_PAUSE_SECONDS = 0.004
+BATCH = 500
+
+
+async def rescue_races_publish(full: bool, folder: Path) -> Outcome:
+    """A late lease is rescued at the moment in which its holder publishes."""
+
+    async def race(engine: AsyncEngine, pauses: tuple[float, float]) -> tuple[UUID, bool, bool]:
+        accepted = await rows.accepted(engine)
+        lease = (await claim_one(engine, "late")).lease
+        await expire(engine, lease)
+        published, rescued = await together(
+            lambda: queue.publish(engine, lease, PUBLICATION),
+            lambda: queue.rescue(engine, jitter=0.0, lease_seconds=0),
+            pauses=pauses,
+        )
+        assert isinstance(published, LeaseLost | None), published
+        assert isinstance(rescued, queue.Rescued), rescued
+        if rescued.again:
+            await queue.publish(engine, (await claim_one(engine, "rescuer")).lease, PUBLICATION)
+        return accepted.extraction_id, published is None, bool(rescued.again)
+
+    return await _races(full, folder, race, name="Rescue races publish", second="rescue", ends=("succeeded",))
+
+
+async def cancel_races_publish(full: bool, folder: Path) -> Outcome:
+    """A user cancels at the moment in which the worker publishes."""
+
+    async def race(engine: AsyncEngine, pauses: tuple[float, float]) -> tuple[UUID, bool, bool]:
+        accepted = await rows.accepted(engine)
+        lease = (await claim_one(engine)).lease
+
+        async def cancel() -> bool:
+            async with engine.begin() as connection:
+                return await queue.cancel(connection, accepted.extraction_id)
+
+        published, cancelled = await together(lambda: queue.publish(engine, lease, PUBLICATION), cancel, pauses=pauses)
+        assert isinstance(published, LeaseLost | None), published
+        assert isinstance(cancelled, bool), cancelled
+        status = (await rows.extraction(engine, accepted.extraction_id)).status
+        assert status == ("cancelled" if cancelled else "succeeded"), status
+        return accepted.extraction_id, published is None, cancelled
+
+    ends = ("succeeded", "cancelled")
+    return await _races(full, folder, race, name="Cancel races publish", second="cancel", ends=ends)
+
+
+async def _races(
+    full: bool,
+    folder: Path,
+    race: Callable[[AsyncEngine, tuple[float, float]], Awaitable[tuple[UUID, bool, bool]]],
+    *,
+    name: str,
+    second: str,
+    ends: tuple[str, ...],
+) -> Outcome:
+    """Runs a race of two again and again. race: gives the extraction, and whether each side has won."""
+    races, chance, made = FULL_RACES if full else SHORT_RACES, random.Random(7), []
+    async with database(folder) as engine:
+        for _ in range(races):
+            pauses = (chance.random() * LONGEST_PAUSE_SECONDS, chance.random() * LONGEST_PAUSE_SECONDS)
+            made.append(await race(engine, pauses))
+        found = await count(engine, [extraction for extraction, _, _ in made], ends)
+    first_won = sum(first for _, first, _ in made)
+    assert 0 < first_won < races, "one side always came first: nothing raced"
+    return Outcome(
+        name=name,
+        how=f"{races:,} interleavings from a barrier, each side after a random pause",
+        accepted=races,
+        lost=found.lost + sum(not first and not second for _, first, second in made),
+        duplicated=found.duplicated,
+        stale=sum(first and second for _, first, second in made),
+        note=f"publish won {first_won:,}, {second} {races - first_won:,}",
+    )
+
+
+async def last_segments_race(full: bool, folder: Path) -> Outcome:
+    """The last two segments of an extraction are published at the same moment."""
+    races, chance, made, assembling = FULL_RACES if full else SHORT_RACES, random.Random(7), [], 0
+    parts = [Part(0, 0, 2, 10), Part(1, 2, 3, 10)]
+    async with database(folder) as engine:
+        for _ in range(races):
+            made.append((await rows.accepted(engine)).extraction_id)
+            planning = (await claim_one(engine)).lease
+            await queue.split(engine, planning, media={}, frames_total=3, plan_key="results/plan", parts=parts)
+            claims = [await claim_one(engine, worker) for worker in ("one", "two")]
+
+            def publish(claim: queue.Claim) -> Callable[[], Awaitable[None]]:
+                assert claim.part is not None
+                frames, key = claim.part.stop - claim.part.first, f"results/{claim.part.number}"
+                return lambda: queue.publish_segment(engine, claim.lease, key=key, frames=frames)
+
+            pauses = [chance.random() * LONGEST_PAUSE_SECONDS for _ in claims]
+            ended = await together(*(publish(claim) for claim in claims), pauses=pauses)
+            assert ended == [None, None], ended
+            last = await queue.claim(engine, worker="assembler", limit=10)
+            assembling += len(last)
+            for claim in last:
+                assert claim.parts == ("results/0", "results/1"), claim.parts
+                await queue.publish(engine, claim.lease, PUBLICATION)
+        found = await count(engine, made)
+        tasks = await number(engine, "SELECT count(*) FROM tasks WHERE kind = 'assemble'")
+    return Outcome(
+        name="The last two segments race",
+        how=f"{races:,} interleavings from a barrier, each side after a random pause",
+        accepted=races,
+        lost=found.lost,
+        duplicated=found.duplicated + max(tasks, assembling) - min(races, tasks),
+        stale=0,
+        note=f"{tasks:,} assembling tasks",
+    )
+
+
+async def unequal_users(full: bool, folder: Path) -> Outcome:
+    """One user brings very many videos, then 20 users one each; a worker takes them one by one."""
+    many, few = 10_000 if full else 500, 20
+    async with database(folder) as engine:
+        crowd = await rows.user(engine, "crowd@example.com")
+        made = await _accept_many(engine, crowd, many)
+        await queue.publish(engine, (await claim_one(engine)).lease, PUBLICATION)
+        small = {(await rows.accepted(engine)).extraction_id for _ in range(few)}
+        waiting, place = set(small), 0
+        worst = 0
+        while waiting and place < many + few:
+            claim = await claim_one(engine)
+            place += 1
+            if claim.extraction_id in waiting:
+                waiting.remove(claim.extraction_id)
+                worst = place
+            await queue.publish(engine, claim.lease, PUBLICATION)
+        while claims := await queue.claim(engine, worker="worker", limit=50):
+            for claim in claims:
+                await queue.publish(engine, claim.lease, PUBLICATION)
+        found = await count(engine, [*made, *small])
+    users = few + 1
+    assert worst <= users + 2, f"a small user waited {worst} places"
+    return Outcome(
+        name="One user with very many videos",
+        how=f"{many:,} equal videos of one user, then {few} users with one each; queue functions alone",
+        accepted=many + few,
+        lost=found.lost,
+        duplicated=found.duplicated,
+        stale=0,
+        note=f"worst place of a small user: {worst} (users + 2 = {users + 2})",
+    )
+
+
+async def _accept_many(engine: AsyncEngine, user_id: UUID, videos: int) -> list[UUID]:
+    made: list[UUID] = []
+    while len(made) < videos:
+        uploads = []
+        for _ in range(min(BATCH, videos - len(made))):
+            video_id = uuid7()
+            key = video_key(video_id)
+            uploads.append(Upload(video_id, uuid7(), uuid7(), "clip.mp4", 1000, "0" * 64, key, "{}"))
+        async with engine.begin() as connection:
+            reservations = [{"object_key": upload.object_key, "user_id": user_id} for upload in uploads]
+            await connection.execute(acceptance.RESERVE, reservations)
+            await acceptance.accept(connection, user_id, uploads)
+        made += [upload.extraction_id for upload in uploads]
+    return made

@@ -1,0 +1,188 @@
+"""Rows on the whole service: peaks, deaths of processes, a frozen worker, redeployments."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+
+import psutil
+import psycopg
+
+from tests.faults import rows_servers
+from tests.faults.audit import STALE, audit, burnt
+from tests.faults.load import BUSY, LONG, TINY, Clip, Sender, Sent, load, senders
+from tests.faults.outcome import Outcome, Row
+from tests.faults.system import Act, System, kill, on_a_system, until
+
+SEED = 2026
+PARTS = ("worker", "child", "api", "keeper")
+RAY_STOP_SECONDS = 120.0
+REDEPLOY_SECONDS = 180.0
+
+
+async def crowd(system: System, full: bool) -> Outcome:
+    """Many clients at once, each submission with a key, every second one sent twice at the same time."""
+    count, clients = (2_000, 50) if full else (100, 10)
+    clip = Clip(system.folder, TINY)
+    sent = [clip.copy() for _ in range(count)]
+    async with senders(system, clients, {}, accounts=min(clients, 10)) as group:
+        work = iter(enumerate(sent))
+        await asyncio.gather(*(_send_all(sender, work) for sender in group))
+    how = f"{count:,} submissions from {clients} clients at once, half of them sent twice"
+    return await audit(system, sent, name="Peak", how=how)
+
+
+async def random_kills(system: System, full: bool) -> Outcome:
+    """SIGKILL to a worker, a decoding child, an API replica or the keeper, again and again, under load."""
+    count = 200 if full else 8
+    chance = random.Random(SEED)
+    moments: list[float] = []
+    killed = dict.fromkeys(PARTS, 0)
+    async with load(system, Clip(system.folder, BUSY)) as sent:
+        for number in range(count):
+            part = PARTS[number % len(PARTS)]
+            await asyncio.to_thread(_kill_one, system, part, chance)
+            killed[part] += 1
+            moments.append(time.time())
+            await asyncio.sleep(chance.uniform(0.1, 1.0))
+    how = ", ".join(f"{part} {times} ×" for part, times in killed.items()) + ": SIGKILL at random, under load"
+    return await audit(system, sent, name="Processes killed", how=how, faults=moments)
+
+
+async def frozen_worker(system: System, full: bool) -> Outcome:
+    """SIGSTOP to a worker at work until another one has published its task, then SIGCONT."""
+    count = 8 if full else 1
+    clip = Clip(system.folder, LONG)
+    sent = []
+    for _ in range(count):
+        sent.append(one := clip.copy())
+        async with senders(system, 1, {"sample": {"mode": "all"}, "image": {"quality": 100}}) as (sender,):
+            await sender.send(one)
+        await asyncio.to_thread(_freeze_through, system, one.answers[0][1])
+    how = f"SIGSTOP past its lease, another one publishes, SIGCONT; {count} ×"
+    return await audit(system, sent, name="Worker frozen", how=how, note="Each late attempt was refused.")
+
+
+async def head_killed(system: System, full: bool) -> Outcome:
+    """SIGKILL to Ray's head processes, and to everything, under load."""
+    victims = ("gcs_server", "raylet", "everything", "gcs_server") if full else ("gcs_server",)
+    moments = []
+    async with load(system, Clip(system.folder, BUSY)) as sent:
+        for victim in victims:
+            await asyncio.to_thread(_end_head, system, victim)
+            moments.append(time.time())
+            await asyncio.to_thread(system.service.start)
+            await asyncio.sleep(3)
+    note = "`fotograma up` ends with its head, and starting it again continues: the time is that of a whole start."
+    how = f"SIGKILL under load: {', '.join(victims)}"
+    return await audit(system, sent, name="GCS and head", how=how, faults=moments, note=note)
+
+
+async def rolling_redeploy(system: System, full: bool) -> Outcome:
+    """All three applications deployed anew under load."""
+    times = 3 if full else 1
+    moments = []
+    async with load(system, Clip(system.folder, BUSY)) as sent:
+        for _ in range(times):
+            before = {name: set(system.service.replicas(name)) for name in ("api", "pool", "keeper")}
+            await asyncio.to_thread(_redeploy, system)
+            moments.append(time.time())
+            for name, pids in before.items():
+                assert not pids & set(system.service.replicas(name)), f"{name} was not replaced"
+    how = f"API, pool and keeper deployed anew {times} ×, under load"
+    outcome = await audit(system, sent, name="Rolling redeploy", how=how, faults=moments, note="No attempt burnt.")
+    assert burnt(system, sent) == 0, "attempts were burnt"
+    return outcome
+
+
+async def _send_all(sender: Sender, work: Iterator[tuple[int, Sent]]) -> None:
+    """Takes its next one from the work that all clients share; every second one it sends twice at once."""
+    for place, one in work:
+        await asyncio.gather(*(sender.send(one) for _ in range(1 + place % 2)))
+
+
+def _kill_one(system: System, part: str, chance: random.Random) -> None:
+    deadline = time.monotonic() + RAY_STOP_SECONDS
+    while True:
+        found = _processes(system, part)
+        if found and kill(chance.choice(found)):
+            return
+        assert time.monotonic() < deadline, f"there is no {part} to kill"
+        time.sleep(0.1)
+
+
+def _processes(system: System, part: str) -> list[int]:
+    service = system.service
+    if part == "child":
+        return _children(system)
+    return service.replicas({"worker": "pool"}.get(part, part))
+
+
+def _children(system: System) -> list[int]:
+    """Children that decode, as far as their deaths don't add up to what a file is given up for: three crashes of one
+    task are its file's fault, by design."""
+    with suppress(psycopg.OperationalError, psutil.NoSuchProcess):
+        if system.count("SELECT coalesce(max(crashes), 0) FROM tasks WHERE state IN ('ready', 'leased')") < 2:
+            found = [system.service.decodes(worker) for worker in system.service.replicas("pool")]
+            return [child for child in found if child is not None]
+    return []
+
+
+def _freeze_through(system: System, extraction: str) -> None:
+    service = system.service
+
+    def decoding() -> list[tuple[int, int]]:
+        found = [(worker, service.decodes(worker)) for worker in service.replicas("pool")]
+        return [(worker, child) for worker, child in found if child is not None]
+
+    until(lambda: bool(decoding()), what="decoding")
+    ((worker, child),) = decoding()
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        until(lambda: "published" in _kinds(system, extraction), what="another worker's result")
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    # The woken worker ends the child of its lost attempt, when it has learned that the lease is gone.
+    until(lambda: not psutil.pid_exists(child), what="the end of the lost attempt")
+    assert psutil.pid_exists(worker), "the frozen worker was not woken but replaced"
+    claims = system.count("SELECT count(*) FROM events WHERE kind = 'claimed' AND extraction_id::text = %s", extraction)
+    assert claims > 1, "the worker was not frozen past its lease"
+    assert _kinds(system, extraction).count("published") == 1
+    assert system.count(STALE) == 0
+
+
+def _kinds(system: System, extraction: str) -> list[str]:
+    return [kind for (kind,) in system.rows("SELECT kind FROM events WHERE extraction_id::text = %s", extraction)]
+
+
+def _end_head(system: System, victim: str) -> None:
+    """Gives back when `fotograma up` has ended."""
+    if victim == "everything":
+        system.service.kill_everything()
+        return
+    system.service.send(victim, signal.SIGKILL)
+    system.service.process.wait(RAY_STOP_SECONDS)
+
+
+def _redeploy(system: System) -> None:
+    command = [sys.executable, "-m", "tests.faults.redeploy", system.gcs_address(), "api", "pool", "keeper"]
+    done = subprocess.run(
+        command,
+        check=False,
+        env=system.head_environment(),
+        capture_output=True,
+        text=True,
+        timeout=REDEPLOY_SECONDS,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+ACTS: tuple[Act, ...] = (crowd, random_kills, frozen_worker, head_killed, rolling_redeploy, *rows_servers.ACTS)
+ROWS: tuple[Row, ...] = tuple(on_a_system(act) for act in ACTS)

@@ -1,0 +1,35 @@
+"""The model of the lease protocol: its invariants hold in every state, and each rule is needed."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.model import Rule, check
+
+
+def test_in_every_reachable_state_nothing_is_published_twice_stale_or_lost():
+    verdict = check()
+    assert verdict.violation is None, verdict.steps
+    assert verdict.states > 10_000
+
+
+@pytest.mark.parametrize(
+    ("rule", "violation"),
+    [
+        (Rule.FENCE, "a stale publication"),
+        (Rule.COUNT_AT_CLAIM, "a stale publication"),
+        (Rule.LEASED_ONLY, "two publications of one task"),
+        (Rule.REREAD, "a published result was thrown away"),
+        (Rule.LATE_ONLY, "a living worker was robbed"),
+        (Rule.RESCUE, "an accepted task can't end any more"),
+    ],
+)
+def test_without_one_rule_the_protocol_breaks(rule, violation):
+    verdict = check(rule)
+    assert verdict.violation == violation
+    assert verdict.steps
+
+
+def test_every_rule_is_left_out_once():
+    (marks,) = test_without_one_rule_the_protocol_breaks.pytestmark
+    assert {rule for rule, _ in marks.args[1]} == set(Rule)

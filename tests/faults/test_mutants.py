@@ -1,0 +1,23 @@
+"""Each mutant of the source is noticed by the test that is named for it, which is green without the mutant."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.mutants.catalogue import MUTANTS
+from tests.faults.mutants.trial import TESTS_FAILED, copy_tree, mutate, outcome_of
+
+pytestmark = pytest.mark.faults
+
+
+def test_without_a_mutant_the_named_tests_are_green(tmp_path):
+    code, written = outcome_of(copy_tree(tmp_path), sorted({mutant.test for mutant in MUTANTS}))
+    assert code == 0, written
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_mutant_turns_its_test_red(tmp_path, mutant):
+    mutate(copy_tree(tmp_path), mutant)
+    code, written = outcome_of(tmp_path, [mutant.test])
+    assert code == TESTS_FAILED, written
+    assert "failed" in written

@@ -1,0 +1,48 @@
+"""The table: what it shows, and what it calls broken."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.faults.outcome import COLUMNS, Outcome, markdown, p99, run
+
+GOOD = Outcome(name="Peak", how="a | b", accepted=2_000, lost=0, duplicated=0, stale=0, accept_p99_seconds=0.1234)
+
+
+@pytest.mark.parametrize("change", [{"lost": 1}, {"duplicated": 1}, {"stale": 1}, {"accepted": 0}])
+def test_a_row_that_lost_something_or_did_nothing_does_not_hold(change: dict[str, int]) -> None:
+    broken = replace(GOOD, **change)
+    assert GOOD.holds
+    assert not broken.holds
+    assert "Does not hold: Peak" in markdown([broken], command="it", facts={})
+
+
+def test_repeated_deliveries_are_allowed() -> None:
+    assert replace(GOOD, redelivered=5).holds
+
+
+def test_each_row_is_one_line_of_as_many_cells_as_there_are_columns() -> None:
+    page = markdown([GOOD, replace(GOOD, note="two\nlines")], command="it", facts={"Machine": "2 cores"})
+    lines = [line.replace("\\|", "") for line in page.splitlines() if line.startswith("|")]
+    assert [line.count("|") for line in lines] == [len(COLUMNS) + 1] * 4
+    assert "2,000" in lines[2]
+    assert "0.12" in lines[2]
+
+
+def test_the_99th_percentile_is_a_value_that_occurred() -> None:
+    assert p99([]) is None
+    assert p99([3.0]) == 3.0
+    assert p99([float(value) for value in range(1, 201)]) == 198.0
+
+
+def test_rows_may_be_plain_functions_or_coroutines(tmp_path: Path) -> None:
+    def plain(_full: bool, _folder: Path) -> Outcome:
+        return GOOD
+
+    async def coroutine(_full: bool, _folder: Path) -> Outcome:
+        return GOOD
+
+    assert run(plain, full=True, folder=tmp_path) == run(coroutine, full=True, folder=tmp_path) == GOOD

@@ -1,0 +1,86 @@
+"""What each promise of accepting and ending hangs on, so that breaking one line of it is noticed."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from sqlalchemy import text
+
+from actors.delivery import fetch_job
+from db import queue
+from db.errors import FotogramaError
+from tests.faults.faulty_store import Fault, FaultyStore
+from tests.faults.queue_ground import PUBLICATION, bench_of, claim_one, number, submit
+from tests.integration import api, rows
+from tests.integration.conftest import ana, deps, engine, visitor
+
+__all__ = ["ana", "deps", "engine", "visitor"]
+
+SAME_TRANSACTION = """
+    SELECT count(*) FROM extractions JOIN outbox ON outbox.extraction_id = extractions.id
+    WHERE extractions.id = :id AND extractions.xmin::text = outbox.xmin::text
+"""
+LONG_ENOUGH_SECONDS = 0.7
+
+
+async def test_the_end_and_its_notification_are_one_transaction(engine):
+    accepted = await rows.accepted(engine)
+    await queue.publish(engine, (await claim_one(engine)).lease, PUBLICATION)
+    assert await number(engine, SAME_TRANSACTION, id=accepted.extraction_id) == 1
+
+
+async def test_the_acceptance_is_written_in_the_transaction_that_accepts(engine):
+    accepted = await rows.accepted(engine)
+    statement = """
+        SELECT count(*) FROM extractions JOIN acceptances ON acceptances.extraction_id = extractions.id
+        WHERE extractions.id = :id AND extractions.xmin::text = acceptances.xmin::text
+    """
+    assert await number(engine, statement, id=accepted.extraction_id) == 1
+
+
+async def test_201_is_not_said_while_the_commit_can_not_be_done(ana, engine):
+    async with engine.connect() as holder:
+        # Accepting has to write there: its COMMIT waits for this lock.
+        await holder.execute(text("LOCK TABLE acceptances IN EXCLUSIVE MODE"))
+        sending = asyncio.create_task(api.send(ana, ("clip.mp4", api.MP4)))
+        answered, _ = await asyncio.wait({sending}, timeout=LONG_ENOUGH_SECONDS)
+        assert not answered, sending.result().text
+        await holder.rollback()
+    assert (await sending).status_code == 201
+    assert await number(engine, "SELECT count(*) FROM acceptances") == 1
+
+
+async def test_a_resent_call_with_its_key_makes_nothing_new(ana, engine):
+    first, again = [await api.send(ana, ("clip.mp4", api.MP4), headers={"Idempotency-Key": "one"}) for _ in range(2)]
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert first.json() == again.json()
+    assert await number(engine, "SELECT count(*) FROM videos") == 1
+
+
+async def test_a_video_that_the_store_gives_with_another_bit_is_not_decoded(engine, tmp_path):
+    store, clip = FaultyStore(tmp_path / "objects", seed=3), tmp_path / "clip.mp4"
+    clip.write_bytes(api.MP4)
+    await submit(engine, store, clip)
+    claim, bench = await claim_one(engine), bench_of(engine, store, tmp_path)
+    store.fault = Fault.FLIPPING
+    refused = 0
+    for turn in range(20):
+        (folder := tmp_path / str(turn)).mkdir()
+        before = store.flips
+        try:
+            await fetch_job(claim, bench, folder)
+        except FotogramaError as error:
+            refused += error.code == "unavailable"
+        else:
+            assert store.flips == before
+    assert refused == store.flips > 0
+
+
+@pytest.mark.parametrize("crashes", [1, 2])
+async def test_a_claim_that_nobody_ends_has_counted_its_attempt(engine, crashes):
+    accepted = await rows.accepted(engine)
+    for _ in range(crashes):
+        lease = (await claim_one(engine)).lease
+        await queue.release(engine, lease)
+    assert (await rows.task(engine, accepted.task_id)).attempt == crashes

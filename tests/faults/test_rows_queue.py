@@ -1,0 +1,21 @@
+"""The short form of each row that needs no whole service."""
+
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.faults.outcome import run
+from tests.faults.rows_queue import ROWS
+
+pytestmark = pytest.mark.faults
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.__name__)
+def test_nothing_is_lost_done_twice_or_stale(row):
+    with tempfile.TemporaryDirectory(prefix="fotograma-row-", dir="/tmp", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        # PostgreSQL runs as a user of its own, who must be able to enter.
+        folder.chmod(0o755)
+        outcome = run(row, full=False, folder=folder)
+    assert outcome.holds, outcome
