@@ -17,6 +17,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.notify.sender import Sender
+from actors.notify.stream import Relay
 from db import database as databases
 from db import fairness, idempotency, ledger, orphans, queue, repair, upkeep
 from db.database import is_outage
@@ -25,6 +26,7 @@ from db.objects import ObjectStore
 
 RESCUE_SECONDS = 5.0
 NOTIFY_SECONDS = 1.0
+STREAM_SECONDS = 0.5
 CLEAN_SECONDS = 30.0
 EXPIRE_SECONDS = 600.0
 REPAIR_SECONDS = 300.0
@@ -71,6 +73,8 @@ class NoMeters:
 
 
 class Upkeep:
+    """relay: None where no stream is fed."""
+
     def __init__(
         self,
         database: AsyncEngine,
@@ -78,11 +82,12 @@ class Upkeep:
         sender: Sender,
         *,
         lease_seconds: float,
+        relay: Relay | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self._database, self._objects, self._sender = database, objects, sender
+        self._database, self._objects, self._sender, self._relay = database, objects, sender, relay
         self._wall_clock = wall_clock
         self._lease_seconds, self._clock, self._jitter = lease_seconds, clock, jitter
         self._reachable_since: float | None = None
@@ -91,9 +96,10 @@ class Upkeep:
         self._compared_again_at = -math.inf
 
     def duties(self) -> tuple[Duty, ...]:
+        streaming = () if self._relay is None else (Duty("stream", STREAM_SECONDS, self._relay.run_once),)
         return (
             Duty("rescue", RESCUE_SECONDS, self.rescue),
-            Duty("notify", NOTIFY_SECONDS, self._sender.run_once),
+            Duty("notify", NOTIFY_SECONDS, self._sender.turn),
             Duty("abandon", CLEAN_SECONDS, self.remove_abandoned),
             Duty("sweep", CLEAN_SECONDS, self.sweep),
             Duty("garbage", CLEAN_SECONDS, self.remove_garbage),
@@ -102,14 +108,18 @@ class Upkeep:
             Duty("release_held", HELD_SECONDS, self.release_held),
             Duty("repair", REPAIR_SECONDS, self.repair),
             Duty("ledger", LEDGER_SECONDS, self.compare),
+            *streaming,
         )
 
     async def run(self, meters: Meters | None = None) -> None:
         """Does all duties until cancelled."""
         self._meters = meters or NoMeters()
-        async with asyncio.TaskGroup() as group:
-            for duty in self.duties():
-                group.create_task(self._repeat(duty))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for duty in self.duties():
+                    group.create_task(self._repeat(duty))
+        finally:
+            await self._sender.close()
 
     async def rescue(self) -> int:
         """Takes late leases away, but only after the database was reachable for one whole lease."""

@@ -79,6 +79,7 @@ class Worker:
         child = await self._ready_child()
         if self._stop.is_set():
             return
+        await self._cache.listen()
         claims = await queue.claim(self._bench.database, worker=self._name, lease_seconds=self._bench.lease_seconds)
         if not claims:
             await self._wait(POLL_SECONDS, hinted=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cluster import ops
+from cluster import hooks, ops
 
 if TYPE_CHECKING:
     from cluster.client.values import Extraction, Video
@@ -181,6 +181,7 @@ def list_(
 app.command()(ops.ledger)
 app.command()(ops.timeline)
 app.add_typer(ops.ops, name="ops")
+app.add_typer(hooks.webhooks, name="webhooks")
 
 
 @app.command()

@@ -18,7 +18,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from actors.bench import Bench
 from actors.extraction import Reader, engine_name
 from actors.notify.mail import Mailer
+from actors.notify.post import Poster
 from actors.notify.sender import Sender
+from actors.notify.stream import Relay, open_relay
+from actors.notify.webhook import WebhookSender
 from actors.upkeep import Upkeep
 from actors.worker import Worker
 from cluster.settings import Settings, load
@@ -62,6 +65,7 @@ async def open_api() -> AsyncIterator[Deps]:
             access_seconds=settings.access_token_seconds,
             session_seconds=settings.session_seconds,
             limits=_limits(settings),
+            webhook_reach=settings.webhook_reach,
         )
     finally:
         passwords.close()
@@ -91,10 +95,22 @@ async def open_upkeep() -> AsyncIterator[Upkeep]:
     log_as_json()
     engine = open_database(settings.database_url, name="keeper")
     mailer = None if settings.smtp_url is None else Mailer(settings.smtp_url.get_secret_value())
-    sender = Sender(engine, mailer, mail_from=settings.mail_from, public_url=settings.public_url)
+    poster = Poster(settings.webhook_reach)
+    sender = Sender(
+        engine,
+        mailer,
+        mail_from=settings.mail_from,
+        public_url=settings.public_url,
+        webhooks=WebhookSender(engine, poster),
+    )
+    relay = _relay(settings, engine)
+    objects = open_store(settings.objects_url)
     try:
-        yield Upkeep(engine, open_store(settings.objects_url), sender, lease_seconds=settings.lease_seconds)
+        yield Upkeep(engine, objects, sender, lease_seconds=settings.lease_seconds, relay=relay)
     finally:
+        await poster.close()
+        if relay is not None:
+            await relay.close()
         await engine.dispose()
 
 
@@ -112,6 +128,12 @@ def log_as_json() -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         cache_logger_on_first_use=True,
     )
+
+
+def _relay(settings: Settings, engine: AsyncEngine) -> Relay | None:
+    if settings.redis_url is None or not settings.events_stream:
+        return None
+    return open_relay(engine, settings.redis_url, key=settings.events_stream, length=settings.events_stream_length)
 
 
 def _limits(settings: Settings) -> Limits:

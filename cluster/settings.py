@@ -9,7 +9,9 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from actors.bench import SEGMENT_SECONDS
+from actors.notify.stream import LENGTH, STREAM
 from db.queue import HEARTBEAT_SECONDS, LEASE_SECONDS
+from db.receivers import Reach
 
 MIB = 1 << 20
 
@@ -29,6 +31,12 @@ class Settings(BaseSettings):
     smtp_url: SecretStr | None = None
     """smtp://[user:password@]host[:port], smtps:// for TLS from the start; none: mails are logged."""
     mail_from: str = "Fotograma <fotograma@localhost>"
+    webhook_reach: Reach = Reach.PUBLIC
+    """How near a webhook may be: public addresses only, loopback too, or loopback and private ones."""
+    events_stream: str = STREAM
+    """Key of the Redis Stream with the life-cycle events; empty: none."""
+    events_stream_length: Annotated[int, Field(ge=1)] = LENGTH
+    """Entries that the stream keeps, about; older ones go."""
     public_url: str = "http://127.0.0.1:8000"
     """Where people reach the page; stands in e-mails."""
     scratch: Path = Path("/tmp/fotograma")  # noqa: S108 - a default that a deployment overrides

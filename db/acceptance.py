@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from db.errors import FotogramaError
 from db.fairness import TAGGED
+from db.telling import TELL_WEBHOOKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,24 +100,24 @@ EXTRACT_AGAIN = text(f"""
     SELECT id FROM video
 """)
 
-REUSE = text("""
+REUSE = text(f"""
     WITH made AS (
         SELECT * FROM extractions
         WHERE video_id = :video_id AND user_id = :user_id AND status = 'succeeded' AND spec = :spec
           AND result_engine = :engine
         ORDER BY id LIMIT 1 FOR KEY SHARE
-    ), extraction AS (
+    ), ended AS (
         INSERT INTO extractions (id, video_id, user_id, spec, status, reused, finished_at, frames_done, frames_total,
             result_engine, result_key, result_frames, result_bytes, result_sha256, result_warnings)
         SELECT :extraction_id, video_id, user_id, spec, 'succeeded', true, clock_timestamp(), frames_done,
             frames_total, result_engine, result_key, result_frames, result_bytes, result_sha256, result_warnings
-        FROM made
+        FROM made RETURNING id, user_id, status
     ), acceptance AS (
         INSERT INTO acceptances (extraction_id, video_id, user_id) SELECT :extraction_id, video_id, user_id FROM made
     ), noted AS (
         INSERT INTO events (extraction_id, kind, data)
         SELECT :extraction_id, 'reused', jsonb_build_object('from', id) FROM made
-    )
+    ), {TELL_WEBHOOKS}
     SELECT id FROM made
 """)
 

@@ -7,10 +7,12 @@ before. Redis away or slow costs at most TIMEOUT_SECONDS a request, then a pause
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 
 from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
 TIMEOUT_SECONDS = 0.05
@@ -37,6 +39,7 @@ class Cache:
     def __init__(self, redis: Redis | None, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._redis, self._clock = redis, clock
         self._asleep_until = 0.0
+        self._hints: PubSub | None = None
 
     async def get(self, keys: Sequence[str]) -> dict[str, bytes]:
         """What is there of `keys`."""
@@ -76,22 +79,43 @@ class Cache:
         except (RedisError, OSError, TimeoutError):
             self._sleep()
 
-    async def wait_for_ready(self, seconds: float) -> None:
-        """Waits for a hint, `seconds` at most."""
+    async def listen(self) -> None:
+        """Keeps the hints that come from now on, for `wait_for_ready`; those that came before are dropped.
+
+        Called before looking for a task: a hint that comes while the caller looks is then not missed. The subscription
+        stands until Redis goes; until it is back the caller hears nothing and looks by itself.
+        """
         redis = self._awake()
-        started = self._clock()
-        if redis is not None:
-            try:
-                async with asyncio.timeout(seconds), redis.pubsub(ignore_subscribe_messages=True) as hints:
-                    await hints.subscribe(_READY)
-                    while await hints.get_message(timeout=seconds) is None:
+        if redis is None:
+            return
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                if self._hints is None:
+                    self._hints = redis.pubsub()
+                    await self._hints.subscribe(_READY)
+                    # Until the server has confirmed it, a hint could still pass by.
+                    while await self._hints.get_message(timeout=TIMEOUT_SECONDS) is None:
                         pass
+                while await self._hints.get_message(timeout=0) is not None:
+                    pass
+        except (RedisError, OSError, TimeoutError):
+            await self._hear_no_more()
+
+    async def wait_for_ready(self, seconds: float) -> None:
+        """Waits for a hint that came since `listen`, `seconds` at most."""
+        ends = self._clock() + seconds
+        if self._hints is not None:
+            try:
+                async with asyncio.timeout(seconds + TIMEOUT_SECONDS):
+                    while (left := ends - self._clock()) > 0:
+                        # A renewed subscription is told too: hints may have passed by meanwhile, so it counts as one.
+                        if await self._hints.get_message(timeout=left) is not None:
+                            return
                     return
-            except TimeoutError:
-                return
-            except (RedisError, OSError):
-                self._sleep()
-        await asyncio.sleep(max(0.0, seconds - (self._clock() - started)))
+            except (RedisError, OSError, TimeoutError):
+                # Cut short while it connected again: it may be connected and not subscribed.
+                await self._hear_no_more()
+        await asyncio.sleep(max(0.0, ends - self._clock()))
 
     async def take_turn(self, key: str, burst: int, refill_seconds: float) -> float | None:
         """Counts a try of `key` within a pace, by Redis's own clock.
@@ -120,8 +144,19 @@ class Cache:
             return False
 
     async def close(self) -> None:
+        await self._drop_hints()
         if self._redis is not None:
             await self._redis.aclose()
+
+    async def _hear_no_more(self) -> None:
+        self._sleep()
+        await self._drop_hints()
+
+    async def _drop_hints(self) -> None:
+        hints, self._hints = self._hints, None
+        if hints is not None:
+            with contextlib.suppress(RedisError, OSError):
+                await hints.aclose()  # type: ignore[no-untyped-call]
 
     def _awake(self) -> Redis | None:
         return None if self._clock() < self._asleep_until else self._redis

@@ -125,6 +125,9 @@ CATALOGUE: Mapping[str, Entry] = {
     "quota_exceeded": _entry(
         _R, "Your account has no room left.", "Delete videos that you no longer need, or ask the operator for more.",
         "Sua conta não tem mais espaço.", "Exclua vídeos de que não precisa mais ou peça mais espaço ao operador."),
+    "too_many_webhooks": _entry(
+        _R, "Your account has as many webhooks as it may have.", "Delete one that you no longer need.",
+        "Sua conta já tem tantos webhooks quantos são permitidos.", "Exclua um de que não precisa mais."),
     # What is there.
     "not_found": _entry(
         _R, "There is nothing of yours under this address.", "Check the id, or list your videos.",
@@ -144,6 +147,9 @@ CATALOGUE: Mapping[str, Entry] = {
     "wrong_state": _entry(
         _R, "The extraction's status does not allow this.", "See its current status in the detail.",
         "O status da extração não permite isto.", "Veja o status atual no detalhe."),
+    "webhook_off": _entry(
+        _R, "The webhook is switched off, because it answered 410 Gone.", "Delete it and create it again.",
+        "O webhook está desligado, porque respondeu 410 Gone.", "Exclua-o e crie-o novamente."),
     # What the file is.
     "empty_file": _entry(
         _F, "The file is empty.", "Check that the file was copied completely and send it again.",

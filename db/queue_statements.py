@@ -5,15 +5,8 @@ Data-modifying CTEs keep each verb one round trip and one transaction. Times are
 
 from sqlalchemy import text
 
-# Whoever ends an extraction owes its owner a notification, one row a channel, in the same transaction.
-_TELL = """
-    outbox_rows AS (
-        INSERT INTO outbox (id, extraction_id, channel)
-        SELECT gen_random_uuid(), ended.id, 'email'
-        FROM ended JOIN users ON users.id = ended.user_id
-        WHERE users.notify = 'all' OR (users.notify = 'failures' AND ended.status = 'failed')
-    )
-"""
+from db.telling import TELL
+
 _FENCE = "tasks.id = :task_id AND attempt = :attempt AND leased_by = :worker AND state = 'leased'"
 _UNLEASED = "leased_by = NULL, lease_expires_at = NULL"
 
@@ -173,7 +166,7 @@ PUBLISH = text(f"""
     ), noted AS (
         INSERT INTO events (extraction_id, kind, data)
         SELECT extraction_id, 'published', jsonb_build_object('attempt', attempt) FROM task
-    ), {_TELL}
+    ), {TELL}
     SELECT id FROM ended
 """)
 
@@ -263,7 +256,7 @@ FAIL = text(f"""
         SELECT extraction_id, 'failed', jsonb_strip_nulls(
             jsonb_build_object('attempt', attempt, 'part', part_number, 'code', CAST(:code AS text)))
         FROM task
-    ), {_TELL}
+    ), {TELL}
     SELECT id FROM ended
 """)
 
@@ -272,12 +265,12 @@ CANCEL_TASKS = text(f"""
     UPDATE tasks SET state = 'cancelled', {_UNLEASED}
     WHERE extraction_id = :extraction_id AND state IN ('held', 'ready', 'leased')
 """)
-CANCEL = text("""
+CANCEL = text(f"""
     WITH ended AS (
         UPDATE extractions SET status = 'cancelled', finished_at = clock_timestamp(), version = version + 1
-        WHERE id = :extraction_id AND status IN ('queued', 'running') RETURNING id
+        WHERE id = :extraction_id AND status IN ('queued', 'running') RETURNING id, user_id, status
     ), noted AS (
         INSERT INTO events (extraction_id, kind) SELECT id, 'cancelled' FROM ended
-    )
+    ), {TELL}
     SELECT id FROM ended
 """)

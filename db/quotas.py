@@ -52,9 +52,11 @@ STORED = text("""
          + coalesce((SELECT sum(result_bytes) FROM extractions WHERE user_id = :user_id AND NOT reused), 0)
 """)
 
-# One branch a state, each a literal, so that each is read from its own partial index.
+# One branch a state, each a literal and in the order of its partial index: read in any order, a table whose older rows
+# have ended would be read from its start.
+_ORDER = "worker_kind, priority DESC, virtual_finish, id"
 _BRANCHES = " UNION ALL ".join(
-    f"(SELECT FROM tasks WHERE state = '{state.value}' LIMIT :most)"
+    f"(SELECT FROM tasks WHERE state = '{state.value}' ORDER BY {_ORDER} LIMIT :most)"
     for state in TaskState
     if state.value in {"ready", "held"}
 )

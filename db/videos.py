@@ -6,7 +6,7 @@ cache does not hold in that very version. Access is decided by the first step, s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -121,9 +121,8 @@ POSITIONS = text(f"""
     WHERE extraction_id = ANY(:ids)
 """)
 
-OWNED = text("""
-    SELECT extractions.id FROM extractions WHERE video_id = :video_id AND user_id = :user_id ORDER BY id FOR UPDATE
-""")
+EXTRACTIONS = text("SELECT id FROM extractions WHERE video_id = :video_id AND user_id = :user_id ORDER BY id")
+OWNED = text(f"{EXTRACTIONS.text} FOR UPDATE")
 LOCK_TASKS = text("""
     SELECT tasks.id FROM tasks JOIN extractions ON extractions.id = tasks.extraction_id
     WHERE extractions.video_id = :video_id AND extractions.user_id = :user_id
@@ -191,12 +190,21 @@ async def documents_within(connection: AsyncConnection, extraction_ids: Sequence
 
 async def delete(engine: AsyncEngine, user_id: UUID, video_id: UUID) -> bool:
     """Cancels what runs, then removes the video and all that came of it. False when there is none of the caller's."""
-    mine = {"video_id": video_id, "user_id": user_id}
+    while (deleted := await _delete_locked(engine, {"video_id": video_id, "user_id": user_id})) is None:
+        pass
+    return deleted
+
+
+async def _delete_locked(engine: AsyncEngine, mine: Mapping[str, UUID]) -> bool | None:
+    """None: an extraction was added while the video was waited for. Its task is not locked, and taking it now would be
+    against the order of the locks."""
     async with engine.begin() as connection:
         await queue.lock_all(connection, LOCK_TASKS, mine)
         owned = (await connection.execute(OWNED, mine)).scalars().all()
         if (await connection.execute(LOCK_VIDEO, mine)).first() is None:
             return False
+        if (await connection.execute(EXTRACTIONS, mine)).scalars().all() != owned:
+            return None
         for extraction_id in owned:
             await queue.cancel(connection, extraction_id)
         await connection.execute(DELETE, mine)

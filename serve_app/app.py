@@ -26,6 +26,7 @@ from serve_app import (
     sessions,
     timeline,
     videos,
+    webhooks,
 )
 from serve_app.auth import authenticate
 from serve_app.deps import Deps
@@ -70,6 +71,10 @@ def routes() -> Sequence[BaseRoute]:
         private("/v1/extractions/{id}/sheet.vtt", GET=downloads.sheet_index),
         private("/v1/extractions/{id}/frames/{n}", GET=downloads.frame),
         private("/v1/extractions/{id}/timeline", GET=timeline.show),
+        private("/v1/webhooks", GET=webhooks.list_, POST=webhooks.create),
+        private("/v1/webhooks/{id}", DELETE=webhooks.delete),
+        private("/v1/webhooks/{id}/deliveries", GET=webhooks.deliveries_of),
+        private("/v1/webhooks/{id}/deliveries/{delivery_id}/redeliver", POST=webhooks.redeliver),
         private("/v1/admin/ledger", GET=admin.ledger),
         public("/session", POST=sessions.enter_page, DELETE=sessions.leave_page),
         public("/healthz", GET=health.alive),

@@ -10,6 +10,7 @@ from starlette.requests import HTTPConnection
 
 from db.cache import Cache
 from db.objects import ObjectStore
+from db.receivers import Reach
 from db.spec import FrameSpec
 from serve_app.admission import Admission, Limits
 from serve_app.frames import FrameTables
@@ -35,7 +36,7 @@ class Deps:
 
     https: whether the public address is https; then the cookie is Secure. request_max_bytes: what the files of one
     multipart request may sum up to. access_seconds, session_seconds: how long an access token and a session live.
-    limits: what may come in; `admission` keeps to them.
+    limits: what may come in; `admission` keeps to them. webhook_reach: how near a webhook may be.
     check_spec: raises FotogramaError `unsupported_spec` for a specification that the engine does not offer.
     """
 
@@ -53,6 +54,7 @@ class Deps:
     access_seconds: float = ACCESS_SECONDS
     session_seconds: float = SESSION_SECONDS
     limits: Limits = field(default_factory=Limits)
+    webhook_reach: Reach = Reach.PUBLIC
     check_spec: Callable[[FrameSpec], None] = _offer_all
     frame_tables: FrameTables = field(default_factory=FrameTables)
     per_email: Limiter = field(default_factory=lambda: Limiter(PER_EMAIL))

@@ -13,7 +13,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serve_app import accounts, schemas, sessions, timeline
+from serve_app import accounts, schemas, sessions, timeline, webhooks
 from serve_app.answers import answer
 from serve_app.videos import Query
 
@@ -80,6 +80,17 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("GET", "/v1/extractions/{id}/timeline"): Operation(
         "What happened to it, oldest first", 200, schemas.Timeline, query=timeline.Query
     ),
+    ("GET", "/v1/webhooks"): Operation("List webhooks, newest first", 200, schemas.WebhookPage, query=webhooks.Query),
+    ("POST", "/v1/webhooks"): Operation(
+        "Add a webhook; its secret is shown here alone", 201, schemas.NewWebhook, body=webhooks.Wanted, keyed=True
+    ),
+    ("DELETE", "/v1/webhooks/{id}"): Operation("Remove a webhook and what was owed to it", 204),
+    ("GET", "/v1/webhooks/{id}/deliveries"): Operation(
+        "List its deliveries with their tries, newest first", 200, schemas.DeliveryPage, query=webhooks.Query
+    ),
+    ("POST", "/v1/webhooks/{id}/deliveries/{delivery_id}/redeliver"): Operation(
+        "Send a delivery again, under the same id", 202, schemas.Delivery
+    ),
     ("GET", "/v1/admin/ledger"): Operation(
         "Every acceptance held against what became of it; for admins", 200, schemas.Ledger
     ),
@@ -140,9 +151,8 @@ def _operation(method: str, path: str, operation: Operation) -> dict[str, Any]:
 
 
 def _parameters(path: str, operation: Operation) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    if "{id}" in path:
-        found.append(_parameter("id", "path", {"type": "string", "format": "uuid"}))
+    ids = [name for name in ("id", "delivery_id") if f"{{{name}}}" in path]
+    found = [_parameter(name, "path", {"type": "string", "format": "uuid"}) for name in ids]
     if "{n}" in path:
         found.append(_parameter("n", "path", {"type": "integer", "minimum": 1}))
     if operation.keyed:

@@ -13,9 +13,9 @@ _ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
 
-def path_id(request: Request) -> UUID:
-    """The path's `id`. Raises FotogramaError `not_found`: what is no id names nothing of the caller's."""
-    text = request.path_params["id"]
+def path_id(request: Request, name: str = "id") -> UUID:
+    """An id in the path. Raises FotogramaError `not_found`: what is no id names nothing of the caller's."""
+    text = request.path_params[name]
     if not _ID.fullmatch(text):
         raise FotogramaError("not_found")
     return UUID(text)

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from db.deliveries import State
 from db.errors import Fault
 from db.lifecycle import ExtractionStatus
 from db.spec import ImageFormat, Snap
@@ -291,6 +292,54 @@ class Ledger(Balance):
 
     users: list[AccountBalance]
     user_count: int
+
+
+class Webhook(Shape):
+    """disabled_at: since when it is switched off, having answered 410 Gone; null: it is on."""
+
+    id: UUID
+    url: str
+    events: list[str]
+    created_at: datetime
+    disabled_at: datetime | None
+
+
+class NewWebhook(Webhook):
+    """secret: signs what is sent; it is not shown again."""
+
+    secret: str
+
+
+class WebhookPage(Shape):
+    items: list[Webhook]
+    next_cursor: str | None
+
+
+class DeliveryTry(Shape):
+    """status: of the answer, null when there was none. error: null when it was taken."""
+
+    at: datetime
+    status: int | None
+    error: str | None
+    milliseconds: int
+
+
+class Delivery(Shape):
+    """One notification to one webhook; id is its `webhook-id`. due_at: of the next try, while it is pending."""
+
+    id: UUID
+    type: str
+    extraction_id: UUID
+    status: State
+    created_at: datetime
+    due_at: datetime | None
+    delivered_at: datetime | None
+    tries: list[DeliveryTry]
+
+
+class DeliveryPage(Shape):
+    items: list[Delivery]
+    next_cursor: str | None
 
 
 class Alive(Shape):

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -63,14 +64,21 @@ def template(postgres: Postgres) -> str:
     return TEMPLATE
 
 
-@pytest.fixture
-def database_url(postgres: Postgres, template: str) -> Iterator[str]:
-    """A migrated, empty database for one test."""
+@contextmanager
+def fresh_database(postgres: Postgres, template: str = "template1") -> Iterator[str]:
+    """The address of a database that starts as the template; without one it is empty."""
     name = f"test_{uuid.uuid4().hex}"
     clone = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
     _run(postgres, clone.format(sql.Identifier(name), sql.Identifier(template)))
     yield postgres.url(name)
     _run(postgres, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def database_url(postgres: Postgres, template: str) -> Iterator[str]:
+    """A migrated, empty database for one test."""
+    with fresh_database(postgres, template) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""E-mails about ended extractions: what stands in them, and how they are sent over SMTP."""
+"""E-mails about ended extractions and webhooks: what stands in them, and how they are sent over SMTP."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from db.errors import CATALOGUE
 from db.lifecycle import ExtractionStatus
-from db.outbox import Notification
+from db.outbox import OFF, Notification, webhook_of
 
 TIMEOUT_SECONDS = 20.0
 SUBJECT_NAME_CHARACTERS = 80
@@ -28,6 +28,10 @@ class Wording:
     succeeded_body: str
     failed_subject: str
     failed_body: str
+    cancelled_subject: str
+    cancelled_body: str
+    webhook_off_subject: str
+    webhook_off_body: str
 
 
 WORDINGS: Mapping[str, Wording] = {
@@ -37,6 +41,12 @@ WORDINGS: Mapping[str, Wording] = {
         failed_subject="Your video failed: {file}",
         failed_body="Hello {name},\n\n{file} could not be processed.\n\nReason: {reason}\n{detail}\n"
         "What to do: {remedy}\n\nYour videos: {link}\n",
+        cancelled_subject="Your video was cancelled: {file}",
+        cancelled_body="Hello {name},\n\nthe extraction of {file} was cancelled, and there is no result.\n\n"
+        "What to do: retry it when you want the frames after all.\n\nYour videos: {link}\n",
+        webhook_off_subject="Your webhook was switched off",
+        webhook_off_body="Hello {name},\n\nyour webhook {webhook} answered 410 Gone. It was switched off, and nothing "
+        "more is sent to it.\n\nWhat to do: if it should go on, delete it and create it again.\n\n{link}\n",
     ),
     "pt": Wording(
         succeeded_subject="Seus quadros estão prontos: {file}",
@@ -44,16 +54,20 @@ WORDINGS: Mapping[str, Wording] = {
         failed_subject="Seu vídeo falhou: {file}",
         failed_body="Olá {name},\n\n{file} não pôde ser processado.\n\nMotivo: {reason}\n{detail}\n"
         "O que fazer: {remedy}\n\nSeus vídeos: {link}\n",
+        cancelled_subject="Seu vídeo foi cancelado: {file}",
+        cancelled_body="Olá {name},\n\na extração de {file} foi cancelada e não há resultado.\n\n"
+        "O que fazer: tente novamente se ainda quiser os quadros.\n\nSeus vídeos: {link}\n",
+        webhook_off_subject="Seu webhook foi desligado",
+        webhook_off_body="Olá {name},\n\nseu webhook {webhook} respondeu 410 Gone. Ele foi desligado e nada mais é "
+        "enviado a ele.\n\nO que fazer: se ele deve continuar, exclua-o e crie-o novamente.\n\n{link}\n",
     ),
 }
 
 
 def compose(notification: Notification, *, sender: str, public_url: str) -> EmailMessage:
     """The e-mail of a notification, in the account's language; the same Message-ID at every try."""
-    wording = WORDINGS["pt" if notification.locale.lower().startswith("pt") else "en"]
-    failed = notification.status is ExtractionStatus.FAILED
+    subject, body = _texts(notification)
     words = _words(notification, public_url)
-    subject = wording.failed_subject if failed else wording.succeeded_subject
     name, address = parseaddr(sender)
     domain = address.rpartition("@")[2]
     message = EmailMessage()
@@ -62,10 +76,23 @@ def compose(notification: Notification, *, sender: str, public_url: str) -> Emai
     message["To"] = Address(addr_spec=notification.email)
     message["Subject"] = subject.format(**words | {"file": words["file"][:SUBJECT_NAME_CHARACTERS]})
     message["Auto-Submitted"] = "auto-generated"
-    body = wording.failed_body if failed else wording.succeeded_body
     # Not every server on the way takes 8-bit bodies.
     message.set_content(body.format(**words), cte="quoted-printable")
     return message
+
+
+def _texts(notification: Notification) -> tuple[str, str]:
+    """Subject and body, to be filled."""
+    wording = WORDINGS["pt" if notification.locale.lower().startswith("pt") else "en"]
+    if webhook_of(notification.channel, OFF) is not None:
+        return wording.webhook_off_subject, wording.webhook_off_body
+    match notification.status:
+        case ExtractionStatus.FAILED:
+            return wording.failed_subject, wording.failed_body
+        case ExtractionStatus.CANCELLED:
+            return wording.cancelled_subject, wording.cancelled_body
+        case _:
+            return wording.succeeded_subject, wording.succeeded_body
 
 
 def _words(notification: Notification, public_url: str) -> dict[str, str]:
@@ -79,6 +106,7 @@ def _words(notification: Notification, public_url: str) -> dict[str, str]:
         "detail": _one_line(notification.error_detail or ""),
         "remedy": text.remedy if text else "",
         "link": public_url,
+        "webhook": str(webhook_of(notification.channel, OFF) or ""),
     }
 
 

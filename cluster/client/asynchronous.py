@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +13,7 @@ from typing import Any, TypeVar, assert_never
 
 import httpx
 
-from cluster.client import calls, transfers, wire
+from cluster.client import calls, transfers, webhooks, wire
 from cluster.client.effects import Body, Effect, Exclusively, Flow, Reply, Send, Sleep, Work
 from cluster.client.landing import Received
 from cluster.client.multipart import Sent
@@ -22,7 +22,19 @@ from cluster.client.session import MIB, Session, new_key
 from cluster.client.spec import Spec, spec_text
 from cluster.client.store import OnTokens, TokenStore
 from cluster.client.transfers import AnyPath
-from cluster.client.values import Account, Extraction, Ledger, Manifest, Moment, Page, Status, Tokens, Video
+from cluster.client.values import (
+    Account,
+    Delivery,
+    Extraction,
+    Ledger,
+    Manifest,
+    Moment,
+    Page,
+    Status,
+    Tokens,
+    Video,
+    Webhook,
+)
 
 T = TypeVar("T")
 
@@ -209,6 +221,28 @@ class AsyncClient:
     async def ledger(self) -> Ledger:
         """As `Client.ledger`."""
         return await self._run(calls.ledger(self._session))
+
+    async def webhooks(self) -> tuple[Webhook, ...]:
+        """As `Client.webhooks`."""
+        return await self._run(webhooks.listed(self._session))
+
+    async def add_webhook(
+        self, url: str, events: Sequence[str] | None = None, *, idempotency_key: str | None = None
+    ) -> Webhook:
+        """As `Client.add_webhook`."""
+        return await self._run(webhooks.added(self._session, url, events, idempotency_key))
+
+    async def delete_webhook(self, webhook: Webhook | str) -> None:
+        """As `Client.delete_webhook`."""
+        await self._run(webhooks.deleted(self._session, webhook))
+
+    async def deliveries(self, webhook: Webhook | str) -> tuple[Delivery, ...]:
+        """As `Client.deliveries`."""
+        return await self._run(webhooks.deliveries(self._session, webhook))
+
+    async def redeliver(self, webhook: Webhook | str, delivery: Delivery | str) -> Delivery:
+        """As `Client.redeliver`."""
+        return await self._run(webhooks.redelivered(self._session, webhook, delivery))
 
     async def _run(self, flow: Flow[T]) -> T:
         try:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar, assert_never
 
 import httpx
 
-from cluster.client import calls, transfers, wire
+from cluster.client import calls, transfers, webhooks, wire
 from cluster.client.effects import Effect, Exclusively, Flow, Reply, Send, Sleep, Work
 from cluster.client.landing import Received
 from cluster.client.multipart import Sent
@@ -21,7 +21,19 @@ from cluster.client.session import MIB, Session, new_key
 from cluster.client.spec import Spec, spec_text
 from cluster.client.store import OnTokens, TokenStore
 from cluster.client.transfers import AnyPath
-from cluster.client.values import Account, Extraction, Ledger, Manifest, Moment, Page, Status, Tokens, Video
+from cluster.client.values import (
+    Account,
+    Delivery,
+    Extraction,
+    Ledger,
+    Manifest,
+    Moment,
+    Page,
+    Status,
+    Tokens,
+    Video,
+    Webhook,
+)
 
 T = TypeVar("T")
 
@@ -211,6 +223,28 @@ class Client:
     def ledger(self) -> Ledger:
         """Every accepted extraction held against what became of it. Raises ApiError `not_found` for all but admins."""
         return self._run(calls.ledger(self._session))
+
+    def webhooks(self) -> tuple[Webhook, ...]:
+        """One's webhooks, newest first."""
+        return self._run(webhooks.listed(self._session))
+
+    def add_webhook(
+        self, url: str, events: Sequence[str] | None = None, *, idempotency_key: str | None = None
+    ) -> Webhook:
+        """Adds a webhook; the secret is in this answer alone. events: such as `extraction.failed`; None: all."""
+        return self._run(webhooks.added(self._session, url, events, idempotency_key))
+
+    def delete_webhook(self, webhook: Webhook | str) -> None:
+        """Removes a webhook and what was owed to it."""
+        self._run(webhooks.deleted(self._session, webhook))
+
+    def deliveries(self, webhook: Webhook | str) -> tuple[Delivery, ...]:
+        """What was sent to a webhook, newest first."""
+        return self._run(webhooks.deliveries(self._session, webhook))
+
+    def redeliver(self, webhook: Webhook | str, delivery: Delivery | str) -> Delivery:
+        """Sends a delivery again, under the same id. Raises ApiError `webhook_off` when the webhook is switched off."""
+        return self._run(webhooks.redelivered(self._session, webhook, delivery))
 
     def _run(self, flow: Flow[T]) -> T:
         try:

@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 from cluster.client.effects import Lost, Reply
 
 TRANSIENT = frozenset({429, 502, 503, 504, 507})
-LASTING = frozenset({"quota_exceeded"})
+LASTING = frozenset({"quota_exceeded", "too_many_webhooks"})
 """Refusals under a transient status that no waiting changes."""
 FOREIGN = frozenset({"http_404", "http_500"})
 """Answers without a problem object, so not the service's own: of a proxy whose application starts, or has just died."""

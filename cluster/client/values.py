@@ -167,6 +167,42 @@ class Ledger:
 
 
 @dataclass(frozen=True, slots=True)
+class Webhook:
+    """An address that is told of ends. secret: only when it was just made. disabled_at: since when it is off."""
+
+    id: str
+    url: str
+    events: tuple[str, ...]
+    created_at: datetime
+    disabled_at: datetime | None = None
+    secret: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryTry:
+    """status: of the answer, None when there was none. error: None when it was taken."""
+
+    at: datetime
+    milliseconds: int
+    status: int | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One notification to one webhook; id is its `webhook-id`. status: pending, delivered or given_up."""
+
+    id: str
+    type: str
+    extraction_id: str
+    status: str
+    created_at: datetime
+    due_at: datetime | None = None
+    delivered_at: datetime | None = None
+    tries: tuple[DeliveryTry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
     """One page of a list. next_cursor: None on the last one."""
 

@@ -30,6 +30,8 @@ def changes(
         "FOTOGRAMA_SECRET_KEY": secrets.secret_key,
         "FOTOGRAMA_PUBLIC_URL": url,
         "FOTOGRAMA_SCRATCH": str(home.scratch),
+        # On one's own machine the receiver is often there as well.
+        "FOTOGRAMA_WEBHOOK_REACH": "loopback",
     }
     fixed = {
         **addresses,

@@ -28,23 +28,28 @@ async def user(engine: AsyncEngine, email: str = "ana@example.com") -> UUID:
     return user_id
 
 
-async def accepted(engine: AsyncEngine, user_id: UUID | None = None, filename: str = "clip.mp4") -> Accepted:
-    owner = user_id or await user(engine, f"{uuid7()}@example.com")
-    video_id, extraction_id, task_id = uuid7(), uuid7(), uuid7()
-    await reserve(engine, owner, video_key(video_id))
-    upload = Upload(
+def upload(filename: str = "clip.mp4") -> Upload:
+    """A stored file that is about to be accepted."""
+    video_id = uuid7()
+    return Upload(
         video_id=video_id,
-        extraction_id=extraction_id,
-        task_id=task_id,
+        extraction_id=uuid7(),
+        task_id=uuid7(),
         filename=filename,
         size=1000,
         sha256="0" * 64,
         object_key=video_key(video_id),
         spec=canonical(FrameSpec()),
     )
+
+
+async def accepted(engine: AsyncEngine, user_id: UUID | None = None, filename: str = "clip.mp4") -> Accepted:
+    owner = user_id or await user(engine, f"{uuid7()}@example.com")
+    stored = upload(filename)
+    await reserve(engine, owner, stored.object_key)
     async with engine.begin() as connection:
-        await accept(connection, owner, [upload])
-    return Accepted(owner, video_id, extraction_id, task_id)
+        await accept(connection, owner, [stored])
+    return Accepted(owner, stored.video_id, stored.extraction_id, stored.task_id)
 
 
 async def one(engine: AsyncEngine, statement: str, **values: object):

@@ -155,6 +155,29 @@ async def test_deleting_cancels_what_runs_and_leaves_tombstones_and_garbage(engi
     assert not await videos.delete(engine, accepted.user_id, accepted.video_id)
 
 
+async def test_what_is_asked_for_while_its_video_is_deleted_is_cancelled_with_it(engine):
+    """A deletion waits for the video; the extraction that is added meanwhile is ended like the others."""
+    accepted = await rows.accepted(engine)
+    added = uuid7()
+    async with engine.begin() as connection:
+        await acceptance.extract_again(
+            connection,
+            user_id=accepted.user_id,
+            video_id=accepted.video_id,
+            extraction_id=added,
+            task_id=uuid7(),
+            spec="{}",
+            engine_name="auto/1",
+        )
+        deleting = asyncio.create_task(videos.delete(engine, accepted.user_id, accepted.video_id))
+        waits = "SELECT count(*) AS n FROM pg_locks WHERE NOT granted"
+        while not (await rows.one(engine, waits)).n:
+            await asyncio.sleep(0.01)
+    assert await deleting
+    tombstone = await rows.one(engine, "SELECT status FROM tombstones WHERE extraction_id = :id", id=added)
+    assert tombstone.status == "cancelled"
+
+
 async def test_nobody_deletes_or_sees_somebody_elses(engine):
     accepted = await rows.accepted(engine)
     bob = await rows.user(engine, "bob@example.com")

@@ -1,19 +1,33 @@
 """Who is next: fair by tag and weight, never more open tasks than the limit, and nothing held with a place free."""
 
 import asyncio
+import os
 
 import pytest
 
-from db import fairness, queue, videos
+from db import acceptance, fairness, queue, videos
 from db.queue import Part
 from tests.integration import rows
 from tests.integration.test_queue import PUBLICATION, claim_one, fail
 from tests.integration.test_queue_split import open_and_counted
 
+CROWD = 10_000
+HELD_CROWD = CROWD if os.environ.get("FOTOGRAMA_FAULTS") == "full" else 1000
+
 
 async def accept_many(engine, user_id, count):
     """As accepting does, one after the other, in one call."""
     return [await rows.accepted(engine, user_id) for _ in range(count)]
+
+
+async def accept_at_once(engine, user_id, count, batch=250):
+    """The same for a great many: the reservations, and then the accepting, in few transactions."""
+    for _ in range(count // batch):
+        async with engine.begin() as connection:
+            uploads = [rows.upload() for _ in range(batch)]
+            reservations = [{"object_key": upload.object_key, "user_id": user_id} for upload in uploads]
+            await connection.execute(acceptance.RESERVE, reservations)
+            await acceptance.accept(connection, user_id, uploads)
 
 
 async def finish_next(engine):
@@ -37,11 +51,12 @@ async def cancel(engine, extraction_id):
         await queue.cancel(connection, extraction_id)
 
 
-@pytest.mark.parametrize("limit", [3, 1000])
-async def test_behind_a_great_many_videos_of_one_account_each_small_one_waits_about_its_turn(engine, limit):
+@pytest.mark.parametrize(("limit", "crowded"), [(3, HELD_CROWD), (100_000, CROWD)])
+async def test_behind_a_great_many_videos_of_one_account_each_small_one_waits_about_its_turn(engine, limit, crowded):
     await fairness.set_running_limit(engine, limit)
     crowd = await rows.user(engine)
-    await accept_many(engine, crowd, 200)
+    await accept_at_once(engine, crowd, crowded)
+    assert await states(engine, crowd) == (max(0, crowded - limit), min(crowded, limit))
     await finish_next(engine)
     small = {(await rows.accepted(engine)).extraction_id for _ in range(20)}
     order = [(await finish_next(engine)).extraction_id for _ in range(40)]

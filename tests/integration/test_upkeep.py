@@ -116,15 +116,15 @@ async def test_a_mail_that_was_refused_is_sent_again_later_with_the_same_id(engi
 
 async def test_a_sender_that_died_is_followed_by_the_next(engine, inbox):
     await failed(engine)
-    assert len(await outbox.take(engine)) == 1
-    assert await outbox.take(engine) == []
+    assert len(await outbox.take(engine, "email")) == 1
+    assert await outbox.take(engine, "email") == []
     await rows.change(engine, "UPDATE outbox SET due_at = now()")
     assert await sender_of(engine, inbox.url).run_once() == 1
 
 
 async def test_after_a_day_a_mail_is_given_up(engine):
     await failed(engine)
-    await rows.change(engine, "UPDATE outbox SET created_at = now() - interval '25 hours'")
+    await rows.change(engine, "UPDATE outbox SET owed_since = now() - interval '25 hours'")
     assert await sender_of(engine, "smtp://127.0.0.1:1").run_once() == 0
     assert (await rows.one(engine, "SELECT given_up_at FROM outbox")).given_up_at is not None
 

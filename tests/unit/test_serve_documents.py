@@ -12,13 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from db.documents import extraction_document
 from db.errors import FotogramaError
 from db.lifecycle import ExtractionStatus
 from db.videos import ExtractionRow, VideoRow
 from serve_app import cursors
 from serve_app.answers import encode
 from serve_app.bodies import exact_json
-from serve_app.documents import document_of, extraction_document, pack
+from serve_app.documents import document_of, pack
 from serve_app.downloads import attachment
 
 SPEC = '{"sample":{"mode":"fps","fps":0.10000000000000000000000000000001}}'

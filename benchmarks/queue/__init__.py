@@ -1,0 +1,1 @@
+"""The queue's speed beside PostgreSQL's own; `python -m benchmarks.queue --help`."""

@@ -1,0 +1,87 @@
+"""What people type about webhooks: `fotograma webhooks …`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from cluster import Client
+    from cluster.client.values import Delivery, Webhook
+
+webhooks = typer.Typer(help="Addresses that are told when a video has ended.", no_args_is_help=True)
+
+WebhookId = Annotated[str, typer.Argument(metavar="WEBHOOK", show_default=False)]
+DeliveryId = Annotated[str, typer.Argument(metavar="DELIVERY", show_default=False)]
+
+
+@webhooks.command()
+def add(
+    url: Annotated[str, typer.Argument(metavar="URL", show_default=False)],
+    events: Annotated[
+        list[str] | None, typer.Option("--event", metavar="TYPE", help="As extraction.failed; again for more of them.")
+    ] = None,
+) -> None:
+    """Add a webhook, and show its secret, this once."""
+    with _client() as client:
+        webhook = client.add_webhook(url, events or None)
+    typer.echo(webhook_line(webhook))
+    typer.echo(f"Secret: {webhook.secret}")
+
+
+@webhooks.command("list")
+def list_() -> None:
+    """List the webhooks, newest first."""
+    with _client() as client:
+        for webhook in client.webhooks():
+            typer.echo(webhook_line(webhook))
+
+
+@webhooks.command()
+def delete(webhook: WebhookId) -> None:
+    """Remove a webhook and what was owed to it."""
+    with _client() as client:
+        client.delete_webhook(webhook)
+
+
+@webhooks.command()
+def deliveries(webhook: WebhookId) -> None:
+    """List what was sent to a webhook, newest first."""
+    with _client() as client:
+        for delivery in client.deliveries(webhook):
+            typer.echo(delivery_line(delivery))
+
+
+@webhooks.command()
+def redeliver(webhook: WebhookId, delivery: DeliveryId) -> None:
+    """Send a delivery again."""
+    with _client() as client:
+        typer.echo(delivery_line(client.redeliver(webhook, delivery)))
+
+
+def webhook_line(webhook: Webhook) -> str:
+    """One webhook for a person."""
+    state = "on" if webhook.disabled_at is None else "off"
+    return f"{webhook.id}  {state:<4} {webhook.url}  {', '.join(webhook.events)}"
+
+
+def delivery_line(delivery: Delivery) -> str:
+    """One delivery for a person, with what its last try gave."""
+    last = delivery.tries[-1] if delivery.tries else None
+    outcome = "" if last is None else last.error or f"answered {last.status} in {last.milliseconds} ms"
+    line = f"{delivery.id}  {delivery.status:<10}{delivery.type:<22}{delivery.extraction_id}  {outcome}"
+    return line.rstrip()
+
+
+@contextmanager
+def _client() -> Iterator[Client]:
+    from cluster import Client  # noqa: PLC0415
+    from cluster.credentials import identity  # noqa: PLC0415
+
+    who = identity(os.environ)
+    with Client(who.url, store=who.store) as client:
+        yield client

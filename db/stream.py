@@ -1,0 +1,103 @@
+"""The life-cycle events in an order that is safe to follow: none is passed over that commits late.
+
+Ids are given before they are committed, so "all after the last id" would lose events. A window of transactions is
+followed instead: every transaction below the oldest one that runs has ended, and all its events can be seen. Within a
+window events go by id, so those of one extraction are in the order in which they happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+FROZEN_SECONDS = 15
+"""A relay that has stopped in the middle of a page loses its turn after this long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """id: the same at every sending."""
+
+    id: int
+    kind: str
+    extraction_id: UUID
+    video_id: UUID
+    user_id: UUID
+    at: datetime
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """Events of the transactions [low, high), after the event `after_id`."""
+
+    low: int
+    high: int
+    after_id: int
+
+
+LIMIT_IDLENESS = text(f"SET LOCAL idle_in_transaction_session_timeout = '{FROZEN_SECONDS}s'")
+LOCK_CURSOR = text("SELECT low, high, after_id FROM stream_cursor FOR UPDATE SKIP LOCKED")
+# The sum keeps the planner from walking the ids from the first one on.
+NEXT_WINDOW = text("""
+    WITH settled AS (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS high)
+    SELECT high, (
+        SELECT min(id + 0) FROM events WHERE transaction_id >= :low AND transaction_id < settled.high
+    ) AS first
+    FROM settled
+""")
+PAGE = text("""
+    SELECT events.id, events.kind, events.extraction_id, extractions.video_id, extractions.user_id, events.at,
+        events.data
+    FROM events JOIN extractions ON extractions.id = events.extraction_id
+    WHERE events.transaction_id >= :low AND events.transaction_id < :high AND events.id > :after_id
+    ORDER BY events.id LIMIT :limit
+""")
+MOVE_CURSOR = text("UPDATE stream_cursor SET low = :low, high = :high, after_id = :after_id")
+
+
+@asynccontextmanager
+async def next_page(engine: AsyncEngine, limit: int) -> AsyncIterator[Sequence[Event]]:
+    """The events that come next; they count as sent when the block ends without an error.
+
+    None while another relay is at it.
+    """
+    async with engine.begin() as connection:
+        await connection.execute(LIMIT_IDLENESS)
+        row = (await connection.execute(LOCK_CURSOR)).first()
+        window = None if row is None else await _open(connection, _Window(row.low, row.high, row.after_id))
+        if window is None:
+            yield ()
+            return
+        rows = (await connection.execute(PAGE, _values(window) | {"limit": limit})).all()
+        yield [_event(row) for row in rows]
+        await connection.execute(MOVE_CURSOR, _values(_after(window, rows, limit)))
+
+
+async def _open(connection: AsyncConnection, window: _Window) -> _Window | None:
+    """The window that is being sent, or the next one; None when there is nothing in it."""
+    if window.low < window.high:
+        return window
+    row = (await connection.execute(NEXT_WINDOW, {"low": window.high})).one()
+    return None if row.first is None else _Window(window.high, row.high, row.first - 1)
+
+
+def _after(window: _Window, rows: Sequence[Row[Any]], limit: int) -> _Window:
+    if len(rows) < limit:
+        return _Window(window.high, window.high, 0)
+    return _Window(window.low, window.high, rows[-1].id)
+
+
+def _values(window: _Window) -> dict[str, int]:
+    return {"low": window.low, "high": window.high, "after_id": window.after_id}
+
+
+def _event(row: Row[Any]) -> Event:
+    return Event(**{name: getattr(row, name) for name in Event.__slots__})
