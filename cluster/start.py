@@ -27,10 +27,10 @@ import time
 import traceback
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
-import psutil
-
-from cluster.local import machine, record
+from cluster.local import machine
+from cluster.local.head import tend_ray
 from cluster.local.home import Home, check_space, open_home, unwritable
 from cluster.local.lock import held
 from cluster.local.refusal import ExitCode, Refusal
@@ -52,7 +52,6 @@ from cluster.local.terminal import Terminal
 TEND_SECONDS = 1.0
 OBJECT_STORE_BYTES = 80_000_000
 """Ray's least; videos and frames never pass through it."""
-HEAD_PROCESSES = {"gcs_server", "raylet"}
 FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
@@ -129,18 +128,16 @@ def run_head(head: Head) -> None:
         try:
             address = _start_ray(head.folder / "ray", head.dashboard_port, cpus=head.workers)
             head.dashboard_file.write_text(address)
-            processes = _head_processes()
             # The supervisor writes a byte when the database is there, and its death ends the pipe.
             if not os.read(0, 1):
                 raise Asked
             end_when_closed(0)
             _run_applications(head.port, head.logs)
-            while len(record.left_over(processes, record.started)) == len(processes):
-                time.sleep(TEND_SECONDS)
+            tend_ray(_restart_gcs)
         except Asked:
             _stop_ray()
             return
-    # Without its head processes a cluster can't be asked anything, not even to end; the supervisor sees to the rest.
+    # Without its raylet a cluster can't be asked anything, not even to end; the supervisor sees to the rest.
     os._exit(ExitCode.BROKE_DOWN)
 
 
@@ -168,6 +165,16 @@ def _start_ray(folder: Path, dashboard_port: int | None, *, cpus: int) -> str:
     )
     listen()
     return str(context.dashboard_url)
+
+
+def _restart_gcs() -> None:
+    """Starts one that has ended with the state that it has on disk, at the address that everybody knows."""
+    import ray._private.worker  # noqa: PLC0415
+
+    # As Ray's own tests do it: there is no public way for a cluster that `ray.init` has started.
+    node: Any = ray._private.worker._global_node
+    node.kill_gcs_server(check_alive=False)
+    node.start_gcs_server()
 
 
 def _run_applications(port: int, logs: Path) -> None:
@@ -205,12 +212,6 @@ def _stop_ray() -> None:
     except Exception:  # the cluster may be broken, and is ended all the same
         logging.getLogger(__name__).exception("Serve did not shut down.")
     ray.shutdown()
-
-
-def _head_processes() -> list[record.Seen]:
-    """Those of Ray's processes that the cluster can't do without."""
-    children = psutil.Process().children()
-    return [record.Seen(child.pid, child.create_time()) for child in children if child.name() in HEAD_PROCESSES]
 
 
 if __name__ == "__main__":

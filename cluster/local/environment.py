@@ -39,6 +39,9 @@ def changes(
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(home.ray_token),
         "RAY_TMPDIR": str(ray_folder),
+        # A GCS that dies finds its state again when it is started anew.
+        "RAY_gcs_storage": "rocksdb",
+        "RAY_gcs_storage_path": str(ray_folder / "gcs"),
         "RAY_USAGE_STATS_ENABLED": "0",
         # Under `uv run` Ray would make the virtual environment anew for every worker.
         "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",

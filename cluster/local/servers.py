@@ -24,7 +24,7 @@ from cluster.local.secret_files import Secrets
 from cluster.local.valkey import Valkey
 from db import migrate
 from db.errors import FotogramaError
-from db.objects import open_store
+from db.stores import open_store
 
 DATABASE, REDIS, OBJECTS = "FOTOGRAMA_DATABASE_URL", "FOTOGRAMA_REDIS_URL", "FOTOGRAMA_OBJECTS_URL"
 CONNECT_SECONDS = 5
