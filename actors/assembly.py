@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import av
 import numpy as np
 
-from actors.blueprint import Blueprint, read_blueprint
+from actors.blueprint import Blueprint, check_engine, read_blueprint
 from actors.extraction import (
     IMAGES,
     INDEX,
@@ -40,15 +40,24 @@ Notes = Mapping[str, Any]
 
 
 def assemble(
-    source: Path, plan: Path, parts: Sequence[Path], spec: FrameSpec, out: Path, *, options: Options, tell: Tell
+    source: Path,
+    plan: Path,
+    parts: Sequence[Path],
+    spec: FrameSpec,
+    out: Path,
+    *,
+    engine: str,
+    options: Options,
+    tell: Tell,
 ) -> Extracted:
     """parts: the folders of the parts' files, in time order.
 
     source: is only opened when decord was believed for some parts and found wrong in others: then PyAV reads it all.
-    Raises FotogramaError of fault file, NotAsStoredError, OSError.
+    Raises FotogramaError of fault file, NotAsStoredError, OSError; OtherEngineError when plan or parts are not all this
+    engine's.
     """
-    blueprint = read_blueprint(plan)
-    notes = [unseal(part / NOTES) for part in parts]
+    blueprint = read_blueprint(plan, engine)
+    notes = [_notes(part, engine) for part in parts]
     decoding, warnings = _decoding(blueprint, notes), _warnings(notes)
     whole = Plan((Segment(None, blueprint.targets),), len(blueprint.targets), ())
     order = Order(spec, whole, out, blueprint.warnings)
@@ -61,6 +70,12 @@ def assemble(
     images = Images(whole.frames, end.images, end.missing)
     write_report(out / REPORT, decoding, images, av.ffmpeg_version_info, parts=_told(notes))
     return Extracted(blueprint.media, end.images, end.size, end.sha256, end.warnings)
+
+
+def _notes(part: Path, engine: str) -> Notes:
+    notes = unseal(part / NOTES)
+    check_engine(notes, engine)
+    return notes
 
 
 @dataclass(frozen=True, slots=True)

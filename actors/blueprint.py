@@ -7,11 +7,19 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from actors.extraction import ResultWarning
+from actors.extraction import OtherEngine, ResultWarning
 from actors.plan import Target
 from actors.sealed import seal, unseal
 from actors.table import FrameTable
 from db.media import Media
+
+
+class OtherEngineError(Exception):
+    """The plan or a part was made by another engine. answer: what is said of it."""
+
+    def __init__(self, made_by: object) -> None:
+        super().__init__(made_by)
+        self.answer = OtherEngine(made_by if isinstance(made_by, str) else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +42,10 @@ def timeline_of(table: FrameTable) -> Timeline:
 
 @dataclass(frozen=True, slots=True)
 class Blueprint:
-    """warnings: those that hold whatever the parts meet. seconds: that planning took, by stage."""
+    """engine: name of the one that planned, which the parts must be made by. warnings: those that hold whatever the
+    parts meet. seconds: that planning took, by stage."""
 
+    engine: str
     media: Media
     timeline: Timeline
     targets: tuple[Target, ...]
@@ -46,6 +56,7 @@ class Blueprint:
 def write_blueprint(path: Path, blueprint: Blueprint) -> None:
     line, targets = blueprint.timeline, blueprint.targets
     document = {
+        "engine": blueprint.engine,
         "media": blueprint.media.document(),
         "time_base": str(line.time_base),
         "zero": line.zero,
@@ -59,14 +70,22 @@ def write_blueprint(path: Path, blueprint: Blueprint) -> None:
     seal(path, document)
 
 
-def read_blueprint(path: Path) -> Blueprint:
-    """Raises NotAsStoredError."""
+def read_blueprint(path: Path, engine: str) -> Blueprint:
+    """Raises NotAsStoredError; OtherEngineError when it is not a plan of this engine."""
     document = unseal(path)
+    check_engine(document, engine)
     columns = zip(document["index"], document["pts"], document["key"], strict=True)
     return Blueprint(
+        engine,
         Media(**document["media"]),
         Timeline(Fraction(document["time_base"]), document["zero"], Fraction(document["end"])),
         tuple(Target(index, pts, bool(key)) for index, pts, key in columns),
         tuple(ResultWarning(**warning) for warning in document["warnings"]),
         document["seconds"],
     )
+
+
+def check_engine(document: Mapping[str, object], engine: str) -> None:
+    """Raises OtherEngineError. Before anything else of it is read: another engine may write it in another way."""
+    if document.get("engine") != engine:
+        raise OtherEngineError(document.get("engine"))

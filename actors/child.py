@@ -17,6 +17,7 @@ import time
 from typing import BinaryIO, assert_never
 
 from actors.assembly import assemble
+from actors.blueprint import OtherEngineError
 from actors.engine import extract_or_split
 from actors.extraction import Extracted, PartMade, Planned, Progress, Scanning, Split
 from actors.parts import extract_part
@@ -101,19 +102,21 @@ def _perform(job: Job, answers: BinaryIO) -> Answer:
 
     try:
         return _end_of(job, tell)
+    except OtherEngineError as error:
+        return error.answer
     except FotogramaError as error:
         return Refused(error.code, error.detail)
 
 
 def _end_of(job: Job, tell: Tell) -> Extracted | Split | PartMade:
-    spec, source, out, options = parse(job.spec), job.source, job.out, job.options
+    spec, source, out, options, engine = parse(job.spec), job.source, job.out, job.options, job.engine
     match job.work:
         case Whole(longest):
-            return extract_or_split(source, spec, out, longest=longest, options=options, tell=tell)
+            return extract_or_split(source, spec, out, longest=longest, engine=engine, options=options, tell=tell)
         case PartOf(plan, portion):
-            return extract_part(source, plan, portion, spec, out, options=options, tell=tell)
+            return extract_part(source, plan, portion, spec, out, engine=engine, options=options, tell=tell)
         case Assembly(plan, parts):
-            return assemble(source, plan, parts, spec, out, options=options, tell=tell)
+            return assemble(source, plan, parts, spec, out, engine=engine, options=options, tell=tell)
         case _:
             assert_never(job.work)
 
@@ -146,3 +149,5 @@ def _watch_parent(pipe: BinaryIO) -> None:
 
 if __name__ == "__main__":
     main()
+    # All is said and written; taking native libraries down would only take time.
+    os._exit(0)

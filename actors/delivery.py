@@ -21,6 +21,7 @@ from actors.extraction import (
     RESULT_FILES,
     Extracted,
     Options,
+    OtherEngine,
     PartMade,
     Portion,
     Reader,
@@ -88,6 +89,7 @@ async def fetch_job(claim: Claim, bench: Bench, folder: Path) -> Job:
             seconds_max=bench.seconds_max,
         ),
         work=await _fetch_work(claim, bench, folder),
+        engine=engine_name(bench.reader),
     )
 
 
@@ -131,7 +133,7 @@ async def deliver(claim: Claim, bench: Bench, job: Job, outcome: Outcome) -> Del
     prefix = prefix_of(claim)
     match outcome, job.work:
         case Extracted(), Whole() | Assembly():
-            return await _publication(claim, bench, job.out, outcome)
+            return await _publication(claim, bench, job, outcome)
         case Split(media, total, portions), Whole():
             await _put(bench, prefix, job.out, (PLAN,))
             parts = [Part(number, one.first, one.stop, one.cost) for number, one in enumerate(portions)]
@@ -139,21 +141,23 @@ async def deliver(claim: Claim, bench: Bench, job: Job, outcome: Outcome) -> Del
         case PartMade(frames), PartOf():
             await _put(bench, prefix, job.out, PART_FILES)
             return PartStored(prefix, frames)
-        case Extracted() | Split() | PartMade(), _:
+        case OtherEngine(), PartOf() | Assembly():
+            return outcome
+        case Extracted() | Split() | PartMade() | OtherEngine(), _:
             return WRONG_ANSWER
         case _:
             return outcome
 
 
-async def _publication(claim: Claim, bench: Bench, out: Path, extracted: Extracted) -> Publication:
-    await asyncio.to_thread(_sign_report, out / REPORT, claim)
+async def _publication(claim: Claim, bench: Bench, job: Job, extracted: Extracted) -> Publication:
+    await asyncio.to_thread(_sign_report, job.out / REPORT, claim)
     prefix = prefix_of(claim)
-    archive = (await _put(bench, prefix, out, RESULT_FILES))[ARCHIVE]
+    archive = (await _put(bench, prefix, job.out, RESULT_FILES))[ARCHIVE]
     if archive.sha256 != extracted.sha256:
         raise FotogramaError("unavailable", "The archive changed on its way to the store.")
     return Publication(
         key=prefix,
-        engine=engine_name(bench.reader),
+        engine=job.engine,
         frames=extracted.frames,
         size=archive.size,
         sha256=archive.sha256,

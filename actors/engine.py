@@ -48,9 +48,6 @@ __all__ = [
 DEFAULTS = Options()
 
 
-DEFAULTS = Options()
-
-
 def extract(
     source: Path,
     spec: FrameSpec,
@@ -87,14 +84,14 @@ def extract_many(
 
 
 def extract_or_split(
-    source: Path, spec: FrameSpec, out: Path, *, longest: float, options: Options, tell: Tell
+    source: Path, spec: FrameSpec, out: Path, *, longest: float, engine: str, options: Options, tell: Tell
 ) -> Extracted | Split:
     """As `extract`; but when the work usually takes more than `longest` seconds and can be divided, it is only planned:
-    `out` gets plan.json."""
+    `out` gets plan.json, which carries the name of the engine."""
     decoding = Decoding()
     probed = _probed(source, decoding)
     order = _order(probed, spec, out, _plan(probed, spec, options, tell, decoding))
-    split = divide(probed, order, decoding, longest)
+    split = divide(probed, order, decoding, longest, engine)
     return split or _extract(probed, [order], options, tell, decoding)[0]
 
 

@@ -106,6 +106,14 @@ class ResultWarning:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherEngine:
+    """Told instead of a part or a result: the plan or a part was made by another engine, with which this one's images
+    must not be mixed. made_by: its name; empty when it had none."""
+
+    made_by: str
+
+
+@dataclass(frozen=True, slots=True)
 class Extracted:
     """bytes, sha256: of frames.zip."""
 

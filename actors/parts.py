@@ -2,7 +2,7 @@
 
 A part's files are images.bin (images, back to back), small.bin (planes of the pictures on the contact sheet, back to
 back), index.jsonl (an object a line: each image with its digest, then the frames that are missing) and part.json (how
-it was made, sealed, with the digests of index.jsonl and small.bin).
+and by which engine it was made, sealed, with the digests of index.jsonl and small.bin).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from db.spec import FrameSpec
 _SEEKABLE = {Container.MP4, Container.MATROSKA}
 
 
-def divide(probed: Probe, order: Order, decoding: Decoding, longest: float) -> Split | None:
+def divide(probed: Probe, order: Order, decoding: Decoding, longest: float, engine: str) -> Split | None:
     """Writes plan.json and tells the portions; None when the work is short or must be done in one go."""
     table, planned = probed.table, order.plan
     seconds = usual_seconds(Planned(probed.media, planned.frames, to_decode(table, planned.segments)))
@@ -54,7 +54,7 @@ def divide(probed: Probe, order: Order, decoding: Decoding, longest: float) -> S
     if len(found) < 2:
         return None
     targets = tuple(order.targets())
-    blueprint = Blueprint(probed.media, timeline_of(table), targets, order.warnings, decoding.seconds)
+    blueprint = Blueprint(engine, probed.media, timeline_of(table), targets, order.warnings, decoding.seconds)
     write_blueprint(order.out / PLAN, blueprint)
     return Split(probed.media, planned.frames, found)
 
@@ -68,13 +68,14 @@ def _begins_at_keys(probed: Probe) -> bool:
 
 
 def extract_part(
-    source: Path, plan: Path, portion: Portion, spec: FrameSpec, out: Path, *, options: Options, tell: Tell
+    source: Path, plan: Path, portion: Portion, spec: FrameSpec, out: Path, *, engine: str, options: Options, tell: Tell
 ) -> PartMade:
     """Carries out one portion of a plan: `out` gets the part's files.
 
-    Raises FotogramaError of fault file; OSError; NotAsStoredError when plan or video are not what was planned on.
+    Raises FotogramaError of fault file; OSError; NotAsStoredError when plan or video are not what was planned on;
+    OtherEngineError when the plan is another engine's.
     """
-    blueprint, decoding = read_blueprint(plan), Decoding()
+    blueprint, decoding = read_blueprint(plan, engine), Decoding()
     with decoding.stage("probe"):
         probed = probe(source)
     targets = blueprint.targets[portion.first : portion.stop]
@@ -88,7 +89,7 @@ def extract_part(
         return _PartFiles(order, on_sheet)
 
     (finished,) = carry_out(Pass(probed, [order], planned, part, options, tell, decoding))
-    _write_notes(out, decoding, finished.warnings, careful=options.careful)
+    _write_notes(out, engine, decoding, finished.warnings, careful=options.careful)
     return PartMade(finished.images)
 
 
@@ -139,12 +140,15 @@ class _PartFiles(Output):
         self._index.write(json.dumps(row) + "\n")
 
 
-def _write_notes(out: Path, decoding: Decoding, warnings: Sequence[ResultWarning], *, careful: bool) -> None:
+def _write_notes(
+    out: Path, engine: str, decoding: Decoding, warnings: Sequence[ResultWarning], *, careful: bool
+) -> None:
     digests = {}
     for name in (INDEX, SMALL):
         with (out / name).open("rb") as file:
             digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
     notes = {
+        "engine": engine,
         "reader": Reader.PYAV if careful else decoding.reader,
         "careful": careful,
         "fallbacks": decoding.fallbacks,

@@ -1,7 +1,8 @@
 """What a worker and its decoding child say to each other over a pipe: length-limited JSON messages. Pure.
 
     worker → child   Job, once; the end of the pipe means that the worker is gone
-    child → worker   Ready, Scanning perhaps, Planned, Progress …, and at the end Extracted, Split, PartMade or Refused
+    child → worker   Ready, Scanning perhaps, Planned, Progress …, and at the end Extracted, Split, PartMade,
+                     OtherEngine or Refused
 
 A message is a 4-byte big-endian length and that many bytes of UTF-8 JSON. The child meets hostile files, so what it
 says is checked: an unknown kind, a wrong type or a message over its limit is a ProtocolError, which counts as a crash.
@@ -20,6 +21,7 @@ from actors.extraction import (
     MOST_PORTIONS,
     Extracted,
     Options,
+    OtherEngine,
     PartMade,
     Planned,
     Portion,
@@ -92,7 +94,8 @@ Work = Whole | PartOf | Assembly
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """spec: canonical text. out: an empty folder for the results."""
+    """spec: canonical text. out: an empty folder for the results. engine: under whose name the result will stand; plan
+    and parts carry it."""
 
     source: Path
     spec: str
@@ -100,6 +103,7 @@ class Job:
     options: Options
     limits: Limits
     work: Work = field(default_factory=Whole)
+    engine: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +119,7 @@ class Refused:
     detail: str
 
 
-Answer = Ready | Scanning | Planned | Progress | Extracted | Split | PartMade | Refused
+Answer = Ready | Scanning | Planned | Progress | Extracted | Split | PartMade | OtherEngine | Refused
 
 
 def frame(body: bytes) -> bytes:
@@ -132,6 +136,7 @@ def encode_job(job: Job) -> bytes:
         "options": options,
         "limits": asdict(job.limits),
         "work": {"kind": type(job.work).__name__, **asdict(job.work)},
+        "engine": job.engine,
     }
     return frame(json.dumps(fields, default=str).encode())
 
@@ -146,6 +151,7 @@ def decode_job(body: bytes) -> Job:
         options=Options(**options | {"reader": Reader(options["reader"])}),
         limits=Limits(**fields["limits"]),
         work=_work_of(fields["work"]),
+        engine=fields["engine"],
     )
 
 
@@ -201,6 +207,8 @@ def _answer_of(kind: str, fields: dict[str, Any]) -> Answer:
             return Split(_media(fields["media"]), total, _portions(fields["portions"], total))
         case "PartMade":
             return PartMade(frames=_count(fields["frames"]))
+        case "OtherEngine":
+            return OtherEngine(made_by=_text(fields["made_by"]))
         case "Refused":
             return Refused(_refusal(fields["code"]), _text(fields["detail"]))
         case _:

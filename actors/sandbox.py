@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from actors.deadline import work_seconds
-from actors.extraction import Extracted, PartMade, Planned, Progress, Scanning, Split
+from actors.extraction import Extracted, OtherEngine, PartMade, Planned, Progress, Scanning, Split
 from actors.protocol import (
     ANSWER_BYTES,
     HEADER,
@@ -56,7 +56,7 @@ class ChildBroken(Exception):
     """A child did not come up at all: something is wrong with this worker, not with a file."""
 
 
-Ended = Extracted | Split | PartMade | Refused
+Ended = Extracted | Split | PartMade | OtherEngine | Refused
 Outcome = Ended | Crashed
 News = Scanning | Planned | Progress
 
@@ -101,7 +101,7 @@ class Child:
     async def run(self, job: Job, tell: Callable[[News], Awaitable[None]]) -> Extracted | Refused | Crashed:
         """As `do`, for work that is not to be divided."""
         outcome = await self.do(job, tell)
-        if isinstance(outcome, Split | PartMade):
+        if isinstance(outcome, Split | PartMade | OtherEngine):
             return Crashed("The decoder gave another answer than its work has.")
         return outcome
 
@@ -158,7 +158,7 @@ class Child:
                     await tell(work)
                 case Progress() as progress:
                     await tell(progress)
-                case Extracted() | Split() | PartMade() | Refused() as end:
+                case Extracted() | Split() | PartMade() | OtherEngine() | Refused() as end:
                     return end
                 case Ready():
                     raise ProtocolError("ready twice")

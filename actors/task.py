@@ -9,19 +9,19 @@ from __future__ import annotations
 import asyncio
 import errno
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Any, assert_never
+from typing import Any, TypeVar, assert_never
 
 import structlog
 
 from actors.bench import Bench
 from actors.delivery import Delivery, Divided, PartStored, deliver, discard, fetch_job
-from actors.extraction import Extracted, PartMade, Planned, Progress, Split
+from actors.extraction import Extracted, OtherEngine, PartMade, Planned, Progress, Split
 from actors.protocol import Refused
 from actors.sandbox import Child, Crashed, News, Outcome
 from db import queue
@@ -30,15 +30,17 @@ from db.errors import CATALOGUE, FotogramaError
 from db.lifecycle import Again, Blame, blame_of
 from db.objects import ObjectMissing
 from db.queue import Claim, LeaseLost, Publication
+from db.replan import replan
 
 PROGRESS_SECONDS = 1.0
 """Progress is written this often at most, with the heartbeat."""
 log = structlog.get_logger()
+T = TypeVar("T")
 
 
 class Ending(StrEnum):
     PUBLISHED = "published"
-    DIVIDED = "divided"
+    SPLIT = "split"
     RETRIED = "retried"
     FAILED = "failed"
     LOST = "lost"
@@ -99,7 +101,7 @@ async def _tell(running: Running, bench: Bench, news: News) -> None:
     claim = running.claim
     if isinstance(news, Planned) and claim.plan_key is None:
         media, total = news.media.document(), news.frames_total
-        await insist(lambda: queue.plan(bench.database, claim.lease, media=media, frames_total=total))
+        await _insist(bench, lambda: queue.plan(bench.database, claim.lease, media=media, frames_total=total))
     elif isinstance(news, Progress) and (claim.plan_key is None or claim.part is not None):
         running.frames_done = news.frames_done
 
@@ -107,15 +109,17 @@ async def _tell(running: Running, bench: Bench, news: News) -> None:
 async def _settle(claim: Claim, bench: Bench, outcome: Delivery | Outcome | FotogramaError) -> Ending:
     match outcome:
         case Publication() | Divided() | PartStored():
-            await insist(lambda: _hand_in(claim, bench, outcome))
-            return Ending.DIVIDED if isinstance(outcome, Divided) else Ending.PUBLISHED
+            await _insist(bench, lambda: _hand_in(claim, bench, outcome))
+            return Ending.SPLIT if isinstance(outcome, Divided) else Ending.PUBLISHED
         case Refused(code, detail):
             return await _fail(claim, bench, blame_of(CATALOGUE[code].fault), code, detail)
         case Crashed(detail, native_log):
             log.warning(
-                "The decoder crashed.", event_name="child.crashed", task=str(claim.lease.task_id), log=native_log
+                "The decoder crashed.", event_name="child.crashed", task_id=str(claim.lease.task_id), log=native_log
             )
             return await _fail(claim, bench, Blame.CRASH, "gave_up", detail)
+        case OtherEngine(made_by):
+            return await _replan(claim, bench, made_by)
         case FotogramaError():
             return await _fail(claim, bench, Blame.SERVICE, outcome.code, outcome.detail)
         case Extracted() | Split() | PartMade():
@@ -149,9 +153,21 @@ def _service_error(error: FotogramaError | ObjectMissing | OSError) -> Fotograma
 
 
 async def _fail(claim: Claim, bench: Bench, blame: Blame, code: str, detail: str) -> Ending:
-    settled = await insist(
-        lambda: queue.fail(bench.database, claim.lease, blame=blame, code=code, detail=detail, jitter=bench.jitter())
+    settled = await _insist(
+        bench,
+        lambda: queue.fail(bench.database, claim.lease, blame=blame, code=code, detail=detail, jitter=bench.jitter()),
     )
+    return Ending.RETRIED if isinstance(settled, Again) else Ending.FAILED
+
+
+async def _replan(claim: Claim, bench: Bench, made_by: str) -> Ending:
+    log.warning(
+        "The plan is another engine's; it is made anew.",
+        event_name="task.replanned",
+        task=str(claim.lease.task_id),
+        made_by=made_by,
+    )
+    settled = await _insist(bench, lambda: replan(bench.database, claim.lease, made_by=made_by, jitter=bench.jitter()))
     return Ending.RETRIED if isinstance(settled, Again) else Ending.FAILED
 
 
@@ -191,10 +207,15 @@ async def _drained(stop: asyncio.Event, seconds: float) -> None:
 
 async def _discard(claim: Claim, bench: Bench) -> Ending:
     """Throws a lost attempt's objects away, unless it had been published after all."""
-    if await insist(lambda: queue.was_published(bench.database, claim.lease)):
+    if await _insist(bench, lambda: queue.was_published(bench.database, claim.lease)):
         return Ending.PUBLISHED
     await discard(claim, bench)
     return Ending.LOST
+
+
+async def _insist(bench: Bench, write: Callable[[], Awaitable[T]]) -> T:
+    """At the pace of heartbeats: nothing else renews the lease while the end is written."""
+    return await insist(write, most_seconds=bench.heartbeat_seconds)
 
 
 async def _abort(*tasks: asyncio.Task[Any]) -> None:

@@ -73,7 +73,7 @@ class NoMeters:
 
 
 class Upkeep:
-    """relay: None where no stream is fed."""
+    """running_limit: open tasks of an account; None: as it was last set. relay: None where no stream is fed."""
 
     def __init__(
         self,
@@ -82,13 +82,14 @@ class Upkeep:
         sender: Sender,
         *,
         lease_seconds: float,
+        running_limit: int | None = None,
         relay: Relay | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._database, self._objects, self._sender, self._relay = database, objects, sender, relay
-        self._wall_clock = wall_clock
+        self._wall_clock, self._running_limit = wall_clock, running_limit
         self._lease_seconds, self._clock, self._jitter = lease_seconds, clock, jitter
         self._reachable_since: float | None = None
         self._meters: Meters = NoMeters()
@@ -178,11 +179,32 @@ class Upkeep:
         return len(disowned)
 
     async def release_held(self) -> int:
-        """Lets in tasks that were left outside although their user has a place free."""
+        """Lets in tasks that were left outside although their user has a place free. Sets the limit at its first turn,
+        and not again: of two keepers the one that began later has the newer settings."""
+        if self._running_limit is not None:
+            await fairness.set_running_limit(self._database, self._running_limit)
+            self._running_limit = None
+        await self.recount()
         return await fairness.release_held(self._database)
+
+    async def recount(self) -> int:
+        """Corrects the open tasks that shares count wrongly; of how many accounts."""
+        wrong = await repair.recount(self._database)
+        for drift in wrong:
+            log.warning(
+                "A share counted its open tasks wrongly.",
+                event_name="keeper.drift",
+                user=str(drift.user_id),
+                said=drift.said,
+                counted=drift.counted,
+            )
+        if wrong:
+            self._meters.acted("recount", len(wrong))
+        return len(wrong)
 
     async def repair(self) -> int:
         """Requeues or fails what is stuck, and cancels tasks that have outlived their extraction."""
+        await self.recount()
         repaired = await repair.repair(self._database)
         count = repaired.requeued + repaired.failed + repaired.outlived
         if count:

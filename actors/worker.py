@@ -1,6 +1,6 @@
 """A worker: claims one task after the other, for as long as it is let.
 
-It claims nothing while its child, its database or its store is not well, so that an outage costs delay and no attempts.
+It claims nothing while its child, its database or its store is away, so that an outage costs delay and no attempts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from db.queue import Claim
 POLL_SECONDS = 1.0
 """How often an idle worker looks by itself; a hint wakes it sooner."""
 PAUSE_SECONDS = 5.0
-"""How long a worker that is not able waits before it tries again."""
+"""How long a worker that is unable to work waits before it tries again."""
 STORE_CHECK_SECONDS = 30.0
 STUCK_SECONDS = 60.0
 """Silence after which a worker counts as stuck, on top of three heartbeats."""
@@ -37,11 +37,12 @@ class Stuck(Exception):
 
 
 class Worker:
-    """One puller of tasks, with at most one at a time. name: the owner in its leases, unique for each process."""
+    """One puller of tasks, with at most one at a time. name: stands in its leases, unique for each process."""
 
     def __init__(self, bench: Bench, cache: Cache, *, name: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._bench, self._cache, self._name, self._clock = bench, cache, name, clock
         self._stop = asyncio.Event()
+        self._may_hold = False
         self._spare: asyncio.Task[Child] | None = None
         self._beat_at = clock()
         self._store_checked_at = -STORE_CHECK_SECONDS
@@ -54,7 +55,7 @@ class Worker:
                 try:
                     await self._turn()
                 except (ChildBroken, FotogramaError) as error:
-                    log.warning("The worker is not able to work.", event_name="worker.unable", error=str(error))
+                    log.warning("The worker is unable to work.", event_name="worker.unable", error=str(error))
                     await self._wait(PAUSE_SECONDS)
                 except Exception as error:
                     # Whatever it was: it is recorded, the lease runs out, and the pool keeps its worker.
@@ -80,15 +81,29 @@ class Worker:
         if self._stop.is_set():
             return
         await self._cache.listen()
-        claims = await queue.claim(self._bench.database, worker=self._name, lease_seconds=self._bench.lease_seconds)
+        claims = await self._claim()
         if not claims:
             await self._wait(POLL_SECONDS, hinted=True)
             return
         self._spare = asyncio.create_task(Child.start())
         await self._perform(claims[0], child)
 
+    async def _claim(self) -> list[Claim]:
+        """At most one task. What a claim took whose answer was lost is given back: to the others it would look as if
+        this worker had died with it."""
+        if self._may_hold:
+            await queue.release_all(self._bench.database, self._name)
+        self._may_hold = True
+        claims = await queue.claim(self._bench.database, worker=self._name, lease_seconds=self._bench.lease_seconds)
+        self._may_hold = False
+        return claims
+
     async def _perform(self, claim: Claim, child: Child) -> None:
-        ids = {"task": str(claim.lease.task_id), "attempt": claim.lease.attempt, "extraction": str(claim.extraction_id)}
+        ids = {
+            "task_id": str(claim.lease.task_id),
+            "attempt": claim.lease.attempt,
+            "extraction_id": str(claim.extraction_id),
+        }
         log.info("Claimed a task.", event_name="task.claimed", worker=self._name, **ids)
         started = self._clock()
         ending = await perform(claim, child, self._bench, self._stop, self._beat)

@@ -1,8 +1,9 @@
 """Wall time, CPU time and peak memory of a whole process tree, and the rows that a benchmark writes. Linux only.
 
 Wall: from start to exit. CPU: user and system of the process and of all descendants that were waited for (wait4).
-Memory: the greater of two peaks: the proportional set sizes (PSS) of the tree added up, sampled every 30 ms, so that a
-page that is shared counts once; and the largest high-water mark (VmHWM) of any one process, which misses no short peak.
+Memory: the greater of two peaks: the largest high-water mark (VmHWM) of any one process, which misses no short peak;
+and, of several processes, their proportional set sizes (PSS) added up, sampled every 30 ms, so that a shared page
+counts once.
 """
 
 from __future__ import annotations
@@ -140,8 +141,10 @@ def _watch(pid: int, deadline: float) -> int:
     try:
         while not ended.poll(SAMPLE_SECONDS * 1_000):
             below = list(tree(pid))
-            together = max(together, sum(kibibytes(one, "smaps_rollup", "Pss:") for one in below))
             alone = max([alone, *(kibibytes(one, "status", "VmHWM:") for one in below)])
+            if len(below) > 1:
+                # Takes milliseconds of the measured cores; a single process's peak is known without it.
+                together = max(together, sum(kibibytes(one, "smaps_rollup", "Pss:") for one in below))
             if time.perf_counter() > deadline:
                 raise CommandFailed("the command ran out of its time")
     finally:

@@ -8,8 +8,10 @@ up` which runs on the home folder.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import unicodedata
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +20,8 @@ import typer
 from cluster.client.errors import FotogramaError
 
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
     from cluster.client.values import Ledger, Moment
 
 ops = typer.Typer(help="For the operator of a service.", no_args_is_help=True)
@@ -28,6 +32,7 @@ HomeFolder = Annotated[Path, typer.Option("--home", metavar="DIR", help="Home of
 Email = Annotated[str, typer.Argument(metavar="EMAIL", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 DEFAULT_HOME = Path("~/.fotograma")
+MOST_RUNNING = 2**31 - 1
 
 
 class NoDatabase(FotogramaError):
@@ -35,6 +40,13 @@ class NoDatabase(FotogramaError):
 
     def __init__(self, home: Path) -> None:
         super().__init__(f"No service runs on {home}. Start it with `fotograma up`, or set FOTOGRAMA_DATABASE_URL.")
+
+
+class NoAccount(FotogramaError):
+    """Nobody has that e-mail address."""
+
+    def __init__(self, email: str) -> None:
+        super().__init__(f"There is no account {email}. Make it first: fotograma login --register")
 
 
 @users.command()
@@ -47,6 +59,56 @@ def promote(email: Email, home: HomeFolder = DEFAULT_HOME) -> None:
 def demote(email: Email, home: HomeFolder = DEFAULT_HOME) -> None:
     """Take an admin's rights away."""
     _set_role(email, "user", home)
+
+
+def _running_limit(word: str) -> int:
+    """COMMON_LIMIT for the word `none`. Raises typer.BadParameter."""
+    from db.fairness import COMMON_LIMIT  # noqa: PLC0415
+
+    if word == "none":
+        return COMMON_LIMIT
+    if not (word.isascii() and word.isdigit() and 0 < int(word) <= MOST_RUNNING):
+        raise typer.BadParameter("It must be a whole number above 0, or none.")
+    return int(word)
+
+
+def _weight(weight: float | None) -> float | None:
+    """Raises typer.BadParameter."""
+    if weight is not None and not 0 < weight < math.inf:
+        raise typer.BadParameter("It must be a number above 0.")
+    return weight
+
+
+@users.command()
+def share(
+    email: Email,
+    weight: Annotated[
+        float | None, typer.Option(callback=_weight, help="Turns in the queue, as a multiple of an account's common 1.")
+    ] = None,
+    running_limit: Annotated[
+        int | None,
+        typer.Option(parser=_running_limit, metavar="N|none", help="Tasks worked on or next in turn; none: as all."),
+    ] = None,
+    home: HomeFolder = DEFAULT_HOME,
+) -> None:
+    """Set an account's share of the workers. What is not given stays as it is."""
+    from db import accounts, fairness  # noqa: PLC0415
+
+    if weight is None and running_limit is None:
+        raise typer.BadParameter("Give --weight, --running-limit or both.")
+
+    async def change(engine: AsyncEngine) -> bool:
+        found = await accounts.credentials(engine, _normal(email))
+        return found is not None and await fairness.set_share(
+            engine, found[0], weight=weight, running_limit=running_limit
+        )
+
+    if not _on_database(home, change):
+        raise NoAccount(email)
+    told = [] if weight is None else [f"the weight {weight:g}"]
+    if running_limit is not None:
+        told.append(f"the running limit {running_limit}" if running_limit else "no running limit of its own")
+    typer.echo(f"{email} has {' and '.join(told)} now.")
 
 
 def ledger(
@@ -109,22 +171,34 @@ def moment_line(moment: Moment) -> str:
 
 def _set_role(email: str, role: str, home: Path) -> None:
     from db import accounts  # noqa: PLC0415
+
+    async def change(engine: AsyncEngine) -> bool:
+        return await accounts.set_role(engine, _normal(email), role) is not None
+
+    if not _on_database(home, change):
+        raise NoAccount(email)
+    typer.echo(f"{email} has the role {role} now.")
+
+
+def _normal(email: str) -> str:
+    """As accounts have it."""
+    return unicodedata.normalize("NFC", email.strip()).lower()
+
+
+def _on_database(home: Path, work: Callable[[AsyncEngine], Awaitable[bool]]) -> bool:
+    """What the work gives. Raises NoDatabase."""
     from db.database import open_database  # noqa: PLC0415
 
     url = database_url(home.expanduser())
 
-    async def change() -> bool:
+    async def run() -> bool:
         engine = open_database(url, name="ops", connections=1)
         try:
-            return (
-                await accounts.set_role(engine, unicodedata.normalize("NFC", email.strip()).lower(), role) is not None
-            )
+            return await work(engine)
         finally:
             await engine.dispose()
 
-    if not asyncio.run(change()):
-        raise FotogramaError(f"There is no account {email}. Make it first: fotograma login --register")
-    typer.echo(f"{email} has the role {role} now.")
+    return asyncio.run(run())
 
 
 def database_url(home: Path) -> str:

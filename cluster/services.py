@@ -27,8 +27,8 @@ from actors.worker import Worker
 from cluster.settings import Settings, load
 from db.cache import open_cache
 from db.database import open_database
-from db.objects import open_store
 from db.quotas import Quotas
+from db.stores import open_store
 from serve_app.admission import Limits
 from serve_app.deps import Deps
 from serve_app.keys import derive, signing_key
@@ -106,7 +106,14 @@ async def open_upkeep() -> AsyncIterator[Upkeep]:
     relay = _relay(settings, engine)
     objects = open_store(settings.objects_url)
     try:
-        yield Upkeep(engine, objects, sender, lease_seconds=settings.lease_seconds, relay=relay)
+        yield Upkeep(
+            engine,
+            objects,
+            sender,
+            lease_seconds=settings.lease_seconds,
+            running_limit=settings.user_running_max,
+            relay=relay,
+        )
     finally:
         await poster.close()
         if relay is not None:

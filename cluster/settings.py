@@ -59,6 +59,9 @@ class Settings(BaseSettings):
     accept_per_second: Annotated[float, Field(gt=0)] = 100.0
     user_waiting_max: Annotated[int, Field(ge=1)] | None = 20_000
     """Extractions of one user that have not ended."""
+    user_running_max: Annotated[int, Field(ge=1)] = 32
+    """Tasks of one user that are ready or being worked on; the others are held back. `fotograma ops users share` gives
+    an account another."""
     user_stored_bytes_max: Annotated[int, Field(ge=1)] | None = None
     """Videos and archives of one user."""
     queue_tasks_max: Annotated[int, Field(ge=1)] = 1_000_000

@@ -20,8 +20,9 @@ from db.telling import TELL_WEBHOOKS
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One stored file that is about to be accepted. sha256: lower-case hex."""
+    """One stored file that is about to be accepted for an account. sha256: lower-case hex."""
 
+    user_id: UUID
     video_id: UUID
     extraction_id: UUID
     task_id: UUID
@@ -57,41 +58,53 @@ ABANDON = text("""
     RETURNING object_key
 """)
 
+# Of many uploads at once: planned once, and each index is gone through in one go.
 ACCEPT = text(f"""
-    WITH reserved AS (
-        DELETE FROM reservations WHERE object_key = :object_key AND user_id = :user_id AND abandoned_at IS NULL
-        RETURNING user_id
+    WITH asked AS MATERIALIZED (
+        SELECT * FROM unnest(
+            CAST(:user_ids AS uuid[]), CAST(:video_ids AS uuid[]), CAST(:extraction_ids AS uuid[]),
+            CAST(:task_ids AS uuid[]), CAST(:filenames AS text[]), CAST(:sizes AS bigint[]), CAST(:sha256s AS text[]),
+            CAST(:object_keys AS text[]), CAST(:specs AS text[])
+        ) WITH ORDINALITY AS asked (
+            user_id, video_id, extraction_id, task_id, filename, size, sha256, object_key, spec, number)
+    ), reserved AS (
+        DELETE FROM reservations USING asked
+        WHERE reservations.object_key = asked.object_key AND reservations.user_id = asked.user_id
+          AND reservations.abandoned_at IS NULL
+        RETURNING asked.*
     ), asker AS (
-        SELECT user_id, CAST(:size AS bigint) AS size FROM reserved
+        SELECT task_id, extraction_id, user_id, number, size FROM reserved
     ), {TAGGED}, video AS (
         INSERT INTO videos (id, user_id, filename, size, sha256, object_key)
-        SELECT :video_id, user_id, :filename, :size, :sha256, :object_key FROM reserved
+        SELECT video_id, user_id, filename, size, sha256, object_key FROM reserved ORDER BY number
     ), extraction AS (
         INSERT INTO extractions (id, video_id, user_id, spec)
-        SELECT :extraction_id, :video_id, user_id, :spec FROM reserved
+        SELECT extraction_id, video_id, user_id, spec FROM reserved ORDER BY number
     ), task AS (
         INSERT INTO tasks (id, extraction_id, user_id, cost, priority, virtual_finish, state)
-        SELECT :task_id, :extraction_id, user_id, :size, priority, finish, state FROM charged
+        SELECT task_id, extraction_id, user_id, size, priority, finish, state FROM tagged ORDER BY number
     ), acceptance AS (
         INSERT INTO acceptances (extraction_id, video_id, user_id)
-        SELECT :extraction_id, :video_id, user_id FROM reserved
+        SELECT extraction_id, video_id, user_id FROM reserved ORDER BY number
     ), noted AS (
-        INSERT INTO events (extraction_id, kind) SELECT :extraction_id, 'accepted' FROM reserved
+        INSERT INTO events (extraction_id, kind) SELECT extraction_id, 'accepted' FROM reserved ORDER BY number
     )
-    SELECT user_id FROM reserved
+    SELECT extraction_id FROM reserved
 """)
 
 EXTRACT_AGAIN = text(f"""
     WITH video AS (
         SELECT id, user_id, size FROM videos WHERE id = :video_id AND user_id = :user_id FOR KEY SHARE
     ), asker AS (
-        SELECT user_id, size FROM video
+        SELECT CAST(:task_id AS uuid) AS task_id, CAST(:extraction_id AS uuid) AS extraction_id, user_id, 1 AS number,
+            size
+        FROM video
     ), {TAGGED}, extraction AS (
         INSERT INTO extractions (id, video_id, user_id, spec)
         SELECT :extraction_id, id, user_id, :spec FROM video
     ), task AS (
         INSERT INTO tasks (id, extraction_id, user_id, cost, priority, virtual_finish, state)
-        SELECT :task_id, :extraction_id, charged.user_id, size, priority, finish, state FROM charged, video
+        SELECT task_id, extraction_id, user_id, size, priority, finish, state FROM tagged
     ), acceptance AS (
         INSERT INTO acceptances (extraction_id, video_id, user_id) SELECT :extraction_id, id, user_id FROM video
     ), noted AS (
@@ -137,15 +150,14 @@ async def abandon(engine: AsyncEngine, object_keys: Sequence[str]) -> list[str]:
         return list((await connection.execute(ABANDON, {"keys": list(object_keys)})).scalars())
 
 
-async def accept(connection: AsyncConnection, user_id: UUID, uploads: Sequence[Upload]) -> None:
+async def accept(connection: AsyncConnection, uploads: Sequence[Upload]) -> None:
     """Turns reserved objects into queued extractions, all of them or none; the caller commits.
 
     Raises FotogramaError `unavailable` when a reservation was given up meanwhile.
     """
-    for upload in uploads:
-        values = {name: getattr(upload, name) for name in Upload.__slots__} | {"user_id": user_id}
-        if (await connection.execute(ACCEPT, values)).first() is None:
-            raise FotogramaError("unavailable", "The upload took too long and was given up.", retry_after=1)
+    values = {f"{name}s": [getattr(upload, name) for upload in uploads] for name in Upload.__slots__}
+    if len((await connection.execute(ACCEPT, values)).all()) < len(uploads):
+        raise FotogramaError("unavailable", "The upload took too long and was given up.", retry_after=1)
 
 
 async def extract_again(

@@ -58,8 +58,11 @@ async def check(engine: AsyncEngine) -> None:
             raise OperationalError("check", {}, RuntimeError("the database is read-only"))
 
 
-async def insist(write: Callable[[], Awaitable[T]]) -> T:
-    """Repeats a write that must not be lost until the database takes it. Only for writes that are fenced."""
+async def insist(write: Callable[[], Awaitable[T]], *, most_seconds: float = REPEAT_MOST_SECONDS) -> T:
+    """Repeats a write that must not be lost until the database takes it. Only for writes that are fenced.
+
+    most_seconds: between two tries; of a lease's holder far less than the lease, which runs out meanwhile.
+    """
     pause = REPEAT_FIRST_SECONDS
     while True:
         try:
@@ -68,4 +71,4 @@ async def insist(write: Callable[[], Awaitable[T]]) -> T:
             if not is_outage(error):
                 raise
         await asyncio.sleep(pause)
-        pause = min(REPEAT_MOST_SECONDS, pause * 2)
+        pause = min(most_seconds, pause * 2)

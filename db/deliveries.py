@@ -19,7 +19,7 @@ MOST_TRIES = 50
 """Of one delivery that are shown, the latest."""
 
 
-class State(StrEnum):
+class DeliveryStatus(StrEnum):
     PENDING = "pending"
     DELIVERED = "delivered"
     GIVEN_UP = "given_up"
@@ -41,8 +41,8 @@ class Delivery:
 
     id: UUID
     extraction_id: UUID
-    status: ExtractionStatus
-    state: State
+    extraction_status: ExtractionStatus
+    status: DeliveryStatus
     created_at: datetime
     due_at: datetime | None
     delivered_at: datetime | None
@@ -120,14 +120,16 @@ async def _with_tries(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> 
 
 
 def _delivery(row: Row[Any], tries: Sequence[Try]) -> Delivery:
-    ended = State.DELIVERED if row.delivered_at else State.GIVEN_UP if row.given_up_at else State.PENDING
+    status = DeliveryStatus.PENDING
+    if row.delivered_at or row.given_up_at:
+        status = DeliveryStatus.DELIVERED if row.delivered_at else DeliveryStatus.GIVEN_UP
     return Delivery(
         id=row.id,
         extraction_id=row.extraction_id,
-        status=ExtractionStatus(row.status),
-        state=ended,
+        extraction_status=ExtractionStatus(row.status),
+        status=status,
         created_at=row.created_at,
-        due_at=row.due_at if ended is State.PENDING else None,
+        due_at=row.due_at if status is DeliveryStatus.PENDING else None,
         delivered_at=row.delivered_at,
         tries=tries,
     )

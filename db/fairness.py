@@ -5,7 +5,8 @@ latest claim. Cost is bytes when accepting; what the plan turns out to be worth 
 or taken off it. Source: Goyal, Vin, Cheng, "Start-time Fair Queueing", SIGCOMM 1996; with one column, the finish tag.
 
 An account's tasks that are ready or leased are `open`; those past its limit are held, outside the claim's index. They
-are let in by triggers on `tasks`, so that no way of ending a task can forget it.
+are let in by triggers on `tasks`, so that no way of ending a task can forget it. Only accepting inserts tasks that are
+ready, and counts them in the update that charges the account; all others are inserted as held.
 """
 
 from __future__ import annotations
@@ -29,26 +30,39 @@ def work_of(media: Mapping[str, Any], frames: int) -> int:
     return frames * pixels // PIXELS_PER_BYTE
 
 
-# Stands after the CTE `asker`, at most one row (user_id, size): locks the account's share, charges it, and gives
-# `charged` (user_id, priority, finish, state). A task that finds no place free is held.
+# Stands after the CTE `asker` (task_id, extraction_id, user_id, number, size), one row a task that is asked for: locks
+# the shares of their accounts in the order of ids, and gives `tagged`, the same with priority, finish and state. An
+# account's tasks are charged one after the other, by number; whatever finds no place free is held.
 TAGGED = f"""
     share AS MATERIALIZED (
-        SELECT shares.user_id, shares.weight, shares.last_finish, asker.size + shares.owed AS charge,
-            shares.open < coalesce(shares.running_limit, queue_state.running_limit) AS is_let_in,
+        SELECT shares.user_id, shares.weight, shares.last_finish, shares.owed, shares.open,
+            coalesce(shares.running_limit, queue_state.running_limit) AS running_limit,
             CASE users.role WHEN 'admin' THEN {ADMIN_PRIORITY} ELSE 0 END AS priority,
             greatest(queue_state.virtual_time, (
                 SELECT virtual_finish FROM tasks WHERE kind = 'extract' AND claimed_at IS NOT NULL
                 ORDER BY claimed_at DESC LIMIT 1
             )) AS virtual_time
-        FROM asker JOIN shares ON shares.user_id = asker.user_id JOIN users ON users.id = asker.user_id
-        CROSS JOIN queue_state
-        FOR UPDATE OF shares
+        FROM shares JOIN users ON users.id = shares.user_id CROSS JOIN queue_state
+        WHERE shares.user_id IN (SELECT user_id FROM asker)
+        ORDER BY shares.user_id FOR UPDATE OF shares
+    ), charge AS (
+        SELECT asker.*, share.weight, share.priority, share.open, share.running_limit,
+            greatest(share.virtual_time, share.last_finish) AS start,
+            share.owed + sum(asker.size) OVER before AS owed, row_number() OVER before AS place
+        FROM asker JOIN share ON share.user_id = asker.user_id
+        WINDOW before AS (PARTITION BY asker.user_id ORDER BY asker.number)
+    ), tagged AS MATERIALIZED (
+        SELECT *, start + greatest(owed, 0) / weight AS finish,
+            CAST(CASE WHEN open + place <= running_limit THEN 'ready' ELSE 'held' END AS task_state) AS state
+        FROM charge
     ), charged AS (
-        UPDATE shares SET owed = least(share.charge, 0),
-            last_finish = greatest(share.virtual_time, share.last_finish) + greatest(share.charge, 0) / share.weight
-        FROM share WHERE shares.user_id = share.user_id
-        RETURNING shares.user_id, share.priority, shares.last_finish AS finish,
-            CAST(CASE WHEN share.is_let_in THEN 'ready' ELSE 'held' END AS task_state) AS state
+        UPDATE shares
+        SET owed = least(total.owed, 0), last_finish = total.finish, open = shares.open + total.let_in
+        FROM (
+            SELECT user_id, max(owed) AS owed, max(finish) AS finish, count(*) FILTER (WHERE state = 'ready') AS let_in
+            FROM tagged GROUP BY user_id
+        ) AS total
+        WHERE shares.user_id = total.user_id
     )
 """
 
@@ -57,8 +71,12 @@ RELEASE_HELD = text("""
     FROM (SELECT DISTINCT user_id FROM tasks WHERE state = 'held' ORDER BY user_id) AS waiting
 """)
 SET_RUNNING_LIMIT = text("UPDATE queue_state SET running_limit = :running_limit WHERE running_limit <> :running_limit")
+COMMON_LIMIT = 0
+"""For `set_share`: the account has no limit of its own any more."""
 SET_SHARE = text("""
-    UPDATE shares SET weight = :weight, running_limit = :running_limit WHERE user_id = :user_id RETURNING user_id
+    UPDATE shares SET weight = coalesce(CAST(:weight AS double precision), weight),
+        running_limit = nullif(coalesce(CAST(:running_limit AS integer), running_limit), 0)
+    WHERE user_id = :user_id RETURNING user_id
 """)
 
 
@@ -75,8 +93,13 @@ async def set_running_limit(engine: AsyncEngine, running_limit: int) -> None:
         await connection.execute(SET_RUNNING_LIMIT, {"running_limit": running_limit})
 
 
-async def set_share(engine: AsyncEngine, user_id: UUID, *, weight: float, running_limit: int | None) -> bool:
-    """An account's weight (1 is common), and a limit of its own. False when there is no such account."""
+async def set_share(
+    engine: AsyncEngine, user_id: UUID, *, weight: float | None = None, running_limit: int | None = None
+) -> bool:
+    """An account's weight (1 is common), and a limit of its own, or COMMON_LIMIT. None leaves each as it is.
+
+    False when there is no such account.
+    """
     values = {"user_id": user_id, "weight": weight, "running_limit": running_limit}
     async with engine.begin() as connection:
         return (await connection.execute(SET_SHARE, values)).first() is not None

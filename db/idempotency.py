@@ -6,6 +6,7 @@ written in the transaction that does the work, fenced by that owner.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -61,9 +62,16 @@ RENEW = text(f"""
     UPDATE idempotency_keys SET lease_expires_at = clock_timestamp() + make_interval(secs => :lease_seconds)
     WHERE {_MINE} AND owner = :owner AND response IS NULL RETURNING owner
 """)
-FINISH = text(f"""
-    UPDATE idempotency_keys SET fingerprint = :fingerprint, status = :status, response = :response
-    WHERE {_MINE} AND owner = :owner AND response IS NULL RETURNING owner
+FINISH = text("""
+    UPDATE idempotency_keys AS held
+    SET fingerprint = answered.fingerprint, status = answered.status, response = answered.response
+    FROM unnest(
+        CAST(:user_ids AS uuid[]), CAST(:routes AS text[]), CAST(:keys AS text[]), CAST(:owners AS uuid[]),
+        CAST(:fingerprints AS text[]), CAST(:statuses AS smallint[]), CAST(:responses AS text[])
+    ) AS answered (user_id, route, key, owner, fingerprint, status, response)
+    WHERE held.user_id = answered.user_id AND held.route = answered.route AND held.key = answered.key
+      AND held.owner = answered.owner AND held.response IS NULL
+    RETURNING held.owner
 """)
 DROP = text(f"DELETE FROM idempotency_keys WHERE {_MINE} AND owner = :owner AND response IS NULL")
 EXPIRE = text("""
@@ -106,10 +114,23 @@ async def renew(engine: AsyncEngine, marker: Marker) -> None:
             raise FotogramaError("idempotency_in_progress", retry_after=1)
 
 
-async def finish(connection: AsyncConnection, marker: Marker, answer: Answer) -> None:
-    """Stores the answer in the caller's transaction. Raises as `renew`: then the caller's work must not commit."""
-    values = {"fingerprint": answer.fingerprint, "status": answer.status, "response": answer.response}
-    if (await connection.execute(FINISH, _values(marker) | values)).first() is None:
+async def finish(connection: AsyncConnection, answers: Mapping[Marker, Answer]) -> None:
+    """Stores each call's answer in the caller's transaction.
+
+    Raises as `renew` when one was lost: then the caller's work must not commit.
+    """
+    if not answers:
+        return
+    values = {
+        "user_ids": [marker.user_id for marker in answers],
+        "routes": [marker.route for marker in answers],
+        "keys": [marker.key for marker in answers],
+        "owners": [marker.owner for marker in answers],
+        "fingerprints": [answer.fingerprint for answer in answers.values()],
+        "statuses": [answer.status for answer in answers.values()],
+        "responses": [answer.response for answer in answers.values()],
+    }
+    if len((await connection.execute(FINISH, values)).all()) < len(answers):
         raise FotogramaError("idempotency_in_progress", retry_after=1)
 
 

@@ -1,8 +1,8 @@
 """What may follow what, and what counts against what. Pure.
 
     extraction   queued → running → succeeded | failed | cancelled        (queued → any end; running → queued)
-    task         held → ready → leased → done | failed | cancelled        (leased → ready: release, retry, rescue;
-                                                                           held, ready → cancelled)
+    task         held → ready → leased → done | failed | cancelled        (leased → ready: release, retry, rescue,
+                                                                           replan; held, ready → cancelled)
 
 The same tables stand in Postgres as triggers; a test walks every pair of states on both sides.
 """

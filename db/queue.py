@@ -1,6 +1,6 @@
 """The queue: what is accepted is claimed, kept alive by heartbeats, and ends exactly once.
 
-Every write of a worker carries the fence (task, attempt, owner) in its WHERE; no row
+Every write of a worker carries the fence (task, attempt, worker) in its WHERE; no row
 means that the lease is lost, and the worker throws its work away. The fence does not test the expiry: a lease that is
 late but not rescued can still be renewed and published. Locks are taken in one order: tasks by id, extraction, video,
 share of the account; whatever is taken after that is skipped when it is locked. All times are the database's own.
@@ -178,6 +178,12 @@ async def was_published(engine: AsyncEngine, lease: Lease) -> bool:
 async def release(engine: AsyncEngine, lease: Lease) -> None:
     """Gives the task back unharmed: drain and shutdown count against nothing. Raises LeaseLost."""
     await _fenced(engine, sql.RELEASE, lease)
+
+
+async def release_all(engine: AsyncEngine, worker: str) -> int:
+    """Gives back all that a worker holds, and counts it: after the answer to a claim was lost, it knows of nothing."""
+    async with engine.begin() as connection:
+        return len((await connection.execute(sql.RELEASE_ALL, {"worker": worker})).all())
 
 
 async def fail(

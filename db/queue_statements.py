@@ -52,11 +52,12 @@ CLAIM = text("""
     ORDER BY claimed.id
 """)
 
-_HELD = f"""
+_HELD_BY = """
     held AS MATERIALIZED (
-        SELECT id, extraction_id, user_id, kind, frames_done, cost, work FROM tasks WHERE {_FENCE} FOR UPDATE
+        SELECT id, extraction_id, user_id, kind, frames_done, cost, work FROM tasks WHERE {which} ORDER BY id FOR UPDATE
     )
 """
+_HELD = _HELD_BY.format(which=_FENCE)
 # The first plan of a task says what it is worth; the difference to what was paid is charged to the account.
 _CHARGE = """
     charged AS (
@@ -185,8 +186,8 @@ _WAITING = """
 """
 _TAKEN_BACK = "tasks.extraction_id, tasks.attempt, tasks.kind, tasks.part_number, held.frames_done AS taken_back"
 
-RELEASE = text(f"""
-    WITH {_HELD}, task AS (
+_RELEASED = f"""
+    task AS (
         UPDATE tasks SET state = 'ready', ready_at = clock_timestamp(), frames_done = 0, {_UNLEASED}
         FROM held WHERE tasks.id = held.id RETURNING {_TAKEN_BACK}
     ), {_WAITING}, noted AS (
@@ -196,7 +197,10 @@ RELEASE = text(f"""
         FROM task
     )
     SELECT extraction_id FROM task
-""")
+"""
+RELEASE = text(f"WITH {_HELD}, {_RELEASED}")
+_HELD_BY_WORKER = _HELD_BY.format(which="leased_by = :worker AND state = 'leased'")
+RELEASE_ALL = text(f"WITH {_HELD_BY_WORKER}, {_RELEASED}")
 
 # All tasks of the extraction are locked, by id, before one of them is settled: its end may be the end of the others.
 _SIBLINGS = """

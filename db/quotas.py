@@ -6,6 +6,7 @@ transaction behind a lock of the account, so that calls at the same time can't p
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -37,19 +38,31 @@ class Holding:
     waiting: int
     stored_bytes: int
 
+    def with_more(self, *, files: int, size: int) -> Holding:
+        """And so many files of `size` bytes together."""
+        return Holding(self.waiting + files, self.stored_bytes + size)
 
-# Freed with the transaction. No other code takes it, and it is taken first: it can never be part of a deadlock.
-LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('quota:' || CAST(:user_id AS text), 0))")
 
-# Bounded by the quota: the rows beyond it change nothing.
-WAITING = text("""
-    SELECT count(*) FROM (
-        SELECT FROM extractions WHERE user_id = :user_id AND status IN ('queued', 'running') LIMIT :most
-    ) AS waiting
+# Freed with the transaction. No other code takes them, and they are taken first and in one order: they can never be
+# part of a deadlock.
+LOCK = text("""
+    SELECT pg_advisory_xact_lock(hashtextextended('quota:' || CAST(user_id AS text), 0))
+    FROM unnest(CAST(:user_ids AS uuid[])) AS asked (user_id)
 """)
-STORED = text("""
-    SELECT coalesce((SELECT sum(size) FROM videos WHERE user_id = :user_id), 0)
-         + coalesce((SELECT sum(result_bytes) FROM extractions WHERE user_id = :user_id AND NOT reused), 0)
+
+# Bounded by the quota: the rows beyond it change nothing. What no quota asks for is not counted.
+HOLDING = text("""
+    SELECT asked.user_id, (
+        SELECT count(*) FROM (
+            SELECT FROM extractions WHERE extractions.user_id = asked.user_id AND status IN ('queued', 'running')
+            LIMIT :waiting_most
+        ) AS waiting
+    ) AS waiting, CASE WHEN :count_stored THEN
+        coalesce((SELECT sum(size) FROM videos WHERE videos.user_id = asked.user_id), 0) + coalesce((
+            SELECT sum(result_bytes) FROM extractions WHERE extractions.user_id = asked.user_id AND NOT reused
+        ), 0)
+    ELSE 0 END AS stored_bytes
+    FROM unnest(CAST(:user_ids AS uuid[])) AS asked (user_id)
 """)
 
 # One branch a state, each a literal and in the order of its partial index: read in any order, a table whose older rows
@@ -81,19 +94,18 @@ async def foresee(engine: AsyncEngine, user_id: UUID, quotas: Quotas, *, files: 
     if quotas == UNLIMITED:
         return
     async with engine.connect() as connection:
-        check(quotas, await _holding(connection, user_id, quotas), files=files, size=size)
+        check(quotas, (await _holdings(connection, [user_id], quotas))[user_id], files=files, size=size)
 
 
-async def claim_room(connection: AsyncConnection, user_id: UUID, quotas: Quotas, *, files: int, size: int) -> None:
-    """`check` that holds until the caller's transaction ends; to be called before its other statements.
-
-    Raises as `check`.
-    """
+async def hold(connection: AsyncConnection, user_ids: Collection[UUID], quotas: Quotas) -> dict[UUID, Holding]:
+    """What accounts hold; nobody else can add to it until the caller's transaction ends. To be called before its other
+    statements; `check` then says what may be added."""
     if quotas == UNLIMITED:
-        return
-    # A statement of its own: the counts must see what the lock's last holder committed.
-    await connection.execute(LOCK, {"user_id": user_id})
-    check(quotas, await _holding(connection, user_id, quotas), files=files, size=size)
+        return dict.fromkeys(user_ids, Holding(0, 0))
+    in_order = sorted(user_ids)
+    # A statement of its own: the counts must see what the locks' last holders committed.
+    await connection.execute(LOCK, {"user_ids": in_order})
+    return await _holdings(connection, in_order, quotas)
 
 
 async def depth(engine: AsyncEngine, most: int) -> int:
@@ -102,11 +114,11 @@ async def depth(engine: AsyncEngine, most: int) -> int:
         return int((await connection.execute(DEPTH, {"most": most})).scalar_one())
 
 
-async def _holding(connection: AsyncConnection, user_id: UUID, quotas: Quotas) -> Holding:
-    waiting, stored = 0, 0
-    if quotas.waiting is not None:
-        values = {"user_id": user_id, "most": quotas.waiting}
-        waiting = int((await connection.execute(WAITING, values)).scalar_one())
-    if quotas.stored_bytes is not None:
-        stored = int((await connection.execute(STORED, {"user_id": user_id})).scalar_one())
-    return Holding(waiting, stored)
+async def _holdings(connection: AsyncConnection, user_ids: Sequence[UUID], quotas: Quotas) -> dict[UUID, Holding]:
+    values = {
+        "user_ids": list(user_ids),
+        "waiting_most": quotas.waiting or 0,
+        "count_stored": quotas.stored_bytes is not None,
+    }
+    rows = await connection.execute(HOLDING, values)
+    return {row.user_id: Holding(row.waiting, int(row.stored_bytes)) for row in rows}

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db import quotas
 from db.cache import Cache
@@ -92,7 +92,7 @@ class Admission:
         """
         await self._take_turn(str(user_id))
         await quotas.foresee(self.engine, user_id, self.limits.quotas, files=1, size=size)
-        check_depth(self.limits.queue_tasks, await self._waiting())
+        check_depth(self.limits.queue_tasks, await self._queue_depth())
         free = await self.objects.free_bytes()
         check_storage(free, coming=self._coming, size=size, reserve=self.limits.reserve_bytes)
 
@@ -117,13 +117,6 @@ class Admission:
             self._bodies -= 1
             self._coming -= size
 
-    async def claim_room(self, connection: AsyncConnection, user_id: UUID, *, files: int, size: int) -> None:
-        """Holds the account's quotas in the accepting transaction, before its other statements.
-
-        Raises FotogramaError `too_many_waiting` or `quota_exceeded`.
-        """
-        await quotas.claim_room(connection, user_id, self.limits.quotas, files=files, size=size)
-
     async def _take_turn(self, key: str) -> None:
         wait = await self.cache.take_turn(f"pace:{key}", self.limits.pace.burst, self.limits.pace.refill_seconds)
         if wait is None:
@@ -134,7 +127,7 @@ class Admission:
             # So that Redis's going away does not give everybody a second burst.
             self._local.count(key)
 
-    async def _waiting(self) -> int:
+    async def _queue_depth(self) -> int:
         started = self.clock()
         if started >= self._depth_until:
             # Set first: requests at the same time use the old count and don't count again.

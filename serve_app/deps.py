@@ -12,6 +12,7 @@ from db.cache import Cache
 from db.objects import ObjectStore
 from db.receivers import Reach
 from db.spec import FrameSpec
+from serve_app.acceptor import Acceptor
 from serve_app.admission import Admission, Limits
 from serve_app.frames import FrameTables
 from serve_app.pace import Limiter, Pace
@@ -60,9 +61,11 @@ class Deps:
     per_email: Limiter = field(default_factory=lambda: Limiter(PER_EMAIL))
     per_address: Limiter = field(default_factory=lambda: Limiter(PER_ADDRESS))
     admission: Admission = field(init=False)
+    acceptor: Acceptor = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "admission", Admission(self.engine, self.cache, self.objects, self.limits))
+        object.__setattr__(self, "acceptor", Acceptor(self.engine, self.limits.quotas))
 
 
 def deps_of(connection: HTTPConnection) -> Deps:

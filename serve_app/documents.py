@@ -11,13 +11,14 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db import videos
+from db.cache import Cache
 from db.documents import extraction_document
 from db.lifecycle import is_terminal
 from db.videos import DocumentKey, VideoRow
 from serve_app.answers import encode
-from serve_app.deps import Deps
 
 _SHAPE = 1
 """Rises when the documents' shape changes: replicas of two releases share one cache."""
@@ -31,13 +32,13 @@ class Document:
     extraction: orjson.Fragment
 
 
-async def read(deps: Deps, keys: Sequence[DocumentKey]) -> list[Document]:
+async def read(engine: AsyncEngine, cache: Cache, keys: Sequence[DocumentKey]) -> list[Document]:
     """The documents in the order of `keys`; those whose rows are gone meanwhile are left out."""
-    cached = await deps.cache.get([_name(key) for key in keys])
+    cached = await cache.get([_name(key) for key in keys])
     missing = [key for key in keys if _name(key) not in cached]
-    rows = await videos.documents(deps.engine, [key.extraction_id for key in missing])
+    rows = await videos.documents(engine, [key.extraction_id for key in missing])
     packed = {extraction_id: pack(row) for extraction_id, row in rows.items()}
-    await deps.cache.put(dict(_entries(rows.values(), packed)))
+    await cache.put(dict(_entries(rows.values(), packed)))
     found = ((cached.get(_name(key)) or packed.get(key.extraction_id)) for key in keys)
     return [_unpack(text) for text in found if text is not None]
 

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from uuid_utils.compat import uuid7
 
-from db import acceptance, queue, spec, videos
+from db import acceptance, idempotency, queue, quotas, spec, videos
 from db.accounts import Principal
 from db.errors import FotogramaError
 from db.lifecycle import ExtractionStatus
@@ -45,7 +45,7 @@ async def create(request: Request, who: Principal) -> Response:
     deps = deps_of(request)
     video_id = path_id(request)
     admit = partial(deps.admission.admit, who.user_id)
-    async with held(request, deps, who, "POST /v1/videos/{id}/extractions", admit) as hold:
+    async with held(request, deps.engine, who, "POST /v1/videos/{id}/extractions", admit) as hold:
         asked = _asked(await bodies.read_json(request, bodies.MOST_SPEC_BYTES))
         deps.check_spec(asked)
         canonical = spec.canonical(asked)
@@ -56,7 +56,7 @@ async def retry(request: Request, who: Principal) -> Response:
     """POST /v1/extractions/{id}/retry"""
     deps = deps_of(request)
     admit = partial(deps.admission.admit, who.user_id)
-    async with held(request, deps, who, "POST /v1/extractions/{id}/retry", admit) as hold:
+    async with held(request, deps.engine, who, "POST /v1/extractions/{id}/retry", admit) as hold:
         row = await own_row(deps, who, path_id(request))
         if hold.known is None and row.status not in _RETRIABLE:
             raise _wrong_state(row.status, "only a failed or cancelled one can be retried")
@@ -97,7 +97,7 @@ async def own_row(deps: Deps, who: Principal, extraction_id: UUID) -> Extraction
 
 async def _shown(deps: Deps, who: Principal, extraction_id: UUID, status: int) -> Response:
     key = await videos.extraction_key_of(deps.engine, who.user_id, extraction_id)
-    found = await documents.read(deps, [key]) if key is not None else []
+    found = await documents.read(deps.engine, deps.cache, [key]) if key is not None else []
     if not found:
         raise FotogramaError("not_found")
     return answer(found[0].extraction, status)
@@ -114,7 +114,9 @@ async def _extract(deps: Deps, who: Principal, hold: Held, wanted: _Wanted) -> R
 async def _commit(deps: Deps, who: Principal, hold: Held, wanted: _Wanted) -> bytes:
     extraction_id = uuid7()
     async with deps.engine.begin() as connection:
-        await deps.admission.claim_room(connection, who.user_id, files=1, size=0)
+        limits = deps.limits.quotas
+        holding = (await quotas.hold(connection, [who.user_id], limits))[who.user_id]
+        quotas.check(limits, holding, files=1, size=0)
         await acceptance.extract_again(
             connection,
             user_id=who.user_id,
@@ -126,7 +128,7 @@ async def _commit(deps: Deps, who: Principal, hold: Held, wanted: _Wanted) -> by
         )
         rows = await videos.documents_within(connection, [extraction_id])
         body = encode(documents.document_of(rows[extraction_id]).extraction)
-        await hold.finish(connection, wanted.fingerprint, 201, body)
+        await idempotency.finish(connection, hold.answer(wanted.fingerprint, 201, body))
     log.info("An extraction was accepted.", event_name="extraction.accepted", extraction_id=str(extraction_id))
     return body
 

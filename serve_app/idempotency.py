@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 import structlog
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.requests import Request
 from starlette.responses import Response
 from uuid_utils.compat import uuid7
@@ -23,7 +23,6 @@ from db.database import is_outage
 from db.errors import FotogramaError
 from db.idempotency import LEASE_SECONDS, Answer, Marker
 from serve_app.admission import Admit
-from serve_app.deps import Deps
 from serve_app.shield import uninterrupted
 
 HEADER = "idempotency-key"
@@ -39,10 +38,9 @@ class Held:
     marker: Marker | None
     known: Answer | None
 
-    async def finish(self, connection: AsyncConnection, fingerprint: str, status: int, response: bytes) -> None:
-        """Stores the answer in the transaction that does the work."""
-        if self.marker is not None:
-            await idempotency.finish(connection, self.marker, Answer(fingerprint, status, response.decode()))
+    def answer(self, fingerprint: str, status: int, response: bytes) -> dict[Marker, Answer]:
+        """What `db.idempotency.finish` stores in the transaction that does the work: nothing without a key."""
+        return {} if self.marker is None else {self.marker: Answer(fingerprint, status, response.decode())}
 
     def replay(self, fingerprint: str) -> Response:
         """The answer of the first call. Raises FotogramaError `idempotency_key_reused` for another request."""
@@ -55,7 +53,7 @@ class Held:
 
 @asynccontextmanager
 async def held(
-    request: Request, deps: Deps, who: Principal, route: str, admit: Admit | None = None
+    request: Request, engine: AsyncEngine, who: Principal, route: str, admit: Admit | None = None
 ) -> AsyncIterator[Held]:
     """Holds the request's key while it is worked on; one that ends without an answer is free again.
 
@@ -74,18 +72,18 @@ async def held(
     known = None
     if admit is not None:
         # Looked up before the key is taken: a refused call writes nothing.
-        known = await idempotency.known(deps.engine, marker)
+        known = await idempotency.known(engine, marker)
         if known is None:
             await admit()
-    known = known or await idempotency.take(deps.engine, marker)
+    known = known or await idempotency.take(engine, marker)
     if known is not None:
         yield Held(marker, known)
         return
-    renewing = asyncio.create_task(_renew(deps, marker))
+    renewing = asyncio.create_task(_renew(engine, marker))
     try:
         yield Held(marker, None)
     except BaseException:
-        await uninterrupted(_drop(deps, marker))
+        await uninterrupted(_drop(engine, marker))
         raise
     finally:
         renewing.cancel()
@@ -96,11 +94,11 @@ def fingerprint(request: Any) -> str:
     return hashlib.sha256(orjson.dumps(request)).hexdigest()
 
 
-async def _renew(deps: Deps, marker: Marker) -> None:
+async def _renew(engine: AsyncEngine, marker: Marker) -> None:
     while True:
         await asyncio.sleep(LEASE_SECONDS / 3)
         try:
-            await idempotency.renew(deps.engine, marker)
+            await idempotency.renew(engine, marker)
         except FotogramaError:
             # Another call took the key over: finishing will be refused, and so nothing is committed twice.
             return
@@ -109,10 +107,10 @@ async def _renew(deps: Deps, marker: Marker) -> None:
                 raise
 
 
-async def _drop(deps: Deps, marker: Marker) -> None:
+async def _drop(engine: AsyncEngine, marker: Marker) -> None:
     """An answer that was committed stays; a key that can't be freed now is free when its lease ends."""
     try:
-        await idempotency.drop(deps.engine, marker)
+        await idempotency.drop(engine, marker)
     except Exception as error:
         if not is_outage(error):
             raise

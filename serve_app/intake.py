@@ -54,9 +54,9 @@ class Taken:
         """The same for the same specification, file names and contents in the same order."""
         return idempotency.fingerprint([self.canonical, [[file.filename, file.stored.sha256] for file in self.files]])
 
-    def uploads(self) -> list[Upload]:
-        """What is to be accepted."""
-        return [_upload(file, self.canonical) for file in self.files]
+    def uploads(self, user_id: UUID) -> list[Upload]:
+        """What is to be accepted for that account."""
+        return [_upload(user_id, file, self.canonical) for file in self.files]
 
 
 def declared_size(headers: Headers, most_bytes: int) -> int:
@@ -199,9 +199,10 @@ async def _digest(chunks: AsyncIterator[bytes]) -> Stored:
     return Stored(size, digest.hexdigest())
 
 
-def _upload(file: TakenFile, canonical: str) -> Upload:
+def _upload(user_id: UUID, file: TakenFile, canonical: str) -> Upload:
     assert file.video_id is not None
     return Upload(
+        user_id=user_id,
         video_id=file.video_id,
         extraction_id=uuid7(),
         task_id=uuid7(),

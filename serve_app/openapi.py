@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from serve_app import accounts, schemas, sessions, timeline, webhooks
 from serve_app.answers import answer
+from serve_app.spec_schema import FrameSpec
 from serve_app.videos import Query
 
 _ZIP, _CSV, _IMAGE = "application/zip", "text/csv", "image/*"
@@ -111,7 +112,7 @@ async def document(_request: Request) -> Response:
 def described() -> dict[str, Any]:
     """The OpenAPI 3.1 document."""
     models = {model for operation in OPERATIONS.values() for model in (operation.gives, operation.body)}
-    named = [model for model in models if isinstance(model, type)] + [schemas.Problem, schemas.FrameSpec]
+    named = [model for model in models if isinstance(model, type)] + [schemas.Problem, FrameSpec]
     _, definitions = models_json_schema(
         [(model, "validation") for model in sorted(named, key=lambda model: model.__name__)],
         ref_template="#/components/schemas/{model}",

@@ -1,21 +1,17 @@
-"""The shapes of answers and of the specification, for `/openapi.json`; tests hold real answers against them."""
+"""The shapes of answers, for `/openapi.json`; tests hold real answers against them."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from db.deliveries import State
+from db.deliveries import DeliveryStatus
 from db.errors import Fault
 from db.lifecycle import ExtractionStatus
-from db.spec import ImageFormat, Snap
-
-
-class Shape(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+from serve_app.spec_schema import FrameSpec, Shape
 
 
 class PartError(Shape):
@@ -78,81 +74,6 @@ class Tokens(Shape):
     token_type: Literal["Bearer"]
     expires_in: int
     refresh_token: str
-
-
-class FpsSample(Shape):
-    mode: Literal["fps"] = "fps"
-    fps: Annotated[float, Field(gt=0)] = 1
-
-
-class IntervalSample(Shape):
-    mode: Literal["interval"]
-    seconds: Annotated[float, Field(gt=0)]
-
-
-class UniformSample(Shape):
-    mode: Literal["uniform"]
-    count: Annotated[int, Field(ge=1)]
-
-
-class TimestampsSample(Shape):
-    mode: Literal["timestamps"]
-    at: Annotated[list[float], Field(min_length=1, max_length=100_000)]
-
-
-class EveryNthSample(Shape):
-    mode: Literal["every_nth"]
-    n: Annotated[int, Field(ge=1)]
-
-
-class KeyframesSample(Shape):
-    mode: Literal["keyframes"]
-
-
-class ScenesSample(Shape):
-    mode: Literal["scenes"]
-    threshold: Annotated[float, Field(ge=0, le=100)] = 27
-
-
-class AllSample(Shape):
-    mode: Literal["all"]
-
-
-Sample = (
-    FpsSample
-    | IntervalSample
-    | UniformSample
-    | TimestampsSample
-    | EveryNthSample
-    | KeyframesSample
-    | ScenesSample
-    | AllSample
-)
-
-
-class Range(Shape):
-    """Seconds from the first displayed frame; end is exclusive, null for the video's own end."""
-
-    start: Annotated[float, Field(ge=0)] = 0
-    end: float | None = None
-
-
-class Image(Shape):
-    """max_side: pixels of the longer displayed side at most."""
-
-    format: ImageFormat = ImageFormat.JPEG
-    quality: Annotated[int, Field(ge=1, le=100)] = 90
-    max_side: Annotated[int, Field(ge=16)] | None = None
-
-
-class FrameSpec(Shape):
-    """Which frames, and as what images."""
-
-    sample: Sample = FpsSample()
-    range: Range = Range()
-    image: Image = Image()
-    snap: Snap = Snap.EXACT
-    max_frames: Annotated[int, Field(ge=1)] | None = None
 
 
 class Media(Shape):
@@ -330,7 +251,7 @@ class Delivery(Shape):
     id: UUID
     type: str
     extraction_id: UUID
-    status: State
+    status: DeliveryStatus
     created_at: datetime
     due_at: datetime | None
     delivered_at: datetime | None

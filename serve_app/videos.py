@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Annotated
-from uuid import UUID
 
 import structlog
 from pydantic import BeforeValidator, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from db import acceptance, videos
+from db import videos
 from db.accounts import Principal
-from db.database import is_outage
 from db.errors import FotogramaError
 from db.lifecycle import ExtractionStatus
 from serve_app import bodies, cursors, documents
-from serve_app.answers import answer, encode, nothing
-from serve_app.deps import Deps, deps_of
-from serve_app.idempotency import Held, held
-from serve_app.intake import Intake, Taken, declared_size
+from serve_app.acceptor import Call
+from serve_app.answers import answer, nothing
+from serve_app.deps import deps_of
+from serve_app.idempotency import held
+from serve_app.intake import Intake, declared_size
 from serve_app.multipart import MultipartReader, boundary_of
 from serve_app.paths import path_id
 from serve_app.shield import uninterrupted
@@ -57,7 +56,7 @@ async def accept(request: Request, who: Principal) -> Response:
         await deps.admission.admit(who.user_id, size=size)
 
     async with (
-        held(request, deps, who, "POST /v1/videos", admit) as hold,
+        held(request, deps.engine, who, "POST /v1/videos", admit) as hold,
         deps.admission.reading(size, again=hold.known is not None),
     ):
         intake = Intake(deps, who.user_id, store=hold.known is None)
@@ -65,7 +64,8 @@ async def accept(request: Request, who: Principal) -> Response:
             taken = await intake.take(MultipartReader(request.stream(), boundary, deps.request_max_bytes))
             if hold.known is not None:
                 return hold.replay(taken.fingerprint())
-            body = await uninterrupted(_commit(deps, who, taken, hold))
+            call = Call(taken.uploads(who.user_id), hold, taken.fingerprint())
+            body = await uninterrupted(deps.acceptor.accept(call))
         except BaseException:
             await uninterrupted(intake.undo())
             raise
@@ -90,7 +90,7 @@ async def list_(request: Request, who: Principal) -> Response:
     )
     page = keys[: query.limit]
     more = cursors.write(page[-1].video_id) if len(keys) > len(page) else None
-    items = [document.video for document in await documents.read(deps, page)]
+    items = [document.video for document in await documents.read(deps.engine, deps.cache, page)]
     return answer({"items": items, "next_cursor": more})
 
 
@@ -98,7 +98,7 @@ async def show(request: Request, who: Principal) -> Response:
     """GET /v1/videos/{id}"""
     deps = deps_of(request)
     key = await videos.video_key_of(deps.engine, who.user_id, path_id(request))
-    found = await documents.read(deps, [key]) if key is not None else []
+    found = await documents.read(deps.engine, deps.cache, [key]) if key is not None else []
     if not found:
         raise FotogramaError("not_found")
     return answer(found[0].video)
@@ -112,29 +112,6 @@ async def delete(request: Request, who: Principal) -> Response:
         raise FotogramaError("not_found")
     log.info("A video was deleted.", event_name="video.deleted", user_id=str(who.user_id), video_id=str(video_id))
     return nothing()
-
-
-async def _commit(deps: Deps, who: Principal, taken: Taken, hold: Held) -> bytes:
-    """Writes the rows and the answer in one transaction; when its COMMIT is not confirmed, looks whether it counts."""
-    uploads = taken.uploads()
-    body = b""
-    try:
-        async with deps.engine.begin() as connection:
-            size = sum(upload.size for upload in uploads)
-            await deps.admission.claim_room(connection, who.user_id, files=len(uploads), size=size)
-            await acceptance.accept(connection, who.user_id, uploads)
-            rows = await videos.documents_within(connection, [upload.extraction_id for upload in uploads])
-            items = [documents.document_of(rows[upload.extraction_id]).video for upload in uploads]
-            body = encode({"items": items})
-            await hold.finish(connection, taken.fingerprint(), 201, body)
-    except Exception as error:
-        if not (is_outage(error) and body and await _is_accepted(deps, who, uploads[0].video_id)):
-            raise
-    return body
-
-
-async def _is_accepted(deps: Deps, who: Principal, video_id: UUID) -> bool:
-    return await videos.video_key_of(deps.engine, who.user_id, video_id) is not None
 
 
 def single(items: list[tuple[str, str]]) -> Mapping[str, str]:

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from uuid_utils.compat import uuid7
 
-from db import deliveries, receivers, webhooks
+from db import deliveries, idempotency, receivers, webhooks
 from db.accounts import Principal
 from db.deliveries import Delivery
 from db.errors import FotogramaError
@@ -50,7 +50,7 @@ class Query(bodies.Body):
 async def create(request: Request, who: Principal) -> Response:
     """POST /v1/webhooks"""
     deps = deps_of(request)
-    async with held(request, deps, who, "POST /v1/webhooks") as hold:
+    async with held(request, deps.engine, who, "POST /v1/webhooks") as hold:
         wanted = await bodies.read(request, Wanted)
         receivers.check_url(wanted.url, deps.webhook_reach)
         if hold.known is not None:
@@ -104,8 +104,8 @@ async def _commit(deps: Deps, who: Principal, hold: Held, wanted: Wanted) -> byt
             events=sorted(set(wanted.events)),
         )
         body = encode(_document(webhook) | {"secret": webhook.secret})
-        await hold.finish(connection, _fingerprint(wanted), 201, body)
-    log.info("A webhook was added.", event_name="webhook.added", webhook=str(webhook.id), user_id=str(who.user_id))
+        await idempotency.finish(connection, hold.answer(_fingerprint(wanted), 201, body))
+    log.info("A webhook was added.", event_name="webhook.added", webhook_id=str(webhook.id), user_id=str(who.user_id))
     return body
 
 
@@ -148,9 +148,9 @@ def _document(webhook: Webhook) -> dict[str, Any]:
 def _delivery_document(delivery: Delivery) -> dict[str, Any]:
     return {
         "id": delivery.id,
-        "type": f"extraction.{delivery.status}",
+        "type": f"extraction.{delivery.extraction_status}",
         "extraction_id": delivery.extraction_id,
-        "status": delivery.state.value,
+        "status": delivery.status.value,
         "created_at": delivery.created_at,
         "due_at": delivery.due_at,
         "delivered_at": delivery.delivered_at,

@@ -38,22 +38,48 @@ def server_folder() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-@pytest.fixture(scope="session")
-def postgres(server_folder: Path) -> Iterator[Postgres]:
-    """The server. `postgres.url("postgres")` is its maintenance database."""
+@contextmanager
+def running_postgres(folder: Path) -> Iterator[Postgres]:
+    """A server in a folder with a short path, open to the account that PostgreSQL runs as."""
     account = server_account()
     server = Postgres(
-        server_folder / "postgres",
-        server_folder / "sockets",
-        server_folder / "postgres.log",
+        folder / "postgres",
+        folder / "sockets",
+        folder / "postgres.log",
         password="test",
         account=account,
-        programs=programs_for(account, server_folder),
+        programs=programs_for(account, folder),
         settings=QUICK,
     )
     server.start()
-    yield server
-    server.stop()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@contextmanager
+def running_valkey(folder: Path) -> Iterator[Valkey]:
+    """A server in a folder with a short path."""
+    server = Valkey(
+        folder / "valkey",
+        folder / "valkey.sock",
+        folder / "valkey.log",
+        password="test",
+        settings={"appendonly": "no"},
+    )
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres(server_folder: Path) -> Iterator[Postgres]:
+    """The server. `postgres.url("postgres")` is its maintenance database."""
+    with running_postgres(server_folder) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -84,16 +110,8 @@ def database_url(postgres: Postgres, template: str) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def valkey(server_folder: Path) -> Iterator[Valkey]:
     """The server of the whole run."""
-    server = Valkey(
-        server_folder / "valkey",
-        server_folder / "valkey.sock",
-        server_folder / "valkey.log",
-        password="test",
-        settings={"appendonly": "no"},
-    )
-    server.start()
-    yield server
-    server.stop()
+    with running_valkey(server_folder) as server:
+        yield server
 
 
 @pytest.fixture

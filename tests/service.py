@@ -146,10 +146,14 @@ class Service:
 
     def send(self, name: str, number: signal.Signals) -> None:
         """A signal to the process of this name below `fotograma up`."""
-        found = [one for one in self._below() if one.name() == name]
+        found = self.named(name)
         assert found, f"no {name} runs"
-        for one in found:
-            one.send_signal(number)
+        for pid in found:
+            os.kill(pid, number)
+
+    def named(self, name: str) -> list[int]:
+        """Processes of this name below `fotograma up`."""
+        return [one.pid for one in self._below() if _name(one) == name]
 
     def stored(self) -> set[str]:
         """Files in the object store."""
@@ -217,6 +221,13 @@ class Inbox:
     async def handle_DATA(self, _server: object, _session: object, envelope: Any) -> str:
         self._messages.append((envelope.rcpt_tos, message_from_bytes(envelope.content, policy=policy.default)))
         return "250 OK"
+
+
+def _name(process: psutil.Process) -> str:
+    try:
+        return "" if process.status() == psutil.STATUS_ZOMBIE else process.name()
+    except psutil.Error:
+        return ""
 
 
 def _title(process: psutil.Process) -> str:

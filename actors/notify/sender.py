@@ -85,8 +85,8 @@ class Sender:
     async def _try(self, notification: Notification) -> bool:
         outcome = await self._deliver(notification)
         facts = {
-            "notification": str(notification.id),
-            "extraction": str(notification.extraction_id),
+            "notification_id": str(notification.id),
+            "extraction_id": str(notification.extraction_id),
             "channel": notification.channel,
         }
         match outcome:

@@ -54,7 +54,7 @@ class WebhookSender:
         status, error = await self._post(notification, webhook, headers, body)
         if status == GONE:
             await webhooks.switch_off(self.database, webhook.id, notification.extraction_id, _OFF)
-            log.warning("A webhook was switched off.", event_name="webhook.off", webhook=str(webhook.id))
+            log.warning("A webhook was switched off.", event_name="webhook.off", webhook_id=str(webhook.id))
             return Hopeless(_OFF)
         return Delivered() if error is None else Later(error)
 

@@ -28,22 +28,28 @@ from benchmarks.queue.work import (
     seconds_of,
     turns_per_second,
 )
+from serve_app.acceptor import WRITERS
 
 ROUNDS, SAMPLES, TRIES = 3, 150, 11
+CALLS = 64
+"""At once: as many bodies as one replica reads."""
 ACCEPTS_EACH = 40
 RATE_SECONDS = 4
 LEAST_OF_PGBENCH, MOST_RATIO, MOST_START_MILLISECONDS = 0.5, 1.5, 100.0
 
 
 async def rates(ground: Ground, url: str, queued: Queue) -> AsyncIterator[Row]:
-    """Interleaved rounds, so that a busy moment of the machine meets all of them."""
+    """Interleaved rounds, so that a busy moment of the machine meets all of them. `pgbench` has as many connections as
+    a replica accepts with."""
     found: dict[str, list[float]] = {}
     for _ in range(ROUNDS):
-        pgbench = await transactions_per_second(ground, url, clients=CONNECTIONS, seconds=RATE_SECONDS)
-        many = await accepts_per_second(queued, [queued.next_user() for _ in range(CONNECTIONS)], ACCEPTS_EACH)
-        one = await accepts_per_second(queued, [queued.users[0]] * CONNECTIONS, ACCEPTS_EACH)
+        pgbench = await transactions_per_second(ground, url, clients=WRITERS, seconds=RATE_SECONDS)
+        crowd = await transactions_per_second(ground, url, clients=CALLS, seconds=RATE_SECONDS)
+        many = await accepts_per_second(queued, [queued.next_user() for _ in range(CALLS)], ACCEPTS_EACH)
+        one = await accepts_per_second(queued, [queued.users[0]] * CALLS, ACCEPTS_EACH)
         for name, value in (
             ("pgbench", pgbench),
+            (f"pgbench/{CALLS}_connections", crowd),
             ("pgbench/by_our_driver", await driver_per_second(queued, ACCEPTS_EACH)),
             ("accept/different_users", many),
             ("accept/one_user", one),
@@ -66,7 +72,7 @@ async def latencies(databases: Sequence[tuple[int, Queue]]) -> AsyncIterator[Row
             user = queued.next_user()
             upload = await queued.ready_upload(user)
             timed: list[tuple[str, Callable[[], Awaitable[object]]]] = [
-                ("accept", lambda queued=queued, user=user, upload=upload: queued.accept(user, upload)),  # type: ignore[misc]
+                ("accept", lambda queued=queued, upload=upload: queued.accept(upload)),  # type: ignore[misc]
                 ("claim", queued.claim),
                 ("list", queued.list_page),
             ]

@@ -21,7 +21,7 @@ from benchmarks.queue.ground import SPEC, Ground
 from benchmarks.queue.work import Queue
 from db.acceptance import Upload, reserve, video_key
 from db.cache import open_cache
-from db.objects import FolderStore
+from db.folder_store import FolderStore
 from tests.clips import NAMED, make
 
 # A worker is free when the child of its next task has started; on a busy machine this takes a second.
@@ -50,7 +50,7 @@ async def starts(ground: Ground, queued: Queue, tries: int) -> list[float]:
                 told.clear()
                 upload = await _stored(queued, store, clip)
                 began = time.perf_counter()
-                await queued.accept(queued.users[0], upload)
+                await queued.accept(upload)
                 await api_cache.announce()
                 async with asyncio.timeout(WAIT_SECONDS):
                     await told.wait()
@@ -85,7 +85,7 @@ async def _stored(queued: Queue, store: FolderStore, clip: Path) -> Upload:
     key = video_key(video)
     await reserve(queued.engine, queued.users[0], key)
     stored = await store.put_file(key, clip)
-    return Upload(video, uuid7(), uuid7(), "clip.mp4", stored.size, stored.sha256, key, SPEC)
+    return Upload(queued.users[0], video, uuid7(), uuid7(), "clip.mp4", stored.size, stored.sha256, key, SPEC)
 
 
 async def _ended(engine: AsyncEngine, upload: Upload) -> None:

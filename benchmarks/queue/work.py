@@ -19,9 +19,14 @@ from db import queue
 from db.acceptance import Upload, accept, reserve, video_key
 from db.database import open_database
 from db.queue import Claim, Publication
+from db.quotas import Quotas
 from db.videos import documents, list_keys
+from serve_app.acceptor import Acceptor, Call
+from serve_app.idempotency import Held
 
 CONNECTIONS = 16
+NO_KEY = Held(marker=None, known=None)
+WAITING_MOST = 1_000_000
 PAGE = 20
 ONE_ROW = text(SCRIPT)
 
@@ -37,6 +42,7 @@ class Queue:
         """An upload whose object is reserved: what comes before accepting, and is not timed with it."""
         video = uuid7()
         upload = Upload(
+            user_id=user,
             video_id=video,
             extraction_id=uuid7(),
             task_id=uuid7(),
@@ -49,9 +55,9 @@ class Queue:
         await reserve(self.engine, user, upload.object_key)
         return upload
 
-    async def accept(self, user: UUID, upload: Upload) -> None:
+    async def accept(self, upload: Upload) -> None:
         async with self.engine.begin() as connection:
-            await accept(connection, user, [upload])
+            await accept(connection, [upload])
 
     async def claim(self) -> Claim | None:
         claims = await queue.claim(self.engine, worker="benchmark")
@@ -92,14 +98,16 @@ async def seconds_of(action: Callable[[], Awaitable[object]]) -> float:
 
 
 async def accepts_per_second(queued: Queue, users: Sequence[UUID], each: int) -> float:
-    """One connection for each of `users`, `each` acceptances on it; the reservations were made before."""
-    batches = [(user, [await queued.ready_upload(user) for _ in range(each)]) for user in users]
+    """As one API replica accepts: a call after the other for each of `users`, `each` times, the bytes being stored and
+    the reservations made before."""
+    batches = [[await queued.ready_upload(user) for _ in range(each)] for user in users]
+    acceptor = Acceptor(queued.engine, Quotas(waiting=WAITING_MOST))
 
-    async def one(user: UUID, uploads: Sequence[Upload]) -> None:
+    async def one(uploads: Sequence[Upload]) -> None:
         for upload in uploads:
-            await queued.accept(user, upload)
+            await acceptor.accept(Call([upload], NO_KEY, ""))
 
-    seconds = await seconds_of(lambda: asyncio.gather(*(one(*batch) for batch in batches)))
+    seconds = await seconds_of(lambda: asyncio.gather(*(one(batch) for batch in batches)))
     return len(users) * each / seconds
 
 

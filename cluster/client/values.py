@@ -143,6 +143,8 @@ class Moment:
     code: str | None = None
     detail: str | None = None
     channel: str | None = None
+    frames: int | None = None
+    frames_total: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,17 +11,19 @@ import av
 import pytest
 
 from actors.assembly import assemble
+from actors.blueprint import OtherEngineError
 from actors.engine import Extracted, Options, Reader, Split, extract, extract_or_split
-from actors.extraction import PART_FILES, PLAN, RESULT_FILES
+from actors.extraction import NOTES, PART_FILES, PLAN, RESULT_FILES, Portion, engine_name
 from actors.parts import extract_part
 from actors.passage import DISAGREED
 from actors.readers.proof import DisagreementError
-from actors.sealed import NotAsStoredError
+from actors.sealed import NotAsStoredError, seal, unseal
 from db.spec import parse
 from tests.clips import ClipOf, ClipSpec, make, truncated
 from tests.contract.test_scenes import film  # noqa: F401
 
 PLAIN = Options()
+ENGINE = engine_name(Reader.AUTO)
 ALL = '{"sample": {"mode": "all"}}'
 SPECS = [
     ALL,
@@ -54,14 +56,14 @@ def folder(path: Path) -> Path:
 def in_parts(source: Path, spec: str, root: Path, *, options: Options = PLAIN, longest: float = 1e-6) -> InParts:
     wanted = parse(spec)
     planned = folder(root / "plan")
-    split = extract_or_split(source, wanted, planned, longest=longest, options=options, tell=nothing)
+    split = extract_or_split(source, wanted, planned, longest=longest, engine=ENGINE, options=options, tell=nothing)
     assert isinstance(split, Split)
     plan, folders = planned / PLAN, []
     for number, portion in enumerate(split.portions):
         folders.append(folder(root / f"part{number}"))
-        extract_part(source, plan, portion, wanted, folders[-1], options=options, tell=nothing)
+        extract_part(source, plan, portion, wanted, folders[-1], engine=ENGINE, options=options, tell=nothing)
     out = folder(root / "joined")
-    joined = assemble(source, plan, folders, wanted, out, options=options, tell=nothing)
+    joined = assemble(source, plan, folders, wanted, out, engine=ENGINE, options=options, tell=nothing)
     return InParts(split, folders, plan, out, joined)
 
 
@@ -171,7 +173,7 @@ def test_decord_found_wrong_in_one_part_is_not_believed_in_the_others(
 def test_short_work_and_work_that_can_not_begin_at_key_frames_is_not_divided(clips: ClipOf, tmp_path: Path) -> None:
     for name, longest in [("h264", 60.0), ("h264_one_gop", 1e-6), ("mpeg4_avi", 1e-6), ("mpegts_mpeg2", 1e-6)]:
         out, source = folder(tmp_path / name), clips(name)[0]
-        made = extract_or_split(source, parse(ALL), out, longest=longest, options=Options(), tell=nothing)
+        made = extract_or_split(source, parse(ALL), out, longest=longest, engine=ENGINE, options=PLAIN, tell=nothing)
         assert isinstance(made, Extracted)
 
 
@@ -194,14 +196,41 @@ def test_a_bit_that_the_store_turned_is_noticed(name: str, clips: ClipOf, tmp_pa
     file.write_bytes(data)
     out = folder(tmp_path / "again")
     with pytest.raises(NotAsStoredError):
-        assemble(source, parts.plan, parts.folders, parse(ALL), out, options=Options(), tell=nothing)
+        assemble(source, parts.plan, parts.folders, parse(ALL), out, engine=ENGINE, options=PLAIN, tell=nothing)
 
 
 def test_a_part_of_another_video_is_refused(clips: ClipOf, tmp_path: Path) -> None:
     parts = in_parts(clips("h264")[0], ALL, tmp_path)
     other, out = clips("h264_vfr")[0], folder(tmp_path / "other")
     with pytest.raises(NotAsStoredError):
-        extract_part(other, parts.plan, parts.split.portions[0], parse(ALL), out, options=Options(), tell=nothing)
+        make_part(other, parts.plan, parts.split.portions[0], out)
+
+
+def make_part(source: Path, plan: Path, portion: Portion, out: Path, engine: str = ENGINE) -> None:
+    extract_part(source, plan, portion, parse(ALL), out, engine=engine, options=PLAIN, tell=nothing)
+
+
+def test_plan_and_parts_of_another_engine_are_refused(clips: ClipOf, tmp_path: Path) -> None:
+    source = clips("h264")[0]
+    parts = in_parts(source, ALL, tmp_path)
+    with pytest.raises(OtherEngineError) as refused:
+        make_part(source, parts.plan, parts.split.portions[0], folder(tmp_path / "part"), engine="auto/next")
+    assert refused.value.answer.made_by == ENGINE
+    out = folder(tmp_path / "again")
+    with pytest.raises(OtherEngineError):
+        assemble(source, parts.plan, parts.folders, parse(ALL), out, engine="auto/next", options=PLAIN, tell=nothing)
+
+
+@pytest.mark.parametrize("made_by", ["auto/before", None], ids=["another", "one that had no name"])
+def test_one_part_of_another_engine_is_not_joined(made_by: str | None, clips: ClipOf, tmp_path: Path) -> None:
+    source = clips("h264")[0]
+    parts = in_parts(source, ALL, tmp_path)
+    notes = unseal(parts.folders[1] / NOTES) | {"engine": made_by}
+    seal(parts.folders[1] / NOTES, {name: value for name, value in notes.items() if value is not None})
+    out = folder(tmp_path / "again")
+    with pytest.raises(OtherEngineError) as refused:
+        assemble(source, parts.plan, parts.folders, parse(ALL), out, engine=ENGINE, options=PLAIN, tell=nothing)
+    assert refused.value.answer.made_by == (made_by or "")
 
 
 def test_damage_before_an_open_key_frame_spoils_no_right_frame_of_another_part(clips: ClipOf, tmp_path: Path) -> None:

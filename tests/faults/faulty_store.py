@@ -10,7 +10,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from db.errors import FotogramaError
-from db.objects import FolderStore, Stored
+from db.folder_store import FolderStore
+from db.objects import Stored
 
 
 class Fault(StrEnum):

@@ -16,12 +16,12 @@ import httpx
 import psycopg
 
 from tests.clips import ClipSpec, make
+from tests.faults.hook import UnreliableHook
 from tests.faults.system import System
 from tests.service import PASSWORD
 
 TINY = ClipSpec(width=96, height=64, frames=10)
 BUSY = ClipSpec(width=320, height=192, frames=600, gop=60)
-LONG = ClipSpec(width=320, height=192, frames=3_000, gop=60)
 EVERY_FRAME = {"sample": {"mode": "all"}}
 # 404: Serve's proxy says it while it does not know its routes yet.
 AGAIN = {404, 409, 429, 500, 502, 503, 504, 507}
@@ -61,10 +61,13 @@ class Clip:
 
 
 class Account:
-    """One account and its access token, which is renewed by logging in again: a long test outlives it."""
+    """One account and its access token, which is renewed by logging in again: a long test outlives it.
 
-    def __init__(self, http: httpx.AsyncClient) -> None:
-        self._http = http
+    It is told by e-mail and by a webhook.
+    """
+
+    def __init__(self, http: httpx.AsyncClient, hook: UnreliableHook) -> None:
+        self._http, self._hook = http, hook
         self._login = {"email": f"{uuid.uuid4().hex}@example.org", "password": PASSWORD}
         self._logging_in = asyncio.Lock()
         self.token = ""
@@ -72,6 +75,9 @@ class Account:
     async def register(self) -> Account:
         (await self._http.post("/v1/users", json=self._login)).raise_for_status()
         await self.log_in("")
+        url, headers = self._hook.new_url(), {"Authorization": f"Bearer {self.token}"}
+        answer = (await self._http.post("/v1/webhooks", json={"url": url}, headers=headers)).raise_for_status()
+        self._hook.expect(url, answer.json()["secret"])
         return self
 
     async def log_in(self, refused: str) -> None:
@@ -124,7 +130,7 @@ async def senders(system: System, count: int, spec: object, *, accounts: int = 1
     """So many clients, shared out to so many accounts."""
     limits = httpx.Limits(max_connections=count)
     async with httpx.AsyncClient(base_url=system.service.url, timeout=CALL_SECONDS, limits=limits) as http:
-        owners = await asyncio.gather(*(Account(http).register() for _ in range(accounts)))
+        owners = await asyncio.gather(*(Account(http, system.hook).register() for _ in range(accounts)))
         yield [Sender(http, owners[number % accounts], spec, system.known) for number in range(count)]
 
 

@@ -33,11 +33,12 @@ COLUMNS = (
 class Outcome:
     """What one row found.
 
-    accepted: distinct submissions that were answered as accepted. lost: those of them that are missing or did not end.
-    duplicated: second results, extractions or terminal events for one acceptance. stale: results accepted from an
-    attempt that had lost its lease. redelivered: notifications that came more than once, with the same id (allowed).
-    accept_p99_seconds: of the accepted calls; a call that was sent again counts each time. recover_seconds: the longest
-    time from the end of a fault to the next thing done; None where nothing can be measured.
+    accepted: distinct submissions that were answered as accepted. lost: those of them that are missing, did not end, or
+    whose end was not told on each channel. duplicated: second results, extractions, terminal events or notifications
+    for one acceptance. stale: results accepted from an attempt that had lost its lease. redelivered:
+    notifications that came more than once, with the same id (allowed). accept_p99_seconds: of the accepted calls; one
+    that was sent again counts each time. recover_seconds: the longest time from the end of a fault to the next thing
+    done; None where nothing can be measured.
     """
 
     name: str
@@ -97,7 +98,8 @@ def markdown(outcomes: Sequence[Outcome], *, command: str, facts: Mapping[str, s
             *lines,
             "",
             "*accepted*: distinct submissions answered 201, by the client's own list. *lost*: those of them that are",
-            "missing or never ended. *duplicated*: a second video, extraction, result or terminal event for one",
+            "missing, never ended or were never told, by e-mail and by webhook where the whole service runs.",
+            "*duplicated*: a second video, extraction, result, terminal event or notification (another id) for one",
             "acceptance or one idempotency key. *stale*: results taken from an attempt that had lost its lease.",
             "*delivered again*: notifications that came more than once, with the same id, which is allowed.",
             "",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,23 +11,20 @@ from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
-from uuid_utils.compat import uuid7
 
 from actors.bench import Bench
 from actors.extraction import Reader
 from actors.sandbox import Child
 from actors.task import Ending, perform
-from cluster.local.account import server_account
-from cluster.local.postgres import Postgres, programs_for
-from db import acceptance, migrate, queue
-from db.acceptance import Upload, video_key
+from cluster.local.postgres import Postgres
+from db import migrate, queue
 from db.database import open_database
 from db.objects import ObjectStore
 from db.queue import Claim, Lease, Publication
-from db.spec import canonical, parse
 from tests.clips import ClipSpec, make
-from tests.integration import rows
-from tests.servers import QUICK
+from tests.faults.audit import STALE
+from tests.integration import rows, work
+from tests.servers import running_postgres
 
 ENDS = ("published", "failed", "cancelled")
 PUBLICATION = Publication(key="results/a/b/1", engine="auto/1", frames=3, size=99, sha256="f" * 64, warnings=[])
@@ -39,27 +36,15 @@ class Count:
 
     lost: int
     duplicated: int
+    stale: int
 
 
 @asynccontextmanager
 async def postgres(folder: Path) -> AsyncIterator[Postgres]:
     """A migrated server in a folder with a short path."""
-    account = server_account()
-    server = Postgres(
-        folder / "postgres",
-        folder / "sockets",
-        folder / "postgres.log",
-        password="test",
-        account=account,
-        programs=programs_for(account, folder),
-        settings=QUICK,
-    )
-    server.start()
-    try:
+    with running_postgres(folder) as server:
         migrate.upgrade(server.url())
         yield server
-    finally:
-        server.stop()
 
 
 @asynccontextmanager
@@ -74,21 +59,7 @@ async def database(folder: Path) -> AsyncIterator[AsyncEngine]:
 
 
 def bench_of(engine: AsyncEngine, objects: ObjectStore, folder: Path) -> Bench:
-    (folder / "scratch").mkdir(exist_ok=True)
-    return Bench(
-        database=engine,
-        objects=objects,
-        scratch=folder / "scratch",
-        reader=Reader.PYAV,
-        threads=1,
-        lease_seconds=60,
-        heartbeat_seconds=15,
-        address_space_bytes=4 << 30,
-        seconds_max=600,
-        max_frames=10_000,
-        drain_seconds=0,
-        jitter=lambda: 0.0,
-    )
+    return work.bench_of(engine, objects, folder, Reader.PYAV)
 
 
 def small_clip(folder: Path) -> Path:
@@ -98,17 +69,8 @@ def small_clip(folder: Path) -> Path:
 
 
 async def submit(engine: AsyncEngine, store: ObjectStore, clip: Path) -> rows.Accepted:
-    """As the API does it: reserve, put, accept."""
-    user_id = await rows.user(engine, f"{uuid7()}@example.com")
-    video_id, extraction_id, task_id = uuid7(), uuid7(), uuid7()
-    key = video_key(video_id)
-    await acceptance.reserve(engine, user_id, key)
-    stored = await store.put_file(key, clip)
-    spec = canonical(parse('{"sample": {"mode": "all"}}'))
-    upload = Upload(video_id, extraction_id, task_id, clip.name, stored.size, stored.sha256, key, spec)
-    async with engine.begin() as connection:
-        await acceptance.accept(connection, user_id, [upload])
-    return rows.Accepted(user_id, video_id, extraction_id, task_id)
+    """A video of which every frame is asked for."""
+    return await work.submit(engine, store, clip, work.ALL)
 
 
 async def claim_one(engine: AsyncEngine, worker: str = "worker") -> Claim:
@@ -143,7 +105,7 @@ async def number(engine: AsyncEngine, statement: str, **values: object) -> int:
 
 
 async def count(engine: AsyncEngine, extractions: Iterable[UUID], status: Sequence[str] = ("succeeded",)) -> Count:
-    """lost: without such an end. duplicated: ends, notifications and acceptances beyond one."""
+    """lost: without such an end. duplicated: ends, notifications and acceptances beyond one. stale: of every row."""
     ids = list(extractions)
     kept = await number(
         engine,
@@ -159,17 +121,5 @@ async def count(engine: AsyncEngine, extractions: Iterable[UUID], status: Sequen
     )
     owed = "SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM outbox GROUP BY extraction_id, channel) AS o"
     unasked = await number(engine, "SELECT count(*) FROM extractions WHERE NOT id = ANY(:ids)", ids=ids)
-    return Count(len(ids) - kept, ends + await number(engine, owed) + unasked)
-
-
-async def together(*calls: Callable[[], Awaitable[object]], pauses: Sequence[float]) -> list[object]:
-    """Starts calls at one moment, each after its own short pause; gives their results and exceptions."""
-    gate = asyncio.Barrier(len(calls))
-
-    async def one(call: Callable[[], Awaitable[object]], pause: float) -> object:
-        await gate.wait()
-        await asyncio.sleep(pause)
-        return await call()
-
-    waiting = (one(call, pause) for call, pause in zip(calls, pauses, strict=True))
-    return await asyncio.gather(*waiting, return_exceptions=True)
+    duplicated = ends + await number(engine, owed) + unasked
+    return Count(lost=len(ids) - kept, duplicated=duplicated, stale=await number(engine, STALE))

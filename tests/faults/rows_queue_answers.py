@@ -51,7 +51,7 @@ async def commit_answer_lost(full: bool, folder: Path) -> Outcome:
         accepted=len(made),
         lost=found.lost,
         duplicated=found.duplicated + twice,
-        stale=0,
+        stale=found.stale,
         note=f"{proxy.dropped} answers dropped; {burnt} claims nobody heard of were rescued",
     )
 

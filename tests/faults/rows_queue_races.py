@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
@@ -13,32 +14,66 @@ from uuid_utils.compat import uuid7
 from db import acceptance, queue
 from db.acceptance import Upload, video_key
 from db.queue import LeaseLost, Part
+from tests.faults.meeting import LOCKS, meet
 from tests.faults.outcome import Outcome
-from tests.faults.queue_ground import PUBLICATION, claim_one, count, database, expire, number, together
+from tests.faults.queue_ground import PUBLICATION, claim_one, count, database, expire, number
 from tests.integration import rows
 
 FULL_RACES, SHORT_RACES = 1000, 50
 LONGEST_PAUSE_SECONDS = 0.004
+PARTS = (Part(0, 0, 2, 10), Part(1, 2, 3, 10))
 BATCH = 500
+FREE_EACH = 4
+"""Every so many-th meeting is not held at a lock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """How the two of one interleaving begin. pauses: seconds. lock: what holds both until both wait, or nothing."""
+
+    pauses: tuple[float, float]
+    lock: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Raced:
+    """Which side has won, and whether both were seen inside their transactions at once."""
+
+    extraction_id: UUID
+    first_won: bool
+    second_won: bool
+    overlapped: bool
+
+
+def turns(full: bool) -> Iterator[Turn]:
+    """All interleavings of a race."""
+    chance = random.Random(7)
+    for turn in range(FULL_RACES if full else SHORT_RACES):
+        pauses = (chance.random() * LONGEST_PAUSE_SECONDS, chance.random() * LONGEST_PAUSE_SECONDS)
+        yield Turn(pauses, None if turn % FREE_EACH == 0 else LOCKS[turn % len(LOCKS)])
 
 
 async def rescue_races_publish(full: bool, folder: Path) -> Outcome:
     """A late lease is rescued at the moment in which its holder publishes."""
 
-    async def race(engine: AsyncEngine, pauses: tuple[float, float]) -> tuple[UUID, bool, bool]:
+    async def race(engine: AsyncEngine, turn: Turn) -> Raced:
         accepted = await rows.accepted(engine)
         lease = (await claim_one(engine, "late")).lease
         await expire(engine, lease)
-        published, rescued = await together(
+        met = await meet(
+            engine,
+            accepted.extraction_id,
             lambda: queue.publish(engine, lease, PUBLICATION),
             lambda: queue.rescue(engine, jitter=0.0, lease_seconds=0),
-            pauses=pauses,
+            pauses=turn.pauses,
+            lock=turn.lock,
         )
+        published, rescued = met.results
         assert isinstance(published, LeaseLost | None), published
         assert isinstance(rescued, queue.Rescued), rescued
         if rescued.again:
             await queue.publish(engine, (await claim_one(engine, "rescuer")).lease, PUBLICATION)
-        return accepted.extraction_id, published is None, bool(rescued.again)
+        return Raced(accepted.extraction_id, published is None, bool(rescued.again), met.overlapped)
 
     return await _races(full, folder, race, name="Rescue races publish", second="rescue", ends=("succeeded",))
 
@@ -46,7 +81,7 @@ async def rescue_races_publish(full: bool, folder: Path) -> Outcome:
 async def cancel_races_publish(full: bool, folder: Path) -> Outcome:
     """A user cancels at the moment in which the worker publishes."""
 
-    async def race(engine: AsyncEngine, pauses: tuple[float, float]) -> tuple[UUID, bool, bool]:
+    async def race(engine: AsyncEngine, turn: Turn) -> Raced:
         accepted = await rows.accepted(engine)
         lease = (await claim_one(engine)).lease
 
@@ -54,12 +89,20 @@ async def cancel_races_publish(full: bool, folder: Path) -> Outcome:
             async with engine.begin() as connection:
                 return await queue.cancel(connection, accepted.extraction_id)
 
-        published, cancelled = await together(lambda: queue.publish(engine, lease, PUBLICATION), cancel, pauses=pauses)
+        met = await meet(
+            engine,
+            accepted.extraction_id,
+            lambda: queue.publish(engine, lease, PUBLICATION),
+            cancel,
+            pauses=turn.pauses,
+            lock=turn.lock,
+        )
+        published, cancelled = met.results
         assert isinstance(published, LeaseLost | None), published
         assert isinstance(cancelled, bool), cancelled
         status = (await rows.extraction(engine, accepted.extraction_id)).status
         assert status == ("cancelled" if cancelled else "succeeded"), status
-        return accepted.extraction_id, published is None, cancelled
+        return Raced(accepted.extraction_id, published is None, cancelled, met.overlapped)
 
     ends = ("succeeded", "cancelled")
     return await _races(full, folder, race, name="Cancel races publish", second="cancel", ends=ends)
@@ -68,51 +111,43 @@ async def cancel_races_publish(full: bool, folder: Path) -> Outcome:
 async def _races(
     full: bool,
     folder: Path,
-    race: Callable[[AsyncEngine, tuple[float, float]], Awaitable[tuple[UUID, bool, bool]]],
+    race: Callable[[AsyncEngine, Turn], Awaitable[Raced]],
     *,
     name: str,
     second: str,
     ends: tuple[str, ...],
 ) -> Outcome:
-    """Runs a race of two again and again. race: gives the extraction, and whether each side has won."""
-    races, chance, made = FULL_RACES if full else SHORT_RACES, random.Random(7), []
+    """Runs a race of two again and again."""
     async with database(folder) as engine:
-        for _ in range(races):
-            pauses = (chance.random() * LONGEST_PAUSE_SECONDS, chance.random() * LONGEST_PAUSE_SECONDS)
-            made.append(await race(engine, pauses))
-        found = await count(engine, [extraction for extraction, _, _ in made], ends)
-    first_won = sum(first for _, first, _ in made)
+        made = [await race(engine, turn) for turn in turns(full)]
+        found = await count(engine, [raced.extraction_id for raced in made], ends)
+    races, first_won = len(made), sum(raced.first_won for raced in made)
     assert 0 < first_won < races, "one side always came first: nothing raced"
     return Outcome(
         name=name,
-        how=f"{races:,} interleavings from a barrier, each side after a random pause",
+        how=_how(races, sum(raced.overlapped for raced in made)),
         accepted=races,
-        lost=found.lost + sum(not first and not second for _, first, second in made),
+        lost=found.lost + sum(not raced.first_won and not raced.second_won for raced in made),
         duplicated=found.duplicated,
-        stale=sum(first and second for _, first, second in made),
+        stale=max(found.stale, sum(raced.first_won and raced.second_won for raced in made)),
         note=f"publish won {first_won:,}, {second} {races - first_won:,}",
     )
 
 
+def _how(races: int, overlapped: int) -> str:
+    """Raises AssertionError when those that were held did not all meet."""
+    held = sum(turn % FREE_EACH != 0 for turn in range(races))
+    assert overlapped == held, f"{overlapped} of {held} met"
+    return f"{races:,} interleavings from a barrier; in {overlapped:,} both were seen in their transactions at once"
+
+
 async def last_segments_race(full: bool, folder: Path) -> Outcome:
     """The last two segments of an extraction are published at the same moment."""
-    races, chance, made, assembling = FULL_RACES if full else SHORT_RACES, random.Random(7), [], 0
-    parts = [Part(0, 0, 2, 10), Part(1, 2, 3, 10)]
+    made, overlapped, assembling = [], 0, 0
     async with database(folder) as engine:
-        for _ in range(races):
+        for turn in turns(full):
             made.append((await rows.accepted(engine)).extraction_id)
-            planning = (await claim_one(engine)).lease
-            await queue.split(engine, planning, media={}, frames_total=3, plan_key="results/plan", parts=parts)
-            claims = [await claim_one(engine, worker) for worker in ("one", "two")]
-
-            def publish(claim: queue.Claim) -> Callable[[], Awaitable[None]]:
-                assert claim.part is not None
-                frames, key = claim.part.stop - claim.part.first, f"results/{claim.part.number}"
-                return lambda: queue.publish_segment(engine, claim.lease, key=key, frames=frames)
-
-            pauses = [chance.random() * LONGEST_PAUSE_SECONDS for _ in claims]
-            ended = await together(*(publish(claim) for claim in claims), pauses=pauses)
-            assert ended == [None, None], ended
+            overlapped += await _publish_both(engine, made[-1], turn)
             last = await queue.claim(engine, worker="assembler", limit=10)
             assembling += len(last)
             for claim in last:
@@ -122,13 +157,30 @@ async def last_segments_race(full: bool, folder: Path) -> Outcome:
         tasks = await number(engine, "SELECT count(*) FROM tasks WHERE kind = 'assemble'")
     return Outcome(
         name="The last two segments race",
-        how=f"{races:,} interleavings from a barrier, each side after a random pause",
-        accepted=races,
+        how=_how(len(made), overlapped),
+        accepted=len(made),
         lost=found.lost,
-        duplicated=found.duplicated + max(tasks, assembling) - min(races, tasks),
-        stale=0,
+        duplicated=found.duplicated + max(tasks, assembling) - min(len(made), tasks),
+        stale=found.stale,
         note=f"{tasks:,} assembling tasks",
     )
+
+
+async def _publish_both(engine: AsyncEngine, extraction_id: UUID, turn: Turn) -> bool:
+    """Splits the extraction in two, and publishes both parts; whether they were seen in their transactions at once."""
+    planning = (await claim_one(engine)).lease
+    await queue.split(engine, planning, media={}, frames_total=3, plan_key="results/plan", parts=PARTS)
+    claims = [await claim_one(engine, worker) for worker in ("one", "two")]
+
+    def publish(claim: queue.Claim) -> Callable[[], Awaitable[None]]:
+        assert claim.part is not None
+        frames, key = claim.part.stop - claim.part.first, f"results/{claim.part.number}"
+        return lambda: queue.publish_segment(engine, claim.lease, key=key, frames=frames)
+
+    calls = (publish(claim) for claim in claims)
+    met = await meet(engine, extraction_id, *calls, pauses=turn.pauses, lock=turn.lock)
+    assert met.results == [None, None], met.results
+    return met.overlapped
 
 
 async def unequal_users(full: bool, folder: Path) -> Outcome:
@@ -160,7 +212,7 @@ async def unequal_users(full: bool, folder: Path) -> Outcome:
         accepted=many + few,
         lost=found.lost,
         duplicated=found.duplicated,
-        stale=0,
+        stale=found.stale,
         note=f"worst place of a small user: {worst} (users + 2 = {users + 2})",
     )
 
@@ -172,10 +224,10 @@ async def _accept_many(engine: AsyncEngine, user_id: UUID, videos: int) -> list[
         for _ in range(min(BATCH, videos - len(made))):
             video_id = uuid7()
             key = video_key(video_id)
-            uploads.append(Upload(video_id, uuid7(), uuid7(), "clip.mp4", 1000, "0" * 64, key, "{}"))
+            uploads.append(Upload(user_id, video_id, uuid7(), uuid7(), "clip.mp4", 1000, "0" * 64, key, "{}"))
         async with engine.begin() as connection:
             reservations = [{"object_key": upload.object_key, "user_id": user_id} for upload in uploads]
             await connection.execute(acceptance.RESERVE, reservations)
-            await acceptance.accept(connection, user_id, uploads)
+            await acceptance.accept(connection, uploads)
         made += [upload.extraction_id for upload in uploads]
     return made

@@ -21,7 +21,7 @@ from actors.task import Ending, perform
 from db import queue
 from db.cache import open_cache
 from db.database import open_database
-from db.objects import FolderStore
+from db.folder_store import FolderStore
 from db.queue import Claim
 from serve_app.app import create_app
 from tests.faults.faulty_store import Fault, FaultyStore
@@ -30,7 +30,6 @@ from tests.faults.queue_ground import bench_of, count, database, number, postgre
 from tests.integration import api, rows
 
 HOUR_SECONDS = 3600
-SHORT_OUTAGE_SECONDS = 300
 REPOSITORY = Path(__file__).parents[2]
 LOOK_SECONDS = 0.1
 WAITING = "SELECT coalesce(max(extract(epoch FROM ready_at - now())), 0) AS seconds FROM tasks WHERE state = 'ready'"
@@ -43,7 +42,7 @@ PASS = """
 
 async def store_faulty(full: bool, folder: Path) -> Outcome:
     """The object store is away for an hour, then fails, is slow, and flips bits."""
-    videos, outage_seconds = (10, HOUR_SECONDS) if full else (2, SHORT_OUTAGE_SECONDS)
+    videos = 10 if full else 2
     store, clip = FaultyStore(folder / "objects", seed=3), small_clip(folder)
     async with database(folder) as engine:
         bench = bench_of(engine, store, folder)
@@ -53,7 +52,7 @@ async def store_faulty(full: bool, folder: Path) -> Outcome:
             made += [(await submit(engine, store, clip)).extraction_id for _ in range(videos)]
             store.fault = fault
             if fault is Fault.AWAY:
-                await _wait_out(bench, outage_seconds)
+                await _wait_out(bench, HOUR_SECONDS)
                 store.fault = Fault.NONE
             await work_off(bench)
             store.fault = Fault.NONE
@@ -64,11 +63,11 @@ async def store_faulty(full: bool, folder: Path) -> Outcome:
     assert store.flips, "no bit was flipped"
     return Outcome(
         name="The object store away for an hour, failing, slow, flipping bits",
-        how=f"a faulty store under the same interface; away for {outage_seconds:,} s, whose pauses pass at once",
+        how=f"a faulty store under the same interface; away for {HOUR_SECONDS:,} s, whose pauses pass at once",
         accepted=len(made),
         lost=found.lost + wrong,
         duplicated=found.duplicated,
-        stale=0,
+        stale=found.stale,
         note=f"{store.refusals} calls refused, {store.flips} objects flipped, {crashes} counted against a file",
     )
 
@@ -127,7 +126,7 @@ async def disk_full(full: bool, folder: Path) -> Outcome:
         accepted=len(made),
         lost=found.lost + short,
         duplicated=found.duplicated,
-        stale=0,
+        stale=found.stale,
         note=f"{refused} uploads answered 507 with Retry-After, nothing left of them; the next one was taken",
     )
 
@@ -187,7 +186,7 @@ async def poison_video(full: bool, folder: Path) -> Outcome:
         accepted=poisons + len(good),
         lost=fine.lost + len(good) - unhurt,
         duplicated=fine.duplicated,
-        stale=0,
+        stale=fine.stale,
         note=f"{given_up} gave_up after three tries each; {unhurt} good ones beside them took one try each",
     )
 
@@ -225,6 +224,6 @@ async def worker_clock_off(full: bool, folder: Path) -> Outcome:
         accepted=videos,
         lost=found.lost,
         duplicated=found.duplicated,
-        stale=0,
+        stale=found.stale,
         note="no lease rescued, one attempt each",
     )

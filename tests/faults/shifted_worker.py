@@ -37,7 +37,7 @@ async def work(url: str, objects: Path, scratch: Path, name: str) -> None:
     from actors.worker import Worker
     from db.cache import open_cache
     from db.database import open_database
-    from db.objects import FolderStore
+    from db.folder_store import FolderStore
     from tests.faults.queue_ground import bench_of, number
 
     engine, cache = open_database(url, name=name), open_cache("redis://127.0.0.1:1/0")

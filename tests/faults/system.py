@@ -1,7 +1,8 @@
 """The whole service with everything around it that a fault can hit, each in the test's own hands.
 
 PostgreSQL, Valkey and the SMTP server are started here and named to `fotograma up` by its environment, so that they can
-be away for as long as a test likes; `fotograma up` itself starts Ray, the API, the workers and the keeper.
+be away for as long as a test likes; `fotograma up` itself starts Ray, the API, the workers and the keeper. Each account
+of the tests has a webhook at the receiver here.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from cluster.local.account import server_account
 from cluster.local.home import SHELF
 from cluster.local.postgres import Postgres, programs_for
 from cluster.local.valkey import Valkey
-from tests.faults.mailbox import Unreliable
+from tests.faults.hook import UnreliableHook
+from tests.faults.mailbox import UnreliableInbox
 from tests.faults.outcome import Outcome, Row
 from tests.service import Service
 
@@ -34,7 +36,7 @@ LOOK_SECONDS = 0.05
 
 class System:
     """folder: an empty one with a short path that every account may enter. inbox: the mail server of the service.
-    known: keys that its clients have used.
+    hook: the receiver of its webhooks. known: keys that its clients have used.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -48,13 +50,14 @@ class System:
             programs=programs_for(account, SHELF),
         )
         self.valkey = Valkey(folder / "valkey", folder / "valkey.sock", folder / "valkey.log", password="faults")
-        self.folder, self.inbox = folder, Unreliable()
+        self.folder, self.inbox, self.hook = folder, UnreliableInbox(), UnreliableHook()
         self.known: set[str] = set()
         settings = {
             "FOTOGRAMA_DATABASE_URL": self.postgres.url(),
             "FOTOGRAMA_REDIS_URL": self.valkey.url,
             "FOTOGRAMA_SMTP_URL": self.inbox.url,
             "FOTOGRAMA_MAIL_FROM": "Fotograma <fotograma@example.org>",
+            "FOTOGRAMA_WEBHOOK_REACH": "loopback",
             "FOTOGRAMA_LEASE_SECONDS": str(LEASE_SECONDS),
             "FOTOGRAMA_HEARTBEAT_SECONDS": str(HEARTBEAT_SECONDS),
         }
@@ -67,6 +70,7 @@ class System:
             self.valkey.start()
             stack.callback(self.valkey.stop)
             stack.enter_context(self.inbox)
+            stack.enter_context(self.hook)
             stack.callback(self._end_service)
             self.service.start()
             self._stack = stack.pop_all()
@@ -96,6 +100,14 @@ class System:
         assert self.valkey.pid is not None
         kill(self.valkey.pid)
         until(lambda: not self.valkey.is_running())
+
+    def wait_until_complete(self) -> None:
+        """Waits until every replica runs, after rows that killed some."""
+        wanted = {"api": 1, "pool": self.service.workers, "keeper": 1}
+        until(
+            lambda: all(len(self.service.replicas(name)) >= count for name, count in wanted.items()),
+            what="every replica",
+        )
 
     def gcs_address(self) -> str:
         """Where a driver finds the cluster."""

@@ -21,7 +21,8 @@ from starlette.types import ASGIApp
 
 from db import queue
 from db.cache import Cache
-from db.objects import FolderStore, ObjectStore
+from db.folder_store import FolderStore
+from db.objects import ObjectStore
 from db.queue import Publication
 from serve_app.deps import Deps
 from serve_app.keys import derive, signing_key

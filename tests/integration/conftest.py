@@ -7,11 +7,14 @@ import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from actors.bench import Bench
 from db.cache import open_cache
 from db.database import open_database
+from db.folder_store import FolderStore
 from serve_app.app import create_app
 from serve_app.deps import Deps
 from tests.integration import api
+from tests.integration.work import bench_of
 
 
 @pytest.fixture
@@ -19,6 +22,23 @@ async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
     database = open_database(database_url, name="test", connections=10)
     yield database
     await database.dispose()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FolderStore:
+    return FolderStore(tmp_path / "objects")
+
+
+@pytest.fixture
+def bench(engine: AsyncEngine, store: FolderStore, tmp_path: Path) -> Bench:
+    """What a worker of this test works with."""
+    return bench_of(engine, store, tmp_path)
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine is not taken for a Redis that is away."""
+    monkeypatch.setattr("db.cache.TIMEOUT_SECONDS", 10.0)
 
 
 @pytest.fixture

@@ -55,6 +55,22 @@ class Model:
         if claim.kind == "extract" and self.known[claim.extraction_id].status == "running":
             self.known[claim.extraction_id].status = "queued"
 
+    def replan(self, claim: Claim) -> None:
+        """Its task becomes the planning one; whatever else was claimed of the extraction counts no more."""
+        claims = [
+            each for each in (*self.live.values(), *self.done, *self.stale) if each.extraction_id == claim.extraction_id
+        ]
+        for each in claims:
+            if each in self.done:
+                self.done.remove(each)
+                self.stale.append(each)
+            elif self.live.get(each.lease.task_id) == each:
+                self.lose(each)
+        of = self.known[claim.extraction_id]
+        of.status, of.segments_left = "queued", None
+        self.attempts[claim.lease.task_id] = max(each.lease.attempt for each in claims)
+        self.crashes[claim.lease.task_id] = 0
+
     def finish(self, claim: Claim) -> None:
         self.done.append(self.live.pop(claim.lease.task_id))
 

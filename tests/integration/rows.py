@@ -28,10 +28,11 @@ async def user(engine: AsyncEngine, email: str = "ana@example.com") -> UUID:
     return user_id
 
 
-def upload(filename: str = "clip.mp4") -> Upload:
+def upload(user_id: UUID, filename: str = "clip.mp4") -> Upload:
     """A stored file that is about to be accepted."""
     video_id = uuid7()
     return Upload(
+        user_id=user_id,
         video_id=video_id,
         extraction_id=uuid7(),
         task_id=uuid7(),
@@ -45,10 +46,10 @@ def upload(filename: str = "clip.mp4") -> Upload:
 
 async def accepted(engine: AsyncEngine, user_id: UUID | None = None, filename: str = "clip.mp4") -> Accepted:
     owner = user_id or await user(engine, f"{uuid7()}@example.com")
-    stored = upload(filename)
+    stored = upload(owner, filename)
     await reserve(engine, owner, stored.object_key)
     async with engine.begin() as connection:
-        await accept(connection, owner, [stored])
+        await accept(connection, [stored])
     return Accepted(owner, stored.video_id, stored.extraction_id, stored.task_id)
 
 

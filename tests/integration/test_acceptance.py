@@ -21,8 +21,8 @@ def marker(user_id, key="k"):
     return Marker(user_id, "POST /v1/videos", key, uuid.uuid4())
 
 
-def upload(video_id):
-    return Upload(video_id, uuid7(), uuid7(), "clip.mp4", 10, "0" * 64, acceptance.video_key(video_id), "{}")
+def upload(user_id, video_id):
+    return Upload(user_id, video_id, uuid7(), uuid7(), "clip.mp4", 10, "0" * 64, acceptance.video_key(video_id), "{}")
 
 
 async def test_accepting_takes_the_reservation_and_writes_all_rows(engine):
@@ -44,7 +44,7 @@ async def test_an_abandoned_reservation_can_not_be_accepted_and_nothing_of_its_b
     await acceptance.abandon(engine, [acceptance.video_key(lost)])
     with pytest.raises(FotogramaError, match="unavailable"):
         async with engine.begin() as connection:
-            await acceptance.accept(connection, user, [upload(kept), upload(lost)])
+            await acceptance.accept(connection, [upload(user, kept), upload(user, lost)])
     assert (await rows.one(engine, "SELECT count(*) AS n FROM videos")).n == 0
     assert (await rows.one(engine, "SELECT count(*) AS n FROM reservations")).n == 2
 
@@ -55,7 +55,7 @@ async def test_somebody_elses_reservation_can_not_be_accepted(engine):
     await acceptance.reserve(engine, ana, acceptance.video_key(video_id))
     with pytest.raises(FotogramaError):
         async with engine.begin() as connection:
-            await acceptance.accept(connection, bob, [upload(video_id)])
+            await acceptance.accept(connection, [upload(bob, video_id)])
 
 
 async def extract_again(engine, accepted, user_id=None, engine_name="auto/1"):
@@ -104,7 +104,7 @@ async def test_a_key_is_taken_once_and_then_answers_the_same(engine):
     with pytest.raises(FotogramaError, match="idempotency_in_progress"):
         await idempotency.take(engine, marker(user))
     async with engine.begin() as connection:
-        await idempotency.finish(connection, first, ANSWER)
+        await idempotency.finish(connection, {first: ANSWER})
     assert await idempotency.take(engine, marker(user)) == ANSWER
     assert await idempotency.take(engine, marker(user, "other")) is None
 
@@ -123,12 +123,12 @@ async def test_the_key_of_a_dead_call_is_taken_over_and_the_dead_call_can_not_fi
     assert await idempotency.take(engine, alive) is None
     with pytest.raises(FotogramaError, match="idempotency_in_progress"):
         async with engine.begin() as connection:
-            await idempotency.finish(connection, dead, ANSWER)
+            await idempotency.finish(connection, {dead: ANSWER})
     with pytest.raises(FotogramaError):
         await idempotency.renew(engine, dead)
     await idempotency.drop(engine, dead)
     async with engine.begin() as connection:
-        await idempotency.finish(connection, alive, ANSWER)
+        await idempotency.finish(connection, {alive: ANSWER})
 
 
 async def test_an_answer_is_kept_a_day(engine):
@@ -136,7 +136,7 @@ async def test_an_answer_is_kept_a_day(engine):
     first = marker(user)
     await idempotency.take(engine, first)
     async with engine.begin() as connection:
-        await idempotency.finish(connection, first, ANSWER)
+        await idempotency.finish(connection, {first: ANSWER})
     assert await idempotency.expire(engine) == 0
     await rows.change(engine, "UPDATE idempotency_keys SET created_at = now() - interval '25 hours'")
     assert await idempotency.take(engine, marker(user)) is None

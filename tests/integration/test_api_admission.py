@@ -79,13 +79,12 @@ async def test_above_the_rate_nothing_is_read_and_nothing_is_left(deps: Deps, tm
 
 
 async def test_the_rate_is_one_for_all_replicas_and_of_each_user_alone(
-    deps: Deps, tmp_path: Path, redis_url: str
+    deps: Deps, patient: None, redis_url: str
 ) -> None:
     caches = [open_cache(redis_url), open_cache(redis_url)]
     one, two = (Admission(deps.engine, cache, deps.objects, Limits(pace=Pace(3, 3600))) for cache in caches)
     user = uuid4()
     taken = 0
-    # One after the other: a cache that is slow to answer is passed over, as it is for a burst on a busy machine.
     for door in (one, two) * 10:
         with suppress(FotogramaError):
             await door.admit(user)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -13,10 +16,22 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db.database import open_database
-from db.objects import FolderStore
+from db.folder_store import FolderStore
 from serve_app.app import create_app
 from serve_app.deps import Deps
 from tests.integration.api import MP4, accepted, client_of, listening, log_in, make_result, publish
+
+SLOW_SECONDS = 60.0
+"""A busy machine answers later than an idle one, and then still as it should."""
+
+
+@asynccontextmanager
+async def connected(deps: Deps, **more: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """A client with real connections to the application."""
+    async with listening(create_app(deps)) as port:
+        url = f"http://127.0.0.1:{port}"
+        async with httpx.AsyncClient(base_url=url, timeout=SLOW_SECONDS, **more) as client:
+            yield client
 
 
 async def test_every_answer_has_an_id_and_security_headers(visitor: httpx.AsyncClient) -> None:
@@ -126,7 +141,7 @@ class TestConnection:
                 "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 99000000000\r\n\r\n"
             )
             writer.write(head.encode())
-            status = await asyncio.wait_for(reader.readline(), 10)
+            status = await asyncio.wait_for(reader.readline(), SLOW_SECONDS)
             assert b" 413 " in status
             writer.close()
             await writer.wait_closed()
@@ -137,10 +152,7 @@ class TestConnection:
         result = make_result([bytes(1 << 20)] * 8)
         path = f"/v1/extractions/{(await accepted(ana))['extraction']['id']}/frames.zip"
         await publish(deps, result)
-        async with (
-            listening(create_app(deps)) as port,
-            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=ana.headers) as client,
-        ):
+        async with connected(deps, headers=ana.headers) as client:
             async with client.stream("GET", path) as abandoned:
                 await anext(abandoned.aiter_raw())
             whole = await client.get(path)
@@ -156,25 +168,19 @@ class TestConnection:
         shutil.copy(archive, tmp_path / "kept")
         with archive.open("r+b") as file:
             file.truncate(1 << 20)
-        async with (
-            listening(create_app(deps)) as port,
-            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=ana.headers) as client,
-        ):
+        async with connected(deps, headers=ana.headers) as client:
             with pytest.raises(httpx.RemoteProtocolError):
                 await client.get(path)
 
     async def test_accounts_work_over_a_real_connection(self, deps: Deps) -> None:
-        async with (
-            listening(create_app(deps)) as port,
-            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
-        ):
+        async with connected(deps) as client:
             await log_in(client, "bob@example.org")
             assert (await client.get("/v1/me")).json()["email"] == "bob@example.org"
 
 
 async def _until(engine: AsyncEngine, statement: str) -> None:
     """Waits until a query is true: the server works in a connection of its own, and tells nobody."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SLOW_SECONDS):
         while True:
             async with engine.connect() as connection:
                 if (await connection.execute(text(statement))).scalar():

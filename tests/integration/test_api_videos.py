@@ -17,7 +17,8 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from db.errors import FotogramaError
-from db.objects import FolderStore, Stored
+from db.folder_store import FolderStore
+from db.objects import Stored
 from db.spec import FrameSpec, Scenes
 from serve_app.app import create_app
 from serve_app.deps import Deps

@@ -96,6 +96,34 @@ async def test_without_an_account_or_a_database_nobody_is_promoted(desk: Desk, d
     assert "No service runs on" in nowhere.stderr
 
 
+async def test_an_accounts_share_is_set_and_what_is_not_given_stays(desk: Desk, deps: Deps, database_url: str) -> None:
+    async def share(*options: str) -> subprocess.CompletedProcess[str]:
+        return await desk.run("ops", "users", "share", *options, FOTOGRAMA_DATABASE_URL=database_url)
+
+    async def stored() -> tuple[float, int | None]:
+        row = await rows.one(deps.engine, "SELECT weight, running_limit FROM shares")
+        return row.weight, row.running_limit
+
+    for options, told, expected in (
+        (["--weight", "2.5"], "the weight 2.5", (2.5, None)),
+        (["--running-limit", "7"], "the running limit 7", (2.5, 7)),
+        (["--weight", "1"], "the weight 1", (1.0, 7)),
+        (["--running-limit", "none", "--weight", "3"], "the weight 3 and no running limit of its own", (3.0, None)),
+    ):
+        done = await share(" Ana@Example.org", *options)
+        assert (done.returncode, told in done.stdout) == (0, True), done.stderr
+        assert await stored() == expected
+    for wrong in ("--weight=0", "--weight=-1", "--weight=nan", "--running-limit=0", "--running-limit=many"):
+        refused = await share(EMAIL, wrong)
+        assert (refused.returncode, refused.stdout) == (2, ""), wrong
+        assert wrong.partition("=")[0] in refused.stderr
+    assert (await share(EMAIL)).returncode == 2
+    nobody = await share("nobody@example.org", "--weight", "2")
+    assert nobody.returncode == 1
+    assert "There is no account nobody@example.org" in nobody.stderr
+    assert await stored() == (3.0, None)
+
+
 def test_the_database_of_a_running_home_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = Home(tmp_path)
     secrets = secret_files.open_secrets(home.secrets, home.ray_token)

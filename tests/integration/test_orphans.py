@@ -3,25 +3,18 @@
 import asyncio
 import time
 
-import pytest
 from uuid_utils.compat import uuid7
 
 from actors import upkeep as upkeeps
 from actors.upkeep import Upkeep
 from db import acceptance, queue
 from db.acceptance import result_prefix, video_key
-from db.objects import FolderStore
 from db.queue import Publication
 from tests.integration import rows
 from tests.integration.test_queue import claim_one
 from tests.integration.test_upkeep import chunks, sender_of
 
 DAY = 24 * 3600.0
-
-
-@pytest.fixture
-def store(tmp_path):
-    return FolderStore(tmp_path / "objects")
 
 
 def keeper_of(engine, store, later=2 * DAY):

@@ -28,6 +28,7 @@ from db.acceptance import Reused
 from db.database import open_database
 from db.lifecycle import MAX_CRASHES, Again, Blame, End
 from db.queue import Claim, LeaseLost, Part, Publication
+from db.replan import replan
 from db.spec import FrameSpec, canonical
 from tests.integration import rows
 from tests.integration.queue_model import ENDED, Known, Model
@@ -193,6 +194,17 @@ class QueueMachine(RuleBasedStateMachine):
         )
 
     @rule(at=AT)
+    def replan(self, at: int) -> None:
+        """Its worker has another engine than the plan."""
+        split = [each for each in self.model.live.values() if each.kind != "extract"]
+        if (claim := chosen(split, at)) is not None:
+            assert isinstance(self.run(self._replan(claim)), Again)
+            self.model.replan(claim)
+
+    async def _replan(self, claim: Claim) -> Again | End:
+        return await replan(self.engine, claim.lease, made_by="auto/2", jitter=0.0)
+
+    @rule(at=AT)
     def release(self, at: int) -> None:
         if (claim := self.drawn(at)) is None:
             return
@@ -274,6 +286,7 @@ class QueueMachine(RuleBasedStateMachine):
             self._finish(claim),
             self._fail(claim, Blame.FILE),
             queue.release(self.engine, claim.lease),
+            self._replan(claim),
         )
         answers = await asyncio.gather(*writes, return_exceptions=True)
         assert [type(answer) for answer in answers] == [LeaseLost] * len(writes)

@@ -9,10 +9,10 @@ from redis.asyncio import Redis
 
 from actors.notify import stream as relays
 from actors.notify.stream import open_relay
-from cluster.local.valkey import Valkey
 from db import queue, stream
 from tests.integration import rows
 from tests.integration.test_queue import PUBLICATION, claim_one
+from tests.servers import running_valkey
 
 KEY = "fotograma:events"
 
@@ -142,16 +142,9 @@ async def test_what_is_told_but_not_written_down_is_told_again(engine, relay, re
 
 
 async def test_while_redis_is_away_the_events_wait(engine, server_folder):
-    server = Valkey(
-        server_folder / "stream",
-        server_folder / "stream.sock",
-        server_folder / "stream.log",
-        password="test",
-        settings={"appendonly": "no"},
-    )
-    server.start()
-    relay = open_relay(engine, server.url)
-    try:
+    (folder := server_folder / "stream").mkdir()
+    with running_valkey(folder) as server:
+        relay = open_relay(engine, server.url)
         await ended(engine)
         assert await relay.run_once() == 3
         server.stop()
@@ -161,9 +154,7 @@ async def test_while_redis_is_away_the_events_wait(engine, server_folder):
         assert await relay.run_once() == 3
         async with Redis.from_url(server.url, decode_responses=True) as redis:
             assert (await ids(engine))[3:] == told(await redis.xrange(KEY))[-3:]
-    finally:
         await relay.close()
-        server.stop()
 
 
 async def test_the_stream_is_kept_short(engine, redis, redis_url):

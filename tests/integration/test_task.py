@@ -16,61 +16,23 @@ from sqlalchemy import text
 from uuid_utils.compat import uuid7
 
 from actors import task as tasks
-from actors.bench import Bench
-from actors.extraction import Options, Reader
+from actors.extraction import Options
 from actors.protocol import Job, Limits
 from actors.sandbox import Child, Crashed
 from actors.task import Ending, perform
 from actors.worker import Worker
-from db import acceptance, queue
-from db.acceptance import Upload, video_key
+from db import queue
+from db.acceptance import video_key
 from db.cache import Cache
+from db.database import open_database
 from db.errors import FotogramaError
-from db.objects import FolderStore
-from db.spec import canonical, parse
+from db.folder_store import FolderStore
 from tests.clips import audio_only, read_image, text_file, truncated
+from tests.faults.answer_proxy import AnswerProxy
 from tests.integration import rows
+from tests.integration.work import ALL, submit
 
-ALL = '{"sample": {"mode": "all"}}'
 GIB = 1 << 30
-
-
-@pytest.fixture
-def store(tmp_path):
-    return FolderStore(tmp_path / "objects")
-
-
-@pytest.fixture
-def bench(engine, store, tmp_path):
-    (tmp_path / "scratch").mkdir()
-    return Bench(
-        database=engine,
-        objects=store,
-        scratch=tmp_path / "scratch",
-        reader=Reader.AUTO,
-        threads=1,
-        lease_seconds=60,
-        heartbeat_seconds=15,
-        address_space_bytes=4 * GIB,
-        seconds_max=600,
-        max_frames=10_000,
-        drain_seconds=0,
-        jitter=lambda: 0.0,
-    )
-
-
-async def submit(engine, store, path: Path, spec: str = "{}") -> rows.Accepted:
-    user_id = await rows.user(engine, f"{uuid7()}@example.com")
-    video_id, extraction_id, task_id = uuid7(), uuid7(), uuid7()
-    key = video_key(video_id)
-    await acceptance.reserve(engine, user_id, key)
-    stored = await store.put_file(key, path)
-    upload = Upload(
-        video_id, extraction_id, task_id, path.name, stored.size, stored.sha256, key, canonical(parse(spec))
-    )
-    async with engine.begin() as connection:
-        await acceptance.accept(connection, user_id, [upload])
-    return rows.Accepted(user_id, video_id, extraction_id, task_id)
 
 
 async def claim(bench):
@@ -339,3 +301,35 @@ async def test_a_worker_whose_store_is_away_claims_nothing(engine, bench, clips,
     worker.stop()
     await asyncio.wait_for(working, 10)
     assert (await rows.task(engine, accepted.task_id)).attempt == 0
+
+
+async def test_a_claim_whose_answer_was_lost_is_given_back_and_counts_nowhere(
+    engine, bench, store, clips, server_folder, monkeypatch
+):
+    monkeypatch.setattr("actors.worker.PAUSE_SECONDS", 0.1)
+    accepted = await submit(engine, store, clips("h264")[0])
+    proxy, folder = AnswerProxy(Path(engine.url.query["host"])), server_folder / uuid7().hex[-8:]
+    async with proxy.listening(folder):
+        address = engine.url.set(query={"host": str(folder)})
+        faulty = open_database(address.render_as_string(hide_password=False), name="victim")
+        worker = Worker(replace(bench, database=faulty), Cache(None), name="w1")
+        proxy.drop_after(0)
+        working = asyncio.create_task(worker.run())
+
+        async def done():
+            return (await rows.extraction(engine, accepted.extraction_id)).status == "succeeded"
+
+        await until(done, 60)
+        worker.stop()
+        await asyncio.wait_for(working, 10)
+        await faulty.dispose()
+    assert proxy.dropped == 1
+    task = await rows.task(engine, accepted.task_id)
+    assert (task.attempt, task.losses, task.service_errors) == (2, 0, 0)
+    assert await rows.events(engine, accepted.extraction_id) == [
+        "accepted",
+        "claimed",
+        "released",
+        "claimed",
+        "published",
+    ]

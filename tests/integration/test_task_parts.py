@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from actors.engine import extract
-from actors.extraction import PLAN
+from actors.extraction import NOTES, PLAN, engine_name
 from actors.sandbox import Child
 from actors.task import Ending, perform
 from actors.worker import Worker
@@ -18,22 +18,15 @@ from db import queue
 from db.cache import Cache
 from db.spec import parse
 from tests.integration import rows
-from tests.integration.test_task import (
-    ALL,
-    bench,  # noqa: F401
-    gone,
-    run,
-    store,  # noqa: F401
-    submit,
-    until,
-)
+from tests.integration.test_task import gone, run, until
+from tests.integration.work import ALL, submit
 
 DIVIDE = 1e-6
 """Seconds: everything takes longer."""
 
 
 @pytest.fixture
-def dividing(bench):  # noqa: F811
+def dividing(bench):
     return replace(bench, segment_seconds=DIVIDE)
 
 
@@ -43,11 +36,11 @@ async def tasks_of(engine, extraction_id):
         return (await connection.execute(statement, {"id": extraction_id})).all()
 
 
-async def read(store, key):  # noqa: F811
+async def read(store, key):
     return b"".join([chunk async for chunk in store.read(key)])
 
 
-async def run_to_the_end(bench):  # noqa: F811
+async def run_to_the_end(bench):
     endings = []
     while claims := await queue.claim(bench.database, worker="w1"):
         child = await Child.start()
@@ -55,10 +48,10 @@ async def run_to_the_end(bench):  # noqa: F811
     return endings
 
 
-async def test_a_long_video_becomes_the_same_archive_in_parts(engine, store, dividing, clips, tmp_path):  # noqa: F811
+async def test_a_long_video_becomes_the_same_archive_in_parts(engine, store, dividing, clips, tmp_path):
     path, truth = clips("h264_b_frames")
     accepted = await submit(engine, store, path, ALL)
-    assert await run(dividing) is Ending.DIVIDED
+    assert await run(dividing) is Ending.SPLIT
     halfway = await rows.extraction(engine, accepted.extraction_id)
     assert (halfway.status, halfway.frames_total) == ("running", len(truth.shown))
     endings = await run_to_the_end(dividing)
@@ -76,7 +69,7 @@ async def test_a_long_video_becomes_the_same_archive_in_parts(engine, store, div
     assert list(dividing.scratch.iterdir()) == []
 
 
-async def test_a_crash_costs_one_part_and_no_other(engine, store, dividing, clips):  # noqa: F811
+async def test_a_crash_costs_one_part_and_no_other(engine, store, dividing, clips):
     accepted = await submit(engine, store, clips("h264")[0], ALL)
     await run(dividing)
     child = await Child.start()
@@ -92,7 +85,7 @@ async def test_a_crash_costs_one_part_and_no_other(engine, store, dividing, clip
     assert report["attempts"] == 2
 
 
-async def test_a_plan_that_came_back_different_is_the_services_fault(engine, store, dividing, clips):  # noqa: F811
+async def test_a_plan_that_came_back_different_is_the_services_fault(engine, store, dividing, clips):
     accepted = await submit(engine, store, clips("h264")[0], ALL)
     await run(dividing)
     (claimed,) = await queue.claim(engine, worker="w1")
@@ -111,7 +104,7 @@ async def test_a_plan_that_came_back_different_is_the_services_fault(engine, sto
 
 async def test_a_cancelled_extraction_stops_the_decoding_of_its_parts_within_two_heartbeats(
     engine,
-    store,  # noqa: F811
+    store,
     dividing,
     clips,
 ):
@@ -129,7 +122,53 @@ async def test_a_cancelled_extraction_stops_the_decoding_of_its_parts_within_two
     assert await run_to_the_end(quick) == []
 
 
-async def test_two_workers_share_the_parts_of_one_video(engine, store, dividing, clips):  # noqa: F811
+async def names_of_engines(store, extraction):
+    """What plans and parts in the store carry, by the attempt that made them."""
+    keys = await store.keys(f"results/{extraction.id}")
+    return {
+        key: json.loads(await read(store, key))["document"]["engine"] for key in keys if key.endswith((PLAN, NOTES))
+    }
+
+
+@pytest.mark.parametrize("made_before", [0, 1, 99], ids=["the plan", "the plan and a part", "the plan and all parts"])
+async def test_what_another_engine_has_begun_is_planned_anew_and_nothing_is_mixed(
+    engine,
+    store,
+    dividing,
+    clips,
+    tmp_path,
+    monkeypatch,
+    made_before,
+):
+    path, _ = clips("h264_b_frames")
+    accepted = await submit(engine, store, path, ALL)
+    with monkeypatch.context() as before:
+        before.setattr("actors.extraction.ENGINE_VERSION", "before")
+        assert await run(dividing) is Ending.SPLIT
+        segments = (await rows.extraction(engine, accepted.extraction_id)).segments_left
+        for _ in range(min(made_before, segments)):
+            assert await run(dividing) is Ending.PUBLISHED
+    assert await run(dividing) is Ending.RETRIED
+    waiting = await rows.extraction(engine, accepted.extraction_id)
+    assert (waiting.status, waiting.plan_key, waiting.frames_done) == ("queued", None, 0)
+    assert [(task.kind, task.state, task.crashes) for task in await tasks_of(engine, waiting.id)] == [
+        ("extract", "ready", 0)
+    ]
+    await rows.change(engine, "UPDATE tasks SET ready_at = now()")
+    endings = await run_to_the_end(dividing)
+    assert (endings[0], set(endings[1:])) == (Ending.SPLIT, {Ending.PUBLISHED})
+    extraction = await rows.extraction(engine, accepted.extraction_id)
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    assert extraction.result_sha256 == extract(path, parse(ALL), whole).sha256
+    assert extraction.result_engine == engine_name(dividing.reader)
+    made = await names_of_engines(store, extraction)
+    assert sorted(made.values()).count("auto/before") == 1 + min(made_before, segments)
+    assert set(made.values()) == {"auto/before", extraction.result_engine}
+    assert (await rows.events(engine, extraction.id)).count("replanned") == 1
+
+
+async def test_two_workers_share_the_parts_of_one_video(engine, store, dividing, clips):
     accepted = await submit(engine, store, clips("h264_b_frames")[0], ALL)
     workers = [Worker(dividing, Cache(None), name=name) for name in ("w1", "w2")]
     working = [asyncio.create_task(worker.run()) for worker in workers]

@@ -5,9 +5,9 @@ from uuid_utils.compat import uuid7
 
 from db import acceptance, idempotency, outbox, queue, upkeep, videos
 from db.acceptance import video_key
+from db.folder_store import FolderStore
 from db.idempotency import Marker
 from db.lifecycle import Blame, ExtractionStatus, TaskState, is_terminal
-from db.objects import FolderStore
 from tests.integration import rows
 from tests.integration.test_queue import claim_one, expire, fail
 from tests.integration.test_upkeep import chunks, failed, upkeep_of

@@ -14,10 +14,10 @@ from actors.upkeep import Upkeep
 from db import acceptance, ledger, outbox, queue, videos
 from db.acceptance import result_prefix, video_key
 from db.lifecycle import Blame
-from db.objects import FolderStore
 from db.queue import Publication
 from tests.integration import rows
 from tests.integration.test_queue import claim_one, expire, fail
+from tests.integration.test_queue_split import open_and_counted
 
 MAIL_FROM = "Fotograma <fotograma@example.com>"
 
@@ -47,11 +47,6 @@ def inbox():
     handler.url = f"smtp://127.0.0.1:{port}"
     yield handler
     controller.stop()
-
-
-@pytest.fixture
-def store(tmp_path):
-    return FolderStore(tmp_path / "objects")
 
 
 def sender_of(engine, url=None):
@@ -251,11 +246,13 @@ async def test_an_extraction_without_work_is_queued_again_once_and_then_fails_an
     await surgery(engine, statement, accepted.extraction_id)
     assert sum(await asyncio.gather(upkeep.repair(), upkeep_of(engine, store).repair())) == 1
     assert (await rows.extraction(engine, accepted.extraction_id)).status == "queued"
+    assert await open_and_counted(engine, accepted.user_id) == (1, 1)
     await claim_one(engine)
     await surgery(engine, statement, accepted.extraction_id)
     assert sum(await asyncio.gather(upkeep.repair(), upkeep_of(engine, store).repair())) == 1
     ended = await rows.extraction(engine, accepted.extraction_id)
     assert (ended.status, ended.error_code) == ("failed", "internal")
+    assert await open_and_counted(engine, accepted.user_id) == (0, 0)
     assert (await rows.one(engine, "SELECT count(*) AS n FROM outbox")).n == 1
     assert (await ledger.compare(engine)).total.balanced
 

@@ -180,7 +180,7 @@ async def test_after_a_day_a_delivery_is_given_up(engine, sender, receiver, user
     await rows.change(engine, "UPDATE outbox SET owed_since = now() - interval '25 hours'")
     await sender.run_once()
     (delivery,) = await deliveries.list_of(engine, webhook.id, limit=10)
-    assert delivery.state == deliveries.State.GIVEN_UP
+    assert delivery.status == deliveries.DeliveryStatus.GIVEN_UP
     await make_due(engine)
     assert await sender.run_once() == 0
     assert len(receiver.got) == 1
@@ -251,7 +251,7 @@ async def test_a_webhook_that_is_gone_is_switched_off_and_its_owner_is_told(engi
     assert mail["subject"] == "Your webhook was switched off"
     assert str(webhook.id) in mail.get_content()
     found = await deliveries.list_of(engine, webhook.id, limit=10)
-    assert {one.state for one in found} == {deliveries.State.GIVEN_UP}
+    assert {one.status for one in found} == {deliveries.DeliveryStatus.GIVEN_UP}
     await failed(engine, user)
     assert len(await deliveries.list_of(engine, webhook.id, limit=10)) == 3
 
@@ -288,7 +288,7 @@ async def test_asked_for_again_while_a_try_is_under_way_it_is_sent_again(engine,
     await sender.run_once()
     assert receiver.ids == [str(delivery.id)] * 2
     (delivery,) = await deliveries.list_of(engine, webhook.id, limit=10)
-    assert delivery.state == deliveries.State.DELIVERED
+    assert delivery.status == deliveries.DeliveryStatus.DELIVERED
 
 
 async def test_two_senders_send_each_once(engine, poster, receiver, user):

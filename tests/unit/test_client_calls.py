@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,36 +17,8 @@ from cluster import (
     WaitTimeout,
 )
 from cluster.client.values import Status, Tokens
-from tests.clients import KINDS, Clock, Open, opener
+from tests.clients import Clock, Open
 from tests.stand_in import Asked, StandIn, acts_and_drops, drops, problem, refuses
-
-
-@pytest.fixture
-def service() -> StandIn:
-    return StandIn()
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture(params=KINDS)
-def open_client(request: pytest.FixtureRequest, service: StandIn, clock: Clock) -> Iterator[Open]:
-    with asyncio.Runner() as runner:
-        yield opener(request.param, service, clock, runner)
-
-
-@pytest.fixture
-def client(open_client: Open) -> Any:
-    return open_client()
-
-
-@pytest.fixture
-def clip(tmp_path: Path) -> Path:
-    path = tmp_path / "clip.mp4"
-    path.write_bytes(b"video of ana")
-    return path
 
 
 def test_an_account_is_made_and_logged_in_and_out(open_client: Open, service: StandIn) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,36 +13,8 @@ from cluster import (
     UnexpectedAnswer,
     UnsendableFile,
 )
-from tests.clients import KINDS, Clock, Open, opener
+from tests.clients import Open
 from tests.stand_in import Asked, StandIn, acts_and_drops, cuts, drops, garbles, refuses
-
-
-@pytest.fixture
-def service() -> StandIn:
-    return StandIn()
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture(params=KINDS)
-def open_client(request: pytest.FixtureRequest, service: StandIn, clock: Clock) -> Iterator[Open]:
-    with asyncio.Runner() as runner:
-        yield opener(request.param, service, clock, runner)
-
-
-@pytest.fixture
-def client(open_client: Open) -> Any:
-    return open_client()
-
-
-@pytest.fixture
-def clip(tmp_path: Path) -> Path:
-    path = tmp_path / "clip.mp4"
-    path.write_bytes(b"video of ana")
-    return path
 
 
 def test_files_are_placed_in_their_order_with_the_specification(client: Any, service: StandIn, tmp_path: Path) -> None:

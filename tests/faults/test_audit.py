@@ -1,0 +1,74 @@
+"""The judges of the rows: they see what they are there to see."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from tests.faults.audit import STALE, Tellings, tellings
+from tests.faults.load import Sent
+from tests.faults.queue_ground import number
+from tests.faults.unreliable import FAILING, Failures, Way
+from tests.integration import rows
+from tests.integration.conftest import engine
+
+__all__ = ["engine"]
+
+Event = tuple[str, dict[str, Any]]
+
+
+def claimed(attempt: int, part: int | None = None) -> Event:
+    return "claimed", {"attempt": attempt} | ({} if part is None else {"part": part})
+
+
+@pytest.mark.parametrize(
+    ("happened", "stale"),
+    [
+        ([claimed(1), ("published", {"attempt": 1})], 0),
+        ([claimed(1), claimed(2), ("published", {"attempt": 2})], 0),
+        ([claimed(1), claimed(2), ("published", {"attempt": 1})], 1),
+        ([claimed(1), claimed(2), ("split", {"attempt": 1, "parts": 2})], 1),
+        # The planning task took two attempts, the assembling one took one.
+        ([claimed(1), claimed(2), ("split", {"attempt": 2}), claimed(1), ("published", {"attempt": 1})], 0),
+        ([claimed(1, 0), claimed(2, 0), ("segment_published", {"attempt": 1, "part": 0})], 1),
+        ([claimed(1, 0), claimed(1, 1), claimed(2, 1), ("segment_published", {"attempt": 1, "part": 0})], 0),
+        # A part may take more attempts than the assembling task.
+        ([claimed(1, 0), claimed(2, 0), claimed(1), ("published", {"attempt": 1})], 0),
+    ],
+)
+async def test_a_result_of_an_attempt_whose_task_was_claimed_again_is_stale(
+    engine: AsyncEngine, happened: Sequence[Event], stale: int
+) -> None:
+    extraction_id = (await rows.accepted(engine)).extraction_id
+    statement = "INSERT INTO events (extraction_id, kind, data) VALUES (:id, :kind, CAST(:data AS jsonb))"
+    for kind, data in happened:
+        await rows.change(engine, statement, id=extraction_id, kind=kind, data=json.dumps(data))
+    assert await number(engine, STALE) == stale
+
+
+class Channel:
+    def __init__(self, told: dict[str, list[str]]) -> None:
+        self.fails, self._told = Failures(), told
+
+    def told(self) -> dict[str, list[str]]:
+        return self._told
+
+
+def test_what_was_accepted_is_told_once_under_one_id() -> None:
+    sent = [Sent(key, b"", [("video", "extraction")]) for key in ("once", "again", "twice", "never")]
+    refused = Sent("refused", b"")
+    channel = Channel({"once": ["1"], "again": ["2", "2"], "twice": ["3", "4"]})
+    assert tellings(channel, [*sent, refused]) == Tellings(frozenset({"never"}), doubled=1, repeated=1)
+
+
+def test_a_receiver_fails_in_every_way_and_only_as_often_as_it_is_told() -> None:
+    fails = Failures()
+    fails.first = 2
+    tries = [[fails.meet(message) for _ in range(4)] for message in "abc"]
+    assert all(ways[2:] == [Way.TAKEN, Way.TAKEN] for ways in tries)
+    assert {way for ways in tries for way in ways[:2]} == set(FAILING)
+    assert fails.made == 6
