@@ -40,6 +40,8 @@ ENVIRONMENT: Mapping[str, str] = {
     "MALLOC_ARENA_MAX": "2",
     # Pictures go back to the system when they are let go; images, which are smaller, cost too many page faults then.
     "MALLOC_MMAP_THRESHOLD_": "1000000",
+    # What images leave free at the end of the heap is for the next ones, not for the system to clear again.
+    "MALLOC_TRIM_THRESHOLD_": "16777216",
 }
 """All that a child is given."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -65,6 +66,8 @@ def compare(course: Course, rounds: int) -> list[Result]:
             for one in _starters(turn, notes):
                 archive = Path(name, f"{turn}", one.name, "frames.zip")
                 archive.parent.mkdir(parents=True)
+                # What the one before wrote is on disk then, and its writing is not this one's time.
+                os.sync()
                 try:
                     usages[one.name].append(one.run(_task(course, archive)))
                     if one.images:

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -33,23 +33,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=MODULE, description="Runs the faults and counts what was lost.")
     parser.add_argument("--rows", nargs="+", choices=names, metavar="NAME", help=f"only these: {', '.join(names)}")
     parser.add_argument("--short", action="store_true", help="the short form of each, as in CI")
-    parser.add_argument("--out", type=Path, help="the Markdown file to write; none: only printed")
+    parser.add_argument("--out", type=Path, help="the Markdown file to write, anew after each row; none: only printed")
     options = parser.parse_args(arguments)
     chosen = [row for row in ROWS if options.rows is None or _name(row) in options.rows]
-    outcomes, failed = _run_all(chosen, full=not options.short)
-    short = " --short" if options.short else ""
-    page = markdown(outcomes, command=f"uv run {MODULE}{short}", facts=_facts(failed))
+    command = f"uv run {MODULE}{' --short' if options.short else ''}"
+    outcomes: list[Outcome] = []
+    failed: list[str] = []
+    page = ""
+    for name, outcome in _run_all(chosen, full=not options.short):
+        if outcome is None:
+            failed.append(name)
+        else:
+            outcomes.append(outcome)
+        page = markdown(outcomes, command=command, facts=_facts(failed))
+        if options.out is not None:
+            options.out.write_text(page)
     if options.out is None:
         print(page)
-    else:
-        options.out.write_text(page)
     if failed:
         return 2
     return 0 if all(outcome.holds for outcome in outcomes) else 1
 
 
-def _run_all(rows: Sequence[Row], *, full: bool) -> tuple[list[Outcome], list[str]]:
-    outcomes, failed = [], []
+def _run_all(rows: Sequence[Row], *, full: bool) -> Iterator[tuple[str, Outcome | None]]:
+    """Names and outcomes; None for a row that could not be run."""
     for number, row in enumerate(rows, 1):
         print(f"[{number}/{len(rows)}] {_name(row)} ...", flush=True)
         begun = time.monotonic()
@@ -60,11 +67,10 @@ def _run_all(rows: Sequence[Row], *, full: bool) -> tuple[list[Outcome], list[st
                 outcome = run(row, full=full, folder=Path(folder))
             except Exception:  # noqa: BLE001 - one row that can't be run keeps no other one from it
                 traceback.print_exc()
-                failed.append(_name(row))
+                yield _name(row), None
                 continue
-        outcomes.append(outcome)
         print(f"    {time.monotonic() - begun:.0f} s: {outcome}", flush=True)
-    return outcomes, failed
+        yield _name(row), outcome
 
 
 def _facts(failed: Sequence[str]) -> Mapping[str, str]:

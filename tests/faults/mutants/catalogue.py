@@ -8,6 +8,8 @@ QUEUE = "tests/integration/test_queue.py"
 FAIR = "tests/integration/test_queue_fairness.py"
 SPLIT = "tests/integration/test_queue_split.py"
 PROMISES = "tests/faults/test_promises.py"
+TASK = "tests/integration/test_task.py"
+ACCEPTOR = "tests/integration/test_acceptor.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,16 @@ MUTANTS = (
             ),
         ),
         f"{QUEUE}::test_publishing_again_by_the_same_attempt_is_no_error_and_changes_nothing",
+    ),
+    Mutant(
+        "a claim whose answer was lost not given back",
+        (Edit("actors/worker.py", "        self._may_hold = True\n", "        self._may_hold = False\n"),),
+        f"{TASK}::test_a_claim_whose_answer_was_lost_is_given_back_and_counts_nowhere",
+    ),
+    Mutant(
+        "the places that accepting takes not counted",
+        (Edit("db/fairness.py", "open = shares.open + total.let_in", "open = shares.open"),),
+        f"{ACCEPTOR}::test_calls_at_the_same_time_share_transactions_and_each_has_its_own_answer",
     ),
     Mutant(
         "the video's bytes not compared with the accepted ones",
