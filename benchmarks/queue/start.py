@@ -12,7 +12,6 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
-from actors.bench import Bench
 from actors.extraction import Reader
 from actors.protocol import Job
 from actors.sandbox import Child, News, Outcome
@@ -23,6 +22,7 @@ from db.acceptance import Upload, reserve, video_key
 from db.cache import open_cache
 from db.folder_store import FolderStore
 from tests.clips import NAMED, make
+from tests.integration.work import bench_of
 
 # A worker is free when the child of its next task has started; on a busy machine this takes a second.
 REST_SECONDS = 2.0
@@ -36,11 +36,9 @@ async def starts(ground: Ground, queued: Queue, tries: int) -> list[float]:
     """
     clip = ground.folder / "clip.mp4"
     make(clip, NAMED["h264"])
-    scratch = ground.folder / "scratch"
-    scratch.mkdir()
     store = FolderStore(ground.folder / "objects")
     cache, api_cache = open_cache(ground.valkey.url), open_cache(ground.valkey.url)
-    worker = Worker(_bench(queued.engine, store, ground), cache, name="benchmark")
+    worker = Worker(bench_of(queued.engine, store, ground.folder, Reader.PYAV), cache, name="benchmark")
     working = asyncio.create_task(worker.run())
     seconds = []
     try:
@@ -95,19 +93,3 @@ async def _ended(engine: AsyncEngine, upload: Upload) -> None:
             if (await connection.execute(ended, {"id": upload.extraction_id})).first():
                 return
         await asyncio.sleep(0.1)
-
-
-def _bench(engine: AsyncEngine, store: FolderStore, ground: Ground) -> Bench:
-    return Bench(
-        database=engine,
-        objects=store,
-        scratch=ground.folder / "scratch",
-        reader=Reader.PYAV,
-        threads=1,
-        lease_seconds=60,
-        heartbeat_seconds=15,
-        address_space_bytes=4 << 30,
-        seconds_max=600,
-        max_frames=10_000,
-        drain_seconds=0,
-    )
