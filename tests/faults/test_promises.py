@@ -21,7 +21,20 @@ SAME_TRANSACTION = """
     SELECT count(*) FROM extractions JOIN outbox ON outbox.extraction_id = extractions.id
     WHERE extractions.id = :id AND extractions.xmin::text = outbox.xmin::text
 """
+# All is written by then; only the COMMIT is left.
+COMMIT_WAITS = (
+    """
+    CREATE FUNCTION wait_here() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END'
+    """,
+    """
+    CREATE CONSTRAINT TRIGGER wait_here AFTER INSERT ON acceptances DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION wait_here()
+    """,
+)
+WAITS_TO_COMMIT = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
 LONG_ENOUGH_SECONDS = 0.7
+PATIENCE_SECONDS = 30.0
 
 
 async def test_the_end_and_its_notification_are_one_transaction(engine):
@@ -39,14 +52,20 @@ async def test_the_acceptance_is_written_in_the_transaction_that_accepts(engine)
     assert await number(engine, statement, id=accepted.extraction_id) == 1
 
 
-async def test_201_is_not_said_while_the_commit_can_not_be_done(ana, engine):
+async def test_201_is_not_said_before_the_commit(ana, engine):
+    async with engine.begin() as connection:
+        for statement in COMMIT_WAITS:
+            await connection.execute(text(statement))
     async with engine.connect() as holder:
-        # Accepting has to write there: its COMMIT waits for this lock.
-        await holder.execute(text("LOCK TABLE acceptances IN EXCLUSIVE MODE"))
+        await holder.execute(text("SELECT pg_advisory_lock(1)"))
         sending = asyncio.create_task(api.send(ana, ("clip.mp4", api.MP4)))
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not await number(engine, WAITS_TO_COMMIT):
+                await asyncio.sleep(0.01)
         answered, _ = await asyncio.wait({sending}, timeout=LONG_ENOUGH_SECONDS)
         assert not answered, sending.result().text
-        await holder.rollback()
+        assert await number(engine, "SELECT count(*) FROM acceptances") == 0
+        await holder.execute(text("SELECT pg_advisory_unlock(1)"))
     assert (await sending).status_code == 201
     assert await number(engine, "SELECT count(*) FROM acceptances") == 1
 

@@ -88,7 +88,7 @@ MUTANTS = (
                 '            one.body = encode({"items": items})\n            one.answer.set_result(one.body)\n',
             ),
         ),
-        f"{PROMISES}::test_201_is_not_said_while_the_commit_can_not_be_done",
+        f"{PROMISES}::test_201_is_not_said_before_the_commit",
     ),
     Mutant(
         "no look at the idempotency key",
