@@ -13,7 +13,7 @@ Exit codes, each with one line on standard error:
     5  the home can't be written, or its disk is too full
     6  a server named by FOTOGRAMA_DATABASE_URL, FOTOGRAMA_REDIS_URL or FOTOGRAMA_OBJECTS_URL does not answer
     7  a package of the service is missing
-    8  it ran, and Ray ended by itself; starting again continues
+    8  it ran, and Ray ended by itself again and again; starting again continues
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from typing import Any
 
 from cluster.local import machine
 from cluster.local.head import tend_ray
-from cluster.local.home import Home, check_space, open_home, unwritable
+from cluster.local.home import Home, check_space, open_home, ray_folder, unwritable
 from cluster.local.lock import held
 from cluster.local.refusal import ExitCode, Refusal
 from cluster.local.secret_files import open_secrets
@@ -126,7 +126,7 @@ def run_head(head: Head) -> None:
     """The process that holds Ray: runs the cluster and the applications until it is asked to end, or one has ended."""
     with signals_raise():
         try:
-            address = _start_ray(head.folder / "ray", head.dashboard_port, cpus=head.workers)
+            address = _start_ray(ray_folder(head.folder), head.dashboard_port, cpus=head.workers)
             head.dashboard_file.write_text(address)
             # The supervisor writes a byte when the database is there, and its death ends the pipe.
             if not os.read(0, 1):

@@ -137,6 +137,11 @@ def make_run_folder(parent: Path | None = None) -> Path:
     return folder
 
 
+def ray_folder(run_folder: Path) -> Path:
+    """Ray's part of it: sockets, logs, and the state of its GCS."""
+    return run_folder / "ray"
+
+
 def remove_run_folder(folder: Path) -> None:
     """Removes what `make_run_folder` made, and nothing that only has its name from a file."""
     ours = folder.name.startswith(RUN_PREFIX) and folder.is_dir() and not folder.is_symlink()

@@ -23,7 +23,7 @@ class ExitCode(IntEnum):
     NOT_INSTALLED = 7
     """A package of the service is missing."""
     BROKE_DOWN = 8
-    """It ran, and Ray ended by itself; starting again continues."""
+    """It ran, and Ray ended by itself again and again; starting again continues."""
 
 
 class Refusal(Exception):

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 from pydantic import ValidationError
 
-from cluster.local import environment, machine
+from cluster.local import breakdowns, environment, machine
 from cluster.local.daemon import Daemon
-from cluster.local.home import Home
+from cluster.local.home import Home, ray_folder
 from cluster.local.refusal import ExitCode, Refusal
 from cluster.local.secret_files import Secrets
 from cluster.local.servers import DATABASE, OBJECTS, REDIS, Servers
-from cluster.local.supervision import Recorder
+from cluster.local.supervision import Recorder, empty_scratch, keep_ray_logs
 from cluster.local.terminal import Terminal
 from cluster.settings import load
 
@@ -71,6 +73,8 @@ class Service:
         self._recorder, self._terminal = recorder, terminal
         self._log = home.logs / "head.log"
         self._ray: Daemon | None = None
+        self._head: Head
+        self._breakdowns = breakdowns.Breakdowns()
         self.url = self._dashboard_url = ""
 
     def start(self, secrets: Secrets, *, port: int, workers: int) -> None:
@@ -78,19 +82,14 @@ class Service:
         self.url = f"http://{machine.LOCALHOST}:{port}"
         self._servers.check_others()
         self._set_environment(secrets, workers=workers)
-        head = Head(port, workers, self._folder, self._home.logs / "serve")
+        self._head = Head(port, workers, self._folder, self._home.logs / "serve")
         self._ray = Daemon("Ray", self._log, environment=os.environ)
         # Ray takes seconds to start, and needs nothing of the database until its replicas run.
-        self._ray.start(head.command(), folder=self._folder, keep_stdin=True)
-        self._recorder.refresh()
+        self._start_ray(self._ray)
         with self._terminal.step("PostgreSQL, Valkey, migrations"):
             self._servers.start()
         self._recorder.refresh()
-        self._ray.tell(b"\n")
-        with self._terminal.step("Ray, API, workers, keeper"), httpx.Client(timeout=5, trust_env=False) as http:
-            self._ray.wait_until(lambda: self._is_ready(http), READY_SECONDS)
-        self._dashboard_url = f"http://{head.dashboard_file.read_text()}"
-        self._recorder.refresh()
+        self._run_applications(self._ray)
 
     def greet(self) -> None:
         """Says where everything is, and what comes next."""
@@ -107,11 +106,11 @@ class Service:
         )
 
     def tend(self) -> None:
-        """Starts a server again that has ended. Raises Refusal when Ray has: then all of it is to start again."""
+        """Starts again what has ended: a server, or Ray with all that runs on it. Raises Refusal when that fails."""
         self._servers.tend(self._terminal.say)
         self._recorder.refresh()
-        if self._ray is None or not self._ray.is_running():
-            raise Refusal(ExitCode.BROKE_DOWN, "Ray ended by itself. All data are kept; `fotograma up` continues.")
+        if self._ray is not None and not self._ray.is_running():
+            self._start_ray_again(self._ray)
 
     def stop(self) -> None:
         """Ends what was started, as far as it was: the workers give their tasks back first, the database is last."""
@@ -119,9 +118,43 @@ class Service:
         try:
             if self._ray is not None:
                 self._ray.stop(STOP)
-            self._recorder.end_others({server.pid for server in self._servers.own.values() if server.pid})
+            self._end_all_but_servers()
         finally:
             self._servers.stop()
+
+    def _start_ray(self, ray: Daemon) -> None:
+        ray.start(self._head.command(), folder=self._folder, keep_stdin=True)
+        self._recorder.refresh()
+
+    def _run_applications(self, ray: Daemon) -> None:
+        ray.tell(b"\n")
+        with self._terminal.step("Ray, API, workers, keeper"), httpx.Client(timeout=5, trust_env=False) as http:
+            ray.wait_until(lambda: self._is_ready(http), READY_SECONDS)
+        self._dashboard_url = f"http://{self._head.dashboard_file.read_text()}"
+        self._recorder.refresh()
+
+    def _start_ray_again(self, ray: Daemon) -> None:
+        """With nothing of the old cluster: its workers died with it, and the queue knows what they held."""
+        logs = self._home.logs / "ray-broken-down"
+        if self._breakdowns.are_too_many(time.monotonic()):
+            times, minutes = breakdowns.MOST + 1, breakdowns.SECONDS / 60
+            raise Refusal(
+                ExitCode.BROKE_DOWN,
+                f"Ray ended by itself {times} times in {minutes:.0f} minutes; {self._log} and {logs} say why. All data "
+                "are kept; `fotograma up` continues.",
+            )
+        self._terminal.say(f"Ray ended unexpectedly; it is started again. Its logs are kept in {logs}")
+        ray.stop(STOP)
+        self._end_all_but_servers()
+        keep_ray_logs(self._folder, logs)
+        shutil.rmtree(ray_folder(self._folder))
+        empty_scratch(self._home)
+        self._start_ray(ray)
+        self._run_applications(ray)
+        self._terminal.say(f"Ready again. Dashboard  {self._dashboard_url}/")
+
+    def _end_all_but_servers(self) -> None:
+        self._recorder.end_others({server.pid for server in self._servers.own.values() if server.pid})
 
     def _set_environment(self, secrets: Secrets, *, workers: int) -> None:
         servers = self._servers
@@ -133,7 +166,7 @@ class Service:
             addresses=addresses,
             url=self.url,
             workers=workers,
-            ray_folder=self._folder / "ray",
+            ray_folder=ray_folder(self._folder),
         )
         for name, value in wanted.items():
             os.environ.pop(name, None)
@@ -147,6 +180,7 @@ class Service:
             raise Refusal(ExitCode.FAILED, f"The variable {name} can't be used: {first['msg']}.") from error
 
     def _is_ready(self, http: httpx.Client) -> bool:
+        self._servers.tend(self._terminal.say)
         self._recorder.refresh()
         try:
             return http.get(f"{self.url}/readyz").status_code == 200

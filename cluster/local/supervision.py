@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from cluster.local import record
-from cluster.local.home import Home, make_run_folder, remove_run_folder
+from cluster.local.home import Home, make_run_folder, ray_folder, remove_run_folder
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -106,19 +106,28 @@ def end_left_over(home: Home) -> int:
     if run.folder is not None:
         close_run(home, run.folder)
     home.record.unlink(missing_ok=True)
+    empty_scratch(home)
+    return len(ended)
+
+
+def empty_scratch(home: Home) -> None:
+    """Removes what workers that were killed left there. None may run."""
     shutil.rmtree(home.scratch, ignore_errors=True)
     home.scratch.mkdir(mode=0o700, exist_ok=True)
-    return len(ended)
 
 
 def close_run(home: Home, folder: Path) -> None:
     """Keeps Ray's logs of the run as `logs/ray` in the home, and removes the run's folder and record."""
-    kept = home.logs / "ray"
-    sessions = sorted(path for path in folder.glob("ray/session_*/logs") if not path.parent.is_symlink())
+    keep_ray_logs(folder, home.logs / "ray")
+    remove_run_folder(folder)
+    home.record.unlink(missing_ok=True)
+
+
+def keep_ray_logs(folder: Path, kept: Path) -> None:
+    """Copies the logs of a run's last cluster, if there are any, in place of what `kept` held."""
+    sessions = sorted(path for path in ray_folder(folder).glob("session_*/logs") if not path.parent.is_symlink())
     if sessions:
         if kept.is_symlink():
             kept.unlink()
         shutil.rmtree(kept, ignore_errors=True)
         shutil.copytree(sessions[-1], kept, symlinks=True, ignore_dangling_symlinks=True)
-    remove_run_folder(folder)
-    home.record.unlink(missing_ok=True)

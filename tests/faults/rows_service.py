@@ -25,6 +25,8 @@ SEED = 2026
 PARTS = ("worker", "child", "api", "keeper")
 APPLICATIONS = ("api", "pool", "keeper")
 RAY_STOP_SECONDS = 120.0
+RAY_START_SECONDS = 240.0
+READY_AGAIN = "Ready again"
 REDEPLOY_SECONDS = 180.0
 
 
@@ -85,9 +87,9 @@ async def head_killed(system: System, full: bool) -> Outcome:
         for victim in victims:
             await asyncio.to_thread(_end_head, system, victim)
             moments.append(time.time())
-            await asyncio.to_thread(system.service.start)
+            await asyncio.to_thread(_await_head, system, victim)
             await asyncio.sleep(3)
-    note = "`fotograma up` ends with its head, and starting it again continues: the time is that of a whole start."
+    note = "Of a raylet's death `fotograma up` starts Ray anew by itself; the time is that of a whole start."
     how = f"SIGKILL under load: {', '.join(victims)}"
     return await audit(system, sent, name="Head killed", how=how, faults=moments, note=note)
 
@@ -156,12 +158,18 @@ def _replace_worker(system: System) -> None:
 
 
 def _end_head(system: System, victim: str) -> None:
-    """Gives back when `fotograma up` has ended."""
     if victim == "everything":
         system.service.kill_everything()
-        return
-    system.service.send(victim, signal.SIGKILL)
-    system.service.process.wait(RAY_STOP_SECONDS)
+    else:
+        system.service.send(victim, signal.SIGKILL)
+
+
+def _await_head(system: System, victim: str) -> None:
+    """Gives back when all is ready again: by itself, as long as `fotograma up` lives."""
+    if victim == "everything":
+        system.service.start()
+    else:
+        system.service.wait_for(READY_AGAIN, RAY_START_SECONDS)
 
 
 def _redeploy(system: System) -> None:

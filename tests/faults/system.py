@@ -101,6 +101,15 @@ class System:
         kill(self.valkey.pid)
         until(lambda: not self.valkey.is_running())
 
+    def mend(self) -> None:
+        """Starts what a row that failed has left broken, so that the next one can be judged by itself."""
+        if not self.postgres.is_running():
+            self.postgres.start()
+        if not self.valkey.is_running():
+            self.valkey.start()
+        if self.service.process.poll() is not None:
+            self.service.start()
+
     def wait_until_complete(self) -> None:
         """Waits until every replica runs, after rows that killed some."""
         wanted = {"api": 1, "pool": self.service.workers, "keeper": 1}

@@ -25,5 +25,6 @@ def system() -> Iterator[System]:
 
 @pytest.mark.parametrize("act", rows_service.ACTS, ids=lambda act: act.__name__)
 async def test_nothing_accepted_is_lost_done_twice_or_stale(act: Act, system: System) -> None:
+    system.mend()
     outcome = await act(system, False)
     assert outcome.holds, outcome
