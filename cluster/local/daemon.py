@@ -69,8 +69,8 @@ class Daemon:
             self._process.stdin.write(data)
             self._process.stdin.flush()
 
-    def wait_until(self, answers: Callable[[], bool], seconds: float) -> None:
-        """Waits for `answers`. Raises DidNotStart."""
+    def wait_until(self, answers: Callable[[], bool], seconds: float, *, pause: float = ASK_AGAIN_SECONDS) -> None:
+        """Waits for `answers`, with a pause in seconds after each no. Raises DidNotStart."""
         deadline = time.monotonic() + seconds
         while not answers():
             if self._process is None or self._process.poll() is not None:
@@ -79,7 +79,7 @@ class Daemon:
             if time.monotonic() > deadline:
                 self.stop([(signal.SIGKILL, 5.0)])
                 raise DidNotStart(self.name, f"no answer in {seconds:.0f} s", self.log)
-            time.sleep(ASK_AGAIN_SECONDS)
+            time.sleep(pause)
 
     def stop(self, steps: Sequence[tuple[signal.Signals, float]]) -> None:
         """Sends each signal and waits so many seconds for the end, until it has ended."""

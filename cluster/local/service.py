@@ -25,6 +25,8 @@ from cluster.local.terminal import Terminal
 from cluster.settings import load
 
 READY_SECONDS = 180.0
+# Looking costs time that Ray's start needs, all the more on two cores.
+READY_PAUSE_SECONDS = 0.3
 DASHBOARD_PORT, DASHBOARD_PORTS = 8265, 60
 # Longer than the workers' drain and Serve's own patience.
 STOP = [(signal.SIGTERM, 45.0), (signal.SIGKILL, 5.0)]
@@ -129,7 +131,7 @@ class Service:
     def _run_applications(self, ray: Daemon) -> None:
         ray.tell(b"\n")
         with self._terminal.step("Ray, API, workers, keeper"), httpx.Client(timeout=5, trust_env=False) as http:
-            ray.wait_until(lambda: self._is_ready(http), READY_SECONDS)
+            ray.wait_until(lambda: self._is_ready(http), READY_SECONDS, pause=READY_PAUSE_SECONDS)
         self._dashboard_url = f"http://{self._head.dashboard_file.read_text()}"
         self._recorder.refresh()
 
