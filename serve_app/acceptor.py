@@ -24,8 +24,9 @@ from serve_app import documents
 from serve_app.answers import encode
 from serve_app.idempotency import Held
 
-WRITERS = 2
-"""Transactions at a time: while one is committed by the server, the next is put together here."""
+LANES = 2
+"""Transactions at a time: while one is committed by the server, the other is put together here. An account's calls go
+through one lane, so that no transaction waits for a lock that another one of this replica has."""
 MOST_UPLOADS = 250
 """Of one transaction; a single call may have more."""
 
@@ -46,43 +47,48 @@ class _Waiting:
     body: bytes = b""
 
 
+@dataclass(slots=True)
+class _Lane:
+    waiting: deque[_Waiting] = field(default_factory=deque)
+    is_written: bool = False
+
+    def next_batch(self) -> list[_Waiting]:
+        batch = [self.waiting.popleft()]
+        count = len(batch[0].call.uploads)
+        while self.waiting and (count := count + len(self.waiting[0].call.uploads)) <= MOST_UPLOADS:
+            batch.append(self.waiting.popleft())
+        return batch
+
+
 class Acceptor:
     """One replica's."""
 
     def __init__(self, engine: AsyncEngine, limits: Quotas) -> None:
         self._engine, self._quotas = engine, limits
-        self._waiting: deque[_Waiting] = deque()
+        self._lanes = tuple(_Lane() for _ in range(LANES))
         self._writers: set[asyncio.Task[None]] = set()
-        self._writing = 0
 
     async def accept(self, call: Call) -> bytes:
         """Writes the call's rows and its answer, and gives the answer's JSON once they are committed.
 
         Raises FotogramaError as quotas, reservations and keys do, and what says that the database is away.
         """
-        waiting = _Waiting(call)
-        self._waiting.append(waiting)
-        if self._writing < WRITERS:
-            self._writing += 1
-            writer = asyncio.create_task(self._write())
+        waiting, lane = _Waiting(call), self._lanes[call.uploads[0].user_id.int % LANES]
+        lane.waiting.append(waiting)
+        if not lane.is_written:
+            lane.is_written = True
+            writer = asyncio.create_task(self._write(lane))
             self._writers.add(writer)
             writer.add_done_callback(self._writers.discard)
         return await waiting.answer
 
-    async def _write(self) -> None:
+    async def _write(self, lane: _Lane) -> None:
         try:
-            while self._waiting:
-                await self._settle(self._next_batch())
+            while lane.waiting:
+                await self._settle(lane.next_batch())
         finally:
             # Without a pause after the look at what waits: whoever comes now must see that this writer is gone.
-            self._writing -= 1
-
-    def _next_batch(self) -> list[_Waiting]:
-        batch = [self._waiting.popleft()]
-        count = len(batch[0].call.uploads)
-        while self._waiting and (count := count + len(self._waiting[0].call.uploads)) <= MOST_UPLOADS:
-            batch.append(self._waiting.popleft())
-        return batch
+            lane.is_written = False
 
     async def _settle(self, batch: Sequence[_Waiting]) -> None:
         """Gives each call its answer or its error."""

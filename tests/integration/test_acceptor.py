@@ -12,7 +12,6 @@ from db.database import open_database
 from db.errors import FotogramaError
 from db.idempotency import Marker
 from db.quotas import UNLIMITED, Quotas
-from serve_app import acceptor as acceptors
 from serve_app.acceptor import Acceptor, Call
 from serve_app.idempotency import Held
 from tests.faults.answer_proxy import AnswerProxy
@@ -114,17 +113,16 @@ async def test_calls_of_one_batch_can_not_pass_a_quota_together(engine):
     assert counts == [7, 6]
 
 
-@pytest.mark.parametrize("writers", [1, 2])
-async def test_nobody_who_comes_as_a_writer_ends_is_forgotten(engine, monkeypatch, writers):
-    monkeypatch.setattr(acceptors, "WRITERS", writers)
-    user = await rows.user(engine)
+@pytest.mark.parametrize("accounts", [1, 3])
+async def test_nobody_who_comes_as_a_writer_ends_is_forgotten(engine, accounts):
+    users = [await rows.user(engine, f"{number}@example.com") for number in range(accounts)]
     acceptor = Acceptor(engine, UNLIMITED)
 
     async def one_after_the_other(calls):
         for call in calls:
             await acceptor.accept(call)
 
-    lines = [[await call_of(engine, user) for _ in range(40)] for _ in range(3)]
+    lines = [[await call_of(engine, users[number % accounts]) for _ in range(40)] for number in range(3)]
     async with asyncio.timeout(WAIT_SECONDS):
         await asyncio.gather(*(one_after_the_other(line) for line in lines))
 
