@@ -9,17 +9,17 @@ import pytest
 from tests.service import Inbox, Service
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def inbox() -> Iterator[Inbox]:
     with Inbox() as inbox:
         yield inbox
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def service(inbox: Inbox) -> Iterator[Service]:
     """With the demonstration, two workers, short leases and a mail server, in a home whose path has a blank.
 
-    A test that ends it starts it again.
+    A test that ends it starts it again. It ends before other folders' tests, whose machine it would keep busy.
     """
     settings = {
         "FOTOGRAMA_LEASE_SECONDS": "5",

@@ -41,7 +41,7 @@ def mutate(folder: Path, mutant: Mutant) -> None:
 
 def outcome_of(folder: Path, tests: Sequence[str]) -> tuple[int, str]:
     """pytest's exit code in a copied tree, and what it wrote."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-n0", "-p", "no:cacheprovider", *tests]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
     environment = os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=TRIAL_SECONDS, check=False
