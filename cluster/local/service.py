@@ -15,7 +15,7 @@ import httpx
 from pydantic import ValidationError
 
 from cluster.local import breakdowns, environment, machine
-from cluster.local.daemon import Daemon
+from cluster.local.daemon import Daemon, DidNotStart
 from cluster.local.home import Home, ray_folder
 from cluster.local.refusal import ExitCode, Refusal
 from cluster.local.secret_files import Secrets
@@ -149,11 +149,16 @@ class Service:
         ray.stop(STOP)
         self._end_all_but_servers()
         keep_ray_logs(self._folder, logs)
-        shutil.rmtree(ray_folder(self._folder))
+        shutil.rmtree(ray_folder(self._folder), ignore_errors=True)
         empty_scratch(self._home)
         self._start_ray(ray)
-        self._run_applications(ray)
-        self._terminal.say(f"Ready again. Dashboard  {self._dashboard_url}/")
+        try:
+            self._run_applications(ray)
+        except DidNotStart as failed:
+            # A breakdown as well: on a machine that is busy beyond measure the next start may do.
+            self._terminal.say(str(failed))
+        else:
+            self._terminal.say(f"Ready again. Dashboard  {self._dashboard_url}/")
 
     def _end_all_but_servers(self) -> None:
         self._recorder.end_others({server.pid for server in self._servers.own.values() if server.pid})
