@@ -30,7 +30,7 @@ from tests.service import Service
 
 LEASE_SECONDS = 3.0
 HEARTBEAT_SECONDS = 0.75
-WAIT_SECONDS = 300.0
+WAIT_SECONDS = 120.0
 LOOK_SECONDS = 0.05
 
 
