@@ -121,17 +121,22 @@ async def open_upkeep() -> AsyncIterator[Upkeep]:
         await engine.dispose()
 
 
+JSON_LINES: tuple[structlog.typing.Processor, ...] = (
+    structlog.contextvars.merge_contextvars,
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso"),
+    # Without the frames' variables: passwords and tokens are among them.
+    structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
+    structlog.processors.EventRenamer("message", "event_name"),
+    structlog.processors.JSONRenderer(),
+)
+"""What makes an event a line of the log."""
+
+
 def log_as_json() -> None:
     """Structured events, one JSON object a line."""
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.dict_tracebacks,
-            structlog.processors.EventRenamer("message", "event_name"),
-            structlog.processors.JSONRenderer(),
-        ],
+        processors=JSON_LINES,
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         cache_logger_on_first_use=True,
     )

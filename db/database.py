@@ -35,6 +35,8 @@ def open_database(url: str, *, name: str, connections: int = 5) -> AsyncEngine:
         pool_timeout=POOL_WAIT_SECONDS,
         # A connection that died with a restarted server is replaced before it is handed out.
         pool_pre_ping=True,
+        # An error's text goes into logs: it tells the statement, and none of the values, secrets among them.
+        hide_parameters=True,
         connect_args={
             "application_name": f"fotograma {name}",
             "connect_timeout": CONNECT_SECONDS,
