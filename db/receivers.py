@@ -61,9 +61,18 @@ def check_url(url: str, reach: Reach) -> None:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
+        _check_name(host)
         return
     if not allows(reach, address):
         raise _refused("This address is not reachable from here.")
+
+
+def _check_name(host: str) -> None:
+    """Raises what `check_url` does for a name that can't be looked up at all: an empty or too long part."""
+    try:
+        host.encode("idna")
+    except UnicodeError as error:
+        raise _refused("Its host is not a name.") from error
 
 
 def _embedded(address: Address) -> IPv4Address | None:

@@ -17,7 +17,7 @@ from actors.notify.mail import Mailer, compose
 from actors.notify.outcome import Delivered, Hopeless, Later, Outcome
 from actors.notify.webhook import WebhookSender
 from db import outbox
-from db.database import insist
+from db.database import insist, is_outage
 from db.outbox import WEBHOOK, Notification, webhook_of
 
 AT_ONCE = 4
@@ -83,12 +83,20 @@ class Sender:
         return done
 
     async def _try(self, notification: Notification) -> bool:
-        outcome = await self._deliver(notification)
         facts = {
             "notification_id": str(notification.id),
             "extraction_id": str(notification.extraction_id),
             "channel": notification.channel,
         }
+        outcome: Outcome
+        try:
+            outcome = await self._deliver(notification)
+        except Exception as error:
+            if is_outage(error):
+                raise
+            # Whatever it was: it counts as a try, or it would be tried for ever without a pause that grows.
+            log.exception("A notification failed unexpectedly.", event_name="notify.broken", **facts)
+            outcome = Later(f"The delivery failed ({type(error).__name__}).")
         match outcome:
             case Delivered():
                 await insist(partial(outbox.delivered, self.database, notification))

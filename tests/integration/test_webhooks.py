@@ -186,6 +186,27 @@ async def test_after_a_day_a_delivery_is_given_up(engine, sender, receiver, user
     assert len(receiver.got) == 1
 
 
+async def test_a_name_that_cannot_be_looked_up_is_a_failed_try(engine, sender, user):
+    await listen(engine, user, "http://a..b/hook")
+    await failed(engine, user)
+    assert await sender.run_once() == 0
+    row = await rows.one(engine, "SELECT last_error, error FROM outbox JOIN deliveries ON outbox_id = outbox.id")
+    assert row.last_error == row.error == "The receiver did not answer: its host is not a name."
+
+
+async def test_what_nobody_foresaw_is_a_failed_try_and_ends_no_turn(engine, sender, user, monkeypatch):
+    async def broken(*_):
+        raise RecursionError
+
+    monkeypatch.setattr(Poster, "post", broken)
+    await listen(engine, user, "http://127.0.0.1:9/")
+    await failed(engine, user)
+    assert await sender.run_once() == 0
+    assert (
+        await rows.one(engine, "SELECT last_error FROM outbox")
+    ).last_error == "The delivery failed (RecursionError)."
+
+
 async def test_a_failing_channel_repeats_no_other(engine, sender, receiver, other, inbox, user):
     await rows.change(engine, "UPDATE users SET notify = 'all'")
     bad = await listen(engine, user, receiver.url)
