@@ -39,13 +39,14 @@ class Keeper:
 
     async def __init__(self, open_upkeep: OpenUpkeep) -> None:  # type: ignore[misc]
         self._stack = AsyncExitStack()
-        upkeep = await self._stack.enter_async_context(open_upkeep())
-        self._work = asyncio.create_task(upkeep.run(RayMeters()))
+        self._upkeep = await self._stack.enter_async_context(open_upkeep())
+        self._work = asyncio.create_task(self._upkeep.run(RayMeters()))
 
     def check_health(self) -> None:
         if self._work.done():
             self._work.result()
             raise RuntimeError("the upkeep has ended")
+        self._upkeep.check()
 
     async def __del__(self) -> None:
         self._work.cancel()

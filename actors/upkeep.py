@@ -20,11 +20,13 @@ from actors.notify.sender import Sender
 from actors.notify.stream import Relay
 from db import database as databases
 from db import fairness, idempotency, ledger, orphans, queue, repair, upkeep
-from db.database import is_outage
+from db.database import is_contention, is_outage
 from db.ledger import Balance
 from db.objects import ObjectStore
 
 RESCUE_SECONDS = 5.0
+STILL_SECONDS = 3 * RESCUE_SECONDS
+"""A keeper whose turns lie further apart has not seen what was between them."""
 NOTIFY_SECONDS = 1.0
 STREAM_SECONDS = 0.5
 CLEAN_SECONDS = 30.0
@@ -42,7 +44,15 @@ LEDGER_SHARE = 20
 RESERVATION_SECONDS = 24 * 3600.0
 """After this long an upload that was not accepted counts as abandoned."""
 
+PROMPT = ("rescue", "notify")
+STUCK_SECONDS = 300.0
+"""Far more than a hundred rescues take, each waiting for a lock."""
+
 log = structlog.get_logger()
+
+
+class Stuck(Exception):
+    """A duty has not come round for too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +102,8 @@ class Upkeep:
         self._wall_clock, self._running_limit = wall_clock, running_limit
         self._lease_seconds, self._clock, self._jitter = lease_seconds, clock, jitter
         self._reachable_since: float | None = None
+        self._reached_at: tuple[float, float] | None = None
+        self._turned_at: dict[str, float] = {}
         self._meters: Meters = NoMeters()
         self._looked_at: tuple[str, str | None] = (STORED[0], None)
         self._compared_again_at = -math.inf
@@ -122,15 +134,38 @@ class Upkeep:
         finally:
             await self._sender.close()
 
+    def check(self) -> None:
+        """Raises Stuck when a duty that nobody else does, and that is short, has not come round for too long."""
+        for name in PROMPT:
+            silent = self._clock() - self._turned_at.get(name, self._clock())
+            if silent > STUCK_SECONDS:
+                raise Stuck(f"{name} has not come round for {silent:.0f} s")
+
     async def rescue(self) -> int:
         """Takes late leases away, but only after the database was reachable for one whole lease."""
-        await databases.check(self._database)
-        now = self._clock()
-        if self._reachable_since is None:
-            self._reachable_since = now
-        if now - self._reachable_since < self._lease_seconds:
-            return 0
+        theirs = await databases.check(self._database)
+        ours = self._clock()
+        if self._reachable_since is None or self._was_away(ours, theirs):
+            self._reachable_since = ours
+        rescued = 0
+        if ours - self._reachable_since >= self._lease_seconds:
+            rescued = await self._rescue()
+        ended = self._clock()
+        self._reached_at = (ended, theirs + ended - ours)
+        return rescued
+
+    def _was_away(self, ours: float, theirs: float) -> bool:
+        """Whether this process or the server stood still since the last turn, or the server's clock was put on: then
+        leases are late whose holders had no chance to renew them."""
+        if self._reached_at is None:
+            return False
+        passed = ours - self._reached_at[0], theirs - self._reached_at[1]
+        return not all(0 <= seconds < STILL_SECONDS for seconds in passed)
+
+    async def _rescue(self) -> int:
         rescued = await queue.rescue(self._database, jitter=self._jitter(), lease_seconds=self._lease_seconds)
+        if rescued.locked:
+            log.warning("Late tasks are locked.", event_name="keeper.locked", count=rescued.locked)
         return rescued.again + rescued.ended
 
     async def remove_abandoned(self) -> int:
@@ -225,15 +260,19 @@ class Upkeep:
             log.error("The ledger has differences.", event_name="ledger.differs", differences=found)
         return balance.difference_count
 
+    async def turn(self, duty: Duty) -> None:
+        """Does a duty once. A failure is recorded: no duty may end with one bad turn, nor stop the others."""
+        self._turned_at[duty.name] = self._clock()
+        try:
+            if done := await duty.run():
+                self._meters.acted(duty.name, done)
+                log.info("The keeper did its duty.", event_name=f"keeper.{duty.name}", count=done)
+        except Exception as error:
+            if is_outage(error) and not is_contention(error):
+                self._reachable_since = None
+            log.exception("A duty of the keeper failed.", event_name="keeper.failed", duty=duty.name)
+
     async def _repeat(self, duty: Duty) -> None:
         while True:
-            try:
-                if done := await duty.run():
-                    self._meters.acted(duty.name, done)
-                    log.info("The keeper did its duty.", event_name=f"keeper.{duty.name}", count=done)
-            except Exception as error:
-                # Recorded and tried again: no duty may end with one bad turn, nor stop the others.
-                if is_outage(error):
-                    self._reachable_since = None
-                log.exception("A duty of the keeper failed.", event_name="keeper.failed", duty=duty.name)
+            await self.turn(duty)
             await asyncio.sleep(duty.period_seconds * (0.75 + self._jitter() / 2))

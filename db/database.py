@@ -13,10 +13,23 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 CONNECT_SECONDS = 5
+IDLE_IN_TRANSACTION_SECONDS = 15
+"""A process that is frozen or cut off in a transaction holds its locks no longer than this."""
 STATEMENT_SECONDS = 30
 POOL_WAIT_SECONDS = 10
 REPEAT_FIRST_SECONDS = 0.5
 REPEAT_MOST_SECONDS = 15.0
+
+# A server that vanished without a word is noticed in seconds: the statement timeout is the server's own.
+_ALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000}
+_CHECK = text("""
+    SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean AS read_only,
+        extract(epoch FROM clock_timestamp()) AS seconds
+""")
+# SQLSTATEs: read only, as in a failover or with a full disk; ended while idle in a transaction.
+_AWAY = frozenset({"25006", "25P03"})
+# Cancelled at the statement timeout, deadlock, not serializable, lock not available.
+_CONTENTION = frozenset({"57014", "40P01", "40001", "55P03"})
 
 T = TypeVar("T")
 
@@ -40,33 +53,54 @@ def open_database(url: str, *, name: str, connections: int = 5) -> AsyncEngine:
         connect_args={
             "application_name": f"fotograma {name}",
             "connect_timeout": CONNECT_SECONDS,
+            **_ALIVE,
             # An accepted video is on disk before it is answered, whatever the server's default is.
-            "options": f"-c synchronous_commit=on -c statement_timeout={STATEMENT_SECONDS}s -c timezone=UTC",
+            "options": f"-c synchronous_commit=on -c statement_timeout={STATEMENT_SECONDS}s "
+            f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_SECONDS}s -c timezone=UTC",
         },
     )
 
 
+def _state(error: DBAPIError) -> str | None:
+    """Its SQLSTATE."""
+    return getattr(error.orig, "sqlstate", None)
+
+
 def is_outage(error: BaseException) -> bool:
-    """Whether the database was away, rather than asked something wrong."""
+    """Whether the database could not take it now, rather than was asked something wrong: the same may do later."""
     if isinstance(error, InterfaceError | OperationalError | PoolTimeout):
         return True
-    return isinstance(error, DBAPIError) and error.connection_invalidated
+    return isinstance(error, DBAPIError) and (error.connection_invalidated or _state(error) in _AWAY)
 
 
-async def check(engine: AsyncEngine) -> None:
-    """Raises when the database does not answer, or takes no writes."""
+def is_contention(error: BaseException) -> bool:
+    """Whether the database is there, and others held what was asked for."""
+    return isinstance(error, DBAPIError) and not error.connection_invalidated and _state(error) in _CONTENTION
+
+
+async def check(engine: AsyncEngine) -> float:
+    """The server's clock, in seconds since the epoch. Raises when it does not answer, or takes no writes."""
     async with engine.connect() as connection:
-        if (await connection.execute(text("SELECT pg_is_in_recovery()"))).scalar():
-            raise OperationalError("check", {}, RuntimeError("the database is read-only"))
+        row = (await connection.execute(_CHECK)).one()
+    if row.read_only:
+        raise OperationalError("check", {}, RuntimeError("the database is read-only"))
+    return float(row.seconds)
 
 
-async def insist(write: Callable[[], Awaitable[T]], *, most_seconds: float = REPEAT_MOST_SECONDS) -> T:
+async def insist(
+    write: Callable[[], Awaitable[T]],
+    *,
+    most_seconds: float = REPEAT_MOST_SECONDS,
+    beat: Callable[[], None] = lambda: None,
+) -> T:
     """Repeats a write that must not be lost until the database takes it. Only for writes that are fenced.
 
-    most_seconds: between two tries; of a lease's holder far less than the lease, which runs out meanwhile.
+    most_seconds: between two tries; of a lease's holder far less than the lease, which runs out meanwhile. beat: called
+    before each.
     """
     pause = REPEAT_FIRST_SECONDS
     while True:
+        beat()
         try:
             return await write()
         except Exception as error:

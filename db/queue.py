@@ -15,10 +15,12 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from uuid_utils.compat import uuid7
 
 from db import queue_statements as sql
+from db.database import is_contention
 from db.fairness import work_of
 from db.lifecycle import Again, Blame, Counters, End, after_failure, is_careful
 
@@ -88,10 +90,11 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class Rescued:
-    """What a rescue did: tasks that wait again, and tasks that ended."""
+    """What a rescue did: tasks that wait again, tasks that ended, and late ones that others held locked."""
 
     again: int
     ended: int
+    locked: int
 
 
 async def claim(
@@ -202,14 +205,23 @@ async def rescue(
 ) -> Rescued:
     """Takes late leases away, each in a transaction of its own; safe when several do it at once.
 
-    Call it only when the database has been reachable for a whole lease.
+    One that somebody else holds locked is left for the next time, and keeps none of the others from it. Call it only
+    when the database has been reachable for a whole lease.
     """
     async with engine.connect() as connection:
         expired = await connection.execute(sql.EXPIRED, {"lease_seconds": lease_seconds, "limit": limit})
         late = expired.scalars().all()
-    outcomes = [await _rescue_one(engine, task_id, jitter) for task_id in late]
+    outcomes: list[Again | End | None] = []
+    locked = 0
+    for task_id in late:
+        try:
+            outcomes.append(await _rescue_one(engine, task_id, jitter))
+        except DBAPIError as error:
+            if not is_contention(error):
+                raise
+            locked += 1
     again = sum(isinstance(outcome, Again) for outcome in outcomes)
-    return Rescued(again=again, ended=sum(isinstance(outcome, End) for outcome in outcomes))
+    return Rescued(again=again, ended=sum(isinstance(outcome, End) for outcome in outcomes), locked=locked)
 
 
 async def cancel(connection: AsyncConnection, extraction_id: UUID) -> bool:
@@ -231,6 +243,7 @@ async def lock_all(connection: AsyncConnection, statement: Any, values: Mapping[
 async def _rescue_one(engine: AsyncEngine, task_id: UUID, jitter: float) -> Again | End | None:
     detail = "The worker that held the task stopped answering."
     async with engine.begin() as connection:
+        await connection.execute(sql.WAIT_BRIEFLY)
         row = await _meant(connection, sql.STILL_EXPIRED, {"task_id": task_id})
         if row is None:
             return None

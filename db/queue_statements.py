@@ -213,6 +213,8 @@ _SIBLINGS = """
 """
 HELD = text(_SIBLINGS.format(condition=f"({_FENCE}) IS TRUE"))
 
+# Whoever holds one of its rows may be frozen.
+WAIT_BRIEFLY = text("SET LOCAL lock_timeout = '1s'")
 # A lease is rescued only when it is late and its holder had a whole lease of a reachable database to renew it.
 _LATE = "state = 'leased' AND lease_expires_at < clock_timestamp()"
 EXPIRED = text(f"""

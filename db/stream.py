@@ -17,9 +17,6 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-FROZEN_SECONDS = 15
-"""A relay that has stopped in the middle of a page loses its turn after this long."""
-
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -43,7 +40,6 @@ class _Window:
     after_id: int
 
 
-LIMIT_IDLENESS = text(f"SET LOCAL idle_in_transaction_session_timeout = '{FROZEN_SECONDS}s'")
 LOCK_CURSOR = text("SELECT low, high, after_id FROM stream_cursor FOR UPDATE SKIP LOCKED")
 # The sum keeps the planner from walking the ids from the first one on.
 NEXT_WINDOW = text("""
@@ -67,10 +63,10 @@ MOVE_CURSOR = text("UPDATE stream_cursor SET low = :low, high = :high, after_id 
 async def next_page(engine: AsyncEngine, limit: int) -> AsyncIterator[Sequence[Event]]:
     """The events that come next; they count as sent when the block ends without an error.
 
-    None while another relay is at it.
+    A relay that stops in the middle loses its turn after IDLE_IN_TRANSACTION_SECONDS.
+    None while another one is at it.
     """
     async with engine.begin() as connection:
-        await connection.execute(LIMIT_IDLENESS)
         row = (await connection.execute(LOCK_CURSOR)).first()
         window = None if row is None else await _open(connection, _Window(row.low, row.high, row.after_id))
         if window is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import smtplib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import assert_never
@@ -88,16 +88,7 @@ class Sender:
             "extraction_id": str(notification.extraction_id),
             "channel": notification.channel,
         }
-        outcome: Outcome
-        try:
-            outcome = await self._deliver(notification)
-        except Exception as error:
-            if is_outage(error):
-                raise
-            # Whatever it was: it counts as a try, or it would be tried for ever without a pause that grows.
-            log.exception("A notification failed unexpectedly.", event_name="notify.broken", **facts)
-            outcome = Later(f"The delivery failed ({type(error).__name__}).")
-        match outcome:
+        match await self._outcome(notification, facts):
             case Delivered():
                 await insist(partial(outbox.delivered, self.database, notification))
                 log.info("A notification was delivered.", event_name="notify.delivered", **facts)
@@ -108,9 +99,20 @@ class Sender:
             case Hopeless(error):
                 await outbox.give_up(self.database, notification, error)
                 log.warning("A notification was given up.", event_name="notify.given_up", error=error, **facts)
-            case _:
-                assert_never(outcome)
+            case never:
+                assert_never(never)
         return False
+
+    async def _outcome(self, notification: Notification, facts: Mapping[str, str]) -> Outcome:
+        """Of one try. Raises for an outage of the database alone."""
+        try:
+            return await self._deliver(notification)
+        except Exception as error:
+            if is_outage(error):
+                raise
+            # Whatever it was: it counts as a try, or it would be tried for ever without a pause that grows.
+            log.exception("A notification failed unexpectedly.", event_name="notify.broken", **facts)
+            return Later(f"The delivery failed ({type(error).__name__}).")
 
     async def _deliver(self, notification: Notification) -> Outcome:
         webhook_id = webhook_of(notification.channel, WEBHOOK)

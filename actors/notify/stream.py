@@ -18,13 +18,14 @@ from redis.typing import EncodableT, FieldT
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db import stream
-from db.stream import FROZEN_SECONDS, Event
+from db.database import IDLE_IN_TRANSACTION_SECONDS
+from db.stream import Event
 
 STREAM = "fotograma:events"
 LENGTH = 100_000
 """Entries that the stream keeps, about."""
 PAGE_EVENTS = 500
-ANSWER_SECONDS = FROZEN_SECONDS / 5
+ANSWER_SECONDS = IDLE_IN_TRANSACTION_SECONDS / 5
 
 log = structlog.get_logger()
 

@@ -6,11 +6,12 @@ from email import message_from_bytes, policy
 
 import pytest
 from aiosmtpd.controller import Controller
+from sqlalchemy import text
 from uuid_utils.compat import uuid7
 
 from actors.notify.mail import Mailer
 from actors.notify.sender import Sender
-from actors.upkeep import Upkeep
+from actors.upkeep import STUCK_SECONDS, Duty, Stuck, Upkeep
 from db import acceptance, ledger, outbox, queue, videos
 from db.acceptance import result_prefix, video_key
 from db.lifecycle import Blame
@@ -148,6 +149,80 @@ async def test_a_late_lease_is_rescued_only_after_a_whole_lease_of_a_reachable_d
     now[0] = 0.6
     assert await upkeep.rescue() == 1
     assert (await rows.task(engine, accepted.task_id)).losses == 1
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(0, 3600), (3600, 0), (3600, 3600), (0, -60)])
+async def test_a_process_or_a_server_that_stood_still_is_an_outage(engine, store, monkeypatch, ours, theirs):
+    """Suspended, or its clock put on: the leases are late, and their holders had no chance to renew them."""
+    accepted = await rows.accepted(engine)
+    await claim_one(engine)
+    await expire(engine, accepted.task_id)
+    clocks = {"ours": 0.0, "theirs": 1000.0}
+
+    async def check(_engine):
+        return clocks["theirs"]
+
+    monkeypatch.setattr("db.database.check", check)
+    upkeep = upkeep_of(engine, store, clock=lambda: clocks["ours"], lease_seconds=0.5)
+
+    async def turn(ours, theirs):
+        clocks["ours"] += ours
+        clocks["theirs"] += theirs
+        return await upkeep.rescue()
+
+    assert [await turn(0.2, 0.2) for _ in range(3)] == [0, 0, 0]
+    assert await turn(ours or 0.2, theirs or 0.2) == 0
+    assert [await turn(0.2, 0.2) for _ in range(3)] == [0, 0, 1]
+
+
+async def test_a_late_task_that_somebody_holds_locked_keeps_no_other_from_its_rescue(engine, store):
+    frozen, late = await rows.accepted(engine), await rows.accepted(engine)
+    for one in (frozen, late):
+        await claim_one(engine)
+        await expire(engine, one.task_id)
+    upkeep = upkeep_of(engine, store)
+    async with engine.begin() as connection:
+        await connection.execute(text("SELECT FROM tasks WHERE id = :id FOR UPDATE"), {"id": frozen.task_id})
+        assert await upkeep.rescue() == 1
+        assert (await rows.task(engine, late.task_id)).losses == 1
+    assert await upkeep.rescue() == 1
+
+
+async def test_contention_is_no_outage_after_which_leases_would_be_waited_for_anew(engine, store):
+    now = [0.0]
+    upkeep = upkeep_of(engine, store, clock=lambda: now[0], lease_seconds=4)
+    accepted = await rows.accepted(engine)
+    await claim_one(engine)
+    await expire(engine, accepted.task_id)
+    assert await upkeep.rescue() == 0
+
+    async def locked_out():
+        async with engine.begin() as first, engine.begin() as second:
+            await first.execute(text("LOCK TABLE outbox"))
+            await second.execute(text("SET LOCAL lock_timeout = '10ms'"))
+            await second.execute(text("LOCK TABLE outbox"))
+
+    await upkeep.turn(Duty("locked_out", 0, locked_out))
+    now[0] = 5.0
+    assert await upkeep.rescue() == 1
+
+
+async def test_a_duty_that_hangs_is_told_by_the_health_check(engine, store):
+    now = [0.0]
+    upkeep = upkeep_of(engine, store, clock=lambda: now[0])
+    begun, never = asyncio.Event(), asyncio.Event()
+
+    async def hang():
+        begun.set()
+        await never.wait()
+
+    hanging = asyncio.create_task(upkeep.turn(Duty("rescue", 0, hang)))
+    await begun.wait()
+    upkeep.check()
+    now[0] = STUCK_SECONDS + 1
+    with pytest.raises(Stuck, match="rescue"):
+        upkeep.check()
+    hanging.cancel()
 
 
 async def test_a_task_lost_too_often_ends_and_is_told(engine, store):
