@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,14 +29,13 @@ from actors.extraction import (
 )
 from actors.protocol import Assembly, Job, Limits, PartOf, Whole, Work
 from actors.sandbox import Crashed, Outcome
+from actors.scratch import room
 from actors.sealed import NotAsStoredError, check_file
 from db.acceptance import result_prefix
 from db.errors import FotogramaError
 from db.objects import Stored
 from db.queue import Claim, Part, Publication
 
-DISK_RESERVE_BYTES = 256 << 20
-"""What a child leaves free of the worker's disk."""
 WRONG_ANSWER = Crashed("The decoder gave another answer than its work has.")
 
 
@@ -84,7 +82,7 @@ async def fetch_job(claim: Claim, bench: Bench, folder: Path) -> Job:
         limits=Limits(
             address_space_bytes=bench.address_space_bytes,
             cpu_seconds=int(bench.seconds_max * (bench.threads + 1)) + 1,
-            file_bytes=_room(out),
+            file_bytes=room(out),
             probe_seconds=probe_seconds(size),
             seconds_max=bench.seconds_max,
         ),
@@ -119,13 +117,6 @@ async def _fetch_part(bench: Bench, key: str, folder: Path) -> Path:
     await asyncio.to_thread(folder.mkdir)
     paths = [await bench.objects.fetch(f"{key}/{name}", folder / name) for name in PART_FILES]
     return paths[0].absolute().parent
-
-
-def _room(folder: Path) -> int:
-    room = shutil.disk_usage(folder).free - DISK_RESERVE_BYTES
-    if room <= 0:
-        raise FotogramaError("storage_full", "The worker's disk is full.")
-    return room
 
 
 async def deliver(claim: Claim, bench: Bench, job: Job, outcome: Outcome) -> Delivery | Outcome:

@@ -10,8 +10,8 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from actors.deadline import work_seconds
@@ -157,9 +157,11 @@ class Child:
             match await self._hear():
                 case Scanning() | Planned() as work:
                     clock.allow(work)
-                    await tell(work)
+                    with clock.stopped():
+                        await tell(work)
                 case Progress() as progress:
-                    await tell(progress)
+                    with clock.stopped():
+                        await tell(progress)
                 case Extracted() | Split() | PartMade() | OtherEngine() | Refused() as end:
                     return end
                 case Ready():
@@ -183,7 +185,7 @@ class Child:
         return Crashed(detail, self._log.decode(errors="replace"))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Clock:
     """latest: when the child is stopped whatever it says, in the loop's time."""
 
@@ -193,6 +195,17 @@ class _Clock:
     def allow(self, work: Scanning | Planned) -> None:
         until = asyncio.get_running_loop().time() + work_seconds(work)
         self.deadline.reschedule(min(self.latest, until))
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """The time in which the child is not listened to does not count: the database may be away that long."""
+        loop, until = asyncio.get_running_loop(), self.deadline.when()
+        began = loop.time()
+        self.deadline.reschedule(None)
+        yield
+        passed = loop.time() - began
+        self.latest += passed
+        self.deadline.reschedule(self.latest if until is None else until + passed)
 
 
 def _raise_of_service(code: int) -> None:

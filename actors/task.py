@@ -10,7 +10,7 @@ import asyncio
 import errno
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -34,6 +34,8 @@ from db.replan import replan
 
 PROGRESS_SECONDS = 1.0
 """Progress is written this often at most, with the heartbeat."""
+RELEASE_SECONDS = 10.0
+"""A task that can't be given back for this long is left to be rescued."""
 log = structlog.get_logger()
 T = TypeVar("T")
 
@@ -49,18 +51,20 @@ class Ending(StrEnum):
 
 @dataclass(slots=True)
 class Running:
-    """The one task that a worker is at. settling: set before the write that ends it; nothing interrupts that one."""
+    """The one task that a worker is at. beat: called at every sign of life. settling: set before the write that ends
+    it; nothing interrupts that one."""
 
     claim: Claim
+    beat: Callable[[], None]
     frames_done: int = 0
     settling: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 async def perform(claim: Claim, child: Child, bench: Bench, stop: asyncio.Event, beat: Callable[[], None]) -> Ending:
     """Does a claimed task. stop: set when the worker drains. beat: called at every sign of life."""
-    running = Running(claim)
+    running = Running(claim, beat)
     work = asyncio.create_task(_work(running, child, bench))
-    hearts = asyncio.create_task(_keep_alive(running, bench, beat))
+    hearts = asyncio.create_task(_keep_alive(running, bench))
     drain = asyncio.create_task(_drained(stop, bench.drain_seconds))
     try:
         await asyncio.wait({work, hearts, drain}, return_when=asyncio.FIRST_COMPLETED)
@@ -69,10 +73,9 @@ async def perform(claim: Claim, child: Child, bench: Bench, stop: asyncio.Event,
         await _abort(work)
         if hearts.done():
             await hearts
-        await queue.release(bench.database, claim.lease)
-        return Ending.RELEASED
+        return await _release(running, bench)
     except LeaseLost:
-        return await _discard(claim, bench)
+        return await _discard(running, bench)
     finally:
         await _abort(work, hearts, drain)
         await child.kill()
@@ -83,9 +86,9 @@ async def _work(running: Running, child: Child, bench: Bench) -> Ending:
         outcome = await _do(running, child, bench)
     except (FotogramaError, ObjectMissing, OSError) as error:
         running.settling.set()
-        return await _settle(running.claim, bench, _service_error(error))
+        return await _settle(running, bench, _service_error(error))
     running.settling.set()
-    return await _settle(running.claim, bench, outcome)
+    return await _settle(running, bench, outcome)
 
 
 async def _do(running: Running, child: Child, bench: Bench) -> Delivery | Outcome:
@@ -101,27 +104,28 @@ async def _tell(running: Running, bench: Bench, news: News) -> None:
     claim = running.claim
     if isinstance(news, Planned) and claim.plan_key is None:
         media, total = news.media.document(), news.frames_total
-        await _insist(bench, lambda: queue.plan(bench.database, claim.lease, media=media, frames_total=total))
+        await _insist(running, bench, lambda: queue.plan(bench.database, claim.lease, media=media, frames_total=total))
     elif isinstance(news, Progress) and (claim.plan_key is None or claim.part is not None):
         running.frames_done = news.frames_done
 
 
-async def _settle(claim: Claim, bench: Bench, outcome: Delivery | Outcome | FotogramaError) -> Ending:
+async def _settle(running: Running, bench: Bench, outcome: Delivery | Outcome | FotogramaError) -> Ending:
+    claim = running.claim
     match outcome:
         case Publication() | Divided() | PartStored():
-            await _insist(bench, lambda: _hand_in(claim, bench, outcome))
+            await _insist(running, bench, lambda: _hand_in(claim, bench, outcome))
             return Ending.SPLIT if isinstance(outcome, Divided) else Ending.PUBLISHED
         case Refused(code, detail):
-            return await _fail(claim, bench, blame_of(CATALOGUE[code].fault), code, detail)
+            return await _fail(running, bench, blame_of(CATALOGUE[code].fault), code, detail)
         case Crashed(detail, native_log):
             log.warning(
                 "The decoder crashed.", event_name="child.crashed", task_id=str(claim.lease.task_id), log=native_log
             )
-            return await _fail(claim, bench, Blame.CRASH, "gave_up", detail)
+            return await _fail(running, bench, Blame.CRASH, "gave_up", detail)
         case OtherEngine(made_by):
-            return await _replan(claim, bench, made_by)
+            return await _replan(running, bench, made_by)
         case FotogramaError():
-            return await _fail(claim, bench, Blame.SERVICE, outcome.code, outcome.detail)
+            return await _fail(running, bench, Blame.SERVICE, outcome.code, outcome.detail)
         case Extracted() | Split() | PartMade():
             raise AssertionError(outcome)
         case _:
@@ -152,26 +156,29 @@ def _service_error(error: FotogramaError | ObjectMissing | OSError) -> Fotograma
     return FotogramaError("storage_full" if error.errno == errno.ENOSPC else "unavailable")
 
 
-async def _fail(claim: Claim, bench: Bench, blame: Blame, code: str, detail: str) -> Ending:
+async def _fail(running: Running, bench: Bench, blame: Blame, code: str, detail: str) -> Ending:
+    database, lease = bench.database, running.claim.lease
     settled = await _insist(
+        running,
         bench,
-        lambda: queue.fail(bench.database, claim.lease, blame=blame, code=code, detail=detail, jitter=bench.jitter()),
+        lambda: queue.fail(database, lease, blame=blame, code=code, detail=detail, jitter=bench.jitter()),
     )
     return Ending.RETRIED if isinstance(settled, Again) else Ending.FAILED
 
 
-async def _replan(claim: Claim, bench: Bench, made_by: str) -> Ending:
+async def _replan(running: Running, bench: Bench, made_by: str) -> Ending:
+    database, lease = bench.database, running.claim.lease
     log.warning(
         "The plan is another engine's; it is made anew.",
         event_name="task.replanned",
-        task=str(claim.lease.task_id),
+        task=str(lease.task_id),
         made_by=made_by,
     )
-    settled = await _insist(bench, lambda: replan(bench.database, claim.lease, made_by=made_by, jitter=bench.jitter()))
+    settled = await _insist(running, bench, lambda: replan(database, lease, made_by=made_by, jitter=bench.jitter()))
     return Ending.RETRIED if isinstance(settled, Again) else Ending.FAILED
 
 
-async def _keep_alive(running: Running, bench: Bench, beat: Callable[[], None]) -> None:
+async def _keep_alive(running: Running, bench: Bench) -> None:
     """Heartbeats, the first at once, none any more while the end is written. Raises LeaseLost."""
     while True:
         try:
@@ -186,7 +193,7 @@ async def _keep_alive(running: Running, bench: Bench, beat: Callable[[], None]) 
             if not is_outage(error):
                 raise
             log.warning("The heartbeat did not reach the database.", event_name="heartbeat.missed")
-        beat()
+        running.beat()
         await _until_next_beat(running, bench.heartbeat_seconds)
 
 
@@ -205,17 +212,26 @@ async def _drained(stop: asyncio.Event, seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
-async def _discard(claim: Claim, bench: Bench) -> Ending:
+async def _release(running: Running, bench: Bench) -> Ending:
+    """Gives the task back; while the database is away only for as long as a drain may take. Raises LeaseLost."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(RELEASE_SECONDS):
+            await _insist(running, bench, lambda: queue.release(bench.database, running.claim.lease))
+    return Ending.RELEASED
+
+
+async def _discard(running: Running, bench: Bench) -> Ending:
     """Throws a lost attempt's objects away, unless it had been published after all."""
-    if await _insist(bench, lambda: queue.was_published(bench.database, claim.lease)):
+    if await _insist(running, bench, lambda: queue.was_published(bench.database, running.claim.lease)):
         return Ending.PUBLISHED
-    await discard(claim, bench)
+    await discard(running.claim, bench)
     return Ending.LOST
 
 
-async def _insist(bench: Bench, write: Callable[[], Awaitable[T]]) -> T:
-    """At the pace of heartbeats: nothing else renews the lease while the end is written."""
-    return await insist(write, most_seconds=bench.heartbeat_seconds)
+async def _insist(running: Running, bench: Bench, write: Callable[[], Awaitable[T]]) -> T:
+    """At the pace of heartbeats, and in place of them: nothing else renews the lease, or shows that the worker lives,
+    while the end is written."""
+    return await insist(write, most_seconds=bench.heartbeat_seconds, beat=running.beat)
 
 
 async def _abort(*tasks: asyncio.Task[Any]) -> None:

@@ -14,6 +14,7 @@ import structlog
 
 from actors.bench import Bench
 from actors.sandbox import Child, ChildBroken
+from actors.scratch import room
 from actors.task import Ending, perform
 from db import queue
 from db.cache import Cache
@@ -76,7 +77,7 @@ class Worker:
             raise Stuck(f"no sign of life for {silent:.0f} s")
 
     async def _turn(self) -> None:
-        await self._check_store()
+        await self._check_places()
         child = await self._ready_child()
         if self._stop.is_set():
             return
@@ -118,7 +119,9 @@ class Worker:
             self._spare = asyncio.create_task(Child.start())
         return await asyncio.shield(self._spare)
 
-    async def _check_store(self) -> None:
+    async def _check_places(self) -> None:
+        """Raises FotogramaError while there is no room to work in, or the store takes nothing."""
+        room(self._bench.scratch)
         if self._clock() - self._store_checked_at >= STORE_CHECK_SECONDS:
             await self._bench.objects.check()
             self._store_checked_at = self._clock()

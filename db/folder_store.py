@@ -16,6 +16,7 @@ from pathlib import Path
 from db.objects import Dated, ObjectMissing, Stored, blocks_of, checked_key, chunks_of, translated, write_block
 
 READ_BYTES = 1 << 18
+PROBE_BYTES = 1 << 16
 _STAGING = ".staging"
 
 
@@ -80,7 +81,7 @@ class FolderStore:
 
     async def check(self) -> None:
         with translated("check"):
-            await asyncio.to_thread(lambda: self._stage().unlink())
+            await asyncio.to_thread(self._probe)
 
     async def free_bytes(self) -> int | None:
         with translated("free"):
@@ -89,6 +90,17 @@ class FolderStore:
     def _free(self) -> int:
         self._root.mkdir(parents=True, exist_ok=True)
         return shutil.disk_usage(self._root).free
+
+    def _probe(self) -> None:
+        # An empty file still finds its place on a disk that is full.
+        staged = self._stage()
+        try:
+            with staged.open("wb") as file:
+                file.write(bytes(PROBE_BYTES))
+                file.flush()
+                os.fsync(file.fileno())
+        finally:
+            staged.unlink()
 
     def _stage(self) -> Path:
         folder = self._root / _STAGING

@@ -69,6 +69,9 @@ MAX_LOSSES = 20
 """Leases that may be lost with their workers."""
 SERVICE_ERROR_SECONDS = 24 * 3600
 """How long an absent store or database is waited for."""
+SERVICE_ERRORS = 20
+"""Tries that must have met it: while nobody claims, because the service is off or knows that it is ill, time alone ends
+nothing."""
 BACKOFF_FIRST_SECONDS = 1.0
 BACKOFF_MOST_SECONDS = 300.0
 
@@ -116,7 +119,8 @@ def after_failure(blame: Blame, code: str, counters: Counters, jitter: float) ->
         case Blame.LOSS:
             return End("workers_lost") if counters.losses + 1 > MAX_LOSSES else Again(0.0)
         case Blame.SERVICE:
-            if counters.service_error_seconds >= SERVICE_ERROR_SECONDS:
+            waited = counters.service_error_seconds >= SERVICE_ERROR_SECONDS
+            if waited and counters.service_errors + 1 >= SERVICE_ERRORS:
                 return End("service_failed")
             return Again(_backoff(counters.service_errors, jitter))
         case _:

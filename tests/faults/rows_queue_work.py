@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -21,6 +21,7 @@ from actors.task import Ending, perform
 from db import queue
 from db.cache import open_cache
 from db.database import open_database
+from db.errors import FotogramaError
 from db.folder_store import FolderStore
 from db.queue import Claim
 from serve_app.app import create_app
@@ -116,6 +117,7 @@ async def disk_full(full: bool, folder: Path) -> Outcome:
                     videos, reservations, stored = await api.left_behind(engine, unbounded)
                     assert (videos, reservations, len(stored)) == (len(made), 0, len(made)), "something was left"
                     _enlarge(objects, mebibytes=2 + refused)
+            assert await _is_full(unbounded, objects), "a worker would claim with no room for the result"
             found = await count(engine, made, ("queued",))
             short = sum(path.stat().st_size != len(body) for path in (objects / "videos").iterdir())
             deps.passwords.close()
@@ -129,6 +131,20 @@ async def disk_full(full: bool, folder: Path) -> Outcome:
         stale=found.stale,
         note=f"{refused} uploads answered 507 with Retry-After, nothing left of them; the next one was taken",
     )
+
+
+async def _is_full(store: FolderStore, folder: Path) -> bool:
+    """Whether a disk without a free block is noticed by the check before each claim."""
+    with (folder / "filler").open("wb", buffering=0) as filler, suppress(OSError):
+        while filler.write(bytes(4096)):
+            pass
+    try:
+        await store.check()
+    except FotogramaError as error:
+        return error.code == "storage_full"
+    finally:
+        (folder / "filler").unlink()
+    return False
 
 
 async def _unknown() -> int | None:

@@ -9,14 +9,15 @@ import sys
 import time
 import zipfile
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from uuid_utils.compat import uuid7
 
 from actors import task as tasks
-from actors.extraction import Options
+from actors.extraction import Extracted, Options
 from actors.protocol import Job, Limits
 from actors.sandbox import Child, Crashed
 from actors.task import Ending, perform
@@ -145,6 +146,17 @@ async def test_a_child_that_hangs_is_stopped_at_its_deadline(clips, tmp_path):
     assert gone(child.pid)
 
 
+async def test_an_outage_while_the_plan_is_told_counts_for_no_deadline(clips, tmp_path, monkeypatch):
+    monkeypatch.setattr("actors.sandbox.work_seconds", lambda _work: 2.0)
+    child = await Child.start()
+    job = Job(clips("h264")[0], "{}", tmp_path, Options(), Limits(4 * GIB, 60, GIB, 20, 25))
+
+    async def tell(_news):
+        await asyncio.sleep(3)
+
+    assert isinstance(await child.run(job, tell), Extracted)
+
+
 async def test_a_child_that_needs_too_much_memory_is_an_outcome(clips, tmp_path):
     child = await Child.start()
     in_use = int(Path(f"/proc/{child.pid}/statm").read_text().split()[0]) * 4096
@@ -258,6 +270,48 @@ async def test_a_lost_answer_to_the_publishing_commit_counts_as_done(engine, sto
     assert await store.size(f"{extraction.result_key}/frames.zip") == extraction.result_bytes
 
 
+async def test_a_worker_that_waits_for_the_database_with_a_result_in_hand_shows_that_it_lives(
+    engine, store, bench, clips, monkeypatch
+):
+    await submit(engine, store, clips("h264")[0])
+    publish, calls, beats = queue.publish, [], []
+
+    async def away(*arguments):
+        calls.append(len(beats))
+        if len(calls) < 5:
+            raise text_outage()
+        await publish(*arguments)
+
+    monkeypatch.setattr(tasks.queue, "publish", away)
+    monkeypatch.setattr("db.database.REPEAT_FIRST_SECONDS", 0.01)
+    child = await Child.start()
+    assert await perform(await claim(bench), child, bench, asyncio.Event(), lambda: beats.append(1)) is Ending.PUBLISHED
+    assert all(later > earlier for earlier, later in pairwise(calls))
+
+
+async def test_a_database_that_takes_no_writes_is_away(engine, store, bench, clips, monkeypatch):
+    accepted = await submit(engine, store, clips("h264")[0])
+    monkeypatch.setattr("db.database.REPEAT_FIRST_SECONDS", 0.05)
+    address = engine.url.render_as_string(hide_password=False)
+    refusing = open_database(address, name="victim")
+
+    @event.listens_for(refusing.sync_engine, "begin")
+    def refuse(connection):
+        if not_yet:
+            connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+
+    not_yet = [True]
+    child, claimed = await Child.start(), await claim(bench)
+    victim = replace(bench, database=refusing, heartbeat_seconds=0.2)
+    working = asyncio.create_task(perform(claimed, child, victim, asyncio.Event(), lambda: None))
+    await asyncio.sleep(1)
+    assert not working.done()
+    not_yet.clear()
+    assert await asyncio.wait_for(working, 30) is Ending.PUBLISHED
+    assert (await rows.task(engine, accepted.task_id)).attempt == 1
+    await refusing.dispose()
+
+
 def text_outage():
     from sqlalchemy.exc import OperationalError
 
@@ -298,6 +352,17 @@ async def test_a_worker_whose_store_is_away_claims_nothing(engine, bench, clips,
 
     broken.objects.check = told
     await asyncio.wait_for(checked.wait(), 10)
+    worker.stop()
+    await asyncio.wait_for(working, 10)
+    assert (await rows.task(engine, accepted.task_id)).attempt == 0
+
+
+async def test_a_worker_without_room_claims_nothing(engine, bench, store, clips, monkeypatch):
+    monkeypatch.setattr("actors.scratch.DISK_RESERVE_BYTES", 1 << 60)
+    accepted = await submit(engine, store, clips("h264")[0])
+    worker = Worker(bench, Cache(None), name="w1")
+    working = asyncio.create_task(worker.run())
+    await asyncio.sleep(0.5)
     worker.stop()
     await asyncio.wait_for(working, 10)
     assert (await rows.task(engine, accepted.task_id)).attempt == 0

@@ -11,6 +11,7 @@ from db.lifecycle import (
     MAX_CRASHES,
     MAX_LOSSES,
     SERVICE_ERROR_SECONDS,
+    SERVICE_ERRORS,
     TASK_TRANSITIONS,
     Again,
     Blame,
@@ -65,6 +66,12 @@ def test_an_outage_is_waited_for_a_whole_day_with_bounded_pauses(tries, seconds,
 def test_after_a_day_of_outage_the_service_says_so():
     counters = Counters(service_errors=300, service_error_seconds=SERVICE_ERROR_SECONDS)
     assert after_failure(Blame.SERVICE, "unavailable", counters, 0.5) == End("service_failed")
+
+
+@pytest.mark.parametrize("tries", range(SERVICE_ERRORS - 1))
+def test_a_service_that_was_off_for_days_has_not_been_waited_for(tries):
+    counters = Counters(service_errors=tries, service_error_seconds=3 * SERVICE_ERROR_SECONDS)
+    assert isinstance(after_failure(Blame.SERVICE, "unavailable", counters, 0.5), Again)
 
 
 @pytest.mark.parametrize("fault", list(Fault))
