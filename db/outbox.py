@@ -81,6 +81,8 @@ TAKE = text(f"""
     FROM taken JOIN extractions ON extractions.id = taken.extraction_id
     JOIN videos ON videos.id = extractions.video_id JOIN users ON users.id = extractions.user_id
 """)
+# In the order in which a deletion takes the rows: first the extraction, then what hangs on it.
+LOCK_EXTRACTION = text("SELECT id FROM extractions WHERE id = :extraction_id FOR KEY SHARE")
 # What was asked for again meanwhile is owed again, whatever the try before gave.
 _MEANT = f"id = :id AND owed_since = :owed_since AND {_OWED}"
 DELIVERED = text(f"""
@@ -116,7 +118,9 @@ async def take(engine: AsyncEngine, channel: str, limit: int = 20) -> list[Notif
 
 
 async def delivered(engine: AsyncEngine, notification: Notification) -> None:
-    await _write(engine, DELIVERED, notification)
+    async with engine.begin() as connection:
+        await connection.execute(LOCK_EXTRACTION, {"extraction_id": notification.extraction_id})
+        await connection.execute(DELIVERED, _meant(notification))
 
 
 async def postpone(engine: AsyncEngine, notification: Notification, error: str, jitter: float) -> None:
@@ -144,7 +148,11 @@ def backoff_seconds(tries: int, jitter: float) -> float:
 
 async def _write(engine: AsyncEngine, statement: Any, notification: Notification, **more: Any) -> None:
     async with engine.begin() as connection:
-        await connection.execute(statement, {"id": notification.id, "owed_since": notification.owed_since} | more)
+        await connection.execute(statement, _meant(notification) | more)
+
+
+def _meant(notification: Notification) -> dict[str, Any]:
+    return {"id": notification.id, "owed_since": notification.owed_since}
 
 
 def _notification(row: Row[Any]) -> Notification:

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from db.errors import FotogramaError
 from db.lifecycle import ExtractionStatus, is_terminal
+from db.outbox import LOCK_EXTRACTION
 
 EVENTS = tuple(f"extraction.{status}" for status in ExtractionStatus if is_terminal(status))
 """What a webhook can be told."""
@@ -65,7 +66,7 @@ SWITCH_OFF = text("""
         UPDATE outbox SET given_up_at = clock_timestamp(), last_error = :error
         FROM off WHERE outbox.channel = 'webhook:' || off.id AND delivered_at IS NULL AND given_up_at IS NULL
     ), about AS (
-        SELECT id FROM extractions WHERE id = :extraction_id FOR KEY SHARE
+        SELECT id FROM extractions WHERE id = :extraction_id
     ), told AS (
         INSERT INTO outbox (id, extraction_id, channel)
         SELECT uuid_v7(), about.id, 'webhook_off:' || off.id FROM off, about
@@ -124,6 +125,7 @@ async def switch_off(engine: AsyncEngine, webhook_id: UUID, extraction_id: UUID,
     """Ends what a webhook is owed, sends no more to it, and owes its owner an e-mail. False when it was off."""
     values = {"id": webhook_id, "extraction_id": extraction_id, "error": error}
     async with engine.begin() as connection:
+        await connection.execute(LOCK_EXTRACTION, {"extraction_id": extraction_id})
         return (await connection.execute(SWITCH_OFF, values)).first() is not None
 
 

@@ -5,6 +5,7 @@ import json
 import socket
 
 import pytest
+from sqlalchemy import text
 from standardwebhooks import WebhookVerificationError
 from uuid_utils.compat import uuid7
 
@@ -12,7 +13,7 @@ from actors.notify.mail import Mailer
 from actors.notify.post import Poster, Unanswered
 from actors.notify.sender import Sender
 from actors.notify.webhook import WebhookSender
-from db import acceptance, deliveries, queue, videos, webhooks
+from db import acceptance, deliveries, outbox, queue, videos, webhooks
 from db.lifecycle import Blame
 from db.receivers import Reach
 from tests.integration import rows
@@ -294,6 +295,23 @@ async def test_a_deleted_video_takes_what_is_owed_about_it_away(engine, sender, 
     accepted = await failed(engine, user)
     await videos.delete(engine, user, accepted.video_id)
     assert await sender.run_once() == 0
+
+
+async def test_a_deletion_and_the_note_that_something_was_delivered_wait_for_each_other_in_one_order(
+    engine, receiver, user
+):
+    await listen(engine, user, receiver.url)
+    accepted = await failed(engine, user)
+    (channel,) = await outbox.due_channels(engine, without=(), limit=10)
+    (owed,) = await outbox.take(engine, channel)
+    mine = {"video_id": accepted.video_id, "user_id": user}
+    async with engine.begin() as deleting:
+        await deleting.execute(text("SELECT FROM extractions WHERE video_id = :video_id FOR UPDATE"), mine)
+        noting = asyncio.create_task(outbox.delivered(engine, owed))
+        await asyncio.sleep(0.3)
+        await deleting.execute(videos.DELETE, mine)
+    await noting
+    assert await channels(engine) == []
 
 
 async def test_asked_for_again_while_a_try_is_under_way_it_is_sent_again(engine, sender, receiver, user):
