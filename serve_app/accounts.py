@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import asdict
+from email.errors import MessageError
+from email.headerregistry import Address
 from typing import Annotated, Any, Literal
 
 import structlog
@@ -62,7 +64,7 @@ async def register(request: Request) -> Response:
         raise FotogramaError("registration_closed")
     body = await bodies.read(request, Registration)
     email = normal_email(body.email)
-    if not _EMAIL.fullmatch(email):
+    if not _can_be_mailed(email):
         raise FotogramaError("invalid_field", "email: This is not an e-mail address.")
     _check_length(deps, "password", body.password)
     deps.per_address.take(auth.address_of(request))
@@ -122,6 +124,18 @@ async def _described(deps: Deps, account: Account | None) -> dict[str, Any]:
         "quotas": asdict(deps.limits.quotas),
         "use": asdict(use),
     }
+
+
+def _can_be_mailed(email: str) -> bool:
+    """Whether a mail's header can name this address, and names no other one by it."""
+    if not email.isascii() or not _EMAIL.fullmatch(email):
+        return False
+    try:
+        # An encoded word (RFC 2047) would be read as what it encodes.
+        return Address(addr_spec=email).addr_spec == email
+    except (MessageError, ValueError, LookupError):
+        # What the parser raises has no root of its own; beside its own errors it lets an IndexError through.
+        return False
 
 
 def _check_length(deps: Deps, field: str, password: str) -> None:

@@ -17,6 +17,8 @@ from db.objects import ObjectMissing
 
 TYPE_PREFIX = "urn:fotograma:problem:"
 AWAY_RETRY_SECONDS = 5
+RETRY_SECONDS: Mapping[int, int] = {413: 3600, 429: 60, 503: AWAY_RETRY_SECONDS, 507: 60}
+"""Retry-After by status, where the error names no time. What is too large fits only once a limit has been raised."""
 CLIENT_GONE = 499
 """Nobody reads this answer; the number stands in the log alone."""
 
@@ -118,8 +120,9 @@ def problem(error: FotogramaError, request_id: str) -> Response:
         "remedy": error.remedy,
     }
     headers: dict[str, str] = {}
-    if error.retry_after is not None:
-        headers["Retry-After"] = str(max(1, error.retry_after))
+    retry_after = RETRY_SECONDS.get(body["status"]) if error.retry_after is None else error.retry_after
+    if retry_after is not None:
+        headers["Retry-After"] = str(max(1, retry_after))
     if body["status"] == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="fotograma"'
     if isinstance(error, Refusal):

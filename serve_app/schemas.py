@@ -26,8 +26,11 @@ class PartError(Shape):
     remedy: str
 
 
+PartState = Literal["ok", "away", "behind", "full"]
+
+
 class Problem(Shape):
-    """Any error (RFC 9457)."""
+    """Any error (RFC 9457). parts: of `/readyz`, as in Readiness."""
 
     type: str
     title: str
@@ -39,6 +42,7 @@ class Problem(Shape):
     remedy: str
     errors: list[PartError] | None = None
     current_status: ExtractionStatus | None = None
+    parts: dict[str, PartState] | None = None
 
 
 class NewAccount(Shape):
@@ -268,7 +272,10 @@ class Alive(Shape):
 
 
 class Readiness(Shape):
-    """parts: `ok`, `away` or `behind` (an older schema) by name."""
+    """parts: by name `ok`, `away`, `behind` (an older schema) or `full` (less room than the reserve).
 
-    status: Literal["ready", "not_ready"]
-    parts: dict[str, Literal["ok", "away", "behind"]]
+    Only the cache may be away. When another part is not `ok`, the answer is a Problem with the same `parts`.
+    """
+
+    status: Literal["ready"]
+    parts: dict[str, PartState]

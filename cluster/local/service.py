@@ -190,6 +190,22 @@ class Service:
         self._servers.tend(self._terminal.say)
         self._recorder.refresh()
         try:
-            return http.get(f"{self.url}/readyz").status_code == 200
+            answer = http.get(f"{self.url}/readyz")
         except httpx.HTTPError:
             return False
+        return is_ready(answer)
+
+
+def is_ready(answer: httpx.Response) -> bool:
+    """Whether all parts run, by what /readyz answered.
+
+    A full store refuses uploads until there is room; what is there can be had, or deleted to make room.
+    """
+    if answer.status_code == 200:
+        return True
+    try:
+        parts = dict(answer.json()["parts"])
+    except (ValueError, KeyError, TypeError):
+        return False
+    parts.pop("cache", None)
+    return parts.pop("storage", None) == "full" and set(parts.values()) == {"ok"}

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from email.headerregistry import Address
+from email.message import EmailMessage
+from pathlib import Path
 
 import httpx
 import pytest
 from structlog.testing import capture_logs
 
+from cluster import services
+from db.errors import FotogramaError
 from serve_app.app import create_app
 from serve_app.deps import Deps
 from serve_app.pace import Limiter, Pace
 from serve_app.tokens import Audience, Claims
-from tests.integration.api import PASSWORD, client_of, log_in
+from tests.integration.api import PASSWORD, SECRET, client_of, log_in
 
 ANA = {"email": "ana@example.org", "password": PASSWORD}
 
@@ -38,6 +43,14 @@ async def test_an_account_is_made_once_whatever_the_case_of_its_email(visitor: h
         ({"email": "a\r\nBcc: x@example.org"}, "email"),
         ({"email": "x" * 250 + "@example.org"}, "email"),
         ({"email": 5}, "email"),
+        ({"email": "aná@example.org"}, "email"),
+        ({"email": "ana@exämple.org"}, "email"),
+        ({"email": "ana\u200b@example.org"}, "email"),
+        ({"email": "ana@example\u200b.org"}, "email"),
+        ({"email": "=?utf-8?q?x?=@example.org"}, "email"),
+        ({"email": "=?utf-8?b?!!?=@example.org"}, "email"),
+        ({"email": "=?nothing?q?x?=@example.org"}, "email"),
+        ({"email": "ana@=?utf-8?q?x?="}, "email"),
         ({"password": "seven77"}, "password"),
         ({"password": "x" * 1025}, "password"),
         ({"name": "a\0b"}, "name"),
@@ -49,6 +62,17 @@ async def test_an_invalid_field_is_named(visitor: httpx.AsyncClient, change: dic
     answer = await visitor.post("/v1/users", json=ANA | change)
     assert code_of(answer) == (422, "invalid_field")
     assert answer.json()["detail"].startswith(field)
+
+
+@pytest.mark.parametrize(
+    "email", ["ana+tag@example.org", "o'brien@example.org", "a!#$%&*/=?^_`{|}~-@x", "root@localhost"]
+)
+async def test_an_email_that_a_mail_can_name_is_taken_as_it_is(visitor: httpx.AsyncClient, email: str) -> None:
+    made = await visitor.post("/v1/users", json=ANA | {"email": email})
+    assert (made.status_code, made.json()["email"]) == (201, email)
+    message = EmailMessage()
+    message["To"] = Address(addr_spec=email)
+    assert str(message["To"]) == email
 
 
 @pytest.mark.parametrize(
@@ -178,6 +202,22 @@ async def test_guessing_is_slowed_down_for_one_email_and_for_one_address(deps: D
         assert code_of(await client.post("/v1/tokens", json=ANA)) == (429, "too_many_requests")
         other = await client.post("/v1/tokens", json={**ANA, "email": "bob@example.org"})
         assert code_of(other) == (429, "too_many_requests")
+
+
+async def test_the_pace_of_one_address_is_a_setting(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = {"DATABASE_URL": database_url, "OBJECTS_URL": f"file://{tmp_path}/objects", "SECRET_KEY": SECRET}
+    for name, value in {**values, "ADDRESS_BURST": "2", "ADDRESS_PER_SECOND": "0.1"}.items():
+        monkeypatch.setenv(f"FOTOGRAMA_{name}", value)
+    monkeypatch.setattr(services, "log_as_json", lambda: None)
+    async with services.open_api() as deps:
+        for _ in range(2):
+            deps.per_address.take("192.0.2.1")
+        with pytest.raises(FotogramaError) as refused:
+            deps.per_address.take("192.0.2.1")
+        assert refused.value.retry_after == 10
+        deps.per_address.take("192.0.2.2")
 
 
 class TestPageSession:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db.database import open_database
 from db.folder_store import FolderStore
+from serve_app import schemas
+from serve_app.admission import Limits
 from serve_app.app import create_app
 from serve_app.deps import Deps
 from tests.integration.api import MP4, accepted, client_of, listening, log_in, make_result, publish
@@ -69,12 +71,23 @@ async def test_the_page_needs_nothing_from_anywhere_else(visitor: httpx.AsyncCli
     assert again.status_code == 304
 
 
+def not_ready(answer: httpx.Response) -> Mapping[str, str]:
+    """The parts that it tells beside what every problem tells."""
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["retry-after"] == "2"
+    told = schemas.Problem.model_validate_json(answer.content)
+    assert (answer.status_code, told.status, told.code, told.fault) == (503, 503, "unavailable", "service")
+    assert told.parts is not None
+    assert all(name in told.detail for name, state in told.parts.items() if state != "ok" and name != "cache")
+    return told.parts
+
+
 class TestReadiness:
     """GET /readyz"""
 
     async def test_all_parts_there_is_ready(self, visitor: httpx.AsyncClient) -> None:
         ready = await visitor.get("/readyz")
-        parts = {"database": "ok", "migrations": "ok", "objects": "ok", "cache": "ok"}
+        parts = dict.fromkeys(("database", "migrations", "objects", "storage", "cache"), "ok")
         assert (ready.status_code, ready.json()) == (200, {"status": "ready", "parts": parts})
 
     async def test_a_database_that_is_away_is_named_and_requests_are_told_to_come_back(
@@ -82,10 +95,8 @@ class TestReadiness:
     ) -> None:
         away = open_database("postgresql://nobody@127.0.0.1:1/none", name="test")
         async with client_of(create_app(replace(deps, engine=away)), headers=ana.headers) as client:
-            ready = await client.get("/readyz")
-            assert ready.status_code == 503
-            assert ready.json()["parts"]["database"] == ready.json()["parts"]["migrations"] == "away"
-            assert ready.json()["parts"]["objects"] == "ok"
+            parts = not_ready(await client.get("/readyz"))
+            assert (parts["database"], parts["migrations"], parts["objects"]) == ("away", "away", "ok")
             assert (await client.get("/healthz")).status_code == 200
             refused = await client.get("/v1/videos")
             assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
@@ -96,15 +107,28 @@ class TestReadiness:
     async def test_an_older_schema_is_named(self, deps: Deps, visitor: httpx.AsyncClient, engine: AsyncEngine) -> None:
         async with engine.begin() as connection:
             await connection.execute(text("UPDATE alembic_version SET version_num = 'older'"))
-        ready = await visitor.get("/readyz")
-        assert (ready.status_code, ready.json()["parts"]["migrations"]) == (503, "behind")
+        assert not_ready(await visitor.get("/readyz"))["migrations"] == "behind"
 
     async def test_a_store_that_takes_nothing_is_named(self, deps: Deps, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("no folder")
         broken = replace(deps, objects=FolderStore(tmp_path / "file"))
         async with client_of(create_app(broken)) as client:
-            ready = await client.get("/readyz")
-            assert (ready.status_code, ready.json()["parts"]["objects"]) == (503, "away")
+            assert not_ready(await client.get("/readyz"))["objects"] == "away"
+
+    async def test_a_store_with_less_room_than_its_reserve_is_named(self, deps: Deps) -> None:
+        free = await deps.objects.free_bytes()
+        assert free is not None
+        async with client_of(create_app(replace(deps, limits=Limits(reserve_bytes=free * 2)))) as client:
+            parts = not_ready(await client.get("/readyz"))
+            assert (parts["storage"], parts["objects"]) == ("full", "ok")
+
+    async def test_a_store_without_a_bound_is_never_full(self, deps: Deps, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def unbounded(_store: FolderStore) -> None:
+            return None
+
+        monkeypatch.setattr(FolderStore, "free_bytes", unbounded)
+        async with client_of(create_app(replace(deps, limits=Limits(reserve_bytes=1 << 60)))) as client:
+            assert (await client.get("/readyz")).json()["parts"]["storage"] == "ok"
 
 
 class TestConnection:

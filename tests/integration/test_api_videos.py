@@ -158,7 +158,9 @@ async def test_too_much_is_refused_by_its_declared_length_before_a_byte_is_read(
         yield b""
 
     headers = {"Content-Type": "multipart/form-data; boundary=x", "Content-Length": str(deps.request_max_bytes * 2)}
-    assert code_of(await ana.post("/v1/videos", content=never(), headers=headers)) == (413, "too_large")
+    answer = await ana.post("/v1/videos", content=never(), headers=headers)
+    assert code_of(answer) == (413, "too_large")
+    assert int(answer.headers["retry-after"]) > 0
 
 
 async def test_too_much_without_a_declared_length_is_refused_while_reading(ana: httpx.AsyncClient, deps: Deps) -> None:

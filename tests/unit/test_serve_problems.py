@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from db.errors import CATALOGUE, FotogramaError
 from db.objects import ObjectMissing
 from serve_app import problems
-from serve_app.problems import STATUS, TOLD_BY_THE_EXTRACTION, Refusal, problem, respond
+from serve_app.problems import RETRY_SECONDS, STATUS, TOLD_BY_THE_EXTRACTION, Refusal, problem, respond
 
 
 def test_every_code_of_the_catalogue_has_a_status_or_is_told_by_the_extraction() -> None:
@@ -32,6 +32,17 @@ def test_a_problem_has_every_member_of_the_contract(code: str) -> None:
     assert body["type"].endswith(code)
     assert body["title"]
     assert body["remedy"]
+
+
+@pytest.mark.parametrize("code", sorted(code for code, status in STATUS.items() if status in {413, 429, 503, 507}))
+def test_what_is_over_a_limit_always_says_when_to_come_again(code: str) -> None:
+    assert problem(FotogramaError(code), "r").headers["retry-after"] == str(RETRY_SECONDS[STATUS[code]])
+    assert problem(FotogramaError(code, retry_after=7), "r").headers["retry-after"] == "7"
+
+
+def test_what_no_waiting_changes_says_nothing_of_it() -> None:
+    for code in ("malformed_request", "not_found", "not_a_video", "internal"):
+        assert "retry-after" not in problem(FotogramaError(code), "r").headers
 
 
 def test_an_unexpected_error_is_internal_and_tells_nothing_of_itself() -> None:
