@@ -128,8 +128,8 @@ def ledger(
     typer.echo(json_text(asdict(found)) if as_json else "\n".join(ledger_lines(found)))
     if check and not found.balanced:
         if not as_json:
-            for extraction_id in found.differences:
-                typer.echo(f"{extraction_id}  {found.reasons.get(extraction_id, '')}", err=True)
+            for line in difference_lines(found):
+                typer.echo(line, err=True)
         raise typer.Exit(1)
 
 
@@ -159,6 +159,16 @@ def ledger_lines(found: Ledger) -> list[str]:
     lines = [f"{name:<11}{getattr(found, name):>10}" for name in names]
     end = "Balanced." if found.balanced else f"Not balanced: {found.difference_count} extractions differ."
     return [*lines, end]
+
+
+def difference_lines(found: Ledger) -> list[str]:
+    """What differs and why: each id once, a line each, and how many more there are than the answer names."""
+    lists = [(found.differences, found.reasons)]
+    lists += [(account.get("differences", ()), account.get("reasons", {})) for account in found.users]
+    why = {extraction_id: reasons.get(extraction_id, "") for ids, reasons in lists for extraction_id in ids}
+    lines = [f"{extraction_id}  {reason}".rstrip() for extraction_id, reason in why.items()]
+    more = found.difference_count - len(why)
+    return [*lines, f"and {more} more"] if more > 0 else lines
 
 
 def moment_line(moment: Moment) -> str:

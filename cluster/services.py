@@ -11,6 +11,7 @@ import socket
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -22,6 +23,7 @@ from actors.notify.post import Poster
 from actors.notify.sender import Sender
 from actors.notify.stream import Relay, open_relay
 from actors.notify.webhook import WebhookSender
+from actors.scratch import own_folder
 from actors.upkeep import Upkeep
 from actors.worker import Worker
 from cluster.settings import Settings, load
@@ -32,7 +34,7 @@ from db.stores import open_store
 from serve_app.admission import Limits
 from serve_app.deps import Deps
 from serve_app.keys import derive, signing_key
-from serve_app.pace import Pace
+from serve_app.pace import Limiter, Pace
 from serve_app.passwords import Passwords
 from serve_app.tokens import Signer
 
@@ -66,6 +68,7 @@ async def open_api() -> AsyncIterator[Deps]:
             session_seconds=settings.session_seconds,
             limits=_limits(settings),
             webhook_reach=settings.webhook_reach,
+            per_address=Limiter(Pace(settings.address_burst, 1 / settings.address_per_second)),
         )
     finally:
         passwords.close()
@@ -78,11 +81,12 @@ async def open_worker() -> AsyncIterator[Worker]:
     """A worker with a name of its own; its temporary files go with it."""
     settings = load()
     log_as_json()
-    name = f"{socket.gethostname()}:{uuid.uuid4().hex[:12]}"
+    own = uuid.uuid4().hex[:12]
     engine = open_database(settings.database_url, name="worker", connections=WORKER_CONNECTIONS)
     cache = open_cache(settings.redis_url)
     try:
-        yield Worker(_bench(settings, engine), cache, name=name)
+        with own_folder(settings.scratch, own) as scratch:
+            yield Worker(_bench(settings, engine, scratch), cache, name=f"{socket.gethostname()}:{own}")
     finally:
         await cache.close()
         await engine.dispose()
@@ -158,12 +162,11 @@ def _limits(settings: Settings) -> Limits:
     )
 
 
-def _bench(settings: Settings, engine: AsyncEngine) -> Bench:
-    settings.scratch.mkdir(parents=True, exist_ok=True)
+def _bench(settings: Settings, engine: AsyncEngine, scratch: Path) -> Bench:
     return Bench(
         database=engine,
         objects=open_store(settings.objects_url),
-        scratch=settings.scratch,
+        scratch=scratch,
         reader=Reader(settings.reader),
         threads=settings.worker_threads,
         lease_seconds=settings.lease_seconds,

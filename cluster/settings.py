@@ -49,6 +49,10 @@ class Settings(BaseSettings):
     password_min_length: Annotated[int, Field(ge=8, le=1024)] = 8
     access_token_seconds: Annotated[int, Field(ge=30, le=600)] = 600
     session_seconds: Annotated[int, Field(ge=600)] = 30 * 24 * 3600
+    address_burst: Annotated[int, Field(ge=1)] = 300
+    """Log-ins and registrations of one network address at once, at one API replica; after that, `address_per_second`.
+    All who come through one proxy have its address."""
+    address_per_second: Annotated[float, Field(gt=0)] = 5.0
 
     # Accepting.
     request_max_bytes: Annotated[int, Field(ge=1)] = 64 * MIB

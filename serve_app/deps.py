@@ -24,7 +24,7 @@ SESSION_SECONDS = 30 * 24 * 3600.0
 REQUEST_MOST_BYTES = 64 << 20
 REQUEST_MOST_FILES = 100
 PER_EMAIL = Pace(burst=10, refill_seconds=30.0)
-PER_ADDRESS = Pace(burst=100, refill_seconds=0.5)
+PER_ADDRESS = Pace(burst=300, refill_seconds=0.2)
 
 
 def _offer_all(_spec: FrameSpec) -> None:
@@ -37,7 +37,8 @@ class Deps:
 
     https: whether the public address is https; then the cookie is Secure. request_max_bytes: what the files of one
     multipart request may sum up to. access_seconds, session_seconds: how long an access token and a session live.
-    limits: what may come in; `admission` keeps to them. webhook_reach: how near a webhook may be.
+    limits: what may come in; `admission` keeps to them. per_email: log-ins to one account. per_address: log-ins and
+    registrations together, of one network address. webhook_reach: how near a webhook may be.
     check_spec: raises FotogramaError `unsupported_spec` for a specification that the engine does not offer.
     """
 

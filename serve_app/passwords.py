@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hmac
+import math
 import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,16 +17,25 @@ from db.errors import FotogramaError
 
 ROUNDS = 12
 THREADS = 2
-MOST_WAITING = 32
+HASH_SECONDS = 0.25
+"""Of one hash with ROUNDS, about; each round more doubles it."""
+MOST_WAITING = 200
+"""What THREADS check in less than half a minute: longer than that, asking again is better than standing in line."""
 
 T = TypeVar("T")
+
+
+def line_seconds(length: int, *, threads: int, rounds: int) -> int:
+    """How long a line of passwords takes, about."""
+    return math.ceil(length / threads * HASH_SECONDS * 2.0 ** (rounds - ROUNDS))
 
 
 class Passwords:
     """Hashes and compares.
 
-    pepper: bytes that are not in the database. rounds: bcrypt's cost, 12 is about 0.2 s of CPU. threads: how many at
-    a time. most_waiting: how many may stand in line before the next is refused with `too_many_requests`.
+    pepper: bytes that are not in the database. rounds: bcrypt's cost, 12 is about 0.25 s of CPU. threads: how many at
+    a time. most_waiting: how many may stand in line before the next is refused with `too_many_requests` and told the
+    time that the line takes.
     """
 
     def __init__(
@@ -34,6 +44,7 @@ class Passwords:
         self._pepper, self._rounds, self._most = pepper, rounds, threads + most_waiting
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="bcrypt")
         self._inside = 0
+        self._line_seconds = line_seconds(self._most, threads=threads, rounds=rounds)
         # Compared against when there is no account, so that the time doesn't tell; no password has this hash.
         self._nobody = f"$2b${rounds:02d}${'.' * 53}"
 
@@ -59,7 +70,8 @@ class Passwords:
 
     async def _run(self, work: Callable[[], T]) -> T:
         if self._inside >= self._most:
-            raise FotogramaError("too_many_requests", "Too many log-ins at this moment.", retry_after=2)
+            detail = "Too many log-ins at this moment."
+            raise FotogramaError("too_many_requests", detail, retry_after=self._line_seconds)
         self._inside += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, work)

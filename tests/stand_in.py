@@ -226,10 +226,18 @@ class StandIn:
 
     def _accept(self, asked: Asked) -> Told:
         files, spec = parts(asked)
-        for filename, content in files:
+        for index, (filename, content) in enumerate(files):
             if not content.startswith(b"video"):
                 errors = [
-                    {"part": 0, "filename": filename, "code": "not_a_video", "detail": "Text.", "remedy": "Send MP4."}
+                    {
+                        "part": "file",
+                        "index": index,
+                        "filename": filename,
+                        "code": "not_a_video",
+                        "detail": "Text.",
+                        "fault": "file",
+                        "remedy": "Send MP4.",
+                    }
                 ]
                 return problem(422, "not_a_video", fault="file", errors=errors)
         return as_json(201, {"items": [self._place(filename, content, spec) for filename, content in files]})

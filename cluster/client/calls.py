@@ -29,7 +29,9 @@ def register(session: Session, email: str, password: str, name: str | None, loca
 
 
 def login(session: Session, email: str, password: str) -> Flow[Tokens]:
-    reply = yield from anonymous(session, json_request("POST", "/v1/tokens", {"email": email, "password": password}))
+    fields = {"email": email, "password": password}
+    # Repeatable: a session whose tokens were lost harms nobody, and ends in its time.
+    reply = yield from anonymous(session, json_request("POST", "/v1/tokens", fields, repeatable=True))
     tokens = read(Tokens, reply.content)
     session.store.change(tokens)
     return tokens
@@ -99,8 +101,18 @@ def extraction(session: Session, extraction_id: str) -> Flow[Extraction]:
     return read(Extraction, reply.content)
 
 
-def cancel(session: Session, extraction: Extraction | str) -> Flow[Extraction]:
-    reply = yield from authorized(session, Request("POST", f"{extraction_path(extraction)}/cancel"))
+def cancel(session: Session, wanted: Extraction | str) -> Flow[Extraction]:
+    request = Request("POST", f"{extraction_path(wanted)}/cancel", repeatable=True)
+    try:
+        reply = yield from authorized(session, request)
+    except ApiError as error:
+        # Ended at the second try: the first one may have done it, and its answer was lost.
+        if error.status != 409 or error.tries == 1:
+            raise
+        known = yield from extraction(session, wanted if isinstance(wanted, str) else wanted.id)
+        if known.status is not Status.CANCELLED:
+            raise
+        return known
     return read(Extraction, reply.content)
 
 

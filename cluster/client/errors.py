@@ -33,12 +33,17 @@ class FotogramaError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PartError:
-    """Why one file of a request can't be taken. part: its position among the files, from 0."""
+    """Why one part of a request can't be taken. part: its name, "file" or "spec". index: its place in the body, from 0.
 
-    part: int | None = None
+    fault: "request", "file" or "service". filename: None of a part that is no file.
+    """
+
+    part: str = ""
+    index: int | None = None
     filename: str | None = None
     code: str = ""
     detail: str = ""
+    fault: str = ""
     remedy: str = ""
 
 
@@ -46,7 +51,7 @@ class ApiError(FotogramaError):
     """The server refused the request.
 
     code: stable, of the server's catalogue; `http_<status>` when the answer was no problem object.
-    fault: "request", "file" or "service". errors: per file, when a request with several files is refused.
+    fault: "request", "file" or "service". errors: per part, when a request with several files is refused.
     retry_after: seconds the server asks to wait, or None. tries: how often the request was sent.
     """
 

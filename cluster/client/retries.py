@@ -27,8 +27,9 @@ class RetryPolicy:
     patience_seconds: how long after the first request it is still repeated.
     first_seconds, most_seconds: bound of the random wait before the second request, doubling up to the most.
     retry_after_seconds: a server that asks for a longer wait than this is not waited for.
-    in_progress_seconds: how long the first request with the same Idempotency-Key is waited for; longer than the
-    lease that the server gives it. foreign_seconds: how long answers that are not the service's own are not believed.
+    in_progress_seconds: how long the first request with the same Idempotency-Key is waited for, once an answer told of
+    it; longer than the lease that the server gives it. foreign_seconds: how long answers that are not the service's own
+    are not believed.
     """
 
     attempts: int | None = 6
@@ -42,11 +43,16 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """tries: requests sent without success so far, at least 1. elapsed_seconds: since the first one."""
+    """tries: requests sent without success so far, at least 1. elapsed_seconds: since the first one.
+
+    in_progress_seconds: since the first of the answers in a row that another request with the same Idempotency-Key is
+    under way.
+    """
 
     tries: int
     elapsed_seconds: float
     repeatable: bool
+    in_progress_seconds: float = 0.0
 
 
 def wait_seconds(
@@ -55,11 +61,8 @@ def wait_seconds(
     """How long to wait before sending again, or None when the outcome stands. jitter: random in [0, 1)."""
     if not _passes(attempt, outcome, code):
         return None
-    exhausted = attempt.elapsed_seconds >= _patience_seconds(policy, code)
-    if code != IN_PROGRESS and policy.attempts is not None:
-        exhausted = exhausted or attempt.tries >= policy.attempts
     asked = retry_after_seconds(outcome.headers) if isinstance(outcome, Reply) else None
-    if exhausted or (asked or 0) > policy.retry_after_seconds:
+    if _is_exhausted(policy, attempt, code) or (asked or 0) > policy.retry_after_seconds:
         return None
     bound = min(policy.most_seconds, policy.first_seconds * 2.0 ** min(attempt.tries - 1, 32))
     # The jitter comes on top of what the server asks, or all its clients would come back at once.
@@ -83,14 +86,19 @@ def is_transient(status: int, code: str) -> bool:
     return (status in TRANSIENT and code not in LASTING) or code in FOREIGN
 
 
-def _patience_seconds(policy: RetryPolicy, code: str) -> float:
+def _is_exhausted(policy: RetryPolicy, attempt: Attempt, code: str) -> bool:
     if code == IN_PROGRESS:
-        return policy.in_progress_seconds
-    return min(policy.foreign_seconds, policy.patience_seconds) if code in FOREIGN else policy.patience_seconds
+        return attempt.in_progress_seconds >= policy.in_progress_seconds
+    patience = min(policy.foreign_seconds, policy.patience_seconds) if code in FOREIGN else policy.patience_seconds
+    over = policy.attempts is not None and attempt.tries >= policy.attempts
+    return over or attempt.elapsed_seconds >= patience
 
 
 def _passes(attempt: Attempt, outcome: Reply | Lost, code: str) -> bool:
     """Whether the same request may succeed later, and may be sent again at all."""
     if isinstance(outcome, Lost):
         return outcome.unsent or attempt.repeatable
+    if outcome.status == 429:
+        # What is refused for its rate did nothing, so that it may always be sent again.
+        return is_transient(outcome.status, code)
     return attempt.repeatable and (is_transient(outcome.status, code) or code == IN_PROGRESS)

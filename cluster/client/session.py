@@ -15,7 +15,7 @@ from cluster.client.effects import Exclusively, Flow, Lost, Reply, Request, Send
 from cluster.client.errors import ApiError, ConnectionFailed, PartError, UnexpectedAnswer
 from cluster.client.landing import Landing
 from cluster.client.reading import read
-from cluster.client.retries import Attempt, RetryPolicy, retry_after_seconds, wait_seconds
+from cluster.client.retries import IN_PROGRESS, Attempt, RetryPolicy, retry_after_seconds, wait_seconds
 from cluster.client.store import TokenStore
 from cluster.client.values import Tokens
 
@@ -104,16 +104,19 @@ def understood(reply: Reply) -> Reply:
 def _patient(session: Session, request: Callable[[], Request], into: Landing | None) -> Flow[Reply]:
     """Sends until an answer stands. A download that got further starts counting anew. Raises ConnectionFailed."""
     began, here, earlier = session.monotonic(), into.size if into else 0, 0
+    busy_since, was_busy = began, False
     for sent in count(1):
         asked = request()
-        try:
-            outcome: Reply | Lost = yield Send(asked, into)
-        except Lost as lost:
-            outcome = lost
+        outcome = yield from _outcome(asked, into)
         if into is not None and into.size > here:
             here, earlier = into.size, sent - 1
-        attempt = Attempt(sent - earlier, session.monotonic() - began, asked.repeatable)
+        now = session.monotonic()
         code = _refusal(outcome).code if isinstance(outcome, Reply) and outcome.status >= 400 else ""
+        if code != IN_PROGRESS or not was_busy:
+            # Counted from the first such answer: to upload may have taken longer than it is waited for.
+            busy_since = now
+        was_busy = code == IN_PROGRESS
+        attempt = Attempt(sent - earlier, now - began, asked.repeatable, now - busy_since)
         seconds = wait_seconds(session.policy, attempt, outcome, code, session.random())
         if seconds is None:
             break
@@ -121,6 +124,14 @@ def _patient(session: Session, request: Callable[[], Request], into: Landing | N
     if isinstance(outcome, Lost):
         raise ConnectionFailed(session.base_url, str(outcome)) from outcome
     return replace(outcome, tries=sent)
+
+
+def _outcome(request: Request, into: Landing | None) -> Flow[Reply | Lost]:
+    try:
+        reply: Reply = yield Send(request, into)
+    except Lost as lost:
+        return lost
+    return reply
 
 
 def _refusal(reply: Reply) -> ApiError:

@@ -41,7 +41,8 @@ def deliveries(session: Session, webhook: Webhook | str) -> Flow[tuple[Delivery,
 
 def redelivered(session: Session, webhook: Webhook | str, delivery: Delivery | str) -> Flow[Delivery]:
     path = f"{_webhook(webhook)}/deliveries/{_segment(delivery)}/redeliver"
-    reply = yield from authorized(session, Request("POST", path))
+    # Repeatable: it owes the delivery, under its own id, however often it is asked.
+    reply = yield from authorized(session, Request("POST", path, repeatable=True))
     return read(Delivery, reply.content)
 
 

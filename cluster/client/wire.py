@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from typing import TypedDict
 
 import httpx
@@ -48,7 +50,10 @@ def headers(request: Request) -> dict[str, str]:
 
 
 def reply(response: httpx.Response, content: bytes) -> Reply:
-    return Reply(response.status_code, {name.lower(): value for name, value in response.headers.items()}, content)
+    """An answer without a Date gets that of its arrival (RFC 9110 §6.6.1)."""
+    arrived = {"date": format_datetime(datetime.now(UTC), usegmt=True)}
+    told = {name.lower(): value for name, value in response.headers.items()}
+    return Reply(response.status_code, arrived | told, content)
 
 
 def lost(error: httpx.TransportError) -> Lost:

@@ -8,8 +8,9 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import httpx
 import pytest
@@ -18,7 +19,7 @@ from cluster import ops
 from cluster.local import record, secret_files
 from cluster.local.home import Home
 from cluster.local.postgres import url_of
-from db import accounts, queue
+from db import accounts, ledger, queue
 from serve_app.app import create_app
 from serve_app.deps import Deps
 from tests.integration import rows
@@ -85,6 +86,30 @@ async def test_a_difference_ends_the_check_with_1_and_the_ids(desk: Desk, deps: 
     assert done.returncode == 1
     assert json.loads(done.stdout)["differences"] == [lost]
     assert (await desk.run("ledger")).returncode == 0
+
+
+async def test_the_ids_of_every_account_are_told_and_the_rest_is_counted(
+    desk: Desk, deps: Deps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with httpx.AsyncClient(base_url=desk.url) as other:
+        await log_in(other, "bob@example.org")
+        lost = [(await accepted(client))["extraction"]["id"] for client in (desk.http, other, other, other)]
+    await accounts.set_role(deps.engine, EMAIL, "admin")
+    await rows.change(deps.engine, "DELETE FROM extractions")
+    whole = await ledger.compare(deps.engine)
+    # As if the most that the service tells were two of each account, and two in all.
+    short = replace(
+        whole,
+        total=replace(whole.total, differences=whole.total.differences[:2]),
+        accounts=tuple(
+            replace(one, balance=replace(one.balance, differences=one.balance.differences[:2]))
+            for one in whole.accounts
+        ),
+    )
+    monkeypatch.setattr(ledger, "compare", AsyncMock(return_value=short))
+    done = await desk.run("ledger", "--check")
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [*(f"{lost[n]}  lost" for n in (1, 2, 0)), "and 1 more"]
 
 
 async def test_without_an_account_or_a_database_nobody_is_promoted(desk: Desk, database_url: str) -> None:

@@ -106,8 +106,10 @@ async def test_what_is_no_video_is_refused_with_its_reason(ana: AsyncClient, cli
     with pytest.raises(ApiError) as refused:
         await ana.submit(clips)
     assert (refused.value.status, refused.value.fault) == (422, "file")
-    assert refused.value.errors[0].filename == clips[1].name
-    assert refused.value.errors[0].remedy
+    (error,) = refused.value.errors
+    assert (error.part, error.index, error.filename) == ("file", 1, clips[1].name)
+    assert (error.code, error.fault) == ("playlist", "file")
+    assert error.remedy
     assert [video async for video in ana.videos()] == []
     with pytest.raises(ApiError) as refused:
         await ana.upload(clips[0], {"sample": {"mode": "every"}})

@@ -18,7 +18,7 @@ from cluster import (
 )
 from cluster.client.values import Status, Tokens
 from tests.clients import Clock, Open
-from tests.stand_in import Asked, StandIn, acts_and_drops, drops, problem, refuses
+from tests.stand_in import NOW, Asked, StandIn, acts_and_drops, as_json, drops, problem, refuses
 
 
 def test_an_account_is_made_and_logged_in_and_out(open_client: Open, service: StandIn) -> None:
@@ -90,11 +90,27 @@ def test_a_read_is_asked_again_after_transient_answers_and_lost_connections(
     assert clock.slept == [4.25, 0.5, 1.0]
 
 
-def test_a_login_is_not_sent_twice(client: Any, service: StandIn) -> None:
-    service.fault("POST", "/v1/tokens", drops)
+def test_a_registration_is_not_sent_twice_unless_it_was_refused_for_the_rate(client: Any, service: StandIn) -> None:
+    service.fault("POST", "/v1/users", refuses(429, "too_many_requests", Retry_After="3"), drops)
     with pytest.raises(ConnectionFailed):
-        client.login("ana@example.org", "right password")
-    assert len(service.asked) == 1
+        client.register("ana@example.org", "right password")
+    assert len(service.asked) == 2
+
+
+def test_a_login_is_sent_again_after_a_refusal_for_the_rate_and_a_lost_answer(
+    client: Any, service: StandIn, clock: Clock
+) -> None:
+    service.fault("POST", "/v1/tokens", refuses(429, "too_many_requests", Retry_After="3"), acts_and_drops)
+    client.login("ana@example.org", "right password")
+    assert client.me().id == "u-1"
+    assert clock.slept == [3.25, 0.5]
+
+
+def test_a_redelivery_is_asked_for_again_when_its_answer_was_lost(client: Any, service: StandIn) -> None:
+    owed = {"id": "d-1", "type": "extraction.failed", "extraction_id": "e-1", "status": "pending", "created_at": NOW}
+    service.fault("POST", ".*/redeliver", drops, lambda asked, act: as_json(202, owed))
+    assert client.redeliver("w-1", "d-1").id == "d-1"
+    assert len(service.sent("POST", ".*/redeliver")) == 2
 
 
 def test_retries_end(client: Any, service: StandIn) -> None:
@@ -183,6 +199,24 @@ def test_a_cancelled_extraction_is_an_error_and_can_be_retried(client: Any, clip
     with pytest.raises(ExtractionFailed, match="cancelled"):
         client.wait(extraction)
     assert client.retry(extraction).id == "e-retried"
+
+
+def test_a_cancellation_whose_answer_was_lost_is_done(client: Any, service: StandIn, clip: Path) -> None:
+    extraction = client.upload(clip).extraction
+    service.fault("POST", ".*/cancel", acts_and_drops, refuses(409, "wrong_state"))
+    assert client.cancel(extraction).status is Status.CANCELLED
+    service.fault("POST", ".*/cancel", refuses(409, "wrong_state"))
+    with pytest.raises(ApiError, match="wrong_state"):
+        client.cancel(extraction.id)
+
+
+def test_an_extraction_that_ended_before_its_cancellation_arrived_is_told(
+    client: Any, service: StandIn, clip: Path
+) -> None:
+    done = client.wait(client.upload(clip).extraction)
+    service.fault("POST", ".*/cancel", drops, refuses(409, "wrong_state"))
+    with pytest.raises(ApiError, match="wrong_state"):
+        client.cancel(done)
 
 
 def test_waiting_ends_at_its_timeout_and_tells_the_last_state(

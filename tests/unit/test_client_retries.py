@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
+import httpx
 import pytest
 
+from cluster.client import wire
 from cluster.client.effects import Lost, Reply, Request
 from cluster.client.retries import Attempt, RetryPolicy, retry_after_seconds, wait_seconds
 
@@ -17,9 +21,15 @@ def reply(status: int, **headers: str) -> Reply:
 
 
 def waits(
-    outcome: Reply | Lost, *, tries: int = 1, repeatable: bool = True, code: str = "", elapsed: float = 0
+    outcome: Reply | Lost,
+    *,
+    tries: int = 1,
+    repeatable: bool = True,
+    code: str = "",
+    elapsed: float = 0,
+    in_progress: float = 0,
 ) -> float | None:
-    return wait_seconds(POLICY, Attempt(tries, elapsed, repeatable), outcome, code, 0.5)
+    return wait_seconds(POLICY, Attempt(tries, elapsed, repeatable, in_progress), outcome, code, 0.5)
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504, 507])
@@ -36,6 +46,13 @@ def test_a_request_that_is_not_repeatable_is_sent_once_unless_it_never_left() ->
     assert waits(reply(503), repeatable=False) is None
     assert waits(Lost("reset", unsent=False), repeatable=False) is None
     assert waits(Lost("refused", unsent=True), repeatable=False) == 0.5
+
+
+def test_a_refusal_for_the_rate_did_nothing_and_is_asked_again_whatever_the_request() -> None:
+    assert waits(reply(429, retry_after="7"), repeatable=False, code="too_many_requests") == 7.5
+    assert waits(reply(429), repeatable=False, code="http_429") == 0.5
+    assert waits(reply(429), repeatable=False, code="quota_exceeded") is None
+    assert waits(reply(429), repeatable=False, code="too_many_requests", tries=4) is None
 
 
 def test_the_wait_doubles_up_to_its_bound_and_is_random_from_nothing_on() -> None:
@@ -55,9 +72,13 @@ def test_the_server_is_never_asked_before_it_says_so_and_not_waited_for_too_long
 
 
 def test_a_first_call_with_the_same_key_is_waited_for_longer_than_attempts_allow() -> None:
-    assert waits(reply(409), code="idempotency_in_progress", tries=40, elapsed=89) is not None
-    assert waits(reply(409), code="idempotency_in_progress", tries=2, elapsed=90) is None
+    assert waits(reply(409), code="idempotency_in_progress", tries=40, in_progress=89) is not None
+    assert waits(reply(409), code="idempotency_in_progress", tries=2, in_progress=90) is None
     assert waits(reply(409), code="not_ready") is None
+
+
+def test_the_time_before_the_first_call_was_known_of_is_not_part_of_the_wait_for_it() -> None:
+    assert waits(reply(409), code="idempotency_in_progress", elapsed=10_000, in_progress=0) is not None
 
 
 def test_a_quota_stands_whatever_its_status() -> None:
@@ -85,6 +106,14 @@ def test_retry_after_may_be_a_date_and_nonsense_is_nothing() -> None:
     assert retry_after_seconds({"retry-after": "soon"}) is None
     assert retry_after_seconds({"retry-after": "-1"}) is None
     assert retry_after_seconds({}) is None
+
+
+def test_an_answer_without_a_date_has_that_of_its_arrival() -> None:
+    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=40), usegmt=True)
+    told = wire.reply(httpx.Response(503, headers={"Retry-After": soon}), b"")
+    assert retry_after_seconds(told.headers) == pytest.approx(40, abs=2)
+    dated = wire.reply(httpx.Response(503, headers={"Date": "Wed, 21 Oct 2015 07:28:00 GMT"}), b"")
+    assert dated.headers["date"] == "Wed, 21 Oct 2015 07:28:00 GMT"
 
 
 def test_what_may_be_repeated_is_known_from_the_request() -> None:

@@ -13,8 +13,9 @@ from cluster import (
     UnexpectedAnswer,
     UnsendableFile,
 )
-from tests.clients import Open
-from tests.stand_in import Asked, StandIn, acts_and_drops, cuts, drops, garbles, refuses
+from cluster.client.errors import PartError
+from tests.clients import Clock, Open
+from tests.stand_in import Asked, Dropped, StandIn, acts_and_drops, cuts, drops, garbles, refuses
 
 
 def test_files_are_placed_in_their_order_with_the_specification(client: Any, service: StandIn, tmp_path: Path) -> None:
@@ -40,6 +41,28 @@ def test_an_upload_that_is_sent_again_has_the_same_key_and_is_placed_once(
     assert len(service.asked) == 2
     assert len(keys) == 1
     assert list(service.videos) == ["v-1"]
+
+
+def test_a_first_call_is_waited_for_in_full_after_an_upload_that_took_long(
+    client: Any, service: StandIn, clip: Path, clock: Clock
+) -> None:
+    def lost_late(asked: Asked, act: Any) -> Any:
+        clock.now += 100
+        raise Dropped
+
+    busy = refuses(409, "idempotency_in_progress", Retry_After="1")
+    service.fault("POST", "/v1/videos", lost_late, *[busy] * 9)
+    assert client.upload(clip).id == "v-1"
+    assert len(service.asked) == 11
+
+
+def test_a_first_call_that_never_ends_is_not_waited_for_forever(
+    client: Any, service: StandIn, clip: Path, clock: Clock
+) -> None:
+    service.fault("POST", "/v1/videos", *[refuses(409, "idempotency_in_progress", Retry_After="1")] * 100)
+    with pytest.raises(ApiError, match="idempotency_in_progress"):
+        client.upload(clip)
+    assert 90 <= clock.now < 120
 
 
 def test_every_upload_has_a_key_of_its_own_unless_one_is_given(client: Any, service: StandIn, clip: Path) -> None:
@@ -77,8 +100,9 @@ def test_when_a_later_request_is_refused_the_error_tells_what_was_placed(
     with pytest.raises(ApiError) as refused:
         open_client(request_files=1).submit([clip, tmp_path / "notes.mp4"])
     assert [video.id for video in refused.value.submitted] == ["v-1"]
-    assert refused.value.errors[0].filename == "notes.mp4"
-    assert refused.value.errors[0].remedy == "Send MP4."
+    assert refused.value.errors == (
+        PartError("file", 0, "notes.mp4", code="not_a_video", detail="Text.", fault="file", remedy="Send MP4."),
+    )
 
 
 @pytest.fixture

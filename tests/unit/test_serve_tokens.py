@@ -13,7 +13,7 @@ import pytest
 
 from db.errors import FotogramaError
 from serve_app.keys import Key, derive, signing_key
-from serve_app.passwords import Passwords
+from serve_app.passwords import MOST_WAITING, ROUNDS, THREADS, Passwords, line_seconds
 from serve_app.tokens import Audience, Claims, Signer
 
 CLAIMS = Claims(UUID(int=1), UUID(int=2), 3)
@@ -127,6 +127,10 @@ async def test_beyond_the_line_log_ins_are_refused_at_once(passwords: Passwords)
     await asyncio.sleep(0)
     with pytest.raises(FotogramaError) as error:
         await passwords.hash("correct horse")
-    assert error.value.code == "too_many_requests"
+    assert (error.value.code, error.value.retry_after) == ("too_many_requests", 1)
     await asyncio.gather(first, second)
     await passwords.hash("correct horse")
+
+
+def test_a_full_line_takes_less_than_half_a_minute_and_what_is_refused_is_told_so() -> None:
+    assert 20 <= line_seconds(THREADS + MOST_WAITING, threads=THREADS, rounds=ROUNDS) <= 30
