@@ -36,7 +36,7 @@ from cluster.local.lock import held
 from cluster.local.refusal import ExitCode, Refusal
 from cluster.local.secret_files import open_secrets
 from cluster.local.servers import plan_servers
-from cluster.local.service import Head, Service
+from cluster.local.service import Addresses, Head, Service
 from cluster.local.supervision import (
     Asked,
     Recorder,
@@ -126,8 +126,8 @@ def run_head(head: Head) -> None:
     """The process that holds Ray: runs the cluster and the applications until it is asked to end, or one has ended."""
     with signals_raise():
         try:
-            address = _start_ray(ray_folder(head.folder), head.dashboard_port, cpus=head.workers)
-            head.dashboard_file.write_text(address)
+            addresses = _start_ray(ray_folder(head.folder), head.dashboard_port, cpus=head.workers)
+            addresses.write(head.addresses_file)
             # The supervisor writes a byte when the database is there, and its death ends the pipe.
             if not os.read(0, 1):
                 raise Asked
@@ -141,16 +141,15 @@ def run_head(head: Head) -> None:
     os._exit(ExitCode.BROKE_DOWN)
 
 
-def _start_ray(folder: Path, dashboard_port: int | None, *, cpus: int) -> str:
+def _start_ray(folder: Path, dashboard_port: int | None, *, cpus: int) -> Addresses:
     """A cluster of this process's own; another one on the machine is neither used nor touched.
 
-    Gives the dashboard's address, as host and port.
     cpus: logical ones; a worker asks for one, the API and the keeper for none.
     """
     # Ray reads its settings from the environment when it is imported.
     import ray  # noqa: PLC0415
 
-    context = ray.init(
+    context: Any = ray.init(
         address="local",
         num_cpus=cpus,
         num_gpus=0,
@@ -164,7 +163,8 @@ def _start_ray(folder: Path, dashboard_port: int | None, *, cpus: int) -> str:
         _temp_dir=str(folder),
     )
     listen()
-    return str(context.dashboard_url)
+    metrics_port = context.address_info["metrics_export_port"]
+    return Addresses(dashboard=f"http://{context.dashboard_url}", metrics=f"http://{machine.LOCALHOST}:{metrics_port}")
 
 
 def _restart_gcs() -> None:

@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import httpx
@@ -33,6 +33,21 @@ STOP = [(signal.SIGTERM, 45.0), (signal.SIGKILL, 5.0)]
 
 
 @dataclass(frozen=True, slots=True)
+class Addresses:
+    """URLs that Ray has chosen, without a path."""
+
+    dashboard: str = ""
+    metrics: str = ""
+
+    def write(self, file: Path) -> None:
+        file.write_text(json.dumps(asdict(self)))
+
+    @classmethod
+    def read(cls, file: Path) -> Addresses:
+        return cls(**json.loads(file.read_text()))
+
+
+@dataclass(frozen=True, slots=True)
 class Head:
     """What the process that holds Ray is told. Nothing secret: those are in the environment.
 
@@ -51,9 +66,9 @@ class Head:
         return machine.first_free(DASHBOARD_PORT + DASHBOARD_PORTS, but=self.port) if near else None
 
     @property
-    def dashboard_file(self) -> Path:
-        """Where the process writes the dashboard's address."""
-        return self.folder / "dashboard"
+    def addresses_file(self) -> Path:
+        """Where the process writes Ray's addresses."""
+        return self.folder / "addresses"
 
     def command(self) -> list[str]:
         """How it is started."""
@@ -77,7 +92,7 @@ class Service:
         self._ray: Daemon | None = None
         self._head: Head
         self._breakdowns = breakdowns.Breakdowns()
-        self.url = self._dashboard_url = ""
+        self.url, self._addresses = "", Addresses()
 
     def start(self, secrets: Secrets, *, port: int, workers: int) -> None:
         """Gives back when /readyz is green. Raises Refusal."""
@@ -99,7 +114,8 @@ class Service:
             f"Ready after {self._terminal.seconds:.0f} s.\n"
             f"  Page       {self.url}/\n"
             f"  API        {self.url}/v1, described at {self.url}/openapi.json\n"
-            f"  Dashboard  {self._dashboard_url}/, its token is in {self._home.ray_token}\n"
+            f"  Dashboard  {self._addresses.dashboard}/, its token is in {self._home.ray_token}\n"
+            f"  Metrics    {self._addresses.metrics}/metrics, for Prometheus\n"
             f"  Logs       {self._home.logs}\n"
             "Next, in another terminal:\n"
             f"  fotograma login --register --url {self.url} --email you@example.org\n"
@@ -132,7 +148,7 @@ class Service:
         ray.tell(b"\n")
         with self._terminal.step("Ray, API, workers, keeper"), httpx.Client(timeout=5, trust_env=False) as http:
             ray.wait_until(lambda: self._is_ready(http), READY_SECONDS, pause=READY_PAUSE_SECONDS)
-        self._dashboard_url = f"http://{self._head.dashboard_file.read_text()}"
+        self._addresses = Addresses.read(self._head.addresses_file)
         self._recorder.refresh()
 
     def _start_ray_again(self, ray: Daemon) -> None:
@@ -158,7 +174,8 @@ class Service:
             # A breakdown as well: on a machine that is busy beyond measure the next start may do.
             self._terminal.say(str(failed))
         else:
-            self._terminal.say(f"Ready again. Dashboard  {self._dashboard_url}/")
+            now = self._addresses
+            self._terminal.say(f"Ready again. Dashboard  {now.dashboard}/  Metrics  {now.metrics}/metrics")
 
     def _end_all_but_servers(self) -> None:
         self._recorder.end_others({server.pid for server in self._servers.own.values() if server.pid})

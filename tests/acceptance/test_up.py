@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import httpx
@@ -55,6 +57,17 @@ def test_the_demonstration_shows_where_the_frames_are(service: Service) -> None:
     images = sorted((service.home / "demo" / "frames").glob("*.jpg"))
     assert [image.name for image in images][:2] == ["frame_000001_t000000.000.jpg", "frame_000002_t000001.000.jpg"]
     assert len(images) == 8
+
+
+def test_prometheus_finds_the_ledger(service: Service) -> None:
+    line = next(line for line in service.lines if "Metrics" in line)
+    address = line.split()[1].rstrip(",")
+    deadline = time.monotonic() + 120
+    while "fotograma_ledger_differences" not in (told := httpx.get(address, timeout=30).text):
+        assert time.monotonic() < deadline, "the ledger was not told"
+        time.sleep(1)
+    (differences,) = re.findall(r"^ray_fotograma_ledger_differences\{.*\} (\S+)$", told, re.MULTILINE)
+    assert float(differences) == 0
 
 
 def test_the_dashboard_asks_for_the_token_that_only_the_owner_can_read(service: Service) -> None:

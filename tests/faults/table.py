@@ -65,6 +65,8 @@ def _run_all(chosen: Sequence[str], *, full: bool) -> Iterable[tuple[str, Outcom
         running = {}
         for group in GROUPS:
             process = stack.enter_context(ProcessPoolExecutor(1))
+            # Broken off, by Ctrl-C say, no further row begins.
+            stack.callback(process.shutdown, wait=False, cancel_futures=True)
             running |= {process.submit(_run_one, name, full): name for name in map(_name, group) if name in chosen}
         for done in as_completed(running):
             try:
