@@ -7,6 +7,7 @@ from email import message_from_bytes, policy
 import pytest
 from aiosmtpd.controller import Controller
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from uuid_utils.compat import uuid7
 
 from actors.notify.mail import Mailer
@@ -14,6 +15,7 @@ from actors.notify.sender import Sender
 from actors.upkeep import STUCK_SECONDS, Duty, Stuck, Upkeep
 from db import acceptance, ledger, outbox, queue, videos
 from db.acceptance import result_prefix, video_key
+from db.database import is_outage, open_database
 from db.lifecycle import Blame
 from db.queue import Publication
 from tests.integration import rows
@@ -186,6 +188,25 @@ async def test_a_late_task_that_somebody_holds_locked_keeps_no_other_from_its_re
         assert await upkeep.rescue() == 1
         assert (await rows.task(engine, late.task_id)).losses == 1
     assert await upkeep.rescue() == 1
+
+
+async def test_whoever_freezes_in_a_transaction_loses_its_locks_and_takes_that_for_an_outage(
+    engine, store, monkeypatch
+):
+    monkeypatch.setattr("db.database.IDLE_IN_TRANSACTION_SECONDS", 1)
+    accepted = await rows.accepted(engine)
+    await claim_one(engine)
+    await expire(engine, accepted.task_id)
+    upkeep = upkeep_of(engine, store)
+    frozen = open_database(engine.url.render_as_string(hide_password=False), name="frozen")
+    async with frozen.connect() as connection:
+        await connection.execute(text("SELECT FROM tasks WHERE id = :id FOR UPDATE"), {"id": accepted.task_id})
+        while await upkeep.rescue() == 0:
+            pass
+        with pytest.raises(DBAPIError) as lost:
+            await connection.execute(text("SELECT 1"))
+    assert is_outage(lost.value)
+    await frozen.dispose()
 
 
 async def test_contention_is_no_outage_after_which_leases_would_be_waited_for_anew(engine, store):
