@@ -24,7 +24,7 @@ class RetryPolicy:
     """How patient a client is.
 
     attempts: requests in all, the first one included; 1 turns retries off, None sets no bound.
-    patience_seconds: how long after the first request it is still repeated.
+    patience_seconds: how long after its first failure a request is still repeated.
     first_seconds, most_seconds: bound of the random wait before the second request, doubling up to the most.
     retry_after_seconds: a server that asks for a longer wait than this is not waited for.
     in_progress_seconds: how long the first request with the same Idempotency-Key is waited for, once an answer told of
@@ -43,7 +43,7 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """tries: requests sent without success so far, at least 1. elapsed_seconds: since the first one.
+    """tries: requests sent without success so far, at least 1. elapsed_seconds: since the first of them failed.
 
     in_progress_seconds: since the first of the answers in a row that another request with the same Idempotency-Key is
     under way.

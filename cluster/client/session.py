@@ -103,20 +103,23 @@ def understood(reply: Reply) -> Reply:
 
 def _patient(session: Session, request: Callable[[], Request], into: Landing | None) -> Flow[Reply]:
     """Sends until an answer stands. A download that got further starts counting anew. Raises ConnectionFailed."""
-    began, here, earlier = session.monotonic(), into.size if into else 0, 0
-    busy_since, was_busy = began, False
+    here, earlier = into.size if into else 0, 0
+    failed_at = busy_since = 0.0
+    was_busy = False
     for sent in count(1):
         asked = request()
         outcome = yield from _outcome(asked, into)
         if into is not None and into.size > here:
             here, earlier = into.size, sent - 1
         now = session.monotonic()
+        if sent == 1:
+            # Not from the beginning: to upload may have taken longer than a client is patient.
+            failed_at = now
         code = _refusal(outcome).code if isinstance(outcome, Reply) and outcome.status >= 400 else ""
         if code != IN_PROGRESS or not was_busy:
-            # Counted from the first such answer: to upload may have taken longer than it is waited for.
             busy_since = now
         was_busy = code == IN_PROGRESS
-        attempt = Attempt(sent - earlier, now - began, asked.repeatable, now - busy_since)
+        attempt = Attempt(sent - earlier, now - failed_at, asked.repeatable, now - busy_since)
         seconds = wait_seconds(session.policy, attempt, outcome, code, session.random())
         if seconds is None:
             break

@@ -56,6 +56,17 @@ def test_a_first_call_is_waited_for_in_full_after_an_upload_that_took_long(
     assert len(service.asked) == 11
 
 
+def test_an_upload_that_took_longer_than_a_client_is_patient_is_sent_again(
+    client: Any, service: StandIn, clip: Path, clock: Clock
+) -> None:
+    def busy_late(asked: Asked, act: Any) -> Any:
+        clock.now += 1000
+        return refuses(503, "busy", Retry_After="1")(asked, act)
+
+    service.fault("POST", "/v1/videos", busy_late)
+    assert client.upload(clip).id == "v-1"
+
+
 def test_a_first_call_that_never_ends_is_not_waited_for_forever(
     client: Any, service: StandIn, clip: Path, clock: Clock
 ) -> None:
