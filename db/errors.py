@@ -68,9 +68,9 @@ CATALOGUE: Mapping[str, Entry] = {
         "A requisição não tem nenhuma parte chamada file.", "Envie uma ou mais partes chamadas file."),
     "too_large": _entry(
         _R, "The upload is larger than this route takes.",
-        "Send fewer or smaller files in one request, or use a resumable upload.",
+        "Send fewer or smaller files in one request, or have the operator raise the limit.",
         "O envio é maior do que esta rota aceita.",
-        "Envie menos arquivos ou arquivos menores por requisição, ou use um envio retomável."),
+        "Envie menos arquivos ou arquivos menores por requisição, ou peça ao operador que aumente o limite."),
     "too_many_files": _entry(
         _R, "The request has too many files.", "Send the files in several requests.",
         "A requisição tem arquivos demais.", "Envie os arquivos em várias requisições."),
