@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import event, text
+from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
 from actors import task as tasks
@@ -359,12 +360,18 @@ async def test_a_worker_whose_store_is_away_claims_nothing(engine, bench, clips,
 
 async def test_a_worker_without_room_claims_nothing(engine, bench, store, clips, monkeypatch):
     monkeypatch.setattr("actors.scratch.DISK_RESERVE_BYTES", 1 << 60)
+    monkeypatch.setattr("actors.worker.PAUSE_SECONDS", 0.1)
     accepted = await submit(engine, store, clips("h264")[0])
     worker = Worker(bench, Cache(None), name="w1")
-    working = asyncio.create_task(worker.run())
-    await asyncio.sleep(0.5)
-    worker.stop()
-    await asyncio.wait_for(working, 10)
+    with capture_logs() as logs:
+        working = asyncio.create_task(worker.run())
+
+        async def told():
+            return sum(line.get("event_name") == "worker.unable" for line in logs) > 1
+
+        await until(told)
+        worker.stop()
+        await asyncio.wait_for(working, 10)
     assert (await rows.task(engine, accepted.task_id)).attempt == 0
 
 
