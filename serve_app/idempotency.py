@@ -19,14 +19,18 @@ from uuid_utils.compat import uuid7
 
 from db import idempotency
 from db.accounts import Principal
-from db.database import is_outage
+from db.database import insist, is_outage
 from db.errors import FotogramaError
 from db.idempotency import LEASE_SECONDS, Answer, Marker
 from serve_app.admission import Admit
 from serve_app.shield import uninterrupted
 
 HEADER = "idempotency-key"
+DROP_AGAIN_SECONDS = 1.0
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+# The loop itself holds its tasks weakly.
+_DROPPING: set[asyncio.Task[None]] = set()
 
 log = structlog.get_logger(__name__)
 
@@ -75,7 +79,7 @@ async def held(
         known = await idempotency.known(engine, marker)
         if known is None:
             await admit()
-    known = known or await idempotency.take(engine, marker)
+    known = known or await _take(engine, marker)
     if known is not None:
         yield Held(marker, known)
         return
@@ -107,11 +111,33 @@ async def _renew(engine: AsyncEngine, marker: Marker) -> None:
                 raise
 
 
+async def _take(engine: AsyncEngine, marker: Marker) -> Answer | None:
+    """As `db.idempotency.take`; a key that may have been taken without this call's hearing of it is freed."""
+    try:
+        return await idempotency.take(engine, marker)
+    except FotogramaError:
+        raise
+    except BaseException:
+        await uninterrupted(_drop(engine, marker))
+        raise
+
+
 async def _drop(engine: AsyncEngine, marker: Marker) -> None:
-    """An answer that was committed stays; a key that can't be freed now is free when its lease ends."""
+    """An answer that was committed stays. While the database is away it is gone on with in the background: whoever
+    repeats the call would be put off until the lease ends."""
     try:
         await idempotency.drop(engine, marker)
     except Exception as error:
         if not is_outage(error):
             raise
-        log.warning("A key could not be freed.", event_name="idempotency.kept", route=marker.route)
+        later = asyncio.create_task(_drop_later(engine, marker))
+        _DROPPING.add(later)
+        later.add_done_callback(_DROPPING.discard)
+
+
+async def _drop_later(engine: AsyncEngine, marker: Marker) -> None:
+    try:
+        async with asyncio.timeout(LEASE_SECONDS):
+            await insist(lambda: idempotency.drop(engine, marker), most_seconds=DROP_AGAIN_SECONDS)
+    except Exception:
+        log.exception("A key could not be freed.", event_name="idempotency.kept", route=marker.route)

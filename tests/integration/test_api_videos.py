@@ -16,8 +16,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from db import idempotency
 from db.errors import FotogramaError
 from db.folder_store import FolderStore
+from db.idempotency import Marker
 from db.objects import Stored
 from db.spec import FrameSpec, Scenes
 from serve_app.app import create_app
@@ -382,6 +384,28 @@ class TestCommit:
         async with client_of(create_app(replace(deps, engine=odd)), headers=ana.headers) as client:
             assert code_of(await send(client, ("a.mp4", MP4))) == (503, "unavailable")
         assert await left_behind(deps.engine, deps.objects) == NOTHING
+
+    @pytest.mark.parametrize("lost", [1, 2], ids=["of the key", "of the reservation"])
+    async def test_a_key_is_free_as_soon_as_the_database_is_back(
+        self, ana: httpx.AsyncClient, deps: Deps, monkeypatch: pytest.MonkeyPatch, lost: int
+    ) -> None:
+        drop, tries = idempotency.drop, []
+
+        async def away() -> None:
+            raise OperationalError("COMMIT", {}, ConnectionResetError())
+
+        async def drop_when_back(engine: AsyncEngine, marker: Marker) -> None:
+            tries.append(marker)
+            await (away() if len(tries) < 3 else drop(engine, marker))
+
+        monkeypatch.setattr("db.idempotency.drop", drop_when_back)
+        odd: Any = Engine(deps.engine, lost, away)
+        async with client_of(create_app(replace(deps, engine=odd)), headers=ana.headers) as client:
+            assert code_of(await send(client, ("a.mp4", MP4), headers=KEYED)) == (503, "unavailable")
+        async with asyncio.timeout(10):
+            while (answer := await send(ana, ("a.mp4", MP4), headers=KEYED)).status_code == 409:
+                await asyncio.sleep(0.05)
+        assert answer.status_code == 201
 
     async def test_what_was_committed_stays_when_its_client_is_gone(self, ana: httpx.AsyncClient, deps: Deps) -> None:
         committed, go_on = asyncio.Event(), asyncio.Event()
