@@ -299,13 +299,18 @@ async def test_a_database_that_takes_no_writes_is_away(engine, store, bench, cli
     @event.listens_for(refusing.sync_engine, "begin")
     def refuse(connection):
         if not_yet:
+            not_yet.append(True)
             connection.exec_driver_sql("SET TRANSACTION READ ONLY")
 
     not_yet = [True]
+
+    async def refused_again_and_again():
+        return len(not_yet) > 5
+
     child, claimed = await Child.start(), await claim(bench)
     victim = replace(bench, database=refusing, heartbeat_seconds=0.2)
     working = asyncio.create_task(perform(claimed, child, victim, asyncio.Event(), lambda: None))
-    await asyncio.sleep(1)
+    await until(refused_again_and_again)
     assert not working.done()
     not_yet.clear()
     assert await asyncio.wait_for(working, 30) is Ending.PUBLISHED

@@ -308,7 +308,8 @@ async def test_a_deletion_and_the_note_that_something_was_delivered_wait_for_eac
     async with engine.begin() as deleting:
         await deleting.execute(text("SELECT FROM extractions WHERE video_id = :video_id FOR UPDATE"), mine)
         noting = asyncio.create_task(outbox.delivered(engine, owed))
-        await asyncio.sleep(0.3)
+        while not (await rows.one(engine, "SELECT count(*) AS waiting FROM pg_locks WHERE NOT granted")).waiting:
+            await asyncio.sleep(0.01)
         await deleting.execute(videos.DELETE, mine)
     await noting
     assert await channels(engine) == []
