@@ -68,7 +68,7 @@ def login(
     register: Annotated[bool, typer.Option("--register", help="Make the account first.")] = False,
 ) -> None:
     """Log in. The password is asked for, or taken from FOTOGRAMA_PASSWORD."""
-    from cluster import Client  # noqa: PLC0415
+    from cluster.client.blocking import Client  # noqa: PLC0415
     from cluster.credentials import DEFAULT_URL, canonical_url, credentials_file  # noqa: PLC0415
 
     file = credentials_file(os.environ)
@@ -89,7 +89,7 @@ def login(
 @app.command()
 def logout() -> None:
     """End the session and forget its tokens."""
-    from cluster import Client  # noqa: PLC0415
+    from cluster.client.blocking import Client  # noqa: PLC0415
     from cluster.credentials import identity  # noqa: PLC0415
 
     who = identity(os.environ)
@@ -164,7 +164,7 @@ def list_(
     from dataclasses import asdict  # noqa: PLC0415
     from itertools import islice  # noqa: PLC0415
 
-    from cluster import Client  # noqa: PLC0415
+    from cluster.client.blocking import Client  # noqa: PLC0415
     from cluster.credentials import identity  # noqa: PLC0415
     from cluster.display import json_text, show_videos  # noqa: PLC0415
     from cluster.runs import console  # noqa: PLC0415
@@ -205,8 +205,8 @@ def up(
 
 
 async def _look_up(ids: Sequence[str]) -> list[tuple[Video, Extraction]]:
-    from cluster import AsyncClient  # noqa: PLC0415
     from cluster.batch import look_up  # noqa: PLC0415
+    from cluster.client.asynchronous import AsyncClient  # noqa: PLC0415
     from cluster.credentials import identity  # noqa: PLC0415
 
     who = identity(os.environ)

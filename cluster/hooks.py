@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from cluster import Client
+    from cluster.client.blocking import Client
     from cluster.client.values import Delivery, Webhook
 
 webhooks = typer.Typer(help="Addresses that are told when a video has ended.", no_args_is_help=True)
@@ -79,7 +79,7 @@ def delivery_line(delivery: Delivery) -> str:
 
 @contextmanager
 def _client() -> Iterator[Client]:
-    from cluster import Client  # noqa: PLC0415
+    from cluster.client.blocking import Client  # noqa: PLC0415
     from cluster.credentials import identity  # noqa: PLC0415
 
     who = identity(os.environ)

@@ -118,7 +118,7 @@ def ledger(
     """Hold every accepted extraction against what became of it. For admins."""
     from dataclasses import asdict  # noqa: PLC0415
 
-    from cluster import Client  # noqa: PLC0415
+    from cluster.client.blocking import Client  # noqa: PLC0415
     from cluster.credentials import identity  # noqa: PLC0415
     from cluster.display import json_text  # noqa: PLC0415
 
@@ -139,7 +139,7 @@ def timeline(
     """Show what happened to an extraction."""
     from dataclasses import asdict  # noqa: PLC0415
 
-    from cluster import Client  # noqa: PLC0415
+    from cluster.client.blocking import Client  # noqa: PLC0415
     from cluster.credentials import identity  # noqa: PLC0415
     from cluster.display import json_text  # noqa: PLC0415
 

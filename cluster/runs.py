@@ -17,7 +17,7 @@ from cluster.batch import PATIENCE, Batch, Outcome, Wanted
 from cluster.display import Display, display_for, document, failures, json_text
 
 if TYPE_CHECKING:
-    from cluster import AsyncClient
+    from cluster.client.asynchronous import AsyncClient
 
 INTERRUPTED = 130
 """As shells have it: 128 + SIGINT."""
@@ -33,7 +33,7 @@ class _Run(Protocol):
 
 def run_remote(wanted: list[Wanted], spec: str | None, folder: Path, *, unpack: bool, as_json: bool) -> None:
     """Sends what is not on the server yet and fetches the results; exits with 1 when one failed."""
-    from cluster import AsyncClient  # noqa: PLC0415
+    from cluster.client.asynchronous import AsyncClient  # noqa: PLC0415
     from cluster.credentials import identity  # noqa: PLC0415
 
     who = identity(os.environ)

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from cluster import AsyncClient, Client
+from fotograma import AsyncClient, Client
 from tests.stand_in import Asked, Dropped, StandIn
 
 KINDS = ("blocking", "asynchronous")

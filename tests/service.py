@@ -21,7 +21,7 @@ import psutil
 import psycopg
 from aiosmtpd.controller import Controller
 
-from cluster import Client
+from fotograma import Client
 
 FOTOGRAMA = str(Path(sys.executable).with_name("fotograma"))
 PASSWORD = "correct horse battery"

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cluster import ApiError, Client
+from fotograma import ApiError, Client
 from tests.clips import ClipOf, Truth, audio_only, hls_playlist, read_number, text_file, truncated
 from tests.service import Inbox, Service
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from cluster import AsyncClient
 from cluster.batch import Batch, Outcome, Stage, Wanted, content_key
 from cluster.targets import Target
+from fotograma import AsyncClient
 from serve_app.app import create_app
 from serve_app.deps import Deps
 from tests.integration import api

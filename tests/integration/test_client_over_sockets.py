@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster import AsyncClient, Client, ConnectionFailed
+from fotograma import AsyncClient, Client, ConnectionFailed
 from tests.sockets import serving
 from tests.stand_in import StandIn, acts_and_drops, archive_of, cuts, drops
 
@@ -84,7 +84,7 @@ def test_a_body_is_never_in_memory(url: str, tmp_path: Path) -> None:
         file.truncate(40_000_000)
     # In a process of its own: this one holds the server, which does keep the body.
     script = (
-        "import sys, resource; from cluster import Client\n"
+        "import sys, resource; from fotograma import Client\n"
         f"client = Client({url!r}, 'fg_key'); client.me()\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         f"client.upload({str(large)!r})\n"
@@ -133,14 +133,3 @@ def test_a_server_that_is_not_there_is_told_with_its_address() -> None:
         pytest.raises(ConnectionFailed, match=r"http://127\.0\.0\.1:1 can't be reached"),
     ):
         client.me()
-
-
-def test_importing_cluster_loads_neither_httpx_nor_the_server() -> None:
-    script = (
-        "import sys, cluster; from cluster import ApiError, FotogramaError\n"
-        "assert issubclass(ApiError, FotogramaError) and 'httpx' not in sys.modules\n"
-        "from cluster import Client, AsyncClient\n"
-        "print(*(sys.modules.keys() & {'ray', 'db', 'serve_app', 'actors', 'sqlalchemy', 'pydantic', 'typer'}))\n"
-    )
-    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert ran.stdout.split() == []

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from cluster import ApiError, AsyncClient, Client, services
+from cluster import services
 from cluster.client.errors import FotogramaError
 from db import queue
 from db.lifecycle import Blame
+from fotograma import ApiError, AsyncClient, Client
 from serve_app.deps import Deps
 from tests.integration import api
 from tests.integration.test_cli_ops import Desk, desk

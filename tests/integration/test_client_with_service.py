@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster import ApiError, AsyncClient, Client, ExtractionFailed
 from cluster.client.values import Status, Tokens
+from fotograma import ApiError, AsyncClient, Client, ExtractionFailed
 from serve_app.app import create_app
 from serve_app.deps import Deps
 from tests.integration import api

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from cluster import (
+from cluster.client.values import Status, Tokens
+from fotograma import (
     ApiError,
     AsyncClient,
     Client,
@@ -16,7 +17,6 @@ from cluster import (
     UnexpectedAnswer,
     WaitTimeout,
 )
-from cluster.client.values import Status, Tokens
 from tests.clients import Clock, Open
 from tests.stand_in import NOW, Asked, StandIn, acts_and_drops, as_json, drops, problem, refuses
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from cluster import (
+from cluster.client.errors import PartError
+from fotograma import (
     ApiError,
     DownloadCorrupt,
     UnexpectedAnswer,
     UnsendableFile,
 )
-from cluster.client.errors import PartError
 from tests.clients import Clock, Open
 from tests.stand_in import Asked, Dropped, StandIn, acts_and_drops, cuts, drops, garbles, refuses
 

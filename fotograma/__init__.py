@@ -1,0 +1,84 @@
+"""Fotograma: exact, timestamped frames out of videos.
+
+    import fotograma
+
+    fotograma.extract("talk.mov", fotograma.ExtractionSpec(fps=1))  # on this machine
+
+    with fotograma.Client("http://127.0.0.1:8000") as client:  # by a service
+        client.login("ana@example.org", "a long password")
+        video = client.upload("talk.mov", fotograma.ExtractionSpec(fps=1))
+        client.download(client.wait(video.extraction), "talk.zip")
+
+These names are what programs can rely on; the packages behind them are internal. Each is loaded at its first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cluster.client.asynchronous import AsyncClient
+    from cluster.client.blocking import Client
+    from cluster.client.errors import (
+        ApiError,
+        ConnectionFailed,
+        DownloadCorrupt,
+        ExtractionFailed,
+        FotogramaError,
+        UnexpectedAnswer,
+        UnsendableFile,
+        WaitTimeout,
+    )
+    from cluster.client.retries import RetryPolicy
+    from cluster.client.spec import ExtractionSpec
+    from fotograma.engine import EngineError, extract, extract_many
+
+    __version__: str
+
+__all__ = [
+    "ApiError",
+    "AsyncClient",
+    "Client",
+    "ConnectionFailed",
+    "DownloadCorrupt",
+    "EngineError",
+    "ExtractionFailed",
+    "ExtractionSpec",
+    "FotogramaError",
+    "RetryPolicy",
+    "UnexpectedAnswer",
+    "UnsendableFile",
+    "WaitTimeout",
+    "__version__",
+    "extract",
+    "extract_many",
+]
+
+_MODULES = {
+    "AsyncClient": "cluster.client.asynchronous",
+    "Client": "cluster.client.blocking",
+    "EngineError": "fotograma.engine",
+    "ExtractionSpec": "cluster.client.spec",
+    "RetryPolicy": "cluster.client.retries",
+    "extract": "fotograma.engine",
+    "extract_many": "fotograma.engine",
+}
+"""Where a name is defined; the errors are in one module of their own."""
+
+# A type checker reads the imports above instead, and reports a name that is not among them.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if name == "__version__":
+            value = import_module("importlib.metadata").version("fotograma")
+        else:
+            value = getattr(import_module(_MODULES.get(name, "cluster.client.errors")), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

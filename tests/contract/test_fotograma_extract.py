@@ -1,0 +1,99 @@
+"""`fotograma.extract`: the engine as a library, with what is pleasant to write."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors import engine
+from actors.extraction import RESULT_FILES, Options
+from db.spec import parse
+from fotograma import EngineError, ExtractionSpec, FotogramaError, extract, extract_many
+from tests.clips import ClipOf, text_file
+
+SPEC = '{"sample": {"mode": "fps", "fps": 5}}'
+
+
+def digest(folder: Path) -> str:
+    return hashlib.sha256((folder / "frames.zip").read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "spec", [SPEC, {"sample": {"mode": "fps", "fps": 5}}, ExtractionSpec(fps=5)], ids=["text", "dict", "ExtractionSpec"]
+)
+def test_every_way_to_write_a_specification_gives_the_same_archive(spec: Any, clips: ClipOf, tmp_path: Path) -> None:
+    source, _ = clips("h264_b_frames")
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    expected = engine.extract(source, parse(SPEC), plain, options=Options())
+    extracted = extract(str(source), spec, str(tmp_path / "new" / "out"))
+    assert extracted == expected
+    assert digest(tmp_path / "new" / "out") == expected.sha256
+
+
+def test_without_a_folder_the_results_are_under_the_name_of_the_video(
+    clips: ClipOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source, _ = clips("h264")
+    extract(source)
+    assert {path.name for path in Path("frames", source.stem).iterdir()} == set(RESULT_FILES)
+
+
+def test_several_specifications_have_a_folder_each(clips: ClipOf, tmp_path: Path) -> None:
+    source, _ = clips("h264")
+    wanted = [(ExtractionSpec(fps=2), tmp_path / "a"), (None, tmp_path / "b")]
+    results = extract_many(source, wanted)
+    assert [digest(folder) for _, folder in wanted] == [result.sha256 for result in results]
+
+
+def test_progress_is_told_with_the_number_of_images(clips: ClipOf, tmp_path: Path) -> None:
+    told: list[tuple[int, int | None]] = []
+    result = extract(clips("h264")[0], out=tmp_path, on_progress=lambda done, total: told.append((done, total)))
+    assert told[0] == (0, result.frames)
+    assert told[-1] == (result.frames, result.frames)
+
+
+def test_progress_has_no_total_while_shots_are_looked_for(clips: ClipOf, tmp_path: Path) -> None:
+    told: list[tuple[int, int | None]] = []
+    spec = ExtractionSpec(sample={"mode": "scenes"})
+    extract(clips("h264")[0], spec, tmp_path, on_progress=lambda done, total: told.append((done, total)))
+    assert told[0] == (0, None)
+
+
+def test_an_invalid_specification_is_an_error_with_its_remedy(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="must be greater than 0") as caught:
+        extract(tmp_path / "missing.mp4", ExtractionSpec(fps=0), tmp_path / "out")
+    assert (caught.value.code, caught.value.fault) == ("invalid_spec", "request")
+    assert caught.value.remedy == "Correct the field that the detail names."
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_is_no_video_is_an_error_of_the_file(tmp_path: Path) -> None:
+    source = tmp_path / "notes.mp4"
+    text_file(source)
+    with pytest.raises(FotogramaError) as caught:
+        extract(source, out=tmp_path / "out")
+    assert isinstance(caught.value, EngineError)
+    assert (caught.value.code, caught.value.fault) == ("not_a_video", "file")
+
+
+def test_a_missing_file_is_an_os_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        extract(tmp_path / "missing.mp4", out=tmp_path / "out")
+
+
+def test_without_the_engine_the_command_that_installs_it_is_told() -> None:
+    # None in sys.modules is how Python marks a module that is not there.
+    script = (
+        "import sys, fotograma; sys.modules['av'] = None\n"
+        "try: fotograma.extract('talk.mov')\n"
+        "except fotograma.FotogramaError as error: print(error)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert 'pip install "fotograma[engine]"' in ran.stdout
