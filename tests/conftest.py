@@ -6,12 +6,17 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.clips import BIG, NAMED, ClipOf, Truth, make
 from tests.servers import database_url, postgres, redis_url, server_folder, template, valkey
 
 # One of each server for the whole run, whichever folders' tests ask for it.
 __all__ = ["database_url", "postgres", "redis_url", "server_folder", "template", "valkey"]
+
+# How long an example takes depends on what else the machine does, and says nothing about a promise.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")
