@@ -17,15 +17,15 @@ from db.database import database_url
 _LOCK = 7_306_001
 
 
-def upgrade(url: str, revision: str = "head") -> None:
-    """Runs the missing migrations up to a revision; safe to call by many at once."""
+def upgrade(url: str) -> None:
+    """Runs the missing migrations; safe to call by many at once."""
     engine = create_engine(database_url(url), poolclass=NullPool)
     with engine.connect() as connection:
         connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": _LOCK})
         connection.commit()
         config = _config()
         config.attributes["connection"] = connection
-        command.upgrade(config, revision)
+        command.upgrade(config, "head")
         connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": _LOCK})
         connection.commit()
     engine.dispose()

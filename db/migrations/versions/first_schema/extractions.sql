@@ -1,0 +1,60 @@
+-- One run of a frame specification over a video.
+
+CREATE TYPE extraction_status AS ENUM ('queued', 'running', 'succeeded', 'failed', 'cancelled');
+CREATE TABLE extractions (
+    id uuid PRIMARY KEY,
+    video_id uuid NOT NULL REFERENCES videos ON DELETE CASCADE,
+    user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    spec text NOT NULL,
+    status extraction_status NOT NULL DEFAULT 'queued',
+    reused boolean NOT NULL DEFAULT false,
+    attempt integer NOT NULL DEFAULT 0,
+    version integer NOT NULL DEFAULT 1,
+    frames_done integer NOT NULL DEFAULT 0, frames_total integer,
+    plan_key text, segments_left integer,
+    error_code text, error_detail text,
+    result_engine text, result_key text, result_sha256 text, result_warnings jsonb,
+    result_frames integer, result_bytes bigint,
+    swept boolean NOT NULL DEFAULT false,
+    created_at timestamptz NOT NULL DEFAULT now(), started_at timestamptz, finished_at timestamptz,
+    -- An end is whole: it has its time, and its error or its result, and nothing else has one of them.
+    CONSTRAINT extractions_finished_at_when_ended CHECK (
+        (finished_at IS NOT NULL) = (status IN ('succeeded', 'failed', 'cancelled'))),
+    CONSTRAINT extractions_error_when_failed CHECK ((error_code IS NOT NULL) = (status = 'failed')),
+    CONSTRAINT extractions_result_when_succeeded CHECK ((result_key IS NOT NULL) = (status = 'succeeded')),
+    -- Whoever downloads an archive can check it.
+    CONSTRAINT extractions_result_whole CHECK ((result_key IS NULL) = (result_sha256 IS NULL)),
+    -- Only a worker can run it, and only a worker or an earlier result can make it succeed.
+    CONSTRAINT extractions_started_when_running CHECK (
+        started_at IS NOT NULL OR status IN ('queued', 'cancelled', 'failed') OR reused),
+    -- Users are shown a fraction between 0 and 1.
+    CONSTRAINT extractions_progress_within_total CHECK (
+        frames_done >= 0 AND (frames_total IS NULL OR frames_done <= frames_total)),
+    -- The segment that takes the last one off adds the assembling task: one taken off twice must not pass 0.
+    CONSTRAINT extractions_segments_counted CHECK (segments_left >= 0),
+    -- A segment can't be made without its plan.
+    CONSTRAINT extractions_split_whole CHECK ((plan_key IS NULL) = (segments_left IS NULL))
+);
+
+-- The newest extraction of a video is what its owner sees first.
+CREATE INDEX extractions_video_id_id_idx ON extractions (video_id, id DESC);
+-- Quotas count an account's extractions that have not ended.
+CREATE INDEX extractions_user_id_status_idx ON extractions (user_id, status);
+-- The keeper looks for what lost attempts left behind, once for each ended extraction.
+CREATE INDEX extractions_unswept_idx ON extractions (finished_at) WHERE finished_at IS NOT NULL AND NOT swept;
+
+-- An end is final. A CHECK sees only the new row: what may follow what needs a trigger. The keeper's mark `swept` is
+-- all that may change after the end. The same table of transitions stands in db.lifecycle, and a test compares them.
+CREATE FUNCTION extractions_transition() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF OLD.status = NEW.status AND OLD.status IN ('queued', 'running')
+        OR OLD.status = 'queued' AND NEW.status IN ('running', 'succeeded', 'failed', 'cancelled')
+        OR OLD.status = 'running' AND NEW.status IN ('queued', 'succeeded', 'failed', 'cancelled')
+        OR OLD.status = NEW.status AND to_jsonb(OLD) - 'swept' = to_jsonb(NEW) - 'swept'
+    THEN
+        RETURN NEW;
+    END IF;
+    RAISE EXCEPTION 'extraction %: % can not follow %', OLD.id, NEW.status, OLD.status USING ERRCODE = '23514';
+END $$;
+CREATE TRIGGER extractions_transition BEFORE UPDATE ON extractions
+    FOR EACH ROW EXECUTE FUNCTION extractions_transition();

@@ -1,0 +1,17 @@
+-- How tasks are found: each index holds only the rows that its statement can want, however long the history is.
+
+-- The claim takes the first ones.
+CREATE INDEX tasks_ready_idx ON tasks (worker_kind, priority DESC, virtual_finish, id) WHERE state = 'ready';
+-- The same order of the held ones: a user is told the place in the queue, which counts both.
+CREATE INDEX tasks_held_idx ON tasks (worker_kind, priority DESC, virtual_finish, id) WHERE state = 'held';
+-- Which task of an account is let in next.
+CREATE INDEX tasks_held_user_idx ON tasks (user_id, priority DESC, virtual_finish, id) WHERE state = 'held';
+-- Leases that are late.
+CREATE INDEX tasks_lease_idx ON tasks (lease_expires_at) WHERE state = 'leased';
+-- Its last entry is the latest claim, whose tag is the queue's virtual time.
+CREATE INDEX tasks_claimed_idx ON tasks (claimed_at) WHERE kind = 'extract' AND claimed_at IS NOT NULL;
+-- All tasks of an extraction are locked together before one of them ends.
+CREATE INDEX tasks_extraction_id_idx ON tasks (extraction_id);
+-- A segment is made once, and the segments are assembled once.
+CREATE UNIQUE INDEX tasks_segment_key ON tasks (extraction_id, part_number) WHERE kind = 'segment';
+CREATE UNIQUE INDEX tasks_assemble_key ON tasks (extraction_id) WHERE kind = 'assemble';

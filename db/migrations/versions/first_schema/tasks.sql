@@ -1,0 +1,55 @@
+-- What a worker claims.
+
+CREATE TYPE task_state AS ENUM ('held', 'ready', 'leased', 'done', 'failed', 'cancelled');
+CREATE TABLE tasks (
+    id uuid PRIMARY KEY,
+    extraction_id uuid NOT NULL REFERENCES extractions ON DELETE CASCADE,
+    -- Of the extraction: what the queue reads of an account stands in this table alone.
+    user_id uuid NOT NULL,
+    kind text NOT NULL DEFAULT 'extract',
+    worker_kind text NOT NULL DEFAULT 'cpu',
+    state task_state NOT NULL DEFAULT 'ready',
+    priority smallint NOT NULL DEFAULT 0, virtual_finish double precision NOT NULL DEFAULT 0,
+    cost bigint NOT NULL DEFAULT 0, work bigint,
+    ready_at timestamptz NOT NULL DEFAULT now(), claimed_at timestamptz,
+    attempt integer NOT NULL DEFAULT 0, leased_by text, lease_expires_at timestamptz,
+    frames_done integer NOT NULL DEFAULT 0,
+    crashes integer NOT NULL DEFAULT 0,
+    losses integer NOT NULL DEFAULT 0,
+    service_errors integer NOT NULL DEFAULT 0, first_service_error_at timestamptz,
+    part_number integer, part_first integer, part_stop integer, part_key text,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    -- The queue's statements compare these words: a task of another kind would end as if it were a whole video.
+    CONSTRAINT tasks_kind_known CHECK (kind IN ('extract', 'segment', 'assemble')),
+    -- A lease is whole: who has it and until when. Nobody could rescue one without an end.
+    CONSTRAINT tasks_owner_when_leased CHECK ((state = 'leased') = (leased_by IS NOT NULL)),
+    CONSTRAINT tasks_expiry_when_leased CHECK ((state = 'leased') = (lease_expires_at IS NOT NULL)),
+    -- They only ever count up, except that new work starts from 0.
+    CONSTRAINT tasks_counters_rise CHECK (attempt >= 0 AND crashes >= 0 AND losses >= 0 AND service_errors >= 0),
+    CONSTRAINT tasks_progress_not_negative CHECK (frames_done >= 0),
+    -- A segment is the targets [part_first, part_stop) of the plan. Once published, part_key says where its images are.
+    CONSTRAINT tasks_part_when_segment CHECK (
+        (kind = 'segment') = (part_number IS NOT NULL AND part_first IS NOT NULL AND part_stop IS NOT NULL)),
+    CONSTRAINT tasks_part_not_empty CHECK (part_first >= 0 AND part_stop > part_first),
+    CONSTRAINT tasks_part_key_when_done CHECK ((part_key IS NOT NULL) = (kind = 'segment' AND state = 'done'))
+)
+-- A row is written at its claim, at each heartbeat and at its end: free room keeps these writes on its page.
+WITH (fillfactor = 70);
+
+-- An end is final, and `attempt` never falls: it is the fence in every write of a worker. The same table of transitions
+-- stands in db.lifecycle, and a test compares them.
+CREATE FUNCTION tasks_transition() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.attempt < OLD.attempt THEN
+        RAISE EXCEPTION 'task %: the attempt never falls', OLD.id USING ERRCODE = '23514';
+    END IF;
+    IF OLD.state = NEW.state AND OLD.state IN ('held', 'ready', 'leased')
+        OR OLD.state = 'held' AND NEW.state IN ('ready', 'cancelled')
+        OR OLD.state = 'ready' AND NEW.state IN ('leased', 'cancelled')
+        OR OLD.state = 'leased' AND NEW.state IN ('ready', 'done', 'failed', 'cancelled')
+    THEN
+        RETURN NEW;
+    END IF;
+    RAISE EXCEPTION 'task %: % can not follow %', OLD.id, NEW.state, OLD.state USING ERRCODE = '23514';
+END $$;
+CREATE TRIGGER tasks_transition BEFORE UPDATE ON tasks FOR EACH ROW EXECUTE FUNCTION tasks_transition();

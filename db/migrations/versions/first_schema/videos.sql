@@ -1,0 +1,21 @@
+-- What was uploaded.
+
+CREATE TABLE videos (
+    id uuid PRIMARY KEY,
+    user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    filename text NOT NULL,
+    size bigint NOT NULL,
+    sha256 text,
+    -- Two videos never share an object: deleting one would take the other's bytes away.
+    object_key text NOT NULL UNIQUE,
+    -- Null until the probe.
+    media jsonb,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    -- An empty file is refused before it is accepted, and the size is what an account is charged for.
+    CONSTRAINT videos_size_positive CHECK (size > 0)
+);
+
+-- The list of an account's videos, newest first.
+CREATE INDEX videos_user_id_id_idx ON videos (user_id, id DESC);
+-- The same list, asked for by digest.
+CREATE INDEX videos_user_id_sha256_idx ON videos (user_id, sha256);
