@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cluster import hooks, ops
+from cluster.cli_options import Json, example
 
 if TYPE_CHECKING:
     from cluster.client.values import Extraction, Video
 
 app = typer.Typer(
-    help="Exact, timestamped frames out of videos.",
+    help="Exact, timestamped frames out of videos: by a service, or on this machine.",
+    epilog=example("fotograma extract talk.mov --fps 1 --local"),
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -27,7 +29,6 @@ app = typer.Typer(
 
 Folder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the results; made if missing.")]
 Unpack = Annotated[bool, typer.Option("--unpack", help="Also write the images to DIR/<file stem>/.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,15 +60,15 @@ def _options(
     """Options of all commands."""
 
 
-@app.command()
+@app.command(epilog=example("fotograma login --register --email ana@example.com"))
 def login(
     url: Annotated[
-        str | None, typer.Option(envvar="FOTOGRAMA_URL", help="Address of the server.", show_default=False)
+        str | None, typer.Option(envvar="FOTOGRAMA_URL", help="Address of the service.", show_default=False)
     ] = None,
     email: Annotated[str | None, typer.Option(help="E-mail of the account.", show_default=False)] = None,
     register: Annotated[bool, typer.Option("--register", help="Make the account first.")] = False,
 ) -> None:
-    """Log in. The password is asked for, or taken from FOTOGRAMA_PASSWORD."""
+    """Log in to a service. The password is asked for, or taken from FOTOGRAMA_PASSWORD."""
     from cluster.client.blocking import Client  # noqa: PLC0415
     from cluster.credentials import DEFAULT_URL, canonical_url, credentials_file  # noqa: PLC0415
 
@@ -86,7 +87,7 @@ def login(
     typer.echo(f"Logged in at {address} as {who}.")
 
 
-@app.command()
+@app.command(epilog=example("fotograma logout"))
 def logout() -> None:
     """End the session and forget its tokens."""
     from cluster.client.blocking import Client  # noqa: PLC0415
@@ -98,7 +99,7 @@ def logout() -> None:
     typer.echo(f"Logged out at {who.url}.")
 
 
-@app.command()
+@app.command(epilog=example("fotograma extract clips/*.mp4 --fps 1 -o frames"))
 def extract(
     files: Annotated[
         list[Path], typer.Argument(metavar="FILES...", help="Videos, or folders of videos.", show_default=False)
@@ -115,7 +116,7 @@ def extract(
     as_json: Json = False,
     local: Annotated[bool, typer.Option("--local", help="Extract on this machine; no server is needed.")] = False,
 ) -> None:
-    """Upload videos and write DIR/<file stem>.zip with their frames."""
+    """Extract frames of videos into DIR/<file stem>.zip."""
     from cluster.batch import Wanted  # noqa: PLC0415
     from cluster.runs import run_local, run_remote  # noqa: PLC0415
     from cluster.sources import sources  # noqa: PLC0415
@@ -131,14 +132,16 @@ def extract(
     run(wanted, chosen, folder, unpack=unpack, as_json=as_json)
 
 
-@app.command()
+@app.command(epilog=example("fotograma download 01890c5e-7b1a-7c3e-9f00-2b6c1d8e4a10 -o frames"))
 def download(
-    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Videos or extractions.", show_default=False)],
+    ids: Annotated[
+        list[str], typer.Argument(metavar="ID...", help="Ids of videos or extractions.", show_default=False)
+    ],
     folder: Folder = Path("frames"),
     unpack: Unpack = False,
     as_json: Json = False,
 ) -> None:
-    """Fetch results into DIR. Those that are not finished are waited for."""
+    """Fetch results into DIR. Waits for those that are not finished."""
     from cluster.batch import Wanted  # noqa: PLC0415
     from cluster.runs import run_remote  # noqa: PLC0415
     from cluster.targets import targets  # noqa: PLC0415
@@ -151,7 +154,7 @@ def download(
     run_remote(wanted, None, folder, unpack=unpack, as_json=as_json)
 
 
-@app.command(name="list")
+@app.command(name="list", epilog=example("fotograma list --status failed"))
 def list_(
     status: Annotated[
         str | None, typer.Option(help="queued, running, succeeded, failed or cancelled.", show_default=False)
@@ -178,13 +181,13 @@ def list_(
         show_videos(console(), videos)
 
 
-app.command()(ops.ledger)
-app.command()(ops.timeline)
+app.command(epilog=example("fotograma ledger --check"))(ops.ledger)
+app.command(epilog=example("fotograma timeline 01890c5e-7b1a-7c3e-9f00-2b6c1d8e4a10"))(ops.timeline)
 app.add_typer(ops.ops, name="ops")
 app.add_typer(hooks.webhooks, name="webhooks")
 
 
-@app.command()
+@app.command(epilog=example("fotograma up --port 8080 --home ~/videos"))
 def up(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the API and the page.")] = 8000,
     home: Annotated[Path, typer.Option(metavar="DIR", help="Folder of all data.")] = Path("~/.fotograma"),

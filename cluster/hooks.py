@@ -9,31 +9,38 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cluster.cli_options import example
+
 if TYPE_CHECKING:
     from cluster.client.blocking import Client
     from cluster.client.values import Delivery, Webhook
 
-webhooks = typer.Typer(help="Addresses that are told when a video has ended.", no_args_is_help=True)
+webhooks = typer.Typer(
+    help="Manage webhooks: who is told when an extraction ends.",
+    epilog=example("fotograma webhooks add https://example.org/hook"),
+    no_args_is_help=True,
+)
 
-WebhookId = Annotated[str, typer.Argument(metavar="WEBHOOK", show_default=False)]
-DeliveryId = Annotated[str, typer.Argument(metavar="DELIVERY", show_default=False)]
+WebhookId = Annotated[str, typer.Argument(metavar="WEBHOOK", help="Id of a webhook.", show_default=False)]
+DeliveryId = Annotated[str, typer.Argument(metavar="DELIVERY", help="Id of a delivery.", show_default=False)]
 
 
-@webhooks.command()
+@webhooks.command(epilog=example("fotograma webhooks add https://example.org/hook --event extraction.failed"))
 def add(
-    url: Annotated[str, typer.Argument(metavar="URL", show_default=False)],
+    url: Annotated[str, typer.Argument(metavar="URL", help="Where to send messages.", show_default=False)],
     events: Annotated[
-        list[str] | None, typer.Option("--event", metavar="TYPE", help="As extraction.failed; again for more of them.")
+        list[str] | None,
+        typer.Option("--event", metavar="TYPE", help="Send only this type of message. Can be given several times."),
     ] = None,
 ) -> None:
-    """Add a webhook, and show its secret, this once."""
+    """Add a webhook and show its secret. The secret is shown only this once."""
     with _client() as client:
         webhook = client.add_webhook(url, events or None)
     typer.echo(webhook_line(webhook))
     typer.echo(f"Secret: {webhook.secret}")
 
 
-@webhooks.command("list")
+@webhooks.command("list", epilog=example("fotograma webhooks list"))
 def list_() -> None:
     """List the webhooks, newest first."""
     with _client() as client:
@@ -41,14 +48,14 @@ def list_() -> None:
             typer.echo(webhook_line(webhook))
 
 
-@webhooks.command()
+@webhooks.command(epilog=example("fotograma webhooks delete 01890c5e-7b1a-7c3e-9f00-2b6c1d8e4a10"))
 def delete(webhook: WebhookId) -> None:
-    """Remove a webhook and what was owed to it."""
+    """Remove a webhook, and the messages that it has not got yet."""
     with _client() as client:
         client.delete_webhook(webhook)
 
 
-@webhooks.command()
+@webhooks.command(epilog=example("fotograma webhooks deliveries 01890c5e-7b1a-7c3e-9f00-2b6c1d8e4a10"))
 def deliveries(webhook: WebhookId) -> None:
     """List what was sent to a webhook, newest first."""
     with _client() as client:
@@ -56,7 +63,11 @@ def deliveries(webhook: WebhookId) -> None:
             typer.echo(delivery_line(delivery))
 
 
-@webhooks.command()
+@webhooks.command(
+    epilog=example(
+        "fotograma webhooks redeliver 01890c5e-7b1a-7c3e-9f00-2b6c1d8e4a10 01890c5e-7b1a-7c3e-9f00-2b6c1d8e4a7f"
+    )
+)
 def redeliver(webhook: WebhookId, delivery: DeliveryId) -> None:
     """Send a delivery again."""
     with _client() as client:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cluster.cli_options import Json, example
 from cluster.client.errors import FotogramaError
 
 if TYPE_CHECKING:
@@ -24,13 +25,20 @@ if TYPE_CHECKING:
 
     from cluster.client.values import Ledger, Moment
 
-ops = typer.Typer(help="For the operator of a service.", no_args_is_help=True)
-users = typer.Typer(help="Accounts.", no_args_is_help=True)
+ops = typer.Typer(
+    help="Commands for the operator of a service. They go to its database.",
+    epilog=example("fotograma ops users promote ana@example.com"),
+    no_args_is_help=True,
+)
+users = typer.Typer(
+    help="Change the role of an account, or its share of the workers.",
+    epilog=example("fotograma ops users share ana@example.com --weight 2"),
+    no_args_is_help=True,
+)
 ops.add_typer(users, name="users")
 
 HomeFolder = Annotated[Path, typer.Option("--home", metavar="DIR", help="Home of the running `fotograma up`.")]
-Email = Annotated[str, typer.Argument(metavar="EMAIL", show_default=False)]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Email = Annotated[str, typer.Argument(metavar="EMAIL", help="E-mail of the account.", show_default=False)]
 DEFAULT_HOME = Path("~/.fotograma")
 MOST_RUNNING = 2**31 - 1
 
@@ -49,13 +57,13 @@ class NoAccount(FotogramaError):
         super().__init__(f"There is no account {email}. Make it first: fotograma login --register")
 
 
-@users.command()
+@users.command(epilog=example("fotograma ops users promote ana@example.com"))
 def promote(email: Email, home: HomeFolder = DEFAULT_HOME) -> None:
     """Make an account an admin."""
     _set_role(email, "admin", home)
 
 
-@users.command()
+@users.command(epilog=example("fotograma ops users demote ana@example.com"))
 def demote(email: Email, home: HomeFolder = DEFAULT_HOME) -> None:
     """Take an admin's rights away."""
     _set_role(email, "user", home)
@@ -79,19 +87,23 @@ def _weight(weight: float | None) -> float | None:
     return weight
 
 
-@users.command()
+@users.command(epilog=example("fotograma ops users share ana@example.com --weight 2 --running-limit 64"))
 def share(
     email: Email,
     weight: Annotated[
-        float | None, typer.Option(callback=_weight, help="Turns in the queue, as a multiple of an account's common 1.")
+        float | None, typer.Option(callback=_weight, help="Turns in the queue, as a multiple of the usual 1.")
     ] = None,
     running_limit: Annotated[
         int | None,
-        typer.Option(parser=_running_limit, metavar="N|none", help="Tasks worked on or next in turn; none: as all."),
+        typer.Option(
+            parser=_running_limit,
+            metavar="N|none",
+            help="Tasks that are worked on or next in turn; none: the limit that all have.",
+        ),
     ] = None,
     home: HomeFolder = DEFAULT_HOME,
 ) -> None:
-    """Set an account's share of the workers. What is not given stays as it is."""
+    """Set an account's share of the workers. An option that is not given changes nothing."""
     from db import accounts, fairness  # noqa: PLC0415
 
     if weight is None and running_limit is None:
@@ -115,7 +127,7 @@ def ledger(
     check: Annotated[bool, typer.Option("--check", help="Exit with 1 on any difference, and list the ids.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Hold every accepted extraction against what became of it. For admins."""
+    """Compare every accepted extraction with what became of it. For admins."""
     from dataclasses import asdict  # noqa: PLC0415
 
     from cluster.client.blocking import Client  # noqa: PLC0415
@@ -134,7 +146,8 @@ def ledger(
 
 
 def timeline(
-    extraction_id: Annotated[str, typer.Argument(metavar="ID", show_default=False)], as_json: Json = False
+    extraction_id: Annotated[str, typer.Argument(metavar="ID", help="Id of an extraction.", show_default=False)],
+    as_json: Json = False,
 ) -> None:
     """Show what happened to an extraction."""
     from dataclasses import asdict  # noqa: PLC0415
