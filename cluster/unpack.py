@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import secrets
 import shutil
 import tempfile
 import zipfile
@@ -12,6 +15,7 @@ from cluster.client.errors import FotogramaError
 
 MANIFEST = "manifest.json"
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
+_LEFT_BY_FILE_BROWSERS = {".DS_Store", "Thumbs.db", "desktop.ini"}
 
 
 class BadArchive(FotogramaError):
@@ -25,18 +29,50 @@ class FolderTaken(FotogramaError):
 def unpack(archive: Path, folder: Path) -> None:
     """Puts the archive's files into `folder`, in place of those of an earlier archive.
 
-    Raises BadArchive, FolderTaken, OSError; the folder is then as it was.
+    Raises BadArchive, FolderTaken, OSError; the folder is then as it was. If the process dies in the middle, or if
+    somebody makes a folder of that name meanwhile, the earlier files are beside it in `<name>.old-<token>`.
     """
-    if folder.exists() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
-        raise FolderTaken(f"{folder} holds other files. Move them away, or choose another folder.")
-    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name[:100]}.", dir=folder.parent))
-    try:
-        _write(archive, fresh / "new")
+    folder = Path(os.path.realpath(folder))  # a link to a folder stays a link
+    _check_replaceable(folder)
+    with tempfile.TemporaryDirectory(prefix=".fotograma-", dir=folder.parent, ignore_cleanup_errors=True) as fresh:
+        new = Path(fresh, "new")
+        _write(archive, new)
         if folder.exists():
-            folder.rename(fresh / "old")
-        (fresh / "new").rename(folder)
-    finally:
-        shutil.rmtree(fresh)
+            _replace(folder, new)
+        else:
+            new.rename(folder)
+
+
+def _check_replaceable(folder: Path) -> None:
+    """Raises FolderTaken when a file would be lost that no archive of frames has brought."""
+    if folder.is_mount():
+        raise FolderTaken(f"{folder} is a mount point, which can't be replaced. Choose another folder.")
+    if folder.exists():
+        others = {file.name for file in folder.iterdir()} - _names_of_earlier(folder) - _LEFT_BY_FILE_BROWSERS
+        if others:
+            raise FolderTaken(f"{folder} holds other files ({min(others)}). Move them away, or choose another folder.")
+
+
+def _names_of_earlier(folder: Path) -> set[str]:
+    """Of the files that an earlier archive brought; none when there is no manifest of frames."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+        return {MANIFEST, "manifest.csv", *(frame["name"] for frame in manifest["frames"])}
+    except (FileNotFoundError, ValueError, LookupError, TypeError):
+        return set()
+
+
+def _replace(folder: Path, new: Path) -> None:
+    # A plain name beside it: after a death between the two renames, the owner must see where the files are.
+    old = folder.with_name(f"{folder.name[:40]}.old-{secrets.token_hex(4)}")
+    folder.rename(old)
+    try:
+        new.rename(folder)
+    except BaseException:
+        old.rename(folder)
+        raise
+    # The new files are in their place: what can't be removed of the old ones is no failure.
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _write(archive: Path, folder: Path) -> None:

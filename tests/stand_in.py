@@ -88,7 +88,8 @@ def archive_of(names: list[str], size: int = 100) -> bytes:
     with zipfile.ZipFile(content, "w") as file:
         for name in names:
             file.writestr(zipfile.ZipInfo(name), name.encode().ljust(size, b"."))
-        file.writestr(zipfile.ZipInfo("manifest.json"), b"{}")
+        manifest = {"version": 2, "frames": [{"name": name} for name in names]}
+        file.writestr(zipfile.ZipInfo("manifest.json"), json.dumps(manifest))
     return content.getvalue()
 
 

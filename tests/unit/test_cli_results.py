@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import subprocess
+import sys
 import zipfile
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -53,6 +57,15 @@ def archive(path: Path, entries: dict[str, bytes], compression: int = zipfile.ZI
     return path
 
 
+def frames(path: Path, *names: str) -> Path:
+    path.write_bytes(archive_of(list(names)))
+    return path
+
+
+def listing(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.iterdir())
+
+
 def test_an_archive_becomes_a_folder_of_its_files(tmp_path: Path) -> None:
     path = archive(tmp_path / "a.zip", {"frame_1.jpg": b"1", "manifest.json": b"{}"})
     unpack(path, tmp_path / "a")
@@ -64,9 +77,10 @@ def test_an_archive_becomes_a_folder_of_its_files(tmp_path: Path) -> None:
 
 
 def test_frames_of_an_earlier_archive_do_not_stay(tmp_path: Path) -> None:
-    unpack(archive(tmp_path / "a.zip", {"old.jpg": b"1", "manifest.json": b"{}"}), tmp_path / "a")
-    unpack(archive(tmp_path / "a.zip", {"new.jpg": b"1", "manifest.json": b"{}"}), tmp_path / "a")
-    assert sorted(file.name for file in (tmp_path / "a").iterdir()) == ["manifest.json", "new.jpg"]
+    unpack(frames(tmp_path / "a.zip", "old.jpg"), tmp_path / "a")
+    unpack(frames(tmp_path / "a.zip", "new.jpg"), tmp_path / "a")
+    assert listing(tmp_path / "a") == ["manifest.json", "new.jpg"]
+    assert listing(tmp_path) == ["a", "a.zip"]
 
 
 def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
@@ -75,6 +89,120 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(FolderTaken):
         unpack(archive(tmp_path / "a.zip", {"manifest.json": b"{}"}), tmp_path / "a")
     assert (tmp_path / "a" / "thesis.txt").read_text() == "three years"
+
+
+@pytest.mark.parametrize("manifest", ['{"name": "An app", "icons": []}', "[]", "no JSON", "\udcff"])
+def test_a_folder_with_the_manifest_of_something_else_is_left_alone(tmp_path: Path, manifest: str) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "manifest.json").write_text(manifest, errors="surrogateescape")
+    with pytest.raises(FolderTaken):
+        unpack(frames(tmp_path / "a.zip", "new.jpg"), tmp_path / "a")
+    assert (tmp_path / "a" / "manifest.json").read_text(errors="surrogateescape") == manifest
+
+
+def test_a_folder_of_frames_with_a_file_of_the_user_is_left_alone(tmp_path: Path) -> None:
+    unpack(frames(tmp_path / "a.zip", "old.jpg"), tmp_path / "a")
+    (tmp_path / "a" / "notes.txt").write_text("The third one is good.")
+    with pytest.raises(FolderTaken, match=r"notes\.txt"):
+        unpack(frames(tmp_path / "a.zip", "new.jpg"), tmp_path / "a")
+    assert listing(tmp_path / "a") == ["manifest.json", "notes.txt", "old.jpg"]
+
+
+def test_what_a_file_browser_left_in_a_folder_of_frames_is_no_file_of_the_user(tmp_path: Path) -> None:
+    unpack(frames(tmp_path / "a.zip", "old.jpg"), tmp_path / "a")
+    (tmp_path / "a" / ".DS_Store").write_bytes(b"\0")
+    unpack(frames(tmp_path / "a.zip", "new.jpg"), tmp_path / "a")
+    assert listing(tmp_path / "a") == ["manifest.json", "new.jpg"]
+
+
+@pytest.mark.parametrize("fails", [1, 2])
+def test_a_swap_that_fails_leaves_the_folder_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: int
+) -> None:
+    unpack(frames(tmp_path / "a.zip", "old.jpg"), tmp_path / "a")
+    rename, calls = Path.rename, count(1)
+
+    def renames(self: Path, target: Path) -> Path:
+        if next(calls) == fails:
+            raise PermissionError(errno.EACCES, "The folder is in use")
+        return rename(self, target)
+
+    new = frames(tmp_path / "a.zip", "new.jpg")
+    monkeypatch.setattr(Path, "rename", renames)
+    with pytest.raises(PermissionError):
+        unpack(new, tmp_path / "a")
+    assert listing(tmp_path / "a") == ["manifest.json", "old.jpg"]
+    assert listing(tmp_path) == ["a", "a.zip"]
+
+
+def test_a_folder_that_somebody_made_during_the_swap_stays_and_so_does_the_earlier_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unpack(frames(tmp_path / "a.zip", "old.jpg"), tmp_path / "a")
+    rename = Path.rename
+
+    def renames(self: Path, target: Path) -> Path:
+        renamed = rename(self, target)
+        (tmp_path / "a").mkdir()
+        (tmp_path / "a" / "thesis.txt").write_text("three years")
+        return renamed
+
+    new = frames(tmp_path / "a.zip", "new.jpg")
+    monkeypatch.setattr(Path, "rename", renames)
+    with pytest.raises(OSError, match=r"a\.old-"):
+        unpack(new, tmp_path / "a")
+    assert listing(tmp_path / "a") == ["thesis.txt"]
+    (aside,) = tmp_path.glob("a.old-*")
+    assert listing(aside) == ["manifest.json", "old.jpg"]
+
+
+KILLED_DURING_THE_SWAP = """
+import os, sys
+from pathlib import Path
+from cluster.unpack import unpack
+
+rename = Path.rename
+
+def renames(self, target):
+    rename(self, target)
+    os._exit(9)
+
+Path.rename = renames
+unpack(Path(sys.argv[1]), Path(sys.argv[2]))
+"""
+
+
+def test_a_death_during_the_swap_leaves_the_earlier_frames_where_they_are_seen(tmp_path: Path) -> None:
+    unpack(frames(tmp_path / "a.zip", "old.jpg"), tmp_path / "a")
+    frames(tmp_path / "a.zip", "new.jpg")
+    command = [sys.executable, "-c", KILLED_DURING_THE_SWAP, str(tmp_path / "a.zip"), str(tmp_path / "a")]
+    assert subprocess.run(command, check=False).returncode == 9
+    (aside,) = tmp_path.glob("a.old-*")
+    assert listing(aside) == ["manifest.json", "old.jpg"]
+    unpack(tmp_path / "a.zip", tmp_path / "a")
+    assert listing(tmp_path / "a") == ["manifest.json", "new.jpg"]
+    assert listing(aside) == ["manifest.json", "old.jpg"]
+
+
+def test_a_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "large-disk").mkdir()
+    (tmp_path / "a").symlink_to("large-disk")
+    for name in ("old.jpg", "new.jpg"):
+        unpack(frames(tmp_path / "a.zip", name), tmp_path / "a")
+    assert (tmp_path / "a").is_symlink()
+    assert listing(tmp_path / "large-disk") == ["manifest.json", "new.jpg"]
+
+
+def test_a_mount_point_is_refused_in_words() -> None:
+    with pytest.raises(FolderTaken, match="mount point"):
+        unpack(Path("a.zip"), Path("/"))
+
+
+def test_a_long_name_in_letters_of_several_bytes_is_unpacked(tmp_path: Path) -> None:
+    folder = tmp_path / ("映" * 83)
+    for name in ("old.jpg", "new.jpg"):
+        unpack(frames(tmp_path / "a.zip", name), folder)
+    assert listing(folder) == ["manifest.json", "new.jpg"]
 
 
 @pytest.mark.parametrize("name", ["../out.jpg", "/out.jpg", "a/b.jpg", "..", ".hidden", "a\\b.jpg", "C:x.jpg", "d/"])
@@ -92,7 +220,7 @@ def test_an_archive_that_would_grow_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_damaged_archive_leaves_the_folder_as_it_was(tmp_path: Path) -> None:
-    unpack(archive(tmp_path / "a.zip", {"old.jpg": b"1", "manifest.json": b"{}"}), tmp_path / "a")
+    unpack(frames(tmp_path / "a.zip", "old.jpg"), tmp_path / "a")
     content = bytearray(archive_of(["frame.jpg"]))
     content[60] ^= 0xFF
     (tmp_path / "a.zip").write_bytes(content)
