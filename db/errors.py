@@ -237,7 +237,11 @@ class FotogramaError(Exception):
         self.code = code
         self.detail = detail or self.entry.en.title
         self.retry_after = retry_after
-        super().__init__(f"{code}: {self.detail}")
+        # The positional arguments: pickle, which Ray uses, makes the copy by them and then gives it the attributes.
+        super().__init__(code, self.detail)
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.detail}"
 
     @property
     def fault(self) -> Fault:
@@ -246,6 +250,3 @@ class FotogramaError(Exception):
     @property
     def remedy(self) -> str:
         return self.entry.en.remedy
-
-    def __reduce__(self) -> tuple[type[FotogramaError], tuple[str, str]]:
-        return type(self), (self.code, self.detail)

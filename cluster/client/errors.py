@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cluster.client.values import Extraction, Video
@@ -28,7 +28,18 @@ class FotogramaError(Exception):
     submitted: the videos that the same `submit` had placed before the error; they stay on the server.
     """
 
-    submitted: tuple[Video, ...] = ()
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)
+        # Of the instance: what Ray raises for an error of a task looks for attributes of the class first.
+        self.submitted: tuple[Video, ...] = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy gets the attributes as they are: the `__init__` of subclasses takes other arguments than `args`."""
+        return _without_init, (type(self), *self.args), self.__dict__
+
+
+def _without_init(kind: type[FotogramaError], *args: object) -> FotogramaError:
+    return kind.__new__(kind, *args)
 
 
 @dataclass(frozen=True, slots=True)
