@@ -31,7 +31,7 @@ class Landing:
 
     def __enter__(self) -> Landing:
         # Not mkstemp: its files are for their owner alone, this one is to be as readable as any new file.
-        self._part = self.target.with_name(f".{self.target.name[:100]}.{secrets.token_hex(4)}.part")
+        self._part = self.target.with_name(f".{self.target.name[:40]}.{secrets.token_hex(4)}.part")
         self._file = self._part.open("xb")
         return self
 

@@ -134,6 +134,14 @@ def test_an_archive_is_written_whole_and_nothing_else_is_left(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["clip.mp4", "out.zip"]
 
 
+def test_a_download_to_a_long_name_in_letters_of_several_bytes(
+    client: Any, service: StandIn, done: Any, tmp_path: Path
+) -> None:
+    target = tmp_path / ("映" * 83 + ".zip")
+    client.download(done, target)
+    assert target.read_bytes() == service.archive
+
+
 def test_a_broken_download_goes_on_where_it_broke(client: Any, service: StandIn, done: Any, tmp_path: Path) -> None:
     service.fault("GET", ".*zip", cuts(100), drops, cuts(50))
     client.download(done, tmp_path / "out.zip")
