@@ -16,10 +16,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.footage import clip, made
-from benchmarks.measure import Row, kibibytes, machine, tree, write_rows
-from tests.clips import NAMED, make
-from tests.service import Service
+from benchmarks.extract.clips import clip, made
+from benchmarks.process_measurement import Row, kibibytes, machine, tree, write_rows
+from tests.support.clips import NAMED, make
+from tests.support.running_service import Service
 
 UPLOAD_BYTES = 10_000_000
 SAMPLE_SECONDS = 0.05

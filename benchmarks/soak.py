@@ -23,12 +23,12 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
 
-from actors.extraction import Extracted, Options
-from actors.protocol import Job, Refused
-from actors.sandbox import Child, Crashed, News
-from benchmarks.contestants import CHILD_LIMITS
-from benchmarks.measure import MIB, Row, kibibytes, machine, tree, write_rows
-from db.spec import FrameSpec, canonical
+from actors.extraction_types import Extracted, Options
+from actors.sandbox.child_process import Child, Crashed, News
+from actors.sandbox.child_protocol import Job, Refused
+from benchmarks.extract.contestants import CHILD_LIMITS
+from benchmarks.process_measurement import MIB, Row, kibibytes, machine, tree, write_rows
+from db.values.frame_spec import FrameSpec, canonical
 
 EVERY = 20
 SETTLED = 40

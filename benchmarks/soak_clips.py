@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests.clips import NAMED, audio_only, make, text_file, truncated
+from tests.support.clips import NAMED, audio_only, make, text_file, truncated
 
 KINDS = ("h264", "h264_b_frames", "h264_vfr", "hevc_10_bit", "vp9_webm", "av1_webm", "mpegts", "mpeg4_avi", "mov")
 

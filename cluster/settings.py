@@ -8,10 +8,10 @@ from typing import Annotated
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from actors.bench import SEGMENT_SECONDS
-from actors.notify.stream import LENGTH, STREAM
-from db.queue import HEARTBEAT_SECONDS, LEASE_SECONDS
-from db.receivers import Reach
+from actors.notify.redis_stream_relay import LENGTH, STREAM
+from actors.worker.worker_deps import SEGMENT_SECONDS
+from db.notification.webhook_url_policy import Reach
+from db.queue.task_queue import HEARTBEAT_SECONDS, LEASE_SECONDS
 
 MIB = 1 << 20
 

@@ -12,7 +12,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from db.errors import FotogramaError
+from db.values.error_catalogue import FotogramaError
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import NullPool
 
-from db.database import database_url
+from db.connection import database_url
 
 # Any fixed number: replicas that start together migrate one after the other.
 _LOCK = 7_306_001

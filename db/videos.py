@@ -15,8 +15,8 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from db import queue
-from db.lifecycle import ExtractionStatus, is_terminal
+from db.queue import task_queue
+from db.values.lifecycle import ExtractionStatus, is_terminal
 
 QUEUE_POSITIONS = 1000
 """Waiting tasks whose place in the queue is told."""
@@ -199,14 +199,14 @@ async def _delete_locked(engine: AsyncEngine, mine: Mapping[str, UUID]) -> bool 
     """None: an extraction was added while the video was waited for. Its task is not locked, and taking it now would be
     against the order of the locks."""
     async with engine.begin() as connection:
-        await queue.lock_all(connection, LOCK_TASKS, mine)
+        await task_queue.lock_all(connection, LOCK_TASKS, mine)
         owned = (await connection.execute(OWNED, mine)).scalars().all()
         if (await connection.execute(LOCK_VIDEO, mine)).first() is None:
             return False
         if (await connection.execute(EXTRACTIONS, mine)).scalars().all() != owned:
             return None
         for extraction_id in owned:
-            await queue.cancel(connection, extraction_id)
+            await task_queue.cancel(connection, extraction_id)
         await connection.execute(DELETE, mine)
         return True
 

@@ -18,8 +18,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cluster.client.asynchronous import AsyncClient
-    from cluster.client.blocking import Client
+    from cluster.client.async_client import AsyncClient
     from cluster.client.errors import (
         ApiError,
         ConnectionFailed,
@@ -30,8 +29,9 @@ if TYPE_CHECKING:
         UnsendableFile,
         WaitTimeout,
     )
-    from cluster.client.retries import RetryPolicy
-    from cluster.client.spec import ExtractionSpec
+    from cluster.client.retry_policy import RetryPolicy
+    from cluster.client.spec_json import ExtractionSpec
+    from cluster.client.sync_client import Client
     from fotograma.engine import EngineError, extract, extract_many
 
     __version__: str
@@ -56,11 +56,11 @@ __all__ = [
 ]
 
 _MODULES = {
-    "AsyncClient": "cluster.client.asynchronous",
-    "Client": "cluster.client.blocking",
+    "AsyncClient": "cluster.client.async_client",
+    "Client": "cluster.client.sync_client",
     "EngineError": "fotograma.engine",
-    "ExtractionSpec": "cluster.client.spec",
-    "RetryPolicy": "cluster.client.retries",
+    "ExtractionSpec": "cluster.client.spec_json",
+    "RetryPolicy": "cluster.client.retry_policy",
     "extract": "fotograma.engine",
     "extract_many": "fotograma.engine",
 }

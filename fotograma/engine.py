@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from actors.extraction import Extracted, Options, Planned, Progress, Reader, Scanning
+from actors.extraction_types import Extracted, Options, Planned, Progress, Reader, Scanning
 from cluster.client.errors import FotogramaError
-from cluster.client.spec import Spec, spec_text
-from db import errors
-from db.spec import FrameSpec, parse
+from cluster.client.spec_json import Spec, spec_text
+from db.values import error_catalogue
+from db.values.frame_spec import FrameSpec, parse
 
 AnyPath = str | os.PathLike[str]
 OnProgress = Callable[[int, int | None], None]
@@ -69,10 +69,10 @@ def extract_many(
     `on_progress` is told of the images of all together.
     """
     # Only now: the errors and the type of a specification are there without the libraries that decode.
-    from cluster.local_batch import check_engine  # noqa: PLC0415
+    from cluster.cli.local_batch import check_engine  # noqa: PLC0415
 
     check_engine()
-    from actors import engine  # noqa: PLC0415
+    from actors.engine import extract  # noqa: PLC0415
 
     cores = len(os.sched_getaffinity(0))
     options = Options(Reader(reader), threads=cores if threads is None else threads)
@@ -80,7 +80,7 @@ def extract_many(
         orders = [(_parsed(spec), Path(out)) for spec, out in wanted]
         for _, out in orders:
             out.mkdir(parents=True, exist_ok=True)
-        return engine.extract_many(Path(source), orders, options=options, tell=_told(on_progress))
+        return extract.extract_many(Path(source), orders, options=options, tell=_told(on_progress))
 
 
 def _parsed(spec: Spec | None) -> FrameSpec:
@@ -107,5 +107,5 @@ def _catalogue_errors() -> Iterator[None]:
     """As the one family of errors that programs catch."""
     try:
         yield
-    except errors.FotogramaError as error:
+    except error_catalogue.FotogramaError as error:
         raise EngineError(code=error.code, detail=error.detail, fault=error.fault.value, remedy=error.remedy) from error

@@ -13,24 +13,24 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from db.accounts import Principal
-from db.errors import FotogramaError
-from serve_app import (
+from db.values.error_catalogue import FotogramaError
+from serve_app.authentication import authenticate
+from serve_app.deps import Deps
+from serve_app.http import problem_details
+from serve_app.http.middleware import Edge
+from serve_app.openapi import openapi_document
+from serve_app.routes import (
     accounts,
-    admin,
+    admin_ledger,
     downloads,
     extractions,
     health,
-    openapi,
-    pages,
-    problems,
-    sessions,
+    login_sessions,
     timeline,
     videos,
     webhooks,
 )
-from serve_app.auth import authenticate
-from serve_app.deps import Deps
-from serve_app.edge import Edge
+from serve_app.web_ui import page
 
 Public = Callable[[Request], Awaitable[Response]]
 Private = Callable[[Request, Principal], Awaitable[Response]]
@@ -42,7 +42,7 @@ def create_app(deps: Deps | None = None, *, lifespan: Lifespan | None = None) ->
     app = Starlette(
         routes=routes(),
         middleware=[Middleware(Edge)],
-        exception_handlers={HTTPException: problems.handle},
+        exception_handlers={HTTPException: problem_details.handle},
         lifespan=lifespan,
     )
     if deps is not None:
@@ -53,8 +53,8 @@ def create_app(deps: Deps | None = None, *, lifespan: Lifespan | None = None) ->
 def routes() -> Sequence[BaseRoute]:
     return [
         public("/v1/users", POST=accounts.register),
-        public("/v1/tokens", POST=sessions.log_in, DELETE=signed_in(sessions.log_out)),
-        public("/v1/tokens/refresh", POST=sessions.refresh),
+        public("/v1/tokens", POST=login_sessions.log_in, DELETE=signed_in(login_sessions.log_out)),
+        public("/v1/tokens/refresh", POST=login_sessions.refresh),
         private("/v1/me", GET=accounts.show, PATCH=accounts.change),
         private("/v1/me/password", POST=accounts.change_password),
         private("/v1/videos", GET=videos.list_, POST=videos.accept),
@@ -75,13 +75,13 @@ def routes() -> Sequence[BaseRoute]:
         private("/v1/webhooks/{id}", DELETE=webhooks.delete),
         private("/v1/webhooks/{id}/deliveries", GET=webhooks.deliveries_of),
         private("/v1/webhooks/{id}/deliveries/{delivery_id}/redeliver", POST=webhooks.redeliver),
-        private("/v1/admin/ledger", GET=admin.ledger),
-        public("/session", POST=sessions.enter_page, DELETE=sessions.leave_page),
+        private("/v1/admin/ledger", GET=admin_ledger.ledger),
+        public("/session", POST=login_sessions.enter_page, DELETE=login_sessions.leave_page),
         public("/healthz", GET=health.alive),
         public("/readyz", GET=health.ready),
-        public("/openapi.json", GET=openapi.document),
-        public("/", GET=pages.page),
-        Mount("/static", pages.Assets()),
+        public("/openapi.json", GET=openapi_document.document),
+        public("/", GET=page.page),
+        Mount("/static", page.Assets()),
     ]
 
 

@@ -9,15 +9,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.requests import HTTPConnection
 
 from db.cache import Cache
-from db.objects import ObjectStore
-from db.receivers import Reach
-from db.spec import FrameSpec
-from serve_app.acceptor import Acceptor
-from serve_app.admission import Admission, Limits
-from serve_app.frames import FrameTables
-from serve_app.pace import Limiter, Pace
-from serve_app.passwords import Passwords
-from serve_app.tokens import Signer
+from db.notification.webhook_url_policy import Reach
+from db.object_store.object_store import ObjectStore
+from db.values.frame_spec import FrameSpec
+from serve_app.archive_index import FrameTables
+from serve_app.security.password_hashing import Passwords
+from serve_app.security.rate_limit import Limiter, Pace
+from serve_app.security.signed_tokens import Signer
+from serve_app.submission.admission_control import Admission, Limits
+from serve_app.submission.group_commit import Acceptor
 
 ACCESS_SECONDS = 600.0
 SESSION_SECONDS = 30 * 24 * 3600.0

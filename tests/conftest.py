@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.clips import BIG, NAMED, ClipOf, Truth, make
-from tests.servers import database_url, postgres, redis_url, server_folder, template, valkey
+from tests.support.clips import BIG, NAMED, ClipOf, Truth, make
+from tests.support.real_servers import database_url, postgres, redis_url, server_folder, template, valkey
 
 # One of each server for the whole run, whichever folders' tests ask for it.
 __all__ = ["database_url", "postgres", "redis_url", "server_folder", "template", "valkey"]

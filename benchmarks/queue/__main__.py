@@ -15,11 +15,11 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from statistics import median, quantiles
 
-from benchmarks.measure import Row, machine, write_rows
-from benchmarks.queue.ground import Ground, fill, started
+from benchmarks.process_measurement import Row, machine, write_rows
+from benchmarks.queue.harness import Ground, fill, started
 from benchmarks.queue.pgbench import transactions_per_second
-from benchmarks.queue.start import starts
-from benchmarks.queue.work import (
+from benchmarks.queue.start_latency import starts
+from benchmarks.queue.timed_operations import (
     CONNECTIONS,
     Queue,
     accepts_per_second,
@@ -28,7 +28,7 @@ from benchmarks.queue.work import (
     seconds_of,
     turns_per_second,
 )
-from serve_app.acceptor import LANES
+from serve_app.submission.group_commit import LANES
 
 ROUNDS, SAMPLES, TRIES = 3, 150, 11
 CALLS = 64

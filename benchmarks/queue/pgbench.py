@@ -7,8 +7,8 @@ import re
 
 import psycopg
 
-from benchmarks.measure import CommandFailed
-from benchmarks.queue.ground import Ground
+from benchmarks.process_measurement import CommandFailed
+from benchmarks.queue.harness import Ground
 
 TABLE = "CREATE TABLE IF NOT EXISTS one_row (id uuid PRIMARY KEY, at timestamptz NOT NULL)"
 SCRIPT = "INSERT INTO one_row VALUES (uuidv7(), now())"

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cluster.client.values import Extraction, Video
+    from cluster.client.api_types import Extraction, Video
 
 
 class FotogramaError(Exception):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.service import Inbox, Service
+from tests.support.running_service import Inbox, Service
 
 
 @pytest.fixture(scope="package")

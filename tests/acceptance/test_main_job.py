@@ -19,8 +19,8 @@ import pytest
 from PIL import Image
 
 from fotograma import ApiError, Client
-from tests.clips import ClipOf, Truth, audio_only, hls_playlist, read_number, text_file, truncated
-from tests.service import Inbox, Service
+from tests.support.clips import ClipOf, Truth, audio_only, hls_playlist, read_number, text_file, truncated
+from tests.support.running_service import Inbox, Service
 
 TEN = (
     "h264",

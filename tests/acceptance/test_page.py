@@ -14,13 +14,13 @@ from typing import Any, TypeVar
 import pytest
 from playwright.sync_api import Browser, FilePayload, Page, Route, expect, sync_playwright
 
-from db import queue
 from db.cache import open_cache
-from db.database import open_database
-from db.lifecycle import Blame
+from db.connection import open_database
+from db.queue import task_queue
+from db.values.lifecycle import Blame
 from serve_app.app import create_app
 from serve_app.deps import Deps
-from tests.integration.api import MEDIA, MP4, PASSWORD, listening, make_deps, make_result, publish
+from tests.support.api_client import MEDIA, MP4, PASSWORD, listening, make_deps, make_result, publish
 
 CHROMIUM = shutil.which("chromium")
 ARGUMENTS = [
@@ -58,8 +58,8 @@ class Site:
         """Claims the next task and fails it."""
 
         async def work() -> None:
-            (claim,) = await queue.claim(self.deps.engine, worker="w")
-            await queue.fail(self.deps.engine, claim.lease, blame=Blame.FILE, code=code, detail=detail, jitter=0.0)
+            (claim,) = await task_queue.claim(self.deps.engine, worker="w")
+            await task_queue.fail(self.deps.engine, claim.lease, blame=Blame.FILE, code=code, detail=detail, jitter=0.0)
 
         self.run(work())
 
@@ -176,9 +176,9 @@ def test_progress_is_seen_while_it_runs(page: Page, site: Site) -> None:
     expect(row(page, "long.mp4")).to_contain_text("Number 1 in line")
 
     async def half() -> None:
-        (claim,) = await queue.claim(site.deps.engine, worker="w")
-        await queue.plan(site.deps.engine, claim.lease, media=MEDIA, frames_total=1200)
-        await queue.heartbeat(site.deps.engine, claim.lease, frames_done=300)
+        (claim,) = await task_queue.claim(site.deps.engine, worker="w")
+        await task_queue.plan(site.deps.engine, claim.lease, media=MEDIA, frames_total=1200)
+        await task_queue.heartbeat(site.deps.engine, claim.lease, frames_done=300)
 
     site.run(half())
     expect(row(page, "long.mp4")).to_contain_text("300 of 1,200", timeout=SECONDS_10)

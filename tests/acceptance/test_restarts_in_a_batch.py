@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.clips import ClipOf
-from tests.service import FOTOGRAMA, Service
+from tests.support.clips import ClipOf
+from tests.support.running_service import FOTOGRAMA, Service
 
 FULL = os.environ.get("FOTOGRAMA_FAULTS") == "full"
 FILES = 1000 if FULL else 40

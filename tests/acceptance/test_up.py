@@ -12,10 +12,10 @@ from pathlib import Path
 import httpx
 import psutil
 
-from cluster.client.blocking import Client
-from cluster.local import machine, record
-from cluster.local.record import Seen
-from tests.service import FOTOGRAMA, Service
+from cluster.client.sync_client import Client
+from cluster.local import cores_and_ports, process_record
+from cluster.local.process_record import Seen
+from tests.support.running_service import FOTOGRAMA, Service
 
 
 def refused(*arguments: str | Path, **environment: str) -> tuple[int, str]:
@@ -32,7 +32,7 @@ def refused(*arguments: str | Path, **environment: str) -> tuple[int, str]:
 
 
 def recorded(service: Service) -> tuple[Seen, ...]:
-    return record.read(service.home / "processes.json").processes
+    return process_record.read(service.home / "processes.json").processes
 
 
 def demo_videos(service: Service) -> list[tuple[str, str]]:
@@ -83,8 +83,8 @@ def test_the_dashboard_asks_for_the_token_that_only_the_owner_can_read(service: 
 
 
 def test_a_home_in_use_a_taken_port_and_an_absent_server_are_told_apart(service: Service, tmp_path: Path) -> None:
-    free = str(machine.first_free(25_000, but=0))
-    with socket.create_server((machine.LOCALHOST, 0)) as listener:
+    free = str(cores_and_ports.first_free(25_000, but=0))
+    with socket.create_server((cores_and_ports.LOCALHOST, 0)) as listener:
         taken = str(listener.getsockname()[1])
         code, message = refused("--home", tmp_path / "other", "--port", taken)
         assert (code, message.count("\n")) == (4, 1)
@@ -106,11 +106,11 @@ def test_a_home_in_use_a_taken_port_and_an_absent_server_are_told_apart(service:
 def test_after_kill_9_the_next_start_ends_what_was_left_and_has_all_data(service: Service) -> None:
     before, left = demo_videos(service), recorded(service)
     service.kill()
-    assert record.left_over(left, record.started), "the servers outlive a killed supervisor"
+    assert process_record.left_over(left, process_record.started), "the servers outlive a killed supervisor"
 
     service.start()
 
-    assert record.left_over(left, record.started) == []
+    assert process_record.left_over(left, process_record.started) == []
     assert demo_videos(service) == before
 
 
@@ -131,7 +131,7 @@ def test_ctrl_c_ends_everything_it_started_and_nothing_else(service: Service) ->
 
         assert service.interrupt() == 0
 
-        assert record.left_over(started, record.started) == []
+        assert process_record.left_over(started, process_record.started) == []
         assert bystander.poll() is None
         bystander.kill()
     assert not psutil.pid_exists(service.process.pid)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from actors.engine import Extracted, extract
-from db.errors import Fault, FotogramaError
-from db.spec import parse
-from tests.clips import NAMED, ClipSpec, audio_only, hls_playlist, make, text_file
+from actors.engine.extract import Extracted, extract
+from db.values.error_catalogue import Fault, FotogramaError
+from db.values.frame_spec import parse
+from tests.support.clips import NAMED, ClipSpec, audio_only, hls_playlist, make, text_file
 
 CENC = (
     ("encryption_scheme", "cenc-aes-ctr"),

@@ -16,7 +16,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 from PIL import Image
 
-from tests.clips import (
+from tests.support.clips import (
     BIG,
     NAMED,
     ClipOf,
@@ -29,7 +29,7 @@ from tests.clips import (
     text_file,
     truncated,
 )
-from tests.pattern import Rgb
+from tests.support.frame_number_pattern import Rgb
 
 
 def decode(path: Path) -> list[av.VideoFrame]:

@@ -19,13 +19,13 @@ from random import Random
 import pytest
 import simplejpeg
 
-from actors.engine import Extracted, extract
-from db.errors import Fault, FotogramaError
-from db.spec import parse
-from tests.clips import ClipSpec, make
+from actors.engine.extract import Extracted, extract
+from db.values.error_catalogue import Fault, FotogramaError
+from db.values.frame_spec import parse
 from tests.contract.conftest import CountCases
-from tests.damage import KINDS
-from tests.pattern import read_number
+from tests.support.clips import ClipSpec, make
+from tests.support.damage import KINDS
+from tests.support.frame_number_pattern import read_number
 
 SEEDS = 100 if os.environ.get("FOTOGRAMA_SUITE") == "full" else 6
 DEADLINE_SECONDS = 20.0

@@ -17,10 +17,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from actors.engine import ENGINE_VERSION, Extracted, Options, Planned, Progress, Reader, extract
-from db.errors import Fault, FotogramaError
-from db.spec import parse
-from tests.clips import NAMED, ClipOf, audio_only, hls_playlist, picture, read_number, text_file, truncated
+from actors.engine.extract import ENGINE_VERSION, Extracted, Options, Planned, Progress, Reader, extract
+from db.values.error_catalogue import Fault, FotogramaError
+from db.values.frame_spec import parse
+from tests.support.clips import NAMED, ClipOf, audio_only, hls_playlist, picture, read_number, text_file, truncated
 
 ALL = '{"sample": {"mode": "all"}}'
 RESULTS = {"frames.zip", "manifest.json", "manifest.csv", "report.json", "sheet.jpg", "sheet.vtt"}
@@ -217,8 +217,8 @@ def test_more_frames_than_allowed_are_refused(clips: ClipOf, tmp_path: Path) -> 
 MEASURE = """
 import sys
 from pathlib import Path
-from actors.engine import Options, extract
-from db.spec import parse
+from actors.engine.extract import Options, extract
+from db.values.frame_spec import parse
 extract(Path(sys.argv[1]), parse('{"sample": {"mode": "all"}}'), Path(sys.argv[2]), options=Options(threads=2))
 status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
 print(status["VmHWM"].split()[0])

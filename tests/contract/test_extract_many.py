@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from actors.engine import Options, Planned, Progress, Scanning, extract, extract_many
-from db.errors import FotogramaError
-from db.spec import FrameSpec, parse
-from tests.clips import ClipOf
+from actors.engine.extract import Options, Planned, Progress, Scanning, extract, extract_many
+from db.values.error_catalogue import FotogramaError
+from db.values.frame_spec import FrameSpec, parse
+from tests.support.clips import ClipOf
 
 SPECS = [
     '{"sample": {"mode": "fps", "fps": 5}}',

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from actors import engine
-from actors.extraction import RESULT_FILES, Options
-from db.spec import parse
+from actors.engine import extract as engine
+from actors.extraction_types import RESULT_FILES, Options
+from db.values.frame_spec import parse
 from fotograma import EngineError, ExtractionSpec, FotogramaError, extract, extract_many
-from tests.clips import ClipOf, text_file
+from tests.support.clips import ClipOf, text_file
 
 SPEC = '{"sample": {"mode": "fps", "fps": 5}}'
 

@@ -13,8 +13,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from actors.engine import Options, Reader, extract
-from db.spec import parse
+from actors.engine.extract import Options, Reader, extract
+from db.values.frame_spec import parse
 
 FRAMES, WIDTH, HEIGHT, STEP = 20, 320, 192, 6
 CODECS = {

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from av.video.stream import VideoStream
 
-from actors.engine import extract
-from actors.probe import probe
-from actors.readers.matroska import Clusters
-from actors.structure import fits_together
-from db.media import Container
-from db.spec import parse
-from tests.clips import NAMED, ClipOf, ClipSpec, make
-from tests.remux import with_a_lie, with_another, with_cover
+from actors.container.container_integrity import fits_together
+from actors.container.matroska_clusters import Clusters
+from actors.container.probe import probe
+from actors.engine.extract import extract
+from db.values.file_type import Container
+from db.values.frame_spec import parse
+from tests.support.clips import NAMED, ClipOf, ClipSpec, make
+from tests.support.remux import with_a_lie, with_another, with_cover
 
 SMALL = ClipSpec(width=96, height=64, frames=24, fps=Fraction(25), gop=8)
 

@@ -12,16 +12,16 @@ import pytest
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from actors.images import Renderer
-from actors.plan import Segment, Target, segments
-from actors.probe import Probe, probe
-from actors.readers.decord import DecordReader, outside_envelope
-from actors.readers.planned import PlannedReader
-from actors.readers.proof import DisagreementError, proved, sampled
-from actors.readers.pyav import PyavReader
-from actors.readers.reader import FrameReader
-from actors.upright import Geometry
-from tests.clips import NAMED, ClipOf, read_number, truncated
+from actors.container.display_geometry import Geometry
+from actors.container.probe import Probe, probe
+from actors.images.image_encoder import Renderer
+from actors.plan.frame_selection import Segment, Target, segments
+from actors.readers.decord_reader import DecordReader, outside_envelope
+from actors.readers.frame_reader import FrameReader
+from actors.readers.planned_reader import PlannedReader
+from actors.readers.sequential_reader import PyavReader
+from actors.readers.verify_frames import DisagreementError, proved, sampled
+from tests.support.clips import NAMED, ClipOf, read_number, truncated
 
 T = TypeVar("T")
 MakeReader = Callable[[Probe], FrameReader]

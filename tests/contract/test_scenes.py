@@ -10,8 +10,8 @@ import av
 import numpy as np
 import pytest
 
-from actors.engine import Options, Planned, Progress, Scanning, extract
-from db.spec import parse
+from actors.engine.extract import Options, Planned, Progress, Scanning, extract
+from db.values.frame_spec import parse
 
 SHOTS = [0, 20, 47, 90]
 FRAMES = 120

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 import psycopg
 
-from db.database import open_database
-from db.ledger import Ledger, compare
-from tests.faults.load import Sent, seconds_of
-from tests.faults.outcome import Outcome, p99
-from tests.faults.system import LOOK_SECONDS, System
-from tests.faults.unreliable import Receiving
+from db.acceptance.ledger_reconciliation import Ledger, compare
+from db.connection import open_database
+from tests.faults.injection.failing_receiver import Receiving
+from tests.faults.injection.submission_load import Sent, seconds_of
+from tests.faults.injection.whole_service import LOOK_SECONDS, System
+from tests.faults.row_outcome import Outcome, p99
 
 STILL_SECONDS = 180.0
 """So long without a single end, and nothing more is expected: what has not ended counts as lost."""

@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tests.faults.audit import STALE, Tellings, tellings
-from tests.faults.load import Sent
-from tests.faults.queue_ground import number
-from tests.faults.unreliable import FAILING, Failures, Way
-from tests.integration import rows
+from tests.faults.injection.failing_receiver import FAILING, Failures, Way
+from tests.faults.injection.submission_load import Sent
+from tests.faults.rows.queue_harness import number
 from tests.integration.conftest import engine
+from tests.support import database_rows
 
 __all__ = ["engine"]
 
@@ -43,10 +43,10 @@ def claimed(attempt: int, part: int | None = None) -> Event:
 async def test_a_result_of_an_attempt_whose_task_was_claimed_again_is_stale(
     engine: AsyncEngine, happened: Sequence[Event], stale: int
 ) -> None:
-    extraction_id = (await rows.accepted(engine)).extraction_id
+    extraction_id = (await database_rows.accepted(engine)).extraction_id
     statement = "INSERT INTO events (extraction_id, kind, data) VALUES (:id, :kind, CAST(:data AS jsonb))"
     for kind, data in happened:
-        await rows.change(engine, statement, id=extraction_id, kind=kind, data=json.dumps(data))
+        await database_rows.change(engine, statement, id=extraction_id, kind=kind, data=json.dumps(data))
     assert await number(engine, STALE) == stale
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.model import Rule, check
+from tests.faults.lease_model import Rule, check
 
 
 def test_in_every_reachable_state_nothing_is_published_twice_stale_or_lost():

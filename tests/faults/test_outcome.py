@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.outcome import COLUMNS, Outcome, markdown, p99, run
+from tests.faults.row_outcome import COLUMNS, Outcome, markdown, p99, run
 
 GOOD = Outcome(name="Peak", how="a | b", accepted=2_000, lost=0, duplicated=0, stale=0, accept_p99_seconds=0.1234)
 

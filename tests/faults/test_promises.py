@@ -7,13 +7,13 @@ import asyncio
 import pytest
 from sqlalchemy import text
 
-from actors.delivery import fetch_job
-from db import queue
-from db.errors import FotogramaError
-from tests.faults.faulty_store import Fault, FaultyStore
-from tests.faults.queue_ground import PUBLICATION, bench_of, claim_one, number, submit
-from tests.integration import api, rows
+from actors.worker.task_files import fetch_job
+from db.queue import task_queue
+from db.values.error_catalogue import FotogramaError
+from tests.faults.injection.faulty_store import Fault, FaultyStore
+from tests.faults.rows.queue_harness import PUBLICATION, bench_of, claim_one, number, submit
 from tests.integration.conftest import ana, deps, engine, visitor
+from tests.support import api_client, database_rows
 
 __all__ = ["ana", "deps", "engine", "visitor"]
 
@@ -38,13 +38,13 @@ PATIENCE_SECONDS = 30.0
 
 
 async def test_the_end_and_its_notification_are_one_transaction(engine):
-    accepted = await rows.accepted(engine)
-    await queue.publish(engine, (await claim_one(engine)).lease, PUBLICATION)
+    accepted = await database_rows.accepted(engine)
+    await task_queue.publish(engine, (await claim_one(engine)).lease, PUBLICATION)
     assert await number(engine, SAME_TRANSACTION, id=accepted.extraction_id) == 1
 
 
 async def test_the_acceptance_is_written_in_the_transaction_that_accepts(engine):
-    accepted = await rows.accepted(engine)
+    accepted = await database_rows.accepted(engine)
     statement = """
         SELECT count(*) FROM extractions JOIN acceptances ON acceptances.extraction_id = extractions.id
         WHERE extractions.id = :id AND extractions.xmin::text = acceptances.xmin::text
@@ -58,7 +58,7 @@ async def test_201_is_not_said_before_the_commit(ana, engine):
             await connection.execute(text(statement))
     async with engine.connect() as holder:
         await holder.execute(text("SELECT pg_advisory_lock(1)"))
-        sending = asyncio.create_task(api.send(ana, ("clip.mp4", api.MP4)))
+        sending = asyncio.create_task(api_client.send(ana, ("clip.mp4", api_client.MP4)))
         async with asyncio.timeout(PATIENCE_SECONDS):
             while not await number(engine, WAITS_TO_COMMIT):
                 await asyncio.sleep(0.01)
@@ -71,7 +71,9 @@ async def test_201_is_not_said_before_the_commit(ana, engine):
 
 
 async def test_a_resent_call_with_its_key_makes_nothing_new(ana, engine):
-    first, again = [await api.send(ana, ("clip.mp4", api.MP4), headers={"Idempotency-Key": "one"}) for _ in range(2)]
+    first, again = [
+        await api_client.send(ana, ("clip.mp4", api_client.MP4), headers={"Idempotency-Key": "one"}) for _ in range(2)
+    ]
     assert (first.status_code, again.status_code) == (201, 201)
     assert first.json() == again.json()
     assert await number(engine, "SELECT count(*) FROM videos") == 1
@@ -79,7 +81,7 @@ async def test_a_resent_call_with_its_key_makes_nothing_new(ana, engine):
 
 async def test_a_video_that_the_store_gives_with_another_bit_is_not_decoded(engine, tmp_path):
     store, clip = FaultyStore(tmp_path / "objects", seed=3), tmp_path / "clip.mp4"
-    clip.write_bytes(api.MP4)
+    clip.write_bytes(api_client.MP4)
     await submit(engine, store, clip)
     claim, bench = await claim_one(engine), bench_of(engine, store, tmp_path)
     store.fault = Fault.FLIPPING
@@ -98,8 +100,8 @@ async def test_a_video_that_the_store_gives_with_another_bit_is_not_decoded(engi
 
 @pytest.mark.parametrize("crashes", [1, 2])
 async def test_a_claim_that_nobody_ends_has_counted_its_attempt(engine, crashes):
-    accepted = await rows.accepted(engine)
+    accepted = await database_rows.accepted(engine)
     for _ in range(crashes):
         lease = (await claim_one(engine)).lease
-        await queue.release(engine, lease)
-    assert (await rows.task(engine, accepted.task_id)).attempt == crashes
+        await task_queue.release(engine, lease)
+    assert (await database_rows.task(engine, accepted.task_id)).attempt == crashes

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.outcome import run
-from tests.faults.rows_queue import ROWS
+from tests.faults.row_outcome import run
+from tests.faults.rows.queue_rows import ROWS
 
 pytestmark = pytest.mark.faults
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import rows_service
-from tests.faults.system import Act, System
+from tests.faults.injection.whole_service import Act, System
+from tests.faults.rows import service_rows
 
 pytestmark = pytest.mark.faults
 
@@ -23,7 +23,7 @@ def system() -> Iterator[System]:
             yield system
 
 
-@pytest.mark.parametrize("act", rows_service.ACTS, ids=lambda act: act.__name__)
+@pytest.mark.parametrize("act", service_rows.ACTS, ids=lambda act: act.__name__)
 async def test_nothing_accepted_is_lost_done_twice_or_stale(act: Act, system: System) -> None:
     system.mend()
     outcome = await act(system, False)

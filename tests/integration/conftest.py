@@ -7,14 +7,14 @@ import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from actors.bench import Bench
+from actors.worker.worker_deps import Bench
 from db.cache import open_cache
-from db.database import open_database
-from db.folder_store import FolderStore
+from db.connection import open_database
+from db.object_store.folder_store import FolderStore
 from serve_app.app import create_app
 from serve_app.deps import Deps
-from tests.integration import api
-from tests.integration.work import bench_of
+from tests.support import api_client
+from tests.support.worker_tasks import bench_of
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 async def deps(engine: AsyncEngine, redis_url: str, tmp_path: Path) -> AsyncIterator[Deps]:
     """What the application works with: real servers, an object folder of this test's own."""
     cache = open_cache(redis_url)
-    made = api.make_deps(engine, tmp_path / "objects", cache)
+    made = api_client.make_deps(engine, tmp_path / "objects", cache)
     yield made
     made.passwords.close()
     await cache.close()
@@ -54,12 +54,12 @@ async def deps(engine: AsyncEngine, redis_url: str, tmp_path: Path) -> AsyncIter
 @pytest.fixture
 async def visitor(deps: Deps) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the application in this process, not logged in."""
-    async with api.client_of(create_app(deps)) as client:
+    async with api_client.client_of(create_app(deps)) as client:
         yield client
 
 
 @pytest.fixture
 async def ana(visitor: httpx.AsyncClient) -> httpx.AsyncClient:
     """The same, logged in as ana@example.org."""
-    await api.log_in(visitor)
+    await api_client.log_in(visitor)
     return visitor

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.clients import KINDS, Clock, Open, opener
-from tests.stand_in import StandIn
+from tests.support.fake_service import StandIn
+from tests.support.sdk_clients import KINDS, Clock, Open, opener
 
 
 @pytest.fixture

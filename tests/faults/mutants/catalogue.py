@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-QUEUE = "tests/integration/test_queue.py"
-FAIR = "tests/integration/test_queue_fairness.py"
-SPLIT = "tests/integration/test_queue_split.py"
+QUEUE = "tests/integration/db/test_queue.py"
+FAIR = "tests/integration/db/test_queue_fairness.py"
+SPLIT = "tests/integration/db/test_queue_split.py"
 PROMISES = "tests/faults/test_promises.py"
-TASK = "tests/integration/test_task.py"
-ACCEPTOR = "tests/integration/test_acceptor.py"
+TASK = "tests/integration/actors/test_task_runner.py"
+ACCEPTOR = "tests/integration/serve_app/test_group_commit.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +34,14 @@ MUTANTS = (
     # The longest trial first: others run beside it.
     Mutant(
         "a claim whose answer was lost not given back",
-        (Edit("actors/worker.py", "        self._may_hold = True\n", "        self._may_hold = False\n"),),
+        (Edit("actors/worker/worker_loop.py", "        self._may_hold = True\n", "        self._may_hold = False\n"),),
         f"{TASK}::test_a_claim_whose_answer_was_lost_is_given_back_and_counts_nowhere",
     ),
     Mutant(
         "the fence removed from the WHERE",
         (
             Edit(
-                "db/queue_statements.py",
+                "db/queue/task_queue_sql.py",
                 "tasks.id = :task_id AND attempt = :attempt AND leased_by = :worker AND state = 'leased'",
                 "tasks.id = :task_id AND state = 'leased'",
             ),
@@ -50,15 +50,21 @@ MUTANTS = (
     ),
     Mutant(
         "the attempt not in the fence",
-        (Edit("db/queue_statements.py", "AND attempt = :attempt AND leased_by = :worker", "AND leased_by = :worker"),),
+        (
+            Edit(
+                "db/queue/task_queue_sql.py",
+                "AND attempt = :attempt AND leased_by = :worker",
+                "AND leased_by = :worker",
+            ),
+        ),
         f"{QUEUE}::test_every_write_of_a_worker_whose_task_was_rescued_and_claimed_again_is_refused",
     ),
     Mutant(
         "the attempt counted at the end, not at the claim",
         (
-            Edit("db/queue_statements.py", "SET state = 'leased', attempt = attempt + 1,", "SET state = 'leased',"),
+            Edit("db/queue/task_queue_sql.py", "SET state = 'leased', attempt = attempt + 1,", "SET state = 'leased',"),
             Edit(
-                "db/queue_statements.py",
+                "db/queue/task_queue_sql.py",
                 "UPDATE tasks SET state = 'done', frames_done = :frames,",
                 "UPDATE tasks SET state = 'done', attempt = attempt + 1, frames_done = :frames,",
             ),
@@ -69,12 +75,12 @@ MUTANTS = (
         "the outbox written after the transaction",
         (
             Edit(
-                "db/queue_statements.py",
+                "db/queue/task_queue_sql.py",
                 "'published', jsonb_build_object('attempt', attempt) FROM task\n    ), {TELL}\n",
                 "'published', jsonb_build_object('attempt', attempt) FROM task\n    )\n",
             ),
             Edit(
-                "db/queue.py",
+                "db/queue/task_queue.py",
                 "        warnings=json.dumps([dict(warning) for warning in publication.warnings]),\n    )\n",
                 "        warnings=json.dumps([dict(warning) for warning in publication.warnings]),\n    )\n"
                 "    async with engine.begin() as late:\n"
@@ -89,7 +95,7 @@ MUTANTS = (
         "201 before the COMMIT",
         (
             Edit(
-                "serve_app/acceptor.py",
+                "serve_app/submission/group_commit.py",
                 '            one.body = encode({"items": items})\n',
                 '            one.body = encode({"items": items})\n            one.answer.set_result(one.body)\n',
             ),
@@ -98,14 +104,20 @@ MUTANTS = (
     ),
     Mutant(
         "no look at the idempotency key",
-        (Edit("serve_app/idempotency.py", "    key = request.headers.get(HEADER)\n", "    key = None\n"),),
+        (
+            Edit(
+                "serve_app/submission/idempotent_requests.py",
+                "    key = request.headers.get(HEADER)\n",
+                "    key = None\n",
+            ),
+        ),
         f"{PROMISES}::test_a_resent_call_with_its_key_makes_nothing_new",
     ),
     Mutant(
         "rescue without waiting out an outage",
         (
             Edit(
-                "db/queue_statements.py",
+                "db/queue/task_queue_sql.py",
                 "WHERE {_LATE} AND pg_postmaster_start_time() < clock_timestamp() - "
                 "make_interval(secs => :lease_seconds)",
                 "WHERE {_LATE} AND :lease_seconds >= 0",
@@ -115,19 +127,19 @@ MUTANTS = (
     ),
     Mutant(
         "virtual time not advanced",
-        (Edit("db/fairness.py", "greatest(share.virtual_time, share.last_finish)", "share.last_finish"),),
+        (Edit("db/queue/fair_queueing.py", "greatest(share.virtual_time, share.last_finish)", "share.last_finish"),),
         f"{FAIR}::test_virtual_time_does_not_fall_when_what_was_claimed_is_deleted",
     ),
     Mutant(
         "every segment adds an assembling task",
-        (Edit("db/queue_statements.py", "WHERE counted.segments_left = 0", "WHERE counted.segments_left >= 0"),),
+        (Edit("db/queue/task_queue_sql.py", "WHERE counted.segments_left = 0", "WHERE counted.segments_left >= 0"),),
         f"{SPLIT}::test_the_last_two_segments_at_the_same_moment_make_one_assembling_task",
     ),
     Mutant(
         "a lost answer not read again",
         (
             Edit(
-                "db/queue.py",
+                "db/queue/task_queue.py",
                 "        if not await was_published(database, lease):\n            raise\n",
                 "        raise\n",
             ),
@@ -136,12 +148,12 @@ MUTANTS = (
     ),
     Mutant(
         "the places that accepting takes not counted",
-        (Edit("db/fairness.py", "open = shares.open + total.let_in", "open = shares.open"),),
+        (Edit("db/queue/fair_queueing.py", "open = shares.open + total.let_in", "open = shares.open"),),
         f"{ACCEPTOR}::test_calls_at_the_same_time_share_transactions_and_each_has_its_own_answer",
     ),
     Mutant(
         "the video's bytes not compared with the accepted ones",
-        (Edit("actors/delivery.py", "    if claim.sha256 is not None:\n", "    if claim.sha256 == '':\n"),),
+        (Edit("actors/worker/task_files.py", "    if claim.sha256 is not None:\n", "    if claim.sha256 == '':\n"),),
         f"{PROMISES}::test_a_video_that_the_store_gives_with_another_bit_is_not_decoded",
     ),
 )

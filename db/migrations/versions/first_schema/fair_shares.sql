@@ -1,4 +1,4 @@
--- Whose task comes next: start-time fair queueing. db.fairness explains the terms.
+-- Whose task comes next: start-time fair queueing. db.queue.fair_queueing explains the terms.
 
 -- One row: what holds for the whole queue.
 CREATE TABLE queue_state (

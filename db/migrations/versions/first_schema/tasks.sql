@@ -37,7 +37,7 @@ CREATE TABLE tasks (
 WITH (fillfactor = 70);
 
 -- An end is final, and `attempt` never falls: it is the fence in every write of a worker. The same table of transitions
--- stands in db.lifecycle, and a test compares them.
+-- stands in db.values.lifecycle, and a test compares them.
 CREATE FUNCTION tasks_transition() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF NEW.attempt < OLD.attempt THEN

@@ -1,0 +1,65 @@
+"""The keeper's Serve shell: one replica that runs the upkeep."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+
+from ray import serve
+from ray.util.metrics import Counter, Gauge
+
+from actors.maintenance.maintenance_loop import Upkeep
+from db.acceptance.ledger_reconciliation import Balance, gauges
+
+OpenUpkeep = Callable[[], AbstractAsyncContextManager[Upkeep]]
+
+
+class RayMeters:
+    """The keeper's figures as Ray's metrics, for Prometheus."""
+
+    def __init__(self) -> None:
+        self._actions = Counter("fotograma_keeper_actions", "What the keeper did.", tag_keys=("action",))
+        self._gauges: dict[str, Gauge] = {}
+
+    def acted(self, action: str, count: int) -> None:
+        self._actions.inc(count, tags={"action": action})
+
+    def balanced(self, balance: Balance) -> None:
+        for (name, state), value in gauges(balance).items():
+            keys = () if state is None else ("state",)
+            if name not in self._gauges:
+                self._gauges[name] = Gauge(name, "Of the ledger of accepted extractions.", tag_keys=keys)
+            gauge = self._gauges[name]
+            gauge.set(value, tags={} if state is None else {"state": state})
+
+
+class Keeper:
+    """open_upkeep: importable, so that no setting or secret is stored in the cluster's state."""
+
+    async def __init__(self, open_upkeep: OpenUpkeep) -> None:  # type: ignore[misc]
+        self._stack = AsyncExitStack()
+        self._upkeep = await self._stack.enter_async_context(open_upkeep())
+        self._work = asyncio.create_task(self._upkeep.run(RayMeters()))
+
+    def check_health(self) -> None:
+        if self._work.done():
+            self._work.result()
+            raise RuntimeError("the upkeep has ended")
+        self._upkeep.check()
+
+    async def __del__(self) -> None:
+        self._work.cancel()
+        await asyncio.wait({self._work})
+        await self._stack.aclose()
+
+
+def application(open_upkeep: OpenUpkeep, *, cpus: float, resources: dict[str, float]) -> serve.Application:
+    """The keeper as a Serve application. cpus, resources: what it asks of its node."""
+    deployment = serve.deployment(
+        name="keeper",
+        num_replicas=1,
+        ray_actor_options={"num_cpus": cpus, "resources": resources},
+        health_check_period_s=5,
+    )(Keeper)
+    return deployment.bind(open_upkeep)

@@ -1,0 +1,145 @@
+"""E-mails about ended extractions and webhooks: what stands in them, and how they are sent over SMTP."""
+
+from __future__ import annotations
+
+import asyncio
+import smtplib
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.utils import parseaddr
+from urllib.parse import unquote, urlsplit
+
+from db.notification.outbox import OFF, Notification, webhook_of
+from db.values.error_catalogue import CATALOGUE
+from db.values.lifecycle import ExtractionStatus
+
+TIMEOUT_SECONDS = 20.0
+SUBJECT_NAME_CHARACTERS = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """The sentences of one language, to be filled with what `_words` gives."""
+
+    succeeded_subject: str
+    succeeded_body: str
+    failed_subject: str
+    failed_body: str
+    cancelled_subject: str
+    cancelled_body: str
+    webhook_off_subject: str
+    webhook_off_body: str
+
+
+WORDINGS: Mapping[str, Wording] = {
+    "en": Wording(
+        succeeded_subject="Your frames are ready: {file}",
+        succeeded_body="Hello {name},\n\n{file} is done: {frames} frames.\n\nDownload them here: {link}\n",
+        failed_subject="Your video failed: {file}",
+        failed_body="Hello {name},\n\n{file} could not be processed.\n\nReason: {reason}\n{detail}\n"
+        "What to do: {remedy}\n\nYour videos: {link}\n",
+        cancelled_subject="Your video was cancelled: {file}",
+        cancelled_body="Hello {name},\n\nthe extraction of {file} was cancelled, and there is no result.\n\n"
+        "What to do: retry it when you want the frames after all.\n\nYour videos: {link}\n",
+        webhook_off_subject="Your webhook was switched off",
+        webhook_off_body="Hello {name},\n\nyour webhook {webhook} answered 410 Gone. It was switched off, and nothing "
+        "more is sent to it.\n\nWhat to do: if it should go on, delete it and create it again.\n\n{link}\n",
+    ),
+    "pt": Wording(
+        succeeded_subject="Seus quadros estão prontos: {file}",
+        succeeded_body="Olá {name},\n\n{file} terminou: {frames} quadros.\n\nBaixe aqui: {link}\n",
+        failed_subject="Seu vídeo falhou: {file}",
+        failed_body="Olá {name},\n\n{file} não pôde ser processado.\n\nMotivo: {reason}\n{detail}\n"
+        "O que fazer: {remedy}\n\nSeus vídeos: {link}\n",
+        cancelled_subject="Seu vídeo foi cancelado: {file}",
+        cancelled_body="Olá {name},\n\na extração de {file} foi cancelada e não há resultado.\n\n"
+        "O que fazer: tente novamente se ainda quiser os quadros.\n\nSeus vídeos: {link}\n",
+        webhook_off_subject="Seu webhook foi desligado",
+        webhook_off_body="Olá {name},\n\nseu webhook {webhook} respondeu 410 Gone. Ele foi desligado e nada mais é "
+        "enviado a ele.\n\nO que fazer: se ele deve continuar, exclua-o e crie-o novamente.\n\n{link}\n",
+    ),
+}
+
+
+def compose(notification: Notification, *, sender: str, public_url: str) -> EmailMessage:
+    """The e-mail of a notification, in the account's language; the same Message-ID at every try."""
+    subject, body = _texts(notification)
+    words = _words(notification, public_url)
+    name, address = parseaddr(sender)
+    domain = address.rpartition("@")[2]
+    message = EmailMessage()
+    message["Message-ID"] = f"<{notification.id}@{domain}>"
+    message["From"] = Address(display_name=name, addr_spec=address)
+    message["To"] = Address(addr_spec=notification.email)
+    message["Subject"] = subject.format(**words | {"file": words["file"][:SUBJECT_NAME_CHARACTERS]})
+    message["Auto-Submitted"] = "auto-generated"
+    # Not every server on the way takes 8-bit bodies.
+    message.set_content(body.format(**words), cte="quoted-printable")
+    return message
+
+
+def _texts(notification: Notification) -> tuple[str, str]:
+    """Subject and body, to be filled."""
+    wording = WORDINGS["pt" if notification.locale.lower().startswith("pt") else "en"]
+    if webhook_of(notification.channel, OFF) is not None:
+        return wording.webhook_off_subject, wording.webhook_off_body
+    match notification.status:
+        case ExtractionStatus.FAILED:
+            return wording.failed_subject, wording.failed_body
+        case ExtractionStatus.CANCELLED:
+            return wording.cancelled_subject, wording.cancelled_body
+        case _:
+            return wording.succeeded_subject, wording.succeeded_body
+
+
+def _words(notification: Notification, public_url: str) -> dict[str, str]:
+    entry = CATALOGUE.get(notification.error_code or "")
+    text = entry.text(notification.locale) if entry else None
+    return {
+        "name": _one_line(notification.name) or notification.email,
+        "file": _one_line(notification.filename),
+        "frames": str(notification.frames or 0),
+        "reason": text.title if text else "",
+        "detail": _one_line(notification.error_detail or ""),
+        "remedy": text.remedy if text else "",
+        "link": public_url,
+        "webhook": str(webhook_of(notification.channel, OFF) or ""),
+    }
+
+
+def _one_line(text: str) -> str:
+    """File names are the sender's words: no line break of theirs may become a header."""
+    return "".join(character if character.isprintable() else " " for character in text).strip()
+
+
+class Mailer:
+    """Sends over one SMTP address: smtp://[user:password@]host[:port] with STARTTLS where offered, or smtps://."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
+            raise ValueError("an SMTP address looks like smtp://host:port")
+        self._tls, self._host = parts.scheme == "smtps", parts.hostname
+        self._port = parts.port or (465 if self._tls else 587 if parts.username else 25)
+        self._login = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
+
+    async def send(self, message: EmailMessage) -> None:
+        """Raises OSError or smtplib.SMTPException."""
+        await asyncio.to_thread(self._send, message)
+
+    def _send(self, message: EmailMessage) -> None:
+        context = ssl.create_default_context()
+        connection = (
+            smtplib.SMTP_SSL(self._host, self._port, timeout=TIMEOUT_SECONDS, context=context)
+            if self._tls
+            else smtplib.SMTP(self._host, self._port, timeout=TIMEOUT_SECONDS)
+        )
+        with connection:
+            if not self._tls and connection.has_extn("starttls"):
+                connection.starttls(context=context)
+            if self._login:
+                connection.login(*self._login)
+            connection.send_message(message)

@@ -1,0 +1,133 @@
+"""Takes notifications out of the outbox and delivers them, each channel for itself."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import smtplib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import assert_never
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from actors.notify.delivery_outcome import Delivered, Hopeless, Later, Outcome
+from actors.notify.email_sender import Mailer, compose
+from actors.notify.webhook_sender import WebhookSender
+from db.connection import insist, is_outage
+from db.notification import outbox
+from db.notification.outbox import WEBHOOK, Notification, webhook_of
+
+AT_ONCE = 4
+"""Tries at a time on one channel; they must all have ended within the hold of the outbox."""
+CHANNELS_AT_ONCE = 100
+ROUNDS = 25
+"""Of AT_ONCE tries, that a channel has before those that wait for a place."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """mailer: None where no SMTP address is set; then mails are logged, and the page shows the same.
+
+    webhooks: None where none are sent; what is owed to them then waits.
+    """
+
+    database: AsyncEngine
+    mailer: Mailer | None
+    mail_from: str
+    public_url: str
+    webhooks: WebhookSender | None = None
+    jitter: Callable[[], float] = random.random
+    _busy: dict[str, asyncio.Task[int]] = field(default_factory=dict, init=False)
+
+    async def turn(self) -> int:
+        """Starts on every channel that has something due, without waiting for it; a slow one holds nobody up.
+
+        How many notifications were delivered by channels that have finished since the last turn.
+        """
+        ended = [self._busy.pop(channel) for channel, task in list(self._busy.items()) if task.done()]
+        room = CHANNELS_AT_ONCE - len(self._busy)
+        for channel in await outbox.due_channels(self.database, without=self._busy, limit=room):
+            if self.webhooks is not None or webhook_of(channel, WEBHOOK) is None:
+                self._busy[channel] = asyncio.create_task(self._serve(channel))
+        return sum(task.result() for task in ended)
+
+    async def run_once(self) -> int:
+        """Tries everything that is due, and waits for the outcome; how many were delivered."""
+        done = await self.turn()
+        while self._busy:
+            await asyncio.wait(self._busy.values())
+            done += await self.turn()
+        return done
+
+    async def close(self) -> None:
+        """Breaks off what is under way; it is due again when its hold ends."""
+        for task in self._busy.values():
+            task.cancel()
+        await asyncio.gather(*self._busy.values(), return_exceptions=True)
+        self._busy.clear()
+
+    async def _serve(self, channel: str) -> int:
+        """What is due on one channel, while something gets through and others have not waited long; how many were."""
+        done = 0
+        for _ in range(ROUNDS):
+            notifications = await outbox.take(self.database, channel, AT_ONCE)
+            delivered = sum(await asyncio.gather(*(self._try(one) for one in notifications)))
+            if not delivered:
+                break
+            done += delivered
+        return done
+
+    async def _try(self, notification: Notification) -> bool:
+        facts = {
+            "notification_id": str(notification.id),
+            "extraction_id": str(notification.extraction_id),
+            "channel": notification.channel,
+        }
+        match await self._outcome(notification, facts):
+            case Delivered():
+                await insist(partial(outbox.delivered, self.database, notification))
+                log.info("A notification was delivered.", event_name="notify.delivered", **facts)
+                return True
+            case Later(error):
+                await outbox.postpone(self.database, notification, error, self.jitter())
+                log.warning("A notification could not be delivered.", event_name="notify.failed", error=error, **facts)
+            case Hopeless(error):
+                await outbox.give_up(self.database, notification, error)
+                log.warning("A notification was given up.", event_name="notify.given_up", error=error, **facts)
+            case never:
+                assert_never(never)
+        return False
+
+    async def _outcome(self, notification: Notification, facts: Mapping[str, str]) -> Outcome:
+        """Of one try. Raises for an outage of the database alone."""
+        try:
+            return await self._deliver(notification)
+        except Exception as error:
+            if is_outage(error):
+                raise
+            # Whatever it was: it counts as a try, or it would be tried for ever without a pause that grows.
+            log.exception("A notification failed unexpectedly.", event_name="notify.broken", **facts)
+            return Later(f"The delivery failed ({type(error).__name__}).")
+
+    async def _deliver(self, notification: Notification) -> Outcome:
+        webhook_id = webhook_of(notification.channel, WEBHOOK)
+        if webhook_id is None:
+            return await self._mail(notification)
+        assert self.webhooks is not None
+        return await self.webhooks.deliver(notification, webhook_id)
+
+    async def _mail(self, notification: Notification) -> Outcome:
+        try:
+            message = compose(notification, sender=self.mail_from, public_url=self.public_url)
+            if self.mailer is not None:
+                await self.mailer.send(message)
+                return Delivered()
+        except (OSError, smtplib.SMTPException, ValueError) as error:
+            return Later(str(error))
+        log.info("No SMTP address is set; the mail would say:", event_name="notify.logged", mail=str(message))
+        return Delivered()

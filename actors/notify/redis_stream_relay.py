@@ -1,0 +1,86 @@
+"""Hands the life-cycle events on to a Redis Stream, where other services follow them.
+
+The events table is the truth: whatever Redis loses or misses is sent when it is back. At least once, in the order of
+each extraction, with the event's id as a field.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import orjson
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from redis.typing import EncodableT, FieldT
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from db.connection import IDLE_IN_TRANSACTION_SECONDS
+from db.notification import event_log
+from db.notification.event_log import Event
+
+STREAM = "fotograma:events"
+LENGTH = 100_000
+"""Entries that the stream keeps, about."""
+PAGE_EVENTS = 500
+ANSWER_SECONDS = IDLE_IN_TRANSACTION_SECONDS / 5
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """key: of the stream, without an expiry, so that `volatile-lru` never evicts it. length: entries kept, about."""
+
+    database: AsyncEngine
+    redis: Redis
+    key: str = STREAM
+    length: int = LENGTH
+
+    async def run_once(self) -> int:
+        """Sends what is there to send; how many events. When Redis is away they wait."""
+        sent = 0
+        try:
+            while (count := await self._send_page()) == PAGE_EVENTS:
+                sent += count
+            sent += count
+        except (RedisError, OSError, TimeoutError) as error:
+            log.warning("The stream has to wait.", event_name="stream.away", error=str(error) or type(error).__name__)
+        return sent
+
+    async def _send_page(self) -> int:
+        async with event_log.next_page(self.database, PAGE_EVENTS) as events:
+            if events:
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    await self._add(events)
+        return len(events)
+
+    async def _add(self, events: Sequence[Event]) -> None:
+        pipeline = self.redis.pipeline(transaction=False)
+        for event in events:
+            pipeline.xadd(self.key, entry(event), maxlen=self.length, approximate=True)
+        await pipeline.execute()
+
+    async def close(self) -> None:
+        await self.redis.aclose()
+
+
+def open_relay(database: AsyncEngine, redis_url: str, *, key: str = STREAM, length: int = LENGTH) -> Relay:
+    """redis_url: redis:// or unix://."""
+    redis = Redis.from_url(redis_url, socket_connect_timeout=ANSWER_SECONDS, socket_timeout=ANSWER_SECONDS)
+    return Relay(database, redis, key, length)
+
+
+def entry(event: Event) -> dict[FieldT, EncodableT]:
+    """The fields of a stream entry, all text; data: a JSON object."""
+    return {
+        "id": str(event.id),
+        "kind": event.kind,
+        "extraction_id": str(event.extraction_id),
+        "video_id": str(event.video_id),
+        "user_id": str(event.user_id),
+        "at": event.at.isoformat(),
+        "data": orjson.dumps(event.data),
+    }

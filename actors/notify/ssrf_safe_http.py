@@ -1,0 +1,132 @@
+"""HTTP to addresses that strangers have chosen: checked, without redirects, bounded in time and in size.
+
+A name is resolved once, and the connection goes to an address that was checked: a name that answers differently the
+second time (DNS rebinding) gains nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+from collections.abc import AsyncIterator, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from importlib.metadata import version
+
+import httpcore
+
+from db.notification.webhook_url_policy import Reach, allows
+
+ANSWER_SECONDS = 15.0
+"""From looking the name up to the answer's status."""
+BODY_SECONDS = 2.0
+BODY_BYTES = 1 << 16
+"""Of an answer's body; it is read so that the receiver is not cut off, and thrown away."""
+RESOLVING_THREADS = 32
+
+_FAILURES = (
+    OSError,
+    TimeoutError,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.TimeoutException,
+    httpcore.UnsupportedProtocol,
+)
+
+
+class Unanswered(Exception):
+    """There was no HTTP answer; the text says why."""
+
+
+class CheckedNetwork(httpcore.AsyncNetworkBackend):
+    """Connects only where `reach` allows.
+
+    Names are looked up in threads of its own: a name server that hangs holds nobody else's work up.
+    """
+
+    def __init__(self, reach: Reach, resolving: ThreadPoolExecutor) -> None:
+        self._reach, self._resolving = reach, resolving
+        self._network = httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - the interface's
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """Raises httpcore.ConnectError when there is no address that may be reached, or none that answers."""
+        refused: Exception = httpcore.ConnectError("its name leads to no address that may be reached")
+        for address in await self._allowed(host, port):
+            try:
+                return await self._network.connect_tcp(address, port, timeout, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                refused = error
+        raise refused
+
+    async def _allowed(self, host: str, port: int) -> list[str]:
+        looking_up = asyncio.get_running_loop().run_in_executor(self._resolving, _look_up, host, port)
+        return [str(address) for address in await looking_up if allows(self._reach, address)]
+
+
+def _look_up(host: str, port: int) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError as error:
+        raise OSError("its host is not a name") from error
+    # The zone of a link-local address (%eth0) is no part of it.
+    return list(dict.fromkeys(ipaddress.ip_address(str(place[0]).partition("%")[0]) for *_, place in found))
+
+
+class Poster:
+    """Posts JSON to receivers."""
+
+    def __init__(self, reach: Reach, *, answer_seconds: float = ANSWER_SECONDS) -> None:
+        self._answer_seconds = answer_seconds
+        self._agent = f"Fotograma/{version('fotograma')}"
+        self._resolving = ThreadPoolExecutor(RESOLVING_THREADS, "resolve")
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=ssl.create_default_context(),
+            max_connections=None,
+            max_keepalive_connections=0,
+            network_backend=CheckedNetwork(reach, self._resolving),
+        )
+
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
+        """The status of the answer, 3xx included: redirects are not followed. Raises Unanswered."""
+        sent = {"Content-Type": "application/json", "User-Agent": self._agent, **headers}
+        try:
+            async with self._answered(url, sent, body) as response:
+                with suppress(*_FAILURES):
+                    async with asyncio.timeout(BODY_SECONDS):
+                        await _read_away(response)
+                return response.status
+        except TimeoutError as error:
+            raise Unanswered(f"no answer in {self._answer_seconds:g} s") from error
+        except _FAILURES as error:
+            raise Unanswered(str(error) or type(error).__name__) from error
+
+    async def close(self) -> None:
+        await self._pool.aclose()
+        self._resolving.shutdown(wait=False, cancel_futures=True)
+
+    @asynccontextmanager
+    async def _answered(self, url: str, headers: Mapping[str, str], body: bytes) -> AsyncIterator[httpcore.Response]:
+        request = self._pool.stream("POST", url, headers=list(headers.items()), content=body)
+        async with asyncio.timeout(self._answer_seconds):
+            response = await request.__aenter__()
+        try:
+            yield response
+        finally:
+            await request.__aexit__(None, None, None)
+
+
+async def _read_away(response: httpcore.Response) -> None:
+    read = 0
+    async for chunk in response.aiter_stream():
+        read += len(chunk)
+        if read > BODY_BYTES:
+            return

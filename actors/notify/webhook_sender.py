@@ -1,0 +1,99 @@
+"""Deliveries to webhooks, signed as Standard Webhooks says (https://www.standardwebhooks.com).
+
+What is sent is made of the ended extraction's row, which does not change any more: each try sends the same bytes under
+the same id.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+import orjson
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+from standardwebhooks import Webhook as Signer
+
+from actors.notify.delivery_outcome import Delivered, Hopeless, Later, Outcome
+from actors.notify.ssrf_safe_http import Poster, Unanswered
+from db import videos
+from db.extraction_json import extraction_document
+from db.notification import webhook_deliveries, webhooks
+from db.notification.outbox import Notification
+from db.notification.webhooks import Webhook
+from db.videos import VideoRow
+
+GONE = 410
+_AWAY = "The webhook was deleted."
+_OFF = "The webhook is switched off."
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookSender:
+    """now: seconds since the epoch, for the signature. clock: monotonic seconds."""
+
+    database: AsyncEngine
+    poster: Poster
+    now: Callable[[], float] = time.time
+    clock: Callable[[], float] = time.monotonic
+
+    async def deliver(self, notification: Notification, webhook_id: UUID) -> Outcome:
+        """One try; it is written down with its answer, unless nobody listens there."""
+        webhook = await webhooks.find(self.database, webhook_id)
+        if webhook is None or webhook.disabled_at is not None:
+            return Hopeless(_AWAY if webhook is None else _OFF)
+        rows = await videos.documents(self.database, [notification.extraction_id])
+        if notification.extraction_id not in rows:
+            return Hopeless("The video was deleted.")
+        body = payload(rows[notification.extraction_id])
+        headers = signature(webhook, notification.id, body, self.now())
+        status, error = await self._post(notification, webhook, headers, body)
+        if status == GONE:
+            await webhooks.switch_off(self.database, webhook.id, notification.extraction_id, _OFF)
+            log.warning("A webhook was switched off.", event_name="webhook.off", webhook_id=str(webhook.id))
+            return Hopeless(_OFF)
+        return Delivered() if error is None else Later(error)
+
+    async def _post(
+        self, notification: Notification, webhook: Webhook, headers: dict[str, str], body: bytes
+    ) -> tuple[int | None, str | None]:
+        """The answer's status and what is wrong with it."""
+        began = self.clock()
+        status, error = None, None
+        try:
+            status = await self.poster.post(webhook.url, headers, body)
+            error = None if 200 <= status < 300 else f"The receiver answered {status}."
+        except Unanswered as failure:
+            error = f"The receiver did not answer: {failure}."
+        spent = round((self.clock() - began) * 1000)
+        await webhook_deliveries.record(self.database, notification.id, status=status, error=error, milliseconds=spent)
+        return status, error
+
+
+def payload(row: VideoRow) -> bytes:
+    """The body: what happened, when, and to what."""
+    extraction = row.extraction
+    document = {
+        "type": f"extraction.{extraction.status}",
+        "timestamp": extraction.finished_at,
+        "data": {
+            "extraction": extraction_document(extraction),
+            "video": {"id": row.id, "filename": row.filename},
+        },
+    }
+    return orjson.dumps(document, option=orjson.OPT_UTC_Z)
+
+
+def signature(webhook: Webhook, message_id: UUID, body: bytes, now: float) -> dict[str, str]:
+    """The headers that prove who sent the body, and when. now: seconds since the epoch."""
+    sent_at = datetime.fromtimestamp(int(now), tz=UTC)
+    return {
+        "webhook-id": str(message_id),
+        "webhook-timestamp": str(int(now)),
+        "webhook-signature": Signer(webhook.secret).sign(str(message_id), sent_at, body.decode()),
+    }

@@ -1,0 +1,224 @@
+"""The worker's side of a decoding child: untrusted video meets FFmpeg only there.
+
+One child per task, never reused. It gets no secrets in its environment, is bounded by the kernel's limits and by a
+deadline, and is killed with SIGKILL. Whatever native code does in it, what comes back is an outcome.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from actors.extraction_types import Extracted, OtherEngine, PartMade, Planned, Progress, Scanning, Split
+from actors.plan.decode_deadline import work_seconds
+from actors.sandbox.child_protocol import (
+    ANSWER_BYTES,
+    HEADER,
+    MEMORY_EXIT,
+    NOT_AS_STORED_EXIT,
+    STORAGE_EXIT,
+    Answer,
+    Job,
+    ProtocolError,
+    Ready,
+    Refused,
+    decode_answer,
+    encode_job,
+)
+from db.values.error_catalogue import FotogramaError
+
+START_SECONDS = 60.0
+STDERR_BYTES = 2000
+ENVIRONMENT: Mapping[str, str] = {
+    "PATH": "/usr/bin:/bin",
+    "LANG": "C.UTF-8",
+    "MALLOC_ARENA_MAX": "2",
+    # Pictures go back to the system when they are let go; images, which are smaller, cost too many page faults then.
+    "MALLOC_MMAP_THRESHOLD_": "1000000",
+    # What images leave free at the end of the heap is for the next ones, not for the system to clear again.
+    "MALLOC_TRIM_THRESHOLD_": "16777216",
+}
+"""All that a child is given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crashed:
+    """The child died, hung or talked nonsense. detail: for the owner. log: the last it wrote, for the operator."""
+
+    detail: str
+    log: str = ""
+
+
+class ChildBroken(Exception):
+    """A child did not come up at all: something is wrong with this worker, not with a file."""
+
+
+Ended = Extracted | Split | PartMade | OtherEngine | Refused
+Outcome = Ended | Crashed
+News = Scanning | Planned | Progress
+
+
+class Child:
+    """A started child that waits for its job. The thread that starts it must outlive it (PR_SET_PDEATHSIG)."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self._log = bytearray()
+        self._drain = asyncio.create_task(self._read_log())
+
+    @classmethod
+    async def start(cls) -> Child:
+        """Starts a child ahead and waits until it has done its imports. Raises ChildBroken, which blames no file."""
+        process = await asyncio.create_subprocess_exec(
+            # -I: neither the working folder nor PYTHON* variables decide what it imports.
+            *(sys.executable, "-I", "-m", "actors.sandbox.child_main", str(os.getpid())),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            cwd="/",
+            env=ENVIRONMENT,
+            start_new_session=True,
+        )
+        child = cls(process)
+        try:
+            await child._expect_ready()
+        except BaseException:
+            await child.kill()
+            raise
+        return child
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.returncode is None
+
+    async def run(self, job: Job, tell: Callable[[News], Awaitable[None]]) -> Extracted | Refused | Crashed:
+        """As `do`, for work that is not to be divided."""
+        outcome = await self.do(job, tell)
+        if isinstance(outcome, Split | PartMade | OtherEngine):
+            return Crashed("The decoder gave another answer than its work has.")
+        return outcome
+
+    async def do(self, job: Job, tell: Callable[[News], Awaitable[None]]) -> Outcome:
+        """Runs the one job. `tell` hears what was planned and how far it is. The child is gone afterwards.
+
+        It is stopped when the work that it has told takes longer than that work may take.
+
+        Raises FotogramaError `storage_full` when there was no room for the results, `unavailable` when what it was
+        given is not what was once stored.
+        """
+        began = asyncio.get_running_loop().time()
+        latest = began + job.limits.seconds_max
+        deadline = asyncio.timeout_at(min(latest, began + job.limits.probe_seconds))
+        try:
+            async with deadline:
+                return await self._converse(job, tell, _Clock(deadline, latest))
+        except TimeoutError:
+            given = (deadline.when() or latest) - began
+            return await self._crashed(f"The decoder was stopped at its deadline of {given:.0f} s.")
+        except ProtocolError:
+            return await self._crashed("The decoder broke off with an unreadable answer.")
+        except (EOFError, ConnectionError):
+            _raise_of_service(await self._process.wait())
+            return await self._crashed(_how_it_died(self._process.returncode))
+        finally:
+            await self.kill()
+
+    async def kill(self) -> None:
+        """Ends the child and whatever it started; returns when it is gone."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        await self._process.wait()
+        await self._drain
+
+    async def _expect_ready(self) -> None:
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                if isinstance(await self._hear(), Ready):
+                    return
+        except (TimeoutError, EOFError, ConnectionError, ProtocolError):
+            pass
+        await self.kill()
+        raise ChildBroken(self._log.decode(errors="replace"))
+
+    async def _converse(self, job: Job, tell: Callable[[News], Awaitable[None]], clock: _Clock) -> Ended:
+        assert self._process.stdin is not None
+        self._process.stdin.write(encode_job(job))
+        await self._process.stdin.drain()
+        while True:
+            match await self._hear():
+                case Scanning() | Planned() as work:
+                    clock.allow(work)
+                    with clock.stopped():
+                        await tell(work)
+                case Progress() as progress:
+                    with clock.stopped():
+                        await tell(progress)
+                case Extracted() | Split() | PartMade() | OtherEngine() | Refused() as end:
+                    return end
+                case Ready():
+                    raise ProtocolError("ready twice")
+
+    async def _hear(self) -> Answer:
+        assert self._process.stdout is not None
+        (length,) = HEADER.unpack(await self._process.stdout.readexactly(HEADER.size))
+        if length > ANSWER_BYTES:
+            raise ProtocolError(f"an answer of {length} bytes")
+        return decode_answer(await self._process.stdout.readexactly(length))
+
+    async def _read_log(self) -> None:
+        assert self._process.stderr is not None
+        while chunk := await self._process.stderr.read(1 << 16):
+            self._log += chunk
+            del self._log[:-STDERR_BYTES]
+
+    async def _crashed(self, detail: str) -> Crashed:
+        await self.kill()
+        return Crashed(detail, self._log.decode(errors="replace"))
+
+
+@dataclass(slots=True)
+class _Clock:
+    """latest: when the child is stopped whatever it says, in the loop's time."""
+
+    deadline: asyncio.Timeout
+    latest: float
+
+    def allow(self, work: Scanning | Planned) -> None:
+        until = asyncio.get_running_loop().time() + work_seconds(work)
+        self.deadline.reschedule(min(self.latest, until))
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """The time in which the child is not listened to does not count: the database may be away that long."""
+        loop, until = asyncio.get_running_loop(), self.deadline.when()
+        began = loop.time()
+        self.deadline.reschedule(None)
+        yield
+        passed = loop.time() - began
+        self.latest += passed
+        self.deadline.reschedule(self.latest if until is None else until + passed)
+
+
+def _raise_of_service(code: int) -> None:
+    """Raises FotogramaError when the exit code says that neither the file nor the decoder is to blame."""
+    if code == STORAGE_EXIT:
+        raise FotogramaError("storage_full", "The worker's disk is full.")
+    if code == NOT_AS_STORED_EXIT:
+        raise FotogramaError("unavailable", "What was stored for this extraction came back different.")
+
+
+def _how_it_died(code: int | None) -> str:
+    if code == MEMORY_EXIT:
+        return "The decoder needed more memory than it may have."
+    if code is not None and code < 0:
+        return f"The decoder crashed ({signal.Signals(-code).name})."
+    return f"The decoder ended by itself (exit code {code})."

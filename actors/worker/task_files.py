@@ -1,0 +1,186 @@
+"""What a task's child is given to work on, and how what it made gets into the object store."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from actors.engine.checksummed_json import NotAsStoredError, check_file
+from actors.extraction_types import (
+    ARCHIVE,
+    PART_FILES,
+    PLAN,
+    REPORT,
+    RESULT_FILES,
+    Extracted,
+    Options,
+    OtherEngine,
+    PartMade,
+    Portion,
+    Reader,
+    Split,
+    engine_name,
+)
+from actors.plan.decode_deadline import probe_seconds
+from actors.sandbox.child_process import Crashed, Outcome
+from actors.sandbox.child_protocol import Assembly, Job, Limits, PartOf, Whole, Work
+from actors.worker.scratch_folder import room
+from actors.worker.worker_deps import Bench
+from db.acceptance.accept import result_prefix
+from db.object_store.object_store import Stored
+from db.queue.task_queue import Claim, Part, Publication
+from db.values.error_catalogue import FotogramaError
+
+WRONG_ANSWER = Crashed("The decoder gave another answer than its work has.")
+
+
+@dataclass(frozen=True, slots=True)
+class Divided:
+    """The planned parts are to be tasks. plan_key: prefix of the object plan.json."""
+
+    media: Mapping[str, Any]
+    frames_total: int
+    plan_key: str
+    parts: Sequence[Part]
+
+
+@dataclass(frozen=True, slots=True)
+class PartStored:
+    """key: prefix of the part's objects."""
+
+    key: str
+    frames: int
+
+
+Delivery = Publication | Divided | PartStored
+
+
+async def fetch_job(claim: Claim, bench: Bench, folder: Path) -> Job:
+    """Brings what the claim needs to this machine; the results go into `folder`/out.
+
+    Raises ObjectMissing, OSError, FotogramaError of fault service.
+    """
+    source = await _fetch_video(claim, bench, folder / "source")
+    size = await bench.objects.size(claim.object_key)
+    out = folder / "out"
+    out.mkdir()
+    return Job(
+        source=source.absolute(),
+        spec=claim.spec,
+        out=out.absolute(),
+        options=Options(
+            reader=Reader.PYAV if claim.careful else bench.reader,
+            threads=1 if claim.careful else bench.threads,
+            careful=claim.careful,
+            max_frames=bench.max_frames,
+        ),
+        limits=Limits(
+            address_space_bytes=bench.address_space_bytes,
+            cpu_seconds=int(bench.seconds_max * (bench.threads + 1)) + 1,
+            file_bytes=room(out),
+            probe_seconds=probe_seconds(size),
+            seconds_max=bench.seconds_max,
+        ),
+        work=await _fetch_work(claim, bench, folder),
+        engine=engine_name(bench.reader),
+    )
+
+
+async def _fetch_video(claim: Claim, bench: Bench, into: Path) -> Path:
+    source = await bench.objects.fetch(claim.object_key, into)
+    if claim.sha256 is not None:
+        try:
+            await asyncio.to_thread(check_file, source, claim.sha256)
+        except NotAsStoredError as error:
+            # Perhaps only this reading was wrong: the store's fault, and tried again.
+            raise FotogramaError("unavailable", "The store gave other bytes than were accepted.") from error
+    return source
+
+
+async def _fetch_work(claim: Claim, bench: Bench, folder: Path) -> Work:
+    if claim.plan_key is None:
+        return Whole(bench.segment_seconds)
+    plan = await bench.objects.fetch(f"{claim.plan_key}/{PLAN}", folder / PLAN)
+    if claim.part is not None:
+        return PartOf(plan.absolute(), Portion(claim.part.first, claim.part.stop, claim.part.cost))
+    parts = [await _fetch_part(bench, key, folder / f"part{number}") for number, key in enumerate(claim.parts)]
+    return Assembly(plan.absolute(), tuple(parts))
+
+
+async def _fetch_part(bench: Bench, key: str, folder: Path) -> Path:
+    """The folder in which the part's files are."""
+    await asyncio.to_thread(folder.mkdir)
+    paths = [await bench.objects.fetch(f"{key}/{name}", folder / name) for name in PART_FILES]
+    return paths[0].absolute().parent
+
+
+async def deliver(claim: Claim, bench: Bench, job: Job, outcome: Outcome) -> Delivery | Outcome:
+    """Stores what the child made; what it did not make comes back as it is."""
+    prefix = prefix_of(claim)
+    match outcome, job.work:
+        case Extracted(), Whole() | Assembly():
+            return await _publication(claim, bench, job, outcome)
+        case Split(media, total, portions), Whole():
+            await _put(bench, prefix, job.out, (PLAN,))
+            parts = [Part(number, one.first, one.stop, one.cost) for number, one in enumerate(portions)]
+            return Divided(media.document(), total, prefix, parts)
+        case PartMade(frames), PartOf():
+            await _put(bench, prefix, job.out, PART_FILES)
+            return PartStored(prefix, frames)
+        case OtherEngine(), PartOf() | Assembly():
+            return outcome
+        case Extracted() | Split() | PartMade() | OtherEngine(), _:
+            return WRONG_ANSWER
+        case _:
+            return outcome
+
+
+async def _publication(claim: Claim, bench: Bench, job: Job, extracted: Extracted) -> Publication:
+    await asyncio.to_thread(_sign_report, job.out / REPORT, claim)
+    prefix = prefix_of(claim)
+    archive = (await _put(bench, prefix, job.out, RESULT_FILES))[ARCHIVE]
+    if archive.sha256 != extracted.sha256:
+        raise FotogramaError("unavailable", "The archive changed on its way to the store.")
+    return Publication(
+        key=prefix,
+        engine=job.engine,
+        frames=extracted.frames,
+        size=archive.size,
+        sha256=archive.sha256,
+        warnings=[{"code": warning.code, "detail": warning.detail} for warning in extracted.warnings],
+    )
+
+
+async def _put(bench: Bench, prefix: str, out: Path, names: Sequence[str]) -> dict[str, Stored]:
+    stored = {name: await bench.objects.put_file(f"{prefix}/{name}", out / name) for name in names}
+    for name, as_stored in stored.items():
+        try:
+            await asyncio.to_thread(check_file, out / name, as_stored.sha256)
+        except NotAsStoredError as error:
+            raise FotogramaError("unavailable", f"{name} changed on its way to the store.") from error
+    return stored
+
+
+def _sign_report(path: Path, claim: Claim) -> None:
+    """Adds what only the worker knows. An object's prefix ends with the attempt that made it."""
+    report = json.loads(path.read_text(encoding="utf-8"))
+    made = [claim.lease.attempt, *(int(key.rpartition("/")[2]) for key in claim.parts)]
+    report |= {"attempts": max(made), "careful": claim.careful or report.get("careful", False)}
+    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+def prefix_of(claim: Claim) -> str:
+    """Of the objects that this attempt makes."""
+    return result_prefix(claim.extraction_id, claim.lease.task_id, claim.lease.attempt)
+
+
+async def discard(claim: Claim, bench: Bench) -> None:
+    """Throws this attempt's objects away."""
+    for name in (*RESULT_FILES, *PART_FILES, PLAN):
+        with contextlib.suppress(FotogramaError):
+            await bench.objects.delete(f"{prefix_of(claim)}/{name}")

@@ -1,0 +1,37 @@
+"""What a worker works with."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from actors.extraction_types import Reader
+from db.object_store.object_store import ObjectStore
+
+SEGMENT_SECONDS = 300.0
+"""Work that usually takes one core longer than this is done in parts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """scratch: folder for temporary files. address_space_bytes, seconds_max: of one child. drain_seconds: how long a
+    task may go on after the worker was asked to stop. segment_seconds: work that usually takes longer is divided.
+    """
+
+    database: AsyncEngine
+    objects: ObjectStore
+    scratch: Path
+    reader: Reader
+    threads: int
+    lease_seconds: float
+    heartbeat_seconds: float
+    address_space_bytes: int
+    seconds_max: float
+    max_frames: int
+    drain_seconds: float
+    segment_seconds: float = SEGMENT_SECONDS
+    jitter: Callable[[], float] = random.random

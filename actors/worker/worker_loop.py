@@ -1,0 +1,153 @@
+"""A worker: claims one task after the other, for as long as it is let.
+
+It claims nothing while its child, its database or its store is away, so that an outage costs delay and no attempts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+
+import structlog
+
+from actors.sandbox.child_process import Child, ChildBroken
+from actors.worker.scratch_folder import room
+from actors.worker.task_runner import Ending, perform
+from actors.worker.worker_deps import Bench
+from db.cache import Cache
+from db.connection import is_outage
+from db.queue import task_queue
+from db.queue.task_queue import Claim
+from db.values.error_catalogue import FotogramaError
+
+POLL_SECONDS = 1.0
+"""How often an idle worker looks by itself; a hint wakes it sooner."""
+PAUSE_SECONDS = 5.0
+"""How long a worker that is unable to work waits before it tries again."""
+STORE_CHECK_SECONDS = 30.0
+STUCK_SECONDS = 60.0
+"""Silence after which a worker counts as stuck, on top of three heartbeats."""
+
+log = structlog.get_logger()
+
+
+class Stuck(Exception):
+    """The worker has given no sign of life for too long."""
+
+
+class Worker:
+    """One puller of tasks, with at most one at a time. name: stands in its leases, unique for each process."""
+
+    def __init__(self, bench: Bench, cache: Cache, *, name: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._bench, self._cache, self._name, self._clock = bench, cache, name, clock
+        self._stop = asyncio.Event()
+        self._may_hold = False
+        self._spare: asyncio.Task[Child] | None = None
+        self._beat_at = clock()
+        self._store_checked_at = -STORE_CHECK_SECONDS
+
+    async def run(self) -> None:
+        """Claims and performs until stopped; then gives back what it holds after the drain time."""
+        try:
+            while not self._stop.is_set():
+                self._beat()
+                try:
+                    await self._turn()
+                except (ChildBroken, FotogramaError) as error:
+                    log.warning("The worker is unable to work.", event_name="worker.unable", error=str(error))
+                    await self._wait(PAUSE_SECONDS)
+                except Exception as error:
+                    # Whatever it was: it is recorded, the lease runs out, and the pool keeps its worker.
+                    kind = "database.away" if is_outage(error) else "worker.failed"
+                    log.exception("The worker's turn failed.", event_name=kind)
+                    await self._wait(PAUSE_SECONDS)
+        finally:
+            await self._end_spare()
+
+    def stop(self) -> None:
+        """Claims nothing more; `run` returns when the task at hand has ended or was given back."""
+        self._stop.set()
+
+    def check(self) -> None:
+        """Raises Stuck when there was no sign of life for too long."""
+        silent = self._clock() - self._beat_at
+        if silent > 3 * self._bench.heartbeat_seconds + STUCK_SECONDS:
+            raise Stuck(f"no sign of life for {silent:.0f} s")
+
+    async def _turn(self) -> None:
+        await self._check_places()
+        child = await self._ready_child()
+        if self._stop.is_set():
+            return
+        await self._cache.listen()
+        claims = await self._claim()
+        if not claims:
+            await self._wait(POLL_SECONDS, hinted=True)
+            return
+        self._spare = asyncio.create_task(Child.start())
+        await self._perform(claims[0], child)
+
+    async def _claim(self) -> list[Claim]:
+        """At most one task. What a claim took whose answer was lost is given back: to the others it would look as if
+        this worker had died with it."""
+        if self._may_hold:
+            await task_queue.release_all(self._bench.database, self._name)
+        self._may_hold = True
+        claims = await task_queue.claim(
+            self._bench.database, worker=self._name, lease_seconds=self._bench.lease_seconds
+        )
+        self._may_hold = False
+        return claims
+
+    async def _perform(self, claim: Claim, child: Child) -> None:
+        ids = {
+            "task_id": str(claim.lease.task_id),
+            "attempt": claim.lease.attempt,
+            "extraction_id": str(claim.extraction_id),
+        }
+        log.info("Claimed a task.", event_name="task.claimed", worker=self._name, **ids)
+        started = self._clock()
+        ending = await perform(claim, child, self._bench, self._stop, self._beat)
+        seconds = round(self._clock() - started, 3)
+        if ending is not Ending.LOST:
+            # It may have made other tasks ready: parts, the assembling one, one that was held, this one again.
+            await self._cache.announce()
+        log.info("A task ended.", event_name=f"task.{ending}", worker=self._name, seconds=seconds, **ids)
+
+    async def _ready_child(self) -> Child:
+        if self._spare is None or (self._spare.done() and not _usable(self._spare)):
+            self._spare = asyncio.create_task(Child.start())
+        return await asyncio.shield(self._spare)
+
+    async def _check_places(self) -> None:
+        """Raises FotogramaError while there is no room to work in, or the store takes nothing."""
+        room(self._bench.scratch)
+        if self._clock() - self._store_checked_at >= STORE_CHECK_SECONDS:
+            await self._bench.objects.check()
+            self._store_checked_at = self._clock()
+
+    async def _wait(self, seconds: float, *, hinted: bool = False) -> None:
+        """Waits until there may be work, or until stopped."""
+        pause = seconds * (0.5 + self._bench.jitter() / 2)
+        hint = self._cache.wait_for_ready(pause) if hinted else asyncio.sleep(pause)
+        waits = [asyncio.ensure_future(hint), asyncio.create_task(self._stop.wait())]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+
+    async def _end_spare(self) -> None:
+        if self._spare is None:
+            return
+        self._spare.cancel()
+        with contextlib.suppress(asyncio.CancelledError, ChildBroken):
+            await (await self._spare).kill()
+
+    def _beat(self) -> None:
+        self._beat_at = self._clock()
+
+
+def _usable(spare: asyncio.Task[Child]) -> bool:
+    return not spare.cancelled() and spare.exception() is None and spare.result().is_alive

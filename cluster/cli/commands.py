@@ -1,0 +1,258 @@
+"""The command line: `fotograma`. What a command needs is imported when it runs, so that the help is there at once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cluster.cli import operator_commands, webhook_commands
+from cluster.cli.option_types import Json, example
+
+if TYPE_CHECKING:
+    from cluster.client.api_types import Extraction, Video
+
+app = typer.Typer(
+    help="Exact, timestamped frames out of videos: by a service, or on this machine.",
+    epilog=example("fotograma extract talk.mov --fps 1 --local"),
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Folder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the results; made if missing.")]
+Unpack = Annotated[bool, typer.Option("--unpack", help="Also write the images to DIR/<file stem>/.")]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; an error becomes a message on standard error and the exit code 1."""
+    from cluster.client.errors import FotogramaError  # noqa: PLC0415
+
+    try:
+        app(arguments)
+    except (FotogramaError, OSError) as error:
+        _complain(error)
+        return 1
+    return 0
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version  # noqa: PLC0415
+
+        typer.echo(f"fotograma {version('fotograma')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options of all commands."""
+
+
+@app.command(epilog=example("fotograma login --register --email ana@example.com"))
+def login(
+    url: Annotated[
+        str | None, typer.Option(envvar="FOTOGRAMA_URL", help="Address of the service.", show_default=False)
+    ] = None,
+    email: Annotated[str | None, typer.Option(help="E-mail of the account.", show_default=False)] = None,
+    register: Annotated[bool, typer.Option("--register", help="Make the account first.")] = False,
+) -> None:
+    """Log in to a service. The password is asked for, or taken from FOTOGRAMA_PASSWORD."""
+    from cluster.cli.stored_credentials import DEFAULT_URL, canonical_url, credentials_file  # noqa: PLC0415
+    from cluster.client.sync_client import Client  # noqa: PLC0415
+
+    file = credentials_file(os.environ)
+    address = canonical_url(url or file.current_url() or DEFAULT_URL)
+    who = email or typer.prompt("E-mail", err=True)
+    password = os.environ.get("FOTOGRAMA_PASSWORD") or typer.prompt(
+        "Password", hide_input=True, confirmation_prompt=register, err=True
+    )
+    with Client(address) as client:
+        if register:
+            client.register(who, password)
+        tokens = client.login(who, password)
+    with file.locked():
+        file.keep(address, tokens, who)
+    typer.echo(f"Logged in at {address} as {who}.")
+
+
+@app.command(epilog=example("fotograma logout"))
+def logout() -> None:
+    """End the session and forget its tokens."""
+    from cluster.cli.stored_credentials import identity  # noqa: PLC0415
+    from cluster.client.sync_client import Client  # noqa: PLC0415
+
+    who = identity(os.environ)
+    with Client(who.url, store=who.store) as client:
+        client.logout()
+    typer.echo(f"Logged out at {who.url}.")
+
+
+@app.command(epilog=example("fotograma extract clips/*.mp4 --fps 1 -o frames"))
+def extract(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILES...", help="Videos, or folders of videos.", show_default=False)
+    ],
+    *,
+    folder: Folder = Path("frames"),
+    fps: Annotated[
+        str | None, typer.Option(metavar="NUMBER", help="Frames a second; 1 when nothing is said.", show_default=False)
+    ] = None,
+    spec: Annotated[
+        str | None, typer.Option(metavar="JSON", help="A frame specification, or @FILE to read it from.")
+    ] = None,
+    unpack: Unpack = False,
+    as_json: Json = False,
+    local: Annotated[bool, typer.Option("--local", help="Extract on this machine; no server is needed.")] = False,
+) -> None:
+    """Extract frames of videos into DIR/<file stem>.zip."""
+    from cluster.cli.batch_commands import run_local, run_remote  # noqa: PLC0415
+    from cluster.cli.input_files import sources  # noqa: PLC0415
+    from cluster.cli.output_paths import targets  # noqa: PLC0415
+    from cluster.cli.server_batch import Wanted  # noqa: PLC0415
+
+    chosen = _spec_text(fps, spec)
+    found = sources(files)
+    if not found:
+        raise typer.BadParameter("there is no video in the folder.", param_hint="FILES")
+    places = zip(found, targets(folder, [file.name for file in found]), strict=True)
+    wanted = [Wanted(str(file), target, source=file) for file, target in places]
+    run = run_local if local else run_remote
+    run(wanted, chosen, folder, unpack=unpack, as_json=as_json)
+
+
+@app.command(epilog=example("fotograma download 01890c5e-7b1a-7c3e-9f00-2b6c1d8e4a10 -o frames"))
+def download(
+    ids: Annotated[
+        list[str], typer.Argument(metavar="ID...", help="Ids of videos or extractions.", show_default=False)
+    ],
+    folder: Folder = Path("frames"),
+    unpack: Unpack = False,
+    as_json: Json = False,
+) -> None:
+    """Fetch results into DIR. Waits for those that are not finished."""
+    from cluster.cli.batch_commands import run_remote  # noqa: PLC0415
+    from cluster.cli.output_paths import targets  # noqa: PLC0415
+    from cluster.cli.server_batch import Wanted  # noqa: PLC0415
+
+    found = asyncio.run(_look_up(ids))
+    places = zip(found, targets(folder, [video.filename for video, _ in found]), strict=True)
+    wanted = [
+        Wanted(video.filename, target, video=video, extraction=extraction) for (video, extraction), target in places
+    ]
+    run_remote(wanted, None, folder, unpack=unpack, as_json=as_json)
+
+
+@app.command(name="list", epilog=example("fotograma list --status failed"))
+def list_(
+    status: Annotated[
+        str | None, typer.Option(help="queued, running, succeeded, failed or cancelled.", show_default=False)
+    ] = None,
+    q: Annotated[str | None, typer.Option("--name", help="A part of the file name.", show_default=False)] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Videos at most.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """Show your videos, newest first."""
+    from dataclasses import asdict  # noqa: PLC0415
+    from itertools import islice  # noqa: PLC0415
+
+    from cluster.cli.batch_commands import console  # noqa: PLC0415
+    from cluster.cli.progress_display import json_text, show_videos  # noqa: PLC0415
+    from cluster.cli.stored_credentials import identity  # noqa: PLC0415
+    from cluster.client.sync_client import Client  # noqa: PLC0415
+
+    who = identity(os.environ)
+    with Client(who.url, store=who.store) as client:
+        videos = list(islice(client.videos(status=status, q=q), limit))
+    if as_json:
+        typer.echo(json_text({"items": [asdict(video) for video in videos]}))
+    else:
+        show_videos(console(), videos)
+
+
+app.command(epilog=example("fotograma ledger --check"))(operator_commands.ledger)
+app.command(epilog=example("fotograma timeline 01890c5e-7b1a-7c3e-9f00-2b6c1d8e4a10"))(operator_commands.timeline)
+app.add_typer(operator_commands.ops, name="ops")
+app.add_typer(webhook_commands.webhooks, name="webhooks")
+
+
+@app.command(epilog=example("fotograma up --port 8080 --home ~/videos"))
+def up(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the API and the page.")] = 8000,
+    home: Annotated[Path, typer.Option(metavar="DIR", help="Folder of all data.")] = Path("~/.fotograma"),
+    demo: Annotated[bool, typer.Option("--demo", help="Also extract a sample clip.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Videos worked on at once.", show_default="the cores")
+    ] = None,
+) -> None:
+    """Run the whole service on this machine until Ctrl-C."""
+    try:
+        from cluster.local.up import up as run  # noqa: PLC0415
+
+        code = run(port=port, home=home.expanduser(), demo=demo, workers=workers)
+    except ModuleNotFoundError as error:
+        typer.echo(f'The service is not installed ({error.name}). Run: pip install "fotograma[local]"', err=True)
+        raise typer.Exit(1) from error
+    raise typer.Exit(code)
+
+
+async def _look_up(ids: Sequence[str]) -> list[tuple[Video, Extraction]]:
+    from cluster.cli.server_batch import look_up  # noqa: PLC0415
+    from cluster.cli.stored_credentials import identity  # noqa: PLC0415
+    from cluster.client.async_client import AsyncClient  # noqa: PLC0415
+
+    who = identity(os.environ)
+    async with AsyncClient(who.url, store=who.store) as client:
+        return await look_up(client, ids)
+
+
+def _spec_text(fps: str | None, spec: str | None) -> str | None:
+    """The specification as JSON text, its numbers digit by digit."""
+    import json  # noqa: PLC0415
+    from decimal import Decimal, InvalidOperation  # noqa: PLC0415
+
+    if fps is not None and spec is not None:
+        raise typer.BadParameter("give --fps or --spec, not both.")
+    if fps is not None:
+        try:
+            rate = Decimal(fps)
+        except InvalidOperation:
+            rate = Decimal(0)
+        if not (rate.is_finite() and rate > 0 and abs(rate.adjusted()) < 20):
+            raise typer.BadParameter(f"{fps!r} is not a number of frames above 0.", param_hint="--fps")
+        return f'{{"sample":{{"mode":"fps","fps":{rate:f}}}}}'
+    if spec is None:
+        return None
+    text = Path(spec[1:]).read_text("utf-8") if spec.startswith("@") else spec
+    try:
+        json.loads(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"not JSON: {error}.", param_hint="--spec") from error
+    return text
+
+
+def _complain(error: Exception) -> None:
+    from cluster.cli.server_batch import failure_of  # noqa: PLC0415
+    from cluster.client.errors import ApiError  # noqa: PLC0415
+
+    typer.echo(f"Error: {error}", err=True)
+    if isinstance(error, ApiError):
+        if remedy := failure_of(error).remedy:
+            typer.echo(f"  {remedy}", err=True)
+        if error.fault == "service" and error.request_id:
+            typer.echo(f"  request_id: {error.request_id}", err=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

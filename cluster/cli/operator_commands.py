@@ -1,0 +1,241 @@
+"""What operators type: `fotograma ledger`, and `fotograma ops …`, which goes straight to the database.
+
+The ledger and the time line are asked of the service, with the account that is logged in. `ops` needs the database
+itself: the first admin can't be made by another. It is that of FOTOGRAMA_DATABASE_URL, or else that of the `fotograma
+up` which runs on the home folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import unicodedata
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cluster.cli.option_types import Json, example
+from cluster.client.errors import FotogramaError
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from cluster.client.api_types import Ledger, Moment
+
+ops = typer.Typer(
+    help="Commands for the operator of a service. They go to its database.",
+    epilog=example("fotograma ops users promote ana@example.com"),
+    no_args_is_help=True,
+)
+users = typer.Typer(
+    help="Change the role of an account, or its share of the workers.",
+    epilog=example("fotograma ops users share ana@example.com --weight 2"),
+    no_args_is_help=True,
+)
+ops.add_typer(users, name="users")
+
+HomeFolder = Annotated[Path, typer.Option("--home", metavar="DIR", help="Home of the running `fotograma up`.")]
+Email = Annotated[str, typer.Argument(metavar="EMAIL", help="E-mail of the account.", show_default=False)]
+DEFAULT_HOME = Path("~/.fotograma")
+MOST_RUNNING = 2**31 - 1
+
+
+class NoDatabase(FotogramaError):
+    """There is no database to go to."""
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(f"No service runs on {home}. Start it with `fotograma up`, or set FOTOGRAMA_DATABASE_URL.")
+
+
+class NoAccount(FotogramaError):
+    """Nobody has that e-mail address."""
+
+    def __init__(self, email: str) -> None:
+        super().__init__(f"There is no account {email}. Make it first: fotograma login --register")
+
+
+@users.command(epilog=example("fotograma ops users promote ana@example.com"))
+def promote(email: Email, home: HomeFolder = DEFAULT_HOME) -> None:
+    """Make an account an admin."""
+    _set_role(email, "admin", home)
+
+
+@users.command(epilog=example("fotograma ops users demote ana@example.com"))
+def demote(email: Email, home: HomeFolder = DEFAULT_HOME) -> None:
+    """Take an admin's rights away."""
+    _set_role(email, "user", home)
+
+
+def _running_limit(word: str) -> int:
+    """COMMON_LIMIT for the word `none`. Raises typer.BadParameter."""
+    from db.queue.fair_queueing import COMMON_LIMIT  # noqa: PLC0415
+
+    if word == "none":
+        return COMMON_LIMIT
+    if not (word.isascii() and word.isdigit() and 0 < int(word) <= MOST_RUNNING):
+        raise typer.BadParameter("It must be a whole number above 0, or none.")
+    return int(word)
+
+
+def _weight(weight: float | None) -> float | None:
+    """Raises typer.BadParameter."""
+    if weight is not None and not 0 < weight < math.inf:
+        raise typer.BadParameter("It must be a number above 0.")
+    return weight
+
+
+@users.command(epilog=example("fotograma ops users share ana@example.com --weight 2 --running-limit 64"))
+def share(
+    email: Email,
+    weight: Annotated[
+        float | None, typer.Option(callback=_weight, help="Turns in the queue, as a multiple of the usual 1.")
+    ] = None,
+    running_limit: Annotated[
+        int | None,
+        typer.Option(
+            parser=_running_limit,
+            metavar="N|none",
+            help="Tasks that are worked on or next in turn; none: the limit that all have.",
+        ),
+    ] = None,
+    home: HomeFolder = DEFAULT_HOME,
+) -> None:
+    """Set an account's share of the workers. An option that is not given changes nothing."""
+    from db import accounts  # noqa: PLC0415
+    from db.queue import fair_queueing  # noqa: PLC0415
+
+    if weight is None and running_limit is None:
+        raise typer.BadParameter("Give --weight, --running-limit or both.")
+
+    async def change(engine: AsyncEngine) -> bool:
+        found = await accounts.credentials(engine, _normal(email))
+        return found is not None and await fair_queueing.set_share(
+            engine, found[0], weight=weight, running_limit=running_limit
+        )
+
+    if not _on_database(home, change):
+        raise NoAccount(email)
+    told = [] if weight is None else [f"the weight {weight:g}"]
+    if running_limit is not None:
+        told.append(f"the running limit {running_limit}" if running_limit else "no running limit of its own")
+    typer.echo(f"{email} has {' and '.join(told)} now.")
+
+
+def ledger(
+    check: Annotated[bool, typer.Option("--check", help="Exit with 1 on any difference, and list the ids.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Compare every accepted extraction with what became of it. For admins."""
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from cluster.cli.progress_display import json_text  # noqa: PLC0415
+    from cluster.cli.stored_credentials import identity  # noqa: PLC0415
+    from cluster.client.sync_client import Client  # noqa: PLC0415
+
+    who = identity(os.environ)
+    with Client(who.url, store=who.store) as client:
+        found = client.ledger()
+    typer.echo(json_text(asdict(found)) if as_json else "\n".join(ledger_lines(found)))
+    if check and not found.balanced:
+        if not as_json:
+            for line in difference_lines(found):
+                typer.echo(line, err=True)
+        raise typer.Exit(1)
+
+
+def timeline(
+    extraction_id: Annotated[str, typer.Argument(metavar="ID", help="Id of an extraction.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Show what happened to an extraction."""
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from cluster.cli.progress_display import json_text  # noqa: PLC0415
+    from cluster.cli.stored_credentials import identity  # noqa: PLC0415
+    from cluster.client.sync_client import Client  # noqa: PLC0415
+
+    who = identity(os.environ)
+    with Client(who.url, store=who.store) as client:
+        moments = list(client.timeline(extraction_id))
+    if as_json:
+        typer.echo(json_text({"items": [asdict(moment) for moment in moments]}))
+    else:
+        for moment in moments:
+            typer.echo(moment_line(moment))
+
+
+def ledger_lines(found: Ledger) -> list[str]:
+    """The ledger for a person: one figure a line."""
+    names = ("accepted", "succeeded", "failed", "cancelled", "queued", "running", "deleted")
+    lines = [f"{name:<11}{getattr(found, name):>10}" for name in names]
+    end = "Balanced." if found.balanced else f"Not balanced: {found.difference_count} extractions differ."
+    return [*lines, end]
+
+
+def difference_lines(found: Ledger) -> list[str]:
+    """What differs and why: each id once, a line each, and how many more there are than the answer names."""
+    lists = [(found.differences, found.reasons)]
+    lists += [(account.get("differences", ()), account.get("reasons", {})) for account in found.users]
+    why = {extraction_id: reasons.get(extraction_id, "") for ids, reasons in lists for extraction_id in ids}
+    lines = [f"{extraction_id}  {reason}".rstrip() for extraction_id, reason in why.items()]
+    more = found.difference_count - len(why)
+    return [*lines, f"and {more} more"] if more > 0 else lines
+
+
+def moment_line(moment: Moment) -> str:
+    """One event for a person: when, what, and its facts."""
+    numbers = {"attempt": moment.attempt, "part": moment.part, "parts": moment.parts}
+    facts = [f"{name} {value}" for name, value in numbers.items() if value is not None]
+    facts += [fact for fact in (moment.channel, moment.blame, moment.code, moment.detail) if fact is not None]
+    return f"{moment.at:%Y-%m-%d %H:%M:%S}  {moment.kind:<12} {', '.join(facts)}".rstrip()
+
+
+def _set_role(email: str, role: str, home: Path) -> None:
+    from db import accounts  # noqa: PLC0415
+
+    async def change(engine: AsyncEngine) -> bool:
+        return await accounts.set_role(engine, _normal(email), role) is not None
+
+    if not _on_database(home, change):
+        raise NoAccount(email)
+    typer.echo(f"{email} has the role {role} now.")
+
+
+def _normal(email: str) -> str:
+    """As accounts have it."""
+    return unicodedata.normalize("NFC", email.strip()).lower()
+
+
+def _on_database(home: Path, work: Callable[[AsyncEngine], Awaitable[bool]]) -> bool:
+    """What the work gives. Raises NoDatabase."""
+    from db.connection import open_database  # noqa: PLC0415
+
+    url = database_url(home.expanduser())
+
+    async def run() -> bool:
+        engine = open_database(url, name="ops", connections=1)
+        try:
+            return await work(engine)
+        finally:
+            await engine.dispose()
+
+    return asyncio.run(run())
+
+
+def database_url(home: Path) -> str:
+    """The environment's database, or that of the service which runs on the home folder. Raises NoDatabase."""
+    if url := os.environ.get("FOTOGRAMA_DATABASE_URL"):
+        return url
+    from cluster.local import process_record  # noqa: PLC0415
+    from cluster.local.data_dir import Home  # noqa: PLC0415
+    from cluster.local.secret_files import open_secrets  # noqa: PLC0415
+    from cluster.local.servers.embedded_postgres import url_of  # noqa: PLC0415
+
+    place = Home(Path(os.path.abspath(home)))
+    folder = process_record.read(place.record).folder
+    if folder is None or not folder.is_dir():
+        raise NoDatabase(home)
+    return url_of(folder / "postgres", open_secrets(place.secrets, place.ray_token).postgres_password)

@@ -1,0 +1,177 @@
+"""Who the command line is, and where: the environment first, then a file that only its owner can read.
+
+FOTOGRAMA_URL names the server, FOTOGRAMA_TOKEN an access token or API key for it. The file holds the sessions of
+several servers; a token is only ever sent to the server that gave it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from cluster.client.api_types import Tokens
+from cluster.client.errors import FotogramaError
+from cluster.client.token_store import TokenStore
+
+if sys.platform != "win32":
+    import fcntl
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+
+class BadAddress(FotogramaError):
+    """What was given is no address of a server."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(f"{url!r} is not the address of a server; one looks like {DEFAULT_URL}")
+
+
+class NotLoggedIn(FotogramaError):
+    """There is no token for the server."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(f"You are not logged in at {url}. Log in with: fotograma login --url {url}")
+
+
+class CredentialsFile:
+    """`{"current": url, "servers": {url: {email, access_token, refresh_token}}}`, mode 0600, replaced as a whole."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def current_url(self) -> str | None:
+        """The server of the latest login."""
+        url = self._read().get("current")
+        return url if isinstance(url, str) else None
+
+    def tokens(self, url: str) -> Tokens | None:
+        kept = self._servers(self._read()).get(url, {})
+        access, refresh = kept.get("access_token"), kept.get("refresh_token")
+        return Tokens(access, refresh) if isinstance(access, str) else None
+
+    def keep(self, url: str, tokens: Tokens | None, email: str | None = None) -> None:
+        """Replaces what is kept for a server; None forgets it. email: None leaves it as it is."""
+        document = self._read()
+        servers = self._servers(document)
+        before = servers.pop(url, {})
+        if tokens is not None:
+            servers[url] = {
+                "email": email or before.get("email"),
+                "access_token": tokens.access_token,
+                "refresh_token": tokens.refresh_token,
+            }
+        current = url if email is not None else document.get("current")
+        self._write({"current": current, "servers": servers})
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other processes out, where the system has locks on files."""
+        if sys.platform == "win32":
+            yield
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            document = json.loads(self.path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except ValueError as error:
+            raise FotogramaError(f"{self.path} is damaged. Remove it and log in again.") from error
+        return document if isinstance(document, dict) else {}
+
+    @staticmethod
+    def _servers(document: dict[str, Any]) -> dict[str, Any]:
+        servers = document.get("servers")
+        return servers if isinstance(servers, dict) else {}
+
+    def _write(self, document: dict[str, Any]) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # mkstemp makes its file for the owner alone.
+        descriptor, name = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                json.dump(document, file, indent=2)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(self.path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+
+class FileStore(TokenStore):
+    """One server's tokens in the file. Processes that share it renew them one at a time: each works once."""
+
+    def __init__(self, file: CredentialsFile, url: str) -> None:
+        super().__init__(file.tokens(url))
+        self._file, self._url = file, url
+        self._held = False
+
+    def change(self, tokens: Tokens | None) -> None:
+        with nullcontext() if self._held else self._file.locked():
+            self._file.keep(self._url, tokens)
+        super().change(tokens)
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        with self._file.locked():
+            self._tokens = self._file.tokens(self._url)
+            self._held = True
+            try:
+                yield
+            finally:
+                self._held = False
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The server, and the tokens for it."""
+
+    url: str
+    store: TokenStore
+
+
+def credentials_file(environ: Mapping[str, str]) -> CredentialsFile:
+    """$XDG_CONFIG_HOME/fotograma/credentials.json; without it below ~/.config."""
+    configured = environ.get("XDG_CONFIG_HOME")
+    folder = Path(configured) if configured else Path.home() / ".config"
+    return CredentialsFile(folder / "fotograma" / "credentials.json")
+
+
+def identity(environ: Mapping[str, str]) -> Identity:
+    """Who we are. Raises NotLoggedIn."""
+    file = credentials_file(environ)
+    url = canonical_url(environ.get("FOTOGRAMA_URL") or file.current_url() or DEFAULT_URL)
+    token = environ.get("FOTOGRAMA_TOKEN")
+    store = TokenStore(Tokens(token)) if token else FileStore(file, url)
+    if store.tokens is None:
+        raise NotLoggedIn(url)
+    return Identity(url, store)
+
+
+def canonical_url(url: str) -> str:
+    """The address as it is kept. Raises BadAddress."""
+    address = url.strip().rstrip("/")
+    try:
+        parts = urlsplit(address)
+        valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid:
+        raise BadAddress(address)
+    return address

@@ -1,0 +1,98 @@
+"""What people type about webhooks: `fotograma webhooks …`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cluster.cli.option_types import example
+
+if TYPE_CHECKING:
+    from cluster.client.api_types import Delivery, Webhook
+    from cluster.client.sync_client import Client
+
+webhooks = typer.Typer(
+    help="Manage webhooks: who is told when an extraction ends.",
+    epilog=example("fotograma webhooks add https://example.org/hook"),
+    no_args_is_help=True,
+)
+
+WebhookId = Annotated[str, typer.Argument(metavar="WEBHOOK", help="Id of a webhook.", show_default=False)]
+DeliveryId = Annotated[str, typer.Argument(metavar="DELIVERY", help="Id of a delivery.", show_default=False)]
+
+
+@webhooks.command(epilog=example("fotograma webhooks add https://example.org/hook --event extraction.failed"))
+def add(
+    url: Annotated[str, typer.Argument(metavar="URL", help="Where to send messages.", show_default=False)],
+    events: Annotated[
+        list[str] | None,
+        typer.Option("--event", metavar="TYPE", help="Send only this type of message. Can be given several times."),
+    ] = None,
+) -> None:
+    """Add a webhook and show its secret. The secret is shown only this once."""
+    with _client() as client:
+        webhook = client.add_webhook(url, events or None)
+    typer.echo(webhook_line(webhook))
+    typer.echo(f"Secret: {webhook.secret}")
+
+
+@webhooks.command("list", epilog=example("fotograma webhooks list"))
+def list_() -> None:
+    """List the webhooks, newest first."""
+    with _client() as client:
+        for webhook in client.webhooks():
+            typer.echo(webhook_line(webhook))
+
+
+@webhooks.command(epilog=example("fotograma webhooks delete 01890c5e-7b1a-7c3e-9f00-2b6c1d8e4a10"))
+def delete(webhook: WebhookId) -> None:
+    """Remove a webhook, and the messages that it has not got yet."""
+    with _client() as client:
+        client.delete_webhook(webhook)
+
+
+@webhooks.command(epilog=example("fotograma webhooks deliveries 01890c5e-7b1a-7c3e-9f00-2b6c1d8e4a10"))
+def deliveries(webhook: WebhookId) -> None:
+    """List what was sent to a webhook, newest first."""
+    with _client() as client:
+        for delivery in client.deliveries(webhook):
+            typer.echo(delivery_line(delivery))
+
+
+@webhooks.command(
+    epilog=example(
+        "fotograma webhooks redeliver 01890c5e-7b1a-7c3e-9f00-2b6c1d8e4a10 01890c5e-7b1a-7c3e-9f00-2b6c1d8e4a7f"
+    )
+)
+def redeliver(webhook: WebhookId, delivery: DeliveryId) -> None:
+    """Send a delivery again."""
+    with _client() as client:
+        typer.echo(delivery_line(client.redeliver(webhook, delivery)))
+
+
+def webhook_line(webhook: Webhook) -> str:
+    """One webhook for a person."""
+    state = "on" if webhook.disabled_at is None else "off"
+    return f"{webhook.id}  {state:<4} {webhook.url}  {', '.join(webhook.events)}"
+
+
+def delivery_line(delivery: Delivery) -> str:
+    """One delivery for a person, with what its last try gave."""
+    last = delivery.tries[-1] if delivery.tries else None
+    outcome = "" if last is None else last.error or f"answered {last.status} in {last.milliseconds} ms"
+    line = f"{delivery.id}  {delivery.status:<10}{delivery.type:<22}{delivery.extraction_id}  {outcome}"
+    return line.rstrip()
+
+
+@contextmanager
+def _client() -> Iterator[Client]:
+    from cluster.cli.stored_credentials import identity  # noqa: PLC0415
+    from cluster.client.sync_client import Client  # noqa: PLC0415
+
+    who = identity(os.environ)
+    with Client(who.url, store=who.store) as client:
+        yield client

@@ -1,0 +1,169 @@
+"""One client's side of the conversation: who asks, how patiently, and what an answer means."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import Any
+
+from cluster.client.api_types import Tokens
+from cluster.client.effects import Exclusively, Flow, Lost, Reply, Request, Send, Sleep
+from cluster.client.errors import ApiError, ConnectionFailed, PartError, UnexpectedAnswer
+from cluster.client.json_decoding import read
+from cluster.client.resumable_download import Landing
+from cluster.client.retry_policy import IN_PROGRESS, Attempt, RetryPolicy, retry_after_seconds, wait_seconds
+from cluster.client.token_store import TokenStore
+
+MIB = 1 << 20
+
+
+def new_key() -> str:
+    """Text that nobody has used before, of 32 characters."""
+    return uuid.uuid4().hex
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What every call needs to know.
+
+    request_bytes, request_files: the most that one upload request may hold; the server's own limits.
+    monotonic: seconds of a clock that never goes back. random: in [0, 1). new_key: unique text.
+    """
+
+    base_url: str
+    store: TokenStore
+    policy: RetryPolicy = field(default_factory=RetryPolicy)
+    request_bytes: int = 64 * MIB
+    request_files: int = 100
+    monotonic: Callable[[], float] = time.monotonic
+    random: Callable[[], float] = random.random
+    new_key: Callable[[], str] = new_key
+
+    def __post_init__(self) -> None:
+        if not self.base_url.startswith(("http://", "https://")):
+            raise ValueError(f"the address must start with http:// or https://, and is {self.base_url!r}")
+
+
+def json_request(method: str, path: str, document: Any, *, key: str | None = None, repeatable: bool = False) -> Request:
+    headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": key} if key else {})
+    return Request(method, path, headers=headers, body=json.dumps(document).encode(), repeatable=repeatable)
+
+
+def anonymous(session: Session, request: Request) -> Flow[Reply]:
+    """Sends without a token. Raises ApiError, ConnectionFailed."""
+    reply = yield from _patient(session, lambda: request, None)
+    return understood(reply)
+
+
+def authorized(session: Session, request: Request, into: Landing | None = None) -> Flow[Reply]:
+    """Sends with the token, renewing it once when it has run out. Raises ApiError, ConnectionFailed."""
+
+    used: Tokens | None = None
+
+    def fresh() -> Request:
+        nonlocal used
+        used = session.store.tokens
+        asked = request
+        for name, value in into.headers().items() if into else ():
+            asked = asked.with_header(name, value)
+        return asked.with_header("Authorization", f"Bearer {used.access_token}") if used else asked
+
+    reply = yield from _patient(session, fresh, into)
+    if reply.status == 401 and used is not None and used.refresh_token is not None:
+        yield Exclusively(renewed(session, used))
+        reply = yield from _patient(session, fresh, into)
+    return understood(reply)
+
+
+def renewed(session: Session, used: Tokens | None) -> Flow[None]:
+    """Renews the tokens, unless somebody else has done so since `used` was read. Runs exclusively."""
+    tokens = session.store.tokens
+    if tokens is None or tokens.refresh_token is None or (used and tokens.access_token != used.access_token):
+        return
+    # Repeatable: when the answer is lost the old token is lost too, so that asking again can only help.
+    request = json_request("POST", "/v1/tokens/refresh", {"refresh_token": tokens.refresh_token}, repeatable=True)
+    reply = yield from anonymous(session, request)
+    session.store.change(read(Tokens, reply.content))
+
+
+def understood(reply: Reply) -> Reply:
+    """The reply of a success. Raises ApiError for a refusal, UnexpectedAnswer for a redirect."""
+    if 200 <= reply.status < 300:
+        return reply
+    if reply.status < 400:
+        target = reply.headers.get("location", "nowhere")
+        raise UnexpectedAnswer(f"The server points to {target}; use that address if you trust it.")
+    raise _refusal(reply)
+
+
+def _patient(session: Session, request: Callable[[], Request], into: Landing | None) -> Flow[Reply]:
+    """Sends until an answer stands. A download that got further starts counting anew. Raises ConnectionFailed."""
+    here, earlier = into.size if into else 0, 0
+    failed_at = busy_since = 0.0
+    was_busy = False
+    for sent in count(1):
+        asked = request()
+        outcome = yield from _outcome(asked, into)
+        if into is not None and into.size > here:
+            here, earlier = into.size, sent - 1
+        now = session.monotonic()
+        if sent == 1:
+            # Not from the beginning: to upload may have taken longer than a client is patient.
+            failed_at = now
+        code = _refusal(outcome).code if isinstance(outcome, Reply) and outcome.status >= 400 else ""
+        if code != IN_PROGRESS or not was_busy:
+            busy_since = now
+        was_busy = code == IN_PROGRESS
+        attempt = Attempt(sent - earlier, now - failed_at, asked.repeatable, now - busy_since)
+        seconds = wait_seconds(session.policy, attempt, outcome, code, session.random())
+        if seconds is None:
+            break
+        yield Sleep(seconds)
+    if isinstance(outcome, Lost):
+        raise ConnectionFailed(session.base_url, str(outcome)) from outcome
+    return replace(outcome, tries=sent)
+
+
+def _outcome(request: Request, into: Landing | None) -> Flow[Reply | Lost]:
+    try:
+        reply: Reply = yield Send(request, into)
+    except Lost as lost:
+        return lost
+    return reply
+
+
+def _refusal(reply: Reply) -> ApiError:
+    """The problem object (RFC 9457) as an error; an answer without one, say of a proxy, is named by its status."""
+    try:
+        problem = json.loads(reply.content)
+    except ValueError:
+        problem = None
+    told: dict[str, Any] = problem if isinstance(problem, dict) else {}
+
+    def text(name: str, otherwise: str) -> str:
+        return told[name] if isinstance(told.get(name), str) else otherwise
+
+    return ApiError(
+        status=reply.status,
+        code=text("code", f"http_{reply.status}"),
+        detail=text("detail", text("title", f"The server answered {reply.status}.")),
+        fault=text("fault", "service" if reply.status >= 500 else "request"),
+        remedy=text("remedy", ""),
+        request_id=text("request_id", reply.headers.get("x-request-id", "")) or None,
+        errors=_part_errors(told.get("errors")),
+        retry_after=retry_after_seconds(reply.headers),
+        tries=reply.tries,
+    )
+
+
+def _part_errors(raw: Any) -> tuple[PartError, ...]:
+    known = PartError.__slots__
+    items = raw if isinstance(raw, list) else []
+    return tuple(
+        PartError(**{name: item[name] for name in known if name in item}) for item in items if isinstance(item, dict)
+    )

@@ -1,0 +1,59 @@
+"""Bytes up and bytes down, as flows. Raises of both: ApiError, ConnectionFailed, UnexpectedAnswer, OSError."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from os import PathLike
+from pathlib import Path
+
+from cluster.client.api_calls import extraction, extraction_path
+from cluster.client.api_types import Extraction, Page, Video
+from cluster.client.authorized_requests import Session, authorized
+from cluster.client.effects import Flow, Request, Work
+from cluster.client.errors import FotogramaError
+from cluster.client.json_decoding import read
+from cluster.client.multipart_body import LocalFile, MultipartBody, Sent, batches, look
+from cluster.client.resumable_download import Landing, Received
+from cluster.client.spec_json import Spec, spec_text
+
+AnyPath = str | PathLike[str]
+
+
+def submit(
+    session: Session, paths: Iterable[AnyPath], spec: Spec | None, key: str | None, on_sent: Sent | None
+) -> Flow[list[Video]]:
+    """Sends files, in as few requests as the server's limits allow; the videos are in the order of the files.
+
+    Each request is all or nothing; when one is refused, the error's `submitted` holds what the earlier ones placed.
+    Raises UnsendableFile before anything is sent when a file is too large for one request.
+    """
+    text = None if spec is None else spec_text(spec)
+    room = session.request_bytes - len((text or "").encode())
+    files: list[LocalFile] = yield Work(lambda: [look(Path(path)) for path in paths])
+    chosen = key or session.new_key()
+    placed: list[Video] = []
+    try:
+        for number, batch in enumerate(batches(files, room, session.request_files)):
+            body = MultipartBody(batch, text, f"fotograma-{session.new_key()}", on_sent)
+            headers = {"Idempotency-Key": chosen if number == 0 else f"{chosen}-{number}"}
+            reply = yield from authorized(session, Request("POST", "/v1/videos", headers=headers, body=body))
+            placed += read(Page[Video], reply.content).items
+    except FotogramaError as error:
+        error.submitted = tuple(placed)
+        raise
+    return placed
+
+
+def download(session: Session, wanted: Extraction | str, path: AnyPath, on_received: Received | None) -> Flow[Path]:
+    """Brings an archive into the file `path`, whole or not at all; a broken connection is taken up where it broke.
+
+    Raises DownloadCorrupt, and ApiError `not_ready`, `no_result` or `expired` when there is no archive.
+    """
+    known = wanted
+    if isinstance(known, str) or known.result is None:
+        known = yield from extraction(session, known if isinstance(known, str) else known.id)
+    sha256 = known.result.sha256 if known.result else None
+    with Landing(Path(path), on_received) as landing:
+        yield from authorized(session, Request("GET", f"{extraction_path(known)}/frames.zip"), landing)
+        landed: Path = yield Work(lambda: landing.finish(sha256))
+        return landed

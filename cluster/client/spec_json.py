@@ -1,0 +1,134 @@
+"""What a user writes a frame specification with, and the JSON text that it is sent as: decimals stay digit by digit.
+
+Only the shape is known here. `db.values.frame_spec` holds the defaults and the bounds, on the server and in the engine.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from decimal import Decimal
+from typing import Any, Literal, NotRequired, TypedDict
+
+Number = int | float | Decimal
+"""A float means the decimal that Python prints for it: 0.1 is a tenth."""
+
+
+class FpsSample(TypedDict):
+    """The frame on screen at start + k/fps."""
+
+    mode: Literal["fps"]
+    fps: NotRequired[Number]
+
+
+class IntervalSample(TypedDict):
+    """The frame on screen every so many seconds."""
+
+    mode: Literal["interval"]
+    seconds: Number
+
+
+class UniformSample(TypedDict):
+    """The frame on screen in the middle of each of `count` equal parts."""
+
+    mode: Literal["uniform"]
+    count: int
+
+
+class TimestampsSample(TypedDict):
+    """The frame on screen at each time, in seconds."""
+
+    mode: Literal["timestamps"]
+    at: Sequence[Number]
+
+
+class EveryNthSample(TypedDict):
+    """Every n-th displayed frame."""
+
+    mode: Literal["every_nth"]
+    n: int
+
+
+class ScenesSample(TypedDict):
+    """The first frame of every shot. threshold: from 0 to 100."""
+
+    mode: Literal["scenes"]
+    threshold: NotRequired[Number]
+
+
+class WholeSample(TypedDict):
+    """Every key frame, or every displayed frame."""
+
+    mode: Literal["keyframes", "all"]
+
+
+Sample = FpsSample | IntervalSample | UniformSample | TimestampsSample | EveryNthSample | ScenesSample | WholeSample
+
+
+class Range(TypedDict, total=False):
+    """Seconds from the first displayed frame. end: exclusive, None for the end of the video."""
+
+    start: Number
+    end: Number | None
+
+
+class Image(TypedDict, total=False):
+    """quality: from 1 to 100. max_side: pixels of the longer side at most, None for no limit."""
+
+    format: Literal["jpeg", "png", "webp"]
+    quality: int
+    max_side: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtractionSpec:
+    """Which frames of a video, and as what images. What is None has the default of the service.
+
+        ExtractionSpec(fps=1)
+        ExtractionSpec(sample={"mode": "uniform", "count": 20}, image={"format": "png", "max_side": 640})
+
+    fps: short for `sample={"mode": "fps", "fps": fps}`. snap: "keyframe" takes the nearest key frame instead.
+    max_frames: images at most. Raises ValueError when both `fps` and `sample` are given.
+    """
+
+    fps: Number | None = None
+    sample: Sample | None = None
+    range: Range | None = None
+    image: Image | None = None
+    snap: Literal["exact", "keyframe"] | None = None
+    max_frames: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.fps is not None and self.sample is not None:
+            raise ValueError("give fps or sample, not both")
+
+    def document(self) -> dict[str, Any]:
+        """The specification as the HTTP interface takes it, without what is left to the defaults."""
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        given = {name: value for name, value in given.items() if value is not None}
+        if "fps" in given:
+            given["sample"] = {"mode": "fps", "fps": given.pop("fps")}
+        return given
+
+
+Spec = ExtractionSpec | Mapping[str, Any] | str
+"""A specification, the same as a JSON object, or its JSON text."""
+
+
+def spec_text(spec: Spec) -> str:
+    """JSON text. Raises ValueError for text that is not JSON or a number that JSON can't hold, TypeError otherwise."""
+    if isinstance(spec, str):
+        json.loads(spec)
+        return spec
+    return _encode(spec.document() if isinstance(spec, ExtractionSpec) else spec)
+
+
+def _encode(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{json.dumps(str(key))}:{_encode(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(_encode, value)) + "]"
+    if isinstance(value, Decimal) and value.is_finite():
+        return format(value, "f")
+    return json.dumps(value, allow_nan=False)

@@ -1,0 +1,294 @@
+"""The blocking client: carries out the flows with httpx, a lock and the thread it is called from."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar, assert_never
+
+import httpx
+
+from cluster.client import api_calls, file_transfers, httpx_adapter, webhook_calls
+from cluster.client.api_types import (
+    Account,
+    Delivery,
+    Extraction,
+    Ledger,
+    Manifest,
+    Moment,
+    Page,
+    Status,
+    Tokens,
+    Video,
+    Webhook,
+)
+from cluster.client.authorized_requests import MIB, Session, new_key
+from cluster.client.effects import Effect, Exclusively, Flow, Reply, Send, Sleep, Work
+from cluster.client.file_transfers import AnyPath
+from cluster.client.multipart_body import Sent
+from cluster.client.resumable_download import Received
+from cluster.client.retry_policy import RetryPolicy
+from cluster.client.spec_json import Spec, spec_text
+from cluster.client.token_store import OnTokens, TokenStore
+
+T = TypeVar("T")
+
+
+class Client:
+    """Fotograma over HTTP. Threads may share one.
+
+    token: an access token or an API key. refresh_token: with it, an access token that has run out is renewed, once per
+    call; each one works once, so `on_tokens` is told the new pair at once (None after a logout).
+    store: instead of the three, where tokens are read and kept. timeout_seconds: without a sign of life.
+    retry: how patient to be. request_bytes, request_files: the server's limits of one upload request.
+
+    Raises of every call: ApiError, ConnectionFailed, UnexpectedAnswer.
+    """
+
+    def __init__(
+        self,
+        base_url: str = "http://127.0.0.1:8000",
+        token: str | None = None,
+        *,
+        refresh_token: str | None = None,
+        on_tokens: OnTokens | None = None,
+        store: TokenStore | None = None,
+        timeout_seconds: float | None = None,
+        retry: RetryPolicy | None = None,
+        request_bytes: int = 64 * MIB,
+        request_files: int = 100,
+        transport: httpx.BaseTransport | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
+        random: Callable[[], float] = random.random,
+        new_key: Callable[[], str] = new_key,
+    ) -> None:
+        tokens = Tokens(token, refresh_token) if token is not None else None
+        self._session = Session(
+            base_url=base_url,
+            store=store or TokenStore(tokens, on_tokens),
+            policy=retry or RetryPolicy(),
+            request_bytes=request_bytes,
+            request_files=request_files,
+            monotonic=monotonic,
+            random=random,
+            new_key=new_key,
+        )
+        self._http = httpx.Client(**httpx_adapter.arguments(base_url, timeout_seconds), transport=transport)
+        self._sleep = sleep
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the connections."""
+        self._http.close()
+
+    @property
+    def tokens(self) -> Tokens | None:
+        """The tokens in use."""
+        return self._session.store.tokens
+
+    def register(self, email: str, password: str, *, name: str | None = None, locale: str | None = None) -> Account:
+        """Makes an account. It is not logged in by that."""
+        return self._run(api_calls.register(self._session, email, password, name, locale))
+
+    def login(self, email: str, password: str) -> Tokens:
+        """Begins a session; later calls use it."""
+        return self._run(api_calls.login(self._session, email, password))
+
+    def refresh(self) -> Tokens | None:
+        """Renews the tokens now. Calls do so by themselves when the access token has run out."""
+        return self._run(api_calls.refresh(self._session))
+
+    def logout(self) -> None:
+        """Ends the session on the server and forgets the tokens."""
+        self._run(api_calls.logout(self._session))
+
+    def me(self) -> Account:
+        """The account that the token belongs to."""
+        return self._run(api_calls.me(self._session))
+
+    def upload(
+        self,
+        path: AnyPath,
+        spec: Spec | None = None,
+        *,
+        idempotency_key: str | None = None,
+        on_sent: Sent | None = None,
+    ) -> Video:
+        """Sends one video to be extracted by `spec`. Raises UnsendableFile and OSError as well."""
+        return self.submit([path], spec, idempotency_key=idempotency_key, on_sent=on_sent)[0]
+
+    def submit(
+        self,
+        paths: Iterable[AnyPath],
+        spec: Spec | None = None,
+        *,
+        idempotency_key: str | None = None,
+        on_sent: Sent | None = None,
+    ) -> list[Video]:
+        """Sends videos to be extracted by `spec`, in as few requests as the limits allow, each all or nothing.
+
+        Repeating a call with the same `idempotency_key` and files places nothing twice. When a request is refused, the
+        error's `submitted` has the videos of the earlier ones. Raises UnsendableFile and OSError as well.
+        """
+        return self._run(file_transfers.submit(self._session, paths, spec, idempotency_key, on_sent))
+
+    def videos(
+        self, *, status: Status | str | None = None, q: str | None = None, sha256: str | None = None
+    ) -> Iterator[Video]:
+        """One's videos, newest first, page by page as they are asked for. q: a part of the file name."""
+        cursor = None
+        while True:
+            page = self.video_page(status=status, q=q, sha256=sha256, limit=200, cursor=cursor)
+            yield from page.items
+            if (cursor := page.next_cursor) is None:
+                return
+
+    def video_page(
+        self,
+        *,
+        status: Status | str | None = None,
+        q: str | None = None,
+        sha256: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[Video]:
+        """One page of one's videos. limit: at most 200."""
+        return self._run(
+            api_calls.video_page(self._session, status=status, q=q, sha256=sha256, limit=limit, cursor=cursor)
+        )
+
+    def video(self, video_id: str) -> Video:
+        """One video, with its newest extraction."""
+        return self._run(api_calls.video(self._session, video_id))
+
+    def delete(self, video: Video | str) -> None:
+        """Removes a video, its extractions and their files; a running one is cancelled first."""
+        self._run(api_calls.delete(self._session, video))
+
+    def extract(self, video: Video | str, spec: Spec, *, idempotency_key: str | None = None) -> Extraction:
+        """Extracts a video again, without uploading it again."""
+        return self._run(api_calls.extract(self._session, video, spec_text(spec), idempotency_key))
+
+    def extraction(self, extraction_id: str) -> Extraction:
+        """One extraction, with its progress."""
+        return self._run(api_calls.extraction(self._session, extraction_id))
+
+    def cancel(self, extraction: Extraction | str) -> Extraction:
+        """Cancels an extraction that has not ended. Raises ApiError `wrong_state` when it has."""
+        return self._run(api_calls.cancel(self._session, extraction))
+
+    def retry(self, extraction: Extraction | str, *, idempotency_key: str | None = None) -> Extraction:
+        """Starts a new extraction like this failed or cancelled one. Raises ApiError `wrong_state` for others."""
+        return self._run(api_calls.retry(self._session, extraction, idempotency_key))
+
+    def wait(
+        self,
+        extraction: Extraction | str,
+        *,
+        timeout_seconds: float | None = None,
+        on_progress: api_calls.OnProgress | None = None,
+    ) -> Extraction:
+        """Waits until the extraction has succeeded; a server that is away for a while costs delay only.
+
+        on_progress: called with each state that is read. Raises ExtractionFailed and WaitTimeout as well.
+        """
+        return self._run(api_calls.wait(self._session, extraction, timeout_seconds, on_progress))
+
+    def download(self, extraction: Extraction | str, path: AnyPath, *, on_received: Received | None = None) -> Path:
+        """Writes the archive to the file `path`, whole and with the right digest, or not at all.
+
+        A broken connection is taken up where it broke. Raises DownloadCorrupt and OSError as well.
+        """
+        return self._run(file_transfers.download(self._session, extraction, path, on_received))
+
+    def manifest(self, extraction: Extraction | str) -> Manifest:
+        """What stands in the archive."""
+        return self._run(api_calls.manifest(self._session, extraction))
+
+    def timeline(self, extraction: Extraction | str) -> tuple[Moment, ...]:
+        """What happened to an extraction, oldest first."""
+        return self._run(api_calls.timeline(self._session, extraction))
+
+    def ledger(self) -> Ledger:
+        """Every accepted extraction held against what became of it. Raises ApiError `not_found` for all but admins."""
+        return self._run(api_calls.ledger(self._session))
+
+    def webhooks(self) -> tuple[Webhook, ...]:
+        """One's webhooks, newest first."""
+        return self._run(webhook_calls.listed(self._session))
+
+    def add_webhook(
+        self, url: str, events: Sequence[str] | None = None, *, idempotency_key: str | None = None
+    ) -> Webhook:
+        """Adds a webhook; the secret is in this answer alone. events: such as `extraction.failed`; None: all."""
+        return self._run(webhook_calls.added(self._session, url, events, idempotency_key))
+
+    def delete_webhook(self, webhook: Webhook | str) -> None:
+        """Removes a webhook and what was owed to it."""
+        self._run(webhook_calls.deleted(self._session, webhook))
+
+    def deliveries(self, webhook: Webhook | str) -> tuple[Delivery, ...]:
+        """What was sent to a webhook, newest first."""
+        return self._run(webhook_calls.deliveries(self._session, webhook))
+
+    def redeliver(self, webhook: Webhook | str, delivery: Delivery | str) -> Delivery:
+        """Sends a delivery again, under the same id. Raises ApiError `webhook_off` when the webhook is switched off."""
+        return self._run(webhook_calls.redelivered(self._session, webhook, delivery))
+
+    def _run(self, flow: Flow[T]) -> T:
+        try:
+            effect = next(flow)
+            while True:
+                try:
+                    outcome = self._perform(effect)
+                except BaseException as error:  # noqa: BLE001 - thrown into the flow
+                    effect = flow.throw(error)
+                else:
+                    effect = flow.send(outcome)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+
+    def _perform(self, effect: Effect) -> Any:
+        match effect:
+            case Send():
+                return self._send(effect)
+            case Sleep(seconds):
+                return self._sleep(seconds)
+            case Work(call):
+                return call()
+            case Exclusively(flow):
+                with self._lock, self._session.store.exclusive():
+                    return self._run(flow)
+            case _:
+                assert_never(effect)
+
+    def _send(self, send: Send) -> Reply:
+        asked, into = send.request, send.into
+        body = asked.body if asked.body is None or isinstance(asked.body, bytes) else asked.body.chunks()
+        try:
+            with self._http.stream(
+                asked.method, asked.path, params=asked.params, headers=httpx_adapter.headers(asked), content=body
+            ) as response:
+                if into is None or response.status_code not in httpx_adapter.CONTENT:
+                    return httpx_adapter.reply(response, response.read())
+                head = httpx_adapter.reply(response, b"")
+                into.begin(head.status, head.headers)
+                for chunk in response.iter_raw():
+                    into.write(chunk)
+                return head
+        except httpx.TransportError as error:
+            raise httpx_adapter.lost(error) from error

@@ -1,0 +1,55 @@
+"""The environment that Ray and every process below it inherit: the only way of settings and secrets to the replicas."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from cluster.local.data_dir import Home
+from cluster.local.secret_files import Secrets
+
+# They name another cluster, or another token for it.
+FOREIGN = ("RAY_ADDRESS", "RAY_NAMESPACE", "RAY_AUTH_TOKEN", "RAY_RUNTIME_ENV", "RAY_JOB_CONFIG_JSON_ENV_VAR")
+
+
+def changes(
+    given: Mapping[str, str],
+    home: Home,
+    secrets: Secrets,
+    *,
+    addresses: Mapping[str, str],
+    url: str,
+    workers: int,
+    ray_folder: Path,
+) -> dict[str, str | None]:
+    """What is set, or removed where it says None. What the person who starts it has set goes first, where it may.
+
+    given: the environment as it is. addresses: FOTOGRAMA_… variables of the servers. url: of the page.
+    """
+    wished = {
+        "FOTOGRAMA_SECRET_KEY": secrets.secret_key,
+        "FOTOGRAMA_PUBLIC_URL": url,
+        "FOTOGRAMA_SCRATCH": str(home.scratch),
+        # On one's own machine the receiver is often there as well.
+        "FOTOGRAMA_WEBHOOK_REACH": "loopback",
+    }
+    fixed = {
+        **addresses,
+        "FOTOGRAMA_WORKERS": str(workers),
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(home.ray_token),
+        "RAY_TMPDIR": str(ray_folder),
+        # A GCS that dies finds its state again when it is started anew.
+        "RAY_gcs_storage": "rocksdb",
+        "RAY_gcs_storage_path": str(ray_folder / "gcs"),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        # Under `uv run` Ray would make the virtual environment anew for every worker.
+        "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",
+        # In 5 s a busy machine has not started the proxy, and Serve would kill it and give up.
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+        # Ray gives its workers the least share of a busy machine (15), the API among them.
+        "RAY_worker_niceness": "0",
+    }
+    return {**dict.fromkeys(FOREIGN), **{name: given.get(name) or value for name, value in wished.items()}, **fixed}

@@ -1,0 +1,35 @@
+"""Ray's head processes, tended by the process that started them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+import psutil
+
+from cluster.local import process_record
+
+TEND_SECONDS = 1.0
+GCS, RAYLET = "gcs_server", "raylet"
+
+log = logging.getLogger(__name__)
+
+
+def tend_ray(restart_gcs: Callable[[], None]) -> None:
+    """Gives back when the raylet has ended, and the workers with it.
+
+    A GCS that has ended is started again. When that does not help, Ray's client ends this process after a minute.
+    """
+    raylet, gcs = _children(RAYLET), _children(GCS)
+    while process_record.left_over(raylet, process_record.started):
+        if not process_record.left_over(gcs, process_record.started):
+            log.warning("Ray's GCS ended unexpectedly; it is started again.")
+            restart_gcs()
+            gcs = _children(GCS)
+        time.sleep(TEND_SECONDS)
+
+
+def _children(name: str) -> list[process_record.Seen]:
+    children = psutil.Process().children()
+    return [process_record.Seen(child.pid, child.create_time()) for child in children if child.name() == name]

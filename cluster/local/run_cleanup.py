@@ -1,0 +1,133 @@
+"""What the supervisor does beside starting servers: it listens to signals, and keeps the record of what it started."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from cluster.local import process_record
+from cluster.local.data_dir import Home, make_run_folder, ray_folder, remove_run_folder
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Asked(BaseException):
+    """Somebody asked this process to end."""
+
+
+@contextmanager
+def signals_raise() -> Iterator[None]:
+    """In here, the first of SIGNALS raises Asked in the main thread; while all is being ended, more change nothing."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    listen()
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def listen() -> None:
+    """For `signals_raise`, and again when a library has put its own handlers in place of ours."""
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        ignore()
+        raise Asked
+
+    for number in SIGNALS:
+        signal.signal(number, ask)
+
+
+def ignore() -> None:
+    """From now on SIGNALS change nothing; other than with SIG_IGN, processes that are started don't inherit that."""
+    for number in SIGNALS:
+        signal.signal(number, lambda _number, _frame: None)
+
+
+def end_when_closed(descriptor: int) -> None:
+    """Sends SIGTERM to this process when `descriptor`, a pipe from its parent, ends: the parent has died."""
+
+    def watch() -> None:
+        while os.read(descriptor, 1):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+class Recorder:
+    """Keeps the record of this run up to date. folder: its temporary one."""
+
+    def __init__(self, home: Home, folder: Path) -> None:
+        self._home, self._folder = home, folder
+        self._written: process_record.Run | None = None
+
+    def refresh(self) -> None:
+        """Writes down all processes below this one, when they are others than before.
+
+        Those that have left us (their parent died) stay in the record as long as they live.
+        """
+        before = self._written.processes if self._written else ()
+        now = {*process_record.descendants(os.getpid()), *process_record.left_over(before, process_record.started)}
+        run = process_record.Run(self._folder, tuple(sorted(now)))
+        if run != self._written:
+            process_record.write(self._home.record, run)
+            self._written = run
+
+    def end_others(self, own: set[int]) -> None:
+        """Ends every process that this run started, but those with a pid in `own`, and what is below them."""
+        self.refresh()
+        assert self._written is not None
+        kept = own | {below.pid for pid in own for below in process_record.descendants(pid)}
+        process_record.end(process for process in self._written.processes if process.pid not in kept)
+
+
+@contextmanager
+def run_folder(home: Home) -> Iterator[Path]:
+    """A temporary folder of this run. At the end Ray's logs in it are kept, and it goes with the record."""
+    folder = make_run_folder()
+    process_record.write(home.record, process_record.Run(folder))
+    try:
+        yield folder
+    finally:
+        close_run(home, folder)
+
+
+def end_left_over(home: Home) -> int:
+    """Ends what a killed run left behind, processes and files; gives the number of processes. The lock is held."""
+    run = process_record.read(home.record)
+    ended = process_record.end(run.processes)
+    if run.folder is not None:
+        close_run(home, run.folder)
+    home.record.unlink(missing_ok=True)
+    empty_scratch(home)
+    return len(ended)
+
+
+def empty_scratch(home: Home) -> None:
+    """Removes what workers that were killed left there. None may run."""
+    shutil.rmtree(home.scratch, ignore_errors=True)
+    home.scratch.mkdir(mode=0o700, exist_ok=True)
+
+
+def close_run(home: Home, folder: Path) -> None:
+    """Keeps Ray's logs of the run as `logs/ray` in the home, and removes the run's folder and record."""
+    keep_ray_logs(folder, home.logs / "ray")
+    remove_run_folder(folder)
+    home.record.unlink(missing_ok=True)
+
+
+def keep_ray_logs(folder: Path, kept: Path) -> None:
+    """Copies the logs of a run's last cluster, if there are any, in place of what `kept` held."""
+    sessions = sorted(path for path in ray_folder(folder).glob("session_*/logs") if not path.parent.is_symlink())
+    if sessions:
+        if kept.is_symlink():
+            kept.unlink()
+        shutil.rmtree(kept, ignore_errors=True)
+        shutil.copytree(sessions[-1], kept, symlinks=True, ignore_dangling_symlinks=True)

@@ -1,0 +1,172 @@
+"""The servers that Fotograma stores in: its own, started here, or those that the environment names."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+from obstore.exceptions import BaseError as ObstoreError
+from redis import Redis
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
+
+from cluster.local.data_dir import SHELF, Home, check_space, postgres_place
+from cluster.local.secret_files import Secrets
+from cluster.local.servers.embedded_postgres import Postgres, programs_for
+from cluster.local.servers.embedded_valkey import Valkey
+from cluster.local.servers.os_user import server_account
+from cluster.local.startup_error import ExitCode, Refusal
+from db import migrate
+from db.object_store.store_factory import open_store
+from db.values.error_catalogue import FotogramaError
+
+DATABASE, REDIS, OBJECTS = "FOTOGRAMA_DATABASE_URL", "FOTOGRAMA_REDIS_URL", "FOTOGRAMA_OBJECTS_URL"
+CONNECT_SECONDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """Where the data are. postgres, valkey: servers of our own; None where the environment names another.
+
+    own_objects: they are a folder of the home.
+    """
+
+    database_url: str
+    redis_url: str
+    objects_url: str
+    postgres: Postgres | None = None
+    valkey: Valkey | None = None
+    own_objects: bool = False
+
+    @property
+    def own(self) -> dict[str, Postgres | Valkey]:
+        """Those that are started and ended here, by name."""
+        named = {"PostgreSQL": self.postgres, "Valkey": self.valkey}
+        return {name: server for name, server in named.items() if server is not None}
+
+    def check_others(self) -> None:
+        """Raises Refusal when one that is not our own does not answer."""
+        if self.postgres is None:
+            check_database(self.database_url)
+        if self.valkey is None:
+            check_redis(self.redis_url)
+        if not self.own_objects:
+            check_objects(self.objects_url)
+
+    def start(self) -> None:
+        """Starts our own; the database has the newest schema then. Raises Refusal."""
+        for server in self.own.values():
+            server.start()
+        try:
+            migrate.upgrade(self.database_url)
+        except SQLAlchemyError as error:
+            raise Refusal(ExitCode.FAILED, f"The database could not be migrated: {first_line(error)}") from error
+
+    def stop(self) -> None:
+        """Ends our own; the database last."""
+        for server in reversed(self.own.values()):
+            server.stop()
+
+    def tend(self, tell: Callable[[str], None]) -> None:
+        """Starts again what has ended by itself. Raises Refusal when that fails."""
+        for name, server in self.own.items():
+            if not server.is_running():
+                tell(f"{name} ended unexpectedly; it is started again.")
+                server.start()
+
+
+def plan_servers(home: Home, run_folder: Path, secrets: Secrets, environment: Mapping[str, str]) -> Servers:
+    """Decides which servers are our own, and where they are. Nothing is started. Raises Refusal."""
+    postgres = None if environment.get(DATABASE) else _own_postgres(home, run_folder, secrets)
+    valkey = None
+    if not environment.get(REDIS):
+        valkey = Valkey(
+            home.valkey, run_folder / "valkey.sock", home.logs / "valkey.log", password=secrets.valkey_password
+        )
+    return Servers(
+        database_url=postgres.url() if postgres else environment[DATABASE],
+        redis_url=valkey.url if valkey else environment[REDIS],
+        objects_url=environment.get(OBJECTS) or home.objects.as_uri(),
+        postgres=postgres,
+        valkey=valkey,
+        own_objects=not environment.get(OBJECTS),
+    )
+
+
+def _own_postgres(home: Home, run_folder: Path, secrets: Secrets) -> Postgres:
+    account = server_account()
+    place = postgres_place(home, account)
+    check_space(place, shutil.disk_usage(place).free)
+    return Postgres(
+        place,
+        run_folder / "postgres",
+        home.logs / "postgres.log",
+        password=secrets.postgres_password,
+        account=account,
+        programs=programs_for(account, SHELF),
+    )
+
+
+def check_database(url: str) -> None:
+    """Raises Refusal when no PostgreSQL answers there."""
+    try:
+        plain = re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql://", url)
+        psycopg.connect(plain, connect_timeout=CONNECT_SECONDS).close()
+    except psycopg.Error as error:
+        raise unreachable(DATABASE, url, error) from error
+
+
+def check_redis(url: str) -> None:
+    """Raises Refusal when nothing that speaks Redis answers there."""
+    try:
+        with Redis.from_url(url, socket_connect_timeout=CONNECT_SECONDS, socket_timeout=CONNECT_SECONDS) as redis:
+            redis.ping()
+    except (RedisError, OSError, ValueError) as error:
+        raise unreachable(REDIS, url, error) from error
+
+
+def check_objects(url: str) -> None:
+    """Raises Refusal when objects can't be written there."""
+    try:
+        asyncio.run(open_store(url).check())
+    except (FotogramaError, ObstoreError, LookupError, OSError, ValueError) as error:
+        raise unreachable(OBJECTS, url, error) from error
+
+
+def unreachable(variable: str, url: str, error: Exception) -> Refusal:
+    """The refusal for a server; it names the variable and the place, without a password."""
+    why = first_line(error)
+    if any(part in why for part in _secrets_of(url)):
+        why = type(error).__name__
+    return Refusal(ExitCode.UNREACHABLE, f"{variable}: nothing usable at {place_of(url)} ({why}).")
+
+
+def place_of(url: str) -> str:
+    """The address without user, password and options, any of which can be secret."""
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "an address that can't be read"
+    return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
+
+
+def _secrets_of(url: str) -> list[str]:
+    """The parts of an address that may be secret. A message that holds one is not shown."""
+    try:
+        parts = urlsplit(url)
+        return [part for part in (parts.username, parts.password, parts.query) if part]
+    except ValueError:
+        return [url]
+
+
+def first_line(error: Exception) -> str:
+    """What the error says, short enough for one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else type(error).__name__

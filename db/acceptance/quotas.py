@@ -1,0 +1,124 @@
+"""What an account may hold, and how full the queue is: counted in Postgres, never in the cache.
+
+A quota is looked at twice: before a body is read, so that nobody sends what will be refused, and in the accepting
+transaction behind a lock of the account, so that calls at the same time can't pass it together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from db.values.error_catalogue import FotogramaError
+from db.values.lifecycle import TaskState
+
+WAITING_RETRY_SECONDS = 10
+STORED_RETRY_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Quotas:
+    """None: no limit. waiting: extractions that have not ended. stored_bytes: videos and archives together."""
+
+    waiting: int | None = None
+    stored_bytes: int | None = None
+
+
+UNLIMITED = Quotas()
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What an account holds, counted as far as a quota asks: `waiting` up to that quota."""
+
+    waiting: int
+    stored_bytes: int
+
+    def with_more(self, *, files: int, size: int) -> Holding:
+        """And so many files of `size` bytes together."""
+        return Holding(self.waiting + files, self.stored_bytes + size)
+
+
+# Freed with the transaction. No other code takes them, and they are taken first and in one order: they can never be
+# part of a deadlock.
+LOCK = text("""
+    SELECT pg_advisory_xact_lock(hashtextextended('quota:' || CAST(user_id AS text), 0))
+    FROM unnest(CAST(:user_ids AS uuid[])) AS asked (user_id)
+""")
+
+# Bounded by the quota: the rows beyond it change nothing. What no quota asks for is not counted.
+HOLDING = text("""
+    SELECT asked.user_id, (
+        SELECT count(*) FROM (
+            SELECT FROM extractions WHERE extractions.user_id = asked.user_id AND status IN ('queued', 'running')
+            LIMIT :waiting_most
+        ) AS waiting
+    ) AS waiting, CASE WHEN :count_stored THEN
+        coalesce((SELECT sum(size) FROM videos WHERE videos.user_id = asked.user_id), 0) + coalesce((
+            SELECT sum(result_bytes) FROM extractions WHERE extractions.user_id = asked.user_id AND NOT reused
+        ), 0)
+    ELSE 0 END AS stored_bytes
+    FROM unnest(CAST(:user_ids AS uuid[])) AS asked (user_id)
+""")
+
+# One branch a state, each a literal and in the order of its partial index: read in any order, a table whose older rows
+# have ended would be read from its start.
+_ORDER = "worker_kind, priority DESC, virtual_finish, id"
+_BRANCHES = " UNION ALL ".join(
+    f"(SELECT FROM tasks WHERE state = '{state.value}' ORDER BY {_ORDER} LIMIT :most)"
+    for state in TaskState
+    if state.value in {"ready", "held"}
+)
+DEPTH = text(f"SELECT count(*) FROM (SELECT FROM ({_BRANCHES}) AS each LIMIT :most) AS waiting")
+
+
+def check(quotas: Quotas, holding: Holding, *, files: int, size: int) -> None:
+    """Whether an account that holds this may have `files` more extractions and `size` bytes more.
+
+    Raises FotogramaError `too_many_waiting` or `quota_exceeded`.
+    """
+    if quotas.waiting is not None and holding.waiting + files > quotas.waiting:
+        what = f"{holding.waiting} of your extractions wait or run; {quotas.waiting} may."
+        raise FotogramaError("too_many_waiting", what, retry_after=WAITING_RETRY_SECONDS)
+    if quotas.stored_bytes is not None and holding.stored_bytes + size > quotas.stored_bytes:
+        what = f"You have {holding.stored_bytes:,} of {quotas.stored_bytes:,} bytes in use; this needs {size:,} more."
+        raise FotogramaError("quota_exceeded", what, retry_after=STORED_RETRY_SECONDS)
+
+
+async def foresee(engine: AsyncEngine, user_id: UUID, quotas: Quotas, *, files: int, size: int) -> None:
+    """`check` on what is committed now, before anything is stored. Raises as `check`."""
+    if quotas == UNLIMITED:
+        return
+    async with engine.connect() as connection:
+        check(quotas, (await _holdings(connection, [user_id], quotas))[user_id], files=files, size=size)
+
+
+async def hold(connection: AsyncConnection, user_ids: Collection[UUID], quotas: Quotas) -> dict[UUID, Holding]:
+    """What accounts hold; nobody else can add to it until the caller's transaction ends. To be called before its other
+    statements; `check` then says what may be added."""
+    if quotas == UNLIMITED:
+        return dict.fromkeys(user_ids, Holding(0, 0))
+    in_order = sorted(user_ids)
+    # A statement of its own: the counts must see what the locks' last holders committed.
+    await connection.execute(LOCK, {"user_ids": in_order})
+    return await _holdings(connection, in_order, quotas)
+
+
+async def depth(engine: AsyncEngine, most: int) -> int:
+    """Tasks that wait for a worker, counted up to `most`."""
+    async with engine.connect() as connection:
+        return int((await connection.execute(DEPTH, {"most": most})).scalar_one())
+
+
+async def _holdings(connection: AsyncConnection, user_ids: Sequence[UUID], quotas: Quotas) -> dict[UUID, Holding]:
+    values = {
+        "user_ids": list(user_ids),
+        "waiting_most": quotas.waiting or 0,
+        "count_stored": quotas.stored_bytes is not None,
+    }
+    rows = await connection.execute(HOLDING, values)
+    return {row.user_id: Holding(row.waiting, int(row.stored_bytes)) for row in rows}

@@ -1,0 +1,160 @@
+"""Notifications that are owed: taken for a while, sent, and then marked; at least once, with a stable id.
+
+A channel is `email`, `webhook:<id>`, or `webhook_off:<id>`: the e-mail that says that a webhook was switched off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from db.values.lifecycle import ExtractionStatus
+
+EMAIL = "email"
+WEBHOOK = "webhook:"
+OFF = "webhook_off:"
+
+HOLD_SECONDS = 120.0
+"""How long a sender has a notification to itself."""
+GIVE_UP_SECONDS = 24 * 3600.0
+BACKOFF_FIRST_SECONDS = 10.0
+BACKOFF_MOST_SECONDS = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """One notification to one account. id: the same at every try. owed_since: the fence of what is written about it."""
+
+    id: UUID
+    channel: str
+    tries: int
+    owed_since: datetime
+    extraction_id: UUID
+    video_id: UUID
+    filename: str
+    status: ExtractionStatus
+    error_code: str | None
+    error_detail: str | None
+    frames: int | None
+    email: str
+    name: str
+    locale: str
+
+
+_OWED = "delivered_at IS NULL AND given_up_at IS NULL"
+# Steps from channel to channel by the index: what one of them has waiting costs the others nothing.
+DUE_CHANNELS = text(f"""
+    WITH RECURSIVE owed (channel) AS (
+        SELECT min(channel) FROM outbox WHERE {_OWED}
+        UNION ALL
+        SELECT (SELECT min(channel) FROM outbox WHERE {_OWED} AND outbox.channel > owed.channel)
+        FROM owed WHERE owed.channel IS NOT NULL
+    )
+    SELECT owed.channel
+    FROM owed CROSS JOIN LATERAL (
+        SELECT due_at FROM outbox WHERE outbox.channel = owed.channel AND {_OWED} ORDER BY due_at LIMIT 1
+    ) AS next
+    WHERE next.due_at <= clock_timestamp() AND owed.channel <> ALL(CAST(:without AS text[]))
+    ORDER BY next.due_at LIMIT :limit
+""")
+# Taken by pushing the due time ahead: a sender that dies in between is simply late.
+TAKE = text(f"""
+    WITH due AS MATERIALIZED (
+        SELECT id FROM outbox
+        WHERE channel = :channel AND {_OWED} AND due_at <= clock_timestamp()
+        ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED
+    ), taken AS (
+        UPDATE outbox SET tries = tries + 1, due_at = clock_timestamp() + make_interval(secs => :hold_seconds)
+        FROM due WHERE outbox.id = due.id
+        RETURNING outbox.id, outbox.channel, outbox.tries, outbox.owed_since, outbox.extraction_id
+    )
+    SELECT taken.id, taken.channel, taken.tries, taken.owed_since, taken.extraction_id,
+        videos.id AS video_id, videos.filename,
+        extractions.status, extractions.error_code, extractions.error_detail, extractions.result_frames AS frames,
+        users.email, users.name, users.locale
+    FROM taken JOIN extractions ON extractions.id = taken.extraction_id
+    JOIN videos ON videos.id = extractions.video_id JOIN users ON users.id = extractions.user_id
+""")
+# In the order in which a deletion takes the rows: first the extraction, then what hangs on it.
+LOCK_EXTRACTION = text("SELECT id FROM extractions WHERE id = :extraction_id FOR KEY SHARE")
+# What was asked for again meanwhile is owed again, whatever the try before gave.
+_MEANT = f"id = :id AND owed_since = :owed_since AND {_OWED}"
+DELIVERED = text(f"""
+    WITH sent AS (
+        UPDATE outbox SET delivered_at = clock_timestamp(), last_error = NULL
+        WHERE {_MEANT} RETURNING extraction_id, channel
+    )
+    INSERT INTO events (extraction_id, kind, data)
+    SELECT extraction_id, 'notified', jsonb_build_object('channel', channel) FROM sent
+""")
+POSTPONE = text(f"""
+    UPDATE outbox
+    SET last_error = :error, due_at = clock_timestamp() + make_interval(secs => :delay_seconds),
+        given_up_at = CASE WHEN owed_since < clock_timestamp() - make_interval(secs => :give_up_seconds)
+            THEN clock_timestamp() END
+    WHERE {_MEANT}
+""")
+GIVE_UP = text(f"UPDATE outbox SET last_error = :error, given_up_at = clock_timestamp() WHERE {_MEANT}")
+
+
+async def due_channels(engine: AsyncEngine, *, without: Collection[str], limit: int) -> list[str]:
+    """Channels that have something due, the longest waiting first, but for those in `without`."""
+    async with engine.connect() as connection:
+        found = await connection.execute(DUE_CHANNELS, {"without": list(without), "limit": limit})
+        return list(found.scalars())
+
+
+async def take(engine: AsyncEngine, channel: str, limit: int = 20) -> list[Notification]:
+    """Takes what is due on a channel; a notification that is not marked within HOLD_SECONDS is due again."""
+    values = {"channel": channel, "limit": limit, "hold_seconds": HOLD_SECONDS}
+    async with engine.begin() as connection:
+        return [_notification(row) for row in (await connection.execute(TAKE, values)).all()]
+
+
+async def delivered(engine: AsyncEngine, notification: Notification) -> None:
+    async with engine.begin() as connection:
+        await connection.execute(LOCK_EXTRACTION, {"extraction_id": notification.extraction_id})
+        await connection.execute(DELIVERED, _meant(notification))
+
+
+async def postpone(engine: AsyncEngine, notification: Notification, error: str, jitter: float) -> None:
+    """After a failed try: later again, with growing pauses, for a day. jitter: uniform in [0, 1)."""
+    delay_seconds = backoff_seconds(notification.tries, jitter)
+    more = {"error": error[:500], "delay_seconds": delay_seconds, "give_up_seconds": GIVE_UP_SECONDS}
+    await _write(engine, POSTPONE, notification, **more)
+
+
+async def give_up(engine: AsyncEngine, notification: Notification, error: str) -> None:
+    """No try will help any more."""
+    await _write(engine, GIVE_UP, notification, error=error[:500])
+
+
+def webhook_of(channel: str, prefix: str) -> UUID | None:
+    """The webhook that a channel of this kind (WEBHOOK, OFF) is about; None for a channel of another kind."""
+    return UUID(channel.removeprefix(prefix)) if channel.startswith(prefix) else None
+
+
+def backoff_seconds(tries: int, jitter: float) -> float:
+    """The pause after the `tries`-th failed try."""
+    ceiling = min(BACKOFF_MOST_SECONDS, BACKOFF_FIRST_SECONDS * 2.0 ** min(tries - 1, 30))
+    return ceiling * (0.5 + jitter / 2)
+
+
+async def _write(engine: AsyncEngine, statement: Any, notification: Notification, **more: Any) -> None:
+    async with engine.begin() as connection:
+        await connection.execute(statement, _meant(notification) | more)
+
+
+def _meant(notification: Notification) -> dict[str, Any]:
+    return {"id": notification.id, "owed_since": notification.owed_since}
+
+
+def _notification(row: Row[Any]) -> Notification:
+    fields = {name: getattr(row, name) for name in Notification.__slots__}
+    return Notification(**fields | {"status": ExtractionStatus(row.status)})

@@ -1,0 +1,88 @@
+"""Which addresses a webhook may have: what its URL looks like, and which of the Internet's it may lead to. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv6Address
+from urllib.parse import urlsplit
+
+from db.values.error_catalogue import FotogramaError
+
+MOST_URL_CHARACTERS = 2048
+_VISIBLE = re.compile(r"[\x21-\x7e]+")
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+Address = IPv4Address | IPv6Address
+
+
+class Reach(StrEnum):
+    """How near a receiver may be; each includes the ones before it."""
+
+    PUBLIC = "public"
+    LOOPBACK = "loopback"
+    PRIVATE = "private"
+
+
+def allows(reach: Reach, address: Address) -> bool:
+    """Whether a connection to this address may be made.
+
+    Link-local addresses are never reached: clouds give out credentials there.
+    """
+    inner = _embedded(address)
+    if inner is not None:
+        return allows(reach, inner)
+    if address.is_loopback:
+        return reach is not Reach.PUBLIC
+    if address.is_unspecified or address.is_multicast or address.is_link_local or address.is_reserved:
+        return False
+    if address.is_global and not getattr(address, "is_site_local", False):
+        return True
+    return reach is Reach.PRIVATE
+
+
+def check_url(url: str, reach: Reach) -> None:
+    """Raises FotogramaError `invalid_field` for what is no address of a receiver.
+
+    A name is not looked up here: it may lead elsewhere when something is sent, and so it is checked then.
+    """
+    if len(url) > MOST_URL_CHARACTERS or not _VISIBLE.fullmatch(url):
+        raise _refused(f"It must have 1 to {MOST_URL_CHARACTERS} visible ASCII characters.")
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise _refused("It is not a URL.") from error
+    if parts.scheme not in {"http", "https"} or not host or port == 0:
+        raise _refused("It must be https://host/… or http://host/….")
+    if parts.username is not None or parts.password is not None or parts.fragment:
+        raise _refused("It may have no user name, password or fragment.")
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        _check_name(host)
+        return
+    if not allows(reach, address):
+        raise _refused("This address is not reachable from here.")
+
+
+def _check_name(host: str) -> None:
+    """Raises what `check_url` does for a name that can't be looked up at all: an empty or too long part."""
+    try:
+        host.encode("idna")
+    except UnicodeError as error:
+        raise _refused("Its host is not a name.") from error
+
+
+def _embedded(address: Address) -> IPv4Address | None:
+    """The IPv4 address that an IPv6 one leads to."""
+    if isinstance(address, IPv4Address):
+        return None
+    if address in _NAT64:
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour
+
+
+def _refused(why: str) -> FotogramaError:
+    return FotogramaError("invalid_field", f"url: {why}")

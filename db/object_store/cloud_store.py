@@ -1,0 +1,112 @@
+"""Objects in S3, GCS or Azure."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import obstore
+
+from db.object_store.object_store import (
+    WRITE_BYTES,
+    Dated,
+    ObjectMissing,
+    Stored,
+    away,
+    blocks_of,
+    checked_key,
+    chunks_of,
+    translated,
+    write_block,
+)
+
+READ_BYTES = 8 * WRITE_BYTES
+
+
+class CloudStore:
+    """Objects in S3, GCS or Azure through obstore, by its blocking calls in threads.
+
+    Its async calls leave threads behind that abort a process which exits at once.
+    """
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+
+    async def put(self, key: str, chunks: AsyncIterator[bytes]) -> Stored:
+        digest, size = hashlib.sha256(), 0
+        with _translated(key):
+            writer = await asyncio.to_thread(obstore.open_writer, self._store, checked_key(key))
+            async for block in blocks_of(chunks):
+                await asyncio.to_thread(write_block, writer, block, digest)
+                size += len(block)
+            # Only closing makes the object visible; a writer that is dropped leaves none.
+            await asyncio.to_thread(writer.close)
+        return Stored(size, digest.hexdigest())
+
+    async def put_file(self, key: str, path: Path) -> Stored:
+        return await self.put(key, chunks_of(path))
+
+    async def read(self, key: str, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+        end = await self.size(key)
+        if length is not None:
+            end = min(end, start + length)
+        with _translated(key):
+            for first in range(start, end, READ_BYTES):
+                last = min(end, first + READ_BYTES)
+                block = await asyncio.to_thread(obstore.get_range, self._store, key, start=first, end=last)
+                yield bytes(block)
+
+    async def size(self, key: str) -> int:
+        with _translated(key):
+            return int((await asyncio.to_thread(obstore.head, self._store, checked_key(key)))["size"])
+
+    async def delete(self, key: str) -> None:
+        with suppress(ObjectMissing), _translated(key):
+            await asyncio.to_thread(obstore.delete, self._store, checked_key(key))
+
+    async def keys(self, prefix: str) -> list[str]:
+        with _translated(prefix):
+            pages = await asyncio.to_thread(list, obstore.list(self._store, checked_key(prefix.rstrip("/")) + "/"))
+        return sorted(entry["path"] for page in pages for entry in page)
+
+    async def page(self, prefix: str, after: str | None, limit: int) -> list[Dated]:
+        with _translated(prefix):
+            return await asyncio.to_thread(self._page, checked_key(prefix.rstrip("/")) + "/", after, limit)
+
+    async def discard_unfinished(self, seconds: float) -> int:
+        # Parts of uploads that broke off are the bucket's own to expire, by its rule of life cycle.
+        return 0
+
+    async def fetch(self, key: str, into: Path) -> Path:
+        with _translated(key), await asyncio.to_thread(into.open, "wb") as file:
+            async for block in self.read(key):
+                await asyncio.to_thread(file.write, block)
+        return into
+
+    async def check(self) -> None:
+        key = f"checks/{uuid.uuid4().hex}"
+        with _translated(key):
+            await asyncio.to_thread(obstore.put, self._store, key, b"")
+            await asyncio.to_thread(obstore.delete, self._store, key)
+
+    async def free_bytes(self) -> int | None:
+        return None
+
+    def _page(self, prefix: str, after: str | None, limit: int) -> list[Dated]:
+        pages = obstore.list(self._store, prefix, offset=after, chunk_size=limit)
+        page = sorted(next(iter(pages), []), key=lambda entry: str(entry["path"]))
+        return [Dated(entry["path"], entry["last_modified"].timestamp()) for entry in page]
+
+
+@contextmanager
+def _translated(key: str) -> Iterator[None]:
+    try:
+        with translated(key):
+            yield
+    except obstore.exceptions.BaseError as error:
+        raise away() from error

@@ -1,0 +1,20 @@
+"""Which object store an address names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from obstore.store import from_url
+
+from db.object_store.cloud_store import CloudStore
+from db.object_store.folder_store import FolderStore
+from db.object_store.object_store import ObjectStore
+
+
+def open_store(url: str) -> ObjectStore:
+    """`file:///folder` for a folder of this machine, else any URL that obstore takes (s3://bucket/prefix …)."""
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        return FolderStore(Path(unquote(parts.path)))
+    return CloudStore(from_url(url))

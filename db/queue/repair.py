@@ -1,0 +1,164 @@
+"""What only a mistake or a hand in the tables leaves: rows that no timer of the queue would ever end.
+
+An extraction that has not ended, and has no task that will be worked on, is queued once more; the second time it
+fails. Tasks that have outlived their extraction are cancelled. Shares that count their open tasks wrongly are counted
+anew: one that counts too many keeps its account waiting, one that counts too few refuses the ends of its tasks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from uuid_utils.compat import uuid7
+
+from db.queue import task_queue
+from db.queue.task_queue import Lease, LeaseLost
+from db.queue.task_queue_sql import CANCEL_TASKS, LOCK_TASKS
+from db.values.lifecycle import Blame
+
+KEEPER = "keeper"
+"""The owner of a task that is made only to fail."""
+_ENDED_TASK = "('done', 'failed', 'cancelled')"
+_DETAIL = "No part of the work was left to do, and there was no result."
+
+
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """requeued, failed: stuck extractions. outlived: ended extractions whose tasks went on."""
+
+    requeued: int = 0
+    failed: int = 0
+    outlived: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """A share that was wrong. said, counted: how many open tasks its account has."""
+
+    user_id: UUID
+    said: int
+    counted: int
+
+
+_STUCK = f"""
+    extractions.status IN ('queued', 'running') AND NOT EXISTS (
+        SELECT 1 FROM tasks WHERE tasks.extraction_id = extractions.id AND tasks.state NOT IN {_ENDED_TASK}
+    )
+"""
+STUCK = text(f"SELECT id FROM extractions WHERE {_STUCK} LIMIT :limit")
+OUTLIVED = text(f"""
+    SELECT DISTINCT tasks.extraction_id FROM tasks JOIN extractions ON extractions.id = tasks.extraction_id
+    WHERE tasks.state NOT IN {_ENDED_TASK} AND extractions.status NOT IN ('queued', 'running') LIMIT :limit
+""")
+LOCK_EXTRACTION = text("SELECT id FROM extractions WHERE id = :extraction_id FOR UPDATE")
+# Read after the locks: it may have gone on since it was found, or another keeper was here.
+STILL_STUCK = text(f"""
+    SELECT EXISTS (SELECT 1 FROM events WHERE extraction_id = extractions.id AND kind = 'requeued') AS again
+    FROM extractions WHERE id = :extraction_id AND {_STUCK}
+""")
+# What the ended tasks had made counts no more, so that no part of it can be joined with the new work's.
+REQUEUE = text("""
+    WITH old AS (
+        DELETE FROM tasks WHERE extraction_id = :extraction_id
+        RETURNING worker_kind, priority, virtual_finish, cost
+    ), task AS (
+        INSERT INTO tasks (id, extraction_id, user_id, worker_kind, priority, virtual_finish, cost,
+            state, attempt, leased_by, lease_expires_at)
+        SELECT :task_id, extractions.id, extractions.user_id, coalesce(max(old.worker_kind), 'cpu'),
+            coalesce(max(old.priority), 0), coalesce(max(old.virtual_finish), 0), coalesce(max(old.cost), 0),
+            CAST(:state AS task_state), CASE WHEN :state = 'leased' THEN 1 ELSE 0 END,
+            CASE WHEN :state = 'leased' THEN CAST(:owner AS text) END,
+            CASE WHEN :state = 'leased' THEN clock_timestamp() + make_interval(secs => :lease_seconds) END
+        FROM extractions LEFT JOIN old ON true WHERE extractions.id = :extraction_id GROUP BY extractions.id
+        RETURNING tasks.user_id
+    ), counted AS (
+        UPDATE shares SET open = open + 1 FROM task WHERE shares.user_id = task.user_id
+    ), waiting AS (
+        UPDATE extractions
+        SET status = 'queued', frames_done = 0, plan_key = NULL, segments_left = NULL, version = version + 1
+        WHERE id = :extraction_id
+    )
+    INSERT INTO events (extraction_id, kind) VALUES (:extraction_id, 'requeued')
+""")
+# One statement has one snapshot, in which every task stands with its count: traffic makes no difference. The two states
+# apart, so that each is read from its own index, whatever history there is.
+DRIFTED = text("""
+    SELECT shares.user_id FROM shares LEFT JOIN (
+        SELECT user_id, count(*) AS open FROM (
+            SELECT user_id FROM tasks WHERE state = 'ready' UNION ALL SELECT user_id FROM tasks WHERE state = 'leased'
+        ) AS taken GROUP BY user_id
+    ) AS counted ON counted.user_id = shares.user_id
+    WHERE shares.open <> coalesce(counted.open, 0) ORDER BY shares.user_id
+""")
+LOCK_SHARE = text("SELECT open FROM shares WHERE user_id = :user_id FOR UPDATE")
+# A statement after the lock, so that it sees what was committed before: whoever has changed a task and not counted it
+# yet waits for the lock; that change is not seen here, and is counted afterwards.
+RECOUNT = text("""
+    UPDATE shares SET open = counted.open
+    FROM (SELECT count(*) AS open FROM tasks WHERE user_id = :user_id AND state IN ('ready', 'leased')) AS counted
+    WHERE shares.user_id = :user_id AND shares.open <> counted.open RETURNING shares.open
+""")
+
+
+async def recount(engine: AsyncEngine) -> list[Drift]:
+    """Counts the open tasks of shares that are wrong about them; those that it has corrected."""
+    async with engine.connect() as connection:
+        drifted = (await connection.execute(DRIFTED)).scalars().all()
+    found = [await recount_one(engine, user_id) for user_id in drifted]
+    return [drift for drift in found if drift is not None]
+
+
+async def recount_one(engine: AsyncEngine, user_id: UUID) -> Drift | None:
+    """Counts one account's open tasks; None when its share was right."""
+    async with engine.begin() as connection:
+        said = (await connection.execute(LOCK_SHARE, {"user_id": user_id})).scalar()
+        counted = (await connection.execute(RECOUNT, {"user_id": user_id})).scalar()
+    return None if said is None or counted is None else Drift(user_id, said, counted)
+
+
+async def repair(engine: AsyncEngine, *, limit: int = 100) -> Repaired:
+    """Ends or requeues what is stuck, at most `limit` of each kind; safe when several do it at once."""
+    async with engine.connect() as connection:
+        stuck = (await connection.execute(STUCK, {"limit": limit})).scalars().all()
+        outlived = (await connection.execute(OUTLIVED, {"limit": limit})).scalars().all()
+    outcomes = [await _requeue_or_fail(engine, extraction_id) for extraction_id in stuck]
+    cancelled = [await _cancel_outlived(engine, extraction_id) for extraction_id in outlived]
+    return Repaired(outcomes.count("requeued"), outcomes.count("failed"), sum(cancelled))
+
+
+async def _requeue_or_fail(engine: AsyncEngine, extraction_id: UUID) -> str | None:
+    task_id = uuid7()
+    async with engine.begin() as connection:
+        await _lock(connection, extraction_id)
+        row = (await connection.execute(STILL_STUCK, {"extraction_id": extraction_id})).first()
+        if row is None:
+            return None
+        values: dict[str, Any] = {"extraction_id": extraction_id, "task_id": task_id, "owner": KEEPER}
+        values |= {"state": "leased" if row.again else "ready", "lease_seconds": task_queue.LEASE_SECONDS}
+        await connection.execute(REQUEUE, values)
+    if not row.again:
+        return "requeued"
+    try:
+        # By the queue's own verb, so that its owner is told; when this is cut short, the lease runs out.
+        lease = Lease(task_id, 1, KEEPER)
+        await task_queue.fail(engine, lease, blame=Blame.FILE, code="internal", detail=_DETAIL, jitter=0.0)
+    except LeaseLost:
+        return None
+    return "failed"
+
+
+async def _cancel_outlived(engine: AsyncEngine, extraction_id: UUID) -> bool:
+    async with engine.begin() as connection:
+        await _lock(connection, extraction_id)
+        cancelled = await connection.execute(CANCEL_TASKS, {"extraction_id": extraction_id})
+        return cancelled.rowcount > 0
+
+
+async def _lock(connection: AsyncConnection, extraction_id: UUID) -> None:
+    """In the queue's order: tasks before their extraction."""
+    await connection.execute(LOCK_TASKS, {"extraction_id": extraction_id})
+    await connection.execute(LOCK_EXTRACTION, {"extraction_id": extraction_id})

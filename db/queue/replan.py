@@ -1,0 +1,79 @@
+"""A split extraction is planned anew: its plan is of another engine than the one that is to carry it out.
+
+The task at hand becomes the planning one, in the same place of the queue and with its slot kept, and what was there of
+the extraction's other tasks goes; whoever holds one of them finds its lease lost. The attempt is the highest that the
+extraction has had, so that no earlier try of any of them is ever taken for a later one.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from db.queue.task_queue import Lease, LeaseLost
+from db.queue.task_queue_sql import FAIL, HELD
+from db.values.lifecycle import Again, Blame, Counters, End, after_failure
+
+MANY = 20
+"""So many plannings before it can be given up, a day after the first: no rollout takes so long, two settings do."""
+_DETAIL = "The workers did not agree on how to work."
+
+EARLIER = text("""
+    SELECT tasks.extraction_id, count(events.id) AS times,
+        coalesce(extract(epoch FROM clock_timestamp() - min(events.at)), 0) AS seconds
+    FROM tasks LEFT JOIN events ON events.extraction_id = tasks.extraction_id AND events.kind = 'replanned'
+    WHERE tasks.id = :task_id GROUP BY tasks.extraction_id
+""")
+# What the plan was worth has been charged, and when it was first claimed is what virtual time goes by: both stay.
+REPLAN = text("""
+    WITH others AS (
+        DELETE FROM tasks WHERE extraction_id = :extraction_id AND id <> :task_id
+        RETURNING kind, cost, work, claimed_at
+    ), task AS (
+        UPDATE tasks
+        SET kind = 'extract', state = 'ready', leased_by = NULL, lease_expires_at = NULL,
+            ready_at = clock_timestamp() + make_interval(secs => :delay_seconds),
+            attempt = extractions.attempt, cost = planning.cost, work = planning.work,
+            claimed_at = planning.claimed_at, frames_done = 0,
+            part_number = NULL, part_first = NULL, part_stop = NULL,
+            crashes = 0, losses = 0, service_errors = 0, first_service_error_at = NULL
+        FROM extractions, others AS planning
+        WHERE tasks.id = :task_id AND tasks.kind <> 'extract' AND planning.kind = 'extract'
+            AND extractions.id = tasks.extraction_id
+        RETURNING tasks.extraction_id
+    ), waiting AS (
+        UPDATE extractions
+        SET status = 'queued', frames_done = 0, plan_key = NULL, segments_left = NULL, version = version + 1
+        FROM task WHERE extractions.id = task.extraction_id
+    ), noted AS (
+        INSERT INTO events (extraction_id, kind, data)
+        SELECT extraction_id, 'replanned',
+            jsonb_build_object('attempt', CAST(:attempt AS integer), 'engine', CAST(:made_by AS text))
+        FROM task
+    )
+    SELECT extraction_id FROM task
+""")
+
+
+async def replan(engine: AsyncEngine, lease: Lease, *, made_by: str, jitter: float) -> Again | End:
+    """Gives a segment or an assembling task back to be planned anew, later each time; or ends the extraction.
+
+    made_by: the engine that planned. Raises LeaseLost.
+    """
+    fence = {"task_id": lease.task_id, "attempt": lease.attempt, "worker": lease.worker}
+    async with engine.begin() as connection:
+        if not any(row.is_meant for row in await connection.execute(HELD, fence)):
+            raise LeaseLost(lease)
+        earlier = (await connection.execute(EARLIER, {"task_id": lease.task_id})).one()
+        seconds = float(earlier.seconds) if earlier.times >= MANY else 0.0
+        counters = Counters(service_errors=earlier.times, service_error_seconds=seconds)
+        outcome = after_failure(Blame.SERVICE, "service_failed", counters, jitter)
+        if isinstance(outcome, End):
+            counted = {"task_id": lease.task_id, "crash": 0, "loss": 0, "service_error": 1}
+            await connection.execute(FAIL, counted | {"code": outcome.code, "detail": _DETAIL})
+            return outcome
+        values = fence | {"extraction_id": earlier.extraction_id, "made_by": made_by}
+        values["delay_seconds"] = outcome.delay_seconds
+        if (await connection.execute(REPLAN, values)).first() is None:
+            raise LeaseLost(lease)
+    return outcome

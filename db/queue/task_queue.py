@@ -1,0 +1,309 @@
+"""The queue: what is accepted is claimed, kept alive by heartbeats, and ends exactly once.
+
+Every write of a worker carries the fence (task, attempt, worker) in its WHERE; no row
+means that the lease is lost, and the worker throws its work away. The fence does not test the expiry: a lease that is
+late but not rescued can still be renewed and published. Locks are taken in one order: tasks by id, extraction, video,
+share of the account; whatever is taken after that is skipped when it is locked. All times are the database's own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from uuid_utils.compat import uuid7
+
+from db.connection import is_contention
+from db.queue import task_queue_sql as sql
+from db.queue.fair_queueing import work_of
+from db.values.lifecycle import Again, Blame, Counters, End, after_failure, is_careful
+
+LEASE_SECONDS = 60.0
+HEARTBEAT_SECONDS = 15.0
+
+
+class LeaseLost(Exception):
+    """The task was rescued, cancelled or deleted: this attempt's work counts no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The fence. attempt: rises at each claim of the task and never falls."""
+
+    task_id: UUID
+    attempt: int
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One segment that is to be made, of the plan's targets [first, stop).
+
+    number: from 0, in time order. cost: frames to decode.
+    """
+
+    number: int
+    first: int
+    stop: int
+    cost: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One claimed task. spec: canonical text. careful: this is the last try before the file is given up. sha256: of the
+    accepted bytes.
+
+    part: of kind segment. plan_key: of kinds segment and assemble, the prefix of the planning attempt's objects. parts:
+    of kind assemble, the prefixes of the published segments, by number.
+    """
+
+    lease: Lease
+    kind: str
+    extraction_id: UUID
+    video_id: UUID
+    object_key: str
+    spec: str
+    careful: bool
+    sha256: str | None = None
+    part: Part | None = None
+    plan_key: str | None = None
+    parts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """What a finished attempt points at. key: prefix of its objects. size: bytes of the archive."""
+
+    key: str
+    engine: str
+    frames: int
+    size: int
+    sha256: str
+    warnings: Sequence[Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rescued:
+    """What a rescue did: tasks that wait again, tasks that ended, and late ones that others held locked."""
+
+    again: int
+    ended: int
+    locked: int
+
+
+async def claim(
+    engine: AsyncEngine, *, worker: str, worker_kind: str = "cpu", limit: int = 1, lease_seconds: float = LEASE_SECONDS
+) -> list[Claim]:
+    """Takes up to `limit` ready tasks in the queue's order; their extractions are running from now on."""
+    values = {"worker": worker, "worker_kind": worker_kind, "limit": limit, "lease_seconds": lease_seconds}
+    async with engine.begin() as connection:
+        rows = (await connection.execute(sql.CLAIM, values)).all()
+    return [_claim_of(row, worker) for row in rows]
+
+
+async def heartbeat(
+    engine: AsyncEngine, lease: Lease, *, frames_done: int = 0, lease_seconds: float = LEASE_SECONDS
+) -> None:
+    """Renews the lease and tells the progress. Raises LeaseLost."""
+    await _fenced(engine, sql.HEARTBEAT, lease, frames_done=frames_done, lease_seconds=lease_seconds)
+
+
+async def plan(engine: AsyncEngine, lease: Lease, *, media: Mapping[str, Any], frames_total: int) -> None:
+    """Stores what the probe found and how many frames there will be. Raises LeaseLost."""
+    work = work_of(media, frames_total)
+    await _fenced(engine, sql.PLAN, lease, media=json.dumps(media), frames_total=frames_total, work=work)
+
+
+async def split(
+    engine: AsyncEngine,
+    lease: Lease,
+    *,
+    media: Mapping[str, Any],
+    frames_total: int,
+    plan_key: str,
+    parts: Sequence[Part],
+) -> None:
+    """Ends the planning task as done and adds one task for each part.
+
+    plan_key: prefix of the objects that all parts need. Raises LeaseLost, unless this attempt had done it already.
+    """
+    if not parts:
+        raise ValueError("an extraction is split into at least one part")
+    values = {
+        "media": json.dumps(media),
+        "frames_total": frames_total,
+        "plan_key": plan_key,
+        "work": work_of(media, sum(part.cost for part in parts)),
+        "ids": [uuid7() for _ in parts],
+        "numbers": [part.number for part in parts],
+        "firsts": [part.first for part in parts],
+        "stops": [part.stop for part in parts],
+        "costs": [part.cost for part in parts],
+    }
+    await _ending(engine, sql.SPLIT, lease, **values)
+
+
+async def publish_segment(engine: AsyncEngine, lease: Lease, *, key: str, frames: int) -> None:
+    """Ends a segment's task; the last one of its extraction adds the assembling task.
+
+    key: prefix of its objects. Raises LeaseLost, unless this attempt had published already.
+    """
+    await _ending(engine, sql.PUBLISH_SEGMENT, lease, key=key, frames=frames, assemble_id=uuid7())
+
+
+async def publish(engine: AsyncEngine, lease: Lease, publication: Publication) -> None:
+    """Ends the extraction as succeeded. Raises LeaseLost, unless this attempt had published already."""
+    await _ending(
+        engine,
+        sql.PUBLISH,
+        lease,
+        key=publication.key,
+        engine=publication.engine,
+        frames=publication.frames,
+        size=publication.size,
+        sha256=publication.sha256,
+        warnings=json.dumps([dict(warning) for warning in publication.warnings]),
+    )
+
+
+async def was_published(engine: AsyncEngine, lease: Lease) -> bool:
+    """Whether this very attempt ended its task as done: what a lost answer to a COMMIT leaves open."""
+    async with engine.connect() as connection:
+        return (await connection.execute(sql.WAS_PUBLISHED, _fence(lease))).first() is not None
+
+
+async def release(engine: AsyncEngine, lease: Lease) -> None:
+    """Gives the task back unharmed: drain and shutdown count against nothing. Raises LeaseLost."""
+    await _fenced(engine, sql.RELEASE, lease)
+
+
+async def release_all(engine: AsyncEngine, worker: str) -> int:
+    """Gives back all that a worker holds, and counts it: after the answer to a claim was lost, it knows of nothing."""
+    async with engine.begin() as connection:
+        return len((await connection.execute(sql.RELEASE_ALL, {"worker": worker})).all())
+
+
+async def fail(
+    engine: AsyncEngine, lease: Lease, *, blame: Blame, code: str, detail: str, jitter: float
+) -> Again | End:
+    """Counts a failure against whom it belongs, and retries or ends the task. Raises LeaseLost."""
+    async with engine.begin() as connection:
+        row = await _meant(connection, sql.HELD, _fence(lease))
+        if row is None:
+            raise LeaseLost(lease)
+        return await _settle(connection, row, blame=blame, code=code, detail=detail, jitter=jitter)
+
+
+async def rescue(
+    engine: AsyncEngine, *, jitter: float, limit: int = 100, lease_seconds: float = LEASE_SECONDS
+) -> Rescued:
+    """Takes late leases away, each in a transaction of its own; safe when several do it at once.
+
+    One that somebody else holds locked is left for the next time, and keeps none of the others from it. Call it only
+    when the database has been reachable for a whole lease.
+    """
+    async with engine.connect() as connection:
+        expired = await connection.execute(sql.EXPIRED, {"lease_seconds": lease_seconds, "limit": limit})
+        late = expired.scalars().all()
+    outcomes: list[Again | End | None] = []
+    locked = 0
+    for task_id in late:
+        try:
+            outcomes.append(await _rescue_one(engine, task_id, jitter))
+        except DBAPIError as error:
+            if not is_contention(error):
+                raise
+            locked += 1
+    again = sum(isinstance(outcome, Again) for outcome in outcomes)
+    return Rescued(again=again, ended=sum(isinstance(outcome, End) for outcome in outcomes), locked=locked)
+
+
+async def cancel(connection: AsyncConnection, extraction_id: UUID) -> bool:
+    """Ends an extraction as cancelled; its workers learn of it at their next heartbeats. False when it had ended."""
+    values = {"extraction_id": extraction_id}
+    await lock_all(connection, sql.LOCK_TASKS, values)
+    cancelled = (await connection.execute(sql.CANCEL, values)).first() is not None
+    await connection.execute(sql.CANCEL_TASKS, values)
+    return cancelled
+
+
+async def lock_all(connection: AsyncConnection, statement: Any, values: Mapping[str, Any]) -> None:
+    """Locks the tasks that a statement gives, and those that were added while it waited for a lock."""
+    known: set[UUID] | None = None
+    while known != (known := set((await connection.execute(statement, values)).scalars())):
+        pass
+
+
+async def _rescue_one(engine: AsyncEngine, task_id: UUID, jitter: float) -> Again | End | None:
+    detail = "The worker that held the task stopped answering."
+    async with engine.begin() as connection:
+        await connection.execute(sql.WAIT_BRIEFLY)
+        row = await _meant(connection, sql.STILL_EXPIRED, {"task_id": task_id})
+        if row is None:
+            return None
+        return await _settle(connection, row, blame=Blame.LOSS, code="workers_lost", detail=detail, jitter=jitter)
+
+
+async def _meant(connection: AsyncConnection, statement: Any, values: Mapping[str, Any]) -> Row[Any] | None:
+    """Locks the tasks of an extraction; the one of them that is meant, if it still is as it should be."""
+    return next((row for row in await connection.execute(statement, values) if row.is_meant), None)
+
+
+async def _settle(
+    connection: AsyncConnection, row: Row[Any], *, blame: Blame, code: str, detail: str, jitter: float
+) -> Again | End:
+    counters = Counters(row.crashes, row.losses, row.service_errors, float(row.service_error_seconds))
+    outcome = after_failure(blame, code, counters, jitter)
+    counted = {
+        "task_id": row.id,
+        "crash": int(blame is Blame.CRASH),
+        "loss": int(blame is Blame.LOSS),
+        "service_error": int(blame is Blame.SERVICE),
+        "detail": detail,
+    }
+    if isinstance(outcome, End):
+        await connection.execute(sql.FAIL, counted | {"code": outcome.code})
+    else:
+        await connection.execute(sql.RETRY, counted | {"delay_seconds": outcome.delay_seconds, "blame": str(blame)})
+    return outcome
+
+
+async def _ending(database: AsyncEngine, statement: Any, lease: Lease, /, **values: Any) -> None:
+    """A fenced write that ends the task. After the answer to a COMMIT was lost it is found done by this attempt."""
+    try:
+        await _fenced(database, statement, lease, **values)
+    except LeaseLost:
+        if not await was_published(database, lease):
+            raise
+
+
+async def _fenced(database: AsyncEngine, statement: Any, lease: Lease, /, **values: Any) -> None:
+    async with database.begin() as connection:
+        if (await connection.execute(statement, _fence(lease) | values)).first() is None:
+            raise LeaseLost(lease)
+
+
+def _fence(lease: Lease) -> dict[str, Any]:
+    return {"task_id": lease.task_id, "attempt": lease.attempt, "worker": lease.worker}
+
+
+def _claim_of(row: Row[Any], worker: str) -> Claim:
+    return Claim(
+        lease=Lease(row.task_id, row.attempt, worker),
+        kind=row.kind,
+        extraction_id=row.extraction_id,
+        video_id=row.video_id,
+        object_key=row.object_key,
+        spec=row.spec,
+        careful=is_careful(row.crashes),
+        sha256=row.sha256,
+        part=None if row.part_number is None else Part(row.part_number, row.part_first, row.part_stop, row.cost),
+        plan_key=None if row.kind == "extract" else row.plan_key,
+        parts=tuple(row.parts or ()),
+    )

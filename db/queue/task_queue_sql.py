@@ -1,0 +1,282 @@
+"""The queue's statements: one a verb, run by `db.queue.task_queue`, which says what they promise.
+
+Data-modifying CTEs keep each verb one round trip and one transaction. Times are the database's own.
+"""
+
+from sqlalchemy import text
+
+from db.notification.outbox_sql import TELL
+
+_FENCE = "tasks.id = :task_id AND attempt = :attempt AND leased_by = :worker AND state = 'leased'"
+_UNLEASED = "leased_by = NULL, lease_expires_at = NULL"
+
+# The CTE is materialized so that the lock is taken once, on the rows that the limit chose; SKIP LOCKED lets
+# claimers pass one another. Extractions are locked by id, since several tasks may be of one.
+CLAIM = text("""
+    WITH next AS MATERIALIZED (
+        SELECT id FROM tasks
+        WHERE state = 'ready' AND worker_kind = :worker_kind AND ready_at <= clock_timestamp()
+        ORDER BY priority DESC, virtual_finish, id
+        LIMIT :limit
+        FOR UPDATE SKIP LOCKED
+    ), claimed AS MATERIALIZED (
+        UPDATE tasks
+        SET state = 'leased', attempt = attempt + 1, leased_by = :worker,
+            claimed_at = coalesce(claimed_at, clock_timestamp()),
+            lease_expires_at = clock_timestamp() + make_interval(secs => :lease_seconds)
+        FROM next WHERE tasks.id = next.id
+        RETURNING tasks.id, tasks.extraction_id, tasks.kind, tasks.attempt, tasks.crashes, tasks.cost,
+            tasks.part_number, tasks.part_first, tasks.part_stop
+    ), theirs AS MATERIALIZED (
+        SELECT id FROM extractions WHERE id IN (SELECT extraction_id FROM claimed) ORDER BY id FOR NO KEY UPDATE
+    ), running AS (
+        UPDATE extractions
+        SET status = 'running', version = version + 1, started_at = coalesce(started_at, clock_timestamp()),
+            attempt = greatest(attempt, (SELECT max(attempt) FROM claimed WHERE extraction_id = extractions.id))
+        FROM theirs WHERE extractions.id = theirs.id
+        RETURNING extractions.id, extractions.video_id, extractions.spec, extractions.plan_key
+    ), noted AS (
+        INSERT INTO events (extraction_id, kind, data)
+        SELECT extraction_id, 'claimed', jsonb_strip_nulls(
+            jsonb_build_object('attempt', attempt, 'worker', :worker, 'part', part_number))
+        FROM claimed
+    )
+    SELECT claimed.id AS task_id, claimed.attempt, claimed.kind, claimed.crashes, claimed.cost, claimed.part_number,
+        claimed.part_first, claimed.part_stop, running.id AS extraction_id, running.spec, running.plan_key,
+        videos.id AS video_id, videos.object_key, videos.sha256,
+        CASE claimed.kind WHEN 'assemble' THEN (
+            SELECT array_agg(segments.part_key ORDER BY segments.part_number) FROM tasks AS segments
+            WHERE segments.extraction_id = claimed.extraction_id AND segments.kind = 'segment'
+        ) END AS parts
+    FROM claimed JOIN running ON running.id = claimed.extraction_id JOIN videos ON videos.id = running.video_id
+    ORDER BY claimed.id
+""")
+
+_HELD_BY = """
+    held AS MATERIALIZED (
+        SELECT id, extraction_id, user_id, kind, frames_done, cost, work FROM tasks WHERE {which} ORDER BY id FOR UPDATE
+    )
+"""
+_HELD = _HELD_BY.format(which=_FENCE)
+# The first plan of a task says what it is worth; the difference to what was paid is charged to the account.
+_CHARGE = """
+    charged AS (
+        UPDATE shares SET owed = shares.owed + CAST(:work AS bigint) - planned.cost
+        FROM planned WHERE shares.user_id = planned.user_id AND planned.work IS NULL
+    )
+"""
+
+HEARTBEAT = text(f"""
+    WITH {_HELD}, beat AS (
+        UPDATE tasks SET lease_expires_at = clock_timestamp() + make_interval(secs => :lease_seconds),
+            frames_done = greatest(tasks.frames_done, :frames_done)
+        FROM held WHERE tasks.id = held.id
+        RETURNING tasks.extraction_id, tasks.frames_done - held.frames_done AS more
+    ), progress AS (
+        UPDATE extractions SET frames_done = frames_done + beat.more, version = version + 1
+        FROM beat WHERE extractions.id = beat.extraction_id AND beat.more > 0
+    )
+    SELECT extraction_id FROM beat
+""")
+
+PLAN = text(f"""
+    WITH {_HELD}, task AS (
+        UPDATE tasks SET frames_done = 0, work = coalesce(tasks.work, :work) FROM held WHERE tasks.id = held.id
+        RETURNING tasks.extraction_id, tasks.user_id, held.cost, held.work
+    ), planned AS (
+        UPDATE extractions SET frames_total = :frames_total, frames_done = 0, version = version + 1
+        FROM task WHERE extractions.id = task.extraction_id
+        RETURNING extractions.video_id, task.user_id, task.cost, task.work
+    ), probed AS (
+        UPDATE videos SET media = CAST(:media AS jsonb) FROM planned WHERE videos.id = planned.video_id
+    ), {_CHARGE}
+    SELECT extraction_id FROM held
+""")
+
+# The segments inherit the place in the queue. They are let in when the planning task's own place is given up, by the
+# trigger that sees it end.
+SPLIT = text(f"""
+    WITH {_HELD}, task AS (
+        UPDATE tasks SET state = 'done', frames_done = 0, work = coalesce(tasks.work, :work), {_UNLEASED}
+        FROM held WHERE tasks.id = held.id AND held.kind = 'extract'
+        RETURNING tasks.extraction_id, tasks.user_id, tasks.worker_kind, tasks.priority, tasks.virtual_finish,
+            tasks.attempt, held.cost, held.work
+    ), planned AS (
+        UPDATE extractions
+        SET frames_total = :frames_total, frames_done = 0, version = version + 1,
+            plan_key = :plan_key, segments_left = cardinality(CAST(:ids AS uuid[]))
+        FROM task WHERE extractions.id = task.extraction_id
+        RETURNING extractions.video_id, task.user_id, task.cost, task.work
+    ), probed AS (
+        UPDATE videos SET media = CAST(:media AS jsonb) FROM planned WHERE videos.id = planned.video_id
+    ), segments AS (
+        INSERT INTO tasks (id, extraction_id, user_id, kind, worker_kind, state, priority, virtual_finish,
+            cost, part_number, part_first, part_stop)
+        SELECT part.id, task.extraction_id, task.user_id, 'segment', task.worker_kind, 'held', task.priority,
+            task.virtual_finish, part.cost, part.number, part.first, part.stop
+        FROM task, unnest(CAST(:ids AS uuid[]), CAST(:costs AS bigint[]), CAST(:numbers AS integer[]),
+            CAST(:firsts AS integer[]), CAST(:stops AS integer[])) AS part (id, cost, number, first, stop)
+    ), noted AS (
+        INSERT INTO events (extraction_id, kind, data)
+        SELECT extraction_id, 'split',
+            jsonb_build_object('attempt', attempt, 'parts', cardinality(CAST(:ids AS uuid[])))
+        FROM task
+    ), {_CHARGE}
+    SELECT extraction_id FROM task
+""")
+
+# Whoever takes the last one off adds the assembling task: two that only looked at each other would both see the other
+# unfinished.
+PUBLISH_SEGMENT = text(f"""
+    WITH {_HELD}, task AS (
+        UPDATE tasks SET state = 'done', part_key = :key, frames_done = :frames, {_UNLEASED}
+        FROM held WHERE tasks.id = held.id AND held.kind = 'segment'
+        RETURNING tasks.extraction_id, tasks.user_id, tasks.worker_kind, tasks.priority, tasks.virtual_finish,
+            tasks.attempt, tasks.part_number, tasks.frames_done - held.frames_done AS more
+    ), counted AS (
+        UPDATE extractions
+        SET segments_left = segments_left - 1, frames_done = frames_done + task.more, version = version + 1
+        FROM task WHERE extractions.id = task.extraction_id
+        RETURNING extractions.id, extractions.segments_left
+    ), assembling AS (
+        INSERT INTO tasks (id, extraction_id, user_id, kind, worker_kind, state, priority, virtual_finish)
+        SELECT :assemble_id, task.extraction_id, task.user_id, 'assemble', task.worker_kind, 'held', task.priority,
+            task.virtual_finish
+        FROM task JOIN counted ON counted.id = task.extraction_id WHERE counted.segments_left = 0
+    ), noted AS (
+        INSERT INTO events (extraction_id, kind, data)
+        SELECT extraction_id, 'segment_published',
+            jsonb_build_object('attempt', attempt, 'part', part_number, 'frames', CAST(:frames AS integer))
+        FROM task
+    )
+    SELECT extraction_id FROM task
+""")
+
+PUBLISH = text(f"""
+    WITH task AS (
+        UPDATE tasks SET state = 'done', frames_done = :frames, {_UNLEASED}
+        WHERE {_FENCE} AND kind <> 'segment' RETURNING extraction_id, attempt
+    ), ended AS (
+        UPDATE extractions
+        SET status = 'succeeded', finished_at = clock_timestamp(), version = version + 1,
+            frames_done = :frames, frames_total = :frames, result_frames = :frames, result_key = :key,
+            result_engine = :engine, result_bytes = :size, result_sha256 = :sha256,
+            result_warnings = CAST(:warnings AS jsonb)
+        FROM task WHERE extractions.id = task.extraction_id
+        RETURNING extractions.id, extractions.user_id, extractions.status
+    ), noted AS (
+        INSERT INTO events (extraction_id, kind, data)
+        SELECT extraction_id, 'published', jsonb_build_object('attempt', attempt) FROM task
+    ), {TELL}
+    SELECT id FROM ended
+""")
+
+# After the answer to a COMMIT was lost: done by this attempt counts as done.
+WAS_PUBLISHED = text("SELECT 1 FROM tasks WHERE id = :task_id AND attempt = :attempt AND state = 'done'")
+
+# What is left of the extraction when one of its tasks waits again: a split one goes on with its others.
+_WAITING = """
+    waiting AS (
+        UPDATE extractions
+        SET status = CASE task.kind WHEN 'extract' THEN CAST('queued' AS extraction_status)
+                ELSE extractions.status END,
+            frames_done = extractions.frames_done - task.taken_back, version = version + 1
+        FROM task WHERE extractions.id = task.extraction_id
+    )
+"""
+_TAKEN_BACK = "tasks.extraction_id, tasks.attempt, tasks.kind, tasks.part_number, held.frames_done AS taken_back"
+
+_RELEASED = f"""
+    task AS (
+        UPDATE tasks SET state = 'ready', ready_at = clock_timestamp(), frames_done = 0, {_UNLEASED}
+        FROM held WHERE tasks.id = held.id RETURNING {_TAKEN_BACK}
+    ), {_WAITING}, noted AS (
+        INSERT INTO events (extraction_id, kind, data)
+        SELECT extraction_id, 'released',
+            jsonb_strip_nulls(jsonb_build_object('attempt', attempt, 'part', part_number))
+        FROM task
+    )
+    SELECT extraction_id FROM task
+"""
+RELEASE = text(f"WITH {_HELD}, {_RELEASED}")
+_HELD_BY_WORKER = _HELD_BY.format(which="leased_by = :worker AND state = 'leased'")
+RELEASE_ALL = text(f"WITH {_HELD_BY_WORKER}, {_RELEASED}")
+
+# All tasks of the extraction are locked, by id, before one of them is settled: its end may be the end of the others.
+_SIBLINGS = """
+    SELECT id, attempt, crashes, losses, service_errors,
+        coalesce(extract(epoch FROM clock_timestamp() - first_service_error_at), 0) AS service_error_seconds,
+        {condition} AS is_meant
+    FROM tasks
+    WHERE extraction_id = (SELECT extraction_id FROM tasks WHERE id = :task_id)
+    ORDER BY tasks.id FOR UPDATE
+"""
+HELD = text(_SIBLINGS.format(condition=f"({_FENCE}) IS TRUE"))
+
+# Whoever holds one of its rows may be frozen.
+WAIT_BRIEFLY = text("SET LOCAL lock_timeout = '1s'")
+# A lease is rescued only when it is late and its holder had a whole lease of a reachable database to renew it.
+_LATE = "state = 'leased' AND lease_expires_at < clock_timestamp()"
+EXPIRED = text(f"""
+    SELECT id FROM tasks
+    WHERE {_LATE} AND pg_postmaster_start_time() < clock_timestamp() - make_interval(secs => :lease_seconds)
+    ORDER BY lease_expires_at LIMIT :limit
+""")
+STILL_EXPIRED = text(_SIBLINGS.format(condition=f"(tasks.id = :task_id AND {_LATE}) IS TRUE"))
+
+RETRY = text(f"""
+    WITH held AS MATERIALIZED (
+        SELECT id, frames_done FROM tasks WHERE id = :task_id FOR UPDATE
+    ), task AS (
+        UPDATE tasks
+        SET state = 'ready', {_UNLEASED}, ready_at = clock_timestamp() + make_interval(secs => :delay_seconds),
+            frames_done = 0,
+            crashes = crashes + :crash, losses = losses + :loss, service_errors = service_errors + :service_error,
+            first_service_error_at = CASE WHEN :service_error = 1
+                THEN coalesce(first_service_error_at, clock_timestamp()) END
+        FROM held WHERE tasks.id = held.id RETURNING {_TAKEN_BACK}
+    ), {_WAITING}
+    INSERT INTO events (extraction_id, kind, data)
+    SELECT extraction_id, 'retried', jsonb_strip_nulls(jsonb_build_object('attempt', attempt, 'part', part_number,
+        'blame', CAST(:blame AS text), 'detail', CAST(:detail AS text))) FROM task
+""")
+
+FAIL = text(f"""
+    WITH task AS (
+        UPDATE tasks
+        SET state = 'failed', {_UNLEASED},
+            crashes = crashes + :crash, losses = losses + :loss, service_errors = service_errors + :service_error
+        WHERE id = :task_id RETURNING extraction_id, attempt, part_number
+    ), siblings AS (
+        UPDATE tasks SET state = 'cancelled', {_UNLEASED}
+        FROM task WHERE tasks.extraction_id = task.extraction_id AND tasks.id <> :task_id
+            AND tasks.state IN ('held', 'ready', 'leased')
+    ), ended AS (
+        UPDATE extractions
+        SET status = 'failed', finished_at = clock_timestamp(), version = version + 1,
+            error_code = :code, error_detail = :detail
+        FROM task WHERE extractions.id = task.extraction_id
+        RETURNING extractions.id, extractions.user_id, extractions.status
+    ), noted AS (
+        INSERT INTO events (extraction_id, kind, data)
+        SELECT extraction_id, 'failed', jsonb_strip_nulls(
+            jsonb_build_object('attempt', attempt, 'part', part_number, 'code', CAST(:code AS text)))
+        FROM task
+    ), {TELL}
+    SELECT id FROM ended
+""")
+
+LOCK_TASKS = text("SELECT id FROM tasks WHERE extraction_id = :extraction_id ORDER BY id FOR UPDATE")
+CANCEL_TASKS = text(f"""
+    UPDATE tasks SET state = 'cancelled', {_UNLEASED}
+    WHERE extraction_id = :extraction_id AND state IN ('held', 'ready', 'leased')
+""")
+CANCEL = text(f"""
+    WITH ended AS (
+        UPDATE extractions SET status = 'cancelled', finished_at = clock_timestamp(), version = version + 1
+        WHERE id = :extraction_id AND status IN ('queued', 'running') RETURNING id, user_id, status
+    ), noted AS (
+        INSERT INTO events (extraction_id, kind) SELECT id, 'cancelled' FROM ended
+    ), {TELL}
+    SELECT id FROM ended
+""")

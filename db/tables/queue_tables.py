@@ -1,0 +1,178 @@
+"""What is asked for and what is done: videos, extractions, the tasks that workers claim, and the fair shares."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, Double, ForeignKey, Index, Integer, SmallInteger, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.tables.declarative_base import Base, extraction_status, now, task_state
+from db.values.lifecycle import ExtractionStatus, TaskState
+
+_ENDED = "('succeeded', 'failed', 'cancelled')"
+
+
+class Video(Base):
+    __tablename__ = "videos"
+    __table_args__ = (
+        CheckConstraint("size > 0", name="size_positive"),
+        Index("videos_user_id_id_idx", "user_id", text("id DESC")),
+        Index("videos_user_id_sha256_idx", "user_id", "sha256"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    filename: Mapped[str]
+    size: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str | None]
+    object_key: Mapped[str] = mapped_column(unique=True)
+    media: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime] = now()
+
+
+class Extraction(Base):
+    __tablename__ = "extractions"
+    __table_args__ = (
+        CheckConstraint(f"(finished_at IS NOT NULL) = (status IN {_ENDED})", name="finished_at_when_ended"),
+        CheckConstraint("(error_code IS NOT NULL) = (status = 'failed')", name="error_when_failed"),
+        CheckConstraint("(result_key IS NOT NULL) = (status = 'succeeded')", name="result_when_succeeded"),
+        CheckConstraint("(result_key IS NULL) = (result_sha256 IS NULL)", name="result_whole"),
+        CheckConstraint("started_at IS NOT NULL OR status IN ('queued', 'cancelled', 'failed') OR reused",
+                        name="started_when_running"),
+        CheckConstraint("frames_done >= 0 AND (frames_total IS NULL OR frames_done <= frames_total)",
+                        name="progress_within_total"),
+        CheckConstraint("segments_left >= 0", name="segments_counted"),
+        CheckConstraint("(plan_key IS NULL) = (segments_left IS NULL)", name="split_whole"),
+        Index("extractions_video_id_id_idx", "video_id", text("id DESC")),
+        Index("extractions_user_id_status_idx", "user_id", "status"),
+        Index("extractions_unswept_idx", "finished_at", postgresql_where=text("finished_at IS NOT NULL AND NOT swept")),
+    )  # fmt: skip
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    video_id: Mapped[UUID] = mapped_column(ForeignKey("videos.id", ondelete="CASCADE"))
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    spec: Mapped[str]
+    status: Mapped[ExtractionStatus] = mapped_column(extraction_status, server_default="queued")
+    reused: Mapped[bool] = mapped_column(Boolean, server_default="false")
+    attempt: Mapped[int] = mapped_column(Integer, server_default="0")
+    version: Mapped[int] = mapped_column(Integer, server_default="1")
+    frames_done: Mapped[int] = mapped_column(Integer, server_default="0")
+    frames_total: Mapped[int | None] = mapped_column(Integer)
+    # Of a split extraction: where its plan stands, and how many segments are not published yet.
+    plan_key: Mapped[str | None]
+    segments_left: Mapped[int | None] = mapped_column(Integer)
+    error_code: Mapped[str | None]
+    error_detail: Mapped[str | None]
+    # Reader and engine version that made the result: with the video's bytes and the spec they determine it.
+    result_engine: Mapped[str | None]
+    result_key: Mapped[str | None]
+    result_frames: Mapped[int | None] = mapped_column(Integer)
+    result_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    result_sha256: Mapped[str | None]
+    result_warnings: Mapped[list[dict[str, Any]] | None]
+    swept: Mapped[bool] = mapped_column(Boolean, server_default="false")
+    created_at: Mapped[datetime] = now()
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class Task(Base):
+    """What a worker claims. `attempt` rises at every claim and never falls: it is the fence, not the retry limit.
+
+    cost: bytes when accepted, frames to decode of a segment. work: bytes that the plan turned out to be worth, known
+    once. claimed_at: the first time. part_…: a segment's number, its positions [first, stop) in the plan's targets,
+    and the prefix of its published objects.
+    """
+
+    __tablename__ = "tasks"
+    __table_args__ = (
+        CheckConstraint("(state = 'leased') = (leased_by IS NOT NULL)", name="owner_when_leased"),
+        CheckConstraint("(state = 'leased') = (lease_expires_at IS NOT NULL)", name="expiry_when_leased"),
+        CheckConstraint("attempt >= 0 AND crashes >= 0 AND losses >= 0 AND service_errors >= 0", name="counters_rise"),
+        CheckConstraint("kind IN ('extract', 'segment', 'assemble')", name="kind_known"),
+        CheckConstraint("(kind = 'segment') = (part_number IS NOT NULL AND part_first IS NOT NULL"
+                        " AND part_stop IS NOT NULL)", name="part_when_segment"),
+        CheckConstraint("part_first >= 0 AND part_stop > part_first", name="part_not_empty"),
+        CheckConstraint("(part_key IS NOT NULL) = (kind = 'segment' AND state = 'done')", name="part_key_when_done"),
+        CheckConstraint("frames_done >= 0", name="progress_not_negative"),
+        # The claim's order; only what can be claimed stands in it.
+        Index("tasks_ready_idx", "worker_kind", text("priority DESC"), "virtual_finish", "id",
+              postgresql_where=text("state = 'ready'")),
+        # The same order of those past their user's limit: for the place in the queue, and for who is let in next.
+        Index("tasks_held_idx", "worker_kind", text("priority DESC"), "virtual_finish", "id",
+              postgresql_where=text("state = 'held'")),
+        Index("tasks_held_user_idx", "user_id", text("priority DESC"), "virtual_finish", "id",
+              postgresql_where=text("state = 'held'")),
+        Index("tasks_lease_idx", "lease_expires_at", postgresql_where=text("state = 'leased'")),
+        # Its last entry is the latest claim, whose tag is the queue's virtual time.
+        Index("tasks_claimed_idx", "claimed_at", postgresql_where=text("kind = 'extract' AND claimed_at IS NOT NULL")),
+        Index("tasks_extraction_id_idx", "extraction_id"),
+        Index("tasks_segment_key", "extraction_id", "part_number", unique=True,
+              postgresql_where=text("kind = 'segment'")),
+        Index("tasks_assemble_key", "extraction_id", unique=True, postgresql_where=text("kind = 'assemble'")),
+    )  # fmt: skip
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    extraction_id: Mapped[UUID] = mapped_column(ForeignKey("extractions.id", ondelete="CASCADE"))
+    user_id: Mapped[UUID]
+    kind: Mapped[str] = mapped_column(server_default="extract")
+    worker_kind: Mapped[str] = mapped_column(server_default="cpu")
+    state: Mapped[TaskState] = mapped_column(task_state, server_default="ready")
+    priority: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    virtual_finish: Mapped[float] = mapped_column(Double, server_default="0")
+    cost: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    work: Mapped[int | None] = mapped_column(BigInteger)
+    ready_at: Mapped[datetime] = now()
+    claimed_at: Mapped[datetime | None]
+    attempt: Mapped[int] = mapped_column(Integer, server_default="0")
+    leased_by: Mapped[str | None]
+    lease_expires_at: Mapped[datetime | None]
+    frames_done: Mapped[int] = mapped_column(Integer, server_default="0")
+    crashes: Mapped[int] = mapped_column(Integer, server_default="0")
+    losses: Mapped[int] = mapped_column(Integer, server_default="0")
+    service_errors: Mapped[int] = mapped_column(Integer, server_default="0")
+    first_service_error_at: Mapped[datetime | None]
+    part_number: Mapped[int | None] = mapped_column(Integer)
+    part_first: Mapped[int | None] = mapped_column(Integer)
+    part_stop: Mapped[int | None] = mapped_column(Integer)
+    part_key: Mapped[str | None]
+    created_at: Mapped[datetime] = now()
+
+
+class QueueState(Base):
+    """One row: what holds for the whole queue. virtual_time: what the tag of the latest claim may not fall below."""
+
+    __tablename__ = "queue_state"
+    __table_args__ = (
+        CheckConstraint("id", name="one_row"),
+        CheckConstraint("running_limit > 0", name="limit_positive"),
+    )
+
+    id: Mapped[bool] = mapped_column(Boolean, primary_key=True, server_default="true")
+    running_limit: Mapped[int] = mapped_column(Integer, server_default="32")
+    virtual_time: Mapped[float] = mapped_column(Double, server_default="0")
+
+
+class Share(Base):
+    """One account's share of the workers; made with the account by a trigger.
+
+    running_limit: none: the queue's. last_finish: the tag of its latest task. owed: bytes of work that its next task is
+    charged for, or spared. open: its tasks that are ready or leased, counted by what accepts them and by triggers.
+    """
+
+    __tablename__ = "shares"
+    __table_args__ = (
+        CheckConstraint("weight > 0", name="weight_positive"),
+        CheckConstraint("running_limit > 0", name="limit_positive"),
+        CheckConstraint("open >= 0", name="open_counted"),
+    )
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    weight: Mapped[float] = mapped_column(Double, server_default="1")
+    running_limit: Mapped[int | None] = mapped_column(Integer)
+    last_finish: Mapped[float] = mapped_column(Double, server_default="0")
+    owed: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    open: Mapped[int] = mapped_column(Integer, server_default="0")

@@ -1,0 +1,107 @@
+"""What a file is: the magic-byte gate, and what the probe found out.
+
+Pure: no file is opened here and nothing of FFmpeg is imported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from db.values.error_catalogue import FotogramaError
+
+HEAD_BYTES = 1024
+"""How much of a file's beginning `sniff` wants to see."""
+
+
+class Container(StrEnum):
+    """Accepted containers; the value is the name that users see."""
+
+    MP4 = "mp4"
+    MATROSKA = "matroska"
+    AVI = "avi"
+    MPEG_TS = "mpegts"
+    MPEG_PS = "mpeg"
+    FLV = "flv"
+    ASF = "asf"
+
+
+_MP4_FIRST_BOXES = {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"styp"}
+_PLAYLIST_HEADS = (
+    b"#EXTM3U",
+    b"#EXTINF",
+    b"<?xml",
+    b"<MPD",
+    b"<smil",
+    b"ffconcat",
+    b"[playlist]",
+    b"<ASX",
+    b"RTSPtext",
+)
+_ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_TS_PACKET = 188
+_M2TS_PACKET = 192
+
+
+def sniff(head: bytes) -> Container:
+    """Tells the container from a file's first bytes (HEAD_BYTES of them, or the whole file when shorter).
+
+    The demuxer is then named by this answer, never guessed by FFmpeg: a playlist or a script that only claims
+    to be a video never reaches a demuxer that would open other files or addresses.
+
+    Raises FotogramaError `empty_file`, `playlist` or `not_a_video`.
+    """
+    if not head:
+        raise FotogramaError("empty_file")
+    if container := _match(head):
+        return container
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(_PLAYLIST_HEADS):
+        raise FotogramaError("playlist")
+    raise FotogramaError("not_a_video")
+
+
+def _match(head: bytes) -> Container | None:
+    if head[4:8] in _MP4_FIRST_BOXES:
+        return Container.MP4
+    if head.startswith(b"\x1a\x45\xdf\xa3"):
+        return Container.MATROSKA
+    if head.startswith(b"RIFF") and head[8:12] == b"AVI ":
+        return Container.AVI
+    if head.startswith((b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3")):
+        return Container.MPEG_PS
+    if head.startswith(b"FLV\x01"):
+        return Container.FLV
+    if head.startswith(_ASF_HEADER):
+        return Container.ASF
+    if _has_sync(head, 0, _TS_PACKET) or _has_sync(head, 4, _M2TS_PACKET):
+        return Container.MPEG_TS
+    return None
+
+
+def _has_sync(head: bytes, first: int, step: int) -> bool:
+    positions = range(first, min(len(head), first + 4 * step + 1), step)
+    return len(positions) >= 2 and all(head[position] == 0x47 for position in positions)
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """What the probe found out about a video.
+
+    width, height: pixels as displayed (pixel aspect and rotation applied). rotation: degrees clockwise, 0–359.
+    duration: seconds, from the first displayed frame to the end of the last. frames: displayed frames.
+    """
+
+    container: str
+    codec: str
+    width: int
+    height: int
+    rotation: int
+    duration: float
+    frames: int
+    fps_average: float
+    variable_frame_rate: bool
+
+    def document(self) -> dict[str, Any]:
+        """The JSON object of the contract's `media`."""
+        return asdict(self)

@@ -1,0 +1,142 @@
+"""What may follow what, and what counts against what. Pure.
+
+    extraction   queued → running → succeeded | failed | cancelled        (queued → any end; running → queued)
+    task         held → ready → leased → done | failed | cancelled        (leased → ready: release, retry, rescue,
+                                                                           replan; held, ready → cancelled)
+
+The same tables stand in Postgres as triggers; a test walks every pair of states on both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import assert_never
+
+from db.values.error_catalogue import Fault
+
+
+class ExtractionStatus(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class TaskState(StrEnum):
+    HELD = "held"  # past its user's limit
+    READY = "ready"
+    LEASED = "leased"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+_E, _T = ExtractionStatus, TaskState
+
+EXTRACTION_TRANSITIONS: Mapping[ExtractionStatus, frozenset[ExtractionStatus]] = {
+    # queued → succeeded: an existing result is given at once.
+    _E.QUEUED: frozenset({_E.RUNNING, _E.SUCCEEDED, _E.FAILED, _E.CANCELLED}),
+    # running → queued: released, retried or rescued work waits again.
+    _E.RUNNING: frozenset({_E.QUEUED, _E.SUCCEEDED, _E.FAILED, _E.CANCELLED}),
+    _E.SUCCEEDED: frozenset(),
+    _E.FAILED: frozenset(),
+    _E.CANCELLED: frozenset(),
+}
+
+TASK_TRANSITIONS: Mapping[TaskState, frozenset[TaskState]] = {
+    _T.HELD: frozenset({_T.READY, _T.CANCELLED}),
+    _T.READY: frozenset({_T.LEASED, _T.CANCELLED}),
+    _T.LEASED: frozenset({_T.READY, _T.DONE, _T.FAILED, _T.CANCELLED}),
+    _T.DONE: frozenset(),
+    _T.FAILED: frozenset(),
+    _T.CANCELLED: frozenset(),
+}
+
+
+def is_terminal(state: ExtractionStatus | TaskState) -> bool:
+    """Whether nothing may follow."""
+    if isinstance(state, ExtractionStatus):
+        return not EXTRACTION_TRANSITIONS[state]
+    return not TASK_TRANSITIONS[state]
+
+
+MAX_CRASHES = 3
+"""Tries that a file may crash or hang the decoder; the last is the careful one."""
+MAX_LOSSES = 20
+"""Leases that may be lost with their workers."""
+SERVICE_ERROR_SECONDS = 24 * 3600
+"""How long an absent store or database is waited for."""
+SERVICE_ERRORS = 20
+"""Tries that must have met it: while nobody claims, because the service is off or knows that it is ill, time alone ends
+nothing."""
+BACKOFF_FIRST_SECONDS = 1.0
+BACKOFF_MOST_SECONDS = 300.0
+
+
+class Blame(StrEnum):
+    """Whose a failure is, and so which counter it raises."""
+
+    FILE = "file"  # an error of the catalogue with fault file or request: certain, no retry helps
+    CRASH = "crash"  # the child crashed, hung or broke its limits
+    SERVICE = "service"  # the store or the database failed
+    LOSS = "loss"  # the lease ran out: the worker or its node is gone
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What a task has behind it, this failure not counted. service_error_seconds: since the first of them in a row."""
+
+    crashes: int = 0
+    losses: int = 0
+    service_errors: int = 0
+    service_error_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The task waits and is claimed again after `delay_seconds`."""
+
+    delay_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The task has failed for good, with this code of the catalogue."""
+
+    code: str
+
+
+def after_failure(blame: Blame, code: str, counters: Counters, jitter: float) -> Again | End:
+    """Decides what follows a failure. jitter: uniform in [0, 1), spreads the retries of one outage."""
+    match blame:
+        case Blame.FILE:
+            return End(code)
+        case Blame.CRASH:
+            return End("gave_up") if counters.crashes + 1 >= MAX_CRASHES else Again(0.0)
+        case Blame.LOSS:
+            return End("workers_lost") if counters.losses + 1 > MAX_LOSSES else Again(0.0)
+        case Blame.SERVICE:
+            waited = counters.service_error_seconds >= SERVICE_ERROR_SECONDS
+            if waited and counters.service_errors + 1 >= SERVICE_ERRORS:
+                return End("service_failed")
+            return Again(_backoff(counters.service_errors, jitter))
+        case _:
+            assert_never(blame)
+
+
+def is_careful(crashes: int) -> bool:
+    """Whether the next try is the last one, which reads sequentially with one thread."""
+    return crashes + 1 >= MAX_CRASHES
+
+
+def blame_of(fault: Fault) -> Blame:
+    """Whom an error of the catalogue is counted against when a worker meets it."""
+    return Blame.SERVICE if fault is Fault.SERVICE else Blame.FILE
+
+
+def _backoff(tries: int, jitter: float) -> float:
+    ceiling = min(BACKOFF_MOST_SECONDS, BACKOFF_FIRST_SECONDS * 2.0 ** min(tries, 30))
+    return ceiling * (0.5 + jitter / 2)

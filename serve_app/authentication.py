@@ -1,0 +1,62 @@
+"""Who asks: a bearer token, or the page's cookie. Every request looks into Postgres whether the session still lives."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+
+from db import accounts
+from db.accounts import Principal
+from db.values.error_catalogue import FotogramaError
+from serve_app.deps import deps_of
+from serve_app.security.signed_tokens import Audience
+
+COOKIE = "fotograma_session"
+PAGE_HEADER = "x-fotograma-page"
+_SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
+_OWN_SITE = {"same-origin", "none"}
+
+
+async def authenticate(request: Request) -> Principal | None:
+    """Who asks, or None.
+
+    A request that has an Authorization header is judged by that alone. Raises FotogramaError `cross_site` for a
+    cookie that another site's page may have sent along.
+    """
+    token, audience = _credential(request)
+    if token is None:
+        return None
+    deps = deps_of(request)
+    try:
+        claims = deps.signer.verify(audience, token)
+    except FotogramaError:
+        return None
+    if audience is Audience.PAGE:
+        refuse_cross_site(request)
+        _refuse_without_page_header(request)
+    principal = await accounts.principal(deps.engine, claims.session_id)
+    return principal if principal is not None and principal.user_id == claims.user_id else None
+
+
+def refuse_cross_site(request: Request) -> None:
+    """Raises FotogramaError `cross_site` when the browser says that another site sends what changes something."""
+    if request.method not in _SAFE_METHODS and request.headers.get("sec-fetch-site", "none") not in _OWN_SITE:
+        raise FotogramaError("cross_site")
+
+
+def _refuse_without_page_header(request: Request) -> None:
+    # It can't be sent from another origin without a preflight, which is never granted.
+    if request.method not in _SAFE_METHODS and request.headers.get(PAGE_HEADER) != "1":
+        raise FotogramaError("cross_site", "A cookie session needs the header X-Fotograma-Page: 1 here.")
+
+
+def address_of(request: Request) -> str:
+    """The network address that the request came from."""
+    return request.client.host if request.client else "unknown"
+
+
+def _credential(request: Request) -> tuple[str | None, Audience]:
+    header = request.headers.get("authorization")
+    if header is None:
+        return request.cookies.get(COOKIE), Audience.PAGE
+    scheme, _, token = header.partition(" ")
+    return (token.strip() if scheme.lower() == "bearer" else None), Audience.ACCESS

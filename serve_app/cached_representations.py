@@ -1,0 +1,86 @@
+"""Videos and extractions as the contract's JSON, through the cache.
+
+A cached document is named by the row's version, so it can't go back in time; whose it is was decided in Postgres.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import orjson
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from db import videos
+from db.cache import Cache
+from db.extraction_json import extraction_document
+from db.values.lifecycle import is_terminal
+from db.videos import DocumentKey, VideoRow
+from serve_app.http.responses import encode
+
+_SHAPE = 1
+"""Rises when the documents' shape changes: replicas of two releases share one cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A video read with one of its extractions: both as JSON text."""
+
+    video: orjson.Fragment
+    extraction: orjson.Fragment
+
+
+async def read(engine: AsyncEngine, cache: Cache, keys: Sequence[DocumentKey]) -> list[Document]:
+    """The documents in the order of `keys`; those whose rows are gone meanwhile are left out."""
+    cached = await cache.get([_name(key) for key in keys])
+    missing = [key for key in keys if _name(key) not in cached]
+    rows = await videos.documents(engine, [key.extraction_id for key in missing])
+    packed = {extraction_id: pack(row) for extraction_id, row in rows.items()}
+    await cache.put(dict(_entries(rows.values(), packed)))
+    found = ((cached.get(_name(key)) or packed.get(key.extraction_id)) for key in keys)
+    return [_unpack(text) for text in found if text is not None]
+
+
+def pack(row: VideoRow) -> bytes:
+    """Both documents as they stand in the cache: the length of the first in decimal, a newline, and the two."""
+    extraction = encode(extraction_document(row.extraction))
+    video = encode(video_document(row, extraction))
+    return b"%d\n%b%b" % (len(extraction), extraction, video)
+
+
+def document_of(row: VideoRow) -> Document:
+    """The document of a row that was read just now."""
+    return _unpack(pack(row))
+
+
+def video_document(row: VideoRow, extraction: bytes) -> dict[str, Any]:
+    """`video`; extraction: its JSON text."""
+    return {
+        "id": row.id,
+        "filename": row.filename,
+        "size": row.size,
+        "sha256": row.sha256,
+        "status": row.extraction.status.value,
+        "created_at": row.created_at,
+        "media": row.media,
+        "extraction": orjson.Fragment(extraction),
+    }
+
+
+def _name(key: DocumentKey) -> str:
+    return f"fotograma:document:{_SHAPE}:{key.extraction_id}:{key.version}"
+
+
+def _entries(rows: Iterable[VideoRow], packed: dict[UUID, bytes]) -> Iterable[tuple[str, tuple[bytes, bool]]]:
+    for row in rows:
+        extraction = row.extraction
+        key = DocumentKey(row.id, extraction.id, extraction.version, extraction.status)
+        yield _name(key), (packed[extraction.id], is_terminal(extraction.status))
+
+
+def _unpack(text: bytes) -> Document:
+    length, _, both = text.partition(b"\n")
+    middle = int(length)
+    return Document(video=orjson.Fragment(both[middle:]), extraction=orjson.Fragment(both[:middle]))

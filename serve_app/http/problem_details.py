@@ -1,0 +1,170 @@
+"""Every error as `application/problem+json` (RFC 9457): the one table from a code to its HTTP status."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from db.connection import is_outage
+from db.object_store.object_store import ObjectMissing
+from db.values.error_catalogue import FotogramaError
+
+TYPE_PREFIX = "urn:fotograma:problem:"
+AWAY_RETRY_SECONDS = 5
+RETRY_SECONDS: Mapping[int, int] = {413: 3600, 429: 60, 503: AWAY_RETRY_SECONDS, 507: 60}
+"""Retry-After by status, where the error names no time. What is too large fits only once a limit has been raised."""
+CLIENT_GONE = 499
+"""Nobody reads this answer; the number stands in the log alone."""
+
+STATUS: Mapping[str, int] = {
+    "malformed_request": 400,
+    "invalid_field": 422,
+    "invalid_spec": 422,
+    "unsupported_spec": 422,
+    "unsupported_media_type": 415,
+    "no_file": 422,
+    "too_large": 413,
+    "too_many_files": 413,
+    "length_required": 411,
+    "empty_selection": 422,
+    "too_many_frames": 422,
+    "idempotency_key_reused": 422,
+    "idempotency_in_progress": 409,
+    "bad_range": 416,
+    "unauthenticated": 401,
+    "bad_credentials": 401,
+    "refresh_token_reused": 401,
+    "email_taken": 409,
+    "registration_closed": 403,
+    "cross_site": 403,
+    "too_many_requests": 429,
+    "too_many_waiting": 429,
+    "quota_exceeded": 429,
+    "too_many_webhooks": 429,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "not_ready": 409,
+    "no_result": 409,
+    "expired": 410,
+    "wrong_state": 409,
+    "webhook_off": 409,
+    "empty_file": 422,
+    "playlist": 422,
+    "not_a_video": 422,
+    "queue_full": 503,
+    "busy": 503,
+    "storage_full": 507,
+    "unavailable": 503,
+    "internal": 500,
+}
+
+TOLD_BY_THE_EXTRACTION = frozenset(
+    {
+        "unreadable_container",
+        "no_video_stream",
+        "no_frames",
+        "no_timestamps",
+        "encrypted",
+        "unsupported_codec",
+        "undecodable",
+        "picture_too_large",
+        "reader_disagrees",
+        "gave_up",
+        "workers_lost",
+        "service_failed",
+    }
+)
+"""Only decoding or the queue finds these out: they stand in an extraction's `error`, never in an answer's status."""
+
+_ROUTER_CODES = {404: "not_found", 405: "method_not_allowed"}
+
+log = structlog.get_logger(__name__)
+
+
+class Refusal(FotogramaError):
+    """An error of the catalogue with more to say.
+
+    headers: of the answer. members: further members of the problem object, such as `errors`.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        detail: str = "",
+        *,
+        retry_after: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        members: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(code, detail, retry_after=retry_after)
+        self.headers = dict(headers or {})
+        self.members = dict(members or {})
+
+
+def problem(error: FotogramaError, request_id: str) -> Response:
+    """The answer to an error of the catalogue."""
+    body: dict[str, Any] = {
+        "type": f"{TYPE_PREFIX}{error.code}",
+        "title": error.entry.en.title,
+        "status": STATUS.get(error.code, 500),
+        "detail": error.detail,
+        "code": error.code,
+        "request_id": request_id,
+        "fault": error.fault.value,
+        "remedy": error.remedy,
+    }
+    headers: dict[str, str] = {}
+    retry_after = RETRY_SECONDS.get(body["status"]) if error.retry_after is None else error.retry_after
+    if retry_after is not None:
+        headers["Retry-After"] = str(max(1, retry_after))
+    if body["status"] == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="fotograma"'
+    if isinstance(error, Refusal):
+        body |= error.members
+        headers |= error.headers
+    return Response(orjson.dumps(body), body["status"], headers, media_type="application/problem+json")
+
+
+def as_error(error: Exception) -> FotogramaError:
+    """Names any exception by the catalogue; one that nobody foresaw is `internal`."""
+    match error:
+        case FotogramaError():
+            return error
+        case HTTPException():
+            return _of_router(error)
+        case ObjectMissing():
+            return FotogramaError("expired")
+        case _ if is_outage(error):
+            return FotogramaError("unavailable", "The database is away.", retry_after=AWAY_RETRY_SECONDS)
+        case _:
+            return FotogramaError("internal")
+
+
+def respond(error: Exception, request_id: str) -> Response:
+    """The answer to any exception; what we are to blame for is logged, its stack trace included."""
+    if isinstance(error, ClientDisconnect):
+        return Response(status_code=CLIENT_GONE)
+    named = as_error(error)
+    if named.code == "internal":
+        log.error("A request failed unexpectedly.", event_name="http.failed", exc_info=error)
+    elif named.code == "unavailable":
+        log.warning("A part of the service is away.", event_name="http.unavailable", detail=named.detail)
+    return problem(named, request_id)
+
+
+async def handle(request: Request, error: Exception) -> Response:
+    """`respond` in the shape that Starlette calls."""
+    return respond(error, request.scope["state"]["request_id"])
+
+
+def _of_router(error: HTTPException) -> FotogramaError:
+    code = _ROUTER_CODES.get(error.status_code)
+    if code is None:
+        return FotogramaError("malformed_request" if error.status_code < 500 else "internal")
+    return Refusal(code, headers=error.headers)

@@ -1,0 +1,90 @@
+"""The shape of the frame specification, for `/openapi.json`; `db.values.frame_spec` reads it, and tells errors more
+exactly.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from db.values.frame_spec import ImageFormat, Snap
+
+
+class Shape(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class FpsSample(Shape):
+    mode: Literal["fps"] = "fps"
+    fps: Annotated[float, Field(gt=0)] = 1
+
+
+class IntervalSample(Shape):
+    mode: Literal["interval"]
+    seconds: Annotated[float, Field(gt=0)]
+
+
+class UniformSample(Shape):
+    mode: Literal["uniform"]
+    count: Annotated[int, Field(ge=1)]
+
+
+class TimestampsSample(Shape):
+    mode: Literal["timestamps"]
+    at: Annotated[list[float], Field(min_length=1, max_length=100_000)]
+
+
+class EveryNthSample(Shape):
+    mode: Literal["every_nth"]
+    n: Annotated[int, Field(ge=1)]
+
+
+class KeyframesSample(Shape):
+    mode: Literal["keyframes"]
+
+
+class ScenesSample(Shape):
+    mode: Literal["scenes"]
+    threshold: Annotated[float, Field(ge=0, le=100)] = 27
+
+
+class AllSample(Shape):
+    mode: Literal["all"]
+
+
+Sample = (
+    FpsSample
+    | IntervalSample
+    | UniformSample
+    | TimestampsSample
+    | EveryNthSample
+    | KeyframesSample
+    | ScenesSample
+    | AllSample
+)
+
+
+class Range(Shape):
+    """Seconds from the first displayed frame; end is exclusive, null for the video's own end."""
+
+    start: Annotated[float, Field(ge=0)] = 0
+    end: float | None = None
+
+
+class Image(Shape):
+    """max_side: pixels of the longer displayed side at most."""
+
+    format: ImageFormat = ImageFormat.JPEG
+    quality: Annotated[int, Field(ge=1, le=100)] = 90
+    max_side: Annotated[int, Field(ge=16)] | None = None
+
+
+class FrameSpec(Shape):
+    """Which frames, and as what images."""
+
+    sample: Sample = FpsSample()
+    range: Range = Range()
+    image: Image = Image()
+    snap: Snap = Snap.EXACT
+    max_frames: Annotated[int, Field(ge=1)] | None = None

@@ -1,0 +1,209 @@
+"""`/openapi.json`: what the routes take and give, from the models that check it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+from starlette.requests import Request
+from starlette.responses import Response
+
+from serve_app.http.responses import answer
+from serve_app.openapi import response_schemas
+from serve_app.openapi.frame_spec_schema import FrameSpec
+from serve_app.routes import accounts, login_sessions, timeline, webhooks
+from serve_app.routes.videos import Query
+
+_ZIP, _CSV, _IMAGE = "application/zip", "text/csv", "image/*"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One method of one address.
+
+    gives: the status of success, and the answer's model, its media type, or nothing. body: the JSON it takes.
+    keyed: whether it knows Idempotency-Key. is_open: whether anyone may call it.
+    """
+
+    summary: str
+    status: int
+    gives: type[BaseModel] | str | None = None
+    body: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None
+    keyed: bool = False
+    is_open: bool = False
+    is_form: bool = False
+
+
+OPERATIONS: Mapping[tuple[str, str], Operation] = {
+    ("POST", "/v1/users"): Operation(
+        "Make an account", 201, response_schemas.NewAccount, body=accounts.Registration, is_open=True
+    ),
+    ("POST", "/v1/tokens"): Operation(
+        "Log in", 200, response_schemas.Tokens, body=login_sessions.Credentials, is_open=True
+    ),
+    ("DELETE", "/v1/tokens"): Operation("Log out: end this session at once", 204),
+    ("POST", "/v1/tokens/refresh"): Operation(
+        "Change a refresh token for new tokens; each works once",
+        200,
+        response_schemas.Tokens,
+        body=login_sessions.Refresh,
+        is_open=True,
+    ),
+    ("GET", "/v1/me"): Operation("Show the account", 200, response_schemas.Account),
+    ("PATCH", "/v1/me"): Operation("Change the account", 200, response_schemas.Account, body=accounts.Changes),
+    ("POST", "/v1/me/password"): Operation(
+        "Change the password and end every other session", 204, body=accounts.PasswordChange
+    ),
+    ("GET", "/v1/videos"): Operation("List videos, newest first", 200, response_schemas.VideoPage, query=Query),
+    ("POST", "/v1/videos"): Operation(
+        "Upload small videos and queue them, all or none", 201, response_schemas.Videos, keyed=True, is_form=True
+    ),
+    ("GET", "/v1/videos/{id}"): Operation("Show a video", 200, response_schemas.Video),
+    ("DELETE", "/v1/videos/{id}"): Operation("Delete a video and all that came of it", 204),
+    ("POST", "/v1/videos/{id}/extractions"): Operation(
+        "Extract again, without uploading again",
+        201,
+        response_schemas.Extraction,
+        body=response_schemas.NewExtraction,
+        keyed=True,
+    ),
+    ("GET", "/v1/extractions/{id}"): Operation("Show an extraction", 200, response_schemas.Extraction),
+    ("POST", "/v1/extractions/{id}/cancel"): Operation("Cancel an extraction", 202, response_schemas.Extraction),
+    ("POST", "/v1/extractions/{id}/retry"): Operation(
+        "Try a failed or cancelled one again, as a new extraction", 201, response_schemas.Extraction, keyed=True
+    ),
+    ("GET", "/v1/extractions/{id}/frames.zip"): Operation("Fetch the archive; takes Range", 200, _ZIP),
+    ("GET", "/v1/extractions/{id}/manifest.json"): Operation("Fetch the manifest", 200, "application/json"),
+    ("GET", "/v1/extractions/{id}/manifest.csv"): Operation("Fetch the manifest as CSV", 200, _CSV),
+    ("GET", "/v1/extractions/{id}/report.json"): Operation("How the archive was made", 200, "application/json"),
+    ("GET", "/v1/extractions/{id}/sheet.jpg"): Operation("Fetch the contact sheet", 200, "image/jpeg"),
+    ("GET", "/v1/extractions/{id}/sheet.vtt"): Operation("Fetch its WebVTT index", 200, "text/vtt"),
+    ("GET", "/v1/extractions/{id}/frames/{n}"): Operation("Fetch image n, from 1", 200, _IMAGE),
+    ("GET", "/v1/extractions/{id}/timeline"): Operation(
+        "What happened to it, oldest first", 200, response_schemas.Timeline, query=timeline.Query
+    ),
+    ("GET", "/v1/webhooks"): Operation(
+        "List webhooks, newest first", 200, response_schemas.WebhookPage, query=webhooks.Query
+    ),
+    ("POST", "/v1/webhooks"): Operation(
+        "Add a webhook; its secret is shown here alone",
+        201,
+        response_schemas.NewWebhook,
+        body=webhooks.Wanted,
+        keyed=True,
+    ),
+    ("DELETE", "/v1/webhooks/{id}"): Operation("Remove a webhook and what was owed to it", 204),
+    ("GET", "/v1/webhooks/{id}/deliveries"): Operation(
+        "List its deliveries with their tries, newest first", 200, response_schemas.DeliveryPage, query=webhooks.Query
+    ),
+    ("POST", "/v1/webhooks/{id}/deliveries/{delivery_id}/redeliver"): Operation(
+        "Send a delivery again, under the same id", 202, response_schemas.Delivery
+    ),
+    ("GET", "/v1/admin/ledger"): Operation(
+        "Every acceptance held against what became of it; for admins", 200, response_schemas.Ledger
+    ),
+    ("GET", "/healthz"): Operation("Whether this process lives", 200, response_schemas.Alive, is_open=True),
+    ("GET", "/readyz"): Operation("Whether it can accept now", 200, response_schemas.Readiness, is_open=True),
+}
+
+UNDOCUMENTED = {"/", "/session", "/openapi.json", "/static"}
+"""The page's own addresses, and this document's."""
+
+
+async def document(_request: Request) -> Response:
+    """GET /openapi.json"""
+    return answer(described())
+
+
+@cache
+def described() -> dict[str, Any]:
+    """The OpenAPI 3.1 document."""
+    models = {model for operation in OPERATIONS.values() for model in (operation.gives, operation.body)}
+    named = [model for model in models if isinstance(model, type)] + [response_schemas.Problem, FrameSpec]
+    _, definitions = models_json_schema(
+        [(model, "validation") for model in sorted(named, key=lambda model: model.__name__)],
+        ref_template="#/components/schemas/{model}",
+    )
+    paths: dict[str, Any] = {}
+    for (method, path), operation in OPERATIONS.items():
+        paths.setdefault(path, {})[method.lower()] = _operation(method, path, operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Fotograma", "version": version("fotograma")},
+        "paths": paths,
+        "components": {
+            "schemas": definitions["$defs"],
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{"bearer": []}],
+    }
+
+
+def _operation(method: str, path: str, operation: Operation) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "operationId": f"{method.lower()}{path.replace('/', '_').replace('{', '').replace('}', '').replace('.', '_')}",
+        "summary": operation.summary,
+        "parameters": _parameters(path, operation),
+        "responses": {
+            str(operation.status): _success(operation),
+            "default": {
+                "description": "A problem",
+                "content": _content(response_schemas.Problem, "application/problem+json"),
+            },
+        },
+    }
+    if operation.is_open:
+        described["security"] = []
+    if operation.is_form:
+        described["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}
+    if operation.body is not None:
+        described["requestBody"] = {"required": True, "content": _content(operation.body, "application/json")}
+    return described
+
+
+def _parameters(path: str, operation: Operation) -> list[dict[str, Any]]:
+    ids = [name for name in ("id", "delivery_id") if f"{{{name}}}" in path]
+    found = [_parameter(name, "path", {"type": "string", "format": "uuid"}) for name in ids]
+    if "{n}" in path:
+        found.append(_parameter("n", "path", {"type": "integer", "minimum": 1}))
+    if operation.keyed:
+        found.append(_parameter("Idempotency-Key", "header", {"type": "string", "maxLength": 255}))
+    if operation.query is not None:
+        schema = operation.query.model_json_schema()
+        named = schema.get("$defs", {})
+        inlined = {"status": {"enum": named["ExtractionStatus"]["enum"], "type": "string"}} if named else {}
+        found += [_parameter(name, "query", inlined.get(name, field)) for name, field in schema["properties"].items()]
+    return found
+
+
+def _parameter(name: str, where: str, schema: Any) -> dict[str, Any]:
+    return {"name": name, "in": where, "required": where == "path", "schema": schema}
+
+
+def _success(operation: Operation) -> dict[str, Any]:
+    if operation.gives is None:
+        return {"description": "Done"}
+    if isinstance(operation.gives, str):
+        return {"description": "The content", "content": {operation.gives: {}}}
+    return {"description": "Success", "content": _content(operation.gives, "application/json")}
+
+
+def _content(model: type[BaseModel], media_type: str) -> dict[str, Any]:
+    return {media_type: {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}
+
+
+_FORM: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["file"],
+    "properties": {
+        "file": {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1},
+        "spec": {"$ref": "#/components/schemas/FrameSpec"},
+    },
+    "additionalProperties": False,
+}

@@ -1,0 +1,281 @@
+"""The shapes of answers, for `/openapi.json`; tests hold real answers against them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from db.notification.webhook_deliveries import DeliveryStatus
+from db.values.error_catalogue import Fault
+from db.values.lifecycle import ExtractionStatus
+from serve_app.openapi.frame_spec_schema import FrameSpec, Shape
+
+
+class PartError(Shape):
+    """One part of a multipart request that can't be taken. index: its place in the body, from 0."""
+
+    part: str
+    index: int
+    filename: str | None
+    code: str
+    detail: str
+    fault: Fault
+    remedy: str
+
+
+PartState = Literal["ok", "away", "behind", "full"]
+
+
+class Problem(Shape):
+    """Any error (RFC 9457). parts: of `/readyz`, as in Readiness."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+    fault: Fault
+    remedy: str
+    errors: list[PartError] | None = None
+    current_status: ExtractionStatus | None = None
+    parts: dict[str, PartState] | None = None
+
+
+class NewAccount(Shape):
+    id: UUID
+    email: str
+    name: str
+    role: Literal["user", "admin"]
+
+
+class Quotas(Shape):
+    """null: no limit. waiting: extractions that have not ended. stored_bytes: videos and archives."""
+
+    waiting: int | None
+    stored_bytes: int | None
+
+
+class Use(Shape):
+    videos: int
+    waiting: int
+    stored_bytes: int
+
+
+class Account(NewAccount):
+    locale: str
+    notify: Literal["all", "failures", "none"]
+    created_at: datetime
+    quotas: Quotas
+    use: Use
+
+
+class Tokens(Shape):
+    access_token: str
+    token_type: Literal["Bearer"]
+    expires_in: int
+    refresh_token: str
+
+
+class Media(Shape):
+    """What the probe found; width and height in pixels as displayed, rotation in degrees clockwise."""
+
+    container: str
+    codec: str
+    width: int
+    height: int
+    rotation: int
+    duration: float
+    frames: int
+    fps_average: float
+    variable_frame_rate: bool
+
+
+class Progress(Shape):
+    frames_done: int
+    frames_total: int | None
+    fraction: float | None
+    queue_position: int | None
+    eta_seconds: float | None
+
+
+class ExtractionError(Shape):
+    code: str
+    detail: str
+    fault: Fault
+    remedy: str
+
+
+class ResultWarning(Shape):
+    code: str
+    detail: str
+
+
+class Result(Shape):
+    """bytes, sha256: of frames.zip."""
+
+    frames: int
+    bytes: int
+    sha256: str
+    warnings: list[ResultWarning]
+    expires_at: datetime | None
+
+
+class Extraction(Shape):
+    """One run of a frame specification over a video."""
+
+    id: UUID
+    video_id: UUID
+    spec: FrameSpec
+    status: ExtractionStatus
+    reused: bool
+    progress: Progress
+    attempt: int
+    error: ExtractionError | None
+    result: Result | None
+    version: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class Video(Shape):
+    """What was uploaded, with its newest extraction."""
+
+    id: UUID
+    filename: str
+    size: int
+    sha256: str | None
+    status: ExtractionStatus
+    created_at: datetime
+    media: Media | None
+    extraction: Extraction
+
+
+class Videos(Shape):
+    items: list[Video]
+
+
+class VideoPage(Videos):
+    next_cursor: str | None
+
+
+class NewExtraction(Shape):
+    """The body of POST /v1/videos/{id}/extractions."""
+
+    spec: FrameSpec = FrameSpec()
+
+
+class Moment(Shape):
+    """One event of a time line: when, what, and the facts that it has."""
+
+    at: datetime
+    kind: str
+    attempt: int | None = None
+    part: int | None = None
+    parts: int | None = None
+    blame: str | None = None
+    code: str | None = None
+    detail: str | None = None
+    channel: str | None = None
+    frames: int | None = None
+    frames_total: int | None = None
+    from_: UUID | None = Field(None, alias="from")
+
+
+class Timeline(Shape):
+    items: list[Moment]
+    next_cursor: str | None
+
+
+class Balance(Shape):
+    """differences: ids whose records disagree, at most a hundred of each account; reasons: why, by id."""
+
+    accepted: int
+    succeeded: int
+    failed: int
+    cancelled: int
+    queued: int
+    running: int
+    deleted: int
+    balanced: bool
+    difference_count: int
+    differences: list[UUID]
+    reasons: dict[str, str]
+
+
+class AccountBalance(Balance):
+    user_id: UUID
+    email: str | None
+
+
+class Ledger(Balance):
+    """users: at most a thousand, those with differences first; user_count: how many there are."""
+
+    users: list[AccountBalance]
+    user_count: int
+
+
+class Webhook(Shape):
+    """disabled_at: since when it is switched off, having answered 410 Gone; null: it is on."""
+
+    id: UUID
+    url: str
+    events: list[str]
+    created_at: datetime
+    disabled_at: datetime | None
+
+
+class NewWebhook(Webhook):
+    """secret: signs what is sent; it is not shown again."""
+
+    secret: str
+
+
+class WebhookPage(Shape):
+    items: list[Webhook]
+    next_cursor: str | None
+
+
+class DeliveryTry(Shape):
+    """status: of the answer, null when there was none. error: null when it was taken."""
+
+    at: datetime
+    status: int | None
+    error: str | None
+    milliseconds: int
+
+
+class Delivery(Shape):
+    """One notification to one webhook; id is its `webhook-id`. due_at: of the next try, while it is pending."""
+
+    id: UUID
+    type: str
+    extraction_id: UUID
+    status: DeliveryStatus
+    created_at: datetime
+    due_at: datetime | None
+    delivered_at: datetime | None
+    tries: list[DeliveryTry]
+
+
+class DeliveryPage(Shape):
+    items: list[Delivery]
+    next_cursor: str | None
+
+
+class Alive(Shape):
+    status: Literal["alive"]
+
+
+class Readiness(Shape):
+    """parts: by name `ok`, `away`, `behind` (an older schema) or `full` (less room than the reserve).
+
+    Only the cache may be away. When another part is not `ok`, the answer is a Problem with the same `parts`.
+    """
+
+    status: Literal["ready"]
+    parts: dict[str, PartState]

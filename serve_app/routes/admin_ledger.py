@@ -1,0 +1,43 @@
+"""For operators: the ledger. To everybody but an admin these addresses don't exist."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from db.acceptance import ledger_reconciliation as ledgers
+from db.acceptance.ledger_reconciliation import AccountBalance, Balance
+from db.accounts import Principal
+from db.values.error_catalogue import FotogramaError
+from serve_app.deps import deps_of
+from serve_app.http.responses import answer
+
+ADMIN = "admin"
+MOST_ACCOUNTS = 1000
+"""Accounts that one answer tells, those with differences first."""
+
+
+async def ledger(request: Request, who: Principal) -> Response:
+    """GET /v1/admin/ledger"""
+    if who.role != ADMIN:
+        raise FotogramaError("not_found")
+    found = await ledgers.compare(deps_of(request).engine)
+    accounts = [_account(account) for account in found.accounts[:MOST_ACCOUNTS]]
+    return answer({**_balance(found.total), "users": accounts, "user_count": len(found.accounts)})
+
+
+def _account(account: AccountBalance) -> dict[str, Any]:
+    return {"user_id": account.user_id, "email": account.email, **_balance(account.balance)}
+
+
+def _balance(balance: Balance) -> dict[str, Any]:
+    return {
+        "accepted": balance.accepted,
+        **{state: getattr(balance, state) for state in ledgers.STATES},
+        "balanced": balance.balanced,
+        "difference_count": balance.difference_count,
+        "differences": [difference.extraction_id for difference in balance.differences],
+        "reasons": {str(difference.extraction_id): difference.why for difference in balance.differences},
+    }

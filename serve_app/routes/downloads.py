@@ -1,0 +1,161 @@
+"""Results out: the archive with ranges, its manifests, report and contact sheet, and single images by their offset."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from db import videos
+from db.accounts import Principal
+from db.values.error_catalogue import FotogramaError
+from db.values.lifecycle import ExtractionStatus
+from db.videos import ExtractionRow, VideoRow
+from serve_app.deps import Deps, deps_of
+from serve_app.http import byte_ranges
+from serve_app.http.path_params import path_id, path_number
+from serve_app.http.problem_details import Refusal
+
+_NOT_ENDED = {ExtractionStatus.QUEUED, ExtractionStatus.RUNNING}
+# Its owner's alone, and immutable: the same extraction never gives other bytes.
+_CACHING = {"Cache-Control": "private, max-age=3600", "Vary": "Authorization, Cookie"}
+
+
+async def archive(request: Request, who: Principal) -> Response:
+    """GET /v1/extractions/{id}/frames.zip"""
+    deps = deps_of(request)
+    video = await _finished(deps, who, request)
+    row = video.extraction
+    headers = {
+        "Content-Type": "application/zip",
+        "ETag": f'"{row.result_sha256}"',
+        "Content-Disposition": attachment(f"{PurePath(video.filename).stem}.zip"),
+    }
+    assert row.result_bytes is not None
+    return await _send(request, deps, _Content(f"{row.result_key}/frames.zip", row.result_bytes, headers))
+
+
+async def manifest_json(request: Request, who: Principal) -> Response:
+    """GET /v1/extractions/{id}/manifest.json"""
+    return await _beside(request, who, "manifest.json", "application/json")
+
+
+async def manifest_csv(request: Request, who: Principal) -> Response:
+    """GET /v1/extractions/{id}/manifest.csv"""
+    return await _beside(request, who, "manifest.csv", "text/csv; charset=utf-8")
+
+
+async def report(request: Request, who: Principal) -> Response:
+    """GET /v1/extractions/{id}/report.json"""
+    return await _beside(request, who, "report.json", "application/json")
+
+
+async def sheet(request: Request, who: Principal) -> Response:
+    """GET /v1/extractions/{id}/sheet.jpg"""
+    return await _beside(request, who, "sheet.jpg", "image/jpeg")
+
+
+async def sheet_index(request: Request, who: Principal) -> Response:
+    """GET /v1/extractions/{id}/sheet.vtt"""
+    return await _beside(request, who, "sheet.vtt", "text/vtt; charset=utf-8")
+
+
+async def frame(request: Request, who: Principal) -> Response:
+    """GET /v1/extractions/{id}/frames/{n}"""
+    deps = deps_of(request)
+    row = (await _finished(deps, who, request)).extraction
+    n = path_number(request)
+    assert row.result_frames is not None
+    if n > row.result_frames:
+        raise FotogramaError("not_found", f"The archive has {row.result_frames} images.")
+    place = await deps.frame_tables.place_of(deps.objects, f"{row.result_key}/manifest.csv", n)
+    headers = {"Content-Type": place.media_type, "ETag": f'"{row.result_sha256}.{n}"'}
+    return await _send(request, deps, _Content(f"{row.result_key}/frames.zip", place.size, headers, place.offset))
+
+
+def attachment(filename: str) -> str:
+    """Content-Disposition (RFC 6266): a plain ASCII name for old clients, the true one in UTF-8 beside it."""
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in " ._-()") else "_" for c in filename)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"
+
+
+async def _beside(request: Request, who: Principal, name: str, media_type: str) -> Response:
+    deps = deps_of(request)
+    row = (await _finished(deps, who, request)).extraction
+    key = f"{row.result_key}/{name}"
+    size = await deps.objects.size(key)
+    # The archive's digest covers its manifests; a report is written once with it.
+    headers = {"Content-Type": media_type, "ETag": f'"{row.result_sha256}.{row.id.hex}.{name}"'}
+    return await _send(request, deps, _Content(key, size, headers))
+
+
+async def _finished(deps: Deps, who: Principal, request: Request) -> VideoRow:
+    """The caller's succeeded extraction with its video.
+
+    Raises FotogramaError `not_found`, `not_ready` or `no_result`.
+    """
+    extraction_id = path_id(request)
+    key = await videos.extraction_key_of(deps.engine, who.user_id, extraction_id)
+    rows = await videos.documents(deps.engine, [extraction_id]) if key is not None else {}
+    if extraction_id not in rows:
+        raise FotogramaError("not_found")
+    video = rows[extraction_id]
+    _refuse_unfinished(video.extraction)
+    return video
+
+
+def _refuse_unfinished(row: ExtractionRow) -> None:
+    if row.status in _NOT_ENDED:
+        raise FotogramaError("not_ready", f"The extraction is {row.status}.", retry_after=2)
+    if row.status is not ExtractionStatus.SUCCEEDED:
+        raise FotogramaError("no_result", f"The extraction is {row.status}.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """`size` bytes of an object, from `start` on. headers: with Content-Type and a strong ETag."""
+
+    key: str
+    size: int
+    headers: Mapping[str, str]
+    start: int = 0
+
+
+async def _send(request: Request, deps: Deps, content: _Content) -> Response:
+    """The content, or the span of it that the request asks for."""
+    headers = {**content.headers, **_CACHING, "Accept-Ranges": "bytes"}
+    if byte_ranges.is_known(request.headers.get("if-none-match"), headers["ETag"]):
+        return Response(status_code=304, headers={name: headers[name] for name in ("ETag", *_CACHING)})
+    span = _span(request, headers["ETag"], content.size)
+    whole = span or byte_ranges.Span(0, content.size)
+    headers["Content-Length"] = str(whole.length)
+    if span is not None:
+        headers["Content-Range"] = span.content_range(content.size)
+    status = 200 if span is None else 206
+    if request.method == "HEAD" or not whole.length:
+        return Response(status_code=status, headers=headers)
+    chunks = await _started(deps.objects.read(content.key, content.start + whole.start, whole.length))
+    return StreamingResponse(chunks, status, headers)
+
+
+def _span(request: Request, etag: str, size: int) -> byte_ranges.Span | None:
+    try:
+        return byte_ranges.requested(request.headers.get("range"), request.headers.get("if-range"), etag, size)
+    except byte_ranges.Unsatisfiable as error:
+        raise Refusal("bad_range", headers={"Content-Range": f"bytes */{size}"}) from error
+
+
+async def _started(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same chunks, the first already read: so that a missing object is an answer and not a broken one."""
+    first = await anext(chunks)
+
+    async def all_of() -> AsyncIterator[bytes]:
+        yield first
+        async for chunk in chunks:
+            yield chunk
+
+    return all_of()

@@ -1,0 +1,73 @@
+"""Whether this process lives, and whether it can accept now."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from db import connection, migrate
+from db.values.error_catalogue import FotogramaError
+from serve_app.deps import Deps, deps_of
+from serve_app.http.problem_details import Refusal
+from serve_app.http.responses import answer
+
+CHECK_SECONDS = 3.0
+READY_RETRY_SECONDS = 2
+
+log = structlog.get_logger(__name__)
+
+
+async def alive(_request: Request) -> Response:
+    """GET /healthz"""
+    return answer({"status": "alive"})
+
+
+async def ready(request: Request) -> Response:
+    """GET /readyz: 503 when a part that accepting needs is away or full; the cache is told but not needed."""
+    deps = deps_of(request)
+    names = ("database", "migrations", "objects", "storage")
+    states = await asyncio.gather(
+        _state("database", lambda: connection.check(deps.engine)),
+        _state("migrations", lambda: _migrated(deps)),
+        _state("objects", deps.objects.check),
+        _state("storage", lambda: _has_room(deps)),
+    )
+    parts = dict(zip(names, states, strict=True))
+    unfit = ", ".join(f"{name} ({state})" for name, state in parts.items() if state != "ok")
+    parts["cache"] = "ok" if await deps.cache.is_there() else "away"
+    if unfit:
+        detail = f"Nothing can be accepted now: {unfit}."
+        raise Refusal("unavailable", detail, retry_after=READY_RETRY_SECONDS, members={"parts": parts})
+    return answer({"status": "ready", "parts": parts})
+
+
+class _Unfit(Exception):
+    """A part is there, but can't be used as it is: its state."""
+
+
+async def _migrated(deps: Deps) -> None:
+    if not await migrate.is_current(deps.engine):
+        raise _Unfit("behind")
+
+
+async def _has_room(deps: Deps) -> None:
+    free = await deps.objects.free_bytes()
+    if free is not None and free < deps.limits.reserve_bytes:
+        raise _Unfit("full")
+
+
+async def _state(name: str, check: Callable[[], Awaitable[object]]) -> str:
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            await check()
+    except _Unfit as error:
+        return str(error)
+    except (FotogramaError, SQLAlchemyError, OSError) as error:
+        log.warning("A part is away.", event_name="health.away", part=name, error=type(error).__name__)
+        return "away"
+    return "ok"

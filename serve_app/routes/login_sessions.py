@@ -1,0 +1,125 @@
+"""Log in, refresh, log out: tokens for programs, a cookie for the page."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import structlog
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+from uuid_utils.compat import uuid7
+
+from db import accounts
+from db.accounts import Principal
+from db.values.error_catalogue import FotogramaError
+from serve_app import authentication
+from serve_app.deps import Deps, deps_of
+from serve_app.http import request_body
+from serve_app.http.responses import answer, nothing
+from serve_app.routes.accounts import MOST_PASSWORD_CHARACTERS, normal_email
+from serve_app.security.signed_tokens import Audience, Claims
+
+log = structlog.get_logger(__name__)
+
+
+class Credentials(request_body.Body):
+    email: str = Field(max_length=254)
+    password: str = Field(max_length=MOST_PASSWORD_CHARACTERS)
+
+
+class Refresh(request_body.Body):
+    refresh_token: str = Field(max_length=4096)
+
+
+async def log_in(request: Request) -> Response:
+    """POST /v1/tokens"""
+    deps = deps_of(request)
+    return _tokens(deps, await _opened(request, deps))
+
+
+async def refresh(request: Request) -> Response:
+    """POST /v1/tokens/refresh"""
+    deps = deps_of(request)
+    body = await request_body.read(request, Refresh)
+    claims = deps.signer.verify(Audience.REFRESH, body.refresh_token)
+    try:
+        generation = await accounts.rotate(deps.engine, claims.session_id, claims.generation)
+    except FotogramaError as error:
+        if error.code == "refresh_token_reused":
+            log.warning("A refresh token came twice.", event_name="session.reused", session_id=str(claims.session_id))
+        raise
+    return _tokens(deps, Claims(claims.user_id, claims.session_id, generation))
+
+
+async def log_out(request: Request, who: Principal) -> Response:
+    """DELETE /v1/tokens"""
+    await accounts.revoke(deps_of(request).engine, who.session_id)
+    return nothing()
+
+
+async def enter_page(request: Request) -> Response:
+    """POST /session"""
+    authentication.refuse_cross_site(request)
+    deps = deps_of(request)
+    claims = await _opened(request, deps)
+    response = nothing()
+    response.set_cookie(
+        authentication.COOKIE,
+        deps.signer.issue(Audience.PAGE, claims, deps.session_seconds),
+        max_age=int(deps.session_seconds),
+        path="/",
+        secure=deps.https,
+        httponly=True,
+        samesite="strict",
+    )
+    return response
+
+
+async def leave_page(request: Request) -> Response:
+    """DELETE /session: also when it is over already, so that the cookie goes."""
+    authentication.refuse_cross_site(request)
+    deps = deps_of(request)
+    who = await authentication.authenticate(request)
+    if who is not None:
+        await accounts.revoke(deps.engine, who.session_id)
+    response = nothing()
+    response.delete_cookie(authentication.COOKIE, path="/", secure=deps.https, httponly=True, samesite="strict")
+    return response
+
+
+async def _opened(request: Request, deps: Deps) -> Claims:
+    """A new session for right credentials.
+
+    Raises FotogramaError `bad_credentials`, after the same time whether the account exists or not, or
+    `too_many_requests`.
+    """
+    body = await request_body.read(request, Credentials)
+    email = normal_email(body.email)
+    deps.per_address.take(authentication.address_of(request))
+    deps.per_email.take(email)
+    found = await accounts.credentials(deps.engine, email)
+    if not await deps.passwords.matches(body.password, found[1] if found else None) or found is None:
+        log.info("Wrong credentials.", event_name="session.refused", user_id=str(found[0]) if found else None)
+        raise FotogramaError("bad_credentials")
+    deps.per_email.forget(email)
+    return await _open(deps, found[0])
+
+
+async def _open(deps: Deps, user_id: UUID) -> Claims:
+    session_id = uuid7()
+    await accounts.open_session(deps.engine, session_id=session_id, user_id=user_id, seconds=deps.session_seconds)
+    log.info("A session begins.", event_name="session.opened", user_id=str(user_id), session_id=str(session_id))
+    return Claims(user_id, session_id, 0)
+
+
+def _tokens(deps: Deps, claims: Claims) -> Response:
+    access = Claims(claims.user_id, claims.session_id, 0)
+    return answer(
+        {
+            "access_token": deps.signer.issue(Audience.ACCESS, access, deps.access_seconds),
+            "token_type": "Bearer",
+            "expires_in": int(deps.access_seconds),
+            "refresh_token": deps.signer.issue(Audience.REFRESH, claims, deps.session_seconds),
+        }
+    )

@@ -1,0 +1,123 @@
+"""Videos: accept, list, show, delete."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import structlog
+from pydantic import BeforeValidator, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from db import videos
+from db.accounts import Principal
+from db.values.error_catalogue import FotogramaError
+from db.values.lifecycle import ExtractionStatus
+from serve_app import cached_representations
+from serve_app.deps import deps_of
+from serve_app.http import pagination_cursor, request_body
+from serve_app.http.cancellation import uninterrupted
+from serve_app.http.multipart_parser import MultipartReader, boundary_of
+from serve_app.http.path_params import path_id
+from serve_app.http.responses import answer, nothing
+from serve_app.submission.group_commit import Call
+from serve_app.submission.idempotent_requests import held
+from serve_app.submission.receive_files import Intake, declared_size
+
+DEFAULT_LIMIT = 50
+MOST_LIMIT = 200
+
+log = structlog.get_logger(__name__)
+
+
+def whole(text: object) -> object:
+    """A query's number; what is none is left for the model to refuse."""
+    return int(text) if isinstance(text, str) and text.isascii() and text.isdigit() and len(text) < 10 else text
+
+
+class Query(request_body.Body):
+    """The list's query."""
+
+    limit: Annotated[int, BeforeValidator(whole), Field(ge=1, le=MOST_LIMIT)] = DEFAULT_LIMIT
+    cursor: str | None = Field(None, max_length=200)
+    status: Annotated[ExtractionStatus | None, Field(strict=False)] = None
+    q: str | None = Field(None, max_length=255)
+    sha256: str | None = Field(None, pattern=r"^[0-9A-Fa-f]{64}$")
+
+
+async def accept(request: Request, who: Principal) -> Response:
+    """POST /v1/videos"""
+    deps = deps_of(request)
+    boundary = boundary_of(request.headers.get("content-type"))
+    size = declared_size(request.headers, deps.request_max_bytes)
+
+    async def admit() -> None:
+        deps.admission.check_bodies()
+        await deps.admission.admit(who.user_id, size=size)
+
+    async with (
+        held(request, deps.engine, who, "POST /v1/videos", admit) as hold,
+        deps.admission.reading(size, again=hold.known is not None),
+    ):
+        intake = Intake(deps, who.user_id, store=hold.known is None)
+        try:
+            taken = await intake.take(MultipartReader(request.stream(), boundary, deps.request_max_bytes))
+            if hold.known is not None:
+                return hold.replay(taken.fingerprint())
+            call = Call(taken.uploads(who.user_id), hold, taken.fingerprint())
+            body = await uninterrupted(deps.acceptor.accept(call))
+        except BaseException:
+            await uninterrupted(intake.undo())
+            raise
+    await deps.cache.announce()
+    log.info("Videos were accepted.", event_name="videos.accepted", user_id=str(who.user_id), files=len(taken.files))
+    return Response(body, 201, media_type="application/json")
+
+
+async def list_(request: Request, who: Principal) -> Response:
+    """GET /v1/videos"""
+    deps = deps_of(request)
+    query = request_body.validated(Query, single(request.query_params.multi_items()))
+    keys = await videos.list_keys(
+        deps.engine,
+        who.user_id,
+        limit=query.limit + 1,
+        before=None if query.cursor is None else pagination_cursor.read(query.cursor),
+        status=query.status,
+        # Postgres knows no zero character, so no file name has one.
+        words=query.q.replace("\0", "\ufffd") if query.q else None,
+        sha256=query.sha256.lower() if query.sha256 else None,
+    )
+    page = keys[: query.limit]
+    more = pagination_cursor.write(page[-1].video_id) if len(keys) > len(page) else None
+    items = [document.video for document in await cached_representations.read(deps.engine, deps.cache, page)]
+    return answer({"items": items, "next_cursor": more})
+
+
+async def show(request: Request, who: Principal) -> Response:
+    """GET /v1/videos/{id}"""
+    deps = deps_of(request)
+    key = await videos.video_key_of(deps.engine, who.user_id, path_id(request))
+    found = await cached_representations.read(deps.engine, deps.cache, [key]) if key is not None else []
+    if not found:
+        raise FotogramaError("not_found")
+    return answer(found[0].video)
+
+
+async def delete(request: Request, who: Principal) -> Response:
+    """DELETE /v1/videos/{id}"""
+    deps = deps_of(request)
+    video_id = path_id(request)
+    if not await uninterrupted(videos.delete(deps.engine, who.user_id, video_id)):
+        raise FotogramaError("not_found")
+    log.info("A video was deleted.", event_name="video.deleted", user_id=str(who.user_id), video_id=str(video_id))
+    return nothing()
+
+
+def single(items: list[tuple[str, str]]) -> Mapping[str, str]:
+    """A query's parameters by name. Raises FotogramaError `invalid_field` when one is there twice."""
+    names = [name for name, _ in items]
+    if len(set(names)) < len(names):
+        raise FotogramaError("invalid_field", "A query parameter is there twice.")
+    return dict(items)

@@ -1,0 +1,161 @@
+"""Webhooks: add, list, remove; what was sent to them, and again."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, get_args
+from uuid import UUID
+
+import structlog
+from pydantic import BeforeValidator, Field
+from starlette.requests import Request
+from starlette.responses import Response
+from uuid_utils.compat import uuid7
+
+from db.acceptance import idempotency_keys
+from db.accounts import Principal
+from db.notification import webhook_deliveries, webhook_url_policy, webhooks
+from db.notification.webhook_deliveries import Delivery
+from db.notification.webhooks import SECRET_BYTES, Webhook
+from db.values.error_catalogue import FotogramaError
+from serve_app.deps import Deps, deps_of
+from serve_app.http import pagination_cursor, request_body
+from serve_app.http.cancellation import uninterrupted
+from serve_app.http.path_params import path_id
+from serve_app.http.responses import answer, encode, nothing
+from serve_app.routes.videos import DEFAULT_LIMIT, MOST_LIMIT, single, whole
+from serve_app.submission.idempotent_requests import Held, fingerprint, held
+
+EventType = Literal["extraction.succeeded", "extraction.failed", "extraction.cancelled"]
+
+log = structlog.get_logger(__name__)
+
+
+class Wanted(request_body.Body):
+    """A new webhook. events: what it is told, everything when they are left out."""
+
+    url: Annotated[str, Field(min_length=1, max_length=webhook_url_policy.MOST_URL_CHARACTERS)]
+    events: list[EventType] = Field(
+        default_factory=lambda: list(get_args(EventType)), min_length=1, max_length=len(webhooks.EVENTS)
+    )
+
+
+class Query(request_body.Body):
+    """The lists' query."""
+
+    limit: Annotated[int, BeforeValidator(whole), Field(ge=1, le=MOST_LIMIT)] = DEFAULT_LIMIT
+    cursor: str | None = Field(None, max_length=200)
+
+
+async def create(request: Request, who: Principal) -> Response:
+    """POST /v1/webhooks"""
+    deps = deps_of(request)
+    async with held(request, deps.engine, who, "POST /v1/webhooks") as hold:
+        wanted = await request_body.read(request, Wanted)
+        webhook_url_policy.check_url(wanted.url, deps.webhook_reach)
+        if hold.known is not None:
+            return hold.replay(_fingerprint(wanted))
+        body = await uninterrupted(_commit(deps, who, hold, wanted))
+    return Response(body, 201, media_type="application/json")
+
+
+async def list_(request: Request, who: Principal) -> Response:
+    """GET /v1/webhooks"""
+    query = _query(request)
+    found = await webhooks.list_own(deps_of(request).engine, who.user_id, limit=query.limit + 1, before=_before(query))
+    return _page([_document(webhook) for webhook in found], query.limit)
+
+
+async def delete(request: Request, who: Principal) -> Response:
+    """DELETE /v1/webhooks/{id}"""
+    if not await uninterrupted(webhooks.delete(deps_of(request).engine, who.user_id, path_id(request))):
+        raise FotogramaError("not_found")
+    return nothing()
+
+
+async def deliveries_of(request: Request, who: Principal) -> Response:
+    """GET /v1/webhooks/{id}/deliveries"""
+    query = _query(request)
+    webhook = await _own(request, who)
+    found = await webhook_deliveries.list_of(
+        deps_of(request).engine, webhook.id, limit=query.limit + 1, before=_before(query)
+    )
+    return _page([_delivery_document(delivery) for delivery in found], query.limit)
+
+
+async def redeliver(request: Request, who: Principal) -> Response:
+    """POST /v1/webhooks/{id}/deliveries/{delivery_id}/redeliver"""
+    delivery_id = path_id(request, "delivery_id")
+    webhook = await _own(request, who)
+    if webhook.disabled_at is not None:
+        raise FotogramaError("webhook_off")
+    delivery = await uninterrupted(webhook_deliveries.redeliver(deps_of(request).engine, webhook.id, delivery_id))
+    if delivery is None:
+        raise FotogramaError("not_found")
+    return answer(_delivery_document(delivery), 202)
+
+
+async def _commit(deps: Deps, who: Principal, hold: Held, wanted: Wanted) -> bytes:
+    async with deps.engine.begin() as connection:
+        webhook = await webhooks.create(
+            connection,
+            webhook_id=uuid7(),
+            user_id=who.user_id,
+            url=wanted.url,
+            secret=webhooks.secret_of(secrets.token_bytes(SECRET_BYTES)),
+            events=sorted(set(wanted.events)),
+        )
+        body = encode(_document(webhook) | {"secret": webhook.secret})
+        await idempotency_keys.finish(connection, hold.answer(_fingerprint(wanted), 201, body))
+    log.info("A webhook was added.", event_name="webhook.added", webhook_id=str(webhook.id), user_id=str(who.user_id))
+    return body
+
+
+def _fingerprint(wanted: Wanted) -> str:
+    return fingerprint([wanted.url, sorted(set(wanted.events))])
+
+
+async def _own(request: Request, who: Principal) -> Webhook:
+    webhook = await webhooks.own(deps_of(request).engine, who.user_id, path_id(request))
+    if webhook is None:
+        raise FotogramaError("not_found")
+    return webhook
+
+
+def _query(request: Request) -> Query:
+    return request_body.validated(Query, single(request.query_params.multi_items()))
+
+
+def _before(query: Query) -> UUID | None:
+    return None if query.cursor is None else pagination_cursor.read(query.cursor)
+
+
+def _page(documents: Sequence[dict[str, Any]], limit: int) -> Response:
+    """documents: one more than the limit when there are more."""
+    items = documents[:limit]
+    more = pagination_cursor.write(items[-1]["id"]) if len(documents) > limit else None
+    return answer({"items": items, "next_cursor": more})
+
+
+def _document(webhook: Webhook) -> dict[str, Any]:
+    return {
+        "id": webhook.id,
+        "url": webhook.url,
+        "events": webhook.events,
+        "created_at": webhook.created_at,
+        "disabled_at": webhook.disabled_at,
+    }
+
+
+def _delivery_document(delivery: Delivery) -> dict[str, Any]:
+    return {
+        "id": delivery.id,
+        "type": f"extraction.{delivery.extraction_status}",
+        "extraction_id": delivery.extraction_id,
+        "status": delivery.status.value,
+        "created_at": delivery.created_at,
+        "due_at": delivery.due_at,
+        "delivered_at": delivery.delivered_at,
+        "tries": list(delivery.tries),
+    }

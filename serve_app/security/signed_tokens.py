@@ -1,0 +1,79 @@
+"""Signed tokens (PyJWT): issued for one audience, verified with the one algorithm of their key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+import jwt
+from uuid_utils.compat import uuid7
+
+from db.values.error_catalogue import FotogramaError
+from serve_app.security.key_derivation import Key
+
+ISSUER = "fotograma"
+_REQUIRED = ["exp", "iat", "iss", "aud", "sub", "jti", "sid"]
+
+
+class Audience(StrEnum):
+    """What a token is good for; one is never taken for another."""
+
+    ACCESS = "fotograma:access"
+    REFRESH = "fotograma:refresh"
+    PAGE = "fotograma:page"
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """Whom a token speaks for. generation: of the refresh family, 0 in the other audiences."""
+
+    user_id: UUID
+    session_id: UUID
+    generation: int
+
+
+class Signer:
+    """keys: the first signs, all verify (that is how a key is replaced)."""
+
+    def __init__(self, keys: Sequence[Key]) -> None:
+        self._current = keys[0]
+        self._keys = {key.id: key for key in keys}
+
+    def issue(self, audience: Audience, claims: Claims, lifetime_seconds: float) -> str:
+        """A token that is valid from now on."""
+        now = datetime.now(UTC)
+        payload = {
+            "iss": ISSUER,
+            "aud": audience.value,
+            "sub": str(claims.user_id),
+            "sid": str(claims.session_id),
+            "gen": claims.generation,
+            "jti": str(uuid7()),
+            "iat": now,
+            "exp": now + timedelta(seconds=lifetime_seconds),
+        }
+        return jwt.encode(payload, self._current.secret, self._current.algorithm, headers={"kid": self._current.id})
+
+    def verify(self, audience: Audience, token: str) -> Claims:
+        """What the token says. Raises FotogramaError `unauthenticated` when it isn't one of ours, for this, now."""
+        try:
+            key = self._keys[jwt.get_unverified_header(token).get("kid", "")]
+            payload = jwt.decode(
+                token,
+                key.secret,
+                algorithms=[key.algorithm],
+                audience=audience.value,
+                issuer=ISSUER,
+                options={"require": _REQUIRED},
+            )
+            return _claims(payload)
+        except (jwt.PyJWTError, KeyError, TypeError, ValueError) as error:
+            raise FotogramaError("unauthenticated") from error
+
+
+def _claims(payload: dict[str, Any]) -> Claims:
+    return Claims(UUID(payload["sub"]), UUID(payload["sid"]), int(payload.get("gen", 0)))

@@ -1,0 +1,141 @@
+"""Whether a request may come in: decided from its headers, before its body is read.
+
+The order is from cheap to dear: rate (Redis), quota (Postgres), queue depth (kept for a second), disk. A request whose
+Idempotency-Key has an answer already never gets here: it is answered again past any limit.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from db.acceptance import quotas
+from db.acceptance.quotas import UNLIMITED, Quotas
+from db.cache import Cache
+from db.object_store.object_store import ObjectStore
+from db.values.error_catalogue import FotogramaError
+from serve_app.security.rate_limit import Limiter, Pace
+
+BUSY_RETRY_SECONDS = 1
+QUEUE_RETRY_SECONDS = 15
+STORAGE_RETRY_SECONDS = 60
+DEPTH_KEPT_SECONDS = 1.0
+DEPTH_SHARE = 20
+"""A depth is kept for at least so many times as long as it took to count: counting has at most this part of a core."""
+
+
+PER_USER = Pace(burst=2000, refill_seconds=0.01)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """pace: of the requests of one user that make something. queue_tasks: tasks that may wait, of all users.
+
+    bodies: uploads that one replica reads at a time. reserve_bytes: of the object store, to be left free.
+    """
+
+    pace: Pace = PER_USER
+    quotas: Quotas = UNLIMITED
+    queue_tasks: int = 1_000_000
+    bodies: int = 64
+    reserve_bytes: int = 0
+
+
+def check_depth(most: int, waiting: int) -> None:
+    """Raises FotogramaError `queue_full`."""
+    if waiting >= most:
+        raise FotogramaError("queue_full", f"{most} tasks or more wait already.", retry_after=QUEUE_RETRY_SECONDS)
+
+
+def check_storage(free: int | None, *, coming: int, size: int, reserve: int) -> None:
+    """Whether `size` bytes fit beside those that are `coming` in. free: None when the store has no bound.
+
+    Raises FotogramaError `storage_full`.
+    """
+    if free is not None and free - coming - size < reserve:
+        raise FotogramaError("storage_full", retry_after=STORAGE_RETRY_SECONDS)
+
+
+@dataclass(slots=True)
+class Admission:
+    """One replica's doorkeeper.
+
+    Exact: quotas, by the accepting transaction. Not exact: the rate, while Redis is away (each replica allows the whole
+    pace), and the queue's depth, which replicas may pass by what they accept while a count is kept.
+    """
+
+    engine: AsyncEngine
+    cache: Cache
+    objects: ObjectStore
+    limits: Limits = field(default_factory=Limits)
+    clock: Callable[[], float] = time.monotonic
+    _bodies: int = 0
+    _coming: int = 0
+    _depth: int = 0
+    _depth_until: float = -math.inf
+    _local: Limiter = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._local = Limiter(self.limits.pace, clock=self.clock)
+
+    async def admit(self, user_id: UUID, *, size: int = 0) -> None:
+        """Counts a request that would make at least one extraction and store `size` bytes.
+
+        Raises FotogramaError `too_many_requests`, `too_many_waiting`, `quota_exceeded`, `queue_full` or `storage_full`,
+        each with the seconds after which to ask again.
+        """
+        await self._take_turn(str(user_id))
+        await quotas.foresee(self.engine, user_id, self.limits.quotas, files=1, size=size)
+        check_depth(self.limits.queue_tasks, await self._queue_depth())
+        free = await self.objects.free_bytes()
+        check_storage(free, coming=self._coming, size=size, reserve=self.limits.reserve_bytes)
+
+    def check_bodies(self) -> None:
+        """Raises FotogramaError `busy` when this replica reads as many bodies as it may."""
+        if self._bodies >= self.limits.bodies:
+            raise FotogramaError("busy", retry_after=BUSY_RETRY_SECONDS)
+
+    @asynccontextmanager
+    async def reading(self, size: int, *, again: bool) -> AsyncIterator[None]:
+        """While a body of at most `size` bytes is read. again: of a repeated call, which is always read.
+
+        Raises FotogramaError `busy`.
+        """
+        if not again:
+            self.check_bodies()
+        self._bodies += 1
+        self._coming += size
+        try:
+            yield
+        finally:
+            self._bodies -= 1
+            self._coming -= size
+
+    async def _take_turn(self, key: str) -> None:
+        wait = await self.cache.take_turn(f"pace:{key}", self.limits.pace.burst, self.limits.pace.refill_seconds)
+        if wait is None:
+            self._local.take(key)
+        elif wait > 0:
+            raise FotogramaError("too_many_requests", retry_after=math.ceil(wait))
+        else:
+            # So that Redis's going away does not give everybody a second burst.
+            self._local.count(key)
+
+    async def _queue_depth(self) -> int:
+        started = self.clock()
+        if started >= self._depth_until:
+            # Set first: requests at the same time use the old count and don't count again.
+            self._depth_until = started + DEPTH_KEPT_SECONDS
+            self._depth = await quotas.depth(self.engine, self.limits.queue_tasks)
+            took = self.clock() - started
+            self._depth_until = started + max(DEPTH_KEPT_SECONDS, took * DEPTH_SHARE)
+        return self._depth
+
+
+Admit = Callable[[], Awaitable[None]]

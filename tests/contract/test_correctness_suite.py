@@ -1,0 +1,133 @@
+"""The engine against the slow reference, over codecs × containers × what is special about a video × modes.
+
+Each clip is made, read by `tests.support.reference_selection`, and extracted by many specifications; frame by frame
+the index, time and key mark of the manifest and the number in the image's pixels must be those of the reference. By
+default a covering part runs, in which every pair of codec, container, feature, mode and constraint meets;
+FOTOGRAMA_SUITE=full runs them all. The terminal summary tells the count of cases (a case is one specification over
+one clip).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from fractions import Fraction
+from itertools import product as every
+from pathlib import Path
+from typing import Any
+
+import pytest
+import simplejpeg
+
+from actors.engine.extract import Extracted, Options, extract, extract_many
+from db.values.error_catalogue import FotogramaError
+from db.values.frame_spec import parse
+from tests.contract.conftest import CountCases
+from tests.support import reference_selection
+from tests.support.clip_matrix import Kind, covering, product
+from tests.support.frame_number_pattern import read_number
+from tests.support.reference_selection import Reference
+
+FULL = os.environ.get("FOTOGRAMA_SUITE") == "full"
+KINDS = product() if FULL else list(covering(product()))
+MODES = ("fps", "fast_fps", "interval", "uniform", "timestamps", "keyframes", "every_nth", "all")
+CONSTRAINTS = ("none", "range", "open_range", "snap", "snap_in_range", "max_frames")
+HOW = (Options(), Options(threads=2), Options(careful=True))
+HEADING = "correctness suite, cases all right"
+
+
+def spec_of(mode: str, constraint: str, end: Fraction) -> dict[str, Any]:
+    """A specification; its numbers are decimal texts. end: of the video, seconds."""
+
+    def part(share: str) -> str:
+        return f"{float(end * Fraction(share)):.4f}"
+
+    samples: dict[str, dict[str, Any]] = {
+        "fps": {"fps": "7.3"},
+        "fast_fps": {"fps": "1000"},
+        "interval": {"seconds": part("0.13")},
+        "uniform": {"count": 7},
+        "timestamps": {"at": ["-1", "0", part("0.1"), part("0.5"), part("0.5001"), part("0.95"), part("1"), part("9")]},
+        "keyframes": {},
+        "every_nth": {"n": 3},
+        "all": {},
+    }
+    bounds = {"start": part("0.21"), "end": part("0.77")}
+    constraints: dict[str, dict[str, Any]] = {
+        "none": {},
+        "range": {"range": bounds},
+        "open_range": {"range": {"start": part("0.4"), "end": None}},
+        "snap": {"snap": "keyframe"},
+        "snap_in_range": {"snap": "keyframe", "range": bounds},
+        "max_frames": {"max_frames": 3},
+    }
+    sample = {"mode": "fps" if mode == "fast_fps" else mode} | samples[mode]
+    return {"sample": sample} | constraints[constraint]
+
+
+def text_of(spec: dict[str, Any]) -> str:
+    """JSON in which the decimal texts are numbers."""
+
+    def plain(value: Any) -> str:
+        if isinstance(value, dict):
+            return "{" + ",".join(f'"{name}":{plain(item)}' for name, item in value.items()) + "}"
+        if isinstance(value, list):
+            return "[" + ",".join(map(plain, value)) + "]"
+        is_number = isinstance(value, str) and value.lstrip("-").replace(".", "", 1).isdigit()
+        return value if is_number else json.dumps(value)
+
+    return plain(spec)
+
+
+def specs_for(place: int, end: Fraction) -> list[dict[str, Any]]:
+    """All modes with all constraints; in the covering part one constraint for each mode, another one at each clip."""
+    if FULL:
+        return [spec_of(mode, constraint, end) for mode, constraint in every(MODES, CONSTRAINTS)]
+    return [spec_of(mode, CONSTRAINTS[(place + at) % len(CONSTRAINTS)], end) for at, mode in enumerate(MODES)]
+
+
+def compare(expected: reference_selection.Chosen, truth: Reference, result: Extracted, out: Path) -> None:
+    manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"), parse_float=Fraction)
+    frames = manifest["frames"]
+    assert [frame["index"] for frame in frames] == expected.indexes
+    wanted = [truth.frames[index] for index in expected.indexes]
+    assert Fraction(*manifest["time_base"]) == truth.time_base
+    assert [frame["key"] for frame in frames] == [seen.key for seen in wanted]
+    assert [frame["pts"] - frames[0]["pts"] for frame in frames] == [seen.pts - wanted[0].pts for seen in wanted]
+    assert result.media.container == "avi" or frames[0]["pts"] == wanted[0].pts
+    assert all(
+        abs(frame["time"] - seen.time) <= Fraction(1, 2_000_000) for frame, seen in zip(frames, wanted, strict=True)
+    )
+    assert {(frame["width"], frame["height"]) for frame in frames} == {(truth.width, truth.height)}
+    with zipfile.ZipFile(out / "frames.zip") as archive:
+        images = [simplejpeg.decode_jpeg(archive.read(frame["name"]), "RGB") for frame in frames]
+    assert [read_number(image) for image in images] == [seen.number for seen in wanted]
+    codes = {"times_outside_video"} if expected.outside else set()
+    assert {warning.code for warning in result.warnings} == codes | (
+        {"max_frames_reached"} if expected.limited else set()
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_every_image_is_the_frame_that_the_contract_names(kind: Kind, tmp_path: Path, count_cases: CountCases) -> None:
+    path, clip = kind.make(tmp_path)
+    truth = reference_selection.read(path, counts_pictures=kind.container == "avi")
+    assert [seen.number for seen in truth.frames] == list(range(clip.edit_list, clip.frames - clip.edit_end))
+    place = KINDS.index(kind)
+    wanted = []
+    for at, spec in enumerate(specs_for(place, truth.end)):
+        expected = truth.choose(spec)
+        if not expected.indexes:
+            with pytest.raises(FotogramaError, match="empty_selection"):
+                extract(path, parse(text_of(spec)), tmp_path)
+            count_cases(HEADING, 1)
+            continue
+        out = tmp_path / f"out{at}"
+        out.mkdir()
+        wanted.append((spec, expected, out))
+    orders = [(parse(text_of(spec)), out) for spec, _, out in wanted]
+    results = extract_many(path, orders, options=HOW[place % len(HOW)])
+    for (_, expected, out), result in zip(wanted, results, strict=True):
+        compare(expected, truth, result, out)
+        count_cases(HEADING, 1)

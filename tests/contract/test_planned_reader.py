@@ -1,0 +1,220 @@
+"""The planned reader: the same bytes as a sequential decode, whatever the threads, and no more work than needed."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from av.video.frame import VideoFrame
+
+from actors.container.probe import Probe, probe
+from actors.plan.frame_selection import Segment, Target, segments
+from actors.plan.frame_table import FrameTable
+from actors.plan.gop_schedule import schedule
+from actors.readers.gop_decoder import GopLane
+from actors.readers.gop_pool import MOST_REORDERED, Crew
+from actors.readers.planned_reader import PlannedReader, is_proven
+from actors.readers.sequential_reader import PyavReader
+from tests.support.clips import NAMED, ClipOf, ClipSpec, make
+
+CHOICES: dict[str, Callable[[FrameTable], list[int]]] = {
+    "all": lambda table: list(range(len(table))),
+    "every seventh": lambda table: list(range(0, len(table), 7)),
+    "the last": lambda table: [len(table) - 1],
+    "some from the middle": lambda table: sorted({len(table) // 2, len(table) * 3 // 4}),
+    "key frames": lambda table: np.flatnonzero(table.keys).tolist() or [0],
+}
+PROVEN = {"h264", "hevc", "vp8", "vp9", "av1"}
+MORE = {
+    "open groups of pictures, pyramids": ClipSpec(
+        open_gop=True, b_frames=5, frames=90, gop=15, options=(("preset", "medium"),)
+    ),
+    "open groups in a transport stream": ClipSpec(
+        suffix=".ts", open_gop=True, b_frames=3, frames=90, gop=15, options=(("preset", "medium"),)
+    ),
+    "intra refresh": ClipSpec(
+        frames=90, options=(("preset", "medium"), ("x264-params", "intra-refresh=1:keyint=20:bframes=2"))
+    ),
+    "hevc in a transport stream": ClipSpec(codec="libx265", suffix=".ts", frames=48, b_frames=3, open_gop=True),
+    "hidden VP9 frames": ClipSpec(codec="libvpx-vp9", suffix=".mkv", frames=60, gop=25),
+}
+"""What NAMED does not have: key frames after which pictures refer to what came before, and leaves that are none."""
+
+
+def digest(frame: VideoFrame) -> str:
+    """Of the samples as decoded, without the padding of the lines."""
+    sums = hashlib.sha256(f"{frame.format.name} {frame.width} {frame.height}".encode())
+    for plane, component in zip(frame.planes, frame.format.components, strict=False):
+        lines = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+        sums.update(lines[: plane.height, : plane.width * -(-component.bits // 8)].tobytes())
+    return sums.hexdigest()
+
+
+def take_all(results: Iterable[tuple[Target, object]], into: list[int]) -> None:
+    for target, _ in results:
+        into.append(target.pts)
+
+
+def in_sequence(probed: Probe, planned: tuple[Segment, ...]) -> list[tuple[Target, str]]:
+    return list(PyavReader(probed, careful=True).read(planned, digest))
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+@pytest.mark.parametrize("name", NAMED)
+def test_every_sample_is_that_of_a_sequential_decode(name: str, choice: str, clips: ClipOf) -> None:
+    probed = probe(clips(name)[0])
+    planned = segments(probed.table, CHOICES[choice](probed.table))
+    expected = in_sequence(probed, planned)
+    for threads in (1, 2, 3):
+        reader = PlannedReader(probed, threads=threads)
+        assert list(reader.read(planned, digest)) == expected
+        assert (reader.missing, reader.repeated) == ([], 0)
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_streams_that_are_hard_to_enter_give_the_samples_of_a_sequential_decode(name: str, tmp_path: Path) -> None:
+    path = tmp_path / f"clip{MORE[name].suffix}"
+    make(path, MORE[name])
+    probed = probe(path)
+    assert is_proven(probed)
+    for choice in CHOICES.values():
+        planned = segments(probed.table, choice(probed.table))
+        expected = in_sequence(probed, planned)
+        for threads in (1, 3):
+            assert list(PlannedReader(probed, threads=threads).read(planned, digest)) == expected
+
+
+@pytest.mark.parametrize("name", ["h264_b_frames", "hevc", "mkv", "vp9_webm", "av1_mp4", "mpegts"])
+def test_of_key_frames_nothing_else_is_decoded(name: str, clips: ClipOf) -> None:
+    probed = probe(clips(name)[0])
+    keys = np.flatnonzero(probed.table.keys).tolist()
+    reader = PlannedReader(probed, threads=2)
+    assert len(list(reader.read(segments(probed.table, keys), digest))) == len(keys)
+    assert reader.decoded == len(keys)
+
+
+def test_pictures_that_nothing_refers_to_are_not_decoded(clips: ClipOf) -> None:
+    probed = probe(clips("h264_one_gop")[0])
+    reader = PlannedReader(probed)
+    last = len(probed.table) - 1
+    list(reader.read(segments(probed.table, [last]), digest))
+    assert reader.decoded < len(probed.table) * 0.7
+
+
+def test_what_is_not_proven_is_read_in_sequence(clips: ClipOf) -> None:
+    proven = {name for name in NAMED if is_proven(probe(clips(name)[0]))}
+    assert {"h264", "mov", "mkv", "mpegts", "hevc", "vp8_webm", "vp9_webm", "av1_mp4"} <= proven
+    assert proven.isdisjoint({"mpeg4_avi", "h264_avi", "mpeg_ps", "mpegts_mpeg2", "flv", "wmv", "mjpeg_avi"})
+    assert all(probe(clips(name)[0]).media.codec in PROVEN for name in proven)
+
+
+@pytest.mark.parametrize("at", [0.2, 0.5, 0.8])
+@pytest.mark.parametrize("name", ["h264_b_frames", "hevc", "mkv", "mpegts", "vp9_webm", "av1_mp4"])
+def test_of_a_damaged_file_it_gives_what_the_careful_reader_gives(
+    name: str, at: float, clips: ClipOf, tmp_path: Path
+) -> None:
+    path, _ = clips(name)
+    data = bytearray(path.read_bytes())
+    place = int(len(data) * at)
+    data[place : place + 300] = bytes(300)
+    damaged = tmp_path / path.name
+    damaged.write_bytes(data)
+    probed = probe(damaged)
+    for choice in CHOICES.values():
+        planned = segments(probed.table, choice(probed.table))
+        careful = PyavReader(probed, careful=True)
+        expected = list(careful.read(planned, digest))
+        for threads in (1, 2, 3):
+            reader = PlannedReader(probed, threads=threads)
+            assert list(reader.read(planned, digest)) == expected
+            assert reader.missing == careful.missing
+
+
+def test_a_table_that_promises_a_frame_too_many_makes_it_missing_and_no_other(clips: ClipOf) -> None:
+    probed = probe(clips("h264")[0])
+    table = probed.table
+    wrong = replace(table, pts=np.where(np.arange(len(table)) == 30, table.pts + 1, table.pts))
+    reader = PlannedReader(replace(probed, table=wrong), threads=2)
+    given = list(reader.read(segments(wrong, range(len(wrong))), digest))
+    assert [target.index for target in reader.missing] == [30]
+    assert len(given) == len(table) - 1
+
+
+def test_an_error_of_whoever_makes_the_images_is_raised_where_they_are_taken(clips: ClipOf) -> None:
+    probed = probe(clips("h264")[0])
+    planned = segments(probed.table, range(len(probed.table)))
+    bad = planned[2].targets[3].pts
+
+    def finish(frame: VideoFrame) -> int | None:
+        if frame.pts == bad:
+            raise ZeroDivisionError
+        return frame.pts
+
+    before = threading.active_count()
+    given: list[int] = []
+    with pytest.raises(ZeroDivisionError):
+        take_all(PlannedReader(probed, threads=3).read(planned, finish), given)
+    assert given == [target.pts for segment in planned for target in segment.targets if target.pts < bad]
+    assert threading.active_count() == before
+
+
+def test_a_consumer_that_leaves_early_ends_the_threads(clips: ClipOf) -> None:
+    probed = probe(clips("h264_b_frames")[0])
+    before = threading.active_count()
+    results = iter(PlannedReader(probed, threads=3).read(segments(probed.table, range(60)), digest))
+    next(results)
+    assert threading.active_count() > before
+    del results
+    assert threading.active_count() == before
+
+
+def test_a_slow_consumer_is_not_run_away_from(clips: ClipOf) -> None:
+    """What the threads are ahead by when they have nothing left to do."""
+    probed = probe(clips("h264_long")[0])
+    window, made = 20, threading.Semaphore(0)
+    planned = segments(probed.table, range(len(probed.table)))
+    lanes = [GopLane(probed, 1) for _ in range(2)]
+    runs = schedule(probed.table, planned)
+    assert runs is not None
+    crew = Crew(runs, lanes, 2, lambda frame: made.release(), settled=probed.table.settled_at(), window=window)
+    results = crew.results()
+    next(results)
+    ahead = 0
+    while made.acquire(timeout=1):
+        ahead += 1
+    results.close()
+    assert window <= ahead <= 2 * window + MOST_REORDERED
+
+
+MEASURE = """
+import sys
+from pathlib import Path
+from actors.plan.frame_selection import segments
+from actors.container.probe import probe
+from actors.readers.gop_pool import MOST_REORDERED, Crew
+from actors.readers.gop_decoder import GopLane
+from actors.readers.planned_reader import PlannedReader
+probed = probe(Path(sys.argv[1]))
+threads, size = int(sys.argv[2]), probed.media.width * probed.media.height
+reader = PlannedReader(probed, threads=threads)
+results = reader.read(segments(probed.table, range(len(probed.table))), lambda frame: bytearray(size // 4))
+for n, _ in enumerate(results):
+    if n % 8 == 0:
+        sum(range(1_000_000))
+status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+print(status["VmHWM"].split()[0])
+"""
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_slow_consumer_of_4k_costs_no_more_than_the_window(threads: int, clips: ClipOf) -> None:
+    command = [sys.executable, "-c", MEASURE, str(clips("h264_4k")[0]), str(threads)]
+    kibibytes = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert kibibytes / 1024 < 350

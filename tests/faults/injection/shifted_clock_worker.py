@@ -1,0 +1,58 @@
+"""A worker whose own clock is off: `python -m tests.faults.injection.shifted_clock_worker URL OBJECTS SCRATCH
+OFFSET_SECONDS`.
+
+The clock is moved before anything of the product is imported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import sys
+import time
+from pathlib import Path
+
+LOOK_SECONDS = 0.2
+
+
+def shift(seconds: float) -> None:
+    """Moves what this process takes for the time of day."""
+    true_time, true_datetime = time.time, datetime.datetime
+
+    class Shifted(true_datetime):
+        @classmethod
+        def now(cls, tz: datetime.tzinfo | None = None) -> Shifted:
+            return cls.fromtimestamp(time.time(), tz)
+
+        @classmethod
+        def utcnow(cls) -> Shifted:
+            return cls.now(datetime.UTC).replace(tzinfo=None)
+
+    time.time = lambda: true_time() + seconds
+    time.time_ns = lambda: int(time.time() * 1e9)
+    datetime.datetime = Shifted  # type: ignore[misc]
+
+
+async def work(url: str, objects: Path, scratch: Path, name: str) -> None:
+    """Runs the worker until nothing is left to do."""
+    from actors.worker.worker_loop import Worker
+    from db.cache import open_cache
+    from db.connection import open_database
+    from db.object_store.folder_store import FolderStore
+    from tests.faults.rows.queue_harness import bench_of, number
+
+    engine, cache = open_database(url, name=name), open_cache("redis://127.0.0.1:1/0")
+    worker = Worker(bench_of(engine, FolderStore(objects), scratch), cache, name=name)
+    running = asyncio.create_task(worker.run())
+    while await number(engine, "SELECT count(*) FROM extractions WHERE finished_at IS NULL"):
+        await asyncio.sleep(LOOK_SECONDS)
+    worker.stop()
+    await running
+    await cache.close()
+    await engine.dispose()
+
+
+if __name__ == "__main__":
+    offset = float(sys.argv[4])
+    shift(offset)
+    asyncio.run(work(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), f"worker {offset:+.0f} s"))

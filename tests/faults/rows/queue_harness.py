@@ -1,0 +1,126 @@
+"""Where the rows without a whole service stand: a PostgreSQL of their own, real workers, and the count."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from actors.extraction_types import Reader
+from actors.sandbox.child_process import Child
+from actors.worker.task_runner import Ending, perform
+from actors.worker.worker_deps import Bench
+from cluster.local.servers.embedded_postgres import Postgres
+from db import migrate
+from db.connection import open_database
+from db.object_store.object_store import ObjectStore
+from db.queue import task_queue
+from db.queue.task_queue import Claim, Lease, Publication
+from tests.faults.audit import STALE
+from tests.support import database_rows, worker_tasks
+from tests.support.clips import ClipSpec, make
+from tests.support.real_servers import running_postgres
+
+ENDS = ("published", "failed", "cancelled")
+PUBLICATION = Publication(key="results/a/b/1", engine="auto/1", frames=3, size=99, sha256="f" * 64, warnings=[])
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """What became of the accepted extractions, by the list that the row keeps itself."""
+
+    lost: int
+    duplicated: int
+    stale: int
+
+
+@asynccontextmanager
+async def postgres(folder: Path) -> AsyncIterator[Postgres]:
+    """A migrated server in a folder with a short path."""
+    with running_postgres(folder) as server:
+        migrate.upgrade(server.url())
+        yield server
+
+
+@asynccontextmanager
+async def database(folder: Path) -> AsyncIterator[AsyncEngine]:
+    """The same, connected."""
+    async with postgres(folder) as server:
+        engine = open_database(server.url(), name="faults", connections=10)
+        try:
+            yield engine
+        finally:
+            await engine.dispose()
+
+
+def bench_of(engine: AsyncEngine, objects: ObjectStore, folder: Path) -> Bench:
+    return worker_tasks.bench_of(engine, objects, folder, Reader.PYAV)
+
+
+def small_clip(folder: Path) -> Path:
+    path = folder / "small.mp4"
+    make(path, ClipSpec(frames=12))
+    return path
+
+
+async def submit(engine: AsyncEngine, store: ObjectStore, clip: Path) -> database_rows.Accepted:
+    """A video of which every frame is asked for."""
+    return await worker_tasks.submit(engine, store, clip, worker_tasks.ALL)
+
+
+async def claim_one(engine: AsyncEngine, worker: str = "worker") -> Claim:
+    (claim,) = await task_queue.claim(engine, worker=worker)
+    return claim
+
+
+async def work_off(bench: Bench, meet: Callable[[Claim, Child], None] | None = None) -> list[tuple[Claim, Ending]]:
+    """Claims and performs until nothing is left; pauses between retries are skipped. meet: sees each claim first."""
+    done = []
+    while True:
+        await database_rows.change(bench.database, "UPDATE tasks SET ready_at = now() WHERE state = 'ready'")
+        claims = await task_queue.claim(bench.database, worker="worker")
+        if not claims:
+            return done
+        child = await Child.start()
+        if meet is not None:
+            meet(claims[0], child)
+        done.append((claims[0], await perform(claims[0], child, bench, asyncio.Event(), lambda: None)))
+
+
+async def expire(engine: AsyncEngine, lease: Lease) -> None:
+    """Lets a lease's time pass."""
+    statement = "UPDATE tasks SET lease_expires_at = clock_timestamp() - interval '1 second' WHERE id = :id"
+    await database_rows.change(engine, f"{statement} AND state = 'leased'", id=lease.task_id)
+
+
+async def number(engine: AsyncEngine, statement: str, **values: object) -> int:
+    """The one number that a statement gives."""
+    async with engine.connect() as connection:
+        return int((await connection.execute(text(statement), values)).scalar_one())
+
+
+async def count(engine: AsyncEngine, extractions: Iterable[UUID], status: Sequence[str] = ("succeeded",)) -> Count:
+    """lost: without such an end. duplicated: ends, notifications and acceptances beyond one. stale: of every row."""
+    ids = list(extractions)
+    kept = await number(
+        engine,
+        "SELECT count(*) FROM extractions WHERE id = ANY(:ids) AND status::text = ANY(:status)",
+        ids=ids,
+        status=list(status),
+    )
+    ends = await number(
+        engine,
+        """SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM events WHERE kind = ANY(:ends)
+           GROUP BY extraction_id) AS ended""",
+        ends=list(ENDS),
+    )
+    owed = "SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM outbox GROUP BY extraction_id, channel) AS o"
+    unasked = await number(engine, "SELECT count(*) FROM extractions WHERE NOT id = ANY(:ids)", ids=ids)
+    duplicated = ends + await number(engine, owed) + unasked
+    return Count(lost=len(ids) - kept, duplicated=duplicated, stale=await number(engine, STALE))

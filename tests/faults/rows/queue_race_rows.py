@@ -1,0 +1,234 @@
+"""Rows on the queue functions alone: who wins when two meet, and who waits for whom."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+from uuid_utils.compat import uuid7
+
+from db.acceptance import accept
+from db.acceptance.accept import Upload, video_key
+from db.queue import task_queue
+from db.queue.task_queue import LeaseLost, Part
+from tests.faults.injection.concurrent_calls import LOCKS, meet
+from tests.faults.row_outcome import Outcome
+from tests.faults.rows.queue_harness import PUBLICATION, claim_one, count, database, expire, number
+from tests.support import database_rows
+
+FULL_RACES, SHORT_RACES = 1000, 50
+LONGEST_PAUSE_SECONDS = 0.004
+PARTS = (Part(0, 0, 2, 10), Part(1, 2, 3, 10))
+BATCH = 500
+FREE_EACH = 4
+"""Every so many-th meeting is not held at a lock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """How the two of one interleaving begin. pauses: seconds. lock: what holds both until both wait, or nothing."""
+
+    pauses: tuple[float, float]
+    lock: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Raced:
+    """Which side has won, and whether both were seen inside their transactions at once."""
+
+    extraction_id: UUID
+    first_won: bool
+    second_won: bool
+    overlapped: bool
+
+
+def turns(full: bool) -> Iterator[Turn]:
+    """All interleavings of a race."""
+    chance = random.Random(7)
+    for turn in range(FULL_RACES if full else SHORT_RACES):
+        pauses = (chance.random() * LONGEST_PAUSE_SECONDS, chance.random() * LONGEST_PAUSE_SECONDS)
+        yield Turn(pauses, None if turn % FREE_EACH == 0 else LOCKS[turn % len(LOCKS)])
+
+
+async def rescue_races_publish(full: bool, folder: Path) -> Outcome:
+    """A late lease is rescued at the moment in which its holder publishes."""
+
+    async def race(engine: AsyncEngine, turn: Turn) -> Raced:
+        accepted = await database_rows.accepted(engine)
+        lease = (await claim_one(engine, "late")).lease
+        await expire(engine, lease)
+        met = await meet(
+            engine,
+            accepted.extraction_id,
+            lambda: task_queue.publish(engine, lease, PUBLICATION),
+            lambda: task_queue.rescue(engine, jitter=0.0, lease_seconds=0),
+            pauses=turn.pauses,
+            lock=turn.lock,
+        )
+        published, rescued = met.results
+        assert isinstance(published, LeaseLost | None), published
+        assert isinstance(rescued, task_queue.Rescued), rescued
+        if rescued.again:
+            await task_queue.publish(engine, (await claim_one(engine, "rescuer")).lease, PUBLICATION)
+        return Raced(accepted.extraction_id, published is None, bool(rescued.again), met.overlapped)
+
+    return await _races(full, folder, race, name="Rescue races publish", second="rescue", ends=("succeeded",))
+
+
+async def cancel_races_publish(full: bool, folder: Path) -> Outcome:
+    """A user cancels at the moment in which the worker publishes."""
+
+    async def race(engine: AsyncEngine, turn: Turn) -> Raced:
+        accepted = await database_rows.accepted(engine)
+        lease = (await claim_one(engine)).lease
+
+        async def cancel() -> bool:
+            async with engine.begin() as connection:
+                return await task_queue.cancel(connection, accepted.extraction_id)
+
+        met = await meet(
+            engine,
+            accepted.extraction_id,
+            lambda: task_queue.publish(engine, lease, PUBLICATION),
+            cancel,
+            pauses=turn.pauses,
+            lock=turn.lock,
+        )
+        published, cancelled = met.results
+        assert isinstance(published, LeaseLost | None), published
+        assert isinstance(cancelled, bool), cancelled
+        status = (await database_rows.extraction(engine, accepted.extraction_id)).status
+        assert status == ("cancelled" if cancelled else "succeeded"), status
+        return Raced(accepted.extraction_id, published is None, cancelled, met.overlapped)
+
+    ends = ("succeeded", "cancelled")
+    return await _races(full, folder, race, name="Cancel races publish", second="cancel", ends=ends)
+
+
+async def _races(
+    full: bool,
+    folder: Path,
+    race: Callable[[AsyncEngine, Turn], Awaitable[Raced]],
+    *,
+    name: str,
+    second: str,
+    ends: tuple[str, ...],
+) -> Outcome:
+    """Runs a race of two again and again."""
+    async with database(folder) as engine:
+        made = [await race(engine, turn) for turn in turns(full)]
+        found = await count(engine, [raced.extraction_id for raced in made], ends)
+    races, first_won = len(made), sum(raced.first_won for raced in made)
+    assert 0 < first_won < races, "one side always came first: nothing raced"
+    return Outcome(
+        name=name,
+        how=_how(races, sum(raced.overlapped for raced in made)),
+        accepted=races,
+        lost=found.lost + sum(not raced.first_won and not raced.second_won for raced in made),
+        duplicated=found.duplicated,
+        stale=max(found.stale, sum(raced.first_won and raced.second_won for raced in made)),
+        note=f"publish won {first_won:,}, {second} {races - first_won:,}",
+    )
+
+
+def _how(races: int, overlapped: int) -> str:
+    """Raises AssertionError when those that were held did not all meet."""
+    held = sum(turn % FREE_EACH != 0 for turn in range(races))
+    assert overlapped == held, f"{overlapped} of {held} met"
+    return f"{races:,} interleavings from a barrier; in {overlapped:,} both were seen in their transactions at once"
+
+
+async def last_segments_race(full: bool, folder: Path) -> Outcome:
+    """The last two segments of an extraction are published at the same moment."""
+    made, overlapped, assembling = [], 0, 0
+    async with database(folder) as engine:
+        for turn in turns(full):
+            made.append((await database_rows.accepted(engine)).extraction_id)
+            overlapped += await _publish_both(engine, made[-1], turn)
+            last = await task_queue.claim(engine, worker="assembler", limit=10)
+            assembling += len(last)
+            for claim in last:
+                assert claim.parts == ("results/0", "results/1"), claim.parts
+                await task_queue.publish(engine, claim.lease, PUBLICATION)
+        found = await count(engine, made)
+        tasks = await number(engine, "SELECT count(*) FROM tasks WHERE kind = 'assemble'")
+    return Outcome(
+        name="The last two segments race",
+        how=_how(len(made), overlapped),
+        accepted=len(made),
+        lost=found.lost,
+        duplicated=found.duplicated + max(tasks, assembling) - min(len(made), tasks),
+        stale=found.stale,
+        note=f"{tasks:,} assembling tasks",
+    )
+
+
+async def _publish_both(engine: AsyncEngine, extraction_id: UUID, turn: Turn) -> bool:
+    """Splits the extraction in two, and publishes both parts; whether they were seen in their transactions at once."""
+    planning = (await claim_one(engine)).lease
+    await task_queue.split(engine, planning, media={}, frames_total=3, plan_key="results/plan", parts=PARTS)
+    claims = [await claim_one(engine, worker) for worker in ("one", "two")]
+
+    def publish(claim: task_queue.Claim) -> Callable[[], Awaitable[None]]:
+        assert claim.part is not None
+        frames, key = claim.part.stop - claim.part.first, f"results/{claim.part.number}"
+        return lambda: task_queue.publish_segment(engine, claim.lease, key=key, frames=frames)
+
+    calls = (publish(claim) for claim in claims)
+    met = await meet(engine, extraction_id, *calls, pauses=turn.pauses, lock=turn.lock)
+    assert met.results == [None, None], met.results
+    return met.overlapped
+
+
+async def unequal_users(full: bool, folder: Path) -> Outcome:
+    """One user brings very many videos, then 20 users one each; a worker takes them one by one."""
+    many, few = 10_000 if full else 500, 20
+    async with database(folder) as engine:
+        crowd = await database_rows.user(engine, "crowd@example.com")
+        made = await _accept_many(engine, crowd, many)
+        await task_queue.publish(engine, (await claim_one(engine)).lease, PUBLICATION)
+        small = {(await database_rows.accepted(engine)).extraction_id for _ in range(few)}
+        waiting, place = set(small), 0
+        worst = 0
+        while waiting and place < many + few:
+            claim = await claim_one(engine)
+            place += 1
+            if claim.extraction_id in waiting:
+                waiting.remove(claim.extraction_id)
+                worst = place
+            await task_queue.publish(engine, claim.lease, PUBLICATION)
+        while claims := await task_queue.claim(engine, worker="worker", limit=50):
+            for claim in claims:
+                await task_queue.publish(engine, claim.lease, PUBLICATION)
+        found = await count(engine, [*made, *small])
+    users = few + 1
+    assert worst <= users + 2, f"a small user waited {worst} places"
+    return Outcome(
+        name="One user with very many videos",
+        how=f"{many:,} equal videos of one user, then {few} users with one each; queue functions alone",
+        accepted=many + few,
+        lost=found.lost,
+        duplicated=found.duplicated,
+        stale=found.stale,
+        note=f"worst place of a small user: {worst} (users + 2 = {users + 2})",
+    )
+
+
+async def _accept_many(engine: AsyncEngine, user_id: UUID, videos: int) -> list[UUID]:
+    made: list[UUID] = []
+    while len(made) < videos:
+        uploads = []
+        for _ in range(min(BATCH, videos - len(made))):
+            video_id = uuid7()
+            key = video_key(video_id)
+            uploads.append(Upload(user_id, video_id, uuid7(), uuid7(), "clip.mp4", 1000, "0" * 64, key, "{}"))
+        async with engine.begin() as connection:
+            reservations = [{"object_key": upload.object_key, "user_id": user_id} for upload in uploads]
+            await connection.execute(accept.RESERVE, reservations)
+            await accept.accept(connection, uploads)
+        made += [upload.extraction_id for upload in uploads]
+    return made

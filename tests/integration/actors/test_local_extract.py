@@ -1,0 +1,93 @@
+"""`fotograma extract --local`: the engine on one's own machine, in processes of its own, without a server."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from actors.engine.extract import extract
+from cluster.cli import local_batch
+from cluster.cli.commands import main
+from db.values.frame_spec import parse
+from tests.support.clips import ClipOf, text_file
+
+SPEC = '{"sample": {"mode": "every_nth", "n": 10}}'
+
+
+def fotograma(*arguments: str | Path) -> int:
+    """The exit code of the command line."""
+    try:
+        return main([*map(str, arguments)])
+    except SystemExit as end:
+        return int(end.code or 0)
+
+
+def test_each_file_becomes_the_archive_that_the_engine_makes(clips: ClipOf, tmp_path: Path) -> None:
+    sources = [clips(name)[0] for name in ("h264_b_frames", "vp9_webm", "mpegts")]
+    assert fotograma("extract", "--local", *sources, "--spec", SPEC, "-o", tmp_path / "out") == 0
+    for source in sources:
+        (alone := tmp_path / source.stem).mkdir()
+        wanted = extract(source, parse(SPEC), alone)
+        given = (tmp_path / "out" / f"{source.stem}.zip").read_bytes()
+        assert hashlib.sha256(given).hexdigest() == wanted.sha256
+    assert len(list((tmp_path / "out").iterdir())) == len(sources)
+
+
+def test_a_file_that_is_no_video_fails_alone_and_says_why(
+    clips: ClipOf, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    good, bad = clips("h264")[0], tmp_path / "notes.mp4"
+    text_file(bad)
+    assert fotograma("extract", "--local", bad, good, "--fps", "2", "-o", tmp_path / "out") == 1
+    out, err = capfd.readouterr()
+    assert f"{good}: 4 frames" in out
+    assert "1 of 2 failed" in err
+    assert "(not_a_video)" in err
+    assert "Send MP4" in err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [f"{good.stem}.zip"]
+
+
+def test_unpacked_images_and_the_result_as_json(
+    clips: ClipOf, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source = clips("h264")[0]
+    assert fotograma("extract", "--local", source, "--spec", SPEC, "-o", tmp_path, "--unpack", "--json") == 0
+    (item,) = json.loads(capfd.readouterr().out)["items"]
+    folder = Path(item["folder"])
+    assert (item["frames"], item["error"], item["video_id"]) == (6, None, None)
+    assert len(list(folder.glob("frame_*.jpg"))) == 6
+    assert (folder / "manifest.json").exists()
+
+
+def test_a_bad_specification_is_told_before_anything_starts(
+    clips: ClipOf, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    spec = '{"sample": {"mode": "every_nth", "n": 0}}'
+    assert fotograma("extract", "--local", clips("h264")[0], "--spec", spec, "-o", tmp_path / "out") == 2
+    assert "sample.n" in capfd.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_the_engine_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(local_batch, "find_spec", lambda name: None)
+    assert fotograma("extract", "--local", tmp_path / "a.mp4", "-o", tmp_path) == 1
+    assert 'pip install "fotograma[engine]"' in capfd.readouterr().err
+
+
+def test_neither_server_nor_ray_nor_ffmpeg_is_imported(clips: ClipOf, tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom cluster.cli.commands import main\n"
+        "try: main(sys.argv[1:])\nexcept SystemExit: pass\n"
+        "print(sorted({'ray', 'av', 'decord', 'sqlalchemy', 'starlette', 'psycopg'} & set(sys.modules)))"
+    )
+    arguments = ["extract", "--local", str(clips("h264")[0]), "-o", str(tmp_path), "--json"]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    assert done.stdout.rstrip().endswith("[]")
+    assert list(tmp_path.glob("*.zip"))

@@ -1,0 +1,49 @@
+"""What stands in the logs when something fails: enough to find it, and no secret."""
+
+import io
+import json
+
+import pytest
+import structlog
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from cluster.wiring import JSON_LINES
+from db.connection import check, open_database
+from tests.support.running_service import free_port
+
+PASSWORD = "TopSecretPassword"
+
+
+async def logged(work, expected):
+    """The line of the log about what this piece of work raises."""
+    lines = io.StringIO()
+    log = structlog.wrap_logger(structlog.PrintLogger(lines), processors=JSON_LINES)
+    with pytest.raises(expected) as raised:
+        await work
+    try:
+        raise raised.value
+    except expected:
+        log.exception("It failed.", event_name="test.failed")
+    return lines.getvalue()
+
+
+async def test_a_database_that_is_away_is_logged_without_its_password():
+    away = open_database(f"postgresql://somebody:{PASSWORD}@127.0.0.1:{free_port()}/fotograma", name="test")
+    line = await logged(check(away), OperationalError)
+    await away.dispose()
+    assert PASSWORD not in line
+    told = json.loads(line)
+    assert told["event"] == "test.failed"
+    frames = [frame["name"] for stack in told["exception"] for frame in stack["frames"]]
+    assert "check" in frames
+
+
+async def test_a_failed_statement_is_logged_without_its_values(engine):
+    async def fail():
+        async with engine.connect() as connection:
+            await connection.execute(text("SELECT no_such_function(:secret)"), {"secret": PASSWORD})
+
+    line = await logged(fail(), DBAPIError)
+    assert "no_such_function" in line
+    assert PASSWORD not in line

@@ -1,0 +1,184 @@
+"""The stream of life-cycle events: none is lost, whoever is away, and consumer groups work on it."""
+
+import asyncio
+import json
+
+import psycopg
+import pytest
+from redis.asyncio import Redis
+
+from actors.notify import redis_stream_relay as relays
+from actors.notify.redis_stream_relay import open_relay
+from db.notification import event_log
+from db.queue import task_queue
+from tests.integration.db.test_queue import PUBLICATION, claim_one
+from tests.support import database_rows
+from tests.support.real_servers import running_valkey
+
+KEY = "fotograma:events"
+
+
+@pytest.fixture
+async def redis(redis_url):
+    async with Redis.from_url(redis_url, decode_responses=True) as one:
+        yield one
+
+
+@pytest.fixture
+async def relay(engine, redis_url):
+    one = open_relay(engine, redis_url)
+    yield one
+    await one.close()
+
+
+async def ended(engine):
+    accepted = await database_rows.accepted(engine)
+    await task_queue.publish(engine, (await claim_one(engine)).lease, PUBLICATION)
+    return accepted
+
+
+async def ids(engine):
+    return (await database_rows.one(engine, "SELECT array_agg(id ORDER BY id) AS all FROM events")).all
+
+
+def told(entries):
+    return [int(fields["id"]) for _, fields in entries]
+
+
+async def test_every_event_is_told_once_in_order_with_whose_it_is(engine, relay, redis):
+    accepted = await ended(engine)
+    assert await relay.run_once() == 3
+    assert await relay.run_once() == 0
+    entries = await redis.xrange(KEY)
+    assert told(entries) == await ids(engine)
+    assert [fields["kind"] for _, fields in entries] == ["accepted", "claimed", "published"]
+    fields = entries[1][1]
+    assert fields["extraction_id"] == str(accepted.extraction_id)
+    assert (fields["video_id"], fields["user_id"]) == (str(accepted.video_id), str(accepted.user_id))
+    assert json.loads(fields["data"])["attempt"] == 1
+    await ended(engine)
+    assert await relay.run_once() == 3
+    assert await redis.ttl(KEY) == -1
+
+
+async def test_consumers_of_a_group_share_the_events(engine, relay, redis):
+    await redis.xgroup_create(KEY, "billing", id="0", mkstream=True)
+    for _ in range(2):
+        await ended(engine)
+    await relay.run_once()
+    seen = []
+    for consumer in ("a", "b", "a"):
+        ((_, entries),) = await redis.xreadgroup("billing", consumer, {KEY: ">"}, count=2)
+        seen += told(entries)
+        await redis.xack(KEY, "billing", *(entry for entry, _ in entries))
+    assert seen == await ids(engine)
+    assert (await redis.xpending(KEY, "billing"))["pending"] == 0
+
+
+async def test_an_event_that_commits_late_is_not_passed_over(engine, database_url, relay, redis):
+    """Its id is lower than that of one which is committed already."""
+    first = await database_rows.accepted(engine)
+    await relay.run_once()
+    async with await psycopg.AsyncConnection.connect(database_url) as late:
+        statement = "INSERT INTO events (extraction_id, kind) VALUES (%s, 'late')"
+        await late.execute(statement, [first.extraction_id])
+        await database_rows.accepted(engine)
+        await relay.run_once()
+        assert "late" not in [fields["kind"] for _, fields in await redis.xrange(KEY)]
+    await relay.run_once()
+    assert told(await redis.xrange(KEY)) == await ids(engine)
+
+
+async def test_the_events_of_one_extraction_keep_their_order_whoever_began_first(engine, database_url, relay, redis):
+    accepted = await database_rows.accepted(engine)
+    await relay.run_once()
+    statement = "INSERT INTO events (extraction_id, kind) VALUES (%s, %s)"
+    async with await psycopg.AsyncConnection.connect(database_url) as older:
+        await older.execute("SELECT pg_current_xact_id()")
+        async with await psycopg.AsyncConnection.connect(database_url) as newer:
+            await newer.execute(statement, [accepted.extraction_id, "first"])
+        await relay.run_once()
+        await older.execute(statement, [accepted.extraction_id, "second"])
+    await relay.run_once()
+    assert [fields["kind"] for _, fields in await redis.xrange(KEY)] == ["accepted", "first", "second"]
+
+
+async def test_a_long_backlog_goes_page_by_page(engine, relay, redis, monkeypatch):
+    monkeypatch.setattr(relays, "PAGE_EVENTS", 2)
+    for _ in range(3):
+        await ended(engine)
+    assert await relay.run_once() == 9
+    assert told(await redis.xrange(KEY)) == await ids(engine)
+
+
+async def test_two_relays_at_once_pass_over_nothing(engine, relay, redis, redis_url, monkeypatch):
+    monkeypatch.setattr(relays, "PAGE_EVENTS", 3)
+    other = open_relay(engine, redis_url)
+    going = True
+
+    async def follow(one):
+        while going:
+            await one.run_once()
+
+    following = [asyncio.create_task(follow(one)) for one in (relay, other)]
+    await asyncio.gather(*(database_rows.accepted(engine) for _ in range(40)))
+    going = False
+    await asyncio.gather(*following)
+    await relay.run_once()
+    assert sorted(set(told(await redis.xrange(KEY)))) == await ids(engine)
+    await other.close()
+
+
+async def test_what_is_told_but_not_written_down_is_told_again(engine, relay, redis):
+    await database_rows.accepted(engine)
+
+    async def die():
+        async with event_log.next_page(engine, 10) as events:
+            assert len(events) == 1
+            raise RuntimeError("the keeper died here")
+
+    with pytest.raises(RuntimeError, match="died here"):
+        await die()
+    assert await relay.run_once() == 1
+
+
+async def test_while_redis_is_away_the_events_wait(engine, server_folder):
+    (folder := server_folder / "stream").mkdir()
+    with running_valkey(folder) as server:
+        relay = open_relay(engine, server.url)
+        await ended(engine)
+        assert await relay.run_once() == 3
+        server.stop()
+        await ended(engine)
+        assert await relay.run_once() == 0
+        server.start()
+        assert await relay.run_once() == 3
+        async with Redis.from_url(server.url, decode_responses=True) as redis:
+            assert (await ids(engine))[3:] == told(await redis.xrange(KEY))[-3:]
+        await relay.close()
+
+
+async def test_the_stream_is_kept_short(engine, redis, redis_url):
+    relay = open_relay(engine, redis_url, length=100)
+    statement = "INSERT INTO events (extraction_id, kind) SELECT :id, 'claimed' FROM generate_series(1, 2000)"
+    accepted = await database_rows.accepted(engine)
+    await database_rows.change(engine, statement, id=accepted.extraction_id)
+    assert await relay.run_once() == 2001
+    assert await redis.xlen(KEY) < 500
+    await relay.close()
+
+
+async def test_events_are_found_by_their_transaction_however_many_there_are(engine):
+    """Without walking the ids from the first one on."""
+    accepted = await database_rows.accepted(engine)
+    statement = "INSERT INTO events (extraction_id, kind) SELECT :id, 'claimed' FROM generate_series(1, 20000)"
+    await database_rows.change(engine, statement, id=accepted.extraction_id)
+    await database_rows.change(engine, "ANALYZE events")
+    async with engine.connect() as connection:
+        plan = "\n".join(
+            (
+                await connection.execute(database_rows.text(f"EXPLAIN {event_log.NEXT_WINDOW.text}"), {"low": 10**9})
+            ).scalars()
+        )
+    assert "events_transaction_id_idx" in plan
+    assert "events_pkey" not in plan

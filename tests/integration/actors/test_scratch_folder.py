@@ -1,0 +1,59 @@
+"""Scratch folders: each worker its own, and none left by those that died."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from actors.worker.scratch_folder import own_folder, remove_dead, room
+from db.values.error_catalogue import FotogramaError
+
+HOLDER = """
+import sys
+from pathlib import Path
+from actors.worker.scratch_folder import own_folder
+with own_folder(Path(sys.argv[1]), "other") as folder:
+    (folder / "source").write_text("x")
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def other(tmp_path):
+    """Another process that holds a folder."""
+    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[3]) as one:
+        assert one.stdout.readline() == b"held\n"
+        yield one
+        one.kill()
+
+
+def test_a_folder_is_empty_and_goes_with_its_owner(tmp_path):
+    with own_folder(tmp_path / "root", "mine") as folder:
+        assert list(folder.iterdir()) == []
+        (folder / "source").write_text("x")
+    assert list((tmp_path / "root").iterdir()) == []
+
+
+def test_the_folder_of_one_that_lives_is_left_alone(tmp_path, other):
+    with own_folder(tmp_path, "mine"):
+        assert (tmp_path / "other" / "source").exists()
+    assert other.poll() is None
+
+
+def test_the_folder_of_one_that_was_killed_is_removed_by_the_next(tmp_path, other):
+    other.kill()
+    other.wait()
+    assert (tmp_path / "other" / "source").exists()
+    with own_folder(tmp_path, "mine"):
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "mine.lock"]
+    assert remove_dead(tmp_path) == 0
+
+
+def test_a_full_disk_has_no_room(tmp_path, monkeypatch):
+    assert room(tmp_path) > 0
+    monkeypatch.setattr("actors.worker.scratch_folder.DISK_RESERVE_BYTES", 1 << 60)
+    with pytest.raises(FotogramaError, match="storage_full"):
+        room(tmp_path)

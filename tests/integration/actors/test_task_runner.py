@@ -1,0 +1,412 @@
+"""One claimed task with a real child, a real database and a real store: every way that it can end."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event, text
+from structlog.testing import capture_logs
+from uuid_utils.compat import uuid7
+
+from actors.extraction_types import Extracted, Options
+from actors.sandbox.child_process import Child, Crashed
+from actors.sandbox.child_protocol import Job, Limits
+from actors.worker import task_runner as tasks
+from actors.worker.task_runner import Ending, perform
+from actors.worker.worker_loop import Worker
+from db.acceptance.accept import video_key
+from db.cache import Cache
+from db.connection import open_database
+from db.object_store.folder_store import FolderStore
+from db.queue import task_queue
+from db.values.error_catalogue import FotogramaError
+from tests.faults.injection.commit_proxy import AnswerProxy
+from tests.support import database_rows
+from tests.support.clips import audio_only, read_image, text_file, truncated
+from tests.support.worker_tasks import ALL, submit
+
+GIB = 1 << 30
+
+
+async def claim(bench):
+    (claimed,) = await task_queue.claim(bench.database, worker="w1")
+    return claimed
+
+
+async def run(bench, stop=None):
+    child = await Child.start()
+    return await perform(await claim(bench), child, bench, stop or asyncio.Event(), lambda: None)
+
+
+async def error_of(engine, accepted):
+    extraction = await database_rows.extraction(engine, accepted.extraction_id)
+    return extraction.status, extraction.error_code
+
+
+def gone(pid: int, seconds: float = 10.0) -> bool:
+    """Whether a process has ended within the time (a zombie has)."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except OSError:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+async def until(condition, seconds=20.0):
+    async with asyncio.timeout(seconds):
+        while not await condition():
+            await asyncio.sleep(0.02)
+
+
+async def test_a_video_becomes_an_archive_that_holds_the_frames_of_its_manifest(engine, store, bench, clips, tmp_path):
+    path, truth = clips("h264_b_frames")
+    accepted = await submit(engine, store, path, ALL)
+    assert await run(bench) is Ending.PUBLISHED
+    extraction = await database_rows.extraction(engine, accepted.extraction_id)
+    assert (extraction.status, extraction.result_frames) == ("succeeded", len(truth.shown))
+    archive = await store.fetch(f"{extraction.result_key}/frames.zip", tmp_path / "copy")
+    manifest = json.loads(b"".join([c async for c in store.read(f"{extraction.result_key}/manifest.json")]))
+    with zipfile.ZipFile(archive) as opened:
+        opened.extractall(tmp_path / "images")
+    report = json.loads(b"".join([c async for c in store.read(f"{extraction.result_key}/report.json")]))
+    assert (report["attempts"], report["careful"]) == (1, False)
+    for name in ("sheet.jpg", "sheet.vtt", "manifest.csv"):
+        assert await store.size(f"{extraction.result_key}/{name}") > 0
+    numbers = [read_image(tmp_path / "images" / frame["name"]) for frame in manifest["frames"]]
+    assert len(numbers) == len(truth.shown)
+    assert list((bench.scratch).iterdir()) == []
+
+
+async def test_the_plan_is_told_before_the_end(engine, store, bench, clips):
+    path, truth = clips("h264")
+    accepted = await submit(engine, store, path)
+    await run(bench)
+    video = await database_rows.one(engine, "SELECT media FROM videos WHERE id = :id", id=accepted.video_id)
+    assert video.media["codec"] == "h264"
+    assert video.media["frames"] == len(truth.shown)
+
+
+@pytest.mark.parametrize(
+    ("make", "code"),
+    [
+        (lambda folder, clip: audio_only(folder / "sound.mp4") or folder / "sound.mp4", "no_video_stream"),
+        (lambda folder, clip: truncated(clip), "unreadable_container"),
+    ],
+    ids=["audio only", "truncated"],
+)
+async def test_a_file_that_can_not_be_decoded_fails_at_once_with_its_code(
+    engine, store, bench, clips, tmp_path, make, code
+):
+    path = make(tmp_path, clips("h264")[0])
+    accepted = await submit(engine, store, path)
+    assert await run(bench) is Ending.FAILED
+    assert await error_of(engine, accepted) == ("failed", code)
+    assert (await database_rows.task(engine, accepted.task_id)).crashes == 0
+
+
+async def test_a_specification_that_selects_nothing_fails_with_fault_request(engine, store, bench, clips):
+    accepted = await submit(engine, store, clips("h264")[0], '{"range": {"start": 1000}}')
+    assert await run(bench) is Ending.FAILED
+    assert await error_of(engine, accepted) == ("failed", "empty_selection")
+
+
+async def test_a_child_that_crashes_counts_against_the_file_and_the_task_is_tried_again(engine, store, bench, clips):
+    accepted = await submit(engine, store, clips("h264")[0])
+    child = await Child.start()
+    claimed = await claim(bench)
+    os.kill(child.pid, signal.SIGSEGV)
+    assert await perform(claimed, child, bench, asyncio.Event(), lambda: None) is Ending.RETRIED
+    assert (await database_rows.task(engine, accepted.task_id)).crashes == 1
+    assert await run(bench) is Ending.PUBLISHED
+
+
+async def test_a_child_that_hangs_is_stopped_at_its_deadline(clips, tmp_path):
+    child = await Child.start()
+    os.kill(child.pid, signal.SIGSTOP)
+    job = Job(clips("h264")[0], "{}", tmp_path, Options(), Limits(4 * GIB, 60, GIB, 0.3, 60))
+
+    async def tell(_news):
+        raise AssertionError("a stopped child says nothing")
+
+    outcome = await child.run(job, tell)
+    assert isinstance(outcome, Crashed)
+    assert "deadline" in outcome.detail
+    assert gone(child.pid)
+
+
+async def test_an_outage_while_the_plan_is_told_counts_for_no_deadline(clips, tmp_path, monkeypatch):
+    monkeypatch.setattr("actors.sandbox.child_process.work_seconds", lambda _work: 2.0)
+    child = await Child.start()
+    job = Job(clips("h264")[0], "{}", tmp_path, Options(), Limits(4 * GIB, 60, GIB, 20, 25))
+
+    async def tell(_news):
+        await asyncio.sleep(3)
+
+    assert isinstance(await child.run(job, tell), Extracted)
+
+
+async def test_a_child_that_needs_too_much_memory_is_an_outcome(clips, tmp_path):
+    child = await Child.start()
+    in_use = int(Path(f"/proc/{child.pid}/statm").read_text().split()[0]) * 4096
+    job = Job(clips("h264")[0], ALL, tmp_path, Options(), Limits(in_use // 2, 60, GIB, 60, 60))
+
+    async def tell(_news):
+        pass
+
+    assert isinstance(await child.run(job, tell), Crashed)
+
+
+async def test_a_child_without_room_for_its_results_is_the_services_fault(clips, tmp_path):
+    child = await Child.start()
+    job = Job(clips("h264")[0], ALL, tmp_path, Options(), Limits(4 * GIB, 60, 1000, 60, 60))
+
+    async def tell(_news):
+        pass
+
+    with pytest.raises(FotogramaError, match="storage_full"):
+        await child.run(job, tell)
+
+
+async def test_a_child_has_no_secrets_in_its_environment(monkeypatch):
+    monkeypatch.setenv("FOTOGRAMA_SECRET_KEY", "do not tell")
+    child = await Child.start()
+    environment = Path(f"/proc/{child.pid}/environ").read_bytes()
+    await child.kill()
+    assert b"FOTOGRAMA" not in environment
+    assert b"do not tell" not in environment
+
+
+async def test_what_is_no_video_never_reaches_a_demuxer(engine, store, bench, tmp_path):
+    text_file(tmp_path / "text.mp4")
+    accepted = await submit(engine, store, tmp_path / "text.mp4")
+    assert await run(bench) is Ending.FAILED
+    assert await error_of(engine, accepted) == ("failed", "not_a_video")
+
+
+STARTER = """
+import asyncio, sys, time
+from actors.sandbox.child_process import Child
+async def main():
+    child = await Child.start()
+    print(child.pid, flush=True)
+    await asyncio.sleep(600)
+asyncio.run(main())
+"""
+
+
+def test_the_child_of_a_killed_worker_dies_too():
+    worker = subprocess.Popen([sys.executable, "-c", STARTER], stdout=subprocess.PIPE)
+    assert worker.stdout is not None
+    pid = int(worker.stdout.readline())
+    worker.kill()
+    worker.wait()
+    worker.stdout.close()
+    assert gone(pid)
+
+
+async def test_a_lost_lease_stops_the_work_and_leaves_nothing(engine, store, bench, clips):
+    quick = replace(bench, heartbeat_seconds=0.1)
+    accepted = await submit(engine, store, clips("h264")[0], ALL)
+    child = await Child.start()
+    claimed = await claim(quick)
+    os.kill(child.pid, signal.SIGSTOP)
+    work = asyncio.create_task(perform(claimed, child, quick, asyncio.Event(), lambda: None))
+    async with engine.begin() as connection:
+        assert await task_queue.cancel(connection, accepted.extraction_id)
+    assert await asyncio.wait_for(work, 10) is Ending.LOST
+    assert gone(child.pid)
+    assert await store.keys("results") == []
+    assert list(bench.scratch.iterdir()) == []
+
+
+async def test_a_drained_worker_gives_its_task_back_and_nothing_is_counted(engine, store, bench, clips):
+    accepted = await submit(engine, store, clips("h264")[0])
+    child = await Child.start()
+    claimed = await claim(bench)
+    os.kill(child.pid, signal.SIGSTOP)
+    stop = asyncio.Event()
+    stop.set()
+    assert await perform(claimed, child, bench, stop, lambda: None) is Ending.RELEASED
+    task = await database_rows.task(engine, accepted.task_id)
+    assert (task.state, task.crashes, task.losses, task.service_errors) == ("ready", 0, 0, 0)
+    assert gone(child.pid)
+
+
+async def test_a_store_that_lost_the_video_for_now_costs_delay_and_no_crash(engine, store, bench, clips):
+    accepted = await submit(engine, store, clips("h264")[0])
+    await store.delete(video_key(accepted.video_id))
+    assert await run(bench) is Ending.RETRIED
+    task = await database_rows.task(engine, accepted.task_id)
+    assert (task.state, task.crashes, task.service_errors) == ("ready", 0, 1)
+
+
+async def test_a_lost_answer_to_the_publishing_commit_counts_as_done(engine, store, bench, clips, monkeypatch):
+    accepted = await submit(engine, store, clips("h264")[0])
+    publish, calls = task_queue.publish, []
+
+    async def answer_lost(*arguments):
+        await publish(*arguments)
+        calls.append(1)
+        if len(calls) == 1:
+            raise text_outage()
+
+    monkeypatch.setattr(tasks.task_queue, "publish", answer_lost)
+    monkeypatch.setattr("db.connection.REPEAT_FIRST_SECONDS", 0.01)
+    assert await run(bench) is Ending.PUBLISHED
+    assert len(calls) == 2
+    extraction = await database_rows.extraction(engine, accepted.extraction_id)
+    assert await store.size(f"{extraction.result_key}/frames.zip") == extraction.result_bytes
+
+
+async def test_a_worker_that_waits_for_the_database_with_a_result_in_hand_shows_that_it_lives(
+    engine, store, bench, clips, monkeypatch
+):
+    await submit(engine, store, clips("h264")[0])
+    publish, calls, beats = task_queue.publish, [], []
+
+    async def away(*arguments):
+        calls.append(len(beats))
+        if len(calls) < 5:
+            raise text_outage()
+        await publish(*arguments)
+
+    monkeypatch.setattr(tasks.task_queue, "publish", away)
+    monkeypatch.setattr("db.connection.REPEAT_FIRST_SECONDS", 0.01)
+    child = await Child.start()
+    assert await perform(await claim(bench), child, bench, asyncio.Event(), lambda: beats.append(1)) is Ending.PUBLISHED
+    assert all(later > earlier for earlier, later in pairwise(calls))
+
+
+async def test_a_database_that_takes_no_writes_is_away(engine, store, bench, clips, monkeypatch):
+    accepted = await submit(engine, store, clips("h264")[0])
+    monkeypatch.setattr("db.connection.REPEAT_FIRST_SECONDS", 0.05)
+    address = engine.url.render_as_string(hide_password=False)
+    refusing = open_database(address, name="victim")
+
+    @event.listens_for(refusing.sync_engine, "begin")
+    def refuse(connection):
+        if not_yet:
+            not_yet.append(True)
+            connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+
+    not_yet = [True]
+
+    async def refused_again_and_again():
+        return len(not_yet) > 5
+
+    child, claimed = await Child.start(), await claim(bench)
+    victim = replace(bench, database=refusing, heartbeat_seconds=0.2)
+    working = asyncio.create_task(perform(claimed, child, victim, asyncio.Event(), lambda: None))
+    await until(refused_again_and_again)
+    assert not working.done()
+    not_yet.clear()
+    assert await asyncio.wait_for(working, 30) is Ending.PUBLISHED
+    assert (await database_rows.task(engine, accepted.task_id)).attempt == 1
+    await refusing.dispose()
+
+
+def text_outage():
+    from sqlalchemy.exc import OperationalError
+
+    return OperationalError("COMMIT", {}, ConnectionResetError("the answer was lost"))
+
+
+async def test_a_worker_does_all_that_is_there_and_stops_when_told(engine, store, bench, clips):
+    accepted = [await submit(engine, store, clips(name)[0]) for name in ("h264", "h264_vfr", "hevc")]
+    worker = Worker(bench, Cache(None), name="w1")
+    working = asyncio.create_task(worker.run())
+
+    async def all_done():
+        statuses = [(await database_rows.extraction(engine, a.extraction_id)).status for a in accepted]
+        return statuses == ["succeeded"] * 3
+
+    await until(all_done, 60)
+    worker.check()
+    worker.stop()
+    await asyncio.wait_for(working, 10)
+    async with engine.connect() as connection:
+        leased = await connection.execute(text("SELECT count(*) FROM tasks WHERE state = 'leased'"))
+        assert leased.scalar_one() == 0
+
+
+async def test_a_worker_whose_store_is_away_claims_nothing(engine, bench, clips, tmp_path):
+    good = FolderStore(tmp_path / "good")
+    accepted = await submit(engine, good, clips("h264")[0])
+    (tmp_path / "file").write_text("not a folder")
+    broken = replace(bench, objects=FolderStore(tmp_path / "file"))
+    worker = Worker(broken, Cache(None), name="w1")
+    working = asyncio.create_task(worker.run())
+    checked = asyncio.Event()
+    check = broken.objects.check
+
+    async def told():
+        checked.set()
+        await check()
+
+    broken.objects.check = told
+    await asyncio.wait_for(checked.wait(), 10)
+    worker.stop()
+    await asyncio.wait_for(working, 10)
+    assert (await database_rows.task(engine, accepted.task_id)).attempt == 0
+
+
+async def test_a_worker_without_room_claims_nothing(engine, bench, store, clips, monkeypatch):
+    monkeypatch.setattr("actors.worker.scratch_folder.DISK_RESERVE_BYTES", 1 << 60)
+    monkeypatch.setattr("actors.worker.worker_loop.PAUSE_SECONDS", 0.1)
+    accepted = await submit(engine, store, clips("h264")[0])
+    worker = Worker(bench, Cache(None), name="w1")
+    with capture_logs() as logs:
+        working = asyncio.create_task(worker.run())
+
+        async def told():
+            return sum(line.get("event_name") == "worker.unable" for line in logs) > 1
+
+        await until(told)
+        worker.stop()
+        await asyncio.wait_for(working, 10)
+    assert (await database_rows.task(engine, accepted.task_id)).attempt == 0
+
+
+async def test_a_claim_whose_answer_was_lost_is_given_back_and_counts_nowhere(
+    engine, bench, store, clips, server_folder, monkeypatch
+):
+    monkeypatch.setattr("actors.worker.worker_loop.PAUSE_SECONDS", 0.1)
+    accepted = await submit(engine, store, clips("h264")[0])
+    proxy, folder = AnswerProxy(Path(engine.url.query["host"])), server_folder / uuid7().hex[-8:]
+    async with proxy.listening(folder):
+        address = engine.url.set(query={"host": str(folder)})
+        faulty = open_database(address.render_as_string(hide_password=False), name="victim")
+        worker = Worker(replace(bench, database=faulty), Cache(None), name="w1")
+        proxy.drop_after(0)
+        working = asyncio.create_task(worker.run())
+
+        async def done():
+            return (await database_rows.extraction(engine, accepted.extraction_id)).status == "succeeded"
+
+        await until(done, 60)
+        worker.stop()
+        await asyncio.wait_for(working, 10)
+        await faulty.dispose()
+    assert proxy.dropped == 1
+    task = await database_rows.task(engine, accepted.task_id)
+    assert (task.attempt, task.losses, task.service_errors) == (2, 0, 0)
+    assert await database_rows.events(engine, accepted.extraction_id) == [
+        "accepted",
+        "claimed",
+        "released",
+        "claimed",
+        "published",
+    ]

@@ -1,0 +1,95 @@
+"""A batch that is given again: it goes on with what the earlier run has sent, and sends what is not there any more."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from cluster.cli.output_paths import Target
+from cluster.cli.server_batch import Batch, Outcome, Stage, Wanted, content_key
+from fotograma import AsyncClient
+from serve_app.app import create_app
+from serve_app.deps import Deps
+from tests.support import api_client
+
+
+class Silent:
+    """Watches nothing."""
+
+    def stage(self, index: int, name: str, stage: Stage, done: int = 0, total: int | None = None) -> None: ...
+
+    def end(self, index: int, outcome: Outcome) -> None: ...
+
+
+@pytest.fixture
+async def client(deps: Deps) -> AsyncIterator[AsyncClient]:
+    async with api_client.listening(create_app(deps)) as port, AsyncClient(f"http://127.0.0.1:{port}") as client:
+        await client.register("ana@example.org", api_client.PASSWORD)
+        await client.login("ana@example.org", api_client.PASSWORD)
+        yield client
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(api_client.MP4)
+    return path
+
+
+async def work(deps: Deps) -> None:
+    """A worker that gives one result as soon as there is a task."""
+    while True:
+        async with deps.engine.connect() as connection:
+            if (await connection.execute(text("SELECT count(*) FROM tasks WHERE state = 'ready'"))).scalar_one():
+                break
+        await asyncio.sleep(0.01)
+    result = api_client.make_result([b"image"])
+    await api_client.publish(deps, replace(result, sha256=hashlib.sha256(result.archive).hexdigest()))
+
+
+async def run(client: AsyncClient, clip: Path) -> Outcome:
+    wanted = Wanted(clip.name, Target(clip.with_suffix(".zip"), clip.with_suffix(""), renamed=False), source=clip)
+    (outcome,) = await Batch(client, Silent()).run([wanted])
+    return outcome
+
+
+async def counted(deps: Deps) -> tuple[int, int]:
+    statement = "SELECT (SELECT count(*) FROM videos), (SELECT count(*) FROM acceptances)"
+    async with deps.engine.connect() as connection:
+        videos, acceptances = (await connection.execute(text(statement))).one()
+    return videos, acceptances
+
+
+async def test_what_is_there_is_not_sent_again(deps: Deps, client: AsyncClient, clip: Path) -> None:
+    first, _ = await asyncio.gather(run(client, clip), work(deps))
+    again = await run(client, clip)
+    assert first.failure is None
+    assert again.failure is None
+    assert again.video is not None
+    assert first.video is not None
+    assert again.video.id == first.video.id
+    assert await counted(deps) == (1, 1)
+
+
+async def test_what_was_cancelled_is_tried_again_once(deps: Deps, client: AsyncClient, clip: Path) -> None:
+    video = await client.upload(clip, idempotency_key=content_key(clip, None))
+    await client.cancel(video.extraction)
+    first, _ = await asyncio.gather(run(client, clip), work(deps))
+    again = await run(client, clip)
+    assert first.failure is None
+    assert again.failure is None
+    assert await counted(deps) == (1, 2)
+
+
+async def test_what_was_deleted_is_sent_anew(deps: Deps, client: AsyncClient, clip: Path) -> None:
+    await client.delete(await client.upload(clip, idempotency_key=content_key(clip, None)))
+    outcome, _ = await asyncio.gather(run(client, clip), work(deps))
+    assert outcome.failure is None
+    assert clip.with_suffix(".zip").is_file()
+    assert await counted(deps) == (1, 2)

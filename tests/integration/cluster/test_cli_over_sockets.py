@@ -1,0 +1,209 @@
+"""The command line as people run it: a process of its own, against a server."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.support.fake_service import StandIn, garbles
+from tests.support.fake_service_sockets import serving
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def service() -> StandIn:
+    return StandIn()
+
+
+@pytest.fixture
+def environ(service: StandIn, tmp_path: Path) -> Iterator[dict[str, str]]:
+    with serving(service) as url:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("FOTOGRAMA_")}
+        yield kept | {"FOTOGRAMA_URL": url, "XDG_CONFIG_HOME": str(tmp_path / "config"), "PYTHONWARNINGS": "error"}
+
+
+@pytest.fixture
+def run(environ: dict[str, str], tmp_path: Path) -> Run:
+    def run_(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "cluster.cli.commands", *arguments]
+        # The folder of the tests is not where a user stands.
+        env = environ | {"PYTHONPATH": os.getcwd(), "FOTOGRAMA_TOKEN": "fg_key"} | more
+        return subprocess.run(
+            command,
+            check=False,
+            env=env,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            stdin=subprocess.DEVNULL,
+        )
+
+    return run_
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> None:
+    for name in ("one", "two", "warned", "broken"):
+        (tmp_path / f"{name}.mp4").write_bytes(b"video " + name.encode())
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "one.mov").write_bytes(b"video again")
+    (tmp_path / "notes.mp4").write_bytes(b"dear diary")
+
+
+def test_login_keeps_a_session_that_later_commands_use_and_renew(run: Run, service: StandIn, tmp_path: Path) -> None:
+    none = {"FOTOGRAMA_TOKEN": ""}
+    done = run("login", "--email", "ana@example.org", "--register", FOTOGRAMA_PASSWORD="right password", **none)
+    assert done.returncode == 0, done.stderr
+    assert "as ana@example.org" in done.stdout
+    kept = tmp_path / "config" / "fotograma" / "credentials.json"
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert "password" not in kept.read_text()
+    service.expire()
+    with ThreadPoolExecutor(3) as threads:
+        ran = list(threads.map(lambda _: run("list", **none), range(3)))
+    assert [done.returncode for done in ran] == [0, 0, 0], [done.stderr for done in ran]
+    # Three processes at once, one refresh: a second use would have ended the session.
+    assert service.refreshes == 1
+    assert run("logout", **none).returncode == 0
+    refused = run("list", **none)
+    assert refused.returncode == 1
+    assert "fotograma login" in refused.stderr
+
+
+def test_a_wrong_password_is_told_with_its_remedy(run: Run, tmp_path: Path) -> None:
+    refused = run("login", "--email", "ana@example.org", FOTOGRAMA_PASSWORD="wrong")
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines() == [
+        "Error: This is bad_credentials. (bad_credentials)",
+        "  Remedy of bad_credentials.",
+    ]
+    assert not (tmp_path / "config" / "fotograma" / "credentials.json").exists()
+
+
+@pytest.mark.usefixtures("clips")
+def test_several_files_become_archives_and_folders(run: Run, service: StandIn, tmp_path: Path) -> None:
+    done = run("extract", "one.mp4", "two.mp4", "other/one.mov", "--fps", "29.970", "-o", "out", "--unpack")
+    assert done.returncode == 0, done.stderr
+    written = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert written == ["one", "one-2", "one-2.zip", "one.zip", "two", "two.zip"]
+    assert (tmp_path / "out" / "one.zip").read_bytes() == service.archive
+    assert len(list((tmp_path / "out" / "one").iterdir())) == 3
+    assert set(service.specs) == {'{"sample":{"mode":"fps","fps":29.970}}'}
+    assert "other/one.mov: is written as one-2.zip" in done.stderr
+    assert "one.mp4: 2 frames → out/one/" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+@pytest.mark.usefixtures("clips")
+def test_what_fails_is_listed_and_the_rest_is_fetched(run: Run, tmp_path: Path) -> None:
+    done = run("extract", "notes.mp4", "one.mp4", "broken.mp4", "none.mp4", "warned.mp4", "-o", "out")
+    assert done.returncode == 1
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["one.zip", "warned.zip"]
+    assert "3 of 5 failed:" in done.stderr
+    assert "  notes.mp4: This is not_a_video. (not_a_video)\n    Remedy of not_a_video." in done.stderr
+    assert "  broken.mp4: Only sound. (no_video_stream)\n    Send pictures." in done.stderr
+    assert "none.mp4" in done.stderr
+    assert "warned.mp4: warning: There are more. (max_frames_reached)" in done.stdout
+
+
+@pytest.mark.usefixtures("clips")
+def test_machines_get_one_document(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "spec.json").write_text('{"max_frames": 2}')
+    done = run("extract", "one.mp4", "notes.mp4", "--spec", "@spec.json", "-o", "out", "--json")
+    good, bad = json.loads(done.stdout)["items"]
+    assert (good["file"], good["status"], good["frames"], good["archive"]) == ("one.mp4", "succeeded", 2, "out/one.zip")
+    assert (bad["error"]["code"], bad["video_id"], done.returncode) == ("not_a_video", None, 1)
+    items = json.loads(run("list", "--json", "--status", "succeeded").stdout)["items"]
+    assert [item["filename"] for item in items] == ["one.mp4"]
+    assert items[0]["created_at"].endswith("Z")
+
+
+@pytest.mark.usefixtures("clips")
+def test_a_list_without_a_terminal_has_one_line_for_each_video(run: Run) -> None:
+    assert run("extract", "one.mp4", "two.mp4", "warned.mp4").returncode == 0
+    rows = [line.split("\t") for line in run("list").stdout.splitlines()]
+    assert {tuple(row[1:4]) for row in rows} == {("succeeded", "2", f"{n}.mp4") for n in ("one", "two", "warned")}
+    assert len(run("list", "--limit", "1").stdout.splitlines()) == 1
+
+
+@pytest.mark.usefixtures("clips")
+def test_results_are_fetched_later_by_video_or_extraction(run: Run, service: StandIn, tmp_path: Path) -> None:
+    service.fault("GET", ".*zip", garbles)
+    lost = run("extract", "one.mp4", "-o", "out")
+    assert lost.returncode == 1
+    assert "corrupt_archive" in lost.stderr
+    assert run("download", "v-1", "e-1", "-o", "out").returncode == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["one-2.zip", "one.zip"]
+    unknown = run("download", "v-9", "-o", "out")
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert "not_found" in unknown.stderr
+
+
+@pytest.mark.usefixtures("clips")
+def test_ctrl_c_leaves_the_servers_work_and_says_how_to_fetch_it(
+    service: StandIn, environ: dict[str, str], tmp_path: Path, run: Run
+) -> None:
+    service.polls = 10**9
+    command = [sys.executable, "-m", "cluster.cli.commands", "extract", "one.mp4", "two.mp4", "-o", "out"]
+    env = environ | {"PYTHONPATH": os.getcwd(), "FOTOGRAMA_TOKEN": "fg_key", "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(
+        command, env=env, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    accepted = {process.stdout.readline(), process.stdout.readline()}
+    assert accepted == {"one.mp4: accepted\n", "two.mp4: accepted\n"}
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == 130, told
+    assert "The server goes on with 2 of the videos" in told
+    again = told.splitlines()[-1].split()
+    assert again[:2] == ["fotograma", "download"]
+    service.polls = 1
+    assert run(*again[1:]).returncode == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["one.zip", "two.zip"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("extract", "a.mp4", "--fps", "0"),
+        ("extract", "a.mp4", "--fps", "fast"),
+        ("extract", "a.mp4", "--spec", "{"),
+        ("extract", "a.mp4", "--fps", "1", "--spec", "{}"),
+        ("extract",),
+        ("list", "--limit", "0"),
+    ],
+)
+def test_a_wrong_option_is_told_before_anything_is_sent(run: Run, service: StandIn, arguments: tuple[str, ...]) -> None:
+    refused = run(*arguments)
+    assert refused.returncode == 2
+    assert "Error" in refused.stderr
+    assert not service.asked
+
+
+def test_a_server_that_is_no_fotograma_or_not_there_is_told(run: Run) -> None:
+    assert "is not the address of a server" in run("list", FOTOGRAMA_URL="localhost").stderr
+
+
+def test_the_version_and_the_help_are_there_at_once(run: Run) -> None:
+    assert run("--version").stdout.startswith("fotograma ")
+    assert "extract" in run("--help").stdout
+    loaded = run("--help", PYTHONVERBOSE="1").stderr
+    # What takes long to load is not loaded for a help text.
+    assert "import 'typer" in loaded
+    assert not [
+        line
+        for line in loaded.splitlines()
+        if line.startswith(("import 'httpx", "import 'rich.progress", "import 'ray"))
+    ]

@@ -1,0 +1,135 @@
+"""The SDK over real connections: streams, breaks, threads and tasks."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from fotograma import AsyncClient, Client, ConnectionFailed
+from tests.support.fake_service import StandIn, acts_and_drops, archive_of, cuts, drops
+from tests.support.fake_service_sockets import serving
+
+
+@pytest.fixture
+def service() -> StandIn:
+    return StandIn()
+
+
+@pytest.fixture
+def url(service: StandIn) -> Iterator[str]:
+    with serving(service) as address:
+        yield address
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(b"video" + random.Random(1).randbytes(5_000_000))
+    return path
+
+
+def quick(_: float) -> None:
+    """Waits for nothing."""
+
+
+async def quick_async(_: float) -> None:
+    await asyncio.sleep(0)
+
+
+def test_a_clip_goes_up_and_its_archive_comes_down_over_broken_connections(
+    url: str, service: StandIn, clip: Path, tmp_path: Path
+) -> None:
+    service.archive = archive_of([f"f{n}.jpg" for n in range(20)], 100_000)
+    service.fault("POST", "/v1/videos", acts_and_drops)
+    service.fault("GET", ".*zip", cuts(700_001), drops, cuts(1))
+    with Client(url, "fg_key", sleep=quick) as client:
+        video = client.upload(clip)
+        client.download(client.wait(video.extraction), tmp_path / "out.zip")
+    assert service.contents == {video.id: clip.read_bytes()}
+    assert (tmp_path / "out.zip").read_bytes() == service.archive
+    assert [asked.headers.get("range") for asked in service.sent("GET", ".*zip")] == [
+        None,
+        "bytes=700001-",
+        "bytes=700001-",
+        "bytes=700002-",
+    ]
+
+
+async def test_many_clips_go_the_whole_way_at_once(url: str, service: StandIn, clip: Path, tmp_path: Path) -> None:
+    service.fault("POST", "/v1/videos", acts_and_drops, drops)
+    async with AsyncClient(url, "fg_key", sleep=quick_async) as client:
+
+        async def one(number: int) -> Path:
+            video = await client.upload(clip)
+            return await client.download(await client.wait(video.extraction), tmp_path / f"{number}.zip")
+
+        paths = await asyncio.gather(*map(one, range(12)))
+    assert len(service.contents) == 12
+    assert {path.read_bytes() for path in paths} == {service.archive}
+
+
+def test_a_body_is_never_in_memory(url: str, tmp_path: Path) -> None:
+    large = tmp_path / "large.mp4"
+    with large.open("wb") as file:
+        file.write(b"video")
+        file.truncate(40_000_000)
+    # In a process of its own: this one holds the server, which does keep the body.
+    script = (
+        "import sys, resource; from fotograma import Client\n"
+        f"client = Client({url!r}, 'fg_key'); client.me()\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        f"client.upload({str(large)!r})\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+    )
+    grown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert int(grown) < 8_000  # KiB
+
+
+def test_threads_that_share_a_client_renew_its_tokens_once(url: str, service: StandIn) -> None:
+    with Client(url, "old", refresh_token="refresh-0") as client, ThreadPoolExecutor(8) as threads:
+        together = threading.Barrier(8)
+
+        def ask(_: int) -> str:
+            together.wait()
+            return client.me().id
+
+        assert set(threads.map(ask, range(8))) == {"u-1"}
+    assert service.refreshes == 1
+
+
+async def test_tasks_that_share_a_client_renew_its_tokens_once(url: str, service: StandIn) -> None:
+    async with AsyncClient(url, "old", refresh_token="refresh-0") as client:
+        assert {account.id for account in await asyncio.gather(*(client.me() for _ in range(8)))} == {"u-1"}
+    assert service.refreshes == 1
+
+
+async def test_a_cancelled_download_leaves_nothing(url: str, service: StandIn, clip: Path, tmp_path: Path) -> None:
+    service.archive = archive_of(["f.jpg"], 20_000_000)
+    arrived = asyncio.Event()
+    async with AsyncClient(url, "fg_key", sleep=quick_async) as client:
+        extraction = await client.wait((await client.upload(clip)).extraction)
+        task = asyncio.create_task(
+            client.download(extraction, tmp_path / "out.zip", on_received=lambda *_: arrived.set())
+        )
+        await arrived.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert os.listdir(tmp_path) == ["clip.mp4"]
+
+
+def test_a_server_that_is_not_there_is_told_with_its_address() -> None:
+    with (
+        Client("http://127.0.0.1:1", "fg_key", sleep=quick) as client,
+        pytest.raises(ConnectionFailed, match=r"http://127\.0\.0\.1:1 can't be reached"),
+    ):
+        client.me()

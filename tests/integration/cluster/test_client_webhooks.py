@@ -1,0 +1,129 @@
+"""Webhooks by the SDK and the command line, and through a whole keeper."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from cluster import wiring
+from cluster.client.errors import FotogramaError
+from db.queue import task_queue
+from db.values.lifecycle import Blame
+from fotograma import ApiError, AsyncClient, Client
+from serve_app.deps import Deps
+from tests.integration.cluster.test_cli_ops import Desk, desk
+from tests.integration.cluster.test_client_with_service import ana, url
+from tests.support import api_client
+from tests.support.webhook_receiver import receiving
+
+__all__ = ["ana", "desk", "url"]
+
+URL = "https://example.org/hook"
+
+
+async def owed(ana: AsyncClient, deps: Deps, clip: Path) -> str:
+    """One extraction that has failed; its id."""
+    clip.write_bytes(api_client.MP4)
+    video = await ana.upload(clip)
+    (claim,) = await task_queue.claim(deps.engine, worker="w")
+    why: dict[str, Any] = {"code": "no_video_stream", "detail": "There is none.", "jitter": 0.0}
+    await task_queue.fail(deps.engine, claim.lease, blame=Blame.FILE, **why)
+    return video.extraction.id
+
+
+async def test_webhooks_are_added_listed_and_removed(ana: AsyncClient, deps: Deps, tmp_path: Path) -> None:
+    made = await ana.add_webhook(URL, ["extraction.failed"])
+    assert made.secret is not None
+    assert made.secret not in repr(made)
+    (listed,) = await ana.webhooks()
+    assert (listed.id, listed.url, listed.events, listed.secret) == (made.id, URL, ("extraction.failed",), None)
+    extraction_id = await owed(ana, deps, tmp_path / "clip.mp4")
+    (delivery,) = await ana.deliveries(made)
+    assert (delivery.extraction_id, delivery.status, delivery.tries) == (extraction_id, "pending", ())
+    assert (await ana.redeliver(made, delivery)).id == delivery.id
+    await ana.delete_webhook(made)
+    assert await ana.webhooks() == ()
+    with pytest.raises(ApiError, match="not_found"):
+        await ana.delete_webhook(made)
+
+
+async def test_the_blocking_client_does_the_same(ana: AsyncClient, deps: Deps, url: str, tmp_path: Path) -> None:
+    assert ana.tokens is not None
+    with Client(url, ana.tokens.access_token) as client:
+        made = await asyncio.to_thread(client.add_webhook, URL)
+        await owed(ana, deps, tmp_path / "clip.mp4")
+        (delivery,) = await asyncio.to_thread(client.deliveries, made)
+        assert (await asyncio.to_thread(client.redeliver, made, delivery)).id == delivery.id
+        assert [one.id for one in await asyncio.to_thread(client.webhooks)] == [made.id]
+        await asyncio.to_thread(client.delete_webhook, made)
+
+
+async def test_the_limit_is_told_at_once_and_not_waited_for(ana: AsyncClient) -> None:
+    for _ in range(10):
+        await ana.add_webhook(URL)
+    async with asyncio.timeout(10):
+        with pytest.raises(FotogramaError, match="10 webhooks"):
+            await ana.add_webhook(URL)
+
+
+async def test_webhooks_from_the_command_line(desk: Desk, deps: Deps) -> None:
+    made = await desk.run("webhooks", "add", URL, "--event", "extraction.failed")
+    assert made.returncode == 0, made.stderr
+    webhook_id, *_ = made.stdout.split()
+    assert "Secret: whsec_" in made.stdout
+    listed = await desk.run("webhooks", "list")
+    assert listed.stdout.split() == [webhook_id, "on", URL, "extraction.failed"]
+    await api_client.accepted(desk.http)
+    (claim,) = await task_queue.claim(deps.engine, worker="w")
+    await task_queue.fail(
+        deps.engine, claim.lease, blame=Blame.FILE, code="no_video_stream", detail="None.", jitter=0.0
+    )
+    sent = await desk.run("webhooks", "deliveries", webhook_id)
+    delivery_id, *facts = sent.stdout.split()
+    assert facts == ["pending", "extraction.failed", str(claim.extraction_id)]
+    assert (await desk.run("webhooks", "redeliver", webhook_id, delivery_id)).returncode == 0
+    assert (await desk.run("webhooks", "delete", webhook_id)).returncode == 0
+    assert (await desk.run("webhooks", "list")).stdout == ""
+
+
+async def test_a_keeper_tells_webhooks_and_the_stream_by_its_settings(
+    ana: AsyncClient,
+    deps: Deps,
+    database_url: str,
+    redis_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    object.__setattr__(deps, "webhook_reach", "loopback")
+    for name, value in {
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "OBJECTS_URL": f"file://{tmp_path}/objects",
+        "SECRET_KEY": api_client.SECRET,
+        "WEBHOOK_REACH": "loopback",
+        "EVENTS_STREAM": "elsewhere:events",
+    }.items():
+        monkeypatch.setenv(f"FOTOGRAMA_{name}", value)
+    monkeypatch.setattr(wiring, "log_as_json", lambda: None)
+    async with receiving() as receiver, wiring.open_upkeep() as upkeep, Redis.from_url(redis_url) as redis:
+        made = await ana.add_webhook(receiver.url)
+        assert made.secret is not None
+        extraction_id = await owed(ana, deps, tmp_path / "clip.mp4")
+        keeping = asyncio.create_task(upkeep.run())
+        try:
+            async with asyncio.timeout(20):
+                await receiver.arrived.wait()
+                while (await ana.deliveries(made))[0].status != "delivered":
+                    await asyncio.sleep(0.05)
+                # Accepted, claimed, failed, and told on two channels.
+                while await redis.xlen("elsewhere:events") < 5:
+                    await asyncio.sleep(0.05)
+        finally:
+            keeping.cancel()
+            await asyncio.wait({keeping})
+        (told,) = receiver.verified(made.secret)
+        assert told["data"]["extraction"]["id"] == extraction_id

@@ -1,0 +1,164 @@
+"""The SDK and the service understand each other: every call, over a real connection, on real servers."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cluster.client.api_types import Status, Tokens
+from fotograma import ApiError, AsyncClient, Client, ExtractionFailed
+from serve_app.app import create_app
+from serve_app.deps import Deps
+from tests.support import api_client
+
+EMAIL = "ana@example.org"
+
+
+@pytest.fixture
+async def url(deps: Deps) -> AsyncIterator[str]:
+    async with api_client.listening(create_app(deps)) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+async def ana(url: str) -> AsyncIterator[AsyncClient]:
+    async with AsyncClient(url) as client:
+        await client.register(EMAIL, api_client.PASSWORD, name="Ana")
+        await client.login(EMAIL, api_client.PASSWORD)
+        yield client
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> list[Path]:
+    paths = [tmp_path / name for name in ("one.mp4", "naïve “clip”.webm", "three.mp4")]
+    for number, path in enumerate(paths):
+        path.write_bytes((api_client.WEBM if path.suffix == ".webm" else api_client.MP4) + b"%d" % number)
+    return paths
+
+
+async def finished(deps: Deps) -> bytes:
+    """Ends the next task with a result; gives the archive."""
+    result = api_client.make_result([b"first" * 1000, b"second" * 1000])
+    await api_client.publish(deps, replace(result, sha256=hashlib.sha256(result.archive).hexdigest()))
+    return result.archive
+
+
+async def test_an_account_is_made_known_renewed_and_ended(url: str) -> None:
+    kept: list[Tokens | None] = []
+    async with AsyncClient(url, on_tokens=kept.append) as client:
+        made = await client.register(EMAIL, api_client.PASSWORD, name="Ana", locale="pt-BR")
+        with pytest.raises(ApiError) as taken:
+            await client.register(EMAIL, api_client.PASSWORD)
+        assert (taken.value.status, taken.value.code) == (409, "email_taken")
+        await client.login(EMAIL, api_client.PASSWORD)
+        assert (await client.me()).id == made.id
+        renewed = await client.refresh()
+        assert renewed is not None
+        assert renewed.refresh_token is not None
+        assert (await client.me()).email == EMAIL
+        await client.logout()
+    assert len({tokens and tokens.refresh_token for tokens in kept}) == 3
+    async with AsyncClient(url, renewed.access_token, refresh_token=renewed.refresh_token) as ended:
+        with pytest.raises(ApiError) as refused:
+            await ended.me()
+        assert refused.value.status == 401
+
+
+async def test_an_access_token_that_is_no_longer_good_is_renewed(url: str, ana: AsyncClient) -> None:
+    assert ana.tokens is not None
+    async with AsyncClient(url, "run.out.token", refresh_token=ana.tokens.refresh_token) as client:
+        accounts = await asyncio.gather(*(client.me() for _ in range(5)))
+    assert {account.email for account in accounts} == {EMAIL}
+
+
+async def test_clips_are_placed_listed_extracted_and_deleted(ana: AsyncClient, clips: list[Path]) -> None:
+    videos = await ana.submit(clips, {"sample": {"mode": "fps", "fps": 29.97}, "max_frames": 5})
+    assert [video.filename for video in videos] == [path.name for path in clips]
+    assert videos[1].sha256 == hashlib.sha256(clips[1].read_bytes()).hexdigest()
+    assert videos[0].extraction.spec["sample"] == {"mode": "fps", "fps": 29.97}
+    assert {video.id async for video in ana.videos()} == {video.id for video in videos}
+    assert [video.id async for video in ana.videos(q="naïve", status=Status.QUEUED)] == [videos[1].id]
+    page = await ana.video_page(limit=2)
+    assert page.next_cursor is not None
+    assert (await ana.video_page(limit=2, cursor=page.next_cursor)).next_cursor is None
+    again = await ana.extract(videos[0], {"sample": {"mode": "keyframes"}})
+    assert (await ana.video(videos[0].id)).extraction.id == again.id
+    await ana.delete(videos[0])
+    with pytest.raises(ApiError, match="not_found"):
+        await ana.video(videos[0].id)
+
+
+async def test_the_same_key_places_the_same_clips_once(ana: AsyncClient, clips: list[Path]) -> None:
+    first = await ana.submit(clips, idempotency_key="mine")
+    assert [video.id for video in await ana.submit(clips, idempotency_key="mine")] == [video.id for video in first]
+    with pytest.raises(ApiError) as refused:
+        await ana.submit(clips[:1], idempotency_key="mine")
+    assert refused.value.code == "idempotency_key_reused"
+
+
+async def test_what_is_no_video_is_refused_with_its_reason(ana: AsyncClient, clips: list[Path]) -> None:
+    clips[1].write_bytes(b"#EXTM3U\n")
+    with pytest.raises(ApiError) as refused:
+        await ana.submit(clips)
+    assert (refused.value.status, refused.value.fault) == (422, "file")
+    (error,) = refused.value.errors
+    assert (error.part, error.index, error.filename) == ("file", 1, clips[1].name)
+    assert (error.code, error.fault) == ("playlist", "file")
+    assert error.remedy
+    assert [video async for video in ana.videos()] == []
+    with pytest.raises(ApiError) as refused:
+        await ana.upload(clips[0], {"sample": {"mode": "every"}})
+    assert refused.value.code == "invalid_spec"
+
+
+async def test_a_result_is_waited_for_and_fetched_by_both_clients(
+    url: str, deps: Deps, ana: AsyncClient, clips: list[Path], tmp_path: Path
+) -> None:
+    extraction = (await ana.upload(clips[0])).extraction
+    with pytest.raises(ApiError) as early:
+        await ana.download(extraction, tmp_path / "early.zip")
+    assert early.value.code == "not_ready"
+    waiting = asyncio.create_task(ana.wait(extraction))
+    archive = await finished(deps)
+    done = await waiting
+    assert done.result is not None
+    assert done.progress.fraction == 1
+    assert (await ana.download(done, tmp_path / "a.zip")).read_bytes() == archive
+    assert ana.tokens is not None
+    token = ana.tokens.access_token
+
+    def blocking() -> bytes:
+        with Client(url, token) as client:
+            return client.download(extraction.id, tmp_path / "b.zip").read_bytes()
+
+    assert await asyncio.to_thread(blocking) == archive
+
+
+async def test_a_cancelled_extraction_is_retried_once_with_one_key(ana: AsyncClient, clips: list[Path]) -> None:
+    extraction = (await ana.upload(clips[0])).extraction
+    assert (await ana.cancel(extraction)).status is Status.CANCELLED
+    with pytest.raises(ExtractionFailed):
+        await ana.wait(extraction)
+    with pytest.raises(ApiError) as refused:
+        await ana.cancel(extraction)
+    assert refused.value.code == "wrong_state"
+    first = await ana.retry(extraction, idempotency_key="again")
+    assert first.id != extraction.id
+    assert (await ana.retry(extraction, idempotency_key="again")).id == first.id
+
+
+async def test_a_refusal_while_the_body_is_still_being_sent_arrives(deps: Deps, clips: list[Path]) -> None:
+    with clips[0].open("ab") as file:
+        file.truncate(60_000_000)
+    small = replace(deps, request_max_bytes=1_000_000)
+    async with api_client.listening(create_app(small)) as port, AsyncClient(f"http://127.0.0.1:{port}") as client:
+        await client.register(EMAIL, api_client.PASSWORD)
+        await client.login(EMAIL, api_client.PASSWORD)
+        with pytest.raises(ApiError) as refused:
+            await client.upload(clips[0])
+    assert (refused.value.status, refused.value.code) == (413, "too_large")

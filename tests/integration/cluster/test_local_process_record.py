@@ -1,0 +1,171 @@
+"""What a killed run left behind is found and ended; a home has one user at a time."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cluster.local import process_record
+from cluster.local.data_dir import Home, open_home
+from cluster.local.instance_lock import held
+from cluster.local.process_record import Run, Seen
+from cluster.local.run_cleanup import Recorder, end_left_over, run_folder
+from cluster.local.startup_error import ExitCode, Refusal
+
+STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(600)"
+PARENT = "import subprocess, sys, time; subprocess.Popen(['sleep', '600']); print(1, flush=True); time.sleep(600)"
+HOLDER = """
+import sys, time
+from pathlib import Path
+from cluster.local.instance_lock import held
+with held(Path(sys.argv[1]), says="process 42"):
+    print(1, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return open_home(tmp_path / "a home")
+
+
+@pytest.fixture
+def started() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+def python(started: ExitStack, program: str, *arguments: str) -> subprocess.Popen[bytes]:
+    """Runs the program until it has written its first line; killed at the end of the test."""
+    process = subprocess.Popen([sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE)
+    started.enter_context(process)
+    started.callback(process.kill)
+    assert process.stdout is not None
+    assert process.stdout.readline()
+    return process
+
+
+def seen(process: subprocess.Popen[bytes]) -> Seen:
+    return Seen(process.pid, psutil.Process(process.pid).create_time())
+
+
+def test_what_a_killed_run_left_is_ended_with_all_below_it(home: Home, started: ExitStack) -> None:
+    parent = python(started, PARENT)
+    (child,) = process_record.descendants(parent.pid)
+    process_record.write(home.record, Run(None, (seen(parent),)))
+
+    assert end_left_over(home) == 2
+
+    assert parent.poll() is not None
+    assert process_record.started(child.pid) is None
+    assert not home.record.exists()
+
+
+def test_a_process_that_only_got_a_recorded_pid_is_left_alone(home: Home, started: ExitStack) -> None:
+    stranger = python(started, PARENT)
+    process_record.write(home.record, Run(None, (Seen(stranger.pid, seen(stranger).started - 60),)))
+
+    assert end_left_over(home) == 0
+
+    assert stranger.poll() is None
+
+
+def test_what_does_not_end_when_asked_is_killed(
+    home: Home, started: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process_record, "END_SECONDS", 0.1)
+    stubborn = python(started, STUBBORN)
+    process_record.write(home.record, Run(None, (seen(stubborn),)))
+
+    end_left_over(home)
+
+    assert stubborn.poll() is not None
+
+
+def test_the_files_of_a_killed_run_go_and_its_logs_stay(home: Home, tmp_path: Path) -> None:
+    folder = tmp_path / "fotograma-run"
+    logs = folder / "ray" / "session_1" / "logs"
+    logs.mkdir(parents=True)
+    (logs / "raylet.out").write_text("why it ended")
+    (home.scratch / "half").write_text("half a frame")
+    process_record.write(home.record, Run(folder))
+
+    end_left_over(home)
+
+    assert not folder.exists()
+    assert (home.logs / "ray" / "raylet.out").read_text() == "why it ended"
+    assert list(home.scratch.iterdir()) == []
+
+
+def test_the_record_holds_every_process_of_the_run(home: Home, started: ExitStack) -> None:
+    with run_folder(home) as folder:
+        recorder = Recorder(home, folder)
+        parent = python(started, PARENT)
+        family = {seen(parent), *process_record.descendants(parent.pid)}
+
+        recorder.refresh()
+
+        assert family <= set(process_record.read(home.record).processes)
+    assert not home.record.exists()
+
+
+def test_an_orphan_stays_in_the_record_as_long_as_it_lives(home: Home, started: ExitStack) -> None:
+    with run_folder(home) as folder:
+        recorder = Recorder(home, folder)
+        parent = python(started, PARENT)
+        (child,) = process_record.descendants(parent.pid)
+        recorder.refresh()
+        parent.kill()
+        parent.wait()
+
+        recorder.refresh()
+
+        assert child in process_record.read(home.record).processes
+        process_record.end([child])
+        recorder.refresh()
+        assert child not in process_record.read(home.record).processes
+
+
+def test_the_others_are_ended_and_the_servers_are_kept(home: Home, started: ExitStack) -> None:
+    # The run's own servers are below this process too.
+    servers = {below.pid for below in process_record.descendants(os.getpid())}
+    with run_folder(home) as folder:
+        kept, other = python(started, PARENT), python(started, PARENT)
+
+        Recorder(home, folder).end_others({kept.pid} | servers)
+
+        assert other.poll() is not None
+        assert kept.poll() is None
+
+
+def test_a_home_in_use_is_refused_and_free_again_when_its_holder_is_killed(home: Home, started: ExitStack) -> None:
+    holder = python(started, HOLDER, str(home.lock))
+
+    with pytest.raises(Refusal, match="process 42") as refused, held(home.lock, says="me"):
+        pass
+    assert refused.value.code is ExitCode.HOME_IN_USE
+
+    holder.kill()
+    holder.wait()
+    with held(home.lock, says="me"):
+        assert home.lock.read_text() == "me"
+
+
+@pytest.mark.parametrize("place", ["/proc/fotograma", "/dev/null/home"])
+def test_a_home_that_can_t_be_written_is_refused(place: str) -> None:
+    with pytest.raises(Refusal, match="can't be written") as refused:
+        open_home(Path(place))
+    assert refused.value.code is ExitCode.NO_SPACE
+
+
+def test_the_pid_of_this_process_is_never_ended(home: Home) -> None:
+    process_record.write(home.record, Run(None, (Seen(os.getpid(), 0.0),)))
+
+    assert end_left_over(home) == 0

@@ -1,0 +1,242 @@
+"""The servers of `fotograma up`, started for real: their data outlive every end."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+import pytest
+from redis import Redis
+from redis.exceptions import AuthenticationError
+
+from cluster.local import cores_and_ports
+from cluster.local.data_dir import Home, open_home
+from cluster.local.secret_files import Secrets
+from cluster.local.servers.backing_services import DATABASE, OBJECTS, REDIS, plan_servers
+from cluster.local.servers.embedded_postgres import Postgres, disown, programs_for
+from cluster.local.servers.embedded_valkey import Valkey
+from cluster.local.servers.os_user import Account, server_account
+from cluster.local.startup_error import ExitCode, Refusal
+
+LISTENER = """
+import socket, sys
+with socket.create_server(("127.0.0.1", int(sys.argv[1]))) as listener:
+    print(1, flush=True)
+    listener.accept()
+"""
+SECRETS = Secrets(secret_key="s" * 64, postgres_password="p", valkey_password="v", ray_token="r", demo_password="d")
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """With a blank in its name, and open to the user that PostgreSQL runs as."""
+    with tempfile.TemporaryDirectory(prefix="fotograma test ", dir="/tmp") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.fixture
+def account() -> Account:
+    return server_account()
+
+
+@pytest.fixture
+def own_postgres(folder: Path, account: Account) -> Iterator[Postgres]:
+    server = Postgres(
+        folder / "place",
+        folder / "sockets",
+        folder / "postgres.log",
+        password="a secret",
+        account=account,
+        programs=programs_for(account, folder),
+        settings={"fsync": "off"},
+    )
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def own_valkey(folder: Path) -> Iterator[Valkey]:
+    server = Valkey(folder / "valkey", folder / "valkey.sock", folder / "valkey.log", password="a secret")
+    yield server
+    server.stop()
+
+
+@contextmanager
+def running(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is killed at the end."""
+    with subprocess.Popen(command, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def remember(server: Postgres) -> None:
+    with psycopg.connect(server.url()) as connection:
+        connection.execute("CREATE TABLE remembered AS SELECT 7 AS number")
+
+
+def recall(server: Postgres) -> int:
+    with psycopg.connect(server.url()) as connection:
+        row = connection.execute("SELECT number FROM remembered").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def killed(pid: int | None) -> None:
+    """Kills the process and everything below it, as a machine that runs out of memory may."""
+    assert pid is not None
+    family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    for process in family:
+        process.kill()
+    psutil.wait_procs(family, 10)
+
+
+def test_postgres_keeps_its_data_over_a_stop_and_over_a_kill(own_postgres: Postgres) -> None:
+    own_postgres.start()
+    remember(own_postgres)
+    own_postgres.stop()
+    own_postgres.start()
+    assert recall(own_postgres) == 7
+
+    killed(own_postgres.pid)
+    own_postgres.start()
+
+    assert recall(own_postgres) == 7
+
+
+def test_postgres_starts_although_a_stranger_has_its_old_pid(own_postgres: Postgres, account: Account) -> None:
+    own_postgres.start()
+    remember(own_postgres)
+    killed(own_postgres.pid)
+    with running(["sleep", "600"], **account.popen_options()) as stranger:
+        file = own_postgres.data / "postmaster.pid"
+        lines = file.read_text().splitlines()
+        file.write_text("\n".join([str(stranger.pid), lines[1], "1000000000", *lines[3:], ""]))
+
+        own_postgres.start()
+
+        assert recall(own_postgres) == 7
+        assert stranger.poll() is None
+
+
+def test_a_server_at_work_keeps_its_pid_file(own_postgres: Postgres) -> None:
+    own_postgres.start()
+    file = own_postgres.data / "postmaster.pid"
+    before = file.read_text()
+
+    disown(file, parent=1)
+
+    assert file.read_text() == before
+
+
+def test_postgres_asks_for_the_password(own_postgres: Postgres) -> None:
+    own_postgres.start()
+
+    with pytest.raises(psycopg.OperationalError, match="password"):
+        psycopg.connect(own_postgres.url().replace("a%20secret", "guessed"))
+
+
+def test_valkey_keeps_its_data_over_a_kill_and_evicts_only_what_expires(own_valkey: Valkey) -> None:
+    own_valkey.start()
+    with Redis.from_url(own_valkey.url) as redis:
+        redis.set("kept", "7")
+        redis.waitaof(1, 0, 5000)
+        assert redis.config_get("maxmemory-policy") == {"maxmemory-policy": "volatile-lru"}
+    killed(own_valkey.pid)
+
+    own_valkey.start()
+
+    with Redis.from_url(own_valkey.url) as redis:
+        assert redis.get("kept") == b"7"
+
+
+def test_valkey_asks_for_the_password(own_valkey: Valkey) -> None:
+    own_valkey.start()
+
+    with pytest.raises(AuthenticationError), Redis.from_url(own_valkey.url.replace("a%20secret", "guessed")) as redis:
+        redis.ping()
+
+
+def test_a_cache_that_can_t_be_read_is_put_aside(own_valkey: Valkey, folder: Path) -> None:
+    own_valkey.start()
+    own_valkey.stop()
+    (manifest,) = (folder / "valkey" / "appendonlydir").glob("*.manifest")
+    manifest.write_text("nonsense\n")
+
+    own_valkey.start()
+
+    assert (folder / "valkey.unreadable").is_dir()
+
+
+def test_servers_of_one_s_own_are_used_and_none_is_started(postgres: Postgres, valkey: Valkey, tmp_path: Path) -> None:
+    home = open_home(tmp_path / "home")
+    given = {DATABASE: postgres.url("postgres"), REDIS: valkey.url, OBJECTS: (tmp_path / "objects").as_uri()}
+
+    servers = plan_servers(home, tmp_path, SECRETS, given)
+
+    servers.check_others()
+    assert servers.own == {}
+    assert servers.database_url == given[DATABASE]
+
+
+@pytest.mark.parametrize(
+    ("variable", "url"),
+    [
+        (DATABASE, "postgresql://me:secret@127.0.0.1:1/frames"),
+        (REDIS, "redis://:secret@127.0.0.1:1/0"),
+        (REDIS, "nonsense"),
+        (OBJECTS, "file:///proc/nowhere"),
+        (OBJECTS, "nonsense://secret@bucket"),
+    ],
+)
+def test_a_server_of_one_s_own_that_does_not_answer_is_named(
+    postgres: Postgres, valkey: Valkey, tmp_path: Path, variable: str, url: str
+) -> None:
+    home = open_home(tmp_path / "home")
+    given = {DATABASE: postgres.url("postgres"), REDIS: valkey.url, OBJECTS: tmp_path.as_uri(), variable: url}
+    servers = plan_servers(home, tmp_path, SECRETS, given)
+
+    with pytest.raises(Refusal, match=variable) as refused:
+        servers.check_others()
+
+    assert refused.value.code is ExitCode.UNREACHABLE
+    assert "secret" not in str(refused.value)
+
+
+def test_a_server_that_ended_by_itself_is_started_again(folder: Path) -> None:
+    home, said = Home(folder / "home"), list[str]()
+    open_home(home.path)
+    home.path.chmod(0o755)
+    servers = plan_servers(home, folder, SECRETS, {})
+    try:
+        servers.start()
+        assert servers.postgres is not None
+        killed(servers.postgres.pid)
+
+        servers.tend(said.append)
+
+        assert servers.postgres.is_running()
+        assert said == ["PostgreSQL ended unexpectedly; it is started again."]
+    finally:
+        servers.stop()
+
+
+def test_a_port_is_taken_while_somebody_listens_on_it() -> None:
+    port = cores_and_ports.first_free(23_000, but=23_000)
+    cores_and_ports.check_port(port)
+    with running([sys.executable, "-c", LISTENER, str(port)], stdout=subprocess.PIPE) as listener:
+        assert listener.stdout is not None
+        assert listener.stdout.readline()
+        with pytest.raises(Refusal, match=f"Port {port}") as refused:
+            cores_and_ports.check_port(port)
+        assert refused.value.code is ExitCode.PORT_TAKEN
+        assert cores_and_ports.first_free(port, but=0) > port

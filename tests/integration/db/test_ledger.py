@@ -1,0 +1,138 @@
+"""The ledger: it balances after everything that users and workers do, and names each id whose records disagree."""
+
+import pytest
+from sqlalchemy.exc import DBAPIError
+from uuid_utils.compat import uuid7
+
+from db import videos
+from db.acceptance import accept, ledger_reconciliation
+from db.acceptance.accept import result_prefix
+from db.queue import task_queue
+from db.queue.task_queue import Publication
+from db.values.frame_spec import FrameSpec, canonical
+from db.values.lifecycle import Blame
+from tests.integration.db.test_queue import claim_one, fail
+from tests.support import database_rows
+
+
+async def published(engine, user_id=None):
+    accepted = await database_rows.accepted(engine, user_id)
+    claim = await claim_one(engine)
+    prefix = result_prefix(accepted.extraction_id, accepted.task_id, claim.lease.attempt)
+    await task_queue.publish(engine, claim.lease, Publication(prefix, "auto/1", 1, 4, "f" * 64, []))
+    return accepted
+
+
+async def again(engine, accepted, spec=None):
+    extraction_id = uuid7()
+    async with engine.begin() as connection:
+        await accept.extract_again(
+            connection,
+            user_id=accepted.user_id,
+            video_id=accepted.video_id,
+            extraction_id=extraction_id,
+            task_id=uuid7(),
+            spec=spec or canonical(FrameSpec()),
+            engine_name="auto/1",
+        )
+    return extraction_id
+
+
+async def cancelled(engine):
+    accepted = await database_rows.accepted(engine)
+    async with engine.begin() as connection:
+        await task_queue.cancel(connection, accepted.extraction_id)
+    return accepted
+
+
+async def test_all_that_can_become_of_an_acceptance_balances(engine):
+    first = await published(engine)
+    await again(engine, first)
+    gone = await published(engine)
+    await videos.delete(engine, gone.user_id, gone.video_id)
+    await cancelled(engine)
+    await database_rows.accepted(engine)
+    await fail(engine, (await claim_one(engine)).lease, Blame.FILE, "no_video_stream")
+    await database_rows.accepted(engine)
+    await claim_one(engine)
+    await database_rows.accepted(engine)
+    found = await ledger_reconciliation.compare(engine)
+    counts = {name: getattr(found.total, name) for name in ("accepted", *ledger_reconciliation.STATES)}
+    assert counts == {
+        "accepted": 7, "succeeded": 2, "failed": 1, "cancelled": 1, "queued": 1, "running": 1, "deleted": 1,
+    }  # fmt: skip
+    assert found.total.balanced
+    mine = next(account for account in found.accounts if account.user_id == first.user_id)
+    assert (mine.balance.accepted, mine.balance.succeeded, mine.balance.balanced) == (2, 2, True)
+
+
+async def test_an_account_that_is_gone_keeps_its_entries(engine):
+    accepted = await published(engine)
+    await videos.delete(engine, accepted.user_id, accepted.video_id)
+    await database_rows.change(engine, "DELETE FROM users WHERE id = :id", id=accepted.user_id)
+    (account,) = (await ledger_reconciliation.compare(engine)).accounts
+    assert (account.email, account.balance.deleted, account.balance.balanced) == (None, 1, True)
+
+
+UNGUARDED = "SET LOCAL session_replication_role = replica"
+DAMAGE = {
+    "lost": "DELETE FROM extractions WHERE id = :id",
+    "never_accepted": "DELETE FROM acceptances WHERE extraction_id = :id",
+    "deleted_and_there": "INSERT INTO tombstones (extraction_id, user_id, status) "
+    "SELECT id, user_id, status FROM extractions WHERE id = :id",
+    "ended_twice": "INSERT INTO events (extraction_id, kind) VALUES (:id, 'failed')",
+    "live_task_after_end": "UPDATE tasks SET state = 'ready' WHERE extraction_id = :id",
+    "no_live_task": "UPDATE extractions SET status = 'running', finished_at = NULL, result_key = NULL, "
+    "result_sha256 = NULL WHERE id = :id",
+    "no_result": "UPDATE extractions SET result_bytes = NULL WHERE id = :id",
+    "no_end_noted": "DELETE FROM events WHERE extraction_id = :id AND kind = 'published'",
+}
+
+
+@pytest.mark.parametrize("why", ledger_reconciliation.REASONS)
+async def test_every_kind_of_disagreement_is_found_and_named(engine, why):
+    await published(engine)
+    accepted = await published(engine)
+    async with engine.begin() as connection:
+        await connection.execute(database_rows.text(UNGUARDED))
+        await connection.execute(database_rows.text(DAMAGE[why]), {"id": accepted.extraction_id})
+    balance = (await ledger_reconciliation.compare(engine)).total
+    assert balance.differences == (ledger_reconciliation.Difference(accepted.extraction_id, why),)
+    assert (balance.difference_count, balance.balanced) == (1, False)
+
+
+async def test_an_account_whose_videos_vanish_without_tombstones_is_noticed(engine):
+    accepted = await published(engine)
+    await database_rows.change(engine, "DELETE FROM users WHERE id = :id", id=accepted.user_id)
+    assert (await ledger_reconciliation.compare(engine)).total.differences == (
+        ledger_reconciliation.Difference(accepted.extraction_id, "lost"),
+    )
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["UPDATE acceptances SET accepted_at = now()", "DELETE FROM acceptances", "TRUNCATE acceptances"],
+)
+async def test_acceptances_can_only_be_added(engine, statement):
+    await database_rows.accepted(engine)
+    with pytest.raises(DBAPIError, match="append-only"):
+        await database_rows.change(engine, statement)
+
+
+async def test_only_so_many_ids_are_told_and_all_are_counted(engine):
+    user = await database_rows.user(engine)
+    await database_rows.change(
+        engine,
+        "INSERT INTO acceptances (extraction_id, video_id, user_id) "
+        "SELECT gen_random_uuid(), gen_random_uuid(), :user FROM generate_series(1, 150)",
+        user=user,
+    )
+    balance = (await ledger_reconciliation.compare(engine)).total
+    assert (balance.difference_count, len(balance.differences)) == (150, ledger_reconciliation.MOST_DIFFERENCES)
+
+
+async def test_the_metrics_say_the_same(engine):
+    await published(engine)
+    told = ledger_reconciliation.gauges((await ledger_reconciliation.compare(engine)).total)
+    assert told["fotograma_ledger_accepted", None] == told["fotograma_ledger_extractions", "succeeded"] == 1
+    assert told["fotograma_ledger_differences", None] == 0

@@ -1,0 +1,85 @@
+"""Objects that no row knows go after a day; all others stay, whoever looks and however often."""
+
+import asyncio
+import time
+
+from uuid_utils.compat import uuid7
+
+from actors.maintenance import maintenance_loop as upkeeps
+from actors.maintenance.maintenance_loop import Upkeep
+from db.acceptance import accept
+from db.acceptance.accept import result_prefix, video_key
+from db.queue import task_queue
+from db.queue.task_queue import Publication
+from tests.integration.actors.test_maintenance import chunks, sender_of
+from tests.integration.db.test_queue import claim_one
+from tests.support import database_rows
+
+DAY = 24 * 3600.0
+
+
+def keeper_of(engine, store, later=2 * DAY):
+    return Upkeep(
+        engine,
+        store,
+        sender_of(engine),
+        lease_seconds=0.0,
+        jitter=lambda: 0.0,
+        wall_clock=lambda: time.time() + later,
+    )
+
+
+async def put(store, *keys):
+    for key in keys:
+        await store.put(key, chunks())
+    return set(keys)
+
+
+async def turns(keeper, count=12):
+    return sum([await keeper.find_orphans() for _ in range(count)])
+
+
+async def published(engine):
+    accepted = await database_rows.accepted(engine)
+    lease = (await claim_one(engine)).lease
+    prefix = result_prefix(accepted.extraction_id, accepted.task_id, lease.attempt)
+    await task_queue.publish(engine, lease, Publication(prefix, "auto/1", 1, 4, "f" * 64, []))
+    return accepted, prefix
+
+
+async def test_orphans_go_and_all_that_a_row_knows_stays(engine, store, monkeypatch):
+    monkeypatch.setattr(upkeeps, "ORPHAN_PAGE", 2)
+    ended, kept = await published(engine)
+    waiting = await database_rows.accepted(engine)
+    reserved = video_key(uuid7())
+    await accept.reserve(engine, ended.user_id, reserved)
+    known = await put(
+        store,
+        video_key(ended.video_id),
+        video_key(waiting.video_id),
+        reserved,
+        f"{kept}/frames.zip",
+        f"{result_prefix(waiting.extraction_id, waiting.task_id, 1)}/frames.zip",
+    )
+    strange = await put(store, "videos/readme.txt", "results/notes/x")
+    late = result_prefix(ended.extraction_id, ended.task_id, 9)
+    lost = await put(store, video_key(uuid7()), f"results/{uuid7()}/{uuid7()}/1/frames.zip", f"{late}/frames.zip")
+    keeper = keeper_of(engine, store)
+    await database_rows.change(engine, "UPDATE extractions SET swept = true WHERE id = :id", id=ended.extraction_id)
+    assert await turns(keeper) == len(lost)
+    assert await keeper.remove_garbage() == len(lost)
+    assert {*await store.keys("videos"), *await store.keys("results")} == known | strange
+    assert await turns(keeper) == 0
+
+
+async def test_an_object_that_was_just_written_is_no_orphan_yet(engine, store):
+    await put(store, video_key(uuid7()))
+    assert await turns(keeper_of(engine, store, later=DAY - 60)) == 0
+
+
+async def test_two_keepers_find_each_orphan_once(engine, store):
+    await put(store, *(video_key(uuid7()) for _ in range(20)))
+    keepers = [keeper_of(engine, store) for _ in range(2)]
+    assert sum(await asyncio.gather(*(turns(keeper) for keeper in keepers))) == 20
+    await asyncio.gather(*(keeper.remove_garbage() for keeper in keepers))
+    assert await store.keys("videos") == []

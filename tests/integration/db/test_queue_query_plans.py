@@ -1,0 +1,108 @@
+"""The statements that run all the time read their rows from indexes, with 200,000 rows behind them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Connection, create_engine, text
+
+from db import videos
+from db.acceptance import quotas
+from db.connection import database_url as url_of
+from db.notification import outbox
+from db.queue import task_queue_sql
+from tests.support.real_servers import fresh_database
+
+ROWS = 200_000
+OWNER = UUID(int=1)
+BIG = {"tasks", "extractions", "videos", "outbox"}
+
+# Ids are numbers; a row of each table for each. The older half has ended, as in a queue that has worked for a while.
+FILL = (
+    "SET session_replication_role = replica",
+    "INSERT INTO users (id, email, password_hash) SELECT {id}, n || '@example.com', 'x' FROM generate_series(1, 100) n",
+    "INSERT INTO shares (user_id) SELECT id FROM users",
+    "INSERT INTO videos (id, user_id, filename, size, sha256, object_key)"
+    " SELECT {id}, {owner}, n || '.mp4', 1000, md5(n::text), 'videos/' || n FROM generate_series(1, {rows}) n",
+    "INSERT INTO extractions (id, video_id, user_id, spec)"
+    " SELECT {id}, {id}, {owner}, '' FROM generate_series(1, {rows}) n",
+    "UPDATE extractions SET status = 'succeeded', started_at = now(), finished_at = now(), result_key = 'r',"
+    " result_sha256 = 's' WHERE id IN (SELECT {id} FROM generate_series(1, {rows} / 2) n)",
+    "INSERT INTO tasks (id, extraction_id, user_id, state, virtual_finish, leased_by, lease_expires_at)"
+    " SELECT {id}, {id}, {owner}, state::task_state, random() * 1e9, CASE state WHEN 'leased' THEN 'w' END,"
+    " CASE state WHEN 'leased' THEN now() + (n - {rows} / 2 - 5000) * interval '1 s' END"
+    " FROM generate_series(1, {rows}) n CROSS JOIN LATERAL (SELECT CASE WHEN n <= {rows} / 2 THEN 'done'"
+    " WHEN n % 101 = 0 THEN 'leased' WHEN n % 3 = 0 THEN 'held' ELSE 'ready' END) AS chosen (state)",
+    "INSERT INTO outbox (id, extraction_id, channel, due_at, delivered_at)"
+    " SELECT {id}, {id}, 'email', now() - n * interval '1 s', CASE WHEN n <= {rows} / 2 THEN now() END"
+    " FROM generate_series(1, {rows}) n",
+    "SET session_replication_role = origin",
+    "ANALYZE",
+)
+ID = "lpad(to_hex(n), 32, '0')::uuid"
+USER = "lpad(to_hex(n % 100 + 1), 32, '0')::uuid"
+
+CLAIM = {"worker": "w", "worker_kind": "cpu", "limit": 1, "lease_seconds": 60}
+LIST = {"user_id": OWNER, "limit": 50, "before": None, "status": None, "words": None, "sha256": None}
+STATEMENTS = {
+    "claim": (task_queue_sql.CLAIM, CLAIM, {"tasks_ready_idx"}),
+    "list": (videos.LIST, LIST, {"videos_user_id_id_idx", "extractions_video_id_id_idx"}),
+    "list of one status": (videos.LIST, LIST | {"status": "queued"}, {"videos_user_id_id_idx"}),
+    "positions": (videos.POSITIONS, {"ids": [OWNER], "most": 1000}, {"tasks_ready_idx", "tasks_held_idx"}),
+    "expired": (task_queue_sql.EXPIRED, {"lease_seconds": 0, "limit": 100}, {"tasks_lease_idx"}),
+    "due channels": (outbox.DUE_CHANNELS, {"without": [], "limit": 10}, {"outbox_due_idx"}),
+    "take": (outbox.TAKE, {"channel": "email", "limit": 20, "hold_seconds": 120}, {"outbox_due_idx"}),
+}
+
+
+@pytest.fixture(scope="module")
+def crowded(postgres, template) -> Iterator[Connection]:
+    """A connection to a database that is full."""
+    with fresh_database(postgres, template) as url:
+        database = create_engine(url_of(url))
+        with database.connect() as connection:
+            for statement in FILL:
+                connection.execute(text(statement.format(id=ID, owner=USER, rows=ROWS)))
+            connection.commit()
+            yield connection
+        database.dispose()
+
+
+def nodes_of(connection: Connection, statement, values):
+    """Each node of the plan that is really run, with what it met; what it wrote is undone."""
+    explained = text(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement.text}")
+    found = connection.execute(explained, values).scalar_one()
+    connection.rollback()
+    pending = [(found if isinstance(found, list) else json.loads(found))[0]["Plan"]]
+    while pending:
+        node = pending.pop()
+        yield node
+        pending += node.get("Plans", [])
+
+
+def rows_met(node) -> float:
+    """Read by the node, whether it gave them or not."""
+    return node["Actual Loops"] * (node["Actual Rows"] + node.get("Rows Removed by Filter", 0))
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_its_rows_come_from_an_index_and_they_are_few(crowded, name):
+    statement, values, indexes = STATEMENTS[name]
+    nodes = list(nodes_of(crowded, statement, values))
+    assert not [node for node in nodes if node["Node Type"] == "Seq Scan" and node["Relation Name"] in BIG]
+    assert indexes <= {node.get("Index Name") for node in nodes}
+    assert max(rows_met(node) for node in nodes if "Index Name" in node) <= 2000
+
+
+def test_a_claim_sorts_none_of_what_waits(crowded):
+    """The one sort is of the rows that it gives."""
+    nodes = list(nodes_of(crowded, task_queue_sql.CLAIM, CLAIM))
+    assert max(rows_met(node) for node in nodes if "Sort" in node["Node Type"]) <= CLAIM["limit"]
+
+
+def test_the_depth_of_the_queue_is_counted_no_further_than_it_is_asked(crowded):
+    nodes = list(nodes_of(crowded, quotas.DEPTH, {"most": 500}))
+    assert sum(rows_met(node) for node in nodes if "Relation Name" in node) <= 2 * 500

@@ -1,0 +1,341 @@
+"""Any order of the queue's verbs, by workers alive and stale: one winner, one end, nothing lost, nothing left waiting.
+
+Hypothesis chooses the verbs; a model of a few dictionaries says what each must answer, and after every step the tables
+are compared with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, ClassVar, TypeVar
+from uuid import UUID
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+from sqlalchemy.ext.asyncio import AsyncEngine
+from uuid_utils.compat import uuid7
+
+from db import videos
+from db.acceptance import accept
+from db.acceptance.accept import Reused
+from db.connection import open_database
+from db.queue import fair_queueing, task_queue
+from db.queue.replan import replan
+from db.queue.task_queue import Claim, LeaseLost, Part, Publication
+from db.values.frame_spec import FrameSpec, canonical
+from db.values.lifecycle import MAX_CRASHES, Again, Blame, End
+from tests.support import database_rows
+from tests.support.queue_model import ENDED, Known, Model
+
+T = TypeVar("T")
+
+FRAMES = 4
+"""Of each part, and of a video that is made whole."""
+MAKER = "auto/1"
+LIMITS = (2, 3)
+"""Open tasks that each of the accounts may have."""
+
+
+AT = st.integers(0, 999)
+"""Which of what there is: no choice of Hypothesis may hang on what concurrent workers happened to get."""
+
+
+def chosen(among: Sequence[T], at: int) -> T | None:
+    return among[at % len(among)] if among else None
+
+
+def key_of(claim: Claim) -> str:
+    return accept.result_prefix(claim.extraction_id, claim.lease.task_id, claim.lease.attempt)
+
+
+class QueueMachine(RuleBasedStateMachine):
+    runner: ClassVar[asyncio.Runner]
+    engine: ClassVar[AsyncEngine]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = Model()
+        self.users: list[UUID] = []
+
+    def run(self, work: Any) -> Any:
+        return self.runner.run(work)
+
+    @initialize()
+    def accounts(self) -> None:
+        for limit in LIMITS:
+            self.users.append(self.run(database_rows.user(self.engine, f"{uuid7()}@example.com")))
+            self.run(fair_queueing.set_share(self.engine, self.users[-1], weight=1.0, running_limit=limit))
+
+    @rule(who=st.integers(0, 1))
+    def accept(self, who: int) -> None:
+        made = self.run(database_rows.accepted(self.engine, self.users[who]))
+        self.model.known[made.extraction_id] = Known(made.user_id, made.video_id)
+
+    @rule(at=AT, maker=st.sampled_from([MAKER, "auto/2"]))
+    def extract_again(self, at: int, maker: str) -> None:
+        there = [each for each in self.model.known.values() if not each.deleted]
+        if (of := chosen(there, at)) is None:
+            return
+        extraction_id = uuid7()
+        answer = self.run(self._again(of, extraction_id, maker))
+        results = [each for each in there if each.video_id == of.video_id and each.status == "succeeded"]
+        assert isinstance(answer, Reused) == (maker == MAKER and bool(results))
+        made = Known(of.user_id, of.video_id)
+        if isinstance(answer, Reused):
+            made.status, made.reused = "succeeded", True
+            made.result_key = self.model.known[answer.extraction_id].result_key
+        self.model.known[extraction_id] = made
+
+    async def _again(self, of: Known, extraction_id: UUID, maker: str) -> Reused | None:
+        async with self.engine.begin() as connection:
+            return await accept.extract_again(
+                connection,
+                user_id=of.user_id,
+                video_id=of.video_id,
+                extraction_id=extraction_id,
+                task_id=uuid7(),
+                spec=canonical(FrameSpec()),
+                engine_name=maker,
+            )
+
+    @rule(limits=st.lists(st.integers(1, 2), min_size=1, max_size=3))
+    def claim(self, limits: list[int]) -> None:
+        """Several workers at the same moment."""
+        self.run(self._claim(limits))
+
+    async def _claim(self, limits: list[int]) -> int:
+        asked = (task_queue.claim(self.engine, worker=f"w{n}", limit=limit) for n, limit in enumerate(limits))
+        claims = [claim for batch in await asyncio.gather(*asked) for claim in batch]
+        for claim in claims:
+            of = self.model.known[claim.extraction_id]
+            assert claim.lease.task_id not in self.model.live
+            assert claim.lease.attempt == self.model.attempts.get(claim.lease.task_id, 0) + 1
+            assert not of.deleted
+            assert of.status not in ENDED
+            assert claim.careful == (self.model.crashes.get(claim.lease.task_id, 0) == MAX_CRASHES - 1)
+            of.status = "running"
+            self.model.attempts[claim.lease.task_id] = claim.lease.attempt
+            self.model.live[claim.lease.task_id] = claim
+        return len(claims)
+
+    def drawn(self, at: int, kind: str | None = None) -> Claim | None:
+        """One of the live claims."""
+        return chosen([each for each in self.model.live.values() if kind in (None, each.kind)], at)
+
+    @rule(at=AT, frames=st.integers(0, FRAMES))
+    def heartbeat(self, at: int, frames: int) -> None:
+        if (claim := self.drawn(at)) is None:
+            return
+        if claim.kind == "extract":
+            self.run(task_queue.plan(self.engine, claim.lease, media={}, frames_total=FRAMES))
+        if claim.kind != "assemble":
+            self.run(task_queue.heartbeat(self.engine, claim.lease, frames_done=frames))
+
+    @rule(at=AT, count=st.integers(1, 3))
+    def split(self, at: int, count: int) -> None:
+        if (claim := self.drawn(at, "extract")) is None:
+            return
+        self.run(self._split(claim, count))
+        self.model.known[claim.extraction_id].segments_left = count
+        self.model.finish(claim)
+
+    async def _split(self, claim: Claim, count: int) -> None:
+        parts = [Part(n, n * FRAMES, (n + 1) * FRAMES, 10) for n in range(count)]
+        total = count * FRAMES
+        await task_queue.split(
+            self.engine, claim.lease, media={}, frames_total=total, plan_key=key_of(claim), parts=parts
+        )
+
+    @rule(at=AT)
+    def finish(self, at: int) -> None:
+        if (claim := self.drawn(at)) is None:
+            return
+        self.run(self._finish(claim))
+        self._finished(claim)
+
+    async def _finish(self, claim: Claim) -> None:
+        if claim.kind == "segment":
+            await task_queue.publish_segment(self.engine, claim.lease, key=key_of(claim), frames=FRAMES)
+        else:
+            publication = Publication(key_of(claim), MAKER, FRAMES, 99, "f" * 64, [])
+            await task_queue.publish(self.engine, claim.lease, publication)
+
+    def _finished(self, claim: Claim) -> None:
+        of = self.model.known[claim.extraction_id]
+        self.model.finish(claim)
+        if claim.kind == "segment":
+            assert of.segments_left is not None
+            of.segments_left -= 1
+            self.model.part_keys[claim.lease.task_id] = key_of(claim)
+        else:
+            of.result_key = key_of(claim)
+            self.model.end(claim.extraction_id, "succeeded")
+
+    @rule(at=AT, blame=st.sampled_from(Blame))
+    def fail(self, at: int, blame: Blame) -> None:
+        if (claim := self.drawn(at)) is None:
+            return
+        outcome = self.run(self._fail(claim, blame))
+        crashes = self.model.crashes.get(claim.lease.task_id, 0) + (blame is Blame.CRASH)
+        self.model.crashes[claim.lease.task_id] = crashes
+        assert isinstance(outcome, End) == (blame is Blame.FILE or crashes >= MAX_CRASHES)
+        if isinstance(outcome, End):
+            self.model.end(claim.extraction_id, "failed")
+        else:
+            self.model.lose(claim)
+
+    async def _fail(self, claim: Claim, blame: Blame) -> Again | End:
+        return await task_queue.fail(
+            self.engine, claim.lease, blame=blame, code="undecodable", detail="It broke.", jitter=0.0
+        )
+
+    @rule(at=AT)
+    def replan(self, at: int) -> None:
+        """Its worker has another engine than the plan."""
+        split = [each for each in self.model.live.values() if each.kind != "extract"]
+        if (claim := chosen(split, at)) is not None:
+            assert isinstance(self.run(self._replan(claim)), Again)
+            self.model.replan(claim)
+
+    async def _replan(self, claim: Claim) -> Again | End:
+        return await replan(self.engine, claim.lease, made_by="auto/2", jitter=0.0)
+
+    @rule(at=AT)
+    def release(self, at: int) -> None:
+        if (claim := self.drawn(at)) is None:
+            return
+        self.run(task_queue.release(self.engine, claim.lease))
+        self.model.lose(claim)
+
+    @rule(at=AT)
+    def rescue(self, at: int) -> None:
+        """Their leases run out, and two keepers come at once."""
+        late = [claim for n, claim in enumerate(self.model.live.values()) if at >> n & 1]
+        self.run(self._rescue(late))
+
+    async def _rescue(self, late: list[Claim]) -> None:
+        past = "UPDATE tasks SET lease_expires_at = clock_timestamp() - interval '1 second' WHERE id = ANY(:ids)"
+        await database_rows.change(self.engine, past, ids=[claim.lease.task_id for claim in late])
+        keepers = [task_queue.rescue(self.engine, jitter=0.0, lease_seconds=0) for _ in range(2)]
+        assert sum(each.again for each in await asyncio.gather(*keepers)) == len(late)
+        for claim in late:
+            self.model.lose(claim)
+
+    @rule()
+    def pauses_pass(self) -> None:
+        """The waits between the tries after an outage are over."""
+        self.run(self._pauses_pass())
+
+    async def _pauses_pass(self) -> None:
+        await database_rows.change(self.engine, "UPDATE tasks SET ready_at = clock_timestamp() WHERE state = 'ready'")
+
+    @rule(at=AT)
+    def cancel(self, at: int) -> None:
+        there = [id for id, each in self.model.known.items() if not each.deleted]
+        if (extraction_id := chosen(there, at)) is None:
+            return
+        was_live = self.model.known[extraction_id].status not in ENDED
+        assert self.run(self._cancel(extraction_id)) == was_live
+        if was_live:
+            self.model.end(extraction_id, "cancelled")
+
+    async def _cancel(self, extraction_id: UUID) -> bool:
+        async with self.engine.begin() as connection:
+            return await task_queue.cancel(connection, extraction_id)
+
+    @rule(at=AT)
+    def delete(self, at: int) -> None:
+        if (of := chosen(list(self.model.known.values()), at)) is None:
+            return
+        assert self.run(videos.delete(self.engine, of.user_id, of.video_id)) == (not of.deleted)
+        for extraction_id, each in self.model.known.items():
+            if each.video_id == of.video_id and not each.deleted:
+                self.model.end(extraction_id, each.status if each.status in ENDED else "cancelled")
+                each.deleted = True
+
+    @rule(at=AT)
+    def finish_against_cancel(self, at: int) -> None:
+        if (claim := self.drawn(at)) is None:
+            return
+        finished, cancelled = self.run(self._race(claim))
+        assert finished is None or isinstance(finished, LeaseLost)
+        if finished is None:
+            self._finished(claim)
+        assert cancelled == (self.model.known[claim.extraction_id].status not in ENDED)
+        if cancelled:
+            self.model.end(claim.extraction_id, "cancelled")
+
+    async def _race(self, claim: Claim) -> list[Any]:
+        both = (self._finish(claim), self._cancel(claim.extraction_id))
+        return await asyncio.gather(*both, return_exceptions=True)
+
+    @rule(at=AT)
+    def a_stale_worker_writes(self, at: int) -> None:
+        if (claim := chosen(self.model.stale, at)) is not None:
+            self.run(self._refused(claim))
+
+    async def _refused(self, claim: Claim) -> None:
+        writes = (
+            task_queue.heartbeat(self.engine, claim.lease, frames_done=1),
+            task_queue.plan(self.engine, claim.lease, media={}, frames_total=1),
+            self._split(claim, 2),
+            self._finish(claim),
+            self._fail(claim, Blame.FILE),
+            task_queue.release(self.engine, claim.lease),
+            self._replan(claim),
+        )
+        answers = await asyncio.gather(*writes, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [LeaseLost] * len(writes)
+
+    @rule(at=AT)
+    def an_end_is_written_again(self, at: int) -> None:
+        """The answer to the COMMIT was lost."""
+        there = [each for each in self.model.done if not self.model.known[each.extraction_id].deleted]
+        if (claim := chosen(there, at)) is not None:
+            self.run(self._finish(claim))
+
+    @invariant()
+    def tables_are_as_the_model_says(self) -> None:
+        if self.users:
+            self.run(self.model.compare(self.engine, self.users))
+
+    def teardown(self) -> None:
+        """Everything that was accepted comes to an end; then the tables are emptied for the next run."""
+        if self.users:
+            self.run(self._drain())
+        self.run(database_rows.change(self.engine, "TRUNCATE users, tombstones CASCADE"))
+
+    async def _drain(self) -> None:
+        if self.model.live:
+            await self._rescue(list(self.model.live.values()))
+        while self.model.unended():
+            await self._pauses_pass()
+            assert await self._claim([2])
+            for claim in list(self.model.live.values()):
+                await self._finish(claim)
+                self._finished(claim)
+        await self.model.compare(self.engine, self.users)
+        assert await fair_queueing.release_held(self.engine) == 0
+
+
+def test_any_order_of_verbs_keeps_the_promises(database_url):
+    with asyncio.Runner() as runner:
+        engine = open_database(database_url, name="test", connections=8)
+        bound = type("Bound", (QueueMachine,), {"runner": runner, "engine": engine})
+        chosen = settings(
+            max_examples=20,
+            stateful_step_count=40,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        )
+        run_state_machine_as_test(bound, settings=chosen)
+        runner.run(engine.dispose())

@@ -1,0 +1,134 @@
+"""No row that has not ended stands without a timer: moved back in time, each is ended or goes on by itself."""
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from db import videos
+from db.acceptance import accept, idempotency_keys
+from db.acceptance.accept import video_key
+from db.acceptance.idempotency_keys import Marker
+from db.notification import outbox
+from db.object_store import garbage_collection
+from db.object_store.folder_store import FolderStore
+from db.queue import task_queue
+from db.values.lifecycle import Blame, ExtractionStatus, TaskState, is_terminal
+from tests.integration.actors.test_maintenance import chunks, failed, upkeep_of
+from tests.integration.db.test_queue import claim_one, expire, fail
+from tests.support import database_rows
+
+
+@pytest.fixture
+def keeper(engine, tmp_path):
+    return upkeep_of(engine, FolderStore(tmp_path / "objects"))
+
+
+async def drained(engine):
+    """Claims and ends all that can be claimed now; how many."""
+    count = 0
+    while claims := await task_queue.claim(engine, worker="w", limit=10):
+        for claim in claims:
+            await fail(engine, claim.lease, Blame.FILE, "no_video_stream")
+            count += 1
+    return count
+
+
+async def held(engine):
+    """Two tasks of one user who may have one, and the slot lost: nothing will end that lets the second in."""
+    await database_rows.change(engine, "UPDATE queue_state SET running_limit = 1")
+    first = await database_rows.accepted(engine)
+    await database_rows.accepted(engine, first.user_id)
+    await database_rows.change(engine, "UPDATE queue_state SET running_limit = 32")
+
+
+async def ready(engine):
+    """Waits out a pause after a failure of the service."""
+    await database_rows.accepted(engine)
+    await fail(engine, (await claim_one(engine)).lease, Blame.SERVICE, "unavailable")
+    assert await task_queue.claim(engine, worker="w") == []
+    await database_rows.change(engine, "UPDATE tasks SET ready_at = ready_at - interval '1 day'")
+
+
+async def leased(engine):
+    """Its worker is gone."""
+    accepted = await database_rows.accepted(engine)
+    await claim_one(engine)
+    await expire(engine, accepted.task_id)
+
+
+WAYS = {TaskState.HELD: held, TaskState.READY: ready, TaskState.LEASED: leased}
+
+
+async def test_no_state_of_a_task_is_forgotten_here():
+    assert set(WAYS) == {state for state in TaskState if not is_terminal(state)}
+
+
+@pytest.mark.parametrize("state", WAYS)
+async def test_a_task_goes_on_by_itself_from_every_state(engine, keeper, state):
+    await WAYS[state](engine)
+    assert (
+        await database_rows.one(engine, "SELECT count(*) AS n FROM tasks WHERE state::text = :s", s=str(state))
+    ).n >= 1
+    await keeper.rescue()
+    await keeper.release_held()
+    assert await drained(engine) >= 1
+    assert (await database_rows.one(engine, "SELECT count(*) AS n FROM extractions WHERE finished_at IS NULL")).n == 0
+
+
+@pytest.mark.parametrize("status", [status for status in ExtractionStatus if not is_terminal(status)])
+async def test_an_extraction_without_a_task_goes_on_by_itself(engine, keeper, status):
+    accepted = await database_rows.accepted(engine)
+    if status is ExtractionStatus.RUNNING:
+        await claim_one(engine)
+    await database_rows.change(engine, "DELETE FROM tasks")
+    assert (await database_rows.extraction(engine, accepted.extraction_id)).status == status
+    assert await keeper.repair() == 1
+    assert await drained(engine) == 1
+
+
+async def test_a_notification_whose_sender_died_is_due_again_and_given_up_after_a_day(engine):
+    await failed(engine)
+    (taken,) = await outbox.take(engine, "email")
+    past = "UPDATE outbox SET due_at = due_at - interval '1 day', owed_since = owed_since - interval '2 days'"
+    await database_rows.change(engine, past)
+    (taken,) = await outbox.take(engine, "email")
+    await outbox.postpone(engine, taken, "away", 0.0)
+    assert (await database_rows.one(engine, "SELECT given_up_at FROM outbox")).given_up_at is not None
+
+
+async def test_a_reservation_an_idempotency_lease_and_garbage_end_by_themselves(engine, keeper, tmp_path):
+    store = FolderStore(tmp_path / "objects")
+    accepted = await database_rows.accepted(engine)
+    key = video_key(uuid7())
+    await accept.reserve(engine, accepted.user_id, key)
+    for stored in (key, video_key(accepted.video_id)):
+        await store.put(stored, chunks())
+    await idempotency_keys.take(engine, Marker(accepted.user_id, "POST /v1/videos", "k", uuid7()))
+    await videos.delete(engine, accepted.user_id, accepted.video_id)
+    for table in ("reservations", "idempotency_keys", "garbage"):
+        await database_rows.change(engine, f"UPDATE {table} SET created_at = created_at - interval '25 hours'")
+    await keeper.remove_abandoned()
+    await keeper.expire()
+    await keeper.remove_garbage()
+    left = "SELECT (SELECT count(*) FROM reservations) + (SELECT count(*) FROM idempotency_keys)"
+    assert (await database_rows.one(engine, f"{left} + (SELECT count(*) FROM garbage) AS n")).n == 0
+    assert await store.keys("videos") == []
+
+
+async def test_an_idempotency_lease_can_be_taken_over_once_it_has_run_out(engine):
+    user = await database_rows.user(engine)
+    await idempotency_keys.take(engine, Marker(user, "POST /v1/videos", "k", uuid7()))
+    await database_rows.change(
+        engine, "UPDATE idempotency_keys SET lease_expires_at = lease_expires_at - interval '1 day'"
+    )
+    assert await idempotency_keys.take(engine, Marker(user, "POST /v1/videos", "k", uuid7())) is None
+
+
+async def test_a_session_that_is_over_goes(engine):
+    user = await database_rows.user(engine)
+    await database_rows.change(
+        engine,
+        "INSERT INTO sessions (id, user_id, expires_at) VALUES (:id, :user, now() - interval '2 days')",
+        id=uuid7(),
+        user=user,
+    )
+    assert await garbage_collection.forget_sessions(engine) == 1

@@ -1,0 +1,68 @@
+"""The migrations build the schema that the code declares."""
+
+from collections.abc import Iterator
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, create_engine, text
+
+from db import migrate
+from db.connection import database_url as url_of
+from db.tables.metadata import metadata
+from db.values.lifecycle import ExtractionStatus, TaskState
+from tests.support import database_rows
+from tests.support.real_servers import fresh_database
+
+# What Alembic's comparison leaves out: CHECKs, and which rows an index holds.
+RULES = text("""
+    SELECT conname::text AS name, conrelid::regclass || ' ' || pg_get_constraintdef(oid) AS definition
+    FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND conrelid::regclass::text <> 'alembic_version'
+    UNION ALL
+    SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'alembic_version'
+""")
+
+
+@pytest.fixture
+def migrated(database_url: str) -> Iterator[Connection]:
+    database = create_engine(url_of(database_url))
+    with database.connect() as connection:
+        yield connection
+    database.dispose()
+
+
+@pytest.fixture
+def declared(postgres, migrated: Connection) -> Iterator[Connection]:
+    """A database that is made from the declared tables; its one function, a column's default, is the migrations'."""
+    function = migrated.execute(text("SELECT pg_get_functiondef('uuid_v7'::regproc)")).scalar_one()
+    with fresh_database(postgres) as url:
+        database = create_engine(url_of(url))
+        with database.begin() as connection:
+            connection.exec_driver_sql(function)
+            metadata.create_all(connection)
+            yield connection
+        database.dispose()
+
+
+def test_the_migrations_build_the_declared_columns(migrated):
+    context = MigrationContext.configure(migrated, opts={"compare_type": True, "compare_server_default": True})
+    assert compare_metadata(context, metadata) == []
+
+
+def test_the_migrations_build_the_declared_constraints_and_indexes(migrated, declared):
+    built, wanted = (
+        {row.name: row.definition for row in connection.execute(RULES)} for connection in (migrated, declared)
+    )
+    assert built == wanted
+    assert "tasks_owner_when_leased" in built
+
+
+async def test_the_statuses_are_those_of_postgres(engine):
+    for name, states in (("extraction_status", ExtractionStatus), ("task_state", TaskState)):
+        row = await database_rows.one(engine, f"SELECT enum_range(NULL::{name})::text[] AS states")
+        assert row.states == [str(state) for state in states]
+
+
+async def test_migrating_again_changes_nothing_and_is_seen_as_current(engine, database_url):
+    migrate.upgrade(database_url)
+    assert await migrate.is_current(engine)

@@ -1,0 +1,160 @@
+"""Shares of the workers as the keeper and the operator see them: the limit that is set, and counts that are right."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+from sqlalchemy.exc import IntegrityError
+from structlog.testing import capture_logs
+
+from cluster import wiring
+from db.object_store.folder_store import FolderStore
+from db.queue import fair_queueing, repair, task_queue
+from db.queue.repair import Drift
+from db.queue.task_queue import LeaseLost
+from tests.integration.actors.test_maintenance import Noted, upkeep_of
+from tests.integration.db.test_queue import PUBLICATION, claim_one
+from tests.integration.db.test_queue_fairness import accept_many, cancel, states
+from tests.integration.db.test_queue_split import open_and_counted, split
+from tests.support import database_rows
+from tests.support.api_client import SECRET
+
+
+@pytest.fixture
+def keeper(engine, tmp_path):
+    return upkeep_of(engine, FolderStore(tmp_path / "objects"))
+
+
+async def miscount(engine, user_id, count):
+    await database_rows.change(
+        engine, "UPDATE shares SET open = :open WHERE user_id = :user_id", open=count, user_id=user_id
+    )
+
+
+@pytest.fixture
+def environment(monkeypatch, database_url, tmp_path):
+    """That of a keeper's process."""
+    values = {"DATABASE_URL": database_url, "OBJECTS_URL": f"file://{tmp_path}/objects", "SECRET_KEY": SECRET}
+    for name, value in values.items():
+        monkeypatch.setenv(f"FOTOGRAMA_{name}", value)
+    monkeypatch.setattr(wiring, "log_as_json", lambda: None)
+    return monkeypatch
+
+
+async def test_the_limit_of_the_settings_holds_from_a_keepers_first_turn_and_what_it_allows_is_let_in(
+    engine, environment
+):
+    user = await database_rows.user(engine)
+    environment.setenv("FOTOGRAMA_USER_RUNNING_MAX", "2")
+    async with wiring.open_upkeep() as old:
+        await old.release_held()
+        await accept_many(engine, user, 5)
+        assert await states(engine, user) == (3, 2)
+        environment.setenv("FOTOGRAMA_USER_RUNNING_MAX", "4")
+        async with wiring.open_upkeep() as first, wiring.open_upkeep() as second:
+            assert sum(await asyncio.gather(first.release_held(), second.release_held())) == 2
+        assert await states(engine, user) == (1, 4)
+        await old.release_held()
+    assert (await database_rows.one(engine, "SELECT running_limit FROM queue_state")).running_limit == 4
+
+
+async def test_a_share_that_counts_too_many_keeps_nobody_waiting_for_long(engine, keeper):
+    user = await database_rows.user(engine)
+    await fair_queueing.set_share(engine, user, running_limit=2)
+    await accept_many(engine, user, 4)
+    await miscount(engine, user, 7)
+    await task_queue.publish(engine, (await claim_one(engine)).lease, PUBLICATION)
+    assert await states(engine, user) == (2, 1)
+    assert await keeper.release_held() == 1
+    assert await states(engine, user) == (1, 2)
+    assert await open_and_counted(engine, user) == (2, 2)
+
+
+async def test_a_share_that_counts_too_few_refuses_ends_until_the_keeper_comes(engine, keeper):
+    accepted = await database_rows.accepted(engine)
+    other = await database_rows.accepted(engine)
+    claims = [await claim_one(engine), await claim_one(engine)]
+    await miscount(engine, accepted.user_id, 0)
+    (lease,) = [claim.lease for claim in claims if claim.extraction_id == accepted.extraction_id]
+    with pytest.raises(IntegrityError):
+        await task_queue.publish(engine, lease, PUBLICATION)
+    assert await repair.recount(engine) == [Drift(accepted.user_id, 0, 1)]
+    await task_queue.publish(engine, lease, PUBLICATION)
+    assert await open_and_counted(engine, accepted.user_id) == (0, 0)
+    assert await open_and_counted(engine, other.user_id) == (1, 1)
+
+
+async def test_a_corrected_share_is_counted_and_told(engine, keeper):
+    accepted = await database_rows.accepted(engine)
+    await miscount(engine, accepted.user_id, 3)
+    with capture_logs() as logs:
+        assert await keeper.recount() == 1
+        assert await keeper.recount() == 0
+    (told,) = [entry for entry in logs if entry["event_name"] == "keeper.drift"]
+    assert (told["log_level"], told["said"], told["counted"]) == ("warning", 3, 1)
+    assert told["user"] == str(accepted.user_id)
+    await miscount(engine, accepted.user_id, 3)
+    noted = Noted()
+    running = asyncio.create_task(keeper.run(noted))
+    async with asyncio.timeout(10):
+        while ("recount", 1) not in noted.actions:
+            await asyncio.sleep(0.01)
+    running.cancel()
+    await asyncio.wait({running})
+    assert await open_and_counted(engine, accepted.user_id) == (1, 1)
+
+
+async def test_under_traffic_no_share_is_ever_corrected(engine):
+    """Neither is one found wrong, nor would counting it anew at any moment change it."""
+    users = [await database_rows.user(engine, f"{n}@example.com") for n in range(2)]
+    for user in users:
+        await fair_queueing.set_share(engine, user, running_limit=2)
+    going = asyncio.Event()
+
+    async def asks(user):
+        for turn in range(25):
+            made = await database_rows.accepted(engine, user)
+            if turn % 5 == 4:
+                await cancel(engine, made.extraction_id)
+
+    async def works(name):
+        while not going.is_set():
+            for claim in await task_queue.claim(engine, worker=name, limit=2):
+                await carry_out(engine, claim)
+
+    async def counts():
+        corrected, looks = [], 0
+        while not going.is_set():
+            corrected += await repair.recount(engine)
+            corrected += [drift for user in users if (drift := await repair.recount_one(engine, user))]
+            looks += 1
+        return corrected, looks
+
+    working = [asyncio.create_task(works(f"w{n}")) for n in range(3)]
+    counting = asyncio.create_task(counts())
+    async with asyncio.timeout(60):
+        await asyncio.gather(*(asks(user) for user in users))
+        for user in users:
+            while await states(engine, user) != (0, 0):
+                await asyncio.sleep(0.02)
+    going.set()
+    await asyncio.gather(*working)
+    corrected, looks = await counting
+    assert corrected == []
+    assert looks > 20
+    assert [await open_and_counted(engine, user) for user in users] == [(0, 0), (0, 0)]
+
+
+async def carry_out(engine, claim):
+    """In every way that a task can go, unless it is cancelled meanwhile."""
+    with contextlib.suppress(LeaseLost):
+        if claim.kind == "segment":
+            await task_queue.publish_segment(engine, claim.lease, key="k", frames=1)
+        elif claim.kind == "extract" and claim.lease.attempt == 1 and claim.extraction_id.int % 3 == 0:
+            await task_queue.release(engine, claim.lease)
+        elif claim.kind == "extract" and claim.extraction_id.int % 3 == 1:
+            await split(engine, claim.lease)
+        else:
+            await task_queue.publish(engine, claim.lease, PUBLICATION)

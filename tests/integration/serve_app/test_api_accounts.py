@@ -1,0 +1,281 @@
+"""Accounts and sessions over HTTP."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from email.headerregistry import Address
+from email.message import EmailMessage
+from pathlib import Path
+
+import httpx
+import pytest
+from structlog.testing import capture_logs
+
+from cluster import wiring
+from db.values.error_catalogue import FotogramaError
+from serve_app.app import create_app
+from serve_app.deps import Deps
+from serve_app.security.rate_limit import Limiter, Pace
+from serve_app.security.signed_tokens import Audience, Claims
+from tests.support.api_client import PASSWORD, SECRET, client_of, log_in
+
+ANA = {"email": "ana@example.org", "password": PASSWORD}
+
+
+def code_of(answer: httpx.Response) -> tuple[int, str]:
+    assert answer.headers["content-type"] == "application/problem+json"
+    return answer.status_code, answer.json()["code"]
+
+
+async def test_an_account_is_made_once_whatever_the_case_of_its_email(visitor: httpx.AsyncClient) -> None:
+    made = await visitor.post("/v1/users", json={**ANA, "email": " Ana@Example.ORG ", "name": "Ana"})
+    assert made.status_code == 201
+    assert made.json() == {"id": made.json()["id"], "email": "ana@example.org", "name": "Ana", "role": "user"}
+    assert code_of(await visitor.post("/v1/users", json=ANA)) == (409, "email_taken")
+    assert (await visitor.post("/v1/tokens", json={**ANA, "email": "ANA@example.org"})).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"email": "ana"}, "email"),
+        ({"email": "a b@example.org"}, "email"),
+        ({"email": "a\r\nBcc: x@example.org"}, "email"),
+        ({"email": "x" * 250 + "@example.org"}, "email"),
+        ({"email": 5}, "email"),
+        ({"email": "aná@example.org"}, "email"),
+        ({"email": "ana@exämple.org"}, "email"),
+        ({"email": "ana\u200b@example.org"}, "email"),
+        ({"email": "ana@example\u200b.org"}, "email"),
+        ({"email": "=?utf-8?q?x?=@example.org"}, "email"),
+        ({"email": "=?utf-8?b?!!?=@example.org"}, "email"),
+        ({"email": "=?nothing?q?x?=@example.org"}, "email"),
+        ({"email": "ana@=?utf-8?q?x?="}, "email"),
+        ({"password": "seven77"}, "password"),
+        ({"password": "x" * 1025}, "password"),
+        ({"name": "a\0b"}, "name"),
+        ({"locale": "../x"}, "locale"),
+        ({"role": "admin"}, "role"),
+    ],
+)
+async def test_an_invalid_field_is_named(visitor: httpx.AsyncClient, change: dict[str, object], field: str) -> None:
+    answer = await visitor.post("/v1/users", json=ANA | change)
+    assert code_of(answer) == (422, "invalid_field")
+    assert answer.json()["detail"].startswith(field)
+
+
+@pytest.mark.parametrize(
+    "email", ["ana+tag@example.org", "o'brien@example.org", "a!#$%&*/=?^_`{|}~-@x", "root@localhost"]
+)
+async def test_an_email_that_a_mail_can_name_is_taken_as_it_is(visitor: httpx.AsyncClient, email: str) -> None:
+    made = await visitor.post("/v1/users", json=ANA | {"email": email})
+    assert (made.status_code, made.json()["email"]) == (201, email)
+    message = EmailMessage()
+    message["To"] = Address(addr_spec=email)
+    assert str(message["To"]) == email
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "expected"),
+    [
+        (b"{", "application/json", (400, "malformed_request")),
+        (b'{"email":"\\ud800","password":"x"}', "application/json", (400, "malformed_request")),
+        (b"[]", "application/json", (422, "invalid_field")),
+        (b"email=a", "application/x-www-form-urlencoded", (415, "unsupported_media_type")),
+        (b"{}", "", (415, "unsupported_media_type")),
+        (b'{"email":"' + b"x" * 70_000 + b'"}', "application/json", (413, "too_large")),
+    ],
+)
+async def test_a_body_that_can_not_be_read_is_refused(
+    visitor: httpx.AsyncClient, content: bytes, kind: str, expected: tuple[int, str]
+) -> None:
+    assert code_of(await visitor.post("/v1/users", content=content, headers={"Content-Type": kind})) == expected
+
+
+async def test_registration_can_be_closed(deps: Deps) -> None:
+    async with client_of(create_app(replace(deps, registration_open=False))) as client:
+        assert code_of(await client.post("/v1/users", json=ANA)) == (403, "registration_closed")
+
+
+async def test_wrong_credentials_are_refused_alike_whether_the_account_exists(ana: httpx.AsyncClient) -> None:
+    wrong = await ana.post("/v1/tokens", json={**ANA, "password": "wrong horse"})
+    unknown = await ana.post("/v1/tokens", json={**ANA, "email": "nobody@example.org"})
+    assert code_of(wrong) == code_of(unknown) == (401, "bad_credentials")
+    assert {**wrong.json(), "request_id": ""} == {**unknown.json(), "request_id": ""}
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ("GET", "/v1/me"),
+        ("PATCH", "/v1/me"),
+        ("POST", "/v1/me/password"),
+        ("DELETE", "/v1/tokens"),
+        ("GET", "/v1/videos"),
+        ("POST", "/v1/videos"),
+        ("GET", "/v1/videos/x"),
+        ("DELETE", "/v1/videos/x"),
+        ("POST", "/v1/videos/x/extractions"),
+        ("GET", "/v1/extractions/x"),
+        ("POST", "/v1/extractions/x/cancel"),
+        ("POST", "/v1/extractions/x/retry"),
+        ("GET", "/v1/extractions/x/frames.zip"),
+        ("GET", "/v1/extractions/x/frames/1"),
+    ],
+)
+async def test_every_other_route_needs_a_token(visitor: httpx.AsyncClient, call: tuple[str, str]) -> None:
+    answer = await visitor.request(*call)
+    assert code_of(answer) == (401, "unauthenticated")
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+async def test_only_an_access_token_of_a_living_session_opens(visitor: httpx.AsyncClient, deps: Deps) -> None:
+    tokens = await log_in(visitor)
+    claims = deps.signer.verify(Audience.ACCESS, tokens["access_token"])
+    wrong = [
+        tokens["refresh_token"],
+        deps.signer.issue(Audience.ACCESS, claims, -1),
+        deps.signer.issue(Audience.ACCESS, Claims(claims.user_id, claims.user_id, 0), 60),
+        deps.signer.issue(Audience.ACCESS, Claims(claims.session_id, claims.session_id, 0), 60),
+        "rubbish",
+    ]
+    for token in wrong:
+        answer = await visitor.get("/v1/me", headers={"Authorization": f"Bearer {token}"})
+        assert code_of(answer) == (401, "unauthenticated")
+    assert (await visitor.get("/v1/me", headers={"Authorization": "Basic YTpi"})).status_code == 401
+    assert (await visitor.get("/v1/me")).status_code == 200
+
+
+async def test_a_refresh_token_works_once_and_its_second_use_ends_the_family(visitor: httpx.AsyncClient) -> None:
+    first = await log_in(visitor)
+    second = (await visitor.post("/v1/tokens/refresh", json={"refresh_token": first["refresh_token"]})).json()
+    third = await visitor.post("/v1/tokens/refresh", json={"refresh_token": second["refresh_token"]})
+    assert third.status_code == 200
+    again = await visitor.post("/v1/tokens/refresh", json={"refresh_token": first["refresh_token"]})
+    assert code_of(again) == (401, "refresh_token_reused")
+    headers = {"Authorization": f"Bearer {third.json()['access_token']}"}
+    assert (await visitor.get("/v1/me", headers=headers)).status_code == 401
+    dead = await visitor.post("/v1/tokens/refresh", json={"refresh_token": third.json()["refresh_token"]})
+    assert code_of(dead) == (401, "unauthenticated")
+
+
+async def test_logging_out_ends_the_session_at_once(visitor: httpx.AsyncClient) -> None:
+    tokens = await log_in(visitor)
+    assert (await visitor.delete("/v1/tokens")).status_code == 204
+    assert (await visitor.get("/v1/me")).status_code == 401
+    answer = await visitor.post("/v1/tokens/refresh", json={"refresh_token": tokens["refresh_token"]})
+    assert code_of(answer) == (401, "unauthenticated")
+
+
+async def test_the_account_is_shown_and_changed(ana: httpx.AsyncClient) -> None:
+    changed = await ana.patch("/v1/me", json={"name": "Ana Maria", "locale": "pt-BR", "notify": "failures"})
+    assert changed.status_code == 200
+    shown = (await ana.get("/v1/me")).json()
+    assert changed.json() == shown
+    assert (shown["name"], shown["locale"], shown["notify"]) == ("Ana Maria", "pt-BR", "failures")
+    assert shown["use"] == {"videos": 0, "waiting": 0, "stored_bytes": 0}
+    assert code_of(await ana.patch("/v1/me", json={"notify": "sometimes"})) == (422, "invalid_field")
+    assert code_of(await ana.patch("/v1/me", json={"email": "x@example.org"})) == (422, "invalid_field")
+
+
+async def test_a_new_password_ends_every_other_session(ana: httpx.AsyncClient, deps: Deps) -> None:
+    async with client_of(create_app(deps)) as other:
+        await log_in(other)
+        wrong = await ana.post("/v1/me/password", json={"current": "wrong horse", "new": "battery staple"})
+        assert code_of(wrong) == (401, "bad_credentials")
+        right = await ana.post("/v1/me/password", json={"current": PASSWORD, "new": "battery staple"})
+        assert right.status_code == 204
+        assert (await ana.get("/v1/me")).status_code == 200
+        assert (await other.get("/v1/me")).status_code == 401
+    assert code_of(await ana.post("/v1/tokens", json=ANA)) == (401, "bad_credentials")
+    assert (await ana.post("/v1/tokens", json={**ANA, "password": "battery staple"})).status_code == 200
+
+
+async def test_guessing_is_slowed_down_for_one_email_and_for_one_address(deps: Deps) -> None:
+    slow = replace(deps, per_email=Limiter(Pace(3, 60)), per_address=Limiter(Pace(6, 60)))
+    async with client_of(create_app(slow)) as client:
+        await client.post("/v1/users", json=ANA)
+        answers = [await client.post("/v1/tokens", json={**ANA, "password": "guess"}) for _ in range(4)]
+        assert [answer.status_code for answer in answers] == [401, 401, 401, 429]
+        assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
+        # Even the right password has to wait now, and so has every account that this address tries.
+        assert code_of(await client.post("/v1/tokens", json=ANA)) == (429, "too_many_requests")
+        other = await client.post("/v1/tokens", json={**ANA, "email": "bob@example.org"})
+        assert code_of(other) == (429, "too_many_requests")
+
+
+async def test_the_pace_of_one_address_is_a_setting(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = {"DATABASE_URL": database_url, "OBJECTS_URL": f"file://{tmp_path}/objects", "SECRET_KEY": SECRET}
+    for name, value in {**values, "ADDRESS_BURST": "2", "ADDRESS_PER_SECOND": "0.1"}.items():
+        monkeypatch.setenv(f"FOTOGRAMA_{name}", value)
+    monkeypatch.setattr(wiring, "log_as_json", lambda: None)
+    async with wiring.open_api() as deps:
+        for _ in range(2):
+            deps.per_address.take("192.0.2.1")
+        with pytest.raises(FotogramaError) as refused:
+            deps.per_address.take("192.0.2.1")
+        assert refused.value.retry_after == 10
+        deps.per_address.take("192.0.2.2")
+
+
+class TestPageSession:
+    """The cookie that the page uses."""
+
+    async def test_it_is_made_used_and_ended(self, visitor: httpx.AsyncClient) -> None:
+        await visitor.post("/v1/users", json=ANA)
+        made = await visitor.post("/session", json=ANA)
+        assert made.status_code == 204
+        cookie = made.headers["set-cookie"].lower()
+        assert cookie.startswith("fotograma_session=")
+        assert "httponly" in cookie
+        assert "samesite=strict" in cookie
+        assert "secure" not in cookie
+        assert (await visitor.get("/v1/me")).json()["email"] == "ana@example.org"
+        kept = visitor.cookies["fotograma_session"]
+        assert (await visitor.delete("/session", headers={"X-Fotograma-Page": "1"})).status_code == 204
+        assert "fotograma_session" not in visitor.cookies
+        visitor.cookies.set("fotograma_session", kept)
+        assert (await visitor.get("/v1/me")).status_code == 401
+
+    async def test_it_is_secure_where_the_address_is(self, deps: Deps) -> None:
+        async with client_of(create_app(replace(deps, https=True))) as client:
+            await client.post("/v1/users", json=ANA)
+            made = await client.post("/session", json=ANA)
+            assert "secure" in made.headers["set-cookie"].lower()
+            assert "max-age" in made.headers["strict-transport-security"]
+
+    async def test_what_another_site_may_have_sent_is_refused(self, visitor: httpx.AsyncClient) -> None:
+        await visitor.post("/v1/users", json=ANA)
+        await visitor.post("/session", json=ANA)
+        page = {"X-Fotograma-Page": "1"}
+        assert code_of(await visitor.patch("/v1/me", json={"name": "x"})) == (403, "cross_site")
+        for site in ("cross-site", "same-site"):
+            headers = {**page, "Sec-Fetch-Site": site}
+            assert code_of(await visitor.patch("/v1/me", json={"name": "x"}, headers=headers)) == (403, "cross_site")
+            refused = await visitor.post("/session", json=ANA, headers={"Sec-Fetch-Site": site})
+            assert code_of(refused) == (403, "cross_site")
+        headers = {**page, "Sec-Fetch-Site": "same-origin"}
+        assert (await visitor.patch("/v1/me", json={"name": "x"}, headers=headers)).status_code == 200
+
+    async def test_its_token_is_no_bearer_token(self, visitor: httpx.AsyncClient) -> None:
+        await visitor.post("/v1/users", json=ANA)
+        await visitor.post("/session", json=ANA)
+        token = visitor.cookies["fotograma_session"]
+        visitor.cookies.clear()
+        answer = await visitor.get("/v1/me", headers={"Authorization": f"Bearer {token}"})
+        assert code_of(answer) == (401, "unauthenticated")
+
+
+async def test_neither_passwords_nor_tokens_are_logged(visitor: httpx.AsyncClient) -> None:
+    with capture_logs() as logs:
+        tokens = await log_in(visitor)
+        await visitor.post("/v1/tokens/refresh", json={"refresh_token": tokens["refresh_token"]})
+        await visitor.post("/v1/tokens/refresh", json={"refresh_token": tokens["refresh_token"]})
+        await visitor.post("/v1/tokens", json={**ANA, "password": "wrong horse"})
+    written = repr(logs)
+    assert "session.opened" in written
+    assert "session.reused" in written
+    for secret in (PASSWORD, "wrong horse", tokens["access_token"], tokens["refresh_token"], "ana@example.org"):
+        assert secret not in written

@@ -1,0 +1,85 @@
+"""The ledger and the time line over HTTP: who may see them, and what they say."""
+
+from __future__ import annotations
+
+import httpx
+
+from db import accounts
+from db.queue import task_queue
+from db.values.lifecycle import Blame
+from serve_app.app import create_app
+from serve_app.deps import Deps
+from serve_app.openapi import response_schemas
+from tests.support import database_rows
+from tests.support.api_client import accepted, client_of, log_in
+
+
+async def test_the_ledger_is_an_admins_alone_from_the_next_request_on(ana: httpx.AsyncClient, deps: Deps) -> None:
+    async with client_of(create_app(deps)) as visitor:
+        assert (await visitor.get("/v1/admin/ledger")).status_code == 401
+    refused = await ana.get("/v1/admin/ledger")
+    assert (refused.status_code, refused.json()["code"]) == (404, "not_found")
+    assert await accounts.set_role(deps.engine, "ana@example.org", "admin") is not None
+    await accepted(ana)
+    answer = await ana.get("/v1/admin/ledger")
+    told = response_schemas.Ledger.model_validate_json(answer.content)
+    assert (told.accepted, told.queued, told.balanced, told.differences) == (1, 1, True, [])
+    assert [(user.email, user.accepted) for user in told.users] == [("ana@example.org", 1)]
+    await accounts.set_role(deps.engine, "ana@example.org", "user")
+    assert (await ana.get("/v1/admin/ledger")).status_code == 404
+
+
+async def test_the_ledger_names_what_is_lost(ana: httpx.AsyncClient, deps: Deps) -> None:
+    await accounts.set_role(deps.engine, "ana@example.org", "admin")
+    lost = (await accepted(ana))["extraction"]["id"]
+    await database_rows.change(deps.engine, "DELETE FROM extractions")
+    told = (await ana.get("/v1/admin/ledger")).json()
+    assert (told["balanced"], told["differences"], told["reasons"]) == (False, [lost], {lost: "lost"})
+
+
+async def test_a_role_for_nobody_is_told(deps: Deps) -> None:
+    assert await accounts.set_role(deps.engine, "nobody@example.org", "admin") is None
+
+
+async def test_the_time_line_tells_what_happened_and_whose_fault_it_was(ana: httpx.AsyncClient, deps: Deps) -> None:
+    extraction_id = (await accepted(ana))["extraction"]["id"]
+    (claim,) = await task_queue.claim(deps.engine, worker="host-7:abc")
+    why = {"code": "gave_up", "detail": "The decoder crashed.", "jitter": 0.0}
+    await task_queue.fail(deps.engine, claim.lease, blame=Blame.CRASH, **why)
+    (claim,) = await task_queue.claim(deps.engine, worker="host-7:abc")
+    away = {"code": "unavailable", "detail": "connection to 10.0.0.3 refused", "jitter": 0.0}
+    await task_queue.fail(deps.engine, claim.lease, blame=Blame.SERVICE, **away)
+    answer = await ana.get(f"/v1/extractions/{extraction_id}/timeline")
+    response_schemas.Timeline.model_validate_json(answer.content)
+    items = answer.json()["items"]
+    assert [item["kind"] for item in items] == ["accepted", "claimed", "retried", "claimed", "retried"]
+    assert (items[2]["blame"], items[2]["detail"], items[2]["attempt"]) == ("crash", "The decoder crashed.", 1)
+    assert items[4]["blame"] == "service"
+    assert "10.0.0.3" not in answer.text
+    assert "host-7" not in answer.text
+
+
+async def test_a_long_time_line_is_read_page_by_page(ana: httpx.AsyncClient, deps: Deps) -> None:
+    extraction_id = (await accepted(ana))["extraction"]["id"]
+    for _ in range(3):
+        (claim,) = await task_queue.claim(deps.engine, worker="w")
+        await task_queue.release(deps.engine, claim.lease)
+    path, kinds, cursor = f"/v1/extractions/{extraction_id}/timeline", [], None
+    while True:
+        query = {"limit": "3"} | ({"cursor": cursor} if cursor else {})
+        page = (await ana.get(path, params=query)).json()
+        assert len(page["items"]) <= 3
+        kinds += [item["kind"] for item in page["items"]]
+        if (cursor := page["next_cursor"]) is None:
+            break
+    assert kinds == ["accepted", *["claimed", "released"] * 3]
+    for query in ({"cursor": "x"}, {"limit": "0"}, {"limit": "201"}, {"more": "1"}):
+        assert (await ana.get(path, params=query)).status_code == 422
+
+
+async def test_somebody_elses_time_line_is_not_there(ana: httpx.AsyncClient, deps: Deps) -> None:
+    extraction_id = (await accepted(ana))["extraction"]["id"]
+    async with client_of(create_app(deps)) as visitor:
+        await log_in(visitor, "bob@example.org")
+        assert (await visitor.get(f"/v1/extractions/{extraction_id}/timeline")).status_code == 404
+        assert (await visitor.get("/v1/extractions/x/timeline")).status_code == 404

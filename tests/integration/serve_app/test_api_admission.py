@@ -1,0 +1,277 @@
+"""What is refused before its body is read, what passes every limit, and what a refusal leaves: nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from redis.asyncio import Redis
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from db.acceptance import quotas
+from db.acceptance.quotas import Quotas
+from db.cache import Cache, open_cache
+from db.values.error_catalogue import FotogramaError
+from serve_app.app import create_app
+from serve_app.deps import Deps
+from serve_app.security.rate_limit import Pace
+from serve_app.submission.admission_control import Admission, Limits
+from tests.support import api_client
+from tests.support.api_client import MP4, accepted, left_behind, send
+
+ONCE = Pace(burst=1, refill_seconds=3600)
+
+
+@asynccontextmanager
+async def limited(deps: Deps, tmp_path: Path, *, cache: Cache | None = None, **limits: Any) -> AsyncIterator[Any]:
+    """Deps with these limits, and somebody logged in."""
+    made = api_client.make_deps(deps.engine, tmp_path / "objects", cache or deps.cache, limits=Limits(**limits))
+    async with api_client.client_of(create_app(made)) as client:
+        await api_client.log_in(client)
+        yield made, client
+    made.passwords.close()
+
+
+class Unread:
+    """A body that may not be read."""
+
+    def __init__(self) -> None:
+        self.read = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        self.read = True
+        yield b"x"
+
+
+async def send_unread(client: httpx.AsyncClient, size: int = 1000) -> httpx.Response:
+    body = Unread()
+    headers = {"Content-Type": "multipart/form-data; boundary=b", "Content-Length": str(size)}
+    answer = await client.post("/v1/videos", content=body, headers=headers)
+    assert not body.read
+    return answer
+
+
+def refused(answer: httpx.Response, status: int, code: str, fault: str) -> int:
+    """Seconds to wait."""
+    problem = answer.json()
+    assert (answer.status_code, problem["code"], problem["fault"]) == (status, code, fault), answer.text
+    assert problem["remedy"]
+    seconds = int(answer.headers["retry-after"])
+    assert seconds >= 1
+    return seconds
+
+
+async def test_above_the_rate_nothing_is_read_and_nothing_is_left(deps: Deps, tmp_path: Path) -> None:
+    async with limited(deps, tmp_path, pace=ONCE) as (made, client):
+        await accepted(client)
+        before = await left_behind(made.engine, made.objects)
+        assert refused(await send_unread(client), 429, "too_many_requests", "request") > 3000
+        assert await left_behind(made.engine, made.objects) == before
+        again = await client.post(f"/v1/videos/{uuid4()}/extractions", json={})
+        refused(again, 429, "too_many_requests", "request")
+
+
+async def test_the_rate_is_one_for_all_replicas_and_of_each_user_alone(
+    deps: Deps, patient: None, redis_url: str
+) -> None:
+    caches = [open_cache(redis_url), open_cache(redis_url)]
+    one, two = (Admission(deps.engine, cache, deps.objects, Limits(pace=Pace(3, 3600))) for cache in caches)
+    user = uuid4()
+    taken = 0
+    for door in (one, two) * 10:
+        with suppress(FotogramaError):
+            await door.admit(user)
+            taken += 1
+    assert taken == 3
+    await one.admit(uuid4())
+    for cache in caches:
+        await cache.close()
+
+
+async def test_without_redis_a_replica_keeps_the_pace_by_itself(deps: Deps) -> None:
+    door = Admission(deps.engine, Cache(None), deps.objects, Limits(pace=Pace(3, 3600)))
+    user = uuid4()
+    tries = await asyncio.gather(*(door.admit(user) for _ in range(10)), return_exceptions=True)
+    assert tries.count(None) == 3
+
+
+async def test_redis_that_goes_away_gives_no_second_burst(deps: Deps, redis_url: str) -> None:
+    redis = Redis.from_url(redis_url)
+    cache = Cache(redis)
+    door = Admission(deps.engine, cache, deps.objects, Limits(pace=Pace(3, 3600)))
+    user = uuid4()
+    for _ in range(2):
+        await door.admit(user)
+    door.cache = Cache(None)
+    tries = await asyncio.gather(*(door.admit(user) for _ in range(10)), return_exceptions=True)
+    assert tries.count(None) == 1
+    await cache.close()
+
+
+async def test_an_accepted_request_is_answered_again_past_every_limit(deps: Deps, tmp_path: Path) -> None:
+    full: dict[str, Any] = {"pace": ONCE, "quotas": Quotas(1, len(MP4)), "queue_tasks": 1}
+    async with limited(deps, tmp_path, **full) as (made, client):
+        key = {"Idempotency-Key": "one"}
+        first = await send(client, ("a.mp4", MP4), headers=key)
+        assert first.status_code == 201
+        for bodies in (0, 64):
+            object.__setattr__(made.limits, "bodies", bodies)
+            again = await send(client, ("a.mp4", MP4), headers=key)
+            assert (again.status_code, again.content) == (201, first.content)
+            assert again.headers["idempotency-replayed"] == "true"
+        refused(
+            await send(client, ("a.mp4", MP4), headers={"Idempotency-Key": "two"}), 429, "too_many_requests", "request"
+        )
+
+
+async def test_a_refused_call_leaves_its_key_free(deps: Deps, tmp_path: Path) -> None:
+    async with limited(deps, tmp_path, quotas=Quotas(waiting=1)) as (_, client):
+        video = await accepted(client)
+        key = {"Idempotency-Key": "later"}
+        refused(await send(client, ("b.mp4", MP4), headers=key), 429, "too_many_waiting", "request")
+        await client.post(f"/v1/extractions/{video['extraction']['id']}/cancel")
+        assert (await send(client, ("b.mp4", MP4), headers=key)).status_code == 201
+
+
+async def test_a_first_call_that_still_runs_is_told_before_any_limit(deps: Deps, tmp_path: Path) -> None:
+    async with limited(deps, tmp_path, pace=Pace(1, 3600)) as (_, client):
+        begun, end = asyncio.Event(), asyncio.Event()
+
+        async def slow() -> AsyncIterator[bytes]:
+            head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n'
+            yield head + MP4
+            begun.set()
+            await end.wait()
+            yield b"\r\n--b--\r\n"
+
+        headers = {"Idempotency-Key": "k", "Content-Type": "multipart/form-data; boundary=b"}
+        first = asyncio.create_task(client.post("/v1/videos", content=slow(), headers=headers))
+        await begun.wait()
+        refused(
+            await send(client, ("a.mp4", MP4), headers={"Idempotency-Key": "k"}),
+            409,
+            "idempotency_in_progress",
+            "request",
+        )
+        end.set()
+        assert (await first).status_code == 201
+
+
+async def test_fifty_calls_at_once_never_pass_a_quota_together(deps: Deps, tmp_path: Path) -> None:
+    async with limited(deps, tmp_path, quotas=Quotas(waiting=5, stored_bytes=4 * len(MP4))) as (made, client):
+        answers = await asyncio.gather(*(send(client, (f"{n}.mp4", MP4)) for n in range(50)))
+        assert sorted({answer.status_code for answer in answers}) == [201, 429]
+        assert sum(answer.status_code == 201 for answer in answers) == 4
+        videos, reservations, keys = await left_behind(made.engine, made.objects)
+        assert (videos, reservations, len(keys)) == (4, 0, 4)
+
+
+async def test_all_files_of_a_request_count(deps: Deps, tmp_path: Path) -> None:
+    async with limited(deps, tmp_path, quotas=Quotas(waiting=2)) as (made, client):
+        three = [(f"{n}.mp4", MP4) for n in range(3)]
+        refused(await send(client, *three), 429, "too_many_waiting", "request")
+        assert await left_behind(made.engine, made.objects) == (0, 0, [])
+        assert (await send(client, *three[:2])).status_code == 201
+
+
+async def test_extracting_again_and_retrying_count_as_waiting(deps: Deps, tmp_path: Path) -> None:
+    async with limited(deps, tmp_path, quotas=Quotas(waiting=2)) as (_, client):
+        one = await accepted(client)
+        two = await accepted(client, "b.mp4")
+        spec = {"spec": {"sample": {"mode": "all"}}}
+        again = await client.post(f"/v1/videos/{one['id']}/extractions", json=spec)
+        refused(again, 429, "too_many_waiting", "request")
+        await client.post(f"/v1/extractions/{two['extraction']['id']}/cancel")
+        assert (await client.post(f"/v1/extractions/{two['extraction']['id']}/retry")).status_code == 201
+        refused(
+            await client.post(f"/v1/extractions/{two['extraction']['id']}/retry"), 429, "too_many_waiting", "request"
+        )
+
+
+async def test_the_stored_bytes_are_limited_by_what_is_declared(deps: Deps, tmp_path: Path) -> None:
+    async with limited(deps, tmp_path, quotas=Quotas(stored_bytes=1_000_000)) as (_, client):
+        await accepted(client)
+        refused(await send_unread(client, 2_500_000), 429, "quota_exceeded", "request")
+
+
+async def test_a_full_queue_takes_nothing_from_anybody(deps: Deps, tmp_path: Path) -> None:
+    async with limited(deps, tmp_path, queue_tasks=2) as (made, client):
+        await send(client, ("a.mp4", MP4), ("b.mp4", MP4))
+        made.admission._depth_until = 0
+        refused(await send_unread(client), 503, "queue_full", "service")
+
+
+async def test_the_depth_is_counted_once_a_second_at_most(deps: Deps, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted, now = 0, 100.0
+    count = quotas.depth
+
+    async def depth(engine: AsyncEngine, most: int) -> int:
+        nonlocal counted
+        counted += 1
+        return await count(engine, most)
+
+    monkeypatch.setattr(quotas, "depth", depth)
+    door = Admission(deps.engine, deps.cache, deps.objects, Limits(), clock=lambda: now)
+    await asyncio.gather(*(door.admit(uuid4()) for _ in range(20)))
+    assert counted == 1
+    now += 1.0
+    await door.admit(uuid4())
+    assert counted == 2
+
+
+async def test_the_store_keeps_its_reserve(deps: Deps, tmp_path: Path) -> None:
+    free = await deps.objects.free_bytes()
+    assert free is not None
+    async with limited(deps, tmp_path, reserve_bytes=free * 2) as (_, client):
+        refused(await send_unread(client), 507, "storage_full", "service")
+
+
+async def test_a_replica_reads_a_bounded_number_of_bodies(deps: Deps, tmp_path: Path) -> None:
+    async with limited(deps, tmp_path, bodies=0) as (_, client):
+        refused(await send_unread(client), 503, "busy", "service")
+
+
+async def test_the_account_shows_its_quotas_and_their_use(deps: Deps, tmp_path: Path) -> None:
+    async with limited(deps, tmp_path, quotas=Quotas(waiting=7)) as (_, client):
+        await accepted(client)
+        shown = (await client.get("/v1/me")).json()
+        assert shown["quotas"] == {"waiting": 7, "stored_bytes": None}
+        assert shown["use"] == {"videos": 1, "waiting": 1, "stored_bytes": len(MP4)}
+
+
+async def test_a_wrong_state_change_tells_the_current_status(ana: httpx.AsyncClient) -> None:
+    extraction = (await accepted(ana))["extraction"]
+    running = await ana.post(f"/v1/extractions/{extraction['id']}/retry")
+    assert (running.status_code, running.json()["code"], running.json()["current_status"]) == (
+        409,
+        "wrong_state",
+        "queued",
+    )
+    assert (await ana.post(f"/v1/extractions/{extraction['id']}/cancel")).status_code == 202
+    ended = await ana.post(f"/v1/extractions/{extraction['id']}/cancel")
+    assert (ended.status_code, ended.json()["code"], ended.json()["current_status"]) == (
+        409,
+        "wrong_state",
+        "cancelled",
+    )
+    for path in (
+        f"/v1/extractions/{uuid4()}/cancel",
+        f"/v1/extractions/{uuid4()}/retry",
+        f"/v1/videos/{uuid4()}/extractions",
+    ):
+        assert (await ana.post(path, json={})).status_code == 404
+
+
+async def test_the_depth_is_read_from_the_index_of_what_waits(engine: AsyncEngine) -> None:
+    async with engine.begin() as connection:
+        await connection.execute(text("SET LOCAL enable_seqscan = off"))
+        lines = (await connection.execute(text(f"EXPLAIN {quotas.DEPTH.text}"), {"most": 1000})).scalars()
+        plan = "\n".join(lines)
+    assert "Seq Scan" not in plan, plan

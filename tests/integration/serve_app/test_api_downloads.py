@@ -1,0 +1,169 @@
+"""Results over HTTP: ranges, conditions, single images, and when there is nothing to give."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+
+import httpx
+import pytest
+
+from db.object_store.object_store import ObjectMissing
+from db.queue import task_queue
+from db.values.lifecycle import Blame
+from serve_app.archive_index import FrameTables
+from serve_app.deps import Deps
+from tests.support.api_client import accepted, chunks_of, make_result, publish
+
+IMAGES = [bytes([n]) * (1000 + n) for n in range(5)]
+RESULT = make_result(IMAGES)
+SIZE = len(RESULT.archive)
+
+
+def code_of(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["code"]
+
+
+@pytest.fixture
+async def path(ana: httpx.AsyncClient, deps: Deps) -> str:
+    """The address of a finished extraction."""
+    video = await accepted(ana, 'my "holiday".mp4')
+    await publish(deps, RESULT)
+    return f"/v1/extractions/{video['extraction']['id']}"
+
+
+async def test_the_archive_comes_whole_with_its_length_tag_and_name(ana: httpx.AsyncClient, path: str) -> None:
+    answer = await ana.get(f"{path}/frames.zip")
+    assert answer.status_code == 200
+    assert answer.content == RESULT.archive
+    assert answer.headers["content-length"] == str(SIZE)
+    assert answer.headers["content-type"] == "application/zip"
+    assert answer.headers["etag"] == f'"{RESULT.sha256}"'
+    assert answer.headers["accept-ranges"] == "bytes"
+    assert answer.headers["content-disposition"] == (
+        "attachment; filename=\"my _holiday_.zip\"; filename*=UTF-8''my%20%22holiday%22.zip"
+    )
+    assert answer.headers["cache-control"].startswith("private")
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.testzip() is None
+
+
+async def test_head_tells_the_same_without_a_body(ana: httpx.AsyncClient, path: str) -> None:
+    answer = await ana.head(f"{path}/frames.zip")
+    assert (answer.status_code, answer.content, answer.headers["content-length"]) == (200, b"", str(SIZE))
+
+
+@pytest.mark.parametrize(
+    ("header", "start", "end"),
+    [
+        ("bytes=0-9", 0, 10),
+        ("bytes=100-", 100, SIZE),
+        ("bytes=-22", SIZE - 22, SIZE),
+        (f"bytes=0-{SIZE * 2}", 0, SIZE),
+        (f"bytes={SIZE - 1}-", SIZE - 1, SIZE),
+    ],
+)
+async def test_a_range_is_exactly_those_bytes(
+    ana: httpx.AsyncClient, path: str, header: str, start: int, end: int
+) -> None:
+    answer = await ana.get(f"{path}/frames.zip", headers={"Range": header})
+    assert answer.status_code == 206
+    assert answer.content == RESULT.archive[start:end]
+    assert answer.headers["content-range"] == f"bytes {start}-{end - 1}/{SIZE}"
+    assert answer.headers["content-length"] == str(end - start)
+
+
+async def test_a_range_outside_is_refused_with_the_size(ana: httpx.AsyncClient, path: str) -> None:
+    answer = await ana.get(f"{path}/frames.zip", headers={"Range": f"bytes={SIZE}-"})
+    assert code_of(answer) == (416, "bad_range")
+    assert answer.headers["content-range"] == f"bytes */{SIZE}"
+
+
+async def test_a_broken_download_goes_on_only_while_it_is_the_same_archive(ana: httpx.AsyncClient, path: str) -> None:
+    goes_on = {"Range": "bytes=10-", "If-Range": f'"{RESULT.sha256}"'}
+    assert (await ana.get(f"{path}/frames.zip", headers=goes_on)).status_code == 206
+    other = await ana.get(f"{path}/frames.zip", headers=goes_on | {"If-Range": '"other"'})
+    assert (other.status_code, other.content) == (200, RESULT.archive)
+
+
+async def test_what_the_client_has_is_not_sent_again(ana: httpx.AsyncClient, path: str) -> None:
+    known = await ana.get(f"{path}/frames.zip", headers={"If-None-Match": f'"{RESULT.sha256}"'})
+    assert (known.status_code, known.content) == (304, b"")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("manifest.json", b'{"version":1}', "application/json"),
+        ("manifest.csv", RESULT.manifest_csv, "text/csv; charset=utf-8"),
+        ("report.json", b'{"reader":"pyav"}', "application/json"),
+        ("sheet.jpg", b"\xff\xd8sheet", "image/jpeg"),
+        ("sheet.vtt", b"WEBVTT\n", "text/vtt; charset=utf-8"),
+    ],
+)
+async def test_what_stands_beside_the_archive_comes_byte_for_byte(
+    ana: httpx.AsyncClient, path: str, name: str, content: bytes, kind: str
+) -> None:
+    answer = await ana.get(f"{path}/{name}")
+    assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, content, kind)
+
+
+async def test_each_image_is_read_out_of_the_archive(ana: httpx.AsyncClient, path: str) -> None:
+    for n, image in enumerate(IMAGES, 1):
+        answer = await ana.get(f"{path}/frames/{n}")
+        assert (answer.status_code, answer.content) == (200, image)
+        assert answer.headers["content-type"] == "image/jpeg"
+        assert answer.headers["content-length"] == str(len(image))
+    part = await ana.get(f"{path}/frames/2", headers={"Range": "bytes=-1"})
+    assert (part.status_code, part.content) == (206, b"\1")
+    for none in ("6", "0", "-1", "x", "1.5", "9999999999"):
+        assert code_of(await ana.get(f"{path}/frames/{none}")) == (404, "not_found")
+
+
+async def test_only_so_many_places_are_remembered(deps: Deps) -> None:
+    tables = FrameTables(most_frames=3)
+    for name in ("a", "b", "a"):
+        await deps.objects.put(f"results/{name}", chunks_of(make_result([b"1", b"22"]).manifest_csv))
+        assert (await tables.place_of(deps.objects, f"results/{name}", 2)).size == 2
+    await deps.objects.delete("results/a")
+    assert (await tables.place_of(deps.objects, "results/a", 1)).size == 1
+    await deps.objects.delete("results/b")
+    with pytest.raises(ObjectMissing):
+        await tables.place_of(deps.objects, "results/b", 1)
+
+
+NAMES = ("frames.zip", "manifest.json", "manifest.csv", "report.json", "sheet.jpg", "sheet.vtt", "frames/1")
+
+
+async def test_before_the_end_there_is_nothing_yet(ana: httpx.AsyncClient, deps: Deps) -> None:
+    path = f"/v1/extractions/{(await accepted(ana))['extraction']['id']}"
+    for name in NAMES:
+        answer = await ana.get(f"{path}/{name}")
+        assert code_of(answer) == (409, "not_ready")
+        assert answer.headers["retry-after"]
+    (claim,) = await task_queue.claim(deps.engine, worker="w")
+    assert code_of(await ana.get(f"{path}/frames.zip")) == (409, "not_ready")
+    await task_queue.fail(deps.engine, claim.lease, blame=Blame.FILE, code="no_frames", detail="None.", jitter=0.0)
+    for name in NAMES:
+        assert code_of(await ana.get(f"{path}/{name}")) == (409, "no_result")
+
+
+async def test_a_cancelled_extraction_has_no_result(ana: httpx.AsyncClient) -> None:
+    path = f"/v1/extractions/{(await accepted(ana))['extraction']['id']}"
+    await ana.post(f"{path}/cancel")
+    assert code_of(await ana.get(f"{path}/frames.zip")) == (409, "no_result")
+
+
+async def test_a_result_whose_objects_are_gone_is_expired(ana: httpx.AsyncClient, deps: Deps, path: str) -> None:
+    for key in await deps.objects.keys("results"):
+        await deps.objects.delete(key)
+    for name in NAMES[:-1]:
+        assert code_of(await ana.get(f"{path}/{name}")) == (410, "expired")
+
+
+async def test_an_archive_without_images_is_given_too(ana: httpx.AsyncClient, deps: Deps) -> None:
+    empty = make_result([])
+    path = f"/v1/extractions/{(await accepted(ana))['extraction']['id']}"
+    await publish(deps, empty)
+    assert (await ana.get(f"{path}/frames.zip")).content == empty.archive
+    assert code_of(await ana.get(f"{path}/frames/1")) == (404, "not_found")

@@ -1,0 +1,206 @@
+"""Extractions over HTTP: progress, cancelling, trying again, and the cache in front of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from db.cache import open_cache
+from db.queue import task_queue
+from db.values.lifecycle import Blame
+from serve_app.app import create_app
+from serve_app.deps import Deps
+from serve_app.openapi import response_schemas
+from tests.support.api_client import MEDIA, accepted, client_of, make_result, publish, send
+
+RESULT = make_result([b"one", b"two"])
+
+
+def code_of(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["code"]
+
+
+async def failed(deps: Deps, code: str = "no_video_stream") -> None:
+    (claim,) = await task_queue.claim(deps.engine, worker="w")
+    await task_queue.fail(deps.engine, claim.lease, blame=Blame.FILE, code=code, detail="Only sound.", jitter=0.0)
+
+
+async def test_progress_is_seen_at_every_step(ana: httpx.AsyncClient, deps: Deps) -> None:
+    video = await accepted(ana)
+    path = f"/v1/extractions/{video['extraction']['id']}"
+    (claim,) = await task_queue.claim(deps.engine, worker="w")
+    running = (await ana.get(path)).json()
+    assert (running["status"], running["attempt"]) == ("running", 1)
+    assert running["progress"]["frames_total"] is running["progress"]["fraction"] is None
+    assert running["progress"]["queue_position"] is None
+    assert running["started_at"] is not None
+    await task_queue.plan(deps.engine, claim.lease, media=MEDIA, frames_total=4)
+    await task_queue.heartbeat(deps.engine, claim.lease, frames_done=1)
+    halfway = (await ana.get(path)).json()
+    assert (halfway["progress"]["frames_done"], halfway["progress"]["fraction"]) == (1, 0.25)
+    assert halfway["progress"]["eta_seconds"] >= 0
+    assert halfway["version"] > running["version"]
+    assert (await ana.get(f"/v1/videos/{video['id']}")).json()["media"] == MEDIA
+
+
+async def test_a_result_is_told_when_it_is_there(ana: httpx.AsyncClient, deps: Deps) -> None:
+    video = await accepted(ana)
+    await publish(deps, RESULT)
+    extraction = (await ana.get(f"/v1/extractions/{video['extraction']['id']}")).json()
+    assert extraction["status"] == "succeeded"
+    assert extraction["progress"]["fraction"] == 1
+    assert extraction["result"] == {
+        "frames": 2,
+        "bytes": len(RESULT.archive),
+        "sha256": RESULT.sha256,
+        "warnings": [],
+        "expires_at": None,
+    }
+    assert (await ana.get("/v1/me")).json()["use"]["videos"] == 1
+
+
+async def test_answers_have_the_shapes_that_openapi_tells(ana: httpx.AsyncClient, deps: Deps) -> None:
+    video = await accepted(ana)
+    paths = f"/v1/videos/{video['id']}", f"/v1/extractions/{video['extraction']['id']}"
+
+    async def check() -> None:
+        response_schemas.Video.model_validate_json((await ana.get(paths[0])).content)
+        response_schemas.Extraction.model_validate_json((await ana.get(paths[1])).content)
+        response_schemas.VideoPage.model_validate_json((await ana.get("/v1/videos")).content)
+        response_schemas.Account.model_validate_json((await ana.get("/v1/me")).content)
+
+    await check()
+    await failed(deps)
+    await check()
+    await ana.post(f"{paths[1]}/retry")
+    await publish(deps, RESULT)
+    await check()
+    response_schemas.Problem.model_validate_json((await ana.get("/v1/videos/x")).content)
+    response_schemas.Problem.model_validate_json((await send(ana, ("a.mp4", b"text"))).content)
+    response_schemas.Readiness.model_validate_json((await ana.get("/readyz")).content)
+
+
+async def test_a_failure_tells_whose_it_is_and_what_helps(ana: httpx.AsyncClient, deps: Deps) -> None:
+    video = await accepted(ana)
+    await failed(deps)
+    shown = (await ana.get(f"/v1/videos/{video['id']}")).json()
+    assert shown["status"] == "failed"
+    error = shown["extraction"]["error"]
+    assert (error["code"], error["detail"], error["fault"]) == ("no_video_stream", "Only sound.", "file")
+    assert error["remedy"]
+
+
+async def test_cancelling_ends_it_from_that_moment(ana: httpx.AsyncClient) -> None:
+    path = f"/v1/extractions/{(await accepted(ana))['extraction']['id']}"
+    cancelled = await ana.post(f"{path}/cancel")
+    assert (cancelled.status_code, cancelled.json()["status"]) == (202, "cancelled")
+    assert (await ana.get(path)).json() == cancelled.json()
+    assert code_of(await ana.post(f"{path}/cancel")) == (409, "wrong_state")
+
+
+async def test_only_what_failed_or_was_cancelled_is_retried_as_a_new_one(ana: httpx.AsyncClient, deps: Deps) -> None:
+    video = await accepted(ana)
+    path = f"/v1/extractions/{video['extraction']['id']}/retry"
+    assert code_of(await ana.post(path)) == (409, "wrong_state")
+    await failed(deps)
+    again = await ana.post(path)
+    assert again.status_code == 201
+    assert again.json()["id"] != video["extraction"]["id"]
+    assert again.json()["spec"] == video["extraction"]["spec"]
+    shown = (await ana.get(f"/v1/videos/{video['id']}")).json()
+    assert (shown["status"], shown["extraction"]) == ("queued", again.json())
+    assert (await ana.get(f"/v1/extractions/{video['extraction']['id']}")).json()["status"] == "failed"
+
+
+async def test_a_stored_video_is_extracted_again_and_an_equal_result_is_reused(
+    ana: httpx.AsyncClient, deps: Deps
+) -> None:
+    video = await accepted(ana)
+    path = f"/v1/videos/{video['id']}/extractions"
+    await publish(deps, RESULT)
+    reused = await ana.post(path, json={"spec": {"sample": {"mode": "fps", "fps": 1}}})
+    assert reused.status_code == 201
+    assert (reused.json()["status"], reused.json()["reused"]) == ("succeeded", True)
+    assert (await ana.get(f"/v1/extractions/{reused.json()['id']}/frames.zip")).content == RESULT.archive
+    other = await ana.post(
+        path, content=b'{"spec": {"sample": {"fps": 0.3}}}', headers={"Content-Type": "application/json"}
+    )
+    assert (other.json()["status"], other.json()["reused"]) == ("queued", False)
+    assert '"fps":0.3}' in other.text
+    assert (await ana.post(path, json={})).json()["reused"] is True
+
+
+async def test_another_engine_does_not_reuse(ana: httpx.AsyncClient, deps: Deps) -> None:
+    video = await accepted(ana)
+    await publish(deps, RESULT)
+    async with client_of(create_app(replace(deps, engine_name="auto/next")), headers=ana.headers) as client:
+        again = await client.post(f"/v1/videos/{video['id']}/extractions", json={})
+    assert again.json()["status"] == "queued"
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"spec": {"sample": {"fps": -1}}}, (422, "invalid_spec")),
+        ({"sepc": {}}, (422, "invalid_field")),
+        ([], (422, "invalid_field")),
+        ({"spec": None}, (422, "invalid_spec")),
+    ],
+)
+async def test_a_bad_request_for_an_extraction_is_refused(
+    ana: httpx.AsyncClient, body: object, expected: tuple[int, str]
+) -> None:
+    video = await accepted(ana)
+    assert code_of(await ana.post(f"/v1/videos/{video['id']}/extractions", json=body)) == expected
+
+
+async def test_a_keyed_extraction_is_made_once(ana: httpx.AsyncClient) -> None:
+    path = f"/v1/videos/{(await accepted(ana))['id']}/extractions"
+    keyed = {"Idempotency-Key": "k"}
+    first = await ana.post(path, json={"spec": {"sample": {"fps": 2}}}, headers=keyed)
+    again = await ana.post(path, json={"spec": {"sample": {"fps": 2.0, "mode": "fps"}}}, headers=keyed)
+    assert again.content == first.content
+    other = await ana.post(path, json={"spec": {"sample": {"fps": 3}}}, headers=keyed)
+    assert code_of(other) == (422, "idempotency_key_reused")
+    retried = f"/v1/extractions/{first.json()['id']}"
+    await ana.post(f"{retried}/cancel")
+    one = await ana.post(f"{retried}/retry", headers=keyed)
+    two = await ana.post(f"{retried}/retry", headers=keyed)
+    assert one.status_code == 201
+    assert one.content == two.content
+
+
+async def test_documents_come_from_the_cache_only_in_their_newest_version(ana: httpx.AsyncClient, deps: Deps) -> None:
+    video = await accepted(ana)
+    path = f"/v1/videos/{video['id']}"
+    await ana.get(path)
+    # What the cache holds of this version is what is read: nothing else explains the old name.
+    async with deps.engine.begin() as connection:
+        await connection.execute(text("UPDATE videos SET filename = 'renamed.mp4'"))
+    assert (await ana.get(path)).json()["filename"] == "clip.mp4"
+    await task_queue.claim(deps.engine, worker="w")
+    newer = (await ana.get(path)).json()
+    assert (newer["filename"], newer["status"]) == ("renamed.mp4", "running")
+
+
+async def test_access_never_comes_from_the_cache(ana: httpx.AsyncClient) -> None:
+    video = await accepted(ana)
+    await ana.get(f"/v1/videos/{video['id']}")
+    await ana.delete(f"/v1/videos/{video['id']}")
+    assert (await ana.get(f"/v1/videos/{video['id']}")).status_code == 404
+    await ana.delete("/v1/tokens")
+    assert (await ana.get("/v1/videos")).status_code == 401
+
+
+async def test_without_the_cache_everything_comes_from_postgres(ana: httpx.AsyncClient, deps: Deps) -> None:
+    gone = replace(deps, cache=open_cache("redis://127.0.0.1:1"))
+    async with client_of(create_app(gone), headers=ana.headers) as client:
+        video = await accepted(client)
+        assert (await client.get(f"/v1/videos/{video['id']}")).json() == video
+        assert (await client.get("/v1/videos")).json()["items"] == [video]
+        ready = await client.get("/readyz")
+        assert (ready.status_code, ready.json()["parts"]["cache"]) == (200, "away")
+    await gone.cache.close()

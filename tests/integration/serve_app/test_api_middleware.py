@@ -1,0 +1,212 @@
+"""What holds for every answer, health, and what needs a real connection."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from db.connection import open_database
+from db.object_store.folder_store import FolderStore
+from serve_app.app import create_app
+from serve_app.deps import Deps
+from serve_app.openapi import response_schemas
+from serve_app.submission.admission_control import Limits
+from tests.support.api_client import MP4, accepted, client_of, listening, log_in, make_result, publish
+
+SLOW_SECONDS = 60.0
+"""A busy machine answers later than an idle one, and then still as it should."""
+
+
+@asynccontextmanager
+async def connected(deps: Deps, **more: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """A client with real connections to the application."""
+    async with listening(create_app(deps)) as port:
+        url = f"http://127.0.0.1:{port}"
+        async with httpx.AsyncClient(base_url=url, timeout=SLOW_SECONDS, **more) as client:
+            yield client
+
+
+async def test_every_answer_has_an_id_and_security_headers(visitor: httpx.AsyncClient) -> None:
+    for path in ("/", "/static/page.js", "/healthz", "/v1/me", "/nothing", "/openapi.json"):
+        answer = await visitor.get(path)
+        assert answer.headers["x-request-id"]
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["x-frame-options"] == "DENY"
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+    given = await visitor.get("/v1/me", headers={"X-Request-Id": "from-the-proxy-1"})
+    assert given.headers["x-request-id"] == given.json()["request_id"] == "from-the-proxy-1"
+    hostile = await visitor.get("/v1/me", headers={"X-Request-Id": 'a"<b>'})
+    assert hostile.headers["x-request-id"] != 'a"<b>'
+
+
+async def test_unknown_addresses_and_methods_are_problems(visitor: httpx.AsyncClient) -> None:
+    missing = await visitor.get("/v2/videos")
+    assert (missing.status_code, missing.json()["code"]) == (404, "not_found")
+    wrong = await visitor.put("/v1/videos")
+    assert (wrong.status_code, wrong.json()["code"]) == (405, "method_not_allowed")
+    assert {"GET", "POST"} <= set(wrong.headers["allow"].split(", "))
+    assert (await visitor.get("/static/nothing.js")).json()["code"] == "not_found"
+    assert (await visitor.get("/static/../app.py")).status_code == 404
+
+
+async def test_the_page_needs_nothing_from_anywhere_else(visitor: httpx.AsyncClient) -> None:
+    page = await visitor.get("/")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "script-src 'self'" in page.headers["content-security-policy"]
+    assert "unsafe" not in page.headers["content-security-policy"]
+    assert "://" not in page.text
+    script = await visitor.get("/static/page.js")
+    assert script.headers["content-type"].startswith("text/javascript")
+    again = await visitor.get("/static/page.js", headers={"If-None-Match": script.headers["etag"]})
+    assert again.status_code == 304
+
+
+def not_ready(answer: httpx.Response) -> Mapping[str, str]:
+    """The parts that it tells beside what every problem tells."""
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["retry-after"] == "2"
+    told = response_schemas.Problem.model_validate_json(answer.content)
+    assert (answer.status_code, told.status, told.code, told.fault) == (503, 503, "unavailable", "service")
+    assert told.parts is not None
+    assert all(name in told.detail for name, state in told.parts.items() if state != "ok" and name != "cache")
+    return told.parts
+
+
+class TestReadiness:
+    """GET /readyz"""
+
+    async def test_all_parts_there_is_ready(self, visitor: httpx.AsyncClient) -> None:
+        ready = await visitor.get("/readyz")
+        parts = dict.fromkeys(("database", "migrations", "objects", "storage", "cache"), "ok")
+        assert (ready.status_code, ready.json()) == (200, {"status": "ready", "parts": parts})
+
+    async def test_a_database_that_is_away_is_named_and_requests_are_told_to_come_back(
+        self, deps: Deps, ana: httpx.AsyncClient
+    ) -> None:
+        away = open_database("postgresql://nobody@127.0.0.1:1/none", name="test")
+        async with client_of(create_app(replace(deps, engine=away)), headers=ana.headers) as client:
+            parts = not_ready(await client.get("/readyz"))
+            assert (parts["database"], parts["migrations"], parts["objects"]) == ("away", "away", "ok")
+            assert (await client.get("/healthz")).status_code == 200
+            refused = await client.get("/v1/videos")
+            assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
+            assert refused.json()["fault"] == "service"
+            assert refused.headers["retry-after"]
+        await away.dispose()
+
+    async def test_an_older_schema_is_named(self, deps: Deps, visitor: httpx.AsyncClient, engine: AsyncEngine) -> None:
+        async with engine.begin() as connection:
+            await connection.execute(text("UPDATE alembic_version SET version_num = 'older'"))
+        assert not_ready(await visitor.get("/readyz"))["migrations"] == "behind"
+
+    async def test_a_store_that_takes_nothing_is_named(self, deps: Deps, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("no folder")
+        broken = replace(deps, objects=FolderStore(tmp_path / "file"))
+        async with client_of(create_app(broken)) as client:
+            assert not_ready(await client.get("/readyz"))["objects"] == "away"
+
+    async def test_a_store_with_less_room_than_its_reserve_is_named(self, deps: Deps) -> None:
+        free = await deps.objects.free_bytes()
+        assert free is not None
+        async with client_of(create_app(replace(deps, limits=Limits(reserve_bytes=free * 2)))) as client:
+            parts = not_ready(await client.get("/readyz"))
+            assert (parts["storage"], parts["objects"]) == ("full", "ok")
+
+    async def test_a_store_without_a_bound_is_never_full(self, deps: Deps, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def unbounded(_store: FolderStore) -> None:
+            return None
+
+        monkeypatch.setattr(FolderStore, "free_bytes", unbounded)
+        async with client_of(create_app(replace(deps, limits=Limits(reserve_bytes=1 << 60)))) as client:
+            assert (await client.get("/readyz")).json()["parts"]["storage"] == "ok"
+
+
+class TestConnection:
+    """With a real server and real sockets."""
+
+    async def test_a_client_that_goes_away_in_the_middle_leaves_nothing(
+        self, deps: Deps, ana: httpx.AsyncClient, engine: AsyncEngine, tmp_path: Path
+    ) -> None:
+        async with listening(create_app(deps)) as port:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            head = (
+                f"POST /v1/videos HTTP/1.1\r\nHost: x\r\nAuthorization: {ana.headers['Authorization']}\r\n"
+                "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 5000000\r\n\r\n"
+            )
+            part = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n' + MP4 * 20
+            writer.write(head.encode() + part)
+            await writer.drain()
+            await _until(engine, "SELECT count(*) = 1 FROM reservations")
+            writer.close()
+            await writer.wait_closed()
+            await _until(engine, "SELECT count(*) = 0 FROM reservations")
+        assert await deps.objects.keys("videos") == []
+        assert not list((tmp_path / "objects" / ".staging").iterdir())
+        async with engine.connect() as connection:
+            assert (await connection.execute(text("SELECT count(*) FROM videos"))).scalar() == 0
+
+    async def test_what_is_declared_too_large_is_answered_without_its_body(
+        self, deps: Deps, ana: httpx.AsyncClient
+    ) -> None:
+        async with listening(create_app(deps)) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            head = (
+                f"POST /v1/videos HTTP/1.1\r\nHost: x\r\nAuthorization: {ana.headers['Authorization']}\r\n"
+                "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 99000000000\r\n\r\n"
+            )
+            writer.write(head.encode())
+            status = await asyncio.wait_for(reader.readline(), SLOW_SECONDS)
+            assert b" 413 " in status
+            writer.close()
+            await writer.wait_closed()
+
+    async def test_a_large_archive_streams_and_an_abandoned_download_harms_nobody(
+        self, deps: Deps, ana: httpx.AsyncClient
+    ) -> None:
+        result = make_result([bytes(1 << 20)] * 8)
+        path = f"/v1/extractions/{(await accepted(ana))['extraction']['id']}/frames.zip"
+        await publish(deps, result)
+        async with connected(deps, headers=ana.headers) as client:
+            async with client.stream("GET", path) as abandoned:
+                await anext(abandoned.aiter_raw())
+            whole = await client.get(path)
+            assert whole.content == result.archive
+
+    async def test_an_archive_that_is_lost_on_the_way_is_not_taken_for_whole(
+        self, deps: Deps, ana: httpx.AsyncClient, tmp_path: Path
+    ) -> None:
+        result = make_result([bytes(1 << 20)] * 4)
+        path = f"/v1/extractions/{(await accepted(ana))['extraction']['id']}/frames.zip"
+        await publish(deps, result)
+        (archive,) = (tmp_path / "objects" / "results").rglob("frames.zip")
+        shutil.copy(archive, tmp_path / "kept")
+        with archive.open("r+b") as file:
+            file.truncate(1 << 20)
+        async with connected(deps, headers=ana.headers) as client:
+            with pytest.raises(httpx.RemoteProtocolError):
+                await client.get(path)
+
+    async def test_accounts_work_over_a_real_connection(self, deps: Deps) -> None:
+        async with connected(deps) as client:
+            await log_in(client, "bob@example.org")
+            assert (await client.get("/v1/me")).json()["email"] == "bob@example.org"
+
+
+async def _until(engine: AsyncEngine, statement: str) -> None:
+    """Waits until a query is true: the server works in a connection of its own, and tells nobody."""
+    async with asyncio.timeout(SLOW_SECONDS):
+        while True:
+            async with engine.connect() as connection:
+                if (await connection.execute(text(statement))).scalar():
+                    return
+            await asyncio.sleep(0.02)

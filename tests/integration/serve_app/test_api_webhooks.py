@@ -1,0 +1,171 @@
+"""Webhooks over HTTP: whose they are, what is shown, and what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from uuid_utils.compat import uuid7
+
+from db.notification import outbox, webhooks
+from db.notification.webhook_deliveries import record
+from db.notification.webhook_url_policy import Reach
+from db.queue import task_queue
+from db.values.lifecycle import Blame
+from serve_app.app import create_app
+from serve_app.deps import Deps
+from serve_app.openapi import response_schemas
+from tests.support.api_client import accepted, client_of, log_in, make_deps
+
+URL = "https://example.org/hook"
+
+
+async def added(client: httpx.AsyncClient, **body: Any) -> dict[str, Any]:
+    answer = await client.post("/v1/webhooks", json={"url": URL} | body)
+    assert answer.status_code == 201, answer.text
+    response_schemas.NewWebhook.model_validate_json(answer.content)
+    webhook: dict[str, Any] = answer.json()
+    return webhook
+
+
+async def owed(client: httpx.AsyncClient, deps: Deps) -> None:
+    """One extraction of the caller's that has failed."""
+    await accepted(client)
+    (claim,) = await task_queue.claim(deps.engine, worker="w")
+    why = {"code": "no_video_stream", "detail": "There is none.", "jitter": 0.0}
+    await task_queue.fail(deps.engine, claim.lease, blame=Blame.FILE, **why)
+
+
+async def test_a_webhooks_secret_is_shown_once(ana: httpx.AsyncClient) -> None:
+    webhook = await added(ana)
+    assert webhook["secret"].startswith("whsec_")
+    assert sorted(webhook["events"]) == sorted(webhooks.EVENTS)
+    page = await ana.get("/v1/webhooks")
+    told = response_schemas.WebhookPage.model_validate_json(page.content)
+    assert [(str(one.id), one.url, one.disabled_at) for one in told.items] == [(webhook["id"], URL, None)]
+    assert "secret" not in page.text
+    assert (await added(ana))["secret"] != webhook["secret"]
+
+
+async def test_webhooks_are_listed_newest_first_page_by_page(ana: httpx.AsyncClient) -> None:
+    made = [(await added(ana))["id"] for _ in range(3)]
+    first = (await ana.get("/v1/webhooks", params={"limit": "2"})).json()
+    second = (await ana.get("/v1/webhooks", params={"limit": "2", "cursor": first["next_cursor"]})).json()
+    assert [one["id"] for one in first["items"] + second["items"]] == made[::-1]
+    assert second["next_cursor"] is None
+
+
+async def test_a_repeated_call_with_its_key_makes_one_webhook(ana: httpx.AsyncClient) -> None:
+    key = {"Idempotency-Key": "one"}
+    first, again = [await ana.post("/v1/webhooks", json={"url": URL}, headers=key) for _ in range(2)]
+    assert (first.json(), again.headers["idempotency-replayed"]) == (again.json(), "true")
+    assert len((await ana.get("/v1/webhooks")).json()["items"]) == 1
+    other = await ana.post("/v1/webhooks", json={"url": URL + "2"}, headers=key)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"url": "ftp://example.org"},
+        {"url": "http://127.0.0.1:5432/"},
+        {"url": "http://169.254.169.254/latest/meta-data"},
+        {"url": 3},
+        {"url": URL, "events": []},
+        {"url": URL, "events": ["video.deleted"]},
+        {"url": URL, "secret": "mine"},
+    ],
+)
+async def test_what_can_be_no_webhook_is_refused(ana: httpx.AsyncClient, body: dict[str, Any]) -> None:
+    answer = await ana.post("/v1/webhooks", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_field")
+    assert (await ana.get("/v1/webhooks")).json()["items"] == []
+
+
+async def test_a_service_may_let_receivers_be_nearer(ana: httpx.AsyncClient, deps: Deps, tmp_path: Any) -> None:
+    near = make_deps(deps.engine, tmp_path, deps.cache, webhook_reach=Reach.LOOPBACK)
+    async with client_of(create_app(near)) as client:
+        await log_in(client)
+        await added(client, url="http://127.0.0.1:9/hook")
+    near.passwords.close()
+
+
+async def test_an_account_has_so_many_webhooks_and_no_more(ana: httpx.AsyncClient) -> None:
+    made = [await added(ana) for _ in range(webhooks.MOST_WEBHOOKS)]
+    refused = await ana.post("/v1/webhooks", json={"url": URL})
+    assert (refused.status_code, refused.json()["code"]) == (429, "too_many_webhooks")
+    assert int(refused.headers["retry-after"]) > 0
+    assert (await ana.delete(f"/v1/webhooks/{made[0]['id']}")).status_code == 204
+    await added(ana)
+
+
+async def test_deliveries_are_listed_with_their_tries_and_sent_again(ana: httpx.AsyncClient, deps: Deps) -> None:
+    webhook = await added(ana)
+    await owed(ana, deps)
+    (channel,) = set(await outbox.due_channels(deps.engine, without=["email"], limit=9))
+    (one,) = await outbox.take(deps.engine, channel)
+    await record(deps.engine, one.id, status=503, error="The receiver answered 503.", milliseconds=12)
+    await outbox.give_up(deps.engine, one, "no")
+    path = f"/v1/webhooks/{webhook['id']}/deliveries"
+    (delivery,) = response_schemas.DeliveryPage.model_validate_json((await ana.get(path)).content).items
+    assert (delivery.id, delivery.status, delivery.due_at) == (one.id, "given_up", None)
+    assert delivery.type == "extraction.failed"
+    assert [(each.status, each.milliseconds) for each in delivery.tries] == [(503, 12)]
+    again = await ana.post(f"{path}/{delivery.id}/redeliver")
+    assert again.status_code == 202
+    assert response_schemas.Delivery.model_validate_json(again.content).status == "pending"
+    (taken,) = await outbox.take(deps.engine, channel)
+    assert taken.id == one.id
+
+
+async def test_deliveries_are_listed_newest_first_page_by_page(ana: httpx.AsyncClient, deps: Deps) -> None:
+    webhook = await added(ana)
+    for _ in range(3):
+        await owed(ana, deps)
+    path, seen, cursor = f"/v1/webhooks/{webhook['id']}/deliveries", [], None
+    while True:
+        query = {"limit": "2"} | ({"cursor": cursor} if cursor else {})
+        page = (await ana.get(path, params=query)).json()
+        seen += [UUID(one["id"]) for one in page["items"]]
+        if (cursor := page["next_cursor"]) is None:
+            break
+    assert len(seen) == 3
+    assert seen == sorted(seen, reverse=True)
+    assert {one.version for one in seen} == {7}
+
+
+async def test_nothing_is_sent_again_to_a_webhook_that_is_off(ana: httpx.AsyncClient, deps: Deps) -> None:
+    webhook = await added(ana)
+    await owed(ana, deps)
+    path = f"/v1/webhooks/{webhook['id']}/deliveries"
+    (delivery,) = (await ana.get(path)).json()["items"]
+    await webhooks.switch_off(deps.engine, UUID(webhook["id"]), UUID(delivery["extraction_id"]), "gone")
+    refused = await ana.post(f"{path}/{delivery['id']}/redeliver")
+    assert (refused.status_code, refused.json()["code"]) == (409, "webhook_off")
+    assert (await ana.get("/v1/webhooks")).json()["items"][0]["disabled_at"] is not None
+
+
+async def test_somebody_elses_webhook_is_not_there(ana: httpx.AsyncClient, deps: Deps) -> None:
+    webhook = await added(ana)
+    await owed(ana, deps)
+    path = f"/v1/webhooks/{webhook['id']}"
+    (delivery,) = (await ana.get(f"{path}/deliveries")).json()["items"]
+    async with client_of(create_app(deps)) as bob:
+        assert (await bob.get("/v1/webhooks")).status_code == 401
+        await log_in(bob, "bob@example.org")
+        his = await added(bob)
+        for answer in [
+            await bob.delete(path),
+            await bob.get(f"{path}/deliveries"),
+            await bob.post(f"{path}/deliveries/{delivery['id']}/redeliver"),
+            await bob.post(f"/v1/webhooks/{his['id']}/deliveries/{delivery['id']}/redeliver"),
+            await bob.delete(f"/v1/webhooks/{uuid7()}"),
+            await bob.delete("/v1/webhooks/x"),
+            await bob.post(f"/v1/webhooks/{his['id']}/deliveries/x/redeliver"),
+        ]:
+            assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+        assert [one["id"] for one in (await bob.get("/v1/webhooks")).json()["items"]] == [his["id"]]
+    assert (await ana.get(f"{path}/deliveries")).status_code == 200

@@ -1,0 +1,182 @@
+"""The application in-process on real servers, and what the API tests do with it again and again."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import zipfile
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import uvicorn
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.types import ASGIApp
+
+from db.cache import Cache
+from db.object_store.folder_store import FolderStore
+from db.object_store.object_store import ObjectStore
+from db.queue import task_queue
+from db.queue.task_queue import Publication
+from serve_app.deps import Deps
+from serve_app.security.key_derivation import derive, signing_key
+from serve_app.security.password_hashing import Passwords
+from serve_app.security.signed_tokens import Signer
+
+SECRET = "an integration test's own secret key"
+PASSWORD = "correct horse"
+MP4 = b"\0\0\0\x18ftypisom" + bytes(range(256)) * 40
+WEBM = b"\x1a\x45\xdf\xa3" + b"webm" * 500
+
+
+def make_deps(engine: AsyncEngine, folder: Path, cache: Cache, **more: Any) -> Deps:
+    """Real parts, but with cheap passwords."""
+    values: dict[str, Any] = {
+        "engine": engine,
+        "objects": FolderStore(folder),
+        "cache": cache,
+        "signer": Signer([signing_key(SECRET)]),
+        "passwords": Passwords(derive(SECRET, "passwords"), rounds=4),
+        "engine_name": "auto/test",
+    }
+    return Deps(**values | more)
+
+
+def client_of(app: ASGIApp, **more: Any) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://fotograma.test", **more)
+
+
+class _Server(uvicorn.Server):
+    """Tells when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
+
+@asynccontextmanager
+async def listening(app: ASGIApp) -> AsyncIterator[int]:
+    """The application on a port of its own, for what needs a real connection."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        server = _Server(uvicorn.Config(app, log_config=None, lifespan="off", ws="none"))
+        serving = asyncio.create_task(server.serve([free]))
+        try:
+            await server.ready.wait()
+            yield free.getsockname()[1]
+        finally:
+            server.should_exit = True
+            await serving
+
+
+async def log_in(client: httpx.AsyncClient, email: str = "ana@example.org") -> dict[str, Any]:
+    """Registers, logs in, and lets the client send the token from now on."""
+    await client.post("/v1/users", json={"email": email, "password": PASSWORD})
+    answer = await client.post("/v1/tokens", json={"email": email, "password": PASSWORD})
+    assert answer.status_code == 200, answer.text
+    tokens: dict[str, Any] = answer.json()
+    client.headers["Authorization"] = f"Bearer {tokens['access_token']}"
+    return tokens
+
+
+async def send(
+    client: httpx.AsyncClient,
+    *files: tuple[str, bytes],
+    spec: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> httpx.Response:
+    """POST /v1/videos with these files."""
+    parts: list[tuple[str, Any]] = [("file", file) for file in files]
+    if spec is not None:
+        parts.insert(min(1, len(parts)), ("spec", (None, spec.encode())))
+    return await client.post("/v1/videos", files=parts, headers=headers)
+
+
+async def accepted(client: httpx.AsyncClient, name: str = "clip.mp4", content: bytes = MP4) -> dict[str, Any]:
+    answer = await send(client, (name, content))
+    assert answer.status_code == 201, answer.text
+    video: dict[str, Any] = answer.json()["items"][0]
+    return video
+
+
+async def left_behind(engine: AsyncEngine, objects: ObjectStore) -> tuple[int, int, list[str]]:
+    """How many videos and reservations there are, and which objects."""
+    statement = "SELECT (SELECT count(*) FROM videos), (SELECT count(*) FROM reservations)"
+    async with engine.connect() as connection:
+        videos, reservations = (await connection.execute(text(statement))).one()
+    return videos, reservations, await objects.keys("videos")
+
+
+@dataclass(frozen=True)
+class Result:
+    """An archive as the engine makes one, of images that are only some bytes."""
+
+    archive: bytes
+    manifest_csv: bytes
+    images: Sequence[bytes]
+    sha256: str
+
+
+def make_result(images: Sequence[bytes]) -> Result:
+    archive, lines = BytesIO(), ["n,name,index,pts,time,key,width,height,bytes,sha256,offset"]
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as target:
+        for n, image in enumerate(images, 1):
+            name = f"frame_{n:06d}_t{n - 1:010.3f}.jpg"
+            target.writestr(name, image)
+            offset = archive.tell() - len(image)
+            lines.append(f"{n},{name},{n},0,{n}.000000,true,8,8,{len(image)},00,{offset}")
+    return Result(archive.getvalue(), "\r\n".join([*lines, ""]).encode(), images, "ab" * 32)
+
+
+async def publish(deps: Deps, result: Result) -> UUID:
+    """Claims the next task and ends it with this result; gives the extraction's id."""
+    (claim,) = await task_queue.claim(deps.engine, worker="test-worker")
+    prefix = f"results/{claim.extraction_id}/{claim.lease.task_id}/{claim.lease.attempt}"
+    objects = {
+        "frames.zip": result.archive,
+        "manifest.json": b'{"version":1}',
+        "manifest.csv": result.manifest_csv,
+        "report.json": b'{"reader":"pyav"}',
+        "sheet.jpg": b"\xff\xd8sheet",
+        "sheet.vtt": b"WEBVTT\n",
+    }
+    for name, content in objects.items():
+        await deps.objects.put(f"{prefix}/{name}", chunks_of(content))
+    await task_queue.plan(deps.engine, claim.lease, media=MEDIA, frames_total=len(result.images))
+    publication = Publication(
+        key=prefix,
+        engine=deps.engine_name,
+        frames=len(result.images),
+        size=len(result.archive),
+        sha256=result.sha256,
+        warnings=(),
+    )
+    await task_queue.publish(deps.engine, claim.lease, publication)
+    return claim.extraction_id
+
+
+MEDIA = {
+    "container": "mp4",
+    "codec": "h264",
+    "width": 64,
+    "height": 48,
+    "rotation": 0,
+    "duration": 2.0,
+    "frames": 50,
+    "fps_average": 25.0,
+    "variable_frame_rate": False,
+}
+
+
+async def chunks_of(content: bytes) -> AsyncIterator[bytes]:
+    yield content

@@ -1,0 +1,158 @@
+"""The product of codecs, containers and what can be special about a video, as clips; and a covering part of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import combinations
+from pathlib import Path
+
+from tests.support.clips import ClipSpec, make
+from tests.support.remux import with_a_lie, with_another, with_cover
+
+CODECS = {
+    "h264": ClipSpec(),
+    "hevc": ClipSpec(codec="libx265"),
+    "vp8": ClipSpec(codec="libvpx"),
+    "vp9": ClipSpec(codec="libvpx-vp9"),
+    "av1": ClipSpec(codec="libsvtav1"),
+    "mpeg4": ClipSpec(codec="mpeg4"),
+    "mpeg2": ClipSpec(codec="mpeg2video"),
+    "wmv2": ClipSpec(codec="wmv2"),
+    "flv1": ClipSpec(codec="flv"),
+}
+LEGAL = {
+    "mp4": {"h264", "hevc", "vp9", "av1", "mpeg4", "mpeg2"},
+    "mov": {"h264", "hevc", "mpeg4", "mpeg2"},
+    "mkv": {"h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mpeg2"},
+    "webm": {"vp8", "vp9", "av1"},
+    "avi": {"h264", "mpeg4", "mpeg2", "vp8"},
+    "ts": {"h264", "hevc", "mpeg4", "mpeg2"},
+    "m2ts": {"h264", "hevc", "mpeg2"},
+    "mpg": {"mpeg2"},
+    "flv": {"h264", "flv1"},
+    "wmv": {"wmv2"},
+}
+"""Which codecs a container is used with."""
+
+_UNEVEN = (1, 4, 2, 9, 3, 1, 7, 2, 12, 3, 3, 3, 3, 3, 3)
+_REORDERING = {"h264", "hevc", "mpeg4", "mpeg2"}
+_TIMED = {"mp4", "mov", "mkv", "webm", "ts", "m2ts", "flv"}
+_BOXES = {"mp4", "mov"}
+_REMADE = {"h264", "hevc", "vp8", "vp9", "mpeg4", "mpeg2"}
+_SHORT = ClipSpec(width=96, height=64, frames=26, fps=Fraction(25), gop=8)
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """changes: to the clip. codecs, containers: that can have it; None for all. remade: by tests.support.remux."""
+
+    changes: dict[str, object]
+    codecs: set[str] | None = None
+    containers: set[str] | None = None
+    remade: str = ""
+
+
+FEATURES: dict[str, Feature] = {
+    "plain": Feature({}),
+    "b_frames": Feature({"b_frames": 2}, _REORDERING),
+    "open_gop": Feature({"b_frames": 2, "open_gop": True}, {"h264", "hevc"}),
+    "vfr": Feature({"vfr": _UNEVEN, "time_base": Fraction(1, 100)}, {"h264", "hevc", "vp8", "vp9"}, _TIMED),
+    "vfr_b_frames": Feature(
+        {"vfr": _UNEVEN, "time_base": Fraction(1, 100), "b_frames": 2}, {"h264", "hevc"}, _TIMED - {"flv"}
+    ),
+    "ntsc": Feature({"fps": Fraction(30_000, 1001)}, None, _TIMED | {"avi", "mpg"}),
+    "edit_list": Feature({"edit_list": 5}, None, _BOXES),
+    "edit_list_b_frames": Feature({"edit_list": 11, "b_frames": 2}, _REORDERING, _BOXES),
+    "edit_list_both_ends": Feature({"edit_list": 5, "edit_end": 4}, None, _BOXES),
+    "rotated_90": Feature({"rotation": 90}, None, _BOXES | {"mkv"}),
+    "rotated_180": Feature({"rotation": 180}, None, _BOXES | {"mkv"}),
+    "rotated_270": Feature({"rotation": 270}, None, _BOXES | {"mkv"}),
+    "odd_size": Feature({"width": 95, "height": 67}, {"vp8", "vp9", "mpeg4", "mpeg2", "flv1"}),
+    "odd_444": Feature({"width": 95, "height": 67, "pix_fmt": "yuv444p"}, {"h264", "hevc", "vp9"}),
+    "444": Feature({"pix_fmt": "yuv444p"}, {"h264", "hevc", "vp9"}),
+    "422": Feature({"pix_fmt": "yuv422p"}, {"h264", "hevc", "mpeg2"}),
+    "10_bit": Feature({"pix_fmt": "yuv420p10le"}, {"h264", "hevc", "av1"}),
+    "interlaced": Feature({"options": (("flags", "+ildct+ilme"),)}, {"h264", "mpeg2", "mpeg4"}),
+    "offset": Feature({"start_offset": Fraction(2)}, None, _TIMED | {"mpg"}),
+    "negative": Feature(
+        {"start_offset": Fraction(-1, 5), "muxer": (("avoid_negative_ts", "disabled"),)}, None, {"mkv", "webm", "ts"}
+    ),
+    "clock_wraps": Feature(
+        {"start_offset": Fraction(95_443), "muxer": (("mpegts_copyts", "1"),)}, None, {"ts", "m2ts"}
+    ),
+    "one_frame": Feature({"frames": 1}),
+    "two_frames": Feature({"frames": 2}),
+    "one_gop": Feature({"gop": 1000}),
+    "all_intra": Feature({"gop": 1}),
+    "sar": Feature({"width": 72, "sar": Fraction(4, 3)}, {"h264", "hevc", "mpeg4"}, _BOXES | {"mkv", "ts"}),
+    "sound": Feature({"audio": True}, None, {"mp4", "mov", "mkv", "webm", "ts", "m2ts", "mpg", "avi", "flv"}),
+    "fragmented": Feature({"fragmented": True}, None, {"mp4"}),
+    "index_in_front": Feature({"faststart": True}, None, _BOXES),
+    "cover": Feature({}, _REMADE, {"mp4", "mkv"}, "cover"),
+    "another_smaller": Feature({}, _REMADE, {"mkv", "ts"}, "another"),
+    "another_default": Feature({}, _REMADE, {"mkv", "mp4", "mov"}, "default"),
+    "lying_duration": Feature({}, None, {"mp4", "mov", "mkv", "avi", "flv"}, "lie"),
+    "long": Feature(
+        {"width": 64, "height": 48, "frames": 10_000, "gop": 250, "fps": Fraction(50)}, {"h264"}, {"mp4", "ts"}
+    ),
+}
+"""What can be special about a video."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Kind:
+    codec: str
+    container: str
+    feature: str
+
+    def __str__(self) -> str:
+        return f"{self.codec}-{self.container}-{self.feature}"
+
+    @property
+    def spec(self) -> ClipSpec:
+        changes = FEATURES[self.feature].changes
+        clip = replace(CODECS[self.codec], suffix=f".{self.container}")
+        basis = {name: getattr(_SHORT, name) for name in ("width", "height", "frames", "fps", "gop")}
+        return replace(clip, **(basis | changes))
+
+    def pairs(self) -> set[tuple[str, str]]:
+        return set(combinations((self.codec, self.container, self.feature), 2))
+
+    def make(self, folder: Path) -> tuple[Path, ClipSpec]:
+        """The clip in a folder of its own, and what its wanted video stream is like."""
+        path, spec = folder / f"{self}.{self.container}", self.spec
+        remade = FEATURES[self.feature].remade
+        plain = folder / f"plain.{self.container}" if remade else path
+        make(plain, spec)
+        if remade in {"another", "default"}:
+            small = folder / f"small.{self.container}"
+            make(small, replace(spec, width=64, height=48, frames=20))
+            with_another(plain, small, path, default=1 if remade == "default" else None)
+        elif remade:
+            {"cover": with_cover, "lie": with_a_lie}[remade](plain, path)
+        return path, spec
+
+
+def product() -> list[Kind]:
+    """Every kind that a codec, a container and a feature make together."""
+    return [
+        Kind(codec, container, name)
+        for container, codecs in LEGAL.items()
+        for codec in CODECS
+        if codec in codecs
+        for name, feature in FEATURES.items()
+        if codec in (feature.codecs or {codec}) and container in (feature.containers or {container})
+    ]
+
+
+def covering(kinds: Iterable[Kind]) -> Iterator[Kind]:
+    """A part in which every pair of codec, container and feature that can be is there at least once (greedily)."""
+    rest = list(kinds)
+    missing = set().union(*(kind.pairs() for kind in rest))
+    while missing:
+        best = max(rest, key=lambda kind: len(kind.pairs() & missing))
+        missing -= best.pairs()
+        rest.remove(best)
+        yield best

@@ -1,0 +1,77 @@
+"""Rows that the integration tests start from, made through the product's own functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+from uuid_utils.compat import uuid7
+
+from db import accounts
+from db.acceptance.accept import Upload, accept, reserve, video_key
+from db.values.frame_spec import FrameSpec, canonical
+
+
+@dataclass(frozen=True)
+class Accepted:
+    user_id: UUID
+    video_id: UUID
+    extraction_id: UUID
+    task_id: UUID
+
+
+async def user(engine: AsyncEngine, email: str = "ana@example.com") -> UUID:
+    user_id = uuid7()
+    await accounts.create(engine, user_id=user_id, email=email, password_hash="x", name="Ana", locale="en")
+    return user_id
+
+
+def upload(user_id: UUID, filename: str = "clip.mp4") -> Upload:
+    """A stored file that is about to be accepted."""
+    video_id = uuid7()
+    return Upload(
+        user_id=user_id,
+        video_id=video_id,
+        extraction_id=uuid7(),
+        task_id=uuid7(),
+        filename=filename,
+        size=1000,
+        sha256="0" * 64,
+        object_key=video_key(video_id),
+        spec=canonical(FrameSpec()),
+    )
+
+
+async def accepted(engine: AsyncEngine, user_id: UUID | None = None, filename: str = "clip.mp4") -> Accepted:
+    owner = user_id or await user(engine, f"{uuid7()}@example.com")
+    stored = upload(owner, filename)
+    await reserve(engine, owner, stored.object_key)
+    async with engine.begin() as connection:
+        await accept(connection, [stored])
+    return Accepted(owner, stored.video_id, stored.extraction_id, stored.task_id)
+
+
+async def one(engine: AsyncEngine, statement: str, **values: object):
+    async with engine.connect() as connection:
+        return (await connection.execute(text(statement), values)).one()
+
+
+async def extraction(engine: AsyncEngine, extraction_id: UUID):
+    return await one(engine, "SELECT * FROM extractions WHERE id = :id", id=extraction_id)
+
+
+async def task(engine: AsyncEngine, task_id: UUID):
+    return await one(engine, "SELECT * FROM tasks WHERE id = :id", id=task_id)
+
+
+async def events(engine: AsyncEngine, extraction_id: UUID) -> list[str]:
+    async with engine.connect() as connection:
+        statement = text("SELECT kind FROM events WHERE extraction_id = :id ORDER BY id")
+        return list((await connection.execute(statement, {"id": extraction_id})).scalars())
+
+
+async def change(engine: AsyncEngine, statement: str, **values: object) -> None:
+    async with engine.begin() as connection:
+        await connection.execute(text(statement), values)

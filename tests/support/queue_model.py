@@ -1,0 +1,133 @@
+"""What the queue must have done after any verbs, in a few dictionaries, and how the tables are compared with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from db.queue.task_queue import Claim
+
+ENDED = {"succeeded", "failed", "cancelled"}
+
+TASKS = """
+    SELECT id, extraction_id, user_id, kind, state::text, attempt, leased_by, part_key, part_number FROM tasks
+"""
+EXTRACTIONS = """
+    SELECT extractions.id, status::text, reused, version, attempt, segments_left, frames_done, result_key, finished_at,
+        error_code,
+        (SELECT count(*) FROM events WHERE extraction_id = extractions.id
+            AND kind IN ('published', 'reused', 'failed', 'cancelled')) AS ends,
+        (SELECT count(*) FROM outbox WHERE extraction_id = extractions.id AND channel = 'email') AS owed
+    FROM extractions
+"""
+
+
+@dataclass
+class Known:
+    """What the model knows of one accepted extraction. segments_left: None until it is split."""
+
+    user_id: UUID
+    video_id: UUID
+    status: str = "queued"
+    reused: bool = False
+    deleted: bool = False
+    segments_left: int | None = None
+    result_key: str | None = None
+    end: tuple[Any, ...] | None = None
+
+
+@dataclass
+class Model:
+    known: dict[UUID, Known] = field(default_factory=dict)
+    live: dict[UUID, Claim] = field(default_factory=dict)  # by task
+    done: list[Claim] = field(default_factory=list)
+    stale: list[Claim] = field(default_factory=list)
+    attempts: dict[UUID, int] = field(default_factory=dict)
+    crashes: dict[UUID, int] = field(default_factory=dict)
+    part_keys: dict[UUID, str] = field(default_factory=dict)
+
+    def lose(self, claim: Claim) -> None:
+        self.stale.append(self.live.pop(claim.lease.task_id))
+        if claim.kind == "extract" and self.known[claim.extraction_id].status == "running":
+            self.known[claim.extraction_id].status = "queued"
+
+    def replan(self, claim: Claim) -> None:
+        """Its task becomes the planning one; whatever else was claimed of the extraction counts no more."""
+        claims = [
+            each for each in (*self.live.values(), *self.done, *self.stale) if each.extraction_id == claim.extraction_id
+        ]
+        for each in claims:
+            if each in self.done:
+                self.done.remove(each)
+                self.stale.append(each)
+            elif self.live.get(each.lease.task_id) == each:
+                self.lose(each)
+        of = self.known[claim.extraction_id]
+        of.status, of.segments_left = "queued", None
+        self.attempts[claim.lease.task_id] = max(each.lease.attempt for each in claims)
+        self.crashes[claim.lease.task_id] = 0
+
+    def finish(self, claim: Claim) -> None:
+        self.done.append(self.live.pop(claim.lease.task_id))
+
+    def end(self, extraction_id: UUID, status: str) -> None:
+        self.known[extraction_id].status = status
+        for claim in [each for each in self.live.values() if each.extraction_id == extraction_id]:
+            self.lose(claim)
+
+    def unended(self) -> list[UUID]:
+        return [id for id, each in self.known.items() if not each.deleted and each.status not in ENDED]
+
+    async def compare(self, engine: AsyncEngine, user_ids: list[UUID]) -> None:
+        """Whether the tables say the same, and keep what always holds."""
+        async with engine.connect() as connection:
+            tasks = (await connection.execute(text(TASKS))).all()
+            extractions = (await connection.execute(text(EXTRACTIONS))).all()
+            shares = (await connection.execute(text("SELECT user_id, running_limit, open FROM shares"))).all()
+            accepted, buried = [
+                set((await connection.execute(text(statement), {"ids": user_ids})).scalars())
+                for statement in (
+                    "SELECT extraction_id FROM acceptances WHERE user_id = ANY(:ids)",
+                    "SELECT extraction_id FROM tombstones WHERE user_id = ANY(:ids)",
+                )
+            ]
+        there = {id for id, each in self.known.items() if not each.deleted}
+        assert accepted == set(self.known)
+        assert ({row.id for row in extractions}, buried) == (there, accepted - there)
+        self._check_leases(tasks)
+        for row in extractions:
+            self._check_extraction(row, [task for task in tasks if task.extraction_id == row.id])
+        for share in shares:
+            self._check_share(share, [task.state for task in tasks if task.user_id == share.user_id])
+
+    def _check_leases(self, tasks: Any) -> None:
+        leased = {(row.id, row.attempt, row.leased_by) for row in tasks if row.state == "leased"}
+        assert leased == {(each.lease.task_id, each.lease.attempt, each.lease.worker) for each in self.live.values()}
+        assert all(row.attempt == self.attempts.get(row.id, 0) for row in tasks)
+        assert all(row.part_key == self.part_keys.get(row.id) for row in tasks)
+
+    def _check_extraction(self, row: Any, tasks: list[Any]) -> None:
+        of = self.known[row.id]
+        live = [task for task in tasks if task.state in ("held", "ready", "leased")]
+        unfinished = [task for task in tasks if task.kind == "segment" and task.state != "done"]
+        is_ended = of.status in ENDED
+        assert (row.status, row.reused, row.segments_left) == (of.status, of.reused, of.segments_left)
+        assert row.result_key == of.result_key
+        assert row.attempt == max((task.attempt for task in tasks), default=0)
+        assert bool(live) != is_ended
+        if of.segments_left is not None:
+            assert len(unfinished) == of.segments_left
+        assert sum(task.kind == "assemble" for task in tasks) == (of.segments_left == 0)
+        assert (row.ends, row.owed) == (int(is_ended), int(is_ended and not of.reused))
+        if is_ended:
+            of.end = of.end or tuple(row)
+            assert tuple(row) == of.end
+
+    def _check_share(self, share: Any, states: list[str]) -> None:
+        open_tasks = sum(state in ("ready", "leased") for state in states)
+        assert share.open == open_tasks <= share.running_limit
+        assert "held" not in states or open_tasks == share.running_limit

@@ -1,0 +1,128 @@
+"""Real servers for tests: one PostgreSQL and one Valkey a test run, a database of its own for each test.
+
+Use: `from tests.support.real_servers import database_url, postgres, redis_url, server_folder, template, valkey` in a
+conftest.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from redis import Redis
+
+from cluster.local.servers.embedded_postgres import Postgres, programs_for
+from cluster.local.servers.embedded_valkey import Valkey
+from cluster.local.servers.os_user import server_account
+from db import migrate
+
+__all__ = ["database_url", "postgres", "redis_url", "server_folder", "template", "valkey"]
+
+TEMPLATE = "template_migrated"
+# The machine that runs the tests may lose power; their data need not outlive that.
+QUICK = {"fsync": "off", "full_page_writes": "off", "autovacuum": "off", "max_connections": "300"}
+
+
+@pytest.fixture(scope="session")
+def server_folder() -> Iterator[Path]:
+    """A folder with a path short enough for sockets, and open to the account that PostgreSQL runs as."""
+    folder = Path(tempfile.mkdtemp(prefix="fotograma-test-", dir="/tmp"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@contextmanager
+def running_postgres(folder: Path) -> Iterator[Postgres]:
+    """A server in a folder with a short path, open to the account that PostgreSQL runs as."""
+    account = server_account()
+    server = Postgres(
+        folder / "postgres",
+        folder / "sockets",
+        folder / "postgres.log",
+        password="test",
+        account=account,
+        programs=programs_for(account, folder),
+        settings=QUICK,
+    )
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@contextmanager
+def running_valkey(folder: Path) -> Iterator[Valkey]:
+    """A server in a folder with a short path."""
+    server = Valkey(
+        folder / "valkey",
+        folder / "valkey.sock",
+        folder / "valkey.log",
+        password="test",
+        settings={"appendonly": "no"},
+    )
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres(server_folder: Path) -> Iterator[Postgres]:
+    """The server. `postgres.url("postgres")` is its maintenance database."""
+    with running_postgres(server_folder) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def template(postgres: Postgres) -> str:
+    """The name of a migrated database that nobody is connected to."""
+    _run(postgres, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
+    migrate.upgrade(postgres.url(TEMPLATE))
+    return TEMPLATE
+
+
+@contextmanager
+def fresh_database(postgres: Postgres, template: str = "template1") -> Iterator[str]:
+    """The address of a database that starts as the template; without one it is empty."""
+    name = f"test_{uuid.uuid4().hex}"
+    clone = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
+    _run(postgres, clone.format(sql.Identifier(name), sql.Identifier(template)))
+    yield postgres.url(name)
+    _run(postgres, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def database_url(postgres: Postgres, template: str) -> Iterator[str]:
+    """A migrated, empty database for one test."""
+    with fresh_database(postgres, template) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def valkey(server_folder: Path) -> Iterator[Valkey]:
+    """The server of the whole run."""
+    with running_valkey(server_folder) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(valkey: Valkey) -> Iterator[str]:
+    """An empty cache for one test."""
+    yield valkey.url
+    with Redis.from_url(valkey.url) as redis:
+        redis.flushall()
+
+
+def _run(server: Postgres, statement: sql.Composed) -> None:
+    with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+        connection.execute(statement)

@@ -1,0 +1,181 @@
+"""What the contract says a video's frames are, read and chosen the slow way; shares no code with the engine.
+
+A plain sequential decode gives the displayed frames; a selection is made by going through definitions with exact
+fractions. Where the two differ from the engine, one of them is wrong.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import count, pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import av
+import numpy as np
+from av.stream import Disposition
+from av.video.stream import VideoStream
+from PIL import Image
+
+from tests.support.frame_number_pattern import Rgb, read_number
+
+HALF_MILLISECOND = Fraction(1, 2000)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One displayed frame. number: in its pixels, None when they tell none. time: seconds from the first one's."""
+
+    number: int | None
+    pts: int
+    time: Fraction
+    key: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """indexes: of the frames, ascending. outside: so many of the times asked for are not in the video."""
+
+    indexes: list[int]
+    outside: int = 0
+    limited: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """end: seconds, when the last frame is no longer shown. width, height: pixels as displayed."""
+
+    frames: list[Seen]
+    end: Fraction
+    time_base: Fraction
+    width: int
+    height: int
+
+    def choose(self, spec: dict[str, Any]) -> Chosen:
+        """By the contract's words; spec: a JSON object whose numbers are texts or whole."""
+        bounds, sample = spec.get("range", {}), spec["sample"]
+        start = Fraction(bounds.get("start", 0))
+        end = self.end if bounds.get("end") is None else Fraction(bounds["end"])
+        inside = [index for index, frame in enumerate(self.frames) if start <= frame.time < end]
+        chosen, outside = self._by_mode(sample, start, end, inside)
+        if spec.get("snap") == "keyframe":
+            chosen = self._snapped(chosen, inside)
+        limit = spec.get("max_frames")
+        indexes = sorted(set(chosen))
+        return Chosen(indexes[:limit], outside, limit is not None and len(indexes) > limit)
+
+    def _by_mode(
+        self, sample: dict[str, Any], start: Fraction, end: Fraction, inside: list[int]
+    ) -> tuple[list[int], int]:
+        match sample["mode"]:
+            case "all":
+                return inside, 0
+            case "keyframes":
+                return [index for index in inside if self.frames[index].key], 0
+            case "every_nth":
+                return inside[:: sample["n"]], 0
+            case "fps":
+                return self._at(_steps(start, 1 / Fraction(sample["fps"]), min(end, self.end)))[0], 0
+            case "interval":
+                return self._at(_steps(start, Fraction(sample["seconds"]), min(end, self.end)))[0], 0
+            case "uniform":
+                step = (end - start) / sample["count"]
+                return self._at(start + (i + Fraction(1, 2)) * step for i in range(sample["count"] if step > 0 else 0))
+            case "timestamps":
+                return self._at(Fraction(time) for time in set(sample["at"]))
+            case mode:
+                raise AssertionError(mode)
+
+    def _at(self, times: Iterator[Fraction]) -> tuple[list[int], int]:
+        """The displayed frames with the greatest time ≤ time + half a tick, but at most half a millisecond.
+
+        A video shows nothing before its first frame and after its last.
+        """
+        begin, found, outside = [frame.time for frame in self.frames], [], 0
+        for time in times:
+            begun = bisect_right(begin, time + min(self.time_base / 2, HALF_MILLISECOND)) if time < self.end else 0
+            if begun:
+                found.append(begun - 1)
+            else:
+                outside += 1
+        return found, outside
+
+    def _snapped(self, chosen: list[int], inside: list[int]) -> list[int]:
+        keys = [index for index in inside if self.frames[index].key]
+        times = [frame.time for frame in self.frames]
+        return [min(keys, key=lambda key: (abs(times[key] - times[index]), key)) for index in set(chosen) if keys]
+
+
+def _steps(start: Fraction, step: Fraction, end: Fraction) -> Iterator[Fraction]:
+    for k in count():
+        time = start + k * step
+        if time >= end:
+            return
+        yield time
+
+
+def read(path: Path, *, counts_pictures: bool = False) -> Reference:
+    """Decodes all of the video that is meant to be seen: of several the one marked default, then the largest.
+
+    counts_pictures: the container knows when the k-th picture is shown, not which packet holds it (AVI).
+    """
+    with av.open(str(path)) as container:
+        stream = _film(list(container.streams.video))
+        packets = [packet for packet in container.demux(stream) if packet.size and not packet.is_discard]
+        durations = {packet.pts: packet.duration or 0 for packet in packets if packet.pts is not None}
+        keys = {packet.pts for packet in packets if packet.is_keyframe}
+        ticks = sorted(packet.dts for packet in packets if packet.dts is not None)
+        base, aspect = stream.time_base, stream.sample_aspect_ratio or Fraction(1)
+        index = stream.index
+    assert base is not None
+    pictures = _pictures(path, index, aspect)
+    pts = ticks if counts_pictures else _all_times([time for time, _, _ in pictures])
+    assert len(pts) == len(pictures)
+    assert all(time is not None for time in pts)
+    frames = [
+        Seen(number, time, (time - pts[0]) * base, decoded_key if counts_pictures or told is None else time in keys)
+        for time, (told, decoded_key, (number, _, _)) in zip(pts, pictures, strict=True)
+    ]
+    last = 0 if counts_pictures else durations.get(pts[-1], 0)
+    intervals = [b - a for a, b in pairwise(pts)]
+    shown = last or (Fraction(median([Fraction(gap) for gap in intervals])) if intervals else Fraction(1))
+    _, _, (_, width, height) = pictures[0]
+    return Reference(frames, frames[-1].time + shown * base, base, width, height)
+
+
+def _all_times(times: list[int | None]) -> list[Any]:
+    """A demuxer may not tell times before zero: then the frames there have the interval of those after."""
+    untold = times.count(None)
+    first, second = [*times, None, None][untold : untold + 2]
+    gap = 0 if first is None or second is None else second - first
+    return [None if first is None else first - k * gap for k in range(untold, 0, -1)] + times[untold:]
+
+
+def _film(streams: list[VideoStream]) -> VideoStream:
+    films = [stream for stream in streams if not stream.disposition & Disposition.attached_pic]
+    return max(films, key=lambda one: (bool(one.disposition & Disposition.default), one.width * one.height))
+
+
+Picture = tuple[Any, bool, tuple[int | None, int, int]]
+
+
+def _pictures(path: Path, index: int, aspect: Fraction) -> list[Picture]:
+    """Presentation time, key, and (number, width, height) of every frame that a plain decode gives, in its order."""
+    with av.open(str(path)) as container:
+        stream = container.streams[index]
+        assert isinstance(stream, VideoStream)
+        stream.thread_type = "NONE"
+        frames = (frame for packet in container.demux(stream) for frame in packet.decode())
+        return [(frame.pts, frame.key_frame, _told(frame, aspect)) for frame in frames]
+
+
+def _told(frame: av.VideoFrame, aspect: Fraction) -> tuple[int | None, int, int]:
+    """What the picture says when it is shown as a player does."""
+    image = Image.fromarray(frame.to_ndarray(format="rgb24"))
+    wide = image.resize((int(frame.width * aspect + Fraction(1, 2)), frame.height)) if aspect != 1 else image
+    shown: Rgb = np.rot90(np.asarray(wide), frame.rotation // 90)
+    return read_number(shown), shown.shape[1], shown.shape[0]

@@ -1,0 +1,59 @@
+"""A program that listens for webhooks, on a real port."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from standardwebhooks import Webhook
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tests.support.api_client import listening
+
+
+@dataclass
+class Receiver:
+    """answers: statuses of the next requests; after them 204. hanging: no answer while it is set.
+
+    got: headers and bodies. headers: of the answers.
+    """
+
+    url: str = ""
+    answers: list[int] = field(default_factory=list)
+    headers: dict[str, str] = field(default_factory=dict)
+    got: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    hanging: bool = False
+    released: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def ids(self) -> list[str]:
+        return [headers["webhook-id"] for headers, _ in self.got]
+
+    def verified(self, secret: str) -> list[Any]:
+        """The bodies, each checked as a receiver does. Raises WebhookVerificationError."""
+        return [Webhook(secret).verify(body, headers) for headers, body in self.got]
+
+    async def take(self, request: Request) -> Response:
+        self.got.append((dict(request.headers), await request.body()))
+        self.arrived.set()
+        if self.hanging:
+            await self.released.wait()
+        return Response(status_code=self.answers.pop(0) if self.answers else 204, headers=self.headers)
+
+
+@asynccontextmanager
+async def receiving() -> AsyncIterator[Receiver]:
+    receiver = Receiver()
+    async with listening(Starlette(routes=[Route("/hook", receiver.take, methods=["GET", "POST"])])) as port:
+        receiver.url = f"http://127.0.0.1:{port}/hook"
+        try:
+            yield receiver
+        finally:
+            receiver.released.set()

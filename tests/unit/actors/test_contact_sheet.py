@@ -1,0 +1,84 @@
+"""The contact sheet: its pictures where the index says they are, at the times that it says."""
+
+from __future__ import annotations
+
+import io
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from av.video.frame import VideoFrame
+from PIL import Image
+
+from actors.container.display_geometry import Geometry
+from actors.engine.contact_sheet import MOST_CELLS, Cell, Reducer, Sheet, cell_of, chosen
+from actors.images.image_encoder import Studio
+from actors.plan.frame_selection import Target
+from db.values.frame_spec import Image as Wish
+from db.values.frame_spec import ImageFormat
+
+
+def plain(color: tuple[int, int, int], width: int = 320, height: int = 180) -> VideoFrame:
+    return VideoFrame.from_ndarray(np.full((height, width, 3), color, np.uint8), format="rgb24")
+
+
+def sheet_of(folder: Path, frames: list[VideoFrame], cell: Cell, image_format: ImageFormat = ImageFormat.JPEG) -> None:
+    studio, reducer = Studio(Geometry(), Wish(image_format)), Reducer(cell, image_format)
+    sheet = Sheet(folder, cell, len(frames))
+    for n, frame in enumerate(frames):
+        sheet.add(reducer.reduce(studio.make(frame).picture), Fraction(n, 2))
+    sheet.finish(Fraction(len(frames), 2))
+
+
+def opened(folder: Path) -> Image.Image:
+    return Image.open(io.BytesIO((folder / "sheet.jpg").read_bytes())).convert("RGB")
+
+
+@pytest.mark.parametrize("image_format", ImageFormat)
+def test_each_picture_is_in_its_place_in_its_colors(image_format: ImageFormat, tmp_path: Path) -> None:
+    colors = [(200, 30 + 15 * n, 220 - 15 * n) for n in range(13)]
+    sheet_of(tmp_path, [plain(color) for color in colors], cell_of(320, 180), image_format)
+    sheet = np.asarray(opened(tmp_path))
+    assert sheet.shape == (180, 1600, 3)
+    for n, color in enumerate(colors):
+        y, x = n // 10 * 90, n % 10 * 160
+        assert np.abs(sheet[y + 8 : y + 82, x + 8 : x + 152].mean(axis=(0, 1)) - color).max() < 5
+
+
+def test_the_index_tells_place_and_time_of_each_picture(tmp_path: Path) -> None:
+    sheet_of(tmp_path, [plain((9, 9, 9))] * 11, cell_of(320, 180))
+    cues = (tmp_path / "sheet.vtt").read_text().split("\n\n")
+    assert cues[0] == "WEBVTT"
+    assert cues[1] == "00:00:00.000 --> 00:00:00.500\nsheet.jpg#xywh=0,0,160,90"
+    assert cues[11] == "00:00:05.000 --> 00:00:05.500\nsheet.jpg#xywh=0,90,160,90\n"
+
+
+@pytest.mark.parametrize(("frames", "expected"), [(1, 1), (2, 2), (100, 100), (101, 100), (5000, 100)])
+def test_at_most_a_hundred_pictures_are_chosen_from_the_first_to_the_last(frames: int, expected: int) -> None:
+    targets = [Target(index, index, False) for index in range(frames)]
+    picked = chosen(targets)
+    assert len({target.index for target in picked}) == len(picked) == expected <= MOST_CELLS
+    assert (picked[0], picked[-1]) == (targets[0], targets[-1])
+    steps = np.diff([target.index for target in picked])
+    assert not len(steps) or steps.max() - steps.min() <= 1
+
+
+@pytest.mark.parametrize("size", [(1920, 1080), (1080, 1920), (64, 48), (17, 33), (4000, 3), (3, 4000), (1, 1)])
+def test_pictures_of_any_shape_fit_into_their_cell(size: tuple[int, int], tmp_path: Path) -> None:
+    cell = cell_of(*size)
+    width, height = cell.fit(*size)
+    assert cell.width % 2 == cell.height % 2 == 0
+    assert 0 < width <= min(cell.width, size[0])
+    assert 0 < height <= min(cell.height, size[1])
+    sheet_of(tmp_path, [plain((200, 200, 200), *size)] * 2, cell)
+    assert opened(tmp_path).size == (2 * cell.width, cell.height)
+
+
+def test_a_sheet_of_fewer_pictures_than_planned_ends_with_its_last_row(tmp_path: Path) -> None:
+    cell = cell_of(320, 180)
+    sheet, reducer = Sheet(tmp_path, cell, 25), Reducer(cell, ImageFormat.JPEG)
+    for n in range(3):
+        sheet.add(reducer.reduce(Studio(Geometry(), Wish()).make(plain((n, n, n))).picture), Fraction(n))
+    sheet.finish(Fraction(3))
+    assert opened(tmp_path).size == (1600, 90)

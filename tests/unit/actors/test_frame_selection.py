@@ -1,0 +1,266 @@
+"""The plan against a slow reference that says what the contract says, over random tables."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from itertools import count
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.plan.frame_selection import Plan, plan, segments, to_decode
+from actors.plan.frame_table import FrameTable, build
+from db.values.error_catalogue import FotogramaError
+from db.values.frame_spec import (
+    AllFrames,
+    EveryNth,
+    Fps,
+    FrameSpec,
+    Interval,
+    Keyframes,
+    Range,
+    Sample,
+    Scenes,
+    Snap,
+    Timestamps,
+    Uniform,
+    parse,
+)
+
+HALF_MILLISECOND = Fraction(1, 2000)
+
+
+def times(table: FrameTable) -> list[Fraction]:
+    return [(int(pts) - int(table.pts[0])) * table.time_base for pts in table.pts]
+
+
+def on_screen(table: FrameTable, time: Fraction) -> int | None:
+    """The displayed frame with the greatest time ≤ time + half a tick, but at most half a millisecond."""
+    reach = time + min(table.time_base / 2, HALF_MILLISECOND)
+    shown = [index for index, at in enumerate(times(table)) if at <= reach]
+    return shown[-1] if shown else None
+
+
+def wanted_times(table: FrameTable, spec: FrameSpec, end: Fraction) -> list[Fraction]:
+    start, sample = spec.range.start, spec.sample
+    match sample:
+        case Fps(fps):
+            steps = ((start + k / fps) for k in count())
+        case Interval(seconds):
+            steps = ((start + k * seconds) for k in count())
+        case Uniform(number):
+            length = end - start
+            return [start + (i + Fraction(1, 2)) * length / number for i in range(number)] if length > 0 else []
+        case Timestamps(at):
+            return list(at)
+        case _:
+            raise AssertionError(sample)
+    found: list[Fraction] = []
+    for time in steps:
+        if time >= end:
+            return found
+        found.append(time)
+    raise AssertionError
+
+
+def reference(table: FrameTable, spec: FrameSpec) -> list[int]:
+    """Indexes that the contract names; after its end a video shows nothing."""
+    end = table.end if spec.range.end is None else spec.range.end
+    inside = [index for index, time in enumerate(times(table)) if spec.range.start <= time < end]
+    match spec.sample:
+        case EveryNth(n):
+            chosen = inside[::n]
+        case Keyframes():
+            chosen = [index for index in inside if table.keys[index]]
+        case AllFrames():
+            chosen = inside
+        case _:
+            named = [time for time in wanted_times(table, spec, end) if time < table.end]
+            frames = {on_screen(table, time) for time in named}
+            chosen = sorted(frame for frame in frames if frame is not None)
+    if spec.snap is Snap.KEYFRAME:
+        keys = [index for index in inside if table.keys[index]]
+        at = times(table)
+        chosen = sorted({min(keys, key=lambda key: (abs(at[key] - at[frame]), key)) for frame in chosen if keys})
+    return chosen[: spec.max_frames]
+
+
+def indexes(planned: Plan) -> list[int]:
+    return [target.index for segment in planned.segments for target in segment.targets]
+
+
+def seconds(least: int, most: int) -> st.SearchStrategy[Fraction]:
+    return st.integers(least * 1000, most * 1000).map(lambda value: Fraction(value, 1000))
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> FrameTable:
+    base = draw(st.sampled_from([Fraction(1, 1000), Fraction(1, 90_000), Fraction(1001, 30_000), Fraction(1, 30)]))
+    most = max(1, int(Fraction(1, 5) / base))
+    gaps = draw(st.lists(st.integers(1, most), max_size=40))
+    start = draw(st.integers(-(2**33), 2**33))
+    pts = [start + sum(gaps[:i]) for i in range(len(gaps) + 1)]
+    keys = draw(st.lists(st.booleans(), min_size=len(pts), max_size=len(pts)))
+    return build(base, pts, keys=keys, last_duration=draw(st.integers(0, most)))
+
+
+samples: st.SearchStrategy[Sample] = st.one_of(
+    st.builds(Fps, st.fractions(Fraction(1, 10), 200, max_denominator=1001)),
+    st.builds(Interval, st.fractions(Fraction(1, 200), 5, max_denominator=1000)),
+    st.builds(Uniform, st.integers(1, 100)),
+    st.builds(EveryNth, st.integers(1, 20)),
+    st.builds(Timestamps, st.lists(seconds(-1, 10), min_size=1, max_size=20).map(lambda at: tuple(sorted(set(at))))),
+    st.just(Keyframes()),
+    st.just(AllFrames()),
+)
+
+
+@st.composite
+def specs(draw: st.DrawFn) -> FrameSpec:
+    start = draw(st.one_of(st.just(Fraction(0)), seconds(0, 5)))
+    end = draw(st.one_of(st.none(), seconds(1, 10).map(lambda length: start + length)))
+    limit = draw(st.one_of(st.none(), st.integers(1, 10)))
+    return FrameSpec(draw(samples), Range(start, end), snap=draw(st.sampled_from(Snap)), max_frames=limit)
+
+
+@given(tables(), specs())
+def test_exactly_the_frames_that_the_contract_names_are_planned(table: FrameTable, spec: FrameSpec) -> None:
+    expected = reference(table, spec)
+    if not expected:
+        with pytest.raises(FotogramaError, match="empty_selection"):
+            plan(table, spec)
+        return
+    planned = plan(table, spec)
+    assert indexes(planned) == expected
+    assert planned.frames == len(expected)
+
+
+@given(tables(), specs())
+def test_targets_ascend_and_tell_their_own_time_and_key(table: FrameTable, spec: FrameSpec) -> None:
+    try:
+        planned = plan(table, spec)
+    except FotogramaError:
+        return
+    targets = [target for segment in planned.segments for target in segment.targets]
+    assert [target.index for target in targets] == sorted({target.index for target in targets})
+    for target in targets:
+        assert target.pts == table.pts[target.index]
+        assert target.key == table.keys[target.index]
+
+
+@given(tables(), st.data())
+def test_each_segment_begins_with_the_last_key_frame_shown_at_or_before_its_targets(
+    table: FrameTable, data: st.DataObject
+) -> None:
+    chosen = sorted(data.draw(st.sets(st.integers(0, len(table) - 1), min_size=1)))
+    parts = segments(table, chosen)
+    assert [target.index for part in parts for target in part.targets] == chosen
+    assert len({part.start for part in parts}) == len(parts)
+    for part in parts:
+        for target in part.targets:
+            keys = [int(pts) for pts, key in zip(table.pts, table.keys, strict=True) if key and pts <= target.pts]
+            assert part.start == (max(keys) if keys else None)
+
+
+def steady(frames: int = 300, fps: int = 30) -> FrameTable:
+    return build(Fraction(1, fps), list(range(frames)), keys=[i % 12 == 0 for i in range(frames)], last_duration=1)
+
+
+def chosen(table: FrameTable, text: str) -> list[int]:
+    return indexes(plan(table, parse(text)))
+
+
+def test_one_frame_a_second_is_the_default() -> None:
+    assert chosen(steady(), "{}") == [0, 30, 60, 90, 120, 150, 180, 210, 240, 270]
+
+
+def test_a_rate_far_above_the_frames_costs_no_more_than_the_frames() -> None:
+    assert chosen(steady(100_000), '{"sample": {"mode": "fps", "fps": 1000000000}}') == list(range(100_000))
+
+
+def test_a_range_far_beyond_the_video_costs_no_more_than_the_frames() -> None:
+    text = '{"sample": {"mode": "interval", "seconds": 0.000000001}, "range": {"start": 9, "end": 1000000000}}'
+    assert chosen(steady(), text) == list(range(270, 300))
+
+
+def test_a_billion_uniform_times_cost_no_more_than_the_frames() -> None:
+    assert chosen(steady(), '{"sample": {"mode": "uniform", "count": 1000000000}}') == list(range(300))
+
+
+def test_a_container_that_rounds_to_milliseconds_does_not_shift_a_frame() -> None:
+    rounded = build(Fraction(1, 1000), [math.floor(i * Fraction(1001, 30) + Fraction(1, 2)) for i in range(90)])
+    at = ", ".join(f"{i * 1001 / 30_000:.9f}" for i in range(90))
+    assert chosen(rounded, f'{{"sample": {{"mode": "timestamps", "at": [{at}]}}}}') == list(range(90))
+
+
+def test_a_coarse_time_base_shows_no_frame_more_than_half_a_millisecond_early() -> None:
+    text = '{"sample": {"mode": "timestamps", "at": [0.99949, 1.9995]}}'
+    assert chosen(build(Fraction(1), [0, 1, 2]), text) == [0, 2]
+
+
+def test_the_video_ends_after_the_duration_of_its_last_frame_or_the_median_interval() -> None:
+    assert build(Fraction(1, 10), [5, 6, 7], last_duration=4).end == Fraction(6, 10)
+    assert build(Fraction(1, 10), [5, 6, 8, 12]).end == Fraction(9, 10)
+    assert build(Fraction(1, 10), [0, 1, 4]).end == Fraction(6, 10)
+
+
+def test_times_outside_of_the_video_are_left_out_with_a_warning() -> None:
+    planned = plan(steady(), parse('{"sample": {"mode": "timestamps", "at": [-1, 3, 10, 99]}}'))
+    assert indexes(planned) == [90]
+    assert [warning.code for warning in planned.warnings] == ["times_outside_video"]
+    assert planned.warnings[0].detail.startswith("3 ")
+
+
+def test_uniform_times_after_the_end_are_left_out_with_a_warning() -> None:
+    planned = plan(steady(), parse('{"sample": {"mode": "uniform", "count": 4}, "range": {"end": 20}}'))
+    assert indexes(planned) == [75, 225]
+    assert [warning.code for warning in planned.warnings] == ["times_outside_video"]
+
+
+def test_timestamps_do_not_shift_with_the_start_of_the_range() -> None:
+    assert chosen(steady(), '{"sample": {"mode": "timestamps", "at": [1]}, "range": {"start": 5}}') == [30]
+
+
+def test_two_times_that_meet_one_frame_give_one_image() -> None:
+    assert chosen(steady(), '{"sample": {"mode": "timestamps", "at": [1, 1.01, 1.02]}}') == [30]
+
+
+def test_a_frame_on_screen_may_have_begun_before_the_range() -> None:
+    assert chosen(steady(fps=1), '{"sample": {"mode": "fps", "fps": 1}, "range": {"start": 3.5, "end": 5}}') == [3, 4]
+
+
+def test_max_frames_keeps_the_first_and_warns() -> None:
+    planned = plan(steady(), parse('{"max_frames": 2}'))
+    assert indexes(planned) == [0, 30]
+    assert [warning.code for warning in planned.warnings] == ["max_frames_reached"]
+    assert plan(steady(), parse('{"max_frames": 10}')).warnings == ()
+
+
+def test_of_two_key_frames_equally_near_the_earlier_is_taken() -> None:
+    text = '{"sample": {"mode": "timestamps", "at": [0.2]}, "snap": "keyframe"}'
+    assert chosen(steady(), text) == [0]
+
+
+def test_nothing_selected_is_an_error_of_the_request() -> None:
+    with pytest.raises(FotogramaError, match="empty_selection"):
+        plan(steady(), parse('{"range": {"start": 10}}'))
+
+
+def test_more_frames_than_the_limit_are_refused() -> None:
+    with pytest.raises(FotogramaError, match="too_many_frames"):
+        plan(steady(), FrameSpec(AllFrames()), limit=299)
+    assert plan(steady(), FrameSpec(AllFrames()), limit=300).frames == 300
+
+
+def test_the_first_frames_of_shots_are_given_as_they_were_found() -> None:
+    planned = plan(steady(), FrameSpec(Scenes()), shots=[0, 40, 100])
+    assert [target.index for segment in planned.segments for target in segment.targets] == [0, 40, 100]
+
+
+def test_decoding_goes_from_each_key_frame_to_its_last_target() -> None:
+    table = steady()
+    keys = [index for index in range(len(table)) if table.keys[index]]
+    planned = segments(table, [keys[1] + 2, keys[1] + 4, keys[2]])
+    assert to_decode(table, planned) == 5 + 1

@@ -1,0 +1,156 @@
+"""Promises of the plan that hold for any frame table and any specification: nothing lost, nothing out of place."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from actors.plan.frame_selection import plan
+from actors.plan.frame_table import FrameTable, build
+from db.values.error_catalogue import FotogramaError
+from db.values.frame_spec import (
+    AllFrames,
+    EveryNth,
+    Fps,
+    FrameSpec,
+    Interval,
+    Keyframes,
+    Range,
+    Sample,
+    Snap,
+    Timestamps,
+    Uniform,
+)
+
+seconds = st.integers(0, 8_000).map(lambda value: Fraction(value, 1000))
+rates = st.integers(100, 90_000).map(lambda value: Fraction(value, 1000))
+that_name_frames: st.SearchStrategy[Sample] = st.one_of(st.just(Keyframes()), st.just(AllFrames()))
+samples: st.SearchStrategy[Sample] = st.one_of(
+    st.builds(Fps, rates),
+    st.builds(Interval, st.integers(10, 3_000).map(lambda value: Fraction(value, 1000))),
+    st.builds(Uniform, st.integers(1, 60)),
+    st.builds(EveryNth, st.integers(1, 12)),
+    st.builds(Timestamps, st.lists(seconds, min_size=1, max_size=12).map(lambda at: tuple(sorted(set(at))))),
+    that_name_frames,
+)
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> FrameTable:
+    """Up to 60 frames in groups that begin with a key frame, coded in another order than they are shown."""
+    base = draw(st.sampled_from([Fraction(1, 1000), Fraction(1, 90_000), Fraction(1001, 24_000), Fraction(1, 25)]))
+    most = max(1, int(Fraction(1, 4) / base))
+    gaps = draw(st.lists(st.integers(1, most), max_size=59))
+    pts = [draw(st.integers(-(2**40), 2**40))]
+    for gap in gaps:
+        pts.append(pts[-1] + gap)
+    keys = [True, *draw(st.lists(st.booleans(), min_size=len(gaps), max_size=len(gaps)))]
+    order = draw(st.permutations(range(len(pts))))
+    return build(base, pts, keys=keys, order=order, last_duration=draw(st.integers(0, most)))
+
+
+@st.composite
+def specs(draw: st.DrawFn, sampling: st.SearchStrategy[Sample] = samples) -> FrameSpec:
+    start = draw(st.one_of(st.just(Fraction(0)), seconds))
+    end = draw(st.one_of(st.none(), st.integers(1, 8_000).map(lambda value: start + Fraction(value, 1000))))
+    limit = draw(st.one_of(st.none(), st.integers(1, 20)))
+    return FrameSpec(draw(sampling), Range(start, end), snap=draw(st.sampled_from(Snap)), max_frames=limit)
+
+
+def chosen(table: FrameTable, spec: FrameSpec) -> list[int]:
+    """Indexes of the frames that are planned; none when nothing is selected."""
+    try:
+        planned = plan(table, spec)
+    except FotogramaError as error:
+        if error.code == "empty_selection":
+            return []
+        raise
+    return [target.index for segment in planned.segments for target in segment.targets]
+
+
+@given(tables(), specs())
+def test_no_limit_loses_or_changes_what_comes_before_it(table: FrameTable, spec: FrameSpec) -> None:
+    whole = chosen(table, replace(spec, max_frames=None))
+    for limit in {1, 2, len(whole) // 2, len(whole), len(whole) + 1} - {0}:
+        assert chosen(table, replace(spec, max_frames=limit)) == whole[:limit]
+
+
+@given(tables(), specs())
+def test_key_frames_that_are_snapped_to_are_inside_the_range(table: FrameTable, spec: FrameSpec) -> None:
+    snapped = chosen(table, replace(spec, snap=Snap.KEYFRAME))
+    end = table.end if spec.range.end is None else spec.range.end
+    assert all(table.keys[index] and spec.range.start <= table.time(index) < end for index in snapped)
+
+
+@given(tables(), specs())
+def test_no_key_frame_of_the_range_is_nearer_than_those_that_are_snapped_to(table: FrameTable, spec: FrameSpec) -> None:
+    exact = chosen(table, replace(spec, snap=Snap.EXACT, max_frames=None))
+    snapped = chosen(table, replace(spec, snap=Snap.KEYFRAME, max_frames=None))
+    end = table.end if spec.range.end is None else spec.range.end
+    keys = [i for i in range(len(table)) if table.keys[i] and spec.range.start <= table.time(i) < end]
+    if not keys:
+        assert snapped == []
+        return
+    for index in exact:
+        distance = min(abs(table.time(key) - table.time(index)) for key in keys)
+        assert any(abs(table.time(key) - table.time(index)) == distance for key in snapped)
+
+
+@given(tables(), specs(that_name_frames))
+def test_a_narrower_range_gives_no_frame_that_the_whole_video_has_not(table: FrameTable, spec: FrameSpec) -> None:
+    """For the modes that name frames and not times."""
+    exact = replace(spec, snap=Snap.EXACT, max_frames=None)
+    end = table.end if spec.range.end is None else spec.range.end
+    whole = chosen(table, replace(exact, range=Range()))
+    assert chosen(table, exact) == [index for index in whole if spec.range.start <= table.time(index) < end]
+
+
+@given(tables(), st.integers(1, 20))
+def test_every_first_frame_is_every_frame_and_no_step_loses_the_first(table: FrameTable, n: int) -> None:
+    every = chosen(table, FrameSpec(AllFrames()))
+    assert every == list(range(len(table)))
+    assert chosen(table, FrameSpec(EveryNth(n))) == every[::n]
+
+
+@given(tables(), rates)
+def test_a_rate_and_its_period_are_the_same(table: FrameTable, fps: Fraction) -> None:
+    assert chosen(table, FrameSpec(Fps(fps))) == chosen(table, FrameSpec(Interval(1 / fps)))
+
+
+@given(tables())
+def test_a_rate_of_one_tick_and_the_frames_own_times_give_every_frame(table: FrameTable) -> None:
+    own = tuple(table.time(index) for index in range(len(table)))
+    assert chosen(table, FrameSpec(Timestamps(own))) == list(range(len(table)))
+    assume(table.ticks[-1] < 100_000)
+    assert chosen(table, FrameSpec(Interval(table.time_base))) == list(range(len(table)))
+
+
+@given(tables(), st.integers(-(2**40), 2**40), specs())
+def test_a_clock_that_begins_elsewhere_changes_no_choice(table: FrameTable, shift: int, spec: FrameSpec) -> None:
+    assert chosen(replace(table, pts=table.pts + shift), spec) == chosen(table, spec)
+
+
+@given(tables(), st.lists(specs(), min_size=2, max_size=4))
+def test_several_specifications_choose_what_each_alone_chooses(table: FrameTable, several: list[FrameSpec]) -> None:
+    """Planning keeps nothing from one specification to the next."""
+    alone = [chosen(table, spec) for spec in several]
+    assert [chosen(table, spec) for spec in reversed(several)] == alone[::-1]
+
+
+@given(tables(), specs())
+def test_every_target_is_in_the_segment_of_the_key_frame_that_is_shown_before_it(
+    table: FrameTable, spec: FrameSpec
+) -> None:
+    if not chosen(table, spec):
+        return
+    planned = plan(table, spec)
+    starts = [segment.start for segment in planned.segments]
+    assert starts == sorted(set(starts), key=lambda start: -(2**63) if start is None else start)
+    assert planned.frames == sum(len(segment.targets) for segment in planned.segments)
+    for segment in planned.segments:
+        key = None if segment.start is None else table.index_of(segment.start)
+        assert key is None or (table.keys[key] and key <= segment.targets[0].index)
+        assert not any(table.keys[target.index] for target in segment.targets[1:] if target.index != key)

@@ -1,0 +1,132 @@
+"""What the planned reader decodes, and by how many decoders: pure decisions."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.plan.frame_selection import Segment, segments
+from actors.plan.frame_table import FrameTable, build
+from actors.plan.gop_schedule import LEAST_PICTURES, Run, decoders, schedule
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> FrameTable:
+    """Groups of pictures, closed and open, each with its key frame coded before pictures shown before it."""
+    pts: list[int] = []
+    keys: list[bool] = []
+    shown = 0
+    for length in draw(st.lists(st.integers(1, 60), min_size=1, max_size=8)):
+        leading = draw(st.integers(0, 3)) if pts else 0
+        pts.append(shown + leading)
+        pts.extend(range(shown, shown + leading))
+        rest = list(range(shown + leading + 1, shown + leading + length))
+        for at in range(0, len(rest), 3):  # a P-frame is coded before the B-frames between
+            *between, last = rest[at : at + 3]
+            pts.extend([last, *between])
+        keys.extend([True, *[False] * (leading + length - 1)])
+        shown += leading + length
+    return build(Fraction(1, 30), pts, keys=keys)
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> tuple[FrameTable, list[int]]:
+    table = draw(streams())
+    chosen = draw(st.sets(st.integers(0, len(table) - 1), min_size=1))
+    return table, sorted(chosen)
+
+
+@given(plans())
+def test_every_target_is_in_one_run_in_order(plan: tuple[FrameTable, list[int]]) -> None:
+    table, chosen = plan
+    runs = schedule(table, segments(table, chosen))
+    assert runs is not None
+    assert [target.index for run in runs for target in run.targets] == chosen
+
+
+@given(plans())
+def test_a_run_begins_at_a_key_frame_and_ends_with_the_last_packet_that_a_target_needs(
+    plan: tuple[FrameTable, list[int]],
+) -> None:
+    table, chosen = plan
+    for run in schedule(table, segments(table, chosen)) or ():
+        places = [int(table.order[target.index]) for target in run.targets]
+        assert run.first <= min(places)
+        assert run.last == max(places)
+        assert run.start is not None
+        key = table.index_of(run.start)
+        assert key is not None
+        assert table.keys[key]
+        assert table.order[key] == run.first
+        assert all(target.pts >= run.start for target in run.targets)
+
+
+@given(plans())
+def test_runs_are_in_decoding_order_and_no_gap_is_decoded(plan: tuple[FrameTable, list[int]]) -> None:
+    table, chosen = plan
+    planned = segments(table, chosen)
+    runs = schedule(table, planned) or ()
+    assert all(one.first < two.first for one, two in pairwise(runs))
+    needed: set[int] = set()
+    for segment in planned:
+        assert segment.start is not None
+        key = table.index_of(segment.start)
+        last = max(int(table.order[target.index]) for target in segment.targets)
+        needed |= set(range(int(table.order[key]), last + 1))
+    assert {place for run in runs for place in range(run.first, run.last + 1)} == needed
+
+
+def test_short_groups_without_a_gap_between_are_decoded_in_one_go() -> None:
+    table = build(Fraction(1, 30), list(range(120)), keys=[i % 12 == 0 for i in range(120)])
+    every = schedule(table, segments(table, range(120))) or ()
+    assert all(LEAST_PICTURES <= run.pictures <= LEAST_PICTURES + 12 for run in every[:-1])
+    key_frames = schedule(table, segments(table, range(0, 120, 12))) or ()
+    assert [run.pictures for run in key_frames] == [1] * 10
+
+
+def test_what_is_shown_before_the_first_key_frame_is_decoded_from_the_beginning_of_the_file() -> None:
+    table = build(Fraction(1, 30), [2, 0, 1, 3], keys=[True, False, False, False])
+    runs = schedule(table, segments(table, [0, 3])) or ()
+    assert (runs[0].start, runs[0].first, runs[-1].last) == (None, 0, 3)
+
+
+def test_a_picture_coded_before_the_key_frame_that_is_shown_before_it_is_not_for_the_planned_reader() -> None:
+    table = build(Fraction(1, 30), [0, 1, 2], keys=[True, True, False], order=[0, 2, 1])
+    assert schedule(table, segments(table, [2])) is None
+
+
+def runs_of(*pictures: int) -> list[Run]:
+    return [Run(0, 0, count - 1, ()) for count in pictures]
+
+
+@pytest.mark.parametrize(
+    ("pictures", "threads", "expected"),
+    [
+        ([250] * 8, 2, 2),
+        ([250], 2, 1),  # nothing to share: the threads of one decoder do it
+        ([250, 250], 2, 2),
+        ([250, 250, 250], 2, 1),  # one of the two would be idle for a third of the time
+        ([250] * 9, 2, 2),
+        ([1] * 100, 3, 3),
+        ([250] * 8, 1, 1),
+    ],
+)
+def test_runs_are_shared_out_when_the_shares_are_even(pictures: list[int], threads: int, expected: int) -> None:
+    assert decoders(runs_of(*pictures), threads) == expected
+
+
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=40), st.integers(1, 8))
+def test_there_is_one_decoder_or_one_for_each_thread(pictures: list[int], threads: int) -> None:
+    assert decoders(runs_of(*pictures), threads) in {1, threads}
+
+
+def test_no_targets_make_no_runs() -> None:
+    table = build(Fraction(1), [0, 1], keys=[True, False])
+    assert schedule(table, ()) == ()
+    assert schedule(table, [Segment(0, segments(table, [1])[0].targets)]) is not None
+    assert np.all(table.order == [0, 1])

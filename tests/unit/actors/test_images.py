@@ -1,0 +1,120 @@
+"""A picture's colors, whatever its samples, matrix and range are."""
+
+from __future__ import annotations
+
+import io
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from av.video.frame import VideoFrame
+from numpy.typing import NDArray
+from PIL import Image
+
+from actors.container.display_geometry import Geometry
+from actors.images.image_encoder import Planes, Renderer, jpeg
+from db.values.error_catalogue import FotogramaError
+
+KR_KB = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114), 7: (0.212, 0.087)}
+LIMITED, FULL, UNTAGGED = 1, 2, 2
+WIDTH, HEIGHT = 160, 96
+
+Picture = NDArray[np.float64]
+
+
+def gradient(width: int, height: int) -> Picture:
+    """Red from left to right, green from top to bottom, values from 26 to 230."""
+    y, x = np.mgrid[0:height, 0:width]
+    return 26 + 204 * np.stack([x / width, y / height, (x / width + y / height) / 2], axis=-1)
+
+
+def drawn(rgb: Picture, pixel_format: str, matrix: int, span: int) -> VideoFrame:
+    """The picture in another format, by the formulas of ISO/IEC 23091-2."""
+    red, green, blue = (rgb[..., i] / 255 for i in range(3))
+    kr, kb = KR_KB[matrix]
+    luma = kr * red + (1 - kr - kb) * green + kb * blue
+    u, v = (blue - luma) / 2 / (1 - kb), (red - luma) / 2 / (1 - kr)
+    scales = (255, 0, 255, 128) if span == FULL else (219, 16, 224, 128)
+    planes = np.stack([luma * scales[0] + scales[1], u * scales[2] + scales[3], v * scales[2] + scales[3]])
+    frame = VideoFrame.from_ndarray(np.round(planes).astype(np.uint8), format="yuv444p")
+    frame = frame.reformat(format=pixel_format, src_color_range=span, dst_color_range=span)
+    frame.colorspace, frame.color_range = matrix, span
+    return frame
+
+
+def decoded(picture: Planes) -> Picture:
+    return np.asarray(Image.open(io.BytesIO(jpeg(picture, 100))).convert("RGB")).astype(np.float64)
+
+
+def shift(one: Picture, other: Picture) -> float:
+    """The largest difference of the mean of one color, without the picture's edge."""
+    return float(np.abs((one - other)[2:-2, 2:-2].mean(axis=(0, 1))).max())
+
+
+@pytest.mark.parametrize("span", [LIMITED, FULL])
+@pytest.mark.parametrize("matrix", KR_KB)
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv420p12le", "nv12"])
+@pytest.mark.parametrize("size", [(WIDTH, HEIGHT), (WIDTH + 1, HEIGHT + 1)])
+def test_colors_survive_every_matrix_range_format_and_size(
+    size: tuple[int, int], pixel_format: str, matrix: int, span: int
+) -> None:
+    rgb = gradient(*size)
+    image = decoded(Renderer(Geometry()).render(drawn(rgb, pixel_format, matrix, span)))
+    assert image.shape == rgb.shape
+    assert shift(image, rgb) < 1.2
+    assert np.abs(image - rgb)[2:-2, 2:-2].mean() < 2
+
+
+@pytest.mark.parametrize(("lines", "matrix"), [(576, 5), (720, 1)])
+def test_an_untagged_picture_is_bt601_below_720_lines_and_bt709_from_there(lines: int, matrix: int) -> None:
+    rgb = gradient(lines * 16 // 9, lines)
+    frame = drawn(rgb, "yuv420p", matrix, LIMITED)
+    frame.colorspace, frame.color_range = UNTAGGED, 0
+    assert shift(decoded(Renderer(Geometry()).render(frame)), rgb) < 1.2
+
+
+@pytest.mark.parametrize("turns", range(4))
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv422p", "yuv444p"])
+def test_a_picture_is_mirrored_and_then_turned_clockwise(pixel_format: str, mirrored: bool, turns: int) -> None:
+    rgb = gradient(WIDTH, HEIGHT)
+    frame = drawn(rgb, pixel_format, 5, LIMITED)
+    image = decoded(Renderer(Geometry(Fraction(1), turns, mirrored)).render(frame))
+    upright = np.rot90(rgb[:, ::-1] if mirrored else rgb, -turns)
+    assert image.shape == upright.shape
+    assert np.abs(image - upright)[2:-2, 2:-2].mean() < 2
+
+
+@pytest.mark.parametrize("side", [16, 50, 97])
+def test_a_smaller_picture_keeps_its_colors(side: int) -> None:
+    rgb = gradient(WIDTH, HEIGHT)
+    picture = Renderer(Geometry(Fraction(4, 3)), side).render(drawn(rgb, "yuv420p", 1, LIMITED))
+    assert picture.width == side
+    assert np.abs(decoded(picture).mean(axis=(0, 1)) - rgb.mean(axis=(0, 1))).max() < 1.5
+
+
+@pytest.mark.parametrize(
+    "pixel_format", ["rgb24", "gbrp", "gbrp10le", "gray", "gray10le", "yuva420p", "yuv440p", "yuv411p", "yuv410p"]
+)
+def test_formats_that_few_videos_have_are_images_too(pixel_format: str) -> None:
+    rgb = gradient(WIDTH, HEIGHT)
+    frame = VideoFrame.from_ndarray(rgb.round().astype(np.uint8), format="rgb24").reformat(format=pixel_format)
+    gray = pixel_format.startswith("gray")
+    frame.color_range = FULL if gray else LIMITED
+    image = decoded(Renderer(Geometry()).render(frame))
+    expected = np.repeat(rgb @ [[0.299], [0.587], [0.114]], 3, axis=-1) if gray else rgb
+    assert shift(image, expected) < 2
+    assert image.shape == rgb.shape
+
+
+def test_the_size_of_frames_may_change_in_the_middle_of_a_video() -> None:
+    renderer = Renderer(Geometry())
+    sizes = [(WIDTH, HEIGHT), (320, 240), (WIDTH, HEIGHT)]
+    pictures = [renderer.render(drawn(gradient(*size), "yuv420p", 5, LIMITED)) for size in sizes]
+    assert [(picture.width, picture.height) for picture in pictures] == sizes
+
+
+def test_a_picture_of_absurd_size_is_refused() -> None:
+    with pytest.raises(FotogramaError, match="picture_too_large"):
+        Renderer(Geometry(Fraction(1000))).render(av.VideoFrame(160, 96, "yuv420p"))

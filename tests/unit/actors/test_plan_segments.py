@@ -1,0 +1,76 @@
+"""Long work divided: every target in one portion, cut at key frames, about as much for each."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import accumulate, pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.extraction_types import MOST_PORTIONS, Planned
+from actors.plan.decode_deadline import usual_seconds
+from actors.plan.frame_selection import portions, portions_for, segments, to_decode
+from actors.plan.frame_table import FrameTable, build
+from db.values.file_type import Media
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> FrameTable:
+    keys = draw(st.lists(st.booleans(), min_size=1, max_size=120))
+    return build(Fraction(1, 30), list(range(len(keys))), keys=[True, *keys[1:]])
+
+
+@st.composite
+def tables_and_targets(draw: st.DrawFn) -> tuple[FrameTable, list[int]]:
+    table = draw(tables())
+    return table, sorted(draw(st.sets(st.integers(0, len(table) - 1), min_size=1)))
+
+
+@given(tables_and_targets(), st.integers(2, MOST_PORTIONS))
+def test_no_target_is_lost_or_twice_and_no_group_of_pictures_is_cut(
+    drawn: tuple[FrameTable, list[int]], count: int
+) -> None:
+    table, indexes = drawn
+    planned = segments(table, indexes)
+    found = portions(table, planned, count)
+    bounds = [0, *(portion.stop for portion in found)]
+    assert [portion.first for portion in found] == bounds[:-1]
+    assert bounds[-1] == len(indexes)
+    assert all(first < stop for first, stop in pairwise(bounds))
+    assert set(bounds) <= {0, *accumulate(len(segment.targets) for segment in planned)}
+    assert 1 <= len(found) <= count
+
+
+@given(tables_and_targets(), st.integers(2, MOST_PORTIONS))
+def test_no_portion_decodes_more_than_its_share_and_one_group_of_pictures(
+    drawn: tuple[FrameTable, list[int]], count: int
+) -> None:
+    table, indexes = drawn
+    planned = segments(table, indexes)
+    found = portions(table, planned, count)
+    total = to_decode(table, planned)
+    assert sum(portion.cost for portion in found) == total
+    assert max(portion.cost for portion in found) <= total / count + max(to_decode(table, [one]) for one in planned)
+
+
+@given(st.floats(0, 1e6), st.floats(0.1, 1e4))
+def test_the_number_of_portions_follows_the_time_within_its_bounds(seconds: float, longest: float) -> None:
+    count = portions_for(seconds, longest)
+    assert (count == 1) == (seconds <= longest)
+    assert count <= MOST_PORTIONS
+    if 1 < count < MOST_PORTIONS:
+        assert seconds / count <= longest
+
+
+def test_work_over_five_minutes_is_divided_into_portions_of_two() -> None:
+    assert [portions_for(seconds, 300) for seconds in (300, 301, 600, 3600, 1e6)] == [1, 3, 5, 30, 64]
+
+
+def test_a_minute_of_full_hd_is_short_and_an_hour_is_long() -> None:
+    def film(seconds: int) -> float:
+        frames = 30 * seconds
+        return usual_seconds(Planned(Media("mp4", "h264", 1920, 1080, 0, seconds, frames, 30.0, False), 60, frames))
+
+    assert film(60) < 60
+    assert film(3600) > 300

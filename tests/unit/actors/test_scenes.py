@@ -1,0 +1,45 @@
+"""Where shots begin, against OpenCV's color space and hand-made rows of differences."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from actors.engine.scene_detection import SHOT_FRAMES, cuts, hsv
+
+
+def found(differing: set[int], frames: int = 200) -> list[int]:
+    return list(cuts((index, index in differing) for index in range(frames)))
+
+
+def test_hue_saturation_and_value_are_those_of_opencv() -> None:
+    rgb = np.random.default_rng(5).integers(0, 256, (300, 400, 3), np.uint8)
+    theirs = cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV).astype(np.int16)
+    difference = np.abs(hsv(rgb) - theirs)
+    difference[..., 0] = np.minimum(difference[..., 0], 180 - difference[..., 0])
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 0.02
+
+
+def test_gray_has_no_hue_and_no_saturation() -> None:
+    gray = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=-1)
+    assert not hsv(gray)[..., :2].any()
+
+
+def test_every_difference_is_a_cut_when_shots_are_long_enough() -> None:
+    assert found({15, 40, 100}) == [15, 40, 100]
+
+
+def test_nothing_is_a_cut_before_the_first_shot_is_long_enough() -> None:
+    assert found({SHOT_FRAMES - 1}) == []
+
+
+@pytest.mark.parametrize(("flashes", "expected"), [({50, 52, 60, 67}, [50, 67]), ({50, 52}, [50])])
+def test_a_flicker_after_a_cut_is_one_more_cut_at_its_end_when_it_lasts(flashes: set[int], expected: list[int]) -> None:
+    # As in PySceneDetect: a flicker shorter than a shot waits for more, and gives none when no more comes.
+    assert found(flashes) == expected
+
+
+def test_no_frames_have_no_cuts() -> None:
+    assert list(cuts([])) == []

@@ -1,0 +1,143 @@
+"""The archive: a zip that every program reads, the same for the same input."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import zipfile
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.engine.zip_archive import Archive, ZipWriter, decimal, half_up, image_name
+from actors.extraction_types import ResultWarning
+from db.values.frame_spec import FrameSpec, canonical, parse
+
+IMAGES = [b"\xff\xd8 one", b"\xff\xd8 two two", b"\xff\xd8 three"]
+WARNING = ResultWarning("truncated", "The file is cut off — “here”.")
+
+
+def write(folder: Path, spec: FrameSpec | None = None) -> tuple[int, str]:
+    folder.mkdir(exist_ok=True)
+    with Archive(folder, spec or FrameSpec(), Fraction(1, 90_000)) as archive:
+        for i, image in enumerate(IMAGES):
+            archive.add(image, (640, 360), index=3 * i, pts=3003 * i, time=Fraction(1001, 30_000) * 3 * i, key=i == 0)
+        return archive.finish([WARNING])
+
+
+def test_images_come_first_then_the_manifests_all_stored(tmp_path: Path) -> None:
+    write(tmp_path)
+    with zipfile.ZipFile(tmp_path / "frames.zip") as file:
+        assert file.testzip() is None
+        entries = file.infolist()
+        assert [entry.filename for entry in entries] == [
+            "frame_000001_t000000.000.jpg",
+            "frame_000002_t000000.100.jpg",
+            "frame_000003_t000000.200.jpg",
+            "manifest.json",
+            "manifest.csv",
+        ]
+        assert {entry.compress_type for entry in entries} == {zipfile.ZIP_STORED}
+        assert {entry.date_time for entry in entries} == {(1980, 1, 1, 0, 0, 0)}
+        assert [file.read(entry) for entry in entries[:3]] == IMAGES
+        for name in ("manifest.json", "manifest.csv"):
+            assert file.read(name) == (tmp_path / name).read_bytes()
+
+
+def test_size_and_hash_are_those_of_the_file(tmp_path: Path) -> None:
+    size, digest = write(tmp_path)
+    data = (tmp_path / "frames.zip").read_bytes()
+    assert (len(data), hashlib.sha256(data).hexdigest()) == (size, digest)
+
+
+def test_nothing_is_left_beside_the_three_files(tmp_path: Path) -> None:
+    write(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"frames.zip", "manifest.json", "manifest.csv"}
+
+
+def test_the_manifest_finds_each_image_by_its_offset(tmp_path: Path) -> None:
+    write(tmp_path)
+    data, manifest = (tmp_path / "frames.zip").read_bytes(), json.loads((tmp_path / "manifest.json").read_text())
+    for frame, image in zip(manifest["frames"], IMAGES, strict=True):
+        assert data[frame["offset"] : frame["offset"] + frame["bytes"]] == image
+        assert hashlib.sha256(image).hexdigest() == frame["sha256"]
+
+
+def test_the_manifest_has_the_fields_of_the_contract(tmp_path: Path) -> None:
+    spec = parse('{"sample": {"mode": "fps", "fps": 29.97}, "range": {"start": 0.100}}')
+    write(tmp_path, spec)
+    text = (tmp_path / "manifest.json").read_text(encoding="utf-8")
+    manifest = json.loads(text, parse_float=Decimal)
+    assert list(manifest) == ["version", "spec", "time_base", "warnings", "frames"]
+    assert f'"spec":{canonical(spec)},' in text
+    assert manifest["time_base"] == [1, 90_000]
+    assert manifest["warnings"] == [{"code": WARNING.code, "detail": WARNING.detail}]
+    second = manifest["frames"][1]
+    fields = ["n", "name", "index", "pts", "time", "key", "width", "height", "bytes", "sha256", "offset"]
+    assert list(second) == fields
+    assert (second["n"], second["index"], second["pts"], second["key"]) == (2, 3, 3003, False)
+    assert str(second["time"]) == "0.100100"
+
+
+def test_the_csv_has_the_same_columns_and_values(tmp_path: Path) -> None:
+    write(tmp_path)
+    raw = (tmp_path / "manifest.csv").read_bytes()
+    assert raw.endswith(b"\r\n")
+    rows = list(csv.DictReader(io.StringIO(raw.decode(), newline="")))
+    frames = json.loads((tmp_path / "manifest.json").read_text(), parse_float=str)["frames"]
+    assert list(rows[0]) == list(frames[0])
+    spelled = [{key: str(value).lower() if key == "key" else str(value) for key, value in f.items()} for f in frames]
+    assert rows == spelled
+
+
+def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
+    assert write(tmp_path / "one") == write(tmp_path / "two")
+
+
+def test_an_archive_of_more_than_65535_entries_is_read_by_others(tmp_path: Path) -> None:
+    path = tmp_path / "many.zip"
+    with path.open("wb") as file:
+        writer = ZipWriter(file)
+        for i in range(66_000):
+            writer.add(f"{i}", b"x")
+        writer.finish()
+    with zipfile.ZipFile(path) as many:
+        assert len(many.infolist()) == 66_000
+        assert many.read("65999") == b"x"
+
+
+def test_entries_beyond_4_gib_are_read_by_others(tmp_path: Path) -> None:
+    path, start = tmp_path / "far.zip", 5 << 30
+    with path.open("wb") as file:
+        writer = ZipWriter(file)
+        writer.add("near", b"one")
+        file.seek(start)  # a hole in the file stands for gigabytes of images
+        writer.position = start
+        offset = writer.add("far", b"two")
+        writer.finish()
+    with zipfile.ZipFile(path) as far:
+        assert far.read("near") == b"one"
+        assert far.read("far") == b"two"
+        assert far.getinfo("far").header_offset == start < offset
+
+
+def test_a_name_tells_number_and_time_as_the_contract_shows() -> None:
+    assert image_name(2, Fraction(1001, 1000), "jpg") == "frame_000002_t000001.001.jpg"
+    assert image_name(1_234_567, Fraction(1_234_567), "png") == "frame_1234567_t1234567.000.png"
+
+
+def test_half_a_millisecond_is_rounded_up_exactly() -> None:
+    assert image_name(1, Fraction(1, 2000), "jpg") == "frame_000001_t000000.001.jpg"
+    assert decimal(Fraction(9_999_995, 10_000_000), 6) == "1.000000"
+
+
+@given(st.fractions(0, 10**6))
+def test_a_decimal_is_never_further_away_than_half_a_digit(value: Fraction) -> None:
+    text = decimal(value, 3)
+    assert -Fraction(1, 2000) < Fraction(text) - value <= Fraction(1, 2000)
+    assert half_up(value) == int(value + Fraction(1, 2))

@@ -1,0 +1,104 @@
+"""Who the command line is, and where that is kept."""
+
+from __future__ import annotations
+
+import json
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from cluster.cli.stored_credentials import BadAddress, CredentialsFile, FileStore, NotLoggedIn, canonical_url, identity
+from cluster.client.api_types import Tokens
+from cluster.client.errors import FotogramaError
+
+HERE, THERE = "http://127.0.0.1:8000", "https://frames.example.org"
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    return {"XDG_CONFIG_HOME": str(tmp_path)}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> CredentialsFile:
+    return CredentialsFile(tmp_path / "fotograma" / "credentials.json")
+
+
+def test_the_file_is_its_owners_alone(file: CredentialsFile) -> None:
+    file.keep(HERE, Tokens("a", "r"), "ana@example.org")
+    assert stat.S_IMODE(file.path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.path.parent.stat().st_mode) == 0o700
+    assert [path.name for path in file.path.parent.iterdir()] == ["credentials.json"]
+
+
+def test_sessions_of_several_servers_are_kept_and_the_latest_login_is_the_current_one(
+    file: CredentialsFile, environ: dict[str, str]
+) -> None:
+    file.keep(HERE, Tokens("a", "r"), "ana@example.org")
+    file.keep(THERE, Tokens("b"), "ana@example.org")
+    file.keep(HERE, Tokens("c", "s"))
+    assert identity(environ).url == THERE
+    assert identity(environ | {"FOTOGRAMA_URL": f"{HERE}/"}).store.tokens == Tokens("c", "s")
+    assert json.loads(file.path.read_text())["servers"][HERE]["email"] == "ana@example.org"
+
+
+def test_a_token_is_never_sent_to_another_server(file: CredentialsFile, environ: dict[str, str]) -> None:
+    file.keep(HERE, Tokens("a", "r"), "ana@example.org")
+    with pytest.raises(NotLoggedIn, match=r"fotograma login --url https://other\.example"):
+        identity(environ | {"FOTOGRAMA_URL": "https://other.example"})
+
+
+def test_the_environment_overrides_the_file(file: CredentialsFile, environ: dict[str, str]) -> None:
+    file.keep(HERE, Tokens("a", "r"), "ana@example.org")
+    who = identity(environ | {"FOTOGRAMA_URL": THERE, "FOTOGRAMA_TOKEN": "key"})
+    assert (who.url, who.store.tokens) == (THERE, Tokens("key"))
+    who.store.change(None)
+    assert file.tokens(HERE) == Tokens("a", "r")
+
+
+def test_nobody_is_logged_in_without_a_file_or_after_a_logout(file: CredentialsFile, environ: dict[str, str]) -> None:
+    with pytest.raises(NotLoggedIn):
+        identity(environ)
+    file.keep(HERE, Tokens("a", "r"), "ana@example.org")
+    identity(environ).store.change(None)
+    with pytest.raises(NotLoggedIn):
+        identity(environ)
+
+
+def test_a_damaged_file_is_told_and_left_alone(file: CredentialsFile, environ: dict[str, str]) -> None:
+    file.path.parent.mkdir()
+    file.path.write_text("{")
+    with pytest.raises(FotogramaError, match=r"credentials\.json is damaged"):
+        identity(environ)
+    assert file.path.read_text() == "{"
+
+
+def test_whoever_renews_sees_what_others_left_and_keeps_them_out(file: CredentialsFile) -> None:
+    file.keep(HERE, Tokens("a", "r"), "ana@example.org")
+    mine, other = FileStore(file, HERE), FileStore(file, HERE)
+    order: list[str] = []
+
+    def renew() -> None:
+        with other.exclusive():
+            assert other.tokens == Tokens("b", "s")
+            order.append("other")
+
+    thread = threading.Thread(target=renew)
+    with mine.exclusive():
+        thread.start()
+        mine.change(Tokens("b", "s"))
+        order.append("mine")
+    thread.join()
+    assert order == ["mine", "other"]
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "ftp://host", "http://", "http://[::1", "http://host:x", ""])
+def test_what_is_no_address_is_told(url: str) -> None:
+    with pytest.raises(BadAddress):
+        canonical_url(url)
+
+
+def test_one_server_has_one_address() -> None:
+    assert canonical_url(" http://host:8000/ ") == "http://host:8000"

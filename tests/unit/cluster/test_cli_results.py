@@ -1,0 +1,268 @@
+"""Where results are written, how archives are unpacked, and what is shown."""
+
+from __future__ import annotations
+
+import errno
+import io
+import subprocess
+import sys
+import zipfile
+from itertools import count
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from cluster.cli.output_paths import targets
+from cluster.cli.progress_display import Bars, Lines, failures, printable
+from cluster.cli.server_batch import Outcome, Stage, failure_of
+from cluster.client.api_types import Failure
+from cluster.client.errors import ApiError
+from cluster.unpack_archive import BadArchive, FolderTaken, unpack
+from tests.support.fake_service import archive_of
+
+
+def names(*filenames: str) -> list[str]:
+    return [target.archive.name for target in targets(Path("out"), filenames)]
+
+
+def test_every_file_has_an_archive_of_its_stem() -> None:
+    assert names("a.mp4", "b.c.mov", "plain") == ["a.zip", "b.c.zip", "plain.zip"]
+
+
+def test_the_same_stem_again_gets_a_number_that_no_other_has() -> None:
+    assert names("a.mp4", "a.mov", "a-2.mp4", "a.avi", "A.mp4") == [
+        "a.zip",
+        "a-2.zip",
+        "a-2-2.zip",
+        "a-3.zip",
+        "A-4.zip",
+    ]
+    assert [target.renamed for target in targets(Path("out"), ["a.mp4", "a.mov"])] == [False, True]
+
+
+@pytest.mark.parametrize("name", ["../../etc/x.mp4", "/etc/x.mp4", "..\\..\\x.mp4"])
+def test_a_name_never_leads_out_of_the_folder(name: str) -> None:
+    assert names(name) == ["x.zip"]
+
+
+def test_a_name_that_is_no_file_name_becomes_one() -> None:
+    assert names("..", "") == ["video.zip", "video-2.zip"]
+
+
+def archive(path: Path, entries: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> Path:
+    with zipfile.ZipFile(path, "w", compression) as file:
+        for name, content in entries.items():
+            file.writestr(name, content)
+    return path
+
+
+def frames(path: Path, *names: str) -> Path:
+    path.write_bytes(archive_of(list(names)))
+    return path
+
+
+def listing(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.iterdir())
+
+
+def test_an_archive_becomes_a_folder_of_its_files(tmp_path: Path) -> None:
+    path = archive(tmp_path / "a.zip", {"frame_1.jpg": b"1", "manifest.json": b"{}"})
+    unpack(path, tmp_path / "a")
+    assert {file.name: file.read_bytes() for file in (tmp_path / "a").iterdir()} == {
+        "frame_1.jpg": b"1",
+        "manifest.json": b"{}",
+    }
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a", "a.zip"]
+
+
+def test_frames_of_an_earlier_archive_do_not_stay(tmp_path: Path) -> None:
+    unpack(frames(tmp_path / "a.zip", "old.jpg"), tmp_path / "a")
+    unpack(frames(tmp_path / "a.zip", "new.jpg"), tmp_path / "a")
+    assert listing(tmp_path / "a") == ["manifest.json", "new.jpg"]
+    assert listing(tmp_path) == ["a", "a.zip"]
+
+
+def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "thesis.txt").write_text("three years")
+    with pytest.raises(FolderTaken):
+        unpack(archive(tmp_path / "a.zip", {"manifest.json": b"{}"}), tmp_path / "a")
+    assert (tmp_path / "a" / "thesis.txt").read_text() == "three years"
+
+
+@pytest.mark.parametrize("manifest", ['{"name": "An app", "icons": []}', "[]", "no JSON", "\udcff"])
+def test_a_folder_with_the_manifest_of_something_else_is_left_alone(tmp_path: Path, manifest: str) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "manifest.json").write_text(manifest, errors="surrogateescape")
+    with pytest.raises(FolderTaken):
+        unpack(frames(tmp_path / "a.zip", "new.jpg"), tmp_path / "a")
+    assert (tmp_path / "a" / "manifest.json").read_text(errors="surrogateescape") == manifest
+
+
+def test_a_folder_of_frames_with_a_file_of_the_user_is_left_alone(tmp_path: Path) -> None:
+    unpack(frames(tmp_path / "a.zip", "old.jpg"), tmp_path / "a")
+    (tmp_path / "a" / "notes.txt").write_text("The third one is good.")
+    with pytest.raises(FolderTaken, match=r"notes\.txt"):
+        unpack(frames(tmp_path / "a.zip", "new.jpg"), tmp_path / "a")
+    assert listing(tmp_path / "a") == ["manifest.json", "notes.txt", "old.jpg"]
+
+
+def test_what_a_file_browser_left_in_a_folder_of_frames_is_no_file_of_the_user(tmp_path: Path) -> None:
+    unpack(frames(tmp_path / "a.zip", "old.jpg"), tmp_path / "a")
+    (tmp_path / "a" / ".DS_Store").write_bytes(b"\0")
+    unpack(frames(tmp_path / "a.zip", "new.jpg"), tmp_path / "a")
+    assert listing(tmp_path / "a") == ["manifest.json", "new.jpg"]
+
+
+@pytest.mark.parametrize("fails", [1, 2])
+def test_a_swap_that_fails_leaves_the_folder_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: int
+) -> None:
+    unpack(frames(tmp_path / "a.zip", "old.jpg"), tmp_path / "a")
+    rename, calls = Path.rename, count(1)
+
+    def renames(self: Path, target: Path) -> Path:
+        if next(calls) == fails:
+            raise PermissionError(errno.EACCES, "The folder is in use")
+        return rename(self, target)
+
+    new = frames(tmp_path / "a.zip", "new.jpg")
+    monkeypatch.setattr(Path, "rename", renames)
+    with pytest.raises(PermissionError):
+        unpack(new, tmp_path / "a")
+    assert listing(tmp_path / "a") == ["manifest.json", "old.jpg"]
+    assert listing(tmp_path) == ["a", "a.zip"]
+
+
+def test_a_folder_that_somebody_made_during_the_swap_stays_and_so_does_the_earlier_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unpack(frames(tmp_path / "a.zip", "old.jpg"), tmp_path / "a")
+    rename = Path.rename
+
+    def renames(self: Path, target: Path) -> Path:
+        renamed = rename(self, target)
+        (tmp_path / "a").mkdir()
+        (tmp_path / "a" / "thesis.txt").write_text("three years")
+        return renamed
+
+    new = frames(tmp_path / "a.zip", "new.jpg")
+    monkeypatch.setattr(Path, "rename", renames)
+    with pytest.raises(OSError, match=r"a\.old-"):
+        unpack(new, tmp_path / "a")
+    assert listing(tmp_path / "a") == ["thesis.txt"]
+    (aside,) = tmp_path.glob("a.old-*")
+    assert listing(aside) == ["manifest.json", "old.jpg"]
+
+
+KILLED_DURING_THE_SWAP = """
+import os, sys
+from pathlib import Path
+from cluster.unpack_archive import unpack
+
+rename = Path.rename
+
+def renames(self, target):
+    rename(self, target)
+    os._exit(9)
+
+Path.rename = renames
+unpack(Path(sys.argv[1]), Path(sys.argv[2]))
+"""
+
+
+def test_a_death_during_the_swap_leaves_the_earlier_frames_where_they_are_seen(tmp_path: Path) -> None:
+    unpack(frames(tmp_path / "a.zip", "old.jpg"), tmp_path / "a")
+    frames(tmp_path / "a.zip", "new.jpg")
+    command = [sys.executable, "-c", KILLED_DURING_THE_SWAP, str(tmp_path / "a.zip"), str(tmp_path / "a")]
+    assert subprocess.run(command, check=False).returncode == 9
+    (aside,) = tmp_path.glob("a.old-*")
+    assert listing(aside) == ["manifest.json", "old.jpg"]
+    unpack(tmp_path / "a.zip", tmp_path / "a")
+    assert listing(tmp_path / "a") == ["manifest.json", "new.jpg"]
+    assert listing(aside) == ["manifest.json", "old.jpg"]
+
+
+def test_a_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "large-disk").mkdir()
+    (tmp_path / "a").symlink_to("large-disk")
+    for name in ("old.jpg", "new.jpg"):
+        unpack(frames(tmp_path / "a.zip", name), tmp_path / "a")
+    assert (tmp_path / "a").is_symlink()
+    assert listing(tmp_path / "large-disk") == ["manifest.json", "new.jpg"]
+
+
+def test_a_mount_point_is_refused_in_words() -> None:
+    with pytest.raises(FolderTaken, match="mount point"):
+        unpack(Path("a.zip"), Path("/"))
+
+
+def test_a_long_name_in_letters_of_several_bytes_is_unpacked(tmp_path: Path) -> None:
+    folder = tmp_path / ("映" * 83)
+    for name in ("old.jpg", "new.jpg"):
+        unpack(frames(tmp_path / "a.zip", name), folder)
+    assert listing(folder) == ["manifest.json", "new.jpg"]
+
+
+@pytest.mark.parametrize("name", ["../out.jpg", "/out.jpg", "a/b.jpg", "..", ".hidden", "a\\b.jpg", "C:x.jpg", "d/"])
+def test_an_entry_that_is_no_plain_file_is_refused_and_nothing_written(tmp_path: Path, name: str) -> None:
+    path = archive(tmp_path / "a.zip", {"frame.jpg": b"1", name: b"", "manifest.json": b"{}"})
+    with pytest.raises(BadArchive):
+        unpack(path, tmp_path / "a")
+    assert [file.name for file in tmp_path.iterdir()] == ["a.zip"]
+
+
+def test_an_archive_that_would_grow_is_refused(tmp_path: Path) -> None:
+    path = archive(tmp_path / "a.zip", {"manifest.json": b"0" * 10**6}, zipfile.ZIP_DEFLATED)
+    with pytest.raises(BadArchive):
+        unpack(path, tmp_path / "a")
+
+
+def test_a_damaged_archive_leaves_the_folder_as_it_was(tmp_path: Path) -> None:
+    unpack(frames(tmp_path / "a.zip", "old.jpg"), tmp_path / "a")
+    content = bytearray(archive_of(["frame.jpg"]))
+    content[60] ^= 0xFF
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(BadArchive):
+        unpack(tmp_path / "a.zip", tmp_path / "a")
+    assert sorted(file.name for file in (tmp_path / "a").iterdir()) == ["manifest.json", "old.jpg"]
+
+
+FAILED = Outcome("notes.mp4", failure=Failure("not_a_video", "It is text.", "file", "Send MP4."))
+
+
+def test_failures_are_listed_with_code_detail_and_remedy() -> None:
+    assert failures([FAILED, Outcome("a.mp4")]) == [
+        "1 of 2 failed:",
+        "  notes.mp4: It is text. (not_a_video)",
+        "    Send MP4.",
+    ]
+    assert failures([Outcome("a.mp4")]) == []
+
+
+def test_a_session_that_ended_is_told_in_the_command_lines_words() -> None:
+    error = ApiError(status=401, code="unauthenticated", detail="No.", fault="request", remedy="Send a header.")
+    assert failure_of(error).remedy == "Log in again: fotograma login"
+
+
+def test_without_a_terminal_there_are_lines_without_control_sequences() -> None:
+    out = io.StringIO()
+    with Lines(Console(file=out)) as lines:
+        lines.stage(0, "a.mp4", Stage.UPLOADING, 1, 2)
+        lines.stage(0, "a.mp4", Stage.QUEUED)
+        lines.stage(0, "a.mp4", Stage.RUNNING, 1, 2)
+        lines.end(1, FAILED)
+    assert out.getvalue() == "a.mp4: accepted\nnotes.mp4: failed\n"
+
+
+def test_on_a_terminal_there_is_a_bar_for_each_video() -> None:
+    out = io.StringIO()
+    with Bars(Console(file=out, force_terminal=True, width=100), 2) as bars:
+        bars.stage(0, "[red]a.mp4", Stage.RUNNING, 3, 7)
+    assert "[red]a.mp4" in out.getvalue()
+    assert "3/7 frames" in out.getvalue()
+
+
+def test_control_characters_of_names_are_shown_and_not_obeyed() -> None:
+    assert printable("a\x1b[2J\tß→\udc80") == "a\\x1b[2J\\tß→\\udc80"

@@ -1,0 +1,98 @@
+"""Errors cross processes: Ray and multiprocessing pickle them, and whoever catches one there reads its facts."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster import unpack_archive
+from cluster.cli import local_batch, operator_commands, stored_credentials
+from cluster.client import errors as sdk
+from cluster.client.api_types import Extraction, Failure, Progress, Status, Video
+from db.values.error_catalogue import FotogramaError
+from serve_app.http.multipart_parser import BodyError
+from serve_app.http.problem_details import Refusal
+
+AT = datetime(2026, 1, 2, tzinfo=UTC)
+RUNNING = Extraction("e-1", "v-1", {"snap": "exact"}, Status.RUNNING, Progress(3, 7), AT)
+FAILED = replace(RUNNING, status=Status.FAILED, error=Failure("no_frames", "It has none.", "file", "Look."))
+OF_THE_SDK = [
+    sdk.FotogramaError("Something."),
+    sdk.ApiError(
+        status=429,
+        code="too_many_requests",
+        detail="Slowly.",
+        fault="request",
+        remedy="Wait.",
+        request_id="r-1",
+        errors=(sdk.PartError("file", 0, "a.mp4", "not_a_video", "It is text."),),
+        retry_after=7.5,
+        tries=3,
+    ),
+    sdk.ConnectionFailed("http://127.0.0.1:1", "refused"),
+    sdk.UnexpectedAnswer("It speaks another language."),
+    sdk.UnsendableFile(Path("a.mp4"), "is too large."),
+    sdk.ExtractionFailed(FAILED),
+    sdk.WaitTimeout(RUNNING, 2.5),
+    sdk.DownloadCorrupt(Path("a.zip"), "ab", "cd"),
+    stored_credentials.BadAddress("here"),
+    stored_credentials.NotLoggedIn("http://127.0.0.1:1"),
+    local_batch.EngineMissing("It is not installed."),
+    operator_commands.NoDatabase(Path("home")),
+    operator_commands.NoAccount("ana@example.org"),
+    unpack_archive.BadArchive("It is damaged."),
+    unpack_archive.FolderTaken("It is not empty."),
+]
+OF_THE_SERVICE = [
+    FotogramaError("queue_full", "Many wait.", retry_after=15),
+    FotogramaError("queue_full"),
+    BodyError("too_large", "64 MiB.", retry_after=9),
+    Refusal("wrong_state", "It runs.", retry_after=3, headers={"A": "b"}, members={"current_status": "running"}),
+]
+
+
+def kinds(root: type[BaseException]) -> Iterator[type[BaseException]]:
+    yield root
+    for kind in root.__subclasses__():
+        yield from kinds(kind)
+
+
+@pytest.mark.parametrize(("root", "errors"), [(sdk.FotogramaError, OF_THE_SDK), (FotogramaError, OF_THE_SERVICE)])
+def test_no_kind_of_error_is_forgotten_here(root: type[BaseException], errors: list[BaseException]) -> None:
+    assert {type(error) for error in errors} == set(kinds(root))
+
+
+def by_pickle(protocol: int) -> Callable[[BaseException], BaseException]:
+    return lambda error: pickle.loads(pickle.dumps(error, protocol))
+
+
+WAYS = {f"protocol {n}": by_pickle(n) for n in range(pickle.HIGHEST_PROTOCOL + 1)}
+WAYS |= {"copy": copy.copy, "deepcopy": copy.deepcopy}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("error", [*OF_THE_SDK, *OF_THE_SERVICE], ids=lambda error: type(error).__name__)
+def test_a_copy_has_every_fact(error: Any, way: str) -> None:
+    again = WAYS[way](error)
+    assert type(again) is type(error)
+    assert again is not error
+    assert str(again) == str(error)
+    assert again.args == error.args
+    assert vars(again) == vars(error)
+
+
+def test_a_copy_has_what_was_placed_before_the_error_and_the_notes() -> None:
+    error = sdk.ConnectionFailed("http://127.0.0.1:1", "refused")
+    placed = Video("v-1", "a.mp4", 9, Status.RUNNING, AT, RUNNING)
+    error.submitted = (placed,)
+    error.add_note("It was the third file.")
+    again = pickle.loads(pickle.dumps(error))
+    assert again.submitted == (placed,)
+    assert again.__notes__ == ["It was the third file."]

@@ -1,0 +1,69 @@
+"""JSON → values."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from cluster.client.api_types import Extraction, Manifest, Page, Status, Video
+from cluster.client.errors import UnexpectedAnswer
+from cluster.client.json_decoding import read
+from tests.support.fake_service import MANIFEST
+
+EXTRACTION: dict[str, Any] = {
+    "id": "e",
+    "video_id": "v",
+    "spec": {"sample": {"mode": "fps", "fps": 1}},
+    "status": "succeeded",
+    "progress": {"frames_done": 2, "frames_total": 2, "fraction": 1},
+    "created_at": "2026-01-02T03:04:05.678901Z",
+    "result": {"frames": 2, "bytes": 9, "sha256": "ab", "warnings": [{"code": "c", "detail": "d"}], "expires_at": None},
+    "of_a_later_version": {"x": 1},
+}
+VIDEO = {"id": "v", "filename": "a.mp4", "size": 3, "status": "succeeded", "created_at": "2026-01-02T03:04:05+00:00"}
+
+
+def test_nested_values_are_read_and_unknown_fields_passed_over() -> None:
+    extraction = read(Extraction, json.dumps(EXTRACTION).encode())
+    assert extraction.created_at == datetime(2026, 1, 2, 3, 4, 5, 678901, UTC)
+    assert extraction.status is Status.SUCCEEDED
+    assert extraction.result is not None
+    assert extraction.result.warnings[0].code == "c"
+    assert extraction.progress.fraction == 1
+    assert extraction.error is None
+
+
+def test_a_page_is_read_with_what_it_holds() -> None:
+    page = read(Page[Video], json.dumps({"items": [VIDEO | {"extraction": EXTRACTION}], "next_cursor": "n"}).encode())
+    assert page.items[0].extraction.id == "e"
+    assert page.next_cursor == "n"
+
+
+def test_a_manifest_is_read() -> None:
+    manifest = read(Manifest, json.dumps(MANIFEST).encode())
+    assert manifest.time_base == (1, 15360)
+    assert manifest.frames[0].key is True
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"id": 5}, "extraction.id"),
+        ({"status": "paused"}, "extraction.status"),
+        ({"attempt": True}, "extraction.attempt"),
+        ({"created_at": "yesterday"}, "extraction.created_at"),
+        ({"progress": []}, "extraction.progress"),
+        ({"result": {"frames": 1}}, "extraction.result.bytes"),
+    ],
+)
+def test_what_is_missing_or_wrong_is_named(change: dict[str, Any], named: str) -> None:
+    with pytest.raises(UnexpectedAnswer, match=named):
+        read(Extraction, json.dumps(EXTRACTION | change).encode())
+
+
+def test_a_page_of_another_server_is_no_answer() -> None:
+    with pytest.raises(UnexpectedAnswer, match="not JSON"):
+        read(Extraction, b"<html>")

@@ -1,0 +1,40 @@
+"""The SDK does not import the service, so that it says once more what it reads: the two are held together here."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+
+from cluster.client import api_types
+from db.values.lifecycle import ExtractionStatus, is_terminal
+from serve_app.openapi import response_schemas
+
+TOLD = {
+    api_types.Account: response_schemas.Account,
+    api_types.Tokens: response_schemas.Tokens,
+    api_types.Media: response_schemas.Media,
+    api_types.Progress: response_schemas.Progress,
+    api_types.Failure: response_schemas.ExtractionError,
+    api_types.ResultWarning: response_schemas.ResultWarning,
+    api_types.Result: response_schemas.Result,
+    api_types.Extraction: response_schemas.Extraction,
+    api_types.Video: response_schemas.Video,
+    api_types.Moment: response_schemas.Moment,
+    api_types.Ledger: response_schemas.Ledger,
+    api_types.Webhook: response_schemas.NewWebhook,
+    api_types.DeliveryTry: response_schemas.DeliveryTry,
+    api_types.Delivery: response_schemas.Delivery,
+}
+
+
+@pytest.mark.parametrize("read", TOLD, ids=lambda kind: kind.__name__)
+def test_whatever_the_sdk_reads_the_service_tells(read):
+    told = {field.alias or name for name, field in TOLD[read].model_fields.items()}
+    assert {field.name for field in fields(read)} <= told
+
+
+def test_the_statuses_are_those_of_the_service_and_end_like_them():
+    assert {status.value: status.ended for status in api_types.Status} == {
+        status.value: is_terminal(status) for status in ExtractionStatus
+    }

@@ -1,0 +1,127 @@
+"""What `import fotograma` gives, and what it costs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from decimal import Decimal
+from importlib.metadata import version
+from pathlib import Path
+from types import UnionType
+from typing import Any, get_args, get_type_hints
+
+import pytest
+
+import fotograma
+from cluster.client import spec_json as written
+from cluster.client.spec_json import spec_text
+from db.values import frame_spec as read
+from fotograma import ExtractionSpec
+
+ROOT = Path(__file__).parents[3]
+
+
+def loaded_after(script: str) -> set[str]:
+    """Names of the top-level packages that a fresh interpreter has loaded after the script."""
+    script = f"import sys\n{script}\nprint(*(name.partition('.')[0] for name in sys.modules))"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    return set(ran.stdout.split())
+
+
+def test_the_import_alone_loads_no_other_package() -> None:
+    others = loaded_after("import fotograma; dir(fotograma)") - loaded_after("import __future__, importlib, typing")
+    assert others == {"fotograma"}
+
+
+def test_errors_and_specifications_load_no_library() -> None:
+    loaded = loaded_after("from fotograma import ApiError, EngineError, ExtractionSpec, RetryPolicy, extract")
+    assert not loaded & {"ray", "av", "numpy", "httpx", "serve_app", "sqlalchemy", "pydantic", "typer"}
+
+
+def test_the_clients_load_nothing_of_the_engine_or_the_server() -> None:
+    loaded = loaded_after("from fotograma import AsyncClient, Client")
+    assert "httpx" in loaded
+    assert not loaded & {"ray", "db", "serve_app", "actors", "sqlalchemy", "pydantic", "typer"}
+
+
+def test_every_name_is_there() -> None:
+    assert dir(fotograma) == sorted(fotograma.__all__)
+    assert {name for name in fotograma.__all__ if getattr(fotograma, name) is None} == set()
+    assert fotograma.__version__ == version("fotograma")
+
+
+def test_another_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'fotograma' has no attribute 'Clint'"):
+        fotograma.Clint  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_all_errors_have_one_root() -> None:
+    found = [getattr(fotograma, name) for name in fotograma.__all__]
+    errors = [one for one in found if isinstance(one, type) and issubclass(one, Exception)]
+    assert len(errors) == 9
+    assert {one for one in errors if not issubclass(one, fotograma.FotogramaError)} == set()
+
+
+def test_type_checkers_read_the_types_of_every_package_of_the_wheel() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    assert "fotograma" in packages
+    assert [name for name in packages if not (ROOT / name / "py.typed").is_file()] == ["serve_app"]
+
+
+# The specification.
+
+
+@pytest.mark.parametrize(
+    ("spec", "text"),
+    [
+        (ExtractionSpec(), "{}"),
+        (ExtractionSpec(fps=1), '{"sample":{"mode":"fps","fps":1}}'),
+        (ExtractionSpec(fps=Decimal("29.970")), '{"sample":{"mode":"fps","fps":29.970}}'),
+        (ExtractionSpec(sample={"mode": "keyframes"}, max_frames=3), '{"sample":{"mode":"keyframes"},"max_frames":3}'),
+        (
+            ExtractionSpec(range={"start": 0.1, "end": None}, image={"format": "png"}, snap="keyframe"),
+            '{"range":{"start":0.1,"end":null},"image":{"format":"png"},"snap":"keyframe"}',
+        ),
+    ],
+)
+def test_a_specification_is_sent_as_what_was_given(spec: ExtractionSpec, text: str) -> None:
+    assert spec_text(spec) == text
+    read.parse(text)
+
+
+def test_the_rate_has_one_place() -> None:
+    with pytest.raises(ValueError, match="give fps or sample, not both"):
+        ExtractionSpec(fps=1, sample={"mode": "all"})
+
+
+def fields_of(one: type) -> set[str]:
+    return set(get_type_hints(one))
+
+
+def test_what_can_be_written_is_what_is_read() -> None:
+    assert fields_of(ExtractionSpec) == fields_of(read.FrameSpec) | {"fps"}
+    assert fields_of(written.Range) == fields_of(read.Range)
+    assert fields_of(written.Image) == fields_of(read.Image)
+    hints = get_type_hints(written.Image)
+    assert set(get_args(hints["format"])) == set(read.ImageFormat)
+    # `snap` is a Literal or None.
+    (snap,) = (one for one in get_args(get_type_hints(ExtractionSpec)["snap"]) if get_args(one))
+    assert set(get_args(snap)) == set(read.Snap)
+
+
+VALUES: dict[str, Any] = {"fps": 2, "seconds": 2, "count": 2, "at": [2], "n": 2, "threshold": 2}
+
+
+def test_every_sample_mode_can_be_written() -> None:
+    assert isinstance(written.Sample, UnionType)
+    kinds = set()
+    for shape in get_args(written.Sample):
+        hints = get_type_hints(shape)
+        values = {name: VALUES[name] for name in hints if name != "mode"}
+        for mode in get_args(hints["mode"]):
+            parsed = read.from_document({"sample": {"mode": mode, **values}}).sample
+            assert set(hints) == {"mode", *fields_of(type(parsed))}
+            kinds.add(type(parsed))
+    assert kinds == set(get_args(read.Sample))

@@ -1,0 +1,159 @@
+"""The decisions of `fotograma up`: what is left over, what reaches the replicas, when it refuses."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cluster.local import up
+from cluster.local.cores_and_ports import cpu_limit
+from cluster.local.data_dir import (
+    MIB,
+    NEEDED_BYTES,
+    Home,
+    check_space,
+    make_run_folder,
+    postgres_place,
+    remove_run_folder,
+)
+from cluster.local.process_record import Run, Seen, left_over, read, write
+from cluster.local.ray_environment import changes
+from cluster.local.secret_files import Secrets, open_secrets
+from cluster.local.servers.backing_services import place_of
+from cluster.local.servers.os_user import Account
+from cluster.local.startup_error import ExitCode, Refusal
+
+SECRETS = Secrets(secret_key="s" * 64, postgres_password="p", valkey_password="v", ray_token="r", demo_password="d")
+ADDRESSES = {"FOTOGRAMA_DATABASE_URL": "postgresql://db/x"}
+
+
+def made_of(given: dict[str, str], home: Path = Path("/home")) -> dict[str, str | None]:
+    return changes(
+        given, Home(home), SECRETS, addresses=ADDRESSES, url="http://127.0.0.1:8000", workers=3, ray_folder=Path("/r")
+    )
+
+
+def test_a_process_is_left_over_when_its_pid_and_its_start_agree() -> None:
+    running = {10: 1000.0, 11: 1000.9, 12: 5000.0}
+    recorded = [Seen(10, 1000.0), Seen(11, 1000.2), Seen(12, 1000.0), Seen(13, 1000.0)]
+
+    assert left_over(recorded, running.get) == [Seen(10, 1000.0), Seen(11, 1000.2)]
+
+
+def test_the_record_is_read_as_it_was_written(tmp_path: Path) -> None:
+    run = Run(Path("/tmp/fotograma-x"), (Seen(1, 2.25), Seen(3, 4.5)))
+
+    write(tmp_path / "record", run)
+
+    assert read(tmp_path / "record") == run
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"folder": "", "processes": [[1]]}', '{"processes": 3}'])
+def test_a_damaged_record_records_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / "record").write_text(text)
+
+    assert read(tmp_path / "record") == Run()
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"), [("max 100000\n", None), ("150000 100000\n", 2), ("50000 100000\n", 1), ("", None)]
+)
+def test_a_container_s_limit_counts_as_whole_cores(text: str, limit: int | None) -> None:
+    assert cpu_limit(text) == limit
+
+
+def test_settings_and_secrets_reach_the_replicas_by_the_environment() -> None:
+    made = made_of({"RAY_ADDRESS": "elsewhere:6379"})
+
+    assert made["FOTOGRAMA_DATABASE_URL"] == "postgresql://db/x"
+    assert made["FOTOGRAMA_SECRET_KEY"] == SECRETS.secret_key
+    assert made["FOTOGRAMA_WORKERS"] == "3"
+    assert made["RAY_AUTH_MODE"] == "token"
+    assert made["RAY_ADDRESS"] is None, "another cluster is named by it"
+
+
+def test_what_the_environment_sets_goes_before_what_the_home_holds() -> None:
+    made = made_of({"FOTOGRAMA_PUBLIC_URL": "https://frames.example", "FOTOGRAMA_WORKERS": "9"})
+
+    assert made["FOTOGRAMA_PUBLIC_URL"] == "https://frames.example"
+    assert made["FOTOGRAMA_WORKERS"] == "3", "--workers is the word for it"
+
+
+def test_a_full_disk_is_refused_with_what_is_needed() -> None:
+    check_space(Path("/data"), NEEDED_BYTES)
+
+    with pytest.raises(Refusal, match=rf"/data has 7 MiB free; .* needs {NEEDED_BYTES // MIB} MiB") as refused:
+        check_space(Path("/data"), 7 * MIB)
+    assert refused.value.code is ExitCode.NO_SPACE
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("postgresql://me:secret@db.example:5433/frames?password=secret", "postgresql://db.example:5433/frames"),
+        ("redis://:secret@cache/0", "redis://cache/0"),
+        ("s3://bucket/prefix?aws_secret_access_key=secret", "s3://bucket/prefix"),
+        ("postgresql://me:secret@[half", "an address that can't be read"),
+    ],
+)
+def test_a_message_about_a_server_holds_no_secret(url: str, place: str) -> None:
+    assert place_of(url) == place
+
+
+def test_secrets_are_made_once_and_only_their_owner_reads_them(tmp_path: Path) -> None:
+    files = tmp_path / "secrets.json", tmp_path / "ray-token"
+
+    made = open_secrets(*files)
+
+    assert open_secrets(*files) == made
+    assert files[1].read_text() == made.ray_token
+    assert [file.stat().st_mode & 0o777 for file in files] == [0o600, 0o600]
+    assert made.secret_key not in repr(made)
+
+
+def test_the_database_of_a_home_that_is_closed_to_its_user_lies_elsewhere_and_stays_there(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    other = Account(uid=os.geteuid(), gid=os.getegid())
+
+    place = postgres_place(Home(closed), other, shelf=tmp_path / "shelf")
+
+    assert place.parent == tmp_path / "shelf"
+    assert postgres_place(Home(closed), other, shelf=tmp_path / "shelf") == place
+
+
+def test_a_database_that_is_missing_is_never_replaced_by_an_empty_one(tmp_path: Path) -> None:
+    (tmp_path / "postgres").symlink_to(tmp_path / "gone")
+
+    with pytest.raises(Refusal, match="The database of this home is missing"):
+        postgres_place(Home(tmp_path), Account(), shelf=tmp_path / "shelf")
+
+
+def test_sockets_lie_where_their_path_is_short_enough(tmp_path: Path) -> None:
+    deep = tmp_path / ("long" * 30)
+    deep.mkdir()
+
+    folder = make_run_folder(deep)
+
+    assert len(os.fsencode(folder)) < 40
+    remove_run_folder(folder)
+    assert not folder.exists()
+
+
+def test_only_folders_that_a_run_made_are_removed(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "fotograma-link").symlink_to(tmp_path / "mine")
+
+    for path in (tmp_path / "mine", tmp_path / "fotograma-link"):
+        remove_run_folder(path)
+
+    assert (tmp_path / "mine").is_dir()
+
+
+def test_every_exit_code_is_documented() -> None:
+    assert up.__doc__ is not None
+    documented = {int(line.split()[0]) for line in up.__doc__.splitlines() if line.strip()[:1].isdigit()}
+
+    assert documented == set(ExitCode)

@@ -1,0 +1,83 @@
+"""Which addresses a webhook may have."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import get_args
+
+import pytest
+
+from db.notification.webhook_url_policy import MOST_URL_CHARACTERS, Reach, allows, check_url
+from db.notification.webhooks import EVENTS, Webhook, secret_of
+from db.values.error_catalogue import FotogramaError
+from serve_app.routes.webhooks import EventType
+
+PUBLIC = ["8.8.8.8", "1.1.1.1", "2606:4700::1111", "64:ff9b::808:808", "::ffff:8.8.8.8", "2002:808:808::1"]
+LOOPBACK = ["127.0.0.1", "127.8.9.1", "::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::1"]
+PRIVATE = ["10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "fd00::1", "::ffff:10.0.0.1", "64:ff9b::a00:1"]
+NEVER = [
+    "0.0.0.0",
+    "::",
+    "169.254.169.254",
+    "::ffff:169.254.169.254",
+    "64:ff9b::a9fe:a9fe",
+    "fe80::1",
+    "224.0.0.1",
+    "ff02::1",
+    "255.255.255.255",
+    "240.0.0.1",
+]
+REACHED = [(address, set(Reach)) for address in PUBLIC]
+REACHED += [(address, {Reach.LOOPBACK, Reach.PRIVATE}) for address in LOOPBACK]
+REACHED += [(address, {Reach.PRIVATE}) for address in PRIVATE]
+REACHED += [(address, set()) for address in NEVER]
+
+
+@pytest.mark.parametrize(("address", "reached"), REACHED)
+def test_an_address_is_reached_by_those_that_may(address: str, reached: set[Reach]) -> None:
+    assert {reach for reach in Reach if allows(reach, ipaddress.ip_address(address))} == reached
+
+
+@pytest.mark.parametrize("url", ["https://example.org", "http://example.org:8080/a?b=c", "https://[2606:4700::1111]/"])
+def test_a_receivers_url_is_taken(url: str) -> None:
+    check_url(url, Reach.PUBLIC)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://example.org",
+        "example.org/hook",
+        "https://",
+        "https:///hook",
+        "https://user:pass@example.org",
+        "https://user@example.org",
+        "https://example.org/#here",
+        "https://example.org:99999",
+        "https://example.org:0",
+        "https://[::1",
+        "https://exa mple.org",
+        "https://exämple.org",
+        "https://a..b/hook",
+        "https://.example.org/",
+        f"https://{'x' * 64}.example.org/",
+        "https://example.org/\r\nX: y",
+        "http://127.0.0.1/hook",
+        "http://[::1]/hook",
+        "http://169.254.169.254/latest",
+        "file:///etc/passwd",
+        "https://example.org/" + "x" * MOST_URL_CHARACTERS,
+    ],
+)
+def test_what_is_no_receivers_url_is_refused(url: str) -> None:
+    with pytest.raises(FotogramaError, match="invalid_field: url"):
+        check_url(url, Reach.PUBLIC)
+
+
+def test_what_can_be_asked_for_is_what_is_told() -> None:
+    assert sorted(get_args(EventType)) == sorted(EVENTS)
+
+
+def test_a_secret_does_not_show_itself() -> None:
+    secret = secret_of(bytes(32))
+    assert secret not in repr(Webhook(ipaddress, "u", (), None, None, secret))  # type: ignore[arg-type]

@@ -1,0 +1,158 @@
+"""Rows as the contract's JSON, cursors, and names for downloads."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from db.extraction_json import extraction_document
+from db.values.error_catalogue import FotogramaError
+from db.values.lifecycle import ExtractionStatus
+from db.videos import ExtractionRow, VideoRow
+from serve_app.cached_representations import document_of, pack
+from serve_app.http import pagination_cursor
+from serve_app.http.request_body import exact_json
+from serve_app.http.responses import encode
+from serve_app.routes.downloads import attachment
+
+SPEC = '{"sample":{"mode":"fps","fps":0.10000000000000000000000000000001}}'
+ROW = ExtractionRow(
+    id=UUID(int=1),
+    video_id=UUID(int=2),
+    spec=SPEC,
+    status=ExtractionStatus.QUEUED,
+    reused=False,
+    attempt=0,
+    version=1,
+    frames_done=0,
+    frames_total=None,
+    error_code=None,
+    error_detail=None,
+    result_key=None,
+    result_frames=None,
+    result_bytes=None,
+    result_sha256=None,
+    result_warnings=None,
+    created_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+    started_at=None,
+    finished_at=None,
+    elapsed_seconds=None,
+    queue_position=7,
+)
+
+
+def shown(row: ExtractionRow) -> dict[str, object]:
+    document: dict[str, object] = json.loads(encode(extraction_document(row)))
+    return document
+
+
+def test_a_waiting_extraction_tells_its_place_and_nothing_else() -> None:
+    document = shown(ROW)
+    assert document["status"] == "queued"
+    assert document["created_at"] == "2026-01-02T03:04:05Z"
+    assert document["error"] is document["result"] is document["started_at"] is None
+    assert document["progress"] == {
+        "frames_done": 0,
+        "frames_total": None,
+        "fraction": None,
+        "queue_position": 7,
+        "eta_seconds": None,
+    }
+
+
+def test_a_running_extraction_tells_how_far_it_is_and_how_long_it_has_to_go() -> None:
+    row = replace(
+        ROW,
+        status=ExtractionStatus.RUNNING,
+        frames_done=25,
+        frames_total=100,
+        elapsed_seconds=10.0,
+        queue_position=None,
+    )
+    assert shown(row)["progress"] == {
+        "frames_done": 25,
+        "frames_total": 100,
+        "fraction": 0.25,
+        "queue_position": None,
+        "eta_seconds": 30.0,
+    }
+
+
+def test_success_has_a_result_and_the_fraction_one_even_without_frames() -> None:
+    row = replace(
+        ROW,
+        status=ExtractionStatus.SUCCEEDED,
+        result_frames=0,
+        result_bytes=22,
+        result_sha256="ab",
+        result_key="results/x",
+    )
+    document = shown(row)
+    assert document["result"] == {"frames": 0, "bytes": 22, "sha256": "ab", "warnings": [], "expires_at": None}
+    assert json.loads(encode(extraction_document(row)))["progress"]["fraction"] == 1
+
+
+def test_failure_tells_code_detail_fault_and_remedy() -> None:
+    row = replace(ROW, status=ExtractionStatus.FAILED, error_code="no_video_stream", error_detail="Sound only.")
+    error = shown(row)["error"]
+    assert isinstance(error, dict)
+    assert error["code"] == "no_video_stream"
+    assert error["detail"] == "Sound only."
+    assert error["fault"] == "file"
+    assert error["remedy"]
+
+
+def test_the_specification_keeps_every_digit() -> None:
+    video = VideoRow(UUID(int=2), "a.mp4", 5, "cd", None, ROW.created_at, ROW)
+    document = document_of(video)
+    assert SPEC.encode() in encode(document.extraction)
+    assert SPEC.encode() in encode(document.video)
+    assert json.loads(encode(document.video))["extraction"] == json.loads(encode(document.extraction))
+    assert pack(video).startswith(b"%d\n" % len(encode(document.extraction)))
+
+
+def test_decimals_are_written_digit_by_digit() -> None:
+    assert encode({"a": Decimal("1.10"), "b": Decimal("1E+3")}) == b'{"a":1.10,"b":1000}'
+
+
+@pytest.mark.parametrize("text", [b"{", b'"\\ud800"', b"NaN", b"[1,]", b"\xff", b"1e99999999999999999999", b"[" * 5000])
+def test_what_is_not_json_is_malformed(text: bytes) -> None:
+    with pytest.raises(FotogramaError) as error:
+        exact_json(text, "The body")
+    assert error.value.code == "malformed_request"
+
+
+def test_numbers_are_read_exactly() -> None:
+    assert exact_json(b'{"a": 0.1, "b": 12}', "x") == {"a": Decimal("0.1"), "b": 12}
+
+
+@given(st.uuids())
+def test_a_cursor_comes_back_as_it_went(last: UUID) -> None:
+    assert pagination_cursor.read(pagination_cursor.write(last)) == last
+
+
+@pytest.mark.parametrize("text", ["", "x", "é", "A" * 22 + "=", "A" * 21 + "B", "A" * 40, "!" * 22])
+def test_any_other_text_is_no_cursor(text: str) -> None:
+    with pytest.raises(FotogramaError) as error:
+        pagination_cursor.read(text)
+    assert error.value.code == "invalid_field"
+
+
+@given(st.text(st.characters(exclude_categories=("Cs",)), max_size=60))
+def test_a_download_name_never_breaks_its_header(name: str) -> None:
+    header = attachment(name)
+    header.encode("ascii")
+    assert "\r" not in header
+    assert "\n" not in header
+    assert header.count('"') == 2
+
+
+def test_a_download_keeps_the_videos_true_name() -> None:
+    assert attachment('fé"rias.zip') == "attachment; filename=\"f__rias.zip\"; filename*=UTF-8''f%C3%A9%22rias.zip"

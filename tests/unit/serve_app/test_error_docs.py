@@ -1,0 +1,25 @@
+"""The page of error codes is made of the catalogue."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from db.values.error_catalogue import CATALOGUE
+from serve_app.openapi.error_docs import page, table
+
+PAGE = Path(__file__).parents[3] / "docs" / "errors.md"
+
+
+def test_the_page_in_the_docs_is_current() -> None:
+    assert PAGE.read_text() == page(), "uv run python -m serve_app.openapi.error_docs > docs/errors.md"
+
+
+def test_every_code_has_one_row_of_five_cells() -> None:
+    rows = [line.strip("|").split("|") for line in table().splitlines()]
+    assert [row[0].strip(" `") for row in rows[2:]] == list(CATALOGUE)
+    assert {len(row) for row in rows} == {5}
+
+
+def test_a_code_has_its_status_or_is_of_an_extraction() -> None:
+    assert "| `storage_full` | 507 | service |" in table()
+    assert "| `encrypted` | of an extraction | file |" in table()

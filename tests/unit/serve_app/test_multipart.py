@@ -1,0 +1,137 @@
+"""Multipart bodies, however they are cut into chunks."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from db.values.error_catalogue import FotogramaError
+from serve_app.http.multipart_parser import FEED_BYTES, FRAMING_BYTES, MultipartReader, boundary_of, clean_filename
+
+BOUNDARY = b"----edge"
+
+
+def body(*parts: tuple[str, bytes]) -> bytes:
+    encoded = b"".join(
+        b"--%b\r\nContent-Disposition: form-data; %b\r\n\r\n%b\r\n" % (BOUNDARY, disposition.encode(), content)
+        for disposition, content in parts
+    )
+    return encoded + b"--%b--\r\n" % BOUNDARY
+
+
+async def chunks(data: bytes, size: int) -> AsyncIterator[bytes]:
+    for start in range(0, len(data), size):
+        yield data[start : start + size]
+
+
+def reader(data: bytes, size: int = 1 << 20, most: int = 1 << 20) -> MultipartReader:
+    return MultipartReader(chunks(data, size), BOUNDARY, most)
+
+
+async def everything(source: MultipartReader) -> list[tuple[str, str | None, bytes]]:
+    return [(part.head.name, part.head.filename, await part.read(1 << 30)) async for part in source.parts()]
+
+
+async def code_of(source: MultipartReader) -> str:
+    with pytest.raises(FotogramaError) as error:
+        await everything(source)
+    return error.value.code
+
+
+@given(content=st.binary(max_size=300), size=st.integers(1, 64), peek=st.integers(0, 100))
+async def test_parts_are_the_same_whatever_the_chunks(content: bytes, size: int, peek: int) -> None:
+    data = body(('name="file"; filename="a.mp4"', content), ('name="spec"', b"{}"))
+    found = []
+    async for part in reader(data, size).parts():
+        assert (await part.peek(peek)) == (content if part.head.name == "file" else b"{}")[:peek]
+        found.append((part.head.name, part.head.filename, await part.read(1000)))
+    assert found == [("file", "a.mp4", content), ("spec", None, b"{}")]
+
+
+async def test_content_that_looks_like_a_boundary_stays_content() -> None:
+    content = b"\r\n--" + BOUNDARY[:-1] + b"\r\n--\r\n"
+    assert await everything(reader(body(('name="file"', content)), 3)) == [("file", None, content)]
+
+
+async def test_a_part_that_is_not_read_is_skipped() -> None:
+    data = body(('name="a"', b"x" * 5000), ('name="b"', b"y"))
+    assert [part.head.name async for part in reader(data, 100).parts()] == ["a", "b"]
+
+
+async def test_a_whole_body_in_one_chunk_is_given_in_small_pieces() -> None:
+    data = body(('name="file"', b"x" * (4 * FEED_BYTES)))
+    async for part in reader(data).parts():
+        sizes = [len(chunk) async for chunk in part.chunks()]
+        assert max(sizes) <= FEED_BYTES
+
+
+async def test_contents_beyond_the_sum_are_refused_while_reading() -> None:
+    data = body(('name="file"', b"x" * 60), ('name="file"', b"y" * 60))
+    assert len(await everything(reader(data, most=120))) == 2
+    assert await code_of(reader(data, most=119)) == "too_large"
+
+
+async def test_framing_beyond_its_share_is_refused_too() -> None:
+    data = body(*[('name="file"', b"")] * (FRAMING_BYTES // 50))
+    assert await code_of(reader(data, most=10)) == "too_large"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"rubbish",
+        body(('name="file"', b"x"))[:-8],
+        b"--" + BOUNDARY + b"\r\nContent-Disposition: form-data; name=f\r\n\r\nhalf",
+        b"--" + BOUNDARY + b"\r\nContent-Type: text/plain\r\n\r\nx\r\n--" + BOUNDARY + b"--\r\n",
+        b"--" + BOUNDARY + b"\r\nContent-Disposition: attachment; name=f\r\n\r\nx\r\n--" + BOUNDARY + b"--\r\n",
+        b"--" + BOUNDARY + b"\r\nX: " + b"y" * 10_000 + b"\r\n\r\nx\r\n--" + BOUNDARY + b"--\r\n",
+    ],
+)
+async def test_a_broken_body_is_malformed(data: bytes) -> None:
+    assert await code_of(reader(data)) == "malformed_request"
+
+
+def test_the_boundary_is_read_from_the_content_type() -> None:
+    assert boundary_of('multipart/form-data; boundary="a b"') == b"a b"
+    for wrong, code in [
+        (None, "unsupported_media_type"),
+        ("application/json", "unsupported_media_type"),
+        ("multipart/form-data", "malformed_request"),
+        ("multipart/form-data; boundary=" + "x" * 71, "malformed_request"),
+    ]:
+        with pytest.raises(FotogramaError) as error:
+            boundary_of(wrong)
+        assert error.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("clip.mp4", "clip.mp4"),
+        ("../../etc/passwd", "passwd"),
+        ("C:\\videos\\clip.mp4", "clip.mp4"),
+        ("a\0b\nc.mp4", "abc.mp4"),
+        ("evil\u202e4pm.exe", "evil4pm.exe"),
+        ("cafe\u0301.mp4", "café.mp4"),
+        ("", "video"),
+        ("..", "video"),
+        ("   ", "video"),
+        ("x" * 300 + ".mp4", "x" * 251 + ".mp4"),
+        ("<img src=x onerror=alert(1)>.mp4", "<img src=x onerror=alert(1)>.mp4"),
+    ],
+)
+def test_a_file_name_loses_its_folders_and_what_can_not_be_shown(sent: str, kept: str) -> None:
+    assert clean_filename(sent) == kept
+
+
+@given(st.text())
+def test_every_file_name_becomes_one_that_can_be_stored(name: str) -> None:
+    cleaned = clean_filename(name)
+    assert 1 <= len(cleaned) <= 255
+    assert "\0" not in cleaned
+    assert "/" not in cleaned
+    cleaned.encode()

@@ -1,0 +1,44 @@
+"""The OpenAPI document and the routes say the same."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from starlette.routing import Mount, Route
+
+from serve_app.app import routes
+from serve_app.openapi.openapi_document import OPERATIONS, UNDOCUMENTED, described
+
+
+def references(value: Any) -> set[str]:
+    if isinstance(value, dict):
+        own = {value["$ref"]} if isinstance(value.get("$ref"), str) else set()
+        return own.union(*map(references, value.values()))
+    if isinstance(value, list):
+        return set().union(*map(references, value))
+    return set()
+
+
+def test_every_route_is_described_and_nothing_else() -> None:
+    found = {
+        (method, route.path)
+        for route in routes()
+        if isinstance(route, Route) and route.path not in UNDOCUMENTED
+        for method in route.methods or ()
+        if method != "HEAD"
+    }
+    assert found == set(OPERATIONS)
+    assert {route.path for route in routes() if isinstance(route, Mount)} <= UNDOCUMENTED
+
+
+def test_every_reference_leads_somewhere() -> None:
+    schemas = described()["components"]["schemas"]
+    missing = {ref for ref in references(described()) if ref.removeprefix("#/components/schemas/") not in schemas}
+    assert not missing
+    json.dumps(described())
+
+
+def test_operation_ids_are_unique() -> None:
+    ids = [operation["operationId"] for path in described()["paths"].values() for operation in path.values()]
+    assert len(ids) == len(set(ids))

@@ -1,0 +1,83 @@
+"""Errors as problem documents."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from sqlalchemy.exc import OperationalError, ProgrammingError
+from starlette.exceptions import HTTPException
+
+from db.object_store.object_store import ObjectMissing
+from db.values.error_catalogue import CATALOGUE, FotogramaError
+from serve_app.http import problem_details
+from serve_app.http.problem_details import RETRY_SECONDS, STATUS, TOLD_BY_THE_EXTRACTION, Refusal, problem, respond
+
+
+def test_every_code_of_the_catalogue_has_a_status_or_is_told_by_the_extraction() -> None:
+    assert set(STATUS) | TOLD_BY_THE_EXTRACTION == set(CATALOGUE)
+    assert not set(STATUS) & TOLD_BY_THE_EXTRACTION
+
+
+@pytest.mark.parametrize("code", sorted(STATUS))
+def test_a_problem_has_every_member_of_the_contract(code: str) -> None:
+    answer = problem(FotogramaError(code, "What happened."), "r1")
+    body = json.loads(answer.body)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.status_code == body["status"] == STATUS[code]
+    assert body["code"] == code
+    assert body["detail"] == "What happened."
+    assert body["request_id"] == "r1"
+    assert body["fault"] in {"request", "file", "service"}
+    assert body["type"].endswith(code)
+    assert body["title"]
+    assert body["remedy"]
+
+
+@pytest.mark.parametrize("code", sorted(code for code, status in STATUS.items() if status in {413, 429, 503, 507}))
+def test_what_is_over_a_limit_always_says_when_to_come_again(code: str) -> None:
+    assert problem(FotogramaError(code), "r").headers["retry-after"] == str(RETRY_SECONDS[STATUS[code]])
+    assert problem(FotogramaError(code, retry_after=7), "r").headers["retry-after"] == "7"
+
+
+def test_what_no_waiting_changes_says_nothing_of_it() -> None:
+    for code in ("malformed_request", "not_found", "not_a_video", "internal"):
+        assert "retry-after" not in problem(FotogramaError(code), "r").headers
+
+
+def test_an_unexpected_error_is_internal_and_tells_nothing_of_itself() -> None:
+    answer = respond(ZeroDivisionError("secret"), "r2")
+    assert answer.status_code == 500
+    assert json.loads(answer.body)["code"] == "internal"
+    assert b"secret" not in answer.body
+
+
+def test_a_database_that_is_away_is_unavailable_with_a_time_to_retry() -> None:
+    answer = respond(OperationalError("SELECT 1", {}, OSError("refused")), "r3")
+    assert answer.status_code == 503
+    assert json.loads(answer.body)["code"] == "unavailable"
+    assert int(answer.headers["retry-after"]) > 0
+
+
+def test_a_wrong_statement_is_not_taken_for_an_outage() -> None:
+    assert problem_details.as_error(ProgrammingError("SELEC", {}, ValueError())).code == "internal"
+
+
+def test_a_result_whose_object_is_gone_is_expired() -> None:
+    assert respond(ObjectMissing("results/x"), "r4").status_code == 410
+
+
+def test_the_routers_own_errors_are_problems_too_and_keep_their_headers() -> None:
+    answer = respond(HTTPException(405, headers={"Allow": "GET, HEAD"}), "r5")
+    assert json.loads(answer.body)["code"] == "method_not_allowed"
+    assert answer.headers["allow"] == "GET, HEAD"
+
+
+def test_a_missing_token_names_the_scheme() -> None:
+    assert problem(FotogramaError("unauthenticated"), "r6").headers["www-authenticate"].startswith("Bearer")
+
+
+def test_a_refusal_adds_members_and_headers() -> None:
+    answer = problem(Refusal("bad_range", headers={"Content-Range": "bytes */5"}, members={"errors": [1]}), "r7")
+    assert answer.headers["content-range"] == "bytes */5"
+    assert json.loads(answer.body)["errors"] == [1]

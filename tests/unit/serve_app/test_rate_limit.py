@@ -1,0 +1,68 @@
+"""How often something may be tried."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from db.values.error_catalogue import FotogramaError
+from serve_app.security.rate_limit import Limiter, Pace, decide
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_burst_is_allowed_and_then_one_at_each_refill() -> None:
+    clock = Clock()
+    limiter = Limiter(Pace(burst=3, refill_seconds=10), clock=clock)
+    for _ in range(3):
+        limiter.take("a")
+    with pytest.raises(FotogramaError) as refused:
+        limiter.take("a")
+    assert refused.value.code == "too_many_requests"
+    assert refused.value.retry_after == 10
+    clock.now += 10
+    limiter.take("a")
+    with pytest.raises(FotogramaError):
+        limiter.take("a")
+
+
+def test_keys_do_not_disturb_each_other_and_a_forgotten_one_starts_anew() -> None:
+    limiter = Limiter(Pace(burst=1, refill_seconds=10), clock=Clock())
+    limiter.take("a")
+    limiter.take("b")
+    limiter.forget("a")
+    limiter.take("a")
+
+
+def test_the_memory_is_bounded() -> None:
+    limiter = Limiter(Pace(burst=1, refill_seconds=10), clock=Clock(), most_keys=2)
+    for key in "abc":
+        limiter.take(key)
+    limiter.take("a")
+
+
+@given(
+    burst=st.integers(1, 20),
+    refill=st.floats(0.1, 60),
+    gaps=st.lists(st.floats(0, 120), max_size=60),
+)
+def test_no_window_ever_sees_more_than_the_burst_and_what_was_refilled(
+    burst: int, refill: float, gaps: list[float]
+) -> None:
+    pace, now, free_at, allowed = Pace(burst, refill), 0.0, 0.0, []
+    for gap in gaps:
+        now += gap
+        verdict = decide(pace, free_at, now)
+        free_at = verdict.free_at
+        if not verdict.wait_seconds:
+            allowed.append(now)
+    for i, start in enumerate(allowed):
+        for count, end in enumerate(allowed[i:], 1):
+            assert count <= burst + (end - start) / refill + 1e-6
