@@ -1,4 +1,7 @@
-"""What can be set, and from where: the environment, by names with the prefix FOTOGRAMA_."""
+"""What can be set, and from where: the environment, by names with the prefix FOTOGRAMA_.
+
+docs/settings.md is made of the fields and their docstrings (`cluster.settings_docs`).
+"""
 
 from __future__ import annotations
 
@@ -19,81 +22,97 @@ MIB = 1 << 20
 class Settings(BaseSettings):
     """One process's settings. Every field has an environment variable of its name in capitals."""
 
-    model_config = SettingsConfigDict(env_prefix="FOTOGRAMA_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="FOTOGRAMA_", extra="ignore", frozen=True, use_attribute_docstrings=True
+    )
 
     # Servers.
     database_url: str
-    """postgresql://… of the one source of truth."""
+    """The PostgreSQL server that holds everything but the files: `postgresql://user:password@host/name`."""
     redis_url: str | None = None
-    """redis://… of the losable cache; none: everything is read from Postgres."""
+    """The Redis server of the cache, which may be lost: `redis://host`. Without it all is read from PostgreSQL."""
     objects_url: str
-    """file:///folder, or any URL that obstore takes (s3://bucket/prefix, gs://…, az://…)."""
+    """Where videos and results are: `file:///folder`, or a URL that obstore takes (`s3://bucket/prefix`, `gs://…`,
+    `az://…`)."""
     smtp_url: SecretStr | None = None
-    """smtp://[user:password@]host[:port], smtps:// for TLS from the start; none: mails are logged."""
+    """Mail server: `smtp://[user:password@]host[:port]`, `smtps://…` for TLS from the start. Without it mails are
+    logged, and the page shows why a video failed."""
     mail_from: str = "Fotograma <fotograma@localhost>"
+    """Sender of the mails."""
     webhook_reach: Reach = Reach.PUBLIC
-    """How near a webhook may be: public addresses only, loopback too, or loopback and private ones."""
+    """Which addresses a webhook may have: `public` only, `loopback` too, or `private` for loopback and private ones."""
     events_stream: str = STREAM
-    """Key of the Redis Stream with the life-cycle events; empty: none."""
+    """Key of the Redis Stream with the events of all extractions. Empty: no stream."""
     events_stream_length: Annotated[int, Field(ge=1)] = LENGTH
-    """Entries that the stream keeps, about; older ones go."""
+    """About how many entries the stream keeps. Older ones are removed."""
     public_url: str = "http://127.0.0.1:8000"
-    """Where people reach the page; stands in e-mails."""
+    """Address of the page, as people reach it. It stands in e-mails."""
     scratch: Path = Path("/tmp/fotograma")  # noqa: S108 - a default that a deployment overrides
-    """Folder of the workers' temporary files; each task's part of it is removed with the task."""
+    """Folder of the workers' temporary files. A task's files are removed with the task."""
 
     # Accounts.
     secret_key: SecretStr
-    """At least 32 characters; signs tokens and peppers passwords."""
+    """Signs tokens and peppers passwords. At least 32 characters."""
     registration_open: bool = True
+    """Whether everybody may make an account."""
     password_min_length: Annotated[int, Field(ge=8, le=1024)] = 8
+    """Characters that a password has at least."""
     access_token_seconds: Annotated[int, Field(ge=30, le=600)] = 600
+    """How long an access token is good. Clients renew it by themselves."""
     session_seconds: Annotated[int, Field(ge=600)] = 30 * 24 * 3600
+    """How long a session lasts. Then its user logs in again."""
     address_burst: Annotated[int, Field(ge=1)] = 300
-    """Log-ins and registrations of one network address at once, at one API replica; after that, `address_per_second`.
-    All who come through one proxy have its address."""
+    """Log-ins and registrations of one network address at once, at one API replica. All who come through one proxy have
+    its address: set more where many do."""
     address_per_second: Annotated[float, Field(gt=0)] = 5.0
+    """The same per second, once the burst is used up."""
 
     # Accepting.
     request_max_bytes: Annotated[int, Field(ge=1)] = 64 * MIB
-    """The largest POST /v1/videos, all parts together."""
+    """Bytes of the largest `POST /v1/videos`, all parts together."""
     request_max_files: Annotated[int, Field(ge=1)] = 100
+    """Files of one `POST /v1/videos`."""
     accept_burst: Annotated[int, Field(ge=1)] = 2000
-    """Requests that make something, of one user at once; after that, `accept_per_second`."""
+    """Requests that make something, of one user at once."""
     accept_per_second: Annotated[float, Field(gt=0)] = 100.0
+    """The same per second, once the burst is used up."""
     user_waiting_max: Annotated[int, Field(ge=1)] | None = 20_000
-    """Extractions of one user that have not ended."""
+    """Extractions of one user that wait or run."""
     user_running_max: Annotated[int, Field(ge=1)] = 32
-    """Tasks of one user that are ready or being worked on; the others are held back. `fotograma ops users share` gives
-    an account another."""
+    """Tasks of one user that are worked on or next in turn; the others are held back. `fotograma ops users share EMAIL
+    --running-limit 64` sets another limit for one account."""
     user_stored_bytes_max: Annotated[int, Field(ge=1)] | None = None
-    """Videos and archives of one user."""
+    """Bytes of the videos and results of one user."""
     queue_tasks_max: Annotated[int, Field(ge=1)] = 1_000_000
-    """Tasks that may wait for a worker, of all users."""
+    """Tasks of all users that may wait for a worker."""
     bodies_max: Annotated[int, Field(ge=1)] = 64
     """Uploads that one API replica reads at a time."""
     storage_reserve_bytes: Annotated[int, Field(ge=0)] = 1024 * MIB
-    """Room in a folder store that accepting leaves free, for results and the rest of the machine."""
+    """Bytes that accepting leaves free on the disk of a folder store, for results and for the rest of the machine."""
 
     # Working.
     workers: Annotated[int, Field(ge=1)] = 2
-    """Replicas of the pool; each has at most one task at a time."""
+    """Worker processes. Each works on one task at a time. `fotograma up` takes them from `--workers` instead."""
     worker_threads: Annotated[int, Field(ge=1)] = 1
+    """Decoder threads of one worker."""
     reader: str = "auto"
-    """auto, pyav or decord."""
+    """What decodes: `auto`, `pyav` or `decord`. The frames are the same."""
     lease_seconds: Annotated[float, Field(ge=1)] = LEASE_SECONDS
+    """A task whose worker gave no sign of life for so long is given to another one."""
     heartbeat_seconds: Annotated[float, Field(gt=0)] = HEARTBEAT_SECONDS
+    """How often a worker gives a sign of life."""
     decode_memory_bytes: Annotated[int, Field(ge=256 * MIB)] = 4096 * MIB
-    """Address space of a decoding child; resident memory stays far below."""
+    """Bytes of address space of a decoding child. Its resident memory stays far below."""
     decode_seconds_max: Annotated[float, Field(gt=0)] = 6 * 3600.0
-    """The longest that one task may take."""
+    """The longest time that one task may take."""
     segment_seconds: Annotated[float, Field(gt=0)] = SEGMENT_SECONDS
-    """Work on one video that usually takes one core longer than this is shared out over the workers."""
+    """A video that would take one core longer than this is shared out over the workers."""
     max_frames: Annotated[int, Field(ge=1)] = 1_000_000
-    """Images that one extraction may give."""
+    """The most images that one extraction may give."""
     drain_seconds: Annotated[float, Field(ge=0)] = 5.0
-    """How long a running task may go on when its worker is asked to stop; then it is given back."""
+    """How long a task may go on when its worker is asked to stop. Then another worker takes it."""
     api_replicas: Annotated[int, Field(ge=1)] = 1
+    """Processes that answer the HTTP interface."""
 
 
 def load() -> Settings:

@@ -1,0 +1,37 @@
+"""The page of settings is made of the settings."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from cluster.settings import Settings
+from cluster.settings_docs import SECTIONS, page
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "settings.md"
+CLIENT = {"FOTOGRAMA_URL", "FOTOGRAMA_TOKEN", "FOTOGRAMA_PASSWORD"}
+DOCUMENTS = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+
+
+def test_the_page_in_the_docs_is_current() -> None:
+    assert PAGE.read_text() == page(), "uv run python -m cluster.settings_docs > docs/settings.md"
+
+
+def test_every_setting_has_a_sentence_and_a_row() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not (field.description or "").endswith(".")] == []
+    rows = re.findall(r"^\| `FOTOGRAMA_(\w+)` \| [^|]+ \| [^|]+ \|$", page(), re.MULTILINE)
+    assert rows == [name.upper() for name in Settings.model_fields]
+
+
+def test_every_section_begins_with_a_setting() -> None:
+    assert next(iter(SECTIONS)) == next(iter(Settings.model_fields))
+    assert set(SECTIONS) <= set(Settings.model_fields)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_document_names_no_variable_that_is_not_read(document: Path) -> None:
+    named = set(re.findall(r"FOTOGRAMA_[A-Z_]+", document.read_text()))
+    assert named <= {f"FOTOGRAMA_{name.upper()}" for name in Settings.model_fields} | CLIENT
