@@ -30,7 +30,7 @@ The commands that use a service read these, and after them the file that `fotogr
 | variable | meaning |
 | --- | --- |
 | `FOTOGRAMA_URL` | Address of the service. |
-| `FOTOGRAMA_TOKEN` | Access token or API key for it. |
+| `FOTOGRAMA_TOKEN` | Access token for it. |
 | `FOTOGRAMA_PASSWORD` | Password for `fotograma login`, which asks for it otherwise. |
 """
 SECTIONS = {

@@ -114,7 +114,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--cores", type=int, default=2, help="cores and decoder threads for each (default 2)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures here, as a list of objects")
     parser.add_argument(
-        "--markdown", type=Path, metavar="FILE", help="write the README's tables here; in a README, in their place"
+        "--markdown", type=Path, metavar="FILE", help="write the tables here; in docs/benchmarks.md, in their place"
     )
     parser.add_argument("--clips", type=Path, metavar="DIR", help="keep the generated clips here")
     options = parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""The README's tables, in Markdown: the figures beside what is promised."""
+"""The tables of docs/benchmarks.md: the figures beside what is promised."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import pytest
 from cluster.settings import Settings
 from cluster.settings_docs import SECTIONS, page
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "settings.md"
 CLIENT = {"FOTOGRAMA_URL", "FOTOGRAMA_TOKEN", "FOTOGRAMA_PASSWORD"}
 DOCUMENTS = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]

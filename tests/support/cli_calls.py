@@ -1,0 +1,42 @@
+"""The tree of commands, and which of them a line calls."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+from cluster.cli.commands import app
+
+ROOT: Any = get_command(app)
+
+
+def contexts(command: Any, name: str, parent: Any = None) -> Iterator[Any]:
+    """Of a command and all below it. Nothing runs."""
+    context = command.context_class(command, info_name=name, parent=parent)
+    yield context
+    if hasattr(command, "list_commands"):
+        for below in command.list_commands(context):
+            yield from contexts(command.get_command(context, below), below, context)
+
+
+def called_by(line: str) -> str:
+    """The path of the command that a line calls. Checks the arguments; the command does nothing.
+
+    Raises TyperException.
+    """
+    paths: list[str] = []
+    program, *words = shlex.split(line, comments=True)
+    assert program == "fotograma"
+    with pytest.MonkeyPatch.context() as patch:
+        for context in contexts(ROOT, "fotograma"):
+            if not hasattr(context.command, "list_commands"):
+                record = partial(paths.append, context.command_path)
+                patch.setattr(context.command, "callback", lambda record=record, **_: record())
+        ROOT.main(words, standalone_mode=False)
+    (path,) = paths
+    return path

@@ -1,0 +1,114 @@
+"""The documents: short where they should be, true where that can be checked."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli_calls import called_by
+
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+MOST_WORDS = 900
+every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+def blocks(document: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", document.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def anchors(document: Path) -> set[str]:
+    """Of the headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def table(document: Path, first_cell: str) -> dict[str, dict[str, str]]:
+    """The rows of the table whose head begins with the cell, by their first cell; each by the head's cells."""
+    lines = document.read_text().splitlines()
+    start = next(n for n, line in enumerate(lines) if line.startswith(f"| {first_cell} |"))
+    rows = []
+    for line in lines[start:]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    head = rows[0]
+    return {row[0]: dict(zip(head, row, strict=True)) for row in rows[2:]}
+
+
+def test_the_readme_is_read_in_five_minutes() -> None:
+    words = len(README.read_text().split())
+    assert words <= MOST_WORDS, f"{words} words"
+
+
+def test_the_readme_shows_the_page_and_the_two_commands_before_all_others() -> None:
+    text = README.read_text()
+    commands = re.findall(r"^(?: {4})?((?:pip|uv|curl|docker|fotograma) [^#\n]+?) *(?:#.*)?$", text, re.MULTILINE)
+    assert commands[:2] == ["pip install uv && uv run fotograma up --demo", "pip install uv && uv run pytest"]
+    assert text.index("(docs/page.png)") < text.index(commands[0])
+
+
+@every_document
+def test_every_link_leads_somewhere(document: Path) -> None:
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", document.read_text()):
+        if target.startswith(("http://", "https://")):
+            continue
+        place = (document.parent / target).resolve() if target else document
+        assert place.is_relative_to(ROOT)
+        assert place.exists(), target
+        assert not anchor or anchor in anchors(place), f"{target}#{anchor}"
+
+
+@every_document
+def test_every_command_of_the_program_can_be_typed(document: Path) -> None:
+    for block in blocks(document, "sh"):
+        for line in re.findall(r"^(?:uv run )?(fotograma .+)$", block, re.MULTILINE):
+            called_by(line)
+
+
+@every_document
+def test_every_module_that_is_run_is_there(document: Path) -> None:
+    for name in re.findall(r"python -m ([a-z_]+(?:\.[a-z_]+)+)", document.read_text()):
+        assert importlib.util.find_spec(name), name
+
+
+@every_document
+def test_python_is_python(document: Path) -> None:
+    for block in blocks(document, "python"):
+        ast.parse(block)
+
+
+def test_the_index_names_every_document() -> None:
+    index = (ROOT / "docs" / "README.md").read_text()
+    folder = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert {name for name in folder if f"]({name})" not in index} == set()
+
+
+def test_the_speeds_of_the_readme_are_those_of_the_benchmarks() -> None:
+    shown = table(README, "times as fast as ffmpeg + zip")
+    measured = table(ROOT / "docs" / "benchmarks.md", "times as fast as ffmpeg + zip")
+    assert shown
+    for job, row in shown.items():
+        for column, cell in row.items():
+            assert measured[job][column].split(" ≥ ")[0].split(" < ")[0] == cell, (job, column)
+
+
+def test_every_sample_mode_has_a_row() -> None:
+    assert {name.split()[0] for name in table(README, "`sample.mode`")} == set(
+        table(ROOT / "docs" / "frames.md", "`sample.mode`")
+    )
+
+
+def test_every_warning_of_a_result_is_explained() -> None:
+    given = {
+        code
+        for path in (ROOT / "actors").rglob("*.py")
+        for code in re.findall(r'ResultWarning\(\s*"(\w+)"', path.read_text())
+    }
+    assert len(given) > 5
+    assert {name.strip("`") for name in table(ROOT / "docs" / "frames.md", "code")} == given
