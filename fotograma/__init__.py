@@ -29,8 +29,8 @@ if TYPE_CHECKING:
         UnsendableFile,
         WaitTimeout,
     )
+    from cluster.client.extraction_spec import ExtractionSpec
     from cluster.client.retry_policy import RetryPolicy
-    from cluster.client.spec_json import ExtractionSpec
     from cluster.client.sync_client import Client
     from fotograma.engine import EngineError, extract, extract_many
 
@@ -59,7 +59,7 @@ _MODULES = {
     "AsyncClient": "cluster.client.async_client",
     "Client": "cluster.client.sync_client",
     "EngineError": "fotograma.engine",
-    "ExtractionSpec": "cluster.client.spec_json",
+    "ExtractionSpec": "cluster.client.extraction_spec",
     "RetryPolicy": "cluster.client.retry_policy",
     "extract": "fotograma.engine",
     "extract_many": "fotograma.engine",

@@ -14,7 +14,7 @@ from typing import Literal
 
 from actors.extraction_types import Extracted, Options, Planned, Progress, Reader, Scanning
 from cluster.client.errors import FotogramaError
-from cluster.client.spec_json import Spec, spec_text
+from cluster.client.extraction_spec import Spec, spec_text
 from db.values import error_catalogue
 from db.values.frame_spec import FrameSpec, parse
 

@@ -29,11 +29,11 @@ from cluster.client.api_types import (
 )
 from cluster.client.authorized_requests import MIB, Session, new_key
 from cluster.client.effects import Body, Effect, Exclusively, Flow, Reply, Send, Sleep, Work
+from cluster.client.extraction_spec import Spec, spec_text
 from cluster.client.file_transfers import AnyPath
 from cluster.client.multipart_body import Sent
 from cluster.client.resumable_download import Received
 from cluster.client.retry_policy import RetryPolicy
-from cluster.client.spec_json import Spec, spec_text
 from cluster.client.token_store import OnTokens, TokenStore
 
 T = TypeVar("T")

@@ -11,10 +11,10 @@ from cluster.client.api_types import Extraction, Page, Video
 from cluster.client.authorized_requests import Session, authorized
 from cluster.client.effects import Flow, Request, Work
 from cluster.client.errors import FotogramaError
+from cluster.client.extraction_spec import Spec, spec_text
 from cluster.client.json_decoding import read
 from cluster.client.multipart_body import LocalFile, MultipartBody, Sent, batches, look
 from cluster.client.resumable_download import Landing, Received
-from cluster.client.spec_json import Spec, spec_text
 
 AnyPath = str | PathLike[str]
 

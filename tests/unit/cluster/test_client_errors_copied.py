@@ -17,6 +17,7 @@ from cluster.cli import local_batch, operator_commands, stored_credentials
 from cluster.client import errors as sdk
 from cluster.client.api_types import Extraction, Failure, Progress, Status, Video
 from db.values.error_catalogue import FotogramaError
+from fotograma import EngineError
 from serve_app.http.multipart_parser import BodyError
 from serve_app.http.problem_details import Refusal
 
@@ -47,6 +48,7 @@ OF_THE_SDK = [
     local_batch.EngineMissing("It is not installed."),
     operator_commands.NoDatabase(Path("home")),
     operator_commands.NoAccount("ana@example.org"),
+    EngineError(code="no_frames", detail="It has none.", fault="file", remedy="Look."),
     unpack_archive.BadArchive("It is damaged."),
     unpack_archive.FolderTaken("It is not empty."),
 ]

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.client.errors import UnsendableFile
+from cluster.client.extraction_spec import spec_text
 from cluster.client.multipart_body import CHUNK_BYTES, LocalFile, MultipartBody, batches, look
-from cluster.client.spec_json import spec_text
 from tests.support.fake_service import Asked, parts
 
 

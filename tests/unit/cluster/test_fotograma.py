@@ -14,8 +14,8 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 import fotograma
-from cluster.client import spec_json as written
-from cluster.client.spec_json import spec_text
+from cluster.client import extraction_spec as written
+from cluster.client.extraction_spec import spec_text
 from db.values import frame_spec as read
 from fotograma import ExtractionSpec
 
