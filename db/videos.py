@@ -106,7 +106,7 @@ DOCUMENTS = text(f"""
 # Those past their account's limit stand where their tag puts them: they are let in as the ones before them end.
 _WAITING = """(
                 SELECT extraction_id, priority, virtual_finish, id FROM tasks
-                WHERE state = '{state}' AND worker_kind = 'cpu'
+                WHERE state = '{state}'
                 ORDER BY priority DESC, virtual_finish, id LIMIT :most
             )"""
 POSITIONS = text(f"""

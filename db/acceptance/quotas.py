@@ -67,7 +67,7 @@ HOLDING = text("""
 
 # One branch a state, each a literal and in the order of its partial index: read in any order, a table whose older rows
 # have ended would be read from its start.
-_ORDER = "worker_kind, priority DESC, virtual_finish, id"
+_ORDER = "priority DESC, virtual_finish, id"
 _BRANCHES = " UNION ALL ".join(
     f"(SELECT FROM tasks WHERE state = '{state.value}' ORDER BY {_ORDER} LIMIT :most)"
     for state in TaskState

@@ -98,10 +98,10 @@ class Rescued:
 
 
 async def claim(
-    engine: AsyncEngine, *, worker: str, worker_kind: str = "cpu", limit: int = 1, lease_seconds: float = LEASE_SECONDS
+    engine: AsyncEngine, *, worker: str, limit: int = 1, lease_seconds: float = LEASE_SECONDS
 ) -> list[Claim]:
     """Takes up to `limit` ready tasks in the queue's order; their extractions are running from now on."""
-    values = {"worker": worker, "worker_kind": worker_kind, "limit": limit, "lease_seconds": lease_seconds}
+    values = {"worker": worker, "limit": limit, "lease_seconds": lease_seconds}
     async with engine.begin() as connection:
         rows = (await connection.execute(sql.CLAIM, values)).all()
     return [_claim_of(row, worker) for row in rows]

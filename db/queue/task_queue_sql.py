@@ -15,7 +15,7 @@ _UNLEASED = "leased_by = NULL, lease_expires_at = NULL"
 CLAIM = text("""
     WITH next AS MATERIALIZED (
         SELECT id FROM tasks
-        WHERE state = 'ready' AND worker_kind = :worker_kind AND ready_at <= clock_timestamp()
+        WHERE state = 'ready' AND ready_at <= clock_timestamp()
         ORDER BY priority DESC, virtual_finish, id
         LIMIT :limit
         FOR UPDATE SKIP LOCKED
@@ -99,7 +99,7 @@ SPLIT = text(f"""
     WITH {_HELD}, task AS (
         UPDATE tasks SET state = 'done', frames_done = 0, work = coalesce(tasks.work, :work), {_UNLEASED}
         FROM held WHERE tasks.id = held.id AND held.kind = 'extract'
-        RETURNING tasks.extraction_id, tasks.user_id, tasks.worker_kind, tasks.priority, tasks.virtual_finish,
+        RETURNING tasks.extraction_id, tasks.user_id, tasks.priority, tasks.virtual_finish,
             tasks.attempt, held.cost, held.work
     ), planned AS (
         UPDATE extractions
@@ -110,9 +110,9 @@ SPLIT = text(f"""
     ), probed AS (
         UPDATE videos SET media = CAST(:media AS jsonb) FROM planned WHERE videos.id = planned.video_id
     ), segments AS (
-        INSERT INTO tasks (id, extraction_id, user_id, kind, worker_kind, state, priority, virtual_finish,
+        INSERT INTO tasks (id, extraction_id, user_id, kind, state, priority, virtual_finish,
             cost, part_number, part_first, part_stop)
-        SELECT part.id, task.extraction_id, task.user_id, 'segment', task.worker_kind, 'held', task.priority,
+        SELECT part.id, task.extraction_id, task.user_id, 'segment', 'held', task.priority,
             task.virtual_finish, part.cost, part.number, part.first, part.stop
         FROM task, unnest(CAST(:ids AS uuid[]), CAST(:costs AS bigint[]), CAST(:numbers AS integer[]),
             CAST(:firsts AS integer[]), CAST(:stops AS integer[])) AS part (id, cost, number, first, stop)
@@ -131,7 +131,7 @@ PUBLISH_SEGMENT = text(f"""
     WITH {_HELD}, task AS (
         UPDATE tasks SET state = 'done', part_key = :key, frames_done = :frames, {_UNLEASED}
         FROM held WHERE tasks.id = held.id AND held.kind = 'segment'
-        RETURNING tasks.extraction_id, tasks.user_id, tasks.worker_kind, tasks.priority, tasks.virtual_finish,
+        RETURNING tasks.extraction_id, tasks.user_id, tasks.priority, tasks.virtual_finish,
             tasks.attempt, tasks.part_number, tasks.frames_done - held.frames_done AS more
     ), counted AS (
         UPDATE extractions
@@ -139,8 +139,8 @@ PUBLISH_SEGMENT = text(f"""
         FROM task WHERE extractions.id = task.extraction_id
         RETURNING extractions.id, extractions.segments_left
     ), assembling AS (
-        INSERT INTO tasks (id, extraction_id, user_id, kind, worker_kind, state, priority, virtual_finish)
-        SELECT :assemble_id, task.extraction_id, task.user_id, 'assemble', task.worker_kind, 'held', task.priority,
+        INSERT INTO tasks (id, extraction_id, user_id, kind, state, priority, virtual_finish)
+        SELECT :assemble_id, task.extraction_id, task.user_id, 'assemble', 'held', task.priority,
             task.virtual_finish
         FROM task JOIN counted ON counted.id = task.extraction_id WHERE counted.segments_left = 0
     ), noted AS (

@@ -99,10 +99,10 @@ class Task(Base):
         CheckConstraint("(part_key IS NOT NULL) = (kind = 'segment' AND state = 'done')", name="part_key_when_done"),
         CheckConstraint("frames_done >= 0", name="progress_not_negative"),
         # The claim's order; only what can be claimed stands in it.
-        Index("tasks_ready_idx", "worker_kind", text("priority DESC"), "virtual_finish", "id",
+        Index("tasks_ready_idx", text("priority DESC"), "virtual_finish", "id",
               postgresql_where=text("state = 'ready'")),
         # The same order of those past their user's limit: for the place in the queue, and for who is let in next.
-        Index("tasks_held_idx", "worker_kind", text("priority DESC"), "virtual_finish", "id",
+        Index("tasks_held_idx", text("priority DESC"), "virtual_finish", "id",
               postgresql_where=text("state = 'held'")),
         Index("tasks_held_user_idx", "user_id", text("priority DESC"), "virtual_finish", "id",
               postgresql_where=text("state = 'held'")),
@@ -119,7 +119,6 @@ class Task(Base):
     extraction_id: Mapped[UUID] = mapped_column(ForeignKey("extractions.id", ondelete="CASCADE"))
     user_id: Mapped[UUID]
     kind: Mapped[str] = mapped_column(server_default="extract")
-    worker_kind: Mapped[str] = mapped_column(server_default="cpu")
     state: Mapped[TaskState] = mapped_column(task_state, server_default="ready")
     priority: Mapped[int] = mapped_column(SmallInteger, server_default="0")
     virtual_finish: Mapped[float] = mapped_column(Double, server_default="0")

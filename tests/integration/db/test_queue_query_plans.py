@@ -45,7 +45,7 @@ FILL = (
 ID = "lpad(to_hex(n), 32, '0')::uuid"
 USER = "lpad(to_hex(n % 100 + 1), 32, '0')::uuid"
 
-CLAIM = {"worker": "w", "worker_kind": "cpu", "limit": 1, "lease_seconds": 60}
+CLAIM = {"worker": "w", "limit": 1, "lease_seconds": 60}
 LIST = {"user_id": OWNER, "limit": 50, "before": None, "status": None, "words": None, "sha256": None}
 STATEMENTS = {
     "claim": (task_queue_sql.CLAIM, CLAIM, {"tasks_ready_idx"}),

@@ -51,7 +51,7 @@ async def test_a_segment_becomes_the_planning_task_and_its_siblings_are_lost(eng
     claim = await claim_one(engine)
     assert (claim.kind, claim.part, claim.plan_key, claim.lease.attempt) == ("extract", None, None, 2)
     task = await database_rows.task(engine, claim.lease.task_id)
-    same = ("priority", "virtual_finish", "worker_kind", "claimed_at", "cost", "work")
+    same = ("priority", "virtual_finish", "claimed_at", "cost", "work")
     assert [getattr(task, name) for name in same] == [getattr(before, name) for name in same]
     await split(engine, claim.lease, PARTS[:2])
     assert await database_rows.one(engine, share, user=accepted.user_id) == charged

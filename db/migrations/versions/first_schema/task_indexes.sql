@@ -1,9 +1,9 @@
 -- How tasks are found: each index holds only the rows that its statement can want, however long the history is.
 
 -- The claim takes the first ones.
-CREATE INDEX tasks_ready_idx ON tasks (worker_kind, priority DESC, virtual_finish, id) WHERE state = 'ready';
+CREATE INDEX tasks_ready_idx ON tasks (priority DESC, virtual_finish, id) WHERE state = 'ready';
 -- The same order of the held ones: a user is told the place in the queue, which counts both.
-CREATE INDEX tasks_held_idx ON tasks (worker_kind, priority DESC, virtual_finish, id) WHERE state = 'held';
+CREATE INDEX tasks_held_idx ON tasks (priority DESC, virtual_finish, id) WHERE state = 'held';
 -- Which task of an account is let in next.
 CREATE INDEX tasks_held_user_idx ON tasks (user_id, priority DESC, virtual_finish, id) WHERE state = 'held';
 -- Leases that are late.

@@ -7,7 +7,6 @@ CREATE TABLE tasks (
     -- Of the extraction: what the queue reads of an account stands in this table alone.
     user_id uuid NOT NULL,
     kind text NOT NULL DEFAULT 'extract',
-    worker_kind text NOT NULL DEFAULT 'cpu',
     state task_state NOT NULL DEFAULT 'ready',
     priority smallint NOT NULL DEFAULT 0, virtual_finish double precision NOT NULL DEFAULT 0,
     cost bigint NOT NULL DEFAULT 0, work bigint,
