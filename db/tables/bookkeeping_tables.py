@@ -30,7 +30,7 @@ class Acceptance(Base):
 
     extraction_id: Mapped[UUID] = mapped_column(primary_key=True)
     video_id: Mapped[UUID]
-    user_id: Mapped[UUID] = mapped_column(index=True)
+    user_id: Mapped[UUID]
     accepted_at: Mapped[datetime] = now()
 
 

@@ -7,9 +7,6 @@ CREATE TABLE acceptances (
     accepted_at timestamptz NOT NULL DEFAULT now()
 );
 
--- The promises to one account.
-CREATE INDEX acceptances_user_id_idx ON acceptances (user_id);
-
 -- A promise that could be changed or deleted would prove nothing.
 CREATE FUNCTION append_only() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
