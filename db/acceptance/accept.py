@@ -33,13 +33,6 @@ class Upload:
     spec: str
 
 
-@dataclass(frozen=True, slots=True)
-class Reused:
-    """An existing result of the same video, specification, reader and engine."""
-
-    extraction_id: UUID
-
-
 def video_key(video_id: UUID) -> str:
     """Where a video's bytes stand."""
     return f"videos/{video_id}"
@@ -169,15 +162,14 @@ async def extract_again(
     task_id: UUID,
     spec: str,
     engine_name: str,
-) -> Reused | None:
-    """Queues another extraction of a stored video, or gives an existing result at once; the caller commits.
+) -> None:
+    """Queues another extraction of a stored video, or gives it an existing result at once; the caller commits.
 
+    The row's `reused` says which. An existing result is one of the same video, specification, reader and engine.
     engine_name: reader and engine version that would make it. Raises FotogramaError `not_found`.
     """
     values = {"user_id": user_id, "video_id": video_id, "extraction_id": extraction_id, "spec": spec}
-    made = (await connection.execute(REUSE, values | {"engine": engine_name})).first()
-    if made is not None:
-        return Reused(made.id)
+    if (await connection.execute(REUSE, values | {"engine": engine_name})).first() is not None:
+        return
     if (await connection.execute(EXTRACT_AGAIN, values | {"task_id": task_id})).first() is None:
         raise FotogramaError("not_found")
-    return None

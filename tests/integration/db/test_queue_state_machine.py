@@ -25,7 +25,6 @@ from uuid_utils.compat import uuid7
 
 from db import videos
 from db.acceptance import accept
-from db.acceptance.accept import Reused
 from db.connection import open_database
 from db.queue import fair_queueing, task_queue
 from db.queue.replan import replan
@@ -85,18 +84,19 @@ class QueueMachine(RuleBasedStateMachine):
         if (of := chosen(there, at)) is None:
             return
         extraction_id = uuid7()
-        answer = self.run(self._again(of, extraction_id, maker))
         results = [each for each in there if each.video_id == of.video_id and each.status == "succeeded"]
-        assert isinstance(answer, Reused) == (maker == MAKER and bool(results))
+        self.run(self._again(of, extraction_id, maker))
+        row = self.run(database_rows.extraction(self.engine, extraction_id))
+        assert row.reused == (maker == MAKER and bool(results))
         made = Known(of.user_id, of.video_id)
-        if isinstance(answer, Reused):
-            made.status, made.reused = "succeeded", True
-            made.result_key = self.model.known[answer.extraction_id].result_key
+        if row.reused:
+            made.status, made.reused, made.result_key = "succeeded", True, row.result_key
+            assert made.result_key in {each.result_key for each in results}
         self.model.known[extraction_id] = made
 
-    async def _again(self, of: Known, extraction_id: UUID, maker: str) -> Reused | None:
+    async def _again(self, of: Known, extraction_id: UUID, maker: str) -> None:
         async with self.engine.begin() as connection:
-            return await accept.extract_again(
+            await accept.extract_again(
                 connection,
                 user_id=of.user_id,
                 video_id=of.video_id,
