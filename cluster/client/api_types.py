@@ -94,7 +94,6 @@ class Result:
     bytes: int
     sha256: str
     warnings: tuple[ResultWarning, ...] = ()
-    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
