@@ -36,15 +36,6 @@ class Principal:
     role: str
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What an account holds. waiting: extractions that have not ended. stored_bytes: its videos and archives."""
-
-    videos: int
-    waiting: int
-    stored_bytes: int
-
-
 _ACCOUNT = "id, email, name, locale, notify, role, created_at"
 
 CREATE = text(f"""
@@ -63,13 +54,6 @@ SET_ROLE = text(f"UPDATE users SET role = :role WHERE email = :email RETURNING {
 SET_PASSWORD = text("UPDATE users SET password_hash = :password_hash WHERE id = :id")
 REVOKE_OTHERS = text("""
     UPDATE sessions SET revoked_at = now() WHERE user_id = :id AND id <> :kept AND revoked_at IS NULL
-""")
-USAGE = text("""
-    SELECT count(*) AS videos,
-           (SELECT count(*) FROM extractions WHERE user_id = :id AND status IN ('queued', 'running')) AS waiting,
-           coalesce(sum(size), 0) + coalesce((SELECT sum(result_bytes) FROM extractions
-               WHERE user_id = :id AND NOT reused), 0) AS stored_bytes
-    FROM videos WHERE user_id = :id
 """)
 OPEN_SESSION = text("""
     INSERT INTO sessions (id, user_id, expires_at) VALUES (:id, :user_id, now() + make_interval(secs => :seconds))
@@ -141,12 +125,6 @@ async def set_password(engine: AsyncEngine, user_id: UUID, password_hash: str, *
     async with engine.begin() as connection:
         await connection.execute(SET_PASSWORD, {"id": user_id, "password_hash": password_hash})
         await connection.execute(REVOKE_OTHERS, {"id": user_id, "kept": kept})
-
-
-async def usage(engine: AsyncEngine, user_id: UUID) -> Usage:
-    async with engine.connect() as connection:
-        row = (await connection.execute(USAGE, {"id": user_id})).one()
-    return Usage(int(row.videos), int(row.waiting), int(row.stored_bytes))
 
 
 async def open_session(engine: AsyncEngine, *, session_id: UUID, user_id: UUID, seconds: float) -> None:

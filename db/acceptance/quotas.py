@@ -43,6 +43,15 @@ class Holding:
         return Holding(self.waiting + files, self.stored_bytes + size)
 
 
+@dataclass(frozen=True, slots=True)
+class AccountUsage:
+    """All that an account holds, as its owner is told."""
+
+    videos: int
+    waiting: int
+    stored_bytes: int
+
+
 # Freed with the transaction. No other code takes them, and they are taken first and in one order: they can never be
 # part of a deadlock.
 LOCK = text("""
@@ -50,19 +59,23 @@ LOCK = text("""
     FROM unnest(CAST(:user_ids AS uuid[])) AS asked (user_id)
 """)
 
-# Bounded by the quota: the rows beyond it change nothing. What no quota asks for is not counted.
-HOLDING = text("""
-    SELECT asked.user_id, (
-        SELECT count(*) FROM (
-            SELECT FROM extractions WHERE extractions.user_id = asked.user_id AND status IN ('queued', 'running')
-            LIMIT :waiting_most
-        ) AS waiting
-    ) AS waiting, CASE WHEN :count_stored THEN
+_UNENDED = "FROM extractions WHERE extractions.user_id = asked.user_id AND status IN ('queued', 'running')"
+# A reused result is counted where it was made.
+_STORED_BYTES = """
         coalesce((SELECT sum(size) FROM videos WHERE videos.user_id = asked.user_id), 0) + coalesce((
             SELECT sum(result_bytes) FROM extractions WHERE extractions.user_id = asked.user_id AND NOT reused
         ), 0)
-    ELSE 0 END AS stored_bytes
+"""
+# Bounded by the quota: the rows beyond it change nothing. What no quota asks for is not counted.
+HOLDING = text(f"""
+    SELECT asked.user_id, (SELECT count(*) FROM (SELECT {_UNENDED} LIMIT :waiting_most) AS waiting) AS waiting,
+        CASE WHEN :count_stored THEN {_STORED_BYTES} ELSE 0 END AS stored_bytes
     FROM unnest(CAST(:user_ids AS uuid[])) AS asked (user_id)
+""")
+ACCOUNT_USAGE = text(f"""
+    SELECT (SELECT count(*) FROM videos WHERE videos.user_id = asked.user_id) AS videos,
+        (SELECT count(*) {_UNENDED}) AS waiting, {_STORED_BYTES} AS stored_bytes
+    FROM (SELECT CAST(:user_id AS uuid) AS user_id) AS asked
 """)
 
 # One branch a state, each a literal and in the order of its partial index: read in any order, a table whose older rows
@@ -106,6 +119,12 @@ async def hold(connection: AsyncConnection, user_ids: Collection[UUID], quotas: 
     # A statement of its own: the counts must see what the locks' last holders committed.
     await connection.execute(LOCK, {"user_ids": in_order})
     return await _holdings(connection, in_order, quotas)
+
+
+async def account_usage(engine: AsyncEngine, user_id: UUID) -> AccountUsage:
+    async with engine.connect() as connection:
+        row = (await connection.execute(ACCOUNT_USAGE, {"user_id": user_id})).one()
+    return AccountUsage(row.videos, row.waiting, int(row.stored_bytes))
 
 
 async def depth(engine: AsyncEngine, most: int) -> int:

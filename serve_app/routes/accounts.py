@@ -16,6 +16,7 @@ from starlette.responses import Response
 from uuid_utils.compat import uuid7
 
 from db import accounts
+from db.acceptance import quotas
 from db.accounts import Account, Principal
 from db.values.error_catalogue import FotogramaError
 from serve_app import authentication
@@ -113,7 +114,7 @@ async def change_password(request: Request, who: Principal) -> Response:
 async def _described(deps: Deps, account: Account | None) -> dict[str, Any]:
     if account is None:
         raise FotogramaError("unauthenticated")
-    use = await accounts.usage(deps.engine, account.id)
+    use = await quotas.account_usage(deps.engine, account.id)
     return {
         "id": account.id,
         "email": account.email,
