@@ -226,7 +226,7 @@ class Upkeep:
 
     async def recount(self) -> int:
         """Corrects the open tasks that shares count wrongly; of how many accounts."""
-        wrong = await repair.recount(self._database)
+        wrong = await fair_queueing.recount(self._database)
         for drift in wrong:
             log.warning(
                 "A share counted its open tasks wrongly.",
@@ -241,7 +241,6 @@ class Upkeep:
 
     async def repair(self) -> int:
         """Requeues or fails what is stuck, and cancels tasks that have outlived their extraction."""
-        await self.recount()
         repaired = await repair.repair(self._database)
         count = repaired.requeued + repaired.failed + repaired.outlived
         if count:

@@ -12,6 +12,7 @@ ready, and counts them in the update that charges the account; all others are in
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +23,15 @@ PIXELS_PER_BYTE = 80
 """Decoded pixels that a byte of common video makes: a tenth of a bit each."""
 ADMIN_PRIORITY = 10
 """Of what administrators ask for; everybody else's is 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """A share that was wrong. said, counted: how many open tasks its account has."""
+
+    user_id: UUID
+    said: int
+    counted: int
 
 
 def work_of(media: Mapping[str, Any], frames: int) -> int:
@@ -78,6 +88,43 @@ SET_SHARE = text("""
         running_limit = nullif(coalesce(CAST(:running_limit AS integer), running_limit), 0)
     WHERE user_id = :user_id RETURNING user_id
 """)
+# One statement has one snapshot, in which every task stands with its count: traffic makes no difference. The two states
+# apart, so that each is read from its own index, whatever history there is.
+DRIFTED = text("""
+    SELECT shares.user_id FROM shares LEFT JOIN (
+        SELECT user_id, count(*) AS open FROM (
+            SELECT user_id FROM tasks WHERE state = 'ready' UNION ALL SELECT user_id FROM tasks WHERE state = 'leased'
+        ) AS taken GROUP BY user_id
+    ) AS counted ON counted.user_id = shares.user_id
+    WHERE shares.open <> coalesce(counted.open, 0) ORDER BY shares.user_id
+""")
+LOCK_SHARE = text("SELECT open FROM shares WHERE user_id = :user_id FOR UPDATE")
+# A statement after the lock, so that it sees what was committed before: whoever has changed a task and not counted it
+# yet waits for the lock; that change is not seen here, and is counted afterwards.
+RECOUNT = text("""
+    UPDATE shares SET open = counted.open
+    FROM (SELECT count(*) AS open FROM tasks WHERE user_id = :user_id AND state IN ('ready', 'leased')) AS counted
+    WHERE shares.user_id = :user_id AND shares.open <> counted.open RETURNING shares.open
+""")
+
+
+async def recount(engine: AsyncEngine) -> list[Drift]:
+    """Counts the open tasks of shares that are wrong about them; those that it has corrected.
+
+    A share that counts too many keeps its account waiting; one that counts too few refuses the ends of its tasks.
+    """
+    async with engine.connect() as connection:
+        drifted = (await connection.execute(DRIFTED)).scalars().all()
+    found = [await recount_one(engine, user_id) for user_id in drifted]
+    return [drift for drift in found if drift is not None]
+
+
+async def recount_one(engine: AsyncEngine, user_id: UUID) -> Drift | None:
+    """Counts one account's open tasks; None when its share was right."""
+    async with engine.begin() as connection:
+        said = (await connection.execute(LOCK_SHARE, {"user_id": user_id})).scalar()
+        counted = (await connection.execute(RECOUNT, {"user_id": user_id})).scalar()
+    return None if said is None or counted is None else Drift(user_id, said, counted)
 
 
 async def release_held(engine: AsyncEngine) -> int:

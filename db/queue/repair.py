@@ -1,8 +1,7 @@
 """What only a mistake or a hand in the tables leaves: rows that no timer of the queue would ever end.
 
 An extraction that has not ended, and has no task that will be worked on, is queued once more; the second time it
-fails. Tasks that have outlived their extraction are cancelled. Shares that count their open tasks wrongly are counted
-anew: one that counts too many keeps its account waiting, one that counts too few refuses the ends of its tasks.
+fails. Tasks that have outlived their extraction are cancelled.
 """
 
 from __future__ import annotations
@@ -33,15 +32,6 @@ class Repaired:
     requeued: int = 0
     failed: int = 0
     outlived: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Drift:
-    """A share that was wrong. said, counted: how many open tasks its account has."""
-
-    user_id: UUID
-    said: int
-    counted: int
 
 
 _STUCK = f"""
@@ -84,40 +74,6 @@ REQUEUE = text("""
     )
     INSERT INTO events (extraction_id, kind) VALUES (:extraction_id, 'requeued')
 """)
-# One statement has one snapshot, in which every task stands with its count: traffic makes no difference. The two states
-# apart, so that each is read from its own index, whatever history there is.
-DRIFTED = text("""
-    SELECT shares.user_id FROM shares LEFT JOIN (
-        SELECT user_id, count(*) AS open FROM (
-            SELECT user_id FROM tasks WHERE state = 'ready' UNION ALL SELECT user_id FROM tasks WHERE state = 'leased'
-        ) AS taken GROUP BY user_id
-    ) AS counted ON counted.user_id = shares.user_id
-    WHERE shares.open <> coalesce(counted.open, 0) ORDER BY shares.user_id
-""")
-LOCK_SHARE = text("SELECT open FROM shares WHERE user_id = :user_id FOR UPDATE")
-# A statement after the lock, so that it sees what was committed before: whoever has changed a task and not counted it
-# yet waits for the lock; that change is not seen here, and is counted afterwards.
-RECOUNT = text("""
-    UPDATE shares SET open = counted.open
-    FROM (SELECT count(*) AS open FROM tasks WHERE user_id = :user_id AND state IN ('ready', 'leased')) AS counted
-    WHERE shares.user_id = :user_id AND shares.open <> counted.open RETURNING shares.open
-""")
-
-
-async def recount(engine: AsyncEngine) -> list[Drift]:
-    """Counts the open tasks of shares that are wrong about them; those that it has corrected."""
-    async with engine.connect() as connection:
-        drifted = (await connection.execute(DRIFTED)).scalars().all()
-    found = [await recount_one(engine, user_id) for user_id in drifted]
-    return [drift for drift in found if drift is not None]
-
-
-async def recount_one(engine: AsyncEngine, user_id: UUID) -> Drift | None:
-    """Counts one account's open tasks; None when its share was right."""
-    async with engine.begin() as connection:
-        said = (await connection.execute(LOCK_SHARE, {"user_id": user_id})).scalar()
-        counted = (await connection.execute(RECOUNT, {"user_id": user_id})).scalar()
-    return None if said is None or counted is None else Drift(user_id, said, counted)
 
 
 async def repair(engine: AsyncEngine, *, limit: int = 100) -> Repaired:

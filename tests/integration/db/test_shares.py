@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 
 from cluster import wiring
 from db.object_store.folder_store import FolderStore
-from db.queue import fair_queueing, repair, task_queue
-from db.queue.repair import Drift
+from db.queue import fair_queueing, task_queue
+from db.queue.fair_queueing import Drift
 from db.queue.task_queue import LeaseLost
 from tests.integration.actors.test_maintenance import Noted, upkeep_of
 from tests.integration.db.test_queue import PUBLICATION, claim_one
@@ -80,7 +80,7 @@ async def test_a_share_that_counts_too_few_refuses_ends_until_the_keeper_comes(e
     (lease,) = [claim.lease for claim in claims if claim.extraction_id == accepted.extraction_id]
     with pytest.raises(IntegrityError):
         await task_queue.publish(engine, lease, PUBLICATION)
-    assert await repair.recount(engine) == [Drift(accepted.user_id, 0, 1)]
+    assert await fair_queueing.recount(engine) == [Drift(accepted.user_id, 0, 1)]
     await task_queue.publish(engine, lease, PUBLICATION)
     assert await open_and_counted(engine, accepted.user_id) == (0, 0)
     assert await open_and_counted(engine, other.user_id) == (1, 1)
@@ -127,8 +127,8 @@ async def test_under_traffic_no_share_is_ever_corrected(engine):
     async def counts():
         corrected, looks = [], 0
         while not going.is_set():
-            corrected += await repair.recount(engine)
-            corrected += [drift for user in users if (drift := await repair.recount_one(engine, user))]
+            corrected += await fair_queueing.recount(engine)
+            corrected += [drift for user in users if (drift := await fair_queueing.recount_one(engine, user))]
             looks += 1
         return corrected, looks
 
