@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from db.values.lifecycle import ExtractionStatus
+from db.values.lifecycle import ExtractionStatus, backoff_seconds
 
 EMAIL = "email"
 WEBHOOK = "webhook:"
@@ -125,7 +125,9 @@ async def delivered(engine: AsyncEngine, notification: Notification) -> None:
 
 async def postpone(engine: AsyncEngine, notification: Notification, error: str, jitter: float) -> None:
     """After a failed try: later again, with growing pauses, for a day. jitter: uniform in [0, 1)."""
-    delay_seconds = backoff_seconds(notification.tries, jitter)
+    delay_seconds = backoff_seconds(
+        notification.tries - 1, jitter, first_seconds=BACKOFF_FIRST_SECONDS, most_seconds=BACKOFF_MOST_SECONDS
+    )
     more = {"error": error[:500], "delay_seconds": delay_seconds, "give_up_seconds": GIVE_UP_SECONDS}
     await _write(engine, POSTPONE, notification, **more)
 
@@ -138,12 +140,6 @@ async def give_up(engine: AsyncEngine, notification: Notification, error: str) -
 def webhook_of(channel: str, prefix: str) -> UUID | None:
     """The webhook that a channel of this kind (WEBHOOK, OFF) is about; None for a channel of another kind."""
     return UUID(channel.removeprefix(prefix)) if channel.startswith(prefix) else None
-
-
-def backoff_seconds(tries: int, jitter: float) -> float:
-    """The pause after the `tries`-th failed try."""
-    ceiling = min(BACKOFF_MOST_SECONDS, BACKOFF_FIRST_SECONDS * 2.0 ** min(tries - 1, 30))
-    return ceiling * (0.5 + jitter / 2)
 
 
 async def _write(engine: AsyncEngine, statement: Any, notification: Notification, **more: Any) -> None:

@@ -122,7 +122,10 @@ def after_failure(blame: Blame, code: str, counters: Counters, jitter: float) ->
             waited = counters.service_error_seconds >= SERVICE_ERROR_SECONDS
             if waited and counters.service_errors + 1 >= SERVICE_ERRORS:
                 return End("service_failed")
-            return Again(_backoff(counters.service_errors, jitter))
+            delay = backoff_seconds(
+                counters.service_errors, jitter, first_seconds=BACKOFF_FIRST_SECONDS, most_seconds=BACKOFF_MOST_SECONDS
+            )
+            return Again(delay)
         case _:
             assert_never(blame)
 
@@ -137,6 +140,10 @@ def blame_of(fault: Fault) -> Blame:
     return Blame.SERVICE if fault is Fault.SERVICE else Blame.FILE
 
 
-def _backoff(tries: int, jitter: float) -> float:
-    ceiling = min(BACKOFF_MOST_SECONDS, BACKOFF_FIRST_SECONDS * 2.0 ** min(tries, 30))
+def backoff_seconds(failures: int, jitter: float, *, first_seconds: float, most_seconds: float) -> float:
+    """The pause after one more failure than `failures`: exponential, with equal jitter.
+
+    jitter: uniform in [0, 1). Source: AWS Architecture Blog, "Exponential Backoff And Jitter".
+    """
+    ceiling = min(most_seconds, first_seconds * 2.0 ** min(failures, 30))
     return ceiling * (0.5 + jitter / 2)
