@@ -38,6 +38,8 @@ from actors.plan.frame_table import FrameTable, build
 from db.values.error_catalogue import FotogramaError
 from db.values.file_type import Container, Media
 
+_EXACT_SEEKS = {Container.MP4, Container.MATROSKA}
+"""Their demuxers seek to the very key frame that is asked for."""
 _KEYS_TRIED = 8
 _OF_FIELDS = {2, 3, 4, 5}
 """AVFieldOrder: top or bottom field coded first, top or bottom field shown first."""
@@ -62,6 +64,11 @@ class Probe:
     interlaced: bool
     damaged: frozenset[int]
     warnings: tuple[ResultWarning, ...]
+
+    @property
+    def seekable(self) -> bool:
+        """Whether a seek to a key frame of the table lands on it."""
+        return self.source.container in _EXACT_SEEKS and not self.edited
 
 
 class _UncheckableError(Exception):

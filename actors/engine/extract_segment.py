@@ -37,10 +37,7 @@ from actors.extraction_types import (
 from actors.plan.decode_deadline import usual_seconds
 from actors.plan.frame_selection import Plan, Target, portions, portions_for, segments, to_decode
 from actors.readers.planned_reader import CODECS, is_proven
-from db.values.file_type import Container
 from db.values.frame_spec import FrameSpec
-
-_SEEKABLE = {Container.MP4, Container.MATROSKA}
 
 
 def divide(probed: Probe, order: Order, decoding: Decoding, longest: float, engine: str) -> Split | None:
@@ -63,8 +60,7 @@ def _begins_at_keys(probed: Probe) -> bool:
     """Whether a later part need not decode all that comes before it."""
     if not probed.interlaced:
         return is_proven(probed)
-    seekable = probed.source.container in _SEEKABLE and not probed.edited
-    return seekable and probed.media.codec in CODECS and not (probed.table.by_ordinal or probed.damaged)
+    return probed.seekable and probed.media.codec in CODECS and not (probed.table.by_ordinal or probed.damaged)
 
 
 def extract_part(

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ticks = NDArray[np.int64]
-_MOST_TICKS = 2**62
+MAX_PTS = 2**62
+"""Later than every presentation time, in ticks."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,7 +78,7 @@ class FrameTable:
     def _first_from(self, seconds: Fraction) -> int:
         exact = seconds / self.time_base
         ticks = -(-exact.numerator // exact.denominator)
-        return int(np.searchsorted(self.ticks, min(ticks, _MOST_TICKS)))
+        return int(np.searchsorted(self.ticks, min(ticks, MAX_PTS)))
 
 
 def build(

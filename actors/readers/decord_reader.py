@@ -19,7 +19,7 @@ from decord._ffi.base import DECORDError, DECORDLimitReachedError
 from actors.container.probe import Probe
 from actors.images.color_conversion import HD_LINES
 from actors.plan.frame_selection import Segment, Target
-from actors.plan.frame_table import FrameTable
+from actors.plan.frame_table import MAX_PTS, FrameTable
 from actors.plan.gop_schedule import Run, schedule
 from actors.readers.frame_reader import ReaderFailedError
 from actors.readers.gop_pool import Crew
@@ -37,7 +37,6 @@ _UNTAGGED_SD = _TAGGED | {2}
 BATCH_BYTES = 96 << 20
 """Decoded pictures that are held at a time."""
 _SINGLE_PRECISION = 1e-6
-_THE_END = 2**62
 _ERRORS = (DECORDError, DECORDLimitReachedError, RuntimeError, AssertionError, IndexError, StopIteration)
 
 T = TypeVar("T")
@@ -77,7 +76,7 @@ class DecordReader:
 class DecordLane:
     """The decoder of decord. threads: it decodes with. Every frame counts as certain when it is there."""
 
-    now = _THE_END
+    now = MAX_PTS
 
     def __init__(self, probe: Probe, device: Any, *, threads: int) -> None:
         media = probe.media

@@ -17,13 +17,11 @@ from actors.container.open_video import BrokenOffError, DamagedPacketError, deco
 from actors.container.probe import Probe
 from actors.plan.frame_selection import Target
 from actors.plan.gop_schedule import Run
-from db.values.file_type import Container
 
 NEAR_PACKETS = 16
 """So many are passed over faster than by seeking; and so many are kept to go back to, because a run may begin before
 the end of the last one: at a key frame that is coded before pictures shown before it."""
 _REORDERING = {"h264", "hevc"}
-_SEEKABLE = {Container.MP4, Container.MATROSKA}
 _NOTHING_YET = -(2**63)
 
 
@@ -44,7 +42,7 @@ class GopLane:
 
     def __init__(self, probe: Probe, threads: int) -> None:
         self._probe, self._table, self._threads = probe, probe.table, threads
-        self._can_seek = probe.source.container in _SEEKABLE and not probe.edited
+        self._can_seek = probe.seekable
         self._container: InputContainer | None = None
         self._place = 0
         self._recent: deque[Packet[VideoStream]] = deque(maxlen=NEAR_PACKETS)

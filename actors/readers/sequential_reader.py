@@ -24,11 +24,8 @@ from actors.container.error_detection import decoder_of
 from actors.container.open_video import BrokenOffError, DamagedPacketError, decode, open_video, packets_of
 from actors.container.probe import Probe
 from actors.plan.frame_selection import Segment, Target
+from actors.plan.frame_table import MAX_PTS
 from actors.readers.gop_pool import MOST_REORDERED
-from db.values.file_type import Container
-
-_THE_END = 2**62
-_SEEKABLE = {Container.MP4, Container.MATROSKA}
 
 Event: TypeAlias = "Packet[VideoStream] | VideoFrame"
 """What a pass sees, in order: each packet before it is decoded, and each frame that comes out."""
@@ -112,7 +109,7 @@ class PyavReader:
             yield from self._certain(waiting, damage, int(self._table.pts[index]))
             if not rest and not waiting:
                 return
-        yield from self._certain(waiting, damage, _THE_END)
+        yield from self._certain(waiting, damage, MAX_PTS)
         self.missing.extend(rest)
 
     def _certain(
@@ -139,8 +136,7 @@ class PyavReader:
 
     def _seek_to(self, start: int | None) -> int | None:
         """The key frame to begin with; None for the beginning of the file, when that is it or seeking is not safe."""
-        probe = self._probe
-        if start is None or start <= probe.table.pts[0] or probe.edited or probe.source.container not in _SEEKABLE:
+        if start is None or start <= self._table.pts[0] or not self._probe.seekable:
             return None
         return start
 
@@ -216,7 +212,7 @@ class _Damage:
             return
         at = int(np.searchsorted(self._order[self._keys], place, side="right"))
         if at == len(self._keys):
-            self._spoiled.append((place, _THE_END, _THE_END))
+            self._spoiled.append((place, MAX_PTS, MAX_PTS))
         else:
             key = self._keys[at]
             self._spoiled.append((place, int(self._order[key]), int(self._pts[key])))
