@@ -7,10 +7,11 @@ from serve_app.http.problem_details import STATUS
 
 _INTRO = """# Error codes
 
-Every error is `application/problem+json` (RFC 9457) with one of these as its `code`; a code keeps its meaning. Those of
-an extraction stand in the `error` of one that failed, never in an answer's status. `fault` tells who can mend it:
-`request`, who asked; `file`, who made the video; `service`, the operator, or time. A problem has the title in `title`,
-what to do in `remedy`, and the facts of the case in `detail`.
+Every error is `application/problem+json` (RFC 9457). Its `code` is one of these; a code keeps its meaning. It has the
+title in `title`, what to do in `remedy`, and the facts of the case in `detail`. `fault` says who can help:
+`request`, the one who asked; `file`, the one who made the video; `service`, the operator, or time.
+
+A code "of an extraction" is never the status of an answer. It is in the `error` of a failed extraction.
 """
 
 
