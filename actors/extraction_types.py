@@ -23,7 +23,7 @@ PLAN = "plan.json"
 IMAGES, INDEX, SMALL, NOTES = "images.bin", "index.jsonl", "small.bin", "part.json"
 PART_FILES = (IMAGES, INDEX, SMALL, NOTES)
 """What carrying out a portion writes: `actors.engine.extract_segment` says what stands in them."""
-MOST_PORTIONS = 64
+MAX_PORTIONS = 64
 
 
 class Reader(StrEnum):

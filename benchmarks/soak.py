@@ -24,7 +24,7 @@ from itertools import cycle, islice
 from pathlib import Path
 
 from actors.extraction_types import Extracted, Options
-from actors.sandbox.child_process import Child, Crashed, News
+from actors.sandbox.child_process import ChildCrashed, DecodingChild, ProgressEvent
 from actors.sandbox.child_protocol import Job, Refused
 from benchmarks.extract.contestants import CHILD_LIMITS
 from benchmarks.process_measurement import MIB, Row, kibibytes, machine, tree, write_rows
@@ -63,10 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 async def work(clips: Sequence[Path], videos: int, out: Path) -> tuple[list[Level], Counter[str]]:
     """The levels, and how often each ending came. Raises RuntimeError when a child crashed."""
-    child = await Child.start()
+    child = await DecodingChild.start()
     levels, endings = [_level(0)], Counter[str]()
     for number, source in enumerate(islice(cycle(clips), videos), start=1):
-        spare = asyncio.create_task(Child.start())
+        spare = asyncio.create_task(DecodingChild.start())
         endings[await perform(child, source, out)] += 1
         child = await spare
         if number % EVERY == 0 or number == videos:
@@ -75,7 +75,7 @@ async def work(clips: Sequence[Path], videos: int, out: Path) -> tuple[list[Leve
     return levels, endings
 
 
-async def perform(child: Child, source: Path, out: Path) -> str:
+async def perform(child: DecodingChild, source: Path, out: Path) -> str:
     """Has a child do one video with the default specification; returns how it ended."""
     with _job(source, out) as job:
         match await child.run(job, _hear):
@@ -85,7 +85,7 @@ async def perform(child: Child, source: Path, out: Path) -> str:
                 return "extracted"
             case Refused(code):
                 return f"refused as {code}"
-            case Crashed(detail, log):
+            case ChildCrashed(detail, log):
                 raise RuntimeError(f"{source.name}: {detail} {log}")
             case other:
                 raise RuntimeError(f"{source.name}: {other}")
@@ -117,7 +117,7 @@ def rows(levels: Sequence[Level]) -> Iterator[Row]:
         yield Row(f"{name}/children", "processes", level.children)
 
 
-async def _hear(news: News) -> None:
+async def _hear(news: ProgressEvent) -> None:
     """The bench has no database to tell."""
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from actors.maintenance import maintenance_deployment as keepers
 from actors.worker import worker_deployment as pools
 from cluster.settings import load
-from cluster.wiring import open_api, open_upkeep, open_worker
+from cluster.wiring import open_api, open_maintenance, open_worker
 from serve_app import deployment
 
 if TYPE_CHECKING:
@@ -57,4 +57,4 @@ def pool(args: WorkerPlace) -> Application:
 
 def keeper(args: Place) -> Application:
     """The keeper."""
-    return keepers.application(open_upkeep, cpus=args.cpus, resources=args.resources)
+    return keepers.application(open_maintenance, cpus=args.cpus, resources=args.resources)

@@ -17,14 +17,14 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.extraction_types import Reader, engine_name
-from actors.maintenance.maintenance_loop import Upkeep
+from actors.maintenance.maintenance_loop import Maintenance
 from actors.notify.email_sender import Mailer
-from actors.notify.outbox_sender import Sender
-from actors.notify.redis_stream_relay import Relay, open_relay
-from actors.notify.ssrf_safe_http import Poster
+from actors.notify.outbox_sender import OutboxSender
+from actors.notify.redis_stream_relay import StreamRelay, open_relay
+from actors.notify.ssrf_safe_http import WebhookHttpClient
 from actors.notify.webhook_sender import WebhookSender
 from actors.worker.scratch_folder import own_folder
-from actors.worker.worker_deps import Bench
+from actors.worker.worker_deps import WorkerDeps
 from actors.worker.worker_loop import Worker
 from cluster.settings import Settings, load
 from db.acceptance.quotas import Quotas
@@ -33,10 +33,10 @@ from db.connection import open_database
 from db.object_store.store_factory import open_store
 from serve_app.deps import Deps
 from serve_app.security.key_derivation import derive, signing_key
-from serve_app.security.password_hashing import Passwords
-from serve_app.security.rate_limit import Limiter, Pace
-from serve_app.security.signed_tokens import Signer
-from serve_app.submission.admission_control import Limits
+from serve_app.security.password_hashing import PasswordHasher
+from serve_app.security.rate_limit import RateLimit, RateLimiter
+from serve_app.security.signed_tokens import TokenSigner
+from serve_app.submission.admission_control import AdmissionLimits
 
 API_CONNECTIONS = 20
 WORKER_CONNECTIONS = 3
@@ -50,13 +50,13 @@ async def open_api() -> AsyncIterator[Deps]:
     engine = open_database(settings.database_url, name="api", connections=API_CONNECTIONS)
     cache = open_cache(settings.redis_url)
     secret = settings.secret_key.get_secret_value()
-    passwords = Passwords(derive(secret, "passwords"))
+    passwords = PasswordHasher(derive(secret, "passwords"))
     try:
         yield Deps(
             engine=engine,
             objects=open_store(settings.objects_url),
             cache=cache,
-            signer=Signer([signing_key(secret)]),
+            signer=TokenSigner([signing_key(secret)]),
             passwords=passwords,
             engine_name=engine_name(Reader(settings.reader)),
             https=settings.public_url.startswith("https:"),
@@ -68,7 +68,7 @@ async def open_api() -> AsyncIterator[Deps]:
             session_seconds=settings.session_seconds,
             limits=_limits(settings),
             webhook_reach=settings.webhook_reach,
-            per_address=Limiter(Pace(settings.address_burst, 1 / settings.address_per_second)),
+            per_address=RateLimiter(RateLimit(settings.address_burst, 1 / settings.address_per_second)),
         )
     finally:
         passwords.close()
@@ -93,14 +93,14 @@ async def open_worker() -> AsyncIterator[Worker]:
 
 
 @asynccontextmanager
-async def open_upkeep() -> AsyncIterator[Upkeep]:
+async def open_maintenance() -> AsyncIterator[Maintenance]:
     """The keeper's work."""
     settings = load()
     log_as_json()
     engine = open_database(settings.database_url, name="keeper")
     mailer = None if settings.smtp_url is None else Mailer(settings.smtp_url.get_secret_value())
-    poster = Poster(settings.webhook_reach)
-    sender = Sender(
+    poster = WebhookHttpClient(settings.webhook_reach)
+    sender = OutboxSender(
         engine,
         mailer,
         mail_from=settings.mail_from,
@@ -110,7 +110,7 @@ async def open_upkeep() -> AsyncIterator[Upkeep]:
     relay = _relay(settings, engine)
     objects = open_store(settings.objects_url)
     try:
-        yield Upkeep(
+        yield Maintenance(
             engine,
             objects,
             sender,
@@ -146,15 +146,15 @@ def log_as_json() -> None:
     )
 
 
-def _relay(settings: Settings, engine: AsyncEngine) -> Relay | None:
+def _relay(settings: Settings, engine: AsyncEngine) -> StreamRelay | None:
     if settings.redis_url is None or not settings.events_stream:
         return None
     return open_relay(engine, settings.redis_url, key=settings.events_stream, length=settings.events_stream_length)
 
 
-def _limits(settings: Settings) -> Limits:
-    return Limits(
-        pace=Pace(settings.accept_burst, 1 / settings.accept_per_second),
+def _limits(settings: Settings) -> AdmissionLimits:
+    return AdmissionLimits(
+        pace=RateLimit(settings.accept_burst, 1 / settings.accept_per_second),
         quotas=Quotas(settings.user_waiting_max, settings.user_stored_bytes_max),
         queue_tasks=settings.queue_tasks_max,
         bodies=settings.bodies_max,
@@ -162,8 +162,8 @@ def _limits(settings: Settings) -> Limits:
     )
 
 
-def _bench(settings: Settings, engine: AsyncEngine, scratch: Path) -> Bench:
-    return Bench(
+def _bench(settings: Settings, engine: AsyncEngine, scratch: Path) -> WorkerDeps:
+    return WorkerDeps(
         database=engine,
         objects=open_store(settings.objects_url),
         scratch=scratch,

@@ -12,7 +12,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +78,13 @@ REVOKE = text("UPDATE sessions SET revoked_at = now() WHERE id = :session_id AND
 async def create(
     engine: AsyncEngine, *, user_id: UUID, email: str, password_hash: str, name: str, locale: str
 ) -> Account:
-    """Makes an account. Raises FotogramaError `email_taken`."""
+    """Makes an account. Raises CatalogueError `email_taken`."""
     values = {"id": user_id, "email": email, "password_hash": password_hash, "name": name, "locale": locale}
     try:
         async with engine.begin() as connection:
             return _account((await connection.execute(CREATE, values)).one())
     except IntegrityError as error:
-        raise FotogramaError("email_taken") from error
+        raise CatalogueError("email_taken") from error
 
 
 async def get(engine: AsyncEngine, user_id: UUID) -> Account | None:
@@ -143,7 +143,7 @@ async def principal(engine: AsyncEngine, session_id: UUID) -> Principal | None:
 async def rotate(engine: AsyncEngine, session_id: UUID, generation: int) -> int:
     """Uses up the refresh token of `generation`; returns the next generation.
 
-    Raises FotogramaError `refresh_token_reused` and revokes the family when that token was used before,
+    Raises CatalogueError `refresh_token_reused` and revokes the family when that token was used before,
     `unauthenticated` when the session is over.
     """
     values = {"session_id": session_id, "generation": generation}
@@ -151,7 +151,7 @@ async def rotate(engine: AsyncEngine, session_id: UUID, generation: int) -> int:
         if (await connection.execute(ROTATE, values)).first() is not None:
             return generation + 1
         reused = (await connection.execute(REVOKE_REUSED, values)).first() is not None
-    raise FotogramaError("refresh_token_reused" if reused else "unauthenticated")
+    raise CatalogueError("refresh_token_reused" if reused else "unauthenticated")
 
 
 async def revoke(engine: AsyncEngine, session_id: UUID) -> None:

@@ -18,7 +18,7 @@ IDLE_IN_TRANSACTION_SECONDS = 15
 STATEMENT_SECONDS = 30
 POOL_WAIT_SECONDS = 10
 REPEAT_FIRST_SECONDS = 0.5
-REPEAT_MOST_SECONDS = 15.0
+REPEAT_MAX_SECONDS = 15.0
 
 # A server that vanished without a word is noticed in seconds: the statement timeout is the server's own.
 _ALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000}
@@ -87,10 +87,10 @@ async def check(engine: AsyncEngine) -> float:
     return float(row.seconds)
 
 
-async def insist(
+async def retry_until_available(
     write: Callable[[], Awaitable[T]],
     *,
-    most_seconds: float = REPEAT_MOST_SECONDS,
+    max_seconds: float = REPEAT_MAX_SECONDS,
     beat: Callable[[], None] = lambda: None,
 ) -> T:
     """Repeats a write that must not be lost until the database takes it. Only for writes that are fenced.
@@ -107,4 +107,4 @@ async def insist(
             if not is_outage(error):
                 raise
         await asyncio.sleep(pause)
-        pause = min(most_seconds, pause * 2)
+        pause = min(max_seconds, pause * 2)

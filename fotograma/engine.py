@@ -107,5 +107,5 @@ def _catalogue_errors() -> Iterator[None]:
     """As the one family of errors that programs catch."""
     try:
         yield
-    except error_catalogue.FotogramaError as error:
+    except error_catalogue.CatalogueError as error:
         raise EngineError(code=error.code, detail=error.detail, fault=error.fault.value, remedy=error.remedy) from error

@@ -13,11 +13,11 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from db.accounts import Principal
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 from serve_app.authentication import authenticate
 from serve_app.deps import Deps
 from serve_app.http import problem_details
-from serve_app.http.middleware import Edge
+from serve_app.http.middleware import RequestMiddleware
 from serve_app.openapi import openapi_document
 from serve_app.routes import (
     accounts,
@@ -41,7 +41,7 @@ def create_app(deps: Deps | None = None, *, lifespan: Lifespan | None = None) ->
     """The HTTP API and the page. Without `deps` the lifespan sets `app.state.deps` before the first request."""
     app = Starlette(
         routes=routes(),
-        middleware=[Middleware(Edge)],
+        middleware=[Middleware(RequestMiddleware)],
         exception_handlers={HTTPException: problem_details.handle},
         lifespan=lifespan,
     )
@@ -53,7 +53,7 @@ def create_app(deps: Deps | None = None, *, lifespan: Lifespan | None = None) ->
 def routes() -> Sequence[BaseRoute]:
     return [
         public("/v1/users", POST=accounts.register),
-        public("/v1/tokens", POST=login_sessions.log_in, DELETE=signed_in(login_sessions.log_out)),
+        public("/v1/tokens", POST=login_sessions.log_in, DELETE=authenticated(login_sessions.log_out)),
         public("/v1/tokens/refresh", POST=login_sessions.refresh),
         private("/v1/me", GET=accounts.show, PATCH=accounts.change),
         private("/v1/me/password", POST=accounts.change_password),
@@ -97,16 +97,16 @@ def public(path: str, **handlers: Public) -> Route:
 
 def private(path: str, **handlers: Private) -> Route:
     """An address that needs somebody logged in."""
-    return public(path, **{method: signed_in(handler) for method, handler in handlers.items()})
+    return public(path, **{method: authenticated(handler) for method, handler in handlers.items()})
 
 
-def signed_in(handler: Private) -> Public:
-    """Asks who it is first. Raises FotogramaError `unauthenticated`."""
+def authenticated(handler: Private) -> Public:
+    """Asks who it is first. Raises CatalogueError `unauthenticated`."""
 
     async def endpoint(request: Request) -> Response:
         who = await authenticate(request)
         if who is None:
-            raise FotogramaError("unauthenticated")
+            raise CatalogueError("unauthenticated")
         return await handler(request, who)
 
     return endpoint

@@ -9,15 +9,15 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from db.object_store.object_store import ObjectStore
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 
-MOST_REMEMBERED_FRAMES = 2_000_000
+MAX_REMEMBERED_FRAMES = 2_000_000
 """Over all archives: 16 bytes each."""
 _MEDIA_TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ImageLocation:
     """offset, size: bytes in the archive."""
 
     offset: int
@@ -32,23 +32,23 @@ class _Table:
     media_type: str
 
 
-class FrameTables:
+class ArchiveIndexes:
     """Remembers the tables of the archives that were asked for last, `most_frames` in all (at least one table)."""
 
-    def __init__(self, most_frames: int = MOST_REMEMBERED_FRAMES) -> None:
-        self._most = most_frames
+    def __init__(self, max_frames: int = MAX_REMEMBERED_FRAMES) -> None:
+        self._most = max_frames
         self._tables: OrderedDict[str, _Table] = OrderedDict()
 
-    async def place_of(self, objects: ObjectStore, manifest_key: str, n: int) -> Place:
-        """The place of image n, from 1. Raises FotogramaError `not_found`, and as the store does."""
+    async def place_of(self, objects: ObjectStore, manifest_key: str, n: int) -> ImageLocation:
+        """The place of image n, from 1. Raises CatalogueError `not_found`, and as the store does."""
         table = self._tables.get(manifest_key)
         if table is None:
             table = self._tables[manifest_key] = await _read(objects, manifest_key)
             self._forget()
         self._tables.move_to_end(manifest_key)
         if not 1 <= n <= len(table.offsets):
-            raise FotogramaError("not_found")
-        return Place(table.offsets[n - 1], table.sizes[n - 1], table.media_type)
+            raise CatalogueError("not_found")
+        return ImageLocation(table.offsets[n - 1], table.sizes[n - 1], table.media_type)
 
     def _forget(self) -> None:
         while len(self._tables) > 1 and sum(len(table.offsets) for table in self._tables.values()) > self._most:

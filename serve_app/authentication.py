@@ -6,7 +6,7 @@ from starlette.requests import Request
 
 from db import accounts
 from db.accounts import Principal
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 from serve_app.deps import deps_of
 from serve_app.security.signed_tokens import Audience
 
@@ -19,7 +19,7 @@ _OWN_SITE = {"same-origin", "none"}
 async def authenticate(request: Request) -> Principal | None:
     """Who asks, or None.
 
-    A request that has an Authorization header is judged by that alone. Raises FotogramaError `cross_site` for a
+    A request that has an Authorization header is judged by that alone. Raises CatalogueError `cross_site` for a
     cookie that another site's page may have sent along.
     """
     token, audience = _credential(request)
@@ -28,7 +28,7 @@ async def authenticate(request: Request) -> Principal | None:
     deps = deps_of(request)
     try:
         claims = deps.signer.verify(audience, token)
-    except FotogramaError:
+    except CatalogueError:
         return None
     if audience is Audience.PAGE:
         refuse_cross_site(request)
@@ -38,15 +38,15 @@ async def authenticate(request: Request) -> Principal | None:
 
 
 def refuse_cross_site(request: Request) -> None:
-    """Raises FotogramaError `cross_site` when the browser says that another site sends what changes something."""
+    """Raises CatalogueError `cross_site` when the browser says that another site sends what changes something."""
     if request.method not in _SAFE_METHODS and request.headers.get("sec-fetch-site", "none") not in _OWN_SITE:
-        raise FotogramaError("cross_site")
+        raise CatalogueError("cross_site")
 
 
 def _refuse_without_page_header(request: Request) -> None:
     # It can't be sent from another origin without a preflight, which is never granted.
     if request.method not in _SAFE_METHODS and request.headers.get(PAGE_HEADER) != "1":
-        raise FotogramaError("cross_site", "A cookie session needs the header X-Fotograma-Page: 1 here.")
+        raise CatalogueError("cross_site", "A cookie session needs the header X-Fotograma-Page: 1 here.")
 
 
 def address_of(request: Request) -> str:

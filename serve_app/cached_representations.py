@@ -25,14 +25,14 @@ _SHAPE = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class Representation:
     """A video read with one of its extractions: both as JSON text."""
 
     video: orjson.Fragment
     extraction: orjson.Fragment
 
 
-async def read(engine: AsyncEngine, cache: Cache, keys: Sequence[DocumentKey]) -> list[Document]:
+async def read(engine: AsyncEngine, cache: Cache, keys: Sequence[DocumentKey]) -> list[Representation]:
     """The documents in the order of `keys`; those whose rows are gone meanwhile are left out."""
     cached = await cache.get([_name(key) for key in keys])
     missing = [key for key in keys if _name(key) not in cached]
@@ -50,7 +50,7 @@ def pack(row: VideoRow) -> bytes:
     return b"%d\n%b%b" % (len(extraction), extraction, video)
 
 
-def document_of(row: VideoRow) -> Document:
+def document_of(row: VideoRow) -> Representation:
     """The document of a row that was read just now."""
     return _unpack(pack(row))
 
@@ -80,7 +80,7 @@ def _entries(rows: Iterable[VideoRow], packed: dict[UUID, bytes]) -> Iterable[tu
         yield _name(key), (packed[extraction.id], is_terminal(extraction.status))
 
 
-def _unpack(text: bytes) -> Document:
+def _unpack(text: bytes) -> Representation:
     length, _, both = text.partition(b"\n")
     middle = int(length)
-    return Document(video=orjson.Fragment(both[middle:]), extraction=orjson.Fragment(both[:middle]))
+    return Representation(video=orjson.Fragment(both[middle:]), extraction=orjson.Fragment(both[:middle]))

@@ -12,19 +12,19 @@ from db.cache import Cache
 from db.notification.webhook_url_policy import Reach
 from db.object_store.object_store import ObjectStore
 from db.values.frame_spec import FrameSpec
-from serve_app.archive_index import FrameTables
-from serve_app.security.password_hashing import Passwords
-from serve_app.security.rate_limit import Limiter, Pace
-from serve_app.security.signed_tokens import Signer
-from serve_app.submission.admission_control import Admission, Limits
-from serve_app.submission.group_commit import Acceptor
+from serve_app.archive_index import ArchiveIndexes
+from serve_app.security.password_hashing import PasswordHasher
+from serve_app.security.rate_limit import RateLimit, RateLimiter
+from serve_app.security.signed_tokens import TokenSigner
+from serve_app.submission.admission_control import AdmissionControl, AdmissionLimits
+from serve_app.submission.group_commit import GroupCommit
 
 ACCESS_SECONDS = 600.0
 SESSION_SECONDS = 30 * 24 * 3600.0
-REQUEST_MOST_BYTES = 64 << 20
-REQUEST_MOST_FILES = 100
-PER_EMAIL = Pace(burst=10, refill_seconds=30.0)
-PER_ADDRESS = Pace(burst=300, refill_seconds=0.2)
+REQUEST_MAX_BYTES = 64 << 20
+REQUEST_MAX_FILES = 100
+PER_EMAIL = RateLimit(burst=10, refill_seconds=30.0)
+PER_ADDRESS = RateLimit(burst=300, refill_seconds=0.2)
 
 
 def _offer_all(_spec: FrameSpec) -> None:
@@ -45,28 +45,28 @@ class Deps:
     engine: AsyncEngine
     objects: ObjectStore
     cache: Cache
-    signer: Signer
-    passwords: Passwords
+    signer: TokenSigner
+    passwords: PasswordHasher
     engine_name: str
     https: bool = False
     registration_open: bool = True
     password_min_length: int = 8
-    request_max_bytes: int = REQUEST_MOST_BYTES
-    request_max_files: int = REQUEST_MOST_FILES
+    request_max_bytes: int = REQUEST_MAX_BYTES
+    request_max_files: int = REQUEST_MAX_FILES
     access_seconds: float = ACCESS_SECONDS
     session_seconds: float = SESSION_SECONDS
-    limits: Limits = field(default_factory=Limits)
+    limits: AdmissionLimits = field(default_factory=AdmissionLimits)
     webhook_reach: Reach = Reach.PUBLIC
     check_spec: Callable[[FrameSpec], None] = _offer_all
-    frame_tables: FrameTables = field(default_factory=FrameTables)
-    per_email: Limiter = field(default_factory=lambda: Limiter(PER_EMAIL))
-    per_address: Limiter = field(default_factory=lambda: Limiter(PER_ADDRESS))
-    admission: Admission = field(init=False)
-    acceptor: Acceptor = field(init=False)
+    frame_tables: ArchiveIndexes = field(default_factory=ArchiveIndexes)
+    per_email: RateLimiter = field(default_factory=lambda: RateLimiter(PER_EMAIL))
+    per_address: RateLimiter = field(default_factory=lambda: RateLimiter(PER_ADDRESS))
+    admission: AdmissionControl = field(init=False)
+    acceptor: GroupCommit = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "admission", Admission(self.engine, self.cache, self.objects, self.limits))
-        object.__setattr__(self, "acceptor", Acceptor(self.engine, self.limits.quotas))
+        object.__setattr__(self, "admission", AdmissionControl(self.engine, self.cache, self.objects, self.limits))
+        object.__setattr__(self, "acceptor", GroupCommit(self.engine, self.limits.quotas))
 
 
 def deps_of(connection: HTTPConnection) -> Deps:

@@ -18,7 +18,7 @@ _H264_ASIDE, _HEVC_ASIDE = {6, 9, 12}, {35, 38, 39, 40}
 _AV1_FRAME_HEADER, _AV1_FRAME = 3, 6
 
 
-class Entry(Enum):
+class RandomAccess(Enum):
     """Whether everything shown from a packet on can be decoded from it. OPEN: yes, but pictures shown before it follow,
     and the next ones may speak of others that came before it."""
 
@@ -30,7 +30,7 @@ class Bitstream:
 
     def __init__(self, codec: str, extradata: bytes | None) -> None:
         data = extradata or b""
-        asks: dict[str, tuple[Callable[[Bytes], Entry], Ask]] = {
+        asks: dict[str, tuple[Callable[[Bytes], RandomAccess], Ask]] = {
             "h264": _h264(data),
             "hevc": _hevc(data),
             "vp8": (_vp8_entry, _never),
@@ -41,30 +41,30 @@ class Bitstream:
         """entry: what kind of beginning a packet is. is_disposable: whether no other picture refers to any in it."""
 
 
-def _no_entry(packet: Bytes) -> Entry:
-    return Entry.NONE
+def _no_entry(packet: Bytes) -> RandomAccess:
+    return RandomAccess.NONE
 
 
 def _never(packet: Bytes) -> bool:
     return False
 
 
-def _closed_if(closed: bool) -> Entry:
-    return Entry.CLOSED if closed else Entry.NONE
+def _closed_if(closed: bool) -> RandomAccess:
+    return RandomAccess.CLOSED if closed else RandomAccess.NONE
 
 
-def _h264(extradata: bytes) -> tuple[Callable[[Bytes], Entry], Ask]:
+def _h264(extradata: bytes) -> tuple[Callable[[Bytes], RandomAccess], Ask]:
     """ITU-T H.264, 7.4.1 and D.2.8; ISO/IEC 14496-15, 5.3.3 (avcC)."""
     size = (extradata[4] & 3) + 1 if len(extradata) > 6 and extradata[0] == 1 else 0
 
-    def entry(packet: Bytes) -> Entry:
+    def entry(packet: Bytes) -> RandomAccess:
         recovers = False
         for unit in _units(packet, size):
             kind = unit[0] & 0x1F
             if kind in {1, 2, 5}:
-                return Entry.CLOSED if kind == 5 else Entry.OPEN if recovers else Entry.NONE
+                return RandomAccess.CLOSED if kind == 5 else RandomAccess.OPEN if recovers else RandomAccess.NONE
             recovers = recovers or (kind == 6 and _recovers_at_once(unit))
-        return Entry.NONE
+        return RandomAccess.NONE
 
     def is_disposable(packet: Bytes) -> bool:
         pictures = [unit[0] for unit in _units(packet, size) if unit[0] & 0x1F not in _H264_ASIDE]
@@ -93,7 +93,7 @@ def _counted(unit: Bytes, at: int) -> tuple[int, int]:
     return (total + unit[at], at + 1) if at < len(unit) else (total, at)
 
 
-def _hevc(extradata: bytes) -> tuple[Callable[[Bytes], Entry], Ask]:
+def _hevc(extradata: bytes) -> tuple[Callable[[Bytes], RandomAccess], Ask]:
     """ITU-T H.265, table 7-1; ISO/IEC 14496-15, 8.3.3 (hvcC).
 
     A sub-layer non-reference picture may still serve a higher temporal layer: only in a stream that declares to have
@@ -103,7 +103,7 @@ def _hevc(extradata: bytes) -> tuple[Callable[[Bytes], Entry], Ask]:
     size = (extradata[21] & 3) + 1 if configured else 0
     one_layer = configured and extradata[21] >> 3 & 7 == 1
 
-    def entry(packet: Bytes) -> Entry:
+    def entry(packet: Bytes) -> RandomAccess:
         kinds = (unit[0] >> 1 & 0x3F for unit in _units(packet, size))
         return _closed_if(16 <= next((kind for kind in kinds if kind < 32), 0) <= 21)
 
@@ -142,20 +142,20 @@ def _units_behind_start_codes(packet: bytes) -> Iterator[bytes]:
         at = end
 
 
-def _vp8_entry(packet: Bytes) -> Entry:
+def _vp8_entry(packet: Bytes) -> RandomAccess:
     """RFC 6386, 9.1."""
     return _closed_if(len(packet) > 0 and packet[0] & 1 == 0)
 
 
-def _vp9_entry(packet: Bytes) -> Entry:
+def _vp9_entry(packet: Bytes) -> RandomAccess:
     """VP9 bitstream specification, 6.2: frame_marker, profile, show_existing_frame and frame_type."""
     if not len(packet) or packet[0] >> 6 != 2:
-        return Entry.NONE
+        return RandomAccess.NONE
     at = 2 if packet[0] >> 4 & 3 == 3 else 3
     return _closed_if(packet[0] >> at & 1 == 0 and packet[0] >> at - 1 & 1 == 0)
 
 
-def _av1_entry(packet: Bytes) -> Entry:
+def _av1_entry(packet: Bytes) -> RandomAccess:
     """AV1 bitstream specification, 5.3 and 5.9: the first frame is a shown key frame."""
     at = 0
     while at < len(packet):
@@ -165,7 +165,7 @@ def _av1_entry(packet: Bytes) -> Entry:
         if header >> 3 & 15 in {_AV1_FRAME_HEADER, _AV1_FRAME}:
             return _closed_if(at < len(packet) and packet[at] & 0xF0 == 0x10)
         at += length
-    return Entry.NONE
+    return RandomAccess.NONE
 
 
 def _leb128(packet: Bytes, at: int) -> tuple[int, int]:

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from db.values.file_type import Container
 
-_MOST_PARTS = 20_000_000
+_MAX_PARTS = 20_000_000
 _TAG_BYTES = 11
 _FLV_VIDEO, _FLV_AVC = 9, 7
-_PACK, _PROGRAM_END, _LEAST_STREAM = 0xBA, 0xB9, 0xBB
+_PACK, _PROGRAM_END, _MIN_STREAM = 0xBA, 0xB9, 0xBB
 _BOXES_WITH_BOXES = {b"moov", b"trak", b"mdia", b"minf", b"stbl"}
 _TABLES = {b"stts", b"ctts", b"stsz", b"stsc", b"stco", b"co64"}
 _NO_ROWS = {width: np.zeros((0, width), np.uint64) for width in (2, 3)}
-_MOST_TABLE_BYTES = 1 << 28
+_MAX_TABLE_BYTES = 1 << 28
 _CLUSTER, _SEGMENT, _EBML = 0x1F43B675, 0x18538067, 0x1A45DFA3
 _TOP_ELEMENTS = {
     *(0x114D9B74, 0x1549A966, 0x1654AE6B, _CLUSTER, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367),
@@ -66,7 +66,7 @@ def is_encrypted(path: Path) -> bool:
 
 def _riff(file: BinaryIO, end: int) -> Iterator[tuple[bytes, int]]:
     """All chunks; lists are entered."""
-    for _ in range(_MOST_PARTS):
+    for _ in range(_MAX_PARTS):
         header = file.read(8)
         if len(header) < 8 or file.tell() >= end:
             return
@@ -92,7 +92,7 @@ def _tags_follow(file: BinaryIO, size: int) -> bool:
     head = file.read(9)
     file.seek(int.from_bytes(head[5:9], "big") + 4)
     codec = None
-    for number in range(_MOST_PARTS):
+    for number in range(_MAX_PARTS):
         header = file.read(_TAG_BYTES)
         length = int.from_bytes(header[1:4], "big")
         if len(header) < _TAG_BYTES or file.tell() + length + 4 > size:
@@ -117,7 +117,7 @@ def _packs_follow(file: BinaryIO, size: int) -> bool:
     if file.read(4) != b"\x00\x00\x01\xba":
         return True
     file.seek(0)
-    for _ in range(_MOST_PARTS):
+    for _ in range(_MAX_PARTS):
         header = file.read(6)
         if not header.strip(b"\x00") or header[:4] == b"\x00\x00\x01\xb9":
             return True
@@ -153,7 +153,7 @@ def _elements_nest(file: BinaryIO, size: int) -> bool:
 
 
 def _children_follow(file: BinaryIO, end: int, known: set[int]) -> bool:
-    for _ in range(_MOST_PARTS):
+    for _ in range(_MAX_PARTS):
         if file.tell() >= end:
             return True
         identifier, length = _element(file)
@@ -195,7 +195,7 @@ def _tables_agree(file: BinaryIO, size: int) -> bool:
         elif name == b"hdlr" and handler is None:
             file.seek(start + 8)
             handler = file.read(4)
-        if name not in _TABLES or handler != b"vide" or end - start > _MOST_TABLE_BYTES:
+        if name not in _TABLES or handler != b"vide" or end - start > _MAX_TABLE_BYTES:
             continue
         file.seek(start)
         table = file.read(end - start)
@@ -228,7 +228,7 @@ def _in_chunks(runs: list[tuple[int, int]], chunks: int) -> int:
 
 def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
     """Name, and where the content begins and ends, of all boxes down to the tables."""
-    for _ in range(_MOST_PARTS):
+    for _ in range(_MAX_PARTS):
         file.seek(start)
         header = file.read(16)
         length, head = int.from_bytes(header[:4], "big"), 8

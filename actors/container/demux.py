@@ -12,8 +12,8 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from actors.container.container_integrity import chunks
-from actors.container.open_video import BrokenOffError, Source, clusters_of, open_video, packets_of, path_of
-from db.values.error_catalogue import FotogramaError
+from actors.container.open_video import Source, TruncatedStreamError, clusters_of, open_video, packets_of, path_of
+from db.values.error_catalogue import CatalogueError
 
 NO_TIME = -(2**63)
 _CHUNK_HEADER_BYTES = 8
@@ -50,7 +50,7 @@ def opened(source: Source) -> tuple[InputContainer, VideoStream, int]:
 
 
 def demux(container: InputContainer, stream: VideoStream) -> Packets:
-    """Reads all packets; raises FotogramaError `encrypted`."""
+    """Reads all packets; raises CatalogueError `encrypted`."""
     packets = Packets()
     with _complaints(_level(container.format.name)) as heard:
         _read_packets(container, stream, packets)
@@ -89,9 +89,9 @@ def _read_packets(container: InputContainer, stream: VideoStream, packets: Packe
     try:
         for packet in packets_of(container, stream):
             if counted.get(packet.pos, packet.dts) != packet.dts:
-                raise BrokenOffError
+                raise TruncatedStreamError
             if packet.has_sidedata("encryption_info") or "enc_key_id" in stream.metadata:
-                raise FotogramaError("encrypted")
+                raise CatalogueError("encrypted")
             if packets.complaints and clusters and clusters.is_broken_at(packet.pos):
                 packets.damaged.append(len(packets.pts))
             shown = not (packet.is_discard or _is_invisible(codec, packet))
@@ -103,7 +103,7 @@ def _read_packets(container: InputContainer, stream: VideoStream, packets: Packe
                 latest, packets.last_duration = packets.pts[-1], packet.duration or 0
             elif shown and codec in _NEVER_REORDERED:
                 packets.complaints += 1  # shown no later than the one before it
-    except BrokenOffError:
+    except TruncatedStreamError:
         packets.ended_early = True
     # Counted here, because the index of a fragmented file is read as it goes.
     if container.format.name.startswith("mov") and len(packets.pts) < len(stream.index_entries):

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 
 @dataclass(frozen=True, slots=True)
-class Geometry:
+class DisplayGeometry:
     """pixel_aspect: width of a pixel over its height. mirrored: left and right change places, then the picture is
     turned clockwise by quarter_turns · 90 degrees."""
 
@@ -28,17 +28,17 @@ class Geometry:
         return (sides[1], sides[0]) if self.turned else (sides[0], sides[1])
 
 
-def geometry(pixel_aspect: Fraction | None, matrix: tuple[int, ...] | None) -> Geometry:
+def geometry(pixel_aspect: Fraction | None, matrix: tuple[int, ...] | None) -> DisplayGeometry:
     """Reads a display matrix as FFmpeg keeps it: nine numbers, row by row, (x, y, 1) · matrix; y goes down.
 
     An angle between quarter turns counts as the nearest one.
     """
     aspect = pixel_aspect if pixel_aspect and pixel_aspect > 0 else Fraction(1)
     if matrix is None:
-        return Geometry(aspect)
+        return DisplayGeometry(aspect)
     a, b, _, c, d, *_ = matrix
     mirrored = a * d - b * c < 0
     x, y = (-a, -b) if mirrored else (a, b)
     if abs(x) >= abs(y):
-        return Geometry(aspect, 2 if x < 0 else 0, mirrored)
-    return Geometry(aspect, 1 if y > 0 else 3, mirrored)
+        return DisplayGeometry(aspect, 2 if x < 0 else 0, mirrored)
+    return DisplayGeometry(aspect, 1 if y > 0 else 3, mirrored)

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 _SEGMENT, _CLUSTER, _TIMESTAMP, _CRC_32 = 0x18538067, 0x1F43B675, 0xE7, 0xBF
 _CHUNK_BYTES = 1 << 20
-_MOST_ELEMENTS = 1_000_000
+_MAX_ELEMENTS = 1_000_000
 _TO_THE_END = 2**63
 
 
@@ -104,7 +104,7 @@ def _crc_32(file: BinaryIO, start: int, end: int) -> int:
 
 def _elements(file: BinaryIO, end: int) -> Iterator[tuple[int, int | None]]:
     """Identifier and size, None when unknown; the file stands at the content and must be taken behind it."""
-    for _ in range(_MOST_ELEMENTS):
+    for _ in range(_MAX_ELEMENTS):
         if file.tell() >= end:
             return
         identifier, size = _number(file, keep_marker=True), _number(file)

@@ -19,7 +19,7 @@ from av.video.stream import VideoStream
 from actors.container.container_integrity import is_encrypted
 from actors.container.error_detection import MAX_SIDE, has_broken_units
 from actors.container.matroska_clusters import Clusters
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 from db.values.file_type import HEAD_BYTES, Container, sniff
 
 _DEMUXERS = {
@@ -38,7 +38,7 @@ class DamagedPacketError(Exception):
     """The decoder can't make a picture of a packet."""
 
 
-class BrokenOffError(Exception):
+class TruncatedStreamError(Exception):
     """The demuxer can't go on."""
 
 
@@ -54,7 +54,7 @@ class Source:
 
 
 def source_of(path: Path) -> Source:
-    """Raises FotogramaError `empty_file`, `playlist` or `not_a_video`."""
+    """Raises CatalogueError `empty_file`, `playlist` or `not_a_video`."""
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
     container = sniff(head)
@@ -64,7 +64,7 @@ def source_of(path: Path) -> Source:
 def open_video(source: Source) -> tuple[InputContainer, VideoStream]:
     """Opens the file with its named demuxer, which may open nothing else, and picks the best video stream.
 
-    Raises FotogramaError `unreadable_container`, `no_video_stream`, `unsupported_codec`, `encrypted` or
+    Raises CatalogueError `unreadable_container`, `no_video_stream`, `unsupported_codec`, `encrypted` or
     `picture_too_large`.
     """
     try:
@@ -77,7 +77,7 @@ def open_video(source: Source) -> tuple[InputContainer, VideoStream]:
         )
     except FFmpegError as error:
         refuse_out_of_memory(error)
-        raise FotogramaError("unreadable_container", f"The {source.container} index can't be read.") from error
+        raise CatalogueError("unreadable_container", f"The {source.container} index can't be read.") from error
     try:
         return container, _video_stream(container, source)
     except BaseException:
@@ -89,16 +89,16 @@ def _video_stream(container: InputContainer, source: Source) -> VideoStream:
     """The best video stream that is not a cover picture; the packets of all others are thrown away early."""
     films = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
     if not films:
-        raise FotogramaError("no_video_stream")
+        raise CatalogueError("no_video_stream")
     video = max(films, key=_worth)
     for stream in container.streams:
         if stream.index != video.index:
             stream.discard = Discard.all
     if video.codec_context is None:
         protected = source.container is Container.MP4 and is_encrypted(source.path)
-        raise FotogramaError("encrypted" if protected else "unsupported_codec")
+        raise CatalogueError("encrypted" if protected else "unsupported_codec")
     if max(video.codec_context.width, video.codec_context.height) > MAX_SIDE:
-        raise FotogramaError("picture_too_large", f"{video.codec_context.width} × {video.codec_context.height} pixels.")
+        raise CatalogueError("picture_too_large", f"{video.codec_context.width} × {video.codec_context.height} pixels.")
     return video
 
 
@@ -129,7 +129,7 @@ def decode(
 def packets_of(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
     """The stream's packets that hold something, as far as the file goes.
 
-    Raises BrokenOffError after the last one when the file can't be read on, or MemoryError.
+    Raises TruncatedStreamError after the last one when the file can't be read on, or MemoryError.
     """
     clusters = None
     try:
@@ -140,7 +140,7 @@ def packets_of(container: InputContainer, stream: VideoStream) -> Iterator[Packe
                 yield packet
     except FFmpegError as error:
         refuse_out_of_memory(error)
-        raise BrokenOffError from error
+        raise TruncatedStreamError from error
 
 
 def clusters_of(container: InputContainer) -> Clusters | None:

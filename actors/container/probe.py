@@ -21,12 +21,12 @@ from av.video.frame import VideoFrame
 
 from actors.container.container_integrity import fits_together
 from actors.container.demux import NO_TIME, Packets, demux, opened
-from actors.container.display_geometry import Geometry, geometry
+from actors.container.display_geometry import DisplayGeometry, geometry
 from actors.container.error_detection import decoder_of
 from actors.container.open_video import (
-    BrokenOffError,
     DamagedPacketError,
     Source,
+    TruncatedStreamError,
     decode,
     open_video,
     packets_of,
@@ -35,7 +35,7 @@ from actors.container.open_video import (
 from actors.container.truncation import is_cut_off
 from actors.extraction_types import ResultWarning
 from actors.plan.frame_table import FrameTable, build
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 from db.values.file_type import Container, Media
 
 _EXACT_SEEKS = {Container.MP4, Container.MATROSKA}
@@ -56,7 +56,7 @@ class Probe:
 
     source: Source
     table: FrameTable
-    geometry: Geometry
+    geometry: DisplayGeometry
     media: Media
     edited: bool
     matrix: int
@@ -78,7 +78,7 @@ class _UncheckableError(Exception):
 def probe(path: Path) -> Probe:
     """Reads all packets of a video.
 
-    Raises FotogramaError of fault file: what `source_of` and `open_video` raise, `encrypted`, `no_frames`,
+    Raises CatalogueError of fault file: what `source_of` and `open_video` raise, `encrypted`, `no_frames`,
     `no_timestamps`, `undecodable`.
     """
     source = source_of(path)
@@ -97,9 +97,9 @@ def _probe(source: Source) -> Probe:
         codec, reordered = stream.codec.canonical_name, stream.codec_context.has_b_frames
         of_fields = stream.codec_context.field_order in _OF_FIELDS
     if time_base is None:
-        raise FotogramaError("no_timestamps")
+        raise CatalogueError("no_timestamps")
     if not any(packets.shown):
-        raise FotogramaError("no_frames")
+        raise CatalogueError("no_frames")
     untimed = NO_TIME in packets.shown_times(packets.pts) or (source.container is Container.AVI and reordered)
     read_table = _decoded_table if untimed else _packet_table
     table, first, left_out = read_table(source, packets, time_base, codec)
@@ -178,7 +178,7 @@ def _packet_table(
         place, pts = place[keep], pts[keep]
     distinct, at = np.unique(pts, return_index=True)
     if not len(distinct):
-        raise FotogramaError("no_frames")
+        raise CatalogueError("no_frames")
     keys = np.frombuffer(packets.keys, np.bool_)[place[at]]
     table = build(time_base, distinct, keys=keys, order=place[at], last_duration=packets.last_duration)
     return table, first, _left_out(late, len(pts) - len(distinct))
@@ -207,7 +207,7 @@ def _first_pictures(source: Source, key_pts: int | None) -> tuple[VideoFrame, li
     if first is None or first.is_corrupt or (first.pts is not None and key_pts is not None and first.pts > key_pts):
         _refuse_uncheckable(source)
     if first is None:
-        raise FotogramaError("undecodable", "No picture of the video can be decoded.")
+        raise CatalogueError("undecodable", "No picture of the video can be decoded.")
     return first, early
 
 
@@ -221,7 +221,7 @@ def _refuse_uncheckable(source: Source) -> None:
 def _has_whole_key_picture(source: Source) -> bool:
     """Whether one of the first key pictures, each decoded alone, gives nothing to complain about."""
     container, stream = open_video(source)
-    with container, suppress(BrokenOffError):
+    with container, suppress(TruncatedStreamError):
         decoder = decoder_of(stream, lenient=source.lenient, own=True)
         keys = (packet for packet in packets_of(container, stream) if packet.is_keyframe)
         for packet in islice(keys, _KEYS_TRIED):
@@ -239,7 +239,7 @@ def _pictures(source: Source) -> Iterator[VideoFrame]:
     with container:
         decoder = decoder_of(stream, lenient=source.lenient, own=True)
         decoder.thread_count = 1
-        with suppress(BrokenOffError):
+        with suppress(TruncatedStreamError):
             for packet in packets_of(container, stream):
                 with suppress(DamagedPacketError):
                     yield from decode(decoder, packet, lenient=source.lenient)
@@ -260,13 +260,13 @@ def _decoded_table(
     if first is None or first.is_corrupt:
         _refuse_uncheckable(source)
     if first is None:
-        raise FotogramaError("undecodable", "No picture of the video can be decoded.")
+        raise CatalogueError("undecodable", "No picture of the video can be decoded.")
     known = [time for time in pts if time is not None]
     if len(known) == len(pts) and all(a < b for a, b in pairwise(known)):
         return build(time_base, known, keys=keys), first, []
     ticks = sorted(set(packets.shown_times(packets.dts)) - {NO_TIME})
     if len(ticks) != len(pts):
-        raise FotogramaError("no_timestamps")
+        raise CatalogueError("no_timestamps")
     return build(time_base, ticks, keys=keys, by_ordinal=True), first, []
 
 
@@ -277,7 +277,7 @@ def _matrix(frame: VideoFrame) -> tuple[int, ...] | None:
     return struct.unpack("=9i", bytes(memoryview(data))) if data else None
 
 
-def _media(source: Source, codec: str, table: FrameTable, shape: Geometry, first: VideoFrame) -> Media:
+def _media(source: Source, codec: str, table: FrameTable, shape: DisplayGeometry, first: VideoFrame) -> Media:
     width, height = shape.image_size(first.width, first.height)
     intervals = np.diff(table.pts)
     median, jitter = table.median_interval, max(Fraction(1), _JITTER_SECONDS / table.time_base)

@@ -9,7 +9,7 @@ from typing import BinaryIO, assert_never
 from db.values.file_type import Container
 
 _EBML, _SEGMENT = 0x1A45DFA3, 0x18538067
-_MOST_BOXES = 100_000
+_MAX_BOXES = 100_000
 _TS_SYNC, _TS_PACKET, _M2TS_PACKET = b"\x47", 188, 192
 _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _ASF_HEADER_BYTES = 1 << 16
@@ -46,7 +46,7 @@ def is_cut_off(path: Path, container: Container) -> bool:
 def _boxes_end(file: BinaryIO, size: int) -> int:
     """Where the top-level boxes end."""
     end = 0
-    for _ in range(_MOST_BOXES):
+    for _ in range(_MAX_BOXES):
         file.seek(end)
         header = file.read(16)
         if len(header) < 8:

@@ -14,11 +14,11 @@ import av
 import numpy as np
 
 from actors.container.probe import probe
-from actors.engine.checksummed_json import NotAsStoredError, check_file, unseal
-from actors.engine.decode_pass import Pass, Tell, with_pyav
+from actors.engine.checksummed_json import ChecksumMismatchError, read_checksummed, verify_file
+from actors.engine.decode_pass import DecodePass, OnProgress, with_pyav
 from actors.engine.extraction_report import Decoding, Images, write_report
-from actors.engine.plan_file import Blueprint, check_engine, read_blueprint
-from actors.engine.result_writer import Finished, Made, Order, Result
+from actors.engine.plan_file import StoredPlan, check_engine, read_plan_file
+from actors.engine.result_writer import EncodedFrame, ResultRequest, ResultWriter, WrittenResult
 from actors.extraction_types import (
     IMAGES,
     INDEX,
@@ -32,7 +32,7 @@ from actors.extraction_types import (
     Reader,
     ResultWarning,
 )
-from actors.images.image_encoder import Plane, Planes
+from actors.images.image_encoder import Plane, YuvPlanes
 from actors.plan.frame_selection import Plan, Segment, Target, segments, to_decode
 from db.values.frame_spec import FrameSpec
 
@@ -48,19 +48,19 @@ def assemble(
     *,
     engine: str,
     options: Options,
-    tell: Tell,
+    tell: OnProgress,
 ) -> Extracted:
     """parts: the folders of the parts' files, in time order.
 
     source: is only opened when decord was believed for some parts and found wrong in others: then PyAV reads it all.
-    Raises FotogramaError of fault file, NotAsStoredError, OSError; OtherEngineError when plan or parts are not all this
-    engine's.
+    Raises FotogramaError of fault file, ChecksumMismatchError, OSError; OtherEngineError when plan or parts are not
+    all this engine's.
     """
-    blueprint = read_blueprint(plan, engine)
+    blueprint = read_plan_file(plan, engine)
     notes = [_notes(part, engine) for part in parts]
     decoding, warnings = _decoding(blueprint, notes), _warnings(notes)
     whole = Plan((Segment(None, blueprint.targets),), len(blueprint.targets), ())
-    order = Order(spec, whole, out, blueprint.warnings)
+    order = ResultRequest(spec, whole, out, blueprint.warnings)
     work = _Assembly(blueprint, order, warnings, options, tell, decoding)
     if warnings and len({note["reader"] for note in notes}) > 1:
         end = _read_again(work, source)
@@ -73,7 +73,7 @@ def assemble(
 
 
 def _notes(part: Path, engine: str) -> Notes:
-    notes = unseal(part / NOTES)
+    notes = read_checksummed(part / NOTES)
     check_engine(notes, engine)
     return notes
 
@@ -82,18 +82,18 @@ def _notes(part: Path, engine: str) -> Notes:
 class _Assembly:
     """warnings, decoding: of all parts."""
 
-    blueprint: Blueprint
-    order: Order
+    blueprint: StoredPlan
+    order: ResultRequest
     warnings: list[ResultWarning]
     options: Options
-    tell: Tell
+    tell: OnProgress
     decoding: Decoding
 
-    def open(self, order: Order) -> Result:
-        return Result(order, self.blueprint.timeline, self.blueprint.media)
+    def open(self, order: ResultRequest) -> ResultWriter:
+        return ResultWriter(order, self.blueprint.timeline, self.blueprint.media)
 
 
-def _joined(work: _Assembly, parts: Iterable[tuple[Path, Notes]]) -> Finished:
+def _joined(work: _Assembly, parts: Iterable[tuple[Path, Notes]]) -> WrittenResult:
     missing = []
     with work.open(work.order) as result, work.decoding.stage("assemble"):
         for part, notes in parts:
@@ -106,19 +106,19 @@ def _joined(work: _Assembly, parts: Iterable[tuple[Path, Notes]]) -> Finished:
         return result.finish(missing, work.warnings)
 
 
-def _read_again(work: _Assembly, source: Path) -> Finished:
+def _read_again(work: _Assembly, source: Path) -> WrittenResult:
     probed = probe(source)
     planned = segments(probed.table, [target.index for target in work.blueprint.targets])
     work.tell(Planned(probed.media, work.order.plan.frames, to_decode(probed.table, planned)))
-    again = Pass(probed, [work.order], planned, work.open, work.options, work.tell, work.decoding, work.warnings)
+    again = DecodePass(probed, [work.order], planned, work.open, work.options, work.tell, work.decoding, work.warnings)
     (finished,) = with_pyav(again)
     return finished
 
 
-def _stored(part: Path, notes: Notes) -> Iterator[tuple[Target, Made | None]]:
-    """The frames of a part in order, then those that are missing. Raises NotAsStoredError."""
+def _stored(part: Path, notes: Notes) -> Iterator[tuple[Target, EncodedFrame | None]]:
+    """The frames of a part in order, then those that are missing. Raises ChecksumMismatchError."""
     for name, digest in notes["sha256"].items():
-        check_file(part / name, digest)
+        verify_file(part / name, digest)
     with (part / INDEX).open(encoding="ascii") as index, (part / IMAGES).open("rb") as images:  # noqa: SIM117
         with (part / SMALL).open("rb") as small:
             for row in map(json.loads, index):
@@ -126,13 +126,13 @@ def _stored(part: Path, notes: Notes) -> Iterator[tuple[Target, Made | None]]:
                 yield target, _made(row, images, small) if "sha256" in row else None
 
 
-def _made(row: Mapping[str, Any], images: BinaryIO, small: BinaryIO) -> Made:
+def _made(row: Mapping[str, Any], images: BinaryIO, small: BinaryIO) -> EncodedFrame:
     data = images.read(row["bytes"])
     if hashlib.sha256(data).hexdigest() != row["sha256"]:
-        raise NotAsStoredError(IMAGES)
+        raise ChecksumMismatchError(IMAGES)
     planes = [_plane(small, shape) for shape in row["small"]]
-    picture = Planes(planes[0].shape[1], planes[0].shape[0], *planes) if planes else None
-    return Made(data, row["width"], row["height"], picture)
+    picture = YuvPlanes(planes[0].shape[1], planes[0].shape[0], *planes) if planes else None
+    return EncodedFrame(data, row["width"], row["height"], picture)
 
 
 def _plane(small: BinaryIO, shape: Sequence[int]) -> Plane:
@@ -145,7 +145,7 @@ def _warnings(notes: Sequence[Notes]) -> list[ResultWarning]:
     return list(dict.fromkeys(told))
 
 
-def _decoding(blueprint: Blueprint, notes: Sequence[Notes]) -> Decoding:
+def _decoding(blueprint: StoredPlan, notes: Sequence[Notes]) -> Decoding:
     """Of planning and all parts together."""
     decoding = Decoding(table=blueprint.media.frames, seconds=dict(blueprint.seconds))
     decoding.reader = Reader.DECORD if all(note["reader"] == Reader.DECORD for note in notes) else Reader.PYAV

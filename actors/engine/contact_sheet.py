@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from actors.engine.zip_archive import half_up
-from actors.images.color_conversion import BT601, FULL, LIMITED, Filters, Looks
-from actors.images.image_encoder import Plane, Planes, chain_of, jpeg, looks_of, planes_of
+from actors.images.color_conversion import BT601, FULL, LIMITED, ColorProperties, Filters
+from actors.images.image_encoder import Plane, YuvPlanes, chain_of, color_properties_of, jpeg, planes_of
 from actors.plan.frame_selection import Target
 from db.values.frame_spec import ImageFormat
 
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
 SHEET, INDEX = "sheet.jpg", "sheet.vtt"
-MOST_CELLS = 100
+MAX_CELLS = 100
 COLUMNS = 10
 CELL_WIDTH = 160
-MOST_CELL_HEIGHT = 320
+MAX_CELL_HEIGHT = 320
 QUALITY = 80
 _NO_COLOR = 128
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class ThumbnailCell:
     """Size of a small picture's place, pixels, both even."""
 
     width: int
@@ -46,31 +46,31 @@ class Cell:
         return max(1, half_up(width * shrink)), max(1, half_up(height * shrink))
 
 
-def cell_of(width: int, height: int) -> Cell:
+def cell_of(width: int, height: int) -> ThumbnailCell:
     """The cell for pictures of width × height pixels."""
     high = half_up(Fraction(CELL_WIDTH * height, width))
-    return Cell(CELL_WIDTH, min(MOST_CELL_HEIGHT, max(2, high + high % 2)))
+    return ThumbnailCell(CELL_WIDTH, min(MAX_CELL_HEIGHT, max(2, high + high % 2)))
 
 
 def chosen(targets: Sequence[Target]) -> list[Target]:
     """The images that are on the sheet: the first, the last, and some evenly between."""
-    count = min(len(targets), MOST_CELLS)
+    count = min(len(targets), MAX_CELLS)
     if count < 2:
         return list(targets)
     return [targets[i * (len(targets) - 1) // (count - 1)] for i in range(count)]
 
 
-class Reducer:
+class ThumbnailScaler:
     """Makes an image's picture as small as a cell; any thread may ask."""
 
-    def __init__(self, cell: Cell, image_format: ImageFormat) -> None:
+    def __init__(self, cell: ThumbnailCell, image_format: ImageFormat) -> None:
         self._cell = cell
         self._range = LIMITED if image_format is ImageFormat.WEBP else FULL
         self._chain = _ChainOfThread()
 
-    def reduce(self, picture: VideoFrame) -> Planes:
+    def reduce(self, picture: VideoFrame) -> YuvPlanes:
         """The picture in full-range BT.601, 4:2:0."""
-        looks = looks_of(picture)
+        looks = color_properties_of(picture)
         if not picture.format.is_rgb:
             looks = replace(looks, matrix=BT601, range=self._range)
             picture.colorspace, picture.color_range = looks.matrix, looks.range
@@ -79,7 +79,7 @@ class Reducer:
             chain.run, chain.looks = chain_of(looks, self._filters(looks)), looks
         return planes_of(chain.run(picture))
 
-    def _filters(self, looks: Looks) -> Filters:
+    def _filters(self, looks: ColorProperties) -> Filters:
         width, height = self._cell.fit(looks.width, looks.height)
         span = "pc" if looks.range == FULL else "tv"
         method = f"{width}:{height}:flags=area+accurate_rnd+bitexact:in_range={span}"
@@ -87,14 +87,14 @@ class Reducer:
 
 
 class _ChainOfThread(threading.local):
-    looks: Looks | None = None
+    looks: ColorProperties | None = None
     run: Callable[[VideoFrame], VideoFrame] | None = None
 
 
-class Sheet:
+class ContactSheet:
     """Takes small pictures in time order, at most `count`, and writes sheet.jpg and sheet.vtt into a folder."""
 
-    def __init__(self, folder: Path, cell: Cell, count: int) -> None:
+    def __init__(self, folder: Path, cell: ThumbnailCell, count: int) -> None:
         self._folder, self._cell = folder, cell
         self._columns = max(1, min(COLUMNS, count))
         rows = -(-count // self._columns)
@@ -103,7 +103,7 @@ class Sheet:
         self._u, self._v = (np.full((height // 2, width // 2), _NO_COLOR, np.uint8) for _ in "uv")
         self._times: list[Fraction] = []
 
-    def add(self, small: Planes, time: Fraction) -> None:
+    def add(self, small: YuvPlanes, time: Fraction) -> None:
         """time: the frame's own, seconds."""
         x, y = self._corner(len(self._times))
         # An even place, so that brightness and color stay on top of each other.
@@ -117,7 +117,7 @@ class Sheet:
     def finish(self, end: Fraction) -> None:
         """end: of the video, seconds."""
         height = -(-len(self._times) // self._columns) * self._cell.height
-        sheet = Planes(self._y.shape[1], height, self._y[:height], self._u[: height // 2], self._v[: height // 2])
+        sheet = YuvPlanes(self._y.shape[1], height, self._y[:height], self._u[: height // 2], self._v[: height // 2])
         (self._folder / SHEET).write_bytes(jpeg(sheet, QUALITY))
         (self._folder / INDEX).write_text("WEBVTT\n" + "".join(self._cues(end)), encoding="ascii")
 

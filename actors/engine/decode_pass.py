@@ -9,46 +9,46 @@ from pathlib import Path
 
 from av.video.frame import VideoFrame
 
-from actors.container.display_geometry import Geometry
+from actors.container.display_geometry import DisplayGeometry
 from actors.container.probe import Probe
 from actors.engine.extraction_report import Decoding
-from actors.engine.result_writer import Finished, Made, Order, Output, Workshop
+from actors.engine.result_writer import EncodedFrame, FrameEncoder, OutputWriter, ResultRequest, WrittenResult
 from actors.extraction_types import Options, Planned, Progress, Reader, ResultWarning, Scanning
 from actors.plan.frame_selection import Segment, Target
-from actors.readers.deinterlace import FieldsReader
+from actors.readers.deinterlace import DeinterlacingReader
 from actors.readers.frame_reader import FrameReader, ReaderFailedError
 from actors.readers.planned_reader import PlannedReader
-from actors.readers.sequential_reader import PyavReader
-from actors.readers.verify_frames import DisagreementError, proved
+from actors.readers.sequential_reader import SequentialReader
+from actors.readers.verify_frames import DisagreementError, verified
 from db.values.frame_spec import Image
 
 GPU_CONTROL = Path("/dev/nvidiactl")
 FALLBACK = ResultWarning("reader_fallback", "decord is not used for this file; PyAV read it.")
 DISAGREED = ResultWarning("decord_disagreed", "decord gave another picture than PyAV; PyAV read the whole file.")
-Tell = Callable[[Scanning | Planned | Progress], None]
+OnProgress = Callable[[Scanning | Planned | Progress], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Pass:
+class DecodePass:
     """One pass over a video for all orders. segments: of all orders together. open: makes an order's output, anew when
     another reader begins from the start."""
 
     probe: Probe
-    orders: Sequence[Order]
+    orders: Sequence[ResultRequest]
     segments: Sequence[Segment]
-    open: Callable[[Order], Output]
+    open: Callable[[ResultRequest], OutputWriter]
     options: Options
-    tell: Tell
+    tell: OnProgress
     decoding: Decoding
     warnings: list[ResultWarning] = field(default_factory=list)
 
 
-def carry_out(work: Pass) -> list[Finished]:
+def run_pass(work: DecodePass) -> list[WrittenResult]:
     """What became of each order. Raises FotogramaError of fault file, OSError."""
     return _with_decord(work) or with_pyav(work)
 
 
-def _with_decord(work: Pass) -> list[Finished] | None:
+def _with_decord(work: DecodePass) -> list[WrittenResult] | None:
     """None when decord is not wanted or did not do; then the report says why."""
     options = work.options
     if options.careful or not (options.reader is Reader.DECORD or (options.reader is Reader.AUTO and _has_gpu())):
@@ -80,31 +80,31 @@ def _has_gpu() -> bool:
     return GPU_CONTROL.exists()
 
 
-def _fall_back(work: Pass, warning: ResultWarning, reason: str) -> None:
+def _fall_back(work: DecodePass, warning: ResultWarning, reason: str) -> None:
     """The warning stands in the archive and says nothing that may differ from run to run; the report does."""
     work.decoding.reader = Reader.PYAV
     work.warnings.append(warning)
     work.decoding.fallbacks.append({"code": warning.code, "reason": reason})
 
 
-def with_pyav(work: Pass) -> list[Finished]:
-    """As `carry_out`, whatever reader is wanted."""
+def with_pyav(work: DecodePass) -> list[WrittenResult]:
+    """As `run_pass`, whatever reader is wanted."""
     reader = pyav_reader(work.probe, work.options)
-    return _write(work, FieldsReader(reader, work.probe.table) if work.probe.interlaced else reader)
+    return _write(work, DeinterlacingReader(reader, work.probe.table) if work.probe.interlaced else reader)
 
 
 def pyav_reader(probed: Probe, options: Options) -> FrameReader:
     if options.careful or probed.interlaced:
-        return PyavReader(probed, threads=options.threads, careful=options.careful)
+        return SequentialReader(probed, threads=options.threads, careful=options.careful)
     return PlannedReader(probed, threads=options.threads)
 
 
-def _write(work: Pass, reader: FrameReader) -> list[Finished]:
+def _write(work: DecodePass, reader: FrameReader) -> list[WrittenResult]:
     """Reads, renders and stores one frame after the other."""
     decoding = work.decoding
     with ExitStack() as stack:
         outputs = [stack.enter_context(work.open(order)) for order in work.orders]
-        workshop = Workshop(outputs, Geometry() if reader.upright else work.probe.geometry, work.probe.media)
+        workshop = FrameEncoder(outputs, DisplayGeometry() if reader.upright else work.probe.geometry, work.probe.media)
         for target, images in _timed(decoding, _images(work, reader, workshop)):
             with decoding.stage("archive"):
                 for output in outputs:
@@ -116,18 +116,18 @@ def _write(work: Pass, reader: FrameReader) -> list[Finished]:
             return [output.finish(reader.missing, work.warnings) for output in outputs]
 
 
-_Images = dict[Image, Made]
+_Images = dict[Image, EncodedFrame]
 """Of one frame, by how they were wanted."""
 
 
-def _images(work: Pass, reader: FrameReader, workshop: Workshop) -> Iterator[tuple[Target, _Images]]:
+def _images(work: DecodePass, reader: FrameReader, workshop: FrameEncoder) -> Iterator[tuple[Target, _Images]]:
     def finish(frame: VideoFrame) -> _Images:
         with work.decoding.stage("encode"):
             return workshop.make(frame)
 
     if work.decoding.reader is not Reader.DECORD:
         return reader.read(work.segments, finish)
-    return proved(reader, work.probe, work.segments, finish, threads=work.options.threads)
+    return verified(reader, work.probe, work.segments, finish, threads=work.options.threads)
 
 
 def _timed(decoding: Decoding, images: Iterator[tuple[Target, _Images]]) -> Iterator[tuple[Target, _Images]]:

@@ -9,11 +9,11 @@ import av
 import numpy as np
 
 from actors.container.probe import Probe, probe
-from actors.engine.decode_pass import Pass, Tell, carry_out, pyav_reader
+from actors.engine.decode_pass import DecodePass, OnProgress, pyav_reader, run_pass
 from actors.engine.extract_segment import divide
 from actors.engine.extraction_report import Decoding, Images, write_report
-from actors.engine.plan_file import timeline_of
-from actors.engine.result_writer import Order, Result
+from actors.engine.plan_file import time_scale_of
+from actors.engine.result_writer import ResultRequest, ResultWriter
 from actors.engine.scene_detection import shots
 from actors.extraction_types import (
     ENGINE_VERSION,
@@ -54,7 +54,7 @@ def extract(
     out: Path,
     *,
     options: Options = DEFAULTS,
-    tell: Tell = lambda news: None,
+    tell: OnProgress = lambda news: None,
 ) -> Extracted:
     """Writes frames.zip, manifest.json, manifest.csv, sheet.jpg, sheet.vtt and report.json into the folder `out`.
 
@@ -71,7 +71,7 @@ def extract_many(
     wanted: Sequence[tuple[FrameSpec, Path]],
     *,
     options: Options = DEFAULTS,
-    tell: Tell = lambda news: None,
+    tell: OnProgress = lambda news: None,
 ) -> list[Extracted]:
     """Several specifications over one video, decoded once; each folder gets what `extract` alone would write.
 
@@ -84,7 +84,7 @@ def extract_many(
 
 
 def extract_or_split(
-    source: Path, spec: FrameSpec, out: Path, *, longest: float, engine: str, options: Options, tell: Tell
+    source: Path, spec: FrameSpec, out: Path, *, longest: float, engine: str, options: Options, tell: OnProgress
 ) -> Extracted | Split:
     """As `extract`; but when the work usually takes more than `longest` seconds and can be divided, it is only planned:
     `out` gets plan.json, which carries the name of the engine."""
@@ -96,16 +96,16 @@ def extract_or_split(
 
 
 def _extract(
-    probed: Probe, orders: Sequence[Order], options: Options, tell: Tell, decoding: Decoding
+    probed: Probe, orders: Sequence[ResultRequest], options: Options, tell: OnProgress, decoding: Decoding
 ) -> list[Extracted]:
-    together, timeline = _union(probed, orders), timeline_of(probed.table)
+    together, timeline = _union(probed, orders), time_scale_of(probed.table)
     total = sum(order.plan.frames for order in orders)
     tell(Planned(probed.media, total, to_decode(probed.table, together)))
 
-    def result(order: Order) -> Result:
-        return Result(order, timeline, probed.media)
+    def result(order: ResultRequest) -> ResultWriter:
+        return ResultWriter(order, timeline, probed.media)
 
-    finished = carry_out(Pass(probed, orders, together, result, options, tell, decoding))
+    finished = run_pass(DecodePass(probed, orders, together, result, options, tell, decoding))
     for order, end in zip(orders, finished, strict=True):
         images = Images(order.plan.frames, end.images, end.missing)
         write_report(order.out / REPORT, decoding, images, av.ffmpeg_version_info)
@@ -119,11 +119,11 @@ def _probed(source: Path, decoding: Decoding) -> Probe:
     return probed
 
 
-def _order(probed: Probe, spec: FrameSpec, out: Path, planned: Plan) -> Order:
-    return Order(spec, planned, out, (*probed.warnings, *planned.warnings))
+def _order(probed: Probe, spec: FrameSpec, out: Path, planned: Plan) -> ResultRequest:
+    return ResultRequest(spec, planned, out, (*probed.warnings, *planned.warnings))
 
 
-def _plan(probed: Probe, spec: FrameSpec, options: Options, tell: Tell, decoding: Decoding) -> Plan:
+def _plan(probed: Probe, spec: FrameSpec, options: Options, tell: OnProgress, decoding: Decoding) -> Plan:
     table, found = probed.table, []
     if isinstance(spec.sample, Scenes):
         frames = in_range(table, spec)
@@ -134,7 +134,7 @@ def _plan(probed: Probe, spec: FrameSpec, options: Options, tell: Tell, decoding
         return plan(table, spec, limit=options.max_frames, shots=found)
 
 
-def _union(probed: Probe, orders: Sequence[Order]) -> Sequence[Segment]:
+def _union(probed: Probe, orders: Sequence[ResultRequest]) -> Sequence[Segment]:
     if len(orders) == 1:
         return orders[0].plan.segments
     indexes = np.unique([target.index for order in orders for target in order.targets()])

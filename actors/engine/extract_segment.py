@@ -14,12 +14,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from actors.container.probe import Probe, probe
-from actors.engine.checksummed_json import NotAsStoredError, seal
+from actors.engine.checksummed_json import ChecksumMismatchError, write_checksummed
 from actors.engine.contact_sheet import chosen
-from actors.engine.decode_pass import Pass, Tell, carry_out
+from actors.engine.decode_pass import DecodePass, OnProgress, run_pass
 from actors.engine.extraction_report import Decoding
-from actors.engine.plan_file import Blueprint, read_blueprint, timeline_of, write_blueprint
-from actors.engine.result_writer import Finished, Made, Order, Output
+from actors.engine.plan_file import StoredPlan, read_plan_file, time_scale_of, write_plan_file
+from actors.engine.result_writer import EncodedFrame, OutputWriter, ResultRequest, WrittenResult
 from actors.extraction_types import (
     IMAGES,
     INDEX,
@@ -40,7 +40,7 @@ from actors.readers.planned_reader import CODECS, is_proven
 from db.values.frame_spec import FrameSpec
 
 
-def divide(probed: Probe, order: Order, decoding: Decoding, longest: float, engine: str) -> Split | None:
+def divide(probed: Probe, order: ResultRequest, decoding: Decoding, longest: float, engine: str) -> Split | None:
     """Writes plan.json and tells the portions; None when the work is short or must be done in one go."""
     table, planned = probed.table, order.plan
     seconds = usual_seconds(Planned(probed.media, planned.frames, to_decode(table, planned.segments)))
@@ -51,8 +51,8 @@ def divide(probed: Probe, order: Order, decoding: Decoding, longest: float, engi
     if len(found) < 2:
         return None
     targets = tuple(order.targets())
-    blueprint = Blueprint(engine, probed.media, timeline_of(table), targets, order.warnings, decoding.seconds)
-    write_blueprint(order.out / PLAN, blueprint)
+    blueprint = StoredPlan(engine, probed.media, time_scale_of(table), targets, order.warnings, decoding.seconds)
+    write_plan_file(order.out / PLAN, blueprint)
     return Split(probed.media, planned.frames, found)
 
 
@@ -64,27 +64,35 @@ def _begins_at_keys(probed: Probe) -> bool:
 
 
 def extract_part(
-    source: Path, plan: Path, portion: Portion, spec: FrameSpec, out: Path, *, engine: str, options: Options, tell: Tell
+    source: Path,
+    plan: Path,
+    portion: Portion,
+    spec: FrameSpec,
+    out: Path,
+    *,
+    engine: str,
+    options: Options,
+    tell: OnProgress,
 ) -> PartMade:
     """Carries out one portion of a plan: `out` gets the part's files.
 
-    Raises FotogramaError of fault file; OSError; NotAsStoredError when plan or video are not what was planned on;
+    Raises FotogramaError of fault file; OSError; ChecksumMismatchError when plan or video are not what was planned on;
     OtherEngineError when the plan is another engine's.
     """
-    blueprint, decoding = read_blueprint(plan, engine), Decoding()
+    blueprint, decoding = read_plan_file(plan, engine), Decoding()
     with decoding.stage("probe"):
         probed = probe(source)
     targets = blueprint.targets[portion.first : portion.stop]
     _check_times(probed, targets)
     planned = segments(probed.table, [target.index for target in targets])
-    order = Order(spec, Plan(planned, len(targets), ()), out)
+    order = ResultRequest(spec, Plan(planned, len(targets), ()), out)
     on_sheet = {target.pts for target in chosen(blueprint.targets)}
     tell(Planned(probed.media, len(targets), to_decode(probed.table, planned)))
 
-    def part(order: Order) -> _PartFiles:
+    def part(order: ResultRequest) -> _PartFiles:
         return _PartFiles(order, on_sheet)
 
-    (finished,) = carry_out(Pass(probed, [order], planned, part, options, tell, decoding))
+    (finished,) = run_pass(DecodePass(probed, [order], planned, part, options, tell, decoding))
     _write_notes(out, engine, decoding, finished.warnings, careful=options.careful)
     return PartMade(finished.images)
 
@@ -92,13 +100,13 @@ def extract_part(
 def _check_times(probed: Probe, targets: Sequence[Target]) -> None:
     pts = probed.table.pts
     if any(target.index >= len(pts) or int(pts[target.index]) != target.pts for target in targets):
-        raise NotAsStoredError("the video")
+        raise ChecksumMismatchError("the video")
 
 
-class _PartFiles(Output):
+class _PartFiles(OutputWriter):
     """A part's files while they grow."""
 
-    def __init__(self, order: Order, on_sheet: Collection[int]) -> None:
+    def __init__(self, order: ResultRequest, on_sheet: Collection[int]) -> None:
         super().__init__(order, on_sheet)
         self._images = (order.out / IMAGES).open("wb")
         self._small = (order.out / SMALL).open("wb")
@@ -109,7 +117,7 @@ class _PartFiles(Output):
     def images(self) -> int:
         return self._count
 
-    def add(self, target: Target, made: Made) -> None:
+    def add(self, target: Target, made: EncodedFrame) -> None:
         shapes = []
         if made.small is not None and self.shows(target.pts):
             for plane in (made.small.y, made.small.u, made.small.v):
@@ -122,11 +130,11 @@ class _PartFiles(Output):
         row = asdict(target) | {"width": made.width, "height": made.height, "bytes": len(made.data), "sha256": digest}
         self._write_row(row | {"small": shapes})
 
-    def finish(self, missing: Sequence[Target], warnings: Sequence[ResultWarning]) -> Finished:
+    def finish(self, missing: Sequence[Target], warnings: Sequence[ResultWarning]) -> WrittenResult:
         for target in missing:
             self._write_row(asdict(target))
         self.close()
-        return Finished(self._count, self._size, self._digest.hexdigest(), len(missing), tuple(warnings))
+        return WrittenResult(self._count, self._size, self._digest.hexdigest(), len(missing), tuple(warnings))
 
     def close(self) -> None:
         for file in (self._images, self._small, self._index):
@@ -154,4 +162,4 @@ def _write_notes(
         "repeated": decoding.repeated,
         "sha256": digests,
     }
-    seal(out / NOTES, notes)
+    write_checksummed(out / NOTES, notes)

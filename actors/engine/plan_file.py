@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from actors.engine.checksummed_json import seal, unseal
+from actors.engine.checksummed_json import read_checksummed, write_checksummed
 from actors.extraction_types import OtherEngine, ResultWarning
 from actors.plan.frame_selection import Target
 from actors.plan.frame_table import FrameTable
@@ -23,7 +23,7 @@ class OtherEngineError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Timeline:
+class TimeScale:
     """A video's times without its table. time_base: seconds of one tick. zero: pts of the first displayed frame. end:
     of the last displayed frame, seconds from the first."""
 
@@ -36,24 +36,24 @@ class Timeline:
         return (pts - self.zero) * self.time_base
 
 
-def timeline_of(table: FrameTable) -> Timeline:
-    return Timeline(table.time_base, int(table.pts[0]), table.end)
+def time_scale_of(table: FrameTable) -> TimeScale:
+    return TimeScale(table.time_base, int(table.pts[0]), table.end)
 
 
 @dataclass(frozen=True, slots=True)
-class Blueprint:
+class StoredPlan:
     """engine: name of the one that planned, which the parts must be made by. warnings: those that hold whatever the
     parts meet. seconds: that planning took, by stage."""
 
     engine: str
     media: Media
-    timeline: Timeline
+    timeline: TimeScale
     targets: tuple[Target, ...]
     warnings: tuple[ResultWarning, ...]
     seconds: Mapping[str, float]
 
 
-def write_blueprint(path: Path, blueprint: Blueprint) -> None:
+def write_plan_file(path: Path, blueprint: StoredPlan) -> None:
     line, targets = blueprint.timeline, blueprint.targets
     document = {
         "engine": blueprint.engine,
@@ -67,18 +67,18 @@ def write_blueprint(path: Path, blueprint: Blueprint) -> None:
         "warnings": [asdict(warning) for warning in blueprint.warnings],
         "seconds": dict(blueprint.seconds),
     }
-    seal(path, document)
+    write_checksummed(path, document)
 
 
-def read_blueprint(path: Path, engine: str) -> Blueprint:
+def read_plan_file(path: Path, engine: str) -> StoredPlan:
     """Raises NotAsStoredError; OtherEngineError when it is not a plan of this engine."""
-    document = unseal(path)
+    document = read_checksummed(path)
     check_engine(document, engine)
     columns = zip(document["index"], document["pts"], document["key"], strict=True)
-    return Blueprint(
+    return StoredPlan(
         engine,
         Media(**document["media"]),
-        Timeline(Fraction(document["time_base"]), document["zero"], Fraction(document["end"])),
+        TimeScale(Fraction(document["time_base"]), document["zero"], Fraction(document["end"])),
         tuple(Target(index, pts, bool(key)) for index, pts, key in columns),
         tuple(ResultWarning(**warning) for warning in document["warnings"]),
         document["seconds"],

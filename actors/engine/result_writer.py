@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from actors.container.display_geometry import Geometry
-from actors.engine.contact_sheet import Reducer, Sheet, cell_of, chosen
-from actors.engine.plan_file import Timeline
+from actors.container.display_geometry import DisplayGeometry
+from actors.engine.contact_sheet import ContactSheet, ThumbnailScaler, cell_of, chosen
+from actors.engine.plan_file import TimeScale
 from actors.engine.zip_archive import Archive
 from actors.extraction_types import ResultWarning
-from actors.images.image_encoder import SUFFIXES, Planes, Studio
+from actors.images.image_encoder import SUFFIXES, ImageEncoder, YuvPlanes
 from actors.plan.frame_selection import Plan, Target
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 from db.values.file_type import Media
 from db.values.frame_spec import FrameSpec, Image
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class ResultRequest:
     """A result that is wanted. out: the folder for its files. warnings: those that hold whatever reads the video."""
 
     spec: FrameSpec
@@ -45,7 +45,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class WrittenResult:
     """size, sha256: of frames.zip. missing: images that were planned and could not be given."""
 
     images: int
@@ -56,19 +56,19 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class EncodedFrame:
     """An image of one frame. small: the same for the contact sheet, when one of the results has it there."""
 
     data: bytes
     width: int
     height: int
-    small: Planes | None
+    small: YuvPlanes | None
 
 
-class Output(ABC):
+class OutputWriter(ABC):
     """What takes the images of one order. on_sheet: presentation times of the frames on the contact sheet, ticks."""
 
-    def __init__(self, order: Order, on_sheet: Collection[int]) -> None:
+    def __init__(self, order: ResultRequest, on_sheet: Collection[int]) -> None:
         self.order = order
         self._pts = np.array([target.pts for target in order.targets()], np.int64)
         self._on_sheet = frozenset(on_sheet)
@@ -87,11 +87,11 @@ class Output(ABC):
         return pts in self._on_sheet
 
     @abstractmethod
-    def add(self, target: Target, made: Made) -> None:
+    def add(self, target: Target, made: EncodedFrame) -> None:
         """In time order."""
 
     @abstractmethod
-    def finish(self, missing: Sequence[Target], warnings: Sequence[ResultWarning]) -> Finished:
+    def finish(self, missing: Sequence[Target], warnings: Sequence[ResultWarning]) -> WrittenResult:
         """missing: frames that the reader left out, of all outputs of the pass. warnings: of the pass."""
 
     @abstractmethod
@@ -106,32 +106,32 @@ class Output(ABC):
         self.close()
 
 
-class Result(Output):
+class ResultWriter(OutputWriter):
     """A result's files while they grow; made anew when another reader begins from the start."""
 
-    def __init__(self, order: Order, timeline: Timeline, media: Media) -> None:
+    def __init__(self, order: ResultRequest, timeline: TimeScale, media: Media) -> None:
         on_sheet = chosen(order.targets())
         super().__init__(order, [target.pts for target in on_sheet])
         self._timeline = timeline
         self._archive = Archive(order.out, order.spec, timeline.time_base, SUFFIXES[order.spec.image.format])
-        self._sheet = Sheet(order.out, cell_of(media.width, media.height), len(on_sheet))
+        self._sheet = ContactSheet(order.out, cell_of(media.width, media.height), len(on_sheet))
 
     @property
     def images(self) -> int:
         return self._archive.frames
 
-    def add(self, target: Target, made: Made) -> None:
+    def add(self, target: Target, made: EncodedFrame) -> None:
         time = self._timeline.time(target.pts)
         size = (made.width, made.height)
         self._archive.add(made.data, size, index=target.index, pts=target.pts, time=time, key=target.key)
         if made.small is not None and self.shows(target.pts):
             self._sheet.add(made.small, time)
 
-    def finish(self, missing: Sequence[Target], warnings: Sequence[ResultWarning]) -> Finished:
-        """Raises FotogramaError `undecodable`."""
+    def finish(self, missing: Sequence[Target], warnings: Sequence[ResultWarning]) -> WrittenResult:
+        """Raises CatalogueError `undecodable`."""
         planned = self.order.plan.frames
         if not self.images:
-            raise FotogramaError("undecodable", f"None of the {planned} frames can be decoded with certainty.")
+            raise CatalogueError("undecodable", f"None of the {planned} frames can be decoded with certainty.")
         own = [target.pts for target in missing if self.wants(target.pts)]
         told = [*self.order.warnings, *warnings]
         if own:
@@ -140,25 +140,25 @@ class Result(Output):
             told.append(ResultWarning("frames_missing", f"{detail}the first at {first:.3f} s."))
         self._sheet.finish(self._timeline.end)
         size, digest = self._archive.finish(told)
-        return Finished(self.images, size, digest, len(own), tuple(told))
+        return WrittenResult(self.images, size, digest, len(own), tuple(told))
 
     def close(self) -> None:
         self._archive.close()
 
 
-class Workshop:
+class FrameEncoder:
     """Makes the images of all outputs of one frame; equal wishes share the work. Any thread may ask."""
 
-    def __init__(self, outputs: Sequence[Output], geometry: Geometry, media: Media) -> None:
+    def __init__(self, outputs: Sequence[OutputWriter], geometry: DisplayGeometry, media: Media) -> None:
         self._outputs = outputs
         cell = cell_of(media.width, media.height)
-        self._studios: dict[Image, tuple[Studio, Reducer]] = {}
+        self._studios: dict[Image, tuple[ImageEncoder, ThumbnailScaler]] = {}
         for output in outputs:
             image = output.order.spec.image
             if image not in self._studios:
-                self._studios[image] = Studio(geometry, image), Reducer(cell, image.format)
+                self._studios[image] = ImageEncoder(geometry, image), ThumbnailScaler(cell, image.format)
 
-    def make(self, frame: VideoFrame) -> dict[Image, Made]:
+    def make(self, frame: VideoFrame) -> dict[Image, EncodedFrame]:
         """frame: its pts tells who wants it."""
         pts = frame.pts
         assert pts is not None
@@ -169,8 +169,8 @@ class Workshop:
                 wishes[image] = wishes.get(image, False) or output.shows(pts)
         return {image: self._made(frame, image, small=small) for image, small in wishes.items()}
 
-    def _made(self, frame: VideoFrame, image: Image, *, small: bool) -> Made:
+    def _made(self, frame: VideoFrame, image: Image, *, small: bool) -> EncodedFrame:
         studio, reducer = self._studios[image]
         encoded = studio.make(frame)
         reduced = reducer.reduce(encoded.picture) if small else None
-        return Made(encoded.data, encoded.width, encoded.height, reduced)
+        return EncodedFrame(encoded.data, encoded.width, encoded.height, reduced)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.container.display_geometry import Geometry
-from actors.images.image_encoder import Renderer, rgb_of
+from actors.container.display_geometry import DisplayGeometry
+from actors.images.image_encoder import FrameRenderer, rgb_of
 from actors.plan.frame_selection import segments
 from actors.plan.frame_table import FrameTable
 from actors.readers.frame_reader import FrameReader
@@ -43,7 +43,7 @@ def shots(reader: FrameReader, table: FrameTable, frames: range, threshold: Frac
     """
     if not frames:
         return []
-    small = Renderer(Geometry(), COMPARED_SIDE, ImageFormat.PNG)
+    small = FrameRenderer(DisplayGeometry(), COMPARED_SIDE, ImageFormat.PNG)
 
     def content(frame: VideoFrame) -> Hsv:
         frame.color_trc = _BT709_TRANSFER  # tone mapping would cost much and move no cut

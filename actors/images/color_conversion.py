@@ -50,7 +50,7 @@ class Samples(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Looks:
+class ColorProperties:
     """What the chain of filters depends on. subsampling: "420", "422" or "444", as near as the format comes."""
 
     width: int
@@ -63,7 +63,7 @@ class Looks:
     primaries: int
 
 
-def filters(looks: Looks, size: tuple[int, int], samples: Samples, *, turned: bool = False) -> Filters:
+def filters(looks: ColorProperties, size: tuple[int, int], samples: Samples, *, turned: bool = False) -> Filters:
     """From the frame's colors and size to those of the image; turned: the image will be laid on its side."""
     wanted = _wanted(looks, samples, turned)
     if looks.transfer == PQ:
@@ -77,7 +77,7 @@ def filters(looks: Looks, size: tuple[int, int], samples: Samples, *, turned: bo
     return _to_601(looks, size, samples, wanted)
 
 
-def _wanted(looks: Looks, samples: Samples, turned: bool) -> str:
+def _wanted(looks: ColorProperties, samples: Samples, turned: bool) -> str:
     if samples is Samples.RGB:
         return "rgb24"
     if samples is Samples.WEBP:
@@ -90,18 +90,18 @@ def _span(samples: Samples) -> str:
     return "tv" if samples is Samples.WEBP else "pc"
 
 
-def _own_span(looks: Looks) -> str:
+def _own_span(looks: ColorProperties) -> str:
     return "pc" if looks.range == FULL else "tv"
 
 
-def _scale(looks: Looks, size: tuple[int, int]) -> str:
+def _scale(looks: ColorProperties, size: tuple[int, int]) -> str:
     """Size and method; the widest side says how much the picture shrinks."""
     shrink = max(looks.width / size[0], looks.height / size[1])
     method = "bicubic" if shrink <= 1 else "lanczos" if shrink < STRONG_SHRINK else "area"
     return f"{size[0]}:{size[1]}:flags={method}+{_EXACT}"
 
 
-def _from_pq(looks: Looks, size: tuple[int, int]) -> tuple[Filters, Looks]:
+def _from_pq(looks: ColorProperties, size: tuple[int, int]) -> tuple[Filters, ColorProperties]:
     """The picture in its size and in SDR, still in BT.2020, and what it looks like then."""
     matrix = "" if looks.matrix == RGB else f":in_color_matrix={MATRICES[looks.matrix]}:in_range={_own_span(looks)}"
     steps: Filters = [
@@ -133,7 +133,7 @@ def _tone_curve() -> str:
     return f"round(4095*min(1,({nits}/{SDR_PEAK!r})^{1 / 2.4!r}))"
 
 
-def _to_rgb(looks: Looks, size: tuple[int, int]) -> Filters:
+def _to_rgb(looks: ColorProperties, size: tuple[int, int]) -> Filters:
     if looks.matrix == BT2020:
         deep = _to_601(looks, size, Samples.JFIF, "yuv444p12", space="bt709")
         return [*deep, ("scale", f"flags=bicubic+{_EXACT}:in_color_matrix=bt709:in_range=pc"), ("format", "rgb24")]
@@ -141,7 +141,9 @@ def _to_rgb(looks: Looks, size: tuple[int, int]) -> Filters:
     return [("scale", f"{_scale(looks, size)}+full_chroma_inp:{source}"), ("format", "rgb24")]
 
 
-def _to_601(looks: Looks, size: tuple[int, int], samples: Samples, wanted: str, *, space: str = "bt470bg") -> Filters:
+def _to_601(
+    looks: ColorProperties, size: tuple[int, int], samples: Samples, wanted: str, *, space: str = "bt470bg"
+) -> Filters:
     span, resized = _own_span(looks), size != (looks.width, looks.height)
     odd = bool(size[0] % 2 or size[1] % 2)
     # Half as much color as an odd side has would lie beside its brightness; so it is halved when the side is even.
@@ -168,7 +170,7 @@ def _is_8_bit(pixel_format: str) -> bool:
     return pixel_format.endswith("p")
 
 
-def _matrix_and_range(looks: Looks, span: str, target: str) -> tuple[str, str]:
+def _matrix_and_range(looks: ColorProperties, span: str, target: str) -> tuple[str, str]:
     """Primaries are changed only from BT.2020, whose colors would look pale otherwise."""
     wide = looks.matrix == BT2020
     primaries, transfer = ("bt2020", "bt2020-10") if wide else ("bt709", "bt709")

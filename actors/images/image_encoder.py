@@ -18,7 +18,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from actors.container.display_geometry import Geometry
+from actors.container.display_geometry import DisplayGeometry
 from actors.images.color_conversion import (
     BT601,
     BT709,
@@ -28,12 +28,12 @@ from actors.images.color_conversion import (
     LIMITED,
     MATRICES,
     RGB,
+    ColorProperties,
     Filters,
-    Looks,
     Samples,
     filters,
 )
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 from db.values.frame_spec import Image, ImageFormat
 
 MAX_IMAGE_SIDE = 16_384
@@ -52,7 +52,7 @@ Plane = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
-class Planes:
+class YuvPlanes:
     """A picture of width × height pixels in full-range BT.601; u and v may be subsampled."""
 
     width: int
@@ -65,15 +65,15 @@ class Planes:
 class _ChainOfThread(threading.local):
     """A chain of filters and what it was made for; each thread has its own."""
 
-    looks: Looks | None = None
+    looks: ColorProperties | None = None
     run: Callable[[VideoFrame], VideoFrame] | None = None
 
 
-class Renderer:
+class FrameRenderer:
     """Makes frames upright pictures of at most `max_side` pixels, by one resize at most; any thread may ask."""
 
     def __init__(
-        self, geometry: Geometry, max_side: int | None = None, image_format: ImageFormat = ImageFormat.JPEG
+        self, geometry: DisplayGeometry, max_side: int | None = None, image_format: ImageFormat = ImageFormat.JPEG
     ) -> None:
         self._geometry, self._max_side = geometry, max_side
         self._samples = _SAMPLES[image_format]
@@ -81,22 +81,22 @@ class Renderer:
         self._chain = _ChainOfThread()
 
     def draw(self, frame: VideoFrame) -> VideoFrame:
-        """The picture in the samples of its file. Raises FotogramaError `picture_too_large`."""
-        looks = looks_of(frame)
+        """The picture in the samples of its file. Raises CatalogueError `picture_too_large`."""
+        looks = color_properties_of(frame)
         chain = self._chain
         if chain.run is None or looks != chain.looks:
             chain.run, chain.looks = chain_of(looks, self._filters(looks)), looks
         frame.colorspace, frame.color_range = looks.matrix, looks.range
         return chain.run(frame)
 
-    def render(self, frame: VideoFrame) -> Planes:
-        """The picture in full-range BT.601. Raises FotogramaError `picture_too_large`."""
+    def render(self, frame: VideoFrame) -> YuvPlanes:
+        """The picture in full-range BT.601. Raises CatalogueError `picture_too_large`."""
         return planes_of(self.draw(frame))
 
-    def _filters(self, looks: Looks) -> Filters:
+    def _filters(self, looks: ColorProperties) -> Filters:
         width, height = self._geometry.image_size(looks.width, looks.height, self._max_side)
         if max(width, height) > self._most:
-            raise FotogramaError("picture_too_large", f"{width} × {height} pixels as displayed.")
+            raise CatalogueError("picture_too_large", f"{width} × {height} pixels as displayed.")
         size = (height, width) if self._geometry.turned else (width, height)
         mirror: Filters = [("hflip", None)] if self._geometry.mirrored else []
         colors = filters(looks, size, self._samples, turned=self._geometry.turned)
@@ -104,7 +104,7 @@ class Renderer:
 
 
 @dataclass(frozen=True, slots=True)
-class Encoded:
+class EncodedImage:
     """An image's file. picture: what it was made of, in the samples of the file."""
 
     data: bytes
@@ -113,22 +113,22 @@ class Encoded:
     picture: VideoFrame
 
 
-class Studio:
+class ImageEncoder:
     """Makes images as a specification says; any thread may ask."""
 
-    def __init__(self, geometry: Geometry, image: Image) -> None:
+    def __init__(self, geometry: DisplayGeometry, image: Image) -> None:
         self.image = image
-        self._renderer = Renderer(geometry, image.max_side, image.format)
+        self._renderer = FrameRenderer(geometry, image.max_side, image.format)
         self._encoder = _EncoderOfThread()
 
-    def make(self, frame: VideoFrame) -> Encoded:
-        """Raises FotogramaError `picture_too_large`."""
+    def make(self, frame: VideoFrame) -> EncodedImage:
+        """Raises CatalogueError `picture_too_large`."""
         picture = self._renderer.draw(frame)
         if self.image.format is ImageFormat.JPEG:
             data = jpeg(planes_of(picture), self.image.quality)
         else:
             data = self._encoder.encode(picture, self.image)
-        return Encoded(data, picture.width, picture.height, picture)
+        return EncodedImage(data, picture.width, picture.height, picture)
 
 
 class _EncoderOfThread(threading.local):
@@ -158,13 +158,13 @@ def _encoder(picture: VideoFrame, image: Image) -> VideoCodecContext:
     return context
 
 
-def planes_of(picture: VideoFrame) -> Planes:
+def planes_of(picture: VideoFrame) -> YuvPlanes:
     """The samples of a planar 8-bit picture, not copied."""
     y, u, v = (
         np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
         for plane in picture.planes
     )
-    return Planes(picture.width, picture.height, y, u, v)
+    return YuvPlanes(picture.width, picture.height, y, u, v)
 
 
 def rgb_of(picture: VideoFrame) -> Plane:
@@ -174,13 +174,13 @@ def rgb_of(picture: VideoFrame) -> Plane:
     return rows[: picture.height, : 3 * picture.width].reshape(picture.height, picture.width, 3)
 
 
-def jpeg(picture: Planes, quality: int) -> bytes:
+def jpeg(picture: YuvPlanes, quality: int) -> bytes:
     """A JFIF file; quality 1–100."""
     data: bytes = simplejpeg.encode_jpeg_yuv_planes(picture.y, picture.u, picture.v, quality)
     return data
 
 
-def looks_of(frame: VideoFrame) -> Looks:
+def color_properties_of(frame: VideoFrame) -> ColorProperties:
     """The frame's own tags, and what is usual where it has none."""
     name = frame.format.name
     if frame.format.is_rgb or name == "pal8":
@@ -191,7 +191,7 @@ def looks_of(frame: VideoFrame) -> Looks:
         full = frame.color_range == FULL or name.startswith("yuvj")
         span = FULL if full else LIMITED
     chroma, transfer = _subsampling(name), int(frame.color_trc)
-    return Looks(frame.width, frame.height, name, chroma, matrix, span, transfer, int(frame.color_primaries))
+    return ColorProperties(frame.width, frame.height, name, chroma, matrix, span, transfer, int(frame.color_primaries))
 
 
 def _subsampling(pixel_format: str) -> str:
@@ -206,7 +206,7 @@ def _subsampling(pixel_format: str) -> str:
     return "422" if chroma.height == luma.height else "420"
 
 
-def chain_of(looks: Looks, steps: Filters) -> Callable[[VideoFrame], VideoFrame]:
+def chain_of(looks: ColorProperties, steps: Filters) -> Callable[[VideoFrame], VideoFrame]:
     """One frame in, one frame out."""
     if not steps:
         return lambda frame: frame
@@ -220,7 +220,7 @@ def chain_of(looks: Looks, steps: Filters) -> Callable[[VideoFrame], VideoFrame]
 class _ChainOnDemand:
     """A chain for frames of one kind, of which only the first one tells size and format."""
 
-    def __init__(self, looks: Looks, steps: Filters) -> None:
+    def __init__(self, looks: ColorProperties, steps: Filters) -> None:
         self._looks, self._steps = looks, steps
         self._run: Callable[[VideoFrame], VideoFrame] | None = None
 
@@ -246,7 +246,7 @@ def _even(frame: VideoFrame) -> VideoFrame:
     return wider
 
 
-def _graph(looks: Looks, steps: Filters) -> Callable[[VideoFrame], VideoFrame]:
+def _graph(looks: ColorProperties, steps: Filters) -> Callable[[VideoFrame], VideoFrame]:
     graph = av.filter.Graph()
     graph.threads = 1
     source = graph.add(

@@ -9,13 +9,13 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from ray import serve
 from ray.util.metrics import Counter, Gauge
 
-from actors.maintenance.maintenance_loop import Upkeep
+from actors.maintenance.maintenance_loop import Maintenance
 from db.acceptance.ledger_reconciliation import Balance, gauges
 
-OpenUpkeep = Callable[[], AbstractAsyncContextManager[Upkeep]]
+OpenMaintenance = Callable[[], AbstractAsyncContextManager[Maintenance]]
 
 
-class RayMeters:
+class RayMetrics:
     """The keeper's figures as Ray's metrics, for Prometheus."""
 
     def __init__(self) -> None:
@@ -34,13 +34,13 @@ class RayMeters:
             gauge.set(value, tags={} if state is None else {"state": state})
 
 
-class Keeper:
+class MaintenanceReplica:
     """open_upkeep: importable, so that no setting or secret is stored in the cluster's state."""
 
-    async def __init__(self, open_upkeep: OpenUpkeep) -> None:  # type: ignore[misc]
+    async def __init__(self, open_upkeep: OpenMaintenance) -> None:  # type: ignore[misc]
         self._stack = AsyncExitStack()
         self._upkeep = await self._stack.enter_async_context(open_upkeep())
-        self._work = asyncio.create_task(self._upkeep.run(RayMeters()))
+        self._work = asyncio.create_task(self._upkeep.run(RayMetrics()))
 
     def check_health(self) -> None:
         if self._work.done():
@@ -54,12 +54,12 @@ class Keeper:
         await self._stack.aclose()
 
 
-def application(open_upkeep: OpenUpkeep, *, cpus: float, resources: dict[str, float]) -> serve.Application:
+def application(open_upkeep: OpenMaintenance, *, cpus: float, resources: dict[str, float]) -> serve.Application:
     """The keeper as a Serve application. cpus, resources: what it asks of its node."""
     deployment = serve.deployment(
         name="keeper",
         num_replicas=1,
         ray_actor_options={"num_cpus": cpus, "resources": resources},
         health_check_period_s=5,
-    )(Keeper)
+    )(MaintenanceReplica)
     return deployment.bind(open_upkeep)

@@ -16,8 +16,8 @@ from typing import Protocol
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from actors.notify.outbox_sender import Sender
-from actors.notify.redis_stream_relay import Relay
+from actors.notify.outbox_sender import OutboxSender
+from actors.notify.redis_stream_relay import StreamRelay
 from db import connection as databases
 from db.acceptance import idempotency_keys, ledger_reconciliation
 from db.acceptance.ledger_reconciliation import Balance
@@ -53,12 +53,12 @@ STUCK_SECONDS = 300.0
 log = structlog.get_logger()
 
 
-class Stuck(Exception):
+class MaintenanceStalledError(Exception):
     """A duty has not come round for too long."""
 
 
 @dataclass(frozen=True, slots=True)
-class Duty:
+class MaintenanceJob:
     """Something done again and again. run: returns how many things it did."""
 
     name: str
@@ -66,7 +66,7 @@ class Duty:
     run: Callable[[], Awaitable[int]]
 
 
-class Meters(Protocol):
+class MaintenanceMetrics(Protocol):
     """Where the keeper's figures go."""
 
     def acted(self, action: str, count: int) -> None:
@@ -76,7 +76,7 @@ class Meters(Protocol):
         """The ledger was compared."""
 
 
-class NoMeters:
+class NoMetrics:
     """For a keeper that nobody measures."""
 
     def acted(self, action: str, count: int) -> None: ...
@@ -84,18 +84,18 @@ class NoMeters:
     def balanced(self, balance: Balance) -> None: ...
 
 
-class Upkeep:
+class Maintenance:
     """running_limit: open tasks of an account; None: as it was last set. relay: None where no stream is fed."""
 
     def __init__(
         self,
         database: AsyncEngine,
         objects: ObjectStore,
-        sender: Sender,
+        sender: OutboxSender,
         *,
         lease_seconds: float,
         running_limit: int | None = None,
-        relay: Relay | None = None,
+        relay: StreamRelay | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         jitter: Callable[[], float] = random.random,
@@ -106,29 +106,29 @@ class Upkeep:
         self._reachable_since: float | None = None
         self._reached_at: tuple[float, float] | None = None
         self._turned_at: dict[str, float] = {}
-        self._meters: Meters = NoMeters()
+        self._meters: MaintenanceMetrics = NoMetrics()
         self._looked_at: tuple[str, str | None] = (STORED[0], None)
         self._compared_again_at = -math.inf
 
-    def duties(self) -> tuple[Duty, ...]:
-        streaming = () if self._relay is None else (Duty("stream", STREAM_SECONDS, self._relay.run_once),)
+    def duties(self) -> tuple[MaintenanceJob, ...]:
+        streaming = () if self._relay is None else (MaintenanceJob("stream", STREAM_SECONDS, self._relay.run_once),)
         return (
-            Duty("rescue", RESCUE_SECONDS, self.rescue),
-            Duty("notify", NOTIFY_SECONDS, self._sender.turn),
-            Duty("abandon", CLEAN_SECONDS, self.remove_abandoned),
-            Duty("sweep", CLEAN_SECONDS, self.sweep),
-            Duty("garbage", CLEAN_SECONDS, self.remove_garbage),
-            Duty("expire", EXPIRE_SECONDS, self.expire),
-            Duty("orphans", ORPHAN_SECONDS, self.find_orphans),
-            Duty("release_held", HELD_SECONDS, self.release_held),
-            Duty("repair", REPAIR_SECONDS, self.repair),
-            Duty("ledger", LEDGER_SECONDS, self.compare),
+            MaintenanceJob("rescue", RESCUE_SECONDS, self.rescue),
+            MaintenanceJob("notify", NOTIFY_SECONDS, self._sender.turn),
+            MaintenanceJob("abandon", CLEAN_SECONDS, self.remove_abandoned),
+            MaintenanceJob("sweep", CLEAN_SECONDS, self.sweep),
+            MaintenanceJob("garbage", CLEAN_SECONDS, self.remove_garbage),
+            MaintenanceJob("expire", EXPIRE_SECONDS, self.expire),
+            MaintenanceJob("orphans", ORPHAN_SECONDS, self.find_orphans),
+            MaintenanceJob("release_held", HELD_SECONDS, self.release_held),
+            MaintenanceJob("repair", REPAIR_SECONDS, self.repair),
+            MaintenanceJob("ledger", LEDGER_SECONDS, self.compare),
             *streaming,
         )
 
-    async def run(self, meters: Meters | None = None) -> None:
+    async def run(self, meters: MaintenanceMetrics | None = None) -> None:
         """Does all duties until cancelled."""
-        self._meters = meters or NoMeters()
+        self._meters = meters or NoMetrics()
         try:
             async with asyncio.TaskGroup() as group:
                 for duty in self.duties():
@@ -141,7 +141,7 @@ class Upkeep:
         for name in PROMPT:
             silent = self._clock() - self._turned_at.get(name, self._clock())
             if silent > STUCK_SECONDS:
-                raise Stuck(f"{name} has not come round for {silent:.0f} s")
+                raise MaintenanceStalledError(f"{name} has not come round for {silent:.0f} s")
 
     async def rescue(self) -> int:
         """Takes late leases away, but only after the database was reachable for one whole lease."""
@@ -261,7 +261,7 @@ class Upkeep:
             log.error("The ledger has differences.", event_name="ledger.differs", differences=found)
         return balance.difference_count
 
-    async def turn(self, duty: Duty) -> None:
+    async def turn(self, duty: MaintenanceJob) -> None:
         """Does a duty once. A failure is recorded: no duty may end with one bad turn, nor stop the others."""
         self._turned_at[duty.name] = self._clock()
         try:
@@ -273,7 +273,7 @@ class Upkeep:
                 self._reachable_since = None
             log.exception("A duty of the keeper failed.", event_name="keeper.failed", duty=duty.name)
 
-    async def _repeat(self, duty: Duty) -> None:
+    async def _repeat(self, duty: MaintenanceJob) -> None:
         while True:
             await self.turn(duty)
             await asyncio.sleep(duty.period_seconds * (0.75 + self._jitter() / 2))

@@ -11,17 +11,17 @@ class Delivered:
 
 
 @dataclass(frozen=True, slots=True)
-class Later:
+class RetryLater:
     """It failed, and another try may help."""
 
     error: str
 
 
 @dataclass(frozen=True, slots=True)
-class Hopeless:
+class Undeliverable:
     """No try will help: nobody listens there any more."""
 
     error: str
 
 
-Outcome = Delivered | Later | Hopeless
+Outcome = Delivered | RetryLater | Undeliverable

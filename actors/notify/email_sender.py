@@ -21,7 +21,7 @@ SUBJECT_NAME_CHARACTERS = 80
 
 
 @dataclass(frozen=True, slots=True)
-class Wording:
+class EmailTexts:
     """The sentences of one language, to be filled with what `_words` gives."""
 
     succeeded_subject: str
@@ -34,8 +34,8 @@ class Wording:
     webhook_off_body: str
 
 
-WORDINGS: Mapping[str, Wording] = {
-    "en": Wording(
+EMAIL_TEXTS: Mapping[str, EmailTexts] = {
+    "en": EmailTexts(
         succeeded_subject="Your frames are ready: {file}",
         succeeded_body="Hello {name},\n\n{file} is done: {frames} frames.\n\nDownload them here: {link}\n",
         failed_subject="Your video failed: {file}",
@@ -48,7 +48,7 @@ WORDINGS: Mapping[str, Wording] = {
         webhook_off_body="Hello {name},\n\nyour webhook {webhook} answered 410 Gone. It was switched off, and nothing "
         "more is sent to it.\n\nWhat to do: if it should go on, delete it and create it again.\n\n{link}\n",
     ),
-    "pt": Wording(
+    "pt": EmailTexts(
         succeeded_subject="Seus quadros estão prontos: {file}",
         succeeded_body="Olá {name},\n\n{file} terminou: {frames} quadros.\n\nBaixe aqui: {link}\n",
         failed_subject="Seu vídeo falhou: {file}",
@@ -83,7 +83,7 @@ def compose(notification: Notification, *, sender: str, public_url: str) -> Emai
 
 def _texts(notification: Notification) -> tuple[str, str]:
     """Subject and body, to be filled."""
-    wording = WORDINGS["pt" if notification.locale.lower().startswith("pt") else "en"]
+    wording = EMAIL_TEXTS["pt" if notification.locale.lower().startswith("pt") else "en"]
     if webhook_of(notification.channel, OFF) is not None:
         return wording.webhook_off_subject, wording.webhook_off_body
     match notification.status:

@@ -13,10 +13,10 @@ from typing import assert_never
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from actors.notify.delivery_outcome import Delivered, Hopeless, Later, Outcome
+from actors.notify.delivery_outcome import Delivered, Outcome, RetryLater, Undeliverable
 from actors.notify.email_sender import Mailer, compose
 from actors.notify.webhook_sender import WebhookSender
-from db.connection import insist, is_outage
+from db.connection import is_outage, retry_until_available
 from db.notification import outbox
 from db.notification.outbox import WEBHOOK, Notification, webhook_of
 
@@ -30,7 +30,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Sender:
+class OutboxSender:
     """mailer: None where no SMTP address is set; then mails are logged, and the page shows the same.
 
     webhooks: None where none are sent; what is owed to them then waits.
@@ -90,13 +90,13 @@ class Sender:
         }
         match await self._outcome(notification, facts):
             case Delivered():
-                await insist(partial(outbox.delivered, self.database, notification))
+                await retry_until_available(partial(outbox.delivered, self.database, notification))
                 log.info("A notification was delivered.", event_name="notify.delivered", **facts)
                 return True
-            case Later(error):
+            case RetryLater(error):
                 await outbox.postpone(self.database, notification, error, self.jitter())
                 log.warning("A notification could not be delivered.", event_name="notify.failed", error=error, **facts)
-            case Hopeless(error):
+            case Undeliverable(error):
                 await outbox.give_up(self.database, notification, error)
                 log.warning("A notification was given up.", event_name="notify.given_up", error=error, **facts)
             case never:
@@ -112,7 +112,7 @@ class Sender:
                 raise
             # Whatever it was: it counts as a try, or it would be tried for ever without a pause that grows.
             log.exception("A notification failed unexpectedly.", event_name="notify.broken", **facts)
-            return Later(f"The delivery failed ({type(error).__name__}).")
+            return RetryLater(f"The delivery failed ({type(error).__name__}).")
 
     async def _deliver(self, notification: Notification) -> Outcome:
         webhook_id = webhook_of(notification.channel, WEBHOOK)
@@ -128,6 +128,6 @@ class Sender:
                 await self.mailer.send(message)
                 return Delivered()
         except (OSError, smtplib.SMTPException, ValueError) as error:
-            return Later(str(error))
+            return RetryLater(str(error))
         log.info("No SMTP address is set; the mail would say:", event_name="notify.logged", mail=str(message))
         return Delivered()

@@ -31,7 +31,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Relay:
+class StreamRelay:
     """key: of the stream, without an expiry, so that `volatile-lru` never evicts it. length: entries kept, about."""
 
     database: AsyncEngine
@@ -67,10 +67,10 @@ class Relay:
         await self.redis.aclose()
 
 
-def open_relay(database: AsyncEngine, redis_url: str, *, key: str = STREAM, length: int = LENGTH) -> Relay:
+def open_relay(database: AsyncEngine, redis_url: str, *, key: str = STREAM, length: int = LENGTH) -> StreamRelay:
     """redis_url: redis:// or unix://."""
     redis = Redis.from_url(redis_url, socket_connect_timeout=ANSWER_SECONDS, socket_timeout=ANSWER_SECONDS)
-    return Relay(database, redis, key, length)
+    return StreamRelay(database, redis, key, length)
 
 
 def entry(event: Event) -> dict[FieldT, EncodableT]:

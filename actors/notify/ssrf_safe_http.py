@@ -36,11 +36,11 @@ _FAILURES = (
 )
 
 
-class Unanswered(Exception):
+class NoHttpAnswer(Exception):
     """There was no HTTP answer; the text says why."""
 
 
-class CheckedNetwork(httpcore.AsyncNetworkBackend):
+class AddressCheckingBackend(httpcore.AsyncNetworkBackend):
     """Connects only where `reach` allows.
 
     Names are looked up in threads of its own: a name server that hangs holds nobody else's work up.
@@ -81,7 +81,7 @@ def _look_up(host: str, port: int) -> list[ipaddress.IPv4Address | ipaddress.IPv
     return list(dict.fromkeys(ipaddress.ip_address(str(place[0]).partition("%")[0]) for *_, place in found))
 
 
-class Poster:
+class WebhookHttpClient:
     """Posts JSON to receivers."""
 
     def __init__(self, reach: Reach, *, answer_seconds: float = ANSWER_SECONDS) -> None:
@@ -92,11 +92,11 @@ class Poster:
             ssl_context=ssl.create_default_context(),
             max_connections=None,
             max_keepalive_connections=0,
-            network_backend=CheckedNetwork(reach, self._resolving),
+            network_backend=AddressCheckingBackend(reach, self._resolving),
         )
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
-        """The status of the answer, 3xx included: redirects are not followed. Raises Unanswered."""
+        """The status of the answer, 3xx included: redirects are not followed. Raises NoHttpAnswer."""
         sent = {"Content-Type": "application/json", "User-Agent": self._agent, **headers}
         try:
             async with self._answered(url, sent, body) as response:
@@ -105,9 +105,9 @@ class Poster:
                         await _read_away(response)
                 return response.status
         except TimeoutError as error:
-            raise Unanswered(f"no answer in {self._answer_seconds:g} s") from error
+            raise NoHttpAnswer(f"no answer in {self._answer_seconds:g} s") from error
         except _FAILURES as error:
-            raise Unanswered(str(error) or type(error).__name__) from error
+            raise NoHttpAnswer(str(error) or type(error).__name__) from error
 
     async def close(self) -> None:
         await self._pool.aclose()

@@ -17,8 +17,8 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 from standardwebhooks import Webhook as Signer
 
-from actors.notify.delivery_outcome import Delivered, Hopeless, Later, Outcome
-from actors.notify.ssrf_safe_http import Poster, Unanswered
+from actors.notify.delivery_outcome import Delivered, Outcome, RetryLater, Undeliverable
+from actors.notify.ssrf_safe_http import NoHttpAnswer, WebhookHttpClient
 from db import videos
 from db.extraction_json import extraction_document
 from db.notification import webhook_deliveries, webhooks
@@ -38,7 +38,7 @@ class WebhookSender:
     """now: seconds since the epoch, for the signature. clock: monotonic seconds."""
 
     database: AsyncEngine
-    poster: Poster
+    poster: WebhookHttpClient
     now: Callable[[], float] = time.time
     clock: Callable[[], float] = time.monotonic
 
@@ -46,18 +46,18 @@ class WebhookSender:
         """One try; it is written down with its answer, unless nobody listens there."""
         webhook = await webhooks.find(self.database, webhook_id)
         if webhook is None or webhook.disabled_at is not None:
-            return Hopeless(_AWAY if webhook is None else _OFF)
+            return Undeliverable(_AWAY if webhook is None else _OFF)
         rows = await videos.documents(self.database, [notification.extraction_id])
         if notification.extraction_id not in rows:
-            return Hopeless("The video was deleted.")
+            return Undeliverable("The video was deleted.")
         body = payload(rows[notification.extraction_id])
         headers = signature(webhook, notification.id, body, self.now())
         status, error = await self._post(notification, webhook, headers, body)
         if status == GONE:
             await webhooks.switch_off(self.database, webhook.id, notification.extraction_id, _OFF)
             log.warning("A webhook was switched off.", event_name="webhook.off", webhook_id=str(webhook.id))
-            return Hopeless(_OFF)
-        return Delivered() if error is None else Later(error)
+            return Undeliverable(_OFF)
+        return Delivered() if error is None else RetryLater(error)
 
     async def _post(
         self, notification: Notification, webhook: Webhook, headers: dict[str, str], body: bytes
@@ -68,7 +68,7 @@ class WebhookSender:
         try:
             status = await self.poster.post(webhook.url, headers, body)
             error = None if 200 <= status < 300 else f"The receiver answered {status}."
-        except Unanswered as failure:
+        except NoHttpAnswer as failure:
             error = f"The receiver did not answer: {failure}."
         spent = round((self.clock() - began) * 1000)
         await webhook_deliveries.record(self.database, notification.id, status=status, error=error, milliseconds=spent)

@@ -11,9 +11,9 @@ from typing import assert_never
 
 import numpy as np
 
-from actors.extraction_types import MOST_PORTIONS, Portion, ResultWarning
+from actors.extraction_types import MAX_PORTIONS, Portion, ResultWarning
 from actors.plan.frame_table import FrameTable
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 from db.values.frame_spec import (
     AllFrames,
     EveryNth,
@@ -66,13 +66,13 @@ class Plan:
 def plan(table: FrameTable, spec: FrameSpec, *, limit: int = 1_000_000, shots: Sequence[int] = ()) -> Plan:
     """Chooses the frames that `spec` names. shots: the first frames of the shots in the range, for the mode scenes.
 
-    Raises FotogramaError `empty_selection`, or `too_many_frames` (more than `limit`).
+    Raises CatalogueError `empty_selection`, or `too_many_frames` (more than `limit`).
     """
     indexes, outside = _select(table, spec, shots)
     if spec.snap is Snap.KEYFRAME:
         indexes = _snap(table, in_range(table, spec), indexes)
     if not indexes:
-        raise FotogramaError("empty_selection", f"The video's displayed frames end at {float(table.end):.3f} s.")
+        raise CatalogueError("empty_selection", f"The video's displayed frames end at {float(table.end):.3f} s.")
     warnings = []
     if outside:
         warnings.append(ResultWarning("times_outside_video", f"{outside} of the times are outside the video."))
@@ -81,7 +81,7 @@ def plan(table: FrameTable, spec: FrameSpec, *, limit: int = 1_000_000, shots: S
         warnings.append(ResultWarning("max_frames_reached", detail))
         indexes = indexes[: spec.max_frames]
     if len(indexes) > limit:
-        raise FotogramaError("too_many_frames", f"{len(indexes)} frames are selected; at most {limit} are given.")
+        raise CatalogueError("too_many_frames", f"{len(indexes)} frames are selected; at most {limit} are given.")
     return Plan(segments(table, indexes), len(indexes), tuple(warnings))
 
 
@@ -114,7 +114,7 @@ def portions_for(seconds: float, longest: float) -> int:
     """Into how many portions work of so many seconds is divided when one claim may last `longest`; 1: not at all."""
     if seconds <= longest:
         return 1
-    return min(MOST_PORTIONS, max(2, math.ceil(seconds / (longest * float(PORTION_SHARE)))))
+    return min(MAX_PORTIONS, max(2, math.ceil(seconds / (longest * float(PORTION_SHARE)))))
 
 
 def portions(table: FrameTable, planned: Sequence[Segment], count: int) -> tuple[Portion, ...]:

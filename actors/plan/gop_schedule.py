@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 from actors.plan.frame_selection import Segment, Target
 from actors.plan.frame_table import FrameTable
 
-LEAST_PICTURES = 32
+MIN_PICTURES = 32
 """Neighboring groups of pictures are decoded in one go up to this length: to begin anew costs something."""
-MOST_UNEVEN = 1.2
+MAX_UNEVEN = 1.2
 """So much longer than an even share may the busiest of several decoders take; beyond it the threads of one decoder
 share the work better (two threads of most decoders come to 1.7 to 1.9 of one)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class PacketRun:
     """Packets in decoding order, from a key frame to the last one that a target needs.
 
     start: presentation time of the key frame, ticks; None when decoding has to begin with the file. first, last: places
@@ -34,7 +34,7 @@ class Run:
         return self.last - self.first + 1
 
 
-def schedule(table: FrameTable, segments: Sequence[Segment]) -> tuple[Run, ...] | None:
+def schedule(table: FrameTable, segments: Sequence[Segment]) -> tuple[PacketRun, ...] | None:
     """The runs in order, with every target once; None when a picture is coded before the key frame that is shown before
     it, which no orderly stream has."""
     runs = [_run(table, segment) for segment in segments]
@@ -43,7 +43,7 @@ def schedule(table: FrameTable, segments: Sequence[Segment]) -> tuple[Run, ...] 
     return tuple(_merged(runs))
 
 
-def decoders(runs: Sequence[Run], threads: int, most_uneven: float = MOST_UNEVEN) -> int:
+def decoders(runs: Sequence[PacketRun], threads: int, max_uneven: float = MAX_UNEVEN) -> int:
     """How many runs are decoded at the same time, each by one thread; 1 when `threads` threads of one decoder do
     better."""
     if len(runs) < 2:
@@ -52,24 +52,24 @@ def decoders(runs: Sequence[Run], threads: int, most_uneven: float = MOST_UNEVEN
     busy = [0] * threads
     for cost in costs:
         heapq.heapreplace(busy, busy[0] + cost)
-    return threads if max(busy) * threads <= most_uneven * sum(costs) else 1
+    return threads if max(busy) * threads <= max_uneven * sum(costs) else 1
 
 
-def _run(table: FrameTable, segment: Segment) -> Run:
+def _run(table: FrameTable, segment: Segment) -> PacketRun:
     last = max(int(table.order[target.index]) for target in segment.targets)
     key = None if segment.start is None else table.index_of(segment.start)
     if key is None:
-        return Run(None, 0, last, segment.targets)
-    return Run(segment.start, int(table.order[key]), last, segment.targets)
+        return PacketRun(None, 0, last, segment.targets)
+    return PacketRun(segment.start, int(table.order[key]), last, segment.targets)
 
 
-def _merged(runs: Sequence[Run]) -> Iterator[Run]:
+def _merged(runs: Sequence[PacketRun]) -> Iterator[PacketRun]:
     """Joins what has no gap between and is short."""
-    open_run: Run | None = None
+    open_run: PacketRun | None = None
     for run in runs:
         if open_run is None:
             open_run = run
-        elif run.first <= open_run.last + 1 and open_run.pictures < LEAST_PICTURES:
+        elif run.first <= open_run.last + 1 and open_run.pictures < MIN_PICTURES:
             targets = open_run.targets + run.targets
             open_run = replace(open_run, last=max(open_run.last, run.last), targets=targets)
         else:

@@ -20,16 +20,16 @@ from actors.container.probe import Probe
 from actors.images.color_conversion import HD_LINES
 from actors.plan.frame_selection import Segment, Target
 from actors.plan.frame_table import MAX_PTS, FrameTable
-from actors.plan.gop_schedule import Run, schedule
+from actors.plan.gop_schedule import PacketRun, schedule
 from actors.readers.frame_reader import ReaderFailedError
-from actors.readers.gop_pool import Crew
+from actors.readers.gop_pool import GopPool
 from db.values.file_type import Container
 
 CONTAINERS = {Container.MP4, Container.MATROSKA}
 CODECS = {"h264", "hevc", "vp9", "av1"}
 FAULTS_TOLERATED = 1
 """decord repeats a neighbor for each fault that it tolerates; 1 is the least that it can be told."""
-MOST_PIXELS = 1920 * 1088
+MAX_PIXELS = 1920 * 1088
 """Above this its memory is not bounded well enough."""
 _TAGGED = {1, 5, 6}
 _UNTAGGED_SD = _TAGGED | {2}
@@ -68,7 +68,7 @@ class DecordReader:
         if runs is None:
             raise ReaderFailedError("decord can't begin at the key frames")
         settled = self._probe.table.settled_at()
-        crew = Crew(runs, [self._lane], self._threads, finish, settled=settled, window=2 * self._threads)
+        crew = GopPool(runs, [self._lane], self._threads, finish, settled=settled, window=2 * self._threads)
         with closing(crew.results()) as results:
             yield from results
 
@@ -106,7 +106,7 @@ class DecordLane:
         if not np.all(np.abs(given - times) <= tolerance):
             raise ReaderFailedError("decord gives the frames other times")
 
-    def read(self, run: Run) -> Iterator[VideoFrame]:
+    def read(self, run: PacketRun) -> Iterator[VideoFrame]:
         for at in range(0, len(run.targets), self._batch):
             yield from self._together(run.targets[at : at + self._batch])
 
@@ -144,7 +144,7 @@ def outside_envelope(probe: Probe) -> str | None:
         "times that are not in the container": probe.table.by_ordinal,
         "colors that decord takes for others": probe.matrix
         not in (_UNTAGGED_SD if probe.lines < HD_LINES else _TAGGED),
-        "pictures larger than full HD": media.width * media.height > MOST_PIXELS,
+        "pictures larger than full HD": media.width * media.height > MAX_PIXELS,
         "damage": bool(probe.warnings),
         "pictures of two fields": probe.interlaced,
         "pixels that are not square": probe.geometry.pixel_aspect != 1,

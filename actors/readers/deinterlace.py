@@ -25,7 +25,7 @@ BWDIF = "mode=send_frame:parity=auto:deint=interlaced"
 T = TypeVar("T")
 
 
-class FieldsReader:
+class DeinterlacingReader:
     """Reads through another reader, which is asked for the neighbors too."""
 
     def __init__(self, reader: FrameReader, table: FrameTable) -> None:

@@ -11,12 +11,12 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from actors.container.codec_bitstream import Bitstream, Entry
+from actors.container.codec_bitstream import Bitstream, RandomAccess
 from actors.container.error_detection import decoder_of
-from actors.container.open_video import BrokenOffError, DamagedPacketError, decode, open_video, packets_of
+from actors.container.open_video import DamagedPacketError, TruncatedStreamError, decode, open_video, packets_of
 from actors.container.probe import Probe
 from actors.plan.frame_selection import Target
-from actors.plan.gop_schedule import Run
+from actors.plan.gop_schedule import PacketRun
 
 NEAR_PACKETS = 16
 """So many are passed over faster than by seeking; and so many are kept to go back to, because a run may begin before
@@ -25,16 +25,16 @@ _REORDERING = {"h264", "hevc"}
 _NOTHING_YET = -(2**63)
 
 
-class TroubleError(Exception):
+class NeedsSequentialReadError(Exception):
     """Something that only a careful reading from the beginning of the file can judge."""
 
 
-class NoEntryError(TroubleError):
+class NoRandomAccessError(NeedsSequentialReadError):
     """What the container calls a key frame is no place to begin, or an open one after which the decoder misses what
     came before: nothing is damaged, but only a decoder that comes from the beginning of the file can go on."""
 
 
-class GopLane:
+class GopDecoder:
     """threads: of the decoder. now: the latest presentation time that has come out in the present run, ticks.
 
     Any thread may use it, one at a time.
@@ -53,8 +53,8 @@ class GopLane:
         if self._container is not None:
             self._container.close()
 
-    def read(self, run: Run) -> Iterator[VideoFrame]:
-        """The frames of the run's targets, in order, all of them or TroubleError. Runs must be in order."""
+    def read(self, run: PacketRun) -> Iterator[VideoFrame]:
+        """The frames of the run's targets, in order, all of them or NeedsSequentialReadError. Runs must be in order."""
         if self._container is None:
             self._open()
         self.now, self._is_open_entry = _NOTHING_YET, False
@@ -62,22 +62,22 @@ class GopLane:
         try:
             for packet in self._needed(run):
                 if packet.is_corrupt:
-                    raise TroubleError
+                    raise NeedsSequentialReadError
                 yield from self._taken(decode(self._decoder, packet, lenient=self._probe.source.lenient), rest)
             yield from self._taken(decode(self._decoder, None), rest)
-        except (BrokenOffError, DamagedPacketError, TroubleError) as error:
-            raise NoEntryError if self._is_open_entry else TroubleError from error
+        except (TruncatedStreamError, DamagedPacketError, NeedsSequentialReadError) as error:
+            raise NoRandomAccessError if self._is_open_entry else NeedsSequentialReadError from error
         self._decoder.flush_buffers()
         if rest:
-            raise TroubleError
+            raise NeedsSequentialReadError
 
-    def _needed(self, run: Run) -> Iterator[Packet[VideoStream]]:
+    def _needed(self, run: PacketRun) -> Iterator[Packet[VideoStream]]:
         wanted = {target.pts for target in run.targets}
         for packet in self._packets_of(run):
             if packet.pts in wanted or not self._is_needless(packet, run):
                 yield packet
 
-    def _is_needless(self, packet: Packet[VideoStream], run: Run) -> bool:
+    def _is_needless(self, packet: Packet[VideoStream], run: PacketRun) -> bool:
         """Pictures that no other refers to; and those coded after the key frame that are shown before it, which refer
         to what came before it and which no later picture refers to."""
         if self._bitstream.is_disposable(memoryview(packet)):
@@ -90,14 +90,14 @@ class GopLane:
         for frame in frames:
             self.decoded += 1
             if frame.is_corrupt or frame.pts is None or frame.pts <= self.now:
-                raise TroubleError
+                raise NeedsSequentialReadError
             self.now = frame.pts
             if rest and frame.pts >= rest[0].pts:
                 if frame.pts != rest.popleft().pts:
-                    raise TroubleError
+                    raise NeedsSequentialReadError
                 yield frame
 
-    def _packets_of(self, run: Run) -> Iterator[Packet[VideoStream]]:
+    def _packets_of(self, run: PacketRun) -> Iterator[Packet[VideoStream]]:
         self._go_to(run)
         for packet in self._packets:
             place, self._place = self._place, self._place + 1
@@ -108,15 +108,15 @@ class GopLane:
                 yield packet
             if place >= run.last:
                 return
-        raise TroubleError
+        raise NeedsSequentialReadError
 
     def _check_entry(self, packet: Packet[VideoStream], start: int) -> None:
         if packet.pts != start:
-            raise TroubleError
+            raise NeedsSequentialReadError
         entry = self._bitstream.entry(memoryview(packet))
-        if entry is Entry.NONE:
-            raise NoEntryError
-        self._is_open_entry = entry is Entry.OPEN
+        if entry is RandomAccess.NONE:
+            raise NoRandomAccessError
+        self._is_open_entry = entry is RandomAccess.OPEN
 
     def _open(self) -> None:
         self.close()
@@ -130,7 +130,7 @@ class GopLane:
         self._place = 0
         self._recent.clear()
 
-    def _go_to(self, run: Run) -> None:
+    def _go_to(self, run: PacketRun) -> None:
         """To the run's first packet or to some before it."""
         back = self._place - run.first
         if 0 < back <= len(self._recent):

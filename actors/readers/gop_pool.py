@@ -16,9 +16,9 @@ from av.video.frame import VideoFrame
 
 from actors.plan.frame_selection import Target
 from actors.plan.frame_table import Ticks
-from actors.plan.gop_schedule import Run
+from actors.plan.gop_schedule import PacketRun
 
-MOST_REORDERED = 16
+MAX_REORDERED = 16
 """Pictures that a decoder of any codec holds back; a table that says more is wrong."""
 BACKLOG = 2
 """Decoded frames of one run that wait to be made images, beyond which it is not decoded on."""
@@ -26,7 +26,7 @@ BACKLOG = 2
 T = TypeVar("T")
 
 
-class Lane(Protocol):
+class RunDecoder(Protocol):
     """What decodes one run after the other; any thread may use it, one at a time.
 
     now: in the present run, the latest presentation time that has come out, ticks.
@@ -34,7 +34,7 @@ class Lane(Protocol):
 
     now: int
 
-    def read(self, run: Run) -> Iterator[VideoFrame]:
+    def read(self, run: PacketRun) -> Iterator[VideoFrame]:
         """The frames of the run's targets, in order and all of them, or an error."""
         ...
 
@@ -45,7 +45,7 @@ class _Course(Generic[T]):
     """A run under way. frames: decoded, not yet images, with their places among the targets. certain: how many of the
     targets nothing can spoil any more. taken: by the consumer. at_work: jobs in hand."""
 
-    def __init__(self, run: Run, lane: Lane, settled: Ticks) -> None:
+    def __init__(self, run: PacketRun, lane: RunDecoder, settled: Ticks) -> None:
         self.run, self.lane = run, lane
         self.decoding = lane.read(run)
         self._settled = [int(settled[target.index]) for target in run.targets]
@@ -68,12 +68,12 @@ class _Course(Generic[T]):
         self.frames.append((self.decoded, frame))
         self.decoded += 1
         while self.certain < self.decoded and (
-            self.lane.now >= self._settled[self.certain] or self.decoded - self.certain > MOST_REORDERED
+            self.lane.now >= self._settled[self.certain] or self.decoded - self.certain > MAX_REORDERED
         ):
             self.certain += 1
 
 
-class Crew(Generic[T]):
+class GopPool(Generic[T]):
     """Threads that share the work on the runs: as many runs at a time as there are lanes.
 
     window: images that may wait for the consumer. All that is shared is guarded by one condition.
@@ -81,8 +81,8 @@ class Crew(Generic[T]):
 
     def __init__(
         self,
-        runs: Sequence[Run],
-        lanes: Sequence[Lane],
+        runs: Sequence[PacketRun],
+        lanes: Sequence[RunDecoder],
         threads: int,
         finish: Callable[[VideoFrame], T],
         *,

@@ -18,10 +18,10 @@ from av.video.frame import VideoFrame
 
 from actors.container.probe import Probe
 from actors.plan.frame_selection import Segment, Target
-from actors.plan.gop_schedule import MOST_UNEVEN, Run, decoders, schedule
-from actors.readers.gop_decoder import GopLane, NoEntryError, TroubleError
-from actors.readers.gop_pool import Crew
-from actors.readers.sequential_reader import PyavReader
+from actors.plan.gop_schedule import MAX_UNEVEN, PacketRun, decoders, schedule
+from actors.readers.gop_decoder import GopDecoder, NeedsSequentialReadError, NoRandomAccessError
+from actors.readers.gop_pool import GopPool
+from actors.readers.sequential_reader import SequentialReader
 from db.values.file_type import Container
 
 CODECS = {"h264", "hevc", "vp8", "vp9", "av1"}
@@ -51,29 +51,29 @@ class PlannedReader:
         given, is_damaged, media = 0, True, self._probe.media
         lanes = self._lanes(runs)
         window = max(2 * self._threads, 2 * WINDOW_BYTES // (media.width * media.height))
-        crew = Crew(runs, lanes, self._threads, finish, settled=self._probe.table.settled_at(), window=window)
+        crew = GopPool(runs, lanes, self._threads, finish, settled=self._probe.table.settled_at(), window=window)
         try:
             with closing(crew.results()) as results:
                 for item in results:
                     given += 1
                     yield item
-        except TroubleError as trouble:
-            is_damaged = not isinstance(trouble, NoEntryError)
+        except NeedsSequentialReadError as trouble:
+            is_damaged = not isinstance(trouble, NoRandomAccessError)
         finally:
             self.decoded += sum(lane.decoded for lane in lanes)
         rest = tuple(target for segment in segments for target in segment.targets)[given:]
         if rest:
             yield from self._in_sequence([Segment(None, rest)], finish, careful=is_damaged)
 
-    def _lanes(self, runs: Sequence[Run]) -> list[GopLane]:
-        most_uneven = self._threads if self._probe.media.codec in ALONE else MOST_UNEVEN
-        count = decoders(runs, self._threads, most_uneven)
-        return [GopLane(self._probe, self._threads if count == 1 else 1) for _ in range(count)]
+    def _lanes(self, runs: Sequence[PacketRun]) -> list[GopDecoder]:
+        max_uneven = self._threads if self._probe.media.codec in ALONE else MAX_UNEVEN
+        count = decoders(runs, self._threads, max_uneven)
+        return [GopDecoder(self._probe, self._threads if count == 1 else 1) for _ in range(count)]
 
     def _in_sequence(
         self, segments: Sequence[Segment], finish: Callable[[VideoFrame], T], *, careful: bool
     ) -> Iterator[tuple[Target, T]]:
-        reader = PyavReader(self._probe, threads=self._threads, careful=careful)
+        reader = SequentialReader(self._probe, threads=self._threads, careful=careful)
         try:
             yield from reader.read(segments, finish)
         finally:

@@ -21,11 +21,11 @@ from av.video.stream import VideoStream
 
 from actors.container.codec_bitstream import Bitstream
 from actors.container.error_detection import decoder_of
-from actors.container.open_video import BrokenOffError, DamagedPacketError, decode, open_video, packets_of
+from actors.container.open_video import DamagedPacketError, TruncatedStreamError, decode, open_video, packets_of
 from actors.container.probe import Probe
 from actors.plan.frame_selection import Segment, Target
 from actors.plan.frame_table import MAX_PTS
-from actors.readers.gop_pool import MOST_REORDERED
+from actors.readers.gop_pool import MAX_REORDERED
 
 Event: TypeAlias = "Packet[VideoStream] | VideoFrame"
 """What a pass sees, in order: each packet before it is decoded, and each frame that comes out."""
@@ -38,7 +38,7 @@ class _TroubleError(Exception):
     """The first pass saw something that only the second can judge."""
 
 
-class PyavReader:
+class SequentialReader:
     """threads: decoder threads. careful: only the second pass."""
 
     upright = False
@@ -125,7 +125,7 @@ class PyavReader:
 
     def _is_settled(self, waiting: deque[tuple[Target, VideoFrame]], now: int) -> bool:
         """Whether every frame that the first one waiting can refer to has come out."""
-        return bool(waiting) and (len(waiting) > MOST_REORDERED or now >= self._settled[waiting[0][0].index])
+        return bool(waiting) and (len(waiting) > MAX_REORDERED or now >= self._settled[waiting[0][0].index])
 
     def _index_of(self, frame: VideoFrame) -> int | None:
         """The displayed frame that this is; None when it is not displayed."""
@@ -224,7 +224,7 @@ class _Damage:
 
 def _to_the_end(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream] | None]:
     """The stream's packets, also of a file that breaks off, and None, which makes the decoder give what it holds."""
-    with suppress(BrokenOffError):
+    with suppress(TruncatedStreamError):
         yield from packets_of(container, stream)
     yield None
 

@@ -9,18 +9,18 @@ from typing import TypeVar
 import numpy as np
 from av.video.frame import VideoFrame
 
-from actors.container.display_geometry import Geometry
+from actors.container.display_geometry import DisplayGeometry
 from actors.container.probe import Probe
-from actors.images.image_encoder import Planes, Renderer
+from actors.images.image_encoder import FrameRenderer, YuvPlanes
 from actors.plan.frame_selection import Segment, Target, segments
 from actors.readers.frame_reader import FrameReader
 from actors.readers.planned_reader import PlannedReader
 
 SAMPLE_SHARE = 10
-"""One target in so many is compared, and at least SAMPLE_LEAST."""
-SAMPLE_LEAST = 3
+"""One target in so many is compared, and at least SAMPLE_MIN."""
+SAMPLE_MIN = 3
 COMPARED_SIDE = 256
-MOST_DIFFERENCE = 2.0
+MAX_DIFFERENCE = 2.0
 """Mean difference of samples (0–255) that another rounding makes at most; 10-bit video comes near 1."""
 NEIGHBOR_MARGIN = 0.25
 """A frame may be nearer to a neighbor than to itself by this much: what rounding does to two equal pictures."""
@@ -35,13 +35,13 @@ class DisagreementError(Exception):
 
 def sampled(targets: Sequence[Target]) -> set[int]:
     """Indexes of the frames to compare: the first, the last, and some evenly between."""
-    count = min(len(targets), max(SAMPLE_LEAST, -(-len(targets) // SAMPLE_SHARE)))
+    count = min(len(targets), max(SAMPLE_MIN, -(-len(targets) // SAMPLE_SHARE)))
     if count < 2:
         return {target.index for target in targets}
     return {targets[i * (len(targets) - 1) // (count - 1)].index for i in range(count)}
 
 
-def proved(
+def verified(
     reader: FrameReader,
     probe: Probe,
     planned: Sequence[Segment],
@@ -56,12 +56,12 @@ def proved(
     """
     chosen = sampled([target for segment in planned for target in segment.targets])
     times = {int(probe.table.pts[index]) for index in chosen}
-    given = Renderer(Geometry() if reader.upright else probe.geometry, COMPARED_SIDE)
+    given = FrameRenderer(DisplayGeometry() if reader.upright else probe.geometry, COMPARED_SIDE)
 
-    def both(frame: VideoFrame) -> tuple[Planes | None, T]:
+    def both(frame: VideoFrame) -> tuple[YuvPlanes | None, T]:
         return given.render(frame) if frame.pts in times else None, finish(frame)
 
-    window: dict[int, Planes] = {}
+    window: dict[int, YuvPlanes] = {}
     with closing(_truth(probe, chosen, threads)) as truth:
         for target, (picture, made) in reader.read(planned, both):
             if picture is not None:
@@ -70,22 +70,22 @@ def proved(
             yield target, made
 
 
-def _truth(probe: Probe, chosen: set[int], threads: int) -> Generator[tuple[Target, Planes]]:
+def _truth(probe: Probe, chosen: set[int], threads: int) -> Generator[tuple[Target, YuvPlanes]]:
     """Small pictures of the frames and their neighbors.
 
     A conversion to RGB cuts off strong colors, so the truth takes the same way.
     """
     last = len(probe.table) - 1
     around = sorted({min(max(index + step, 0), last) for index in chosen for step in (-1, 0, 1)})
-    small = Renderer(probe.geometry, COMPARED_SIDE)
+    small = FrameRenderer(probe.geometry, COMPARED_SIDE)
 
-    def picture(frame: VideoFrame) -> Planes:
+    def picture(frame: VideoFrame) -> YuvPlanes:
         return small.render(frame.reformat(format="rgb24"))
 
     yield from PlannedReader(probe, threads=threads).read(segments(probe.table, around), picture)
 
 
-def _window(known: dict[int, Planes], truth: Iterator[tuple[Target, Planes]], index: int) -> dict[int, Planes]:
+def _window(known: dict[int, YuvPlanes], truth: Iterator[tuple[Target, YuvPlanes]], index: int) -> dict[int, YuvPlanes]:
     """The true pictures of a frame and its neighbors, as far as they can be decoded."""
     window = {at: picture for at, picture in known.items() if at >= index - 1}
     while max(window, default=-1) < index + 1:
@@ -97,16 +97,16 @@ def _window(known: dict[int, Planes], truth: Iterator[tuple[Target, Planes]], in
     return window
 
 
-def _compare(given: Planes, window: dict[int, Planes], index: int) -> None:
+def _compare(given: YuvPlanes, window: dict[int, YuvPlanes], index: int) -> None:
     if index not in window:
         raise DisagreementError(f"frame {index} can't be decoded by PyAV")
     own = _difference(given, window[index])
     others = [_difference(given, picture) for at, picture in window.items() if abs(at - index) == 1]
-    if own > MOST_DIFFERENCE or own > min(others, default=own) + NEIGHBOR_MARGIN:
+    if own > MAX_DIFFERENCE or own > min(others, default=own) + NEIGHBOR_MARGIN:
         raise DisagreementError(f"frame {index} is another picture")
 
 
-def _difference(one: Planes, other: Planes) -> float:
+def _difference(one: YuvPlanes, other: YuvPlanes) -> float:
     """The larger of the mean difference of the brightness and the difference of the mean colors."""
     if one.y.shape != other.y.shape:
         return float("inf")

@@ -17,20 +17,20 @@ import time
 from typing import BinaryIO, assert_never
 
 from actors.engine.assemble_segments import assemble
-from actors.engine.checksummed_json import NotAsStoredError
-from actors.engine.decode_pass import Tell
+from actors.engine.checksummed_json import ChecksumMismatchError
+from actors.engine.decode_pass import OnProgress
 from actors.engine.extract import extract_or_split
 from actors.engine.extract_segment import extract_part
 from actors.engine.plan_file import OtherEngineError
 from actors.extraction_types import Extracted, PartMade, Planned, Progress, Scanning, Split
 from actors.sandbox.child_protocol import (
+    CHECKSUM_MISMATCH_EXIT,
     HEADER,
     JOB_BYTES,
     MEMORY_EXIT,
-    NOT_AS_STORED_EXIT,
     STORAGE_EXIT,
-    Answer,
     Assembly,
+    ChildMessage,
     Job,
     Limits,
     PartOf,
@@ -40,7 +40,7 @@ from actors.sandbox.child_protocol import (
     decode_job,
     encode_answer,
 )
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 from db.values.frame_spec import parse
 
 PR_SET_PDEATHSIG = 1
@@ -58,13 +58,13 @@ def main() -> None:
         return
     job = decode_job(body)
     threading.Thread(target=_watch_parent, args=(sys.stdin.buffer,), daemon=True).start()
-    shut_in(job.limits)
+    apply_limits(job.limits)
     try:
         _say(answers, _perform(job, answers))
     except MemoryError:
         os._exit(MEMORY_EXIT)
-    except NotAsStoredError:
-        os._exit(NOT_AS_STORED_EXIT)
+    except ChecksumMismatchError:
+        os._exit(CHECKSUM_MISMATCH_EXIT)
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
             os._exit(STORAGE_EXIT)
@@ -78,7 +78,7 @@ def die_with_parent(parent: int) -> None:
         os._exit(PARENT_GONE_EXIT)
 
 
-def shut_in(limits: Limits) -> None:
+def apply_limits(limits: Limits) -> None:
     """Sets this process's limits for good."""
     for what, most in (
         (resource.RLIMIT_AS, limits.address_space_bytes),
@@ -90,7 +90,7 @@ def shut_in(limits: Limits) -> None:
         resource.setrlimit(what, (most, most))
 
 
-def _perform(job: Job, answers: BinaryIO) -> Answer:
+def _perform(job: Job, answers: BinaryIO) -> ChildMessage:
     told_at = 0.0
 
     def tell(news: Scanning | Planned | Progress) -> None:
@@ -104,11 +104,11 @@ def _perform(job: Job, answers: BinaryIO) -> Answer:
         return _end_of(job, tell)
     except OtherEngineError as error:
         return error.answer
-    except FotogramaError as error:
+    except CatalogueError as error:
         return Refused(error.code, error.detail)
 
 
-def _end_of(job: Job, tell: Tell) -> Extracted | Split | PartMade:
+def _end_of(job: Job, tell: OnProgress) -> Extracted | Split | PartMade:
     spec, source, out, options, engine = parse(job.spec), job.source, job.out, job.options, job.engine
     match job.work:
         case Whole(longest):
@@ -128,7 +128,7 @@ def _private_stdout() -> BinaryIO:
     return answers
 
 
-def _say(answers: BinaryIO, answer: Answer) -> None:
+def _say(answers: BinaryIO, answer: ChildMessage) -> None:
     answers.write(encode_answer(answer))
 
 

@@ -18,11 +18,11 @@ from actors.extraction_types import Extracted, OtherEngine, PartMade, Planned, P
 from actors.plan.decode_deadline import work_seconds
 from actors.sandbox.child_protocol import (
     ANSWER_BYTES,
+    CHECKSUM_MISMATCH_EXIT,
     HEADER,
     MEMORY_EXIT,
-    NOT_AS_STORED_EXIT,
     STORAGE_EXIT,
-    Answer,
+    ChildMessage,
     Job,
     ProtocolError,
     Ready,
@@ -30,7 +30,7 @@ from actors.sandbox.child_protocol import (
     decode_answer,
     encode_job,
 )
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 
 START_SECONDS = 60.0
 STDERR_BYTES = 2000
@@ -47,23 +47,23 @@ ENVIRONMENT: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Crashed:
+class ChildCrashed:
     """The child died, hung or talked nonsense. detail: for the owner. log: the last it wrote, for the operator."""
 
     detail: str
     log: str = ""
 
 
-class ChildBroken(Exception):
+class ChildStartError(Exception):
     """A child did not come up at all: something is wrong with this worker, not with a file."""
 
 
 Ended = Extracted | Split | PartMade | OtherEngine | Refused
-Outcome = Ended | Crashed
-News = Scanning | Planned | Progress
+Outcome = Ended | ChildCrashed
+ProgressEvent = Scanning | Planned | Progress
 
 
-class Child:
+class DecodingChild:
     """A started child that waits for its job. The thread that starts it must outlive it (PR_SET_PDEATHSIG)."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
@@ -72,8 +72,10 @@ class Child:
         self._drain = asyncio.create_task(self._read_log())
 
     @classmethod
-    async def start(cls) -> Child:
-        """Starts a child ahead and waits until it has done its imports. Raises ChildBroken, which blames no file."""
+    async def start(cls) -> DecodingChild:
+        """Starts a child ahead and waits until it has done its imports. Raises ChildStartError, which blames no
+        file.
+        """
         process = await asyncio.create_subprocess_exec(
             # -I: neither the working folder nor PYTHON* variables decide what it imports.
             *(sys.executable, "-I", "-m", "actors.sandbox.child_main", str(os.getpid())),
@@ -100,19 +102,21 @@ class Child:
     def is_alive(self) -> bool:
         return self._process.returncode is None
 
-    async def run(self, job: Job, tell: Callable[[News], Awaitable[None]]) -> Extracted | Refused | Crashed:
+    async def run(
+        self, job: Job, tell: Callable[[ProgressEvent], Awaitable[None]]
+    ) -> Extracted | Refused | ChildCrashed:
         """As `do`, for work that is not to be divided."""
         outcome = await self.do(job, tell)
         if isinstance(outcome, Split | PartMade | OtherEngine):
-            return Crashed("The decoder gave another answer than its work has.")
+            return ChildCrashed("The decoder gave another answer than its work has.")
         return outcome
 
-    async def do(self, job: Job, tell: Callable[[News], Awaitable[None]]) -> Outcome:
+    async def do(self, job: Job, tell: Callable[[ProgressEvent], Awaitable[None]]) -> Outcome:
         """Runs the one job. `tell` hears what was planned and how far it is. The child is gone afterwards.
 
         It is stopped when the work that it has told takes longer than that work may take.
 
-        Raises FotogramaError `storage_full` when there was no room for the results, `unavailable` when what it was
+        Raises CatalogueError `storage_full` when there was no room for the results, `unavailable` when what it was
         given is not what was once stored.
         """
         began = asyncio.get_running_loop().time()
@@ -147,9 +151,9 @@ class Child:
         except (TimeoutError, EOFError, ConnectionError, ProtocolError):
             pass
         await self.kill()
-        raise ChildBroken(self._log.decode(errors="replace"))
+        raise ChildStartError(self._log.decode(errors="replace"))
 
-    async def _converse(self, job: Job, tell: Callable[[News], Awaitable[None]], clock: _Clock) -> Ended:
+    async def _converse(self, job: Job, tell: Callable[[ProgressEvent], Awaitable[None]], clock: _Clock) -> Ended:
         assert self._process.stdin is not None
         self._process.stdin.write(encode_job(job))
         await self._process.stdin.drain()
@@ -167,7 +171,7 @@ class Child:
                 case Ready():
                     raise ProtocolError("ready twice")
 
-    async def _hear(self) -> Answer:
+    async def _hear(self) -> ChildMessage:
         assert self._process.stdout is not None
         (length,) = HEADER.unpack(await self._process.stdout.readexactly(HEADER.size))
         if length > ANSWER_BYTES:
@@ -180,9 +184,9 @@ class Child:
             self._log += chunk
             del self._log[:-STDERR_BYTES]
 
-    async def _crashed(self, detail: str) -> Crashed:
+    async def _crashed(self, detail: str) -> ChildCrashed:
         await self.kill()
-        return Crashed(detail, self._log.decode(errors="replace"))
+        return ChildCrashed(detail, self._log.decode(errors="replace"))
 
 
 @dataclass(slots=True)
@@ -209,11 +213,11 @@ class _Clock:
 
 
 def _raise_of_service(code: int) -> None:
-    """Raises FotogramaError when the exit code says that neither the file nor the decoder is to blame."""
+    """Raises CatalogueError when the exit code says that neither the file nor the decoder is to blame."""
     if code == STORAGE_EXIT:
-        raise FotogramaError("storage_full", "The worker's disk is full.")
-    if code == NOT_AS_STORED_EXIT:
-        raise FotogramaError("unavailable", "What was stored for this extraction came back different.")
+        raise CatalogueError("storage_full", "The worker's disk is full.")
+    if code == CHECKSUM_MISMATCH_EXIT:
+        raise CatalogueError("unavailable", "What was stored for this extraction came back different.")
 
 
 def _how_it_died(code: int | None) -> str:

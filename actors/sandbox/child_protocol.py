@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.extraction_types import (
-    MOST_PORTIONS,
+    MAX_PORTIONS,
     Extracted,
     Options,
     OtherEngine,
@@ -43,7 +43,7 @@ MEMORY_EXIT = 97
 """Exit code of a child that ran into its memory limit."""
 STORAGE_EXIT = 96
 """Exit code of a child that found no room for its results."""
-NOT_AS_STORED_EXIT = 95
+CHECKSUM_MISMATCH_EXIT = 95
 """Exit code of a child that was given files which are not what was once stored."""
 
 
@@ -119,7 +119,7 @@ class Refused:
     detail: str
 
 
-Answer = Ready | Scanning | Planned | Progress | Extracted | Split | PartMade | OtherEngine | Refused
+ChildMessage = Ready | Scanning | Planned | Progress | Extracted | Split | PartMade | OtherEngine | Refused
 
 
 def frame(body: bytes) -> bytes:
@@ -167,11 +167,11 @@ def _work_of(fields: dict[str, Any]) -> Work:
             raise ValueError(fields)
 
 
-def encode_answer(answer: Answer) -> bytes:
+def encode_answer(answer: ChildMessage) -> bytes:
     return frame(json.dumps({"kind": type(answer).__name__, **asdict(answer)}).encode())
 
 
-def decode_answer(body: bytes) -> Answer:
+def decode_answer(body: bytes) -> ChildMessage:
     """Raises ProtocolError."""
     try:
         fields = json.loads(body)
@@ -180,7 +180,7 @@ def decode_answer(body: bytes) -> Answer:
         raise ProtocolError(f"not an answer: {body[:80]!r}") from error
 
 
-def _answer_of(kind: str, fields: dict[str, Any]) -> Answer:
+def _answer_of(kind: str, fields: dict[str, Any]) -> ChildMessage:
     match kind:
         case "Ready":
             return Ready()
@@ -232,7 +232,7 @@ def _portions(fields: list[dict[str, Any]], total: int) -> tuple[Portion, ...]:
     portions = tuple(Portion(**{name: _count(value) for name, value in one.items()}) for one in fields)
     bounds = [0, *(portion.stop for portion in portions)]
     is_cover = [portion.first for portion in portions] == bounds[:-1] and bounds[-1] == total
-    if not (is_cover and len(portions) <= MOST_PORTIONS and all(one.first < one.stop for one in portions)):
+    if not (is_cover and len(portions) <= MAX_PORTIONS and all(one.first < one.stop for one in portions)):
         raise ValueError("not portions of the plan")
     return portions
 

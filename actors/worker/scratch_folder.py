@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 
 DISK_RESERVE_BYTES = 256 << 20
 """What a child leaves free of the worker's disk."""
@@ -45,10 +45,10 @@ def remove_dead(root: Path) -> int:
 
 
 def room(folder: Path) -> int:
-    """Bytes that may be written to this disk. Raises FotogramaError `storage_full` when there are none."""
+    """Bytes that may be written to this disk. Raises CatalogueError `storage_full` when there are none."""
     free = shutil.disk_usage(folder).free - DISK_RESERVE_BYTES
     if free <= 0:
-        raise FotogramaError("storage_full", "The worker's disk is full.")
+        raise CatalogueError("storage_full", "The worker's disk is full.")
     return free
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from actors.engine.checksummed_json import NotAsStoredError, check_file
+from actors.engine.checksummed_json import ChecksumMismatchError, verify_file
 from actors.extraction_types import (
     ARCHIVE,
     PART_FILES,
@@ -27,16 +27,16 @@ from actors.extraction_types import (
     engine_name,
 )
 from actors.plan.decode_deadline import probe_seconds
-from actors.sandbox.child_process import Crashed, Outcome
+from actors.sandbox.child_process import ChildCrashed, Outcome
 from actors.sandbox.child_protocol import Assembly, Job, Limits, PartOf, Whole, Work
 from actors.worker.scratch_folder import room
-from actors.worker.worker_deps import Bench
+from actors.worker.worker_deps import WorkerDeps
 from db.acceptance.accept import result_prefix
-from db.object_store.object_store import Stored
+from db.object_store.object_store import StoredObject
 from db.queue.task_queue import Claim, Part, Publication
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 
-WRONG_ANSWER = Crashed("The decoder gave another answer than its work has.")
+WRONG_ANSWER = ChildCrashed("The decoder gave another answer than its work has.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +57,13 @@ class PartStored:
     frames: int
 
 
-Delivery = Publication | Divided | PartStored
+StoredOutcome = Publication | Divided | PartStored
 
 
-async def fetch_job(claim: Claim, bench: Bench, folder: Path) -> Job:
+async def fetch_job(claim: Claim, bench: WorkerDeps, folder: Path) -> Job:
     """Brings what the claim needs to this machine; the results go into `folder`/out.
 
-    Raises ObjectMissing, OSError, FotogramaError of fault service.
+    Raises ObjectMissing, OSError, CatalogueError of fault service.
     """
     source = await _fetch_video(claim, bench, folder / "source")
     size = await bench.objects.size(claim.object_key)
@@ -91,18 +91,18 @@ async def fetch_job(claim: Claim, bench: Bench, folder: Path) -> Job:
     )
 
 
-async def _fetch_video(claim: Claim, bench: Bench, into: Path) -> Path:
+async def _fetch_video(claim: Claim, bench: WorkerDeps, into: Path) -> Path:
     source = await bench.objects.fetch(claim.object_key, into)
     if claim.sha256 is not None:
         try:
-            await asyncio.to_thread(check_file, source, claim.sha256)
-        except NotAsStoredError as error:
+            await asyncio.to_thread(verify_file, source, claim.sha256)
+        except ChecksumMismatchError as error:
             # Perhaps only this reading was wrong: the store's fault, and tried again.
-            raise FotogramaError("unavailable", "The store gave other bytes than were accepted.") from error
+            raise CatalogueError("unavailable", "The store gave other bytes than were accepted.") from error
     return source
 
 
-async def _fetch_work(claim: Claim, bench: Bench, folder: Path) -> Work:
+async def _fetch_work(claim: Claim, bench: WorkerDeps, folder: Path) -> Work:
     if claim.plan_key is None:
         return Whole(bench.segment_seconds)
     plan = await bench.objects.fetch(f"{claim.plan_key}/{PLAN}", folder / PLAN)
@@ -112,14 +112,14 @@ async def _fetch_work(claim: Claim, bench: Bench, folder: Path) -> Work:
     return Assembly(plan.absolute(), tuple(parts))
 
 
-async def _fetch_part(bench: Bench, key: str, folder: Path) -> Path:
+async def _fetch_part(bench: WorkerDeps, key: str, folder: Path) -> Path:
     """The folder in which the part's files are."""
     await asyncio.to_thread(folder.mkdir)
     paths = [await bench.objects.fetch(f"{key}/{name}", folder / name) for name in PART_FILES]
     return paths[0].absolute().parent
 
 
-async def deliver(claim: Claim, bench: Bench, job: Job, outcome: Outcome) -> Delivery | Outcome:
+async def store_outcome(claim: Claim, bench: WorkerDeps, job: Job, outcome: Outcome) -> StoredOutcome | Outcome:
     """Stores what the child made; what it did not make comes back as it is."""
     prefix = prefix_of(claim)
     match outcome, job.work:
@@ -140,12 +140,12 @@ async def deliver(claim: Claim, bench: Bench, job: Job, outcome: Outcome) -> Del
             return outcome
 
 
-async def _publication(claim: Claim, bench: Bench, job: Job, extracted: Extracted) -> Publication:
+async def _publication(claim: Claim, bench: WorkerDeps, job: Job, extracted: Extracted) -> Publication:
     await asyncio.to_thread(_sign_report, job.out / REPORT, claim)
     prefix = prefix_of(claim)
     archive = (await _put(bench, prefix, job.out, RESULT_FILES))[ARCHIVE]
     if archive.sha256 != extracted.sha256:
-        raise FotogramaError("unavailable", "The archive changed on its way to the store.")
+        raise CatalogueError("unavailable", "The archive changed on its way to the store.")
     return Publication(
         key=prefix,
         engine=job.engine,
@@ -156,13 +156,13 @@ async def _publication(claim: Claim, bench: Bench, job: Job, extracted: Extracte
     )
 
 
-async def _put(bench: Bench, prefix: str, out: Path, names: Sequence[str]) -> dict[str, Stored]:
+async def _put(bench: WorkerDeps, prefix: str, out: Path, names: Sequence[str]) -> dict[str, StoredObject]:
     stored = {name: await bench.objects.put_file(f"{prefix}/{name}", out / name) for name in names}
     for name, as_stored in stored.items():
         try:
-            await asyncio.to_thread(check_file, out / name, as_stored.sha256)
-        except NotAsStoredError as error:
-            raise FotogramaError("unavailable", f"{name} changed on its way to the store.") from error
+            await asyncio.to_thread(verify_file, out / name, as_stored.sha256)
+        except ChecksumMismatchError as error:
+            raise CatalogueError("unavailable", f"{name} changed on its way to the store.") from error
     return stored
 
 
@@ -179,8 +179,8 @@ def prefix_of(claim: Claim) -> str:
     return result_prefix(claim.extraction_id, claim.lease.task_id, claim.lease.attempt)
 
 
-async def discard(claim: Claim, bench: Bench) -> None:
+async def discard(claim: Claim, bench: WorkerDeps) -> None:
     """Throws this attempt's objects away."""
     for name in (*RESULT_FILES, *PART_FILES, PLAN):
-        with contextlib.suppress(FotogramaError):
+        with contextlib.suppress(CatalogueError):
             await bench.objects.delete(f"{prefix_of(claim)}/{name}")

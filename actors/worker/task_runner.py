@@ -20,17 +20,17 @@ from typing import Any, TypeVar, assert_never
 import structlog
 
 from actors.extraction_types import Extracted, OtherEngine, PartMade, Planned, Progress, Split
-from actors.sandbox.child_process import Child, Crashed, News, Outcome
+from actors.sandbox.child_process import ChildCrashed, DecodingChild, Outcome, ProgressEvent
 from actors.sandbox.child_protocol import Refused
-from actors.worker.task_files import Delivery, Divided, PartStored, deliver, discard, fetch_job
-from actors.worker.worker_deps import Bench
-from db.connection import insist, is_outage
-from db.object_store.object_store import ObjectMissing
+from actors.worker.task_files import Divided, PartStored, StoredOutcome, discard, fetch_job, store_outcome
+from actors.worker.worker_deps import WorkerDeps
+from db.connection import is_outage, retry_until_available
+from db.object_store.object_store import ObjectNotFound
 from db.queue import task_queue
 from db.queue.replan import replan
 from db.queue.task_queue import Claim, LeaseLost, Publication
-from db.values.error_catalogue import CATALOGUE, FotogramaError
-from db.values.lifecycle import Again, Blame, blame_of
+from db.values.error_catalogue import CATALOGUE, CatalogueError
+from db.values.lifecycle import Blame, Retry, blame_of
 
 PROGRESS_SECONDS = 1.0
 """Progress is written this often at most, with the heartbeat."""
@@ -40,7 +40,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 
-class Ending(StrEnum):
+class TaskOutcome(StrEnum):
     PUBLISHED = "published"
     SPLIT = "split"
     RETRIED = "retried"
@@ -50,7 +50,7 @@ class Ending(StrEnum):
 
 
 @dataclass(slots=True)
-class Running:
+class RunningTask:
     """The one task that a worker is at. beat: called at every sign of life. settling: set before the write that ends
     it; nothing interrupts that one."""
 
@@ -60,9 +60,11 @@ class Running:
     settling: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-async def perform(claim: Claim, child: Child, bench: Bench, stop: asyncio.Event, beat: Callable[[], None]) -> Ending:
+async def perform(
+    claim: Claim, child: DecodingChild, bench: WorkerDeps, stop: asyncio.Event, beat: Callable[[], None]
+) -> TaskOutcome:
     """Does a claimed task. stop: set when the worker drains. beat: called at every sign of life."""
-    running = Running(claim, beat)
+    running = RunningTask(claim, beat)
     work = asyncio.create_task(_work(running, child, bench))
     hearts = asyncio.create_task(_keep_alive(running, bench))
     drain = asyncio.create_task(_drained(stop, bench.drain_seconds))
@@ -81,25 +83,25 @@ async def perform(claim: Claim, child: Child, bench: Bench, stop: asyncio.Event,
         await child.kill()
 
 
-async def _work(running: Running, child: Child, bench: Bench) -> Ending:
+async def _work(running: RunningTask, child: DecodingChild, bench: WorkerDeps) -> TaskOutcome:
     try:
         outcome = await _do(running, child, bench)
-    except (FotogramaError, ObjectMissing, OSError) as error:
+    except (CatalogueError, ObjectNotFound, OSError) as error:
         running.settling.set()
         return await _settle(running, bench, _service_error(error))
     running.settling.set()
     return await _settle(running, bench, outcome)
 
 
-async def _do(running: Running, child: Child, bench: Bench) -> Delivery | Outcome:
+async def _do(running: RunningTask, child: DecodingChild, bench: WorkerDeps) -> StoredOutcome | Outcome:
     claim = running.claim
     async with _scratch(bench.scratch, claim) as folder:
         job = await fetch_job(claim, bench, folder)
         outcome = await child.do(job, partial(_tell, running, bench))
-        return await deliver(claim, bench, job, outcome)
+        return await store_outcome(claim, bench, job, outcome)
 
 
-async def _tell(running: Running, bench: Bench, news: News) -> None:
+async def _tell(running: RunningTask, bench: WorkerDeps, news: ProgressEvent) -> None:
     """Only the first task knows the whole plan, and only the images of a part or a whole are progress."""
     claim = running.claim
     if isinstance(news, Planned) and claim.plan_key is None:
@@ -111,22 +113,24 @@ async def _tell(running: Running, bench: Bench, news: News) -> None:
         running.frames_done = news.frames_done
 
 
-async def _settle(running: Running, bench: Bench, outcome: Delivery | Outcome | FotogramaError) -> Ending:
+async def _settle(
+    running: RunningTask, bench: WorkerDeps, outcome: StoredOutcome | Outcome | CatalogueError
+) -> TaskOutcome:
     claim = running.claim
     match outcome:
         case Publication() | Divided() | PartStored():
             await _insist(running, bench, lambda: _hand_in(claim, bench, outcome))
-            return Ending.SPLIT if isinstance(outcome, Divided) else Ending.PUBLISHED
+            return TaskOutcome.SPLIT if isinstance(outcome, Divided) else TaskOutcome.PUBLISHED
         case Refused(code, detail):
             return await _fail(running, bench, blame_of(CATALOGUE[code].fault), code, detail)
-        case Crashed(detail, native_log):
+        case ChildCrashed(detail, native_log):
             log.warning(
                 "The decoder crashed.", event_name="child.crashed", task_id=str(claim.lease.task_id), log=native_log
             )
             return await _fail(running, bench, Blame.CRASH, "gave_up", detail)
         case OtherEngine(made_by):
             return await _replan(running, bench, made_by)
-        case FotogramaError():
+        case CatalogueError():
             return await _fail(running, bench, Blame.SERVICE, outcome.code, outcome.detail)
         case Extracted() | Split() | PartMade():
             raise AssertionError(outcome)
@@ -134,7 +138,7 @@ async def _settle(running: Running, bench: Bench, outcome: Delivery | Outcome | 
             assert_never(outcome)
 
 
-async def _hand_in(claim: Claim, bench: Bench, delivery: Delivery) -> None:
+async def _hand_in(claim: Claim, bench: WorkerDeps, delivery: StoredOutcome) -> None:
     """Raises LeaseLost."""
     database, lease = bench.database, claim.lease
     match delivery:
@@ -148,27 +152,27 @@ async def _hand_in(claim: Claim, bench: Bench, delivery: Delivery) -> None:
             assert_never(delivery)
 
 
-def _service_error(error: FotogramaError | ObjectMissing | OSError) -> FotogramaError:
+def _service_error(error: CatalogueError | ObjectNotFound | OSError) -> CatalogueError:
     """What the worker itself met on the way is never the file's fault."""
-    if isinstance(error, FotogramaError):
+    if isinstance(error, CatalogueError):
         return error
-    if isinstance(error, ObjectMissing):
-        return FotogramaError("unavailable", "The object store does not have the video at this moment.")
+    if isinstance(error, ObjectNotFound):
+        return CatalogueError("unavailable", "The object store does not have the video at this moment.")
     log.warning("The worker's own disk failed.", event_name="scratch.failed", error=str(error))
-    return FotogramaError("storage_full" if error.errno == errno.ENOSPC else "unavailable")
+    return CatalogueError("storage_full" if error.errno == errno.ENOSPC else "unavailable")
 
 
-async def _fail(running: Running, bench: Bench, blame: Blame, code: str, detail: str) -> Ending:
+async def _fail(running: RunningTask, bench: WorkerDeps, blame: Blame, code: str, detail: str) -> TaskOutcome:
     database, lease = bench.database, running.claim.lease
     settled = await _insist(
         running,
         bench,
         lambda: task_queue.fail(database, lease, blame=blame, code=code, detail=detail, jitter=bench.jitter()),
     )
-    return Ending.RETRIED if isinstance(settled, Again) else Ending.FAILED
+    return TaskOutcome.RETRIED if isinstance(settled, Retry) else TaskOutcome.FAILED
 
 
-async def _replan(running: Running, bench: Bench, made_by: str) -> Ending:
+async def _replan(running: RunningTask, bench: WorkerDeps, made_by: str) -> TaskOutcome:
     database, lease = bench.database, running.claim.lease
     log.warning(
         "The plan is another engine's; it is made anew.",
@@ -177,10 +181,10 @@ async def _replan(running: Running, bench: Bench, made_by: str) -> Ending:
         made_by=made_by,
     )
     settled = await _insist(running, bench, lambda: replan(database, lease, made_by=made_by, jitter=bench.jitter()))
-    return Ending.RETRIED if isinstance(settled, Again) else Ending.FAILED
+    return TaskOutcome.RETRIED if isinstance(settled, Retry) else TaskOutcome.FAILED
 
 
-async def _keep_alive(running: Running, bench: Bench) -> None:
+async def _keep_alive(running: RunningTask, bench: WorkerDeps) -> None:
     """Heartbeats, the first at once, none any more while the end is written. Raises LeaseLost."""
     while True:
         try:
@@ -199,7 +203,7 @@ async def _keep_alive(running: Running, bench: Bench) -> None:
         await _until_next_beat(running, bench.heartbeat_seconds)
 
 
-async def _until_next_beat(running: Running, seconds: float) -> None:
+async def _until_next_beat(running: RunningTask, seconds: float) -> None:
     """Waits for the next heartbeat, or for progress worth telling; for ever once the task is settling."""
     told, waited, step = running.frames_done, 0.0, min(PROGRESS_SECONDS, seconds)
     while waited < seconds and (running.frames_done == told or waited < PROGRESS_SECONDS):
@@ -214,26 +218,26 @@ async def _drained(stop: asyncio.Event, seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
-async def _release(running: Running, bench: Bench) -> Ending:
+async def _release(running: RunningTask, bench: WorkerDeps) -> TaskOutcome:
     """Gives the task back; while the database is away only for as long as a drain may take. Raises LeaseLost."""
     with suppress(TimeoutError):
         async with asyncio.timeout(RELEASE_SECONDS):
             await _insist(running, bench, lambda: task_queue.release(bench.database, running.claim.lease))
-    return Ending.RELEASED
+    return TaskOutcome.RELEASED
 
 
-async def _discard(running: Running, bench: Bench) -> Ending:
+async def _discard(running: RunningTask, bench: WorkerDeps) -> TaskOutcome:
     """Throws a lost attempt's objects away, unless it had been published after all."""
     if await _insist(running, bench, lambda: task_queue.was_published(bench.database, running.claim.lease)):
-        return Ending.PUBLISHED
+        return TaskOutcome.PUBLISHED
     await discard(running.claim, bench)
-    return Ending.LOST
+    return TaskOutcome.LOST
 
 
-async def _insist(running: Running, bench: Bench, write: Callable[[], Awaitable[T]]) -> T:
+async def _insist(running: RunningTask, bench: WorkerDeps, write: Callable[[], Awaitable[T]]) -> T:
     """At the pace of heartbeats, and in place of them: nothing else renews the lease, or shows that the worker lives,
     while the end is written."""
-    return await insist(write, most_seconds=bench.heartbeat_seconds, beat=running.beat)
+    return await retry_until_available(write, max_seconds=bench.heartbeat_seconds, beat=running.beat)
 
 
 async def _abort(*tasks: asyncio.Task[Any]) -> None:

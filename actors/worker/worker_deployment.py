@@ -13,7 +13,7 @@ from actors.worker.worker_loop import Worker
 OpenWorker = Callable[[], AbstractAsyncContextManager[Worker]]
 
 
-class Pool:
+class WorkerReplica:
     """One replica. open_worker: importable, so that no setting or secret is stored in the cluster's state."""
 
     async def __init__(self, open_worker: OpenWorker) -> None:  # type: ignore[misc]
@@ -47,5 +47,5 @@ def application(
         health_check_timeout_s=15,
         graceful_shutdown_wait_loop_s=0.5,
         graceful_shutdown_timeout_s=drain_seconds + 15,
-    )(Pool)
+    )(WorkerReplica)
     return deployment.bind(open_worker)

@@ -17,7 +17,7 @@ SEGMENT_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class WorkerDeps:
     """scratch: folder for temporary files. address_space_bytes, seconds_max: of one child. drain_seconds: how long a
     task may go on after the worker was asked to stop. segment_seconds: work that usually takes longer is divided.
     """

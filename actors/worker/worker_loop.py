@@ -12,15 +12,15 @@ from collections.abc import Callable
 
 import structlog
 
-from actors.sandbox.child_process import Child, ChildBroken
+from actors.sandbox.child_process import ChildStartError, DecodingChild
 from actors.worker.scratch_folder import room
-from actors.worker.task_runner import Ending, perform
-from actors.worker.worker_deps import Bench
+from actors.worker.task_runner import TaskOutcome, perform
+from actors.worker.worker_deps import WorkerDeps
 from db.cache import Cache
 from db.connection import is_outage
 from db.queue import task_queue
 from db.queue.task_queue import Claim
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 
 POLL_SECONDS = 1.0
 """How often an idle worker looks by itself; a hint wakes it sooner."""
@@ -33,18 +33,20 @@ STUCK_SECONDS = 60.0
 log = structlog.get_logger()
 
 
-class Stuck(Exception):
+class WorkerStalledError(Exception):
     """The worker has given no sign of life for too long."""
 
 
 class Worker:
     """One puller of tasks, with at most one at a time. name: stands in its leases, unique for each process."""
 
-    def __init__(self, bench: Bench, cache: Cache, *, name: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, bench: WorkerDeps, cache: Cache, *, name: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._bench, self._cache, self._name, self._clock = bench, cache, name, clock
         self._stop = asyncio.Event()
         self._may_hold = False
-        self._spare: asyncio.Task[Child] | None = None
+        self._spare: asyncio.Task[DecodingChild] | None = None
         self._beat_at = clock()
         self._store_checked_at = -STORE_CHECK_SECONDS
 
@@ -55,7 +57,7 @@ class Worker:
                 self._beat()
                 try:
                     await self._turn()
-                except (ChildBroken, FotogramaError) as error:
+                except (ChildStartError, CatalogueError) as error:
                     log.warning("The worker is unable to work.", event_name="worker.unable", error=str(error))
                     await self._wait(PAUSE_SECONDS)
                 except Exception as error:
@@ -74,7 +76,7 @@ class Worker:
         """Raises Stuck when there was no sign of life for too long."""
         silent = self._clock() - self._beat_at
         if silent > 3 * self._bench.heartbeat_seconds + STUCK_SECONDS:
-            raise Stuck(f"no sign of life for {silent:.0f} s")
+            raise WorkerStalledError(f"no sign of life for {silent:.0f} s")
 
     async def _turn(self) -> None:
         await self._check_places()
@@ -86,7 +88,7 @@ class Worker:
         if not claims:
             await self._wait(POLL_SECONDS, hinted=True)
             return
-        self._spare = asyncio.create_task(Child.start())
+        self._spare = asyncio.create_task(DecodingChild.start())
         await self._perform(claims[0], child)
 
     async def _claim(self) -> list[Claim]:
@@ -101,7 +103,7 @@ class Worker:
         self._may_hold = False
         return claims
 
-    async def _perform(self, claim: Claim, child: Child) -> None:
+    async def _perform(self, claim: Claim, child: DecodingChild) -> None:
         ids = {
             "task_id": str(claim.lease.task_id),
             "attempt": claim.lease.attempt,
@@ -111,18 +113,18 @@ class Worker:
         started = self._clock()
         ending = await perform(claim, child, self._bench, self._stop, self._beat)
         seconds = round(self._clock() - started, 3)
-        if ending is not Ending.LOST:
+        if ending is not TaskOutcome.LOST:
             # It may have made other tasks ready: parts, the assembling one, one that was held, this one again.
             await self._cache.announce()
         log.info("A task ended.", event_name=f"task.{ending}", worker=self._name, seconds=seconds, **ids)
 
-    async def _ready_child(self) -> Child:
+    async def _ready_child(self) -> DecodingChild:
         if self._spare is None or (self._spare.done() and not _usable(self._spare)):
-            self._spare = asyncio.create_task(Child.start())
+            self._spare = asyncio.create_task(DecodingChild.start())
         return await asyncio.shield(self._spare)
 
     async def _check_places(self) -> None:
-        """Raises FotogramaError while there is no room to work in, or the store takes nothing."""
+        """Raises CatalogueError while there is no room to work in, or the store takes nothing."""
         room(self._bench.scratch)
         if self._clock() - self._store_checked_at >= STORE_CHECK_SECONDS:
             await self._bench.objects.check()
@@ -142,12 +144,12 @@ class Worker:
         if self._spare is None:
             return
         self._spare.cancel()
-        with contextlib.suppress(asyncio.CancelledError, ChildBroken):
+        with contextlib.suppress(asyncio.CancelledError, ChildStartError):
             await (await self._spare).kill()
 
     def _beat(self) -> None:
         self._beat_at = self._clock()
 
 
-def _usable(spare: asyncio.Task[Child]) -> bool:
+def _usable(spare: asyncio.Task[DecodingChild]) -> bool:
     return not spare.cancelled() and spare.exception() is None and spare.result().is_alive

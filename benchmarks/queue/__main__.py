@@ -35,7 +35,7 @@ CALLS = 64
 """At once: as many bodies as one replica reads."""
 ACCEPTS_EACH = 40
 RATE_SECONDS = 4
-LEAST_OF_PGBENCH, MOST_RATIO, MOST_START_MILLISECONDS = 0.5, 1.5, 100.0
+MIN_OF_PGBENCH, MAX_RATIO, MAX_START_MILLISECONDS = 0.5, 1.5, 100.0
 
 
 async def rates(ground: Ground, url: str, queued: Queue) -> AsyncIterator[Row]:
@@ -108,10 +108,10 @@ def missed(row: Row) -> bool:
     if row.value is None:
         return True
     if row.name.endswith("/of_pgbench"):
-        return row.value < LEAST_OF_PGBENCH
+        return row.value < MIN_OF_PGBENCH
     if row.name.endswith("/ratio"):
-        return row.value > MOST_RATIO
-    return row.name == "start/p50" and row.value >= MOST_START_MILLISECONDS
+        return row.value > MAX_RATIO
+    return row.name == "start/p50" and row.value >= MAX_START_MILLISECONDS
 
 
 def main() -> int:

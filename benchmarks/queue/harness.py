@@ -17,8 +17,8 @@ from cluster.local.servers.embedded_valkey import Valkey
 from cluster.local.servers.os_user import server_account
 from db import migrate
 
-WAITING_MOST = 20_000
-USERS_MOST = 1_000
+WAITING_MAX = 20_000
+USERS_MAX = 1_000
 ROWS_A_USER = 25
 # Durable, as in service; the pools of several databases stand at once.
 SETTINGS = {"max_connections": "200", "synchronous_commit": "on", "fsync": "on"}
@@ -113,8 +113,8 @@ def fill(url: str, rows: int) -> None:
     """Makes `rows` videos with an extraction each: most ended, up to a fifth waiting, over many users."""
     values = {
         "rows": rows,
-        "users": min(USERS_MOST, max(1, rows // ROWS_A_USER)),
-        "waiting": min(WAITING_MOST, rows // 5),
+        "users": min(USERS_MAX, max(1, rows // ROWS_A_USER)),
+        "waiting": min(WAITING_MAX, rows // 5),
         "spec": SPEC,
     }
     with psycopg.connect(url, autocommit=True, cursor_factory=psycopg.ClientCursor) as connection:

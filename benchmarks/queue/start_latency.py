@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
 from actors.extraction_types import Reader
-from actors.sandbox.child_process import Child, News, Outcome
+from actors.sandbox.child_process import DecodingChild, Outcome, ProgressEvent
 from actors.sandbox.child_protocol import Job
 from actors.worker.worker_loop import Worker
 from benchmarks.queue.harness import SPEC, Ground
@@ -65,17 +65,17 @@ async def starts(ground: Ground, queued: Queue, tries: int) -> list[float]:
 @contextmanager
 def _told() -> Iterator[asyncio.Event]:
     """Set whenever a child is told its job, which is then done as always."""
-    told, do = asyncio.Event(), Child.do
+    told, do = asyncio.Event(), DecodingChild.do
 
-    async def watched(child: Child, job: Job, tell: Callable[[News], Awaitable[None]]) -> Outcome:
+    async def watched(child: DecodingChild, job: Job, tell: Callable[[ProgressEvent], Awaitable[None]]) -> Outcome:
         told.set()
         return await do(child, job, tell)
 
-    Child.do = watched  # type: ignore[method-assign, assignment]
+    DecodingChild.do = watched  # type: ignore[method-assign, assignment]
     try:
         yield told
     finally:
-        Child.do = do  # type: ignore[method-assign]
+        DecodingChild.do = do  # type: ignore[method-assign]
 
 
 async def _stored(queued: Queue, store: FolderStore, clip: Path) -> Upload:

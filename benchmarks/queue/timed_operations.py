@@ -21,12 +21,12 @@ from db.connection import open_database
 from db.queue import task_queue
 from db.queue.task_queue import Claim, Publication
 from db.videos import documents, list_keys
-from serve_app.submission.group_commit import Acceptor, Call
-from serve_app.submission.idempotent_requests import Held
+from serve_app.submission.group_commit import AcceptCall, GroupCommit
+from serve_app.submission.idempotent_requests import IdempotentCall
 
 CONNECTIONS = 16
-NO_KEY = Held(marker=None, known=None)
-WAITING_MOST = 1_000_000
+NO_KEY = IdempotentCall(marker=None, known=None)
+WAITING_MAX = 1_000_000
 PAGE = 20
 ONE_ROW = text(SCRIPT)
 
@@ -101,11 +101,11 @@ async def accepts_per_second(queued: Queue, users: Sequence[UUID], each: int) ->
     """As one API replica accepts: a call after the other for each of `users`, `each` times, the bytes being stored and
     the reservations made before."""
     batches = [[await queued.ready_upload(user) for _ in range(each)] for user in users]
-    acceptor = Acceptor(queued.engine, Quotas(waiting=WAITING_MOST))
+    acceptor = GroupCommit(queued.engine, Quotas(waiting=WAITING_MAX))
 
     async def one(uploads: Sequence[Upload]) -> None:
         for upload in uploads:
-            await acceptor.accept(Call([upload], NO_KEY, ""))
+            await acceptor.accept(AcceptCall([upload], NO_KEY, ""))
 
     seconds = await seconds_of(lambda: asyncio.gather(*(one(batch) for batch in batches)))
     return len(users) * each / seconds

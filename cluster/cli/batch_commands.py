@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from cluster.cli.progress_display import Display, display_for, document, failures, json_text
-from cluster.cli.server_batch import PATIENCE, Batch, Outcome, Wanted
+from cluster.cli.server_batch import PATIENCE, BatchItem, ServerBatch, VideoOutcome
 
 if TYPE_CHECKING:
     from cluster.client.async_client import AsyncClient
@@ -26,12 +26,12 @@ INTERRUPTED = 130
 class _Run(Protocol):
     """Something that brings all that is wanted, telling a display."""
 
-    async def __call__(self, display: Display) -> list[Outcome]: ...
+    async def __call__(self, display: Display) -> list[VideoOutcome]: ...
 
     def interrupted(self) -> list[str]: ...
 
 
-def run_remote(wanted: list[Wanted], spec: str | None, folder: Path, *, unpack: bool, as_json: bool) -> None:
+def run_remote(wanted: list[BatchItem], spec: str | None, folder: Path, *, unpack: bool, as_json: bool) -> None:
     """Sends what is not on the server yet and fetches the results; exits with 1 when one failed."""
     from cluster.cli.stored_credentials import identity  # noqa: PLC0415
     from cluster.client.async_client import AsyncClient  # noqa: PLC0415
@@ -41,16 +41,16 @@ def run_remote(wanted: list[Wanted], spec: str | None, folder: Path, *, unpack: 
     _run(_Remote(client, wanted, spec, folder, unpack), wanted, folder, as_json=as_json)
 
 
-def run_local(wanted: list[Wanted], spec: str | None, folder: Path, *, unpack: bool, as_json: bool) -> None:
+def run_local(wanted: list[BatchItem], spec: str | None, folder: Path, *, unpack: bool, as_json: bool) -> None:
     """Extracts on this machine; exits with 1 when one failed. Raises EngineMissing."""
     from cluster.cli.local_batch import check_engine  # noqa: PLC0415
-    from db.values.error_catalogue import FotogramaError  # noqa: PLC0415
+    from db.values.error_catalogue import CatalogueError  # noqa: PLC0415
     from db.values.frame_spec import canonical, parse  # noqa: PLC0415
 
     check_engine()
     try:
         chosen = canonical(parse(spec or "{}"))
-    except FotogramaError as error:
+    except CatalogueError as error:
         raise typer.BadParameter(error.detail, param_hint="--spec") from error
     _run(_Local(wanted, chosen, unpack), wanted, folder, as_json=as_json)
 
@@ -61,12 +61,14 @@ def console() -> Console:
 
 
 class _Remote:
-    def __init__(self, client: AsyncClient, wanted: list[Wanted], spec: str | None, folder: Path, unpack: bool) -> None:
+    def __init__(
+        self, client: AsyncClient, wanted: list[BatchItem], spec: str | None, folder: Path, unpack: bool
+    ) -> None:
         self._client, self._wanted, self._spec, self._folder, self._unpack = client, wanted, spec, folder, unpack
-        self._batch: Batch | None = None
+        self._batch: ServerBatch | None = None
 
-    async def __call__(self, display: Display) -> list[Outcome]:
-        self._batch = Batch(self._client, display, self._spec, self._unpack)
+    async def __call__(self, display: Display) -> list[VideoOutcome]:
+        self._batch = ServerBatch(self._client, display, self._spec, self._unpack)
         async with self._client:
             return await self._batch.run(self._wanted)
 
@@ -81,10 +83,10 @@ class _Remote:
 
 
 class _Local:
-    def __init__(self, wanted: list[Wanted], spec: str, unpack: bool) -> None:
+    def __init__(self, wanted: list[BatchItem], spec: str, unpack: bool) -> None:
         self._wanted, self._spec, self._unpack = wanted, spec, unpack
 
-    async def __call__(self, display: Display) -> list[Outcome]:
+    async def __call__(self, display: Display) -> list[VideoOutcome]:
         from cluster.cli.local_batch import LocalBatch  # noqa: PLC0415
 
         return await LocalBatch(display, self._spec, self._unpack).run(self._wanted)
@@ -93,14 +95,14 @@ class _Local:
         return ["Stopped."]
 
 
-def _run(run: _Run, wanted: Sequence[Wanted], folder: Path, *, as_json: bool) -> None:
+def _run(run: _Run, wanted: Sequence[BatchItem], folder: Path, *, as_json: bool) -> None:
     for one in wanted:
         if one.target.renamed:
             typer.echo(f"{one.name}: is written as {one.target.archive.name}; the plain name is taken.", err=True)
     folder.mkdir(parents=True, exist_ok=True)
     display = display_for(console(), len(wanted), silent=as_json)
 
-    async def bring() -> list[Outcome]:
+    async def bring() -> list[VideoOutcome]:
         return await run(display)
 
     try:

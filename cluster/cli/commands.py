@@ -120,14 +120,14 @@ def extract(
     from cluster.cli.batch_commands import run_local, run_remote  # noqa: PLC0415
     from cluster.cli.input_files import sources  # noqa: PLC0415
     from cluster.cli.output_paths import targets  # noqa: PLC0415
-    from cluster.cli.server_batch import Wanted  # noqa: PLC0415
+    from cluster.cli.server_batch import BatchItem  # noqa: PLC0415
 
     chosen = _spec_text(fps, spec)
     found = sources(files)
     if not found:
         raise typer.BadParameter("there is no video in the folder.", param_hint="FILES")
     places = zip(found, targets(folder, [file.name for file in found]), strict=True)
-    wanted = [Wanted(str(file), target, source=file) for file, target in places]
+    wanted = [BatchItem(str(file), target, source=file) for file, target in places]
     run = run_local if local else run_remote
     run(wanted, chosen, folder, unpack=unpack, as_json=as_json)
 
@@ -144,12 +144,12 @@ def download(
     """Fetch results into DIR. Waits for those that are not finished."""
     from cluster.cli.batch_commands import run_remote  # noqa: PLC0415
     from cluster.cli.output_paths import targets  # noqa: PLC0415
-    from cluster.cli.server_batch import Wanted  # noqa: PLC0415
+    from cluster.cli.server_batch import BatchItem  # noqa: PLC0415
 
     found = asyncio.run(_look_up(ids))
     places = zip(found, targets(folder, [video.filename for video, _ in found]), strict=True)
     wanted = [
-        Wanted(video.filename, target, video=video, extraction=extraction) for (video, extraction), target in places
+        BatchItem(video.filename, target, video=video, extraction=extraction) for (video, extraction), target in places
     ]
     run_remote(wanted, None, folder, unpack=unpack, as_json=as_json)
 

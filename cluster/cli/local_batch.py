@@ -19,14 +19,13 @@ from pathlib import Path
 
 from actors.extraction_types import Extracted, Options, Planned, Progress
 from actors.plan.decode_deadline import probe_seconds
-from actors.sandbox.child_process import Child, ChildBroken, Crashed, News
+from actors.sandbox.child_process import ChildCrashed, ChildStartError, DecodingChild, ProgressEvent
 from actors.sandbox.child_protocol import Job, Limits, Refused
-from cluster.cli.server_batch import Outcome, Stage, Wanted, Watcher, failure_of
+from cluster.cli.server_batch import BatchItem, BatchObserver, Stage, VideoOutcome, failure_of
 from cluster.client.api_types import Failure, Result, ResultWarning
 from cluster.client.errors import FotogramaError
 from cluster.unpack_archive import unpack
-from db.values.error_catalogue import CATALOGUE
-from db.values.error_catalogue import FotogramaError as CatalogueError
+from db.values.error_catalogue import CATALOGUE, CatalogueError
 
 ADDRESS_SPACE_BYTES = 4 << 30
 SECONDS_MAX = 24 * 3600.0
@@ -50,12 +49,12 @@ def check_engine() -> None:
 class LocalBatch:
     """spec: canonical JSON text. cores: videos worked on at once; threads of each are what is left over."""
 
-    watcher: Watcher
+    watcher: BatchObserver
     spec: str
     unpack: bool = False
     cores: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
 
-    async def run(self, wanted: Sequence[Wanted]) -> list[Outcome]:
+    async def run(self, wanted: Sequence[BatchItem]) -> list[VideoOutcome]:
         """Extracts every video as far as it gets; the outcomes are in the order of `wanted`."""
         at_once = max(1, min(self.cores, len(wanted)))
         threads, turns = max(1, self.cores // at_once), asyncio.Semaphore(at_once)
@@ -63,22 +62,22 @@ class LocalBatch:
             tasks = [group.create_task(self._one(turns, threads, index, one)) for index, one in enumerate(wanted)]
         return [task.result() for task in tasks]
 
-    async def _one(self, turns: asyncio.Semaphore, threads: int, index: int, wanted: Wanted) -> Outcome:
+    async def _one(self, turns: asyncio.Semaphore, threads: int, index: int, wanted: BatchItem) -> VideoOutcome:
         tell = partial(self.watcher.stage, index, wanted.name)
         tell(Stage.WAITING)
         async with turns:
             try:
                 outcome = await self._extract(wanted, threads, tell)
             except (FotogramaError, OSError) as error:
-                outcome = Outcome(wanted.name, failure=failure_of(error))
+                outcome = VideoOutcome(wanted.name, failure=failure_of(error))
             except CatalogueError as error:
-                outcome = Outcome(wanted.name, failure=_failure(error.code, error.detail))
-            except ChildBroken as error:
-                outcome = Outcome(wanted.name, failure=_broken(error))
+                outcome = VideoOutcome(wanted.name, failure=_failure(error.code, error.detail))
+            except ChildStartError as error:
+                outcome = VideoOutcome(wanted.name, failure=_broken(error))
         self.watcher.end(index, outcome)
         return outcome
 
-    async def _extract(self, wanted: Wanted, threads: int, tell: partial[None]) -> Outcome:
+    async def _extract(self, wanted: BatchItem, threads: int, tell: partial[None]) -> VideoOutcome:
         assert wanted.source is not None
         target = wanted.target
         size = wanted.source.stat().st_size
@@ -86,23 +85,23 @@ class LocalBatch:
             tell(Stage.RUNNING)
             for careful in CAREFUL:
                 job = _job(wanted.source, size, self.spec, _emptied(folder / "out"), threads, careful=careful)
-                child = await Child.start()
+                child = await DecodingChild.start()
                 end = await child.run(job, _Teller(tell))
-                if not isinstance(end, Crashed):
+                if not isinstance(end, ChildCrashed):
                     break
             match end:
                 case Extracted():
                     os.replace(folder / "out" / "frames.zip", target.archive)
                 case Refused(code, detail):
-                    return Outcome(wanted.name, failure=_failure(code, detail))
-                case Crashed(detail):
-                    return Outcome(wanted.name, failure=_failure("gave_up", detail))
+                    return VideoOutcome(wanted.name, failure=_failure(code, detail))
+                case ChildCrashed(detail):
+                    return VideoOutcome(wanted.name, failure=_failure("gave_up", detail))
         if self.unpack:
             tell(Stage.UNPACKING)
             await asyncio.to_thread(unpack, target.archive, target.folder)
         given = tuple(ResultWarning(warning.code, warning.detail) for warning in end.warnings)
         result = Result(end.frames, end.bytes, end.sha256, given)
-        return Outcome(
+        return VideoOutcome(
             wanted.name, archive=target.archive, folder=target.folder if self.unpack else None, result=result
         )
 
@@ -114,7 +113,7 @@ class _Teller:
     tell: partial[None]
     total: int | None = None
 
-    async def __call__(self, news: News) -> None:
+    async def __call__(self, news: ProgressEvent) -> None:
         done = 0
         match news:
             case Planned(frames_total=total):
@@ -158,7 +157,7 @@ def _emptied(folder: Path) -> Path:
     return folder
 
 
-def _broken(error: ChildBroken) -> Failure:
+def _broken(error: ChildStartError) -> Failure:
     last = str(error).strip().rpartition("\n")[2]
     remedy = 'Install it again: pip install --force-reinstall "fotograma[engine]"'
     return Failure("engine_broken", f"The decoder can't be started: {last}", "service", remedy)

@@ -23,7 +23,7 @@ from cluster.client.errors import FotogramaError
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from cluster.client.api_types import Ledger, Moment
+    from cluster.client.api_types import Ledger, TimelineEvent
 
 ops = typer.Typer(
     help="Commands for the operator of a service. They go to its database.",
@@ -40,7 +40,7 @@ ops.add_typer(users, name="users")
 HomeFolder = Annotated[Path, typer.Option("--home", metavar="DIR", help="Home of the running `fotograma up`.")]
 Email = Annotated[str, typer.Argument(metavar="EMAIL", help="E-mail of the account.", show_default=False)]
 DEFAULT_HOME = Path("~/.fotograma")
-MOST_RUNNING = 2**31 - 1
+MAX_RUNNING = 2**31 - 1
 
 
 class NoDatabase(FotogramaError):
@@ -75,7 +75,7 @@ def _running_limit(word: str) -> int:
 
     if word == "none":
         return COMMON_LIMIT
-    if not (word.isascii() and word.isdigit() and 0 < int(word) <= MOST_RUNNING):
+    if not (word.isascii() and word.isdigit() and 0 < int(word) <= MAX_RUNNING):
         raise typer.BadParameter("It must be a whole number above 0, or none.")
     return int(word)
 
@@ -185,7 +185,7 @@ def difference_lines(found: Ledger) -> list[str]:
     return [*lines, f"and {more} more"] if more > 0 else lines
 
 
-def moment_line(moment: Moment) -> str:
+def moment_line(moment: TimelineEvent) -> str:
     """One event for a person: when, what, and its facts."""
     numbers = {"attempt": moment.attempt, "part": moment.part, "parts": moment.parts}
     facts = [f"{name} {value}" for name, value in numbers.items() if value is not None]

@@ -15,18 +15,18 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 from rich.text import Text
 
-from cluster.cli.server_batch import Outcome, Stage, Watcher
+from cluster.cli.server_batch import BatchObserver, Stage, VideoOutcome
 from cluster.client.api_types import Video
 
 
-class Display(Watcher, AbstractContextManager["Display"], Protocol):
+class Display(BatchObserver, AbstractContextManager["Display"], Protocol):
     """A watcher that is on the screen from enter to exit."""
 
 
-class Silent:
+class SilentDisplay:
     """For machines: the result alone is printed."""
 
-    def __enter__(self) -> Silent:
+    def __enter__(self) -> SilentDisplay:
         return self
 
     def __exit__(
@@ -37,18 +37,18 @@ class Silent:
     def stage(self, index: int, name: str, stage: Stage, done: int = 0, total: int | None = None) -> None:
         """Says nothing."""
 
-    def end(self, index: int, outcome: Outcome) -> None:
+    def end(self, index: int, outcome: VideoOutcome) -> None:
         """Says nothing."""
 
 
-class Lines(Silent):
+class LineDisplay(SilentDisplay):
     """One line when a video is accepted, one when it ends."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._accepted: set[int] = set()
 
-    def __enter__(self) -> Lines:
+    def __enter__(self) -> LineDisplay:
         return self
 
     def stage(self, index: int, name: str, stage: Stage, done: int = 0, total: int | None = None) -> None:
@@ -56,12 +56,12 @@ class Lines(Silent):
             self._accepted.add(index)
             say(self._console, f"{name}: accepted")
 
-    def end(self, index: int, outcome: Outcome) -> None:
+    def end(self, index: int, outcome: VideoOutcome) -> None:
         for line in lines_of(outcome):
             say(self._console, line)
 
 
-class Bars(Silent):
+class ProgressBars(SilentDisplay):
     """A bar for each video that something happens to, and one for all; ended ones become lines above."""
 
     def __init__(self, console: Console, videos: int) -> None:
@@ -78,7 +78,7 @@ class Bars(Silent):
         self._all = self._progress.add_task("", total=videos, name="all", amount=f"0/{videos}", visible=videos > 1)
         self._ended, self._videos = 0, videos
 
-    def __enter__(self) -> Bars:
+    def __enter__(self) -> ProgressBars:
         self._progress.start()
         return self
 
@@ -100,7 +100,7 @@ class Bars(Silent):
             visible=stage is not Stage.WAITING and (stage is not Stage.QUEUED or self._videos <= 20),
         )
 
-    def end(self, index: int, outcome: Outcome) -> None:
+    def end(self, index: int, outcome: VideoOutcome) -> None:
         if index in self._bars:
             self._progress.remove_task(self._bars.pop(index))
         self._ended += 1
@@ -111,9 +111,9 @@ class Bars(Silent):
 
 def display_for(console: Console, videos: int, *, silent: bool) -> Display:
     if silent:
-        return Silent()
+        return SilentDisplay()
     bars = console.is_terminal and not console.is_dumb_terminal
-    return Bars(console, videos) if bars else Lines(console)
+    return ProgressBars(console, videos) if bars else LineDisplay(console)
 
 
 def say(console: Console, line: str) -> None:
@@ -126,7 +126,7 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
-def lines_of(outcome: Outcome) -> list[str]:
+def lines_of(outcome: VideoOutcome) -> list[str]:
     """How a video ended, in one line and one for each warning."""
     if outcome.failure is not None or outcome.result is None:
         return [f"{outcome.name}: failed"]
@@ -136,7 +136,7 @@ def lines_of(outcome: Outcome) -> list[str]:
     return [f"{outcome.name}: {frames} {'frame' if frames == 1 else 'frames'} → {place}", *warnings]
 
 
-def failures(outcomes: Sequence[Outcome]) -> list[str]:
+def failures(outcomes: Sequence[VideoOutcome]) -> list[str]:
     """The failed ones with code, detail and remedy; empty when there are none."""
     failed = [outcome for outcome in outcomes if outcome.failure is not None]
     lines = [f"{len(failed)} of {len(outcomes)} failed:"] if failed else []
@@ -148,7 +148,7 @@ def failures(outcomes: Sequence[Outcome]) -> list[str]:
     return lines
 
 
-def document(outcome: Outcome) -> dict[str, Any]:
+def document(outcome: VideoOutcome) -> dict[str, Any]:
     """An outcome for `--json`."""
     extraction = outcome.extraction
     return {

@@ -49,7 +49,7 @@ class Stage(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class VideoOutcome:
     """What became of one video. archive, folder: what was written, else None. failure: None at success, as result is
     at failure. video, extraction: on the server."""
 
@@ -66,16 +66,16 @@ class Outcome:
         return self.result.warnings if self.result else ()
 
 
-class Watcher(Protocol):
+class BatchObserver(Protocol):
     """Is told how a batch goes. index: of the video in the batch. Calls may come from another thread."""
 
     def stage(self, index: int, name: str, stage: Stage, done: int = 0, total: int | None = None) -> None: ...
 
-    def end(self, index: int, outcome: Outcome) -> None: ...
+    def end(self, index: int, outcome: VideoOutcome) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class BatchItem:
     """One video of a batch: a file to be sent, or what the server has already."""
 
     name: str
@@ -96,11 +96,11 @@ class _Way:
 
 
 @dataclass(slots=True)
-class Batch:
+class ServerBatch:
     """spec: JSON text for the files that are sent. pending: extractions accepted by the server and not fetched yet."""
 
     client: AsyncClient
-    watcher: Watcher
+    watcher: BatchObserver
     spec: str | None = None
     unpack: bool = False
     pending: dict[int, Extraction] = field(default_factory=dict)
@@ -108,13 +108,13 @@ class Batch:
     _uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UPLOADS))
     _downloads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(DOWNLOADS))
 
-    async def run(self, wanted: Iterable[Wanted]) -> list[Outcome]:
+    async def run(self, wanted: Iterable[BatchItem]) -> list[VideoOutcome]:
         """Brings every video as far as it gets; the outcomes are in the order of `wanted`."""
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._one(index, one)) for index, one in enumerate(wanted)]
         return [task.result() for task in tasks]
 
-    async def _one(self, index: int, wanted: Wanted) -> Outcome:
+    async def _one(self, index: int, wanted: BatchItem) -> VideoOutcome:
         way = _Way(wanted.video, wanted.extraction)
         failure = None
         try:
@@ -126,11 +126,11 @@ class Batch:
                 way.extraction = error.extraction
                 self.pending.pop(index, None)
         result = way.extraction.result if way.extraction else None
-        outcome = Outcome(wanted.name, way.video, way.extraction, way.archive, way.folder, failure, result)
+        outcome = VideoOutcome(wanted.name, way.video, way.extraction, way.archive, way.folder, failure, result)
         self.watcher.end(index, outcome)
         return outcome
 
-    async def _go(self, index: int, wanted: Wanted, way: _Way) -> None:
+    async def _go(self, index: int, wanted: BatchItem, way: _Way) -> None:
         tell = partial(self.watcher.stage, index, wanted.name)
         if wanted.source is not None:
             tell(Stage.WAITING)

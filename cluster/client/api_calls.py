@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from urllib.parse import quote
 
-from cluster.client.api_types import Account, Extraction, Ledger, Manifest, Moment, Page, Status, Tokens, Video
+from cluster.client.api_types import Account, Extraction, Ledger, Manifest, Page, Status, TimelineEvent, Tokens, Video
 from cluster.client.authorized_requests import Session, anonymous, authorized, json_request, renewed
-from cluster.client.effects import Exclusively, Flow, Request, Sleep
+from cluster.client.effects import Flow, Request, RunExclusively, Sleep
 from cluster.client.errors import ApiError, ConnectionFailed, ExtractionFailed, WaitTimeout
 from cluster.client.json_decoding import read
 from cluster.client.retry_policy import is_transient
@@ -16,7 +16,7 @@ OnProgress = Callable[[Extraction], None]
 
 POLL_FIRST_SECONDS = 0.2
 POLL_GROWTH = 1.4
-POLL_MOST_SECONDS = 3.0
+POLL_MAX_SECONDS = 3.0
 OUTAGE_SECONDS = 300.0
 """How long `wait` goes on asking a server that can't answer: a restart costs it delay, not the result."""
 
@@ -38,7 +38,7 @@ def login(session: Session, email: str, password: str) -> Flow[Tokens]:
 
 
 def refresh(session: Session) -> Flow[Tokens | None]:
-    yield Exclusively(renewed(session, session.store.tokens))
+    yield RunExclusively(renewed(session, session.store.tokens))
     return session.store.tokens
 
 
@@ -127,13 +127,13 @@ def manifest(session: Session, extraction: Extraction | str) -> Flow[Manifest]:
     return read(Manifest, reply.content)
 
 
-def moment_page(session: Session, extraction: Extraction | str, cursor: str | None) -> Flow[Page[Moment]]:
+def moment_page(session: Session, extraction: Extraction | str, cursor: str | None) -> Flow[Page[TimelineEvent]]:
     params = {"limit": "200"} | ({"cursor": cursor} if cursor is not None else {})
     reply = yield from authorized(session, Request("GET", f"{extraction_path(extraction)}/timeline", params))
-    return read(Page[Moment], reply.content)
+    return read(Page[TimelineEvent], reply.content)
 
 
-def timeline(session: Session, extraction: Extraction | str) -> Flow[tuple[Moment, ...]]:
+def timeline(session: Session, extraction: Extraction | str) -> Flow[tuple[TimelineEvent, ...]]:
     page = yield from moment_page(session, extraction, None)
     moments = page.items
     while page.next_cursor is not None:
@@ -163,7 +163,7 @@ def wait(
         if left <= 0:
             raise WaitTimeout(latest, timeout_seconds or 0)
         yield Sleep(min(left, interval * (0.75 + session.random() / 2)))
-        interval = min(interval * POLL_GROWTH, POLL_MOST_SECONDS)
+        interval = min(interval * POLL_GROWTH, POLL_MAX_SECONDS)
         try:
             latest = yield from extraction(session, latest.id)
             heard = session.monotonic()

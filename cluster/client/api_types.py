@@ -130,7 +130,7 @@ class Video:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class TimelineEvent:
     """One event of a time line: when, what, and the facts that it has. blame: against what a retry counts."""
 
     at: datetime

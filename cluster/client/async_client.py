@@ -20,15 +20,15 @@ from cluster.client.api_types import (
     Extraction,
     Ledger,
     Manifest,
-    Moment,
     Page,
     Status,
+    TimelineEvent,
     Tokens,
     Video,
     Webhook,
 )
 from cluster.client.authorized_requests import MIB, Session, new_key
-from cluster.client.effects import Body, Effect, Exclusively, Flow, Reply, Send, Sleep, Work
+from cluster.client.effects import Body, Effect, Flow, Reply, RunExclusively, RunInThread, Send, Sleep
 from cluster.client.extraction_spec import Spec, spec_text
 from cluster.client.file_transfers import AnyPath
 from cluster.client.multipart_body import Sent
@@ -214,7 +214,7 @@ class AsyncClient:
         """As `Client.manifest`."""
         return await self._run(api_calls.manifest(self._session, extraction))
 
-    async def timeline(self, extraction: Extraction | str) -> tuple[Moment, ...]:
+    async def timeline(self, extraction: Extraction | str) -> tuple[TimelineEvent, ...]:
         """As `Client.timeline`."""
         return await self._run(api_calls.timeline(self._session, extraction))
 
@@ -264,9 +264,9 @@ class AsyncClient:
                 return await self._send(effect)
             case Sleep(seconds):
                 return await self._sleep(seconds)
-            case Work(call):
+            case RunInThread(call):
                 return await asyncio.to_thread(call)
-            case Exclusively(flow):
+            case RunExclusively(flow):
                 async with self._lock, _held(self._session.store.exclusive()):
                     return await self._run(flow)
             case _:

@@ -12,10 +12,10 @@ from itertools import count
 from typing import Any
 
 from cluster.client.api_types import Tokens
-from cluster.client.effects import Exclusively, Flow, Lost, Reply, Request, Send, Sleep
+from cluster.client.effects import ConnectionLost, Flow, Reply, Request, RunExclusively, Send, Sleep
 from cluster.client.errors import ApiError, ConnectionFailed, PartError, UnexpectedAnswer
 from cluster.client.json_decoding import read
-from cluster.client.resumable_download import Landing
+from cluster.client.resumable_download import ResumableDownload
 from cluster.client.retry_policy import IN_PROGRESS, Attempt, RetryPolicy, retry_after_seconds, wait_seconds
 from cluster.client.token_store import TokenStore
 
@@ -60,7 +60,7 @@ def anonymous(session: Session, request: Request) -> Flow[Reply]:
     return understood(reply)
 
 
-def authorized(session: Session, request: Request, into: Landing | None = None) -> Flow[Reply]:
+def authorized(session: Session, request: Request, into: ResumableDownload | None = None) -> Flow[Reply]:
     """Sends with the token, renewing it once when it has run out. Raises ApiError, ConnectionFailed."""
 
     used: Tokens | None = None
@@ -75,7 +75,7 @@ def authorized(session: Session, request: Request, into: Landing | None = None) 
 
     reply = yield from _patient(session, fresh, into)
     if reply.status == 401 and used is not None and used.refresh_token is not None:
-        yield Exclusively(renewed(session, used))
+        yield RunExclusively(renewed(session, used))
         reply = yield from _patient(session, fresh, into)
     return understood(reply)
 
@@ -101,7 +101,7 @@ def understood(reply: Reply) -> Reply:
     raise _refusal(reply)
 
 
-def _patient(session: Session, request: Callable[[], Request], into: Landing | None) -> Flow[Reply]:
+def _patient(session: Session, request: Callable[[], Request], into: ResumableDownload | None) -> Flow[Reply]:
     """Sends until an answer stands. A download that got further starts counting anew. Raises ConnectionFailed."""
     here, earlier = into.size if into else 0, 0
     failed_at = busy_since = 0.0
@@ -124,15 +124,15 @@ def _patient(session: Session, request: Callable[[], Request], into: Landing | N
         if seconds is None:
             break
         yield Sleep(seconds)
-    if isinstance(outcome, Lost):
+    if isinstance(outcome, ConnectionLost):
         raise ConnectionFailed(session.base_url, str(outcome)) from outcome
     return replace(outcome, tries=sent)
 
 
-def _outcome(request: Request, into: Landing | None) -> Flow[Reply | Lost]:
+def _outcome(request: Request, into: ResumableDownload | None) -> Flow[Reply | ConnectionLost]:
     try:
         reply: Reply = yield Send(request, into)
-    except Lost as lost:
+    except ConnectionLost as lost:
         return lost
     return reply
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
-    from cluster.client.resumable_download import Landing
+    from cluster.client.resumable_download import ResumableDownload
 
 T = TypeVar("T")
 
@@ -55,7 +55,9 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """headers: names in lower case. content: the body, empty when it went into a `Landing`. tries: requests sent."""
+    """headers: names in lower case. content: the body, empty when it went into a `ResumableDownload`. tries:
+    requests sent.
+    """
 
     status: int
     headers: Mapping[str, str]
@@ -63,7 +65,7 @@ class Reply:
     tries: int = 1
 
 
-class Lost(Exception):
+class ConnectionLost(Exception):
     """No whole answer came. unsent: the server can't have seen the request."""
 
     def __init__(self, reason: str, *, unsent: bool) -> None:
@@ -76,7 +78,7 @@ class Send:
     """→ Reply, or raises Lost. into: where the content of a 200 or 206 goes while it arrives."""
 
     request: Request
-    into: Landing | None = None
+    into: ResumableDownload | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +89,18 @@ class Sleep:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class RunInThread:
     """→ what `call` gives. It may block on the disk, so an event loop runs it in a thread."""
 
     call: Callable[[], Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Exclusively:
+class RunExclusively:
     """→ what `flow` gives; at most one such flow of a client (and of those that share its store) runs at a time."""
 
     flow: Flow[Any]
 
 
-Effect: TypeAlias = Send | Sleep | Work | Exclusively
+Effect: TypeAlias = Send | Sleep | RunInThread | RunExclusively
 Flow: TypeAlias = Generator[Effect, Any, T]

@@ -9,12 +9,12 @@ from pathlib import Path
 from cluster.client.api_calls import extraction, extraction_path
 from cluster.client.api_types import Extraction, Page, Video
 from cluster.client.authorized_requests import Session, authorized
-from cluster.client.effects import Flow, Request, Work
+from cluster.client.effects import Flow, Request, RunInThread
 from cluster.client.errors import FotogramaError
 from cluster.client.extraction_spec import Spec, spec_text
 from cluster.client.json_decoding import read
 from cluster.client.multipart_body import LocalFile, MultipartBody, Sent, batches, look
-from cluster.client.resumable_download import Landing, Received
+from cluster.client.resumable_download import Received, ResumableDownload
 
 AnyPath = str | PathLike[str]
 
@@ -29,7 +29,7 @@ def submit(
     """
     text = None if spec is None else spec_text(spec)
     room = session.request_bytes - len((text or "").encode())
-    files: list[LocalFile] = yield Work(lambda: [look(Path(path)) for path in paths])
+    files: list[LocalFile] = yield RunInThread(lambda: [look(Path(path)) for path in paths])
     chosen = key or session.new_key()
     placed: list[Video] = []
     try:
@@ -53,7 +53,7 @@ def download(session: Session, wanted: Extraction | str, path: AnyPath, on_recei
     if isinstance(known, str) or known.result is None:
         known = yield from extraction(session, known if isinstance(known, str) else known.id)
     sha256 = known.result.sha256 if known.result else None
-    with Landing(Path(path), on_received) as landing:
+    with ResumableDownload(Path(path), on_received) as landing:
         yield from authorized(session, Request("GET", f"{extraction_path(known)}/frames.zip"), landing)
-        landed: Path = yield Work(lambda: landing.finish(sha256))
+        landed: Path = yield RunInThread(lambda: landing.finish(sha256))
         return landed

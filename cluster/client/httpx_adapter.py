@@ -8,7 +8,7 @@ from typing import TypedDict
 
 import httpx
 
-from cluster.client.effects import Lost, Reply, Request
+from cluster.client.effects import ConnectionLost, Reply, Request
 
 CONNECTIONS = 16
 # This machine is never reached through a proxy, whatever the environment says of others.
@@ -56,5 +56,5 @@ def reply(response: httpx.Response, content: bytes) -> Reply:
     return Reply(response.status_code, arrived | told, content)
 
 
-def lost(error: httpx.TransportError) -> Lost:
-    return Lost(str(error) or type(error).__name__, unsent=isinstance(error, _UNSENT))
+def lost(error: httpx.TransportError) -> ConnectionLost:
+    return ConnectionLost(str(error) or type(error).__name__, unsent=isinstance(error, _UNSENT))

@@ -30,7 +30,7 @@ def look(path: Path) -> LocalFile:
     return LocalFile(path, path.stat().st_size)
 
 
-def batches(files: Sequence[LocalFile], most_bytes: int, most_files: int) -> list[list[LocalFile]]:
+def batches(files: Sequence[LocalFile], max_bytes: int, max_files: int) -> list[list[LocalFile]]:
     """The files in their order, cut into requests of at most so many bytes and files each.
 
     Raises UnsendableFile for a file that is too large for any.
@@ -38,12 +38,12 @@ def batches(files: Sequence[LocalFile], most_bytes: int, most_files: int) -> lis
     cut: list[list[LocalFile]] = []
     left = 0
     for file in files:
-        if file.size > most_bytes:
-            reason = f"has {file.size:,} bytes; one request takes {most_bytes:,}. Send a smaller or shorter video."
+        if file.size > max_bytes:
+            reason = f"has {file.size:,} bytes; one request takes {max_bytes:,}. Send a smaller or shorter video."
             raise UnsendableFile(file.path, reason)
-        if not cut or file.size > left or len(cut[-1]) == most_files:
+        if not cut or file.size > left or len(cut[-1]) == max_files:
             cut.append([])
-            left = most_bytes
+            left = max_bytes
         cut[-1].append(file)
         left -= file.size
     return cut

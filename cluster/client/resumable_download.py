@@ -18,7 +18,7 @@ Received = Callable[[int, int | None], None]
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 
 
-class Landing:
+class ResumableDownload:
     """The part of a download that is here. What is not finished is removed at the end of the `with` block."""
 
     def __init__(self, target: Path, on_received: Received | None = None) -> None:
@@ -29,7 +29,7 @@ class Landing:
         self._on_received = on_received
         self._hash = hashlib.sha256()
 
-    def __enter__(self) -> Landing:
+    def __enter__(self) -> ResumableDownload:
         # Not mkstemp: its files are for their owner alone, this one is to be as readable as any new file.
         self._part = self.target.with_name(f".{self.target.name[:40]}.{secrets.token_hex(4)}.part")
         self._file = self._part.open("xb")

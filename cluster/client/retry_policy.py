@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
-from cluster.client.effects import Lost, Reply
+from cluster.client.effects import ConnectionLost, Reply
 
 TRANSIENT = frozenset({429, 502, 503, 504, 507})
 LASTING = frozenset({"quota_exceeded", "too_many_webhooks"})
@@ -34,7 +34,7 @@ class RetryPolicy:
 
     attempts: int | None = 6
     first_seconds: float = 0.5
-    most_seconds: float = 20.0
+    max_seconds: float = 20.0
     retry_after_seconds: float = 120.0
     in_progress_seconds: float = 90.0
     foreign_seconds: float = 60.0
@@ -56,7 +56,7 @@ class Attempt:
 
 
 def wait_seconds(
-    policy: RetryPolicy, attempt: Attempt, outcome: Reply | Lost, code: str, jitter: float
+    policy: RetryPolicy, attempt: Attempt, outcome: Reply | ConnectionLost, code: str, jitter: float
 ) -> float | None:
     """How long to wait before sending again, or None when the outcome stands. jitter: random in [0, 1)."""
     if not _passes(attempt, outcome, code):
@@ -64,7 +64,7 @@ def wait_seconds(
     asked = retry_after_seconds(outcome.headers) if isinstance(outcome, Reply) else None
     if _is_exhausted(policy, attempt, code) or (asked or 0) > policy.retry_after_seconds:
         return None
-    bound = min(policy.most_seconds, policy.first_seconds * 2.0 ** min(attempt.tries - 1, 32))
+    bound = min(policy.max_seconds, policy.first_seconds * 2.0 ** min(attempt.tries - 1, 32))
     # The jitter comes on top of what the server asks, or all its clients would come back at once.
     return (asked or 0) + jitter * bound
 
@@ -94,9 +94,9 @@ def _is_exhausted(policy: RetryPolicy, attempt: Attempt, code: str) -> bool:
     return over or attempt.elapsed_seconds >= patience
 
 
-def _passes(attempt: Attempt, outcome: Reply | Lost, code: str) -> bool:
+def _passes(attempt: Attempt, outcome: Reply | ConnectionLost, code: str) -> bool:
     """Whether the same request may succeed later, and may be sent again at all."""
-    if isinstance(outcome, Lost):
+    if isinstance(outcome, ConnectionLost):
         return outcome.unsent or attempt.repeatable
     if outcome.status == 429:
         # What is refused for its rate did nothing, so that it may always be sent again.

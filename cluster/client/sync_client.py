@@ -19,15 +19,15 @@ from cluster.client.api_types import (
     Extraction,
     Ledger,
     Manifest,
-    Moment,
     Page,
     Status,
+    TimelineEvent,
     Tokens,
     Video,
     Webhook,
 )
 from cluster.client.authorized_requests import MIB, Session, new_key
-from cluster.client.effects import Effect, Exclusively, Flow, Reply, Send, Sleep, Work
+from cluster.client.effects import Effect, Flow, Reply, RunExclusively, RunInThread, Send, Sleep
 from cluster.client.extraction_spec import Spec, spec_text
 from cluster.client.file_transfers import AnyPath
 from cluster.client.multipart_body import Sent
@@ -218,7 +218,7 @@ class Client:
         """What stands in the archive."""
         return self._run(api_calls.manifest(self._session, extraction))
 
-    def timeline(self, extraction: Extraction | str) -> tuple[Moment, ...]:
+    def timeline(self, extraction: Extraction | str) -> tuple[TimelineEvent, ...]:
         """What happened to an extraction, oldest first."""
         return self._run(api_calls.timeline(self._session, extraction))
 
@@ -268,9 +268,9 @@ class Client:
                 return self._send(effect)
             case Sleep(seconds):
                 return self._sleep(seconds)
-            case Work(call):
+            case RunInThread(call):
                 return call()
-            case Exclusively(flow):
+            case RunExclusively(flow):
                 with self._lock, self._session.store.exclusive():
                     return self._run(flow)
             case _:

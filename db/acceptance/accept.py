@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from db.notification.outbox_sql import TELL_WEBHOOKS
 from db.queue.fair_queueing import TAGGED
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +146,11 @@ async def abandon(engine: AsyncEngine, object_keys: Sequence[str]) -> list[str]:
 async def accept(connection: AsyncConnection, uploads: Sequence[Upload]) -> None:
     """Turns reserved objects into queued extractions, all of them or none; the caller commits.
 
-    Raises FotogramaError `unavailable` when a reservation was given up meanwhile.
+    Raises CatalogueError `unavailable` when a reservation was given up meanwhile.
     """
     values = {f"{name}s": [getattr(upload, name) for upload in uploads] for name in Upload.__slots__}
     if len((await connection.execute(ACCEPT, values)).all()) < len(uploads):
-        raise FotogramaError("unavailable", "The upload took too long and was given up.", retry_after=1)
+        raise CatalogueError("unavailable", "The upload took too long and was given up.", retry_after=1)
 
 
 async def extract_again(
@@ -166,10 +166,10 @@ async def extract_again(
     """Queues another extraction of a stored video, or gives it an existing result at once; the caller commits.
 
     The row's `reused` says which. An existing result is one of the same video, specification, reader and engine.
-    engine_name: reader and engine version that would make it. Raises FotogramaError `not_found`.
+    engine_name: reader and engine version that would make it. Raises CatalogueError `not_found`.
     """
     values = {"user_id": user_id, "video_id": video_id, "extraction_id": extraction_id, "spec": spec}
     if (await connection.execute(REUSE, values | {"engine": engine_name})).first() is not None:
         return
     if (await connection.execute(EXTRACT_AGAIN, values | {"task_id": task_id})).first() is None:
-        raise FotogramaError("not_found")
+        raise CatalogueError("not_found")

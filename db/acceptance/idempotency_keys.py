@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 
 LEASE_SECONDS = 20.0
 """Renewed three times as often. Whoever repeats a call whose server died is put off for this long."""
@@ -87,14 +87,14 @@ async def known(engine: AsyncEngine, marker: Marker) -> Answer | None:
     if row is None:
         return None
     if row.response is None:
-        raise FotogramaError("idempotency_in_progress", retry_after=1)
+        raise CatalogueError("idempotency_in_progress", retry_after=1)
     return Answer(row.fingerprint, row.status, row.response)
 
 
 async def take(engine: AsyncEngine, marker: Marker) -> Answer | None:
     """Takes the key for this call, or gives the answer that it has already.
 
-    Raises FotogramaError `idempotency_in_progress` while another call holds it.
+    Raises CatalogueError `idempotency_in_progress` while another call holds it.
     """
     values = _values(marker)
     async with engine.begin() as connection:
@@ -103,16 +103,16 @@ async def take(engine: AsyncEngine, marker: Marker) -> Answer | None:
             return None
         row = (await connection.execute(READ, values)).first()
     if row is None or row.response is None:
-        raise FotogramaError("idempotency_in_progress", retry_after=1)
+        raise CatalogueError("idempotency_in_progress", retry_after=1)
     return Answer(row.fingerprint, row.status, row.response)
 
 
 async def renew(engine: AsyncEngine, marker: Marker) -> None:
-    """Keeps the key while a long body is read. Raises FotogramaError `idempotency_in_progress` when it was lost."""
+    """Keeps the key while a long body is read. Raises CatalogueError `idempotency_in_progress` when it was lost."""
     async with engine.begin() as connection:
         renewed = await connection.execute(RENEW, _values(marker) | {"lease_seconds": LEASE_SECONDS})
         if renewed.first() is None:
-            raise FotogramaError("idempotency_in_progress", retry_after=1)
+            raise CatalogueError("idempotency_in_progress", retry_after=1)
 
 
 async def finish(connection: AsyncConnection, answers: Mapping[Marker, Answer]) -> None:
@@ -132,7 +132,7 @@ async def finish(connection: AsyncConnection, answers: Mapping[Marker, Answer]) 
         "responses": [answer.response for answer in answers.values()],
     }
     if len((await connection.execute(FINISH, values)).all()) < len(answers):
-        raise FotogramaError("idempotency_in_progress", retry_after=1)
+        raise CatalogueError("idempotency_in_progress", retry_after=1)
 
 
 async def drop(engine: AsyncEngine, marker: Marker) -> None:

@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-MOST_DIFFERENCES = 100
+MAX_DIFFERENCES = 100
 """Ids told of each account; `difference_count` counts all."""
 STATEMENT_SECONDS = 600
 STATES = ("succeeded", "failed", "cancelled", "queued", "running", "deleted")
@@ -30,7 +30,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """What was accepted, and what became of it. differences: at most MOST_DIFFERENCES for each account."""
+    """What was accepted, and what became of it. differences: at most MAX_DIFFERENCES for each account."""
 
     accepted: int
     succeeded: int
@@ -110,8 +110,8 @@ COMPARE = text(f"""
     ), sums AS (
         SELECT user_id, count(*) FILTER (WHERE accepted) AS accepted, {_OF_STATE},
             count(*) FILTER (WHERE is_deleted) AS deleted, count(why) AS difference_count,
-            (array_agg(id ORDER BY id) FILTER (WHERE why IS NOT NULL))[1:{MOST_DIFFERENCES}] AS ids,
-            (array_agg(why ORDER BY id) FILTER (WHERE why IS NOT NULL))[1:{MOST_DIFFERENCES}] AS reasons
+            (array_agg(id ORDER BY id) FILTER (WHERE why IS NOT NULL))[1:{MAX_DIFFERENCES}] AS ids,
+            (array_agg(why ORDER BY id) FILTER (WHERE why IS NOT NULL))[1:{MAX_DIFFERENCES}] AS reasons
         FROM judged GROUP BY user_id
     )
     SELECT sums.*, users.email FROM sums LEFT JOIN users ON users.id = sums.user_id
@@ -136,7 +136,7 @@ def total(balances: Sequence[Balance]) -> Balance:
         name: sum(getattr(balance, name) for balance in balances) for name in ("accepted", *STATES, "difference_count")
     }
     differences = tuple(difference for balance in balances for difference in balance.differences)
-    return Balance(**counts, differences=differences[:MOST_DIFFERENCES])
+    return Balance(**counts, differences=differences[:MAX_DIFFERENCES])
 
 
 def gauges(balance: Balance) -> dict[tuple[str, str | None], int]:

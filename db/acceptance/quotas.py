@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 from db.values.lifecycle import TaskState
 
 WAITING_RETRY_SECONDS = 10
@@ -92,14 +92,14 @@ DEPTH = text(f"SELECT count(*) FROM (SELECT FROM ({_BRANCHES}) AS each LIMIT :mo
 def check(quotas: Quotas, holding: Holding, *, files: int, size: int) -> None:
     """Whether an account that holds this may have `files` more extractions and `size` bytes more.
 
-    Raises FotogramaError `too_many_waiting` or `quota_exceeded`.
+    Raises CatalogueError `too_many_waiting` or `quota_exceeded`.
     """
     if quotas.waiting is not None and holding.waiting + files > quotas.waiting:
         what = f"{holding.waiting} of your extractions wait or run; {quotas.waiting} may."
-        raise FotogramaError("too_many_waiting", what, retry_after=WAITING_RETRY_SECONDS)
+        raise CatalogueError("too_many_waiting", what, retry_after=WAITING_RETRY_SECONDS)
     if quotas.stored_bytes is not None and holding.stored_bytes + size > quotas.stored_bytes:
         what = f"You have {holding.stored_bytes:,} of {quotas.stored_bytes:,} bytes in use; this needs {size:,} more."
-        raise FotogramaError("quota_exceeded", what, retry_after=STORED_RETRY_SECONDS)
+        raise CatalogueError("quota_exceeded", what, retry_after=STORED_RETRY_SECONDS)
 
 
 async def foresee(engine: AsyncEngine, user_id: UUID, quotas: Quotas, *, files: int, size: int) -> None:

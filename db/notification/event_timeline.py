@@ -16,7 +16,7 @@ TOLD = ("attempt", "part", "parts", "blame", "code", "detail", "channel", "from"
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class TimelineEvent:
     """One event. id: rises within an extraction. facts: those of TOLD that it has."""
 
     id: int
@@ -31,12 +31,12 @@ READ = text("""
 """)
 
 
-async def read(engine: AsyncEngine, extraction_id: UUID, *, after: int = 0, limit: int = 50) -> list[Moment]:
+async def read(engine: AsyncEngine, extraction_id: UUID, *, after: int = 0, limit: int = 50) -> list[TimelineEvent]:
     """The events after the one with id `after`, oldest first. Access is the caller's to have checked."""
     values = {"extraction_id": extraction_id, "after": after, "limit": limit}
     async with engine.connect() as connection:
         rows = (await connection.execute(READ, values)).all()
-    return [Moment(row.id, row.at, row.kind, facts_of(row.data)) for row in rows]
+    return [TimelineEvent(row.id, row.at, row.kind, facts_of(row.data)) for row in rows]
 
 
 def facts_of(data: Mapping[str, Any]) -> dict[str, Any]:

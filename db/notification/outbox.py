@@ -24,7 +24,7 @@ HOLD_SECONDS = 120.0
 """How long a sender has a notification to itself."""
 GIVE_UP_SECONDS = 24 * 3600.0
 BACKOFF_FIRST_SECONDS = 10.0
-BACKOFF_MOST_SECONDS = 3600.0
+BACKOFF_MAX_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ async def delivered(engine: AsyncEngine, notification: Notification) -> None:
 async def postpone(engine: AsyncEngine, notification: Notification, error: str, jitter: float) -> None:
     """After a failed try: later again, with growing pauses, for a day. jitter: uniform in [0, 1)."""
     delay_seconds = backoff_seconds(
-        notification.tries - 1, jitter, first_seconds=BACKOFF_FIRST_SECONDS, most_seconds=BACKOFF_MOST_SECONDS
+        notification.tries - 1, jitter, first_seconds=BACKOFF_FIRST_SECONDS, max_seconds=BACKOFF_MAX_SECONDS
     )
     more = {"error": error[:500], "delay_seconds": delay_seconds, "give_up_seconds": GIVE_UP_SECONDS}
     await _write(engine, POSTPONE, notification, **more)

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from db.notification.outbox import WEBHOOK
 from db.values.lifecycle import ExtractionStatus
 
-MOST_TRIES = 50
+MAX_TRIES = 50
 """Of one delivery that are shown, the latest."""
 
 
@@ -26,7 +26,7 @@ class DeliveryStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Try:
+class DeliveryAttempt:
     """status: of the answer, None when there was none. error: what was wrong with it, None when nothing was."""
 
     at: datetime
@@ -46,7 +46,7 @@ class Delivery:
     created_at: datetime
     due_at: datetime | None
     delivered_at: datetime | None
-    tries: Sequence[Try]
+    tries: Sequence[DeliveryAttempt]
 
 
 RECORD = text("""
@@ -112,14 +112,14 @@ async def redeliver(engine: AsyncEngine, webhook_id: UUID, delivery_id: UUID) ->
 
 
 async def _with_tries(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> list[Delivery]:
-    found = await connection.execute(TRIES, {"ids": [row.id for row in rows], "most": MOST_TRIES})
-    tries: dict[UUID, list[Try]] = {}
+    found = await connection.execute(TRIES, {"ids": [row.id for row in rows], "most": MAX_TRIES})
+    tries: dict[UUID, list[DeliveryAttempt]] = {}
     for one in found.all():
-        tries.setdefault(one.outbox_id, []).append(Try(one.at, one.status, one.error, one.milliseconds))
+        tries.setdefault(one.outbox_id, []).append(DeliveryAttempt(one.at, one.status, one.error, one.milliseconds))
     return [_delivery(row, tries.get(row.id, [])) for row in rows]
 
 
-def _delivery(row: Row[Any], tries: Sequence[Try]) -> Delivery:
+def _delivery(row: Row[Any], tries: Sequence[DeliveryAttempt]) -> Delivery:
     status = DeliveryStatus.PENDING
     if row.delivered_at or row.given_up_at:
         status = DeliveryStatus.DELIVERED if row.delivered_at else DeliveryStatus.GIVEN_UP

@@ -8,9 +8,9 @@ from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address
 from urllib.parse import urlsplit
 
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 
-MOST_URL_CHARACTERS = 2048
+MAX_URL_CHARACTERS = 2048
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
@@ -43,12 +43,12 @@ def allows(reach: Reach, address: Address) -> bool:
 
 
 def check_url(url: str, reach: Reach) -> None:
-    """Raises FotogramaError `invalid_field` for what is no address of a receiver.
+    """Raises CatalogueError `invalid_field` for what is no address of a receiver.
 
     A name is not looked up here: it may lead elsewhere when something is sent, and so it is checked then.
     """
-    if len(url) > MOST_URL_CHARACTERS or not _VISIBLE.fullmatch(url):
-        raise _refused(f"It must have 1 to {MOST_URL_CHARACTERS} visible ASCII characters.")
+    if len(url) > MAX_URL_CHARACTERS or not _VISIBLE.fullmatch(url):
+        raise _refused(f"It must have 1 to {MAX_URL_CHARACTERS} visible ASCII characters.")
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -84,5 +84,5 @@ def _embedded(address: Address) -> IPv4Address | None:
     return address.ipv4_mapped or address.sixtofour
 
 
-def _refused(why: str) -> FotogramaError:
-    return FotogramaError("invalid_field", f"url: {why}")
+def _refused(why: str) -> CatalogueError:
+    return CatalogueError("invalid_field", f"url: {why}")

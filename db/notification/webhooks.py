@@ -13,12 +13,12 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from db.notification.outbox import LOCK_EXTRACTION
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 from db.values.lifecycle import ExtractionStatus, is_terminal
 
 EVENTS = tuple(f"extraction.{status}" for status in ExtractionStatus if is_terminal(status))
 """What a webhook can be told."""
-MOST_WEBHOOKS = 10
+MAX_WEBHOOKS = 10
 """Of one account."""
 SECRET_BYTES = 32
 LIMIT_RETRY_SECONDS = 3600
@@ -84,13 +84,13 @@ def secret_of(random_bytes: bytes) -> str:
 async def create(
     connection: AsyncConnection, *, webhook_id: UUID, user_id: UUID, url: str, secret: str, events: Sequence[str]
 ) -> Webhook:
-    """Adds a webhook; the caller commits. Raises FotogramaError `too_many_webhooks`."""
+    """Adds a webhook; the caller commits. Raises CatalogueError `too_many_webhooks`."""
     await connection.execute(LOCK_USER, {"user_id": user_id})
     values = {"id": webhook_id, "user_id": user_id, "url": url, "secret": secret, "events": list(events)}
-    row = (await connection.execute(CREATE, values | {"most": MOST_WEBHOOKS})).first()
+    row = (await connection.execute(CREATE, values | {"most": MAX_WEBHOOKS})).first()
     if row is None:
-        detail = f"An account may have {MOST_WEBHOOKS} webhooks."
-        raise FotogramaError("too_many_webhooks", detail, retry_after=LIMIT_RETRY_SECONDS)
+        detail = f"An account may have {MAX_WEBHOOKS} webhooks."
+        raise CatalogueError("too_many_webhooks", detail, retry_after=LIMIT_RETRY_SECONDS)
     return _webhook(row)
 
 

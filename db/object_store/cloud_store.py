@@ -14,9 +14,9 @@ import obstore
 
 from db.object_store.object_store import (
     WRITE_BYTES,
-    Dated,
-    ObjectMissing,
-    Stored,
+    ListedObject,
+    ObjectNotFound,
+    StoredObject,
     away,
     blocks_of,
     checked_key,
@@ -37,7 +37,7 @@ class CloudStore:
     def __init__(self, store: Any) -> None:
         self._store = store
 
-    async def put(self, key: str, chunks: AsyncIterator[bytes]) -> Stored:
+    async def put(self, key: str, chunks: AsyncIterator[bytes]) -> StoredObject:
         digest, size = hashlib.sha256(), 0
         with _translated(key):
             writer = await asyncio.to_thread(obstore.open_writer, self._store, checked_key(key))
@@ -46,9 +46,9 @@ class CloudStore:
                 size += len(block)
             # Only closing makes the object visible; a writer that is dropped leaves none.
             await asyncio.to_thread(writer.close)
-        return Stored(size, digest.hexdigest())
+        return StoredObject(size, digest.hexdigest())
 
-    async def put_file(self, key: str, path: Path) -> Stored:
+    async def put_file(self, key: str, path: Path) -> StoredObject:
         return await self.put(key, chunks_of(path))
 
     async def read(self, key: str, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
@@ -66,7 +66,7 @@ class CloudStore:
             return int((await asyncio.to_thread(obstore.head, self._store, checked_key(key)))["size"])
 
     async def delete(self, key: str) -> None:
-        with suppress(ObjectMissing), _translated(key):
+        with suppress(ObjectNotFound), _translated(key):
             await asyncio.to_thread(obstore.delete, self._store, checked_key(key))
 
     async def keys(self, prefix: str) -> list[str]:
@@ -74,7 +74,7 @@ class CloudStore:
             pages = await asyncio.to_thread(list, obstore.list(self._store, checked_key(prefix.rstrip("/")) + "/"))
         return sorted(entry["path"] for page in pages for entry in page)
 
-    async def page(self, prefix: str, after: str | None, limit: int) -> list[Dated]:
+    async def page(self, prefix: str, after: str | None, limit: int) -> list[ListedObject]:
         with _translated(prefix):
             return await asyncio.to_thread(self._page, checked_key(prefix.rstrip("/")) + "/", after, limit)
 
@@ -97,10 +97,10 @@ class CloudStore:
     async def free_bytes(self) -> int | None:
         return None
 
-    def _page(self, prefix: str, after: str | None, limit: int) -> list[Dated]:
+    def _page(self, prefix: str, after: str | None, limit: int) -> list[ListedObject]:
         pages = obstore.list(self._store, prefix, offset=after, chunk_size=limit)
         page = sorted(next(iter(pages), []), key=lambda entry: str(entry["path"]))
-        return [Dated(entry["path"], entry["last_modified"].timestamp()) for entry in page]
+        return [ListedObject(entry["path"], entry["last_modified"].timestamp()) for entry in page]
 
 
 @contextmanager

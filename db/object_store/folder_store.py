@@ -14,9 +14,9 @@ from itertools import islice
 from pathlib import Path
 
 from db.object_store.object_store import (
-    Dated,
-    ObjectMissing,
-    Stored,
+    ListedObject,
+    ObjectNotFound,
+    StoredObject,
     blocks_of,
     checked_key,
     chunks_of,
@@ -35,7 +35,7 @@ class FolderStore:
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    async def put(self, key: str, chunks: AsyncIterator[bytes]) -> Stored:
+    async def put(self, key: str, chunks: AsyncIterator[bytes]) -> StoredObject:
         target = self._root / checked_key(key)
         digest, size = hashlib.sha256(), 0
         with translated(key):
@@ -49,9 +49,9 @@ class FolderStore:
                 await asyncio.to_thread(self._install, staged, target)
             finally:
                 staged.unlink(missing_ok=True)
-        return Stored(size, digest.hexdigest())
+        return StoredObject(size, digest.hexdigest())
 
-    async def put_file(self, key: str, path: Path) -> Stored:
+    async def put_file(self, key: str, path: Path) -> StoredObject:
         return await self.put(key, chunks_of(path))
 
     async def read(self, key: str, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
@@ -71,13 +71,13 @@ class FolderStore:
             return (await asyncio.to_thread((self._root / checked_key(key)).stat)).st_size
 
     async def delete(self, key: str) -> None:
-        with suppress(ObjectMissing), translated(key):
+        with suppress(ObjectNotFound), translated(key):
             await asyncio.to_thread(self._remove, self._root / checked_key(key))
 
     async def keys(self, prefix: str) -> list[str]:
         return await asyncio.to_thread(self._list, checked_key(prefix.rstrip("/")))
 
-    async def page(self, prefix: str, after: str | None, limit: int) -> list[Dated]:
+    async def page(self, prefix: str, after: str | None, limit: int) -> list[ListedObject]:
         return await asyncio.to_thread(self._page, checked_key(prefix.rstrip("/")), after, limit)
 
     async def discard_unfinished(self, seconds: float) -> int:
@@ -146,9 +146,11 @@ class FolderStore:
             except OSError:
                 return
 
-    def _page(self, prefix: str, after: str | None, limit: int) -> list[Dated]:
+    def _page(self, prefix: str, after: str | None, limit: int) -> list[ListedObject]:
         found = _walk(self._root / prefix, after.removeprefix(f"{prefix}/").split("/") if after else [])
-        return [Dated(path.relative_to(self._root).as_posix(), written) for path, written in islice(found, limit)]
+        return [
+            ListedObject(path.relative_to(self._root).as_posix(), written) for path, written in islice(found, limit)
+        ]
 
     def _discard(self, before: float) -> int:
         staging = self._root / _STAGING

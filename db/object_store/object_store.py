@@ -17,18 +17,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 
 WRITE_BYTES = 1 << 20
 _KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 
 
-class ObjectMissing(KeyError):
+class ObjectNotFound(KeyError):
     """No object stands under this key."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredObject:
     """size: bytes. sha256: lower-case hex of the content."""
 
     size: int
@@ -36,7 +36,7 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
-class Dated:
+class ListedObject:
     """An object's key, and when it was written: seconds of the epoch, by the store's clock."""
 
     key: str
@@ -44,17 +44,17 @@ class Dated:
 
 
 class ObjectStore(Protocol):
-    async def put(self, key: str, chunks: AsyncIterator[bytes]) -> Stored:
+    async def put(self, key: str, chunks: AsyncIterator[bytes]) -> StoredObject:
         """Writes an object; durable on return. On any error nothing is visible under the key."""
 
-    async def put_file(self, key: str, path: Path) -> Stored:
+    async def put_file(self, key: str, path: Path) -> StoredObject:
         """As `put`, from a local file, which stays where it is."""
 
     def read(self, key: str, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
-        """The bytes from `start` on, `length` of them or to the end. Raises ObjectMissing."""
+        """The bytes from `start` on, `length` of them or to the end. Raises ObjectNotFound."""
 
     async def size(self, key: str) -> int:
-        """Bytes. Raises ObjectMissing."""
+        """Bytes. Raises ObjectNotFound."""
 
     async def delete(self, key: str) -> None:
         """Removes an object; a missing one is no error."""
@@ -62,17 +62,17 @@ class ObjectStore(Protocol):
     async def keys(self, prefix: str) -> list[str]:
         """Keys below `prefix`, sorted."""
 
-    async def page(self, prefix: str, after: str | None, limit: int) -> list[Dated]:
+    async def page(self, prefix: str, after: str | None, limit: int) -> list[ListedObject]:
         """At most `limit` objects below `prefix`, in the store's own order, from the key after `after` on."""
 
     async def discard_unfinished(self, seconds: float) -> int:
         """Removes what writers that died left half-written at least `seconds` ago; how many."""
 
     async def fetch(self, key: str, into: Path) -> Path:
-        """A local file to read the object from: its own, or a copy at `into`. Raises ObjectMissing."""
+        """A local file to read the object from: its own, or a copy at `into`. Raises ObjectNotFound."""
 
     async def check(self) -> None:
-        """Raises FotogramaError when objects can't be written now."""
+        """Raises CatalogueError when objects can't be written now."""
 
     async def free_bytes(self) -> int | None:
         """Room that is left, or None where there is no bound."""
@@ -112,18 +112,18 @@ def write_block(file: Any, block: bytes, digest: Any) -> None:
         view = view[file.write(view) or len(view) :]
 
 
-def away() -> FotogramaError:
-    return FotogramaError("unavailable", "The object store is away.", retry_after=5)
+def away() -> CatalogueError:
+    return CatalogueError("unavailable", "The object store is away.", retry_after=5)
 
 
 @contextmanager
 def translated(key: str) -> Iterator[None]:
-    """Gives errors of the operating system their meaning. Raises ObjectMissing or FotogramaError."""
+    """Gives errors of the operating system their meaning. Raises ObjectNotFound or CatalogueError."""
     try:
         yield
     except FileNotFoundError as error:
-        raise ObjectMissing(key) from error
+        raise ObjectNotFound(key) from error
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise FotogramaError("storage_full", retry_after=60) from error
+            raise CatalogueError("storage_full", retry_after=60) from error
         raise away() from error

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db.queue.task_queue import Lease, LeaseLost
 from db.queue.task_queue_sql import FAIL, HELD
-from db.values.lifecycle import Again, Blame, Counters, End, after_failure
+from db.values.lifecycle import Blame, Counters, GiveUp, Retry, after_failure
 
 MANY = 20
 """So many plannings before it can be given up, a day after the first: no rollout takes so long, two settings do."""
@@ -55,7 +55,7 @@ REPLAN = text("""
 """)
 
 
-async def replan(engine: AsyncEngine, lease: Lease, *, made_by: str, jitter: float) -> Again | End:
+async def replan(engine: AsyncEngine, lease: Lease, *, made_by: str, jitter: float) -> Retry | GiveUp:
     """Gives a segment or an assembling task back to be planned anew, later each time; or ends the extraction.
 
     made_by: the engine that planned. Raises LeaseLost.
@@ -68,7 +68,7 @@ async def replan(engine: AsyncEngine, lease: Lease, *, made_by: str, jitter: flo
         seconds = float(earlier.seconds) if earlier.times >= MANY else 0.0
         counters = Counters(service_errors=earlier.times, service_error_seconds=seconds)
         outcome = after_failure(Blame.SERVICE, "service_failed", counters, jitter)
-        if isinstance(outcome, End):
+        if isinstance(outcome, GiveUp):
             counted = {"task_id": lease.task_id, "crash": 0, "loss": 0, "service_error": 1}
             await connection.execute(FAIL, counted | {"code": outcome.code, "detail": _DETAIL})
             return outcome

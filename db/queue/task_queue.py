@@ -22,7 +22,7 @@ from uuid_utils.compat import uuid7
 from db.connection import is_contention
 from db.queue import task_queue_sql as sql
 from db.queue.fair_queueing import work_of
-from db.values.lifecycle import Again, Blame, Counters, End, after_failure, is_careful
+from db.values.lifecycle import Blame, Counters, GiveUp, Retry, after_failure, is_careful
 
 LEASE_SECONDS = 60.0
 HEARTBEAT_SECONDS = 15.0
@@ -191,7 +191,7 @@ async def release_all(engine: AsyncEngine, worker: str) -> int:
 
 async def fail(
     engine: AsyncEngine, lease: Lease, *, blame: Blame, code: str, detail: str, jitter: float
-) -> Again | End:
+) -> Retry | GiveUp:
     """Counts a failure against whom it belongs, and retries or ends the task. Raises LeaseLost."""
     async with engine.begin() as connection:
         row = await _meant(connection, sql.HELD, _fence(lease))
@@ -211,7 +211,7 @@ async def rescue(
     async with engine.connect() as connection:
         expired = await connection.execute(sql.EXPIRED, {"lease_seconds": lease_seconds, "limit": limit})
         late = expired.scalars().all()
-    outcomes: list[Again | End | None] = []
+    outcomes: list[Retry | GiveUp | None] = []
     locked = 0
     for task_id in late:
         try:
@@ -220,8 +220,8 @@ async def rescue(
             if not is_contention(error):
                 raise
             locked += 1
-    again = sum(isinstance(outcome, Again) for outcome in outcomes)
-    return Rescued(again=again, ended=sum(isinstance(outcome, End) for outcome in outcomes), locked=locked)
+    again = sum(isinstance(outcome, Retry) for outcome in outcomes)
+    return Rescued(again=again, ended=sum(isinstance(outcome, GiveUp) for outcome in outcomes), locked=locked)
 
 
 async def cancel(connection: AsyncConnection, extraction_id: UUID) -> bool:
@@ -240,7 +240,7 @@ async def lock_all(connection: AsyncConnection, statement: Any, values: Mapping[
         pass
 
 
-async def _rescue_one(engine: AsyncEngine, task_id: UUID, jitter: float) -> Again | End | None:
+async def _rescue_one(engine: AsyncEngine, task_id: UUID, jitter: float) -> Retry | GiveUp | None:
     detail = "The worker that held the task stopped answering."
     async with engine.begin() as connection:
         await connection.execute(sql.WAIT_BRIEFLY)
@@ -257,7 +257,7 @@ async def _meant(connection: AsyncConnection, statement: Any, values: Mapping[st
 
 async def _settle(
     connection: AsyncConnection, row: Row[Any], *, blame: Blame, code: str, detail: str, jitter: float
-) -> Again | End:
+) -> Retry | GiveUp:
     counters = Counters(row.crashes, row.losses, row.service_errors, float(row.service_error_seconds))
     outcome = after_failure(blame, code, counters, jitter)
     counted = {
@@ -267,7 +267,7 @@ async def _settle(
         "service_error": int(blame is Blame.SERVICE),
         "detail": detail,
     }
-    if isinstance(outcome, End):
+    if isinstance(outcome, GiveUp):
         await connection.execute(sql.FAIL, counted | {"code": outcome.code})
     else:
         await connection.execute(sql.RETRY, counted | {"delay_seconds": outcome.delay_seconds, "blame": str(blame)})

@@ -1,6 +1,6 @@
 """The error catalogue: every code a person or a program can meet, whose fault it is, and what to do.
 
-    FotogramaError        one root; `code` names an entry of CATALOGUE
+    CatalogueError        one root; `code` names an entry of CATALOGUE
     Fault                 REQUEST the caller asked wrongly, FILE the video can't, SERVICE we can't (try later)
 
 The HTTP status of a code is said in one table of its own, `serve_app.http.problem_details`.
@@ -20,7 +20,7 @@ class Fault(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class ErrorText:
     """What a person reads: one sentence on what is wrong, one on what to do."""
 
     title: str
@@ -28,23 +28,23 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class CatalogueEntry:
     fault: Fault
-    en: Text
-    pt: Text
+    en: ErrorText
+    pt: ErrorText
 
-    def text(self, locale: str) -> Text:
+    def text(self, locale: str) -> ErrorText:
         return self.pt if locale.lower().startswith("pt") else self.en
 
 
-def _entry(fault: Fault, title: str, remedy: str, title_pt: str, remedy_pt: str) -> Entry:
-    return Entry(fault, Text(title, remedy), Text(title_pt, remedy_pt))
+def _entry(fault: Fault, title: str, remedy: str, title_pt: str, remedy_pt: str) -> CatalogueEntry:
+    return CatalogueEntry(fault, ErrorText(title, remedy), ErrorText(title_pt, remedy_pt))
 
 
 _R, _F, _S = Fault.REQUEST, Fault.FILE, Fault.SERVICE
 
 # fmt: off
-CATALOGUE: Mapping[str, Entry] = {
+CATALOGUE: Mapping[str, CatalogueEntry] = {
     # What was asked.
     "malformed_request": _entry(
         _R, "The request can't be read.", "Send well-formed JSON or multipart/form-data in UTF-8.",
@@ -225,7 +225,7 @@ CATALOGUE: Mapping[str, Entry] = {
 # fmt: on
 
 
-class FotogramaError(Exception):
+class CatalogueError(Exception):
     """An error of the catalogue.
 
     code: a key of CATALOGUE. detail: one sentence of facts, safe to show to the owner.

@@ -1,6 +1,6 @@
 """Untrusted JSON with exact numbers: read from its text, taken field by field within bounds, and written.
 
-A field's errors are FotogramaError `invalid_spec`, whose detail names it.
+A field's errors are CatalogueError `invalid_spec`, whose detail names it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Any, TypeVar
 
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 
 # A number's text is bounded before it becomes a Fraction: 1e999999999 would fill the memory.
 MAX_DIGITS = 40
@@ -24,12 +24,12 @@ E = TypeVar("E", bound=StrEnum)
 def decode(text: str | bytes) -> object:
     """The JSON value, numbers as `Decimal`, NaN for one of far too many digits.
 
-    Raises FotogramaError `malformed_request`.
+    Raises CatalogueError `malformed_request`.
     """
     try:
         return json.loads(text, parse_float=_bounded, parse_int=_bounded, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise FotogramaError("malformed_request", "The specification is not well-formed JSON.") from error
+        raise CatalogueError("malformed_request", "The specification is not well-formed JSON.") from error
 
 
 def encode(value: Any) -> str:
@@ -120,8 +120,8 @@ def shortest(value: Fraction) -> int | Decimal:
     return Decimal(f"{value.numerator * (10**digits // value.denominator)}e-{digits}")
 
 
-def invalid(name: str, what: str) -> FotogramaError:
-    return FotogramaError("invalid_spec", f"{name} {what}.")
+def invalid(name: str, what: str) -> CatalogueError:
+    return CatalogueError("invalid_spec", f"{name} {what}.")
 
 
 def _bounded(text: str) -> Decimal:

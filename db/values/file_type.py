@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 
 HEAD_BYTES = 1024
 """How much of a file's beginning `sniff` wants to see."""
@@ -50,15 +50,15 @@ def sniff(head: bytes) -> Container:
     The demuxer is then named by this answer, never guessed by FFmpeg: a playlist or a script that only claims
     to be a video never reaches a demuxer that would open other files or addresses.
 
-    Raises FotogramaError `empty_file`, `playlist` or `not_a_video`.
+    Raises CatalogueError `empty_file`, `playlist` or `not_a_video`.
     """
     if not head:
-        raise FotogramaError("empty_file")
+        raise CatalogueError("empty_file")
     if container := _match(head):
         return container
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(_PLAYLIST_HEADS):
-        raise FotogramaError("playlist")
-    raise FotogramaError("not_a_video")
+        raise CatalogueError("playlist")
+    raise CatalogueError("not_a_video")
 
 
 def _match(head: bytes) -> Container | None:

@@ -73,7 +73,7 @@ SERVICE_ERRORS = 20
 """Tries that must have met it: while nobody claims, because the service is off or knows that it is ill, time alone ends
 nothing."""
 BACKOFF_FIRST_SECONDS = 1.0
-BACKOFF_MOST_SECONDS = 300.0
+BACKOFF_MAX_SECONDS = 300.0
 
 
 class Blame(StrEnum):
@@ -96,36 +96,36 @@ class Counters:
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
+class Retry:
     """The task waits and is claimed again after `delay_seconds`."""
 
     delay_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class GiveUp:
     """The task has failed for good, with this code of the catalogue."""
 
     code: str
 
 
-def after_failure(blame: Blame, code: str, counters: Counters, jitter: float) -> Again | End:
+def after_failure(blame: Blame, code: str, counters: Counters, jitter: float) -> Retry | GiveUp:
     """Decides what follows a failure. jitter: uniform in [0, 1), spreads the retries of one outage."""
     match blame:
         case Blame.FILE:
-            return End(code)
+            return GiveUp(code)
         case Blame.CRASH:
-            return End("gave_up") if counters.crashes + 1 >= MAX_CRASHES else Again(0.0)
+            return GiveUp("gave_up") if counters.crashes + 1 >= MAX_CRASHES else Retry(0.0)
         case Blame.LOSS:
-            return End("workers_lost") if counters.losses + 1 > MAX_LOSSES else Again(0.0)
+            return GiveUp("workers_lost") if counters.losses + 1 > MAX_LOSSES else Retry(0.0)
         case Blame.SERVICE:
             waited = counters.service_error_seconds >= SERVICE_ERROR_SECONDS
             if waited and counters.service_errors + 1 >= SERVICE_ERRORS:
-                return End("service_failed")
+                return GiveUp("service_failed")
             delay = backoff_seconds(
-                counters.service_errors, jitter, first_seconds=BACKOFF_FIRST_SECONDS, most_seconds=BACKOFF_MOST_SECONDS
+                counters.service_errors, jitter, first_seconds=BACKOFF_FIRST_SECONDS, max_seconds=BACKOFF_MAX_SECONDS
             )
-            return Again(delay)
+            return Retry(delay)
         case _:
             assert_never(blame)
 
@@ -140,10 +140,10 @@ def blame_of(fault: Fault) -> Blame:
     return Blame.SERVICE if fault is Fault.SERVICE else Blame.FILE
 
 
-def backoff_seconds(failures: int, jitter: float, *, first_seconds: float, most_seconds: float) -> float:
+def backoff_seconds(failures: int, jitter: float, *, first_seconds: float, max_seconds: float) -> float:
     """The pause after one more failure than `failures`: exponential, with equal jitter.
 
     jitter: uniform in [0, 1). Source: AWS Architecture Blog, "Exponential Backoff And Jitter".
     """
-    ceiling = min(most_seconds, first_seconds * 2.0 ** min(failures, 30))
+    ceiling = min(max_seconds, first_seconds * 2.0 ** min(failures, 30))
     return ceiling * (0.5 + jitter / 2)

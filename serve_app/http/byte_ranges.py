@@ -9,7 +9,7 @@ _SINGLE = re.compile(r"bytes\s*=\s*(?:(\d{1,18})\s*-\s*(\d{1,18})?|-\s*(\d{1,18}
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class ByteRange:
     """`length` bytes from byte `start` on; length > 0."""
 
     start: int
@@ -23,7 +23,7 @@ class Unsatisfiable(Exception):
     """The range lies outside the content."""
 
 
-def requested(range_header: str | None, if_range: str | None, etag: str, size: int) -> Span | None:
+def requested(range_header: str | None, if_range: str | None, etag: str, size: int) -> ByteRange | None:
     """The one span to send, or None for the whole.
 
     Several ranges, other units and what can't be read are ignored, as a server may; so is a range whose If-Range
@@ -51,7 +51,7 @@ def is_known(if_none_match: str | None, etag: str) -> bool:
     return "*" in tags or etag in tags
 
 
-def _span(start: int, end: int, size: int) -> Span:
+def _span(start: int, end: int, size: int) -> ByteRange:
     if start >= end or start >= size:
         raise Unsatisfiable
-    return Span(start, end - start)
+    return ByteRange(start, end - start)

@@ -13,7 +13,7 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
-async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
+async def run_to_completion(work: Coroutine[Any, Any, T]) -> T:
     """Runs `work` to its end even when the caller is cancelled meanwhile; the cancellation is raised after it."""
     task = asyncio.ensure_future(work)
     try:

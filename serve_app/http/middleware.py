@@ -34,7 +34,7 @@ STRICT_TRANSPORT = "max-age=31536000; includeSubDomains"
 log = structlog.get_logger(__name__)
 
 
-class Edge:
+class RequestMiddleware:
     """The outermost middleware of our own."""
 
     def __init__(self, app: ASGIApp) -> None:

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 
 FEED_BYTES = 1 << 16
 FRAMING_BYTES = 1 << 16
 """What boundaries and headers may add to the content."""
-MOST_FILENAME_CHARACTERS = 255
+MAX_FILENAME_CHARACTERS = 255
 _DIRECTION_OVERRIDES = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 
-class BodyError(FotogramaError):
+class BodyError(CatalogueError):
     """The body as a whole can't be read on: `malformed_request` or `too_large`."""
 
 
@@ -41,13 +41,13 @@ _Event = Head | bytes | _End
 
 
 def boundary_of(content_type: str | None) -> bytes:
-    """The boundary. Raises FotogramaError `unsupported_media_type` or `malformed_request`."""
+    """The boundary. Raises CatalogueError `unsupported_media_type` or `malformed_request`."""
     kind, options = parse_options_header(content_type)
     if kind != b"multipart/form-data":
-        raise FotogramaError("unsupported_media_type", "This route takes multipart/form-data.")
+        raise CatalogueError("unsupported_media_type", "This route takes multipart/form-data.")
     boundary = options.get(b"boundary", b"")
     if not 1 <= len(boundary) <= 70:
-        raise FotogramaError("malformed_request", "The Content-Type has no valid boundary.")
+        raise CatalogueError("malformed_request", "The Content-Type has no valid boundary.")
     return boundary
 
 
@@ -75,12 +75,12 @@ class Part:
             yield chunk
 
     async def read(self, most: int) -> bytes:
-        """The whole content. Raises FotogramaError `too_large` above `most` bytes."""
+        """The whole content. Raises CatalogueError `too_large` above `most` bytes."""
         content = bytearray()
         async for chunk in self.chunks():
             content += chunk
             if len(content) > most:
-                raise FotogramaError("too_large", f"The part {self.head.name!r:.40} is larger than {most} bytes.")
+                raise CatalogueError("too_large", f"The part {self.head.name!r:.40} is larger than {most} bytes.")
         return bytes(content)
 
     async def skip(self) -> None:
@@ -100,8 +100,8 @@ class Part:
 class MultipartReader:
     """Reads a body. most_bytes: what the contents of all parts may sum up to."""
 
-    def __init__(self, body: AsyncIterator[bytes], boundary: bytes, most_bytes: int) -> None:
-        self._body, self._most = body, most_bytes
+    def __init__(self, body: AsyncIterator[bytes], boundary: bytes, max_bytes: int) -> None:
+        self._body, self._most = body, max_bytes
         self._content_bytes = self._body_bytes = 0
         self._unfed = memoryview(b"")
         self._events: deque[_Event] = deque()
@@ -174,9 +174,9 @@ class MultipartReader:
         self._finished = True
 
 
-def too_large(most_bytes: int) -> BodyError:
+def too_large(max_bytes: int) -> BodyError:
     """The refusal of a body whose files sum up to more than the limit."""
-    return BodyError("too_large", f"The files of one request may sum up to {most_bytes} bytes.")
+    return BodyError("too_large", f"The files of one request may sum up to {max_bytes} bytes.")
 
 
 def clean_filename(name: str) -> str:
@@ -184,10 +184,10 @@ def clean_filename(name: str) -> str:
     last = re.split(r"[/\\]", name)[-1]
     shown = "".join(character for character in last if unicodedata.category(character) not in {"Cc", "Cs"})
     text = unicodedata.normalize("NFC", _DIRECTION_OVERRIDES.sub("", shown)).strip()
-    if len(text) > MOST_FILENAME_CHARACTERS:
+    if len(text) > MAX_FILENAME_CHARACTERS:
         stem, dot, suffix = text.rpartition(".")
         keep = f"{dot}{suffix}" if stem and len(suffix) <= 10 else ""
-        text = text[: MOST_FILENAME_CHARACTERS - len(keep)] + keep
+        text = text[: MAX_FILENAME_CHARACTERS - len(keep)] + keep
     return text if text.strip(".") else "video"
 
 

@@ -6,7 +6,7 @@ import base64
 import binascii
 from uuid import UUID
 
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 
 
 def write(last: UUID) -> str:
@@ -14,11 +14,11 @@ def write(last: UUID) -> str:
 
 
 def read(cursor: str) -> UUID:
-    """Raises FotogramaError `invalid_field`."""
+    """Raises CatalogueError `invalid_field`."""
     try:
         last = UUID(bytes=base64.b64decode(cursor + "==", altchars=b"-_", validate=True))
     except (binascii.Error, ValueError) as error:
-        raise FotogramaError("invalid_field", "cursor: This is not a cursor of this list.") from error
+        raise CatalogueError("invalid_field", "cursor: This is not a cursor of this list.") from error
     if write(last) != cursor:
-        raise FotogramaError("invalid_field", "cursor: This is not a cursor of this list.")
+        raise CatalogueError("invalid_field", "cursor: This is not a cursor of this list.")
     return last

@@ -7,23 +7,23 @@ from uuid import UUID
 
 from starlette.requests import Request
 
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 
 _ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
 
 def path_id(request: Request, name: str = "id") -> UUID:
-    """An id in the path. Raises FotogramaError `not_found`: what is no id names nothing of the caller's."""
+    """An id in the path. Raises CatalogueError `not_found`: what is no id names nothing of the caller's."""
     text = request.path_params[name]
     if not _ID.fullmatch(text):
-        raise FotogramaError("not_found")
+        raise CatalogueError("not_found")
     return UUID(text)
 
 
 def path_number(request: Request) -> int:
-    """The path's `n`, from 1. Raises FotogramaError `not_found`."""
+    """The path's `n`, from 1. Raises CatalogueError `not_found`."""
     text = request.path_params["n"]
     if not _NUMBER.fullmatch(text):
-        raise FotogramaError("not_found")
+        raise CatalogueError("not_found")
     return int(text)

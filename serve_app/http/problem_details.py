@@ -12,8 +12,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from db.connection import is_outage
-from db.object_store.object_store import ObjectMissing
-from db.values.error_catalogue import FotogramaError
+from db.object_store.object_store import ObjectNotFound
+from db.values.error_catalogue import CatalogueError
 
 TYPE_PREFIX = "urn:fotograma:problem:"
 AWAY_RETRY_SECONDS = 5
@@ -87,7 +87,7 @@ _ROUTER_CODES = {404: "not_found", 405: "method_not_allowed"}
 log = structlog.get_logger(__name__)
 
 
-class Refusal(FotogramaError):
+class ProblemError(CatalogueError):
     """An error of the catalogue with more to say.
 
     headers: of the answer. members: further members of the problem object, such as `errors`.
@@ -107,7 +107,7 @@ class Refusal(FotogramaError):
         self.members = dict(members or {})
 
 
-def problem(error: FotogramaError, request_id: str) -> Response:
+def problem(error: CatalogueError, request_id: str) -> Response:
     """The answer to an error of the catalogue."""
     body: dict[str, Any] = {
         "type": f"{TYPE_PREFIX}{error.code}",
@@ -125,25 +125,25 @@ def problem(error: FotogramaError, request_id: str) -> Response:
         headers["Retry-After"] = str(max(1, retry_after))
     if body["status"] == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="fotograma"'
-    if isinstance(error, Refusal):
+    if isinstance(error, ProblemError):
         body |= error.members
         headers |= error.headers
     return Response(orjson.dumps(body), body["status"], headers, media_type="application/problem+json")
 
 
-def as_error(error: Exception) -> FotogramaError:
+def as_error(error: Exception) -> CatalogueError:
     """Names any exception by the catalogue; one that nobody foresaw is `internal`."""
     match error:
-        case FotogramaError():
+        case CatalogueError():
             return error
         case HTTPException():
             return _of_router(error)
-        case ObjectMissing():
-            return FotogramaError("expired")
+        case ObjectNotFound():
+            return CatalogueError("expired")
         case _ if is_outage(error):
-            return FotogramaError("unavailable", "The database is away.", retry_after=AWAY_RETRY_SECONDS)
+            return CatalogueError("unavailable", "The database is away.", retry_after=AWAY_RETRY_SECONDS)
         case _:
-            return FotogramaError("internal")
+            return CatalogueError("internal")
 
 
 def respond(error: Exception, request_id: str) -> Response:
@@ -163,8 +163,8 @@ async def handle(request: Request, error: Exception) -> Response:
     return respond(error, request.scope["state"]["request_id"])
 
 
-def _of_router(error: HTTPException) -> FotogramaError:
+def _of_router(error: HTTPException) -> CatalogueError:
     code = _ROUTER_CODES.get(error.status_code)
     if code is None:
-        return FotogramaError("malformed_request" if error.status_code < 500 else "internal")
-    return Refusal(code, headers=error.headers)
+        return CatalogueError("malformed_request" if error.status_code < 500 else "internal")
+    return ProblemError(code, headers=error.headers)

@@ -10,16 +10,16 @@ import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.requests import Request
 
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 
-MOST_JSON_BYTES = 1 << 16
-MOST_SPEC_BYTES = 1 << 22
+MAX_JSON_BYTES = 1 << 16
+MAX_SPEC_BYTES = 1 << 22
 """Room for a specification with 100,000 times."""
 
-M = TypeVar("M", bound="Body")
+M = TypeVar("M", bound="RequestModel")
 
 
-class Body(BaseModel):
+class RequestModel(BaseModel):
     """A request's object: unknown fields are refused, nothing is converted."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -28,40 +28,40 @@ class Body(BaseModel):
 async def read(request: Request, model: type[M]) -> M:
     """The body as `model`.
 
-    Raises FotogramaError `unsupported_media_type`, `too_large`, `malformed_request` or `invalid_field`, which names
+    Raises CatalogueError `unsupported_media_type`, `too_large`, `malformed_request` or `invalid_field`, which names
     the field.
     """
-    return validated(model, await read_json(request, MOST_JSON_BYTES))
+    return validated(model, await read_json(request, MAX_JSON_BYTES))
 
 
-async def read_json(request: Request, most_bytes: int) -> Any:
+async def read_json(request: Request, max_bytes: int) -> Any:
     """The body as JSON with exact decimals. Raises as `read`."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
-        raise FotogramaError("unsupported_media_type", "This route takes application/json.")
+        raise CatalogueError("unsupported_media_type", "This route takes application/json.")
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > most_bytes:
-            raise FotogramaError("too_large", f"The body may have {most_bytes} bytes.")
+        if len(body) > max_bytes:
+            raise CatalogueError("too_large", f"The body may have {max_bytes} bytes.")
     return exact_json(bytes(body), "The body")
 
 
 def exact_json(text: bytes, what: str) -> Any:
-    """JSON whose numbers are `int` or `Decimal`. Raises FotogramaError `malformed_request`."""
+    """JSON whose numbers are `int` or `Decimal`. Raises CatalogueError `malformed_request`."""
     try:
         # The strict one first: json alone lets lone surrogates through, which no UTF-8 answer could repeat.
         orjson.loads(text)
         return json.loads(text, parse_float=Decimal)
     except (ValueError, ArithmeticError, RecursionError) as error:
-        raise FotogramaError("malformed_request", f"{what} is not well-formed JSON in UTF-8.") from error
+        raise CatalogueError("malformed_request", f"{what} is not well-formed JSON in UTF-8.") from error
 
 
 def validated(model: type[M], value: Any) -> M:
-    """`value` as `model`. Raises FotogramaError `invalid_field`."""
+    """`value` as `model`. Raises CatalogueError `invalid_field`."""
     try:
         return model.model_validate(value)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         field = ".".join(str(place) for place in first["loc"]) or "body"
-        raise FotogramaError("invalid_field", f"{field[:80]}: {first['msg']}.") from error
+        raise CatalogueError("invalid_field", f"{field[:80]}: {first['msg']}.") from error

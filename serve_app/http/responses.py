@@ -17,12 +17,12 @@ def encode(value: Any) -> bytes:
     return orjson.dumps(value, default=_default, option=_OPTIONS)
 
 
-def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A JSON answer."""
     return Response(encode(value), status, headers, media_type="application/json")
 
 
-def nothing(headers: Mapping[str, str] | None = None) -> Response:
+def no_content(headers: Mapping[str, str] | None = None) -> Response:
     """204."""
     return Response(status_code=204, headers=headers)
 

@@ -13,7 +13,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serve_app.http.responses import answer
+from serve_app.http.responses import json_response
 from serve_app.openapi import response_schemas
 from serve_app.openapi.frame_spec_schema import FrameSpec
 from serve_app.routes import accounts, login_sessions, timeline, webhooks
@@ -118,7 +118,7 @@ UNDOCUMENTED = {"/", "/session", "/openapi.json", "/static"}
 
 async def document(_request: Request) -> Response:
     """GET /openapi.json"""
-    return answer(described())
+    return json_response(described())
 
 
 @cache

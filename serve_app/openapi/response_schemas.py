@@ -169,7 +169,7 @@ class NewExtraction(Shape):
     spec: FrameSpec = FrameSpec()
 
 
-class Moment(Shape):
+class TimelineEvent(Shape):
     """One event of a time line: when, what, and the facts that it has."""
 
     at: datetime
@@ -187,7 +187,7 @@ class Moment(Shape):
 
 
 class Timeline(Shape):
-    items: list[Moment]
+    items: list[TimelineEvent]
     next_cursor: str | None
 
 

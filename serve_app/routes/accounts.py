@@ -18,38 +18,38 @@ from uuid_utils.compat import uuid7
 from db import accounts
 from db.acceptance import quotas
 from db.accounts import Account, Principal
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 from serve_app import authentication
 from serve_app.deps import Deps, deps_of
 from serve_app.http import request_body
-from serve_app.http.responses import answer, nothing
+from serve_app.http.responses import json_response, no_content
 
-MOST_PASSWORD_CHARACTERS = 1024
+MAX_PASSWORD_CHARACTERS = 1024
 _ATOM = r"[^\s@<>()\[\]\\,;:\"\x00-\x1f\x7f.]+"
 # Simple on purpose: one @, no blanks, no quoting; whether a mail arrives only a mail can tell.
 _EMAIL = re.compile(rf"(?=.{{1,64}}@){_ATOM}(\.{_ATOM})*@{_ATOM}(\.{_ATOM})*")
 
 Name = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Locale = Annotated[str, Field(max_length=35, pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]
-Password = Annotated[str, Field(min_length=1, max_length=MOST_PASSWORD_CHARACTERS)]
+Password = Annotated[str, Field(min_length=1, max_length=MAX_PASSWORD_CHARACTERS)]
 
 log = structlog.get_logger(__name__)
 
 
-class Registration(request_body.Body):
+class Registration(request_body.RequestModel):
     email: str = Field(max_length=254)
     password: Password
     name: Name = ""
     locale: Locale = "en"
 
 
-class Changes(request_body.Body):
+class Changes(request_body.RequestModel):
     name: Name | None = None
     locale: Locale | None = None
     notify: Literal["all", "failures", "none"] | None = None
 
 
-class PasswordChange(request_body.Body):
+class PasswordChange(request_body.RequestModel):
     current: Password
     new: Password
 
@@ -63,11 +63,11 @@ async def register(request: Request) -> Response:
     """POST /v1/users"""
     deps = deps_of(request)
     if not deps.registration_open:
-        raise FotogramaError("registration_closed")
+        raise CatalogueError("registration_closed")
     body = await request_body.read(request, Registration)
     email = normal_email(body.email)
     if not _can_be_mailed(email):
-        raise FotogramaError("invalid_field", "email: This is not an e-mail address.")
+        raise CatalogueError("invalid_field", "email: This is not an e-mail address.")
     _check_length(deps, "password", body.password)
     deps.per_address.take(authentication.address_of(request))
     account = await accounts.create(
@@ -79,20 +79,20 @@ async def register(request: Request) -> Response:
         locale=body.locale,
     )
     log.info("An account was made.", event_name="account.created", user_id=str(account.id))
-    return answer({"id": account.id, "email": account.email, "name": account.name, "role": account.role}, 201)
+    return json_response({"id": account.id, "email": account.email, "name": account.name, "role": account.role}, 201)
 
 
 async def show(request: Request, who: Principal) -> Response:
     """GET /v1/me"""
     deps = deps_of(request)
-    return answer(await _described(deps, await accounts.get(deps.engine, who.user_id)))
+    return json_response(await _described(deps, await accounts.get(deps.engine, who.user_id)))
 
 
 async def change(request: Request, who: Principal) -> Response:
     """PATCH /v1/me"""
     deps = deps_of(request)
     body = await request_body.read(request, Changes)
-    return answer(await _described(deps, await accounts.update(deps.engine, who.user_id, body.model_dump())))
+    return json_response(await _described(deps, await accounts.update(deps.engine, who.user_id, body.model_dump())))
 
 
 async def change_password(request: Request, who: Principal) -> Response:
@@ -103,17 +103,17 @@ async def change_password(request: Request, who: Principal) -> Response:
     deps.per_email.take(who.email)
     stored = await accounts.password_hash(deps.engine, who.user_id)
     if not await deps.passwords.matches(body.current, stored):
-        raise FotogramaError("bad_credentials", "The current password is wrong.")
+        raise CatalogueError("bad_credentials", "The current password is wrong.")
     hashed = await deps.passwords.hash(body.new)
     await accounts.set_password(deps.engine, who.user_id, hashed, kept=who.session_id)
     deps.per_email.forget(who.email)
     log.info("A password was changed.", event_name="account.password_changed", user_id=str(who.user_id))
-    return nothing()
+    return no_content()
 
 
 async def _described(deps: Deps, account: Account | None) -> dict[str, Any]:
     if account is None:
-        raise FotogramaError("unauthenticated")
+        raise CatalogueError("unauthenticated")
     use = await quotas.account_usage(deps.engine, account.id)
     return {
         "id": account.id,
@@ -143,4 +143,4 @@ def _can_be_mailed(email: str) -> bool:
 def _check_length(deps: Deps, field: str, password: str) -> None:
     if len(password) < deps.password_min_length:
         least = deps.password_min_length
-        raise FotogramaError("invalid_field", f"{field}: A password has at least {least} characters.")
+        raise CatalogueError("invalid_field", f"{field}: A password has at least {least} characters.")

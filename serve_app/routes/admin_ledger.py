@@ -10,22 +10,22 @@ from starlette.responses import Response
 from db.acceptance import ledger_reconciliation as ledgers
 from db.acceptance.ledger_reconciliation import AccountBalance, Balance
 from db.accounts import Principal
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 from serve_app.deps import deps_of
-from serve_app.http.responses import answer
+from serve_app.http.responses import json_response
 
 ADMIN = "admin"
-MOST_ACCOUNTS = 1000
+MAX_ACCOUNTS = 1000
 """Accounts that one answer tells, those with differences first."""
 
 
 async def ledger(request: Request, who: Principal) -> Response:
     """GET /v1/admin/ledger"""
     if who.role != ADMIN:
-        raise FotogramaError("not_found")
+        raise CatalogueError("not_found")
     found = await ledgers.compare(deps_of(request).engine)
-    accounts = [_account(account) for account in found.accounts[:MOST_ACCOUNTS]]
-    return answer({**_balance(found.total), "users": accounts, "user_count": len(found.accounts)})
+    accounts = [_account(account) for account in found.accounts[:MAX_ACCOUNTS]]
+    return json_response({**_balance(found.total), "users": accounts, "user_count": len(found.accounts)})
 
 
 def _account(account: AccountBalance) -> dict[str, Any]:

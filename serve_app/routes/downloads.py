@@ -12,13 +12,13 @@ from starlette.responses import Response, StreamingResponse
 
 from db import videos
 from db.accounts import Principal
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 from db.values.lifecycle import ExtractionStatus
 from db.videos import ExtractionRow, VideoRow
 from serve_app.deps import Deps, deps_of
 from serve_app.http import byte_ranges
 from serve_app.http.path_params import path_id, path_number
-from serve_app.http.problem_details import Refusal
+from serve_app.http.problem_details import ProblemError
 
 _NOT_ENDED = {ExtractionStatus.QUEUED, ExtractionStatus.RUNNING}
 # Its owner's alone, and immutable: the same extraction never gives other bytes.
@@ -71,7 +71,7 @@ async def frame(request: Request, who: Principal) -> Response:
     n = path_number(request)
     assert row.result_frames is not None
     if n > row.result_frames:
-        raise FotogramaError("not_found", f"The archive has {row.result_frames} images.")
+        raise CatalogueError("not_found", f"The archive has {row.result_frames} images.")
     place = await deps.frame_tables.place_of(deps.objects, f"{row.result_key}/manifest.csv", n)
     headers = {"Content-Type": place.media_type, "ETag": f'"{row.result_sha256}.{n}"'}
     return await _send(request, deps, _Content(f"{row.result_key}/frames.zip", place.size, headers, place.offset))
@@ -96,13 +96,13 @@ async def _beside(request: Request, who: Principal, name: str, media_type: str) 
 async def _finished(deps: Deps, who: Principal, request: Request) -> VideoRow:
     """The caller's succeeded extraction with its video.
 
-    Raises FotogramaError `not_found`, `not_ready` or `no_result`.
+    Raises CatalogueError `not_found`, `not_ready` or `no_result`.
     """
     extraction_id = path_id(request)
     key = await videos.extraction_key_of(deps.engine, who.user_id, extraction_id)
     rows = await videos.documents(deps.engine, [extraction_id]) if key is not None else {}
     if extraction_id not in rows:
-        raise FotogramaError("not_found")
+        raise CatalogueError("not_found")
     video = rows[extraction_id]
     _refuse_unfinished(video.extraction)
     return video
@@ -110,9 +110,9 @@ async def _finished(deps: Deps, who: Principal, request: Request) -> VideoRow:
 
 def _refuse_unfinished(row: ExtractionRow) -> None:
     if row.status in _NOT_ENDED:
-        raise FotogramaError("not_ready", f"The extraction is {row.status}.", retry_after=2)
+        raise CatalogueError("not_ready", f"The extraction is {row.status}.", retry_after=2)
     if row.status is not ExtractionStatus.SUCCEEDED:
-        raise FotogramaError("no_result", f"The extraction is {row.status}.")
+        raise CatalogueError("no_result", f"The extraction is {row.status}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ async def _send(request: Request, deps: Deps, content: _Content) -> Response:
     if byte_ranges.is_known(request.headers.get("if-none-match"), headers["ETag"]):
         return Response(status_code=304, headers={name: headers[name] for name in ("ETag", *_CACHING)})
     span = _span(request, headers["ETag"], content.size)
-    whole = span or byte_ranges.Span(0, content.size)
+    whole = span or byte_ranges.ByteRange(0, content.size)
     headers["Content-Length"] = str(whole.length)
     if span is not None:
         headers["Content-Range"] = span.content_range(content.size)
@@ -142,11 +142,11 @@ async def _send(request: Request, deps: Deps, content: _Content) -> Response:
     return StreamingResponse(chunks, status, headers)
 
 
-def _span(request: Request, etag: str, size: int) -> byte_ranges.Span | None:
+def _span(request: Request, etag: str, size: int) -> byte_ranges.ByteRange | None:
     try:
         return byte_ranges.requested(request.headers.get("range"), request.headers.get("if-range"), etag, size)
     except byte_ranges.Unsatisfiable as error:
-        raise Refusal("bad_range", headers={"Content-Range": f"bytes */{size}"}) from error
+        raise ProblemError("bad_range", headers={"Content-Range": f"bytes */{size}"}) from error
 
 
 async def _started(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

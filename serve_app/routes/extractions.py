@@ -17,18 +17,18 @@ from db.acceptance import accept, idempotency_keys, quotas
 from db.accounts import Principal
 from db.queue import task_queue
 from db.values import frame_spec
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 from db.values.frame_spec import FrameSpec
 from db.values.lifecycle import ExtractionStatus
 from db.videos import ExtractionRow
 from serve_app import cached_representations
 from serve_app.deps import Deps, deps_of
 from serve_app.http import request_body
-from serve_app.http.cancellation import uninterrupted
+from serve_app.http.cancellation import run_to_completion
 from serve_app.http.path_params import path_id
-from serve_app.http.problem_details import Refusal
-from serve_app.http.responses import answer, encode
-from serve_app.submission.idempotent_requests import Held, fingerprint, held
+from serve_app.http.problem_details import ProblemError
+from serve_app.http.responses import encode, json_response
+from serve_app.submission.idempotent_requests import IdempotentCall, fingerprint, idempotent_call
 
 _RETRIABLE = {ExtractionStatus.FAILED, ExtractionStatus.CANCELLED}
 
@@ -49,8 +49,8 @@ async def create(request: Request, who: Principal) -> Response:
     deps = deps_of(request)
     video_id = path_id(request)
     admit = partial(deps.admission.admit, who.user_id)
-    async with held(request, deps.engine, who, "POST /v1/videos/{id}/extractions", admit) as hold:
-        asked = _asked(await request_body.read_json(request, request_body.MOST_SPEC_BYTES))
+    async with idempotent_call(request, deps.engine, who, "POST /v1/videos/{id}/extractions", admit) as hold:
+        asked = _asked(await request_body.read_json(request, request_body.MAX_SPEC_BYTES))
         deps.check_spec(asked)
         canonical = frame_spec.canonical(asked)
         return await _extract(deps, who, hold, _Wanted(video_id, canonical, fingerprint([str(video_id), canonical])))
@@ -60,7 +60,7 @@ async def retry(request: Request, who: Principal) -> Response:
     """POST /v1/extractions/{id}/retry"""
     deps = deps_of(request)
     admit = partial(deps.admission.admit, who.user_id)
-    async with held(request, deps.engine, who, "POST /v1/extractions/{id}/retry", admit) as hold:
+    async with idempotent_call(request, deps.engine, who, "POST /v1/extractions/{id}/retry", admit) as hold:
         row = await own_row(deps, who, path_id(request))
         if hold.known is None and row.status not in _RETRIABLE:
             raise _wrong_state(row.status, "only a failed or cancelled one can be retried")
@@ -76,7 +76,7 @@ async def cancel(request: Request, who: Principal) -> Response:
     """POST /v1/extractions/{id}/cancel"""
     deps = deps_of(request)
     row = await own_row(deps, who, path_id(request))
-    if not await uninterrupted(_cancel(deps, row.id)):
+    if not await run_to_completion(_cancel(deps, row.id)):
         # Read again: it may have ended just now.
         row = await own_row(deps, who, row.id)
         raise _wrong_state(row.status, "one that has ended can't be cancelled")
@@ -84,18 +84,18 @@ async def cancel(request: Request, who: Principal) -> Response:
     return await _shown(deps, who, row.id, 202)
 
 
-def _wrong_state(status: ExtractionStatus, rule: str) -> Refusal:
-    return Refusal(
+def _wrong_state(status: ExtractionStatus, rule: str) -> ProblemError:
+    return ProblemError(
         "wrong_state", f"The extraction is {status}; {rule}.", members={"current_status": ExtractionStatus(status)}
     )
 
 
 async def own_row(deps: Deps, who: Principal, extraction_id: UUID) -> ExtractionRow:
-    """An extraction of the caller's, from Postgres. Raises FotogramaError `not_found`."""
+    """An extraction of the caller's, from Postgres. Raises CatalogueError `not_found`."""
     key = await videos.extraction_key_of(deps.engine, who.user_id, extraction_id)
     rows = await videos.documents(deps.engine, [key.extraction_id]) if key is not None else {}
     if extraction_id not in rows:
-        raise FotogramaError("not_found")
+        raise CatalogueError("not_found")
     return rows[extraction_id].extraction
 
 
@@ -103,19 +103,19 @@ async def _shown(deps: Deps, who: Principal, extraction_id: UUID, status: int) -
     key = await videos.extraction_key_of(deps.engine, who.user_id, extraction_id)
     found = await cached_representations.read(deps.engine, deps.cache, [key]) if key is not None else []
     if not found:
-        raise FotogramaError("not_found")
-    return answer(found[0].extraction, status)
+        raise CatalogueError("not_found")
+    return json_response(found[0].extraction, status)
 
 
-async def _extract(deps: Deps, who: Principal, hold: Held, wanted: _Wanted) -> Response:
+async def _extract(deps: Deps, who: Principal, hold: IdempotentCall, wanted: _Wanted) -> Response:
     if hold.known is not None:
         return hold.replay(wanted.fingerprint)
-    body = await uninterrupted(_commit(deps, who, hold, wanted))
+    body = await run_to_completion(_commit(deps, who, hold, wanted))
     await deps.cache.announce()
     return Response(body, 201, media_type="application/json")
 
 
-async def _commit(deps: Deps, who: Principal, hold: Held, wanted: _Wanted) -> bytes:
+async def _commit(deps: Deps, who: Principal, hold: IdempotentCall, wanted: _Wanted) -> bytes:
     extraction_id = uuid7()
     async with deps.engine.begin() as connection:
         limits = deps.limits.quotas
@@ -143,10 +143,10 @@ async def _cancel(deps: Deps, extraction_id: UUID) -> bool:
 
 
 def _asked(body: Any) -> FrameSpec:
-    """The body's `spec`; none given: the defaults. Raises FotogramaError `invalid_field` or `invalid_spec`."""
+    """The body's `spec`; none given: the defaults. Raises CatalogueError `invalid_field` or `invalid_spec`."""
     if not isinstance(body, dict):
-        raise FotogramaError("invalid_field", "body: Must be an object.")
+        raise CatalogueError("invalid_field", "body: Must be an object.")
     unknown = next((name for name in body if name != "spec"), None)
     if unknown is not None:
-        raise FotogramaError("invalid_field", f"{unknown[:40]}: This is not a known field.")
+        raise CatalogueError("invalid_field", f"{unknown[:40]}: This is not a known field.")
     return frame_spec.from_document(body.get("spec", {}))

@@ -11,10 +11,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from db import connection, migrate
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 from serve_app.deps import Deps, deps_of
-from serve_app.http.problem_details import Refusal
-from serve_app.http.responses import answer
+from serve_app.http.problem_details import ProblemError
+from serve_app.http.responses import json_response
 
 CHECK_SECONDS = 3.0
 READY_RETRY_SECONDS = 2
@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 async def alive(_request: Request) -> Response:
     """GET /healthz"""
-    return answer({"status": "alive"})
+    return json_response({"status": "alive"})
 
 
 async def ready(request: Request) -> Response:
@@ -42,8 +42,8 @@ async def ready(request: Request) -> Response:
     parts["cache"] = "ok" if await deps.cache.is_there() else "away"
     if unfit:
         detail = f"Nothing can be accepted now: {unfit}."
-        raise Refusal("unavailable", detail, retry_after=READY_RETRY_SECONDS, members={"parts": parts})
-    return answer({"status": "ready", "parts": parts})
+        raise ProblemError("unavailable", detail, retry_after=READY_RETRY_SECONDS, members={"parts": parts})
+    return json_response({"status": "ready", "parts": parts})
 
 
 class _Unfit(Exception):
@@ -67,7 +67,7 @@ async def _state(name: str, check: Callable[[], Awaitable[object]]) -> str:
             await check()
     except _Unfit as error:
         return str(error)
-    except (FotogramaError, SQLAlchemyError, OSError) as error:
+    except (CatalogueError, SQLAlchemyError, OSError) as error:
         log.warning("A part is away.", event_name="health.away", part=name, error=type(error).__name__)
         return "away"
     return "ok"

@@ -12,23 +12,23 @@ from uuid_utils.compat import uuid7
 
 from db import accounts
 from db.accounts import Principal
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 from serve_app import authentication
 from serve_app.deps import Deps, deps_of
 from serve_app.http import request_body
-from serve_app.http.responses import answer, nothing
-from serve_app.routes.accounts import MOST_PASSWORD_CHARACTERS, normal_email
+from serve_app.http.responses import json_response, no_content
+from serve_app.routes.accounts import MAX_PASSWORD_CHARACTERS, normal_email
 from serve_app.security.signed_tokens import Audience, Claims
 
 log = structlog.get_logger(__name__)
 
 
-class Credentials(request_body.Body):
+class Credentials(request_body.RequestModel):
     email: str = Field(max_length=254)
-    password: str = Field(max_length=MOST_PASSWORD_CHARACTERS)
+    password: str = Field(max_length=MAX_PASSWORD_CHARACTERS)
 
 
-class Refresh(request_body.Body):
+class Refresh(request_body.RequestModel):
     refresh_token: str = Field(max_length=4096)
 
 
@@ -45,7 +45,7 @@ async def refresh(request: Request) -> Response:
     claims = deps.signer.verify(Audience.REFRESH, body.refresh_token)
     try:
         generation = await accounts.rotate(deps.engine, claims.session_id, claims.generation)
-    except FotogramaError as error:
+    except CatalogueError as error:
         if error.code == "refresh_token_reused":
             log.warning("A refresh token came twice.", event_name="session.reused", session_id=str(claims.session_id))
         raise
@@ -55,7 +55,7 @@ async def refresh(request: Request) -> Response:
 async def log_out(request: Request, who: Principal) -> Response:
     """DELETE /v1/tokens"""
     await accounts.revoke(deps_of(request).engine, who.session_id)
-    return nothing()
+    return no_content()
 
 
 async def enter_page(request: Request) -> Response:
@@ -63,7 +63,7 @@ async def enter_page(request: Request) -> Response:
     authentication.refuse_cross_site(request)
     deps = deps_of(request)
     claims = await _opened(request, deps)
-    response = nothing()
+    response = no_content()
     response.set_cookie(
         authentication.COOKIE,
         deps.signer.issue(Audience.PAGE, claims, deps.session_seconds),
@@ -83,7 +83,7 @@ async def leave_page(request: Request) -> Response:
     who = await authentication.authenticate(request)
     if who is not None:
         await accounts.revoke(deps.engine, who.session_id)
-    response = nothing()
+    response = no_content()
     response.delete_cookie(authentication.COOKIE, path="/", secure=deps.https, httponly=True, samesite="strict")
     return response
 
@@ -91,7 +91,7 @@ async def leave_page(request: Request) -> Response:
 async def _opened(request: Request, deps: Deps) -> Claims:
     """A new session for right credentials.
 
-    Raises FotogramaError `bad_credentials`, after the same time whether the account exists or not, or
+    Raises CatalogueError `bad_credentials`, after the same time whether the account exists or not, or
     `too_many_requests`.
     """
     body = await request_body.read(request, Credentials)
@@ -101,7 +101,7 @@ async def _opened(request: Request, deps: Deps) -> Claims:
     found = await accounts.credentials(deps.engine, email)
     if not await deps.passwords.matches(body.password, found[1] if found else None) or found is None:
         log.info("Wrong credentials.", event_name="session.refused", user_id=str(found[0]) if found else None)
-        raise FotogramaError("bad_credentials")
+        raise CatalogueError("bad_credentials")
     deps.per_email.forget(email)
     return await _open(deps, found[0])
 
@@ -115,7 +115,7 @@ async def _open(deps: Deps, user_id: UUID) -> Claims:
 
 def _tokens(deps: Deps, claims: Claims) -> Response:
     access = Claims(claims.user_id, claims.session_id, 0)
-    return answer(
+    return json_response(
         {
             "access_token": deps.signer.issue(Audience.ACCESS, access, deps.access_seconds),
             "token_type": "Bearer",

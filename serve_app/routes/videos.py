@@ -12,21 +12,21 @@ from starlette.responses import Response
 
 from db import videos
 from db.accounts import Principal
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 from db.values.lifecycle import ExtractionStatus
 from serve_app import cached_representations
 from serve_app.deps import deps_of
 from serve_app.http import pagination_cursor, request_body
-from serve_app.http.cancellation import uninterrupted
+from serve_app.http.cancellation import run_to_completion
 from serve_app.http.multipart_parser import MultipartReader, boundary_of
 from serve_app.http.path_params import path_id
-from serve_app.http.responses import answer, nothing
-from serve_app.submission.group_commit import Call
-from serve_app.submission.idempotent_requests import held
-from serve_app.submission.receive_files import Intake, declared_size
+from serve_app.http.responses import json_response, no_content
+from serve_app.submission.group_commit import AcceptCall
+from serve_app.submission.idempotent_requests import idempotent_call
+from serve_app.submission.receive_files import FileReceiver, declared_size
 
 DEFAULT_LIMIT = 50
-MOST_LIMIT = 200
+MAX_LIMIT = 200
 
 log = structlog.get_logger(__name__)
 
@@ -36,10 +36,10 @@ def whole(text: object) -> object:
     return int(text) if isinstance(text, str) and text.isascii() and text.isdigit() and len(text) < 10 else text
 
 
-class Query(request_body.Body):
+class Query(request_body.RequestModel):
     """The list's query."""
 
-    limit: Annotated[int, BeforeValidator(whole), Field(ge=1, le=MOST_LIMIT)] = DEFAULT_LIMIT
+    limit: Annotated[int, BeforeValidator(whole), Field(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT
     cursor: str | None = Field(None, max_length=200)
     status: Annotated[ExtractionStatus | None, Field(strict=False)] = None
     q: str | None = Field(None, max_length=255)
@@ -57,18 +57,18 @@ async def accept(request: Request, who: Principal) -> Response:
         await deps.admission.admit(who.user_id, size=size)
 
     async with (
-        held(request, deps.engine, who, "POST /v1/videos", admit) as hold,
+        idempotent_call(request, deps.engine, who, "POST /v1/videos", admit) as hold,
         deps.admission.reading(size, again=hold.known is not None),
     ):
-        intake = Intake(deps, who.user_id, store=hold.known is None)
+        intake = FileReceiver(deps, who.user_id, store=hold.known is None)
         try:
             taken = await intake.take(MultipartReader(request.stream(), boundary, deps.request_max_bytes))
             if hold.known is not None:
                 return hold.replay(taken.fingerprint())
-            call = Call(taken.uploads(who.user_id), hold, taken.fingerprint())
-            body = await uninterrupted(deps.acceptor.accept(call))
+            call = AcceptCall(taken.uploads(who.user_id), hold, taken.fingerprint())
+            body = await run_to_completion(deps.acceptor.accept(call))
         except BaseException:
-            await uninterrupted(intake.undo())
+            await run_to_completion(intake.undo())
             raise
     await deps.cache.announce()
     log.info("Videos were accepted.", event_name="videos.accepted", user_id=str(who.user_id), files=len(taken.files))
@@ -92,7 +92,7 @@ async def list_(request: Request, who: Principal) -> Response:
     page = keys[: query.limit]
     more = pagination_cursor.write(page[-1].video_id) if len(keys) > len(page) else None
     items = [document.video for document in await cached_representations.read(deps.engine, deps.cache, page)]
-    return answer({"items": items, "next_cursor": more})
+    return json_response({"items": items, "next_cursor": more})
 
 
 async def show(request: Request, who: Principal) -> Response:
@@ -101,23 +101,23 @@ async def show(request: Request, who: Principal) -> Response:
     key = await videos.video_key_of(deps.engine, who.user_id, path_id(request))
     found = await cached_representations.read(deps.engine, deps.cache, [key]) if key is not None else []
     if not found:
-        raise FotogramaError("not_found")
-    return answer(found[0].video)
+        raise CatalogueError("not_found")
+    return json_response(found[0].video)
 
 
 async def delete(request: Request, who: Principal) -> Response:
     """DELETE /v1/videos/{id}"""
     deps = deps_of(request)
     video_id = path_id(request)
-    if not await uninterrupted(videos.delete(deps.engine, who.user_id, video_id)):
-        raise FotogramaError("not_found")
+    if not await run_to_completion(videos.delete(deps.engine, who.user_id, video_id)):
+        raise CatalogueError("not_found")
     log.info("A video was deleted.", event_name="video.deleted", user_id=str(who.user_id), video_id=str(video_id))
-    return nothing()
+    return no_content()
 
 
 def single(items: list[tuple[str, str]]) -> Mapping[str, str]:
-    """A query's parameters by name. Raises FotogramaError `invalid_field` when one is there twice."""
+    """A query's parameters by name. Raises CatalogueError `invalid_field` when one is there twice."""
     names = [name for name, _ in items]
     if len(set(names)) < len(names):
-        raise FotogramaError("invalid_field", "A query parameter is there twice.")
+        raise CatalogueError("invalid_field", "A query parameter is there twice.")
     return dict(items)

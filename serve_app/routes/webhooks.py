@@ -18,45 +18,45 @@ from db.accounts import Principal
 from db.notification import webhook_deliveries, webhook_url_policy, webhooks
 from db.notification.webhook_deliveries import Delivery
 from db.notification.webhooks import SECRET_BYTES, Webhook
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 from serve_app.deps import Deps, deps_of
 from serve_app.http import pagination_cursor, request_body
-from serve_app.http.cancellation import uninterrupted
+from serve_app.http.cancellation import run_to_completion
 from serve_app.http.path_params import path_id
-from serve_app.http.responses import answer, encode, nothing
-from serve_app.routes.videos import DEFAULT_LIMIT, MOST_LIMIT, single, whole
-from serve_app.submission.idempotent_requests import Held, fingerprint, held
+from serve_app.http.responses import encode, json_response, no_content
+from serve_app.routes.videos import DEFAULT_LIMIT, MAX_LIMIT, single, whole
+from serve_app.submission.idempotent_requests import IdempotentCall, fingerprint, idempotent_call
 
 EventType = Literal["extraction.succeeded", "extraction.failed", "extraction.cancelled"]
 
 log = structlog.get_logger(__name__)
 
 
-class Wanted(request_body.Body):
+class Wanted(request_body.RequestModel):
     """A new webhook. events: what it is told, everything when they are left out."""
 
-    url: Annotated[str, Field(min_length=1, max_length=webhook_url_policy.MOST_URL_CHARACTERS)]
+    url: Annotated[str, Field(min_length=1, max_length=webhook_url_policy.MAX_URL_CHARACTERS)]
     events: list[EventType] = Field(
         default_factory=lambda: list(get_args(EventType)), min_length=1, max_length=len(webhooks.EVENTS)
     )
 
 
-class Query(request_body.Body):
+class Query(request_body.RequestModel):
     """The lists' query."""
 
-    limit: Annotated[int, BeforeValidator(whole), Field(ge=1, le=MOST_LIMIT)] = DEFAULT_LIMIT
+    limit: Annotated[int, BeforeValidator(whole), Field(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT
     cursor: str | None = Field(None, max_length=200)
 
 
 async def create(request: Request, who: Principal) -> Response:
     """POST /v1/webhooks"""
     deps = deps_of(request)
-    async with held(request, deps.engine, who, "POST /v1/webhooks") as hold:
+    async with idempotent_call(request, deps.engine, who, "POST /v1/webhooks") as hold:
         wanted = await request_body.read(request, Wanted)
         webhook_url_policy.check_url(wanted.url, deps.webhook_reach)
         if hold.known is not None:
             return hold.replay(_fingerprint(wanted))
-        body = await uninterrupted(_commit(deps, who, hold, wanted))
+        body = await run_to_completion(_commit(deps, who, hold, wanted))
     return Response(body, 201, media_type="application/json")
 
 
@@ -69,9 +69,9 @@ async def list_(request: Request, who: Principal) -> Response:
 
 async def delete(request: Request, who: Principal) -> Response:
     """DELETE /v1/webhooks/{id}"""
-    if not await uninterrupted(webhooks.delete(deps_of(request).engine, who.user_id, path_id(request))):
-        raise FotogramaError("not_found")
-    return nothing()
+    if not await run_to_completion(webhooks.delete(deps_of(request).engine, who.user_id, path_id(request))):
+        raise CatalogueError("not_found")
+    return no_content()
 
 
 async def deliveries_of(request: Request, who: Principal) -> Response:
@@ -89,14 +89,14 @@ async def redeliver(request: Request, who: Principal) -> Response:
     delivery_id = path_id(request, "delivery_id")
     webhook = await _own(request, who)
     if webhook.disabled_at is not None:
-        raise FotogramaError("webhook_off")
-    delivery = await uninterrupted(webhook_deliveries.redeliver(deps_of(request).engine, webhook.id, delivery_id))
+        raise CatalogueError("webhook_off")
+    delivery = await run_to_completion(webhook_deliveries.redeliver(deps_of(request).engine, webhook.id, delivery_id))
     if delivery is None:
-        raise FotogramaError("not_found")
-    return answer(_delivery_document(delivery), 202)
+        raise CatalogueError("not_found")
+    return json_response(_delivery_document(delivery), 202)
 
 
-async def _commit(deps: Deps, who: Principal, hold: Held, wanted: Wanted) -> bytes:
+async def _commit(deps: Deps, who: Principal, hold: IdempotentCall, wanted: Wanted) -> bytes:
     async with deps.engine.begin() as connection:
         webhook = await webhooks.create(
             connection,
@@ -119,7 +119,7 @@ def _fingerprint(wanted: Wanted) -> str:
 async def _own(request: Request, who: Principal) -> Webhook:
     webhook = await webhooks.own(deps_of(request).engine, who.user_id, path_id(request))
     if webhook is None:
-        raise FotogramaError("not_found")
+        raise CatalogueError("not_found")
     return webhook
 
 
@@ -135,7 +135,7 @@ def _page(documents: Sequence[dict[str, Any]], limit: int) -> Response:
     """documents: one more than the limit when there are more."""
     items = documents[:limit]
     more = pagination_cursor.write(items[-1]["id"]) if len(documents) > limit else None
-    return answer({"items": items, "next_cursor": more})
+    return json_response({"items": items, "next_cursor": more})
 
 
 def _document(webhook: Webhook) -> dict[str, Any]:

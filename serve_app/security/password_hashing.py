@@ -1,4 +1,4 @@
-"""Passwords: bcrypt over a peppered digest, in threads of its own, so that logins never stop the loop."""
+"""PasswordHasher: bcrypt over a peppered digest, in threads of its own, so that logins never stop the loop."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import TypeVar
 
 import bcrypt
 
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 
 ROUNDS = 12
 THREADS = 2
 HASH_SECONDS = 0.25
 """Of one hash with ROUNDS, about; each round more doubles it."""
-MOST_WAITING = 200
+MAX_WAITING = 200
 """What THREADS check in less than half a minute: longer than that, asking again is better than standing in line."""
 
 T = TypeVar("T")
@@ -30,7 +30,7 @@ def line_seconds(length: int, *, threads: int, rounds: int) -> int:
     return math.ceil(length / threads * HASH_SECONDS * 2.0 ** (rounds - ROUNDS))
 
 
-class Passwords:
+class PasswordHasher:
     """Hashes and compares.
 
     pepper: bytes that are not in the database. rounds: bcrypt's cost, 12 is about 0.25 s of CPU. threads: how many at
@@ -39,9 +39,9 @@ class Passwords:
     """
 
     def __init__(
-        self, pepper: bytes, *, rounds: int = ROUNDS, threads: int = THREADS, most_waiting: int = MOST_WAITING
+        self, pepper: bytes, *, rounds: int = ROUNDS, threads: int = THREADS, max_waiting: int = MAX_WAITING
     ) -> None:
-        self._pepper, self._rounds, self._most = pepper, rounds, threads + most_waiting
+        self._pepper, self._rounds, self._most = pepper, rounds, threads + max_waiting
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="bcrypt")
         self._inside = 0
         self._line_seconds = line_seconds(self._most, threads=threads, rounds=rounds)
@@ -71,7 +71,7 @@ class Passwords:
     async def _run(self, work: Callable[[], T]) -> T:
         if self._inside >= self._most:
             detail = "Too many log-ins at this moment."
-            raise FotogramaError("too_many_requests", detail, retry_after=self._line_seconds)
+            raise CatalogueError("too_many_requests", detail, retry_after=self._line_seconds)
         self._inside += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, work)

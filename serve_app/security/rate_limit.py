@@ -8,13 +8,13 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 
-MOST_KEYS = 50_000
+MAX_KEYS = 50_000
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class RateLimit:
     """burst: tries at once. refill_seconds: after that, one each so many seconds."""
 
     burst: int
@@ -22,33 +22,35 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class RateLimitDecision:
     """free_at: when all tries are there again, the state to keep. wait_seconds: 0 when this try is allowed."""
 
     free_at: float
     wait_seconds: float
 
 
-def decide(pace: Pace, free_at: float, now: float) -> Verdict:
+def decide(pace: RateLimit, free_at: float, now: float) -> RateLimitDecision:
     """Whether a try at `now` is within the pace (ATM Forum TM 4.0, GCRA as virtual scheduling)."""
     next_free = max(free_at, now) + pace.refill_seconds
     wait = next_free - pace.burst * pace.refill_seconds - now
-    return Verdict(free_at, wait) if wait > 1e-9 else Verdict(next_free, 0.0)
+    return RateLimitDecision(free_at, wait) if wait > 1e-9 else RateLimitDecision(next_free, 0.0)
 
 
-class Limiter:
+class RateLimiter:
     """One pace over many keys, in this process; the least recently tried are forgotten beyond `most_keys`."""
 
-    def __init__(self, pace: Pace, *, clock: Callable[[], float] = time.monotonic, most_keys: int = MOST_KEYS) -> None:
-        self._pace, self._clock, self._most = pace, clock, most_keys
+    def __init__(
+        self, pace: RateLimit, *, clock: Callable[[], float] = time.monotonic, max_keys: int = MAX_KEYS
+    ) -> None:
+        self._pace, self._clock, self._most = pace, clock, max_keys
         self._free_at: OrderedDict[str, float] = OrderedDict()
 
     def take(self, key: str) -> None:
-        """Counts a try. Raises FotogramaError `too_many_requests` with the seconds to wait."""
+        """Counts a try. Raises CatalogueError `too_many_requests` with the seconds to wait."""
         now = self._clock()
         verdict = decide(self._pace, self._free_at.get(key, now), now)
         if verdict.wait_seconds:
-            raise FotogramaError("too_many_requests", retry_after=math.ceil(verdict.wait_seconds))
+            raise CatalogueError("too_many_requests", retry_after=math.ceil(verdict.wait_seconds))
         self._keep(key, verdict.free_at)
 
     def count(self, key: str) -> None:

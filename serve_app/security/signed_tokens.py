@@ -12,7 +12,7 @@ from uuid import UUID
 import jwt
 from uuid_utils.compat import uuid7
 
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 from serve_app.security.key_derivation import Key
 
 ISSUER = "fotograma"
@@ -36,7 +36,7 @@ class Claims:
     generation: int
 
 
-class Signer:
+class TokenSigner:
     """keys: the first signs, all verify (that is how a key is replaced)."""
 
     def __init__(self, keys: Sequence[Key]) -> None:
@@ -59,7 +59,7 @@ class Signer:
         return jwt.encode(payload, self._current.secret, self._current.algorithm, headers={"kid": self._current.id})
 
     def verify(self, audience: Audience, token: str) -> Claims:
-        """What the token says. Raises FotogramaError `unauthenticated` when it isn't one of ours, for this, now."""
+        """What the token says. Raises CatalogueError `unauthenticated` when it isn't one of ours, for this, now."""
         try:
             key = self._keys[jwt.get_unverified_header(token).get("kid", "")]
             payload = jwt.decode(
@@ -72,7 +72,7 @@ class Signer:
             )
             return _claims(payload)
         except (jwt.PyJWTError, KeyError, TypeError, ValueError) as error:
-            raise FotogramaError("unauthenticated") from error
+            raise CatalogueError("unauthenticated") from error
 
 
 def _claims(payload: dict[str, Any]) -> Claims:

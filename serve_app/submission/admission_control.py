@@ -19,8 +19,8 @@ from db.acceptance import quotas
 from db.acceptance.quotas import UNLIMITED, Quotas
 from db.cache import Cache
 from db.object_store.object_store import ObjectStore
-from db.values.error_catalogue import FotogramaError
-from serve_app.security.rate_limit import Limiter, Pace
+from db.values.error_catalogue import CatalogueError
+from serve_app.security.rate_limit import RateLimit, RateLimiter
 
 BUSY_RETRY_SECONDS = 1
 QUEUE_RETRY_SECONDS = 15
@@ -30,17 +30,17 @@ DEPTH_SHARE = 20
 """A depth is kept for at least so many times as long as it took to count: counting has at most this part of a core."""
 
 
-PER_USER = Pace(burst=2000, refill_seconds=0.01)
+PER_USER = RateLimit(burst=2000, refill_seconds=0.01)
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class AdmissionLimits:
     """pace: of the requests of one user that make something. queue_tasks: tasks that may wait, of all users.
 
     bodies: uploads that one replica reads at a time. reserve_bytes: of the object store, to be left free.
     """
 
-    pace: Pace = PER_USER
+    pace: RateLimit = PER_USER
     quotas: Quotas = UNLIMITED
     queue_tasks: int = 1_000_000
     bodies: int = 64
@@ -48,22 +48,22 @@ class Limits:
 
 
 def check_depth(most: int, waiting: int) -> None:
-    """Raises FotogramaError `queue_full`."""
+    """Raises CatalogueError `queue_full`."""
     if waiting >= most:
-        raise FotogramaError("queue_full", f"{most} tasks or more wait already.", retry_after=QUEUE_RETRY_SECONDS)
+        raise CatalogueError("queue_full", f"{most} tasks or more wait already.", retry_after=QUEUE_RETRY_SECONDS)
 
 
 def check_storage(free: int | None, *, coming: int, size: int, reserve: int) -> None:
     """Whether `size` bytes fit beside those that are `coming` in. free: None when the store has no bound.
 
-    Raises FotogramaError `storage_full`.
+    Raises CatalogueError `storage_full`.
     """
     if free is not None and free - coming - size < reserve:
-        raise FotogramaError("storage_full", retry_after=STORAGE_RETRY_SECONDS)
+        raise CatalogueError("storage_full", retry_after=STORAGE_RETRY_SECONDS)
 
 
 @dataclass(slots=True)
-class Admission:
+class AdmissionControl:
     """One replica's doorkeeper.
 
     Exact: quotas, by the accepting transaction. Not exact: the rate, while Redis is away (each replica allows the whole
@@ -73,21 +73,21 @@ class Admission:
     engine: AsyncEngine
     cache: Cache
     objects: ObjectStore
-    limits: Limits = field(default_factory=Limits)
+    limits: AdmissionLimits = field(default_factory=AdmissionLimits)
     clock: Callable[[], float] = time.monotonic
     _bodies: int = 0
     _coming: int = 0
     _depth: int = 0
     _depth_until: float = -math.inf
-    _local: Limiter = field(init=False)
+    _local: RateLimiter = field(init=False)
 
     def __post_init__(self) -> None:
-        self._local = Limiter(self.limits.pace, clock=self.clock)
+        self._local = RateLimiter(self.limits.pace, clock=self.clock)
 
     async def admit(self, user_id: UUID, *, size: int = 0) -> None:
         """Counts a request that would make at least one extraction and store `size` bytes.
 
-        Raises FotogramaError `too_many_requests`, `too_many_waiting`, `quota_exceeded`, `queue_full` or `storage_full`,
+        Raises CatalogueError `too_many_requests`, `too_many_waiting`, `quota_exceeded`, `queue_full` or `storage_full`,
         each with the seconds after which to ask again.
         """
         await self._take_turn(str(user_id))
@@ -97,15 +97,15 @@ class Admission:
         check_storage(free, coming=self._coming, size=size, reserve=self.limits.reserve_bytes)
 
     def check_bodies(self) -> None:
-        """Raises FotogramaError `busy` when this replica reads as many bodies as it may."""
+        """Raises CatalogueError `busy` when this replica reads as many bodies as it may."""
         if self._bodies >= self.limits.bodies:
-            raise FotogramaError("busy", retry_after=BUSY_RETRY_SECONDS)
+            raise CatalogueError("busy", retry_after=BUSY_RETRY_SECONDS)
 
     @asynccontextmanager
     async def reading(self, size: int, *, again: bool) -> AsyncIterator[None]:
         """While a body of at most `size` bytes is read. again: of a repeated call, which is always read.
 
-        Raises FotogramaError `busy`.
+        Raises CatalogueError `busy`.
         """
         if not again:
             self.check_bodies()
@@ -122,7 +122,7 @@ class Admission:
         if wait is None:
             self._local.take(key)
         elif wait > 0:
-            raise FotogramaError("too_many_requests", retry_after=math.ceil(wait))
+            raise CatalogueError("too_many_requests", retry_after=math.ceil(wait))
         else:
             # So that Redis's going away does not give everybody a second burst.
             self._local.count(key)

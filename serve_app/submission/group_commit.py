@@ -20,30 +20,30 @@ from db.acceptance.accept import Upload
 from db.acceptance.idempotency_keys import Answer, Marker
 from db.acceptance.quotas import Quotas
 from db.connection import is_outage
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 from serve_app import cached_representations
 from serve_app.http.responses import encode
-from serve_app.submission.idempotent_requests import Held
+from serve_app.submission.idempotent_requests import IdempotentCall
 
 LANES = 2
 """Transactions at a time: while one is committed by the server, the other is put together here. An account's calls go
 through one lane, so that no transaction waits for a lock that another one of this replica has."""
-MOST_UPLOADS = 250
+MAX_UPLOADS = 250
 """Of one transaction; a single call may have more."""
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class AcceptCall:
     """One call's files, at least one, all of one account. fingerprint: of what was asked, kept with the answer."""
 
     uploads: Sequence[Upload]
-    hold: Held
+    hold: IdempotentCall
     fingerprint: str
 
 
 @dataclass(slots=True)
 class _Waiting:
-    call: Call
+    call: AcceptCall
     answer: asyncio.Future[bytes] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     body: bytes = b""
 
@@ -56,12 +56,12 @@ class _Lane:
     def next_batch(self) -> list[_Waiting]:
         batch = [self.waiting.popleft()]
         count = len(batch[0].call.uploads)
-        while self.waiting and (count := count + len(self.waiting[0].call.uploads)) <= MOST_UPLOADS:
+        while self.waiting and (count := count + len(self.waiting[0].call.uploads)) <= MAX_UPLOADS:
             batch.append(self.waiting.popleft())
         return batch
 
 
-class Acceptor:
+class GroupCommit:
     """One replica's."""
 
     def __init__(self, engine: AsyncEngine, limits: Quotas) -> None:
@@ -69,10 +69,10 @@ class Acceptor:
         self._lanes = tuple(_Lane() for _ in range(LANES))
         self._writers: set[asyncio.Task[None]] = set()
 
-    async def accept(self, call: Call) -> bytes:
+    async def accept(self, call: AcceptCall) -> bytes:
         """Writes the call's rows and its answer, and gives the answer's JSON once they are committed.
 
-        Raises FotogramaError as quotas, reservations and keys do, and what says that the database is away.
+        Raises CatalogueError as quotas, reservations and keys do, and what says that the database is away.
         """
         waiting, lane = _Waiting(call), self._lanes[call.uploads[0].user_id.int % LANES]
         lane.waiting.append(waiting)
@@ -120,7 +120,7 @@ class Acceptor:
             user_id, size = uploads[0].user_id, sum(upload.size for upload in uploads)
             try:
                 quotas.check(self._quotas, holdings[user_id], files=len(uploads), size=size)
-            except FotogramaError as error:
+            except CatalogueError as error:
                 one.answer.set_exception(error)
             else:
                 holdings[user_id] = holdings[user_id].with_more(files=len(uploads), size=size)

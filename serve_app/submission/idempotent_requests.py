@@ -20,9 +20,9 @@ from uuid_utils.compat import uuid7
 from db.acceptance import idempotency_keys
 from db.acceptance.idempotency_keys import LEASE_SECONDS, Answer, Marker
 from db.accounts import Principal
-from db.connection import insist, is_outage
-from db.values.error_catalogue import FotogramaError
-from serve_app.http.cancellation import uninterrupted
+from db.connection import is_outage, retry_until_available
+from db.values.error_catalogue import CatalogueError
+from serve_app.http.cancellation import run_to_completion
 from serve_app.submission.admission_control import Admit
 
 HEADER = "idempotency-key"
@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class IdempotentCall:
     """A call's hold on its key. marker: None when the call has no key. known: what was answered to it before."""
 
     marker: Marker | None
@@ -49,31 +49,31 @@ class Held:
         return {} if self.marker is None else {self.marker: Answer(fingerprint, status, response.decode())}
 
     def replay(self, fingerprint: str) -> Response:
-        """The answer of the first call. Raises FotogramaError `idempotency_key_reused` for another request."""
+        """The answer of the first call. Raises CatalogueError `idempotency_key_reused` for another request."""
         assert self.known is not None
         if self.known.fingerprint != fingerprint:
-            raise FotogramaError("idempotency_key_reused")
+            raise CatalogueError("idempotency_key_reused")
         headers = {"Idempotency-Replayed": "true"}
         return Response(self.known.response, self.known.status, headers, media_type="application/json")
 
 
 @asynccontextmanager
-async def held(
+async def idempotent_call(
     request: Request, engine: AsyncEngine, who: Principal, route: str, admit: Admit | None = None
-) -> AsyncIterator[Held]:
+) -> AsyncIterator[IdempotentCall]:
     """Holds the request's key while it is worked on; one that ends without an answer is free again.
 
     admit: asked whether the request may come in, unless its key has an answer: a repeated call passes any limit.
-    Raises FotogramaError `invalid_field` or `idempotency_in_progress`, and as `admit`.
+    Raises CatalogueError `invalid_field` or `idempotency_in_progress`, and as `admit`.
     """
     key = request.headers.get(HEADER)
     if key is None:
         if admit is not None:
             await admit()
-        yield Held(None, None)
+        yield IdempotentCall(None, None)
         return
     if not _KEY.fullmatch(key):
-        raise FotogramaError("invalid_field", "Idempotency-Key: 1 to 255 visible ASCII characters.")
+        raise CatalogueError("invalid_field", "Idempotency-Key: 1 to 255 visible ASCII characters.")
     marker = Marker(who.user_id, route, key, uuid7())
     known = None
     if admit is not None:
@@ -83,13 +83,13 @@ async def held(
             await admit()
     known = known or await _take(engine, marker)
     if known is not None:
-        yield Held(marker, known)
+        yield IdempotentCall(marker, known)
         return
     renewing = asyncio.create_task(_renew(engine, marker))
     try:
-        yield Held(marker, None)
+        yield IdempotentCall(marker, None)
     except BaseException:
-        await uninterrupted(_drop(engine, marker))
+        await run_to_completion(_drop(engine, marker))
         raise
     finally:
         renewing.cancel()
@@ -105,7 +105,7 @@ async def _renew(engine: AsyncEngine, marker: Marker) -> None:
         await asyncio.sleep(LEASE_SECONDS / 3)
         try:
             await idempotency_keys.renew(engine, marker)
-        except FotogramaError:
+        except CatalogueError:
             # Another call took the key over: finishing will be refused, and so nothing is committed twice.
             return
         except Exception as error:
@@ -119,10 +119,10 @@ async def _take(engine: AsyncEngine, marker: Marker) -> Answer | None:
     """
     try:
         return await idempotency_keys.take(engine, marker)
-    except FotogramaError:
+    except CatalogueError:
         raise
     except BaseException:
-        await uninterrupted(_drop(engine, marker))
+        await run_to_completion(_drop(engine, marker))
         raise
 
 
@@ -142,6 +142,6 @@ async def _drop(engine: AsyncEngine, marker: Marker) -> None:
 async def _drop_later(engine: AsyncEngine, marker: Marker) -> None:
     try:
         async with asyncio.timeout(LEASE_SECONDS):
-            await insist(lambda: idempotency_keys.drop(engine, marker), most_seconds=DROP_AGAIN_SECONDS)
+            await retry_until_available(lambda: idempotency_keys.drop(engine, marker), max_seconds=DROP_AGAIN_SECONDS)
     except Exception:
         log.exception("A key could not be freed.", event_name="idempotency.kept", route=marker.route)

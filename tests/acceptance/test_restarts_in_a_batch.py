@@ -19,7 +19,7 @@ FULL = os.environ.get("FOTOGRAMA_FAULTS") == "full"
 FILES = 1000 if FULL else 40
 KILLS_AFTER = (0.2, 0.6) if FULL else (0.3,)
 """Shares of the files whose archives are there when everything is killed."""
-MOST_SECONDS = 300 + FILES
+MAX_SECONDS = 300 + FILES
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def extract(service: Service, folder: Path, into: Path) -> subprocess.Popen[str]
 
 
 def wait_for_archives(into: Path, least: float, command: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + MOST_SECONDS
+    deadline = time.monotonic() + MAX_SECONDS
     while len(list(into.glob("*.zip"))) < least:
         assert command.poll() is None, command.communicate()
         assert time.monotonic() < deadline, f"{len(list(into.glob('*.zip')))} archives"
@@ -62,7 +62,7 @@ def test_a_folder_is_complete_although_everything_is_killed(service: Service, fo
         wait_for_archives(into, share * FILES, command)
         service.kill_everything()
         service.start()
-    told, complaints = command.communicate(timeout=MOST_SECONDS)
+    told, complaints = command.communicate(timeout=MAX_SECONDS)
     assert command.returncode == 0, complaints[-3000:]
     assert {item["status"] for item in json.loads(told)["items"]} == {"succeeded"}
     archives = sorted(into.glob("*.zip"))
@@ -83,7 +83,7 @@ def test_the_same_command_again_goes_on_with_what_a_broken_off_run_has_sent(
     first.kill()
     first.communicate()
     second = extract(service, folder, into)
-    _, complaints = second.communicate(timeout=MOST_SECONDS)
+    _, complaints = second.communicate(timeout=MAX_SECONDS)
     assert second.returncode == 0, complaints[-3000:]
     assert len(list(into.glob("*.zip"))) == 12
     assert accepted(service, before) == (12, 12)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from actors.engine.extract import Extracted, extract
-from db.values.error_catalogue import Fault, FotogramaError
+from db.values.error_catalogue import CatalogueError, Fault
 from db.values.frame_spec import parse
 from tests.support.clips import NAMED, ClipSpec, audio_only, hls_playlist, make, text_file
 
@@ -105,7 +105,7 @@ def test_a_bad_file_is_the_files_fault_and_the_code_says_why(name: str, tmp_path
     suffix, make_file, code = FILES[name]
     path = tmp_path / f"bad{suffix}"
     make_file(path)
-    with pytest.raises(FotogramaError) as raised:
+    with pytest.raises(CatalogueError) as raised:
         extract(path, parse('{"sample": {"mode": "all"}}'), tmp_path)
     assert raised.value.code == code
     assert raised.value.fault is Fault.FILE
@@ -176,7 +176,7 @@ def test_a_bad_specification_is_the_requests_fault_and_the_code_says_why(
     name: str, small: Path, tmp_path: Path
 ) -> None:
     text, code = SPECS[name]
-    with pytest.raises(FotogramaError) as raised:
+    with pytest.raises(CatalogueError) as raised:
         extract(small, parse(text), tmp_path)
     assert raised.value.code == code
     assert raised.value.fault is Fault.REQUEST

@@ -21,7 +21,7 @@ import pytest
 import simplejpeg
 
 from actors.engine.extract import Extracted, Options, extract, extract_many
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 from db.values.frame_spec import parse
 from tests.contract.conftest import CountCases
 from tests.support import reference_selection
@@ -119,7 +119,7 @@ def test_every_image_is_the_frame_that_the_contract_names(kind: Kind, tmp_path: 
     for at, spec in enumerate(specs_for(place, truth.end)):
         expected = truth.choose(spec)
         if not expected.indexes:
-            with pytest.raises(FotogramaError, match="empty_selection"):
+            with pytest.raises(CatalogueError, match="empty_selection"):
                 extract(path, parse(text_of(spec)), tmp_path)
             count_cases(HEADING, 1)
             continue

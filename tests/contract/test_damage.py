@@ -20,7 +20,7 @@ import pytest
 import simplejpeg
 
 from actors.engine.extract import Extracted, extract
-from db.values.error_catalogue import Fault, FotogramaError
+from db.values.error_catalogue import CatalogueError, Fault
 from db.values.frame_spec import parse
 from tests.contract.conftest import CountCases
 from tests.support.clips import ClipSpec, make
@@ -104,7 +104,7 @@ def run(source: Path, out: Path) -> Outcome | None:
         extracted = extract(source, ALL, out)
     except MemoryError:
         return None
-    except FotogramaError as error:
+    except CatalogueError as error:
         if error.fault is Fault.FILE:
             return None
         raise

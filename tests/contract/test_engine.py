@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from actors.engine.extract import ENGINE_VERSION, Extracted, Options, Planned, Progress, Reader, extract
-from db.values.error_catalogue import Fault, FotogramaError
+from db.values.error_catalogue import CatalogueError, Fault
 from db.values.frame_spec import parse
 from tests.support.clips import NAMED, ClipOf, audio_only, hls_playlist, picture, read_number, text_file, truncated
 
@@ -198,19 +198,19 @@ def broken(path: Path, clips: ClipOf, kind: str) -> Path:
 def test_a_file_that_can_not_be_read_is_the_files_fault_and_the_code_says_why(
     kind: str, clips: ClipOf, tmp_path: Path
 ) -> None:
-    with pytest.raises(FotogramaError, match=kind) as raised:
+    with pytest.raises(CatalogueError, match=kind) as raised:
         extract(broken(tmp_path, clips, kind), parse(ALL), tmp_path)
     assert raised.value.fault is Fault.FILE
 
 
 def test_nothing_selected_is_the_requests_fault(clips: ClipOf, tmp_path: Path) -> None:
-    with pytest.raises(FotogramaError, match="empty_selection") as raised:
+    with pytest.raises(CatalogueError, match="empty_selection") as raised:
         extract(clips("h264")[0], parse('{"range": {"start": 1000}}'), tmp_path)
     assert raised.value.fault is Fault.REQUEST
 
 
 def test_more_frames_than_allowed_are_refused(clips: ClipOf, tmp_path: Path) -> None:
-    with pytest.raises(FotogramaError, match="too_many_frames"):
+    with pytest.raises(CatalogueError, match="too_many_frames"):
         extract(clips("h264")[0], parse(ALL), tmp_path, options=Options(max_frames=59))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from actors.engine.extract import Options, Planned, Progress, Scanning, extract, extract_many
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 from db.values.frame_spec import FrameSpec, parse
 from tests.support.clips import ClipOf
 
@@ -79,6 +79,6 @@ def test_a_damaged_place_is_missing_only_where_it_was_asked_for(clips: ClipOf, t
 
 def test_all_or_nothing(clips: ClipOf, tmp_path: Path) -> None:
     wanted = orders(tmp_path, ['{"sample": {"mode": "all"}}', '{"range": {"start": 1000}}'])
-    with pytest.raises(FotogramaError, match="empty_selection"):
+    with pytest.raises(CatalogueError, match="empty_selection"):
         extract_many(clips("h264")[0], wanted)
     assert not any(tmp_path.rglob("*.zip"))

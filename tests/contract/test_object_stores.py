@@ -11,9 +11,9 @@ from obstore.store import LocalStore, MemoryStore
 
 from db.object_store.cloud_store import CloudStore
 from db.object_store.folder_store import FolderStore
-from db.object_store.object_store import WRITE_BYTES, ObjectMissing
+from db.object_store.object_store import WRITE_BYTES, ObjectNotFound
 from db.object_store.store_factory import open_store
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 
 BIG = os.urandom(3 * WRITE_BYTES + 17)
 
@@ -66,17 +66,17 @@ async def test_a_put_that_breaks_off_leaves_nothing(store):
         yield BIG
         raise ConnectionResetError("the client went away")
 
-    with pytest.raises((ConnectionResetError, FotogramaError)):
+    with pytest.raises((ConnectionResetError, CatalogueError)):
         await store.put("videos/one", broken())
     assert await store.keys("videos") == []
-    with pytest.raises(ObjectMissing):
+    with pytest.raises(ObjectNotFound):
         await store.size("videos/one")
 
 
 async def test_a_missing_object_is_said_to_be_missing(store, tmp_path):
-    with pytest.raises(ObjectMissing):
+    with pytest.raises(ObjectNotFound):
         await read(store, "videos/none")
-    with pytest.raises(ObjectMissing):
+    with pytest.raises(ObjectNotFound):
         await store.fetch("videos/none", tmp_path / "copy")
     await store.delete("videos/none")
 
@@ -136,7 +136,7 @@ async def test_a_full_disk_is_told_as_such_and_leaves_nothing(tmp_path, monkeypa
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(FotogramaError, match="storage_full"):
+    with pytest.raises(CatalogueError, match="storage_full"):
         await store.put("videos/one", chunks(b"data"))
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 

@@ -18,10 +18,10 @@ from actors.container.probe import Probe, probe
 from actors.plan.frame_selection import Segment, Target, segments
 from actors.plan.frame_table import FrameTable
 from actors.plan.gop_schedule import schedule
-from actors.readers.gop_decoder import GopLane
-from actors.readers.gop_pool import MOST_REORDERED, Crew
+from actors.readers.gop_decoder import GopDecoder
+from actors.readers.gop_pool import MAX_REORDERED, GopPool
 from actors.readers.planned_reader import PlannedReader, is_proven
-from actors.readers.sequential_reader import PyavReader
+from actors.readers.sequential_reader import SequentialReader
 from tests.support.clips import NAMED, ClipOf, ClipSpec, make
 
 CHOICES: dict[str, Callable[[FrameTable], list[int]]] = {
@@ -63,7 +63,7 @@ def take_all(results: Iterable[tuple[Target, object]], into: list[int]) -> None:
 
 
 def in_sequence(probed: Probe, planned: tuple[Segment, ...]) -> list[tuple[Target, str]]:
-    return list(PyavReader(probed, careful=True).read(planned, digest))
+    return list(SequentialReader(probed, careful=True).read(planned, digest))
 
 
 @pytest.mark.parametrize("choice", CHOICES)
@@ -129,7 +129,7 @@ def test_of_a_damaged_file_it_gives_what_the_careful_reader_gives(
     probed = probe(damaged)
     for choice in CHOICES.values():
         planned = segments(probed.table, choice(probed.table))
-        careful = PyavReader(probed, careful=True)
+        careful = SequentialReader(probed, careful=True)
         expected = list(careful.read(planned, digest))
         for threads in (1, 2, 3):
             reader = PlannedReader(probed, threads=threads)
@@ -180,17 +180,17 @@ def test_a_slow_consumer_is_not_run_away_from(clips: ClipOf) -> None:
     probed = probe(clips("h264_long")[0])
     window, made = 20, threading.Semaphore(0)
     planned = segments(probed.table, range(len(probed.table)))
-    lanes = [GopLane(probed, 1) for _ in range(2)]
+    lanes = [GopDecoder(probed, 1) for _ in range(2)]
     runs = schedule(probed.table, planned)
     assert runs is not None
-    crew = Crew(runs, lanes, 2, lambda frame: made.release(), settled=probed.table.settled_at(), window=window)
+    crew = GopPool(runs, lanes, 2, lambda frame: made.release(), settled=probed.table.settled_at(), window=window)
     results = crew.results()
     next(results)
     ahead = 0
     while made.acquire(timeout=1):
         ahead += 1
     results.close()
-    assert window <= ahead <= 2 * window + MOST_REORDERED
+    assert window <= ahead <= 2 * window + MAX_REORDERED
 
 
 MEASURE = """
@@ -198,8 +198,8 @@ import sys
 from pathlib import Path
 from actors.plan.frame_selection import segments
 from actors.container.probe import probe
-from actors.readers.gop_pool import MOST_REORDERED, Crew
-from actors.readers.gop_decoder import GopLane
+from actors.readers.gop_pool import MAX_REORDERED, Crew
+from actors.readers.gop_decoder import GopDecoder
 from actors.readers.planned_reader import PlannedReader
 probed = probe(Path(sys.argv[1]))
 threads, size = int(sys.argv[2]), probed.media.width * probed.media.height

@@ -12,24 +12,24 @@ import pytest
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from actors.container.display_geometry import Geometry
+from actors.container.display_geometry import DisplayGeometry
 from actors.container.probe import Probe, probe
-from actors.images.image_encoder import Renderer
+from actors.images.image_encoder import FrameRenderer
 from actors.plan.frame_selection import Segment, Target, segments
 from actors.readers.decord_reader import DecordReader, outside_envelope
 from actors.readers.frame_reader import FrameReader
 from actors.readers.planned_reader import PlannedReader
-from actors.readers.sequential_reader import PyavReader
-from actors.readers.verify_frames import DisagreementError, proved, sampled
+from actors.readers.sequential_reader import SequentialReader
+from actors.readers.verify_frames import DisagreementError, sampled, verified
 from tests.support.clips import NAMED, ClipOf, read_number, truncated
 
 T = TypeVar("T")
 MakeReader = Callable[[Probe], FrameReader]
 
 READERS: dict[str, MakeReader] = {
-    "pyav": PyavReader,
-    "pyav with two threads": lambda probe: PyavReader(probe, threads=2),
-    "pyav careful": lambda probe: PyavReader(probe, careful=True),
+    "pyav": SequentialReader,
+    "pyav with two threads": lambda probe: SequentialReader(probe, threads=2),
+    "pyav careful": lambda probe: SequentialReader(probe, careful=True),
     "planned": PlannedReader,
     "planned with two threads": lambda probe: PlannedReader(probe, threads=2),
     "planned with three threads": lambda probe: PlannedReader(probe, threads=3),
@@ -47,7 +47,7 @@ DECORD_FAILS = {"hevc"}
 
 
 def upright_rgb(probed: Probe, reader: FrameReader, frame: VideoFrame) -> NDArray[np.uint8]:
-    picture = Renderer(Geometry() if reader.upright else probed.geometry).render(frame)
+    picture = FrameRenderer(DisplayGeometry() if reader.upright else probed.geometry).render(frame)
     return np.repeat(picture.y[:, :, np.newaxis], 3, axis=2)
 
 
@@ -83,7 +83,7 @@ def test_a_reader_gives_the_frames_of_the_plan_in_order(
 
 def test_a_reader_decodes_no_more_than_it_is_asked_for(clips: ClipOf) -> None:
     probed = probe(clips("h264_one_gop")[0])
-    reader = PyavReader(probed)
+    reader = SequentialReader(probed)
     planned = segments(probed.table, range(len(probed.table)))
     assert len(list(islice(reader.read(planned, pts_of), 3))) == 3
     assert reader.decoded < 10
@@ -91,7 +91,7 @@ def test_a_reader_decodes_no_more_than_it_is_asked_for(clips: ClipOf) -> None:
 
 def test_pyav_begins_at_the_first_key_frame_that_is_needed(clips: ClipOf) -> None:
     probed = probe(clips("h264_b_frames")[0])
-    reader = PyavReader(probed)
+    reader = SequentialReader(probed)
     assert len(list(reader.read(segments(probed.table, [49]), pts_of))) == 1
     assert reader.decoded <= 12
 
@@ -108,7 +108,7 @@ def test_a_damaged_frame_and_all_that_may_refer_to_it_are_left_out(
     damaged.write_bytes(data)
     probed = probe(damaged)
     true_numbers = {time: shown.number for time, shown in zip(truth.times, truth.shown, strict=True)}
-    reader = PyavReader(probed, threads=threads)
+    reader = SequentialReader(probed, threads=threads)
     given = numbers(probed, reader, segments(probed.table, range(len(probed.table))))
     assert 0 < len(given) < len(truth.shown)
     assert [number for _, number in given] == [true_numbers[probed.table.time(target.index)] for target, _ in given]
@@ -118,7 +118,7 @@ def test_a_damaged_frame_and_all_that_may_refer_to_it_are_left_out(
 def test_a_cut_off_file_gives_what_is_there_and_says_what_is_not(clips: ClipOf) -> None:
     path, truth = clips("h264_b_frames")
     probed = probe(truncated(path))
-    reader = PyavReader(probed)
+    reader = SequentialReader(probed)
     given = numbers(probed, reader, segments(probed.table, range(len(probed.table))))
     assert [number for _, number in given] == truth.numbers[: len(given)]
     assert [warning.code for warning in probed.warnings] == ["truncated"]
@@ -155,7 +155,7 @@ def test_true_frames_pass_the_proof(name: str, threads: int, clips: ClipOf) -> N
     probed = probe(clips(name)[0])
     planned = segments(probed.table, range(len(probed.table)))
     reader = DecordReader(probed, threads=threads)
-    given = list(proved(reader, probed, planned, pts_of, threads=threads))
+    given = list(verified(reader, probed, planned, pts_of, threads=threads))
     assert given == [(target, target.pts) for segment in planned for target in segment.targets]
     assert reader.decoded == len(probed.table)
 
@@ -164,7 +164,7 @@ def test_a_neighbor_instead_of_a_sampled_frame_fails_the_proof(clips: ClipOf) ->
     probed = probe(clips("h264")[0])
     planned = segments(probed.table, range(len(probed.table)))
     with pytest.raises(DisagreementError, match="another picture"):
-        list(proved(LateByOne(probed), probed, planned, pts_of, threads=1))
+        list(verified(LateByOne(probed), probed, planned, pts_of, threads=1))
 
 
 def test_the_sample_has_the_first_the_last_and_one_in_ten() -> None:

@@ -11,7 +11,7 @@ import av
 import pytest
 
 from actors.engine.assemble_segments import assemble
-from actors.engine.checksummed_json import NotAsStoredError, seal, unseal
+from actors.engine.checksummed_json import ChecksumMismatchError, read_checksummed, write_checksummed
 from actors.engine.decode_pass import DISAGREED
 from actors.engine.extract import Extracted, Options, Reader, Split, extract, extract_or_split
 from actors.engine.extract_segment import extract_part
@@ -195,14 +195,14 @@ def test_a_bit_that_the_store_turned_is_noticed(name: str, clips: ClipOf, tmp_pa
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
     out = folder(tmp_path / "again")
-    with pytest.raises(NotAsStoredError):
+    with pytest.raises(ChecksumMismatchError):
         assemble(source, parts.plan, parts.folders, parse(ALL), out, engine=ENGINE, options=PLAIN, tell=nothing)
 
 
 def test_a_part_of_another_video_is_refused(clips: ClipOf, tmp_path: Path) -> None:
     parts = in_parts(clips("h264")[0], ALL, tmp_path)
     other, out = clips("h264_vfr")[0], folder(tmp_path / "other")
-    with pytest.raises(NotAsStoredError):
+    with pytest.raises(ChecksumMismatchError):
         make_part(other, parts.plan, parts.split.portions[0], out)
 
 
@@ -225,8 +225,8 @@ def test_plan_and_parts_of_another_engine_are_refused(clips: ClipOf, tmp_path: P
 def test_one_part_of_another_engine_is_not_joined(made_by: str | None, clips: ClipOf, tmp_path: Path) -> None:
     source = clips("h264")[0]
     parts = in_parts(source, ALL, tmp_path)
-    notes = unseal(parts.folders[1] / NOTES) | {"engine": made_by}
-    seal(parts.folders[1] / NOTES, {name: value for name, value in notes.items() if value is not None})
+    notes = read_checksummed(parts.folders[1] / NOTES) | {"engine": made_by}
+    write_checksummed(parts.folders[1] / NOTES, {name: value for name, value in notes.items() if value is not None})
     out = folder(tmp_path / "again")
     with pytest.raises(OtherEngineError) as refused:
         assemble(source, parts.plan, parts.folders, parse(ALL), out, engine=ENGINE, options=PLAIN, tell=nothing)

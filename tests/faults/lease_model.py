@@ -16,8 +16,8 @@ from enum import StrEnum
 
 TASKS = 2
 WORKERS = 2
-MOST_CLAIMS = 3
-MOST_LOST_ANSWERS = 1
+MAX_CLAIMS = 3
+MAX_LOST_ANSWERS = 1
 
 
 class Rule(StrEnum):
@@ -170,7 +170,7 @@ def _accepts(state: State, number: int, task: Task) -> Iterator[tuple[str, State
     # The key lets a repeated call find the row of the first one.
     row = replace(task, place=Place.READY) if task.place is Place.UNSENT else task
     yield f"accept {number}", _with_task(state, number, replace(row, told=True))
-    if task.place is Place.UNSENT and state.lost_answers < MOST_LOST_ANSWERS:
+    if task.place is Place.UNSENT and state.lost_answers < MAX_LOST_ANSWERS:
         yield f"accept {number}, answer lost", _lost(_with_task(state, number, row))
 
 
@@ -179,7 +179,7 @@ def _expires(state: State, number: int, task: Task, rules: frozenset[Rule]) -> I
         yield f"the lease of {number} runs out", _with_task(state, number, replace(task, is_late=True))
     if Rule.RESCUE not in rules or (Rule.LATE_ONLY in rules and not task.is_late):
         return
-    place = Place.READY if task.claims < MOST_CLAIMS else Place.GIVEN_UP
+    place = Place.READY if task.claims < MAX_CLAIMS else Place.GIVEN_UP
     rescued = _with_task(state, number, replace(task, place=place, owner=None, is_late=False))
     robbed = not task.is_late and any(_holds(worker, number, task) for worker in state.workers)
     yield f"rescue {number}", replace(rescued, wrong="a living worker was robbed") if robbed else rescued
@@ -194,7 +194,7 @@ def _claims(state: State, number: int, rules: frozenset[Rule]) -> Iterator[tuple
         leased = _with_task(state, index, claimed)
         lease = Lease(index, attempt, number, claimed.claims)
         yield f"worker {number} claims {index}", _with_worker(leased, number, Worker(lease))
-        if state.lost_answers < MOST_LOST_ANSWERS:
+        if state.lost_answers < MAX_LOST_ANSWERS:
             yield f"worker {number} claims {index}, answer lost", _lost(leased)
 
 
@@ -210,7 +210,7 @@ def _works(state: State, number: int, lease: Lease, rules: frozenset[Rule]) -> I
     if task.is_late:
         yield f"worker {number} renews {lease.task}", _with_task(state, lease.task, replace(task, is_late=False))
     yield f"worker {number} publishes {lease.task}", _published(idle, lease)
-    if state.lost_answers < MOST_LOST_ANSWERS:
+    if state.lost_answers < MAX_LOST_ANSWERS:
         unsure = _with_worker(state, number, Worker(lease, is_unsure=True))
         yield f"worker {number} publishes {lease.task}, answer lost", _lost(_published(unsure, lease))
 

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from actors.worker.task_files import fetch_job
 from db.queue import task_queue
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 from tests.faults.injection.faulty_store import Fault, FaultyStore
 from tests.faults.rows.queue_harness import PUBLICATION, bench_of, claim_one, number, submit
 from tests.integration.conftest import ana, deps, engine, visitor
@@ -91,7 +91,7 @@ async def test_a_video_that_the_store_gives_with_another_bit_is_not_decoded(engi
         before = store.flips
         try:
             await fetch_job(claim, bench, folder)
-        except FotogramaError as error:
+        except CatalogueError as error:
             refused += error.code == "unavailable"
         else:
             assert store.flips == before

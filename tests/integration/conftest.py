@@ -7,7 +7,7 @@ import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from actors.worker.worker_deps import Bench
+from actors.worker.worker_deps import WorkerDeps
 from db.cache import open_cache
 from db.connection import open_database
 from db.object_store.folder_store import FolderStore
@@ -30,7 +30,7 @@ def store(tmp_path: Path) -> FolderStore:
 
 
 @pytest.fixture
-def bench(engine: AsyncEngine, store: FolderStore, tmp_path: Path) -> Bench:
+def bench(engine: AsyncEngine, store: FolderStore, tmp_path: Path) -> WorkerDeps:
     """What a worker of this test works with."""
     return bench_of(engine, store, tmp_path)
 

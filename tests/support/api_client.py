@@ -26,8 +26,8 @@ from db.queue import task_queue
 from db.queue.task_queue import Publication
 from serve_app.deps import Deps
 from serve_app.security.key_derivation import derive, signing_key
-from serve_app.security.password_hashing import Passwords
-from serve_app.security.signed_tokens import Signer
+from serve_app.security.password_hashing import PasswordHasher
+from serve_app.security.signed_tokens import TokenSigner
 
 SECRET = "an integration test's own secret key"
 PASSWORD = "correct horse"
@@ -41,8 +41,8 @@ def make_deps(engine: AsyncEngine, folder: Path, cache: Cache, **more: Any) -> D
         "engine": engine,
         "objects": FolderStore(folder),
         "cache": cache,
-        "signer": Signer([signing_key(SECRET)]),
-        "passwords": Passwords(derive(SECRET, "passwords"), rounds=4),
+        "signer": TokenSigner([signing_key(SECRET)]),
+        "passwords": PasswordHasher(derive(SECRET, "passwords"), rounds=4),
         "engine_name": "auto/test",
     }
     return Deps(**values | more)

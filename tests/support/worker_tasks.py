@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
 from actors.extraction_types import Reader
-from actors.worker.worker_deps import Bench
+from actors.worker.worker_deps import WorkerDeps
 from db.acceptance.accept import accept, reserve
 from db.object_store.object_store import ObjectStore
 from db.values.frame_spec import canonical, parse
@@ -18,10 +18,10 @@ from tests.support import database_rows
 ALL = '{"sample": {"mode": "all"}}'
 
 
-def bench_of(engine: AsyncEngine, objects: ObjectStore, folder: Path, reader: Reader = Reader.AUTO) -> Bench:
+def bench_of(engine: AsyncEngine, objects: ObjectStore, folder: Path, reader: Reader = Reader.AUTO) -> WorkerDeps:
     """With a scratch folder in `folder`; without pauses that come of chance."""
     (folder / "scratch").mkdir(exist_ok=True)
-    return Bench(
+    return WorkerDeps(
         database=engine,
         objects=objects,
         scratch=folder / "scratch",

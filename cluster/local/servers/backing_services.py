@@ -24,7 +24,7 @@ from cluster.local.servers.os_user import server_account
 from cluster.local.startup_error import ExitCode, Refusal
 from db import migrate
 from db.object_store.store_factory import open_store
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 
 DATABASE, REDIS, OBJECTS = "FOTOGRAMA_DATABASE_URL", "FOTOGRAMA_REDIS_URL", "FOTOGRAMA_OBJECTS_URL"
 CONNECT_SECONDS = 5
@@ -135,7 +135,7 @@ def check_objects(url: str) -> None:
     """Raises Refusal when objects can't be written there."""
     try:
         asyncio.run(open_store(url).check())
-    except (FotogramaError, ObstoreError, LookupError, OSError, ValueError) as error:
+    except (CatalogueError, ObstoreError, LookupError, OSError, ValueError) as error:
         raise unreachable(OBJECTS, url, error) from error
 
 

@@ -10,8 +10,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from db.object_store.folder_store import FolderStore
-from db.object_store.object_store import Stored
-from db.values.error_catalogue import FotogramaError
+from db.object_store.object_store import StoredObject
+from db.values.error_catalogue import CatalogueError
 
 
 class Fault(StrEnum):
@@ -32,7 +32,7 @@ class FaultyStore(FolderStore):
         self.refusals = 0
         self._random = random.Random(seed)
 
-    async def put(self, key: str, chunks: AsyncIterator[bytes]) -> Stored:
+    async def put(self, key: str, chunks: AsyncIterator[bytes]) -> StoredObject:
         await self._meet()
         return await super().put(key, self._flipped(chunks) if self._is_flipping() else chunks)
 
@@ -63,7 +63,7 @@ class FaultyStore(FolderStore):
     async def _meet(self) -> None:
         if self.fault is Fault.AWAY or (self.fault is Fault.FAILING and self._random.random() < 1 / 3):
             self.refusals += 1
-            raise FotogramaError("unavailable", "The object store is away.", retry_after=5)
+            raise CatalogueError("unavailable", "The object store is away.", retry_after=5)
         if self.fault is Fault.SLOW:
             await asyncio.sleep(0.2)
 

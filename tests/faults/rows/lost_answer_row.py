@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from cluster.local.servers.embedded_postgres import url_of
 from db.cache import open_cache
-from db.connection import insist, is_outage, open_database
+from db.connection import is_outage, open_database, retry_until_available
 from db.queue import task_queue
 from db.queue.task_queue import Part
 from serve_app.app import create_app
@@ -103,7 +103,7 @@ async def _work_off(faulty: AsyncEngine, direct: AsyncEngine, proxy: AnswerProxy
         assert is_outage(lost.value), lost.value
         await _rescue_unheard(direct)
         claim = await claim_one(direct)
-        await _lossy(proxy, partial(insist, partial(_end, faulty, claim)))
+        await _lossy(proxy, partial(retry_until_available, partial(_end, faulty, claim)))
 
 
 async def _end(engine: AsyncEngine, claim: task_queue.Claim) -> None:

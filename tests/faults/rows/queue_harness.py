@@ -13,9 +13,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.extraction_types import Reader
-from actors.sandbox.child_process import Child
-from actors.worker.task_runner import Ending, perform
-from actors.worker.worker_deps import Bench
+from actors.sandbox.child_process import DecodingChild
+from actors.worker.task_runner import TaskOutcome, perform
+from actors.worker.worker_deps import WorkerDeps
 from cluster.local.servers.embedded_postgres import Postgres
 from db import migrate
 from db.connection import open_database
@@ -59,7 +59,7 @@ async def database(folder: Path) -> AsyncIterator[AsyncEngine]:
             await engine.dispose()
 
 
-def bench_of(engine: AsyncEngine, objects: ObjectStore, folder: Path) -> Bench:
+def bench_of(engine: AsyncEngine, objects: ObjectStore, folder: Path) -> WorkerDeps:
     return worker_tasks.bench_of(engine, objects, folder, Reader.PYAV)
 
 
@@ -79,7 +79,9 @@ async def claim_one(engine: AsyncEngine, worker: str = "worker") -> Claim:
     return claim
 
 
-async def work_off(bench: Bench, meet: Callable[[Claim, Child], None] | None = None) -> list[tuple[Claim, Ending]]:
+async def work_off(
+    bench: WorkerDeps, meet: Callable[[Claim, DecodingChild], None] | None = None
+) -> list[tuple[Claim, TaskOutcome]]:
     """Claims and performs until nothing is left; pauses between retries are skipped. meet: sees each claim first."""
     done = []
     while True:
@@ -87,7 +89,7 @@ async def work_off(bench: Bench, meet: Callable[[Claim, Child], None] | None = N
         claims = await task_queue.claim(bench.database, worker="worker")
         if not claims:
             return done
-        child = await Child.start()
+        child = await DecodingChild.start()
         if meet is not None:
             meet(claims[0], child)
         done.append((claims[0], await perform(claims[0], child, bench, asyncio.Event(), lambda: None)))

@@ -15,15 +15,15 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from actors.sandbox.child_process import Child
-from actors.worker.task_runner import Ending, perform
-from actors.worker.worker_deps import Bench
+from actors.sandbox.child_process import DecodingChild
+from actors.worker.task_runner import TaskOutcome, perform
+from actors.worker.worker_deps import WorkerDeps
 from db.cache import open_cache
 from db.connection import open_database
 from db.object_store.folder_store import FolderStore
 from db.queue import task_queue
 from db.queue.task_queue import Claim
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 from serve_app.app import create_app
 from tests.faults.injection.faulty_store import Fault, FaultyStore
 from tests.faults.row_outcome import Outcome
@@ -73,7 +73,7 @@ async def store_faulty(full: bool, folder: Path) -> Outcome:
     )
 
 
-async def _wait_out(bench: Bench, outage_seconds: float) -> None:
+async def _wait_out(bench: WorkerDeps, outage_seconds: float) -> None:
     """A worker tries for so long of the queue's clock, whose pauses pass at once."""
     waited = 0.0
     while waited < outage_seconds:
@@ -81,8 +81,8 @@ async def _wait_out(bench: Bench, outage_seconds: float) -> None:
         await database_rows.change(bench.database, PASS, seconds=max(0.0, seconds))
         waited += max(0.0, seconds)
         (claim,) = await task_queue.claim(bench.database, worker="worker")
-        ending = await perform(claim, await Child.start(), bench, asyncio.Event(), lambda: None)
-        assert ending is Ending.RETRIED, ending
+        ending = await perform(claim, await DecodingChild.start(), bench, asyncio.Event(), lambda: None)
+        assert ending is TaskOutcome.RETRIED, ending
 
 
 async def _wrong_results(engine: AsyncEngine, objects: Path, made: Sequence[UUID]) -> int:
@@ -140,7 +140,7 @@ async def _is_full(store: FolderStore, folder: Path) -> bool:
             pass
     try:
         await store.check()
-    except FotogramaError as error:
+    except CatalogueError as error:
         return error.code == "storage_full"
     finally:
         (folder / "filler").unlink()
@@ -177,7 +177,7 @@ async def poison_video(full: bool, folder: Path) -> Outcome:
             poisonous.append((await submit(engine, store, clip)).extraction_id)
             good += [(await submit(engine, store, clip)).extraction_id for _ in range(good_each)]
 
-        def meet(claim: Claim, child: Child) -> None:
+        def meet(claim: Claim, child: DecodingChild) -> None:
             if claim.extraction_id in poisonous:
                 os.kill(child.pid, signal.SIGKILL)
 

@@ -10,9 +10,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from uuid_utils.compat import uuid7
 
-from actors.maintenance.maintenance_loop import STUCK_SECONDS, Duty, Stuck, Upkeep
+from actors.maintenance.maintenance_loop import STUCK_SECONDS, Maintenance, MaintenanceJob, MaintenanceStalledError
 from actors.notify.email_sender import Mailer
-from actors.notify.outbox_sender import Sender
+from actors.notify.outbox_sender import OutboxSender
 from db import videos
 from db.acceptance import accept, ledger_reconciliation
 from db.acceptance.accept import result_prefix, video_key
@@ -56,11 +56,13 @@ def inbox():
 
 
 def sender_of(engine, url=None):
-    return Sender(engine, Mailer(url) if url else None, mail_from=MAIL_FROM, public_url="http://here", jitter=lambda: 0)
+    return OutboxSender(
+        engine, Mailer(url) if url else None, mail_from=MAIL_FROM, public_url="http://here", jitter=lambda: 0
+    )
 
 
 def upkeep_of(engine, store, clock=lambda: 0.0, lease_seconds=0.0):
-    return Upkeep(engine, store, sender_of(engine), lease_seconds=lease_seconds, clock=clock, jitter=lambda: 0.0)
+    return Maintenance(engine, store, sender_of(engine), lease_seconds=lease_seconds, clock=clock, jitter=lambda: 0.0)
 
 
 async def failed(engine, code="no_video_stream", filename="holiday.mp4"):
@@ -226,7 +228,7 @@ async def test_contention_is_no_outage_after_which_leases_would_be_waited_for_an
             await second.execute(text("SET LOCAL lock_timeout = '10ms'"))
             await second.execute(text("LOCK TABLE outbox"))
 
-    await upkeep.turn(Duty("locked_out", 0, locked_out))
+    await upkeep.turn(MaintenanceJob("locked_out", 0, locked_out))
     now[0] = 5.0
     assert await upkeep.rescue() == 1
 
@@ -240,11 +242,11 @@ async def test_a_duty_that_hangs_is_told_by_the_health_check(engine, store):
         begun.set()
         await never.wait()
 
-    hanging = asyncio.create_task(upkeep.turn(Duty("rescue", 0, hang)))
+    hanging = asyncio.create_task(upkeep.turn(MaintenanceJob("rescue", 0, hang)))
     await begun.wait()
     upkeep.check()
     now[0] = STUCK_SECONDS + 1
-    with pytest.raises(Stuck, match="rescue"):
+    with pytest.raises(MaintenanceStalledError, match="rescue"):
         upkeep.check()
     hanging.cancel()
 

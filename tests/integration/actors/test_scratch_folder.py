@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from actors.worker.scratch_folder import own_folder, remove_dead, room
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 
 HOLDER = """
 import sys
@@ -55,5 +55,5 @@ def test_the_folder_of_one_that_was_killed_is_removed_by_the_next(tmp_path, othe
 def test_a_full_disk_has_no_room(tmp_path, monkeypatch):
     assert room(tmp_path) > 0
     monkeypatch.setattr("actors.worker.scratch_folder.DISK_RESERVE_BYTES", 1 << 60)
-    with pytest.raises(FotogramaError, match="storage_full"):
+    with pytest.raises(CatalogueError, match="storage_full"):
         room(tmp_path)

@@ -18,17 +18,17 @@ from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
 from actors.extraction_types import Extracted, Options
-from actors.sandbox.child_process import Child, Crashed
+from actors.sandbox.child_process import ChildCrashed, DecodingChild
 from actors.sandbox.child_protocol import Job, Limits
 from actors.worker import task_runner as tasks
-from actors.worker.task_runner import Ending, perform
+from actors.worker.task_runner import TaskOutcome, perform
 from actors.worker.worker_loop import Worker
 from db.acceptance.accept import video_key
 from db.cache import Cache
 from db.connection import open_database
 from db.object_store.folder_store import FolderStore
 from db.queue import task_queue
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 from tests.faults.injection.commit_proxy import AnswerProxy
 from tests.support import database_rows
 from tests.support.clips import audio_only, read_image, text_file, truncated
@@ -43,7 +43,7 @@ async def claim(bench):
 
 
 async def run(bench, stop=None):
-    child = await Child.start()
+    child = await DecodingChild.start()
     return await perform(await claim(bench), child, bench, stop or asyncio.Event(), lambda: None)
 
 
@@ -74,7 +74,7 @@ async def until(condition, seconds=20.0):
 async def test_a_video_becomes_an_archive_that_holds_the_frames_of_its_manifest(engine, store, bench, clips, tmp_path):
     path, truth = clips("h264_b_frames")
     accepted = await submit(engine, store, path, ALL)
-    assert await run(bench) is Ending.PUBLISHED
+    assert await run(bench) is TaskOutcome.PUBLISHED
     extraction = await database_rows.extraction(engine, accepted.extraction_id)
     assert (extraction.status, extraction.result_frames) == ("succeeded", len(truth.shown))
     archive = await store.fetch(f"{extraction.result_key}/frames.zip", tmp_path / "copy")
@@ -112,29 +112,29 @@ async def test_a_file_that_can_not_be_decoded_fails_at_once_with_its_code(
 ):
     path = make(tmp_path, clips("h264")[0])
     accepted = await submit(engine, store, path)
-    assert await run(bench) is Ending.FAILED
+    assert await run(bench) is TaskOutcome.FAILED
     assert await error_of(engine, accepted) == ("failed", code)
     assert (await database_rows.task(engine, accepted.task_id)).crashes == 0
 
 
 async def test_a_specification_that_selects_nothing_fails_with_fault_request(engine, store, bench, clips):
     accepted = await submit(engine, store, clips("h264")[0], '{"range": {"start": 1000}}')
-    assert await run(bench) is Ending.FAILED
+    assert await run(bench) is TaskOutcome.FAILED
     assert await error_of(engine, accepted) == ("failed", "empty_selection")
 
 
 async def test_a_child_that_crashes_counts_against_the_file_and_the_task_is_tried_again(engine, store, bench, clips):
     accepted = await submit(engine, store, clips("h264")[0])
-    child = await Child.start()
+    child = await DecodingChild.start()
     claimed = await claim(bench)
     os.kill(child.pid, signal.SIGSEGV)
-    assert await perform(claimed, child, bench, asyncio.Event(), lambda: None) is Ending.RETRIED
+    assert await perform(claimed, child, bench, asyncio.Event(), lambda: None) is TaskOutcome.RETRIED
     assert (await database_rows.task(engine, accepted.task_id)).crashes == 1
-    assert await run(bench) is Ending.PUBLISHED
+    assert await run(bench) is TaskOutcome.PUBLISHED
 
 
 async def test_a_child_that_hangs_is_stopped_at_its_deadline(clips, tmp_path):
-    child = await Child.start()
+    child = await DecodingChild.start()
     os.kill(child.pid, signal.SIGSTOP)
     job = Job(clips("h264")[0], "{}", tmp_path, Options(), Limits(4 * GIB, 60, GIB, 0.3, 60))
 
@@ -142,14 +142,14 @@ async def test_a_child_that_hangs_is_stopped_at_its_deadline(clips, tmp_path):
         raise AssertionError("a stopped child says nothing")
 
     outcome = await child.run(job, tell)
-    assert isinstance(outcome, Crashed)
+    assert isinstance(outcome, ChildCrashed)
     assert "deadline" in outcome.detail
     assert gone(child.pid)
 
 
 async def test_an_outage_while_the_plan_is_told_counts_for_no_deadline(clips, tmp_path, monkeypatch):
     monkeypatch.setattr("actors.sandbox.child_process.work_seconds", lambda _work: 2.0)
-    child = await Child.start()
+    child = await DecodingChild.start()
     job = Job(clips("h264")[0], "{}", tmp_path, Options(), Limits(4 * GIB, 60, GIB, 20, 25))
 
     async def tell(_news):
@@ -159,30 +159,30 @@ async def test_an_outage_while_the_plan_is_told_counts_for_no_deadline(clips, tm
 
 
 async def test_a_child_that_needs_too_much_memory_is_an_outcome(clips, tmp_path):
-    child = await Child.start()
+    child = await DecodingChild.start()
     in_use = int(Path(f"/proc/{child.pid}/statm").read_text().split()[0]) * 4096
     job = Job(clips("h264")[0], ALL, tmp_path, Options(), Limits(in_use // 2, 60, GIB, 60, 60))
 
     async def tell(_news):
         pass
 
-    assert isinstance(await child.run(job, tell), Crashed)
+    assert isinstance(await child.run(job, tell), ChildCrashed)
 
 
 async def test_a_child_without_room_for_its_results_is_the_services_fault(clips, tmp_path):
-    child = await Child.start()
+    child = await DecodingChild.start()
     job = Job(clips("h264")[0], ALL, tmp_path, Options(), Limits(4 * GIB, 60, 1000, 60, 60))
 
     async def tell(_news):
         pass
 
-    with pytest.raises(FotogramaError, match="storage_full"):
+    with pytest.raises(CatalogueError, match="storage_full"):
         await child.run(job, tell)
 
 
 async def test_a_child_has_no_secrets_in_its_environment(monkeypatch):
     monkeypatch.setenv("FOTOGRAMA_SECRET_KEY", "do not tell")
-    child = await Child.start()
+    child = await DecodingChild.start()
     environment = Path(f"/proc/{child.pid}/environ").read_bytes()
     await child.kill()
     assert b"FOTOGRAMA" not in environment
@@ -192,7 +192,7 @@ async def test_a_child_has_no_secrets_in_its_environment(monkeypatch):
 async def test_what_is_no_video_never_reaches_a_demuxer(engine, store, bench, tmp_path):
     text_file(tmp_path / "text.mp4")
     accepted = await submit(engine, store, tmp_path / "text.mp4")
-    assert await run(bench) is Ending.FAILED
+    assert await run(bench) is TaskOutcome.FAILED
     assert await error_of(engine, accepted) == ("failed", "not_a_video")
 
 
@@ -220,13 +220,13 @@ def test_the_child_of_a_killed_worker_dies_too():
 async def test_a_lost_lease_stops_the_work_and_leaves_nothing(engine, store, bench, clips):
     quick = replace(bench, heartbeat_seconds=0.1)
     accepted = await submit(engine, store, clips("h264")[0], ALL)
-    child = await Child.start()
+    child = await DecodingChild.start()
     claimed = await claim(quick)
     os.kill(child.pid, signal.SIGSTOP)
     work = asyncio.create_task(perform(claimed, child, quick, asyncio.Event(), lambda: None))
     async with engine.begin() as connection:
         assert await task_queue.cancel(connection, accepted.extraction_id)
-    assert await asyncio.wait_for(work, 10) is Ending.LOST
+    assert await asyncio.wait_for(work, 10) is TaskOutcome.LOST
     assert gone(child.pid)
     assert await store.keys("results") == []
     assert list(bench.scratch.iterdir()) == []
@@ -234,12 +234,12 @@ async def test_a_lost_lease_stops_the_work_and_leaves_nothing(engine, store, ben
 
 async def test_a_drained_worker_gives_its_task_back_and_nothing_is_counted(engine, store, bench, clips):
     accepted = await submit(engine, store, clips("h264")[0])
-    child = await Child.start()
+    child = await DecodingChild.start()
     claimed = await claim(bench)
     os.kill(child.pid, signal.SIGSTOP)
     stop = asyncio.Event()
     stop.set()
-    assert await perform(claimed, child, bench, stop, lambda: None) is Ending.RELEASED
+    assert await perform(claimed, child, bench, stop, lambda: None) is TaskOutcome.RELEASED
     task = await database_rows.task(engine, accepted.task_id)
     assert (task.state, task.crashes, task.losses, task.service_errors) == ("ready", 0, 0, 0)
     assert gone(child.pid)
@@ -248,7 +248,7 @@ async def test_a_drained_worker_gives_its_task_back_and_nothing_is_counted(engin
 async def test_a_store_that_lost_the_video_for_now_costs_delay_and_no_crash(engine, store, bench, clips):
     accepted = await submit(engine, store, clips("h264")[0])
     await store.delete(video_key(accepted.video_id))
-    assert await run(bench) is Ending.RETRIED
+    assert await run(bench) is TaskOutcome.RETRIED
     task = await database_rows.task(engine, accepted.task_id)
     assert (task.state, task.crashes, task.service_errors) == ("ready", 0, 1)
 
@@ -265,7 +265,7 @@ async def test_a_lost_answer_to_the_publishing_commit_counts_as_done(engine, sto
 
     monkeypatch.setattr(tasks.task_queue, "publish", answer_lost)
     monkeypatch.setattr("db.connection.REPEAT_FIRST_SECONDS", 0.01)
-    assert await run(bench) is Ending.PUBLISHED
+    assert await run(bench) is TaskOutcome.PUBLISHED
     assert len(calls) == 2
     extraction = await database_rows.extraction(engine, accepted.extraction_id)
     assert await store.size(f"{extraction.result_key}/frames.zip") == extraction.result_bytes
@@ -285,8 +285,11 @@ async def test_a_worker_that_waits_for_the_database_with_a_result_in_hand_shows_
 
     monkeypatch.setattr(tasks.task_queue, "publish", away)
     monkeypatch.setattr("db.connection.REPEAT_FIRST_SECONDS", 0.01)
-    child = await Child.start()
-    assert await perform(await claim(bench), child, bench, asyncio.Event(), lambda: beats.append(1)) is Ending.PUBLISHED
+    child = await DecodingChild.start()
+    assert (
+        await perform(await claim(bench), child, bench, asyncio.Event(), lambda: beats.append(1))
+        is TaskOutcome.PUBLISHED
+    )
     assert all(later > earlier for earlier, later in pairwise(calls))
 
 
@@ -307,13 +310,13 @@ async def test_a_database_that_takes_no_writes_is_away(engine, store, bench, cli
     async def refused_again_and_again():
         return len(not_yet) > 5
 
-    child, claimed = await Child.start(), await claim(bench)
+    child, claimed = await DecodingChild.start(), await claim(bench)
     victim = replace(bench, database=refusing, heartbeat_seconds=0.2)
     working = asyncio.create_task(perform(claimed, child, victim, asyncio.Event(), lambda: None))
     await until(refused_again_and_again)
     assert not working.done()
     not_yet.clear()
-    assert await asyncio.wait_for(working, 30) is Ending.PUBLISHED
+    assert await asyncio.wait_for(working, 30) is TaskOutcome.PUBLISHED
     assert (await database_rows.task(engine, accepted.task_id)).attempt == 1
     await refusing.dispose()
 

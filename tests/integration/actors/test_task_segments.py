@@ -11,8 +11,8 @@ from sqlalchemy import text
 
 from actors.engine.extract import extract
 from actors.extraction_types import NOTES, PLAN, engine_name
-from actors.sandbox.child_process import Child
-from actors.worker.task_runner import Ending, perform
+from actors.sandbox.child_process import DecodingChild
+from actors.worker.task_runner import TaskOutcome, perform
 from actors.worker.worker_loop import Worker
 from db.cache import Cache
 from db.queue import task_queue
@@ -43,7 +43,7 @@ async def read(store, key):
 async def run_to_the_end(bench):
     endings = []
     while claims := await task_queue.claim(bench.database, worker="w1"):
-        child = await Child.start()
+        child = await DecodingChild.start()
         endings.append(await perform(claims[0], child, bench, asyncio.Event(), lambda: None))
     return endings
 
@@ -51,12 +51,12 @@ async def run_to_the_end(bench):
 async def test_a_long_video_becomes_the_same_archive_in_parts(engine, store, dividing, clips, tmp_path):
     path, truth = clips("h264_b_frames")
     accepted = await submit(engine, store, path, ALL)
-    assert await run(dividing) is Ending.SPLIT
+    assert await run(dividing) is TaskOutcome.SPLIT
     halfway = await database_rows.extraction(engine, accepted.extraction_id)
     assert (halfway.status, halfway.frames_total) == ("running", len(truth.shown))
     endings = await run_to_the_end(dividing)
     assert len(endings) >= 3
-    assert set(endings) == {Ending.PUBLISHED}
+    assert set(endings) == {TaskOutcome.PUBLISHED}
     extraction = await database_rows.extraction(engine, accepted.extraction_id)
     assert (extraction.status, extraction.frames_done) == ("succeeded", len(truth.shown))
     whole = tmp_path / "whole"
@@ -72,11 +72,11 @@ async def test_a_long_video_becomes_the_same_archive_in_parts(engine, store, div
 async def test_a_crash_costs_one_part_and_no_other(engine, store, dividing, clips):
     accepted = await submit(engine, store, clips("h264")[0], ALL)
     await run(dividing)
-    child = await Child.start()
+    child = await DecodingChild.start()
     (claimed,) = await task_queue.claim(engine, worker="w1")
     os.kill(child.pid, signal.SIGSEGV)
-    assert await perform(claimed, child, dividing, asyncio.Event(), lambda: None) is Ending.RETRIED
-    assert set(await run_to_the_end(dividing)) == {Ending.PUBLISHED}
+    assert await perform(claimed, child, dividing, asyncio.Event(), lambda: None) is TaskOutcome.RETRIED
+    assert set(await run_to_the_end(dividing)) == {TaskOutcome.PUBLISHED}
     tasks = await tasks_of(engine, accepted.extraction_id)
     assert {task.id: task.attempt for task in tasks if task.attempt != 1} == {claimed.lease.task_id: 2}
     extraction = await database_rows.extraction(engine, accepted.extraction_id)
@@ -92,13 +92,13 @@ async def test_a_plan_that_came_back_different_is_the_services_fault(engine, sto
     plan = await store.fetch(f"{claimed.plan_key}/{PLAN}", dividing.scratch / "unused")
     whole = plan.read_bytes()
     plan.write_bytes(whole.replace(b"0", b"1", 1))
-    ending = await perform(claimed, await Child.start(), dividing, asyncio.Event(), lambda: None)
-    assert ending is Ending.RETRIED
+    ending = await perform(claimed, await DecodingChild.start(), dividing, asyncio.Event(), lambda: None)
+    assert ending is TaskOutcome.RETRIED
     task = await database_rows.task(engine, claimed.lease.task_id)
     assert (task.state, task.crashes, task.service_errors) == ("ready", 0, 1)
     plan.write_bytes(whole)
     await database_rows.change(engine, "UPDATE tasks SET ready_at = now() WHERE state = 'ready'")
-    assert set(await run_to_the_end(dividing)) == {Ending.PUBLISHED}
+    assert set(await run_to_the_end(dividing)) == {TaskOutcome.PUBLISHED}
     assert (await database_rows.extraction(engine, accepted.extraction_id)).status == "succeeded"
 
 
@@ -111,13 +111,13 @@ async def test_a_cancelled_extraction_stops_the_decoding_of_its_parts_within_two
     accepted = await submit(engine, store, clips("h264")[0], ALL)
     await run(dividing)
     quick = replace(dividing, heartbeat_seconds=0.5)
-    child = await Child.start()
+    child = await DecodingChild.start()
     (claimed,) = await task_queue.claim(engine, worker="w1")
     os.kill(child.pid, signal.SIGSTOP)
     work = asyncio.create_task(perform(claimed, child, quick, asyncio.Event(), lambda: None))
     async with engine.begin() as connection:
         assert await task_queue.cancel(connection, accepted.extraction_id)
-    assert await asyncio.wait_for(work, 2 * quick.heartbeat_seconds) is Ending.LOST
+    assert await asyncio.wait_for(work, 2 * quick.heartbeat_seconds) is TaskOutcome.LOST
     assert gone(child.pid)
     assert await run_to_the_end(quick) == []
 
@@ -144,11 +144,11 @@ async def test_what_another_engine_has_begun_is_planned_anew_and_nothing_is_mixe
     accepted = await submit(engine, store, path, ALL)
     with monkeypatch.context() as before:
         before.setattr("actors.extraction_types.ENGINE_VERSION", "before")
-        assert await run(dividing) is Ending.SPLIT
+        assert await run(dividing) is TaskOutcome.SPLIT
         segments = (await database_rows.extraction(engine, accepted.extraction_id)).segments_left
         for _ in range(min(made_before, segments)):
-            assert await run(dividing) is Ending.PUBLISHED
-    assert await run(dividing) is Ending.RETRIED
+            assert await run(dividing) is TaskOutcome.PUBLISHED
+    assert await run(dividing) is TaskOutcome.RETRIED
     waiting = await database_rows.extraction(engine, accepted.extraction_id)
     assert (waiting.status, waiting.plan_key, waiting.frames_done) == ("queued", None, 0)
     assert [(task.kind, task.state, task.crashes) for task in await tasks_of(engine, waiting.id)] == [
@@ -156,7 +156,7 @@ async def test_what_another_engine_has_begun_is_planned_anew_and_nothing_is_mixe
     ]
     await database_rows.change(engine, "UPDATE tasks SET ready_at = now()")
     endings = await run_to_the_end(dividing)
-    assert (endings[0], set(endings[1:])) == (Ending.SPLIT, {Ending.PUBLISHED})
+    assert (endings[0], set(endings[1:])) == (TaskOutcome.SPLIT, {TaskOutcome.PUBLISHED})
     extraction = await database_rows.extraction(engine, accepted.extraction_id)
     whole = tmp_path / "whole"
     whole.mkdir()

@@ -10,8 +10,8 @@ from standardwebhooks import WebhookVerificationError
 from uuid_utils.compat import uuid7
 
 from actors.notify.email_sender import Mailer
-from actors.notify.outbox_sender import Sender
-from actors.notify.ssrf_safe_http import Poster, Unanswered
+from actors.notify.outbox_sender import OutboxSender
+from actors.notify.ssrf_safe_http import NoHttpAnswer, WebhookHttpClient
 from actors.notify.webhook_sender import WebhookSender
 from db import videos
 from db.acceptance import accept
@@ -43,14 +43,14 @@ async def other():
 
 @pytest.fixture
 async def poster():
-    one = Poster(Reach.LOOPBACK, answer_seconds=0.5)
+    one = WebhookHttpClient(Reach.LOOPBACK, answer_seconds=0.5)
     yield one
     await one.close()
 
 
 @pytest.fixture
 async def sender(engine, poster):
-    one = Sender(
+    one = OutboxSender(
         engine, None, mail_from=MAIL_FROM, public_url="http://here", webhooks=WebhookSender(engine, poster),
         jitter=lambda: 0,
     )  # fmt: skip
@@ -205,7 +205,7 @@ async def test_what_nobody_foresaw_is_a_failed_try_and_ends_no_turn(engine, send
     async def broken(*_):
         raise RecursionError
 
-    monkeypatch.setattr(Poster, "post", broken)
+    monkeypatch.setattr(WebhookHttpClient, "post", broken)
     await listen(engine, user, "http://127.0.0.1:9/")
     await failed(engine, user)
     assert await sender.run_once() == 0
@@ -232,8 +232,8 @@ async def test_a_failing_channel_repeats_no_other(engine, sender, receiver, othe
 
 async def test_a_hanging_receiver_holds_nobody_up(engine, receiver, other, user):
     """Not even the turn that reaches it: the next ones go on with the others."""
-    patient = Poster(Reach.LOOPBACK, answer_seconds=60)
-    sender = Sender(
+    patient = WebhookHttpClient(Reach.LOOPBACK, answer_seconds=60)
+    sender = OutboxSender(
         engine, None, mail_from=MAIL_FROM, public_url="http://here", webhooks=WebhookSender(engine, patient)
     )
     await listen(engine, user, receiver.url)
@@ -344,7 +344,7 @@ async def test_two_senders_send_each_once(engine, poster, receiver, user):
     for _ in range(12):
         await failed(engine, user)
     senders = [
-        Sender(engine, None, mail_from=MAIL_FROM, public_url="", webhooks=WebhookSender(engine, poster))
+        OutboxSender(engine, None, mail_from=MAIL_FROM, public_url="", webhooks=WebhookSender(engine, poster))
         for _ in range(2)
     ]
     assert sum(await asyncio.gather(*(one.run_once() for one in senders))) == 12
@@ -353,11 +353,11 @@ async def test_two_senders_send_each_once(engine, poster, receiver, user):
 
 @pytest.mark.parametrize("reach", list(Reach))
 async def test_a_name_that_leads_nearer_than_may_be_is_not_connected_to(reach, receiver):
-    poster = Poster(reach)
+    poster = WebhookHttpClient(reach)
     url = receiver.url.replace("127.0.0.1", "localhost")
     try:
         if reach is Reach.PUBLIC:
-            with pytest.raises(Unanswered, match="no address that may be reached"):
+            with pytest.raises(NoHttpAnswer, match="no address that may be reached"):
                 await poster.post(url, {}, b"{}")
             assert receiver.got == []
         else:
@@ -378,12 +378,12 @@ async def test_the_connection_goes_to_the_address_that_was_checked(monkeypatch, 
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
 
     monkeypatch.setattr(socket, "getaddrinfo", rebinding)
-    poster = Poster(Reach.LOOPBACK)
+    poster = WebhookHttpClient(Reach.LOOPBACK)
     url = receiver.url.replace("127.0.0.1", "rebind.example")
     assert await poster.post(url, {}, b"{}") == 204
     assert asked == ["rebind.example"]
     assert receiver.got[0][0]["host"].startswith("rebind.example:")
-    with pytest.raises(Unanswered, match="no address that may be reached"):
+    with pytest.raises(NoHttpAnswer, match="no address that may be reached"):
         await poster.post(url, {}, b"{}")
     await poster.close()
 

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from cluster.cli.output_paths import Target
-from cluster.cli.server_batch import Batch, Outcome, Stage, Wanted, content_key
+from cluster.cli.server_batch import BatchItem, ServerBatch, Stage, VideoOutcome, content_key
 from fotograma import AsyncClient
 from serve_app.app import create_app
 from serve_app.deps import Deps
@@ -24,7 +24,7 @@ class Silent:
 
     def stage(self, index: int, name: str, stage: Stage, done: int = 0, total: int | None = None) -> None: ...
 
-    def end(self, index: int, outcome: Outcome) -> None: ...
+    def end(self, index: int, outcome: VideoOutcome) -> None: ...
 
 
 @pytest.fixture
@@ -53,9 +53,9 @@ async def work(deps: Deps) -> None:
     await api_client.publish(deps, replace(result, sha256=hashlib.sha256(result.archive).hexdigest()))
 
 
-async def run(client: AsyncClient, clip: Path) -> Outcome:
-    wanted = Wanted(clip.name, Target(clip.with_suffix(".zip"), clip.with_suffix(""), renamed=False), source=clip)
-    (outcome,) = await Batch(client, Silent()).run([wanted])
+async def run(client: AsyncClient, clip: Path) -> VideoOutcome:
+    wanted = BatchItem(clip.name, Target(clip.with_suffix(".zip"), clip.with_suffix(""), renamed=False), source=clip)
+    (outcome,) = await ServerBatch(client, Silent()).run([wanted])
     return outcome
 
 

@@ -109,7 +109,7 @@ async def test_a_keeper_tells_webhooks_and_the_stream_by_its_settings(
     }.items():
         monkeypatch.setenv(f"FOTOGRAMA_{name}", value)
     monkeypatch.setattr(wiring, "log_as_json", lambda: None)
-    async with receiving() as receiver, wiring.open_upkeep() as upkeep, Redis.from_url(redis_url) as redis:
+    async with receiving() as receiver, wiring.open_maintenance() as upkeep, Redis.from_url(redis_url) as redis:
         made = await ana.add_webhook(receiver.url)
         assert made.secret is not None
         extraction_id = await owed(ana, deps, tmp_path / "clip.mp4")

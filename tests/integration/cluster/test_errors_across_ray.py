@@ -10,7 +10,7 @@ from ray.exceptions import RayTaskError
 
 from cluster.client.api_types import Extraction, Progress, Status, Video
 from cluster.client.errors import ConnectionFailed
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 
 
 def raised_in_a_task(error: Exception) -> Any:
@@ -30,6 +30,6 @@ def test_an_error_of_the_sdk_keeps_its_facts() -> None:
 
 
 def test_an_error_of_the_service_keeps_its_facts() -> None:
-    met = raised_in_a_task(FotogramaError("queue_full", "Many wait.", retry_after=15))
-    assert isinstance(met, FotogramaError)
+    met = raised_in_a_task(CatalogueError("queue_full", "Many wait.", retry_after=15))
+    assert isinstance(met, CatalogueError)
     assert (met.code, met.detail, met.retry_after, met.fault) == ("queue_full", "Many wait.", 15, "service")

@@ -11,7 +11,7 @@ from db.acceptance import accept, idempotency_keys
 from db.acceptance.accept import Upload
 from db.acceptance.idempotency_keys import Answer, Marker
 from db.queue import task_queue
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 from db.values.lifecycle import ExtractionStatus
 from tests.integration.db.test_queue import PUBLICATION, claim_one
 from tests.support import database_rows
@@ -44,7 +44,7 @@ async def test_an_abandoned_reservation_can_not_be_accepted_and_nothing_of_its_b
     for video_id in (kept, lost):
         await accept.reserve(engine, user, accept.video_key(video_id))
     await accept.abandon(engine, [accept.video_key(lost)])
-    with pytest.raises(FotogramaError, match="unavailable"):
+    with pytest.raises(CatalogueError, match="unavailable"):
         async with engine.begin() as connection:
             await accept.accept(connection, [upload(user, kept), upload(user, lost)])
     assert (await database_rows.one(engine, "SELECT count(*) AS n FROM videos")).n == 0
@@ -55,7 +55,7 @@ async def test_somebody_elses_reservation_can_not_be_accepted(engine):
     ana, bob = await database_rows.user(engine), await database_rows.user(engine, "bob@example.com")
     video_id = uuid7()
     await accept.reserve(engine, ana, accept.video_key(video_id))
-    with pytest.raises(FotogramaError):
+    with pytest.raises(CatalogueError):
         async with engine.begin() as connection:
             await accept.accept(connection, [upload(bob, video_id)])
 
@@ -94,7 +94,7 @@ async def test_another_engine_works_again(engine):
 
 async def test_somebody_elses_video_can_not_be_extracted(engine):
     accepted = await database_rows.accepted(engine)
-    with pytest.raises(FotogramaError, match="not_found"):
+    with pytest.raises(CatalogueError, match="not_found"):
         await extract_again(engine, accepted, user_id=await database_rows.user(engine, "bob@example.com"))
 
 
@@ -102,7 +102,7 @@ async def test_a_key_is_taken_once_and_then_answers_the_same(engine):
     user = await database_rows.user(engine)
     first = marker(user)
     assert await idempotency_keys.take(engine, first) is None
-    with pytest.raises(FotogramaError, match="idempotency_in_progress"):
+    with pytest.raises(CatalogueError, match="idempotency_in_progress"):
         await idempotency_keys.take(engine, marker(user))
     async with engine.begin() as connection:
         await idempotency_keys.finish(connection, {first: ANSWER})
@@ -124,10 +124,10 @@ async def test_the_key_of_a_dead_call_is_taken_over_and_the_dead_call_can_not_fi
     await idempotency_keys.take(engine, dead)
     await database_rows.change(engine, "UPDATE idempotency_keys SET lease_expires_at = now() - interval '1 second'")
     assert await idempotency_keys.take(engine, alive) is None
-    with pytest.raises(FotogramaError, match="idempotency_in_progress"):
+    with pytest.raises(CatalogueError, match="idempotency_in_progress"):
         async with engine.begin() as connection:
             await idempotency_keys.finish(connection, {dead: ANSWER})
-    with pytest.raises(FotogramaError):
+    with pytest.raises(CatalogueError):
         await idempotency_keys.renew(engine, dead)
     await idempotency_keys.drop(engine, dead)
     async with engine.begin() as connection:
@@ -220,9 +220,9 @@ async def test_a_refresh_token_works_once_and_its_second_use_ends_the_family(eng
     await accounts.open_session(engine, session_id=session, user_id=user, seconds=60)
     assert await accounts.rotate(engine, session, 0) == 1
     assert await accounts.rotate(engine, session, 1) == 2
-    with pytest.raises(FotogramaError, match="refresh_token_reused"):
+    with pytest.raises(CatalogueError, match="refresh_token_reused"):
         await accounts.rotate(engine, session, 0)
-    with pytest.raises(FotogramaError, match="unauthenticated"):
+    with pytest.raises(CatalogueError, match="unauthenticated"):
         await accounts.rotate(engine, session, 2)
     assert await accounts.principal(engine, session) is None
 
@@ -242,5 +242,5 @@ async def test_a_session_that_ran_out_is_nobody(engine):
 
 async def test_an_email_belongs_to_one_account(engine):
     await database_rows.user(engine)
-    with pytest.raises(FotogramaError, match="email_taken"):
+    with pytest.raises(CatalogueError, match="email_taken"):
         await database_rows.user(engine)

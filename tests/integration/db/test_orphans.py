@@ -6,7 +6,7 @@ import time
 from uuid_utils.compat import uuid7
 
 from actors.maintenance import maintenance_loop as upkeeps
-from actors.maintenance.maintenance_loop import Upkeep
+from actors.maintenance.maintenance_loop import Maintenance
 from db.acceptance import accept
 from db.acceptance.accept import result_prefix, video_key
 from db.queue import task_queue
@@ -19,7 +19,7 @@ DAY = 24 * 3600.0
 
 
 def keeper_of(engine, store, later=2 * DAY):
-    return Upkeep(
+    return Maintenance(
         engine,
         store,
         sender_of(engine),

@@ -8,7 +8,15 @@ from sqlalchemy.exc import IntegrityError
 
 from db.queue import task_queue
 from db.queue.task_queue import Lease, LeaseLost, Publication
-from db.values.lifecycle import EXTRACTION_TRANSITIONS, TASK_TRANSITIONS, Again, Blame, End, ExtractionStatus, TaskState
+from db.values.lifecycle import (
+    EXTRACTION_TRANSITIONS,
+    TASK_TRANSITIONS,
+    Blame,
+    ExtractionStatus,
+    GiveUp,
+    Retry,
+    TaskState,
+)
 from tests.support import database_rows
 
 PUBLICATION = Publication(key="results/a/b/1", engine="auto/1", frames=3, size=99, sha256="f" * 64, warnings=[])
@@ -147,7 +155,7 @@ async def test_a_file_that_crashes_its_child_three_times_is_given_up_after_a_car
         careful.append(claim.careful)
         outcome = await fail(engine, claim.lease, Blame.CRASH, "gave_up")
     assert careful == [False, False, True]
-    assert outcome == End("gave_up")
+    assert outcome == GiveUp("gave_up")
     extraction = await database_rows.extraction(engine, accepted.extraction_id)
     assert (extraction.status, extraction.error_code, extraction.error_detail) == ("failed", "gave_up", "It broke.")
 
@@ -155,7 +163,7 @@ async def test_a_file_that_crashes_its_child_three_times_is_given_up_after_a_car
 async def test_an_outage_delays_the_task_and_burns_no_crash(engine):
     accepted = await database_rows.accepted(engine)
     outcome = await fail(engine, (await claim_one(engine)).lease, Blame.SERVICE)
-    assert isinstance(outcome, Again)
+    assert isinstance(outcome, Retry)
     task = await database_rows.task(engine, accepted.task_id)
     assert (task.state, task.crashes, task.service_errors) == ("ready", 0, 1)
     assert await task_queue.claim(engine, worker="w1") == []
@@ -164,7 +172,7 @@ async def test_an_outage_delays_the_task_and_burns_no_crash(engine):
 async def test_an_error_of_the_file_ends_at_once_and_its_owner_is_owed_a_notification(engine):
     accepted = await database_rows.accepted(engine)
     outcome = await fail(engine, (await claim_one(engine)).lease, Blame.FILE, "no_video_stream")
-    assert outcome == End("no_video_stream")
+    assert outcome == GiveUp("no_video_stream")
     assert (await database_rows.one(engine, "SELECT count(*) AS n FROM outbox")).n == 1
     assert await database_rows.events(engine, accepted.extraction_id) == ["accepted", "claimed", "failed"]
 

@@ -9,7 +9,7 @@ import pytest
 from db.queue import fair_queueing, task_queue
 from db.queue.replan import MANY, replan
 from db.queue.task_queue import LeaseLost
-from db.values.lifecycle import Again, Blame, End
+from db.values.lifecycle import Blame, GiveUp, Retry
 from tests.integration.db.test_queue import PUBLICATION, claim_one, expire, fail
 from tests.integration.db.test_queue_fairness import accept_many, cancel, states
 from tests.integration.db.test_queue_split import PARTS, open_and_counted, planned, segments, split
@@ -39,7 +39,7 @@ async def test_a_segment_becomes_the_planning_task_and_its_siblings_are_lost(eng
     first, second, third = await segments(engine)
     await task_queue.heartbeat(engine, second.lease, frames_done=4)
     await task_queue.publish_segment(engine, third.lease, key="part-2", frames=10)
-    assert await again(engine, first.lease) == Again(0.5)
+    assert await again(engine, first.lease) == Retry(0.5)
     extraction = await database_rows.extraction(engine, accepted.extraction_id)
     assert (extraction.status, extraction.frames_done, extraction.plan_key) == ("queued", 0, None)
     for lost in (first, second, third):
@@ -124,7 +124,7 @@ async def test_each_time_it_waits_longer_and_a_day_of_many_ends_it(engine):
     assert delays == sorted(delays)
     assert max(delays) == 150.0
     await split(engine, (await claim_one(engine)).lease, PARTS[:2])
-    assert await again(engine, (await claim_one(engine)).lease) == End("service_failed")
+    assert await again(engine, (await claim_one(engine)).lease) == GiveUp("service_failed")
     extraction = await database_rows.extraction(engine, accepted.extraction_id)
     assert (extraction.status, extraction.error_code) == ("failed", "service_failed")
     assert await open_and_counted(engine, accepted.user_id) == (0, 0)
@@ -148,7 +148,7 @@ async def test_siblings_that_end_in_every_way_meanwhile_leave_one_outcome(engine
             return_exceptions=True,
         )
         assert all(not isinstance(each, Exception) or isinstance(each, LeaseLost) for each in outcomes), outcomes
-        replanned = sum(isinstance(outcome, Again) for outcome in outcomes)
+        replanned = sum(isinstance(outcome, Retry) for outcome in outcomes)
         extraction = await database_rows.extraction(engine, accepted.extraction_id)
         open_tasks = int(how != "cancel")
         assert extraction.status == ("cancelled" if how == "cancel" else "queued")

@@ -6,7 +6,7 @@ import pytest
 
 from db.queue import task_queue
 from db.queue.task_queue import LeaseLost, Part
-from db.values.lifecycle import Again, Blame, End
+from db.values.lifecycle import Blame, GiveUp, Retry
 from tests.integration.db.test_queue import PUBLICATION, claim_one, expire, fail
 from tests.support import database_rows
 
@@ -93,7 +93,7 @@ async def test_a_segment_that_waits_again_takes_back_its_own_frames_alone(engine
     if how == "release":
         await task_queue.release(engine, first.lease)
     elif how == "crash":
-        assert await fail(engine, first.lease, Blame.CRASH, "gave_up") == Again(0.0)
+        assert await fail(engine, first.lease, Blame.CRASH, "gave_up") == Retry(0.0)
     else:
         await expire(engine, first.lease.task_id)
         assert (await task_queue.rescue(engine, jitter=0.0, lease_seconds=0)).again == 1
@@ -109,7 +109,7 @@ async def test_a_segment_that_fails_for_good_ends_the_extraction_and_its_sibling
     accepted, _ = await planned(engine)
     first, second, _ = await segments(engine)
     await task_queue.publish_segment(engine, second.lease, key="part-1", frames=10)
-    assert await fail(engine, first.lease, Blame.FILE, "undecodable") == End("undecodable")
+    assert await fail(engine, first.lease, Blame.FILE, "undecodable") == GiveUp("undecodable")
     assert (await database_rows.extraction(engine, accepted.extraction_id)).status == "failed"
     states = await database_rows.one(
         engine, "SELECT array_agg(state::text ORDER BY part_number) AS all FROM tasks WHERE kind = 'segment'"
@@ -135,7 +135,7 @@ async def test_siblings_that_end_in_every_way_at_once_never_lock_each_other_for_
             return_exceptions=True,
         )
         assert all(not isinstance(each, Exception) or isinstance(each, LeaseLost) for each in outcomes)
-        ends = [outcome for outcome in outcomes if isinstance(outcome, End) or outcome is True]
+        ends = [outcome for outcome in outcomes if isinstance(outcome, GiveUp) or outcome is True]
         assert len(ends) == 1
         assert await open_and_counted(engine, accepted.user_id) == (0, 0)
 

@@ -30,7 +30,7 @@ from db.queue import fair_queueing, task_queue
 from db.queue.replan import replan
 from db.queue.task_queue import Claim, LeaseLost, Part, Publication
 from db.values.frame_spec import FrameSpec, canonical
-from db.values.lifecycle import MAX_CRASHES, Again, Blame, End
+from db.values.lifecycle import MAX_CRASHES, Blame, GiveUp, Retry
 from tests.support import database_rows
 from tests.support.queue_model import ENDED, Known, Model
 
@@ -186,13 +186,13 @@ class QueueMachine(RuleBasedStateMachine):
         outcome = self.run(self._fail(claim, blame))
         crashes = self.model.crashes.get(claim.lease.task_id, 0) + (blame is Blame.CRASH)
         self.model.crashes[claim.lease.task_id] = crashes
-        assert isinstance(outcome, End) == (blame is Blame.FILE or crashes >= MAX_CRASHES)
-        if isinstance(outcome, End):
+        assert isinstance(outcome, GiveUp) == (blame is Blame.FILE or crashes >= MAX_CRASHES)
+        if isinstance(outcome, GiveUp):
             self.model.end(claim.extraction_id, "failed")
         else:
             self.model.lose(claim)
 
-    async def _fail(self, claim: Claim, blame: Blame) -> Again | End:
+    async def _fail(self, claim: Claim, blame: Blame) -> Retry | GiveUp:
         return await task_queue.fail(
             self.engine, claim.lease, blame=blame, code="undecodable", detail="It broke.", jitter=0.0
         )
@@ -202,10 +202,10 @@ class QueueMachine(RuleBasedStateMachine):
         """Its worker has another engine than the plan."""
         split = [each for each in self.model.live.values() if each.kind != "extract"]
         if (claim := chosen(split, at)) is not None:
-            assert isinstance(self.run(self._replan(claim)), Again)
+            assert isinstance(self.run(self._replan(claim)), Retry)
             self.model.replan(claim)
 
-    async def _replan(self, claim: Claim) -> Again | End:
+    async def _replan(self, claim: Claim) -> Retry | GiveUp:
         return await replan(self.engine, claim.lease, made_by="auto/2", jitter=0.0)
 
     @rule(at=AT)

@@ -48,12 +48,12 @@ async def test_the_limit_of_the_settings_holds_from_a_keepers_first_turn_and_wha
 ):
     user = await database_rows.user(engine)
     environment.setenv("FOTOGRAMA_USER_RUNNING_MAX", "2")
-    async with wiring.open_upkeep() as old:
+    async with wiring.open_maintenance() as old:
         await old.release_held()
         await accept_many(engine, user, 5)
         assert await states(engine, user) == (3, 2)
         environment.setenv("FOTOGRAMA_USER_RUNNING_MAX", "4")
-        async with wiring.open_upkeep() as first, wiring.open_upkeep() as second:
+        async with wiring.open_maintenance() as first, wiring.open_maintenance() as second:
             assert sum(await asyncio.gather(first.release_held(), second.release_held())) == 2
         assert await states(engine, user) == (1, 4)
         await old.release_held()

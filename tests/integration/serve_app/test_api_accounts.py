@@ -12,10 +12,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from cluster import wiring
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 from serve_app.app import create_app
 from serve_app.deps import Deps
-from serve_app.security.rate_limit import Limiter, Pace
+from serve_app.security.rate_limit import RateLimit, RateLimiter
 from serve_app.security.signed_tokens import Audience, Claims
 from tests.support.api_client import PASSWORD, SECRET, client_of, log_in
 
@@ -192,7 +192,7 @@ async def test_a_new_password_ends_every_other_session(ana: httpx.AsyncClient, d
 
 
 async def test_guessing_is_slowed_down_for_one_email_and_for_one_address(deps: Deps) -> None:
-    slow = replace(deps, per_email=Limiter(Pace(3, 60)), per_address=Limiter(Pace(6, 60)))
+    slow = replace(deps, per_email=RateLimiter(RateLimit(3, 60)), per_address=RateLimiter(RateLimit(6, 60)))
     async with client_of(create_app(slow)) as client:
         await client.post("/v1/users", json=ANA)
         answers = [await client.post("/v1/tokens", json={**ANA, "password": "guess"}) for _ in range(4)]
@@ -214,7 +214,7 @@ async def test_the_pace_of_one_address_is_a_setting(
     async with wiring.open_api() as deps:
         for _ in range(2):
             deps.per_address.take("192.0.2.1")
-        with pytest.raises(FotogramaError) as refused:
+        with pytest.raises(CatalogueError) as refused:
             deps.per_address.take("192.0.2.1")
         assert refused.value.retry_after == 10
         deps.per_address.take("192.0.2.2")

@@ -18,21 +18,23 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from db.acceptance import quotas
 from db.acceptance.quotas import Quotas
 from db.cache import Cache, open_cache
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 from serve_app.app import create_app
 from serve_app.deps import Deps
-from serve_app.security.rate_limit import Pace
-from serve_app.submission.admission_control import Admission, Limits
+from serve_app.security.rate_limit import RateLimit
+from serve_app.submission.admission_control import AdmissionControl, AdmissionLimits
 from tests.support import api_client
 from tests.support.api_client import MP4, accepted, left_behind, send
 
-ONCE = Pace(burst=1, refill_seconds=3600)
+ONCE = RateLimit(burst=1, refill_seconds=3600)
 
 
 @asynccontextmanager
 async def limited(deps: Deps, tmp_path: Path, *, cache: Cache | None = None, **limits: Any) -> AsyncIterator[Any]:
     """Deps with these limits, and somebody logged in."""
-    made = api_client.make_deps(deps.engine, tmp_path / "objects", cache or deps.cache, limits=Limits(**limits))
+    made = api_client.make_deps(
+        deps.engine, tmp_path / "objects", cache or deps.cache, limits=AdmissionLimits(**limits)
+    )
     async with api_client.client_of(create_app(made)) as client:
         await api_client.log_in(client)
         yield made, client
@@ -82,11 +84,13 @@ async def test_the_rate_is_one_for_all_replicas_and_of_each_user_alone(
     deps: Deps, patient: None, redis_url: str
 ) -> None:
     caches = [open_cache(redis_url), open_cache(redis_url)]
-    one, two = (Admission(deps.engine, cache, deps.objects, Limits(pace=Pace(3, 3600))) for cache in caches)
+    one, two = (
+        AdmissionControl(deps.engine, cache, deps.objects, AdmissionLimits(pace=RateLimit(3, 3600))) for cache in caches
+    )
     user = uuid4()
     taken = 0
     for door in (one, two) * 10:
-        with suppress(FotogramaError):
+        with suppress(CatalogueError):
             await door.admit(user)
             taken += 1
     assert taken == 3
@@ -96,7 +100,7 @@ async def test_the_rate_is_one_for_all_replicas_and_of_each_user_alone(
 
 
 async def test_without_redis_a_replica_keeps_the_pace_by_itself(deps: Deps) -> None:
-    door = Admission(deps.engine, Cache(None), deps.objects, Limits(pace=Pace(3, 3600)))
+    door = AdmissionControl(deps.engine, Cache(None), deps.objects, AdmissionLimits(pace=RateLimit(3, 3600)))
     user = uuid4()
     tries = await asyncio.gather(*(door.admit(user) for _ in range(10)), return_exceptions=True)
     assert tries.count(None) == 3
@@ -105,7 +109,7 @@ async def test_without_redis_a_replica_keeps_the_pace_by_itself(deps: Deps) -> N
 async def test_redis_that_goes_away_gives_no_second_burst(deps: Deps, redis_url: str) -> None:
     redis = Redis.from_url(redis_url)
     cache = Cache(redis)
-    door = Admission(deps.engine, cache, deps.objects, Limits(pace=Pace(3, 3600)))
+    door = AdmissionControl(deps.engine, cache, deps.objects, AdmissionLimits(pace=RateLimit(3, 3600)))
     user = uuid4()
     for _ in range(2):
         await door.admit(user)
@@ -141,7 +145,7 @@ async def test_a_refused_call_leaves_its_key_free(deps: Deps, tmp_path: Path) ->
 
 
 async def test_a_first_call_that_still_runs_is_told_before_any_limit(deps: Deps, tmp_path: Path) -> None:
-    async with limited(deps, tmp_path, pace=Pace(1, 3600)) as (_, client):
+    async with limited(deps, tmp_path, pace=RateLimit(1, 3600)) as (_, client):
         begun, end = asyncio.Event(), asyncio.Event()
 
         async def slow() -> AsyncIterator[bytes]:
@@ -208,7 +212,7 @@ async def test_a_full_queue_takes_nothing_from_anybody(deps: Deps, tmp_path: Pat
         refused(await send_unread(client), 503, "queue_full", "service")
 
 
-async def test_the_depth_is_counted_once_a_second_at_most(deps: Deps, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_depth_is_counted_once_a_second_at_max(deps: Deps, monkeypatch: pytest.MonkeyPatch) -> None:
     counted, now = 0, 100.0
     count = quotas.depth
 
@@ -218,7 +222,7 @@ async def test_the_depth_is_counted_once_a_second_at_most(deps: Deps, monkeypatc
         return await count(engine, most)
 
     monkeypatch.setattr(quotas, "depth", depth)
-    door = Admission(deps.engine, deps.cache, deps.objects, Limits(), clock=lambda: now)
+    door = AdmissionControl(deps.engine, deps.cache, deps.objects, AdmissionLimits(), clock=lambda: now)
     await asyncio.gather(*(door.admit(uuid4()) for _ in range(20)))
     assert counted == 1
     now += 1.0

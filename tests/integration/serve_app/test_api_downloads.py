@@ -8,10 +8,10 @@ import zipfile
 import httpx
 import pytest
 
-from db.object_store.object_store import ObjectMissing
+from db.object_store.object_store import ObjectNotFound
 from db.queue import task_queue
 from db.values.lifecycle import Blame
-from serve_app.archive_index import FrameTables
+from serve_app.archive_index import ArchiveIndexes
 from serve_app.deps import Deps
 from tests.support.api_client import accepted, chunks_of, make_result, publish
 
@@ -121,14 +121,14 @@ async def test_each_image_is_read_out_of_the_archive(ana: httpx.AsyncClient, pat
 
 
 async def test_only_so_many_places_are_remembered(deps: Deps) -> None:
-    tables = FrameTables(most_frames=3)
+    tables = ArchiveIndexes(max_frames=3)
     for name in ("a", "b", "a"):
         await deps.objects.put(f"results/{name}", chunks_of(make_result([b"1", b"22"]).manifest_csv))
         assert (await tables.place_of(deps.objects, f"results/{name}", 2)).size == 2
     await deps.objects.delete("results/a")
     assert (await tables.place_of(deps.objects, "results/a", 1)).size == 1
     await deps.objects.delete("results/b")
-    with pytest.raises(ObjectMissing):
+    with pytest.raises(ObjectNotFound):
         await tables.place_of(deps.objects, "results/b", 1)
 
 

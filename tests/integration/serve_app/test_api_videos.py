@@ -19,8 +19,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from db.acceptance import idempotency_keys
 from db.acceptance.idempotency_keys import Marker
 from db.object_store.folder_store import FolderStore
-from db.object_store.object_store import Stored
-from db.values.error_catalogue import FotogramaError
+from db.object_store.object_store import StoredObject
+from db.values.error_catalogue import CatalogueError
 from db.values.frame_spec import FrameSpec, Scenes
 from serve_app.app import create_app
 from serve_app.deps import Deps
@@ -121,7 +121,7 @@ async def test_a_bad_spec_is_refused_and_leaves_nothing(
 async def test_a_spec_that_the_engine_does_not_offer_is_refused_at_once(ana: httpx.AsyncClient, deps: Deps) -> None:
     def no_scenes(asked: FrameSpec) -> None:
         if isinstance(asked.sample, Scenes):
-            raise FotogramaError("unsupported_spec")
+            raise CatalogueError("unsupported_spec")
 
     video = await accepted(ana)
     async with client_of(create_app(replace(deps, check_spec=no_scenes)), headers=ana.headers) as client:
@@ -241,7 +241,7 @@ class TestIdempotencyKey:
         entered, leave = asyncio.Event(), asyncio.Event()
 
         class Slow(FolderStore):
-            async def put(self, key: str, chunks: AsyncIterator[bytes]) -> Stored:
+            async def put(self, key: str, chunks: AsyncIterator[bytes]) -> StoredObject:
                 entered.set()
                 await leave.wait()
                 return await super().put(key, chunks)
@@ -289,9 +289,9 @@ class TestTrouble:
 
     async def test_a_full_store_is_said_and_leaves_nothing(self, ana: httpx.AsyncClient, deps: Deps) -> None:
         class Full(FolderStore):
-            async def put(self, key: str, chunks: AsyncIterator[bytes]) -> Stored:
+            async def put(self, key: str, chunks: AsyncIterator[bytes]) -> StoredObject:
                 if await self.keys("videos"):
-                    raise FotogramaError("storage_full", retry_after=60)
+                    raise CatalogueError("storage_full", retry_after=60)
                 return await super().put(key, chunks)
 
         assert isinstance(deps.objects, FolderStore)
@@ -306,7 +306,7 @@ class TestTrouble:
         self, ana: httpx.AsyncClient, deps: Deps
     ) -> None:
         class Broken(FolderStore):
-            async def put(self, key: str, chunks: AsyncIterator[bytes]) -> Stored:
+            async def put(self, key: str, chunks: AsyncIterator[bytes]) -> StoredObject:
                 await super().put(key, chunks)
                 raise ZeroDivisionError("a secret of the code")
 
@@ -319,7 +319,7 @@ class TestTrouble:
         assert answer.json()["request_id"] == answer.headers["x-request-id"]
         assert await left_behind(deps.engine, deps.objects) == NOTHING
 
-    async def test_a_request_that_is_cancelled_in_the_middle_leaves_no_row_and_a_marked_object_at_most(
+    async def test_a_request_that_is_cancelled_in_the_middle_leaves_no_row_and_a_marked_object_at_max(
         self, ana: httpx.AsyncClient, deps: Deps
     ) -> None:
         entered = asyncio.Event()

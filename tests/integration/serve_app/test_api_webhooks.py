@@ -94,7 +94,7 @@ async def test_a_service_may_let_receivers_be_nearer(ana: httpx.AsyncClient, dep
 
 
 async def test_an_account_has_so_many_webhooks_and_no_more(ana: httpx.AsyncClient) -> None:
-    made = [await added(ana) for _ in range(webhooks.MOST_WEBHOOKS)]
+    made = [await added(ana) for _ in range(webhooks.MAX_WEBHOOKS)]
     refused = await ana.post("/v1/webhooks", json={"url": URL})
     assert (refused.status_code, refused.json()["code"]) == (429, "too_many_webhooks")
     assert int(refused.headers["retry-after"]) > 0

@@ -11,13 +11,13 @@ from db.acceptance import accept, idempotency_keys
 from db.acceptance.idempotency_keys import Marker
 from db.acceptance.quotas import UNLIMITED, Quotas
 from db.connection import open_database
-from db.values.error_catalogue import FotogramaError
-from serve_app.submission.group_commit import Acceptor, Call
-from serve_app.submission.idempotent_requests import Held
+from db.values.error_catalogue import CatalogueError
+from serve_app.submission.group_commit import AcceptCall, GroupCommit
+from serve_app.submission.idempotent_requests import IdempotentCall
 from tests.faults.injection.commit_proxy import AnswerProxy
 from tests.support import database_rows
 
-NO_KEY = Held(None, None)
+NO_KEY = IdempotentCall(None, None)
 WAIT_SECONDS = 60
 
 
@@ -25,13 +25,13 @@ async def call_of(engine, user_id, files=1, hold=NO_KEY):
     uploads = [database_rows.upload(user_id) for _ in range(files)]
     for upload in uploads:
         await accept.reserve(engine, user_id, upload.object_key)
-    return Call(uploads, hold, "fingerprint")
+    return AcceptCall(uploads, hold, "fingerprint")
 
 
 async def key_of(engine, user_id, key):
     marker = Marker(user_id, "POST /v1/videos", key, uuid.uuid4())
     assert await idempotency_keys.take(engine, marker) is None
-    return Held(marker, None)
+    return IdempotentCall(marker, None)
 
 
 async def at_once(acceptor, calls):
@@ -61,7 +61,7 @@ async def stored(engine):
 async def test_calls_at_the_same_time_share_transactions_and_each_has_its_own_answer(engine):
     users = [await database_rows.user(engine, f"{number}@example.com") for number in range(5)]
     calls = [await call_of(engine, users[number % 5], 1 + number % 3) for number in range(60)]
-    answers = await at_once(Acceptor(engine, UNLIMITED), calls)
+    answers = await at_once(GroupCommit(engine, UNLIMITED), calls)
     assert [videos_in(answer) for answer in answers] == [videos_of(call) for call in calls]
     written = await database_rows.one(
         engine, "SELECT count(DISTINCT xmin::text) AS n, count(*) AS all FROM acceptances"
@@ -80,8 +80,8 @@ async def test_of_a_batch_only_the_call_whose_reservation_is_gone_is_refused(eng
     user = await database_rows.user(engine)
     calls = [await call_of(engine, user, 2, await key_of(engine, user, f"key {number}")) for number in range(8)]
     await accept.abandon(engine, [calls[3].uploads[1].object_key])
-    answers = await at_once(Acceptor(engine, UNLIMITED), calls)
-    assert [isinstance(answer, FotogramaError) for answer in answers] == [number == 3 for number in range(8)]
+    answers = await at_once(GroupCommit(engine, UNLIMITED), calls)
+    assert [isinstance(answer, CatalogueError) for answer in answers] == [number == 3 for number in range(8)]
     assert answers[3].code == "unavailable"
     assert await stored(engine) == {video for call in calls if call is not calls[3] for video in videos_of(call)}
     for call, answer in zip(calls, answers, strict=True):
@@ -96,7 +96,7 @@ async def test_a_call_whose_key_was_taken_over_leaves_nothing_and_harms_nobody(e
     lost = await key_of(engine, user, "key")
     await database_rows.change(engine, "UPDATE idempotency_keys SET owner = gen_random_uuid()")
     calls = [await call_of(engine, user), await call_of(engine, user, hold=lost), await call_of(engine, user)]
-    answers = await at_once(Acceptor(engine, UNLIMITED), calls)
+    answers = await at_once(GroupCommit(engine, UNLIMITED), calls)
     assert answers[1].code == "idempotency_in_progress"
     assert await stored(engine) == {*videos_of(calls[0]), *videos_of(calls[2])}
 
@@ -105,8 +105,8 @@ async def test_calls_of_one_batch_can_not_pass_a_quota_together(engine):
     full, other = await database_rows.user(engine), await database_rows.user(engine, "bob@example.com")
     calls = [await call_of(engine, full if number % 2 else other, 2) for number in range(20)]
     await database_rows.accepted(engine, full)
-    answers = await at_once(Acceptor(engine, Quotas(waiting=7)), calls)
-    refused = [answer.code for answer in answers if isinstance(answer, FotogramaError)]
+    answers = await at_once(GroupCommit(engine, Quotas(waiting=7)), calls)
+    refused = [answer.code for answer in answers if isinstance(answer, CatalogueError)]
     assert refused == ["too_many_waiting"] * (20 - 3 - 3)
     counts = [
         (await database_rows.one(engine, "SELECT count(*) AS n FROM extractions WHERE user_id = :id", id=user)).n
@@ -118,7 +118,7 @@ async def test_calls_of_one_batch_can_not_pass_a_quota_together(engine):
 @pytest.mark.parametrize("accounts", [1, 3])
 async def test_nobody_who_comes_as_a_writer_ends_is_forgotten(engine, accounts):
     users = [await database_rows.user(engine, f"{number}@example.com") for number in range(accounts)]
-    acceptor = Acceptor(engine, UNLIMITED)
+    acceptor = GroupCommit(engine, UNLIMITED)
 
     async def one_after_the_other(calls):
         for call in calls:
@@ -139,7 +139,7 @@ async def test_a_batch_whose_commit_was_not_confirmed_counts(engine, server_fold
             async with faulty.connect():
                 pass
             proxy.drop_after(0)
-            answers = await at_once(Acceptor(faulty, UNLIMITED), calls)
+            answers = await at_once(GroupCommit(faulty, UNLIMITED), calls)
         finally:
             await faulty.dispose()
     assert proxy.dropped == 1
@@ -150,6 +150,6 @@ async def test_a_batch_whose_commit_was_not_confirmed_counts(engine, server_fold
 async def test_while_the_database_is_away_every_call_is_told_so(engine, tmp_path):
     calls = [await call_of(engine, await database_rows.user(engine, f"{n}@example.com")) for n in range(3)]
     away = open_database(behind(engine, tmp_path), name="victim")
-    answers = await at_once(Acceptor(away, UNLIMITED), calls)
+    answers = await at_once(GroupCommit(away, UNLIMITED), calls)
     await away.dispose()
     assert [type(answer).__name__ for answer in answers] == ["OperationalError"] * 3

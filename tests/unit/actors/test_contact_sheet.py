@@ -11,9 +11,9 @@ import pytest
 from av.video.frame import VideoFrame
 from PIL import Image
 
-from actors.container.display_geometry import Geometry
-from actors.engine.contact_sheet import MOST_CELLS, Cell, Reducer, Sheet, cell_of, chosen
-from actors.images.image_encoder import Studio
+from actors.container.display_geometry import DisplayGeometry
+from actors.engine.contact_sheet import MAX_CELLS, ContactSheet, ThumbnailCell, ThumbnailScaler, cell_of, chosen
+from actors.images.image_encoder import ImageEncoder
 from actors.plan.frame_selection import Target
 from db.values.frame_spec import Image as Wish
 from db.values.frame_spec import ImageFormat
@@ -23,9 +23,11 @@ def plain(color: tuple[int, int, int], width: int = 320, height: int = 180) -> V
     return VideoFrame.from_ndarray(np.full((height, width, 3), color, np.uint8), format="rgb24")
 
 
-def sheet_of(folder: Path, frames: list[VideoFrame], cell: Cell, image_format: ImageFormat = ImageFormat.JPEG) -> None:
-    studio, reducer = Studio(Geometry(), Wish(image_format)), Reducer(cell, image_format)
-    sheet = Sheet(folder, cell, len(frames))
+def sheet_of(
+    folder: Path, frames: list[VideoFrame], cell: ThumbnailCell, image_format: ImageFormat = ImageFormat.JPEG
+) -> None:
+    studio, reducer = ImageEncoder(DisplayGeometry(), Wish(image_format)), ThumbnailScaler(cell, image_format)
+    sheet = ContactSheet(folder, cell, len(frames))
     for n, frame in enumerate(frames):
         sheet.add(reducer.reduce(studio.make(frame).picture), Fraction(n, 2))
     sheet.finish(Fraction(len(frames), 2))
@@ -55,10 +57,10 @@ def test_the_index_tells_place_and_time_of_each_picture(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("frames", "expected"), [(1, 1), (2, 2), (100, 100), (101, 100), (5000, 100)])
-def test_at_most_a_hundred_pictures_are_chosen_from_the_first_to_the_last(frames: int, expected: int) -> None:
+def test_at_max_a_hundred_pictures_are_chosen_from_the_first_to_the_last(frames: int, expected: int) -> None:
     targets = [Target(index, index, False) for index in range(frames)]
     picked = chosen(targets)
-    assert len({target.index for target in picked}) == len(picked) == expected <= MOST_CELLS
+    assert len({target.index for target in picked}) == len(picked) == expected <= MAX_CELLS
     assert (picked[0], picked[-1]) == (targets[0], targets[-1])
     steps = np.diff([target.index for target in picked])
     assert not len(steps) or steps.max() - steps.min() <= 1
@@ -77,8 +79,8 @@ def test_pictures_of_any_shape_fit_into_their_cell(size: tuple[int, int], tmp_pa
 
 def test_a_sheet_of_fewer_pictures_than_planned_ends_with_its_last_row(tmp_path: Path) -> None:
     cell = cell_of(320, 180)
-    sheet, reducer = Sheet(tmp_path, cell, 25), Reducer(cell, ImageFormat.JPEG)
+    sheet, reducer = ContactSheet(tmp_path, cell, 25), ThumbnailScaler(cell, ImageFormat.JPEG)
     for n in range(3):
-        sheet.add(reducer.reduce(Studio(Geometry(), Wish()).make(plain((n, n, n))).picture), Fraction(n))
+        sheet.add(reducer.reduce(ImageEncoder(DisplayGeometry(), Wish()).make(plain((n, n, n))).picture), Fraction(n))
     sheet.finish(Fraction(3))
     assert opened(tmp_path).size == (1600, 90)

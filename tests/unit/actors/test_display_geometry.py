@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.container.display_geometry import Geometry, geometry
+from actors.container.display_geometry import DisplayGeometry, geometry
 
 ONE = 65_536
 
@@ -33,27 +33,27 @@ def matrix(a: int, b: int, c: int, d: int) -> tuple[int, ...]:
 def test_each_of_the_eight_orientations_is_read_from_its_matrix(
     numbers: tuple[int, int, int, int], turns: int, mirrored: bool
 ) -> None:
-    assert geometry(None, matrix(*numbers)) == Geometry(Fraction(1), turns, mirrored)
+    assert geometry(None, matrix(*numbers)) == DisplayGeometry(Fraction(1), turns, mirrored)
 
 
 def test_no_matrix_and_no_pixel_aspect_leave_the_picture_as_it_is() -> None:
-    assert geometry(None, None) == geometry(Fraction(0), None) == Geometry()
+    assert geometry(None, None) == geometry(Fraction(0), None) == DisplayGeometry()
 
 
 def test_pixel_aspect_then_rotation_then_the_bound_of_the_longer_side() -> None:
-    anamorphic = Geometry(Fraction(64, 45), quarter_turns=1)
+    anamorphic = DisplayGeometry(Fraction(64, 45), quarter_turns=1)
     assert anamorphic.image_size(720, 576) == (576, 1024)
     assert anamorphic.image_size(720, 576, 100) == (56, 100)
 
 
-def test_half_a_pixel_rounds_up_and_a_side_is_at_least_one() -> None:
-    assert Geometry().image_size(200, 101, 100) == (100, 51)
-    assert Geometry().image_size(10_000, 10, 16) == (16, 1)
+def test_half_a_pixel_rounds_up_and_a_side_is_at_min_one() -> None:
+    assert DisplayGeometry().image_size(200, 101, 100) == (100, 51)
+    assert DisplayGeometry().image_size(10_000, 10, 16) == (16, 1)
 
 
 @given(st.integers(1, 8000), st.integers(1, 8000), st.integers(16, 8000))
 def test_the_bound_only_ever_shrinks(width: int, height: int, side: int) -> None:
-    wide, high = Geometry().image_size(width, height, side)
+    wide, high = DisplayGeometry().image_size(width, height, side)
     assert max(wide, high) == min(side, max(width, height))
     assert wide <= width
     assert high <= height

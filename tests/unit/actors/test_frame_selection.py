@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from actors.plan.frame_selection import Plan, plan, segments, to_decode
 from actors.plan.frame_table import FrameTable, build
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 from db.values.frame_spec import (
     AllFrames,
     EveryNth,
@@ -129,7 +129,7 @@ def specs(draw: st.DrawFn) -> FrameSpec:
 def test_exactly_the_frames_that_the_contract_names_are_planned(table: FrameTable, spec: FrameSpec) -> None:
     expected = reference(table, spec)
     if not expected:
-        with pytest.raises(FotogramaError, match="empty_selection"):
+        with pytest.raises(CatalogueError, match="empty_selection"):
             plan(table, spec)
         return
     planned = plan(table, spec)
@@ -141,7 +141,7 @@ def test_exactly_the_frames_that_the_contract_names_are_planned(table: FrameTabl
 def test_targets_ascend_and_tell_their_own_time_and_key(table: FrameTable, spec: FrameSpec) -> None:
     try:
         planned = plan(table, spec)
-    except FotogramaError:
+    except CatalogueError:
         return
     targets = [target for segment in planned.segments for target in segment.targets]
     assert [target.index for target in targets] == sorted({target.index for target in targets})
@@ -244,12 +244,12 @@ def test_of_two_key_frames_equally_near_the_earlier_is_taken() -> None:
 
 
 def test_nothing_selected_is_an_error_of_the_request() -> None:
-    with pytest.raises(FotogramaError, match="empty_selection"):
+    with pytest.raises(CatalogueError, match="empty_selection"):
         plan(steady(), parse('{"range": {"start": 10}}'))
 
 
 def test_more_frames_than_the_limit_are_refused() -> None:
-    with pytest.raises(FotogramaError, match="too_many_frames"):
+    with pytest.raises(CatalogueError, match="too_many_frames"):
         plan(steady(), FrameSpec(AllFrames()), limit=299)
     assert plan(steady(), FrameSpec(AllFrames()), limit=300).frames == 300
 

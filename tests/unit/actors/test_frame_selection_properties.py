@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from actors.plan.frame_selection import plan
 from actors.plan.frame_table import FrameTable, build
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 from db.values.frame_spec import (
     AllFrames,
     EveryNth,
@@ -64,7 +64,7 @@ def chosen(table: FrameTable, spec: FrameSpec) -> list[int]:
     """Indexes of the frames that are planned; none when nothing is selected."""
     try:
         planned = plan(table, spec)
-    except FotogramaError as error:
+    except CatalogueError as error:
         if error.code == "empty_selection":
             return []
         raise

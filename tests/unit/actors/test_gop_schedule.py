@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from actors.plan.frame_selection import Segment, segments
 from actors.plan.frame_table import FrameTable, build
-from actors.plan.gop_schedule import LEAST_PICTURES, Run, decoders, schedule
+from actors.plan.gop_schedule import MIN_PICTURES, PacketRun, decoders, schedule
 
 
 @st.composite
@@ -84,7 +84,7 @@ def test_runs_are_in_decoding_order_and_no_gap_is_decoded(plan: tuple[FrameTable
 def test_short_groups_without_a_gap_between_are_decoded_in_one_go() -> None:
     table = build(Fraction(1, 30), list(range(120)), keys=[i % 12 == 0 for i in range(120)])
     every = schedule(table, segments(table, range(120))) or ()
-    assert all(LEAST_PICTURES <= run.pictures <= LEAST_PICTURES + 12 for run in every[:-1])
+    assert all(MIN_PICTURES <= run.pictures <= MIN_PICTURES + 12 for run in every[:-1])
     key_frames = schedule(table, segments(table, range(0, 120, 12))) or ()
     assert [run.pictures for run in key_frames] == [1] * 10
 
@@ -100,8 +100,8 @@ def test_a_picture_coded_before_the_key_frame_that_is_shown_before_it_is_not_for
     assert schedule(table, segments(table, [2])) is None
 
 
-def runs_of(*pictures: int) -> list[Run]:
-    return [Run(0, 0, count - 1, ()) for count in pictures]
+def runs_of(*pictures: int) -> list[PacketRun]:
+    return [PacketRun(0, 0, count - 1, ()) for count in pictures]
 
 
 @pytest.mark.parametrize(

@@ -12,15 +12,15 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from actors.container.display_geometry import Geometry
-from actors.images.image_encoder import Renderer, Studio
+from actors.container.display_geometry import DisplayGeometry
+from actors.images.image_encoder import FrameRenderer, ImageEncoder
 from db.values.frame_spec import Image, ImageFormat
 
 KR_KB = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114), 7: (0.212, 0.087), 9: (0.2627, 0.0593)}
 BT601, BT2020 = 5, 9
 LIMITED, FULL = 1, 2
 WIDTH, HEIGHT = 160, 96
-MOST_MEAN_ERROR = 0.5
+MAX_MEAN_ERROR = 0.5
 FORMATS = {"yuv420p": (8, 2, 2), "yuv422p": (8, 2, 1), "yuv444p": (8, 1, 1), "yuv420p10le": (10, 2, 2)}
 """Bits, and by how much color is narrower and lower."""
 
@@ -92,17 +92,17 @@ def test_what_a_jpeg_is_made_of_is_half_a_level_near_the_formulas(
     pixel_format: str, matrix: int, span: int, size: tuple[int, int]
 ) -> None:
     frame, held = encoded(*size, pixel_format, matrix, span)
-    picture = Renderer(Geometry()).render(frame)
+    picture = FrameRenderer(DisplayGeometry()).render(frame)
     # In the matrix of a JFIF file: brightness needs color at each pixel, color needs color alone.
     wide = to_rgb(full_size(held, (size[1], size[0])), matrix)
     kr, kb = KR_KB[BT601]
     luma = 255 * (kr * wide[0] + (1 - kr - kb) * wide[1] + kb * wide[2])
-    assert np.abs(picture.y - luma).mean() <= MOST_MEAN_ERROR
+    assert np.abs(picture.y - luma).mean() <= MAX_MEAN_ERROR
     narrow = to_rgb([np.zeros_like(held[1]), held[1], held[2]], matrix)
     gray = kr * narrow[0] + (1 - kr - kb) * narrow[1] + kb * narrow[2]
     for plane, color, weight in ((picture.u, narrow[2], 1 - kb), (picture.v, narrow[0], 1 - kr)):
         assert plane.shape == color.shape
-        assert np.abs(plane - (128 + 255 * (color - gray) / 2 / weight)).mean() <= MOST_MEAN_ERROR
+        assert np.abs(plane - (128 + 255 * (color - gray) / 2 / weight)).mean() <= MAX_MEAN_ERROR
 
 
 @pytest.mark.parametrize("size", [(WIDTH, HEIGHT), (WIDTH + 1, HEIGHT + 1)])
@@ -118,13 +118,13 @@ def test_a_png_is_half_a_level_near_the_formulas_in_full_range_rgb(
     expected = 255 * (from_2020(rgb) if matrix == BT2020 else rgb)
     error = np.abs(image.transpose(2, 0, 1) - expected)
     # Repeating color is itself off where 4:2:0 color changes.
-    assert error.mean() <= MOST_MEAN_ERROR + (0.3 if pixel_format == "yuv420p10le" else 0)
+    assert error.mean() <= MAX_MEAN_ERROR + (0.3 if pixel_format == "yuv420p10le" else 0)
 
 
 @pytest.mark.parametrize("span", [LIMITED, FULL])
 def test_wide_colors_are_half_a_level_near_the_formulas_in_a_jpeg(span: int) -> None:
     frame, held = encoded(WIDTH, HEIGHT, "yuv444p", BT2020, span)
-    picture = Renderer(Geometry()).render(frame)
+    picture = FrameRenderer(DisplayGeometry()).render(frame)
     rgb = from_2020(to_rgb(held, BT2020))
     kr, kb = KR_KB[BT601]
     luma = kr * rgb[0] + (1 - kr - kb) * rgb[1] + kb * rgb[2]
@@ -132,11 +132,11 @@ def test_wide_colors_are_half_a_level_near_the_formulas_in_a_jpeg(span: int) -> 
     expected = [255 * luma, 128 + 255 * (rgb[2] - luma) / 2 / (1 - kb), 128 + 255 * (rgb[0] - luma) / 2 / (1 - kr)]
     for plane, wanted in zip((picture.y, picture.u, picture.v), expected, strict=True):
         # What BT.709 can't show is cut off only where a JPEG becomes RGB.
-        assert np.abs(plane - wanted)[shown].mean() <= MOST_MEAN_ERROR
+        assert np.abs(plane - wanted)[shown].mean() <= MAX_MEAN_ERROR
 
 
-def opened(frame: VideoFrame, image: Image, geometry: Geometry | None = None) -> Float:
-    data = Studio(geometry or Geometry(), image).make(frame).data
+def opened(frame: VideoFrame, image: Image, geometry: DisplayGeometry | None = None) -> Float:
+    data = ImageEncoder(geometry or DisplayGeometry(), image).make(frame).data
     with Pillow.open(io.BytesIO(data)) as file:
         assert file.format is not None
         assert file.format.lower() == image.format.value
@@ -149,7 +149,7 @@ def opened(frame: VideoFrame, image: Image, geometry: Geometry | None = None) ->
 )
 def test_a_jpeg_has_as_much_color_as_the_video(pixel_format: str, chroma: str) -> None:
     frame, _ = encoded(WIDTH, HEIGHT, pixel_format, 1, LIMITED)
-    assert simplejpeg.decode_jpeg_header(Studio(Geometry(), Image()).make(frame).data)[3] == chroma
+    assert simplejpeg.decode_jpeg_header(ImageEncoder(DisplayGeometry(), Image()).make(frame).data)[3] == chroma
 
 
 def test_a_png_of_an_rgb_video_is_lossless() -> None:
@@ -172,7 +172,7 @@ def test_a_webp_keeps_the_colors(size: tuple[int, int], matrix: int) -> None:
 def test_a_webp_of_higher_quality_is_larger() -> None:
     noise = np.random.default_rng(3).integers(40, 200, (HEIGHT, WIDTH, 3), np.uint8)
     sizes = [
-        len(Studio(Geometry(), Image(ImageFormat.WEBP, quality)).make(VideoFrame.from_ndarray(noise)).data)
+        len(ImageEncoder(DisplayGeometry(), Image(ImageFormat.WEBP, quality)).make(VideoFrame.from_ndarray(noise)).data)
         for quality in (1, 50, 90, 100)
     ]
     assert sizes == sorted(set(sizes))
@@ -183,7 +183,7 @@ def test_a_webp_of_higher_quality_is_larger() -> None:
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_every_format_is_upright(image_format: ImageFormat, mirrored: bool, turns: int) -> None:
     frame, held = encoded(WIDTH, HEIGHT, "yuv420p", 5, LIMITED)
-    image = opened(frame, Image(image_format, 95), Geometry(Fraction(1), turns, mirrored))
+    image = opened(frame, Image(image_format, 95), DisplayGeometry(Fraction(1), turns, mirrored))
     rgb = 255 * to_rgb(full_size(held, (HEIGHT, WIDTH)), 5).transpose(1, 2, 0)
     upright = np.rot90(rgb[:, ::-1] if mirrored else rgb, -turns)
     assert image.shape == upright.shape
@@ -193,7 +193,7 @@ def test_every_format_is_upright(image_format: ImageFormat, mirrored: bool, turn
 @pytest.mark.parametrize("image_format", ImageFormat)
 def test_the_same_frame_gives_the_same_bytes_again_and_in_any_studio(image_format: ImageFormat) -> None:
     image = Image(image_format, 80, 64)
-    one, other = Studio(Geometry(), image), Studio(Geometry(), image)
+    one, other = ImageEncoder(DisplayGeometry(), image), ImageEncoder(DisplayGeometry(), image)
     files = [studio.make(encoded(WIDTH, HEIGHT, "yuv420p", 1, LIMITED)[0]).data for studio in (one, one, other)]
     assert len(set(files)) == 1
 

@@ -10,9 +10,9 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from actors.container.display_geometry import Geometry
+from actors.container.display_geometry import DisplayGeometry
 from actors.images.color_conversion import SDR_PEAK
-from actors.images.image_encoder import Studio
+from actors.images.image_encoder import ImageEncoder
 from db.values.frame_spec import Image, ImageFormat
 
 WIDTH, HEIGHT = 160, 96
@@ -53,7 +53,7 @@ def rolled_off(signal: Float) -> Float:
 
 
 def row_of(frame: VideoFrame, image_format: ImageFormat) -> Float:
-    data = Studio(Geometry(), Image(image_format, 100)).make(frame).data
+    data = ImageEncoder(DisplayGeometry(), Image(image_format, 100)).make(frame).data
     rgb = np.asarray(Pillow.open(io.BytesIO(data)).convert("RGB")).astype(np.float64)
     assert np.ptp(rgb, axis=2).max() <= 3, "gray stays gray"
     row: Float = rgb.mean(axis=(0, 2))
@@ -85,7 +85,7 @@ def test_hlg_is_shown_as_an_sdr_picture_in_wide_colors(image_format: ImageFormat
 @pytest.mark.parametrize("side", [33, 80])
 def test_a_smaller_picture_is_as_bright(transfer: int, side: int) -> None:
     frame, _ = gray(transfer)
-    data = Studio(Geometry(), Image(ImageFormat.JPEG, 95, side)).make(frame).data
+    data = ImageEncoder(DisplayGeometry(), Image(ImageFormat.JPEG, 95, side)).make(frame).data
     with Pillow.open(io.BytesIO(data)) as small:
         assert max(small.size) == side
         mean = np.asarray(small.convert("L")).mean()

@@ -8,7 +8,7 @@ from itertools import accumulate, pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.extraction_types import MOST_PORTIONS, Planned
+from actors.extraction_types import MAX_PORTIONS, Planned
 from actors.plan.decode_deadline import usual_seconds
 from actors.plan.frame_selection import portions, portions_for, segments, to_decode
 from actors.plan.frame_table import FrameTable, build
@@ -27,7 +27,7 @@ def tables_and_targets(draw: st.DrawFn) -> tuple[FrameTable, list[int]]:
     return table, sorted(draw(st.sets(st.integers(0, len(table) - 1), min_size=1)))
 
 
-@given(tables_and_targets(), st.integers(2, MOST_PORTIONS))
+@given(tables_and_targets(), st.integers(2, MAX_PORTIONS))
 def test_no_target_is_lost_or_twice_and_no_group_of_pictures_is_cut(
     drawn: tuple[FrameTable, list[int]], count: int
 ) -> None:
@@ -42,7 +42,7 @@ def test_no_target_is_lost_or_twice_and_no_group_of_pictures_is_cut(
     assert 1 <= len(found) <= count
 
 
-@given(tables_and_targets(), st.integers(2, MOST_PORTIONS))
+@given(tables_and_targets(), st.integers(2, MAX_PORTIONS))
 def test_no_portion_decodes_more_than_its_share_and_one_group_of_pictures(
     drawn: tuple[FrameTable, list[int]], count: int
 ) -> None:
@@ -58,8 +58,8 @@ def test_no_portion_decodes_more_than_its_share_and_one_group_of_pictures(
 def test_the_number_of_portions_follows_the_time_within_its_bounds(seconds: float, longest: float) -> None:
     count = portions_for(seconds, longest)
     assert (count == 1) == (seconds <= longest)
-    assert count <= MOST_PORTIONS
-    if 1 < count < MOST_PORTIONS:
+    assert count <= MAX_PORTIONS
+    if 1 < count < MAX_PORTIONS:
         assert seconds / count <= longest
 
 

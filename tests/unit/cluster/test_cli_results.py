@@ -14,8 +14,8 @@ import pytest
 from rich.console import Console
 
 from cluster.cli.output_paths import targets
-from cluster.cli.progress_display import Bars, Lines, failures, printable
-from cluster.cli.server_batch import Outcome, Stage, failure_of
+from cluster.cli.progress_display import LineDisplay, ProgressBars, failures, printable
+from cluster.cli.server_batch import Stage, VideoOutcome, failure_of
 from cluster.client.api_types import Failure
 from cluster.client.errors import ApiError
 from cluster.unpack_archive import BadArchive, FolderTaken, unpack
@@ -229,16 +229,16 @@ def test_a_damaged_archive_leaves_the_folder_as_it_was(tmp_path: Path) -> None:
     assert sorted(file.name for file in (tmp_path / "a").iterdir()) == ["manifest.json", "old.jpg"]
 
 
-FAILED = Outcome("notes.mp4", failure=Failure("not_a_video", "It is text.", "file", "Send MP4."))
+FAILED = VideoOutcome("notes.mp4", failure=Failure("not_a_video", "It is text.", "file", "Send MP4."))
 
 
 def test_failures_are_listed_with_code_detail_and_remedy() -> None:
-    assert failures([FAILED, Outcome("a.mp4")]) == [
+    assert failures([FAILED, VideoOutcome("a.mp4")]) == [
         "1 of 2 failed:",
         "  notes.mp4: It is text. (not_a_video)",
         "    Send MP4.",
     ]
-    assert failures([Outcome("a.mp4")]) == []
+    assert failures([VideoOutcome("a.mp4")]) == []
 
 
 def test_a_session_that_ended_is_told_in_the_command_lines_words() -> None:
@@ -248,7 +248,7 @@ def test_a_session_that_ended_is_told_in_the_command_lines_words() -> None:
 
 def test_without_a_terminal_there_are_lines_without_control_sequences() -> None:
     out = io.StringIO()
-    with Lines(Console(file=out)) as lines:
+    with LineDisplay(Console(file=out)) as lines:
         lines.stage(0, "a.mp4", Stage.UPLOADING, 1, 2)
         lines.stage(0, "a.mp4", Stage.QUEUED)
         lines.stage(0, "a.mp4", Stage.RUNNING, 1, 2)
@@ -258,7 +258,7 @@ def test_without_a_terminal_there_are_lines_without_control_sequences() -> None:
 
 def test_on_a_terminal_there_is_a_bar_for_each_video() -> None:
     out = io.StringIO()
-    with Bars(Console(file=out, force_terminal=True, width=100), 2) as bars:
+    with ProgressBars(Console(file=out, force_terminal=True, width=100), 2) as bars:
         bars.stage(0, "[red]a.mp4", Stage.RUNNING, 3, 7)
     assert "[red]a.mp4" in out.getvalue()
     assert "3/7 frames" in out.getvalue()

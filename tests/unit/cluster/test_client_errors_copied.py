@@ -16,10 +16,10 @@ from cluster import unpack_archive
 from cluster.cli import local_batch, operator_commands, stored_credentials
 from cluster.client import errors as sdk
 from cluster.client.api_types import Extraction, Failure, Progress, Status, Video
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 from fotograma import EngineError
 from serve_app.http.multipart_parser import BodyError
-from serve_app.http.problem_details import Refusal
+from serve_app.http.problem_details import ProblemError
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 RUNNING = Extraction("e-1", "v-1", {"snap": "exact"}, Status.RUNNING, Progress(3, 7), AT)
@@ -53,10 +53,10 @@ OF_THE_SDK = [
     unpack_archive.FolderTaken("It is not empty."),
 ]
 OF_THE_SERVICE = [
-    FotogramaError("queue_full", "Many wait.", retry_after=15),
-    FotogramaError("queue_full"),
+    CatalogueError("queue_full", "Many wait.", retry_after=15),
+    CatalogueError("queue_full"),
     BodyError("too_large", "64 MiB.", retry_after=9),
-    Refusal("wrong_state", "It runs.", retry_after=3, headers={"A": "b"}, members={"current_status": "running"}),
+    ProblemError("wrong_state", "It runs.", retry_after=3, headers={"A": "b"}, members={"current_status": "running"}),
 ]
 
 
@@ -66,7 +66,7 @@ def kinds(root: type[BaseException]) -> Iterator[type[BaseException]]:
         yield from kinds(kind)
 
 
-@pytest.mark.parametrize(("root", "errors"), [(sdk.FotogramaError, OF_THE_SDK), (FotogramaError, OF_THE_SERVICE)])
+@pytest.mark.parametrize(("root", "errors"), [(sdk.FotogramaError, OF_THE_SDK), (CatalogueError, OF_THE_SERVICE)])
 def test_no_kind_of_error_is_forgotten_here(root: type[BaseException], errors: list[BaseException]) -> None:
     assert {type(error) for error in errors} == set(kinds(root))
 

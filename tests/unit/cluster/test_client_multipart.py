@@ -66,11 +66,11 @@ def test_a_folder_is_no_file_and_a_missing_file_is_an_os_error(tmp_path: Path) -
 
 
 @given(st.lists(st.integers(0, 100)), st.integers(1, 5))
-def test_batches_keep_order_and_limits(sizes: list[int], most_files: int) -> None:
+def test_batches_keep_order_and_limits(sizes: list[int], max_files: int) -> None:
     files = [LocalFile(Path(str(i)), size) for i, size in enumerate(sizes)]
-    cut = batches(files, 100, most_files)
+    cut = batches(files, 100, max_files)
     assert [file for batch in cut for file in batch] == files
-    assert all(batch and len(batch) <= most_files and sum(f.size for f in batch) <= 100 for batch in cut)
+    assert all(batch and len(batch) <= max_files and sum(f.size for f in batch) <= 100 for batch in cut)
 
 
 def test_a_file_too_large_for_any_request_is_told_with_both_sizes() -> None:

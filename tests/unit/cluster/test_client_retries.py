@@ -10,10 +10,10 @@ import httpx
 import pytest
 
 from cluster.client import httpx_adapter
-from cluster.client.effects import Lost, Reply, Request
+from cluster.client.effects import ConnectionLost, Reply, Request
 from cluster.client.retry_policy import Attempt, RetryPolicy, retry_after_seconds, wait_seconds
 
-POLICY = RetryPolicy(attempts=4, first_seconds=1, most_seconds=3, retry_after_seconds=60, in_progress_seconds=90)
+POLICY = RetryPolicy(attempts=4, first_seconds=1, max_seconds=3, retry_after_seconds=60, in_progress_seconds=90)
 
 
 def reply(status: int, **headers: str) -> Reply:
@@ -21,7 +21,7 @@ def reply(status: int, **headers: str) -> Reply:
 
 
 def waits(
-    outcome: Reply | Lost,
+    outcome: Reply | ConnectionLost,
     *,
     tries: int = 1,
     repeatable: bool = True,
@@ -44,8 +44,8 @@ def test_any_other_answer_stands(status: int) -> None:
 
 def test_a_request_that_is_not_repeatable_is_sent_once_unless_it_never_left() -> None:
     assert waits(reply(503), repeatable=False) is None
-    assert waits(Lost("reset", unsent=False), repeatable=False) is None
-    assert waits(Lost("refused", unsent=True), repeatable=False) == 0.5
+    assert waits(ConnectionLost("reset", unsent=False), repeatable=False) is None
+    assert waits(ConnectionLost("refused", unsent=True), repeatable=False) == 0.5
 
 
 def test_a_refusal_for_the_rate_did_nothing_and_is_asked_again_whatever_the_request() -> None:
@@ -62,8 +62,8 @@ def test_the_wait_doubles_up_to_its_bound_and_is_random_from_nothing_on() -> Non
 
 
 def test_attempts_are_bounded() -> None:
-    assert waits(Lost("reset", unsent=False), tries=3) is not None
-    assert waits(Lost("reset", unsent=False), tries=4) is None
+    assert waits(ConnectionLost("reset", unsent=False), tries=3) is not None
+    assert waits(ConnectionLost("reset", unsent=False), tries=4) is None
 
 
 def test_the_server_is_never_asked_before_it_says_so_and_not_waited_for_too_long() -> None:

@@ -20,7 +20,7 @@ TOLD = {
     api_types.Result: response_schemas.Result,
     api_types.Extraction: response_schemas.Extraction,
     api_types.Video: response_schemas.Video,
-    api_types.Moment: response_schemas.Moment,
+    api_types.TimelineEvent: response_schemas.TimelineEvent,
     api_types.Ledger: response_schemas.Ledger,
     api_types.Webhook: response_schemas.NewWebhook,
     api_types.DeliveryTry: response_schemas.DeliveryTry,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 from db.values.file_type import HEAD_BYTES, Container, sniff
 
 
@@ -44,7 +44,7 @@ def test_a_container_is_known_by_its_first_bytes(head, container):
     ],
 )
 def test_what_is_no_video_is_refused_with_a_code(head, code):
-    with pytest.raises(FotogramaError) as caught:
+    with pytest.raises(CatalogueError) as caught:
         sniff(head)
     assert caught.value.code == code
 
@@ -53,6 +53,6 @@ def test_what_is_no_video_is_refused_with_a_code(head, code):
 def test_any_bytes_get_an_answer(head):
     try:
         answer = sniff(head).value
-    except FotogramaError as error:
+    except CatalogueError as error:
         answer = error.code
     assert answer in {*Container, "empty_file", "playlist", "not_a_video"}

@@ -6,18 +6,18 @@ from hypothesis import strategies as st
 
 from db.values.error_catalogue import CATALOGUE, Fault
 from db.values.lifecycle import (
-    BACKOFF_MOST_SECONDS,
+    BACKOFF_MAX_SECONDS,
     EXTRACTION_TRANSITIONS,
     MAX_CRASHES,
     MAX_LOSSES,
     SERVICE_ERROR_SECONDS,
     SERVICE_ERRORS,
     TASK_TRANSITIONS,
-    Again,
     Blame,
     Counters,
-    End,
     ExtractionStatus,
+    GiveUp,
+    Retry,
     TaskState,
     after_failure,
     blame_of,
@@ -37,18 +37,18 @@ def test_ends_are_ends():
 
 
 def test_an_error_of_the_file_ends_at_once():
-    assert after_failure(Blame.FILE, "no_video_stream", Counters(), 0.5) == End("no_video_stream")
+    assert after_failure(Blame.FILE, "no_video_stream", Counters(), 0.5) == GiveUp("no_video_stream")
 
 
 def test_the_third_crash_gives_the_file_up_and_the_try_before_it_was_careful():
     outcomes = [after_failure(Blame.CRASH, "gave_up", Counters(crashes=n), 0.0) for n in range(MAX_CRASHES)]
-    assert outcomes == [Again(0.0), Again(0.0), End("gave_up")]
+    assert outcomes == [Retry(0.0), Retry(0.0), GiveUp("gave_up")]
     assert [is_careful(n) for n in range(MAX_CRASHES)] == [False, False, True]
 
 
 def test_a_lost_lease_is_retried_twenty_times():
     outcomes = [after_failure(Blame.LOSS, "workers_lost", Counters(losses=n), 0.0) for n in range(MAX_LOSSES + 1)]
-    assert outcomes == [Again(0.0)] * MAX_LOSSES + [End("workers_lost")]
+    assert outcomes == [Retry(0.0)] * MAX_LOSSES + [GiveUp("workers_lost")]
 
 
 @given(
@@ -59,19 +59,19 @@ def test_a_lost_lease_is_retried_twenty_times():
 def test_an_outage_is_waited_for_a_whole_day_with_bounded_pauses(tries, seconds, jitter):
     counters = Counters(service_errors=tries, service_error_seconds=seconds)
     outcome = after_failure(Blame.SERVICE, "unavailable", counters, jitter)
-    assert isinstance(outcome, Again)
-    assert 0 < outcome.delay_seconds <= BACKOFF_MOST_SECONDS
+    assert isinstance(outcome, Retry)
+    assert 0 < outcome.delay_seconds <= BACKOFF_MAX_SECONDS
 
 
 def test_after_a_day_of_outage_the_service_says_so():
     counters = Counters(service_errors=300, service_error_seconds=SERVICE_ERROR_SECONDS)
-    assert after_failure(Blame.SERVICE, "unavailable", counters, 0.5) == End("service_failed")
+    assert after_failure(Blame.SERVICE, "unavailable", counters, 0.5) == GiveUp("service_failed")
 
 
 @pytest.mark.parametrize("tries", range(SERVICE_ERRORS - 1))
 def test_a_service_that_was_off_for_days_has_not_been_waited_for(tries):
     counters = Counters(service_errors=tries, service_error_seconds=3 * SERVICE_ERROR_SECONDS)
-    assert isinstance(after_failure(Blame.SERVICE, "unavailable", counters, 0.5), Again)
+    assert isinstance(after_failure(Blame.SERVICE, "unavailable", counters, 0.5), Retry)
 
 
 @pytest.mark.parametrize("fault", list(Fault))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 from db.values.frame_spec import (
     AllFrames,
     EveryNth,
@@ -88,19 +88,19 @@ def test_times_are_sorted_and_each_stands_once():
     ],
 )
 def test_a_wrong_field_is_named(text, field):
-    with pytest.raises(FotogramaError, match=r"invalid_spec") as caught:
+    with pytest.raises(CatalogueError, match=r"invalid_spec") as caught:
         parse(text)
     assert caught.value.detail.startswith(f"{field} ")
 
 
 def test_more_times_than_allowed_are_refused():
-    with pytest.raises(FotogramaError, match=r"sample\.at"):
+    with pytest.raises(CatalogueError, match=r"sample\.at"):
         parse(json.dumps({"sample": {"mode": "timestamps", "at": list(range(100_001))}}))
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"a": NaN}', '{"a": Infinity}', "[" * 100_000, b"\xff\xfe"])
 def test_what_is_not_json_is_malformed(text):
-    with pytest.raises(FotogramaError, match="malformed_request"):
+    with pytest.raises(CatalogueError, match="malformed_request"):
         parse(text)
 
 

@@ -7,9 +7,9 @@ from typing import get_args
 
 import pytest
 
-from db.notification.webhook_url_policy import MOST_URL_CHARACTERS, Reach, allows, check_url
+from db.notification.webhook_url_policy import MAX_URL_CHARACTERS, Reach, allows, check_url
 from db.notification.webhooks import EVENTS, Webhook, secret_of
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 from serve_app.routes.webhooks import EventType
 
 PUBLIC = ["8.8.8.8", "1.1.1.1", "2606:4700::1111", "64:ff9b::808:808", "::ffff:8.8.8.8", "2002:808:808::1"]
@@ -66,11 +66,11 @@ def test_a_receivers_url_is_taken(url: str) -> None:
         "http://[::1]/hook",
         "http://169.254.169.254/latest",
         "file:///etc/passwd",
-        "https://example.org/" + "x" * MOST_URL_CHARACTERS,
+        "https://example.org/" + "x" * MAX_URL_CHARACTERS,
     ],
 )
 def test_what_is_no_receivers_url_is_refused(url: str) -> None:
-    with pytest.raises(FotogramaError, match="invalid_field: url"):
+    with pytest.raises(CatalogueError, match="invalid_field: url"):
         check_url(url, Reach.PUBLIC)
 
 

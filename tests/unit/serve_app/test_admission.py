@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cluster.cli.input_files import sources
 from db.acceptance.quotas import UNLIMITED, Holding, Quotas, check
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 from serve_app.submission.admission_control import check_depth, check_storage
 
 AMOUNT = st.integers(0, 1000)
@@ -22,7 +22,7 @@ def passes(call: Callable[..., None], *values: object, **named: object) -> bool:
     """Whether it lets in; a refusal always says when to ask again."""
     try:
         call(*values, **named)
-    except FotogramaError as error:
+    except CatalogueError as error:
         return not error.retry_after
     return True
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from db.extraction_json import extraction_document
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 from db.values.lifecycle import ExtractionStatus
 from db.videos import ExtractionRow, VideoRow
 from serve_app.cached_representations import document_of, pack
@@ -124,7 +124,7 @@ def test_decimals_are_written_digit_by_digit() -> None:
 
 @pytest.mark.parametrize("text", [b"{", b'"\\ud800"', b"NaN", b"[1,]", b"\xff", b"1e99999999999999999999", b"[" * 5000])
 def test_what_is_not_json_is_malformed(text: bytes) -> None:
-    with pytest.raises(FotogramaError) as error:
+    with pytest.raises(CatalogueError) as error:
         exact_json(text, "The body")
     assert error.value.code == "malformed_request"
 
@@ -140,7 +140,7 @@ def test_a_cursor_comes_back_as_it_went(last: UUID) -> None:
 
 @pytest.mark.parametrize("text", ["", "x", "é", "A" * 22 + "=", "A" * 21 + "B", "A" * 40, "!" * 22])
 def test_any_other_text_is_no_cursor(text: str) -> None:
-    with pytest.raises(FotogramaError) as error:
+    with pytest.raises(CatalogueError) as error:
         pagination_cursor.read(text)
     assert error.value.code == "invalid_field"
 

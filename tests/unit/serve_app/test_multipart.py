@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 from serve_app.http.multipart_parser import FEED_BYTES, FRAMING_BYTES, MultipartReader, boundary_of, clean_filename
 
 BOUNDARY = b"----edge"
@@ -36,7 +36,7 @@ async def everything(source: MultipartReader) -> list[tuple[str, str | None, byt
 
 
 async def code_of(source: MultipartReader) -> str:
-    with pytest.raises(FotogramaError) as error:
+    with pytest.raises(CatalogueError) as error:
         await everything(source)
     return error.value.code
 
@@ -103,7 +103,7 @@ def test_the_boundary_is_read_from_the_content_type() -> None:
         ("multipart/form-data", "malformed_request"),
         ("multipart/form-data; boundary=" + "x" * 71, "malformed_request"),
     ]:
-        with pytest.raises(FotogramaError) as error:
+        with pytest.raises(CatalogueError) as error:
             boundary_of(wrong)
         assert error.value.code == code
 

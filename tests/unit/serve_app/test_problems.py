@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy.exc import OperationalError, ProgrammingError
 from starlette.exceptions import HTTPException
 
-from db.object_store.object_store import ObjectMissing
-from db.values.error_catalogue import CATALOGUE, FotogramaError
+from db.object_store.object_store import ObjectNotFound
+from db.values.error_catalogue import CATALOGUE, CatalogueError
 from serve_app.http import problem_details
-from serve_app.http.problem_details import RETRY_SECONDS, STATUS, TOLD_BY_THE_EXTRACTION, Refusal, problem, respond
+from serve_app.http.problem_details import RETRY_SECONDS, STATUS, TOLD_BY_THE_EXTRACTION, ProblemError, problem, respond
 
 
 def test_every_code_of_the_catalogue_has_a_status_or_is_told_by_the_extraction() -> None:
@@ -21,7 +21,7 @@ def test_every_code_of_the_catalogue_has_a_status_or_is_told_by_the_extraction()
 
 @pytest.mark.parametrize("code", sorted(STATUS))
 def test_a_problem_has_every_member_of_the_contract(code: str) -> None:
-    answer = problem(FotogramaError(code, "What happened."), "r1")
+    answer = problem(CatalogueError(code, "What happened."), "r1")
     body = json.loads(answer.body)
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.status_code == body["status"] == STATUS[code]
@@ -36,13 +36,13 @@ def test_a_problem_has_every_member_of_the_contract(code: str) -> None:
 
 @pytest.mark.parametrize("code", sorted(code for code, status in STATUS.items() if status in {413, 429, 503, 507}))
 def test_what_is_over_a_limit_always_says_when_to_come_again(code: str) -> None:
-    assert problem(FotogramaError(code), "r").headers["retry-after"] == str(RETRY_SECONDS[STATUS[code]])
-    assert problem(FotogramaError(code, retry_after=7), "r").headers["retry-after"] == "7"
+    assert problem(CatalogueError(code), "r").headers["retry-after"] == str(RETRY_SECONDS[STATUS[code]])
+    assert problem(CatalogueError(code, retry_after=7), "r").headers["retry-after"] == "7"
 
 
 def test_what_no_waiting_changes_says_nothing_of_it() -> None:
     for code in ("malformed_request", "not_found", "not_a_video", "internal"):
-        assert "retry-after" not in problem(FotogramaError(code), "r").headers
+        assert "retry-after" not in problem(CatalogueError(code), "r").headers
 
 
 def test_an_unexpected_error_is_internal_and_tells_nothing_of_itself() -> None:
@@ -64,7 +64,7 @@ def test_a_wrong_statement_is_not_taken_for_an_outage() -> None:
 
 
 def test_a_result_whose_object_is_gone_is_expired() -> None:
-    assert respond(ObjectMissing("results/x"), "r4").status_code == 410
+    assert respond(ObjectNotFound("results/x"), "r4").status_code == 410
 
 
 def test_the_routers_own_errors_are_problems_too_and_keep_their_headers() -> None:
@@ -74,10 +74,10 @@ def test_the_routers_own_errors_are_problems_too_and_keep_their_headers() -> Non
 
 
 def test_a_missing_token_names_the_scheme() -> None:
-    assert problem(FotogramaError("unauthenticated"), "r6").headers["www-authenticate"].startswith("Bearer")
+    assert problem(CatalogueError("unauthenticated"), "r6").headers["www-authenticate"].startswith("Bearer")
 
 
 def test_a_refusal_adds_members_and_headers() -> None:
-    answer = problem(Refusal("bad_range", headers={"Content-Range": "bytes */5"}, members={"errors": [1]}), "r7")
+    answer = problem(ProblemError("bad_range", headers={"Content-Range": "bytes */5"}, members={"errors": [1]}), "r7")
     assert answer.headers["content-range"] == "bytes */5"
     assert json.loads(answer.body)["errors"] == [1]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve_app.http.byte_ranges import Span, Unsatisfiable, is_known, requested
+from serve_app.http.byte_ranges import ByteRange, Unsatisfiable, is_known, requested
 
 ETAG = '"abc"'
 
@@ -14,16 +14,16 @@ ETAG = '"abc"'
 @pytest.mark.parametrize(
     ("header", "span"),
     [
-        ("bytes=0-0", Span(0, 1)),
-        ("bytes=2-5", Span(2, 4)),
-        ("bytes=2-", Span(2, 8)),
-        ("bytes=2-99", Span(2, 8)),
-        ("bytes=-3", Span(7, 3)),
-        ("bytes=-99", Span(0, 10)),
-        ("Bytes = 1 - 2", Span(1, 2)),
+        ("bytes=0-0", ByteRange(0, 1)),
+        ("bytes=2-5", ByteRange(2, 4)),
+        ("bytes=2-", ByteRange(2, 8)),
+        ("bytes=2-99", ByteRange(2, 8)),
+        ("bytes=-3", ByteRange(7, 3)),
+        ("bytes=-99", ByteRange(0, 10)),
+        ("Bytes = 1 - 2", ByteRange(1, 2)),
     ],
 )
-def test_a_single_range_is_the_span_it_names(header: str, span: Span) -> None:
+def test_a_single_range_is_the_span_it_names(header: str, span: ByteRange) -> None:
     assert requested(header, None, ETAG, 10) == span
 
 
@@ -41,7 +41,7 @@ def test_what_is_no_single_range_asks_for_the_whole(header: str | None) -> None:
 
 
 def test_if_range_keeps_the_range_for_this_content_only() -> None:
-    assert requested("bytes=1-2", ETAG, ETAG, 10) == Span(1, 2)
+    assert requested("bytes=1-2", ETAG, ETAG, 10) == ByteRange(1, 2)
     assert requested("bytes=1-2", '"other"', ETAG, 10) is None
     assert requested("bytes=1-2", "W/" + ETAG, ETAG, 10) is None
     assert requested("bytes=1-2", "Tue, 24 Nov 2026 07:00:00 GMT", ETAG, 10) is None

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db.values.error_catalogue import FotogramaError
-from serve_app.security.rate_limit import Limiter, Pace, decide
+from db.values.error_catalogue import CatalogueError
+from serve_app.security.rate_limit import RateLimit, RateLimiter, decide
 
 
 class Clock:
@@ -20,21 +20,21 @@ class Clock:
 
 def test_a_burst_is_allowed_and_then_one_at_each_refill() -> None:
     clock = Clock()
-    limiter = Limiter(Pace(burst=3, refill_seconds=10), clock=clock)
+    limiter = RateLimiter(RateLimit(burst=3, refill_seconds=10), clock=clock)
     for _ in range(3):
         limiter.take("a")
-    with pytest.raises(FotogramaError) as refused:
+    with pytest.raises(CatalogueError) as refused:
         limiter.take("a")
     assert refused.value.code == "too_many_requests"
     assert refused.value.retry_after == 10
     clock.now += 10
     limiter.take("a")
-    with pytest.raises(FotogramaError):
+    with pytest.raises(CatalogueError):
         limiter.take("a")
 
 
 def test_keys_do_not_disturb_each_other_and_a_forgotten_one_starts_anew() -> None:
-    limiter = Limiter(Pace(burst=1, refill_seconds=10), clock=Clock())
+    limiter = RateLimiter(RateLimit(burst=1, refill_seconds=10), clock=Clock())
     limiter.take("a")
     limiter.take("b")
     limiter.forget("a")
@@ -42,7 +42,7 @@ def test_keys_do_not_disturb_each_other_and_a_forgotten_one_starts_anew() -> Non
 
 
 def test_the_memory_is_bounded() -> None:
-    limiter = Limiter(Pace(burst=1, refill_seconds=10), clock=Clock(), most_keys=2)
+    limiter = RateLimiter(RateLimit(burst=1, refill_seconds=10), clock=Clock(), max_keys=2)
     for key in "abc":
         limiter.take(key)
     limiter.take("a")
@@ -56,7 +56,7 @@ def test_the_memory_is_bounded() -> None:
 def test_no_window_ever_sees_more_than_the_burst_and_what_was_refilled(
     burst: int, refill: float, gaps: list[float]
 ) -> None:
-    pace, now, free_at, allowed = Pace(burst, refill), 0.0, 0.0, []
+    pace, now, free_at, allowed = RateLimit(burst, refill), 0.0, 0.0, []
     for gap in gaps:
         now += gap
         verdict = decide(pace, free_at, now)

@@ -11,30 +11,30 @@ from uuid import UUID
 import jwt
 import pytest
 
-from db.values.error_catalogue import FotogramaError
+from db.values.error_catalogue import CatalogueError
 from serve_app.security.key_derivation import Key, derive, signing_key
-from serve_app.security.password_hashing import MOST_WAITING, ROUNDS, THREADS, Passwords, line_seconds
-from serve_app.security.signed_tokens import Audience, Claims, Signer
+from serve_app.security.password_hashing import MAX_WAITING, ROUNDS, THREADS, PasswordHasher, line_seconds
+from serve_app.security.signed_tokens import Audience, Claims, TokenSigner
 
 CLAIMS = Claims(UUID(int=1), UUID(int=2), 3)
 KEY = signing_key("a" * 32)
 
 
-def refused(signer: Signer, token: str, audience: Audience = Audience.ACCESS) -> bool:
-    with pytest.raises(FotogramaError) as error:
+def refused(signer: TokenSigner, token: str, audience: Audience = Audience.ACCESS) -> bool:
+    with pytest.raises(CatalogueError) as error:
         signer.verify(audience, token)
     return error.value.code == "unauthenticated"
 
 
 def test_a_token_says_what_was_signed() -> None:
-    signer = Signer([KEY])
+    signer = TokenSigner([KEY])
     assert signer.verify(Audience.REFRESH, signer.issue(Audience.REFRESH, CLAIMS, 60)) == CLAIMS
 
 
 @pytest.mark.parametrize("issued", list(Audience))
 @pytest.mark.parametrize("asked", list(Audience))
 def test_a_token_is_good_for_its_own_audience_only(issued: Audience, asked: Audience) -> None:
-    signer = Signer([KEY])
+    signer = TokenSigner([KEY])
     token = signer.issue(issued, CLAIMS, 60)
     if issued is asked:
         assert signer.verify(asked, token) == CLAIMS
@@ -43,13 +43,13 @@ def test_a_token_is_good_for_its_own_audience_only(issued: Audience, asked: Audi
 
 
 def test_a_token_ends_at_its_time() -> None:
-    signer = Signer([KEY])
+    signer = TokenSigner([KEY])
     assert refused(signer, signer.issue(Audience.ACCESS, CLAIMS, -1))
 
 
 def test_a_foreign_key_an_altered_token_and_rubbish_are_refused() -> None:
-    signer = Signer([KEY])
-    assert refused(signer, Signer([signing_key("b" * 32)]).issue(Audience.ACCESS, CLAIMS, 60))
+    signer = TokenSigner([KEY])
+    assert refused(signer, TokenSigner([signing_key("b" * 32)]).issue(Audience.ACCESS, CLAIMS, 60))
     assert refused(signer, signer.issue(Audience.ACCESS, CLAIMS, 60)[:-4] + "AAAA")
     assert refused(signer, "")
     assert refused(signer, "a.b.c")
@@ -60,26 +60,26 @@ def test_the_key_id_pins_the_algorithm() -> None:
         return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
 
     payload = jwt.decode(
-        Signer([KEY]).issue(Audience.ACCESS, CLAIMS, 60), options={"verify_signature": False}, algorithms=["HS256"]
+        TokenSigner([KEY]).issue(Audience.ACCESS, CLAIMS, 60), options={"verify_signature": False}, algorithms=["HS256"]
     )
     unsigned = f"{part({'alg': 'none', 'kid': KEY.id})}.{part(payload)}."
     other = jwt.encode(payload, KEY.secret * 2, "HS512", headers={"kid": KEY.id})
-    assert refused(Signer([KEY]), unsigned)
-    assert refused(Signer([KEY]), other)
+    assert refused(TokenSigner([KEY]), unsigned)
+    assert refused(TokenSigner([KEY]), other)
 
 
 @pytest.mark.parametrize("claim", ["exp", "iat", "iss", "aud", "sub", "jti", "sid"])
 def test_every_claim_is_required(claim: str) -> None:
     payload = jwt.decode(
-        Signer([KEY]).issue(Audience.ACCESS, CLAIMS, 60), options={"verify_signature": False}, algorithms=["HS256"]
+        TokenSigner([KEY]).issue(Audience.ACCESS, CLAIMS, 60), options={"verify_signature": False}, algorithms=["HS256"]
     )
     del payload[claim]
-    assert refused(Signer([KEY]), jwt.encode(payload, KEY.secret, "HS256", headers={"kid": KEY.id}))
+    assert refused(TokenSigner([KEY]), jwt.encode(payload, KEY.secret, "HS256", headers={"kid": KEY.id}))
 
 
 def test_a_replaced_key_still_verifies() -> None:
-    old = Signer([KEY]).issue(Audience.ACCESS, CLAIMS, 60)
-    assert Signer([Key("new", b"n" * 32), KEY]).verify(Audience.ACCESS, old) == CLAIMS
+    old = TokenSigner([KEY]).issue(Audience.ACCESS, CLAIMS, 60)
+    assert TokenSigner([Key("new", b"n" * 32), KEY]).verify(Audience.ACCESS, old) == CLAIMS
 
 
 def test_purposes_have_different_secrets_and_a_short_secret_key_is_refused() -> None:
@@ -89,43 +89,43 @@ def test_purposes_have_different_secrets_and_a_short_secret_key_is_refused() -> 
 
 
 @pytest.fixture
-async def passwords() -> AsyncIterator[Passwords]:
-    made = Passwords(b"pepper", rounds=4, threads=1, most_waiting=1)
+async def passwords() -> AsyncIterator[PasswordHasher]:
+    made = PasswordHasher(b"pepper", rounds=4, threads=1, max_waiting=1)
     yield made
     made.close()
 
 
-async def test_a_password_matches_its_hash_and_no_other(passwords: Passwords) -> None:
+async def test_a_password_matches_its_hash_and_no_other(passwords: PasswordHasher) -> None:
     stored = await passwords.hash("correct horse")
     assert await passwords.matches("correct horse", stored)
     assert not await passwords.matches("correct horsf", stored)
     assert stored != await passwords.hash("correct horse")
 
 
-async def test_all_of_a_long_password_counts_and_so_does_what_follows_a_zero(passwords: Passwords) -> None:
+async def test_all_of_a_long_password_counts_and_so_does_what_follows_a_zero(passwords: PasswordHasher) -> None:
     stored = await passwords.hash("x" * 1000 + "\0a")
     assert not await passwords.matches("x" * 1000 + "\0b", stored)
     assert not await passwords.matches("x" * 999 + "\0a", stored)
 
 
-async def test_two_spellings_of_one_character_are_one_password(passwords: Passwords) -> None:
+async def test_two_spellings_of_one_character_are_one_password(passwords: PasswordHasher) -> None:
     assert await passwords.matches("cafe\u0301 com leite", await passwords.hash("café com leite"))
 
 
-async def test_without_the_pepper_no_password_matches(passwords: Passwords) -> None:
-    other = Passwords(b"other", rounds=4)
+async def test_without_the_pepper_no_password_matches(passwords: PasswordHasher) -> None:
+    other = PasswordHasher(b"other", rounds=4)
     assert not await passwords.matches("correct horse", await other.hash("correct horse"))
     other.close()
 
 
-async def test_an_unknown_account_is_compared_at_the_same_cost_and_never_matches(passwords: Passwords) -> None:
+async def test_an_unknown_account_is_compared_at_the_same_cost_and_never_matches(passwords: PasswordHasher) -> None:
     assert not await passwords.matches("anything", None)
 
 
-async def test_beyond_the_line_log_ins_are_refused_at_once(passwords: Passwords) -> None:
+async def test_beyond_the_line_log_ins_are_refused_at_once(passwords: PasswordHasher) -> None:
     first, second = (asyncio.ensure_future(passwords.hash("correct horse")) for _ in range(2))
     await asyncio.sleep(0)
-    with pytest.raises(FotogramaError) as error:
+    with pytest.raises(CatalogueError) as error:
         await passwords.hash("correct horse")
     assert (error.value.code, error.value.retry_after) == ("too_many_requests", 1)
     await asyncio.gather(first, second)
@@ -133,4 +133,4 @@ async def test_beyond_the_line_log_ins_are_refused_at_once(passwords: Passwords)
 
 
 def test_a_full_line_takes_less_than_half_a_minute_and_what_is_refused_is_told_so() -> None:
-    assert 20 <= line_seconds(THREADS + MOST_WAITING, threads=THREADS, rounds=ROUNDS) <= 30
+    assert 20 <= line_seconds(THREADS + MAX_WAITING, threads=THREADS, rounds=ROUNDS) <= 30
