@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from db.values.file_type import Media
+from db.values.media_info import Media
 
 ENGINE_VERSION = "2"
 """Rises whenever the same bytes and specification could give another archive."""

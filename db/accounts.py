@@ -73,6 +73,7 @@ REVOKE_REUSED = text(f"""
     WHERE id = :session_id AND generation > :generation AND {_LIVE} RETURNING id
 """)
 REVOKE = text("UPDATE sessions SET revoked_at = now() WHERE id = :session_id AND revoked_at IS NULL")
+DELETE_EXPIRED_SESSIONS = text("DELETE FROM sessions WHERE expires_at < now() - interval '1 day'")
 
 
 async def create(
@@ -162,3 +163,9 @@ async def revoke(engine: AsyncEngine, session_id: UUID) -> None:
 
 def _account(row: Row[Any]) -> Account:
     return Account(row.id, row.email, row.name, row.locale, row.notify, row.role, row.created_at)
+
+
+async def delete_expired_sessions(engine: AsyncEngine) -> int:
+    """Deletes sessions that ended more than a day ago; returns how many."""
+    async with engine.begin() as connection:
+        return (await connection.execute(DELETE_EXPIRED_SESSIONS)).rowcount

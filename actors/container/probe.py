@@ -36,7 +36,8 @@ from actors.container.truncation import is_cut_off
 from actors.extraction_types import ResultWarning
 from actors.plan.frame_table import FrameTable, build
 from db.values.error_catalogue import CatalogueError
-from db.values.file_type import Container, Media
+from db.values.file_type import Container
+from db.values.media_info import Media
 
 _EXACT_SEEKS = {Container.MP4, Container.MATROSKA}
 """Their demuxers seek to the very key frame that is asked for."""

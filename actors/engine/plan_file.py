@@ -11,7 +11,7 @@ from actors.engine.checksummed_json import read_checksummed, write_checksummed
 from actors.extraction_types import OtherEngine, ResultWarning
 from actors.plan.frame_selection import Target
 from actors.plan.frame_table import FrameTable
-from db.values.file_type import Media
+from db.values.media_info import Media
 
 
 class OtherEngineError(Exception):

@@ -24,8 +24,8 @@ from actors.extraction_types import ResultWarning
 from actors.images.image_encoder import SUFFIXES, ImageEncoder, YuvPlanes
 from actors.plan.frame_selection import Plan, Target
 from db.values.error_catalogue import CatalogueError
-from db.values.file_type import Media
 from db.values.frame_spec import FrameSpec, Image
+from db.values.media_info import Media
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame

@@ -18,11 +18,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.notify.outbox_sender import OutboxSender
 from actors.notify.redis_stream_relay import StreamRelay
+from db import accounts
 from db import connection as databases
-from db.acceptance import idempotency_keys, ledger_reconciliation
+from db.acceptance import idempotency_keys, ledger_reconciliation, reservations
 from db.acceptance.ledger_reconciliation import Balance
 from db.connection import is_contention, is_outage
-from db.object_store import garbage_collection, orphaned_objects
+from db.object_store import garbage_collection, object_keys, orphaned_objects
 from db.object_store.object_store import ObjectStore
 from db.queue import fair_queueing, repair, task_queue
 
@@ -171,10 +172,10 @@ class Maintenance:
         return rescued.again + rescued.ended
 
     async def remove_abandoned(self) -> int:
-        keys = await garbage_collection.abandoned_objects(self._database, seconds=RESERVATION_SECONDS)
+        keys = await reservations.abandon_expired(self._database, seconds=RESERVATION_SECONDS)
         for key in keys:
             await self._objects.delete(key)
-        await garbage_collection.forget_reservations(self._database, keys)
+        await reservations.delete_abandoned(self._database, keys)
         return len(keys)
 
     async def remove_garbage(self) -> int:
@@ -200,7 +201,7 @@ class Maintenance:
 
     async def expire(self) -> int:
         """Removes what is over: idempotency keys, sessions, and what writers that died left half-written."""
-        rows = await idempotency_keys.expire(self._database) + await garbage_collection.forget_sessions(self._database)
+        rows = await idempotency_keys.expire(self._database) + await accounts.delete_expired_sessions(self._database)
         return rows + await self._objects.discard_unfinished(ORPHAN_AGE_SECONDS)
 
     async def find_orphans(self) -> int:
@@ -208,7 +209,7 @@ class Maintenance:
         prefix, after = self._looked_at
         page = await self._objects.page(prefix, after, ORPHAN_PAGE)
         old = [dated.key for dated in page if dated.written < self._wall_clock() - ORPHAN_AGE_SECONDS]
-        disowned = await orphaned_objects.disown(self._database, orphaned_objects.candidates(old)) if old else []
+        disowned = await orphaned_objects.disown(self._database, object_keys.candidates(old)) if old else []
         if page:
             self._looked_at = (prefix, page[-1].key)
         else:

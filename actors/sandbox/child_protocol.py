@@ -32,7 +32,7 @@ from actors.extraction_types import (
     Split,
 )
 from db.values.error_catalogue import CATALOGUE, Fault
-from db.values.file_type import Media
+from db.values.media_info import Media
 
 HEADER = struct.Struct(">I")
 JOB_BYTES = 16 << 20

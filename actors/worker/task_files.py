@@ -31,7 +31,7 @@ from actors.sandbox.child_process import ChildCrashed, Outcome
 from actors.sandbox.child_protocol import Assembly, Job, Limits, PartOf, Whole, Work
 from actors.worker.scratch_folder import room
 from actors.worker.worker_deps import WorkerDeps
-from db.acceptance.accept import result_prefix
+from db.object_store.object_keys import result_prefix
 from db.object_store.object_store import StoredObject
 from db.queue.task_queue import Claim, Part, Publication
 from db.values.error_catalogue import CatalogueError

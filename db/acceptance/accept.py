@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.notification.outbox_sql import TELL_WEBHOOKS
 from db.queue.fair_queueing import TAGGED
@@ -32,24 +32,6 @@ class Upload:
     object_key: str
     spec: str
 
-
-def video_key(video_id: UUID) -> str:
-    """Where a video's bytes stand."""
-    return f"videos/{video_id}"
-
-
-def result_prefix(extraction_id: UUID, task_id: UUID, attempt: int) -> str:
-    """Where one attempt's results stand. Objects can't be fenced, so each attempt has a place of its own."""
-    return f"results/{extraction_id}/{task_id}/{attempt}"
-
-
-RESERVE = text("INSERT INTO reservations (object_key, user_id) VALUES (:object_key, :user_id)")
-
-# Marked, not deleted: the objects go first, the row after them.
-ABANDON = text("""
-    UPDATE reservations SET abandoned_at = coalesce(abandoned_at, now()) WHERE object_key = ANY(:keys)
-    RETURNING object_key
-""")
 
 # Of many uploads at once: planned once, and each index is gone through in one go.
 ACCEPT = text(f"""
@@ -126,21 +108,6 @@ REUSE = text(f"""
     ), {TELL_WEBHOOKS}
     SELECT id FROM made
 """)
-
-
-async def reserve(engine: AsyncEngine, user_id: UUID, object_key: str) -> None:
-    """Commits that an object is about to be written."""
-    async with engine.begin() as connection:
-        await connection.execute(RESERVE, {"object_key": object_key, "user_id": user_id})
-
-
-async def abandon(engine: AsyncEngine, object_keys: Sequence[str]) -> list[str]:
-    """Marks reservations whose objects will not be accepted; the keeper removes what is left of them.
-
-    Returns the keys that were marked, whose objects may go: a key that is missing was accepted meanwhile.
-    """
-    async with engine.begin() as connection:
-        return list((await connection.execute(ABANDON, {"keys": list(object_keys)})).scalars())
 
 
 async def accept(connection: AsyncConnection, uploads: Sequence[Upload]) -> None:

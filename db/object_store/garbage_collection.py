@@ -18,16 +18,6 @@ class Ended:
     kept: str | None
 
 
-ABANDONED = text("""
-    UPDATE reservations SET abandoned_at = coalesce(abandoned_at, now())
-    WHERE object_key IN (
-        SELECT object_key FROM reservations
-        WHERE abandoned_at IS NOT NULL OR created_at < clock_timestamp() - make_interval(secs => :seconds)
-        ORDER BY created_at LIMIT :limit FOR UPDATE SKIP LOCKED
-    )
-    RETURNING object_key
-""")
-FORGET_RESERVATIONS = text("DELETE FROM reservations WHERE object_key = ANY(:keys) AND abandoned_at IS NOT NULL")
 GARBAGE = text("""
     SELECT object_key FROM garbage
     WHERE created_at < clock_timestamp() - make_interval(secs => :seconds) ORDER BY created_at LIMIT :limit
@@ -39,19 +29,6 @@ UNSWEPT = text("""
     ORDER BY finished_at LIMIT :limit
 """)
 SWEPT = text("UPDATE extractions SET swept = true WHERE id = ANY(:ids) AND NOT swept")
-EXPIRED_SESSIONS = text("DELETE FROM sessions WHERE expires_at < now() - interval '1 day'")
-
-
-async def abandoned_objects(engine: AsyncEngine, *, seconds: float, limit: int = 100) -> list[str]:
-    """Marks reservations older than `seconds` as abandoned, and gives all that are: their objects can go."""
-    async with engine.begin() as connection:
-        rows = await connection.execute(ABANDONED, {"seconds": seconds, "limit": limit})
-        return list(rows.scalars().all())
-
-
-async def forget_reservations(engine: AsyncEngine, keys: Sequence[str]) -> None:
-    async with engine.begin() as connection:
-        await connection.execute(FORGET_RESERVATIONS, {"keys": list(keys)})
 
 
 async def garbage(engine: AsyncEngine, *, seconds: float, limit: int = 100) -> list[str]:
@@ -79,9 +56,3 @@ async def unswept(engine: AsyncEngine, *, seconds: float, limit: int = 100) -> l
 async def mark_swept(engine: AsyncEngine, ids: Sequence[UUID]) -> None:
     async with engine.begin() as connection:
         await connection.execute(SWEPT, {"ids": list(ids)})
-
-
-async def forget_sessions(engine: AsyncEngine) -> int:
-    """Removes sessions that are over; how many."""
-    async with engine.begin() as connection:
-        return (await connection.execute(EXPIRED_SESSIONS)).rowcount

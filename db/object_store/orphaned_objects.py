@@ -4,32 +4,10 @@ extraction had ended, may leave. They become garbage by row first; the objects g
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from uuid import UUID
-
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-_ID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_VIDEO = re.compile(rf"videos/{_ID}")
-_RESULT = re.compile(rf"results/({_ID})/.+")
-
-
-@dataclass(frozen=True, slots=True)
-class Candidates:
-    """Keys of objects old enough to judge. results: with the extraction that each was made for."""
-
-    videos: tuple[str, ...]
-    results: tuple[tuple[str, UUID], ...]
-
-
-def candidates(keys: Sequence[str]) -> Candidates:
-    """Keys that have the form of our own; others are left alone, whoever put them there."""
-    made = [(key, UUID(match[1])) for key in keys if (match := _RESULT.fullmatch(key))]
-    return Candidates(tuple(key for key in keys if _VIDEO.fullmatch(key)), tuple(made))
-
+from db.object_store.object_keys import Candidates
 
 # An extraction that is being worked on, or was not swept yet, may have objects that no row names.
 DISOWN = text("""

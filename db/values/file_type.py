@@ -1,13 +1,11 @@
-"""What a file is: the magic-byte gate, and what the probe found out.
+"""The type of a file by its first bytes (magic numbers): which containers are accepted.
 
 Pure: no file is opened here and nothing of FFmpeg is imported.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any
 
 from db.values.error_catalogue import CatalogueError
 
@@ -82,26 +80,3 @@ def _match(head: bytes) -> Container | None:
 def _has_sync(head: bytes, first: int, step: int) -> bool:
     positions = range(first, min(len(head), first + 4 * step + 1), step)
     return len(positions) >= 2 and all(head[position] == 0x47 for position in positions)
-
-
-@dataclass(frozen=True, slots=True)
-class Media:
-    """What the probe found out about a video.
-
-    width, height: pixels as displayed (pixel aspect and rotation applied). rotation: degrees clockwise, 0–359.
-    duration: seconds, from the first displayed frame to the end of the last. frames: displayed frames.
-    """
-
-    container: str
-    codec: str
-    width: int
-    height: int
-    rotation: int
-    duration: float
-    frames: int
-    fps_average: float
-    variable_frame_rate: bool
-
-    def document(self) -> dict[str, Any]:
-        """The JSON object of the contract's `media`."""
-        return asdict(self)

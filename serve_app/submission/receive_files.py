@@ -13,10 +13,10 @@ import structlog
 from starlette.datastructures import Headers
 from uuid_utils.compat import uuid7
 
-from db.acceptance import accept
-from db.acceptance.accept import Upload, video_key
+from db.acceptance import reservations
+from db.acceptance.accept import Upload
 from db.connection import is_outage
-from db.object_store import garbage_collection
+from db.object_store.object_keys import video_key
 from db.object_store.object_store import StoredObject
 from db.values import frame_spec
 from db.values.error_catalogue import CatalogueError
@@ -116,10 +116,10 @@ class FileReceiver:
             return
         try:
             # Marked first: an object whose reservation was consumed meanwhile is accepted, and stays.
-            for key in await accept.abandon(self._deps.engine, self._reserved):
+            for key in await reservations.abandon(self._deps.engine, self._reserved):
                 await self._deps.objects.delete(key)
             settled = [key for key in self._reserved if key not in self._unsettled]
-            await garbage_collection.forget_reservations(self._deps.engine, settled)
+            await reservations.delete_abandoned(self._deps.engine, settled)
         except Exception as error:
             if not (isinstance(error, CatalogueError) or is_outage(error)):
                 raise
@@ -154,7 +154,7 @@ class FileReceiver:
         video_id = uuid7()
         key = video_key(video_id)
         self._reserved.append(key)
-        await accept.reserve(self._deps.engine, self._user_id, key)
+        await reservations.reserve(self._deps.engine, self._user_id, key)
         try:
             return ReceivedFile(filename, await self._deps.objects.put(key, part.chunks()), video_id)
         except asyncio.CancelledError:

@@ -10,7 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
 from db import accounts
-from db.acceptance.accept import Upload, accept, reserve, video_key
+from db.acceptance.accept import Upload, accept
+from db.acceptance.reservations import reserve
+from db.object_store.object_keys import video_key
 from db.values.frame_spec import FrameSpec, canonical
 
 

@@ -20,7 +20,7 @@ from uuid import UUID
 
 import psycopg
 
-from db.acceptance.accept import result_prefix
+from db.object_store.object_keys import result_prefix
 from tests.faults.audit import audit
 from tests.faults.injection.submission_load import BUSY, EVERY_FRAME, Clip, Sent, senders
 from tests.faults.injection.whole_service import WAIT_SECONDS, System, until

@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
 from db.acceptance import accept
-from db.acceptance.accept import Upload, video_key
+from db.acceptance.accept import Upload
+from db.object_store.object_keys import video_key
 from db.queue import task_queue
 from db.queue.task_queue import LeaseLost, Part
 from tests.faults.injection.concurrent_calls import LOCKS, meet
@@ -228,7 +229,7 @@ async def _accept_many(engine: AsyncEngine, user_id: UUID, videos: int) -> list[
             uploads.append(Upload(user_id, video_id, uuid7(), uuid7(), "clip.mp4", 1000, "0" * 64, key, "{}"))
         async with engine.begin() as connection:
             reservations = [{"object_key": upload.object_key, "user_id": user_id} for upload in uploads]
-            await connection.execute(accept.RESERVE, reservations)
+            await connection.execute(reservations.RESERVE, reservations)
             await accept.accept(connection, uploads)
         made += [upload.extraction_id for upload in uploads]
     return made

@@ -14,10 +14,10 @@ from actors.maintenance.maintenance_loop import STUCK_SECONDS, Maintenance, Main
 from actors.notify.email_sender import Mailer
 from actors.notify.outbox_sender import OutboxSender
 from db import videos
-from db.acceptance import accept, ledger_reconciliation
-from db.acceptance.accept import result_prefix, video_key
+from db.acceptance import accept, ledger_reconciliation, reservations
 from db.connection import is_outage, open_database
 from db.notification import outbox
+from db.object_store.object_keys import result_prefix, video_key
 from db.queue import task_queue
 from db.queue.task_queue import Publication
 from db.values.lifecycle import Blame
@@ -265,7 +265,7 @@ async def test_an_upload_that_was_never_accepted_is_removed_after_its_time(engin
     user = await database_rows.user(engine)
     fresh, old = video_key(uuid7()), video_key(uuid7())
     for key in (fresh, old):
-        await accept.reserve(engine, user, key)
+        await reservations.reserve(engine, user, key)
         await store.put(key, chunks())
     await database_rows.change(
         engine, "UPDATE reservations SET created_at = now() - interval '25 hours' WHERE object_key = :key", key=old

@@ -23,10 +23,10 @@ from actors.sandbox.child_protocol import Job, Limits
 from actors.worker import task_runner as tasks
 from actors.worker.task_runner import TaskOutcome, perform
 from actors.worker.worker_loop import Worker
-from db.acceptance.accept import video_key
 from db.cache import Cache
 from db.connection import open_database
 from db.object_store.folder_store import FolderStore
+from db.object_store.object_keys import video_key
 from db.queue import task_queue
 from db.values.error_catalogue import CatalogueError
 from tests.faults.injection.commit_proxy import AnswerProxy

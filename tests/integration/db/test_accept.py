@@ -7,9 +7,10 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from db import accounts, videos
-from db.acceptance import accept, idempotency_keys
+from db.acceptance import accept, idempotency_keys, reservations
 from db.acceptance.accept import Upload
 from db.acceptance.idempotency_keys import Answer, Marker
+from db.object_store import object_keys
 from db.queue import task_queue
 from db.values.error_catalogue import CatalogueError
 from db.values.lifecycle import ExtractionStatus
@@ -24,7 +25,7 @@ def marker(user_id, key="k"):
 
 
 def upload(user_id, video_id):
-    return Upload(user_id, video_id, uuid7(), uuid7(), "clip.mp4", 10, "0" * 64, accept.video_key(video_id), "{}")
+    return Upload(user_id, video_id, uuid7(), uuid7(), "clip.mp4", 10, "0" * 64, object_keys.video_key(video_id), "{}")
 
 
 async def test_accepting_takes_the_reservation_and_writes_all_rows(engine):
@@ -42,8 +43,8 @@ async def test_an_abandoned_reservation_can_not_be_accepted_and_nothing_of_its_b
     user = await database_rows.user(engine)
     kept, lost = uuid7(), uuid7()
     for video_id in (kept, lost):
-        await accept.reserve(engine, user, accept.video_key(video_id))
-    await accept.abandon(engine, [accept.video_key(lost)])
+        await reservations.reserve(engine, user, object_keys.video_key(video_id))
+    await reservations.abandon(engine, [object_keys.video_key(lost)])
     with pytest.raises(CatalogueError, match="unavailable"):
         async with engine.begin() as connection:
             await accept.accept(connection, [upload(user, kept), upload(user, lost)])
@@ -54,7 +55,7 @@ async def test_an_abandoned_reservation_can_not_be_accepted_and_nothing_of_its_b
 async def test_somebody_elses_reservation_can_not_be_accepted(engine):
     ana, bob = await database_rows.user(engine), await database_rows.user(engine, "bob@example.com")
     video_id = uuid7()
-    await accept.reserve(engine, ana, accept.video_key(video_id))
+    await reservations.reserve(engine, ana, object_keys.video_key(video_id))
     with pytest.raises(CatalogueError):
         async with engine.begin() as connection:
             await accept.accept(connection, [upload(bob, video_id)])

@@ -6,7 +6,7 @@ from uuid_utils.compat import uuid7
 
 from db import videos
 from db.acceptance import accept, ledger_reconciliation
-from db.acceptance.accept import result_prefix
+from db.object_store.object_keys import result_prefix
 from db.queue import task_queue
 from db.queue.task_queue import Publication
 from db.values.frame_spec import FrameSpec, canonical

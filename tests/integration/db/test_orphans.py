@@ -7,8 +7,8 @@ from uuid_utils.compat import uuid7
 
 from actors.maintenance import maintenance_loop as upkeeps
 from actors.maintenance.maintenance_loop import Maintenance
-from db.acceptance import accept
-from db.acceptance.accept import result_prefix, video_key
+from db.acceptance import reservations
+from db.object_store.object_keys import result_prefix, video_key
 from db.queue import task_queue
 from db.queue.task_queue import Publication
 from tests.integration.actors.test_maintenance import chunks, sender_of
@@ -52,7 +52,7 @@ async def test_orphans_go_and_all_that_a_row_knows_stays(engine, store, monkeypa
     ended, kept = await published(engine)
     waiting = await database_rows.accepted(engine)
     reserved = video_key(uuid7())
-    await accept.reserve(engine, ended.user_id, reserved)
+    await reservations.reserve(engine, ended.user_id, reserved)
     known = await put(
         store,
         video_key(ended.video_id),

@@ -29,7 +29,7 @@ async def accept_at_once(engine, user_id, count, batch=250):
         async with engine.begin() as connection:
             uploads = [database_rows.upload(user_id) for _ in range(batch)]
             reservations = [{"object_key": upload.object_key, "user_id": user_id} for upload in uploads]
-            await connection.execute(accept.RESERVE, reservations)
+            await connection.execute(reservations.RESERVE, reservations)
             await accept.accept(connection, uploads)
 
 

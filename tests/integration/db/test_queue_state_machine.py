@@ -26,6 +26,7 @@ from uuid_utils.compat import uuid7
 from db import videos
 from db.acceptance import accept
 from db.connection import open_database
+from db.object_store import object_keys
 from db.queue import fair_queueing, task_queue
 from db.queue.replan import replan
 from db.queue.task_queue import Claim, LeaseLost, Part, Publication
@@ -52,7 +53,7 @@ def chosen(among: Sequence[T], at: int) -> T | None:
 
 
 def key_of(claim: Claim) -> str:
-    return accept.result_prefix(claim.extraction_id, claim.lease.task_id, claim.lease.attempt)
+    return object_keys.result_prefix(claim.extraction_id, claim.lease.task_id, claim.lease.attempt)
 
 
 class QueueMachine(RuleBasedStateMachine):

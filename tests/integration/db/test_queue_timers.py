@@ -3,13 +3,12 @@
 import pytest
 from uuid_utils.compat import uuid7
 
-from db import videos
-from db.acceptance import accept, idempotency_keys
-from db.acceptance.accept import video_key
+from db import accounts, videos
+from db.acceptance import idempotency_keys, reservations
 from db.acceptance.idempotency_keys import Marker
 from db.notification import outbox
-from db.object_store import garbage_collection
 from db.object_store.folder_store import FolderStore
+from db.object_store.object_keys import video_key
 from db.queue import task_queue
 from db.values.lifecycle import Blame, ExtractionStatus, TaskState, is_terminal
 from tests.integration.actors.test_maintenance import chunks, failed, upkeep_of
@@ -99,7 +98,7 @@ async def test_a_reservation_an_idempotency_lease_and_garbage_end_by_themselves(
     store = FolderStore(tmp_path / "objects")
     accepted = await database_rows.accepted(engine)
     key = video_key(uuid7())
-    await accept.reserve(engine, accepted.user_id, key)
+    await reservations.reserve(engine, accepted.user_id, key)
     for stored in (key, video_key(accepted.video_id)):
         await store.put(stored, chunks())
     await idempotency_keys.take(engine, Marker(accepted.user_id, "POST /v1/videos", "k", uuid7()))
@@ -131,4 +130,4 @@ async def test_a_session_that_is_over_goes(engine):
         id=uuid7(),
         user=user,
     )
-    assert await garbage_collection.forget_sessions(engine) == 1
+    assert await accounts.delete_expired_sessions(engine) == 1

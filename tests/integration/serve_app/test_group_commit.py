@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from db.acceptance import accept, idempotency_keys
+from db.acceptance import idempotency_keys, reservations
 from db.acceptance.idempotency_keys import Marker
 from db.acceptance.quotas import UNLIMITED, Quotas
 from db.connection import open_database
@@ -24,7 +24,7 @@ WAIT_SECONDS = 60
 async def call_of(engine, user_id, files=1, hold=NO_KEY):
     uploads = [database_rows.upload(user_id) for _ in range(files)]
     for upload in uploads:
-        await accept.reserve(engine, user_id, upload.object_key)
+        await reservations.reserve(engine, user_id, upload.object_key)
     return AcceptCall(uploads, hold, "fingerprint")
 
 
@@ -79,7 +79,7 @@ async def test_calls_at_the_same_time_share_transactions_and_each_has_its_own_an
 async def test_of_a_batch_only_the_call_whose_reservation_is_gone_is_refused(engine):
     user = await database_rows.user(engine)
     calls = [await call_of(engine, user, 2, await key_of(engine, user, f"key {number}")) for number in range(8)]
-    await accept.abandon(engine, [calls[3].uploads[1].object_key])
+    await reservations.abandon(engine, [calls[3].uploads[1].object_key])
     answers = await at_once(GroupCommit(engine, UNLIMITED), calls)
     assert [isinstance(answer, CatalogueError) for answer in answers] == [number == 3 for number in range(8)]
     assert answers[3].code == "unavailable"

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from actors.extraction_types import Planned, Scanning
 from actors.plan.decode_deadline import FLOOR_SECONDS, PROBE_SECONDS, probe_seconds, work_seconds
-from db.values.file_type import Media
+from db.values.media_info import Media
 
 MEDIA = Media("mp4", "h264", 1920, 1080, 0, 600.0, 18_000, 30.0, False)
 

@@ -12,7 +12,7 @@ from actors.extraction_types import MAX_PORTIONS, Planned
 from actors.plan.decode_deadline import usual_seconds
 from actors.plan.frame_selection import portions, portions_for, segments, to_decode
 from actors.plan.frame_table import FrameTable, build
-from db.values.file_type import Media
+from db.values.media_info import Media
 
 
 @st.composite
