@@ -75,12 +75,27 @@ def started(pid: int) -> float | None:
 
 def descendants(pid: int) -> tuple[Seen, ...]:
     """All processes below this one, ordered by pid."""
-    found = []
+    return tuple(sorted(member for family in families(pid).values() for member in family))
+
+
+def families(pid: int) -> dict[Seen, set[Seen]]:
+    """The children of this process, each with all processes below it and itself."""
+    parents: dict[int, int] = {}
+    seen: dict[int, Seen] = {}
     with suppress(psutil.NoSuchProcess):
-        for child in psutil.Process(pid).children(recursive=True):
+        for process in psutil.Process(pid).children(recursive=True):
             with suppress(psutil.NoSuchProcess):
-                found.append(Seen(child.pid, float(child.create_time())))
-    return tuple(sorted(found))
+                seen[process.pid] = Seen(process.pid, float(process.create_time()))
+                parents[process.pid] = process.ppid()
+    found: dict[Seen, set[Seen]] = {seen[child]: set() for child in seen if parents[child] == pid}
+    for member_pid, member in seen.items():
+        child = member_pid
+        while parents.get(child, pid) != pid:
+            child = parents[child]
+        # One whose parent has just ended is nobody's child now.
+        if child in seen and seen[child] in found:
+            found[seen[child]].add(member)
+    return found
 
 
 def end(recorded: Iterable[Seen]) -> list[Seen]:

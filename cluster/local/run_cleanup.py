@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
@@ -13,6 +14,8 @@ from types import FrameType
 
 from cluster.local import process_record
 from cluster.local.data_dir import Home, make_run_folder, ray_folder, remove_run_folder
+
+log = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -62,30 +65,44 @@ def end_when_closed(descriptor: int) -> None:
 
 
 class Recorder:
-    """Keeps the record of this run up to date. folder: its temporary one."""
+    """Keeps the record of this run up to date. folder: its temporary one. Threads may share it.
+
+    The family of a child of this process is what is below the child, or was: who has left it (its parent died) belongs
+    to it as long as it lives.
+    """
 
     def __init__(self, home: Home, folder: Path) -> None:
         self._home, self._folder = home, folder
+        self._lock = threading.Lock()
+        self._families: dict[process_record.Seen, set[process_record.Seen]] = {}
         self._written: process_record.Run | None = None
 
     def refresh(self) -> None:
-        """Writes down all processes below this one, when they are others than before.
+        """Writes down all processes below this one, when they are others than before."""
+        with self._lock:
+            now = process_record.families(os.getpid())
+            for child, family in self._families.items():
+                gone = family - now.get(child, set())
+                now.setdefault(child, set()).update(process_record.left_over(gone, process_record.started))
+            self._families = {child: family for child, family in now.items() if family}
+            self._write(process_record.Run(self._folder, tuple(sorted(set().union(*self._families.values())))))
 
-        Those that have left us (their parent died) stay in the record as long as they live.
-        """
-        before = self._written.processes if self._written else ()
-        now = {*process_record.descendants(os.getpid()), *process_record.left_over(before, process_record.started)}
-        run = process_record.Run(self._folder, tuple(sorted(now)))
-        if run != self._written:
+    def end_family(self, pid: int) -> None:
+        """Ends the child that had this pid, and its family."""
+        self.refresh()
+        with self._lock:
+            families = [family for child, family in self._families.items() if child.pid == pid]
+        process_record.end(set().union(*families))
+
+    def _write(self, run: process_record.Run) -> None:
+        if run == self._written:
+            return
+        try:
             process_record.write(self._home.record, run)
             self._written = run
-
-    def end_others(self, own: set[int]) -> None:
-        """Ends every process that this run started, but those with a pid in `own`, and what is below them."""
-        self.refresh()
-        assert self._written is not None
-        kept = own | {below.pid for pid in own for below in process_record.descendants(pid)}
-        process_record.end(process for process in self._written.processes if process.pid not in kept)
+        except OSError as error:
+            # A disk that is full must not end the service; the next call tries again.
+            log.warning("The record of processes could not be written: %s", error)
 
 
 @contextmanager

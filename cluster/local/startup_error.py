@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 from enum import IntEnum
+
+FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
 class ExitCode(IntEnum):
@@ -11,7 +14,7 @@ class ExitCode(IntEnum):
     ENDED = 0
     """It ran and was asked to end."""
     FAILED = 1
-    """A server did not start, or anything that no other code names."""
+    """A setting can't be used, the database can't be migrated, or anything that no other code names."""
     HOME_IN_USE = 3
     """Another `fotograma up` runs on this home."""
     PORT_TAKEN = 4
@@ -21,14 +24,19 @@ class ExitCode(IntEnum):
     UNREACHABLE = 6
     """A server named by FOTOGRAMA_DATABASE_URL, FOTOGRAMA_REDIS_URL or FOTOGRAMA_OBJECTS_URL does not answer."""
     NOT_INSTALLED = 7
-    """A package of the service is missing."""
-    BROKE_DOWN = 8
-    """It ran, and Ray ended by itself again and again; starting again continues."""
+    """A package or a program of the service is missing, or can't be run."""
 
 
 class Refusal(Exception):
-    """`fotograma up` can't run, or go on. The message is one line and says what to do."""
+    """`fotograma up` can't run, and no waiting changes that. The message is one line and says what to do."""
 
     def __init__(self, code: ExitCode, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+def is_lasting(error: Exception) -> bool:
+    """Whether trying again can't help: somebody has to do something first."""
+    if isinstance(error, OSError):
+        return error.errno in FULL_DISK
+    return isinstance(error, Refusal | ModuleNotFoundError)

@@ -7,23 +7,22 @@ is in another one, `python -m cluster.local.up`, in a session that Ctrl-C does n
 Exit codes, each with one line on standard error:
 
     0  it ran and was asked to end
-    1  a server did not start, or anything that no other code names
+    1  a setting can't be used, the database can't be migrated, or anything that no other code names
     3  another `fotograma up` runs on this home
     4  the port is taken
     5  the home can't be written, or its disk is too full
     6  a server named by FOTOGRAMA_DATABASE_URL, FOTOGRAMA_REDIS_URL or FOTOGRAMA_OBJECTS_URL does not answer
-    7  a package of the service is missing
-    8  it ran, and Ray ended by itself again and again; starting again continues
+    7  a package or a program of the service is missing, or can't be run
+
+Each but 0 comes before it is ready for the first time. What ends later is started again, after pauses that grow.
 """
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import shutil
 import sys
-import time
 import traceback
 from contextlib import ExitStack
 from pathlib import Path
@@ -33,11 +32,10 @@ from cluster.local import cores_and_ports
 from cluster.local.console import Terminal
 from cluster.local.data_dir import Home, check_space, open_home, ray_folder, unwritable
 from cluster.local.instance_lock import held
-from cluster.local.one_machine_service import Addresses, Head, Service
+from cluster.local.one_machine_service import Service
 from cluster.local.ray_head_supervisor import tend_ray
 from cluster.local.run_cleanup import (
     Asked,
-    Recorder,
     end_left_over,
     end_when_closed,
     ignore,
@@ -47,12 +45,11 @@ from cluster.local.run_cleanup import (
 )
 from cluster.local.secret_files import open_secrets
 from cluster.local.servers.backing_services import plan_servers
-from cluster.local.startup_error import ExitCode, Refusal
+from cluster.local.servers.ray_cluster import Addresses, Head
+from cluster.local.startup_error import FULL_DISK, ExitCode, Refusal
 
-TEND_SECONDS = 1.0
 OBJECT_STORE_BYTES = 80_000_000
 """Ray's least; videos and frames never pass through it."""
-FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
 def up(*, port: int, home: Path, demo: bool, workers: int | None) -> int:
@@ -108,18 +105,16 @@ def _run(home: Home, terminal: Terminal, *, port: int, demo: bool, workers: int)
         folder = stack.enter_context(run_folder(home))
         stack.enter_context(terminal.quiet(home.logs / "up.log"))
         servers = plan_servers(home, folder, secrets, os.environ)
-        service = Service(home, folder, servers, Recorder(home, folder), terminal)
+        service = Service(home, folder, servers, terminal, port=port)
         stack.callback(service.stop)
         stack.callback(ignore)
-        service.start(secrets, port=port, workers=workers)
+        service.start(secrets, workers=workers)
         service.greet()
         if demo:
             from cluster.local.demo import run_demo  # noqa: PLC0415 - FFmpeg's libraries, for the demonstration only
 
             run_demo(home.demo, service.url, secrets.demo_password, terminal.say)
-        while True:
-            service.tend()
-            time.sleep(TEND_SECONDS)
+        service.watch()
 
 
 def run_head(head: Head) -> None:
@@ -138,7 +133,7 @@ def run_head(head: Head) -> None:
             _stop_ray()
             return
     # Without its raylet a cluster can't be asked anything, not even to end; the supervisor sees to the rest.
-    os._exit(ExitCode.BROKE_DOWN)
+    os._exit(1)
 
 
 def _start_ray(folder: Path, dashboard_port: int | None, *, cpus: int) -> Addresses:

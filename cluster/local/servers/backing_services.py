@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,7 +14,6 @@ import psycopg
 from obstore.exceptions import BaseError as ObstoreError
 from redis import Redis
 from redis.exceptions import RedisError
-from sqlalchemy.exc import SQLAlchemyError
 
 from cluster.local.data_dir import SHELF, Home, check_space, postgres_place
 from cluster.local.secret_files import Secrets
@@ -22,7 +21,7 @@ from cluster.local.servers.embedded_postgres import Postgres, programs_for
 from cluster.local.servers.embedded_valkey import Valkey
 from cluster.local.servers.os_user import server_account
 from cluster.local.startup_error import ExitCode, Refusal
-from db import migrate
+from cluster.local.supervision.event_messages import first_line
 from db.object_store.store_factory import open_store
 from db.values.error_catalogue import CatalogueError
 
@@ -45,10 +44,9 @@ class Servers:
     own_objects: bool = False
 
     @property
-    def own(self) -> dict[str, Postgres | Valkey]:
-        """Those that are started and ended here, by name."""
-        named = {"PostgreSQL": self.postgres, "Valkey": self.valkey}
-        return {name: server for name, server in named.items() if server is not None}
+    def own(self) -> list[Postgres | Valkey]:
+        """Those that are started and ended here."""
+        return [server for server in (self.postgres, self.valkey) if server is not None]
 
     def check_others(self) -> None:
         """Raises Refusal when one that is not our own does not answer."""
@@ -58,27 +56,6 @@ class Servers:
             check_redis(self.redis_url)
         if not self.own_objects:
             check_objects(self.objects_url)
-
-    def start(self) -> None:
-        """Starts our own; the database has the newest schema then. Raises Refusal."""
-        for server in self.own.values():
-            server.start()
-        try:
-            migrate.upgrade(self.database_url)
-        except SQLAlchemyError as error:
-            raise Refusal(ExitCode.FAILED, f"The database could not be migrated: {first_line(error)}") from error
-
-    def stop(self) -> None:
-        """Ends our own; the database last."""
-        for server in reversed(self.own.values()):
-            server.stop()
-
-    def tend(self, tell: Callable[[str], None]) -> None:
-        """Starts again what has ended by itself. Raises Refusal when that fails."""
-        for name, server in self.own.items():
-            if not server.is_running():
-                tell(f"{name} ended unexpectedly; it is started again.")
-                server.start()
 
 
 def plan_servers(home: Home, run_folder: Path, secrets: Secrets, environment: Mapping[str, str]) -> Servers:
@@ -164,9 +141,3 @@ def _secrets_of(url: str) -> list[str]:
         return [part for part in (parts.username, parts.password, parts.query) if part]
     except ValueError:
         return [url]
-
-
-def first_line(error: Exception) -> str:
-    """What the error says, short enough for one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__

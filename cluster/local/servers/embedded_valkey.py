@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -16,6 +16,8 @@ from cluster.local.servers.server_process import Daemon, DidNotStart
 
 START_SECONDS = 20.0
 STOP = [(signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0)]
+UNREADABLE = 1
+"""Its exit code when it can't read its data, among other reasons."""
 SETTINGS: Mapping[str, str] = {
     "port": "0",
     "unixsocketperm": "700",
@@ -32,6 +34,9 @@ SETTINGS: Mapping[str, str] = {
 class Valkey:
     """One server. folder: of its data. socket: with a path of at most 107 bytes. settings: over SETTINGS."""
 
+    name = "Valkey"
+    after: Sequence[str] = ()
+
     def __init__(
         self, folder: Path, socket: Path, log: Path, *, password: str, settings: Mapping[str, str] | None = None
     ) -> None:
@@ -43,11 +48,15 @@ class Valkey:
             "unixsocket": str(socket),
             "requirepass": password,
         }
-        self._daemon = Daemon("Valkey", log, environment={"PATH": os.defpath, "LC_ALL": "C"})
+        self._daemon = Daemon(self.name, log, environment={"PATH": os.defpath, "LC_ALL": "C"})
 
     @property
     def pid(self) -> int | None:
         return self._daemon.pid
+
+    @property
+    def ending(self) -> str:
+        return self._daemon.ending
 
     def is_running(self) -> bool:
         return self._daemon.is_running()
@@ -58,11 +67,15 @@ class Valkey:
         return f"unix://:{quote(self._password)}@{quote(str(self._socket))}"
 
     def start(self) -> None:
-        """Gives back when it answers. Data that it can't read are put aside: it is a cache. Raises Refusal."""
+        """Gives back when it answers. Data that it can't read are put aside: it is a cache.
+
+        Raises DidNotStart; Refusal when it can't be run.
+        """
         try:
             self._launch()
-        except DidNotStart:
-            if not any(self._folder.iterdir()):
+        except DidNotStart as error:
+            # A kill, a machine that is too busy or a full disk say nothing about the data.
+            if error.exit_code != UNREADABLE or "No space left" in str(error) or not any(self._folder.iterdir()):
                 raise
             self._put_aside()
             self._launch()

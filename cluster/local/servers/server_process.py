@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import math
 import signal
 import subprocess
 import time
@@ -14,14 +16,22 @@ from cluster.local.startup_error import ExitCode, Refusal
 
 ASK_AGAIN_SECONDS = 0.05
 LOG_LINES = 3
+BROKEN_PROGRAM = {errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOTDIR, errno.ELIBBAD}
+NOT_LOADED = {126, 127}
+"""Exit codes of the system's loader: a program without its libraries."""
 
 
-class DidNotStart(Refusal):
-    """The server ended, or gave no answer in time."""
+class DidNotStart(Exception):
+    """The server ended, or gave no answer in time; the next start may do. exit_code: None while it ran."""
 
-    def __init__(self, name: str, why: str, log: Path) -> None:
+    def __init__(self, name: str, why: str, log: Path, *, exit_code: int | None = None) -> None:
         last = " | ".join(_last_lines(log))
-        super().__init__(ExitCode.FAILED, f"{name} did not start ({why}). {log} ends with: {last}")
+        super().__init__(f"{name} did not start ({why}). {log} ends with: {last}")
+        self.exit_code = exit_code
+
+
+class StillStarting(Exception):
+    """Raised by what asks for an answer: the server lives, and needs more time."""
 
 
 class Daemon:
@@ -31,31 +41,49 @@ class Daemon:
         self.name, self.log = name, log
         self._environment, self._account = dict(environment), account or Account()
         self._process: subprocess.Popen[bytes] | None = None
+        self._pid: int | None = None
 
     @property
     def pid(self) -> int | None:
-        return None if self._process is None else self._process.pid
+        """Of the process that was started last, also when it has ended."""
+        return self._pid
+
+    @property
+    def ending(self) -> str:
+        """Says for people that it has ended by itself, and how."""
+        process = self._process
+        code = None if process is None else process.poll()
+        how = "" if code is None else f" ({_how(code)})"
+        return f"{self.name} ended unexpectedly{how}"
 
     def is_running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
+        process = self._process
+        return process is not None and process.poll() is None
 
     def start(self, command: Sequence[str], *, folder: Path, stdin: bytes = b"", keep_stdin: bool = False) -> None:
         """folder: its working directory. stdin: what it reads; secrets go here, where `ps` does not show them.
 
-        keep_stdin: its standard input ends when this process does, in whichever way.
+        keep_stdin: its standard input ends when this process does, in whichever way. Raises Refusal when the program
+        can't be run at all.
         """
         assert not self.is_running()
         with self.log.open("ab") as output:
-            self._process = subprocess.Popen(  # noqa: S603
-                command,
-                cwd=folder,
-                env=self._environment,
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                **self._account.popen_options(),
-            )
+            try:
+                self._process = subprocess.Popen(  # noqa: S603
+                    command,
+                    cwd=folder,
+                    env=self._environment,
+                    stdin=subprocess.PIPE,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    **self._account.popen_options(),
+                )
+            except OSError as error:
+                if error.errno not in BROKEN_PROGRAM:
+                    raise
+                raise broken_installation(self.name, f"{command[0]}: {error.strerror}") from error
+        self._pid = self._process.pid
         self.tell(stdin)
         if not keep_stdin and self._process.stdin is not None:
             with suppress(BrokenPipeError):
@@ -63,40 +91,79 @@ class Daemon:
 
     def tell(self, data: bytes) -> None:
         """Writes to the standard input that was kept; one that has ended is noticed by wait_until."""
-        assert self._process is not None
-        assert self._process.stdin is not None
-        with suppress(BrokenPipeError):
-            self._process.stdin.write(data)
-            self._process.stdin.flush()
+        process = self._process
+        if process is not None and process.stdin is not None:
+            # Closed when it was stopped meanwhile, by another thread.
+            with suppress(BrokenPipeError, ValueError):
+                process.stdin.write(data)
+                process.stdin.flush()
 
-    def wait_until(self, answers: Callable[[], bool], seconds: float, *, pause: float = ASK_AGAIN_SECONDS) -> None:
-        """Waits for `answers`, with a pause in seconds after each no. Raises DidNotStart."""
+    def wait_until(
+        self, answers: Callable[[], bool], seconds: float = math.inf, *, pause: float = ASK_AGAIN_SECONDS
+    ) -> None:
+        """Waits for `answers`, with a pause in seconds after each no.
+
+        seconds: at most, counted anew whenever `answers` raises StillStarting. Raises DidNotStart; Refusal when the
+        program could not be loaded.
+        """
         deadline = time.monotonic() + seconds
-        while not answers():
-            if self._process is None or self._process.poll() is not None:
-                code = None if self._process is None else self._process.returncode
-                raise DidNotStart(self.name, f"exit code {code}", self.log)
+        while True:
+            try:
+                if answers():
+                    return
+            except StillStarting:
+                deadline = time.monotonic() + seconds
+            # None when it was stopped meanwhile, by another thread.
+            process = self._process
+            if process is None or process.poll() is not None:
+                raise self._ending(None if process is None else process.returncode)
             if time.monotonic() > deadline:
                 self.stop([(signal.SIGKILL, 5.0)])
                 raise DidNotStart(self.name, f"no answer in {seconds:.0f} s", self.log)
             time.sleep(pause)
 
+    def _ending(self, exit_code: int | None) -> Exception:
+        if exit_code in NOT_LOADED:
+            return broken_installation(self.name, (_last_lines(self.log) or ["it can't be loaded"])[-1])
+        how = "stopped" if exit_code is None else _how(exit_code)
+        return DidNotStart(self.name, how, self.log, exit_code=exit_code)
+
     def stop(self, steps: Sequence[tuple[signal.Signals, float]]) -> None:
         """Sends each signal and waits so many seconds for the end, until it has ended."""
-        if self._process is None:
+        process = self._process
+        if process is None:
             return
         for number, seconds in steps:
-            if self._process.poll() is None:
-                self._process.send_signal(number)
+            if process.poll() is None:
+                process.send_signal(number)
             try:
-                self._process.wait(seconds)
+                process.wait(seconds)
                 break
             except subprocess.TimeoutExpired:
                 continue
-        if self._process.poll() is not None:
-            if self._process.stdin is not None:
-                self._process.stdin.close()
+        if process.poll() is not None:
+            if process.stdin is not None:
+                with suppress(BrokenPipeError):
+                    process.stdin.close()
             self._process = None
+
+
+def broken_installation(name: str, why: str) -> Refusal:
+    """The refusal for a program that is missing, or that the system can't run."""
+    return Refusal(
+        ExitCode.NOT_INSTALLED,
+        f'{name} can\'t be run ({why}). Install Fotograma again: pip install --force-reinstall "fotograma[local]"',
+    )
+
+
+def _how(exit_code: int) -> str:
+    """How a process has ended, by what its parent is told."""
+    if exit_code >= 0:
+        return f"exit code {exit_code}"
+    try:
+        return f"killed by {signal.Signals(-exit_code).name}"
+    except ValueError:
+        return f"killed by signal {-exit_code}"
 
 
 def _last_lines(log: Path) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -133,16 +134,43 @@ def test_an_orphan_stays_in_the_record_as_long_as_it_lives(home: Home, started: 
         assert child not in process_record.read(home.record).processes
 
 
-def test_the_others_are_ended_and_the_servers_are_kept(home: Home, started: ExitStack) -> None:
-    # The run's own servers are below this process too.
-    servers = {below.pid for below in process_record.descendants(os.getpid())}
+def test_a_child_is_ended_with_all_it_started_and_the_others_are_kept(home: Home, started: ExitStack) -> None:
     with run_folder(home) as folder:
-        kept, other = python(started, PARENT), python(started, PARENT)
+        kept, ended = python(started, PARENT), python(started, PARENT)
 
-        Recorder(home, folder).end_others({kept.pid} | servers)
+        Recorder(home, folder).end_family(ended.pid)
 
-        assert other.poll() is not None
+        assert ended.poll() is not None
         assert kept.poll() is None
+
+
+def test_an_orphan_is_ended_with_the_family_that_it_has_left(home: Home, started: ExitStack) -> None:
+    with run_folder(home) as folder:
+        recorder = Recorder(home, folder)
+        kept, parent = python(started, PARENT), python(started, PARENT)
+        (child,) = process_record.descendants(parent.pid)
+        recorder.refresh()
+        parent.kill()
+        parent.wait()
+
+        recorder.end_family(parent.pid)
+
+        assert process_record.left_over([child], process_record.started) == []
+        assert kept.poll() is None
+
+
+def test_a_record_that_can_t_be_written_ends_nothing_and_is_written_later(home: Home, started: ExitStack) -> None:
+    with run_folder(home) as folder:
+        recorder = Recorder(home, folder)
+        home.record.unlink()
+        (home.record / "in the way").mkdir(parents=True)
+        process = python(started, PARENT)
+        recorder.refresh()
+
+        shutil.rmtree(home.record)
+        recorder.refresh()
+
+        assert seen(process) in process_record.read(home.record).processes
 
 
 def test_a_home_in_use_is_refused_and_free_again_when_its_holder_is_killed(home: Home, started: ExitStack) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,13 +19,18 @@ from redis import Redis
 from redis.exceptions import AuthenticationError
 
 from cluster.local import cores_and_ports
-from cluster.local.data_dir import Home, open_home
+from cluster.local.data_dir import open_home
 from cluster.local.secret_files import Secrets
-from cluster.local.servers.backing_services import DATABASE, OBJECTS, REDIS, plan_servers
+from cluster.local.servers.backing_services import DATABASE, OBJECTS, REDIS, Servers, plan_servers
+from cluster.local.servers.database_schema import DatabaseSchema
 from cluster.local.servers.embedded_postgres import Postgres, disown, programs_for
 from cluster.local.servers.embedded_valkey import Valkey
 from cluster.local.servers.os_user import Account, server_account
 from cluster.local.startup_error import ExitCode, Refusal
+from cluster.local.supervision.event_messages import line_of
+from cluster.local.supervision.restart_policy import RestartPolicy
+from cluster.local.supervision.supervisor import Event, Supervisor
+from db import migrate
 
 LISTENER = """
 import socket, sys
@@ -31,6 +38,7 @@ with socket.create_server(("127.0.0.1", int(sys.argv[1]))) as listener:
     print(1, flush=True)
     listener.accept()
 """
+QUICK = RestartPolicy(first_pause=0.1, longest_pause=0.2)
 SECRETS = Secrets(secret_key="s" * 64, postgres_password="p", valkey_password="v", ray_token="r", demo_password="d")
 
 
@@ -184,7 +192,7 @@ def test_servers_of_one_s_own_are_used_and_none_is_started(postgres: Postgres, v
     servers = plan_servers(home, tmp_path, SECRETS, given)
 
     servers.check_others()
-    assert servers.own == {}
+    assert servers.own == []
     assert servers.database_url == given[DATABASE]
 
 
@@ -212,22 +220,65 @@ def test_a_server_of_one_s_own_that_does_not_answer_is_named(
     assert "secret" not in str(refused.value)
 
 
-def test_a_server_that_ended_by_itself_is_started_again(folder: Path) -> None:
-    home, said = Home(folder / "home"), list[str]()
-    open_home(home.path)
+@pytest.fixture
+def supervised(folder: Path) -> Iterator[tuple[Servers, Callable[[str, int], None]]]:
+    """The servers of a home under their supervisor, and a function that waits until a line was said so many times."""
+    home = open_home(folder / "home")
     home.path.chmod(0o755)
     servers = plan_servers(home, folder, SECRETS, {})
+    assert servers.postgres is not None
+    schema = DatabaseSchema(servers.database_url, after=[servers.postgres.name])
+    said, changed = list[str](), threading.Condition()
+
+    def say(event: Event) -> None:
+        with changed:
+            said.append(line_of(event))
+            changed.notify_all()
+
+    def wait_for(text: str, times: int = 1) -> None:
+        with changed:
+            assert changed.wait_for(lambda: sum(text in line for line in said) >= times, 60), said
+
+    supervisor = Supervisor(
+        [*servers.own, schema], on_event=say, policy=RestartPolicy(first_pause=0.1, longest_pause=0.2)
+    )
+    supervisor.start()
     try:
-        servers.start()
-        assert servers.postgres is not None
-        killed(servers.postgres.pid)
-
-        servers.tend(said.append)
-
-        assert servers.postgres.is_running()
-        assert said == ["PostgreSQL ended unexpectedly; it is started again."]
+        yield servers, wait_for
     finally:
-        servers.stop()
+        supervisor.stop()
+        assert not any(server.is_running() for server in servers.own)
+
+
+def test_a_server_that_is_killed_again_and_again_is_started_again(
+    supervised: tuple[Servers, Callable[[str, int], None]],
+) -> None:
+    servers, wait_for = supervised
+    wait_for("Database schema", 1)
+    for server in servers.own:
+        for times in range(1, 6):
+            killed(server.pid)
+            wait_for(f"{server.name} runs again", times)
+    with psycopg.connect(servers.database_url) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == (migrate.head(),)
+
+
+def test_postgres_is_started_again_when_it_is_killed_while_it_starts(
+    supervised: tuple[Servers, Callable[[str, int], None]],
+) -> None:
+    servers, wait_for = supervised
+    postgres = servers.postgres
+    assert postgres is not None
+    wait_for("Database schema", 1)
+    for times in range(1, 6):
+        before = postgres.pid
+        killed(before)
+        while postgres.pid == before:
+            time.sleep(0.001)
+        killed(postgres.pid)
+        wait_for("PostgreSQL runs again", times)
+    with psycopg.connect(servers.database_url) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
 def test_a_port_is_taken_while_somebody_listens_on_it() -> None:

@@ -1,0 +1,40 @@
+"""What `fotograma up` says about its parts, as lines for a terminal. Pure."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from cluster.local.servers.server_process import DidNotStart
+from cluster.local.startup_error import Refusal
+from cluster.local.supervision.supervisor import Ended, Event, Started, StartFailed
+
+
+def line_of(event: Event) -> str:
+    """An event of the supervisor."""
+    match event:
+        case Started(again=False):
+            return f"  {event.part:<34} {event.seconds:5.1f} s"
+        case Started():
+            return f"{event.part} runs again."
+        case Ended():
+            return f"{event.ending}; {_when(event.pause_seconds)}"
+        case StartFailed():
+            return f"{_why(event)} {_when(event.pause_seconds).capitalize()}"
+        case _:
+            assert_never(event)
+
+
+def first_line(error: Exception) -> str:
+    """What the error says, short enough for one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else type(error).__name__
+
+
+def _when(pause_seconds: float) -> str:
+    return "it is started again." if pause_seconds == 0 else f"it is started again in {pause_seconds:.0f} s."
+
+
+def _why(event: StartFailed) -> str:
+    if isinstance(event.error, DidNotStart | Refusal):
+        return f"{str(event.error).rstrip('.')}."
+    return f"{event.part} did not start ({first_line(event.error).rstrip('.')})."

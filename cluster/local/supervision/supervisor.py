@@ -1,0 +1,224 @@
+"""Starts the parts of the service side by side, and starts again whatever ends, for as long as it is asked to."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from cluster.local.servers.server_process import DidNotStart
+from cluster.local.startup_error import Refusal, is_lasting
+from cluster.local.supervision.restart_policy import RestartPolicy
+
+WATCH_SECONDS = 0.2
+STOP_SECONDS = 10.0
+"""How long a part's thread may take to notice that it is asked to end."""
+
+log = logging.getLogger(__name__)
+
+
+class Part(Protocol):
+    """One thing that has to run.
+
+    name: for people. after: names of the parts that must run before this one is started. pid: of its process, also of
+    one that has ended; None for none. ending: a sentence for people that says that it has ended by itself.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def after(self) -> Sequence[str]: ...
+
+    @property
+    def pid(self) -> int | None: ...
+
+    @property
+    def ending(self) -> str: ...
+
+    def start(self) -> None:
+        """Gives back when it can be used. Raises Refusal for a cause that no waiting heals."""
+
+    def is_running(self) -> bool: ...
+
+    def stop(self) -> None:
+        """Ends it, in whichever state it is. Called from another thread than `start`."""
+
+
+class Phase(StrEnum):
+    """What a part does."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    RESTARTING = "restarting"
+    """It ended, or did not start; it is started again, now or after a pause."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """seconds: that it took. again: it had run before."""
+
+    part: str
+    seconds: float
+    again: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """By itself. ending: the sentence that says so. pause_seconds: until it is started again."""
+
+    part: str
+    ending: str
+    pause_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class StartFailed:
+    """pause_seconds: until the next try."""
+
+    part: str
+    error: Exception
+    pause_seconds: float
+
+
+Event = Started | Ended | StartFailed
+
+
+@dataclass(slots=True)
+class _Supervised:
+    """A part, its thread, and what is known of its ends."""
+
+    part: Part
+    phase: Phase = Phase.STARTING
+    failures: int = 0
+    has_run: bool = False
+    stopping: threading.Event = field(default_factory=threading.Event)
+    thread: threading.Thread | None = None
+
+
+class Supervisor:
+    """parts: in the order in which they are started; they are stopped in the reverse one.
+
+    on_event: told of each event. on_phases: told what all parts do, whenever that changes. Both are called from the
+    parts' threads. end_family: ends what the process with this pid has left behind. watch_seconds: between two looks at
+    whether a part runs.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        *,
+        on_event: Callable[[Event], None] = lambda event: None,
+        on_phases: Callable[[Mapping[str, Phase]], None] = lambda phases: None,
+        end_family: Callable[[int], object] = lambda pid: None,
+        policy: RestartPolicy | None = None,
+        watch_seconds: float = WATCH_SECONDS,
+    ) -> None:
+        self._on_event, self._on_phases, self._end_family = on_event, on_phases, end_family
+        self._policy, self._watch_seconds = policy or RestartPolicy(), watch_seconds
+        self._supervised = {part.name: _Supervised(part) for part in parts}
+        self._changed = threading.Condition()
+        self._failure: Exception | None = None
+        self._lasting_causes_are_waited_for = False
+
+    @property
+    def all_run(self) -> bool:
+        with self._changed:
+            return all(one.phase is Phase.RUNNING for one in self._supervised.values())
+
+    def runs(self, name: str) -> bool:
+        with self._changed:
+            return self._supervised[name].phase is Phase.RUNNING
+
+    def start(self) -> None:
+        """Gives back at once; each part is started in a thread of its own."""
+        for one in self._supervised.values():
+            one.thread = threading.Thread(target=self._supervise, args=[one], name=one.part.name, daemon=True)
+            one.thread.start()
+
+    def wait(self, seconds: float) -> None:
+        """Until a part's phase changes, and for so long at most. Raises the lasting cause that keeps a part away."""
+        with self._changed:
+            if self._failure is None:
+                self._changed.wait(seconds)
+            if self._failure is not None:
+                raise self._failure
+
+    def never_end(self) -> None:
+        """From now on a lasting cause is waited for as well: whoever made it may take it away."""
+        self._lasting_causes_are_waited_for = True
+
+    def stop(self) -> None:
+        """The last part first; those before it are supervised until it is their turn."""
+        for one in reversed(self._supervised.values()):
+            one.stopping.set()
+            one.part.stop()
+            # Its thread may just have been about to start the process once more.
+            deadline = time.monotonic() + STOP_SECONDS
+            while one.thread is not None and one.thread.is_alive() and time.monotonic() < deadline:
+                one.thread.join(self._watch_seconds)
+                one.part.stop()
+
+    def _supervise(self, one: _Supervised) -> None:
+        while not one.stopping.is_set():
+            self._await_running(one.part.after, one.stopping)
+            try:
+                pause = self._run_once(one)
+            except Exception as error:  # noqa: BLE001 - told, recorded, and tried again
+                pause = None if one.stopping.is_set() else self._after_failure(one, error)
+            if pause is None or one.stopping.wait(pause):
+                return
+
+    def _await_running(self, names: Sequence[str], stopping: threading.Event) -> None:
+        with self._changed:
+            while any(self._supervised[name].phase is not Phase.RUNNING for name in names) and not stopping.is_set():
+                self._changed.wait(self._watch_seconds)
+
+    def _run_once(self, one: _Supervised) -> float | None:
+        """Starts the part, and gives back when it has ended: the pause in seconds before the next start, or None."""
+        if one.part.pid is not None:
+            self._end_family(one.part.pid)
+        if one.stopping.is_set():
+            return None
+        began = time.monotonic()
+        one.part.start()
+        usable = time.monotonic()
+        self._enter(one, Phase.RUNNING)
+        self._on_event(Started(one.part.name, usable - began, one.has_run))
+        one.has_run = True
+        while one.part.is_running() and not one.stopping.wait(self._watch_seconds):
+            pass
+        if one.stopping.is_set():
+            return None
+        pause = self._next_pause(one, ran_seconds=time.monotonic() - usable)
+        self._on_event(Ended(one.part.name, one.part.ending, pause))
+        return pause
+
+    def _after_failure(self, one: _Supervised, error: Exception) -> float | None:
+        if is_lasting(error) and not self._lasting_causes_are_waited_for:
+            with self._changed:
+                self._failure = self._failure or error
+                self._changed.notify_all()
+            return None
+        if not isinstance(error, Refusal | DidNotStart):
+            log.error("%s did not start.", one.part.name, exc_info=error)
+        pause = self._next_pause(one, ran_seconds=None)
+        self._on_event(StartFailed(one.part.name, error, pause))
+        return pause
+
+    def _next_pause(self, one: _Supervised, *, ran_seconds: float | None) -> float:
+        self._enter(one, Phase.RESTARTING)
+        one.failures = self._policy.failures_after(one.failures, ran_seconds)
+        return self._policy.pause_after(one.failures)
+
+    def _enter(self, one: _Supervised, phase: Phase) -> None:
+        with self._changed:
+            if one.phase is phase:
+                return
+            one.phase = phase
+            self._changed.notify_all()
+            self._on_phases({name: supervised.phase for name, supervised in self._supervised.items()})

@@ -1,0 +1,68 @@
+"""What `fotograma up` makes of the answers of /readyz."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import pytest
+
+from cluster.local.supervision.readiness_probe import UNANSWERED_PROBES, Finding, ReadinessWatch, parts_of, unfit
+
+FINE = {"database": "ok", "migrations": "ok", "objects": "ok", "storage": "ok", "cache": "ok"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "keep_it_away"),
+    [
+        ({}, set()),
+        ({"storage": "full"}, set()),
+        ({"storage": "full", "cache": "away"}, set()),
+        ({"storage": "full", "database": "away"}, {"database"}),
+        ({"objects": "away", "storage": "away"}, {"objects", "storage"}),
+        ({"database": "restarting"}, {"database"}),
+    ],
+)
+def test_a_full_disk_and_a_cache_that_is_away_keep_nobody_from_what_is_there(
+    changed: Mapping[str, str], keep_it_away: set[str]
+) -> None:
+    assert set(unfit(FINE | changed)) == keep_it_away
+
+
+@pytest.mark.parametrize("body", [b"starting", b"[]", b'{"parts": null}', b'{"detail": "Not found."}', b"\xff", b"7"])
+def test_an_answer_that_is_not_the_api_s_is_none(body: bytes) -> None:
+    assert parts_of(body) is None
+
+
+def test_the_parts_are_read_from_an_answer_of_either_kind() -> None:
+    assert parts_of(json.dumps({"status": "ready", "parts": FINE}).encode()) == FINE
+    assert parts_of(json.dumps({"status": 503, "code": "unavailable", "parts": FINE}).encode()) == FINE
+
+
+def test_each_change_is_said_once() -> None:
+    watch = ReadinessWatch()
+    away = FINE | {"database": "away"}
+    lines = [watch.look(parts).line for parts in (FINE, away, None, away, FINE | {"objects": "away"}, FINE, FINE)]
+    assert lines == [
+        None,
+        "Not ready: database (away).",
+        None,
+        None,
+        "Not ready: objects (away).",
+        "All parts are there again.",
+        None,
+    ]
+
+
+def test_an_old_schema_is_to_be_renewed() -> None:
+    assert ReadinessWatch().look(FINE | {"migrations": "behind"}).schema_is_old
+    assert not ReadinessWatch().look(FINE | {"migrations": "away"}).schema_is_old
+
+
+def test_an_api_that_never_answers_is_dead_and_one_answer_begins_anew() -> None:
+    watch = ReadinessWatch()
+    looks = [watch.look(None) for _ in range(UNANSWERED_PROBES - 1)]
+    assert looks == [Finding(None, is_ready=False)] * (UNANSWERED_PROBES - 1)
+    assert watch.look(FINE).is_ready
+    again = [watch.look(None).is_dead for _ in range(2 * UNANSWERED_PROBES)]
+    assert again == ([False] * (UNANSWERED_PROBES - 1) + [True]) * 2

@@ -1,0 +1,53 @@
+"""What ends is started again: at once after it ran well, then after pauses that grow up to a bound."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cluster.local.supervision.restart_policy import RestartPolicy
+
+POLICIES = st.builds(
+    RestartPolicy,
+    first_pause=st.floats(0.001, 10),
+    longest_pause=st.floats(10, 1000),
+    stable=st.floats(0, 1000),
+)
+
+
+def pauses(policy: RestartPolicy, ends: list[float | None]) -> list[float]:
+    """The pause after each end. ends: how long it had been usable, None for a start that failed."""
+    failures, found = 0, []
+    for ran_seconds in ends:
+        failures = policy.failures_after(failures, ran_seconds)
+        found.append(policy.pause_after(failures))
+    return found
+
+
+@given(POLICIES, st.lists(st.none() | st.floats(0, 2000), max_size=200))
+def test_no_pause_is_longer_than_the_longest(policy: RestartPolicy, ends: list[float | None]) -> None:
+    assert all(0 <= pause <= policy.longest_pause for pause in pauses(policy, ends))
+
+
+@given(POLICIES, st.integers(2, 3000))
+def test_failures_in_a_row_are_waited_after_ever_longer(policy: RestartPolicy, times: int) -> None:
+    found = pauses(policy, [None] * times)
+    assert found == sorted(found)
+    assert found[0] == 0
+    assert found[1] == policy.first_pause
+
+
+@given(POLICIES, st.lists(st.none(), max_size=50), st.floats(0, 1000))
+def test_whoever_ran_well_is_started_again_at_once(policy: RestartPolicy, failed: list[None], longer: float) -> None:
+    assert pauses(policy, [*failed, policy.stable + longer])[-1] == 0
+
+
+@given(POLICIES, st.integers(1, 100))
+def test_a_short_run_counts_as_one_more_failure(policy: RestartPolicy, times: int) -> None:
+    short = policy.stable / 2
+    if short < policy.stable:
+        assert pauses(policy, [short] * times) == pauses(policy, [None] * times)
+
+
+def test_five_breakdowns_in_a_row_cost_fifteen_seconds_of_pauses() -> None:
+    assert pauses(RestartPolicy(), [5.0] * 5) == [0, 1, 2, 4, 8]

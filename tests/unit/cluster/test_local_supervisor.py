@@ -1,0 +1,204 @@
+"""The supervisor: side by side, again and again, and in order at the end."""
+
+from __future__ import annotations
+
+import errno
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+
+from cluster.local.startup_error import ExitCode, Refusal
+from cluster.local.supervision.restart_policy import RestartPolicy
+from cluster.local.supervision.supervisor import Ended, Event, Phase, Started, StartFailed, Supervisor
+
+SECONDS = 20.0
+"""How long a test waits for what must happen."""
+WATCH_SECONDS = 0.002
+QUICK = RestartPolicy(first_pause=0.001, longest_pause=0.002)
+TAKEN = Refusal(ExitCode.PORT_TAKEN, "Port 8000 is taken.")
+
+
+class Server:
+    """A part that does what the test says. starts: what each start raises; the last one holds from then on."""
+
+    def __init__(
+        self, name: str, starts: Sequence[Exception | None] = (None,), *, after: Sequence[str] = (), log: list[str]
+    ) -> None:
+        self.name, self.after, self.ending = name, after, f"{name} ended"
+        self.pid: int | None = None
+        self.holds = threading.Event()
+        self.holds.set()
+        self._starts, self._log = list(starts), log
+        self._runs = threading.Event()
+
+    def start(self) -> None:
+        self._log.append(f"{self.name} starts")
+        self.pid = 42
+        assert self.holds.wait(SECONDS)
+        error = self._starts.pop(0) if len(self._starts) > 1 else self._starts[0]
+        if error is not None:
+            raise error
+        self._runs.set()
+
+    def is_running(self) -> bool:
+        return self._runs.is_set()
+
+    def die(self) -> None:
+        self._runs.clear()
+
+    def stop(self) -> None:
+        if self.pid is not None:
+            self._log.append(f"{self.name} is stopped")
+        self.pid = None
+        self.holds.set()
+        self._runs.clear()
+
+
+class Story:
+    """What the supervisor told."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.phases: list[dict[str, Phase]] = []
+        self._told = threading.Condition()
+
+    def tell(self, event: Event) -> None:
+        with self._told:
+            self.events.append(event)
+            self._told.notify_all()
+
+    def wait_for(self, holds: Callable[[list[Event]], bool]) -> None:
+        with self._told:
+            assert self._told.wait_for(lambda: holds(self.events), SECONDS), self.events
+
+    def starts_of(self, name: str) -> int:
+        return sum(isinstance(event, Started) and event.part == name for event in self.events)
+
+
+@contextmanager
+def supervised(*parts: Server) -> Iterator[tuple[Supervisor, Story]]:
+    story = Story()
+    supervisor = Supervisor(
+        parts,
+        on_event=story.tell,
+        on_phases=lambda phases: story.phases.append(dict(phases)),
+        policy=QUICK,
+        watch_seconds=WATCH_SECONDS,
+    )
+    supervisor.start()
+    try:
+        yield supervisor, story
+    finally:
+        supervisor.stop()
+
+
+def wait_for_ever(supervisor: Supervisor) -> None:
+    while True:
+        supervisor.wait(SECONDS)
+
+
+def test_parts_start_side_by_side_but_for_those_that_need_another() -> None:
+    log: list[str] = []
+    database, schema, ray = (Server(*names, log=log) for names in [("database",), ("schema",), ("ray",)])
+    schema.after = ["database"]
+    database.holds.clear()
+    with supervised(database, schema, ray) as (supervisor, story):
+        story.wait_for(lambda events: any(event.part == "ray" for event in events))
+        assert not supervisor.all_run
+        assert "schema starts" not in log
+        database.holds.set()
+        story.wait_for(lambda events: any(event.part == "schema" for event in events))
+        assert supervisor.all_run
+
+
+def test_what_ends_is_started_again_however_often() -> None:
+    server = Server("server", log=[])
+    with supervised(server) as (_, story):
+        for times in range(1, 12):
+            story.wait_for(lambda _events, times=times: story.starts_of("server") == times)
+            server.die()
+    ends = [event for event in story.events if isinstance(event, Ended)]
+    assert [end.ending for end in ends] == ["server ended"] * len(ends)
+    assert [event.again for event in story.events if isinstance(event, Started)] == [False] + [True] * 10
+    assert [end.pause_seconds for end in ends[:3]] == [0, QUICK.first_pause, QUICK.longest_pause]
+
+
+def test_a_start_that_fails_in_any_way_is_repeated() -> None:
+    errors = [RuntimeError("it ended while it started"), OSError(errno.EAGAIN, "no more processes"), AssertionError()]
+    server = Server("server", [*errors, None], log=[])
+    with supervised(server) as (supervisor, story):
+        story.wait_for(lambda _: story.starts_of("server") == 1)
+        supervisor.wait(0)
+    failed = [event for event in story.events if isinstance(event, StartFailed)]
+    assert [event.error for event in failed] == errors
+
+
+@pytest.mark.parametrize("cause", [TAKEN, ModuleNotFoundError("ray"), OSError(errno.ENOSPC, "no space left")])
+def test_a_cause_that_no_waiting_heals_ends_the_first_start(cause: Exception) -> None:
+    log: list[str] = []
+    other = Server("other", log=log)
+    with supervised(other, Server("server", [cause], log=log)) as (supervisor, story):
+        with pytest.raises(type(cause)):
+            wait_for_ever(supervisor)
+        assert log.count("server starts") == 1
+        assert not any(isinstance(event, StartFailed) for event in story.events)
+    assert "other is stopped" in log
+
+
+def test_once_all_was_ready_even_that_is_waited_for() -> None:
+    server = Server("server", [None, TAKEN, OSError(errno.ENOSPC, "no space left"), None], log=[])
+    with supervised(server) as (supervisor, story):
+        story.wait_for(lambda _: story.starts_of("server") == 1)
+        supervisor.never_end()
+        server.die()
+        story.wait_for(lambda _: story.starts_of("server") == 2)
+        supervisor.wait(0)
+
+
+def test_the_phases_tell_what_is_being_started_again() -> None:
+    server = Server("server", [None, RuntimeError("no"), None], log=[])
+    with supervised(server) as (_, story):
+        story.wait_for(lambda _: story.starts_of("server") == 1)
+        server.die()
+        story.wait_for(lambda _: story.starts_of("server") == 2)
+    assert [phases["server"] for phases in story.phases] == [Phase.RUNNING, Phase.RESTARTING, Phase.RUNNING]
+
+
+def test_the_last_part_is_stopped_first_and_nothing_starts_afterwards() -> None:
+    log: list[str] = []
+    parts = [Server(name, log=log) for name in ("database", "cache", "ray")]
+    with supervised(*parts) as (supervisor, story):
+        story.wait_for(lambda _: supervisor.all_run)
+        log.clear()
+    assert log == ["ray is stopped", "cache is stopped", "database is stopped"]
+
+
+def test_a_part_that_is_being_started_is_stopped_all_the_same() -> None:
+    log: list[str] = []
+    server = Server("server", [RuntimeError("stopped")], log=log)
+    server.holds.clear()
+    with supervised(server) as (_, story):
+        pass
+    assert log[-1] == "server is stopped"
+    assert story.events == []
+
+
+def test_what_a_part_left_behind_is_ended_before_it_starts_again() -> None:
+    log: list[str] = []
+    server = Server("server", log=log)
+    story = Story()
+    supervisor = Supervisor(
+        [server],
+        on_event=story.tell,
+        end_family=lambda pid: log.append(f"{pid} is cleared"),
+        policy=QUICK,
+        watch_seconds=WATCH_SECONDS,
+    )
+    supervisor.start()
+    story.wait_for(lambda _: story.starts_of("server") == 1)
+    server.die()
+    story.wait_for(lambda _: story.starts_of("server") == 2)
+    supervisor.stop()
+    assert log[:3] == ["server starts", "42 is cleared", "server starts"]
