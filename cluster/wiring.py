@@ -47,13 +47,13 @@ async def open_api() -> AsyncIterator[Deps]:
     """What an API replica works with."""
     settings = load()
     log_as_json()
-    engine = open_database(settings.database_url, name="api", connections=API_CONNECTIONS)
+    database = open_database(settings.database_url, name="api", connections=API_CONNECTIONS)
     cache = open_cache(settings.redis_url)
     secret = settings.secret_key.get_secret_value()
     passwords = PasswordHasher(derive(secret, "passwords"))
     try:
         yield Deps(
-            engine=engine,
+            database=database,
             objects=open_store(settings.objects_url),
             cache=cache,
             signer=TokenSigner([signing_key(secret)]),
@@ -73,7 +73,7 @@ async def open_api() -> AsyncIterator[Deps]:
     finally:
         passwords.close()
         await cache.close()
-        await engine.dispose()
+        await database.dispose()
 
 
 @asynccontextmanager
@@ -82,14 +82,14 @@ async def open_worker() -> AsyncIterator[Worker]:
     settings = load()
     log_as_json()
     own = uuid.uuid4().hex[:12]
-    engine = open_database(settings.database_url, name="worker", connections=WORKER_CONNECTIONS)
+    database = open_database(settings.database_url, name="worker", connections=WORKER_CONNECTIONS)
     cache = open_cache(settings.redis_url)
     try:
         with own_folder(settings.scratch, own) as scratch:
-            yield Worker(_bench(settings, engine, scratch), cache, name=f"{socket.gethostname()}:{own}")
+            yield Worker(_bench(settings, database, scratch), cache, name=f"{socket.gethostname()}:{own}")
     finally:
         await cache.close()
-        await engine.dispose()
+        await database.dispose()
 
 
 @asynccontextmanager
@@ -97,21 +97,21 @@ async def open_maintenance() -> AsyncIterator[Maintenance]:
     """The keeper's work."""
     settings = load()
     log_as_json()
-    engine = open_database(settings.database_url, name="keeper")
+    database = open_database(settings.database_url, name="keeper")
     mailer = None if settings.smtp_url is None else Mailer(settings.smtp_url.get_secret_value())
     poster = WebhookHttpClient(settings.webhook_reach)
     sender = OutboxSender(
-        engine,
+        database,
         mailer,
         mail_from=settings.mail_from,
         public_url=settings.public_url,
-        webhooks=WebhookSender(engine, poster),
+        webhooks=WebhookSender(database, poster),
     )
-    relay = _relay(settings, engine)
+    relay = _relay(settings, database)
     objects = open_store(settings.objects_url)
     try:
         yield Maintenance(
-            engine,
+            database,
             objects,
             sender,
             lease_seconds=settings.lease_seconds,
@@ -122,7 +122,7 @@ async def open_maintenance() -> AsyncIterator[Maintenance]:
         await poster.close()
         if relay is not None:
             await relay.close()
-        await engine.dispose()
+        await database.dispose()
 
 
 JSON_LINES: tuple[structlog.typing.Processor, ...] = (
@@ -146,10 +146,10 @@ def log_as_json() -> None:
     )
 
 
-def _relay(settings: Settings, engine: AsyncEngine) -> StreamRelay | None:
+def _relay(settings: Settings, database: AsyncEngine) -> StreamRelay | None:
     if settings.redis_url is None or not settings.events_stream:
         return None
-    return open_relay(engine, settings.redis_url, key=settings.events_stream, length=settings.events_stream_length)
+    return open_relay(database, settings.redis_url, key=settings.events_stream, length=settings.events_stream_length)
 
 
 def _limits(settings: Settings) -> AdmissionLimits:
@@ -162,9 +162,9 @@ def _limits(settings: Settings) -> AdmissionLimits:
     )
 
 
-def _bench(settings: Settings, engine: AsyncEngine, scratch: Path) -> WorkerDeps:
+def _bench(settings: Settings, database: AsyncEngine, scratch: Path) -> WorkerDeps:
     return WorkerDeps(
-        database=engine,
+        database=database,
         objects=open_store(settings.objects_url),
         scratch=scratch,
         reader=Reader(settings.reader),

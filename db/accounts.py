@@ -77,87 +77,87 @@ DELETE_EXPIRED_SESSIONS = text("DELETE FROM sessions WHERE expires_at < now() - 
 
 
 async def create(
-    engine: AsyncEngine, *, user_id: UUID, email: str, password_hash: str, name: str, locale: str
+    database: AsyncEngine, *, user_id: UUID, email: str, password_hash: str, name: str, locale: str
 ) -> Account:
     """Makes an account. Raises CatalogueError `email_taken`."""
     values = {"id": user_id, "email": email, "password_hash": password_hash, "name": name, "locale": locale}
     try:
-        async with engine.begin() as connection:
+        async with database.begin() as connection:
             return _account((await connection.execute(CREATE, values)).one())
     except IntegrityError as error:
         raise CatalogueError("email_taken") from error
 
 
-async def get(engine: AsyncEngine, user_id: UUID) -> Account | None:
-    async with engine.connect() as connection:
+async def get(database: AsyncEngine, user_id: UUID) -> Account | None:
+    async with database.connect() as connection:
         row = (await connection.execute(GET, {"id": user_id})).first()
     return None if row is None else _account(row)
 
 
-async def credentials(engine: AsyncEngine, email: str) -> tuple[UUID, str] | None:
+async def credentials(database: AsyncEngine, email: str) -> tuple[UUID, str] | None:
     """The account's id and password hash."""
-    async with engine.connect() as connection:
+    async with database.connect() as connection:
         row = (await connection.execute(CREDENTIALS, {"email": email})).first()
     return None if row is None else (row.id, row.password_hash)
 
 
-async def password_hash(engine: AsyncEngine, user_id: UUID) -> str | None:
-    async with engine.connect() as connection:
+async def password_hash(database: AsyncEngine, user_id: UUID) -> str | None:
+    async with database.connect() as connection:
         return (await connection.execute(PASSWORD, {"id": user_id})).scalar()
 
 
-async def update(engine: AsyncEngine, user_id: UUID, changes: Mapping[str, str | None]) -> Account | None:
+async def update(database: AsyncEngine, user_id: UUID, changes: Mapping[str, str | None]) -> Account | None:
     """changes: any of name, locale, notify; None leaves a field as it is."""
     values = {"id": user_id, "name": None, "locale": None, "notify": None} | dict(changes)
-    async with engine.begin() as connection:
+    async with database.begin() as connection:
         row = (await connection.execute(UPDATE, values)).first()
     return None if row is None else _account(row)
 
 
-async def set_role(engine: AsyncEngine, email: str, role: str) -> Account | None:
+async def set_role(database: AsyncEngine, email: str, role: str) -> Account | None:
     """Gives the account a role, `user` or `admin`, from its next request on. None when there is no such account."""
-    async with engine.begin() as connection:
+    async with database.begin() as connection:
         row = (await connection.execute(SET_ROLE, {"email": email, "role": role})).first()
     return None if row is None else _account(row)
 
 
-async def set_password(engine: AsyncEngine, user_id: UUID, password_hash: str, *, kept: UUID) -> None:
+async def set_password(database: AsyncEngine, user_id: UUID, password_hash: str, *, kept: UUID) -> None:
     """Changes the password and ends every session but `kept`."""
-    async with engine.begin() as connection:
+    async with database.begin() as connection:
         await connection.execute(SET_PASSWORD, {"id": user_id, "password_hash": password_hash})
         await connection.execute(REVOKE_OTHERS, {"id": user_id, "kept": kept})
 
 
-async def open_session(engine: AsyncEngine, *, session_id: UUID, user_id: UUID, seconds: float) -> None:
+async def open_session(database: AsyncEngine, *, session_id: UUID, user_id: UUID, seconds: float) -> None:
     """Starts a family of refresh tokens at generation 0, which lives `seconds`."""
-    async with engine.begin() as connection:
+    async with database.begin() as connection:
         await connection.execute(OPEN_SESSION, {"id": session_id, "user_id": user_id, "seconds": seconds})
 
 
-async def principal(engine: AsyncEngine, session_id: UUID) -> Principal | None:
+async def principal(database: AsyncEngine, session_id: UUID) -> Principal | None:
     """Who stands behind a session, or None when it was revoked, has run out, or never was."""
-    async with engine.connect() as connection:
+    async with database.connect() as connection:
         row = (await connection.execute(PRINCIPAL, {"session_id": session_id})).first()
     return None if row is None else Principal(row.user_id, row.session_id, row.email, row.role)
 
 
-async def rotate(engine: AsyncEngine, session_id: UUID, generation: int) -> int:
+async def rotate(database: AsyncEngine, session_id: UUID, generation: int) -> int:
     """Uses up the refresh token of `generation`; returns the next generation.
 
     Raises CatalogueError `refresh_token_reused` and revokes the family when that token was used before,
     `unauthenticated` when the session is over.
     """
     values = {"session_id": session_id, "generation": generation}
-    async with engine.begin() as connection:
+    async with database.begin() as connection:
         if (await connection.execute(ROTATE, values)).first() is not None:
             return generation + 1
         reused = (await connection.execute(REVOKE_REUSED, values)).first() is not None
     raise CatalogueError("refresh_token_reused" if reused else "unauthenticated")
 
 
-async def revoke(engine: AsyncEngine, session_id: UUID) -> None:
+async def revoke(database: AsyncEngine, session_id: UUID) -> None:
     """Ends a session at once."""
-    async with engine.begin() as connection:
+    async with database.begin() as connection:
         await connection.execute(REVOKE, {"session_id": session_id})
 
 
@@ -165,7 +165,7 @@ def _account(row: Row[Any]) -> Account:
     return Account(row.id, row.email, row.name, row.locale, row.notify, row.role, row.created_at)
 
 
-async def delete_expired_sessions(engine: AsyncEngine) -> int:
+async def delete_expired_sessions(database: AsyncEngine) -> int:
     """Deletes sessions that ended more than a day ago; returns how many."""
-    async with engine.begin() as connection:
+    async with database.begin() as connection:
         return (await connection.execute(DELETE_EXPIRED_SESSIONS)).rowcount

@@ -40,7 +40,7 @@ def database_url(url: str) -> URL:
 
 
 def open_database(url: str, *, name: str, connections: int = 5) -> AsyncEngine:
-    """An engine that connects at its first use. name: what the server's activity view shows."""
+    """A database that is connected to at its first use. name: what the server's activity view shows."""
     return create_async_engine(
         database_url(url),
         pool_size=connections,
@@ -78,9 +78,9 @@ def is_contention(error: BaseException) -> bool:
     return isinstance(error, DBAPIError) and not error.connection_invalidated and _state(error) in _CONTENTION
 
 
-async def check(engine: AsyncEngine) -> float:
+async def check(database: AsyncEngine) -> float:
     """The server's clock, in seconds since the epoch. Raises when it does not answer, or takes no writes."""
-    async with engine.connect() as connection:
+    async with database.connect() as connection:
         row = (await connection.execute(_CHECK)).one()
     if row.read_only:
         raise OperationalError("check", {}, RuntimeError("the database is read-only"))

@@ -19,8 +19,8 @@ _LOCK = 7_306_001
 
 def upgrade(url: str) -> None:
     """Runs the missing migrations; safe to call by many at once."""
-    engine = create_engine(database_url(url), poolclass=NullPool)
-    with engine.connect() as connection:
+    database = create_engine(database_url(url), poolclass=NullPool)
+    with database.connect() as connection:
         connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": _LOCK})
         connection.commit()
         config = _config()
@@ -28,7 +28,7 @@ def upgrade(url: str) -> None:
         command.upgrade(config, "head")
         connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": _LOCK})
         connection.commit()
-    engine.dispose()
+    database.dispose()
 
 
 def head() -> str:
@@ -38,9 +38,9 @@ def head() -> str:
     return revision
 
 
-async def is_current(engine: AsyncEngine) -> bool:
+async def is_current(database: AsyncEngine) -> bool:
     """Whether the database has the schema that this code needs."""
-    async with engine.connect() as connection:
+    async with database.connect() as connection:
         if (await connection.execute(text("SELECT to_regclass('alembic_version')"))).scalar() is None:
             return False
         found = (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar()

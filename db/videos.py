@@ -146,7 +146,7 @@ DELETE = text("""
 
 
 async def list_keys(
-    engine: AsyncEngine,
+    database: AsyncEngine,
     user_id: UUID,
     *,
     limit: int,
@@ -157,26 +157,26 @@ async def list_keys(
 ) -> list[DocumentKey]:
     """The caller's videos with their newest extraction, newest first. before: the last id of the page before."""
     values = {"user_id": user_id, "limit": limit, "before": before, "words": words, "sha256": sha256}
-    async with engine.connect() as connection:
+    async with database.connect() as connection:
         rows = (await connection.execute(LIST, values | {"status": None if status is None else str(status)})).all()
     return [_key_of(row) for row in rows]
 
 
-async def video_key_of(engine: AsyncEngine, user_id: UUID, video_id: UUID) -> DocumentKey | None:
+async def video_key_of(database: AsyncEngine, user_id: UUID, video_id: UUID) -> DocumentKey | None:
     """The newest extraction of a video of the caller's."""
-    return await _one_key(engine, VIDEO_KEY, user_id, video_id)
+    return await _one_key(database, VIDEO_KEY, user_id, video_id)
 
 
-async def extraction_key_of(engine: AsyncEngine, user_id: UUID, extraction_id: UUID) -> DocumentKey | None:
+async def extraction_key_of(database: AsyncEngine, user_id: UUID, extraction_id: UUID) -> DocumentKey | None:
     """An extraction of the caller's."""
-    return await _one_key(engine, EXTRACTION_KEY, user_id, extraction_id)
+    return await _one_key(database, EXTRACTION_KEY, user_id, extraction_id)
 
 
-async def documents(engine: AsyncEngine, extraction_ids: Sequence[UUID]) -> dict[UUID, VideoRow]:
+async def documents(database: AsyncEngine, extraction_ids: Sequence[UUID]) -> dict[UUID, VideoRow]:
     """Videos by the id of the extraction that they are read with. Access is the caller's to have checked."""
     if not extraction_ids:
         return {}
-    async with engine.connect() as connection:
+    async with database.connect() as connection:
         return await documents_within(connection, extraction_ids)
 
 
@@ -188,17 +188,17 @@ async def documents_within(connection: AsyncConnection, extraction_ids: Sequence
     return {row.id: _video_of(row, positions.get(row.id)) for row in rows}
 
 
-async def delete(engine: AsyncEngine, user_id: UUID, video_id: UUID) -> bool:
+async def delete(database: AsyncEngine, user_id: UUID, video_id: UUID) -> bool:
     """Cancels what runs, then removes the video and all that came of it. False when there is none of the caller's."""
-    while (deleted := await _delete_locked(engine, {"video_id": video_id, "user_id": user_id})) is None:
+    while (deleted := await _delete_locked(database, {"video_id": video_id, "user_id": user_id})) is None:
         pass
     return deleted
 
 
-async def _delete_locked(engine: AsyncEngine, mine: Mapping[str, UUID]) -> bool | None:
+async def _delete_locked(database: AsyncEngine, mine: Mapping[str, UUID]) -> bool | None:
     """None: an extraction was added while the video was waited for. Its task is not locked, and taking it now would be
     against the order of the locks."""
-    async with engine.begin() as connection:
+    async with database.begin() as connection:
         await task_queue.lock_all(connection, LOCK_TASKS, mine)
         owned = (await connection.execute(OWNED, mine)).scalars().all()
         if (await connection.execute(LOCK_VIDEO, mine)).first() is None:
@@ -211,8 +211,8 @@ async def _delete_locked(engine: AsyncEngine, mine: Mapping[str, UUID]) -> bool 
         return True
 
 
-async def _one_key(engine: AsyncEngine, statement: Any, user_id: UUID, wanted: UUID) -> DocumentKey | None:
-    async with engine.connect() as connection:
+async def _one_key(database: AsyncEngine, statement: Any, user_id: UUID, wanted: UUID) -> DocumentKey | None:
+    async with database.connect() as connection:
         row = (await connection.execute(statement, {"user_id": user_id, "id": wanted})).first()
     return None if row is None else _key_of(row)
 

@@ -33,7 +33,7 @@ async def authenticate(request: Request) -> Principal | None:
     if audience is Audience.PAGE:
         refuse_cross_site(request)
         _refuse_without_page_header(request)
-    principal = await accounts.principal(deps.engine, claims.session_id)
+    principal = await accounts.principal(deps.database, claims.session_id)
     return principal if principal is not None and principal.user_id == claims.user_id else None
 
 

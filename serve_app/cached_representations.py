@@ -32,11 +32,11 @@ class Representation:
     extraction: orjson.Fragment
 
 
-async def read(engine: AsyncEngine, cache: Cache, keys: Sequence[DocumentKey]) -> list[Representation]:
+async def read(database: AsyncEngine, cache: Cache, keys: Sequence[DocumentKey]) -> list[Representation]:
     """The documents in the order of `keys`; those whose rows are gone meanwhile are left out."""
     cached = await cache.get([_name(key) for key in keys])
     missing = [key for key in keys if _name(key) not in cached]
-    rows = await videos.documents(engine, [key.extraction_id for key in missing])
+    rows = await videos.documents(database, [key.extraction_id for key in missing])
     packed = {extraction_id: pack(row) for extraction_id, row in rows.items()}
     await cache.put(dict(_entries(rows.values(), packed)))
     found = ((cached.get(_name(key)) or packed.get(key.extraction_id)) for key in keys)

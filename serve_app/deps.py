@@ -42,7 +42,7 @@ class Deps:
     check_spec: raises FotogramaError `unsupported_spec` for a specification that the engine does not offer.
     """
 
-    engine: AsyncEngine
+    database: AsyncEngine
     objects: ObjectStore
     cache: Cache
     signer: TokenSigner
@@ -65,8 +65,8 @@ class Deps:
     acceptor: GroupCommit = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "admission", AdmissionControl(self.engine, self.cache, self.objects, self.limits))
-        object.__setattr__(self, "acceptor", GroupCommit(self.engine, self.limits.quotas))
+        object.__setattr__(self, "admission", AdmissionControl(self.database, self.cache, self.objects, self.limits))
+        object.__setattr__(self, "acceptor", GroupCommit(self.database, self.limits.quotas))
 
 
 def deps_of(connection: HTTPConnection) -> Deps:

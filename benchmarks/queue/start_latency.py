@@ -40,7 +40,7 @@ async def starts(ground: Ground, queued: Queue, tries: int) -> list[float]:
     make(clip, NAMED["h264"])
     store = FolderStore(ground.folder / "objects")
     cache, api_cache = open_cache(ground.valkey.url), open_cache(ground.valkey.url)
-    worker = Worker(bench_of(queued.engine, store, ground.folder, Reader.PYAV), cache, name="benchmark")
+    worker = Worker(bench_of(queued.database, store, ground.folder, Reader.PYAV), cache, name="benchmark")
     working = asyncio.create_task(worker.run())
     seconds = []
     try:
@@ -55,7 +55,7 @@ async def starts(ground: Ground, queued: Queue, tries: int) -> list[float]:
                 async with asyncio.timeout(WAIT_SECONDS):
                     await told.wait()
                     seconds.append(time.perf_counter() - began)
-                    await _ended(queued.engine, upload)
+                    await _ended(queued.database, upload)
     finally:
         worker.stop()
         await working
@@ -83,15 +83,15 @@ def _told() -> Iterator[asyncio.Event]:
 async def _stored(queued: Queue, store: FolderStore, clip: Path) -> Upload:
     video = uuid7()
     key = video_key(video)
-    await reserve(queued.engine, queued.users[0], key)
+    await reserve(queued.database, queued.users[0], key)
     stored = await store.put_file(key, clip)
     return Upload(queued.users[0], video, uuid7(), uuid7(), "clip.mp4", stored.size, stored.sha256, key, SPEC)
 
 
-async def _ended(engine: AsyncEngine, upload: Upload) -> None:
+async def _ended(database: AsyncEngine, upload: Upload) -> None:
     ended = text("SELECT 1 FROM extractions WHERE id = :id AND finished_at IS NOT NULL")
     while True:
-        async with engine.connect() as connection:
+        async with database.connect() as connection:
             if (await connection.execute(ended, {"id": upload.extraction_id})).first():
                 return
         await asyncio.sleep(0.1)

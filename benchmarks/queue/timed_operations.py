@@ -36,8 +36,8 @@ ONE_ROW = text(SCRIPT)
 class Queue:
     """One database of the run. users: all accounts, in the order of their making."""
 
-    def __init__(self, engine: AsyncEngine, users: Sequence[UUID]) -> None:
-        self.engine, self.users = engine, users
+    def __init__(self, database: AsyncEngine, users: Sequence[UUID]) -> None:
+        self.database, self.users = database, users
         self._turn = count()
 
     async def ready_upload(self, user: UUID) -> Upload:
@@ -54,25 +54,25 @@ class Queue:
             object_key=video_key(video),
             spec=SPEC,
         )
-        await reserve(self.engine, user, upload.object_key)
+        await reserve(self.database, user, upload.object_key)
         return upload
 
     async def accept(self, upload: Upload) -> None:
-        async with self.engine.begin() as connection:
+        async with self.database.begin() as connection:
             await accept(connection, [upload])
 
     async def claim(self) -> Claim | None:
-        claims = await task_queue.claim(self.engine, worker="benchmark")
+        claims = await task_queue.claim(self.database, worker="benchmark")
         return claims[0] if claims else None
 
     async def publish(self, claim: Claim) -> None:
         done = Publication(f"results/{claim.lease.task_id}", "pyav", 100, 1_000_000, "0" * 64, [])
-        await task_queue.publish(self.engine, claim.lease, done)
+        await task_queue.publish(self.database, claim.lease, done)
 
     async def list_page(self) -> None:
         """The newest page of the next user, as the API reads it from Postgres alone."""
-        keys = await list_keys(self.engine, self.next_user(), limit=PAGE)
-        await documents(self.engine, [key.extraction_id for key in keys])
+        keys = await list_keys(self.database, self.next_user(), limit=PAGE)
+        await documents(self.database, [key.extraction_id for key in keys])
 
     def next_user(self) -> UUID:
         return self.users[next(self._turn) % len(self.users)]
@@ -81,16 +81,16 @@ class Queue:
 @asynccontextmanager
 async def opened(url: str) -> AsyncIterator[Queue]:
     """Connects CONNECTIONS times, so that no connecting is measured."""
-    engine = open_database(url, name="benchmark", connections=CONNECTIONS)
+    database = open_database(url, name="benchmark", connections=CONNECTIONS)
     try:
-        async with engine.connect() as connection:
+        async with database.connect() as connection:
             users = (await connection.execute(text("SELECT id FROM users ORDER BY id"))).scalars().all()
-        open_connections = [await engine.connect() for _ in range(CONNECTIONS)]
+        open_connections = [await database.connect() for _ in range(CONNECTIONS)]
         for one in open_connections:
             await one.close()
-        yield Queue(engine, users)
+        yield Queue(database, users)
     finally:
-        await engine.dispose()
+        await database.dispose()
 
 
 async def seconds_of(action: Callable[[], Awaitable[object]]) -> float:
@@ -103,7 +103,7 @@ async def accepts_per_second(queued: Queue, users: Sequence[UUID], each: int) ->
     """As one API replica accepts: a call after the other for each of `users`, `each` times, the bytes being stored and
     the reservations made before."""
     batches = [[await queued.ready_upload(user) for _ in range(each)] for user in users]
-    acceptor = GroupCommit(queued.engine, Quotas(waiting=WAITING_MAX))
+    acceptor = GroupCommit(queued.database, Quotas(waiting=WAITING_MAX))
 
     async def one(uploads: Sequence[Upload]) -> None:
         for upload in uploads:
@@ -118,7 +118,7 @@ async def driver_per_second(queued: Queue, each: int) -> float:
 
     async def one() -> None:
         for _ in range(each):
-            async with queued.engine.begin() as connection:
+            async with queued.database.begin() as connection:
                 await connection.execute(ONE_ROW)
 
     seconds = await seconds_of(lambda: asyncio.gather(*(one() for _ in range(CONNECTIONS))))

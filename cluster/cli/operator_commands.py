@@ -110,10 +110,10 @@ def share(
     if weight is None and running_limit is None:
         raise typer.BadParameter("Give --weight, --running-limit or both.")
 
-    async def change(engine: AsyncEngine) -> bool:
-        found = await accounts.credentials(engine, _normal(email))
+    async def change(database: AsyncEngine) -> bool:
+        found = await accounts.credentials(database, _normal(email))
         return found is not None and await fair_queueing.set_share(
-            engine, found[0], weight=weight, running_limit=running_limit
+            database, found[0], weight=weight, running_limit=running_limit
         )
 
     if not _on_database(home, change):
@@ -196,8 +196,8 @@ def moment_line(moment: TimelineEvent) -> str:
 def _set_role(email: str, role: str, home: Path) -> None:
     from db import accounts  # noqa: PLC0415
 
-    async def change(engine: AsyncEngine) -> bool:
-        return await accounts.set_role(engine, _normal(email), role) is not None
+    async def change(database: AsyncEngine) -> bool:
+        return await accounts.set_role(database, _normal(email), role) is not None
 
     if not _on_database(home, change):
         raise NoAccount(email)
@@ -216,11 +216,11 @@ def _on_database(home: Path, work: Callable[[AsyncEngine], Awaitable[bool]]) -> 
     url = database_url(home.expanduser())
 
     async def run() -> bool:
-        engine = open_database(url, name="ops", connections=1)
+        database = open_database(url, name="ops", connections=1)
         try:
-            return await work(engine)
+            return await work(database)
         finally:
-            await engine.dispose()
+            await database.dispose()
 
     return asyncio.run(run())
 

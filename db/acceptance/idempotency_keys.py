@@ -80,9 +80,9 @@ EXPIRE = text("""
 """)
 
 
-async def known(engine: AsyncEngine, marker: Marker) -> Answer | None:
+async def known(database: AsyncEngine, marker: Marker) -> Answer | None:
     """The answer that the key has within its time, without taking the key. Raises as `take`."""
-    async with engine.connect() as connection:
+    async with database.connect() as connection:
         row = (await connection.execute(LIVE, _values(marker) | {"kept_seconds": KEPT_SECONDS})).first()
     if row is None:
         return None
@@ -91,13 +91,13 @@ async def known(engine: AsyncEngine, marker: Marker) -> Answer | None:
     return Answer(row.fingerprint, row.status, row.response)
 
 
-async def take(engine: AsyncEngine, marker: Marker) -> Answer | None:
+async def take(database: AsyncEngine, marker: Marker) -> Answer | None:
     """Takes the key for this call, or gives the answer that it has already.
 
     Raises CatalogueError `idempotency_in_progress` while another call holds it.
     """
     values = _values(marker)
-    async with engine.begin() as connection:
+    async with database.begin() as connection:
         taken = await connection.execute(TAKE, values | {"lease_seconds": LEASE_SECONDS, "kept_seconds": KEPT_SECONDS})
         if taken.first() is not None:
             return None
@@ -107,9 +107,9 @@ async def take(engine: AsyncEngine, marker: Marker) -> Answer | None:
     return Answer(row.fingerprint, row.status, row.response)
 
 
-async def renew(engine: AsyncEngine, marker: Marker) -> None:
+async def renew(database: AsyncEngine, marker: Marker) -> None:
     """Keeps the key while a long body is read. Raises CatalogueError `idempotency_in_progress` when it was lost."""
-    async with engine.begin() as connection:
+    async with database.begin() as connection:
         renewed = await connection.execute(RENEW, _values(marker) | {"lease_seconds": LEASE_SECONDS})
         if renewed.first() is None:
             raise CatalogueError("idempotency_in_progress", retry_after=1)
@@ -135,15 +135,15 @@ async def finish(connection: AsyncConnection, answers: Mapping[Marker, Answer]) 
         raise CatalogueError("idempotency_in_progress", retry_after=1)
 
 
-async def drop(engine: AsyncEngine, marker: Marker) -> None:
+async def drop(database: AsyncEngine, marker: Marker) -> None:
     """Frees the key of a call that did nothing."""
-    async with engine.begin() as connection:
+    async with database.begin() as connection:
         await connection.execute(DROP, _values(marker))
 
 
-async def expire(engine: AsyncEngine) -> int:
+async def expire(database: AsyncEngine) -> int:
     """Removes keys past their time; how many."""
-    async with engine.begin() as connection:
+    async with database.begin() as connection:
         return (await connection.execute(EXPIRE, {"kept_seconds": KEPT_SECONDS})).rowcount
 
 

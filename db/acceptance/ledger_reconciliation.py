@@ -119,9 +119,9 @@ COMPARE = text(f"""
 """)
 
 
-async def compare(engine: AsyncEngine) -> Ledger:
+async def compare(database: AsyncEngine) -> Ledger:
     """Goes through all acceptances, extractions and tombstones once, as of one moment."""
-    async with engine.begin() as connection:
+    async with database.begin() as connection:
         # Millions of rows take longer than any other statement may, and are hashed in memory.
         await connection.execute(text(f"SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'"))
         await connection.execute(text("SET LOCAL work_mem = '64MB'"))

@@ -102,11 +102,11 @@ def check(quotas: Quotas, holding: Holding, *, files: int, size: int) -> None:
         raise CatalogueError("quota_exceeded", what, retry_after=STORED_RETRY_SECONDS)
 
 
-async def foresee(engine: AsyncEngine, user_id: UUID, quotas: Quotas, *, files: int, size: int) -> None:
+async def foresee(database: AsyncEngine, user_id: UUID, quotas: Quotas, *, files: int, size: int) -> None:
     """`check` on what is committed now, before anything is stored. Raises as `check`."""
     if quotas == UNLIMITED:
         return
-    async with engine.connect() as connection:
+    async with database.connect() as connection:
         check(quotas, (await _holdings(connection, [user_id], quotas))[user_id], files=files, size=size)
 
 
@@ -121,15 +121,15 @@ async def hold(connection: AsyncConnection, user_ids: Collection[UUID], quotas: 
     return await _holdings(connection, in_order, quotas)
 
 
-async def account_usage(engine: AsyncEngine, user_id: UUID) -> AccountUsage:
-    async with engine.connect() as connection:
+async def account_usage(database: AsyncEngine, user_id: UUID) -> AccountUsage:
+    async with database.connect() as connection:
         row = (await connection.execute(ACCOUNT_USAGE, {"user_id": user_id})).one()
     return AccountUsage(row.videos, row.waiting, int(row.stored_bytes))
 
 
-async def depth(engine: AsyncEngine, most: int) -> int:
+async def depth(database: AsyncEngine, most: int) -> int:
     """Tasks that wait for a worker, counted up to `most`."""
-    async with engine.connect() as connection:
+    async with database.connect() as connection:
         return int((await connection.execute(DEPTH, {"most": most})).scalar_one())
 
 

@@ -33,29 +33,29 @@ ABANDON_EXPIRED = text("""
 DELETE_ABANDONED = text("DELETE FROM reservations WHERE object_key = ANY(:keys) AND abandoned_at IS NOT NULL")
 
 
-async def reserve(engine: AsyncEngine, user_id: UUID, object_key: str) -> None:
+async def reserve(database: AsyncEngine, user_id: UUID, object_key: str) -> None:
     """Commits that an object is about to be written."""
-    async with engine.begin() as connection:
+    async with database.begin() as connection:
         await connection.execute(RESERVE, {"object_key": object_key, "user_id": user_id})
 
 
-async def abandon(engine: AsyncEngine, object_keys: Sequence[str]) -> list[str]:
+async def abandon(database: AsyncEngine, object_keys: Sequence[str]) -> list[str]:
     """Marks reservations whose objects will not be accepted; maintenance deletes their objects.
 
     Returns the keys that were marked, whose objects may go: a key that is missing was accepted meanwhile.
     """
-    async with engine.begin() as connection:
+    async with database.begin() as connection:
         return list((await connection.execute(ABANDON, {"keys": list(object_keys)})).scalars())
 
 
-async def abandon_expired(engine: AsyncEngine, *, seconds: float, limit: int = 100) -> list[str]:
+async def abandon_expired(database: AsyncEngine, *, seconds: float, limit: int = 100) -> list[str]:
     """Marks reservations older than `seconds` as abandoned; returns the keys of all that are marked."""
-    async with engine.begin() as connection:
+    async with database.begin() as connection:
         rows = await connection.execute(ABANDON_EXPIRED, {"seconds": seconds, "limit": limit})
         return list(rows.scalars().all())
 
 
-async def delete_abandoned(engine: AsyncEngine, keys: Sequence[str]) -> None:
+async def delete_abandoned(database: AsyncEngine, keys: Sequence[str]) -> None:
     """Deletes reservations whose objects are gone; those that are not marked as abandoned stay."""
-    async with engine.begin() as connection:
+    async with database.begin() as connection:
         await connection.execute(DELETE_ABANDONED, {"keys": list(keys)})

@@ -60,13 +60,13 @@ MOVE_CURSOR = text("UPDATE stream_cursor SET low = :low, high = :high, after_id 
 
 
 @asynccontextmanager
-async def next_page(engine: AsyncEngine, limit: int) -> AsyncIterator[Sequence[Event]]:
+async def next_page(database: AsyncEngine, limit: int) -> AsyncIterator[Sequence[Event]]:
     """The events that come next; they count as sent when the block ends without an error.
 
     A relay that stops in the middle loses its turn after IDLE_IN_TRANSACTION_SECONDS.
     None while another one is at it.
     """
-    async with engine.begin() as connection:
+    async with database.begin() as connection:
         row = (await connection.execute(LOCK_CURSOR)).first()
         window = None if row is None else await _open(connection, _Window(row.low, row.high, row.after_id))
         if window is None:

@@ -31,10 +31,10 @@ READ = text("""
 """)
 
 
-async def read(engine: AsyncEngine, extraction_id: UUID, *, after: int = 0, limit: int = 50) -> list[TimelineEvent]:
+async def read(database: AsyncEngine, extraction_id: UUID, *, after: int = 0, limit: int = 50) -> list[TimelineEvent]:
     """The events after the one with id `after`, oldest first. Access is the caller's to have checked."""
     values = {"extraction_id": extraction_id, "after": after, "limit": limit}
-    async with engine.connect() as connection:
+    async with database.connect() as connection:
         rows = (await connection.execute(READ, values)).all()
     return [TimelineEvent(row.id, row.at, row.kind, facts_of(row.data)) for row in rows]
 

@@ -103,38 +103,38 @@ POSTPONE = text(f"""
 GIVE_UP = text(f"UPDATE outbox SET last_error = :error, given_up_at = clock_timestamp() WHERE {_MEANT}")
 
 
-async def due_channels(engine: AsyncEngine, *, without: Collection[str], limit: int) -> list[str]:
+async def due_channels(database: AsyncEngine, *, without: Collection[str], limit: int) -> list[str]:
     """Channels that have something due, the longest waiting first, but for those in `without`."""
-    async with engine.connect() as connection:
+    async with database.connect() as connection:
         found = await connection.execute(DUE_CHANNELS, {"without": list(without), "limit": limit})
         return list(found.scalars())
 
 
-async def take(engine: AsyncEngine, channel: str, limit: int = 20) -> list[Notification]:
+async def take(database: AsyncEngine, channel: str, limit: int = 20) -> list[Notification]:
     """Takes what is due on a channel; a notification that is not marked within HOLD_SECONDS is due again."""
     values = {"channel": channel, "limit": limit, "hold_seconds": HOLD_SECONDS}
-    async with engine.begin() as connection:
+    async with database.begin() as connection:
         return [_notification(row) for row in (await connection.execute(TAKE, values)).all()]
 
 
-async def delivered(engine: AsyncEngine, notification: Notification) -> None:
-    async with engine.begin() as connection:
+async def delivered(database: AsyncEngine, notification: Notification) -> None:
+    async with database.begin() as connection:
         await connection.execute(LOCK_EXTRACTION, {"extraction_id": notification.extraction_id})
         await connection.execute(DELIVERED, _meant(notification))
 
 
-async def postpone(engine: AsyncEngine, notification: Notification, error: str, jitter: float) -> None:
+async def postpone(database: AsyncEngine, notification: Notification, error: str, jitter: float) -> None:
     """After a failed try: later again, with growing pauses, for a day. jitter: uniform in [0, 1)."""
     delay_seconds = backoff_seconds(
         notification.tries - 1, jitter, first_seconds=BACKOFF_FIRST_SECONDS, max_seconds=BACKOFF_MAX_SECONDS
     )
     more = {"error": error[:500], "delay_seconds": delay_seconds, "give_up_seconds": GIVE_UP_SECONDS}
-    await _write(engine, POSTPONE, notification, **more)
+    await _write(database, POSTPONE, notification, **more)
 
 
-async def give_up(engine: AsyncEngine, notification: Notification, error: str) -> None:
+async def give_up(database: AsyncEngine, notification: Notification, error: str) -> None:
     """No try will help any more."""
-    await _write(engine, GIVE_UP, notification, error=error[:500])
+    await _write(database, GIVE_UP, notification, error=error[:500])
 
 
 def webhook_of(channel: str, prefix: str) -> UUID | None:
@@ -142,8 +142,8 @@ def webhook_of(channel: str, prefix: str) -> UUID | None:
     return UUID(channel.removeprefix(prefix)) if channel.startswith(prefix) else None
 
 
-async def _write(engine: AsyncEngine, statement: Any, notification: Notification, **more: Any) -> None:
-    async with engine.begin() as connection:
+async def _write(database: AsyncEngine, statement: Any, notification: Notification, **more: Any) -> None:
+    async with database.begin() as connection:
         await connection.execute(statement, _meant(notification) | more)
 
 

@@ -87,25 +87,25 @@ def channel_of(webhook_id: UUID) -> str:
 
 
 async def record(
-    engine: AsyncEngine, outbox_id: UUID, *, status: int | None, error: str | None, milliseconds: int
+    database: AsyncEngine, outbox_id: UUID, *, status: int | None, error: str | None, milliseconds: int
 ) -> None:
     """Writes down one try; nothing when the notification is gone meanwhile."""
     values = {"outbox_id": outbox_id, "status": status, "error": error, "milliseconds": milliseconds}
-    async with engine.begin() as connection:
+    async with database.begin() as connection:
         await connection.execute(RECORD, values)
 
 
-async def list_of(engine: AsyncEngine, webhook_id: UUID, *, limit: int, before: UUID | None = None) -> list[Delivery]:
+async def list_of(database: AsyncEngine, webhook_id: UUID, *, limit: int, before: UUID | None = None) -> list[Delivery]:
     """A webhook's deliveries, newest first. Whose webhook it is is the caller's to have checked."""
     values = {"channel": channel_of(webhook_id), "limit": limit, "before": before}
-    async with engine.connect() as connection:
+    async with database.connect() as connection:
         rows = (await connection.execute(LIST, values)).all()
         return await _with_tries(connection, rows)
 
 
-async def redeliver(engine: AsyncEngine, webhook_id: UUID, delivery_id: UUID) -> Delivery | None:
+async def redeliver(database: AsyncEngine, webhook_id: UUID, delivery_id: UUID) -> Delivery | None:
     """Owes a delivery again from now on, under the same id. None when the webhook has no such delivery."""
-    async with engine.begin() as connection:
+    async with database.begin() as connection:
         values = {"id": delivery_id, "channel": channel_of(webhook_id)}
         rows = (await connection.execute(REDELIVER, values)).all()
         return next(iter(await _with_tries(connection, rows)), None)

@@ -94,37 +94,37 @@ async def create(
     return _webhook(row)
 
 
-async def list_own(engine: AsyncEngine, user_id: UUID, *, limit: int, before: UUID | None = None) -> list[Webhook]:
+async def list_own(database: AsyncEngine, user_id: UUID, *, limit: int, before: UUID | None = None) -> list[Webhook]:
     """The caller's webhooks, newest first. before: the last id of the page before."""
-    async with engine.connect() as connection:
+    async with database.connect() as connection:
         values = {"user_id": user_id, "limit": limit, "before": before}
         return [_webhook(row) for row in (await connection.execute(LIST, values)).all()]
 
 
-async def own(engine: AsyncEngine, user_id: UUID, webhook_id: UUID) -> Webhook | None:
+async def own(database: AsyncEngine, user_id: UUID, webhook_id: UUID) -> Webhook | None:
     """A webhook of the caller's."""
-    async with engine.connect() as connection:
+    async with database.connect() as connection:
         row = (await connection.execute(OWN, {"id": webhook_id, "user_id": user_id})).first()
     return None if row is None else _webhook(row)
 
 
-async def find(engine: AsyncEngine, webhook_id: UUID) -> Webhook | None:
+async def find(database: AsyncEngine, webhook_id: UUID) -> Webhook | None:
     """Any webhook: for the sender."""
-    async with engine.connect() as connection:
+    async with database.connect() as connection:
         row = (await connection.execute(BY_ID, {"id": webhook_id})).first()
     return None if row is None else _webhook(row)
 
 
-async def delete(engine: AsyncEngine, user_id: UUID, webhook_id: UUID) -> bool:
+async def delete(database: AsyncEngine, user_id: UUID, webhook_id: UUID) -> bool:
     """Removes a webhook and what was owed to it. False when there is none of the caller's."""
-    async with engine.begin() as connection:
+    async with database.begin() as connection:
         return (await connection.execute(DELETE, {"id": webhook_id, "user_id": user_id})).first() is not None
 
 
-async def switch_off(engine: AsyncEngine, webhook_id: UUID, extraction_id: UUID, error: str) -> bool:
+async def switch_off(database: AsyncEngine, webhook_id: UUID, extraction_id: UUID, error: str) -> bool:
     """Ends what a webhook is owed, sends no more to it, and owes its owner an e-mail. False when it was off."""
     values = {"id": webhook_id, "extraction_id": extraction_id, "error": error}
-    async with engine.begin() as connection:
+    async with database.begin() as connection:
         await connection.execute(LOCK_EXTRACTION, {"extraction_id": extraction_id})
         return (await connection.execute(SWITCH_OFF, values)).first() is not None
 

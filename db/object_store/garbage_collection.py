@@ -31,28 +31,28 @@ UNSWEPT = text("""
 SWEPT = text("UPDATE extractions SET swept = true WHERE id = ANY(:ids) AND NOT swept")
 
 
-async def garbage(engine: AsyncEngine, *, seconds: float, limit: int = 100) -> list[str]:
+async def garbage(database: AsyncEngine, *, seconds: float, limit: int = 100) -> list[str]:
     """Keys of deleted rows, or prefixes that end with a slash.
 
     Only after `seconds`: until then a worker may not know that its lease is lost.
     """
-    async with engine.connect() as connection:
+    async with database.connect() as connection:
         rows = await connection.execute(GARBAGE, {"seconds": seconds, "limit": limit})
         return list(rows.scalars().all())
 
 
-async def forget_garbage(engine: AsyncEngine, keys: Sequence[str]) -> None:
-    async with engine.begin() as connection:
+async def forget_garbage(database: AsyncEngine, keys: Sequence[str]) -> None:
+    async with database.begin() as connection:
         await connection.execute(FORGET_GARBAGE, {"keys": list(keys)})
 
 
-async def unswept(engine: AsyncEngine, *, seconds: float, limit: int = 100) -> list[Ended]:
+async def unswept(database: AsyncEngine, *, seconds: float, limit: int = 100) -> list[Ended]:
     """Extractions that ended at least `seconds` ago and may have objects of lost attempts."""
-    async with engine.connect() as connection:
+    async with database.connect() as connection:
         rows = (await connection.execute(UNSWEPT, {"seconds": seconds, "limit": limit})).all()
     return [Ended(row.id, row.result_key) for row in rows]
 
 
-async def mark_swept(engine: AsyncEngine, ids: Sequence[UUID]) -> None:
-    async with engine.begin() as connection:
+async def mark_swept(database: AsyncEngine, ids: Sequence[UUID]) -> None:
+    async with database.begin() as connection:
         await connection.execute(SWEPT, {"ids": list(ids)})

@@ -27,12 +27,12 @@ DISOWN = text("""
 """)
 
 
-async def disown(engine: AsyncEngine, found: Candidates) -> list[str]:
+async def disown(database: AsyncEngine, found: Candidates) -> list[str]:
     """Makes garbage of those that no row knows; gives their keys."""
     values = {
         "videos": list(found.videos),
         "results": [key for key, _ in found.results],
         "ids": [extraction_id for _, extraction_id in found.results],
     }
-    async with engine.begin() as connection:
+    async with database.begin() as connection:
         return list((await connection.execute(DISOWN, values)).scalars())

@@ -108,45 +108,45 @@ RECOUNT = text("""
 """)
 
 
-async def recount(engine: AsyncEngine) -> list[Drift]:
+async def recount(database: AsyncEngine) -> list[Drift]:
     """Counts the open tasks of shares that are wrong about them; those that it has corrected.
 
     A share that counts too many keeps its account waiting; one that counts too few refuses the ends of its tasks.
     """
-    async with engine.connect() as connection:
+    async with database.connect() as connection:
         drifted = (await connection.execute(DRIFTED)).scalars().all()
-    found = [await recount_one(engine, user_id) for user_id in drifted]
+    found = [await recount_one(database, user_id) for user_id in drifted]
     return [drift for drift in found if drift is not None]
 
 
-async def recount_one(engine: AsyncEngine, user_id: UUID) -> Drift | None:
+async def recount_one(database: AsyncEngine, user_id: UUID) -> Drift | None:
     """Counts one account's open tasks; None when its share was right."""
-    async with engine.begin() as connection:
+    async with database.begin() as connection:
         said = (await connection.execute(LOCK_SHARE, {"user_id": user_id})).scalar()
         counted = (await connection.execute(RECOUNT, {"user_id": user_id})).scalar()
     return None if said is None or counted is None else Drift(user_id, said, counted)
 
 
-async def release_held(engine: AsyncEngine) -> int:
+async def release_held(database: AsyncEngine) -> int:
     """Lets in what is held although its account has a place free; how many. The net under the triggers, which leave
     such a task only when a transaction that had it locked was undone, or a limit was raised."""
-    async with engine.begin() as connection:
+    async with database.begin() as connection:
         return int((await connection.execute(RELEASE_HELD)).scalar_one())
 
 
-async def set_running_limit(engine: AsyncEngine, running_limit: int) -> None:
+async def set_running_limit(database: AsyncEngine, running_limit: int) -> None:
     """How many open tasks an account has at most, when it has no limit of its own. What is open already stays so."""
-    async with engine.begin() as connection:
+    async with database.begin() as connection:
         await connection.execute(SET_RUNNING_LIMIT, {"running_limit": running_limit})
 
 
 async def set_share(
-    engine: AsyncEngine, user_id: UUID, *, weight: float | None = None, running_limit: int | None = None
+    database: AsyncEngine, user_id: UUID, *, weight: float | None = None, running_limit: int | None = None
 ) -> bool:
     """An account's weight (1 is common), and a limit of its own, or COMMON_LIMIT. None leaves each as it is.
 
     False when there is no such account.
     """
     values = {"user_id": user_id, "weight": weight, "running_limit": running_limit}
-    async with engine.begin() as connection:
+    async with database.begin() as connection:
         return (await connection.execute(SET_SHARE, values)).first() is not None

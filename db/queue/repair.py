@@ -76,19 +76,19 @@ REQUEUE = text("""
 """)
 
 
-async def repair(engine: AsyncEngine, *, limit: int = 100) -> Repaired:
+async def repair(database: AsyncEngine, *, limit: int = 100) -> Repaired:
     """Ends or requeues what is stuck, at most `limit` of each kind; safe when several do it at once."""
-    async with engine.connect() as connection:
+    async with database.connect() as connection:
         stuck = (await connection.execute(STUCK, {"limit": limit})).scalars().all()
         outlived = (await connection.execute(OUTLIVED, {"limit": limit})).scalars().all()
-    outcomes = [await _requeue_or_fail(engine, extraction_id) for extraction_id in stuck]
-    cancelled = [await _cancel_outlived(engine, extraction_id) for extraction_id in outlived]
+    outcomes = [await _requeue_or_fail(database, extraction_id) for extraction_id in stuck]
+    cancelled = [await _cancel_outlived(database, extraction_id) for extraction_id in outlived]
     return Repaired(outcomes.count("requeued"), outcomes.count("failed"), sum(cancelled))
 
 
-async def _requeue_or_fail(engine: AsyncEngine, extraction_id: UUID) -> str | None:
+async def _requeue_or_fail(database: AsyncEngine, extraction_id: UUID) -> str | None:
     task_id = uuid7()
-    async with engine.begin() as connection:
+    async with database.begin() as connection:
         await _lock(connection, extraction_id)
         row = (await connection.execute(STILL_STUCK, {"extraction_id": extraction_id})).first()
         if row is None:
@@ -101,14 +101,14 @@ async def _requeue_or_fail(engine: AsyncEngine, extraction_id: UUID) -> str | No
     try:
         # By the queue's own verb, so that its owner is told; when this is cut short, the lease runs out.
         lease = Lease(task_id, 1, KEEPER)
-        await task_queue.fail(engine, lease, blame=Blame.FILE, code="internal", detail=_DETAIL, jitter=0.0)
+        await task_queue.fail(database, lease, blame=Blame.FILE, code="internal", detail=_DETAIL, jitter=0.0)
     except LeaseLost:
         return None
     return "failed"
 
 
-async def _cancel_outlived(engine: AsyncEngine, extraction_id: UUID) -> bool:
-    async with engine.begin() as connection:
+async def _cancel_outlived(database: AsyncEngine, extraction_id: UUID) -> bool:
+    async with database.begin() as connection:
         await _lock(connection, extraction_id)
         cancelled = await connection.execute(CANCEL_TASKS, {"extraction_id": extraction_id})
         return cancelled.rowcount > 0

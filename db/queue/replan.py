@@ -55,13 +55,13 @@ REPLAN = text("""
 """)
 
 
-async def replan(engine: AsyncEngine, lease: Lease, *, made_by: str, jitter: float) -> Retry | GiveUp:
+async def replan(database: AsyncEngine, lease: Lease, *, made_by: str, jitter: float) -> Retry | GiveUp:
     """Gives a segment or an assembling task back to be planned anew, later each time; or ends the extraction.
 
     made_by: the engine that planned. Raises LeaseLost.
     """
     fence = {"task_id": lease.task_id, "attempt": lease.attempt, "worker": lease.worker}
-    async with engine.begin() as connection:
+    async with database.begin() as connection:
         if not any(row.is_meant for row in await connection.execute(HELD, fence)):
             raise LeaseLost(lease)
         earlier = (await connection.execute(EARLIER, {"task_id": lease.task_id})).one()

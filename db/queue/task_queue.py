@@ -98,30 +98,30 @@ class Rescued:
 
 
 async def claim(
-    engine: AsyncEngine, *, worker: str, limit: int = 1, lease_seconds: float = LEASE_SECONDS
+    database: AsyncEngine, *, worker: str, limit: int = 1, lease_seconds: float = LEASE_SECONDS
 ) -> list[Claim]:
     """Takes up to `limit` ready tasks in the queue's order; their extractions are running from now on."""
     values = {"worker": worker, "limit": limit, "lease_seconds": lease_seconds}
-    async with engine.begin() as connection:
+    async with database.begin() as connection:
         rows = (await connection.execute(sql.CLAIM, values)).all()
     return [_claim_of(row, worker) for row in rows]
 
 
 async def heartbeat(
-    engine: AsyncEngine, lease: Lease, *, frames_done: int = 0, lease_seconds: float = LEASE_SECONDS
+    database: AsyncEngine, lease: Lease, *, frames_done: int = 0, lease_seconds: float = LEASE_SECONDS
 ) -> None:
     """Renews the lease and tells the progress. Raises LeaseLost."""
-    await _fenced(engine, sql.HEARTBEAT, lease, frames_done=frames_done, lease_seconds=lease_seconds)
+    await _fenced(database, sql.HEARTBEAT, lease, frames_done=frames_done, lease_seconds=lease_seconds)
 
 
-async def plan(engine: AsyncEngine, lease: Lease, *, media: Mapping[str, Any], frames_total: int) -> None:
+async def plan(database: AsyncEngine, lease: Lease, *, media: Mapping[str, Any], frames_total: int) -> None:
     """Stores what the probe found and how many frames there will be. Raises LeaseLost."""
     work = work_of(media, frames_total)
-    await _fenced(engine, sql.PLAN, lease, media=json.dumps(media), frames_total=frames_total, work=work)
+    await _fenced(database, sql.PLAN, lease, media=json.dumps(media), frames_total=frames_total, work=work)
 
 
 async def split(
-    engine: AsyncEngine,
+    database: AsyncEngine,
     lease: Lease,
     *,
     media: Mapping[str, Any],
@@ -146,21 +146,21 @@ async def split(
         "stops": [part.stop for part in parts],
         "costs": [part.cost for part in parts],
     }
-    await _ending(engine, sql.SPLIT, lease, **values)
+    await _ending(database, sql.SPLIT, lease, **values)
 
 
-async def publish_segment(engine: AsyncEngine, lease: Lease, *, key: str, frames: int) -> None:
+async def publish_segment(database: AsyncEngine, lease: Lease, *, key: str, frames: int) -> None:
     """Ends a segment's task; the last one of its extraction adds the assembling task.
 
     key: prefix of its objects. Raises LeaseLost, unless this attempt had published already.
     """
-    await _ending(engine, sql.PUBLISH_SEGMENT, lease, key=key, frames=frames, assemble_id=uuid7())
+    await _ending(database, sql.PUBLISH_SEGMENT, lease, key=key, frames=frames, assemble_id=uuid7())
 
 
-async def publish(engine: AsyncEngine, lease: Lease, publication: Publication) -> None:
+async def publish(database: AsyncEngine, lease: Lease, publication: Publication) -> None:
     """Ends the extraction as succeeded. Raises LeaseLost, unless this attempt had published already."""
     await _ending(
-        engine,
+        database,
         sql.PUBLISH,
         lease,
         key=publication.key,
@@ -172,28 +172,28 @@ async def publish(engine: AsyncEngine, lease: Lease, publication: Publication) -
     )
 
 
-async def was_published(engine: AsyncEngine, lease: Lease) -> bool:
+async def was_published(database: AsyncEngine, lease: Lease) -> bool:
     """Whether this very attempt ended its task as done: what a lost answer to a COMMIT leaves open."""
-    async with engine.connect() as connection:
+    async with database.connect() as connection:
         return (await connection.execute(sql.WAS_PUBLISHED, _fence(lease))).first() is not None
 
 
-async def release(engine: AsyncEngine, lease: Lease) -> None:
+async def release(database: AsyncEngine, lease: Lease) -> None:
     """Gives the task back unharmed: drain and shutdown count against nothing. Raises LeaseLost."""
-    await _fenced(engine, sql.RELEASE, lease)
+    await _fenced(database, sql.RELEASE, lease)
 
 
-async def release_all(engine: AsyncEngine, worker: str) -> int:
+async def release_all(database: AsyncEngine, worker: str) -> int:
     """Gives back all that a worker holds, and counts it: after the answer to a claim was lost, it knows of nothing."""
-    async with engine.begin() as connection:
+    async with database.begin() as connection:
         return len((await connection.execute(sql.RELEASE_ALL, {"worker": worker})).all())
 
 
 async def fail(
-    engine: AsyncEngine, lease: Lease, *, blame: Blame, code: str, detail: str, jitter: float
+    database: AsyncEngine, lease: Lease, *, blame: Blame, code: str, detail: str, jitter: float
 ) -> Retry | GiveUp:
     """Counts a failure against whom it belongs, and retries or ends the task. Raises LeaseLost."""
-    async with engine.begin() as connection:
+    async with database.begin() as connection:
         row = await _meant(connection, sql.HELD, _fence(lease))
         if row is None:
             raise LeaseLost(lease)
@@ -201,21 +201,21 @@ async def fail(
 
 
 async def rescue(
-    engine: AsyncEngine, *, jitter: float, limit: int = 100, lease_seconds: float = LEASE_SECONDS
+    database: AsyncEngine, *, jitter: float, limit: int = 100, lease_seconds: float = LEASE_SECONDS
 ) -> Rescued:
     """Takes late leases away, each in a transaction of its own; safe when several do it at once.
 
     One that somebody else holds locked is left for the next time, and keeps none of the others from it. Call it only
     when the database has been reachable for a whole lease.
     """
-    async with engine.connect() as connection:
+    async with database.connect() as connection:
         expired = await connection.execute(sql.EXPIRED, {"lease_seconds": lease_seconds, "limit": limit})
         late = expired.scalars().all()
     outcomes: list[Retry | GiveUp | None] = []
     locked = 0
     for task_id in late:
         try:
-            outcomes.append(await _rescue_one(engine, task_id, jitter))
+            outcomes.append(await _rescue_one(database, task_id, jitter))
         except DBAPIError as error:
             if not is_contention(error):
                 raise
@@ -240,9 +240,9 @@ async def lock_all(connection: AsyncConnection, statement: Any, values: Mapping[
         pass
 
 
-async def _rescue_one(engine: AsyncEngine, task_id: UUID, jitter: float) -> Retry | GiveUp | None:
+async def _rescue_one(database: AsyncEngine, task_id: UUID, jitter: float) -> Retry | GiveUp | None:
     detail = "The worker that held the task stopped answering."
-    async with engine.begin() as connection:
+    async with database.begin() as connection:
         await connection.execute(sql.WAIT_BRIEFLY)
         row = await _meant(connection, sql.STILL_EXPIRED, {"task_id": task_id})
         if row is None:

@@ -71,7 +71,7 @@ async def register(request: Request) -> Response:
     _check_length(deps, "password", body.password)
     deps.per_address.take(authentication.address_of(request))
     account = await accounts.create(
-        deps.engine,
+        deps.database,
         user_id=uuid7(),
         email=email,
         password_hash=await deps.passwords.hash(body.password),
@@ -85,14 +85,14 @@ async def register(request: Request) -> Response:
 async def show(request: Request, who: Principal) -> Response:
     """GET /v1/me"""
     deps = deps_of(request)
-    return json_response(await _described(deps, await accounts.get(deps.engine, who.user_id)))
+    return json_response(await _described(deps, await accounts.get(deps.database, who.user_id)))
 
 
 async def change(request: Request, who: Principal) -> Response:
     """PATCH /v1/me"""
     deps = deps_of(request)
     body = await request_body.read(request, Changes)
-    return json_response(await _described(deps, await accounts.update(deps.engine, who.user_id, body.model_dump())))
+    return json_response(await _described(deps, await accounts.update(deps.database, who.user_id, body.model_dump())))
 
 
 async def change_password(request: Request, who: Principal) -> Response:
@@ -101,11 +101,11 @@ async def change_password(request: Request, who: Principal) -> Response:
     body = await request_body.read(request, PasswordChange)
     _check_length(deps, "new", body.new)
     deps.per_email.take(who.email)
-    stored = await accounts.password_hash(deps.engine, who.user_id)
+    stored = await accounts.password_hash(deps.database, who.user_id)
     if not await deps.passwords.matches(body.current, stored):
         raise CatalogueError("bad_credentials", "The current password is wrong.")
     hashed = await deps.passwords.hash(body.new)
-    await accounts.set_password(deps.engine, who.user_id, hashed, kept=who.session_id)
+    await accounts.set_password(deps.database, who.user_id, hashed, kept=who.session_id)
     deps.per_email.forget(who.email)
     log.info("A password was changed.", event_name="account.password_changed", user_id=str(who.user_id))
     return no_content()
@@ -114,7 +114,7 @@ async def change_password(request: Request, who: Principal) -> Response:
 async def _described(deps: Deps, account: Account | None) -> dict[str, Any]:
     if account is None:
         raise CatalogueError("unauthenticated")
-    use = await quotas.account_usage(deps.engine, account.id)
+    use = await quotas.account_usage(deps.database, account.id)
     return {
         "id": account.id,
         "email": account.email,

@@ -23,7 +23,7 @@ async def ledger(request: Request, who: Principal) -> Response:
     """GET /v1/admin/ledger"""
     if who.role != ADMIN:
         raise CatalogueError("not_found")
-    found = await ledgers.compare(deps_of(request).engine)
+    found = await ledgers.compare(deps_of(request).database)
     accounts = [_account(account) for account in found.accounts[:MAX_ACCOUNTS]]
     return json_response({**_balance(found.total), "users": accounts, "user_count": len(found.accounts)})
 

@@ -99,8 +99,8 @@ async def _finished(deps: Deps, who: Principal, request: Request) -> VideoRow:
     Raises CatalogueError `not_found`, `not_ready` or `no_result`.
     """
     extraction_id = path_id(request)
-    key = await videos.extraction_key_of(deps.engine, who.user_id, extraction_id)
-    rows = await videos.documents(deps.engine, [extraction_id]) if key is not None else {}
+    key = await videos.extraction_key_of(deps.database, who.user_id, extraction_id)
+    rows = await videos.documents(deps.database, [extraction_id]) if key is not None else {}
     if extraction_id not in rows:
         raise CatalogueError("not_found")
     video = rows[extraction_id]

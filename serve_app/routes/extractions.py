@@ -49,7 +49,7 @@ async def create(request: Request, who: Principal) -> Response:
     deps = deps_of(request)
     video_id = path_id(request)
     admit = partial(deps.admission.admit, who.user_id)
-    async with idempotent_call(request, deps.engine, who, "POST /v1/videos/{id}/extractions", admit) as hold:
+    async with idempotent_call(request, deps.database, who, "POST /v1/videos/{id}/extractions", admit) as hold:
         asked = _asked(await request_body.read_json(request, request_body.MAX_SPEC_BYTES))
         deps.check_spec(asked)
         canonical = frame_spec.canonical(asked)
@@ -60,7 +60,7 @@ async def retry(request: Request, who: Principal) -> Response:
     """POST /v1/extractions/{id}/retry"""
     deps = deps_of(request)
     admit = partial(deps.admission.admit, who.user_id)
-    async with idempotent_call(request, deps.engine, who, "POST /v1/extractions/{id}/retry", admit) as hold:
+    async with idempotent_call(request, deps.database, who, "POST /v1/extractions/{id}/retry", admit) as hold:
         row = await own_row(deps, who, path_id(request))
         if hold.known is None and row.status not in _RETRIABLE:
             raise _wrong_state(row.status, "only a failed or cancelled one can be retried")
@@ -92,16 +92,16 @@ def _wrong_state(status: ExtractionStatus, rule: str) -> ProblemError:
 
 async def own_row(deps: Deps, who: Principal, extraction_id: UUID) -> ExtractionRow:
     """An extraction of the caller's, from Postgres. Raises CatalogueError `not_found`."""
-    key = await videos.extraction_key_of(deps.engine, who.user_id, extraction_id)
-    rows = await videos.documents(deps.engine, [key.extraction_id]) if key is not None else {}
+    key = await videos.extraction_key_of(deps.database, who.user_id, extraction_id)
+    rows = await videos.documents(deps.database, [key.extraction_id]) if key is not None else {}
     if extraction_id not in rows:
         raise CatalogueError("not_found")
     return rows[extraction_id].extraction
 
 
 async def _shown(deps: Deps, who: Principal, extraction_id: UUID, status: int) -> Response:
-    key = await videos.extraction_key_of(deps.engine, who.user_id, extraction_id)
-    found = await cached_representations.read(deps.engine, deps.cache, [key]) if key is not None else []
+    key = await videos.extraction_key_of(deps.database, who.user_id, extraction_id)
+    found = await cached_representations.read(deps.database, deps.cache, [key]) if key is not None else []
     if not found:
         raise CatalogueError("not_found")
     return json_response(found[0].extraction, status)
@@ -117,7 +117,7 @@ async def _extract(deps: Deps, who: Principal, hold: IdempotentCall, wanted: _Wa
 
 async def _commit(deps: Deps, who: Principal, hold: IdempotentCall, wanted: _Wanted) -> bytes:
     extraction_id = uuid7()
-    async with deps.engine.begin() as connection:
+    async with deps.database.begin() as connection:
         limits = deps.limits.quotas
         holding = (await quotas.hold(connection, [who.user_id], limits))[who.user_id]
         quotas.check(limits, holding, files=1, size=0)
@@ -138,7 +138,7 @@ async def _commit(deps: Deps, who: Principal, hold: IdempotentCall, wanted: _Wan
 
 
 async def _cancel(deps: Deps, extraction_id: UUID) -> bool:
-    async with deps.engine.begin() as connection:
+    async with deps.database.begin() as connection:
         return await task_queue.cancel(connection, extraction_id)
 
 

@@ -32,7 +32,7 @@ async def ready(request: Request) -> Response:
     deps = deps_of(request)
     names = ("database", "migrations", "objects", "storage")
     states = await asyncio.gather(
-        _state("database", lambda: connection.check(deps.engine)),
+        _state("database", lambda: connection.check(deps.database)),
         _state("migrations", lambda: _migrated(deps)),
         _state("objects", deps.objects.check),
         _state("storage", lambda: _has_room(deps)),
@@ -51,7 +51,7 @@ class _Unfit(Exception):
 
 
 async def _migrated(deps: Deps) -> None:
-    if not await migrate.is_current(deps.engine):
+    if not await migrate.is_current(deps.database):
         raise _Unfit("behind")
 
 

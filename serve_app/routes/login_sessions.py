@@ -44,7 +44,7 @@ async def refresh(request: Request) -> Response:
     body = await request_body.read(request, Refresh)
     claims = deps.signer.verify(Audience.REFRESH, body.refresh_token)
     try:
-        generation = await accounts.rotate(deps.engine, claims.session_id, claims.generation)
+        generation = await accounts.rotate(deps.database, claims.session_id, claims.generation)
     except CatalogueError as error:
         if error.code == "refresh_token_reused":
             log.warning("A refresh token came twice.", event_name="session.reused", session_id=str(claims.session_id))
@@ -54,7 +54,7 @@ async def refresh(request: Request) -> Response:
 
 async def log_out(request: Request, who: Principal) -> Response:
     """DELETE /v1/tokens"""
-    await accounts.revoke(deps_of(request).engine, who.session_id)
+    await accounts.revoke(deps_of(request).database, who.session_id)
     return no_content()
 
 
@@ -82,7 +82,7 @@ async def leave_page(request: Request) -> Response:
     deps = deps_of(request)
     who = await authentication.authenticate(request)
     if who is not None:
-        await accounts.revoke(deps.engine, who.session_id)
+        await accounts.revoke(deps.database, who.session_id)
     response = no_content()
     response.delete_cookie(authentication.COOKIE, path="/", secure=deps.https, httponly=True, samesite="strict")
     return response
@@ -98,7 +98,7 @@ async def _opened(request: Request, deps: Deps) -> Claims:
     email = normal_email(body.email)
     deps.per_address.take(authentication.address_of(request))
     deps.per_email.take(email)
-    found = await accounts.credentials(deps.engine, email)
+    found = await accounts.credentials(deps.database, email)
     if not await deps.passwords.matches(body.password, found[1] if found else None) or found is None:
         log.info("Wrong credentials.", event_name="session.refused", user_id=str(found[0]) if found else None)
         raise CatalogueError("bad_credentials")
@@ -108,7 +108,7 @@ async def _opened(request: Request, deps: Deps) -> Claims:
 
 async def _open(deps: Deps, user_id: UUID) -> Claims:
     session_id = uuid7()
-    await accounts.open_session(deps.engine, session_id=session_id, user_id=user_id, seconds=deps.session_seconds)
+    await accounts.open_session(deps.database, session_id=session_id, user_id=user_id, seconds=deps.session_seconds)
     log.info("A session begins.", event_name="session.opened", user_id=str(user_id), session_id=str(session_id))
     return Claims(user_id, session_id, 0)
 

@@ -36,10 +36,10 @@ async def show(request: Request, who: Principal) -> Response:
     query = request_body.validated(Query, single(request.query_params.multi_items()))
     if query.cursor is not None and not _CURSOR.fullmatch(query.cursor):
         raise CatalogueError("invalid_field", "cursor: This is not a cursor of this list.")
-    if await videos.extraction_key_of(deps.engine, who.user_id, extraction_id) is None:
+    if await videos.extraction_key_of(deps.database, who.user_id, extraction_id) is None:
         raise CatalogueError("not_found")
     after = int(query.cursor or 0)
-    moments = await event_timeline.read(deps.engine, extraction_id, after=after, limit=query.limit + 1)
+    moments = await event_timeline.read(deps.database, extraction_id, after=after, limit=query.limit + 1)
     page = moments[: query.limit]
     more = str(page[-1].id) if len(moments) > len(page) else None
     items = [{"at": moment.at, "kind": moment.kind, **moment.facts} for moment in page]

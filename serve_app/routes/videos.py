@@ -57,7 +57,7 @@ async def accept(request: Request, who: Principal) -> Response:
         await deps.admission.admit(who.user_id, size=size)
 
     async with (
-        idempotent_call(request, deps.engine, who, "POST /v1/videos", admit) as hold,
+        idempotent_call(request, deps.database, who, "POST /v1/videos", admit) as hold,
         deps.admission.reading(size, again=hold.known is not None),
     ):
         intake = FileReceiver(deps, who.user_id, store=hold.known is None)
@@ -80,7 +80,7 @@ async def list_(request: Request, who: Principal) -> Response:
     deps = deps_of(request)
     query = request_body.validated(Query, single(request.query_params.multi_items()))
     keys = await videos.list_keys(
-        deps.engine,
+        deps.database,
         who.user_id,
         limit=query.limit + 1,
         before=None if query.cursor is None else pagination_cursor.read(query.cursor),
@@ -91,15 +91,15 @@ async def list_(request: Request, who: Principal) -> Response:
     )
     page = keys[: query.limit]
     more = pagination_cursor.write(page[-1].video_id) if len(keys) > len(page) else None
-    items = [document.video for document in await cached_representations.read(deps.engine, deps.cache, page)]
+    items = [document.video for document in await cached_representations.read(deps.database, deps.cache, page)]
     return json_response({"items": items, "next_cursor": more})
 
 
 async def show(request: Request, who: Principal) -> Response:
     """GET /v1/videos/{id}"""
     deps = deps_of(request)
-    key = await videos.video_key_of(deps.engine, who.user_id, path_id(request))
-    found = await cached_representations.read(deps.engine, deps.cache, [key]) if key is not None else []
+    key = await videos.video_key_of(deps.database, who.user_id, path_id(request))
+    found = await cached_representations.read(deps.database, deps.cache, [key]) if key is not None else []
     if not found:
         raise CatalogueError("not_found")
     return json_response(found[0].video)
@@ -109,7 +109,7 @@ async def delete(request: Request, who: Principal) -> Response:
     """DELETE /v1/videos/{id}"""
     deps = deps_of(request)
     video_id = path_id(request)
-    if not await run_to_completion(videos.delete(deps.engine, who.user_id, video_id)):
+    if not await run_to_completion(videos.delete(deps.database, who.user_id, video_id)):
         raise CatalogueError("not_found")
     log.info("A video was deleted.", event_name="video.deleted", user_id=str(who.user_id), video_id=str(video_id))
     return no_content()

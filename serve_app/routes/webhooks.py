@@ -51,7 +51,7 @@ class Query(request_body.RequestModel):
 async def create(request: Request, who: Principal) -> Response:
     """POST /v1/webhooks"""
     deps = deps_of(request)
-    async with idempotent_call(request, deps.engine, who, "POST /v1/webhooks") as hold:
+    async with idempotent_call(request, deps.database, who, "POST /v1/webhooks") as hold:
         wanted = await request_body.read(request, Wanted)
         webhook_url_policy.check_url(wanted.url, deps.webhook_reach)
         if hold.known is not None:
@@ -63,13 +63,15 @@ async def create(request: Request, who: Principal) -> Response:
 async def list_(request: Request, who: Principal) -> Response:
     """GET /v1/webhooks"""
     query = _query(request)
-    found = await webhooks.list_own(deps_of(request).engine, who.user_id, limit=query.limit + 1, before=_before(query))
+    found = await webhooks.list_own(
+        deps_of(request).database, who.user_id, limit=query.limit + 1, before=_before(query)
+    )
     return _page([_document(webhook) for webhook in found], query.limit)
 
 
 async def delete(request: Request, who: Principal) -> Response:
     """DELETE /v1/webhooks/{id}"""
-    if not await run_to_completion(webhooks.delete(deps_of(request).engine, who.user_id, path_id(request))):
+    if not await run_to_completion(webhooks.delete(deps_of(request).database, who.user_id, path_id(request))):
         raise CatalogueError("not_found")
     return no_content()
 
@@ -79,7 +81,7 @@ async def deliveries_of(request: Request, who: Principal) -> Response:
     query = _query(request)
     webhook = await _own(request, who)
     found = await webhook_deliveries.list_of(
-        deps_of(request).engine, webhook.id, limit=query.limit + 1, before=_before(query)
+        deps_of(request).database, webhook.id, limit=query.limit + 1, before=_before(query)
     )
     return _page([_delivery_document(delivery) for delivery in found], query.limit)
 
@@ -90,14 +92,14 @@ async def redeliver(request: Request, who: Principal) -> Response:
     webhook = await _own(request, who)
     if webhook.disabled_at is not None:
         raise CatalogueError("webhook_off")
-    delivery = await run_to_completion(webhook_deliveries.redeliver(deps_of(request).engine, webhook.id, delivery_id))
+    delivery = await run_to_completion(webhook_deliveries.redeliver(deps_of(request).database, webhook.id, delivery_id))
     if delivery is None:
         raise CatalogueError("not_found")
     return json_response(_delivery_document(delivery), 202)
 
 
 async def _commit(deps: Deps, who: Principal, hold: IdempotentCall, wanted: Wanted) -> bytes:
-    async with deps.engine.begin() as connection:
+    async with deps.database.begin() as connection:
         webhook = await webhooks.create(
             connection,
             webhook_id=uuid7(),
@@ -117,7 +119,7 @@ def _fingerprint(wanted: Wanted) -> str:
 
 
 async def _own(request: Request, who: Principal) -> Webhook:
-    webhook = await webhooks.own(deps_of(request).engine, who.user_id, path_id(request))
+    webhook = await webhooks.own(deps_of(request).database, who.user_id, path_id(request))
     if webhook is None:
         raise CatalogueError("not_found")
     return webhook

@@ -70,7 +70,7 @@ class AdmissionControl:
     pace), and the queue's depth, which replicas may pass by what they accept while a count is kept.
     """
 
-    engine: AsyncEngine
+    database: AsyncEngine
     cache: Cache
     objects: ObjectStore
     limits: AdmissionLimits = field(default_factory=AdmissionLimits)
@@ -91,7 +91,7 @@ class AdmissionControl:
         each with the seconds after which to ask again.
         """
         await self._take_turn(str(user_id))
-        await quotas.foresee(self.engine, user_id, self.limits.quotas, files=1, size=size)
+        await quotas.foresee(self.database, user_id, self.limits.quotas, files=1, size=size)
         check_depth(self.limits.queue_tasks, await self._queue_depth())
         free = await self.objects.free_bytes()
         check_storage(free, coming=self._coming, size=size, reserve=self.limits.reserve_bytes)
@@ -132,7 +132,7 @@ class AdmissionControl:
         if started >= self._depth_until:
             # Set first: requests at the same time use the old count and don't count again.
             self._depth_until = started + DEPTH_KEPT_SECONDS
-            self._depth = await quotas.depth(self.engine, self.limits.queue_tasks)
+            self._depth = await quotas.depth(self.database, self.limits.queue_tasks)
             took = self.clock() - started
             self._depth_until = started + max(DEPTH_KEPT_SECONDS, took * DEPTH_SHARE)
         return self._depth

@@ -64,8 +64,8 @@ class _Lane:
 class GroupCommit:
     """One replica's."""
 
-    def __init__(self, engine: AsyncEngine, limits: Quotas) -> None:
-        self._engine, self._quotas = engine, limits
+    def __init__(self, database: AsyncEngine, limits: Quotas) -> None:
+        self._database, self._quotas = database, limits
         self._lanes = tuple(_Lane() for _ in range(LANES))
         self._writers: set[asyncio.Task[None]] = set()
 
@@ -94,7 +94,7 @@ class GroupCommit:
     async def _settle(self, batch: Sequence[_Waiting]) -> None:
         """Gives each call its answer or its error."""
         try:
-            async with self._engine.begin() as connection:
+            async with self._database.begin() as connection:
                 await self._commit(connection, await self._admitted(connection, batch))
         except Exception as error:  # noqa: BLE001 - given to whom it belongs
             # Whatever it was, it is one call's, unless the database was away.
@@ -148,7 +148,7 @@ class GroupCommit:
         if is_outage(error) and one.body:
             upload = one.call.uploads[0]
             try:
-                accepted = await videos.video_key_of(self._engine, upload.user_id, upload.video_id) is not None
+                accepted = await videos.video_key_of(self._database, upload.user_id, upload.video_id) is not None
             except Exception as later:  # noqa: BLE001 - given to the call
                 error = later
         if one.answer.done():

@@ -59,7 +59,7 @@ class IdempotentCall:
 
 @asynccontextmanager
 async def idempotent_call(
-    request: Request, engine: AsyncEngine, who: Principal, route: str, admit: Admit | None = None
+    request: Request, database: AsyncEngine, who: Principal, route: str, admit: Admit | None = None
 ) -> AsyncIterator[IdempotentCall]:
     """Holds the request's key while it is worked on; one that ends without an answer is free again.
 
@@ -78,18 +78,18 @@ async def idempotent_call(
     known = None
     if admit is not None:
         # Looked up before the key is taken: a refused call writes nothing.
-        known = await idempotency_keys.known(engine, marker)
+        known = await idempotency_keys.known(database, marker)
         if known is None:
             await admit()
-    known = known or await _take(engine, marker)
+    known = known or await _take(database, marker)
     if known is not None:
         yield IdempotentCall(marker, known)
         return
-    renewing = asyncio.create_task(_renew(engine, marker))
+    renewing = asyncio.create_task(_renew(database, marker))
     try:
         yield IdempotentCall(marker, None)
     except BaseException:
-        await run_to_completion(_drop(engine, marker))
+        await run_to_completion(_drop(database, marker))
         raise
     finally:
         renewing.cancel()
@@ -100,11 +100,11 @@ def fingerprint(request: Any) -> str:
     return hashlib.sha256(orjson.dumps(request)).hexdigest()
 
 
-async def _renew(engine: AsyncEngine, marker: Marker) -> None:
+async def _renew(database: AsyncEngine, marker: Marker) -> None:
     while True:
         await asyncio.sleep(LEASE_SECONDS / 3)
         try:
-            await idempotency_keys.renew(engine, marker)
+            await idempotency_keys.renew(database, marker)
         except CatalogueError:
             # Another call took the key over: finishing will be refused, and so nothing is committed twice.
             return
@@ -113,35 +113,35 @@ async def _renew(engine: AsyncEngine, marker: Marker) -> None:
                 raise
 
 
-async def _take(engine: AsyncEngine, marker: Marker) -> Answer | None:
+async def _take(database: AsyncEngine, marker: Marker) -> Answer | None:
     """As `db.acceptance.idempotency_keys.take`; a key that may have been taken without this call's hearing of it is
     freed.
     """
     try:
-        return await idempotency_keys.take(engine, marker)
+        return await idempotency_keys.take(database, marker)
     except CatalogueError:
         raise
     except BaseException:
-        await run_to_completion(_drop(engine, marker))
+        await run_to_completion(_drop(database, marker))
         raise
 
 
-async def _drop(engine: AsyncEngine, marker: Marker) -> None:
+async def _drop(database: AsyncEngine, marker: Marker) -> None:
     """An answer that was committed stays. While the database is away it is gone on with in the background: whoever
     repeats the call would be put off until the lease ends."""
     try:
-        await idempotency_keys.drop(engine, marker)
+        await idempotency_keys.drop(database, marker)
     except Exception as error:
         if not is_outage(error):
             raise
-        later = asyncio.create_task(_drop_later(engine, marker))
+        later = asyncio.create_task(_drop_later(database, marker))
         _DROPPING.add(later)
         later.add_done_callback(_DROPPING.discard)
 
 
-async def _drop_later(engine: AsyncEngine, marker: Marker) -> None:
+async def _drop_later(database: AsyncEngine, marker: Marker) -> None:
     try:
         async with asyncio.timeout(LEASE_SECONDS):
-            await retry_until_available(lambda: idempotency_keys.drop(engine, marker), max_seconds=DROP_AGAIN_SECONDS)
+            await retry_until_available(lambda: idempotency_keys.drop(database, marker), max_seconds=DROP_AGAIN_SECONDS)
     except Exception:
         log.exception("A key could not be freed.", event_name="idempotency.kept", route=marker.route)

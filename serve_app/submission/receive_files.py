@@ -116,10 +116,10 @@ class FileReceiver:
             return
         try:
             # Marked first: an object whose reservation was consumed meanwhile is accepted, and stays.
-            for key in await reservations.abandon(self._deps.engine, self._reserved):
+            for key in await reservations.abandon(self._deps.database, self._reserved):
                 await self._deps.objects.delete(key)
             settled = [key for key in self._reserved if key not in self._unsettled]
-            await reservations.delete_abandoned(self._deps.engine, settled)
+            await reservations.delete_abandoned(self._deps.database, settled)
         except Exception as error:
             if not (isinstance(error, CatalogueError) or is_outage(error)):
                 raise
@@ -154,7 +154,7 @@ class FileReceiver:
         video_id = uuid7()
         key = video_key(video_id)
         self._reserved.append(key)
-        await reservations.reserve(self._deps.engine, self._user_id, key)
+        await reservations.reserve(self._deps.database, self._user_id, key)
         try:
             return ReceivedFile(filename, await self._deps.objects.put(key, part.chunks()), video_id)
         except asyncio.CancelledError:

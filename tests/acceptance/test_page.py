@@ -58,8 +58,10 @@ class Site:
         """Claims the next task and fails it."""
 
         async def work() -> None:
-            (claim,) = await task_queue.claim(self.deps.engine, worker="w")
-            await task_queue.fail(self.deps.engine, claim.lease, blame=Blame.FILE, code=code, detail=detail, jitter=0.0)
+            (claim,) = await task_queue.claim(self.deps.database, worker="w")
+            await task_queue.fail(
+                self.deps.database, claim.lease, blame=Blame.FILE, code=code, detail=detail, jitter=0.0
+            )
 
         self.run(work())
 
@@ -69,15 +71,15 @@ def site(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Site]:
     ready, made, stop = threading.Event(), list[Site](), asyncio.Event()
 
     async def serve() -> None:
-        engine, cache = open_database(database_url, name="test", connections=10), open_cache(redis_url)
-        deps = make_deps(engine, tmp_path / "objects", cache)
+        database, cache = open_database(database_url, name="test", connections=10), open_cache(redis_url)
+        deps = make_deps(database, tmp_path / "objects", cache)
         async with listening(create_app(deps)) as port:
             made.append(Site(f"http://127.0.0.1:{port}", deps, asyncio.get_running_loop()))
             ready.set()
             await stop.wait()
         deps.passwords.close()
         await cache.close()
-        await engine.dispose()
+        await database.dispose()
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
@@ -176,9 +178,9 @@ def test_progress_is_seen_while_it_runs(page: Page, site: Site) -> None:
     expect(row(page, "long.mp4")).to_contain_text("Number 1 in line")
 
     async def half() -> None:
-        (claim,) = await task_queue.claim(site.deps.engine, worker="w")
-        await task_queue.plan(site.deps.engine, claim.lease, media=MEDIA, frames_total=1200)
-        await task_queue.heartbeat(site.deps.engine, claim.lease, frames_done=300)
+        (claim,) = await task_queue.claim(site.deps.database, worker="w")
+        await task_queue.plan(site.deps.database, claim.lease, media=MEDIA, frames_total=1200)
+        await task_queue.heartbeat(site.deps.database, claim.lease, frames_done=300)
 
     site.run(half())
     expect(row(page, "long.mp4")).to_contain_text("300 of 1,200", timeout=SECONDS_10)

@@ -176,8 +176,8 @@ def _recovery(system: System, since: float) -> float:
 
 
 async def _ledger(system: System) -> Ledger:
-    engine = open_database(system.postgres.url(), name="audit")
+    database = open_database(system.postgres.url(), name="audit")
     try:
-        return await compare(engine)
+        return await compare(database)
     finally:
-        await engine.dispose()
+        await database.dispose()

@@ -13,10 +13,10 @@ from tests.faults.audit import STALE, Tellings, tellings
 from tests.faults.injection.failing_receiver import FAILING, Failures, Way
 from tests.faults.injection.submission_load import Sent
 from tests.faults.rows.queue_harness import number
-from tests.integration.conftest import engine
+from tests.integration.conftest import database
 from tests.support import database_rows
 
-__all__ = ["engine"]
+__all__ = ["database"]
 
 Event = tuple[str, dict[str, Any]]
 
@@ -41,13 +41,13 @@ def claimed(attempt: int, part: int | None = None) -> Event:
     ],
 )
 async def test_a_result_of_an_attempt_whose_task_was_claimed_again_is_stale(
-    engine: AsyncEngine, happened: Sequence[Event], stale: int
+    database: AsyncEngine, happened: Sequence[Event], stale: int
 ) -> None:
-    extraction_id = (await database_rows.accepted(engine)).extraction_id
+    extraction_id = (await database_rows.accepted(database)).extraction_id
     statement = "INSERT INTO events (extraction_id, kind, data) VALUES (:id, :kind, CAST(:data AS jsonb))"
     for kind, data in happened:
-        await database_rows.change(engine, statement, id=extraction_id, kind=kind, data=json.dumps(data))
-    assert await number(engine, STALE) == stale
+        await database_rows.change(database, statement, id=extraction_id, kind=kind, data=json.dumps(data))
+    assert await number(database, STALE) == stale
 
 
 class Channel:

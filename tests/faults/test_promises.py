@@ -12,10 +12,10 @@ from db.queue import task_queue
 from db.values.error_catalogue import CatalogueError
 from tests.faults.injection.faulty_store import Fault, FaultyStore
 from tests.faults.rows.queue_harness import PUBLICATION, bench_of, claim_one, number, submit
-from tests.integration.conftest import ana, deps, engine, visitor
+from tests.integration.conftest import ana, database, deps, visitor
 from tests.support import api_client, database_rows
 
-__all__ = ["ana", "deps", "engine", "visitor"]
+__all__ = ["ana", "database", "deps", "visitor"]
 
 SAME_TRANSACTION = """
     SELECT count(*) FROM extractions JOIN outbox ON outbox.extraction_id = extractions.id
@@ -37,53 +37,53 @@ LONG_ENOUGH_SECONDS = 0.7
 PATIENCE_SECONDS = 30.0
 
 
-async def test_the_end_and_its_notification_are_one_transaction(engine):
-    accepted = await database_rows.accepted(engine)
-    await task_queue.publish(engine, (await claim_one(engine)).lease, PUBLICATION)
-    assert await number(engine, SAME_TRANSACTION, id=accepted.extraction_id) == 1
+async def test_the_end_and_its_notification_are_one_transaction(database):
+    accepted = await database_rows.accepted(database)
+    await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
+    assert await number(database, SAME_TRANSACTION, id=accepted.extraction_id) == 1
 
 
-async def test_the_acceptance_is_written_in_the_transaction_that_accepts(engine):
-    accepted = await database_rows.accepted(engine)
+async def test_the_acceptance_is_written_in_the_transaction_that_accepts(database):
+    accepted = await database_rows.accepted(database)
     statement = """
         SELECT count(*) FROM extractions JOIN acceptances ON acceptances.extraction_id = extractions.id
         WHERE extractions.id = :id AND extractions.xmin::text = acceptances.xmin::text
     """
-    assert await number(engine, statement, id=accepted.extraction_id) == 1
+    assert await number(database, statement, id=accepted.extraction_id) == 1
 
 
-async def test_201_is_not_said_before_the_commit(ana, engine):
-    async with engine.begin() as connection:
+async def test_201_is_not_said_before_the_commit(ana, database):
+    async with database.begin() as connection:
         for statement in COMMIT_WAITS:
             await connection.execute(text(statement))
-    async with engine.connect() as holder:
+    async with database.connect() as holder:
         await holder.execute(text("SELECT pg_advisory_lock(1)"))
         sending = asyncio.create_task(api_client.send(ana, ("clip.mp4", api_client.MP4)))
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while not await number(engine, WAITS_TO_COMMIT):
+            while not await number(database, WAITS_TO_COMMIT):
                 await asyncio.sleep(0.01)
         answered, _ = await asyncio.wait({sending}, timeout=LONG_ENOUGH_SECONDS)
         assert not answered, sending.result().text
-        assert await number(engine, "SELECT count(*) FROM acceptances") == 0
+        assert await number(database, "SELECT count(*) FROM acceptances") == 0
         await holder.execute(text("SELECT pg_advisory_unlock(1)"))
     assert (await sending).status_code == 201
-    assert await number(engine, "SELECT count(*) FROM acceptances") == 1
+    assert await number(database, "SELECT count(*) FROM acceptances") == 1
 
 
-async def test_a_resent_call_with_its_key_makes_nothing_new(ana, engine):
+async def test_a_resent_call_with_its_key_makes_nothing_new(ana, database):
     first, again = [
         await api_client.send(ana, ("clip.mp4", api_client.MP4), headers={"Idempotency-Key": "one"}) for _ in range(2)
     ]
     assert (first.status_code, again.status_code) == (201, 201)
     assert first.json() == again.json()
-    assert await number(engine, "SELECT count(*) FROM videos") == 1
+    assert await number(database, "SELECT count(*) FROM videos") == 1
 
 
-async def test_a_video_that_the_store_gives_with_another_bit_is_not_decoded(engine, tmp_path):
+async def test_a_video_that_the_store_gives_with_another_bit_is_not_decoded(database, tmp_path):
     store, clip = FaultyStore(tmp_path / "objects", seed=3), tmp_path / "clip.mp4"
     clip.write_bytes(api_client.MP4)
-    await submit(engine, store, clip)
-    claim, bench = await claim_one(engine), bench_of(engine, store, tmp_path)
+    await submit(database, store, clip)
+    claim, bench = await claim_one(database), bench_of(database, store, tmp_path)
     store.fault = Fault.FLIPPING
     refused = 0
     for turn in range(20):
@@ -99,9 +99,9 @@ async def test_a_video_that_the_store_gives_with_another_bit_is_not_decoded(engi
 
 
 @pytest.mark.parametrize("crashes", [1, 2])
-async def test_a_claim_that_nobody_ends_has_counted_its_attempt(engine, crashes):
-    accepted = await database_rows.accepted(engine)
+async def test_a_claim_that_nobody_ends_has_counted_its_attempt(database, crashes):
+    accepted = await database_rows.accepted(database)
     for _ in range(crashes):
-        lease = (await claim_one(engine)).lease
-        await task_queue.release(engine, lease)
-    assert (await database_rows.task(engine, accepted.task_id)).attempt == crashes
+        lease = (await claim_one(database)).lease
+        await task_queue.release(database, lease)
+    assert (await database_rows.task(database, accepted.task_id)).attempt == crashes

@@ -18,7 +18,7 @@ from tests.support.worker_tasks import bench_of
 
 
 @pytest.fixture
-async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
+async def database(database_url: str) -> AsyncIterator[AsyncEngine]:
     database = open_database(database_url, name="test", connections=10)
     yield database
     await database.dispose()
@@ -30,9 +30,9 @@ def store(tmp_path: Path) -> FolderStore:
 
 
 @pytest.fixture
-def bench(engine: AsyncEngine, store: FolderStore, tmp_path: Path) -> WorkerDeps:
+def bench(database: AsyncEngine, store: FolderStore, tmp_path: Path) -> WorkerDeps:
     """What a worker of this test works with."""
-    return bench_of(engine, store, tmp_path)
+    return bench_of(database, store, tmp_path)
 
 
 @pytest.fixture
@@ -42,10 +42,10 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def deps(engine: AsyncEngine, redis_url: str, tmp_path: Path) -> AsyncIterator[Deps]:
+async def deps(database: AsyncEngine, redis_url: str, tmp_path: Path) -> AsyncIterator[Deps]:
     """What the application works with: real servers, an object folder of this test's own."""
     cache = open_cache(redis_url)
-    made = api_client.make_deps(engine, tmp_path / "objects", cache)
+    made = api_client.make_deps(database, tmp_path / "objects", cache)
     yield made
     made.passwords.close()
     await cache.close()

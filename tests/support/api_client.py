@@ -35,10 +35,10 @@ MP4 = b"\0\0\0\x18ftypisom" + bytes(range(256)) * 40
 WEBM = b"\x1a\x45\xdf\xa3" + b"webm" * 500
 
 
-def make_deps(engine: AsyncEngine, folder: Path, cache: Cache, **more: Any) -> Deps:
+def make_deps(database: AsyncEngine, folder: Path, cache: Cache, **more: Any) -> Deps:
     """Real parts, but with cheap passwords."""
     values: dict[str, Any] = {
-        "engine": engine,
+        "database": database,
         "objects": FolderStore(folder),
         "cache": cache,
         "signer": TokenSigner([signing_key(SECRET)]),
@@ -109,10 +109,10 @@ async def accepted(client: httpx.AsyncClient, name: str = "clip.mp4", content: b
     return video
 
 
-async def left_behind(engine: AsyncEngine, objects: ObjectStore) -> tuple[int, int, list[str]]:
+async def left_behind(database: AsyncEngine, objects: ObjectStore) -> tuple[int, int, list[str]]:
     """How many videos and reservations there are, and which objects."""
     statement = "SELECT (SELECT count(*) FROM videos), (SELECT count(*) FROM reservations)"
-    async with engine.connect() as connection:
+    async with database.connect() as connection:
         videos, reservations = (await connection.execute(text(statement))).one()
     return videos, reservations, await objects.keys("videos")
 
@@ -140,7 +140,7 @@ def make_result(images: Sequence[bytes]) -> Result:
 
 async def publish(deps: Deps, result: Result) -> UUID:
     """Claims the next task and ends it with this result; gives the extraction's id."""
-    (claim,) = await task_queue.claim(deps.engine, worker="test-worker")
+    (claim,) = await task_queue.claim(deps.database, worker="test-worker")
     prefix = f"results/{claim.extraction_id}/{claim.lease.task_id}/{claim.lease.attempt}"
     objects = {
         "frames.zip": result.archive,
@@ -152,7 +152,7 @@ async def publish(deps: Deps, result: Result) -> UUID:
     }
     for name, content in objects.items():
         await deps.objects.put(f"{prefix}/{name}", chunks_of(content))
-    await task_queue.plan(deps.engine, claim.lease, media=MEDIA, frames_total=len(result.images))
+    await task_queue.plan(deps.database, claim.lease, media=MEDIA, frames_total=len(result.images))
     publication = Publication(
         key=prefix,
         engine=deps.engine_name,
@@ -161,7 +161,7 @@ async def publish(deps: Deps, result: Result) -> UUID:
         sha256=result.sha256,
         warnings=(),
     )
-    await task_queue.publish(deps.engine, claim.lease, publication)
+    await task_queue.publish(deps.database, claim.lease, publication)
     return claim.extraction_id
 
 

@@ -24,9 +24,9 @@ class Accepted:
     task_id: UUID
 
 
-async def user(engine: AsyncEngine, email: str = "ana@example.com") -> UUID:
+async def user(database: AsyncEngine, email: str = "ana@example.com") -> UUID:
     user_id = uuid7()
-    await accounts.create(engine, user_id=user_id, email=email, password_hash="x", name="Ana", locale="en")
+    await accounts.create(database, user_id=user_id, email=email, password_hash="x", name="Ana", locale="en")
     return user_id
 
 
@@ -46,34 +46,34 @@ def upload(user_id: UUID, filename: str = "clip.mp4") -> Upload:
     )
 
 
-async def accepted(engine: AsyncEngine, user_id: UUID | None = None, filename: str = "clip.mp4") -> Accepted:
-    owner = user_id or await user(engine, f"{uuid7()}@example.com")
+async def accepted(database: AsyncEngine, user_id: UUID | None = None, filename: str = "clip.mp4") -> Accepted:
+    owner = user_id or await user(database, f"{uuid7()}@example.com")
     stored = upload(owner, filename)
-    await reserve(engine, owner, stored.object_key)
-    async with engine.begin() as connection:
+    await reserve(database, owner, stored.object_key)
+    async with database.begin() as connection:
         await accept(connection, [stored])
     return Accepted(owner, stored.video_id, stored.extraction_id, stored.task_id)
 
 
-async def one(engine: AsyncEngine, statement: str, **values: object):
-    async with engine.connect() as connection:
+async def one(database: AsyncEngine, statement: str, **values: object):
+    async with database.connect() as connection:
         return (await connection.execute(text(statement), values)).one()
 
 
-async def extraction(engine: AsyncEngine, extraction_id: UUID):
-    return await one(engine, "SELECT * FROM extractions WHERE id = :id", id=extraction_id)
+async def extraction(database: AsyncEngine, extraction_id: UUID):
+    return await one(database, "SELECT * FROM extractions WHERE id = :id", id=extraction_id)
 
 
-async def task(engine: AsyncEngine, task_id: UUID):
-    return await one(engine, "SELECT * FROM tasks WHERE id = :id", id=task_id)
+async def task(database: AsyncEngine, task_id: UUID):
+    return await one(database, "SELECT * FROM tasks WHERE id = :id", id=task_id)
 
 
-async def events(engine: AsyncEngine, extraction_id: UUID) -> list[str]:
-    async with engine.connect() as connection:
+async def events(database: AsyncEngine, extraction_id: UUID) -> list[str]:
+    async with database.connect() as connection:
         statement = text("SELECT kind FROM events WHERE extraction_id = :id ORDER BY id")
         return list((await connection.execute(statement, {"id": extraction_id})).scalars())
 
 
-async def change(engine: AsyncEngine, statement: str, **values: object) -> None:
-    async with engine.begin() as connection:
+async def change(database: AsyncEngine, statement: str, **values: object) -> None:
+    async with database.begin() as connection:
         await connection.execute(text(statement), values)

@@ -82,9 +82,9 @@ class Model:
     def unended(self) -> list[UUID]:
         return [id for id, each in self.known.items() if not each.deleted and each.status not in ENDED]
 
-    async def compare(self, engine: AsyncEngine, user_ids: list[UUID]) -> None:
+    async def compare(self, database: AsyncEngine, user_ids: list[UUID]) -> None:
         """Whether the tables say the same, and keep what always holds."""
-        async with engine.connect() as connection:
+        async with database.connect() as connection:
             tasks = (await connection.execute(text(TASKS))).all()
             extractions = (await connection.execute(text(EXTRACTIONS))).all()
             shares = (await connection.execute(text("SELECT user_id, running_limit, open FROM shares"))).all()

@@ -19,11 +19,11 @@ from tests.support import database_rows
 ALL = '{"sample": {"mode": "all"}}'
 
 
-def bench_of(engine: AsyncEngine, objects: ObjectStore, folder: Path, reader: Reader = Reader.AUTO) -> WorkerDeps:
+def bench_of(database: AsyncEngine, objects: ObjectStore, folder: Path, reader: Reader = Reader.AUTO) -> WorkerDeps:
     """With a scratch folder in `folder`; without pauses that come of chance."""
     (folder / "scratch").mkdir(exist_ok=True)
     return WorkerDeps(
-        database=engine,
+        database=database,
         objects=objects,
         scratch=folder / "scratch",
         reader=reader,
@@ -38,13 +38,13 @@ def bench_of(engine: AsyncEngine, objects: ObjectStore, folder: Path, reader: Re
     )
 
 
-async def submit(engine: AsyncEngine, objects: ObjectStore, path: Path, spec: str = "{}") -> database_rows.Accepted:
+async def submit(database: AsyncEngine, objects: ObjectStore, path: Path, spec: str = "{}") -> database_rows.Accepted:
     """As the API does it: reserve, put, accept; for an account of its own."""
-    user_id = await database_rows.user(engine, f"{uuid7()}@example.com")
+    user_id = await database_rows.user(database, f"{uuid7()}@example.com")
     named = database_rows.upload(user_id, path.name)
-    await reserve(engine, user_id, named.object_key)
+    await reserve(database, user_id, named.object_key)
     stored = await objects.put_file(named.object_key, path)
     upload = replace(named, size=stored.size, sha256=stored.sha256, spec=canonical(parse(spec)))
-    async with engine.begin() as connection:
+    async with database.begin() as connection:
         await accept(connection, [upload])
     return database_rows.Accepted(user_id, upload.video_id, upload.extraction_id, upload.task_id)

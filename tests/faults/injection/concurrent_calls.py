@@ -32,7 +32,7 @@ class Met:
 
 
 async def meet(
-    engine: AsyncEngine, extraction_id: UUID, *calls: Call, pauses: Sequence[float], lock: str | None
+    database: AsyncEngine, extraction_id: UUID, *calls: Call, pauses: Sequence[float], lock: str | None
 ) -> Met:
     """Begins calls at one moment, each after its own short pause.
 
@@ -40,7 +40,7 @@ async def meet(
     """
     if lock is None:
         return Met(await _together(calls, pauses), overlapped=False)
-    async with engine.connect() as holder, engine.connect() as watcher:
+    async with database.connect() as holder, database.connect() as watcher:
         await holder.execute(text(lock), {"extraction_id": extraction_id})
         ends = asyncio.create_task(_together(calls, pauses))
         overlapped = await _all_wait(watcher, len(calls), ends)

@@ -41,15 +41,15 @@ async def work(url: str, objects: Path, scratch: Path, name: str) -> None:
     from db.object_store.folder_store import FolderStore
     from tests.faults.rows.queue_harness import bench_of, number
 
-    engine, cache = open_database(url, name=name), open_cache("redis://127.0.0.1:1/0")
-    worker = Worker(bench_of(engine, FolderStore(objects), scratch), cache, name=name)
+    database, cache = open_database(url, name=name), open_cache("redis://127.0.0.1:1/0")
+    worker = Worker(bench_of(database, FolderStore(objects), scratch), cache, name=name)
     running = asyncio.create_task(worker.run())
-    while await number(engine, "SELECT count(*) FROM extractions WHERE finished_at IS NULL"):
+    while await number(database, "SELECT count(*) FROM extractions WHERE finished_at IS NULL"):
         await asyncio.sleep(LOOK_SECONDS)
     worker.stop()
     await running
     await cache.close()
-    await engine.dispose()
+    await database.dispose()
 
 
 if __name__ == "__main__":

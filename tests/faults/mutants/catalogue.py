@@ -83,7 +83,7 @@ MUTANTS = (
                 "db/queue/task_queue.py",
                 "        warnings=json.dumps([dict(warning) for warning in publication.warnings]),\n    )\n",
                 "        warnings=json.dumps([dict(warning) for warning in publication.warnings]),\n    )\n"
-                "    async with engine.begin() as late:\n"
+                "    async with database.begin() as late:\n"
                 "        values = {'id': lease.task_id}\n"
                 "        await late.execute(sql.text('INSERT INTO outbox (id, extraction_id, channel) SELECT '\n"
                 "            'gen_random_uuid(), extraction_id, \\'email\\' FROM tasks WHERE id = :id'), values)\n",

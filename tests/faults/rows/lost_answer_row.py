@@ -106,17 +106,17 @@ async def _work_off(faulty: AsyncEngine, direct: AsyncEngine, proxy: AnswerProxy
         await _lossy(proxy, partial(retry_until_available, partial(_end, faulty, claim)))
 
 
-async def _end(engine: AsyncEngine, claim: task_queue.Claim) -> None:
+async def _end(database: AsyncEngine, claim: task_queue.Claim) -> None:
     match claim.kind:
         case "segment":
             assert claim.part is not None
             frames = claim.part.stop - claim.part.first
-            await task_queue.publish_segment(engine, claim.lease, key=f"results/{claim.part.number}", frames=frames)
+            await task_queue.publish_segment(database, claim.lease, key=f"results/{claim.part.number}", frames=frames)
         case "extract" if claim.extraction_id.int % 2:
             lease = claim.lease
-            await task_queue.split(engine, lease, media={}, frames_total=3, plan_key="results/plan", parts=PARTS)
+            await task_queue.split(database, lease, media={}, frames_total=3, plan_key="results/plan", parts=PARTS)
         case _:
-            await task_queue.publish(engine, claim.lease, PUBLICATION)
+            await task_queue.publish(database, claim.lease, PUBLICATION)
 
 
 async def _lossy(proxy: AnswerProxy, call: Callable[[], Awaitable[object]]) -> None:
@@ -129,10 +129,10 @@ async def _lossy(proxy: AnswerProxy, call: Callable[[], Awaitable[object]]) -> N
     assert proxy.dropped == before + 1, "the answer came after all"
 
 
-async def _rescue_unheard(engine: AsyncEngine) -> None:
+async def _rescue_unheard(database: AsyncEngine) -> None:
     """The lease of a claim that nobody heard of runs out."""
     await database_rows.change(
-        engine, "UPDATE tasks SET lease_expires_at = now() - interval '1 s' WHERE leased_by = 'unheard'"
+        database, "UPDATE tasks SET lease_expires_at = now() - interval '1 s' WHERE leased_by = 'unheard'"
     )
-    rescued = await task_queue.rescue(engine, jitter=0.0, lease_seconds=0)
+    rescued = await task_queue.rescue(database, jitter=0.0, lease_seconds=0)
     assert (rescued.again, rescued.ended) == (1, 0), rescued

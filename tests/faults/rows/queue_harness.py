@@ -49,18 +49,18 @@ async def postgres(folder: Path) -> AsyncIterator[Postgres]:
 
 
 @asynccontextmanager
-async def database(folder: Path) -> AsyncIterator[AsyncEngine]:
+async def queue_database(folder: Path) -> AsyncIterator[AsyncEngine]:
     """The same, connected."""
     async with postgres(folder) as server:
-        engine = open_database(server.url(), name="faults", connections=10)
+        database = open_database(server.url(), name="faults", connections=10)
         try:
-            yield engine
+            yield database
         finally:
-            await engine.dispose()
+            await database.dispose()
 
 
-def bench_of(engine: AsyncEngine, objects: ObjectStore, folder: Path) -> WorkerDeps:
-    return worker_tasks.bench_of(engine, objects, folder, Reader.PYAV)
+def bench_of(database: AsyncEngine, objects: ObjectStore, folder: Path) -> WorkerDeps:
+    return worker_tasks.bench_of(database, objects, folder, Reader.PYAV)
 
 
 def small_clip(folder: Path) -> Path:
@@ -69,13 +69,13 @@ def small_clip(folder: Path) -> Path:
     return path
 
 
-async def submit(engine: AsyncEngine, store: ObjectStore, clip: Path) -> database_rows.Accepted:
+async def submit(database: AsyncEngine, store: ObjectStore, clip: Path) -> database_rows.Accepted:
     """A video of which every frame is asked for."""
-    return await worker_tasks.submit(engine, store, clip, worker_tasks.ALL)
+    return await worker_tasks.submit(database, store, clip, worker_tasks.ALL)
 
 
-async def claim_one(engine: AsyncEngine, worker: str = "worker") -> Claim:
-    (claim,) = await task_queue.claim(engine, worker=worker)
+async def claim_one(database: AsyncEngine, worker: str = "worker") -> Claim:
+    (claim,) = await task_queue.claim(database, worker=worker)
     return claim
 
 
@@ -95,34 +95,34 @@ async def work_off(
         done.append((claims[0], await perform(claims[0], child, bench, asyncio.Event(), lambda: None)))
 
 
-async def expire(engine: AsyncEngine, lease: Lease) -> None:
+async def expire(database: AsyncEngine, lease: Lease) -> None:
     """Lets a lease's time pass."""
     statement = "UPDATE tasks SET lease_expires_at = clock_timestamp() - interval '1 second' WHERE id = :id"
-    await database_rows.change(engine, f"{statement} AND state = 'leased'", id=lease.task_id)
+    await database_rows.change(database, f"{statement} AND state = 'leased'", id=lease.task_id)
 
 
-async def number(engine: AsyncEngine, statement: str, **values: object) -> int:
+async def number(database: AsyncEngine, statement: str, **values: object) -> int:
     """The one number that a statement gives."""
-    async with engine.connect() as connection:
+    async with database.connect() as connection:
         return int((await connection.execute(text(statement), values)).scalar_one())
 
 
-async def count(engine: AsyncEngine, extractions: Iterable[UUID], status: Sequence[str] = ("succeeded",)) -> Count:
+async def count(database: AsyncEngine, extractions: Iterable[UUID], status: Sequence[str] = ("succeeded",)) -> Count:
     """lost: without such an end. duplicated: ends, notifications and acceptances beyond one. stale: of every row."""
     ids = list(extractions)
     kept = await number(
-        engine,
+        database,
         "SELECT count(*) FROM extractions WHERE id = ANY(:ids) AND status::text = ANY(:status)",
         ids=ids,
         status=list(status),
     )
     ends = await number(
-        engine,
+        database,
         """SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM events WHERE kind = ANY(:ends)
            GROUP BY extraction_id) AS ended""",
         ends=list(ENDS),
     )
     owed = "SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM outbox GROUP BY extraction_id, channel) AS o"
-    unasked = await number(engine, "SELECT count(*) FROM extractions WHERE NOT id = ANY(:ids)", ids=ids)
-    duplicated = ends + await number(engine, owed) + unasked
-    return Count(lost=len(ids) - kept, duplicated=duplicated, stale=await number(engine, STALE))
+    unasked = await number(database, "SELECT count(*) FROM extractions WHERE NOT id = ANY(:ids)", ids=ids)
+    duplicated = ends + await number(database, owed) + unasked
+    return Count(lost=len(ids) - kept, duplicated=duplicated, stale=await number(database, STALE))

@@ -18,7 +18,7 @@ from db.queue import task_queue
 from db.queue.task_queue import LeaseLost, Part
 from tests.faults.injection.concurrent_calls import LOCKS, meet
 from tests.faults.row_outcome import Outcome
-from tests.faults.rows.queue_harness import PUBLICATION, claim_one, count, database, expire, number
+from tests.faults.rows.queue_harness import PUBLICATION, claim_one, count, expire, number, queue_database
 from tests.support import database_rows
 
 FULL_RACES, SHORT_RACES = 1000, 50
@@ -58,15 +58,15 @@ def turns(full: bool) -> Iterator[Turn]:
 async def rescue_races_publish(full: bool, folder: Path) -> Outcome:
     """A late lease is rescued at the moment in which its holder publishes."""
 
-    async def race(engine: AsyncEngine, turn: Turn) -> Raced:
-        accepted = await database_rows.accepted(engine)
-        lease = (await claim_one(engine, "late")).lease
-        await expire(engine, lease)
+    async def race(database: AsyncEngine, turn: Turn) -> Raced:
+        accepted = await database_rows.accepted(database)
+        lease = (await claim_one(database, "late")).lease
+        await expire(database, lease)
         met = await meet(
-            engine,
+            database,
             accepted.extraction_id,
-            lambda: task_queue.publish(engine, lease, PUBLICATION),
-            lambda: task_queue.rescue(engine, jitter=0.0, lease_seconds=0),
+            lambda: task_queue.publish(database, lease, PUBLICATION),
+            lambda: task_queue.rescue(database, jitter=0.0, lease_seconds=0),
             pauses=turn.pauses,
             lock=turn.lock,
         )
@@ -74,7 +74,7 @@ async def rescue_races_publish(full: bool, folder: Path) -> Outcome:
         assert isinstance(published, LeaseLost | None), published
         assert isinstance(rescued, task_queue.Rescued), rescued
         if rescued.again:
-            await task_queue.publish(engine, (await claim_one(engine, "rescuer")).lease, PUBLICATION)
+            await task_queue.publish(database, (await claim_one(database, "rescuer")).lease, PUBLICATION)
         return Raced(accepted.extraction_id, published is None, bool(rescued.again), met.overlapped)
 
     return await _races(full, folder, race, name="Rescue races publish", second="rescue", ends=("succeeded",))
@@ -83,18 +83,18 @@ async def rescue_races_publish(full: bool, folder: Path) -> Outcome:
 async def cancel_races_publish(full: bool, folder: Path) -> Outcome:
     """A user cancels at the moment in which the worker publishes."""
 
-    async def race(engine: AsyncEngine, turn: Turn) -> Raced:
-        accepted = await database_rows.accepted(engine)
-        lease = (await claim_one(engine)).lease
+    async def race(database: AsyncEngine, turn: Turn) -> Raced:
+        accepted = await database_rows.accepted(database)
+        lease = (await claim_one(database)).lease
 
         async def cancel() -> bool:
-            async with engine.begin() as connection:
+            async with database.begin() as connection:
                 return await task_queue.cancel(connection, accepted.extraction_id)
 
         met = await meet(
-            engine,
+            database,
             accepted.extraction_id,
-            lambda: task_queue.publish(engine, lease, PUBLICATION),
+            lambda: task_queue.publish(database, lease, PUBLICATION),
             cancel,
             pauses=turn.pauses,
             lock=turn.lock,
@@ -102,7 +102,7 @@ async def cancel_races_publish(full: bool, folder: Path) -> Outcome:
         published, cancelled = met.results
         assert isinstance(published, LeaseLost | None), published
         assert isinstance(cancelled, bool), cancelled
-        status = (await database_rows.extraction(engine, accepted.extraction_id)).status
+        status = (await database_rows.extraction(database, accepted.extraction_id)).status
         assert status == ("cancelled" if cancelled else "succeeded"), status
         return Raced(accepted.extraction_id, published is None, cancelled, met.overlapped)
 
@@ -120,9 +120,9 @@ async def _races(
     ends: tuple[str, ...],
 ) -> Outcome:
     """Runs a race of two again and again."""
-    async with database(folder) as engine:
-        made = [await race(engine, turn) for turn in turns(full)]
-        found = await count(engine, [raced.extraction_id for raced in made], ends)
+    async with queue_database(folder) as database:
+        made = [await race(database, turn) for turn in turns(full)]
+        found = await count(database, [raced.extraction_id for raced in made], ends)
     races, first_won = len(made), sum(raced.first_won for raced in made)
     assert 0 < first_won < races, "one side always came first: nothing raced"
     return Outcome(
@@ -146,17 +146,17 @@ def _how(races: int, overlapped: int) -> str:
 async def last_segments_race(full: bool, folder: Path) -> Outcome:
     """The last two segments of an extraction are published at the same moment."""
     made, overlapped, assembling = [], 0, 0
-    async with database(folder) as engine:
+    async with queue_database(folder) as database:
         for turn in turns(full):
-            made.append((await database_rows.accepted(engine)).extraction_id)
-            overlapped += await _publish_both(engine, made[-1], turn)
-            last = await task_queue.claim(engine, worker="assembler", limit=10)
+            made.append((await database_rows.accepted(database)).extraction_id)
+            overlapped += await _publish_both(database, made[-1], turn)
+            last = await task_queue.claim(database, worker="assembler", limit=10)
             assembling += len(last)
             for claim in last:
                 assert claim.parts == ("results/0", "results/1"), claim.parts
-                await task_queue.publish(engine, claim.lease, PUBLICATION)
-        found = await count(engine, made)
-        tasks = await number(engine, "SELECT count(*) FROM tasks WHERE kind = 'assemble'")
+                await task_queue.publish(database, claim.lease, PUBLICATION)
+        found = await count(database, made)
+        tasks = await number(database, "SELECT count(*) FROM tasks WHERE kind = 'assemble'")
     return Outcome(
         name="The last two segments race",
         how=_how(len(made), overlapped),
@@ -168,19 +168,19 @@ async def last_segments_race(full: bool, folder: Path) -> Outcome:
     )
 
 
-async def _publish_both(engine: AsyncEngine, extraction_id: UUID, turn: Turn) -> bool:
+async def _publish_both(database: AsyncEngine, extraction_id: UUID, turn: Turn) -> bool:
     """Splits the extraction in two, and publishes both parts; whether they were seen in their transactions at once."""
-    planning = (await claim_one(engine)).lease
-    await task_queue.split(engine, planning, media={}, frames_total=3, plan_key="results/plan", parts=PARTS)
-    claims = [await claim_one(engine, worker) for worker in ("one", "two")]
+    planning = (await claim_one(database)).lease
+    await task_queue.split(database, planning, media={}, frames_total=3, plan_key="results/plan", parts=PARTS)
+    claims = [await claim_one(database, worker) for worker in ("one", "two")]
 
     def publish(claim: task_queue.Claim) -> Callable[[], Awaitable[None]]:
         assert claim.part is not None
         frames, key = claim.part.stop - claim.part.first, f"results/{claim.part.number}"
-        return lambda: task_queue.publish_segment(engine, claim.lease, key=key, frames=frames)
+        return lambda: task_queue.publish_segment(database, claim.lease, key=key, frames=frames)
 
     calls = (publish(claim) for claim in claims)
-    met = await meet(engine, extraction_id, *calls, pauses=turn.pauses, lock=turn.lock)
+    met = await meet(database, extraction_id, *calls, pauses=turn.pauses, lock=turn.lock)
     assert met.results == [None, None], met.results
     return met.overlapped
 
@@ -188,24 +188,24 @@ async def _publish_both(engine: AsyncEngine, extraction_id: UUID, turn: Turn) ->
 async def unequal_users(full: bool, folder: Path) -> Outcome:
     """One user brings very many videos, then 20 users one each; a worker takes them one by one."""
     many, few = 10_000 if full else 500, 20
-    async with database(folder) as engine:
-        crowd = await database_rows.user(engine, "crowd@example.com")
-        made = await _accept_many(engine, crowd, many)
-        await task_queue.publish(engine, (await claim_one(engine)).lease, PUBLICATION)
-        small = {(await database_rows.accepted(engine)).extraction_id for _ in range(few)}
+    async with queue_database(folder) as database:
+        crowd = await database_rows.user(database, "crowd@example.com")
+        made = await _accept_many(database, crowd, many)
+        await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
+        small = {(await database_rows.accepted(database)).extraction_id for _ in range(few)}
         waiting, place = set(small), 0
         worst = 0
         while waiting and place < many + few:
-            claim = await claim_one(engine)
+            claim = await claim_one(database)
             place += 1
             if claim.extraction_id in waiting:
                 waiting.remove(claim.extraction_id)
                 worst = place
-            await task_queue.publish(engine, claim.lease, PUBLICATION)
-        while claims := await task_queue.claim(engine, worker="worker", limit=50):
+            await task_queue.publish(database, claim.lease, PUBLICATION)
+        while claims := await task_queue.claim(database, worker="worker", limit=50):
             for claim in claims:
-                await task_queue.publish(engine, claim.lease, PUBLICATION)
-        found = await count(engine, [*made, *small])
+                await task_queue.publish(database, claim.lease, PUBLICATION)
+        found = await count(database, [*made, *small])
     users = few + 1
     assert worst <= users + 2, f"a small user waited {worst} places"
     return Outcome(
@@ -219,7 +219,7 @@ async def unequal_users(full: bool, folder: Path) -> Outcome:
     )
 
 
-async def _accept_many(engine: AsyncEngine, user_id: UUID, videos: int) -> list[UUID]:
+async def _accept_many(database: AsyncEngine, user_id: UUID, videos: int) -> list[UUID]:
     made: list[UUID] = []
     while len(made) < videos:
         uploads = []
@@ -227,7 +227,7 @@ async def _accept_many(engine: AsyncEngine, user_id: UUID, videos: int) -> list[
             video_id = uuid7()
             key = video_key(video_id)
             uploads.append(Upload(user_id, video_id, uuid7(), uuid7(), "clip.mp4", 1000, "0" * 64, key, "{}"))
-        async with engine.begin() as connection:
+        async with database.begin() as connection:
             reservations = [{"object_key": upload.object_key, "user_id": user_id} for upload in uploads]
             await connection.execute(reservations.RESERVE, reservations)
             await accept.accept(connection, uploads)

@@ -27,7 +27,16 @@ from db.values.error_catalogue import CatalogueError
 from serve_app.app import create_app
 from tests.faults.injection.faulty_store import Fault, FaultyStore
 from tests.faults.row_outcome import Outcome
-from tests.faults.rows.queue_harness import bench_of, count, database, number, postgres, small_clip, submit, work_off
+from tests.faults.rows.queue_harness import (
+    bench_of,
+    count,
+    number,
+    postgres,
+    queue_database,
+    small_clip,
+    submit,
+    work_off,
+)
 from tests.support import api_client, database_rows
 
 HOUR_SECONDS = 3600
@@ -45,21 +54,21 @@ async def store_faulty(full: bool, folder: Path) -> Outcome:
     """The object store is away for an hour, then fails, is slow, and flips bits."""
     videos = 10 if full else 2
     store, clip = FaultyStore(folder / "objects", seed=3), small_clip(folder)
-    async with database(folder) as engine:
-        bench = bench_of(engine, store, folder)
-        made = [(await submit(engine, store, clip)).extraction_id]
+    async with queue_database(folder) as database:
+        bench = bench_of(database, store, folder)
+        made = [(await submit(database, store, clip)).extraction_id]
         await work_off(bench)
         for fault in (Fault.AWAY, Fault.FAILING, Fault.SLOW, Fault.FLIPPING):
-            made += [(await submit(engine, store, clip)).extraction_id for _ in range(videos)]
+            made += [(await submit(database, store, clip)).extraction_id for _ in range(videos)]
             store.fault = fault
             if fault is Fault.AWAY:
                 await _wait_out(bench, HOUR_SECONDS)
                 store.fault = Fault.NONE
             await work_off(bench)
             store.fault = Fault.NONE
-        found = await count(engine, made)
-        wrong = await _wrong_results(engine, folder / "objects", made)
-        crashes = await number(engine, "SELECT sum(crashes) FROM tasks")
+        found = await count(database, made)
+        wrong = await _wrong_results(database, folder / "objects", made)
+        crashes = await number(database, "SELECT sum(crashes) FROM tasks")
     assert store.refusals, "the store was never away"
     assert store.flips, "no bit was flipped"
     return Outcome(
@@ -85,9 +94,9 @@ async def _wait_out(bench: WorkerDeps, outage_seconds: float) -> None:
         assert ending is TaskOutcome.RETRIED, ending
 
 
-async def _wrong_results(engine: AsyncEngine, objects: Path, made: Sequence[UUID]) -> int:
+async def _wrong_results(database: AsyncEngine, objects: Path, made: Sequence[UUID]) -> int:
     """Archives that are not the one which the first, healthy extraction of the same clip has made."""
-    found = [await database_rows.extraction(engine, extraction) for extraction in made]
+    found = [await database_rows.extraction(database, extraction) for extraction in made]
     archives = [objects / row.result_key / "frames.zip" for row in found if row.result_key]
     digests = [hashlib.sha256(archive.read_bytes()).hexdigest() for archive in archives]
     return sum(digest != found[0].result_sha256 for digest in digests)
@@ -99,13 +108,13 @@ async def disk_full(full: bool, folder: Path) -> Outcome:
     body = api_client.MP4 + bytes(200_000)
     objects, made, refused = folder / "objects", [], 0
     with _small_disk(objects, mebibytes=2):
-        async with database(folder) as engine:
+        async with queue_database(folder) as database:
             cache = open_cache("redis://127.0.0.1:1/0")
-            deps = api_client.make_deps(engine, objects, cache)
+            deps = api_client.make_deps(database, objects, cache)
             # Not known before the body is read: the disk fills while it is written.
             unbounded = FolderStore(objects)
             unbounded.free_bytes = _unknown  # type: ignore[method-assign]
-            deps = api_client.make_deps(engine, objects, cache, objects=unbounded)
+            deps = api_client.make_deps(database, objects, cache, objects=unbounded)
             async with api_client.client_of(create_app(deps)) as client:
                 await api_client.log_in(client)
                 for _ in range(fills):
@@ -114,11 +123,11 @@ async def disk_full(full: bool, folder: Path) -> Outcome:
                     assert answer.status_code == 507, answer.text
                     assert answer.headers["retry-after"], "no word on when to come again"
                     refused += 1
-                    videos, reservations, stored = await api_client.left_behind(engine, unbounded)
+                    videos, reservations, stored = await api_client.left_behind(database, unbounded)
                     assert (videos, reservations, len(stored)) == (len(made), 0, len(made)), "something was left"
                     _enlarge(objects, mebibytes=2 + refused)
             assert await _is_full(unbounded, objects), "a worker would claim with no room for the result"
-            found = await count(engine, made, ("queued",))
+            found = await count(database, made, ("queued",))
             short = sum(path.stat().st_size != len(body) for path in (objects / "videos").iterdir())
             deps.passwords.close()
             await cache.close()
@@ -170,27 +179,27 @@ async def poison_video(full: bool, folder: Path) -> Outcome:
     """Files whose children always die, each amid good ones."""
     poisons, good_each = (10, 10) if full else (1, 2)
     store, clip = FolderStore(folder / "objects"), small_clip(folder)
-    async with database(folder) as engine:
-        bench = bench_of(engine, store, folder)
+    async with queue_database(folder) as database:
+        bench = bench_of(database, store, folder)
         poisonous, good = [], []
         for _ in range(poisons):
-            poisonous.append((await submit(engine, store, clip)).extraction_id)
-            good += [(await submit(engine, store, clip)).extraction_id for _ in range(good_each)]
+            poisonous.append((await submit(database, store, clip)).extraction_id)
+            good += [(await submit(database, store, clip)).extraction_id for _ in range(good_each)]
 
         def meet(claim: Claim, child: DecodingChild) -> None:
             if claim.extraction_id in poisonous:
                 os.kill(child.pid, signal.SIGKILL)
 
         done = await work_off(bench, meet)
-        fine = await count(engine, [*good, *poisonous], ("succeeded", "failed"))
+        fine = await count(database, [*good, *poisonous], ("succeeded", "failed"))
         given_up = await number(
-            engine,
+            database,
             """SELECT count(*) FROM extractions JOIN tasks ON tasks.extraction_id = extractions.id
                WHERE extractions.id = ANY(:ids) AND error_code = 'gave_up' AND crashes = 3 AND tasks.attempt = 3""",
             ids=poisonous,
         )
         unhurt = await number(
-            engine,
+            database,
             "SELECT count(*) FROM extractions WHERE id = ANY(:ids) AND status = 'succeeded' AND attempt = 1",
             ids=good,
         )
@@ -213,8 +222,8 @@ async def worker_clock_off(full: bool, folder: Path) -> Outcome:
     store, clip = FolderStore(folder / "objects"), small_clip(folder)
     rescued = 0
     async with postgres(folder) as server:
-        engine = open_database(server.url(), name="faults")
-        made = [(await submit(engine, store, clip)).extraction_id for _ in range(videos)]
+        database = open_database(server.url(), name="faults")
+        made = [(await submit(database, store, clip)).extraction_id for _ in range(videos)]
         workers = []
         for offset in (-HOUR_SECONDS, HOUR_SECONDS):
             scratch = folder / f"at{offset}"
@@ -224,14 +233,14 @@ async def worker_clock_off(full: bool, folder: Path) -> Outcome:
             workers.append(await asyncio.create_subprocess_exec(*command, cwd=REPOSITORY))
         ends = asyncio.gather(*(worker.wait() for worker in workers))
         while not ends.done():
-            late = await task_queue.rescue(engine, jitter=0.0, lease_seconds=0)
+            late = await task_queue.rescue(database, jitter=0.0, lease_seconds=0)
             rescued += late.again + late.ended
             await asyncio.sleep(LOOK_SECONDS)
         assert await ends == [0, 0], "a worker did not end well"
-        found = await count(engine, made)
-        attempts = await number(engine, "SELECT max(attempt) FROM tasks")
-        named = await number(engine, "SELECT count(DISTINCT data->>'worker') FROM events WHERE kind = 'claimed'")
-        await engine.dispose()
+        found = await count(database, made)
+        attempts = await number(database, "SELECT max(attempt) FROM tasks")
+        named = await number(database, "SELECT count(DISTINCT data->>'worker') FROM events WHERE kind = 'claimed'")
+        await database.dispose()
     assert named == 2, "one worker did everything"
     assert (rescued, attempts) == (0, 1), f"{rescued} leases rescued, {attempts} attempts"
     return Outcome(

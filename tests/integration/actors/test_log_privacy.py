@@ -39,9 +39,9 @@ async def test_a_database_that_is_away_is_logged_without_its_password():
     assert "check" in frames
 
 
-async def test_a_failed_statement_is_logged_without_its_values(engine):
+async def test_a_failed_statement_is_logged_without_its_values(database):
     async def fail():
-        async with engine.connect() as connection:
+        async with database.connect() as connection:
             await connection.execute(text("SELECT no_such_function(:secret)"), {"secret": PASSWORD})
 
     line = await logged(fail(), DBAPIError)

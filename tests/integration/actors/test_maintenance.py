@@ -55,19 +55,21 @@ def inbox():
     controller.stop()
 
 
-def sender_of(engine, url=None):
+def sender_of(database, url=None):
     return OutboxSender(
-        engine, Mailer(url) if url else None, mail_from=MAIL_FROM, public_url="http://here", jitter=lambda: 0
+        database, Mailer(url) if url else None, mail_from=MAIL_FROM, public_url="http://here", jitter=lambda: 0
     )
 
 
-def upkeep_of(engine, store, clock=lambda: 0.0, lease_seconds=0.0):
-    return Maintenance(engine, store, sender_of(engine), lease_seconds=lease_seconds, clock=clock, jitter=lambda: 0.0)
+def upkeep_of(database, store, clock=lambda: 0.0, lease_seconds=0.0):
+    return Maintenance(
+        database, store, sender_of(database), lease_seconds=lease_seconds, clock=clock, jitter=lambda: 0.0
+    )
 
 
-async def failed(engine, code="no_video_stream", filename="holiday.mp4"):
-    accepted = await database_rows.accepted(engine, filename=filename)
-    await fail(engine, (await claim_one(engine)).lease, Blame.FILE, code)
+async def failed(database, code="no_video_stream", filename="holiday.mp4"):
+    accepted = await database_rows.accepted(database, filename=filename)
+    await fail(database, (await claim_one(database)).lease, Blame.FILE, code)
     return accepted
 
 
@@ -75,9 +77,9 @@ async def chunks(data=b"data"):
     yield data
 
 
-async def test_the_owner_of_a_failed_video_gets_one_mail_with_reason_and_remedy(engine, inbox):
-    accepted = await failed(engine)
-    sender = sender_of(engine, inbox.url)
+async def test_the_owner_of_a_failed_video_gets_one_mail_with_reason_and_remedy(database, inbox):
+    accepted = await failed(database)
+    sender = sender_of(database, inbox.url)
     assert await sender.run_once() == 1
     assert await sender.run_once() == 0
     (message,) = inbox.messages
@@ -85,92 +87,92 @@ async def test_the_owner_of_a_failed_video_gets_one_mail_with_reason_and_remedy(
     mail = message.get_content()
     assert "The file has no video stream." in mail
     assert "What to do: Send a file that has pictures" in mail
-    assert (await database_rows.events(engine, accepted.extraction_id))[-1] == "notified"
+    assert (await database_rows.events(database, accepted.extraction_id))[-1] == "notified"
 
 
-async def test_the_mail_speaks_the_accounts_language(engine, inbox):
-    await failed(engine)
-    await database_rows.change(engine, "UPDATE users SET locale = 'pt-BR'")
-    await sender_of(engine, inbox.url).run_once()
+async def test_the_mail_speaks_the_accounts_language(database, inbox):
+    await failed(database)
+    await database_rows.change(database, "UPDATE users SET locale = 'pt-BR'")
+    await sender_of(database, inbox.url).run_once()
     assert inbox.messages[0]["subject"] == "Seu vídeo falhou: holiday.mp4"
     assert "este só tem som" in inbox.messages[0].get_content()
 
 
-async def test_a_file_name_can_not_write_headers(engine, inbox):
-    await failed(engine, filename="a\r\nBcc: eve@example.com\r\n\r\nx.mp4")
-    assert await sender_of(engine, inbox.url).run_once() == 1
+async def test_a_file_name_can_not_write_headers(database, inbox):
+    await failed(database, filename="a\r\nBcc: eve@example.com\r\n\r\nx.mp4")
+    assert await sender_of(database, inbox.url).run_once() == 1
     assert [len(recipients) for recipients in inbox.recipients] == [1]
     assert inbox.messages[0]["bcc"] is None
     assert "Bcc: eve@example.com" in inbox.messages[0]["subject"]
 
 
-async def test_a_mail_that_was_refused_is_sent_again_later_with_the_same_id(engine, inbox):
-    await failed(engine)
+async def test_a_mail_that_was_refused_is_sent_again_later_with_the_same_id(database, inbox):
+    await failed(database)
     inbox.refusals = 1
-    sender = sender_of(engine, inbox.url)
+    sender = sender_of(database, inbox.url)
     assert await sender.run_once() == 0
-    row = await database_rows.one(engine, "SELECT tries, last_error, due_at > now() AS later, id FROM outbox")
+    row = await database_rows.one(database, "SELECT tries, last_error, due_at > now() AS later, id FROM outbox")
     assert (row.tries, row.later) == (1, True)
     assert "451" in row.last_error
-    await database_rows.change(engine, "UPDATE outbox SET due_at = now()")
+    await database_rows.change(database, "UPDATE outbox SET due_at = now()")
     assert await sender.run_once() == 1
     assert inbox.messages[0]["message-id"] == f"<{row.id}@example.com>"
 
 
-async def test_a_sender_that_died_is_followed_by_the_next(engine, inbox):
-    await failed(engine)
-    assert len(await outbox.take(engine, "email")) == 1
-    assert await outbox.take(engine, "email") == []
-    await database_rows.change(engine, "UPDATE outbox SET due_at = now()")
-    assert await sender_of(engine, inbox.url).run_once() == 1
+async def test_a_sender_that_died_is_followed_by_the_next(database, inbox):
+    await failed(database)
+    assert len(await outbox.take(database, "email")) == 1
+    assert await outbox.take(database, "email") == []
+    await database_rows.change(database, "UPDATE outbox SET due_at = now()")
+    assert await sender_of(database, inbox.url).run_once() == 1
 
 
-async def test_after_a_day_a_mail_is_given_up(engine):
-    await failed(engine)
-    await database_rows.change(engine, "UPDATE outbox SET owed_since = now() - interval '25 hours'")
-    assert await sender_of(engine, "smtp://127.0.0.1:1").run_once() == 0
-    assert (await database_rows.one(engine, "SELECT given_up_at FROM outbox")).given_up_at is not None
+async def test_after_a_day_a_mail_is_given_up(database):
+    await failed(database)
+    await database_rows.change(database, "UPDATE outbox SET owed_since = now() - interval '25 hours'")
+    assert await sender_of(database, "smtp://127.0.0.1:1").run_once() == 0
+    assert (await database_rows.one(database, "SELECT given_up_at FROM outbox")).given_up_at is not None
 
 
-async def test_without_a_mail_server_the_notification_is_logged_and_done(engine):
-    await failed(engine)
-    assert await sender_of(engine).run_once() == 1
+async def test_without_a_mail_server_the_notification_is_logged_and_done(database):
+    await failed(database)
+    assert await sender_of(database).run_once() == 1
 
 
-async def test_two_senders_deliver_each_mail_once(engine, inbox):
+async def test_two_senders_deliver_each_mail_once(database, inbox):
     for _ in range(10):
-        await failed(engine)
-    await asyncio.gather(*(sender_of(engine, inbox.url).run_once() for _ in range(3)))
+        await failed(database)
+    await asyncio.gather(*(sender_of(database, inbox.url).run_once() for _ in range(3)))
     assert len(inbox.messages) == 10
 
 
-async def test_a_late_lease_is_rescued_only_after_a_whole_lease_of_a_reachable_database(engine, store):
-    accepted = await database_rows.accepted(engine)
-    await claim_one(engine)
-    await expire(engine, accepted.task_id)
+async def test_a_late_lease_is_rescued_only_after_a_whole_lease_of_a_reachable_database(database, store):
+    accepted = await database_rows.accepted(database)
+    await claim_one(database)
+    await expire(database, accepted.task_id)
     now = [0.0]
-    upkeep = upkeep_of(engine, store, clock=lambda: now[0], lease_seconds=0.5)
+    upkeep = upkeep_of(database, store, clock=lambda: now[0], lease_seconds=0.5)
     assert await upkeep.rescue() == 0
     now[0] = 0.4
     assert await upkeep.rescue() == 0
     now[0] = 0.6
     assert await upkeep.rescue() == 1
-    assert (await database_rows.task(engine, accepted.task_id)).losses == 1
+    assert (await database_rows.task(database, accepted.task_id)).losses == 1
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [(0, 3600), (3600, 0), (3600, 3600), (0, -60)])
-async def test_a_process_or_a_server_that_stood_still_is_an_outage(engine, store, monkeypatch, ours, theirs):
+async def test_a_process_or_a_server_that_stood_still_is_an_outage(database, store, monkeypatch, ours, theirs):
     """Suspended, or its clock put on: the leases are late, and their holders had no chance to renew them."""
-    accepted = await database_rows.accepted(engine)
-    await claim_one(engine)
-    await expire(engine, accepted.task_id)
+    accepted = await database_rows.accepted(database)
+    await claim_one(database)
+    await expire(database, accepted.task_id)
     clocks = {"ours": 0.0, "theirs": 1000.0}
 
-    async def check(_engine):
+    async def check(_database):
         return clocks["theirs"]
 
     monkeypatch.setattr("db.connection.check", check)
-    upkeep = upkeep_of(engine, store, clock=lambda: clocks["ours"], lease_seconds=0.5)
+    upkeep = upkeep_of(database, store, clock=lambda: clocks["ours"], lease_seconds=0.5)
 
     async def turn(ours, theirs):
         clocks["ours"] += ours
@@ -182,28 +184,28 @@ async def test_a_process_or_a_server_that_stood_still_is_an_outage(engine, store
     assert [await turn(0.2, 0.2) for _ in range(3)] == [0, 0, 1]
 
 
-async def test_a_late_task_that_somebody_holds_locked_keeps_no_other_from_its_rescue(engine, store):
-    frozen, late = await database_rows.accepted(engine), await database_rows.accepted(engine)
+async def test_a_late_task_that_somebody_holds_locked_keeps_no_other_from_its_rescue(database, store):
+    frozen, late = await database_rows.accepted(database), await database_rows.accepted(database)
     for one in (frozen, late):
-        await claim_one(engine)
-        await expire(engine, one.task_id)
-    upkeep = upkeep_of(engine, store)
-    async with engine.begin() as connection:
+        await claim_one(database)
+        await expire(database, one.task_id)
+    upkeep = upkeep_of(database, store)
+    async with database.begin() as connection:
         await connection.execute(text("SELECT FROM tasks WHERE id = :id FOR UPDATE"), {"id": frozen.task_id})
         assert await upkeep.rescue() == 1
-        assert (await database_rows.task(engine, late.task_id)).losses == 1
+        assert (await database_rows.task(database, late.task_id)).losses == 1
     assert await upkeep.rescue() == 1
 
 
 async def test_whoever_freezes_in_a_transaction_loses_its_locks_and_takes_that_for_an_outage(
-    engine, store, monkeypatch
+    database, store, monkeypatch
 ):
     monkeypatch.setattr("db.connection.IDLE_IN_TRANSACTION_SECONDS", 1)
-    accepted = await database_rows.accepted(engine)
-    await claim_one(engine)
-    await expire(engine, accepted.task_id)
-    upkeep = upkeep_of(engine, store)
-    frozen = open_database(engine.url.render_as_string(hide_password=False), name="frozen")
+    accepted = await database_rows.accepted(database)
+    await claim_one(database)
+    await expire(database, accepted.task_id)
+    upkeep = upkeep_of(database, store)
+    frozen = open_database(database.url.render_as_string(hide_password=False), name="frozen")
     async with frozen.connect() as connection:
         await connection.execute(text("SELECT FROM tasks WHERE id = :id FOR UPDATE"), {"id": accepted.task_id})
         while await upkeep.rescue() == 0:
@@ -214,16 +216,16 @@ async def test_whoever_freezes_in_a_transaction_loses_its_locks_and_takes_that_f
     await frozen.dispose()
 
 
-async def test_contention_is_no_outage_after_which_leases_would_be_waited_for_anew(engine, store):
+async def test_contention_is_no_outage_after_which_leases_would_be_waited_for_anew(database, store):
     now = [0.0]
-    upkeep = upkeep_of(engine, store, clock=lambda: now[0], lease_seconds=4)
-    accepted = await database_rows.accepted(engine)
-    await claim_one(engine)
-    await expire(engine, accepted.task_id)
+    upkeep = upkeep_of(database, store, clock=lambda: now[0], lease_seconds=4)
+    accepted = await database_rows.accepted(database)
+    await claim_one(database)
+    await expire(database, accepted.task_id)
     assert await upkeep.rescue() == 0
 
     async def locked_out():
-        async with engine.begin() as first, engine.begin() as second:
+        async with database.begin() as first, database.begin() as second:
             await first.execute(text("LOCK TABLE outbox"))
             await second.execute(text("SET LOCAL lock_timeout = '10ms'"))
             await second.execute(text("LOCK TABLE outbox"))
@@ -233,9 +235,9 @@ async def test_contention_is_no_outage_after_which_leases_would_be_waited_for_an
     assert await upkeep.rescue() == 1
 
 
-async def test_a_duty_that_hangs_is_told_by_the_health_check(engine, store):
+async def test_a_duty_that_hangs_is_told_by_the_health_check(database, store):
     now = [0.0]
-    upkeep = upkeep_of(engine, store, clock=lambda: now[0])
+    upkeep = upkeep_of(database, store, clock=lambda: now[0])
     begun, never = asyncio.Event(), asyncio.Event()
 
     async def hang():
@@ -251,83 +253,83 @@ async def test_a_duty_that_hangs_is_told_by_the_health_check(engine, store):
     hanging.cancel()
 
 
-async def test_a_task_lost_too_often_ends_and_is_told(engine, store):
-    accepted = await database_rows.accepted(engine)
-    await database_rows.change(engine, "UPDATE tasks SET losses = 20")
-    await claim_one(engine)
-    await expire(engine, accepted.task_id)
-    assert await upkeep_of(engine, store).rescue() == 1
-    assert (await database_rows.extraction(engine, accepted.extraction_id)).error_code == "workers_lost"
-    assert (await database_rows.one(engine, "SELECT count(*) AS n FROM outbox")).n == 1
+async def test_a_task_lost_too_often_ends_and_is_told(database, store):
+    accepted = await database_rows.accepted(database)
+    await database_rows.change(database, "UPDATE tasks SET losses = 20")
+    await claim_one(database)
+    await expire(database, accepted.task_id)
+    assert await upkeep_of(database, store).rescue() == 1
+    assert (await database_rows.extraction(database, accepted.extraction_id)).error_code == "workers_lost"
+    assert (await database_rows.one(database, "SELECT count(*) AS n FROM outbox")).n == 1
 
 
-async def test_an_upload_that_was_never_accepted_is_removed_after_its_time(engine, store):
-    user = await database_rows.user(engine)
+async def test_an_upload_that_was_never_accepted_is_removed_after_its_time(database, store):
+    user = await database_rows.user(database)
     fresh, old = video_key(uuid7()), video_key(uuid7())
     for key in (fresh, old):
-        await reservations.reserve(engine, user, key)
+        await reservations.reserve(database, user, key)
         await store.put(key, chunks())
     await database_rows.change(
-        engine, "UPDATE reservations SET created_at = now() - interval '25 hours' WHERE object_key = :key", key=old
+        database, "UPDATE reservations SET created_at = now() - interval '25 hours' WHERE object_key = :key", key=old
     )
-    assert await upkeep_of(engine, store).remove_abandoned() == 1
+    assert await upkeep_of(database, store).remove_abandoned() == 1
     assert await store.keys("videos") == [fresh]
-    assert (await database_rows.one(engine, "SELECT object_key FROM reservations")).object_key == fresh
+    assert (await database_rows.one(database, "SELECT object_key FROM reservations")).object_key == fresh
 
 
-async def test_a_deleted_videos_objects_go(engine, store):
-    accepted = await database_rows.accepted(engine)
-    other = await database_rows.accepted(engine)
+async def test_a_deleted_videos_objects_go(database, store):
+    accepted = await database_rows.accepted(database)
+    other = await database_rows.accepted(database)
     for key in (
         video_key(accepted.video_id),
         f"{result_prefix(accepted.extraction_id, accepted.task_id, 1)}/frames.zip",
         video_key(other.video_id),
     ):
         await store.put(key, chunks())
-    await videos.delete(engine, accepted.user_id, accepted.video_id)
-    assert await upkeep_of(engine, store).remove_garbage() == 2
+    await videos.delete(database, accepted.user_id, accepted.video_id)
+    assert await upkeep_of(database, store).remove_garbage() == 2
     assert await store.keys("videos") == [video_key(other.video_id)]
     assert await store.keys("results") == []
 
 
-async def test_what_lost_attempts_left_goes_and_the_result_stays(engine, store):
-    accepted = await database_rows.accepted(engine)
-    lease = (await claim_one(engine)).lease
+async def test_what_lost_attempts_left_goes_and_the_result_stays(database, store):
+    accepted = await database_rows.accepted(database)
+    lease = (await claim_one(database)).lease
     kept = result_prefix(accepted.extraction_id, accepted.task_id, lease.attempt)
     lost = result_prefix(accepted.extraction_id, accepted.task_id, 10)
     for prefix in (kept, lost):
         await store.put(f"{prefix}/frames.zip", chunks())
     publication = Publication(kept, "auto/1", 1, 4, "f" * 64, [])
-    await task_queue.publish(engine, lease, publication)
-    upkeep = upkeep_of(engine, store)
+    await task_queue.publish(database, lease, publication)
+    upkeep = upkeep_of(database, store)
     assert await upkeep.sweep() == 1
     assert await store.keys("results") == [f"{kept}/frames.zip"]
     assert await upkeep.sweep() == 0
 
 
-async def test_a_reused_result_is_never_swept(engine, store):
-    accepted = await database_rows.accepted(engine)
-    lease = (await claim_one(engine)).lease
+async def test_a_reused_result_is_never_swept(database, store):
+    accepted = await database_rows.accepted(database)
+    lease = (await claim_one(database)).lease
     prefix = result_prefix(accepted.extraction_id, accepted.task_id, lease.attempt)
     await store.put(f"{prefix}/frames.zip", chunks())
-    await task_queue.publish(engine, lease, Publication(prefix, "auto/1", 1, 4, "f" * 64, []))
-    async with engine.begin() as connection:
+    await task_queue.publish(database, lease, Publication(prefix, "auto/1", 1, 4, "f" * 64, []))
+    async with database.begin() as connection:
         await accept.extract_again(
             connection,
             user_id=accepted.user_id,
             video_id=accepted.video_id,
             extraction_id=uuid7(),
             task_id=uuid7(),
-            spec=(await database_rows.extraction(engine, accepted.extraction_id)).spec,
+            spec=(await database_rows.extraction(database, accepted.extraction_id)).spec,
             engine_name="auto/1",
         )
-    await upkeep_of(engine, store).sweep()
+    await upkeep_of(database, store).sweep()
     assert await store.keys("results") == [f"{prefix}/frames.zip"]
 
 
-async def surgery(engine, statement, extraction_id):
+async def surgery(database, statement, extraction_id):
     """Changes rows past the triggers, as a hand in the tables may."""
-    async with engine.begin() as connection:
+    async with database.begin() as connection:
         await connection.execute(database_rows.text("SET LOCAL session_replication_role = replica"))
         await connection.execute(database_rows.text(statement), {"id": extraction_id})
 
@@ -345,35 +347,35 @@ async def recounted_and_repaired(upkeep):
         "UPDATE tasks SET state = 'done', leased_by = NULL, lease_expires_at = NULL WHERE extraction_id = :id",
     ],
 )
-async def test_an_extraction_without_work_is_queued_again_once_and_then_fails_and_is_told(engine, store, statement):
-    accepted = await database_rows.accepted(engine)
-    await claim_one(engine)
-    upkeep = upkeep_of(engine, store)
+async def test_an_extraction_without_work_is_queued_again_once_and_then_fails_and_is_told(database, store, statement):
+    accepted = await database_rows.accepted(database)
+    await claim_one(database)
+    upkeep = upkeep_of(database, store)
     assert await upkeep.repair() == 0
-    await surgery(engine, statement, accepted.extraction_id)
-    keepers = upkeep, upkeep_of(engine, store)
+    await surgery(database, statement, accepted.extraction_id)
+    keepers = upkeep, upkeep_of(database, store)
     assert sum(await asyncio.gather(*map(recounted_and_repaired, keepers))) == 1
-    assert (await database_rows.extraction(engine, accepted.extraction_id)).status == "queued"
-    assert await open_and_counted(engine, accepted.user_id) == (1, 1)
-    await claim_one(engine)
-    await surgery(engine, statement, accepted.extraction_id)
+    assert (await database_rows.extraction(database, accepted.extraction_id)).status == "queued"
+    assert await open_and_counted(database, accepted.user_id) == (1, 1)
+    await claim_one(database)
+    await surgery(database, statement, accepted.extraction_id)
     assert sum(await asyncio.gather(*map(recounted_and_repaired, keepers))) == 1
-    ended = await database_rows.extraction(engine, accepted.extraction_id)
+    ended = await database_rows.extraction(database, accepted.extraction_id)
     assert (ended.status, ended.error_code) == ("failed", "internal")
-    assert await open_and_counted(engine, accepted.user_id) == (0, 0)
-    assert (await database_rows.one(engine, "SELECT count(*) AS n FROM outbox")).n == 1
-    assert (await ledger_reconciliation.compare(engine)).total.balanced
+    assert await open_and_counted(database, accepted.user_id) == (0, 0)
+    assert (await database_rows.one(database, "SELECT count(*) AS n FROM outbox")).n == 1
+    assert (await ledger_reconciliation.compare(database)).total.balanced
 
 
-async def test_a_task_that_outlived_its_extraction_is_cancelled(engine, store):
-    await failed(engine)
+async def test_a_task_that_outlived_its_extraction_is_cancelled(database, store):
+    await failed(database)
     task = "INSERT INTO tasks (id, extraction_id, user_id) SELECT gen_random_uuid(), id, user_id FROM extractions"
-    await database_rows.change(engine, task)
-    assert not (await ledger_reconciliation.compare(engine)).total.balanced
-    keepers = upkeep_of(engine, store), upkeep_of(engine, store)
+    await database_rows.change(database, task)
+    assert not (await ledger_reconciliation.compare(database)).total.balanced
+    keepers = upkeep_of(database, store), upkeep_of(database, store)
     assert sum(await asyncio.gather(*map(recounted_and_repaired, keepers))) == 1
-    assert await task_queue.claim(engine, worker="w") == []
-    assert (await ledger_reconciliation.compare(engine)).total.balanced
+    assert await task_queue.claim(database, worker="w") == []
+    assert (await ledger_reconciliation.compare(database)).total.balanced
 
 
 class Noted:
@@ -389,11 +391,11 @@ class Noted:
         self.compared.set()
 
 
-async def test_what_the_keeper_does_and_the_ledger_are_measured(engine, store):
-    accepted = await database_rows.accepted(engine)
-    await surgery(engine, "DELETE FROM extractions WHERE id = :id", accepted.extraction_id)
+async def test_what_the_keeper_does_and_the_ledger_are_measured(database, store):
+    accepted = await database_rows.accepted(database)
+    await surgery(database, "DELETE FROM extractions WHERE id = :id", accepted.extraction_id)
     noted = Noted()
-    running = asyncio.create_task(upkeep_of(engine, store).run(noted))
+    running = asyncio.create_task(upkeep_of(database, store).run(noted))
     async with asyncio.timeout(10):
         await noted.compared.wait()
     running.cancel()

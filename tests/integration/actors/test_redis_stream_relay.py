@@ -25,72 +25,72 @@ async def redis(redis_url):
 
 
 @pytest.fixture
-async def relay(engine, redis_url):
-    one = open_relay(engine, redis_url)
+async def relay(database, redis_url):
+    one = open_relay(database, redis_url)
     yield one
     await one.close()
 
 
-async def ended(engine):
-    accepted = await database_rows.accepted(engine)
-    await task_queue.publish(engine, (await claim_one(engine)).lease, PUBLICATION)
+async def ended(database):
+    accepted = await database_rows.accepted(database)
+    await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
     return accepted
 
 
-async def ids(engine):
-    return (await database_rows.one(engine, "SELECT array_agg(id ORDER BY id) AS all FROM events")).all
+async def ids(database):
+    return (await database_rows.one(database, "SELECT array_agg(id ORDER BY id) AS all FROM events")).all
 
 
 def told(entries):
     return [int(fields["id"]) for _, fields in entries]
 
 
-async def test_every_event_is_told_once_in_order_with_whose_it_is(engine, relay, redis):
-    accepted = await ended(engine)
+async def test_every_event_is_told_once_in_order_with_whose_it_is(database, relay, redis):
+    accepted = await ended(database)
     assert await relay.run_once() == 3
     assert await relay.run_once() == 0
     entries = await redis.xrange(KEY)
-    assert told(entries) == await ids(engine)
+    assert told(entries) == await ids(database)
     assert [fields["kind"] for _, fields in entries] == ["accepted", "claimed", "published"]
     fields = entries[1][1]
     assert fields["extraction_id"] == str(accepted.extraction_id)
     assert (fields["video_id"], fields["user_id"]) == (str(accepted.video_id), str(accepted.user_id))
     assert json.loads(fields["data"])["attempt"] == 1
-    await ended(engine)
+    await ended(database)
     assert await relay.run_once() == 3
     assert await redis.ttl(KEY) == -1
 
 
-async def test_consumers_of_a_group_share_the_events(engine, relay, redis):
+async def test_consumers_of_a_group_share_the_events(database, relay, redis):
     await redis.xgroup_create(KEY, "billing", id="0", mkstream=True)
     for _ in range(2):
-        await ended(engine)
+        await ended(database)
     await relay.run_once()
     seen = []
     for consumer in ("a", "b", "a"):
         ((_, entries),) = await redis.xreadgroup("billing", consumer, {KEY: ">"}, count=2)
         seen += told(entries)
         await redis.xack(KEY, "billing", *(entry for entry, _ in entries))
-    assert seen == await ids(engine)
+    assert seen == await ids(database)
     assert (await redis.xpending(KEY, "billing"))["pending"] == 0
 
 
-async def test_an_event_that_commits_late_is_not_passed_over(engine, database_url, relay, redis):
+async def test_an_event_that_commits_late_is_not_passed_over(database, database_url, relay, redis):
     """Its id is lower than that of one which is committed already."""
-    first = await database_rows.accepted(engine)
+    first = await database_rows.accepted(database)
     await relay.run_once()
     async with await psycopg.AsyncConnection.connect(database_url) as late:
         statement = "INSERT INTO events (extraction_id, kind) VALUES (%s, 'late')"
         await late.execute(statement, [first.extraction_id])
-        await database_rows.accepted(engine)
+        await database_rows.accepted(database)
         await relay.run_once()
         assert "late" not in [fields["kind"] for _, fields in await redis.xrange(KEY)]
     await relay.run_once()
-    assert told(await redis.xrange(KEY)) == await ids(engine)
+    assert told(await redis.xrange(KEY)) == await ids(database)
 
 
-async def test_the_events_of_one_extraction_keep_their_order_whoever_began_first(engine, database_url, relay, redis):
-    accepted = await database_rows.accepted(engine)
+async def test_the_events_of_one_extraction_keep_their_order_whoever_began_first(database, database_url, relay, redis):
+    accepted = await database_rows.accepted(database)
     await relay.run_once()
     statement = "INSERT INTO events (extraction_id, kind) VALUES (%s, %s)"
     async with await psycopg.AsyncConnection.connect(database_url) as older:
@@ -103,17 +103,17 @@ async def test_the_events_of_one_extraction_keep_their_order_whoever_began_first
     assert [fields["kind"] for _, fields in await redis.xrange(KEY)] == ["accepted", "first", "second"]
 
 
-async def test_a_long_backlog_goes_page_by_page(engine, relay, redis, monkeypatch):
+async def test_a_long_backlog_goes_page_by_page(database, relay, redis, monkeypatch):
     monkeypatch.setattr(relays, "PAGE_EVENTS", 2)
     for _ in range(3):
-        await ended(engine)
+        await ended(database)
     assert await relay.run_once() == 9
-    assert told(await redis.xrange(KEY)) == await ids(engine)
+    assert told(await redis.xrange(KEY)) == await ids(database)
 
 
-async def test_two_relays_at_once_pass_over_nothing(engine, relay, redis, redis_url, monkeypatch):
+async def test_two_relays_at_once_pass_over_nothing(database, relay, redis, redis_url, monkeypatch):
     monkeypatch.setattr(relays, "PAGE_EVENTS", 3)
-    other = open_relay(engine, redis_url)
+    other = open_relay(database, redis_url)
     going = True
 
     async def follow(one):
@@ -121,19 +121,19 @@ async def test_two_relays_at_once_pass_over_nothing(engine, relay, redis, redis_
             await one.run_once()
 
     following = [asyncio.create_task(follow(one)) for one in (relay, other)]
-    await asyncio.gather(*(database_rows.accepted(engine) for _ in range(40)))
+    await asyncio.gather(*(database_rows.accepted(database) for _ in range(40)))
     going = False
     await asyncio.gather(*following)
     await relay.run_once()
-    assert sorted(set(told(await redis.xrange(KEY)))) == await ids(engine)
+    assert sorted(set(told(await redis.xrange(KEY)))) == await ids(database)
     await other.close()
 
 
-async def test_what_is_told_but_not_written_down_is_told_again(engine, relay, redis):
-    await database_rows.accepted(engine)
+async def test_what_is_told_but_not_written_down_is_told_again(database, relay, redis):
+    await database_rows.accepted(database)
 
     async def die():
-        async with event_log.next_page(engine, 10) as events:
+        async with event_log.next_page(database, 10) as events:
             assert len(events) == 1
             raise RuntimeError("the keeper died here")
 
@@ -142,39 +142,39 @@ async def test_what_is_told_but_not_written_down_is_told_again(engine, relay, re
     assert await relay.run_once() == 1
 
 
-async def test_while_redis_is_away_the_events_wait(engine, server_folder):
+async def test_while_redis_is_away_the_events_wait(database, server_folder):
     (folder := server_folder / "stream").mkdir()
     with running_valkey(folder) as server:
-        relay = open_relay(engine, server.url)
-        await ended(engine)
+        relay = open_relay(database, server.url)
+        await ended(database)
         assert await relay.run_once() == 3
         server.stop()
-        await ended(engine)
+        await ended(database)
         assert await relay.run_once() == 0
         server.start()
         assert await relay.run_once() == 3
         async with Redis.from_url(server.url, decode_responses=True) as redis:
-            assert (await ids(engine))[3:] == told(await redis.xrange(KEY))[-3:]
+            assert (await ids(database))[3:] == told(await redis.xrange(KEY))[-3:]
         await relay.close()
 
 
-async def test_the_stream_is_kept_short(engine, redis, redis_url):
-    relay = open_relay(engine, redis_url, length=100)
+async def test_the_stream_is_kept_short(database, redis, redis_url):
+    relay = open_relay(database, redis_url, length=100)
     statement = "INSERT INTO events (extraction_id, kind) SELECT :id, 'claimed' FROM generate_series(1, 2000)"
-    accepted = await database_rows.accepted(engine)
-    await database_rows.change(engine, statement, id=accepted.extraction_id)
+    accepted = await database_rows.accepted(database)
+    await database_rows.change(database, statement, id=accepted.extraction_id)
     assert await relay.run_once() == 2001
     assert await redis.xlen(KEY) < 500
     await relay.close()
 
 
-async def test_events_are_found_by_their_transaction_however_many_there_are(engine):
+async def test_events_are_found_by_their_transaction_however_many_there_are(database):
     """Without walking the ids from the first one on."""
-    accepted = await database_rows.accepted(engine)
+    accepted = await database_rows.accepted(database)
     statement = "INSERT INTO events (extraction_id, kind) SELECT :id, 'claimed' FROM generate_series(1, 20000)"
-    await database_rows.change(engine, statement, id=accepted.extraction_id)
-    await database_rows.change(engine, "ANALYZE events")
-    async with engine.connect() as connection:
+    await database_rows.change(database, statement, id=accepted.extraction_id)
+    await database_rows.change(database, "ANALYZE events")
+    async with database.connect() as connection:
         plan = "\n".join(
             (
                 await connection.execute(database_rows.text(f"EXPLAIN {event_log.NEXT_WINDOW.text}"), {"low": 10**9})

@@ -47,8 +47,8 @@ async def run(bench, stop=None):
     return await perform(await claim(bench), child, bench, stop or asyncio.Event(), lambda: None)
 
 
-async def error_of(engine, accepted):
-    extraction = await database_rows.extraction(engine, accepted.extraction_id)
+async def error_of(database, accepted):
+    extraction = await database_rows.extraction(database, accepted.extraction_id)
     return extraction.status, extraction.error_code
 
 
@@ -71,11 +71,13 @@ async def until(condition, seconds=20.0):
             await asyncio.sleep(0.02)
 
 
-async def test_a_video_becomes_an_archive_that_holds_the_frames_of_its_manifest(engine, store, bench, clips, tmp_path):
+async def test_a_video_becomes_an_archive_that_holds_the_frames_of_its_manifest(
+    database, store, bench, clips, tmp_path
+):
     path, truth = clips("h264_b_frames")
-    accepted = await submit(engine, store, path, ALL)
+    accepted = await submit(database, store, path, ALL)
     assert await run(bench) is TaskOutcome.PUBLISHED
-    extraction = await database_rows.extraction(engine, accepted.extraction_id)
+    extraction = await database_rows.extraction(database, accepted.extraction_id)
     assert (extraction.status, extraction.result_frames) == ("succeeded", len(truth.shown))
     archive = await store.fetch(f"{extraction.result_key}/frames.zip", tmp_path / "copy")
     manifest = json.loads(b"".join([c async for c in store.read(f"{extraction.result_key}/manifest.json")]))
@@ -90,11 +92,11 @@ async def test_a_video_becomes_an_archive_that_holds_the_frames_of_its_manifest(
     assert list((bench.scratch).iterdir()) == []
 
 
-async def test_the_plan_is_told_before_the_end(engine, store, bench, clips):
+async def test_the_plan_is_told_before_the_end(database, store, bench, clips):
     path, truth = clips("h264")
-    accepted = await submit(engine, store, path)
+    accepted = await submit(database, store, path)
     await run(bench)
-    video = await database_rows.one(engine, "SELECT media FROM videos WHERE id = :id", id=accepted.video_id)
+    video = await database_rows.one(database, "SELECT media FROM videos WHERE id = :id", id=accepted.video_id)
     assert video.media["codec"] == "h264"
     assert video.media["frames"] == len(truth.shown)
 
@@ -108,28 +110,28 @@ async def test_the_plan_is_told_before_the_end(engine, store, bench, clips):
     ids=["audio only", "truncated"],
 )
 async def test_a_file_that_can_not_be_decoded_fails_at_once_with_its_code(
-    engine, store, bench, clips, tmp_path, make, code
+    database, store, bench, clips, tmp_path, make, code
 ):
     path = make(tmp_path, clips("h264")[0])
-    accepted = await submit(engine, store, path)
+    accepted = await submit(database, store, path)
     assert await run(bench) is TaskOutcome.FAILED
-    assert await error_of(engine, accepted) == ("failed", code)
-    assert (await database_rows.task(engine, accepted.task_id)).crashes == 0
+    assert await error_of(database, accepted) == ("failed", code)
+    assert (await database_rows.task(database, accepted.task_id)).crashes == 0
 
 
-async def test_a_specification_that_selects_nothing_fails_with_fault_request(engine, store, bench, clips):
-    accepted = await submit(engine, store, clips("h264")[0], '{"range": {"start": 1000}}')
+async def test_a_specification_that_selects_nothing_fails_with_fault_request(database, store, bench, clips):
+    accepted = await submit(database, store, clips("h264")[0], '{"range": {"start": 1000}}')
     assert await run(bench) is TaskOutcome.FAILED
-    assert await error_of(engine, accepted) == ("failed", "empty_selection")
+    assert await error_of(database, accepted) == ("failed", "empty_selection")
 
 
-async def test_a_child_that_crashes_counts_against_the_file_and_the_task_is_tried_again(engine, store, bench, clips):
-    accepted = await submit(engine, store, clips("h264")[0])
+async def test_a_child_that_crashes_counts_against_the_file_and_the_task_is_tried_again(database, store, bench, clips):
+    accepted = await submit(database, store, clips("h264")[0])
     child = await DecodingChild.start()
     claimed = await claim(bench)
     os.kill(child.pid, signal.SIGSEGV)
     assert await perform(claimed, child, bench, asyncio.Event(), lambda: None) is TaskOutcome.RETRIED
-    assert (await database_rows.task(engine, accepted.task_id)).crashes == 1
+    assert (await database_rows.task(database, accepted.task_id)).crashes == 1
     assert await run(bench) is TaskOutcome.PUBLISHED
 
 
@@ -189,11 +191,11 @@ async def test_a_child_has_no_secrets_in_its_environment(monkeypatch):
     assert b"do not tell" not in environment
 
 
-async def test_what_is_no_video_never_reaches_a_demuxer(engine, store, bench, tmp_path):
+async def test_what_is_no_video_never_reaches_a_demuxer(database, store, bench, tmp_path):
     text_file(tmp_path / "text.mp4")
-    accepted = await submit(engine, store, tmp_path / "text.mp4")
+    accepted = await submit(database, store, tmp_path / "text.mp4")
     assert await run(bench) is TaskOutcome.FAILED
-    assert await error_of(engine, accepted) == ("failed", "not_a_video")
+    assert await error_of(database, accepted) == ("failed", "not_a_video")
 
 
 STARTER = """
@@ -217,14 +219,14 @@ def test_the_child_of_a_killed_worker_dies_too():
     assert gone(pid)
 
 
-async def test_a_lost_lease_stops_the_work_and_leaves_nothing(engine, store, bench, clips):
+async def test_a_lost_lease_stops_the_work_and_leaves_nothing(database, store, bench, clips):
     quick = replace(bench, heartbeat_seconds=0.1)
-    accepted = await submit(engine, store, clips("h264")[0], ALL)
+    accepted = await submit(database, store, clips("h264")[0], ALL)
     child = await DecodingChild.start()
     claimed = await claim(quick)
     os.kill(child.pid, signal.SIGSTOP)
     work = asyncio.create_task(perform(claimed, child, quick, asyncio.Event(), lambda: None))
-    async with engine.begin() as connection:
+    async with database.begin() as connection:
         assert await task_queue.cancel(connection, accepted.extraction_id)
     assert await asyncio.wait_for(work, 10) is TaskOutcome.LOST
     assert gone(child.pid)
@@ -232,29 +234,29 @@ async def test_a_lost_lease_stops_the_work_and_leaves_nothing(engine, store, ben
     assert list(bench.scratch.iterdir()) == []
 
 
-async def test_a_drained_worker_gives_its_task_back_and_nothing_is_counted(engine, store, bench, clips):
-    accepted = await submit(engine, store, clips("h264")[0])
+async def test_a_drained_worker_gives_its_task_back_and_nothing_is_counted(database, store, bench, clips):
+    accepted = await submit(database, store, clips("h264")[0])
     child = await DecodingChild.start()
     claimed = await claim(bench)
     os.kill(child.pid, signal.SIGSTOP)
     stop = asyncio.Event()
     stop.set()
     assert await perform(claimed, child, bench, stop, lambda: None) is TaskOutcome.RELEASED
-    task = await database_rows.task(engine, accepted.task_id)
+    task = await database_rows.task(database, accepted.task_id)
     assert (task.state, task.crashes, task.losses, task.service_errors) == ("ready", 0, 0, 0)
     assert gone(child.pid)
 
 
-async def test_a_store_that_lost_the_video_for_now_costs_delay_and_no_crash(engine, store, bench, clips):
-    accepted = await submit(engine, store, clips("h264")[0])
+async def test_a_store_that_lost_the_video_for_now_costs_delay_and_no_crash(database, store, bench, clips):
+    accepted = await submit(database, store, clips("h264")[0])
     await store.delete(video_key(accepted.video_id))
     assert await run(bench) is TaskOutcome.RETRIED
-    task = await database_rows.task(engine, accepted.task_id)
+    task = await database_rows.task(database, accepted.task_id)
     assert (task.state, task.crashes, task.service_errors) == ("ready", 0, 1)
 
 
-async def test_a_lost_answer_to_the_publishing_commit_counts_as_done(engine, store, bench, clips, monkeypatch):
-    accepted = await submit(engine, store, clips("h264")[0])
+async def test_a_lost_answer_to_the_publishing_commit_counts_as_done(database, store, bench, clips, monkeypatch):
+    accepted = await submit(database, store, clips("h264")[0])
     publish, calls = task_queue.publish, []
 
     async def answer_lost(*arguments):
@@ -267,14 +269,14 @@ async def test_a_lost_answer_to_the_publishing_commit_counts_as_done(engine, sto
     monkeypatch.setattr("db.connection.REPEAT_FIRST_SECONDS", 0.01)
     assert await run(bench) is TaskOutcome.PUBLISHED
     assert len(calls) == 2
-    extraction = await database_rows.extraction(engine, accepted.extraction_id)
+    extraction = await database_rows.extraction(database, accepted.extraction_id)
     assert await store.size(f"{extraction.result_key}/frames.zip") == extraction.result_bytes
 
 
 async def test_a_worker_that_waits_for_the_database_with_a_result_in_hand_shows_that_it_lives(
-    engine, store, bench, clips, monkeypatch
+    database, store, bench, clips, monkeypatch
 ):
-    await submit(engine, store, clips("h264")[0])
+    await submit(database, store, clips("h264")[0])
     publish, calls, beats = task_queue.publish, [], []
 
     async def away(*arguments):
@@ -293,10 +295,10 @@ async def test_a_worker_that_waits_for_the_database_with_a_result_in_hand_shows_
     assert all(later > earlier for earlier, later in pairwise(calls))
 
 
-async def test_a_database_that_takes_no_writes_is_away(engine, store, bench, clips, monkeypatch):
-    accepted = await submit(engine, store, clips("h264")[0])
+async def test_a_database_that_takes_no_writes_is_away(database, store, bench, clips, monkeypatch):
+    accepted = await submit(database, store, clips("h264")[0])
     monkeypatch.setattr("db.connection.REPEAT_FIRST_SECONDS", 0.05)
-    address = engine.url.render_as_string(hide_password=False)
+    address = database.url.render_as_string(hide_password=False)
     refusing = open_database(address, name="victim")
 
     @event.listens_for(refusing.sync_engine, "begin")
@@ -317,7 +319,7 @@ async def test_a_database_that_takes_no_writes_is_away(engine, store, bench, cli
     assert not working.done()
     not_yet.clear()
     assert await asyncio.wait_for(working, 30) is TaskOutcome.PUBLISHED
-    assert (await database_rows.task(engine, accepted.task_id)).attempt == 1
+    assert (await database_rows.task(database, accepted.task_id)).attempt == 1
     await refusing.dispose()
 
 
@@ -327,27 +329,27 @@ def text_outage():
     return OperationalError("COMMIT", {}, ConnectionResetError("the answer was lost"))
 
 
-async def test_a_worker_does_all_that_is_there_and_stops_when_told(engine, store, bench, clips):
-    accepted = [await submit(engine, store, clips(name)[0]) for name in ("h264", "h264_vfr", "hevc")]
+async def test_a_worker_does_all_that_is_there_and_stops_when_told(database, store, bench, clips):
+    accepted = [await submit(database, store, clips(name)[0]) for name in ("h264", "h264_vfr", "hevc")]
     worker = Worker(bench, Cache(None), name="w1")
     working = asyncio.create_task(worker.run())
 
     async def all_done():
-        statuses = [(await database_rows.extraction(engine, a.extraction_id)).status for a in accepted]
+        statuses = [(await database_rows.extraction(database, a.extraction_id)).status for a in accepted]
         return statuses == ["succeeded"] * 3
 
     await until(all_done, 60)
     worker.check()
     worker.stop()
     await asyncio.wait_for(working, 10)
-    async with engine.connect() as connection:
+    async with database.connect() as connection:
         leased = await connection.execute(text("SELECT count(*) FROM tasks WHERE state = 'leased'"))
         assert leased.scalar_one() == 0
 
 
-async def test_a_worker_whose_store_is_away_claims_nothing(engine, bench, clips, tmp_path):
+async def test_a_worker_whose_store_is_away_claims_nothing(database, bench, clips, tmp_path):
     good = FolderStore(tmp_path / "good")
-    accepted = await submit(engine, good, clips("h264")[0])
+    accepted = await submit(database, good, clips("h264")[0])
     (tmp_path / "file").write_text("not a folder")
     broken = replace(bench, objects=FolderStore(tmp_path / "file"))
     worker = Worker(broken, Cache(None), name="w1")
@@ -363,13 +365,13 @@ async def test_a_worker_whose_store_is_away_claims_nothing(engine, bench, clips,
     await asyncio.wait_for(checked.wait(), 10)
     worker.stop()
     await asyncio.wait_for(working, 10)
-    assert (await database_rows.task(engine, accepted.task_id)).attempt == 0
+    assert (await database_rows.task(database, accepted.task_id)).attempt == 0
 
 
-async def test_a_worker_without_room_claims_nothing(engine, bench, store, clips, monkeypatch):
+async def test_a_worker_without_room_claims_nothing(database, bench, store, clips, monkeypatch):
     monkeypatch.setattr("actors.worker.scratch_folder.DISK_RESERVE_BYTES", 1 << 60)
     monkeypatch.setattr("actors.worker.worker_loop.PAUSE_SECONDS", 0.1)
-    accepted = await submit(engine, store, clips("h264")[0])
+    accepted = await submit(database, store, clips("h264")[0])
     worker = Worker(bench, Cache(None), name="w1")
     with capture_logs() as logs:
         working = asyncio.create_task(worker.run())
@@ -380,33 +382,33 @@ async def test_a_worker_without_room_claims_nothing(engine, bench, store, clips,
         await until(told)
         worker.stop()
         await asyncio.wait_for(working, 10)
-    assert (await database_rows.task(engine, accepted.task_id)).attempt == 0
+    assert (await database_rows.task(database, accepted.task_id)).attempt == 0
 
 
 async def test_a_claim_whose_answer_was_lost_is_given_back_and_counts_nowhere(
-    engine, bench, store, clips, server_folder, monkeypatch
+    database, bench, store, clips, server_folder, monkeypatch
 ):
     monkeypatch.setattr("actors.worker.worker_loop.PAUSE_SECONDS", 0.1)
-    accepted = await submit(engine, store, clips("h264")[0])
-    proxy, folder = AnswerProxy(Path(engine.url.query["host"])), server_folder / uuid7().hex[-8:]
+    accepted = await submit(database, store, clips("h264")[0])
+    proxy, folder = AnswerProxy(Path(database.url.query["host"])), server_folder / uuid7().hex[-8:]
     async with proxy.listening(folder):
-        address = engine.url.set(query={"host": str(folder)})
+        address = database.url.set(query={"host": str(folder)})
         faulty = open_database(address.render_as_string(hide_password=False), name="victim")
         worker = Worker(replace(bench, database=faulty), Cache(None), name="w1")
         proxy.drop_after(0)
         working = asyncio.create_task(worker.run())
 
         async def done():
-            return (await database_rows.extraction(engine, accepted.extraction_id)).status == "succeeded"
+            return (await database_rows.extraction(database, accepted.extraction_id)).status == "succeeded"
 
         await until(done, 60)
         worker.stop()
         await asyncio.wait_for(working, 10)
         await faulty.dispose()
     assert proxy.dropped == 1
-    task = await database_rows.task(engine, accepted.task_id)
+    task = await database_rows.task(database, accepted.task_id)
     assert (task.attempt, task.losses, task.service_errors) == (2, 0, 0)
-    assert await database_rows.events(engine, accepted.extraction_id) == [
+    assert await database_rows.events(database, accepted.extraction_id) == [
         "accepted",
         "claimed",
         "released",

@@ -30,9 +30,9 @@ def dividing(bench):
     return replace(bench, segment_seconds=DIVIDE)
 
 
-async def tasks_of(engine, extraction_id):
+async def tasks_of(database, extraction_id):
     statement = text("SELECT * FROM tasks WHERE extraction_id = :id ORDER BY id")
-    async with engine.connect() as connection:
+    async with database.connect() as connection:
         return (await connection.execute(statement, {"id": extraction_id})).all()
 
 
@@ -48,16 +48,16 @@ async def run_to_the_end(bench):
     return endings
 
 
-async def test_a_long_video_becomes_the_same_archive_in_parts(engine, store, dividing, clips, tmp_path):
+async def test_a_long_video_becomes_the_same_archive_in_parts(database, store, dividing, clips, tmp_path):
     path, truth = clips("h264_b_frames")
-    accepted = await submit(engine, store, path, ALL)
+    accepted = await submit(database, store, path, ALL)
     assert await run(dividing) is TaskOutcome.SPLIT
-    halfway = await database_rows.extraction(engine, accepted.extraction_id)
+    halfway = await database_rows.extraction(database, accepted.extraction_id)
     assert (halfway.status, halfway.frames_total) == ("running", len(truth.shown))
     endings = await run_to_the_end(dividing)
     assert len(endings) >= 3
     assert set(endings) == {TaskOutcome.PUBLISHED}
-    extraction = await database_rows.extraction(engine, accepted.extraction_id)
+    extraction = await database_rows.extraction(database, accepted.extraction_id)
     assert (extraction.status, extraction.frames_done) == ("succeeded", len(truth.shown))
     whole = tmp_path / "whole"
     whole.mkdir()
@@ -69,53 +69,53 @@ async def test_a_long_video_becomes_the_same_archive_in_parts(engine, store, div
     assert list(dividing.scratch.iterdir()) == []
 
 
-async def test_a_crash_costs_one_part_and_no_other(engine, store, dividing, clips):
-    accepted = await submit(engine, store, clips("h264")[0], ALL)
+async def test_a_crash_costs_one_part_and_no_other(database, store, dividing, clips):
+    accepted = await submit(database, store, clips("h264")[0], ALL)
     await run(dividing)
     child = await DecodingChild.start()
-    (claimed,) = await task_queue.claim(engine, worker="w1")
+    (claimed,) = await task_queue.claim(database, worker="w1")
     os.kill(child.pid, signal.SIGSEGV)
     assert await perform(claimed, child, dividing, asyncio.Event(), lambda: None) is TaskOutcome.RETRIED
     assert set(await run_to_the_end(dividing)) == {TaskOutcome.PUBLISHED}
-    tasks = await tasks_of(engine, accepted.extraction_id)
+    tasks = await tasks_of(database, accepted.extraction_id)
     assert {task.id: task.attempt for task in tasks if task.attempt != 1} == {claimed.lease.task_id: 2}
-    extraction = await database_rows.extraction(engine, accepted.extraction_id)
+    extraction = await database_rows.extraction(database, accepted.extraction_id)
     assert (extraction.status, extraction.attempt) == ("succeeded", 2)
     report = json.loads(await read(store, f"{extraction.result_key}/report.json"))
     assert report["attempts"] == 2
 
 
-async def test_a_plan_that_came_back_different_is_the_services_fault(engine, store, dividing, clips):
-    accepted = await submit(engine, store, clips("h264")[0], ALL)
+async def test_a_plan_that_came_back_different_is_the_services_fault(database, store, dividing, clips):
+    accepted = await submit(database, store, clips("h264")[0], ALL)
     await run(dividing)
-    (claimed,) = await task_queue.claim(engine, worker="w1")
+    (claimed,) = await task_queue.claim(database, worker="w1")
     plan = await store.fetch(f"{claimed.plan_key}/{PLAN}", dividing.scratch / "unused")
     whole = plan.read_bytes()
     plan.write_bytes(whole.replace(b"0", b"1", 1))
     ending = await perform(claimed, await DecodingChild.start(), dividing, asyncio.Event(), lambda: None)
     assert ending is TaskOutcome.RETRIED
-    task = await database_rows.task(engine, claimed.lease.task_id)
+    task = await database_rows.task(database, claimed.lease.task_id)
     assert (task.state, task.crashes, task.service_errors) == ("ready", 0, 1)
     plan.write_bytes(whole)
-    await database_rows.change(engine, "UPDATE tasks SET ready_at = now() WHERE state = 'ready'")
+    await database_rows.change(database, "UPDATE tasks SET ready_at = now() WHERE state = 'ready'")
     assert set(await run_to_the_end(dividing)) == {TaskOutcome.PUBLISHED}
-    assert (await database_rows.extraction(engine, accepted.extraction_id)).status == "succeeded"
+    assert (await database_rows.extraction(database, accepted.extraction_id)).status == "succeeded"
 
 
 async def test_a_cancelled_extraction_stops_the_decoding_of_its_parts_within_two_heartbeats(
-    engine,
+    database,
     store,
     dividing,
     clips,
 ):
-    accepted = await submit(engine, store, clips("h264")[0], ALL)
+    accepted = await submit(database, store, clips("h264")[0], ALL)
     await run(dividing)
     quick = replace(dividing, heartbeat_seconds=0.5)
     child = await DecodingChild.start()
-    (claimed,) = await task_queue.claim(engine, worker="w1")
+    (claimed,) = await task_queue.claim(database, worker="w1")
     os.kill(child.pid, signal.SIGSTOP)
     work = asyncio.create_task(perform(claimed, child, quick, asyncio.Event(), lambda: None))
-    async with engine.begin() as connection:
+    async with database.begin() as connection:
         assert await task_queue.cancel(connection, accepted.extraction_id)
     assert await asyncio.wait_for(work, 2 * quick.heartbeat_seconds) is TaskOutcome.LOST
     assert gone(child.pid)
@@ -132,7 +132,7 @@ async def names_of_engines(store, extraction):
 
 @pytest.mark.parametrize("made_before", [0, 1, 99], ids=["the plan", "the plan and a part", "the plan and all parts"])
 async def test_what_another_engine_has_begun_is_planned_anew_and_nothing_is_mixed(
-    engine,
+    database,
     store,
     dividing,
     clips,
@@ -141,23 +141,23 @@ async def test_what_another_engine_has_begun_is_planned_anew_and_nothing_is_mixe
     made_before,
 ):
     path, _ = clips("h264_b_frames")
-    accepted = await submit(engine, store, path, ALL)
+    accepted = await submit(database, store, path, ALL)
     with monkeypatch.context() as before:
         before.setattr("actors.extraction_types.ENGINE_VERSION", "before")
         assert await run(dividing) is TaskOutcome.SPLIT
-        segments = (await database_rows.extraction(engine, accepted.extraction_id)).segments_left
+        segments = (await database_rows.extraction(database, accepted.extraction_id)).segments_left
         for _ in range(min(made_before, segments)):
             assert await run(dividing) is TaskOutcome.PUBLISHED
     assert await run(dividing) is TaskOutcome.RETRIED
-    waiting = await database_rows.extraction(engine, accepted.extraction_id)
+    waiting = await database_rows.extraction(database, accepted.extraction_id)
     assert (waiting.status, waiting.plan_key, waiting.frames_done) == ("queued", None, 0)
-    assert [(task.kind, task.state, task.crashes) for task in await tasks_of(engine, waiting.id)] == [
+    assert [(task.kind, task.state, task.crashes) for task in await tasks_of(database, waiting.id)] == [
         ("extract", "ready", 0)
     ]
-    await database_rows.change(engine, "UPDATE tasks SET ready_at = now()")
+    await database_rows.change(database, "UPDATE tasks SET ready_at = now()")
     endings = await run_to_the_end(dividing)
     assert (endings[0], set(endings[1:])) == (TaskOutcome.SPLIT, {TaskOutcome.PUBLISHED})
-    extraction = await database_rows.extraction(engine, accepted.extraction_id)
+    extraction = await database_rows.extraction(database, accepted.extraction_id)
     whole = tmp_path / "whole"
     whole.mkdir()
     assert extraction.result_sha256 == extract(path, parse(ALL), whole).sha256
@@ -165,23 +165,23 @@ async def test_what_another_engine_has_begun_is_planned_anew_and_nothing_is_mixe
     made = await names_of_engines(store, extraction)
     assert sorted(made.values()).count("auto/before") == 1 + min(made_before, segments)
     assert set(made.values()) == {"auto/before", extraction.result_engine}
-    assert (await database_rows.events(engine, extraction.id)).count("replanned") == 1
+    assert (await database_rows.events(database, extraction.id)).count("replanned") == 1
 
 
-async def test_two_workers_share_the_parts_of_one_video(engine, store, dividing, clips):
-    accepted = await submit(engine, store, clips("h264_b_frames")[0], ALL)
+async def test_two_workers_share_the_parts_of_one_video(database, store, dividing, clips):
+    accepted = await submit(database, store, clips("h264_b_frames")[0], ALL)
     workers = [Worker(dividing, Cache(None), name=name) for name in ("w1", "w2")]
     working = [asyncio.create_task(worker.run()) for worker in workers]
 
     async def done():
-        return (await database_rows.extraction(engine, accepted.extraction_id)).status == "succeeded"
+        return (await database_rows.extraction(database, accepted.extraction_id)).status == "succeeded"
 
     await until(done, 60)
     for worker in workers:
         worker.stop()
     await asyncio.wait_for(asyncio.gather(*working), 10)
     claims = await database_rows.one(
-        engine,
+        database,
         "SELECT count(DISTINCT data->>'worker') AS workers FROM events WHERE extraction_id = :id AND kind = 'claimed'",
         id=accepted.extraction_id,
     )

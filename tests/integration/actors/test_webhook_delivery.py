@@ -49,64 +49,64 @@ async def poster():
 
 
 @pytest.fixture
-async def sender(engine, poster):
+async def sender(database, poster):
     one = OutboxSender(
-        engine, None, mail_from=MAIL_FROM, public_url="http://here", webhooks=WebhookSender(engine, poster),
+        database, None, mail_from=MAIL_FROM, public_url="http://here", webhooks=WebhookSender(database, poster),
         jitter=lambda: 0,
     )  # fmt: skip
     yield one
     await one.close()
 
 
-async def listen(engine, user_id, url, events=webhooks.EVENTS, secret=SECRET):
-    async with engine.begin() as connection:
+async def listen(database, user_id, url, events=webhooks.EVENTS, secret=SECRET):
+    async with database.begin() as connection:
         return await webhooks.create(
             connection, webhook_id=uuid7(), user_id=user_id, url=url, secret=secret, events=events
         )
 
 
 @pytest.fixture
-async def user(engine):
+async def user(database):
     """Somebody who wants no mails, so that what is owed is for the webhooks."""
-    user_id = await database_rows.user(engine)
-    await database_rows.change(engine, "UPDATE users SET notify = 'none'")
+    user_id = await database_rows.user(database)
+    await database_rows.change(database, "UPDATE users SET notify = 'none'")
     return user_id
 
 
-async def failed(engine, user_id, code="no_video_stream"):
-    accepted = await database_rows.accepted(engine, user_id, filename="férias.mp4")
-    await fail(engine, (await claim_one(engine)).lease, Blame.FILE, code)
+async def failed(database, user_id, code="no_video_stream"):
+    accepted = await database_rows.accepted(database, user_id, filename="férias.mp4")
+    await fail(database, (await claim_one(database)).lease, Blame.FILE, code)
     return accepted
 
 
-async def succeeded(engine, user_id):
-    accepted = await database_rows.accepted(engine, user_id)
-    await task_queue.publish(engine, (await claim_one(engine)).lease, PUBLICATION)
+async def succeeded(database, user_id):
+    accepted = await database_rows.accepted(database, user_id)
+    await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
     return accepted
 
 
-async def cancelled(engine, user_id):
-    accepted = await database_rows.accepted(engine, user_id)
-    async with engine.begin() as connection:
+async def cancelled(database, user_id):
+    accepted = await database_rows.accepted(database, user_id)
+    async with database.begin() as connection:
         await task_queue.cancel(connection, accepted.extraction_id)
     return accepted
 
 
-async def make_due(engine):
-    await database_rows.change(engine, "UPDATE outbox SET due_at = now()")
+async def make_due(database):
+    await database_rows.change(database, "UPDATE outbox SET due_at = now()")
 
 
-async def channels(engine):
+async def channels(database):
     found = await database_rows.one(
-        engine, "SELECT coalesce(array_agg(channel ORDER BY channel), '{}') AS all FROM outbox"
+        database, "SELECT coalesce(array_agg(channel ORDER BY channel), '{}') AS all FROM outbox"
     )
     return found.all
 
 
 @pytest.mark.parametrize(("end", "status"), [(succeeded, "succeeded"), (failed, "failed"), (cancelled, "cancelled")])
-async def test_every_end_is_told_once_signed_and_whole(engine, sender, receiver, user, end, status):
-    await listen(engine, user, receiver.url)
-    accepted = await end(engine, user)
+async def test_every_end_is_told_once_signed_and_whole(database, sender, receiver, user, end, status):
+    await listen(database, user, receiver.url)
+    accepted = await end(database, user)
     assert await sender.run_once() == 1
     assert await sender.run_once() == 0
     (told,) = receiver.verified(SECRET)
@@ -115,12 +115,12 @@ async def test_every_end_is_told_once_signed_and_whole(engine, sender, receiver,
     extraction, video = told["data"]["extraction"], told["data"]["video"]
     assert (extraction["id"], extraction["status"]) == (str(accepted.extraction_id), status)
     assert video["id"] == extraction["video_id"] == str(accepted.video_id)
-    assert (await database_rows.events(engine, accepted.extraction_id))[-1] == "notified"
+    assert (await database_rows.events(database, accepted.extraction_id))[-1] == "notified"
 
 
-async def test_a_failure_is_told_with_its_reason_and_its_remedy(engine, sender, receiver, user):
-    await listen(engine, user, receiver.url)
-    await failed(engine, user)
+async def test_a_failure_is_told_with_its_reason_and_its_remedy(database, sender, receiver, user):
+    await listen(database, user, receiver.url)
+    await failed(database, user)
     await sender.run_once()
     (told,) = receiver.verified(SECRET)
     assert told["data"]["video"]["filename"] == "férias.mp4"
@@ -129,121 +129,121 @@ async def test_a_failure_is_told_with_its_reason_and_its_remedy(engine, sender, 
     assert error["remedy"].startswith("Send a file that has pictures")
 
 
-async def test_a_receiver_with_another_secret_does_not_believe_it(engine, sender, receiver, user):
-    await listen(engine, user, receiver.url)
-    await failed(engine, user)
+async def test_a_receiver_with_another_secret_does_not_believe_it(database, sender, receiver, user):
+    await listen(database, user, receiver.url)
+    await failed(database, user)
     await sender.run_once()
     with pytest.raises(WebhookVerificationError):
         receiver.verified(webhooks.secret_of(bytes(32)))
 
 
-async def test_a_reused_result_is_told_to_webhooks_and_not_by_mail(engine, sender, receiver):
-    first = await succeeded(engine, await database_rows.user(engine))
-    await database_rows.change(engine, "DELETE FROM outbox")
-    await listen(engine, first.user_id, receiver.url)
+async def test_a_reused_result_is_told_to_webhooks_and_not_by_mail(database, sender, receiver):
+    first = await succeeded(database, await database_rows.user(database))
+    await database_rows.change(database, "DELETE FROM outbox")
+    await listen(database, first.user_id, receiver.url)
     again = uuid7()
-    async with engine.begin() as connection:
+    async with database.begin() as connection:
         await accept.extract_again(
             connection, user_id=first.user_id, video_id=first.video_id, extraction_id=again, task_id=uuid7(),
-            spec=(await database_rows.extraction(engine, first.extraction_id)).spec, engine_name=PUBLICATION.engine,
+            spec=(await database_rows.extraction(database, first.extraction_id)).spec, engine_name=PUBLICATION.engine,
         )  # fmt: skip
     assert await sender.run_once() == 1
     (told,) = receiver.verified(SECRET)
     assert (told["data"]["extraction"]["id"], told["data"]["extraction"]["reused"]) == (str(again), True)
 
 
-async def test_a_webhook_is_told_what_it_asked_for_and_nobody_elses(engine, user, receiver):
-    mine = await listen(engine, user, receiver.url, events=["extraction.failed"])
-    await listen(engine, await database_rows.user(engine, "bob@example.com"), receiver.url)
-    await succeeded(engine, user)
-    assert await channels(engine) == []
-    await failed(engine, user)
-    assert await channels(engine) == [f"webhook:{mine.id}"]
+async def test_a_webhook_is_told_what_it_asked_for_and_nobody_elses(database, user, receiver):
+    mine = await listen(database, user, receiver.url, events=["extraction.failed"])
+    await listen(database, await database_rows.user(database, "bob@example.com"), receiver.url)
+    await succeeded(database, user)
+    assert await channels(database) == []
+    await failed(database, user)
+    assert await channels(database) == [f"webhook:{mine.id}"]
 
 
 @pytest.mark.parametrize("status", [500, 302, 404])
-async def test_a_refused_try_is_made_again_with_the_same_id_and_body(engine, sender, receiver, user, status):
-    webhook = await listen(engine, user, receiver.url)
-    await failed(engine, user)
+async def test_a_refused_try_is_made_again_with_the_same_id_and_body(database, sender, receiver, user, status):
+    webhook = await listen(database, user, receiver.url)
+    await failed(database, user)
     receiver.answers, receiver.headers = [status], {"Location": receiver.url}
     assert await sender.run_once() == 0
-    row = await database_rows.one(engine, "SELECT id, due_at > now() AS later, last_error FROM outbox")
+    row = await database_rows.one(database, "SELECT id, due_at > now() AS later, last_error FROM outbox")
     assert row.later
     assert str(status) in row.last_error
-    await make_due(engine)
+    await make_due(database)
     assert await sender.run_once() == 1
     assert receiver.ids == [str(row.id)] * 2
     assert receiver.got[0][1] == receiver.got[1][1]
-    (delivery,) = await webhook_deliveries.list_of(engine, webhook.id, limit=10)
+    (delivery,) = await webhook_deliveries.list_of(database, webhook.id, limit=10)
     assert [(one.status, one.error is None) for one in delivery.tries] == [(status, False), (204, True)]
 
 
-async def test_after_a_day_a_delivery_is_given_up(engine, sender, receiver, user):
-    webhook = await listen(engine, user, receiver.url)
-    await failed(engine, user)
+async def test_after_a_day_a_delivery_is_given_up(database, sender, receiver, user):
+    webhook = await listen(database, user, receiver.url)
+    await failed(database, user)
     receiver.answers = [503]
-    await database_rows.change(engine, "UPDATE outbox SET owed_since = now() - interval '25 hours'")
+    await database_rows.change(database, "UPDATE outbox SET owed_since = now() - interval '25 hours'")
     await sender.run_once()
-    (delivery,) = await webhook_deliveries.list_of(engine, webhook.id, limit=10)
+    (delivery,) = await webhook_deliveries.list_of(database, webhook.id, limit=10)
     assert delivery.status == webhook_deliveries.DeliveryStatus.GIVEN_UP
-    await make_due(engine)
+    await make_due(database)
     assert await sender.run_once() == 0
     assert len(receiver.got) == 1
 
 
-async def test_a_name_that_cannot_be_looked_up_is_a_failed_try(engine, sender, user):
-    await listen(engine, user, "http://a..b/hook")
-    await failed(engine, user)
+async def test_a_name_that_cannot_be_looked_up_is_a_failed_try(database, sender, user):
+    await listen(database, user, "http://a..b/hook")
+    await failed(database, user)
     assert await sender.run_once() == 0
     row = await database_rows.one(
-        engine, "SELECT last_error, error FROM outbox JOIN deliveries ON outbox_id = outbox.id"
+        database, "SELECT last_error, error FROM outbox JOIN deliveries ON outbox_id = outbox.id"
     )
     assert row.last_error == row.error == "The receiver did not answer: its host is not a name."
 
 
-async def test_what_nobody_foresaw_is_a_failed_try_and_ends_no_turn(engine, sender, user, monkeypatch):
+async def test_what_nobody_foresaw_is_a_failed_try_and_ends_no_turn(database, sender, user, monkeypatch):
     async def broken(*_):
         raise RecursionError
 
     monkeypatch.setattr(WebhookHttpClient, "post", broken)
-    await listen(engine, user, "http://127.0.0.1:9/")
-    await failed(engine, user)
+    await listen(database, user, "http://127.0.0.1:9/")
+    await failed(database, user)
     assert await sender.run_once() == 0
     assert (
-        await database_rows.one(engine, "SELECT last_error FROM outbox")
+        await database_rows.one(database, "SELECT last_error FROM outbox")
     ).last_error == "The delivery failed (RecursionError)."
 
 
-async def test_a_failing_channel_repeats_no_other(engine, sender, receiver, other, inbox, user):
-    await database_rows.change(engine, "UPDATE users SET notify = 'all'")
-    bad = await listen(engine, user, receiver.url)
-    await listen(engine, user, other.url)
+async def test_a_failing_channel_repeats_no_other(database, sender, receiver, other, inbox, user):
+    await database_rows.change(database, "UPDATE users SET notify = 'all'")
+    bad = await listen(database, user, receiver.url)
+    await listen(database, user, other.url)
     object.__setattr__(sender, "mailer", Mailer(inbox.url))
-    await failed(engine, user)
+    await failed(database, user)
     receiver.answers = [500, 500]
     for _ in range(3):
         await sender.run_once()
-        await make_due(engine)
+        await make_due(database)
     assert (len(receiver.got), len(other.got), len(inbox.messages)) == (3, 1, 1)
     assert len({*receiver.ids, *other.ids}) == 2
-    (delivery,) = await webhook_deliveries.list_of(engine, bad.id, limit=10)
+    (delivery,) = await webhook_deliveries.list_of(database, bad.id, limit=10)
     assert [one.status for one in delivery.tries] == [500, 500, 204]
 
 
-async def test_a_hanging_receiver_holds_nobody_up(engine, receiver, other, user):
+async def test_a_hanging_receiver_holds_nobody_up(database, receiver, other, user):
     """Not even the turn that reaches it: the next ones go on with the others."""
     patient = WebhookHttpClient(Reach.LOOPBACK, answer_seconds=60)
     sender = OutboxSender(
-        engine, None, mail_from=MAIL_FROM, public_url="http://here", webhooks=WebhookSender(engine, patient)
+        database, None, mail_from=MAIL_FROM, public_url="http://here", webhooks=WebhookSender(database, patient)
     )
-    await listen(engine, user, receiver.url)
+    await listen(database, user, receiver.url)
     receiver.hanging = True
     for _ in range(10):
-        await failed(engine, user)
+        await failed(database, user)
     await sender.turn()
     await asyncio.wait_for(receiver.arrived.wait(), 10)
-    await listen(engine, user, other.url)
-    await failed(engine, user)
+    await listen(database, user, other.url)
+    await failed(database, user)
     async with asyncio.timeout(10):
         while await sender.turn() == 0:
             await asyncio.sleep(0.01)
@@ -253,98 +253,98 @@ async def test_a_hanging_receiver_holds_nobody_up(engine, receiver, other, user)
     await patient.close()
 
 
-async def test_a_receiver_that_hangs_is_left_and_tried_later(engine, sender, receiver, user):
-    webhook = await listen(engine, user, receiver.url)
-    await failed(engine, user)
+async def test_a_receiver_that_hangs_is_left_and_tried_later(database, sender, receiver, user):
+    webhook = await listen(database, user, receiver.url)
+    await failed(database, user)
     receiver.hanging = True
     assert await sender.run_once() == 0
-    (delivery,) = await webhook_deliveries.list_of(engine, webhook.id, limit=10)
+    (delivery,) = await webhook_deliveries.list_of(database, webhook.id, limit=10)
     (one,) = delivery.tries
     assert one.status is None
     assert "no answer in 0.5 s" in one.error
     assert one.milliseconds >= 500
 
 
-async def test_a_webhook_that_is_gone_is_switched_off_and_its_owner_is_told(engine, sender, receiver, inbox, user):
+async def test_a_webhook_that_is_gone_is_switched_off_and_its_owner_is_told(database, sender, receiver, inbox, user):
     object.__setattr__(sender, "mailer", Mailer(inbox.url))
-    webhook = await listen(engine, user, receiver.url)
+    webhook = await listen(database, user, receiver.url)
     for _ in range(3):
-        await failed(engine, user)
+        await failed(database, user)
     receiver.answers = [410] * 9
     await sender.run_once()
-    await make_due(engine)
+    await make_due(database)
     await sender.run_once()
     assert len(receiver.got) <= 3
     (mail,) = inbox.messages
     assert mail["subject"] == "Your webhook was switched off"
     assert str(webhook.id) in mail.get_content()
-    found = await webhook_deliveries.list_of(engine, webhook.id, limit=10)
+    found = await webhook_deliveries.list_of(database, webhook.id, limit=10)
     assert {one.status for one in found} == {webhook_deliveries.DeliveryStatus.GIVEN_UP}
-    await failed(engine, user)
-    assert len(await webhook_deliveries.list_of(engine, webhook.id, limit=10)) == 3
+    await failed(database, user)
+    assert len(await webhook_deliveries.list_of(database, webhook.id, limit=10)) == 3
 
 
-async def test_a_deleted_webhook_gets_nothing_even_when_an_end_met_its_deletion(engine, sender, receiver, user):
-    webhook = await listen(engine, user, receiver.url)
-    accepted = await failed(engine, user)
-    assert await webhooks.delete(engine, user, webhook.id)
-    assert await channels(engine) == []
+async def test_a_deleted_webhook_gets_nothing_even_when_an_end_met_its_deletion(database, sender, receiver, user):
+    webhook = await listen(database, user, receiver.url)
+    accepted = await failed(database, user)
+    assert await webhooks.delete(database, user, webhook.id)
+    assert await channels(database) == []
     statement = "INSERT INTO outbox (id, extraction_id, channel) VALUES (uuid_v7(), :id, :channel)"
-    await database_rows.change(engine, statement, id=accepted.extraction_id, channel=f"webhook:{webhook.id}")
+    await database_rows.change(database, statement, id=accepted.extraction_id, channel=f"webhook:{webhook.id}")
     assert await sender.run_once() == 0
-    assert (await database_rows.one(engine, "SELECT given_up_at FROM outbox")).given_up_at is not None
+    assert (await database_rows.one(database, "SELECT given_up_at FROM outbox")).given_up_at is not None
     assert receiver.got == []
 
 
-async def test_a_deleted_video_takes_what_is_owed_about_it_away(engine, sender, receiver, user):
-    await listen(engine, user, receiver.url)
-    accepted = await failed(engine, user)
-    await videos.delete(engine, user, accepted.video_id)
+async def test_a_deleted_video_takes_what_is_owed_about_it_away(database, sender, receiver, user):
+    await listen(database, user, receiver.url)
+    accepted = await failed(database, user)
+    await videos.delete(database, user, accepted.video_id)
     assert await sender.run_once() == 0
 
 
 async def test_a_deletion_and_the_note_that_something_was_delivered_wait_for_each_other_in_one_order(
-    engine, receiver, user
+    database, receiver, user
 ):
-    await listen(engine, user, receiver.url)
-    accepted = await failed(engine, user)
-    (channel,) = await outbox.due_channels(engine, without=(), limit=10)
-    (owed,) = await outbox.take(engine, channel)
+    await listen(database, user, receiver.url)
+    accepted = await failed(database, user)
+    (channel,) = await outbox.due_channels(database, without=(), limit=10)
+    (owed,) = await outbox.take(database, channel)
     mine = {"video_id": accepted.video_id, "user_id": user}
-    async with engine.begin() as deleting:
+    async with database.begin() as deleting:
         await deleting.execute(text("SELECT FROM extractions WHERE video_id = :video_id FOR UPDATE"), mine)
-        noting = asyncio.create_task(outbox.delivered(engine, owed))
+        noting = asyncio.create_task(outbox.delivered(database, owed))
         while not (
-            await database_rows.one(engine, "SELECT count(*) AS waiting FROM pg_locks WHERE NOT granted")
+            await database_rows.one(database, "SELECT count(*) AS waiting FROM pg_locks WHERE NOT granted")
         ).waiting:
             await asyncio.sleep(0.01)
         await deleting.execute(videos.DELETE, mine)
     await noting
-    assert await channels(engine) == []
+    assert await channels(database) == []
 
 
-async def test_asked_for_again_while_a_try_is_under_way_it_is_sent_again(engine, sender, receiver, user):
-    webhook = await listen(engine, user, receiver.url)
-    await failed(engine, user)
+async def test_asked_for_again_while_a_try_is_under_way_it_is_sent_again(database, sender, receiver, user):
+    webhook = await listen(database, user, receiver.url)
+    await failed(database, user)
     receiver.hanging = True
     await sender.turn()
     await asyncio.wait_for(receiver.arrived.wait(), 10)
-    (delivery,) = await webhook_deliveries.list_of(engine, webhook.id, limit=10)
-    assert await webhook_deliveries.redeliver(engine, webhook.id, delivery.id) is not None
+    (delivery,) = await webhook_deliveries.list_of(database, webhook.id, limit=10)
+    assert await webhook_deliveries.redeliver(database, webhook.id, delivery.id) is not None
     receiver.hanging = False
     receiver.released.set()
     await sender.run_once()
     assert receiver.ids == [str(delivery.id)] * 2
-    (delivery,) = await webhook_deliveries.list_of(engine, webhook.id, limit=10)
+    (delivery,) = await webhook_deliveries.list_of(database, webhook.id, limit=10)
     assert delivery.status == webhook_deliveries.DeliveryStatus.DELIVERED
 
 
-async def test_two_senders_send_each_once(engine, poster, receiver, user):
-    await listen(engine, user, receiver.url)
+async def test_two_senders_send_each_once(database, poster, receiver, user):
+    await listen(database, user, receiver.url)
     for _ in range(12):
-        await failed(engine, user)
+        await failed(database, user)
     senders = [
-        OutboxSender(engine, None, mail_from=MAIL_FROM, public_url="", webhooks=WebhookSender(engine, poster))
+        OutboxSender(database, None, mail_from=MAIL_FROM, public_url="", webhooks=WebhookSender(database, poster))
         for _ in range(2)
     ]
     assert sum(await asyncio.gather(*(one.run_once() for one in senders))) == 12
@@ -406,9 +406,9 @@ async def test_an_endless_answer_is_cut_off(poster):
     server.close()
 
 
-async def test_the_payload_is_what_the_api_answers(engine, sender, receiver, user):
-    await listen(engine, user, receiver.url)
-    await failed(engine, user)
+async def test_the_payload_is_what_the_api_answers(database, sender, receiver, user):
+    await listen(database, user, receiver.url)
+    await failed(database, user)
     await sender.run_once()
     (headers, body), *_ = receiver.got
     assert headers["content-type"] == "application/json"

@@ -45,7 +45,7 @@ def clip(tmp_path: Path) -> Path:
 async def work(deps: Deps) -> None:
     """A worker that gives one result as soon as there is a task."""
     while True:
-        async with deps.engine.connect() as connection:
+        async with deps.database.connect() as connection:
             if (await connection.execute(text("SELECT count(*) FROM tasks WHERE state = 'ready'"))).scalar_one():
                 break
         await asyncio.sleep(0.01)
@@ -61,7 +61,7 @@ async def run(client: AsyncClient, clip: Path) -> VideoOutcome:
 
 async def counted(deps: Deps) -> tuple[int, int]:
     statement = "SELECT (SELECT count(*) FROM videos), (SELECT count(*) FROM acceptances)"
-    async with deps.engine.connect() as connection:
+    async with deps.database.connect() as connection:
         videos, acceptances = (await connection.execute(text(statement))).one()
     return videos, acceptances
 

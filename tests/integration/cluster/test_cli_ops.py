@@ -79,9 +79,9 @@ async def test_the_first_admin_is_made_on_the_database_and_may_read_the_ledger(d
 
 
 async def test_a_difference_ends_the_check_with_1_and_the_ids(desk: Desk, deps: Deps) -> None:
-    await accounts.set_role(deps.engine, EMAIL, "admin")
+    await accounts.set_role(deps.database, EMAIL, "admin")
     lost = (await accepted(desk.http))["extraction"]["id"]
-    await database_rows.change(deps.engine, "DELETE FROM extractions")
+    await database_rows.change(deps.database, "DELETE FROM extractions")
     done = await desk.run("ledger", "--check")
     assert (done.returncode, done.stderr.split()) == (1, [lost, "lost"])
     done = await desk.run("ledger", "--check", "--json")
@@ -96,9 +96,9 @@ async def test_the_ids_of_every_account_are_told_and_the_rest_is_counted(
     async with httpx.AsyncClient(base_url=desk.url) as other:
         await log_in(other, "bob@example.org")
         lost = [(await accepted(client))["extraction"]["id"] for client in (desk.http, other, other, other)]
-    await accounts.set_role(deps.engine, EMAIL, "admin")
-    await database_rows.change(deps.engine, "DELETE FROM extractions")
-    whole = await ledger_reconciliation.compare(deps.engine)
+    await accounts.set_role(deps.database, EMAIL, "admin")
+    await database_rows.change(deps.database, "DELETE FROM extractions")
+    whole = await ledger_reconciliation.compare(deps.database)
     # As if the most that the service tells were two of each account, and two in all.
     short = replace(
         whole,
@@ -128,7 +128,7 @@ async def test_an_accounts_share_is_set_and_what_is_not_given_stays(desk: Desk, 
         return await desk.run("ops", "users", "share", *options, FOTOGRAMA_DATABASE_URL=database_url)
 
     async def stored() -> tuple[float, int | None]:
-        row = await database_rows.one(deps.engine, "SELECT weight, running_limit FROM shares")
+        row = await database_rows.one(deps.database, "SELECT weight, running_limit FROM shares")
         return row.weight, row.running_limit
 
     for options, told, expected in (
@@ -162,8 +162,8 @@ def test_the_database_of_a_running_home_is_found(tmp_path: Path, monkeypatch: py
 async def test_a_time_line_is_read_to_its_end(desk: Desk, deps: Deps) -> None:
     extraction_id = (await accepted(desk.http))["extraction"]["id"]
     for _ in range(120):
-        (claim,) = await task_queue.claim(deps.engine, worker="w")
-        await task_queue.release(deps.engine, claim.lease)
+        (claim,) = await task_queue.claim(deps.database, worker="w")
+        await task_queue.release(deps.database, claim.lease)
     done = await desk.run("timeline", extraction_id)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()

@@ -29,9 +29,9 @@ async def owed(ana: AsyncClient, deps: Deps, clip: Path) -> str:
     """One extraction that has failed; its id."""
     clip.write_bytes(api_client.MP4)
     video = await ana.upload(clip)
-    (claim,) = await task_queue.claim(deps.engine, worker="w")
+    (claim,) = await task_queue.claim(deps.database, worker="w")
     why: dict[str, Any] = {"code": "no_video_stream", "detail": "There is none.", "jitter": 0.0}
-    await task_queue.fail(deps.engine, claim.lease, blame=Blame.FILE, **why)
+    await task_queue.fail(deps.database, claim.lease, blame=Blame.FILE, **why)
     return video.extraction.id
 
 
@@ -78,9 +78,9 @@ async def test_webhooks_from_the_command_line(desk: Desk, deps: Deps) -> None:
     listed = await desk.run("webhooks", "list")
     assert listed.stdout.split() == [webhook_id, "on", URL, "extraction.failed"]
     await api_client.accepted(desk.http)
-    (claim,) = await task_queue.claim(deps.engine, worker="w")
+    (claim,) = await task_queue.claim(deps.database, worker="w")
     await task_queue.fail(
-        deps.engine, claim.lease, blame=Blame.FILE, code="no_video_stream", detail="None.", jitter=0.0
+        deps.database, claim.lease, blame=Blame.FILE, code="no_video_stream", detail="None.", jitter=0.0
     )
     sent = await desk.run("webhooks", "deliveries", webhook_id)
     delivery_id, *facts = sent.stdout.split()

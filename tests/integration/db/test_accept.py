@@ -28,142 +28,142 @@ def upload(user_id, video_id):
     return Upload(user_id, video_id, uuid7(), uuid7(), "clip.mp4", 10, "0" * 64, object_keys.video_key(video_id), "{}")
 
 
-async def test_accepting_takes_the_reservation_and_writes_all_rows(engine):
-    accepted = await database_rows.accepted(engine)
+async def test_accepting_takes_the_reservation_and_writes_all_rows(database):
+    accepted = await database_rows.accepted(database)
     counts = await database_rows.one(
-        engine,
+        database,
         "SELECT (SELECT count(*) FROM reservations) r, (SELECT count(*) FROM acceptances) a,"
         " (SELECT count(*) FROM tasks WHERE state = 'ready') t",
     )
     assert tuple(counts) == (0, 1, 1)
-    assert await database_rows.events(engine, accepted.extraction_id) == ["accepted"]
+    assert await database_rows.events(database, accepted.extraction_id) == ["accepted"]
 
 
-async def test_an_abandoned_reservation_can_not_be_accepted_and_nothing_of_its_batch_is(engine):
-    user = await database_rows.user(engine)
+async def test_an_abandoned_reservation_can_not_be_accepted_and_nothing_of_its_batch_is(database):
+    user = await database_rows.user(database)
     kept, lost = uuid7(), uuid7()
     for video_id in (kept, lost):
-        await reservations.reserve(engine, user, object_keys.video_key(video_id))
-    await reservations.abandon(engine, [object_keys.video_key(lost)])
+        await reservations.reserve(database, user, object_keys.video_key(video_id))
+    await reservations.abandon(database, [object_keys.video_key(lost)])
     with pytest.raises(CatalogueError, match="unavailable"):
-        async with engine.begin() as connection:
+        async with database.begin() as connection:
             await accept.accept(connection, [upload(user, kept), upload(user, lost)])
-    assert (await database_rows.one(engine, "SELECT count(*) AS n FROM videos")).n == 0
-    assert (await database_rows.one(engine, "SELECT count(*) AS n FROM reservations")).n == 2
+    assert (await database_rows.one(database, "SELECT count(*) AS n FROM videos")).n == 0
+    assert (await database_rows.one(database, "SELECT count(*) AS n FROM reservations")).n == 2
 
 
-async def test_somebody_elses_reservation_can_not_be_accepted(engine):
-    ana, bob = await database_rows.user(engine), await database_rows.user(engine, "bob@example.com")
+async def test_somebody_elses_reservation_can_not_be_accepted(database):
+    ana, bob = await database_rows.user(database), await database_rows.user(database, "bob@example.com")
     video_id = uuid7()
-    await reservations.reserve(engine, ana, object_keys.video_key(video_id))
+    await reservations.reserve(database, ana, object_keys.video_key(video_id))
     with pytest.raises(CatalogueError):
-        async with engine.begin() as connection:
+        async with database.begin() as connection:
             await accept.accept(connection, [upload(bob, video_id)])
 
 
-async def extract_again(engine, accepted, user_id=None, engine_name="auto/1"):
+async def extract_again(database, accepted, user_id=None, engine_name="auto/1"):
     extraction_id = uuid7()
-    async with engine.begin() as connection:
+    async with database.begin() as connection:
         await accept.extract_again(
             connection,
             user_id=user_id or accepted.user_id,
             video_id=accepted.video_id,
             extraction_id=extraction_id,
             task_id=uuid7(),
-            spec=(await database_rows.extraction(engine, accepted.extraction_id)).spec,
+            spec=(await database_rows.extraction(database, accepted.extraction_id)).spec,
             engine_name=engine_name,
         )
     return extraction_id
 
 
-async def test_an_existing_result_of_the_same_engine_is_given_at_once(engine):
-    accepted = await database_rows.accepted(engine)
-    await task_queue.publish(engine, (await claim_one(engine)).lease, PUBLICATION)
-    extraction_id = await extract_again(engine, accepted)
-    row = await database_rows.extraction(engine, extraction_id)
+async def test_an_existing_result_of_the_same_engine_is_given_at_once(database):
+    accepted = await database_rows.accepted(database)
+    await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
+    extraction_id = await extract_again(database, accepted)
+    row = await database_rows.extraction(database, extraction_id)
     assert (row.status, row.reused, row.result_sha256) == ("succeeded", True, PUBLICATION.sha256)
-    assert await task_queue.claim(engine, worker="w") == []
+    assert await task_queue.claim(database, worker="w") == []
 
 
-async def test_another_engine_works_again(engine):
-    accepted = await database_rows.accepted(engine)
-    await task_queue.publish(engine, (await claim_one(engine)).lease, PUBLICATION)
-    extraction_id = await extract_again(engine, accepted, engine_name="auto/2")
-    assert not (await database_rows.extraction(engine, extraction_id)).reused
-    assert (await claim_one(engine)).extraction_id == extraction_id
+async def test_another_engine_works_again(database):
+    accepted = await database_rows.accepted(database)
+    await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
+    extraction_id = await extract_again(database, accepted, engine_name="auto/2")
+    assert not (await database_rows.extraction(database, extraction_id)).reused
+    assert (await claim_one(database)).extraction_id == extraction_id
 
 
-async def test_somebody_elses_video_can_not_be_extracted(engine):
-    accepted = await database_rows.accepted(engine)
+async def test_somebody_elses_video_can_not_be_extracted(database):
+    accepted = await database_rows.accepted(database)
     with pytest.raises(CatalogueError, match="not_found"):
-        await extract_again(engine, accepted, user_id=await database_rows.user(engine, "bob@example.com"))
+        await extract_again(database, accepted, user_id=await database_rows.user(database, "bob@example.com"))
 
 
-async def test_a_key_is_taken_once_and_then_answers_the_same(engine):
-    user = await database_rows.user(engine)
+async def test_a_key_is_taken_once_and_then_answers_the_same(database):
+    user = await database_rows.user(database)
     first = marker(user)
-    assert await idempotency_keys.take(engine, first) is None
+    assert await idempotency_keys.take(database, first) is None
     with pytest.raises(CatalogueError, match="idempotency_in_progress"):
-        await idempotency_keys.take(engine, marker(user))
-    async with engine.begin() as connection:
+        await idempotency_keys.take(database, marker(user))
+    async with database.begin() as connection:
         await idempotency_keys.finish(connection, {first: ANSWER})
-    assert await idempotency_keys.take(engine, marker(user)) == ANSWER
-    assert await idempotency_keys.take(engine, marker(user, "other")) is None
+    assert await idempotency_keys.take(database, marker(user)) == ANSWER
+    assert await idempotency_keys.take(database, marker(user, "other")) is None
 
 
-async def test_of_many_calls_with_one_key_one_works(engine):
-    user = await database_rows.user(engine)
+async def test_of_many_calls_with_one_key_one_works(database):
+    user = await database_rows.user(database)
     taken = await asyncio.gather(
-        *(idempotency_keys.take(engine, marker(user)) for _ in range(8)), return_exceptions=True
+        *(idempotency_keys.take(database, marker(user)) for _ in range(8)), return_exceptions=True
     )
     assert taken.count(None) == 1
 
 
-async def test_the_key_of_a_dead_call_is_taken_over_and_the_dead_call_can_not_finish(engine):
-    user = await database_rows.user(engine)
+async def test_the_key_of_a_dead_call_is_taken_over_and_the_dead_call_can_not_finish(database):
+    user = await database_rows.user(database)
     dead, alive = marker(user), marker(user)
-    await idempotency_keys.take(engine, dead)
-    await database_rows.change(engine, "UPDATE idempotency_keys SET lease_expires_at = now() - interval '1 second'")
-    assert await idempotency_keys.take(engine, alive) is None
+    await idempotency_keys.take(database, dead)
+    await database_rows.change(database, "UPDATE idempotency_keys SET lease_expires_at = now() - interval '1 second'")
+    assert await idempotency_keys.take(database, alive) is None
     with pytest.raises(CatalogueError, match="idempotency_in_progress"):
-        async with engine.begin() as connection:
+        async with database.begin() as connection:
             await idempotency_keys.finish(connection, {dead: ANSWER})
     with pytest.raises(CatalogueError):
-        await idempotency_keys.renew(engine, dead)
-    await idempotency_keys.drop(engine, dead)
-    async with engine.begin() as connection:
+        await idempotency_keys.renew(database, dead)
+    await idempotency_keys.drop(database, dead)
+    async with database.begin() as connection:
         await idempotency_keys.finish(connection, {alive: ANSWER})
 
 
-async def test_an_answer_is_kept_a_day(engine):
-    user = await database_rows.user(engine)
+async def test_an_answer_is_kept_a_day(database):
+    user = await database_rows.user(database)
     first = marker(user)
-    await idempotency_keys.take(engine, first)
-    async with engine.begin() as connection:
+    await idempotency_keys.take(database, first)
+    async with database.begin() as connection:
         await idempotency_keys.finish(connection, {first: ANSWER})
-    assert await idempotency_keys.expire(engine) == 0
-    await database_rows.change(engine, "UPDATE idempotency_keys SET created_at = now() - interval '25 hours'")
-    assert await idempotency_keys.take(engine, marker(user)) is None
+    assert await idempotency_keys.expire(database) == 0
+    await database_rows.change(database, "UPDATE idempotency_keys SET created_at = now() - interval '25 hours'")
+    assert await idempotency_keys.take(database, marker(user)) is None
 
 
-async def test_deleting_cancels_what_runs_and_leaves_tombstones_and_garbage(engine):
-    accepted = await database_rows.accepted(engine)
-    lease = (await claim_one(engine)).lease
-    assert await videos.delete(engine, accepted.user_id, accepted.video_id)
+async def test_deleting_cancels_what_runs_and_leaves_tombstones_and_garbage(database):
+    accepted = await database_rows.accepted(database)
+    lease = (await claim_one(database)).lease
+    assert await videos.delete(database, accepted.user_id, accepted.video_id)
     with pytest.raises(task_queue.LeaseLost):
-        await task_queue.heartbeat(engine, lease)
-    tombstone = await database_rows.one(engine, "SELECT extraction_id, status FROM tombstones")
+        await task_queue.heartbeat(database, lease)
+    tombstone = await database_rows.one(database, "SELECT extraction_id, status FROM tombstones")
     assert tuple(tombstone) == (accepted.extraction_id, "cancelled")
-    assert (await database_rows.one(engine, "SELECT count(*) AS n FROM garbage")).n == 2
-    assert (await database_rows.one(engine, "SELECT count(*) AS n FROM acceptances")).n == 1
-    assert not await videos.delete(engine, accepted.user_id, accepted.video_id)
+    assert (await database_rows.one(database, "SELECT count(*) AS n FROM garbage")).n == 2
+    assert (await database_rows.one(database, "SELECT count(*) AS n FROM acceptances")).n == 1
+    assert not await videos.delete(database, accepted.user_id, accepted.video_id)
 
 
-async def test_what_is_asked_for_while_its_video_is_deleted_is_cancelled_with_it(engine):
+async def test_what_is_asked_for_while_its_video_is_deleted_is_cancelled_with_it(database):
     """A deletion waits for the video; the extraction that is added meanwhile is ended like the others."""
-    accepted = await database_rows.accepted(engine)
+    accepted = await database_rows.accepted(database)
     added = uuid7()
-    async with engine.begin() as connection:
+    async with database.begin() as connection:
         await accept.extract_again(
             connection,
             user_id=accepted.user_id,
@@ -173,75 +173,75 @@ async def test_what_is_asked_for_while_its_video_is_deleted_is_cancelled_with_it
             spec="{}",
             engine_name="auto/1",
         )
-        deleting = asyncio.create_task(videos.delete(engine, accepted.user_id, accepted.video_id))
+        deleting = asyncio.create_task(videos.delete(database, accepted.user_id, accepted.video_id))
         waits = "SELECT count(*) AS n FROM pg_locks WHERE NOT granted"
-        while not (await database_rows.one(engine, waits)).n:
+        while not (await database_rows.one(database, waits)).n:
             await asyncio.sleep(0.01)
     assert await deleting
-    tombstone = await database_rows.one(engine, "SELECT status FROM tombstones WHERE extraction_id = :id", id=added)
+    tombstone = await database_rows.one(database, "SELECT status FROM tombstones WHERE extraction_id = :id", id=added)
     assert tombstone.status == "cancelled"
 
 
-async def test_nobody_deletes_or_sees_somebody_elses(engine):
-    accepted = await database_rows.accepted(engine)
-    bob = await database_rows.user(engine, "bob@example.com")
-    assert not await videos.delete(engine, bob, accepted.video_id)
-    assert await videos.video_key_of(engine, bob, accepted.video_id) is None
-    assert await videos.extraction_key_of(engine, bob, accepted.extraction_id) is None
-    assert await videos.list_keys(engine, bob, limit=10) == []
+async def test_nobody_deletes_or_sees_somebody_elses(database):
+    accepted = await database_rows.accepted(database)
+    bob = await database_rows.user(database, "bob@example.com")
+    assert not await videos.delete(database, bob, accepted.video_id)
+    assert await videos.video_key_of(database, bob, accepted.video_id) is None
+    assert await videos.extraction_key_of(database, bob, accepted.extraction_id) is None
+    assert await videos.list_keys(database, bob, limit=10) == []
 
 
-async def test_the_list_is_newest_first_filtered_and_paged(engine):
-    user = await database_rows.user(engine)
-    made = [await database_rows.accepted(engine, user, name) for name in ("a.mp4", "b.mov", "Ça.mp4")]
+async def test_the_list_is_newest_first_filtered_and_paged(database):
+    user = await database_rows.user(database)
+    made = [await database_rows.accepted(database, user, name) for name in ("a.mp4", "b.mov", "Ça.mp4")]
     newest_first = [accepted.video_id for accepted in reversed(made)]
-    assert [key.video_id for key in await videos.list_keys(engine, user, limit=10)] == newest_first
-    first = await videos.list_keys(engine, user, limit=2)
-    rest = await videos.list_keys(engine, user, limit=2, before=first[-1].video_id)
+    assert [key.video_id for key in await videos.list_keys(database, user, limit=10)] == newest_first
+    first = await videos.list_keys(database, user, limit=2)
+    rest = await videos.list_keys(database, user, limit=2, before=first[-1].video_id)
     assert [key.video_id for key in first + rest] == newest_first
-    await claim_one(engine)
-    running = await videos.list_keys(engine, user, limit=10, status=ExtractionStatus.RUNNING)
+    await claim_one(database)
+    running = await videos.list_keys(database, user, limit=10, status=ExtractionStatus.RUNNING)
     assert [key.video_id for key in running] == [made[0].video_id]
-    found = await videos.list_keys(engine, user, limit=10, words="MP4")
+    found = await videos.list_keys(database, user, limit=10, words="MP4")
     assert [key.video_id for key in found] == [made[2].video_id, made[0].video_id]
-    assert len(await videos.list_keys(engine, user, limit=10, words="%")) == 0
+    assert len(await videos.list_keys(database, user, limit=10, words="%")) == 0
 
 
-async def test_a_document_says_where_in_the_queue_it_waits(engine):
-    made = [await database_rows.accepted(engine) for _ in range(3)]
-    documents = await videos.documents(engine, [accepted.extraction_id for accepted in made])
+async def test_a_document_says_where_in_the_queue_it_waits(database):
+    made = [await database_rows.accepted(database) for _ in range(3)]
+    documents = await videos.documents(database, [accepted.extraction_id for accepted in made])
     assert [documents[a.extraction_id].extraction.queue_position for a in made] == [1, 2, 3]
-    await claim_one(engine)
-    documents = await videos.documents(engine, [accepted.extraction_id for accepted in made])
+    await claim_one(database)
+    documents = await videos.documents(database, [accepted.extraction_id for accepted in made])
     assert [documents[a.extraction_id].extraction.queue_position for a in made] == [None, 1, 2]
 
 
-async def test_a_refresh_token_works_once_and_its_second_use_ends_the_family(engine):
-    user, session = await database_rows.user(engine), uuid7()
-    await accounts.open_session(engine, session_id=session, user_id=user, seconds=60)
-    assert await accounts.rotate(engine, session, 0) == 1
-    assert await accounts.rotate(engine, session, 1) == 2
+async def test_a_refresh_token_works_once_and_its_second_use_ends_the_family(database):
+    user, session = await database_rows.user(database), uuid7()
+    await accounts.open_session(database, session_id=session, user_id=user, seconds=60)
+    assert await accounts.rotate(database, session, 0) == 1
+    assert await accounts.rotate(database, session, 1) == 2
     with pytest.raises(CatalogueError, match="refresh_token_reused"):
-        await accounts.rotate(engine, session, 0)
+        await accounts.rotate(database, session, 0)
     with pytest.raises(CatalogueError, match="unauthenticated"):
-        await accounts.rotate(engine, session, 2)
-    assert await accounts.principal(engine, session) is None
+        await accounts.rotate(database, session, 2)
+    assert await accounts.principal(database, session) is None
 
 
-async def test_of_two_refreshes_at_once_one_wins(engine):
-    user, session = await database_rows.user(engine), uuid7()
-    await accounts.open_session(engine, session_id=session, user_id=user, seconds=60)
-    outcomes = await asyncio.gather(*(accounts.rotate(engine, session, 0) for _ in range(4)), return_exceptions=True)
+async def test_of_two_refreshes_at_once_one_wins(database):
+    user, session = await database_rows.user(database), uuid7()
+    await accounts.open_session(database, session_id=session, user_id=user, seconds=60)
+    outcomes = await asyncio.gather(*(accounts.rotate(database, session, 0) for _ in range(4)), return_exceptions=True)
     assert outcomes.count(1) == 1
 
 
-async def test_a_session_that_ran_out_is_nobody(engine):
-    user, session = await database_rows.user(engine), uuid7()
-    await accounts.open_session(engine, session_id=session, user_id=user, seconds=-1)
-    assert await accounts.principal(engine, session) is None
+async def test_a_session_that_ran_out_is_nobody(database):
+    user, session = await database_rows.user(database), uuid7()
+    await accounts.open_session(database, session_id=session, user_id=user, seconds=-1)
+    assert await accounts.principal(database, session) is None
 
 
-async def test_an_email_belongs_to_one_account(engine):
-    await database_rows.user(engine)
+async def test_an_email_belongs_to_one_account(database):
+    await database_rows.user(database)
     with pytest.raises(CatalogueError, match="email_taken"):
-        await database_rows.user(engine)
+        await database_rows.user(database)

@@ -15,17 +15,17 @@ from tests.integration.db.test_queue import claim_one, fail
 from tests.support import database_rows
 
 
-async def published(engine, user_id=None):
-    accepted = await database_rows.accepted(engine, user_id)
-    claim = await claim_one(engine)
+async def published(database, user_id=None):
+    accepted = await database_rows.accepted(database, user_id)
+    claim = await claim_one(database)
     prefix = result_prefix(accepted.extraction_id, accepted.task_id, claim.lease.attempt)
-    await task_queue.publish(engine, claim.lease, Publication(prefix, "auto/1", 1, 4, "f" * 64, []))
+    await task_queue.publish(database, claim.lease, Publication(prefix, "auto/1", 1, 4, "f" * 64, []))
     return accepted
 
 
-async def again(engine, accepted, spec=None):
+async def again(database, accepted, spec=None):
     extraction_id = uuid7()
-    async with engine.begin() as connection:
+    async with database.begin() as connection:
         await accept.extract_again(
             connection,
             user_id=accepted.user_id,
@@ -38,25 +38,25 @@ async def again(engine, accepted, spec=None):
     return extraction_id
 
 
-async def cancelled(engine):
-    accepted = await database_rows.accepted(engine)
-    async with engine.begin() as connection:
+async def cancelled(database):
+    accepted = await database_rows.accepted(database)
+    async with database.begin() as connection:
         await task_queue.cancel(connection, accepted.extraction_id)
     return accepted
 
 
-async def test_all_that_can_become_of_an_acceptance_balances(engine):
-    first = await published(engine)
-    await again(engine, first)
-    gone = await published(engine)
-    await videos.delete(engine, gone.user_id, gone.video_id)
-    await cancelled(engine)
-    await database_rows.accepted(engine)
-    await fail(engine, (await claim_one(engine)).lease, Blame.FILE, "no_video_stream")
-    await database_rows.accepted(engine)
-    await claim_one(engine)
-    await database_rows.accepted(engine)
-    found = await ledger_reconciliation.compare(engine)
+async def test_all_that_can_become_of_an_acceptance_balances(database):
+    first = await published(database)
+    await again(database, first)
+    gone = await published(database)
+    await videos.delete(database, gone.user_id, gone.video_id)
+    await cancelled(database)
+    await database_rows.accepted(database)
+    await fail(database, (await claim_one(database)).lease, Blame.FILE, "no_video_stream")
+    await database_rows.accepted(database)
+    await claim_one(database)
+    await database_rows.accepted(database)
+    found = await ledger_reconciliation.compare(database)
     counts = {name: getattr(found.total, name) for name in ("accepted", *ledger_reconciliation.STATES)}
     assert counts == {
         "accepted": 7, "succeeded": 2, "failed": 1, "cancelled": 1, "queued": 1, "running": 1, "deleted": 1,
@@ -66,11 +66,11 @@ async def test_all_that_can_become_of_an_acceptance_balances(engine):
     assert (mine.balance.accepted, mine.balance.succeeded, mine.balance.balanced) == (2, 2, True)
 
 
-async def test_an_account_that_is_gone_keeps_its_entries(engine):
-    accepted = await published(engine)
-    await videos.delete(engine, accepted.user_id, accepted.video_id)
-    await database_rows.change(engine, "DELETE FROM users WHERE id = :id", id=accepted.user_id)
-    (account,) = (await ledger_reconciliation.compare(engine)).accounts
+async def test_an_account_that_is_gone_keeps_its_entries(database):
+    accepted = await published(database)
+    await videos.delete(database, accepted.user_id, accepted.video_id)
+    await database_rows.change(database, "DELETE FROM users WHERE id = :id", id=accepted.user_id)
+    (account,) = (await ledger_reconciliation.compare(database)).accounts
     assert (account.email, account.balance.deleted, account.balance.balanced) == (None, 1, True)
 
 
@@ -90,21 +90,21 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("why", ledger_reconciliation.REASONS)
-async def test_every_kind_of_disagreement_is_found_and_named(engine, why):
-    await published(engine)
-    accepted = await published(engine)
-    async with engine.begin() as connection:
+async def test_every_kind_of_disagreement_is_found_and_named(database, why):
+    await published(database)
+    accepted = await published(database)
+    async with database.begin() as connection:
         await connection.execute(database_rows.text(UNGUARDED))
         await connection.execute(database_rows.text(DAMAGE[why]), {"id": accepted.extraction_id})
-    balance = (await ledger_reconciliation.compare(engine)).total
+    balance = (await ledger_reconciliation.compare(database)).total
     assert balance.differences == (ledger_reconciliation.Difference(accepted.extraction_id, why),)
     assert (balance.difference_count, balance.balanced) == (1, False)
 
 
-async def test_an_account_whose_videos_vanish_without_tombstones_is_noticed(engine):
-    accepted = await published(engine)
-    await database_rows.change(engine, "DELETE FROM users WHERE id = :id", id=accepted.user_id)
-    assert (await ledger_reconciliation.compare(engine)).total.differences == (
+async def test_an_account_whose_videos_vanish_without_tombstones_is_noticed(database):
+    accepted = await published(database)
+    await database_rows.change(database, "DELETE FROM users WHERE id = :id", id=accepted.user_id)
+    assert (await ledger_reconciliation.compare(database)).total.differences == (
         ledger_reconciliation.Difference(accepted.extraction_id, "lost"),
     )
 
@@ -113,26 +113,26 @@ async def test_an_account_whose_videos_vanish_without_tombstones_is_noticed(engi
     "statement",
     ["UPDATE acceptances SET accepted_at = now()", "DELETE FROM acceptances", "TRUNCATE acceptances"],
 )
-async def test_acceptances_can_only_be_added(engine, statement):
-    await database_rows.accepted(engine)
+async def test_acceptances_can_only_be_added(database, statement):
+    await database_rows.accepted(database)
     with pytest.raises(DBAPIError, match="append-only"):
-        await database_rows.change(engine, statement)
+        await database_rows.change(database, statement)
 
 
-async def test_only_so_many_ids_are_told_and_all_are_counted(engine):
-    user = await database_rows.user(engine)
+async def test_only_so_many_ids_are_told_and_all_are_counted(database):
+    user = await database_rows.user(database)
     await database_rows.change(
-        engine,
+        database,
         "INSERT INTO acceptances (extraction_id, video_id, user_id) "
         "SELECT gen_random_uuid(), gen_random_uuid(), :user FROM generate_series(1, 150)",
         user=user,
     )
-    balance = (await ledger_reconciliation.compare(engine)).total
+    balance = (await ledger_reconciliation.compare(database)).total
     assert (balance.difference_count, len(balance.differences)) == (150, ledger_reconciliation.MAX_DIFFERENCES)
 
 
-async def test_the_metrics_say_the_same(engine):
-    await published(engine)
-    told = ledger_reconciliation.gauges((await ledger_reconciliation.compare(engine)).total)
+async def test_the_metrics_say_the_same(database):
+    await published(database)
+    told = ledger_reconciliation.gauges((await ledger_reconciliation.compare(database)).total)
     assert told["fotograma_ledger_accepted", None] == told["fotograma_ledger_extractions", "succeeded"] == 1
     assert told["fotograma_ledger_differences", None] == 0

@@ -18,11 +18,11 @@ from tests.support import database_rows
 DAY = 24 * 3600.0
 
 
-def keeper_of(engine, store, later=2 * DAY):
+def keeper_of(database, store, later=2 * DAY):
     return Maintenance(
-        engine,
+        database,
         store,
-        sender_of(engine),
+        sender_of(database),
         lease_seconds=0.0,
         jitter=lambda: 0.0,
         wall_clock=lambda: time.time() + later,
@@ -39,20 +39,20 @@ async def turns(keeper, count=12):
     return sum([await keeper.find_orphans() for _ in range(count)])
 
 
-async def published(engine):
-    accepted = await database_rows.accepted(engine)
-    lease = (await claim_one(engine)).lease
+async def published(database):
+    accepted = await database_rows.accepted(database)
+    lease = (await claim_one(database)).lease
     prefix = result_prefix(accepted.extraction_id, accepted.task_id, lease.attempt)
-    await task_queue.publish(engine, lease, Publication(prefix, "auto/1", 1, 4, "f" * 64, []))
+    await task_queue.publish(database, lease, Publication(prefix, "auto/1", 1, 4, "f" * 64, []))
     return accepted, prefix
 
 
-async def test_orphans_go_and_all_that_a_row_knows_stays(engine, store, monkeypatch):
+async def test_orphans_go_and_all_that_a_row_knows_stays(database, store, monkeypatch):
     monkeypatch.setattr(upkeeps, "ORPHAN_PAGE", 2)
-    ended, kept = await published(engine)
-    waiting = await database_rows.accepted(engine)
+    ended, kept = await published(database)
+    waiting = await database_rows.accepted(database)
     reserved = video_key(uuid7())
-    await reservations.reserve(engine, ended.user_id, reserved)
+    await reservations.reserve(database, ended.user_id, reserved)
     known = await put(
         store,
         video_key(ended.video_id),
@@ -64,22 +64,22 @@ async def test_orphans_go_and_all_that_a_row_knows_stays(engine, store, monkeypa
     strange = await put(store, "videos/readme.txt", "results/notes/x")
     late = result_prefix(ended.extraction_id, ended.task_id, 9)
     lost = await put(store, video_key(uuid7()), f"results/{uuid7()}/{uuid7()}/1/frames.zip", f"{late}/frames.zip")
-    keeper = keeper_of(engine, store)
-    await database_rows.change(engine, "UPDATE extractions SET swept = true WHERE id = :id", id=ended.extraction_id)
+    keeper = keeper_of(database, store)
+    await database_rows.change(database, "UPDATE extractions SET swept = true WHERE id = :id", id=ended.extraction_id)
     assert await turns(keeper) == len(lost)
     assert await keeper.remove_garbage() == len(lost)
     assert {*await store.keys("videos"), *await store.keys("results")} == known | strange
     assert await turns(keeper) == 0
 
 
-async def test_an_object_that_was_just_written_is_no_orphan_yet(engine, store):
+async def test_an_object_that_was_just_written_is_no_orphan_yet(database, store):
     await put(store, video_key(uuid7()))
-    assert await turns(keeper_of(engine, store, later=DAY - 60)) == 0
+    assert await turns(keeper_of(database, store, later=DAY - 60)) == 0
 
 
-async def test_two_keepers_find_each_orphan_once(engine, store):
+async def test_two_keepers_find_each_orphan_once(database, store):
     await put(store, *(video_key(uuid7()) for _ in range(20)))
-    keepers = [keeper_of(engine, store) for _ in range(2)]
+    keepers = [keeper_of(database, store) for _ in range(2)]
     assert sum(await asyncio.gather(*(turns(keeper) for keeper in keepers))) == 20
     await asyncio.gather(*(keeper.remove_garbage() for keeper in keepers))
     assert await store.keys("videos") == []

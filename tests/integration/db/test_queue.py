@@ -22,207 +22,209 @@ from tests.support import database_rows
 PUBLICATION = Publication(key="results/a/b/1", engine="auto/1", frames=3, size=99, sha256="f" * 64, warnings=[])
 
 
-async def claim_one(engine, worker="w1", **options):
-    (claim,) = await task_queue.claim(engine, worker=worker, **options)
+async def claim_one(database, worker="w1", **options):
+    (claim,) = await task_queue.claim(database, worker=worker, **options)
     return claim
 
 
-async def fail(engine, lease, blame, code="unavailable"):
-    return await task_queue.fail(engine, lease, blame=blame, code=code, detail="It broke.", jitter=0.0)
+async def fail(database, lease, blame, code="unavailable"):
+    return await task_queue.fail(database, lease, blame=blame, code=code, detail="It broke.", jitter=0.0)
 
 
-async def expire(engine, task_id):
+async def expire(database, task_id):
     await database_rows.change(
-        engine, "UPDATE tasks SET lease_expires_at = clock_timestamp() - interval '1 second' WHERE id = :id", id=task_id
+        database,
+        "UPDATE tasks SET lease_expires_at = clock_timestamp() - interval '1 second' WHERE id = :id",
+        id=task_id,
     )
 
 
-async def test_a_claimed_task_runs_and_is_told_what_to_do(engine):
-    accepted = await database_rows.accepted(engine)
-    claim = await claim_one(engine)
+async def test_a_claimed_task_runs_and_is_told_what_to_do(database):
+    accepted = await database_rows.accepted(database)
+    claim = await claim_one(database)
     assert claim.extraction_id == accepted.extraction_id
     assert claim.lease == Lease(accepted.task_id, 1, "w1")
     assert claim.object_key == f"videos/{accepted.video_id}"
     assert '"mode":"fps"' in claim.spec
     assert not claim.careful
-    extraction = await database_rows.extraction(engine, accepted.extraction_id)
+    extraction = await database_rows.extraction(database, accepted.extraction_id)
     assert (extraction.status, extraction.attempt, extraction.version) == ("running", 1, 2)
 
 
-async def test_nothing_is_claimed_twice(engine):
+async def test_nothing_is_claimed_twice(database):
     for _ in range(5):
-        await database_rows.accepted(engine)
-    claims = await asyncio.gather(*(task_queue.claim(engine, worker=f"w{n}", limit=2) for n in range(5)))
+        await database_rows.accepted(database)
+    claims = await asyncio.gather(*(task_queue.claim(database, worker=f"w{n}", limit=2) for n in range(5)))
     ids = [claim.lease.task_id for batch in claims for claim in batch]
     assert len(ids) == 5
     assert len(set(ids)) == 5
 
 
-async def test_tasks_are_claimed_in_the_order_of_acceptance(engine):
-    expected = [(await database_rows.accepted(engine)).task_id for _ in range(4)]
-    assert [(await claim_one(engine)).lease.task_id for _ in expected] == expected
+async def test_tasks_are_claimed_in_the_order_of_acceptance(database):
+    expected = [(await database_rows.accepted(database)).task_id for _ in range(4)]
+    assert [(await claim_one(database)).lease.task_id for _ in expected] == expected
 
 
-async def test_a_heartbeat_renews_the_lease_and_tells_the_progress(engine):
-    accepted = await database_rows.accepted(engine)
-    lease = (await claim_one(engine, lease_seconds=60)).lease
-    await task_queue.plan(engine, lease, media={"codec": "h264"}, frames_total=10)
-    before = (await database_rows.task(engine, accepted.task_id)).lease_expires_at
-    await task_queue.heartbeat(engine, lease, frames_done=4, lease_seconds=600)
-    assert (await database_rows.task(engine, accepted.task_id)).lease_expires_at > before
-    extraction = await database_rows.extraction(engine, accepted.extraction_id)
+async def test_a_heartbeat_renews_the_lease_and_tells_the_progress(database):
+    accepted = await database_rows.accepted(database)
+    lease = (await claim_one(database, lease_seconds=60)).lease
+    await task_queue.plan(database, lease, media={"codec": "h264"}, frames_total=10)
+    before = (await database_rows.task(database, accepted.task_id)).lease_expires_at
+    await task_queue.heartbeat(database, lease, frames_done=4, lease_seconds=600)
+    assert (await database_rows.task(database, accepted.task_id)).lease_expires_at > before
+    extraction = await database_rows.extraction(database, accepted.extraction_id)
     assert (extraction.frames_done, extraction.frames_total) == (4, 10)
-    video = await database_rows.one(engine, "SELECT media FROM videos WHERE id = :id", id=accepted.video_id)
+    video = await database_rows.one(database, "SELECT media FROM videos WHERE id = :id", id=accepted.video_id)
     assert video.media == {"codec": "h264"}
 
 
-async def test_publishing_ends_the_extraction_and_owes_a_notification_in_one_transaction(engine):
-    accepted = await database_rows.accepted(engine)
-    claim = await claim_one(engine)
-    await task_queue.publish(engine, claim.lease, PUBLICATION)
-    extraction = await database_rows.extraction(engine, accepted.extraction_id)
+async def test_publishing_ends_the_extraction_and_owes_a_notification_in_one_transaction(database):
+    accepted = await database_rows.accepted(database)
+    claim = await claim_one(database)
+    await task_queue.publish(database, claim.lease, PUBLICATION)
+    extraction = await database_rows.extraction(database, accepted.extraction_id)
     assert (extraction.status, extraction.result_frames, extraction.frames_done) == ("succeeded", 3, 3)
     assert extraction.finished_at is not None
     owed = await database_rows.one(
-        engine, "SELECT channel FROM outbox WHERE extraction_id = :id", id=accepted.extraction_id
+        database, "SELECT channel FROM outbox WHERE extraction_id = :id", id=accepted.extraction_id
     )
     assert owed.channel == "email"
-    assert await database_rows.events(engine, accepted.extraction_id) == ["accepted", "claimed", "published"]
+    assert await database_rows.events(database, accepted.extraction_id) == ["accepted", "claimed", "published"]
 
 
-async def test_publishing_again_by_the_same_attempt_is_no_error_and_changes_nothing(engine):
-    accepted = await database_rows.accepted(engine)
-    lease = (await claim_one(engine)).lease
-    await task_queue.publish(engine, lease, PUBLICATION)
-    await task_queue.publish(engine, lease, PUBLICATION)
-    assert (await database_rows.one(engine, "SELECT count(*) AS n FROM outbox")).n == 1
-    assert (await database_rows.extraction(engine, accepted.extraction_id)).version == 3
+async def test_publishing_again_by_the_same_attempt_is_no_error_and_changes_nothing(database):
+    accepted = await database_rows.accepted(database)
+    lease = (await claim_one(database)).lease
+    await task_queue.publish(database, lease, PUBLICATION)
+    await task_queue.publish(database, lease, PUBLICATION)
+    assert (await database_rows.one(database, "SELECT count(*) AS n FROM outbox")).n == 1
+    assert (await database_rows.extraction(database, accepted.extraction_id)).version == 3
 
 
 @pytest.mark.parametrize("verb", ["heartbeat", "plan", "publish", "release", "fail"])
-async def test_every_write_of_a_worker_whose_task_was_rescued_and_claimed_again_is_refused(engine, verb):
-    accepted = await database_rows.accepted(engine)
-    stale = (await claim_one(engine, "frozen")).lease
-    await expire(engine, accepted.task_id)
-    assert (await task_queue.rescue(engine, jitter=0.0, lease_seconds=0)).again == 1
-    fresh = (await claim_one(engine, "frozen")).lease
+async def test_every_write_of_a_worker_whose_task_was_rescued_and_claimed_again_is_refused(database, verb):
+    accepted = await database_rows.accepted(database)
+    stale = (await claim_one(database, "frozen")).lease
+    await expire(database, accepted.task_id)
+    assert (await task_queue.rescue(database, jitter=0.0, lease_seconds=0)).again == 1
+    fresh = (await claim_one(database, "frozen")).lease
     assert (fresh.worker, fresh.attempt) == (stale.worker, stale.attempt + 1)
     writes = {
-        "heartbeat": lambda: task_queue.heartbeat(engine, stale),
-        "plan": lambda: task_queue.plan(engine, stale, media={}, frames_total=1),
-        "publish": lambda: task_queue.publish(engine, stale, PUBLICATION),
-        "release": lambda: task_queue.release(engine, stale),
-        "fail": lambda: fail(engine, stale, Blame.FILE, "no_frames"),
+        "heartbeat": lambda: task_queue.heartbeat(database, stale),
+        "plan": lambda: task_queue.plan(database, stale, media={}, frames_total=1),
+        "publish": lambda: task_queue.publish(database, stale, PUBLICATION),
+        "release": lambda: task_queue.release(database, stale),
+        "fail": lambda: fail(database, stale, Blame.FILE, "no_frames"),
     }
     with pytest.raises(LeaseLost):
         await writes[verb]()
-    assert (await database_rows.extraction(engine, accepted.extraction_id)).status == "running"
-    await task_queue.publish(engine, fresh, PUBLICATION)
+    assert (await database_rows.extraction(database, accepted.extraction_id)).status == "running"
+    await task_queue.publish(database, fresh, PUBLICATION)
 
 
-async def test_a_late_lease_that_nobody_rescued_is_renewed_and_published(engine):
-    accepted = await database_rows.accepted(engine)
-    lease = (await claim_one(engine)).lease
-    await expire(engine, accepted.task_id)
-    await task_queue.heartbeat(engine, lease)
-    await expire(engine, accepted.task_id)
-    await task_queue.publish(engine, lease, PUBLICATION)
-    assert (await database_rows.extraction(engine, accepted.extraction_id)).status == "succeeded"
+async def test_a_late_lease_that_nobody_rescued_is_renewed_and_published(database):
+    accepted = await database_rows.accepted(database)
+    lease = (await claim_one(database)).lease
+    await expire(database, accepted.task_id)
+    await task_queue.heartbeat(database, lease)
+    await expire(database, accepted.task_id)
+    await task_queue.publish(database, lease, PUBLICATION)
+    assert (await database_rows.extraction(database, accepted.extraction_id)).status == "succeeded"
 
 
-async def test_rescue_waits_until_the_database_has_been_up_for_a_whole_lease(engine):
-    accepted = await database_rows.accepted(engine)
-    await claim_one(engine)
-    await expire(engine, accepted.task_id)
-    assert (await task_queue.rescue(engine, jitter=0.0, lease_seconds=10**8)).again == 0
-    assert (await database_rows.task(engine, accepted.task_id)).state == "leased"
+async def test_rescue_waits_until_the_database_has_been_up_for_a_whole_lease(database):
+    accepted = await database_rows.accepted(database)
+    await claim_one(database)
+    await expire(database, accepted.task_id)
+    assert (await task_queue.rescue(database, jitter=0.0, lease_seconds=10**8)).again == 0
+    assert (await database_rows.task(database, accepted.task_id)).state == "leased"
 
 
-async def test_a_release_counts_against_nothing_and_the_task_is_ready_at_once(engine):
-    accepted = await database_rows.accepted(engine)
-    await task_queue.release(engine, (await claim_one(engine)).lease)
-    task = await database_rows.task(engine, accepted.task_id)
+async def test_a_release_counts_against_nothing_and_the_task_is_ready_at_once(database):
+    accepted = await database_rows.accepted(database)
+    await task_queue.release(database, (await claim_one(database)).lease)
+    task = await database_rows.task(database, accepted.task_id)
     assert (task.state, task.crashes, task.losses, task.service_errors) == ("ready", 0, 0, 0)
-    assert (await database_rows.extraction(engine, accepted.extraction_id)).status == "queued"
-    assert (await claim_one(engine)).lease.attempt == 2
+    assert (await database_rows.extraction(database, accepted.extraction_id)).status == "queued"
+    assert (await claim_one(database)).lease.attempt == 2
 
 
-async def test_a_file_that_crashes_its_child_three_times_is_given_up_after_a_careful_try(engine):
-    accepted = await database_rows.accepted(engine)
+async def test_a_file_that_crashes_its_child_three_times_is_given_up_after_a_careful_try(database):
+    accepted = await database_rows.accepted(database)
     careful = []
     for _ in range(3):
-        claim = await claim_one(engine)
+        claim = await claim_one(database)
         careful.append(claim.careful)
-        outcome = await fail(engine, claim.lease, Blame.CRASH, "gave_up")
+        outcome = await fail(database, claim.lease, Blame.CRASH, "gave_up")
     assert careful == [False, False, True]
     assert outcome == GiveUp("gave_up")
-    extraction = await database_rows.extraction(engine, accepted.extraction_id)
+    extraction = await database_rows.extraction(database, accepted.extraction_id)
     assert (extraction.status, extraction.error_code, extraction.error_detail) == ("failed", "gave_up", "It broke.")
 
 
-async def test_an_outage_delays_the_task_and_burns_no_crash(engine):
-    accepted = await database_rows.accepted(engine)
-    outcome = await fail(engine, (await claim_one(engine)).lease, Blame.SERVICE)
+async def test_an_outage_delays_the_task_and_burns_no_crash(database):
+    accepted = await database_rows.accepted(database)
+    outcome = await fail(database, (await claim_one(database)).lease, Blame.SERVICE)
     assert isinstance(outcome, Retry)
-    task = await database_rows.task(engine, accepted.task_id)
+    task = await database_rows.task(database, accepted.task_id)
     assert (task.state, task.crashes, task.service_errors) == ("ready", 0, 1)
-    assert await task_queue.claim(engine, worker="w1") == []
+    assert await task_queue.claim(database, worker="w1") == []
 
 
-async def test_an_error_of_the_file_ends_at_once_and_its_owner_is_owed_a_notification(engine):
-    accepted = await database_rows.accepted(engine)
-    outcome = await fail(engine, (await claim_one(engine)).lease, Blame.FILE, "no_video_stream")
+async def test_an_error_of_the_file_ends_at_once_and_its_owner_is_owed_a_notification(database):
+    accepted = await database_rows.accepted(database)
+    outcome = await fail(database, (await claim_one(database)).lease, Blame.FILE, "no_video_stream")
     assert outcome == GiveUp("no_video_stream")
-    assert (await database_rows.one(engine, "SELECT count(*) AS n FROM outbox")).n == 1
-    assert await database_rows.events(engine, accepted.extraction_id) == ["accepted", "claimed", "failed"]
+    assert (await database_rows.one(database, "SELECT count(*) AS n FROM outbox")).n == 1
+    assert await database_rows.events(database, accepted.extraction_id) == ["accepted", "claimed", "failed"]
 
 
 @pytest.mark.parametrize(("notify", "owed"), [("all", 2), ("failures", 1), ("none", 0)])
-async def test_the_account_chooses_what_it_is_told(engine, notify, owed):
-    user = await database_rows.user(engine)
-    await database_rows.change(engine, "UPDATE users SET notify = :notify", notify=notify)
+async def test_the_account_chooses_what_it_is_told(database, notify, owed):
+    user = await database_rows.user(database)
+    await database_rows.change(database, "UPDATE users SET notify = :notify", notify=notify)
     for _ in range(2):
-        await database_rows.accepted(engine, user)
-    await task_queue.publish(engine, (await claim_one(engine)).lease, PUBLICATION)
-    await fail(engine, (await claim_one(engine)).lease, Blame.FILE, "no_frames")
-    assert (await database_rows.one(engine, "SELECT count(*) AS n FROM outbox")).n == owed
+        await database_rows.accepted(database, user)
+    await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
+    await fail(database, (await claim_one(database)).lease, Blame.FILE, "no_frames")
+    assert (await database_rows.one(database, "SELECT count(*) AS n FROM outbox")).n == owed
 
 
-async def test_cancelling_takes_the_lease_away_and_can_be_done_once(engine):
-    accepted = await database_rows.accepted(engine)
-    lease = (await claim_one(engine)).lease
-    async with engine.begin() as connection:
+async def test_cancelling_takes_the_lease_away_and_can_be_done_once(database):
+    accepted = await database_rows.accepted(database)
+    lease = (await claim_one(database)).lease
+    async with database.begin() as connection:
         assert await task_queue.cancel(connection, accepted.extraction_id)
         assert not await task_queue.cancel(connection, accepted.extraction_id)
     with pytest.raises(LeaseLost):
-        await task_queue.heartbeat(engine, lease)
+        await task_queue.heartbeat(database, lease)
     with pytest.raises(LeaseLost):
-        await task_queue.publish(engine, lease, PUBLICATION)
-    assert (await database_rows.extraction(engine, accepted.extraction_id)).status == "cancelled"
+        await task_queue.publish(database, lease, PUBLICATION)
+    assert (await database_rows.extraction(database, accepted.extraction_id)).status == "cancelled"
 
 
-async def test_publish_and_cancel_at_the_same_moment_have_one_winner(engine):
+async def test_publish_and_cancel_at_the_same_moment_have_one_winner(database):
     for _ in range(30):
-        accepted = await database_rows.accepted(engine)
-        lease = (await claim_one(engine)).lease
+        accepted = await database_rows.accepted(database)
+        lease = (await claim_one(database)).lease
 
         async def cancel(extraction_id=accepted.extraction_id):
-            async with engine.begin() as connection:
+            async with database.begin() as connection:
                 return await task_queue.cancel(connection, extraction_id)
 
         published, cancelled = await asyncio.gather(
-            task_queue.publish(engine, lease, PUBLICATION), cancel(), return_exceptions=True
+            task_queue.publish(database, lease, PUBLICATION), cancel(), return_exceptions=True
         )
         assert isinstance(published, LeaseLost) == cancelled
-        status = (await database_rows.extraction(engine, accepted.extraction_id)).status
+        status = (await database_rows.extraction(database, accepted.extraction_id)).status
         assert status == ("cancelled" if cancelled else "succeeded")
 
 
-async def reach(engine, table, column, state):
+async def reach(database, table, column, state):
     """A row in a state, past the trigger that is to be tested."""
-    accepted = await database_rows.accepted(engine)
+    accepted = await database_rows.accepted(database)
     row_id = accepted.task_id if table == "tasks" else accepted.extraction_id
-    async with engine.begin() as connection:
+    async with database.begin() as connection:
         await connection.execute(text("SET LOCAL session_replication_role = replica"))
         await connection.execute(text(f"UPDATE {table} SET {FILL[table][state]} WHERE id = :id"), {"id": row_id})
     return row_id
@@ -256,13 +258,15 @@ FILL = {
         ("tasks", "state", TaskState, TASK_TRANSITIONS),
     ],
 )
-async def test_postgres_lets_exactly_the_transitions_of_the_table_through(engine, table, column, states, transitions):
+async def test_postgres_lets_exactly_the_transitions_of_the_table_through(database, table, column, states, transitions):
     for before in states:
         for after in states:
             if before is after:
                 continue
-            row_id = await reach(engine, table, column, before)
-            change = database_rows.change(engine, f"UPDATE {table} SET {FILL[table][after]} WHERE id = :id", id=row_id)
+            row_id = await reach(database, table, column, before)
+            change = database_rows.change(
+                database, f"UPDATE {table} SET {FILL[table][after]} WHERE id = :id", id=row_id
+            )
             if after in transitions[before]:
                 await change
             else:
@@ -270,23 +274,25 @@ async def test_postgres_lets_exactly_the_transitions_of_the_table_through(engine
                     await change
 
 
-async def test_an_ended_extraction_can_not_be_written_over(engine):
-    accepted = await database_rows.accepted(engine)
-    await task_queue.publish(engine, (await claim_one(engine)).lease, PUBLICATION)
+async def test_an_ended_extraction_can_not_be_written_over(database):
+    accepted = await database_rows.accepted(database)
+    await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
     with pytest.raises(IntegrityError, match="can not follow"):
-        await database_rows.change(engine, "UPDATE extractions SET result_sha256 = 'forged'")
-    await database_rows.change(engine, "UPDATE extractions SET swept = true WHERE id = :id", id=accepted.extraction_id)
+        await database_rows.change(database, "UPDATE extractions SET result_sha256 = 'forged'")
+    await database_rows.change(
+        database, "UPDATE extractions SET swept = true WHERE id = :id", id=accepted.extraction_id
+    )
 
 
-async def test_the_attempt_of_a_task_never_falls(engine):
-    await database_rows.accepted(engine)
-    await claim_one(engine)
+async def test_the_attempt_of_a_task_never_falls(database):
+    await database_rows.accepted(database)
+    await claim_one(database)
     with pytest.raises(IntegrityError, match="never falls"):
-        await database_rows.change(engine, "UPDATE tasks SET attempt = 0")
+        await database_rows.change(database, "UPDATE tasks SET attempt = 0")
 
 
 @pytest.mark.parametrize("statement", ["DELETE FROM acceptances", "UPDATE acceptances SET user_id = gen_random_uuid()"])
-async def test_an_acceptance_can_not_be_taken_back(engine, statement):
-    await database_rows.accepted(engine)
+async def test_an_acceptance_can_not_be_taken_back(database, statement):
+    await database_rows.accepted(database)
     with pytest.raises(IntegrityError, match="append-only"):
-        await database_rows.change(engine, statement)
+        await database_rows.change(database, statement)

@@ -18,30 +18,30 @@ CROWD = 10_000
 HELD_CROWD = CROWD if os.environ.get("FOTOGRAMA_FAULTS") == "full" else 1000
 
 
-async def accept_many(engine, user_id, count):
+async def accept_many(database, user_id, count):
     """As accepting does, one after the other, in one call."""
-    return [await database_rows.accepted(engine, user_id) for _ in range(count)]
+    return [await database_rows.accepted(database, user_id) for _ in range(count)]
 
 
-async def accept_at_once(engine, user_id, count, batch=250):
+async def accept_at_once(database, user_id, count, batch=250):
     """The same for a great many: the reservations, and then the accepting, in few transactions."""
     for _ in range(count // batch):
-        async with engine.begin() as connection:
+        async with database.begin() as connection:
             uploads = [database_rows.upload(user_id) for _ in range(batch)]
             reservations = [{"object_key": upload.object_key, "user_id": user_id} for upload in uploads]
             await connection.execute(reservations.RESERVE, reservations)
             await accept.accept(connection, uploads)
 
 
-async def finish_next(engine):
-    claim = await claim_one(engine)
-    await task_queue.publish(engine, claim.lease, PUBLICATION)
+async def finish_next(database):
+    claim = await claim_one(database)
+    await task_queue.publish(database, claim.lease, PUBLICATION)
     return claim
 
 
-async def states(engine, user_id):
+async def states(database, user_id):
     row = await database_rows.one(
-        engine,
+        database,
         "SELECT count(*) FILTER (WHERE state = 'held') AS held,"
         " count(*) FILTER (WHERE state IN ('ready', 'leased')) AS open FROM tasks WHERE user_id = :user_id",
         user_id=user_id,
@@ -49,152 +49,152 @@ async def states(engine, user_id):
     return row.held, row.open
 
 
-async def cancel(engine, extraction_id):
-    async with engine.begin() as connection:
+async def cancel(database, extraction_id):
+    async with database.begin() as connection:
         await task_queue.cancel(connection, extraction_id)
 
 
 @pytest.mark.parametrize(("limit", "crowded"), [(3, HELD_CROWD), (100_000, CROWD)])
-async def test_behind_a_great_many_videos_of_one_account_each_small_one_waits_about_its_turn(engine, limit, crowded):
-    await fair_queueing.set_running_limit(engine, limit)
-    crowd = await database_rows.user(engine)
-    await accept_at_once(engine, crowd, crowded)
-    assert await states(engine, crowd) == (max(0, crowded - limit), min(crowded, limit))
-    await finish_next(engine)
-    small = {(await database_rows.accepted(engine)).extraction_id for _ in range(20)}
-    order = [(await finish_next(engine)).extraction_id for _ in range(40)]
+async def test_behind_a_great_many_videos_of_one_account_each_small_one_waits_about_its_turn(database, limit, crowded):
+    await fair_queueing.set_running_limit(database, limit)
+    crowd = await database_rows.user(database)
+    await accept_at_once(database, crowd, crowded)
+    assert await states(database, crowd) == (max(0, crowded - limit), min(crowded, limit))
+    await finish_next(database)
+    small = {(await database_rows.accepted(database)).extraction_id for _ in range(20)}
+    order = [(await finish_next(database)).extraction_id for _ in range(40)]
     worst = max(place for place, extraction_id in enumerate(order, 1) if extraction_id in small)
     assert small <= set(order)
     assert worst <= len(small) + 2
 
 
-async def test_weight_gives_its_multiple_of_the_turns(engine):
-    heavy, light = await database_rows.user(engine), await database_rows.user(engine, "bob@example.com")
-    assert await fair_queueing.set_share(engine, heavy, weight=3.0, running_limit=None)
-    ours = {accepted.extraction_id for accepted in await accept_many(engine, heavy, 30)}
-    await accept_many(engine, light, 30)
-    first = [(await finish_next(engine)).extraction_id for _ in range(20)]
+async def test_weight_gives_its_multiple_of_the_turns(database):
+    heavy, light = await database_rows.user(database), await database_rows.user(database, "bob@example.com")
+    assert await fair_queueing.set_share(database, heavy, weight=3.0, running_limit=None)
+    ours = {accepted.extraction_id for accepted in await accept_many(database, heavy, 30)}
+    await accept_many(database, light, 30)
+    first = [(await finish_next(database)).extraction_id for _ in range(20)]
     assert 14 <= sum(extraction_id in ours for extraction_id in first) <= 16
 
 
-async def test_an_administrators_extraction_goes_first(engine):
-    await database_rows.accepted(engine)
-    admin = await database_rows.user(engine)
-    await database_rows.change(engine, "UPDATE users SET role = 'admin' WHERE id = :id", id=admin)
-    accepted = await database_rows.accepted(engine, admin)
-    assert (await claim_one(engine)).extraction_id == accepted.extraction_id
+async def test_an_administrators_extraction_goes_first(database):
+    await database_rows.accepted(database)
+    admin = await database_rows.user(database)
+    await database_rows.change(database, "UPDATE users SET role = 'admin' WHERE id = :id", id=admin)
+    accepted = await database_rows.accepted(database, admin)
+    assert (await claim_one(database)).extraction_id == accepted.extraction_id
 
 
-async def test_what_a_plan_turns_out_to_be_worth_is_charged_once_to_the_next_task(engine):
-    user = await database_rows.user(engine)
-    first = await database_rows.accepted(engine, user)
+async def test_what_a_plan_turns_out_to_be_worth_is_charged_once_to_the_next_task(database):
+    user = await database_rows.user(database)
+    first = await database_rows.accepted(database, user)
     media = {"width": 800, "height": 100}
-    claim = await claim_one(engine)
+    claim = await claim_one(database)
     for _ in range(2):
-        await task_queue.plan(engine, claim.lease, media=media, frames_total=5)
-    second = await database_rows.accepted(engine, user)
-    tags = [(await database_rows.task(engine, each.task_id)).virtual_finish for each in (first, second)]
+        await task_queue.plan(database, claim.lease, media=media, frames_total=5)
+    second = await database_rows.accepted(database, user)
+    tags = [(await database_rows.task(database, each.task_id)).virtual_finish for each in (first, second)]
     assert fair_queueing.work_of(media, 5) == 5000
     assert tags == [1000.0, 1000.0 + 1000 + (5000 - 1000)]
 
 
-async def test_an_account_has_no_more_open_tasks_than_its_limit(engine):
-    user = await database_rows.user(engine)
-    await fair_queueing.set_share(engine, user, weight=1.0, running_limit=2)
-    made = await accept_many(engine, user, 5)
-    assert await states(engine, user) == (3, 2)
-    claims = await task_queue.claim(engine, worker="w", limit=10)
+async def test_an_account_has_no_more_open_tasks_than_its_limit(database):
+    user = await database_rows.user(database)
+    await fair_queueing.set_share(database, user, weight=1.0, running_limit=2)
+    made = await accept_many(database, user, 5)
+    assert await states(database, user) == (3, 2)
+    claims = await task_queue.claim(database, worker="w", limit=10)
     assert [claim.extraction_id for claim in claims] == [accepted.extraction_id for accepted in made[:2]]
-    await task_queue.release(engine, claims[0].lease)
-    assert await states(engine, user) == (3, 2)
+    await task_queue.release(database, claims[0].lease)
+    assert await states(database, user) == (3, 2)
 
 
 @pytest.mark.parametrize("how", ["publish", "fail", "cancel", "delete", "cancel a held one"])
-async def test_every_end_lets_the_next_one_in(engine, how):
-    user = await database_rows.user(engine)
-    await fair_queueing.set_share(engine, user, weight=1.0, running_limit=1)
-    first, second, third = await accept_many(engine, user, 3)
-    lease = (await claim_one(engine)).lease
+async def test_every_end_lets_the_next_one_in(database, how):
+    user = await database_rows.user(database)
+    await fair_queueing.set_share(database, user, weight=1.0, running_limit=1)
+    first, second, third = await accept_many(database, user, 3)
+    lease = (await claim_one(database)).lease
     if how == "publish":
-        await task_queue.publish(engine, lease, PUBLICATION)
+        await task_queue.publish(database, lease, PUBLICATION)
     elif how == "fail":
-        await fail(engine, lease, task_queue.Blame.FILE, "no_frames")
+        await fail(database, lease, task_queue.Blame.FILE, "no_frames")
     elif how == "cancel":
-        await cancel(engine, first.extraction_id)
+        await cancel(database, first.extraction_id)
     elif how == "delete":
-        assert await videos.delete(engine, user, first.video_id)
+        assert await videos.delete(database, user, first.video_id)
     else:
-        await cancel(engine, second.extraction_id)
-        assert await states(engine, user) == (1, 1)
-        await task_queue.publish(engine, lease, PUBLICATION)
-    assert await states(engine, user) == ((0, 1) if how == "cancel a held one" else (1, 1))
+        await cancel(database, second.extraction_id)
+        assert await states(database, user) == (1, 1)
+        await task_queue.publish(database, lease, PUBLICATION)
+    assert await states(database, user) == ((0, 1) if how == "cancel a held one" else (1, 1))
     expected = third if how == "cancel a held one" else second
-    assert (await claim_one(engine)).extraction_id == expected.extraction_id
-    assert await open_and_counted(engine, user) == (1, 1)
+    assert (await claim_one(database)).extraction_id == expected.extraction_id
+    assert await open_and_counted(database, user) == (1, 1)
 
 
-async def test_the_segments_of_a_long_video_keep_to_the_limit_and_all_get_their_turn(engine):
-    user = await database_rows.user(engine)
-    await fair_queueing.set_share(engine, user, weight=1.0, running_limit=2)
-    await database_rows.accepted(engine, user)
-    lease = (await claim_one(engine)).lease
+async def test_the_segments_of_a_long_video_keep_to_the_limit_and_all_get_their_turn(database):
+    user = await database_rows.user(database)
+    await fair_queueing.set_share(database, user, weight=1.0, running_limit=2)
+    await database_rows.accepted(database, user)
+    lease = (await claim_one(database)).lease
     parts = [Part(n, n, n + 1, 1) for n in range(6)]
-    await task_queue.split(engine, lease, media={}, frames_total=6, plan_key="p", parts=parts)
+    await task_queue.split(database, lease, media={}, frames_total=6, plan_key="p", parts=parts)
     for _ in parts:
-        held_and_open = await states(engine, user)
+        held_and_open = await states(database, user)
         assert held_and_open[1] <= 2
-        await task_queue.publish_segment(engine, (await claim_one(engine)).lease, key="k", frames=1)
-    await task_queue.publish(engine, (await claim_one(engine)).lease, PUBLICATION)
+        await task_queue.publish_segment(database, (await claim_one(database)).lease, key="k", frames=1)
+    await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
 
 
-async def test_nothing_stays_held_when_accepting_cancelling_and_ending_cross(engine):
-    user = await database_rows.user(engine)
-    await fair_queueing.set_share(engine, user, weight=1.0, running_limit=1)
+async def test_nothing_stays_held_when_accepting_cancelling_and_ending_cross(database):
+    user = await database_rows.user(database)
+    await fair_queueing.set_share(database, user, weight=1.0, running_limit=1)
     for _ in range(15):
-        made = await accept_many(engine, user, 3)
+        made = await accept_many(database, user, 3)
 
         async def work():
-            for claim in await task_queue.claim(engine, worker="w"):
+            for claim in await task_queue.claim(database, worker="w"):
                 with suppress(task_queue.LeaseLost):  # it may be the one that is cancelled
-                    await task_queue.publish(engine, claim.lease, PUBLICATION)
+                    await task_queue.publish(database, claim.lease, PUBLICATION)
 
         await asyncio.gather(
-            work(), cancel(engine, made[1].extraction_id), database_rows.accepted(engine, user), work()
+            work(), cancel(database, made[1].extraction_id), database_rows.accepted(database, user), work()
         )
         # Everything that is left gets its turn by the ends alone, without the keeper.
-        while (await states(engine, user))[1]:
-            await finish_next(engine)
-        assert await states(engine, user) == (0, 0)
-        assert await fair_queueing.release_held(engine) == 0
+        while (await states(database, user))[1]:
+            await finish_next(database)
+        assert await states(database, user) == (0, 0)
+        assert await fair_queueing.release_held(database) == 0
 
 
-async def test_a_raised_limit_is_used_by_the_keeper(engine):
-    user = await database_rows.user(engine)
-    await fair_queueing.set_running_limit(engine, 1)
-    await accept_many(engine, user, 4)
-    await fair_queueing.set_running_limit(engine, 3)
-    assert await fair_queueing.release_held(engine) == 2
-    assert await states(engine, user) == (1, 3)
+async def test_a_raised_limit_is_used_by_the_keeper(database):
+    user = await database_rows.user(database)
+    await fair_queueing.set_running_limit(database, 1)
+    await accept_many(database, user, 4)
+    await fair_queueing.set_running_limit(database, 3)
+    assert await fair_queueing.release_held(database) == 2
+    assert await states(database, user) == (1, 3)
 
 
-async def test_the_place_in_the_queue_is_that_of_the_claim_with_the_held_ones_among_them(engine):
-    user = await database_rows.user(engine)
-    await fair_queueing.set_share(engine, user, weight=1.0, running_limit=1)
-    mine = await accept_many(engine, user, 3)
-    other = await database_rows.accepted(engine)
+async def test_the_place_in_the_queue_is_that_of_the_claim_with_the_held_ones_among_them(database):
+    user = await database_rows.user(database)
+    await fair_queueing.set_share(database, user, weight=1.0, running_limit=1)
+    mine = await accept_many(database, user, 3)
+    other = await database_rows.accepted(database)
     ids = [accepted.extraction_id for accepted in [*mine, other]]
-    documents = await videos.documents(engine, ids)
+    documents = await videos.documents(database, ids)
     places = {extraction_id: documents[extraction_id].extraction.queue_position for extraction_id in ids}
-    claimed = [(await finish_next(engine)).extraction_id for _ in ids]
+    claimed = [(await finish_next(database)).extraction_id for _ in ids]
     assert sorted(ids, key=lambda extraction_id: places[extraction_id]) == claimed
     assert sorted(places.values()) == [1, 2, 3, 4]
 
 
-async def test_virtual_time_does_not_fall_when_what_was_claimed_is_deleted(engine):
-    user = await database_rows.user(engine)
-    made = await accept_many(engine, user, 3)
+async def test_virtual_time_does_not_fall_when_what_was_claimed_is_deleted(database):
+    user = await database_rows.user(database)
+    made = await accept_many(database, user, 3)
     for accepted in made:
-        await finish_next(engine)
-        await videos.delete(engine, user, accepted.video_id)
-    newcomer = await database_rows.accepted(engine)
-    assert (await database_rows.task(engine, newcomer.task_id)).virtual_finish == 4000.0
+        await finish_next(database)
+        await videos.delete(database, user, accepted.video_id)
+    newcomer = await database_rows.accepted(database)
+    assert (await database_rows.task(database, newcomer.task_id)).virtual_finish == 4000.0

@@ -13,143 +13,143 @@ from tests.support import database_rows
 PARTS = [Part(0, 0, 10, 300), Part(1, 10, 20, 200), Part(2, 20, 30, 100)]
 
 
-async def split(engine, lease, parts=PARTS):
+async def split(database, lease, parts=PARTS):
     await task_queue.split(
-        engine, lease, media={"width": 1920, "height": 1080}, frames_total=30, plan_key="results/e/t/1", parts=parts
+        database, lease, media={"width": 1920, "height": 1080}, frames_total=30, plan_key="results/e/t/1", parts=parts
     )
 
 
-async def planned(engine):
+async def planned(database):
     """An extraction that has just been split."""
-    accepted = await database_rows.accepted(engine)
-    lease = (await claim_one(engine)).lease
-    await split(engine, lease)
+    accepted = await database_rows.accepted(database)
+    lease = (await claim_one(database)).lease
+    await split(database, lease)
     return accepted, lease
 
 
-async def segments(engine, count=3):
-    return sorted([await claim_one(engine, f"w{n}") for n in range(count)], key=lambda claim: claim.part.number)
+async def segments(database, count=3):
+    return sorted([await claim_one(database, f"w{n}") for n in range(count)], key=lambda claim: claim.part.number)
 
 
-async def tasks(engine, kind):
-    return (await database_rows.one(engine, "SELECT count(*) AS n FROM tasks WHERE kind = :kind", kind=kind)).n
+async def tasks(database, kind):
+    return (await database_rows.one(database, "SELECT count(*) AS n FROM tasks WHERE kind = :kind", kind=kind)).n
 
 
-async def open_and_counted(engine, user_id):
+async def open_and_counted(database, user_id):
     """What the share says is open, and what is."""
     counted = "SELECT count(*) FROM tasks WHERE user_id = :user_id AND state IN ('ready', 'leased')"
     row = await database_rows.one(
-        engine, f"SELECT open, ({counted}) AS counted FROM shares WHERE user_id = :user_id", user_id=user_id
+        database, f"SELECT open, ({counted}) AS counted FROM shares WHERE user_id = :user_id", user_id=user_id
     )
     return row.open, row.counted
 
 
-async def test_segments_are_claimed_with_their_parts_and_joined_by_number(engine):
-    accepted, _ = await planned(engine)
-    claims = await segments(engine)
+async def test_segments_are_claimed_with_their_parts_and_joined_by_number(database):
+    accepted, _ = await planned(database)
+    claims = await segments(database)
     assert [claim.part for claim in claims] == PARTS
     assert {(claim.kind, claim.plan_key) for claim in claims} == {("segment", "results/e/t/1")}
-    assert await task_queue.claim(engine, worker="w") == []
+    assert await task_queue.claim(database, worker="w") == []
     for claim in reversed(claims):
-        await task_queue.publish_segment(engine, claim.lease, key=f"part-{claim.part.number}", frames=10)
-    extraction = await database_rows.extraction(engine, accepted.extraction_id)
+        await task_queue.publish_segment(database, claim.lease, key=f"part-{claim.part.number}", frames=10)
+    extraction = await database_rows.extraction(database, accepted.extraction_id)
     assert (extraction.status, extraction.frames_done, extraction.segments_left) == ("running", 30, 0)
-    last = await claim_one(engine)
+    last = await claim_one(database)
     assert (last.kind, last.part, last.plan_key) == ("assemble", None, "results/e/t/1")
     assert last.parts == ("part-0", "part-1", "part-2")
-    await task_queue.publish(engine, last.lease, PUBLICATION)
-    assert (await database_rows.extraction(engine, accepted.extraction_id)).status == "succeeded"
-    assert await open_and_counted(engine, accepted.user_id) == (0, 0)
+    await task_queue.publish(database, last.lease, PUBLICATION)
+    assert (await database_rows.extraction(database, accepted.extraction_id)).status == "succeeded"
+    assert await open_and_counted(database, accepted.user_id) == (0, 0)
 
 
-async def test_splitting_and_publishing_again_by_the_same_attempt_change_nothing(engine):
-    accepted, lease = await planned(engine)
-    await split(engine, lease)
-    (first, *_) = await segments(engine)
+async def test_splitting_and_publishing_again_by_the_same_attempt_change_nothing(database):
+    accepted, lease = await planned(database)
+    await split(database, lease)
+    (first, *_) = await segments(database)
     for _ in range(2):
-        await task_queue.publish_segment(engine, first.lease, key="part-0", frames=10)
-    assert (await database_rows.extraction(engine, accepted.extraction_id)).segments_left == 2
-    assert await tasks(engine, "segment") == 3
+        await task_queue.publish_segment(database, first.lease, key="part-0", frames=10)
+    assert (await database_rows.extraction(database, accepted.extraction_id)).segments_left == 2
+    assert await tasks(database, "segment") == 3
 
 
-async def test_the_last_two_segments_at_the_same_moment_make_one_assembling_task(engine):
+async def test_the_last_two_segments_at_the_same_moment_make_one_assembling_task(database):
     for _ in range(20):
-        accepted = await database_rows.accepted(engine)
-        await split(engine, (await claim_one(engine)).lease, PARTS[:2])
-        pair = await segments(engine, 2)
-        await asyncio.gather(*(task_queue.publish_segment(engine, c.lease, key="p", frames=1) for c in pair))
-        last = await claim_one(engine)
+        accepted = await database_rows.accepted(database)
+        await split(database, (await claim_one(database)).lease, PARTS[:2])
+        pair = await segments(database, 2)
+        await asyncio.gather(*(task_queue.publish_segment(database, c.lease, key="p", frames=1) for c in pair))
+        last = await claim_one(database)
         assert (last.kind, last.extraction_id) == ("assemble", accepted.extraction_id)
-        assert await task_queue.claim(engine, worker="w") == []
-        await task_queue.publish(engine, last.lease, PUBLICATION)
+        assert await task_queue.claim(database, worker="w") == []
+        await task_queue.publish(database, last.lease, PUBLICATION)
 
 
 @pytest.mark.parametrize("how", ["release", "crash", "rescue"])
-async def test_a_segment_that_waits_again_takes_back_its_own_frames_alone(engine, how):
-    accepted, _ = await planned(engine)
-    first, second, _ = await segments(engine)
-    await task_queue.heartbeat(engine, first.lease, frames_done=4)
-    await task_queue.heartbeat(engine, second.lease, frames_done=3)
+async def test_a_segment_that_waits_again_takes_back_its_own_frames_alone(database, how):
+    accepted, _ = await planned(database)
+    first, second, _ = await segments(database)
+    await task_queue.heartbeat(database, first.lease, frames_done=4)
+    await task_queue.heartbeat(database, second.lease, frames_done=3)
     if how == "release":
-        await task_queue.release(engine, first.lease)
+        await task_queue.release(database, first.lease)
     elif how == "crash":
-        assert await fail(engine, first.lease, Blame.CRASH, "gave_up") == Retry(0.0)
+        assert await fail(database, first.lease, Blame.CRASH, "gave_up") == Retry(0.0)
     else:
-        await expire(engine, first.lease.task_id)
-        assert (await task_queue.rescue(engine, jitter=0.0, lease_seconds=0)).again == 1
-    extraction = await database_rows.extraction(engine, accepted.extraction_id)
+        await expire(database, first.lease.task_id)
+        assert (await task_queue.rescue(database, jitter=0.0, lease_seconds=0)).again == 1
+    extraction = await database_rows.extraction(database, accepted.extraction_id)
     assert (extraction.status, extraction.frames_done) == ("running", 3)
     with pytest.raises(LeaseLost):
-        await task_queue.publish_segment(engine, first.lease, key="late", frames=10)
-    again = await claim_one(engine)
+        await task_queue.publish_segment(database, first.lease, key="late", frames=10)
+    again = await claim_one(database)
     assert (again.part, again.lease.attempt) == (PARTS[0], 2)
 
 
-async def test_a_segment_that_fails_for_good_ends_the_extraction_and_its_siblings(engine):
-    accepted, _ = await planned(engine)
-    first, second, _ = await segments(engine)
-    await task_queue.publish_segment(engine, second.lease, key="part-1", frames=10)
-    assert await fail(engine, first.lease, Blame.FILE, "undecodable") == GiveUp("undecodable")
-    assert (await database_rows.extraction(engine, accepted.extraction_id)).status == "failed"
+async def test_a_segment_that_fails_for_good_ends_the_extraction_and_its_siblings(database):
+    accepted, _ = await planned(database)
+    first, second, _ = await segments(database)
+    await task_queue.publish_segment(database, second.lease, key="part-1", frames=10)
+    assert await fail(database, first.lease, Blame.FILE, "undecodable") == GiveUp("undecodable")
+    assert (await database_rows.extraction(database, accepted.extraction_id)).status == "failed"
     states = await database_rows.one(
-        engine, "SELECT array_agg(state::text ORDER BY part_number) AS all FROM tasks WHERE kind = 'segment'"
+        database, "SELECT array_agg(state::text ORDER BY part_number) AS all FROM tasks WHERE kind = 'segment'"
     )
     assert states.all == ["failed", "done", "cancelled"]
-    assert await open_and_counted(engine, accepted.user_id) == (0, 0)
+    assert await open_and_counted(database, accepted.user_id) == (0, 0)
 
 
-async def test_siblings_that_end_in_every_way_at_once_never_lock_each_other_for_good(engine):
+async def test_siblings_that_end_in_every_way_at_once_never_lock_each_other_for_good(database):
     for _ in range(20):
-        accepted, _ = await planned(engine)
-        first, second, third = await segments(engine)
+        accepted, _ = await planned(database)
+        first, second, third = await segments(database)
 
         async def cancel(extraction_id=accepted.extraction_id):
-            async with engine.begin() as connection:
+            async with database.begin() as connection:
                 return await task_queue.cancel(connection, extraction_id)
 
         outcomes = await asyncio.gather(
-            fail(engine, first.lease, Blame.FILE, "undecodable"),
-            fail(engine, second.lease, Blame.FILE, "undecodable"),
-            task_queue.publish_segment(engine, third.lease, key="p", frames=1),
+            fail(database, first.lease, Blame.FILE, "undecodable"),
+            fail(database, second.lease, Blame.FILE, "undecodable"),
+            task_queue.publish_segment(database, third.lease, key="p", frames=1),
             cancel(),
             return_exceptions=True,
         )
         assert all(not isinstance(each, Exception) or isinstance(each, LeaseLost) for each in outcomes)
         ends = [outcome for outcome in outcomes if isinstance(outcome, GiveUp) or outcome is True]
         assert len(ends) == 1
-        assert await open_and_counted(engine, accepted.user_id) == (0, 0)
+        assert await open_and_counted(database, accepted.user_id) == (0, 0)
 
 
-async def test_cancelling_while_it_is_split_leaves_no_segment(engine):
+async def test_cancelling_while_it_is_split_leaves_no_segment(database):
     for _ in range(20):
-        accepted = await database_rows.accepted(engine)
-        lease = (await claim_one(engine)).lease
+        accepted = await database_rows.accepted(database)
+        lease = (await claim_one(database)).lease
 
         async def cancel(extraction_id=accepted.extraction_id):
-            async with engine.begin() as connection:
+            async with database.begin() as connection:
                 return await task_queue.cancel(connection, extraction_id)
 
-        _, cancelled = await asyncio.gather(split(engine, lease), cancel(), return_exceptions=True)
+        _, cancelled = await asyncio.gather(split(database, lease), cancel(), return_exceptions=True)
         assert cancelled is True
-        assert await task_queue.claim(engine, worker="w") == []
-        assert await open_and_counted(engine, accepted.user_id) == (0, 0)
+        assert await task_queue.claim(database, worker="w") == []
+        assert await open_and_counted(database, accepted.user_id) == (0, 0)

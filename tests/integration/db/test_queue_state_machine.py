@@ -58,7 +58,7 @@ def key_of(claim: Claim) -> str:
 
 class QueueMachine(RuleBasedStateMachine):
     runner: ClassVar[asyncio.Runner]
-    engine: ClassVar[AsyncEngine]
+    database: ClassVar[AsyncEngine]
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,12 +71,12 @@ class QueueMachine(RuleBasedStateMachine):
     @initialize()
     def accounts(self) -> None:
         for limit in LIMITS:
-            self.users.append(self.run(database_rows.user(self.engine, f"{uuid7()}@example.com")))
-            self.run(fair_queueing.set_share(self.engine, self.users[-1], weight=1.0, running_limit=limit))
+            self.users.append(self.run(database_rows.user(self.database, f"{uuid7()}@example.com")))
+            self.run(fair_queueing.set_share(self.database, self.users[-1], weight=1.0, running_limit=limit))
 
     @rule(who=st.integers(0, 1))
     def accept(self, who: int) -> None:
-        made = self.run(database_rows.accepted(self.engine, self.users[who]))
+        made = self.run(database_rows.accepted(self.database, self.users[who]))
         self.model.known[made.extraction_id] = Known(made.user_id, made.video_id)
 
     @rule(at=AT, maker=st.sampled_from([MAKER, "auto/2"]))
@@ -87,7 +87,7 @@ class QueueMachine(RuleBasedStateMachine):
         extraction_id = uuid7()
         results = [each for each in there if each.video_id == of.video_id and each.status == "succeeded"]
         self.run(self._again(of, extraction_id, maker))
-        row = self.run(database_rows.extraction(self.engine, extraction_id))
+        row = self.run(database_rows.extraction(self.database, extraction_id))
         assert row.reused == (maker == MAKER and bool(results))
         made = Known(of.user_id, of.video_id)
         if row.reused:
@@ -96,7 +96,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.model.known[extraction_id] = made
 
     async def _again(self, of: Known, extraction_id: UUID, maker: str) -> None:
-        async with self.engine.begin() as connection:
+        async with self.database.begin() as connection:
             await accept.extract_again(
                 connection,
                 user_id=of.user_id,
@@ -113,7 +113,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.run(self._claim(limits))
 
     async def _claim(self, limits: list[int]) -> int:
-        asked = (task_queue.claim(self.engine, worker=f"w{n}", limit=limit) for n, limit in enumerate(limits))
+        asked = (task_queue.claim(self.database, worker=f"w{n}", limit=limit) for n, limit in enumerate(limits))
         claims = [claim for batch in await asyncio.gather(*asked) for claim in batch]
         for claim in claims:
             of = self.model.known[claim.extraction_id]
@@ -136,9 +136,9 @@ class QueueMachine(RuleBasedStateMachine):
         if (claim := self.drawn(at)) is None:
             return
         if claim.kind == "extract":
-            self.run(task_queue.plan(self.engine, claim.lease, media={}, frames_total=FRAMES))
+            self.run(task_queue.plan(self.database, claim.lease, media={}, frames_total=FRAMES))
         if claim.kind != "assemble":
-            self.run(task_queue.heartbeat(self.engine, claim.lease, frames_done=frames))
+            self.run(task_queue.heartbeat(self.database, claim.lease, frames_done=frames))
 
     @rule(at=AT, count=st.integers(1, 3))
     def split(self, at: int, count: int) -> None:
@@ -152,7 +152,7 @@ class QueueMachine(RuleBasedStateMachine):
         parts = [Part(n, n * FRAMES, (n + 1) * FRAMES, 10) for n in range(count)]
         total = count * FRAMES
         await task_queue.split(
-            self.engine, claim.lease, media={}, frames_total=total, plan_key=key_of(claim), parts=parts
+            self.database, claim.lease, media={}, frames_total=total, plan_key=key_of(claim), parts=parts
         )
 
     @rule(at=AT)
@@ -164,10 +164,10 @@ class QueueMachine(RuleBasedStateMachine):
 
     async def _finish(self, claim: Claim) -> None:
         if claim.kind == "segment":
-            await task_queue.publish_segment(self.engine, claim.lease, key=key_of(claim), frames=FRAMES)
+            await task_queue.publish_segment(self.database, claim.lease, key=key_of(claim), frames=FRAMES)
         else:
             publication = Publication(key_of(claim), MAKER, FRAMES, 99, "f" * 64, [])
-            await task_queue.publish(self.engine, claim.lease, publication)
+            await task_queue.publish(self.database, claim.lease, publication)
 
     def _finished(self, claim: Claim) -> None:
         of = self.model.known[claim.extraction_id]
@@ -195,7 +195,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     async def _fail(self, claim: Claim, blame: Blame) -> Retry | GiveUp:
         return await task_queue.fail(
-            self.engine, claim.lease, blame=blame, code="undecodable", detail="It broke.", jitter=0.0
+            self.database, claim.lease, blame=blame, code="undecodable", detail="It broke.", jitter=0.0
         )
 
     @rule(at=AT)
@@ -207,13 +207,13 @@ class QueueMachine(RuleBasedStateMachine):
             self.model.replan(claim)
 
     async def _replan(self, claim: Claim) -> Retry | GiveUp:
-        return await replan(self.engine, claim.lease, made_by="auto/2", jitter=0.0)
+        return await replan(self.database, claim.lease, made_by="auto/2", jitter=0.0)
 
     @rule(at=AT)
     def release(self, at: int) -> None:
         if (claim := self.drawn(at)) is None:
             return
-        self.run(task_queue.release(self.engine, claim.lease))
+        self.run(task_queue.release(self.database, claim.lease))
         self.model.lose(claim)
 
     @rule(at=AT)
@@ -224,8 +224,8 @@ class QueueMachine(RuleBasedStateMachine):
 
     async def _rescue(self, late: list[Claim]) -> None:
         past = "UPDATE tasks SET lease_expires_at = clock_timestamp() - interval '1 second' WHERE id = ANY(:ids)"
-        await database_rows.change(self.engine, past, ids=[claim.lease.task_id for claim in late])
-        keepers = [task_queue.rescue(self.engine, jitter=0.0, lease_seconds=0) for _ in range(2)]
+        await database_rows.change(self.database, past, ids=[claim.lease.task_id for claim in late])
+        keepers = [task_queue.rescue(self.database, jitter=0.0, lease_seconds=0) for _ in range(2)]
         assert sum(each.again for each in await asyncio.gather(*keepers)) == len(late)
         for claim in late:
             self.model.lose(claim)
@@ -236,7 +236,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.run(self._pauses_pass())
 
     async def _pauses_pass(self) -> None:
-        await database_rows.change(self.engine, "UPDATE tasks SET ready_at = clock_timestamp() WHERE state = 'ready'")
+        await database_rows.change(self.database, "UPDATE tasks SET ready_at = clock_timestamp() WHERE state = 'ready'")
 
     @rule(at=AT)
     def cancel(self, at: int) -> None:
@@ -249,14 +249,14 @@ class QueueMachine(RuleBasedStateMachine):
             self.model.end(extraction_id, "cancelled")
 
     async def _cancel(self, extraction_id: UUID) -> bool:
-        async with self.engine.begin() as connection:
+        async with self.database.begin() as connection:
             return await task_queue.cancel(connection, extraction_id)
 
     @rule(at=AT)
     def delete(self, at: int) -> None:
         if (of := chosen(list(self.model.known.values()), at)) is None:
             return
-        assert self.run(videos.delete(self.engine, of.user_id, of.video_id)) == (not of.deleted)
+        assert self.run(videos.delete(self.database, of.user_id, of.video_id)) == (not of.deleted)
         for extraction_id, each in self.model.known.items():
             if each.video_id == of.video_id and not each.deleted:
                 self.model.end(extraction_id, each.status if each.status in ENDED else "cancelled")
@@ -285,12 +285,12 @@ class QueueMachine(RuleBasedStateMachine):
 
     async def _refused(self, claim: Claim) -> None:
         writes = (
-            task_queue.heartbeat(self.engine, claim.lease, frames_done=1),
-            task_queue.plan(self.engine, claim.lease, media={}, frames_total=1),
+            task_queue.heartbeat(self.database, claim.lease, frames_done=1),
+            task_queue.plan(self.database, claim.lease, media={}, frames_total=1),
             self._split(claim, 2),
             self._finish(claim),
             self._fail(claim, Blame.FILE),
-            task_queue.release(self.engine, claim.lease),
+            task_queue.release(self.database, claim.lease),
             self._replan(claim),
         )
         answers = await asyncio.gather(*writes, return_exceptions=True)
@@ -306,13 +306,13 @@ class QueueMachine(RuleBasedStateMachine):
     @invariant()
     def tables_are_as_the_model_says(self) -> None:
         if self.users:
-            self.run(self.model.compare(self.engine, self.users))
+            self.run(self.model.compare(self.database, self.users))
 
     def teardown(self) -> None:
         """Everything that was accepted comes to an end; then the tables are emptied for the next run."""
         if self.users:
             self.run(self._drain())
-        self.run(database_rows.change(self.engine, "TRUNCATE users, tombstones CASCADE"))
+        self.run(database_rows.change(self.database, "TRUNCATE users, tombstones CASCADE"))
 
     async def _drain(self) -> None:
         if self.model.live:
@@ -323,14 +323,14 @@ class QueueMachine(RuleBasedStateMachine):
             for claim in list(self.model.live.values()):
                 await self._finish(claim)
                 self._finished(claim)
-        await self.model.compare(self.engine, self.users)
-        assert await fair_queueing.release_held(self.engine) == 0
+        await self.model.compare(self.database, self.users)
+        assert await fair_queueing.release_held(self.database) == 0
 
 
 def test_any_order_of_verbs_keeps_the_promises(database_url):
     with asyncio.Runner() as runner:
-        engine = open_database(database_url, name="test", connections=8)
-        bound = type("Bound", (QueueMachine,), {"runner": runner, "engine": engine})
+        database = open_database(database_url, name="test", connections=8)
+        bound = type("Bound", (QueueMachine,), {"runner": runner, "database": database})
         chosen = settings(
             max_examples=20,
             stateful_step_count=40,
@@ -339,4 +339,4 @@ def test_any_order_of_verbs_keeps_the_promises(database_url):
             suppress_health_check=list(HealthCheck),
         )
         run_state_machine_as_test(bound, settings=chosen)
-        runner.run(engine.dispose())
+        runner.run(database.dispose())

@@ -17,41 +17,41 @@ from tests.support import database_rows
 
 
 @pytest.fixture
-def keeper(engine, tmp_path):
-    return upkeep_of(engine, FolderStore(tmp_path / "objects"))
+def keeper(database, tmp_path):
+    return upkeep_of(database, FolderStore(tmp_path / "objects"))
 
 
-async def drained(engine):
+async def drained(database):
     """Claims and ends all that can be claimed now; how many."""
     count = 0
-    while claims := await task_queue.claim(engine, worker="w", limit=10):
+    while claims := await task_queue.claim(database, worker="w", limit=10):
         for claim in claims:
-            await fail(engine, claim.lease, Blame.FILE, "no_video_stream")
+            await fail(database, claim.lease, Blame.FILE, "no_video_stream")
             count += 1
     return count
 
 
-async def held(engine):
+async def held(database):
     """Two tasks of one user who may have one, and the slot lost: nothing will end that lets the second in."""
-    await database_rows.change(engine, "UPDATE queue_state SET running_limit = 1")
-    first = await database_rows.accepted(engine)
-    await database_rows.accepted(engine, first.user_id)
-    await database_rows.change(engine, "UPDATE queue_state SET running_limit = 32")
+    await database_rows.change(database, "UPDATE queue_state SET running_limit = 1")
+    first = await database_rows.accepted(database)
+    await database_rows.accepted(database, first.user_id)
+    await database_rows.change(database, "UPDATE queue_state SET running_limit = 32")
 
 
-async def ready(engine):
+async def ready(database):
     """Waits out a pause after a failure of the service."""
-    await database_rows.accepted(engine)
-    await fail(engine, (await claim_one(engine)).lease, Blame.SERVICE, "unavailable")
-    assert await task_queue.claim(engine, worker="w") == []
-    await database_rows.change(engine, "UPDATE tasks SET ready_at = ready_at - interval '1 day'")
+    await database_rows.accepted(database)
+    await fail(database, (await claim_one(database)).lease, Blame.SERVICE, "unavailable")
+    assert await task_queue.claim(database, worker="w") == []
+    await database_rows.change(database, "UPDATE tasks SET ready_at = ready_at - interval '1 day'")
 
 
-async def leased(engine):
+async def leased(database):
     """Its worker is gone."""
-    accepted = await database_rows.accepted(engine)
-    await claim_one(engine)
-    await expire(engine, accepted.task_id)
+    accepted = await database_rows.accepted(database)
+    await claim_one(database)
+    await expire(database, accepted.task_id)
 
 
 WAYS = {TaskState.HELD: held, TaskState.READY: ready, TaskState.LEASED: leased}
@@ -62,72 +62,72 @@ async def test_no_state_of_a_task_is_forgotten_here():
 
 
 @pytest.mark.parametrize("state", WAYS)
-async def test_a_task_goes_on_by_itself_from_every_state(engine, keeper, state):
-    await WAYS[state](engine)
+async def test_a_task_goes_on_by_itself_from_every_state(database, keeper, state):
+    await WAYS[state](database)
     assert (
-        await database_rows.one(engine, "SELECT count(*) AS n FROM tasks WHERE state::text = :s", s=str(state))
+        await database_rows.one(database, "SELECT count(*) AS n FROM tasks WHERE state::text = :s", s=str(state))
     ).n >= 1
     await keeper.rescue()
     await keeper.release_held()
-    assert await drained(engine) >= 1
-    assert (await database_rows.one(engine, "SELECT count(*) AS n FROM extractions WHERE finished_at IS NULL")).n == 0
+    assert await drained(database) >= 1
+    assert (await database_rows.one(database, "SELECT count(*) AS n FROM extractions WHERE finished_at IS NULL")).n == 0
 
 
 @pytest.mark.parametrize("status", [status for status in ExtractionStatus if not is_terminal(status)])
-async def test_an_extraction_without_a_task_goes_on_by_itself(engine, keeper, status):
-    accepted = await database_rows.accepted(engine)
+async def test_an_extraction_without_a_task_goes_on_by_itself(database, keeper, status):
+    accepted = await database_rows.accepted(database)
     if status is ExtractionStatus.RUNNING:
-        await claim_one(engine)
-    await database_rows.change(engine, "DELETE FROM tasks")
-    assert (await database_rows.extraction(engine, accepted.extraction_id)).status == status
+        await claim_one(database)
+    await database_rows.change(database, "DELETE FROM tasks")
+    assert (await database_rows.extraction(database, accepted.extraction_id)).status == status
     assert await keeper.repair() == 1
-    assert await drained(engine) == 1
+    assert await drained(database) == 1
 
 
-async def test_a_notification_whose_sender_died_is_due_again_and_given_up_after_a_day(engine):
-    await failed(engine)
-    (taken,) = await outbox.take(engine, "email")
+async def test_a_notification_whose_sender_died_is_due_again_and_given_up_after_a_day(database):
+    await failed(database)
+    (taken,) = await outbox.take(database, "email")
     past = "UPDATE outbox SET due_at = due_at - interval '1 day', owed_since = owed_since - interval '2 days'"
-    await database_rows.change(engine, past)
-    (taken,) = await outbox.take(engine, "email")
-    await outbox.postpone(engine, taken, "away", 0.0)
-    assert (await database_rows.one(engine, "SELECT given_up_at FROM outbox")).given_up_at is not None
+    await database_rows.change(database, past)
+    (taken,) = await outbox.take(database, "email")
+    await outbox.postpone(database, taken, "away", 0.0)
+    assert (await database_rows.one(database, "SELECT given_up_at FROM outbox")).given_up_at is not None
 
 
-async def test_a_reservation_an_idempotency_lease_and_garbage_end_by_themselves(engine, keeper, tmp_path):
+async def test_a_reservation_an_idempotency_lease_and_garbage_end_by_themselves(database, keeper, tmp_path):
     store = FolderStore(tmp_path / "objects")
-    accepted = await database_rows.accepted(engine)
+    accepted = await database_rows.accepted(database)
     key = video_key(uuid7())
-    await reservations.reserve(engine, accepted.user_id, key)
+    await reservations.reserve(database, accepted.user_id, key)
     for stored in (key, video_key(accepted.video_id)):
         await store.put(stored, chunks())
-    await idempotency_keys.take(engine, Marker(accepted.user_id, "POST /v1/videos", "k", uuid7()))
-    await videos.delete(engine, accepted.user_id, accepted.video_id)
+    await idempotency_keys.take(database, Marker(accepted.user_id, "POST /v1/videos", "k", uuid7()))
+    await videos.delete(database, accepted.user_id, accepted.video_id)
     for table in ("reservations", "idempotency_keys", "garbage"):
-        await database_rows.change(engine, f"UPDATE {table} SET created_at = created_at - interval '25 hours'")
+        await database_rows.change(database, f"UPDATE {table} SET created_at = created_at - interval '25 hours'")
     await keeper.remove_abandoned()
     await keeper.expire()
     await keeper.remove_garbage()
     left = "SELECT (SELECT count(*) FROM reservations) + (SELECT count(*) FROM idempotency_keys)"
-    assert (await database_rows.one(engine, f"{left} + (SELECT count(*) FROM garbage) AS n")).n == 0
+    assert (await database_rows.one(database, f"{left} + (SELECT count(*) FROM garbage) AS n")).n == 0
     assert await store.keys("videos") == []
 
 
-async def test_an_idempotency_lease_can_be_taken_over_once_it_has_run_out(engine):
-    user = await database_rows.user(engine)
-    await idempotency_keys.take(engine, Marker(user, "POST /v1/videos", "k", uuid7()))
+async def test_an_idempotency_lease_can_be_taken_over_once_it_has_run_out(database):
+    user = await database_rows.user(database)
+    await idempotency_keys.take(database, Marker(user, "POST /v1/videos", "k", uuid7()))
     await database_rows.change(
-        engine, "UPDATE idempotency_keys SET lease_expires_at = lease_expires_at - interval '1 day'"
+        database, "UPDATE idempotency_keys SET lease_expires_at = lease_expires_at - interval '1 day'"
     )
-    assert await idempotency_keys.take(engine, Marker(user, "POST /v1/videos", "k", uuid7())) is None
+    assert await idempotency_keys.take(database, Marker(user, "POST /v1/videos", "k", uuid7())) is None
 
 
-async def test_a_session_that_is_over_goes(engine):
-    user = await database_rows.user(engine)
+async def test_a_session_that_is_over_goes(database):
+    user = await database_rows.user(database)
     await database_rows.change(
-        engine,
+        database,
         "INSERT INTO sessions (id, user_id, expires_at) VALUES (:id, :user, now() - interval '2 days')",
         id=uuid7(),
         user=user,
     )
-    assert await accounts.delete_expired_sessions(engine) == 1
+    assert await accounts.delete_expired_sessions(database) == 1

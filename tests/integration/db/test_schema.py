@@ -57,12 +57,12 @@ def test_the_migrations_build_the_declared_constraints_and_indexes(migrated, dec
     assert "tasks_owner_when_leased" in built
 
 
-async def test_the_statuses_are_those_of_postgres(engine):
+async def test_the_statuses_are_those_of_postgres(database):
     for name, states in (("extraction_status", ExtractionStatus), ("task_state", TaskState)):
-        row = await database_rows.one(engine, f"SELECT enum_range(NULL::{name})::text[] AS states")
+        row = await database_rows.one(database, f"SELECT enum_range(NULL::{name})::text[] AS states")
         assert row.states == [str(state) for state in states]
 
 
-async def test_migrating_again_changes_nothing_and_is_seen_as_current(engine, database_url):
+async def test_migrating_again_changes_nothing_and_is_seen_as_current(database, database_url):
     migrate.upgrade(database_url)
-    assert await migrate.is_current(engine)
+    assert await migrate.is_current(database)

@@ -23,13 +23,13 @@ from tests.support.api_client import SECRET
 
 
 @pytest.fixture
-def keeper(engine, tmp_path):
-    return upkeep_of(engine, FolderStore(tmp_path / "objects"))
+def keeper(database, tmp_path):
+    return upkeep_of(database, FolderStore(tmp_path / "objects"))
 
 
-async def miscount(engine, user_id, count):
+async def miscount(database, user_id, count):
     await database_rows.change(
-        engine, "UPDATE shares SET open = :open WHERE user_id = :user_id", open=count, user_id=user_id
+        database, "UPDATE shares SET open = :open WHERE user_id = :user_id", open=count, user_id=user_id
     )
 
 
@@ -44,58 +44,58 @@ def environment(monkeypatch, database_url, tmp_path):
 
 
 async def test_the_limit_of_the_settings_holds_from_a_keepers_first_turn_and_what_it_allows_is_let_in(
-    engine, environment
+    database, environment
 ):
-    user = await database_rows.user(engine)
+    user = await database_rows.user(database)
     environment.setenv("FOTOGRAMA_USER_RUNNING_MAX", "2")
     async with wiring.open_maintenance() as old:
         await old.release_held()
-        await accept_many(engine, user, 5)
-        assert await states(engine, user) == (3, 2)
+        await accept_many(database, user, 5)
+        assert await states(database, user) == (3, 2)
         environment.setenv("FOTOGRAMA_USER_RUNNING_MAX", "4")
         async with wiring.open_maintenance() as first, wiring.open_maintenance() as second:
             assert sum(await asyncio.gather(first.release_held(), second.release_held())) == 2
-        assert await states(engine, user) == (1, 4)
+        assert await states(database, user) == (1, 4)
         await old.release_held()
-    assert (await database_rows.one(engine, "SELECT running_limit FROM queue_state")).running_limit == 4
+    assert (await database_rows.one(database, "SELECT running_limit FROM queue_state")).running_limit == 4
 
 
-async def test_a_share_that_counts_too_many_keeps_nobody_waiting_for_long(engine, keeper):
-    user = await database_rows.user(engine)
-    await fair_queueing.set_share(engine, user, running_limit=2)
-    await accept_many(engine, user, 4)
-    await miscount(engine, user, 7)
-    await task_queue.publish(engine, (await claim_one(engine)).lease, PUBLICATION)
-    assert await states(engine, user) == (2, 1)
+async def test_a_share_that_counts_too_many_keeps_nobody_waiting_for_long(database, keeper):
+    user = await database_rows.user(database)
+    await fair_queueing.set_share(database, user, running_limit=2)
+    await accept_many(database, user, 4)
+    await miscount(database, user, 7)
+    await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
+    assert await states(database, user) == (2, 1)
     assert await keeper.release_held() == 1
-    assert await states(engine, user) == (1, 2)
-    assert await open_and_counted(engine, user) == (2, 2)
+    assert await states(database, user) == (1, 2)
+    assert await open_and_counted(database, user) == (2, 2)
 
 
-async def test_a_share_that_counts_too_few_refuses_ends_until_the_keeper_comes(engine, keeper):
-    accepted = await database_rows.accepted(engine)
-    other = await database_rows.accepted(engine)
-    claims = [await claim_one(engine), await claim_one(engine)]
-    await miscount(engine, accepted.user_id, 0)
+async def test_a_share_that_counts_too_few_refuses_ends_until_the_keeper_comes(database, keeper):
+    accepted = await database_rows.accepted(database)
+    other = await database_rows.accepted(database)
+    claims = [await claim_one(database), await claim_one(database)]
+    await miscount(database, accepted.user_id, 0)
     (lease,) = [claim.lease for claim in claims if claim.extraction_id == accepted.extraction_id]
     with pytest.raises(IntegrityError):
-        await task_queue.publish(engine, lease, PUBLICATION)
-    assert await fair_queueing.recount(engine) == [Drift(accepted.user_id, 0, 1)]
-    await task_queue.publish(engine, lease, PUBLICATION)
-    assert await open_and_counted(engine, accepted.user_id) == (0, 0)
-    assert await open_and_counted(engine, other.user_id) == (1, 1)
+        await task_queue.publish(database, lease, PUBLICATION)
+    assert await fair_queueing.recount(database) == [Drift(accepted.user_id, 0, 1)]
+    await task_queue.publish(database, lease, PUBLICATION)
+    assert await open_and_counted(database, accepted.user_id) == (0, 0)
+    assert await open_and_counted(database, other.user_id) == (1, 1)
 
 
-async def test_a_corrected_share_is_counted_and_told(engine, keeper):
-    accepted = await database_rows.accepted(engine)
-    await miscount(engine, accepted.user_id, 3)
+async def test_a_corrected_share_is_counted_and_told(database, keeper):
+    accepted = await database_rows.accepted(database)
+    await miscount(database, accepted.user_id, 3)
     with capture_logs() as logs:
         assert await keeper.recount() == 1
         assert await keeper.recount() == 0
     (told,) = [entry for entry in logs if entry["event_name"] == "keeper.drift"]
     assert (told["log_level"], told["said"], told["counted"]) == ("warning", 3, 1)
     assert told["user"] == str(accepted.user_id)
-    await miscount(engine, accepted.user_id, 3)
+    await miscount(database, accepted.user_id, 3)
     noted = Noted()
     running = asyncio.create_task(keeper.run(noted))
     async with asyncio.timeout(10):
@@ -103,32 +103,32 @@ async def test_a_corrected_share_is_counted_and_told(engine, keeper):
             await asyncio.sleep(0.01)
     running.cancel()
     await asyncio.wait({running})
-    assert await open_and_counted(engine, accepted.user_id) == (1, 1)
+    assert await open_and_counted(database, accepted.user_id) == (1, 1)
 
 
-async def test_under_traffic_no_share_is_ever_corrected(engine):
+async def test_under_traffic_no_share_is_ever_corrected(database):
     """Neither is one found wrong, nor would counting it anew at any moment change it."""
-    users = [await database_rows.user(engine, f"{n}@example.com") for n in range(2)]
+    users = [await database_rows.user(database, f"{n}@example.com") for n in range(2)]
     for user in users:
-        await fair_queueing.set_share(engine, user, running_limit=2)
+        await fair_queueing.set_share(database, user, running_limit=2)
     going = asyncio.Event()
 
     async def asks(user):
         for turn in range(25):
-            made = await database_rows.accepted(engine, user)
+            made = await database_rows.accepted(database, user)
             if turn % 5 == 4:
-                await cancel(engine, made.extraction_id)
+                await cancel(database, made.extraction_id)
 
     async def works(name):
         while not going.is_set():
-            for claim in await task_queue.claim(engine, worker=name, limit=2):
-                await carry_out(engine, claim)
+            for claim in await task_queue.claim(database, worker=name, limit=2):
+                await carry_out(database, claim)
 
     async def counts():
         corrected, looks = [], 0
         while not going.is_set():
-            corrected += await fair_queueing.recount(engine)
-            corrected += [drift for user in users if (drift := await fair_queueing.recount_one(engine, user))]
+            corrected += await fair_queueing.recount(database)
+            corrected += [drift for user in users if (drift := await fair_queueing.recount_one(database, user))]
             looks += 1
         return corrected, looks
 
@@ -137,24 +137,24 @@ async def test_under_traffic_no_share_is_ever_corrected(engine):
     async with asyncio.timeout(60):
         await asyncio.gather(*(asks(user) for user in users))
         for user in users:
-            while await states(engine, user) != (0, 0):
+            while await states(database, user) != (0, 0):
                 await asyncio.sleep(0.02)
     going.set()
     await asyncio.gather(*working)
     corrected, looks = await counting
     assert corrected == []
     assert looks > 20
-    assert [await open_and_counted(engine, user) for user in users] == [(0, 0), (0, 0)]
+    assert [await open_and_counted(database, user) for user in users] == [(0, 0), (0, 0)]
 
 
-async def carry_out(engine, claim):
+async def carry_out(database, claim):
     """In every way that a task can go, unless it is cancelled meanwhile."""
     with contextlib.suppress(LeaseLost):
         if claim.kind == "segment":
-            await task_queue.publish_segment(engine, claim.lease, key="k", frames=1)
+            await task_queue.publish_segment(database, claim.lease, key="k", frames=1)
         elif claim.kind == "extract" and claim.lease.attempt == 1 and claim.extraction_id.int % 3 == 0:
-            await task_queue.release(engine, claim.lease)
+            await task_queue.release(database, claim.lease)
         elif claim.kind == "extract" and claim.extraction_id.int % 3 == 1:
-            await split(engine, claim.lease)
+            await split(database, claim.lease)
         else:
-            await task_queue.publish(engine, claim.lease, PUBLICATION)
+            await task_queue.publish(database, claim.lease, PUBLICATION)

@@ -19,36 +19,36 @@ async def test_the_ledger_is_an_admins_alone_from_the_next_request_on(ana: httpx
         assert (await visitor.get("/v1/admin/ledger")).status_code == 401
     refused = await ana.get("/v1/admin/ledger")
     assert (refused.status_code, refused.json()["code"]) == (404, "not_found")
-    assert await accounts.set_role(deps.engine, "ana@example.org", "admin") is not None
+    assert await accounts.set_role(deps.database, "ana@example.org", "admin") is not None
     await accepted(ana)
     answer = await ana.get("/v1/admin/ledger")
     told = response_schemas.Ledger.model_validate_json(answer.content)
     assert (told.accepted, told.queued, told.balanced, told.differences) == (1, 1, True, [])
     assert [(user.email, user.accepted) for user in told.users] == [("ana@example.org", 1)]
-    await accounts.set_role(deps.engine, "ana@example.org", "user")
+    await accounts.set_role(deps.database, "ana@example.org", "user")
     assert (await ana.get("/v1/admin/ledger")).status_code == 404
 
 
 async def test_the_ledger_names_what_is_lost(ana: httpx.AsyncClient, deps: Deps) -> None:
-    await accounts.set_role(deps.engine, "ana@example.org", "admin")
+    await accounts.set_role(deps.database, "ana@example.org", "admin")
     lost = (await accepted(ana))["extraction"]["id"]
-    await database_rows.change(deps.engine, "DELETE FROM extractions")
+    await database_rows.change(deps.database, "DELETE FROM extractions")
     told = (await ana.get("/v1/admin/ledger")).json()
     assert (told["balanced"], told["differences"], told["reasons"]) == (False, [lost], {lost: "lost"})
 
 
 async def test_a_role_for_nobody_is_told(deps: Deps) -> None:
-    assert await accounts.set_role(deps.engine, "nobody@example.org", "admin") is None
+    assert await accounts.set_role(deps.database, "nobody@example.org", "admin") is None
 
 
 async def test_the_time_line_tells_what_happened_and_whose_fault_it_was(ana: httpx.AsyncClient, deps: Deps) -> None:
     extraction_id = (await accepted(ana))["extraction"]["id"]
-    (claim,) = await task_queue.claim(deps.engine, worker="host-7:abc")
+    (claim,) = await task_queue.claim(deps.database, worker="host-7:abc")
     why = {"code": "gave_up", "detail": "The decoder crashed.", "jitter": 0.0}
-    await task_queue.fail(deps.engine, claim.lease, blame=Blame.CRASH, **why)
-    (claim,) = await task_queue.claim(deps.engine, worker="host-7:abc")
+    await task_queue.fail(deps.database, claim.lease, blame=Blame.CRASH, **why)
+    (claim,) = await task_queue.claim(deps.database, worker="host-7:abc")
     away = {"code": "unavailable", "detail": "connection to 10.0.0.3 refused", "jitter": 0.0}
-    await task_queue.fail(deps.engine, claim.lease, blame=Blame.SERVICE, **away)
+    await task_queue.fail(deps.database, claim.lease, blame=Blame.SERVICE, **away)
     answer = await ana.get(f"/v1/extractions/{extraction_id}/timeline")
     response_schemas.Timeline.model_validate_json(answer.content)
     items = answer.json()["items"]
@@ -62,8 +62,8 @@ async def test_the_time_line_tells_what_happened_and_whose_fault_it_was(ana: htt
 async def test_a_long_time_line_is_read_page_by_page(ana: httpx.AsyncClient, deps: Deps) -> None:
     extraction_id = (await accepted(ana))["extraction"]["id"]
     for _ in range(3):
-        (claim,) = await task_queue.claim(deps.engine, worker="w")
-        await task_queue.release(deps.engine, claim.lease)
+        (claim,) = await task_queue.claim(deps.database, worker="w")
+        await task_queue.release(deps.database, claim.lease)
     path, kinds, cursor = f"/v1/extractions/{extraction_id}/timeline", [], None
     while True:
         query = {"limit": "3"} | ({"cursor": cursor} if cursor else {})

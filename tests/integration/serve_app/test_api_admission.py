@@ -33,7 +33,7 @@ ONCE = RateLimit(burst=1, refill_seconds=3600)
 async def limited(deps: Deps, tmp_path: Path, *, cache: Cache | None = None, **limits: Any) -> AsyncIterator[Any]:
     """Deps with these limits, and somebody logged in."""
     made = api_client.make_deps(
-        deps.engine, tmp_path / "objects", cache or deps.cache, limits=AdmissionLimits(**limits)
+        deps.database, tmp_path / "objects", cache or deps.cache, limits=AdmissionLimits(**limits)
     )
     async with api_client.client_of(create_app(made)) as client:
         await api_client.log_in(client)
@@ -73,9 +73,9 @@ def refused(answer: httpx.Response, status: int, code: str, fault: str) -> int:
 async def test_above_the_rate_nothing_is_read_and_nothing_is_left(deps: Deps, tmp_path: Path) -> None:
     async with limited(deps, tmp_path, pace=ONCE) as (made, client):
         await accepted(client)
-        before = await left_behind(made.engine, made.objects)
+        before = await left_behind(made.database, made.objects)
         assert refused(await send_unread(client), 429, "too_many_requests", "request") > 3000
-        assert await left_behind(made.engine, made.objects) == before
+        assert await left_behind(made.database, made.objects) == before
         again = await client.post(f"/v1/videos/{uuid4()}/extractions", json={})
         refused(again, 429, "too_many_requests", "request")
 
@@ -85,7 +85,8 @@ async def test_the_rate_is_one_for_all_replicas_and_of_each_user_alone(
 ) -> None:
     caches = [open_cache(redis_url), open_cache(redis_url)]
     one, two = (
-        AdmissionControl(deps.engine, cache, deps.objects, AdmissionLimits(pace=RateLimit(3, 3600))) for cache in caches
+        AdmissionControl(deps.database, cache, deps.objects, AdmissionLimits(pace=RateLimit(3, 3600)))
+        for cache in caches
     )
     user = uuid4()
     taken = 0
@@ -100,7 +101,7 @@ async def test_the_rate_is_one_for_all_replicas_and_of_each_user_alone(
 
 
 async def test_without_redis_a_replica_keeps_the_pace_by_itself(deps: Deps) -> None:
-    door = AdmissionControl(deps.engine, Cache(None), deps.objects, AdmissionLimits(pace=RateLimit(3, 3600)))
+    door = AdmissionControl(deps.database, Cache(None), deps.objects, AdmissionLimits(pace=RateLimit(3, 3600)))
     user = uuid4()
     tries = await asyncio.gather(*(door.admit(user) for _ in range(10)), return_exceptions=True)
     assert tries.count(None) == 3
@@ -109,7 +110,7 @@ async def test_without_redis_a_replica_keeps_the_pace_by_itself(deps: Deps) -> N
 async def test_redis_that_goes_away_gives_no_second_burst(deps: Deps, redis_url: str) -> None:
     redis = Redis.from_url(redis_url)
     cache = Cache(redis)
-    door = AdmissionControl(deps.engine, cache, deps.objects, AdmissionLimits(pace=RateLimit(3, 3600)))
+    door = AdmissionControl(deps.database, cache, deps.objects, AdmissionLimits(pace=RateLimit(3, 3600)))
     user = uuid4()
     for _ in range(2):
         await door.admit(user)
@@ -173,7 +174,7 @@ async def test_fifty_calls_at_once_never_pass_a_quota_together(deps: Deps, tmp_p
         answers = await asyncio.gather(*(send(client, (f"{n}.mp4", MP4)) for n in range(50)))
         assert sorted({answer.status_code for answer in answers}) == [201, 429]
         assert sum(answer.status_code == 201 for answer in answers) == 4
-        videos, reservations, keys = await left_behind(made.engine, made.objects)
+        videos, reservations, keys = await left_behind(made.database, made.objects)
         assert (videos, reservations, len(keys)) == (4, 0, 4)
 
 
@@ -181,7 +182,7 @@ async def test_all_files_of_a_request_count(deps: Deps, tmp_path: Path) -> None:
     async with limited(deps, tmp_path, quotas=Quotas(waiting=2)) as (made, client):
         three = [(f"{n}.mp4", MP4) for n in range(3)]
         refused(await send(client, *three), 429, "too_many_waiting", "request")
-        assert await left_behind(made.engine, made.objects) == (0, 0, [])
+        assert await left_behind(made.database, made.objects) == (0, 0, [])
         assert (await send(client, *three[:2])).status_code == 201
 
 
@@ -216,13 +217,13 @@ async def test_the_depth_is_counted_once_a_second_at_max(deps: Deps, monkeypatch
     counted, now = 0, 100.0
     count = quotas.depth
 
-    async def depth(engine: AsyncEngine, most: int) -> int:
+    async def depth(database: AsyncEngine, most: int) -> int:
         nonlocal counted
         counted += 1
-        return await count(engine, most)
+        return await count(database, most)
 
     monkeypatch.setattr(quotas, "depth", depth)
-    door = AdmissionControl(deps.engine, deps.cache, deps.objects, AdmissionLimits(), clock=lambda: now)
+    door = AdmissionControl(deps.database, deps.cache, deps.objects, AdmissionLimits(), clock=lambda: now)
     await asyncio.gather(*(door.admit(uuid4()) for _ in range(20)))
     assert counted == 1
     now += 1.0
@@ -273,8 +274,8 @@ async def test_a_wrong_state_change_tells_the_current_status(ana: httpx.AsyncCli
         assert (await ana.post(path, json={})).status_code == 404
 
 
-async def test_the_depth_is_read_from_the_index_of_what_waits(engine: AsyncEngine) -> None:
-    async with engine.begin() as connection:
+async def test_the_depth_is_read_from_the_index_of_what_waits(database: AsyncEngine) -> None:
+    async with database.begin() as connection:
         await connection.execute(text("SET LOCAL enable_seqscan = off"))
         lines = (await connection.execute(text(f"EXPLAIN {quotas.DEPTH.text}"), {"most": 1000})).scalars()
         plan = "\n".join(lines)

@@ -141,9 +141,9 @@ async def test_before_the_end_there_is_nothing_yet(ana: httpx.AsyncClient, deps:
         answer = await ana.get(f"{path}/{name}")
         assert code_of(answer) == (409, "not_ready")
         assert answer.headers["retry-after"]
-    (claim,) = await task_queue.claim(deps.engine, worker="w")
+    (claim,) = await task_queue.claim(deps.database, worker="w")
     assert code_of(await ana.get(f"{path}/frames.zip")) == (409, "not_ready")
-    await task_queue.fail(deps.engine, claim.lease, blame=Blame.FILE, code="no_frames", detail="None.", jitter=0.0)
+    await task_queue.fail(deps.database, claim.lease, blame=Blame.FILE, code="no_frames", detail="None.", jitter=0.0)
     for name in NAMES:
         assert code_of(await ana.get(f"{path}/{name}")) == (409, "no_result")
 

@@ -24,21 +24,21 @@ def code_of(answer: httpx.Response) -> tuple[int, str]:
 
 
 async def failed(deps: Deps, code: str = "no_video_stream") -> None:
-    (claim,) = await task_queue.claim(deps.engine, worker="w")
-    await task_queue.fail(deps.engine, claim.lease, blame=Blame.FILE, code=code, detail="Only sound.", jitter=0.0)
+    (claim,) = await task_queue.claim(deps.database, worker="w")
+    await task_queue.fail(deps.database, claim.lease, blame=Blame.FILE, code=code, detail="Only sound.", jitter=0.0)
 
 
 async def test_progress_is_seen_at_every_step(ana: httpx.AsyncClient, deps: Deps) -> None:
     video = await accepted(ana)
     path = f"/v1/extractions/{video['extraction']['id']}"
-    (claim,) = await task_queue.claim(deps.engine, worker="w")
+    (claim,) = await task_queue.claim(deps.database, worker="w")
     running = (await ana.get(path)).json()
     assert (running["status"], running["attempt"]) == ("running", 1)
     assert running["progress"]["frames_total"] is running["progress"]["fraction"] is None
     assert running["progress"]["queue_position"] is None
     assert running["started_at"] is not None
-    await task_queue.plan(deps.engine, claim.lease, media=MEDIA, frames_total=4)
-    await task_queue.heartbeat(deps.engine, claim.lease, frames_done=1)
+    await task_queue.plan(deps.database, claim.lease, media=MEDIA, frames_total=4)
+    await task_queue.heartbeat(deps.database, claim.lease, frames_done=1)
     halfway = (await ana.get(path)).json()
     assert (halfway["progress"]["frames_done"], halfway["progress"]["fraction"]) == (1, 0.25)
     assert halfway["progress"]["eta_seconds"] >= 0
@@ -178,10 +178,10 @@ async def test_documents_come_from_the_cache_only_in_their_newest_version(ana: h
     path = f"/v1/videos/{video['id']}"
     await ana.get(path)
     # What the cache holds of this version is what is read: nothing else explains the old name.
-    async with deps.engine.begin() as connection:
+    async with deps.database.begin() as connection:
         await connection.execute(text("UPDATE videos SET filename = 'renamed.mp4'"))
     assert (await ana.get(path)).json()["filename"] == "clip.mp4"
-    await task_queue.claim(deps.engine, worker="w")
+    await task_queue.claim(deps.database, worker="w")
     newer = (await ana.get(path)).json()
     assert (newer["filename"], newer["status"]) == ("renamed.mp4", "running")
 

@@ -94,7 +94,7 @@ class TestReadiness:
         self, deps: Deps, ana: httpx.AsyncClient
     ) -> None:
         away = open_database("postgresql://nobody@127.0.0.1:1/none", name="test")
-        async with client_of(create_app(replace(deps, engine=away)), headers=ana.headers) as client:
+        async with client_of(create_app(replace(deps, database=away)), headers=ana.headers) as client:
             parts = not_ready(await client.get("/readyz"))
             assert (parts["database"], parts["migrations"], parts["objects"]) == ("away", "away", "ok")
             assert (await client.get("/healthz")).status_code == 200
@@ -104,8 +104,10 @@ class TestReadiness:
             assert refused.headers["retry-after"]
         await away.dispose()
 
-    async def test_an_older_schema_is_named(self, deps: Deps, visitor: httpx.AsyncClient, engine: AsyncEngine) -> None:
-        async with engine.begin() as connection:
+    async def test_an_older_schema_is_named(
+        self, deps: Deps, visitor: httpx.AsyncClient, database: AsyncEngine
+    ) -> None:
+        async with database.begin() as connection:
             await connection.execute(text("UPDATE alembic_version SET version_num = 'older'"))
         assert not_ready(await visitor.get("/readyz"))["migrations"] == "behind"
 
@@ -135,7 +137,7 @@ class TestConnection:
     """With a real server and real sockets."""
 
     async def test_a_client_that_goes_away_in_the_middle_leaves_nothing(
-        self, deps: Deps, ana: httpx.AsyncClient, engine: AsyncEngine, tmp_path: Path
+        self, deps: Deps, ana: httpx.AsyncClient, database: AsyncEngine, tmp_path: Path
     ) -> None:
         async with listening(create_app(deps)) as port:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -146,13 +148,13 @@ class TestConnection:
             part = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n' + MP4 * 20
             writer.write(head.encode() + part)
             await writer.drain()
-            await _until(engine, "SELECT count(*) = 1 FROM reservations")
+            await _until(database, "SELECT count(*) = 1 FROM reservations")
             writer.close()
             await writer.wait_closed()
-            await _until(engine, "SELECT count(*) = 0 FROM reservations")
+            await _until(database, "SELECT count(*) = 0 FROM reservations")
         assert await deps.objects.keys("videos") == []
         assert not list((tmp_path / "objects" / ".staging").iterdir())
-        async with engine.connect() as connection:
+        async with database.connect() as connection:
             assert (await connection.execute(text("SELECT count(*) FROM videos"))).scalar() == 0
 
     async def test_what_is_declared_too_large_is_answered_without_its_body(
@@ -202,11 +204,11 @@ class TestConnection:
             assert (await client.get("/v1/me")).json()["email"] == "bob@example.org"
 
 
-async def _until(engine: AsyncEngine, statement: str) -> None:
+async def _until(database: AsyncEngine, statement: str) -> None:
     """Waits until a query is true: the server works in a connection of its own, and tells nobody."""
     async with asyncio.timeout(SLOW_SECONDS):
         while True:
-            async with engine.connect() as connection:
+            async with database.connect() as connection:
                 if (await connection.execute(text(statement))).scalar():
                     return
             await asyncio.sleep(0.02)

@@ -46,7 +46,7 @@ async def test_several_files_are_accepted_with_one_spec(ana: httpx.AsyncClient, 
     assert first["extraction"]["spec"]["sample"] == {"mode": "fps", "fps": 0.1}
     assert first["extraction"]["spec"] == second["extraction"]["spec"]
     assert first["extraction"]["progress"]["queue_position"] == 1
-    videos, reservations, keys = await left_behind(deps.engine, deps.objects)
+    videos, reservations, keys = await left_behind(deps.database, deps.objects)
     assert (videos, reservations) == (2, 0)
     assert keys == sorted(f"videos/{video['id']}" for video in (first, second))
     stored = b"".join([chunk async for chunk in deps.objects.read(f"videos/{second['id']}")])
@@ -83,7 +83,7 @@ async def test_what_can_not_be_a_video_is_refused_and_leaves_nothing(
     assert problem["fault"] == "file"
     assert problem["remedy"]
     assert [error["filename"] for error in problem["errors"]] == ["clip.mp4"]
-    assert await left_behind(deps.engine, deps.objects) == NOTHING
+    assert await left_behind(deps.database, deps.objects) == NOTHING
 
 
 async def test_one_bad_part_refuses_all_and_every_bad_one_is_named(ana: httpx.AsyncClient, deps: Deps) -> None:
@@ -97,7 +97,7 @@ async def test_one_bad_part_refuses_all_and_every_bad_one_is_named(ana: httpx.As
         ("file", "d.mp4", "empty_file"),
     ]
     assert all(error["detail"] and error["remedy"] for error in answer.json()["errors"])
-    assert await left_behind(deps.engine, deps.objects) == NOTHING
+    assert await left_behind(deps.database, deps.objects) == NOTHING
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ async def test_a_bad_spec_is_refused_and_leaves_nothing(
     ana: httpx.AsyncClient, deps: Deps, spec: str, expected: tuple[int, str]
 ) -> None:
     assert code_of(await send(ana, ("a.mp4", MP4), spec=spec)) == expected
-    assert await left_behind(deps.engine, deps.objects) == NOTHING
+    assert await left_behind(deps.database, deps.objects) == NOTHING
 
 
 async def test_a_spec_that_the_engine_does_not_offer_is_refused_at_once(ana: httpx.AsyncClient, deps: Deps) -> None:
@@ -130,7 +130,7 @@ async def test_a_spec_that_the_engine_does_not_offer_is_refused_at_once(ana: htt
         body = {"spec": {"sample": {"mode": "scenes"}}}
         again = await client.post(f"/v1/videos/{video['id']}/extractions", json=body)
         assert code_of(again) == (422, "unsupported_spec")
-    assert (await left_behind(deps.engine, deps.objects))[:2] == (1, 0)
+    assert (await left_behind(deps.database, deps.objects))[:2] == (1, 0)
 
 
 async def test_what_a_form_must_be_is_said(ana: httpx.AsyncClient, deps: Deps) -> None:
@@ -149,7 +149,7 @@ async def test_what_a_form_must_be_is_said(ana: httpx.AsyncClient, deps: Deps) -
     cut = {"Content-Type": "multipart/form-data; boundary=x"}
     half = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n' + MP4
     assert code_of(await ana.post("/v1/videos", content=half, headers=cut)) == (400, "malformed_request")
-    assert await left_behind(deps.engine, deps.objects) == NOTHING
+    assert await left_behind(deps.database, deps.objects) == NOTHING
 
 
 async def test_too_much_is_refused_by_its_declared_length_before_a_byte_is_read(
@@ -179,7 +179,7 @@ async def test_too_much_without_a_declared_length_is_refused_while_reading(ana: 
         whole = await send(client, ("a.mp4", MP4 + bytes(100_000 - len(MP4))))
         assert whole.status_code == 201
         assert code_of(await send(client, ("a.mp4", MP4 + bytes(100_001 - len(MP4))))) == (413, "too_large")
-    assert (await left_behind(deps.engine, deps.objects))[:2] == (1, 0)
+    assert (await left_behind(deps.database, deps.objects))[:2] == (1, 0)
 
 
 async def test_a_body_is_never_in_memory(ana: httpx.AsyncClient, deps: Deps) -> None:
@@ -223,8 +223,8 @@ class TestIdempotencyKey:
         )
         assert (again.status_code, again.content) == (201, first.content)
         assert again.headers["idempotency-replayed"] == "true"
-        assert (await left_behind(deps.engine, deps.objects))[:2] == (1, 0)
-        assert len((await left_behind(deps.engine, deps.objects))[2]) == 1
+        assert (await left_behind(deps.database, deps.objects))[:2] == (1, 0)
+        assert len((await left_behind(deps.database, deps.objects))[2]) == 1
 
     @pytest.mark.parametrize(
         ("file", "spec"),
@@ -235,7 +235,7 @@ class TestIdempotencyKey:
     ) -> None:
         await send(ana, ("a.mp4", MP4), headers=KEYED)
         assert code_of(await send(ana, file, spec=spec, headers=KEYED)) == (422, "idempotency_key_reused")
-        assert len((await left_behind(deps.engine, deps.objects))[2]) == 1
+        assert len((await left_behind(deps.database, deps.objects))[2]) == 1
 
     async def test_while_the_first_call_runs_a_second_is_told_so(self, ana: httpx.AsyncClient, deps: Deps) -> None:
         entered, leave = asyncio.Event(), asyncio.Event()
@@ -269,7 +269,7 @@ class TestIdempotencyKey:
 
     async def test_a_call_whose_server_died_can_be_repeated(self, ana: httpx.AsyncClient, deps: Deps) -> None:
         await send(ana, ("a.mp4", MP4), headers=KEYED)
-        async with deps.engine.begin() as connection:
+        async with deps.database.begin() as connection:
             await connection.execute(
                 text(
                     "UPDATE idempotency_keys SET response = NULL, fingerprint = NULL, status = NULL,"
@@ -300,7 +300,7 @@ class TestTrouble:
             answer = await send(client, ("a.mp4", MP4), ("b.mp4", MP4))
         assert code_of(answer) == (507, "storage_full")
         assert answer.headers["retry-after"] == "60"
-        assert await left_behind(deps.engine, deps.objects) == NOTHING
+        assert await left_behind(deps.database, deps.objects) == NOTHING
 
     async def test_an_unexpected_error_leaves_nothing_and_tells_nothing(
         self, ana: httpx.AsyncClient, deps: Deps
@@ -317,7 +317,7 @@ class TestTrouble:
         assert code_of(answer) == (500, "internal")
         assert "secret" not in answer.text
         assert answer.json()["request_id"] == answer.headers["x-request-id"]
-        assert await left_behind(deps.engine, deps.objects) == NOTHING
+        assert await left_behind(deps.database, deps.objects) == NOTHING
 
     async def test_a_request_that_is_cancelled_in_the_middle_leaves_no_row_and_a_marked_object_at_max(
         self, ana: httpx.AsyncClient, deps: Deps
@@ -336,7 +336,7 @@ class TestTrouble:
         with pytest.raises(asyncio.CancelledError):
             await call
         assert await deps.objects.keys("videos") == []
-        async with deps.engine.connect() as connection:
+        async with deps.database.connect() as connection:
             statement = text("SELECT count(*) FROM reservations WHERE abandoned_at IS NULL")
             assert (await connection.execute(statement)).scalar() == 0
 
@@ -368,22 +368,22 @@ class TestCommit:
         async def lose_the_answer() -> None:
             raise OperationalError("COMMIT", {}, ConnectionResetError())
 
-        odd: Any = Engine(deps.engine, 2, lose_the_answer)
-        async with client_of(create_app(replace(deps, engine=odd)), headers=ana.headers) as client:
+        odd: Any = Engine(deps.database, 2, lose_the_answer)
+        async with client_of(create_app(replace(deps, database=odd)), headers=ana.headers) as client:
             answer = await send(client, ("a.mp4", MP4))
         assert answer.status_code == 201
         video = answer.json()["items"][0]
         assert (await ana.get(f"/v1/videos/{video['id']}")).json() == video
-        assert await left_behind(deps.engine, deps.objects) == (1, 0, [f"videos/{video['id']}"])
+        assert await left_behind(deps.database, deps.objects) == (1, 0, [f"videos/{video['id']}"])
 
     async def test_a_reservation_that_can_not_be_made_leaves_nothing(self, ana: httpx.AsyncClient, deps: Deps) -> None:
         async def fail() -> None:
             raise OperationalError("COMMIT", {}, ConnectionResetError())
 
-        odd: Any = Engine(deps.engine, 1, fail)
-        async with client_of(create_app(replace(deps, engine=odd)), headers=ana.headers) as client:
+        odd: Any = Engine(deps.database, 1, fail)
+        async with client_of(create_app(replace(deps, database=odd)), headers=ana.headers) as client:
             assert code_of(await send(client, ("a.mp4", MP4))) == (503, "unavailable")
-        assert await left_behind(deps.engine, deps.objects) == NOTHING
+        assert await left_behind(deps.database, deps.objects) == NOTHING
 
     @pytest.mark.parametrize("lost", [1, 2], ids=["of the key", "of the reservation"])
     async def test_a_key_is_free_as_soon_as_the_database_is_back(
@@ -394,13 +394,13 @@ class TestCommit:
         async def away() -> None:
             raise OperationalError("COMMIT", {}, ConnectionResetError())
 
-        async def drop_when_back(engine: AsyncEngine, marker: Marker) -> None:
+        async def drop_when_back(database: AsyncEngine, marker: Marker) -> None:
             tries.append(marker)
-            await (away() if len(tries) < 3 else drop(engine, marker))
+            await (away() if len(tries) < 3 else drop(database, marker))
 
         monkeypatch.setattr("db.acceptance.idempotency_keys.drop", drop_when_back)
-        odd: Any = Engine(deps.engine, lost, away)
-        async with client_of(create_app(replace(deps, engine=odd)), headers=ana.headers) as client:
+        odd: Any = Engine(deps.database, lost, away)
+        async with client_of(create_app(replace(deps, database=odd)), headers=ana.headers) as client:
             assert code_of(await send(client, ("a.mp4", MP4), headers=KEYED)) == (503, "unavailable")
         async with asyncio.timeout(10):
             while (answer := await send(ana, ("a.mp4", MP4), headers=KEYED)).status_code == 409:
@@ -414,19 +414,19 @@ class TestCommit:
             committed.set()
             await go_on.wait()
 
-        odd: Any = Engine(deps.engine, 3, wait)
-        async with client_of(create_app(replace(deps, engine=odd)), headers=ana.headers) as client:
+        odd: Any = Engine(deps.database, 3, wait)
+        async with client_of(create_app(replace(deps, database=odd)), headers=ana.headers) as client:
             call = asyncio.create_task(send(client, ("a.mp4", MP4), headers=KEYED))
             await committed.wait()
             call.cancel()
             go_on.set()
             with pytest.raises(asyncio.CancelledError):
                 await call
-        videos, reservations, keys = await left_behind(deps.engine, deps.objects)
+        videos, reservations, keys = await left_behind(deps.database, deps.objects)
         assert (videos, reservations, len(keys)) == (1, 0, 1)
         again = await send(ana, ("a.mp4", MP4), headers=KEYED)
         assert again.headers["idempotency-replayed"] == "true"
-        assert (await left_behind(deps.engine, deps.objects))[0] == 1
+        assert (await left_behind(deps.database, deps.objects))[0] == 1
 
 
 class TestListing:

@@ -33,9 +33,9 @@ async def added(client: httpx.AsyncClient, **body: Any) -> dict[str, Any]:
 async def owed(client: httpx.AsyncClient, deps: Deps) -> None:
     """One extraction of the caller's that has failed."""
     await accepted(client)
-    (claim,) = await task_queue.claim(deps.engine, worker="w")
+    (claim,) = await task_queue.claim(deps.database, worker="w")
     why = {"code": "no_video_stream", "detail": "There is none.", "jitter": 0.0}
-    await task_queue.fail(deps.engine, claim.lease, blame=Blame.FILE, **why)
+    await task_queue.fail(deps.database, claim.lease, blame=Blame.FILE, **why)
 
 
 async def test_a_webhooks_secret_is_shown_once(ana: httpx.AsyncClient) -> None:
@@ -86,7 +86,7 @@ async def test_what_can_be_no_webhook_is_refused(ana: httpx.AsyncClient, body: d
 
 
 async def test_a_service_may_let_receivers_be_nearer(ana: httpx.AsyncClient, deps: Deps, tmp_path: Any) -> None:
-    near = make_deps(deps.engine, tmp_path, deps.cache, webhook_reach=Reach.LOOPBACK)
+    near = make_deps(deps.database, tmp_path, deps.cache, webhook_reach=Reach.LOOPBACK)
     async with client_of(create_app(near)) as client:
         await log_in(client)
         await added(client, url="http://127.0.0.1:9/hook")
@@ -105,10 +105,10 @@ async def test_an_account_has_so_many_webhooks_and_no_more(ana: httpx.AsyncClien
 async def test_deliveries_are_listed_with_their_tries_and_sent_again(ana: httpx.AsyncClient, deps: Deps) -> None:
     webhook = await added(ana)
     await owed(ana, deps)
-    (channel,) = set(await outbox.due_channels(deps.engine, without=["email"], limit=9))
-    (one,) = await outbox.take(deps.engine, channel)
-    await record(deps.engine, one.id, status=503, error="The receiver answered 503.", milliseconds=12)
-    await outbox.give_up(deps.engine, one, "no")
+    (channel,) = set(await outbox.due_channels(deps.database, without=["email"], limit=9))
+    (one,) = await outbox.take(deps.database, channel)
+    await record(deps.database, one.id, status=503, error="The receiver answered 503.", milliseconds=12)
+    await outbox.give_up(deps.database, one, "no")
     path = f"/v1/webhooks/{webhook['id']}/deliveries"
     (delivery,) = response_schemas.DeliveryPage.model_validate_json((await ana.get(path)).content).items
     assert (delivery.id, delivery.status, delivery.due_at) == (one.id, "given_up", None)
@@ -117,7 +117,7 @@ async def test_deliveries_are_listed_with_their_tries_and_sent_again(ana: httpx.
     again = await ana.post(f"{path}/{delivery.id}/redeliver")
     assert again.status_code == 202
     assert response_schemas.Delivery.model_validate_json(again.content).status == "pending"
-    (taken,) = await outbox.take(deps.engine, channel)
+    (taken,) = await outbox.take(deps.database, channel)
     assert taken.id == one.id
 
 
@@ -142,7 +142,7 @@ async def test_nothing_is_sent_again_to_a_webhook_that_is_off(ana: httpx.AsyncCl
     await owed(ana, deps)
     path = f"/v1/webhooks/{webhook['id']}/deliveries"
     (delivery,) = (await ana.get(path)).json()["items"]
-    await webhooks.switch_off(deps.engine, UUID(webhook["id"]), UUID(delivery["extraction_id"]), "gone")
+    await webhooks.switch_off(deps.database, UUID(webhook["id"]), UUID(delivery["extraction_id"]), "gone")
     refused = await ana.post(f"{path}/{delivery['id']}/redeliver")
     assert (refused.status_code, refused.json()["code"]) == (409, "webhook_off")
     assert (await ana.get("/v1/webhooks")).json()["items"][0]["disabled_at"] is not None

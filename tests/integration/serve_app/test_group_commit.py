@@ -21,16 +21,16 @@ NO_KEY = IdempotentCall(None, None)
 WAIT_SECONDS = 60
 
 
-async def call_of(engine, user_id, files=1, hold=NO_KEY):
+async def call_of(database, user_id, files=1, hold=NO_KEY):
     uploads = [database_rows.upload(user_id) for _ in range(files)]
     for upload in uploads:
-        await reservations.reserve(engine, user_id, upload.object_key)
+        await reservations.reserve(database, user_id, upload.object_key)
     return AcceptCall(uploads, hold, "fingerprint")
 
 
-async def key_of(engine, user_id, key):
+async def key_of(database, user_id, key):
     marker = Marker(user_id, "POST /v1/videos", key, uuid.uuid4())
-    assert await idempotency_keys.take(engine, marker) is None
+    assert await idempotency_keys.take(database, marker) is None
     return IdempotentCall(marker, None)
 
 
@@ -47,94 +47,94 @@ def videos_of(call):
     return [str(upload.video_id) for upload in call.uploads]
 
 
-def behind(engine, folder):
+def behind(database, folder):
     """The address of the same database on a socket in another folder."""
-    return engine.url.set(query={"host": str(folder)}).render_as_string(hide_password=False)
+    return database.url.set(query={"host": str(folder)}).render_as_string(hide_password=False)
 
 
-async def stored(engine):
-    async with engine.connect() as connection:
+async def stored(database):
+    async with database.connect() as connection:
         found = await connection.exec_driver_sql("SELECT id::text FROM videos")
         return set(found.scalars())
 
 
-async def test_calls_at_the_same_time_share_transactions_and_each_has_its_own_answer(engine):
-    users = [await database_rows.user(engine, f"{number}@example.com") for number in range(5)]
-    calls = [await call_of(engine, users[number % 5], 1 + number % 3) for number in range(60)]
-    answers = await at_once(GroupCommit(engine, UNLIMITED), calls)
+async def test_calls_at_the_same_time_share_transactions_and_each_has_its_own_answer(database):
+    users = [await database_rows.user(database, f"{number}@example.com") for number in range(5)]
+    calls = [await call_of(database, users[number % 5], 1 + number % 3) for number in range(60)]
+    answers = await at_once(GroupCommit(database, UNLIMITED), calls)
     assert [videos_in(answer) for answer in answers] == [videos_of(call) for call in calls]
     written = await database_rows.one(
-        engine, "SELECT count(DISTINCT xmin::text) AS n, count(*) AS all FROM acceptances"
+        database, "SELECT count(DISTINCT xmin::text) AS n, count(*) AS all FROM acceptances"
     )
     assert written.all == sum(len(call.uploads) for call in calls)
     assert written.n <= 4
     opened = await database_rows.one(
-        engine,
+        database,
         "SELECT bool_and(open = (SELECT count(*) FROM tasks WHERE tasks.user_id = shares.user_id AND state = 'ready'))"
         " AS right FROM shares",
     )
     assert opened.right
 
 
-async def test_of_a_batch_only_the_call_whose_reservation_is_gone_is_refused(engine):
-    user = await database_rows.user(engine)
-    calls = [await call_of(engine, user, 2, await key_of(engine, user, f"key {number}")) for number in range(8)]
-    await reservations.abandon(engine, [calls[3].uploads[1].object_key])
-    answers = await at_once(GroupCommit(engine, UNLIMITED), calls)
+async def test_of_a_batch_only_the_call_whose_reservation_is_gone_is_refused(database):
+    user = await database_rows.user(database)
+    calls = [await call_of(database, user, 2, await key_of(database, user, f"key {number}")) for number in range(8)]
+    await reservations.abandon(database, [calls[3].uploads[1].object_key])
+    answers = await at_once(GroupCommit(database, UNLIMITED), calls)
     assert [isinstance(answer, CatalogueError) for answer in answers] == [number == 3 for number in range(8)]
     assert answers[3].code == "unavailable"
-    assert await stored(engine) == {video for call in calls if call is not calls[3] for video in videos_of(call)}
+    assert await stored(database) == {video for call in calls if call is not calls[3] for video in videos_of(call)}
     for call, answer in zip(calls, answers, strict=True):
         kept = await database_rows.one(
-            engine, "SELECT response FROM idempotency_keys WHERE owner = :owner", owner=call.hold.marker.owner
+            database, "SELECT response FROM idempotency_keys WHERE owner = :owner", owner=call.hold.marker.owner
         )
         assert kept.response == (None if call is calls[3] else answer.decode())
 
 
-async def test_a_call_whose_key_was_taken_over_leaves_nothing_and_harms_nobody(engine):
-    user = await database_rows.user(engine)
-    lost = await key_of(engine, user, "key")
-    await database_rows.change(engine, "UPDATE idempotency_keys SET owner = gen_random_uuid()")
-    calls = [await call_of(engine, user), await call_of(engine, user, hold=lost), await call_of(engine, user)]
-    answers = await at_once(GroupCommit(engine, UNLIMITED), calls)
+async def test_a_call_whose_key_was_taken_over_leaves_nothing_and_harms_nobody(database):
+    user = await database_rows.user(database)
+    lost = await key_of(database, user, "key")
+    await database_rows.change(database, "UPDATE idempotency_keys SET owner = gen_random_uuid()")
+    calls = [await call_of(database, user), await call_of(database, user, hold=lost), await call_of(database, user)]
+    answers = await at_once(GroupCommit(database, UNLIMITED), calls)
     assert answers[1].code == "idempotency_in_progress"
-    assert await stored(engine) == {*videos_of(calls[0]), *videos_of(calls[2])}
+    assert await stored(database) == {*videos_of(calls[0]), *videos_of(calls[2])}
 
 
-async def test_calls_of_one_batch_can_not_pass_a_quota_together(engine):
-    full, other = await database_rows.user(engine), await database_rows.user(engine, "bob@example.com")
-    calls = [await call_of(engine, full if number % 2 else other, 2) for number in range(20)]
-    await database_rows.accepted(engine, full)
-    answers = await at_once(GroupCommit(engine, Quotas(waiting=7)), calls)
+async def test_calls_of_one_batch_can_not_pass_a_quota_together(database):
+    full, other = await database_rows.user(database), await database_rows.user(database, "bob@example.com")
+    calls = [await call_of(database, full if number % 2 else other, 2) for number in range(20)]
+    await database_rows.accepted(database, full)
+    answers = await at_once(GroupCommit(database, Quotas(waiting=7)), calls)
     refused = [answer.code for answer in answers if isinstance(answer, CatalogueError)]
     assert refused == ["too_many_waiting"] * (20 - 3 - 3)
     counts = [
-        (await database_rows.one(engine, "SELECT count(*) AS n FROM extractions WHERE user_id = :id", id=user)).n
+        (await database_rows.one(database, "SELECT count(*) AS n FROM extractions WHERE user_id = :id", id=user)).n
         for user in (full, other)
     ]
     assert counts == [7, 6]
 
 
 @pytest.mark.parametrize("accounts", [1, 3])
-async def test_nobody_who_comes_as_a_writer_ends_is_forgotten(engine, accounts):
-    users = [await database_rows.user(engine, f"{number}@example.com") for number in range(accounts)]
-    acceptor = GroupCommit(engine, UNLIMITED)
+async def test_nobody_who_comes_as_a_writer_ends_is_forgotten(database, accounts):
+    users = [await database_rows.user(database, f"{number}@example.com") for number in range(accounts)]
+    acceptor = GroupCommit(database, UNLIMITED)
 
     async def one_after_the_other(calls):
         for call in calls:
             await acceptor.accept(call)
 
-    lines = [[await call_of(engine, users[number % accounts]) for _ in range(40)] for number in range(3)]
+    lines = [[await call_of(database, users[number % accounts]) for _ in range(40)] for number in range(3)]
     async with asyncio.timeout(WAIT_SECONDS):
         await asyncio.gather(*(one_after_the_other(line) for line in lines))
 
 
-async def test_a_batch_whose_commit_was_not_confirmed_counts(engine, server_folder):
-    user = await database_rows.user(engine)
-    calls = [await call_of(engine, user, hold=await key_of(engine, user, f"key {number}")) for number in range(6)]
-    proxy, folder = AnswerProxy(Path(engine.url.query["host"])), server_folder / uuid.uuid4().hex[:8]
+async def test_a_batch_whose_commit_was_not_confirmed_counts(database, server_folder):
+    user = await database_rows.user(database)
+    calls = [await call_of(database, user, hold=await key_of(database, user, f"key {number}")) for number in range(6)]
+    proxy, folder = AnswerProxy(Path(database.url.query["host"])), server_folder / uuid.uuid4().hex[:8]
     async with proxy.listening(folder):
-        faulty = open_database(behind(engine, folder), name="victim")
+        faulty = open_database(behind(database, folder), name="victim")
         try:
             async with faulty.connect():
                 pass
@@ -144,12 +144,12 @@ async def test_a_batch_whose_commit_was_not_confirmed_counts(engine, server_fold
             await faulty.dispose()
     assert proxy.dropped == 1
     assert [videos_in(answer) for answer in answers] == [videos_of(call) for call in calls]
-    assert await stored(engine) == {video for call in calls for video in videos_of(call)}
+    assert await stored(database) == {video for call in calls for video in videos_of(call)}
 
 
-async def test_while_the_database_is_away_every_call_is_told_so(engine, tmp_path):
-    calls = [await call_of(engine, await database_rows.user(engine, f"{n}@example.com")) for n in range(3)]
-    away = open_database(behind(engine, tmp_path), name="victim")
+async def test_while_the_database_is_away_every_call_is_told_so(database, tmp_path):
+    calls = [await call_of(database, await database_rows.user(database, f"{n}@example.com")) for n in range(3)]
+    away = open_database(behind(database, tmp_path), name="victim")
     answers = await at_once(GroupCommit(away, UNLIMITED), calls)
     await away.dispose()
     assert [type(answer).__name__ for answer in answers] == ["OperationalError"] * 3
