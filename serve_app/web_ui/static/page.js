@@ -1,80 +1,80 @@
-// The page: logging in, adding files, and the table that follows them.
+// Wires the page: log-in, adding files, the filters and the table of videos.
 
-import { Problem, call } from "./api.js";
-import { Listing } from "./listing.js";
-import { uploadRows, videoRows } from "./table.js";
-import { Uploads } from "./uploads.js";
-import { STATUS_WORDS, bytes } from "./words.js";
+import { Problem, callApi } from "./api_client.js";
+import { STATUS_LABELS, formatBytes } from "./formatting.js";
+import { uploadTable, videoTable } from "./table_rows.js";
+import { UploadQueue } from "./upload_queue.js";
+import { VideoList } from "./video_list.js";
 
 const settings = JSON.parse(document.body.dataset.settings);
-const at = (id) => document.getElementById(id);
+const byId = (id) => document.getElementById(id);
 const SEARCH_DELAY_MS = 250;
 
-const listing = new Listing({
-  changed: draw,
-  connection: (isThere) => { at("connection").hidden = isThere; },
-  loggedOut: welcome,
+const videoList = new VideoList({
+  onChange: render,
+  onConnection: (isUp) => { byId("connection").hidden = isUp; },
+  onLoggedOut: showLogin,
 });
-const uploads = new Uploads({
-  limitBytes: settings.request_max_bytes,
-  limitText: bytes(settings.request_max_bytes),
-  changed: draw,
-  accepted: (videos) => {
-    if (!listing.filter.status || listing.filter.status === "queued") listing.items.unshift(...videos);
-    listing.soon();
+const uploadQueue = new UploadQueue({
+  maxBytes: settings.request_max_bytes,
+  maxBytesText: formatBytes(settings.request_max_bytes),
+  onChange: render,
+  onAccepted: (videos) => {
+    if (!videoList.filter.status || videoList.filter.status === "queued") videoList.newest.unshift(...videos);
+    videoList.refreshSoon();
   },
-  loggedOut: welcome,
+  onLoggedOut: showLogin,
 });
-const uploadTable = uploadRows(at("uploads"), (_verb, upload) => uploads.remove(upload));
-const videoTable = videoRows(at("videos"), act);
+const uploadRows = uploadTable(byId("uploads"), (_verb, upload) => uploadQueue.remove(upload));
+const videoRows = videoTable(byId("videos"), runAction);
 const lastStatus = new Map();
 let userId = null;
 let registering = false;
 
-function draw() {
-  uploadTable.draw(uploads.list);
-  videoTable.draw(listing.all);
-  at("more").hidden = !listing.cursor;
-  const nothing = listing.loaded && !listing.all.length && !uploads.list.length;
-  const filtered = listing.filter.status || listing.filter.q;
-  at("empty").textContent = filtered ? "No video matches." : "Nothing here yet. Drop a video above to begin.";
-  at("empty").hidden = !nothing;
-  announce();
+function render() {
+  uploadRows.render(uploadQueue.uploads);
+  videoRows.render(videoList.videos);
+  byId("more").hidden = !videoList.nextCursor;
+  const isEmpty = videoList.loaded && !videoList.videos.length && !uploadQueue.uploads.length;
+  const filtered = videoList.filter.status || videoList.filter.q;
+  byId("empty").textContent = filtered ? "No video matches." : "Nothing here yet. Drop a video above to begin.";
+  byId("empty").hidden = !isEmpty;
+  announceEnded();
 }
 
-/** Says aloud what has ended; progress is not read out. */
-function announce() {
+/** Announces ended extractions to screen readers. Progress is not announced. */
+function announceEnded() {
   const ended = [];
-  for (const { id, filename, status } of listing.all) {
+  for (const { id, filename, status } of videoList.videos) {
     const before = lastStatus.get(id);
-    const isEnd = !["queued", "running"].includes(status);
-    if (before && before !== status && isEnd) ended.push(`${filename}: ${STATUS_WORDS[status]}`);
+    const hasEnded = !["queued", "running"].includes(status);
+    if (before && before !== status && hasEnded) ended.push(`${filename}: ${STATUS_LABELS[status]}`);
     lastStatus.set(id, status);
   }
-  if (ended.length) at("announcer").textContent = ended.join(". ");
+  if (ended.length) byId("announcer").textContent = ended.join(". ");
 }
 
-async function act(verb, video) {
+async function runAction(verb, video) {
   try {
     if (verb === "delete") {
-      if (!(await confirmed(`Delete ${video.filename} and its frames? This can't be undone.`))) return;
-      await call("DELETE", `/v1/videos/${video.id}`);
+      if (!(await confirmWithUser(`Delete ${video.filename} and its frames? This can't be undone.`))) return;
+      await callApi("DELETE", `/v1/videos/${video.id}`);
       lastStatus.delete(video.id);
     } else {
-      await call("POST", `/v1/extractions/${video.extraction.id}/${verb}`);
+      await callApi("POST", `/v1/extractions/${video.extraction.id}/${verb}`);
     }
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
-    if (error.status === 401) return welcome();
-    // What has changed meanwhile is seen by the next look at the list.
-    at("announcer").textContent = `${error.message} ${error.remedy}`;
+    if (error.status === 401) return showLogin();
+    // The next refresh of the list shows the current state.
+    byId("announcer").textContent = `${error.message} ${error.remedy}`;
   }
-  listing.soon();
+  videoList.refreshSoon();
 }
 
-function confirmed(question) {
-  const dialog = at("confirm");
-  at("confirm-text").textContent = question;
+function confirmWithUser(question) {
+  const dialog = byId("confirm");
+  byId("confirm-text").textContent = question;
   dialog.returnValue = "no";
   dialog.showModal();
   return new Promise((resolve) => {
@@ -82,118 +82,119 @@ function confirmed(question) {
   });
 }
 
-// Logging in.
+// Log-in.
 
-function show(isIn) {
-  at("welcome").hidden = isIn;
-  at("desk").hidden = !isIn;
-  at("account").hidden = !isIn;
+function setLoggedIn(isLoggedIn) {
+  byId("login").hidden = isLoggedIn;
+  byId("workspace").hidden = !isLoggedIn;
+  byId("account").hidden = !isLoggedIn;
 }
 
-function welcome() {
-  listing.reset();
-  show(false);
-  at("connection").hidden = true;
-  at("email").focus();
+function showLogin() {
+  videoList.reset();
+  setLoggedIn(false);
+  byId("connection").hidden = true;
+  byId("email").focus();
 }
 
-async function enter() {
+async function loadAccount() {
   let me;
   try {
-    me = await call("GET", "/v1/me");
+    me = await callApi("GET", "/v1/me");
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
-    if (error.status === 401) return welcome();
-    at("connection").hidden = false;
-    setTimeout(enter, 2000);
+    if (error.status === 401) return showLogin();
+    byId("connection").hidden = false;
+    setTimeout(loadAccount, 2000);
     return;
   }
-  at("connection").hidden = true;
-  if (userId !== null && userId !== me.id) uploads.removeAll();
+  byId("connection").hidden = true;
+  if (userId !== null && userId !== me.id) uploadQueue.removeAll();
   userId = me.id;
-  at("account-email").textContent = me.email;
+  byId("account-email").textContent = me.email;
   lastStatus.clear();
-  show(true);
-  listing.reset();
-  listing.start();
-  uploads.resume();
+  setLoggedIn(true);
+  videoList.reset();
+  videoList.start();
+  uploadQueue.resume();
 }
 
-function chooseRegistering(chosen) {
-  registering = chosen;
-  at("choose-login").setAttribute("aria-pressed", String(!chosen));
-  at("choose-register").setAttribute("aria-pressed", String(chosen));
-  at("credentials-submit").textContent = chosen ? "Create account" : "Log in";
-  at("password").autocomplete = chosen ? "new-password" : "current-password";
-  at("password-hint").hidden = !chosen;
-  at("credentials-error").hidden = true;
+function setRegistering(isRegistering) {
+  registering = isRegistering;
+  byId("choose-login").setAttribute("aria-pressed", String(!isRegistering));
+  byId("choose-register").setAttribute("aria-pressed", String(isRegistering));
+  byId("credentials-submit").textContent = isRegistering ? "Create account" : "Log in";
+  byId("password").autocomplete = isRegistering ? "new-password" : "current-password";
+  byId("password-hint").hidden = !isRegistering;
+  byId("credentials-error").hidden = true;
 }
 
 async function submitCredentials(event) {
   event.preventDefault();
-  const body = { email: at("email").value, password: at("password").value };
-  at("credentials-submit").disabled = true;
-  at("credentials-error").hidden = true;
+  const body = { email: byId("email").value, password: byId("password").value };
+  byId("credentials-submit").disabled = true;
+  byId("credentials-error").hidden = true;
   try {
     if (registering) {
-      await call("POST", "/v1/users", { ...body, locale: navigator.language.split("-")[0] });
-      chooseRegistering(false);
+      await callApi("POST", "/v1/users", { ...body, locale: navigator.language.split("-")[0] });
+      setRegistering(false);
     }
-    await call("POST", "/session", body);
-    at("password").value = "";
-    await enter();
+    await callApi("POST", "/session", body);
+    byId("password").value = "";
+    await loadAccount();
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
-    at("credentials-error").textContent = `${error.message} ${error.remedy}`;
-    at("credentials-error").hidden = false;
+    byId("credentials-error").textContent = `${error.message} ${error.remedy}`;
+    byId("credentials-error").hidden = false;
   } finally {
-    at("credentials-submit").disabled = false;
+    byId("credentials-submit").disabled = false;
   }
 }
 
 async function logOut() {
   try {
-    await call("DELETE", "/session");
+    await callApi("DELETE", "/session");
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     if (error.status !== 401) {
-      at("connection").hidden = false;
+      byId("connection").hidden = false;
       return;
     }
   }
-  uploads.removeAll();
-  welcome();
+  uploadQueue.removeAll();
+  showLogin();
 }
 
 // Adding files.
 
 function chosenSpec() {
-  const mode = at("mode").value;
-  const side = at("max-side").value;
-  const sample = mode === "fps" ? { mode, fps: at("fps").valueAsNumber } : { mode };
+  const mode = byId("mode").value;
+  const side = byId("max-side").value;
+  const sample = mode === "fps" ? { mode, fps: byId("fps").valueAsNumber } : { mode };
   return { sample, image: { max_side: side ? Number(side) : null } };
 }
 
 function addFiles(files) {
-  if (at("mode").value === "fps" && !at("fps").reportValidity()) return;
-  if (at("mode").value === "fps" && Number.isNaN(at("fps").valueAsNumber)) return at("fps").focus();
-  if (files.length) uploads.add(files, chosenSpec());
+  if (byId("mode").value === "fps" && !byId("fps").reportValidity()) return;
+  if (byId("mode").value === "fps" && Number.isNaN(byId("fps").valueAsNumber)) return byId("fps").focus();
+  if (files.length) uploadQueue.add(files, chosenSpec());
 }
 
-function wireDropping() {
-  const isFiles = (event) => event.dataTransfer?.types.includes("Files") && !at("desk").hidden;
+function wireDragAndDrop() {
+  const hasFiles = (event) => event.dataTransfer?.types.includes("Files") && !byId("workspace").hidden;
+  // Each element that the pointer crosses fires dragenter and dragleave.
   let depth = 0;
-  const mark = (change) => {
-    depth = Math.max(0, change === 0 ? 0 : depth + change);
-    at("drop").classList.toggle("over", depth > 0);
+  const setDepth = (value) => {
+    depth = Math.max(0, value);
+    byId("drop").classList.toggle("over", depth > 0);
   };
-  addEventListener("dragenter", (event) => { if (isFiles(event)) mark(1); });
-  addEventListener("dragleave", (event) => { if (isFiles(event)) mark(-1); });
-  addEventListener("dragover", (event) => { if (isFiles(event)) event.preventDefault(); });
+  addEventListener("dragenter", (event) => { if (hasFiles(event)) setDepth(depth + 1); });
+  addEventListener("dragleave", (event) => { if (hasFiles(event)) setDepth(depth - 1); });
+  addEventListener("dragover", (event) => { if (hasFiles(event)) event.preventDefault(); });
   addEventListener("drop", (event) => {
-    if (!isFiles(event)) return;
+    if (!hasFiles(event)) return;
     event.preventDefault();
-    mark(0);
+    setDepth(0);
     addFiles([...event.dataTransfer.files]);
   });
 }
@@ -203,40 +204,40 @@ function wireFilters() {
   for (const filter of filters) {
     filter.addEventListener("click", () => {
       for (const other of filters) other.setAttribute("aria-pressed", String(other === filter));
-      listing.setFilter({ status: filter.dataset.status });
+      videoList.setFilter({ status: filter.dataset.status });
     });
   }
   let timer = 0;
-  at("search").addEventListener("input", () => {
+  byId("search").addEventListener("input", () => {
     clearTimeout(timer);
-    timer = setTimeout(() => listing.setFilter({ q: at("search").value.trim() }), SEARCH_DELAY_MS);
+    timer = setTimeout(() => videoList.setFilter({ q: byId("search").value.trim() }), SEARCH_DELAY_MS);
   });
 }
 
 async function showMore() {
-  at("more").disabled = true;
+  byId("more").disabled = true;
   try {
-    await listing.more();
+    await videoList.loadMore();
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
-    if (error.status === 401) welcome();
+    if (error.status === 401) showLogin();
   } finally {
-    at("more").disabled = false;
+    byId("more").disabled = false;
   }
 }
 
-at("limit").textContent = bytes(settings.request_max_bytes);
-at("credentials").addEventListener("submit", submitCredentials);
-at("choose-login").addEventListener("click", () => chooseRegistering(false));
-at("choose-register").addEventListener("click", () => chooseRegistering(true));
-at("logout").addEventListener("click", logOut);
-at("more").addEventListener("click", showMore);
-at("mode").addEventListener("change", () => { at("fps-field").hidden = at("mode").value !== "fps"; });
-at("files").addEventListener("change", () => {
-  addFiles([...at("files").files]);
-  at("files").value = "";
+byId("limit").textContent = formatBytes(settings.request_max_bytes);
+byId("credentials").addEventListener("submit", submitCredentials);
+byId("choose-login").addEventListener("click", () => setRegistering(false));
+byId("choose-register").addEventListener("click", () => setRegistering(true));
+byId("logout").addEventListener("click", logOut);
+byId("more").addEventListener("click", showMore);
+byId("mode").addEventListener("change", () => { byId("fps-field").hidden = byId("mode").value !== "fps"; });
+byId("files").addEventListener("change", () => {
+  addFiles([...byId("files").files]);
+  byId("files").value = "";
 });
-addEventListener("beforeunload", (event) => { if (uploads.active) event.preventDefault(); });
-wireDropping();
+addEventListener("beforeunload", (event) => { if (uploadQueue.isActive) event.preventDefault(); });
+wireDragAndDrop();
 wireFilters();
-enter();
+loadAccount();

@@ -1,6 +1,6 @@
-// Calls of the HTTP API with the page's cookie session.
+// Calls the HTTP API with the page's cookie session.
 
-/** An answer that is no success: its problem object, or what stands for a lost connection (status 0). */
+/** An error response: its problem object (RFC 9457). status: the HTTP status, or 0 when the server can't be reached. */
 export class Problem extends Error {
   constructor(status, problem, retryAfterSeconds) {
     super(problem.detail || problem.title || "The request failed.");
@@ -12,15 +12,15 @@ export class Problem extends Error {
   }
 
   /** Whether the same request may succeed later. */
-  get passes() {
+  get isRetryable() {
     return this.status === 0 || this.status >= 500 || this.status === 429 || this.code === "idempotency_in_progress";
   }
 }
 
 export const PAGE_HEADERS = { "X-Fotograma-Page": "1" };
 
-/** Reads an answer's text into what it means; throws a Problem unless it is a success. */
-export function understand(status, text, retryAfter) {
+/** Returns the JSON value of a successful response. Throws a Problem for any other. */
+export function readResponse(status, text, retryAfter) {
   let value = null;
   try {
     value = text ? JSON.parse(text) : null;
@@ -31,7 +31,7 @@ export function understand(status, text, retryAfter) {
   throw new Problem(status, value ?? {}, Number(retryAfter) || 0);
 }
 
-export async function call(method, path, body) {
+export async function callApi(method, path, body) {
   const headers = { ...PAGE_HEADERS };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   let response;
@@ -48,11 +48,11 @@ export async function call(method, path, body) {
   } catch {
     throw new Problem(0, { detail: "The server can't be reached." }, 0);
   }
-  return understand(response.status, text, response.headers.get("Retry-After"));
+  return readResponse(response.status, text, response.headers.get("Retry-After"));
 }
 
-/** A random key; `crypto.randomUUID` is missing on plain http addresses. */
-export function randomKey() {
+/** A random idempotency key. `crypto.randomUUID` does not exist on plain HTTP addresses. */
+export function newIdempotencyKey() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -1,6 +1,6 @@
-// Numbers and statuses as people read them. Pure.
+// Formats sizes, durations, statuses and progress for display. Pure functions.
 
-export const STATUS_WORDS = {
+export const STATUS_LABELS = {
   queued: "Waiting",
   running: "Running",
   succeeded: "Done",
@@ -8,12 +8,12 @@ export const STATUS_WORDS = {
   cancelled: "Cancelled",
   waiting: "Waiting to upload",
   uploading: "Uploading",
-  refused: "Not taken",
+  refused: "Not accepted",
 };
 
 const UNITS = ["bytes", "KiB", "MiB", "GiB", "TiB"];
 
-export function bytes(count) {
+export function formatBytes(count) {
   let value = count;
   let unit = 0;
   while (value >= 1024 && unit < UNITS.length - 1) {
@@ -23,30 +23,31 @@ export function bytes(count) {
   return `${unit && value < 10 ? value.toFixed(1) : Math.round(value)} ${UNITS[unit]}`;
 }
 
-export function duration(seconds) {
+export function formatDuration(seconds) {
   const whole = Math.max(0, Math.round(seconds));
   const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
   const padded = (value) => String(value).padStart(2, "0");
   return h ? `${h}:${padded(m)}:${padded(s)}` : `${m}:${padded(s)}`;
 }
 
-export const count = (value) => value.toLocaleString("en");
+export const formatCount = (value) => value.toLocaleString("en");
 
-/** The line under a file name: what is known of the video. */
-export function facts(video) {
-  const parts = [bytes(video.size)];
+/** The line under a file name: size, dimensions, duration and codec. */
+export function mediaSummary(video) {
+  const parts = [formatBytes(video.size)];
   if (video.media) {
-    parts.push(`${video.media.width} × ${video.media.height}`, duration(video.media.duration), video.media.codec);
+    const { width, height, duration, codec } = video.media;
+    parts.push(`${width} × ${height}`, formatDuration(duration), codec);
   }
   return parts.join(" · ");
 }
 
-/** The line under the bar of an extraction that goes on, "" when there is nothing to say. */
-export function progressDetail(extraction) {
+/** The line under the progress bar of an extraction; "" when it has ended. */
+export function progressText(extraction) {
   const { frames_done: done, frames_total: total, queue_position: position, eta_seconds: eta } = extraction.progress;
-  if (extraction.status === "queued") return position ? `Number ${count(position)} in line` : "In line";
+  if (extraction.status === "queued") return position ? `Number ${formatCount(position)} in line` : "In line";
   if (extraction.status !== "running") return "";
   if (total === null) return "Reading the video…";
-  const left = eta === null ? "" : ` · about ${duration(eta)} left`;
-  return `${count(done)} of ${count(total)}${left}`;
+  const left = eta === null ? "" : ` · about ${formatDuration(eta)} left`;
+  return `${formatCount(done)} of ${formatCount(total)}${left}`;
 }

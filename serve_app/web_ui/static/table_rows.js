@@ -1,0 +1,181 @@
+// Renders the table's rows. Text of files and of the server is set as text, never as markup.
+
+import { STATUS_LABELS, formatBytes, formatCount, mediaSummary, progressText } from "./formatting.js";
+
+function appendElement(parent, name, className) {
+  const node = document.createElement(name);
+  if (className) node.className = className;
+  parent.append(node);
+  return node;
+}
+
+function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+  node.hidden = text === "";
+}
+
+function appendButton(parent, label, onclick) {
+  const button = appendElement(parent, "button", "button secondary");
+  button.type = "button";
+  button.textContent = label;
+  button.addEventListener("click", onclick);
+  return button;
+}
+
+/** The cells that rows of uploads and of videos share. */
+class Row {
+  constructor() {
+    this.tr = document.createElement("tr");
+    const line = appendElement(appendElement(this.tr, "td", "file"), "div", "file-line");
+    this.thumb = appendElement(line, "img", "thumb");
+    this.thumb.alt = "";
+    this.thumb.loading = "lazy";
+    this.thumb.decoding = "async";
+    this.thumb.hidden = true;
+    this.thumb.addEventListener("error", () => { this.thumb.hidden = true; });
+    const text = appendElement(line, "div", "file-text");
+    this.name = appendElement(text, "div", "name");
+    this.name.dir = "auto";
+    this.summary = appendElement(text, "div", "summary");
+    this.explanation = appendElement(text, "div", "explanation");
+    this.reason = appendElement(this.explanation, "div", "reason");
+    this.remedy = appendElement(this.explanation, "div", "remedy");
+    this.badge = appendElement(appendElement(this.tr, "td", ""), "span", "badge");
+    const cell = appendElement(this.tr, "td", "progress-cell");
+    this.bar = appendElement(cell, "progress", "");
+    this.bar.max = 1;
+    this.detail = appendElement(cell, "div", "detail");
+    this.frames = appendElement(this.tr, "td", "number");
+    this.actions = appendElement(this.tr, "td", "actions");
+  }
+
+  setStatus(status) {
+    this.badge.className = `badge ${status}`;
+    setText(this.badge, STATUS_LABELS[status] ?? status);
+  }
+
+  /** fraction: 0 to 1, null for an indeterminate bar, undefined to hide the bar. */
+  setProgress(fraction, label) {
+    this.bar.hidden = fraction === undefined;
+    this.bar.setAttribute("aria-label", label);
+    if (fraction === null) this.bar.removeAttribute("value");
+    else if (fraction !== undefined) this.bar.value = fraction;
+  }
+
+  setExplanation(reason, remedy) {
+    this.explanation.hidden = !reason && !remedy;
+    setText(this.reason, reason);
+    setText(this.remedy, remedy);
+  }
+}
+
+class UploadRow extends Row {
+  constructor(upload, onAction) {
+    super();
+    setText(this.name, upload.file.name);
+    setText(this.summary, formatBytes(upload.file.size));
+    this.remove = appendButton(this.actions, "Cancel", () => onAction("remove", upload));
+  }
+
+  update(upload) {
+    const { state } = upload;
+    this.setStatus(state);
+    const fraction = upload.file.size ? upload.sentBytes / upload.file.size : 0;
+    this.setProgress(state === "refused" ? undefined : fraction === 1 ? null : fraction, `Upload of ${upload.file.name}`);
+    const sent = state === "uploading" ? `${formatBytes(upload.sentBytes)} of ${formatBytes(upload.file.size)}` : "";
+    setText(this.detail, upload.retryMessage || sent);
+    this.setExplanation(upload.refusal?.reason ?? "", upload.refusal?.remedy ?? "");
+    setText(this.remove, state === "refused" ? "Dismiss" : "Cancel");
+    this.remove.setAttribute("aria-label", `${this.remove.textContent} ${upload.file.name}`);
+  }
+}
+
+class VideoRow extends Row {
+  constructor(video, onAction) {
+    super();
+    this.tr.dataset.video = video.id;
+    this.download = appendElement(this.actions, "a", "button primary");
+    this.download.textContent = "Download";
+    this.download.setAttribute("download", "");
+    this.buttons = {};
+    for (const [verb, label] of [["cancel", "Cancel"], ["retry", "Retry"], ["delete", "Delete"]]) {
+      this.buttons[verb] = appendButton(this.actions, label, () => onAction(verb, this.video));
+    }
+  }
+
+  update(video) {
+    const rendered = JSON.stringify(video);
+    if (rendered === this.rendered) return;
+    this.rendered = rendered;
+    this.video = video;
+    const { extraction, status } = video;
+    const isActive = status === "queued" || status === "running";
+    setText(this.name, video.filename);
+    setText(this.summary, mediaSummary(video));
+    this.setStatus(status);
+    const fraction = extraction.progress.fraction;
+    this.setProgress(status === "running" ? fraction : undefined, `Progress of ${video.filename}`);
+    setText(this.detail, status === "succeeded" ? `Archive of ${formatBytes(extraction.result.bytes)}` : progressText(extraction));
+    setText(this.frames, extraction.result ? formatCount(extraction.result.frames) : "");
+    this.frames.hidden = false;
+    this.showExplanation(extraction);
+    this.setVisible(this.download, status === "succeeded", `Download the frames of ${video.filename}`);
+    this.setVisible(this.buttons.cancel, isActive, `Cancel ${video.filename}`);
+    this.setVisible(this.buttons.retry, status === "failed" || status === "cancelled", `Retry ${video.filename}`);
+    this.setVisible(this.buttons.delete, !isActive, `Delete ${video.filename}`);
+    if (status === "succeeded") this.showResult(extraction);
+  }
+
+  showExplanation(extraction) {
+    const warnings = extraction.result?.warnings ?? [];
+    const { error } = extraction;
+    this.setExplanation(error?.detail ?? "", error?.remedy ?? warnings.map((warning) => warning.detail).join(" "));
+  }
+
+  showResult(extraction) {
+    this.download.href = `/v1/extractions/${extraction.id}/frames.zip`;
+    const first = `/v1/extractions/${extraction.id}/frames/1`;
+    if (extraction.result.frames && this.thumb.getAttribute("src") !== first) {
+      this.thumb.hidden = false;
+      this.thumb.src = first;
+    }
+  }
+
+  setVisible(node, visible, label) {
+    node.hidden = !visible;
+    node.setAttribute("aria-label", label);
+  }
+}
+
+/** Renders a list into a table body. Reuses rows, so that focus and selection stay. */
+class TableBody {
+  constructor(body, newRow, keyOf) {
+    Object.assign(this, { body, newRow, keyOf });
+    this.rows = new Map();
+  }
+
+  render(items) {
+    const kept = new Map();
+    for (const item of items) {
+      const key = this.keyOf(item);
+      const row = this.rows.get(key) ?? this.newRow(item);
+      row.update(item);
+      kept.set(key, row);
+    }
+    for (const [key, row] of this.rows) if (!kept.has(key)) row.tr.remove();
+    let place = this.body.firstElementChild;
+    for (const row of kept.values()) {
+      if (row.tr === place) place = place.nextElementSibling;
+      else this.body.insertBefore(row.tr, place);
+    }
+    this.rows = kept;
+  }
+}
+
+export function uploadTable(body, onAction) {
+  return new TableBody(body, (upload) => new UploadRow(upload, onAction), (upload) => upload.key);
+}
+
+export function videoTable(body, onAction) {
+  return new TableBody(body, (video) => new VideoRow(video, onAction), (video) => video.id);
+}

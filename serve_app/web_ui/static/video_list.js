@@ -1,0 +1,109 @@
+// Polls the list of videos: often while an extraction runs, seldom otherwise, slower when the page is hidden or calls fail.
+
+import { Problem, callApi } from "./api_client.js";
+
+const ACTIVE_MS = 1000;
+const IDLE_MS = 10_000;
+const HIDDEN_MS = 30_000;
+const MAX_ERROR_MS = 15_000;
+const PAGE_ITEMS = 50;
+const MAX_PAGE_ITEMS = 200;
+
+/** How long to wait before the next request. Pure. */
+export function pollDelayMs({ failures, hidden, active }) {
+  if (failures) return Math.min(MAX_ERROR_MS, ACTIVE_MS * 2 ** Math.min(failures - 1, 10));
+  if (hidden) return HIDDEN_MS;
+  return active ? ACTIVE_MS : IDLE_MS;
+}
+
+export class VideoList {
+  /** onChange(): the list is to be rendered. onConnection(isUp). onLoggedOut(): the session has ended. */
+  constructor({ onChange, onConnection, onLoggedOut }) {
+    Object.assign(this, { onChange, onConnection, onLoggedOut });
+    this.filter = { status: "", q: "" };
+    this.reset();
+    document.addEventListener("visibilitychange", () => { if (!document.hidden) this.refreshSoon(); });
+    addEventListener("online", () => this.refreshSoon());
+  }
+
+  reset() {
+    clearTimeout(this.timer);
+    this.running = false;
+    // The response to an older request is dropped.
+    this.requestNumber = (this.requestNumber ?? 0) + 1;
+    this.newest = [];
+    this.older = [];
+    this.nextCursor = null;
+    this.loaded = false;
+    this.failures = 0;
+  }
+
+  start() {
+    this.running = true;
+    this.refreshSoon();
+  }
+
+  setFilter(filter) {
+    this.filter = { ...this.filter, ...filter };
+    const { running } = this;
+    this.reset();
+    this.onChange();
+    if (running) this.start();
+  }
+
+  get videos() {
+    return [...this.newest, ...this.older];
+  }
+
+  /** Requests the list now instead of after the delay. */
+  refreshSoon() {
+    if (!this.running) return;
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.refresh(), 0);
+  }
+
+  async refresh() {
+    const number = ++this.requestNumber;
+    try {
+      const page = await callApi("GET", this.url(null, this.older.length ? MAX_PAGE_ITEMS : PAGE_ITEMS));
+      if (number !== this.requestNumber) return;
+      this.replaceNewest(page);
+      this.failures = 0;
+      this.onConnection(true);
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      if (number !== this.requestNumber) return;
+      if (error.status === 401) return this.onLoggedOut();
+      this.failures += 1;
+      this.onConnection(error.status !== 0 && error.status < 500);
+    }
+    const active = this.videos.some(({ status }) => status === "queued" || status === "running");
+    const delay = pollDelayMs({ failures: this.failures, hidden: document.hidden, active });
+    this.timer = setTimeout(() => this.refresh(), delay);
+  }
+
+  /** Replaces what the newest page covers. Older pages that were loaded stay below it. */
+  replaceNewest({ items, next_cursor: cursor }) {
+    const last = items.at(-1)?.id ?? "";
+    this.newest = items;
+    this.older = cursor ? this.older.filter((video) => video.id < last) : [];
+    if (!this.older.length) this.nextCursor = cursor;
+    this.loaded = true;
+    this.onChange();
+  }
+
+  async loadMore() {
+    const page = await callApi("GET", this.url(this.nextCursor, PAGE_ITEMS));
+    this.older = [...this.older, ...page.items];
+    this.nextCursor = page.next_cursor;
+    this.onChange();
+  }
+
+  url(cursor, limit) {
+    const query = new URLSearchParams({ limit });
+    if (this.filter.status) query.set("status", this.filter.status);
+    if (this.filter.q) query.set("q", this.filter.q);
+    if (cursor) query.set("cursor", cursor);
+    return `/v1/videos?${query}`;
+  }
+}
