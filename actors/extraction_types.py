@@ -1,14 +1,18 @@
 """What goes into an extraction and what comes out of it, as values. Nothing of FFmpeg is imported here.
 
-`actors.engine.extract` makes them in the decoding child; the worker only reads them.
+`actors.engine.extract` makes them in the decoding child; the worker only reads them. `actors.sandbox.child_protocol`
+checks the bounds in their types: what the database can't hold never gets past it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Annotated
 
-from db.values.media_info import Media
+from msgspec import Meta, Struct
+
+from db.values.media_info import Count, Media
 
 ENGINE_VERSION = "2"
 """Rises whenever the same bytes and specification could give another archive."""
@@ -45,27 +49,24 @@ class Options:
     max_frames: int = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
+class Planned(Struct, frozen=True, tag=True):
     """Told once, before the first image is made. frames_total: images that the archive will hold. frames_to_decode: to
     make them."""
 
     media: Media
-    frames_total: int
-    frames_to_decode: int
+    frames_total: Count
+    frames_to_decode: Count
 
 
-@dataclass(frozen=True, slots=True)
-class Scanning:
+class Scanning(Struct, frozen=True, tag=True):
     """Told before a first pass over the video that looks for shots; the plan is told after it."""
 
     media: Media
-    frames_to_decode: int
+    frames_to_decode: Count
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    frames_done: int
+class Progress(Struct, frozen=True, tag=True):
+    frames_done: Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,26 +76,24 @@ class Portion:
     cost: frames to decode for them.
     """
 
-    first: int
-    stop: int
-    cost: int
+    first: Count
+    stop: Count
+    cost: Count
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
+class Split(Struct, frozen=True, tag=True):
     """Told instead of a result: the work is too long for one claim. A plan for it stands in the folder for the results,
     and the portions cover it. frames_total: images that the archive will hold."""
 
     media: Media
-    frames_total: int
-    portions: tuple[Portion, ...]
+    frames_total: Count
+    portions: Annotated[tuple[Portion, ...], Meta(min_length=1, max_length=MAX_PORTIONS)]
 
 
-@dataclass(frozen=True, slots=True)
-class PartMade:
+class PartMade(Struct, frozen=True, tag=True):
     """A portion has been carried out; its files stand in the folder for the results. frames: images in them."""
 
-    frames: int
+    frames: Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,23 +104,21 @@ class ResultWarning:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class OtherEngine:
+class OtherEngine(Struct, frozen=True, tag=True):
     """Told instead of a part or a result: the plan or a part was made by another engine, with which this one's images
     must not be mixed. made_by: its name; empty when it had none."""
 
     made_by: str
 
 
-@dataclass(frozen=True, slots=True)
-class Extracted:
+class Extracted(Struct, frozen=True, tag=True):
     """bytes, sha256: of frames.zip."""
 
     media: Media
-    frames: int
-    bytes: int
-    sha256: str
-    warnings: tuple[ResultWarning, ...]
+    frames: Count
+    bytes: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+    sha256: Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+    warnings: Annotated[tuple[ResultWarning, ...], Meta(max_length=100)]
 
 
 def engine_name(reader: Reader) -> str:

@@ -23,6 +23,7 @@ from actors.sandbox.child_protocol import (
     MEMORY_EXIT,
     STORAGE_EXIT,
     ChildMessage,
+    Conversation,
     Job,
     ProtocolError,
     Ready,
@@ -157,8 +158,11 @@ class DecodingChild:
         assert self._process.stdin is not None
         self._process.stdin.write(encode_job(job))
         await self._process.stdin.drain()
+        conversation = Conversation(job)
         while True:
-            match await self._hear():
+            answer = await self._hear()
+            conversation.check(answer)
+            match answer:
                 case Scanning() | Planned() as work:
                     clock.allow(work)
                     with clock.stopped():
@@ -168,8 +172,6 @@ class DecodingChild:
                         await tell(progress)
                 case Extracted() | Split() | PartMade() | OtherEngine() | Refused() as end:
                     return end
-                case Ready():
-                    raise ProtocolError("ready twice")
 
     async def _hear(self) -> ChildMessage:
         assert self._process.stdout is not None

@@ -1,24 +1,27 @@
-"""What a worker and its decoding child say to each other over a pipe: length-limited JSON messages. Pure.
+"""What a worker and its decoding child say to each other over a pipe: length-limited messages. Pure.
 
     worker → child   Job, once; the end of the pipe means that the worker is gone
     child → worker   Ready, Scanning perhaps, Planned, Progress …, and at the end Extracted, Split, PartMade,
                      OtherEngine or Refused
 
-A message is a 4-byte big-endian length and that many bytes of UTF-8 JSON. The child meets hostile files, so what it
-says is checked: an unknown kind, a wrong type or a message over its limit is a ProtocolError, which counts as a crash.
+A message is a 4-byte big-endian length and that many bytes of MessagePack, which can hold infinity and paths that are
+not UTF-8. The child meets hostile files, so what it says is checked: an unknown kind, a wrong type, a number out of
+bounds, a message over its limit or out of order is a ProtocolError, which counts as a crash.
 """
 
 from __future__ import annotations
 
-import json
 import math
+import os
 import struct
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from msgspec import MsgspecError, Struct, convert, msgpack
+
 from actors.extraction_types import (
-    MAX_PORTIONS,
     Extracted,
     Options,
     OtherEngine,
@@ -26,13 +29,10 @@ from actors.extraction_types import (
     Planned,
     Portion,
     Progress,
-    Reader,
-    ResultWarning,
     Scanning,
     Split,
 )
 from db.values.error_catalogue import CATALOGUE, Fault
-from db.values.media_info import Media
 
 HEADER = struct.Struct(">I")
 JOB_BYTES = 16 << 20
@@ -66,23 +66,20 @@ class Limits:
     seconds_max: float
 
 
-@dataclass(frozen=True, slots=True)
-class Whole:
+class Whole(Struct, frozen=True, tag=True):
     """Extract, or plan for parts when the work usually takes more than `longest` seconds."""
 
     longest: float = math.inf
 
 
-@dataclass(frozen=True, slots=True)
-class PartOf:
+class PartOf(Struct, frozen=True, tag=True):
     """Carry out one portion of a plan. plan: its plan.json."""
 
     plan: Path
     portion: Portion
 
 
-@dataclass(frozen=True, slots=True)
-class Assembly:
+class Assembly(Struct, frozen=True, tag=True):
     """Join the parts of a plan. parts: the folders of their files, in time order."""
 
     plan: Path
@@ -92,8 +89,7 @@ class Assembly:
 Work = Whole | PartOf | Assembly
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(Struct, frozen=True):
     """spec: canonical text. out: an empty folder for the results. engine: under whose name the result will stand; plan
     and parts carry it."""
 
@@ -102,17 +98,15 @@ class Job:
     out: Path
     options: Options
     limits: Limits
-    work: Work = field(default_factory=Whole)
+    work: Work = Whole()
     engine: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(Struct, frozen=True, tag=True):
     """The child has done its imports and waits for its job."""
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True, tag=True):
     """The extraction ended with an error of the catalogue, of fault file or request."""
 
     code: str
@@ -128,129 +122,82 @@ def frame(body: bytes) -> bytes:
 
 
 def encode_job(job: Job) -> bytes:
-    options = asdict(job.options) | {"reader": str(job.options.reader)}
-    fields = {
-        "source": str(job.source),
-        "spec": job.spec,
-        "out": str(job.out),
-        "options": options,
-        "limits": asdict(job.limits),
-        "work": {"kind": type(job.work).__name__, **asdict(job.work)},
-        "engine": job.engine,
-    }
-    return frame(json.dumps(fields, default=str).encode())
+    return frame(msgpack.encode(job, enc_hook=os.fsencode))
 
 
 def decode_job(body: bytes) -> Job:
-    fields = json.loads(body)
-    options = fields["options"]
-    return Job(
-        source=Path(fields["source"]),
-        spec=fields["spec"],
-        out=Path(fields["out"]),
-        options=Options(**options | {"reader": Reader(options["reader"])}),
-        limits=Limits(**fields["limits"]),
-        work=_work_of(fields["work"]),
-        engine=fields["engine"],
-    )
+    return msgpack.decode(body, type=Job, dec_hook=_path_of)
 
 
-def _work_of(fields: dict[str, Any]) -> Work:
-    match fields:
-        case {"kind": "Whole", "longest": longest}:
-            return Whole(longest)
-        case {"kind": "PartOf", "plan": plan, "portion": portion}:
-            return PartOf(Path(plan), Portion(**portion))
-        case {"kind": "Assembly", "plan": plan, "parts": parts}:
-            return Assembly(Path(plan), tuple(map(Path, parts)))
-        case _:
-            raise ValueError(fields)
+def _path_of(_kind: type[Path], name: bytes) -> Path:
+    return Path(os.fsdecode(name))
 
 
 def encode_answer(answer: ChildMessage) -> bytes:
-    return frame(json.dumps({"kind": type(answer).__name__, **asdict(answer)}).encode())
+    return frame(msgpack.encode(answer))
 
 
 def decode_answer(body: bytes) -> ChildMessage:
     """Raises ProtocolError."""
     try:
-        fields = json.loads(body)
-        return _answer_of(fields.pop("kind"), fields)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        answer: ChildMessage = convert(_printable(msgpack.decode(body)), ChildMessage)
+    except (MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolError(f"not an answer: {body[:80]!r}") from error
+    match answer:
+        case Split(frames_total=total, portions=portions) if not _cover(portions, total):
+            raise ProtocolError("not portions of the plan")
+        case Refused(code) if code not in CATALOGUE or CATALOGUE[code].fault is Fault.SERVICE:
+            raise ProtocolError(f"not a refusal of the catalogue: {code}")
+    return answer
 
 
-def _answer_of(kind: str, fields: dict[str, Any]) -> ChildMessage:
-    match kind:
-        case "Ready":
-            return Ready()
-        case "Planned":
-            return Planned(
-                media=_media(fields["media"]),
-                frames_total=_count(fields["frames_total"]),
-                frames_to_decode=_count(fields["frames_to_decode"]),
-            )
-        case "Scanning":
-            return Scanning(media=_media(fields["media"]), frames_to_decode=_count(fields["frames_to_decode"]))
-        case "Progress":
-            return Progress(frames_done=_count(fields["frames_done"]))
-        case "Extracted":
-            return Extracted(
-                media=_media(fields["media"]),
-                frames=_count(fields["frames"]),
-                bytes=_count(fields["bytes"]),
-                sha256=_text(fields["sha256"]),
-                warnings=tuple(ResultWarning(_text(w["code"]), _text(w["detail"])) for w in fields["warnings"][:100]),
-            )
-        case "Split":
-            total = _count(fields["frames_total"])
-            return Split(_media(fields["media"]), total, _portions(fields["portions"], total))
-        case "PartMade":
-            return PartMade(frames=_count(fields["frames"]))
-        case "OtherEngine":
-            return OtherEngine(made_by=_text(fields["made_by"]))
-        case "Refused":
-            return Refused(_refusal(fields["code"]), _text(fields["detail"]))
-        case _:
-            raise ValueError(kind)
+class Conversation:
+    """What the child of a job may say next: its plan once, and never more images than that."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._planned = -1
+
+    def check(self, answer: ChildMessage) -> None:
+        """Raises ProtocolError when the answer is out of place."""
+        match answer:
+            case Planned(frames_total=total):
+                in_place = self._planned < 0 and self._may_plan(total)
+                self._planned = total
+            case Progress(frames_done=images) | Extracted(frames=images) | PartMade(frames=images):
+                in_place = images <= self._planned
+            case Split(frames_total=total):
+                in_place = self._planned < 0 and self._may_plan(total)
+            case _:
+                in_place = not isinstance(answer, Ready)
+        if not in_place:
+            raise ProtocolError(f"out of place: {answer}")
+
+    def _may_plan(self, images: int) -> bool:
+        match self._job.work:
+            case PartOf(portion=portion):
+                return images == portion.stop - portion.first
+            case Whole():
+                return images <= self._job.options.max_frames
+            case Assembly():
+                return True
 
 
-def _media(fields: dict[str, Any]) -> Media:
-    numbers = {name: fields[name] for name in ("width", "height", "rotation", "frames")}
-    return Media(
-        container=_text(fields["container"]),
-        codec=_text(fields["codec"]),
-        duration=float(fields["duration"]),
-        fps_average=float(fields["fps_average"]),
-        variable_frame_rate=bool(fields["variable_frame_rate"]),
-        **{name: _count(value) for name, value in numbers.items()},
-    )
-
-
-def _portions(fields: list[dict[str, Any]], total: int) -> tuple[Portion, ...]:
-    """They must cover the plan, each target once."""
-    portions = tuple(Portion(**{name: _count(value) for name, value in one.items()}) for one in fields)
+def _cover(portions: Sequence[Portion], total: int) -> bool:
+    """Whether they hold each target of the plan once."""
     bounds = [0, *(portion.stop for portion in portions)]
-    is_cover = [portion.first for portion in portions] == bounds[:-1] and bounds[-1] == total
-    if not (is_cover and len(portions) <= MAX_PORTIONS and all(one.first < one.stop for one in portions)):
-        raise ValueError("not portions of the plan")
-    return portions
+    joined = [portion.first for portion in portions] == bounds[:-1] and bounds[-1] == total
+    return joined and all(one.first < one.stop for one in portions)
 
 
-def _count(value: object) -> int:
-    if type(value) is not int or not 0 <= value < 2**53:
-        raise ValueError("not a count")
-    return value
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError("not a text")
-    # Postgres takes no NUL, a log no control characters.
-    return "".join(character if character.isprintable() else "�" for character in value[:TEXT_CHARACTERS])
-
-
-def _refusal(code: object) -> str:
-    if not isinstance(code, str) or code not in CATALOGUE or CATALOGUE[code].fault is Fault.SERVICE:
-        raise ValueError("not a refusal of the catalogue")
-    return code
+def _printable(value: Any) -> Any:
+    """Without what Postgres (NUL) or a log (control characters) does not take; texts cut to a line's length."""
+    match value:
+        case str():
+            return "".join(character if character.isprintable() else "\ufffd" for character in value[:TEXT_CHARACTERS])
+        case list():
+            return [_printable(item) for item in value]
+        case dict():
+            return {key: _printable(item) for key, item in value.items()}
+        case _:
+            return value

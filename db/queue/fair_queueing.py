@@ -21,6 +21,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 PIXELS_PER_BYTE = 80
 """Decoded pixels that a byte of common video makes: a tenth of a bit each."""
+MAX_WORK = 1 << 44
+"""Bytes; a day of 8K at 120 frames a second is worth less. A plan that claims more would use up the precision of the
+tags."""
 ADMIN_PRIORITY = 10
 """Of what administrators ask for; everybody else's is 0."""
 
@@ -37,7 +40,7 @@ class Drift:
 def work_of(media: Mapping[str, Any], frames: int) -> int:
     """What decoding that many frames is worth, in bytes, comparable with a file's size. 0 when the size is unknown."""
     pixels = int(media.get("width") or 0) * int(media.get("height") or 0)
-    return frames * pixels // PIXELS_PER_BYTE
+    return min(frames * pixels // PIXELS_PER_BYTE, MAX_WORK)
 
 
 # Stands after the CTE `asker` (task_id, extraction_id, user_id, number, size), one row a task that is asked for: locks

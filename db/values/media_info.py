@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+Count = Annotated[int, Meta(ge=0, lt=2**31)]
+"""Of frames: what an integer column holds."""
+Pixels = Annotated[int, Meta(ge=0, lt=2**53)]
+"""Along one side: what JSON holds exactly. A hostile pixel aspect ratio makes any number of them."""
+Finite = Annotated[float, Meta(ge=0, le=sys.float_info.max)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,12 +25,12 @@ class Media:
 
     container: str
     codec: str
-    width: int
-    height: int
-    rotation: int
-    duration: float
-    frames: int
-    fps_average: float
+    width: Pixels
+    height: Pixels
+    rotation: Annotated[int, Meta(ge=0, lt=360)]
+    duration: Finite
+    frames: Count
+    fps_average: Finite
     variable_frame_rate: bool
 
     def document(self) -> dict[str, Any]:

@@ -1,0 +1,113 @@
+"""What a child says is checked within bounds: what is out of them is a crash of the child, whatever it breaks later."""
+
+import asyncio
+import json
+import sys
+from dataclasses import replace
+
+import pytest
+
+from actors.sandbox.child_process import DecodingChild
+from actors.worker.task_runner import TaskOutcome, perform
+from db.queue import task_queue
+from tests.support import database_rows
+from tests.support.worker_tasks import ALL, submit
+
+MEDIA = {
+    "container": "mp4",
+    "codec": "h264",
+    "width": 64,
+    "height": 48,
+    "rotation": 0,
+    "duration": 2.0,
+    "frames": 50,
+    "fps_average": 25.0,
+    "variable_frame_rate": False,
+}
+HUGE = {"width": 2**53 - 1, "height": 2**53 - 1}
+PLANNED = {"type": "Planned", "media": MEDIA, "frames_total": 2, "frames_to_decode": 50}
+EXTRACTED = {"type": "Extracted", "media": MEDIA, "frames": 2, "bytes": 9, "sha256": "0" * 64, "warnings": []}
+SPLIT = {"type": "Split", "media": MEDIA, "frames_total": 10, "portions": []}
+
+SPEAKER = """
+import json, sys
+import msgspec
+from actors.sandbox.child_protocol import frame
+for answer in json.loads(sys.argv[1]):
+    sys.stdout.buffer.write(frame(msgspec.msgpack.encode(answer)))
+sys.stdout.flush()
+sys.stdin.buffer.read()
+"""
+
+
+async def child_that_says(*answers) -> DecodingChild:
+    """A process in a child's place; it says these answers and waits."""
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), asyncio.subprocess.PIPE)
+    script = (sys.executable, "-c", SPEAKER, json.dumps(answers))
+    return DecodingChild(await asyncio.create_subprocess_exec(*script, start_new_session=True, **pipes))
+
+
+def portions(*stops: int, cost: int = 5):
+    return [{"first": first, "stop": stop, "cost": cost} for first, stop in zip((0, *stops), stops, strict=False)]
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        pytest.param([PLANNED | {"media": MEDIA | {"duration": float("nan")}}], id="a duration that is no number"),
+        pytest.param([PLANNED | {"media": MEDIA | {"fps_average": float("inf")}}], id="a rate without end"),
+        pytest.param([PLANNED | {"media": MEDIA | {"frames": 2**53 - 1}}], id="a count that no column holds"),
+        pytest.param([PLANNED | {"frames_total": 2**31}], id="more images than a column counts"),
+        pytest.param([PLANNED | {"frames_total": 10_001}], id="more images than are allowed"),
+        pytest.param([PLANNED | {"frames_total": -1}], id="fewer than none"),
+        pytest.param([PLANNED | {"frames_total": 2.0}], id="a broken count"),
+        pytest.param([PLANNED, {"type": "Progress", "frames_done": 2**53 - 1}], id="progress that no column holds"),
+        pytest.param([PLANNED, {"type": "Progress", "frames_done": 3}], id="more progress than was planned"),
+        pytest.param([{"type": "Progress", "frames_done": 1}], id="progress without a plan"),
+        pytest.param([PLANNED, {"type": "Progress", "frames_done": 2}, PLANNED | {"frames_total": 1}], id="two plans"),
+        pytest.param([PLANNED, EXTRACTED | {"frames": 2**53 - 1}], id="a result of too many images"),
+        pytest.param([PLANNED, EXTRACTED | {"sha256": "none"}], id="a digest that is none"),
+        pytest.param([SPLIT | {"portions": portions(5, 10, cost=2**53 - 1)}], id="portions of too much work"),
+        pytest.param([SPLIT | {"portions": portions(5, 9)}], id="portions that leave something out"),
+        pytest.param([SPLIT | {"portions": [{"first": 0, "stop": 10}]}], id="a portion without its cost"),
+        pytest.param([{"type": "Refused", "code": "unavailable", "detail": ""}], id="the service blamed"),
+        pytest.param([{"type": "Told"}], id="an unknown kind"),
+        pytest.param([PLANNED | {"media": MEDIA | HUGE}, {"type": "Told"}], id="more work than there is"),
+    ],
+)
+async def test_an_answer_out_of_bounds_is_a_crash_of_the_child(engine, store, bench, clips, answers):
+    often = replace(bench, heartbeat_seconds=0.05, seconds_max=20.0)
+    accepted = await submit(engine, store, clips("h264")[0])
+    (claimed,) = await task_queue.claim(engine, worker="w1")
+    child = await child_that_says(*answers)
+    async with asyncio.timeout(15):
+        assert await perform(claimed, child, often, asyncio.Event(), lambda: None) is TaskOutcome.RETRIED
+    task = await database_rows.task(engine, accepted.task_id)
+    assert (task.crashes, task.losses, task.service_errors) == (1, 0, 0)
+
+
+async def test_the_same_answers_within_bounds_are_believed(engine, store, bench, clips):
+    accepted = await submit(engine, store, clips("h264")[0])
+    (claimed,) = await task_queue.claim(engine, worker="w1")
+    refused = {"type": "Refused", "code": "no_video_stream", "detail": "Only sound."}
+    child = await child_that_says(PLANNED, {"type": "Progress", "frames_done": 2}, refused)
+    assert await perform(claimed, child, bench, asyncio.Event(), lambda: None) is TaskOutcome.FAILED
+    extraction = await database_rows.extraction(engine, accepted.extraction_id)
+    assert (extraction.error_code, extraction.frames_total) == ("no_video_stream", 2)
+
+
+async def test_a_part_of_more_images_than_its_portion_is_a_crash_of_the_child(engine, store, bench, clips):
+    often = replace(bench, heartbeat_seconds=0.05, seconds_max=20.0, segment_seconds=1e-6)
+    accepted = await submit(engine, store, clips("h264")[0], ALL)
+    (claimed,) = await task_queue.claim(engine, worker="w1")
+    assert (
+        await perform(claimed, await DecodingChild.start(), often, asyncio.Event(), lambda: None) is TaskOutcome.SPLIT
+    )
+    (part,) = await task_queue.claim(engine, worker="w1")
+    many = part.part.stop - part.part.first + 1
+    child = await child_that_says(PLANNED | {"frames_total": many - 1}, {"type": "PartMade", "frames": many})
+    async with asyncio.timeout(15):
+        assert await perform(part, child, often, asyncio.Event(), lambda: None) is TaskOutcome.RETRIED
+    task = await database_rows.task(engine, part.lease.task_id)
+    assert (task.crashes, task.losses, task.service_errors) == (1, 0, 0)
+    assert accepted.extraction_id == part.extraction_id

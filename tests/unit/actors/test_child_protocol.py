@@ -1,0 +1,193 @@
+"""What a worker and its child say arrives as it was meant, and nothing else arrives at all."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import msgpack
+
+from actors.extraction_types import (
+    Extracted,
+    Options,
+    OtherEngine,
+    PartMade,
+    Planned,
+    Portion,
+    Progress,
+    Reader,
+    ResultWarning,
+    Scanning,
+    Split,
+)
+from actors.sandbox.child_protocol import (
+    HEADER,
+    TEXT_CHARACTERS,
+    Assembly,
+    ChildMessage,
+    Conversation,
+    Job,
+    Limits,
+    PartOf,
+    ProtocolError,
+    Ready,
+    Refused,
+    Whole,
+    Work,
+    decode_answer,
+    decode_job,
+    encode_answer,
+    encode_job,
+)
+from db.values.media_info import Media
+
+MEDIA = Media("mp4", "h264", 64, 48, 90, 2.5, 50, 24.99, variable_frame_rate=True)
+ANSWERS: list[ChildMessage] = [
+    Ready(),
+    Scanning(MEDIA, 50),
+    Planned(MEDIA, 7, 50),
+    Progress(3),
+    Extracted(MEDIA, 7, 2**40, "0a" * 32, (ResultWarning("code", "Detail."),)),
+    Split(MEDIA, 7, (Portion(0, 3, 20), Portion(3, 7, 30))),
+    PartMade(7),
+    OtherEngine("auto/1"),
+    Refused("no_video_stream", "Only sound."),
+]
+WORKS: list[Work] = [
+    Whole(),
+    Whole(300.0),
+    PartOf(Path("/plan.json"), Portion(2, 5, 9)),
+    Assembly(Path("/plan.json"), (Path("/a"), Path("/b"))),
+]
+
+
+def job(work: Work = WORKS[0], source: Path = Path("/source"), most: int = 10) -> Job:
+    options = Options(Reader.PYAV, threads=3, careful=True, max_frames=most)
+    return Job(source, "{}", Path("/out"), options, Limits(1 << 40, 60, 1 << 62, 0.5, math.inf), work, "auto/2")
+
+
+@pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: type(answer).__name__)
+def test_an_answer_arrives_as_it_was_said(answer: ChildMessage) -> None:
+    said = encode_answer(answer)
+    assert HEADER.unpack(said[: HEADER.size]) == (len(said) - HEADER.size,)
+    assert decode_answer(said[HEADER.size :]) == answer
+
+
+def test_every_kind_of_answer_is_among_those_tried() -> None:
+    assert {type(answer) for answer in ANSWERS} == set(get_args(ChildMessage))
+
+
+@pytest.mark.parametrize("work", WORKS, ids=repr)
+def test_a_job_arrives_as_it_was_given(work: Work) -> None:
+    given_job = job(work)
+    assert decode_job(encode_job(given_job)[HEADER.size :]) == given_job
+
+
+def test_a_file_name_need_not_be_utf_8() -> None:
+    source = Path(os.fsdecode(b"/videos/caf\xe9.mp4"))
+    assert decode_job(encode_job(job(source=source))[HEADER.size :]).source == source
+
+
+def test_what_a_text_brings_is_printable_and_short() -> None:
+    refused = decode_answer(msgpack.encode(Refused("no_video_stream", "a\x00b\x1b[2Jc\n" + "x" * 1000)))
+    assert isinstance(refused, Refused)
+    assert refused.detail.startswith("a\ufffdb\ufffd[2Jc\ufffdxxx")
+    assert len(refused.detail) == TEXT_CHARACTERS
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text() | st.binary(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+def _documents() -> st.SearchStrategy[Any]:
+    """Answers in which one field, of any depth, is something else."""
+    return st.sampled_from(ANSWERS).flatmap(lambda answer: _changed(msgpack.decode(msgpack.encode(answer))))
+
+
+def _changed(value: Any) -> st.SearchStrategy[Any]:
+    match value:
+        case dict() if value:
+            return st.sampled_from(sorted(value)).flatmap(
+                lambda name: (values | _changed(value[name])).map(lambda other: value | {name: other})
+            )
+        case list() if value:
+            return (values | _changed(value[0])).map(lambda other: [other, *value[1:]])
+        case _:
+            return values
+
+
+@given(_documents().map(msgpack.encode) | st.binary())
+def test_whatever_is_said_is_an_answer_within_bounds_or_none(body: bytes) -> None:
+    with contextlib.suppress(ProtocolError):
+        answer = decode_answer(body)
+        for count in _numbers(msgpack.decode(msgpack.encode(answer))):
+            assert 0 <= count < 2**63
+            assert math.isfinite(count)
+        assert "\x00" not in repr(answer)
+
+
+def _numbers(value: Any) -> list[float]:
+    match value:
+        case dict():
+            return [number for item in value.values() for number in _numbers(item)]
+        case list():
+            return [number for item in value for number in _numbers(item)]
+        case bool() | str() | None:
+            return []
+        case _:
+            return [value]
+
+
+def test_a_deep_document_is_none_of_the_answers() -> None:
+    with pytest.raises(ProtocolError):
+        decode_answer(b"\x91" * 100_000)
+
+
+@pytest.mark.parametrize(
+    ("work", "said"),
+    [
+        (WORKS[0], [Scanning(MEDIA, 50), Planned(MEDIA, 7, 50), Progress(3), Progress(1), ANSWERS[4]]),
+        (WORKS[0], [Refused("no_video_stream", "")]),
+        (WORKS[1], [Split(MEDIA, 10, (Portion(0, 10, 20),))]),
+        (WORKS[2], [Planned(MEDIA, 3, 9), Progress(3), PartMade(2)]),
+        (WORKS[3], [Planned(MEDIA, 5000, 0), Progress(5000), Extracted(MEDIA, 5000, 9, "0a" * 32, ())]),
+        (WORKS[3], [OtherEngine("")]),
+    ],
+)
+def test_an_honest_child_is_heard_to_its_end(work: Work, said: list[ChildMessage]) -> None:
+    conversation = Conversation(job(work))
+    for answer in said:
+        conversation.check(answer)
+
+
+@pytest.mark.parametrize(
+    ("work", "said"),
+    [
+        (WORKS[0], [Ready()]),
+        (WORKS[0], [Progress(0)]),
+        (WORKS[0], [Planned(MEDIA, 11, 50)]),
+        (WORKS[0], [Planned(MEDIA, 7, 50), Planned(MEDIA, 7, 50)]),
+        (WORKS[0], [Planned(MEDIA, 7, 50), Progress(8)]),
+        (WORKS[0], [Planned(MEDIA, 6, 50), ANSWERS[4]]),
+        (WORKS[0], [ANSWERS[4]]),
+        (WORKS[1], [Split(MEDIA, 11, (Portion(0, 11, 20),))]),
+        (WORKS[1], [Planned(MEDIA, 7, 50), ANSWERS[5]]),
+        (WORKS[2], [Planned(MEDIA, 4, 9)]),
+        (WORKS[2], [Planned(MEDIA, 3, 9), PartMade(4)]),
+        (WORKS[3], [Planned(MEDIA, 7, 0), Progress(8)]),
+    ],
+)
+def test_what_is_out_of_place_is_no_answer(work: Work, said: list[ChildMessage]) -> None:
+    conversation = Conversation(job(work))
+    for answer in said[:-1]:
+        conversation.check(answer)
+    with pytest.raises(ProtocolError):
+        conversation.check(said[-1])
