@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from functools import partial
 from typing import Annotated
 
 import structlog
@@ -51,15 +53,11 @@ async def accept(request: Request, who: Principal) -> Response:
     deps = deps_of(request)
     boundary = boundary_of(request.headers.get("content-type"))
     size = declared_size(request.headers, deps.request_max_bytes)
-
-    async def admit() -> None:
-        deps.admission.check_bodies()
-        await deps.admission.admit(who.user_id, size=size)
-
-    async with (
-        idempotent_call(request, deps.database, who, "POST /v1/videos", admit) as hold,
-        deps.admission.reading(size, again=hold.known is not None),
-    ):
+    async with AsyncExitStack() as stack:
+        admit = partial(stack.enter_async_context, deps.admission.upload(who.user_id, size))
+        hold = await stack.enter_async_context(idempotent_call(request, deps.database, who, "POST /v1/videos", admit))
+        if hold.known is not None:
+            stack.enter_context(deps.admission.repeated())
         intake = FileReceiver(deps, who.user_id, store=hold.known is None)
         try:
             taken = await intake.take(MultipartReader(request.stream(), boundary, deps.request_max_bytes))

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -67,7 +67,8 @@ class AdmissionControl:
     """One replica's doorkeeper.
 
     Exact: quotas, by the accepting transaction. Not exact: the rate, while Redis is away (each replica allows the whole
-    pace), and the queue's depth, which replicas may pass by what they accept while a count is kept.
+    pace), the queue's depth, which replicas may pass by what they accept while a count is kept, and the store's
+    reserve, for which each replica counts what comes in by itself.
     """
 
     database: AsyncEngine
@@ -84,31 +85,36 @@ class AdmissionControl:
     def __post_init__(self) -> None:
         self._local = RateLimiter(self.limits.pace, clock=self.clock)
 
-    async def admit(self, user_id: UUID, *, size: int = 0) -> None:
-        """Counts a request that would make at least one extraction and store `size` bytes.
+    async def admit(self, user_id: UUID) -> None:
+        """Counts a request that would make one extraction of what is stored.
 
         Raises CatalogueError `too_many_requests`, `too_many_waiting`, `quota_exceeded`, `queue_full` or `storage_full`,
         each with the seconds after which to ask again.
         """
         await self._take_turn(str(user_id))
-        await quotas.foresee(self.database, user_id, self.limits.quotas, files=1, size=size)
-        check_depth(self.limits.queue_tasks, await self._queue_depth())
-        free = await self.objects.free_bytes()
-        check_storage(free, coming=self._coming, size=size, reserve=self.limits.reserve_bytes)
-
-    def check_bodies(self) -> None:
-        """Raises CatalogueError `busy` when this replica reads as many bodies as it may."""
-        if self._bodies >= self.limits.bodies:
-            raise CatalogueError("busy", retry_after=BUSY_RETRY_SECONDS)
+        await self._check_room(user_id, size=0, coming=self._coming)
 
     @asynccontextmanager
-    async def reading(self, size: int, *, again: bool) -> AsyncIterator[None]:
-        """While a body of at most `size` bytes is read. again: of a repeated call, which is always read.
+    async def upload(self, user_id: UUID, size: int) -> AsyncIterator[None]:
+        """While a body of at most `size` bytes comes in, from the decision about it on.
 
-        Raises CatalogueError `busy`.
+        Raises CatalogueError as `admit`, and `busy` when this replica reads as many bodies as it may.
         """
-        if not again:
-            self.check_bodies()
+        if self._bodies >= self.limits.bodies:
+            raise CatalogueError("busy", retry_after=BUSY_RETRY_SECONDS)
+        # Counted before the decision, which takes time: whoever comes meanwhile is checked against this one as well.
+        ahead = self._coming
+        with self._counted(size):
+            await self._take_turn(str(user_id))
+            await self._check_room(user_id, size=size, coming=ahead)
+            yield
+
+    def repeated(self) -> AbstractContextManager[None]:
+        """While the body of a repeated call is read, which is always read and never stored."""
+        return self._counted(0)
+
+    @contextmanager
+    def _counted(self, size: int) -> Iterator[None]:
         self._bodies += 1
         self._coming += size
         try:
@@ -116,6 +122,12 @@ class AdmissionControl:
         finally:
             self._bodies -= 1
             self._coming -= size
+
+    async def _check_room(self, user_id: UUID, *, size: int, coming: int) -> None:
+        await quotas.foresee(self.database, user_id, self.limits.quotas, files=1, size=size)
+        check_depth(self.limits.queue_tasks, await self._queue_depth())
+        free = await self.objects.free_bytes()
+        check_storage(free, coming=coming, size=size, reserve=self.limits.reserve_bytes)
 
     async def _take_turn(self, key: str) -> None:
         wait = await self.cache.take_turn(f"pace:{key}", self.limits.pace.burst, self.limits.pace.refill_seconds)
@@ -138,4 +150,4 @@ class AdmissionControl:
         return self._depth
 
 
-Admit = Callable[[], Awaitable[None]]
+Admit = Callable[[], Awaitable[object]]

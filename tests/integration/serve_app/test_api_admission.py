@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from db.acceptance import quotas
 from db.acceptance.quotas import Quotas
 from db.cache import Cache, open_cache
+from db.object_store.folder_store import FolderStore
 from db.values.error_catalogue import CatalogueError
 from serve_app.app import create_app
 from serve_app.deps import Deps
@@ -236,6 +237,84 @@ async def test_the_store_keeps_its_reserve(deps: Deps, tmp_path: Path) -> None:
     assert free is not None
     async with limited(deps, tmp_path, reserve_bytes=free * 2) as (_, client):
         refused(await send_unread(client), 507, "storage_full", "service")
+
+
+@pytest.mark.parametrize("keyed", [False, True])
+async def test_bodies_that_come_at_once_never_pass_the_reserve_together(
+    deps: Deps, tmp_path: Path, keyed: bool
+) -> None:
+    free, size, tries = await deps.objects.free_bytes(), 1 << 30, 6
+    assert free is not None
+    read, end, decided = 0, asyncio.Event(), asyncio.Semaphore(0)
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal read
+        read += 1
+        decided.release()
+        await end.wait()
+        yield b"no multipart"
+
+    async def try_(n: int) -> int:
+        headers = {"Content-Type": "multipart/form-data; boundary=b", "Content-Length": str(size)}
+        headers |= {"Idempotency-Key": f"{n}"} if keyed else {}
+        answer = await client.post("/v1/videos", content=body(), headers=headers)
+        decided.release()
+        return answer.status_code
+
+    made = api_client.make_deps(
+        deps.database,
+        tmp_path / "objects",
+        deps.cache,
+        limits=AdmissionLimits(reserve_bytes=free - int(2.5 * size)),
+        request_max_bytes=size,
+    )
+    async with api_client.client_of(create_app(made)) as client, asyncio.timeout(60):
+        await api_client.log_in(client)
+        for _ in range(2):  # what is refused or has ended is given back
+            read = 0
+            end.clear()
+            calls = [asyncio.create_task(try_(n)) for n in range(tries)]
+            for _ in calls:
+                await decided.acquire()
+            assert read == 2
+            end.set()
+            statuses = sorted(await asyncio.gather(*calls))
+            assert statuses == [400, 400, 507, 507, 507, 507]
+            for _ in range(2):
+                await decided.acquire()
+    made.passwords.close()
+
+
+class MeasuredEarly(FolderStore):
+    """Tells how much was free some time ago."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.measured, self.told = asyncio.Event(), asyncio.Event()
+
+    async def free_bytes(self) -> int | None:
+        free = await super().free_bytes()
+        self.measured.set()
+        await self.told.wait()
+        return free
+
+
+async def test_a_body_that_ends_between_the_measuring_and_the_check_still_counts(deps: Deps, tmp_path: Path) -> None:
+    free, size = await deps.objects.free_bytes(), 1 << 30
+    assert free is not None
+    store = MeasuredEarly(tmp_path / "objects")
+    door = AdmissionControl(deps.database, deps.cache, store, AdmissionLimits(reserve_bytes=free - int(1.5 * size)))
+    store.told.set()
+    async with door.upload(uuid4(), size):
+        store.measured.clear()
+        store.told.clear()
+        second = asyncio.create_task(door.upload(uuid4(), size).__aenter__())
+        await store.measured.wait()
+    store.told.set()
+    with pytest.raises(CatalogueError, match="storage_full"):
+        await second
+    async with door.upload(uuid4(), size):
+        pass
 
 
 async def test_a_replica_reads_a_bounded_number_of_bodies(deps: Deps, tmp_path: Path) -> None:
