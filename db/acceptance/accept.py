@@ -7,7 +7,7 @@ so that every object is reserved, accepted or garbage at any moment, whoever die
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from uuid import UUID
 
 from sqlalchemy import text
@@ -30,6 +30,17 @@ class Upload:
     size: int
     sha256: str
     object_key: str
+    spec: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reextraction:
+    """Another extraction of a stored video that is about to be accepted."""
+
+    user_id: UUID
+    video_id: UUID
+    extraction_id: UUID
+    task_id: UUID
     spec: str
 
 
@@ -120,23 +131,16 @@ async def accept(connection: AsyncConnection, uploads: Sequence[Upload]) -> None
         raise CatalogueError("unavailable", "The upload took too long and was given up.", retry_after=1)
 
 
-async def extract_again(
-    connection: AsyncConnection,
-    *,
-    user_id: UUID,
-    video_id: UUID,
-    extraction_id: UUID,
-    task_id: UUID,
-    spec: str,
-    engine_name: str,
-) -> None:
-    """Queues another extraction of a stored video, or gives it an existing result at once; the caller commits.
+async def reuse(connection: AsyncConnection, again: Reextraction, engine_name: str) -> bool:
+    """Adds the extraction as one that has succeeded, by an existing result of the same engine; the caller commits.
 
-    The row's `reused` says which. An existing result is one of the same video, specification, reader and engine.
-    engine_name: reader and engine version that would make it. Raises CatalogueError `not_found`.
+    engine_name: reader and engine version that would extract now. Returns False when there is no such result; nothing
+    is written then.
     """
-    values = {"user_id": user_id, "video_id": video_id, "extraction_id": extraction_id, "spec": spec}
-    if (await connection.execute(REUSE, values | {"engine": engine_name})).first() is not None:
-        return
-    if (await connection.execute(EXTRACT_AGAIN, values | {"task_id": task_id})).first() is None:
+    return (await connection.execute(REUSE, asdict(again) | {"engine": engine_name})).first() is not None
+
+
+async def extract_again(connection: AsyncConnection, again: Reextraction) -> None:
+    """Queues the extraction; the caller commits. Raises CatalogueError `not_found`."""
+    if (await connection.execute(EXTRACT_AGAIN, asdict(again))).first() is None:
         raise CatalogueError("not_found")

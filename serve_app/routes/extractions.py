@@ -8,12 +8,14 @@ from typing import Any
 from uuid import UUID
 
 import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 from starlette.responses import Response
 from uuid_utils.compat import uuid7
 
 from db import videos
 from db.acceptance import accept, idempotency_keys, quotas
+from db.acceptance.accept import Reextraction
 from db.accounts import Principal
 from db.queue import task_queue
 from db.values import frame_spec
@@ -48,7 +50,7 @@ async def create(request: Request, who: Principal) -> Response:
     """POST /v1/videos/{id}/extractions"""
     deps = deps_of(request)
     video_id = path_id(request)
-    admit = partial(deps.admission.admit, who.user_id)
+    admit = partial(deps.admission.take_turn, who.user_id)
     async with idempotent_call(request, deps.database, who, "POST /v1/videos/{id}/extractions", admit) as hold:
         asked = _asked(await request_body.read_json(request, request_body.MAX_SPEC_BYTES))
         deps.check_spec(asked)
@@ -59,7 +61,7 @@ async def create(request: Request, who: Principal) -> Response:
 async def retry(request: Request, who: Principal) -> Response:
     """POST /v1/extractions/{id}/retry"""
     deps = deps_of(request)
-    admit = partial(deps.admission.admit, who.user_id)
+    admit = partial(deps.admission.take_turn, who.user_id)
     async with idempotent_call(request, deps.database, who, "POST /v1/extractions/{id}/retry", admit) as hold:
         row = await own_row(deps, who, path_id(request))
         if hold.known is None and row.status not in _RETRIABLE:
@@ -116,24 +118,35 @@ async def _extract(deps: Deps, who: Principal, hold: IdempotentCall, wanted: _Wa
 
 
 async def _commit(deps: Deps, who: Principal, hold: IdempotentCall, wanted: _Wanted) -> bytes:
-    extraction_id = uuid7()
+    again = Reextraction(who.user_id, wanted.video_id, uuid7(), uuid7(), wanted.canonical)
+    body = await _reused(deps, hold, wanted, again) or await _queued(deps, hold, wanted, again)
+    log.info("An extraction was accepted.", event_name="extraction.accepted", extraction_id=str(again.extraction_id))
+    return body
+
+
+async def _reused(deps: Deps, hold: IdempotentCall, wanted: _Wanted, again: Reextraction) -> bytes | None:
+    """By a stored result, if there is one: it adds nothing to what waits, so that no quota is asked."""
     async with deps.database.begin() as connection:
-        limits = deps.limits.quotas
-        holding = (await quotas.hold(connection, [who.user_id], limits))[who.user_id]
+        if await accept.reuse(connection, again, deps.engine_name):
+            return await _answered(connection, hold, wanted, again.extraction_id)
+        return None
+
+
+async def _queued(deps: Deps, hold: IdempotentCall, wanted: _Wanted, again: Reextraction) -> bytes:
+    await deps.admission.check_room(again.user_id)
+    limits = deps.limits.quotas
+    async with deps.database.begin() as connection:
+        holding = (await quotas.hold(connection, [again.user_id], limits))[again.user_id]
         quotas.check(limits, holding, files=1, size=0)
-        await accept.extract_again(
-            connection,
-            user_id=who.user_id,
-            video_id=wanted.video_id,
-            extraction_id=extraction_id,
-            task_id=uuid7(),
-            spec=wanted.canonical,
-            engine_name=deps.engine_name,
-        )
-        rows = await videos.documents_within(connection, [extraction_id])
-        body = encode(cached_representations.document_of(rows[extraction_id]).extraction)
-        await idempotency_keys.finish(connection, hold.answer(wanted.fingerprint, 201, body))
-    log.info("An extraction was accepted.", event_name="extraction.accepted", extraction_id=str(extraction_id))
+        await accept.extract_again(connection, again)
+        return await _answered(connection, hold, wanted, again.extraction_id)
+
+
+async def _answered(connection: AsyncConnection, hold: IdempotentCall, wanted: _Wanted, extraction_id: UUID) -> bytes:
+    """The answer's JSON, kept for a repeated call in the same transaction."""
+    rows = await videos.documents_within(connection, [extraction_id])
+    body = encode(cached_representations.document_of(rows[extraction_id]).extraction)
+    await idempotency_keys.finish(connection, hold.answer(wanted.fingerprint, 201, body))
     return body
 
 

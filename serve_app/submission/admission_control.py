@@ -1,7 +1,8 @@
-"""Whether a request may come in: decided from its headers, before its body is read.
+"""Whether a request may come in: an upload is decided about from its headers, before its body is read.
 
 The order is from cheap to dear: rate (Redis), quota (Postgres), queue depth (kept for a second), disk. A request whose
-Idempotency-Key has an answer already never gets here: it is answered again past any limit.
+Idempotency-Key has an answer already never gets here: it is answered again past any limit. One that a stored result
+answers adds nothing that waits or is stored: only its rate is asked about.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def check_storage(free: int | None, *, coming: int, size: int, reserve: int) -> 
 
 @dataclass(slots=True)
 class AdmissionControl:
-    """One replica's doorkeeper.
+    """One replica's doorkeeper. Each of its refusals says after how many seconds to ask again.
 
     Exact: quotas, by the accepting transaction. Not exact: the rate, while Redis is away (each replica allows the whole
     pace), the queue's depth, which replicas may pass by what they accept while a count is kept, and the store's
@@ -85,27 +86,37 @@ class AdmissionControl:
     def __post_init__(self) -> None:
         self._local = RateLimiter(self.limits.pace, clock=self.clock)
 
-    async def admit(self, user_id: UUID) -> None:
-        """Counts a request that would make one extraction of what is stored.
+    async def take_turn(self, user_id: UUID) -> None:
+        """Counts a request that makes something. Raises CatalogueError `too_many_requests`."""
+        key = str(user_id)
+        wait = await self.cache.take_turn(f"pace:{key}", self.limits.pace.burst, self.limits.pace.refill_seconds)
+        if wait is None:
+            self._local.take(key)
+        elif wait > 0:
+            raise CatalogueError("too_many_requests", retry_after=math.ceil(wait))
+        else:
+            # So that Redis's going away does not give everybody a second burst.
+            self._local.count(key)
 
-        Raises CatalogueError `too_many_requests`, `too_many_waiting`, `quota_exceeded`, `queue_full` or `storage_full`,
-        each with the seconds after which to ask again.
+    async def check_room(self, user_id: UUID) -> None:
+        """Whether one more extraction of a stored video may wait.
+
+        Raises CatalogueError `too_many_waiting`, `quota_exceeded`, `queue_full` or `storage_full`.
         """
-        await self._take_turn(str(user_id))
         await self._check_room(user_id, size=0, coming=self._coming)
 
     @asynccontextmanager
     async def upload(self, user_id: UUID, size: int) -> AsyncIterator[None]:
         """While a body of at most `size` bytes comes in, from the decision about it on.
 
-        Raises CatalogueError as `admit`, and `busy` when this replica reads as many bodies as it may.
+        Raises CatalogueError as `take_turn` and `check_room`, and `busy` when this replica reads all the bodies it may.
         """
         if self._bodies >= self.limits.bodies:
             raise CatalogueError("busy", retry_after=BUSY_RETRY_SECONDS)
         # Counted before the decision, which takes time: whoever comes meanwhile is checked against this one as well.
         ahead = self._coming
         with self._counted(size):
-            await self._take_turn(str(user_id))
+            await self.take_turn(user_id)
             await self._check_room(user_id, size=size, coming=ahead)
             yield
 
@@ -128,16 +139,6 @@ class AdmissionControl:
         check_depth(self.limits.queue_tasks, await self._queue_depth())
         free = await self.objects.free_bytes()
         check_storage(free, coming=coming, size=size, reserve=self.limits.reserve_bytes)
-
-    async def _take_turn(self, key: str) -> None:
-        wait = await self.cache.take_turn(f"pace:{key}", self.limits.pace.burst, self.limits.pace.refill_seconds)
-        if wait is None:
-            self._local.take(key)
-        elif wait > 0:
-            raise CatalogueError("too_many_requests", retry_after=math.ceil(wait))
-        else:
-            # So that Redis's going away does not give everybody a second burst.
-            self._local.count(key)
 
     async def _queue_depth(self) -> int:
         started = self.clock()

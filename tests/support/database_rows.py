@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
 from db import accounts
-from db.acceptance.accept import Upload, accept
+from db.acceptance.accept import Reextraction, Upload, accept, extract_again, reuse
 from db.acceptance.reservations import reserve
 from db.object_store.object_keys import video_key
 from db.values.frame_spec import FrameSpec, canonical
@@ -53,6 +53,21 @@ async def accepted(database: AsyncEngine, user_id: UUID | None = None, filename:
     async with database.begin() as connection:
         await accept(connection, [stored])
     return Accepted(owner, stored.video_id, stored.extraction_id, stored.task_id)
+
+
+def reextraction(accepted: Accepted, spec: str | None = None) -> Reextraction:
+    return Reextraction(accepted.user_id, accepted.video_id, uuid7(), uuid7(), spec or canonical(FrameSpec()))
+
+
+async def again(
+    database: AsyncEngine, accepted: Accepted, spec: str | None = None, engine_name: str = "auto/1"
+) -> UUID:
+    """Another extraction of the video, queued or with an existing result."""
+    asked = reextraction(accepted, spec)
+    async with database.begin() as connection:
+        if not await reuse(connection, asked, engine_name):
+            await extract_again(connection, asked)
+    return asked.extraction_id
 
 
 async def one(database: AsyncEngine, statement: str, **values: object):

@@ -14,7 +14,7 @@ from actors.maintenance.maintenance_loop import STUCK_SECONDS, Maintenance, Main
 from actors.notify.email_sender import Mailer
 from actors.notify.outbox_sender import OutboxSender
 from db import videos
-from db.acceptance import accept, ledger_reconciliation, reservations
+from db.acceptance import ledger_reconciliation, reservations
 from db.connection import is_outage, open_database
 from db.notification import outbox
 from db.object_store.object_keys import result_prefix, video_key
@@ -313,16 +313,8 @@ async def test_a_reused_result_is_never_swept(database, store):
     prefix = result_prefix(accepted.extraction_id, accepted.task_id, lease.attempt)
     await store.put(f"{prefix}/frames.zip", chunks())
     await task_queue.publish(database, lease, Publication(prefix, "auto/1", 1, 4, "f" * 64, []))
-    async with database.begin() as connection:
-        await accept.extract_again(
-            connection,
-            user_id=accepted.user_id,
-            video_id=accepted.video_id,
-            extraction_id=uuid7(),
-            task_id=uuid7(),
-            spec=(await database_rows.extraction(database, accepted.extraction_id)).spec,
-            engine_name="auto/1",
-        )
+    again = await database_rows.again(database, accepted)
+    assert (await database_rows.extraction(database, again)).reused
     await upkeep_of(database, store).sweep()
     assert await store.keys("results") == [f"{prefix}/frames.zip"]
 

@@ -14,7 +14,6 @@ from actors.notify.outbox_sender import OutboxSender
 from actors.notify.ssrf_safe_http import NoHttpAnswer, WebhookHttpClient
 from actors.notify.webhook_sender import WebhookSender
 from db import videos
-from db.acceptance import accept
 from db.notification import outbox, webhook_deliveries, webhooks
 from db.notification.webhook_url_policy import Reach
 from db.queue import task_queue
@@ -141,12 +140,7 @@ async def test_a_reused_result_is_told_to_webhooks_and_not_by_mail(database, sen
     first = await succeeded(database, await database_rows.user(database))
     await database_rows.change(database, "DELETE FROM outbox")
     await listen(database, first.user_id, receiver.url)
-    again = uuid7()
-    async with database.begin() as connection:
-        await accept.extract_again(
-            connection, user_id=first.user_id, video_id=first.video_id, extraction_id=again, task_id=uuid7(),
-            spec=(await database_rows.extraction(database, first.extraction_id)).spec, engine_name=PUBLICATION.engine,
-        )  # fmt: skip
+    again = await database_rows.again(database, first, engine_name=PUBLICATION.engine)
     assert await sender.run_once() == 1
     (told,) = receiver.verified(SECRET)
     assert (told["data"]["extraction"]["id"], told["data"]["extraction"]["reused"]) == (str(again), True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from dataclasses import replace
 
 import pytest
 from uuid_utils.compat import uuid7
@@ -61,25 +62,10 @@ async def test_somebody_elses_reservation_can_not_be_accepted(database):
             await accept.accept(connection, [upload(bob, video_id)])
 
 
-async def extract_again(database, accepted, user_id=None, engine_name="auto/1"):
-    extraction_id = uuid7()
-    async with database.begin() as connection:
-        await accept.extract_again(
-            connection,
-            user_id=user_id or accepted.user_id,
-            video_id=accepted.video_id,
-            extraction_id=extraction_id,
-            task_id=uuid7(),
-            spec=(await database_rows.extraction(database, accepted.extraction_id)).spec,
-            engine_name=engine_name,
-        )
-    return extraction_id
-
-
 async def test_an_existing_result_of_the_same_engine_is_given_at_once(database):
     accepted = await database_rows.accepted(database)
     await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
-    extraction_id = await extract_again(database, accepted)
+    extraction_id = await database_rows.again(database, accepted)
     row = await database_rows.extraction(database, extraction_id)
     assert (row.status, row.reused, row.result_sha256) == ("succeeded", True, PUBLICATION.sha256)
     assert await task_queue.claim(database, worker="w") == []
@@ -88,15 +74,15 @@ async def test_an_existing_result_of_the_same_engine_is_given_at_once(database):
 async def test_another_engine_works_again(database):
     accepted = await database_rows.accepted(database)
     await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
-    extraction_id = await extract_again(database, accepted, engine_name="auto/2")
+    extraction_id = await database_rows.again(database, accepted, engine_name="auto/2")
     assert not (await database_rows.extraction(database, extraction_id)).reused
     assert (await claim_one(database)).extraction_id == extraction_id
 
 
 async def test_somebody_elses_video_can_not_be_extracted(database):
-    accepted = await database_rows.accepted(database)
+    accepted, bob = await database_rows.accepted(database), await database_rows.user(database, "bob@example.com")
     with pytest.raises(CatalogueError, match="not_found"):
-        await extract_again(database, accepted, user_id=await database_rows.user(database, "bob@example.com"))
+        await database_rows.again(database, replace(accepted, user_id=bob))
 
 
 async def test_a_key_is_taken_once_and_then_answers_the_same(database):
@@ -162,23 +148,17 @@ async def test_deleting_cancels_what_runs_and_leaves_tombstones_and_garbage(data
 async def test_what_is_asked_for_while_its_video_is_deleted_is_cancelled_with_it(database):
     """A deletion waits for the video; the extraction that is added meanwhile is ended like the others."""
     accepted = await database_rows.accepted(database)
-    added = uuid7()
+    added = database_rows.reextraction(accepted, "{}")
     async with database.begin() as connection:
-        await accept.extract_again(
-            connection,
-            user_id=accepted.user_id,
-            video_id=accepted.video_id,
-            extraction_id=added,
-            task_id=uuid7(),
-            spec="{}",
-            engine_name="auto/1",
-        )
+        await accept.extract_again(connection, added)
         deleting = asyncio.create_task(videos.delete(database, accepted.user_id, accepted.video_id))
         waits = "SELECT count(*) AS n FROM pg_locks WHERE NOT granted"
         while not (await database_rows.one(database, waits)).n:
             await asyncio.sleep(0.01)
     assert await deleting
-    tombstone = await database_rows.one(database, "SELECT status FROM tombstones WHERE extraction_id = :id", id=added)
+    tombstone = await database_rows.one(
+        database, "SELECT status FROM tombstones WHERE extraction_id = :id", id=added.extraction_id
+    )
     assert tombstone.status == "cancelled"
 
 

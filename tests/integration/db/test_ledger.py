@@ -2,14 +2,12 @@
 
 import pytest
 from sqlalchemy.exc import DBAPIError
-from uuid_utils.compat import uuid7
 
 from db import videos
-from db.acceptance import accept, ledger_reconciliation
+from db.acceptance import ledger_reconciliation
 from db.object_store.object_keys import result_prefix
 from db.queue import task_queue
 from db.queue.task_queue import Publication
-from db.values.frame_spec import FrameSpec, canonical
 from db.values.lifecycle import Blame
 from tests.integration.db.test_queue import claim_one, fail
 from tests.support import database_rows
@@ -23,21 +21,6 @@ async def published(database, user_id=None):
     return accepted
 
 
-async def again(database, accepted, spec=None):
-    extraction_id = uuid7()
-    async with database.begin() as connection:
-        await accept.extract_again(
-            connection,
-            user_id=accepted.user_id,
-            video_id=accepted.video_id,
-            extraction_id=extraction_id,
-            task_id=uuid7(),
-            spec=spec or canonical(FrameSpec()),
-            engine_name="auto/1",
-        )
-    return extraction_id
-
-
 async def cancelled(database):
     accepted = await database_rows.accepted(database)
     async with database.begin() as connection:
@@ -47,7 +30,7 @@ async def cancelled(database):
 
 async def test_all_that_can_become_of_an_acceptance_balances(database):
     first = await published(database)
-    await again(database, first)
+    await database_rows.again(database, first)
     gone = await published(database)
     await videos.delete(database, gone.user_id, gone.video_id)
     await cancelled(database)

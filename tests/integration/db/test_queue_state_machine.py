@@ -24,13 +24,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
 from db import videos
-from db.acceptance import accept
 from db.connection import open_database
 from db.object_store import object_keys
 from db.queue import fair_queueing, task_queue
 from db.queue.replan import replan
 from db.queue.task_queue import Claim, LeaseLost, Part, Publication
-from db.values.frame_spec import FrameSpec, canonical
 from db.values.lifecycle import MAX_CRASHES, Blame, GiveUp, Retry
 from tests.support import database_rows
 from tests.support.queue_model import ENDED, Known, Model
@@ -84,9 +82,9 @@ class QueueMachine(RuleBasedStateMachine):
         there = [each for each in self.model.known.values() if not each.deleted]
         if (of := chosen(there, at)) is None:
             return
-        extraction_id = uuid7()
+        video = database_rows.Accepted(of.user_id, of.video_id, uuid7(), uuid7())
         results = [each for each in there if each.video_id == of.video_id and each.status == "succeeded"]
-        self.run(self._again(of, extraction_id, maker))
+        extraction_id = self.run(database_rows.again(self.database, video, engine_name=maker))
         row = self.run(database_rows.extraction(self.database, extraction_id))
         assert row.reused == (maker == MAKER and bool(results))
         made = Known(of.user_id, of.video_id)
@@ -94,18 +92,6 @@ class QueueMachine(RuleBasedStateMachine):
             made.status, made.reused, made.result_key = "succeeded", True, row.result_key
             assert made.result_key in {each.result_key for each in results}
         self.model.known[extraction_id] = made
-
-    async def _again(self, of: Known, extraction_id: UUID, maker: str) -> None:
-        async with self.database.begin() as connection:
-            await accept.extract_again(
-                connection,
-                user_id=of.user_id,
-                video_id=of.video_id,
-                extraction_id=extraction_id,
-                task_id=uuid7(),
-                spec=canonical(FrameSpec()),
-                engine_name=maker,
-            )
 
     @rule(limits=st.lists(st.integers(1, 2), min_size=1, max_size=3))
     def claim(self, limits: list[int]) -> None:

@@ -93,10 +93,10 @@ async def test_the_rate_is_one_for_all_replicas_and_of_each_user_alone(
     taken = 0
     for door in (one, two) * 10:
         with suppress(CatalogueError):
-            await door.admit(user)
+            await door.take_turn(user)
             taken += 1
     assert taken == 3
-    await one.admit(uuid4())
+    await one.take_turn(uuid4())
     for cache in caches:
         await cache.close()
 
@@ -104,7 +104,7 @@ async def test_the_rate_is_one_for_all_replicas_and_of_each_user_alone(
 async def test_without_redis_a_replica_keeps_the_pace_by_itself(deps: Deps) -> None:
     door = AdmissionControl(deps.database, Cache(None), deps.objects, AdmissionLimits(pace=RateLimit(3, 3600)))
     user = uuid4()
-    tries = await asyncio.gather(*(door.admit(user) for _ in range(10)), return_exceptions=True)
+    tries = await asyncio.gather(*(door.take_turn(user) for _ in range(10)), return_exceptions=True)
     assert tries.count(None) == 3
 
 
@@ -114,9 +114,9 @@ async def test_redis_that_goes_away_gives_no_second_burst(deps: Deps, redis_url:
     door = AdmissionControl(deps.database, cache, deps.objects, AdmissionLimits(pace=RateLimit(3, 3600)))
     user = uuid4()
     for _ in range(2):
-        await door.admit(user)
+        await door.take_turn(user)
     door.cache = Cache(None)
-    tries = await asyncio.gather(*(door.admit(user) for _ in range(10)), return_exceptions=True)
+    tries = await asyncio.gather(*(door.take_turn(user) for _ in range(10)), return_exceptions=True)
     assert tries.count(None) == 1
     await cache.close()
 
@@ -201,6 +201,44 @@ async def test_extracting_again_and_retrying_count_as_waiting(deps: Deps, tmp_pa
         )
 
 
+FULL: dict[str, tuple[str, Any, int, str, str]] = {
+    "waiting": ("quotas", Quotas(waiting=0), 429, "too_many_waiting", "request"),
+    "stored bytes": ("quotas", Quotas(stored_bytes=1), 429, "quota_exceeded", "request"),
+    "queue": ("queue_tasks", 0, 503, "queue_full", "service"),
+    "store": ("reserve_bytes", 1 << 60, 507, "storage_full", "service"),
+}
+
+
+@pytest.mark.parametrize("full", FULL)
+async def test_a_stored_result_is_given_where_new_work_is_refused(deps: Deps, tmp_path: Path, full: str) -> None:
+    limit, value, status, code, fault = FULL[full]
+    async with limited(deps, tmp_path) as (made, client):
+        video = await accepted(client)
+        await api_client.publish(made, api_client.make_result([b"one"]))
+        object.__setattr__(made.limits, limit, value)
+        path, key = f"/v1/videos/{video['id']}/extractions", {"Idempotency-Key": "again"}
+        new = {"spec": {"sample": {"mode": "all"}}}
+        refused(await client.post(path, json=new, headers=key), status, code, fault)
+        # The refused call left its key free.
+        reused = await client.post(path, json={}, headers=key)
+        assert (reused.status_code, reused.json()["status"], reused.json()["reused"]) == (201, "succeeded", True)
+        repeated = await client.post(path, json={}, headers=key)
+        assert (repeated.status_code, repeated.content) == (201, reused.content)
+        shown = (await client.get(f"/v1/extractions/{reused.json()['id']}")).json()
+        assert (shown["status"], shown["result"]["frames"]) == ("succeeded", 1)
+
+
+async def test_a_retry_is_answered_by_a_stored_result_past_the_quota(deps: Deps, tmp_path: Path) -> None:
+    async with limited(deps, tmp_path) as (made, client):
+        video = await accepted(client)
+        await client.post(f"/v1/extractions/{video['extraction']['id']}/cancel")
+        await client.post(f"/v1/videos/{video['id']}/extractions", json={})
+        await api_client.publish(made, api_client.make_result([b"one"]))
+        object.__setattr__(made.limits, "quotas", Quotas(waiting=0))
+        retried = await client.post(f"/v1/extractions/{video['extraction']['id']}/retry")
+        assert (retried.status_code, retried.json()["reused"]) == (201, True)
+
+
 async def test_the_stored_bytes_are_limited_by_what_is_declared(deps: Deps, tmp_path: Path) -> None:
     async with limited(deps, tmp_path, quotas=Quotas(stored_bytes=1_000_000)) as (_, client):
         await accepted(client)
@@ -225,10 +263,10 @@ async def test_the_depth_is_counted_once_a_second_at_max(deps: Deps, monkeypatch
 
     monkeypatch.setattr(quotas, "depth", depth)
     door = AdmissionControl(deps.database, deps.cache, deps.objects, AdmissionLimits(), clock=lambda: now)
-    await asyncio.gather(*(door.admit(uuid4()) for _ in range(20)))
+    await asyncio.gather(*(door.check_room(uuid4()) for _ in range(20)))
     assert counted == 1
     now += 1.0
-    await door.admit(uuid4())
+    await door.check_room(uuid4())
     assert counted == 2
 
 
