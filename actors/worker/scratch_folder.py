@@ -6,12 +6,12 @@ process; whoever begins removes the folders whose locks nobody holds.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from db.values.error_catalogue import CatalogueError
 
@@ -26,20 +26,20 @@ def own_folder(root: Path, name: str) -> Iterator[Path]:
     root.mkdir(parents=True, exist_ok=True)
     remove_dead(root)
     lock, folder = root / f"{name}{_LOCK}", root / name
-    held = _hold(lock)
-    try:
-        folder.mkdir()
-        yield folder
-    finally:
-        _remove(folder, lock, held)
+    with _locked(lock):
+        try:
+            folder.mkdir()
+            yield folder
+        finally:
+            _remove(folder, lock)
 
 
 def remove_dead(root: Path) -> int:
     """Removes the folders of processes that have died; how many."""
     removed = 0
     for lock in root.glob(f"*{_LOCK}"):
-        with suppress(FileNotFoundError, BlockingIOError):
-            _remove(lock.with_name(lock.name.removesuffix(_LOCK)), lock, _hold_of_dead(lock))
+        with suppress(Timeout), _locked(lock, blocking=False):
+            _remove(lock.with_name(lock.name.removesuffix(_LOCK)), lock)
             removed += 1
     return removed
 
@@ -52,29 +52,12 @@ def room(folder: Path) -> int:
     return free
 
 
-def _hold(lock: Path) -> int:
-    """Its descriptor. Somebody who removes what is dead may take the file away between its making and its locking."""
-    while True:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(descriptor), lock.stat()):
-                return descriptor
-        os.close(descriptor)
+def _locked(lock: Path, *, blocking: bool = True) -> FileLock:
+    # Without flock a lock would be a file that stays when its process is killed.
+    return FileLock(lock, mode=0o600, blocking=blocking, fallback_to_soft=False)
 
 
-def _hold_of_dead(lock: Path) -> int:
-    """Its descriptor. Raises FileNotFoundError when it is gone, BlockingIOError while its process lives."""
-    descriptor = os.open(lock, os.O_RDWR)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def _remove(folder: Path, lock: Path, held: int) -> None:
+def _remove(folder: Path, lock: Path) -> None:
+    """To be called with the lock held: whoever waits for it then finds that its file is gone, and makes a new one."""
     shutil.rmtree(folder, ignore_errors=True)
     lock.unlink(missing_ok=True)
-    os.close(held)

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,6 @@ from urllib.parse import urlsplit
 from cluster.client.api_types import Tokens
 from cluster.client.errors import FotogramaError
 from cluster.client.token_store import TokenStore
-
-if sys.platform != "win32":
-    import fcntl
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 
@@ -71,19 +67,13 @@ class CredentialsFile:
         current = url if email is not None else document.get("current")
         self._write({"current": current, "servers": servers})
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keeps other processes out, where the system has locks on files."""
-        if sys.platform == "win32":
-            yield
-            return
+    def locked(self) -> AbstractContextManager[object]:
+        """Keeps other processes out. The system takes the lock back when its holder dies in any way."""
+        from filelock import FileLock  # noqa: PLC0415
+
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
+        # Not of a thread: the asynchronous client waits for it in one and gives it back in another.
+        return FileLock(self.path.with_suffix(".lock"), mode=0o600, thread_local=False, fallback_to_soft=False)
 
     def _read(self) -> dict[str, Any]:
         try:

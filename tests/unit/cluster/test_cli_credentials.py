@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
+from filelock import FileLock, Timeout
 
 from cluster.cli.stored_credentials import BadAddress, CredentialsFile, FileStore, NotLoggedIn, canonical_url, identity
 from cluster.client.api_types import Tokens
@@ -92,6 +96,37 @@ def test_whoever_renews_sees_what_others_left_and_keeps_them_out(file: Credentia
         order.append("mine")
     thread.join()
     assert order == ["mine", "other"]
+
+
+async def test_a_lock_that_was_waited_for_in_a_thread_is_given_back_by_another(file: CredentialsFile) -> None:
+    for _ in range(3):
+        lock = file.locked()
+        await asyncio.to_thread(lock.__enter__)
+        with pytest.raises(Timeout), FileLock(file.path.with_suffix(".lock"), blocking=False):
+            pass
+        lock.__exit__(None, None, None)
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from cluster.cli.stored_credentials import CredentialsFile
+with CredentialsFile(Path(sys.argv[1])).locked():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_holder_that_is_killed_keeps_nobody_out(file: CredentialsFile) -> None:
+    command = [sys.executable, "-c", HOLDER, str(file.path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(Timeout), FileLock(file.path.with_suffix(".lock"), blocking=False):
+            pass
+        holder.kill()
+    with file.locked():
+        assert stat.S_IMODE(file.path.with_suffix(".lock").stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://host", "http://", "http://[::1", "http://host:x", ""])
