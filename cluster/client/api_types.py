@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
+
+from msgspec import Meta
 
 T = TypeVar("T")
+Time = Annotated[datetime, Meta(tz=True)]
+"""Aware: an answer whose time has no zone is none."""
 
 
 class Status(StrEnum):
@@ -105,14 +109,14 @@ class Extraction:
     spec: Mapping[str, Any]
     status: Status
     progress: Progress
-    created_at: datetime
+    created_at: Time
     reused: bool = False
     attempt: int = 0
     error: Failure | None = None
     result: Result | None = None
     version: int = 0
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
+    started_at: Time | None = None
+    finished_at: Time | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +127,7 @@ class Video:
     filename: str
     size: int
     status: Status
-    created_at: datetime
+    created_at: Time
     extraction: Extraction
     sha256: str | None = None
     media: Media | None = None
@@ -133,7 +137,7 @@ class Video:
 class TimelineEvent:
     """One event of a time line: when, what, and the facts that it has. blame: against what a retry counts."""
 
-    at: datetime
+    at: Time
     kind: str
     attempt: int | None = None
     part: int | None = None
@@ -174,8 +178,8 @@ class Webhook:
     id: str
     url: str
     events: tuple[str, ...]
-    created_at: datetime
-    disabled_at: datetime | None = None
+    created_at: Time
+    disabled_at: Time | None = None
     secret: str | None = field(default=None, repr=False)
 
 
@@ -183,7 +187,7 @@ class Webhook:
 class DeliveryTry:
     """status: of the answer, None when there was none. error: None when it was taken."""
 
-    at: datetime
+    at: Time
     milliseconds: int
     status: int | None = None
     error: str | None = None
@@ -197,9 +201,9 @@ class Delivery:
     type: str
     extraction_id: str
     status: str
-    created_at: datetime
-    due_at: datetime | None = None
-    delivered_at: datetime | None = None
+    created_at: Time
+    due_at: Time | None = None
+    delivered_at: Time | None = None
     tries: tuple[DeliveryTry, ...] = ()
 
 

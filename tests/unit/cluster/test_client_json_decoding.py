@@ -56,7 +56,9 @@ def test_a_manifest_is_read() -> None:
         ({"attempt": True}, "extraction.attempt"),
         ({"created_at": "yesterday"}, "extraction.created_at"),
         ({"progress": []}, "extraction.progress"),
-        ({"result": {"frames": 1}}, "extraction.result.bytes"),
+        ({"created_at": "2026-01-02T03:04:05"}, "extraction.created_at"),
+        ({"result": {"frames": 1}}, "`bytes` - at `extraction.result`"),
+        ({"result": EXTRACTION["result"] | {"warnings": [{}]}}, r"`code` - at `extraction.result.warnings\[0\]`"),
     ],
 )
 def test_what_is_missing_or_wrong_is_named(change: dict[str, Any], named: str) -> None:
@@ -64,6 +66,18 @@ def test_what_is_missing_or_wrong_is_named(change: dict[str, Any], named: str) -
         read(Extraction, json.dumps(EXTRACTION | change).encode())
 
 
+def test_what_is_missing_of_the_whole_answer_is_named() -> None:
+    with pytest.raises(UnexpectedAnswer, match=r"no video that this client knows: .* `id`"):
+        read(Video, b"{}")
+
+
+def test_what_is_wrong_in_a_page_is_named() -> None:
+    with pytest.raises(UnexpectedAnswer, match=r"page.items\[0\].size"):
+        read(Page[Video], json.dumps({"items": [VIDEO | {"extraction": EXTRACTION, "size": "3"}]}).encode())
+
+
 def test_a_page_of_another_server_is_no_answer() -> None:
     with pytest.raises(UnexpectedAnswer, match="not JSON"):
         read(Extraction, b"<html>")
+    with pytest.raises(UnexpectedAnswer, match="not JSON"):
+        read(Extraction, b"\xff\xfe")
