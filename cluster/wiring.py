@@ -32,7 +32,7 @@ from db.cache import open_cache
 from db.connection import open_database
 from db.object_store.store_factory import open_store
 from serve_app.deps import Deps
-from serve_app.security.key_derivation import derive, signing_key
+from serve_app.security.key_derivation import derive_key, signing_key
 from serve_app.security.password_hashing import PasswordHasher
 from serve_app.security.rate_limit import RateLimit, RateLimiter
 from serve_app.security.signed_tokens import TokenSigner
@@ -50,14 +50,14 @@ async def open_api() -> AsyncIterator[Deps]:
     database = open_database(settings.database_url, name="api", connections=API_CONNECTIONS)
     cache = open_cache(settings.redis_url)
     secret = settings.secret_key.get_secret_value()
-    passwords = PasswordHasher(derive(secret, "passwords"))
+    password_hasher = PasswordHasher(derive_key(secret, "passwords"))
     try:
         yield Deps(
             database=database,
             objects=open_store(settings.objects_url),
             cache=cache,
-            signer=TokenSigner([signing_key(secret)]),
-            passwords=passwords,
+            token_signer=TokenSigner([signing_key(secret)]),
+            password_hasher=password_hasher,
             engine_name=engine_name(Reader(settings.reader)),
             https=settings.public_url.startswith("https:"),
             registration_open=settings.registration_open,
@@ -68,10 +68,10 @@ async def open_api() -> AsyncIterator[Deps]:
             session_seconds=settings.session_seconds,
             limits=_limits(settings),
             webhook_reach=settings.webhook_reach,
-            per_address=RateLimiter(RateLimit(settings.address_burst, 1 / settings.address_per_second)),
+            address_rate_limiter=RateLimiter(RateLimit(settings.address_burst, 1 / settings.address_per_second)),
         )
     finally:
-        passwords.close()
+        password_hasher.close()
         await cache.close()
         await database.dispose()
 
@@ -154,11 +154,11 @@ def _relay(settings: Settings, database: AsyncEngine) -> StreamRelay | None:
 
 def _limits(settings: Settings) -> AdmissionLimits:
     return AdmissionLimits(
-        pace=RateLimit(settings.accept_burst, 1 / settings.accept_per_second),
+        rate=RateLimit(settings.accept_burst, 1 / settings.accept_per_second),
         quotas=Quotas(settings.user_waiting_max, settings.user_stored_bytes_max),
-        queue_tasks=settings.queue_tasks_max,
-        bodies=settings.bodies_max,
-        reserve_bytes=settings.storage_reserve_bytes,
+        max_queued_tasks=settings.queue_tasks_max,
+        max_concurrent_uploads=settings.bodies_max,
+        min_free_bytes=settings.storage_reserve_bytes,
     )
 
 

@@ -32,8 +32,8 @@ from serve_app.routes import (
 )
 from serve_app.web_ui import page
 
-Public = Callable[[Request], Awaitable[Response]]
-Private = Callable[[Request, Principal], Awaitable[Response]]
+Endpoint = Callable[[Request], Awaitable[Response]]
+AuthenticatedEndpoint = Callable[[Request, Principal], Awaitable[Response]]
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 
 
@@ -42,7 +42,7 @@ def create_app(deps: Deps | None = None, *, lifespan: Lifespan | None = None) ->
     app = Starlette(
         routes=routes(),
         middleware=[Middleware(RequestMiddleware)],
-        exception_handlers={HTTPException: problem_details.handle},
+        exception_handlers={HTTPException: problem_details.http_exception_handler},
         lifespan=lifespan,
     )
     if deps is not None:
@@ -52,40 +52,40 @@ def create_app(deps: Deps | None = None, *, lifespan: Lifespan | None = None) ->
 
 def routes() -> Sequence[BaseRoute]:
     return [
-        public("/v1/users", POST=accounts.register),
-        public("/v1/tokens", POST=login_sessions.log_in, DELETE=authenticated(login_sessions.log_out)),
-        public("/v1/tokens/refresh", POST=login_sessions.refresh),
-        private("/v1/me", GET=accounts.show, PATCH=accounts.change),
-        private("/v1/me/password", POST=accounts.change_password),
-        private("/v1/videos", GET=videos.list_, POST=videos.accept),
-        private("/v1/videos/{id}", GET=videos.show, DELETE=videos.delete),
-        private("/v1/videos/{id}/extractions", POST=extractions.create),
-        private("/v1/extractions/{id}", GET=extractions.show),
-        private("/v1/extractions/{id}/cancel", POST=extractions.cancel),
-        private("/v1/extractions/{id}/retry", POST=extractions.retry),
-        private("/v1/extractions/{id}/frames.zip", GET=downloads.archive),
-        private("/v1/extractions/{id}/manifest.json", GET=downloads.manifest_json),
-        private("/v1/extractions/{id}/manifest.csv", GET=downloads.manifest_csv),
-        private("/v1/extractions/{id}/report.json", GET=downloads.report),
-        private("/v1/extractions/{id}/sheet.jpg", GET=downloads.sheet),
-        private("/v1/extractions/{id}/sheet.vtt", GET=downloads.sheet_index),
-        private("/v1/extractions/{id}/frames/{n}", GET=downloads.frame),
-        private("/v1/extractions/{id}/timeline", GET=timeline.show),
-        private("/v1/webhooks", GET=webhooks.list_, POST=webhooks.create),
-        private("/v1/webhooks/{id}", DELETE=webhooks.delete),
-        private("/v1/webhooks/{id}/deliveries", GET=webhooks.deliveries_of),
-        private("/v1/webhooks/{id}/deliveries/{delivery_id}/redeliver", POST=webhooks.redeliver),
-        private("/v1/admin/ledger", GET=admin_ledger.ledger),
-        public("/session", POST=login_sessions.enter_page, DELETE=login_sessions.leave_page),
-        public("/healthz", GET=health.alive),
-        public("/readyz", GET=health.ready),
-        public("/openapi.json", GET=openapi_document.document),
-        public("/", GET=page.page),
-        Mount("/static", page.Assets()),
+        public_route("/v1/users", POST=accounts.register),
+        public_route("/v1/tokens", POST=login_sessions.log_in, DELETE=authenticated_endpoint(login_sessions.log_out)),
+        public_route("/v1/tokens/refresh", POST=login_sessions.refresh),
+        authenticated_route("/v1/me", GET=accounts.show, PATCH=accounts.change),
+        authenticated_route("/v1/me/password", POST=accounts.change_password),
+        authenticated_route("/v1/videos", GET=videos.list_, POST=videos.accept),
+        authenticated_route("/v1/videos/{id}", GET=videos.show, DELETE=videos.delete),
+        authenticated_route("/v1/videos/{id}/extractions", POST=extractions.create),
+        authenticated_route("/v1/extractions/{id}", GET=extractions.show),
+        authenticated_route("/v1/extractions/{id}/cancel", POST=extractions.cancel),
+        authenticated_route("/v1/extractions/{id}/retry", POST=extractions.retry),
+        authenticated_route("/v1/extractions/{id}/frames.zip", GET=downloads.archive),
+        authenticated_route("/v1/extractions/{id}/manifest.json", GET=downloads.manifest_json),
+        authenticated_route("/v1/extractions/{id}/manifest.csv", GET=downloads.manifest_csv),
+        authenticated_route("/v1/extractions/{id}/report.json", GET=downloads.report),
+        authenticated_route("/v1/extractions/{id}/sheet.jpg", GET=downloads.sheet),
+        authenticated_route("/v1/extractions/{id}/sheet.vtt", GET=downloads.sheet_index),
+        authenticated_route("/v1/extractions/{id}/frames/{n}", GET=downloads.frame),
+        authenticated_route("/v1/extractions/{id}/timeline", GET=timeline.show),
+        authenticated_route("/v1/webhooks", GET=webhooks.list_, POST=webhooks.create),
+        authenticated_route("/v1/webhooks/{id}", DELETE=webhooks.delete),
+        authenticated_route("/v1/webhooks/{id}/deliveries", GET=webhooks.deliveries_of),
+        authenticated_route("/v1/webhooks/{id}/deliveries/{delivery_id}/redeliver", POST=webhooks.redeliver),
+        authenticated_route("/v1/admin/ledger", GET=admin_ledger.ledger),
+        public_route("/session", POST=login_sessions.enter_page, DELETE=login_sessions.leave_page),
+        public_route("/healthz", GET=health.alive),
+        public_route("/readyz", GET=health.ready),
+        public_route("/openapi.json", GET=openapi_document.show),
+        public_route("/", GET=page.show),
+        Mount("/static", page.StaticAssets()),
     ]
 
 
-def public(path: str, **handlers: Public) -> Route:
+def public_route(path: str, **handlers: Endpoint) -> Route:
     """An address that anyone may call; one handler a method."""
 
     async def endpoint(request: Request) -> Response:
@@ -95,12 +95,12 @@ def public(path: str, **handlers: Public) -> Route:
     return Route(path, endpoint, methods=list(handlers))
 
 
-def private(path: str, **handlers: Private) -> Route:
+def authenticated_route(path: str, **handlers: AuthenticatedEndpoint) -> Route:
     """An address that needs somebody logged in."""
-    return public(path, **{method: authenticated(handler) for method, handler in handlers.items()})
+    return public_route(path, **{method: authenticated_endpoint(handler) for method, handler in handlers.items()})
 
 
-def authenticated(handler: Private) -> Public:
+def authenticated_endpoint(handler: AuthenticatedEndpoint) -> Endpoint:
     """Asks who it is first. Raises CatalogueError `unauthenticated`."""
 
     async def endpoint(request: Request) -> Response:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from db.object_store.object_store import ObjectStore
 from db.values.error_catalogue import CatalogueError
 
-MAX_REMEMBERED_FRAMES = 2_000_000
+MAX_CACHED_FRAMES = 2_000_000
 """Over all archives: 16 bytes each."""
 _MEDIA_TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 
@@ -26,24 +26,24 @@ class ImageLocation:
 
 
 @dataclass(frozen=True, slots=True)
-class _Table:
+class _ArchiveIndex:
     offsets: array[int]
     sizes: array[int]
     media_type: str
 
 
-class ArchiveIndexes:
+class ArchiveIndexCache:
     """Remembers the tables of the archives that were asked for last, `most_frames` in all (at least one table)."""
 
-    def __init__(self, max_frames: int = MAX_REMEMBERED_FRAMES) -> None:
+    def __init__(self, max_frames: int = MAX_CACHED_FRAMES) -> None:
         self._most = max_frames
-        self._tables: OrderedDict[str, _Table] = OrderedDict()
+        self._tables: OrderedDict[str, _ArchiveIndex] = OrderedDict()
 
     async def place_of(self, objects: ObjectStore, manifest_key: str, n: int) -> ImageLocation:
         """The place of image n, from 1. Raises CatalogueError `not_found`, and as the store does."""
         table = self._tables.get(manifest_key)
         if table is None:
-            table = self._tables[manifest_key] = await _read(objects, manifest_key)
+            table = self._tables[manifest_key] = await _read_index(objects, manifest_key)
             self._forget()
         self._tables.move_to_end(manifest_key)
         if not 1 <= n <= len(table.offsets):
@@ -55,7 +55,7 @@ class ArchiveIndexes:
             self._tables.popitem(last=False)
 
 
-async def _read(objects: ObjectStore, key: str) -> _Table:
+async def _read_index(objects: ObjectStore, key: str) -> _ArchiveIndex:
     offsets, sizes, suffix = array("Q"), array("Q"), ""
     header: list[str] = []
     async for line in _lines(objects.read(key)):
@@ -67,7 +67,7 @@ async def _read(objects: ObjectStore, key: str) -> _Table:
         offsets.append(int(fields["offset"]))
         sizes.append(int(fields["bytes"]))
         suffix = suffix or fields["name"].rpartition(".")[2]
-    return _Table(offsets, sizes, _MEDIA_TYPES.get(suffix, "application/octet-stream"))
+    return _ArchiveIndex(offsets, sizes, _MEDIA_TYPES.get(suffix, "application/octet-stream"))
 
 
 async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:

@@ -10,7 +10,7 @@ from db.values.error_catalogue import CatalogueError
 from serve_app.deps import deps_of
 from serve_app.security.signed_tokens import Audience
 
-COOKIE = "fotograma_session"
+SESSION_COOKIE = "fotograma_session"
 PAGE_HEADER = "x-fotograma-page"
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 _OWN_SITE = {"same-origin", "none"}
@@ -27,7 +27,7 @@ async def authenticate(request: Request) -> Principal | None:
         return None
     deps = deps_of(request)
     try:
-        claims = deps.signer.verify(audience, token)
+        claims = deps.token_signer.verify(audience, token)
     except CatalogueError:
         return None
     if audience is Audience.PAGE:
@@ -49,7 +49,7 @@ def _refuse_without_page_header(request: Request) -> None:
         raise CatalogueError("cross_site", "A cookie session needs the header X-Fotograma-Page: 1 here.")
 
 
-def address_of(request: Request) -> str:
+def client_address(request: Request) -> str:
     """The network address that the request came from."""
     return request.client.host if request.client else "unknown"
 
@@ -57,6 +57,6 @@ def address_of(request: Request) -> str:
 def _credential(request: Request) -> tuple[str | None, Audience]:
     header = request.headers.get("authorization")
     if header is None:
-        return request.cookies.get(COOKIE), Audience.PAGE
+        return request.cookies.get(SESSION_COOKIE), Audience.PAGE
     scheme, _, token = header.partition(" ")
     return (token.strip() if scheme.lower() == "bearer" else None), Audience.ACCESS

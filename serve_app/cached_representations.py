@@ -18,9 +18,9 @@ from db.cache import Cache
 from db.extraction_json import extraction_document
 from db.values.lifecycle import is_terminal
 from db.videos import DocumentKey, VideoRow
-from serve_app.http.responses import encode
+from serve_app.http.json_response import encode_json
 
-_SHAPE = 1
+_FORMAT = 1
 """Rises when the documents' shape changes: replicas of two releases share one cache."""
 
 
@@ -34,28 +34,28 @@ class Representation:
 
 async def read(database: AsyncEngine, cache: Cache, keys: Sequence[DocumentKey]) -> list[Representation]:
     """The documents in the order of `keys`; those whose rows are gone meanwhile are left out."""
-    cached = await cache.get([_name(key) for key in keys])
-    missing = [key for key in keys if _name(key) not in cached]
+    cached = await cache.get([_cache_key(key) for key in keys])
+    missing = [key for key in keys if _cache_key(key) not in cached]
     rows = await videos.documents(database, [key.extraction_id for key in missing])
-    packed = {extraction_id: pack(row) for extraction_id, row in rows.items()}
+    packed = {extraction_id: encode_entry(row) for extraction_id, row in rows.items()}
     await cache.put(dict(_entries(rows.values(), packed)))
-    found = ((cached.get(_name(key)) or packed.get(key.extraction_id)) for key in keys)
-    return [_unpack(text) for text in found if text is not None]
+    found = ((cached.get(_cache_key(key)) or packed.get(key.extraction_id)) for key in keys)
+    return [_decode_entry(text) for text in found if text is not None]
 
 
-def pack(row: VideoRow) -> bytes:
+def encode_entry(row: VideoRow) -> bytes:
     """Both documents as they stand in the cache: the length of the first in decimal, a newline, and the two."""
-    extraction = encode(extraction_document(row.extraction))
-    video = encode(video_document(row, extraction))
+    extraction = encode_json(extraction_document(row.extraction))
+    video = encode_json(video_json(row, extraction))
     return b"%d\n%b%b" % (len(extraction), extraction, video)
 
 
-def document_of(row: VideoRow) -> Representation:
+def representation_of(row: VideoRow) -> Representation:
     """The document of a row that was read just now."""
-    return _unpack(pack(row))
+    return _decode_entry(encode_entry(row))
 
 
-def video_document(row: VideoRow, extraction: bytes) -> dict[str, Any]:
+def video_json(row: VideoRow, extraction: bytes) -> dict[str, Any]:
     """`video`; extraction: its JSON text."""
     return {
         "id": row.id,
@@ -69,18 +69,18 @@ def video_document(row: VideoRow, extraction: bytes) -> dict[str, Any]:
     }
 
 
-def _name(key: DocumentKey) -> str:
-    return f"fotograma:document:{_SHAPE}:{key.extraction_id}:{key.version}"
+def _cache_key(key: DocumentKey) -> str:
+    return f"fotograma:document:{_FORMAT}:{key.extraction_id}:{key.version}"
 
 
 def _entries(rows: Iterable[VideoRow], packed: dict[UUID, bytes]) -> Iterable[tuple[str, tuple[bytes, bool]]]:
     for row in rows:
         extraction = row.extraction
         key = DocumentKey(row.id, extraction.id, extraction.version, extraction.status)
-        yield _name(key), (packed[extraction.id], is_terminal(extraction.status))
+        yield _cache_key(key), (packed[extraction.id], is_terminal(extraction.status))
 
 
-def _unpack(text: bytes) -> Representation:
+def _decode_entry(text: bytes) -> Representation:
     length, _, both = text.partition(b"\n")
     middle = int(length)
     return Representation(video=orjson.Fragment(both[middle:]), extraction=orjson.Fragment(both[:middle]))

@@ -1,4 +1,4 @@
-"""What the routes work with, made once by whoever starts the application."""
+"""The dependencies of the endpoints: database, object store, cache, keys, limits. One set in each process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from db.cache import Cache
 from db.notification.webhook_url_policy import Reach
 from db.object_store.object_store import ObjectStore
 from db.values.frame_spec import FrameSpec
-from serve_app.archive_index import ArchiveIndexes
+from serve_app.archive_index import ArchiveIndexCache
 from serve_app.security.password_hashing import PasswordHasher
 from serve_app.security.rate_limit import RateLimit, RateLimiter
 from serve_app.security.signed_tokens import TokenSigner
@@ -23,30 +23,34 @@ ACCESS_SECONDS = 600.0
 SESSION_SECONDS = 30 * 24 * 3600.0
 REQUEST_MAX_BYTES = 64 << 20
 REQUEST_MAX_FILES = 100
-PER_EMAIL = RateLimit(burst=10, refill_seconds=30.0)
-PER_ADDRESS = RateLimit(burst=300, refill_seconds=0.2)
+EMAIL_RATE = RateLimit(burst=10, refill_seconds=30.0)
+ADDRESS_RATE = RateLimit(burst=300, refill_seconds=0.2)
 
 
-def _offer_all(_spec: FrameSpec) -> None:
-    """Nothing that can be said is refused."""
+def _accept_any_spec(_spec: FrameSpec) -> None:
+    """Accepts every specification."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """engine_name: reader and engine version that extract now; results of the same are reused.
+    """What the endpoints use.
 
-    https: whether the public address is https; then the cookie is Secure. request_max_bytes: what the files of one
-    multipart request may sum up to. access_seconds, session_seconds: how long an access token and a session live.
-    limits: what may come in; `admission` keeps to them. per_email: log-ins to one account. per_address: log-ins and
-    registrations together, of one network address. webhook_reach: how near a webhook may be.
-    check_spec: raises FotogramaError `unsupported_spec` for a specification that the engine does not offer.
+    engine_name: name and version of the engine that extracts now; only results of the same engine are reused.
+    https: whether the public address is https; then the cookie is Secure.
+    request_max_bytes: the largest sum of all files of one multipart request.
+    access_seconds, session_seconds: the lifetimes of an access token and of a session.
+    limits: what `admission` and `group_commit` enforce.
+    webhook_reach: which networks a webhook may be in.
+    check_spec: raises CatalogueError `unsupported_spec` for a specification that the engine can't carry out.
+    email_rate_limiter: log-ins of one account.
+    address_rate_limiter: log-ins and registrations from one network address.
     """
 
     database: AsyncEngine
     objects: ObjectStore
     cache: Cache
-    signer: TokenSigner
-    passwords: PasswordHasher
+    token_signer: TokenSigner
+    password_hasher: PasswordHasher
     engine_name: str
     https: bool = False
     registration_open: bool = True
@@ -57,20 +61,20 @@ class Deps:
     session_seconds: float = SESSION_SECONDS
     limits: AdmissionLimits = field(default_factory=AdmissionLimits)
     webhook_reach: Reach = Reach.PUBLIC
-    check_spec: Callable[[FrameSpec], None] = _offer_all
-    frame_tables: ArchiveIndexes = field(default_factory=ArchiveIndexes)
-    per_email: RateLimiter = field(default_factory=lambda: RateLimiter(PER_EMAIL))
-    per_address: RateLimiter = field(default_factory=lambda: RateLimiter(PER_ADDRESS))
+    check_spec: Callable[[FrameSpec], None] = _accept_any_spec
+    archive_indexes: ArchiveIndexCache = field(default_factory=ArchiveIndexCache)
+    email_rate_limiter: RateLimiter = field(default_factory=lambda: RateLimiter(EMAIL_RATE))
+    address_rate_limiter: RateLimiter = field(default_factory=lambda: RateLimiter(ADDRESS_RATE))
     admission: AdmissionControl = field(init=False)
-    acceptor: GroupCommit = field(init=False)
+    group_commit: GroupCommit = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "admission", AdmissionControl(self.database, self.cache, self.objects, self.limits))
-        object.__setattr__(self, "acceptor", GroupCommit(self.database, self.limits.quotas))
+        object.__setattr__(self, "group_commit", GroupCommit(self.database, self.limits.quotas))
 
 
 def deps_of(connection: HTTPConnection) -> Deps:
-    """The application's."""
+    """The dependencies of the application that serves this connection."""
     deps = connection.app.state.deps
     assert isinstance(deps, Deps)
     return deps

@@ -103,11 +103,11 @@ async def accepts_per_second(queued: Queue, users: Sequence[UUID], each: int) ->
     """As one API replica accepts: a call after the other for each of `users`, `each` times, the bytes being stored and
     the reservations made before."""
     batches = [[await queued.ready_upload(user) for _ in range(each)] for user in users]
-    acceptor = GroupCommit(queued.database, Quotas(waiting=WAITING_MAX))
+    group_commit = GroupCommit(queued.database, Quotas(waiting=WAITING_MAX))
 
     async def one(uploads: Sequence[Upload]) -> None:
         for upload in uploads:
-            await acceptor.accept(AcceptCall([upload], NO_KEY, ""))
+            await group_commit.accept(AcceptCall([upload], NO_KEY, ""))
 
     seconds = await seconds_of(lambda: asyncio.gather(*(one(batch) for batch in batches)))
     return len(users) * each / seconds

@@ -19,15 +19,15 @@ class ByteRange:
         return f"bytes {self.start}-{self.start + self.length - 1}/{size}"
 
 
-class Unsatisfiable(Exception):
+class RangeNotSatisfiable(Exception):
     """The range lies outside the content."""
 
 
-def requested(range_header: str | None, if_range: str | None, etag: str, size: int) -> ByteRange | None:
+def parse_range(range_header: str | None, if_range: str | None, etag: str, size: int) -> ByteRange | None:
     """The one span to send, or None for the whole.
 
     Several ranges, other units and what can't be read are ignored, as a server may; so is a range whose If-Range
-    does not name this content (a date never does: strong comparison only). Raises Unsatisfiable.
+    does not name this content (a date never does: strong comparison only). Raises RangeNotSatisfiable.
     """
     if range_header is None or (if_range is not None and if_range.strip() != etag):
         return None
@@ -36,14 +36,14 @@ def requested(range_header: str | None, if_range: str | None, etag: str, size: i
         return None
     first, last, suffix = (None if group is None else int(group) for group in found.groups())
     if suffix is not None:
-        return _span(max(0, size - suffix), size if suffix else 0, size)
+        return _byte_range(max(0, size - suffix), size if suffix else 0, size)
     assert first is not None
     if last is not None and last < first:
         return None
-    return _span(first, size if last is None else min(size, last + 1), size)
+    return _byte_range(first, size if last is None else min(size, last + 1), size)
 
 
-def is_known(if_none_match: str | None, etag: str) -> bool:
+def is_not_modified(if_none_match: str | None, etag: str) -> bool:
     """Whether the client holds this content already (weak comparison)."""
     if if_none_match is None:
         return False
@@ -51,7 +51,7 @@ def is_known(if_none_match: str | None, etag: str) -> bool:
     return "*" in tags or etag in tags
 
 
-def _span(start: int, end: int, size: int) -> ByteRange:
+def _byte_range(start: int, end: int, size: int) -> ByteRange:
     if start >= end or start >= size:
-        raise Unsatisfiable
+        raise RangeNotSatisfiable
     return ByteRange(start, end - start)

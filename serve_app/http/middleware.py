@@ -55,7 +55,7 @@ class RequestMiddleware:
         try:
             await self._app(scope, receive, answer)
         except Exception as error:
-            response = problem_details.respond(error, scope["state"]["request_id"])
+            response = problem_details.error_response(error, scope["state"]["request_id"])
             if answer.status is not None:
                 # The head is out: only breaking off tells the client that the body is not whole.
                 raise

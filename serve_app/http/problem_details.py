@@ -16,13 +16,13 @@ from db.object_store.object_store import ObjectNotFound
 from db.values.error_catalogue import CatalogueError
 
 TYPE_PREFIX = "urn:fotograma:problem:"
-AWAY_RETRY_SECONDS = 5
-RETRY_SECONDS: Mapping[int, int] = {413: 3600, 429: 60, 503: AWAY_RETRY_SECONDS, 507: 60}
+OUTAGE_RETRY_SECONDS = 5
+RETRY_SECONDS: Mapping[int, int] = {413: 3600, 429: 60, 503: OUTAGE_RETRY_SECONDS, 507: 60}
 """Retry-After by status, where the error names no time. What is too large fits only once a limit has been raised."""
-CLIENT_GONE = 499
+CLIENT_CLOSED_REQUEST = 499
 """Nobody reads this answer; the number stands in the log alone."""
 
-STATUS: Mapping[str, int] = {
+HTTP_STATUS: Mapping[str, int] = {
     "malformed_request": 400,
     "invalid_field": 422,
     "invalid_spec": 422,
@@ -64,7 +64,7 @@ STATUS: Mapping[str, int] = {
     "internal": 500,
 }
 
-TOLD_BY_THE_EXTRACTION = frozenset(
+EXTRACTION_ONLY_CODES = frozenset(
     {
         "unreadable_container",
         "no_video_stream",
@@ -107,12 +107,12 @@ class ProblemError(CatalogueError):
         self.members = dict(members or {})
 
 
-def problem(error: CatalogueError, request_id: str) -> Response:
+def problem_response(error: CatalogueError, request_id: str) -> Response:
     """The answer to an error of the catalogue."""
     body: dict[str, Any] = {
         "type": f"{TYPE_PREFIX}{error.code}",
         "title": error.entry.en.title,
-        "status": STATUS.get(error.code, 500),
+        "status": HTTP_STATUS.get(error.code, 500),
         "detail": error.detail,
         "code": error.code,
         "request_id": request_id,
@@ -131,39 +131,39 @@ def problem(error: CatalogueError, request_id: str) -> Response:
     return Response(orjson.dumps(body), body["status"], headers, media_type="application/problem+json")
 
 
-def as_error(error: Exception) -> CatalogueError:
+def to_catalogue_error(error: Exception) -> CatalogueError:
     """Names any exception by the catalogue; one that nobody foresaw is `internal`."""
     match error:
         case CatalogueError():
             return error
         case HTTPException():
-            return _of_router(error)
+            return _router_error(error)
         case ObjectNotFound():
             return CatalogueError("expired")
         case _ if is_outage(error):
-            return CatalogueError("unavailable", "The database is away.", retry_after=AWAY_RETRY_SECONDS)
+            return CatalogueError("unavailable", "The database is away.", retry_after=OUTAGE_RETRY_SECONDS)
         case _:
             return CatalogueError("internal")
 
 
-def respond(error: Exception, request_id: str) -> Response:
+def error_response(error: Exception, request_id: str) -> Response:
     """The answer to any exception; what we are to blame for is logged, its stack trace included."""
     if isinstance(error, ClientDisconnect):
-        return Response(status_code=CLIENT_GONE)
-    named = as_error(error)
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
+    named = to_catalogue_error(error)
     if named.code == "internal":
         log.error("A request failed unexpectedly.", event_name="http.failed", exc_info=error)
     elif named.code == "unavailable":
         log.warning("A part of the service is away.", event_name="http.unavailable", detail=named.detail)
-    return problem(named, request_id)
+    return problem_response(named, request_id)
 
 
-async def handle(request: Request, error: Exception) -> Response:
-    """`respond` in the shape that Starlette calls."""
-    return respond(error, request.scope["state"]["request_id"])
+async def http_exception_handler(request: Request, error: Exception) -> Response:
+    """`error_response` in the shape that Starlette calls."""
+    return error_response(error, request.scope["state"]["request_id"])
 
 
-def _of_router(error: HTTPException) -> CatalogueError:
+def _router_error(error: HTTPException) -> CatalogueError:
     code = _ROUTER_CODES.get(error.status_code)
     if code is None:
         return CatalogueError("malformed_request" if error.status_code < 500 else "internal")

@@ -25,17 +25,17 @@ class RequestModel(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-async def read(request: Request, model: type[M]) -> M:
+async def read_model(request: Request, model: type[M]) -> M:
     """The body as `model`.
 
     Raises CatalogueError `unsupported_media_type`, `too_large`, `malformed_request` or `invalid_field`, which names
     the field.
     """
-    return validated(model, await read_json(request, MAX_JSON_BYTES))
+    return validate(model, await read_json(request, MAX_JSON_BYTES))
 
 
 async def read_json(request: Request, max_bytes: int) -> Any:
-    """The body as JSON with exact decimals. Raises as `read`."""
+    """The body as JSON with exact decimals. Raises as `read_model`."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise CatalogueError("unsupported_media_type", "This route takes application/json.")
@@ -44,10 +44,10 @@ async def read_json(request: Request, max_bytes: int) -> Any:
         body += chunk
         if len(body) > max_bytes:
             raise CatalogueError("too_large", f"The body may have {max_bytes} bytes.")
-    return exact_json(bytes(body), "The body")
+    return parse_json(bytes(body), "The body")
 
 
-def exact_json(text: bytes, what: str) -> Any:
+def parse_json(text: bytes, what: str) -> Any:
     """JSON whose numbers are `int` or `Decimal`. Raises CatalogueError `malformed_request`."""
     try:
         # The strict one first: json alone lets lone surrogates through, which no UTF-8 answer could repeat.
@@ -57,7 +57,7 @@ def exact_json(text: bytes, what: str) -> Any:
         raise CatalogueError("malformed_request", f"{what} is not well-formed JSON in UTF-8.") from error
 
 
-def validated(model: type[M], value: Any) -> M:
+def validate(model: type[M], value: Any) -> M:
     """`value` as `model`. Raises CatalogueError `invalid_field`."""
     try:
         return model.model_validate(value)

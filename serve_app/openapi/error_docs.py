@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from db.values.error_catalogue import CATALOGUE
-from serve_app.http.problem_details import STATUS
+from serve_app.http.problem_details import HTTP_STATUS
 
 _INTRO = """# Error codes
 
@@ -26,7 +26,13 @@ def table() -> str:
         ("code", "HTTP status", "fault", "title", "what to do"),
         ("---",) * 5,
         *(
-            (f"`{code}`", str(STATUS.get(code, "of an extraction")), entry.fault.value, entry.en.title, entry.en.remedy)
+            (
+                f"`{code}`",
+                str(HTTP_STATUS.get(code, "of an extraction")),
+                entry.fault.value,
+                entry.en.title,
+                entry.en.remedy,
+            )
             for code, entry in CATALOGUE.items()
         ),
     ]

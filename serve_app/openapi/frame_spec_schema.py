@@ -11,45 +11,45 @@ from pydantic import BaseModel, ConfigDict, Field
 from db.values.frame_spec import ImageFormat, Snap
 
 
-class Shape(BaseModel):
+class Schema(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class FpsSample(Shape):
+class FpsSample(Schema):
     mode: Literal["fps"] = "fps"
     fps: Annotated[float, Field(gt=0)] = 1
 
 
-class IntervalSample(Shape):
+class IntervalSample(Schema):
     mode: Literal["interval"]
     seconds: Annotated[float, Field(gt=0)]
 
 
-class UniformSample(Shape):
+class UniformSample(Schema):
     mode: Literal["uniform"]
     count: Annotated[int, Field(ge=1)]
 
 
-class TimestampsSample(Shape):
+class TimestampsSample(Schema):
     mode: Literal["timestamps"]
     at: Annotated[list[float], Field(min_length=1, max_length=100_000)]
 
 
-class EveryNthSample(Shape):
+class EveryNthSample(Schema):
     mode: Literal["every_nth"]
     n: Annotated[int, Field(ge=1)]
 
 
-class KeyframesSample(Shape):
+class KeyframesSample(Schema):
     mode: Literal["keyframes"]
 
 
-class ScenesSample(Shape):
+class ScenesSample(Schema):
     mode: Literal["scenes"]
     threshold: Annotated[float, Field(ge=0, le=100)] = 27
 
 
-class AllSample(Shape):
+class AllSample(Schema):
     mode: Literal["all"]
 
 
@@ -65,14 +65,14 @@ Sample = (
 )
 
 
-class Range(Shape):
+class Range(Schema):
     """Seconds from the first displayed frame; end is exclusive, null for the video's own end."""
 
     start: Annotated[float, Field(ge=0)] = 0
     end: float | None = None
 
 
-class Image(Shape):
+class Image(Schema):
     """max_side: pixels of the longer displayed side at most."""
 
     format: ImageFormat = ImageFormat.JPEG
@@ -80,7 +80,7 @@ class Image(Shape):
     max_side: Annotated[int, Field(ge=16)] | None = None
 
 
-class FrameSpec(Shape):
+class FrameSpec(Schema):
     """Which frames, and as what images."""
 
     sample: Sample = FpsSample()

@@ -13,7 +13,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serve_app.http.responses import json_response
+from serve_app.http.json_response import JsonResponse
 from serve_app.openapi import response_schemas
 from serve_app.openapi.frame_spec_schema import FrameSpec
 from serve_app.routes import accounts, login_sessions, timeline, webhooks
@@ -116,13 +116,13 @@ UNDOCUMENTED = {"/", "/session", "/openapi.json", "/static"}
 """The page's own addresses, and this document's."""
 
 
-async def document(_request: Request) -> Response:
+async def show(_request: Request) -> Response:
     """GET /openapi.json"""
-    return json_response(described())
+    return JsonResponse(openapi_document())
 
 
 @cache
-def described() -> dict[str, Any]:
+def openapi_document() -> dict[str, Any]:
     """The OpenAPI 3.1 document."""
     models = {model for operation in OPERATIONS.values() for model in (operation.gives, operation.body)}
     named = [model for model in models if isinstance(model, type)] + [response_schemas.Problem, FrameSpec]

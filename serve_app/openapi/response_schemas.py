@@ -11,10 +11,10 @@ from pydantic import Field
 from db.notification.webhook_deliveries import DeliveryStatus
 from db.values.error_catalogue import Fault
 from db.values.lifecycle import ExtractionStatus
-from serve_app.openapi.frame_spec_schema import FrameSpec, Shape
+from serve_app.openapi.frame_spec_schema import FrameSpec, Schema
 
 
-class PartError(Shape):
+class PartError(Schema):
     """One part of a multipart request that can't be taken. index: its place in the body, from 0."""
 
     part: str
@@ -29,7 +29,7 @@ class PartError(Shape):
 PartState = Literal["ok", "away", "behind", "full"]
 
 
-class Problem(Shape):
+class Problem(Schema):
     """Any error (RFC 9457). parts: of `/readyz`, as in Readiness."""
 
     type: str
@@ -45,21 +45,21 @@ class Problem(Shape):
     parts: dict[str, PartState] | None = None
 
 
-class NewAccount(Shape):
+class NewAccount(Schema):
     id: UUID
     email: str
     name: str
     role: Literal["user", "admin"]
 
 
-class Quotas(Shape):
+class Quotas(Schema):
     """null: no limit. waiting: extractions that have not ended. stored_bytes: videos and archives."""
 
     waiting: int | None
     stored_bytes: int | None
 
 
-class Use(Shape):
+class Use(Schema):
     videos: int
     waiting: int
     stored_bytes: int
@@ -73,14 +73,14 @@ class Account(NewAccount):
     use: Use
 
 
-class Tokens(Shape):
+class Tokens(Schema):
     access_token: str
     token_type: Literal["Bearer"]
     expires_in: int
     refresh_token: str
 
 
-class Media(Shape):
+class Media(Schema):
     """What the probe found; width and height in pixels as displayed, rotation in degrees clockwise."""
 
     container: str
@@ -94,7 +94,7 @@ class Media(Shape):
     variable_frame_rate: bool
 
 
-class Progress(Shape):
+class Progress(Schema):
     frames_done: int
     frames_total: int | None
     fraction: float | None
@@ -102,19 +102,19 @@ class Progress(Shape):
     eta_seconds: float | None
 
 
-class ExtractionError(Shape):
+class ExtractionError(Schema):
     code: str
     detail: str
     fault: Fault
     remedy: str
 
 
-class ResultWarning(Shape):
+class ResultWarning(Schema):
     code: str
     detail: str
 
 
-class Result(Shape):
+class Result(Schema):
     """bytes, sha256: of frames.zip."""
 
     frames: int
@@ -124,7 +124,7 @@ class Result(Shape):
     expires_at: datetime | None
 
 
-class Extraction(Shape):
+class Extraction(Schema):
     """One run of a frame specification over a video."""
 
     id: UUID
@@ -142,7 +142,7 @@ class Extraction(Shape):
     finished_at: datetime | None
 
 
-class Video(Shape):
+class Video(Schema):
     """What was uploaded, with its newest extraction."""
 
     id: UUID
@@ -155,7 +155,7 @@ class Video(Shape):
     extraction: Extraction
 
 
-class Videos(Shape):
+class Videos(Schema):
     items: list[Video]
 
 
@@ -163,13 +163,13 @@ class VideoPage(Videos):
     next_cursor: str | None
 
 
-class NewExtraction(Shape):
+class NewExtraction(Schema):
     """The body of POST /v1/videos/{id}/extractions."""
 
     spec: FrameSpec = FrameSpec()
 
 
-class TimelineEvent(Shape):
+class TimelineEvent(Schema):
     """One event of a time line: when, what, and the facts that it has."""
 
     at: datetime
@@ -186,12 +186,12 @@ class TimelineEvent(Shape):
     from_: UUID | None = Field(None, alias="from")
 
 
-class Timeline(Shape):
+class Timeline(Schema):
     items: list[TimelineEvent]
     next_cursor: str | None
 
 
-class Balance(Shape):
+class Balance(Schema):
     """differences: ids whose records disagree, at most a hundred of each account; reasons: why, by id."""
 
     accepted: int
@@ -219,7 +219,7 @@ class Ledger(Balance):
     user_count: int
 
 
-class Webhook(Shape):
+class Webhook(Schema):
     """disabled_at: since when it is switched off, having answered 410 Gone; null: it is on."""
 
     id: UUID
@@ -235,12 +235,12 @@ class NewWebhook(Webhook):
     secret: str
 
 
-class WebhookPage(Shape):
+class WebhookPage(Schema):
     items: list[Webhook]
     next_cursor: str | None
 
 
-class DeliveryTry(Shape):
+class DeliveryTry(Schema):
     """status: of the answer, null when there was none. error: null when it was taken."""
 
     at: datetime
@@ -249,7 +249,7 @@ class DeliveryTry(Shape):
     milliseconds: int
 
 
-class Delivery(Shape):
+class Delivery(Schema):
     """One notification to one webhook; id is its `webhook-id`. due_at: of the next try, while it is pending."""
 
     id: UUID
@@ -262,16 +262,16 @@ class Delivery(Shape):
     tries: list[DeliveryTry]
 
 
-class DeliveryPage(Shape):
+class DeliveryPage(Schema):
     items: list[Delivery]
     next_cursor: str | None
 
 
-class Alive(Shape):
+class Alive(Schema):
     status: Literal["alive"]
 
 
-class Readiness(Shape):
+class Readiness(Schema):
     """parts: by name `ok`, `away`, `behind` (an older schema) or `full` (less room than the reserve).
 
     Only the cache may be away. When another part is not `ok`, the answer is a Problem with the same `parts`.

@@ -22,7 +22,7 @@ from db.values.error_catalogue import CatalogueError
 from serve_app import authentication
 from serve_app.deps import Deps, deps_of
 from serve_app.http import request_body
-from serve_app.http.responses import json_response, no_content
+from serve_app.http.json_response import JsonResponse
 
 MAX_PASSWORD_CHARACTERS = 1024
 _ATOM = r"[^\s@<>()\[\]\\,;:\"\x00-\x1f\x7f.]+"
@@ -64,51 +64,51 @@ async def register(request: Request) -> Response:
     deps = deps_of(request)
     if not deps.registration_open:
         raise CatalogueError("registration_closed")
-    body = await request_body.read(request, Registration)
+    body = await request_body.read_model(request, Registration)
     email = normal_email(body.email)
     if not _can_be_mailed(email):
         raise CatalogueError("invalid_field", "email: This is not an e-mail address.")
     _check_length(deps, "password", body.password)
-    deps.per_address.take(authentication.address_of(request))
+    deps.address_rate_limiter.take(authentication.client_address(request))
     account = await accounts.create(
         deps.database,
         user_id=uuid7(),
         email=email,
-        password_hash=await deps.passwords.hash(body.password),
+        password_hash=await deps.password_hasher.hash(body.password),
         name=body.name,
         locale=body.locale,
     )
     log.info("An account was made.", event_name="account.created", user_id=str(account.id))
-    return json_response({"id": account.id, "email": account.email, "name": account.name, "role": account.role}, 201)
+    return JsonResponse({"id": account.id, "email": account.email, "name": account.name, "role": account.role}, 201)
 
 
 async def show(request: Request, who: Principal) -> Response:
     """GET /v1/me"""
     deps = deps_of(request)
-    return json_response(await _described(deps, await accounts.get(deps.database, who.user_id)))
+    return JsonResponse(await _described(deps, await accounts.get(deps.database, who.user_id)))
 
 
 async def change(request: Request, who: Principal) -> Response:
     """PATCH /v1/me"""
     deps = deps_of(request)
-    body = await request_body.read(request, Changes)
-    return json_response(await _described(deps, await accounts.update(deps.database, who.user_id, body.model_dump())))
+    body = await request_body.read_model(request, Changes)
+    return JsonResponse(await _described(deps, await accounts.update(deps.database, who.user_id, body.model_dump())))
 
 
 async def change_password(request: Request, who: Principal) -> Response:
     """POST /v1/me/password"""
     deps = deps_of(request)
-    body = await request_body.read(request, PasswordChange)
+    body = await request_body.read_model(request, PasswordChange)
     _check_length(deps, "new", body.new)
-    deps.per_email.take(who.email)
+    deps.email_rate_limiter.take(who.email)
     stored = await accounts.password_hash(deps.database, who.user_id)
-    if not await deps.passwords.matches(body.current, stored):
+    if not await deps.password_hasher.matches(body.current, stored):
         raise CatalogueError("bad_credentials", "The current password is wrong.")
-    hashed = await deps.passwords.hash(body.new)
+    hashed = await deps.password_hasher.hash(body.new)
     await accounts.set_password(deps.database, who.user_id, hashed, kept=who.session_id)
-    deps.per_email.forget(who.email)
+    deps.email_rate_limiter.forget(who.email)
     log.info("A password was changed.", event_name="account.password_changed", user_id=str(who.user_id))
-    return no_content()
+    return Response(status_code=204)
 
 
 async def _described(deps: Deps, account: Account | None) -> dict[str, Any]:

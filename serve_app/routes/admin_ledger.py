@@ -12,7 +12,7 @@ from db.acceptance.ledger_reconciliation import AccountBalance, Balance
 from db.accounts import Principal
 from db.values.error_catalogue import CatalogueError
 from serve_app.deps import deps_of
-from serve_app.http.responses import json_response
+from serve_app.http.json_response import JsonResponse
 
 ADMIN = "admin"
 MAX_ACCOUNTS = 1000
@@ -25,7 +25,7 @@ async def ledger(request: Request, who: Principal) -> Response:
         raise CatalogueError("not_found")
     found = await ledgers.compare(deps_of(request).database)
     accounts = [_account(account) for account in found.accounts[:MAX_ACCOUNTS]]
-    return json_response({**_balance(found.total), "users": accounts, "user_count": len(found.accounts)})
+    return JsonResponse({**_balance(found.total), "users": accounts, "user_count": len(found.accounts)})
 
 
 def _account(account: AccountBalance) -> dict[str, Any]:

@@ -72,7 +72,7 @@ async def frame(request: Request, who: Principal) -> Response:
     assert row.result_frames is not None
     if n > row.result_frames:
         raise CatalogueError("not_found", f"The archive has {row.result_frames} images.")
-    place = await deps.frame_tables.place_of(deps.objects, f"{row.result_key}/manifest.csv", n)
+    place = await deps.archive_indexes.place_of(deps.objects, f"{row.result_key}/manifest.csv", n)
     headers = {"Content-Type": place.media_type, "ETag": f'"{row.result_sha256}.{n}"'}
     return await _send(request, deps, _Content(f"{row.result_key}/frames.zip", place.size, headers, place.offset))
 
@@ -128,7 +128,7 @@ class _Content:
 async def _send(request: Request, deps: Deps, content: _Content) -> Response:
     """The content, or the span of it that the request asks for."""
     headers = {**content.headers, **_CACHING, "Accept-Ranges": "bytes"}
-    if byte_ranges.is_known(request.headers.get("if-none-match"), headers["ETag"]):
+    if byte_ranges.is_not_modified(request.headers.get("if-none-match"), headers["ETag"]):
         return Response(status_code=304, headers={name: headers[name] for name in ("ETag", *_CACHING)})
     span = _span(request, headers["ETag"], content.size)
     whole = span or byte_ranges.ByteRange(0, content.size)
@@ -144,8 +144,8 @@ async def _send(request: Request, deps: Deps, content: _Content) -> Response:
 
 def _span(request: Request, etag: str, size: int) -> byte_ranges.ByteRange | None:
     try:
-        return byte_ranges.requested(request.headers.get("range"), request.headers.get("if-range"), etag, size)
-    except byte_ranges.Unsatisfiable as error:
+        return byte_ranges.parse_range(request.headers.get("range"), request.headers.get("if-range"), etag, size)
+    except byte_ranges.RangeNotSatisfiable as error:
         raise ProblemError("bad_range", headers={"Content-Range": f"bytes */{size}"}) from error
 
 

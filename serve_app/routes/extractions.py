@@ -27,9 +27,9 @@ from serve_app import cached_representations
 from serve_app.deps import Deps, deps_of
 from serve_app.http import request_body
 from serve_app.http.cancellation import run_to_completion
+from serve_app.http.json_response import JsonResponse, encode_json
 from serve_app.http.path_params import path_id
 from serve_app.http.problem_details import ProblemError
-from serve_app.http.responses import encode, json_response
 from serve_app.submission.idempotent_requests import IdempotentCall, fingerprint, idempotent_call
 
 _RETRIABLE = {ExtractionStatus.FAILED, ExtractionStatus.CANCELLED}
@@ -106,7 +106,7 @@ async def _shown(deps: Deps, who: Principal, extraction_id: UUID, status: int) -
     found = await cached_representations.read(deps.database, deps.cache, [key]) if key is not None else []
     if not found:
         raise CatalogueError("not_found")
-    return json_response(found[0].extraction, status)
+    return JsonResponse(found[0].extraction, status)
 
 
 async def _extract(deps: Deps, who: Principal, hold: IdempotentCall, wanted: _Wanted) -> Response:
@@ -145,7 +145,7 @@ async def _queued(deps: Deps, hold: IdempotentCall, wanted: _Wanted, again: Reex
 async def _answered(connection: AsyncConnection, hold: IdempotentCall, wanted: _Wanted, extraction_id: UUID) -> bytes:
     """The answer's JSON, kept for a repeated call in the same transaction."""
     rows = await videos.documents_within(connection, [extraction_id])
-    body = encode(cached_representations.document_of(rows[extraction_id]).extraction)
+    body = encode_json(cached_representations.representation_of(rows[extraction_id]).extraction)
     await idempotency_keys.finish(connection, hold.answer(wanted.fingerprint, 201, body))
     return body
 

@@ -13,8 +13,8 @@ from starlette.responses import Response
 from db import connection, migrate
 from db.values.error_catalogue import CatalogueError
 from serve_app.deps import Deps, deps_of
+from serve_app.http.json_response import JsonResponse
 from serve_app.http.problem_details import ProblemError
-from serve_app.http.responses import json_response
 
 CHECK_SECONDS = 3.0
 READY_RETRY_SECONDS = 2
@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 async def alive(_request: Request) -> Response:
     """GET /healthz"""
-    return json_response({"status": "alive"})
+    return JsonResponse({"status": "alive"})
 
 
 async def ready(request: Request) -> Response:
@@ -43,7 +43,7 @@ async def ready(request: Request) -> Response:
     if unfit:
         detail = f"Nothing can be accepted now: {unfit}."
         raise ProblemError("unavailable", detail, retry_after=READY_RETRY_SECONDS, members={"parts": parts})
-    return json_response({"status": "ready", "parts": parts})
+    return JsonResponse({"status": "ready", "parts": parts})
 
 
 class _Unfit(Exception):
@@ -57,7 +57,7 @@ async def _migrated(deps: Deps) -> None:
 
 async def _has_room(deps: Deps) -> None:
     free = await deps.objects.free_bytes()
-    if free is not None and free < deps.limits.reserve_bytes:
+    if free is not None and free < deps.limits.min_free_bytes:
         raise _Unfit("full")
 
 

@@ -16,7 +16,7 @@ from db.values.error_catalogue import CatalogueError
 from serve_app import authentication
 from serve_app.deps import Deps, deps_of
 from serve_app.http import request_body
-from serve_app.http.responses import json_response, no_content
+from serve_app.http.json_response import JsonResponse
 from serve_app.routes.accounts import MAX_PASSWORD_CHARACTERS, normal_email
 from serve_app.security.signed_tokens import Audience, Claims
 
@@ -41,8 +41,8 @@ async def log_in(request: Request) -> Response:
 async def refresh(request: Request) -> Response:
     """POST /v1/tokens/refresh"""
     deps = deps_of(request)
-    body = await request_body.read(request, Refresh)
-    claims = deps.signer.verify(Audience.REFRESH, body.refresh_token)
+    body = await request_body.read_model(request, Refresh)
+    claims = deps.token_signer.verify(Audience.REFRESH, body.refresh_token)
     try:
         generation = await accounts.rotate(deps.database, claims.session_id, claims.generation)
     except CatalogueError as error:
@@ -55,7 +55,7 @@ async def refresh(request: Request) -> Response:
 async def log_out(request: Request, who: Principal) -> Response:
     """DELETE /v1/tokens"""
     await accounts.revoke(deps_of(request).database, who.session_id)
-    return no_content()
+    return Response(status_code=204)
 
 
 async def enter_page(request: Request) -> Response:
@@ -63,10 +63,10 @@ async def enter_page(request: Request) -> Response:
     authentication.refuse_cross_site(request)
     deps = deps_of(request)
     claims = await _opened(request, deps)
-    response = no_content()
+    response = Response(status_code=204)
     response.set_cookie(
-        authentication.COOKIE,
-        deps.signer.issue(Audience.PAGE, claims, deps.session_seconds),
+        authentication.SESSION_COOKIE,
+        deps.token_signer.issue(Audience.PAGE, claims, deps.session_seconds),
         max_age=int(deps.session_seconds),
         path="/",
         secure=deps.https,
@@ -83,8 +83,8 @@ async def leave_page(request: Request) -> Response:
     who = await authentication.authenticate(request)
     if who is not None:
         await accounts.revoke(deps.database, who.session_id)
-    response = no_content()
-    response.delete_cookie(authentication.COOKIE, path="/", secure=deps.https, httponly=True, samesite="strict")
+    response = Response(status_code=204)
+    response.delete_cookie(authentication.SESSION_COOKIE, path="/", secure=deps.https, httponly=True, samesite="strict")
     return response
 
 
@@ -94,15 +94,15 @@ async def _opened(request: Request, deps: Deps) -> Claims:
     Raises CatalogueError `bad_credentials`, after the same time whether the account exists or not, or
     `too_many_requests`.
     """
-    body = await request_body.read(request, Credentials)
+    body = await request_body.read_model(request, Credentials)
     email = normal_email(body.email)
-    deps.per_address.take(authentication.address_of(request))
-    deps.per_email.take(email)
+    deps.address_rate_limiter.take(authentication.client_address(request))
+    deps.email_rate_limiter.take(email)
     found = await accounts.credentials(deps.database, email)
-    if not await deps.passwords.matches(body.password, found[1] if found else None) or found is None:
+    if not await deps.password_hasher.matches(body.password, found[1] if found else None) or found is None:
         log.info("Wrong credentials.", event_name="session.refused", user_id=str(found[0]) if found else None)
         raise CatalogueError("bad_credentials")
-    deps.per_email.forget(email)
+    deps.email_rate_limiter.forget(email)
     return await _open(deps, found[0])
 
 
@@ -115,11 +115,11 @@ async def _open(deps: Deps, user_id: UUID) -> Claims:
 
 def _tokens(deps: Deps, claims: Claims) -> Response:
     access = Claims(claims.user_id, claims.session_id, 0)
-    return json_response(
+    return JsonResponse(
         {
-            "access_token": deps.signer.issue(Audience.ACCESS, access, deps.access_seconds),
+            "access_token": deps.token_signer.issue(Audience.ACCESS, access, deps.access_seconds),
             "token_type": "Bearer",
             "expires_in": int(deps.access_seconds),
-            "refresh_token": deps.signer.issue(Audience.REFRESH, claims, deps.session_seconds),
+            "refresh_token": deps.token_signer.issue(Audience.REFRESH, claims, deps.session_seconds),
         }
     )

@@ -20,9 +20,9 @@ from serve_app import cached_representations
 from serve_app.deps import deps_of
 from serve_app.http import pagination_cursor, request_body
 from serve_app.http.cancellation import run_to_completion
+from serve_app.http.json_response import JsonResponse
 from serve_app.http.multipart_parser import MultipartReader, boundary_of
 from serve_app.http.path_params import path_id
-from serve_app.http.responses import json_response, no_content
 from serve_app.submission.group_commit import AcceptCall
 from serve_app.submission.idempotent_requests import idempotent_call
 from serve_app.submission.receive_files import FileReceiver, declared_size
@@ -64,7 +64,7 @@ async def accept(request: Request, who: Principal) -> Response:
             if hold.known is not None:
                 return hold.replay(taken.fingerprint())
             call = AcceptCall(taken.uploads(who.user_id), hold, taken.fingerprint())
-            body = await run_to_completion(deps.acceptor.accept(call))
+            body = await run_to_completion(deps.group_commit.accept(call))
         except BaseException:
             await run_to_completion(intake.undo())
             raise
@@ -76,21 +76,21 @@ async def accept(request: Request, who: Principal) -> Response:
 async def list_(request: Request, who: Principal) -> Response:
     """GET /v1/videos"""
     deps = deps_of(request)
-    query = request_body.validated(Query, single(request.query_params.multi_items()))
+    query = request_body.validate(Query, single(request.query_params.multi_items()))
     keys = await videos.list_keys(
         deps.database,
         who.user_id,
         limit=query.limit + 1,
-        before=None if query.cursor is None else pagination_cursor.read(query.cursor),
+        before=None if query.cursor is None else pagination_cursor.decode(query.cursor),
         status=query.status,
         # Postgres knows no zero character, so no file name has one.
         words=query.q.replace("\0", "\ufffd") if query.q else None,
         sha256=query.sha256.lower() if query.sha256 else None,
     )
     page = keys[: query.limit]
-    more = pagination_cursor.write(page[-1].video_id) if len(keys) > len(page) else None
+    more = pagination_cursor.encode(page[-1].video_id) if len(keys) > len(page) else None
     items = [document.video for document in await cached_representations.read(deps.database, deps.cache, page)]
-    return json_response({"items": items, "next_cursor": more})
+    return JsonResponse({"items": items, "next_cursor": more})
 
 
 async def show(request: Request, who: Principal) -> Response:
@@ -100,7 +100,7 @@ async def show(request: Request, who: Principal) -> Response:
     found = await cached_representations.read(deps.database, deps.cache, [key]) if key is not None else []
     if not found:
         raise CatalogueError("not_found")
-    return json_response(found[0].video)
+    return JsonResponse(found[0].video)
 
 
 async def delete(request: Request, who: Principal) -> Response:
@@ -110,7 +110,7 @@ async def delete(request: Request, who: Principal) -> Response:
     if not await run_to_completion(videos.delete(deps.database, who.user_id, video_id)):
         raise CatalogueError("not_found")
     log.info("A video was deleted.", event_name="video.deleted", user_id=str(who.user_id), video_id=str(video_id))
-    return no_content()
+    return Response(status_code=204)
 
 
 def single(items: list[tuple[str, str]]) -> Mapping[str, str]:

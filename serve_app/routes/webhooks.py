@@ -22,8 +22,8 @@ from db.values.error_catalogue import CatalogueError
 from serve_app.deps import Deps, deps_of
 from serve_app.http import pagination_cursor, request_body
 from serve_app.http.cancellation import run_to_completion
+from serve_app.http.json_response import JsonResponse, encode_json
 from serve_app.http.path_params import path_id
-from serve_app.http.responses import encode, json_response, no_content
 from serve_app.routes.videos import DEFAULT_LIMIT, MAX_LIMIT, single, whole
 from serve_app.submission.idempotent_requests import IdempotentCall, fingerprint, idempotent_call
 
@@ -52,7 +52,7 @@ async def create(request: Request, who: Principal) -> Response:
     """POST /v1/webhooks"""
     deps = deps_of(request)
     async with idempotent_call(request, deps.database, who, "POST /v1/webhooks") as hold:
-        wanted = await request_body.read(request, Wanted)
+        wanted = await request_body.read_model(request, Wanted)
         webhook_url_policy.check_url(wanted.url, deps.webhook_reach)
         if hold.known is not None:
             return hold.replay(_fingerprint(wanted))
@@ -73,7 +73,7 @@ async def delete(request: Request, who: Principal) -> Response:
     """DELETE /v1/webhooks/{id}"""
     if not await run_to_completion(webhooks.delete(deps_of(request).database, who.user_id, path_id(request))):
         raise CatalogueError("not_found")
-    return no_content()
+    return Response(status_code=204)
 
 
 async def deliveries_of(request: Request, who: Principal) -> Response:
@@ -95,7 +95,7 @@ async def redeliver(request: Request, who: Principal) -> Response:
     delivery = await run_to_completion(webhook_deliveries.redeliver(deps_of(request).database, webhook.id, delivery_id))
     if delivery is None:
         raise CatalogueError("not_found")
-    return json_response(_delivery_document(delivery), 202)
+    return JsonResponse(_delivery_document(delivery), 202)
 
 
 async def _commit(deps: Deps, who: Principal, hold: IdempotentCall, wanted: Wanted) -> bytes:
@@ -108,7 +108,7 @@ async def _commit(deps: Deps, who: Principal, hold: IdempotentCall, wanted: Want
             secret=webhooks.secret_of(secrets.token_bytes(SECRET_BYTES)),
             events=sorted(set(wanted.events)),
         )
-        body = encode(_document(webhook) | {"secret": webhook.secret})
+        body = encode_json(_document(webhook) | {"secret": webhook.secret})
         await idempotency_keys.finish(connection, hold.answer(_fingerprint(wanted), 201, body))
     log.info("A webhook was added.", event_name="webhook.added", webhook_id=str(webhook.id), user_id=str(who.user_id))
     return body
@@ -126,18 +126,18 @@ async def _own(request: Request, who: Principal) -> Webhook:
 
 
 def _query(request: Request) -> Query:
-    return request_body.validated(Query, single(request.query_params.multi_items()))
+    return request_body.validate(Query, single(request.query_params.multi_items()))
 
 
 def _before(query: Query) -> UUID | None:
-    return None if query.cursor is None else pagination_cursor.read(query.cursor)
+    return None if query.cursor is None else pagination_cursor.decode(query.cursor)
 
 
 def _page(documents: Sequence[dict[str, Any]], limit: int) -> Response:
     """documents: one more than the limit when there are more."""
     items = documents[:limit]
-    more = pagination_cursor.write(items[-1]["id"]) if len(documents) > limit else None
-    return json_response({"items": items, "next_cursor": more})
+    more = pagination_cursor.encode(items[-1]["id"]) if len(documents) > limit else None
+    return JsonResponse({"items": items, "next_cursor": more})
 
 
 def _document(webhook: Webhook) -> dict[str, Any]:

@@ -10,7 +10,7 @@ MIN_SECRET_CHARACTERS = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class SigningKey:
     """A signing key. The id stands in each token's header and pins the algorithm."""
 
     id: str
@@ -18,14 +18,14 @@ class Key:
     algorithm: str = "HS256"
 
 
-def derive(secret_key: str, purpose: str) -> bytes:
+def derive_key(secret_key: str, purpose: str) -> bytes:
     """32 bytes for one purpose. Raises ValueError when the secret key is too short to be one."""
     if len(secret_key) < MIN_SECRET_CHARACTERS:
         raise ValueError(f"the secret key must have at least {MIN_SECRET_CHARACTERS} characters")
     return hmac.digest(secret_key.encode(), f"fotograma {purpose} v1".encode(), "sha256")
 
 
-def signing_key(secret_key: str) -> Key:
+def signing_key(secret_key: str) -> SigningKey:
     """The key that signs tokens; its id tells nothing about it."""
-    secret = derive(secret_key, "tokens")
-    return Key(hashlib.sha256(b"fotograma key id" + secret).hexdigest()[:16], secret)
+    secret = derive_key(secret_key, "tokens")
+    return SigningKey(hashlib.sha256(b"fotograma key id" + secret).hexdigest()[:16], secret)

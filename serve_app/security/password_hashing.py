@@ -25,7 +25,7 @@ MAX_WAITING = 200
 T = TypeVar("T")
 
 
-def line_seconds(length: int, *, threads: int, rounds: int) -> int:
+def queue_seconds(length: int, *, threads: int, rounds: int) -> int:
     """How long a line of passwords takes, about."""
     return math.ceil(length / threads * HASH_SECONDS * 2.0 ** (rounds - ROUNDS))
 
@@ -44,7 +44,7 @@ class PasswordHasher:
         self._pepper, self._rounds, self._most = pepper, rounds, threads + max_waiting
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="bcrypt")
         self._inside = 0
-        self._line_seconds = line_seconds(self._most, threads=threads, rounds=rounds)
+        self._line_seconds = queue_seconds(self._most, threads=threads, rounds=rounds)
         # Compared against when there is no account, so that the time doesn't tell; no password has this hash.
         self._nobody = f"$2b${rounds:02d}${'.' * 53}"
 

@@ -29,26 +29,26 @@ class RateLimitDecision:
     wait_seconds: float
 
 
-def decide(pace: RateLimit, free_at: float, now: float) -> RateLimitDecision:
-    """Whether a try at `now` is within the pace (ATM Forum TM 4.0, GCRA as virtual scheduling)."""
-    next_free = max(free_at, now) + pace.refill_seconds
-    wait = next_free - pace.burst * pace.refill_seconds - now
+def decide(rate: RateLimit, free_at: float, now: float) -> RateLimitDecision:
+    """Whether a try at `now` is within the rate (ATM Forum TM 4.0, GCRA as virtual scheduling)."""
+    next_free = max(free_at, now) + rate.refill_seconds
+    wait = next_free - rate.burst * rate.refill_seconds - now
     return RateLimitDecision(free_at, wait) if wait > 1e-9 else RateLimitDecision(next_free, 0.0)
 
 
 class RateLimiter:
-    """One pace over many keys, in this process; the least recently tried are forgotten beyond `most_keys`."""
+    """One rate over many keys, in this process; the least recently tried are forgotten beyond `most_keys`."""
 
     def __init__(
-        self, pace: RateLimit, *, clock: Callable[[], float] = time.monotonic, max_keys: int = MAX_KEYS
+        self, rate: RateLimit, *, clock: Callable[[], float] = time.monotonic, max_keys: int = MAX_KEYS
     ) -> None:
-        self._pace, self._clock, self._most = pace, clock, max_keys
+        self._rate, self._clock, self._most = rate, clock, max_keys
         self._free_at: OrderedDict[str, float] = OrderedDict()
 
     def take(self, key: str) -> None:
         """Counts a try. Raises CatalogueError `too_many_requests` with the seconds to wait."""
         now = self._clock()
-        verdict = decide(self._pace, self._free_at.get(key, now), now)
+        verdict = decide(self._rate, self._free_at.get(key, now), now)
         if verdict.wait_seconds:
             raise CatalogueError("too_many_requests", retry_after=math.ceil(verdict.wait_seconds))
         self._keep(key, verdict.free_at)
@@ -56,7 +56,7 @@ class RateLimiter:
     def count(self, key: str) -> None:
         """Counts a try that another counter has allowed."""
         now = self._clock()
-        self._keep(key, max(self._free_at.get(key, now), now) + self._pace.refill_seconds)
+        self._keep(key, max(self._free_at.get(key, now), now) + self._rate.refill_seconds)
 
     def forget(self, key: str) -> None:
         """All tries are there again."""

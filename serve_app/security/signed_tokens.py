@@ -13,7 +13,7 @@ import jwt
 from uuid_utils.compat import uuid7
 
 from db.values.error_catalogue import CatalogueError
-from serve_app.security.key_derivation import Key
+from serve_app.security.key_derivation import SigningKey
 
 ISSUER = "fotograma"
 _REQUIRED = ["exp", "iat", "iss", "aud", "sub", "jti", "sid"]
@@ -39,7 +39,7 @@ class Claims:
 class TokenSigner:
     """keys: the first signs, all verify (that is how a key is replaced)."""
 
-    def __init__(self, keys: Sequence[Key]) -> None:
+    def __init__(self, keys: Sequence[SigningKey]) -> None:
         self._current = keys[0]
         self._keys = {key.id: key for key in keys}
 

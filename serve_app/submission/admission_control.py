@@ -31,21 +31,21 @@ DEPTH_SHARE = 20
 """A depth is kept for at least so many times as long as it took to count: counting has at most this part of a core."""
 
 
-PER_USER = RateLimit(burst=2000, refill_seconds=0.01)
+USER_RATE = RateLimit(burst=2000, refill_seconds=0.01)
 
 
 @dataclass(frozen=True, slots=True)
 class AdmissionLimits:
-    """pace: of the requests of one user that make something. queue_tasks: tasks that may wait, of all users.
+    """rate: of one user\'s requests that create something. max_queued_tasks: of all users together.
 
-    bodies: uploads that one replica reads at a time. reserve_bytes: of the object store, to be left free.
+    max_concurrent_uploads: in one replica. min_free_bytes: space of the object store that stays free.
     """
 
-    pace: RateLimit = PER_USER
+    rate: RateLimit = USER_RATE
     quotas: Quotas = UNLIMITED
-    queue_tasks: int = 1_000_000
-    bodies: int = 64
-    reserve_bytes: int = 0
+    max_queued_tasks: int = 1_000_000
+    max_concurrent_uploads: int = 64
+    min_free_bytes: int = 0
 
 
 def check_depth(most: int, waiting: int) -> None:
@@ -84,12 +84,12 @@ class AdmissionControl:
     _local: RateLimiter = field(init=False)
 
     def __post_init__(self) -> None:
-        self._local = RateLimiter(self.limits.pace, clock=self.clock)
+        self._local = RateLimiter(self.limits.rate, clock=self.clock)
 
     async def take_turn(self, user_id: UUID) -> None:
         """Counts a request that makes something. Raises CatalogueError `too_many_requests`."""
         key = str(user_id)
-        wait = await self.cache.take_turn(f"pace:{key}", self.limits.pace.burst, self.limits.pace.refill_seconds)
+        wait = await self.cache.take_turn(f"pace:{key}", self.limits.rate.burst, self.limits.rate.refill_seconds)
         if wait is None:
             self._local.take(key)
         elif wait > 0:
@@ -111,7 +111,7 @@ class AdmissionControl:
 
         Raises CatalogueError as `take_turn` and `check_room`, and `busy` when this replica reads all the bodies it may.
         """
-        if self._bodies >= self.limits.bodies:
+        if self._bodies >= self.limits.max_concurrent_uploads:
             raise CatalogueError("busy", retry_after=BUSY_RETRY_SECONDS)
         # Counted before the decision, which takes time: whoever comes meanwhile is checked against this one as well.
         ahead = self._coming
@@ -136,16 +136,16 @@ class AdmissionControl:
 
     async def _check_room(self, user_id: UUID, *, size: int, coming: int) -> None:
         await quotas.foresee(self.database, user_id, self.limits.quotas, files=1, size=size)
-        check_depth(self.limits.queue_tasks, await self._queue_depth())
+        check_depth(self.limits.max_queued_tasks, await self._queue_depth())
         free = await self.objects.free_bytes()
-        check_storage(free, coming=coming, size=size, reserve=self.limits.reserve_bytes)
+        check_storage(free, coming=coming, size=size, reserve=self.limits.min_free_bytes)
 
     async def _queue_depth(self) -> int:
         started = self.clock()
         if started >= self._depth_until:
             # Set first: requests at the same time use the old count and don't count again.
             self._depth_until = started + DEPTH_KEPT_SECONDS
-            self._depth = await quotas.depth(self.database, self.limits.queue_tasks)
+            self._depth = await quotas.depth(self.database, self.limits.max_queued_tasks)
             took = self.clock() - started
             self._depth_until = started + max(DEPTH_KEPT_SECONDS, took * DEPTH_SHARE)
         return self._depth

@@ -22,7 +22,7 @@ from db.acceptance.quotas import Quotas
 from db.connection import is_outage
 from db.values.error_catalogue import CatalogueError
 from serve_app import cached_representations
-from serve_app.http.responses import encode
+from serve_app.http.json_response import encode_json
 from serve_app.submission.idempotent_requests import IdempotentCall
 
 LANES = 2
@@ -136,9 +136,10 @@ class GroupCommit:
         answers: dict[Marker, Answer] = {}
         for one in batch:
             items = [
-                cached_representations.document_of(rows[upload.extraction_id]).video for upload in one.call.uploads
+                cached_representations.representation_of(rows[upload.extraction_id]).video
+                for upload in one.call.uploads
             ]
-            one.body = encode({"items": items})
+            one.body = encode_json({"items": items})
             answers |= one.call.hold.answer(one.call.fingerprint, 201, one.body)
         await idempotency_keys.finish(connection, answers)
 

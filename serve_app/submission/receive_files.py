@@ -25,7 +25,7 @@ from db.values.frame_spec import FrameSpec
 from serve_app.deps import Deps
 from serve_app.http.multipart_parser import FRAMING_BYTES, BodyError, MultipartReader, Part, too_large
 from serve_app.http.problem_details import ProblemError
-from serve_app.http.request_body import MAX_SPEC_BYTES, exact_json
+from serve_app.http.request_body import MAX_SPEC_BYTES, parse_json
 from serve_app.submission import idempotent_requests
 
 log = structlog.get_logger(__name__)
@@ -130,7 +130,7 @@ class FileReceiver:
             case "file":
                 await self._take_file(part)
             case "spec" if self._taken.spec is None:
-                asked = frame_spec.from_document(exact_json(await part.read(MAX_SPEC_BYTES), "The specification"))
+                asked = frame_spec.from_document(parse_json(await part.read(MAX_SPEC_BYTES), "The specification"))
                 self._deps.check_spec(asked)
                 self._taken.spec = asked
             case "spec":

@@ -28,7 +28,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
 )
 
 
-async def page(request: Request) -> Response:
+async def show(request: Request) -> Response:
     """GET /"""
     deps = deps_of(request)
     settings = {
@@ -40,7 +40,7 @@ async def page(request: Request) -> Response:
     return HTMLResponse(html, headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})
 
 
-class Assets(StaticFiles):
+class StaticAssets(StaticFiles):
     """`/static/…`; asked for again at each visit, answered 304 while unchanged."""
 
     def __init__(self) -> None:

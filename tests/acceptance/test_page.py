@@ -77,7 +77,7 @@ def site(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Site]:
             made.append(Site(f"http://127.0.0.1:{port}", deps, asyncio.get_running_loop()))
             ready.set()
             await stop.wait()
-        deps.passwords.close()
+        deps.password_hasher.close()
         await cache.close()
         await database.dispose()
 

@@ -47,7 +47,7 @@ async def deps(database: AsyncEngine, redis_url: str, tmp_path: Path) -> AsyncIt
     cache = open_cache(redis_url)
     made = api_client.make_deps(database, tmp_path / "objects", cache)
     yield made
-    made.passwords.close()
+    made.password_hasher.close()
     await cache.close()
 
 

@@ -25,7 +25,7 @@ from db.object_store.object_store import ObjectStore
 from db.queue import task_queue
 from db.queue.task_queue import Publication
 from serve_app.deps import Deps
-from serve_app.security.key_derivation import derive, signing_key
+from serve_app.security.key_derivation import derive_key, signing_key
 from serve_app.security.password_hashing import PasswordHasher
 from serve_app.security.signed_tokens import TokenSigner
 
@@ -41,8 +41,8 @@ def make_deps(database: AsyncEngine, folder: Path, cache: Cache, **more: Any) ->
         "database": database,
         "objects": FolderStore(folder),
         "cache": cache,
-        "signer": TokenSigner([signing_key(SECRET)]),
-        "passwords": PasswordHasher(derive(SECRET, "passwords"), rounds=4),
+        "token_signer": TokenSigner([signing_key(SECRET)]),
+        "password_hasher": PasswordHasher(derive_key(SECRET, "passwords"), rounds=4),
         "engine_name": "auto/test",
     }
     return Deps(**values | more)

@@ -96,8 +96,8 @@ MUTANTS = (
         (
             Edit(
                 "serve_app/submission/group_commit.py",
-                '            one.body = encode({"items": items})\n',
-                '            one.body = encode({"items": items})\n            one.answer.set_result(one.body)\n',
+                '            one.body = encode_json({"items": items})\n',
+                '            one.body = encode_json({"items": items})\n            one.answer.set_result(one.body)\n',
             ),
         ),
         f"{PROMISES}::test_201_is_not_said_before_the_commit",

@@ -76,7 +76,7 @@ async def _accept_rounds(
                 twice += again.status_code != 201 or again.json() != first
                 made.append(UUID(first["items"][0]["extraction"]["id"]))
     finally:
-        deps.passwords.close()
+        deps.password_hasher.close()
         await cache.close()
     return made, twice
 

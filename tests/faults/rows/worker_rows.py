@@ -129,7 +129,7 @@ async def disk_full(full: bool, folder: Path) -> Outcome:
             assert await _is_full(unbounded, objects), "a worker would claim with no room for the result"
             found = await count(database, made, ("queued",))
             short = sum(path.stat().st_size != len(body) for path in (objects / "videos").iterdir())
-            deps.passwords.close()
+            deps.password_hasher.close()
             await cache.close()
     return Outcome(
         name="Disk full in staging",

@@ -131,12 +131,12 @@ async def test_every_other_route_needs_a_token(visitor: httpx.AsyncClient, call:
 
 async def test_only_an_access_token_of_a_living_session_opens(visitor: httpx.AsyncClient, deps: Deps) -> None:
     tokens = await log_in(visitor)
-    claims = deps.signer.verify(Audience.ACCESS, tokens["access_token"])
+    claims = deps.token_signer.verify(Audience.ACCESS, tokens["access_token"])
     wrong = [
         tokens["refresh_token"],
-        deps.signer.issue(Audience.ACCESS, claims, -1),
-        deps.signer.issue(Audience.ACCESS, Claims(claims.user_id, claims.user_id, 0), 60),
-        deps.signer.issue(Audience.ACCESS, Claims(claims.session_id, claims.session_id, 0), 60),
+        deps.token_signer.issue(Audience.ACCESS, claims, -1),
+        deps.token_signer.issue(Audience.ACCESS, Claims(claims.user_id, claims.user_id, 0), 60),
+        deps.token_signer.issue(Audience.ACCESS, Claims(claims.session_id, claims.session_id, 0), 60),
         "rubbish",
     ]
     for token in wrong:
@@ -192,7 +192,9 @@ async def test_a_new_password_ends_every_other_session(ana: httpx.AsyncClient, d
 
 
 async def test_guessing_is_slowed_down_for_one_email_and_for_one_address(deps: Deps) -> None:
-    slow = replace(deps, per_email=RateLimiter(RateLimit(3, 60)), per_address=RateLimiter(RateLimit(6, 60)))
+    slow = replace(
+        deps, email_rate_limiter=RateLimiter(RateLimit(3, 60)), address_rate_limiter=RateLimiter(RateLimit(6, 60))
+    )
     async with client_of(create_app(slow)) as client:
         await client.post("/v1/users", json=ANA)
         answers = [await client.post("/v1/tokens", json={**ANA, "password": "guess"}) for _ in range(4)]
@@ -213,11 +215,11 @@ async def test_the_pace_of_one_address_is_a_setting(
     monkeypatch.setattr(wiring, "log_as_json", lambda: None)
     async with wiring.open_api() as deps:
         for _ in range(2):
-            deps.per_address.take("192.0.2.1")
+            deps.address_rate_limiter.take("192.0.2.1")
         with pytest.raises(CatalogueError) as refused:
-            deps.per_address.take("192.0.2.1")
+            deps.address_rate_limiter.take("192.0.2.1")
         assert refused.value.retry_after == 10
-        deps.per_address.take("192.0.2.2")
+        deps.address_rate_limiter.take("192.0.2.2")
 
 
 class TestPageSession:

@@ -39,7 +39,7 @@ async def limited(deps: Deps, tmp_path: Path, *, cache: Cache | None = None, **l
     async with api_client.client_of(create_app(made)) as client:
         await api_client.log_in(client)
         yield made, client
-    made.passwords.close()
+    made.password_hasher.close()
 
 
 class Unread:
@@ -72,7 +72,7 @@ def refused(answer: httpx.Response, status: int, code: str, fault: str) -> int:
 
 
 async def test_above_the_rate_nothing_is_read_and_nothing_is_left(deps: Deps, tmp_path: Path) -> None:
-    async with limited(deps, tmp_path, pace=ONCE) as (made, client):
+    async with limited(deps, tmp_path, rate=ONCE) as (made, client):
         await accepted(client)
         before = await left_behind(made.database, made.objects)
         assert refused(await send_unread(client), 429, "too_many_requests", "request") > 3000
@@ -86,7 +86,7 @@ async def test_the_rate_is_one_for_all_replicas_and_of_each_user_alone(
 ) -> None:
     caches = [open_cache(redis_url), open_cache(redis_url)]
     one, two = (
-        AdmissionControl(deps.database, cache, deps.objects, AdmissionLimits(pace=RateLimit(3, 3600)))
+        AdmissionControl(deps.database, cache, deps.objects, AdmissionLimits(rate=RateLimit(3, 3600)))
         for cache in caches
     )
     user = uuid4()
@@ -102,7 +102,7 @@ async def test_the_rate_is_one_for_all_replicas_and_of_each_user_alone(
 
 
 async def test_without_redis_a_replica_keeps_the_pace_by_itself(deps: Deps) -> None:
-    door = AdmissionControl(deps.database, Cache(None), deps.objects, AdmissionLimits(pace=RateLimit(3, 3600)))
+    door = AdmissionControl(deps.database, Cache(None), deps.objects, AdmissionLimits(rate=RateLimit(3, 3600)))
     user = uuid4()
     tries = await asyncio.gather(*(door.take_turn(user) for _ in range(10)), return_exceptions=True)
     assert tries.count(None) == 3
@@ -111,7 +111,7 @@ async def test_without_redis_a_replica_keeps_the_pace_by_itself(deps: Deps) -> N
 async def test_redis_that_goes_away_gives_no_second_burst(deps: Deps, redis_url: str) -> None:
     redis = Redis.from_url(redis_url)
     cache = Cache(redis)
-    door = AdmissionControl(deps.database, cache, deps.objects, AdmissionLimits(pace=RateLimit(3, 3600)))
+    door = AdmissionControl(deps.database, cache, deps.objects, AdmissionLimits(rate=RateLimit(3, 3600)))
     user = uuid4()
     for _ in range(2):
         await door.take_turn(user)
@@ -122,13 +122,13 @@ async def test_redis_that_goes_away_gives_no_second_burst(deps: Deps, redis_url:
 
 
 async def test_an_accepted_request_is_answered_again_past_every_limit(deps: Deps, tmp_path: Path) -> None:
-    full: dict[str, Any] = {"pace": ONCE, "quotas": Quotas(1, len(MP4)), "queue_tasks": 1}
+    full: dict[str, Any] = {"rate": ONCE, "quotas": Quotas(1, len(MP4)), "max_queued_tasks": 1}
     async with limited(deps, tmp_path, **full) as (made, client):
         key = {"Idempotency-Key": "one"}
         first = await send(client, ("a.mp4", MP4), headers=key)
         assert first.status_code == 201
         for bodies in (0, 64):
-            object.__setattr__(made.limits, "bodies", bodies)
+            object.__setattr__(made.limits, "max_concurrent_uploads", bodies)
             again = await send(client, ("a.mp4", MP4), headers=key)
             assert (again.status_code, again.content) == (201, first.content)
             assert again.headers["idempotency-replayed"] == "true"
@@ -147,7 +147,7 @@ async def test_a_refused_call_leaves_its_key_free(deps: Deps, tmp_path: Path) ->
 
 
 async def test_a_first_call_that_still_runs_is_told_before_any_limit(deps: Deps, tmp_path: Path) -> None:
-    async with limited(deps, tmp_path, pace=RateLimit(1, 3600)) as (_, client):
+    async with limited(deps, tmp_path, rate=RateLimit(1, 3600)) as (_, client):
         begun, end = asyncio.Event(), asyncio.Event()
 
         async def slow() -> AsyncIterator[bytes]:
@@ -204,8 +204,8 @@ async def test_extracting_again_and_retrying_count_as_waiting(deps: Deps, tmp_pa
 FULL: dict[str, tuple[str, Any, int, str, str]] = {
     "waiting": ("quotas", Quotas(waiting=0), 429, "too_many_waiting", "request"),
     "stored bytes": ("quotas", Quotas(stored_bytes=1), 429, "quota_exceeded", "request"),
-    "queue": ("queue_tasks", 0, 503, "queue_full", "service"),
-    "store": ("reserve_bytes", 1 << 60, 507, "storage_full", "service"),
+    "queue": ("max_queued_tasks", 0, 503, "queue_full", "service"),
+    "store": ("min_free_bytes", 1 << 60, 507, "storage_full", "service"),
 }
 
 
@@ -246,7 +246,7 @@ async def test_the_stored_bytes_are_limited_by_what_is_declared(deps: Deps, tmp_
 
 
 async def test_a_full_queue_takes_nothing_from_anybody(deps: Deps, tmp_path: Path) -> None:
-    async with limited(deps, tmp_path, queue_tasks=2) as (made, client):
+    async with limited(deps, tmp_path, max_queued_tasks=2) as (made, client):
         await send(client, ("a.mp4", MP4), ("b.mp4", MP4))
         made.admission._depth_until = 0
         refused(await send_unread(client), 503, "queue_full", "service")
@@ -273,7 +273,7 @@ async def test_the_depth_is_counted_once_a_second_at_max(deps: Deps, monkeypatch
 async def test_the_store_keeps_its_reserve(deps: Deps, tmp_path: Path) -> None:
     free = await deps.objects.free_bytes()
     assert free is not None
-    async with limited(deps, tmp_path, reserve_bytes=free * 2) as (_, client):
+    async with limited(deps, tmp_path, min_free_bytes=free * 2) as (_, client):
         refused(await send_unread(client), 507, "storage_full", "service")
 
 
@@ -303,7 +303,7 @@ async def test_bodies_that_come_at_once_never_pass_the_reserve_together(
         deps.database,
         tmp_path / "objects",
         deps.cache,
-        limits=AdmissionLimits(reserve_bytes=free - int(2.5 * size)),
+        limits=AdmissionLimits(min_free_bytes=free - int(2.5 * size)),
         request_max_bytes=size,
     )
     async with api_client.client_of(create_app(made)) as client, asyncio.timeout(60):
@@ -320,7 +320,7 @@ async def test_bodies_that_come_at_once_never_pass_the_reserve_together(
             assert statuses == [400, 400, 507, 507, 507, 507]
             for _ in range(2):
                 await decided.acquire()
-    made.passwords.close()
+    made.password_hasher.close()
 
 
 class MeasuredEarly(FolderStore):
@@ -341,7 +341,7 @@ async def test_a_body_that_ends_between_the_measuring_and_the_check_still_counts
     free, size = await deps.objects.free_bytes(), 1 << 30
     assert free is not None
     store = MeasuredEarly(tmp_path / "objects")
-    door = AdmissionControl(deps.database, deps.cache, store, AdmissionLimits(reserve_bytes=free - int(1.5 * size)))
+    door = AdmissionControl(deps.database, deps.cache, store, AdmissionLimits(min_free_bytes=free - int(1.5 * size)))
     store.told.set()
     async with door.upload(uuid4(), size):
         store.measured.clear()
@@ -356,7 +356,7 @@ async def test_a_body_that_ends_between_the_measuring_and_the_check_still_counts
 
 
 async def test_a_replica_reads_a_bounded_number_of_bodies(deps: Deps, tmp_path: Path) -> None:
-    async with limited(deps, tmp_path, bodies=0) as (_, client):
+    async with limited(deps, tmp_path, max_concurrent_uploads=0) as (_, client):
         refused(await send_unread(client), 503, "busy", "service")
 
 

@@ -11,7 +11,7 @@ import pytest
 from db.object_store.object_store import ObjectNotFound
 from db.queue import task_queue
 from db.values.lifecycle import Blame
-from serve_app.archive_index import ArchiveIndexes
+from serve_app.archive_index import ArchiveIndexCache
 from serve_app.deps import Deps
 from tests.support.api_client import accepted, chunks_of, make_result, publish
 
@@ -121,7 +121,7 @@ async def test_each_image_is_read_out_of_the_archive(ana: httpx.AsyncClient, pat
 
 
 async def test_only_so_many_places_are_remembered(deps: Deps) -> None:
-    tables = ArchiveIndexes(max_frames=3)
+    tables = ArchiveIndexCache(max_frames=3)
     for name in ("a", "b", "a"):
         await deps.objects.put(f"results/{name}", chunks_of(make_result([b"1", b"22"]).manifest_csv))
         assert (await tables.place_of(deps.objects, f"results/{name}", 2)).size == 2

@@ -120,7 +120,7 @@ class TestReadiness:
     async def test_a_store_with_less_room_than_its_reserve_is_named(self, deps: Deps) -> None:
         free = await deps.objects.free_bytes()
         assert free is not None
-        async with client_of(create_app(replace(deps, limits=AdmissionLimits(reserve_bytes=free * 2)))) as client:
+        async with client_of(create_app(replace(deps, limits=AdmissionLimits(min_free_bytes=free * 2)))) as client:
             parts = not_ready(await client.get("/readyz"))
             assert (parts["storage"], parts["objects"]) == ("full", "ok")
 
@@ -129,7 +129,7 @@ class TestReadiness:
             return None
 
         monkeypatch.setattr(FolderStore, "free_bytes", unbounded)
-        async with client_of(create_app(replace(deps, limits=AdmissionLimits(reserve_bytes=1 << 60)))) as client:
+        async with client_of(create_app(replace(deps, limits=AdmissionLimits(min_free_bytes=1 << 60)))) as client:
             assert (await client.get("/readyz")).json()["parts"]["storage"] == "ok"
 
 

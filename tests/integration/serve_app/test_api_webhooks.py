@@ -90,7 +90,7 @@ async def test_a_service_may_let_receivers_be_nearer(ana: httpx.AsyncClient, dep
     async with client_of(create_app(near)) as client:
         await log_in(client)
         await added(client, url="http://127.0.0.1:9/hook")
-    near.passwords.close()
+    near.password_hasher.close()
 
 
 async def test_an_account_has_so_many_webhooks_and_no_more(ana: httpx.AsyncClient) -> None:

@@ -34,9 +34,9 @@ async def key_of(database, user_id, key):
     return IdempotentCall(marker, None)
 
 
-async def at_once(acceptor, calls):
+async def at_once(group_commit, calls):
     async with asyncio.timeout(WAIT_SECONDS):
-        return await asyncio.gather(*(acceptor.accept(call) for call in calls), return_exceptions=True)
+        return await asyncio.gather(*(group_commit.accept(call) for call in calls), return_exceptions=True)
 
 
 def videos_in(answer):
@@ -118,11 +118,11 @@ async def test_calls_of_one_batch_can_not_pass_a_quota_together(database):
 @pytest.mark.parametrize("accounts", [1, 3])
 async def test_nobody_who_comes_as_a_writer_ends_is_forgotten(database, accounts):
     users = [await database_rows.user(database, f"{number}@example.com") for number in range(accounts)]
-    acceptor = GroupCommit(database, UNLIMITED)
+    group_commit = GroupCommit(database, UNLIMITED)
 
     async def one_after_the_other(calls):
         for call in calls:
-            await acceptor.accept(call)
+            await group_commit.accept(call)
 
     lines = [[await call_of(database, users[number % accounts]) for _ in range(40)] for number in range(3)]
     async with asyncio.timeout(WAIT_SECONDS):

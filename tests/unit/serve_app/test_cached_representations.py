@@ -16,10 +16,10 @@ from db.extraction_json import extraction_document
 from db.values.error_catalogue import CatalogueError
 from db.values.lifecycle import ExtractionStatus
 from db.videos import ExtractionRow, VideoRow
-from serve_app.cached_representations import document_of, pack
+from serve_app.cached_representations import encode_entry, representation_of
 from serve_app.http import pagination_cursor
-from serve_app.http.request_body import exact_json
-from serve_app.http.responses import encode
+from serve_app.http.json_response import encode_json
+from serve_app.http.request_body import parse_json
 from serve_app.routes.downloads import attachment
 
 SPEC = '{"sample":{"mode":"fps","fps":0.10000000000000000000000000000001}}'
@@ -49,7 +49,7 @@ ROW = ExtractionRow(
 
 
 def shown(row: ExtractionRow) -> dict[str, object]:
-    document: dict[str, object] = json.loads(encode(extraction_document(row)))
+    document: dict[str, object] = json.loads(encode_json(extraction_document(row)))
     return document
 
 
@@ -96,7 +96,7 @@ def test_success_has_a_result_and_the_fraction_one_even_without_frames() -> None
     )
     document = shown(row)
     assert document["result"] == {"frames": 0, "bytes": 22, "sha256": "ab", "warnings": [], "expires_at": None}
-    assert json.loads(encode(extraction_document(row)))["progress"]["fraction"] == 1
+    assert json.loads(encode_json(extraction_document(row)))["progress"]["fraction"] == 1
 
 
 def test_failure_tells_code_detail_fault_and_remedy() -> None:
@@ -111,37 +111,37 @@ def test_failure_tells_code_detail_fault_and_remedy() -> None:
 
 def test_the_specification_keeps_every_digit() -> None:
     video = VideoRow(UUID(int=2), "a.mp4", 5, "cd", None, ROW.created_at, ROW)
-    document = document_of(video)
-    assert SPEC.encode() in encode(document.extraction)
-    assert SPEC.encode() in encode(document.video)
-    assert json.loads(encode(document.video))["extraction"] == json.loads(encode(document.extraction))
-    assert pack(video).startswith(b"%d\n" % len(encode(document.extraction)))
+    document = representation_of(video)
+    assert SPEC.encode() in encode_json(document.extraction)
+    assert SPEC.encode() in encode_json(document.video)
+    assert json.loads(encode_json(document.video))["extraction"] == json.loads(encode_json(document.extraction))
+    assert encode_entry(video).startswith(b"%d\n" % len(encode_json(document.extraction)))
 
 
 def test_decimals_are_written_digit_by_digit() -> None:
-    assert encode({"a": Decimal("1.10"), "b": Decimal("1E+3")}) == b'{"a":1.10,"b":1000}'
+    assert encode_json({"a": Decimal("1.10"), "b": Decimal("1E+3")}) == b'{"a":1.10,"b":1000}'
 
 
 @pytest.mark.parametrize("text", [b"{", b'"\\ud800"', b"NaN", b"[1,]", b"\xff", b"1e99999999999999999999", b"[" * 5000])
 def test_what_is_not_json_is_malformed(text: bytes) -> None:
     with pytest.raises(CatalogueError) as error:
-        exact_json(text, "The body")
+        parse_json(text, "The body")
     assert error.value.code == "malformed_request"
 
 
 def test_numbers_are_read_exactly() -> None:
-    assert exact_json(b'{"a": 0.1, "b": 12}', "x") == {"a": Decimal("0.1"), "b": 12}
+    assert parse_json(b'{"a": 0.1, "b": 12}', "x") == {"a": Decimal("0.1"), "b": 12}
 
 
 @given(st.uuids())
 def test_a_cursor_comes_back_as_it_went(last: UUID) -> None:
-    assert pagination_cursor.read(pagination_cursor.write(last)) == last
+    assert pagination_cursor.decode(pagination_cursor.encode(last)) == last
 
 
 @pytest.mark.parametrize("text", ["", "x", "é", "A" * 22 + "=", "A" * 21 + "B", "A" * 40, "!" * 22])
 def test_any_other_text_is_no_cursor(text: str) -> None:
     with pytest.raises(CatalogueError) as error:
-        pagination_cursor.read(text)
+        pagination_cursor.decode(text)
     assert error.value.code == "invalid_field"
 
 

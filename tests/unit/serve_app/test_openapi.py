@@ -8,7 +8,7 @@ from typing import Any
 from starlette.routing import Mount, Route
 
 from serve_app.app import routes
-from serve_app.openapi.openapi_document import OPERATIONS, UNDOCUMENTED, described
+from serve_app.openapi.openapi_document import OPERATIONS, UNDOCUMENTED, openapi_document
 
 
 def references(value: Any) -> set[str]:
@@ -33,12 +33,14 @@ def test_every_route_is_described_and_nothing_else() -> None:
 
 
 def test_every_reference_leads_somewhere() -> None:
-    schemas = described()["components"]["schemas"]
-    missing = {ref for ref in references(described()) if ref.removeprefix("#/components/schemas/") not in schemas}
+    schemas = openapi_document()["components"]["schemas"]
+    missing = {
+        ref for ref in references(openapi_document()) if ref.removeprefix("#/components/schemas/") not in schemas
+    }
     assert not missing
-    json.dumps(described())
+    json.dumps(openapi_document())
 
 
 def test_operation_ids_are_unique() -> None:
-    ids = [operation["operationId"] for path in described()["paths"].values() for operation in path.values()]
+    ids = [operation["operationId"] for path in openapi_document()["paths"].values() for operation in path.values()]
     assert len(ids) == len(set(ids))

@@ -11,20 +11,27 @@ from starlette.exceptions import HTTPException
 from db.object_store.object_store import ObjectNotFound
 from db.values.error_catalogue import CATALOGUE, CatalogueError
 from serve_app.http import problem_details
-from serve_app.http.problem_details import RETRY_SECONDS, STATUS, TOLD_BY_THE_EXTRACTION, ProblemError, problem, respond
+from serve_app.http.problem_details import (
+    EXTRACTION_ONLY_CODES,
+    HTTP_STATUS,
+    RETRY_SECONDS,
+    ProblemError,
+    error_response,
+    problem_response,
+)
 
 
 def test_every_code_of_the_catalogue_has_a_status_or_is_told_by_the_extraction() -> None:
-    assert set(STATUS) | TOLD_BY_THE_EXTRACTION == set(CATALOGUE)
-    assert not set(STATUS) & TOLD_BY_THE_EXTRACTION
+    assert set(HTTP_STATUS) | EXTRACTION_ONLY_CODES == set(CATALOGUE)
+    assert not set(HTTP_STATUS) & EXTRACTION_ONLY_CODES
 
 
-@pytest.mark.parametrize("code", sorted(STATUS))
+@pytest.mark.parametrize("code", sorted(HTTP_STATUS))
 def test_a_problem_has_every_member_of_the_contract(code: str) -> None:
-    answer = problem(CatalogueError(code, "What happened."), "r1")
+    answer = problem_response(CatalogueError(code, "What happened."), "r1")
     body = json.loads(answer.body)
     assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.status_code == body["status"] == STATUS[code]
+    assert answer.status_code == body["status"] == HTTP_STATUS[code]
     assert body["code"] == code
     assert body["detail"] == "What happened."
     assert body["request_id"] == "r1"
@@ -34,50 +41,52 @@ def test_a_problem_has_every_member_of_the_contract(code: str) -> None:
     assert body["remedy"]
 
 
-@pytest.mark.parametrize("code", sorted(code for code, status in STATUS.items() if status in {413, 429, 503, 507}))
+@pytest.mark.parametrize("code", sorted(code for code, status in HTTP_STATUS.items() if status in {413, 429, 503, 507}))
 def test_what_is_over_a_limit_always_says_when_to_come_again(code: str) -> None:
-    assert problem(CatalogueError(code), "r").headers["retry-after"] == str(RETRY_SECONDS[STATUS[code]])
-    assert problem(CatalogueError(code, retry_after=7), "r").headers["retry-after"] == "7"
+    assert problem_response(CatalogueError(code), "r").headers["retry-after"] == str(RETRY_SECONDS[HTTP_STATUS[code]])
+    assert problem_response(CatalogueError(code, retry_after=7), "r").headers["retry-after"] == "7"
 
 
 def test_what_no_waiting_changes_says_nothing_of_it() -> None:
     for code in ("malformed_request", "not_found", "not_a_video", "internal"):
-        assert "retry-after" not in problem(CatalogueError(code), "r").headers
+        assert "retry-after" not in problem_response(CatalogueError(code), "r").headers
 
 
 def test_an_unexpected_error_is_internal_and_tells_nothing_of_itself() -> None:
-    answer = respond(ZeroDivisionError("secret"), "r2")
+    answer = error_response(ZeroDivisionError("secret"), "r2")
     assert answer.status_code == 500
     assert json.loads(answer.body)["code"] == "internal"
     assert b"secret" not in answer.body
 
 
 def test_a_database_that_is_away_is_unavailable_with_a_time_to_retry() -> None:
-    answer = respond(OperationalError("SELECT 1", {}, OSError("refused")), "r3")
+    answer = error_response(OperationalError("SELECT 1", {}, OSError("refused")), "r3")
     assert answer.status_code == 503
     assert json.loads(answer.body)["code"] == "unavailable"
     assert int(answer.headers["retry-after"]) > 0
 
 
 def test_a_wrong_statement_is_not_taken_for_an_outage() -> None:
-    assert problem_details.as_error(ProgrammingError("SELEC", {}, ValueError())).code == "internal"
+    assert problem_details.to_catalogue_error(ProgrammingError("SELEC", {}, ValueError())).code == "internal"
 
 
 def test_a_result_whose_object_is_gone_is_expired() -> None:
-    assert respond(ObjectNotFound("results/x"), "r4").status_code == 410
+    assert error_response(ObjectNotFound("results/x"), "r4").status_code == 410
 
 
 def test_the_routers_own_errors_are_problems_too_and_keep_their_headers() -> None:
-    answer = respond(HTTPException(405, headers={"Allow": "GET, HEAD"}), "r5")
+    answer = error_response(HTTPException(405, headers={"Allow": "GET, HEAD"}), "r5")
     assert json.loads(answer.body)["code"] == "method_not_allowed"
     assert answer.headers["allow"] == "GET, HEAD"
 
 
 def test_a_missing_token_names_the_scheme() -> None:
-    assert problem(CatalogueError("unauthenticated"), "r6").headers["www-authenticate"].startswith("Bearer")
+    assert problem_response(CatalogueError("unauthenticated"), "r6").headers["www-authenticate"].startswith("Bearer")
 
 
 def test_a_refusal_adds_members_and_headers() -> None:
-    answer = problem(ProblemError("bad_range", headers={"Content-Range": "bytes */5"}, members={"errors": [1]}), "r7")
+    answer = problem_response(
+        ProblemError("bad_range", headers={"Content-Range": "bytes */5"}, members={"errors": [1]}), "r7"
+    )
     assert answer.headers["content-range"] == "bytes */5"
     assert json.loads(answer.body)["errors"] == [1]

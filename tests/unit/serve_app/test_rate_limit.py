@@ -56,10 +56,10 @@ def test_the_memory_is_bounded() -> None:
 def test_no_window_ever_sees_more_than_the_burst_and_what_was_refilled(
     burst: int, refill: float, gaps: list[float]
 ) -> None:
-    pace, now, free_at, allowed = RateLimit(burst, refill), 0.0, 0.0, []
+    rate, now, free_at, allowed = RateLimit(burst, refill), 0.0, 0.0, []
     for gap in gaps:
         now += gap
-        verdict = decide(pace, free_at, now)
+        verdict = decide(rate, free_at, now)
         free_at = verdict.free_at
         if not verdict.wait_seconds:
             allowed.append(now)

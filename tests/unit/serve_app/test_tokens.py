@@ -12,8 +12,8 @@ import jwt
 import pytest
 
 from db.values.error_catalogue import CatalogueError
-from serve_app.security.key_derivation import Key, derive, signing_key
-from serve_app.security.password_hashing import MAX_WAITING, ROUNDS, THREADS, PasswordHasher, line_seconds
+from serve_app.security.key_derivation import SigningKey, derive_key, signing_key
+from serve_app.security.password_hashing import MAX_WAITING, ROUNDS, THREADS, PasswordHasher, queue_seconds
 from serve_app.security.signed_tokens import Audience, Claims, TokenSigner
 
 CLAIMS = Claims(UUID(int=1), UUID(int=2), 3)
@@ -79,13 +79,13 @@ def test_every_claim_is_required(claim: str) -> None:
 
 def test_a_replaced_key_still_verifies() -> None:
     old = TokenSigner([KEY]).issue(Audience.ACCESS, CLAIMS, 60)
-    assert TokenSigner([Key("new", b"n" * 32), KEY]).verify(Audience.ACCESS, old) == CLAIMS
+    assert TokenSigner([SigningKey("new", b"n" * 32), KEY]).verify(Audience.ACCESS, old) == CLAIMS
 
 
 def test_purposes_have_different_secrets_and_a_short_secret_key_is_refused() -> None:
-    assert derive("a" * 32, "tokens") != derive("a" * 32, "passwords")
+    assert derive_key("a" * 32, "tokens") != derive_key("a" * 32, "passwords")
     with pytest.raises(ValueError, match="32 characters"):
-        derive("a" * 31, "tokens")
+        derive_key("a" * 31, "tokens")
 
 
 @pytest.fixture
@@ -133,4 +133,4 @@ async def test_beyond_the_line_log_ins_are_refused_at_once(passwords: PasswordHa
 
 
 def test_a_full_line_takes_less_than_half_a_minute_and_what_is_refused_is_told_so() -> None:
-    assert 20 <= line_seconds(THREADS + MAX_WAITING, threads=THREADS, rounds=ROUNDS) <= 30
+    assert 20 <= queue_seconds(THREADS + MAX_WAITING, threads=THREADS, rounds=ROUNDS) <= 30
