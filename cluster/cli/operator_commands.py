@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-import unicodedata
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -106,12 +105,13 @@ def share(
     """Set an account's share of the workers. An option that is not given changes nothing."""
     from db import accounts  # noqa: PLC0415
     from db.queue import fair_queueing  # noqa: PLC0415
+    from db.values.email_address import normal_email  # noqa: PLC0415
 
     if weight is None and running_limit is None:
         raise typer.BadParameter("Give --weight, --running-limit or both.")
 
     async def change(database: AsyncEngine) -> bool:
-        found = await accounts.credentials(database, _normal(email))
+        found = await accounts.credentials(database, normal_email(email) or "")
         return found is not None and await fair_queueing.set_share(
             database, found[0], weight=weight, running_limit=running_limit
         )
@@ -195,18 +195,14 @@ def moment_line(moment: TimelineEvent) -> str:
 
 def _set_role(email: str, role: str, home: Path) -> None:
     from db import accounts  # noqa: PLC0415
+    from db.values.email_address import normal_email  # noqa: PLC0415
 
     async def change(database: AsyncEngine) -> bool:
-        return await accounts.set_role(database, _normal(email), role) is not None
+        return await accounts.set_role(database, normal_email(email) or "", role) is not None
 
     if not _on_database(home, change):
         raise NoAccount(email)
     typer.echo(f"{email} has the role {role} now.")
-
-
-def _normal(email: str) -> str:
-    """As accounts have it."""
-    return unicodedata.normalize("NFC", email.strip()).lower()
 
 
 def _on_database(home: Path, work: Callable[[AsyncEngine], Awaitable[bool]]) -> bool:

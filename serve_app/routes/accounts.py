@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from dataclasses import asdict
-from email.errors import MessageError
-from email.headerregistry import Address
 from typing import Annotated, Any, Literal
 
 import structlog
@@ -18,6 +14,7 @@ from uuid_utils.compat import uuid7
 from db import accounts
 from db.acceptance import quotas
 from db.accounts import Account, Principal
+from db.values.email_address import normal_email
 from db.values.error_catalogue import CatalogueError
 from serve_app import authentication
 from serve_app.deps import Deps, deps_of
@@ -25,9 +22,6 @@ from serve_app.http import request_body
 from serve_app.http.json_response import JsonResponse
 
 MAX_PASSWORD_CHARACTERS = 1024
-_ATOM = r"[^\s@<>()\[\]\\,;:\"\x00-\x1f\x7f.]+"
-# Simple on purpose: one @, no blanks, no quoting; whether a mail arrives only a mail can tell.
-_EMAIL = re.compile(rf"(?=.{{1,64}}@){_ATOM}(\.{_ATOM})*@{_ATOM}(\.{_ATOM})*")
 
 Name = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Locale = Annotated[str, Field(max_length=35, pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]
@@ -54,11 +48,6 @@ class PasswordChange(request_body.RequestModel):
     new: Password
 
 
-def normal_email(text: str) -> str:
-    """The form that an e-mail address is stored and found by."""
-    return unicodedata.normalize("NFC", text.strip()).lower()
-
-
 async def register(request: Request) -> Response:
     """POST /v1/users"""
     deps = deps_of(request)
@@ -66,7 +55,7 @@ async def register(request: Request) -> Response:
         raise CatalogueError("registration_closed")
     body = await request_body.read_model(request, Registration)
     email = normal_email(body.email)
-    if not _can_be_mailed(email):
+    if email is None:
         raise CatalogueError("invalid_field", "email: This is not an e-mail address.")
     _check_length(deps, "password", body.password)
     deps.address_rate_limiter.take(authentication.client_address(request))
@@ -126,18 +115,6 @@ async def _described(deps: Deps, account: Account | None) -> dict[str, Any]:
         "quotas": asdict(deps.limits.quotas),
         "use": asdict(use),
     }
-
-
-def _can_be_mailed(email: str) -> bool:
-    """Whether a mail's header can name this address, and names no other one by it."""
-    if not email.isascii() or not _EMAIL.fullmatch(email):
-        return False
-    try:
-        # An encoded word (RFC 2047) would be read as what it encodes.
-        return Address(addr_spec=email).addr_spec == email
-    except (MessageError, ValueError, LookupError):
-        # What the parser raises has no root of its own; beside its own errors it lets an IndexError through.
-        return False
 
 
 def _check_length(deps: Deps, field: str, password: str) -> None:

@@ -12,12 +12,13 @@ from uuid_utils.compat import uuid7
 
 from db import accounts
 from db.accounts import Principal
+from db.values.email_address import normal_email
 from db.values.error_catalogue import CatalogueError
 from serve_app import authentication
 from serve_app.deps import Deps, deps_of
 from serve_app.http import request_body
 from serve_app.http.json_response import JsonResponse
-from serve_app.routes.accounts import MAX_PASSWORD_CHARACTERS, normal_email
+from serve_app.routes.accounts import MAX_PASSWORD_CHARACTERS
 from serve_app.security.signed_tokens import Audience, Claims
 
 log = structlog.get_logger(__name__)
@@ -95,7 +96,8 @@ async def _opened(request: Request, deps: Deps) -> Claims:
     `too_many_requests`.
     """
     body = await request_body.read_model(request, Credentials)
-    email = normal_email(body.email)
+    # What is no address belongs to nobody, and is answered like any address of nobody's.
+    email = normal_email(body.email) or ""
     deps.address_rate_limiter.take(authentication.client_address(request))
     deps.email_rate_limiter.take(email)
     found = await accounts.credentials(deps.database, email)
