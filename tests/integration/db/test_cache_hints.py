@@ -74,23 +74,28 @@ async def test_without_redis_a_wait_takes_its_time_and_no_longer():
     await away.close()
 
 
-async def test_a_subscription_that_was_cut_is_made_anew(other, redis_url):
+async def test_cut_subscription_is_made_anew_after_a_pause(other, redis_url):
     now = 0.0
     async with Redis.from_url(redis_url) as admin:
         cache = Cache(Redis.from_url(redis_url), clock=lambda: now)
 
-        async def is_heard() -> bool:
+        async def is_subscribed() -> bool:
             return dict(await admin.pubsub_numsub("fotograma:ready")) == {b"fotograma:ready": 1}
 
         await cache.listen()
-        assert await is_heard()
+        assert await is_subscribed()
         await admin.client_kill_filter(_type="pubsub", skipme=True)
         await delivered(other)
         await cache.listen()
-        assert not await is_heard()
+        # The client may have connected once more before it gave up; the server counts a closed connection for a moment.
+        async with asyncio.timeout(10):
+            while await is_subscribed():
+                pass
+        await cache.listen()
+        assert not await is_subscribed()
         now += PAUSE_SECONDS
         await cache.listen()
-        assert await is_heard()
+        assert await is_subscribed()
         await other.announce()
         assert await waited(cache, 5) < 2
         await cache.close()
