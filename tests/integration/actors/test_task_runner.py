@@ -200,9 +200,9 @@ async def test_what_is_no_video_never_reaches_a_demuxer(database, store, bench, 
 
 STARTER = """
 import asyncio, sys, time
-from actors.sandbox.child_process import Child
+from actors.sandbox.child_process import DecodingChild
 async def main():
-    child = await Child.start()
+    child = await DecodingChild.start()
     print(child.pid, flush=True)
     await asyncio.sleep(600)
 asyncio.run(main())
@@ -210,12 +210,12 @@ asyncio.run(main())
 
 
 def test_the_child_of_a_killed_worker_dies_too():
-    worker = subprocess.Popen([sys.executable, "-c", STARTER], stdout=subprocess.PIPE)
-    assert worker.stdout is not None
-    pid = int(worker.stdout.readline())
-    worker.kill()
-    worker.wait()
-    worker.stdout.close()
+    with subprocess.Popen([sys.executable, "-c", STARTER], stdout=subprocess.PIPE) as worker:
+        assert worker.stdout is not None
+        try:
+            pid = int(worker.stdout.readline())
+        finally:
+            worker.kill()
     assert gone(pid)
 
 
