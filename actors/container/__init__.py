@@ -1,0 +1,1 @@
+"""Reads containers: opens and probes video files, checks them for damage, and configures their decoders."""

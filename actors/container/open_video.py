@@ -1,4 +1,4 @@
-"""A video file, opened by the demuxer that its first bytes name, which may open nothing else."""
+"""Opens a video file with the demuxer that its first bytes name, and reads packets of its best video stream."""
 
 from __future__ import annotations
 
@@ -12,16 +12,14 @@ from av.container import InputContainer
 from av.error import FFmpegError
 from av.packet import Packet
 from av.stream import Discard, Disposition
-from av.video.codeccontext import VideoCodecContext
-from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from actors.container.container_integrity import is_encrypted
-from actors.container.error_detection import MAX_SIDE, has_broken_units
-from actors.container.matroska_clusters import Clusters
+from actors.container.container_integrity import has_encrypted_mp4_track
+from actors.container.matroska_clusters import ClusterIndex
 from db.values.error_catalogue import CatalogueError
 from db.values.file_type import HEAD_BYTES, Container, sniff
 
+MAX_CODED_SIDE = 16_384
 _DEMUXERS = {
     Container.MP4: "mov",
     Container.MATROSKA: "matroska",
@@ -31,38 +29,35 @@ _DEMUXERS = {
     Container.FLV: "flv",
     Container.ASF: "asf",
 }
-_VIDEO_SEQUENCE = b"\x00\x00\x01\xb3"
-
-
-class DamagedPacketError(Exception):
-    """The decoder can't make a picture of a packet."""
+_MPEG_SEQUENCE_HEADER = b"\x00\x00\x01\xb3"
 
 
 class TruncatedStreamError(Exception):
-    """The demuxer can't go on."""
+    """The demuxer can't read on before the end of the stream."""
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """A file and the demuxer that its first bytes name. lenient: its very first picture fails the checks that its
-    decoder can make, so that these say nothing about damage."""
+class VideoSource:
+    """A file and the demuxer that its first bytes name. unchecked: its first key frames fail the checks of
+    `actors.container.checked_decoder` although nothing is damaged, so that these checks are left out."""
 
     path: Path
     container: Container
     demuxer: str
-    lenient: bool = False
+    unchecked: bool = False
 
 
-def source_of(path: Path) -> Source:
+def identify_source(path: Path) -> VideoSource:
     """Raises CatalogueError `empty_file`, `playlist` or `not_a_video`."""
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
     container = sniff(head)
-    return Source(path, container, "mpegvideo" if head.startswith(_VIDEO_SEQUENCE) else _DEMUXERS[container])
+    demuxer = "mpegvideo" if head.startswith(_MPEG_SEQUENCE_HEADER) else _DEMUXERS[container]
+    return VideoSource(path, container, demuxer)
 
 
-def open_video(source: Source) -> tuple[InputContainer, VideoStream]:
-    """Opens the file with its named demuxer, which may open nothing else, and picks the best video stream.
+def open_video(source: VideoSource) -> tuple[InputContainer, VideoStream]:
+    """Opens the file with the named demuxer and picks the best video stream. The demuxer can't open any other file.
 
     Raises CatalogueError `unreadable_container`, `no_video_stream`, `unsupported_codec`, `encrypted` or
     `picture_too_large`.
@@ -76,85 +71,69 @@ def open_video(source: Source) -> tuple[InputContainer, VideoStream]:
             metadata_errors="replace",
         )
     except FFmpegError as error:
-        refuse_out_of_memory(error)
+        raise_if_out_of_memory(error)
         raise CatalogueError("unreadable_container", f"The {source.container} index can't be read.") from error
     try:
-        return container, _video_stream(container, source)
+        return container, _best_video_stream(container, source)
     except BaseException:
         container.close()
         raise
 
 
-def _video_stream(container: InputContainer, source: Source) -> VideoStream:
-    """The best video stream that is not a cover picture; the packets of all others are thrown away early."""
-    films = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
-    if not films:
+def _best_video_stream(container: InputContainer, source: VideoSource) -> VideoStream:
+    """The best video stream that is not a cover picture. The demuxer discards the packets of all other streams."""
+    candidates = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    if not candidates:
         raise CatalogueError("no_video_stream")
-    video = max(films, key=_worth)
+    video = max(candidates, key=_stream_priority)
     for stream in container.streams:
         if stream.index != video.index:
             stream.discard = Discard.all
     if video.codec_context is None:
-        protected = source.container is Container.MP4 and is_encrypted(source.path)
-        raise CatalogueError("encrypted" if protected else "unsupported_codec")
-    if max(video.codec_context.width, video.codec_context.height) > MAX_SIDE:
+        is_encrypted = source.container is Container.MP4 and has_encrypted_mp4_track(source.path)
+        raise CatalogueError("encrypted" if is_encrypted else "unsupported_codec")
+    if max(video.codec_context.width, video.codec_context.height) > MAX_CODED_SIDE:
         raise CatalogueError("picture_too_large", f"{video.codec_context.width} × {video.codec_context.height} pixels.")
     return video
 
 
-def _worth(stream: VideoStream) -> tuple[bool, bool, int]:
-    """Of several streams the one that can be decoded, then the one marked default, then the largest, then the first."""
+def _stream_priority(stream: VideoStream) -> tuple[bool, bool, int]:
+    """Streams that can be decoded come first, then the one marked default, then the largest."""
     context = stream.codec_context
     if context is None:
         return (False, False, 0)
     return (True, bool(stream.disposition & Disposition.default), context.width * context.height)
 
 
-def decode(
-    decoder: VideoCodecContext, packet: Packet[VideoStream] | None, *, lenient: bool = False
-) -> list[VideoFrame]:
-    """Decodes one packet, or with None what the decoder still holds. lenient: as for `decoder_of`.
+def read_packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
+    """The stream's packets that hold data, up to where the file can be read.
 
-    Raises DamagedPacketError, or MemoryError when there is no memory for the picture.
-    """
-    if packet is not None and not lenient and has_broken_units(decoder, packet):
-        raise DamagedPacketError
-    try:
-        return decoder.decode(packet)
-    except FFmpegError as error:
-        refuse_out_of_memory(error)
-        raise DamagedPacketError from error
-
-
-def packets_of(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
-    """The stream's packets that hold something, as far as the file goes.
-
-    Raises TruncatedStreamError after the last one when the file can't be read on, or MemoryError.
+    Raises TruncatedStreamError after the last packet when the demuxer fails before the end; MemoryError.
     """
     clusters = None
     try:
         for packet in container.demux(stream):
             if packet.size:
-                if packet.pts is None and (clusters := clusters or clusters_of(container)):
-                    packet.pts = clusters.time_at(packet.pos)  # FFmpeg does not tell times before zero
+                if packet.pts is None and (clusters := clusters or cluster_index(container)):
+                    packet.pts = clusters.block_time(packet.pos)  # FFmpeg gives no times before zero
                 yield packet
     except FFmpegError as error:
-        refuse_out_of_memory(error)
+        raise_if_out_of_memory(error)
         raise TruncatedStreamError from error
 
 
-def clusters_of(container: InputContainer) -> Clusters | None:
-    """Of a Matroska file."""
+def cluster_index(container: InputContainer) -> ClusterIndex | None:
+    """The clusters of a Matroska file; None for other formats."""
     if not container.format.name.startswith("matroska"):
         return None
-    return Clusters(path_of(container))
+    return ClusterIndex(path_of(container))
 
 
 def path_of(container: InputContainer) -> Path:
     return Path(container.name.removeprefix("file:"))
 
 
-def refuse_out_of_memory(error: FFmpegError) -> None:
-    """Too little memory is no fault of the file: raises MemoryError."""
+def raise_if_out_of_memory(error: FFmpegError) -> None:
+    """Raises MemoryError: too little memory is not the file's fault."""
     if error.errno == errno.ENOMEM:
         raise MemoryError from error

@@ -90,11 +90,11 @@ def _fall_back(work: DecodePass, warning: ResultWarning, reason: str) -> None:
 def with_pyav(work: DecodePass) -> list[WrittenResult]:
     """As `run_pass`, whatever reader is wanted."""
     reader = pyav_reader(work.probe, work.options)
-    return _write(work, DeinterlacingReader(reader, work.probe.table) if work.probe.interlaced else reader)
+    return _write(work, DeinterlacingReader(reader, work.probe.table) if work.probe.is_interlaced else reader)
 
 
 def pyav_reader(probed: Probe, options: Options) -> FrameReader:
-    if options.careful or probed.interlaced:
+    if options.careful or probed.is_interlaced:
         return SequentialReader(probed, threads=options.threads, careful=options.careful)
     return PlannedReader(probed, threads=options.threads)
 

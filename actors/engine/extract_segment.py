@@ -58,9 +58,13 @@ def divide(probed: Probe, order: ResultRequest, decoding: Decoding, longest: flo
 
 def _begins_at_keys(probed: Probe) -> bool:
     """Whether a later part need not decode all that comes before it."""
-    if not probed.interlaced:
+    if not probed.is_interlaced:
         return is_proven(probed)
-    return probed.seekable and probed.media.codec in CODECS and not (probed.table.by_ordinal or probed.damaged)
+    return (
+        probed.seeks_exactly
+        and probed.media.codec in CODECS
+        and not (probed.table.by_ordinal or probed.corrupt_packets)
+    )
 
 
 def extract_part(

@@ -97,9 +97,9 @@ class FrameRenderer:
         width, height = self._geometry.image_size(looks.width, looks.height, self._max_side)
         if max(width, height) > self._most:
             raise CatalogueError("picture_too_large", f"{width} × {height} pixels as displayed.")
-        size = (height, width) if self._geometry.turned else (width, height)
+        size = (height, width) if self._geometry.is_transposed else (width, height)
         mirror: Filters = [("hflip", None)] if self._geometry.mirrored else []
-        colors = filters(looks, size, self._samples, turned=self._geometry.turned)
+        colors = filters(looks, size, self._samples, turned=self._geometry.is_transposed)
         return [*colors, *mirror, *_TURNS[self._geometry.quarter_turns]]
 
 

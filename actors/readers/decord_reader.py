@@ -140,13 +140,13 @@ def outside_envelope(probe: Probe) -> str | None:
     reasons = {
         f"the container {probe.source.container}": probe.source.container not in CONTAINERS,
         f"the codec {media.codec}": media.codec not in CODECS,
-        "an edit list": probe.edited,
+        "an edit list": probe.has_hidden_packets,
         "times that are not in the container": probe.table.by_ordinal,
-        "colors that decord takes for others": probe.matrix
-        not in (_UNTAGGED_SD if probe.lines < HD_LINES else _TAGGED),
+        "colors that decord takes for others": probe.color_matrix
+        not in (_UNTAGGED_SD if probe.coded_height < HD_LINES else _TAGGED),
         "pictures larger than full HD": media.width * media.height > MAX_PIXELS,
         "damage": bool(probe.warnings),
-        "pictures of two fields": probe.interlaced,
+        "pictures of two fields": probe.is_interlaced,
         "pixels that are not square": probe.geometry.pixel_aspect != 1,
         "a mirrored picture": probe.geometry.mirrored,
         "open groups of pictures": not _is_closed(probe.table),

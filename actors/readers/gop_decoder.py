@@ -11,9 +11,9 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from actors.container.codec_bitstream import Bitstream, RandomAccess
-from actors.container.error_detection import decoder_of
-from actors.container.open_video import DamagedPacketError, TruncatedStreamError, decode, open_video, packets_of
+from actors.container.checked_decoder import PacketDecodeError, configure_decoder, decode_packet
+from actors.container.codec_bitstream import BitstreamParser, RandomAccess
+from actors.container.open_video import TruncatedStreamError, open_video, read_packets
 from actors.container.probe import Probe
 from actors.plan.frame_selection import Target
 from actors.plan.gop_schedule import PacketRun
@@ -42,7 +42,7 @@ class GopDecoder:
 
     def __init__(self, probe: Probe, threads: int) -> None:
         self._probe, self._table, self._threads = probe, probe.table, threads
-        self._can_seek = probe.seekable
+        self._can_seek = probe.seeks_exactly
         self._container: InputContainer | None = None
         self._place = 0
         self._recent: deque[Packet[VideoStream]] = deque(maxlen=NEAR_PACKETS)
@@ -63,9 +63,10 @@ class GopDecoder:
             for packet in self._needed(run):
                 if packet.is_corrupt:
                     raise NeedsSequentialReadError
-                yield from self._taken(decode(self._decoder, packet, lenient=self._probe.source.lenient), rest)
-            yield from self._taken(decode(self._decoder, None), rest)
-        except (TruncatedStreamError, DamagedPacketError, NeedsSequentialReadError) as error:
+                frames = decode_packet(self._decoder, packet, unchecked=self._probe.source.unchecked)
+                yield from self._taken(frames, rest)
+            yield from self._taken(decode_packet(self._decoder, None), rest)
+        except (TruncatedStreamError, PacketDecodeError, NeedsSequentialReadError) as error:
             raise NoRandomAccessError if self._is_open_entry else NeedsSequentialReadError from error
         self._decoder.flush_buffers()
         if rest:
@@ -113,7 +114,7 @@ class GopDecoder:
     def _check_entry(self, packet: Packet[VideoStream], start: int) -> None:
         if packet.pts != start:
             raise NeedsSequentialReadError
-        entry = self._bitstream.entry(memoryview(packet))
+        entry = self._bitstream.random_access(memoryview(packet))
         if entry is RandomAccess.NONE:
             raise NoRandomAccessError
         self._is_open_entry = entry is RandomAccess.OPEN
@@ -121,12 +122,12 @@ class GopDecoder:
     def _open(self) -> None:
         self.close()
         self._container, self._stream = open_video(self._probe.source)
-        context = decoder_of(self._stream, strict=True, lenient=self._probe.source.lenient)
+        context = configure_decoder(self._stream, explode=True, unchecked=self._probe.source.unchecked)
         context.thread_count = self._threads
         context.thread_type = "FRAME" if self._threads > 1 else "SLICE"
         self._decoder = context
-        self._bitstream = Bitstream(self._stream.codec.canonical_name, context.extradata)
-        self._packets: Iterator[Packet[VideoStream]] = packets_of(self._container, self._stream)
+        self._bitstream = BitstreamParser(self._stream.codec.canonical_name, context.extradata)
+        self._packets: Iterator[Packet[VideoStream]] = read_packets(self._container, self._stream)
         self._place = 0
         self._recent.clear()
 
@@ -145,7 +146,7 @@ class GopDecoder:
         """Goes to the packet at `place` or before it; where seeking does not lead there, to the file's beginning."""
         assert self._container is not None
         self._container.seek(start, stream=self._stream)
-        packets = packets_of(self._container, self._stream)
+        packets = read_packets(self._container, self._stream)
         packet = next(packets, None)
         landed = None if packet is None or packet.pts is None else self._table.index_of(packet.pts)
         if packet is None or landed is None or self._table.order[landed] > place:

@@ -83,5 +83,5 @@ class PlannedReader:
 
 def is_proven(probe: Probe) -> bool:
     """Whether decoding from any key frame gives the same bytes as decoding from the beginning."""
-    table_is_true = not (probe.table.by_ordinal or probe.damaged)
+    table_is_true = not (probe.table.by_ordinal or probe.corrupt_packets)
     return table_is_true and probe.media.codec in CODECS and probe.source.container in CONTAINERS

@@ -19,9 +19,9 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from actors.container.codec_bitstream import Bitstream
-from actors.container.error_detection import decoder_of
-from actors.container.open_video import DamagedPacketError, TruncatedStreamError, decode, open_video, packets_of
+from actors.container.checked_decoder import PacketDecodeError, configure_decoder, decode_packet
+from actors.container.codec_bitstream import BitstreamParser
+from actors.container.open_video import TruncatedStreamError, open_video, read_packets
 from actors.container.probe import Probe
 from actors.plan.frame_selection import Segment, Target
 from actors.plan.frame_table import MAX_PTS
@@ -45,7 +45,7 @@ class SequentialReader:
 
     def __init__(self, probe: Probe, *, threads: int = 1, careful: bool = False) -> None:
         self._probe, self._table = probe, probe.table
-        self._threads, self._careful = threads, careful or bool(probe.damaged)
+        self._threads, self._careful = threads, careful or bool(probe.corrupt_packets)
         self._settled = probe.table.settled_at()
         self.decoded = self.repeated = 0
         self.missing: list[Target] = []
@@ -94,7 +94,7 @@ class SequentialReader:
 
         for event in self._events(rest, 1, None, damaged_packet):
             if isinstance(event, Packet):
-                if event.is_corrupt or self._packet_number in self._probe.damaged:
+                if event.is_corrupt or self._packet_number in self._probe.corrupt_packets:
                     damaged_packet()
                 continue
             index = self._index_of(event)
@@ -136,7 +136,7 @@ class SequentialReader:
 
     def _seek_to(self, start: int | None) -> int | None:
         """The key frame to begin with; None for the beginning of the file, when that is it or seeking is not safe."""
-        if start is None or start <= self._table.pts[0] or not self._probe.seekable:
+        if start is None or start <= self._table.pts[0] or not self._probe.seeks_exactly:
             return None
         return start
 
@@ -154,10 +154,10 @@ class SequentialReader:
         wanted = {target.pts for target in targets}
         container, stream = open_video(self._probe.source)
         with container:
-            context = decoder_of(stream, strict=strict, lenient=self._probe.source.lenient)
+            context = configure_decoder(stream, explode=strict, unchecked=self._probe.source.unchecked)
             context.thread_count = threads
             context.thread_type = "FRAME" if threads > 1 else "SLICE"
-            bitstream = Bitstream(self._probe.media.codec, context.extradata)
+            bitstream = BitstreamParser(self._probe.media.codec, context.extradata)
             if seek_to is not None:
                 container.seek(seek_to, stream=stream)
             for packet in _to_the_end(container, stream):
@@ -170,8 +170,8 @@ class SequentialReader:
                         continue
                     yield packet
                 try:
-                    frames = decode(context, packet, lenient=self._probe.source.lenient)
-                except DamagedPacketError:
+                    frames = decode_packet(context, packet, unchecked=self._probe.source.unchecked)
+                except PacketDecodeError:
                     on_damage()
                     continue
                 for frame in frames:
@@ -180,7 +180,7 @@ class SequentialReader:
                     latest = frame.pts
                     yield frame
 
-    def _is_needless(self, packet: Packet[VideoStream], wanted: set[int], bitstream: Bitstream) -> bool:
+    def _is_needless(self, packet: Packet[VideoStream], wanted: set[int], bitstream: BitstreamParser) -> bool:
         if self._table.by_ordinal or packet.pts in wanted:
             return False
         return bitstream.is_disposable(memoryview(packet))
@@ -225,7 +225,7 @@ class _Damage:
 def _to_the_end(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream] | None]:
     """The stream's packets, also of a file that breaks off, and None, which makes the decoder give what it holds."""
     with suppress(TruncatedStreamError):
-        yield from packets_of(container, stream)
+        yield from read_packets(container, stream)
     yield None
 
 

@@ -196,10 +196,8 @@ def test_a_slow_consumer_is_not_run_away_from(clips: ClipOf) -> None:
 MEASURE = """
 import sys
 from pathlib import Path
-from actors.plan.frame_selection import segments
 from actors.container.probe import probe
-from actors.readers.gop_pool import MAX_REORDERED, Crew
-from actors.readers.gop_decoder import GopDecoder
+from actors.plan.frame_selection import segments
 from actors.readers.planned_reader import PlannedReader
 probed = probe(Path(sys.argv[1]))
 threads, size = int(sys.argv[2]), probed.media.width * probed.media.height

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from av.video.stream import VideoStream
 
-from actors.container.container_integrity import fits_together
-from actors.container.matroska_clusters import Clusters
+from actors.container.container_integrity import has_consistent_structure
+from actors.container.matroska_clusters import ClusterIndex
 from actors.container.probe import probe
 from actors.engine.extract import extract
 from db.values.file_type import Container
@@ -68,8 +68,8 @@ def test_matroska_times_before_zero_are_read_from_the_blocks(tmp_path: Path) -> 
 def test_pictures_of_two_fields_are_said_to_be_so(codec: str, suffix: str, options: str, tmp_path: Path) -> None:
     fields = made(tmp_path / f"fields{suffix}", codec=codec, options=(("flags", options),))
     whole = made(tmp_path / f"whole{suffix}", codec=codec)
-    assert probe(fields).interlaced
-    assert not probe(whole).interlaced
+    assert probe(fields).is_interlaced
+    assert not probe(whole).is_interlaced
 
 
 def test_a_size_that_changes_on_the_way_gives_images_of_both_sizes(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_transport_stream_that_starts_between_key_frames_says_what_is_left_out
 @pytest.mark.parametrize("name", NAMED)
 def test_a_healthy_file_fits_together(name: str, clips: ClipOf) -> None:
     path, _ = clips(name)
-    assert all(fits_together(path, container) for container in [Container(probe(path).media.container)])
+    assert all(has_consistent_structure(path, container) for container in [Container(probe(path).media.container)])
     assert not [warning.code for warning in probe(path).warnings]
 
 
@@ -127,14 +127,14 @@ def test_a_matroska_cluster_whose_checksum_differs_is_known_by_its_place(tmp_pat
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    clusters = Clusters(path)
+    clusters = ClusterIndex(path)
     probed = probe(path)
-    assert clusters.broken == 1
-    assert clusters.is_broken_at(len(data) // 2)
-    assert 0 < len(probed.damaged) < 60
+    assert clusters.crc_mismatches == 1
+    assert clusters.has_crc_mismatch_at(len(data) // 2)
+    assert 0 < len(probed.corrupt_packets) < 60
     assert [warning.code for warning in probed.warnings] == ["damaged"]
     result = extract(path, parse('{"sample": {"mode": "all"}}'), tmp_path)
-    assert result.frames == 60 - len(probed.damaged)
+    assert result.frames == 60 - len(probed.corrupt_packets)
     assert "frames_missing" in [warning.code for warning in result.warnings]
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.container.display_geometry import DisplayGeometry, geometry
+from actors.container.display_geometry import DisplayGeometry, display_geometry
 
 ONE = 65_536
 
@@ -33,11 +33,11 @@ def matrix(a: int, b: int, c: int, d: int) -> tuple[int, ...]:
 def test_each_of_the_eight_orientations_is_read_from_its_matrix(
     numbers: tuple[int, int, int, int], turns: int, mirrored: bool
 ) -> None:
-    assert geometry(None, matrix(*numbers)) == DisplayGeometry(Fraction(1), turns, mirrored)
+    assert display_geometry(None, matrix(*numbers)) == DisplayGeometry(Fraction(1), turns, mirrored)
 
 
 def test_no_matrix_and_no_pixel_aspect_leave_the_picture_as_it_is() -> None:
-    assert geometry(None, None) == geometry(Fraction(0), None) == DisplayGeometry()
+    assert display_geometry(None, None) == display_geometry(Fraction(0), None) == DisplayGeometry()
 
 
 def test_pixel_aspect_then_rotation_then_the_bound_of_the_longer_side() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.container.truncation import is_cut_off
+from actors.container.truncation import is_truncated
 from db.values.file_type import Container
 
 
@@ -40,7 +40,7 @@ def test_a_whole_file_is_not_cut_off(name: str, tmp_path: Path) -> None:
     container, data = WHOLE[name]
     path = tmp_path / "file"
     path.write_bytes(data)
-    assert not is_cut_off(path, container)
+    assert not is_truncated(path, container)
 
 
 @pytest.mark.parametrize("name", WHOLE)
@@ -48,7 +48,7 @@ def test_a_file_without_its_last_byte_is_cut_off(name: str, tmp_path: Path) -> N
     container, data = WHOLE[name]
     path = tmp_path / "file"
     path.write_bytes(data[:-1])
-    assert is_cut_off(path, container)
+    assert is_truncated(path, container)
 
 
 @pytest.mark.parametrize(
@@ -64,4 +64,4 @@ def test_a_file_without_its_last_byte_is_cut_off(name: str, tmp_path: Path) -> N
 def test_where_no_end_is_declared_nothing_is_claimed(container: Container, data: bytes, tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(data)
-    assert not is_cut_off(path, container)
+    assert not is_truncated(path, container)
