@@ -12,9 +12,10 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from cluster.local.servers.embedded_postgres import Postgres, programs_for
+from cluster.local.servers.embedded_postgres import Postgres
 from cluster.local.servers.embedded_valkey import Valkey
 from cluster.local.servers.os_user import server_account
+from cluster.local.servers.postgres_programs import programs_for
 from db import migrate
 
 WAITING_MAX = 20_000

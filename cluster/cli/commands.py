@@ -197,13 +197,15 @@ def up(
     ] = None,
 ) -> None:
     """Run the whole service on this machine until Ctrl-C."""
+    from cluster.local.startup_error import ExitCode  # noqa: PLC0415
+
     try:
         from cluster.local.up import up as run  # noqa: PLC0415
 
-        code = run(port=port, home=home.expanduser(), demo=demo, workers=workers)
+        code = run(port=port, home=home, demo=demo, workers=workers)
     except ModuleNotFoundError as error:
         typer.echo(f'The service is not installed ({error.name}). Run: pip install "fotograma[local]"', err=True)
-        raise typer.Exit(1) from error
+        raise typer.Exit(ExitCode.NOT_INSTALLED) from error
     raise typer.Exit(code)
 
 

@@ -209,7 +209,7 @@ def _on_database(home: Path, work: Callable[[AsyncEngine], Awaitable[bool]]) -> 
     """What the work gives. Raises NoDatabase."""
     from db.connection import open_database  # noqa: PLC0415
 
-    url = database_url(home.expanduser())
+    url = database_url(home)
 
     async def run() -> bool:
         database = open_database(url, name="ops", connections=1)
@@ -226,11 +226,15 @@ def database_url(home: Path) -> str:
     if url := os.environ.get("FOTOGRAMA_DATABASE_URL"):
         return url
     from cluster.local import process_record  # noqa: PLC0415
-    from cluster.local.data_dir import Home  # noqa: PLC0415
+    from cluster.local.data_dir import home_at  # noqa: PLC0415
     from cluster.local.secret_files import open_secrets  # noqa: PLC0415
     from cluster.local.servers.embedded_postgres import url_of  # noqa: PLC0415
+    from cluster.local.startup_error import Refusal  # noqa: PLC0415
 
-    place = Home(Path(os.path.abspath(home)))
+    try:
+        place = home_at(home)
+    except Refusal as error:
+        raise NoDatabase(home) from error
     folder = process_record.read(place.record).folder
     if folder is None or not folder.is_dir():
         raise NoDatabase(home)

@@ -9,7 +9,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.local.servers.os_user import Account
+from cluster.local.servers.os_user import Account, is_open_to_all
 from cluster.local.startup_error import ExitCode, Refusal
 
 MIB = 1 << 20
@@ -65,13 +65,28 @@ class Home:
         return self.path / "scratch"
 
     @property
+    def programs(self) -> Path:
+        """For copies of programs that another user has to run."""
+        return self.path / "programs"
+
+    @property
     def demo(self) -> Path:
         return self.path / "demo"
 
 
+def home_at(path: Path) -> Home:
+    """The home at this path, which may begin with `~`. Raises Refusal when this user has no home folder."""
+    try:
+        return Home(Path(os.path.abspath(path.expanduser())))
+    except RuntimeError as error:
+        raise Refusal(
+            ExitCode.NO_SPACE, f"{path} can't be found: this user has no home folder. Choose one with --home DIR."
+        ) from error
+
+
 def open_home(path: Path) -> Home:
     """Makes the folder if it is missing. Raises Refusal when it can't be written."""
-    home = Home(Path(os.path.abspath(path)))
+    home = home_at(path)
     try:
         # Root's PostgreSQL runs as another user, who has to pass through; what is in here is closed by itself.
         home.path.mkdir(parents=True, exist_ok=True, mode=0o711 if os.geteuid() == 0 else 0o700)
@@ -108,7 +123,7 @@ def postgres_place(home: Home, account: Account, shelf: Path = SHELF) -> Path:
 
     Root's home is often closed to the user that PostgreSQL has to run as (/root is, to all). Permissions of folders
     above are not ours to change, so `postgres` is then a link to a folder of `shelf`. Raises Refusal when a link leads
-    nowhere: data are missing, and an empty database must not take their place.
+    nowhere: data are missing, and an empty database must not take their place; and when the data can't be reached.
     """
     if home.postgres.is_symlink() and not home.postgres.exists():
         raise Refusal(
@@ -120,21 +135,75 @@ def postgres_place(home: Home, account: Account, shelf: Path = SHELF) -> Path:
         if account.can_reach(home.postgres):
             home.postgres.mkdir(mode=0o700)
         else:
-            shelf.mkdir(parents=True, exist_ok=True, mode=0o755)
-            place = shelf / uuid.uuid4().hex[:12]
-            place.mkdir(mode=0o700)
-            home.postgres.symlink_to(place)
-    return home.postgres.resolve()
+            _make_place_on(shelf, home)
+    place = home.postgres.resolve()
+    if not account.can_reach(place):
+        raise Refusal(
+            ExitCode.NO_SPACE,
+            f"PostgreSQL runs as another user than root, who can't reach {place}. Let everybody pass through the "
+            "folders above it (chmod o+x), or choose another folder with --home DIR.",
+        )
+    return place
+
+
+def _make_place_on(shelf: Path, home: Home) -> None:
+    place = shelf / uuid.uuid4().hex[:12]
+    try:
+        make_shelf(shelf)
+        place.mkdir(mode=0o700)
+    except OSError as error:
+        raise Refusal(
+            ExitCode.NO_SPACE,
+            f"PostgreSQL runs as another user than root, who can't reach {home.path}, and {shelf} can't be written: "
+            f"{(error.strerror or str(error)).lower()}. Choose a folder that everybody may pass through with "
+            "--home DIR.",
+        ) from error
+    home.postgres.symlink_to(place)
+
+
+def make_shelf(shelf: Path) -> None:
+    """Makes the folder, which others may pass through. Raises OSError, and Refusal when others may change it."""
+    shelf.mkdir(parents=True, exist_ok=True)
+    found = shelf.stat()
+    if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise Refusal(
+            ExitCode.FAILED,
+            f"{shelf} can be changed by other users, and programs are run from it. Remove it, or give it to root "
+            f"alone: chown root {shelf}; chmod 711 {shelf}",
+        )
+    # Whatever the umask is.
+    shelf.chmod(found.st_mode & 0o777 | 0o711)
 
 
 def make_run_folder(parent: Path | None = None) -> Path:
-    """A folder for sockets and Ray's files that goes with this run, its path short enough for sockets."""
-    asked = parent or Path(tempfile.gettempdir())
-    short = asked if len(os.fsencode(asked)) <= SHORT_PATH_BYTES else Path("/tmp")  # noqa: S108 - made by mkdtemp
-    folder = Path(tempfile.mkdtemp(prefix=RUN_PREFIX, dir=short))
-    # Others may pass through, as root's PostgreSQL must, but not look around.
-    folder.chmod(0o711)
-    return folder
+    """A folder for sockets and Ray's files that goes with this run: in `parent`, or where temporary files belong.
+
+    A place whose path is too long for sockets, or that is closed to the user of root's PostgreSQL, is passed over.
+    """
+    for place in [*_temporary_places(parent), Path("/tmp"), Path("/var/tmp")]:  # noqa: S108 - made by mkdtemp
+        if len(os.fsencode(place)) > SHORT_PATH_BYTES or (os.geteuid() == 0 and not is_open_to_all(place)):
+            continue
+        try:
+            folder = Path(tempfile.mkdtemp(prefix=RUN_PREFIX, dir=place))
+        except OSError:
+            continue
+        # Others may pass through, as root's PostgreSQL must, but not look around.
+        folder.chmod(0o711)
+        return folder
+    raise Refusal(
+        ExitCode.NO_SPACE,
+        f"Neither TMPDIR nor /tmp nor /var/tmp can be used for temporary files. Set TMPDIR to a folder with a path of "
+        f"at most {SHORT_PATH_BYTES} characters that everybody may pass through.",
+    )
+
+
+def _temporary_places(parent: Path | None) -> list[Path]:
+    if parent is not None:
+        return [parent]
+    try:
+        return [Path(tempfile.gettempdir())]
+    except FileNotFoundError:
+        return []
 
 
 def ray_folder(run_folder: Path) -> Path:

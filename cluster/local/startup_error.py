@@ -40,3 +40,9 @@ def is_lasting(error: Exception) -> bool:
     if isinstance(error, OSError):
         return error.errno in FULL_DISK
     return isinstance(error, Refusal | ModuleNotFoundError)
+
+
+def first_line(error: Exception) -> str:
+    """What the error says, short enough for one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else type(error).__name__

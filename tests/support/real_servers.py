@@ -18,9 +18,10 @@ import pytest
 from psycopg import sql
 from redis import Redis
 
-from cluster.local.servers.embedded_postgres import Postgres, programs_for
+from cluster.local.servers.embedded_postgres import Postgres
 from cluster.local.servers.embedded_valkey import Valkey
 from cluster.local.servers.os_user import server_account
+from cluster.local.servers.postgres_programs import programs_for
 from db import migrate
 
 __all__ = ["database_url", "postgres", "redis_url", "server_folder", "template", "valkey"]

@@ -17,11 +17,11 @@ from redis.exceptions import RedisError
 
 from cluster.local.data_dir import SHELF, Home, check_space, postgres_place
 from cluster.local.secret_files import Secrets
-from cluster.local.servers.embedded_postgres import Postgres, programs_for
+from cluster.local.servers.embedded_postgres import Postgres
 from cluster.local.servers.embedded_valkey import Valkey
 from cluster.local.servers.os_user import server_account
-from cluster.local.startup_error import ExitCode, Refusal
-from cluster.local.supervision.event_messages import first_line
+from cluster.local.servers.postgres_programs import programs_for
+from cluster.local.startup_error import ExitCode, Refusal, first_line
 from db.object_store.store_factory import open_store
 from db.values.error_catalogue import CatalogueError
 
@@ -86,7 +86,7 @@ def _own_postgres(home: Home, run_folder: Path, secrets: Secrets) -> Postgres:
         home.logs / "postgres.log",
         password=secrets.postgres_password,
         account=account,
-        programs=programs_for(account, SHELF),
+        programs=programs_for(account, SHELF, home.programs),
     )
 
 

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from alembic.util.exc import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
-from cluster.local.startup_error import ExitCode, Refusal
-from cluster.local.supervision.event_messages import first_line
+from cluster.local.startup_error import ExitCode, Refusal, first_line
 from db import migrate
 from db.connection import is_outage
 

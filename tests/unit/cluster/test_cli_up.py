@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cluster.cli.commands import app
+from cluster.local.startup_error import ExitCode
 
 
 def test_up_passes_its_options_on_and_its_exit_code_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -31,7 +32,7 @@ def test_up_passes_its_options_on_and_its_exit_code_back(monkeypatch: pytest.Mon
 def test_up_without_the_service_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cluster.local.up", None)
     done = CliRunner().invoke(app, ["up"])
-    assert done.exit_code == 1
+    assert done.exit_code == ExitCode.NOT_INSTALLED
     assert 'pip install "fotograma[local]"' in done.stderr
 
 

