@@ -28,7 +28,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks: an account through one of its sessions."""
+    """The caller: an account, authenticated by one of its sessions."""
 
     user_id: UUID
     session_id: UUID
@@ -79,7 +79,7 @@ DELETE_EXPIRED_SESSIONS = text("DELETE FROM sessions WHERE expires_at < now() - 
 async def create(
     database: AsyncEngine, *, user_id: UUID, email: str, password_hash: str, name: str, locale: str
 ) -> Account:
-    """Makes an account. Raises CatalogueError `email_taken`."""
+    """Creates an account. Raises CatalogueError `email_taken`."""
     values = {"id": user_id, "email": email, "password_hash": password_hash, "name": name, "locale": locale}
     try:
         async with database.begin() as connection:
@@ -129,20 +129,20 @@ async def set_password(database: AsyncEngine, user_id: UUID, password_hash: str,
 
 
 async def open_session(database: AsyncEngine, *, session_id: UUID, user_id: UUID, seconds: float) -> None:
-    """Starts a family of refresh tokens at generation 0, which lives `seconds`."""
+    """Starts a family of refresh tokens at generation 0. The family expires after `seconds`."""
     async with database.begin() as connection:
         await connection.execute(OPEN_SESSION, {"id": session_id, "user_id": user_id, "seconds": seconds})
 
 
 async def principal(database: AsyncEngine, session_id: UUID) -> Principal | None:
-    """Who stands behind a session, or None when it was revoked, has run out, or never was."""
+    """Returns the account of a session. None when the session is revoked, expired or unknown."""
     async with database.connect() as connection:
         row = (await connection.execute(PRINCIPAL, {"session_id": session_id})).first()
     return None if row is None else Principal(row.user_id, row.session_id, row.email, row.role)
 
 
 async def rotate(database: AsyncEngine, session_id: UUID, generation: int) -> int:
-    """Uses up the refresh token of `generation`; returns the next generation.
+    """Marks the refresh token of `generation` as used; returns the next generation.
 
     Raises CatalogueError `refresh_token_reused` and revokes the family when that token was used before,
     `unauthenticated` when the session is over.

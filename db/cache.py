@@ -1,7 +1,8 @@
-"""The losable cache in Redis: documents under their version, and hints that something happened.
+"""The cache in Redis, which may be lost at any time: representations by version, and hints that a task is ready.
 
-It never decides. A key names one version of one row, so an entry can't go back in time; access is checked in Postgres
-before. Redis away or slow costs at most TIMEOUT_SECONDS a request, then a pause in which it is not asked at all.
+The cache never decides anything. A key names one version of one row, so an entry can't go back in time, and access is
+checked in Postgres first. When Redis is away or slow, a request waits at most TIMEOUT_SECONDS; after that Redis is not
+asked at all for a while.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ LIVE_SECONDS = 2
 ENDED_SECONDS = 3600
 _READY = "fotograma:ready"
 
-# The generic cell rate algorithm (ATM Forum TM 4.0): one number a key, the time when all tries are there again.
+# The generic cell rate algorithm (ATM Forum TM 4.0). One number per key: when the full burst is allowed again.
 _TAKE_TURN = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -34,7 +35,7 @@ return 0
 
 
 class Cache:
-    """A cache that may be away: then reads find nothing and writes do nothing."""
+    """A cache in Redis. While Redis is away, reads find nothing and writes do nothing."""
 
     def __init__(self, redis: Redis | None, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._redis, self._clock = redis, clock
@@ -42,7 +43,7 @@ class Cache:
         self._hints: PubSub | None = None
 
     async def get(self, keys: Sequence[str]) -> dict[str, bytes]:
-        """What is there of `keys`."""
+        """Returns the entries that exist, by key."""
         redis = self._awake()
         if redis is None or not keys:
             return {}
@@ -55,7 +56,7 @@ class Cache:
         return {key: value for key, value in zip(keys, values, strict=True) if isinstance(value, bytes)}
 
     async def put(self, entries: Mapping[str, tuple[bytes, bool]]) -> None:
-        """Stores documents; the flag says that the document will not change any more."""
+        """Stores representations. The flag says that a representation will not change any more."""
         redis = self._awake()
         if redis is None or not entries:
             return
@@ -69,7 +70,7 @@ class Cache:
             self._sleep()
 
     async def announce(self) -> None:
-        """Hints to waiting workers that a task is ready; they look by themselves as well."""
+        """Hints to waiting workers that a task is ready. Workers also poll, so a lost hint costs only time."""
         redis = self._awake()
         if redis is None:
             return
@@ -80,10 +81,10 @@ class Cache:
             self._sleep()
 
     async def listen(self) -> None:
-        """Keeps the hints that come from now on, for `wait_for_ready`; those that came before are dropped.
+        """Collects the hints that arrive from now on, for `wait_for_ready`; drops earlier ones.
 
-        Called before looking for a task: a hint that comes while the caller looks is then not missed. The subscription
-        stands until Redis goes; until it is back the caller hears nothing and looks by itself.
+        A worker calls this before it looks for a task, so that it does not miss a hint that arrives while it looks. The
+        subscription ends when Redis goes away; until Redis is back the worker only polls.
         """
         redis = self._awake()
         if redis is None:
@@ -93,7 +94,7 @@ class Cache:
                 if self._hints is None:
                     self._hints = redis.pubsub()
                     await self._hints.subscribe(_READY)
-                    # Until the server has confirmed it, a hint could still pass by.
+                    # Before the server has confirmed the subscription, a hint could be missed.
                     while await self._hints.get_message(timeout=TIMEOUT_SECONDS) is None:
                         pass
                 while await self._hints.get_message(timeout=0) is not None:
@@ -102,25 +103,25 @@ class Cache:
             await self._hear_no_more()
 
     async def wait_for_ready(self, seconds: float) -> None:
-        """Waits for a hint that came since `listen`, `seconds` at most."""
+        """Waits at most `seconds` for a hint that arrived after `listen`."""
         ends = self._clock() + seconds
         if self._hints is not None:
             try:
                 async with asyncio.timeout(seconds + TIMEOUT_SECONDS):
                     while (left := ends - self._clock()) > 0:
-                        # A renewed subscription is told too: hints may have passed by meanwhile, so it counts as one.
+                        # A renewed subscription counts as a hint: hints may have been missed before it.
                         if await self._hints.get_message(timeout=left) is not None:
                             return
                     return
             except (RedisError, OSError, TimeoutError):
-                # Cut short while it connected again: it may be connected and not subscribed.
+                # The call was cut short while it reconnected: it may be connected but not subscribed.
                 await self._hear_no_more()
         await asyncio.sleep(max(0.0, ends - self._clock()))
 
     async def take_turn(self, key: str, burst: int, refill_seconds: float) -> float | None:
-        """Counts a try of `key` within a pace, by Redis's own clock.
+        """Counts an attempt of `key` against a rate limit, by Redis's own clock.
 
-        Seconds to wait, 0 when the try is allowed, or None when Redis does not say.
+        Returns the seconds to wait, 0 when the attempt is allowed, or None when Redis does not answer.
         """
         redis = self._awake()
         if redis is None:
@@ -134,7 +135,7 @@ class Cache:
             return None
 
     async def is_there(self) -> bool:
-        """Whether Redis answers now."""
+        """Returns whether Redis answers."""
         if self._redis is None:
             return False
         try:

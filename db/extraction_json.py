@@ -1,4 +1,4 @@
-"""An extraction as the contract's JSON values: what the API answers is also what webhooks are told. Pure."""
+"""The JSON representation of an extraction, for the API and for webhooks. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from db.videos import ExtractionRow
 
 
 def extraction_document(row: ExtractionRow) -> dict[str, Any]:
-    """`extraction`; the specification is spliced in as its canonical text, so that decimals stay exact."""
+    """Returns the `extraction` object. The specification is inserted as its canonical text: decimals stay exact."""
     return {
         "id": row.id,
         "video_id": row.video_id,

@@ -1,4 +1,4 @@
-"""Brings a database to the newest schema."""
+"""Migrates a database to the newest schema."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from sqlalchemy.pool import NullPool
 
 from db.connection import database_url
 
-# Any fixed number: replicas that start together migrate one after the other.
+# The key of an advisory lock, any fixed number: replicas that start together migrate one after another.
 _LOCK = 7_306_001
 
 
 def upgrade(url: str) -> None:
-    """Runs the missing migrations; safe to call by many at once."""
+    """Runs the missing migrations. Several processes may call it at the same time."""
     database = create_engine(database_url(url), poolclass=NullPool)
     with database.connect() as connection:
         connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": _LOCK})
@@ -32,14 +32,14 @@ def upgrade(url: str) -> None:
 
 
 def head() -> str:
-    """The revision that this code needs."""
+    """Returns the revision that this code needs."""
     revision = ScriptDirectory.from_config(_config()).get_current_head()
     assert revision is not None
     return revision
 
 
 async def is_current(database: AsyncEngine) -> bool:
-    """Whether the database has the schema that this code needs."""
+    """Returns whether the database has the schema that this code needs."""
     async with database.connect() as connection:
         if (await connection.execute(text("SELECT to_regclass('alembic_version')"))).scalar() is None:
             return False

@@ -1,7 +1,8 @@
 """Reading and deleting videos and their extractions.
 
-Lists are read in two steps: the keys (which rows, in which version) from an index, then only those documents that the
-cache does not hold in that very version. Access is decided by the first step, so by Postgres alone.
+A list is read in two steps. The first reads the keys (which rows, in which version) from an index; the second reads
+only the rows whose representation the cache does not have in that version. The first step decides about access, so
+Postgres alone does.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from db.queue import task_queue
 from db.values.lifecycle import ExtractionStatus, is_terminal
 
 QUEUE_POSITIONS = 1000
-"""Waiting tasks whose place in the queue is told."""
+"""Queue positions are counted up to this one; beyond it the position is None."""
 
 
 @dataclass(frozen=True, slots=True)
 class DocumentKey:
-    """One version of one extraction of one video: names an immutable document."""
+    """One version of one extraction of one video: it identifies an immutable representation."""
 
     video_id: UUID
     extraction_id: UUID
@@ -34,7 +35,7 @@ class DocumentKey:
 
 @dataclass(frozen=True, slots=True)
 class ExtractionRow:
-    """spec: canonical text. elapsed_seconds: since its first claim. queue_position: from 1, None when not waiting."""
+    """spec: canonical text. elapsed_seconds: since the first claim. queue_position: from 1; None when not waiting."""
 
     id: UUID
     video_id: UUID
@@ -103,7 +104,7 @@ DOCUMENTS = text(f"""
     FROM extractions JOIN videos ON videos.id = extractions.video_id
     WHERE extractions.id = ANY(:ids)
 """)
-# Those past their account's limit stand where their tag puts them: they are let in as the ones before them end.
+# Tasks past their account's limit count at the place of their tag: they become ready as earlier ones end.
 _WAITING = """(
                 SELECT extraction_id, priority, virtual_finish, id FROM tasks
                 WHERE state = '{state}'
@@ -128,9 +129,9 @@ LOCK_TASKS = text("""
     WHERE extractions.video_id = :video_id AND extractions.user_id = :user_id
     ORDER BY tasks.id FOR UPDATE OF tasks
 """)
-# New extractions wait for this lock, so that the statement after it sees all there will ever be.
+# New extractions wait for this lock, so the next statement sees all extractions that the video will ever have.
 LOCK_VIDEO = text("SELECT id FROM videos WHERE id = :video_id AND user_id = :user_id FOR UPDATE")
-# The tombstones keep the ledger whole; the objects are the keeper's to remove.
+# The tombstones keep the ledger complete; maintenance deletes the objects.
 DELETE = text("""
     WITH ended AS (
         INSERT INTO tombstones (extraction_id, user_id, status)
@@ -155,7 +156,9 @@ async def list_keys(
     words: str | None = None,
     sha256: str | None = None,
 ) -> list[DocumentKey]:
-    """The caller's videos with their newest extraction, newest first. before: the last id of the page before."""
+    """Returns the caller's videos with their newest extraction, newest first. before: the last id of the previous
+    page.
+    """
     values = {"user_id": user_id, "limit": limit, "before": before, "words": words, "sha256": sha256}
     async with database.connect() as connection:
         rows = (await connection.execute(LIST, values | {"status": None if status is None else str(status)})).all()
@@ -163,17 +166,17 @@ async def list_keys(
 
 
 async def video_key_of(database: AsyncEngine, user_id: UUID, video_id: UUID) -> DocumentKey | None:
-    """The newest extraction of a video of the caller's."""
+    """Returns the newest extraction of one of the caller's videos."""
     return await _one_key(database, VIDEO_KEY, user_id, video_id)
 
 
 async def extraction_key_of(database: AsyncEngine, user_id: UUID, extraction_id: UUID) -> DocumentKey | None:
-    """An extraction of the caller's."""
+    """Returns one of the caller's extractions."""
     return await _one_key(database, EXTRACTION_KEY, user_id, extraction_id)
 
 
 async def documents(database: AsyncEngine, extraction_ids: Sequence[UUID]) -> dict[UUID, VideoRow]:
-    """Videos by the id of the extraction that they are read with. Access is the caller's to have checked."""
+    """Returns videos, each with one extraction, by the extraction's id. The caller must have checked access."""
     if not extraction_ids:
         return {}
     async with database.connect() as connection:
@@ -181,7 +184,7 @@ async def documents(database: AsyncEngine, extraction_ids: Sequence[UUID]) -> di
 
 
 async def documents_within(connection: AsyncConnection, extraction_ids: Sequence[UUID]) -> dict[UUID, VideoRow]:
-    """As `documents`, as the caller's transaction sees them."""
+    """The same as `documents`, in the caller's transaction."""
     rows = (await connection.execute(DOCUMENTS, {"ids": list(extraction_ids)})).all()
     waiting = [row.id for row in rows if row.status == ExtractionStatus.QUEUED]
     positions = await _positions(connection, waiting)
@@ -189,15 +192,17 @@ async def documents_within(connection: AsyncConnection, extraction_ids: Sequence
 
 
 async def delete(database: AsyncEngine, user_id: UUID, video_id: UUID) -> bool:
-    """Cancels what runs, then removes the video and all that came of it. False when there is none of the caller's."""
+    """Cancels the running extractions of a video, then deletes it with all results. False when the caller has no
+    such video.
+    """
     while (deleted := await _delete_locked(database, {"video_id": video_id, "user_id": user_id})) is None:
         pass
     return deleted
 
 
 async def _delete_locked(database: AsyncEngine, mine: Mapping[str, UUID]) -> bool | None:
-    """None: an extraction was added while the video was waited for. Its task is not locked, and taking it now would be
-    against the order of the locks."""
+    """Returns None when an extraction was added while this call waited for the video's lock: its task is not locked,
+    and to lock it now would break the order of the locks."""
     async with database.begin() as connection:
         await task_queue.lock_all(connection, LOCK_TASKS, mine)
         owned = (await connection.execute(OWNED, mine)).scalars().all()

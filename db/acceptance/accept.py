@@ -1,7 +1,7 @@
-"""Accepting: put, then commit.
+"""Accepting a video: its bytes are stored first, then one statement commits its rows.
 
-A reservation is committed before an object's first byte; the accepting statement takes it away and writes the rows,
-so that every object is reserved, accepted or garbage at any moment, whoever dies.
+A reservation is committed before an object's first byte. The accepting statement deletes the reservation and inserts
+the rows, so every object is reserved, accepted or garbage at any moment, whichever process dies.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Reextraction:
     spec: str
 
 
-# Of many uploads at once: planned once, and each index is gone through in one go.
+# For many uploads in one statement: it is planned once, and each index is visited in one pass.
 ACCEPT = text(f"""
     WITH asked AS MATERIALIZED (
         SELECT * FROM unnest(
@@ -122,9 +122,9 @@ REUSE = text(f"""
 
 
 async def accept(connection: AsyncConnection, uploads: Sequence[Upload]) -> None:
-    """Turns reserved objects into queued extractions, all of them or none; the caller commits.
+    """Turns reserved objects into queued extractions, all of them or none. The caller commits.
 
-    Raises CatalogueError `unavailable` when a reservation was given up meanwhile.
+    Raises CatalogueError `unavailable` when a reservation was abandoned meanwhile.
     """
     values = {f"{name}s": [getattr(upload, name) for upload in uploads] for name in Upload.__slots__}
     if len((await connection.execute(ACCEPT, values)).all()) < len(uploads):
@@ -141,6 +141,6 @@ async def reuse(connection: AsyncConnection, again: Reextraction, engine_name: s
 
 
 async def extract_again(connection: AsyncConnection, again: Reextraction) -> None:
-    """Queues the extraction; the caller commits. Raises CatalogueError `not_found`."""
+    """Queues the extraction. The caller commits. Raises CatalogueError `not_found`."""
     if (await connection.execute(EXTRACT_AGAIN, asdict(again))).first() is None:
         raise CatalogueError("not_found")

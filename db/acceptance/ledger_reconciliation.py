@@ -1,7 +1,7 @@
-"""The ledger: every acceptance held, id by id, against what became of it.
+"""The ledger: compares every acceptance, id by id, with its extraction or its tombstone.
 
-`acceptances` is append-only and refers to nothing, so that it can disagree with the rest: what was promised is
-compared with the extractions that are there and with the tombstones of those that were deleted.
+`acceptances` is append-only and has no foreign key, so that it can disagree with the other tables: the comparison finds
+what was promised and is neither there as an extraction nor deleted with a tombstone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 MAX_DIFFERENCES = 100
-"""Ids told of each account; `difference_count` counts all."""
+"""How many ids are listed for each account; `difference_count` counts all."""
 STATEMENT_SECONDS = 600
 STATES = ("succeeded", "failed", "cancelled", "queued", "running", "deleted")
 
@@ -44,13 +44,13 @@ class Balance:
 
     @property
     def balanced(self) -> bool:
-        """Whether every acceptance is accounted for, and nothing else is there."""
+        """Whether every acceptance has its extraction or tombstone, and every extraction its acceptance."""
         return self.difference_count == 0 and self.accepted == sum(getattr(self, state) for state in STATES)
 
 
 @dataclass(frozen=True, slots=True)
 class AccountBalance:
-    """One account's. email: None when the account is gone."""
+    """The balance of one account. email: None when the account was deleted."""
 
     user_id: UUID
     email: str | None
@@ -63,7 +63,7 @@ class Ledger:
     accounts: tuple[AccountBalance, ...]
 
 
-# In the order in which they are looked for: each id is told with its first.
+# In the order in which they are tested: an id is listed with its first reason.
 _REASONS = {
     "lost": "accepted AND NOT is_there AND NOT is_deleted",
     "never_accepted": "NOT accepted",
@@ -82,7 +82,7 @@ _OF_STATE = ", ".join(
     if state != "deleted"
 )
 
-# One statement has one snapshot, so that work that goes on meanwhile is no difference.
+# One statement sees one snapshot, so concurrent work makes no difference.
 COMPARE = text(f"""
     WITH live AS (
         SELECT extraction_id, count(*) AS live_tasks FROM tasks
@@ -120,9 +120,9 @@ COMPARE = text(f"""
 
 
 async def compare(database: AsyncEngine) -> Ledger:
-    """Goes through all acceptances, extractions and tombstones once, as of one moment."""
+    """Compares all acceptances, extractions and tombstones in one snapshot."""
     async with database.begin() as connection:
-        # Millions of rows take longer than any other statement may, and are hashed in memory.
+        # Millions of rows take longer than any other statement is allowed, and are hashed in memory.
         await connection.execute(text(f"SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'"))
         await connection.execute(text("SET LOCAL work_mem = '64MB'"))
         rows = (await connection.execute(COMPARE)).all()
@@ -140,7 +140,7 @@ def total(balances: Sequence[Balance]) -> Balance:
 
 
 def gauges(balance: Balance) -> dict[tuple[str, str | None], int]:
-    """The ledger as metrics: (name, value of the tag `state` or None) → value."""
+    """Returns the ledger as metrics: (name, value of the label `state` or None) → value."""
     states: dict[tuple[str, str | None], int] = {
         ("fotograma_ledger_extractions", state): getattr(balance, state) for state in STATES
     }

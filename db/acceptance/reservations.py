@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 RESERVE = text("INSERT INTO reservations (object_key, user_id) VALUES (:object_key, :user_id)")
 
-# Marked, not deleted: the objects go first, the row after them.
+# Marked, not deleted: the objects are deleted first, the row after them.
 ABANDON = text("""
     UPDATE reservations SET abandoned_at = coalesce(abandoned_at, now()) WHERE object_key = ANY(:keys)
     RETURNING object_key

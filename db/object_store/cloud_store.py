@@ -29,9 +29,9 @@ READ_BYTES = 8 * WRITE_BYTES
 
 
 class CloudStore:
-    """Objects in S3, GCS or Azure through obstore, by its blocking calls in threads.
+    """Objects in S3, GCS or Azure through obstore, with blocking calls in threads.
 
-    Its async calls leave threads behind that abort a process which exits at once.
+    obstore's async calls leave threads behind that abort a process which exits at once.
     """
 
     def __init__(self, store: Any) -> None:
@@ -44,7 +44,7 @@ class CloudStore:
             async for block in blocks_of(chunks):
                 await asyncio.to_thread(write_block, writer, block, digest)
                 size += len(block)
-            # Only closing makes the object visible; a writer that is dropped leaves none.
+            # The object becomes visible when the writer is closed; a writer that is dropped leaves nothing.
             await asyncio.to_thread(writer.close)
         return StoredObject(size, digest.hexdigest())
 
@@ -79,7 +79,7 @@ class CloudStore:
             return await asyncio.to_thread(self._page, checked_key(prefix.rstrip("/")) + "/", after, limit)
 
     async def discard_unfinished(self, seconds: float) -> int:
-        # Parts of uploads that broke off are the bucket's own to expire, by its rule of life cycle.
+        # A life-cycle rule of the bucket must delete the parts of interrupted multipart uploads.
         return 0
 
     async def fetch(self, key: str, into: Path) -> Path:

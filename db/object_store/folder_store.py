@@ -1,4 +1,4 @@
-"""Objects as files of this machine."""
+"""Objects as files in a folder of this machine."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class FolderStore:
         return shutil.disk_usage(self._root).free
 
     def _probe(self) -> None:
-        # An empty file still finds its place on a disk that is full.
+        # A full disk may still take an empty file, so the probe writes some bytes.
         staged = self._stage()
         try:
             with staged.open("wb") as file:
@@ -125,7 +125,7 @@ class FolderStore:
                 staged.rename(target)
                 break
             except (FileNotFoundError, FileExistsError):
-                # A delete of a neighbour took the empty folder away between two calls.
+                # A concurrent delete removed the folder while it was empty.
                 if not staged.exists() or target.parent.is_file():
                     raise
         for folder in {target.parent, *made}:
@@ -165,9 +165,9 @@ class FolderStore:
 
 
 def _walk(folder: Path, after: Sequence[str]) -> Iterator[tuple[Path, float]]:
-    """The files below a folder in the order of their paths' parts, from the one after `after` on, with their times.
+    """Yields the files below a folder, ordered by the parts of their paths, after the path `after`, with their times.
 
-    What vanishes meanwhile is passed over.
+    Skips files that vanish meanwhile.
     """
     try:
         names = sorted(os.listdir(folder))

@@ -1,4 +1,4 @@
-"""What the keeper finds to clean up. Rows are marked first, objects removed second, rows removed last."""
+"""Which objects maintenance may delete. Rows are marked first, objects deleted second, rows deleted last."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """An ended extraction whose objects have not been looked through. kept: prefix of its result, if it has one."""
+    """An ended extraction whose objects are not swept yet. kept: prefix of its result, if it has one."""
 
     extraction_id: UUID
     kept: str | None
@@ -32,9 +32,9 @@ SWEPT = text("UPDATE extractions SET swept = true WHERE id = ANY(:ids) AND NOT s
 
 
 async def garbage(database: AsyncEngine, *, seconds: float, limit: int = 100) -> list[str]:
-    """Keys of deleted rows, or prefixes that end with a slash.
+    """Returns keys of objects whose rows were deleted, or prefixes that end with a slash.
 
-    Only after `seconds`: until then a worker may not know that its lease is lost.
+    Only those older than `seconds`: before, a worker may not know yet that its lease is lost.
     """
     async with database.connect() as connection:
         rows = await connection.execute(GARBAGE, {"seconds": seconds, "limit": limit})
@@ -47,7 +47,7 @@ async def forget_garbage(database: AsyncEngine, keys: Sequence[str]) -> None:
 
 
 async def unswept(database: AsyncEngine, *, seconds: float, limit: int = 100) -> list[Ended]:
-    """Extractions that ended at least `seconds` ago and may have objects of lost attempts."""
+    """Returns extractions that ended at least `seconds` ago and may still have objects of lost attempts."""
     async with database.connect() as connection:
         rows = (await connection.execute(UNSWEPT, {"seconds": seconds, "limit": limit})).all()
     return [Ended(row.id, row.result_key) for row in rows]

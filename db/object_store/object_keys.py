@@ -1,4 +1,4 @@
-"""The keys of objects: how they are made from ids, and which of a store's keys have that form. Pure."""
+"""The keys of objects: made from ids, and recognized by their form. Pure."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ _RESULT = re.compile(rf"results/({_ID})/.+")
 
 
 def video_key(video_id: UUID) -> str:
-    """Where a video's bytes stand."""
+    """The key of a video's bytes."""
     return f"videos/{video_id}"
 
 
 def result_prefix(extraction_id: UUID, task_id: UUID, attempt: int) -> str:
-    """Where one attempt's results stand. Objects can't be fenced, so each attempt has a place of its own."""
+    """The prefix of one attempt's results. Objects can't be fenced, so each attempt writes under its own prefix."""
     return f"results/{extraction_id}/{task_id}/{attempt}"
 
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Keys of objects old enough to judge. results: with the extraction that each was made for."""
+    """Keys that may be orphaned. results: each with the id of its extraction."""
 
     videos: tuple[str, ...]
     results: tuple[tuple[str, UUID], ...]
 
 
 def candidates(keys: Sequence[str]) -> Candidates:
-    """Keys that have the form of our own; others are left alone, whoever put them there."""
+    """Returns the keys that have the form of Fotograma's own; other objects are never touched."""
     made = [(key, UUID(match[1])) for key in keys if (match := _RESULT.fullmatch(key))]
     return Candidates(tuple(key for key in keys if _VIDEO.fullmatch(key)), tuple(made))

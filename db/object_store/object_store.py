@@ -1,9 +1,8 @@
 """The object store: videos and results as immutable objects under string keys.
 
-Two kinds stand under this protocol and one conformance suite: a folder of this machine
-(`db.object_store.folder_store`), and whatever obstore speaks (`db.object_store.cloud_store`: S3, GCS, Azure);
-`db.object_store.store_factory` opens either. An object is whole or absent, never half-visible; keys are never
-written twice.
+Two stores implement this protocol and pass one conformance suite: a folder of this machine
+(`db.object_store.folder_store`) and a bucket in S3, GCS or Azure (`db.object_store.cloud_store`);
+`db.object_store.store_factory` opens either. An object is visible as a whole or not at all; no key is written twice.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ _KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*
 
 
 class ObjectNotFound(KeyError):
-    """No object stands under this key."""
+    """There is no object with this key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,7 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True)
 class ListedObject:
-    """An object's key, and when it was written: seconds of the epoch, by the store's clock."""
+    """written: seconds since the epoch, by the store's clock."""
 
     key: str
     written: float
@@ -45,55 +44,55 @@ class ListedObject:
 
 class ObjectStore(Protocol):
     async def put(self, key: str, chunks: AsyncIterator[bytes]) -> StoredObject:
-        """Writes an object; durable on return. On any error nothing is visible under the key."""
+        """Writes an object, which is durable on return. After an error nothing is visible under the key."""
 
     async def put_file(self, key: str, path: Path) -> StoredObject:
-        """As `put`, from a local file, which stays where it is."""
+        """The same as `put`, from a local file, which stays where it is."""
 
     def read(self, key: str, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
-        """The bytes from `start` on, `length` of them or to the end. Raises ObjectNotFound."""
+        """Yields the bytes from `start` on: `length` of them, or all to the end. Raises ObjectNotFound."""
 
     async def size(self, key: str) -> int:
-        """Bytes. Raises ObjectNotFound."""
+        """Returns the size in bytes. Raises ObjectNotFound."""
 
     async def delete(self, key: str) -> None:
-        """Removes an object; a missing one is no error."""
+        """Deletes an object. A missing object is no error."""
 
     async def keys(self, prefix: str) -> list[str]:
-        """Keys below `prefix`, sorted."""
+        """Returns the keys below `prefix`, sorted."""
 
     async def page(self, prefix: str, after: str | None, limit: int) -> list[ListedObject]:
-        """At most `limit` objects below `prefix`, in the store's own order, from the key after `after` on."""
+        """Returns at most `limit` objects below `prefix`, in the store's own order, after the key `after`."""
 
     async def discard_unfinished(self, seconds: float) -> int:
-        """Removes what writers that died left half-written at least `seconds` ago; how many."""
+        """Deletes unfinished writes of dead processes that are older than `seconds`; returns how many."""
 
     async def fetch(self, key: str, into: Path) -> Path:
-        """A local file to read the object from: its own, or a copy at `into`. Raises ObjectNotFound."""
+        """Returns a local file with the object: the store's own file, or a copy at `into`. Raises ObjectNotFound."""
 
     async def check(self) -> None:
-        """Raises CatalogueError when objects can't be written now."""
+        """Raises CatalogueError when objects can't be written."""
 
     async def free_bytes(self) -> int | None:
-        """Room that is left, or None where there is no bound."""
+        """Returns the free space, or None when the store has no limit."""
 
 
 def checked_key(key: str) -> str:
-    """The key itself. Raises ValueError when it could leave the store."""
+    """Returns the key. Raises ValueError when it could lead out of the store."""
     if not _KEY.fullmatch(key):
         raise ValueError(f"not an object key: {key!r}")
     return key
 
 
 async def chunks_of(path: Path) -> AsyncIterator[bytes]:
-    """A local file as `put` takes it."""
+    """Yields a local file in chunks, as `put` takes them."""
     with await asyncio.to_thread(path.open, "rb") as file:
         while chunk := await asyncio.to_thread(file.read, WRITE_BYTES):
             yield chunk
 
 
 async def blocks_of(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same bytes in blocks worth a hop to a thread."""
+    """Joins chunks to blocks that are large enough for a call in a thread."""
     pending = bytearray()
     async for chunk in chunks:
         pending += chunk
@@ -105,7 +104,7 @@ async def blocks_of(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 def write_block(file: Any, block: bytes, digest: Any) -> None:
-    """All of a block, whatever part of it a call takes."""
+    """Writes a whole block, also when one call writes only a part of it."""
     digest.update(block)
     view = memoryview(block)
     while view:
@@ -118,7 +117,7 @@ def away() -> CatalogueError:
 
 @contextmanager
 def translated(key: str) -> Iterator[None]:
-    """Gives errors of the operating system their meaning. Raises ObjectNotFound or CatalogueError."""
+    """Translates OSError to ObjectNotFound or CatalogueError."""
     try:
         yield
     except FileNotFoundError as error:

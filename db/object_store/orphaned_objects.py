@@ -1,5 +1,7 @@
-"""Objects that no row knows: what a crash between a store and the database, or a worker that woke up long after its
-extraction had ended, may leave. They become garbage by row first; the objects go after that, like all garbage.
+"""Orphaned objects: objects that no row refers to.
+
+A crash between the store and the database leaves them, or a worker that was frozen until long after its extraction
+ended. They get a garbage row first; then they are deleted like all garbage.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db.object_store.object_keys import Candidates
 
-# An extraction that is being worked on, or was not swept yet, may have objects that no row names.
+# An extraction that is running, or not swept yet, may have objects that no row refers to.
 DISOWN = text("""
     WITH orphans AS (
         SELECT key FROM unnest(CAST(:videos AS text[])) AS key
@@ -28,7 +30,7 @@ DISOWN = text("""
 
 
 async def disown(database: AsyncEngine, found: Candidates) -> list[str]:
-    """Makes garbage of those that no row knows; gives their keys."""
+    """Adds a garbage row for each candidate that no row refers to; returns their keys."""
     values = {
         "videos": list(found.videos),
         "results": [key for key, _ in found.results],

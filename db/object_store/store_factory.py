@@ -1,4 +1,4 @@
-"""Which object store an address names."""
+"""Opens the object store that a URL names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from db.object_store.object_store import ObjectStore
 
 
 def open_store(url: str) -> ObjectStore:
-    """`file:///folder` for a folder of this machine, else any URL that obstore takes (s3://bucket/prefix …)."""
+    """url: `file:///folder` for a folder of this machine, else any URL that obstore takes (s3://bucket/prefix …)."""
     parts = urlsplit(url)
     if parts.scheme == "file":
         return FolderStore(Path(unquote(parts.path)))

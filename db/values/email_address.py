@@ -1,4 +1,4 @@
-"""E-mail addresses: which ones an account may have, and the one form that each is stored and found by."""
+"""E-mail addresses: which ones an account may have, and their normal form, which is stored and compared."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from email.headerregistry import Address
 
 
 def normal_email(text: str) -> str | None:
-    """Lower case, the domain as DNS has it (IDNA). None when no mail's header can name this address.
+    """Returns the address in lower case, its domain in IDNA form. None when a mail header can't hold the address.
 
-    Nobody asks DNS: whether a mail arrives only a mail can tell.
+    DNS is not asked: only a mail can show whether mail arrives.
     """
     import email_validator  # noqa: PLC0415
 
-    # A service for one machine or one company mails to names that the internet does not have.
+    # A service inside one company may send mail to domains that the public internet does not have.
     email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
     try:
         found = email_validator.validate_email(
@@ -27,9 +27,9 @@ def normal_email(text: str) -> str | None:
 
 
 def _is_named_as_it_is(email: str) -> bool:
-    """An encoded word (RFC 2047) would be read as what it encodes."""
+    """Returns whether the address contains an encoded word (RFC 2047), which mail programs would decode."""
     try:
         return Address(addr_spec=email).addr_spec == email
     except (MessageError, ValueError, LookupError):
-        # What the parser raises has no root of its own; beside its own errors it lets an IndexError through.
+        # The errors of the parser have no common base class, and it also lets an IndexError through.
         return False

@@ -1,9 +1,9 @@
-"""The error catalogue: every code a person or a program can meet, whose fault it is, and what to do.
+"""The error catalogue: every error code, whose fault the error is, and what to do about it.
 
-    CatalogueError        one root; `code` names an entry of CATALOGUE
-    Fault                 REQUEST the caller asked wrongly, FILE the video can't, SERVICE we can't (try later)
+    CatalogueError        the only exception; `code` names an entry of CATALOGUE
+    Fault                 REQUEST: the request is wrong; FILE: the video is; SERVICE: the service failed, try later
 
-The HTTP status of a code is said in one table of its own, `serve_app.http.problem_details`.
+`serve_app.http.problem_details` maps each code to its HTTP status.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Fault(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ErrorText:
-    """What a person reads: one sentence on what is wrong, one on what to do."""
+    """The text for people: one sentence about what is wrong, one about what to do."""
 
     title: str
     remedy: str
@@ -45,7 +45,7 @@ _R, _F, _S = Fault.REQUEST, Fault.FILE, Fault.SERVICE
 
 # fmt: off
 CATALOGUE: Mapping[str, CatalogueEntry] = {
-    # What was asked.
+    # The request.
     "malformed_request": _entry(
         _R, "The request can't be read.", "Send well-formed JSON or multipart/form-data in UTF-8.",
         "A requisição não pode ser lida.", "Envie JSON ou multipart/form-data bem formado, em UTF-8."),
@@ -95,7 +95,7 @@ CATALOGUE: Mapping[str, CatalogueEntry] = {
     "bad_range": _entry(
         _R, "The Range header asks for bytes that are not there.", "Ask for bytes inside the archive's size.",
         "O cabeçalho Range pede bytes que não existem.", "Peça bytes dentro do tamanho do arquivo."),
-    # Who asks.
+    # The caller.
     "unauthenticated": _entry(
         _R, "The request carries no valid token.", "Log in and send Authorization: Bearer with the access token.",
         "A requisição não traz um token válido.", "Entre e envie Authorization: Bearer com o token de acesso."),
@@ -128,7 +128,7 @@ CATALOGUE: Mapping[str, CatalogueEntry] = {
     "too_many_webhooks": _entry(
         _R, "Your account has as many webhooks as it may have.", "Delete one that you no longer need.",
         "Sua conta já tem tantos webhooks quantos são permitidos.", "Exclua um de que não precisa mais."),
-    # What is there.
+    # The state of resources.
     "not_found": _entry(
         _R, "There is nothing of yours under this address.", "Check the id, or list your videos.",
         "Não há nada seu neste endereço.", "Confira o id ou liste seus vídeos."),
@@ -150,7 +150,7 @@ CATALOGUE: Mapping[str, CatalogueEntry] = {
     "webhook_off": _entry(
         _R, "The webhook is switched off, because it answered 410 Gone.", "Delete it and create it again.",
         "O webhook está desligado, porque respondeu 410 Gone.", "Exclua-o e crie-o novamente."),
-    # What the file is.
+    # The file.
     "empty_file": _entry(
         _F, "The file is empty.", "Check that the file was copied completely and send it again.",
         "O arquivo está vazio.", "Verifique se o arquivo foi copiado por completo e envie de novo."),
@@ -199,7 +199,7 @@ CATALOGUE: Mapping[str, CatalogueEntry] = {
         "Convert the video with another program and send it again.",
         "O arquivo fez o decodificador falhar ou travar três vezes.",
         "Converta o vídeo com outro programa e envie de novo."),
-    # What we can't.
+    # The service.
     "workers_lost": _entry(
         _S, "The work was lost with its worker too many times.", "Retry the extraction; tell the operator.",
         "O trabalho se perdeu com seu worker vezes demais.", "Tente a extração novamente; avise o operador."),
@@ -229,7 +229,7 @@ class CatalogueError(Exception):
     """An error of the catalogue.
 
     code: a key of CATALOGUE. detail: one sentence of facts, safe to show to the owner.
-    retry_after: seconds until it makes sense to ask again, or None.
+    retry_after: seconds after which a repeated request may succeed, or None.
     """
 
     def __init__(self, code: str, detail: str = "", *, retry_after: int | None = None) -> None:
@@ -237,7 +237,7 @@ class CatalogueError(Exception):
         self.code = code
         self.detail = detail or self.entry.en.title
         self.retry_after = retry_after
-        # The positional arguments: pickle, which Ray uses, makes the copy by them and then gives it the attributes.
+        # pickle, which Ray uses, makes the copy from the positional arguments and then sets the attributes.
         super().__init__(code, self.detail)
 
     def __str__(self) -> str:

@@ -1,6 +1,6 @@
-"""Untrusted JSON with exact numbers: read from its text, taken field by field within bounds, and written.
+"""Reads and writes untrusted JSON with exact numbers; each field is checked against bounds.
 
-A field's errors are CatalogueError `invalid_spec`, whose detail names it.
+A wrong field raises CatalogueError `invalid_spec`; the detail names the field.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from db.values.error_catalogue import CatalogueError
 
-# A number's text is bounded before it becomes a Fraction: 1e999999999 would fill the memory.
+# The text of a number is bounded before it becomes a Fraction: 1e999999999 would fill the memory.
 MAX_DIGITS = 40
 
 T = TypeVar("T")
@@ -22,7 +22,7 @@ E = TypeVar("E", bound=StrEnum)
 
 
 def decode(text: str | bytes) -> object:
-    """The JSON value, numbers as `Decimal`, NaN for one of far too many digits.
+    """Returns the JSON value with numbers as `Decimal`; a number with too many digits becomes NaN.
 
     Raises CatalogueError `malformed_request`.
     """
@@ -33,7 +33,7 @@ def decode(text: str | bytes) -> object:
 
 
 def encode(value: Any) -> str:
-    """The JSON text: no spaces, numbers as plain decimals."""
+    """Returns the JSON text without spaces, numbers as plain decimals."""
     if isinstance(value, dict):
         return "{" + ",".join(f"{json.dumps(key)}:{encode(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):
@@ -42,9 +42,9 @@ def encode(value: Any) -> str:
 
 
 class Fields:
-    """A JSON object whose fields are taken one by one; what is left over at the end is unknown.
+    """A JSON object whose fields are taken one by one; fields that are left at the end are unknown ones.
 
-    name: of the object itself, for the detail of an error.
+    name: the object's own name, for the detail of an error.
     """
 
     def __init__(self, name: str, value: object) -> None:
@@ -66,19 +66,19 @@ class Fields:
 
 
 def optional(name: str, value: object, read: Callable[[str, object], T]) -> T | None:
-    """What `read` gives, or None for null."""
+    """Returns what `read` returns, or None for null."""
     return None if value is None else read(name, value)
 
 
 def choice(name: str, choices: type[E], value: object) -> E:
-    """One of the enumeration, by its value."""
+    """Returns the member of an enumeration that has this value."""
     if isinstance(value, str) and value in {one.value for one in choices}:
         return choices(value)
     raise invalid(name, f"must be one of {', '.join(choices)}")
 
 
 def decimal_of(name: str, value: object) -> Decimal:
-    """A finite number of at most MAX_DIGITS digits."""
+    """Returns a finite number of at most MAX_DIGITS digits."""
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise invalid(name, "must be a number")
     number = Decimal(value)
@@ -90,7 +90,7 @@ def decimal_of(name: str, value: object) -> Decimal:
 
 
 def between(name: str, value: object, least: Decimal | int, most: Decimal | int) -> Fraction:
-    """A number within bounds, both of them allowed."""
+    """Returns a number within inclusive bounds."""
     number = decimal_of(name, value)
     if not least <= number <= most:
         raise invalid(name, f"must be from {least} to {most}")
@@ -98,7 +98,7 @@ def between(name: str, value: object, least: Decimal | int, most: Decimal | int)
 
 
 def whole(least: int, most: int) -> Callable[[str, object], int]:
-    """A reader of whole numbers within bounds, both of them allowed."""
+    """Returns a function that reads whole numbers within inclusive bounds."""
 
     def read(name: str, value: object) -> int:
         number = between(name, value, least, most)
@@ -110,7 +110,7 @@ def whole(least: int, most: int) -> Callable[[str, object], int]:
 
 
 def shortest(value: Fraction) -> int | Decimal:
-    """The number of fewest digits; `value` came from a decimal text."""
+    """Returns the decimal with the fewest digits. `value` must come from a decimal text."""
     if value.denominator == 1:
         return value.numerator
     # So the power of ten is the larger power of 2 or 5.

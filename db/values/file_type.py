@@ -10,7 +10,7 @@ from enum import StrEnum
 from db.values.error_catalogue import CatalogueError
 
 HEAD_BYTES = 1024
-"""How much of a file's beginning `sniff` wants to see."""
+"""How many of a file's first bytes `sniff` needs."""
 
 
 class Container(StrEnum):
@@ -43,10 +43,10 @@ _M2TS_PACKET = 192
 
 
 def sniff(head: bytes) -> Container:
-    """Tells the container from a file's first bytes (HEAD_BYTES of them, or the whole file when shorter).
+    """Returns the container by a file's first bytes (HEAD_BYTES of them, or the whole file when it is shorter).
 
-    The demuxer is then named by this answer, never guessed by FFmpeg: a playlist or a script that only claims
-    to be a video never reaches a demuxer that would open other files or addresses.
+    FFmpeg is then told which demuxer to use and never guesses: a playlist or a script that claims to be a video
+    can't reach a demuxer that opens other files or addresses.
 
     Raises CatalogueError `empty_file`, `playlist` or `not_a_video`.
     """

@@ -1,7 +1,7 @@
-"""The frame specification: what was asked, as an exact value.
+"""The frame specification: which frames a user asks for, as an exact value.
 
-JSON numbers are read as their decimal text and become `Fraction`s, so that no float ever decides which frame it is.
-`canonical` gives the one text of a specification, defaults filled in; equal specifications have equal texts.
+JSON numbers are read as decimal text and become `Fraction`s, so that no float decides which frame is meant. `canonical`
+returns the one text of a specification with its defaults; equal specifications have equal texts.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class FrameSpec:
 def parse(text: str | bytes) -> FrameSpec:
     """Reads a specification from JSON text.
 
-    Raises FotogramaError `malformed_request` (not JSON) or `invalid_spec` (the detail names the field).
+    Raises CatalogueError `malformed_request` (not JSON) or `invalid_spec` (the detail names the field).
     """
     return from_document(decode(text))
 
@@ -114,7 +114,7 @@ def parse(text: str | bytes) -> FrameSpec:
 def from_document(value: object) -> FrameSpec:
     """Reads a specification from a JSON object whose numbers are `Decimal` or `int`.
 
-    Raises FotogramaError `invalid_spec`; the detail names the field.
+    Raises CatalogueError `invalid_spec`; the detail names the field.
     """
     top = Fields("spec", value)
     spec = FrameSpec(
@@ -129,7 +129,7 @@ def from_document(value: object) -> FrameSpec:
 
 
 def document(spec: FrameSpec) -> dict[str, Any]:
-    """The specification as a JSON object, defaults filled in; numbers that are not whole are `Decimal`."""
+    """Returns the specification as a JSON object with its defaults; numbers that are not whole are `Decimal`."""
     return {
         "sample": _sample_document(spec.sample),
         "range": {
@@ -147,7 +147,7 @@ def document(spec: FrameSpec) -> dict[str, Any]:
 
 
 def canonical(spec: FrameSpec) -> str:
-    """The one JSON text of a specification: fixed order, no spaces, shortest plain decimals."""
+    """Returns the one JSON text of a specification: fixed order, no spaces, shortest plain decimals."""
     return encode(document(spec))
 
 

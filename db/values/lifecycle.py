@@ -1,10 +1,10 @@
-"""What may follow what, and what counts against what. Pure.
+"""The states of extractions and tasks, their transitions, and what follows a failure. Pure.
 
     extraction   queued → running → succeeded | failed | cancelled        (queued → any end; running → queued)
     task         held → ready → leased → done | failed | cancelled        (leased → ready: release, retry, rescue,
                                                                            replan; held, ready → cancelled)
 
-The same tables stand in Postgres as triggers; a test walks every pair of states on both sides.
+Postgres holds the same tables as triggers; a test compares every pair of states on both sides.
 """
 
 from __future__ import annotations
@@ -57,27 +57,26 @@ TASK_TRANSITIONS: Mapping[TaskState, frozenset[TaskState]] = {
 
 
 def is_terminal(state: ExtractionStatus | TaskState) -> bool:
-    """Whether nothing may follow."""
+    """Returns whether the state is final."""
     if isinstance(state, ExtractionStatus):
         return not EXTRACTION_TRANSITIONS[state]
     return not TASK_TRANSITIONS[state]
 
 
 MAX_CRASHES = 3
-"""Tries that a file may crash or hang the decoder; the last is the careful one."""
+"""How often a file may crash or hang the decoder; the last try is the careful one."""
 MAX_LOSSES = 20
-"""Leases that may be lost with their workers."""
+"""How often the lease of a task may expire because its worker is gone."""
 SERVICE_ERROR_SECONDS = 24 * 3600
-"""How long an absent store or database is waited for."""
+"""How long tasks wait for a store or database that is away."""
 SERVICE_ERRORS = 20
-"""Tries that must have met it: while nobody claims, because the service is off or knows that it is ill, time alone ends
-nothing."""
+"""How many tries must have met the outage: time alone ends no task, because nobody may have claimed it meanwhile."""
 BACKOFF_FIRST_SECONDS = 1.0
 BACKOFF_MAX_SECONDS = 300.0
 
 
 class Blame(StrEnum):
-    """Whose a failure is, and so which counter it raises."""
+    """What caused a failure, and so which counter it raises."""
 
     FILE = "file"  # an error of the catalogue with fault file or request: certain, no retry helps
     CRASH = "crash"  # the child crashed, hung or broke its limits
@@ -87,7 +86,9 @@ class Blame(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """What a task has behind it, this failure not counted. service_error_seconds: since the first of them in a row."""
+    """A task's failures so far, without the present one. service_error_seconds: since the first of the present
+    series.
+    """
 
     crashes: int = 0
     losses: int = 0
@@ -110,7 +111,7 @@ class GiveUp:
 
 
 def after_failure(blame: Blame, code: str, counters: Counters, jitter: float) -> Retry | GiveUp:
-    """Decides what follows a failure. jitter: uniform in [0, 1), spreads the retries of one outage."""
+    """Decides what follows a failure. jitter: uniform in [0, 1); it spreads the retries after an outage."""
     match blame:
         case Blame.FILE:
             return GiveUp(code)
@@ -131,17 +132,17 @@ def after_failure(blame: Blame, code: str, counters: Counters, jitter: float) ->
 
 
 def is_careful(crashes: int) -> bool:
-    """Whether the next try is the last one, which reads sequentially with one thread."""
+    """Returns whether the next try is the last one, which reads sequentially with one thread."""
     return crashes + 1 >= MAX_CRASHES
 
 
 def blame_of(fault: Fault) -> Blame:
-    """Whom an error of the catalogue is counted against when a worker meets it."""
+    """Returns what a catalogue error counts against when a worker meets it."""
     return Blame.SERVICE if fault is Fault.SERVICE else Blame.FILE
 
 
 def backoff_seconds(failures: int, jitter: float, *, first_seconds: float, max_seconds: float) -> float:
-    """The pause after one more failure than `failures`: exponential, with equal jitter.
+    """Returns the pause after failure number `failures` + 1: exponential, with equal jitter.
 
     jitter: uniform in [0, 1). Source: AWS Architecture Blog, "Exponential Backoff And Jitter".
     """

@@ -1,4 +1,4 @@
-"""Media information: what the probe of a video has found. Pure."""
+"""Media information: what the probe of a video found. Pure."""
 
 from __future__ import annotations
 
