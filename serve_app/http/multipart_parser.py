@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
 from db.values.error_catalogue import CatalogueError
 
@@ -32,20 +31,12 @@ class Head:
     filename: str | None
 
 
-class _End:
-    """A part is over."""
-
-
-_END = _End()
-_Event = Head | bytes | _End
-
-
 def boundary_of(content_type: str | None) -> bytes:
     """The boundary. Raises CatalogueError `unsupported_media_type` or `malformed_request`."""
-    kind, options = parse_options_header(content_type)
-    if kind != b"multipart/form-data":
+    kind, options = parse_options_header(content_type or "")
+    if kind != "multipart/form-data":
         raise CatalogueError("unsupported_media_type", "This route takes multipart/form-data.")
-    boundary = options.get(b"boundary", b"")
+    boundary: bytes = options.get("boundary", "").encode("latin-1")
     if not 1 <= len(boundary) <= 70:
         raise CatalogueError("malformed_request", "The Content-Type has no valid boundary.")
     return boundary
@@ -54,9 +45,9 @@ def boundary_of(content_type: str | None) -> bytes:
 class Part:
     """One part; what is left unread of it is skipped when the next one is asked for."""
 
-    def __init__(self, head: Head, source: MultipartReader) -> None:
+    def __init__(self, head: Head, events: AsyncGenerator[bytes | None, None]) -> None:
         self.head = head
-        self._source = source
+        self._events = events
         self._ended = False
         self._pending = bytearray()
 
@@ -90,88 +81,48 @@ class Part:
     async def _next(self) -> bytes | None:
         if self._ended:
             return None
-        event = await self._source.event()
-        if isinstance(event, bytes):
-            return event
-        self._ended = True
-        return None
+        event = await anext(self._events)
+        self._ended = event is None
+        return event
 
 
 class MultipartReader:
-    """Reads a body. most_bytes: what the contents of all parts may sum up to."""
+    """Reads a body. max_bytes: what the contents of all parts may sum up to."""
 
     def __init__(self, body: AsyncIterator[bytes], boundary: bytes, max_bytes: int) -> None:
-        self._body, self._most = body, max_bytes
-        self._content_bytes = self._body_bytes = 0
-        self._unfed = memoryview(b"")
-        self._events: deque[_Event] = deque()
-        self._headers: dict[bytes, bytes] = {}
-        self._field, self._value = bytearray(), bytearray()
-        self._finished = False
-        self._parser = MultipartParser(
-            boundary,
-            {
-                "on_part_begin": self._headers.clear,
-                "on_part_data": self._on_data,
-                "on_part_end": lambda: self._events.append(_END),
-                "on_header_field": lambda data, start, end: self._field.extend(data[start:end]),
-                "on_header_value": lambda data, start, end: self._value.extend(data[start:end]),
-                "on_header_end": self._on_header,
-                "on_headers_finished": self._on_head,
-                "on_end": self._on_end,
-            },
-        )
+        self._body, self._boundary, self._max = body, boundary, max_bytes
 
     async def parts(self) -> AsyncGenerator[Part, None]:
         """The parts in their order.
 
         Raises BodyError: `malformed_request`, or `too_large` as soon as the sum is beyond its limit.
         """
-        while (event := await self.event()) is not None:
-            if isinstance(event, Head):
-                part = Part(event, self)
-                yield part
-                await part.skip()
+        events = self._events()
+        async for event in events:
+            part = Part(_head(event), events)
+            yield part
+            await part.skip()
 
-    async def event(self) -> _Event | None:
-        """The next thing that the body says, None at its end."""
-        while not self._events:
-            if self._unfed:
-                self._feed()
-                continue
-            chunk = await anext(self._body, None)
-            if chunk is None:
-                if not self._finished:
-                    raise BodyError("malformed_request", "The multipart body ends before its last boundary.")
-                return None
-            self._body_bytes += len(chunk)
-            self._unfed = memoryview(chunk)
-        return self._events.popleft()
-
-    def _feed(self) -> None:
-        # In slices: a proxy may hand over the whole body as one chunk, and each event is a copy.
-        piece, self._unfed = bytes(self._unfed[:FEED_BYTES]), self._unfed[FEED_BYTES:]
+    async def _events(self) -> AsyncGenerator[Any, None]:
+        """Of each part its MultipartSegment, its content in pieces of bytes, and None as its end."""
+        # Latin-1 takes any bytes: what a file name is in is looked at later.
+        parser = PushMultipartParser(self._boundary, header_charset="latin-1")
+        content_bytes = body_bytes = 0
         try:
-            self._parser.write(piece)
-        except FormParserError as error:
-            raise BodyError("malformed_request", "The multipart body is not well-formed.") from error
-        if self._content_bytes > self._most or self._body_bytes > self._most + FRAMING_BYTES:
-            raise too_large(self._most)
-
-    def _on_data(self, data: bytes, start: int, end: int) -> None:
-        self._content_bytes += end - start
-        self._events.append(data[start:end])
-
-    def _on_header(self) -> None:
-        self._headers[bytes(self._field).lower()] = bytes(self._value)
-        self._field.clear()
-        self._value.clear()
-
-    def _on_head(self) -> None:
-        self._events.append(_head(self._headers.get(b"content-disposition", b"")))
-
-    def _on_end(self) -> None:
-        self._finished = True
+            async for chunk in self._body:
+                body_bytes += len(chunk)
+                if body_bytes > self._max + FRAMING_BYTES:
+                    raise too_large(self._max)
+                # In slices: a proxy may hand over the whole body as one chunk, and each piece is a copy.
+                for start in range(0, len(chunk), FEED_BYTES):
+                    for event in parser.parse(chunk[start : start + FEED_BYTES]):
+                        content_bytes += len(event) if isinstance(event, bytes) else 0
+                        if content_bytes > self._max:
+                            raise too_large(self._max)
+                        yield event
+            parser.close()
+        except MultipartError as error:
+            raise BodyError("malformed_request", f"The multipart body is not well-formed: {error}.") from error
 
 
 def too_large(max_bytes: int) -> BodyError:
@@ -191,14 +142,12 @@ def clean_filename(name: str) -> str:
     return text if text.strip(".") else "video"
 
 
-def _head(disposition: bytes) -> Head:
-    kind, options = parse_options_header(disposition.decode("latin-1"))
-    name = options.get(b"name")
-    if kind != b"form-data" or name is None:
-        raise BodyError("malformed_request", "A part has no Content-Disposition: form-data with a name.")
-    filename = options.get(b"filename")
-    return Head(
-        name.decode("utf-8", "replace"),
-        # Browsers send a quotation mark as %22, and no other character so (WHATWG HTML, multipart/form-data encoding).
-        None if filename is None else clean_filename(filename.decode("utf-8", "replace").replace("%22", '"')),
-    )
+def _head(segment: MultipartSegment) -> Head:
+    if not segment.name:
+        raise BodyError("malformed_request", "A part has no name.")
+    filename = segment.filename
+    return Head(_utf8(segment.name), None if filename is None else clean_filename(_utf8(filename)))
+
+
+def _utf8(header: str) -> str:
+    return header.encode("latin-1").decode("utf-8", "replace")

@@ -79,6 +79,10 @@ async def test_framing_beyond_its_share_is_refused_too() -> None:
     assert await code_of(reader(data, most=10)) == "too_large"
 
 
+async def test_bytes_before_the_first_boundary_are_counted() -> None:
+    assert await code_of(reader(b"x" * (FRAMING_BYTES + 100), 1000, most=10)) == "too_large"
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -93,6 +97,30 @@ async def test_framing_beyond_its_share_is_refused_too() -> None:
 )
 async def test_a_broken_body_is_malformed(data: bytes) -> None:
     assert await code_of(reader(data)) == "malformed_request"
+
+
+@pytest.mark.parametrize(
+    ("disposition", "name", "filename"),
+    [
+        ('name="file"; filename="caf\u00e9.mp4"', "file", "caf\u00e9.mp4"),
+        ('name="file"; filename="a %22b%22 100%.mp4"', "file", 'a "b" 100%.mp4'),
+        ('name="file"; filename="a\\"b.mp4"', "file", 'a"b.mp4'),
+        ('name="file"; filename="C:\\videos\\a;b.mp4"', "file", "a;b.mp4"),
+        ('filename="a.mp4"; name="file"', "file", "a.mp4"),
+        ("name=file; filename=a.mp4", "file", "a.mp4"),
+        ('name="file"; filename=""', "file", "video"),
+        ('name="sp\u00e9c"', "sp\u00e9c", None),
+    ],
+)
+async def test_names_are_read_as_browsers_and_others_write_them(
+    disposition: str, name: str, filename: str | None
+) -> None:
+    assert await everything(reader(body((disposition, b"x")))) == [(name, filename, b"x")]
+
+
+async def test_a_file_name_in_no_utf_8_is_shown_as_far_as_it_goes() -> None:
+    data = body(('name="file"; filename="caf?.mp4"', b"x")).replace(b"?", b"\xe9")
+    assert await everything(reader(data)) == [("file", "caf\ufffd.mp4", b"x")]
 
 
 def test_the_boundary_is_read_from_the_content_type() -> None:
