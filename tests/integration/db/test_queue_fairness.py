@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 
 from db import videos
-from db.acceptance import accept
+from db.acceptance import accept, reservations
 from db.queue import fair_queueing, task_queue
 from db.queue.task_queue import Part
 from tests.integration.db.test_queue import PUBLICATION, claim_one, fail
@@ -28,8 +28,8 @@ async def accept_at_once(database, user_id, count, batch=250):
     for _ in range(count // batch):
         async with database.begin() as connection:
             uploads = [database_rows.upload(user_id) for _ in range(batch)]
-            reservations = [{"object_key": upload.object_key, "user_id": user_id} for upload in uploads]
-            await connection.execute(reservations.RESERVE, reservations)
+            reserved = [{"object_key": upload.object_key, "user_id": user_id} for upload in uploads]
+            await connection.execute(reservations.RESERVE, reserved)
             await accept.accept(connection, uploads)
 
 
