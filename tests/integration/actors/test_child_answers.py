@@ -75,39 +75,39 @@ def portions(*stops: int, cost: int = 5):
         pytest.param([PLANNED | {"media": MEDIA | HUGE}, {"type": "Told"}], id="more work than there is"),
     ],
 )
-async def test_an_answer_out_of_bounds_is_a_crash_of_the_child(engine, store, bench, clips, answers):
+async def test_an_answer_out_of_bounds_is_a_crash_of_the_child(database, store, bench, clips, answers):
     often = replace(bench, heartbeat_seconds=0.05, seconds_max=20.0)
-    accepted = await submit(engine, store, clips("h264")[0])
-    (claimed,) = await task_queue.claim(engine, worker="w1")
+    accepted = await submit(database, store, clips("h264")[0])
+    (claimed,) = await task_queue.claim(database, worker="w1")
     child = await child_that_says(*answers)
     async with asyncio.timeout(15):
         assert await perform(claimed, child, often, asyncio.Event(), lambda: None) is TaskOutcome.RETRIED
-    task = await database_rows.task(engine, accepted.task_id)
+    task = await database_rows.task(database, accepted.task_id)
     assert (task.crashes, task.losses, task.service_errors) == (1, 0, 0)
 
 
-async def test_the_same_answers_within_bounds_are_believed(engine, store, bench, clips):
-    accepted = await submit(engine, store, clips("h264")[0])
-    (claimed,) = await task_queue.claim(engine, worker="w1")
+async def test_the_same_answers_within_bounds_are_believed(database, store, bench, clips):
+    accepted = await submit(database, store, clips("h264")[0])
+    (claimed,) = await task_queue.claim(database, worker="w1")
     refused = {"type": "Refused", "code": "no_video_stream", "detail": "Only sound."}
     child = await child_that_says(PLANNED, {"type": "Progress", "frames_done": 2}, refused)
     assert await perform(claimed, child, bench, asyncio.Event(), lambda: None) is TaskOutcome.FAILED
-    extraction = await database_rows.extraction(engine, accepted.extraction_id)
+    extraction = await database_rows.extraction(database, accepted.extraction_id)
     assert (extraction.error_code, extraction.frames_total) == ("no_video_stream", 2)
 
 
-async def test_a_part_of_more_images_than_its_portion_is_a_crash_of_the_child(engine, store, bench, clips):
+async def test_a_part_of_more_images_than_its_portion_is_a_crash_of_the_child(database, store, bench, clips):
     often = replace(bench, heartbeat_seconds=0.05, seconds_max=20.0, segment_seconds=1e-6)
-    accepted = await submit(engine, store, clips("h264")[0], ALL)
-    (claimed,) = await task_queue.claim(engine, worker="w1")
+    accepted = await submit(database, store, clips("h264")[0], ALL)
+    (claimed,) = await task_queue.claim(database, worker="w1")
     assert (
         await perform(claimed, await DecodingChild.start(), often, asyncio.Event(), lambda: None) is TaskOutcome.SPLIT
     )
-    (part,) = await task_queue.claim(engine, worker="w1")
+    (part,) = await task_queue.claim(database, worker="w1")
     many = part.part.stop - part.part.first + 1
     child = await child_that_says(PLANNED | {"frames_total": many - 1}, {"type": "PartMade", "frames": many})
     async with asyncio.timeout(15):
         assert await perform(part, child, often, asyncio.Event(), lambda: None) is TaskOutcome.RETRIED
-    task = await database_rows.task(engine, part.lease.task_id)
+    task = await database_rows.task(database, part.lease.task_id)
     assert (task.crashes, task.losses, task.service_errors) == (1, 0, 0)
     assert accepted.extraction_id == part.extraction_id
