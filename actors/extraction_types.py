@@ -13,6 +13,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from db.values.media_info import Count, Media
+from db.values.segment import Segment
 
 ENGINE_VERSION = "2"
 """Rises whenever the same bytes and specification could give another archive."""
@@ -21,13 +22,13 @@ ENGINE_VERSION = "2"
 ARCHIVE = "frames.zip"
 REPORT = "report.json"
 RESULT_FILES = (ARCHIVE, "manifest.json", "manifest.csv", "sheet.jpg", "sheet.vtt", REPORT)
-"""What `extract` and the assembling of parts write."""
+"""What `extract` and the assembling of segments write."""
 PLAN = "plan.json"
-"""What planning for parts writes."""
-IMAGES, INDEX, SMALL, NOTES = "images.bin", "index.jsonl", "small.bin", "part.json"
-PART_FILES = (IMAGES, INDEX, SMALL, NOTES)
-"""What carrying out a portion writes: `actors.engine.extract_segment` says what stands in them."""
-MAX_PORTIONS = 64
+"""What splitting a plan writes."""
+IMAGES, INDEX, SMALL, NOTES = "images.bin", "index.jsonl", "small.bin", "segment.json"
+SEGMENT_FILES = (IMAGES, INDEX, SMALL, NOTES)
+"""What carrying out a segment writes: `actors.engine.extract_segment` says what stands in them."""
+MAX_SEGMENTS = 64
 
 
 class Reader(StrEnum):
@@ -69,29 +70,17 @@ class Progress(Struct, frozen=True, tag=True):
     frames_done: Count
 
 
-@dataclass(frozen=True, slots=True)
-class Portion:
-    """A stretch of a plan that one claim carries out: its targets at the places [first, stop), in time order.
-
-    cost: frames to decode for them.
-    """
-
-    first: Count
-    stop: Count
-    cost: Count
-
-
 class Split(Struct, frozen=True, tag=True):
     """Told instead of a result: the work is too long for one claim. A plan for it stands in the folder for the results,
-    and the portions cover it. frames_total: images that the archive will hold."""
+    and the segments cover it. frames_total: images that the archive will hold."""
 
     media: Media
     frames_total: Count
-    portions: Annotated[tuple[Portion, ...], Meta(min_length=1, max_length=MAX_PORTIONS)]
+    segments: Annotated[tuple[Segment, ...], Meta(min_length=1, max_length=MAX_SEGMENTS)]
 
 
-class PartMade(Struct, frozen=True, tag=True):
-    """A portion has been carried out; its files stand in the folder for the results. frames: images in them."""
+class SegmentExtracted(Struct, frozen=True, tag=True):
+    """A segment has been carried out; its files stand in the folder for the results. frames: images in them."""
 
     frames: Count
 
@@ -105,8 +94,8 @@ class ResultWarning:
 
 
 class OtherEngine(Struct, frozen=True, tag=True):
-    """Told instead of a part or a result: the plan or a part was made by another engine, with which this one's images
-    must not be mixed. made_by: its name; empty when it had none."""
+    """Told instead of a segment or a result: the plan or a segment was made by another engine, with which this one's
+    images must not be mixed. made_by: its name; empty when it had none."""
 
     made_by: str
 

@@ -1,4 +1,4 @@
-"""Parts of a result joined: archive, manifests and contact sheet are those that `extract` alone would write."""
+"""The segments of a result joined: archive, manifests and contact sheet are those that `extract` alone would write."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from actors.extraction_types import (
     ResultWarning,
 )
 from actors.images.image_encoder import Plane, YuvPlanes
-from actors.plan.frame_selection import Plan, Segment, Target, segments, to_decode
+from actors.plan.frame_selection import GopTargets, Plan, Target, gop_targets, to_decode
 from db.values.frame_spec import FrameSpec
 
 Notes = Mapping[str, Any]
@@ -42,7 +42,7 @@ Notes = Mapping[str, Any]
 def assemble(
     source: Path,
     plan: Path,
-    parts: Sequence[Path],
+    segments: Sequence[Path],
     spec: FrameSpec,
     out: Path,
     *,
@@ -50,37 +50,37 @@ def assemble(
     options: Options,
     tell: OnProgress,
 ) -> Extracted:
-    """parts: the folders of the parts' files, in time order.
+    """segments: the folders of the segments' files, in time order.
 
-    source: is only opened when decord was believed for some parts and found wrong in others: then PyAV reads it all.
-    Raises FotogramaError of fault file, ChecksumMismatchError, OSError; OtherEngineError when plan or parts are not
+    source: is only opened when decord was believed for some segments and found wrong in others: then PyAV reads it all.
+    Raises FotogramaError of fault file, ChecksumMismatchError, OSError; OtherEngineError when plan or segments are not
     all this engine's.
     """
     blueprint = read_plan_file(plan, engine)
-    notes = [_notes(part, engine) for part in parts]
+    notes = [_notes(segment, engine) for segment in segments]
     decoding, warnings = _decoding(blueprint, notes), _warnings(notes)
-    whole = Plan((Segment(None, blueprint.targets),), len(blueprint.targets), ())
+    whole = Plan((GopTargets(None, blueprint.targets),), len(blueprint.targets), ())
     order = ResultRequest(spec, whole, out, blueprint.warnings)
     work = _Assembly(blueprint, order, warnings, options, tell, decoding)
     if warnings and len({note["reader"] for note in notes}) > 1:
         end = _read_again(work, source)
     else:
         tell(Planned(blueprint.media, whole.frames, 0))
-        end = _joined(work, zip(parts, notes, strict=True))
+        end = _joined(work, zip(segments, notes, strict=True))
     images = Images(whole.frames, end.images, end.missing)
-    write_report(out / REPORT, decoding, images, av.ffmpeg_version_info, parts=_told(notes))
+    write_report(out / REPORT, decoding, images, av.ffmpeg_version_info, segments=_told(notes))
     return Extracted(blueprint.media, end.images, end.size, end.sha256, end.warnings)
 
 
-def _notes(part: Path, engine: str) -> Notes:
-    notes = read_checksummed(part / NOTES)
+def _notes(segment: Path, engine: str) -> Notes:
+    notes = read_checksummed(segment / NOTES)
     check_engine(notes, engine)
     return notes
 
 
 @dataclass(frozen=True, slots=True)
 class _Assembly:
-    """warnings, decoding: of all parts."""
+    """warnings, decoding: of all segments."""
 
     blueprint: StoredPlan
     order: ResultRequest
@@ -93,11 +93,11 @@ class _Assembly:
         return ResultWriter(order, self.blueprint.timeline, self.blueprint.media)
 
 
-def _joined(work: _Assembly, parts: Iterable[tuple[Path, Notes]]) -> WrittenResult:
+def _joined(work: _Assembly, segments: Iterable[tuple[Path, Notes]]) -> WrittenResult:
     missing = []
     with work.open(work.order) as result, work.decoding.stage("assemble"):
-        for part, notes in parts:
-            for target, made in _stored(part, notes):
+        for segment, notes in segments:
+            for target, made in _stored(segment, notes):
                 if made is None:
                     missing.append(target)
                 else:
@@ -108,19 +108,19 @@ def _joined(work: _Assembly, parts: Iterable[tuple[Path, Notes]]) -> WrittenResu
 
 def _read_again(work: _Assembly, source: Path) -> WrittenResult:
     probed = probe(source)
-    planned = segments(probed.table, [target.index for target in work.blueprint.targets])
+    planned = gop_targets(probed.table, [target.index for target in work.blueprint.targets])
     work.tell(Planned(probed.media, work.order.plan.frames, to_decode(probed.table, planned)))
     again = DecodePass(probed, [work.order], planned, work.open, work.options, work.tell, work.decoding, work.warnings)
     (finished,) = with_pyav(again)
     return finished
 
 
-def _stored(part: Path, notes: Notes) -> Iterator[tuple[Target, EncodedFrame | None]]:
-    """The frames of a part in order, then those that are missing. Raises ChecksumMismatchError."""
+def _stored(segment: Path, notes: Notes) -> Iterator[tuple[Target, EncodedFrame | None]]:
+    """The frames of a segment in order, then those that are missing. Raises ChecksumMismatchError."""
     for name, digest in notes["sha256"].items():
-        verify_file(part / name, digest)
-    with (part / INDEX).open(encoding="ascii") as index, (part / IMAGES).open("rb") as images:  # noqa: SIM117
-        with (part / SMALL).open("rb") as small:
+        verify_file(segment / name, digest)
+    with (segment / INDEX).open(encoding="ascii") as index, (segment / IMAGES).open("rb") as images:  # noqa: SIM117
+        with (segment / SMALL).open("rb") as small:
             for row in map(json.loads, index):
                 target = Target(row["index"], row["pts"], row["key"])
                 yield target, _made(row, images, small) if "sha256" in row else None
@@ -140,13 +140,13 @@ def _plane(small: BinaryIO, shape: Sequence[int]) -> Plane:
 
 
 def _warnings(notes: Sequence[Notes]) -> list[ResultWarning]:
-    """Of all parts, each once."""
+    """Of all segments, each once."""
     told = [ResultWarning(**warning) for note in notes for warning in note["warnings"]]
     return list(dict.fromkeys(told))
 
 
 def _decoding(blueprint: StoredPlan, notes: Sequence[Notes]) -> Decoding:
-    """Of planning and all parts together."""
+    """Of planning and all segments together."""
     decoding = Decoding(table=blueprint.media.frames, seconds=dict(blueprint.seconds))
     decoding.reader = Reader.DECORD if all(note["reader"] == Reader.DECORD for note in notes) else Reader.PYAV
     for note in notes:
@@ -159,5 +159,5 @@ def _decoding(blueprint: StoredPlan, notes: Sequence[Notes]) -> Decoding:
 
 
 def _told(notes: Sequence[Notes]) -> list[dict[str, Any]]:
-    """What the report says of each part."""
+    """What the report says of each segment."""
     return [{"reader": note["reader"], "careful": note["careful"], "decoded": note["decoded"]} for note in notes]

@@ -14,7 +14,7 @@ from actors.container.probe import Probe
 from actors.engine.extraction_report import Decoding
 from actors.engine.result_writer import EncodedFrame, FrameEncoder, OutputWriter, ResultRequest, WrittenResult
 from actors.extraction_types import Options, Planned, Progress, Reader, ResultWarning, Scanning
-from actors.plan.frame_selection import Segment, Target
+from actors.plan.frame_selection import GopTargets, Target
 from actors.readers.deinterlace import DeinterlacingReader
 from actors.readers.frame_reader import FrameReader, ReaderFailedError
 from actors.readers.planned_reader import PlannedReader
@@ -30,12 +30,12 @@ OnProgress = Callable[[Scanning | Planned | Progress], None]
 
 @dataclass(frozen=True, slots=True)
 class DecodePass:
-    """One pass over a video for all orders. segments: of all orders together. open: makes an order's output, anew when
-    another reader begins from the start."""
+    """One pass over a video for all orders. gops: the targets of all orders together. open: makes an order's output,
+    anew when another reader begins from the start."""
 
     probe: Probe
     orders: Sequence[ResultRequest]
-    segments: Sequence[Segment]
+    gops: Sequence[GopTargets]
     open: Callable[[ResultRequest], OutputWriter]
     options: Options
     tell: OnProgress
@@ -126,8 +126,8 @@ def _images(work: DecodePass, reader: FrameReader, workshop: FrameEncoder) -> It
             return workshop.make(frame)
 
     if work.decoding.reader is not Reader.DECORD:
-        return reader.read(work.segments, finish)
-    return verified(reader, work.probe, work.segments, finish, threads=work.options.threads)
+        return reader.read(work.gops, finish)
+    return verified(reader, work.probe, work.gops, finish, threads=work.options.threads)
 
 
 def _timed(decoding: Decoding, images: Iterator[tuple[Target, _Images]]) -> Iterator[tuple[Target, _Images]]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from actors.container.probe import Probe, probe
 from actors.engine.decode_pass import DecodePass, OnProgress, pyav_reader, run_pass
-from actors.engine.extract_segment import divide
+from actors.engine.extract_segment import plan_segments
 from actors.engine.extraction_report import Decoding, Images, write_report
 from actors.engine.plan_file import time_scale_of
 from actors.engine.result_writer import ResultRequest, ResultWriter
@@ -27,7 +27,7 @@ from actors.extraction_types import (
     Scanning,
     Split,
 )
-from actors.plan.frame_selection import Plan, Segment, in_range, plan, segments, to_decode
+from actors.plan.frame_selection import GopTargets, Plan, gop_targets, in_range, plan, to_decode
 from db.values.frame_spec import FrameSpec, Scenes
 
 __all__ = [
@@ -91,7 +91,7 @@ def extract_or_split(
     decoding = Decoding()
     probed = _probed(source, decoding)
     order = _order(probed, spec, out, _plan(probed, spec, options, tell, decoding))
-    split = divide(probed, order, decoding, longest, engine)
+    split = plan_segments(probed, order, decoding, longest, engine)
     return split or _extract(probed, [order], options, tell, decoding)[0]
 
 
@@ -134,8 +134,8 @@ def _plan(probed: Probe, spec: FrameSpec, options: Options, tell: OnProgress, de
         return plan(table, spec, limit=options.max_frames, shots=found)
 
 
-def _union(probed: Probe, orders: Sequence[ResultRequest]) -> Sequence[Segment]:
+def _union(probed: Probe, orders: Sequence[ResultRequest]) -> Sequence[GopTargets]:
     if len(orders) == 1:
-        return orders[0].plan.segments
+        return orders[0].plan.gops
     indexes = np.unique([target.index for order in orders for target in order.targets()])
-    return segments(probed.table, indexes.tolist())
+    return gop_targets(probed.table, indexes.tolist())

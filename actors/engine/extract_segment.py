@@ -1,8 +1,8 @@
-"""Long work in parts: how it is divided, and how one part is carried out.
+"""Long work in segments: how a plan is split, and how one segment is carried out.
 
-A part's files are images.bin (images, back to back), small.bin (planes of the pictures on the contact sheet, back to
-back), index.jsonl (an object a line: each image with its digest, then the frames that are missing) and part.json (how
-and by which engine it was made, sealed, with the digests of index.jsonl and small.bin).
+A segment's files are images.bin (images, back to back), small.bin (planes of the pictures on the contact sheet, back
+to back), index.jsonl (an object a line: each image with its digest, then the frames that are missing) and segment.json
+(how and by which engine it was made, checksummed, with the digests of index.jsonl and small.bin).
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ from actors.extraction_types import (
     PLAN,
     SMALL,
     Options,
-    PartMade,
     Planned,
-    Portion,
     Reader,
     ResultWarning,
+    SegmentExtracted,
     Split,
 )
 from actors.plan.decode_deadline import usual_seconds
-from actors.plan.frame_selection import Plan, Target, portions, portions_for, segments, to_decode
+from actors.plan.frame_selection import Plan, Target, gop_targets, segment_count, split_plan, to_decode
 from actors.readers.planned_reader import CODECS, is_proven
 from db.values.frame_spec import FrameSpec
+from db.values.segment import Segment
 
 
-def divide(probed: Probe, order: ResultRequest, decoding: Decoding, longest: float, engine: str) -> Split | None:
-    """Writes plan.json and tells the portions; None when the work is short or must be done in one go."""
+def plan_segments(probed: Probe, order: ResultRequest, decoding: Decoding, longest: float, engine: str) -> Split | None:
+    """Writes plan.json and gives the segments; None when the work is short or must be done in one go."""
     table, planned = probed.table, order.plan
-    seconds = usual_seconds(Planned(probed.media, planned.frames, to_decode(table, planned.segments)))
-    count = min(portions_for(seconds, longest), len(planned.segments))
+    seconds = usual_seconds(Planned(probed.media, planned.frames, to_decode(table, planned.gops)))
+    count = min(segment_count(seconds, longest), len(planned.gops))
     if count < 2 or not _begins_at_keys(probed):
         return None
-    found = portions(table, planned.segments, count)
+    found = split_plan(table, planned.gops, count)
     if len(found) < 2:
         return None
     targets = tuple(order.targets())
@@ -57,7 +57,7 @@ def divide(probed: Probe, order: ResultRequest, decoding: Decoding, longest: flo
 
 
 def _begins_at_keys(probed: Probe) -> bool:
-    """Whether a later part need not decode all that comes before it."""
+    """Whether a later segment need not decode all that comes before it."""
     if not probed.is_interlaced:
         return is_proven(probed)
     return (
@@ -67,18 +67,18 @@ def _begins_at_keys(probed: Probe) -> bool:
     )
 
 
-def extract_part(
+def extract_segment(
     source: Path,
     plan: Path,
-    portion: Portion,
+    segment: Segment,
     spec: FrameSpec,
     out: Path,
     *,
     engine: str,
     options: Options,
     tell: OnProgress,
-) -> PartMade:
-    """Carries out one portion of a plan: `out` gets the part's files.
+) -> SegmentExtracted:
+    """Carries out one segment of a plan: `out` gets its files.
 
     Raises FotogramaError of fault file; OSError; ChecksumMismatchError when plan or video are not what was planned on;
     OtherEngineError when the plan is another engine's.
@@ -86,19 +86,19 @@ def extract_part(
     blueprint, decoding = read_plan_file(plan, engine), Decoding()
     with decoding.stage("probe"):
         probed = probe(source)
-    targets = blueprint.targets[portion.first : portion.stop]
+    targets = blueprint.targets[segment.first : segment.stop]
     _check_times(probed, targets)
-    planned = segments(probed.table, [target.index for target in targets])
+    planned = gop_targets(probed.table, [target.index for target in targets])
     order = ResultRequest(spec, Plan(planned, len(targets), ()), out)
     on_sheet = {target.pts for target in chosen(blueprint.targets)}
     tell(Planned(probed.media, len(targets), to_decode(probed.table, planned)))
 
-    def part(order: ResultRequest) -> _PartFiles:
-        return _PartFiles(order, on_sheet)
+    def writer(order: ResultRequest) -> SegmentWriter:
+        return SegmentWriter(order, on_sheet)
 
-    (finished,) = run_pass(DecodePass(probed, [order], planned, part, options, tell, decoding))
+    (finished,) = run_pass(DecodePass(probed, [order], planned, writer, options, tell, decoding))
     _write_notes(out, engine, decoding, finished.warnings, careful=options.careful)
-    return PartMade(finished.images)
+    return SegmentExtracted(finished.images)
 
 
 def _check_times(probed: Probe, targets: Sequence[Target]) -> None:
@@ -107,8 +107,8 @@ def _check_times(probed: Probe, targets: Sequence[Target]) -> None:
         raise ChecksumMismatchError("the video")
 
 
-class _PartFiles(OutputWriter):
-    """A part's files while they grow."""
+class SegmentWriter(OutputWriter):
+    """A segment's files while they grow."""
 
     def __init__(self, order: ResultRequest, on_sheet: Collection[int]) -> None:
         super().__init__(order, on_sheet)

@@ -54,9 +54,9 @@ class Images:
 
 
 def write_report(
-    path: Path, decoding: Decoding, images: Images, ffmpeg: str, *, parts: Sequence[Mapping[str, Any]] = ()
+    path: Path, decoding: Decoding, images: Images, ffmpeg: str, *, segments: Sequence[Mapping[str, Any]] = ()
 ) -> None:
-    """parts: how each was made, when the work was divided; the rest is then of all together."""
+    """segments: how each was made, when the work was divided; the rest is then of all together."""
     document: dict[str, Any] = {
         "reader": decoding.reader,
         "engine_version": ENGINE_VERSION,
@@ -72,6 +72,6 @@ def write_report(
         },
         "seconds": {name: round(seconds, 3) for name, seconds in sorted(decoding.seconds.items())},
     }
-    if parts:
-        document |= {"careful": any(part["careful"] for part in parts), "parts": list(parts)}
+    if segments:
+        document |= {"careful": any(segment["careful"] for segment in segments), "segments": list(segments)}
     path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""plan.json: a plan that is carried out in parts, with all that the parts and their assembling need of it."""
+"""plan.json: a plan that is carried out in segments, with all that the segments and their assembling need of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from db.values.media_info import Media
 
 
 class OtherEngineError(Exception):
-    """The plan or a part was made by another engine. answer: what is said of it."""
+    """The plan or a segment was made by another engine. answer: what is said of it."""
 
     def __init__(self, made_by: object) -> None:
         super().__init__(made_by)
@@ -42,8 +42,8 @@ def time_scale_of(table: FrameTable) -> TimeScale:
 
 @dataclass(frozen=True, slots=True)
 class StoredPlan:
-    """engine: name of the one that planned, which the parts must be made by. warnings: those that hold whatever the
-    parts meet. seconds: that planning took, by stage."""
+    """engine: name of the one that planned, which the segments must be made by. warnings: those that hold whatever the
+    segments meet. seconds: that planning took, by stage."""
 
     engine: str
     media: Media

@@ -1,6 +1,6 @@
 """One result while it is written: which frames it wants, what becomes of them, and the files they go into.
 
-What a pass over a video fills is an Output: a whole result, or the files of one part of it
+What a pass over a video fills is an Output: a whole result, or the files of one segment of it
 (`actors.engine.extract_segment`).
 """
 
@@ -41,7 +41,7 @@ class ResultRequest:
     warnings: tuple[ResultWarning, ...] = ()
 
     def targets(self) -> list[Target]:
-        return list(chain.from_iterable(segment.targets for segment in self.plan.segments))
+        return list(chain.from_iterable(gop.targets for gop in self.plan.gops))
 
 
 @dataclass(frozen=True, slots=True)

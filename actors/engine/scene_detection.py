@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from actors.container.display_geometry import DisplayGeometry
 from actors.images.image_encoder import FrameRenderer, rgb_of
-from actors.plan.frame_selection import segments
+from actors.plan.frame_selection import gop_targets
 from actors.plan.frame_table import FrameTable
 from actors.readers.frame_reader import FrameReader
 from db.values.frame_spec import ImageFormat
@@ -49,7 +49,7 @@ def shots(reader: FrameReader, table: FrameTable, frames: range, threshold: Frac
         frame.color_trc = _BT709_TRANSFER  # tone mapping would cost much and move no cut
         return hsv(rgb_of(small.draw(frame)))
 
-    pictures = reader.read(segments(table, frames), content)
+    pictures = reader.read(gop_targets(table, frames), content)
     scored = _scores((target.index, picture) for target, picture in pictures)
     found = cuts((index, score >= threshold) for index, score in scored)
     return [frames.start, *(index for index in found if index > frames.start)]

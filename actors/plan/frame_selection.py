@@ -11,7 +11,7 @@ from typing import assert_never
 
 import numpy as np
 
-from actors.extraction_types import MAX_PORTIONS, Portion, ResultWarning
+from actors.extraction_types import MAX_SEGMENTS, ResultWarning
 from actors.plan.frame_table import FrameTable
 from db.values.error_catalogue import CatalogueError
 from db.values.frame_spec import (
@@ -26,12 +26,13 @@ from db.values.frame_spec import (
     Timestamps,
     Uniform,
 )
+from db.values.segment import Segment
 
 TOLERANCE_SECONDS = Fraction(1, 2000)
 """A frame counts as on screen up to half a tick early, but never earlier than this."""
 
-PORTION_SHARE = Fraction(2, 5)
-"""Of the time from which on work is shared out, what a portion should take: five minutes become portions of two."""
+SEGMENT_SHARE = Fraction(2, 5)
+"""Of the time from which on work is shared out, what a segment should take: of five minutes, two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
+class GopTargets:
     """Targets, ascending, that are decoded from one key frame.
 
     start: the key frame's presentation time in ticks; None when decoding has to begin with the file.
@@ -56,9 +57,9 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """frames: targets in all segments."""
+    """gops: by their key frames, in time order. frames: targets in all of them."""
 
-    segments: tuple[Segment, ...]
+    gops: tuple[GopTargets, ...]
     frames: int
     warnings: tuple[ResultWarning, ...]
 
@@ -82,10 +83,10 @@ def plan(table: FrameTable, spec: FrameSpec, *, limit: int = 1_000_000, shots: S
         indexes = indexes[: spec.max_frames]
     if len(indexes) > limit:
         raise CatalogueError("too_many_frames", f"{len(indexes)} frames are selected; at most {limit} are given.")
-    return Plan(segments(table, indexes), len(indexes), tuple(warnings))
+    return Plan(gop_targets(table, indexes), len(indexes), tuple(warnings))
 
 
-def segments(table: FrameTable, indexes: Iterable[int]) -> tuple[Segment, ...]:
+def gop_targets(table: FrameTable, indexes: Iterable[int]) -> tuple[GopTargets, ...]:
     """Groups frames, ascending, by the key frame that each is decoded from.
 
     A picture that is shown before its key frame but coded after it needs the key frame before that one: so the one
@@ -97,37 +98,36 @@ def segments(table: FrameTable, indexes: Iterable[int]) -> tuple[Segment, ...]:
         return int(np.searchsorted(keys, target.index, side="right")) - 1
 
     return tuple(
-        Segment(int(table.pts[keys[key]]) if key >= 0 else None, tuple(group))
+        GopTargets(int(table.pts[keys[key]]) if key >= 0 else None, tuple(group))
         for key, group in groupby(_targets(table, indexes), key_of)
     )
 
 
-def to_decode(table: FrameTable, planned: Sequence[Segment]) -> int:
-    """How many frames there are from the segments' key frames to their last targets."""
+def to_decode(table: FrameTable, gops: Sequence[GopTargets]) -> int:
+    """How many frames there are from their key frames to their last targets."""
     return sum(
-        segment.targets[-1].index + 1 - (0 if segment.start is None else (table.index_of(segment.start) or 0))
-        for segment in planned
+        gop.targets[-1].index + 1 - (0 if gop.start is None else (table.index_of(gop.start) or 0)) for gop in gops
     )
 
 
-def portions_for(seconds: float, longest: float) -> int:
-    """Into how many portions work of so many seconds is divided when one claim may last `longest`; 1: not at all."""
+def segment_count(seconds: float, longest: float) -> int:
+    """Into how many segments work of so many seconds is divided when one claim may last `longest`; 1: not at all."""
     if seconds <= longest:
         return 1
-    return min(MAX_PORTIONS, max(2, math.ceil(seconds / (longest * float(PORTION_SHARE)))))
+    return min(MAX_SEGMENTS, max(2, math.ceil(seconds / (longest * float(SEGMENT_SHARE)))))
 
 
-def portions(table: FrameTable, planned: Sequence[Segment], count: int) -> tuple[Portion, ...]:
-    """Divides a plan between its segments into at most `count` portions with about as many frames to decode each."""
-    costs = np.array([to_decode(table, [segment]) for segment in planned], np.int64)
-    stops = np.cumsum([len(segment.targets) for segment in planned])
+def split_plan(table: FrameTable, gops: Sequence[GopTargets], count: int) -> tuple[Segment, ...]:
+    """Cuts a plan at key frames into at most `count` segments with about as many frames to decode each."""
+    costs = np.array([to_decode(table, [gop]) for gop in gops], np.int64)
+    stops = np.cumsum([len(gop.targets) for gop in gops])
     done = np.cumsum(costs)
     shares = done[-1] * np.arange(1, count) / count
     cuts = np.unique(np.searchsorted(done, shares) + 1)
-    inner = cuts[cuts < len(planned)].tolist()
+    inner = cuts[cuts < len(gops)].tolist()
     return tuple(
-        Portion(int(stops[first - 1]) if first else 0, int(stops[stop - 1]), int(costs[first:stop].sum()))
-        for first, stop in pairwise([0, *inner, len(planned)])
+        Segment(number, int(stops[first - 1]) if first else 0, int(stops[stop - 1]), int(costs[first:stop].sum()))
+        for number, (first, stop) in enumerate(pairwise([0, *inner, len(gops)]))
     )
 
 

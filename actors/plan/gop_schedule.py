@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from actors.plan.frame_selection import Segment, Target
+from actors.plan.frame_selection import GopTargets, Target
 from actors.plan.frame_table import FrameTable
 
 MIN_PICTURES = 32
@@ -34,10 +34,10 @@ class PacketRun:
         return self.last - self.first + 1
 
 
-def schedule(table: FrameTable, segments: Sequence[Segment]) -> tuple[PacketRun, ...] | None:
+def schedule(table: FrameTable, gops: Sequence[GopTargets]) -> tuple[PacketRun, ...] | None:
     """The runs in order, with every target once; None when a picture is coded before the key frame that is shown before
     it, which no orderly stream has."""
-    runs = [_run(table, segment) for segment in segments]
+    runs = [_run(table, gop) for gop in gops]
     if any(table.order[target.index] < run.first for run in runs for target in run.targets):
         return None
     return tuple(_merged(runs))
@@ -55,12 +55,12 @@ def decoders(runs: Sequence[PacketRun], threads: int, max_uneven: float = MAX_UN
     return threads if max(busy) * threads <= max_uneven * sum(costs) else 1
 
 
-def _run(table: FrameTable, segment: Segment) -> PacketRun:
-    last = max(int(table.order[target.index]) for target in segment.targets)
-    key = None if segment.start is None else table.index_of(segment.start)
+def _run(table: FrameTable, gop: GopTargets) -> PacketRun:
+    last = max(int(table.order[target.index]) for target in gop.targets)
+    key = None if gop.start is None else table.index_of(gop.start)
     if key is None:
-        return PacketRun(None, 0, last, segment.targets)
-    return PacketRun(segment.start, int(table.order[key]), last, segment.targets)
+        return PacketRun(None, 0, last, gop.targets)
+    return PacketRun(gop.start, int(table.order[key]), last, gop.targets)
 
 
 def _merged(runs: Sequence[PacketRun]) -> Iterator[PacketRun]:

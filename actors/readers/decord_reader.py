@@ -18,7 +18,7 @@ from decord._ffi.base import DECORDError, DECORDLimitReachedError
 
 from actors.container.probe import Probe
 from actors.images.color_conversion import HD_LINES
-from actors.plan.frame_selection import Segment, Target
+from actors.plan.frame_selection import GopTargets, Target
 from actors.plan.frame_table import MAX_PTS, FrameTable
 from actors.plan.gop_schedule import PacketRun, schedule
 from actors.readers.frame_reader import ReaderFailedError
@@ -62,9 +62,9 @@ class DecordReader:
     def decoded(self) -> int:
         return self._lane.decoded
 
-    def read(self, segments: Sequence[Segment], finish: Callable[[VideoFrame], T]) -> Iterator[tuple[Target, T]]:
+    def read(self, gops: Sequence[GopTargets], finish: Callable[[VideoFrame], T]) -> Iterator[tuple[Target, T]]:
         """Reads RGB frames, turned by the display matrix; raises ReaderFailedError."""
-        runs = schedule(self._probe.table, segments)
+        runs = schedule(self._probe.table, gops)
         if runs is None:
             raise ReaderFailedError("decord can't begin at the key frames")
         settled = self._probe.table.settled_at()

@@ -16,7 +16,7 @@ from av.error import BlockingIOError as NotYetError
 from av.error import EOFError as GraphEndError
 from av.video.frame import VideoFrame
 
-from actors.plan.frame_selection import Segment, Target, segments
+from actors.plan.frame_selection import GopTargets, Target, gop_targets
 from actors.plan.frame_table import FrameTable
 from actors.readers.frame_reader import FrameReader
 
@@ -34,11 +34,11 @@ class DeinterlacingReader:
         self.decoded = self.repeated = 0
         self.missing: list[Target] = []
 
-    def read(self, planned: Sequence[Segment], finish: Callable[[VideoFrame], T]) -> Iterator[tuple[Target, T]]:
-        wanted = {target.index for segment in planned for target in segment.targets}
+    def read(self, planned: Sequence[GopTargets], finish: Callable[[VideoFrame], T]) -> Iterator[tuple[Target, T]]:
+        wanted = {target.index for gop in planned for target in gop.targets}
         last = len(self._table) - 1
         around = sorted({min(max(index + step, 0), last) for index in wanted for step in (-1, 0, 1)})
-        frames = self._reader.read(segments(self._table, around), lambda frame: frame)
+        frames = self._reader.read(gop_targets(self._table, around), lambda frame: frame)
         for target, frame in _deinterlaced(frames):
             if target.index in wanted:
                 frame.pts = target.pts

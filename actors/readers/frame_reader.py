@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 
 from av.video.frame import VideoFrame
 
-from actors.plan.frame_selection import Segment, Target
+from actors.plan.frame_selection import GopTargets, Target
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ class FrameReader(Protocol):
     @property
     def decoded(self) -> int: ...
 
-    def read(self, segments: Sequence[Segment], finish: Callable[[VideoFrame], T]) -> Iterator[tuple[Target, T]]:
+    def read(self, gops: Sequence[GopTargets], finish: Callable[[VideoFrame], T]) -> Iterator[tuple[Target, T]]:
         """Yields the targets in order, each with what `finish` made of its frame; never holds more than a few frames.
 
         finish: is called in the thread that decoded the frame, in several at once perhaps; its pts is the target's.

@@ -17,7 +17,7 @@ from typing import TypeVar
 from av.video.frame import VideoFrame
 
 from actors.container.probe import Probe
-from actors.plan.frame_selection import Segment, Target
+from actors.plan.frame_selection import GopTargets, Target
 from actors.plan.gop_schedule import MAX_UNEVEN, PacketRun, decoders, schedule
 from actors.readers.gop_decoder import GopDecoder, NeedsSequentialReadError, NoRandomAccessError
 from actors.readers.gop_pool import GopPool
@@ -43,10 +43,10 @@ class PlannedReader:
         self.decoded = self.repeated = 0
         self.missing: list[Target] = []
 
-    def read(self, segments: Sequence[Segment], finish: Callable[[VideoFrame], T]) -> Iterator[tuple[Target, T]]:
-        runs = schedule(self._probe.table, segments) if is_proven(self._probe) else None
+    def read(self, gops: Sequence[GopTargets], finish: Callable[[VideoFrame], T]) -> Iterator[tuple[Target, T]]:
+        runs = schedule(self._probe.table, gops) if is_proven(self._probe) else None
         if runs is None:
-            yield from self._in_sequence(segments, finish, careful=False)
+            yield from self._in_sequence(gops, finish, careful=False)
             return
         given, is_damaged, media = 0, True, self._probe.media
         lanes = self._lanes(runs)
@@ -61,9 +61,9 @@ class PlannedReader:
             is_damaged = not isinstance(trouble, NoRandomAccessError)
         finally:
             self.decoded += sum(lane.decoded for lane in lanes)
-        rest = tuple(target for segment in segments for target in segment.targets)[given:]
+        rest = tuple(target for gop in gops for target in gop.targets)[given:]
         if rest:
-            yield from self._in_sequence([Segment(None, rest)], finish, careful=is_damaged)
+            yield from self._in_sequence([GopTargets(None, rest)], finish, careful=is_damaged)
 
     def _lanes(self, runs: Sequence[PacketRun]) -> list[GopDecoder]:
         max_uneven = self._threads if self._probe.media.codec in ALONE else MAX_UNEVEN
@@ -71,11 +71,11 @@ class PlannedReader:
         return [GopDecoder(self._probe, self._threads if count == 1 else 1) for _ in range(count)]
 
     def _in_sequence(
-        self, segments: Sequence[Segment], finish: Callable[[VideoFrame], T], *, careful: bool
+        self, gops: Sequence[GopTargets], finish: Callable[[VideoFrame], T], *, careful: bool
     ) -> Iterator[tuple[Target, T]]:
         reader = SequentialReader(self._probe, threads=self._threads, careful=careful)
         try:
-            yield from reader.read(segments, finish)
+            yield from reader.read(gops, finish)
         finally:
             self.decoded, self.repeated = self.decoded + reader.decoded, reader.repeated
             self.missing = reader.missing

@@ -23,7 +23,7 @@ from actors.container.checked_decoder import PacketDecodeError, configure_decode
 from actors.container.codec_bitstream import BitstreamParser
 from actors.container.open_video import TruncatedStreamError, open_video, read_packets
 from actors.container.probe import Probe
-from actors.plan.frame_selection import Segment, Target
+from actors.plan.frame_selection import GopTargets, Target
 from actors.plan.frame_table import MAX_PTS
 from actors.readers.gop_pool import MAX_REORDERED
 
@@ -50,12 +50,12 @@ class SequentialReader:
         self.decoded = self.repeated = 0
         self.missing: list[Target] = []
 
-    def read(self, segments: Sequence[Segment], finish: Callable[[VideoFrame], T]) -> Iterator[tuple[Target, T]]:
-        rest = deque(target for segment in segments for target in segment.targets)
+    def read(self, gops: Sequence[GopTargets], finish: Callable[[VideoFrame], T]) -> Iterator[tuple[Target, T]]:
+        rest = deque(target for gop in gops for target in gop.targets)
         self.missing = []
         if not self._careful and not self._table.by_ordinal:
             with suppress(_TroubleError):
-                yield from _finished(self._first_pass(rest, segments[0].start), finish)
+                yield from _finished(self._first_pass(rest, gops[0].start), finish)
         if rest:
             yield from _finished(self._second_pass(rest), finish)
 

@@ -12,7 +12,7 @@ from av.video.frame import VideoFrame
 from actors.container.display_geometry import DisplayGeometry
 from actors.container.probe import Probe
 from actors.images.image_encoder import FrameRenderer, YuvPlanes
-from actors.plan.frame_selection import Segment, Target, segments
+from actors.plan.frame_selection import GopTargets, Target, gop_targets
 from actors.readers.frame_reader import FrameReader
 from actors.readers.planned_reader import PlannedReader
 
@@ -44,7 +44,7 @@ def sampled(targets: Sequence[Target]) -> set[int]:
 def verified(
     reader: FrameReader,
     probe: Probe,
-    planned: Sequence[Segment],
+    planned: Sequence[GopTargets],
     finish: Callable[[VideoFrame], T],
     *,
     threads: int,
@@ -54,7 +54,7 @@ def verified(
     A frame must be as good as equal to its own picture, and no nearer to one of its neighbors. PyAV runs alongside, so
     that only the pictures around one sample are held.
     """
-    chosen = sampled([target for segment in planned for target in segment.targets])
+    chosen = sampled([target for gop in planned for target in gop.targets])
     times = {int(probe.table.pts[index]) for index in chosen}
     given = FrameRenderer(DisplayGeometry() if reader.upright else probe.geometry, COMPARED_SIDE)
 
@@ -82,7 +82,7 @@ def _truth(probe: Probe, chosen: set[int], threads: int) -> Generator[tuple[Targ
     def picture(frame: VideoFrame) -> YuvPlanes:
         return small.render(frame.reformat(format="rgb24"))
 
-    yield from PlannedReader(probe, threads=threads).read(segments(probe.table, around), picture)
+    yield from PlannedReader(probe, threads=threads).read(gop_targets(probe.table, around), picture)
 
 
 def _window(known: dict[int, YuvPlanes], truth: Iterator[tuple[Target, YuvPlanes]], index: int) -> dict[int, YuvPlanes]:

@@ -20,9 +20,9 @@ from actors.engine.assemble_segments import assemble
 from actors.engine.checksummed_json import ChecksumMismatchError
 from actors.engine.decode_pass import OnProgress
 from actors.engine.extract import extract_or_split
-from actors.engine.extract_segment import extract_part
+from actors.engine.extract_segment import extract_segment
 from actors.engine.plan_file import OtherEngineError
-from actors.extraction_types import Extracted, PartMade, Planned, Progress, Scanning, Split
+from actors.extraction_types import Extracted, Planned, Progress, Scanning, SegmentExtracted, Split
 from actors.sandbox.child_protocol import (
     CHECKSUM_MISMATCH_EXIT,
     HEADER,
@@ -33,7 +33,7 @@ from actors.sandbox.child_protocol import (
     ChildMessage,
     Job,
     Limits,
-    PartOf,
+    OneSegment,
     Ready,
     Refused,
     Whole,
@@ -108,15 +108,15 @@ def _perform(job: Job, answers: BinaryIO) -> ChildMessage:
         return Refused(error.code, error.detail)
 
 
-def _end_of(job: Job, tell: OnProgress) -> Extracted | Split | PartMade:
+def _end_of(job: Job, tell: OnProgress) -> Extracted | Split | SegmentExtracted:
     spec, source, out, options, engine = parse(job.spec), job.source, job.out, job.options, job.engine
     match job.work:
         case Whole(longest):
             return extract_or_split(source, spec, out, longest=longest, engine=engine, options=options, tell=tell)
-        case PartOf(plan, portion):
-            return extract_part(source, plan, portion, spec, out, engine=engine, options=options, tell=tell)
-        case Assembly(plan, parts):
-            return assemble(source, plan, parts, spec, out, engine=engine, options=options, tell=tell)
+        case OneSegment(plan, segment):
+            return extract_segment(source, plan, segment, spec, out, engine=engine, options=options, tell=tell)
+        case Assembly(plan, segments):
+            return assemble(source, plan, segments, spec, out, engine=engine, options=options, tell=tell)
         case _:
             assert_never(job.work)
 

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from actors.extraction_types import Extracted, OtherEngine, PartMade, Planned, Progress, Scanning, Split
+from actors.extraction_types import Extracted, OtherEngine, Planned, Progress, Scanning, SegmentExtracted, Split
 from actors.plan.decode_deadline import work_seconds
 from actors.sandbox.child_protocol import (
     ANSWER_BYTES,
@@ -59,7 +59,7 @@ class ChildStartError(Exception):
     """A child did not come up at all: something is wrong with this worker, not with a file."""
 
 
-Ended = Extracted | Split | PartMade | OtherEngine | Refused
+Ended = Extracted | Split | SegmentExtracted | OtherEngine | Refused
 Outcome = Ended | ChildCrashed
 ProgressEvent = Scanning | Planned | Progress
 
@@ -108,7 +108,7 @@ class DecodingChild:
     ) -> Extracted | Refused | ChildCrashed:
         """As `do`, for work that is not to be divided."""
         outcome = await self.do(job, tell)
-        if isinstance(outcome, Split | PartMade | OtherEngine):
+        if isinstance(outcome, Split | SegmentExtracted | OtherEngine):
             return ChildCrashed("The decoder gave another answer than its work has.")
         return outcome
 
@@ -170,7 +170,7 @@ class DecodingChild:
                 case Progress() as progress:
                     with clock.stopped():
                         await tell(progress)
-                case Extracted() | Split() | PartMade() | OtherEngine() | Refused() as end:
+                case Extracted() | Split() | SegmentExtracted() | OtherEngine() | Refused() as end:
                     return end
 
     async def _hear(self) -> ChildMessage:

@@ -1,7 +1,7 @@
 """What a worker and its decoding child say to each other over a pipe: length-limited messages. Pure.
 
     worker → child   Job, once; the end of the pipe means that the worker is gone
-    child → worker   Ready, Scanning perhaps, Planned, Progress …, and at the end Extracted, Split, PartMade,
+    child → worker   Ready, Scanning perhaps, Planned, Progress …, and at the end Extracted, Split, SegmentExtracted,
                      OtherEngine or Refused
 
 A message is a 4-byte big-endian length and that many bytes of MessagePack, which can hold infinity and paths that are
@@ -25,14 +25,14 @@ from actors.extraction_types import (
     Extracted,
     Options,
     OtherEngine,
-    PartMade,
     Planned,
-    Portion,
     Progress,
     Scanning,
+    SegmentExtracted,
     Split,
 )
 from db.values.error_catalogue import CATALOGUE, Fault
+from db.values.segment import Segment
 
 HEADER = struct.Struct(">I")
 JOB_BYTES = 16 << 20
@@ -67,31 +67,31 @@ class Limits:
 
 
 class Whole(Struct, frozen=True, tag=True):
-    """Extract, or plan for parts when the work usually takes more than `longest` seconds."""
+    """Extract, or split the plan when the work usually takes more than `longest` seconds."""
 
     longest: float = math.inf
 
 
-class PartOf(Struct, frozen=True, tag=True):
-    """Carry out one portion of a plan. plan: its plan.json."""
+class OneSegment(Struct, frozen=True, tag=True):
+    """Carry out one segment of a plan. plan: its plan.json."""
 
     plan: Path
-    portion: Portion
+    segment: Segment
 
 
 class Assembly(Struct, frozen=True, tag=True):
-    """Join the parts of a plan. parts: the folders of their files, in time order."""
+    """Join the segments of a plan. segments: the folders of their files, in time order."""
 
     plan: Path
-    parts: tuple[Path, ...]
+    segments: tuple[Path, ...]
 
 
-Work = Whole | PartOf | Assembly
+Work = Whole | OneSegment | Assembly
 
 
 class Job(Struct, frozen=True):
     """spec: canonical text. out: an empty folder for the results. engine: under whose name the result will stand; plan
-    and parts carry it."""
+    and segments carry it."""
 
     source: Path
     spec: str
@@ -113,7 +113,7 @@ class Refused(Struct, frozen=True, tag=True):
     detail: str
 
 
-ChildMessage = Ready | Scanning | Planned | Progress | Extracted | Split | PartMade | OtherEngine | Refused
+ChildMessage = Ready | Scanning | Planned | Progress | Extracted | Split | SegmentExtracted | OtherEngine | Refused
 
 
 def frame(body: bytes) -> bytes:
@@ -144,8 +144,8 @@ def decode_answer(body: bytes) -> ChildMessage:
     except (MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolError(f"not an answer: {body[:80]!r}") from error
     match answer:
-        case Split(frames_total=total, portions=portions) if not _cover(portions, total):
-            raise ProtocolError("not portions of the plan")
+        case Split(frames_total=total, segments=segments) if not _cover(segments, total):
+            raise ProtocolError("not segments of the plan")
         case Refused(code) if code not in CATALOGUE or CATALOGUE[code].fault is Fault.SERVICE:
             raise ProtocolError(f"not a refusal of the catalogue: {code}")
     return answer
@@ -164,7 +164,7 @@ class Conversation:
             case Planned(frames_total=total):
                 in_place = self._planned < 0 and self._may_plan(total)
                 self._planned = total
-            case Progress(frames_done=images) | Extracted(frames=images) | PartMade(frames=images):
+            case Progress(frames_done=images) | Extracted(frames=images) | SegmentExtracted(frames=images):
                 in_place = images <= self._planned
             case Split(frames_total=total):
                 in_place = self._planned < 0 and self._may_plan(total)
@@ -175,19 +175,20 @@ class Conversation:
 
     def _may_plan(self, images: int) -> bool:
         match self._job.work:
-            case PartOf(portion=portion):
-                return images == portion.stop - portion.first
+            case OneSegment(segment=segment):
+                return images == segment.stop - segment.first
             case Whole():
                 return images <= self._job.options.max_frames
             case Assembly():
                 return True
 
 
-def _cover(portions: Sequence[Portion], total: int) -> bool:
-    """Whether they hold each target of the plan once."""
-    bounds = [0, *(portion.stop for portion in portions)]
-    joined = [portion.first for portion in portions] == bounds[:-1] and bounds[-1] == total
-    return joined and all(one.first < one.stop for one in portions)
+def _cover(segments: Sequence[Segment], total: int) -> bool:
+    """Whether they hold each target of the plan once, in the order of their numbers."""
+    bounds = [0, *(segment.stop for segment in segments)]
+    joined = [segment.first for segment in segments] == bounds[:-1] and bounds[-1] == total
+    numbered = [segment.number for segment in segments] == list(range(len(segments)))
+    return numbered and joined and all(segment.first < segment.stop for segment in segments)
 
 
 def _printable(value: Any) -> Any:

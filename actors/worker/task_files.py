@@ -13,51 +13,51 @@ from typing import Any
 from actors.engine.checksummed_json import ChecksumMismatchError, verify_file
 from actors.extraction_types import (
     ARCHIVE,
-    PART_FILES,
     PLAN,
     REPORT,
     RESULT_FILES,
+    SEGMENT_FILES,
     Extracted,
     Options,
     OtherEngine,
-    PartMade,
-    Portion,
     Reader,
+    SegmentExtracted,
     Split,
     engine_name,
 )
 from actors.plan.decode_deadline import probe_seconds
 from actors.sandbox.child_process import ChildCrashed, Outcome
-from actors.sandbox.child_protocol import Assembly, Job, Limits, PartOf, Whole, Work
+from actors.sandbox.child_protocol import Assembly, Job, Limits, OneSegment, Whole, Work
 from actors.worker.scratch_folder import room
 from actors.worker.worker_deps import WorkerDeps
 from db.object_store.object_keys import result_prefix
 from db.object_store.object_store import StoredObject
-from db.queue.task_queue import Claim, Part, Publication
+from db.queue.task_queue import Claim, Publication
 from db.values.error_catalogue import CatalogueError
+from db.values.segment import Segment
 
 WRONG_ANSWER = ChildCrashed("The decoder gave another answer than its work has.")
 
 
 @dataclass(frozen=True, slots=True)
-class Divided:
-    """The planned parts are to be tasks. plan_key: prefix of the object plan.json."""
+class SplitStored:
+    """The planned segments are to be tasks. plan_key: prefix of the object plan.json."""
 
     media: Mapping[str, Any]
     frames_total: int
     plan_key: str
-    parts: Sequence[Part]
+    segments: Sequence[Segment]
 
 
 @dataclass(frozen=True, slots=True)
-class PartStored:
-    """key: prefix of the part's objects."""
+class SegmentStored:
+    """key: prefix of the segment's objects."""
 
     key: str
     frames: int
 
 
-StoredOutcome = Publication | Divided | PartStored
+StoredOutcome = Publication | SplitStored | SegmentStored
 
 
 async def fetch_job(claim: Claim, bench: WorkerDeps, folder: Path) -> Job:
@@ -106,16 +106,17 @@ async def _fetch_work(claim: Claim, bench: WorkerDeps, folder: Path) -> Work:
     if claim.plan_key is None:
         return Whole(bench.segment_seconds)
     plan = await bench.objects.fetch(f"{claim.plan_key}/{PLAN}", folder / PLAN)
-    if claim.part is not None:
-        return PartOf(plan.absolute(), Portion(claim.part.first, claim.part.stop, claim.part.cost))
-    parts = [await _fetch_part(bench, key, folder / f"part{number}") for number, key in enumerate(claim.parts)]
-    return Assembly(plan.absolute(), tuple(parts))
+    if claim.segment is not None:
+        return OneSegment(plan.absolute(), claim.segment)
+    keys = enumerate(claim.segment_keys)
+    segments = [await _fetch_segment(bench, key, folder / f"segment{number}") for number, key in keys]
+    return Assembly(plan.absolute(), tuple(segments))
 
 
-async def _fetch_part(bench: WorkerDeps, key: str, folder: Path) -> Path:
-    """The folder in which the part's files are."""
+async def _fetch_segment(bench: WorkerDeps, key: str, folder: Path) -> Path:
+    """The folder in which the segment's files are."""
     await asyncio.to_thread(folder.mkdir)
-    paths = [await bench.objects.fetch(f"{key}/{name}", folder / name) for name in PART_FILES]
+    paths = [await bench.objects.fetch(f"{key}/{name}", folder / name) for name in SEGMENT_FILES]
     return paths[0].absolute().parent
 
 
@@ -125,16 +126,15 @@ async def store_outcome(claim: Claim, bench: WorkerDeps, job: Job, outcome: Outc
     match outcome, job.work:
         case Extracted(), Whole() | Assembly():
             return await _publication(claim, bench, job, outcome)
-        case Split(media, total, portions), Whole():
+        case Split(media, total, segments), Whole():
             await _put(bench, prefix, job.out, (PLAN,))
-            parts = [Part(number, one.first, one.stop, one.cost) for number, one in enumerate(portions)]
-            return Divided(media.document(), total, prefix, parts)
-        case PartMade(frames), PartOf():
-            await _put(bench, prefix, job.out, PART_FILES)
-            return PartStored(prefix, frames)
-        case OtherEngine(), PartOf() | Assembly():
+            return SplitStored(media.document(), total, prefix, segments)
+        case SegmentExtracted(frames), OneSegment():
+            await _put(bench, prefix, job.out, SEGMENT_FILES)
+            return SegmentStored(prefix, frames)
+        case OtherEngine(), OneSegment() | Assembly():
             return outcome
-        case Extracted() | Split() | PartMade() | OtherEngine(), _:
+        case Extracted() | Split() | SegmentExtracted() | OtherEngine(), _:
             return WRONG_ANSWER
         case _:
             return outcome
@@ -169,7 +169,7 @@ async def _put(bench: WorkerDeps, prefix: str, out: Path, names: Sequence[str]) 
 def _sign_report(path: Path, claim: Claim) -> None:
     """Adds what only the worker knows. An object's prefix ends with the attempt that made it."""
     report = json.loads(path.read_text(encoding="utf-8"))
-    made = [claim.lease.attempt, *(int(key.rpartition("/")[2]) for key in claim.parts)]
+    made = [claim.lease.attempt, *(int(key.rpartition("/")[2]) for key in claim.segment_keys)]
     report |= {"attempts": max(made), "careful": claim.careful or report.get("careful", False)}
     path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
@@ -181,6 +181,6 @@ def prefix_of(claim: Claim) -> str:
 
 async def discard(claim: Claim, bench: WorkerDeps) -> None:
     """Throws this attempt's objects away."""
-    for name in (*RESULT_FILES, *PART_FILES, PLAN):
+    for name in (*RESULT_FILES, *SEGMENT_FILES, PLAN):
         with contextlib.suppress(CatalogueError):
             await bench.objects.delete(f"{prefix_of(claim)}/{name}")

@@ -19,10 +19,10 @@ from typing import Any, TypeVar, assert_never
 
 import structlog
 
-from actors.extraction_types import Extracted, OtherEngine, PartMade, Planned, Progress, Split
+from actors.extraction_types import Extracted, OtherEngine, Planned, Progress, SegmentExtracted, Split
 from actors.sandbox.child_process import ChildCrashed, DecodingChild, Outcome, ProgressEvent
 from actors.sandbox.child_protocol import Refused
-from actors.worker.task_files import Divided, PartStored, StoredOutcome, discard, fetch_job, store_outcome
+from actors.worker.task_files import SegmentStored, SplitStored, StoredOutcome, discard, fetch_job, store_outcome
 from actors.worker.worker_deps import WorkerDeps
 from db.connection import is_outage, retry_until_available
 from db.object_store.object_store import ObjectNotFound
@@ -102,14 +102,14 @@ async def _do(running: RunningTask, child: DecodingChild, bench: WorkerDeps) -> 
 
 
 async def _tell(running: RunningTask, bench: WorkerDeps, news: ProgressEvent) -> None:
-    """Only the first task knows the whole plan, and only the images of a part or a whole are progress."""
+    """Only the first task knows the whole plan, and only the images of a segment or a whole are progress."""
     claim = running.claim
     if isinstance(news, Planned) and claim.plan_key is None:
         media, total = news.media.document(), news.frames_total
         await _insist(
             running, bench, lambda: task_queue.plan(bench.database, claim.lease, media=media, frames_total=total)
         )
-    elif isinstance(news, Progress) and (claim.plan_key is None or claim.part is not None):
+    elif isinstance(news, Progress) and (claim.plan_key is None or claim.segment is not None):
         running.frames_done = news.frames_done
 
 
@@ -118,9 +118,9 @@ async def _settle(
 ) -> TaskOutcome:
     claim = running.claim
     match outcome:
-        case Publication() | Divided() | PartStored():
+        case Publication() | SplitStored() | SegmentStored():
             await _insist(running, bench, lambda: _hand_in(claim, bench, outcome))
-            return TaskOutcome.SPLIT if isinstance(outcome, Divided) else TaskOutcome.PUBLISHED
+            return TaskOutcome.SPLIT if isinstance(outcome, SplitStored) else TaskOutcome.PUBLISHED
         case Refused(code, detail):
             return await _fail(running, bench, blame_of(CATALOGUE[code].fault), code, detail)
         case ChildCrashed(detail, native_log):
@@ -132,7 +132,7 @@ async def _settle(
             return await _replan(running, bench, made_by)
         case CatalogueError():
             return await _fail(running, bench, Blame.SERVICE, outcome.code, outcome.detail)
-        case Extracted() | Split() | PartMade():
+        case Extracted() | Split() | SegmentExtracted():
             raise AssertionError(outcome)
         case _:
             assert_never(outcome)
@@ -144,10 +144,12 @@ async def _hand_in(claim: Claim, bench: WorkerDeps, delivery: StoredOutcome) -> 
     match delivery:
         case Publication():
             await task_queue.publish(database, lease, delivery)
-        case PartStored(key, frames):
+        case SegmentStored(key, frames):
             await task_queue.publish_segment(database, lease, key=key, frames=frames)
-        case Divided(media, total, plan_key, parts):
-            await task_queue.split(database, lease, media=media, frames_total=total, plan_key=plan_key, parts=parts)
+        case SplitStored(media, total, plan_key, segments):
+            await task_queue.split(
+                database, lease, media=media, frames_total=total, plan_key=plan_key, segments=segments
+            )
         case _:
             assert_never(delivery)
 

@@ -13,13 +13,13 @@ from actors.extraction_types import Reader
 from db.object_store.object_store import ObjectStore
 
 SEGMENT_SECONDS = 300.0
-"""Work that usually takes one core longer than this is done in parts."""
+"""Work that usually takes one core longer than this is done in segments."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerDeps:
     """scratch: folder for temporary files. address_space_bytes, seconds_max: of one child. drain_seconds: how long a
-    task may go on after the worker was asked to stop. segment_seconds: work that usually takes longer is divided.
+    task may go on after the worker was asked to stop. segment_seconds: work that usually takes longer is split.
     """
 
     database: AsyncEngine

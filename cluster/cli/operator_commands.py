@@ -187,7 +187,7 @@ def difference_lines(found: Ledger) -> list[str]:
 
 def moment_line(moment: TimelineEvent) -> str:
     """One event for a person: when, what, and its facts."""
-    numbers = {"attempt": moment.attempt, "part": moment.part, "parts": moment.parts}
+    numbers = {"attempt": moment.attempt, "segment": moment.segment, "segments": moment.segments}
     facts = [f"{name} {value}" for name, value in numbers.items() if value is not None]
     facts += [fact for fact in (moment.channel, moment.blame, moment.code, moment.detail) if fact is not None]
     return f"{moment.at:%Y-%m-%d %H:%M:%S}  {moment.kind:<12} {', '.join(facts)}".rstrip()

@@ -140,8 +140,8 @@ class TimelineEvent:
     at: Time
     kind: str
     attempt: int | None = None
-    part: int | None = None
-    parts: int | None = None
+    segment: int | None = None
+    segments: int | None = None
     blame: str | None = None
     code: str | None = None
     detail: str | None = None

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-TOLD = ("attempt", "part", "parts", "blame", "code", "detail", "channel", "from", "frames", "frames_total")
+TOLD = ("attempt", "segment", "segments", "blame", "code", "detail", "channel", "from", "frames", "frames_total")
 """Facts of an event that its owner is told; a worker's name and the like are the operator's."""
 
 

@@ -50,7 +50,7 @@ STILL_STUCK = text(f"""
     SELECT EXISTS (SELECT 1 FROM events WHERE extraction_id = extractions.id AND kind = 'requeued') AS again
     FROM extractions WHERE id = :extraction_id AND {_STUCK}
 """)
-# What the ended tasks had made counts no more, so that no part of it can be joined with the new work's.
+# What the ended tasks had made counts no more, so that no segment of it can be joined with the new work's.
 REQUEUE = text("""
     WITH old AS (
         DELETE FROM tasks WHERE extraction_id = :extraction_id

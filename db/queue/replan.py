@@ -35,7 +35,7 @@ REPLAN = text("""
             ready_at = clock_timestamp() + make_interval(secs => :delay_seconds),
             attempt = extractions.attempt, cost = planning.cost, work = planning.work,
             claimed_at = planning.claimed_at, frames_done = 0,
-            part_number = NULL, part_first = NULL, part_stop = NULL,
+            segment_number = NULL, segment_first = NULL, segment_stop = NULL,
             crashes = 0, losses = 0, service_errors = 0, first_service_error_at = NULL
         FROM extractions, others AS planning
         WHERE tasks.id = :task_id AND tasks.kind <> 'extract' AND planning.kind = 'extract'

@@ -23,6 +23,7 @@ from db.connection import is_contention
 from db.queue import task_queue_sql as sql
 from db.queue.fair_queueing import work_of
 from db.values.lifecycle import Blame, Counters, GiveUp, Retry, after_failure, is_careful
+from db.values.segment import Segment
 
 LEASE_SECONDS = 60.0
 HEARTBEAT_SECONDS = 15.0
@@ -42,25 +43,12 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """One segment that is to be made, of the plan's targets [first, stop).
-
-    number: from 0, in time order. cost: frames to decode.
-    """
-
-    number: int
-    first: int
-    stop: int
-    cost: int
-
-
-@dataclass(frozen=True, slots=True)
 class Claim:
     """One claimed task. spec: canonical text. careful: this is the last try before the file is given up. sha256: of the
     accepted bytes.
 
-    part: of kind segment. plan_key: of kinds segment and assemble, the prefix of the planning attempt's objects. parts:
-    of kind assemble, the prefixes of the published segments, by number.
+    segment: of kind segment. plan_key: of kinds segment and assemble, the prefix of the planning attempt's objects.
+    segment_keys: of kind assemble, the prefixes of the published segments' objects, by number.
     """
 
     lease: Lease
@@ -71,9 +59,9 @@ class Claim:
     spec: str
     careful: bool
     sha256: str | None = None
-    part: Part | None = None
+    segment: Segment | None = None
     plan_key: str | None = None
-    parts: tuple[str, ...] = ()
+    segment_keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,24 +115,24 @@ async def split(
     media: Mapping[str, Any],
     frames_total: int,
     plan_key: str,
-    parts: Sequence[Part],
+    segments: Sequence[Segment],
 ) -> None:
-    """Ends the planning task as done and adds one task for each part.
+    """Ends the planning task as done and adds one task for each segment.
 
-    plan_key: prefix of the objects that all parts need. Raises LeaseLost, unless this attempt had done it already.
+    plan_key: prefix of the objects that all segments need. Raises LeaseLost, unless this attempt had done it already.
     """
-    if not parts:
-        raise ValueError("an extraction is split into at least one part")
+    if not segments:
+        raise ValueError("an extraction is split into at least one segment")
     values = {
         "media": json.dumps(media),
         "frames_total": frames_total,
         "plan_key": plan_key,
-        "work": work_of(media, sum(part.cost for part in parts)),
-        "ids": [uuid7() for _ in parts],
-        "numbers": [part.number for part in parts],
-        "firsts": [part.first for part in parts],
-        "stops": [part.stop for part in parts],
-        "costs": [part.cost for part in parts],
+        "work": work_of(media, sum(segment.cost for segment in segments)),
+        "ids": [uuid7() for _ in segments],
+        "numbers": [segment.number for segment in segments],
+        "firsts": [segment.first for segment in segments],
+        "stops": [segment.stop for segment in segments],
+        "costs": [segment.cost for segment in segments],
     }
     await _ending(database, sql.SPLIT, lease, **values)
 
@@ -303,7 +291,9 @@ def _claim_of(row: Row[Any], worker: str) -> Claim:
         spec=row.spec,
         careful=is_careful(row.crashes),
         sha256=row.sha256,
-        part=None if row.part_number is None else Part(row.part_number, row.part_first, row.part_stop, row.cost),
+        segment=None
+        if row.segment_number is None
+        else Segment(row.segment_number, row.segment_first, row.segment_stop, row.cost),
         plan_key=None if row.kind == "extract" else row.plan_key,
-        parts=tuple(row.parts or ()),
+        segment_keys=tuple(row.segment_keys or ()),
     )

@@ -26,7 +26,7 @@ CLAIM = text("""
             lease_expires_at = clock_timestamp() + make_interval(secs => :lease_seconds)
         FROM next WHERE tasks.id = next.id
         RETURNING tasks.id, tasks.extraction_id, tasks.kind, tasks.attempt, tasks.crashes, tasks.cost,
-            tasks.part_number, tasks.part_first, tasks.part_stop
+            tasks.segment_number, tasks.segment_first, tasks.segment_stop
     ), theirs AS MATERIALIZED (
         SELECT id FROM extractions WHERE id IN (SELECT extraction_id FROM claimed) ORDER BY id FOR NO KEY UPDATE
     ), running AS (
@@ -38,16 +38,16 @@ CLAIM = text("""
     ), noted AS (
         INSERT INTO events (extraction_id, kind, data)
         SELECT extraction_id, 'claimed', jsonb_strip_nulls(
-            jsonb_build_object('attempt', attempt, 'worker', :worker, 'part', part_number))
+            jsonb_build_object('attempt', attempt, 'worker', :worker, 'segment', segment_number))
         FROM claimed
     )
-    SELECT claimed.id AS task_id, claimed.attempt, claimed.kind, claimed.crashes, claimed.cost, claimed.part_number,
-        claimed.part_first, claimed.part_stop, running.id AS extraction_id, running.spec, running.plan_key,
+    SELECT claimed.id AS task_id, claimed.attempt, claimed.kind, claimed.crashes, claimed.cost, claimed.segment_number,
+        claimed.segment_first, claimed.segment_stop, running.id AS extraction_id, running.spec, running.plan_key,
         videos.id AS video_id, videos.object_key, videos.sha256,
         CASE claimed.kind WHEN 'assemble' THEN (
-            SELECT array_agg(segments.part_key ORDER BY segments.part_number) FROM tasks AS segments
+            SELECT array_agg(segments.segment_key ORDER BY segments.segment_number) FROM tasks AS segments
             WHERE segments.extraction_id = claimed.extraction_id AND segments.kind = 'segment'
-        ) END AS parts
+        ) END AS segment_keys
     FROM claimed JOIN running ON running.id = claimed.extraction_id JOIN videos ON videos.id = running.video_id
     ORDER BY claimed.id
 """)
@@ -111,15 +111,15 @@ SPLIT = text(f"""
         UPDATE videos SET media = CAST(:media AS jsonb) FROM planned WHERE videos.id = planned.video_id
     ), segments AS (
         INSERT INTO tasks (id, extraction_id, user_id, kind, state, priority, virtual_finish,
-            cost, part_number, part_first, part_stop)
-        SELECT part.id, task.extraction_id, task.user_id, 'segment', 'held', task.priority,
-            task.virtual_finish, part.cost, part.number, part.first, part.stop
+            cost, segment_number, segment_first, segment_stop)
+        SELECT segment.id, task.extraction_id, task.user_id, 'segment', 'held', task.priority,
+            task.virtual_finish, segment.cost, segment.number, segment.first, segment.stop
         FROM task, unnest(CAST(:ids AS uuid[]), CAST(:costs AS bigint[]), CAST(:numbers AS integer[]),
-            CAST(:firsts AS integer[]), CAST(:stops AS integer[])) AS part (id, cost, number, first, stop)
+            CAST(:firsts AS integer[]), CAST(:stops AS integer[])) AS segment (id, cost, number, first, stop)
     ), noted AS (
         INSERT INTO events (extraction_id, kind, data)
         SELECT extraction_id, 'split',
-            jsonb_build_object('attempt', attempt, 'parts', cardinality(CAST(:ids AS uuid[])))
+            jsonb_build_object('attempt', attempt, 'segments', cardinality(CAST(:ids AS uuid[])))
         FROM task
     ), {_CHARGE}
     SELECT extraction_id FROM task
@@ -129,10 +129,10 @@ SPLIT = text(f"""
 # unfinished.
 PUBLISH_SEGMENT = text(f"""
     WITH {_HELD}, task AS (
-        UPDATE tasks SET state = 'done', part_key = :key, frames_done = :frames, {_UNLEASED}
+        UPDATE tasks SET state = 'done', segment_key = :key, frames_done = :frames, {_UNLEASED}
         FROM held WHERE tasks.id = held.id AND held.kind = 'segment'
         RETURNING tasks.extraction_id, tasks.user_id, tasks.priority, tasks.virtual_finish,
-            tasks.attempt, tasks.part_number, tasks.frames_done - held.frames_done AS more
+            tasks.attempt, tasks.segment_number, tasks.frames_done - held.frames_done AS more
     ), counted AS (
         UPDATE extractions
         SET segments_left = segments_left - 1, frames_done = frames_done + task.more, version = version + 1
@@ -146,7 +146,7 @@ PUBLISH_SEGMENT = text(f"""
     ), noted AS (
         INSERT INTO events (extraction_id, kind, data)
         SELECT extraction_id, 'segment_published',
-            jsonb_build_object('attempt', attempt, 'part', part_number, 'frames', CAST(:frames AS integer))
+            jsonb_build_object('attempt', attempt, 'segment', segment_number, 'frames', CAST(:frames AS integer))
         FROM task
     )
     SELECT extraction_id FROM task
@@ -184,7 +184,7 @@ _WAITING = """
         FROM task WHERE extractions.id = task.extraction_id
     )
 """
-_TAKEN_BACK = "tasks.extraction_id, tasks.attempt, tasks.kind, tasks.part_number, held.frames_done AS taken_back"
+_TAKEN_BACK = "tasks.extraction_id, tasks.attempt, tasks.kind, tasks.segment_number, held.frames_done AS taken_back"
 
 _RELEASED = f"""
     task AS (
@@ -193,7 +193,7 @@ _RELEASED = f"""
     ), {_WAITING}, noted AS (
         INSERT INTO events (extraction_id, kind, data)
         SELECT extraction_id, 'released',
-            jsonb_strip_nulls(jsonb_build_object('attempt', attempt, 'part', part_number))
+            jsonb_strip_nulls(jsonb_build_object('attempt', attempt, 'segment', segment_number))
         FROM task
     )
     SELECT extraction_id FROM task
@@ -237,7 +237,7 @@ RETRY = text(f"""
         FROM held WHERE tasks.id = held.id RETURNING {_TAKEN_BACK}
     ), {_WAITING}
     INSERT INTO events (extraction_id, kind, data)
-    SELECT extraction_id, 'retried', jsonb_strip_nulls(jsonb_build_object('attempt', attempt, 'part', part_number,
+    SELECT extraction_id, 'retried', jsonb_strip_nulls(jsonb_build_object('attempt', attempt, 'segment', segment_number,
         'blame', CAST(:blame AS text), 'detail', CAST(:detail AS text))) FROM task
 """)
 
@@ -246,7 +246,7 @@ FAIL = text(f"""
         UPDATE tasks
         SET state = 'failed', {_UNLEASED},
             crashes = crashes + :crash, losses = losses + :loss, service_errors = service_errors + :service_error
-        WHERE id = :task_id RETURNING extraction_id, attempt, part_number
+        WHERE id = :task_id RETURNING extraction_id, attempt, segment_number
     ), siblings AS (
         UPDATE tasks SET state = 'cancelled', {_UNLEASED}
         FROM task WHERE tasks.extraction_id = task.extraction_id AND tasks.id <> :task_id
@@ -260,7 +260,7 @@ FAIL = text(f"""
     ), noted AS (
         INSERT INTO events (extraction_id, kind, data)
         SELECT extraction_id, 'failed', jsonb_strip_nulls(
-            jsonb_build_object('attempt', attempt, 'part', part_number, 'code', CAST(:code AS text)))
+            jsonb_build_object('attempt', attempt, 'segment', segment_number, 'code', CAST(:code AS text)))
         FROM task
     ), {TELL}
     SELECT id FROM ended

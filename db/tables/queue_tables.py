@@ -83,7 +83,7 @@ class Task(Base):
     """What a worker claims. `attempt` rises at every claim and never falls: it is the fence, not the retry limit.
 
     cost: bytes when accepted, frames to decode of a segment. work: bytes that the plan turned out to be worth, known
-    once. claimed_at: the first time. part_…: a segment's number, its positions [first, stop) in the plan's targets,
+    once. claimed_at: the first time. segment_…: its number, its positions [first, stop) in the plan's targets,
     and the prefix of its published objects.
     """
 
@@ -93,10 +93,11 @@ class Task(Base):
         CheckConstraint("(state = 'leased') = (lease_expires_at IS NOT NULL)", name="expiry_when_leased"),
         CheckConstraint("attempt >= 0 AND crashes >= 0 AND losses >= 0 AND service_errors >= 0", name="counters_rise"),
         CheckConstraint("kind IN ('extract', 'segment', 'assemble')", name="kind_known"),
-        CheckConstraint("(kind = 'segment') = (part_number IS NOT NULL AND part_first IS NOT NULL"
-                        " AND part_stop IS NOT NULL)", name="part_when_segment"),
-        CheckConstraint("part_first >= 0 AND part_stop > part_first", name="part_not_empty"),
-        CheckConstraint("(part_key IS NOT NULL) = (kind = 'segment' AND state = 'done')", name="part_key_when_done"),
+        CheckConstraint("(kind = 'segment') = (segment_number IS NOT NULL AND segment_first IS NOT NULL"
+                        " AND segment_stop IS NOT NULL)", name="segment_whole"),
+        CheckConstraint("segment_first >= 0 AND segment_stop > segment_first", name="segment_not_empty"),
+        CheckConstraint("(segment_key IS NOT NULL) = (kind = 'segment' AND state = 'done')",
+                        name="segment_key_when_done"),
         CheckConstraint("frames_done >= 0", name="progress_not_negative"),
         # The claim's order; only what can be claimed stands in it.
         Index("tasks_ready_idx", text("priority DESC"), "virtual_finish", "id",
@@ -110,7 +111,7 @@ class Task(Base):
         # Its last entry is the latest claim, whose tag is the queue's virtual time.
         Index("tasks_claimed_idx", "claimed_at", postgresql_where=text("kind = 'extract' AND claimed_at IS NOT NULL")),
         Index("tasks_extraction_id_idx", "extraction_id"),
-        Index("tasks_segment_key", "extraction_id", "part_number", unique=True,
+        Index("tasks_segment_number_key", "extraction_id", "segment_number", unique=True,
               postgresql_where=text("kind = 'segment'")),
         Index("tasks_assemble_key", "extraction_id", unique=True, postgresql_where=text("kind = 'assemble'")),
     )  # fmt: skip
@@ -134,10 +135,10 @@ class Task(Base):
     losses: Mapped[int] = mapped_column(Integer, server_default="0")
     service_errors: Mapped[int] = mapped_column(Integer, server_default="0")
     first_service_error_at: Mapped[datetime | None]
-    part_number: Mapped[int | None] = mapped_column(Integer)
-    part_first: Mapped[int | None] = mapped_column(Integer)
-    part_stop: Mapped[int | None] = mapped_column(Integer)
-    part_key: Mapped[str | None]
+    segment_number: Mapped[int | None] = mapped_column(Integer)
+    segment_first: Mapped[int | None] = mapped_column(Integer)
+    segment_stop: Mapped[int | None] = mapped_column(Integer)
+    segment_key: Mapped[str | None]
     created_at: Mapped[datetime] = now()
 
 

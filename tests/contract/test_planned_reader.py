@@ -15,7 +15,7 @@ import pytest
 from av.video.frame import VideoFrame
 
 from actors.container.probe import Probe, probe
-from actors.plan.frame_selection import Segment, Target, segments
+from actors.plan.frame_selection import GopTargets, Target, gop_targets
 from actors.plan.frame_table import FrameTable
 from actors.plan.gop_schedule import schedule
 from actors.readers.gop_decoder import GopDecoder
@@ -62,7 +62,7 @@ def take_all(results: Iterable[tuple[Target, object]], into: list[int]) -> None:
         into.append(target.pts)
 
 
-def in_sequence(probed: Probe, planned: tuple[Segment, ...]) -> list[tuple[Target, str]]:
+def in_sequence(probed: Probe, planned: tuple[GopTargets, ...]) -> list[tuple[Target, str]]:
     return list(SequentialReader(probed, careful=True).read(planned, digest))
 
 
@@ -70,7 +70,7 @@ def in_sequence(probed: Probe, planned: tuple[Segment, ...]) -> list[tuple[Targe
 @pytest.mark.parametrize("name", NAMED)
 def test_every_sample_is_that_of_a_sequential_decode(name: str, choice: str, clips: ClipOf) -> None:
     probed = probe(clips(name)[0])
-    planned = segments(probed.table, CHOICES[choice](probed.table))
+    planned = gop_targets(probed.table, CHOICES[choice](probed.table))
     expected = in_sequence(probed, planned)
     for threads in (1, 2, 3):
         reader = PlannedReader(probed, threads=threads)
@@ -85,7 +85,7 @@ def test_streams_that_are_hard_to_enter_give_the_samples_of_a_sequential_decode(
     probed = probe(path)
     assert is_proven(probed)
     for choice in CHOICES.values():
-        planned = segments(probed.table, choice(probed.table))
+        planned = gop_targets(probed.table, choice(probed.table))
         expected = in_sequence(probed, planned)
         for threads in (1, 3):
             assert list(PlannedReader(probed, threads=threads).read(planned, digest)) == expected
@@ -96,7 +96,7 @@ def test_of_key_frames_nothing_else_is_decoded(name: str, clips: ClipOf) -> None
     probed = probe(clips(name)[0])
     keys = np.flatnonzero(probed.table.keys).tolist()
     reader = PlannedReader(probed, threads=2)
-    assert len(list(reader.read(segments(probed.table, keys), digest))) == len(keys)
+    assert len(list(reader.read(gop_targets(probed.table, keys), digest))) == len(keys)
     assert reader.decoded == len(keys)
 
 
@@ -104,7 +104,7 @@ def test_pictures_that_nothing_refers_to_are_not_decoded(clips: ClipOf) -> None:
     probed = probe(clips("h264_one_gop")[0])
     reader = PlannedReader(probed)
     last = len(probed.table) - 1
-    list(reader.read(segments(probed.table, [last]), digest))
+    list(reader.read(gop_targets(probed.table, [last]), digest))
     assert reader.decoded < len(probed.table) * 0.7
 
 
@@ -128,7 +128,7 @@ def test_of_a_damaged_file_it_gives_what_the_careful_reader_gives(
     damaged.write_bytes(data)
     probed = probe(damaged)
     for choice in CHOICES.values():
-        planned = segments(probed.table, choice(probed.table))
+        planned = gop_targets(probed.table, choice(probed.table))
         careful = SequentialReader(probed, careful=True)
         expected = list(careful.read(planned, digest))
         for threads in (1, 2, 3):
@@ -142,14 +142,14 @@ def test_a_table_that_promises_a_frame_too_many_makes_it_missing_and_no_other(cl
     table = probed.table
     wrong = replace(table, pts=np.where(np.arange(len(table)) == 30, table.pts + 1, table.pts))
     reader = PlannedReader(replace(probed, table=wrong), threads=2)
-    given = list(reader.read(segments(wrong, range(len(wrong))), digest))
+    given = list(reader.read(gop_targets(wrong, range(len(wrong))), digest))
     assert [target.index for target in reader.missing] == [30]
     assert len(given) == len(table) - 1
 
 
 def test_an_error_of_whoever_makes_the_images_is_raised_where_they_are_taken(clips: ClipOf) -> None:
     probed = probe(clips("h264")[0])
-    planned = segments(probed.table, range(len(probed.table)))
+    planned = gop_targets(probed.table, range(len(probed.table)))
     bad = planned[2].targets[3].pts
 
     def finish(frame: VideoFrame) -> int | None:
@@ -161,14 +161,14 @@ def test_an_error_of_whoever_makes_the_images_is_raised_where_they_are_taken(cli
     given: list[int] = []
     with pytest.raises(ZeroDivisionError):
         take_all(PlannedReader(probed, threads=3).read(planned, finish), given)
-    assert given == [target.pts for segment in planned for target in segment.targets if target.pts < bad]
+    assert given == [target.pts for gop in planned for target in gop.targets if target.pts < bad]
     assert threading.active_count() == before
 
 
 def test_a_consumer_that_leaves_early_ends_the_threads(clips: ClipOf) -> None:
     probed = probe(clips("h264_b_frames")[0])
     before = threading.active_count()
-    results = iter(PlannedReader(probed, threads=3).read(segments(probed.table, range(60)), digest))
+    results = iter(PlannedReader(probed, threads=3).read(gop_targets(probed.table, range(60)), digest))
     next(results)
     assert threading.active_count() > before
     del results
@@ -179,7 +179,7 @@ def test_a_slow_consumer_is_not_run_away_from(clips: ClipOf) -> None:
     """What the threads are ahead by when they have nothing left to do."""
     probed = probe(clips("h264_long")[0])
     window, made = 20, threading.Semaphore(0)
-    planned = segments(probed.table, range(len(probed.table)))
+    planned = gop_targets(probed.table, range(len(probed.table)))
     lanes = [GopDecoder(probed, 1) for _ in range(2)]
     runs = schedule(probed.table, planned)
     assert runs is not None
@@ -197,12 +197,12 @@ MEASURE = """
 import sys
 from pathlib import Path
 from actors.container.probe import probe
-from actors.plan.frame_selection import segments
+from actors.plan.frame_selection import gop_targets
 from actors.readers.planned_reader import PlannedReader
 probed = probe(Path(sys.argv[1]))
 threads, size = int(sys.argv[2]), probed.media.width * probed.media.height
 reader = PlannedReader(probed, threads=threads)
-results = reader.read(segments(probed.table, range(len(probed.table))), lambda frame: bytearray(size // 4))
+results = reader.read(gop_targets(probed.table, range(len(probed.table))), lambda frame: bytearray(size // 4))
 for n, _ in enumerate(results):
     if n % 8 == 0:
         sum(range(1_000_000))

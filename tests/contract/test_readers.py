@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from actors.container.display_geometry import DisplayGeometry
 from actors.container.probe import Probe, probe
 from actors.images.image_encoder import FrameRenderer
-from actors.plan.frame_selection import Segment, Target, segments
+from actors.plan.frame_selection import GopTargets, Target, gop_targets
 from actors.readers.decord_reader import DecordReader, outside_envelope
 from actors.readers.frame_reader import FrameReader
 from actors.readers.planned_reader import PlannedReader
@@ -55,7 +55,7 @@ def pts_of(frame: VideoFrame) -> int | None:
     return frame.pts
 
 
-def numbers(probed: Probe, reader: FrameReader, planned: Sequence[Segment]) -> list[tuple[Target, int | None]]:
+def numbers(probed: Probe, reader: FrameReader, planned: Sequence[GopTargets]) -> list[tuple[Target, int | None]]:
     return list(reader.read(planned, lambda frame: read_number(upright_rgb(probed, reader, frame))))
 
 
@@ -73,10 +73,10 @@ def test_a_reader_gives_the_frames_of_the_plan_in_order(
     probed = probe(path)
     if "decord" in reader_name and (outside_envelope(probed) or name in DECORD_FAILS):
         pytest.skip("outside of decord's envelope")
-    planned = segments(probed.table, CHOICES[choice](len(probed.table)))
+    planned = gop_targets(probed.table, CHOICES[choice](len(probed.table)))
     reader = READERS[reader_name](probed)
     given = numbers(probed, reader, planned)
-    assert [target for target, _ in given] == [target for segment in planned for target in segment.targets]
+    assert [target for target, _ in given] == [target for gop in planned for target in gop.targets]
     assert [number for _, number in given] == [truth.numbers[target.index] for target, _ in given]
     assert reader.missing == []
 
@@ -84,7 +84,7 @@ def test_a_reader_gives_the_frames_of_the_plan_in_order(
 def test_a_reader_decodes_no_more_than_it_is_asked_for(clips: ClipOf) -> None:
     probed = probe(clips("h264_one_gop")[0])
     reader = SequentialReader(probed)
-    planned = segments(probed.table, range(len(probed.table)))
+    planned = gop_targets(probed.table, range(len(probed.table)))
     assert len(list(islice(reader.read(planned, pts_of), 3))) == 3
     assert reader.decoded < 10
 
@@ -92,7 +92,7 @@ def test_a_reader_decodes_no_more_than_it_is_asked_for(clips: ClipOf) -> None:
 def test_pyav_begins_at_the_first_key_frame_that_is_needed(clips: ClipOf) -> None:
     probed = probe(clips("h264_b_frames")[0])
     reader = SequentialReader(probed)
-    assert len(list(reader.read(segments(probed.table, [49]), pts_of))) == 1
+    assert len(list(reader.read(gop_targets(probed.table, [49]), pts_of))) == 1
     assert reader.decoded <= 12
 
 
@@ -109,7 +109,7 @@ def test_a_damaged_frame_and_all_that_may_refer_to_it_are_left_out(
     probed = probe(damaged)
     true_numbers = {time: shown.number for time, shown in zip(truth.times, truth.shown, strict=True)}
     reader = SequentialReader(probed, threads=threads)
-    given = numbers(probed, reader, segments(probed.table, range(len(probed.table))))
+    given = numbers(probed, reader, gop_targets(probed.table, range(len(probed.table))))
     assert 0 < len(given) < len(truth.shown)
     assert [number for _, number in given] == [true_numbers[probed.table.time(target.index)] for target, _ in given]
     assert reader.missing or probed.warnings
@@ -119,7 +119,7 @@ def test_a_cut_off_file_gives_what_is_there_and_says_what_is_not(clips: ClipOf) 
     path, truth = clips("h264_b_frames")
     probed = probe(truncated(path))
     reader = SequentialReader(probed)
-    given = numbers(probed, reader, segments(probed.table, range(len(probed.table))))
+    given = numbers(probed, reader, gop_targets(probed.table, range(len(probed.table))))
     assert [number for _, number in given] == truth.numbers[: len(given)]
     assert [warning.code for warning in probed.warnings] == ["truncated"]
     assert len(given) + len(reader.missing) == len(probed.table) < len(truth.shown)
@@ -141,8 +141,8 @@ def test_decord_is_offered_what_it_was_seen_to_read_right(name: str, clips: Clip
 class LateByOne(DecordReader):
     """Gives the last frame's neighbor for it, as decord does outside of its envelope."""
 
-    def read(self, segments: Sequence[Segment], finish: Callable[[VideoFrame], T]) -> Iterator[tuple[Target, T]]:
-        frames = list(super().read(segments, lambda frame: frame))
+    def read(self, gops: Sequence[GopTargets], finish: Callable[[VideoFrame], T]) -> Iterator[tuple[Target, T]]:
+        frames = list(super().read(gops, lambda frame: frame))
         last, before = frames[-1][0], frames[-2][1]
         before.pts = last.pts
         for target, frame in [*frames[:-1], (last, before)]:
@@ -153,16 +153,16 @@ class LateByOne(DecordReader):
 @pytest.mark.parametrize("name", ["h264", "h264_b_frames", "h264_rotated_90", "h264_10_bit", "vp9_webm"])
 def test_true_frames_pass_the_proof(name: str, threads: int, clips: ClipOf) -> None:
     probed = probe(clips(name)[0])
-    planned = segments(probed.table, range(len(probed.table)))
+    planned = gop_targets(probed.table, range(len(probed.table)))
     reader = DecordReader(probed, threads=threads)
     given = list(verified(reader, probed, planned, pts_of, threads=threads))
-    assert given == [(target, target.pts) for segment in planned for target in segment.targets]
+    assert given == [(target, target.pts) for gop in planned for target in gop.targets]
     assert reader.decoded == len(probed.table)
 
 
 def test_a_neighbor_instead_of_a_sampled_frame_fails_the_proof(clips: ClipOf) -> None:
     probed = probe(clips("h264")[0])
-    planned = segments(probed.table, range(len(probed.table)))
+    planned = gop_targets(probed.table, range(len(probed.table)))
     with pytest.raises(DisagreementError, match="another picture"):
         list(verified(LateByOne(probed), probed, planned, pts_of, threads=1))
 

@@ -1,4 +1,4 @@
-"""Work in parts: joined, they are byte for byte what one pass over the whole video writes."""
+"""Work in segments: joined, they are byte for byte what one pass over the whole video writes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from actors.engine.assemble_segments import assemble
 from actors.engine.checksummed_json import ChecksumMismatchError, read_checksummed, write_checksummed
 from actors.engine.decode_pass import DISAGREED
 from actors.engine.extract import Extracted, Options, Reader, Split, extract, extract_or_split
-from actors.engine.extract_segment import extract_part
+from actors.engine.extract_segment import extract_segment
 from actors.engine.plan_file import OtherEngineError
-from actors.extraction_types import NOTES, PART_FILES, PLAN, RESULT_FILES, Portion, engine_name
+from actors.extraction_types import NOTES, PLAN, RESULT_FILES, SEGMENT_FILES, engine_name
 from actors.readers.verify_frames import DisagreementError
 from db.values.frame_spec import parse
+from db.values.segment import Segment
 from tests.contract.test_scenes import film  # noqa: F401
 from tests.support.clips import ClipOf, ClipSpec, make, truncated
 
@@ -36,7 +37,7 @@ CLIPS = ["h264_b_frames", "h264_vfr", "h264_edit_list", "h264_open_gop", "hevc",
 
 
 @dataclass(frozen=True)
-class InParts:
+class InSegments:
     split: Split
     folders: list[Path]
     plan: Path
@@ -53,18 +54,18 @@ def folder(path: Path) -> Path:
     return path
 
 
-def in_parts(source: Path, spec: str, root: Path, *, options: Options = PLAIN, longest: float = 1e-6) -> InParts:
+def in_segments(source: Path, spec: str, root: Path, *, options: Options = PLAIN, longest: float = 1e-6) -> InSegments:
     wanted = parse(spec)
     planned = folder(root / "plan")
     split = extract_or_split(source, wanted, planned, longest=longest, engine=ENGINE, options=options, tell=nothing)
     assert isinstance(split, Split)
     plan, folders = planned / PLAN, []
-    for number, portion in enumerate(split.portions):
-        folders.append(folder(root / f"part{number}"))
-        extract_part(source, plan, portion, wanted, folders[-1], engine=ENGINE, options=options, tell=nothing)
+    for number, segment in enumerate(split.segments):
+        folders.append(folder(root / f"segment{number}"))
+        extract_segment(source, plan, segment, wanted, folders[-1], engine=ENGINE, options=options, tell=nothing)
     out = folder(root / "joined")
     joined = assemble(source, plan, folders, wanted, out, engine=ENGINE, options=options, tell=nothing)
-    return InParts(split, folders, plan, out, joined)
+    return InSegments(split, folders, plan, out, joined)
 
 
 def assert_same(whole: Path, joined: Path) -> None:
@@ -74,18 +75,18 @@ def assert_same(whole: Path, joined: Path) -> None:
     assert {path.name for path in joined.iterdir()} == set(RESULT_FILES)
 
 
-def compare(source: Path, spec: str, root: Path, options: Options = PLAIN) -> tuple[Extracted, InParts]:
+def compare(source: Path, spec: str, root: Path, options: Options = PLAIN) -> tuple[Extracted, InSegments]:
     whole = extract(source, parse(spec), folder(root / "whole"), options=options)
-    parts = in_parts(source, spec, root, options=options)
-    assert_same(root / "whole", parts.out)
-    assert parts.extracted == whole
-    return whole, parts
+    segments = in_segments(source, spec, root, options=options)
+    assert_same(root / "whole", segments.out)
+    assert segments.extracted == whole
+    return whole, segments
 
 
 @pytest.mark.parametrize("name", CLIPS)
-def test_every_frame_in_parts_is_every_frame_at_once(name: str, clips: ClipOf, tmp_path: Path) -> None:
-    _, parts = compare(clips(name)[0], ALL, tmp_path)
-    assert len(parts.split.portions) >= 2
+def test_every_frame_in_segments_is_every_frame_at_once(name: str, clips: ClipOf, tmp_path: Path) -> None:
+    _, segments = compare(clips(name)[0], ALL, tmp_path)
+    assert len(segments.split.segments) >= 2
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=[json.loads(spec)["sample"]["mode"] for spec in SPECS])
@@ -94,8 +95,8 @@ def test_every_mode_and_format(spec: str, tmp_path: Path, clips: ClipOf) -> None
 
 
 def test_shots_are_looked_for_once(film: Path, tmp_path: Path) -> None:  # noqa: F811
-    _, parts = compare(film, '{"sample": {"mode": "scenes"}}', tmp_path)
-    assert parts.split.frames_total == 4
+    _, segments = compare(film, '{"sample": {"mode": "scenes"}}', tmp_path)
+    assert segments.split.frames_total == 4
 
 
 @pytest.mark.parametrize(
@@ -108,9 +109,9 @@ def test_every_way_to_read(options: Options, clips: ClipOf, tmp_path: Path) -> N
 
 
 def test_a_reader_that_is_not_used_is_told_once(clips: ClipOf, tmp_path: Path) -> None:
-    whole, parts = compare(clips("h264_open_gop")[0], ALL, tmp_path, Options(reader=Reader.DECORD))
+    whole, segments = compare(clips("h264_open_gop")[0], ALL, tmp_path, Options(reader=Reader.DECORD))
     assert [warning.code for warning in whole.warnings] == ["reader_fallback"]
-    assert len(json.loads((parts.out / "report.json").read_text())["fallbacks"]) == 1
+    assert len(json.loads((segments.out / "report.json").read_text())["fallbacks"]) == 1
 
 
 def with_broken_packets(source: Path, into: Path, places: tuple[int, ...]) -> Path:
@@ -148,7 +149,7 @@ def test_interlaced_pictures_at_the_cuts_know_their_neighbors(tmp_path: Path) ->
     compare(source, ALL, tmp_path)
 
 
-def test_decord_found_wrong_in_one_part_is_not_believed_in_the_others(
+def test_decord_found_wrong_in_one_segment_is_not_believed_in_the_others(
     clips: ClipOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options, tries = Options(reader=Reader.DECORD), []
@@ -163,11 +164,11 @@ def test_decord_found_wrong_in_one_part_is_not_believed_in_the_others(
     whole = extract(source, parse(ALL), folder(tmp_path / "whole"), options=options)
     assert whole.warnings == (DISAGREED,)
     tries.clear()
-    parts = in_parts(source, ALL, tmp_path, options=options)
-    assert_same(tmp_path / "whole", parts.out)
-    report = json.loads((parts.out / "report.json").read_text())
+    segments = in_segments(source, ALL, tmp_path, options=options)
+    assert_same(tmp_path / "whole", segments.out)
+    report = json.loads((segments.out / "report.json").read_text())
     assert report["reader"] == "pyav"
-    assert {part["reader"] for part in report["parts"]} == {"pyav", "decord"}
+    assert {segment["reader"] for segment in report["segments"]} == {"pyav", "decord"}
 
 
 def test_short_work_and_work_that_can_not_begin_at_key_frames_is_not_divided(clips: ClipOf, tmp_path: Path) -> None:
@@ -178,70 +179,74 @@ def test_short_work_and_work_that_can_not_begin_at_key_frames_is_not_divided(cli
 
 
 def test_the_report_sums_up(clips: ClipOf, tmp_path: Path) -> None:
-    parts = in_parts(clips("h264")[0], ALL, tmp_path)
-    report = json.loads((parts.out / "report.json").read_text())
-    count = len(parts.split.portions)
+    segments = in_segments(clips("h264")[0], ALL, tmp_path)
+    report = json.loads((segments.out / "report.json").read_text())
+    count = len(segments.split.segments)
     assert report["frames"] == {"table": 60, "planned": 60, "decoded": 60, "given": 60, "missing": 0, "repeated": 0}
-    assert (len(report["parts"]), report["careful"]) == (count, False)
+    assert (len(report["segments"]), report["careful"]) == (count, False)
     assert {"probe", "plan", "read", "encode", "assemble"} <= set(report["seconds"])
 
 
-@pytest.mark.parametrize("name", [PLAN, *PART_FILES])
+@pytest.mark.parametrize("name", [PLAN, *SEGMENT_FILES])
 def test_a_bit_that_the_store_turned_is_noticed(name: str, clips: ClipOf, tmp_path: Path) -> None:
     source = clips("h264")[0]
-    parts = in_parts(source, ALL, tmp_path)
-    file = parts.plan if name == PLAN else parts.folders[1] / name
+    segments = in_segments(source, ALL, tmp_path)
+    file = segments.plan if name == PLAN else segments.folders[1] / name
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
     out = folder(tmp_path / "again")
     with pytest.raises(ChecksumMismatchError):
-        assemble(source, parts.plan, parts.folders, parse(ALL), out, engine=ENGINE, options=PLAIN, tell=nothing)
+        assemble(source, segments.plan, segments.folders, parse(ALL), out, engine=ENGINE, options=PLAIN, tell=nothing)
 
 
-def test_a_part_of_another_video_is_refused(clips: ClipOf, tmp_path: Path) -> None:
-    parts = in_parts(clips("h264")[0], ALL, tmp_path)
+def test_a_segment_of_another_video_is_refused(clips: ClipOf, tmp_path: Path) -> None:
+    segments = in_segments(clips("h264")[0], ALL, tmp_path)
     other, out = clips("h264_vfr")[0], folder(tmp_path / "other")
     with pytest.raises(ChecksumMismatchError):
-        make_part(other, parts.plan, parts.split.portions[0], out)
+        make_segment(other, segments.plan, segments.split.segments[0], out)
 
 
-def make_part(source: Path, plan: Path, portion: Portion, out: Path, engine: str = ENGINE) -> None:
-    extract_part(source, plan, portion, parse(ALL), out, engine=engine, options=PLAIN, tell=nothing)
+def make_segment(source: Path, plan: Path, segment: Segment, out: Path, engine: str = ENGINE) -> None:
+    extract_segment(source, plan, segment, parse(ALL), out, engine=engine, options=PLAIN, tell=nothing)
 
 
-def test_plan_and_parts_of_another_engine_are_refused(clips: ClipOf, tmp_path: Path) -> None:
+def test_plan_and_segments_of_another_engine_are_refused(clips: ClipOf, tmp_path: Path) -> None:
     source = clips("h264")[0]
-    parts = in_parts(source, ALL, tmp_path)
+    segments = in_segments(source, ALL, tmp_path)
     with pytest.raises(OtherEngineError) as refused:
-        make_part(source, parts.plan, parts.split.portions[0], folder(tmp_path / "part"), engine="auto/next")
+        make_segment(
+            source, segments.plan, segments.split.segments[0], folder(tmp_path / "segment"), engine="auto/next"
+        )
     assert refused.value.answer.made_by == ENGINE
     out = folder(tmp_path / "again")
     with pytest.raises(OtherEngineError):
-        assemble(source, parts.plan, parts.folders, parse(ALL), out, engine="auto/next", options=PLAIN, tell=nothing)
+        assemble(
+            source, segments.plan, segments.folders, parse(ALL), out, engine="auto/next", options=PLAIN, tell=nothing
+        )
 
 
 @pytest.mark.parametrize("made_by", ["auto/before", None], ids=["another", "one that had no name"])
-def test_one_part_of_another_engine_is_not_joined(made_by: str | None, clips: ClipOf, tmp_path: Path) -> None:
+def test_one_segment_of_another_engine_is_not_joined(made_by: str | None, clips: ClipOf, tmp_path: Path) -> None:
     source = clips("h264")[0]
-    parts = in_parts(source, ALL, tmp_path)
-    notes = read_checksummed(parts.folders[1] / NOTES) | {"engine": made_by}
-    write_checksummed(parts.folders[1] / NOTES, {name: value for name, value in notes.items() if value is not None})
+    segments = in_segments(source, ALL, tmp_path)
+    notes = read_checksummed(segments.folders[1] / NOTES) | {"engine": made_by}
+    write_checksummed(segments.folders[1] / NOTES, {name: value for name, value in notes.items() if value is not None})
     out = folder(tmp_path / "again")
     with pytest.raises(OtherEngineError) as refused:
-        assemble(source, parts.plan, parts.folders, parse(ALL), out, engine=ENGINE, options=PLAIN, tell=nothing)
+        assemble(source, segments.plan, segments.folders, parse(ALL), out, engine=ENGINE, options=PLAIN, tell=nothing)
     assert refused.value.answer.made_by == (made_by or "")
 
 
 def test_damage_before_an_open_key_frame_spoils_no_right_frame_of_another_part(clips: ClipOf, tmp_path: Path) -> None:
-    """A pass over the whole gives up the group of pictures; a part that never needs the damaged ones may give it."""
+    """A pass over the whole gives up the group of pictures; a segment that never needs the damaged ones may give it."""
     source, truth = clips("h264_open_gop")
-    parts = in_parts(with_broken_packets(source, tmp_path, (11, 12, 47)), ALL, tmp_path)
-    manifest = json.loads((parts.out / "manifest.json").read_text())
+    segments = in_segments(with_broken_packets(source, tmp_path, (11, 12, 47)), ALL, tmp_path)
+    manifest = json.loads((segments.out / "manifest.json").read_text())
     intact = extract(source, parse(ALL), folder(tmp_path / "intact"))
     assert intact.frames == len(truth.shown)
     right = json.loads((tmp_path / "intact" / "manifest.json").read_text())["frames"]
     assert all(frame["sha256"] == right[frame["index"]]["sha256"] for frame in manifest["frames"])
-    missing = len(truth.shown) - parts.extracted.frames
+    missing = len(truth.shown) - segments.extracted.frames
     assert missing > 0
-    assert f"{missing} of {len(truth.shown)} frames" in parts.extracted.warnings[-1].detail
+    assert f"{missing} of {len(truth.shown)} frames" in segments.extracted.warnings[-1].detail

@@ -35,14 +35,14 @@ PASS_HOLDS = """
     RETURNING 1
 """
 
-# A claim by a later attempt that came before the publishing one's end took its lease away. Each part is a task of its
-# own, and so are the planning one and the one after the plan.
+# A claim by a later attempt that came before the publishing one's end took its lease away. Each segment is a task of
+# its own, and so are the planning one and the one after the plan.
 STALE = """
     SELECT count(*) FROM events ended
     WHERE ended.kind IN ('published', 'segment_published', 'split') AND EXISTS (
         SELECT FROM events claimed
         WHERE claimed.extraction_id = ended.extraction_id AND claimed.kind = 'claimed' AND claimed.id < ended.id
-          AND claimed.data->>'part' IS NOT DISTINCT FROM ended.data->>'part'
+          AND claimed.data->>'segment' IS NOT DISTINCT FROM ended.data->>'segment'
           AND (claimed.data->>'attempt')::int > (ended.data->>'attempt')::int
           AND NOT EXISTS (
               SELECT FROM events planned

@@ -21,8 +21,8 @@ __all__ = ["database"]
 Event = tuple[str, dict[str, Any]]
 
 
-def claimed(attempt: int, part: int | None = None) -> Event:
-    return "claimed", {"attempt": attempt} | ({} if part is None else {"part": part})
+def claimed(attempt: int, segment: int | None = None) -> Event:
+    return "claimed", {"attempt": attempt} | ({} if segment is None else {"segment": segment})
 
 
 @pytest.mark.parametrize(
@@ -31,12 +31,12 @@ def claimed(attempt: int, part: int | None = None) -> Event:
         ([claimed(1), ("published", {"attempt": 1})], 0),
         ([claimed(1), claimed(2), ("published", {"attempt": 2})], 0),
         ([claimed(1), claimed(2), ("published", {"attempt": 1})], 1),
-        ([claimed(1), claimed(2), ("split", {"attempt": 1, "parts": 2})], 1),
+        ([claimed(1), claimed(2), ("split", {"attempt": 1, "segments": 2})], 1),
         # The planning task took two attempts, the assembling one took one.
         ([claimed(1), claimed(2), ("split", {"attempt": 2}), claimed(1), ("published", {"attempt": 1})], 0),
-        ([claimed(1, 0), claimed(2, 0), ("segment_published", {"attempt": 1, "part": 0})], 1),
-        ([claimed(1, 0), claimed(1, 1), claimed(2, 1), ("segment_published", {"attempt": 1, "part": 0})], 0),
-        # A part may take more attempts than the assembling task.
+        ([claimed(1, 0), claimed(2, 0), ("segment_published", {"attempt": 1, "segment": 0})], 1),
+        ([claimed(1, 0), claimed(1, 1), claimed(2, 1), ("segment_published", {"attempt": 1, "segment": 0})], 0),
+        # A segment may take more attempts than the assembling task.
         ([claimed(1, 0), claimed(2, 0), claimed(1), ("published", {"attempt": 1})], 0),
     ],
 )

@@ -14,7 +14,7 @@ from db.queue.task_queue import Claim
 ENDED = {"succeeded", "failed", "cancelled"}
 
 TASKS = """
-    SELECT id, extraction_id, user_id, kind, state::text, attempt, leased_by, part_key, part_number FROM tasks
+    SELECT id, extraction_id, user_id, kind, state::text, attempt, leased_by, segment_key, segment_number FROM tasks
 """
 EXTRACTIONS = """
     SELECT extractions.id, status::text, reused, version, attempt, segments_left, frames_done, result_key, finished_at,
@@ -48,7 +48,7 @@ class Model:
     stale: list[Claim] = field(default_factory=list)
     attempts: dict[UUID, int] = field(default_factory=dict)
     crashes: dict[UUID, int] = field(default_factory=dict)
-    part_keys: dict[UUID, str] = field(default_factory=dict)
+    segment_keys: dict[UUID, str] = field(default_factory=dict)
 
     def lose(self, claim: Claim) -> None:
         self.stale.append(self.live.pop(claim.lease.task_id))
@@ -108,7 +108,7 @@ class Model:
         leased = {(row.id, row.attempt, row.leased_by) for row in tasks if row.state == "leased"}
         assert leased == {(each.lease.task_id, each.lease.attempt, each.lease.worker) for each in self.live.values()}
         assert all(row.attempt == self.attempts.get(row.id, 0) for row in tasks)
-        assert all(row.part_key == self.part_keys.get(row.id) for row in tasks)
+        assert all(row.segment_key == self.segment_keys.get(row.id) for row in tasks)
 
     def _check_extraction(self, row: Any, tasks: list[Any]) -> None:
         of = self.known[row.id]

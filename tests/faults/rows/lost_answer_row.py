@@ -16,7 +16,7 @@ from cluster.local.servers.embedded_postgres import url_of
 from db.cache import open_cache
 from db.connection import is_outage, open_database, retry_until_available
 from db.queue import task_queue
-from db.queue.task_queue import Part
+from db.values.segment import Segment
 from serve_app.app import create_app
 from tests.faults.injection.commit_proxy import AnswerProxy
 from tests.faults.row_outcome import Outcome
@@ -25,7 +25,7 @@ from tests.support import api_client, database_rows
 
 COMMITS_OF_A_CALL = 6
 """More than one accepting call makes."""
-PARTS = [Part(0, 0, 2, 10), Part(1, 2, 3, 10)]
+SEGMENTS = [Segment(0, 0, 2, 10), Segment(1, 2, 3, 10)]
 
 
 async def commit_answer_lost(full: bool, folder: Path) -> Outcome:
@@ -109,12 +109,16 @@ async def _work_off(faulty: AsyncEngine, direct: AsyncEngine, proxy: AnswerProxy
 async def _end(database: AsyncEngine, claim: task_queue.Claim) -> None:
     match claim.kind:
         case "segment":
-            assert claim.part is not None
-            frames = claim.part.stop - claim.part.first
-            await task_queue.publish_segment(database, claim.lease, key=f"results/{claim.part.number}", frames=frames)
+            assert claim.segment is not None
+            frames = claim.segment.stop - claim.segment.first
+            await task_queue.publish_segment(
+                database, claim.lease, key=f"results/{claim.segment.number}", frames=frames
+            )
         case "extract" if claim.extraction_id.int % 2:
             lease = claim.lease
-            await task_queue.split(database, lease, media={}, frames_total=3, plan_key="results/plan", parts=PARTS)
+            await task_queue.split(
+                database, lease, media={}, frames_total=3, plan_key="results/plan", segments=SEGMENTS
+            )
         case _:
             await task_queue.publish(database, claim.lease, PUBLICATION)
 

@@ -15,7 +15,8 @@ from db.acceptance import accept
 from db.acceptance.accept import Upload
 from db.object_store.object_keys import video_key
 from db.queue import task_queue
-from db.queue.task_queue import LeaseLost, Part
+from db.queue.task_queue import LeaseLost
+from db.values.segment import Segment
 from tests.faults.injection.concurrent_calls import LOCKS, meet
 from tests.faults.row_outcome import Outcome
 from tests.faults.rows.queue_harness import PUBLICATION, claim_one, count, expire, number, queue_database
@@ -23,7 +24,7 @@ from tests.support import database_rows
 
 FULL_RACES, SHORT_RACES = 1000, 50
 LONGEST_PAUSE_SECONDS = 0.004
-PARTS = (Part(0, 0, 2, 10), Part(1, 2, 3, 10))
+SEGMENTS = (Segment(0, 0, 2, 10), Segment(1, 2, 3, 10))
 BATCH = 500
 FREE_EACH = 4
 """Every so many-th meeting is not held at a lock."""
@@ -153,7 +154,7 @@ async def last_segments_race(full: bool, folder: Path) -> Outcome:
             last = await task_queue.claim(database, worker="assembler", limit=10)
             assembling += len(last)
             for claim in last:
-                assert claim.parts == ("results/0", "results/1"), claim.parts
+                assert claim.segment_keys == ("results/0", "results/1"), claim.segment_keys
                 await task_queue.publish(database, claim.lease, PUBLICATION)
         found = await count(database, made)
         tasks = await number(database, "SELECT count(*) FROM tasks WHERE kind = 'assemble'")
@@ -169,14 +170,14 @@ async def last_segments_race(full: bool, folder: Path) -> Outcome:
 
 
 async def _publish_both(database: AsyncEngine, extraction_id: UUID, turn: Turn) -> bool:
-    """Splits the extraction in two, and publishes both parts; whether they were seen in their transactions at once."""
+    """Splits the extraction in two, and publishes both; whether they were seen in their transactions at once."""
     planning = (await claim_one(database)).lease
-    await task_queue.split(database, planning, media={}, frames_total=3, plan_key="results/plan", parts=PARTS)
+    await task_queue.split(database, planning, media={}, frames_total=3, plan_key="results/plan", segments=SEGMENTS)
     claims = [await claim_one(database, worker) for worker in ("one", "two")]
 
     def publish(claim: task_queue.Claim) -> Callable[[], Awaitable[None]]:
-        assert claim.part is not None
-        frames, key = claim.part.stop - claim.part.first, f"results/{claim.part.number}"
+        assert claim.segment is not None
+        frames, key = claim.segment.stop - claim.segment.first, f"results/{claim.segment.number}"
         return lambda: task_queue.publish_segment(database, claim.lease, key=key, frames=frames)
 
     calls = (publish(claim) for claim in claims)

@@ -27,7 +27,7 @@ MEDIA = {
 HUGE = {"width": 2**53 - 1, "height": 2**53 - 1}
 PLANNED = {"type": "Planned", "media": MEDIA, "frames_total": 2, "frames_to_decode": 50}
 EXTRACTED = {"type": "Extracted", "media": MEDIA, "frames": 2, "bytes": 9, "sha256": "0" * 64, "warnings": []}
-SPLIT = {"type": "Split", "media": MEDIA, "frames_total": 10, "portions": []}
+SPLIT = {"type": "Split", "media": MEDIA, "frames_total": 10, "segments": []}
 
 SPEAKER = """
 import json, sys
@@ -47,8 +47,11 @@ async def child_that_says(*answers) -> DecodingChild:
     return DecodingChild(await asyncio.create_subprocess_exec(*script, start_new_session=True, **pipes))
 
 
-def portions(*stops: int, cost: int = 5):
-    return [{"first": first, "stop": stop, "cost": cost} for first, stop in zip((0, *stops), stops, strict=False)]
+def segments(*stops: int, cost: int = 5):
+    return [
+        {"number": number, "first": first, "stop": stop, "cost": cost}
+        for number, (first, stop) in enumerate(zip((0, *stops), stops, strict=False))
+    ]
 
 
 @pytest.mark.parametrize(
@@ -67,9 +70,10 @@ def portions(*stops: int, cost: int = 5):
         pytest.param([PLANNED, {"type": "Progress", "frames_done": 2}, PLANNED | {"frames_total": 1}], id="two plans"),
         pytest.param([PLANNED, EXTRACTED | {"frames": 2**53 - 1}], id="a result of too many images"),
         pytest.param([PLANNED, EXTRACTED | {"sha256": "none"}], id="a digest that is none"),
-        pytest.param([SPLIT | {"portions": portions(5, 10, cost=2**53 - 1)}], id="portions of too much work"),
-        pytest.param([SPLIT | {"portions": portions(5, 9)}], id="portions that leave something out"),
-        pytest.param([SPLIT | {"portions": [{"first": 0, "stop": 10}]}], id="a portion without its cost"),
+        pytest.param([SPLIT | {"segments": segments(5, 10, cost=2**53 - 1)}], id="segments of too much work"),
+        pytest.param([SPLIT | {"segments": segments(5, 9)}], id="segments that leave something out"),
+        pytest.param([SPLIT | {"segments": segments(10) * 2}], id="a segment twice"),
+        pytest.param([SPLIT | {"segments": [{"number": 0, "first": 0, "stop": 10}]}], id="a segment without its cost"),
         pytest.param([{"type": "Refused", "code": "unavailable", "detail": ""}], id="the service blamed"),
         pytest.param([{"type": "Told"}], id="an unknown kind"),
         pytest.param([PLANNED | {"media": MEDIA | HUGE}, {"type": "Told"}], id="more work than there is"),
@@ -96,18 +100,18 @@ async def test_the_same_answers_within_bounds_are_believed(database, store, benc
     assert (extraction.error_code, extraction.frames_total) == ("no_video_stream", 2)
 
 
-async def test_a_part_of_more_images_than_its_portion_is_a_crash_of_the_child(database, store, bench, clips):
+async def test_more_images_than_a_segment_has_targets_are_a_crash_of_the_child(database, store, bench, clips):
     often = replace(bench, heartbeat_seconds=0.05, seconds_max=20.0, segment_seconds=1e-6)
     accepted = await submit(database, store, clips("h264")[0], ALL)
     (claimed,) = await task_queue.claim(database, worker="w1")
     assert (
         await perform(claimed, await DecodingChild.start(), often, asyncio.Event(), lambda: None) is TaskOutcome.SPLIT
     )
-    (part,) = await task_queue.claim(database, worker="w1")
-    many = part.part.stop - part.part.first + 1
-    child = await child_that_says(PLANNED | {"frames_total": many - 1}, {"type": "PartMade", "frames": many})
+    (claim,) = await task_queue.claim(database, worker="w1")
+    many = claim.segment.stop - claim.segment.first + 1
+    child = await child_that_says(PLANNED | {"frames_total": many - 1}, {"type": "SegmentExtracted", "frames": many})
     async with asyncio.timeout(15):
-        assert await perform(part, child, often, asyncio.Event(), lambda: None) is TaskOutcome.RETRIED
-    task = await database_rows.task(database, part.lease.task_id)
+        assert await perform(claim, child, often, asyncio.Event(), lambda: None) is TaskOutcome.RETRIED
+    task = await database_rows.task(database, claim.lease.task_id)
     assert (task.crashes, task.losses, task.service_errors) == (1, 0, 0)
-    assert accepted.extraction_id == part.extraction_id
+    assert accepted.extraction_id == claim.extraction_id

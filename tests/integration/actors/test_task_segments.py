@@ -1,4 +1,4 @@
-"""A long video in parts, claimed by workers: what it becomes, and what it costs when something happens to a part."""
+"""A long video in segments, claimed by workers: what it becomes, and what it costs when one of them fails."""
 
 import asyncio
 import json
@@ -48,7 +48,7 @@ async def run_to_the_end(bench):
     return endings
 
 
-async def test_a_long_video_becomes_the_same_archive_in_parts(database, store, dividing, clips, tmp_path):
+async def test_a_long_video_becomes_the_same_archive_in_segments(database, store, dividing, clips, tmp_path):
     path, truth = clips("h264_b_frames")
     accepted = await submit(database, store, path, ALL)
     assert await run(dividing) is TaskOutcome.SPLIT
@@ -65,11 +65,11 @@ async def test_a_long_video_becomes_the_same_archive_in_parts(database, store, d
     for name in ("frames.zip", "manifest.json", "manifest.csv", "sheet.jpg", "sheet.vtt"):
         assert await read(store, f"{extraction.result_key}/{name}") == (whole / name).read_bytes()
     report = json.loads(await read(store, f"{extraction.result_key}/report.json"))
-    assert (report["attempts"], len(report["parts"])) == (1, len(endings) - 1)
+    assert (report["attempts"], len(report["segments"])) == (1, len(endings) - 1)
     assert list(dividing.scratch.iterdir()) == []
 
 
-async def test_a_crash_costs_one_part_and_no_other(database, store, dividing, clips):
+async def test_a_crash_costs_one_segment_and_no_other(database, store, dividing, clips):
     accepted = await submit(database, store, clips("h264")[0], ALL)
     await run(dividing)
     child = await DecodingChild.start()
@@ -102,7 +102,7 @@ async def test_a_plan_that_came_back_different_is_the_services_fault(database, s
     assert (await database_rows.extraction(database, accepted.extraction_id)).status == "succeeded"
 
 
-async def test_a_cancelled_extraction_stops_the_decoding_of_its_parts_within_two_heartbeats(
+async def test_a_cancelled_extraction_stops_the_decoding_of_its_segments_within_two_heartbeats(
     database,
     store,
     dividing,
@@ -123,14 +123,16 @@ async def test_a_cancelled_extraction_stops_the_decoding_of_its_parts_within_two
 
 
 async def names_of_engines(store, extraction):
-    """What plans and parts in the store carry, by the attempt that made them."""
+    """What plans and segments in the store carry, by the attempt that made them."""
     keys = await store.keys(f"results/{extraction.id}")
     return {
         key: json.loads(await read(store, key))["document"]["engine"] for key in keys if key.endswith((PLAN, NOTES))
     }
 
 
-@pytest.mark.parametrize("made_before", [0, 1, 99], ids=["the plan", "the plan and a part", "the plan and all parts"])
+@pytest.mark.parametrize(
+    "made_before", [0, 1, 99], ids=["the plan", "the plan and a segment", "the plan and all segments"]
+)
 async def test_what_another_engine_has_begun_is_planned_anew_and_nothing_is_mixed(
     database,
     store,
@@ -168,7 +170,7 @@ async def test_what_another_engine_has_begun_is_planned_anew_and_nothing_is_mixe
     assert (await database_rows.events(database, extraction.id)).count("replanned") == 1
 
 
-async def test_two_workers_share_the_parts_of_one_video(database, store, dividing, clips):
+async def test_two_workers_share_the_segments_of_one_video(database, store, dividing, clips):
     accepted = await submit(database, store, clips("h264_b_frames")[0], ALL)
     workers = [Worker(dividing, Cache(None), name=name) for name in ("w1", "w2")]
     working = [asyncio.create_task(worker.run()) for worker in workers]

@@ -9,7 +9,7 @@ import pytest
 from db import videos
 from db.acceptance import accept, reservations
 from db.queue import fair_queueing, task_queue
-from db.queue.task_queue import Part
+from db.values.segment import Segment
 from tests.integration.db.test_queue import PUBLICATION, claim_one, fail
 from tests.integration.db.test_queue_split import open_and_counted
 from tests.support import database_rows
@@ -138,9 +138,9 @@ async def test_the_segments_of_a_long_video_keep_to_the_limit_and_all_get_their_
     await fair_queueing.set_share(database, user, weight=1.0, running_limit=2)
     await database_rows.accepted(database, user)
     lease = (await claim_one(database)).lease
-    parts = [Part(n, n, n + 1, 1) for n in range(6)]
-    await task_queue.split(database, lease, media={}, frames_total=6, plan_key="p", parts=parts)
-    for _ in parts:
+    segments = [Segment(n, n, n + 1, 1) for n in range(6)]
+    await task_queue.split(database, lease, media={}, frames_total=6, plan_key="p", segments=segments)
+    for _ in segments:
         held_and_open = await states(database, user)
         assert held_and_open[1] <= 2
         await task_queue.publish_segment(database, (await claim_one(database)).lease, key="k", frames=1)

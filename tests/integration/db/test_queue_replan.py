@@ -12,7 +12,7 @@ from db.queue.task_queue import LeaseLost
 from db.values.lifecycle import Blame, GiveUp, Retry
 from tests.integration.db.test_queue import PUBLICATION, claim_one, expire, fail
 from tests.integration.db.test_queue_fairness import accept_many, cancel, states
-from tests.integration.db.test_queue_split import PARTS, open_and_counted, planned, segments, split
+from tests.integration.db.test_queue_split import SEGMENTS, open_and_counted, planned, segments, split
 from tests.support import database_rows
 
 
@@ -38,7 +38,7 @@ async def test_a_segment_becomes_the_planning_task_and_its_siblings_are_lost(dat
     before = await database_rows.task(database, planning.task_id)
     first, second, third = await segments(database)
     await task_queue.heartbeat(database, second.lease, frames_done=4)
-    await task_queue.publish_segment(database, third.lease, key="part-2", frames=10)
+    await task_queue.publish_segment(database, third.lease, key="segment-2", frames=10)
     assert await again(database, first.lease) == Retry(0.5)
     extraction = await database_rows.extraction(database, accepted.extraction_id)
     assert (extraction.status, extraction.frames_done, extraction.plan_key) == ("queued", 0, None)
@@ -49,16 +49,16 @@ async def test_a_segment_becomes_the_planning_task_and_its_siblings_are_lost(dat
     assert await task_queue.claim(database, worker="w") == []
     await ready_now(database)
     claim = await claim_one(database)
-    assert (claim.kind, claim.part, claim.plan_key, claim.lease.attempt) == ("extract", None, None, 2)
+    assert (claim.kind, claim.segment, claim.plan_key, claim.lease.attempt) == ("extract", None, None, 2)
     task = await database_rows.task(database, claim.lease.task_id)
     same = ("priority", "virtual_finish", "claimed_at", "cost", "work")
     assert [getattr(task, name) for name in same] == [getattr(before, name) for name in same]
-    await split(database, claim.lease, PARTS[:2])
+    await split(database, claim.lease, SEGMENTS[:2])
     assert await database_rows.one(database, share, user=accepted.user_id) == charged
     for claim in await segments(database, 2):
-        await task_queue.publish_segment(database, claim.lease, key=f"new-{claim.part.number}", frames=10)
+        await task_queue.publish_segment(database, claim.lease, key=f"new-{claim.segment.number}", frames=10)
     last = await claim_one(database)
-    assert last.parts == ("new-0", "new-1")
+    assert last.segment_keys == ("new-0", "new-1")
     await task_queue.publish(database, last.lease, PUBLICATION)
     assert (await database_rows.extraction(database, accepted.extraction_id)).status == "succeeded"
     assert await open_and_counted(database, accepted.user_id) == (0, 0)
@@ -113,7 +113,7 @@ async def test_each_time_it_waits_longer_and_a_day_of_many_ends_it(database):
     accepted = await database_rows.accepted(database)
     delays = []
     for _ in range(MANY):
-        await split(database, (await claim_one(database)).lease, PARTS[:1])
+        await split(database, (await claim_one(database)).lease, SEGMENTS[:1])
         outcome = await again(database, (await claim_one(database)).lease)
         delays.append(outcome.delay_seconds)
         await ready_now(database)
@@ -125,7 +125,7 @@ async def test_each_time_it_waits_longer_and_a_day_of_many_ends_it(database):
     assert delays[:4] == [0.5, 1.0, 2.0, 4.0]
     assert delays == sorted(delays)
     assert max(delays) == 150.0
-    await split(database, (await claim_one(database)).lease, PARTS[:2])
+    await split(database, (await claim_one(database)).lease, SEGMENTS[:2])
     assert await again(database, (await claim_one(database)).lease) == GiveUp("service_failed")
     extraction = await database_rows.extraction(database, accepted.extraction_id)
     assert (extraction.status, extraction.error_code) == ("failed", "service_failed")

@@ -5,17 +5,23 @@ import asyncio
 import pytest
 
 from db.queue import task_queue
-from db.queue.task_queue import LeaseLost, Part
+from db.queue.task_queue import LeaseLost
 from db.values.lifecycle import Blame, GiveUp, Retry
+from db.values.segment import Segment
 from tests.integration.db.test_queue import PUBLICATION, claim_one, expire, fail
 from tests.support import database_rows
 
-PARTS = [Part(0, 0, 10, 300), Part(1, 10, 20, 200), Part(2, 20, 30, 100)]
+SEGMENTS = [Segment(0, 0, 10, 300), Segment(1, 10, 20, 200), Segment(2, 20, 30, 100)]
 
 
-async def split(database, lease, parts=PARTS):
+async def split(database, lease, segments=SEGMENTS):
     await task_queue.split(
-        database, lease, media={"width": 1920, "height": 1080}, frames_total=30, plan_key="results/e/t/1", parts=parts
+        database,
+        lease,
+        media={"width": 1920, "height": 1080},
+        frames_total=30,
+        plan_key="results/e/t/1",
+        segments=segments,
     )
 
 
@@ -28,7 +34,7 @@ async def planned(database):
 
 
 async def segments(database, count=3):
-    return sorted([await claim_one(database, f"w{n}") for n in range(count)], key=lambda claim: claim.part.number)
+    return sorted([await claim_one(database, f"w{n}") for n in range(count)], key=lambda claim: claim.segment.number)
 
 
 async def tasks(database, kind):
@@ -44,19 +50,19 @@ async def open_and_counted(database, user_id):
     return row.open, row.counted
 
 
-async def test_segments_are_claimed_with_their_parts_and_joined_by_number(database):
+async def test_segments_are_claimed_with_their_ranges_and_joined_by_number(database):
     accepted, _ = await planned(database)
     claims = await segments(database)
-    assert [claim.part for claim in claims] == PARTS
+    assert [claim.segment for claim in claims] == SEGMENTS
     assert {(claim.kind, claim.plan_key) for claim in claims} == {("segment", "results/e/t/1")}
     assert await task_queue.claim(database, worker="w") == []
     for claim in reversed(claims):
-        await task_queue.publish_segment(database, claim.lease, key=f"part-{claim.part.number}", frames=10)
+        await task_queue.publish_segment(database, claim.lease, key=f"segment-{claim.segment.number}", frames=10)
     extraction = await database_rows.extraction(database, accepted.extraction_id)
     assert (extraction.status, extraction.frames_done, extraction.segments_left) == ("running", 30, 0)
     last = await claim_one(database)
-    assert (last.kind, last.part, last.plan_key) == ("assemble", None, "results/e/t/1")
-    assert last.parts == ("part-0", "part-1", "part-2")
+    assert (last.kind, last.segment, last.plan_key) == ("assemble", None, "results/e/t/1")
+    assert last.segment_keys == ("segment-0", "segment-1", "segment-2")
     await task_queue.publish(database, last.lease, PUBLICATION)
     assert (await database_rows.extraction(database, accepted.extraction_id)).status == "succeeded"
     assert await open_and_counted(database, accepted.user_id) == (0, 0)
@@ -67,7 +73,7 @@ async def test_splitting_and_publishing_again_by_the_same_attempt_change_nothing
     await split(database, lease)
     (first, *_) = await segments(database)
     for _ in range(2):
-        await task_queue.publish_segment(database, first.lease, key="part-0", frames=10)
+        await task_queue.publish_segment(database, first.lease, key="segment-0", frames=10)
     assert (await database_rows.extraction(database, accepted.extraction_id)).segments_left == 2
     assert await tasks(database, "segment") == 3
 
@@ -75,7 +81,7 @@ async def test_splitting_and_publishing_again_by_the_same_attempt_change_nothing
 async def test_the_last_two_segments_at_the_same_moment_make_one_assembling_task(database):
     for _ in range(20):
         accepted = await database_rows.accepted(database)
-        await split(database, (await claim_one(database)).lease, PARTS[:2])
+        await split(database, (await claim_one(database)).lease, SEGMENTS[:2])
         pair = await segments(database, 2)
         await asyncio.gather(*(task_queue.publish_segment(database, c.lease, key="p", frames=1) for c in pair))
         last = await claim_one(database)
@@ -102,17 +108,17 @@ async def test_a_segment_that_waits_again_takes_back_its_own_frames_alone(databa
     with pytest.raises(LeaseLost):
         await task_queue.publish_segment(database, first.lease, key="late", frames=10)
     again = await claim_one(database)
-    assert (again.part, again.lease.attempt) == (PARTS[0], 2)
+    assert (again.segment, again.lease.attempt) == (SEGMENTS[0], 2)
 
 
 async def test_a_segment_that_fails_for_good_ends_the_extraction_and_its_siblings(database):
     accepted, _ = await planned(database)
     first, second, _ = await segments(database)
-    await task_queue.publish_segment(database, second.lease, key="part-1", frames=10)
+    await task_queue.publish_segment(database, second.lease, key="segment-1", frames=10)
     assert await fail(database, first.lease, Blame.FILE, "undecodable") == GiveUp("undecodable")
     assert (await database_rows.extraction(database, accepted.extraction_id)).status == "failed"
     states = await database_rows.one(
-        database, "SELECT array_agg(state::text ORDER BY part_number) AS all FROM tasks WHERE kind = 'segment'"
+        database, "SELECT array_agg(state::text ORDER BY segment_number) AS all FROM tasks WHERE kind = 'segment'"
     )
     assert states.all == ["failed", "done", "cancelled"]
     assert await open_and_counted(database, accepted.user_id) == (0, 0)

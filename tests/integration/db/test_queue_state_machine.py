@@ -28,15 +28,16 @@ from db.connection import open_database
 from db.object_store import object_keys
 from db.queue import fair_queueing, task_queue
 from db.queue.replan import replan
-from db.queue.task_queue import Claim, LeaseLost, Part, Publication
+from db.queue.task_queue import Claim, LeaseLost, Publication
 from db.values.lifecycle import MAX_CRASHES, Blame, GiveUp, Retry
+from db.values.segment import Segment
 from tests.support import database_rows
 from tests.support.queue_model import ENDED, Known, Model
 
 T = TypeVar("T")
 
 FRAMES = 4
-"""Of each part, and of a video that is made whole."""
+"""Of each segment, and of a video that is made whole."""
 MAKER = "auto/1"
 LIMITS = (2, 3)
 """Open tasks that each of the accounts may have."""
@@ -135,10 +136,10 @@ class QueueMachine(RuleBasedStateMachine):
         self.model.finish(claim)
 
     async def _split(self, claim: Claim, count: int) -> None:
-        parts = [Part(n, n * FRAMES, (n + 1) * FRAMES, 10) for n in range(count)]
+        segments = [Segment(n, n * FRAMES, (n + 1) * FRAMES, 10) for n in range(count)]
         total = count * FRAMES
         await task_queue.split(
-            self.database, claim.lease, media={}, frames_total=total, plan_key=key_of(claim), parts=parts
+            self.database, claim.lease, media={}, frames_total=total, plan_key=key_of(claim), segments=segments
         )
 
     @rule(at=AT)
@@ -161,7 +162,7 @@ class QueueMachine(RuleBasedStateMachine):
         if claim.kind == "segment":
             assert of.segments_left is not None
             of.segments_left -= 1
-            self.model.part_keys[claim.lease.task_id] = key_of(claim)
+            self.model.segment_keys[claim.lease.task_id] = key_of(claim)
         else:
             of.result_key = key_of(claim)
             self.model.end(claim.extraction_id, "succeeded")

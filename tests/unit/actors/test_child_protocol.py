@@ -17,13 +17,12 @@ from actors.extraction_types import (
     Extracted,
     Options,
     OtherEngine,
-    PartMade,
     Planned,
-    Portion,
     Progress,
     Reader,
     ResultWarning,
     Scanning,
+    SegmentExtracted,
     Split,
 )
 from actors.sandbox.child_protocol import (
@@ -34,7 +33,7 @@ from actors.sandbox.child_protocol import (
     Conversation,
     Job,
     Limits,
-    PartOf,
+    OneSegment,
     ProtocolError,
     Ready,
     Refused,
@@ -46,6 +45,7 @@ from actors.sandbox.child_protocol import (
     encode_job,
 )
 from db.values.media_info import Media
+from db.values.segment import Segment
 
 MEDIA = Media("mp4", "h264", 64, 48, 90, 2.5, 50, 24.99, variable_frame_rate=True)
 ANSWERS: list[ChildMessage] = [
@@ -54,15 +54,15 @@ ANSWERS: list[ChildMessage] = [
     Planned(MEDIA, 7, 50),
     Progress(3),
     Extracted(MEDIA, 7, 2**40, "0a" * 32, (ResultWarning("code", "Detail."),)),
-    Split(MEDIA, 7, (Portion(0, 3, 20), Portion(3, 7, 30))),
-    PartMade(7),
+    Split(MEDIA, 7, (Segment(0, 0, 3, 20), Segment(1, 3, 7, 30))),
+    SegmentExtracted(7),
     OtherEngine("auto/1"),
     Refused("no_video_stream", "Only sound."),
 ]
 WORKS: list[Work] = [
     Whole(),
     Whole(300.0),
-    PartOf(Path("/plan.json"), Portion(2, 5, 9)),
+    OneSegment(Path("/plan.json"), Segment(1, 2, 5, 9)),
     Assembly(Path("/plan.json"), (Path("/a"), Path("/b"))),
 ]
 
@@ -156,8 +156,8 @@ def test_a_deep_document_is_none_of_the_answers() -> None:
     [
         (WORKS[0], [Scanning(MEDIA, 50), Planned(MEDIA, 7, 50), Progress(3), Progress(1), ANSWERS[4]]),
         (WORKS[0], [Refused("no_video_stream", "")]),
-        (WORKS[1], [Split(MEDIA, 10, (Portion(0, 10, 20),))]),
-        (WORKS[2], [Planned(MEDIA, 3, 9), Progress(3), PartMade(2)]),
+        (WORKS[1], [Split(MEDIA, 10, (Segment(0, 0, 10, 20),))]),
+        (WORKS[2], [Planned(MEDIA, 3, 9), Progress(3), SegmentExtracted(2)]),
         (WORKS[3], [Planned(MEDIA, 5000, 0), Progress(5000), Extracted(MEDIA, 5000, 9, "0a" * 32, ())]),
         (WORKS[3], [OtherEngine("")]),
     ],
@@ -178,10 +178,10 @@ def test_an_honest_child_is_heard_to_its_end(work: Work, said: list[ChildMessage
         (WORKS[0], [Planned(MEDIA, 7, 50), Progress(8)]),
         (WORKS[0], [Planned(MEDIA, 6, 50), ANSWERS[4]]),
         (WORKS[0], [ANSWERS[4]]),
-        (WORKS[1], [Split(MEDIA, 11, (Portion(0, 11, 20),))]),
+        (WORKS[1], [Split(MEDIA, 11, (Segment(0, 0, 11, 20),))]),
         (WORKS[1], [Planned(MEDIA, 7, 50), ANSWERS[5]]),
         (WORKS[2], [Planned(MEDIA, 4, 9)]),
-        (WORKS[2], [Planned(MEDIA, 3, 9), PartMade(4)]),
+        (WORKS[2], [Planned(MEDIA, 3, 9), SegmentExtracted(4)]),
         (WORKS[3], [Planned(MEDIA, 7, 0), Progress(8)]),
     ],
 )

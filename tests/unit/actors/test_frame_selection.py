@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.plan.frame_selection import Plan, plan, segments, to_decode
+from actors.plan.frame_selection import Plan, gop_targets, plan, to_decode
 from actors.plan.frame_table import FrameTable, build
 from db.values.error_catalogue import CatalogueError
 from db.values.frame_spec import (
@@ -88,7 +88,7 @@ def reference(table: FrameTable, spec: FrameSpec) -> list[int]:
 
 
 def indexes(planned: Plan) -> list[int]:
-    return [target.index for segment in planned.segments for target in segment.targets]
+    return [target.index for gop in planned.gops for target in gop.targets]
 
 
 def seconds(least: int, most: int) -> st.SearchStrategy[Fraction]:
@@ -143,7 +143,7 @@ def test_targets_ascend_and_tell_their_own_time_and_key(table: FrameTable, spec:
         planned = plan(table, spec)
     except CatalogueError:
         return
-    targets = [target for segment in planned.segments for target in segment.targets]
+    targets = [target for gop in planned.gops for target in gop.targets]
     assert [target.index for target in targets] == sorted({target.index for target in targets})
     for target in targets:
         assert target.pts == table.pts[target.index]
@@ -151,17 +151,17 @@ def test_targets_ascend_and_tell_their_own_time_and_key(table: FrameTable, spec:
 
 
 @given(tables(), st.data())
-def test_each_segment_begins_with_the_last_key_frame_shown_at_or_before_its_targets(
+def test_each_group_begins_with_the_last_key_frame_shown_at_or_before_its_targets(
     table: FrameTable, data: st.DataObject
 ) -> None:
     chosen = sorted(data.draw(st.sets(st.integers(0, len(table) - 1), min_size=1)))
-    parts = segments(table, chosen)
-    assert [target.index for part in parts for target in part.targets] == chosen
-    assert len({part.start for part in parts}) == len(parts)
-    for part in parts:
-        for target in part.targets:
+    gops = gop_targets(table, chosen)
+    assert [target.index for gop in gops for target in gop.targets] == chosen
+    assert len({gop.start for gop in gops}) == len(gops)
+    for gop in gops:
+        for target in gop.targets:
             keys = [int(pts) for pts, key in zip(table.pts, table.keys, strict=True) if key and pts <= target.pts]
-            assert part.start == (max(keys) if keys else None)
+            assert gop.start == (max(keys) if keys else None)
 
 
 def steady(frames: int = 300, fps: int = 30) -> FrameTable:
@@ -256,11 +256,11 @@ def test_more_frames_than_the_limit_are_refused() -> None:
 
 def test_the_first_frames_of_shots_are_given_as_they_were_found() -> None:
     planned = plan(steady(), FrameSpec(Scenes()), shots=[0, 40, 100])
-    assert [target.index for segment in planned.segments for target in segment.targets] == [0, 40, 100]
+    assert [target.index for gop in planned.gops for target in gop.targets] == [0, 40, 100]
 
 
 def test_decoding_goes_from_each_key_frame_to_its_last_target() -> None:
     table = steady()
     keys = [index for index in range(len(table)) if table.keys[index]]
-    planned = segments(table, [keys[1] + 2, keys[1] + 4, keys[2]])
+    planned = gop_targets(table, [keys[1] + 2, keys[1] + 4, keys[2]])
     assert to_decode(table, planned) == 5 + 1

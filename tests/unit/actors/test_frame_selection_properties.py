@@ -68,7 +68,7 @@ def chosen(table: FrameTable, spec: FrameSpec) -> list[int]:
         if error.code == "empty_selection":
             return []
         raise
-    return [target.index for segment in planned.segments for target in segment.targets]
+    return [target.index for gop in planned.gops for target in gop.targets]
 
 
 @given(tables(), specs())
@@ -141,16 +141,16 @@ def test_several_specifications_choose_what_each_alone_chooses(table: FrameTable
 
 
 @given(tables(), specs())
-def test_every_target_is_in_the_segment_of_the_key_frame_that_is_shown_before_it(
+def test_every_target_is_in_the_group_of_the_key_frame_that_is_shown_before_it(
     table: FrameTable, spec: FrameSpec
 ) -> None:
     if not chosen(table, spec):
         return
     planned = plan(table, spec)
-    starts = [segment.start for segment in planned.segments]
+    starts = [gop.start for gop in planned.gops]
     assert starts == sorted(set(starts), key=lambda start: -(2**63) if start is None else start)
-    assert planned.frames == sum(len(segment.targets) for segment in planned.segments)
-    for segment in planned.segments:
-        key = None if segment.start is None else table.index_of(segment.start)
-        assert key is None or (table.keys[key] and key <= segment.targets[0].index)
-        assert not any(table.keys[target.index] for target in segment.targets[1:] if target.index != key)
+    assert planned.frames == sum(len(gop.targets) for gop in planned.gops)
+    for gop in planned.gops:
+        key = None if gop.start is None else table.index_of(gop.start)
+        assert key is None or (table.keys[key] and key <= gop.targets[0].index)
+        assert not any(table.keys[target.index] for target in gop.targets[1:] if target.index != key)

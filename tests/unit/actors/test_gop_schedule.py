@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.plan.frame_selection import Segment, segments
+from actors.plan.frame_selection import GopTargets, gop_targets
 from actors.plan.frame_table import FrameTable, build
 from actors.plan.gop_schedule import MIN_PICTURES, PacketRun, decoders, schedule
 
@@ -44,7 +44,7 @@ def plans(draw: st.DrawFn) -> tuple[FrameTable, list[int]]:
 @given(plans())
 def test_every_target_is_in_one_run_in_order(plan: tuple[FrameTable, list[int]]) -> None:
     table, chosen = plan
-    runs = schedule(table, segments(table, chosen))
+    runs = schedule(table, gop_targets(table, chosen))
     assert runs is not None
     assert [target.index for run in runs for target in run.targets] == chosen
 
@@ -54,7 +54,7 @@ def test_a_run_begins_at_a_key_frame_and_ends_with_the_last_packet_that_a_target
     plan: tuple[FrameTable, list[int]],
 ) -> None:
     table, chosen = plan
-    for run in schedule(table, segments(table, chosen)) or ():
+    for run in schedule(table, gop_targets(table, chosen)) or ():
         places = [int(table.order[target.index]) for target in run.targets]
         assert run.first <= min(places)
         assert run.last == max(places)
@@ -69,35 +69,35 @@ def test_a_run_begins_at_a_key_frame_and_ends_with_the_last_packet_that_a_target
 @given(plans())
 def test_runs_are_in_decoding_order_and_no_gap_is_decoded(plan: tuple[FrameTable, list[int]]) -> None:
     table, chosen = plan
-    planned = segments(table, chosen)
+    planned = gop_targets(table, chosen)
     runs = schedule(table, planned) or ()
     assert all(one.first < two.first for one, two in pairwise(runs))
     needed: set[int] = set()
-    for segment in planned:
-        assert segment.start is not None
-        key = table.index_of(segment.start)
-        last = max(int(table.order[target.index]) for target in segment.targets)
+    for gop in planned:
+        assert gop.start is not None
+        key = table.index_of(gop.start)
+        last = max(int(table.order[target.index]) for target in gop.targets)
         needed |= set(range(int(table.order[key]), last + 1))
     assert {place for run in runs for place in range(run.first, run.last + 1)} == needed
 
 
 def test_short_groups_without_a_gap_between_are_decoded_in_one_go() -> None:
     table = build(Fraction(1, 30), list(range(120)), keys=[i % 12 == 0 for i in range(120)])
-    every = schedule(table, segments(table, range(120))) or ()
+    every = schedule(table, gop_targets(table, range(120))) or ()
     assert all(MIN_PICTURES <= run.pictures <= MIN_PICTURES + 12 for run in every[:-1])
-    key_frames = schedule(table, segments(table, range(0, 120, 12))) or ()
+    key_frames = schedule(table, gop_targets(table, range(0, 120, 12))) or ()
     assert [run.pictures for run in key_frames] == [1] * 10
 
 
 def test_what_is_shown_before_the_first_key_frame_is_decoded_from_the_beginning_of_the_file() -> None:
     table = build(Fraction(1, 30), [2, 0, 1, 3], keys=[True, False, False, False])
-    runs = schedule(table, segments(table, [0, 3])) or ()
+    runs = schedule(table, gop_targets(table, [0, 3])) or ()
     assert (runs[0].start, runs[0].first, runs[-1].last) == (None, 0, 3)
 
 
 def test_a_picture_coded_before_the_key_frame_that_is_shown_before_it_is_not_for_the_planned_reader() -> None:
     table = build(Fraction(1, 30), [0, 1, 2], keys=[True, True, False], order=[0, 2, 1])
-    assert schedule(table, segments(table, [2])) is None
+    assert schedule(table, gop_targets(table, [2])) is None
 
 
 def runs_of(*pictures: int) -> list[PacketRun]:
@@ -128,5 +128,5 @@ def test_there_is_one_decoder_or_one_for_each_thread(pictures: list[int], thread
 def test_no_targets_make_no_runs() -> None:
     table = build(Fraction(1), [0, 1], keys=[True, False])
     assert schedule(table, ()) == ()
-    assert schedule(table, [Segment(0, segments(table, [1])[0].targets)]) is not None
+    assert schedule(table, [GopTargets(0, gop_targets(table, [1])[0].targets)]) is not None
     assert np.all(table.order == [0, 1])

@@ -1,4 +1,4 @@
-"""Long work divided: every target in one portion, cut at key frames, about as much for each."""
+"""A long plan split: every target in one segment, cut at key frames, about as much for each."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from itertools import accumulate, pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.extraction_types import MAX_PORTIONS, Planned
+from actors.extraction_types import MAX_SEGMENTS, Planned
 from actors.plan.decode_deadline import usual_seconds
-from actors.plan.frame_selection import portions, portions_for, segments, to_decode
+from actors.plan.frame_selection import gop_targets, segment_count, split_plan, to_decode
 from actors.plan.frame_table import FrameTable, build
 from db.values.media_info import Media
 
@@ -27,44 +27,45 @@ def tables_and_targets(draw: st.DrawFn) -> tuple[FrameTable, list[int]]:
     return table, sorted(draw(st.sets(st.integers(0, len(table) - 1), min_size=1)))
 
 
-@given(tables_and_targets(), st.integers(2, MAX_PORTIONS))
+@given(tables_and_targets(), st.integers(2, MAX_SEGMENTS))
 def test_no_target_is_lost_or_twice_and_no_group_of_pictures_is_cut(
     drawn: tuple[FrameTable, list[int]], count: int
 ) -> None:
     table, indexes = drawn
-    planned = segments(table, indexes)
-    found = portions(table, planned, count)
-    bounds = [0, *(portion.stop for portion in found)]
-    assert [portion.first for portion in found] == bounds[:-1]
+    planned = gop_targets(table, indexes)
+    found = split_plan(table, planned, count)
+    bounds = [0, *(segment.stop for segment in found)]
+    assert [segment.number for segment in found] == list(range(len(found)))
+    assert [segment.first for segment in found] == bounds[:-1]
     assert bounds[-1] == len(indexes)
     assert all(first < stop for first, stop in pairwise(bounds))
-    assert set(bounds) <= {0, *accumulate(len(segment.targets) for segment in planned)}
+    assert set(bounds) <= {0, *accumulate(len(gop.targets) for gop in planned)}
     assert 1 <= len(found) <= count
 
 
-@given(tables_and_targets(), st.integers(2, MAX_PORTIONS))
-def test_no_portion_decodes_more_than_its_share_and_one_group_of_pictures(
+@given(tables_and_targets(), st.integers(2, MAX_SEGMENTS))
+def test_no_segment_decodes_more_than_its_share_and_one_group_of_pictures(
     drawn: tuple[FrameTable, list[int]], count: int
 ) -> None:
     table, indexes = drawn
-    planned = segments(table, indexes)
-    found = portions(table, planned, count)
+    planned = gop_targets(table, indexes)
+    found = split_plan(table, planned, count)
     total = to_decode(table, planned)
-    assert sum(portion.cost for portion in found) == total
-    assert max(portion.cost for portion in found) <= total / count + max(to_decode(table, [one]) for one in planned)
+    assert sum(segment.cost for segment in found) == total
+    assert max(segment.cost for segment in found) <= total / count + max(to_decode(table, [one]) for one in planned)
 
 
 @given(st.floats(0, 1e6), st.floats(0.1, 1e4))
-def test_the_number_of_portions_follows_the_time_within_its_bounds(seconds: float, longest: float) -> None:
-    count = portions_for(seconds, longest)
+def test_the_number_of_segments_follows_the_time_within_its_bounds(seconds: float, longest: float) -> None:
+    count = segment_count(seconds, longest)
     assert (count == 1) == (seconds <= longest)
-    assert count <= MAX_PORTIONS
-    if 1 < count < MAX_PORTIONS:
+    assert count <= MAX_SEGMENTS
+    if 1 < count < MAX_SEGMENTS:
         assert seconds / count <= longest
 
 
-def test_work_over_five_minutes_is_divided_into_portions_of_two() -> None:
-    assert [portions_for(seconds, 300) for seconds in (300, 301, 600, 3600, 1e6)] == [1, 3, 5, 30, 64]
+def test_work_over_five_minutes_is_split_into_segments_of_two() -> None:
+    assert [segment_count(seconds, 300) for seconds in (300, 301, 600, 3600, 1e6)] == [1, 3, 5, 30, 64]
 
 
 def test_a_minute_of_full_hd_is_short_and_an_hour_is_long() -> None:

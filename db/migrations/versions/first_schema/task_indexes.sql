@@ -13,5 +13,5 @@ CREATE INDEX tasks_claimed_idx ON tasks (claimed_at) WHERE kind = 'extract' AND 
 -- All tasks of an extraction are locked together before one of them ends.
 CREATE INDEX tasks_extraction_id_idx ON tasks (extraction_id);
 -- A segment is made once, and the segments are assembled once.
-CREATE UNIQUE INDEX tasks_segment_key ON tasks (extraction_id, part_number) WHERE kind = 'segment';
+CREATE UNIQUE INDEX tasks_segment_number_key ON tasks (extraction_id, segment_number) WHERE kind = 'segment';
 CREATE UNIQUE INDEX tasks_assemble_key ON tasks (extraction_id) WHERE kind = 'assemble';

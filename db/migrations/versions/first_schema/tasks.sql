@@ -16,7 +16,7 @@ CREATE TABLE tasks (
     crashes integer NOT NULL DEFAULT 0,
     losses integer NOT NULL DEFAULT 0,
     service_errors integer NOT NULL DEFAULT 0, first_service_error_at timestamptz,
-    part_number integer, part_first integer, part_stop integer, part_key text,
+    segment_number integer, segment_first integer, segment_stop integer, segment_key text,
     created_at timestamptz NOT NULL DEFAULT now(),
     -- The queue's statements compare these words: a task of another kind would end as if it were a whole video.
     CONSTRAINT tasks_kind_known CHECK (kind IN ('extract', 'segment', 'assemble')),
@@ -26,11 +26,11 @@ CREATE TABLE tasks (
     -- They only ever count up, except that new work starts from 0.
     CONSTRAINT tasks_counters_rise CHECK (attempt >= 0 AND crashes >= 0 AND losses >= 0 AND service_errors >= 0),
     CONSTRAINT tasks_progress_not_negative CHECK (frames_done >= 0),
-    -- A segment is the targets [part_first, part_stop) of the plan. Once published, part_key says where its images are.
-    CONSTRAINT tasks_part_when_segment CHECK (
-        (kind = 'segment') = (part_number IS NOT NULL AND part_first IS NOT NULL AND part_stop IS NOT NULL)),
-    CONSTRAINT tasks_part_not_empty CHECK (part_first >= 0 AND part_stop > part_first),
-    CONSTRAINT tasks_part_key_when_done CHECK ((part_key IS NOT NULL) = (kind = 'segment' AND state = 'done'))
+    -- A segment is the targets [segment_first, segment_stop) of the plan. Once published, segment_key says where its images are.
+    CONSTRAINT tasks_segment_whole CHECK (
+        (kind = 'segment') = (segment_number IS NOT NULL AND segment_first IS NOT NULL AND segment_stop IS NOT NULL)),
+    CONSTRAINT tasks_segment_not_empty CHECK (segment_first >= 0 AND segment_stop > segment_first),
+    CONSTRAINT tasks_segment_key_when_done CHECK ((segment_key IS NOT NULL) = (kind = 'segment' AND state = 'done'))
 )
 -- A row is written at its claim, at each heartbeat and at its end: free room keeps these writes on its page.
 WITH (fillfactor = 70);
