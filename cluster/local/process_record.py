@@ -85,8 +85,8 @@ def families(pid: int) -> dict[Seen, set[Seen]]:
     with suppress(psutil.NoSuchProcess):
         for process in psutil.Process(pid).children(recursive=True):
             with suppress(psutil.NoSuchProcess):
-                seen[process.pid] = Seen(process.pid, float(process.create_time()))
-                parents[process.pid] = process.ppid()
+                one, parent = Seen(process.pid, float(process.create_time())), process.ppid()
+                seen[process.pid], parents[process.pid] = one, parent
     found: dict[Seen, set[Seen]] = {seen[child]: set() for child in seen if parents[child] == pid}
     for member_pid, member in seen.items():
         child = member_pid

@@ -69,6 +69,25 @@ def test_what_a_killed_run_left_is_ended_with_all_below_it(home: Home, started: 
     assert not home.record.exists()
 
 
+def test_process_that_ends_while_it_is_looked_at_is_no_family(
+    started: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended, alive = python(started, PARENT), python(started, PARENT)
+    parent_of = psutil.Process.ppid
+
+    def parent_unless_ended(process: psutil.Process) -> int:
+        if process.pid == ended.pid:
+            raise psutil.NoSuchProcess(process.pid)
+        return int(parent_of(process))
+
+    monkeypatch.setattr(psutil.Process, "ppid", parent_unless_ended)
+
+    families = process_record.families(os.getpid())
+
+    assert seen(alive) in families
+    assert seen(ended) not in families
+
+
 def test_a_process_that_only_got_a_recorded_pid_is_left_alone(home: Home, started: ExitStack) -> None:
     stranger = python(started, PARENT)
     process_record.write(home.record, Run(None, (Seen(stranger.pid, seen(stranger).started - 60),)))
