@@ -22,7 +22,7 @@ from cluster.client.errors import (
     FotogramaError,
     UnsendableFile,
 )
-from cluster.client.multipart_body import look
+from cluster.client.multipart_body import stat_file
 from cluster.client.retry_policy import RetryPolicy
 from cluster.unpack_archive import BadArchive, FolderTaken, unpack
 
@@ -170,7 +170,7 @@ class ServerBatch:
 def content_key(source: Path, spec: str | None) -> str:
     """The Idempotency-Key of a file by its name, content and specification, so that a run that was broken off can be
     repeated. Raises OSError, UnsendableFile."""
-    with look(source).path.open("rb") as file:
+    with stat_file(source).path.open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()
     return "extract-" + hashlib.sha256(json.dumps([source.name, spec, content]).encode()).hexdigest()
 

@@ -1,15 +1,16 @@
-"""The calls of the API, each as a flow. Raises of every one: ApiError, ConnectionFailed, UnexpectedAnswer."""
+"""The API calls as flows. Every one raises ApiError, ConnectionFailed, UnexpectedAnswer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 from urllib.parse import quote
 
 from cluster.client.api_types import Account, Extraction, Ledger, Manifest, Page, Status, TimelineEvent, Tokens, Video
-from cluster.client.authorized_requests import Session, anonymous, authorized, json_request, renewed
+from cluster.client.authorized_requests import Session, anonymous, authorized, json_request, renew_tokens
 from cluster.client.effects import Flow, Request, RunExclusively, Sleep
 from cluster.client.errors import ApiError, ConnectionFailed, ExtractionFailed, WaitTimeout
-from cluster.client.json_decoding import read
+from cluster.client.json_decoding import decode
 from cluster.client.retry_policy import is_transient
 
 OnProgress = Callable[[Extraction], None]
@@ -18,32 +19,32 @@ POLL_FIRST_SECONDS = 0.2
 POLL_GROWTH = 1.4
 POLL_MAX_SECONDS = 3.0
 OUTAGE_SECONDS = 300.0
-"""How long `wait` goes on asking a server that can't answer: a restart costs it delay, not the result."""
+"""How long `wait` goes on while the server does not answer: a restart only delays the result."""
 
 
 def register(session: Session, email: str, password: str, name: str | None, locale: str | None) -> Flow[Account]:
     fields = {"email": email, "password": password, "name": name, "locale": locale}
-    told = {field: value for field, value in fields.items() if value is not None}
-    reply = yield from anonymous(session, json_request("POST", "/v1/users", told))
-    return read(Account, reply.content)
+    given = {field: value for field, value in fields.items() if value is not None}
+    reply = yield from anonymous(session, json_request("POST", "/v1/users", given))
+    return decode(Account, reply.content)
 
 
 def login(session: Session, email: str, password: str) -> Flow[Tokens]:
     fields = {"email": email, "password": password}
-    # Repeatable: a session whose tokens were lost harms nobody, and ends in its time.
+    # Repeatable: a session whose tokens were lost does no harm and expires.
     reply = yield from anonymous(session, json_request("POST", "/v1/tokens", fields, repeatable=True))
-    tokens = read(Tokens, reply.content)
+    tokens = decode(Tokens, reply.content)
     session.store.change(tokens)
     return tokens
 
 
 def refresh(session: Session) -> Flow[Tokens | None]:
-    yield RunExclusively(renewed(session, session.store.tokens))
+    yield RunExclusively(renew_tokens(session, session.store.tokens))
     return session.store.tokens
 
 
 def logout(session: Session) -> Flow[None]:
-    """A session that has ended already is ended."""
+    """A session that has ended already is no error."""
     if session.store.tokens is None:
         return
     try:
@@ -56,7 +57,7 @@ def logout(session: Session) -> Flow[None]:
 
 def me(session: Session) -> Flow[Account]:
     reply = yield from authorized(session, Request("GET", "/v1/me"))
-    return read(Account, reply.content)
+    return decode(Account, reply.content)
 
 
 def video_page(
@@ -71,19 +72,19 @@ def video_page(
     asked = {"status": status, "q": q, "sha256": sha256, "cursor": cursor}
     params = {"limit": str(limit)} | {name: str(value) for name, value in asked.items() if value is not None}
     reply = yield from authorized(session, Request("GET", "/v1/videos", params))
-    return read(Page[Video], reply.content)
+    return decode(Page[Video], reply.content)
 
 
 def video(session: Session, video_id: str) -> Flow[Video]:
     reply = yield from authorized(session, Request("GET", _video(video_id)))
-    return read(Video, reply.content)
+    return decode(Video, reply.content)
 
 
 def delete(session: Session, video: Video | str) -> Flow[None]:
     try:
         yield from authorized(session, Request("DELETE", _video(video)))
     except ApiError as error:
-        # Gone at the second try: the first one did it, and its answer was lost.
+        # Not found at the second try: the first one deleted it, and its response was lost.
         if error.status != 404 or error.tries == 1:
             raise
 
@@ -93,12 +94,12 @@ def extract(session: Session, video: Video | str, spec: str, key: str | None) ->
     headers = {"Content-Type": "application/json", "Idempotency-Key": key or session.new_key()}
     body = f'{{"spec":{spec}}}'.encode()
     reply = yield from authorized(session, Request("POST", f"{_video(video)}/extractions", headers=headers, body=body))
-    return read(Extraction, reply.content)
+    return decode(Extraction, reply.content)
 
 
 def extraction(session: Session, extraction_id: str) -> Flow[Extraction]:
     reply = yield from authorized(session, Request("GET", extraction_path(extraction_id)))
-    return read(Extraction, reply.content)
+    return decode(Extraction, reply.content)
 
 
 def cancel(session: Session, wanted: Extraction | str) -> Flow[Extraction]:
@@ -106,51 +107,51 @@ def cancel(session: Session, wanted: Extraction | str) -> Flow[Extraction]:
     try:
         reply = yield from authorized(session, request)
     except ApiError as error:
-        # Ended at the second try: the first one may have done it, and its answer was lost.
+        # Ended at the second try: the first one may have cancelled it, and its response was lost.
         if error.status != 409 or error.tries == 1:
             raise
         known = yield from extraction(session, wanted if isinstance(wanted, str) else wanted.id)
         if known.status is not Status.CANCELLED:
             raise
         return known
-    return read(Extraction, reply.content)
+    return decode(Extraction, reply.content)
 
 
 def retry(session: Session, extraction: Extraction | str, key: str | None) -> Flow[Extraction]:
     headers = {"Idempotency-Key": key or session.new_key()}
     reply = yield from authorized(session, Request("POST", f"{extraction_path(extraction)}/retry", headers=headers))
-    return read(Extraction, reply.content)
+    return decode(Extraction, reply.content)
 
 
 def manifest(session: Session, extraction: Extraction | str) -> Flow[Manifest]:
     reply = yield from authorized(session, Request("GET", f"{extraction_path(extraction)}/manifest.json"))
-    return read(Manifest, reply.content)
+    return decode(Manifest, reply.content)
 
 
-def moment_page(session: Session, extraction: Extraction | str, cursor: str | None) -> Flow[Page[TimelineEvent]]:
+def timeline_page(session: Session, extraction: Extraction | str, cursor: str | None) -> Flow[Page[TimelineEvent]]:
     params = {"limit": "200"} | ({"cursor": cursor} if cursor is not None else {})
     reply = yield from authorized(session, Request("GET", f"{extraction_path(extraction)}/timeline", params))
-    return read(Page[TimelineEvent], reply.content)
+    return decode(Page[TimelineEvent], reply.content)
 
 
 def timeline(session: Session, extraction: Extraction | str) -> Flow[tuple[TimelineEvent, ...]]:
-    page = yield from moment_page(session, extraction, None)
-    moments = page.items
+    page = yield from timeline_page(session, extraction, None)
+    events = page.items
     while page.next_cursor is not None:
-        page = yield from moment_page(session, extraction, page.next_cursor)
-        moments += page.items
-    return moments
+        page = yield from timeline_page(session, extraction, page.next_cursor)
+        events += page.items
+    return events
 
 
 def ledger(session: Session) -> Flow[Ledger]:
     reply = yield from authorized(session, Request("GET", "/v1/admin/ledger"))
-    return read(Ledger, reply.content)
+    return decode(Ledger, reply.content)
 
 
 def wait(
     session: Session, known: Extraction | str, timeout_seconds: float | None, on_progress: OnProgress | None
 ) -> Flow[Extraction]:
-    """Asks until the extraction has succeeded, at growing intervals. Raises ExtractionFailed, WaitTimeout as well."""
+    """Polls at growing intervals until the extraction has succeeded. Also raises ExtractionFailed, WaitTimeout."""
     began = heard = session.monotonic()
     latest = known if isinstance(known, Extraction) else (yield from extraction(session, known))
     interval = POLL_FIRST_SECONDS
@@ -176,16 +177,21 @@ def wait(
 
 
 def extraction_path(extraction: Extraction | str) -> str:
-    return f"/v1/extractions/{_segment(extraction)}"
+    return f"/v1/extractions/{path_segment(extraction)}"
 
 
 def _video(video: Video | str) -> str:
-    return f"/v1/videos/{_segment(video)}"
+    return f"/v1/videos/{path_segment(video)}"
 
 
-def _segment(named: Video | Extraction | str) -> str:
-    """An id as one segment of a path, whatever the caller gave."""
-    return quote(named if isinstance(named, str) else named.id, safe="")
+class HasId(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+def path_segment(resource: HasId | str) -> str:
+    """Returns the id of a resource as one segment of a path; every reserved character is quoted."""
+    return quote(resource if isinstance(resource, str) else resource.id, safe="")
 
 
 def _is_outage(error: ConnectionFailed | ApiError) -> bool:

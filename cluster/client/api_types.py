@@ -1,4 +1,4 @@
-"""What the server tells, as values. Times are aware datetimes, durations seconds, sizes bytes, ids UUIDv7 text."""
+"""The types of the API. Times are aware datetimes, durations seconds, sizes bytes, ids UUIDv7 text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from msgspec import Meta
 
 T = TypeVar("T")
 Time = Annotated[datetime, Meta(tz=True)]
-"""Aware: an answer whose time has no zone is none."""
+"""A time without a zone is refused."""
 
 
 class Status(StrEnum):
@@ -135,7 +135,7 @@ class Video:
 
 @dataclass(frozen=True, slots=True)
 class TimelineEvent:
-    """One event of a time line: when, what, and the facts that it has. blame: against what a retry counts."""
+    """One event of a time line. blame: what a retry counts against."""
 
     at: Time
     kind: str
@@ -152,7 +152,7 @@ class TimelineEvent:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """What was accepted, and what became of it. differences: ids that disagree, not all of very many; reasons: by id.
+    """Every acceptance compared with its extraction. differences: ids that disagree (a limited number); reasons: by id.
 
     users: the same figures for each account.
     """
@@ -173,7 +173,7 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """An address that is told of ends. secret: only when it was just made. disabled_at: since when it is off."""
+    """A URL that receives notifications. secret: only when it was just added. disabled_at: since when it is off."""
 
     id: str
     url: str
@@ -185,7 +185,7 @@ class Webhook:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryTry:
-    """status: of the answer, None when there was none. error: None when it was taken."""
+    """status: of the HTTP response, None without one. error: None when the delivery succeeded."""
 
     at: Time
     milliseconds: int
@@ -237,7 +237,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What stands in an archive. time_base: seconds per tick, as numerator and denominator."""
+    """The manifest of an archive. time_base: seconds per tick, as numerator and denominator."""
 
     version: int
     spec: Mapping[str, Any]

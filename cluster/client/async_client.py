@@ -1,4 +1,4 @@
-"""The asynchronous client: carries out the flows with httpx and asyncio."""
+"""The asyncio client: carries out flows with httpx."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from cluster.client.authorized_requests import MIB, Session, new_key
 from cluster.client.effects import Body, Effect, Flow, Reply, RunExclusively, RunInThread, Send, Sleep
 from cluster.client.extraction_spec import Spec, spec_text
 from cluster.client.file_transfers import AnyPath
-from cluster.client.multipart_body import Sent
-from cluster.client.resumable_download import Received
+from cluster.client.multipart_body import OnSent
+from cluster.client.resumable_download import OnReceived
 from cluster.client.retry_policy import RetryPolicy
 from cluster.client.token_store import OnTokens, TokenStore
 
@@ -40,14 +40,14 @@ T = TypeVar("T")
 
 
 class AsyncClient:
-    """Fotograma over HTTP, for asyncio. The tasks of one event loop may share one.
+    """Fotograma over HTTP, for asyncio. The tasks of one event loop may share one client.
 
-    token: an access token or an API key. refresh_token: with it, an access token that has run out is renewed, once per
-    call; each one works once, so `on_tokens` is told the new pair at once (None after a logout).
-    store: instead of the three, where tokens are read and kept. timeout_seconds: without a sign of life.
-    retry: how patient to be. request_bytes, request_files: the server's limits of one upload request.
+    token: an access token or an API key. refresh_token: renews an expired access token, once per call. A refresh token
+    works once, so `on_tokens` gets each new pair at once (None after a logout).
+    store: reads and keeps the tokens, instead of these three. timeout_seconds: for each read and write.
+    retry: how often and how long to repeat. request_bytes, request_files: the server's limits for one upload request.
 
-    Raises of every call: ApiError, ConnectionFailed, UnexpectedAnswer.
+    Every call raises ApiError, ConnectionFailed, UnexpectedAnswer.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class AsyncClient:
             random=random,
             new_key=new_key,
         )
-        self._http = httpx.AsyncClient(**httpx_adapter.arguments(base_url, timeout_seconds), transport=transport)
+        self._http = httpx.AsyncClient(**httpx_adapter.client_arguments(base_url, timeout_seconds), transport=transport)
         self._sleep = sleep
         self._lock = asyncio.Lock()
 
@@ -128,7 +128,7 @@ class AsyncClient:
         spec: Spec | None = None,
         *,
         idempotency_key: str | None = None,
-        on_sent: Sent | None = None,
+        on_sent: OnSent | None = None,
     ) -> Video:
         """As `Client.upload`."""
         return (await self.submit([path], spec, idempotency_key=idempotency_key, on_sent=on_sent))[0]
@@ -139,7 +139,7 @@ class AsyncClient:
         spec: Spec | None = None,
         *,
         idempotency_key: str | None = None,
-        on_sent: Sent | None = None,
+        on_sent: OnSent | None = None,
     ) -> list[Video]:
         """As `Client.submit`."""
         return await self._run(file_transfers.submit(self._session, paths, spec, idempotency_key, on_sent))
@@ -205,7 +205,7 @@ class AsyncClient:
         return await self._run(api_calls.wait(self._session, extraction, timeout_seconds, on_progress))
 
     async def download(
-        self, extraction: Extraction | str, path: AnyPath, *, on_received: Received | None = None
+        self, extraction: Extraction | str, path: AnyPath, *, on_received: OnReceived | None = None
     ) -> Path:
         """As `Client.download`."""
         return await self._run(file_transfers.download(self._session, extraction, path, on_received))
@@ -224,17 +224,17 @@ class AsyncClient:
 
     async def webhooks(self) -> tuple[Webhook, ...]:
         """As `Client.webhooks`."""
-        return await self._run(webhook_calls.listed(self._session))
+        return await self._run(webhook_calls.list_webhooks(self._session))
 
     async def add_webhook(
         self, url: str, events: Sequence[str] | None = None, *, idempotency_key: str | None = None
     ) -> Webhook:
         """As `Client.add_webhook`."""
-        return await self._run(webhook_calls.added(self._session, url, events, idempotency_key))
+        return await self._run(webhook_calls.add_webhook(self._session, url, events, idempotency_key))
 
     async def delete_webhook(self, webhook: Webhook | str) -> None:
         """As `Client.delete_webhook`."""
-        await self._run(webhook_calls.deleted(self._session, webhook))
+        await self._run(webhook_calls.delete_webhook(self._session, webhook))
 
     async def deliveries(self, webhook: Webhook | str) -> tuple[Delivery, ...]:
         """As `Client.deliveries`."""
@@ -242,7 +242,7 @@ class AsyncClient:
 
     async def redeliver(self, webhook: Webhook | str, delivery: Delivery | str) -> Delivery:
         """As `Client.redeliver`."""
-        return await self._run(webhook_calls.redelivered(self._session, webhook, delivery))
+        return await self._run(webhook_calls.redeliver(self._session, webhook, delivery))
 
     async def _run(self, flow: Flow[T]) -> T:
         try:
@@ -279,7 +279,7 @@ class AsyncClient:
             async with self._http.stream(
                 asked.method, asked.path, params=asked.params, headers=httpx_adapter.headers(asked), content=body
             ) as response:
-                if into is None or response.status_code not in httpx_adapter.CONTENT:
+                if into is None or response.status_code not in httpx_adapter.CONTENT_STATUSES:
                     return httpx_adapter.reply(response, await response.aread())
                 head = httpx_adapter.reply(response, b"")
                 into.begin(head.status, head.headers)
@@ -287,7 +287,7 @@ class AsyncClient:
                     into.write(chunk)
                 return head
         except httpx.TransportError as error:
-            raise httpx_adapter.lost(error) from error
+            raise httpx_adapter.connection_lost(error) from error
 
 
 async def _read_in_threads(body: Body) -> AsyncIterator[bytes]:
@@ -298,7 +298,7 @@ async def _read_in_threads(body: Body) -> AsyncIterator[bytes]:
 
 @asynccontextmanager
 async def _held(guard: AbstractContextManager[None]) -> AsyncIterator[None]:
-    """Holds a blocking guard, waited for in a thread; a caller who is cancelled meanwhile leaves none held."""
+    """Enters a blocking context manager in a thread. A caller that is cancelled meanwhile leaves it exited."""
     entering = asyncio.ensure_future(asyncio.to_thread(guard.__enter__))
     try:
         await asyncio.shield(entering)

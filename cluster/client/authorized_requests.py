@@ -1,4 +1,4 @@
-"""One client's side of the conversation: who asks, how patiently, and what an answer means."""
+"""Requests with authorization and retries, and the translation of error responses to exceptions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from cluster.client.api_types import Tokens
 from cluster.client.effects import ConnectionLost, Flow, Reply, Request, RunExclusively, Send, Sleep
 from cluster.client.errors import ApiError, ConnectionFailed, PartError, UnexpectedAnswer
-from cluster.client.json_decoding import read
+from cluster.client.json_decoding import decode
 from cluster.client.resumable_download import ResumableDownload
 from cluster.client.retry_policy import IN_PROGRESS, Attempt, RetryPolicy, retry_after_seconds, wait_seconds
 from cluster.client.token_store import TokenStore
@@ -23,15 +23,15 @@ MIB = 1 << 20
 
 
 def new_key() -> str:
-    """Text that nobody has used before, of 32 characters."""
+    """Returns a unique text of 32 characters."""
     return uuid.uuid4().hex
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What every call needs to know.
+    """What every call needs.
 
-    request_bytes, request_files: the most that one upload request may hold; the server's own limits.
+    request_bytes, request_files: the server's limits for one upload request.
     monotonic: seconds of a clock that never goes back. random: in [0, 1). new_key: unique text.
     """
 
@@ -56,12 +56,12 @@ def json_request(method: str, path: str, document: Any, *, key: str | None = Non
 
 def anonymous(session: Session, request: Request) -> Flow[Reply]:
     """Sends without a token. Raises ApiError, ConnectionFailed."""
-    reply = yield from _patient(session, lambda: request, None)
-    return understood(reply)
+    reply = yield from _send_with_retries(session, lambda: request, None)
+    return raise_for_error(reply)
 
 
 def authorized(session: Session, request: Request, into: ResumableDownload | None = None) -> Flow[Reply]:
-    """Sends with the token, renewing it once when it has run out. Raises ApiError, ConnectionFailed."""
+    """Sends with the access token, and renews it once when it has expired. Raises ApiError, ConnectionFailed."""
 
     used: Tokens | None = None
 
@@ -73,49 +73,49 @@ def authorized(session: Session, request: Request, into: ResumableDownload | Non
             asked = asked.with_header(name, value)
         return asked.with_header("Authorization", f"Bearer {used.access_token}") if used else asked
 
-    reply = yield from _patient(session, fresh, into)
+    reply = yield from _send_with_retries(session, fresh, into)
     if reply.status == 401 and used is not None and used.refresh_token is not None:
-        yield RunExclusively(renewed(session, used))
-        reply = yield from _patient(session, fresh, into)
-    return understood(reply)
+        yield RunExclusively(renew_tokens(session, used))
+        reply = yield from _send_with_retries(session, fresh, into)
+    return raise_for_error(reply)
 
 
-def renewed(session: Session, used: Tokens | None) -> Flow[None]:
-    """Renews the tokens, unless somebody else has done so since `used` was read. Runs exclusively."""
+def renew_tokens(session: Session, used: Tokens | None) -> Flow[None]:
+    """Renews the tokens, unless another flow or process has done so since `used` was read. Runs exclusively."""
     tokens = session.store.tokens
     if tokens is None or tokens.refresh_token is None or (used and tokens.access_token != used.access_token):
         return
-    # Repeatable: when the answer is lost the old token is lost too, so that asking again can only help.
+    # Repeatable: when the response is lost, the old token is lost as well, so a second request can only help.
     request = json_request("POST", "/v1/tokens/refresh", {"refresh_token": tokens.refresh_token}, repeatable=True)
     reply = yield from anonymous(session, request)
-    session.store.change(read(Tokens, reply.content))
+    session.store.change(decode(Tokens, reply.content))
 
 
-def understood(reply: Reply) -> Reply:
-    """The reply of a success. Raises ApiError for a refusal, UnexpectedAnswer for a redirect."""
+def raise_for_error(reply: Reply) -> Reply:
+    """Returns a reply with status 2xx. Raises ApiError for an error, UnexpectedAnswer for a redirect."""
     if 200 <= reply.status < 300:
         return reply
     if reply.status < 400:
         target = reply.headers.get("location", "nowhere")
         raise UnexpectedAnswer(f"The server points to {target}; use that address if you trust it.")
-    raise _refusal(reply)
+    raise _api_error(reply)
 
 
-def _patient(session: Session, request: Callable[[], Request], into: ResumableDownload | None) -> Flow[Reply]:
-    """Sends until an answer stands. A download that got further starts counting anew. Raises ConnectionFailed."""
+def _send_with_retries(session: Session, request: Callable[[], Request], into: ResumableDownload | None) -> Flow[Reply]:
+    """Sends until no retry is due. A download that has progressed starts to count anew. Raises ConnectionFailed."""
     here, earlier = into.size if into else 0, 0
     failed_at = busy_since = 0.0
     was_busy = False
     for sent in count(1):
         asked = request()
-        outcome = yield from _outcome(asked, into)
+        outcome = yield from _send_once(asked, into)
         if into is not None and into.size > here:
             here, earlier = into.size, sent - 1
         now = session.monotonic()
         if sent == 1:
-            # Not from the beginning: to upload may have taken longer than a client is patient.
+            # Patience begins at the first failure: an upload alone may take longer.
             failed_at = now
-        code = _refusal(outcome).code if isinstance(outcome, Reply) and outcome.status >= 400 else ""
+        code = _api_error(outcome).code if isinstance(outcome, Reply) and outcome.status >= 400 else ""
         if code != IN_PROGRESS or not was_busy:
             busy_since = now
         was_busy = code == IN_PROGRESS
@@ -129,7 +129,7 @@ def _patient(session: Session, request: Callable[[], Request], into: ResumableDo
     return replace(outcome, tries=sent)
 
 
-def _outcome(request: Request, into: ResumableDownload | None) -> Flow[Reply | ConnectionLost]:
+def _send_once(request: Request, into: ResumableDownload | None) -> Flow[Reply | ConnectionLost]:
     try:
         reply: Reply = yield Send(request, into)
     except ConnectionLost as lost:
@@ -137,16 +137,18 @@ def _outcome(request: Request, into: ResumableDownload | None) -> Flow[Reply | C
     return reply
 
 
-def _refusal(reply: Reply) -> ApiError:
-    """The problem object (RFC 9457) as an error; an answer without one, say of a proxy, is named by its status."""
+def _api_error(reply: Reply) -> ApiError:
+    """Returns the problem object (RFC 9457) as an error. A response without one, as from a proxy, gets
+    `http_<status>`.
+    """
     try:
         problem = json.loads(reply.content)
     except ValueError:
         problem = None
-    told: dict[str, Any] = problem if isinstance(problem, dict) else {}
+    fields: dict[str, Any] = problem if isinstance(problem, dict) else {}
 
     def text(name: str, otherwise: str) -> str:
-        return told[name] if isinstance(told.get(name), str) else otherwise
+        return fields[name] if isinstance(fields.get(name), str) else otherwise
 
     return ApiError(
         status=reply.status,
@@ -155,7 +157,7 @@ def _refusal(reply: Reply) -> ApiError:
         fault=text("fault", "service" if reply.status >= 500 else "request"),
         remedy=text("remedy", ""),
         request_id=text("request_id", reply.headers.get("x-request-id", "")) or None,
-        errors=_part_errors(told.get("errors")),
+        errors=_part_errors(fields.get("errors")),
         retry_after=retry_after_seconds(reply.headers),
         tries=reply.tries,
     )

@@ -1,7 +1,7 @@
-"""What a call needs from the world, as values: calls are generators of these, and a shell carries each one out.
+"""The effects of API calls as values: a call is a generator of effects, and a client carries each one out.
 
-A call (`Flow`) decides; it never touches a socket, a clock or a lock. The blocking and the asynchronous client are two
-ways of carrying out the same flows.
+A call (`Flow`) decides; it never touches a socket, a clock or a lock. The blocking and the asyncio client carry out the
+same flows in two ways.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 
 
 class Body(Protocol):
-    """A body that can be read any number of times, from its beginning."""
+    """A request body that can be read again from its beginning."""
 
     @property
     def content_type(self) -> str: ...
@@ -33,9 +33,9 @@ class Body(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """path: under the base address. body: JSON text, or a `Body` that is streamed.
+    """path: below the base URL. body: JSON text, or a `Body` that is streamed.
 
-    repeatable: whether sending it twice does no more than sending it once.
+    repeatable: whether the request has the same effect when it is sent twice.
     """
 
     method: str
@@ -66,7 +66,7 @@ class Reply:
 
 
 class ConnectionLost(Exception):
-    """No whole answer came. unsent: the server can't have seen the request."""
+    """No complete response arrived. unsent: the server can't have seen the request."""
 
     def __init__(self, reason: str, *, unsent: bool) -> None:
         super().__init__(reason)
@@ -75,7 +75,7 @@ class ConnectionLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """→ Reply, or raises Lost. into: where the content of a 200 or 206 goes while it arrives."""
+    """→ Reply, or raises ConnectionLost. into: receives the content of a 200 or 206."""
 
     request: Request
     into: ResumableDownload | None = None
@@ -90,14 +90,14 @@ class Sleep:
 
 @dataclass(frozen=True, slots=True)
 class RunInThread:
-    """→ what `call` gives. It may block on the disk, so an event loop runs it in a thread."""
+    """→ the result of `call`. It may block on the disk, so the asyncio client runs it in a thread."""
 
     call: Callable[[], Any]
 
 
 @dataclass(frozen=True, slots=True)
 class RunExclusively:
-    """→ what `flow` gives; at most one such flow of a client (and of those that share its store) runs at a time."""
+    """→ the result of `flow`. One such flow runs at a time, for a client and all clients that share its token store."""
 
     flow: Flow[Any]
 

@@ -1,15 +1,15 @@
-"""What a client can meet.
+"""The exceptions of the SDK.
 
     FotogramaError
-    ├── ApiError            the server refused: code, detail, fault, remedy, status, request_id
-    ├── ConnectionFailed    no answer came, after all retries
-    ├── UnexpectedAnswer    an answer came that is not of this API
+    ├── ApiError            the server answered with an error: code, detail, fault, remedy, status, request_id
+    ├── ConnectionFailed    no response arrived, after all retries
+    ├── UnexpectedAnswer    the response is not one of this API
     ├── UnsendableFile      a local file can't be sent: too large for one request, or changed while it was sent
     ├── ExtractionFailed    the extraction ended without a result: failed or cancelled
     ├── WaitTimeout         the extraction has not ended in the time given; the server goes on
-    └── DownloadCorrupt     the bytes that arrived are not the result's
+    └── DownloadCorrupt     the downloaded bytes have another digest than the result
 
-A local file that can't be opened is an OSError, as everywhere.
+A local file that can't be opened raises OSError, as usual.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 
 class FotogramaError(Exception):
-    """The root.
+    """The base class.
 
-    submitted: the videos that the same `submit` had placed before the error; they stay on the server.
+    submitted: videos that the same `submit` had uploaded before the error; they stay on the server.
     """
 
     def __init__(self, *args: object) -> None:
         super().__init__(*args)
-        # Of the instance: what Ray raises for an error of a task looks for attributes of the class first.
+        # Set on the instance: the wrapper that Ray raises looks up class attributes first.
         self.submitted: tuple[Video, ...] = ()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A copy gets the attributes as they are: the `__init__` of subclasses takes other arguments than `args`."""
+        """Copies the attributes without `__init__`: subclasses take other arguments than `args`."""
         return _without_init, (type(self), *self.args), self.__dict__
 
 
@@ -85,7 +85,7 @@ class ApiError(FotogramaError):
 
 
 class ConnectionFailed(FotogramaError):
-    """No answer came. Whether the server acted on the last request is not known."""
+    """No response arrived. It is not known whether the server handled the last request."""
 
     def __init__(self, base_url: str, reason: str) -> None:
         super().__init__(f"{base_url} can't be reached: {reason}")
@@ -93,7 +93,7 @@ class ConnectionFailed(FotogramaError):
 
 
 class UnexpectedAnswer(FotogramaError):
-    """What answered does not speak this API, or speaks it wrongly."""
+    """The response is not one of this API."""
 
 
 class UnsendableFile(FotogramaError):
@@ -115,7 +115,7 @@ class ExtractionFailed(FotogramaError):
 
 
 class WaitTimeout(FotogramaError):
-    """The extraction has not ended in the time given. extraction: its last known state."""
+    """The extraction did not end in time. extraction: its last known state."""
 
     def __init__(self, extraction: Extraction, seconds: float) -> None:
         super().__init__(f"Extraction {extraction.id} is still {extraction.status} after {seconds:g} s.")
@@ -123,7 +123,7 @@ class WaitTimeout(FotogramaError):
 
 
 class DownloadCorrupt(FotogramaError):
-    """The archive that arrived has another digest than the result. Nothing was written to `path`."""
+    """The downloaded archive has another digest than the result. Nothing was written to `path`."""
 
     def __init__(self, path: Path, expected: str, actual: str) -> None:
         super().__init__(f"What arrived for {path} has SHA-256 {actual}, the result has {expected}.")

@@ -1,4 +1,4 @@
-"""JSON → values: by the fields of the dataclass, unknown fields passed over, missing and wrong ones told by name."""
+"""Decodes JSON to dataclasses. Unknown fields are ignored; missing and wrong ones are named in the error."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from cluster.client.errors import UnexpectedAnswer
 T = TypeVar("T")
 
 
-def read(kind: type[T], content: bytes) -> T:
-    """The JSON text as a value of `kind`. Raises UnexpectedAnswer, which names the field."""
+def decode(kind: type[T], content: bytes) -> T:
+    """Decodes JSON text to a value of `kind`. Raises UnexpectedAnswer, which names the field."""
     try:
         return msgspec.json.decode(content, type=kind)
     except msgspec.ValidationError as error:

@@ -1,4 +1,4 @@
-"""Files as one `multipart/form-data` body (RFC 7578): its length is known ahead, its bytes are never in memory."""
+"""Files as one `multipart/form-data` body (RFC 7578), streamed from the disk; its length is known ahead."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from cluster.client.errors import UnsendableFile
 
 CHUNK_BYTES = 1 << 18
 
-Sent = Callable[[int, int], None]
-"""Told while a body goes out: bytes so far, bytes in all. A resend starts from 0 again."""
+OnSent = Callable[[int, int], None]
+"""Called while a body is sent: bytes so far, bytes in all. A repeated request starts from 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class LocalFile:
-    """size: bytes, as they were when the file was looked at."""
+    """size: in bytes, when `stat_file` was called."""
 
     path: Path
     size: int
 
 
-def look(path: Path) -> LocalFile:
-    """Raises OSError when there is no such file, UnsendableFile when it is none."""
+def stat_file(path: Path) -> LocalFile:
+    """Raises OSError when the file does not exist, UnsendableFile when it is not a regular file."""
     if not path.is_file():
         path.stat()
         raise UnsendableFile(path, "is not a file.")
@@ -31,9 +31,9 @@ def look(path: Path) -> LocalFile:
 
 
 def batches(files: Sequence[LocalFile], max_bytes: int, max_files: int) -> list[list[LocalFile]]:
-    """The files in their order, cut into requests of at most so many bytes and files each.
+    """Divides files, in their order, into requests of at most `max_bytes` and `max_files` each.
 
-    Raises UnsendableFile for a file that is too large for any.
+    Raises UnsendableFile for a file that is larger than one request may be.
     """
     cut: list[list[LocalFile]] = []
     left = 0
@@ -50,10 +50,10 @@ def batches(files: Sequence[LocalFile], max_bytes: int, max_files: int) -> list[
 
 
 class MultipartBody:
-    """Parts named `file`, then a part named `spec`. boundary: at most 70 characters, found in no file."""
+    """Parts named `file`, then a part named `spec`. boundary: at most 70 characters that occur in no file."""
 
     def __init__(
-        self, files: Sequence[LocalFile], spec: str | None, boundary: str, on_sent: Sent | None = None
+        self, files: Sequence[LocalFile], spec: str | None, boundary: str, on_sent: OnSent | None = None
     ) -> None:
         self._files = tuple(files)
         self._boundary = boundary
@@ -70,7 +70,7 @@ class MultipartBody:
         return f"multipart/form-data; boundary={self._boundary}"
 
     def chunks(self) -> Iterator[bytes]:
-        """Raises OSError, or UnsendableFile when a file changed its size since it was looked at."""
+        """Raises OSError, or UnsendableFile when the size of a file has changed."""
         sent = 0
         for chunk in self._content():
             yield chunk
@@ -81,7 +81,7 @@ class MultipartBody:
     def _content(self) -> Iterator[bytes]:
         for head, file in zip(self._heads, self._files, strict=True):
             yield head
-            yield from _whole(file)
+            yield from _read_all(file)
             yield b"\r\n"
         yield self._tail
 
@@ -93,7 +93,7 @@ class MultipartBody:
 _OCTETS, _JSON = "application/octet-stream", "application/json"
 
 
-def _whole(file: LocalFile) -> Iterator[bytes]:
+def _read_all(file: LocalFile) -> Iterator[bytes]:
     left = file.size
     with file.path.open("rb") as source:
         while chunk := source.read(CHUNK_BYTES):
@@ -106,5 +106,5 @@ def _whole(file: LocalFile) -> Iterator[bytes]:
 
 
 def _quoted(name: str) -> str:
-    """As browsers do it (HTML, "multipart/form-data encoding algorithm")."""
+    """Quotes a name as browsers do (HTML, "multipart/form-data encoding algorithm")."""
     return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")

@@ -1,4 +1,4 @@
-"""Where a download lands: a temporary file beside its target, hashed while it grows, renamed when it is proved."""
+"""A download that can be resumed: into a temporary file beside its target, renamed when its digest is right."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from types import TracebackType
 
 from cluster.client.errors import DownloadCorrupt, UnexpectedAnswer
 
-Received = Callable[[int, int | None], None]
-"""Told while a download arrives: bytes so far, bytes in all when known."""
+OnReceived = Callable[[int, int | None], None]
+"""Called while a download arrives: bytes so far, bytes in all when known."""
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 
 
 class ResumableDownload:
-    """The part of a download that is here. What is not finished is removed at the end of the `with` block."""
+    """The part of a download that has arrived. The `with` block removes it at its end unless `finish` was called."""
 
-    def __init__(self, target: Path, on_received: Received | None = None) -> None:
+    def __init__(self, target: Path, on_received: OnReceived | None = None) -> None:
         self.target = target
         self.size = 0
         self._total: int | None = None
@@ -30,7 +30,7 @@ class ResumableDownload:
         self._hash = hashlib.sha256()
 
     def __enter__(self) -> ResumableDownload:
-        # Not mkstemp: its files are for their owner alone, this one is to be as readable as any new file.
+        # Not mkstemp: only the owner can read its files; this file gets the usual permissions.
         self._part = self.target.with_name(f".{self.target.name[:40]}.{secrets.token_hex(4)}.part")
         self._file = self._part.open("xb")
         return self
@@ -42,14 +42,14 @@ class ResumableDownload:
         self._part.unlink(missing_ok=True)
 
     def headers(self) -> dict[str, str]:
-        """What to ask for: the rest, if the content is still the same; else all of it."""
+        """Returns the request headers: for the rest if the content is unchanged, else for all of it."""
         plain = {"Accept-Encoding": "identity"}
         if self._etag is None or not 0 < self.size < (self._total or 0):
             return plain
         return {**plain, "Range": f"bytes={self.size}-", "If-Range": self._etag}
 
     def begin(self, status: int, headers: Mapping[str, str]) -> None:
-        """Takes an answer's head, 200 or 206. Raises UnexpectedAnswer when its range is not the one asked for."""
+        """Reads the head of a response, 200 or 206. Raises UnexpectedAnswer when its range is not the requested one."""
         if status == 206:
             found = _CONTENT_RANGE.fullmatch(headers.get("content-range", ""))
             if found is None or int(found[1]) != self.size:
@@ -71,7 +71,7 @@ class ResumableDownload:
             self._on_received(self.size, self._total)
 
     def finish(self, sha256: str | None) -> Path:
-        """Gives the file its name. Raises DownloadCorrupt."""
+        """Renames the file to its target. Raises DownloadCorrupt."""
         actual = self._hash.hexdigest()
         if sha256 is not None and actual != sha256.lower():
             raise DownloadCorrupt(self.target, sha256, actual)

@@ -1,4 +1,4 @@
-"""Whether to send a request again, and when: exponential backoff with full jitter, pure.
+"""The retry policy: whether to repeat a request, and when. Exponential backoff with full jitter. Pure.
 
 Source of the formula: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
 """
@@ -11,25 +11,24 @@ from email.utils import parsedate_to_datetime
 
 from cluster.client.effects import ConnectionLost, Reply
 
-TRANSIENT = frozenset({429, 502, 503, 504, 507})
-LASTING = frozenset({"quota_exceeded", "too_many_webhooks"})
-"""Refusals under a transient status that no waiting changes."""
-FOREIGN = frozenset({"http_404", "http_500"})
-"""Answers without a problem object, so not the service's own: of a proxy whose application starts, or has just died."""
+TRANSIENT_STATUSES = frozenset({429, 502, 503, 504, 507})
+PERMANENT_CODES = frozenset({"quota_exceeded", "too_many_webhooks"})
+"""Codes that come with a transient status although waiting does not help."""
+PROXY_CODES = frozenset({"http_404", "http_500"})
+"""Responses without a problem object: from a proxy whose application is starting or has just died."""
 IN_PROGRESS = "idempotency_in_progress"
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How patient a client is.
+    """How often and how long a client repeats a request.
 
-    attempts: requests in all, the first one included; 1 turns retries off, None sets no bound.
+    attempts: requests in all, the first one included; 1 turns retries off, None means no limit.
     patience_seconds: how long after its first failure a request is still repeated.
-    first_seconds, most_seconds: bound of the random wait before the second request, doubling up to the most.
-    retry_after_seconds: a server that asks for a longer wait than this is not waited for.
-    in_progress_seconds: how long the first request with the same Idempotency-Key is waited for, once an answer told of
-    it; longer than the lease that the server gives it. foreign_seconds: how long answers that are not the service's own
-    are not believed.
+    first_seconds, max_seconds: upper bound of the random wait before the second request; it doubles up to max_seconds.
+    retry_after_seconds: when the server asks for a longer wait, the client gives up.
+    in_progress_seconds: how long to wait for another request with the same Idempotency-Key; longer than its lease on
+    the server. proxy_error_seconds: how long errors of a proxy are repeated.
     """
 
     attempts: int | None = 6
@@ -37,7 +36,7 @@ class RetryPolicy:
     max_seconds: float = 20.0
     retry_after_seconds: float = 120.0
     in_progress_seconds: float = 90.0
-    foreign_seconds: float = 60.0
+    proxy_error_seconds: float = 60.0
     patience_seconds: float = 300.0
 
 
@@ -45,8 +44,8 @@ class RetryPolicy:
 class Attempt:
     """tries: requests sent without success so far, at least 1. elapsed_seconds: since the first of them failed.
 
-    in_progress_seconds: since the first of the answers in a row that another request with the same Idempotency-Key is
-    under way.
+    in_progress_seconds: how long the server has answered, without a break, that another request with the same
+    Idempotency-Key is in progress.
     """
 
     tries: int
@@ -58,14 +57,14 @@ class Attempt:
 def wait_seconds(
     policy: RetryPolicy, attempt: Attempt, outcome: Reply | ConnectionLost, code: str, jitter: float
 ) -> float | None:
-    """How long to wait before sending again, or None when the outcome stands. jitter: random in [0, 1)."""
-    if not _passes(attempt, outcome, code):
+    """Returns the seconds to wait before the next try, or None when there is none. jitter: random in [0, 1)."""
+    if not _may_repeat(attempt, outcome, code):
         return None
     asked = retry_after_seconds(outcome.headers) if isinstance(outcome, Reply) else None
     if _is_exhausted(policy, attempt, code) or (asked or 0) > policy.retry_after_seconds:
         return None
     bound = min(policy.max_seconds, policy.first_seconds * 2.0 ** min(attempt.tries - 1, 32))
-    # The jitter comes on top of what the server asks, or all its clients would come back at once.
+    # The jitter is added to Retry-After; else all clients would return at the same moment.
     return (asked or 0) + jitter * bound
 
 
@@ -82,23 +81,23 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
 
 
 def is_transient(status: int, code: str) -> bool:
-    """Whether the service refused for now only, rather than the request for good."""
-    return (status in TRANSIENT and code not in LASTING) or code in FOREIGN
+    """Returns whether the error is temporary."""
+    return (status in TRANSIENT_STATUSES and code not in PERMANENT_CODES) or code in PROXY_CODES
 
 
 def _is_exhausted(policy: RetryPolicy, attempt: Attempt, code: str) -> bool:
     if code == IN_PROGRESS:
         return attempt.in_progress_seconds >= policy.in_progress_seconds
-    patience = min(policy.foreign_seconds, policy.patience_seconds) if code in FOREIGN else policy.patience_seconds
+    patience = policy.proxy_error_seconds if code in PROXY_CODES else policy.patience_seconds
     over = policy.attempts is not None and attempt.tries >= policy.attempts
-    return over or attempt.elapsed_seconds >= patience
+    return over or attempt.elapsed_seconds >= min(patience, policy.patience_seconds)
 
 
-def _passes(attempt: Attempt, outcome: Reply | ConnectionLost, code: str) -> bool:
-    """Whether the same request may succeed later, and may be sent again at all."""
+def _may_repeat(attempt: Attempt, outcome: Reply | ConnectionLost, code: str) -> bool:
+    """Returns whether the request may succeed later and is safe to repeat."""
     if isinstance(outcome, ConnectionLost):
         return outcome.unsent or attempt.repeatable
     if outcome.status == 429:
-        # What is refused for its rate did nothing, so that it may always be sent again.
+        # A request over the rate limit had no effect, so it is always safe to repeat.
         return is_transient(outcome.status, code)
     return attempt.repeatable and (is_transient(outcome.status, code) or code == IN_PROGRESS)

@@ -1,4 +1,4 @@
-"""The blocking client: carries out the flows with httpx, a lock and the thread it is called from."""
+"""The blocking client: carries out flows with httpx in the calling thread."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from cluster.client.authorized_requests import MIB, Session, new_key
 from cluster.client.effects import Effect, Flow, Reply, RunExclusively, RunInThread, Send, Sleep
 from cluster.client.extraction_spec import Spec, spec_text
 from cluster.client.file_transfers import AnyPath
-from cluster.client.multipart_body import Sent
-from cluster.client.resumable_download import Received
+from cluster.client.multipart_body import OnSent
+from cluster.client.resumable_download import OnReceived
 from cluster.client.retry_policy import RetryPolicy
 from cluster.client.token_store import OnTokens, TokenStore
 
@@ -39,14 +39,14 @@ T = TypeVar("T")
 
 
 class Client:
-    """Fotograma over HTTP. Threads may share one.
+    """Fotograma over HTTP. Threads may share one client.
 
-    token: an access token or an API key. refresh_token: with it, an access token that has run out is renewed, once per
-    call; each one works once, so `on_tokens` is told the new pair at once (None after a logout).
-    store: instead of the three, where tokens are read and kept. timeout_seconds: without a sign of life.
-    retry: how patient to be. request_bytes, request_files: the server's limits of one upload request.
+    token: an access token or an API key. refresh_token: renews an expired access token, once per call. A refresh token
+    works once, so `on_tokens` gets each new pair at once (None after a logout).
+    store: reads and keeps the tokens, instead of these three. timeout_seconds: for each read and write.
+    retry: how often and how long to repeat. request_bytes, request_files: the server's limits for one upload request.
 
-    Raises of every call: ApiError, ConnectionFailed, UnexpectedAnswer.
+    Every call raises ApiError, ConnectionFailed, UnexpectedAnswer.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Client:
             random=random,
             new_key=new_key,
         )
-        self._http = httpx.Client(**httpx_adapter.arguments(base_url, timeout_seconds), transport=transport)
+        self._http = httpx.Client(**httpx_adapter.client_arguments(base_url, timeout_seconds), transport=transport)
         self._sleep = sleep
         self._lock = threading.Lock()
 
@@ -100,15 +100,15 @@ class Client:
         return self._session.store.tokens
 
     def register(self, email: str, password: str, *, name: str | None = None, locale: str | None = None) -> Account:
-        """Makes an account. It is not logged in by that."""
+        """Creates an account. It is not logged in afterwards."""
         return self._run(api_calls.register(self._session, email, password, name, locale))
 
     def login(self, email: str, password: str) -> Tokens:
-        """Begins a session; later calls use it."""
+        """Starts a session, which later calls use."""
         return self._run(api_calls.login(self._session, email, password))
 
     def refresh(self) -> Tokens | None:
-        """Renews the tokens now. Calls do so by themselves when the access token has run out."""
+        """Renews the tokens. Calls do so by themselves when the access token has expired."""
         return self._run(api_calls.refresh(self._session))
 
     def logout(self) -> None:
@@ -125,9 +125,9 @@ class Client:
         spec: Spec | None = None,
         *,
         idempotency_key: str | None = None,
-        on_sent: Sent | None = None,
+        on_sent: OnSent | None = None,
     ) -> Video:
-        """Sends one video to be extracted by `spec`. Raises UnsendableFile and OSError as well."""
+        """Uploads one video and extracts its frames by `spec`. Also raises UnsendableFile and OSError."""
         return self.submit([path], spec, idempotency_key=idempotency_key, on_sent=on_sent)[0]
 
     def submit(
@@ -136,19 +136,20 @@ class Client:
         spec: Spec | None = None,
         *,
         idempotency_key: str | None = None,
-        on_sent: Sent | None = None,
+        on_sent: OnSent | None = None,
     ) -> list[Video]:
-        """Sends videos to be extracted by `spec`, in as few requests as the limits allow, each all or nothing.
+        """Uploads videos and extracts their frames by `spec`, in as few requests as the limits allow, each all or
+        nothing.
 
-        Repeating a call with the same `idempotency_key` and files places nothing twice. When a request is refused, the
-        error's `submitted` has the videos of the earlier ones. Raises UnsendableFile and OSError as well.
+        A repeated call with the same `idempotency_key` and files uploads nothing twice. When a request is refused, the
+        error's `submitted` holds the videos of the earlier ones. Also raises UnsendableFile and OSError.
         """
         return self._run(file_transfers.submit(self._session, paths, spec, idempotency_key, on_sent))
 
     def videos(
         self, *, status: Status | str | None = None, q: str | None = None, sha256: str | None = None
     ) -> Iterator[Video]:
-        """One's videos, newest first, page by page as they are asked for. q: a part of the file name."""
+        """Iterates over the account's videos, newest first. q: a part of the file name."""
         cursor = None
         while True:
             page = self.video_page(status=status, q=q, sha256=sha256, limit=200, cursor=cursor)
@@ -165,7 +166,7 @@ class Client:
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page[Video]:
-        """One page of one's videos. limit: at most 200."""
+        """Returns one page of the account's videos. limit: at most 200."""
         return self._run(
             api_calls.video_page(self._session, status=status, q=q, sha256=sha256, limit=limit, cursor=cursor)
         )
@@ -201,21 +202,21 @@ class Client:
         timeout_seconds: float | None = None,
         on_progress: api_calls.OnProgress | None = None,
     ) -> Extraction:
-        """Waits until the extraction has succeeded; a server that is away for a while costs delay only.
+        """Waits until the extraction has succeeded. An outage of the server only delays it.
 
-        on_progress: called with each state that is read. Raises ExtractionFailed and WaitTimeout as well.
+        on_progress: called with each state that is read. Also raises ExtractionFailed and WaitTimeout.
         """
         return self._run(api_calls.wait(self._session, extraction, timeout_seconds, on_progress))
 
-    def download(self, extraction: Extraction | str, path: AnyPath, *, on_received: Received | None = None) -> Path:
+    def download(self, extraction: Extraction | str, path: AnyPath, *, on_received: OnReceived | None = None) -> Path:
         """Writes the archive to the file `path`, whole and with the right digest, or not at all.
 
-        A broken connection is taken up where it broke. Raises DownloadCorrupt and OSError as well.
+        Resumes after a broken connection. Also raises DownloadCorrupt and OSError.
         """
         return self._run(file_transfers.download(self._session, extraction, path, on_received))
 
     def manifest(self, extraction: Extraction | str) -> Manifest:
-        """What stands in the archive."""
+        """Returns the manifest of the archive."""
         return self._run(api_calls.manifest(self._session, extraction))
 
     def timeline(self, extraction: Extraction | str) -> tuple[TimelineEvent, ...]:
@@ -223,22 +224,22 @@ class Client:
         return self._run(api_calls.timeline(self._session, extraction))
 
     def ledger(self) -> Ledger:
-        """Every accepted extraction held against what became of it. Raises ApiError `not_found` for all but admins."""
+        """Compares every acceptance with its extraction. Raises ApiError `not_found` unless the account is an admin."""
         return self._run(api_calls.ledger(self._session))
 
     def webhooks(self) -> tuple[Webhook, ...]:
-        """One's webhooks, newest first."""
-        return self._run(webhook_calls.listed(self._session))
+        """Returns the account's webhooks, newest first."""
+        return self._run(webhook_calls.list_webhooks(self._session))
 
     def add_webhook(
         self, url: str, events: Sequence[str] | None = None, *, idempotency_key: str | None = None
     ) -> Webhook:
-        """Adds a webhook; the secret is in this answer alone. events: such as `extraction.failed`; None: all."""
-        return self._run(webhook_calls.added(self._session, url, events, idempotency_key))
+        """Adds a webhook. Only this response has its secret. events: such as `extraction.failed`; None: all."""
+        return self._run(webhook_calls.add_webhook(self._session, url, events, idempotency_key))
 
     def delete_webhook(self, webhook: Webhook | str) -> None:
-        """Removes a webhook and what was owed to it."""
-        self._run(webhook_calls.deleted(self._session, webhook))
+        """Deletes a webhook and its pending notifications."""
+        self._run(webhook_calls.delete_webhook(self._session, webhook))
 
     def deliveries(self, webhook: Webhook | str) -> tuple[Delivery, ...]:
         """What was sent to a webhook, newest first."""
@@ -246,7 +247,7 @@ class Client:
 
     def redeliver(self, webhook: Webhook | str, delivery: Delivery | str) -> Delivery:
         """Sends a delivery again, under the same id. Raises ApiError `webhook_off` when the webhook is switched off."""
-        return self._run(webhook_calls.redelivered(self._session, webhook, delivery))
+        return self._run(webhook_calls.redeliver(self._session, webhook, delivery))
 
     def _run(self, flow: Flow[T]) -> T:
         try:
@@ -283,7 +284,7 @@ class Client:
             with self._http.stream(
                 asked.method, asked.path, params=asked.params, headers=httpx_adapter.headers(asked), content=body
             ) as response:
-                if into is None or response.status_code not in httpx_adapter.CONTENT:
+                if into is None or response.status_code not in httpx_adapter.CONTENT_STATUSES:
                     return httpx_adapter.reply(response, response.read())
                 head = httpx_adapter.reply(response, b"")
                 into.begin(head.status, head.headers)
@@ -291,4 +292,4 @@ class Client:
                     into.write(chunk)
                 return head
         except httpx.TransportError as error:
-            raise httpx_adapter.lost(error) from error
+            raise httpx_adapter.connection_lost(error) from error

@@ -1,4 +1,4 @@
-"""Where a client's tokens live."""
+"""Keeps a client's tokens."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ OnTokens = Callable[[Tokens | None], None]
 
 
 class TokenStore:
-    """Tokens in memory; `on_change` is told each new pair, None after a logout, so that it can be kept.
+    """Tokens in memory. `on_change` gets each new pair, and None after a logout, so that it can be stored.
 
-    A refresh token works once: whoever keeps tokens must keep the new pair before the old one is needed again.
+    A refresh token works once: the new pair must be stored before the old one is needed again.
     Subclasses share tokens between processes.
     """
 
@@ -32,5 +32,5 @@ class TokenStore:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Keeps other processes that share these tokens from renewing them; on entry `tokens` is what they left."""
+        """Keeps other processes that share these tokens from renewing them. On entry `tokens` is up to date."""
         yield

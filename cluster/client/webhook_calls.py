@@ -1,36 +1,36 @@
-"""The calls about webhooks, each as a flow. Raises of every one: ApiError, ConnectionFailed, UnexpectedAnswer."""
+"""The API calls for webhooks as flows. Every one raises ApiError, ConnectionFailed, UnexpectedAnswer."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from urllib.parse import quote
 
+from cluster.client.api_calls import path_segment
 from cluster.client.api_types import Delivery, Page, Webhook
 from cluster.client.authorized_requests import Session, authorized, json_request
 from cluster.client.effects import Flow, Request
 from cluster.client.errors import ApiError
-from cluster.client.json_decoding import T, read
+from cluster.client.json_decoding import T, decode
 
 _PATH = "/v1/webhooks"
 _LIMIT = "200"
 
 
-def listed(session: Session) -> Flow[tuple[Webhook, ...]]:
+def list_webhooks(session: Session) -> Flow[tuple[Webhook, ...]]:
     return (yield from _all(session, _PATH, Page[Webhook]))
 
 
-def added(session: Session, url: str, events: Sequence[str] | None, key: str | None) -> Flow[Webhook]:
+def add_webhook(session: Session, url: str, events: Sequence[str] | None, key: str | None) -> Flow[Webhook]:
     """events: None for all of them."""
     wanted = {"url": url} | ({} if events is None else {"events": list(events)})
     reply = yield from authorized(session, json_request("POST", _PATH, wanted, key=key or session.new_key()))
-    return read(Webhook, reply.content)
+    return decode(Webhook, reply.content)
 
 
-def deleted(session: Session, webhook: Webhook | str) -> Flow[None]:
+def delete_webhook(session: Session, webhook: Webhook | str) -> Flow[None]:
     try:
         yield from authorized(session, Request("DELETE", _webhook(webhook)))
     except ApiError as error:
-        # Gone at the second try: the first one did it, and its answer was lost.
+        # Not found at the second try: the first one deleted it, and its response was lost.
         if error.status != 404 or error.tries == 1:
             raise
 
@@ -39,11 +39,11 @@ def deliveries(session: Session, webhook: Webhook | str) -> Flow[tuple[Delivery,
     return (yield from _all(session, f"{_webhook(webhook)}/deliveries", Page[Delivery]))
 
 
-def redelivered(session: Session, webhook: Webhook | str, delivery: Delivery | str) -> Flow[Delivery]:
-    path = f"{_webhook(webhook)}/deliveries/{_segment(delivery)}/redeliver"
-    # Repeatable: it owes the delivery, under its own id, however often it is asked.
+def redeliver(session: Session, webhook: Webhook | str, delivery: Delivery | str) -> Flow[Delivery]:
+    path = f"{_webhook(webhook)}/deliveries/{path_segment(delivery)}/redeliver"
+    # Repeatable: the delivery is sent once more under its own id, however often this is asked.
     reply = yield from authorized(session, Request("POST", path, repeatable=True))
-    return read(Delivery, reply.content)
+    return decode(Delivery, reply.content)
 
 
 def _all(session: Session, path: str, kind: type[Page[T]]) -> Flow[tuple[T, ...]]:
@@ -51,15 +51,11 @@ def _all(session: Session, path: str, kind: type[Page[T]]) -> Flow[tuple[T, ...]
     cursor: str | None = None
     while True:
         params = {"limit": _LIMIT} | ({"cursor": cursor} if cursor is not None else {})
-        page = read(kind, (yield from authorized(session, Request("GET", path, params))).content)
+        page = decode(kind, (yield from authorized(session, Request("GET", path, params))).content)
         items += page.items
         if (cursor := page.next_cursor) is None:
             return items
 
 
 def _webhook(webhook: Webhook | str) -> str:
-    return f"{_PATH}/{_segment(webhook)}"
-
-
-def _segment(named: Webhook | Delivery | str) -> str:
-    return quote(named if isinstance(named, str) else named.id, safe="")
+    return f"{_PATH}/{path_segment(webhook)}"

@@ -10,7 +10,7 @@ import pytest
 
 from cluster.client.api_types import Extraction, Manifest, Page, Status, Video
 from cluster.client.errors import UnexpectedAnswer
-from cluster.client.json_decoding import read
+from cluster.client.json_decoding import decode
 from tests.support.fake_service import MANIFEST
 
 EXTRACTION: dict[str, Any] = {
@@ -27,7 +27,7 @@ VIDEO = {"id": "v", "filename": "a.mp4", "size": 3, "status": "succeeded", "crea
 
 
 def test_nested_values_are_read_and_unknown_fields_passed_over() -> None:
-    extraction = read(Extraction, json.dumps(EXTRACTION).encode())
+    extraction = decode(Extraction, json.dumps(EXTRACTION).encode())
     assert extraction.created_at == datetime(2026, 1, 2, 3, 4, 5, 678901, UTC)
     assert extraction.status is Status.SUCCEEDED
     assert extraction.result is not None
@@ -37,13 +37,13 @@ def test_nested_values_are_read_and_unknown_fields_passed_over() -> None:
 
 
 def test_a_page_is_read_with_what_it_holds() -> None:
-    page = read(Page[Video], json.dumps({"items": [VIDEO | {"extraction": EXTRACTION}], "next_cursor": "n"}).encode())
+    page = decode(Page[Video], json.dumps({"items": [VIDEO | {"extraction": EXTRACTION}], "next_cursor": "n"}).encode())
     assert page.items[0].extraction.id == "e"
     assert page.next_cursor == "n"
 
 
 def test_a_manifest_is_read() -> None:
-    manifest = read(Manifest, json.dumps(MANIFEST).encode())
+    manifest = decode(Manifest, json.dumps(MANIFEST).encode())
     assert manifest.time_base == (1, 15360)
     assert manifest.frames[0].key is True
 
@@ -63,21 +63,21 @@ def test_a_manifest_is_read() -> None:
 )
 def test_what_is_missing_or_wrong_is_named(change: dict[str, Any], named: str) -> None:
     with pytest.raises(UnexpectedAnswer, match=named):
-        read(Extraction, json.dumps(EXTRACTION | change).encode())
+        decode(Extraction, json.dumps(EXTRACTION | change).encode())
 
 
 def test_what_is_missing_of_the_whole_answer_is_named() -> None:
     with pytest.raises(UnexpectedAnswer, match=r"no video that this client knows: .* `id`"):
-        read(Video, b"{}")
+        decode(Video, b"{}")
 
 
 def test_what_is_wrong_in_a_page_is_named() -> None:
     with pytest.raises(UnexpectedAnswer, match=r"page.items\[0\].size"):
-        read(Page[Video], json.dumps({"items": [VIDEO | {"extraction": EXTRACTION, "size": "3"}]}).encode())
+        decode(Page[Video], json.dumps({"items": [VIDEO | {"extraction": EXTRACTION, "size": "3"}]}).encode())
 
 
 def test_a_page_of_another_server_is_no_answer() -> None:
     with pytest.raises(UnexpectedAnswer, match="not JSON"):
-        read(Extraction, b"<html>")
+        decode(Extraction, b"<html>")
     with pytest.raises(UnexpectedAnswer, match="not JSON"):
-        read(Extraction, b"\xff\xfe")
+        decode(Extraction, b"\xff\xfe")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cluster.client.errors import UnsendableFile
 from cluster.client.extraction_spec import spec_text
-from cluster.client.multipart_body import CHUNK_BYTES, LocalFile, MultipartBody, batches, look
+from cluster.client.multipart_body import CHUNK_BYTES, LocalFile, MultipartBody, batches, stat_file
 from tests.support.fake_service import Asked, parts
 
 
@@ -24,7 +24,7 @@ def test_what_is_sent_is_what_a_server_reads(tmp_path: Path) -> None:
     files = []
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
-        files.append(look(tmp_path / name))
+        files.append(stat_file(tmp_path / name))
     body = MultipartBody(files, '{"a":1}', "boundary")
     asked = Asked("POST", "/v1/videos", {}, {"content-type": body.content_type}, sent(body))
     read, spec = parts(asked)
@@ -37,14 +37,14 @@ def test_what_is_sent_is_what_a_server_reads(tmp_path: Path) -> None:
 def test_the_length_is_known_ahead_and_progress_ends_at_it(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"v" * 1000)
     told: list[tuple[int, int]] = []
-    body = MultipartBody([look(tmp_path / "a.mp4")], None, "b", lambda done, total: told.append((done, total)))
+    body = MultipartBody([stat_file(tmp_path / "a.mp4")], None, "b", lambda done, total: told.append((done, total)))
     assert len(sent(body)) == body.length
     assert told[-1] == (body.length, body.length)
 
 
 def test_a_body_can_be_sent_again(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"v" * 10)
-    body = MultipartBody([look(tmp_path / "a.mp4")], None, "b")
+    body = MultipartBody([stat_file(tmp_path / "a.mp4")], None, "b")
     assert sent(body) == sent(body)
 
 
@@ -52,7 +52,7 @@ def test_a_body_can_be_sent_again(tmp_path: Path) -> None:
 def test_a_file_that_changes_while_it_is_sent_is_not_sent_wrongly(tmp_path: Path, change: bytes) -> None:
     path = tmp_path / "a.mp4"
     path.write_bytes(b"0123456789")
-    body = MultipartBody([look(path)], None, "b")
+    body = MultipartBody([stat_file(path)], None, "b")
     path.write_bytes(change)
     with pytest.raises(UnsendableFile, match="changed while it was sent"):
         sent(body)
@@ -60,9 +60,9 @@ def test_a_file_that_changes_while_it_is_sent_is_not_sent_wrongly(tmp_path: Path
 
 def test_a_folder_is_no_file_and_a_missing_file_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(UnsendableFile, match="not a file"):
-        look(tmp_path)
+        stat_file(tmp_path)
     with pytest.raises(FileNotFoundError):
-        look(tmp_path / "none.mp4")
+        stat_file(tmp_path / "none.mp4")
 
 
 @given(st.lists(st.integers(0, 100)), st.integers(1, 5))
