@@ -1,4 +1,4 @@
-"""What became of one try to deliver a notification."""
+"""The outcome of one attempt to deliver a notification."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The receiver has it."""
+    """The receiver has accepted the notification."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetryLater:
-    """It failed, and another try may help."""
+    """The attempt failed; another one may succeed."""
 
     error: str
 
 
 @dataclass(frozen=True, slots=True)
 class Undeliverable:
-    """No try will help: nobody listens there any more."""
+    """No attempt can succeed: the receiver is gone."""
 
     error: str
 

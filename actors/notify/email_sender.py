@@ -1,4 +1,4 @@
-"""E-mails about ended extractions and webhooks: what stands in them, and how they are sent over SMTP."""
+"""E-mails about ended extractions and disabled webhooks: their texts, and sending over SMTP."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from email.message import EmailMessage
 from email.utils import parseaddr
 from urllib.parse import unquote, urlsplit
 
-from db.notification.outbox import OFF, Notification, webhook_of
+from db.notification.outbox import WEBHOOK_OFF, Notification, webhook_of
 from db.values.error_catalogue import CATALOGUE
 from db.values.lifecycle import ExtractionStatus
 
@@ -22,7 +22,7 @@ SUBJECT_NAME_CHARACTERS = 80
 
 @dataclass(frozen=True, slots=True)
 class EmailTexts:
-    """The sentences of one language, to be filled with what `_words` gives."""
+    """The texts in one language, with placeholders for the values of `_words`."""
 
     succeeded_subject: str
     succeeded_body: str
@@ -65,7 +65,7 @@ EMAIL_TEXTS: Mapping[str, EmailTexts] = {
 
 
 def compose(notification: Notification, *, sender: str, public_url: str) -> EmailMessage:
-    """The e-mail of a notification, in the account's language; the same Message-ID at every try."""
+    """Returns the e-mail of a notification in the account's language, with the same Message-ID at every try."""
     subject, body = _texts(notification)
     words = _words(notification, public_url)
     name, address = parseaddr(sender)
@@ -76,15 +76,15 @@ def compose(notification: Notification, *, sender: str, public_url: str) -> Emai
     message["To"] = Address(addr_spec=notification.email)
     message["Subject"] = subject.format(**words | {"file": words["file"][:SUBJECT_NAME_CHARACTERS]})
     message["Auto-Submitted"] = "auto-generated"
-    # Not every server on the way takes 8-bit bodies.
+    # Not every mail server accepts 8-bit bodies.
     message.set_content(body.format(**words), cte="quoted-printable")
     return message
 
 
 def _texts(notification: Notification) -> tuple[str, str]:
-    """Subject and body, to be filled."""
+    """Returns the templates of subject and body."""
     wording = EMAIL_TEXTS["pt" if notification.locale.lower().startswith("pt") else "en"]
-    if webhook_of(notification.channel, OFF) is not None:
+    if webhook_of(notification.channel, WEBHOOK_OFF) is not None:
         return wording.webhook_off_subject, wording.webhook_off_body
     match notification.status:
         case ExtractionStatus.FAILED:
@@ -106,17 +106,17 @@ def _words(notification: Notification, public_url: str) -> dict[str, str]:
         "detail": _one_line(notification.error_detail or ""),
         "remedy": text.remedy if text else "",
         "link": public_url,
-        "webhook": str(webhook_of(notification.channel, OFF) or ""),
+        "webhook": str(webhook_of(notification.channel, WEBHOOK_OFF) or ""),
     }
 
 
 def _one_line(text: str) -> str:
-    """File names are the sender's words: no line break of theirs may become a header."""
+    """Removes line breaks. File names are untrusted: a line break in one must not start a header."""
     return "".join(character if character.isprintable() else " " for character in text).strip()
 
 
 class Mailer:
-    """Sends over one SMTP address: smtp://[user:password@]host[:port] with STARTTLS where offered, or smtps://."""
+    """Sends over one SMTP server: smtp://[user:password@]host[:port] with STARTTLS if offered, or smtps://."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)

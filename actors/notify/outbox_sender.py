@@ -1,4 +1,4 @@
-"""Takes notifications out of the outbox and delivers them, each channel for itself."""
+"""Takes notifications from the outbox and delivers them. The channels are independent of each other."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from db.connection import is_outage, retry_until_available
 from db.notification import outbox
 from db.notification.outbox import WEBHOOK, Notification, webhook_of
 
-AT_ONCE = 4
-"""Tries at a time on one channel; they must all have ended within the hold of the outbox."""
-CHANNELS_AT_ONCE = 100
+MAX_CONCURRENT_TRIES = 4
+"""Concurrent attempts on one channel. All must end within HOLD_SECONDS of the outbox."""
+MAX_CONCURRENT_CHANNELS = 100
 ROUNDS = 25
-"""Of AT_ONCE tries, that a channel has before those that wait for a place."""
+"""Of MAX_CONCURRENT_TRIES tries, that a channel has before those that wait for a place."""
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class OutboxSender:
-    """mailer: None where no SMTP address is set; then mails are logged, and the page shows the same.
+    """mailer: None without an SMTP server; e-mails are then logged, and the page shows the same.
 
-    webhooks: None where none are sent; what is owed to them then waits.
+    webhooks: None when none are sent; their notifications then stay pending.
     """
 
     database: AsyncEngine
@@ -45,19 +45,19 @@ class OutboxSender:
     _busy: dict[str, asyncio.Task[int]] = field(default_factory=dict, init=False)
 
     async def turn(self) -> int:
-        """Starts on every channel that has something due, without waiting for it; a slow one holds nobody up.
+        """Starts a task for every channel with due notifications and does not wait: a slow channel delays no other.
 
-        How many notifications were delivered by channels that have finished since the last turn.
+        Returns how many notifications the tasks that ended since the last call have delivered.
         """
         ended = [self._busy.pop(channel) for channel, task in list(self._busy.items()) if task.done()]
-        room = CHANNELS_AT_ONCE - len(self._busy)
+        room = MAX_CONCURRENT_CHANNELS - len(self._busy)
         for channel in await outbox.due_channels(self.database, without=self._busy, limit=room):
             if self.webhooks is not None or webhook_of(channel, WEBHOOK) is None:
                 self._busy[channel] = asyncio.create_task(self._serve(channel))
         return sum(task.result() for task in ended)
 
     async def run_once(self) -> int:
-        """Tries everything that is due, and waits for the outcome; how many were delivered."""
+        """Tries everything that is due and waits for the outcome; returns how many were delivered."""
         done = await self.turn()
         while self._busy:
             await asyncio.wait(self._busy.values())
@@ -65,7 +65,7 @@ class OutboxSender:
         return done
 
     async def close(self) -> None:
-        """Breaks off what is under way; it is due again when its hold ends."""
+        """Cancels the running tasks. Their notifications are due again after HOLD_SECONDS."""
         for task in self._busy.values():
             task.cancel()
         await asyncio.gather(*self._busy.values(), return_exceptions=True)
@@ -75,7 +75,7 @@ class OutboxSender:
         """What is due on one channel, while something gets through and others have not waited long; how many were."""
         done = 0
         for _ in range(ROUNDS):
-            notifications = await outbox.take(self.database, channel, AT_ONCE)
+            notifications = await outbox.take(self.database, channel, MAX_CONCURRENT_TRIES)
             delivered = sum(await asyncio.gather(*(self._try(one) for one in notifications)))
             if not delivered:
                 break
@@ -104,13 +104,13 @@ class OutboxSender:
         return False
 
     async def _outcome(self, notification: Notification, facts: Mapping[str, str]) -> Outcome:
-        """Of one try. Raises for an outage of the database alone."""
+        """Returns the outcome of one attempt. Raises only when the database is away."""
         try:
             return await self._deliver(notification)
         except Exception as error:
             if is_outage(error):
                 raise
-            # Whatever it was: it counts as a try, or it would be tried for ever without a pause that grows.
+            # An unexpected error counts as an attempt; else it would be repeated for ever without a growing pause.
             log.exception("A notification failed unexpectedly.", event_name="notify.broken", **facts)
             return RetryLater(f"The delivery failed ({type(error).__name__}).")
 

@@ -1,4 +1,4 @@
-"""Hands the life-cycle events on to a Redis Stream, where other services follow them.
+"""Copies the life-cycle events to a Redis Stream, which other services read.
 
 The events table is the truth: whatever Redis loses or misses is sent when it is back. At least once, in the order of
 each extraction, with the event's id as a field.
@@ -23,7 +23,7 @@ from db.notification.event_log import Event
 
 STREAM = "fotograma:events"
 LENGTH = 100_000
-"""Entries that the stream keeps, about."""
+"""About how many entries the stream keeps."""
 PAGE_EVENTS = 500
 ANSWER_SECONDS = IDLE_IN_TRANSACTION_SECONDS / 5
 
@@ -32,7 +32,9 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class StreamRelay:
-    """key: of the stream, without an expiry, so that `volatile-lru` never evicts it. length: entries kept, about."""
+    """key: of the stream, without an expiry, so that `volatile-lru` never evicts it. length: about how many entries
+    it keeps.
+    """
 
     database: AsyncEngine
     redis: Redis
@@ -74,7 +76,7 @@ def open_relay(database: AsyncEngine, redis_url: str, *, key: str = STREAM, leng
 
 
 def entry(event: Event) -> dict[FieldT, EncodableT]:
-    """The fields of a stream entry, all text; data: a JSON object."""
+    """Returns the fields of a stream entry, all text. data: a JSON object."""
     return {
         "id": str(event.id),
         "kind": event.kind,

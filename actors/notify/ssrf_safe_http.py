@@ -1,7 +1,7 @@
-"""HTTP to addresses that strangers have chosen: checked, without redirects, bounded in time and in size.
+"""HTTP POST to URLs that users have chosen: addresses are checked (SSRF), no redirects, bounded time and size.
 
-A name is resolved once, and the connection goes to an address that was checked: a name that answers differently the
-second time (DNS rebinding) gains nothing.
+A name is resolved once, and the connection goes to the address that was checked. So a name that resolves differently
+the second time (DNS rebinding) has no effect.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import httpcore
 from db.notification.webhook_url_policy import Reach, allows
 
 ANSWER_SECONDS = 15.0
-"""From looking the name up to the answer's status."""
+"""From resolving the name to the status of the response."""
 BODY_SECONDS = 2.0
 BODY_BYTES = 1 << 16
-"""Of an answer's body; it is read so that the receiver is not cut off, and thrown away."""
+"""How much of a response body is read. It is discarded; reading it avoids a reset of the connection."""
 RESOLVING_THREADS = 32
 
 _FAILURES = (
@@ -37,13 +37,13 @@ _FAILURES = (
 
 
 class NoHttpAnswer(Exception):
-    """There was no HTTP answer; the text says why."""
+    """No HTTP response arrived; the text says why."""
 
 
 class AddressCheckingBackend(httpcore.AsyncNetworkBackend):
-    """Connects only where `reach` allows.
+    """Connects only to addresses that `reach` allows.
 
-    Names are looked up in threads of its own: a name server that hangs holds nobody else's work up.
+    Resolves names in its own threads: a name server that hangs blocks no other work.
     """
 
     def __init__(self, reach: Reach, resolving: ThreadPoolExecutor) -> None:
@@ -58,7 +58,7 @@ class AddressCheckingBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Raises httpcore.ConnectError when there is no address that may be reached, or none that answers."""
+        """Raises httpcore.ConnectError when no address is allowed, or none accepts a connection."""
         refused: Exception = httpcore.ConnectError("its name leads to no address that may be reached")
         for address in await self._allowed(host, port):
             try:
@@ -77,12 +77,12 @@ def _look_up(host: str, port: int) -> list[ipaddress.IPv4Address | ipaddress.IPv
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except UnicodeError as error:
         raise OSError("its host is not a name") from error
-    # The zone of a link-local address (%eth0) is no part of it.
+    # ip_address does not take the zone of a link-local address (%eth0).
     return list(dict.fromkeys(ipaddress.ip_address(str(place[0]).partition("%")[0]) for *_, place in found))
 
 
 class WebhookHttpClient:
-    """Posts JSON to receivers."""
+    """Posts JSON to webhook receivers."""
 
     def __init__(self, reach: Reach, *, answer_seconds: float = ANSWER_SECONDS) -> None:
         self._answer_seconds = answer_seconds
@@ -96,7 +96,7 @@ class WebhookHttpClient:
         )
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
-        """The status of the answer, 3xx included: redirects are not followed. Raises NoHttpAnswer."""
+        """Returns the status, 3xx included: redirects are not followed. Raises NoHttpAnswer."""
         sent = {"Content-Type": "application/json", "User-Agent": self._agent, **headers}
         try:
             async with self._answered(url, sent, body) as response:

@@ -1,6 +1,6 @@
-"""Deliveries to webhooks, signed as Standard Webhooks says (https://www.standardwebhooks.com).
+"""Sends webhook deliveries, signed by Standard Webhooks (https://www.standardwebhooks.com).
 
-What is sent is made of the ended extraction's row, which does not change any more: each try sends the same bytes under
+The body is made from the row of the ended extraction, which no longer changes: each attempt sends the same bytes under
 the same id.
 """
 
@@ -43,8 +43,8 @@ class WebhookSender:
     clock: Callable[[], float] = time.monotonic
 
     async def deliver(self, notification: Notification, webhook_id: UUID) -> Outcome:
-        """One try; it is written down with its answer, unless nobody listens there."""
-        webhook = await webhooks.find(self.database, webhook_id)
+        """Makes one attempt and records it, unless the webhook is gone."""
+        webhook = await webhooks.get(self.database, webhook_id)
         if webhook is None or webhook.disabled_at is not None:
             return Undeliverable(_AWAY if webhook is None else _OFF)
         rows = await videos.documents(self.database, [notification.extraction_id])
@@ -54,7 +54,7 @@ class WebhookSender:
         headers = signature(webhook, notification.id, body, self.now())
         status, error = await self._post(notification, webhook, headers, body)
         if status == GONE:
-            await webhooks.switch_off(self.database, webhook.id, notification.extraction_id, _OFF)
+            await webhooks.disable(self.database, webhook.id, notification.extraction_id, _OFF)
             log.warning("A webhook was switched off.", event_name="webhook.off", webhook_id=str(webhook.id))
             return Undeliverable(_OFF)
         return Delivered() if error is None else RetryLater(error)
@@ -62,7 +62,7 @@ class WebhookSender:
     async def _post(
         self, notification: Notification, webhook: Webhook, headers: dict[str, str], body: bytes
     ) -> tuple[int | None, str | None]:
-        """The answer's status and what is wrong with it."""
+        """Returns the status of the response, and the error if it is not 2xx."""
         began = self.clock()
         status, error = None, None
         try:
@@ -76,7 +76,7 @@ class WebhookSender:
 
 
 def payload(row: VideoRow) -> bytes:
-    """The body: what happened, when, and to what."""
+    """Returns the body: the event, its time, and the extraction."""
     extraction = row.extraction
     document = {
         "type": f"extraction.{extraction.status}",
@@ -90,7 +90,7 @@ def payload(row: VideoRow) -> bytes:
 
 
 def signature(webhook: Webhook, message_id: UUID, body: bytes, now: float) -> dict[str, str]:
-    """The headers that prove who sent the body, and when. now: seconds since the epoch."""
+    """Returns the signature headers. now: seconds since the epoch."""
     sent_at = datetime.fromtimestamp(int(now), tz=UTC)
     return {
         "webhook-id": str(message_id),

@@ -1,8 +1,8 @@
-"""The life-cycle events in an order that is safe to follow: none is passed over that commits late.
+"""The log of life-cycle events, read in an order that misses no event whose transaction commits late.
 
-Ids are given before they are committed, so "all after the last id" would lose events. A window of transactions is
-followed instead: every transaction below the oldest one that runs has ended, and all its events can be seen. Within a
-window events go by id, so those of one extraction are in the order in which they happened.
+Ids are assigned before their transaction commits, so "all after the last id" would lose events. The log is read in
+windows of transactions instead: every transaction below the oldest running one has ended, so all its events are
+visible. Within a window events are ordered by id, so the events of one extraction keep their order.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """id: the same at every sending."""
+    """id: the same each time the event is sent."""
 
     id: int
     kind: str
@@ -33,7 +33,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """Events of the transactions [low, high), after the event `after_id`."""
+    """The events of the transactions [low, high) that come after the event `after_id`."""
 
     low: int
     high: int
@@ -41,7 +41,7 @@ class _Window:
 
 
 LOCK_CURSOR = text("SELECT low, high, after_id FROM stream_cursor FOR UPDATE SKIP LOCKED")
-# The sum keeps the planner from walking the ids from the first one on.
+# The sum keeps the planner from scanning the index of ids from its beginning.
 NEXT_WINDOW = text("""
     WITH settled AS (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS high)
     SELECT high, (
@@ -61,10 +61,10 @@ MOVE_CURSOR = text("UPDATE stream_cursor SET low = :low, high = :high, after_id 
 
 @asynccontextmanager
 async def next_page(database: AsyncEngine, limit: int) -> AsyncIterator[Sequence[Event]]:
-    """The events that come next; they count as sent when the block ends without an error.
+    """Yields the next events. They count as sent when the block ends without an error.
 
-    A relay that stops in the middle loses its turn after IDLE_IN_TRANSACTION_SECONDS.
-    None while another one is at it.
+    Yields None while another relay sends. A relay that freezes in the block loses its lock after
+    IDLE_IN_TRANSACTION_SECONDS.
     """
     async with database.begin() as connection:
         row = (await connection.execute(LOCK_CURSOR)).first()
@@ -78,7 +78,7 @@ async def next_page(database: AsyncEngine, limit: int) -> AsyncIterator[Sequence
 
 
 async def _open(connection: AsyncConnection, window: _Window) -> _Window | None:
-    """The window that is being sent, or the next one; None when there is nothing in it."""
+    """Returns the window that is being sent, or the next one; None when it holds no event."""
     if window.low < window.high:
         return window
     row = (await connection.execute(NEXT_WINDOW, {"low": window.high})).one()

@@ -1,4 +1,4 @@
-"""What happened to one extraction, in order, from the events that every transition leaves."""
+"""The time line of an extraction: the events that its transitions have written, in order."""
 
 from __future__ import annotations
 
@@ -11,13 +11,24 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-TOLD = ("attempt", "segment", "segments", "blame", "code", "detail", "channel", "from", "frames", "frames_total")
-"""Facts of an event that its owner is told; a worker's name and the like are the operator's."""
+PUBLIC_FACTS = (
+    "attempt",
+    "segment",
+    "segments",
+    "blame",
+    "code",
+    "detail",
+    "channel",
+    "from",
+    "frames",
+    "frames_total",
+)
+"""The facts of an event that its owner may see. Others, such as the worker's name, are for operators."""
 
 
 @dataclass(frozen=True, slots=True)
 class TimelineEvent:
-    """One event. id: rises within an extraction. facts: those of TOLD that it has."""
+    """One event. id: ascending within an extraction. facts: the PUBLIC_FACTS that it has."""
 
     id: int
     at: datetime
@@ -32,17 +43,17 @@ READ = text("""
 
 
 async def read(database: AsyncEngine, extraction_id: UUID, *, after: int = 0, limit: int = 50) -> list[TimelineEvent]:
-    """The events after the one with id `after`, oldest first. Access is the caller's to have checked."""
+    """Returns the events after the id `after`, oldest first. The caller must have checked access."""
     values = {"extraction_id": extraction_id, "after": after, "limit": limit}
     async with database.connect() as connection:
         rows = (await connection.execute(READ, values)).all()
-    return [TimelineEvent(row.id, row.at, row.kind, facts_of(row.data)) for row in rows]
+    return [TimelineEvent(row.id, row.at, row.kind, public_facts(row.data)) for row in rows]
 
 
-def facts_of(data: Mapping[str, Any]) -> dict[str, Any]:
-    """What of an event's data is for the owner."""
-    facts = {name: data[name] for name in TOLD if data.get(name) is not None}
+def public_facts(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the part of an event's data that its owner may see."""
+    facts = {name: data[name] for name in PUBLIC_FACTS if data.get(name) is not None}
     if facts.get("blame") == "service":
-        # What a store or database says when it fails names places inside.
+        # The error text of a store or a database names internal addresses.
         facts["detail"] = "A part of the service was away; the work goes on when it is back."
     return facts

@@ -1,6 +1,7 @@
-"""Notifications that are owed: taken for a while, sent, and then marked; at least once, with a stable id.
+"""The outbox: pending notifications. A sender takes one for a while, sends it, and marks it: at least once, under
+one id.
 
-A channel is `email`, `webhook:<id>`, or `webhook_off:<id>`: the e-mail that says that a webhook was switched off.
+A channel is `email`, `webhook:<id>`, or `webhook_off:<id>` (the e-mail about a webhook that was disabled).
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from db.values.lifecycle import ExtractionStatus, backoff_seconds
 
 EMAIL = "email"
 WEBHOOK = "webhook:"
-OFF = "webhook_off:"
+WEBHOOK_OFF = "webhook_off:"
 
 HOLD_SECONDS = 120.0
-"""How long a sender has a notification to itself."""
+"""How long a notification that a sender has taken is hidden from others."""
 GIVE_UP_SECONDS = 24 * 3600.0
 BACKOFF_FIRST_SECONDS = 10.0
 BACKOFF_MAX_SECONDS = 3600.0
@@ -29,7 +30,7 @@ BACKOFF_MAX_SECONDS = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """One notification to one account. id: the same at every try. owed_since: the fence of what is written about it."""
+    """One notification to one account. id: the same at every try. owed_since: the fence for writes about it."""
 
     id: UUID
     channel: str
@@ -48,7 +49,7 @@ class Notification:
 
 
 _OWED = "delivered_at IS NULL AND given_up_at IS NULL"
-# Steps from channel to channel by the index: what one of them has waiting costs the others nothing.
+# Skips from channel to channel in the index, so a long queue of one channel costs the others nothing.
 DUE_CHANNELS = text(f"""
     WITH RECURSIVE owed (channel) AS (
         SELECT min(channel) FROM outbox WHERE {_OWED}
@@ -63,7 +64,7 @@ DUE_CHANNELS = text(f"""
     WHERE next.due_at <= clock_timestamp() AND owed.channel <> ALL(CAST(:without AS text[]))
     ORDER BY next.due_at LIMIT :limit
 """)
-# Taken by pushing the due time ahead: a sender that dies in between is simply late.
+# Taking a notification moves its due time ahead: when the sender dies, it is due again then.
 TAKE = text(f"""
     WITH due AS MATERIALIZED (
         SELECT id FROM outbox
@@ -81,9 +82,9 @@ TAKE = text(f"""
     FROM taken JOIN extractions ON extractions.id = taken.extraction_id
     JOIN videos ON videos.id = extractions.video_id JOIN users ON users.id = extractions.user_id
 """)
-# In the order in which a deletion takes the rows: first the extraction, then what hangs on it.
+# The same lock order as in a deletion: first the extraction, then the rows that refer to it.
 LOCK_EXTRACTION = text("SELECT id FROM extractions WHERE id = :extraction_id FOR KEY SHARE")
-# What was asked for again meanwhile is owed again, whatever the try before gave.
+# A redelivery that was requested meanwhile stays pending, whatever the outcome of this try.
 _MEANT = f"id = :id AND owed_since = :owed_since AND {_OWED}"
 DELIVERED = text(f"""
     WITH sent AS (
@@ -104,14 +105,14 @@ GIVE_UP = text(f"UPDATE outbox SET last_error = :error, given_up_at = clock_time
 
 
 async def due_channels(database: AsyncEngine, *, without: Collection[str], limit: int) -> list[str]:
-    """Channels that have something due, the longest waiting first, but for those in `without`."""
+    """Returns channels with due notifications, the longest waiting first, except those in `without`."""
     async with database.connect() as connection:
         found = await connection.execute(DUE_CHANNELS, {"without": list(without), "limit": limit})
         return list(found.scalars())
 
 
 async def take(database: AsyncEngine, channel: str, limit: int = 20) -> list[Notification]:
-    """Takes what is due on a channel; a notification that is not marked within HOLD_SECONDS is due again."""
+    """Takes the due notifications of a channel. One that is not marked within HOLD_SECONDS is due again."""
     values = {"channel": channel, "limit": limit, "hold_seconds": HOLD_SECONDS}
     async with database.begin() as connection:
         return [_notification(row) for row in (await connection.execute(TAKE, values)).all()]
@@ -124,7 +125,7 @@ async def delivered(database: AsyncEngine, notification: Notification) -> None:
 
 
 async def postpone(database: AsyncEngine, notification: Notification, error: str, jitter: float) -> None:
-    """After a failed try: later again, with growing pauses, for a day. jitter: uniform in [0, 1)."""
+    """Schedules the next try after a failed one, with growing pauses, for a day. jitter: uniform in [0, 1)."""
     delay_seconds = backoff_seconds(
         notification.tries - 1, jitter, first_seconds=BACKOFF_FIRST_SECONDS, max_seconds=BACKOFF_MAX_SECONDS
     )
@@ -133,12 +134,12 @@ async def postpone(database: AsyncEngine, notification: Notification, error: str
 
 
 async def give_up(database: AsyncEngine, notification: Notification, error: str) -> None:
-    """No try will help any more."""
+    """Ends a notification that no further try can deliver."""
     await _write(database, GIVE_UP, notification, error=error[:500])
 
 
 def webhook_of(channel: str, prefix: str) -> UUID | None:
-    """The webhook that a channel of this kind (WEBHOOK, OFF) is about; None for a channel of another kind."""
+    """Returns the webhook of a channel with this prefix (WEBHOOK, WEBHOOK_OFF); None for other channels."""
     return UUID(channel.removeprefix(prefix)) if channel.startswith(prefix) else None
 
 

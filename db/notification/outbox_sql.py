@@ -1,6 +1,6 @@
-"""Whom an end is told to: one row of the outbox a channel, in the transaction that ends the extraction.
+"""SQL that writes the outbox: one row for each channel, in the transaction that ends the extraction.
 
-These parts of statements stand after a CTE `ended` (id, user_id, status). A channel is `email` or `webhook:<id>`.
+These fragments follow a CTE `ended` (id, user_id, status). A channel is `email` or `webhook:<id>`.
 """
 
 _WEBHOOKS = """
@@ -9,7 +9,7 @@ _WEBHOOKS = """
             AND 'extraction.' || ended.status = ANY(webhooks.events)
 """
 
-# The outbox has no key of the webhook: that it is deleted at this moment must not undo the end of an extraction.
+# The outbox has no foreign key to webhooks: a concurrent deletion of the webhook must not undo the end.
 _TOLD = """
     outbox_rows AS (
         INSERT INTO outbox (id, extraction_id, channel)
@@ -26,5 +26,5 @@ TELL = _TOLD.format(
         UNION ALL {_WEBHOOKS}
     """
 )
-# Whoever asked for a result that was there has it in the answer; only programs are told.
+# A reused result is in the response of the request itself, so only webhooks are notified.
 TELL_WEBHOOKS = _TOLD.format(channels=_WEBHOOKS)

@@ -1,4 +1,4 @@
-"""What was sent to a webhook: each notification with its tries, and how it is asked for again."""
+"""The deliveries of a webhook: each notification with its attempts, and the request to send it again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from db.notification.outbox import WEBHOOK
 from db.values.lifecycle import ExtractionStatus
 
 MAX_TRIES = 50
-"""Of one delivery that are shown, the latest."""
+"""How many attempts of one delivery are shown, the latest ones."""
 
 
 class DeliveryStatus(StrEnum):
@@ -27,7 +27,7 @@ class DeliveryStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DeliveryAttempt:
-    """status: of the answer, None when there was none. error: what was wrong with it, None when nothing was."""
+    """status: of the HTTP response, None without one. error: None when the attempt succeeded."""
 
     at: datetime
     status: int | None
@@ -37,7 +37,7 @@ class DeliveryAttempt:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One notification to one webhook. id: the `webhook-id` of each of its tries. due_at: of the next, when pending."""
+    """One notification to one webhook. id: the `webhook-id` of each attempt. due_at: of the next one, while pending."""
 
     id: UUID
     extraction_id: UUID
@@ -82,21 +82,23 @@ REDELIVER = text(f"""
 
 
 def channel_of(webhook_id: UUID) -> str:
-    """The outbox's name of a webhook."""
+    """Returns the channel of a webhook in the outbox."""
     return f"{WEBHOOK}{webhook_id}"
 
 
 async def record(
     database: AsyncEngine, outbox_id: UUID, *, status: int | None, error: str | None, milliseconds: int
 ) -> None:
-    """Writes down one try; nothing when the notification is gone meanwhile."""
+    """Records one attempt; does nothing when the notification was deleted meanwhile."""
     values = {"outbox_id": outbox_id, "status": status, "error": error, "milliseconds": milliseconds}
     async with database.begin() as connection:
         await connection.execute(RECORD, values)
 
 
-async def list_of(database: AsyncEngine, webhook_id: UUID, *, limit: int, before: UUID | None = None) -> list[Delivery]:
-    """A webhook's deliveries, newest first. Whose webhook it is is the caller's to have checked."""
+async def list_deliveries(
+    database: AsyncEngine, webhook_id: UUID, *, limit: int, before: UUID | None = None
+) -> list[Delivery]:
+    """Returns a webhook's deliveries, newest first. The caller must have checked access."""
     values = {"channel": channel_of(webhook_id), "limit": limit, "before": before}
     async with database.connect() as connection:
         rows = (await connection.execute(LIST, values)).all()
@@ -104,7 +106,7 @@ async def list_of(database: AsyncEngine, webhook_id: UUID, *, limit: int, before
 
 
 async def redeliver(database: AsyncEngine, webhook_id: UUID, delivery_id: UUID) -> Delivery | None:
-    """Owes a delivery again from now on, under the same id. None when the webhook has no such delivery."""
+    """Makes a delivery pending again, under the same id. None when the webhook has no such delivery."""
     async with database.begin() as connection:
         values = {"id": delivery_id, "channel": channel_of(webhook_id)}
         rows = (await connection.execute(REDELIVER, values)).all()

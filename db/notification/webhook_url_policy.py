@@ -1,4 +1,4 @@
-"""Which addresses a webhook may have: what its URL looks like, and which of the Internet's it may lead to. Pure."""
+"""Which URLs a webhook may have, and which network addresses it may reach. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Address = IPv4Address | IPv6Address
 
 
 class Reach(StrEnum):
-    """How near a receiver may be; each includes the ones before it."""
+    """Which network addresses a receiver may have; each value includes the ones before it."""
 
     PUBLIC = "public"
     LOOPBACK = "loopback"
@@ -26,9 +26,9 @@ class Reach(StrEnum):
 
 
 def allows(reach: Reach, address: Address) -> bool:
-    """Whether a connection to this address may be made.
+    """Returns whether a connection to this address is allowed.
 
-    Link-local addresses are never reached: clouds give out credentials there.
+    Link-local addresses never are: clouds serve credentials there.
     """
     inner = _embedded(address)
     if inner is not None:
@@ -43,9 +43,9 @@ def allows(reach: Reach, address: Address) -> bool:
 
 
 def check_url(url: str, reach: Reach) -> None:
-    """Raises CatalogueError `invalid_field` for what is no address of a receiver.
+    """Raises CatalogueError `invalid_field` for a URL that a webhook may not have.
 
-    A name is not looked up here: it may lead elsewhere when something is sent, and so it is checked then.
+    Names are not resolved here: they may resolve differently later, so the sender checks each address.
     """
     if len(url) > MAX_URL_CHARACTERS or not _VISIBLE.fullmatch(url):
         raise _refused(f"It must have 1 to {MAX_URL_CHARACTERS} visible ASCII characters.")
@@ -68,7 +68,7 @@ def check_url(url: str, reach: Reach) -> None:
 
 
 def _check_name(host: str) -> None:
-    """Raises what `check_url` does for a name that can't be looked up at all: an empty or too long part."""
+    """Raises CatalogueError `invalid_field` for a name that can't be resolved: an empty or too long label."""
     try:
         host.encode("idna")
     except UnicodeError as error:
@@ -76,7 +76,7 @@ def _check_name(host: str) -> None:
 
 
 def _embedded(address: Address) -> IPv4Address | None:
-    """The IPv4 address that an IPv6 one leads to."""
+    """Returns the IPv4 address that an IPv6 address embeds, or None."""
     if isinstance(address, IPv4Address):
         return None
     if address in _NAT64:

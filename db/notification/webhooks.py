@@ -1,4 +1,4 @@
-"""Webhooks: the addresses that an account's programs listen at."""
+"""Webhooks: the URLs to which an account's notifications are sent."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from db.values.error_catalogue import CatalogueError
 from db.values.lifecycle import ExtractionStatus, is_terminal
 
 EVENTS = tuple(f"extraction.{status}" for status in ExtractionStatus if is_terminal(status))
-"""What a webhook can be told."""
+"""The events that a webhook can receive."""
 MAX_WEBHOOKS = 10
-"""Of one account."""
+"""For each account."""
 SECRET_BYTES = 32
 LIMIT_RETRY_SECONDS = 3600
 
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """events: those of EVENTS that it is told. disabled_at: since when it is off, having answered that it is gone."""
+    """events: the EVENTS that it receives. disabled_at: when it answered 410 Gone and was disabled."""
 
     id: UUID
     url: str
@@ -38,7 +38,7 @@ class Webhook:
 
 _WEBHOOK = "id, url, events, created_at, disabled_at, secret"
 
-# The account is locked, so that calls at the same time can't pass the limit together.
+# Locks the account, so that concurrent calls can't exceed the limit together.
 LOCK_USER = text("SELECT id FROM users WHERE id = :user_id FOR NO KEY UPDATE")
 CREATE = text(f"""
     INSERT INTO webhooks (id, user_id, url, secret, events)
@@ -58,8 +58,8 @@ DELETE = text("""
     )
     SELECT id FROM deleted
 """)
-# One row of the outbox tells the owner; it stands by the extraction whose delivery was answered so.
-SWITCH_OFF = text("""
+# One outbox row notifies the owner. It refers to the extraction whose delivery was answered with 410.
+DISABLE = text("""
     WITH off AS (
         UPDATE webhooks SET disabled_at = clock_timestamp() WHERE id = :id AND disabled_at IS NULL RETURNING id
     ), owed AS (
@@ -77,14 +77,14 @@ SWITCH_OFF = text("""
 
 
 def secret_of(random_bytes: bytes) -> str:
-    """The secret as Standard Webhooks writes it. random_bytes: SECRET_BYTES of them."""
+    """Returns the secret in the form of Standard Webhooks. random_bytes: SECRET_BYTES of them."""
     return "whsec_" + base64.b64encode(random_bytes).decode()
 
 
 async def create(
     connection: AsyncConnection, *, webhook_id: UUID, user_id: UUID, url: str, secret: str, events: Sequence[str]
 ) -> Webhook:
-    """Adds a webhook; the caller commits. Raises CatalogueError `too_many_webhooks`."""
+    """Adds a webhook. The caller commits. Raises CatalogueError `too_many_webhooks`."""
     await connection.execute(LOCK_USER, {"user_id": user_id})
     values = {"id": webhook_id, "user_id": user_id, "url": url, "secret": secret, "events": list(events)}
     row = (await connection.execute(CREATE, values | {"most": MAX_WEBHOOKS})).first()
@@ -94,39 +94,43 @@ async def create(
     return _webhook(row)
 
 
-async def list_own(database: AsyncEngine, user_id: UUID, *, limit: int, before: UUID | None = None) -> list[Webhook]:
-    """The caller's webhooks, newest first. before: the last id of the page before."""
+async def list_webhooks(
+    database: AsyncEngine, user_id: UUID, *, limit: int, before: UUID | None = None
+) -> list[Webhook]:
+    """Returns the caller's webhooks, newest first. before: the last id of the previous page."""
     async with database.connect() as connection:
         values = {"user_id": user_id, "limit": limit, "before": before}
         return [_webhook(row) for row in (await connection.execute(LIST, values)).all()]
 
 
-async def own(database: AsyncEngine, user_id: UUID, webhook_id: UUID) -> Webhook | None:
-    """A webhook of the caller's."""
+async def get_own(database: AsyncEngine, user_id: UUID, webhook_id: UUID) -> Webhook | None:
+    """Returns one of the caller's webhooks."""
     async with database.connect() as connection:
         row = (await connection.execute(OWN, {"id": webhook_id, "user_id": user_id})).first()
     return None if row is None else _webhook(row)
 
 
-async def find(database: AsyncEngine, webhook_id: UUID) -> Webhook | None:
-    """Any webhook: for the sender."""
+async def get(database: AsyncEngine, webhook_id: UUID) -> Webhook | None:
+    """Returns any webhook, for the sender."""
     async with database.connect() as connection:
         row = (await connection.execute(BY_ID, {"id": webhook_id})).first()
     return None if row is None else _webhook(row)
 
 
 async def delete(database: AsyncEngine, user_id: UUID, webhook_id: UUID) -> bool:
-    """Removes a webhook and what was owed to it. False when there is none of the caller's."""
+    """Deletes a webhook and its pending notifications. False when the caller has no such webhook."""
     async with database.begin() as connection:
         return (await connection.execute(DELETE, {"id": webhook_id, "user_id": user_id})).first() is not None
 
 
-async def switch_off(database: AsyncEngine, webhook_id: UUID, extraction_id: UUID, error: str) -> bool:
-    """Ends what a webhook is owed, sends no more to it, and owes its owner an e-mail. False when it was off."""
+async def disable(database: AsyncEngine, webhook_id: UUID, extraction_id: UUID, error: str) -> bool:
+    """Disables a webhook, ends its pending notifications, and adds an e-mail to its owner. False when it was
+    disabled.
+    """
     values = {"id": webhook_id, "extraction_id": extraction_id, "error": error}
     async with database.begin() as connection:
         await connection.execute(LOCK_EXTRACTION, {"extraction_id": extraction_id})
-        return (await connection.execute(SWITCH_OFF, values)).first() is not None
+        return (await connection.execute(DISABLE, values)).first() is not None
 
 
 def _webhook(row: Row[Any]) -> Webhook:

@@ -63,7 +63,7 @@ async def create(request: Request, who: Principal) -> Response:
 async def list_(request: Request, who: Principal) -> Response:
     """GET /v1/webhooks"""
     query = _query(request)
-    found = await webhooks.list_own(
+    found = await webhooks.list_webhooks(
         deps_of(request).database, who.user_id, limit=query.limit + 1, before=_before(query)
     )
     return _page([_document(webhook) for webhook in found], query.limit)
@@ -80,7 +80,7 @@ async def deliveries_of(request: Request, who: Principal) -> Response:
     """GET /v1/webhooks/{id}/deliveries"""
     query = _query(request)
     webhook = await _own(request, who)
-    found = await webhook_deliveries.list_of(
+    found = await webhook_deliveries.list_deliveries(
         deps_of(request).database, webhook.id, limit=query.limit + 1, before=_before(query)
     )
     return _page([_delivery_document(delivery) for delivery in found], query.limit)
@@ -119,7 +119,7 @@ def _fingerprint(wanted: Wanted) -> str:
 
 
 async def _own(request: Request, who: Principal) -> Webhook:
-    webhook = await webhooks.own(deps_of(request).database, who.user_id, path_id(request))
+    webhook = await webhooks.get_own(deps_of(request).database, who.user_id, path_id(request))
     if webhook is None:
         raise CatalogueError("not_found")
     return webhook

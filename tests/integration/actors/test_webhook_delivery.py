@@ -168,7 +168,7 @@ async def test_a_refused_try_is_made_again_with_the_same_id_and_body(database, s
     assert await sender.run_once() == 1
     assert receiver.ids == [str(row.id)] * 2
     assert receiver.got[0][1] == receiver.got[1][1]
-    (delivery,) = await webhook_deliveries.list_of(database, webhook.id, limit=10)
+    (delivery,) = await webhook_deliveries.list_deliveries(database, webhook.id, limit=10)
     assert [(one.status, one.error is None) for one in delivery.tries] == [(status, False), (204, True)]
 
 
@@ -178,7 +178,7 @@ async def test_after_a_day_a_delivery_is_given_up(database, sender, receiver, us
     receiver.answers = [503]
     await database_rows.change(database, "UPDATE outbox SET owed_since = now() - interval '25 hours'")
     await sender.run_once()
-    (delivery,) = await webhook_deliveries.list_of(database, webhook.id, limit=10)
+    (delivery,) = await webhook_deliveries.list_deliveries(database, webhook.id, limit=10)
     assert delivery.status == webhook_deliveries.DeliveryStatus.GIVEN_UP
     await make_due(database)
     assert await sender.run_once() == 0
@@ -220,7 +220,7 @@ async def test_a_failing_channel_repeats_no_other(database, sender, receiver, ot
         await make_due(database)
     assert (len(receiver.got), len(other.got), len(inbox.messages)) == (3, 1, 1)
     assert len({*receiver.ids, *other.ids}) == 2
-    (delivery,) = await webhook_deliveries.list_of(database, bad.id, limit=10)
+    (delivery,) = await webhook_deliveries.list_deliveries(database, bad.id, limit=10)
     assert [one.status for one in delivery.tries] == [500, 500, 204]
 
 
@@ -252,7 +252,7 @@ async def test_a_receiver_that_hangs_is_left_and_tried_later(database, sender, r
     await failed(database, user)
     receiver.hanging = True
     assert await sender.run_once() == 0
-    (delivery,) = await webhook_deliveries.list_of(database, webhook.id, limit=10)
+    (delivery,) = await webhook_deliveries.list_deliveries(database, webhook.id, limit=10)
     (one,) = delivery.tries
     assert one.status is None
     assert "no answer in 0.5 s" in one.error
@@ -272,10 +272,10 @@ async def test_a_webhook_that_is_gone_is_switched_off_and_its_owner_is_told(data
     (mail,) = inbox.messages
     assert mail["subject"] == "Your webhook was switched off"
     assert str(webhook.id) in mail.get_content()
-    found = await webhook_deliveries.list_of(database, webhook.id, limit=10)
+    found = await webhook_deliveries.list_deliveries(database, webhook.id, limit=10)
     assert {one.status for one in found} == {webhook_deliveries.DeliveryStatus.GIVEN_UP}
     await failed(database, user)
-    assert len(await webhook_deliveries.list_of(database, webhook.id, limit=10)) == 3
+    assert len(await webhook_deliveries.list_deliveries(database, webhook.id, limit=10)) == 3
 
 
 async def test_a_deleted_webhook_gets_nothing_even_when_an_end_met_its_deletion(database, sender, receiver, user):
@@ -323,13 +323,13 @@ async def test_asked_for_again_while_a_try_is_under_way_it_is_sent_again(databas
     receiver.hanging = True
     await sender.turn()
     await asyncio.wait_for(receiver.arrived.wait(), 10)
-    (delivery,) = await webhook_deliveries.list_of(database, webhook.id, limit=10)
+    (delivery,) = await webhook_deliveries.list_deliveries(database, webhook.id, limit=10)
     assert await webhook_deliveries.redeliver(database, webhook.id, delivery.id) is not None
     receiver.hanging = False
     receiver.released.set()
     await sender.run_once()
     assert receiver.ids == [str(delivery.id)] * 2
-    (delivery,) = await webhook_deliveries.list_of(database, webhook.id, limit=10)
+    (delivery,) = await webhook_deliveries.list_deliveries(database, webhook.id, limit=10)
     assert delivery.status == webhook_deliveries.DeliveryStatus.DELIVERED
 
 

@@ -142,7 +142,7 @@ async def test_nothing_is_sent_again_to_a_webhook_that_is_off(ana: httpx.AsyncCl
     await owed(ana, deps)
     path = f"/v1/webhooks/{webhook['id']}/deliveries"
     (delivery,) = (await ana.get(path)).json()["items"]
-    await webhooks.switch_off(deps.database, UUID(webhook["id"]), UUID(delivery["extraction_id"]), "gone")
+    await webhooks.disable(deps.database, UUID(webhook["id"]), UUID(delivery["extraction_id"]), "gone")
     refused = await ana.post(f"{path}/{delivery['id']}/redeliver")
     assert (refused.status_code, refused.json()["code"]) == (409, "webhook_off")
     assert (await ana.get("/v1/webhooks")).json()["items"][0]["disabled_at"] is not None
