@@ -14,10 +14,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serve_app.http.json_response import JsonResponse
+from serve_app.http.pagination import PageQuery
 from serve_app.openapi import response_schemas
 from serve_app.openapi.frame_spec_schema import FrameSpec
-from serve_app.routes import accounts, login_sessions, timeline, webhooks
-from serve_app.routes.videos import Query
+from serve_app.routes import accounts, login_sessions, webhooks
+from serve_app.routes.videos import VideoQuery
 
 _ZIP, _CSV, _IMAGE = "application/zip", "text/csv", "image/*"
 
@@ -60,7 +61,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("POST", "/v1/me/password"): Operation(
         "Change the password and end every other session", 204, body=accounts.PasswordChange
     ),
-    ("GET", "/v1/videos"): Operation("List videos, newest first", 200, response_schemas.VideoPage, query=Query),
+    ("GET", "/v1/videos"): Operation("List videos, newest first", 200, response_schemas.VideoPage, query=VideoQuery),
     ("POST", "/v1/videos"): Operation(
         "Upload small videos and queue them, all or none", 201, response_schemas.Videos, keyed=True, is_form=True
     ),
@@ -86,10 +87,10 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("GET", "/v1/extractions/{id}/sheet.vtt"): Operation("Fetch its WebVTT index", 200, "text/vtt"),
     ("GET", "/v1/extractions/{id}/frames/{n}"): Operation("Fetch image n, from 1", 200, _IMAGE),
     ("GET", "/v1/extractions/{id}/timeline"): Operation(
-        "What happened to it, oldest first", 200, response_schemas.Timeline, query=timeline.Query
+        "What happened to it, oldest first", 200, response_schemas.Timeline, query=PageQuery
     ),
     ("GET", "/v1/webhooks"): Operation(
-        "List webhooks, newest first", 200, response_schemas.WebhookPage, query=webhooks.Query
+        "List webhooks, newest first", 200, response_schemas.WebhookPage, query=PageQuery
     ),
     ("POST", "/v1/webhooks"): Operation(
         "Add a webhook; its secret is shown here alone",
@@ -100,7 +101,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ),
     ("DELETE", "/v1/webhooks/{id}"): Operation("Remove a webhook and what was owed to it", 204),
     ("GET", "/v1/webhooks/{id}/deliveries"): Operation(
-        "List its deliveries with their tries, newest first", 200, response_schemas.DeliveryPage, query=webhooks.Query
+        "List its deliveries with their tries, newest first", 200, response_schemas.DeliveryPage, query=PageQuery
     ),
     ("POST", "/v1/webhooks/{id}/deliveries/{delivery_id}/redeliver"): Operation(
         "Send a delivery again, under the same id", 202, response_schemas.Delivery

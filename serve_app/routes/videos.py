@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Annotated
 
 import structlog
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -18,31 +17,22 @@ from db.values.error_catalogue import CatalogueError
 from db.values.lifecycle import ExtractionStatus
 from serve_app import cached_representations
 from serve_app.deps import deps_of
-from serve_app.http import pagination_cursor, request_body
+from serve_app.http import pagination
 from serve_app.http.cancellation import run_to_completion
 from serve_app.http.json_response import JsonResponse
 from serve_app.http.multipart_parser import MultipartReader, boundary_of
+from serve_app.http.pagination import PageQuery
 from serve_app.http.path_params import path_id
 from serve_app.submission.group_commit import AcceptCall
 from serve_app.submission.idempotent_requests import idempotent_call
 from serve_app.submission.receive_files import FileReceiver, declared_size
 
-DEFAULT_LIMIT = 50
-MAX_LIMIT = 200
-
 log = structlog.get_logger(__name__)
 
 
-def whole(text: object) -> object:
-    """A query's number; what is none is left for the model to refuse."""
-    return int(text) if isinstance(text, str) and text.isascii() and text.isdigit() and len(text) < 10 else text
+class VideoQuery(PageQuery):
+    """The query of the list of videos."""
 
-
-class Query(request_body.RequestModel):
-    """The list's query."""
-
-    limit: Annotated[int, BeforeValidator(whole), Field(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT
-    cursor: str | None = Field(None, max_length=200)
     status: Annotated[ExtractionStatus | None, Field(strict=False)] = None
     q: str | None = Field(None, max_length=255)
     sha256: str | None = Field(None, pattern=r"^[0-9A-Fa-f]{64}$")
@@ -76,21 +66,20 @@ async def accept(request: Request, who: Principal) -> Response:
 async def list_(request: Request, who: Principal) -> Response:
     """GET /v1/videos"""
     deps = deps_of(request)
-    query = request_body.validate(Query, single(request.query_params.multi_items()))
+    query = pagination.read_query(VideoQuery, request)
     keys = await videos.list_keys(
         deps.database,
         who.user_id,
         limit=query.limit + 1,
-        before=None if query.cursor is None else pagination_cursor.decode(query.cursor),
+        before=query.before,
         status=query.status,
         # Postgres knows no zero character, so no file name has one.
         words=query.q.replace("\0", "\ufffd") if query.q else None,
         sha256=query.sha256.lower() if query.sha256 else None,
     )
-    page = keys[: query.limit]
-    more = pagination_cursor.encode(page[-1].video_id) if len(keys) > len(page) else None
+    page, next_cursor = pagination.page_of(keys, query.limit, lambda key: pagination.encode(key.video_id))
     items = [document.video for document in await cached_representations.read(deps.database, deps.cache, page)]
-    return JsonResponse({"items": items, "next_cursor": more})
+    return JsonResponse({"items": items, "next_cursor": next_cursor})
 
 
 async def show(request: Request, who: Principal) -> Response:
@@ -111,11 +100,3 @@ async def delete(request: Request, who: Principal) -> Response:
         raise CatalogueError("not_found")
     log.info("A video was deleted.", event_name="video.deleted", user_id=str(who.user_id), video_id=str(video_id))
     return Response(status_code=204)
-
-
-def single(items: list[tuple[str, str]]) -> Mapping[str, str]:
-    """A query's parameters by name. Raises CatalogueError `invalid_field` when one is there twice."""
-    names = [name for name, _ in items]
-    if len(set(names)) < len(names):
-        raise CatalogueError("invalid_field", "A query parameter is there twice.")
-    return dict(items)

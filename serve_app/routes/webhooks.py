@@ -5,10 +5,9 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, get_args
-from uuid import UUID
 
 import structlog
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 from uuid_utils.compat import uuid7
@@ -20,11 +19,11 @@ from db.notification.webhook_deliveries import Delivery
 from db.notification.webhooks import SECRET_BYTES, Webhook
 from db.values.error_catalogue import CatalogueError
 from serve_app.deps import Deps, deps_of
-from serve_app.http import pagination_cursor, request_body
+from serve_app.http import pagination, request_body
 from serve_app.http.cancellation import run_to_completion
 from serve_app.http.json_response import JsonResponse, encode_json
+from serve_app.http.pagination import PageQuery
 from serve_app.http.path_params import path_id
-from serve_app.routes.videos import DEFAULT_LIMIT, MAX_LIMIT, single, whole
 from serve_app.submission.idempotent_requests import IdempotentCall, fingerprint, idempotent_call
 
 EventType = Literal["extraction.succeeded", "extraction.failed", "extraction.cancelled"]
@@ -41,13 +40,6 @@ class Wanted(request_body.RequestModel):
     )
 
 
-class Query(request_body.RequestModel):
-    """The lists' query."""
-
-    limit: Annotated[int, BeforeValidator(whole), Field(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT
-    cursor: str | None = Field(None, max_length=200)
-
-
 async def create(request: Request, who: Principal) -> Response:
     """POST /v1/webhooks"""
     deps = deps_of(request)
@@ -62,9 +54,9 @@ async def create(request: Request, who: Principal) -> Response:
 
 async def list_(request: Request, who: Principal) -> Response:
     """GET /v1/webhooks"""
-    query = _query(request)
+    query = pagination.read_query(PageQuery, request)
     found = await webhooks.list_webhooks(
-        deps_of(request).database, who.user_id, limit=query.limit + 1, before=_before(query)
+        deps_of(request).database, who.user_id, limit=query.limit + 1, before=query.before
     )
     return _page([_document(webhook) for webhook in found], query.limit)
 
@@ -78,10 +70,10 @@ async def delete(request: Request, who: Principal) -> Response:
 
 async def deliveries_of(request: Request, who: Principal) -> Response:
     """GET /v1/webhooks/{id}/deliveries"""
-    query = _query(request)
+    query = pagination.read_query(PageQuery, request)
     webhook = await _own(request, who)
     found = await webhook_deliveries.list_deliveries(
-        deps_of(request).database, webhook.id, limit=query.limit + 1, before=_before(query)
+        deps_of(request).database, webhook.id, limit=query.limit + 1, before=query.before
     )
     return _page([_delivery_document(delivery) for delivery in found], query.limit)
 
@@ -125,19 +117,10 @@ async def _own(request: Request, who: Principal) -> Webhook:
     return webhook
 
 
-def _query(request: Request) -> Query:
-    return request_body.validate(Query, single(request.query_params.multi_items()))
-
-
-def _before(query: Query) -> UUID | None:
-    return None if query.cursor is None else pagination_cursor.decode(query.cursor)
-
-
 def _page(documents: Sequence[dict[str, Any]], limit: int) -> Response:
     """documents: one more than the limit when there are more."""
-    items = documents[:limit]
-    more = pagination_cursor.encode(items[-1]["id"]) if len(documents) > limit else None
-    return JsonResponse({"items": items, "next_cursor": more})
+    items, next_cursor = pagination.page_of(documents, limit, lambda document: pagination.encode(document["id"]))
+    return JsonResponse({"items": items, "next_cursor": next_cursor})
 
 
 def _document(webhook: Webhook) -> dict[str, Any]:

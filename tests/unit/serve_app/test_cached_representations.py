@@ -17,7 +17,7 @@ from db.values.error_catalogue import CatalogueError
 from db.values.lifecycle import ExtractionStatus
 from db.videos import ExtractionRow, VideoRow
 from serve_app.cached_representations import encode_entry, representation_of
-from serve_app.http import pagination_cursor
+from serve_app.http import pagination
 from serve_app.http.json_response import encode_json
 from serve_app.http.request_body import parse_json
 from serve_app.routes.downloads import attachment
@@ -135,13 +135,13 @@ def test_numbers_are_read_exactly() -> None:
 
 @given(st.uuids())
 def test_a_cursor_comes_back_as_it_went(last: UUID) -> None:
-    assert pagination_cursor.decode(pagination_cursor.encode(last)) == last
+    assert pagination.decode(pagination.encode(last)) == last
 
 
 @pytest.mark.parametrize("text", ["", "x", "é", "A" * 22 + "=", "A" * 21 + "B", "A" * 40, "!" * 22])
 def test_any_other_text_is_no_cursor(text: str) -> None:
     with pytest.raises(CatalogueError) as error:
-        pagination_cursor.decode(text)
+        pagination.decode(text)
     assert error.value.code == "invalid_field"
 
 

@@ -1,0 +1,81 @@
+"""Lists page by page: `?limit=` and `?cursor=` come in, `items` and `next_cursor` go out.
+
+A cursor is text that clients hand back unread: where the page before ended.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, TypeVar
+from uuid import UUID
+
+from pydantic import BeforeValidator, Field
+from starlette.requests import Request
+
+from db.values.error_catalogue import CatalogueError
+from serve_app.http.request_body import RequestModel, validate
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 200
+
+T = TypeVar("T")
+
+
+def _whole(text: object) -> object:
+    """Reads a whole number. Anything else stays as it is: the model refuses it."""
+    return int(text) if isinstance(text, str) and text.isascii() and text.isdigit() and len(text) < 10 else text
+
+
+class PageQuery(RequestModel):
+    """The query of every list."""
+
+    limit: Annotated[int, BeforeValidator(_whole), Field(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT
+    cursor: str | None = Field(None, max_length=200)
+
+    @property
+    def before(self) -> UUID | None:
+        """The last id of the page before, in a list that goes by ids. Raises CatalogueError `invalid_field`."""
+        return None if self.cursor is None else decode(self.cursor)
+
+
+Q = TypeVar("Q", bound=PageQuery)
+
+
+def read_query(model: type[Q], request: Request) -> Q:
+    """The request's query as `model`. Raises CatalogueError `invalid_field`."""
+    return validate(model, _single(request.query_params.multi_items()))
+
+
+def page_of(found: Sequence[T], limit: int, cursor_of: Callable[[T], str]) -> tuple[Sequence[T], str | None]:
+    """One page and the cursor of the next one. found: one more than `limit` when there is a next page."""
+    page = found[:limit]
+    return page, cursor_of(page[-1]) if len(found) > limit else None
+
+
+def encode(last: UUID) -> str:
+    return base64.urlsafe_b64encode(last.bytes).decode().rstrip("=")
+
+
+def decode(cursor: str) -> UUID:
+    """Raises CatalogueError `invalid_field`."""
+    try:
+        last = UUID(bytes=base64.b64decode(cursor + "==", altchars=b"-_", validate=True))
+    except (binascii.Error, ValueError) as error:
+        raise wrong_cursor() from error
+    if encode(last) != cursor:
+        raise wrong_cursor()
+    return last
+
+
+def wrong_cursor() -> CatalogueError:
+    return CatalogueError("invalid_field", "cursor: This is not a cursor of this list.")
+
+
+def _single(items: list[tuple[str, str]]) -> Mapping[str, str]:
+    """Raises CatalogueError `invalid_field` when a parameter is there twice."""
+    names = [name for name, _ in items]
+    if len(set(names)) < len(names):
+        raise CatalogueError("invalid_field", "A query parameter is there twice.")
+    return dict(items)
