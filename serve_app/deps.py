@@ -19,12 +19,7 @@ from serve_app.security.signed_tokens import TokenSigner
 from serve_app.submission.admission_control import AdmissionControl, AdmissionLimits
 from serve_app.submission.group_commit import GroupCommit
 
-ACCESS_SECONDS = 600.0
-SESSION_SECONDS = 30 * 24 * 3600.0
-REQUEST_MAX_BYTES = 64 << 20
-REQUEST_MAX_FILES = 100
 EMAIL_RATE = RateLimit(burst=10, refill_seconds=30.0)
-ADDRESS_RATE = RateLimit(burst=300, refill_seconds=0.2)
 
 
 def _accept_any_spec(_spec: FrameSpec) -> None:
@@ -52,19 +47,19 @@ class Deps:
     token_signer: TokenSigner
     password_hasher: PasswordHasher
     engine_name: str
-    https: bool = False
-    registration_open: bool = True
-    password_min_length: int = 8
-    request_max_bytes: int = REQUEST_MAX_BYTES
-    request_max_files: int = REQUEST_MAX_FILES
-    access_seconds: float = ACCESS_SECONDS
-    session_seconds: float = SESSION_SECONDS
-    limits: AdmissionLimits = field(default_factory=AdmissionLimits)
-    webhook_reach: Reach = Reach.PUBLIC
+    https: bool
+    registration_open: bool
+    password_min_length: int
+    request_max_bytes: int
+    request_max_files: int
+    access_seconds: float
+    session_seconds: float
+    limits: AdmissionLimits
+    webhook_reach: Reach
+    address_rate_limiter: RateLimiter
     check_spec: Callable[[FrameSpec], None] = _accept_any_spec
     archive_indexes: ArchiveIndexCache = field(default_factory=ArchiveIndexCache)
     email_rate_limiter: RateLimiter = field(default_factory=lambda: RateLimiter(EMAIL_RATE))
-    address_rate_limiter: RateLimiter = field(default_factory=lambda: RateLimiter(ADDRESS_RATE))
     admission: AdmissionControl = field(init=False)
     group_commit: GroupCommit = field(init=False)
 

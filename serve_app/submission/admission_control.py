@@ -17,7 +17,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db.acceptance import quotas
-from db.acceptance.quotas import UNLIMITED, Quotas
+from db.acceptance.quotas import Quotas
 from db.cache import Cache
 from db.object_store.object_store import ObjectStore
 from db.values.error_catalogue import CatalogueError
@@ -31,21 +31,18 @@ DEPTH_SHARE = 20
 """A depth is kept for at least so many times as long as it took to count: counting has at most this part of a core."""
 
 
-USER_RATE = RateLimit(burst=2000, refill_seconds=0.01)
-
-
 @dataclass(frozen=True, slots=True)
 class AdmissionLimits:
-    """rate: of one user\'s requests that create something. max_queued_tasks: of all users together.
+    """rate: of one user's requests that create something. max_queued_tasks: of all users together.
 
     max_concurrent_uploads: in one replica. min_free_bytes: space of the object store that stays free.
     """
 
-    rate: RateLimit = USER_RATE
-    quotas: Quotas = UNLIMITED
-    max_queued_tasks: int = 1_000_000
-    max_concurrent_uploads: int = 64
-    min_free_bytes: int = 0
+    rate: RateLimit
+    quotas: Quotas
+    max_queued_tasks: int
+    max_concurrent_uploads: int
+    min_free_bytes: int
 
 
 def check_depth(most: int, waiting: int) -> None:
@@ -75,7 +72,7 @@ class AdmissionControl:
     database: AsyncEngine
     cache: Cache
     objects: ObjectStore
-    limits: AdmissionLimits = field(default_factory=AdmissionLimits)
+    limits: AdmissionLimits
     clock: Callable[[], float] = time.monotonic
     _bodies: int = 0
     _coming: int = 0

@@ -19,7 +19,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.types import ASGIApp
 
+from db.acceptance.quotas import UNLIMITED
 from db.cache import Cache
+from db.notification.webhook_url_policy import Reach
 from db.object_store.folder_store import FolderStore
 from db.object_store.object_store import ObjectStore
 from db.queue import task_queue
@@ -27,7 +29,9 @@ from db.queue.task_queue import Publication
 from serve_app.deps import Deps
 from serve_app.security.key_derivation import derive_key, signing_key
 from serve_app.security.password_hashing import PasswordHasher
+from serve_app.security.rate_limit import RateLimit, RateLimiter
 from serve_app.security.signed_tokens import TokenSigner
+from serve_app.submission.admission_control import AdmissionLimits
 
 SECRET = "an integration test's own secret key"
 PASSWORD = "correct horse"
@@ -44,8 +48,30 @@ def make_deps(database: AsyncEngine, folder: Path, cache: Cache, **more: Any) ->
         "token_signer": TokenSigner([signing_key(SECRET)]),
         "password_hasher": PasswordHasher(derive_key(SECRET, "passwords"), rounds=4),
         "engine_name": "auto/test",
+        "https": False,
+        "registration_open": True,
+        "password_min_length": 8,
+        "request_max_bytes": 64 << 20,
+        "request_max_files": 100,
+        "access_seconds": 600.0,
+        "session_seconds": 30 * 24 * 3600.0,
+        "limits": limits(),
+        "webhook_reach": Reach.PUBLIC,
+        "address_rate_limiter": RateLimiter(RateLimit(300, 0.2)),
     }
     return Deps(**values | more)
+
+
+def limits(**more: Any) -> AdmissionLimits:
+    """Hardly any, but for those that are given."""
+    values: dict[str, Any] = {
+        "rate": RateLimit(2000, 0.01),
+        "quotas": UNLIMITED,
+        "max_queued_tasks": 1_000_000,
+        "max_concurrent_uploads": 64,
+        "min_free_bytes": 0,
+    }
+    return AdmissionLimits(**values | more)
 
 
 def client_of(app: ASGIApp, **more: Any) -> httpx.AsyncClient:

@@ -23,7 +23,7 @@ from db.values.error_catalogue import CatalogueError
 from serve_app.app import create_app
 from serve_app.deps import Deps
 from serve_app.security.rate_limit import RateLimit
-from serve_app.submission.admission_control import AdmissionControl, AdmissionLimits
+from serve_app.submission.admission_control import AdmissionControl
 from tests.support import api_client
 from tests.support.api_client import MP4, accepted, left_behind, send
 
@@ -34,7 +34,7 @@ ONCE = RateLimit(burst=1, refill_seconds=3600)
 async def limited(deps: Deps, tmp_path: Path, *, cache: Cache | None = None, **limits: Any) -> AsyncIterator[Any]:
     """Deps with these limits, and somebody logged in."""
     made = api_client.make_deps(
-        deps.database, tmp_path / "objects", cache or deps.cache, limits=AdmissionLimits(**limits)
+        deps.database, tmp_path / "objects", cache or deps.cache, limits=api_client.limits(**limits)
     )
     async with api_client.client_of(create_app(made)) as client:
         await api_client.log_in(client)
@@ -86,7 +86,7 @@ async def test_the_rate_is_one_for_all_replicas_and_of_each_user_alone(
 ) -> None:
     caches = [open_cache(redis_url), open_cache(redis_url)]
     one, two = (
-        AdmissionControl(deps.database, cache, deps.objects, AdmissionLimits(rate=RateLimit(3, 3600)))
+        AdmissionControl(deps.database, cache, deps.objects, api_client.limits(rate=RateLimit(3, 3600)))
         for cache in caches
     )
     user = uuid4()
@@ -102,7 +102,7 @@ async def test_the_rate_is_one_for_all_replicas_and_of_each_user_alone(
 
 
 async def test_without_redis_a_replica_keeps_the_pace_by_itself(deps: Deps) -> None:
-    door = AdmissionControl(deps.database, Cache(None), deps.objects, AdmissionLimits(rate=RateLimit(3, 3600)))
+    door = AdmissionControl(deps.database, Cache(None), deps.objects, api_client.limits(rate=RateLimit(3, 3600)))
     user = uuid4()
     tries = await asyncio.gather(*(door.take_turn(user) for _ in range(10)), return_exceptions=True)
     assert tries.count(None) == 3
@@ -111,7 +111,7 @@ async def test_without_redis_a_replica_keeps_the_pace_by_itself(deps: Deps) -> N
 async def test_redis_that_goes_away_gives_no_second_burst(deps: Deps, redis_url: str) -> None:
     redis = Redis.from_url(redis_url)
     cache = Cache(redis)
-    door = AdmissionControl(deps.database, cache, deps.objects, AdmissionLimits(rate=RateLimit(3, 3600)))
+    door = AdmissionControl(deps.database, cache, deps.objects, api_client.limits(rate=RateLimit(3, 3600)))
     user = uuid4()
     for _ in range(2):
         await door.take_turn(user)
@@ -262,7 +262,7 @@ async def test_the_depth_is_counted_once_a_second_at_max(deps: Deps, monkeypatch
         return await count(database, most)
 
     monkeypatch.setattr(quotas, "depth", depth)
-    door = AdmissionControl(deps.database, deps.cache, deps.objects, AdmissionLimits(), clock=lambda: now)
+    door = AdmissionControl(deps.database, deps.cache, deps.objects, api_client.limits(), clock=lambda: now)
     await asyncio.gather(*(door.check_room(uuid4()) for _ in range(20)))
     assert counted == 1
     now += 1.0
@@ -303,7 +303,7 @@ async def test_bodies_that_come_at_once_never_pass_the_reserve_together(
         deps.database,
         tmp_path / "objects",
         deps.cache,
-        limits=AdmissionLimits(min_free_bytes=free - int(2.5 * size)),
+        limits=api_client.limits(min_free_bytes=free - int(2.5 * size)),
         request_max_bytes=size,
     )
     async with api_client.client_of(create_app(made)) as client, asyncio.timeout(60):
@@ -341,7 +341,7 @@ async def test_a_body_that_ends_between_the_measuring_and_the_check_still_counts
     free, size = await deps.objects.free_bytes(), 1 << 30
     assert free is not None
     store = MeasuredEarly(tmp_path / "objects")
-    door = AdmissionControl(deps.database, deps.cache, store, AdmissionLimits(min_free_bytes=free - int(1.5 * size)))
+    door = AdmissionControl(deps.database, deps.cache, store, api_client.limits(min_free_bytes=free - int(1.5 * size)))
     store.told.set()
     async with door.upload(uuid4(), size):
         store.measured.clear()

@@ -20,8 +20,7 @@ from db.object_store.folder_store import FolderStore
 from serve_app.app import create_app
 from serve_app.deps import Deps
 from serve_app.openapi import response_schemas
-from serve_app.submission.admission_control import AdmissionLimits
-from tests.support.api_client import MP4, accepted, client_of, listening, log_in, make_result, publish
+from tests.support.api_client import MP4, accepted, client_of, limits, listening, log_in, make_result, publish
 
 SLOW_SECONDS = 60.0
 """A busy machine answers later than an idle one, and then still as it should."""
@@ -120,7 +119,7 @@ class TestReadiness:
     async def test_a_store_with_less_room_than_its_reserve_is_named(self, deps: Deps) -> None:
         free = await deps.objects.free_bytes()
         assert free is not None
-        async with client_of(create_app(replace(deps, limits=AdmissionLimits(min_free_bytes=free * 2)))) as client:
+        async with client_of(create_app(replace(deps, limits=limits(min_free_bytes=free * 2)))) as client:
             parts = not_ready(await client.get("/readyz"))
             assert (parts["storage"], parts["objects"]) == ("full", "ok")
 
@@ -129,7 +128,7 @@ class TestReadiness:
             return None
 
         monkeypatch.setattr(FolderStore, "free_bytes", unbounded)
-        async with client_of(create_app(replace(deps, limits=AdmissionLimits(min_free_bytes=1 << 60)))) as client:
+        async with client_of(create_app(replace(deps, limits=limits(min_free_bytes=1 << 60)))) as client:
             assert (await client.get("/readyz")).json()["parts"]["storage"] == "ok"
 
 
