@@ -32,7 +32,7 @@ from actors.extraction_types import (
     Reader,
     ResultWarning,
 )
-from actors.images.image_encoder import Plane, YuvPlanes
+from actors.images.frame_arrays import Plane, YuvPlanes
 from actors.plan.frame_selection import GopTargets, Plan, Target, gop_targets, to_decode
 from db.values.frame_spec import FrameSpec
 

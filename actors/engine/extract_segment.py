@@ -15,7 +15,7 @@ from pathlib import Path
 
 from actors.container.probe import Probe, probe
 from actors.engine.checksummed_json import ChecksumMismatchError, write_checksummed
-from actors.engine.contact_sheet import chosen
+from actors.engine.contact_sheet import sheet_targets
 from actors.engine.decode_pass import DecodePass, OnProgress, run_pass
 from actors.engine.extraction_report import Decoding
 from actors.engine.plan_file import StoredPlan, read_plan_file, time_scale_of, write_plan_file
@@ -90,7 +90,7 @@ def extract_segment(
     _check_times(probed, targets)
     planned = gop_targets(probed.table, [target.index for target in targets])
     order = ResultRequest(spec, Plan(planned, len(targets), ()), out)
-    on_sheet = {target.pts for target in chosen(blueprint.targets)}
+    on_sheet = {target.pts for target in sheet_targets(blueprint.targets)}
     tell(Planned(probed.media, len(targets), to_decode(probed.table, planned)))
 
     def writer(order: ResultRequest) -> SegmentWriter:

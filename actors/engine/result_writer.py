@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from actors.container.display_geometry import DisplayGeometry
-from actors.engine.contact_sheet import ContactSheet, ThumbnailScaler, cell_of, chosen
+from actors.engine.contact_sheet import ContactSheet, ThumbnailScaler, cell_for, sheet_targets
 from actors.engine.plan_file import TimeScale
 from actors.engine.zip_archive import Archive
 from actors.extraction_types import ResultWarning
-from actors.images.image_encoder import SUFFIXES, ImageEncoder, YuvPlanes
+from actors.images.frame_arrays import YuvPlanes
+from actors.images.image_encoder import SUFFIXES, ImageEncoder
 from actors.plan.frame_selection import Plan, Target
 from db.values.error_catalogue import CatalogueError
 from db.values.frame_spec import FrameSpec, Image
@@ -110,11 +111,11 @@ class ResultWriter(OutputWriter):
     """A result's files while they grow; made anew when another reader begins from the start."""
 
     def __init__(self, order: ResultRequest, timeline: TimeScale, media: Media) -> None:
-        on_sheet = chosen(order.targets())
+        on_sheet = sheet_targets(order.targets())
         super().__init__(order, [target.pts for target in on_sheet])
         self._timeline = timeline
         self._archive = Archive(order.out, order.spec, timeline.time_base, SUFFIXES[order.spec.image.format])
-        self._sheet = ContactSheet(order.out, cell_of(media.width, media.height), len(on_sheet))
+        self._sheet = ContactSheet(order.out, cell_for(media.width, media.height), len(on_sheet))
 
     @property
     def images(self) -> int:
@@ -151,7 +152,7 @@ class FrameEncoder:
 
     def __init__(self, outputs: Sequence[OutputWriter], geometry: DisplayGeometry, media: Media) -> None:
         self._outputs = outputs
-        cell = cell_of(media.width, media.height)
+        cell = cell_for(media.width, media.height)
         self._studios: dict[Image, tuple[ImageEncoder, ThumbnailScaler]] = {}
         for output in outputs:
             image = output.order.spec.image
@@ -171,6 +172,6 @@ class FrameEncoder:
 
     def _made(self, frame: VideoFrame, image: Image, *, small: bool) -> EncodedFrame:
         studio, reducer = self._studios[image]
-        encoded = studio.make(frame)
-        reduced = reducer.reduce(encoded.picture) if small else None
+        encoded = studio.encode(frame)
+        reduced = reducer.scale(encoded.picture) if small else None
         return EncodedFrame(encoded.data, encoded.width, encoded.height, reduced)

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.container.display_geometry import DisplayGeometry
-from actors.images.image_encoder import FrameRenderer, rgb_of
+from actors.images.frame_arrays import rgb_array_of
+from actors.images.frame_renderer import FrameRenderer
 from actors.plan.frame_selection import gop_targets
 from actors.plan.frame_table import FrameTable
 from actors.readers.frame_reader import FrameReader
@@ -47,7 +48,7 @@ def shots(reader: FrameReader, table: FrameTable, frames: range, threshold: Frac
 
     def content(frame: VideoFrame) -> Hsv:
         frame.color_trc = _BT709_TRANSFER  # tone mapping would cost much and move no cut
-        return hsv(rgb_of(small.draw(frame)))
+        return hsv(rgb_array_of(small.render(frame)))
 
     pictures = reader.read(gop_targets(table, frames), content)
     scored = _scores((target.index, picture) for target, picture in pictures)

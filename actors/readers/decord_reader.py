@@ -17,7 +17,7 @@ from av.video.frame import VideoFrame
 from decord._ffi.base import DECORDError, DECORDLimitReachedError
 
 from actors.container.probe import Probe
-from actors.images.color_conversion import HD_LINES
+from actors.images.frame_format import HD_MIN_HEIGHT
 from actors.plan.frame_selection import GopTargets, Target
 from actors.plan.frame_table import MAX_PTS, FrameTable
 from actors.plan.gop_schedule import PacketRun, schedule
@@ -143,7 +143,7 @@ def outside_envelope(probe: Probe) -> str | None:
         "an edit list": probe.has_hidden_packets,
         "times that are not in the container": probe.table.by_ordinal,
         "colors that decord takes for others": probe.color_matrix
-        not in (_UNTAGGED_SD if probe.coded_height < HD_LINES else _TAGGED),
+        not in (_UNTAGGED_SD if probe.coded_height < HD_MIN_HEIGHT else _TAGGED),
         "pictures larger than full HD": media.width * media.height > MAX_PIXELS,
         "damage": bool(probe.warnings),
         "pictures of two fields": probe.is_interlaced,

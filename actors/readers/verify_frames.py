@@ -11,7 +11,8 @@ from av.video.frame import VideoFrame
 
 from actors.container.display_geometry import DisplayGeometry
 from actors.container.probe import Probe
-from actors.images.image_encoder import FrameRenderer, YuvPlanes
+from actors.images.frame_arrays import YuvPlanes
+from actors.images.frame_renderer import FrameRenderer
 from actors.plan.frame_selection import GopTargets, Target, gop_targets
 from actors.readers.frame_reader import FrameReader
 from actors.readers.planned_reader import PlannedReader
@@ -59,7 +60,7 @@ def verified(
     given = FrameRenderer(DisplayGeometry() if reader.upright else probe.geometry, COMPARED_SIDE)
 
     def both(frame: VideoFrame) -> tuple[YuvPlanes | None, T]:
-        return given.render(frame) if frame.pts in times else None, finish(frame)
+        return given.render_planes(frame) if frame.pts in times else None, finish(frame)
 
     window: dict[int, YuvPlanes] = {}
     with closing(_truth(probe, chosen, threads)) as truth:
@@ -80,7 +81,7 @@ def _truth(probe: Probe, chosen: set[int], threads: int) -> Generator[tuple[Targ
     small = FrameRenderer(probe.geometry, COMPARED_SIDE)
 
     def picture(frame: VideoFrame) -> YuvPlanes:
-        return small.render(frame.reformat(format="rgb24"))
+        return small.render_planes(frame.reformat(format="rgb24"))
 
     yield from PlannedReader(probe, threads=threads).read(gop_targets(probe.table, around), picture)
 

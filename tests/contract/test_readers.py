@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from actors.container.display_geometry import DisplayGeometry
 from actors.container.probe import Probe, probe
-from actors.images.image_encoder import FrameRenderer
+from actors.images.frame_renderer import FrameRenderer
 from actors.plan.frame_selection import GopTargets, Target, gop_targets
 from actors.readers.decord_reader import DecordReader, outside_envelope
 from actors.readers.frame_reader import FrameReader
@@ -47,7 +47,7 @@ DECORD_FAILS = {"hevc"}
 
 
 def upright_rgb(probed: Probe, reader: FrameReader, frame: VideoFrame) -> NDArray[np.uint8]:
-    picture = FrameRenderer(DisplayGeometry() if reader.upright else probed.geometry).render(frame)
+    picture = FrameRenderer(DisplayGeometry() if reader.upright else probed.geometry).render_planes(frame)
     return np.repeat(picture.y[:, :, np.newaxis], 3, axis=2)
 
 

@@ -12,7 +12,7 @@ from av.video.frame import VideoFrame
 from PIL import Image
 
 from actors.container.display_geometry import DisplayGeometry
-from actors.engine.contact_sheet import MAX_CELLS, ContactSheet, ThumbnailCell, ThumbnailScaler, cell_of, chosen
+from actors.engine.contact_sheet import MAX_CELLS, ContactSheet, ThumbnailCell, ThumbnailScaler, cell_for, sheet_targets
 from actors.images.image_encoder import ImageEncoder
 from actors.plan.frame_selection import Target
 from db.values.frame_spec import Image as Wish
@@ -26,10 +26,10 @@ def plain(color: tuple[int, int, int], width: int = 320, height: int = 180) -> V
 def sheet_of(
     folder: Path, frames: list[VideoFrame], cell: ThumbnailCell, image_format: ImageFormat = ImageFormat.JPEG
 ) -> None:
-    studio, reducer = ImageEncoder(DisplayGeometry(), Wish(image_format)), ThumbnailScaler(cell, image_format)
+    encoder, scaler = ImageEncoder(DisplayGeometry(), Wish(image_format)), ThumbnailScaler(cell, image_format)
     sheet = ContactSheet(folder, cell, len(frames))
     for n, frame in enumerate(frames):
-        sheet.add(reducer.reduce(studio.make(frame).picture), Fraction(n, 2))
+        sheet.add(scaler.scale(encoder.encode(frame).picture), Fraction(n, 2))
     sheet.finish(Fraction(len(frames), 2))
 
 
@@ -40,7 +40,7 @@ def opened(folder: Path) -> Image.Image:
 @pytest.mark.parametrize("image_format", ImageFormat)
 def test_each_picture_is_in_its_place_in_its_colors(image_format: ImageFormat, tmp_path: Path) -> None:
     colors = [(200, 30 + 15 * n, 220 - 15 * n) for n in range(13)]
-    sheet_of(tmp_path, [plain(color) for color in colors], cell_of(320, 180), image_format)
+    sheet_of(tmp_path, [plain(color) for color in colors], cell_for(320, 180), image_format)
     sheet = np.asarray(opened(tmp_path))
     assert sheet.shape == (180, 1600, 3)
     for n, color in enumerate(colors):
@@ -49,7 +49,7 @@ def test_each_picture_is_in_its_place_in_its_colors(image_format: ImageFormat, t
 
 
 def test_the_index_tells_place_and_time_of_each_picture(tmp_path: Path) -> None:
-    sheet_of(tmp_path, [plain((9, 9, 9))] * 11, cell_of(320, 180))
+    sheet_of(tmp_path, [plain((9, 9, 9))] * 11, cell_for(320, 180))
     cues = (tmp_path / "sheet.vtt").read_text().split("\n\n")
     assert cues[0] == "WEBVTT"
     assert cues[1] == "00:00:00.000 --> 00:00:00.500\nsheet.jpg#xywh=0,0,160,90"
@@ -59,7 +59,7 @@ def test_the_index_tells_place_and_time_of_each_picture(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("frames", "expected"), [(1, 1), (2, 2), (100, 100), (101, 100), (5000, 100)])
 def test_at_max_a_hundred_pictures_are_chosen_from_the_first_to_the_last(frames: int, expected: int) -> None:
     targets = [Target(index, index, False) for index in range(frames)]
-    picked = chosen(targets)
+    picked = sheet_targets(targets)
     assert len({target.index for target in picked}) == len(picked) == expected <= MAX_CELLS
     assert (picked[0], picked[-1]) == (targets[0], targets[-1])
     steps = np.diff([target.index for target in picked])
@@ -68,7 +68,7 @@ def test_at_max_a_hundred_pictures_are_chosen_from_the_first_to_the_last(frames:
 
 @pytest.mark.parametrize("size", [(1920, 1080), (1080, 1920), (64, 48), (17, 33), (4000, 3), (3, 4000), (1, 1)])
 def test_pictures_of_any_shape_fit_into_their_cell(size: tuple[int, int], tmp_path: Path) -> None:
-    cell = cell_of(*size)
+    cell = cell_for(*size)
     width, height = cell.fit(*size)
     assert cell.width % 2 == cell.height % 2 == 0
     assert 0 < width <= min(cell.width, size[0])
@@ -78,9 +78,9 @@ def test_pictures_of_any_shape_fit_into_their_cell(size: tuple[int, int], tmp_pa
 
 
 def test_a_sheet_of_fewer_pictures_than_planned_ends_with_its_last_row(tmp_path: Path) -> None:
-    cell = cell_of(320, 180)
-    sheet, reducer = ContactSheet(tmp_path, cell, 25), ThumbnailScaler(cell, ImageFormat.JPEG)
+    cell = cell_for(320, 180)
+    sheet, scaler = ContactSheet(tmp_path, cell, 25), ThumbnailScaler(cell, ImageFormat.JPEG)
     for n in range(3):
-        sheet.add(reducer.reduce(ImageEncoder(DisplayGeometry(), Wish()).make(plain((n, n, n))).picture), Fraction(n))
+        sheet.add(scaler.scale(ImageEncoder(DisplayGeometry(), Wish()).encode(plain((n, n, n))).picture), Fraction(n))
     sheet.finish(Fraction(3))
     assert opened(tmp_path).size == (1600, 90)

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from actors.container.display_geometry import DisplayGeometry
-from actors.images.image_encoder import FrameRenderer, YuvPlanes, jpeg
+from actors.images.frame_arrays import YuvPlanes
+from actors.images.frame_renderer import FrameRenderer
+from actors.images.image_encoder import encode_jpeg
 from db.values.error_catalogue import CatalogueError
 
 KR_KB = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114), 7: (0.212, 0.087)}
@@ -44,7 +46,7 @@ def drawn(rgb: Picture, pixel_format: str, matrix: int, span: int) -> VideoFrame
 
 
 def decoded(picture: YuvPlanes) -> Picture:
-    return np.asarray(Image.open(io.BytesIO(jpeg(picture, 100))).convert("RGB")).astype(np.float64)
+    return np.asarray(Image.open(io.BytesIO(encode_jpeg(picture, 100))).convert("RGB")).astype(np.float64)
 
 
 def shift(one: Picture, other: Picture) -> float:
@@ -60,7 +62,7 @@ def test_colors_survive_every_matrix_range_format_and_size(
     size: tuple[int, int], pixel_format: str, matrix: int, span: int
 ) -> None:
     rgb = gradient(*size)
-    image = decoded(FrameRenderer(DisplayGeometry()).render(drawn(rgb, pixel_format, matrix, span)))
+    image = decoded(FrameRenderer(DisplayGeometry()).render_planes(drawn(rgb, pixel_format, matrix, span)))
     assert image.shape == rgb.shape
     assert shift(image, rgb) < 1.2
     assert np.abs(image - rgb)[2:-2, 2:-2].mean() < 2
@@ -71,7 +73,7 @@ def test_an_untagged_picture_is_bt601_below_720_lines_and_bt709_from_there(lines
     rgb = gradient(lines * 16 // 9, lines)
     frame = drawn(rgb, "yuv420p", matrix, LIMITED)
     frame.colorspace, frame.color_range = UNTAGGED, 0
-    assert shift(decoded(FrameRenderer(DisplayGeometry()).render(frame)), rgb) < 1.2
+    assert shift(decoded(FrameRenderer(DisplayGeometry()).render_planes(frame)), rgb) < 1.2
 
 
 @pytest.mark.parametrize("turns", range(4))
@@ -80,7 +82,7 @@ def test_an_untagged_picture_is_bt601_below_720_lines_and_bt709_from_there(lines
 def test_a_picture_is_mirrored_and_then_turned_clockwise(pixel_format: str, mirrored: bool, turns: int) -> None:
     rgb = gradient(WIDTH, HEIGHT)
     frame = drawn(rgb, pixel_format, 5, LIMITED)
-    image = decoded(FrameRenderer(DisplayGeometry(Fraction(1), turns, mirrored)).render(frame))
+    image = decoded(FrameRenderer(DisplayGeometry(Fraction(1), turns, mirrored)).render_planes(frame))
     upright = np.rot90(rgb[:, ::-1] if mirrored else rgb, -turns)
     assert image.shape == upright.shape
     assert np.abs(image - upright)[2:-2, 2:-2].mean() < 2
@@ -89,7 +91,7 @@ def test_a_picture_is_mirrored_and_then_turned_clockwise(pixel_format: str, mirr
 @pytest.mark.parametrize("side", [16, 50, 97])
 def test_a_smaller_picture_keeps_its_colors(side: int) -> None:
     rgb = gradient(WIDTH, HEIGHT)
-    picture = FrameRenderer(DisplayGeometry(Fraction(4, 3)), side).render(drawn(rgb, "yuv420p", 1, LIMITED))
+    picture = FrameRenderer(DisplayGeometry(Fraction(4, 3)), side).render_planes(drawn(rgb, "yuv420p", 1, LIMITED))
     assert picture.width == side
     assert np.abs(decoded(picture).mean(axis=(0, 1)) - rgb.mean(axis=(0, 1))).max() < 1.5
 
@@ -102,7 +104,7 @@ def test_formats_that_few_videos_have_are_images_too(pixel_format: str) -> None:
     frame = VideoFrame.from_ndarray(rgb.round().astype(np.uint8), format="rgb24").reformat(format=pixel_format)
     gray = pixel_format.startswith("gray")
     frame.color_range = FULL if gray else LIMITED
-    image = decoded(FrameRenderer(DisplayGeometry()).render(frame))
+    image = decoded(FrameRenderer(DisplayGeometry()).render_planes(frame))
     expected = np.repeat(rgb @ [[0.299], [0.587], [0.114]], 3, axis=-1) if gray else rgb
     assert shift(image, expected) < 2
     assert image.shape == rgb.shape
@@ -111,10 +113,10 @@ def test_formats_that_few_videos_have_are_images_too(pixel_format: str) -> None:
 def test_the_size_of_frames_may_change_in_the_middle_of_a_video() -> None:
     renderer = FrameRenderer(DisplayGeometry())
     sizes = [(WIDTH, HEIGHT), (320, 240), (WIDTH, HEIGHT)]
-    pictures = [renderer.render(drawn(gradient(*size), "yuv420p", 5, LIMITED)) for size in sizes]
+    pictures = [renderer.render_planes(drawn(gradient(*size), "yuv420p", 5, LIMITED)) for size in sizes]
     assert [(picture.width, picture.height) for picture in pictures] == sizes
 
 
 def test_a_picture_of_absurd_size_is_refused() -> None:
     with pytest.raises(CatalogueError, match="picture_too_large"):
-        FrameRenderer(DisplayGeometry(Fraction(1000))).render(av.VideoFrame(160, 96, "yuv420p"))
+        FrameRenderer(DisplayGeometry(Fraction(1000))).render_planes(av.VideoFrame(160, 96, "yuv420p"))

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from actors.container.display_geometry import DisplayGeometry
-from actors.images.image_encoder import FrameRenderer, ImageEncoder
+from actors.images.frame_renderer import FrameRenderer
+from actors.images.image_encoder import ImageEncoder
 from db.values.frame_spec import Image, ImageFormat
 
 KR_KB = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114), 7: (0.212, 0.087), 9: (0.2627, 0.0593)}
@@ -92,7 +93,7 @@ def test_what_a_jpeg_is_made_of_is_half_a_level_near_the_formulas(
     pixel_format: str, matrix: int, span: int, size: tuple[int, int]
 ) -> None:
     frame, held = encoded(*size, pixel_format, matrix, span)
-    picture = FrameRenderer(DisplayGeometry()).render(frame)
+    picture = FrameRenderer(DisplayGeometry()).render_planes(frame)
     # In the matrix of a JFIF file: brightness needs color at each pixel, color needs color alone.
     wide = to_rgb(full_size(held, (size[1], size[0])), matrix)
     kr, kb = KR_KB[BT601]
@@ -124,7 +125,7 @@ def test_a_png_is_half_a_level_near_the_formulas_in_full_range_rgb(
 @pytest.mark.parametrize("span", [LIMITED, FULL])
 def test_wide_colors_are_half_a_level_near_the_formulas_in_a_jpeg(span: int) -> None:
     frame, held = encoded(WIDTH, HEIGHT, "yuv444p", BT2020, span)
-    picture = FrameRenderer(DisplayGeometry()).render(frame)
+    picture = FrameRenderer(DisplayGeometry()).render_planes(frame)
     rgb = from_2020(to_rgb(held, BT2020))
     kr, kb = KR_KB[BT601]
     luma = kr * rgb[0] + (1 - kr - kb) * rgb[1] + kb * rgb[2]
@@ -136,7 +137,7 @@ def test_wide_colors_are_half_a_level_near_the_formulas_in_a_jpeg(span: int) -> 
 
 
 def opened(frame: VideoFrame, image: Image, geometry: DisplayGeometry | None = None) -> Float:
-    data = ImageEncoder(geometry or DisplayGeometry(), image).make(frame).data
+    data = ImageEncoder(geometry or DisplayGeometry(), image).encode(frame).data
     with Pillow.open(io.BytesIO(data)) as file:
         assert file.format is not None
         assert file.format.lower() == image.format.value
@@ -149,7 +150,7 @@ def opened(frame: VideoFrame, image: Image, geometry: DisplayGeometry | None = N
 )
 def test_a_jpeg_has_as_much_color_as_the_video(pixel_format: str, chroma: str) -> None:
     frame, _ = encoded(WIDTH, HEIGHT, pixel_format, 1, LIMITED)
-    assert simplejpeg.decode_jpeg_header(ImageEncoder(DisplayGeometry(), Image()).make(frame).data)[3] == chroma
+    assert simplejpeg.decode_jpeg_header(ImageEncoder(DisplayGeometry(), Image()).encode(frame).data)[3] == chroma
 
 
 def test_a_png_of_an_rgb_video_is_lossless() -> None:
@@ -171,9 +172,9 @@ def test_a_webp_keeps_the_colors(size: tuple[int, int], matrix: int) -> None:
 
 def test_a_webp_of_higher_quality_is_larger() -> None:
     noise = np.random.default_rng(3).integers(40, 200, (HEIGHT, WIDTH, 3), np.uint8)
+    images = [Image(ImageFormat.WEBP, quality) for quality in (1, 50, 90, 100)]
     sizes = [
-        len(ImageEncoder(DisplayGeometry(), Image(ImageFormat.WEBP, quality)).make(VideoFrame.from_ndarray(noise)).data)
-        for quality in (1, 50, 90, 100)
+        len(ImageEncoder(DisplayGeometry(), image).encode(VideoFrame.from_ndarray(noise)).data) for image in images
     ]
     assert sizes == sorted(set(sizes))
 
@@ -194,7 +195,7 @@ def test_every_format_is_upright(image_format: ImageFormat, mirrored: bool, turn
 def test_the_same_frame_gives_the_same_bytes_again_and_in_any_studio(image_format: ImageFormat) -> None:
     image = Image(image_format, 80, 64)
     one, other = ImageEncoder(DisplayGeometry(), image), ImageEncoder(DisplayGeometry(), image)
-    files = [studio.make(encoded(WIDTH, HEIGHT, "yuv420p", 1, LIMITED)[0]).data for studio in (one, one, other)]
+    files = [encoder.encode(encoded(WIDTH, HEIGHT, "yuv420p", 1, LIMITED)[0]).data for encoder in (one, one, other)]
     assert len(set(files)) == 1
 
 

@@ -53,7 +53,7 @@ def rolled_off(signal: Float) -> Float:
 
 
 def row_of(frame: VideoFrame, image_format: ImageFormat) -> Float:
-    data = ImageEncoder(DisplayGeometry(), Image(image_format, 100)).make(frame).data
+    data = ImageEncoder(DisplayGeometry(), Image(image_format, 100)).encode(frame).data
     rgb = np.asarray(Pillow.open(io.BytesIO(data)).convert("RGB")).astype(np.float64)
     assert np.ptp(rgb, axis=2).max() <= 3, "gray stays gray"
     row: Float = rgb.mean(axis=(0, 2))
@@ -85,7 +85,7 @@ def test_hlg_is_shown_as_an_sdr_picture_in_wide_colors(image_format: ImageFormat
 @pytest.mark.parametrize("side", [33, 80])
 def test_a_smaller_picture_is_as_bright(transfer: int, side: int) -> None:
     frame, _ = gray(transfer)
-    data = ImageEncoder(DisplayGeometry(), Image(ImageFormat.JPEG, 95, side)).make(frame).data
+    data = ImageEncoder(DisplayGeometry(), Image(ImageFormat.JPEG, 95, side)).encode(frame).data
     with Pillow.open(io.BytesIO(data)) as small:
         assert max(small.size) == side
         mean = np.asarray(small.convert("L")).mean()
