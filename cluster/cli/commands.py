@@ -169,11 +169,9 @@ def list_(
 
     from cluster.cli.batch_commands import console  # noqa: PLC0415
     from cluster.cli.progress_display import json_text, show_videos  # noqa: PLC0415
-    from cluster.cli.stored_credentials import identity  # noqa: PLC0415
-    from cluster.client.sync_client import Client  # noqa: PLC0415
+    from cluster.cli.stored_credentials import logged_in_client  # noqa: PLC0415
 
-    who = identity(os.environ)
-    with Client(who.url, store=who.store) as client:
+    with logged_in_client(os.environ) as client:
         videos = list(islice(client.videos(status=status, q=q), limit))
     if as_json:
         typer.echo(json_text({"items": [asdict(video) for video in videos]}))

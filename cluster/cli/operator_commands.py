@@ -132,11 +132,9 @@ def ledger(
     from dataclasses import asdict  # noqa: PLC0415
 
     from cluster.cli.progress_display import json_text  # noqa: PLC0415
-    from cluster.cli.stored_credentials import identity  # noqa: PLC0415
-    from cluster.client.sync_client import Client  # noqa: PLC0415
+    from cluster.cli.stored_credentials import logged_in_client  # noqa: PLC0415
 
-    who = identity(os.environ)
-    with Client(who.url, store=who.store) as client:
+    with logged_in_client(os.environ) as client:
         found = client.ledger()
     typer.echo(json_text(asdict(found)) if as_json else "\n".join(ledger_lines(found)))
     if check and not found.balanced:
@@ -154,11 +152,9 @@ def timeline(
     from dataclasses import asdict  # noqa: PLC0415
 
     from cluster.cli.progress_display import json_text  # noqa: PLC0415
-    from cluster.cli.stored_credentials import identity  # noqa: PLC0415
-    from cluster.client.sync_client import Client  # noqa: PLC0415
+    from cluster.cli.stored_credentials import logged_in_client  # noqa: PLC0415
 
-    who = identity(os.environ)
-    with Client(who.url, store=who.store) as client:
+    with logged_in_client(os.environ) as client:
         moments = list(client.timeline(extraction_id))
     if as_json:
         typer.echo(json_text({"items": [asdict(moment) for moment in moments]}))

@@ -13,12 +13,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from cluster.client.api_types import Tokens
 from cluster.client.errors import FotogramaError
 from cluster.client.token_store import TokenStore
+
+if TYPE_CHECKING:
+    from cluster.client.sync_client import Client
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 
@@ -152,6 +155,14 @@ def identity(environ: Mapping[str, str]) -> Identity:
     if store.tokens is None:
         raise NotLoggedIn(url)
     return Identity(url, store)
+
+
+def logged_in_client(environ: Mapping[str, str]) -> Client:
+    """A client that is us. Raises NotLoggedIn."""
+    from cluster.client.sync_client import Client  # noqa: PLC0415
+
+    who = identity(environ)
+    return Client(who.url, store=who.store)
 
 
 def canonical_url(url: str) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -88,11 +86,7 @@ def delivery_line(delivery: Delivery) -> str:
     return line.rstrip()
 
 
-@contextmanager
-def _client() -> Iterator[Client]:
-    from cluster.cli.stored_credentials import identity  # noqa: PLC0415
-    from cluster.client.sync_client import Client  # noqa: PLC0415
+def _client() -> Client:
+    from cluster.cli.stored_credentials import logged_in_client  # noqa: PLC0415
 
-    who = identity(os.environ)
-    with Client(who.url, store=who.store) as client:
-        yield client
+    return logged_in_client(os.environ)
