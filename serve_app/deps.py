@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -11,7 +10,6 @@ from starlette.requests import HTTPConnection
 from db.cache import Cache
 from db.notification.webhook_url_policy import Reach
 from db.object_store.object_store import ObjectStore
-from db.values.frame_spec import FrameSpec
 from serve_app.archive_index import ArchiveIndexCache
 from serve_app.security.password_hashing import PasswordHasher
 from serve_app.security.rate_limit import RateLimit, RateLimiter
@@ -20,10 +18,6 @@ from serve_app.submission.admission_control import AdmissionControl, AdmissionLi
 from serve_app.submission.group_commit import GroupCommit
 
 EMAIL_RATE = RateLimit(burst=10, refill_seconds=30.0)
-
-
-def _accept_any_spec(_spec: FrameSpec) -> None:
-    """Accepts every specification."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +30,6 @@ class Deps:
     access_seconds, session_seconds: the lifetimes of an access token and of a session.
     limits: what `admission` and `group_commit` enforce.
     webhook_reach: which networks a webhook may be in.
-    check_spec: raises CatalogueError `unsupported_spec` for a specification that the engine can't carry out.
     email_rate_limiter: log-ins of one account.
     address_rate_limiter: log-ins and registrations from one network address.
     """
@@ -57,7 +50,6 @@ class Deps:
     limits: AdmissionLimits
     webhook_reach: Reach
     address_rate_limiter: RateLimiter
-    check_spec: Callable[[FrameSpec], None] = _accept_any_spec
     archive_indexes: ArchiveIndexCache = field(default_factory=ArchiveIndexCache)
     email_rate_limiter: RateLimiter = field(default_factory=lambda: RateLimiter(EMAIL_RATE))
     admission: AdmissionControl = field(init=False)

@@ -55,11 +55,6 @@ CATALOGUE: Mapping[str, CatalogueEntry] = {
     "invalid_spec": _entry(
         _R, "The frame specification is invalid.", "Correct the field that the detail names.",
         "A especificação de quadros é inválida.", "Corrija o campo indicado no detalhe."),
-    "unsupported_spec": _entry(
-        _R, "This version does not offer what the specification asks for.",
-        "Choose another sample mode or image format.",
-        "Esta versão não oferece o que a especificação pede.",
-        "Escolha outro modo de amostragem ou formato de imagem."),
     "unsupported_media_type": _entry(
         _R, "The content type is not the one this route takes.", "Send the content type that the detail names.",
         "O tipo de conteúdo não é o que esta rota aceita.", "Envie o tipo de conteúdo indicado no detalhe."),

@@ -26,7 +26,6 @@ HTTP_STATUS: Mapping[str, int] = {
     "malformed_request": 400,
     "invalid_field": 422,
     "invalid_spec": 422,
-    "unsupported_spec": 422,
     "unsupported_media_type": 415,
     "no_file": 422,
     "too_large": 413,

@@ -53,7 +53,6 @@ async def create(request: Request, who: Principal) -> Response:
     admit = partial(deps.admission.take_turn, who.user_id)
     async with idempotent_call(request, deps.database, who, "POST /v1/videos/{id}/extractions", admit) as hold:
         asked = _asked(await request_body.read_json(request, request_body.MAX_SPEC_BYTES))
-        deps.check_spec(asked)
         canonical = frame_spec.canonical(asked)
         return await _extract(deps, who, hold, _Wanted(video_id, canonical, fingerprint([str(video_id), canonical])))
 

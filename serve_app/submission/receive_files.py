@@ -130,9 +130,8 @@ class FileReceiver:
             case "file":
                 await self._take_file(part)
             case "spec" if self._taken.spec is None:
-                asked = frame_spec.from_document(parse_json(await part.read(MAX_SPEC_BYTES), "The specification"))
-                self._deps.check_spec(asked)
-                self._taken.spec = asked
+                asked = parse_json(await part.read(MAX_SPEC_BYTES), "The specification")
+                self._taken.spec = frame_spec.from_document(asked)
             case "spec":
                 raise CatalogueError("invalid_field", "spec: There is more than one part of this name.")
             case name:
@@ -183,7 +182,6 @@ _OF_A_PART = {
     "malformed_request",
     "not_a_video",
     "playlist",
-    "unsupported_spec",
 }
 """What speaks of one part and lets the next ones be looked at."""
 

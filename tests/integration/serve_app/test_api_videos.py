@@ -21,7 +21,6 @@ from db.acceptance.idempotency_keys import Marker
 from db.object_store.folder_store import FolderStore
 from db.object_store.object_store import StoredObject
 from db.values.error_catalogue import CatalogueError
-from db.values.frame_spec import FrameSpec, Scenes
 from serve_app.app import create_app
 from serve_app.deps import Deps
 from tests.support.api_client import MP4, WEBM, accepted, client_of, left_behind, log_in, send
@@ -116,21 +115,6 @@ async def test_a_bad_spec_is_refused_and_leaves_nothing(
 ) -> None:
     assert code_of(await send(ana, ("a.mp4", MP4), spec=spec)) == expected
     assert await left_behind(deps.database, deps.objects) == NOTHING
-
-
-async def test_a_spec_that_the_engine_does_not_offer_is_refused_at_once(ana: httpx.AsyncClient, deps: Deps) -> None:
-    def no_scenes(asked: FrameSpec) -> None:
-        if isinstance(asked.sample, Scenes):
-            raise CatalogueError("unsupported_spec")
-
-    video = await accepted(ana)
-    async with client_of(create_app(replace(deps, check_spec=no_scenes)), headers=ana.headers) as client:
-        scenes = '{"sample": {"mode": "scenes"}}'
-        assert code_of(await send(client, ("a.mp4", MP4), spec=scenes)) == (422, "unsupported_spec")
-        body = {"spec": {"sample": {"mode": "scenes"}}}
-        again = await client.post(f"/v1/videos/{video['id']}/extractions", json=body)
-        assert code_of(again) == (422, "unsupported_spec")
-    assert (await left_behind(deps.database, deps.objects))[:2] == (1, 0)
 
 
 async def test_what_a_form_must_be_is_said(ana: httpx.AsyncClient, deps: Deps) -> None:
