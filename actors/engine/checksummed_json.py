@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+DIGEST_CHARACTERS = 64
+CHUNK_BYTES = 1 << 20
+_HEAD = b'{"sha256":"%s","document":'
+_END = b"}\n"
 
 
 class ChecksumMismatchError(Exception):
@@ -14,21 +20,28 @@ class ChecksumMismatchError(Exception):
 
 
 def write_checksummed(path: Path, document: Mapping[str, Any]) -> None:
-    body = json.dumps(document)
-    path.write_text(f'{{"sha256":"{_digest(body)}","document":{body}}}\n', encoding="ascii")
+    body = json.dumps(document).encode()
+    path.write_bytes(_HEAD % hashlib.sha256(body).hexdigest().encode() + body + _END)
 
 
 def read_checksummed(path: Path) -> dict[str, Any]:
     """Raises ChecksumMismatchError."""
-    try:
-        sealed = json.loads(path.read_text(encoding="ascii"))
-        document: dict[str, Any] = sealed["document"]
-        is_whole = sealed["sha256"] == _digest(json.dumps(document))
-    except (ValueError, KeyError, TypeError) as error:
-        raise ChecksumMismatchError(path.name) from error
+    verify_checksummed(path)
+    document: dict[str, Any] = json.loads(path.read_bytes())["document"]
+    return document
+
+
+def verify_checksummed(path: Path) -> None:
+    """Raises ChecksumMismatchError; the document is not read into memory."""
+    with path.open("rb") as file:
+        head = file.read(len(_HEAD % bytes(DIGEST_CHARACTERS)))
+        digest, left = hashlib.sha256(), os.fstat(file.fileno()).st_size - len(head) - len(_END)
+        while left > 0 and (chunk := file.read(min(left, CHUNK_BYTES))):
+            digest.update(chunk)
+            left -= len(chunk)
+        is_whole = head == _HEAD % digest.hexdigest().encode() and file.read() == _END
     if not is_whole:
         raise ChecksumMismatchError(path.name)
-    return document
 
 
 def verify_file(path: Path, sha256: str) -> None:
@@ -36,7 +49,3 @@ def verify_file(path: Path, sha256: str) -> None:
     with path.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
             raise ChecksumMismatchError(path.name)
-
-
-def _digest(body: str) -> str:
-    return hashlib.sha256(body.encode()).hexdigest()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from actors.extraction_types import (
 from actors.plan.decode_deadline import probe_seconds
 from actors.sandbox.child_process import ChildCrashed, Outcome
 from actors.sandbox.child_protocol import Assembly, Job, Limits, OneSegment, Whole, Work
+from actors.worker.child_output import BadOutputError, check_files, check_segment, check_whole, sign_report
 from actors.worker.scratch_folder import room
 from actors.worker.worker_deps import WorkerDeps
 from db.object_store.object_keys import result_prefix
@@ -67,12 +67,11 @@ async def fetch_job(claim: Claim, bench: WorkerDeps, folder: Path) -> Job:
     """
     source = await _fetch_video(claim, bench, folder / "source")
     size = await bench.objects.size(claim.object_key)
-    out = folder / "out"
-    out.mkdir()
+    out = await asyncio.to_thread(_make_out, folder)
     return Job(
         source=source.absolute(),
         spec=claim.spec,
-        out=out.absolute(),
+        out=out,
         options=Options(
             reader=Reader.PYAV if claim.careful else bench.reader,
             threads=1 if claim.careful else bench.threads,
@@ -89,6 +88,12 @@ async def fetch_job(claim: Claim, bench: WorkerDeps, folder: Path) -> Job:
         work=await _fetch_work(claim, bench, folder),
         engine=engine_name(bench.reader),
     )
+
+
+def _make_out(folder: Path) -> Path:
+    out = folder.resolve() / "out"
+    out.mkdir()
+    return out
 
 
 async def _fetch_video(claim: Claim, bench: WorkerDeps, into: Path) -> Path:
@@ -121,16 +126,26 @@ async def _fetch_segment(bench: WorkerDeps, key: str, folder: Path) -> Path:
 
 
 async def store_outcome(claim: Claim, bench: WorkerDeps, job: Job, outcome: Outcome) -> StoredOutcome | Outcome:
-    """Stores what the child made; what it did not make comes back as it is."""
+    """Stores what the child made; what it did not make comes back as it is, and what is not as it said as a crash."""
+    try:
+        return await _store(claim, bench, job, outcome)
+    except BadOutputError as error:
+        return ChildCrashed(f"The decoder left no {error} that can be used.")
+
+
+async def _store(claim: Claim, bench: WorkerDeps, job: Job, outcome: Outcome) -> StoredOutcome | Outcome:
     prefix = prefix_of(claim)
     match outcome, job.work:
         case Extracted(), Whole() | Assembly():
             return await _publication(claim, bench, job, outcome)
         case Split(media, total, segments), Whole():
             await _put(bench, prefix, job.out, (PLAN,))
+            await asyncio.to_thread(check_whole, job.out / PLAN)
             return SplitStored(media.document(), total, prefix, segments)
         case SegmentExtracted(frames), OneSegment():
-            await _put(bench, prefix, job.out, SEGMENT_FILES)
+            stored = await _put(bench, prefix, job.out, SEGMENT_FILES)
+            digests = {name: as_stored.sha256 for name, as_stored in stored.items()}
+            await asyncio.to_thread(check_segment, job.out, digests)
             return SegmentStored(prefix, frames)
         case OtherEngine(), OneSegment() | Assembly():
             return outcome
@@ -141,11 +156,14 @@ async def store_outcome(claim: Claim, bench: WorkerDeps, job: Job, outcome: Outc
 
 
 async def _publication(claim: Claim, bench: WorkerDeps, job: Job, extracted: Extracted) -> Publication:
-    await asyncio.to_thread(_sign_report, job.out / REPORT, claim)
     prefix = prefix_of(claim)
+    await asyncio.to_thread(check_files, job.out, RESULT_FILES)
+    # An object's prefix ends with the attempt that made it.
+    attempts = max([claim.lease.attempt, *(int(key.rpartition("/")[2]) for key in claim.segment_keys)])
+    await asyncio.to_thread(sign_report, job.out / REPORT, attempts=attempts, careful=claim.careful)
     archive = (await _put(bench, prefix, job.out, RESULT_FILES))[ARCHIVE]
     if archive.sha256 != extracted.sha256:
-        raise CatalogueError("unavailable", "The archive changed on its way to the store.")
+        raise BadOutputError(ARCHIVE)
     return Publication(
         key=prefix,
         engine=job.engine,
@@ -157,6 +175,7 @@ async def _publication(claim: Claim, bench: WorkerDeps, job: Job, extracted: Ext
 
 
 async def _put(bench: WorkerDeps, prefix: str, out: Path, names: Sequence[str]) -> dict[str, StoredObject]:
+    await asyncio.to_thread(check_files, out, names)
     stored = {name: await bench.objects.put_file(f"{prefix}/{name}", out / name) for name in names}
     for name, as_stored in stored.items():
         try:
@@ -164,14 +183,6 @@ async def _put(bench: WorkerDeps, prefix: str, out: Path, names: Sequence[str]) 
         except ChecksumMismatchError as error:
             raise CatalogueError("unavailable", f"{name} changed on its way to the store.") from error
     return stored
-
-
-def _sign_report(path: Path, claim: Claim) -> None:
-    """Adds what only the worker knows. An object's prefix ends with the attempt that made it."""
-    report = json.loads(path.read_text(encoding="utf-8"))
-    made = [claim.lease.attempt, *(int(key.rpartition("/")[2]) for key in claim.segment_keys)]
-    report |= {"attempts": max(made), "careful": claim.careful or report.get("careful", False)}
-    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 def prefix_of(claim: Claim) -> str:

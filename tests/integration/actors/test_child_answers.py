@@ -1,8 +1,6 @@
 """What a child says is checked within bounds: what is out of them is a crash of the child, whatever it breaks later."""
 
 import asyncio
-import json
-import sys
 from dataclasses import replace
 
 import pytest
@@ -11,6 +9,7 @@ from actors.sandbox.child_process import DecodingChild
 from actors.worker.task_runner import TaskOutcome, perform
 from db.queue import task_queue
 from tests.support import database_rows
+from tests.support.untrue_child import child_that_says
 from tests.support.worker_tasks import ALL, submit
 
 MEDIA = {
@@ -28,23 +27,6 @@ HUGE = {"width": 2**53 - 1, "height": 2**53 - 1}
 PLANNED = {"type": "Planned", "media": MEDIA, "frames_total": 2, "frames_to_decode": 50}
 EXTRACTED = {"type": "Extracted", "media": MEDIA, "frames": 2, "bytes": 9, "sha256": "0" * 64, "warnings": []}
 SPLIT = {"type": "Split", "media": MEDIA, "frames_total": 10, "segments": []}
-
-SPEAKER = """
-import json, sys
-import msgspec
-from actors.sandbox.child_protocol import frame
-for answer in json.loads(sys.argv[1]):
-    sys.stdout.buffer.write(frame(msgspec.msgpack.encode(answer)))
-sys.stdout.flush()
-sys.stdin.buffer.read()
-"""
-
-
-async def child_that_says(*answers) -> DecodingChild:
-    """A process in a child's place; it says these answers and waits."""
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), asyncio.subprocess.PIPE)
-    script = (sys.executable, "-c", SPEAKER, json.dumps(answers))
-    return DecodingChild(await asyncio.create_subprocess_exec(*script, start_new_session=True, **pipes))
 
 
 def segments(*stops: int, cost: int = 5):

@@ -1,0 +1,91 @@
+"""What a child leaves in its folder is checked: what it did not write, or wrote wrongly, is a crash of the child."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from actors.extraction_types import ARCHIVE, INDEX, NOTES, PLAN
+from actors.sandbox.child_process import DecodingChild
+from actors.worker.task_runner import TaskOutcome, perform
+from db.queue import task_queue
+from tests.support import database_rows
+from tests.support.untrue_child import child_that_does
+from tests.support.worker_tasks import ALL, submit
+
+SECRET = "what only the worker may read"
+REPORT = "(out / 'report.json')"
+
+
+async def take(bench, child):
+    """Claims a task and does it; its row afterwards."""
+    (claimed,) = await task_queue.claim(bench.database, worker="w1")
+    async with asyncio.timeout(30):
+        outcome = await perform(claimed, child, bench, asyncio.Event(), lambda: None)
+    return outcome, await database_rows.task(bench.database, claimed.lease.task_id)
+
+
+def is_crash(outcome, task):
+    return (outcome, task.crashes, task.losses, task.service_errors) == (TaskOutcome.RETRIED, 1, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        pytest.param(f"{REPORT}.unlink()", id="no report"),
+        pytest.param(f"{REPORT}.write_text('{{')", id="half a report"),
+        pytest.param(f"{REPORT}.write_text('[]')", id="a report that is no object"),
+        pytest.param(f"{REPORT}.write_bytes(bytes([255]))", id="a report that is no text"),
+        pytest.param(f"{REPORT}.write_text('[' * 100_000)", id="a deep report"),
+        pytest.param(f"""{REPORT}.write_text('{{"seconds": NaN}}')""", id="a report with what is no number"),
+        pytest.param(f"{REPORT}.open('ab').truncate(1 << 24)", id="a report that is too long"),
+        pytest.param(f"(out / '{ARCHIVE}').unlink()", id="no archive"),
+        pytest.param(f"(out / '{ARCHIVE}').open('ab').write(b'more')", id="another archive than was told"),
+        pytest.param("(out / 'sheet.jpg').unlink(); (out / 'sheet.jpg').mkdir()", id="a folder for a file"),
+        pytest.param("(out / 'sheet.jpg').unlink(); os.mkfifo(out / 'sheet.jpg')", id="a pipe for a file"),
+        pytest.param("os.rename(out, str(out) + '2'); os.symlink(str(out) + '2', out)", id="a link for the folder"),
+    ],
+)
+async def test_a_result_that_is_not_as_it_was_told_is_a_crash_of_the_child(database, store, bench, clips, code):
+    await submit(database, store, clips("h264")[0])
+    assert is_crash(*await take(bench, await child_that_does(code)))
+    outcome, _ = await take(bench, await DecodingChild.start())
+    assert outcome is TaskOutcome.PUBLISHED
+
+
+@pytest.mark.parametrize("name", ["report.json", "manifest.json"])
+async def test_a_link_brings_nothing_into_the_store(database, store, bench, clips, tmp_path, name):
+    secret = tmp_path / "secret"
+    secret.write_text(f'{{"secret": "{SECRET}"}}')
+    await submit(database, store, clips("h264")[0])
+    linked = f"(out / '{name}').unlink(); (out / '{name}').symlink_to({str(secret)!r})"
+    assert is_crash(*await take(bench, await child_that_does(linked)))
+    for key in await store.keys("results"):
+        assert SECRET.encode() not in b"".join([chunk async for chunk in store.read(key)])
+    assert secret.read_text() == f'{{"secret": "{SECRET}"}}'
+
+
+@pytest.mark.parametrize("made", ["", "{}", '{"sha256":"' + "0" * 64 + '","document":{}}\n'])
+async def test_a_plan_that_is_not_whole_is_a_crash_of_the_child(database, store, bench, clips, made):
+    dividing = replace(bench, segment_seconds=1e-6)
+    await submit(database, store, clips("h264")[0], ALL)
+    assert is_crash(*await take(dividing, await child_that_does(f"(out / '{PLAN}').write_text({made!r})")))
+    outcome, _ = await take(dividing, await DecodingChild.start())
+    assert outcome is TaskOutcome.SPLIT
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        pytest.param(f"(out / '{NOTES}').unlink()", id="no notes"),
+        pytest.param(f"(out / '{NOTES}').write_text('{{}}')", id="notes without their digest"),
+        pytest.param(f"(out / '{INDEX}').open('ab').write(b'more')", id="another index than was noted"),
+    ],
+)
+async def test_a_segment_that_is_not_whole_is_a_crash_of_the_child(database, store, bench, clips, code):
+    dividing = replace(bench, segment_seconds=1e-6)
+    await submit(database, store, clips("h264")[0], ALL)
+    await take(dividing, await DecodingChild.start())
+    assert is_crash(*await take(dividing, await child_that_does(code)))
+    outcome, _ = await take(dividing, await DecodingChild.start())
+    assert outcome is TaskOutcome.PUBLISHED
