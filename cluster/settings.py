@@ -79,7 +79,7 @@ class Settings(BaseSettings):
     user_waiting_max: Annotated[int, Field(ge=1)] | None = 20_000
     """Extractions of one user that wait or run."""
     user_running_max: Annotated[int, Field(ge=1)] = 32
-    """Tasks of one user that are worked on or next in turn; the others are held back. `fotograma ops users share EMAIL
+    """Tasks of one user that are worked on or next in turn; the others are throttled. `fotograma ops users share EMAIL
     --running-limit 64` sets another limit for one account."""
     user_stored_bytes_max: Annotated[int, Field(ge=1)] | None = None
     """Bytes of the videos and results of one user."""

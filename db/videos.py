@@ -104,7 +104,7 @@ DOCUMENTS = text(f"""
     FROM extractions JOIN videos ON videos.id = extractions.video_id
     WHERE extractions.id = ANY(:ids)
 """)
-# Tasks past their account's limit count at the place of their tag: they become ready as earlier ones end.
+# Throttled tasks count at the place of their tag: they become ready as earlier ones end.
 _WAITING = """(
                 SELECT extraction_id, priority, virtual_finish, id FROM tasks
                 WHERE state = '{state}'
@@ -115,7 +115,7 @@ POSITIONS = text(f"""
     FROM (
         SELECT extraction_id, row_number() OVER () AS position
         FROM (
-            {_WAITING.format(state="ready")} UNION ALL {_WAITING.format(state="held")}
+            {_WAITING.format(state="ready")} UNION ALL {_WAITING.format(state="throttled")}
             ORDER BY priority DESC, virtual_finish, id LIMIT :most
         ) AS waiting
     ) AS placed

@@ -40,7 +40,7 @@ ORPHAN_PAGE = 500
 """Objects that are looked at in one turn; so the store is gone through slowly, again and again."""
 ORPHAN_AGE_SECONDS = 24 * 3600.0
 STORED = ("videos", "results")
-HELD_SECONDS = 30.0
+ADMIT_SECONDS = 30.0
 LEDGER_SECONDS = 60.0
 LEDGER_SHARE = 20
 """The ledger is compared again only after this many times what the comparison took."""
@@ -121,7 +121,7 @@ class Maintenance:
             MaintenanceJob("garbage", CLEAN_SECONDS, self.remove_garbage),
             MaintenanceJob("expire", EXPIRE_SECONDS, self.expire),
             MaintenanceJob("orphans", ORPHAN_SECONDS, self.find_orphans),
-            MaintenanceJob("release_held", HELD_SECONDS, self.release_held),
+            MaintenanceJob("admit_throttled", ADMIT_SECONDS, self.admit_throttled),
             MaintenanceJob("repair", REPAIR_SECONDS, self.repair),
             MaintenanceJob("ledger", LEDGER_SECONDS, self.compare),
             *streaming,
@@ -216,14 +216,14 @@ class Maintenance:
             self._looked_at = (STORED[(STORED.index(prefix) + 1) % len(STORED)], None)
         return len(disowned)
 
-    async def release_held(self) -> int:
-        """Lets in tasks that were left outside although their user has a place free. Sets the limit at its first turn,
-        and not again: of two keepers the one that began later has the newer settings."""
+    async def admit_throttled(self) -> int:
+        """Admits throttled tasks that were left although their account has a slot free. Sets the limit at its first
+        turn, and not again: of two keepers the one that began later has the newer settings."""
         if self._running_limit is not None:
             await fair_queueing.set_running_limit(self._database, self._running_limit)
             self._running_limit = None
         await self.recount()
-        return await fair_queueing.release_held(self._database)
+        return await fair_queueing.admit_throttled(self._database)
 
     async def recount(self) -> int:
         """Corrects the open tasks that shares count wrongly; of how many accounts."""

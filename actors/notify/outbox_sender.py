@@ -21,7 +21,7 @@ from db.notification import outbox
 from db.notification.outbox import WEBHOOK, Notification, webhook_of
 
 MAX_CONCURRENT_TRIES = 4
-"""Concurrent attempts on one channel. All must end within HOLD_SECONDS of the outbox."""
+"""Concurrent attempts on one channel. All must end within LEASE_SECONDS of the outbox."""
 MAX_CONCURRENT_CHANNELS = 100
 ROUNDS = 25
 """Of MAX_CONCURRENT_TRIES tries, that a channel has before those that wait for a place."""
@@ -65,7 +65,7 @@ class OutboxSender:
         return done
 
     async def close(self) -> None:
-        """Cancels the running tasks. Their notifications are due again after HOLD_SECONDS."""
+        """Cancels the running tasks. Their notifications are due again after LEASE_SECONDS."""
         for task in self._busy.values():
             task.cancel()
         await asyncio.gather(*self._busy.values(), return_exceptions=True)

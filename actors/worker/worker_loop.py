@@ -114,7 +114,7 @@ class Worker:
         ending = await perform(claim, child, self._bench, self._stop, self._beat)
         seconds = round(self._clock() - started, 3)
         if ending is not TaskOutcome.LOST:
-            # It may have made other tasks ready: segments, the assembling one, one that was held, this one again.
+            # It may have made other tasks ready: segments, the assembling one, one that was throttled, this one again.
             await self._cache.announce()
         log.info("A task ended.", event_name=f"task.{ending}", worker=self._name, seconds=seconds, **ids)
 

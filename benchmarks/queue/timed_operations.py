@@ -27,7 +27,7 @@ from serve_app.submission.group_commit import AcceptCall, GroupCommit
 from serve_app.submission.idempotent_requests import IdempotentCall
 
 CONNECTIONS = 16
-NO_KEY = IdempotentCall(marker=None, known=None)
+NO_KEY = IdempotentCall(owned=None, known=None)
 WAITING_MAX = 1_000_000
 PAGE = 20
 ONE_ROW = text(SCRIPT)

@@ -1,6 +1,6 @@
 """Idempotency keys: the same key and the same request answer the same result.
 
-The marker of a running call is a lease with an owner, so that a call whose server died can be repeated; the answer is
+The row of a running call is a lease with an owner, so that a call whose server died can be repeated; the answer is
 written in the transaction that does the work, fenced by that owner.
 """
 
@@ -21,8 +21,8 @@ KEPT_SECONDS = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Marker:
-    """A key of one user on one route, held by one call."""
+class OwnedKey:
+    """A key of one user on one route, owned by one call."""
 
     user_id: UUID
     route: str
@@ -42,18 +42,18 @@ class Answer:
 _MINE = "user_id = :user_id AND route = :route AND key = :key"
 
 # Free keys, keys past their time and leases that ran out are taken; an answer within its time stays.
-TAKE = text("""
-    INSERT INTO idempotency_keys AS held (user_id, route, key, owner, lease_expires_at)
+ACQUIRE = text("""
+    INSERT INTO idempotency_keys AS existing (user_id, route, key, owner, lease_expires_at)
     VALUES (:user_id, :route, :key, :owner, clock_timestamp() + make_interval(secs => :lease_seconds))
     ON CONFLICT (user_id, route, key) DO UPDATE
     SET owner = excluded.owner, lease_expires_at = excluded.lease_expires_at, created_at = clock_timestamp(),
         fingerprint = NULL, status = NULL, response = NULL
-    WHERE held.created_at < clock_timestamp() - make_interval(secs => :kept_seconds)
-       OR held.response IS NULL AND held.lease_expires_at < clock_timestamp()
+    WHERE existing.created_at < clock_timestamp() - make_interval(secs => :kept_seconds)
+       OR existing.response IS NULL AND existing.lease_expires_at < clock_timestamp()
     RETURNING owner
 """)
 READ = text(f"SELECT fingerprint, status, response FROM idempotency_keys WHERE {_MINE}")
-# What TAKE would leave as it is.
+# What ACQUIRE would leave as it is.
 LIVE = text(f"""
     SELECT fingerprint, status, response FROM idempotency_keys
     WHERE {_MINE} AND created_at >= clock_timestamp() - make_interval(secs => :kept_seconds)
@@ -64,15 +64,15 @@ RENEW = text(f"""
     WHERE {_MINE} AND owner = :owner AND response IS NULL RETURNING owner
 """)
 FINISH = text("""
-    UPDATE idempotency_keys AS held
+    UPDATE idempotency_keys AS owned
     SET fingerprint = answered.fingerprint, status = answered.status, response = answered.response
     FROM unnest(
         CAST(:user_ids AS uuid[]), CAST(:routes AS text[]), CAST(:keys AS text[]), CAST(:owners AS uuid[]),
         CAST(:fingerprints AS text[]), CAST(:statuses AS smallint[]), CAST(:responses AS text[])
     ) AS answered (user_id, route, key, owner, fingerprint, status, response)
-    WHERE held.user_id = answered.user_id AND held.route = answered.route AND held.key = answered.key
-      AND held.owner = answered.owner AND held.response IS NULL
-    RETURNING held.owner
+    WHERE owned.user_id = answered.user_id AND owned.route = answered.route AND owned.key = answered.key
+      AND owned.owner = answered.owner AND owned.response IS NULL
+    RETURNING owned.owner
 """)
 DROP = text(f"DELETE FROM idempotency_keys WHERE {_MINE} AND owner = :owner AND response IS NULL")
 EXPIRE = text("""
@@ -80,10 +80,10 @@ EXPIRE = text("""
 """)
 
 
-async def known(database: AsyncEngine, marker: Marker) -> Answer | None:
-    """The answer that the key has within its time, without taking the key. Raises as `take`."""
+async def known(database: AsyncEngine, owned: OwnedKey) -> Answer | None:
+    """The answer that the key has within its time, without acquiring it. Raises as `acquire`."""
     async with database.connect() as connection:
-        row = (await connection.execute(LIVE, _values(marker) | {"kept_seconds": KEPT_SECONDS})).first()
+        row = (await connection.execute(LIVE, _values(owned) | {"kept_seconds": KEPT_SECONDS})).first()
     if row is None:
         return None
     if row.response is None:
@@ -91,15 +91,16 @@ async def known(database: AsyncEngine, marker: Marker) -> Answer | None:
     return Answer(row.fingerprint, row.status, row.response)
 
 
-async def take(database: AsyncEngine, marker: Marker) -> Answer | None:
-    """Takes the key for this call, or gives the answer that it has already.
+async def acquire(database: AsyncEngine, owned: OwnedKey) -> Answer | None:
+    """Acquires the key for this call, or gives the answer that it has already.
 
-    Raises CatalogueError `idempotency_in_progress` while another call holds it.
+    Raises CatalogueError `idempotency_in_progress` while another call has it.
     """
-    values = _values(marker)
+    values = _values(owned)
     async with database.begin() as connection:
-        taken = await connection.execute(TAKE, values | {"lease_seconds": LEASE_SECONDS, "kept_seconds": KEPT_SECONDS})
-        if taken.first() is not None:
+        lengths = {"lease_seconds": LEASE_SECONDS, "kept_seconds": KEPT_SECONDS}
+        acquired = await connection.execute(ACQUIRE, values | lengths)
+        if acquired.first() is not None:
             return None
         row = (await connection.execute(READ, values)).first()
     if row is None or row.response is None:
@@ -107,15 +108,15 @@ async def take(database: AsyncEngine, marker: Marker) -> Answer | None:
     return Answer(row.fingerprint, row.status, row.response)
 
 
-async def renew(database: AsyncEngine, marker: Marker) -> None:
+async def renew(database: AsyncEngine, owned: OwnedKey) -> None:
     """Keeps the key while a long body is read. Raises CatalogueError `idempotency_in_progress` when it was lost."""
     async with database.begin() as connection:
-        renewed = await connection.execute(RENEW, _values(marker) | {"lease_seconds": LEASE_SECONDS})
+        renewed = await connection.execute(RENEW, _values(owned) | {"lease_seconds": LEASE_SECONDS})
         if renewed.first() is None:
             raise CatalogueError("idempotency_in_progress", retry_after=1)
 
 
-async def finish(connection: AsyncConnection, answers: Mapping[Marker, Answer]) -> None:
+async def finish(connection: AsyncConnection, answers: Mapping[OwnedKey, Answer]) -> None:
     """Stores each call's answer in the caller's transaction.
 
     Raises as `renew` when one was lost: then the caller's work must not commit.
@@ -123,10 +124,10 @@ async def finish(connection: AsyncConnection, answers: Mapping[Marker, Answer]) 
     if not answers:
         return
     values = {
-        "user_ids": [marker.user_id for marker in answers],
-        "routes": [marker.route for marker in answers],
-        "keys": [marker.key for marker in answers],
-        "owners": [marker.owner for marker in answers],
+        "user_ids": [owned.user_id for owned in answers],
+        "routes": [owned.route for owned in answers],
+        "keys": [owned.key for owned in answers],
+        "owners": [owned.owner for owned in answers],
         "fingerprints": [answer.fingerprint for answer in answers.values()],
         "statuses": [answer.status for answer in answers.values()],
         "responses": [answer.response for answer in answers.values()],
@@ -135,10 +136,10 @@ async def finish(connection: AsyncConnection, answers: Mapping[Marker, Answer]) 
         raise CatalogueError("idempotency_in_progress", retry_after=1)
 
 
-async def drop(database: AsyncEngine, marker: Marker) -> None:
+async def drop(database: AsyncEngine, owned: OwnedKey) -> None:
     """Frees the key of a call that did nothing."""
     async with database.begin() as connection:
-        await connection.execute(DROP, _values(marker))
+        await connection.execute(DROP, _values(owned))
 
 
 async def expire(database: AsyncEngine) -> int:
@@ -147,5 +148,5 @@ async def expire(database: AsyncEngine) -> int:
         return (await connection.execute(EXPIRE, {"kept_seconds": KEPT_SECONDS})).rowcount
 
 
-def _values(marker: Marker) -> dict[str, object]:
-    return {"user_id": marker.user_id, "route": marker.route, "key": marker.key, "owner": marker.owner}
+def _values(owned: OwnedKey) -> dict[str, object]:
+    return {"user_id": owned.user_id, "route": owned.route, "key": owned.key, "owner": owned.owner}

@@ -1,4 +1,4 @@
-"""What an account may hold, and how full the queue is: counted in Postgres, never in the cache.
+"""What an account may have, and how full the queue is: counted in Postgres, never in the cache.
 
 A quota is looked at twice: before a body is read, so that nobody sends what will be refused, and in the accepting
 transaction behind a lock of the account, so that calls at the same time can't pass it together.
@@ -32,20 +32,20 @@ UNLIMITED = Quotas()
 
 
 @dataclass(frozen=True, slots=True)
-class Holding:
-    """What an account holds, counted as far as a quota asks: `waiting` up to that quota."""
+class Usage:
+    """What an account has, counted as far as a quota asks: `waiting` up to that quota."""
 
     waiting: int
     stored_bytes: int
 
-    def with_more(self, *, files: int, size: int) -> Holding:
+    def with_more(self, *, files: int, size: int) -> Usage:
         """And so many files of `size` bytes together."""
-        return Holding(self.waiting + files, self.stored_bytes + size)
+        return Usage(self.waiting + files, self.stored_bytes + size)
 
 
 @dataclass(frozen=True, slots=True)
 class AccountUsage:
-    """All that an account holds, as its owner is told."""
+    """All that an account has, as its owner is told."""
 
     videos: int
     waiting: int
@@ -67,7 +67,7 @@ _STORED_BYTES = """
         ), 0)
 """
 # Bounded by the quota: the rows beyond it change nothing. What no quota asks for is not counted.
-HOLDING = text(f"""
+USAGE = text(f"""
     SELECT asked.user_id, (SELECT count(*) FROM (SELECT {_UNENDED} LIMIT :waiting_most) AS waiting) AS waiting,
         CASE WHEN :count_stored THEN {_STORED_BYTES} ELSE 0 END AS stored_bytes
     FROM unnest(CAST(:user_ids AS uuid[])) AS asked (user_id)
@@ -84,21 +84,21 @@ _ORDER = "priority DESC, virtual_finish, id"
 _BRANCHES = " UNION ALL ".join(
     f"(SELECT FROM tasks WHERE state = '{state.value}' ORDER BY {_ORDER} LIMIT :most)"
     for state in TaskState
-    if state.value in {"ready", "held"}
+    if state.value in {"ready", "throttled"}
 )
 DEPTH = text(f"SELECT count(*) FROM (SELECT FROM ({_BRANCHES}) AS each LIMIT :most) AS waiting")
 
 
-def check(quotas: Quotas, holding: Holding, *, files: int, size: int) -> None:
-    """Whether an account that holds this may have `files` more extractions and `size` bytes more.
+def check(quotas: Quotas, usage: Usage, *, files: int, size: int) -> None:
+    """Whether an account that has this may have `files` more extractions and `size` bytes more.
 
     Raises CatalogueError `too_many_waiting` or `quota_exceeded`.
     """
-    if quotas.waiting is not None and holding.waiting + files > quotas.waiting:
-        what = f"{holding.waiting} of your extractions wait or run; {quotas.waiting} may."
+    if quotas.waiting is not None and usage.waiting + files > quotas.waiting:
+        what = f"{usage.waiting} of your extractions wait or run; {quotas.waiting} may."
         raise CatalogueError("too_many_waiting", what, retry_after=WAITING_RETRY_SECONDS)
-    if quotas.stored_bytes is not None and holding.stored_bytes + size > quotas.stored_bytes:
-        what = f"You have {holding.stored_bytes:,} of {quotas.stored_bytes:,} bytes in use; this needs {size:,} more."
+    if quotas.stored_bytes is not None and usage.stored_bytes + size > quotas.stored_bytes:
+        what = f"You have {usage.stored_bytes:,} of {quotas.stored_bytes:,} bytes in use; this needs {size:,} more."
         raise CatalogueError("quota_exceeded", what, retry_after=STORED_RETRY_SECONDS)
 
 
@@ -107,18 +107,18 @@ async def foresee(database: AsyncEngine, user_id: UUID, quotas: Quotas, *, files
     if quotas == UNLIMITED:
         return
     async with database.connect() as connection:
-        check(quotas, (await _holdings(connection, [user_id], quotas))[user_id], files=files, size=size)
+        check(quotas, (await _usages(connection, [user_id], quotas))[user_id], files=files, size=size)
 
 
-async def hold(connection: AsyncConnection, user_ids: Collection[UUID], quotas: Quotas) -> dict[UUID, Holding]:
-    """What accounts hold; nobody else can add to it until the caller's transaction ends. To be called before its other
+async def lock_usage(connection: AsyncConnection, user_ids: Collection[UUID], quotas: Quotas) -> dict[UUID, Usage]:
+    """What accounts have; nobody else can add to it until the caller's transaction ends. To be called before its other
     statements; `check` then says what may be added."""
     if quotas == UNLIMITED:
-        return dict.fromkeys(user_ids, Holding(0, 0))
+        return dict.fromkeys(user_ids, Usage(0, 0))
     in_order = sorted(user_ids)
     # A statement of its own: the counts must see what the locks' last holders committed.
     await connection.execute(LOCK, {"user_ids": in_order})
-    return await _holdings(connection, in_order, quotas)
+    return await _usages(connection, in_order, quotas)
 
 
 async def account_usage(database: AsyncEngine, user_id: UUID) -> AccountUsage:
@@ -133,11 +133,11 @@ async def depth(database: AsyncEngine, most: int) -> int:
         return int((await connection.execute(DEPTH, {"most": most})).scalar_one())
 
 
-async def _holdings(connection: AsyncConnection, user_ids: Sequence[UUID], quotas: Quotas) -> dict[UUID, Holding]:
+async def _usages(connection: AsyncConnection, user_ids: Sequence[UUID], quotas: Quotas) -> dict[UUID, Usage]:
     values = {
         "user_ids": list(user_ids),
         "waiting_most": quotas.waiting or 0,
         "count_stored": quotas.stored_bytes is not None,
     }
-    rows = await connection.execute(HOLDING, values)
-    return {row.user_id: Holding(row.waiting, int(row.stored_bytes)) for row in rows}
+    rows = await connection.execute(USAGE, values)
+    return {row.user_id: Usage(row.waiting, int(row.stored_bytes)) for row in rows}

@@ -21,7 +21,7 @@ EMAIL = "email"
 WEBHOOK = "webhook:"
 WEBHOOK_OFF = "webhook_off:"
 
-HOLD_SECONDS = 120.0
+LEASE_SECONDS = 120.0
 """How long a notification that a sender has taken is hidden from others."""
 GIVE_UP_SECONDS = 24 * 3600.0
 BACKOFF_FIRST_SECONDS = 10.0
@@ -71,7 +71,7 @@ TAKE = text(f"""
         WHERE channel = :channel AND {_OWED} AND due_at <= clock_timestamp()
         ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED
     ), taken AS (
-        UPDATE outbox SET tries = tries + 1, due_at = clock_timestamp() + make_interval(secs => :hold_seconds)
+        UPDATE outbox SET tries = tries + 1, due_at = clock_timestamp() + make_interval(secs => :lease_seconds)
         FROM due WHERE outbox.id = due.id
         RETURNING outbox.id, outbox.channel, outbox.tries, outbox.owed_since, outbox.extraction_id
     )
@@ -112,8 +112,8 @@ async def due_channels(database: AsyncEngine, *, without: Collection[str], limit
 
 
 async def take(database: AsyncEngine, channel: str, limit: int = 20) -> list[Notification]:
-    """Takes the due notifications of a channel. One that is not marked within HOLD_SECONDS is due again."""
-    values = {"channel": channel, "limit": limit, "hold_seconds": HOLD_SECONDS}
+    """Takes the due notifications of a channel. One that is not marked within LEASE_SECONDS is due again."""
+    values = {"channel": channel, "limit": limit, "lease_seconds": LEASE_SECONDS}
     async with database.begin() as connection:
         return [_notification(row) for row in (await connection.execute(TAKE, values)).all()]
 

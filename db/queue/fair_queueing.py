@@ -4,9 +4,9 @@ A task's tag is `max(V, tag of its account's latest) + cost / weight`; V, the qu
 latest claim. Cost is bytes when accepting; what the plan turns out to be worth is charged to the account's next task,
 or taken off it. Source: Goyal, Vin, Cheng, "Start-time Fair Queueing", SIGCOMM 1996; with one column, the finish tag.
 
-An account's tasks that are ready or leased are `open`; those past its limit are held, outside the claim's index. They
-are let in by triggers on `tasks`, so that no way of ending a task can forget it. Only accepting inserts tasks that are
-ready, and counts them in the update that charges the account; all others are inserted as held.
+An account's tasks that are ready or leased are `open`; those past its limit are throttled, outside the claim's index.
+They are admitted by triggers on `tasks`, so that no way of ending a task can forget it. Only accepting inserts tasks
+that are ready, and counts them in the update that charges the account; all others are inserted as throttled.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def work_of(media: Mapping[str, Any], frames: int) -> int:
 
 # Stands after the CTE `asker` (task_id, extraction_id, user_id, number, size), one row a task that is asked for: locks
 # the shares of their accounts in the order of ids, and gives `tagged`, the same with priority, finish and state. An
-# account's tasks are charged one after the other, by number; whatever finds no place free is held.
+# account's tasks are charged one after the other, by number; those that find no slot free are throttled.
 TAGGED = f"""
     share AS MATERIALIZED (
         SELECT shares.user_id, shares.weight, shares.last_finish, shares.owed, shares.open,
@@ -66,22 +66,23 @@ TAGGED = f"""
         WINDOW before AS (PARTITION BY asker.user_id ORDER BY asker.number)
     ), tagged AS MATERIALIZED (
         SELECT *, start + greatest(owed, 0) / weight AS finish,
-            CAST(CASE WHEN open + place <= running_limit THEN 'ready' ELSE 'held' END AS task_state) AS state
+            CAST(CASE WHEN open + place <= running_limit THEN 'ready' ELSE 'throttled' END AS task_state) AS state
         FROM charge
     ), charged AS (
         UPDATE shares
-        SET owed = least(total.owed, 0), last_finish = total.finish, open = shares.open + total.let_in
+        SET owed = least(total.owed, 0), last_finish = total.finish, open = shares.open + total.admitted
         FROM (
-            SELECT user_id, max(owed) AS owed, max(finish) AS finish, count(*) FILTER (WHERE state = 'ready') AS let_in
+            SELECT user_id, max(owed) AS owed, max(finish) AS finish,
+                count(*) FILTER (WHERE state = 'ready') AS admitted
             FROM tagged GROUP BY user_id
         ) AS total
         WHERE shares.user_id = total.user_id
     )
 """
 
-RELEASE_HELD = text("""
+ADMIT_THROTTLED = text("""
     SELECT coalesce(sum(fill_slots(user_id)), 0)
-    FROM (SELECT DISTINCT user_id FROM tasks WHERE state = 'held' ORDER BY user_id) AS waiting
+    FROM (SELECT DISTINCT user_id FROM tasks WHERE state = 'throttled' ORDER BY user_id) AS waiting
 """)
 SET_RUNNING_LIMIT = text("UPDATE queue_state SET running_limit = :running_limit WHERE running_limit <> :running_limit")
 COMMON_LIMIT = 0
@@ -130,11 +131,11 @@ async def recount_one(database: AsyncEngine, user_id: UUID) -> Drift | None:
     return None if said is None or counted is None else Drift(user_id, said, counted)
 
 
-async def release_held(database: AsyncEngine) -> int:
-    """Lets in what is held although its account has a place free; how many. The net under the triggers, which leave
+async def admit_throttled(database: AsyncEngine) -> int:
+    """Admits throttled tasks whose account has a slot free; how many. The net under the triggers, which leave
     such a task only when a transaction that had it locked was undone, or a limit was raised."""
     async with database.begin() as connection:
-        return int((await connection.execute(RELEASE_HELD)).scalar_one())
+        return int((await connection.execute(ADMIT_THROTTLED)).scalar_one())
 
 
 async def set_running_limit(database: AsyncEngine, running_limit: int) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db.queue.task_queue import Lease, LeaseLost
-from db.queue.task_queue_sql import FAIL, HELD
+from db.queue.task_queue_sql import FAIL, LOCK_FENCED
 from db.values.lifecycle import Blame, Counters, GiveUp, Retry, after_failure
 
 MANY = 20
@@ -62,7 +62,7 @@ async def replan(database: AsyncEngine, lease: Lease, *, made_by: str, jitter: f
     """
     fence = {"task_id": lease.task_id, "attempt": lease.attempt, "worker": lease.worker}
     async with database.begin() as connection:
-        if not any(row.is_meant for row in await connection.execute(HELD, fence)):
+        if not any(row.is_meant for row in await connection.execute(LOCK_FENCED, fence)):
             raise LeaseLost(lease)
         earlier = (await connection.execute(EARLIER, {"task_id": lease.task_id})).one()
         seconds = float(earlier.seconds) if earlier.times >= MANY else 0.0

@@ -78,7 +78,7 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class Rescued:
-    """What a rescue did: tasks that wait again, tasks that ended, and late ones that others held locked."""
+    """What a rescue did: tasks that wait again, tasks that ended, and late ones that others had locked."""
 
     again: int
     ended: int
@@ -182,7 +182,7 @@ async def fail(
 ) -> Retry | GiveUp:
     """Counts a failure against whom it belongs, and retries or ends the task. Raises LeaseLost."""
     async with database.begin() as connection:
-        row = await _meant(connection, sql.HELD, _fence(lease))
+        row = await _meant(connection, sql.LOCK_FENCED, _fence(lease))
         if row is None:
             raise LeaseLost(lease)
         return await _settle(connection, row, blame=blame, code=code, detail=detail, jitter=jitter)
@@ -229,10 +229,10 @@ async def lock_all(connection: AsyncConnection, statement: Any, values: Mapping[
 
 
 async def _rescue_one(database: AsyncEngine, task_id: UUID, jitter: float) -> Retry | GiveUp | None:
-    detail = "The worker that held the task stopped answering."
+    detail = "The worker of the task stopped answering."
     async with database.begin() as connection:
         await connection.execute(sql.WAIT_BRIEFLY)
-        row = await _meant(connection, sql.STILL_EXPIRED, {"task_id": task_id})
+        row = await _meant(connection, sql.LOCK_EXPIRED, {"task_id": task_id})
         if row is None:
             return None
         return await _settle(connection, row, blame=Blame.LOSS, code="workers_lost", detail=detail, jitter=jitter)

@@ -52,12 +52,12 @@ CLAIM = text("""
     ORDER BY claimed.id
 """)
 
-_HELD_BY = """
-    held AS MATERIALIZED (
+_LEASED = """
+    leased AS MATERIALIZED (
         SELECT id, extraction_id, user_id, kind, frames_done, cost, work FROM tasks WHERE {which} ORDER BY id FOR UPDATE
     )
 """
-_HELD = _HELD_BY.format(which=_FENCE)
+_FENCED = _LEASED.format(which=_FENCE)
 # The first plan of a task says what it is worth; the difference to what was paid is charged to the account.
 _CHARGE = """
     charged AS (
@@ -67,11 +67,11 @@ _CHARGE = """
 """
 
 HEARTBEAT = text(f"""
-    WITH {_HELD}, beat AS (
+    WITH {_FENCED}, beat AS (
         UPDATE tasks SET lease_expires_at = clock_timestamp() + make_interval(secs => :lease_seconds),
             frames_done = greatest(tasks.frames_done, :frames_done)
-        FROM held WHERE tasks.id = held.id
-        RETURNING tasks.extraction_id, tasks.frames_done - held.frames_done AS more
+        FROM leased WHERE tasks.id = leased.id
+        RETURNING tasks.extraction_id, tasks.frames_done - leased.frames_done AS more
     ), progress AS (
         UPDATE extractions SET frames_done = frames_done + beat.more, version = version + 1
         FROM beat WHERE extractions.id = beat.extraction_id AND beat.more > 0
@@ -80,9 +80,9 @@ HEARTBEAT = text(f"""
 """)
 
 PLAN = text(f"""
-    WITH {_HELD}, task AS (
-        UPDATE tasks SET frames_done = 0, work = coalesce(tasks.work, :work) FROM held WHERE tasks.id = held.id
-        RETURNING tasks.extraction_id, tasks.user_id, held.cost, held.work
+    WITH {_FENCED}, task AS (
+        UPDATE tasks SET frames_done = 0, work = coalesce(tasks.work, :work) FROM leased WHERE tasks.id = leased.id
+        RETURNING tasks.extraction_id, tasks.user_id, leased.cost, leased.work
     ), planned AS (
         UPDATE extractions SET frames_total = :frames_total, frames_done = 0, version = version + 1
         FROM task WHERE extractions.id = task.extraction_id
@@ -90,17 +90,17 @@ PLAN = text(f"""
     ), probed AS (
         UPDATE videos SET media = CAST(:media AS jsonb) FROM planned WHERE videos.id = planned.video_id
     ), {_CHARGE}
-    SELECT extraction_id FROM held
+    SELECT extraction_id FROM leased
 """)
 
-# The segments inherit the place in the queue. They are let in when the planning task's own place is given up, by the
-# trigger that sees it end.
+# The segments inherit the place in the queue. They are admitted when the planning task's slot is free, by the trigger
+# that sees it end.
 SPLIT = text(f"""
-    WITH {_HELD}, task AS (
+    WITH {_FENCED}, task AS (
         UPDATE tasks SET state = 'done', frames_done = 0, work = coalesce(tasks.work, :work), {_UNLEASED}
-        FROM held WHERE tasks.id = held.id AND held.kind = 'extract'
+        FROM leased WHERE tasks.id = leased.id AND leased.kind = 'extract'
         RETURNING tasks.extraction_id, tasks.user_id, tasks.priority, tasks.virtual_finish,
-            tasks.attempt, held.cost, held.work
+            tasks.attempt, leased.cost, leased.work
     ), planned AS (
         UPDATE extractions
         SET frames_total = :frames_total, frames_done = 0, version = version + 1,
@@ -112,7 +112,7 @@ SPLIT = text(f"""
     ), segments AS (
         INSERT INTO tasks (id, extraction_id, user_id, kind, state, priority, virtual_finish,
             cost, segment_number, segment_first, segment_stop)
-        SELECT segment.id, task.extraction_id, task.user_id, 'segment', 'held', task.priority,
+        SELECT segment.id, task.extraction_id, task.user_id, 'segment', 'throttled', task.priority,
             task.virtual_finish, segment.cost, segment.number, segment.first, segment.stop
         FROM task, unnest(CAST(:ids AS uuid[]), CAST(:costs AS bigint[]), CAST(:numbers AS integer[]),
             CAST(:firsts AS integer[]), CAST(:stops AS integer[])) AS segment (id, cost, number, first, stop)
@@ -128,11 +128,11 @@ SPLIT = text(f"""
 # Whoever takes the last one off adds the assembling task: two that only looked at each other would both see the other
 # unfinished.
 PUBLISH_SEGMENT = text(f"""
-    WITH {_HELD}, task AS (
+    WITH {_FENCED}, task AS (
         UPDATE tasks SET state = 'done', segment_key = :key, frames_done = :frames, {_UNLEASED}
-        FROM held WHERE tasks.id = held.id AND held.kind = 'segment'
+        FROM leased WHERE tasks.id = leased.id AND leased.kind = 'segment'
         RETURNING tasks.extraction_id, tasks.user_id, tasks.priority, tasks.virtual_finish,
-            tasks.attempt, tasks.segment_number, tasks.frames_done - held.frames_done AS more
+            tasks.attempt, tasks.segment_number, tasks.frames_done - leased.frames_done AS more
     ), counted AS (
         UPDATE extractions
         SET segments_left = segments_left - 1, frames_done = frames_done + task.more, version = version + 1
@@ -140,7 +140,7 @@ PUBLISH_SEGMENT = text(f"""
         RETURNING extractions.id, extractions.segments_left
     ), assembling AS (
         INSERT INTO tasks (id, extraction_id, user_id, kind, state, priority, virtual_finish)
-        SELECT :assemble_id, task.extraction_id, task.user_id, 'assemble', 'held', task.priority,
+        SELECT :assemble_id, task.extraction_id, task.user_id, 'assemble', 'throttled', task.priority,
             task.virtual_finish
         FROM task JOIN counted ON counted.id = task.extraction_id WHERE counted.segments_left = 0
     ), noted AS (
@@ -184,12 +184,12 @@ _WAITING = """
         FROM task WHERE extractions.id = task.extraction_id
     )
 """
-_TAKEN_BACK = "tasks.extraction_id, tasks.attempt, tasks.kind, tasks.segment_number, held.frames_done AS taken_back"
+_TAKEN_BACK = "tasks.extraction_id, tasks.attempt, tasks.kind, tasks.segment_number, leased.frames_done AS taken_back"
 
 _RELEASED = f"""
     task AS (
         UPDATE tasks SET state = 'ready', ready_at = clock_timestamp(), frames_done = 0, {_UNLEASED}
-        FROM held WHERE tasks.id = held.id RETURNING {_TAKEN_BACK}
+        FROM leased WHERE tasks.id = leased.id RETURNING {_TAKEN_BACK}
     ), {_WAITING}, noted AS (
         INSERT INTO events (extraction_id, kind, data)
         SELECT extraction_id, 'released',
@@ -198,9 +198,9 @@ _RELEASED = f"""
     )
     SELECT extraction_id FROM task
 """
-RELEASE = text(f"WITH {_HELD}, {_RELEASED}")
-_HELD_BY_WORKER = _HELD_BY.format(which="leased_by = :worker AND state = 'leased'")
-RELEASE_ALL = text(f"WITH {_HELD_BY_WORKER}, {_RELEASED}")
+RELEASE = text(f"WITH {_FENCED}, {_RELEASED}")
+_LEASED_BY_WORKER = _LEASED.format(which="leased_by = :worker AND state = 'leased'")
+RELEASE_ALL = text(f"WITH {_LEASED_BY_WORKER}, {_RELEASED}")
 
 # All tasks of the extraction are locked, by id, before one of them is settled: its end may be the end of the others.
 _SIBLINGS = """
@@ -211,7 +211,7 @@ _SIBLINGS = """
     WHERE extraction_id = (SELECT extraction_id FROM tasks WHERE id = :task_id)
     ORDER BY tasks.id FOR UPDATE
 """
-HELD = text(_SIBLINGS.format(condition=f"({_FENCE}) IS TRUE"))
+LOCK_FENCED = text(_SIBLINGS.format(condition=f"({_FENCE}) IS TRUE"))
 
 # Whoever holds one of its rows may be frozen.
 WAIT_BRIEFLY = text("SET LOCAL lock_timeout = '1s'")
@@ -222,10 +222,10 @@ EXPIRED = text(f"""
     WHERE {_LATE} AND pg_postmaster_start_time() < clock_timestamp() - make_interval(secs => :lease_seconds)
     ORDER BY lease_expires_at LIMIT :limit
 """)
-STILL_EXPIRED = text(_SIBLINGS.format(condition=f"(tasks.id = :task_id AND {_LATE}) IS TRUE"))
+LOCK_EXPIRED = text(_SIBLINGS.format(condition=f"(tasks.id = :task_id AND {_LATE}) IS TRUE"))
 
 RETRY = text(f"""
-    WITH held AS MATERIALIZED (
+    WITH leased AS MATERIALIZED (
         SELECT id, frames_done FROM tasks WHERE id = :task_id FOR UPDATE
     ), task AS (
         UPDATE tasks
@@ -234,7 +234,7 @@ RETRY = text(f"""
             crashes = crashes + :crash, losses = losses + :loss, service_errors = service_errors + :service_error,
             first_service_error_at = CASE WHEN :service_error = 1
                 THEN coalesce(first_service_error_at, clock_timestamp()) END
-        FROM held WHERE tasks.id = held.id RETURNING {_TAKEN_BACK}
+        FROM leased WHERE tasks.id = leased.id RETURNING {_TAKEN_BACK}
     ), {_WAITING}
     INSERT INTO events (extraction_id, kind, data)
     SELECT extraction_id, 'retried', jsonb_strip_nulls(jsonb_build_object('attempt', attempt, 'segment', segment_number,
@@ -250,7 +250,7 @@ FAIL = text(f"""
     ), siblings AS (
         UPDATE tasks SET state = 'cancelled', {_UNLEASED}
         FROM task WHERE tasks.extraction_id = task.extraction_id AND tasks.id <> :task_id
-            AND tasks.state IN ('held', 'ready', 'leased')
+            AND tasks.state IN ('throttled', 'ready', 'leased')
     ), ended AS (
         UPDATE extractions
         SET status = 'failed', finished_at = clock_timestamp(), version = version + 1,
@@ -269,7 +269,7 @@ FAIL = text(f"""
 LOCK_TASKS = text("SELECT id FROM tasks WHERE extraction_id = :extraction_id ORDER BY id FOR UPDATE")
 CANCEL_TASKS = text(f"""
     UPDATE tasks SET state = 'cancelled', {_UNLEASED}
-    WHERE extraction_id = :extraction_id AND state IN ('held', 'ready', 'leased')
+    WHERE extraction_id = :extraction_id AND state IN ('throttled', 'ready', 'leased')
 """)
 CANCEL = text(f"""
     WITH ended AS (

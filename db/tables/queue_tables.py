@@ -102,11 +102,11 @@ class Task(Base):
         # The claim's order; only what can be claimed stands in it.
         Index("tasks_ready_idx", text("priority DESC"), "virtual_finish", "id",
               postgresql_where=text("state = 'ready'")),
-        # The same order of those past their user's limit: for the place in the queue, and for who is let in next.
-        Index("tasks_held_idx", text("priority DESC"), "virtual_finish", "id",
-              postgresql_where=text("state = 'held'")),
-        Index("tasks_held_user_idx", "user_id", text("priority DESC"), "virtual_finish", "id",
-              postgresql_where=text("state = 'held'")),
+        # The same order of the throttled ones: for the place in the queue, and for who is admitted next.
+        Index("tasks_throttled_idx", text("priority DESC"), "virtual_finish", "id",
+              postgresql_where=text("state = 'throttled'")),
+        Index("tasks_throttled_user_idx", "user_id", text("priority DESC"), "virtual_finish", "id",
+              postgresql_where=text("state = 'throttled'")),
         Index("tasks_lease_idx", "lease_expires_at", postgresql_where=text("state = 'leased'")),
         # Its last entry is the latest claim, whose tag is the queue's virtual time.
         Index("tasks_claimed_idx", "claimed_at", postgresql_where=text("kind = 'extract' AND claimed_at IS NOT NULL")),

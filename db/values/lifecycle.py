@@ -1,8 +1,8 @@
 """The states of extractions and tasks, their transitions, and what follows a failure. Pure.
 
     extraction   queued → running → succeeded | failed | cancelled        (queued → any end; running → queued)
-    task         held → ready → leased → done | failed | cancelled        (leased → ready: release, retry, rescue,
-                                                                           replan; held, ready → cancelled)
+    task         throttled → ready → leased → done | failed | cancelled   (leased → ready: release, retry, rescue,
+                                                                           replan; throttled, ready → cancelled)
 
 Postgres holds the same tables as triggers; a test compares every pair of states on both sides.
 """
@@ -26,7 +26,7 @@ class ExtractionStatus(StrEnum):
 
 
 class TaskState(StrEnum):
-    HELD = "held"  # past its user's limit
+    THROTTLED = "throttled"  # its account is at its running limit
     READY = "ready"
     LEASED = "leased"
     DONE = "done"
@@ -47,7 +47,7 @@ EXTRACTION_TRANSITIONS: Mapping[ExtractionStatus, frozenset[ExtractionStatus]] =
 }
 
 TASK_TRANSITIONS: Mapping[TaskState, frozenset[TaskState]] = {
-    _T.HELD: frozenset({_T.READY, _T.CANCELLED}),
+    _T.THROTTLED: frozenset({_T.READY, _T.CANCELLED}),
     _T.READY: frozenset({_T.LEASED, _T.CANCELLED}),
     _T.LEASED: frozenset({_T.READY, _T.DONE, _T.FAILED, _T.CANCELLED}),
     _T.DONE: frozenset(),

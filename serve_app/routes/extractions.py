@@ -51,21 +51,23 @@ async def create(request: Request, who: Principal) -> Response:
     deps = deps_of(request)
     video_id = path_id(request)
     admit = partial(deps.admission.take_turn, who.user_id)
-    async with idempotent_call(request, deps.database, who, "POST /v1/videos/{id}/extractions", admit) as hold:
+    async with idempotent_call(request, deps.database, who, "POST /v1/videos/{id}/extractions", admit) as idempotent:
         asked = _asked(await request_body.read_json(request, request_body.MAX_SPEC_BYTES))
         canonical = frame_spec.canonical(asked)
-        return await _extract(deps, who, hold, _Wanted(video_id, canonical, fingerprint([str(video_id), canonical])))
+        return await _extract(
+            deps, who, idempotent, _Wanted(video_id, canonical, fingerprint([str(video_id), canonical]))
+        )
 
 
 async def retry(request: Request, who: Principal) -> Response:
     """POST /v1/extractions/{id}/retry"""
     deps = deps_of(request)
     admit = partial(deps.admission.take_turn, who.user_id)
-    async with idempotent_call(request, deps.database, who, "POST /v1/extractions/{id}/retry", admit) as hold:
+    async with idempotent_call(request, deps.database, who, "POST /v1/extractions/{id}/retry", admit) as idempotent:
         row = await own_row(deps, who, path_id(request))
-        if hold.known is None and row.status not in _RETRIABLE:
+        if idempotent.known is None and row.status not in _RETRIABLE:
             raise _wrong_state(row.status, "only a failed or cancelled one can be retried")
-        return await _extract(deps, who, hold, _Wanted(row.video_id, row.spec, fingerprint([str(row.id)])))
+        return await _extract(deps, who, idempotent, _Wanted(row.video_id, row.spec, fingerprint([str(row.id)])))
 
 
 async def show(request: Request, who: Principal) -> Response:
@@ -108,44 +110,46 @@ async def _shown(deps: Deps, who: Principal, extraction_id: UUID, status: int) -
     return JsonResponse(found[0].extraction, status)
 
 
-async def _extract(deps: Deps, who: Principal, hold: IdempotentCall, wanted: _Wanted) -> Response:
-    if hold.known is not None:
-        return hold.replay(wanted.fingerprint)
-    body = await run_to_completion(_commit(deps, who, hold, wanted))
+async def _extract(deps: Deps, who: Principal, idempotent: IdempotentCall, wanted: _Wanted) -> Response:
+    if idempotent.known is not None:
+        return idempotent.replay(wanted.fingerprint)
+    body = await run_to_completion(_commit(deps, who, idempotent, wanted))
     await deps.cache.announce()
     return Response(body, 201, media_type="application/json")
 
 
-async def _commit(deps: Deps, who: Principal, hold: IdempotentCall, wanted: _Wanted) -> bytes:
+async def _commit(deps: Deps, who: Principal, idempotent: IdempotentCall, wanted: _Wanted) -> bytes:
     again = Reextraction(who.user_id, wanted.video_id, uuid7(), uuid7(), wanted.canonical)
-    body = await _reused(deps, hold, wanted, again) or await _queued(deps, hold, wanted, again)
+    body = await _reused(deps, idempotent, wanted, again) or await _queued(deps, idempotent, wanted, again)
     log.info("An extraction was accepted.", event_name="extraction.accepted", extraction_id=str(again.extraction_id))
     return body
 
 
-async def _reused(deps: Deps, hold: IdempotentCall, wanted: _Wanted, again: Reextraction) -> bytes | None:
+async def _reused(deps: Deps, idempotent: IdempotentCall, wanted: _Wanted, again: Reextraction) -> bytes | None:
     """By a stored result, if there is one: it adds nothing to what waits, so that no quota is asked."""
     async with deps.database.begin() as connection:
         if await accept.reuse(connection, again, deps.engine_name):
-            return await _answered(connection, hold, wanted, again.extraction_id)
+            return await _answered(connection, idempotent, wanted, again.extraction_id)
         return None
 
 
-async def _queued(deps: Deps, hold: IdempotentCall, wanted: _Wanted, again: Reextraction) -> bytes:
+async def _queued(deps: Deps, idempotent: IdempotentCall, wanted: _Wanted, again: Reextraction) -> bytes:
     await deps.admission.check_room(again.user_id)
     limits = deps.limits.quotas
     async with deps.database.begin() as connection:
-        holding = (await quotas.hold(connection, [again.user_id], limits))[again.user_id]
-        quotas.check(limits, holding, files=1, size=0)
+        usage = (await quotas.lock_usage(connection, [again.user_id], limits))[again.user_id]
+        quotas.check(limits, usage, files=1, size=0)
         await accept.extract_again(connection, again)
-        return await _answered(connection, hold, wanted, again.extraction_id)
+        return await _answered(connection, idempotent, wanted, again.extraction_id)
 
 
-async def _answered(connection: AsyncConnection, hold: IdempotentCall, wanted: _Wanted, extraction_id: UUID) -> bytes:
+async def _answered(
+    connection: AsyncConnection, idempotent: IdempotentCall, wanted: _Wanted, extraction_id: UUID
+) -> bytes:
     """The answer's JSON, kept for a repeated call in the same transaction."""
     rows = await videos.documents_within(connection, [extraction_id])
     body = encode_json(cached_representations.representation_of(rows[extraction_id]).extraction)
-    await idempotency_keys.finish(connection, hold.answer(wanted.fingerprint, 201, body))
+    await idempotency_keys.finish(connection, idempotent.answer(wanted.fingerprint, 201, body))
     return body
 
 

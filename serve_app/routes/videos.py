@@ -45,15 +45,17 @@ async def accept(request: Request, who: Principal) -> Response:
     size = declared_size(request.headers, deps.request_max_bytes)
     async with AsyncExitStack() as stack:
         admit = partial(stack.enter_async_context, deps.admission.upload(who.user_id, size))
-        hold = await stack.enter_async_context(idempotent_call(request, deps.database, who, "POST /v1/videos", admit))
-        if hold.known is not None:
+        idempotent = await stack.enter_async_context(
+            idempotent_call(request, deps.database, who, "POST /v1/videos", admit)
+        )
+        if idempotent.known is not None:
             stack.enter_context(deps.admission.repeated())
-        intake = FileReceiver(deps, who.user_id, store=hold.known is None)
+        intake = FileReceiver(deps, who.user_id, store=idempotent.known is None)
         try:
             taken = await intake.take(MultipartReader(request.stream(), boundary, deps.request_max_bytes))
-            if hold.known is not None:
-                return hold.replay(taken.fingerprint())
-            call = AcceptCall(taken.uploads(who.user_id), hold, taken.fingerprint())
+            if idempotent.known is not None:
+                return idempotent.replay(taken.fingerprint())
+            call = AcceptCall(taken.uploads(who.user_id), idempotent, taken.fingerprint())
             body = await run_to_completion(deps.group_commit.accept(call))
         except BaseException:
             await run_to_completion(intake.undo())

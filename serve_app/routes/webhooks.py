@@ -43,12 +43,12 @@ class Wanted(request_body.RequestModel):
 async def create(request: Request, who: Principal) -> Response:
     """POST /v1/webhooks"""
     deps = deps_of(request)
-    async with idempotent_call(request, deps.database, who, "POST /v1/webhooks") as hold:
+    async with idempotent_call(request, deps.database, who, "POST /v1/webhooks") as idempotent:
         wanted = await request_body.read_model(request, Wanted)
         webhook_url_policy.check_url(wanted.url, deps.webhook_reach)
-        if hold.known is not None:
-            return hold.replay(_fingerprint(wanted))
-        body = await run_to_completion(_commit(deps, who, hold, wanted))
+        if idempotent.known is not None:
+            return idempotent.replay(_fingerprint(wanted))
+        body = await run_to_completion(_commit(deps, who, idempotent, wanted))
     return Response(body, 201, media_type="application/json")
 
 
@@ -90,7 +90,7 @@ async def redeliver(request: Request, who: Principal) -> Response:
     return JsonResponse(_delivery_document(delivery), 202)
 
 
-async def _commit(deps: Deps, who: Principal, hold: IdempotentCall, wanted: Wanted) -> bytes:
+async def _commit(deps: Deps, who: Principal, idempotent: IdempotentCall, wanted: Wanted) -> bytes:
     async with deps.database.begin() as connection:
         webhook = await webhooks.create(
             connection,
@@ -101,7 +101,7 @@ async def _commit(deps: Deps, who: Principal, hold: IdempotentCall, wanted: Want
             events=sorted(set(wanted.events)),
         )
         body = encode_json(_document(webhook) | {"secret": webhook.secret})
-        await idempotency_keys.finish(connection, hold.answer(_fingerprint(wanted), 201, body))
+        await idempotency_keys.finish(connection, idempotent.answer(_fingerprint(wanted), 201, body))
     log.info("A webhook was added.", event_name="webhook.added", webhook_id=str(webhook.id), user_id=str(who.user_id))
     return body
 

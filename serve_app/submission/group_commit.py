@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from db import videos
 from db.acceptance import accept, idempotency_keys, quotas
 from db.acceptance.accept import Upload
-from db.acceptance.idempotency_keys import Answer, Marker
+from db.acceptance.idempotency_keys import Answer, OwnedKey
 from db.acceptance.quotas import Quotas
 from db.connection import is_outage
 from db.values.error_catalogue import CatalogueError
@@ -37,7 +37,7 @@ class AcceptCall:
     """One call's files, at least one, all of one account. fingerprint: of what was asked, kept with the answer."""
 
     uploads: Sequence[Upload]
-    hold: IdempotentCall
+    idempotent: IdempotentCall
     fingerprint: str
 
 
@@ -113,17 +113,17 @@ class GroupCommit:
 
     async def _admitted(self, connection: AsyncConnection, batch: Sequence[_Waiting]) -> list[_Waiting]:
         """Those that the quotas let in, one after the other; the others have their error."""
-        holdings = await quotas.hold(connection, {one.call.uploads[0].user_id for one in batch}, self._quotas)
+        usages = await quotas.lock_usage(connection, {one.call.uploads[0].user_id for one in batch}, self._quotas)
         admitted = []
         for one in batch:
             uploads = one.call.uploads
             user_id, size = uploads[0].user_id, sum(upload.size for upload in uploads)
             try:
-                quotas.check(self._quotas, holdings[user_id], files=len(uploads), size=size)
+                quotas.check(self._quotas, usages[user_id], files=len(uploads), size=size)
             except CatalogueError as error:
                 one.answer.set_exception(error)
             else:
-                holdings[user_id] = holdings[user_id].with_more(files=len(uploads), size=size)
+                usages[user_id] = usages[user_id].with_more(files=len(uploads), size=size)
                 admitted.append(one)
         return admitted
 
@@ -133,14 +133,14 @@ class GroupCommit:
         await accept.accept(connection, [upload for one in batch for upload in one.call.uploads])
         ids = [upload.extraction_id for one in batch for upload in one.call.uploads]
         rows = await videos.documents_within(connection, ids)
-        answers: dict[Marker, Answer] = {}
+        answers: dict[OwnedKey, Answer] = {}
         for one in batch:
             items = [
                 cached_representations.representation_of(rows[upload.extraction_id]).video
                 for upload in one.call.uploads
             ]
             one.body = encode_json({"items": items})
-            answers |= one.call.hold.answer(one.call.fingerprint, 201, one.body)
+            answers |= one.call.idempotent.answer(one.call.fingerprint, 201, one.body)
         await idempotency_keys.finish(connection, answers)
 
     async def _end(self, one: _Waiting, error: Exception) -> None:

@@ -112,7 +112,7 @@ class Model:
 
     def _check_extraction(self, row: Any, tasks: list[Any]) -> None:
         of = self.known[row.id]
-        live = [task for task in tasks if task.state in ("held", "ready", "leased")]
+        live = [task for task in tasks if task.state in ("throttled", "ready", "leased")]
         unfinished = [task for task in tasks if task.kind == "segment" and task.state != "done"]
         is_ended = of.status in ENDED
         assert (row.status, row.reused, row.segments_left) == (of.status, of.reused, of.segments_left)
@@ -130,4 +130,4 @@ class Model:
     def _check_share(self, share: Any, states: list[str]) -> None:
         open_tasks = sum(state in ("ready", "leased") for state in states)
         assert share.open == open_tasks <= share.running_limit
-        assert "held" not in states or open_tasks == share.running_limit
+        assert "throttled" not in states or open_tasks == share.running_limit

@@ -147,8 +147,8 @@ MUTANTS = (
         f"{QUEUE}::test_publishing_again_by_the_same_attempt_is_no_error_and_changes_nothing",
     ),
     Mutant(
-        "the places that accepting takes not counted",
-        (Edit("db/queue/fair_queueing.py", "open = shares.open + total.let_in", "open = shares.open"),),
+        "the slots that accepting takes not counted",
+        (Edit("db/queue/fair_queueing.py", "open = shares.open + total.admitted", "open = shares.open"),),
         f"{ACCEPTOR}::test_calls_at_the_same_time_share_transactions_and_each_has_its_own_answer",
     ),
     Mutant(

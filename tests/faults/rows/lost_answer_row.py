@@ -88,7 +88,7 @@ async def _until_accepted(client: httpx.AsyncClient, direct: AsyncEngine, key: d
             accepted: dict[str, object] = answer.json()
             return accepted
         assert answer.status_code in {409, 503}, answer.text
-        # The marker of a call that was cut off is a lease: its time passes.
+        # The key of a call that was cut off is leased: its time passes.
         await database_rows.change(
             direct, "UPDATE idempotency_keys SET lease_expires_at = now() - interval '1 s' WHERE response IS NULL"
         )
@@ -97,7 +97,7 @@ async def _until_accepted(client: httpx.AsyncClient, direct: AsyncEngine, key: d
 
 async def _work_off(faulty: AsyncEngine, direct: AsyncEngine, proxy: AnswerProxy) -> None:
     """Claims, splits and publishes with each answer lost once."""
-    while await number(direct, "SELECT count(*) FROM tasks WHERE state IN ('ready', 'held')"):
+    while await number(direct, "SELECT count(*) FROM tasks WHERE state IN ('ready', 'throttled')"):
         with pytest.raises(DBAPIError) as lost:
             await _lossy(proxy, partial(claim_one, faulty, "unheard"))
         assert is_outage(lost.value), lost.value

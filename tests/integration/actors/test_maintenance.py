@@ -328,7 +328,7 @@ async def surgery(database, statement, extraction_id):
 
 async def recounted_and_repaired(upkeep):
     """The keeper's turns in their order: shares are recounted ten times as often as stuck work is looked for."""
-    await upkeep.release_held()
+    await upkeep.admit_throttled()
     return await upkeep.repair()
 
 

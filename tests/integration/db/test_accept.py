@@ -10,7 +10,7 @@ from uuid_utils.compat import uuid7
 from db import accounts, videos
 from db.acceptance import accept, idempotency_keys, reservations
 from db.acceptance.accept import Upload
-from db.acceptance.idempotency_keys import Answer, Marker
+from db.acceptance.idempotency_keys import Answer, OwnedKey
 from db.object_store import object_keys
 from db.queue import task_queue
 from db.values.error_catalogue import CatalogueError
@@ -21,8 +21,8 @@ from tests.support import database_rows
 ANSWER = Answer("fingerprint", 201, '{"items":[]}')
 
 
-def marker(user_id, key="k"):
-    return Marker(user_id, "POST /v1/videos", key, uuid.uuid4())
+def owned_key(user_id, key="k"):
+    return OwnedKey(user_id, "POST /v1/videos", key, uuid.uuid4())
 
 
 def upload(user_id, video_id):
@@ -87,30 +87,30 @@ async def test_somebody_elses_video_can_not_be_extracted(database):
 
 async def test_a_key_is_taken_once_and_then_answers_the_same(database):
     user = await database_rows.user(database)
-    first = marker(user)
-    assert await idempotency_keys.take(database, first) is None
+    first = owned_key(user)
+    assert await idempotency_keys.acquire(database, first) is None
     with pytest.raises(CatalogueError, match="idempotency_in_progress"):
-        await idempotency_keys.take(database, marker(user))
+        await idempotency_keys.acquire(database, owned_key(user))
     async with database.begin() as connection:
         await idempotency_keys.finish(connection, {first: ANSWER})
-    assert await idempotency_keys.take(database, marker(user)) == ANSWER
-    assert await idempotency_keys.take(database, marker(user, "other")) is None
+    assert await idempotency_keys.acquire(database, owned_key(user)) == ANSWER
+    assert await idempotency_keys.acquire(database, owned_key(user, "other")) is None
 
 
 async def test_of_many_calls_with_one_key_one_works(database):
     user = await database_rows.user(database)
     taken = await asyncio.gather(
-        *(idempotency_keys.take(database, marker(user)) for _ in range(8)), return_exceptions=True
+        *(idempotency_keys.acquire(database, owned_key(user)) for _ in range(8)), return_exceptions=True
     )
     assert taken.count(None) == 1
 
 
 async def test_the_key_of_a_dead_call_is_taken_over_and_the_dead_call_can_not_finish(database):
     user = await database_rows.user(database)
-    dead, alive = marker(user), marker(user)
-    await idempotency_keys.take(database, dead)
+    dead, alive = owned_key(user), owned_key(user)
+    await idempotency_keys.acquire(database, dead)
     await database_rows.change(database, "UPDATE idempotency_keys SET lease_expires_at = now() - interval '1 second'")
-    assert await idempotency_keys.take(database, alive) is None
+    assert await idempotency_keys.acquire(database, alive) is None
     with pytest.raises(CatalogueError, match="idempotency_in_progress"):
         async with database.begin() as connection:
             await idempotency_keys.finish(connection, {dead: ANSWER})
@@ -123,13 +123,13 @@ async def test_the_key_of_a_dead_call_is_taken_over_and_the_dead_call_can_not_fi
 
 async def test_an_answer_is_kept_a_day(database):
     user = await database_rows.user(database)
-    first = marker(user)
-    await idempotency_keys.take(database, first)
+    first = owned_key(user)
+    await idempotency_keys.acquire(database, first)
     async with database.begin() as connection:
         await idempotency_keys.finish(connection, {first: ANSWER})
     assert await idempotency_keys.expire(database) == 0
     await database_rows.change(database, "UPDATE idempotency_keys SET created_at = now() - interval '25 hours'")
-    assert await idempotency_keys.take(database, marker(user)) is None
+    assert await idempotency_keys.acquire(database, owned_key(user)) is None
 
 
 async def test_deleting_cancels_what_runs_and_leaves_tombstones_and_garbage(database):

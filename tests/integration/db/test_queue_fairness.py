@@ -1,4 +1,4 @@
-"""Who is next: fair by tag and weight, never more open tasks than the limit, and nothing held with a place free."""
+"""Who is next: fair by tag and weight, never more open tasks than the limit, and nothing throttled with a slot free."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ from tests.integration.db.test_queue_split import open_and_counted
 from tests.support import database_rows
 
 CROWD = 10_000
-HELD_CROWD = CROWD if os.environ.get("FOTOGRAMA_FAULTS") == "full" else 1000
+THROTTLED_CROWD = CROWD if os.environ.get("FOTOGRAMA_FAULTS") == "full" else 1000
 
 
 async def accept_many(database, user_id, count):
@@ -42,11 +42,11 @@ async def finish_next(database):
 async def states(database, user_id):
     row = await database_rows.one(
         database,
-        "SELECT count(*) FILTER (WHERE state = 'held') AS held,"
+        "SELECT count(*) FILTER (WHERE state = 'throttled') AS throttled,"
         " count(*) FILTER (WHERE state IN ('ready', 'leased')) AS open FROM tasks WHERE user_id = :user_id",
         user_id=user_id,
     )
-    return row.held, row.open
+    return row.throttled, row.open
 
 
 async def cancel(database, extraction_id):
@@ -54,7 +54,7 @@ async def cancel(database, extraction_id):
         await task_queue.cancel(connection, extraction_id)
 
 
-@pytest.mark.parametrize(("limit", "crowded"), [(3, HELD_CROWD), (100_000, CROWD)])
+@pytest.mark.parametrize(("limit", "crowded"), [(3, THROTTLED_CROWD), (100_000, CROWD)])
 async def test_behind_a_great_many_videos_of_one_account_each_small_one_waits_about_its_turn(database, limit, crowded):
     await fair_queueing.set_running_limit(database, limit)
     crowd = await database_rows.user(database)
@@ -109,7 +109,7 @@ async def test_an_account_has_no_more_open_tasks_than_its_limit(database):
     assert await states(database, user) == (3, 2)
 
 
-@pytest.mark.parametrize("how", ["publish", "fail", "cancel", "delete", "cancel a held one"])
+@pytest.mark.parametrize("how", ["publish", "fail", "cancel", "delete", "cancel a throttled one"])
 async def test_every_end_lets_the_next_one_in(database, how):
     user = await database_rows.user(database)
     await fair_queueing.set_share(database, user, weight=1.0, running_limit=1)
@@ -127,8 +127,8 @@ async def test_every_end_lets_the_next_one_in(database, how):
         await cancel(database, second.extraction_id)
         assert await states(database, user) == (1, 1)
         await task_queue.publish(database, lease, PUBLICATION)
-    assert await states(database, user) == ((0, 1) if how == "cancel a held one" else (1, 1))
-    expected = third if how == "cancel a held one" else second
+    assert await states(database, user) == ((0, 1) if how == "cancel a throttled one" else (1, 1))
+    expected = third if how == "cancel a throttled one" else second
     assert (await claim_one(database)).extraction_id == expected.extraction_id
     assert await open_and_counted(database, user) == (1, 1)
 
@@ -141,13 +141,13 @@ async def test_the_segments_of_a_long_video_keep_to_the_limit_and_all_get_their_
     segments = [Segment(n, n, n + 1, 1) for n in range(6)]
     await task_queue.split(database, lease, media={}, frames_total=6, plan_key="p", segments=segments)
     for _ in segments:
-        held_and_open = await states(database, user)
-        assert held_and_open[1] <= 2
+        throttled_and_open = await states(database, user)
+        assert throttled_and_open[1] <= 2
         await task_queue.publish_segment(database, (await claim_one(database)).lease, key="k", frames=1)
     await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
 
 
-async def test_nothing_stays_held_when_accepting_cancelling_and_ending_cross(database):
+async def test_nothing_stays_throttled_when_accepting_cancelling_and_ending_cross(database):
     user = await database_rows.user(database)
     await fair_queueing.set_share(database, user, weight=1.0, running_limit=1)
     for _ in range(15):
@@ -165,7 +165,7 @@ async def test_nothing_stays_held_when_accepting_cancelling_and_ending_cross(dat
         while (await states(database, user))[1]:
             await finish_next(database)
         assert await states(database, user) == (0, 0)
-        assert await fair_queueing.release_held(database) == 0
+        assert await fair_queueing.admit_throttled(database) == 0
 
 
 async def test_a_raised_limit_is_used_by_the_keeper(database):
@@ -173,11 +173,11 @@ async def test_a_raised_limit_is_used_by_the_keeper(database):
     await fair_queueing.set_running_limit(database, 1)
     await accept_many(database, user, 4)
     await fair_queueing.set_running_limit(database, 3)
-    assert await fair_queueing.release_held(database) == 2
+    assert await fair_queueing.admit_throttled(database) == 2
     assert await states(database, user) == (1, 3)
 
 
-async def test_the_place_in_the_queue_is_that_of_the_claim_with_the_held_ones_among_them(database):
+async def test_the_place_in_the_queue_is_that_of_the_claim_with_the_throttled_ones_among_them(database):
     user = await database_rows.user(database)
     await fair_queueing.set_share(database, user, weight=1.0, running_limit=1)
     mine = await accept_many(database, user, 3)

@@ -35,7 +35,7 @@ FILL = (
     " SELECT {id}, {id}, {owner}, state::task_state, random() * 1e9, CASE state WHEN 'leased' THEN 'w' END,"
     " CASE state WHEN 'leased' THEN now() + (n - {rows} / 2 - 5000) * interval '1 s' END"
     " FROM generate_series(1, {rows}) n CROSS JOIN LATERAL (SELECT CASE WHEN n <= {rows} / 2 THEN 'done'"
-    " WHEN n % 101 = 0 THEN 'leased' WHEN n % 3 = 0 THEN 'held' ELSE 'ready' END) AS chosen (state)",
+    " WHEN n % 101 = 0 THEN 'leased' WHEN n % 3 = 0 THEN 'throttled' ELSE 'ready' END) AS chosen (state)",
     "INSERT INTO outbox (id, extraction_id, channel, due_at, delivered_at)"
     " SELECT {id}, {id}, 'email', now() - n * interval '1 s', CASE WHEN n <= {rows} / 2 THEN now() END"
     " FROM generate_series(1, {rows}) n",
@@ -51,10 +51,10 @@ STATEMENTS = {
     "claim": (task_queue_sql.CLAIM, CLAIM, {"tasks_ready_idx"}),
     "list": (videos.LIST, LIST, {"videos_user_id_id_idx", "extractions_video_id_id_idx"}),
     "list of one status": (videos.LIST, LIST | {"status": "queued"}, {"videos_user_id_id_idx"}),
-    "positions": (videos.POSITIONS, {"ids": [OWNER], "most": 1000}, {"tasks_ready_idx", "tasks_held_idx"}),
+    "positions": (videos.POSITIONS, {"ids": [OWNER], "most": 1000}, {"tasks_ready_idx", "tasks_throttled_idx"}),
     "expired": (task_queue_sql.EXPIRED, {"lease_seconds": 0, "limit": 100}, {"tasks_lease_idx"}),
     "due channels": (outbox.DUE_CHANNELS, {"without": [], "limit": 10}, {"outbox_due_idx"}),
-    "take": (outbox.TAKE, {"channel": "email", "limit": 20, "hold_seconds": 120}, {"outbox_due_idx"}),
+    "take": (outbox.TAKE, {"channel": "email", "limit": 20, "lease_seconds": 120}, {"outbox_due_idx"}),
 }
 
 

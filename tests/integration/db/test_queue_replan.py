@@ -87,7 +87,7 @@ async def test_the_attempt_rises_above_all_that_the_extraction_has_had(database)
     assert (await claim_one(database)).lease.attempt == 5
 
 
-async def test_the_slots_of_the_others_are_used_by_what_was_held(database):
+async def test_the_slots_of_the_others_are_used_by_what_was_throttled(database):
     user = await database_rows.user(database)
     await fair_queueing.set_share(database, user, running_limit=2)
     await database_rows.accepted(database, user)
@@ -98,7 +98,7 @@ async def test_the_slots_of_the_others_are_used_by_what_was_held(database):
     await again(database, pair[0].lease)
     assert await states(database, user) == (1, 2)
     assert await open_and_counted(database, user) == (2, 2)
-    assert await fair_queueing.release_held(database) == 0
+    assert await fair_queueing.admit_throttled(database) == 0
 
 
 async def test_a_planning_task_is_not_planned_anew(database):

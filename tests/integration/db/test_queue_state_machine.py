@@ -311,7 +311,7 @@ class QueueMachine(RuleBasedStateMachine):
                 await self._finish(claim)
                 self._finished(claim)
         await self.model.compare(self.database, self.users)
-        assert await fair_queueing.release_held(self.database) == 0
+        assert await fair_queueing.admit_throttled(self.database) == 0
 
 
 def test_any_order_of_verbs_keeps_the_promises(database_url):

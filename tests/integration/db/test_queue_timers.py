@@ -5,7 +5,7 @@ from uuid_utils.compat import uuid7
 
 from db import accounts, videos
 from db.acceptance import idempotency_keys, reservations
-from db.acceptance.idempotency_keys import Marker
+from db.acceptance.idempotency_keys import OwnedKey
 from db.notification import outbox
 from db.object_store.folder_store import FolderStore
 from db.object_store.object_keys import video_key
@@ -31,7 +31,7 @@ async def drained(database):
     return count
 
 
-async def held(database):
+async def throttled(database):
     """Two tasks of one user who may have one, and the slot lost: nothing will end that lets the second in."""
     await database_rows.change(database, "UPDATE queue_state SET running_limit = 1")
     first = await database_rows.accepted(database)
@@ -54,7 +54,7 @@ async def leased(database):
     await expire(database, accepted.task_id)
 
 
-WAYS = {TaskState.HELD: held, TaskState.READY: ready, TaskState.LEASED: leased}
+WAYS = {TaskState.THROTTLED: throttled, TaskState.READY: ready, TaskState.LEASED: leased}
 
 
 async def test_no_state_of_a_task_is_forgotten_here():
@@ -68,7 +68,7 @@ async def test_a_task_goes_on_by_itself_from_every_state(database, keeper, state
         await database_rows.one(database, "SELECT count(*) AS n FROM tasks WHERE state::text = :s", s=str(state))
     ).n >= 1
     await keeper.rescue()
-    await keeper.release_held()
+    await keeper.admit_throttled()
     assert await drained(database) >= 1
     assert (await database_rows.one(database, "SELECT count(*) AS n FROM extractions WHERE finished_at IS NULL")).n == 0
 
@@ -101,7 +101,7 @@ async def test_a_reservation_an_idempotency_lease_and_garbage_end_by_themselves(
     await reservations.reserve(database, accepted.user_id, key)
     for stored in (key, video_key(accepted.video_id)):
         await store.put(stored, chunks())
-    await idempotency_keys.take(database, Marker(accepted.user_id, "POST /v1/videos", "k", uuid7()))
+    await idempotency_keys.acquire(database, OwnedKey(accepted.user_id, "POST /v1/videos", "k", uuid7()))
     await videos.delete(database, accepted.user_id, accepted.video_id)
     for table in ("reservations", "idempotency_keys", "garbage"):
         await database_rows.change(database, f"UPDATE {table} SET created_at = created_at - interval '25 hours'")
@@ -115,11 +115,11 @@ async def test_a_reservation_an_idempotency_lease_and_garbage_end_by_themselves(
 
 async def test_an_idempotency_lease_can_be_taken_over_once_it_has_run_out(database):
     user = await database_rows.user(database)
-    await idempotency_keys.take(database, Marker(user, "POST /v1/videos", "k", uuid7()))
+    await idempotency_keys.acquire(database, OwnedKey(user, "POST /v1/videos", "k", uuid7()))
     await database_rows.change(
         database, "UPDATE idempotency_keys SET lease_expires_at = lease_expires_at - interval '1 day'"
     )
-    assert await idempotency_keys.take(database, Marker(user, "POST /v1/videos", "k", uuid7())) is None
+    assert await idempotency_keys.acquire(database, OwnedKey(user, "POST /v1/videos", "k", uuid7())) is None
 
 
 async def test_a_session_that_is_over_goes(database):

@@ -49,14 +49,14 @@ async def test_the_limit_of_the_settings_holds_from_a_keepers_first_turn_and_wha
     user = await database_rows.user(database)
     environment.setenv("FOTOGRAMA_USER_RUNNING_MAX", "2")
     async with wiring.open_maintenance() as old:
-        await old.release_held()
+        await old.admit_throttled()
         await accept_many(database, user, 5)
         assert await states(database, user) == (3, 2)
         environment.setenv("FOTOGRAMA_USER_RUNNING_MAX", "4")
         async with wiring.open_maintenance() as first, wiring.open_maintenance() as second:
-            assert sum(await asyncio.gather(first.release_held(), second.release_held())) == 2
+            assert sum(await asyncio.gather(first.admit_throttled(), second.admit_throttled())) == 2
         assert await states(database, user) == (1, 4)
-        await old.release_held()
+        await old.admit_throttled()
     assert (await database_rows.one(database, "SELECT running_limit FROM queue_state")).running_limit == 4
 
 
@@ -67,7 +67,7 @@ async def test_a_share_that_counts_too_many_keeps_nobody_waiting_for_long(databa
     await miscount(database, user, 7)
     await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
     assert await states(database, user) == (2, 1)
-    assert await keeper.release_held() == 1
+    assert await keeper.admit_throttled() == 1
     assert await states(database, user) == (1, 2)
     assert await open_and_counted(database, user) == (2, 2)
 

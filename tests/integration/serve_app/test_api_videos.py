@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from db.acceptance import idempotency_keys
-from db.acceptance.idempotency_keys import Marker
+from db.acceptance.idempotency_keys import OwnedKey
 from db.object_store.folder_store import FolderStore
 from db.object_store.object_store import StoredObject
 from db.values.error_catalogue import CatalogueError
@@ -378,9 +378,9 @@ class TestCommit:
         async def away() -> None:
             raise OperationalError("COMMIT", {}, ConnectionResetError())
 
-        async def drop_when_back(database: AsyncEngine, marker: Marker) -> None:
-            tries.append(marker)
-            await (away() if len(tries) < 3 else drop(database, marker))
+        async def drop_when_back(database: AsyncEngine, owned: OwnedKey) -> None:
+            tries.append(owned)
+            await (away() if len(tries) < 3 else drop(database, owned))
 
         monkeypatch.setattr("db.acceptance.idempotency_keys.drop", drop_when_back)
         odd: Any = Engine(deps.database, lost, away)

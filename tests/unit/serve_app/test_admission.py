@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.cli.input_files import sources
-from db.acceptance.quotas import UNLIMITED, Holding, Quotas, check
+from db.acceptance.quotas import UNLIMITED, Quotas, Usage, check
 from db.values.error_catalogue import CatalogueError
 from serve_app.submission.admission_control import check_depth, check_storage
 
@@ -32,11 +32,11 @@ def test_what_a_quota_lets_in_is_within_it(
     waiting: int, stored: int, files: int, size: int, most: int | None, bytes_: int | None
 ) -> None:
     within = (most is None or waiting + files <= most) and (bytes_ is None or stored + size <= bytes_)
-    assert passes(check, Quotas(most, bytes_), Holding(waiting, stored), files=files, size=size) is within
+    assert passes(check, Quotas(most, bytes_), Usage(waiting, stored), files=files, size=size) is within
 
 
 def test_no_quota_is_no_limit() -> None:
-    assert passes(check, UNLIMITED, Holding(10**9, 10**15), files=100, size=10**12)
+    assert passes(check, UNLIMITED, Usage(10**9, 10**15), files=100, size=10**12)
 
 
 @given(most=st.integers(1, 100), waiting=st.integers(0, 200))

@@ -1,7 +1,7 @@
 -- How many tasks of an account are open (ready or leased): shares.open counts them, up to the account's limit.
 
--- Lets in held tasks of an account while it has places free. A function, so that each of its statements sees what was
--- committed before the share was locked: a task that was held meanwhile is found. SKIP LOCKED, so that nobody waits
+-- Admits throttled tasks of an account while it has slots free. A function, so that each of its statements sees what was
+-- committed before the share was locked: a task that was throttled meanwhile is found. SKIP LOCKED, so that nobody waits
 -- with the share locked: whoever has such a task locked comes here later.
 CREATE FUNCTION fill_slots(owner uuid) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
@@ -14,7 +14,7 @@ BEGIN
         RETURN 0;
     END IF;
     WITH next AS MATERIALIZED (
-        SELECT id FROM tasks WHERE user_id = owner AND state = 'held'
+        SELECT id FROM tasks WHERE user_id = owner AND state = 'throttled'
         ORDER BY priority DESC, virtual_finish, id LIMIT free FOR UPDATE SKIP LOCKED
     )
     UPDATE tasks SET state = 'ready', ready_at = clock_timestamp() FROM next WHERE tasks.id = next.id;
@@ -25,7 +25,7 @@ BEGIN
     RETURN filled;
 END $$;
 
--- A task that ends or is deleted gives its place to the next one. In triggers, so that no way to end a task forgets it.
+-- A task that ends or is deleted gives its slot to the next one. In triggers, so that no way to end a task forgets it.
 CREATE FUNCTION tasks_slot_freed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE shares SET open = open - 1 WHERE user_id = OLD.user_id;

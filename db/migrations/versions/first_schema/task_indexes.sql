@@ -2,10 +2,10 @@
 
 -- The claim takes the first ones.
 CREATE INDEX tasks_ready_idx ON tasks (priority DESC, virtual_finish, id) WHERE state = 'ready';
--- The same order of the held ones: a user is told the place in the queue, which counts both.
-CREATE INDEX tasks_held_idx ON tasks (priority DESC, virtual_finish, id) WHERE state = 'held';
--- Which task of an account is let in next.
-CREATE INDEX tasks_held_user_idx ON tasks (user_id, priority DESC, virtual_finish, id) WHERE state = 'held';
+-- The same order of the throttled ones: a user is told the place in the queue, which counts both.
+CREATE INDEX tasks_throttled_idx ON tasks (priority DESC, virtual_finish, id) WHERE state = 'throttled';
+-- Which task of an account is admitted next.
+CREATE INDEX tasks_throttled_user_idx ON tasks (user_id, priority DESC, virtual_finish, id) WHERE state = 'throttled';
 -- Leases that are late.
 CREATE INDEX tasks_lease_idx ON tasks (lease_expires_at) WHERE state = 'leased';
 -- Its last entry is the latest claim, whose tag is the queue's virtual time.

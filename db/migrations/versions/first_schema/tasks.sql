@@ -1,6 +1,6 @@
 -- What a worker claims.
 
-CREATE TYPE task_state AS ENUM ('held', 'ready', 'leased', 'done', 'failed', 'cancelled');
+CREATE TYPE task_state AS ENUM ('throttled', 'ready', 'leased', 'done', 'failed', 'cancelled');
 CREATE TABLE tasks (
     id uuid PRIMARY KEY,
     extraction_id uuid NOT NULL REFERENCES extractions ON DELETE CASCADE,
@@ -42,8 +42,8 @@ BEGIN
     IF NEW.attempt < OLD.attempt THEN
         RAISE EXCEPTION 'task %: the attempt never falls', OLD.id USING ERRCODE = '23514';
     END IF;
-    IF OLD.state = NEW.state AND OLD.state IN ('held', 'ready', 'leased')
-        OR OLD.state = 'held' AND NEW.state IN ('ready', 'cancelled')
+    IF OLD.state = NEW.state AND OLD.state IN ('throttled', 'ready', 'leased')
+        OR OLD.state = 'throttled' AND NEW.state IN ('ready', 'cancelled')
         OR OLD.state = 'ready' AND NEW.state IN ('leased', 'cancelled')
         OR OLD.state = 'leased' AND NEW.state IN ('ready', 'done', 'failed', 'cancelled')
     THEN
