@@ -1,4 +1,4 @@
-"""The images of an archive as files: all of them or none, and nothing outside the folder."""
+"""Unpacks the images of an archive into a folder: all or none, and nothing outside the folder."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _LEFT_BY_FILE_BROWSERS = {".DS_Store", "Thumbs.db", "desktop.ini"}
 
 
 class BadArchive(FotogramaError):
-    """The archive is damaged, or holds what no archive of frames holds."""
+    """The archive is damaged or was not made by Fotograma."""
 
 
 class FolderTaken(FotogramaError):
-    """The folder holds other files, which are left alone."""
+    """The folder holds other files. They are not touched."""
 
 
 def unpack(archive: Path, folder: Path) -> None:

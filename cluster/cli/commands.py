@@ -1,4 +1,4 @@
-"""The command line: `fotograma`. What a command needs is imported when it runs, so that the help is there at once."""
+"""The command line `fotograma`. A command imports what it needs when it runs, so that `--help` is fast."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ Unpack = Annotated[bool, typer.Option("--unpack", help="Also write the images to
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command; an error becomes a message on standard error and the exit code 1."""
+    """Runs a command. An error becomes a message on standard error and the exit code 1."""
     from cluster.client.errors import FotogramaError  # noqa: PLC0415
 
     try:
         app(arguments)
     except (FotogramaError, OSError) as error:
-        _complain(error)
+        _print_error(error)
         return 1
     return 0
 
@@ -118,18 +118,18 @@ def extract(
 ) -> None:
     """Extract frames of videos into DIR/<file stem>.zip."""
     from cluster.cli.batch_commands import run_local, run_remote  # noqa: PLC0415
-    from cluster.cli.input_files import sources  # noqa: PLC0415
-    from cluster.cli.output_paths import targets  # noqa: PLC0415
+    from cluster.cli.input_files import input_files  # noqa: PLC0415
+    from cluster.cli.output_paths import output_paths  # noqa: PLC0415
     from cluster.cli.server_batch import BatchItem  # noqa: PLC0415
 
     chosen = _spec_text(fps, spec)
-    found = sources(files)
+    found = input_files(files)
     if not found:
         raise typer.BadParameter("there is no video in the folder.", param_hint="FILES")
-    places = zip(found, targets(folder, [file.name for file in found]), strict=True)
-    wanted = [BatchItem(str(file), target, source=file) for file, target in places]
+    places = zip(found, output_paths(folder, [file.name for file in found]), strict=True)
+    items = [BatchItem(str(file), target, source=file) for file, target in places]
     run = run_local if local else run_remote
-    run(wanted, chosen, folder, unpack=unpack, as_json=as_json)
+    run(items, chosen, folder, unpack=unpack, as_json=as_json)
 
 
 @app.command(epilog=example("fotograma download 01890c5e-7b1a-7c3e-9f00-2b6c1d8e4a10 -o frames"))
@@ -143,15 +143,15 @@ def download(
 ) -> None:
     """Fetch results into DIR. Waits for those that are not finished."""
     from cluster.cli.batch_commands import run_remote  # noqa: PLC0415
-    from cluster.cli.output_paths import targets  # noqa: PLC0415
+    from cluster.cli.output_paths import output_paths  # noqa: PLC0415
     from cluster.cli.server_batch import BatchItem  # noqa: PLC0415
 
-    found = asyncio.run(_look_up(ids))
-    places = zip(found, targets(folder, [video.filename for video, _ in found]), strict=True)
-    wanted = [
+    found = asyncio.run(_find_items(ids))
+    places = zip(found, output_paths(folder, [video.filename for video, _ in found]), strict=True)
+    items = [
         BatchItem(video.filename, target, video=video, extraction=extraction) for (video, extraction), target in places
     ]
-    run_remote(wanted, None, folder, unpack=unpack, as_json=as_json)
+    run_remote(items, None, folder, unpack=unpack, as_json=as_json)
 
 
 @app.command(name="list", epilog=example("fotograma list --status failed"))
@@ -207,18 +207,18 @@ def up(
     raise typer.Exit(code)
 
 
-async def _look_up(ids: Sequence[str]) -> list[tuple[Video, Extraction]]:
-    from cluster.cli.server_batch import look_up  # noqa: PLC0415
+async def _find_items(ids: Sequence[str]) -> list[tuple[Video, Extraction]]:
+    from cluster.cli.server_batch import find_items  # noqa: PLC0415
     from cluster.cli.stored_credentials import identity  # noqa: PLC0415
     from cluster.client.async_client import AsyncClient  # noqa: PLC0415
 
     who = identity(os.environ)
     async with AsyncClient(who.url, store=who.store) as client:
-        return await look_up(client, ids)
+        return await find_items(client, ids)
 
 
 def _spec_text(fps: str | None, spec: str | None) -> str | None:
-    """The specification as JSON text, its numbers digit by digit."""
+    """Returns the specification as JSON text with exact decimals."""
     import json  # noqa: PLC0415
     from decimal import Decimal, InvalidOperation  # noqa: PLC0415
 
@@ -242,7 +242,7 @@ def _spec_text(fps: str | None, spec: str | None) -> str | None:
     return text
 
 
-def _complain(error: Exception) -> None:
+def _print_error(error: Exception) -> None:
     from cluster.cli.server_batch import failure_of  # noqa: PLC0415
     from cluster.client.errors import ApiError  # noqa: PLC0415
 

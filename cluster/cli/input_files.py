@@ -1,4 +1,4 @@
-"""Which files a command line means: those it names, and the videos in the folders it names."""
+"""The input files of a command: the named files, and the videos in the named folders."""
 
 from __future__ import annotations
 
@@ -27,11 +27,14 @@ SUFFIXES = frozenset(
         ".wmv",
     }
 )
-"""Of the containers that the service takes. A file that is named itself is taken whatever its suffix."""
+"""Suffixes of the containers that the service accepts. A file that is named itself may have any suffix."""
 
 
-def sources(paths: Iterable[Path]) -> list[Path]:
-    """Files as they are; of a folder, all videos in it and below, by name, hidden ones left out. Raises OSError."""
+def input_files(paths: Iterable[Path]) -> list[Path]:
+    """Returns named files as they are, and all videos in and below a named folder, sorted, without hidden ones.
+
+    Raises OSError.
+    """
     return [file for path in paths for file in (_videos(path) if path.is_dir() else [path])]
 
 

@@ -1,7 +1,7 @@
-"""Many videos at once without a server: each is extracted on this machine, in a decoding child of its own.
+"""Extracts many videos on this machine without a server, each in its own decoding child.
 
-The child is the service's own (`actors.sandbox.child_process`): videos on a disk came from somewhere too, a file
-that makes native code crash fails alone, and memory is given back after each. No Ray and no FFmpeg is imported here.
+The child is the one of the service (`actors.sandbox.child_process`): a local video is untrusted too, a file that
+crashes native code fails alone, and the memory is freed after each video. This module imports neither Ray nor FFmpeg.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from db.values.error_catalogue import CATALOGUE, CatalogueError
 ADDRESS_SPACE_BYTES = 4 << 30
 SECONDS_MAX = 24 * 3600.0
 DISK_RESERVE_BYTES = 64 << 20
-CAREFUL = (False, True)
-"""The second and last try of a file that makes the decoder crash is in sequence and by one thread."""
+CAREFUL_TRY = (False, True)
+"""The second and last try of a file that crashes the decoder reads sequentially with one thread."""
 
 
 class EngineMissing(FotogramaError):
-    """The libraries that decode are not installed."""
+    """The decoding libraries are not installed."""
 
 
 def check_engine() -> None:
@@ -47,70 +47,70 @@ def check_engine() -> None:
 
 @dataclass(slots=True)
 class LocalBatch:
-    """spec: canonical JSON text. cores: videos worked on at once; threads of each are what is left over."""
+    """spec: canonical JSON text. cores: videos extracted at once; cores that are left over become threads."""
 
-    watcher: BatchObserver
+    observer: BatchObserver
     spec: str
     unpack: bool = False
     cores: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
 
-    async def run(self, wanted: Sequence[BatchItem]) -> list[VideoOutcome]:
-        """Extracts every video as far as it gets; the outcomes are in the order of `wanted`."""
-        at_once = max(1, min(self.cores, len(wanted)))
+    async def run(self, items: Sequence[BatchItem]) -> list[VideoOutcome]:
+        """Extracts all videos; one that fails stops no other. Returns outcomes in the order of the items."""
+        at_once = max(1, min(self.cores, len(items)))
         threads, turns = max(1, self.cores // at_once), asyncio.Semaphore(at_once)
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._one(turns, threads, index, one)) for index, one in enumerate(wanted)]
+            tasks = [group.create_task(self._run_item(turns, threads, index, one)) for index, one in enumerate(items)]
         return [task.result() for task in tasks]
 
-    async def _one(self, turns: asyncio.Semaphore, threads: int, index: int, wanted: BatchItem) -> VideoOutcome:
-        tell = partial(self.watcher.stage, index, wanted.name)
-        tell(Stage.WAITING)
+    async def _run_item(self, turns: asyncio.Semaphore, threads: int, index: int, item: BatchItem) -> VideoOutcome:
+        on_stage = partial(self.observer.stage, index, item.name)
+        on_stage(Stage.WAITING)
         async with turns:
             try:
-                outcome = await self._extract(wanted, threads, tell)
+                outcome = await self._extract(item, threads, on_stage)
             except (FotogramaError, OSError) as error:
-                outcome = VideoOutcome(wanted.name, failure=failure_of(error))
+                outcome = VideoOutcome(item.name, failure=failure_of(error))
             except CatalogueError as error:
-                outcome = VideoOutcome(wanted.name, failure=_failure(error.code, error.detail))
+                outcome = VideoOutcome(item.name, failure=_failure(error.code, error.detail))
             except ChildStartError as error:
-                outcome = VideoOutcome(wanted.name, failure=_broken(error))
-        self.watcher.end(index, outcome)
+                outcome = VideoOutcome(item.name, failure=_broken(error))
+        self.observer.end(index, outcome)
         return outcome
 
-    async def _extract(self, wanted: BatchItem, threads: int, tell: partial[None]) -> VideoOutcome:
-        assert wanted.source is not None
-        target = wanted.target
-        size = wanted.source.stat().st_size
+    async def _extract(self, item: BatchItem, threads: int, on_stage: partial[None]) -> VideoOutcome:
+        assert item.source is not None
+        target = item.target
+        size = item.source.stat().st_size
         with _scratch(target.archive.parent) as folder:
-            tell(Stage.RUNNING)
-            for careful in CAREFUL:
-                job = _job(wanted.source, size, self.spec, _emptied(folder / "out"), threads, careful=careful)
+            on_stage(Stage.RUNNING)
+            for careful in CAREFUL_TRY:
+                job = _job(item.source, size, self.spec, _emptied(folder / "out"), threads, careful=careful)
                 child = await DecodingChild.start()
-                end = await child.run(job, _Teller(tell))
+                end = await child.run(job, _ProgressForwarder(on_stage))
                 if not isinstance(end, ChildCrashed):
                     break
             match end:
                 case Extracted():
                     os.replace(folder / "out" / "frames.zip", target.archive)
                 case Refused(code, detail):
-                    return VideoOutcome(wanted.name, failure=_failure(code, detail))
+                    return VideoOutcome(item.name, failure=_failure(code, detail))
                 case ChildCrashed(detail):
-                    return VideoOutcome(wanted.name, failure=_failure("gave_up", detail))
+                    return VideoOutcome(item.name, failure=_failure("gave_up", detail))
         if self.unpack:
-            tell(Stage.UNPACKING)
+            on_stage(Stage.UNPACKING)
             await asyncio.to_thread(unpack, target.archive, target.folder)
         given = tuple(ResultWarning(warning.code, warning.detail) for warning in end.warnings)
         result = Result(end.frames, end.bytes, end.sha256, given)
         return VideoOutcome(
-            wanted.name, archive=target.archive, folder=target.folder if self.unpack else None, result=result
+            item.name, archive=target.archive, folder=target.folder if self.unpack else None, result=result
         )
 
 
 @dataclass(slots=True)
-class _Teller:
-    """Passes the child's news on to the watcher."""
+class _ProgressForwarder:
+    """Forwards the child's progress to the observer."""
 
-    tell: partial[None]
+    on_stage: partial[None]
     total: int | None = None
 
     async def __call__(self, news: ProgressEvent) -> None:
@@ -122,7 +122,7 @@ class _Teller:
                 done = frames
             case _:
                 pass
-        self.tell(Stage.RUNNING, done, self.total)
+        self.on_stage(Stage.RUNNING, done, self.total)
 
 
 def _job(source: Path, size: int, spec: str, out: Path, threads: int, *, careful: bool) -> Job:
@@ -143,7 +143,7 @@ def _job(source: Path, size: int, spec: str, out: Path, threads: int, *, careful
 
 @contextmanager
 def _scratch(beside: Path) -> Iterator[Path]:
-    """A folder on the file system of the results, so that a finished archive need only be renamed."""
+    """Yields a folder on the file system of the results, so that a finished archive is only renamed."""
     folder = Path(tempfile.mkdtemp(prefix=".fotograma-", dir=beside))
     try:
         yield folder

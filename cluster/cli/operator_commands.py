@@ -1,8 +1,7 @@
-"""What operators type: `fotograma ledger`, and `fotograma ops …`, which goes straight to the database.
+"""The operators' commands: `fotograma ledger` and `timeline` over the API, and `fotograma ops …` on the database.
 
-The ledger and the time line are asked of the service, with the account that is logged in. `ops` needs the database
-itself: the first admin can't be made by another. It is that of FOTOGRAMA_DATABASE_URL, or else that of the `fotograma
-up` which runs on the home folder.
+`ops` needs the database itself, because no admin exists who could make the first one. It uses
+FOTOGRAMA_DATABASE_URL, or else the database of the `fotograma up` that runs on the data directory.
 """
 
 from __future__ import annotations
@@ -43,14 +42,14 @@ MAX_RUNNING = 2**31 - 1
 
 
 class NoDatabase(FotogramaError):
-    """There is no database to go to."""
+    """No database is known."""
 
     def __init__(self, home: Path) -> None:
         super().__init__(f"No service runs on {home}. Start it with `fotograma up`, or set FOTOGRAMA_DATABASE_URL.")
 
 
 class NoAccount(FotogramaError):
-    """Nobody has that e-mail address."""
+    """No account has this e-mail address."""
 
     def __init__(self, email: str) -> None:
         super().__init__(f"There is no account {email}. Make it first: fotograma login --register")
@@ -69,7 +68,7 @@ def demote(email: Email, home: HomeFolder = DEFAULT_HOME) -> None:
 
 
 def _running_limit(word: str) -> int:
-    """COMMON_LIMIT for the word `none`. Raises typer.BadParameter."""
+    """Parses a limit; the word `none` means COMMON_LIMIT. Raises typer.BadParameter."""
     from db.queue.fair_queueing import COMMON_LIMIT  # noqa: PLC0415
 
     if word == "none":
@@ -116,12 +115,12 @@ def share(
             database, found[0], weight=weight, running_limit=running_limit
         )
 
-    if not _on_database(home, change):
+    if not _run_on_database(home, change):
         raise NoAccount(email)
-    told = [] if weight is None else [f"the weight {weight:g}"]
+    changes = [] if weight is None else [f"the weight {weight:g}"]
     if running_limit is not None:
-        told.append(f"the running limit {running_limit}" if running_limit else "no running limit of its own")
-    typer.echo(f"{email} has {' and '.join(told)} now.")
+        changes.append(f"the running limit {running_limit}" if running_limit else "no running limit of its own")
+    typer.echo(f"{email} has {' and '.join(changes)} now.")
 
 
 def ledger(
@@ -164,7 +163,7 @@ def timeline(
 
 
 def ledger_lines(found: Ledger) -> list[str]:
-    """The ledger for a person: one figure a line."""
+    """Returns the ledger as text: one figure in each line."""
     names = ("accepted", "succeeded", "failed", "cancelled", "queued", "running", "deleted")
     lines = [f"{name:<11}{getattr(found, name):>10}" for name in names]
     end = "Balanced." if found.balanced else f"Not balanced: {found.difference_count} extractions differ."
@@ -172,7 +171,7 @@ def ledger_lines(found: Ledger) -> list[str]:
 
 
 def difference_lines(found: Ledger) -> list[str]:
-    """What differs and why: each id once, a line each, and how many more there are than the answer names."""
+    """Returns one line for each difference with its reason, and how many more there are."""
     lists = [(found.differences, found.reasons)]
     lists += [(account.get("differences", ()), account.get("reasons", {})) for account in found.users]
     why = {extraction_id: reasons.get(extraction_id, "") for ids, reasons in lists for extraction_id in ids}
@@ -182,7 +181,7 @@ def difference_lines(found: Ledger) -> list[str]:
 
 
 def moment_line(moment: TimelineEvent) -> str:
-    """One event for a person: when, what, and its facts."""
+    """Returns one event as text: time, kind and facts."""
     numbers = {"attempt": moment.attempt, "segment": moment.segment, "segments": moment.segments}
     facts = [f"{name} {value}" for name, value in numbers.items() if value is not None]
     facts += [fact for fact in (moment.channel, moment.blame, moment.code, moment.detail) if fact is not None]
@@ -196,13 +195,13 @@ def _set_role(email: str, role: str, home: Path) -> None:
     async def change(database: AsyncEngine) -> bool:
         return await accounts.set_role(database, normal_email(email) or "", role) is not None
 
-    if not _on_database(home, change):
+    if not _run_on_database(home, change):
         raise NoAccount(email)
     typer.echo(f"{email} has the role {role} now.")
 
 
-def _on_database(home: Path, work: Callable[[AsyncEngine], Awaitable[bool]]) -> bool:
-    """What the work gives. Raises NoDatabase."""
+def _run_on_database(home: Path, work: Callable[[AsyncEngine], Awaitable[bool]]) -> bool:
+    """Runs `work` on the database and returns its result. Raises NoDatabase."""
     from db.connection import open_database  # noqa: PLC0415
 
     url = database_url(home)
@@ -218,7 +217,7 @@ def _on_database(home: Path, work: Callable[[AsyncEngine], Awaitable[bool]]) -> 
 
 
 def database_url(home: Path) -> str:
-    """The environment's database, or that of the service which runs on the home folder. Raises NoDatabase."""
+    """Returns the URL from the environment, or that of the running `fotograma up`. Raises NoDatabase."""
     if url := os.environ.get("FOTOGRAMA_DATABASE_URL"):
         return url
     from cluster.local import process_record  # noqa: PLC0415

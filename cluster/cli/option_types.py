@@ -1,4 +1,4 @@
-"""What the commands have in common: options, and the form of an example."""
+"""Types of options that several commands share, and the form of the example in a help text."""
 
 from __future__ import annotations
 

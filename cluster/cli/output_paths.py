@@ -1,4 +1,4 @@
-"""Where results are written: one name per video, never the same twice."""
+"""The output paths of a batch: a unique name for each video."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from pathlib import Path, PurePosixPath
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """archive: the zip. folder: of the images, when unpacked. renamed: another file of the batch has the plain name."""
+class OutputPath:
+    """archive: the zip. folder: for the unpacked images. renamed: another video of the batch has the plain name."""
 
     archive: Path
     folder: Path
     renamed: bool
 
 
-def targets(folder: Path, filenames: Iterable[str]) -> list[Target]:
-    """`<stem>.zip` for each file name; where the stem was there before, `<stem>-2.zip`, `<stem>-3.zip`, …
+def output_paths(folder: Path, filenames: Iterable[str]) -> list[OutputPath]:
+    """Returns `<stem>.zip` for each file name; a repeated stem becomes `<stem>-2.zip`, `<stem>-3.zip`, …
 
-    Names that differ in case alone count as the same: some file systems can't tell them apart.
+    Names that differ only in case count as equal: some file systems can't tell them apart.
     """
     taken: set[str] = set()
     return [_claim(folder, _stem(filename), taken) for filename in filenames]
 
 
-def _claim(folder: Path, stem: str, taken: set[str]) -> Target:
+def _claim(folder: Path, stem: str, taken: set[str]) -> OutputPath:
     names = (stem if number == 1 else f"{stem}-{number}" for number in count(1))
     name = next(name for name in names if name.casefold() not in taken)
     taken.add(name.casefold())
-    return Target(folder / f"{name}.zip", folder / name, renamed=name != stem)
+    return OutputPath(folder / f"{name}.zip", folder / name, renamed=name != stem)
 
 
 def _stem(filename: str) -> str:
-    """A name without folders: the server's word may not lead out of the folder."""
+    """Returns the name without folders: a name from the server must not lead out of the output folder."""
     stem = PurePosixPath(filename.replace("\\", "/")).stem.replace("\0", "")
     return stem if stem.strip(".") else "video"

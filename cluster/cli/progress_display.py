@@ -1,4 +1,4 @@
-"""What the command line shows: bars on a terminal, lines elsewhere, nothing beside JSON."""
+"""Progress of a batch: bars on a terminal, lines elsewhere, nothing with `--json`."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from cluster.client.api_types import Video
 
 
 class Display(BatchObserver, AbstractContextManager["Display"], Protocol):
-    """A watcher that is on the screen from enter to exit."""
+    """An observer of a batch that is shown from enter to exit."""
 
 
 class SilentDisplay:
-    """For machines: the result alone is printed."""
+    """For programs: only the result is printed."""
 
     def __enter__(self) -> SilentDisplay:
         return self
@@ -62,7 +62,7 @@ class LineDisplay(SilentDisplay):
 
 
 class ProgressBars(SilentDisplay):
-    """A bar for each video that something happens to, and one for all; ended ones become lines above."""
+    """A bar for each active video and one for the batch. Ended videos become lines above the bars."""
 
     def __init__(self, console: Console, videos: int) -> None:
         self._console = console
@@ -96,7 +96,7 @@ class ProgressBars(SilentDisplay):
             completed=done,
             total=total,
             amount=_amount(stage, done, total),
-            # Ten thousand videos that wait would fill the screen.
+            # Ten thousand waiting videos would fill the screen.
             visible=stage is not Stage.WAITING and (stage is not Stage.QUEUED or self._videos <= 20),
         )
 
@@ -117,17 +117,17 @@ def display_for(console: Console, videos: int, *, silent: bool) -> Display:
 
 
 def say(console: Console, line: str) -> None:
-    """A line as it is: never wrapped, coloured or read as markup."""
+    """Prints a line as it is: not wrapped, not coloured, not read as markup."""
     console.print(Text(printable(line)), soft_wrap=True)
 
 
 def printable(text: str) -> str:
-    """Control characters of file names are shown, not obeyed."""
+    """Replaces control characters, which file names may hold, by visible ones."""
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
 def lines_of(outcome: VideoOutcome) -> list[str]:
-    """How a video ended, in one line and one for each warning."""
+    """Returns how a video ended: one line, and one for each warning."""
     if outcome.failure is not None or outcome.result is None:
         return [f"{outcome.name}: failed"]
     place = f"{outcome.folder}/" if outcome.folder else str(outcome.archive)
@@ -137,7 +137,7 @@ def lines_of(outcome: VideoOutcome) -> list[str]:
 
 
 def failures(outcomes: Sequence[VideoOutcome]) -> list[str]:
-    """The failed ones with code, detail and remedy; empty when there are none."""
+    """Returns the failed videos with code, detail and remedy; empty when none failed."""
     failed = [outcome for outcome in outcomes if outcome.failure is not None]
     lines = [f"{len(failed)} of {len(outcomes)} failed:"] if failed else []
     for outcome in failed:
@@ -149,7 +149,7 @@ def failures(outcomes: Sequence[VideoOutcome]) -> list[str]:
 
 
 def document(outcome: VideoOutcome) -> dict[str, Any]:
-    """An outcome for `--json`."""
+    """Returns an outcome as an object for `--json`."""
     extraction = outcome.extraction
     return {
         "file": outcome.name,
@@ -165,16 +165,16 @@ def document(outcome: VideoOutcome) -> dict[str, Any]:
 
 
 def json_text(value: Any) -> str:
-    """JSON for machines; times as RFC 3339."""
+    """Returns JSON text; times as RFC 3339."""
     return json.dumps(value, indent=2, ensure_ascii=False, default=_plain)
 
 
 def show_videos(console: Console, videos: Sequence[Video]) -> None:
-    """A table on a terminal, tab-separated lines elsewhere."""
+    """Prints videos as a table on a terminal, as tab-separated lines elsewhere."""
     rows = [_row(video) for video in videos]
     if not console.is_terminal:
         for row in rows:
-            # Not through rich, which turns tabs into spaces.
+            # Does not use rich, which turns tabs into spaces.
             console.file.write("\t".join(map(printable, row)) + "\n")
         return
     table = Table(box=None, pad_edge=False)

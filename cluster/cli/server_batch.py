@@ -1,4 +1,4 @@
-"""Many videos at once, from the disk to their archives: each goes its own way, and one that fails stops no other."""
+"""Uploads, extracts and downloads many videos at once through the server. A video that fails stops no other."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from cluster.cli.output_paths import Target
+from cluster.cli.output_paths import OutputPath
 from cluster.client.api_types import Extraction, Failure, Result, ResultWarning, Status, Video
 from cluster.client.errors import (
     ApiError,
@@ -29,16 +29,18 @@ from cluster.unpack_archive import BadArchive, FolderTaken, unpack
 if TYPE_CHECKING:
     from cluster.client.async_client import AsyncClient
 
-PATIENCE = RetryPolicy(attempts=None, patience_seconds=900.0, retry_after_seconds=600.0, in_progress_seconds=300.0)
-"""A batch outlives restarts of the server."""
-UPLOADS = 4
-DOWNLOADS = 4
-UNDER_WAY = 64
-"""Videos between the beginning of their upload and the end of their download; each of them asks how it stands."""
+BATCH_RETRY_POLICY = RetryPolicy(
+    attempts=None, patience_seconds=900.0, retry_after_seconds=600.0, in_progress_seconds=300.0
+)
+"""Patient enough that a batch survives restarts of the server."""
+MAX_UPLOADS = 4
+MAX_DOWNLOADS = 4
+MAX_IN_PROGRESS = 64
+"""Videos between the start of the upload and the end of the download. Each of them polls its status."""
 
 
 class Stage(StrEnum):
-    """Where one video is."""
+    """The stage that a video has reached."""
 
     WAITING = "waiting"
     UPLOADING = "uploading"
@@ -50,8 +52,8 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class VideoOutcome:
-    """What became of one video. archive, folder: what was written, else None. failure: None at success, as result is
-    at failure. video, extraction: on the server."""
+    """The outcome of one video. archive, folder: the written files, else None. failure: None after success. result:
+    None after a failure. video, extraction: on the server."""
 
     name: str
     video: Video | None = None
@@ -67,7 +69,7 @@ class VideoOutcome:
 
 
 class BatchObserver(Protocol):
-    """Is told how a batch goes. index: of the video in the batch. Calls may come from another thread."""
+    """Receives the progress of a batch. index: of the video in the batch. Another thread may call it."""
 
     def stage(self, index: int, name: str, stage: Stage, done: int = 0, total: int | None = None) -> None: ...
 
@@ -76,18 +78,18 @@ class BatchObserver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BatchItem:
-    """One video of a batch: a file to be sent, or what the server has already."""
+    """One video of a batch: a local file, or a video or extraction on the server."""
 
     name: str
-    target: Target
+    target: OutputPath
     source: Path | None = None
     video: Video | None = None
     extraction: Extraction | None = None
 
 
 @dataclass(slots=True)
-class _Way:
-    """How far one video has come."""
+class _ItemState:
+    """What is known about one video so far."""
 
     video: Video | None
     extraction: Extraction | None
@@ -97,92 +99,96 @@ class _Way:
 
 @dataclass(slots=True)
 class ServerBatch:
-    """spec: JSON text for the files that are sent. pending: extractions accepted by the server and not fetched yet."""
+    """spec: JSON text for uploaded files. pending: extractions that the server has accepted and that are not
+    downloaded.
+    """
 
     client: AsyncClient
-    watcher: BatchObserver
+    observer: BatchObserver
     spec: str | None = None
     unpack: bool = False
     pending: dict[int, Extraction] = field(default_factory=dict)
-    _under_way: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UNDER_WAY))
-    _uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UPLOADS))
-    _downloads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(DOWNLOADS))
+    _under_way: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_IN_PROGRESS))
+    _uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_UPLOADS))
+    _downloads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_DOWNLOADS))
 
-    async def run(self, wanted: Iterable[BatchItem]) -> list[VideoOutcome]:
-        """Brings every video as far as it gets; the outcomes are in the order of `wanted`."""
+    async def run(self, items: Iterable[BatchItem]) -> list[VideoOutcome]:
+        """Runs all items; one that fails stops no other. Returns outcomes in the order of the items."""
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._one(index, one)) for index, one in enumerate(wanted)]
+            tasks = [group.create_task(self._run_item(index, one)) for index, one in enumerate(items)]
         return [task.result() for task in tasks]
 
-    async def _one(self, index: int, wanted: BatchItem) -> VideoOutcome:
-        way = _Way(wanted.video, wanted.extraction)
+    async def _run_item(self, index: int, item: BatchItem) -> VideoOutcome:
+        state = _ItemState(item.video, item.extraction)
         failure = None
         try:
             async with self._under_way:
-                await self._go(index, wanted, way)
+                await self._run_stages(index, item, state)
         except (FotogramaError, OSError) as error:
             failure = failure_of(error)
             if isinstance(error, ExtractionFailed):
-                way.extraction = error.extraction
+                state.extraction = error.extraction
                 self.pending.pop(index, None)
-        result = way.extraction.result if way.extraction else None
-        outcome = VideoOutcome(wanted.name, way.video, way.extraction, way.archive, way.folder, failure, result)
-        self.watcher.end(index, outcome)
+        result = state.extraction.result if state.extraction else None
+        outcome = VideoOutcome(item.name, state.video, state.extraction, state.archive, state.folder, failure, result)
+        self.observer.end(index, outcome)
         return outcome
 
-    async def _go(self, index: int, wanted: BatchItem, way: _Way) -> None:
-        tell = partial(self.watcher.stage, index, wanted.name)
-        if wanted.source is not None:
-            tell(Stage.WAITING)
+    async def _run_stages(self, index: int, item: BatchItem, state: _ItemState) -> None:
+        on_stage = partial(self.observer.stage, index, item.name)
+        if item.source is not None:
+            on_stage(Stage.WAITING)
             async with self._uploads:
-                way.video, way.extraction = await self._place(wanted.source, tell)
-        assert way.extraction is not None
-        self.pending[index] = way.extraction
-        way.extraction = await self.client.wait(way.extraction, on_progress=lambda seen: _tell_progress(tell, seen))
+                state.video, state.extraction = await self._upload(item.source, on_stage)
+        assert state.extraction is not None
+        self.pending[index] = state.extraction
+        state.extraction = await self.client.wait(
+            state.extraction, on_progress=lambda seen: _report_progress(on_stage, seen)
+        )
         async with self._downloads:
-            received = partial(tell, Stage.DOWNLOADING)
-            way.archive = await self.client.download(way.extraction, wanted.target.archive, on_received=received)
+            received = partial(on_stage, Stage.DOWNLOADING)
+            state.archive = await self.client.download(state.extraction, item.target.archive, on_received=received)
         del self.pending[index]
         if self.unpack:
-            tell(Stage.UNPACKING)
-            await asyncio.to_thread(unpack, way.archive, wanted.target.folder)
-            way.folder = wanted.target.folder
+            on_stage(Stage.UNPACKING)
+            await asyncio.to_thread(unpack, state.archive, item.target.folder)
+            state.folder = item.target.folder
 
-    async def _place(self, source: Path, tell: _Tell) -> tuple[Video, Extraction]:
-        """Sends a file, or finds what an earlier run of the same command has sent."""
-        key = await asyncio.to_thread(content_key, source, self.spec)
-        sent = partial(tell, Stage.UPLOADING)
+    async def _upload(self, source: Path, on_stage: _OnStage) -> tuple[Video, Extraction]:
+        """Uploads a file, or finds the video that an earlier run of the same command has uploaded."""
+        key = await asyncio.to_thread(idempotency_key_of, source, self.spec)
+        sent = partial(on_stage, Stage.UPLOADING)
         video = await self.client.upload(source, self.spec, idempotency_key=key, on_sent=sent)
         try:
             extraction = await self.client.extraction(video.extraction.id)
-            while _is_worth_another_try(extraction):
+            while _is_retryable(extraction):
                 again = await self.client.retry(extraction, idempotency_key=f"retry-{extraction.id}")
                 extraction = await self.client.extraction(again.id)
         except ApiError as error:
             if error.code != "not_found":
                 raise
-            # It was deleted after the earlier run: this is a new one.
+            # The video was deleted after the earlier run, so this is a new upload.
             video = await self.client.upload(source, self.spec, on_sent=sent)
             extraction = video.extraction
         return video, extraction
 
 
-def content_key(source: Path, spec: str | None) -> str:
-    """The Idempotency-Key of a file by its name, content and specification, so that a run that was broken off can be
+def idempotency_key_of(source: Path, spec: str | None) -> str:
+    """Returns a file's Idempotency-Key, made of name, content and specification, so that an interrupted run can be
     repeated. Raises OSError, UnsendableFile."""
     with stat_file(source).path.open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()
     return "extract-" + hashlib.sha256(json.dumps([source.name, spec, content]).encode()).hexdigest()
 
 
-def _is_worth_another_try(extraction: Extraction) -> bool:
-    """Whether it ended without a result by no fault of the file or the request."""
+def _is_retryable(extraction: Extraction) -> bool:
+    """Returns whether the extraction failed through no fault of the file or the request."""
     by_service = extraction.error is not None and extraction.error.fault == "service"
     return extraction.status is Status.CANCELLED or (extraction.status is Status.FAILED and by_service)
 
 
-async def look_up(client: AsyncClient, ids: Sequence[str]) -> list[tuple[Video, Extraction]]:
-    """What the ids name: a video with its newest extraction, or one extraction. Raises ApiError `not_found`."""
+async def find_items(client: AsyncClient, ids: Sequence[str]) -> list[tuple[Video, Extraction]]:
+    """Returns an item for each id of a video (its newest extraction) or an extraction. Raises ApiError `not_found`."""
 
     async def one(id_: str) -> tuple[Video, Extraction]:
         try:
@@ -198,7 +204,7 @@ async def look_up(client: AsyncClient, ids: Sequence[str]) -> list[tuple[Video, 
 
 
 def failure_of(error: FotogramaError | OSError) -> Failure:
-    """Any failure in the words of the catalogue: what, whose fault, what to do."""
+    """Returns any error as a failure with code, detail, fault and remedy."""
     match error:
         case ApiError(status=401) if error.code != "bad_credentials":
             return Failure(error.code, error.detail, error.fault, "Log in again: fotograma login")
@@ -224,12 +230,12 @@ def failure_of(error: FotogramaError | OSError) -> Failure:
             return Failure("unexpected_answer", str(error), "service", "Check the server's address and version.")
 
 
-class _Tell(Protocol):
+class _OnStage(Protocol):
     def __call__(self, stage: Stage, done: int = 0, total: int | None = None) -> None: ...
 
 
-def _tell_progress(tell: _Tell, extraction: Extraction) -> None:
+def _report_progress(on_stage: _OnStage, extraction: Extraction) -> None:
     if extraction.status is Status.QUEUED:
-        tell(Stage.QUEUED)
+        on_stage(Stage.QUEUED)
     else:
-        tell(Stage.RUNNING, extraction.progress.frames_done, extraction.progress.frames_total)
+        on_stage(Stage.RUNNING, extraction.progress.frames_done, extraction.progress.frames_total)

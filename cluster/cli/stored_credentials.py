@@ -1,7 +1,7 @@
-"""Who the command line is, and where: the environment first, then a file that only its owner can read.
+"""The server and the tokens of the command line: from the environment, else from a file that only its owner can read.
 
-FOTOGRAMA_URL names the server, FOTOGRAMA_TOKEN an access token or API key for it. The file holds the sessions of
-several servers; a token is only ever sent to the server that gave it.
+FOTOGRAMA_URL names the server, FOTOGRAMA_TOKEN an access token or API key. The file holds the sessions of several
+servers; a token is sent only to the server that issued it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 
 
 class BadAddress(FotogramaError):
-    """What was given is no address of a server."""
+    """The given URL is not the address of a server."""
 
     def __init__(self, url: str) -> None:
         super().__init__(f"{url!r} is not the address of a server; one looks like {DEFAULT_URL}")
@@ -47,7 +47,7 @@ class CredentialsFile:
         self.path = path
 
     def current_url(self) -> str | None:
-        """The server of the latest login."""
+        """Returns the server of the latest log-in."""
         url = self._read().get("current")
         return url if isinstance(url, str) else None
 
@@ -57,7 +57,7 @@ class CredentialsFile:
         return Tokens(access, refresh) if isinstance(access, str) else None
 
     def keep(self, url: str, tokens: Tokens | None, email: str | None = None) -> None:
-        """Replaces what is kept for a server; None forgets it. email: None leaves it as it is."""
+        """Replaces the tokens of a server; None deletes them. email: None leaves it as it is."""
         document = self._read()
         servers = self._servers(document)
         before = servers.pop(url, {})
@@ -75,7 +75,7 @@ class CredentialsFile:
         from filelock import FileLock  # noqa: PLC0415
 
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # Not of a thread: the asynchronous client waits for it in one and gives it back in another.
+        # Not bound to a thread: the asyncio client acquires the lock in one thread and releases it in another.
         return FileLock(self.path.with_suffix(".lock"), mode=0o600, thread_local=False, fallback_to_soft=False)
 
     def _read(self) -> dict[str, Any]:
@@ -94,7 +94,7 @@ class CredentialsFile:
 
     def _write(self, document: dict[str, Any]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # mkstemp makes its file for the owner alone.
+        # mkstemp creates a file that only the owner can read.
         descriptor, name = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
         try:
             with os.fdopen(descriptor, "w") as file:
@@ -108,7 +108,9 @@ class CredentialsFile:
 
 
 class FileStore(TokenStore):
-    """One server's tokens in the file. Processes that share it renew them one at a time: each works once."""
+    """One server's tokens in the file. Processes that share the file renew them one at a time: a refresh token works
+    once.
+    """
 
     def __init__(self, file: CredentialsFile, url: str) -> None:
         super().__init__(file.tokens(url))
@@ -140,14 +142,14 @@ class Identity:
 
 
 def credentials_file(environ: Mapping[str, str]) -> CredentialsFile:
-    """$XDG_CONFIG_HOME/fotograma/credentials.json; without it below ~/.config."""
+    """Returns $XDG_CONFIG_HOME/fotograma/credentials.json; without the variable, below ~/.config."""
     configured = environ.get("XDG_CONFIG_HOME")
     folder = Path(configured) if configured else Path.home() / ".config"
     return CredentialsFile(folder / "fotograma" / "credentials.json")
 
 
 def identity(environ: Mapping[str, str]) -> Identity:
-    """Who we are. Raises NotLoggedIn."""
+    """Returns the server and its tokens. Raises NotLoggedIn."""
     file = credentials_file(environ)
     url = canonical_url(environ.get("FOTOGRAMA_URL") or file.current_url() or DEFAULT_URL)
     token = environ.get("FOTOGRAMA_TOKEN")
@@ -166,7 +168,7 @@ def logged_in_client(environ: Mapping[str, str]) -> Client:
 
 
 def canonical_url(url: str) -> str:
-    """The address as it is kept. Raises BadAddress."""
+    """Returns the URL in the form in which it is stored. Raises BadAddress."""
     address = url.strip().rstrip("/")
     try:
         parts = urlsplit(address)

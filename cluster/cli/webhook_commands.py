@@ -1,4 +1,4 @@
-"""What people type about webhooks: `fotograma webhooks …`."""
+"""The commands for webhooks: `fotograma webhooks …`."""
 
 from __future__ import annotations
 
@@ -73,13 +73,13 @@ def redeliver(webhook: WebhookId, delivery: DeliveryId) -> None:
 
 
 def webhook_line(webhook: Webhook) -> str:
-    """One webhook for a person."""
+    """Returns one webhook as text."""
     state = "on" if webhook.disabled_at is None else "off"
     return f"{webhook.id}  {state:<4} {webhook.url}  {', '.join(webhook.events)}"
 
 
 def delivery_line(delivery: Delivery) -> str:
-    """One delivery for a person, with what its last try gave."""
+    """Returns one delivery as text, with the outcome of its last attempt."""
     last = delivery.tries[-1] if delivery.tries else None
     outcome = "" if last is None else last.error or f"answered {last.status} in {last.milliseconds} ms"
     line = f"{delivery.id}  {delivery.status:<10}{delivery.type:<22}{delivery.extraction_id}  {outcome}"

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from cluster.cli.output_paths import Target
-from cluster.cli.server_batch import BatchItem, ServerBatch, Stage, VideoOutcome, content_key
+from cluster.cli.output_paths import OutputPath
+from cluster.cli.server_batch import BatchItem, ServerBatch, Stage, VideoOutcome, idempotency_key_of
 from fotograma import AsyncClient
 from serve_app.app import create_app
 from serve_app.deps import Deps
@@ -54,7 +54,9 @@ async def work(deps: Deps) -> None:
 
 
 async def run(client: AsyncClient, clip: Path) -> VideoOutcome:
-    wanted = BatchItem(clip.name, Target(clip.with_suffix(".zip"), clip.with_suffix(""), renamed=False), source=clip)
+    wanted = BatchItem(
+        clip.name, OutputPath(clip.with_suffix(".zip"), clip.with_suffix(""), renamed=False), source=clip
+    )
     (outcome,) = await ServerBatch(client, Silent()).run([wanted])
     return outcome
 
@@ -78,7 +80,7 @@ async def test_what_is_there_is_not_sent_again(deps: Deps, client: AsyncClient, 
 
 
 async def test_what_was_cancelled_is_tried_again_once(deps: Deps, client: AsyncClient, clip: Path) -> None:
-    video = await client.upload(clip, idempotency_key=content_key(clip, None))
+    video = await client.upload(clip, idempotency_key=idempotency_key_of(clip, None))
     await client.cancel(video.extraction)
     first, _ = await asyncio.gather(run(client, clip), work(deps))
     again = await run(client, clip)
@@ -88,7 +90,7 @@ async def test_what_was_cancelled_is_tried_again_once(deps: Deps, client: AsyncC
 
 
 async def test_what_was_deleted_is_sent_anew(deps: Deps, client: AsyncClient, clip: Path) -> None:
-    await client.delete(await client.upload(clip, idempotency_key=content_key(clip, None)))
+    await client.delete(await client.upload(clip, idempotency_key=idempotency_key_of(clip, None)))
     outcome, _ = await asyncio.gather(run(client, clip), work(deps))
     assert outcome.failure is None
     assert clip.with_suffix(".zip").is_file()

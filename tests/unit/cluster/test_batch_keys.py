@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.cli.server_batch import content_key
+from cluster.cli.server_batch import idempotency_key_of
 from cluster.client.errors import UnsendableFile
 
 
@@ -19,15 +19,15 @@ def file(folder: Path, name: str, content: bytes) -> Path:
 
 def test_the_same_name_content_and_specification_have_the_same_key(tmp_path: Path) -> None:
     here, there = file(tmp_path / "a", "x.mp4", b"1"), file(tmp_path / "b", "x.mp4", b"1")
-    assert content_key(here, '{"max_frames":1}') == content_key(there, '{"max_frames":1}')
+    assert idempotency_key_of(here, '{"max_frames":1}') == idempotency_key_of(there, '{"max_frames":1}')
 
 
 def test_another_name_content_or_specification_has_another_key(tmp_path: Path) -> None:
     keys = {
-        content_key(file(tmp_path, "x.mp4", b"1"), None),
-        content_key(file(tmp_path, "x.mp4", b"2"), None),
-        content_key(file(tmp_path, "y.mp4", b"1"), None),
-        content_key(file(tmp_path, "x.mp4", b"1"), "{}"),
+        idempotency_key_of(file(tmp_path, "x.mp4", b"1"), None),
+        idempotency_key_of(file(tmp_path, "x.mp4", b"2"), None),
+        idempotency_key_of(file(tmp_path, "y.mp4", b"1"), None),
+        idempotency_key_of(file(tmp_path, "x.mp4", b"1"), "{}"),
     }
     assert len(keys) == 4
     assert all(len(key) < 255 and key.isascii() and " " not in key for key in keys)
@@ -35,6 +35,6 @@ def test_another_name_content_or_specification_has_another_key(tmp_path: Path) -
 
 def test_what_is_no_file_has_none(tmp_path: Path) -> None:
     with pytest.raises(UnsendableFile):
-        content_key(tmp_path, None)
+        idempotency_key_of(tmp_path, None)
     with pytest.raises(FileNotFoundError):
-        content_key(tmp_path / "none.mp4", None)
+        idempotency_key_of(tmp_path / "none.mp4", None)

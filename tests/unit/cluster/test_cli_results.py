@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from cluster.cli.output_paths import targets
+from cluster.cli.output_paths import output_paths
 from cluster.cli.progress_display import LineDisplay, ProgressBars, failures, printable
 from cluster.cli.server_batch import Stage, VideoOutcome, failure_of
 from cluster.client.api_types import Failure
@@ -23,7 +23,7 @@ from tests.support.fake_service import archive_of
 
 
 def names(*filenames: str) -> list[str]:
-    return [target.archive.name for target in targets(Path("out"), filenames)]
+    return [target.archive.name for target in output_paths(Path("out"), filenames)]
 
 
 def test_every_file_has_an_archive_of_its_stem() -> None:
@@ -38,7 +38,7 @@ def test_the_same_stem_again_gets_a_number_that_no_other_has() -> None:
         "a-3.zip",
         "A-4.zip",
     ]
-    assert [target.renamed for target in targets(Path("out"), ["a.mp4", "a.mov"])] == [False, True]
+    assert [target.renamed for target in output_paths(Path("out"), ["a.mp4", "a.mov"])] == [False, True]
 
 
 @pytest.mark.parametrize("name", ["../../etc/x.mp4", "/etc/x.mp4", "..\\..\\x.mp4"])

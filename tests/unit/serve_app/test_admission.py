@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.cli.input_files import sources
+from cluster.cli.input_files import input_files
 from db.acceptance.quotas import UNLIMITED, Quotas, Usage, check
 from db.values.error_catalogue import CatalogueError
 from serve_app.submission.admission_control import check_depth, check_storage
@@ -57,10 +57,10 @@ def test_a_folder_means_the_videos_in_it_and_below(tmp_path: Path) -> None:
     for name in ("b.MP4", "a.mkv", "notes.txt", "below/c.webm", ".trash/d.mp4", "._a.mkv", "odd.name"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
-    found = [str(path.relative_to(tmp_path)) for path in sources([named, tmp_path])]
+    found = [str(path.relative_to(tmp_path)) for path in input_files([named, tmp_path])]
     assert found == ["odd.name", "a.mkv", "b.MP4", "below/c.webm"]
 
 
 @pytest.mark.parametrize("name", ["none.mp4", "none"])
 def test_a_path_that_is_not_there_is_left_to_whoever_opens_it(tmp_path: Path, name: str) -> None:
-    assert sources([tmp_path / name]) == [tmp_path / name]
+    assert input_files([tmp_path / name]) == [tmp_path / name]
