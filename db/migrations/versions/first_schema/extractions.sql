@@ -43,8 +43,8 @@ CREATE INDEX extractions_user_id_status_idx ON extractions (user_id, status);
 -- The keeper looks for what lost attempts left behind, once for each ended extraction.
 CREATE INDEX extractions_unswept_idx ON extractions (finished_at) WHERE finished_at IS NOT NULL AND NOT swept;
 
--- An end is final. A CHECK sees only the new row: what may follow what needs a trigger. The keeper's mark `swept` is
--- all that may change after the end. The same table of transitions stands in db.values.lifecycle, and a test compares them.
+-- An end is final; only the mark `swept` may change after it. A CHECK sees only the new row, so this needs a trigger.
+-- The same table of transitions stands in db.values.lifecycle, and a test compares them.
 CREATE FUNCTION extractions_transition() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF OLD.status = NEW.status AND OLD.status IN ('queued', 'running')
