@@ -42,6 +42,9 @@ def changes(
         # A GCS that dies finds its state again when it is started anew.
         "RAY_gcs_storage": "rocksdb",
         "RAY_gcs_storage_path": str(ray_folder / "gcs"),
+        # The switch for more than one node. Without it the address that Ray is given, that of the loopback interface,
+        # stays as it is, and every port of Ray listens there alone; else Ray puts the machine's own in its place.
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
         # Under `uv run` Ray would make the virtual environment anew for every worker.
         "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
