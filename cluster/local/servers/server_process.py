@@ -16,6 +16,7 @@ from cluster.local.startup_error import ExitCode, Refusal
 
 ASK_AGAIN_SECONDS = 0.05
 LOG_LINES = 3
+MAX_PATIENCE = 8
 BROKEN_PROGRAM = {errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOTDIR, errno.ELIBBAD}
 NOT_LOADED = {126, 127}
 """Exit codes of the system's loader: a program without its libraries."""
@@ -46,7 +47,7 @@ class Daemon:
         self._environment, self._account = dict(environment), account or Account()
         self._process: subprocess.Popen[bytes] | None = None
         self._pid: int | None = None
-        self._log_size = 0
+        self._log_size, self._patience = 0, 1
 
     @property
     def pid(self) -> int | None:
@@ -55,11 +56,11 @@ class Daemon:
 
     @property
     def ending(self) -> str:
-        """Says for people that it has ended by itself, and how."""
+        """Says to people that it has ended by itself, and what happens now."""
         process = self._process
         code = None if process is None else process.poll()
         how = "" if code is None else f" ({_how(code)})"
-        return f"{self.name} ended unexpectedly{how}"
+        return f"{self.name} ended unexpectedly{how}; it is started again"
 
     def is_running(self) -> bool:
         process = self._process
@@ -109,23 +110,28 @@ class Daemon:
     ) -> None:
         """Waits for `answers`, with a pause in seconds after each no.
 
-        seconds: at most, counted anew whenever `answers` raises StillStarting. Raises DidNotStart; Refusal when the
-        program could not be loaded.
+        seconds: at most, counted anew whenever `answers` raises StillStarting, and twice as many after each time that
+        they were not enough: the machine may be that slow. Raises DidNotStart; Refusal when the program could not be
+        loaded.
         """
-        deadline = time.monotonic() + seconds
+        patience = seconds * self._patience
+        deadline = time.monotonic() + patience
         while True:
             try:
                 if answers():
+                    # What is waited for without a bound says nothing about the machine.
+                    self._patience = 1 if math.isfinite(seconds) else self._patience
                     return
             except StillStarting:
-                deadline = time.monotonic() + seconds
+                deadline = time.monotonic() + patience
             # None when it was stopped meanwhile, by another thread.
             process = self._process
             if process is None or process.poll() is not None:
                 raise self._ending(None if process is None else process.returncode)
             if time.monotonic() > deadline:
                 self.stop([(signal.SIGKILL, 5.0)])
-                raise DidNotStart(self.name, f"no answer in {seconds:.0f} s", self.log, since=self._log_size)
+                self._patience = min(self._patience * 2, MAX_PATIENCE)
+                raise DidNotStart(self.name, f"no answer in {patience:g} s", self.log, since=self._log_size)
             time.sleep(pause)
 
     def _ending(self, exit_code: int | None) -> Exception:

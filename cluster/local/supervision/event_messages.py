@@ -17,15 +17,15 @@ def line_of(event: Event) -> str:
         case Started():
             return f"{event.part} runs again."
         case Ended():
-            return f"{event.ending}; {_when(event.pause_seconds)}"
+            return f"{event.ending}{_pause(event.pause_seconds)}."
         case StartFailed():
-            return f"{_why(event)} {_when(event.pause_seconds).capitalize()}"
+            return f"{_why(event)} It is tried again{_pause(event.pause_seconds)}."
         case _:
             assert_never(event)
 
 
-def _when(pause_seconds: float) -> str:
-    return "it is started again." if pause_seconds == 0 else f"it is started again in {pause_seconds:.0f} s."
+def _pause(seconds: float) -> str:
+    return f" in {seconds:g} s" if seconds else ""
 
 
 def _why(event: StartFailed) -> str:

@@ -12,7 +12,7 @@ class RestartPolicy:
     longest_pause: no pause is longer. stable: whoever ran this long counts as healthy, and begins anew.
     """
 
-    first_pause: float = 1.0
+    first_pause: float = 0.5
     longest_pause: float = 30.0
     stable: float = 120.0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,7 @@ from cluster.local.servers.embedded_postgres import Postgres, disown
 from cluster.local.servers.embedded_valkey import Valkey
 from cluster.local.servers.os_user import Account, server_account
 from cluster.local.servers.postgres_programs import programs_for
+from cluster.local.servers.server_process import Daemon, DidNotStart
 from cluster.local.startup_error import ExitCode, Refusal
 from cluster.local.supervision.event_messages import line_of
 from cluster.local.supervision.restart_policy import RestartPolicy
@@ -107,6 +109,56 @@ def killed(pid: int | None) -> None:
     for process in family:
         process.kill()
     psutil.wait_procs(family, 10)
+
+
+def test_a_server_on_a_slow_machine_is_given_more_time_at_each_start(tmp_path: Path) -> None:
+    server = Daemon("Sleeper", tmp_path / "log", environment={})
+
+    def start(seconds_needed: float) -> None:
+        server.start(["/bin/sleep", "60"], folder=tmp_path)
+        began = time.monotonic()
+        server.wait_until(lambda: time.monotonic() - began >= seconds_needed, 0.1)
+
+    for patience in ("0.1", "0.2", "0.4"):
+        with pytest.raises(DidNotStart, match=rf"no answer in {patience} s"):
+            start(seconds_needed=60)
+        assert not server.is_running()
+    start(seconds_needed=0.5)
+    server.stop([(signal.SIGKILL, 5.0)])
+    with pytest.raises(DidNotStart, match=r"no answer in 0\.1 s"):
+        start(seconds_needed=60)
+
+
+@pytest.mark.parametrize("program", ["/no/such/program", "/etc/passwd", "/tmp"])
+def test_a_program_that_can_t_be_run_is_a_broken_installation(tmp_path: Path, program: str) -> None:
+    with pytest.raises(Refusal, match="can't be run") as refused:
+        Daemon("Server", tmp_path / "log", environment={}).start([program], folder=tmp_path)
+    assert refused.value.code is ExitCode.NOT_INSTALLED
+
+
+def test_a_program_without_its_libraries_is_a_broken_installation(tmp_path: Path) -> None:
+    server = Daemon("Server", tmp_path / "log", environment={})
+    server.start(["/bin/sh", "-c", "echo libpq.so: cannot open shared object file; exit 127"], folder=tmp_path)
+    with pytest.raises(Refusal, match=r"libpq\.so: cannot open") as refused:
+        server.wait_until(lambda: False)
+    assert refused.value.code is ExitCode.NOT_INSTALLED
+
+
+def test_a_message_tells_what_this_start_logged_and_not_the_one_before(tmp_path: Path) -> None:
+    server = Daemon("Server", tmp_path / "log", environment={})
+    for words in ("first", "second"):
+        server.start(["/bin/sh", "-c", f"echo {words}; exit 3"], folder=tmp_path)
+        with pytest.raises(DidNotStart, match=rf"\(exit code 3\)\. .* ends with: {words}$"):
+            server.wait_until(lambda: False)
+
+
+def test_a_database_of_another_major_version_is_refused(own_postgres: Postgres) -> None:
+    own_postgres.start()
+    own_postgres.stop()
+    (own_postgres.data / "PG_VERSION").write_text("17\n")
+
+    with pytest.raises(Refusal, match="made by PostgreSQL 17"):
+        own_postgres.start()
 
 
 def test_postgres_keeps_its_data_over_a_stop_and_over_a_kill(own_postgres: Postgres) -> None:
