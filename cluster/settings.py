@@ -49,6 +49,8 @@ class Settings(BaseSettings):
     """Address of the page, as people reach it. It stands in e-mails."""
     scratch: Path = Path("/tmp/fotograma")  # noqa: S108 - a default that a deployment overrides
     """Folder of the workers' temporary files. A task's files are removed with the task."""
+    supervisor_state: Path | None = None
+    """File in which `fotograma up` says what its parts do, for `/readyz`. `up` sets it."""
 
     # Accounts.
     secret_key: SecretStr

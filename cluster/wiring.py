@@ -68,6 +68,7 @@ async def open_api() -> AsyncIterator[Deps]:
             session_seconds=settings.session_seconds,
             limits=_limits(settings),
             webhook_reach=settings.webhook_reach,
+            supervisor_state=settings.supervisor_state,
             address_rate_limiter=RateLimiter(RateLimit(settings.address_burst, 1 / settings.address_per_second)),
         )
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.requests import HTTPConnection
@@ -30,6 +31,7 @@ class Deps:
     access_seconds, session_seconds: the lifetimes of an access token and of a session.
     limits: what `admission` and `group_commit` enforce.
     webhook_reach: which networks a webhook may be in.
+    supervisor_state: file in which the supervisor of the service says what its parts do.
     email_rate_limiter: log-ins of one account.
     address_rate_limiter: log-ins and registrations from one network address.
     """
@@ -49,6 +51,7 @@ class Deps:
     session_seconds: float
     limits: AdmissionLimits
     webhook_reach: Reach
+    supervisor_state: Path | None
     address_rate_limiter: RateLimiter
     archive_indexes: ArchiveIndexCache = field(default_factory=ArchiveIndexCache)
     email_rate_limiter: RateLimiter = field(default_factory=lambda: RateLimiter(EMAIL_RATE))

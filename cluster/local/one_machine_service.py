@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -12,18 +16,27 @@ from cluster.local import cores_and_ports, ray_environment
 from cluster.local.console import Terminal
 from cluster.local.data_dir import Home, ray_folder
 from cluster.local.run_cleanup import Recorder
-from cluster.local.secret_files import Secrets
+from cluster.local.secret_files import Secrets, write_private
 from cluster.local.servers.backing_services import DATABASE, OBJECTS, REDIS, Servers
 from cluster.local.servers.database_schema import DatabaseSchema
+from cluster.local.servers.embedded_postgres import Postgres
+from cluster.local.servers.embedded_valkey import Valkey
 from cluster.local.servers.ray_cluster import Addresses, Head, RayCluster
 from cluster.local.startup_error import ExitCode, Refusal
 from cluster.local.supervision.event_messages import line_of
 from cluster.local.supervision.readiness_probe import ReadinessProbe, ReadinessWatch
-from cluster.local.supervision.supervisor import Part, Supervisor
+from cluster.local.supervision.standby_server import StandbyServer
+from cluster.local.supervision.supervisor import Part, Phase, Supervisor
 from cluster.settings import load
 
 RECORD_SECONDS = 1.0
 LOOK_SECONDS = 5.0
+
+
+PARTS = {Postgres.name: "database", Valkey.name: "cache", DatabaseSchema.name: "migrations", RayCluster.name: "api"}
+"""What /readyz calls the parts of the supervisor."""
+
+log = logging.getLogger(__name__)
 
 
 class Service:
@@ -38,7 +51,10 @@ class Service:
         self._ray: RayCluster
         self._schema: DatabaseSchema
         self._supervisor: Supervisor | None = None
-        self._readiness = ReadinessWatch()
+        self._readiness, self._looked = ReadinessWatch(), 0.0
+        self._told_parts: Mapping[str, str] = dict.fromkeys(PARTS.values(), Phase.STARTING.value)
+        self._standby = StandbyServer(port, lambda: self._told_parts)
+        self._state_file = folder / "parts.json"
         self._told: Addresses | None = None
 
     def start(self, secrets: Secrets, *, workers: int) -> None:
@@ -48,6 +64,7 @@ class Service:
         self._supervisor = Supervisor(
             self._parts(workers),
             on_event=lambda event: self._terminal.say(line_of(event)),
+            on_phases=self._publish,
             end_family=self._recorder.end_family,
         )
         self._supervisor.start()
@@ -74,17 +91,24 @@ class Service:
 
     def watch(self) -> None:
         """Until this process is asked to end."""
-        assert self._supervisor is not None
-        looked = time.monotonic()
         while True:
-            self._supervisor.wait(RECORD_SECONDS)
-            self._recorder.refresh()
-            if self._supervisor.runs(self._ray.name) and time.monotonic() - looked >= LOOK_SECONDS:
-                self._look()
-                looked = time.monotonic()
+            try:
+                self._watch_once()
+            except Exception:  # the parts are supervised all the same, and the next round may do
+                log.exception("A round of the supervisor failed.")
+
+    def _watch_once(self) -> None:
+        assert self._supervisor is not None
+        self._supervisor.wait(RECORD_SECONDS)
+        self._recorder.refresh()
+        if self._supervisor.phases[self._ray.name] is not Phase.RUNNING:
+            self._stand_by()
+        elif time.monotonic() - self._looked >= LOOK_SECONDS:
+            self._look()
 
     def _look(self) -> bool:
         """Asks whether all is ready; says, and does, what follows from the answer."""
+        self._looked = time.monotonic()
         found = self._readiness.look(self._probe.parts())
         if found.line is not None:
             self._terminal.say(found.line)
@@ -103,14 +127,30 @@ class Service:
         self._terminal.say("Ending ...")
         if self._supervisor is not None:
             self._supervisor.stop()
+        self._standby.close()
+
+    def _stand_by(self) -> None:
+        """Answers in the place of the API, when nothing is left of it on the port."""
+        with suppress(Refusal):
+            self._standby.open()
+
+    def _publish(self, phases: Mapping[str, Phase]) -> None:
+        """Lets the API and the standby tell what each part does."""
+        self._told_parts = {
+            PARTS[name]: "ok" if phase is Phase.RUNNING else phase.value for name, phase in phases.items()
+        }
+        try:
+            write_private(self._state_file, json.dumps(self._told_parts))
+        except OSError as error:
+            # A full disk must not end the service.
+            log.warning("The state of the parts could not be written: %s", error)
 
     def _parts(self, workers: int) -> list[Part]:
         """The database first: it is ended last."""
         database = [] if self._servers.postgres is None else [self._servers.postgres.name]
         self._schema = DatabaseSchema(self._servers.database_url, after=database)
         head = Head(self._port, workers, self._folder, self._home.logs / "serve")
-        probe = ReadinessProbe(self._port)
-        self._ray = RayCluster(self._home, head, self._recorder, probe, self._schema.was_current)
+        self._ray = RayCluster(self._home, head, self._recorder, self._standby, self._schema.was_current)
         return [*self._servers.own, self._schema, self._ray]
 
     def _set_environment(self, secrets: Secrets, *, workers: int) -> None:
@@ -124,6 +164,7 @@ class Service:
             url=self.url,
             workers=workers,
             ray_folder=ray_folder(self._folder),
+            supervisor_state=self._state_file,
         )
         for name, value in wanted.items():
             os.environ.pop(name, None)

@@ -21,6 +21,7 @@ def changes(
     url: str,
     workers: int,
     ray_folder: Path,
+    supervisor_state: Path,
 ) -> dict[str, str | None]:
     """What is set, or removed where it says None. What the person who starts it has set goes first, where it may.
 
@@ -36,6 +37,7 @@ def changes(
     fixed = {
         **addresses,
         "FOTOGRAMA_WORKERS": str(workers),
+        "FOTOGRAMA_SUPERVISOR_STATE": str(supervisor_state),
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(home.ray_token),
         "RAY_TMPDIR": str(ray_folder),

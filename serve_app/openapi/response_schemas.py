@@ -26,7 +26,7 @@ class PartError(Schema):
     remedy: str
 
 
-PartState = Literal["ok", "away", "behind", "full"]
+PartState = Literal["ok", "away", "starting", "restarting", "behind", "full"]
 
 
 class Problem(Schema):
@@ -272,9 +272,11 @@ class Alive(Schema):
 
 
 class Readiness(Schema):
-    """parts: by name `ok`, `away`, `behind` (an older schema) or `full` (less room than the reserve).
+    """parts: by name `ok`, `away`, `restarting` (away, and `fotograma up` starts it again), `behind` (an older schema)
+    or `full` (less room than the reserve).
 
-    Only the cache may be away. When another part is not `ok`, the answer is a Problem with the same `parts`.
+    Only the cache may be away. When another part is not `ok`, the answer is a Problem with the same `parts`. While the
+    API itself is away, `fotograma up` answers in its place: `api` and other parts are `starting` or `restarting` then.
     """
 
     status: Literal["ready"]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
+import orjson
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
@@ -28,7 +29,10 @@ async def alive(_request: Request) -> Response:
 
 
 async def ready(request: Request) -> Response:
-    """GET /readyz: 503 when a part that accepting needs is away or full; the cache is told but not needed."""
+    """GET /readyz: 503 when a part that accepting needs is away or full; the cache is told but not needed.
+
+    A part that is away is `restarting` when the supervisor says that it starts it again.
+    """
     deps = deps_of(request)
     names = ("database", "migrations", "objects", "storage")
     states = await asyncio.gather(
@@ -37,13 +41,29 @@ async def ready(request: Request) -> Response:
         _state("objects", deps.objects.check),
         _state("storage", lambda: _has_room(deps)),
     )
-    parts = dict(zip(names, states, strict=True))
+    restarting = await _restarting(deps)
+    parts = {
+        name: "restarting" if state == "away" and name in restarting else state
+        for name, state in zip(names, states, strict=True)
+    }
     unfit = ", ".join(f"{name} ({state})" for name, state in parts.items() if state != "ok")
-    parts["cache"] = "ok" if await deps.cache.is_there() else "away"
+    away = "restarting" if "cache" in restarting else "away"
+    parts["cache"] = "ok" if await deps.cache.is_there() else away
     if unfit:
         detail = f"Nothing can be accepted now: {unfit}."
         raise ProblemError("unavailable", detail, retry_after=READY_RETRY_SECONDS, members={"parts": parts})
     return JsonResponse({"status": "ready", "parts": parts})
+
+
+async def _restarting(deps: Deps) -> Collection[str]:
+    """The parts that the supervisor starts again."""
+    if deps.supervisor_state is None:
+        return ()
+    try:
+        told = orjson.loads(await asyncio.to_thread(deps.supervisor_state.read_bytes))
+    except (OSError, ValueError):
+        return ()
+    return {name for name, state in told.items() if state == "restarting"}
 
 
 class _Unfit(Exception):

@@ -57,6 +57,7 @@ def make_deps(database: AsyncEngine, folder: Path, cache: Cache, **more: Any) ->
         "session_seconds": 30 * 24 * 3600.0,
         "limits": limits(),
         "webhook_reach": Reach.PUBLIC,
+        "supervisor_state": None,
         "address_rate_limiter": RateLimiter(RateLimit(300, 0.2)),
     }
     return Deps(**values | more)

@@ -21,6 +21,7 @@ from cluster.local.data_dir import Home, ray_folder
 from cluster.local.run_cleanup import Recorder, empty_scratch, keep_ray_logs
 from cluster.local.servers.server_process import Daemon
 from cluster.local.supervision.readiness_probe import ReadinessProbe
+from cluster.local.supervision.standby_server import StandbyServer
 
 START_SECONDS = 180.0
 # Looking costs time that Ray's start needs, all the more on two cores.
@@ -85,20 +86,22 @@ class Head:
 
 
 class RayCluster:
-    """database_ready: set when the replicas can use the database; Ray itself starts before.
+    """standby: answers on the port until Serve does. database_ready: set when the replicas can use the database; Ray
+    itself starts before.
 
     The environment of this process is that of Ray and all below it; it is complete when this is made.
     """
 
-    name = "Ray, API, workers, keeper"
+    name = "Ray"
     after: Sequence[str] = ()
 
     def __init__(
-        self, home: Home, head: Head, recorder: Recorder, probe: ReadinessProbe, database_ready: threading.Event
+        self, home: Home, head: Head, recorder: Recorder, standby: StandbyServer, database_ready: threading.Event
     ) -> None:
         self._home, self._head, self._recorder = home, head, recorder
-        self._probe, self._database_ready = probe, database_ready
-        self._process = Daemon("Ray", home.logs / "head.log", environment=os.environ)
+        self._standby, self._database_ready = standby, database_ready
+        self._probe = ReadinessProbe(head.port)
+        self._process = Daemon(self.name, home.logs / "head.log", environment=os.environ)
         self.addresses = Addresses()
 
     @property
@@ -107,7 +110,7 @@ class RayCluster:
 
     @property
     def ending(self) -> str:
-        return f"{self._process.ending}, and with it API, workers and keeper; its logs are kept in {self._kept_logs}"
+        return f"{self._process.ending} with API, workers and keeper (its logs are kept in {self._kept_logs})"
 
     def is_running(self) -> bool:
         return self._process.is_running()
@@ -116,12 +119,12 @@ class RayCluster:
         """Gives back when the API answers. Raises DidNotStart; Refusal when the port belongs to somebody else."""
         if self._process.pid is not None:
             self._clear()
-        cores_and_ports.check_port(self._head.port)
+        self._standby.open()
         self._process.start(self._head.command(), folder=self._head.folder, keep_stdin=True)
         self._recorder.refresh()
         self._process.wait_until(self._database_ready.is_set)
         self._process.tell(GO)
-        self._process.wait_until(self._probe.is_answered, START_SECONDS, pause=START_PAUSE_SECONDS)
+        self._process.wait_until(self._is_answered, START_SECONDS, pause=START_PAUSE_SECONDS)
         self.addresses = Addresses.read(self._head.addresses_file)
         self._recorder.refresh()
 
@@ -130,6 +133,12 @@ class RayCluster:
         self._process.stop(STOP)
         if self._process.pid is not None:
             self._recorder.end_family(self._process.pid)
+
+    def _is_answered(self) -> bool:
+        if not self._standby.has_successor():
+            return False
+        self._standby.close()
+        return self._probe.parts() is not None
 
     def _clear(self) -> None:
         """Takes away what the last cluster left: its workers died with it, and the queue knows what they held."""

@@ -31,9 +31,6 @@ class ReadinessProbe:
         finally:
             connection.close()
 
-    def is_answered(self) -> bool:
-        return self.parts() is not None
-
 
 def parts_of(body: bytes) -> Mapping[str, str] | None:
     """The parts that an answer of /readyz tells; None for one that is not the API's."""

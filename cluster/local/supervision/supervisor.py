@@ -25,7 +25,7 @@ class Part(Protocol):
     """One thing that has to run.
 
     name: for people. after: names of the parts that must run before this one is started. pid: of its process, also of
-    one that has ended; None for none. ending: a sentence for people that says that it has ended by itself.
+    one that has ended; None for none. ending: says to people that it has ended by itself, and what happens now.
     """
 
     @property
@@ -69,7 +69,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """By itself. ending: the sentence that says so. pause_seconds: until it is started again."""
+    """By itself. ending: says so. pause_seconds: until it is started again."""
 
     part: str
     ending: str
@@ -127,12 +127,13 @@ class Supervisor:
 
     @property
     def all_run(self) -> bool:
-        with self._changed:
-            return all(one.phase is Phase.RUNNING for one in self._supervised.values())
+        return set(self.phases.values()) <= {Phase.RUNNING}
 
-    def runs(self, name: str) -> bool:
+    @property
+    def phases(self) -> Mapping[str, Phase]:
+        """By the parts' names."""
         with self._changed:
-            return self._supervised[name].phase is Phase.RUNNING
+            return {name: one.phase for name, one in self._supervised.items()}
 
     def start(self) -> None:
         """Gives back at once; each part is started in a thread of its own."""
@@ -149,8 +150,14 @@ class Supervisor:
                 raise self._failure
 
     def never_end(self) -> None:
-        """From now on a lasting cause is waited for as well: whoever made it may take it away."""
-        self._lasting_causes_are_waited_for = True
+        """From now on a lasting cause is waited for as well: whoever made it may take it away.
+
+        Raises one that was met just before.
+        """
+        with self._changed:
+            if self._failure is not None:
+                raise self._failure
+            self._lasting_causes_are_waited_for = True
 
     def stop(self) -> None:
         """The last part first; those before it are supervised until it is their turn."""
@@ -199,11 +206,11 @@ class Supervisor:
         return pause
 
     def _after_failure(self, one: _Supervised, error: Exception) -> float | None:
-        if is_lasting(error) and not self._lasting_causes_are_waited_for:
-            with self._changed:
+        with self._changed:
+            if is_lasting(error) and not self._lasting_causes_are_waited_for:
                 self._failure = self._failure or error
                 self._changed.notify_all()
-            return None
+                return None
         if not isinstance(error, Refusal | DidNotStart):
             log.error("%s did not start.", one.part.name, exc_info=error)
         pause = self._next_pause(one, ran_seconds=None)

@@ -103,6 +103,21 @@ class TestReadiness:
             assert refused.headers["retry-after"]
         await away.dispose()
 
+    async def test_a_part_that_is_away_is_restarting_when_the_supervisor_says_so(
+        self, deps: Deps, tmp_path: Path
+    ) -> None:
+        away = open_database("postgresql://nobody@127.0.0.1:1/none", name="test")
+        state = tmp_path / "parts.json"
+        supervised = replace(deps, database=away, supervisor_state=state)
+        async with client_of(create_app(supervised)) as client:
+            assert not_ready(await client.get("/readyz"))["database"] == "away"
+            state.write_text('{"database": "restarting", "cache": "restarting", "migrations": "ok", "api": "ok"}')
+            parts = not_ready(await client.get("/readyz"))
+            assert (parts["database"], parts["migrations"], parts["cache"]) == ("restarting", "away", "ok")
+            state.write_text("half a")
+            assert not_ready(await client.get("/readyz"))["database"] == "away"
+        await away.dispose()
+
     async def test_an_older_schema_is_named(
         self, deps: Deps, visitor: httpx.AsyncClient, database: AsyncEngine
     ) -> None:

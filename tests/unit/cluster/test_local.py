@@ -35,7 +35,14 @@ ADDRESSES = {"FOTOGRAMA_DATABASE_URL": "postgresql://db/x"}
 
 def made_of(given: dict[str, str], home: Path = Path("/home")) -> dict[str, str | None]:
     return changes(
-        given, Home(home), SECRETS, addresses=ADDRESSES, url="http://127.0.0.1:8000", workers=3, ray_folder=Path("/r")
+        given,
+        Home(home),
+        SECRETS,
+        addresses=ADDRESSES,
+        url="http://127.0.0.1:8000",
+        workers=3,
+        ray_folder=Path("/r"),
+        supervisor_state=Path("/s"),
     )
 
 

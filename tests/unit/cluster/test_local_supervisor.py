@@ -73,6 +73,9 @@ class Story:
         with self._told:
             assert self._told.wait_for(lambda: holds(self.events), SECONDS), self.events
 
+    def wait_for_starts(self, name: str, times: int) -> None:
+        self.wait_for(lambda _: self.starts_of(name) == times)
+
     def starts_of(self, name: str) -> int:
         return sum(isinstance(event, Started) and event.part == name for event in self.events)
 
@@ -117,7 +120,7 @@ def test_what_ends_is_started_again_however_often() -> None:
     server = Server("server", log=[])
     with supervised(server) as (_, story):
         for times in range(1, 12):
-            story.wait_for(lambda _events, times=times: story.starts_of("server") == times)
+            story.wait_for_starts("server", times)
             server.die()
     ends = [event for event in story.events if isinstance(event, Ended)]
     assert [end.ending for end in ends] == ["server ended"] * len(ends)
