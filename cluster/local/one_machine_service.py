@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,6 +16,7 @@ from pydantic import ValidationError
 from cluster.local import cores_and_ports, ray_environment
 from cluster.local.console import Terminal
 from cluster.local.data_dir import Home, ray_folder
+from cluster.local.greeting import cli_command, greeting, this_program
 from cluster.local.run_cleanup import Recorder
 from cluster.local.secret_files import Secrets, write_private
 from cluster.local.servers.backing_services import DATABASE, OBJECTS, REDIS, Servers
@@ -75,19 +77,9 @@ class Service:
 
     def greet(self) -> None:
         """Says where everything is, and what comes next."""
-        addresses = self._told = self._ray.addresses
-        self._terminal.say(
-            f"Ready after {self._terminal.seconds:.0f} s.\n"
-            f"  Page       {self.url}/\n"
-            f"  API        {self.url}/v1, described at {self.url}/openapi.json\n"
-            f"  Dashboard  {addresses.dashboard}/, its token is in {self._home.ray_token}\n"
-            f"  Metrics    {addresses.metrics}/metrics, for Prometheus\n"
-            f"  Logs       {self._home.logs}\n"
-            "Next, in another terminal:\n"
-            f"  fotograma login --register --url {self.url} --email you@example.org\n"
-            "  fotograma extract VIDEO... --fps 1 -o frames\n"
-            "Ctrl-C ends it; the data are kept."
-        )
+        self._told = self._ray.addresses
+        command = cli_command(os.environ, this_program(), shutil.which("fotograma"))
+        self._terminal.say(greeting(self._terminal.seconds, self.url, self._told, self._home, command))
 
     def watch(self) -> None:
         """Until this process is asked to end."""

@@ -1,0 +1,47 @@
+"""What `fotograma up` says when it is ready. Each command in it can be pasted as it is."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from cluster.local.data_dir import Home
+from cluster.local.servers.ray_cluster import Addresses
+
+UNDER_UV = "UV_RUN_RECURSION_DEPTH"
+"""What `uv run` sets in the environment."""
+
+
+def greeting(seconds: float, url: str, addresses: Addresses, home: Home, command: str) -> str:
+    """seconds: that the start took. command: what runs the command line."""
+    return (
+        f"Ready after {seconds:.0f} s.\n"
+        f"  Page       {url}/\n"
+        f"  API        {url}/v1, described at {url}/openapi.json\n"
+        f"  Dashboard  {addresses.dashboard}/, its token is in {home.ray_token}\n"
+        f"  Metrics    {addresses.metrics}/metrics, for Prometheus\n"
+        f"  Logs       {home.logs}\n"
+        "Next, in another terminal:\n"
+        f"  {command} login --register --url {url} --email you@example.org\n"
+        f"  {command} extract *.mp4 --fps 1 -o frames\n"
+        "Ctrl-C ends it; the data are kept."
+    )
+
+
+def cli_command(environment: Mapping[str, str], program: Sequence[str], found: str | None) -> str:
+    """How a person at a shell runs the command line.
+
+    program: what this process was started as. found: the `fotograma` that a shell finds; None when it finds none.
+    """
+    if UNDER_UV in environment:
+        return "uv run fotograma"
+    return "fotograma" if found is not None else shlex.join(program)
+
+
+def this_program() -> Sequence[str]:
+    """What this process was started as: a script, or Python with the name of a module."""
+    script = Path(sys.argv[0]).absolute()
+    return [str(script)] if os.access(script, os.X_OK) else [sys.executable, "-m", "cluster.cli.commands"]
