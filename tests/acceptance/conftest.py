@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.postgres_wheel import link_wheel
 from tests.support.running_service import Inbox, Service
 
 
@@ -19,7 +20,9 @@ def inbox() -> Iterator[Inbox]:
 def service(inbox: Inbox) -> Iterator[Service]:
     """With the demonstration, two workers, short leases and a mail server, in a home whose path has a blank.
 
-    A test that ends it starts it again. It ends before other folders' tests, whose machine it would keep busy.
+    All that is its own (home, temporary files, PostgreSQL's programs) lies in a folder that no other user can enter, as
+    it does for root in a container. A test that ends it starts it again. It ends before other folders' tests, whose
+    machine it would keep busy.
     """
     settings = {
         "FOTOGRAMA_LEASE_SECONDS": "5",
@@ -27,9 +30,15 @@ def service(inbox: Inbox) -> Iterator[Service]:
         "FOTOGRAMA_SMTP_URL": inbox.url,
         "FOTOGRAMA_MAIL_FROM": "Fotograma <fotograma@example.org>",
     }
-    with tempfile.TemporaryDirectory(prefix="fotograma acceptance ", dir="/tmp") as folder:
-        Path(folder).chmod(0o755)
-        service = Service(Path(folder) / "my home", arguments=["--demo"], environment=settings)
+    with tempfile.TemporaryDirectory(prefix="fotograma acceptance ", dir="/tmp") as name:
+        folder = Path(name)
+        assert folder.stat().st_mode & 0o777 == 0o700
+        (folder / "tmp").mkdir()
+        link_wheel(folder / "packages")
+        settings |= {"HOME": name, "TMPDIR": str(folder / "tmp"), "PYTHONPATH": str(folder / "packages")}
+        service = Service(
+            folder / "my home", arguments=["--demo"], environment=settings, popen_options={"umask": 0o077}
+        )
         service.start()
         yield service
         assert service.terminate() == 0, service.output

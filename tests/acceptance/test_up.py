@@ -114,15 +114,6 @@ def test_after_kill_9_the_next_start_ends_what_was_left_and_has_all_data(service
     assert demo_videos(service) == before
 
 
-def test_a_server_that_dies_is_started_again(service: Service) -> None:
-    (valkey,) = [seen for seen in recorded(service) if psutil.Process(seen.pid).name() == "valkey-server"]
-    psutil.Process(valkey.pid).kill()
-
-    service.wait_for("Valkey ended unexpectedly", 30)
-
-    assert demo_videos(service)
-
-
 def test_ctrl_c_ends_everything_it_started_and_nothing_else(service: Service) -> None:
     bystander = subprocess.Popen(["sleep", "600"])
     with bystander:

@@ -39,13 +39,15 @@ def free_port() -> int:
 class Service:
     """home: an empty folder at first. arguments: more of `fotograma up`. environment: added to this process's own.
 
-    lines: what it has said since its last start.
+    program: what runs `fotograma`. popen_options: for its process. lines: what it has said since its last start.
     """
 
     home: Path
     workers: int = 2
     arguments: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    program: Sequence[str] = (FOTOGRAMA,)
+    popen_options: Mapping[str, Any] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
     lines: list[str] = field(default_factory=list)
 
@@ -64,26 +66,35 @@ class Service:
 
     def start(self, workers: int | None = None) -> None:
         """Gives back when it says that it is ready."""
+        self.launch(workers)
+        self.wait_for(READY, START_SECONDS)
+
+    def launch(self, workers: int | None = None) -> None:
+        """Starts it, and gives back at once."""
         self.workers = workers or self.workers
         self.lines, self._ended = [], False
         options = ["--port", str(self.port), "--home", str(self.home), "--workers", str(self.workers)]
         self.process = subprocess.Popen(
-            [FOTOGRAMA, "up", *options, *self.arguments],
+            [*self.program, "up", *options, *self.arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             env={**os.environ, **self.environment},
             # Of its own, so that a test can do what Ctrl-C does: a signal to the whole group.
             process_group=0,
+            **self.popen_options,
         )
         threading.Thread(target=self._listen, args=[self.process], daemon=True).start()
-        self.wait_for(READY, START_SECONDS)
 
-    def wait_for(self, text: str, seconds: float) -> None:
-        """Waits until a line holds `text`."""
+    def wait_for(self, text: str, seconds: float, *, times: int = 1) -> None:
+        """Waits until so many lines hold `text`."""
+
+        def holds() -> bool:
+            return sum(text in line for line in self.lines) >= times
+
         with self._changed:
-            self._changed.wait_for(lambda: self._ended or text in self.output, timeout=seconds)
-        assert text in self.output, f"no {text!r} in {seconds} s:\n{self.output}"
+            self._changed.wait_for(lambda: self._ended or holds(), timeout=seconds)
+        assert holds(), f"no {text!r} in {seconds} s:\n{self.output}"
 
     def interrupt(self) -> int:
         """What Ctrl-C does; the exit code."""
@@ -160,11 +171,14 @@ class Service:
         return {str(path) for path in (self.home / "objects").rglob("*") if path.is_file()}
 
     def rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        """What the database answers; its address is that of the API replica."""
-        (replica, *_) = self.replicas("api")
-        url = psutil.Process(replica).environ()["FOTOGRAMA_DATABASE_URL"]
-        with psycopg.connect(url) as connection:
+        """What the database answers."""
+        with psycopg.connect(self._database_url()) as connection:
             return connection.execute(statement.encode(), values).fetchall()
+
+    def execute(self, statement: str) -> None:
+        """Lets the database do something that gives no rows."""
+        with psycopg.connect(self._database_url()) as connection:
+            connection.execute(statement.encode())
 
     def count(self, statement: str) -> int:
         return int(self.rows(statement)[0][0])
@@ -172,6 +186,11 @@ class Service:
     def events(self, extraction_id: str) -> list[str]:
         found = self.rows("SELECT kind FROM events WHERE extraction_id = %s ORDER BY id", extraction_id)
         return [kind for (kind,) in found]
+
+    def _database_url(self) -> str:
+        """That of the API replica."""
+        (replica, *_) = self.replicas("api")
+        return psutil.Process(replica).environ()["FOTOGRAMA_DATABASE_URL"]
 
     def _below(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)

@@ -7,7 +7,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import distribution
 from pathlib import Path
 
 import psycopg
@@ -17,15 +16,9 @@ from cluster.local.servers.embedded_postgres import Postgres
 from cluster.local.servers.os_user import Account, server_account
 from cluster.local.servers.postgres_programs import LIBRARIES, WHEEL, programs_for, wheel_programs
 from cluster.local.startup_error import ExitCode, Refusal
+from tests.support.postgres_wheel import link_wheel
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="everybody else's PostgreSQL runs as the same user")
-
-
-def link_or_copy(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system
-        shutil.copy2(source, target)
 
 
 @pytest.fixture
@@ -51,10 +44,7 @@ def closed_wheel(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The wheel as it is in a virtual environment below a folder that only its owner can enter. Gives its package."""
     packages = folder / "closed" / "site-packages"
     packages.parent.mkdir(mode=0o700)
-    original = wheel_programs().parents[1]
-    information = Path(str(distribution(WHEEL).locate_file(""))) / f"{WHEEL}-{distribution(WHEEL).version}.dist-info"
-    for source in (original, original.with_name(LIBRARIES), information):
-        shutil.copytree(source, packages / source.name, copy_function=link_or_copy)
+    link_wheel(packages)
     monkeypatch.syspath_prepend(packages)
     assert wheel_programs().is_relative_to(packages)
     return packages / WHEEL

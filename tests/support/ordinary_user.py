@@ -1,0 +1,86 @@
+"""A user without any rights, and a way for it to run the command line of this checkout."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cluster
+from cluster.local.servers.os_user import is_open_to_all
+from tests.support.link_tree import Ignore, link_tree
+from tests.support.running_service import FOTOGRAMA
+
+NAME = "fotograma-test"
+NOT_IN_USE = shutil.ignore_patterns(".*", "tests", "benchmarks")
+NOT_NEEDED = shutil.ignore_patterns("site-packages", "test", "include", "share", "__pycache__")
+
+
+@dataclass(frozen=True, slots=True)
+class OrdinaryUser:
+    """uid, gid: None for the one that the tests run as. home: a folder of its own, closed to others.
+
+    command: runs `fotograma`. environment: for it.
+    """
+
+    uid: int | None
+    gid: int | None
+    home: Path
+    command: Sequence[str]
+    environment: Mapping[str, str]
+
+    @property
+    def popen_options(self) -> dict[str, Any]:
+        """What makes a process its own."""
+        as_user: dict[str, Any] = {} if self.uid is None else {"user": self.uid, "group": self.gid, "extra_groups": []}
+        return {**as_user, "cwd": self.home}
+
+
+@contextmanager
+def ordinary_user(folder: Path) -> Iterator[OrdinaryUser]:
+    """One that is made for the time being, when root runs the tests. folder: an empty one that all may pass through."""
+    home = folder / "user"
+    home.mkdir(mode=0o700)
+    if os.geteuid() != 0:
+        yield OrdinaryUser(None, None, home, [FOTOGRAMA], {"HOME": str(home)})
+        return
+    try:
+        entry = pwd.getpwnam(NAME)
+    except KeyError:
+        subprocess.run(["useradd", "--system", "--no-create-home", "--user-group", NAME], check=True)
+        entry = pwd.getpwnam(NAME)
+    os.chown(home, entry.pw_uid, entry.pw_gid)
+    command, environment = _command_for_all(folder)
+    yield OrdinaryUser(entry.pw_uid, entry.pw_gid, home, command, {"HOME": str(home), **environment})
+
+
+def _command_for_all(folder: Path) -> tuple[list[str], dict[str, str]]:
+    """Python and the packages as they are, or linked into `folder` when they lie where only root may enter."""
+    interpreter, checkout = Path(sys.executable).resolve(), Path(cluster.__file__).parents[1]
+    packages = Path(sysconfig.get_path("purelib"))
+    if all(map(is_open_to_all, (interpreter.parent, checkout, packages))):
+        return [FOTOGRAMA], {}
+    link_tree(Path(sys.base_prefix), folder / "python", ignore=NOT_NEEDED).chmod(0o755)
+    paths = [
+        _open_to_all(checkout, folder / "checkout", ignore=NOT_IN_USE),
+        _open_to_all(packages, folder / "packages"),
+    ]
+    python = folder / "python" / "bin" / interpreter.name
+    environment = {"PYTHONPATH": os.pathsep.join(map(str, paths)), "LD_LIBRARY_PATH": str(folder / "python" / "lib")}
+    return [str(python), "-m", "cluster.cli.commands"], environment
+
+
+def _open_to_all(tree: Path, links: Path, *, ignore: Ignore | None = None) -> Path:
+    """The tree, or links to all in it when others may not enter."""
+    if is_open_to_all(tree):
+        return tree
+    link_tree(tree, links, ignore=ignore).chmod(0o755)
+    return links

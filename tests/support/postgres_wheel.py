@@ -1,0 +1,17 @@
+"""The wheel of PostgreSQL at another place."""
+
+from __future__ import annotations
+
+from importlib.metadata import distribution
+from pathlib import Path
+
+from cluster.local.servers.postgres_programs import LIBRARIES, WHEEL, wheel_programs
+from tests.support.link_tree import link_tree
+
+
+def link_wheel(packages: Path) -> None:
+    """Installs it in this folder too, which takes the place of the other one when it is first on Python's path."""
+    package, installed = wheel_programs().parents[1], distribution(WHEEL)
+    information = Path(str(installed.locate_file(""))) / f"{WHEEL}-{installed.version}.dist-info"
+    for source in (package, package.with_name(LIBRARIES), information):
+        link_tree(source, packages / source.name)
