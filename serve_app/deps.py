@@ -17,6 +17,7 @@ from serve_app.security.rate_limit import RateLimit, RateLimiter
 from serve_app.security.signed_tokens import TokenSigner
 from serve_app.submission.admission_control import AdmissionControl, AdmissionLimits
 from serve_app.submission.group_commit import GroupCommit
+from serve_app.submission.receive_files import FileReceiver
 
 EMAIL_RATE = RateLimit(burst=10, refill_seconds=30.0)
 
@@ -56,10 +57,12 @@ class Deps:
     archive_indexes: ArchiveIndexCache = field(default_factory=ArchiveIndexCache)
     email_rate_limiter: RateLimiter = field(default_factory=lambda: RateLimiter(EMAIL_RATE))
     admission: AdmissionControl = field(init=False)
+    file_receiver: FileReceiver = field(init=False)
     group_commit: GroupCommit = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "admission", AdmissionControl(self.database, self.cache, self.objects, self.limits))
+        object.__setattr__(self, "file_receiver", FileReceiver(self.database, self.objects, self.request_max_files))
         object.__setattr__(self, "group_commit", GroupCommit(self.database, self.limits.quotas))
 
 

@@ -28,7 +28,7 @@ from benchmarks.queue.timed_operations import (
     seconds_of,
     turns_per_second,
 )
-from serve_app.submission.group_commit import LANES
+from serve_app.submission.group_commit import WRITERS
 
 ROUNDS, SAMPLES, TRIES = 3, 150, 11
 CALLS = 64
@@ -43,7 +43,7 @@ async def rates(ground: Ground, url: str, queued: Queue) -> AsyncIterator[Row]:
     a replica accepts with."""
     found: dict[str, list[float]] = {}
     for _ in range(ROUNDS):
-        pgbench = await transactions_per_second(ground, url, clients=LANES, seconds=RATE_SECONDS)
+        pgbench = await transactions_per_second(ground, url, clients=WRITERS, seconds=RATE_SECONDS)
         crowd = await transactions_per_second(ground, url, clients=CALLS, seconds=RATE_SECONDS)
         many = await accepts_per_second(queued, [queued.next_user() for _ in range(CALLS)], ACCEPTS_EACH)
         one = await accepts_per_second(queued, [queued.users[0]] * CALLS, ACCEPTS_EACH)

@@ -23,11 +23,9 @@ from db.object_store.object_keys import video_key
 from db.queue import task_queue
 from db.queue.task_queue import Claim, Publication
 from db.videos import documents, list_keys
-from serve_app.submission.group_commit import AcceptCall, GroupCommit
-from serve_app.submission.idempotent_requests import IdempotentCall
+from serve_app.submission.group_commit import AcceptRequest, GroupCommit
 
 CONNECTIONS = 16
-NO_KEY = IdempotentCall(owned=None, known=None)
 WAITING_MAX = 1_000_000
 PAGE = 20
 ONE_ROW = text(SCRIPT)
@@ -107,7 +105,7 @@ async def accepts_per_second(queued: Queue, users: Sequence[UUID], each: int) ->
 
     async def one(uploads: Sequence[Upload]) -> None:
         for upload in uploads:
-            await group_commit.accept(AcceptCall([upload], NO_KEY, ""))
+            await group_commit.accept(AcceptRequest([upload]))
 
     seconds = await seconds_of(lambda: asyncio.gather(*(one(batch) for batch in batches)))
     return len(users) * each / seconds

@@ -1,10 +1,10 @@
-"""Work that a vanished client must not interrupt."""
+"""Finishes work that the disconnection of a client must not interrupt."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable
+from typing import TypeVar
 
 import structlog
 
@@ -13,8 +13,8 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
-async def run_to_completion(work: Coroutine[Any, Any, T]) -> T:
-    """Runs `work` to its end even when the caller is cancelled meanwhile; the cancellation is raised after it."""
+async def run_to_completion(work: Awaitable[T]) -> T:
+    """Waits until `work` ends, even when the caller is cancelled; then the cancellation is raised."""
     task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)
@@ -25,5 +25,5 @@ async def run_to_completion(work: Coroutine[Any, Any, T]) -> T:
             except asyncio.CancelledError:
                 continue
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.warning("Work for a client that is gone failed.", event_name="shield.failed", exc_info=error)
+            log.warning("A cancelled request failed.", event_name="request.failed", exc_info=error)
         raise

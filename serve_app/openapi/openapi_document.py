@@ -96,7 +96,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         "Add a webhook; its secret is shown here alone",
         201,
         response_schemas.NewWebhook,
-        body=webhooks.Wanted,
+        body=webhooks.WebhookRequest,
         keyed=True,
     ),
     ("DELETE", "/v1/webhooks/{id}"): Operation("Remove a webhook and what was owed to it", 204),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
-from functools import partial
 from typing import Annotated
+from uuid import UUID
 
 import structlog
 from pydantic import Field
@@ -12,20 +11,27 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from db import videos
+from db.acceptance.idempotency_keys import OwnedKey
 from db.accounts import Principal
 from db.values.error_catalogue import CatalogueError
 from db.values.lifecycle import ExtractionStatus
 from serve_app import cached_representations
-from serve_app.deps import deps_of
+from serve_app.deps import Deps, deps_of
 from serve_app.http import pagination
 from serve_app.http.cancellation import run_to_completion
 from serve_app.http.json_response import JsonResponse
 from serve_app.http.multipart_parser import MultipartReader, boundary_of
 from serve_app.http.pagination import PageQuery
 from serve_app.http.path_params import path_id
-from serve_app.submission.group_commit import AcceptCall
-from serve_app.submission.idempotent_requests import idempotent_call
-from serve_app.submission.receive_files import FileReceiver, declared_size
+from serve_app.submission.group_commit import AcceptRequest
+from serve_app.submission.idempotent_requests import (
+    claimed_key,
+    find_response,
+    idempotency_key,
+    replay,
+    request_fingerprint,
+)
+from serve_app.submission.receive_files import declared_size
 
 log = structlog.get_logger(__name__)
 
@@ -43,26 +49,25 @@ async def accept(request: Request, who: Principal) -> Response:
     deps = deps_of(request)
     boundary = boundary_of(request.headers.get("content-type"))
     size = declared_size(request.headers, deps.request_max_bytes)
-    async with AsyncExitStack() as stack:
-        admit = partial(stack.enter_async_context, deps.admission.upload(who.user_id, size))
-        idempotent = await stack.enter_async_context(
-            idempotent_call(request, deps.database, who, "POST /v1/videos", admit)
-        )
-        if idempotent.known is not None:
-            stack.enter_context(deps.admission.repeated())
-        intake = FileReceiver(deps, who.user_id, store=idempotent.known is None)
-        try:
-            taken = await intake.take(MultipartReader(request.stream(), boundary, deps.request_max_bytes))
-            if idempotent.known is not None:
-                return idempotent.replay(taken.fingerprint())
-            call = AcceptCall(taken.uploads(who.user_id), idempotent, taken.fingerprint())
-            body = await run_to_completion(deps.group_commit.accept(call))
-        except BaseException:
-            await run_to_completion(intake.undo())
-            raise
+    key = idempotency_key(request.headers, who.user_id, "POST /v1/videos")
+    body = MultipartReader(request.stream(), boundary, deps.request_max_bytes)
+    stored = await find_response(deps.database, key)
+    if stored is None:
+        async with deps.admission.admit_upload(who.user_id, size), claimed_key(deps.database, key) as stored:
+            if stored is None:
+                return await _accept(deps, who.user_id, body, key)
+    with deps.admission.admit_replay():
+        received = await deps.file_receiver.digest(body)
+    return replay(stored, request_fingerprint(received.identity))
+
+
+async def _accept(deps: Deps, user_id: UUID, body: MultipartReader, key: OwnedKey | None) -> Response:
+    async with deps.file_receiver.store(body, user_id) as received:
+        accepted = AcceptRequest(received.uploads(user_id), key, request_fingerprint(received.identity))
+        content = await deps.group_commit.accept(accepted)
     await deps.cache.announce()
-    log.info("Videos were accepted.", event_name="videos.accepted", user_id=str(who.user_id), files=len(taken.files))
-    return Response(body, 201, media_type="application/json")
+    log.info("Videos were accepted.", event_name="videos.accepted", user_id=str(user_id), files=len(received.files))
+    return Response(content, 201, media_type="application/json")
 
 
 async def list_(request: Request, who: Principal) -> Response:

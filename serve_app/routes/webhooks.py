@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, get_args
+from uuid import UUID
 
 import structlog
 from pydantic import Field
@@ -12,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from uuid_utils.compat import uuid7
 
-from db.acceptance import idempotency_keys
+from db.acceptance.idempotency_keys import OwnedKey
 from db.accounts import Principal
 from db.notification import webhook_deliveries, webhook_url_policy, webhooks
 from db.notification.webhook_deliveries import Delivery
@@ -24,15 +25,21 @@ from serve_app.http.cancellation import run_to_completion
 from serve_app.http.json_response import JsonResponse, encode_json
 from serve_app.http.pagination import PageQuery
 from serve_app.http.path_params import path_id
-from serve_app.submission.idempotent_requests import IdempotentCall, fingerprint, idempotent_call
+from serve_app.submission.idempotent_requests import (
+    claimed_key,
+    idempotency_key,
+    replay,
+    request_fingerprint,
+    store_response,
+)
 
 EventType = Literal["extraction.succeeded", "extraction.failed", "extraction.cancelled"]
 
 log = structlog.get_logger(__name__)
 
 
-class Wanted(request_body.RequestModel):
-    """A new webhook. events: what it is told, everything when they are left out."""
+class WebhookRequest(request_body.RequestModel):
+    """events: what the webhook receives; all events by default."""
 
     url: Annotated[str, Field(min_length=1, max_length=webhook_url_policy.MAX_URL_CHARACTERS)]
     events: list[EventType] = Field(
@@ -43,12 +50,14 @@ class Wanted(request_body.RequestModel):
 async def create(request: Request, who: Principal) -> Response:
     """POST /v1/webhooks"""
     deps = deps_of(request)
-    async with idempotent_call(request, deps.database, who, "POST /v1/webhooks") as idempotent:
-        wanted = await request_body.read_model(request, Wanted)
-        webhook_url_policy.check_url(wanted.url, deps.webhook_reach)
-        if idempotent.known is not None:
-            return idempotent.replay(_fingerprint(wanted))
-        body = await run_to_completion(_commit(deps, who, idempotent, wanted))
+    key = idempotency_key(request.headers, who.user_id, "POST /v1/webhooks")
+    asked = await request_body.read_model(request, WebhookRequest)
+    webhook_url_policy.check_url(asked.url, deps.webhook_reach)
+    fingerprint = request_fingerprint([asked.url, sorted(set(asked.events))])
+    async with claimed_key(deps.database, key) as stored:
+        if stored is not None:
+            return replay(stored, fingerprint)
+        body = await run_to_completion(_create(deps, who.user_id, asked, key, fingerprint))
     return Response(body, 201, media_type="application/json")
 
 
@@ -90,24 +99,20 @@ async def redeliver(request: Request, who: Principal) -> Response:
     return JsonResponse(_delivery_document(delivery), 202)
 
 
-async def _commit(deps: Deps, who: Principal, idempotent: IdempotentCall, wanted: Wanted) -> bytes:
+async def _create(deps: Deps, user_id: UUID, asked: WebhookRequest, key: OwnedKey | None, fingerprint: str) -> bytes:
     async with deps.database.begin() as connection:
         webhook = await webhooks.create(
             connection,
             webhook_id=uuid7(),
-            user_id=who.user_id,
-            url=wanted.url,
+            user_id=user_id,
+            url=asked.url,
             secret=webhooks.secret_of(secrets.token_bytes(SECRET_BYTES)),
-            events=sorted(set(wanted.events)),
+            events=sorted(set(asked.events)),
         )
         body = encode_json(_document(webhook) | {"secret": webhook.secret})
-        await idempotency_keys.finish(connection, idempotent.answer(_fingerprint(wanted), 201, body))
-    log.info("A webhook was added.", event_name="webhook.added", webhook_id=str(webhook.id), user_id=str(who.user_id))
+        await store_response(connection, key, fingerprint, 201, body)
+    log.info("A webhook was added.", event_name="webhook.added", webhook_id=str(webhook.id), user_id=str(user_id))
     return body
-
-
-def _fingerprint(wanted: Wanted) -> str:
-    return fingerprint([wanted.url, sorted(set(wanted.events))])
 
 
 async def _own(request: Request, who: Principal) -> Webhook:

@@ -1,15 +1,15 @@
-"""Whether a request may come in: an upload is decided about from its headers, before its body is read.
+"""Admission control: decides whether a request may be accepted. An upload is decided from its headers alone.
 
-The order is from cheap to dear: rate (Redis), quota (Postgres), queue depth (kept for a second), disk. A request whose
-Idempotency-Key has an answer already never gets here: it is answered again past any limit. One that a stored result
-answers adds nothing that waits or is stored: only its rate is asked about.
+The checks are ordered by their cost: rate (Redis), quota (Postgres), queue depth (cached for a second), disk space. A
+repeated request whose response is stored passes no check. A request that an existing result answers adds nothing that
+waits or is stored: only its rate is checked.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -26,9 +26,9 @@ from serve_app.security.rate_limit import RateLimit, RateLimiter
 BUSY_RETRY_SECONDS = 1
 QUEUE_RETRY_SECONDS = 15
 STORAGE_RETRY_SECONDS = 60
-DEPTH_KEPT_SECONDS = 1.0
-DEPTH_SHARE = 20
-"""A depth is kept for at least so many times as long as it took to count: counting has at most this part of a core."""
+DEPTH_CACHE_SECONDS = 1.0
+DEPTH_CACHE_RATIO = 20
+"""A count of the queue is cached for at least this many times as long as counting took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,28 +45,28 @@ class AdmissionLimits:
     min_free_bytes: int
 
 
-def check_depth(most: int, waiting: int) -> None:
+def check_depth(max_tasks: int, waiting: int) -> None:
     """Raises CatalogueError `queue_full`."""
-    if waiting >= most:
-        raise CatalogueError("queue_full", f"{most} tasks or more wait already.", retry_after=QUEUE_RETRY_SECONDS)
+    if waiting >= max_tasks:
+        raise CatalogueError("queue_full", f"{max_tasks} tasks or more wait already.", retry_after=QUEUE_RETRY_SECONDS)
 
 
-def check_storage(free: int | None, *, coming: int, size: int, reserve: int) -> None:
-    """Whether `size` bytes fit beside those that are `coming` in. free: None when the store has no bound.
+def check_storage(free_bytes: int | None, *, incoming_bytes: int, size: int, min_free_bytes: int) -> None:
+    """Checks that `size` more bytes fit beside the uploads that are still incoming.
 
-    Raises CatalogueError `storage_full`.
+    free_bytes: None when the store has no bound. Raises CatalogueError `storage_full`.
     """
-    if free is not None and free - coming - size < reserve:
+    if free_bytes is not None and free_bytes - incoming_bytes - size < min_free_bytes:
         raise CatalogueError("storage_full", retry_after=STORAGE_RETRY_SECONDS)
 
 
 @dataclass(slots=True)
 class AdmissionControl:
-    """One replica's doorkeeper. Each of its refusals says after how many seconds to ask again.
+    """Decides for one replica. Each refusal says after how many seconds to try again.
 
-    Exact: quotas, by the accepting transaction. Not exact: the rate, while Redis is away (each replica allows the whole
-    pace), the queue's depth, which replicas may pass by what they accept while a count is kept, and the store's
-    reserve, for which each replica counts what comes in by itself.
+    Quotas are exact, because the accepting transaction checks them again. The others are not: the rate during an outage
+    of Redis (each replica then allows the whole rate), the queue's depth (replicas may exceed it while a count is
+    cached), and the disk space (each replica counts only its own uploads).
     """
 
     database: AsyncEngine
@@ -74,78 +74,75 @@ class AdmissionControl:
     objects: ObjectStore
     limits: AdmissionLimits
     clock: Callable[[], float] = time.monotonic
-    _bodies: int = 0
-    _coming: int = 0
+    _uploads: int = 0
+    _incoming_bytes: int = 0
     _depth: int = 0
-    _depth_until: float = -math.inf
-    _local: RateLimiter = field(init=False)
+    _depth_expires_at: float = -math.inf
+    _local_rate: RateLimiter = field(init=False)
 
     def __post_init__(self) -> None:
-        self._local = RateLimiter(self.limits.rate, clock=self.clock)
+        self._local_rate = RateLimiter(self.limits.rate, clock=self.clock)
 
-    async def take_turn(self, user_id: UUID) -> None:
-        """Counts a request that makes something. Raises CatalogueError `too_many_requests`."""
+    async def check_rate(self, user_id: UUID) -> None:
+        """Counts a request that creates something. Raises CatalogueError `too_many_requests`."""
         key = str(user_id)
         wait = await self.cache.take_turn(f"pace:{key}", self.limits.rate.burst, self.limits.rate.refill_seconds)
         if wait is None:
-            self._local.take(key)
+            self._local_rate.take(key)
         elif wait > 0:
             raise CatalogueError("too_many_requests", retry_after=math.ceil(wait))
         else:
-            # So that Redis's going away does not give everybody a second burst.
-            self._local.count(key)
+            # Counted here as well: an outage of Redis gives no account a second burst.
+            self._local_rate.count(key)
 
-    async def check_room(self, user_id: UUID) -> None:
-        """Whether one more extraction of a stored video may wait.
+    async def check_capacity(self, user_id: UUID) -> None:
+        """Checks that one more extraction of a stored video may wait.
 
         Raises CatalogueError `too_many_waiting`, `quota_exceeded`, `queue_full` or `storage_full`.
         """
-        await self._check_room(user_id, size=0, coming=self._coming)
+        await self._check_capacity(user_id, size=0, incoming_bytes=self._incoming_bytes)
 
     @asynccontextmanager
-    async def upload(self, user_id: UUID, size: int) -> AsyncIterator[None]:
-        """While a body of at most `size` bytes comes in, from the decision about it on.
+    async def admit_upload(self, user_id: UUID, size: int) -> AsyncIterator[None]:
+        """Decides about an upload of `size` bytes, and counts it while the block runs.
 
-        Raises CatalogueError as `take_turn` and `check_room`, and `busy` when this replica reads all the bodies it may.
+        Raises CatalogueError as `check_rate` and `check_capacity`, and `busy` when this replica has too many uploads.
         """
-        if self._bodies >= self.limits.max_concurrent_uploads:
+        if self._uploads >= self.limits.max_concurrent_uploads:
             raise CatalogueError("busy", retry_after=BUSY_RETRY_SECONDS)
-        # Counted before the decision, which takes time: whoever comes meanwhile is checked against this one as well.
-        ahead = self._coming
+        # Counted before the checks, which await: uploads that arrive meanwhile are checked against this one too.
+        earlier_bytes = self._incoming_bytes
         with self._counted(size):
-            await self.take_turn(user_id)
-            await self._check_room(user_id, size=size, coming=ahead)
+            await self.check_rate(user_id)
+            await self._check_capacity(user_id, size=size, incoming_bytes=earlier_bytes)
             yield
 
-    def repeated(self) -> AbstractContextManager[None]:
-        """While the body of a repeated call is read, which is always read and never stored."""
+    def admit_replay(self) -> AbstractContextManager[None]:
+        """Counts a repeated upload while the block runs. It is always admitted, and its body is never stored."""
         return self._counted(0)
 
     @contextmanager
     def _counted(self, size: int) -> Iterator[None]:
-        self._bodies += 1
-        self._coming += size
+        self._uploads += 1
+        self._incoming_bytes += size
         try:
             yield
         finally:
-            self._bodies -= 1
-            self._coming -= size
+            self._uploads -= 1
+            self._incoming_bytes -= size
 
-    async def _check_room(self, user_id: UUID, *, size: int, coming: int) -> None:
+    async def _check_capacity(self, user_id: UUID, *, size: int, incoming_bytes: int) -> None:
         await quotas.foresee(self.database, user_id, self.limits.quotas, files=1, size=size)
         check_depth(self.limits.max_queued_tasks, await self._queue_depth())
-        free = await self.objects.free_bytes()
-        check_storage(free, coming=coming, size=size, reserve=self.limits.min_free_bytes)
+        free_bytes, min_free_bytes = await self.objects.free_bytes(), self.limits.min_free_bytes
+        check_storage(free_bytes, incoming_bytes=incoming_bytes, size=size, min_free_bytes=min_free_bytes)
 
     async def _queue_depth(self) -> int:
         started = self.clock()
-        if started >= self._depth_until:
-            # Set first: requests at the same time use the old count and don't count again.
-            self._depth_until = started + DEPTH_KEPT_SECONDS
+        if started >= self._depth_expires_at:
+            # Set first: concurrent requests use the old count instead of counting too.
+            self._depth_expires_at = started + DEPTH_CACHE_SECONDS
             self._depth = await quotas.depth(self.database, self.limits.max_queued_tasks)
-            took = self.clock() - started
-            self._depth_until = started + max(DEPTH_KEPT_SECONDS, took * DEPTH_SHARE)
+            elapsed = self.clock() - started
+            self._depth_expires_at = started + max(DEPTH_CACHE_SECONDS, elapsed * DEPTH_CACHE_RATIO)
         return self._depth
-
-
-Admit = Callable[[], Awaitable[object]]

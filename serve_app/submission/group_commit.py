@@ -1,8 +1,8 @@
-"""Accepting as group commit: calls that come while others are being committed share the next transaction.
+"""Group commit: requests that arrive while others are being committed share the next transaction.
 
-One transaction costs nearly the same for fifty calls as for one, so a peak is written in few of them, and a lone call
-waits for nobody. Each call is still all or nothing by itself: a batch that can't be written whole is written call by
-call. Source: DeWitt et al., "Implementation Techniques for Main Memory Database Systems", SIGMOD 1984.
+One transaction costs nearly the same for fifty requests as for one, so a peak needs few transactions, and a single
+request waits for no other. Each request is still all or nothing: a batch that can't be written as a whole is written
+request by request. Source: DeWitt et al., "Implementation Techniques for Main Memory Database Systems", SIGMOD 1984.
 """
 
 from __future__ import annotations
@@ -22,139 +22,147 @@ from db.acceptance.quotas import Quotas
 from db.connection import is_outage
 from db.values.error_catalogue import CatalogueError
 from serve_app import cached_representations
+from serve_app.http.cancellation import run_to_completion
 from serve_app.http.json_response import encode_json
-from serve_app.submission.idempotent_requests import IdempotentCall
 
-LANES = 2
-"""Transactions at a time: while one is committed by the server, the other is put together here. An account's calls go
-through one lane, so that no transaction waits for a lock that another one of this replica has."""
+WRITERS = 2
+"""Concurrent transactions: while the server commits one, the other is prepared here. The requests of an account go
+through one writer, so that no transaction waits for a lock of another transaction of this replica."""
 MAX_UPLOADS = 250
-"""Of one transaction; a single call may have more."""
+"""In one transaction. A single request may have more."""
 
 
 @dataclass(frozen=True, slots=True)
-class AcceptCall:
-    """One call's files, at least one, all of one account. fingerprint: of what was asked, kept with the answer."""
+class AcceptRequest:
+    """One request's uploads, at least one, all of one account.
+
+    key: the request's claimed idempotency key. fingerprint: of the request; it is stored with the response.
+    """
 
     uploads: Sequence[Upload]
-    idempotent: IdempotentCall
-    fingerprint: str
+    key: OwnedKey | None = None
+    fingerprint: str = ""
+
+    @property
+    def size(self) -> int:
+        """Bytes of all uploads."""
+        return sum(upload.size for upload in self.uploads)
 
 
 @dataclass(slots=True)
-class _Waiting:
-    call: AcceptCall
-    answer: asyncio.Future[bytes] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+class _Pending:
+    """response: done when the request is committed or refused. body: the response of a successful commit."""
+
+    request: AcceptRequest
+    response: asyncio.Future[bytes] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     body: bytes = b""
 
 
 @dataclass(slots=True)
-class _Lane:
-    waiting: deque[_Waiting] = field(default_factory=deque)
-    is_written: bool = False
+class _Writer:
+    queue: deque[_Pending] = field(default_factory=deque)
+    is_running: bool = False
 
-    def next_batch(self) -> list[_Waiting]:
-        batch = [self.waiting.popleft()]
-        count = len(batch[0].call.uploads)
-        while self.waiting and (count := count + len(self.waiting[0].call.uploads)) <= MAX_UPLOADS:
-            batch.append(self.waiting.popleft())
+    def next_batch(self) -> list[_Pending]:
+        batch = [self.queue.popleft()]
+        count = len(batch[0].request.uploads)
+        while self.queue and (count := count + len(self.queue[0].request.uploads)) <= MAX_UPLOADS:
+            batch.append(self.queue.popleft())
         return batch
 
 
 class GroupCommit:
-    """One replica's."""
+    """The writers of one replica."""
 
     def __init__(self, database: AsyncEngine, limits: Quotas) -> None:
         self._database, self._quotas = database, limits
-        self._lanes = tuple(_Lane() for _ in range(LANES))
-        self._writers: set[asyncio.Task[None]] = set()
+        self._writers = tuple(_Writer() for _ in range(WRITERS))
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    async def accept(self, call: AcceptCall) -> bytes:
-        """Writes the call's rows and its answer, and gives the answer's JSON once they are committed.
+    async def accept(self, request: AcceptRequest) -> bytes:
+        """Commits the request's rows with its response, and returns the response's JSON.
 
-        Raises CatalogueError as quotas, reservations and keys do, and what says that the database is away.
+        Runs to its end even when the caller is cancelled. Raises CatalogueError as quotas, reservations and
+        idempotency keys do, and the database's own errors during an outage.
         """
-        waiting, lane = _Waiting(call), self._lanes[call.uploads[0].user_id.int % LANES]
-        lane.waiting.append(waiting)
-        if not lane.is_written:
-            lane.is_written = True
-            writer = asyncio.create_task(self._write(lane))
-            self._writers.add(writer)
-            writer.add_done_callback(self._writers.discard)
-        return await waiting.answer
+        pending, writer = _Pending(request), self._writers[request.uploads[0].user_id.int % WRITERS]
+        writer.queue.append(pending)
+        if not writer.is_running:
+            writer.is_running = True
+            task = asyncio.create_task(self._run(writer))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return await run_to_completion(pending.response)
 
-    async def _write(self, lane: _Lane) -> None:
+    async def _run(self, writer: _Writer) -> None:
         try:
-            while lane.waiting:
-                await self._settle(lane.next_batch())
+            while writer.queue:
+                await self._commit(writer.next_batch())
         finally:
-            # Without a pause after the look at what waits: whoever comes now must see that this writer is gone.
-            lane.is_written = False
+            # No await between the last look at the queue and this: the next request must start a new task.
+            writer.is_running = False
 
-    async def _settle(self, batch: Sequence[_Waiting]) -> None:
-        """Gives each call its answer or its error."""
+    async def _commit(self, batch: Sequence[_Pending]) -> None:
+        """Gives each request of the batch its response or its error."""
         try:
             async with self._database.begin() as connection:
-                await self._commit(connection, await self._admitted(connection, batch))
-        except Exception as error:  # noqa: BLE001 - given to whom it belongs
-            # Whatever it was, it is one call's, unless the database was away.
-            apart = len(batch) > 1 and not is_outage(error)
+                await self._write(connection, await self._within_quotas(connection, batch))
+        except Exception as error:  # noqa: BLE001 - given to the requests
+            # The error belongs to one of the requests, unless it is an outage.
+            retry_each = len(batch) > 1 and not is_outage(error)
             for one in batch:
-                if not one.answer.done():
-                    await (self._settle([one]) if apart else self._end(one, error))
+                if not one.response.done():
+                    await (self._commit([one]) if retry_each else self._fail(one, error))
         except BaseException:
             for one in batch:
-                one.answer.cancel()
+                one.response.cancel()
             raise
         else:
             for one in batch:
-                if not one.answer.done():
-                    one.answer.set_result(one.body)
+                if not one.response.done():
+                    one.response.set_result(one.body)
 
-    async def _admitted(self, connection: AsyncConnection, batch: Sequence[_Waiting]) -> list[_Waiting]:
-        """Those that the quotas let in, one after the other; the others have their error."""
-        usages = await quotas.lock_usage(connection, {one.call.uploads[0].user_id for one in batch}, self._quotas)
-        admitted = []
+    async def _within_quotas(self, connection: AsyncConnection, batch: Sequence[_Pending]) -> list[_Pending]:
+        """The requests that fit into their accounts' quotas, in order. The others get their error."""
+        usages = await quotas.lock_usage(connection, {one.request.uploads[0].user_id for one in batch}, self._quotas)
+        accepted = []
         for one in batch:
-            uploads = one.call.uploads
-            user_id, size = uploads[0].user_id, sum(upload.size for upload in uploads)
+            user_id, files, size = one.request.uploads[0].user_id, len(one.request.uploads), one.request.size
             try:
-                quotas.check(self._quotas, usages[user_id], files=len(uploads), size=size)
+                quotas.check(self._quotas, usages[user_id], files=files, size=size)
             except CatalogueError as error:
-                one.answer.set_exception(error)
+                one.response.set_exception(error)
             else:
-                usages[user_id] = usages[user_id].with_more(files=len(uploads), size=size)
-                admitted.append(one)
-        return admitted
+                usages[user_id] = usages[user_id].with_more(files=files, size=size)
+                accepted.append(one)
+        return accepted
 
-    async def _commit(self, connection: AsyncConnection, batch: Sequence[_Waiting]) -> None:
+    async def _write(self, connection: AsyncConnection, batch: Sequence[_Pending]) -> None:
         if not batch:
             return
-        await accept.accept(connection, [upload for one in batch for upload in one.call.uploads])
-        ids = [upload.extraction_id for one in batch for upload in one.call.uploads]
-        rows = await videos.documents_within(connection, ids)
-        answers: dict[OwnedKey, Answer] = {}
+        uploads = [upload for one in batch for upload in one.request.uploads]
+        await accept.accept(connection, uploads)
+        rows = await videos.documents_within(connection, [upload.extraction_id for upload in uploads])
+        stored: dict[OwnedKey, Answer] = {}
         for one in batch:
-            items = [
-                cached_representations.representation_of(rows[upload.extraction_id]).video
-                for upload in one.call.uploads
-            ]
-            one.body = encode_json({"items": items})
-            answers |= one.call.idempotent.answer(one.call.fingerprint, 201, one.body)
-        await idempotency_keys.finish(connection, answers)
+            written = (rows[upload.extraction_id] for upload in one.request.uploads)
+            one.body = encode_json({"items": [cached_representations.representation_of(row).video for row in written]})
+            if one.request.key is not None:
+                stored[one.request.key] = Answer(one.request.fingerprint, 201, one.body.decode())
+        await idempotency_keys.finish(connection, stored)
 
-    async def _end(self, one: _Waiting, error: Exception) -> None:
-        """Gives a call its error; but when only the answer to its COMMIT was lost, it counts."""
-        accepted = False
+    async def _fail(self, one: _Pending, error: Exception) -> None:
+        """Gives the request its error. It succeeds all the same when only the answer to its COMMIT was lost."""
+        is_accepted = False
         if is_outage(error) and one.body:
-            upload = one.call.uploads[0]
+            upload = one.request.uploads[0]
             try:
-                accepted = await videos.video_key_of(self._database, upload.user_id, upload.video_id) is not None
-            except Exception as later:  # noqa: BLE001 - given to the call
+                is_accepted = await videos.video_key_of(self._database, upload.user_id, upload.video_id) is not None
+            except Exception as later:  # noqa: BLE001 - given to the request
                 error = later
-        if one.answer.done():
+        if one.response.done():
             return
-        if accepted:
-            one.answer.set_result(one.body)
+        if is_accepted:
+            one.response.set_result(one.body)
         else:
-            one.answer.set_exception(error)
+            one.response.set_exception(error)

@@ -1,4 +1,8 @@
-"""Idempotency-Key: the header, the lease while a call runs, and the answer to a repeated one."""
+"""Idempotency-Key: reads the header, claims the key while its request runs, and replays the stored response.
+
+An endpoint first looks for a stored response, so that a repeated request passes every limit and a refused request
+writes nothing. Then it claims the key and stores the response in the transaction that does the work.
+"""
 
 from __future__ import annotations
 
@@ -7,139 +11,127 @@ import hashlib
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import orjson
 import structlog
-from sqlalchemy.ext.asyncio import AsyncEngine
-from starlette.requests import Request
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from starlette.datastructures import Headers
 from starlette.responses import Response
 from uuid_utils.compat import uuid7
 
 from db.acceptance import idempotency_keys
 from db.acceptance.idempotency_keys import LEASE_SECONDS, Answer, OwnedKey
-from db.accounts import Principal
 from db.connection import is_outage, retry_until_available
 from db.values.error_catalogue import CatalogueError
 from serve_app.http.cancellation import run_to_completion
-from serve_app.submission.admission_control import Admit
 
 HEADER = "idempotency-key"
-DROP_AGAIN_SECONDS = 1.0
-_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+MAX_FREE_RETRY_SECONDS = 1.0
+_VALID_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
-# The loop itself holds its tasks weakly.
-_DROPPING: set[asyncio.Task[None]] = set()
+# The event loop keeps only weak references to its tasks.
+_FREEING: set[asyncio.Task[None]] = set()
 
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class IdempotentCall:
-    """A call and its key. owned: None when the call has no key. known: what was answered to it before."""
+def idempotency_key(headers: Headers, user_id: UUID, route: str) -> OwnedKey | None:
+    """The request's key, with an owner of its own; None without the header. Raises CatalogueError `invalid_field`."""
+    key = headers.get(HEADER)
+    if key is None:
+        return None
+    if not _VALID_KEY.fullmatch(key):
+        raise CatalogueError("invalid_field", "Idempotency-Key: 1 to 255 visible ASCII characters.")
+    return OwnedKey(user_id, route, key, uuid7())
 
-    owned: OwnedKey | None
-    known: Answer | None
 
-    def answer(self, fingerprint: str, status: int, response: bytes) -> dict[OwnedKey, Answer]:
-        """What `db.acceptance.idempotency_keys.finish` stores in the transaction that does the work: nothing without
-        a key.
-        """
-        return {} if self.owned is None else {self.owned: Answer(fingerprint, status, response.decode())}
+def request_fingerprint(values: Any) -> str:
+    """A digest of JSON values. Two requests are the same request when their fingerprints are equal."""
+    return hashlib.sha256(orjson.dumps(values)).hexdigest()
 
-    def replay(self, fingerprint: str) -> Response:
-        """The answer of the first call. Raises CatalogueError `idempotency_key_reused` for another request."""
-        assert self.known is not None
-        if self.known.fingerprint != fingerprint:
-            raise CatalogueError("idempotency_key_reused")
-        headers = {"Idempotency-Replayed": "true"}
-        return Response(self.known.response, self.known.status, headers, media_type="application/json")
+
+async def find_response(database: AsyncEngine, key: OwnedKey | None) -> Answer | None:
+    """The response that is stored for the key. Raises CatalogueError `idempotency_in_progress`."""
+    return None if key is None else await idempotency_keys.known(database, key)
 
 
 @asynccontextmanager
-async def idempotent_call(
-    request: Request, database: AsyncEngine, who: Principal, route: str, admit: Admit | None = None
-) -> AsyncIterator[IdempotentCall]:
-    """Keeps the request's key while it is worked on; one that ends without an answer is free again.
+async def claimed_key(database: AsyncEngine, key: OwnedKey | None) -> AsyncIterator[Answer | None]:
+    """Claims the key while the block runs. A block that raises frees the key.
 
-    admit: asked whether the request may come in, unless its key has an answer: a repeated call passes any limit.
-    Raises CatalogueError `invalid_field` or `idempotency_in_progress`, and as `admit`.
+    Yields None, or the response that another request has stored meanwhile; then nothing is claimed. Raises
+    CatalogueError `idempotency_in_progress`.
     """
-    key = request.headers.get(HEADER)
     if key is None:
-        if admit is not None:
-            await admit()
-        yield IdempotentCall(None, None)
+        yield None
         return
-    if not _KEY.fullmatch(key):
-        raise CatalogueError("invalid_field", "Idempotency-Key: 1 to 255 visible ASCII characters.")
-    owned = OwnedKey(who.user_id, route, key, uuid7())
-    known = None
-    if admit is not None:
-        # Looked up before the key is acquired: a refused call writes nothing.
-        known = await idempotency_keys.known(database, owned)
-        if known is None:
-            await admit()
-    known = known or await _acquire(database, owned)
-    if known is not None:
-        yield IdempotentCall(owned, known)
-        return
-    renewing = asyncio.create_task(_renew(database, owned))
+    renewal: asyncio.Task[None] | None = None
     try:
-        yield IdempotentCall(owned, None)
-    except BaseException:
-        await run_to_completion(_drop(database, owned))
+        stored = await idempotency_keys.acquire(database, key)
+        if stored is None:
+            renewal = asyncio.create_task(_renew(database, key))
+        yield stored
+    except BaseException as error:
+        # A claim whose answer was lost may be committed. Freeing a key of another request changes nothing.
+        if renewal is not None or not isinstance(error, CatalogueError):
+            await run_to_completion(_free(database, key))
         raise
     finally:
-        renewing.cancel()
+        if renewal is not None:
+            renewal.cancel()
 
 
-def fingerprint(request: Any) -> str:
-    """The digest of what was asked, given as JSON values."""
-    return hashlib.sha256(orjson.dumps(request)).hexdigest()
+async def store_response(
+    connection: AsyncConnection, key: OwnedKey | None, fingerprint: str, status_code: int, body: bytes
+) -> None:
+    """Stores the response in the caller's transaction, for a repeated request. Does nothing without a key.
+
+    Raises CatalogueError `idempotency_in_progress` when another request has taken the key; then nothing may commit.
+    """
+    if key is not None:
+        await idempotency_keys.finish(connection, {key: Answer(fingerprint, status_code, body.decode())})
 
 
-async def _renew(database: AsyncEngine, owned: OwnedKey) -> None:
+def replay(stored: Answer, fingerprint: str) -> Response:
+    """The response of the first request. Raises CatalogueError `idempotency_key_reused` for a different request."""
+    if stored.fingerprint != fingerprint:
+        raise CatalogueError("idempotency_key_reused")
+    return Response(stored.response, stored.status, {"Idempotency-Replayed": "true"}, media_type="application/json")
+
+
+async def _renew(database: AsyncEngine, key: OwnedKey) -> None:
     while True:
         await asyncio.sleep(LEASE_SECONDS / 3)
         try:
-            await idempotency_keys.renew(database, owned)
+            await idempotency_keys.renew(database, key)
         except CatalogueError:
-            # Another call took the key over: finishing will be refused, and so nothing is committed twice.
+            # Another request has taken the key. This one can't store its response, so it commits nothing.
             return
         except Exception as error:
             if not is_outage(error):
                 raise
 
 
-async def _acquire(database: AsyncEngine, owned: OwnedKey) -> Answer | None:
-    """As `db.acceptance.idempotency_keys.acquire`. A key is freed that may have been acquired without an answer."""
+async def _free(database: AsyncEngine, key: OwnedKey) -> None:
+    """Frees the key, unless a response is stored. During an outage it continues in the background."""
     try:
-        return await idempotency_keys.acquire(database, owned)
-    except CatalogueError:
-        raise
-    except BaseException:
-        await run_to_completion(_drop(database, owned))
-        raise
-
-
-async def _drop(database: AsyncEngine, owned: OwnedKey) -> None:
-    """An answer that was committed stays. While the database is away it is gone on with in the background: whoever
-    repeats the call would be put off until the lease ends."""
-    try:
-        await idempotency_keys.drop(database, owned)
+        await idempotency_keys.drop(database, key)
     except Exception as error:
         if not is_outage(error):
             raise
-        later = asyncio.create_task(_drop_later(database, owned))
-        _DROPPING.add(later)
-        later.add_done_callback(_DROPPING.discard)
+        # Without this, a repeated request is refused until the lease expires.
+        task = asyncio.create_task(_free_after_outage(database, key))
+        _FREEING.add(task)
+        task.add_done_callback(_FREEING.discard)
 
 
-async def _drop_later(database: AsyncEngine, owned: OwnedKey) -> None:
+async def _free_after_outage(database: AsyncEngine, key: OwnedKey) -> None:
     try:
         async with asyncio.timeout(LEASE_SECONDS):
-            await retry_until_available(lambda: idempotency_keys.drop(database, owned), max_seconds=DROP_AGAIN_SECONDS)
+            await retry_until_available(
+                lambda: idempotency_keys.drop(database, key), max_seconds=MAX_FREE_RETRY_SECONDS
+            )
     except Exception:
-        log.exception("A key could not be freed.", event_name="idempotency.kept", route=owned.route)
+        log.exception("An idempotency key could not be freed.", event_name="idempotency_key.not_freed", route=key.route)

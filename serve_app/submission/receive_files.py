@@ -1,15 +1,17 @@
-"""Taking the files of one multipart request: all of them, or nothing is left of any."""
+"""Receives the files of one multipart request: all of them are stored, or nothing of any is left."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.datastructures import Headers
 from uuid_utils.compat import uuid7
 
@@ -17,56 +19,64 @@ from db.acceptance import reservations
 from db.acceptance.accept import Upload
 from db.connection import is_outage
 from db.object_store.object_keys import video_key
-from db.object_store.object_store import StoredObject
+from db.object_store.object_store import ObjectStore, StoredObject
 from db.values import frame_spec
 from db.values.error_catalogue import CatalogueError
 from db.values.file_type import HEAD_BYTES, sniff
 from db.values.frame_spec import FrameSpec
-from serve_app.deps import Deps
+from serve_app.http.cancellation import run_to_completion
 from serve_app.http.multipart_parser import FRAMING_BYTES, BodyError, MultipartReader, Part, too_large
 from serve_app.http.problem_details import ProblemError
 from serve_app.http.request_body import MAX_SPEC_BYTES, parse_json
-from serve_app.submission import idempotent_requests
+
+_PART_CODES = {
+    "empty_file",
+    "invalid_field",
+    "invalid_spec",
+    "malformed_request",
+    "not_a_video",
+    "playlist",
+}
+"""Errors of a single part. The parts after it are still checked, so that one response names every refused part."""
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class ReceivedFile:
-    """video_id: None when it was only looked at, for comparing with an earlier call."""
+    """video_id: None for a file that was only digested, to compare a repeated request with the first one."""
 
     filename: str
-    stored: StoredObject
+    content: StoredObject
     video_id: UUID | None
 
 
 @dataclass(slots=True)
 class ReceivedFiles:
-    """What a body said."""
+    """What one request contains. errors: its refused parts, as a problem's member `errors` names them."""
 
     files: list[ReceivedFile] = field(default_factory=list)
     spec: FrameSpec | None = None
     errors: list[dict[str, Any]] = field(default_factory=list)
 
     @property
-    def canonical(self) -> str:
+    def canonical_spec(self) -> str:
         return frame_spec.canonical(self.spec or FrameSpec())
 
-    def fingerprint(self) -> str:
-        """The same for the same specification, file names and contents in the same order."""
-        return idempotent_requests.fingerprint(
-            [self.canonical, [[file.filename, file.stored.sha256] for file in self.files]]
-        )
+    @property
+    def identity(self) -> list[Any]:
+        """JSON values that are equal for the same specification, file names and contents in the same order."""
+        return [self.canonical_spec, [[file.filename, file.content.sha256] for file in self.files]]
 
     def uploads(self, user_id: UUID) -> list[Upload]:
-        """What is to be accepted for that account."""
-        return [_upload(user_id, file, self.canonical) for file in self.files]
+        """The rows to accept for this account."""
+        return [_upload(user_id, file, self.canonical_spec) for file in self.files]
 
 
 def declared_size(headers: Headers, max_bytes: int) -> int:
-    """What a body that is not read yet brings at least, in bytes; one of no declared length may bring the most.
+    """The least size of a body's files in bytes, before the body is read; `max_bytes` without a Content-Length.
 
-    Raises CatalogueError `too_large` or `length_required`.
+    Raises CatalogueError `too_large`, `length_required` or `malformed_request`.
     """
     declared = headers.get("content-length")
     if declared is None:
@@ -81,127 +91,132 @@ def declared_size(headers: Headers, max_bytes: int) -> int:
 
 
 class FileReceiver:
-    """One request's files on their way in. store: False only digests them, for a repeated call."""
+    """Reads multipart bodies to their end.
 
-    def __init__(self, deps: Deps, user_id: UUID, *, store: bool = True) -> None:
-        self._deps, self._user_id, self._store = deps, user_id, store
-        self._reserved: list[str] = []
-        self._unsettled: set[str] = set()
-        self._taken = ReceivedFiles()
-        self._index = -1
+    max_files: of one request.
 
-    async def take(self, reader: MultipartReader) -> ReceivedFiles:
-        """Reads the body to its end.
+    Both methods raise ProblemError with the code of the first refused part and with all refused parts in `errors`, and
+    CatalogueError as the body and the object store do.
+    """
 
-        Raises ProblemError with the code of the first part that can't be taken and all of them in `errors`;
-        CatalogueError as the reader and the store do. Whatever it raises, `undo` is then to be called.
-        """
-        async for part in reader.parts():
-            self._index += 1
-            try:
-                await self._take_part(part)
-            except CatalogueError as error:
-                if isinstance(error, BodyError) or error.code not in _OF_A_PART:
-                    raise
-                self._refuse(part, error)
-        if self._taken.errors:
-            raise _refusal(self._taken.errors)
-        if not self._taken.files:
-            raise CatalogueError("no_file")
-        return self._taken
+    def __init__(self, database: AsyncEngine, objects: ObjectStore, max_files: int) -> None:
+        self._database, self._objects, self._max_files = database, objects, max_files
 
-    async def undo(self) -> None:
-        """Removes what was stored. What can't be removed now is reserved still, and the keeper finds it."""
-        if not self._reserved:
-            return
+    @asynccontextmanager
+    async def store(self, body: MultipartReader, user_id: UUID) -> AsyncIterator[ReceivedFiles]:
+        """Stores the files. They are removed again when reading the body or the block raises."""
+        objects = _ReservedObjects(self._database, self._objects, user_id)
         try:
-            # Marked first: an object whose reservation was consumed meanwhile is accepted, and stays.
-            for key in await reservations.abandon(self._deps.database, self._reserved):
-                await self._deps.objects.delete(key)
-            settled = [key for key in self._reserved if key not in self._unsettled]
-            await reservations.delete_abandoned(self._deps.database, settled)
-        except Exception as error:
-            if not (isinstance(error, CatalogueError) or is_outage(error)):
-                raise
-            log.warning("An abandoned upload is left to the keeper.", event_name="intake.left", keys=self._reserved)
+            yield await self._receive(body, objects.put)
+        except BaseException:
+            await run_to_completion(objects.remove())
+            raise
 
-    async def _take_part(self, part: Part) -> None:
+    async def digest(self, body: MultipartReader) -> ReceivedFiles:
+        """Reads the files without storing them."""
+        return await self._receive(body, _digest)
+
+    async def _receive(self, body: MultipartReader, take_file: _TakeFile) -> ReceivedFiles:
+        received, index = ReceivedFiles(), 0
+        async for part in body.parts():
+            try:
+                await self._receive_part(part, received, take_file)
+            except CatalogueError as error:
+                if isinstance(error, BodyError) or error.code not in _PART_CODES:
+                    raise
+                received.errors.append(_part_error(part, index, error))
+            index += 1
+        if received.errors:
+            raise _refusal(received.errors)
+        if not received.files:
+            raise CatalogueError("no_file")
+        return received
+
+    async def _receive_part(self, part: Part, received: ReceivedFiles, take_file: _TakeFile) -> None:
         match part.head.name:
             case "file":
-                await self._take_file(part)
-            case "spec" if self._taken.spec is None:
-                asked = parse_json(await part.read(MAX_SPEC_BYTES), "The specification")
-                self._taken.spec = frame_spec.from_document(asked)
+                if len(received.files) + len(received.errors) >= self._max_files:
+                    raise CatalogueError("too_many_files", f"One request may have {self._max_files} files.")
+                sniff(await part.peek(HEAD_BYTES))
+                # After a refused part nothing of this request is kept: the other files are only checked.
+                if not received.errors:
+                    received.files.append(await take_file(part.head.filename or "video", part.chunks()))
+            case "spec" if received.spec is None:
+                spec = parse_json(await part.read(MAX_SPEC_BYTES), "The specification")
+                received.spec = frame_spec.from_document(spec)
             case "spec":
                 raise CatalogueError("invalid_field", "spec: There is more than one part of this name.")
             case name:
-                raise CatalogueError("invalid_field", f"{name[:40]}: This is not a known part; they are file and spec.")
+                raise CatalogueError("invalid_field", f"{name[:40]}: Unknown part; the known parts are file and spec.")
 
-    async def _take_file(self, part: Part) -> None:
-        if len(self._taken.files) + len(self._taken.errors) >= self._deps.request_max_files:
-            most = self._deps.request_max_files
-            raise CatalogueError("too_many_files", f"One request may have {most} files.")
-        sniff(await part.peek(HEAD_BYTES))
-        filename = part.head.filename or "video"
-        if not self._store:
-            self._taken.files.append(ReceivedFile(filename, await _digest(part.chunks()), None))
-        elif not self._taken.errors:
-            # After a refused part the others are only looked at: nothing of this request will be kept.
-            self._taken.files.append(await self._put(filename, part))
 
-    async def _put(self, filename: str, part: Part) -> ReceivedFile:
+_TakeFile = Callable[[str, AsyncIterator[bytes]], Awaitable[ReceivedFile]]
+
+
+class _ReservedObjects:
+    """The objects of one request. Each is reserved before its first byte."""
+
+    def __init__(self, database: AsyncEngine, objects: ObjectStore, user_id: UUID) -> None:
+        self._database, self._objects, self._user_id = database, objects, user_id
+        self._keys: list[str] = []
+        self._unsettled: set[str] = set()
+
+    async def put(self, filename: str, chunks: AsyncIterator[bytes]) -> ReceivedFile:
         video_id = uuid7()
         key = video_key(video_id)
-        self._reserved.append(key)
-        await reservations.reserve(self._deps.database, self._user_id, key)
+        self._keys.append(key)
+        await reservations.reserve(self._database, self._user_id, key)
         try:
-            return ReceivedFile(filename, await self._deps.objects.put(key, part.chunks()), video_id)
+            return ReceivedFile(filename, await self._objects.put(key, chunks), video_id)
         except asyncio.CancelledError:
-            # A thread of the store may finish its step after this: its reservation stays for the keeper.
+            # A thread of the store may still write after this. The reservation stays, for maintenance.
             self._unsettled.add(key)
             raise
 
-    def _refuse(self, part: Part, error: CatalogueError) -> None:
-        self._taken.errors.append(
-            {
-                "part": part.head.name[:40],
-                "index": self._index,
-                "filename": part.head.filename,
-                "code": error.code,
-                "detail": error.detail,
-                "fault": error.fault.value,
-                "remedy": error.remedy,
-            }
-        )
+    async def remove(self) -> None:
+        """Removes what was stored. What can't be removed now stays reserved, and maintenance finds it."""
+        if not self._keys:
+            return
+        try:
+            # Marked first: an object whose reservation was consumed meanwhile is accepted, and stays.
+            for key in await reservations.abandon(self._database, self._keys):
+                await self._objects.delete(key)
+            settled = [key for key in self._keys if key not in self._unsettled]
+            await reservations.delete_abandoned(self._database, settled)
+        except Exception as error:
+            if not (isinstance(error, CatalogueError) or is_outage(error)):
+                raise
+            log.warning("An upload is left to maintenance.", event_name="upload.abandoned", object_keys=self._keys)
 
 
-_OF_A_PART = {
-    "empty_file",
-    "invalid_field",
-    "invalid_spec",
-    "malformed_request",
-    "not_a_video",
-    "playlist",
-}
-"""What speaks of one part and lets the next ones be looked at."""
+async def _digest(filename: str, chunks: AsyncIterator[bytes]) -> ReceivedFile:
+    digest, size = hashlib.sha256(), 0
+    async for chunk in chunks:
+        digest.update(chunk)
+        size += len(chunk)
+    return ReceivedFile(filename, StoredObject(size, digest.hexdigest()), None)
+
+
+def _part_error(part: Part, index: int, error: CatalogueError) -> dict[str, Any]:
+    return {
+        "part": part.head.name[:40],
+        "index": index,
+        "filename": part.head.filename,
+        "code": error.code,
+        "detail": error.detail,
+        "fault": error.fault.value,
+        "remedy": error.remedy,
+    }
 
 
 def _refusal(errors: Sequence[dict[str, Any]]) -> ProblemError:
     first = errors[0]
     where = f"{first['filename']}: " if first["filename"] else ""
-    more = "" if len(errors) == 1 else f" Parts that can't be taken: {len(errors)}."
+    more = "" if len(errors) == 1 else f" Refused parts: {len(errors)}."
     return ProblemError(first["code"], f"{where}{first['detail']}{more}", members={"errors": list(errors)})
 
 
-async def _digest(chunks: AsyncIterator[bytes]) -> StoredObject:
-    digest, size = hashlib.sha256(), 0
-    async for chunk in chunks:
-        digest.update(chunk)
-        size += len(chunk)
-    return StoredObject(size, digest.hexdigest())
-
-
-def _upload(user_id: UUID, file: ReceivedFile, canonical: str) -> Upload:
+def _upload(user_id: UUID, file: ReceivedFile, canonical_spec: str) -> Upload:
     assert file.video_id is not None
     return Upload(
         user_id=user_id,
@@ -209,8 +224,8 @@ def _upload(user_id: UUID, file: ReceivedFile, canonical: str) -> Upload:
         extraction_id=uuid7(),
         task_id=uuid7(),
         filename=file.filename,
-        size=file.stored.size,
-        sha256=file.stored.sha256,
+        size=file.content.size,
+        sha256=file.content.sha256,
         object_key=video_key(file.video_id),
-        spec=canonical,
+        spec=canonical_spec,
     )

@@ -96,8 +96,8 @@ MUTANTS = (
         (
             Edit(
                 "serve_app/submission/group_commit.py",
-                '            one.body = encode_json({"items": items})\n',
-                '            one.body = encode_json({"items": items})\n            one.answer.set_result(one.body)\n',
+                "            if one.request.key is not None:\n",
+                "            one.response.set_result(one.body)\n            if one.request.key is not None:\n",
             ),
         ),
         f"{PROMISES}::test_201_is_not_said_before_the_commit",
@@ -107,7 +107,7 @@ MUTANTS = (
         (
             Edit(
                 "serve_app/submission/idempotent_requests.py",
-                "    key = request.headers.get(HEADER)\n",
+                "    key = headers.get(HEADER)\n",
                 "    key = None\n",
             ),
         ),

@@ -91,32 +91,32 @@ async def test_the_rate_is_one_for_all_replicas_and_of_each_user_alone(
     )
     user = uuid4()
     taken = 0
-    for door in (one, two) * 10:
+    for admission in (one, two) * 10:
         with suppress(CatalogueError):
-            await door.take_turn(user)
+            await admission.check_rate(user)
             taken += 1
     assert taken == 3
-    await one.take_turn(uuid4())
+    await one.check_rate(uuid4())
     for cache in caches:
         await cache.close()
 
 
 async def test_without_redis_a_replica_keeps_the_pace_by_itself(deps: Deps) -> None:
-    door = AdmissionControl(deps.database, Cache(None), deps.objects, api_client.limits(rate=RateLimit(3, 3600)))
+    admission = AdmissionControl(deps.database, Cache(None), deps.objects, api_client.limits(rate=RateLimit(3, 3600)))
     user = uuid4()
-    tries = await asyncio.gather(*(door.take_turn(user) for _ in range(10)), return_exceptions=True)
+    tries = await asyncio.gather(*(admission.check_rate(user) for _ in range(10)), return_exceptions=True)
     assert tries.count(None) == 3
 
 
 async def test_redis_that_goes_away_gives_no_second_burst(deps: Deps, redis_url: str) -> None:
     redis = Redis.from_url(redis_url)
     cache = Cache(redis)
-    door = AdmissionControl(deps.database, cache, deps.objects, api_client.limits(rate=RateLimit(3, 3600)))
+    admission = AdmissionControl(deps.database, cache, deps.objects, api_client.limits(rate=RateLimit(3, 3600)))
     user = uuid4()
     for _ in range(2):
-        await door.take_turn(user)
-    door.cache = Cache(None)
-    tries = await asyncio.gather(*(door.take_turn(user) for _ in range(10)), return_exceptions=True)
+        await admission.check_rate(user)
+    admission.cache = Cache(None)
+    tries = await asyncio.gather(*(admission.check_rate(user) for _ in range(10)), return_exceptions=True)
     assert tries.count(None) == 1
     await cache.close()
 
@@ -248,11 +248,11 @@ async def test_the_stored_bytes_are_limited_by_what_is_declared(deps: Deps, tmp_
 async def test_a_full_queue_takes_nothing_from_anybody(deps: Deps, tmp_path: Path) -> None:
     async with limited(deps, tmp_path, max_queued_tasks=2) as (made, client):
         await send(client, ("a.mp4", MP4), ("b.mp4", MP4))
-        made.admission._depth_until = 0
+        made.admission._depth_expires_at = 0
         refused(await send_unread(client), 503, "queue_full", "service")
 
 
-async def test_the_depth_is_counted_once_a_second_at_max(deps: Deps, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_queue_depth_is_counted_at_most_once_a_second(deps: Deps, monkeypatch: pytest.MonkeyPatch) -> None:
     counted, now = 0, 100.0
     count = quotas.depth
 
@@ -262,11 +262,11 @@ async def test_the_depth_is_counted_once_a_second_at_max(deps: Deps, monkeypatch
         return await count(database, most)
 
     monkeypatch.setattr(quotas, "depth", depth)
-    door = AdmissionControl(deps.database, deps.cache, deps.objects, api_client.limits(), clock=lambda: now)
-    await asyncio.gather(*(door.check_room(uuid4()) for _ in range(20)))
+    admission = AdmissionControl(deps.database, deps.cache, deps.objects, api_client.limits(), clock=lambda: now)
+    await asyncio.gather(*(admission.check_capacity(uuid4()) for _ in range(20)))
     assert counted == 1
     now += 1.0
-    await door.check_room(uuid4())
+    await admission.check_capacity(uuid4())
     assert counted == 2
 
 
@@ -341,17 +341,19 @@ async def test_a_body_that_ends_between_the_measuring_and_the_check_still_counts
     free, size = await deps.objects.free_bytes(), 1 << 30
     assert free is not None
     store = MeasuredEarly(tmp_path / "objects")
-    door = AdmissionControl(deps.database, deps.cache, store, api_client.limits(min_free_bytes=free - int(1.5 * size)))
+    admission = AdmissionControl(
+        deps.database, deps.cache, store, api_client.limits(min_free_bytes=free - int(1.5 * size))
+    )
     store.told.set()
-    async with door.upload(uuid4(), size):
+    async with admission.admit_upload(uuid4(), size):
         store.measured.clear()
         store.told.clear()
-        second = asyncio.create_task(door.upload(uuid4(), size).__aenter__())
+        second = asyncio.create_task(admission.admit_upload(uuid4(), size).__aenter__())
         await store.measured.wait()
     store.told.set()
     with pytest.raises(CatalogueError, match="storage_full"):
         await second
-    async with door.upload(uuid4(), size):
+    async with admission.admit_upload(uuid4(), size):
         pass
 
 

@@ -12,26 +12,24 @@ from db.acceptance.idempotency_keys import OwnedKey
 from db.acceptance.quotas import UNLIMITED, Quotas
 from db.connection import open_database
 from db.values.error_catalogue import CatalogueError
-from serve_app.submission.group_commit import AcceptCall, GroupCommit
-from serve_app.submission.idempotent_requests import IdempotentCall
+from serve_app.submission.group_commit import AcceptRequest, GroupCommit
 from tests.faults.injection.commit_proxy import AnswerProxy
 from tests.support import database_rows
 
-NO_KEY = IdempotentCall(None, None)
 WAIT_SECONDS = 60
 
 
-async def call_of(database, user_id, files=1, idempotent=NO_KEY):
+async def call_of(database, user_id, files=1, key=None):
     uploads = [database_rows.upload(user_id) for _ in range(files)]
     for upload in uploads:
         await reservations.reserve(database, user_id, upload.object_key)
-    return AcceptCall(uploads, idempotent, "fingerprint")
+    return AcceptRequest(uploads, key, "fingerprint")
 
 
 async def key_of(database, user_id, key):
-    owned = OwnedKey(user_id, "POST /v1/videos", key, uuid.uuid4())
-    assert await idempotency_keys.acquire(database, owned) is None
-    return IdempotentCall(owned, None)
+    marker = OwnedKey(user_id, "POST /v1/videos", key, uuid.uuid4())
+    assert await idempotency_keys.acquire(database, marker) is None
+    return marker
 
 
 async def at_once(group_commit, calls):
@@ -86,7 +84,7 @@ async def test_of_a_batch_only_the_call_whose_reservation_is_gone_is_refused(dat
     assert await stored(database) == {video for call in calls if call is not calls[3] for video in videos_of(call)}
     for call, answer in zip(calls, answers, strict=True):
         kept = await database_rows.one(
-            database, "SELECT response FROM idempotency_keys WHERE owner = :owner", owner=call.idempotent.owned.owner
+            database, "SELECT response FROM idempotency_keys WHERE owner = :owner", owner=call.key.owner
         )
         assert kept.response == (None if call is calls[3] else answer.decode())
 
@@ -95,11 +93,7 @@ async def test_a_call_whose_key_was_taken_over_leaves_nothing_and_harms_nobody(d
     user = await database_rows.user(database)
     lost = await key_of(database, user, "key")
     await database_rows.change(database, "UPDATE idempotency_keys SET owner = gen_random_uuid()")
-    calls = [
-        await call_of(database, user),
-        await call_of(database, user, idempotent=lost),
-        await call_of(database, user),
-    ]
+    calls = [await call_of(database, user), await call_of(database, user, key=lost), await call_of(database, user)]
     answers = await at_once(GroupCommit(database, UNLIMITED), calls)
     assert answers[1].code == "idempotency_in_progress"
     assert await stored(database) == {*videos_of(calls[0]), *videos_of(calls[2])}
@@ -135,9 +129,7 @@ async def test_nobody_who_comes_as_a_writer_ends_is_forgotten(database, accounts
 
 async def test_a_batch_whose_commit_was_not_confirmed_counts(database, server_folder):
     user = await database_rows.user(database)
-    calls = [
-        await call_of(database, user, idempotent=await key_of(database, user, f"key {number}")) for number in range(6)
-    ]
+    calls = [await call_of(database, user, key=await key_of(database, user, f"key {number}")) for number in range(6)]
     proxy, folder = AnswerProxy(Path(database.url.query["host"])), server_folder / uuid.uuid4().hex[:8]
     async with proxy.listening(folder):
         faulty = open_database(behind(database, folder), name="victim")

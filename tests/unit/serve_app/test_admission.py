@@ -44,12 +44,11 @@ def test_the_queue_takes_work_up_to_its_depth(most: int, waiting: int) -> None:
     assert passes(check_depth, most, waiting) is (waiting < most)
 
 
-@given(free=AMOUNT, coming=AMOUNT, size=AMOUNT, reserve=AMOUNT)
-def test_the_reserve_is_left_free_also_by_what_is_still_coming_in(
-    free: int, coming: int, size: int, reserve: int
-) -> None:
-    assert passes(check_storage, free, coming=coming, size=size, reserve=reserve) is (free - coming - size >= reserve)
-    assert passes(check_storage, None, coming=coming, size=size, reserve=reserve)
+@given(free=AMOUNT, incoming=AMOUNT, size=AMOUNT, reserve=AMOUNT)
+def test_uploads_and_incoming_uploads_leave_the_reserve_free(free: int, incoming: int, size: int, reserve: int) -> None:
+    amounts = {"incoming_bytes": incoming, "size": size, "min_free_bytes": reserve}
+    assert passes(check_storage, free, **amounts) is (free - incoming - size >= reserve)
+    assert passes(check_storage, None, **amounts)
 
 
 def test_a_folder_means_the_videos_in_it_and_below(tmp_path: Path) -> None:
