@@ -1,5 +1,6 @@
 """One running system for all acceptance tests that do not start their own."""
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,5 +41,10 @@ def service(inbox: Inbox) -> Iterator[Service]:
             folder / "my home", arguments=["--demo"], environment=settings, popen_options={"umask": 0o077}
         )
         service.start()
-        yield service
-        assert service.terminate() == 0, service.output
+        # Root's database lies where its user can reach it, outside of the folder.
+        database = (service.home / "postgres").resolve()
+        try:
+            yield service
+            assert service.terminate() == 0, service.output
+        finally:
+            shutil.rmtree(database, ignore_errors=True)
