@@ -1,4 +1,4 @@
-"""The keeper's Serve shell: one replica that runs the upkeep."""
+"""The Serve deployment of maintenance: one replica that runs the jobs."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ OpenMaintenance = Callable[[], AbstractAsyncContextManager[Maintenance]]
 
 
 class RayMetrics:
-    """The keeper's figures as Ray's metrics, for Prometheus."""
+    """The figures of maintenance as Ray metrics, for Prometheus."""
 
     def __init__(self) -> None:
-        self._actions = Counter("fotograma_keeper_actions", "What the keeper did.", tag_keys=("action",))
+        self._actions = Counter("fotograma_maintenance_actions", "What the maintenance jobs did.", tag_keys=("action",))
         self._gauges: dict[str, Gauge] = {}
 
     def acted(self, action: str, count: int) -> None:
@@ -29,24 +29,24 @@ class RayMetrics:
         for (name, state), value in gauges(balance).items():
             keys = () if state is None else ("state",)
             if name not in self._gauges:
-                self._gauges[name] = Gauge(name, "Of the ledger of accepted extractions.", tag_keys=keys)
+                self._gauges[name] = Gauge(name, "The ledger of accepted extractions.", tag_keys=keys)
             gauge = self._gauges[name]
             gauge.set(value, tags={} if state is None else {"state": state})
 
 
 class MaintenanceReplica:
-    """open_upkeep: importable, so that no setting or secret is stored in the cluster's state."""
+    """open_maintenance: importable, so that no setting or secret is stored in the cluster's state."""
 
-    async def __init__(self, open_upkeep: OpenMaintenance) -> None:  # type: ignore[misc]
+    async def __init__(self, open_maintenance: OpenMaintenance) -> None:  # type: ignore[misc]
         self._stack = AsyncExitStack()
-        self._upkeep = await self._stack.enter_async_context(open_upkeep())
-        self._work = asyncio.create_task(self._upkeep.run(RayMetrics()))
+        self._maintenance = await self._stack.enter_async_context(open_maintenance())
+        self._work = asyncio.create_task(self._maintenance.run(RayMetrics()))
 
     def check_health(self) -> None:
         if self._work.done():
             self._work.result()
-            raise RuntimeError("the upkeep has ended")
-        self._upkeep.check()
+            raise RuntimeError("maintenance has ended")
+        self._maintenance.check()
 
     async def __del__(self) -> None:
         self._work.cancel()
@@ -54,12 +54,12 @@ class MaintenanceReplica:
         await self._stack.aclose()
 
 
-def application(open_upkeep: OpenMaintenance, *, cpus: float, resources: dict[str, float]) -> serve.Application:
-    """The keeper as a Serve application. cpus, resources: what it asks of its node."""
+def application(open_maintenance: OpenMaintenance, *, cpus: float, resources: dict[str, float]) -> serve.Application:
+    """Returns the Serve application. cpus, resources: what the replica requests from its node."""
     deployment = serve.deployment(
         name="keeper",
         num_replicas=1,
         ray_actor_options={"num_cpus": cpus, "resources": resources},
         health_check_period_s=5,
     )(MaintenanceReplica)
-    return deployment.bind(open_upkeep)
+    return deployment.bind(open_maintenance)

@@ -1,4 +1,4 @@
-"""The keeper: rescues, notifies and cleans up, and waits an outage out before it punishes anybody."""
+"""The maintenance: rescues, notifies and cleans up, and waits an outage out before it punishes anybody."""
 
 import asyncio
 import socket
@@ -10,7 +10,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from uuid_utils.compat import uuid7
 
-from actors.maintenance.maintenance_loop import STUCK_SECONDS, Maintenance, MaintenanceJob, MaintenanceStalledError
+from actors.maintenance.maintenance_job import FunctionJob
+from actors.maintenance.maintenance_loop import STALLED_SECONDS, Maintenance, MaintenanceStalledError
 from actors.notify.email_sender import Mailer
 from actors.notify.outbox_sender import OutboxSender
 from db import videos
@@ -61,7 +62,7 @@ def sender_of(database, url=None):
     )
 
 
-def upkeep_of(database, store, clock=lambda: 0.0, lease_seconds=0.0):
+def maintenance_of(database, store, clock=lambda: 0.0, lease_seconds=0.0):
     return Maintenance(
         database, store, sender_of(database), lease_seconds=lease_seconds, clock=clock, jitter=lambda: 0.0
     )
@@ -151,12 +152,12 @@ async def test_a_late_lease_is_rescued_only_after_a_whole_lease_of_a_reachable_d
     await claim_one(database)
     await expire(database, accepted.task_id)
     now = [0.0]
-    upkeep = upkeep_of(database, store, clock=lambda: now[0], lease_seconds=0.5)
-    assert await upkeep.rescue() == 0
+    maintenance = maintenance_of(database, store, clock=lambda: now[0], lease_seconds=0.5)
+    assert await maintenance.lease_rescuer.run() == 0
     now[0] = 0.4
-    assert await upkeep.rescue() == 0
+    assert await maintenance.lease_rescuer.run() == 0
     now[0] = 0.6
-    assert await upkeep.rescue() == 1
+    assert await maintenance.lease_rescuer.run() == 1
     assert (await database_rows.task(database, accepted.task_id)).losses == 1
 
 
@@ -172,12 +173,12 @@ async def test_a_process_or_a_server_that_stood_still_is_an_outage(database, sto
         return clocks["theirs"]
 
     monkeypatch.setattr("db.connection.check", check)
-    upkeep = upkeep_of(database, store, clock=lambda: clocks["ours"], lease_seconds=0.5)
+    maintenance = maintenance_of(database, store, clock=lambda: clocks["ours"], lease_seconds=0.5)
 
     async def turn(ours, theirs):
         clocks["ours"] += ours
         clocks["theirs"] += theirs
-        return await upkeep.rescue()
+        return await maintenance.lease_rescuer.run()
 
     assert [await turn(0.2, 0.2) for _ in range(3)] == [0, 0, 0]
     assert await turn(ours or 0.2, theirs or 0.2) == 0
@@ -189,12 +190,12 @@ async def test_a_late_task_that_somebody_holds_locked_keeps_no_other_from_its_re
     for one in (frozen, late):
         await claim_one(database)
         await expire(database, one.task_id)
-    upkeep = upkeep_of(database, store)
+    maintenance = maintenance_of(database, store)
     async with database.begin() as connection:
         await connection.execute(text("SELECT FROM tasks WHERE id = :id FOR UPDATE"), {"id": frozen.task_id})
-        assert await upkeep.rescue() == 1
+        assert await maintenance.lease_rescuer.run() == 1
         assert (await database_rows.task(database, late.task_id)).losses == 1
-    assert await upkeep.rescue() == 1
+    assert await maintenance.lease_rescuer.run() == 1
 
 
 async def test_whoever_freezes_in_a_transaction_loses_its_locks_and_takes_that_for_an_outage(
@@ -204,11 +205,11 @@ async def test_whoever_freezes_in_a_transaction_loses_its_locks_and_takes_that_f
     accepted = await database_rows.accepted(database)
     await claim_one(database)
     await expire(database, accepted.task_id)
-    upkeep = upkeep_of(database, store)
+    maintenance = maintenance_of(database, store)
     frozen = open_database(database.url.render_as_string(hide_password=False), name="frozen")
     async with frozen.connect() as connection:
         await connection.execute(text("SELECT FROM tasks WHERE id = :id FOR UPDATE"), {"id": accepted.task_id})
-        while await upkeep.rescue() == 0:
+        while await maintenance.lease_rescuer.run() == 0:
             pass
         with pytest.raises(DBAPIError) as lost:
             await connection.execute(text("SELECT 1"))
@@ -218,11 +219,11 @@ async def test_whoever_freezes_in_a_transaction_loses_its_locks_and_takes_that_f
 
 async def test_contention_is_no_outage_after_which_leases_would_be_waited_for_anew(database, store):
     now = [0.0]
-    upkeep = upkeep_of(database, store, clock=lambda: now[0], lease_seconds=4)
+    maintenance = maintenance_of(database, store, clock=lambda: now[0], lease_seconds=4)
     accepted = await database_rows.accepted(database)
     await claim_one(database)
     await expire(database, accepted.task_id)
-    assert await upkeep.rescue() == 0
+    assert await maintenance.lease_rescuer.run() == 0
 
     async def locked_out():
         async with database.begin() as first, database.begin() as second:
@@ -230,26 +231,26 @@ async def test_contention_is_no_outage_after_which_leases_would_be_waited_for_an
             await second.execute(text("SET LOCAL lock_timeout = '10ms'"))
             await second.execute(text("LOCK TABLE outbox"))
 
-    await upkeep.turn(MaintenanceJob("locked_out", 0, locked_out))
+    await maintenance.run_job(FunctionJob("locked_out", 0, locked_out))
     now[0] = 5.0
-    assert await upkeep.rescue() == 1
+    assert await maintenance.lease_rescuer.run() == 1
 
 
-async def test_a_duty_that_hangs_is_told_by_the_health_check(database, store):
+async def test_a_job_that_hangs_is_reported_by_the_health_check(database, store):
     now = [0.0]
-    upkeep = upkeep_of(database, store, clock=lambda: now[0])
+    maintenance = maintenance_of(database, store, clock=lambda: now[0])
     begun, never = asyncio.Event(), asyncio.Event()
 
     async def hang():
         begun.set()
         await never.wait()
 
-    hanging = asyncio.create_task(upkeep.turn(MaintenanceJob("rescue", 0, hang)))
+    hanging = asyncio.create_task(maintenance.run_job(FunctionJob("rescue", 0, hang)))
     await begun.wait()
-    upkeep.check()
-    now[0] = STUCK_SECONDS + 1
+    maintenance.check()
+    now[0] = STALLED_SECONDS + 1
     with pytest.raises(MaintenanceStalledError, match="rescue"):
-        upkeep.check()
+        maintenance.check()
     hanging.cancel()
 
 
@@ -258,7 +259,7 @@ async def test_a_task_lost_too_often_ends_and_is_told(database, store):
     await database_rows.change(database, "UPDATE tasks SET losses = 20")
     await claim_one(database)
     await expire(database, accepted.task_id)
-    assert await upkeep_of(database, store).rescue() == 1
+    assert await maintenance_of(database, store).lease_rescuer.run() == 1
     assert (await database_rows.extraction(database, accepted.extraction_id)).error_code == "workers_lost"
     assert (await database_rows.one(database, "SELECT count(*) AS n FROM outbox")).n == 1
 
@@ -272,7 +273,7 @@ async def test_an_upload_that_was_never_accepted_is_removed_after_its_time(datab
     await database_rows.change(
         database, "UPDATE reservations SET created_at = now() - interval '25 hours' WHERE object_key = :key", key=old
     )
-    assert await upkeep_of(database, store).remove_abandoned() == 1
+    assert await maintenance_of(database, store).abandoned_upload_cleaner.run() == 1
     assert await store.keys("videos") == [fresh]
     assert (await database_rows.one(database, "SELECT object_key FROM reservations")).object_key == fresh
 
@@ -287,7 +288,7 @@ async def test_a_deleted_videos_objects_go(database, store):
     ):
         await store.put(key, chunks())
     await videos.delete(database, accepted.user_id, accepted.video_id)
-    assert await upkeep_of(database, store).remove_garbage() == 2
+    assert await maintenance_of(database, store).garbage_cleaner.run() == 2
     assert await store.keys("videos") == [video_key(other.video_id)]
     assert await store.keys("results") == []
 
@@ -301,10 +302,10 @@ async def test_what_lost_attempts_left_goes_and_the_result_stays(database, store
         await store.put(f"{prefix}/frames.zip", chunks())
     publication = Publication(kept, "auto/1", 1, 4, "f" * 64, [])
     await task_queue.publish(database, lease, publication)
-    upkeep = upkeep_of(database, store)
-    assert await upkeep.sweep() == 1
+    maintenance = maintenance_of(database, store)
+    assert await maintenance.lost_attempt_cleaner.run() == 1
     assert await store.keys("results") == [f"{kept}/frames.zip"]
-    assert await upkeep.sweep() == 0
+    assert await maintenance.lost_attempt_cleaner.run() == 0
 
 
 async def test_a_reused_result_is_never_swept(database, store):
@@ -315,7 +316,7 @@ async def test_a_reused_result_is_never_swept(database, store):
     await task_queue.publish(database, lease, Publication(prefix, "auto/1", 1, 4, "f" * 64, []))
     again = await database_rows.again(database, accepted)
     assert (await database_rows.extraction(database, again)).reused
-    await upkeep_of(database, store).sweep()
+    await maintenance_of(database, store).lost_attempt_cleaner.run()
     assert await store.keys("results") == [f"{prefix}/frames.zip"]
 
 
@@ -326,10 +327,10 @@ async def surgery(database, statement, extraction_id):
         await connection.execute(database_rows.text(statement), {"id": extraction_id})
 
 
-async def recounted_and_repaired(upkeep):
-    """The keeper's turns in their order: shares are recounted ten times as often as stuck work is looked for."""
-    await upkeep.admit_throttled()
-    return await upkeep.repair()
+async def recounted_and_repaired(maintenance):
+    """The maintenance's turns in their order: shares are recounted ten times as often as stuck work is looked for."""
+    await maintenance.share_reconciler.run()
+    return await maintenance.stuck_work_repairer.run()
 
 
 @pytest.mark.parametrize(
@@ -342,16 +343,16 @@ async def recounted_and_repaired(upkeep):
 async def test_an_extraction_without_work_is_queued_again_once_and_then_fails_and_is_told(database, store, statement):
     accepted = await database_rows.accepted(database)
     await claim_one(database)
-    upkeep = upkeep_of(database, store)
-    assert await upkeep.repair() == 0
+    maintenance = maintenance_of(database, store)
+    assert await maintenance.stuck_work_repairer.run() == 0
     await surgery(database, statement, accepted.extraction_id)
-    keepers = upkeep, upkeep_of(database, store)
-    assert sum(await asyncio.gather(*map(recounted_and_repaired, keepers))) == 1
+    processes = maintenance, maintenance_of(database, store)
+    assert sum(await asyncio.gather(*map(recounted_and_repaired, processes))) == 1
     assert (await database_rows.extraction(database, accepted.extraction_id)).status == "queued"
     assert await open_and_counted(database, accepted.user_id) == (1, 1)
     await claim_one(database)
     await surgery(database, statement, accepted.extraction_id)
-    assert sum(await asyncio.gather(*map(recounted_and_repaired, keepers))) == 1
+    assert sum(await asyncio.gather(*map(recounted_and_repaired, processes))) == 1
     ended = await database_rows.extraction(database, accepted.extraction_id)
     assert (ended.status, ended.error_code) == ("failed", "internal")
     assert await open_and_counted(database, accepted.user_id) == (0, 0)
@@ -364,8 +365,8 @@ async def test_a_task_that_outlived_its_extraction_is_cancelled(database, store)
     task = "INSERT INTO tasks (id, extraction_id, user_id) SELECT gen_random_uuid(), id, user_id FROM extractions"
     await database_rows.change(database, task)
     assert not (await ledger_reconciliation.compare(database)).total.balanced
-    keepers = upkeep_of(database, store), upkeep_of(database, store)
-    assert sum(await asyncio.gather(*map(recounted_and_repaired, keepers))) == 1
+    processes = maintenance_of(database, store), maintenance_of(database, store)
+    assert sum(await asyncio.gather(*map(recounted_and_repaired, processes))) == 1
     assert await task_queue.claim(database, worker="w") == []
     assert (await ledger_reconciliation.compare(database)).total.balanced
 
@@ -383,11 +384,11 @@ class Noted:
         self.compared.set()
 
 
-async def test_what_the_keeper_does_and_the_ledger_are_measured(database, store):
+async def test_what_maintenance_does_and_the_ledger_are_measured(database, store):
     accepted = await database_rows.accepted(database)
     await surgery(database, "DELETE FROM extractions WHERE id = :id", accepted.extraction_id)
     noted = Noted()
-    running = asyncio.create_task(upkeep_of(database, store).run(noted))
+    running = asyncio.create_task(maintenance_of(database, store).run(noted))
     async with asyncio.timeout(10):
         await noted.compared.wait()
     running.cancel()

@@ -5,7 +5,7 @@ import time
 
 from uuid_utils.compat import uuid7
 
-from actors.maintenance import maintenance_loop as upkeeps
+from actors.maintenance import orphan_collector
 from actors.maintenance.maintenance_loop import Maintenance
 from db.acceptance import reservations
 from db.object_store.object_keys import result_prefix, video_key
@@ -18,7 +18,7 @@ from tests.support import database_rows
 DAY = 24 * 3600.0
 
 
-def keeper_of(database, store, later=2 * DAY):
+def maintenance_of(database, store, later=2 * DAY):
     return Maintenance(
         database,
         store,
@@ -35,8 +35,8 @@ async def put(store, *keys):
     return set(keys)
 
 
-async def turns(keeper, count=12):
-    return sum([await keeper.find_orphans() for _ in range(count)])
+async def turns(maintenance, count=12):
+    return sum([await maintenance.orphan_collector.run() for _ in range(count)])
 
 
 async def published(database):
@@ -48,7 +48,7 @@ async def published(database):
 
 
 async def test_orphans_go_and_all_that_a_row_knows_stays(database, store, monkeypatch):
-    monkeypatch.setattr(upkeeps, "ORPHAN_PAGE", 2)
+    monkeypatch.setattr(orphan_collector, "ORPHAN_PAGE", 2)
     ended, kept = await published(database)
     waiting = await database_rows.accepted(database)
     reserved = video_key(uuid7())
@@ -64,22 +64,22 @@ async def test_orphans_go_and_all_that_a_row_knows_stays(database, store, monkey
     strange = await put(store, "videos/readme.txt", "results/notes/x")
     late = result_prefix(ended.extraction_id, ended.task_id, 9)
     lost = await put(store, video_key(uuid7()), f"results/{uuid7()}/{uuid7()}/1/frames.zip", f"{late}/frames.zip")
-    keeper = keeper_of(database, store)
+    maintenance = maintenance_of(database, store)
     await database_rows.change(database, "UPDATE extractions SET swept = true WHERE id = :id", id=ended.extraction_id)
-    assert await turns(keeper) == len(lost)
-    assert await keeper.remove_garbage() == len(lost)
+    assert await turns(maintenance) == len(lost)
+    assert await maintenance.garbage_cleaner.run() == len(lost)
     assert {*await store.keys("videos"), *await store.keys("results")} == known | strange
-    assert await turns(keeper) == 0
+    assert await turns(maintenance) == 0
 
 
 async def test_an_object_that_was_just_written_is_no_orphan_yet(database, store):
     await put(store, video_key(uuid7()))
-    assert await turns(keeper_of(database, store, later=DAY - 60)) == 0
+    assert await turns(maintenance_of(database, store, later=DAY - 60)) == 0
 
 
-async def test_two_keepers_find_each_orphan_once(database, store):
+async def test_two_maintenance_find_each_orphan_once(database, store):
     await put(store, *(video_key(uuid7()) for _ in range(20)))
-    keepers = [keeper_of(database, store) for _ in range(2)]
-    assert sum(await asyncio.gather(*(turns(keeper) for keeper in keepers))) == 20
-    await asyncio.gather(*(keeper.remove_garbage() for keeper in keepers))
+    processes = [maintenance_of(database, store) for _ in range(2)]
+    assert sum(await asyncio.gather(*(turns(maintenance) for maintenance in processes))) == 20
+    await asyncio.gather(*(maintenance.garbage_cleaner.run() for maintenance in processes))
     assert await store.keys("videos") == []

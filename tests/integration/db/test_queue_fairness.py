@@ -161,14 +161,14 @@ async def test_nothing_stays_throttled_when_accepting_cancelling_and_ending_cros
         await asyncio.gather(
             work(), cancel(database, made[1].extraction_id), database_rows.accepted(database, user), work()
         )
-        # Everything that is left gets its turn by the ends alone, without the keeper.
+        # Everything that is left gets its turn by the ends alone, without the maintenance.
         while (await states(database, user))[1]:
             await finish_next(database)
         assert await states(database, user) == (0, 0)
         assert await fair_queueing.admit_throttled(database) == 0
 
 
-async def test_a_raised_limit_is_used_by_the_keeper(database):
+async def test_a_raised_limit_is_used_by_maintenance(database):
     user = await database_rows.user(database)
     await fair_queueing.set_running_limit(database, 1)
     await accept_many(database, user, 4)

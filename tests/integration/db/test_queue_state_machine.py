@@ -205,15 +205,15 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(at=AT)
     def rescue(self, at: int) -> None:
-        """Their leases run out, and two keepers come at once."""
+        """Their leases run out, and two rescues run at once."""
         late = [claim for n, claim in enumerate(self.model.live.values()) if at >> n & 1]
         self.run(self._rescue(late))
 
     async def _rescue(self, late: list[Claim]) -> None:
         past = "UPDATE tasks SET lease_expires_at = clock_timestamp() - interval '1 second' WHERE id = ANY(:ids)"
         await database_rows.change(self.database, past, ids=[claim.lease.task_id for claim in late])
-        keepers = [task_queue.rescue(self.database, jitter=0.0, lease_seconds=0) for _ in range(2)]
-        assert sum(each.again for each in await asyncio.gather(*keepers)) == len(late)
+        rescues = [task_queue.rescue(self.database, jitter=0.0, lease_seconds=0) for _ in range(2)]
+        assert sum(each.again for each in await asyncio.gather(*rescues)) == len(late)
         for claim in late:
             self.model.lose(claim)
 

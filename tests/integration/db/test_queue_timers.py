@@ -11,14 +11,14 @@ from db.object_store.folder_store import FolderStore
 from db.object_store.object_keys import video_key
 from db.queue import task_queue
 from db.values.lifecycle import Blame, ExtractionStatus, TaskState, is_terminal
-from tests.integration.actors.test_maintenance import chunks, failed, upkeep_of
+from tests.integration.actors.test_maintenance import chunks, failed, maintenance_of
 from tests.integration.db.test_queue import claim_one, expire, fail
 from tests.support import database_rows
 
 
 @pytest.fixture
-def keeper(database, tmp_path):
-    return upkeep_of(database, FolderStore(tmp_path / "objects"))
+def maintenance(database, tmp_path):
+    return maintenance_of(database, FolderStore(tmp_path / "objects"))
 
 
 async def drained(database):
@@ -62,25 +62,25 @@ async def test_no_state_of_a_task_is_forgotten_here():
 
 
 @pytest.mark.parametrize("state", WAYS)
-async def test_a_task_goes_on_by_itself_from_every_state(database, keeper, state):
+async def test_a_task_goes_on_by_itself_from_every_state(database, maintenance, state):
     await WAYS[state](database)
     assert (
         await database_rows.one(database, "SELECT count(*) AS n FROM tasks WHERE state::text = :s", s=str(state))
     ).n >= 1
-    await keeper.rescue()
-    await keeper.admit_throttled()
+    await maintenance.lease_rescuer.run()
+    await maintenance.share_reconciler.run()
     assert await drained(database) >= 1
     assert (await database_rows.one(database, "SELECT count(*) AS n FROM extractions WHERE finished_at IS NULL")).n == 0
 
 
 @pytest.mark.parametrize("status", [status for status in ExtractionStatus if not is_terminal(status)])
-async def test_an_extraction_without_a_task_goes_on_by_itself(database, keeper, status):
+async def test_an_extraction_without_a_task_goes_on_by_itself(database, maintenance, status):
     accepted = await database_rows.accepted(database)
     if status is ExtractionStatus.RUNNING:
         await claim_one(database)
     await database_rows.change(database, "DELETE FROM tasks")
     assert (await database_rows.extraction(database, accepted.extraction_id)).status == status
-    assert await keeper.repair() == 1
+    assert await maintenance.stuck_work_repairer.run() == 1
     assert await drained(database) == 1
 
 
@@ -94,7 +94,7 @@ async def test_a_notification_whose_sender_died_is_due_again_and_given_up_after_
     assert (await database_rows.one(database, "SELECT given_up_at FROM outbox")).given_up_at is not None
 
 
-async def test_a_reservation_an_idempotency_lease_and_garbage_end_by_themselves(database, keeper, tmp_path):
+async def test_a_reservation_an_idempotency_lease_and_garbage_end_by_themselves(database, maintenance, tmp_path):
     store = FolderStore(tmp_path / "objects")
     accepted = await database_rows.accepted(database)
     key = video_key(uuid7())
@@ -105,9 +105,9 @@ async def test_a_reservation_an_idempotency_lease_and_garbage_end_by_themselves(
     await videos.delete(database, accepted.user_id, accepted.video_id)
     for table in ("reservations", "idempotency_keys", "garbage"):
         await database_rows.change(database, f"UPDATE {table} SET created_at = created_at - interval '25 hours'")
-    await keeper.remove_abandoned()
-    await keeper.expire()
-    await keeper.remove_garbage()
+    await maintenance.abandoned_upload_cleaner.run()
+    await maintenance.expiry_cleaner.run()
+    await maintenance.garbage_cleaner.run()
     left = "SELECT (SELECT count(*) FROM reservations) + (SELECT count(*) FROM idempotency_keys)"
     assert (await database_rows.one(database, f"{left} + (SELECT count(*) FROM garbage) AS n")).n == 0
     assert await store.keys("videos") == []

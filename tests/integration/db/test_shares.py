@@ -1,4 +1,4 @@
-"""Shares of the workers as the keeper and the operator see them: the limit that is set, and counts that are right."""
+"""Shares of the workers as maintenance and the operator see them: the limit that is set, and right counts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from db.object_store.folder_store import FolderStore
 from db.queue import fair_queueing, task_queue
 from db.queue.fair_queueing import Drift
 from db.queue.task_queue import LeaseLost
-from tests.integration.actors.test_maintenance import Noted, upkeep_of
+from tests.integration.actors.test_maintenance import Noted, maintenance_of
 from tests.integration.db.test_queue import PUBLICATION, claim_one
 from tests.integration.db.test_queue_fairness import accept_many, cancel, states
 from tests.integration.db.test_queue_split import open_and_counted, split
@@ -23,8 +23,8 @@ from tests.support.api_client import SECRET
 
 
 @pytest.fixture
-def keeper(database, tmp_path):
-    return upkeep_of(database, FolderStore(tmp_path / "objects"))
+def maintenance(database, tmp_path):
+    return maintenance_of(database, FolderStore(tmp_path / "objects"))
 
 
 async def miscount(database, user_id, count):
@@ -35,7 +35,7 @@ async def miscount(database, user_id, count):
 
 @pytest.fixture
 def environment(monkeypatch, database_url, tmp_path):
-    """That of a keeper's process."""
+    """That of a maintenance's process."""
     values = {"DATABASE_URL": database_url, "OBJECTS_URL": f"file://{tmp_path}/objects", "SECRET_KEY": SECRET}
     for name, value in values.items():
         monkeypatch.setenv(f"FOTOGRAMA_{name}", value)
@@ -43,36 +43,36 @@ def environment(monkeypatch, database_url, tmp_path):
     return monkeypatch
 
 
-async def test_the_limit_of_the_settings_holds_from_a_keepers_first_turn_and_what_it_allows_is_let_in(
+async def test_the_limit_of_the_settings_holds_from_a_maintenance_first_turn_and_what_it_allows_is_let_in(
     database, environment
 ):
     user = await database_rows.user(database)
     environment.setenv("FOTOGRAMA_USER_RUNNING_MAX", "2")
     async with wiring.open_maintenance() as old:
-        await old.admit_throttled()
+        await old.share_reconciler.run()
         await accept_many(database, user, 5)
         assert await states(database, user) == (3, 2)
         environment.setenv("FOTOGRAMA_USER_RUNNING_MAX", "4")
         async with wiring.open_maintenance() as first, wiring.open_maintenance() as second:
-            assert sum(await asyncio.gather(first.admit_throttled(), second.admit_throttled())) == 2
+            assert sum(await asyncio.gather(first.share_reconciler.run(), second.share_reconciler.run())) == 2
         assert await states(database, user) == (1, 4)
-        await old.admit_throttled()
+        await old.share_reconciler.run()
     assert (await database_rows.one(database, "SELECT running_limit FROM queue_state")).running_limit == 4
 
 
-async def test_a_share_that_counts_too_many_keeps_nobody_waiting_for_long(database, keeper):
+async def test_a_share_that_counts_too_many_keeps_nobody_waiting_for_long(database, maintenance):
     user = await database_rows.user(database)
     await fair_queueing.set_share(database, user, running_limit=2)
     await accept_many(database, user, 4)
     await miscount(database, user, 7)
     await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
     assert await states(database, user) == (2, 1)
-    assert await keeper.admit_throttled() == 1
+    assert await maintenance.share_reconciler.run() == 1
     assert await states(database, user) == (1, 2)
     assert await open_and_counted(database, user) == (2, 2)
 
 
-async def test_a_share_that_counts_too_few_refuses_ends_until_the_keeper_comes(database, keeper):
+async def test_a_share_that_counts_too_few_refuses_ends_until_maintenance_runs(database, maintenance):
     accepted = await database_rows.accepted(database)
     other = await database_rows.accepted(database)
     claims = [await claim_one(database), await claim_one(database)]
@@ -86,18 +86,18 @@ async def test_a_share_that_counts_too_few_refuses_ends_until_the_keeper_comes(d
     assert await open_and_counted(database, other.user_id) == (1, 1)
 
 
-async def test_a_corrected_share_is_counted_and_told(database, keeper):
+async def test_a_corrected_share_is_counted_and_told(database, maintenance):
     accepted = await database_rows.accepted(database)
     await miscount(database, accepted.user_id, 3)
     with capture_logs() as logs:
-        assert await keeper.recount() == 1
-        assert await keeper.recount() == 0
-    (told,) = [entry for entry in logs if entry["event_name"] == "keeper.drift"]
+        assert await maintenance.share_reconciler.recount() == 1
+        assert await maintenance.share_reconciler.recount() == 0
+    (told,) = [entry for entry in logs if entry["event_name"] == "share.recounted"]
     assert (told["log_level"], told["said"], told["counted"]) == ("warning", 3, 1)
-    assert told["user"] == str(accepted.user_id)
+    assert told["user_id"] == str(accepted.user_id)
     await miscount(database, accepted.user_id, 3)
     noted = Noted()
-    running = asyncio.create_task(keeper.run(noted))
+    running = asyncio.create_task(maintenance.run(noted))
     async with asyncio.timeout(10):
         while ("recount", 1) not in noted.actions:
             await asyncio.sleep(0.01)

@@ -1,0 +1,42 @@
+"""Compares every acceptance with its extraction or tombstone, and reports differences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from actors.maintenance.maintenance_job import NO_METRICS, MaintenanceMetrics
+from db.acceptance import ledger_reconciliation
+
+PAUSE_FACTOR = 20
+"""The next comparison starts no earlier than this many times the last one's duration after it."""
+
+log = structlog.get_logger()
+
+
+class LedgerChecker:
+    """clock: monotonic seconds."""
+
+    name = "ledger"
+    period_seconds = 60.0
+
+    def __init__(self, database: AsyncEngine, clock: Callable[[], float]) -> None:
+        self._database, self._clock = database, clock
+        self._next_at = -math.inf
+
+    async def run(self, metrics: MaintenanceMetrics = NO_METRICS) -> int:
+        """Returns the number of differences; 0 when no comparison is due."""
+        started = self._clock()
+        if started < self._next_at:
+            return 0
+        balance = (await ledger_reconciliation.compare(self._database)).total
+        ended = self._clock()
+        self._next_at = ended + PAUSE_FACTOR * (ended - started)
+        metrics.balanced(balance)
+        if balance.difference_count:
+            found = {str(difference.extraction_id): difference.why for difference in balance.differences}
+            log.error("The ledger has differences.", event_name="ledger.differs", differences=found)
+        return balance.difference_count
