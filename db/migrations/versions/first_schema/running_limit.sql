@@ -1,8 +1,8 @@
 -- How many tasks of an account are open (ready or leased): shares.open counts them, up to the account's limit.
 
--- Admits throttled tasks of an account while it has slots free. A function, so that each of its statements sees what was
--- committed before the share was locked: a task that was throttled meanwhile is found. SKIP LOCKED, so that nobody waits
--- with the share locked: whoever has such a task locked comes here later.
+-- Admits throttled tasks of an account while it has slots free. A function, because each of its statements then sees what
+-- was committed before the share was locked: a task that was throttled meanwhile is found. SKIP LOCKED, so that nobody
+-- waits with the share locked: whoever has such a task locked comes here later.
 CREATE FUNCTION fill_slots(owner uuid) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
     free integer;

@@ -26,7 +26,8 @@ CREATE TABLE tasks (
     -- They only ever count up, except that new work starts from 0.
     CONSTRAINT tasks_counters_rise CHECK (attempt >= 0 AND crashes >= 0 AND losses >= 0 AND service_errors >= 0),
     CONSTRAINT tasks_progress_not_negative CHECK (frames_done >= 0),
-    -- A segment is the targets [segment_first, segment_stop) of the plan. Once published, segment_key says where its images are.
+    -- A segment is the targets [segment_first, segment_stop) of the plan. Once it is published, segment_key says where
+    -- its images are.
     CONSTRAINT tasks_segment_whole CHECK (
         (kind = 'segment') = (segment_number IS NOT NULL AND segment_first IS NOT NULL AND segment_stop IS NOT NULL)),
     CONSTRAINT tasks_segment_not_empty CHECK (segment_first >= 0 AND segment_stop > segment_first),
