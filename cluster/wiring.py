@@ -10,7 +10,7 @@ import logging
 import socket
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import structlog
@@ -47,13 +47,11 @@ async def open_api() -> AsyncIterator[Deps]:
     """What an API replica works with."""
     settings = load()
     log_as_json()
+    database = open_database(settings.database_url, name="api", connections=API_CONNECTIONS)
+    cache = open_cache(settings.redis_url)
     secret = settings.secret_key.get_secret_value()
-    async with AsyncExitStack() as stack:
-        database = _open_database(stack, settings, "api", connections=API_CONNECTIONS)
-        cache = open_cache(settings.redis_url)
-        stack.push_async_callback(cache.close)
-        password_hasher = PasswordHasher(derive_key(secret, "passwords"))
-        stack.callback(password_hasher.close)
+    password_hasher = PasswordHasher(derive_key(secret, "passwords"))
+    try:
         yield Deps(
             database=database,
             objects=open_store(settings.objects_url),
@@ -73,6 +71,10 @@ async def open_api() -> AsyncIterator[Deps]:
             supervisor_state=settings.supervisor_state,
             address_rate_limiter=RateLimiter(RateLimit(settings.address_burst, 1 / settings.address_per_second)),
         )
+    finally:
+        password_hasher.close()
+        await cache.close()
+        await database.dispose()
 
 
 @asynccontextmanager
@@ -81,12 +83,14 @@ async def open_worker() -> AsyncIterator[Worker]:
     settings = load()
     log_as_json()
     own = uuid.uuid4().hex[:12]
-    async with AsyncExitStack() as stack:
-        database = _open_database(stack, settings, "worker", connections=WORKER_CONNECTIONS)
-        cache = open_cache(settings.redis_url)
-        stack.push_async_callback(cache.close)
-        scratch = stack.enter_context(own_folder(settings.scratch, own))
-        yield Worker(_bench(settings, database, scratch), cache, name=f"{socket.gethostname()}:{own}")
+    database = open_database(settings.database_url, name="worker", connections=WORKER_CONNECTIONS)
+    cache = open_cache(settings.redis_url)
+    try:
+        with own_folder(settings.scratch, own) as scratch:
+            yield Worker(_bench(settings, database, scratch), cache, name=f"{socket.gethostname()}:{own}")
+    finally:
+        await cache.close()
+        await database.dispose()
 
 
 @asynccontextmanager
@@ -94,29 +98,32 @@ async def open_maintenance() -> AsyncIterator[Maintenance]:
     """The keeper's work."""
     settings = load()
     log_as_json()
-    async with AsyncExitStack() as stack:
-        database = _open_database(stack, settings, "keeper")
-        mailer = None if settings.smtp_url is None else Mailer(settings.smtp_url.get_secret_value())
-        poster = WebhookHttpClient(settings.webhook_reach)
-        stack.push_async_callback(poster.close)
-        sender = OutboxSender(
-            database,
-            mailer,
-            mail_from=settings.mail_from,
-            public_url=settings.public_url,
-            webhooks=WebhookSender(database, poster),
-        )
-        relay = _relay(settings, database)
-        if relay is not None:
-            stack.push_async_callback(relay.close)
+    database = open_database(settings.database_url, name="keeper")
+    mailer = None if settings.smtp_url is None else Mailer(settings.smtp_url.get_secret_value())
+    poster = WebhookHttpClient(settings.webhook_reach)
+    sender = OutboxSender(
+        database,
+        mailer,
+        mail_from=settings.mail_from,
+        public_url=settings.public_url,
+        webhooks=WebhookSender(database, poster),
+    )
+    relay = _relay(settings, database)
+    objects = open_store(settings.objects_url)
+    try:
         yield Maintenance(
             database,
-            open_store(settings.objects_url),
+            objects,
             sender,
             lease_seconds=settings.lease_seconds,
             running_limit=settings.user_running_max,
             relay=relay,
         )
+    finally:
+        await poster.close()
+        if relay is not None:
+            await relay.close()
+        await database.dispose()
 
 
 JSON_LINES: tuple[structlog.typing.Processor, ...] = (
@@ -138,12 +145,6 @@ def log_as_json() -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         cache_logger_on_first_use=True,
     )
-
-
-def _open_database(stack: AsyncExitStack, settings: Settings, name: str, *, connections: int = 5) -> AsyncEngine:
-    database = open_database(settings.database_url, name=name, connections=connections)
-    stack.push_async_callback(database.dispose)
-    return database
 
 
 def _relay(settings: Settings, database: AsyncEngine) -> StreamRelay | None:

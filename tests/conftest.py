@@ -2,32 +2,69 @@
 
 from __future__ import annotations
 
+import os
+import pickle
+import sys
 from functools import cache
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
+from xdist import is_xdist_worker
+from xdist.remote import Producer
 
+from cluster.local.cores_and_ports import cores
+from tests.support.case_counts import count_cases, pytest_terminal_summary
 from tests.support.clips import BIG, NAMED, ClipOf, Truth, make
 from tests.support.real_servers import database_url, postgres, redis_url, server_folder, template, valkey
+from tests.support.suite_scheduling import SuiteScheduling
 
-# One of each server for the whole run, whichever folders' tests ask for it.
-__all__ = ["database_url", "postgres", "redis_url", "server_folder", "template", "valkey"]
+__all__ = [
+    "count_cases",
+    "database_url",
+    "postgres",
+    "pytest_terminal_summary",
+    "redis_url",
+    "server_folder",
+    "template",
+    "valkey",
+]
 
 # How long an example takes depends on what else the machine does, and says nothing about a promise.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
 
+# Ray, decoding children and other processes import the same packages again and again: they share the bytecode.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One process for each core when the whole suite runs; a part of it starts faster without."""
+    return cores() if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> SuiteScheduling:
+    return SuiteScheduling(config, log)
+
+
 @pytest.fixture(scope="session")
-def clips(tmp_path_factory: pytest.TempPathFactory) -> ClipOf:
-    """Gives a clip of `NAMED` or `BIG` by its name; each is made once in a test session."""
-    folder = tmp_path_factory.mktemp("clips")
+def clips(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ClipOf:
+    """Gives a clip of `NAMED` or `BIG` by its name; each is made once in a test run."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if is_xdist_worker(request) else base) / "clips"
+    folder.mkdir(exist_ok=True)
 
     @cache
     def clip(name: str) -> tuple[Path, Truth]:
         spec = (NAMED | BIG)[name]
-        path = folder / f"{name}{spec.suffix}"
-        return path, make(path, spec)
+        path, record = folder / f"{name}{spec.suffix}", folder / f"{name}.truth"
+        with FileLock(folder / f"{name}.lock"):
+            if not record.exists():
+                record.write_bytes(pickle.dumps(make(path, spec)))
+        truth: Truth = pickle.loads(record.read_bytes())
+        return path, truth
 
     return clip

@@ -80,7 +80,7 @@ class Entry:
 class ZipWriter:
     """Writes stored entries to a file that is only ever appended to.
 
-    position: where in the file the next byte goes. sha256: of all bytes written so far.
+    position: where in the file the writing begins. sha256: of all bytes written so far.
     """
 
     def __init__(self, file: BinaryIO, position: int = 0) -> None:
@@ -148,8 +148,7 @@ class ZipWriter:
 class Archive:
     """frames.zip, manifest.json and manifest.csv in a folder; images go in one by one, in time order.
 
-    The rows of the manifests are kept in files. The zip's own directory stays in memory until the end, with about 80
-    bytes for each image.
+    The rows of the manifest are kept in files: a result of a million images needs no memory for them.
     """
 
     def __init__(self, folder: Path, spec: FrameSpec, time_base: Fraction, suffix: str = "jpg") -> None:

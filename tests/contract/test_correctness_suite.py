@@ -23,8 +23,8 @@ import simplejpeg
 from actors.engine.extract import Extracted, Options, extract, extract_many
 from db.values.error_catalogue import CatalogueError
 from db.values.frame_spec import parse
-from tests.contract.conftest import CountCases
 from tests.support import reference_selection
+from tests.support.case_counts import CountCases
 from tests.support.clip_matrix import Kind, covering, product
 from tests.support.frame_number_pattern import read_number
 from tests.support.reference_selection import Reference

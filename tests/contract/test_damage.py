@@ -22,7 +22,7 @@ import simplejpeg
 from actors.engine.extract import Extracted, extract
 from db.values.error_catalogue import CatalogueError, Fault
 from db.values.frame_spec import parse
-from tests.contract.conftest import CountCases
+from tests.support.case_counts import CountCases
 from tests.support.clips import ClipSpec, make
 from tests.support.damage import KINDS
 from tests.support.frame_number_pattern import read_number

@@ -300,7 +300,7 @@ def _write(
 
 def _frame(spec: ClipSpec, number: int, time: int) -> av.VideoFrame:
     rgb = av.VideoFrame.from_ndarray(_coded(spec, number), format="rgb24")
-    frame = rgb.reformat(format=spec.pix_fmt, dst_colorspace=_MATRICES[spec.matrix])
+    frame = rgb.reformat(format=spec.pix_fmt, dst_colorspace=_MATRICES[spec.matrix], threads=1)
     frame.pts, frame.time_base = time, spec.tick
     return frame
 
@@ -363,5 +363,7 @@ def truncated(clip: Path, keep: float = 0.5) -> Path:
     """A copy beside the clip that has only the first `keep` of its bytes."""
     short = clip.with_name(f"{clip.stem}_truncated_{keep:.2f}{clip.suffix}")
     whole = clip.read_bytes()
-    short.write_bytes(whole[: int(len(whole) * keep)])
-    return short
+    # Another process may read the same copy: it never sees an unfinished one.
+    unfinished = short.with_name(f"{short.name}.{os.getpid()}")
+    unfinished.write_bytes(whole[: int(len(whole) * keep)])
+    return unfinished.replace(short)

@@ -175,7 +175,7 @@ def _pictures(path: Path, index: int, aspect: Fraction) -> list[Picture]:
 
 def _told(frame: av.VideoFrame, aspect: Fraction) -> tuple[int | None, int, int]:
     """What the picture says when it is shown as a player does."""
-    image = Image.fromarray(frame.to_ndarray(format="rgb24"))
+    image = Image.fromarray(frame.to_ndarray(format="rgb24", threads=1))
     wide = image.resize((int(frame.width * aspect + Fraction(1, 2)), frame.height)) if aspect != 1 else image
     shown: Rgb = np.rot90(np.asarray(wide), frame.rotation // 90)
     return read_number(shown), shown.shape[1], shown.shape[0]

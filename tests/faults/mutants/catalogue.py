@@ -31,7 +31,6 @@ class Mutant:
 
 
 MUTANTS = (
-    # The longest trial first: others run beside it.
     Mutant(
         "a claim whose answer was lost not given back",
         (Edit("actors/worker/worker_loop.py", "        self._may_hold = True\n", "        self._may_hold = False\n"),),

@@ -401,7 +401,7 @@ async def test_a_claim_whose_answer_was_lost_is_given_back_and_counts_nowhere(
         async def done():
             return (await database_rows.extraction(database, accepted.extraction_id)).status == "succeeded"
 
-        await until(done, 60)
+        await until(done, 30)
         worker.stop()
         await asyncio.wait_for(working, 10)
         await faulty.dispose()

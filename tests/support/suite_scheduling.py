@@ -1,0 +1,31 @@
+"""Which tests go to one process of the suite, one after the other; every other test goes to whichever is free."""
+
+from __future__ import annotations
+
+from xdist.scheduler import LoadScopeScheduling
+
+# Two whole services at once would only make each other slow.
+WHOLE_SERVICE = {
+    "tests/acceptance/test_main_job.py",
+    "tests/acceptance/test_restarts_in_a_batch.py",
+    "tests/acceptance/test_up.py",
+    "tests/acceptance/test_up_restarts.py",
+    "tests/faults/test_rows_service.py",
+}
+# A browser, a database of 200,000 rows.
+SLOW_SETUP = {"tests/acceptance/test_page.py", "tests/integration/db/test_queue_query_plans.py"}
+
+
+class SuiteScheduling(LoadScopeScheduling):
+    """Begins with the group of most tests, which is the one that waits most."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)
+
+
+def group_of(nodeid: str) -> str:
+    """Tests of one group run in one process."""
+    path = nodeid.partition("::")[0]
+    if path in WHOLE_SERVICE:
+        return "whole service"
+    return path if path in SLOW_SETUP else nodeid

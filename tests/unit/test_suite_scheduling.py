@@ -1,0 +1,23 @@
+"""The suite in several processes: what may not run twice at once stays together."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tests.support.suite_scheduling import SLOW_SETUP, WHOLE_SERVICE, group_of
+
+TESTS = Path(__file__).parents[1]
+STARTS_A_SERVICE = re.compile(r"(?<!\w)service: Service\b|(?<!\w)system: System\b")
+
+
+def test_every_file_whose_tests_use_a_whole_service_is_in_its_group() -> None:
+    files = {str(path.relative_to(TESTS.parent)): path for path in TESTS.rglob("test_*.py") if path != Path(__file__)}
+    assert {name for name, path in files.items() if STARTS_A_SERVICE.search(path.read_text())} == WHOLE_SERVICE
+    assert files.keys() >= SLOW_SETUP
+
+
+def test_tests_are_grouped_by_their_file() -> None:
+    (one, other), alone = sorted(WHOLE_SERVICE)[:2], "tests/unit/db/test_spec.py::test_a"
+    assert group_of(f"{one}::test_a[x]") == group_of(f"{other}::test_b")
+    assert group_of(alone) == alone
