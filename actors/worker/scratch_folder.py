@@ -1,7 +1,7 @@
-"""A worker's folder for temporary files: its own for as long as it lives, and free for removal when it has died.
+"""A worker's folder for temporary files. Folders of dead workers are deleted.
 
-Workers of one machine share a root. Each holds a lock on a file beside its folder, which the kernel gives up with the
-process; whoever begins removes the folders whose locks nobody holds.
+The workers of one machine share a root. Each has a lock on a file beside its folder, and the kernel releases the
+lock when the process ends. A worker that starts deletes the folders whose lock nobody has.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from filelock import FileLock, Timeout
 from db.values.error_catalogue import CatalogueError
 
 DISK_RESERVE_BYTES = 256 << 20
-"""What a child leaves free of the worker's disk."""
+"""Free space that a child must leave on the disk."""
 _LOCK = ".lock"
 
 
 @contextmanager
 def own_folder(root: Path, name: str) -> Iterator[Path]:
-    """An empty folder below `root`, for one process at a time, removed at the end. name: that nobody else has."""
+    """Yields an empty folder below `root`, and deletes it at the end. name: unique."""
     root.mkdir(parents=True, exist_ok=True)
     remove_dead(root)
     lock, folder = root / f"{name}{_LOCK}", root / name
@@ -35,7 +35,7 @@ def own_folder(root: Path, name: str) -> Iterator[Path]:
 
 
 def remove_dead(root: Path) -> int:
-    """Removes the folders of processes that have died; how many."""
+    """Deletes the folders of dead processes; returns how many."""
     removed = 0
     for lock in root.glob(f"*{_LOCK}"):
         with suppress(Timeout), _locked(lock, blocking=False):
@@ -45,7 +45,7 @@ def remove_dead(root: Path) -> int:
 
 
 def room(folder: Path) -> int:
-    """Bytes that may be written to this disk. Raises CatalogueError `storage_full` when there are none."""
+    """Returns how many bytes may be written to this disk. Raises CatalogueError `storage_full` when none may."""
     free = shutil.disk_usage(folder).free - DISK_RESERVE_BYTES
     if free <= 0:
         raise CatalogueError("storage_full", "The worker's disk is full.")

@@ -1,4 +1,4 @@
-"""What a task's child is given to work on, and how what it made gets into the object store."""
+"""The files of a task: fetches the inputs of the child, and stores its outputs in the object store."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ WRONG_ANSWER = ChildCrashed("The decoder gave another answer than its work has."
 
 @dataclass(frozen=True, slots=True)
 class SplitStored:
-    """The planned segments are to be tasks. plan_key: prefix of the object plan.json."""
+    """The outcome of a plan that is split. plan_key: prefix of the object plan.json."""
 
     media: Mapping[str, Any]
     frames_total: int
@@ -51,7 +51,7 @@ class SplitStored:
 
 @dataclass(frozen=True, slots=True)
 class SegmentStored:
-    """key: prefix of the segment's objects."""
+    """The outcome of a segment. key: prefix of its objects."""
 
     key: str
     frames: int
@@ -61,9 +61,9 @@ StoredOutcome = Publication | SplitStored | SegmentStored
 
 
 async def fetch_job(claim: Claim, bench: WorkerDeps, folder: Path) -> Job:
-    """Brings what the claim needs to this machine; the results go into `folder`/out.
+    """Fetches the inputs of a claim to this machine; the child writes to `folder`/out.
 
-    Raises ObjectMissing, OSError, CatalogueError of fault service.
+    Raises ObjectNotFound, OSError, CatalogueError of fault service.
     """
     source = await _fetch_video(claim, bench, folder / "source")
     size = await bench.objects.size(claim.object_key)
@@ -102,7 +102,7 @@ async def _fetch_video(claim: Claim, bench: WorkerDeps, into: Path) -> Path:
         try:
             await asyncio.to_thread(verify_file, source, claim.sha256)
         except ChecksumMismatchError as error:
-            # Perhaps only this reading was wrong: the store's fault, and tried again.
+            # Perhaps only this read was wrong: it counts against the store, and is tried again.
             raise CatalogueError("unavailable", "The store gave other bytes than were accepted.") from error
     return source
 
@@ -119,7 +119,7 @@ async def _fetch_work(claim: Claim, bench: WorkerDeps, folder: Path) -> Work:
 
 
 async def _fetch_segment(bench: WorkerDeps, key: str, folder: Path) -> Path:
-    """The folder in which the segment's files are."""
+    """Returns the folder with the segment's files."""
     await asyncio.to_thread(folder.mkdir)
     paths = [await bench.objects.fetch(f"{key}/{name}", folder / name) for name in SEGMENT_FILES]
     return paths[0].absolute().parent
@@ -186,12 +186,12 @@ async def _put(bench: WorkerDeps, prefix: str, out: Path, names: Sequence[str]) 
 
 
 def prefix_of(claim: Claim) -> str:
-    """Of the objects that this attempt makes."""
+    """Returns the prefix of this attempt's objects."""
     return result_prefix(claim.extraction_id, claim.lease.task_id, claim.lease.attempt)
 
 
 async def discard(claim: Claim, bench: WorkerDeps) -> None:
-    """Throws this attempt's objects away."""
+    """Deletes this attempt's objects."""
     for name in (*RESULT_FILES, *SEGMENT_FILES, PLAN):
         with contextlib.suppress(CatalogueError):
             await bench.objects.delete(f"{prefix_of(claim)}/{name}")

@@ -1,7 +1,7 @@
-"""One claim from start to end: fetch, decode in the child, store, publish, with heartbeats all the while.
+"""Runs one claimed task: fetch, decode in the child, store, publish, with heartbeats in the meantime.
 
-Every way that it can end is a value. An outage of the database never ends it: writes that must not be lost are repeated
-until they are in or the lease is lost.
+Every possible end is a value. An outage of the database ends no task: important writes are repeated until they
+succeed or the lease is lost.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from db.values.error_catalogue import CATALOGUE, CatalogueError
 from db.values.lifecycle import Blame, Retry, blame_of
 
 PROGRESS_SECONDS = 1.0
-"""Progress is written this often at most, with the heartbeat."""
+"""The shortest time between two writes of progress; they are heartbeats too."""
 RELEASE_SECONDS = 10.0
-"""A task that can't be given back for this long is left to be rescued."""
+"""When a task can't be released for this long, it is left to be rescued."""
 log = structlog.get_logger()
 T = TypeVar("T")
 
@@ -51,8 +51,9 @@ class TaskOutcome(StrEnum):
 
 @dataclass(slots=True)
 class RunningTask:
-    """The one task that a worker is at. beat: called at every sign of life. settling: set before the write that ends
-    it; nothing interrupts that one."""
+    """The task that a worker runs. beat: called at every sign of life. settling: set before the write that ends the
+    task; nothing interrupts that write.
+    """
 
     claim: Claim
     beat: Callable[[], None]
@@ -63,7 +64,7 @@ class RunningTask:
 async def perform(
     claim: Claim, child: DecodingChild, bench: WorkerDeps, stop: asyncio.Event, beat: Callable[[], None]
 ) -> TaskOutcome:
-    """Does a claimed task. stop: set when the worker drains. beat: called at every sign of life."""
+    """Runs a claimed task. stop: set when the worker drains. beat: called at every sign of life."""
     running = RunningTask(claim, beat)
     work = asyncio.create_task(_work(running, child, bench))
     hearts = asyncio.create_task(_keep_alive(running, bench))
@@ -155,7 +156,7 @@ async def _hand_in(claim: Claim, bench: WorkerDeps, delivery: StoredOutcome) -> 
 
 
 def _service_error(error: CatalogueError | ObjectNotFound | OSError) -> CatalogueError:
-    """What the worker itself met on the way is never the file's fault."""
+    """Returns a service error: what fails in the worker itself is never the file's fault."""
     if isinstance(error, CatalogueError):
         return error
     if isinstance(error, ObjectNotFound):
@@ -187,7 +188,7 @@ async def _replan(running: RunningTask, bench: WorkerDeps, made_by: str) -> Task
 
 
 async def _keep_alive(running: RunningTask, bench: WorkerDeps) -> None:
-    """Heartbeats, the first at once, none any more while the end is written. Raises LeaseLost."""
+    """Sends heartbeats, the first one at once, and stops when the end is written. Raises LeaseLost."""
     while True:
         try:
             await task_queue.heartbeat(
@@ -197,7 +198,7 @@ async def _keep_alive(running: RunningTask, bench: WorkerDeps) -> None:
                 lease_seconds=bench.lease_seconds,
             )
         except Exception as error:
-            # A lease that is late can still be renewed: an outage is waited out.
+            # An expired lease can still be renewed, so an outage is waited out.
             if not is_outage(error):
                 raise
             log.warning("The heartbeat did not reach the database.", event_name="heartbeat.missed")
@@ -206,7 +207,7 @@ async def _keep_alive(running: RunningTask, bench: WorkerDeps) -> None:
 
 
 async def _until_next_beat(running: RunningTask, seconds: float) -> None:
-    """Waits for the next heartbeat, or for progress worth telling; for ever once the task is settling."""
+    """Waits until the next heartbeat or new progress; for ever once the task is settling."""
     told, waited, step = running.frames_done, 0.0, min(PROGRESS_SECONDS, seconds)
     while waited < seconds and (running.frames_done == told or waited < PROGRESS_SECONDS):
         await asyncio.sleep(step)
@@ -221,7 +222,7 @@ async def _drained(stop: asyncio.Event, seconds: float) -> None:
 
 
 async def _release(running: RunningTask, bench: WorkerDeps) -> TaskOutcome:
-    """Gives the task back; while the database is away only for as long as a drain may take. Raises LeaseLost."""
+    """Releases the task. While the database is away it tries only for RELEASE_SECONDS. Raises LeaseLost."""
     with suppress(TimeoutError):
         async with asyncio.timeout(RELEASE_SECONDS):
             await _insist(running, bench, lambda: task_queue.release(bench.database, running.claim.lease))
@@ -229,7 +230,7 @@ async def _release(running: RunningTask, bench: WorkerDeps) -> TaskOutcome:
 
 
 async def _discard(running: RunningTask, bench: WorkerDeps) -> TaskOutcome:
-    """Throws a lost attempt's objects away, unless it had been published after all."""
+    """Deletes the objects of a lost attempt, unless it was published."""
     if await _insist(running, bench, lambda: task_queue.was_published(bench.database, running.claim.lease)):
         return TaskOutcome.PUBLISHED
     await discard(running.claim, bench)
@@ -237,8 +238,9 @@ async def _discard(running: RunningTask, bench: WorkerDeps) -> TaskOutcome:
 
 
 async def _insist(running: RunningTask, bench: WorkerDeps, write: Callable[[], Awaitable[T]]) -> T:
-    """At the pace of heartbeats, and in place of them: nothing else renews the lease, or shows that the worker lives,
-    while the end is written."""
+    """Repeats a write at the pace of heartbeats. It replaces them: nothing else shows that the worker lives
+    meanwhile.
+    """
     return await retry_until_available(write, max_seconds=bench.heartbeat_seconds, beat=running.beat)
 
 

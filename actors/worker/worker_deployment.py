@@ -1,4 +1,4 @@
-"""The pool's Serve shell: replicas without a route, each of them one worker that pulls from the queue."""
+"""The Serve deployment of the pool: replicas without a route; each is one worker that claims tasks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OpenWorker = Callable[[], AbstractAsyncContextManager[Worker]]
 
 
 class WorkerReplica:
-    """One replica. open_worker: importable, so that no setting or secret is stored in the cluster's state."""
+    """open_worker: importable, so that no setting or secret is stored in the cluster's state."""
 
     async def __init__(self, open_worker: OpenWorker) -> None:  # type: ignore[misc]
         self._stack = AsyncExitStack()
@@ -29,7 +29,7 @@ class WorkerReplica:
         self._worker.check()
 
     async def __del__(self) -> None:
-        """Serve waits here on scale-down and drain: stop claiming, finish or give back the task."""
+        """Serve waits for this on scale-down and drain: the worker stops claiming and finishes or releases its task."""
         self._worker.stop()
         await asyncio.wait({self._work})
         await self._stack.aclose()
@@ -38,7 +38,7 @@ class WorkerReplica:
 def application(
     open_worker: OpenWorker, *, replicas: int, cpus: float, resources: dict[str, float], drain_seconds: float
 ) -> serve.Application:
-    """The pool as a Serve application. cpus, resources: what one worker asks of its node."""
+    """Returns the Serve application. cpus, resources: what one replica requests from its node."""
     deployment = serve.deployment(
         name="pool",
         num_replicas=replicas,

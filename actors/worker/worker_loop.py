@@ -1,6 +1,6 @@
-"""A worker: claims one task after the other, for as long as it is let.
+"""The loop of a worker: claims one task after another until it is stopped.
 
-It claims nothing while its child, its database or its store is away, so that an outage costs delay and no attempts.
+It claims nothing while its child, its database or its store does not work, so an outage costs time but no attempts.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from db.queue.task_queue import Claim
 from db.values.error_catalogue import CatalogueError
 
 POLL_SECONDS = 1.0
-"""How often an idle worker looks by itself; a hint wakes it sooner."""
+"""How often an idle worker polls; a hint wakes it sooner."""
 PAUSE_SECONDS = 5.0
-"""How long a worker that is unable to work waits before it tries again."""
+"""How long a worker that can't work waits before it tries again."""
 STORE_CHECK_SECONDS = 30.0
 STUCK_SECONDS = 60.0
-"""Silence after which a worker counts as stuck, on top of three heartbeats."""
+"""Time without a sign of life, in addition to three heartbeats, after which a worker counts as stalled."""
 
 log = structlog.get_logger()
 
@@ -38,7 +38,7 @@ class WorkerStalledError(Exception):
 
 
 class Worker:
-    """One puller of tasks, with at most one at a time. name: stands in its leases, unique for each process."""
+    """Claims and runs one task at a time. name: written into its leases, unique for each process."""
 
     def __init__(
         self, bench: WorkerDeps, cache: Cache, *, name: str, clock: Callable[[], float] = time.monotonic
@@ -51,7 +51,7 @@ class Worker:
         self._store_checked_at = -STORE_CHECK_SECONDS
 
     async def run(self) -> None:
-        """Claims and performs until stopped; then gives back what it holds after the drain time."""
+        """Claims and runs tasks until stopped; then releases its task after the drain time."""
         try:
             while not self._stop.is_set():
                 self._beat()
@@ -61,7 +61,7 @@ class Worker:
                     log.warning("The worker is unable to work.", event_name="worker.unable", error=str(error))
                     await self._wait(PAUSE_SECONDS)
                 except Exception as error:
-                    # Whatever it was: it is recorded, the lease runs out, and the pool keeps its worker.
+                    # An unexpected error is logged. The lease expires, and the worker goes on.
                     kind = "database.away" if is_outage(error) else "worker.failed"
                     log.exception("The worker's turn failed.", event_name=kind)
                     await self._wait(PAUSE_SECONDS)
@@ -69,11 +69,11 @@ class Worker:
             await self._end_spare()
 
     def stop(self) -> None:
-        """Claims nothing more; `run` returns when the task at hand has ended or was given back."""
+        """Stops claiming; `run` returns when the present task has ended or was released."""
         self._stop.set()
 
     def check(self) -> None:
-        """Raises Stuck when there was no sign of life for too long."""
+        """Raises WorkerStalledError when there was no sign of life for too long."""
         silent = self._clock() - self._beat_at
         if silent > 3 * self._bench.heartbeat_seconds + STUCK_SECONDS:
             raise WorkerStalledError(f"no sign of life for {silent:.0f} s")
@@ -92,8 +92,9 @@ class Worker:
         await self._perform(claims[0], child)
 
     async def _claim(self) -> list[Claim]:
-        """At most one task. What a claim took whose answer was lost is given back: to the others it would look as if
-        this worker had died with it."""
+        """Claims at most one task. When the answer to an earlier claim was lost, its tasks are released first: they
+        would otherwise wait for their rescue.
+        """
         if self._may_hold:
             await task_queue.release_all(self._bench.database, self._name)
         self._may_hold = True
@@ -114,7 +115,7 @@ class Worker:
         ending = await perform(claim, child, self._bench, self._stop, self._beat)
         seconds = round(self._clock() - started, 3)
         if ending is not TaskOutcome.LOST:
-            # It may have made other tasks ready: segments, the assembling one, one that was throttled, this one again.
+            # The task may have made others ready: segments, the assemble task, a throttled one, or itself again.
             await self._cache.announce()
         log.info("A task ended.", event_name=f"task.{ending}", worker=self._name, seconds=seconds, **ids)
 
@@ -124,14 +125,14 @@ class Worker:
         return await asyncio.shield(self._spare)
 
     async def _check_places(self) -> None:
-        """Raises CatalogueError while there is no room to work in, or the store takes nothing."""
+        """Raises CatalogueError when the disk is full or the store takes no objects."""
         room(self._bench.scratch)
         if self._clock() - self._store_checked_at >= STORE_CHECK_SECONDS:
             await self._bench.objects.check()
             self._store_checked_at = self._clock()
 
     async def _wait(self, seconds: float, *, hinted: bool = False) -> None:
-        """Waits until there may be work, or until stopped."""
+        """Waits until there may be a ready task, or until stopped."""
         pause = seconds * (0.5 + self._bench.jitter() / 2)
         hint = self._cache.wait_for_ready(pause) if hinted else asyncio.sleep(pause)
         waits = [asyncio.ensure_future(hint), asyncio.create_task(self._stop.wait())]

@@ -1,6 +1,6 @@
-"""Idempotency keys: the same key and the same request answer the same result.
+"""Idempotency keys: the same key with the same request gets the same response.
 
-The row of a running call is a lease with an owner, so that a call whose server died can be repeated; the answer is
+The row of a running call is a lease with an owner, so that a call whose server died can be repeated. The response is
 written in the transaction that does the work, fenced by that owner.
 """
 
@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from db.values.error_catalogue import CatalogueError
 
 LEASE_SECONDS = 20.0
-"""Renewed three times as often. Whoever repeats a call whose server died is put off for this long."""
+"""Renewed three times in this time. A repeated call waits this long when the server of the first one died."""
 KEPT_SECONDS = 24 * 3600.0
 
 
@@ -32,7 +32,7 @@ class OwnedKey:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was answered. fingerprint: digest of what was asked. response: the JSON text."""
+    """A stored response. fingerprint: digest of the request. response: the JSON text."""
 
     fingerprint: str
     status: int
@@ -41,7 +41,7 @@ class Answer:
 
 _MINE = "user_id = :user_id AND route = :route AND key = :key"
 
-# Free keys, keys past their time and leases that ran out are taken; an answer within its time stays.
+# Acquires free keys, expired keys and expired leases; a response that has not expired stays.
 ACQUIRE = text("""
     INSERT INTO idempotency_keys AS existing (user_id, route, key, owner, lease_expires_at)
     VALUES (:user_id, :route, :key, :owner, clock_timestamp() + make_interval(secs => :lease_seconds))
@@ -53,7 +53,7 @@ ACQUIRE = text("""
     RETURNING owner
 """)
 READ = text(f"SELECT fingerprint, status, response FROM idempotency_keys WHERE {_MINE}")
-# What ACQUIRE would leave as it is.
+# A row that ACQUIRE would not take.
 LIVE = text(f"""
     SELECT fingerprint, status, response FROM idempotency_keys
     WHERE {_MINE} AND created_at >= clock_timestamp() - make_interval(secs => :kept_seconds)
@@ -81,7 +81,7 @@ EXPIRE = text("""
 
 
 async def known(database: AsyncEngine, owned: OwnedKey) -> Answer | None:
-    """The answer that the key has within its time, without acquiring it. Raises as `acquire`."""
+    """Returns the stored response of a key that has not expired, without acquiring it. Raises as `acquire`."""
     async with database.connect() as connection:
         row = (await connection.execute(LIVE, _values(owned) | {"kept_seconds": KEPT_SECONDS})).first()
     if row is None:
@@ -92,7 +92,7 @@ async def known(database: AsyncEngine, owned: OwnedKey) -> Answer | None:
 
 
 async def acquire(database: AsyncEngine, owned: OwnedKey) -> Answer | None:
-    """Acquires the key for this call, or gives the answer that it has already.
+    """Acquires the key for this call, or returns its stored response.
 
     Raises CatalogueError `idempotency_in_progress` while another call has it.
     """
@@ -109,7 +109,7 @@ async def acquire(database: AsyncEngine, owned: OwnedKey) -> Answer | None:
 
 
 async def renew(database: AsyncEngine, owned: OwnedKey) -> None:
-    """Keeps the key while a long body is read. Raises CatalogueError `idempotency_in_progress` when it was lost."""
+    """Renews the lease while a long body is read. Raises CatalogueError `idempotency_in_progress` when it was lost."""
     async with database.begin() as connection:
         renewed = await connection.execute(RENEW, _values(owned) | {"lease_seconds": LEASE_SECONDS})
         if renewed.first() is None:
@@ -117,9 +117,9 @@ async def renew(database: AsyncEngine, owned: OwnedKey) -> None:
 
 
 async def finish(connection: AsyncConnection, answers: Mapping[OwnedKey, Answer]) -> None:
-    """Stores each call's answer in the caller's transaction.
+    """Stores the response of each call in the caller's transaction.
 
-    Raises as `renew` when one was lost: then the caller's work must not commit.
+    Raises as `renew` when a lease was lost: then the caller's work must not commit.
     """
     if not answers:
         return
@@ -137,13 +137,13 @@ async def finish(connection: AsyncConnection, answers: Mapping[OwnedKey, Answer]
 
 
 async def drop(database: AsyncEngine, owned: OwnedKey) -> None:
-    """Frees the key of a call that did nothing."""
+    """Releases the key of a call that did nothing."""
     async with database.begin() as connection:
         await connection.execute(DROP, _values(owned))
 
 
 async def expire(database: AsyncEngine) -> int:
-    """Removes keys past their time; how many."""
+    """Deletes expired keys; returns how many."""
     async with database.begin() as connection:
         return (await connection.execute(EXPIRE, {"kept_seconds": KEPT_SECONDS})).rowcount
 

@@ -1,7 +1,7 @@
-"""What an account may have, and how full the queue is: counted in Postgres, never in the cache.
+"""Quotas of accounts and the depth of the queue, counted in Postgres, never in the cache.
 
-A quota is looked at twice: before a body is read, so that nobody sends what will be refused, and in the accepting
-transaction behind a lock of the account, so that calls at the same time can't pass it together.
+A quota is checked twice: before a body is read, so that no client sends what will be refused; and in the accepting
+transaction under a lock of the account, so that concurrent requests can't exceed it together.
 """
 
 from __future__ import annotations
@@ -33,40 +33,41 @@ UNLIMITED = Quotas()
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What an account has, counted as far as a quota asks: `waiting` up to that quota."""
+    """What an account has, counted as far as a quota needs: `waiting` only up to that quota."""
 
     waiting: int
     stored_bytes: int
 
     def with_more(self, *, files: int, size: int) -> Usage:
-        """And so many files of `size` bytes together."""
+        """Returns the usage after so many more files of `size` bytes together."""
         return Usage(self.waiting + files, self.stored_bytes + size)
 
 
 @dataclass(frozen=True, slots=True)
 class AccountUsage:
-    """All that an account has, as its owner is told."""
+    """The full usage of an account, as its owner sees it."""
 
     videos: int
     waiting: int
     stored_bytes: int
 
 
-# Freed with the transaction. No other code takes them, and they are taken first and in one order: they can never be
-# part of a deadlock.
+# Released at the end of the transaction. They can't be part of a deadlock: no other code takes these locks, and they
+# are
+# taken first and in one order.
 LOCK = text("""
     SELECT pg_advisory_xact_lock(hashtextextended('quota:' || CAST(user_id AS text), 0))
     FROM unnest(CAST(:user_ids AS uuid[])) AS asked (user_id)
 """)
 
 _UNENDED = "FROM extractions WHERE extractions.user_id = asked.user_id AND status IN ('queued', 'running')"
-# A reused result is counted where it was made.
+# A reused result is counted only for the extraction that made it.
 _STORED_BYTES = """
         coalesce((SELECT sum(size) FROM videos WHERE videos.user_id = asked.user_id), 0) + coalesce((
             SELECT sum(result_bytes) FROM extractions WHERE extractions.user_id = asked.user_id AND NOT reused
         ), 0)
 """
-# Bounded by the quota: the rows beyond it change nothing. What no quota asks for is not counted.
+# Counts no further than the quota: more rows change nothing. Without a quota nothing is counted.
 USAGE = text(f"""
     SELECT asked.user_id, (SELECT count(*) FROM (SELECT {_UNENDED} LIMIT :waiting_most) AS waiting) AS waiting,
         CASE WHEN :count_stored THEN {_STORED_BYTES} ELSE 0 END AS stored_bytes
@@ -78,8 +79,8 @@ ACCOUNT_USAGE = text(f"""
     FROM (SELECT CAST(:user_id AS uuid) AS user_id) AS asked
 """)
 
-# One branch a state, each a literal and in the order of its partial index: read in any order, a table whose older rows
-# have ended would be read from its start.
+# One branch per state, each a literal and in the order of its partial index. In any other order PostgreSQL would scan a
+# table whose older rows have all ended from its beginning.
 _ORDER = "priority DESC, virtual_finish, id"
 _BRANCHES = " UNION ALL ".join(
     f"(SELECT FROM tasks WHERE state = '{state.value}' ORDER BY {_ORDER} LIMIT :most)"
@@ -90,7 +91,7 @@ DEPTH = text(f"SELECT count(*) FROM (SELECT FROM ({_BRANCHES}) AS each LIMIT :mo
 
 
 def check(quotas: Quotas, usage: Usage, *, files: int, size: int) -> None:
-    """Whether an account that has this may have `files` more extractions and `size` bytes more.
+    """Checks whether an account with this usage may have `files` more extractions and `size` more bytes.
 
     Raises CatalogueError `too_many_waiting` or `quota_exceeded`.
     """
@@ -103,7 +104,7 @@ def check(quotas: Quotas, usage: Usage, *, files: int, size: int) -> None:
 
 
 async def foresee(database: AsyncEngine, user_id: UUID, quotas: Quotas, *, files: int, size: int) -> None:
-    """`check` on what is committed now, before anything is stored. Raises as `check`."""
+    """Checks the committed usage, before anything is stored. Raises as `check`."""
     if quotas == UNLIMITED:
         return
     async with database.connect() as connection:
@@ -111,12 +112,14 @@ async def foresee(database: AsyncEngine, user_id: UUID, quotas: Quotas, *, files
 
 
 async def lock_usage(connection: AsyncConnection, user_ids: Collection[UUID], quotas: Quotas) -> dict[UUID, Usage]:
-    """What accounts have; nobody else can add to it until the caller's transaction ends. To be called before its other
-    statements; `check` then says what may be added."""
+    """Returns the usage of accounts; no other transaction can add to it until the caller's ends.
+
+    Must be the first statement of the transaction. `check` then tells what may be added.
+    """
     if quotas == UNLIMITED:
         return dict.fromkeys(user_ids, Usage(0, 0))
     in_order = sorted(user_ids)
-    # A statement of its own: the counts must see what the locks' last holders committed.
+    # A separate statement: the counts must see what the last holders of the locks have committed.
     await connection.execute(LOCK, {"user_ids": in_order})
     return await _usages(connection, in_order, quotas)
 
@@ -128,7 +131,7 @@ async def account_usage(database: AsyncEngine, user_id: UUID) -> AccountUsage:
 
 
 async def depth(database: AsyncEngine, most: int) -> int:
-    """Tasks that wait for a worker, counted up to `most`."""
+    """Returns how many tasks wait for a worker, counted up to `most`."""
     async with database.connect() as connection:
         return int((await connection.execute(DEPTH, {"most": most})).scalar_one())
 

@@ -1,12 +1,13 @@
-"""Whose task comes next: start-time fair queueing by one tag a task, and a limit of open tasks for each account.
+"""Fair queueing: one tag per task decides the order (start-time fair queueing); each account has a limit of open tasks.
 
-A task's tag is `max(V, tag of its account's latest) + cost / weight`; V, the queue's virtual time, is the tag of the
-latest claim. Cost is bytes when accepting; what the plan turns out to be worth is charged to the account's next task,
-or taken off it. Source: Goyal, Vin, Cheng, "Start-time Fair Queueing", SIGCOMM 1996; with one column, the finish tag.
+A task's tag is `max(V, tag of its account's latest task) + cost / weight`; V, the queue's virtual time, is the tag
+of the latest claim. When a task is accepted, its cost is its size in bytes. After planning, the difference to the
+real work is added to the account's next task or taken off it. Source: Goyal, Vin, Cheng, "Start-time Fair Queueing",
+SIGCOMM 1996; with one column, the finish tag.
 
-An account's tasks that are ready or leased are `open`; those past its limit are throttled, outside the claim's index.
-They are admitted by triggers on `tasks`, so that no way of ending a task can forget it. Only accepting inserts tasks
-that are ready, and counts them in the update that charges the account; all others are inserted as throttled.
+An account's ready and leased tasks are `open`; tasks past its limit are throttled and not in the index of the claim.
+Triggers on `tasks` admit them, so that no way of ending a task can forget to. Only acceptance inserts ready tasks, and
+counts them in the update that charges the account; all other inserted tasks are throttled.
 """
 
 from __future__ import annotations
@@ -20,17 +21,18 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 PIXELS_PER_BYTE = 80
-"""Decoded pixels that a byte of common video makes: a tenth of a bit each."""
+"""How many decoded pixels a byte of common video gives, at a tenth of a bit per pixel."""
 MAX_WORK = 1 << 44
-"""Bytes; a day of 8K at 120 frames a second is worth less. A plan that claims more would use up the precision of the
-tags."""
+"""In bytes. A day of 8K at 120 frames a second costs less; a plan that claimed more would exhaust the precision of
+tags.
+"""
 ADMIN_PRIORITY = 10
-"""Of what administrators ask for; everybody else's is 0."""
+"""The priority of administrators' tasks; all others have 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """A share that was wrong. said, counted: how many open tasks its account has."""
+    """A share whose count was wrong. said: the stored count of open tasks. counted: the real one."""
 
     user_id: UUID
     said: int
@@ -38,14 +40,15 @@ class Drift:
 
 
 def work_of(media: Mapping[str, Any], frames: int) -> int:
-    """What decoding that many frames is worth, in bytes, comparable with a file's size. 0 when the size is unknown."""
+    """Returns the cost of decoding so many frames, in bytes like a file's size. 0 when the picture size is unknown."""
     pixels = int(media.get("width") or 0) * int(media.get("height") or 0)
     return min(frames * pixels // PIXELS_PER_BYTE, MAX_WORK)
 
 
-# Stands after the CTE `asker` (task_id, extraction_id, user_id, number, size), one row a task that is asked for: locks
-# the shares of their accounts in the order of ids, and gives `tagged`, the same with priority, finish and state. An
-# account's tasks are charged one after the other, by number; those that find no slot free are throttled.
+# Follows the CTE `asker` (task_id, extraction_id, user_id, number, size), one row per new task. Locks the shares of
+# their
+# accounts in the order of ids, and provides `tagged`: the same rows with priority, finish and state. An account's tasks
+# are charged one after another, by number; tasks without a free slot are throttled.
 TAGGED = f"""
     share AS MATERIALIZED (
         SELECT shares.user_id, shares.weight, shares.last_finish, shares.owed, shares.open,
@@ -86,14 +89,15 @@ ADMIT_THROTTLED = text("""
 """)
 SET_RUNNING_LIMIT = text("UPDATE queue_state SET running_limit = :running_limit WHERE running_limit <> :running_limit")
 COMMON_LIMIT = 0
-"""For `set_share`: the account has no limit of its own any more."""
+"""For `set_share`: the account uses the common limit again."""
 SET_SHARE = text("""
     UPDATE shares SET weight = coalesce(CAST(:weight AS double precision), weight),
         running_limit = nullif(coalesce(CAST(:running_limit AS integer), running_limit), 0)
     WHERE user_id = :user_id RETURNING user_id
 """)
-# One statement has one snapshot, in which every task stands with its count: traffic makes no difference. The two states
-# apart, so that each is read from its own index, whatever history there is.
+# One statement sees one snapshot, in which tasks and counts agree, so concurrent work makes no difference. The
+# states are
+# counted apart: each is read from its own index, however long the history is.
 DRIFTED = text("""
     SELECT shares.user_id FROM shares LEFT JOIN (
         SELECT user_id, count(*) AS open FROM (
@@ -103,8 +107,8 @@ DRIFTED = text("""
     WHERE shares.open <> coalesce(counted.open, 0) ORDER BY shares.user_id
 """)
 LOCK_SHARE = text("SELECT open FROM shares WHERE user_id = :user_id FOR UPDATE")
-# A statement after the lock, so that it sees what was committed before: whoever has changed a task and not counted it
-# yet waits for the lock; that change is not seen here, and is counted afterwards.
+# Runs after the lock, so it sees what was committed before. A transaction that has changed a task but not yet its count
+# waits for the lock: its change is not visible here, and it counts it afterwards.
 RECOUNT = text("""
     UPDATE shares SET open = counted.open
     FROM (SELECT count(*) AS open FROM tasks WHERE user_id = :user_id AND state IN ('ready', 'leased')) AS counted
@@ -113,9 +117,9 @@ RECOUNT = text("""
 
 
 async def recount(database: AsyncEngine) -> list[Drift]:
-    """Counts the open tasks of shares that are wrong about them; those that it has corrected.
+    """Corrects shares whose count of open tasks is wrong; returns them.
 
-    A share that counts too many keeps its account waiting; one that counts too few refuses the ends of its tasks.
+    A count that is too high throttles the account; one that is too low makes the end of a task fail.
     """
     async with database.connect() as connection:
         drifted = (await connection.execute(DRIFTED)).scalars().all()
@@ -124,7 +128,7 @@ async def recount(database: AsyncEngine) -> list[Drift]:
 
 
 async def recount_one(database: AsyncEngine, user_id: UUID) -> Drift | None:
-    """Counts one account's open tasks; None when its share was right."""
+    """Corrects the count of one account's open tasks; None when it was right."""
     async with database.begin() as connection:
         said = (await connection.execute(LOCK_SHARE, {"user_id": user_id})).scalar()
         counted = (await connection.execute(RECOUNT, {"user_id": user_id})).scalar()
@@ -132,14 +136,17 @@ async def recount_one(database: AsyncEngine, user_id: UUID) -> Drift | None:
 
 
 async def admit_throttled(database: AsyncEngine) -> int:
-    """Admits throttled tasks whose account has a slot free; how many. The net under the triggers, which leave
-    such a task only when a transaction that had it locked was undone, or a limit was raised."""
+    """Admits throttled tasks whose account has a free slot; returns how many.
+
+    The triggers do this too. They miss a task only when a transaction that had locked it was rolled back, or when a
+    limit was raised.
+    """
     async with database.begin() as connection:
         return int((await connection.execute(ADMIT_THROTTLED)).scalar_one())
 
 
 async def set_running_limit(database: AsyncEngine, running_limit: int) -> None:
-    """How many open tasks an account has at most, when it has no limit of its own. What is open already stays so."""
+    """Sets the limit of open tasks for accounts without their own limit. Tasks that are open stay open."""
     async with database.begin() as connection:
         await connection.execute(SET_RUNNING_LIMIT, {"running_limit": running_limit})
 
@@ -147,9 +154,9 @@ async def set_running_limit(database: AsyncEngine, running_limit: int) -> None:
 async def set_share(
     database: AsyncEngine, user_id: UUID, *, weight: float | None = None, running_limit: int | None = None
 ) -> bool:
-    """An account's weight (1 is common), and a limit of its own, or COMMON_LIMIT. None leaves each as it is.
+    """Sets an account's weight (usually 1) and its limit, or COMMON_LIMIT. None leaves a value as it is.
 
-    False when there is no such account.
+    Returns False when the account does not exist.
     """
     values = {"user_id": user_id, "weight": weight, "running_limit": running_limit}
     async with database.begin() as connection:

@@ -1,7 +1,7 @@
-"""What only a mistake or a hand in the tables leaves: rows that no timer of the queue would ever end.
+"""Repairs rows that no timer of the queue would ever end. Only a defect or a manual change leaves such rows.
 
-An extraction that has not ended, and has no task that will be worked on, is queued once more; the second time it
-fails. Tasks that have outlived their extraction are cancelled.
+An extraction that has not ended and has no active task is requeued once; the second time it fails. Tasks of ended
+extractions are cancelled.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from db.queue.task_queue_sql import CANCEL_TASKS, LOCK_TASKS
 from db.values.lifecycle import Blame
 
 KEEPER = "keeper"
-"""The owner of a task that is made only to fail."""
+"""The worker's name in the lease of a task that is added only to fail."""
 _ENDED_TASK = "('done', 'failed', 'cancelled')"
 _DETAIL = "No part of the work was left to do, and there was no result."
 
 
 @dataclass(frozen=True, slots=True)
 class Repaired:
-    """requeued, failed: stuck extractions. outlived: ended extractions whose tasks went on."""
+    """requeued, failed: stuck extractions. outlived: ended extractions that still had active tasks."""
 
     requeued: int = 0
     failed: int = 0
@@ -45,12 +45,12 @@ OUTLIVED = text(f"""
     WHERE tasks.state NOT IN {_ENDED_TASK} AND extractions.status NOT IN ('queued', 'running') LIMIT :limit
 """)
 LOCK_EXTRACTION = text("SELECT id FROM extractions WHERE id = :extraction_id FOR UPDATE")
-# Read after the locks: it may have gone on since it was found, or another keeper was here.
+# Read after the locks: the extraction may have moved on, or another process may have repaired it.
 STILL_STUCK = text(f"""
     SELECT EXISTS (SELECT 1 FROM events WHERE extraction_id = extractions.id AND kind = 'requeued') AS again
     FROM extractions WHERE id = :extraction_id AND {_STUCK}
 """)
-# What the ended tasks had made counts no more, so that no segment of it can be joined with the new work's.
+# Drops what the ended tasks have made, so that no old segment is joined with new ones.
 REQUEUE = text("""
     WITH old AS (
         DELETE FROM tasks WHERE extraction_id = :extraction_id
@@ -77,7 +77,7 @@ REQUEUE = text("""
 
 
 async def repair(database: AsyncEngine, *, limit: int = 100) -> Repaired:
-    """Ends or requeues what is stuck, at most `limit` of each kind; safe when several do it at once."""
+    """Ends or requeues stuck work, at most `limit` of each kind. Several processes may run it at the same time."""
     async with database.connect() as connection:
         stuck = (await connection.execute(STUCK, {"limit": limit})).scalars().all()
         outlived = (await connection.execute(OUTLIVED, {"limit": limit})).scalars().all()
@@ -99,7 +99,7 @@ async def _requeue_or_fail(database: AsyncEngine, extraction_id: UUID) -> str | 
     if not row.again:
         return "requeued"
     try:
-        # By the queue's own verb, so that its owner is told; when this is cut short, the lease runs out.
+        # Fails by the queue's own verb, so that the owner is notified. If this process dies here, the lease expires.
         lease = Lease(task_id, 1, KEEPER)
         await task_queue.fail(database, lease, blame=Blame.FILE, code="internal", detail=_DETAIL, jitter=0.0)
     except LeaseLost:
@@ -115,6 +115,6 @@ async def _cancel_outlived(database: AsyncEngine, extraction_id: UUID) -> bool:
 
 
 async def _lock(connection: AsyncConnection, extraction_id: UUID) -> None:
-    """In the queue's order: tasks before their extraction."""
+    """Takes the locks in the order of the queue: tasks before their extraction."""
     await connection.execute(LOCK_TASKS, {"extraction_id": extraction_id})
     await connection.execute(LOCK_EXTRACTION, {"extraction_id": extraction_id})

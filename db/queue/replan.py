@@ -1,8 +1,8 @@
-"""A split extraction is planned anew: its plan is of another engine than the one that is to carry it out.
+"""Plans a split extraction anew, because its plan was made by another engine than that of the worker.
 
-The task at hand becomes the planning one, in the same place of the queue and with its slot kept, and what was there of
-the extraction's other tasks goes; whoever holds one of them finds its lease lost. The attempt is the highest that the
-extraction has had, so that no earlier try of any of them is ever taken for a later one.
+The claimed task becomes the planning task. It keeps its place in the queue and its slot. The extraction's other
+tasks are deleted, so their workers lose their leases. The attempt becomes the highest of the extraction, so that no
+earlier attempt can be mistaken for a later one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from db.queue.task_queue_sql import FAIL, LOCK_FENCED
 from db.values.lifecycle import Blame, Counters, GiveUp, Retry, after_failure
 
 MANY = 20
-"""So many plannings before it can be given up, a day after the first: no rollout takes so long, two settings do."""
+"""How many replans, for at least a day, before it is given up: a rollout needs fewer, two different settings do not."""
 _DETAIL = "The workers did not agree on how to work."
 
 EARLIER = text("""
@@ -24,7 +24,7 @@ EARLIER = text("""
     FROM tasks LEFT JOIN events ON events.extraction_id = tasks.extraction_id AND events.kind = 'replanned'
     WHERE tasks.id = :task_id GROUP BY tasks.extraction_id
 """)
-# What the plan was worth has been charged, and when it was first claimed is what virtual time goes by: both stay.
+# Keeps `work`, which has been charged, and `claimed_at`, which virtual time depends on.
 REPLAN = text("""
     WITH others AS (
         DELETE FROM tasks WHERE extraction_id = :extraction_id AND id <> :task_id
@@ -56,9 +56,9 @@ REPLAN = text("""
 
 
 async def replan(database: AsyncEngine, lease: Lease, *, made_by: str, jitter: float) -> Retry | GiveUp:
-    """Gives a segment or an assembling task back to be planned anew, later each time; or ends the extraction.
+    """Turns a claimed segment or assemble task into the planning task, with a growing pause; or ends the extraction.
 
-    made_by: the engine that planned. Raises LeaseLost.
+    made_by: the engine that made the plan. Raises LeaseLost.
     """
     fence = {"task_id": lease.task_id, "attempt": lease.attempt, "worker": lease.worker}
     async with database.begin() as connection:

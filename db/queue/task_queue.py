@@ -1,9 +1,9 @@
-"""The queue: what is accepted is claimed, kept alive by heartbeats, and ends exactly once.
+"""The task queue: tasks are claimed, kept alive by heartbeats, and end exactly once.
 
-Every write of a worker carries the fence (task, attempt, worker) in its WHERE; no row
-means that the lease is lost, and the worker throws its work away. The fence does not test the expiry: a lease that is
-late but not rescued can still be renewed and published. Locks are taken in one order: tasks by id, extraction, video,
-share of the account; whatever is taken after that is skipped when it is locked. All times are the database's own.
+Every write of a worker has the fence (task, attempt, worker) in its WHERE. When no row matches, the lease is lost
+and the worker discards its work. The fence does not test the expiry: an expired lease that was not rescued can still be
+renewed, and its result published. Lock order: tasks by id, extraction, video, share of the account; rows that are
+locked after these are skipped when another transaction has them. All times are the database's.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ HEARTBEAT_SECONDS = 15.0
 
 
 class LeaseLost(Exception):
-    """The task was rescued, cancelled or deleted: this attempt's work counts no more."""
+    """The task was rescued, cancelled or deleted: the work of this attempt must be discarded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The fence. attempt: rises at each claim of the task and never falls."""
+    """The fence of a claimed task. attempt: rises at each claim of the task and never falls."""
 
     task_id: UUID
     attempt: int
@@ -66,7 +66,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """What a finished attempt points at. key: prefix of its objects. size: bytes of the archive."""
+    """The result of a finished attempt. key: prefix of its objects. size: bytes of the archive."""
 
     key: str
     engine: str
@@ -78,7 +78,7 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class Rescued:
-    """What a rescue did: tasks that wait again, tasks that ended, and late ones that others had locked."""
+    """The outcome of a rescue: tasks that wait again, tasks that ended, and tasks that others had locked."""
 
     again: int
     ended: int
@@ -88,7 +88,7 @@ class Rescued:
 async def claim(
     database: AsyncEngine, *, worker: str, limit: int = 1, lease_seconds: float = LEASE_SECONDS
 ) -> list[Claim]:
-    """Takes up to `limit` ready tasks in the queue's order; their extractions are running from now on."""
+    """Claims up to `limit` ready tasks in the order of the queue; their extractions become `running`."""
     values = {"worker": worker, "limit": limit, "lease_seconds": lease_seconds}
     async with database.begin() as connection:
         rows = (await connection.execute(sql.CLAIM, values)).all()
@@ -98,12 +98,12 @@ async def claim(
 async def heartbeat(
     database: AsyncEngine, lease: Lease, *, frames_done: int = 0, lease_seconds: float = LEASE_SECONDS
 ) -> None:
-    """Renews the lease and tells the progress. Raises LeaseLost."""
+    """Renews the lease and writes the progress. Raises LeaseLost."""
     await _fenced(database, sql.HEARTBEAT, lease, frames_done=frames_done, lease_seconds=lease_seconds)
 
 
 async def plan(database: AsyncEngine, lease: Lease, *, media: Mapping[str, Any], frames_total: int) -> None:
-    """Stores what the probe found and how many frames there will be. Raises LeaseLost."""
+    """Writes the media information and the number of frames. Raises LeaseLost."""
     work = work_of(media, frames_total)
     await _fenced(database, sql.PLAN, lease, media=json.dumps(media), frames_total=frames_total, work=work)
 
@@ -117,7 +117,7 @@ async def split(
     plan_key: str,
     segments: Sequence[Segment],
 ) -> None:
-    """Ends the planning task as done and adds one task for each segment.
+    """Ends the planning task and adds one task for each segment.
 
     plan_key: prefix of the objects that all segments need. Raises LeaseLost, unless this attempt had done it already.
     """
@@ -138,7 +138,7 @@ async def split(
 
 
 async def publish_segment(database: AsyncEngine, lease: Lease, *, key: str, frames: int) -> None:
-    """Ends a segment's task; the last one of its extraction adds the assembling task.
+    """Ends a segment task. The last one of an extraction adds the assemble task.
 
     key: prefix of its objects. Raises LeaseLost, unless this attempt had published already.
     """
@@ -161,18 +161,22 @@ async def publish(database: AsyncEngine, lease: Lease, publication: Publication)
 
 
 async def was_published(database: AsyncEngine, lease: Lease) -> bool:
-    """Whether this very attempt ended its task as done: what a lost answer to a COMMIT leaves open."""
+    """Returns whether this attempt has ended its task as done. The worker asks after the answer to a COMMIT was
+    lost.
+    """
     async with database.connect() as connection:
         return (await connection.execute(sql.WAS_PUBLISHED, _fence(lease))).first() is not None
 
 
 async def release(database: AsyncEngine, lease: Lease) -> None:
-    """Gives the task back unharmed: drain and shutdown count against nothing. Raises LeaseLost."""
+    """Gives the task back. Drain and shutdown count against nothing. Raises LeaseLost."""
     await _fenced(database, sql.RELEASE, lease)
 
 
 async def release_all(database: AsyncEngine, worker: str) -> int:
-    """Gives back all that a worker holds, and counts it: after the answer to a claim was lost, it knows of nothing."""
+    """Gives back all tasks of a worker; returns how many. For a worker whose claim lost its answer: it knows no
+    task.
+    """
     async with database.begin() as connection:
         return len((await connection.execute(sql.RELEASE_ALL, {"worker": worker})).all())
 
@@ -180,7 +184,7 @@ async def release_all(database: AsyncEngine, worker: str) -> int:
 async def fail(
     database: AsyncEngine, lease: Lease, *, blame: Blame, code: str, detail: str, jitter: float
 ) -> Retry | GiveUp:
-    """Counts a failure against whom it belongs, and retries or ends the task. Raises LeaseLost."""
+    """Counts a failure by its blame, then retries or ends the task. Raises LeaseLost."""
     async with database.begin() as connection:
         row = await _meant(connection, sql.LOCK_FENCED, _fence(lease))
         if row is None:
@@ -191,10 +195,10 @@ async def fail(
 async def rescue(
     database: AsyncEngine, *, jitter: float, limit: int = 100, lease_seconds: float = LEASE_SECONDS
 ) -> Rescued:
-    """Takes late leases away, each in a transaction of its own; safe when several do it at once.
+    """Takes expired leases away, each in its own transaction. Several processes may run it at the same time.
 
-    One that somebody else holds locked is left for the next time, and keeps none of the others from it. Call it only
-    when the database has been reachable for a whole lease.
+    A task that another transaction has locked is left for the next run and delays no other. Call this only when the
+    database has been reachable for a whole lease.
     """
     async with database.connect() as connection:
         expired = await connection.execute(sql.EXPIRED, {"lease_seconds": lease_seconds, "limit": limit})
@@ -213,7 +217,7 @@ async def rescue(
 
 
 async def cancel(connection: AsyncConnection, extraction_id: UUID) -> bool:
-    """Ends an extraction as cancelled; its workers learn of it at their next heartbeats. False when it had ended."""
+    """Ends an extraction as cancelled. Its workers learn this at their next heartbeat. False when it had ended."""
     values = {"extraction_id": extraction_id}
     await lock_all(connection, sql.LOCK_TASKS, values)
     cancelled = (await connection.execute(sql.CANCEL, values)).first() is not None
@@ -222,7 +226,7 @@ async def cancel(connection: AsyncConnection, extraction_id: UUID) -> bool:
 
 
 async def lock_all(connection: AsyncConnection, statement: Any, values: Mapping[str, Any]) -> None:
-    """Locks the tasks that a statement gives, and those that were added while it waited for a lock."""
+    """Locks the tasks that a statement returns, and those that were added while it waited for a lock."""
     known: set[UUID] | None = None
     while known != (known := set((await connection.execute(statement, values)).scalars())):
         pass
@@ -239,7 +243,7 @@ async def _rescue_one(database: AsyncEngine, task_id: UUID, jitter: float) -> Re
 
 
 async def _meant(connection: AsyncConnection, statement: Any, values: Mapping[str, Any]) -> Row[Any] | None:
-    """Locks the tasks of an extraction; the one of them that is meant, if it still is as it should be."""
+    """Locks all tasks of an extraction; returns the requested one if it is still in the expected state."""
     return next((row for row in await connection.execute(statement, values) if row.is_meant), None)
 
 
@@ -263,7 +267,7 @@ async def _settle(
 
 
 async def _ending(database: AsyncEngine, statement: Any, lease: Lease, /, **values: Any) -> None:
-    """A fenced write that ends the task. After the answer to a COMMIT was lost it is found done by this attempt."""
+    """Wraps a fenced write that ends a task: a task that this attempt has already ended counts as a success."""
     try:
         await _fenced(database, statement, lease, **values)
     except LeaseLost:

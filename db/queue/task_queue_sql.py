@@ -1,6 +1,6 @@
-"""The queue's statements: one a verb, run by `db.queue.task_queue`, which says what they promise.
+"""The SQL of the task queue: one statement for each verb. `db.queue.task_queue` documents them.
 
-Data-modifying CTEs keep each verb one round trip and one transaction. Times are the database's own.
+Data-modifying CTEs make each verb one round trip and one transaction. Times are the database's.
 """
 
 from sqlalchemy import text
@@ -10,8 +10,8 @@ from db.notification.outbox_sql import TELL
 _FENCE = "tasks.id = :task_id AND attempt = :attempt AND leased_by = :worker AND state = 'leased'"
 _UNLEASED = "leased_by = NULL, lease_expires_at = NULL"
 
-# The CTE is materialized so that the lock is taken once, on the rows that the limit chose; SKIP LOCKED lets
-# claimers pass one another. Extractions are locked by id, since several tasks may be of one.
+# The CTE is materialized so that only the rows within the limit are locked, once; with SKIP LOCKED, concurrent claims
+# don't wait for each other. Extractions are locked by id, because several tasks may belong to one.
 CLAIM = text("""
     WITH next AS MATERIALIZED (
         SELECT id FROM tasks
@@ -58,7 +58,7 @@ _LEASED = """
     )
 """
 _FENCED = _LEASED.format(which=_FENCE)
-# The first plan of a task says what it is worth; the difference to what was paid is charged to the account.
+# The first plan of a task tells its real cost; the difference to the charged cost goes to the account.
 _CHARGE = """
     charged AS (
         UPDATE shares SET owed = shares.owed + CAST(:work AS bigint) - planned.cost
@@ -93,8 +93,8 @@ PLAN = text(f"""
     SELECT extraction_id FROM leased
 """)
 
-# The segments inherit the place in the queue. They are admitted when the planning task's slot is free, by the trigger
-# that sees it end.
+# The segments inherit the place in the queue. The trigger on the end of the planning task frees its slot and admits
+# them.
 SPLIT = text(f"""
     WITH {_FENCED}, task AS (
         UPDATE tasks SET state = 'done', frames_done = 0, work = coalesce(tasks.work, :work), {_UNLEASED}
@@ -125,8 +125,9 @@ SPLIT = text(f"""
     SELECT extraction_id FROM task
 """)
 
-# Whoever takes the last one off adds the assembling task: two that only looked at each other would both see the other
-# unfinished.
+# The transaction that takes the last segment off adds the assemble task. If two last ones only read the count, each
+# would
+# see the other unfinished.
 PUBLISH_SEGMENT = text(f"""
     WITH {_FENCED}, task AS (
         UPDATE tasks SET state = 'done', segment_key = :key, frames_done = :frames, {_UNLEASED}
@@ -171,10 +172,10 @@ PUBLISH = text(f"""
     SELECT id FROM ended
 """)
 
-# After the answer to a COMMIT was lost: done by this attempt counts as done.
+# For the case that the answer to a COMMIT was lost: done by this attempt counts as done.
 WAS_PUBLISHED = text("SELECT 1 FROM tasks WHERE id = :task_id AND attempt = :attempt AND state = 'done'")
 
-# What is left of the extraction when one of its tasks waits again: a split one goes on with its others.
+# The state of the extraction when one of its tasks waits again: a split one goes on with its other tasks.
 _WAITING = """
     waiting AS (
         UPDATE extractions
@@ -202,7 +203,7 @@ RELEASE = text(f"WITH {_FENCED}, {_RELEASED}")
 _LEASED_BY_WORKER = _LEASED.format(which="leased_by = :worker AND state = 'leased'")
 RELEASE_ALL = text(f"WITH {_LEASED_BY_WORKER}, {_RELEASED}")
 
-# All tasks of the extraction are locked, by id, before one of them is settled: its end may be the end of the others.
+# Locks all tasks of the extraction, by id, before one of them is settled: its end may end the others too.
 _SIBLINGS = """
     SELECT id, attempt, crashes, losses, service_errors,
         coalesce(extract(epoch FROM clock_timestamp() - first_service_error_at), 0) AS service_error_seconds,
@@ -213,9 +214,9 @@ _SIBLINGS = """
 """
 LOCK_FENCED = text(_SIBLINGS.format(condition=f"({_FENCE}) IS TRUE"))
 
-# Whoever holds one of its rows may be frozen.
+# The process that has locked one of these rows may be frozen, so the wait is bounded.
 WAIT_BRIEFLY = text("SET LOCAL lock_timeout = '1s'")
-# A lease is rescued only when it is late and its holder had a whole lease of a reachable database to renew it.
+# Rescues a lease only when it has expired and its worker had a whole lease of a reachable database to renew it.
 _LATE = "state = 'leased' AND lease_expires_at < clock_timestamp()"
 EXPIRED = text(f"""
     SELECT id FROM tasks

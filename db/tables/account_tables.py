@@ -1,4 +1,4 @@
-"""Who uses the service."""
+"""Tables of accounts and their sessions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class User(Base):
 
 
 class Session(Base):
-    """One login: a family of refresh tokens. `generation` is the one that the next refresh must carry."""
+    """One log-in: a family of refresh tokens. The next refresh must present the token of `generation`."""
 
     __tablename__ = "sessions"
 

@@ -1,4 +1,4 @@
-"""What makes promises checkable: objects on their way in and out, the ledger, and keyed requests."""
+"""Tables of reservations, garbage, the ledger and idempotency keys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from db.values.lifecycle import ExtractionStatus
 
 
 class Reservation(Base):
-    """An object that is being written and not accepted yet, so that the keeper can tell it from a lost one."""
+    """An object that is being written and not accepted yet: maintenance can tell it from an orphaned one."""
 
     __tablename__ = "reservations"
 
@@ -24,7 +24,9 @@ class Reservation(Base):
 
 
 class Acceptance(Base):
-    """Append-only: what was promised, written in the transaction that promised it. No foreign key: it outlives all."""
+    """Append-only: one row per accepted extraction, written in the same transaction. It has no foreign key and is never
+    deleted.
+    """
 
     __tablename__ = "acceptances"
 
@@ -35,7 +37,7 @@ class Acceptance(Base):
 
 
 class Tombstone(Base):
-    """What a deletion leaves: that the extraction was deleted, and in which status."""
+    """What a deletion leaves: the deleted extraction and its last status."""
 
     __tablename__ = "tombstones"
 
@@ -46,8 +48,9 @@ class Tombstone(Base):
 
 
 class Garbage(Base):
-    """Objects whose rows are gone (a key, or a prefix that ends with a slash): removed by the keeper, so that a
-    deletion never waits for the store."""
+    """Objects whose rows are gone: a key, or a prefix that ends with a slash. Maintenance deletes them, so that a
+    deletion never waits for the store.
+    """
 
     __tablename__ = "garbage"
 
@@ -56,7 +59,7 @@ class Garbage(Base):
 
 
 class IdempotencyKey(Base):
-    """One keyed request. Without a response it is a lease: a call whose server died can be repeated."""
+    """One request with a key. Without a response it is a lease: a call whose server died can be repeated."""
 
     __tablename__ = "idempotency_keys"
     __table_args__ = (

@@ -1,4 +1,4 @@
-"""What all tables are declared with."""
+"""The declarative base of all tables, and column types that they share."""
 
 from __future__ import annotations
 
@@ -36,5 +36,5 @@ class Base(DeclarativeBase):
 
 
 def now() -> Mapped[datetime]:
-    """A column that holds when its row was written."""
+    """Returns a column that holds when its row was written."""
     return mapped_column(server_default=func.now())

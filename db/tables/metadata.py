@@ -1,6 +1,6 @@
-"""The tables, all of them. What must always hold stands there as a CHECK or a trigger, not in the code alone.
+"""The metadata of all tables. Invariants are CHECKs and triggers, not only code.
 
-`migrations/` builds the same; a test compares the two.
+`migrations/` creates the same tables; a test compares the two.
 """
 
 from db.tables import account_tables, bookkeeping_tables, notification_tables, queue_tables

@@ -1,4 +1,4 @@
-"""What is told: the time line, the stream of it, and what is owed to each channel."""
+"""Tables of events, the cursor of the stream, the outbox, webhooks and their deliveries."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from db.tables.declarative_base import Base, now
 
 
 class Event(Base):
-    """The time line of an extraction, one row a transition.
+    """The time line of an extraction, one row per transition.
 
-    transaction_id: that of the writer, by which the stream knows that no earlier event can still appear.
+    transaction_id: of the writer. It tells the stream that no earlier event can still appear.
     """
 
     __tablename__ = "events"
@@ -49,8 +49,9 @@ class Event(Base):
 
 
 class StreamCursor(Base):
-    """One row: how far the stream is. Events of the transactions [low, high) are being sent, those up to the event
-    after_id have been; all of transactions before low have been."""
+    """One row: the position of the stream. The events of the transactions [low, high) are being sent. Those up to
+    after_id are sent, and all of the transactions below low.
+    """
 
     __tablename__ = "stream_cursor"
     __table_args__ = (CheckConstraint("id", name="one_row"), CheckConstraint("low <= high", name="window_forward"))
@@ -62,9 +63,9 @@ class StreamCursor(Base):
 
 
 class Outbox(Base):
-    """A notification that is owed, one row a channel, written in the transaction of the terminal status.
+    """A pending notification, one row per channel, written in the transaction of the terminal status.
 
-    owed_since: when it was written, or last asked for again; it is given up a day later.
+    owed_since: when it was written or last requested again. It is given up a day later.
     """
 
     __tablename__ = "outbox"
@@ -90,7 +91,7 @@ class Outbox(Base):
 
 
 class Webhook(Base):
-    """An address that an account's programs listen at. disabled_at: when it answered that it is gone."""
+    """A URL to which an account's notifications are sent. disabled_at: when it answered 410 Gone."""
 
     __tablename__ = "webhooks"
     __table_args__ = (
@@ -108,7 +109,7 @@ class Webhook(Base):
 
 
 class Delivery(Base):
-    """One try to deliver a notification to a webhook. status: of the answer, none when there was no answer."""
+    """One attempt to deliver a notification to a webhook. status: of the response, null without one."""
 
     __tablename__ = "deliveries"
     __table_args__ = (Index("deliveries_outbox_id_id_idx", "outbox_id", "id"),)

@@ -1,4 +1,4 @@
-"""What is asked for and what is done: videos, extractions, the tasks that workers claim, and the fair shares."""
+"""Tables of videos, extractions, tasks, the state of the queue, and shares."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ class Extraction(Base):
     version: Mapped[int] = mapped_column(Integer, server_default="1")
     frames_done: Mapped[int] = mapped_column(Integer, server_default="0")
     frames_total: Mapped[int | None] = mapped_column(Integer)
-    # Of a split extraction: where its plan stands, and how many segments are not published yet.
+    # For a split extraction: the prefix of its plan, and how many segments are not published yet.
     plan_key: Mapped[str | None]
     segments_left: Mapped[int | None] = mapped_column(Integer)
     error_code: Mapped[str | None]
     error_detail: Mapped[str | None]
-    # Reader and engine version that made the result: with the video's bytes and the spec they determine it.
+    # Reader and engine version that made the result. Together with the video's bytes and the spec they determine it.
     result_engine: Mapped[str | None]
     result_key: Mapped[str | None]
     result_frames: Mapped[int | None] = mapped_column(Integer)
@@ -80,7 +80,8 @@ class Extraction(Base):
 
 
 class Task(Base):
-    """What a worker claims. `attempt` rises at every claim and never falls: it is the fence, not the retry limit.
+    """The unit that a worker claims. `attempt` rises at every claim and never falls: it is the fence, not the retry
+    limit.
 
     cost: bytes when accepted, frames to decode of a segment. work: bytes that the plan turned out to be worth, known
     once. claimed_at: the first time. segment_…: its number, its positions [first, stop) in the plan's targets,
@@ -99,16 +100,16 @@ class Task(Base):
         CheckConstraint("(segment_key IS NOT NULL) = (kind = 'segment' AND state = 'done')",
                         name="segment_key_when_done"),
         CheckConstraint("frames_done >= 0", name="progress_not_negative"),
-        # The claim's order; only what can be claimed stands in it.
+        # The order of the claim; it contains only ready tasks.
         Index("tasks_ready_idx", text("priority DESC"), "virtual_finish", "id",
               postgresql_where=text("state = 'ready'")),
-        # The same order of the throttled ones: for the place in the queue, and for who is admitted next.
+        # The same order for throttled tasks: for queue positions, and for which task is admitted next.
         Index("tasks_throttled_idx", text("priority DESC"), "virtual_finish", "id",
               postgresql_where=text("state = 'throttled'")),
         Index("tasks_throttled_user_idx", "user_id", text("priority DESC"), "virtual_finish", "id",
               postgresql_where=text("state = 'throttled'")),
         Index("tasks_lease_idx", "lease_expires_at", postgresql_where=text("state = 'leased'")),
-        # Its last entry is the latest claim, whose tag is the queue's virtual time.
+        # The last entry is the latest claim; its tag is the virtual time of the queue.
         Index("tasks_claimed_idx", "claimed_at", postgresql_where=text("kind = 'extract' AND claimed_at IS NOT NULL")),
         Index("tasks_extraction_id_idx", "extraction_id"),
         Index("tasks_segment_number_key", "extraction_id", "segment_number", unique=True,
@@ -143,7 +144,7 @@ class Task(Base):
 
 
 class QueueState(Base):
-    """One row: what holds for the whole queue. virtual_time: what the tag of the latest claim may not fall below."""
+    """One row: the state of the whole queue. virtual_time: lower bound of the tag of the latest claim."""
 
     __tablename__ = "queue_state"
     __table_args__ = (
@@ -157,10 +158,11 @@ class QueueState(Base):
 
 
 class Share(Base):
-    """One account's share of the workers; made with the account by a trigger.
+    """One account's share of the workers. A trigger adds it with the account.
 
-    running_limit: none: the queue's. last_finish: the tag of its latest task. owed: bytes of work that its next task is
-    charged for, or spared. open: its tasks that are ready or leased, counted by what accepts them and by triggers.
+    running_limit: null means that of the queue. last_finish: the tag of the latest task. owed: bytes of work that
+    the next task is charged for, negative when it is spared. open: ready and leased tasks, counted by acceptance and by
+    triggers.
     """
 
     __tablename__ = "shares"
