@@ -1,7 +1,7 @@
-"""Checks the manifests against KubeRay's own schemas: `python -m kuberay.check --crds FOLDER`.
+"""Validates the Kubernetes manifests with KubeRay's schemas: `python -m kuberay.check --crds FOLDER`.
 
-FOLDER holds the CRD files of the KubeRay release (`ray-operator/config/crd/bases`). Strict: a field that the schema
-does not know is an error, where the API server would drop it silently.
+FOLDER contains the CRD files of a KubeRay release (`ray-operator/config/crd/bases`). A field that the schema does not
+have is an error here; the API server would drop it silently.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from jsonschema import Draft202012Validator
 MANIFESTS = Path(__file__).parent
 
 
-def problems(manifest: dict[str, Any], crds: list[dict[str, Any]]) -> Iterator[str]:
-    """What the schema of the manifest's kind says against it, one line each."""
+def validation_errors(manifest: dict[str, Any], crds: list[dict[str, Any]]) -> Iterator[str]:
+    """The manifest's violations of the schema of its kind, one line each."""
     schema = _schema_of(manifest, crds)
     if schema is None:
         yield f"no schema for {manifest['apiVersion']} {manifest['kind']}"
         return
-    for error in Draft202012Validator(strict(schema)).iter_errors(manifest):
+    for error in Draft202012Validator(forbid_unknown_fields(schema)).iter_errors(manifest):
         yield f"{'.'.join(map(str, error.path))}: {error.message}"
 
 
-def strict(schema: Any) -> Any:
-    """The same schema, in which an object takes no field that it does not name."""
+def forbid_unknown_fields(schema: Any) -> Any:
+    """The same schema without additional properties."""
     if isinstance(schema, list):
-        return [strict(item) for item in schema]
+        return [forbid_unknown_fields(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    closed = {key: strict(value) for key, value in schema.items()}
+    closed = {key: forbid_unknown_fields(value) for key, value in schema.items()}
     if "properties" in schema and not schema.get("x-kubernetes-preserve-unknown-fields"):
         closed.setdefault("additionalProperties", False)
     return closed
@@ -44,9 +44,9 @@ def _schema_of(manifest: dict[str, Any], crds: list[dict[str, Any]]) -> dict[str
     group, _, version = manifest["apiVersion"].partition("/")
     for crd in crds:
         if (crd["spec"]["group"], crd["spec"]["names"]["kind"]) == (group, manifest["kind"]):
-            found = next(item for item in crd["spec"]["versions"] if item["name"] == version)
-            schema: dict[str, Any] = found["schema"]["openAPIV3Schema"]
-            # The API server checks metadata itself; the CRD leaves it open.
+            served = next(item for item in crd["spec"]["versions"] if item["name"] == version)
+            schema: dict[str, Any] = served["schema"]["openAPIV3Schema"]
+            # The API server validates metadata itself; the CRD leaves it open.
             return schema | {"properties": schema["properties"] | {"metadata": {"type": "object"}}}
     return None
 
@@ -55,14 +55,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--crds", type=Path, required=True)
     crds = [yaml.safe_load(path.read_text()) for path in sorted(parser.parse_args().crds.glob("ray.io_*.yaml"))]
-    found = 0
+    error_count = 0
     for path in sorted(MANIFESTS.glob("*.yaml")):
         for manifest in yaml.safe_load_all(path.read_text()):
-            for line in problems(manifest, crds):
-                found += 1
+            for line in validation_errors(manifest, crds):
+                error_count += 1
                 print(f"{path.name}: {line}")
-    print(f"{found} problems")
-    return min(found, 1)
+    print(f"{error_count} errors")
+    return min(error_count, 1)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The application: every address and what answers it, on one screen."""
+"""The Starlette application: every route and its endpoints."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 
 
 def create_app(deps: Deps | None = None, *, lifespan: Lifespan | None = None) -> Starlette:
-    """The HTTP API and the page. Without `deps` the lifespan sets `app.state.deps` before the first request."""
+    """The HTTP API and the web page. Without `deps`, the lifespan sets `app.state.deps` before the first request."""
     app = Starlette(
         routes=routes(),
         middleware=[Middleware(RequestMiddleware)],
@@ -85,28 +85,28 @@ def routes() -> Sequence[BaseRoute]:
     ]
 
 
-def public_route(path: str, **handlers: Endpoint) -> Route:
-    """An address that anyone may call; one handler a method."""
+def public_route(path: str, **endpoints: Endpoint) -> Route:
+    """A route that needs no account: one endpoint for each method."""
 
     async def endpoint(request: Request) -> Response:
         method = "GET" if request.method == "HEAD" else request.method
-        return await handlers[method](request)
+        return await endpoints[method](request)
 
-    return Route(path, endpoint, methods=list(handlers))
-
-
-def authenticated_route(path: str, **handlers: AuthenticatedEndpoint) -> Route:
-    """An address that needs somebody logged in."""
-    return public_route(path, **{method: authenticated_endpoint(handler) for method, handler in handlers.items()})
+    return Route(path, endpoint, methods=list(endpoints))
 
 
-def authenticated_endpoint(handler: AuthenticatedEndpoint) -> Endpoint:
-    """Asks who it is first. Raises CatalogueError `unauthenticated`."""
+def authenticated_route(path: str, **endpoints: AuthenticatedEndpoint) -> Route:
+    """A route that needs an account."""
+    return public_route(path, **{method: authenticated_endpoint(endpoint) for method, endpoint in endpoints.items()})
 
-    async def endpoint(request: Request) -> Response:
-        who = await authenticate(request)
-        if who is None:
+
+def authenticated_endpoint(endpoint: AuthenticatedEndpoint) -> Endpoint:
+    """Authenticates before calling the endpoint. Raises CatalogueError `unauthenticated`."""
+
+    async def authenticate_first(request: Request) -> Response:
+        principal = await authenticate(request)
+        if principal is None:
             raise CatalogueError("unauthenticated")
-        return await handler(request, who)
+        return await endpoint(request, principal)
 
-    return endpoint
+    return authenticate_first

@@ -1,4 +1,4 @@
-"""Where an image lies in its archive: read out of the CSV manifest, line by line, and remembered."""
+"""Finds an image in its archive: offsets and sizes, read from the CSV manifest and cached."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from db.object_store.object_store import ObjectStore
 from db.values.error_catalogue import CatalogueError
 
 MAX_CACHED_FRAMES = 2_000_000
-"""Over all archives: 16 bytes each."""
+"""Over all archives; 16 bytes for each frame."""
 _MEDIA_TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 
 
@@ -33,26 +33,26 @@ class _ArchiveIndex:
 
 
 class ArchiveIndexCache:
-    """Remembers the tables of the archives that were asked for last, `most_frames` in all (at least one table)."""
+    """Caches the indexes of the archives that were used last: `max_frames` in all, but at least one archive."""
 
     def __init__(self, max_frames: int = MAX_CACHED_FRAMES) -> None:
-        self._most = max_frames
-        self._tables: OrderedDict[str, _ArchiveIndex] = OrderedDict()
+        self._max_frames = max_frames
+        self._indexes: OrderedDict[str, _ArchiveIndex] = OrderedDict()
 
-    async def place_of(self, objects: ObjectStore, manifest_key: str, n: int) -> ImageLocation:
-        """The place of image n, from 1. Raises CatalogueError `not_found`, and as the store does."""
-        table = self._tables.get(manifest_key)
-        if table is None:
-            table = self._tables[manifest_key] = await _read_index(objects, manifest_key)
-            self._forget()
-        self._tables.move_to_end(manifest_key)
-        if not 1 <= n <= len(table.offsets):
+    async def locate(self, objects: ObjectStore, manifest_key: str, n: int) -> ImageLocation:
+        """The location of image n, from 1. Raises CatalogueError `not_found`, and as the object store does."""
+        index = self._indexes.get(manifest_key)
+        if index is None:
+            index = self._indexes[manifest_key] = await _read_index(objects, manifest_key)
+            self._evict()
+        self._indexes.move_to_end(manifest_key)
+        if not 1 <= n <= len(index.offsets):
             raise CatalogueError("not_found")
-        return ImageLocation(table.offsets[n - 1], table.sizes[n - 1], table.media_type)
+        return ImageLocation(index.offsets[n - 1], index.sizes[n - 1], index.media_type)
 
-    def _forget(self) -> None:
-        while len(self._tables) > 1 and sum(len(table.offsets) for table in self._tables.values()) > self._most:
-            self._tables.popitem(last=False)
+    def _evict(self) -> None:
+        while len(self._indexes) > 1 and sum(len(index.offsets) for index in self._indexes.values()) > self._max_frames:
+            self._indexes.popitem(last=False)
 
 
 async def _read_index(objects: ObjectStore, key: str) -> _ArchiveIndex:
@@ -71,7 +71,7 @@ async def _read_index(objects: ObjectStore, key: str) -> _ArchiveIndex:
 
 
 async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
-    """Lines without their ends; no field of a manifest has a line break."""
+    """Lines without their line ends. No field of a manifest contains a line break."""
     rest = b""
     async for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")

@@ -1,4 +1,4 @@
-"""Who asks: a bearer token, or the page's cookie. Every request looks into Postgres whether the session still lives."""
+"""Authenticates a request by its bearer token or its session cookie. The session is looked up for every request."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from serve_app.security.signed_tokens import Audience
 SESSION_COOKIE = "fotograma_session"
 PAGE_HEADER = "x-fotograma-page"
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
-_OWN_SITE = {"same-origin", "none"}
+_SAME_SITE = {"same-origin", "none"}
 
 
 async def authenticate(request: Request) -> Principal | None:
-    """Who asks, or None.
+    """The account of the request, or None.
 
-    A request that has an Authorization header is judged by that alone. Raises CatalogueError `cross_site` for a
-    cookie that another site's page may have sent along.
+    An Authorization header wins over a cookie. Raises CatalogueError `cross_site` for a cookie on a request that
+    another site's page may have sent.
     """
     token, audience = _credential(request)
     if token is None:
@@ -38,19 +38,19 @@ async def authenticate(request: Request) -> Principal | None:
 
 
 def refuse_cross_site(request: Request) -> None:
-    """Raises CatalogueError `cross_site` when the browser says that another site sends what changes something."""
-    if request.method not in _SAFE_METHODS and request.headers.get("sec-fetch-site", "none") not in _OWN_SITE:
+    """Raises CatalogueError `cross_site` when the browser names another site as the origin of an unsafe request."""
+    if request.method not in _SAFE_METHODS and request.headers.get("sec-fetch-site", "none") not in _SAME_SITE:
         raise CatalogueError("cross_site")
 
 
 def _refuse_without_page_header(request: Request) -> None:
-    # It can't be sent from another origin without a preflight, which is never granted.
+    # Another origin can send the header only after a preflight, which is never granted.
     if request.method not in _SAFE_METHODS and request.headers.get(PAGE_HEADER) != "1":
-        raise CatalogueError("cross_site", "A cookie session needs the header X-Fotograma-Page: 1 here.")
+        raise CatalogueError("cross_site", "A request with a session cookie needs the header X-Fotograma-Page: 1.")
 
 
 def client_address(request: Request) -> str:
-    """The network address that the request came from."""
+    """The network address of the client."""
     return request.client.host if request.client else "unknown"
 
 

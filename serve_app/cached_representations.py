@@ -1,6 +1,7 @@
-"""Videos and extractions as the contract's JSON, through the cache.
+"""Representations of videos and extractions, read through the cache.
 
-A cached document is named by the row's version, so it can't go back in time; whose it is was decided in Postgres.
+A cache key contains the row's version, so an old representation is never read again. Access is always decided in
+Postgres.
 """
 
 from __future__ import annotations
@@ -21,42 +22,42 @@ from db.videos import DocumentKey, VideoRow
 from serve_app.http.json_response import encode_json
 
 _FORMAT = 1
-"""Rises when the documents' shape changes: replicas of two releases share one cache."""
+"""Rises when the JSON changes, because replicas of two releases share one cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class Representation:
-    """A video read with one of its extractions: both as JSON text."""
+    """A video with one of its extractions, both as JSON text."""
 
     video: orjson.Fragment
     extraction: orjson.Fragment
 
 
 async def read(database: AsyncEngine, cache: Cache, keys: Sequence[DocumentKey]) -> list[Representation]:
-    """The documents in the order of `keys`; those whose rows are gone meanwhile are left out."""
+    """The representations in the order of `keys`. A row that was deleted meanwhile is left out."""
     cached = await cache.get([_cache_key(key) for key in keys])
     missing = [key for key in keys if _cache_key(key) not in cached]
     rows = await videos.documents(database, [key.extraction_id for key in missing])
-    packed = {extraction_id: encode_entry(row) for extraction_id, row in rows.items()}
-    await cache.put(dict(_entries(rows.values(), packed)))
-    found = ((cached.get(_cache_key(key)) or packed.get(key.extraction_id)) for key in keys)
+    encoded = {extraction_id: encode_entry(row) for extraction_id, row in rows.items()}
+    await cache.put(dict(_entries(rows.values(), encoded)))
+    found = ((cached.get(_cache_key(key)) or encoded.get(key.extraction_id)) for key in keys)
     return [_decode_entry(text) for text in found if text is not None]
 
 
 def encode_entry(row: VideoRow) -> bytes:
-    """Both documents as they stand in the cache: the length of the first in decimal, a newline, and the two."""
+    """Both representations as a cache entry: the length of the extraction in decimal, a newline, extraction, video."""
     extraction = encode_json(extraction_document(row.extraction))
     video = encode_json(video_json(row, extraction))
     return b"%d\n%b%b" % (len(extraction), extraction, video)
 
 
 def representation_of(row: VideoRow) -> Representation:
-    """The document of a row that was read just now."""
+    """The representation of a row, without the cache."""
     return _decode_entry(encode_entry(row))
 
 
 def video_json(row: VideoRow, extraction: bytes) -> dict[str, Any]:
-    """`video`; extraction: its JSON text."""
+    """The video's JSON values. extraction: the JSON text of its extraction."""
     return {
         "id": row.id,
         "filename": row.filename,
@@ -70,17 +71,17 @@ def video_json(row: VideoRow, extraction: bytes) -> dict[str, Any]:
 
 
 def _cache_key(key: DocumentKey) -> str:
-    return f"fotograma:document:{_FORMAT}:{key.extraction_id}:{key.version}"
+    return f"fotograma:representation:{_FORMAT}:{key.extraction_id}:{key.version}"
 
 
-def _entries(rows: Iterable[VideoRow], packed: dict[UUID, bytes]) -> Iterable[tuple[str, tuple[bytes, bool]]]:
+def _entries(rows: Iterable[VideoRow], encoded: dict[UUID, bytes]) -> Iterable[tuple[str, tuple[bytes, bool]]]:
     for row in rows:
         extraction = row.extraction
         key = DocumentKey(row.id, extraction.id, extraction.version, extraction.status)
-        yield _cache_key(key), (packed[extraction.id], is_terminal(extraction.status))
+        yield _cache_key(key), (encoded[extraction.id], is_terminal(extraction.status))
 
 
 def _decode_entry(text: bytes) -> Representation:
     length, _, both = text.partition(b"\n")
-    middle = int(length)
-    return Representation(video=orjson.Fragment(both[middle:]), extraction=orjson.Fragment(both[:middle]))
+    extraction, video = both[: int(length)], both[int(length) :]
+    return Representation(video=orjson.Fragment(video), extraction=orjson.Fragment(extraction))

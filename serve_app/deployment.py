@@ -1,4 +1,4 @@
-"""The application as a Ray Serve deployment: a thin shell, the only place here that knows Ray."""
+"""The HTTP API as a Ray Serve deployment. The only module of this package that imports Ray."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ OpenDeps = Callable[[], AbstractAsyncContextManager[Deps]]
 
 NAME = "Api"
 MAX_ONGOING_REQUESTS = 200
-"""A download occupies its place while it lasts; Serve's own default is 5."""
+"""A download counts as one request until it ends. Serve's own default is 5."""
 
-ALLOCATOR = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "1048576"}
-"""Gives bodies' memory back to the system: by default glibc keeps freed blocks of up to 32 MiB in its heap."""
+ALLOCATOR_ENV = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "1048576"}
+"""Returns the memory of request bodies to the system. By default glibc keeps freed blocks of up to 32 MiB."""
 
 
 def application(
@@ -29,10 +29,10 @@ def application(
     resources: dict[str, float] | None = None,
     drain_seconds: float = 20.0,
 ) -> serve.Application:
-    """What `serve.run` takes.
+    """The application that `serve.run` takes.
 
-    open_deps: called in each replica, on its event loop; what it opened is closed with the replica. resources: custom
-    resources of the nodes that API replicas belong on. drain_seconds: how long requests may go on at shutdown.
+    open_deps: called in each replica on its event loop; closed with the replica. resources: custom resources that a
+    replica needs. drain_seconds: how long running requests may continue at shutdown.
     """
 
     def build() -> Starlette:
@@ -46,7 +46,7 @@ def application(
         ray_actor_options={
             "num_cpus": num_cpus,
             "resources": resources or {},
-            "runtime_env": {"env_vars": dict(ALLOCATOR)},
+            "runtime_env": {"env_vars": dict(ALLOCATOR_ENV)},
         },
     )
     return options(serve.ingress(build)()).bind()
@@ -55,7 +55,7 @@ def application(
 def _lifespan(open_deps: OpenDeps) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        # Serve does not hand the lifespan's own state to requests: it goes onto the application.
+        # Serve does not pass the lifespan's state to requests, so the application carries it.
         async with open_deps() as deps:
             app.state.deps = deps
             yield

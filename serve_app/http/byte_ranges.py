@@ -1,16 +1,16 @@
-"""HTTP ranges and conditions (RFC 9110), pure: which bytes of how many, and whether at all."""
+"""The headers Range, If-Range and If-None-Match (RFC 9110). Pure."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-_SINGLE = re.compile(r"bytes\s*=\s*(?:(\d{1,18})\s*-\s*(\d{1,18})?|-\s*(\d{1,18}))", re.IGNORECASE)
+_SINGLE_RANGE = re.compile(r"bytes\s*=\s*(?:(\d{1,18})\s*-\s*(\d{1,18})?|-\s*(\d{1,18}))", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class ByteRange:
-    """`length` bytes from byte `start` on; length > 0."""
+    """`length` bytes (at least one) from byte `start` on."""
 
     start: int
     length: int
@@ -24,17 +24,17 @@ class RangeNotSatisfiable(Exception):
 
 
 def parse_range(range_header: str | None, if_range: str | None, etag: str, size: int) -> ByteRange | None:
-    """The one span to send, or None for the whole.
+    """The range to send, or None for the whole content.
 
-    Several ranges, other units and what can't be read are ignored, as a server may; so is a range whose If-Range
-    does not name this content (a date never does: strong comparison only). Raises RangeNotSatisfiable.
+    Several ranges, other units and malformed headers are ignored, as RFC 9110 allows. A range is also ignored when its
+    If-Range does not match the ETag; a date never matches. Raises RangeNotSatisfiable.
     """
     if range_header is None or (if_range is not None and if_range.strip() != etag):
         return None
-    found = _SINGLE.fullmatch(range_header.strip())
-    if found is None:
+    match = _SINGLE_RANGE.fullmatch(range_header.strip())
+    if match is None:
         return None
-    first, last, suffix = (None if group is None else int(group) for group in found.groups())
+    first, last, suffix = (None if group is None else int(group) for group in match.groups())
     if suffix is not None:
         return _byte_range(max(0, size - suffix), size if suffix else 0, size)
     assert first is not None
@@ -44,7 +44,7 @@ def parse_range(range_header: str | None, if_range: str | None, etag: str, size:
 
 
 def is_not_modified(if_none_match: str | None, etag: str) -> bool:
-    """Whether the client holds this content already (weak comparison)."""
+    """Whether the client already has this content (weak comparison)."""
     if if_none_match is None:
         return False
     tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]

@@ -1,4 +1,4 @@
-"""What every request and answer meets first and last: the request id, headers, the log line, and the last catch."""
+"""The middleware of every request: request id, security headers, access log, and the handler of unexpected errors."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from uuid_utils.compat import uuid7
 
 from serve_app.http import problem_details
 
-# Serve's proxy obeys these when a client sends them; nothing behind it may.
-_STRIPPED = {b"x-request-timeout-seconds", b"x-request-disconnect-disabled"}
+# Ray Serve's proxy obeys these headers of a client. Nothing behind the proxy may see them.
+_STRIPPED_HEADERS = {b"x-request-timeout-seconds", b"x-request-disconnect-disabled"}
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_QUIET = {"/healthz", "/readyz"}
+_DEBUG_LOGGED_PATHS = {"/healthz", "/readyz"}
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -28,14 +28,14 @@ SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cache-Control": "no-store",
 }
-"""Set on every answer that does not say otherwise itself."""
-STRICT_TRANSPORT = "max-age=31536000; includeSubDomains"
+"""Defaults of every response."""
+STRICT_TRANSPORT_SECURITY = "max-age=31536000; includeSubDomains"
 
 log = structlog.get_logger(__name__)
 
 
 class RequestMiddleware:
-    """The outermost middleware of our own."""
+    """Pure ASGI, so that responses stream unchanged."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -45,29 +45,29 @@ class RequestMiddleware:
             await self._app(scope, receive, send)
             return
         request_id = _request_id(Headers(scope=scope).get("x-request-id"))
-        headers = [(name, value) for name, value in scope["headers"] if name.lower() not in _STRIPPED]
+        headers = [(name, value) for name, value in scope["headers"] if name.lower() not in _STRIPPED_HEADERS]
         scope = {**scope, "headers": headers, "state": {**scope.get("state", {}), "request_id": request_id}}
         with structlog.contextvars.bound_contextvars(request_id=request_id):
-            await self._run(scope, receive, _Answer(send, _headers(scope, request_id)))
+            await self._run(scope, receive, _HeaderSender(send, _default_headers(scope, request_id)))
 
-    async def _run(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
+    async def _run(self, scope: Scope, receive: Receive, sender: _HeaderSender) -> None:
         started = time.perf_counter()
         try:
-            await self._app(scope, receive, answer)
+            await self._app(scope, receive, sender)
         except Exception as error:
             response = problem_details.error_response(error, scope["state"]["request_id"])
-            if answer.status is not None:
-                # The head is out: only breaking off tells the client that the body is not whole.
+            if sender.status is not None:
+                # The status is sent. Only a broken connection tells the client that the body is incomplete.
                 raise
-            await response(scope, receive, answer)
+            await response(scope, receive, sender)
         finally:
-            self._log(scope, answer.status, time.perf_counter() - started)
+            self._log(scope, sender.status, time.perf_counter() - started)
 
     def _log(self, scope: Scope, status: int | None, seconds: float) -> None:
-        tell: Callable[..., None] = log.debug if scope["path"] in _QUIET else log.info
-        tell(
+        write: Callable[..., None] = log.debug if scope["path"] in _DEBUG_LOGGED_PATHS else log.info
+        write(
             "A request was answered.",
-            event_name="http.answered",
+            event_name="request.answered",
             method=scope["method"],
             path=scope["path"],
             status=status,
@@ -75,8 +75,8 @@ class RequestMiddleware:
         )
 
 
-class _Answer:
-    """`send`, with our headers on the head."""
+class _HeaderSender:
+    """An ASGI `send` that adds default headers to the response. status: None until the response starts."""
 
     def __init__(self, send: Send, headers: dict[str, str]) -> None:
         self._send, self._headers = send, headers
@@ -91,10 +91,10 @@ class _Answer:
         await self._send(message)
 
 
-def _headers(scope: Scope, request_id: str) -> dict[str, str]:
-    secure = {"Strict-Transport-Security": STRICT_TRANSPORT} if scope["app"].state.deps.https else {}
+def _default_headers(scope: Scope, request_id: str) -> dict[str, str]:
+    secure = {"Strict-Transport-Security": STRICT_TRANSPORT_SECURITY} if scope["app"].state.deps.https else {}
     return {**SECURITY_HEADERS, **secure, "X-Request-Id": request_id}
 
 
-def _request_id(given: str | None) -> str:
-    return given if given and _REQUEST_ID.fullmatch(given) else uuid7().hex
+def _request_id(header: str | None) -> str:
+    return header if header and _REQUEST_ID.fullmatch(header) else uuid7().hex

@@ -1,6 +1,6 @@
-"""Lists page by page: `?limit=` and `?cursor=` come in, `items` and `next_cursor` go out.
+"""Pagination of lists: parses `?limit=` and `?cursor=`, and makes the next cursor.
 
-A cursor is text that clients hand back unread: where the page before ended.
+A cursor is opaque text: the last id of a page.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 def _whole(text: object) -> object:
-    """Reads a whole number. Anything else stays as it is: the model refuses it."""
+    """Parses a whole number. Anything else is left to pydantic, which refuses it."""
     return int(text) if isinstance(text, str) and text.isascii() and text.isdigit() and len(text) < 10 else text
 
 
@@ -36,7 +36,7 @@ class PageQuery(RequestModel):
 
     @property
     def before(self) -> UUID | None:
-        """The last id of the page before, in a list that goes by ids. Raises CatalogueError `invalid_field`."""
+        """The last id of the previous page, in a list ordered by id. Raises CatalogueError `invalid_field`."""
         return None if self.cursor is None else decode(self.cursor)
 
 
@@ -49,7 +49,7 @@ def read_query(model: type[Q], request: Request) -> Q:
 
 
 def page_of(found: Sequence[T], limit: int, cursor_of: Callable[[T], str]) -> tuple[Sequence[T], str | None]:
-    """One page and the cursor of the next one. found: one more than `limit` when there is a next page."""
+    """A page and the cursor of the next page. found: `limit` + 1 items when there is a next page."""
     page = found[:limit]
     return page, cursor_of(page[-1]) if len(found) > limit else None
 
@@ -74,8 +74,8 @@ def wrong_cursor() -> CatalogueError:
 
 
 def _single(items: list[tuple[str, str]]) -> Mapping[str, str]:
-    """Raises CatalogueError `invalid_field` when a parameter is there twice."""
+    """Raises CatalogueError `invalid_field` for a repeated parameter."""
     names = [name for name, _ in items]
     if len(set(names)) < len(names):
-        raise CatalogueError("invalid_field", "A query parameter is there twice.")
+        raise CatalogueError("invalid_field", "A query parameter is repeated.")
     return dict(items)

@@ -1,4 +1,4 @@
-"""Ids and numbers in a path."""
+"""Parses ids and numbers in a path."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
 
 def path_id(request: Request, name: str = "id") -> UUID:
-    """An id in the path. Raises CatalogueError `not_found`: what is no id names nothing of the caller's."""
+    """An id in the path. Raises CatalogueError `not_found` for a malformed id, as for an unknown one."""
     text = request.path_params[name]
     if not _ID.fullmatch(text):
         raise CatalogueError("not_found")
@@ -22,7 +22,7 @@ def path_id(request: Request, name: str = "id") -> UUID:
 
 
 def path_number(request: Request) -> int:
-    """The path's `n`, from 1. Raises CatalogueError `not_found`."""
+    """The path parameter `n`, from 1. Raises CatalogueError `not_found`."""
     text = request.path_params["n"]
     if not _NUMBER.fullmatch(text):
         raise CatalogueError("not_found")

@@ -1,4 +1,4 @@
-"""Every error as `application/problem+json` (RFC 9457): the one table from a code to its HTTP status."""
+"""Errors as `application/problem+json` (RFC 9457), and the HTTP status of each error code."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from db.values.error_catalogue import CatalogueError
 TYPE_PREFIX = "urn:fotograma:problem:"
 OUTAGE_RETRY_SECONDS = 5
 RETRY_SECONDS: Mapping[int, int] = {413: 3600, 429: 60, 503: OUTAGE_RETRY_SECONDS, 507: 60}
-"""Retry-After by status, where the error names no time. What is too large fits only once a limit has been raised."""
+"""Retry-After by status, for errors without a time of their own. 413: until the limit may have been raised."""
 CLIENT_CLOSED_REQUEST = 499
-"""Nobody reads this answer; the number stands in the log alone."""
+"""The client has disconnected. The status is only logged (nginx uses the same number)."""
 
 HTTP_STATUS: Mapping[str, int] = {
     "malformed_request": 400,
@@ -79,7 +79,7 @@ EXTRACTION_ONLY_CODES = frozenset(
         "service_failed",
     }
 )
-"""Only decoding or the queue finds these out: they stand in an extraction's `error`, never in an answer's status."""
+"""Codes of decoding and of the queue. They stand in an extraction's `error` and are never the error of a request."""
 
 _ROUTER_CODES = {404: "not_found", 405: "method_not_allowed"}
 
@@ -87,10 +87,7 @@ log = structlog.get_logger(__name__)
 
 
 class ProblemError(CatalogueError):
-    """An error of the catalogue with more to say.
-
-    headers: of the answer. members: further members of the problem object, such as `errors`.
-    """
+    """An error with additional response headers and extension members (RFC 9457, 3.2), such as `errors`."""
 
     def __init__(
         self,
@@ -99,15 +96,15 @@ class ProblemError(CatalogueError):
         *,
         retry_after: int | None = None,
         headers: Mapping[str, str] | None = None,
-        members: Mapping[str, Any] | None = None,
+        extensions: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(code, detail, retry_after=retry_after)
         self.headers = dict(headers or {})
-        self.members = dict(members or {})
+        self.extensions = dict(extensions or {})
 
 
 def problem_response(error: CatalogueError, request_id: str) -> Response:
-    """The answer to an error of the catalogue."""
+    """The problem response of an error."""
     body: dict[str, Any] = {
         "type": f"{TYPE_PREFIX}{error.code}",
         "title": error.entry.en.title,
@@ -125,13 +122,13 @@ def problem_response(error: CatalogueError, request_id: str) -> Response:
     if body["status"] == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="fotograma"'
     if isinstance(error, ProblemError):
-        body |= error.members
+        body |= error.extensions
         headers |= error.headers
     return Response(orjson.dumps(body), body["status"], headers, media_type="application/problem+json")
 
 
 def to_catalogue_error(error: Exception) -> CatalogueError:
-    """Names any exception by the catalogue; one that nobody foresaw is `internal`."""
+    """The catalogue's error for any exception. An unexpected exception is `internal`."""
     match error:
         case CatalogueError():
             return error
@@ -140,25 +137,25 @@ def to_catalogue_error(error: Exception) -> CatalogueError:
         case ObjectNotFound():
             return CatalogueError("expired")
         case _ if is_outage(error):
-            return CatalogueError("unavailable", "The database is away.", retry_after=OUTAGE_RETRY_SECONDS)
+            return CatalogueError("unavailable", "The database is not available.", retry_after=OUTAGE_RETRY_SECONDS)
         case _:
             return CatalogueError("internal")
 
 
 def error_response(error: Exception, request_id: str) -> Response:
-    """The answer to any exception; what we are to blame for is logged, its stack trace included."""
+    """The response to any exception. Unexpected exceptions are logged with their stack trace."""
     if isinstance(error, ClientDisconnect):
         return Response(status_code=CLIENT_CLOSED_REQUEST)
-    named = to_catalogue_error(error)
-    if named.code == "internal":
-        log.error("A request failed unexpectedly.", event_name="http.failed", exc_info=error)
-    elif named.code == "unavailable":
-        log.warning("A part of the service is away.", event_name="http.unavailable", detail=named.detail)
-    return problem_response(named, request_id)
+    catalogue_error = to_catalogue_error(error)
+    if catalogue_error.code == "internal":
+        log.error("A request failed unexpectedly.", event_name="request.failed", exc_info=error)
+    elif catalogue_error.code == "unavailable":
+        log.warning("A dependency is unavailable.", event_name="request.refused", detail=catalogue_error.detail)
+    return problem_response(catalogue_error, request_id)
 
 
 async def http_exception_handler(request: Request, error: Exception) -> Response:
-    """`error_response` in the shape that Starlette calls."""
+    """`error_response` as an exception handler of Starlette."""
     return error_response(error, request.scope["state"]["request_id"])
 
 

@@ -1,4 +1,4 @@
-"""JSON in: what a request's body must be before anything looks at it."""
+"""Reads JSON request bodies and validates them with pydantic."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from db.values.error_catalogue import CatalogueError
 
 MAX_JSON_BYTES = 1 << 16
 MAX_SPEC_BYTES = 1 << 22
-"""Room for a specification with 100,000 times."""
+"""Enough for a specification with 100,000 times."""
 
 M = TypeVar("M", bound="RequestModel")
 
 
 class RequestModel(BaseModel):
-    """A request's object: unknown fields are refused, nothing is converted."""
+    """A JSON object of a request. Unknown fields are refused and no type is converted."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -28,8 +28,8 @@ class RequestModel(BaseModel):
 async def read_model(request: Request, model: type[M]) -> M:
     """The body as `model`.
 
-    Raises CatalogueError `unsupported_media_type`, `too_large`, `malformed_request` or `invalid_field`, which names
-    the field.
+    Raises CatalogueError `unsupported_media_type`, `too_large`, `malformed_request`, or `invalid_field` with the name
+    of the field.
     """
     return validate(model, await read_json(request, MAX_JSON_BYTES))
 
@@ -43,14 +43,14 @@ async def read_json(request: Request, max_bytes: int) -> Any:
     async for chunk in request.stream():
         body += chunk
         if len(body) > max_bytes:
-            raise CatalogueError("too_large", f"The body may have {max_bytes} bytes.")
+            raise CatalogueError("too_large", f"The body may have at most {max_bytes} bytes.")
     return parse_json(bytes(body), "The body")
 
 
 def parse_json(text: bytes, what: str) -> Any:
-    """JSON whose numbers are `int` or `Decimal`. Raises CatalogueError `malformed_request`."""
+    """JSON with numbers as `int` or `Decimal`. Raises CatalogueError `malformed_request`."""
     try:
-        # The strict one first: json alone lets lone surrogates through, which no UTF-8 answer could repeat.
+        # orjson is strict. json alone accepts lone surrogates, which no UTF-8 response can contain.
         orjson.loads(text)
         return json.loads(text, parse_float=Decimal)
     except (ValueError, ArithmeticError, RecursionError) as error:

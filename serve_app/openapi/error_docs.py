@@ -1,4 +1,4 @@
-"""`docs/errors.md`, made of the catalogue: `uv run python -m serve_app.openapi.error_docs > docs/errors.md`."""
+"""Generates `docs/errors.md`: `uv run python -m serve_app.openapi.error_docs > docs/errors.md`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ A code "of an extraction" is never the status of an answer. It is in the `error`
 
 
 def page() -> str:
-    """The whole document, in Markdown."""
+    """The whole page, in Markdown."""
     return f"{_INTRO}\n{table()}"
 
 
 def table() -> str:
-    """A row for each code, in the catalogue's order, in Markdown."""
+    """One row for each code, in the order of the catalogue, in Markdown."""
     rows = [
         ("code", "HTTP status", "fault", "title", "what to do"),
         ("---",) * 5,

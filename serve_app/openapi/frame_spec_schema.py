@@ -1,6 +1,4 @@
-"""The shape of the frame specification, for `/openapi.json`; `db.values.frame_spec` reads it, and tells errors more
-exactly.
-"""
+"""The JSON schema of the frame specification. `db.values.frame_spec` parses it, with more exact errors."""
 
 from __future__ import annotations
 
@@ -66,14 +64,14 @@ Sample = (
 
 
 class Range(Schema):
-    """Seconds from the first displayed frame; end is exclusive, null for the video's own end."""
+    """Seconds from the first displayed frame. end is exclusive; null is the end of the video."""
 
     start: Annotated[float, Field(ge=0)] = 0
     end: float | None = None
 
 
 class Image(Schema):
-    """max_side: pixels of the longer displayed side at most."""
+    """max_side: the most pixels of the longer displayed side."""
 
     format: ImageFormat = ImageFormat.JPEG
     quality: Annotated[int, Field(ge=1, le=100)] = 90
@@ -81,7 +79,7 @@ class Image(Schema):
 
 
 class FrameSpec(Schema):
-    """Which frames, and as what images."""
+    """Which frames are extracted, and how they are encoded."""
 
     sample: Sample = FpsSample()
     range: Range = Range()

@@ -1,4 +1,4 @@
-"""`/openapi.json`: what the routes take and give, from the models that check it."""
+"""The OpenAPI document (`/openapi.json`), made from the models that validate requests."""
 
 from __future__ import annotations
 
@@ -25,36 +25,36 @@ _ZIP, _CSV, _IMAGE = "application/zip", "text/csv", "image/*"
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One method of one address.
+    """One method of one path.
 
-    gives: the status of success, and the answer's model, its media type, or nothing. body: the JSON it takes.
-    keyed: whether it knows Idempotency-Key. is_open: whether anyone may call it.
+    status, response: of success; the response is a model, a media type, or empty. body: the model of a JSON body.
+    has_idempotency_key: whether it reads Idempotency-Key. is_public: whether it needs no account.
     """
 
     summary: str
     status: int
-    gives: type[BaseModel] | str | None = None
+    response: type[BaseModel] | str | None = None
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
-    keyed: bool = False
-    is_open: bool = False
-    is_form: bool = False
+    has_idempotency_key: bool = False
+    is_public: bool = False
+    is_multipart: bool = False
 
 
 OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("POST", "/v1/users"): Operation(
-        "Make an account", 201, response_schemas.NewAccount, body=accounts.Registration, is_open=True
+        "Create an account", 201, response_schemas.NewAccount, body=accounts.Registration, is_public=True
     ),
     ("POST", "/v1/tokens"): Operation(
-        "Log in", 200, response_schemas.Tokens, body=login_sessions.Credentials, is_open=True
+        "Log in", 200, response_schemas.Tokens, body=login_sessions.Credentials, is_public=True
     ),
     ("DELETE", "/v1/tokens"): Operation("Log out: end this session at once", 204),
     ("POST", "/v1/tokens/refresh"): Operation(
-        "Change a refresh token for new tokens; each works once",
+        "Exchange a refresh token for new tokens; each works once",
         200,
         response_schemas.Tokens,
         body=login_sessions.Refresh,
-        is_open=True,
+        is_public=True,
     ),
     ("GET", "/v1/me"): Operation("Show the account", 200, response_schemas.Account),
     ("PATCH", "/v1/me"): Operation("Change the account", 200, response_schemas.Account, body=accounts.Changes),
@@ -63,58 +63,72 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ),
     ("GET", "/v1/videos"): Operation("List videos, newest first", 200, response_schemas.VideoPage, query=VideoQuery),
     ("POST", "/v1/videos"): Operation(
-        "Upload small videos and queue them, all or none", 201, response_schemas.Videos, keyed=True, is_form=True
+        "Upload videos and queue an extraction of each; all or none",
+        201,
+        response_schemas.Videos,
+        has_idempotency_key=True,
+        is_multipart=True,
     ),
     ("GET", "/v1/videos/{id}"): Operation("Show a video", 200, response_schemas.Video),
-    ("DELETE", "/v1/videos/{id}"): Operation("Delete a video and all that came of it", 204),
+    ("DELETE", "/v1/videos/{id}"): Operation("Delete a video, its extractions and their results", 204),
     ("POST", "/v1/videos/{id}/extractions"): Operation(
-        "Extract again, without uploading again",
+        "Extract from a stored video again",
         201,
         response_schemas.Extraction,
         body=response_schemas.NewExtraction,
-        keyed=True,
+        has_idempotency_key=True,
     ),
     ("GET", "/v1/extractions/{id}"): Operation("Show an extraction", 200, response_schemas.Extraction),
     ("POST", "/v1/extractions/{id}/cancel"): Operation("Cancel an extraction", 202, response_schemas.Extraction),
     ("POST", "/v1/extractions/{id}/retry"): Operation(
-        "Try a failed or cancelled one again, as a new extraction", 201, response_schemas.Extraction, keyed=True
+        "Retry a failed or cancelled extraction, as a new extraction",
+        201,
+        response_schemas.Extraction,
+        has_idempotency_key=True,
     ),
-    ("GET", "/v1/extractions/{id}/frames.zip"): Operation("Fetch the archive; takes Range", 200, _ZIP),
-    ("GET", "/v1/extractions/{id}/manifest.json"): Operation("Fetch the manifest", 200, "application/json"),
-    ("GET", "/v1/extractions/{id}/manifest.csv"): Operation("Fetch the manifest as CSV", 200, _CSV),
-    ("GET", "/v1/extractions/{id}/report.json"): Operation("How the archive was made", 200, "application/json"),
-    ("GET", "/v1/extractions/{id}/sheet.jpg"): Operation("Fetch the contact sheet", 200, "image/jpeg"),
-    ("GET", "/v1/extractions/{id}/sheet.vtt"): Operation("Fetch its WebVTT index", 200, "text/vtt"),
-    ("GET", "/v1/extractions/{id}/frames/{n}"): Operation("Fetch image n, from 1", 200, _IMAGE),
+    ("GET", "/v1/extractions/{id}/frames.zip"): Operation("Download the archive; supports Range", 200, _ZIP),
+    ("GET", "/v1/extractions/{id}/manifest.json"): Operation("Download the manifest", 200, "application/json"),
+    ("GET", "/v1/extractions/{id}/manifest.csv"): Operation("Download the manifest as CSV", 200, _CSV),
+    ("GET", "/v1/extractions/{id}/report.json"): Operation("Show how the archive was made", 200, "application/json"),
+    ("GET", "/v1/extractions/{id}/sheet.jpg"): Operation("Download the contact sheet", 200, "image/jpeg"),
+    ("GET", "/v1/extractions/{id}/sheet.vtt"): Operation(
+        "Download the WebVTT index of the contact sheet", 200, "text/vtt"
+    ),
+    ("GET", "/v1/extractions/{id}/frames/{n}"): Operation("Download image n, from 1", 200, _IMAGE),
     ("GET", "/v1/extractions/{id}/timeline"): Operation(
-        "What happened to it, oldest first", 200, response_schemas.Timeline, query=PageQuery
+        "List the events of an extraction, oldest first", 200, response_schemas.Timeline, query=PageQuery
     ),
     ("GET", "/v1/webhooks"): Operation(
         "List webhooks, newest first", 200, response_schemas.WebhookPage, query=PageQuery
     ),
     ("POST", "/v1/webhooks"): Operation(
-        "Add a webhook; its secret is shown here alone",
+        "Add a webhook; its secret is shown only once",
         201,
         response_schemas.NewWebhook,
         body=webhooks.WebhookRequest,
-        keyed=True,
+        has_idempotency_key=True,
     ),
-    ("DELETE", "/v1/webhooks/{id}"): Operation("Remove a webhook and what was owed to it", 204),
+    ("DELETE", "/v1/webhooks/{id}"): Operation("Delete a webhook and its pending deliveries", 204),
     ("GET", "/v1/webhooks/{id}/deliveries"): Operation(
-        "List its deliveries with their tries, newest first", 200, response_schemas.DeliveryPage, query=PageQuery
+        "List a webhook's deliveries with their tries, newest first",
+        200,
+        response_schemas.DeliveryPage,
+        query=PageQuery,
     ),
     ("POST", "/v1/webhooks/{id}/deliveries/{delivery_id}/redeliver"): Operation(
         "Send a delivery again, under the same id", 202, response_schemas.Delivery
     ),
     ("GET", "/v1/admin/ledger"): Operation(
-        "Every acceptance held against what became of it; for admins", 200, response_schemas.Ledger
+        "Compare every acceptance with its extraction; for admins", 200, response_schemas.Ledger
     ),
-    ("GET", "/healthz"): Operation("Whether this process lives", 200, response_schemas.Alive, is_open=True),
-    ("GET", "/readyz"): Operation("Whether it can accept now", 200, response_schemas.Readiness, is_open=True),
+    ("GET", "/healthz"): Operation("Whether this process runs", 200, response_schemas.Liveness, is_public=True),
+    ("GET", "/readyz"): Operation(
+        "Whether the service can accept requests", 200, response_schemas.Readiness, is_public=True
+    ),
 }
 
 UNDOCUMENTED = {"/", "/session", "/openapi.json", "/static"}
-"""The page's own addresses, and this document's."""
+"""The paths of the web page, and of this document."""
 
 
 async def show(_request: Request) -> Response:
@@ -125,7 +139,7 @@ async def show(_request: Request) -> Response:
 @cache
 def openapi_document() -> dict[str, Any]:
     """The OpenAPI 3.1 document."""
-    models = {model for operation in OPERATIONS.values() for model in (operation.gives, operation.body)}
+    models = {model for operation in OPERATIONS.values() for model in (operation.response, operation.body)}
     named = [model for model in models if isinstance(model, type)] + [response_schemas.Problem, FrameSpec]
     _, definitions = models_json_schema(
         [(model, "validation") for model in sorted(named, key=lambda model: model.__name__)],
@@ -147,7 +161,7 @@ def openapi_document() -> dict[str, Any]:
 
 
 def _operation(method: str, path: str, operation: Operation) -> dict[str, Any]:
-    described: dict[str, Any] = {
+    document: dict[str, Any] = {
         "operationId": f"{method.lower()}{path.replace('/', '_').replace('{', '').replace('}', '').replace('.', '_')}",
         "summary": operation.summary,
         "parameters": _parameters(path, operation),
@@ -159,13 +173,13 @@ def _operation(method: str, path: str, operation: Operation) -> dict[str, Any]:
             },
         },
     }
-    if operation.is_open:
-        described["security"] = []
-    if operation.is_form:
-        described["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}
+    if operation.is_public:
+        document["security"] = []
+    if operation.is_multipart:
+        document["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}
     if operation.body is not None:
-        described["requestBody"] = {"required": True, "content": _content(operation.body, "application/json")}
-    return described
+        document["requestBody"] = {"required": True, "content": _content(operation.body, "application/json")}
+    return document
 
 
 def _parameters(path: str, operation: Operation) -> list[dict[str, Any]]:
@@ -173,7 +187,7 @@ def _parameters(path: str, operation: Operation) -> list[dict[str, Any]]:
     found = [_parameter(name, "path", {"type": "string", "format": "uuid"}) for name in ids]
     if "{n}" in path:
         found.append(_parameter("n", "path", {"type": "integer", "minimum": 1}))
-    if operation.keyed:
+    if operation.has_idempotency_key:
         found.append(_parameter("Idempotency-Key", "header", {"type": "string", "maxLength": 255}))
     if operation.query is not None:
         schema = operation.query.model_json_schema()
@@ -188,11 +202,11 @@ def _parameter(name: str, where: str, schema: Any) -> dict[str, Any]:
 
 
 def _success(operation: Operation) -> dict[str, Any]:
-    if operation.gives is None:
+    if operation.response is None:
         return {"description": "Done"}
-    if isinstance(operation.gives, str):
-        return {"description": "The content", "content": {operation.gives: {}}}
-    return {"description": "Success", "content": _content(operation.gives, "application/json")}
+    if isinstance(operation.response, str):
+        return {"description": "The content", "content": {operation.response: {}}}
+    return {"description": "Success", "content": _content(operation.response, "application/json")}
 
 
 def _content(model: type[BaseModel], media_type: str) -> dict[str, Any]:

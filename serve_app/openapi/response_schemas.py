@@ -1,4 +1,4 @@
-"""The shapes of answers, for `/openapi.json`; tests hold real answers against them."""
+"""The JSON schemas of responses. Tests validate real responses with them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from serve_app.openapi.frame_spec_schema import FrameSpec, Schema
 
 
 class PartError(Schema):
-    """One part of a multipart request that can't be taken. index: its place in the body, from 0."""
+    """A refused part of a multipart request. index: its position in the body, from 0."""
 
     part: str
     index: int
@@ -30,7 +30,7 @@ PartState = Literal["ok", "away", "starting", "restarting", "behind", "full"]
 
 
 class Problem(Schema):
-    """Any error (RFC 9457). parts: of `/readyz`, as in Readiness."""
+    """An error (RFC 9457). parts: of `/readyz`, as in Readiness."""
 
     type: str
     title: str
@@ -53,13 +53,13 @@ class NewAccount(Schema):
 
 
 class Quotas(Schema):
-    """null: no limit. waiting: extractions that have not ended. stored_bytes: videos and archives."""
+    """waiting: extractions that have not ended. stored_bytes: videos and archives. null: no limit."""
 
     waiting: int | None
     stored_bytes: int | None
 
 
-class Use(Schema):
+class Usage(Schema):
     videos: int
     waiting: int
     stored_bytes: int
@@ -70,7 +70,7 @@ class Account(NewAccount):
     notify: Literal["all", "failures", "none"]
     created_at: datetime
     quotas: Quotas
-    use: Use
+    use: Usage
 
 
 class Tokens(Schema):
@@ -81,7 +81,7 @@ class Tokens(Schema):
 
 
 class Media(Schema):
-    """What the probe found; width and height in pixels as displayed, rotation in degrees clockwise."""
+    """What the probe has read. width, height: pixels as displayed. rotation: degrees clockwise."""
 
     container: str
     codec: str
@@ -143,7 +143,7 @@ class Extraction(Schema):
 
 
 class Video(Schema):
-    """What was uploaded, with its newest extraction."""
+    """An uploaded video with its newest extraction."""
 
     id: UUID
     filename: str
@@ -170,7 +170,7 @@ class NewExtraction(Schema):
 
 
 class TimelineEvent(Schema):
-    """One event of a time line: when, what, and the facts that it has."""
+    """An event of an extraction: its time, its kind, and the details of that kind."""
 
     at: datetime
     kind: str
@@ -192,7 +192,7 @@ class Timeline(Schema):
 
 
 class Balance(Schema):
-    """differences: ids whose records disagree, at most a hundred of each account; reasons: why, by id."""
+    """differences: ids of extractions whose records disagree, at most a hundred of each account. reasons: by id."""
 
     accepted: int
     succeeded: int
@@ -213,14 +213,14 @@ class AccountBalance(Balance):
 
 
 class Ledger(Balance):
-    """users: at most a thousand, those with differences first; user_count: how many there are."""
+    """users: at most a thousand, accounts with differences first. user_count: the number of all accounts."""
 
     users: list[AccountBalance]
     user_count: int
 
 
 class Webhook(Schema):
-    """disabled_at: since when it is switched off, having answered 410 Gone; null: it is on."""
+    """disabled_at: when it was disabled because it answered 410 Gone; null while it is enabled."""
 
     id: UUID
     url: str
@@ -230,7 +230,7 @@ class Webhook(Schema):
 
 
 class NewWebhook(Webhook):
-    """secret: signs what is sent; it is not shown again."""
+    """secret: signs the deliveries. It is shown only once."""
 
     secret: str
 
@@ -241,7 +241,7 @@ class WebhookPage(Schema):
 
 
 class DeliveryTry(Schema):
-    """status: of the answer, null when there was none. error: null when it was taken."""
+    """status: of the response; null without one. error: null when the delivery was accepted."""
 
     at: datetime
     status: int | None
@@ -250,7 +250,7 @@ class DeliveryTry(Schema):
 
 
 class Delivery(Schema):
-    """One notification to one webhook; id is its `webhook-id`. due_at: of the next try, while it is pending."""
+    """A notification to one webhook. id: its `webhook-id`. due_at: of the next try, while it is pending."""
 
     id: UUID
     type: str
@@ -267,7 +267,7 @@ class DeliveryPage(Schema):
     next_cursor: str | None
 
 
-class Alive(Schema):
+class Liveness(Schema):
     status: Literal["alive"]
 
 

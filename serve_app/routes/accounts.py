@@ -95,7 +95,7 @@ async def change_password(request: Request, who: Principal) -> Response:
         raise CatalogueError("bad_credentials", "The current password is wrong.")
     hashed = await deps.password_hasher.hash(body.new)
     await accounts.set_password(deps.database, who.user_id, hashed, kept=who.session_id)
-    deps.email_rate_limiter.forget(who.email)
+    deps.email_rate_limiter.reset(who.email)
     log.info("A password was changed.", event_name="account.password_changed", user_id=str(who.user_id))
     return Response(status_code=204)
 

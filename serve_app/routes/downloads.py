@@ -72,7 +72,7 @@ async def frame(request: Request, who: Principal) -> Response:
     assert row.result_frames is not None
     if n > row.result_frames:
         raise CatalogueError("not_found", f"The archive has {row.result_frames} images.")
-    place = await deps.archive_indexes.place_of(deps.objects, f"{row.result_key}/manifest.csv", n)
+    place = await deps.archive_indexes.locate(deps.objects, f"{row.result_key}/manifest.csv", n)
     headers = {"Content-Type": place.media_type, "ETag": f'"{row.result_sha256}.{n}"'}
     return await _send(request, deps, _Content(f"{row.result_key}/frames.zip", place.size, headers, place.offset))
 

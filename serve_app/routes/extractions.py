@@ -87,7 +87,7 @@ async def cancel(request: Request, who: Principal) -> Response:
 
 def _wrong_state(status: ExtractionStatus, rule: str) -> ProblemError:
     return ProblemError(
-        "wrong_state", f"The extraction is {status}; {rule}.", members={"current_status": ExtractionStatus(status)}
+        "wrong_state", f"The extraction is {status}; {rule}.", extensions={"current_status": ExtractionStatus(status)}
     )
 
 

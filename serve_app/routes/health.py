@@ -51,7 +51,7 @@ async def ready(request: Request) -> Response:
     parts["cache"] = "ok" if await deps.cache.is_there() else away
     if unfit:
         detail = f"Nothing can be accepted now: {unfit}."
-        raise ProblemError("unavailable", detail, retry_after=READY_RETRY_SECONDS, members={"parts": parts})
+        raise ProblemError("unavailable", detail, retry_after=READY_RETRY_SECONDS, extensions={"parts": parts})
     return JsonResponse({"status": "ready", "parts": parts})
 
 

@@ -104,7 +104,7 @@ async def _opened(request: Request, deps: Deps) -> Claims:
     if not await deps.password_hasher.matches(body.password, found[1] if found else None) or found is None:
         log.info("Wrong credentials.", event_name="session.refused", user_id=str(found[0]) if found else None)
         raise CatalogueError("bad_credentials")
-    deps.email_rate_limiter.forget(email)
+    deps.email_rate_limiter.reset(email)
     return await _open(deps, found[0])
 
 

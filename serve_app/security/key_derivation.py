@@ -1,4 +1,4 @@
-"""Secrets of one purpose each, derived from the deployment's one secret key."""
+"""Derives one secret for each purpose from the deployment's secret key."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MIN_SECRET_CHARACTERS = 32
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A signing key. The id stands in each token's header and pins the algorithm."""
+    """The id stands in each token's header and pins the algorithm."""
 
     id: str
     secret: bytes
@@ -19,13 +19,13 @@ class SigningKey:
 
 
 def derive_key(secret_key: str, purpose: str) -> bytes:
-    """32 bytes for one purpose. Raises ValueError when the secret key is too short to be one."""
+    """32 bytes for one purpose. Raises ValueError when the secret key is too short."""
     if len(secret_key) < MIN_SECRET_CHARACTERS:
         raise ValueError(f"the secret key must have at least {MIN_SECRET_CHARACTERS} characters")
     return hmac.digest(secret_key.encode(), f"fotograma {purpose} v1".encode(), "sha256")
 
 
 def signing_key(secret_key: str) -> SigningKey:
-    """The key that signs tokens; its id tells nothing about it."""
+    """The key that signs tokens. Its id reveals nothing about it."""
     secret = derive_key(secret_key, "tokens")
     return SigningKey(hashlib.sha256(b"fotograma key id" + secret).hexdigest()[:16], secret)

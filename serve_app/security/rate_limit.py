@@ -1,4 +1,4 @@
-"""How often something may be tried: the generic cell rate algorithm, one number a key."""
+"""Rate limiting by the generic cell rate algorithm (GCRA): one number for each key."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_KEYS = 50_000
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """burst: tries at once. refill_seconds: after that, one each so many seconds."""
+    """burst: tries that may come at once. refill_seconds: time until one more try is allowed."""
 
     burst: int
     refill_seconds: float
@@ -23,47 +23,47 @@ class RateLimit:
 
 @dataclass(frozen=True, slots=True)
 class RateLimitDecision:
-    """free_at: when all tries are there again, the state to keep. wait_seconds: 0 when this try is allowed."""
+    """arrival: the theoretical arrival time (TAT), the state of a key. wait_seconds: 0 when the try is allowed."""
 
-    free_at: float
+    arrival: float
     wait_seconds: float
 
 
-def decide(rate: RateLimit, free_at: float, now: float) -> RateLimitDecision:
+def decide(rate: RateLimit, arrival: float, now: float) -> RateLimitDecision:
     """Whether a try at `now` is within the rate (ATM Forum TM 4.0, GCRA as virtual scheduling)."""
-    next_free = max(free_at, now) + rate.refill_seconds
-    wait = next_free - rate.burst * rate.refill_seconds - now
-    return RateLimitDecision(free_at, wait) if wait > 1e-9 else RateLimitDecision(next_free, 0.0)
+    next_arrival = max(arrival, now) + rate.refill_seconds
+    wait = next_arrival - rate.burst * rate.refill_seconds - now
+    return RateLimitDecision(arrival, wait) if wait > 1e-9 else RateLimitDecision(next_arrival, 0.0)
 
 
 class RateLimiter:
-    """One rate over many keys, in this process; the least recently tried are forgotten beyond `most_keys`."""
+    """One rate for many keys, in this process. Beyond `max_keys`, the least recently tried key is forgotten."""
 
     def __init__(
         self, rate: RateLimit, *, clock: Callable[[], float] = time.monotonic, max_keys: int = MAX_KEYS
     ) -> None:
-        self._rate, self._clock, self._most = rate, clock, max_keys
-        self._free_at: OrderedDict[str, float] = OrderedDict()
+        self._rate, self._clock, self._max_keys = rate, clock, max_keys
+        self._arrivals: OrderedDict[str, float] = OrderedDict()
 
     def take(self, key: str) -> None:
         """Counts a try. Raises CatalogueError `too_many_requests` with the seconds to wait."""
         now = self._clock()
-        verdict = decide(self._rate, self._free_at.get(key, now), now)
-        if verdict.wait_seconds:
-            raise CatalogueError("too_many_requests", retry_after=math.ceil(verdict.wait_seconds))
-        self._keep(key, verdict.free_at)
+        decision = decide(self._rate, self._arrivals.get(key, now), now)
+        if decision.wait_seconds:
+            raise CatalogueError("too_many_requests", retry_after=math.ceil(decision.wait_seconds))
+        self._keep(key, decision.arrival)
 
     def count(self, key: str) -> None:
-        """Counts a try that another counter has allowed."""
+        """Counts a try that another limiter has allowed."""
         now = self._clock()
-        self._keep(key, max(self._free_at.get(key, now), now) + self._rate.refill_seconds)
+        self._keep(key, max(self._arrivals.get(key, now), now) + self._rate.refill_seconds)
 
-    def forget(self, key: str) -> None:
-        """All tries are there again."""
-        self._free_at.pop(key, None)
+    def reset(self, key: str) -> None:
+        """Allows the whole burst again."""
+        self._arrivals.pop(key, None)
 
-    def _keep(self, key: str, free_at: float) -> None:
-        self._free_at[key] = free_at
-        self._free_at.move_to_end(key)
-        if len(self._free_at) > self._most:
-            self._free_at.popitem(last=False)
+    def _keep(self, key: str, arrival: float) -> None:
+        self._arrivals[key] = arrival
+        self._arrivals.move_to_end(key)
+        if len(self._arrivals) > self._max_keys:
+            self._arrivals.popitem(last=False)

@@ -1,4 +1,4 @@
-"""Signed tokens (PyJWT): issued for one audience, verified with the one algorithm of their key."""
+"""JSON web tokens: issued for one audience, verified with the one algorithm of their key."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from db.values.error_catalogue import CatalogueError
 from serve_app.security.key_derivation import SigningKey
 
 ISSUER = "fotograma"
-_REQUIRED = ["exp", "iat", "iss", "aud", "sub", "jti", "sid"]
+_REQUIRED_CLAIMS = ["exp", "iat", "iss", "aud", "sub", "jti", "sid"]
 
 
 class Audience(StrEnum):
-    """What a token is good for; one is never taken for another."""
+    """What a token may be used for. A token of one audience is refused for another."""
 
     ACCESS = "fotograma:access"
     REFRESH = "fotograma:refresh"
@@ -29,7 +29,7 @@ class Audience(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """Whom a token speaks for. generation: of the refresh family, 0 in the other audiences."""
+    """Whose token it is. generation: of a refresh token in its family; 0 in other audiences."""
 
     user_id: UUID
     session_id: UUID
@@ -37,14 +37,14 @@ class Claims:
 
 
 class TokenSigner:
-    """keys: the first signs, all verify (that is how a key is replaced)."""
+    """keys: the first signs and all verify, so that a key can be replaced."""
 
     def __init__(self, keys: Sequence[SigningKey]) -> None:
         self._current = keys[0]
         self._keys = {key.id: key for key in keys}
 
     def issue(self, audience: Audience, claims: Claims, lifetime_seconds: float) -> str:
-        """A token that is valid from now on."""
+        """A token that is valid from now on for `lifetime_seconds`."""
         now = datetime.now(UTC)
         payload = {
             "iss": ISSUER,
@@ -59,7 +59,7 @@ class TokenSigner:
         return jwt.encode(payload, self._current.secret, self._current.algorithm, headers={"kid": self._current.id})
 
     def verify(self, audience: Audience, token: str) -> Claims:
-        """What the token says. Raises CatalogueError `unauthenticated` when it isn't one of ours, for this, now."""
+        """The token's claims. Raises CatalogueError `unauthenticated` for any other token."""
         try:
             key = self._keys[jwt.get_unverified_header(token).get("kid", "")]
             payload = jwt.decode(
@@ -68,7 +68,7 @@ class TokenSigner:
                 algorithms=[key.algorithm],
                 audience=audience.value,
                 issuer=ISSUER,
-                options={"require": _REQUIRED},
+                options={"require": _REQUIRED_CLAIMS},
             )
             return _claims(payload)
         except (jwt.PyJWTError, KeyError, TypeError, ValueError) as error:

@@ -213,7 +213,7 @@ def _refusal(errors: Sequence[dict[str, Any]]) -> ProblemError:
     first = errors[0]
     where = f"{first['filename']}: " if first["filename"] else ""
     more = "" if len(errors) == 1 else f" Refused parts: {len(errors)}."
-    return ProblemError(first["code"], f"{where}{first['detail']}{more}", members={"errors": list(errors)})
+    return ProblemError(first["code"], f"{where}{first['detail']}{more}", extensions={"errors": list(errors)})
 
 
 def _upload(user_id: UUID, file: ReceivedFile, canonical_spec: str) -> Upload:

@@ -1,4 +1,4 @@
-"""The page: one document and its static files, nothing from anywhere else."""
+"""The web page: one HTML document and its static files. It loads nothing from other sites."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def show(request: Request) -> Response:
 
 
 class StaticAssets(StaticFiles):
-    """`/static/…`; asked for again at each visit, answered 304 while unchanged."""
+    """`/static/…`. Browsers revalidate each file, and get 304 while it is unchanged."""
 
     def __init__(self) -> None:
         super().__init__(directory=_HERE / "static")

@@ -10,7 +10,7 @@ from typing import get_type_hints
 import pytest
 import yaml
 
-from kuberay.check import problems
+from kuberay.check import validation_errors
 
 ROOT = Path(__file__).parents[2]
 SERVICE = yaml.safe_load((ROOT / "kuberay/rayservice.yaml").read_text())
@@ -65,5 +65,5 @@ def test_an_unknown_field_and_a_wrong_type_are_problems():
         }
     }
     thing = {"apiVersion": "ray.io/v1", "kind": "Thing", "spec": {"replicas": "2", "replica": 2}}
-    assert len(list(problems(thing, [crd]))) == 2
-    assert list(problems(thing | {"spec": {"replicas": 2}}, [crd])) == []
+    assert len(list(validation_errors(thing, [crd]))) == 2
+    assert list(validation_errors(thing | {"spec": {"replicas": 2}}, [crd])) == []

@@ -124,12 +124,12 @@ async def test_only_so_many_places_are_remembered(deps: Deps) -> None:
     tables = ArchiveIndexCache(max_frames=3)
     for name in ("a", "b", "a"):
         await deps.objects.put(f"results/{name}", chunks_of(make_result([b"1", b"22"]).manifest_csv))
-        assert (await tables.place_of(deps.objects, f"results/{name}", 2)).size == 2
+        assert (await tables.locate(deps.objects, f"results/{name}", 2)).size == 2
     await deps.objects.delete("results/a")
-    assert (await tables.place_of(deps.objects, "results/a", 1)).size == 1
+    assert (await tables.locate(deps.objects, "results/a", 1)).size == 1
     await deps.objects.delete("results/b")
     with pytest.raises(ObjectNotFound):
-        await tables.place_of(deps.objects, "results/b", 1)
+        await tables.locate(deps.objects, "results/b", 1)
 
 
 NAMES = ("frames.zip", "manifest.json", "manifest.csv", "report.json", "sheet.jpg", "sheet.vtt", "frames/1")

@@ -56,7 +56,9 @@ OF_THE_SERVICE = [
     CatalogueError("queue_full", "Many wait.", retry_after=15),
     CatalogueError("queue_full"),
     BodyError("too_large", "64 MiB.", retry_after=9),
-    ProblemError("wrong_state", "It runs.", retry_after=3, headers={"A": "b"}, members={"current_status": "running"}),
+    ProblemError(
+        "wrong_state", "It runs.", retry_after=3, headers={"A": "b"}, extensions={"current_status": "running"}
+    ),
 ]
 
 

@@ -86,7 +86,7 @@ def test_a_missing_token_names_the_scheme() -> None:
 
 def test_a_refusal_adds_members_and_headers() -> None:
     answer = problem_response(
-        ProblemError("bad_range", headers={"Content-Range": "bytes */5"}, members={"errors": [1]}), "r7"
+        ProblemError("bad_range", headers={"Content-Range": "bytes */5"}, extensions={"errors": [1]}), "r7"
     )
     assert answer.headers["content-range"] == "bytes */5"
     assert json.loads(answer.body)["errors"] == [1]

@@ -37,7 +37,7 @@ def test_keys_do_not_disturb_each_other_and_a_forgotten_one_starts_anew() -> Non
     limiter = RateLimiter(RateLimit(burst=1, refill_seconds=10), clock=Clock())
     limiter.take("a")
     limiter.take("b")
-    limiter.forget("a")
+    limiter.reset("a")
     limiter.take("a")
 
 
@@ -56,12 +56,12 @@ def test_the_memory_is_bounded() -> None:
 def test_no_window_ever_sees_more_than_the_burst_and_what_was_refilled(
     burst: int, refill: float, gaps: list[float]
 ) -> None:
-    rate, now, free_at, allowed = RateLimit(burst, refill), 0.0, 0.0, []
+    rate, now, arrival, allowed = RateLimit(burst, refill), 0.0, 0.0, []
     for gap in gaps:
         now += gap
-        verdict = decide(rate, free_at, now)
-        free_at = verdict.free_at
-        if not verdict.wait_seconds:
+        decision = decide(rate, arrival, now)
+        arrival = decision.arrival
+        if not decision.wait_seconds:
             allowed.append(now)
     for i, start in enumerate(allowed):
         for count, end in enumerate(allowed[i:], 1):
