@@ -136,6 +136,16 @@ async def accepted(client: httpx.AsyncClient, name: str = "clip.mp4", content: b
     return video
 
 
+def code_of(answer: httpx.Response) -> tuple[int, str]:
+    """The status and the code of a refusal."""
+    assert answer.headers["content-type"] == "application/problem+json", answer.text
+    return answer.status_code, answer.json()["code"]
+
+
+NOTHING: tuple[int, int, list[str]] = (0, 0, [])
+"""What `left_behind` gives after a call that was refused."""
+
+
 async def left_behind(database: AsyncEngine, objects: ObjectStore) -> tuple[int, int, list[str]]:
     """How many videos and reservations there are, and which objects."""
     statement = "SELECT (SELECT count(*) FROM videos), (SELECT count(*) FROM reservations)"

@@ -1,0 +1,247 @@
+"""Uploads whose idempotency key comes again, whose client goes away, and whose store or database fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from db.acceptance import idempotency_keys
+from db.acceptance.idempotency_keys import OwnedKey
+from db.object_store.folder_store import FolderStore
+from db.object_store.object_store import StoredObject
+from db.values.error_catalogue import CatalogueError
+from serve_app.app import create_app
+from serve_app.deps import Deps
+from tests.support.api_client import MP4, NOTHING, WEBM, client_of, code_of, left_behind, log_in, send
+
+KEYED = {"Idempotency-Key": "key-1"}
+
+
+class TestIdempotencyKey:
+    """The same key and the same request answer the same result."""
+
+    async def test_a_repeated_request_gets_the_same_answer_and_nothing_is_done_twice(
+        self, ana: httpx.AsyncClient, deps: Deps
+    ) -> None:
+        first = await send(ana, ("a.mp4", MP4), spec='{"sample":{"fps":0.5}}', headers=KEYED)
+        # Another boundary, the part in another place, another spelling of the same number.
+        again = await ana.post(
+            "/v1/videos",
+            files=[("spec", (None, b'{"sample": {"mode": "fps", "fps": 0.50}}')), ("file", ("a.mp4", MP4))],
+            headers=KEYED,
+        )
+        assert (again.status_code, again.content) == (201, first.content)
+        assert again.headers["idempotency-replayed"] == "true"
+        assert (await left_behind(deps.database, deps.objects))[:2] == (1, 0)
+        assert len((await left_behind(deps.database, deps.objects))[2]) == 1
+
+    @pytest.mark.parametrize(
+        ("file", "spec"),
+        [(("b.mp4", MP4), None), (("a.mp4", MP4 + b"x"), None), (("a.mp4", MP4), '{"sample":{"fps":2}}')],
+    )
+    async def test_another_request_with_the_key_is_refused(
+        self, ana: httpx.AsyncClient, deps: Deps, file: tuple[str, bytes], spec: str | None
+    ) -> None:
+        await send(ana, ("a.mp4", MP4), headers=KEYED)
+        assert code_of(await send(ana, file, spec=spec, headers=KEYED)) == (422, "idempotency_key_reused")
+        assert len((await left_behind(deps.database, deps.objects))[2]) == 1
+
+    async def test_while_the_first_call_runs_a_second_is_told_so(self, ana: httpx.AsyncClient, deps: Deps) -> None:
+        entered, leave = asyncio.Event(), asyncio.Event()
+
+        class Slow(FolderStore):
+            async def put(self, key: str, chunks: AsyncIterator[bytes]) -> StoredObject:
+                entered.set()
+                await leave.wait()
+                return await super().put(key, chunks)
+
+        assert isinstance(deps.objects, FolderStore)
+        slow = replace(deps, objects=Slow(deps.objects._root))
+        async with client_of(create_app(slow), headers=ana.headers) as client:
+            first = asyncio.create_task(send(client, ("a.mp4", MP4), headers=KEYED))
+            await entered.wait()
+            assert code_of(await send(ana, ("a.mp4", MP4), headers=KEYED)) == (409, "idempotency_in_progress")
+            leave.set()
+            assert (await first).status_code == 201
+
+    async def test_a_refused_request_leaves_its_key_free(self, ana: httpx.AsyncClient) -> None:
+        assert (await send(ana, ("a.mp4", b"text"), headers=KEYED)).status_code == 422
+        assert (await send(ana, ("a.mp4", MP4), headers=KEYED)).status_code == 201
+
+    async def test_keys_are_each_users_own(self, ana: httpx.AsyncClient, deps: Deps) -> None:
+        first = await send(ana, ("a.mp4", MP4), headers=KEYED)
+        async with client_of(create_app(deps)) as bob:
+            await log_in(bob, "bob@example.org")
+            second = await send(bob, ("b.mp4", WEBM), headers=KEYED)
+        assert second.status_code == 201
+        assert first.json()["items"][0]["id"] != second.json()["items"][0]["id"]
+
+    async def test_a_call_whose_server_died_can_be_repeated(self, ana: httpx.AsyncClient, deps: Deps) -> None:
+        await send(ana, ("a.mp4", MP4), headers=KEYED)
+        async with deps.database.begin() as connection:
+            await connection.execute(
+                text(
+                    "UPDATE idempotency_keys SET response = NULL, fingerprint = NULL, status = NULL,"
+                    " lease_expires_at = clock_timestamp() - interval '1 second'"
+                )
+            )
+        assert (await send(ana, ("a.mp4", MP4), headers=KEYED)).status_code == 201
+
+    @pytest.mark.parametrize("key", ["", "x" * 256, "a b"])
+    async def test_a_key_has_visible_characters_only(self, ana: httpx.AsyncClient, key: str) -> None:
+        answer = await send(ana, ("a.mp4", MP4), headers={"Idempotency-Key": key})
+        assert code_of(answer) == (422, "invalid_field")
+
+
+class TestTrouble:
+    """A part of the service fails while a request is taken in."""
+
+    async def test_a_full_store_is_said_and_leaves_nothing(self, ana: httpx.AsyncClient, deps: Deps) -> None:
+        class Full(FolderStore):
+            async def put(self, key: str, chunks: AsyncIterator[bytes]) -> StoredObject:
+                if await self.keys("videos"):
+                    raise CatalogueError("storage_full", retry_after=60)
+                return await super().put(key, chunks)
+
+        assert isinstance(deps.objects, FolderStore)
+        full = replace(deps, objects=Full(deps.objects._root))
+        async with client_of(create_app(full), headers=ana.headers) as client:
+            answer = await send(client, ("a.mp4", MP4), ("b.mp4", MP4))
+        assert code_of(answer) == (507, "storage_full")
+        assert answer.headers["retry-after"] == "60"
+        assert await left_behind(deps.database, deps.objects) == NOTHING
+
+    async def test_an_unexpected_error_leaves_nothing_and_tells_nothing(
+        self, ana: httpx.AsyncClient, deps: Deps
+    ) -> None:
+        class Broken(FolderStore):
+            async def put(self, key: str, chunks: AsyncIterator[bytes]) -> StoredObject:
+                await super().put(key, chunks)
+                raise ZeroDivisionError("a secret of the code")
+
+        assert isinstance(deps.objects, FolderStore)
+        broken = replace(deps, objects=Broken(deps.objects._root))
+        async with client_of(create_app(broken), headers=ana.headers) as client:
+            answer = await send(client, ("a.mp4", MP4))
+        assert code_of(answer) == (500, "internal")
+        assert "secret" not in answer.text
+        assert answer.json()["request_id"] == answer.headers["x-request-id"]
+        assert await left_behind(deps.database, deps.objects) == NOTHING
+
+    async def test_a_request_that_is_cancelled_in_the_middle_leaves_no_row_and_a_marked_object_at_max(
+        self, ana: httpx.AsyncClient, deps: Deps
+    ) -> None:
+        entered = asyncio.Event()
+
+        async def stuck() -> AsyncIterator[bytes]:
+            yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n' + MP4
+            entered.set()
+            await asyncio.Event().wait()
+
+        headers = {"Content-Type": "multipart/form-data; boundary=x", "Transfer-Encoding": "chunked"}
+        call = asyncio.create_task(ana.post("/v1/videos", content=stuck(), headers=headers))
+        await entered.wait()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert await deps.objects.keys("videos") == []
+        async with deps.database.connect() as connection:
+            statement = text("SELECT count(*) FROM reservations WHERE abandoned_at IS NULL")
+            assert (await connection.execute(statement)).scalar() == 0
+
+
+class Engine:
+    """A database whose `nth` transaction does something odd after its COMMIT."""
+
+    def __init__(self, real: AsyncEngine, nth: int, odd: Callable[[], Awaitable[None]]) -> None:
+        self._real, self._left, self._odd = real, nth, odd
+
+    def connect(self) -> AsyncConnection:
+        return self._real.connect()
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        async with self._real.begin() as connection:
+            yield connection
+        self._left -= 1
+        if not self._left:
+            await self._odd()
+
+
+class TestCommit:
+    """The moment that decides. Transactions of a request: 1 reserves, 2 accepts."""
+
+    async def test_a_commit_whose_answer_was_lost_counts_when_the_rows_are_there(
+        self, ana: httpx.AsyncClient, deps: Deps
+    ) -> None:
+        async def lose_the_answer() -> None:
+            raise OperationalError("COMMIT", {}, ConnectionResetError())
+
+        odd: Any = Engine(deps.database, 2, lose_the_answer)
+        async with client_of(create_app(replace(deps, database=odd)), headers=ana.headers) as client:
+            answer = await send(client, ("a.mp4", MP4))
+        assert answer.status_code == 201
+        video = answer.json()["items"][0]
+        assert (await ana.get(f"/v1/videos/{video['id']}")).json() == video
+        assert await left_behind(deps.database, deps.objects) == (1, 0, [f"videos/{video['id']}"])
+
+    async def test_a_reservation_that_can_not_be_made_leaves_nothing(self, ana: httpx.AsyncClient, deps: Deps) -> None:
+        async def fail() -> None:
+            raise OperationalError("COMMIT", {}, ConnectionResetError())
+
+        odd: Any = Engine(deps.database, 1, fail)
+        async with client_of(create_app(replace(deps, database=odd)), headers=ana.headers) as client:
+            assert code_of(await send(client, ("a.mp4", MP4))) == (503, "unavailable")
+        assert await left_behind(deps.database, deps.objects) == NOTHING
+
+    @pytest.mark.parametrize("lost", [1, 2], ids=["of the key", "of the reservation"])
+    async def test_a_key_is_free_as_soon_as_the_database_is_back(
+        self, ana: httpx.AsyncClient, deps: Deps, monkeypatch: pytest.MonkeyPatch, lost: int
+    ) -> None:
+        drop, tries = idempotency_keys.drop, []
+
+        async def away() -> None:
+            raise OperationalError("COMMIT", {}, ConnectionResetError())
+
+        async def drop_when_back(database: AsyncEngine, owned: OwnedKey) -> None:
+            tries.append(owned)
+            await (away() if len(tries) < 3 else drop(database, owned))
+
+        monkeypatch.setattr("db.acceptance.idempotency_keys.drop", drop_when_back)
+        odd: Any = Engine(deps.database, lost, away)
+        async with client_of(create_app(replace(deps, database=odd)), headers=ana.headers) as client:
+            assert code_of(await send(client, ("a.mp4", MP4), headers=KEYED)) == (503, "unavailable")
+        async with asyncio.timeout(10):
+            while (answer := await send(ana, ("a.mp4", MP4), headers=KEYED)).status_code == 409:
+                await asyncio.sleep(0.05)
+        assert answer.status_code == 201
+
+    async def test_what_was_committed_stays_when_its_client_is_gone(self, ana: httpx.AsyncClient, deps: Deps) -> None:
+        committed, go_on = asyncio.Event(), asyncio.Event()
+
+        async def wait() -> None:
+            committed.set()
+            await go_on.wait()
+
+        odd: Any = Engine(deps.database, 3, wait)
+        async with client_of(create_app(replace(deps, database=odd)), headers=ana.headers) as client:
+            call = asyncio.create_task(send(client, ("a.mp4", MP4), headers=KEYED))
+            await committed.wait()
+            call.cancel()
+            go_on.set()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+        videos, reservations, keys = await left_behind(deps.database, deps.objects)
+        assert (videos, reservations, len(keys)) == (1, 0, 1)
+        again = await send(ana, ("a.mp4", MP4), headers=KEYED)
+        assert again.headers["idempotency-replayed"] == "true"
+        assert (await left_behind(deps.database, deps.objects))[0] == 1

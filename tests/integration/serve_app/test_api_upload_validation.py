@@ -1,0 +1,138 @@
+"""Files, specifications and forms that are refused, and that nothing is left of them."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+
+from serve_app.app import create_app
+from serve_app.deps import Deps
+from tests.support.api_client import MP4, NOTHING, client_of, code_of, left_behind, send
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [(b"", "empty_file"), (b"just some text", "not_a_video"), (b"#EXTM3U\n#EXT-X-VERSION:3\n", "playlist")],
+)
+async def test_what_can_not_be_a_video_is_refused_and_leaves_nothing(
+    ana: httpx.AsyncClient, deps: Deps, content: bytes, code: str
+) -> None:
+    answer = await send(ana, ("clip.mp4", content))
+    assert code_of(answer) == (422, code)
+    problem = answer.json()
+    assert problem["fault"] == "file"
+    assert problem["remedy"]
+    assert [error["filename"] for error in problem["errors"]] == ["clip.mp4"]
+    assert await left_behind(deps.database, deps.objects) == NOTHING
+
+
+async def test_one_bad_part_refuses_all_and_every_bad_one_is_named(ana: httpx.AsyncClient, deps: Deps) -> None:
+    files = ("a.mp4", MP4), ("b.mp4", b"text"), ("c.mp4", MP4), ("d.mp4", b"")
+    answer = await send(ana, *files, spec='{"sample": {"fps": 0}}')
+    assert answer.status_code == 422
+    found = [(error["part"], error["filename"], error["code"]) for error in answer.json()["errors"]]
+    assert found == [
+        ("spec", None, "invalid_spec"),
+        ("file", "b.mp4", "not_a_video"),
+        ("file", "d.mp4", "empty_file"),
+    ]
+    assert all(error["detail"] and error["remedy"] for error in answer.json()["errors"])
+    assert await left_behind(deps.database, deps.objects) == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ("{", (400, "malformed_request")),
+        ('{"sample": {"mode": "sometimes"}}', (422, "invalid_spec")),
+        ('{"sample": {"fps": 1e99999999999999999999}}', (400, "malformed_request")),
+        ('{"frames": 5}', (422, "invalid_spec")),
+        ("[]", (422, "invalid_spec")),
+        ('{"\\ud800": 1}', (400, "malformed_request")),
+    ],
+)
+async def test_a_bad_spec_is_refused_and_leaves_nothing(
+    ana: httpx.AsyncClient, deps: Deps, spec: str, expected: tuple[int, str]
+) -> None:
+    assert code_of(await send(ana, ("a.mp4", MP4), spec=spec)) == expected
+    assert await left_behind(deps.database, deps.objects) == NOTHING
+
+
+async def test_what_a_form_must_be_is_said(ana: httpx.AsyncClient, deps: Deps) -> None:
+    small = replace(deps, request_max_files=2)
+    async with client_of(create_app(small), headers=ana.headers) as client:
+        assert code_of(await send(client, *[("a.mp4", MP4)] * 3)) == (413, "too_many_files")
+    form: Any = [("file", ("a.mp4", MP4)), ("files", ("b.mp4", MP4))]
+    unknown = await ana.post("/v1/videos", files=form)
+    assert code_of(unknown) == (422, "invalid_field")
+    assert unknown.json()["errors"][0]["part"] == "files"
+    twice: Any = [("file", ("a.mp4", MP4)), ("spec", (None, b"{}")), ("spec", (None, b"{}"))]
+    assert code_of(await ana.post("/v1/videos", files=twice)) == (422, "invalid_field")
+    only_spec: Any = {"spec": (None, b"{}")}
+    assert code_of(await ana.post("/v1/videos", files=only_spec)) == (422, "no_file")
+    assert code_of(await ana.post("/v1/videos", json={})) == (415, "unsupported_media_type")
+    cut = {"Content-Type": "multipart/form-data; boundary=x"}
+    half = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n' + MP4
+    assert code_of(await ana.post("/v1/videos", content=half, headers=cut)) == (400, "malformed_request")
+    assert await left_behind(deps.database, deps.objects) == NOTHING
+
+
+async def test_too_much_is_refused_by_its_declared_length_before_a_byte_is_read(
+    ana: httpx.AsyncClient, deps: Deps
+) -> None:
+    async def never() -> AsyncIterator[bytes]:
+        raise AssertionError("the body was read")
+        yield b""
+
+    headers = {"Content-Type": "multipart/form-data; boundary=x", "Content-Length": str(deps.request_max_bytes * 2)}
+    answer = await ana.post("/v1/videos", content=never(), headers=headers)
+    assert code_of(answer) == (413, "too_large")
+    assert int(answer.headers["retry-after"]) > 0
+
+
+async def test_too_much_without_a_declared_length_is_refused_while_reading(ana: httpx.AsyncClient, deps: Deps) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n' + MP4
+        while True:
+            yield MP4
+
+    headers = {"Content-Type": "multipart/form-data; boundary=x", "Transfer-Encoding": "chunked"}
+    small = replace(deps, request_max_bytes=100_000)
+    async with client_of(create_app(small), headers=ana.headers) as client:
+        answer = await client.post("/v1/videos", content=endless(), headers=headers)
+        assert code_of(answer) == (413, "too_large")
+        whole = await send(client, ("a.mp4", MP4 + bytes(100_000 - len(MP4))))
+        assert whole.status_code == 201
+        assert code_of(await send(client, ("a.mp4", MP4 + bytes(100_001 - len(MP4))))) == (413, "too_large")
+    assert (await left_behind(deps.database, deps.objects))[:2] == (1, 0)
+
+
+async def test_a_body_is_never_in_memory(ana: httpx.AsyncClient, deps: Deps) -> None:
+    size, piece = 24 << 20, bytes(1 << 16)
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n' + MP4
+        for _ in range(size // len(piece)):
+            yield piece
+        yield b"\r\n--x--\r\n"
+
+    headers = {"Content-Type": "multipart/form-data; boundary=x", "Transfer-Encoding": "chunked"}
+    tracemalloc.start()
+    try:
+        answer = await ana.post("/v1/videos", content=body(), headers=headers)
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert answer.json()["items"][0]["size"] == size + len(MP4)
+    assert peak_bytes < 8 << 20
+
+
+async def test_a_length_must_be_known(ana: httpx.AsyncClient) -> None:
+    request = ana.build_request("POST", "/v1/videos", headers={"Content-Type": "multipart/form-data; boundary=x"})
+    del request.headers["Content-Length"]
+    assert code_of(await ana.send(request)) == (411, "length_required")
