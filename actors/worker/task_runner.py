@@ -180,7 +180,7 @@ async def _replan(running: RunningTask, bench: WorkerDeps, made_by: str) -> Task
     log.warning(
         "The plan is another engine's; it is made anew.",
         event_name="task.replanned",
-        task=str(lease.task_id),
+        task_id=str(lease.task_id),
         made_by=made_by,
     )
     settled = await _insist(running, bench, lambda: replan(database, lease, made_by=made_by, jitter=bench.jitter()))
