@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
-from db.acceptance import accept
+from db.acceptance import accept, reservations
 from db.acceptance.accept import Upload
 from db.object_store.object_keys import video_key
 from db.queue import task_queue
@@ -229,8 +229,8 @@ async def _accept_many(database: AsyncEngine, user_id: UUID, videos: int) -> lis
             key = video_key(video_id)
             uploads.append(Upload(user_id, video_id, uuid7(), uuid7(), "clip.mp4", 1000, "0" * 64, key, "{}"))
         async with database.begin() as connection:
-            reservations = [{"object_key": upload.object_key, "user_id": user_id} for upload in uploads]
-            await connection.execute(reservations.RESERVE, reservations)
+            reserved = [{"object_key": upload.object_key, "user_id": user_id} for upload in uploads]
+            await connection.execute(reservations.RESERVE, reserved)
             await accept.accept(connection, uploads)
         made += [upload.extraction_id for upload in uploads]
     return made
