@@ -1,4 +1,4 @@
-"""`multipart/form-data` (RFC 7578) part by part as it arrives, pulled by its reader: a body is never in memory."""
+"""Parses `multipart/form-data` (RFC 7578) part by part as it arrives. A body is never in memory as a whole."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from db.values.error_catalogue import CatalogueError
 
 FEED_BYTES = 1 << 16
 FRAMING_BYTES = 1 << 16
-"""What boundaries and headers may add to the content."""
+"""The most bytes that boundaries and headers may add to the content."""
 MAX_FILENAME_CHARACTERS = 255
 _DIRECTION_OVERRIDES = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 
 class BodyError(CatalogueError):
-    """The body as a whole can't be read on: `malformed_request` or `too_large`."""
+    """The rest of the body can't be read: `malformed_request` or `too_large`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What a part says of itself. filename: cleaned, None when the part names none."""
+    """The headers of a part. filename: cleaned; None when the part has none."""
 
     name: str
     filename: str | None
@@ -43,7 +43,7 @@ def boundary_of(content_type: str | None) -> bytes:
 
 
 class Part:
-    """One part; what is left unread of it is skipped when the next one is asked for."""
+    """One part. Its unread content is skipped when the next part is read."""
 
     def __init__(self, head: Head, events: AsyncGenerator[bytes | None, None]) -> None:
         self.head = head
@@ -52,7 +52,7 @@ class Part:
         self._pending = bytearray()
 
     async def peek(self, size: int) -> bytes:
-        """The first `size` bytes, or all when there are fewer; they stay to be read."""
+        """The first `size` bytes, or all when there are fewer, without consuming them."""
         while len(self._pending) < size and (chunk := await self._next()) is not None:
             self._pending += chunk
         return bytes(self._pending[:size])
@@ -87,7 +87,7 @@ class Part:
 
 
 class MultipartReader:
-    """Reads a body. max_bytes: what the contents of all parts may sum up to."""
+    """Reads a body. max_bytes: the most bytes of all parts together, without their headers."""
 
     def __init__(self, body: AsyncIterator[bytes], boundary: bytes, max_bytes: int) -> None:
         self._body, self._boundary, self._max = body, boundary, max_bytes
@@ -104,7 +104,7 @@ class MultipartReader:
             await part.skip()
 
     async def _events(self) -> AsyncGenerator[Any, None]:
-        """Of each part its MultipartSegment, its content in pieces of bytes, and None as its end."""
+        """For each part: its MultipartSegment, its content as chunks of bytes, and None at its end."""
         # Latin-1 takes any bytes: what a file name is in is looked at later.
         parser = PushMultipartParser(self._boundary, header_charset="latin-1")
         content_bytes = body_bytes = 0
@@ -131,7 +131,7 @@ def too_large(max_bytes: int) -> BodyError:
 
 
 def clean_filename(name: str) -> str:
-    """What is kept of a sent file name: no folders, no control or direction characters, NFC, at most 255 characters."""
+    """The file name without folders, control and direction characters, in NFC, of at most 255 characters."""
     last = re.split(r"[/\\]", name)[-1]
     shown = "".join(character for character in last if unicodedata.category(character) not in {"Cc", "Cs"})
     text = unicodedata.normalize("NFC", _DIRECTION_OVERRIDES.sub("", shown)).strip()

@@ -1,4 +1,4 @@
-"""Accounts: register, read and change one's own."""
+"""The account resource: register, show, change, change the password."""
 
 from __future__ import annotations
 

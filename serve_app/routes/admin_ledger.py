@@ -1,4 +1,4 @@
-"""For operators: the ledger. To everybody but an admin these addresses don't exist."""
+"""The ledger, for admins. Other accounts get 404."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from serve_app.http.json_response import JsonResponse
 
 ADMIN = "admin"
 MAX_ACCOUNTS = 1000
-"""Accounts that one answer tells, those with differences first."""
+"""The most accounts in a response; accounts with differences come first."""
 
 
 async def ledger(request: Request, who: Principal) -> Response:

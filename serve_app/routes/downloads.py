@@ -1,4 +1,4 @@
-"""Results out: the archive with ranges, its manifests, report and contact sheet, and single images by their offset."""
+"""Downloads of a result: archive, manifests, report, contact sheet, and single images; with ranges and ETags."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from serve_app.http.path_params import path_id, path_number
 from serve_app.http.problem_details import ProblemError
 
 _NOT_ENDED = {ExtractionStatus.QUEUED, ExtractionStatus.RUNNING}
-# Its owner's alone, and immutable: the same extraction never gives other bytes.
+# Private to the account, and immutable: an extraction's bytes never change.
 _CACHING = {"Cache-Control": "private, max-age=3600", "Vary": "Authorization, Cookie"}
 
 
@@ -78,7 +78,7 @@ async def frame(request: Request, who: Principal) -> Response:
 
 
 def attachment(filename: str) -> str:
-    """Content-Disposition (RFC 6266): a plain ASCII name for old clients, the true one in UTF-8 beside it."""
+    """Content-Disposition (RFC 6266): an ASCII name for old clients, and the real name in UTF-8."""
     plain = "".join(c if c.isascii() and (c.isalnum() or c in " ._-()") else "_" for c in filename)
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"
 
@@ -88,13 +88,13 @@ async def _beside(request: Request, who: Principal, name: str, media_type: str) 
     row = (await _finished(deps, who, request)).extraction
     key = f"{row.result_key}/{name}"
     size = await deps.objects.size(key)
-    # The archive's digest covers its manifests; a report is written once with it.
+    # The archive's digest covers its manifests. The report is written once, together with the archive.
     headers = {"Content-Type": media_type, "ETag": f'"{row.result_sha256}.{row.id.hex}.{name}"'}
     return await _send(request, deps, _Content(key, size, headers))
 
 
 async def _finished(deps: Deps, who: Principal, request: Request) -> VideoRow:
-    """The caller's succeeded extraction with its video.
+    """The account's succeeded extraction with its video.
 
     Raises CatalogueError `not_found`, `not_ready` or `no_result`.
     """
@@ -126,7 +126,7 @@ class _Content:
 
 
 async def _send(request: Request, deps: Deps, content: _Content) -> Response:
-    """The content, or the span of it that the request asks for."""
+    """Sends the content, or the range of it that the request asks for."""
     headers = {**content.headers, **_CACHING, "Accept-Ranges": "bytes"}
     if byte_ranges.is_not_modified(request.headers.get("if-none-match"), headers["ETag"]):
         return Response(status_code=304, headers={name: headers[name] for name in ("ETag", *_CACHING)})
@@ -150,7 +150,7 @@ def _span(request: Request, etag: str, size: int) -> byte_ranges.ByteRange | Non
 
 
 async def _started(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same chunks, the first already read: so that a missing object is an answer and not a broken one."""
+    """The same chunks, with the first already read, so that a missing object gives an error response."""
     first = await anext(chunks)
 
     async def all_of() -> AsyncIterator[bytes]:

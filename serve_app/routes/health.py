@@ -1,4 +1,4 @@
-"""Whether this process lives, and whether it can accept now."""
+"""Liveness of this process, and readiness of the service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Log in, refresh, log out: tokens for programs, a cookie for the page."""
+"""Log-in sessions: log in, refresh, log out; with tokens for programs and a cookie for the web page."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ async def enter_page(request: Request) -> Response:
 
 
 async def leave_page(request: Request) -> Response:
-    """DELETE /session: also when it is over already, so that the cookie goes."""
+    """DELETE /session: succeeds without a session too, so that the cookie is deleted."""
     authentication.refuse_cross_site(request)
     deps = deps_of(request)
     who = await authentication.authenticate(request)
@@ -90,7 +90,7 @@ async def leave_page(request: Request) -> Response:
 
 
 async def _opened(request: Request, deps: Deps) -> Claims:
-    """A new session for right credentials.
+    """Opens a session for valid credentials.
 
     Raises CatalogueError `bad_credentials`, after the same time whether the account exists or not, or
     `too_many_requests`.

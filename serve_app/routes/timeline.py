@@ -1,4 +1,4 @@
-"""What happened to an extraction."""
+"""The time line of an extraction."""
 
 from __future__ import annotations
 

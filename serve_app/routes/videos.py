@@ -1,4 +1,4 @@
-"""Videos: accept, list, show, delete."""
+"""The video resource: accept uploads, list, show, delete."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ async def list_(request: Request, who: Principal) -> Response:
         limit=query.limit + 1,
         before=query.before,
         status=query.status,
-        # Postgres knows no zero character, so no file name has one.
+        # PostgreSQL stores no zero character, so no file name has one.
         words=query.q.replace("\0", "\ufffd") if query.q else None,
         sha256=query.sha256.lower() if query.sha256 else None,
     )

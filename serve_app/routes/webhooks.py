@@ -1,4 +1,4 @@
-"""Webhooks: add, list, remove; what was sent to them, and again."""
+"""The webhook resource: create, list, delete; list deliveries and repeat them."""
 
 from __future__ import annotations
 
