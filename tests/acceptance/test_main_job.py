@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,7 +52,7 @@ def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
         time.sleep(0.05)
 
 
-def opened(archive: Path) -> tuple[dict, dict[str, bytes]]:
+def opened(archive: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
     """The manifest and the images of an archive."""
     with zipfile.ZipFile(archive) as zipped:
         assert {info.compress_type for info in zipped.infolist()} == {zipfile.ZIP_STORED}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
@@ -70,16 +71,16 @@ async def again(
     return asked.extraction_id
 
 
-async def one(database: AsyncEngine, statement: str, **values: object):
+async def one(database: AsyncEngine, statement: str, **values: object) -> Row[Any]:
     async with database.connect() as connection:
         return (await connection.execute(text(statement), values)).one()
 
 
-async def extraction(database: AsyncEngine, extraction_id: UUID):
+async def extraction(database: AsyncEngine, extraction_id: UUID) -> Row[Any]:
     return await one(database, "SELECT * FROM extractions WHERE id = :id", id=extraction_id)
 
 
-async def task(database: AsyncEngine, task_id: UUID):
+async def task(database: AsyncEngine, task_id: UUID) -> Row[Any]:
     return await one(database, "SELECT * FROM tasks WHERE id = :id", id=task_id)
 
 

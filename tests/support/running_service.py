@@ -152,7 +152,7 @@ class Service:
         """The child in which a worker has a video open."""
         for child in psutil.Process(worker).children():
             if any("/objects/videos/" in target for target in _open_files(child.pid)):
-                return child.pid
+                return int(child.pid)
         return None
 
     def send(self, name: str, number: signal.Signals) -> None:
@@ -190,10 +190,10 @@ class Service:
     def _database_url(self) -> str:
         """That of the API replica."""
         (replica, *_) = self.replicas("api")
-        return psutil.Process(replica).environ()["FOTOGRAMA_DATABASE_URL"]
+        return str(psutil.Process(replica).environ()["FOTOGRAMA_DATABASE_URL"])
 
     def _below(self) -> list[psutil.Process]:
-        return psutil.Process(self.process.pid).children(recursive=True)
+        return list(psutil.Process(self.process.pid).children(recursive=True))
 
     def _listen(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None

@@ -16,7 +16,7 @@ WHOLE_SERVICE = {
 SLOW_SETUP = {"tests/acceptance/test_page.py", "tests/integration/db/test_queue_query_plans.py"}
 
 
-class SuiteScheduling(LoadScopeScheduling):
+class SuiteScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """Begins with the group of most tests, which is the one that waits most."""
 
     def _split_scope(self, nodeid: str) -> str:

@@ -47,6 +47,7 @@ async def child_that_does(code: str) -> DecodingChild:
 
 
 async def _started(program: str, *arguments: str) -> DecodingChild:
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), asyncio.subprocess.PIPE)
-    script = (sys.executable, "-c", program, *arguments)
-    return DecodingChild(await asyncio.create_subprocess_exec(*script, start_new_session=True, **pipes))
+    pipe, script = asyncio.subprocess.PIPE, (sys.executable, "-c", program, *arguments)
+    return DecodingChild(
+        await asyncio.create_subprocess_exec(*script, start_new_session=True, stdin=pipe, stdout=pipe, stderr=pipe)
+    )
