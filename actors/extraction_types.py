@@ -29,6 +29,8 @@ IMAGES, INDEX, SMALL, NOTES = "images.bin", "index.jsonl", "small.bin", "segment
 SEGMENT_FILES = (IMAGES, INDEX, SMALL, NOTES)
 """What carrying out a segment writes: `actors.engine.extract_segment` says what stands in them."""
 MAX_SEGMENTS = 64
+SEGMENT_SECONDS = 300.0
+"""Work that usually takes one core longer than this is done in segments."""
 
 
 class Reader(StrEnum):

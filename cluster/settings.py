@@ -11,10 +11,9 @@ from typing import Annotated
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from actors.notify.redis_stream_relay import LENGTH, STREAM
-from actors.worker.worker_deps import SEGMENT_SECONDS
+from actors.extraction_types import SEGMENT_SECONDS
 from db.notification.webhook_url_policy import Reach
-from db.queue.task_queue import HEARTBEAT_SECONDS, LEASE_SECONDS
+from db.values.lifecycle import HEARTBEAT_SECONDS, LEASE_SECONDS
 
 MIB = 1 << 20
 
@@ -41,9 +40,9 @@ class Settings(BaseSettings):
     """Sender of the mails."""
     webhook_reach: Reach = Reach.PUBLIC
     """Which addresses a webhook may have: `public` only, `loopback` too, or `private` for loopback and private ones."""
-    events_stream: str = STREAM
+    events_stream: str = "fotograma:events"
     """Key of the Redis Stream with the events of all extractions. Empty: no stream."""
-    events_stream_length: Annotated[int, Field(ge=1)] = LENGTH
+    events_stream_length: Annotated[int, Field(ge=1)] = 100_000
     """About how many entries the stream keeps. Older ones are removed."""
     public_url: str = "http://127.0.0.1:8000"
     """Address of the page, as people reach it. It stands in e-mails."""

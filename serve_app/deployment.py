@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING
 
 from ray import serve
-from starlette.applications import Starlette
 
-from serve_app.app import create_app
-from serve_app.deps import Deps
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
 
-OpenDeps = Callable[[], AbstractAsyncContextManager[Deps]]
+    from serve_app.deps import Deps
+
+    OpenDeps = Callable[[], AbstractAsyncContextManager[Deps]]
 
 NAME = "Api"
 MAX_ONGOING_REQUESTS = 200
@@ -36,6 +38,8 @@ def application(
     """
 
     def build() -> Starlette:
+        from serve_app.app import create_app  # noqa: PLC0415 - in the replica alone
+
         return create_app(lifespan=_lifespan(open_deps))
 
     options = serve.deployment(

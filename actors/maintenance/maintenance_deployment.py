@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import TYPE_CHECKING
 
 from ray import serve
 from ray.util.metrics import Counter, Gauge
 
-from actors.maintenance.maintenance_loop import Maintenance
-from db.acceptance.ledger_reconciliation import Balance, gauges
+if TYPE_CHECKING:
+    from actors.maintenance.maintenance_loop import Maintenance
+    from db.acceptance.ledger_reconciliation import Balance
 
-OpenMaintenance = Callable[[], AbstractAsyncContextManager[Maintenance]]
+    OpenMaintenance = Callable[[], AbstractAsyncContextManager[Maintenance]]
 
 
 class RayMetrics:
@@ -26,6 +28,8 @@ class RayMetrics:
         self._actions.inc(count, tags={"action": action})
 
     def balanced(self, balance: Balance) -> None:
+        from db.acceptance.ledger_reconciliation import gauges  # noqa: PLC0415 - in the replica alone
+
         for (name, state), value in gauges(balance).items():
             keys = () if state is None else ("state",)
             if name not in self._gauges:

@@ -21,9 +21,6 @@ from db.connection import IDLE_IN_TRANSACTION_SECONDS
 from db.notification import event_log
 from db.notification.event_log import Event
 
-STREAM = "fotograma:events"
-LENGTH = 100_000
-"""About how many entries the stream keeps."""
 PAGE_EVENTS = 500
 ANSWER_SECONDS = IDLE_IN_TRANSACTION_SECONDS / 5
 
@@ -38,8 +35,8 @@ class StreamRelay:
 
     database: AsyncEngine
     redis: Redis
-    key: str = STREAM
-    length: int = LENGTH
+    key: str
+    length: int
 
     async def run_once(self) -> int:
         """Sends what is there to send; how many events. When Redis is away they wait."""
@@ -69,7 +66,7 @@ class StreamRelay:
         await self.redis.aclose()
 
 
-def open_relay(database: AsyncEngine, redis_url: str, *, key: str = STREAM, length: int = LENGTH) -> StreamRelay:
+def open_relay(database: AsyncEngine, redis_url: str, *, key: str, length: int) -> StreamRelay:
     """redis_url: redis:// or unix://."""
     redis = Redis.from_url(redis_url, socket_connect_timeout=ANSWER_SECONDS, socket_timeout=ANSWER_SECONDS)
     return StreamRelay(database, redis, key, length)

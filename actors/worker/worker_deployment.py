@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import TYPE_CHECKING
 
 from ray import serve
 
-from actors.worker.worker_loop import Worker
+if TYPE_CHECKING:
+    from actors.worker.worker_loop import Worker
 
-OpenWorker = Callable[[], AbstractAsyncContextManager[Worker]]
+    OpenWorker = Callable[[], AbstractAsyncContextManager[Worker]]
 
 
 class WorkerReplica:

@@ -9,11 +9,8 @@ from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from actors.extraction_types import Reader
+from actors.extraction_types import SEGMENT_SECONDS, Reader
 from db.object_store.object_store import ObjectStore
-
-SEGMENT_SECONDS = 300.0
-"""Work that usually takes one core longer than this is done in segments."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from uuid_utils.compat import uuid7
 from db.queue import task_queue
 from db.queue.task_queue import Lease, LeaseLost
 from db.queue.task_queue_sql import CANCEL_TASKS, LOCK_TASKS
-from db.values.lifecycle import Blame
+from db.values.lifecycle import LEASE_SECONDS, Blame
 
 KEEPER = "keeper"
 """The worker's name in the lease of a task that is added only to fail."""
@@ -94,7 +94,7 @@ async def _requeue_or_fail(database: AsyncEngine, extraction_id: UUID) -> str | 
         if row is None:
             return None
         values: dict[str, Any] = {"extraction_id": extraction_id, "task_id": task_id, "owner": KEEPER}
-        values |= {"state": "leased" if row.again else "ready", "lease_seconds": task_queue.LEASE_SECONDS}
+        values |= {"state": "leased" if row.again else "ready", "lease_seconds": LEASE_SECONDS}
         await connection.execute(REQUEUE, values)
     if not row.again:
         return "requeued"

@@ -22,11 +22,8 @@ from uuid_utils.compat import uuid7
 from db.connection import is_contention
 from db.queue import task_queue_sql as sql
 from db.queue.fair_queueing import work_of
-from db.values.lifecycle import Blame, Counters, GiveUp, Retry, after_failure, is_careful
+from db.values.lifecycle import LEASE_SECONDS, Blame, Counters, GiveUp, Retry, after_failure, is_careful
 from db.values.segment import Segment
-
-LEASE_SECONDS = 60.0
-HEARTBEAT_SECONDS = 15.0
 
 
 class LeaseLost(Exception):

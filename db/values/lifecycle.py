@@ -16,6 +16,10 @@ from typing import assert_never
 
 from db.values.error_catalogue import Fault
 
+LEASE_SECONDS = 60.0
+"""How long a task belongs to the worker that has claimed it, from the claim or the last heartbeat on."""
+HEARTBEAT_SECONDS = 15.0
+
 
 class ExtractionStatus(StrEnum):
     QUEUED = "queued"

@@ -8,7 +8,7 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from cluster.wiring import JSON_LINES
+from cluster.wiring.json_log import JSON_LINES
 from db.connection import check, open_database
 from tests.support.running_service import free_port
 

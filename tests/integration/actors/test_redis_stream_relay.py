@@ -15,7 +15,7 @@ from tests.integration.db.test_queue import PUBLICATION, claim_one
 from tests.support import database_rows
 from tests.support.real_servers import running_valkey
 
-KEY = "fotograma:events"
+KEY, LENGTH = "fotograma:events", 100_000
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ async def redis(redis_url):
 
 @pytest.fixture
 async def relay(database, redis_url):
-    one = open_relay(database, redis_url)
+    one = open_relay(database, redis_url, key=KEY, length=LENGTH)
     yield one
     await one.close()
 
@@ -113,7 +113,7 @@ async def test_a_long_backlog_goes_page_by_page(database, relay, redis, monkeypa
 
 async def test_two_relays_at_once_pass_over_nothing(database, relay, redis, redis_url, monkeypatch):
     monkeypatch.setattr(relays, "PAGE_EVENTS", 3)
-    other = open_relay(database, redis_url)
+    other = open_relay(database, redis_url, key=KEY, length=LENGTH)
     going = True
 
     async def follow(one):
@@ -145,7 +145,7 @@ async def test_what_is_told_but_not_written_down_is_told_again(database, relay, 
 async def test_while_redis_is_away_the_events_wait(database, server_folder):
     (folder := server_folder / "stream").mkdir()
     with running_valkey(folder) as server:
-        relay = open_relay(database, server.url)
+        relay = open_relay(database, server.url, key=KEY, length=LENGTH)
         await ended(database)
         assert await relay.run_once() == 3
         server.stop()
@@ -159,7 +159,7 @@ async def test_while_redis_is_away_the_events_wait(database, server_folder):
 
 
 async def test_the_stream_is_kept_short(database, redis, redis_url):
-    relay = open_relay(database, redis_url, length=100)
+    relay = open_relay(database, redis_url, key=KEY, length=100)
     statement = "INSERT INTO events (extraction_id, kind) SELECT :id, 'claimed' FROM generate_series(1, 2000)"
     accepted = await database_rows.accepted(database)
     await database_rows.change(database, statement, id=accepted.extraction_id)

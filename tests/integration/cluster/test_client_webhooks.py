@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from cluster import wiring
 from cluster.client.errors import FotogramaError
+from cluster.wiring import maintenance as wiring
 from db.queue import task_queue
 from db.values.lifecycle import Blame
 from fotograma import ApiError, AsyncClient, Client

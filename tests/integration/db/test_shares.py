@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 from structlog.testing import capture_logs
 
-from cluster import wiring
+from cluster.wiring import maintenance as wiring
 from db.object_store.folder_store import FolderStore
 from db.queue import fair_queueing, task_queue
 from db.queue.fair_queueing import Drift

@@ -1,0 +1,55 @@
+"""What a worker works with, made from the settings."""
+
+from __future__ import annotations
+
+import socket
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from actors.extraction_types import Reader
+from actors.worker.scratch_folder import own_folder
+from actors.worker.worker_deps import WorkerDeps
+from actors.worker.worker_loop import Worker
+from cluster.settings import Settings, load
+from cluster.wiring.json_log import log_as_json
+from db.cache import open_cache
+from db.connection import open_database
+from db.object_store.store_factory import open_store
+
+WORKER_CONNECTIONS = 3
+
+
+@asynccontextmanager
+async def open_worker() -> AsyncIterator[Worker]:
+    """A worker with a name of its own; its temporary files go with it."""
+    settings = load()
+    log_as_json()
+    own = uuid.uuid4().hex[:12]
+    async with AsyncExitStack() as stack:
+        database = open_database(settings.database_url, name="worker", connections=WORKER_CONNECTIONS)
+        stack.push_async_callback(database.dispose)
+        cache = open_cache(settings.redis_url)
+        stack.push_async_callback(cache.close)
+        scratch = stack.enter_context(own_folder(settings.scratch, own))
+        yield Worker(_deps(settings, database, scratch), cache, name=f"{socket.gethostname()}:{own}")
+
+
+def _deps(settings: Settings, database: AsyncEngine, scratch: Path) -> WorkerDeps:
+    return WorkerDeps(
+        database=database,
+        objects=open_store(settings.objects_url),
+        scratch=scratch,
+        reader=Reader(settings.reader),
+        threads=settings.worker_threads,
+        lease_seconds=settings.lease_seconds,
+        heartbeat_seconds=settings.heartbeat_seconds,
+        address_space_bytes=settings.decode_memory_bytes,
+        seconds_max=settings.decode_seconds_max,
+        max_frames=settings.max_frames,
+        drain_seconds=settings.drain_seconds,
+        segment_seconds=settings.segment_seconds,
+    )

@@ -1,0 +1,80 @@
+"""What a replica opens for its work is closed again when the rest can't be opened."""
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from actors.notify.redis_stream_relay import StreamRelay
+from actors.notify.ssrf_safe_http import WebhookHttpClient
+from cluster.wiring import api, maintenance, worker
+from db.cache import Cache
+from serve_app.security.password_hashing import PasswordHasher
+
+OPENED = {
+    api.open_api: {"database", Cache, PasswordHasher},
+    worker.open_worker: {"database", Cache},
+    maintenance.open_maintenance: {"database", WebhookHttpClient, StreamRelay},
+}
+
+
+@pytest.fixture
+def closed(monkeypatch):
+    """Notes what was closed, and closes it."""
+    noted = set()
+
+    def note(kind, name, what):
+        original = getattr(kind, name)
+
+        def noting(self, *arguments, **named):
+            noted.add(what)
+            return original(self, *arguments, **named)
+
+        monkeypatch.setattr(kind, name, noting)
+
+    note(AsyncEngine, "dispose", "database")
+    note(Cache, "close", Cache)
+    note(WebhookHttpClient, "close", WebhookHttpClient)
+    note(StreamRelay, "close", StreamRelay)
+    note(PasswordHasher, "close", PasswordHasher)
+    return noted
+
+
+@pytest.fixture(autouse=True)
+def settings(monkeypatch, tmp_path):
+    # The log of this process stays as it is.
+    for module in (api, maintenance, worker):
+        monkeypatch.setattr(module, "log_as_json", lambda: None)
+    values = {
+        "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
+        "REDIS_URL": "redis://127.0.0.1:1",
+        "OBJECTS_URL": f"file://{tmp_path}",
+        "SECRET_KEY": "s" * 32,
+        "SCRATCH": str(tmp_path / "scratch"),
+    }
+    for name, value in values.items():
+        monkeypatch.setenv(f"FOTOGRAMA_{name}", value)
+
+
+@pytest.mark.parametrize("open_it", OPENED, ids=lambda open_it: open_it.__name__)
+async def test_nothing_stays_open_when_the_store_can_not_be_opened(monkeypatch, closed, open_it):
+    monkeypatch.setenv("FOTOGRAMA_OBJECTS_URL", "nonsense://nowhere")
+    with pytest.raises(Exception, match="nonsense"):
+        async with open_it():
+            raise AssertionError("it was opened")
+    assert closed == OPENED[open_it]
+
+
+@pytest.mark.parametrize("open_it", OPENED, ids=lambda open_it: open_it.__name__)
+async def test_nothing_stays_open_when_the_cache_can_not_be_opened(monkeypatch, closed, open_it):
+    monkeypatch.setenv("FOTOGRAMA_REDIS_URL", "nonsense://nowhere")
+    with pytest.raises(ValueError, match="Redis URL"):
+        async with open_it():
+            raise AssertionError("it was opened")
+    assert closed >= {"database"}
+    assert closed >= OPENED[open_it] & {WebhookHttpClient}
+
+
+@pytest.mark.parametrize("open_it", OPENED, ids=lambda open_it: open_it.__name__)
+async def test_what_was_opened_is_closed_at_the_end(closed, open_it):
+    async with open_it():
+        assert not closed
+    assert closed == OPENED[open_it]
