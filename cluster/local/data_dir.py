@@ -61,6 +61,11 @@ class Home:
         return self.path / "logs"
 
     @property
+    def ray_log(self) -> Path:
+        """Of the process that holds Ray."""
+        return self.logs / "head.log"
+
+    @property
     def scratch(self) -> Path:
         return self.path / "scratch"
 

@@ -1,4 +1,4 @@
-"""What `fotograma up` says when it is ready. Each command in it can be pasted as it is."""
+"""What `fotograma up` says when all of it runs. Each command in it can be pasted as it is."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cluster.local.data_dir import Home
-from cluster.local.servers.ray_cluster import Addresses
+from cluster.local.servers.ray_head_command import Addresses
 
 UNDER_UV = "UV_RUN_RECURSION_DEPTH"
 """What `uv run` sets in the environment."""
 
 
-def greeting(seconds: float, url: str, addresses: Addresses, home: Home, command: str) -> str:
-    """seconds: that the start took. command: what runs the command line."""
+def greeting(url: str, addresses: Addresses, home: Home, command: str) -> str:
+    """command: what runs the command line."""
+    dashboard = f"{addresses.dashboard}/, its token is in {home.ray_token}"
     return (
-        f"Ready after {seconds:.0f} s.\n"
         f"  Page       {url}/\n"
         f"  API        {url}/v1, described at {url}/openapi.json\n"
-        f"  Dashboard  {addresses.dashboard}/, its token is in {home.ray_token}\n"
+        f"  Dashboard  {dashboard if addresses.dashboard else f'did not start; {home.ray_log} says why'}\n"
         f"  Metrics    {addresses.metrics}/metrics, for Prometheus\n"
         f"  Logs       {home.logs}\n"
         "Next, in another terminal:\n"

@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from cluster.local import cores_and_ports, ray_environment
 from cluster.local.console import Terminal
 from cluster.local.data_dir import Home, ray_folder
@@ -23,14 +21,15 @@ from cluster.local.servers.backing_services import DATABASE, OBJECTS, REDIS, Ser
 from cluster.local.servers.database_schema import DatabaseSchema
 from cluster.local.servers.embedded_postgres import Postgres
 from cluster.local.servers.embedded_valkey import Valkey
-from cluster.local.servers.ray_cluster import Addresses, Head, RayCluster
+from cluster.local.servers.ray_cluster import RayCluster
+from cluster.local.servers.ray_head_command import Addresses, Head
 from cluster.local.startup_error import ExitCode, Refusal
-from cluster.local.supervision.event_messages import line_of
+from cluster.local.supervision.event_messages import line_of, progress_line, step_line
 from cluster.local.supervision.readiness_probe import ReadinessProbe, ReadinessWatch
 from cluster.local.supervision.standby_server import StandbyServer
-from cluster.local.supervision.supervisor import Part, Phase, Supervisor
-from cluster.settings import load
+from cluster.local.supervision.supervisor import Event, Part, Phase, Started, Supervisor
 
+PROGRESS_SECONDS = 0.2
 RECORD_SECONDS = 1.0
 LOOK_SECONDS = 5.0
 
@@ -58,6 +57,7 @@ class Service:
         self._standby = StandbyServer(port, lambda: self._told_parts)
         self._state_file = folder / "parts.json"
         self._told: Addresses | None = None
+        self._recorded = 0.0
 
     def start(self, secrets: Secrets, *, workers: int) -> None:
         """Gives back when /readyz is green, however long that takes. Raises Refusal."""
@@ -65,21 +65,25 @@ class Service:
         self._set_environment(secrets, workers=workers)
         self._supervisor = Supervisor(
             self._parts(workers),
-            on_event=lambda event: self._terminal.say(line_of(event)),
+            on_event=self._tell,
             on_phases=self._publish,
             end_family=self._recorder.end_family,
         )
         self._supervisor.start()
+        # Ray is on its way: it takes longest.
+        check_settings()
         while not (self._supervisor.all_run and self._look()):
-            self._supervisor.wait(RECORD_SECONDS)
-            self._recorder.refresh()
+            self._wait(PROGRESS_SECONDS)
         self._supervisor.never_end()
+        self._terminal.say(f"Ready after {self._terminal.seconds:.1f} s: {self.url}/")
 
     def greet(self) -> None:
-        """Says where everything is, and what comes next."""
+        """Says where everything is and what comes next, once all of it is there."""
+        while self._under_way():
+            self._wait(PROGRESS_SECONDS)
         self._told = self._ray.addresses
         command = cli_command(os.environ, this_program(), shutil.which("fotograma"))
-        self._terminal.say(greeting(self._terminal.seconds, self.url, self._told, self._home, command))
+        self._terminal.say(greeting(self.url, self._told, self._home, command))
 
     def watch(self) -> None:
         """Until this process is asked to end."""
@@ -90,13 +94,39 @@ class Service:
                 log.exception("A round of the supervisor failed.")
 
     def _watch_once(self) -> None:
-        assert self._supervisor is not None
-        self._supervisor.wait(RECORD_SECONDS)
-        self._recorder.refresh()
-        if self._supervisor.phases[self._ray.name] is not Phase.RUNNING:
+        self._wait(RECORD_SECONDS)
+        if not self._ray_runs:
             self._stand_by()
         elif time.monotonic() - self._looked >= LOOK_SECONDS:
             self._look()
+
+    def _wait(self, seconds: float) -> None:
+        """Until a part's phase changes, and for so long at most; shows what is under way."""
+        assert self._supervisor is not None
+        self._supervisor.wait(seconds)
+        if self._ray_runs:
+            self._ray.follow()
+        self._terminal.show(progress_line(self._under_way(), self._terminal.seconds))
+        if time.monotonic() - self._recorded >= RECORD_SECONDS:
+            self._recorder.refresh()
+            self._recorded = time.monotonic()
+
+    def _under_way(self) -> list[str]:
+        """What has been started and is not done."""
+        assert self._supervisor is not None
+        phases = self._supervisor.phases.items()
+        parts = [name for name, phase in phases if phase is not Phase.RUNNING and name != self._ray.name]
+        return parts if self._ray.step is None else [*parts, self._ray.step]
+
+    @property
+    def _ray_runs(self) -> bool:
+        assert self._supervisor is not None
+        return self._supervisor.phases[self._ray.name] is Phase.RUNNING
+
+    def _tell(self, event: Event) -> None:
+        if isinstance(event, Started) and event.part == self._ray.name and not event.again:
+            return  # its steps have been told
+        self._terminal.say(line_of(event))
 
     def _look(self) -> bool:
         """Asks whether all is ready; says, and does, what follows from the answer."""
@@ -109,7 +139,7 @@ class Service:
         if found.schema_is_old:
             self._schema.renew()
         addresses = self._ray.addresses
-        if found.is_ready and self._told not in (None, addresses):
+        if found.is_ready and self._ray.step is None and self._told not in (None, addresses):
             self._told = addresses
             self._terminal.say(f"Ready again. Dashboard  {addresses.dashboard}/  Metrics  {addresses.metrics}/metrics")
         return found.is_ready
@@ -142,7 +172,14 @@ class Service:
         database = [] if self._servers.postgres is None else [self._servers.postgres.name]
         self._schema = DatabaseSchema(self._servers.database_url, after=database)
         head = Head(self._port, workers, self._folder, self._home.logs / "serve")
-        self._ray = RayCluster(self._home, head, self._recorder, self._standby, self._schema.was_current)
+        self._ray = RayCluster(
+            self._home,
+            head,
+            self._recorder,
+            self._standby,
+            self._schema.was_current,
+            on_step=lambda step, seconds: self._terminal.say(step_line(step, seconds)),
+        )
         return [*self._servers.own, self._schema, self._ray]
 
     def _set_environment(self, secrets: Secrets, *, workers: int) -> None:
@@ -162,9 +199,17 @@ class Service:
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
-        try:
-            load()
-        except ValidationError as error:
-            first = error.errors(include_input=False, include_url=False)[0]
-            name = f"FOTOGRAMA_{first['loc'][0]}".upper()
-            raise Refusal(ExitCode.FAILED, f"The variable {name} can't be used: {first['msg']}.") from error
+
+
+def check_settings() -> None:
+    """Raises Refusal when the environment of this process has a setting that can't be used."""
+    from pydantic import ValidationError  # noqa: PLC0415
+
+    from cluster.settings import load  # noqa: PLC0415
+
+    try:
+        load()
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = f"FOTOGRAMA_{first['loc'][0]}".upper()
+        raise Refusal(ExitCode.FAILED, f"The variable {name} can't be used: {first['msg']}.") from error

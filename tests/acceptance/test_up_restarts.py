@@ -79,7 +79,7 @@ def child(service: Service, word: str, *, but: int | None = None) -> int:
 
 def head(service: Service, *, but: int | None = None) -> int:
     """The process that holds Ray."""
-    return child(service, "cluster.local.up", but=but)
+    return child(service, "cluster.local.ray_head", but=but)
 
 
 class Watch:

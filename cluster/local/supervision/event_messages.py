@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import assert_never
 
 from cluster.local.servers.server_process import DidNotStart
@@ -13,7 +14,7 @@ def line_of(event: Event) -> str:
     """An event of the supervisor."""
     match event:
         case Started(again=False):
-            return f"  {event.part:<34} {event.seconds:5.1f} s"
+            return step_line(event.part, event.seconds)
         case Started():
             return f"{event.part} runs again."
         case Ended():
@@ -22,6 +23,16 @@ def line_of(event: Event) -> str:
             return f"{_why(event)} It is tried again{_pause(event.pause_seconds)}."
         case _:
             assert_never(event)
+
+
+def step_line(step: str, seconds: float) -> str:
+    """A step of the start that is done, and what it took."""
+    return f"  {step:<34} {seconds:5.1f} s"
+
+
+def progress_line(steps: Sequence[str], seconds: float) -> str:
+    """The steps that are not done yet, and the time since the start; empty when all are done."""
+    return f"  {'; '.join(steps)} ... {seconds:.0f} s" if steps else ""
 
 
 def _pause(seconds: float) -> str:

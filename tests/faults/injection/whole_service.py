@@ -130,7 +130,7 @@ class System:
     def head_environment(self) -> dict[str, str]:
         """The environment that every replica inherits."""
         for process in psutil.Process(self.service.process.pid).children():
-            if "cluster.local.up" in process.cmdline():
+            if "cluster.local.ray_head" in process.cmdline():
                 return dict(process.environ())
         raise AssertionError("no head runs")
 

@@ -1,0 +1,164 @@
+"""The process that holds Ray, `python -m cluster.local.ray_head`: one cluster of its own and the applications on it.
+
+Ray's client ends its own process when Ray breaks down, so it is in another one than `fotograma up`. What the API needs
+is started first; Ray's dashboard and its monitor, which nothing waits for, come when the applications run.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from dataclasses import replace
+from typing import Any
+
+import ray
+from ray._private import node as ray_node
+from ray._private import worker as ray_worker
+
+from cluster.local.cores_and_ports import LOCALHOST
+from cluster.local.data_dir import ray_folder
+from cluster.local.ray_head_supervisor import tend_ray
+from cluster.local.run_cleanup import Asked, end_when_closed, listen, signals_raise
+from cluster.local.servers.ray_head_command import Addresses, Head, HeadStep
+
+OBJECT_STORE_BYTES = 80_000_000
+"""Ray's least; videos and frames never pass through it."""
+
+log = logging.getLogger(__name__)
+
+
+class HeadNode(ray_node.Node):
+    """Ray's head without the processes that no replica needs. `start_rest` starts those of them that people need."""
+
+    def start_api_server(self, **_options: Any) -> None:
+        """Of the dashboard: starts later."""
+
+    def start_monitor(self) -> None:
+        """Of the cluster's state, for the dashboard: starts later."""
+
+    def start_log_monitor(self) -> None:
+        """It sends the replicas' output to the driver, where nobody reads it: does not start."""
+
+    def start_rest(self) -> str:
+        """Starts the dashboard and the monitor; gives the dashboard's address. The thread must outlive them."""
+        super().start_monitor()  # type: ignore[no-untyped-call]
+        super().start_api_server(include_dashboard=True, raise_on_failure=True)
+        return f"http://{self.webui_url}"
+
+
+def run_head(head: Head) -> None:
+    """Runs the cluster and the applications until it is asked to end, or one has ended."""
+    with signals_raise():
+        try:
+            # Ray's start is half waiting: Serve is imported meanwhile.
+            threading.Thread(target=_import_serve, name="import", daemon=True).start()
+            addresses = Addresses(metrics=_start_ray(head))
+            head.report(HeadStep.RAY, addresses)
+            # The supervisor writes a byte when the database is there, and its death ends the pipe.
+            if not os.read(0, 1):
+                raise Asked
+            end_when_closed(0)
+            _start_serve(head)
+            _run_applications(head)
+            head.report(HeadStep.APPLICATIONS, addresses)
+            head.report(HeadStep.DASHBOARD, replace(addresses, dashboard=_start_dashboard()))
+            tend_ray(_restart_gcs)
+        except Asked:
+            _stop_ray()
+            return
+    # Without its raylet a cluster can't be asked anything, not even to end; the supervisor sees to the rest.
+    os._exit(1)
+
+
+def _import_serve() -> None:
+    # Each of them imports `ray.serve`.
+    from cluster import serve_applications  # noqa: F401, PLC0415
+
+
+def _start_ray(head: Head) -> str:
+    """Starts a cluster of this process's own; another one on the machine is neither used nor touched.
+
+    A worker asks for one of the logical processors, the API and the keeper for none. Gives the address of the metrics.
+    """
+    # `ray.init` has no parameters for it.
+    ray_node.Node = HeadNode  # type: ignore[misc]
+    context: Any = ray.init(
+        address="local",
+        num_cpus=head.workers,
+        num_gpus=0,
+        object_store_memory=OBJECT_STORE_BYTES,
+        include_dashboard=True,
+        dashboard_host=LOCALHOST,
+        dashboard_port=head.dashboard_port,
+        logging_level=logging.WARNING,
+        log_to_driver=False,
+        _node_ip_address=LOCALHOST,
+        _temp_dir=str(ray_folder(head.folder)),
+    )
+    listen()
+    return f"http://{LOCALHOST}:{context.address_info['metrics_export_port']}"
+
+
+def _start_serve(head: Head) -> None:
+    """Starts Serve's controller, and its proxy on the service's port."""
+    from ray import serve  # noqa: PLC0415
+
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    serve.start(
+        proxy_location="HeadOnly",
+        http_options={"host": LOCALHOST, "port": head.port},
+        logging_config={"logs_dir": str(head.logs)},
+    )
+
+
+def _run_applications(head: Head) -> None:
+    """Starts the three applications, and waits until they run."""
+    from ray import serve  # noqa: PLC0415
+
+    from cluster.serve_applications import Place, WorkerPlace, api, keeper, pool  # noqa: PLC0415
+
+    # In this order their replicas are started.
+    applications = {"api": (api(Place()), "/"), "pool": (pool(WorkerPlace()), None), "keeper": (keeper(Place()), None)}
+    serve.run_many(
+        [
+            serve.RunTarget(target=target, name=name, route_prefix=route, logging_config={"logs_dir": str(head.logs)})
+            for name, (target, route) in applications.items()
+        ]
+    )
+
+
+def _start_dashboard() -> str:
+    """Gives its address; empty when it does not start, which is no reason to stop the service."""
+    node: Any = ray_worker._global_node
+    try:
+        return str(node.start_rest())
+    except Exception:  # whatever Ray raises: the log has it
+        log.exception("Ray's dashboard did not start.")
+        return ""
+
+
+def _restart_gcs() -> None:
+    """Starts one that has ended with the state that it has on disk, at the address that everybody knows."""
+    # As Ray's own tests do it: there is no public way for a cluster that `ray.init` has started.
+    node: Any = ray_worker._global_node
+    node.kill_gcs_server(check_alive=False)
+    node.start_gcs_server()
+
+
+def _stop_ray() -> None:
+    """Ends the applications, so that the workers give their tasks back, then the cluster."""
+    if not ray.is_initialized():
+        return
+    from ray import serve  # noqa: PLC0415
+
+    try:
+        serve.shutdown()  # type: ignore[no-untyped-call]
+    except Exception:  # the cluster may be broken, and is ended all the same
+        log.exception("Serve did not shut down.")
+    ray.shutdown()
+
+
+if __name__ == "__main__":
+    run_head(Head.parse(sys.argv[1]))
