@@ -1,11 +1,12 @@
-"""What goes into an extraction and what comes out of it, as values. Nothing of FFmpeg is imported here.
+"""What goes into an extraction and what comes out of it, as values. This module imports nothing of FFmpeg.
 
-`actors.engine.extract` makes them in the decoding child; the worker only reads them. `actors.sandbox.child_protocol`
-checks the bounds in their types: what the database can't hold never gets past it.
+The engine makes them in the decoding child, and the worker reads them. `actors.sandbox.child_protocol` checks the
+bounds in their types, so that only what the database can hold gets past it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
@@ -18,19 +19,19 @@ from db.values.segment import Segment
 ENGINE_VERSION = "2"
 """Rises whenever the same bytes and specification could give another archive."""
 
-
-ARCHIVE = "frames.zip"
-REPORT = "report.json"
-RESULT_FILES = (ARCHIVE, "manifest.json", "manifest.csv", "sheet.jpg", "sheet.vtt", REPORT)
-"""What `extract` and the assembling of segments write."""
-PLAN = "plan.json"
-"""What splitting a plan writes."""
-IMAGES, INDEX, SMALL, NOTES = "images.bin", "index.jsonl", "small.bin", "segment.json"
-SEGMENT_FILES = (IMAGES, INDEX, SMALL, NOTES)
-"""What carrying out a segment writes: `actors.engine.extract_segment` says what stands in them."""
+ARCHIVE_FILE = "frames.zip"
+REPORT_FILE = "report.json"
+RESULT_FILES = (ARCHIVE_FILE, "manifest.json", "manifest.csv", "sheet.jpg", "sheet.vtt", REPORT_FILE)
+"""The files of a result."""
+PLAN_FILE = "plan.json"
+"""The file of a plan that is split into segments: `actors.engine.plan_file`."""
+SEGMENT_IMAGES, SEGMENT_INDEX = "images.bin", "index.jsonl"
+SEGMENT_THUMBNAILS, SEGMENT_REPORT = "thumbnails.bin", "segment.json"
+SEGMENT_FILES = (SEGMENT_IMAGES, SEGMENT_INDEX, SEGMENT_THUMBNAILS, SEGMENT_REPORT)
+"""The files of an extracted segment: `actors.engine.extract_segment`."""
 MAX_SEGMENTS = 64
 SEGMENT_SECONDS = 300.0
-"""Work that usually takes one core longer than this is done in segments."""
+"""A task whose work usually takes one core longer than this is split into segments."""
 
 
 class Reader(StrEnum):
@@ -40,41 +41,48 @@ class Reader(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """How, not what: none of it changes which frames are given.
+class EngineOptions:
+    """How the engine works. No option changes which frames are extracted.
 
-    threads: decoder threads. careful: sequential, one thread, whatever `reader` says. max_frames: images at most.
+    threads: decoder threads. sequential: decodes from the beginning with one thread, whatever `reader` says; for the
+    last try of a video that crashed the decoder. max_frames: maximum number of images.
     """
 
     reader: Reader = Reader.AUTO
     threads: int = 1
-    careful: bool = False
+    sequential: bool = False
     max_frames: int = 1_000_000
 
 
+class DetectingScenes(Struct, frozen=True, tag=True):
+    """Scene detection starts. It decodes the video a first time, before the plan is made."""
+
+    media: Media
+    frames_to_decode: Count
+
+
 class Planned(Struct, frozen=True, tag=True):
-    """Told once, before the first image is made. frames_total: images that the archive will hold. frames_to_decode: to
-    make them."""
+    """The plan is made; reported once, before the first image. frames_total: images that the archive will hold.
+    frames_to_decode: for these images."""
 
     media: Media
     frames_total: Count
     frames_to_decode: Count
 
 
-class Scanning(Struct, frozen=True, tag=True):
-    """Told before a first pass over the video that looks for shots; the plan is told after it."""
-
-    media: Media
-    frames_to_decode: Count
-
-
 class Progress(Struct, frozen=True, tag=True):
+    """frames_done: images that are written."""
+
     frames_done: Count
 
 
+ProgressEvent = DetectingScenes | Planned | Progress
+OnProgress = Callable[[ProgressEvent], None]
+
+
 class Split(Struct, frozen=True, tag=True):
-    """Told instead of a result: the work is too long for one claim. A plan for it stands in the folder for the results,
-    and the segments cover it. frames_total: images that the archive will hold."""
+    """Instead of a result: the work is too long for one task. The output folder holds plan.json, and the segments cover
+    the plan. frames_total: images that the archive will hold."""
 
     media: Media
     frames_total: Count
@@ -82,28 +90,28 @@ class Split(Struct, frozen=True, tag=True):
 
 
 class SegmentExtracted(Struct, frozen=True, tag=True):
-    """A segment has been carried out; its files stand in the folder for the results. frames: images in them."""
+    """The output folder holds the files of one segment. frames: images in them."""
 
     frames: Count
 
 
 @dataclass(frozen=True, slots=True)
 class ResultWarning:
-    """Something that the owner should know about a result that is right as far as it goes."""
+    """Something that the owner of a result should know about it. The result is valid all the same."""
 
     code: str
     detail: str
 
 
-class OtherEngine(Struct, frozen=True, tag=True):
-    """Told instead of a segment or a result: the plan or a segment was made by another engine, with which this one's
-    images must not be mixed. made_by: its name; empty when it had none."""
+class EngineMismatch(Struct, frozen=True, tag=True):
+    """Instead of a segment or a result: another engine made the plan or a segment, and images of two engines must not
+    be mixed. engine: the name of the other one; empty when the file gives none."""
 
-    made_by: str
+    engine: str
 
 
 class Extracted(Struct, frozen=True, tag=True):
-    """bytes, sha256: of frames.zip."""
+    """The output folder holds the files of a result. bytes, sha256: of frames.zip."""
 
     media: Media
     frames: Count
@@ -113,5 +121,6 @@ class Extracted(Struct, frozen=True, tag=True):
 
 
 def engine_name(reader: Reader) -> str:
-    """Reader and engine version: with the video's bytes and the canonical specification they determine an archive."""
+    """Reader and engine version. Together with the video's bytes and the canonical specification, they determine the
+    archive."""
     return f"{reader}/{ENGINE_VERSION}"

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
 
-from actors.extraction_types import Extracted, Options
-from actors.sandbox.child_process import ChildCrashed, DecodingChild, ProgressEvent
+from actors.extraction_types import EngineOptions, Extracted, ProgressEvent
+from actors.sandbox.child_process import ChildCrashed, DecodingChild
 from actors.sandbox.child_protocol import Job, Refused
 from benchmarks.extract.contestants import CHILD_LIMITS
 from benchmarks.process_measurement import MIB, Row, kibibytes, machine, tree, write_rows
@@ -96,7 +96,7 @@ def _job(source: Path, out: Path) -> Iterator[Job]:
     """A job with its empty folder, which goes away again."""
     out.mkdir()
     try:
-        yield Job(source.resolve(), canonical(FrameSpec()), out.resolve(), Options(), CHILD_LIMITS)
+        yield Job(source.resolve(), canonical(FrameSpec()), out.resolve(), EngineOptions(), CHILD_LIMITS)
     finally:
         shutil.rmtree(out)
 

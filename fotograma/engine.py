@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from actors.extraction_types import Extracted, Options, Planned, Progress, Reader, Scanning
+from actors.extraction_types import EngineOptions, Extracted, Planned, Progress, ProgressEvent, Reader
 from cluster.client.errors import FotogramaError
 from cluster.client.extraction_spec import Spec, spec_text
 from db.values import error_catalogue
@@ -75,23 +75,23 @@ def extract_many(
     from actors.engine import extract  # noqa: PLC0415
 
     cores = len(os.sched_getaffinity(0))
-    options = Options(Reader(reader), threads=cores if threads is None else threads)
+    options = EngineOptions(Reader(reader), threads=cores if threads is None else threads)
     with _catalogue_errors():
         orders = [(_parsed(spec), Path(out)) for spec, out in wanted]
         for _, out in orders:
             out.mkdir(parents=True, exist_ok=True)
-        return extract.extract_many(Path(source), orders, options=options, tell=_told(on_progress))
+        return extract.extract_many(Path(source), orders, options=options, on_progress=_told(on_progress))
 
 
 def _parsed(spec: Spec | None) -> FrameSpec:
     return parse("{}" if spec is None else spec_text(spec))
 
 
-def _told(on_progress: OnProgress | None) -> Callable[[Scanning | Planned | Progress], None]:
+def _told(on_progress: OnProgress | None) -> Callable[[ProgressEvent], None]:
     """What the engine tells its news to."""
     total: int | None = None
 
-    def tell(news: Scanning | Planned | Progress) -> None:
+    def tell(news: ProgressEvent) -> None:
         nonlocal total
         if on_progress is None:
             return

@@ -20,10 +20,9 @@ from actors.container.open_video import (
     path_of,
     read_packets,
 )
+from actors.plan.frame_table import NO_PTS
 from db.values.error_catalogue import CatalogueError
 
-NO_PTS = -(2**63)
-"""AV_NOPTS_VALUE."""
 _AVI_CHUNK_HEADER_BYTES = 8
 _ASF_LOST_PACKET_MESSAGE = "freeing incomplete packet"
 _CODECS_WITHOUT_REORDERING = {"vp8", "vp9", "av1"}

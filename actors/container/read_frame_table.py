@@ -13,9 +13,9 @@ from av.video.frame import VideoFrame
 
 from actors.container.checked_decoder import PacketDecodeError, configure_decoder, decode_packet
 from actors.container.open_video import TruncatedStreamError, VideoSource, open_video, read_packets
-from actors.container.packet_table import NO_PTS, PacketTable
+from actors.container.packet_table import PacketTable
 from actors.extraction_types import ResultWarning
-from actors.plan.frame_table import FrameTable, build
+from actors.plan.frame_table import NO_PTS, FrameTable, build_frame_table
 from db.values.error_catalogue import CatalogueError
 from db.values.file_type import Container
 
@@ -57,8 +57,8 @@ def without_uncertain_frames(table: FrameTable, packets: PacketTable) -> FrameTa
     return replace(
         table,
         pts=kept,
-        keys=table.keys[keep],
-        order=table.order[keep],
+        is_key=table.is_key[keep],
+        decode_order=table.decode_order[keep],
         last_duration=table.last_duration if all_kept else 0,
     )
 
@@ -83,7 +83,9 @@ def _table_from_packets(
     if not len(distinct):
         raise CatalogueError("no_frames")
     keys = np.frombuffer(packets.is_key, np.bool_)[place[positions]]
-    table = build(time_base, distinct, keys=keys, order=place[positions], last_duration=packets.last_duration)
+    table = build_frame_table(
+        time_base, distinct, is_key=keys, decode_order=place[positions], last_duration=packets.last_duration
+    )
     return table, first, _left_out_warnings(before_key, len(pts) - len(distinct))
 
 
@@ -171,8 +173,8 @@ def _table_from_decoding(
         raise CatalogueError("undecodable", "No picture of the video can be decoded.")
     decoder_times = [time for time in pts if time is not None]
     if len(decoder_times) == len(pts) and all(a < b for a, b in pairwise(decoder_times)):
-        return build(time_base, decoder_times, keys=keys), first, []
+        return build_frame_table(time_base, decoder_times, is_key=keys), first, []
     ticks = sorted(set(packets.displayed(packets.dts)) - {NO_PTS})
     if len(ticks) != len(pts):
         raise CatalogueError("no_timestamps")
-    return build(time_base, ticks, keys=keys, by_ordinal=True), first, []
+    return build_frame_table(time_base, ticks, is_key=keys, match_by_index=True), first, []

@@ -1,42 +1,32 @@
-"""The segments of a result joined: archive, manifests and contact sheet are those that `extract` alone would write."""
+"""Assembles a result from its segments: every file but the report is the same as `extract` would write."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import av
-import numpy as np
 
 from actors.container.probe import probe
-from actors.engine.checksummed_json import ChecksumMismatchError, read_checksummed, verify_file
-from actors.engine.decode_pass import DecodePass, OnProgress, with_pyav
-from actors.engine.extraction_report import Decoding, Images, write_report
-from actors.engine.plan_file import StoredPlan, check_engine, read_plan_file
-from actors.engine.result_writer import EncodedFrame, ResultRequest, ResultWriter, WrittenResult
+from actors.engine.decode_pass import DecodePass, run_with_pyav
+from actors.engine.extraction_report import DecodeStats, ImageCounts, write_report
+from actors.engine.plan_file import StoredPlan, read_plan_file
+from actors.engine.result_writer import ResultRequest, ResultWriter, WrittenResult
+from actors.engine.segment_files import SegmentReport, read_segment_frames, read_segment_report
 from actors.extraction_types import (
-    IMAGES,
-    INDEX,
-    NOTES,
-    REPORT,
-    SMALL,
+    REPORT_FILE,
+    EngineOptions,
     Extracted,
-    Options,
+    OnProgress,
     Planned,
     Progress,
     Reader,
     ResultWarning,
 )
-from actors.images.frame_arrays import Plane, YuvPlanes
-from actors.plan.frame_selection import GopTargets, Plan, Target, gop_targets, to_decode
+from actors.plan.frame_selection import GopTargets, Plan, count_frames_to_decode, group_by_gop
 from db.values.frame_spec import FrameSpec
-
-Notes = Mapping[str, Any]
 
 
 def assemble(
@@ -47,117 +37,97 @@ def assemble(
     out: Path,
     *,
     engine: str,
-    options: Options,
-    tell: OnProgress,
+    options: EngineOptions,
+    on_progress: OnProgress,
 ) -> Extracted:
     """segments: the folders of the segments' files, in time order.
 
-    source: is only opened when decord was believed for some segments and found wrong in others: then PyAV reads it all.
-    Raises FotogramaError of fault file, ChecksumMismatchError, OSError; OtherEngineError when plan or segments are not
-    all this engine's.
+    source: is opened only when PyAV contradicted decord in some segments and not in others. Then PyAV reads all of it.
+    Raises CatalogueError of fault file, ChecksumMismatchError, OSError; EngineMismatchError when another engine made
+    the plan or a segment.
     """
-    blueprint = read_plan_file(plan, engine)
-    notes = [_notes(segment, engine) for segment in segments]
-    decoding, warnings = _decoding(blueprint, notes), _warnings(notes)
-    whole = Plan((GopTargets(None, blueprint.targets),), len(blueprint.targets), ())
-    order = ResultRequest(spec, whole, out, blueprint.warnings)
-    work = _Assembly(blueprint, order, warnings, options, tell, decoding)
-    if warnings and len({note["reader"] for note in notes}) > 1:
-        end = _read_again(work, source)
+    stored_plan = read_plan_file(plan, engine)
+    reports = [read_segment_report(segment, engine) for segment in segments]
+    stats, warnings = _sum_stats(stored_plan, reports), _merge_warnings(reports)
+    whole_plan = Plan((GopTargets(None, stored_plan.targets),), len(stored_plan.targets), ())
+    request = ResultRequest(spec, whole_plan, out, stored_plan.warnings)
+    assembly = _Assembly(stored_plan, request, warnings, options, on_progress, stats)
+    if warnings and len({report["reader"] for report in reports}) > 1:
+        written = _decode_again(assembly, source)
     else:
-        tell(Planned(blueprint.media, whole.frames, 0))
-        end = _joined(work, zip(segments, notes, strict=True))
-    images = Images(whole.frames, end.images, end.missing)
-    write_report(out / REPORT, decoding, images, av.ffmpeg_version_info, segments=_told(notes))
-    return Extracted(blueprint.media, end.images, end.size, end.sha256, end.warnings)
-
-
-def _notes(segment: Path, engine: str) -> Notes:
-    notes = read_checksummed(segment / NOTES)
-    check_engine(notes, engine)
-    return notes
+        on_progress(Planned(stored_plan.media, whole_plan.frames, 0))
+        written = _join_segments(assembly, zip(segments, reports, strict=True))
+    images = ImageCounts(whole_plan.frames, written.images, written.missing)
+    write_report(out / REPORT_FILE, stats, images, av.ffmpeg_version_info, segments=_summaries(reports))
+    return Extracted(stored_plan.media, written.images, written.size, written.sha256, written.warnings)
 
 
 @dataclass(frozen=True, slots=True)
 class _Assembly:
-    """warnings, decoding: of all segments."""
+    """warnings, stats: of all segments."""
 
-    blueprint: StoredPlan
-    order: ResultRequest
+    plan: StoredPlan
+    request: ResultRequest
     warnings: list[ResultWarning]
-    options: Options
-    tell: OnProgress
-    decoding: Decoding
+    options: EngineOptions
+    on_progress: OnProgress
+    stats: DecodeStats
 
-    def open(self, order: ResultRequest) -> ResultWriter:
-        return ResultWriter(order, self.blueprint.timeline, self.blueprint.media)
+    def open_result(self, request: ResultRequest) -> ResultWriter:
+        return ResultWriter(request, self.plan.time_scale, self.plan.media)
 
 
-def _joined(work: _Assembly, segments: Iterable[tuple[Path, Notes]]) -> WrittenResult:
+def _join_segments(assembly: _Assembly, segments: Iterable[tuple[Path, SegmentReport]]) -> WrittenResult:
     missing = []
-    with work.open(work.order) as result, work.decoding.stage("assemble"):
-        for segment, notes in segments:
-            for target, made in _stored(segment, notes):
-                if made is None:
+    with assembly.open_result(assembly.request) as result, assembly.stats.stage("assemble"):
+        for folder, report in segments:
+            for target, frame in read_segment_frames(folder, report):
+                if frame is None:
                     missing.append(target)
                 else:
-                    result.add(target, made)
-                    work.tell(Progress(result.images))
-        return result.finish(missing, work.warnings)
+                    result.add(target, frame)
+                    assembly.on_progress(Progress(result.image_count))
+        return result.finish(missing, assembly.warnings)
 
 
-def _read_again(work: _Assembly, source: Path) -> WrittenResult:
+def _decode_again(assembly: _Assembly, source: Path) -> WrittenResult:
     probed = probe(source)
-    planned = gop_targets(probed.table, [target.index for target in work.blueprint.targets])
-    work.tell(Planned(probed.media, work.order.plan.frames, to_decode(probed.table, planned)))
-    again = DecodePass(probed, [work.order], planned, work.open, work.options, work.tell, work.decoding, work.warnings)
-    (finished,) = with_pyav(again)
-    return finished
+    gops = group_by_gop(probed.table, [target.index for target in assembly.plan.targets])
+    frames_to_decode = count_frames_to_decode(probed.table, gops)
+    assembly.on_progress(Planned(probed.media, assembly.request.plan.frames, frames_to_decode))
+    decode_pass = DecodePass(
+        probed,
+        [assembly.request],
+        gops,
+        assembly.open_result,
+        assembly.options,
+        assembly.on_progress,
+        assembly.stats,
+        assembly.warnings,
+    )
+    (written,) = run_with_pyav(decode_pass)
+    return written
 
 
-def _stored(segment: Path, notes: Notes) -> Iterator[tuple[Target, EncodedFrame | None]]:
-    """The frames of a segment in order, then those that are missing. Raises ChecksumMismatchError."""
-    for name, digest in notes["sha256"].items():
-        verify_file(segment / name, digest)
-    with (segment / INDEX).open(encoding="ascii") as index, (segment / IMAGES).open("rb") as images:  # noqa: SIM117
-        with (segment / SMALL).open("rb") as small:
-            for row in map(json.loads, index):
-                target = Target(row["index"], row["pts"], row["key"])
-                yield target, _made(row, images, small) if "sha256" in row else None
+def _merge_warnings(reports: Sequence[SegmentReport]) -> list[ResultWarning]:
+    """The warnings of all segments, each once."""
+    warnings = [ResultWarning(**warning) for report in reports for warning in report["warnings"]]
+    return list(dict.fromkeys(warnings))
 
 
-def _made(row: Mapping[str, Any], images: BinaryIO, small: BinaryIO) -> EncodedFrame:
-    data = images.read(row["bytes"])
-    if hashlib.sha256(data).hexdigest() != row["sha256"]:
-        raise ChecksumMismatchError(IMAGES)
-    planes = [_plane(small, shape) for shape in row["small"]]
-    picture = YuvPlanes(planes[0].shape[1], planes[0].shape[0], *planes) if planes else None
-    return EncodedFrame(data, row["width"], row["height"], picture)
-
-
-def _plane(small: BinaryIO, shape: Sequence[int]) -> Plane:
-    return np.frombuffer(small.read(prod(shape)), np.uint8).reshape(shape)
-
-
-def _warnings(notes: Sequence[Notes]) -> list[ResultWarning]:
-    """Of all segments, each once."""
-    told = [ResultWarning(**warning) for note in notes for warning in note["warnings"]]
-    return list(dict.fromkeys(told))
-
-
-def _decoding(blueprint: StoredPlan, notes: Sequence[Notes]) -> Decoding:
+def _sum_stats(plan: StoredPlan, reports: Sequence[SegmentReport]) -> DecodeStats:
     """Of planning and all segments together."""
-    decoding = Decoding(table=blueprint.media.frames, seconds=dict(blueprint.seconds))
-    decoding.reader = Reader.DECORD if all(note["reader"] == Reader.DECORD for note in notes) else Reader.PYAV
-    for note in notes:
-        decoding.decoded += note["decoded"]
-        decoding.repeated += note["repeated"]
-        decoding.fallbacks += [fallback for fallback in note["fallbacks"] if fallback not in decoding.fallbacks]
-        for stage, seconds in note["seconds"].items():
-            decoding.seconds[stage] = decoding.seconds.get(stage, 0.0) + seconds
-    return decoding
+    stats = DecodeStats(displayed=plan.media.frames, seconds=dict(plan.seconds))
+    stats.reader = Reader.DECORD if all(report["reader"] == Reader.DECORD for report in reports) else Reader.PYAV
+    for report in reports:
+        stats.decoded += report["decoded"]
+        stats.repeated += report["repeated"]
+        stats.fallbacks += [fallback for fallback in report["fallbacks"] if fallback not in stats.fallbacks]
+        for stage, seconds in report["seconds"].items():
+            stats.seconds[stage] = stats.seconds.get(stage, 0.0) + seconds
+    return stats
 
 
-def _told(notes: Sequence[Notes]) -> list[dict[str, Any]]:
-    """What the report says of each segment."""
-    return [{"reader": note["reader"], "careful": note["careful"], "decoded": note["decoded"]} for note in notes]
+def _summaries(reports: Sequence[SegmentReport]) -> list[dict[str, Any]]:
+    """What report.json tells of each segment."""
+    return [{name: report[name] for name in ("reader", "sequential", "decoded")} for report in reports]

@@ -1,4 +1,4 @@
-"""JSON documents that go through the object store and are noticed when they come back different."""
+"""JSON files with a checksum: a file that the object store returns changed is noticed when it is read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _END = b"}\n"
 
 
 class ChecksumMismatchError(Exception):
-    """Something that was stored came back different: the store's fault, and perhaps not the next time."""
+    """A stored file came back changed. The object store is at fault, and a second try may succeed."""
 
 
 def write_checksummed(path: Path, document: Mapping[str, Any]) -> None:
@@ -32,20 +32,24 @@ def read_checksummed(path: Path) -> dict[str, Any]:
 
 
 def verify_checksummed(path: Path) -> None:
-    """Raises ChecksumMismatchError; the document is not read into memory."""
+    """Reads the file in chunks, so that it need not fit into memory. Raises ChecksumMismatchError."""
     with path.open("rb") as file:
         head = file.read(len(_HEAD % bytes(DIGEST_CHARACTERS)))
         digest, left = hashlib.sha256(), os.fstat(file.fileno()).st_size - len(head) - len(_END)
         while left > 0 and (chunk := file.read(min(left, CHUNK_BYTES))):
             digest.update(chunk)
             left -= len(chunk)
-        is_whole = head == _HEAD % digest.hexdigest().encode() and file.read() == _END
-    if not is_whole:
+        matches = head == _HEAD % digest.hexdigest().encode() and file.read() == _END
+    if not matches:
         raise ChecksumMismatchError(path.name)
 
 
 def verify_file(path: Path, sha256: str) -> None:
     """Raises ChecksumMismatchError when the file has another digest."""
+    if file_sha256(path) != sha256:
+        raise ChecksumMismatchError(path.name)
+
+
+def file_sha256(path: Path) -> str:
     with path.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
-            raise ChecksumMismatchError(path.name)
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from actors.engine.zip_archive import half_up
+from actors.engine.archive_writer import half_up
 from actors.images.color_conversion import Filters
 from actors.images.filter_graph import ThreadFilterGraph
 from actors.images.frame_arrays import Plane, YuvPlanes, yuv_planes_of

@@ -1,4 +1,4 @@
-"""One pass over a video: the reader that is wanted, what it falls back to, and the images on the way to the outputs."""
+"""One decode pass over a video: chooses the reader, falls back to PyAV, and sends images to the outputs."""
 
 from __future__ import annotations
 
@@ -11,129 +11,135 @@ from av.video.frame import VideoFrame
 
 from actors.container.display_geometry import DisplayGeometry
 from actors.container.probe import Probe
-from actors.engine.extraction_report import Decoding
-from actors.engine.result_writer import EncodedFrame, FrameEncoder, OutputWriter, ResultRequest, WrittenResult
-from actors.extraction_types import Options, Planned, Progress, Reader, ResultWarning, Scanning
+from actors.engine.extraction_report import DecodeStats
+from actors.engine.frame_encoder import FrameEncoder
+from actors.engine.result_writer import EncodedFrame, OutputWriter, ResultRequest, WrittenResult
+from actors.extraction_types import EngineOptions, OnProgress, Progress, Reader, ResultWarning
 from actors.plan.frame_selection import GopTargets, Target
 from actors.readers.deinterlace import DeinterlacingReader
 from actors.readers.frame_reader import FrameReader, ReaderFailedError
 from actors.readers.planned_reader import PlannedReader
 from actors.readers.sequential_reader import SequentialReader
-from actors.readers.verify_frames import DisagreementError, verified
+from actors.readers.verify_frames import FrameMismatchError, read_verified
 from db.values.frame_spec import Image
 
-GPU_CONTROL = Path("/dev/nvidiactl")
-FALLBACK = ResultWarning("reader_fallback", "decord is not used for this file; PyAV read it.")
-DISAGREED = ResultWarning("decord_disagreed", "decord gave another picture than PyAV; PyAV read the whole file.")
-OnProgress = Callable[[Scanning | Planned | Progress], None]
+NVIDIA_CONTROL_DEVICE = Path("/dev/nvidiactl")
+READER_FALLBACK = ResultWarning("reader_fallback", "decord is not used for this file; PyAV read it.")
+DECORD_DISAGREED = ResultWarning("decord_disagreed", "decord gave another picture than PyAV; PyAV read the whole file.")
+
+_FrameImages = dict[Image, EncodedFrame]
+"""The images of one frame by their settings."""
 
 
 @dataclass(frozen=True, slots=True)
 class DecodePass:
-    """One pass over a video for all orders. gops: the targets of all orders together. open: makes an order's output,
-    anew when another reader begins from the start."""
+    """One pass over a video for all requests. gops: the targets of all requests together. open_output: opens a
+    request's output; it is called again when another reader starts over."""
 
     probe: Probe
-    orders: Sequence[ResultRequest]
+    requests: Sequence[ResultRequest]
     gops: Sequence[GopTargets]
-    open: Callable[[ResultRequest], OutputWriter]
-    options: Options
-    tell: OnProgress
-    decoding: Decoding
+    open_output: Callable[[ResultRequest], OutputWriter]
+    options: EngineOptions
+    on_progress: OnProgress
+    stats: DecodeStats
     warnings: list[ResultWarning] = field(default_factory=list)
 
 
-def run_pass(work: DecodePass) -> list[WrittenResult]:
-    """What became of each order. Raises FotogramaError of fault file, OSError."""
-    return _with_decord(work) or with_pyav(work)
+def run_decode_pass(decode_pass: DecodePass) -> list[WrittenResult]:
+    """The result of each request. Raises CatalogueError of fault file, OSError."""
+    return _run_with_decord(decode_pass) or run_with_pyav(decode_pass)
 
 
-def _with_decord(work: DecodePass) -> list[WrittenResult] | None:
-    """None when decord is not wanted or did not do; then the report says why."""
-    options = work.options
-    if options.careful or not (options.reader is Reader.DECORD or (options.reader is Reader.AUTO and _has_gpu())):
+def run_with_pyav(decode_pass: DecodePass) -> list[WrittenResult]:
+    """As `run_decode_pass`, whatever reader the options name."""
+    reader = pyav_reader(decode_pass.probe, decode_pass.options)
+    if decode_pass.probe.is_interlaced:
+        reader = DeinterlacingReader(reader, decode_pass.probe.table)
+    return _read_and_write(decode_pass, reader)
+
+
+def pyav_reader(probed: Probe, options: EngineOptions) -> FrameReader:
+    if options.sequential or probed.is_interlaced:
+        return SequentialReader(probed, threads=options.threads, full_pass_only=options.sequential)
+    return PlannedReader(probed, threads=options.threads)
+
+
+def _run_with_decord(decode_pass: DecodePass) -> list[WrittenResult] | None:
+    """None when the options don't ask for decord, or when it fails; then the report says why."""
+    options, stats = decode_pass.options, decode_pass.stats
+    if options.sequential or not (options.reader is Reader.DECORD or (options.reader is Reader.AUTO and _has_gpu())):
         return None
-    # Only now: decord's import costs a tenth of a second and 40 MB, and it is rarely asked for.
-    from actors.readers.decord_reader import DecordReader, graphics_device, outside_envelope  # noqa: PLC0415
+    # Imported only here: it takes a tenth of a second and 40 MB, and most passes don't need it.
+    from actors.readers.decord_reader import DecordReader, gpu_device, unsupported_feature  # noqa: PLC0415
 
-    device = graphics_device()
+    device = gpu_device()
     if device is None and options.reader is Reader.AUTO:
         return None
-    if reason := outside_envelope(work.probe):
+    if feature := unsupported_feature(decode_pass.probe):
         if options.reader is Reader.DECORD:
-            _fall_back(work, FALLBACK, f"{reason} is outside of decord's envelope")
+            _record_fallback(decode_pass, READER_FALLBACK, f"decord does not read {feature} correctly")
         return None
     try:
-        with work.decoding.stage("open"):
-            reader = DecordReader(work.probe, threads=options.threads, device=device)
-        work.decoding.reader = Reader.DECORD
-        return _write(work, reader)
+        with stats.stage("open"):
+            reader = DecordReader(decode_pass.probe, threads=options.threads, device=device)
+        stats.reader = Reader.DECORD
+        return _read_and_write(decode_pass, reader)
     except ReaderFailedError as error:
-        _fall_back(work, FALLBACK, str(error))
-    except DisagreementError as error:
-        _fall_back(work, DISAGREED, str(error))
+        _record_fallback(decode_pass, READER_FALLBACK, str(error))
+    except FrameMismatchError as error:
+        _record_fallback(decode_pass, DECORD_DISAGREED, str(error))
     return None
 
 
 def _has_gpu() -> bool:
-    """Whether NVIDIA's driver shows a device; decord alone knows whether its build can use it."""
-    return GPU_CONTROL.exists()
+    """Whether NVIDIA's driver is there. Only decord knows whether its build can use the device."""
+    return NVIDIA_CONTROL_DEVICE.exists()
 
 
-def _fall_back(work: DecodePass, warning: ResultWarning, reason: str) -> None:
-    """The warning stands in the archive and says nothing that may differ from run to run; the report does."""
-    work.decoding.reader = Reader.PYAV
-    work.warnings.append(warning)
-    work.decoding.fallbacks.append({"code": warning.code, "reason": reason})
+def _record_fallback(decode_pass: DecodePass, warning: ResultWarning, reason: str) -> None:
+    """The reason may differ from run to run. So it goes into the report, and the warning alone into the archive."""
+    decode_pass.stats.reader = Reader.PYAV
+    decode_pass.warnings.append(warning)
+    decode_pass.stats.fallbacks.append({"code": warning.code, "reason": reason})
 
 
-def with_pyav(work: DecodePass) -> list[WrittenResult]:
-    """As `run_pass`, whatever reader is wanted."""
-    reader = pyav_reader(work.probe, work.options)
-    return _write(work, DeinterlacingReader(reader, work.probe.table) if work.probe.is_interlaced else reader)
-
-
-def pyav_reader(probed: Probe, options: Options) -> FrameReader:
-    if options.careful or probed.is_interlaced:
-        return SequentialReader(probed, threads=options.threads, careful=options.careful)
-    return PlannedReader(probed, threads=options.threads)
-
-
-def _write(work: DecodePass, reader: FrameReader) -> list[WrittenResult]:
-    """Reads, renders and stores one frame after the other."""
-    decoding = work.decoding
+def _read_and_write(decode_pass: DecodePass, reader: FrameReader) -> list[WrittenResult]:
+    """Reads, encodes and writes one frame after the other."""
+    stats, probed = decode_pass.stats, decode_pass.probe
     with ExitStack() as stack:
-        outputs = [stack.enter_context(work.open(order)) for order in work.orders]
-        workshop = FrameEncoder(outputs, DisplayGeometry() if reader.upright else work.probe.geometry, work.probe.media)
-        for target, images in _timed(decoding, _images(work, reader, workshop)):
-            with decoding.stage("archive"):
+        outputs = [stack.enter_context(decode_pass.open_output(request)) for request in decode_pass.requests]
+        geometry = DisplayGeometry() if reader.autorotates else probed.geometry
+        encoder = FrameEncoder(outputs, geometry, probed.media)
+        for target, images in _with_read_time(stats, _read_images(decode_pass, reader, encoder)):
+            with stats.stage("archive"):
                 for output in outputs:
-                    if output.wants(target.pts):
-                        output.add(target, images[output.order.spec.image])
-            work.tell(Progress(sum(output.images for output in outputs)))
-        decoding.decoded, decoding.repeated = reader.decoded, reader.repeated
-        with decoding.stage("archive"):
-            return [output.finish(reader.missing, work.warnings) for output in outputs]
+                    if output.includes(target.pts):
+                        output.add(target, images[output.request.spec.image])
+            decode_pass.on_progress(Progress(sum(output.image_count for output in outputs)))
+        stats.decoded, stats.repeated = reader.decoded, reader.repeated
+        with stats.stage("archive"):
+            return [output.finish(reader.missing, decode_pass.warnings) for output in outputs]
 
 
-_Images = dict[Image, EncodedFrame]
-"""Of one frame, by how they were wanted."""
+def _read_images(
+    decode_pass: DecodePass, reader: FrameReader, encoder: FrameEncoder
+) -> Iterator[tuple[Target, _FrameImages]]:
+    def encode(frame: VideoFrame) -> _FrameImages:
+        with decode_pass.stats.stage("encode"):
+            return encoder.encode(frame)
+
+    if decode_pass.stats.reader is not Reader.DECORD:
+        return reader.read(decode_pass.gops, encode)
+    return read_verified(reader, decode_pass.probe, decode_pass.gops, encode, threads=decode_pass.options.threads)
 
 
-def _images(work: DecodePass, reader: FrameReader, workshop: FrameEncoder) -> Iterator[tuple[Target, _Images]]:
-    def finish(frame: VideoFrame) -> _Images:
-        with work.decoding.stage("encode"):
-            return workshop.make(frame)
-
-    if work.decoding.reader is not Reader.DECORD:
-        return reader.read(work.gops, finish)
-    return verified(reader, work.probe, work.gops, finish, threads=work.options.threads)
-
-
-def _timed(decoding: Decoding, images: Iterator[tuple[Target, _Images]]) -> Iterator[tuple[Target, _Images]]:
-    """The same images; counts the time that each took to come."""
+def _with_read_time(
+    stats: DecodeStats, images: Iterator[tuple[Target, _FrameImages]]
+) -> Iterator[tuple[Target, _FrameImages]]:
+    """The same images; adds the wait for each to the stage "read"."""
     while True:
-        with decoding.stage("read"):
+        with stats.stage("read"):
             item = next(images, None)
         if item is None:
             return

@@ -1,4 +1,4 @@
-"""The engine: one video and a specification become frames.zip, its manifests, a contact sheet and a report."""
+"""The engine's entry: one video and a specification become frames.zip, manifests, a contact sheet and a report."""
 
 from __future__ import annotations
 
@@ -9,43 +9,32 @@ import av
 import numpy as np
 
 from actors.container.probe import Probe, probe
-from actors.engine.decode_pass import DecodePass, OnProgress, pyav_reader, run_pass
-from actors.engine.extract_segment import plan_segments
-from actors.engine.extraction_report import Decoding, Images, write_report
+from actors.engine.decode_pass import DecodePass, pyav_reader, run_decode_pass
+from actors.engine.extraction_report import DecodeStats, ImageCounts, write_report
 from actors.engine.plan_file import time_scale_of
 from actors.engine.result_writer import ResultRequest, ResultWriter
-from actors.engine.scene_detection import shots
+from actors.engine.scene_detection import detect_scenes
+from actors.engine.split_long_video import split_long_video
 from actors.extraction_types import (
-    ENGINE_VERSION,
-    REPORT,
+    REPORT_FILE,
+    DetectingScenes,
+    EngineOptions,
     Extracted,
-    Options,
+    OnProgress,
     Planned,
-    Progress,
-    Reader,
-    ResultWarning,
-    Scanning,
     Split,
 )
-from actors.plan.frame_selection import GopTargets, Plan, gop_targets, in_range, plan, to_decode
+from actors.plan.frame_selection import (
+    GopTargets,
+    Plan,
+    count_frames_to_decode,
+    frames_in_range,
+    group_by_gop,
+    make_plan,
+)
 from db.values.frame_spec import FrameSpec, Scenes
 
-__all__ = [
-    "ENGINE_VERSION",
-    "Extracted",
-    "Options",
-    "Planned",
-    "Progress",
-    "Reader",
-    "ResultWarning",
-    "Scanning",
-    "Split",
-    "extract",
-    "extract_many",
-    "extract_or_split",
-]
-
-DEFAULTS = Options()
+DEFAULT_OPTIONS = EngineOptions()
 
 
 def extract(
@@ -53,89 +42,106 @@ def extract(
     spec: FrameSpec,
     out: Path,
     *,
-    options: Options = DEFAULTS,
-    tell: OnProgress = lambda news: None,
+    options: EngineOptions = DEFAULT_OPTIONS,
+    on_progress: OnProgress = lambda event: None,
 ) -> Extracted:
     """Writes frames.zip, manifest.json, manifest.csv, sheet.jpg, sheet.vtt and report.json into the folder `out`.
 
-    tell: is called with Planned before the first image is made, then with Progress after each; before Planned with
-    Scanning when shots have to be found first.
-    Raises FotogramaError of fault request or file; OSError when `out` can't be written.
+    on_progress: is called with Planned before the first image, and with Progress after each image. When scenes have to
+    be detected first, it is called with DetectingScenes before.
+    Raises CatalogueError of fault request or file; OSError when `out` can't be written.
     """
-    (extracted,) = extract_many(source, [(spec, out)], options=options, tell=tell)
+    (extracted,) = extract_many(source, [(spec, out)], options=options, on_progress=on_progress)
     return extracted
 
 
 def extract_many(
     source: Path,
-    wanted: Sequence[tuple[FrameSpec, Path]],
+    requests: Sequence[tuple[FrameSpec, Path]],
     *,
-    options: Options = DEFAULTS,
-    tell: OnProgress = lambda news: None,
+    options: EngineOptions = DEFAULT_OPTIONS,
+    on_progress: OnProgress = lambda event: None,
 ) -> list[Extracted]:
-    """Several specifications over one video, decoded once; each folder gets what `extract` alone would write.
+    """Several specifications over one video, decoded once. Each folder gets what `extract` alone would write.
 
-    Planned and Progress count the images of all. All or nothing: raises the first error that one of them has.
+    Planned and Progress count the images of all requests. All or nothing: raises the first error of any request.
     """
-    decoding = Decoding()
-    probed = _probed(source, decoding)
-    orders = [_order(probed, spec, out, _plan(probed, spec, options, tell, decoding)) for spec, out in wanted]
-    return _extract(probed, orders, options, tell, decoding)
+    stats = DecodeStats()
+    probed = _probe(source, stats)
+    result_requests = [
+        _request(probed, spec, out, _plan(probed, spec, options, on_progress, stats)) for spec, out in requests
+    ]
+    return _extract(probed, result_requests, options, on_progress, stats)
 
 
 def extract_or_split(
-    source: Path, spec: FrameSpec, out: Path, *, longest: float, engine: str, options: Options, tell: OnProgress
+    source: Path,
+    spec: FrameSpec,
+    out: Path,
+    *,
+    max_task_seconds: float,
+    engine: str,
+    options: EngineOptions,
+    on_progress: OnProgress,
 ) -> Extracted | Split:
-    """As `extract`; but when the work usually takes more than `longest` seconds and can be divided, it is only planned:
-    `out` gets plan.json, which carries the name of the engine."""
-    decoding = Decoding()
-    probed = _probed(source, decoding)
-    order = _order(probed, spec, out, _plan(probed, spec, options, tell, decoding))
-    split = plan_segments(probed, order, decoding, longest, engine)
-    return split or _extract(probed, [order], options, tell, decoding)[0]
+    """As `extract`, but work that usually takes longer than `max_task_seconds` is only planned when it can be split.
+
+    `out` then gets plan.json, with the name of the engine.
+    """
+    stats = DecodeStats()
+    probed = _probe(source, stats)
+    request = _request(probed, spec, out, _plan(probed, spec, options, on_progress, stats))
+    split = split_long_video(probed, request, stats, max_task_seconds, engine)
+    return split or _extract(probed, [request], options, on_progress, stats)[0]
 
 
 def _extract(
-    probed: Probe, orders: Sequence[ResultRequest], options: Options, tell: OnProgress, decoding: Decoding
+    probed: Probe,
+    requests: Sequence[ResultRequest],
+    options: EngineOptions,
+    on_progress: OnProgress,
+    stats: DecodeStats,
 ) -> list[Extracted]:
-    together, timeline = _union(probed, orders), time_scale_of(probed.table)
-    total = sum(order.plan.frames for order in orders)
-    tell(Planned(probed.media, total, to_decode(probed.table, together)))
+    gops, time_scale = _union_of_targets(probed, requests), time_scale_of(probed.table)
+    frames_total = sum(request.plan.frames for request in requests)
+    on_progress(Planned(probed.media, frames_total, count_frames_to_decode(probed.table, gops)))
 
-    def result(order: ResultRequest) -> ResultWriter:
-        return ResultWriter(order, timeline, probed.media)
+    def open_result(request: ResultRequest) -> ResultWriter:
+        return ResultWriter(request, time_scale, probed.media)
 
-    finished = run_pass(DecodePass(probed, orders, together, result, options, tell, decoding))
-    for order, end in zip(orders, finished, strict=True):
-        images = Images(order.plan.frames, end.images, end.missing)
-        write_report(order.out / REPORT, decoding, images, av.ffmpeg_version_info)
-    return [Extracted(probed.media, end.images, end.size, end.sha256, end.warnings) for end in finished]
+    results = run_decode_pass(DecodePass(probed, requests, gops, open_result, options, on_progress, stats))
+    for request, written in zip(requests, results, strict=True):
+        images = ImageCounts(request.plan.frames, written.images, written.missing)
+        write_report(request.out / REPORT_FILE, stats, images, av.ffmpeg_version_info)
+    return [
+        Extracted(probed.media, written.images, written.size, written.sha256, written.warnings) for written in results
+    ]
 
 
-def _probed(source: Path, decoding: Decoding) -> Probe:
-    with decoding.stage("probe"):
+def _probe(source: Path, stats: DecodeStats) -> Probe:
+    with stats.stage("probe"):
         probed = probe(source)
-    decoding.table = len(probed.table)
+    stats.displayed = len(probed.table)
     return probed
 
 
-def _order(probed: Probe, spec: FrameSpec, out: Path, planned: Plan) -> ResultRequest:
-    return ResultRequest(spec, planned, out, (*probed.warnings, *planned.warnings))
+def _request(probed: Probe, spec: FrameSpec, out: Path, plan: Plan) -> ResultRequest:
+    return ResultRequest(spec, plan, out, (*probed.warnings, *plan.warnings))
 
 
-def _plan(probed: Probe, spec: FrameSpec, options: Options, tell: OnProgress, decoding: Decoding) -> Plan:
-    table, found = probed.table, []
+def _plan(probed: Probe, spec: FrameSpec, options: EngineOptions, on_progress: OnProgress, stats: DecodeStats) -> Plan:
+    table, scene_starts = probed.table, []
     if isinstance(spec.sample, Scenes):
-        frames = in_range(table, spec)
-        tell(Scanning(probed.media, frames.stop))
-        with decoding.stage("scan"):
-            found = shots(pyav_reader(probed, options), table, frames, spec.sample.threshold)
-    with decoding.stage("plan"):
-        return plan(table, spec, limit=options.max_frames, shots=found)
+        frames = frames_in_range(table, spec)
+        on_progress(DetectingScenes(probed.media, frames.stop))
+        with stats.stage("scan"):
+            scene_starts = detect_scenes(pyav_reader(probed, options), table, frames, spec.sample.threshold)
+    with stats.stage("plan"):
+        return make_plan(table, spec, max_frames=options.max_frames, scene_starts=scene_starts)
 
 
-def _union(probed: Probe, orders: Sequence[ResultRequest]) -> Sequence[GopTargets]:
-    if len(orders) == 1:
-        return orders[0].plan.gops
-    indexes = np.unique([target.index for order in orders for target in order.targets()])
-    return gop_targets(probed.table, indexes.tolist())
+def _union_of_targets(probed: Probe, requests: Sequence[ResultRequest]) -> Sequence[GopTargets]:
+    if len(requests) == 1:
+        return requests[0].plan.gops
+    indexes = np.unique([target.index for request in requests for target in request.targets()])
+    return group_by_gop(probed.table, indexes.tolist())

@@ -1,4 +1,4 @@
-"""The report: how a result was made. It may differ from run to run; nothing of it stands in the archive."""
+"""report.json: how a result was made. It may differ from run to run; so none of it is in the archive."""
 
 from __future__ import annotations
 
@@ -18,60 +18,62 @@ LIBRARIES = ("av", "decord2", "numpy", "simplejpeg")
 
 
 @dataclass(slots=True)
-class Decoding:
-    """One pass over a video, whatever number of results it made.
+class DecodeStats:
+    """One decode pass, whatever number of results it made.
 
-    table: displayed frames. decoded, repeated: frames that came out of the decoder, and how many of these had the time
-    of the one before. seconds: by stage; "read" is the wait for the reader, "encode" is added up over its threads.
+    displayed: frames in the frame table. decoded, repeated: frames that came out of the decoder, and how many of these
+    had the time of the frame before. seconds: by stage; "read" is the wait for the reader, "encode" is summed over its
+    threads.
     """
 
     reader: Reader = Reader.PYAV
     fallbacks: list[dict[str, str]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
-    table: int = 0
+    displayed: int = 0
     decoded: int = 0
     repeated: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        began = time.perf_counter()
+        """Adds the time of its block to a stage."""
+        start = time.perf_counter()
         try:
             yield
         finally:
-            seconds = time.perf_counter() - began
+            seconds = time.perf_counter() - start
             with self._lock:
                 self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 
 
 @dataclass(frozen=True, slots=True)
-class Images:
-    """Of one result: how many were planned, given, and left out because they could not be decoded with certainty."""
+class ImageCounts:
+    """Of one result. missing: images that were left out because the reader can't be sure that they are undamaged."""
 
     planned: int
-    given: int
+    written: int
     missing: int
 
 
 def write_report(
-    path: Path, decoding: Decoding, images: Images, ffmpeg: str, *, segments: Sequence[Mapping[str, Any]] = ()
+    path: Path, stats: DecodeStats, images: ImageCounts, ffmpeg: str, *, segments: Sequence[Mapping[str, Any]] = ()
 ) -> None:
-    """segments: how each was made, when the work was divided; the rest is then of all together."""
-    document: dict[str, Any] = {
-        "reader": decoding.reader,
+    """segments: how each was made, when the plan was split; `stats` is then the sum over all of them."""
+    report: dict[str, Any] = {
+        "reader": stats.reader,
         "engine_version": ENGINE_VERSION,
         "libraries": {name: version(name) for name in LIBRARIES} | {"ffmpeg": ffmpeg},
-        "fallbacks": decoding.fallbacks,
+        "fallbacks": stats.fallbacks,
         "frames": {
-            "table": decoding.table,
+            "table": stats.displayed,
             "planned": images.planned,
-            "decoded": decoding.decoded,
-            "given": images.given,
+            "decoded": stats.decoded,
+            "given": images.written,
             "missing": images.missing,
-            "repeated": decoding.repeated,
+            "repeated": stats.repeated,
         },
-        "seconds": {name: round(seconds, 3) for name, seconds in sorted(decoding.seconds.items())},
+        "seconds": {name: round(seconds, 3) for name, seconds in sorted(stats.seconds.items())},
     }
     if segments:
-        document |= {"careful": any(segment["careful"] for segment in segments), "segments": list(segments)}
-    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        report |= {"sequential": any(segment["sequential"] for segment in segments), "segments": list(segments)}
+    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

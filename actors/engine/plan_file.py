@@ -1,4 +1,4 @@
-"""plan.json: a plan that is carried out in segments, with all that the segments and their assembling need of it."""
+"""plan.json: a plan that is split into segments, with all that extracting and assembling them needs."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from fractions import Fraction
 from pathlib import Path
 
 from actors.engine.checksummed_json import read_checksummed, write_checksummed
-from actors.extraction_types import OtherEngine, ResultWarning
+from actors.extraction_types import EngineMismatch, ResultWarning
 from actors.plan.frame_selection import Target
 from actors.plan.frame_table import FrameTable
 from db.values.media_info import Media
 
 
-class OtherEngineError(Exception):
-    """The plan or a segment was made by another engine. answer: what is said of it."""
+class EngineMismatchError(Exception):
+    """Another engine made the plan or a segment."""
 
-    def __init__(self, made_by: object) -> None:
-        super().__init__(made_by)
-        self.answer = OtherEngine(made_by if isinstance(made_by, str) else "")
+    def __init__(self, engine: object) -> None:
+        super().__init__(engine)
+        self.outcome = EngineMismatch(engine if isinstance(engine, str) else "")
 
 
 @dataclass(frozen=True, slots=True)
 class TimeScale:
-    """A video's times without its table. time_base: seconds of one tick. zero: pts of the first displayed frame. end:
-    of the last displayed frame, seconds from the first."""
+    """Converts presentation times without a frame table. time_base: seconds of one tick. first_pts: of the first
+    displayed frame. end: of the last displayed frame, seconds from the start of the first."""
 
     time_base: Fraction
-    zero: int
+    first_pts: int
     end: Fraction
 
-    def time(self, pts: int) -> Fraction:
+    def time_of(self, pts: int) -> Fraction:
         """Seconds from the first displayed frame."""
-        return (pts - self.zero) * self.time_base
+        return (pts - self.first_pts) * self.time_base
 
 
 def time_scale_of(table: FrameTable) -> TimeScale:
@@ -42,43 +42,42 @@ def time_scale_of(table: FrameTable) -> TimeScale:
 
 @dataclass(frozen=True, slots=True)
 class StoredPlan:
-    """engine: name of the one that planned, which the segments must be made by. warnings: those that hold whatever the
-    segments meet. seconds: that planning took, by stage."""
+    """engine: the name of the engine that planned; the segments must be made by the same one. warnings: of probing and
+    planning. seconds: that planning took, by stage."""
 
     engine: str
     media: Media
-    timeline: TimeScale
+    time_scale: TimeScale
     targets: tuple[Target, ...]
     warnings: tuple[ResultWarning, ...]
     seconds: Mapping[str, float]
 
 
-def write_plan_file(path: Path, blueprint: StoredPlan) -> None:
-    line, targets = blueprint.timeline, blueprint.targets
+def write_plan_file(path: Path, plan: StoredPlan) -> None:
     document = {
-        "engine": blueprint.engine,
-        "media": blueprint.media.document(),
-        "time_base": str(line.time_base),
-        "zero": line.zero,
-        "end": str(line.end),
-        "index": [target.index for target in targets],
-        "pts": [target.pts for target in targets],
-        "key": [int(target.key) for target in targets],
-        "warnings": [asdict(warning) for warning in blueprint.warnings],
-        "seconds": dict(blueprint.seconds),
+        "engine": plan.engine,
+        "media": plan.media.document(),
+        "time_base": str(plan.time_scale.time_base),
+        "first_pts": plan.time_scale.first_pts,
+        "end": str(plan.time_scale.end),
+        "index": [target.index for target in plan.targets],
+        "pts": [target.pts for target in plan.targets],
+        "key": [int(target.key) for target in plan.targets],
+        "warnings": [asdict(warning) for warning in plan.warnings],
+        "seconds": dict(plan.seconds),
     }
     write_checksummed(path, document)
 
 
 def read_plan_file(path: Path, engine: str) -> StoredPlan:
-    """Raises NotAsStoredError; OtherEngineError when it is not a plan of this engine."""
+    """Raises ChecksumMismatchError; EngineMismatchError when another engine made the plan."""
     document = read_checksummed(path)
     check_engine(document, engine)
     columns = zip(document["index"], document["pts"], document["key"], strict=True)
     return StoredPlan(
         engine,
         Media(**document["media"]),
-        TimeScale(Fraction(document["time_base"]), document["zero"], Fraction(document["end"])),
+        TimeScale(Fraction(document["time_base"]), document["first_pts"], Fraction(document["end"])),
         tuple(Target(index, pts, bool(key)) for index, pts, key in columns),
         tuple(ResultWarning(**warning) for warning in document["warnings"]),
         document["seconds"],
@@ -86,6 +85,6 @@ def read_plan_file(path: Path, engine: str) -> StoredPlan:
 
 
 def check_engine(document: Mapping[str, object], engine: str) -> None:
-    """Raises OtherEngineError. Before anything else of it is read: another engine may write it in another way."""
+    """Raises EngineMismatchError. Called before other keys are read: another engine may write them differently."""
     if document.get("engine") != engine:
-        raise OtherEngineError(document.get("engine"))
+        raise EngineMismatchError(document.get("engine"))

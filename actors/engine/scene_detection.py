@@ -1,9 +1,9 @@
-"""Where shots begin: cuts by the change of content from frame to frame.
+"""Detects scenes: finds cuts by the change of content from frame to frame.
 
-The score and its filter are those of PySceneDetect's ContentDetector with its defaults (docs: scenedetect.com/docs,
-"ContentDetector"; version 0.6): the mean absolute difference of hue, saturation and value, as OpenCV's 8-bit HSV has
-them (hue 0–179), of small pictures; equal weights; a frame that scores the threshold or more is a cut. A shot lasts at
-least 15 frames: quicker cuts are merged into one, where they end.
+Score and filter are those of PySceneDetect's ContentDetector with its defaults (scenedetect.com/docs, version 0.6). The
+score is the mean absolute difference of hue, saturation and value of scaled-down pictures, with equal weights, in
+OpenCV's 8-bit HSV (hue 0–179). A frame with the threshold or more is a cut. A scene lasts at least MIN_SCENE_FRAMES:
+cuts that follow faster are merged into one, at the last of them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from actors.container.display_geometry import DisplayGeometry
 from actors.images.frame_arrays import rgb_array_of
 from actors.images.frame_renderer import FrameRenderer
-from actors.plan.frame_selection import gop_targets
+from actors.plan.frame_selection import group_by_gop
 from actors.plan.frame_table import FrameTable
 from actors.readers.frame_reader import FrameReader
 from db.values.frame_spec import ImageFormat
@@ -26,57 +26,57 @@ from db.values.frame_spec import ImageFormat
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
-SHOT_FRAMES = 15
-"""The least length of a shot."""
+MIN_SCENE_FRAMES = 15
 COMPARED_SIDE = 256
 _BT709_TRANSFER = 1
-_ANOTHER_SIZE = Fraction(255)
-"""The score of a frame that can't be compared with the one before."""
+_SIZE_CHANGED_SCORE = Fraction(255)
+"""The score of a frame whose size differs from the frame before it."""
 
 Hsv = NDArray[np.int16]
 """Height × width × 3."""
 
 
-def shots(reader: FrameReader, table: FrameTable, frames: range, threshold: Fraction) -> list[int]:
-    """The first frame of every shot in a range of frames; where the range begins, one begins.
+def detect_scenes(reader: FrameReader, table: FrameTable, frames: range, threshold: Fraction) -> list[int]:
+    """The first frame of every scene in a range of frames; the first scene starts where the range starts.
 
-    Decodes all of the range; frames that can't be decoded are passed over.
+    Decodes the whole range; skips frames that can't be decoded.
     """
     if not frames:
         return []
-    small = FrameRenderer(DisplayGeometry(), COMPARED_SIDE, ImageFormat.PNG)
+    renderer = FrameRenderer(DisplayGeometry(), COMPARED_SIDE, ImageFormat.PNG)
 
-    def content(frame: VideoFrame) -> Hsv:
-        frame.color_trc = _BT709_TRANSFER  # tone mapping would cost much and move no cut
-        return hsv(rgb_array_of(small.render(frame)))
+    def to_hsv(frame: VideoFrame) -> Hsv:
+        frame.color_trc = _BT709_TRANSFER  # tone mapping takes much time and moves no cut
+        return hsv(rgb_array_of(renderer.render(frame)))
 
-    pictures = reader.read(gop_targets(table, frames), content)
+    pictures = reader.read(group_by_gop(table, frames), to_hsv)
     scored = _scores((target.index, picture) for target, picture in pictures)
-    found = cuts((index, score >= threshold) for index, score in scored)
-    return [frames.start, *(index for index in found if index > frames.start)]
+    cuts = find_cuts((index, score >= threshold) for index, score in scored)
+    return [frames.start, *(index for index in cuts if index > frames.start)]
 
 
-def cuts(frames: Iterable[tuple[int, bool]]) -> Iterator[int]:
-    """Of frames, ascending, and whether each differs from the one before: those that begin a shot.
+def find_cuts(frames: Iterable[tuple[int, bool]]) -> Iterator[int]:
+    """The frames that start a scene. frames: index, ascending, and whether the frame differs from the one before it.
 
-    Differences closer together than SHOT_FRAMES are one cut, at the last of them; before the first cut of all, and as
-    long as they don't end, they are none.
+    PySceneDetect's FlashFilter in its mode MERGE: differences less than MIN_SCENE_FRAMES apart are one cut, at the last
+    of them. They are no cut before the first cut of all, and none when the video ends before they do.
     """
-    latest: int | None = None
-    merging_from: int | None = None
-    after_first = False
+    latest_difference: int | None = None
+    merge_start: int | None = None
+    has_cut = False
     for index, differs in frames:
-        calm = index - (index if latest is None else latest) >= SHOT_FRAMES
-        latest = index if differs or latest is None else latest
-        if merging_from is not None:
-            if calm and not differs and latest - merging_from >= SHOT_FRAMES:
-                merging_from = None
-                yield latest
-        elif differs and calm:
-            after_first = True
+        reference = index if latest_difference is None else latest_difference
+        is_quiet = index - reference >= MIN_SCENE_FRAMES
+        latest_difference = index if differs or latest_difference is None else latest_difference
+        if merge_start is not None:
+            if is_quiet and not differs and latest_difference - merge_start >= MIN_SCENE_FRAMES:
+                merge_start = None
+                yield latest_difference
+        elif differs and is_quiet:
+            has_cut = True
             yield index
-        elif differs and after_first:
-            merging_from = index
+        elif differs and has_cut:
+            merge_start = index
 
 
 def hsv(rgb: NDArray[np.uint8]) -> Hsv:
@@ -96,15 +96,15 @@ def hsv(rgb: NDArray[np.uint8]) -> Hsv:
 
 
 def _scores(pictures: Iterable[tuple[int, Hsv]]) -> Iterator[tuple[int, Fraction]]:
-    before: Hsv | None = None
+    previous: Hsv | None = None
     for index, picture in pictures:
-        yield index, _score(before, picture)
-        before = picture
+        yield index, _score(previous, picture)
+        previous = picture
 
 
-def _score(before: Hsv | None, picture: Hsv) -> Fraction:
-    if before is None:
+def _score(previous: Hsv | None, picture: Hsv) -> Fraction:
+    if previous is None:
         return Fraction(0)
-    if before.shape != picture.shape:
-        return _ANOTHER_SIZE
-    return Fraction(int(np.abs(picture - before).sum(dtype=np.int64)), picture.size)
+    if previous.shape != picture.shape:
+        return _SIZE_CHANGED_SCORE
+    return Fraction(int(np.abs(picture - previous).sum(dtype=np.int64)), picture.size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -9,26 +10,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ticks = NDArray[np.int64]
+NO_PTS = -(2**63)
+"""AV_NOPTS_VALUE; earlier than every presentation time, in ticks."""
 MAX_PTS = 2**62
 """Later than every presentation time, in ticks."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameTable:
-    """The displayed frames in presentation order; the arrays have one entry a frame.
+    """The displayed frames in presentation order. Each array has one entry per frame.
 
-    time_base: seconds of one tick. pts: presentation times, ticks, strictly ascending, at least one. keys: which are
-    key frames. order: place in decoding order, counted over all packets. last_duration: ticks that the last frame is
-    shown, 0 when unknown. by_ordinal: the container's times don't belong to its packets, so that decoded frames are
-    matched by their number from the beginning and not by their time.
+    time_base: seconds of one tick. pts: presentation times, ticks, strictly ascending, at least one. is_key: which
+    frames are key frames. decode_order: place in decoding order, counted over all packets. last_duration: ticks that
+    the last frame is shown, 0 when unknown. match_by_index: the container's times don't belong to its packets; so a
+    decoded frame is found in the table by its number from the beginning and not by its time.
     """
 
     time_base: Fraction
     pts: Ticks
-    keys: NDArray[np.bool_]
-    order: Ticks
+    is_key: NDArray[np.bool_]
+    decode_order: Ticks
     last_duration: int = 0
-    by_ordinal: bool = False
+    match_by_index: bool = False
 
     def __len__(self) -> int:
         return len(self.pts)
@@ -54,7 +57,7 @@ class FrameTable:
         middle = len(intervals) // 2
         return Fraction(int(intervals[middle]) + int(intervals[~middle]), 2)
 
-    def time(self, index: int) -> Fraction:
+    def time_of(self, index: int) -> Fraction:
         """Seconds from the first displayed frame."""
         return int(self.pts[index] - self.pts[0]) * self.time_base
 
@@ -63,36 +66,45 @@ class FrameTable:
         index = int(np.searchsorted(self.pts, pts))
         return index if index < len(self.pts) and self.pts[index] == pts else None
 
-    def within(self, start: Fraction, end: Fraction) -> range:
+    def frames_between(self, start: Fraction, end: Fraction) -> range:
         """The frames with start ≤ time < end, in seconds."""
-        first, last = (self._first_from(bound) for bound in (start, end))
+        first, last = (self._first_frame_from(bound) for bound in (start, end))
         return range(first, max(first, last))
 
-    def settled_at(self) -> Ticks:
-        """For each frame the presentation time at which every frame before it in decoding order has come out."""
-        by_order = np.argsort(self.order, kind="stable")
-        settled = np.empty_like(self.pts)
-        settled[by_order] = np.maximum.accumulate(self.pts[by_order])
-        return settled
+    def with_neighbors(self, indexes: Iterable[int]) -> list[int]:
+        """The frames and the frame before and after each, ascending."""
+        last = len(self) - 1
+        return sorted({min(max(index + step, 0), last) for index in indexes for step in (-1, 0, 1)})
 
-    def _first_from(self, seconds: Fraction) -> int:
-        exact = seconds / self.time_base
-        ticks = -(-exact.numerator // exact.denominator)
+    def confirmation_pts(self) -> Ticks:
+        """For each frame, the time that confirms it.
+
+        When the decoder has output the frame with that time, it has output every frame that comes before this one in
+        decoding order. Only then it is certain that none of them is damaged.
+        """
+        in_decode_order = np.argsort(self.decode_order, kind="stable")
+        confirmation_pts = np.empty_like(self.pts)
+        confirmation_pts[in_decode_order] = np.maximum.accumulate(self.pts[in_decode_order])
+        return confirmation_pts
+
+    def _first_frame_from(self, seconds: Fraction) -> int:
+        exact_ticks = seconds / self.time_base
+        ticks = -(-exact_ticks.numerator // exact_ticks.denominator)
         return int(np.searchsorted(self.ticks, min(ticks, MAX_PTS)))
 
 
-def build(
+def build_frame_table(
     time_base: Fraction,
     pts: list[int] | Ticks,
     *,
-    keys: list[bool] | NDArray[np.bool_] | None = None,
-    order: list[int] | Ticks | None = None,
+    is_key: list[bool] | NDArray[np.bool_] | None = None,
+    decode_order: list[int] | Ticks | None = None,
     last_duration: int = 0,
-    by_ordinal: bool = False,
+    match_by_index: bool = False,
 ) -> FrameTable:
-    """A table of frames given in any order with distinct times; `order` defaults to the order given."""
+    """The table of frames in any order, with distinct times. `decode_order` defaults to the order of `pts`."""
     times = np.asarray(pts, np.int64)
     by_time = np.argsort(times, kind="stable")
-    marks = np.zeros(len(times), np.bool_) if keys is None else np.asarray(keys, np.bool_)
-    places = np.arange(len(times), dtype=np.int64) if order is None else np.asarray(order, np.int64)
-    return FrameTable(time_base, times[by_time], marks[by_time], places[by_time], last_duration, by_ordinal)
+    keys = np.zeros(len(times), np.bool_) if is_key is None else np.asarray(is_key, np.bool_)
+    places = np.arange(len(times), dtype=np.int64) if decode_order is None else np.asarray(decode_order, np.int64)
+    return FrameTable(time_base, times[by_time], keys[by_time], places[by_time], last_duration, match_by_index)

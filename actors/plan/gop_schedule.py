@@ -1,4 +1,4 @@
-"""Which stretches of packets have to be decoded for a plan, and by how many decoders at once. Pure."""
+"""Decides which runs of packets are decoded for a plan, and by how many decoders at once. Pure."""
 
 from __future__ import annotations
 
@@ -9,67 +9,71 @@ from dataclasses import dataclass, replace
 from actors.plan.frame_selection import GopTargets, Target
 from actors.plan.frame_table import FrameTable
 
-MIN_PICTURES = 32
-"""Neighboring groups of pictures are decoded in one go up to this length: to begin anew costs something."""
-MAX_UNEVEN = 1.2
-"""So much longer than an even share may the busiest of several decoders take; beyond it the threads of one decoder
-share the work better (two threads of most decoders come to 1.7 to 1.9 of one)."""
+MIN_RUN_PACKETS = 32
+"""Adjacent GOPs are joined to runs up to this length: every start of a run has a cost."""
+MAX_IMBALANCE = 1.2
+"""The busiest of several decoders may take so many times an even share. With a larger imbalance the threads of one
+decoder share the work better: two threads of most decoders are 1.7 to 1.9 times as fast as one."""
 
 
 @dataclass(frozen=True, slots=True)
 class PacketRun:
-    """Packets in decoding order, from a key frame to the last one that a target needs.
+    """Packets in decoding order, from a key frame to the last packet that a target needs.
 
-    start: presentation time of the key frame, ticks; None when decoding has to begin with the file. first, last: places
-    in decoding order, counted over all packets.
+    key_pts: presentation time of the key frame, ticks; None when decoding starts at the beginning of the file. first,
+    last: places in decoding order, counted over all packets.
     """
 
-    start: int | None
+    key_pts: int | None
     first: int
     last: int
     targets: tuple[Target, ...]
 
     @property
-    def pictures(self) -> int:
+    def packet_count(self) -> int:
         return self.last - self.first + 1
 
 
-def schedule(table: FrameTable, gops: Sequence[GopTargets]) -> tuple[PacketRun, ...] | None:
-    """The runs in order, with every target once; None when a picture is coded before the key frame that is shown before
-    it, which no orderly stream has."""
-    runs = [_run(table, gop) for gop in gops]
-    if any(table.order[target.index] < run.first for run in runs for target in run.targets):
+def schedule_runs(table: FrameTable, gops: Sequence[GopTargets]) -> tuple[PacketRun, ...] | None:
+    """The runs in order, with every target once.
+
+    None when a target comes before its key frame in decoding order, which no valid stream has.
+    """
+    runs = [_run_of(table, gop) for gop in gops]
+    if any(table.decode_order[target.index] < run.first for run in runs for target in run.targets):
         return None
-    return tuple(_merged(runs))
+    return tuple(_join_short_runs(runs))
 
 
-def decoders(runs: Sequence[PacketRun], threads: int, max_uneven: float = MAX_UNEVEN) -> int:
-    """How many runs are decoded at the same time, each by one thread; 1 when `threads` threads of one decoder do
-    better."""
+def decoder_count(runs: Sequence[PacketRun], threads: int, max_imbalance: float = MAX_IMBALANCE) -> int:
+    """The number of runs to decode at the same time, each by one thread.
+
+    1 when `threads` threads of one decoder are faster.
+    """
     if len(runs) < 2:
         return 1
-    costs = [run.pictures + len(run.targets) for run in runs]
+    costs = [run.packet_count + len(run.targets) for run in runs]
     busy = [0] * threads
     for cost in costs:
         heapq.heapreplace(busy, busy[0] + cost)
-    return threads if max(busy) * threads <= max_uneven * sum(costs) else 1
+    return threads if max(busy) * threads <= max_imbalance * sum(costs) else 1
 
 
-def _run(table: FrameTable, gop: GopTargets) -> PacketRun:
-    last = max(int(table.order[target.index]) for target in gop.targets)
-    key = None if gop.start is None else table.index_of(gop.start)
+def _run_of(table: FrameTable, gop: GopTargets) -> PacketRun:
+    last = max(int(table.decode_order[target.index]) for target in gop.targets)
+    key = None if gop.key_pts is None else table.index_of(gop.key_pts)
     if key is None:
         return PacketRun(None, 0, last, gop.targets)
-    return PacketRun(gop.start, int(table.order[key]), last, gop.targets)
+    return PacketRun(gop.key_pts, int(table.decode_order[key]), last, gop.targets)
 
 
-def _merged(runs: Sequence[PacketRun]) -> Iterator[PacketRun]:
-    """Joins what has no gap between and is short."""
+def _join_short_runs(runs: Sequence[PacketRun]) -> Iterator[PacketRun]:
+    """Joins a short run with the run after it when no packet lies between them."""
     open_run: PacketRun | None = None
     for run in runs:
         if open_run is None:
             open_run = run
-        elif run.first <= open_run.last + 1 and open_run.pictures < MIN_PICTURES:
+        elif run.first <= open_run.last + 1 and open_run.packet_count < MIN_RUN_PACKETS:
             targets = open_run.targets + run.targets
             open_run = replace(open_run, last=max(open_run.last, run.last), targets=targets)
         else:

@@ -1,7 +1,7 @@
-"""Whole pictures of interlaced video: bwdif, which makes one picture of a frame's two fields and its neighbors.
+"""Deinterlaces with FFmpeg's bwdif, which makes one picture of a frame's two fields and its neighbors.
 
-One frame in, one frame out, so that every picture keeps its index and time. A picture depends on the frame itself, the
-one before and the one after, and on nothing else: the same whatever else is asked for. Frames that say they are not
+One frame in, one frame out, so that every picture keeps its index and time. A picture depends only on the frame itself,
+the frame before and the frame after, and so is the same whatever else is extracted. Frames that are not tagged as
 interlaced stay as they are.
 """
 
@@ -12,58 +12,56 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import av
-from av.error import BlockingIOError as NotYetError
-from av.error import EOFError as GraphEndError
+from av.error import BlockingIOError as NeedsMoreInputError
+from av.error import EOFError as EndOfGraphError
 from av.video.frame import VideoFrame
 
-from actors.plan.frame_selection import GopTargets, Target, gop_targets
+from actors.plan.frame_selection import GopTargets, Target, group_by_gop
 from actors.plan.frame_table import FrameTable
 from actors.readers.frame_reader import FrameReader
 
-BWDIF = "mode=send_frame:parity=auto:deint=interlaced"
+BWDIF_OPTIONS = "mode=send_frame:parity=auto:deint=interlaced"
 
 T = TypeVar("T")
 
 
 class DeinterlacingReader:
-    """Reads through another reader, which is asked for the neighbors too."""
+    """Reads the targets and their neighbors with another reader, and deinterlaces the targets."""
 
     def __init__(self, reader: FrameReader, table: FrameTable) -> None:
         self._reader, self._table = reader, table
-        self.upright = reader.upright
+        self.autorotates = reader.autorotates
         self.decoded = self.repeated = 0
         self.missing: list[Target] = []
 
-    def read(self, planned: Sequence[GopTargets], finish: Callable[[VideoFrame], T]) -> Iterator[tuple[Target, T]]:
-        wanted = {target.index for gop in planned for target in gop.targets}
-        last = len(self._table) - 1
-        around = sorted({min(max(index + step, 0), last) for index in wanted for step in (-1, 0, 1)})
-        frames = self._reader.read(gop_targets(self._table, around), lambda frame: frame)
-        for target, frame in _deinterlaced(frames):
-            if target.index in wanted:
+    def read(self, gops: Sequence[GopTargets], process_frame: Callable[[VideoFrame], T]) -> Iterator[tuple[Target, T]]:
+        target_indexes = {target.index for gop in gops for target in gop.targets}
+        with_neighbors = group_by_gop(self._table, self._table.with_neighbors(target_indexes))
+        for target, frame in _deinterlace(self._reader.read(with_neighbors, lambda frame: frame)):
+            if target.index in target_indexes:
                 frame.pts = target.pts
-                yield target, finish(frame)
+                yield target, process_frame(frame)
         self.decoded, self.repeated = self._reader.decoded, self._reader.repeated
-        self.missing = [target for target in self._reader.missing if target.index in wanted]
+        self.missing = [target for target in self._reader.missing if target.index in target_indexes]
 
 
-def _deinterlaced(frames: Iterator[tuple[Target, VideoFrame]]) -> Iterator[tuple[Target, VideoFrame]]:
-    run: _Run | None = None
+def _deinterlace(frames: Iterator[tuple[Target, VideoFrame]]) -> Iterator[tuple[Target, VideoFrame]]:
+    graph: _BwdifGraph | None = None
     for target, frame in frames:
-        if run is None or not run.goes_on_with(target, frame):
-            if run is not None:
-                yield from run.finish()
-            run = _Run(frame)
-        yield from run.push(target, frame)
-    if run is not None:
-        yield from run.finish()
+        if graph is None or not graph.accepts(target, frame):
+            if graph is not None:
+                yield from graph.finish()
+            graph = _BwdifGraph(frame)
+        yield from graph.push(target, frame)
+    if graph is not None:
+        yield from graph.finish()
 
 
-class _Run:
-    """Frames that follow each other, of one size and format, through one filter."""
+class _BwdifGraph:
+    """A filter graph for consecutive frames of one size and format."""
 
     def __init__(self, first: VideoFrame) -> None:
-        self._kind = _kind(first)
+        self._format = _format_of(first)
         self._targets: deque[Target] = deque()
         self._latest: Target | None = None
         self._graph = av.filter.Graph()
@@ -76,34 +74,35 @@ class _Run:
             colorspace=str(int(first.colorspace)),
             range=str(int(first.color_range)),
         )
-        filters = (self._graph.add("bwdif", BWDIF), self._graph.add("buffersink"))
+        filters = (self._graph.add("bwdif", BWDIF_OPTIONS), self._graph.add("buffersink"))
         self._graph.link_nodes(source, *filters).configure()
 
-    def goes_on_with(self, target: Target, frame: VideoFrame) -> bool:
+    def accepts(self, target: Target, frame: VideoFrame) -> bool:
+        """Whether the frame follows the latest one and has its format."""
         assert self._latest is not None
-        return target.index == self._latest.index + 1 and _kind(frame) == self._kind
+        return target.index == self._latest.index + 1 and _format_of(frame) == self._format
 
     def push(self, target: Target, frame: VideoFrame) -> Iterator[tuple[Target, VideoFrame]]:
         self._targets.append(target)
         self._latest = target
         frame.pts = target.index
         self._graph.push(frame)
-        yield from self._ready()
+        yield from self._pull()
 
     def finish(self) -> Iterator[tuple[Target, VideoFrame]]:
         self._graph.push(None)
-        yield from self._ready()
+        yield from self._pull()
         assert not self._targets
 
-    def _ready(self) -> Iterator[tuple[Target, VideoFrame]]:
+    def _pull(self) -> Iterator[tuple[Target, VideoFrame]]:
         while self._targets:
             try:
                 picture = self._graph.pull()
-            except (NotYetError, GraphEndError):
+            except (NeedsMoreInputError, EndOfGraphError):
                 return
             assert isinstance(picture, VideoFrame)
             yield self._targets.popleft(), picture
 
 
-def _kind(frame: VideoFrame) -> tuple[int, int, str, int, int]:
+def _format_of(frame: VideoFrame) -> tuple[int, int, str, int, int]:
     return frame.width, frame.height, frame.format.name, int(frame.colorspace), int(frame.color_range)

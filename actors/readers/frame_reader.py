@@ -1,4 +1,4 @@
-"""What a reader is: it gives the frames of a plan, in order, one at a time."""
+"""The interface of readers: they give the frames of a plan in order, one at a time."""
 
 from __future__ import annotations
 
@@ -9,31 +9,35 @@ from av.video.frame import VideoFrame
 
 from actors.plan.frame_selection import GopTargets, Target
 
+MAX_REORDERED = 16
+"""Frames that a decoder of any codec holds back at most. A frame table that implies more is wrong."""
+
 T = TypeVar("T")
 
 
 class ReaderFailedError(Exception):
-    """A reader can't do what was asked, for reasons of its own; the text says which."""
+    """A reader can't read this file; the text says why. Another reader may be able to."""
 
 
 class FrameReader(Protocol):
-    """upright: whether its frames have been turned by the display matrix already and have square pixels.
+    """autorotates: its frames are already rotated by the display matrix and have square pixels.
 
-    decoded: frames that came out of the decoder so far. repeated: of these, how many had the time of the one before.
-    missing: after `read`, targets that were left out because they did not come out with certainty.
+    decoded: frames that came out of the decoder so far. repeated: how many of these had the time of the frame before.
+    missing: after `read`, the targets that were left out because the reader can't be sure that they are undamaged.
     """
 
-    upright: bool
+    autorotates: bool
     repeated: int
     missing: list[Target]
 
     @property
     def decoded(self) -> int: ...
 
-    def read(self, gops: Sequence[GopTargets], finish: Callable[[VideoFrame], T]) -> Iterator[tuple[Target, T]]:
-        """Yields the targets in order, each with what `finish` made of its frame; never holds more than a few frames.
+    def read(self, gops: Sequence[GopTargets], process_frame: Callable[[VideoFrame], T]) -> Iterator[tuple[Target, T]]:
+        """Yields the targets in order, each with the value that `process_frame` returned for its frame.
 
-        finish: is called in the thread that decoded the frame, in several at once perhaps; its pts is the target's.
-        Raises FotogramaError of fault file, and whatever `finish` raises.
+        process_frame: is called in the thread that decoded the frame, possibly in several threads at once. The frame's
+        pts is the target's. Only a few frames are in memory at a time.
+        Raises CatalogueError of fault file, and every error of `process_frame`.
         """
         ...

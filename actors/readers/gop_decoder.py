@@ -1,4 +1,4 @@
-"""One decoder on its way forward through a file: run after run, each begun at its key frame."""
+"""One decoder that goes forward through a file and decodes packet runs, each from its key frame."""
 
 from __future__ import annotations
 
@@ -16,37 +16,36 @@ from actors.container.codec_bitstream import BitstreamParser, RandomAccess
 from actors.container.open_video import TruncatedStreamError, open_video, read_packets
 from actors.container.probe import Probe
 from actors.plan.frame_selection import Target
+from actors.plan.frame_table import NO_PTS
 from actors.plan.gop_schedule import PacketRun
 
 NEAR_PACKETS = 16
-"""So many are passed over faster than by seeking; and so many are kept to go back to, because a run may begin before
-the end of the last one: at a key frame that is coded before pictures shown before it."""
-_REORDERING = {"h264", "hevc"}
-_NOTHING_YET = -(2**63)
+"""So many packets are skipped faster than by seeking. As many read packets are kept, because a run may start before the
+end of the run before it: at a key frame that is followed by leading pictures."""
+_CODECS_WITH_LEADING_PICTURES = {"h264", "hevc"}
 
 
 class NeedsSequentialReadError(Exception):
-    """Something that only a careful reading from the beginning of the file can judge."""
+    """Something is wrong with a packet or a frame. Only decoding from the beginning of the file can tell what."""
 
 
 class NoRandomAccessError(NeedsSequentialReadError):
-    """What the container calls a key frame is no place to begin, or an open one after which the decoder misses what
-    came before: nothing is damaged, but only a decoder that comes from the beginning of the file can go on."""
+    """Decoding can't start at a key frame of the container, or pictures after an open GOP's key frame refer to pictures
+    before it. Nothing is damaged, but only a decoder that comes from the beginning of the file can go on."""
 
 
 class GopDecoder:
-    """threads: of the decoder. now: the latest presentation time that has come out in the present run, ticks.
+    """threads: of the decoder. latest_pts: latest presentation time that came out in the current run, ticks.
 
     Any thread may use it, one at a time.
     """
 
     def __init__(self, probe: Probe, threads: int) -> None:
         self._probe, self._table, self._threads = probe, probe.table, threads
-        self._can_seek = probe.seeks_exactly
         self._container: InputContainer | None = None
-        self._place = 0
-        self._recent: deque[Packet[VideoStream]] = deque(maxlen=NEAR_PACKETS)
-        self.now, self._is_open_entry = _NOTHING_YET, False
+        self._next_packet = 0
+        self._recent_packets: deque[Packet[VideoStream]] = deque(maxlen=NEAR_PACKETS)
+        self.latest_pts, self._started_in_open_gop = NO_PTS, False
         self.decoded = 0
 
     def close(self) -> None:
@@ -54,103 +53,105 @@ class GopDecoder:
             self._container.close()
 
     def read(self, run: PacketRun) -> Iterator[VideoFrame]:
-        """The frames of the run's targets, in order, all of them or NeedsSequentialReadError. Runs must be in order."""
+        """The frames of the run's targets, in order and all of them. Runs must be in order.
+
+        Raises NeedsSequentialReadError.
+        """
         if self._container is None:
             self._open()
-        self.now, self._is_open_entry = _NOTHING_YET, False
-        rest = deque(run.targets)
+        self.latest_pts, self._started_in_open_gop = NO_PTS, False
+        remaining = deque(run.targets)
         try:
-            for packet in self._needed(run):
+            for packet in self._needed_packets(run):
                 if packet.is_corrupt:
                     raise NeedsSequentialReadError
                 frames = decode_packet(self._decoder, packet, unchecked=self._probe.source.unchecked)
-                yield from self._taken(frames, rest)
-            yield from self._taken(decode_packet(self._decoder, None), rest)
+                yield from self._target_frames(frames, remaining)
+            yield from self._target_frames(decode_packet(self._decoder, None), remaining)
         except (TruncatedStreamError, PacketDecodeError, NeedsSequentialReadError) as error:
-            raise NoRandomAccessError if self._is_open_entry else NeedsSequentialReadError from error
+            raise NoRandomAccessError if self._started_in_open_gop else NeedsSequentialReadError from error
         self._decoder.flush_buffers()
-        if rest:
+        if remaining:
             raise NeedsSequentialReadError
 
-    def _needed(self, run: PacketRun) -> Iterator[Packet[VideoStream]]:
-        wanted = {target.pts for target in run.targets}
+    def _needed_packets(self, run: PacketRun) -> Iterator[Packet[VideoStream]]:
+        target_pts = {target.pts for target in run.targets}
         for packet in self._packets_of(run):
-            if packet.pts in wanted or not self._is_needless(packet, run):
+            if packet.pts in target_pts or not self._is_skippable(packet, run):
                 yield packet
 
-    def _is_needless(self, packet: Packet[VideoStream], run: PacketRun) -> bool:
-        """Pictures that no other refers to; and those coded after the key frame that are shown before it, which refer
-        to what came before it and which no later picture refers to."""
+    def _is_skippable(self, packet: Packet[VideoStream], run: PacketRun) -> bool:
+        """Disposable pictures, and leading pictures of the run's key frame: no later picture refers to either."""
         if self._bitstream.is_disposable(memoryview(packet)):
             return True
-        leads = run.start is not None and packet.pts is not None and packet.pts < run.start
-        return leads and self._probe.media.codec in _REORDERING
+        is_leading = run.key_pts is not None and packet.pts is not None and packet.pts < run.key_pts
+        return is_leading and self._probe.media.codec in _CODECS_WITH_LEADING_PICTURES
 
-    def _taken(self, frames: list[VideoFrame], rest: deque[Target]) -> Iterator[VideoFrame]:
-        """Takes the targets off `rest` as their frames come out."""
+    def _target_frames(self, frames: list[VideoFrame], remaining: deque[Target]) -> Iterator[VideoFrame]:
+        """Removes targets from `remaining` as their frames come out."""
         for frame in frames:
             self.decoded += 1
-            if frame.is_corrupt or frame.pts is None or frame.pts <= self.now:
+            if frame.is_corrupt or frame.pts is None or frame.pts <= self.latest_pts:
                 raise NeedsSequentialReadError
-            self.now = frame.pts
-            if rest and frame.pts >= rest[0].pts:
-                if frame.pts != rest.popleft().pts:
+            self.latest_pts = frame.pts
+            if remaining and frame.pts >= remaining[0].pts:
+                if frame.pts != remaining.popleft().pts:
                     raise NeedsSequentialReadError
                 yield frame
 
     def _packets_of(self, run: PacketRun) -> Iterator[Packet[VideoStream]]:
-        self._go_to(run)
+        self._move_to(run)
         for packet in self._packets:
-            place, self._place = self._place, self._place + 1
-            self._recent.append(packet)
-            if place == run.first and run.start is not None:
-                self._check_entry(packet, run.start)
+            place, self._next_packet = self._next_packet, self._next_packet + 1
+            self._recent_packets.append(packet)
+            if place == run.first and run.key_pts is not None:
+                self._check_key_packet(packet, run.key_pts)
             if place >= run.first:
                 yield packet
             if place >= run.last:
                 return
         raise NeedsSequentialReadError
 
-    def _check_entry(self, packet: Packet[VideoStream], start: int) -> None:
-        if packet.pts != start:
+    def _check_key_packet(self, packet: Packet[VideoStream], key_pts: int) -> None:
+        if packet.pts != key_pts:
             raise NeedsSequentialReadError
-        entry = self._bitstream.random_access(memoryview(packet))
-        if entry is RandomAccess.NONE:
+        random_access = self._bitstream.random_access(memoryview(packet))
+        if random_access is RandomAccess.NONE:
             raise NoRandomAccessError
-        self._is_open_entry = entry is RandomAccess.OPEN
+        self._started_in_open_gop = random_access is RandomAccess.OPEN
 
     def _open(self) -> None:
         self.close()
         self._container, self._stream = open_video(self._probe.source)
-        context = configure_decoder(self._stream, explode=True, unchecked=self._probe.source.unchecked)
-        context.thread_count = self._threads
-        context.thread_type = "FRAME" if self._threads > 1 else "SLICE"
-        self._decoder = context
-        self._bitstream = BitstreamParser(self._stream.codec.canonical_name, context.extradata)
+        decoder = configure_decoder(self._stream, explode=True, unchecked=self._probe.source.unchecked)
+        decoder.thread_count = self._threads
+        decoder.thread_type = "FRAME" if self._threads > 1 else "SLICE"
+        self._decoder = decoder
+        self._bitstream = BitstreamParser(self._stream.codec.canonical_name, decoder.extradata)
         self._packets: Iterator[Packet[VideoStream]] = read_packets(self._container, self._stream)
-        self._place = 0
-        self._recent.clear()
+        self._next_packet = 0
+        self._recent_packets.clear()
 
-    def _go_to(self, run: PacketRun) -> None:
-        """To the run's first packet or to some before it."""
-        back = self._place - run.first
-        if 0 < back <= len(self._recent):
-            again = [self._recent.pop() for _ in range(back)]
-            self._packets, self._place = chain(reversed(again), self._packets), run.first
-        elif self._can_seek and run.start is not None and not -NEAR_PACKETS <= back <= 0:
-            self._seek(run.start, run.first)
-        elif back > 0:
+    def _move_to(self, run: PacketRun) -> None:
+        """Makes the next packet the run's first packet or one before it."""
+        steps_back = self._next_packet - run.first
+        if 0 < steps_back <= len(self._recent_packets):
+            repeated = [self._recent_packets.pop() for _ in range(steps_back)]
+            self._packets, self._next_packet = chain(reversed(repeated), self._packets), run.first
+        elif self._probe.seeks_exactly and run.key_pts is not None and not -NEAR_PACKETS <= steps_back <= 0:
+            self._seek(run.key_pts, run.first)
+        elif steps_back > 0:
             self._open()
 
-    def _seek(self, start: int, place: int) -> None:
-        """Goes to the packet at `place` or before it; where seeking does not lead there, to the file's beginning."""
+    def _seek(self, key_pts: int, place: int) -> None:
+        """Moves to the packet at `place` or before it; to the file's beginning when seeking does not lead there."""
         assert self._container is not None
-        self._container.seek(start, stream=self._stream)
+        self._container.seek(key_pts, stream=self._stream)
         packets = read_packets(self._container, self._stream)
         packet = next(packets, None)
         landed = None if packet is None or packet.pts is None else self._table.index_of(packet.pts)
-        if packet is None or landed is None or self._table.order[landed] > place:
+        if packet is None or landed is None or self._table.decode_order[landed] > place:
             self._open()
         else:
-            self._packets, self._place = chain([packet], packets), int(self._table.order[landed])
-            self._recent.clear()
+            self._packets, self._next_packet = chain([packet], packets), int(self._table.decode_order[landed])
+            self._recent_packets.clear()

@@ -1,9 +1,9 @@
-"""The PyAV reader: decodes in sequence and believes only presentation times.
+"""The sequential reader: decodes forward through the file with PyAV and relies on presentation times only.
 
-A first pass begins at the first key frame that is needed, with as many threads as allowed. At the first sign of
-trouble (a damaged packet, a frame marked corrupt, a wanted time that does not come out) the rest is read by a second
-pass from the beginning of the file with one thread, in which it is certain which packet did the damage. So what is
-given does not depend on the number of threads.
+A fast pass starts at the first key frame that is needed and uses all threads. At the first sign of damage (a packet
+that can't be decoded, a corrupt frame, a target's time that does not come out), the rest is read by a full pass: from
+the beginning of the file with one thread, which shows exactly which packet is damaged. So the result does not depend on
+the number of threads.
 """
 
 from __future__ import annotations
@@ -25,215 +25,217 @@ from actors.container.open_video import TruncatedStreamError, open_video, read_p
 from actors.container.probe import Probe
 from actors.plan.frame_selection import GopTargets, Target
 from actors.plan.frame_table import MAX_PTS
-from actors.readers.gop_pool import MAX_REORDERED
+from actors.readers.frame_reader import MAX_REORDERED
 
-Event: TypeAlias = "Packet[VideoStream] | VideoFrame"
-"""What a pass sees, in order: each packet before it is decoded, and each frame that comes out."""
-
+DecodeEvent: TypeAlias = "Packet[VideoStream] | VideoFrame"
+"""What happens in a pass, in order: a packet before it is decoded, or a frame that comes out."""
 
 T = TypeVar("T")
 
 
-class _TroubleError(Exception):
-    """The first pass saw something that only the second can judge."""
+class _FastPassFailedError(Exception):
+    """The fast pass saw a sign of damage, which only the full pass can locate."""
 
 
 class SequentialReader:
-    """threads: decoder threads. careful: only the second pass."""
+    """threads: decoder threads. full_pass_only: without the fast pass."""
 
-    upright = False
+    autorotates = False
 
-    def __init__(self, probe: Probe, *, threads: int = 1, careful: bool = False) -> None:
+    def __init__(self, probe: Probe, *, threads: int = 1, full_pass_only: bool = False) -> None:
         self._probe, self._table = probe, probe.table
-        self._threads, self._careful = threads, careful or bool(probe.corrupt_packets)
-        self._settled = probe.table.settled_at()
+        self._threads, self._full_pass_only = threads, full_pass_only or bool(probe.corrupt_packets)
+        self._confirmation_pts = probe.table.confirmation_pts()
         self.decoded = self.repeated = 0
         self.missing: list[Target] = []
 
-    def read(self, gops: Sequence[GopTargets], finish: Callable[[VideoFrame], T]) -> Iterator[tuple[Target, T]]:
-        rest = deque(target for gop in gops for target in gop.targets)
+    def read(self, gops: Sequence[GopTargets], process_frame: Callable[[VideoFrame], T]) -> Iterator[tuple[Target, T]]:
+        remaining = deque(target for gop in gops for target in gop.targets)
         self.missing = []
-        if not self._careful and not self._table.by_ordinal:
-            with suppress(_TroubleError):
-                yield from _finished(self._first_pass(rest, gops[0].start), finish)
-        if rest:
-            yield from _finished(self._second_pass(rest), finish)
+        if not self._full_pass_only and not self._table.match_by_index:
+            with suppress(_FastPassFailedError):
+                yield from _processed(self._fast_pass(remaining, gops[0].key_pts), process_frame)
+        if remaining:
+            yield from _processed(self._full_pass(remaining), process_frame)
 
-    def _first_pass(self, rest: deque[Target], start: int | None) -> Iterator[tuple[Target, VideoFrame]]:
-        """Takes from `rest` what it gives; raises _TroubleError."""
-        waiting: deque[tuple[Target, VideoFrame]] = deque()
-        for event in self._events(rest, self._threads, self._seek_to(start), _raise_trouble, strict=True):
+    def _fast_pass(self, remaining: deque[Target], key_pts: int | None) -> Iterator[tuple[Target, VideoFrame]]:
+        """Removes the targets that it yields from `remaining`. Raises _FastPassFailedError."""
+        unconfirmed: deque[tuple[Target, VideoFrame]] = deque()
+        seek_pts = self._seek_pts(key_pts)
+        for event in self._decode(remaining, self._threads, seek_pts, _fail_fast_pass, explode=True):
             if isinstance(event, Packet):
                 if event.is_corrupt:
-                    raise _TroubleError
+                    raise _FastPassFailedError
                 continue
             if event.is_corrupt or event.pts is None:
-                raise _TroubleError
-            if len(waiting) < len(rest) and event.pts >= rest[len(waiting)].pts:
-                target = rest[len(waiting)]
+                raise _FastPassFailedError
+            if len(unconfirmed) < len(remaining) and event.pts >= remaining[len(unconfirmed)].pts:
+                target = remaining[len(unconfirmed)]
                 if event.pts > target.pts:
-                    raise _TroubleError
-                waiting.append((target, event))
-            while self._is_settled(waiting, event.pts):
-                rest.popleft()
-                yield waiting.popleft()
-            if not rest:
+                    raise _FastPassFailedError
+                unconfirmed.append((target, event))
+            while self._is_first_confirmed(unconfirmed, event.pts):
+                remaining.popleft()
+                yield unconfirmed.popleft()
+            if not remaining:
                 return
-        if len(waiting) < len(rest):
-            raise _TroubleError
-        while waiting:
-            rest.popleft()
-            yield waiting.popleft()
+        if len(unconfirmed) < len(remaining):
+            raise _FastPassFailedError
+        while unconfirmed:
+            remaining.popleft()
+            yield unconfirmed.popleft()
 
-    def _second_pass(self, rest: deque[Target]) -> Iterator[tuple[Target, VideoFrame]]:
+    def _full_pass(self, remaining: deque[Target]) -> Iterator[tuple[Target, VideoFrame]]:
         damage = _Damage(self._probe)
-        waiting: deque[tuple[Target, VideoFrame]] = deque()
+        unconfirmed: deque[tuple[Target, VideoFrame]] = deque()
 
-        def damaged_packet() -> None:
-            damage.mark(self._output_number if self._table.by_ordinal else self._packet_number)
+        def mark_current_packet() -> None:
+            damage.mark(self._frame_number if self._table.match_by_index else self._packet_number)
 
-        for event in self._events(rest, 1, None, damaged_packet):
+        for event in self._decode(remaining, 1, None, mark_current_packet):
             if isinstance(event, Packet):
                 if event.is_corrupt or self._packet_number in self._probe.corrupt_packets:
-                    damaged_packet()
+                    mark_current_packet()
                 continue
-            index = self._index_of(event)
+            index = self._next_index_of(event)
             if index is None:
                 continue
             if event.is_corrupt:
-                damage.mark(int(self._table.order[index]))
-            while rest and rest[0].index < index:
-                self.missing.append(rest.popleft())
-            if rest and rest[0].index == index:
-                waiting.append((rest.popleft(), event))
-            yield from self._certain(waiting, damage, int(self._table.pts[index]))
-            if not rest and not waiting:
+                damage.mark(int(self._table.decode_order[index]))
+            while remaining and remaining[0].index < index:
+                self.missing.append(remaining.popleft())
+            if remaining and remaining[0].index == index:
+                unconfirmed.append((remaining.popleft(), event))
+            yield from self._confirmed_frames(unconfirmed, damage, int(self._table.pts[index]))
+            if not remaining and not unconfirmed:
                 return
-        yield from self._certain(waiting, damage, MAX_PTS)
-        self.missing.extend(rest)
+        yield from self._confirmed_frames(unconfirmed, damage, MAX_PTS)
+        self.missing.extend(remaining)
 
-    def _certain(
-        self, waiting: deque[tuple[Target, VideoFrame]], damage: _Damage, now: int
+    def _confirmed_frames(
+        self, unconfirmed: deque[tuple[Target, VideoFrame]], damage: _Damage, latest_pts: int
     ) -> Iterator[tuple[Target, VideoFrame]]:
-        """Of the frames that nothing can damage any more once `now` has come out, those that are whole."""
-        while self._is_settled(waiting, now):
-            target, frame = waiting.popleft()
-            if damage.touches(target.index):
+        """The undamaged ones of the frames that are confirmed once `latest_pts` has come out."""
+        while self._is_first_confirmed(unconfirmed, latest_pts):
+            target, frame = unconfirmed.popleft()
+            if damage.affects(target.index):
                 self.missing.append(target)
             else:
                 yield target, frame
 
-    def _is_settled(self, waiting: deque[tuple[Target, VideoFrame]], now: int) -> bool:
-        """Whether every frame that the first one waiting can refer to has come out."""
-        return bool(waiting) and (len(waiting) > MAX_REORDERED or now >= self._settled[waiting[0][0].index])
+    def _is_first_confirmed(self, unconfirmed: deque[tuple[Target, VideoFrame]], latest_pts: int) -> bool:
+        """Whether every frame that the first unconfirmed one can refer to has come out."""
+        return bool(unconfirmed) and (
+            len(unconfirmed) > MAX_REORDERED or latest_pts >= self._confirmation_pts[unconfirmed[0][0].index]
+        )
 
-    def _index_of(self, frame: VideoFrame) -> int | None:
-        """The displayed frame that this is; None when it is not displayed."""
-        self._output_number += 1
-        if self._table.by_ordinal:
-            return self._output_number if self._output_number < len(self._table) else None
+    def _next_index_of(self, frame: VideoFrame) -> int | None:
+        """The index of the frame that came out next; None when it is not displayed."""
+        self._frame_number += 1
+        if self._table.match_by_index:
+            return self._frame_number if self._frame_number < len(self._table) else None
         return None if frame.pts is None else self._table.index_of(frame.pts)
 
-    def _seek_to(self, start: int | None) -> int | None:
-        """The key frame to begin with; None for the beginning of the file, when that is it or seeking is not safe."""
-        if start is None or start <= self._table.pts[0] or not self._probe.seeks_exactly:
+    def _seek_pts(self, key_pts: int | None) -> int | None:
+        """The key frame to seek to; None to start at the beginning of the file, as when seeking is not exact."""
+        if key_pts is None or key_pts <= self._table.pts[0] or not self._probe.seeks_exactly:
             return None
-        return start
+        return key_pts
 
-    def _events(
+    def _decode(
         self,
         targets: Iterable[Target],
         threads: int,
-        seek_to: int | None,
-        on_damage: Callable[[], None],
+        seek_pts: int | None,
+        on_decode_error: Callable[[], None],
         *,
-        strict: bool = False,
-    ) -> Iterator[Event]:
-        """All but packets of pictures that are no target and that no other picture refers to."""
-        self._output_number, self._packet_number, latest = -1, -1, None
-        wanted = {target.pts for target in targets}
+        explode: bool = False,
+    ) -> Iterator[DecodeEvent]:
+        """Skips packets of disposable pictures that are no target."""
+        self._frame_number, self._packet_number, latest_pts = -1, -1, None
+        target_pts = {target.pts for target in targets}
         container, stream = open_video(self._probe.source)
         with container:
-            context = configure_decoder(stream, explode=strict, unchecked=self._probe.source.unchecked)
-            context.thread_count = threads
-            context.thread_type = "FRAME" if threads > 1 else "SLICE"
-            bitstream = BitstreamParser(self._probe.media.codec, context.extradata)
-            if seek_to is not None:
-                container.seek(seek_to, stream=stream)
-            for packet in _to_the_end(container, stream):
-                if packet is not None and seek_to is not None:
-                    _check_landing(packet, seek_to)
-                    seek_to = None
+            decoder = configure_decoder(stream, explode=explode, unchecked=self._probe.source.unchecked)
+            decoder.thread_count = threads
+            decoder.thread_type = "FRAME" if threads > 1 else "SLICE"
+            bitstream = BitstreamParser(self._probe.media.codec, decoder.extradata)
+            if seek_pts is not None:
+                container.seek(seek_pts, stream=stream)
+            for packet in _packets_and_flush(container, stream):
+                if packet is not None and seek_pts is not None:
+                    _check_seek(packet, seek_pts)
+                    seek_pts = None
                 if packet is not None:
                     self._packet_number += 1
-                    if self._is_needless(packet, wanted, bitstream):
+                    if self._is_skippable(packet, target_pts, bitstream):
                         continue
                     yield packet
                 try:
-                    frames = decode_packet(context, packet, unchecked=self._probe.source.unchecked)
+                    frames = decode_packet(decoder, packet, unchecked=self._probe.source.unchecked)
                 except PacketDecodeError:
-                    on_damage()
+                    on_decode_error()
                     continue
                 for frame in frames:
                     self.decoded += 1
-                    self.repeated += frame.pts == latest
-                    latest = frame.pts
+                    self.repeated += frame.pts == latest_pts
+                    latest_pts = frame.pts
                     yield frame
 
-    def _is_needless(self, packet: Packet[VideoStream], wanted: set[int], bitstream: BitstreamParser) -> bool:
-        if self._table.by_ordinal or packet.pts in wanted:
+    def _is_skippable(self, packet: Packet[VideoStream], target_pts: set[int], bitstream: BitstreamParser) -> bool:
+        if self._table.match_by_index or packet.pts in target_pts:
             return False
         return bitstream.is_disposable(memoryview(packet))
 
 
-def _finished(
-    frames: Iterator[tuple[Target, VideoFrame]], finish: Callable[[VideoFrame], T]
+def _processed(
+    frames: Iterator[tuple[Target, VideoFrame]], process_frame: Callable[[VideoFrame], T]
 ) -> Iterator[tuple[Target, T]]:
     for target, frame in frames:
         frame.pts = target.pts
-        yield target, finish(frame)
+        yield target, process_frame(frame)
 
 
 class _Damage:
-    """Which frames may have been spoiled by damaged packets: all from such a packet to the next key frame in decoding
-    order, and the pictures that are shown before that key frame but coded after it."""
+    """Which frames damaged packets may affect: all from such a packet to the next key frame in decoding order, and the
+    leading pictures of that key frame."""
 
     def __init__(self, probe: Probe) -> None:
         table = probe.table
-        self._pts, self._order = table.pts, table.order
-        by_order = np.flatnonzero(table.keys)
-        self._keys = by_order[np.argsort(table.order[by_order], kind="stable")]
-        self._spoiled: list[tuple[int, int, int]] = []
-        """First place, place of the next key frame, its presentation time."""
+        self._pts, self._decode_order = table.pts, table.decode_order
+        keys = np.flatnonzero(table.is_key)
+        self._keys = keys[np.argsort(table.decode_order[keys], kind="stable")]
+        self._ranges: list[tuple[int, int, int]] = []
+        """The damaged packet's place, the place of the next key frame, and that key frame's presentation time."""
 
     def mark(self, place: int) -> None:
         """place: of a damaged packet in decoding order."""
-        if self._spoiled and self._spoiled[-1][0] <= place < self._spoiled[-1][1]:
+        if self._ranges and self._ranges[-1][0] <= place < self._ranges[-1][1]:
             return
-        at = int(np.searchsorted(self._order[self._keys], place, side="right"))
-        if at == len(self._keys):
-            self._spoiled.append((place, MAX_PTS, MAX_PTS))
+        next_key = int(np.searchsorted(self._decode_order[self._keys], place, side="right"))
+        if next_key == len(self._keys):
+            self._ranges.append((place, MAX_PTS, MAX_PTS))
         else:
-            key = self._keys[at]
-            self._spoiled.append((place, int(self._order[key]), int(self._pts[key])))
+            key = self._keys[next_key]
+            self._ranges.append((place, int(self._decode_order[key]), int(self._pts[key])))
 
-    def touches(self, index: int) -> bool:
-        order, pts = self._order[index], self._pts[index]
-        return any(first <= order and (order < key or pts < key_pts) for first, key, key_pts in self._spoiled)
+    def affects(self, index: int) -> bool:
+        place, pts = self._decode_order[index], self._pts[index]
+        return any(first <= place and (place < key or pts < key_pts) for first, key, key_pts in self._ranges)
 
 
-def _to_the_end(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream] | None]:
-    """The stream's packets, also of a file that breaks off, and None, which makes the decoder give what it holds."""
+def _packets_and_flush(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream] | None]:
+    """The stream's packets, also of a truncated file; then None, which flushes the decoder."""
     with suppress(TruncatedStreamError):
         yield from read_packets(container, stream)
     yield None
 
 
-def _check_landing(packet: Packet[VideoStream], wanted: int) -> None:
-    """After a seek: a key frame at or before the one that is wanted."""
-    if not packet.is_keyframe or packet.pts is None or packet.pts > wanted:
-        raise _TroubleError
+def _check_seek(packet: Packet[VideoStream], seek_pts: int) -> None:
+    """Raises _FastPassFailedError unless the first packet after a seek is a key frame at or before its goal."""
+    if not packet.is_keyframe or packet.pts is None or packet.pts > seek_pts:
+        raise _FastPassFailedError
 
 
-def _raise_trouble() -> None:
-    raise _TroubleError
+def _fail_fast_pass() -> None:
+    raise _FastPassFailedError

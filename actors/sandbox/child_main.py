@@ -18,11 +18,10 @@ from typing import BinaryIO, assert_never
 
 from actors.engine.assemble_segments import assemble
 from actors.engine.checksummed_json import ChecksumMismatchError
-from actors.engine.decode_pass import OnProgress
 from actors.engine.extract import extract_or_split
 from actors.engine.extract_segment import extract_segment
-from actors.engine.plan_file import OtherEngineError
-from actors.extraction_types import Extracted, Planned, Progress, Scanning, SegmentExtracted, Split
+from actors.engine.plan_file import EngineMismatchError
+from actors.extraction_types import Extracted, OnProgress, Progress, ProgressEvent, SegmentExtracted, Split
 from actors.sandbox.child_protocol import (
     CHECKSUM_MISMATCH_EXIT,
     HEADER,
@@ -93,7 +92,7 @@ def apply_limits(limits: Limits) -> None:
 def _perform(job: Job, answers: BinaryIO) -> ChildMessage:
     told_at = 0.0
 
-    def tell(news: Scanning | Planned | Progress) -> None:
+    def tell(news: ProgressEvent) -> None:
         nonlocal told_at
         now = time.monotonic()
         if not isinstance(news, Progress) or now - told_at >= PROGRESS_SECONDS:
@@ -102,8 +101,8 @@ def _perform(job: Job, answers: BinaryIO) -> ChildMessage:
 
     try:
         return _end_of(job, tell)
-    except OtherEngineError as error:
-        return error.answer
+    except EngineMismatchError as error:
+        return error.outcome
     except CatalogueError as error:
         return Refused(error.code, error.detail)
 
@@ -112,11 +111,13 @@ def _end_of(job: Job, tell: OnProgress) -> Extracted | Split | SegmentExtracted:
     spec, source, out, options, engine = parse(job.spec), job.source, job.out, job.options, job.engine
     match job.work:
         case Whole(longest):
-            return extract_or_split(source, spec, out, longest=longest, engine=engine, options=options, tell=tell)
+            return extract_or_split(
+                source, spec, out, max_task_seconds=longest, engine=engine, options=options, on_progress=tell
+            )
         case OneSegment(plan, segment):
-            return extract_segment(source, plan, segment, spec, out, engine=engine, options=options, tell=tell)
+            return extract_segment(source, plan, segment, spec, out, engine=engine, options=options, on_progress=tell)
         case Assembly(plan, segments):
-            return assemble(source, plan, segments, spec, out, engine=engine, options=options, tell=tell)
+            return assemble(source, plan, segments, spec, out, engine=engine, options=options, on_progress=tell)
         case _:
             assert_never(job.work)
 

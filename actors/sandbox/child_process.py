@@ -14,8 +14,17 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from actors.extraction_types import Extracted, OtherEngine, Planned, Progress, Scanning, SegmentExtracted, Split
-from actors.plan.decode_deadline import work_seconds
+from actors.extraction_types import (
+    DetectingScenes,
+    EngineMismatch,
+    Extracted,
+    Planned,
+    Progress,
+    ProgressEvent,
+    SegmentExtracted,
+    Split,
+)
+from actors.plan.decode_deadline import max_work_seconds
 from actors.sandbox.child_protocol import (
     ANSWER_BYTES,
     CHECKSUM_MISMATCH_EXIT,
@@ -59,9 +68,8 @@ class ChildStartError(Exception):
     """A child did not come up at all: something is wrong with this worker, not with a file."""
 
 
-Ended = Extracted | Split | SegmentExtracted | OtherEngine | Refused
+Ended = Extracted | Split | SegmentExtracted | EngineMismatch | Refused
 Outcome = Ended | ChildCrashed
-ProgressEvent = Scanning | Planned | Progress
 
 
 class DecodingChild:
@@ -108,7 +116,7 @@ class DecodingChild:
     ) -> Extracted | Refused | ChildCrashed:
         """As `do`, for work that is not to be divided."""
         outcome = await self.do(job, tell)
-        if isinstance(outcome, Split | SegmentExtracted | OtherEngine):
+        if isinstance(outcome, Split | SegmentExtracted | EngineMismatch):
             return ChildCrashed("The decoder gave another answer than its work has.")
         return outcome
 
@@ -163,14 +171,14 @@ class DecodingChild:
             answer = await self._hear()
             conversation.check(answer)
             match answer:
-                case Scanning() | Planned() as work:
+                case DetectingScenes() | Planned() as work:
                     clock.allow(work)
                     with clock.stopped():
                         await tell(work)
                 case Progress() as progress:
                     with clock.stopped():
                         await tell(progress)
-                case Extracted() | Split() | SegmentExtracted() | OtherEngine() | Refused() as end:
+                case Extracted() | Split() | SegmentExtracted() | EngineMismatch() | Refused() as end:
                     return end
 
     async def _hear(self) -> ChildMessage:
@@ -198,8 +206,8 @@ class _Clock:
     deadline: asyncio.Timeout
     latest: float
 
-    def allow(self, work: Scanning | Planned) -> None:
-        until = asyncio.get_running_loop().time() + work_seconds(work)
+    def allow(self, work: DetectingScenes | Planned) -> None:
+        until = asyncio.get_running_loop().time() + max_work_seconds(work)
         self.deadline.reschedule(min(self.latest, until))
 
     @contextmanager

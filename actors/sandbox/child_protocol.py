@@ -1,8 +1,8 @@
 """What a worker and its decoding child say to each other over a pipe: length-limited messages. Pure.
 
     worker → child   Job, once; the end of the pipe means that the worker is gone
-    child → worker   Ready, Scanning perhaps, Planned, Progress …, and at the end Extracted, Split, SegmentExtracted,
-                     OtherEngine or Refused
+    child → worker   Ready, DetectingScenes perhaps, Planned, Progress …, and at the end Extracted, Split,
+                     SegmentExtracted, EngineMismatch or Refused
 
 A message is a 4-byte big-endian length and that many bytes of MessagePack, which can hold infinity and paths that are
 not UTF-8. The child meets hostile files, so what it says is checked: an unknown kind, a wrong type, a number out of
@@ -22,12 +22,12 @@ from typing import Any
 from msgspec import MsgspecError, Struct, convert, msgpack
 
 from actors.extraction_types import (
+    DetectingScenes,
+    EngineMismatch,
+    EngineOptions,
     Extracted,
-    Options,
-    OtherEngine,
     Planned,
     Progress,
-    Scanning,
     SegmentExtracted,
     Split,
 )
@@ -96,7 +96,7 @@ class Job(Struct, frozen=True):
     source: Path
     spec: str
     out: Path
-    options: Options
+    options: EngineOptions
     limits: Limits
     work: Work = Whole()
     engine: str = ""
@@ -113,7 +113,9 @@ class Refused(Struct, frozen=True, tag=True):
     detail: str
 
 
-ChildMessage = Ready | Scanning | Planned | Progress | Extracted | Split | SegmentExtracted | OtherEngine | Refused
+ChildMessage = (
+    Ready | DetectingScenes | Planned | Progress | Extracted | Split | SegmentExtracted | EngineMismatch | Refused
+)
 
 
 def frame(body: bytes) -> bytes:

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from actors.engine.checksummed_json import ChecksumMismatchError, verify_checksummed
-from actors.extraction_types import NOTES
+from actors.extraction_types import SEGMENT_REPORT
 
 MAX_JSON_BYTES = 1 << 20
 """Of a report, or of the notes on a segment."""
@@ -54,17 +54,17 @@ def check_whole(path: Path) -> None:
 
 def check_segment(folder: Path, stored: Mapping[str, str]) -> None:
     """Raises BadOutputError when the files of a segment are others than it notes. stored: their digests, by name."""
-    check_whole(folder / NOTES)
-    noted = _read_json(folder / NOTES, _Notes).document.sha256
+    check_whole(folder / SEGMENT_REPORT)
+    noted = _read_json(folder / SEGMENT_REPORT, _Notes).document.sha256
     for name, digest in noted.items():
         if stored.get(name) != digest:
             raise BadOutputError(name)
 
 
-def sign_report(path: Path, *, attempts: int, careful: bool) -> None:
+def sign_report(path: Path, *, attempts: int, sequential: bool) -> None:
     """Adds what only the worker knows. Raises BadOutputError."""
     report = _read_json(path, dict[str, Any])
-    report |= {"attempts": attempts, "careful": careful or report.get("careful") is True}
+    report |= {"attempts": attempts, "sequential": sequential or report.get("sequential") is True}
     # As a file of its own: the child's may be known under other names.
     path.unlink()
     path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")

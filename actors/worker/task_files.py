@@ -11,20 +11,20 @@ from typing import Any
 
 from actors.engine.checksummed_json import ChecksumMismatchError, verify_file
 from actors.extraction_types import (
-    ARCHIVE,
-    PLAN,
-    REPORT,
+    ARCHIVE_FILE,
+    PLAN_FILE,
+    REPORT_FILE,
     RESULT_FILES,
     SEGMENT_FILES,
+    EngineMismatch,
+    EngineOptions,
     Extracted,
-    Options,
-    OtherEngine,
     Reader,
     SegmentExtracted,
     Split,
     engine_name,
 )
-from actors.plan.decode_deadline import probe_seconds
+from actors.plan.decode_deadline import max_probe_seconds
 from actors.sandbox.child_process import ChildCrashed, Outcome
 from actors.sandbox.child_protocol import Assembly, Job, Limits, OneSegment, Whole, Work
 from actors.worker.child_output import BadOutputError, check_files, check_segment, check_whole, sign_report
@@ -72,17 +72,17 @@ async def fetch_job(claim: Claim, bench: WorkerDeps, folder: Path) -> Job:
         source=source.absolute(),
         spec=claim.spec,
         out=out,
-        options=Options(
+        options=EngineOptions(
             reader=Reader.PYAV if claim.careful else bench.reader,
             threads=1 if claim.careful else bench.threads,
-            careful=claim.careful,
+            sequential=claim.careful,
             max_frames=bench.max_frames,
         ),
         limits=Limits(
             address_space_bytes=bench.address_space_bytes,
             cpu_seconds=int(bench.seconds_max * (bench.threads + 1)) + 1,
             file_bytes=room(out),
-            probe_seconds=probe_seconds(size),
+            probe_seconds=max_probe_seconds(size),
             seconds_max=bench.seconds_max,
         ),
         work=await _fetch_work(claim, bench, folder),
@@ -110,7 +110,7 @@ async def _fetch_video(claim: Claim, bench: WorkerDeps, into: Path) -> Path:
 async def _fetch_work(claim: Claim, bench: WorkerDeps, folder: Path) -> Work:
     if claim.plan_key is None:
         return Whole(bench.segment_seconds)
-    plan = await bench.objects.fetch(f"{claim.plan_key}/{PLAN}", folder / PLAN)
+    plan = await bench.objects.fetch(f"{claim.plan_key}/{PLAN_FILE}", folder / PLAN_FILE)
     if claim.segment is not None:
         return OneSegment(plan.absolute(), claim.segment)
     keys = enumerate(claim.segment_keys)
@@ -139,17 +139,17 @@ async def _store(claim: Claim, bench: WorkerDeps, job: Job, outcome: Outcome) ->
         case Extracted(), Whole() | Assembly():
             return await _publication(claim, bench, job, outcome)
         case Split(media, total, segments), Whole():
-            await _put(bench, prefix, job.out, (PLAN,))
-            await asyncio.to_thread(check_whole, job.out / PLAN)
+            await _put(bench, prefix, job.out, (PLAN_FILE,))
+            await asyncio.to_thread(check_whole, job.out / PLAN_FILE)
             return SplitStored(media.document(), total, prefix, segments)
         case SegmentExtracted(frames), OneSegment():
             stored = await _put(bench, prefix, job.out, SEGMENT_FILES)
             digests = {name: as_stored.sha256 for name, as_stored in stored.items()}
             await asyncio.to_thread(check_segment, job.out, digests)
             return SegmentStored(prefix, frames)
-        case OtherEngine(), OneSegment() | Assembly():
+        case EngineMismatch(), OneSegment() | Assembly():
             return outcome
-        case Extracted() | Split() | SegmentExtracted() | OtherEngine(), _:
+        case Extracted() | Split() | SegmentExtracted() | EngineMismatch(), _:
             return WRONG_ANSWER
         case _:
             return outcome
@@ -160,10 +160,10 @@ async def _publication(claim: Claim, bench: WorkerDeps, job: Job, extracted: Ext
     await asyncio.to_thread(check_files, job.out, RESULT_FILES)
     # An object's prefix ends with the attempt that made it.
     attempts = max([claim.lease.attempt, *(int(key.rpartition("/")[2]) for key in claim.segment_keys)])
-    await asyncio.to_thread(sign_report, job.out / REPORT, attempts=attempts, careful=claim.careful)
-    archive = (await _put(bench, prefix, job.out, RESULT_FILES))[ARCHIVE]
+    await asyncio.to_thread(sign_report, job.out / REPORT_FILE, attempts=attempts, sequential=claim.careful)
+    archive = (await _put(bench, prefix, job.out, RESULT_FILES))[ARCHIVE_FILE]
     if archive.sha256 != extracted.sha256:
-        raise BadOutputError(ARCHIVE)
+        raise BadOutputError(ARCHIVE_FILE)
     return Publication(
         key=prefix,
         engine=job.engine,
@@ -192,6 +192,6 @@ def prefix_of(claim: Claim) -> str:
 
 async def discard(claim: Claim, bench: WorkerDeps) -> None:
     """Deletes this attempt's objects."""
-    for name in (*RESULT_FILES, *SEGMENT_FILES, PLAN):
+    for name in (*RESULT_FILES, *SEGMENT_FILES, PLAN_FILE):
         with contextlib.suppress(CatalogueError):
             await bench.objects.delete(f"{prefix_of(claim)}/{name}")

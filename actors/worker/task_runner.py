@@ -19,8 +19,8 @@ from typing import Any, TypeVar, assert_never
 
 import structlog
 
-from actors.extraction_types import Extracted, OtherEngine, Planned, Progress, SegmentExtracted, Split
-from actors.sandbox.child_process import ChildCrashed, DecodingChild, Outcome, ProgressEvent
+from actors.extraction_types import EngineMismatch, Extracted, Planned, Progress, ProgressEvent, SegmentExtracted, Split
+from actors.sandbox.child_process import ChildCrashed, DecodingChild, Outcome
 from actors.sandbox.child_protocol import Refused
 from actors.worker.task_files import SegmentStored, SplitStored, StoredOutcome, discard, fetch_job, store_outcome
 from actors.worker.worker_deps import WorkerDeps
@@ -129,8 +129,8 @@ async def _settle(
                 "The decoder crashed.", event_name="child.crashed", task_id=str(claim.lease.task_id), log=native_log
             )
             return await _fail(running, bench, Blame.CRASH, "gave_up", detail)
-        case OtherEngine(made_by):
-            return await _replan(running, bench, made_by)
+        case EngineMismatch(engine):
+            return await _replan(running, bench, engine)
         case CatalogueError():
             return await _fail(running, bench, Blame.SERVICE, outcome.code, outcome.detail)
         case Extracted() | Split() | SegmentExtracted():

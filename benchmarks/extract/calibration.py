@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
-from actors.extraction_types import Options
+from actors.extraction_types import EngineOptions
 from actors.sandbox.child_protocol import Job, encode_job
 from benchmarks.extract.clips import FPS
 from benchmarks.extract.contestants import CHILD_LIMITS, JPEG_QUALITY, child, ffmpeg_problem
@@ -49,7 +49,7 @@ def _psnr(files: Sequence[bytes], reference: Reference) -> float:
 def _engine(source: Path) -> list[bytes]:
     spec = FrameSpec(EACH_SECOND, Range(end=Fraction(SECONDS)), Image(quality=JPEG_QUALITY))
     with tempfile.TemporaryDirectory() as folder:
-        job = Job(source.resolve(), canonical(spec), Path(folder), Options(), CHILD_LIMITS)
+        job = Job(source.resolve(), canonical(spec), Path(folder), EngineOptions(), CHILD_LIMITS)
         child(encode_job(job), makes=Path(folder, "frames.zip"))
         return images_of(Path(folder, "frames.zip"))
 

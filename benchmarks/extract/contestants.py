@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, TypedDict
 
-from actors.extraction_types import Options, Reader
+from actors.extraction_types import EngineOptions, Reader
 from actors.sandbox.child_process import ENVIRONMENT
 from actors.sandbox.child_protocol import HEADER, Job, Limits, encode_job
 from benchmarks.extract.clips import Clip
@@ -99,7 +99,7 @@ def engine(task: Task, reader: Reader) -> Usage:
     """This engine, in the decoding child of a worker."""
     scenario = task.scenario
     spec = FrameSpec(sample=scenario.sample, image=Image(quality=JPEG_QUALITY, max_side=scenario.max_side))
-    options = Options(reader=reader, threads=task.threads)
+    options = EngineOptions(reader=reader, threads=task.threads)
     job = Job(task.source.resolve(), canonical(spec), task.archive.parent.resolve(), options, CHILD_LIMITS)
     return child(encode_job(job), makes=task.archive)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from actors.extraction_types import Options
+from actors.extraction_types import EngineOptions
 from actors.sandbox.child_protocol import Job, encode_job
 from benchmarks.extract.clips import clip, made
 from benchmarks.extract.contestants import CHILD_LIMITS, JPEG_QUALITY, child
@@ -59,7 +59,7 @@ def _peak(source: Path, threads: int, *, slow: bool) -> int:
     spec = FrameSpec(AllFrames(), Range(end=Fraction(SLOW_SECONDS) if slow else None), Image(quality=JPEG_QUALITY))
     with tempfile.TemporaryDirectory(prefix="fotograma-benchmark-") as name:
         archive = Path(name, "frames.zip")
-        job = Job(source.resolve(), canonical(spec), archive.parent, Options(threads=threads), CHILD_LIMITS)
+        job = Job(source.resolve(), canonical(spec), archive.parent, EngineOptions(threads=threads), CHILD_LIMITS)
         if not slow:
             return child(encode_job(job), makes=archive).peak_bytes
         with _slow_consumer(archive):

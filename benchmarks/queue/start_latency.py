@@ -12,8 +12,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
-from actors.extraction_types import Reader
-from actors.sandbox.child_process import DecodingChild, Outcome, ProgressEvent
+from actors.extraction_types import ProgressEvent, Reader
+from actors.sandbox.child_process import DecodingChild, Outcome
 from actors.sandbox.child_protocol import Job
 from actors.worker.worker_loop import Worker
 from benchmarks.queue.harness import SPEC, Ground

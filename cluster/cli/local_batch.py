@@ -17,9 +17,9 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from actors.extraction_types import Extracted, Options, Planned, Progress
-from actors.plan.decode_deadline import probe_seconds
-from actors.sandbox.child_process import ChildCrashed, ChildStartError, DecodingChild, ProgressEvent
+from actors.extraction_types import EngineOptions, Extracted, Planned, Progress, ProgressEvent
+from actors.plan.decode_deadline import max_probe_seconds
+from actors.sandbox.child_process import ChildCrashed, ChildStartError, DecodingChild
 from actors.sandbox.child_protocol import Job, Limits, Refused
 from cluster.cli.server_batch import BatchItem, BatchObserver, Stage, VideoOutcome, failure_of
 from cluster.client.api_types import Failure, Result, ResultWarning
@@ -130,12 +130,12 @@ def _job(source: Path, size: int, spec: str, out: Path, threads: int, *, careful
         source=source.absolute(),
         spec=spec,
         out=out.absolute(),
-        options=Options(threads=1 if careful else threads, careful=careful),
+        options=EngineOptions(threads=1 if careful else threads, sequential=careful),
         limits=Limits(
             address_space_bytes=ADDRESS_SPACE_BYTES,
             cpu_seconds=int(SECONDS_MAX) * (threads + 1),
             file_bytes=max(1, shutil.disk_usage(out).free - DISK_RESERVE_BYTES),
-            probe_seconds=probe_seconds(size),
+            probe_seconds=max_probe_seconds(size),
             seconds_max=SECONDS_MAX,
         ),
     )

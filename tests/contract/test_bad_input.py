@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from actors.engine.extract import Extracted, extract
+from actors.engine.extract import extract
+from actors.extraction_types import Extracted
 from db.values.error_catalogue import CatalogueError, Fault
 from db.values.frame_spec import parse
 from tests.support.clips import NAMED, ClipSpec, audio_only, hls_playlist, make, text_file

@@ -20,7 +20,8 @@ from typing import Any
 import pytest
 import simplejpeg
 
-from actors.engine.extract import Extracted, Options, extract, extract_many
+from actors.engine.extract import extract, extract_many
+from actors.extraction_types import EngineOptions, Extracted
 from db.values.error_catalogue import CatalogueError
 from db.values.frame_spec import parse
 from tests.support import reference_selection
@@ -33,7 +34,7 @@ FULL = os.environ.get("FOTOGRAMA_SUITE") == "full"
 KINDS = product() if FULL else list(covering(product()))
 MODES = ("fps", "fast_fps", "interval", "uniform", "timestamps", "keyframes", "every_nth", "all")
 CONSTRAINTS = ("none", "range", "open_range", "snap", "snap_in_range", "max_frames")
-HOW = (Options(), Options(threads=2), Options(careful=True))
+HOW = (EngineOptions(), EngineOptions(threads=2), EngineOptions(sequential=True))
 HEADING = "correctness suite, cases all right"
 
 

@@ -19,7 +19,8 @@ from random import Random
 import pytest
 import simplejpeg
 
-from actors.engine.extract import Extracted, extract
+from actors.engine.extract import extract
+from actors.extraction_types import Extracted
 from db.values.error_catalogue import CatalogueError, Fault
 from db.values.frame_spec import parse
 from tests.support.case_counts import CountCases

@@ -17,7 +17,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from actors.engine.extract import ENGINE_VERSION, Extracted, Options, Planned, Progress, Reader, extract
+from actors.engine.extract import extract
+from actors.extraction_types import ENGINE_VERSION, EngineOptions, Extracted, Planned, Progress, Reader
 from db.values.error_catalogue import CatalogueError, Fault
 from db.values.frame_spec import parse
 from tests.support.clips import NAMED, ClipOf, audio_only, hls_playlist, picture, read_number, text_file, truncated
@@ -50,7 +51,7 @@ def run(tmp_path: Path) -> Run:
     def run(source: Path, spec: str = ALL, **options: Any) -> Result:
         out = tmp_path / f"out{len(list(tmp_path.iterdir()))}"
         out.mkdir()
-        return Result(extract(source, parse(spec), out, options=Options(**options)), out)
+        return Result(extract(source, parse(spec), out, options=EngineOptions(**options)), out)
 
     return run
 
@@ -86,7 +87,7 @@ def test_the_media_facts_are_those_of_the_clip(name: str, clips: ClipOf, run: Ru
 @pytest.mark.parametrize("name", ["h264_b_frames", "hevc_open_gop", "vp9_webm", "av1_mp4", "mpegts", "h264_edit_list"])
 def test_the_bytes_do_not_depend_on_threads_or_carefulness(name: str, clips: ClipOf, run: Run) -> None:
     source, _ = clips(name)
-    results = [run(source, **how) for how in ({"threads": 1}, {"threads": 2}, {"careful": True})]
+    results = [run(source, **how) for how in ({"threads": 1}, {"threads": 2}, {"sequential": True})]
     assert len({result.extracted.sha256 for result in results}) == 1
 
 
@@ -114,7 +115,7 @@ def test_the_report_tells_how_it_was_made(clips: ClipOf, run: Run) -> None:
 
 def test_the_plan_is_told_before_the_first_image_and_progress_after_each(clips: ClipOf, tmp_path: Path) -> None:
     told: list[Planned | Progress] = []
-    extract(clips("h264")[0], parse('{"sample": {"mode": "every_nth", "n": 20}}'), tmp_path, tell=told.append)
+    extract(clips("h264")[0], parse('{"sample": {"mode": "every_nth", "n": 20}}'), tmp_path, on_progress=told.append)
     assert isinstance(told[0], Planned)
     assert told[0].frames_total == 3
     assert told[1:] == [Progress(1), Progress(2), Progress(3)]
@@ -211,15 +212,16 @@ def test_nothing_selected_is_the_requests_fault(clips: ClipOf, tmp_path: Path) -
 
 def test_more_frames_than_allowed_are_refused(clips: ClipOf, tmp_path: Path) -> None:
     with pytest.raises(CatalogueError, match="too_many_frames"):
-        extract(clips("h264")[0], parse(ALL), tmp_path, options=Options(max_frames=59))
+        extract(clips("h264")[0], parse(ALL), tmp_path, options=EngineOptions(max_frames=59))
 
 
 MEASURE = """
 import sys
 from pathlib import Path
-from actors.engine.extract import Options, extract
+from actors.engine.extract import extract
+from actors.extraction_types import EngineOptions
 from db.values.frame_spec import parse
-extract(Path(sys.argv[1]), parse('{"sample": {"mode": "all"}}'), Path(sys.argv[2]), options=Options(threads=2))
+extract(Path(sys.argv[1]), parse('{"sample": {"mode": "all"}}'), Path(sys.argv[2]), options=EngineOptions(threads=2))
 status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
 print(status["VmHWM"].split()[0])
 """

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from actors.engine.extract import Options, Planned, Progress, Scanning, extract, extract_many
+from actors.engine.extract import extract, extract_many
+from actors.extraction_types import DetectingScenes, EngineOptions, Planned, Progress
 from db.values.error_catalogue import CatalogueError
 from db.values.frame_spec import FrameSpec, parse
 from tests.support.clips import ClipOf
@@ -34,10 +35,10 @@ def orders(folder: Path, specs: list[str]) -> list[tuple[FrameSpec, Path]]:
     return [(parse(spec), out) for spec, out in zip(specs, folders, strict=True)]
 
 
-@pytest.mark.parametrize("options", [Options(), Options(threads=2), Options(careful=True)])
+@pytest.mark.parametrize("options", [EngineOptions(), EngineOptions(threads=2), EngineOptions(sequential=True)])
 @pytest.mark.parametrize("name", ["h264_b_frames", "vp9_webm", "mpegts", "h264_rotated_90"])
 def test_each_result_has_the_bytes_of_its_own_single_run(
-    name: str, options: Options, clips: ClipOf, tmp_path: Path
+    name: str, options: EngineOptions, clips: ClipOf, tmp_path: Path
 ) -> None:
     source, _ = clips(name)
     together = orders(tmp_path / "together", SPECS)
@@ -57,8 +58,8 @@ def test_the_video_is_decoded_once(clips: ClipOf, tmp_path: Path) -> None:
 
 
 def test_plan_and_progress_count_the_images_of_all(clips: ClipOf, tmp_path: Path) -> None:
-    told: list[Scanning | Planned | Progress] = []
-    results = extract_many(clips("h264")[0], orders(tmp_path, SPECS), tell=told.append)
+    told: list[DetectingScenes | Planned | Progress] = []
+    results = extract_many(clips("h264")[0], orders(tmp_path, SPECS), on_progress=told.append)
     images = sum(result.frames for result in results)
     assert isinstance(told[0], Planned)
     assert told[0].frames_total == images

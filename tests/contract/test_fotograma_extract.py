@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from actors.engine import extract as engine
-from actors.extraction_types import RESULT_FILES, Options
+from actors.extraction_types import RESULT_FILES, EngineOptions
 from db.values.frame_spec import parse
 from fotograma import EngineError, ExtractionSpec, FotogramaError, extract, extract_many
 from tests.support.clips import ClipOf, text_file
@@ -30,7 +30,7 @@ def test_every_way_to_write_a_specification_gives_the_same_archive(spec: Any, cl
     source, _ = clips("h264_b_frames")
     plain = tmp_path / "plain"
     plain.mkdir()
-    expected = engine.extract(source, parse(SPEC), plain, options=Options())
+    expected = engine.extract(source, parse(SPEC), plain, options=EngineOptions())
     extracted = extract(str(source), spec, str(tmp_path / "new" / "out"))
     assert extracted == expected
     assert digest(tmp_path / "new" / "out") == expected.sha256

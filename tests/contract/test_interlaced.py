@@ -13,7 +13,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from actors.engine.extract import Options, Reader, extract
+from actors.engine.extract import extract
+from actors.extraction_types import EngineOptions, Reader
 from db.values.frame_spec import parse
 
 FRAMES, WIDTH, HEIGHT, STEP = 20, 320, 192, 6
@@ -45,7 +46,7 @@ def film(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 def images(film: Path, spec: str, out: Path, **options: object) -> dict[int, bytes]:
     out.mkdir()
-    extract(film, parse(spec), out, options=Options(**options))  # type: ignore[arg-type]
+    extract(film, parse(spec), out, options=EngineOptions(**options))  # type: ignore[arg-type]
     manifest = json.loads((out / "manifest.json").read_text())
     with zipfile.ZipFile(out / "frames.zip") as file:
         return {frame["index"]: file.read(frame["name"]) for frame in manifest["frames"]}
@@ -78,7 +79,7 @@ def test_the_bar_is_where_the_frame_shows_it_at_its_time(film: Path, tmp_path: P
         assert abs(middle - (20 + STEP * 2 * index + 19.5)) <= STEP
 
 
-@pytest.mark.parametrize("options", [{}, {"threads": 2}, {"careful": True}, {"reader": Reader.DECORD}])
+@pytest.mark.parametrize("options", [{}, {"threads": 2}, {"sequential": True}, {"reader": Reader.DECORD}])
 def test_a_picture_is_the_same_alone_and_among_all(film: Path, options: dict[str, object], tmp_path: Path) -> None:
     among_all = images(film, ALL, tmp_path / "all")
     alone = images(film, '{"sample": {"mode": "timestamps", "at": [0, 0.28, 0.32, 0.76]}}', tmp_path / "one", **options)

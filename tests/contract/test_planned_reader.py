@@ -15,12 +15,13 @@ import pytest
 from av.video.frame import VideoFrame
 
 from actors.container.probe import Probe, probe
-from actors.plan.frame_selection import GopTargets, Target, gop_targets
+from actors.plan.frame_selection import GopTargets, Target, group_by_gop
 from actors.plan.frame_table import FrameTable
-from actors.plan.gop_schedule import schedule
+from actors.plan.gop_schedule import schedule_runs
+from actors.readers.frame_reader import MAX_REORDERED
 from actors.readers.gop_decoder import GopDecoder
-from actors.readers.gop_pool import MAX_REORDERED, GopPool
-from actors.readers.planned_reader import PlannedReader, is_proven
+from actors.readers.gop_pool import GopPool
+from actors.readers.planned_reader import PlannedReader, has_exact_random_access
 from actors.readers.sequential_reader import SequentialReader
 from tests.support.clips import NAMED, ClipOf, ClipSpec, make
 
@@ -29,7 +30,7 @@ CHOICES: dict[str, Callable[[FrameTable], list[int]]] = {
     "every seventh": lambda table: list(range(0, len(table), 7)),
     "the last": lambda table: [len(table) - 1],
     "some from the middle": lambda table: sorted({len(table) // 2, len(table) * 3 // 4}),
-    "key frames": lambda table: np.flatnonzero(table.keys).tolist() or [0],
+    "key frames": lambda table: np.flatnonzero(table.is_key).tolist() or [0],
 }
 PROVEN = {"h264", "hevc", "vp8", "vp9", "av1"}
 MORE = {
@@ -63,14 +64,14 @@ def take_all(results: Iterable[tuple[Target, object]], into: list[int]) -> None:
 
 
 def in_sequence(probed: Probe, planned: tuple[GopTargets, ...]) -> list[tuple[Target, str]]:
-    return list(SequentialReader(probed, careful=True).read(planned, digest))
+    return list(SequentialReader(probed, full_pass_only=True).read(planned, digest))
 
 
 @pytest.mark.parametrize("choice", CHOICES)
 @pytest.mark.parametrize("name", NAMED)
 def test_every_sample_is_that_of_a_sequential_decode(name: str, choice: str, clips: ClipOf) -> None:
     probed = probe(clips(name)[0])
-    planned = gop_targets(probed.table, CHOICES[choice](probed.table))
+    planned = group_by_gop(probed.table, CHOICES[choice](probed.table))
     expected = in_sequence(probed, planned)
     for threads in (1, 2, 3):
         reader = PlannedReader(probed, threads=threads)
@@ -83,9 +84,9 @@ def test_streams_that_are_hard_to_enter_give_the_samples_of_a_sequential_decode(
     path = tmp_path / f"clip{MORE[name].suffix}"
     make(path, MORE[name])
     probed = probe(path)
-    assert is_proven(probed)
+    assert has_exact_random_access(probed)
     for choice in CHOICES.values():
-        planned = gop_targets(probed.table, choice(probed.table))
+        planned = group_by_gop(probed.table, choice(probed.table))
         expected = in_sequence(probed, planned)
         for threads in (1, 3):
             assert list(PlannedReader(probed, threads=threads).read(planned, digest)) == expected
@@ -94,9 +95,9 @@ def test_streams_that_are_hard_to_enter_give_the_samples_of_a_sequential_decode(
 @pytest.mark.parametrize("name", ["h264_b_frames", "hevc", "mkv", "vp9_webm", "av1_mp4", "mpegts"])
 def test_of_key_frames_nothing_else_is_decoded(name: str, clips: ClipOf) -> None:
     probed = probe(clips(name)[0])
-    keys = np.flatnonzero(probed.table.keys).tolist()
+    keys = np.flatnonzero(probed.table.is_key).tolist()
     reader = PlannedReader(probed, threads=2)
-    assert len(list(reader.read(gop_targets(probed.table, keys), digest))) == len(keys)
+    assert len(list(reader.read(group_by_gop(probed.table, keys), digest))) == len(keys)
     assert reader.decoded == len(keys)
 
 
@@ -104,12 +105,12 @@ def test_pictures_that_nothing_refers_to_are_not_decoded(clips: ClipOf) -> None:
     probed = probe(clips("h264_one_gop")[0])
     reader = PlannedReader(probed)
     last = len(probed.table) - 1
-    list(reader.read(gop_targets(probed.table, [last]), digest))
+    list(reader.read(group_by_gop(probed.table, [last]), digest))
     assert reader.decoded < len(probed.table) * 0.7
 
 
 def test_what_is_not_proven_is_read_in_sequence(clips: ClipOf) -> None:
-    proven = {name for name in NAMED if is_proven(probe(clips(name)[0]))}
+    proven = {name for name in NAMED if has_exact_random_access(probe(clips(name)[0]))}
     assert {"h264", "mov", "mkv", "mpegts", "hevc", "vp8_webm", "vp9_webm", "av1_mp4"} <= proven
     assert proven.isdisjoint({"mpeg4_avi", "h264_avi", "mpeg_ps", "mpegts_mpeg2", "flv", "wmv", "mjpeg_avi"})
     assert all(probe(clips(name)[0]).media.codec in PROVEN for name in proven)
@@ -128,13 +129,13 @@ def test_of_a_damaged_file_it_gives_what_the_careful_reader_gives(
     damaged.write_bytes(data)
     probed = probe(damaged)
     for choice in CHOICES.values():
-        planned = gop_targets(probed.table, choice(probed.table))
-        careful = SequentialReader(probed, careful=True)
-        expected = list(careful.read(planned, digest))
+        planned = group_by_gop(probed.table, choice(probed.table))
+        full_pass = SequentialReader(probed, full_pass_only=True)
+        expected = list(full_pass.read(planned, digest))
         for threads in (1, 2, 3):
             reader = PlannedReader(probed, threads=threads)
             assert list(reader.read(planned, digest)) == expected
-            assert reader.missing == careful.missing
+            assert reader.missing == full_pass.missing
 
 
 def test_a_table_that_promises_a_frame_too_many_makes_it_missing_and_no_other(clips: ClipOf) -> None:
@@ -142,14 +143,14 @@ def test_a_table_that_promises_a_frame_too_many_makes_it_missing_and_no_other(cl
     table = probed.table
     wrong = replace(table, pts=np.where(np.arange(len(table)) == 30, table.pts + 1, table.pts))
     reader = PlannedReader(replace(probed, table=wrong), threads=2)
-    given = list(reader.read(gop_targets(wrong, range(len(wrong))), digest))
+    given = list(reader.read(group_by_gop(wrong, range(len(wrong))), digest))
     assert [target.index for target in reader.missing] == [30]
     assert len(given) == len(table) - 1
 
 
 def test_an_error_of_whoever_makes_the_images_is_raised_where_they_are_taken(clips: ClipOf) -> None:
     probed = probe(clips("h264")[0])
-    planned = gop_targets(probed.table, range(len(probed.table)))
+    planned = group_by_gop(probed.table, range(len(probed.table)))
     bad = planned[2].targets[3].pts
 
     def finish(frame: VideoFrame) -> int | None:
@@ -168,7 +169,7 @@ def test_an_error_of_whoever_makes_the_images_is_raised_where_they_are_taken(cli
 def test_a_consumer_that_leaves_early_ends_the_threads(clips: ClipOf) -> None:
     probed = probe(clips("h264_b_frames")[0])
     before = threading.active_count()
-    results = iter(PlannedReader(probed, threads=3).read(gop_targets(probed.table, range(60)), digest))
+    results = iter(PlannedReader(probed, threads=3).read(group_by_gop(probed.table, range(60)), digest))
     next(results)
     assert threading.active_count() > before
     del results
@@ -179,12 +180,14 @@ def test_a_slow_consumer_is_not_run_away_from(clips: ClipOf) -> None:
     """What the threads are ahead by when they have nothing left to do."""
     probed = probe(clips("h264_long")[0])
     window, made = 20, threading.Semaphore(0)
-    planned = gop_targets(probed.table, range(len(probed.table)))
-    lanes = [GopDecoder(probed, 1) for _ in range(2)]
-    runs = schedule(probed.table, planned)
+    planned = group_by_gop(probed.table, range(len(probed.table)))
+    decoders = [GopDecoder(probed, 1) for _ in range(2)]
+    runs = schedule_runs(probed.table, planned)
     assert runs is not None
-    crew = GopPool(runs, lanes, 2, lambda frame: made.release(), settled=probed.table.settled_at(), window=window)
-    results = crew.results()
+    pool = GopPool(
+        runs, decoders, 2, lambda frame: made.release(), confirmation_pts=probed.table.confirmation_pts(), window=window
+    )
+    results = pool.results()
     next(results)
     ahead = 0
     while made.acquire(timeout=1):
@@ -197,12 +200,12 @@ MEASURE = """
 import sys
 from pathlib import Path
 from actors.container.probe import probe
-from actors.plan.frame_selection import gop_targets
+from actors.plan.frame_selection import group_by_gop
 from actors.readers.planned_reader import PlannedReader
 probed = probe(Path(sys.argv[1]))
 threads, size = int(sys.argv[2]), probed.media.width * probed.media.height
 reader = PlannedReader(probed, threads=threads)
-results = reader.read(gop_targets(probed.table, range(len(probed.table))), lambda frame: bytearray(size // 4))
+results = reader.read(group_by_gop(probed.table, range(len(probed.table))), lambda frame: bytearray(size // 4))
 for n, _ in enumerate(results):
     if n % 8 == 0:
         sum(range(1_000_000))

@@ -111,7 +111,7 @@ def test_a_transport_stream_that_starts_between_key_frames_says_what_is_left_out
     path.write_bytes(data[len(data) // 188 // 6 * 188 :])
     probed = probe(path)
     assert 0 < len(probed.table) < 40
-    assert probed.table.keys[0]
+    assert probed.table.is_key[0]
     assert "late_start" in [warning.code for warning in probed.warnings]
 
 

@@ -15,21 +15,21 @@ from numpy.typing import NDArray
 from actors.container.display_geometry import DisplayGeometry
 from actors.container.probe import Probe, probe
 from actors.images.frame_renderer import FrameRenderer
-from actors.plan.frame_selection import GopTargets, Target, gop_targets
-from actors.readers.decord_reader import DecordReader, outside_envelope
+from actors.plan.frame_selection import GopTargets, Target, group_by_gop
+from actors.readers.decord_reader import DecordReader, unsupported_feature
 from actors.readers.frame_reader import FrameReader
 from actors.readers.planned_reader import PlannedReader
 from actors.readers.sequential_reader import SequentialReader
-from actors.readers.verify_frames import DisagreementError, sampled, verified
+from actors.readers.verify_frames import FrameMismatchError, read_verified, sample_indexes
 from tests.support.clips import NAMED, ClipOf, read_number, truncated
 
 T = TypeVar("T")
 MakeReader = Callable[[Probe], FrameReader]
 
 READERS: dict[str, MakeReader] = {
-    "pyav": SequentialReader,
-    "pyav with two threads": lambda probe: SequentialReader(probe, threads=2),
-    "pyav careful": lambda probe: SequentialReader(probe, careful=True),
+    "sequential": SequentialReader,
+    "sequential with two threads": lambda probe: SequentialReader(probe, threads=2),
+    "sequential, full pass only": lambda probe: SequentialReader(probe, full_pass_only=True),
     "planned": PlannedReader,
     "planned with two threads": lambda probe: PlannedReader(probe, threads=2),
     "planned with three threads": lambda probe: PlannedReader(probe, threads=3),
@@ -47,7 +47,7 @@ DECORD_FAILS = {"hevc"}
 
 
 def upright_rgb(probed: Probe, reader: FrameReader, frame: VideoFrame) -> NDArray[np.uint8]:
-    picture = FrameRenderer(DisplayGeometry() if reader.upright else probed.geometry).render_planes(frame)
+    picture = FrameRenderer(DisplayGeometry() if reader.autorotates else probed.geometry).render_planes(frame)
     return np.repeat(picture.y[:, :, np.newaxis], 3, axis=2)
 
 
@@ -71,9 +71,9 @@ def test_a_reader_gives_the_frames_of_the_plan_in_order(
 ) -> None:
     path, truth = clips(name)
     probed = probe(path)
-    if "decord" in reader_name and (outside_envelope(probed) or name in DECORD_FAILS):
+    if "decord" in reader_name and (unsupported_feature(probed) or name in DECORD_FAILS):
         pytest.skip("outside of decord's envelope")
-    planned = gop_targets(probed.table, CHOICES[choice](len(probed.table)))
+    planned = group_by_gop(probed.table, CHOICES[choice](len(probed.table)))
     reader = READERS[reader_name](probed)
     given = numbers(probed, reader, planned)
     assert [target for target, _ in given] == [target for gop in planned for target in gop.targets]
@@ -84,7 +84,7 @@ def test_a_reader_gives_the_frames_of_the_plan_in_order(
 def test_a_reader_decodes_no_more_than_it_is_asked_for(clips: ClipOf) -> None:
     probed = probe(clips("h264_one_gop")[0])
     reader = SequentialReader(probed)
-    planned = gop_targets(probed.table, range(len(probed.table)))
+    planned = group_by_gop(probed.table, range(len(probed.table)))
     assert len(list(islice(reader.read(planned, pts_of), 3))) == 3
     assert reader.decoded < 10
 
@@ -92,7 +92,7 @@ def test_a_reader_decodes_no_more_than_it_is_asked_for(clips: ClipOf) -> None:
 def test_pyav_begins_at_the_first_key_frame_that_is_needed(clips: ClipOf) -> None:
     probed = probe(clips("h264_b_frames")[0])
     reader = SequentialReader(probed)
-    assert len(list(reader.read(gop_targets(probed.table, [49]), pts_of))) == 1
+    assert len(list(reader.read(group_by_gop(probed.table, [49]), pts_of))) == 1
     assert reader.decoded <= 12
 
 
@@ -109,9 +109,9 @@ def test_a_damaged_frame_and_all_that_may_refer_to_it_are_left_out(
     probed = probe(damaged)
     true_numbers = {time: shown.number for time, shown in zip(truth.times, truth.shown, strict=True)}
     reader = SequentialReader(probed, threads=threads)
-    given = numbers(probed, reader, gop_targets(probed.table, range(len(probed.table))))
+    given = numbers(probed, reader, group_by_gop(probed.table, range(len(probed.table))))
     assert 0 < len(given) < len(truth.shown)
-    assert [number for _, number in given] == [true_numbers[probed.table.time(target.index)] for target, _ in given]
+    assert [number for _, number in given] == [true_numbers[probed.table.time_of(target.index)] for target, _ in given]
     assert reader.missing or probed.warnings
 
 
@@ -119,7 +119,7 @@ def test_a_cut_off_file_gives_what_is_there_and_says_what_is_not(clips: ClipOf) 
     path, truth = clips("h264_b_frames")
     probed = probe(truncated(path))
     reader = SequentialReader(probed)
-    given = numbers(probed, reader, gop_targets(probed.table, range(len(probed.table))))
+    given = numbers(probed, reader, group_by_gop(probed.table, range(len(probed.table))))
     assert [number for _, number in given] == truth.numbers[: len(given)]
     assert [warning.code for warning in probed.warnings] == ["truncated"]
     assert len(given) + len(reader.missing) == len(probed.table) < len(truth.shown)
@@ -130,12 +130,12 @@ def test_a_cut_off_file_gives_what_is_there_and_says_what_is_not(clips: ClipOf) 
     ["h264_edit_list", "h264_open_gop", "h264_anamorphic", "mpegts", "mpeg_ps", "wmv", "h264_avi", "flv", "vp8_webm"],
 )
 def test_decord_declares_what_it_gives_wrong_frames_for(name: str, clips: ClipOf) -> None:
-    assert outside_envelope(probe(clips(name)[0]))
+    assert unsupported_feature(probe(clips(name)[0]))
 
 
 @pytest.mark.parametrize("name", ["h264", "h264_b_frames", "h264_vfr", "h264_rotated_90", "vp9_webm", "av1_mp4", "mkv"])
 def test_decord_is_offered_what_it_was_seen_to_read_right(name: str, clips: ClipOf) -> None:
-    assert outside_envelope(probe(clips(name)[0])) is None
+    assert unsupported_feature(probe(clips(name)[0])) is None
 
 
 class LateByOne(DecordReader):
@@ -153,23 +153,23 @@ class LateByOne(DecordReader):
 @pytest.mark.parametrize("name", ["h264", "h264_b_frames", "h264_rotated_90", "h264_10_bit", "vp9_webm"])
 def test_true_frames_pass_the_proof(name: str, threads: int, clips: ClipOf) -> None:
     probed = probe(clips(name)[0])
-    planned = gop_targets(probed.table, range(len(probed.table)))
+    planned = group_by_gop(probed.table, range(len(probed.table)))
     reader = DecordReader(probed, threads=threads)
-    given = list(verified(reader, probed, planned, pts_of, threads=threads))
+    given = list(read_verified(reader, probed, planned, pts_of, threads=threads))
     assert given == [(target, target.pts) for gop in planned for target in gop.targets]
     assert reader.decoded == len(probed.table)
 
 
-def test_a_neighbor_instead_of_a_sampled_frame_fails_the_proof(clips: ClipOf) -> None:
+def test_a_neighbor_instead_of_a_sample_indexes_frame_fails_the_proof(clips: ClipOf) -> None:
     probed = probe(clips("h264")[0])
-    planned = gop_targets(probed.table, range(len(probed.table)))
-    with pytest.raises(DisagreementError, match="another picture"):
-        list(verified(LateByOne(probed), probed, planned, pts_of, threads=1))
+    planned = group_by_gop(probed.table, range(len(probed.table)))
+    with pytest.raises(FrameMismatchError, match="another picture"):
+        list(read_verified(LateByOne(probed), probed, planned, pts_of, threads=1))
 
 
 def test_the_sample_has_the_first_the_last_and_one_in_ten() -> None:
     targets = [Target(3 * i, i, False) for i in range(100)]
-    chosen = sampled(targets)
+    chosen = sample_indexes(targets)
     assert {0, 297} <= chosen
     assert len(chosen) == 10
-    assert [len(sampled(targets[:n])) for n in (1, 2, 3, 30, 31)] == [1, 2, 3, 3, 4]
+    assert [len(sample_indexes(targets[:n])) for n in (1, 2, 3, 30, 31)] == [1, 2, 3, 3, 4]

@@ -10,7 +10,8 @@ import av
 import numpy as np
 import pytest
 
-from actors.engine.extract import Options, Planned, Progress, Scanning, extract
+from actors.engine.extract import extract
+from actors.extraction_types import DetectingScenes, EngineOptions, Planned, Progress
 from db.values.frame_spec import parse
 
 SHOTS = [0, 20, 47, 90]
@@ -41,9 +42,9 @@ def indexes(out: Path) -> list[int]:
     return [frame["index"] for frame in json.loads((out / "manifest.json").read_text())["frames"]]
 
 
-@pytest.mark.parametrize("options", [Options(), Options(threads=2), Options(careful=True)])
+@pytest.mark.parametrize("options", [EngineOptions(), EngineOptions(threads=2), EngineOptions(sequential=True)])
 def test_the_first_frame_of_every_shot_is_given_however_it_is_read(
-    film: Path, options: Options, tmp_path: Path
+    film: Path, options: EngineOptions, tmp_path: Path
 ) -> None:
     extract(film, parse(SCENES), tmp_path, options=options)
     assert indexes(tmp_path) == SHOTS
@@ -60,9 +61,9 @@ def test_with_the_highest_threshold_the_whole_is_one_shot(film: Path, tmp_path: 
 
 
 def test_the_scan_is_told_before_the_plan(film: Path, tmp_path: Path) -> None:
-    told: list[Scanning | Planned | Progress] = []
-    extract(film, parse(SCENES), tmp_path, tell=told.append)
-    assert [type(news) for news in told] == [Scanning, Planned, *[Progress] * 4]
-    assert isinstance(told[0], Scanning)
+    told: list[DetectingScenes | Planned | Progress] = []
+    extract(film, parse(SCENES), tmp_path, on_progress=told.append)
+    assert [type(news) for news in told] == [DetectingScenes, Planned, *[Progress] * 4]
+    assert isinstance(told[0], DetectingScenes)
     assert told[0].frames_to_decode == FRAMES
     assert told[0].media.duration == float(Fraction(FRAMES, 25))

@@ -12,18 +12,28 @@ import pytest
 
 from actors.engine.assemble_segments import assemble
 from actors.engine.checksummed_json import ChecksumMismatchError, read_checksummed, write_checksummed
-from actors.engine.decode_pass import DISAGREED
-from actors.engine.extract import Extracted, Options, Reader, Split, extract, extract_or_split
+from actors.engine.decode_pass import DECORD_DISAGREED
+from actors.engine.extract import extract, extract_or_split
 from actors.engine.extract_segment import extract_segment
-from actors.engine.plan_file import OtherEngineError
-from actors.extraction_types import NOTES, PLAN, RESULT_FILES, SEGMENT_FILES, engine_name
-from actors.readers.verify_frames import DisagreementError
+from actors.engine.plan_file import EngineMismatchError
+from actors.extraction_types import (
+    PLAN_FILE,
+    RESULT_FILES,
+    SEGMENT_FILES,
+    SEGMENT_REPORT,
+    EngineOptions,
+    Extracted,
+    Reader,
+    Split,
+    engine_name,
+)
+from actors.readers.verify_frames import FrameMismatchError
 from db.values.frame_spec import parse
 from db.values.segment import Segment
 from tests.contract.test_scenes import film  # noqa: F401
 from tests.support.clips import ClipOf, ClipSpec, make, truncated
 
-PLAIN = Options()
+PLAIN = EngineOptions()
 ENGINE = engine_name(Reader.AUTO)
 ALL = '{"sample": {"mode": "all"}}'
 SPECS = [
@@ -54,17 +64,21 @@ def folder(path: Path) -> Path:
     return path
 
 
-def in_segments(source: Path, spec: str, root: Path, *, options: Options = PLAIN, longest: float = 1e-6) -> InSegments:
+def in_segments(
+    source: Path, spec: str, root: Path, *, options: EngineOptions = PLAIN, longest: float = 1e-6
+) -> InSegments:
     wanted = parse(spec)
     planned = folder(root / "plan")
-    split = extract_or_split(source, wanted, planned, longest=longest, engine=ENGINE, options=options, tell=nothing)
+    split = extract_or_split(
+        source, wanted, planned, max_task_seconds=longest, engine=ENGINE, options=options, on_progress=nothing
+    )
     assert isinstance(split, Split)
-    plan, folders = planned / PLAN, []
+    plan, folders = planned / PLAN_FILE, []
     for number, segment in enumerate(split.segments):
         folders.append(folder(root / f"segment{number}"))
-        extract_segment(source, plan, segment, wanted, folders[-1], engine=ENGINE, options=options, tell=nothing)
+        extract_segment(source, plan, segment, wanted, folders[-1], engine=ENGINE, options=options, on_progress=nothing)
     out = folder(root / "joined")
-    joined = assemble(source, plan, folders, wanted, out, engine=ENGINE, options=options, tell=nothing)
+    joined = assemble(source, plan, folders, wanted, out, engine=ENGINE, options=options, on_progress=nothing)
     return InSegments(split, folders, plan, out, joined)
 
 
@@ -75,7 +89,7 @@ def assert_same(whole: Path, joined: Path) -> None:
     assert {path.name for path in joined.iterdir()} == set(RESULT_FILES)
 
 
-def compare(source: Path, spec: str, root: Path, options: Options = PLAIN) -> tuple[Extracted, InSegments]:
+def compare(source: Path, spec: str, root: Path, options: EngineOptions = PLAIN) -> tuple[Extracted, InSegments]:
     whole = extract(source, parse(spec), folder(root / "whole"), options=options)
     segments = in_segments(source, spec, root, options=options)
     assert_same(root / "whole", segments.out)
@@ -101,15 +115,15 @@ def test_shots_are_looked_for_once(film: Path, tmp_path: Path) -> None:  # noqa:
 
 @pytest.mark.parametrize(
     "options",
-    [Options(threads=2), Options(careful=True), Options(reader=Reader.DECORD)],
-    ids=["two threads", "careful", "decord"],
+    [EngineOptions(threads=2), EngineOptions(sequential=True), EngineOptions(reader=Reader.DECORD)],
+    ids=["two threads", "sequential", "decord"],
 )
-def test_every_way_to_read(options: Options, clips: ClipOf, tmp_path: Path) -> None:
+def test_every_way_to_read(options: EngineOptions, clips: ClipOf, tmp_path: Path) -> None:
     compare(clips("h264")[0], ALL, tmp_path, options)
 
 
 def test_a_reader_that_is_not_used_is_told_once(clips: ClipOf, tmp_path: Path) -> None:
-    whole, segments = compare(clips("h264_open_gop")[0], ALL, tmp_path, Options(reader=Reader.DECORD))
+    whole, segments = compare(clips("h264_open_gop")[0], ALL, tmp_path, EngineOptions(reader=Reader.DECORD))
     assert [warning.code for warning in whole.warnings] == ["reader_fallback"]
     assert len(json.loads((segments.out / "report.json").read_text())["fallbacks"]) == 1
 
@@ -152,17 +166,17 @@ def test_interlaced_pictures_at_the_cuts_know_their_neighbors(tmp_path: Path) ->
 def test_decord_found_wrong_in_one_segment_is_not_believed_in_the_others(
     clips: ClipOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options, tries = Options(reader=Reader.DECORD), []
+    options, tries = EngineOptions(reader=Reader.DECORD), []
 
     def wrong_once(*_arguments: object) -> None:
         tries.append(1)
         if len(tries) == 1:
-            raise DisagreementError("another picture")
+            raise FrameMismatchError("another picture")
 
     monkeypatch.setattr("actors.readers.verify_frames._compare", wrong_once)
     source = clips("h264")[0]
     whole = extract(source, parse(ALL), folder(tmp_path / "whole"), options=options)
-    assert whole.warnings == (DISAGREED,)
+    assert whole.warnings == (DECORD_DISAGREED,)
     tries.clear()
     segments = in_segments(source, ALL, tmp_path, options=options)
     assert_same(tmp_path / "whole", segments.out)
@@ -174,7 +188,9 @@ def test_decord_found_wrong_in_one_segment_is_not_believed_in_the_others(
 def test_short_work_and_work_that_can_not_begin_at_key_frames_is_not_divided(clips: ClipOf, tmp_path: Path) -> None:
     for name, longest in [("h264", 60.0), ("h264_one_gop", 1e-6), ("mpeg4_avi", 1e-6), ("mpegts_mpeg2", 1e-6)]:
         out, source = folder(tmp_path / name), clips(name)[0]
-        made = extract_or_split(source, parse(ALL), out, longest=longest, engine=ENGINE, options=PLAIN, tell=nothing)
+        made = extract_or_split(
+            source, parse(ALL), out, max_task_seconds=longest, engine=ENGINE, options=PLAIN, on_progress=nothing
+        )
         assert isinstance(made, Extracted)
 
 
@@ -183,21 +199,23 @@ def test_the_report_sums_up(clips: ClipOf, tmp_path: Path) -> None:
     report = json.loads((segments.out / "report.json").read_text())
     count = len(segments.split.segments)
     assert report["frames"] == {"table": 60, "planned": 60, "decoded": 60, "given": 60, "missing": 0, "repeated": 0}
-    assert (len(report["segments"]), report["careful"]) == (count, False)
+    assert (len(report["segments"]), report["sequential"]) == (count, False)
     assert {"probe", "plan", "read", "encode", "assemble"} <= set(report["seconds"])
 
 
-@pytest.mark.parametrize("name", [PLAN, *SEGMENT_FILES])
+@pytest.mark.parametrize("name", [PLAN_FILE, *SEGMENT_FILES])
 def test_a_bit_that_the_store_turned_is_noticed(name: str, clips: ClipOf, tmp_path: Path) -> None:
     source = clips("h264")[0]
     segments = in_segments(source, ALL, tmp_path)
-    file = segments.plan if name == PLAN else segments.folders[1] / name
+    file = segments.plan if name == PLAN_FILE else segments.folders[1] / name
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
     out = folder(tmp_path / "again")
     with pytest.raises(ChecksumMismatchError):
-        assemble(source, segments.plan, segments.folders, parse(ALL), out, engine=ENGINE, options=PLAIN, tell=nothing)
+        assemble(
+            source, segments.plan, segments.folders, parse(ALL), out, engine=ENGINE, options=PLAIN, on_progress=nothing
+        )
 
 
 def test_a_segment_of_another_video_is_refused(clips: ClipOf, tmp_path: Path) -> None:
@@ -208,21 +226,28 @@ def test_a_segment_of_another_video_is_refused(clips: ClipOf, tmp_path: Path) ->
 
 
 def make_segment(source: Path, plan: Path, segment: Segment, out: Path, engine: str = ENGINE) -> None:
-    extract_segment(source, plan, segment, parse(ALL), out, engine=engine, options=PLAIN, tell=nothing)
+    extract_segment(source, plan, segment, parse(ALL), out, engine=engine, options=PLAIN, on_progress=nothing)
 
 
 def test_plan_and_segments_of_another_engine_are_refused(clips: ClipOf, tmp_path: Path) -> None:
     source = clips("h264")[0]
     segments = in_segments(source, ALL, tmp_path)
-    with pytest.raises(OtherEngineError) as refused:
+    with pytest.raises(EngineMismatchError) as refused:
         make_segment(
             source, segments.plan, segments.split.segments[0], folder(tmp_path / "segment"), engine="auto/next"
         )
-    assert refused.value.answer.made_by == ENGINE
+    assert refused.value.outcome.engine == ENGINE
     out = folder(tmp_path / "again")
-    with pytest.raises(OtherEngineError):
+    with pytest.raises(EngineMismatchError):
         assemble(
-            source, segments.plan, segments.folders, parse(ALL), out, engine="auto/next", options=PLAIN, tell=nothing
+            source,
+            segments.plan,
+            segments.folders,
+            parse(ALL),
+            out,
+            engine="auto/next",
+            options=PLAIN,
+            on_progress=nothing,
         )
 
 
@@ -230,12 +255,16 @@ def test_plan_and_segments_of_another_engine_are_refused(clips: ClipOf, tmp_path
 def test_one_segment_of_another_engine_is_not_joined(made_by: str | None, clips: ClipOf, tmp_path: Path) -> None:
     source = clips("h264")[0]
     segments = in_segments(source, ALL, tmp_path)
-    notes = read_checksummed(segments.folders[1] / NOTES) | {"engine": made_by}
-    write_checksummed(segments.folders[1] / NOTES, {name: value for name, value in notes.items() if value is not None})
+    notes = read_checksummed(segments.folders[1] / SEGMENT_REPORT) | {"engine": made_by}
+    write_checksummed(
+        segments.folders[1] / SEGMENT_REPORT, {name: value for name, value in notes.items() if value is not None}
+    )
     out = folder(tmp_path / "again")
-    with pytest.raises(OtherEngineError) as refused:
-        assemble(source, segments.plan, segments.folders, parse(ALL), out, engine=ENGINE, options=PLAIN, tell=nothing)
-    assert refused.value.answer.made_by == (made_by or "")
+    with pytest.raises(EngineMismatchError) as refused:
+        assemble(
+            source, segments.plan, segments.folders, parse(ALL), out, engine=ENGINE, options=PLAIN, on_progress=nothing
+        )
+    assert refused.value.outcome.engine == (made_by or "")
 
 
 def test_damage_before_an_open_key_frame_spoils_no_right_frame_of_another_part(clips: ClipOf, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from actors.extraction_types import ARCHIVE, INDEX, NOTES, PLAN
+from actors.extraction_types import ARCHIVE_FILE, PLAN_FILE, SEGMENT_INDEX, SEGMENT_REPORT
 from actors.sandbox.child_process import DecodingChild
 from actors.worker.task_runner import TaskOutcome, perform
 from db.queue import task_queue
@@ -39,8 +39,8 @@ def is_crash(outcome, task):
         pytest.param(f"{REPORT}.write_text('[' * 100_000)", id="a deep report"),
         pytest.param(f"""{REPORT}.write_text('{{"seconds": NaN}}')""", id="a report with what is no number"),
         pytest.param(f"{REPORT}.open('ab').truncate(1 << 24)", id="a report that is too long"),
-        pytest.param(f"(out / '{ARCHIVE}').unlink()", id="no archive"),
-        pytest.param(f"(out / '{ARCHIVE}').open('ab').write(b'more')", id="another archive than was told"),
+        pytest.param(f"(out / '{ARCHIVE_FILE}').unlink()", id="no archive"),
+        pytest.param(f"(out / '{ARCHIVE_FILE}').open('ab').write(b'more')", id="another archive than was told"),
         pytest.param("(out / 'sheet.jpg').unlink(); (out / 'sheet.jpg').mkdir()", id="a folder for a file"),
         pytest.param("(out / 'sheet.jpg').unlink(); os.mkfifo(out / 'sheet.jpg')", id="a pipe for a file"),
         pytest.param("os.rename(out, str(out) + '2'); os.symlink(str(out) + '2', out)", id="a link for the folder"),
@@ -69,7 +69,7 @@ async def test_a_link_brings_nothing_into_the_store(database, store, bench, clip
 async def test_a_plan_that_is_not_whole_is_a_crash_of_the_child(database, store, bench, clips, made):
     dividing = replace(bench, segment_seconds=1e-6)
     await submit(database, store, clips("h264")[0], ALL)
-    assert is_crash(*await take(dividing, await child_that_does(f"(out / '{PLAN}').write_text({made!r})")))
+    assert is_crash(*await take(dividing, await child_that_does(f"(out / '{PLAN_FILE}').write_text({made!r})")))
     outcome, _ = await take(dividing, await DecodingChild.start())
     assert outcome is TaskOutcome.SPLIT
 
@@ -77,9 +77,9 @@ async def test_a_plan_that_is_not_whole_is_a_crash_of_the_child(database, store,
 @pytest.mark.parametrize(
     "code",
     [
-        pytest.param(f"(out / '{NOTES}').unlink()", id="no notes"),
-        pytest.param(f"(out / '{NOTES}').write_text('{{}}')", id="notes without their digest"),
-        pytest.param(f"(out / '{INDEX}').open('ab').write(b'more')", id="another index than was noted"),
+        pytest.param(f"(out / '{SEGMENT_REPORT}').unlink()", id="no notes"),
+        pytest.param(f"(out / '{SEGMENT_REPORT}').write_text('{{}}')", id="notes without their digest"),
+        pytest.param(f"(out / '{SEGMENT_INDEX}').open('ab').write(b'more')", id="another index than was noted"),
     ],
 )
 async def test_a_segment_that_is_not_whole_is_a_crash_of_the_child(database, store, bench, clips, code):

@@ -17,7 +17,7 @@ from sqlalchemy import event, text
 from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
-from actors.extraction_types import Extracted, Options
+from actors.extraction_types import EngineOptions, Extracted
 from actors.sandbox.child_process import ChildCrashed, DecodingChild
 from actors.sandbox.child_protocol import Job, Limits
 from actors.worker import task_runner as tasks
@@ -84,7 +84,7 @@ async def test_a_video_becomes_an_archive_that_holds_the_frames_of_its_manifest(
     with zipfile.ZipFile(archive) as opened:
         opened.extractall(tmp_path / "images")
     report = json.loads(b"".join([c async for c in store.read(f"{extraction.result_key}/report.json")]))
-    assert (report["attempts"], report["careful"]) == (1, False)
+    assert (report["attempts"], report["sequential"]) == (1, False)
     for name in ("sheet.jpg", "sheet.vtt", "manifest.csv"):
         assert await store.size(f"{extraction.result_key}/{name}") > 0
     numbers = [read_image(tmp_path / "images" / frame["name"]) for frame in manifest["frames"]]
@@ -138,7 +138,7 @@ async def test_a_child_that_crashes_counts_against_the_file_and_the_task_is_trie
 async def test_a_child_that_hangs_is_stopped_at_its_deadline(clips, tmp_path):
     child = await DecodingChild.start()
     os.kill(child.pid, signal.SIGSTOP)
-    job = Job(clips("h264")[0], "{}", tmp_path, Options(), Limits(4 * GIB, 60, GIB, 0.3, 60))
+    job = Job(clips("h264")[0], "{}", tmp_path, EngineOptions(), Limits(4 * GIB, 60, GIB, 0.3, 60))
 
     async def tell(_news):
         raise AssertionError("a stopped child says nothing")
@@ -150,9 +150,9 @@ async def test_a_child_that_hangs_is_stopped_at_its_deadline(clips, tmp_path):
 
 
 async def test_an_outage_while_the_plan_is_told_counts_for_no_deadline(clips, tmp_path, monkeypatch):
-    monkeypatch.setattr("actors.sandbox.child_process.work_seconds", lambda _work: 2.0)
+    monkeypatch.setattr("actors.sandbox.child_process.max_work_seconds", lambda _work: 2.0)
     child = await DecodingChild.start()
-    job = Job(clips("h264")[0], "{}", tmp_path, Options(), Limits(4 * GIB, 60, GIB, 20, 25))
+    job = Job(clips("h264")[0], "{}", tmp_path, EngineOptions(), Limits(4 * GIB, 60, GIB, 20, 25))
 
     async def tell(_news):
         await asyncio.sleep(3)
@@ -163,7 +163,7 @@ async def test_an_outage_while_the_plan_is_told_counts_for_no_deadline(clips, tm
 async def test_a_child_that_needs_too_much_memory_is_an_outcome(clips, tmp_path):
     child = await DecodingChild.start()
     in_use = int(Path(f"/proc/{child.pid}/statm").read_text().split()[0]) * 4096
-    job = Job(clips("h264")[0], ALL, tmp_path, Options(), Limits(in_use // 2, 60, GIB, 60, 60))
+    job = Job(clips("h264")[0], ALL, tmp_path, EngineOptions(), Limits(in_use // 2, 60, GIB, 60, 60))
 
     async def tell(_news):
         pass
@@ -173,7 +173,7 @@ async def test_a_child_that_needs_too_much_memory_is_an_outcome(clips, tmp_path)
 
 async def test_a_child_without_room_for_its_results_is_the_services_fault(clips, tmp_path):
     child = await DecodingChild.start()
-    job = Job(clips("h264")[0], ALL, tmp_path, Options(), Limits(4 * GIB, 60, 1000, 60, 60))
+    job = Job(clips("h264")[0], ALL, tmp_path, EngineOptions(), Limits(4 * GIB, 60, 1000, 60, 60))
 
     async def tell(_news):
         pass

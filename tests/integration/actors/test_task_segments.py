@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from actors.engine.extract import extract
-from actors.extraction_types import NOTES, PLAN, engine_name
+from actors.extraction_types import PLAN_FILE, SEGMENT_REPORT, engine_name
 from actors.sandbox.child_process import DecodingChild
 from actors.worker.task_runner import TaskOutcome, perform
 from actors.worker.worker_loop import Worker
@@ -89,7 +89,7 @@ async def test_a_plan_that_came_back_different_is_the_services_fault(database, s
     accepted = await submit(database, store, clips("h264")[0], ALL)
     await run(dividing)
     (claimed,) = await task_queue.claim(database, worker="w1")
-    plan = await store.fetch(f"{claimed.plan_key}/{PLAN}", dividing.scratch / "unused")
+    plan = await store.fetch(f"{claimed.plan_key}/{PLAN_FILE}", dividing.scratch / "unused")
     whole = plan.read_bytes()
     plan.write_bytes(whole.replace(b"0", b"1", 1))
     ending = await perform(claimed, await DecodingChild.start(), dividing, asyncio.Event(), lambda: None)
@@ -126,7 +126,9 @@ async def names_of_engines(store, extraction):
     """What plans and segments in the store carry, by the attempt that made them."""
     keys = await store.keys(f"results/{extraction.id}")
     return {
-        key: json.loads(await read(store, key))["document"]["engine"] for key in keys if key.endswith((PLAN, NOTES))
+        key: json.loads(await read(store, key))["document"]["engine"]
+        for key in keys
+        if key.endswith((PLAN_FILE, SEGMENT_REPORT))
     }
 
 

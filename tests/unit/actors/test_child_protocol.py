@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from msgspec import msgpack
 
 from actors.extraction_types import (
+    DetectingScenes,
+    EngineMismatch,
+    EngineOptions,
     Extracted,
-    Options,
-    OtherEngine,
     Planned,
     Progress,
     Reader,
     ResultWarning,
-    Scanning,
     SegmentExtracted,
     Split,
 )
@@ -50,13 +50,13 @@ from db.values.segment import Segment
 MEDIA = Media("mp4", "h264", 64, 48, 90, 2.5, 50, 24.99, variable_frame_rate=True)
 ANSWERS: list[ChildMessage] = [
     Ready(),
-    Scanning(MEDIA, 50),
+    DetectingScenes(MEDIA, 50),
     Planned(MEDIA, 7, 50),
     Progress(3),
     Extracted(MEDIA, 7, 2**40, "0a" * 32, (ResultWarning("code", "Detail."),)),
     Split(MEDIA, 7, (Segment(0, 0, 3, 20), Segment(1, 3, 7, 30))),
     SegmentExtracted(7),
-    OtherEngine("auto/1"),
+    EngineMismatch("auto/1"),
     Refused("no_video_stream", "Only sound."),
 ]
 WORKS: list[Work] = [
@@ -68,7 +68,7 @@ WORKS: list[Work] = [
 
 
 def job(work: Work = WORKS[0], source: Path = Path("/source"), most: int = 10) -> Job:
-    options = Options(Reader.PYAV, threads=3, careful=True, max_frames=most)
+    options = EngineOptions(Reader.PYAV, threads=3, sequential=True, max_frames=most)
     return Job(source, "{}", Path("/out"), options, Limits(1 << 40, 60, 1 << 62, 0.5, math.inf), work, "auto/2")
 
 
@@ -154,12 +154,12 @@ def test_a_deep_document_is_none_of_the_answers() -> None:
 @pytest.mark.parametrize(
     ("work", "said"),
     [
-        (WORKS[0], [Scanning(MEDIA, 50), Planned(MEDIA, 7, 50), Progress(3), Progress(1), ANSWERS[4]]),
+        (WORKS[0], [DetectingScenes(MEDIA, 50), Planned(MEDIA, 7, 50), Progress(3), Progress(1), ANSWERS[4]]),
         (WORKS[0], [Refused("no_video_stream", "")]),
         (WORKS[1], [Split(MEDIA, 10, (Segment(0, 0, 10, 20),))]),
         (WORKS[2], [Planned(MEDIA, 3, 9), Progress(3), SegmentExtracted(2)]),
         (WORKS[3], [Planned(MEDIA, 5000, 0), Progress(5000), Extracted(MEDIA, 5000, 9, "0a" * 32, ())]),
-        (WORKS[3], [OtherEngine("")]),
+        (WORKS[3], [EngineMismatch("")]),
     ],
 )
 def test_an_honest_child_is_heard_to_its_end(work: Work, said: list[ChildMessage]) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from actors.extraction_types import Planned, Scanning
-from actors.plan.decode_deadline import FLOOR_SECONDS, PROBE_SECONDS, probe_seconds, work_seconds
+from actors.extraction_types import DetectingScenes, Planned
+from actors.plan.decode_deadline import BASE_SECONDS, PROBE_SECONDS, max_probe_seconds, max_work_seconds
 from db.values.media_info import Media
 
 MEDIA = Media("mp4", "h264", 1920, 1080, 0, 600.0, 18_000, 30.0, False)
@@ -14,25 +14,25 @@ MEDIA = Media("mp4", "h264", 1920, 1080, 0, 600.0, 18_000, 30.0, False)
 def test_a_ten_minute_full_hd_film_has_ten_times_as_long_as_a_slow_processor_needs() -> None:
     # A core that decodes and encodes 40 full HD frames a second, shared by four.
     needs = 18_000 / 40 * 4
-    assert work_seconds(Planned(MEDIA, 18_000, 18_000)) > 5 * needs
+    assert max_work_seconds(Planned(MEDIA, 18_000, 18_000)) > 5 * needs
 
 
 def test_a_few_frames_have_less_time_than_all() -> None:
-    few = work_seconds(Planned(MEDIA, 20, 20 * 125))
-    assert FLOOR_SECONDS < few < work_seconds(Planned(MEDIA, 18_000, 18_000)) / 4
+    few = max_work_seconds(Planned(MEDIA, 20, 20 * 125))
+    assert BASE_SECONDS < few < max_work_seconds(Planned(MEDIA, 18_000, 18_000)) / 4
 
 
 def test_time_grows_with_pixels_frames_and_images() -> None:
-    base = work_seconds(Planned(MEDIA, 10, 100))
-    assert work_seconds(Planned(MEDIA, 11, 100)) > base
-    assert work_seconds(Planned(MEDIA, 10, 101)) > base
-    assert work_seconds(Planned(replace(MEDIA, width=3840), 10, 100)) > base
+    base = max_work_seconds(Planned(MEDIA, 10, 100))
+    assert max_work_seconds(Planned(MEDIA, 11, 100)) > base
+    assert max_work_seconds(Planned(MEDIA, 10, 101)) > base
+    assert max_work_seconds(Planned(replace(MEDIA, width=3840), 10, 100)) > base
 
 
 def test_a_scan_has_time_for_its_frames_alone() -> None:
-    assert work_seconds(Scanning(MEDIA, 100)) < work_seconds(Planned(MEDIA, 1, 100))
+    assert max_work_seconds(DetectingScenes(MEDIA, 100)) < max_work_seconds(Planned(MEDIA, 1, 100))
 
 
 def test_reading_a_file_has_time_for_its_size() -> None:
-    assert probe_seconds(0) == PROBE_SECONDS
-    assert probe_seconds(50 << 30) > 3600
+    assert max_probe_seconds(0) == PROBE_SECONDS
+    assert max_probe_seconds(50 << 30) > 3600

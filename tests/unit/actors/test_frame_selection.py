@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.plan.frame_selection import Plan, gop_targets, plan, to_decode
-from actors.plan.frame_table import FrameTable, build
+from actors.plan.frame_selection import Plan, count_frames_to_decode, group_by_gop, make_plan
+from actors.plan.frame_table import FrameTable, build_frame_table
 from db.values.error_catalogue import CatalogueError
 from db.values.frame_spec import (
     AllFrames,
@@ -73,7 +73,7 @@ def reference(table: FrameTable, spec: FrameSpec) -> list[int]:
         case EveryNth(n):
             chosen = inside[::n]
         case Keyframes():
-            chosen = [index for index in inside if table.keys[index]]
+            chosen = [index for index in inside if table.is_key[index]]
         case AllFrames():
             chosen = inside
         case _:
@@ -81,7 +81,7 @@ def reference(table: FrameTable, spec: FrameSpec) -> list[int]:
             frames = {on_screen(table, time) for time in named}
             chosen = sorted(frame for frame in frames if frame is not None)
     if spec.snap is Snap.KEYFRAME:
-        keys = [index for index in inside if table.keys[index]]
+        keys = [index for index in inside if table.is_key[index]]
         at = times(table)
         chosen = sorted({min(keys, key=lambda key: (abs(at[key] - at[frame]), key)) for frame in chosen if keys})
     return chosen[: spec.max_frames]
@@ -103,7 +103,7 @@ def tables(draw: st.DrawFn) -> FrameTable:
     start = draw(st.integers(-(2**33), 2**33))
     pts = [start + sum(gaps[:i]) for i in range(len(gaps) + 1)]
     keys = draw(st.lists(st.booleans(), min_size=len(pts), max_size=len(pts)))
-    return build(base, pts, keys=keys, last_duration=draw(st.integers(0, most)))
+    return build_frame_table(base, pts, is_key=keys, last_duration=draw(st.integers(0, most)))
 
 
 samples: st.SearchStrategy[Sample] = st.one_of(
@@ -130,9 +130,9 @@ def test_exactly_the_frames_that_the_contract_names_are_planned(table: FrameTabl
     expected = reference(table, spec)
     if not expected:
         with pytest.raises(CatalogueError, match="empty_selection"):
-            plan(table, spec)
+            make_plan(table, spec)
         return
-    planned = plan(table, spec)
+    planned = make_plan(table, spec)
     assert indexes(planned) == expected
     assert planned.frames == len(expected)
 
@@ -140,14 +140,14 @@ def test_exactly_the_frames_that_the_contract_names_are_planned(table: FrameTabl
 @given(tables(), specs())
 def test_targets_ascend_and_tell_their_own_time_and_key(table: FrameTable, spec: FrameSpec) -> None:
     try:
-        planned = plan(table, spec)
+        planned = make_plan(table, spec)
     except CatalogueError:
         return
     targets = [target for gop in planned.gops for target in gop.targets]
     assert [target.index for target in targets] == sorted({target.index for target in targets})
     for target in targets:
         assert target.pts == table.pts[target.index]
-        assert target.key == table.keys[target.index]
+        assert target.key == table.is_key[target.index]
 
 
 @given(tables(), st.data())
@@ -155,21 +155,23 @@ def test_each_group_begins_with_the_last_key_frame_shown_at_or_before_its_target
     table: FrameTable, data: st.DataObject
 ) -> None:
     chosen = sorted(data.draw(st.sets(st.integers(0, len(table) - 1), min_size=1)))
-    gops = gop_targets(table, chosen)
+    gops = group_by_gop(table, chosen)
     assert [target.index for gop in gops for target in gop.targets] == chosen
-    assert len({gop.start for gop in gops}) == len(gops)
+    assert len({gop.key_pts for gop in gops}) == len(gops)
     for gop in gops:
         for target in gop.targets:
-            keys = [int(pts) for pts, key in zip(table.pts, table.keys, strict=True) if key and pts <= target.pts]
-            assert gop.start == (max(keys) if keys else None)
+            keys = [int(pts) for pts, key in zip(table.pts, table.is_key, strict=True) if key and pts <= target.pts]
+            assert gop.key_pts == (max(keys) if keys else None)
 
 
 def steady(frames: int = 300, fps: int = 30) -> FrameTable:
-    return build(Fraction(1, fps), list(range(frames)), keys=[i % 12 == 0 for i in range(frames)], last_duration=1)
+    return build_frame_table(
+        Fraction(1, fps), list(range(frames)), is_key=[i % 12 == 0 for i in range(frames)], last_duration=1
+    )
 
 
 def chosen(table: FrameTable, text: str) -> list[int]:
-    return indexes(plan(table, parse(text)))
+    return indexes(make_plan(table, parse(text)))
 
 
 def test_one_frame_a_second_is_the_default() -> None:
@@ -190,31 +192,33 @@ def test_a_billion_uniform_times_cost_no_more_than_the_frames() -> None:
 
 
 def test_a_container_that_rounds_to_milliseconds_does_not_shift_a_frame() -> None:
-    rounded = build(Fraction(1, 1000), [math.floor(i * Fraction(1001, 30) + Fraction(1, 2)) for i in range(90)])
+    rounded = build_frame_table(
+        Fraction(1, 1000), [math.floor(i * Fraction(1001, 30) + Fraction(1, 2)) for i in range(90)]
+    )
     at = ", ".join(f"{i * 1001 / 30_000:.9f}" for i in range(90))
     assert chosen(rounded, f'{{"sample": {{"mode": "timestamps", "at": [{at}]}}}}') == list(range(90))
 
 
 def test_a_coarse_time_base_shows_no_frame_more_than_half_a_millisecond_early() -> None:
     text = '{"sample": {"mode": "timestamps", "at": [0.99949, 1.9995]}}'
-    assert chosen(build(Fraction(1), [0, 1, 2]), text) == [0, 2]
+    assert chosen(build_frame_table(Fraction(1), [0, 1, 2]), text) == [0, 2]
 
 
 def test_the_video_ends_after_the_duration_of_its_last_frame_or_the_median_interval() -> None:
-    assert build(Fraction(1, 10), [5, 6, 7], last_duration=4).end == Fraction(6, 10)
-    assert build(Fraction(1, 10), [5, 6, 8, 12]).end == Fraction(9, 10)
-    assert build(Fraction(1, 10), [0, 1, 4]).end == Fraction(6, 10)
+    assert build_frame_table(Fraction(1, 10), [5, 6, 7], last_duration=4).end == Fraction(6, 10)
+    assert build_frame_table(Fraction(1, 10), [5, 6, 8, 12]).end == Fraction(9, 10)
+    assert build_frame_table(Fraction(1, 10), [0, 1, 4]).end == Fraction(6, 10)
 
 
 def test_times_outside_of_the_video_are_left_out_with_a_warning() -> None:
-    planned = plan(steady(), parse('{"sample": {"mode": "timestamps", "at": [-1, 3, 10, 99]}}'))
+    planned = make_plan(steady(), parse('{"sample": {"mode": "timestamps", "at": [-1, 3, 10, 99]}}'))
     assert indexes(planned) == [90]
     assert [warning.code for warning in planned.warnings] == ["times_outside_video"]
     assert planned.warnings[0].detail.startswith("3 ")
 
 
 def test_uniform_times_after_the_end_are_left_out_with_a_warning() -> None:
-    planned = plan(steady(), parse('{"sample": {"mode": "uniform", "count": 4}, "range": {"end": 20}}'))
+    planned = make_plan(steady(), parse('{"sample": {"mode": "uniform", "count": 4}, "range": {"end": 20}}'))
     assert indexes(planned) == [75, 225]
     assert [warning.code for warning in planned.warnings] == ["times_outside_video"]
 
@@ -232,10 +236,10 @@ def test_a_frame_on_screen_may_have_begun_before_the_range() -> None:
 
 
 def test_max_frames_keeps_the_first_and_warns() -> None:
-    planned = plan(steady(), parse('{"max_frames": 2}'))
+    planned = make_plan(steady(), parse('{"max_frames": 2}'))
     assert indexes(planned) == [0, 30]
     assert [warning.code for warning in planned.warnings] == ["max_frames_reached"]
-    assert plan(steady(), parse('{"max_frames": 10}')).warnings == ()
+    assert make_plan(steady(), parse('{"max_frames": 10}')).warnings == ()
 
 
 def test_of_two_key_frames_equally_near_the_earlier_is_taken() -> None:
@@ -245,22 +249,22 @@ def test_of_two_key_frames_equally_near_the_earlier_is_taken() -> None:
 
 def test_nothing_selected_is_an_error_of_the_request() -> None:
     with pytest.raises(CatalogueError, match="empty_selection"):
-        plan(steady(), parse('{"range": {"start": 10}}'))
+        make_plan(steady(), parse('{"range": {"start": 10}}'))
 
 
 def test_more_frames_than_the_limit_are_refused() -> None:
     with pytest.raises(CatalogueError, match="too_many_frames"):
-        plan(steady(), FrameSpec(AllFrames()), limit=299)
-    assert plan(steady(), FrameSpec(AllFrames()), limit=300).frames == 300
+        make_plan(steady(), FrameSpec(AllFrames()), max_frames=299)
+    assert make_plan(steady(), FrameSpec(AllFrames()), max_frames=300).frames == 300
 
 
 def test_the_first_frames_of_shots_are_given_as_they_were_found() -> None:
-    planned = plan(steady(), FrameSpec(Scenes()), shots=[0, 40, 100])
+    planned = make_plan(steady(), FrameSpec(Scenes()), scene_starts=[0, 40, 100])
     assert [target.index for gop in planned.gops for target in gop.targets] == [0, 40, 100]
 
 
 def test_decoding_goes_from_each_key_frame_to_its_last_target() -> None:
     table = steady()
-    keys = [index for index in range(len(table)) if table.keys[index]]
-    planned = gop_targets(table, [keys[1] + 2, keys[1] + 4, keys[2]])
-    assert to_decode(table, planned) == 5 + 1
+    keys = [index for index in range(len(table)) if table.is_key[index]]
+    planned = group_by_gop(table, [keys[1] + 2, keys[1] + 4, keys[2]])
+    assert count_frames_to_decode(table, planned) == 5 + 1

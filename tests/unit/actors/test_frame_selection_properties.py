@@ -8,8 +8,8 @@ from fractions import Fraction
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from actors.plan.frame_selection import plan
-from actors.plan.frame_table import FrameTable, build
+from actors.plan.frame_selection import make_plan
+from actors.plan.frame_table import FrameTable, build_frame_table
 from db.values.error_catalogue import CatalogueError
 from db.values.frame_spec import (
     AllFrames,
@@ -49,7 +49,7 @@ def tables(draw: st.DrawFn) -> FrameTable:
         pts.append(pts[-1] + gap)
     keys = [True, *draw(st.lists(st.booleans(), min_size=len(gaps), max_size=len(gaps)))]
     order = draw(st.permutations(range(len(pts))))
-    return build(base, pts, keys=keys, order=order, last_duration=draw(st.integers(0, most)))
+    return build_frame_table(base, pts, is_key=keys, decode_order=order, last_duration=draw(st.integers(0, most)))
 
 
 @st.composite
@@ -63,7 +63,7 @@ def specs(draw: st.DrawFn, sampling: st.SearchStrategy[Sample] = samples) -> Fra
 def chosen(table: FrameTable, spec: FrameSpec) -> list[int]:
     """Indexes of the frames that are planned; none when nothing is selected."""
     try:
-        planned = plan(table, spec)
+        planned = make_plan(table, spec)
     except CatalogueError as error:
         if error.code == "empty_selection":
             return []
@@ -82,7 +82,7 @@ def test_no_limit_loses_or_changes_what_comes_before_it(table: FrameTable, spec:
 def test_key_frames_that_are_snapped_to_are_inside_the_range(table: FrameTable, spec: FrameSpec) -> None:
     snapped = chosen(table, replace(spec, snap=Snap.KEYFRAME))
     end = table.end if spec.range.end is None else spec.range.end
-    assert all(table.keys[index] and spec.range.start <= table.time(index) < end for index in snapped)
+    assert all(table.is_key[index] and spec.range.start <= table.time_of(index) < end for index in snapped)
 
 
 @given(tables(), specs())
@@ -90,13 +90,13 @@ def test_no_key_frame_of_the_range_is_nearer_than_those_that_are_snapped_to(tabl
     exact = chosen(table, replace(spec, snap=Snap.EXACT, max_frames=None))
     snapped = chosen(table, replace(spec, snap=Snap.KEYFRAME, max_frames=None))
     end = table.end if spec.range.end is None else spec.range.end
-    keys = [i for i in range(len(table)) if table.keys[i] and spec.range.start <= table.time(i) < end]
+    keys = [i for i in range(len(table)) if table.is_key[i] and spec.range.start <= table.time_of(i) < end]
     if not keys:
         assert snapped == []
         return
     for index in exact:
-        distance = min(abs(table.time(key) - table.time(index)) for key in keys)
-        assert any(abs(table.time(key) - table.time(index)) == distance for key in snapped)
+        distance = min(abs(table.time_of(key) - table.time_of(index)) for key in keys)
+        assert any(abs(table.time_of(key) - table.time_of(index)) == distance for key in snapped)
 
 
 @given(tables(), specs(that_name_frames))
@@ -105,7 +105,7 @@ def test_a_narrower_range_gives_no_frame_that_the_whole_video_has_not(table: Fra
     exact = replace(spec, snap=Snap.EXACT, max_frames=None)
     end = table.end if spec.range.end is None else spec.range.end
     whole = chosen(table, replace(exact, range=Range()))
-    assert chosen(table, exact) == [index for index in whole if spec.range.start <= table.time(index) < end]
+    assert chosen(table, exact) == [index for index in whole if spec.range.start <= table.time_of(index) < end]
 
 
 @given(tables(), st.integers(1, 20))
@@ -122,7 +122,7 @@ def test_a_rate_and_its_period_are_the_same(table: FrameTable, fps: Fraction) ->
 
 @given(tables())
 def test_a_rate_of_one_tick_and_the_frames_own_times_give_every_frame(table: FrameTable) -> None:
-    own = tuple(table.time(index) for index in range(len(table)))
+    own = tuple(table.time_of(index) for index in range(len(table)))
     assert chosen(table, FrameSpec(Timestamps(own))) == list(range(len(table)))
     assume(table.ticks[-1] < 100_000)
     assert chosen(table, FrameSpec(Interval(table.time_base))) == list(range(len(table)))
@@ -146,11 +146,11 @@ def test_every_target_is_in_the_group_of_the_key_frame_that_is_shown_before_it(
 ) -> None:
     if not chosen(table, spec):
         return
-    planned = plan(table, spec)
-    starts = [gop.start for gop in planned.gops]
+    planned = make_plan(table, spec)
+    starts = [gop.key_pts for gop in planned.gops]
     assert starts == sorted(set(starts), key=lambda start: -(2**63) if start is None else start)
     assert planned.frames == sum(len(gop.targets) for gop in planned.gops)
     for gop in planned.gops:
-        key = None if gop.start is None else table.index_of(gop.start)
-        assert key is None or (table.keys[key] and key <= gop.targets[0].index)
-        assert not any(table.keys[target.index] for target in gop.targets[1:] if target.index != key)
+        key = None if gop.key_pts is None else table.index_of(gop.key_pts)
+        assert key is None or (table.is_key[key] and key <= gop.targets[0].index)
+        assert not any(table.is_key[target.index] for target in gop.targets[1:] if target.index != key)

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.plan.frame_selection import GopTargets, gop_targets
-from actors.plan.frame_table import FrameTable, build
-from actors.plan.gop_schedule import MIN_PICTURES, PacketRun, decoders, schedule
+from actors.plan.frame_selection import GopTargets, group_by_gop
+from actors.plan.frame_table import FrameTable, build_frame_table
+from actors.plan.gop_schedule import MIN_RUN_PACKETS, PacketRun, decoder_count, schedule_runs
 
 
 @st.composite
@@ -31,7 +31,7 @@ def streams(draw: st.DrawFn) -> FrameTable:
             pts.extend([last, *between])
         keys.extend([True, *[False] * (leading + length - 1)])
         shown += leading + length
-    return build(Fraction(1, 30), pts, keys=keys)
+    return build_frame_table(Fraction(1, 30), pts, is_key=keys)
 
 
 @st.composite
@@ -44,7 +44,7 @@ def plans(draw: st.DrawFn) -> tuple[FrameTable, list[int]]:
 @given(plans())
 def test_every_target_is_in_one_run_in_order(plan: tuple[FrameTable, list[int]]) -> None:
     table, chosen = plan
-    runs = schedule(table, gop_targets(table, chosen))
+    runs = schedule_runs(table, group_by_gop(table, chosen))
     assert runs is not None
     assert [target.index for run in runs for target in run.targets] == chosen
 
@@ -54,50 +54,50 @@ def test_a_run_begins_at_a_key_frame_and_ends_with_the_last_packet_that_a_target
     plan: tuple[FrameTable, list[int]],
 ) -> None:
     table, chosen = plan
-    for run in schedule(table, gop_targets(table, chosen)) or ():
-        places = [int(table.order[target.index]) for target in run.targets]
+    for run in schedule_runs(table, group_by_gop(table, chosen)) or ():
+        places = [int(table.decode_order[target.index]) for target in run.targets]
         assert run.first <= min(places)
         assert run.last == max(places)
-        assert run.start is not None
-        key = table.index_of(run.start)
+        assert run.key_pts is not None
+        key = table.index_of(run.key_pts)
         assert key is not None
-        assert table.keys[key]
-        assert table.order[key] == run.first
-        assert all(target.pts >= run.start for target in run.targets)
+        assert table.is_key[key]
+        assert table.decode_order[key] == run.first
+        assert all(target.pts >= run.key_pts for target in run.targets)
 
 
 @given(plans())
 def test_runs_are_in_decoding_order_and_no_gap_is_decoded(plan: tuple[FrameTable, list[int]]) -> None:
     table, chosen = plan
-    planned = gop_targets(table, chosen)
-    runs = schedule(table, planned) or ()
+    planned = group_by_gop(table, chosen)
+    runs = schedule_runs(table, planned) or ()
     assert all(one.first < two.first for one, two in pairwise(runs))
     needed: set[int] = set()
     for gop in planned:
-        assert gop.start is not None
-        key = table.index_of(gop.start)
-        last = max(int(table.order[target.index]) for target in gop.targets)
-        needed |= set(range(int(table.order[key]), last + 1))
+        assert gop.key_pts is not None
+        key = table.index_of(gop.key_pts)
+        last = max(int(table.decode_order[target.index]) for target in gop.targets)
+        needed |= set(range(int(table.decode_order[key]), last + 1))
     assert {place for run in runs for place in range(run.first, run.last + 1)} == needed
 
 
 def test_short_groups_without_a_gap_between_are_decoded_in_one_go() -> None:
-    table = build(Fraction(1, 30), list(range(120)), keys=[i % 12 == 0 for i in range(120)])
-    every = schedule(table, gop_targets(table, range(120))) or ()
-    assert all(MIN_PICTURES <= run.pictures <= MIN_PICTURES + 12 for run in every[:-1])
-    key_frames = schedule(table, gop_targets(table, range(0, 120, 12))) or ()
-    assert [run.pictures for run in key_frames] == [1] * 10
+    table = build_frame_table(Fraction(1, 30), list(range(120)), is_key=[i % 12 == 0 for i in range(120)])
+    every = schedule_runs(table, group_by_gop(table, range(120))) or ()
+    assert all(MIN_RUN_PACKETS <= run.packet_count <= MIN_RUN_PACKETS + 12 for run in every[:-1])
+    key_frames = schedule_runs(table, group_by_gop(table, range(0, 120, 12))) or ()
+    assert [run.packet_count for run in key_frames] == [1] * 10
 
 
 def test_what_is_shown_before_the_first_key_frame_is_decoded_from_the_beginning_of_the_file() -> None:
-    table = build(Fraction(1, 30), [2, 0, 1, 3], keys=[True, False, False, False])
-    runs = schedule(table, gop_targets(table, [0, 3])) or ()
-    assert (runs[0].start, runs[0].first, runs[-1].last) == (None, 0, 3)
+    table = build_frame_table(Fraction(1, 30), [2, 0, 1, 3], is_key=[True, False, False, False])
+    runs = schedule_runs(table, group_by_gop(table, [0, 3])) or ()
+    assert (runs[0].key_pts, runs[0].first, runs[-1].last) == (None, 0, 3)
 
 
 def test_a_picture_coded_before_the_key_frame_that_is_shown_before_it_is_not_for_the_planned_reader() -> None:
-    table = build(Fraction(1, 30), [0, 1, 2], keys=[True, True, False], order=[0, 2, 1])
-    assert schedule(table, gop_targets(table, [2])) is None
+    table = build_frame_table(Fraction(1, 30), [0, 1, 2], is_key=[True, True, False], decode_order=[0, 2, 1])
+    assert schedule_runs(table, group_by_gop(table, [2])) is None
 
 
 def runs_of(*pictures: int) -> list[PacketRun]:
@@ -117,16 +117,16 @@ def runs_of(*pictures: int) -> list[PacketRun]:
     ],
 )
 def test_runs_are_shared_out_when_the_shares_are_even(pictures: list[int], threads: int, expected: int) -> None:
-    assert decoders(runs_of(*pictures), threads) == expected
+    assert decoder_count(runs_of(*pictures), threads) == expected
 
 
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=40), st.integers(1, 8))
 def test_there_is_one_decoder_or_one_for_each_thread(pictures: list[int], threads: int) -> None:
-    assert decoders(runs_of(*pictures), threads) in {1, threads}
+    assert decoder_count(runs_of(*pictures), threads) in {1, threads}
 
 
 def test_no_targets_make_no_runs() -> None:
-    table = build(Fraction(1), [0, 1], keys=[True, False])
-    assert schedule(table, ()) == ()
-    assert schedule(table, [GopTargets(0, gop_targets(table, [1])[0].targets)]) is not None
-    assert np.all(table.order == [0, 1])
+    table = build_frame_table(Fraction(1), [0, 1], is_key=[True, False])
+    assert schedule_runs(table, ()) == ()
+    assert schedule_runs(table, [GopTargets(0, group_by_gop(table, [1])[0].targets)]) is not None
+    assert np.all(table.decode_order == [0, 1])

@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from actors.engine.scene_detection import SHOT_FRAMES, cuts, hsv
+from actors.engine.scene_detection import MIN_SCENE_FRAMES, find_cuts, hsv
 
 
 def found(differing: set[int], frames: int = 200) -> list[int]:
-    return list(cuts((index, index in differing) for index in range(frames)))
+    return list(find_cuts((index, index in differing) for index in range(frames)))
 
 
 def test_hue_saturation_and_value_are_those_of_opencv() -> None:
@@ -32,7 +32,7 @@ def test_every_difference_is_a_cut_when_shots_are_long_enough() -> None:
 
 
 def test_nothing_is_a_cut_before_the_first_shot_is_long_enough() -> None:
-    assert found({SHOT_FRAMES - 1}) == []
+    assert found({MIN_SCENE_FRAMES - 1}) == []
 
 
 @pytest.mark.parametrize(("flashes", "expected"), [({50, 52, 60, 67}, [50, 67]), ({50, 52}, [50])])
@@ -42,4 +42,4 @@ def test_a_flicker_after_a_cut_is_one_more_cut_at_its_end_when_it_lasts(flashes:
 
 
 def test_no_frames_have_no_cuts() -> None:
-    assert list(cuts([])) == []
+    assert list(find_cuts([])) == []

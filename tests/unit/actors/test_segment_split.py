@@ -9,16 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.extraction_types import MAX_SEGMENTS, Planned
-from actors.plan.decode_deadline import usual_seconds
-from actors.plan.frame_selection import gop_targets, segment_count, split_plan, to_decode
-from actors.plan.frame_table import FrameTable, build
+from actors.plan.decode_deadline import usual_work_seconds
+from actors.plan.frame_selection import count_frames_to_decode, group_by_gop
+from actors.plan.frame_table import FrameTable, build_frame_table
+from actors.plan.segment_split import segment_count, split_plan
 from db.values.media_info import Media
 
 
 @st.composite
 def tables(draw: st.DrawFn) -> FrameTable:
     keys = draw(st.lists(st.booleans(), min_size=1, max_size=120))
-    return build(Fraction(1, 30), list(range(len(keys))), keys=[True, *keys[1:]])
+    return build_frame_table(Fraction(1, 30), list(range(len(keys))), is_key=[True, *keys[1:]])
 
 
 @st.composite
@@ -32,7 +33,7 @@ def test_no_target_is_lost_or_twice_and_no_group_of_pictures_is_cut(
     drawn: tuple[FrameTable, list[int]], count: int
 ) -> None:
     table, indexes = drawn
-    planned = gop_targets(table, indexes)
+    planned = group_by_gop(table, indexes)
     found = split_plan(table, planned, count)
     bounds = [0, *(segment.stop for segment in found)]
     assert [segment.number for segment in found] == list(range(len(found)))
@@ -48,11 +49,13 @@ def test_no_segment_decodes_more_than_its_share_and_one_group_of_pictures(
     drawn: tuple[FrameTable, list[int]], count: int
 ) -> None:
     table, indexes = drawn
-    planned = gop_targets(table, indexes)
+    planned = group_by_gop(table, indexes)
     found = split_plan(table, planned, count)
-    total = to_decode(table, planned)
+    total = count_frames_to_decode(table, planned)
     assert sum(segment.cost for segment in found) == total
-    assert max(segment.cost for segment in found) <= total / count + max(to_decode(table, [one]) for one in planned)
+    assert max(segment.cost for segment in found) <= total / count + max(
+        count_frames_to_decode(table, [one]) for one in planned
+    )
 
 
 @given(st.floats(0, 1e6), st.floats(0.1, 1e4))
@@ -71,7 +74,9 @@ def test_work_over_five_minutes_is_split_into_segments_of_two() -> None:
 def test_a_minute_of_full_hd_is_short_and_an_hour_is_long() -> None:
     def film(seconds: int) -> float:
         frames = 30 * seconds
-        return usual_seconds(Planned(Media("mp4", "h264", 1920, 1080, 0, seconds, frames, 30.0, False), 60, frames))
+        return usual_work_seconds(
+            Planned(Media("mp4", "h264", 1920, 1080, 0, seconds, frames, 30.0, False), 60, frames)
+        )
 
     assert film(60) < 60
     assert film(3600) > 300

@@ -14,7 +14,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.engine.zip_archive import Archive, ZipWriter, decimal, half_up, image_name
+from actors.engine.archive_writer import ArchiveWriter, decimal, half_up, image_name
+from actors.engine.zip_writer import ZipWriter
 from actors.extraction_types import ResultWarning
 from db.values.frame_spec import FrameSpec, canonical, parse
 
@@ -24,7 +25,7 @@ WARNING = ResultWarning("truncated", "The file is cut off — “here”.")
 
 def write(folder: Path, spec: FrameSpec | None = None) -> tuple[int, str]:
     folder.mkdir(exist_ok=True)
-    with Archive(folder, spec or FrameSpec(), Fraction(1, 90_000)) as archive:
+    with ArchiveWriter(folder, spec or FrameSpec(), Fraction(1, 90_000)) as archive:
         for i, image in enumerate(IMAGES):
             archive.add(image, (640, 360), index=3 * i, pts=3003 * i, time=Fraction(1001, 30_000) * 3 * i, key=i == 0)
         return archive.finish([WARNING])
