@@ -21,7 +21,7 @@ from serve_app.http.middleware import RequestMiddleware
 from serve_app.openapi import openapi_document
 from serve_app.routes import (
     accounts,
-    admin_ledger,
+    admin_acceptance_ledger,
     downloads,
     extractions,
     health,
@@ -75,7 +75,7 @@ def routes() -> Sequence[BaseRoute]:
         authenticated_route("/v1/webhooks/{id}", DELETE=webhooks.delete),
         authenticated_route("/v1/webhooks/{id}/deliveries", GET=webhooks.deliveries_of),
         authenticated_route("/v1/webhooks/{id}/deliveries/{delivery_id}/redeliver", POST=webhooks.redeliver),
-        authenticated_route("/v1/admin/ledger", GET=admin_ledger.ledger),
+        authenticated_route("/v1/admin/ledger", GET=admin_acceptance_ledger.ledger),
         public_route("/session", POST=login_sessions.enter_page, DELETE=login_sessions.leave_page),
         public_route("/healthz", GET=health.alive),
         public_route("/readyz", GET=health.ready),

@@ -12,7 +12,7 @@ from ray.util.metrics import Counter, Gauge
 
 if TYPE_CHECKING:
     from actors.maintenance.maintenance_loop import Maintenance
-    from db.acceptance.ledger_reconciliation import Balance
+    from db.acceptance.acceptance_audit import Balance
 
     OpenMaintenance = Callable[[], AbstractAsyncContextManager[Maintenance]]
 
@@ -28,7 +28,7 @@ class RayMetrics:
         self._actions.inc(count, tags={"action": action})
 
     def balanced(self, balance: Balance) -> None:
-        from db.acceptance.ledger_reconciliation import gauges  # noqa: PLC0415 - in the replica alone
+        from db.acceptance.acceptance_audit import gauges  # noqa: PLC0415 - in the replica alone
 
         for (name, state), value in gauges(balance).items():
             keys = () if state is None else ("state",)

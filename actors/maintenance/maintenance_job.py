@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from db.acceptance.ledger_reconciliation import Balance
+from db.acceptance.acceptance_audit import Balance
 
 
 class MaintenanceMetrics(Protocol):

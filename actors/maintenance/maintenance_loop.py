@@ -10,9 +10,9 @@ from collections.abc import Callable
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from actors.maintenance.acceptance_auditor import LedgerChecker
 from actors.maintenance.expiry_cleaner import ExpiryCleaner
 from actors.maintenance.lease_rescuer import LeaseRescuer
-from actors.maintenance.ledger_checker import LedgerChecker
 from actors.maintenance.maintenance_job import NO_METRICS, FunctionJob, MaintenanceJob, MaintenanceMetrics
 from actors.maintenance.orphan_collector import OrphanCollector
 from actors.maintenance.share_reconciler import ShareReconciler

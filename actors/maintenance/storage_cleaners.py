@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.maintenance.maintenance_job import NO_METRICS, MaintenanceMetrics
-from db.acceptance import reservations
+from db.acceptance import object_reservations
 from db.object_store import garbage_collection
 from db.object_store.object_store import ObjectStore
 
@@ -24,10 +24,10 @@ class AbandonedUploadCleaner:
 
     async def run(self, metrics: MaintenanceMetrics = NO_METRICS) -> int:
         """Returns how many uploads were cleaned up."""
-        keys = await reservations.abandon_expired(self._database, seconds=RESERVATION_SECONDS)
+        keys = await object_reservations.abandon_expired(self._database, seconds=RESERVATION_SECONDS)
         for key in keys:
             await self._objects.delete(key)
-        await reservations.delete_abandoned(self._database, keys)
+        await object_reservations.delete_abandoned(self._database, keys)
         return len(keys)
 
 

@@ -8,7 +8,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.maintenance.maintenance_job import NO_METRICS, MaintenanceMetrics
-from db.queue import repair
+from db.queue import stuck_work_repair
 
 log = structlog.get_logger()
 
@@ -24,7 +24,7 @@ class StuckWorkRepairer:
 
     async def run(self, metrics: MaintenanceMetrics = NO_METRICS) -> int:
         """Returns how many extractions were repaired."""
-        repaired = await repair.repair(self._database)
+        repaired = await stuck_work_repair.repair(self._database)
         count = repaired.requeued + repaired.failed + repaired.outlived
         if count:
             log.warning("Stuck work was repaired.", event_name="work.repaired", **asdict(repaired))

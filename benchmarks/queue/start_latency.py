@@ -19,7 +19,7 @@ from actors.worker.worker_loop import Worker
 from benchmarks.queue.harness import SPEC, Ground
 from benchmarks.queue.timed_operations import Queue
 from db.acceptance.accept import Upload
-from db.acceptance.reservations import reserve
+from db.acceptance.object_reservations import reserve
 from db.cache import open_cache
 from db.object_store.folder_store import FolderStore
 from db.object_store.object_keys import video_key

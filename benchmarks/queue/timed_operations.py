@@ -16,8 +16,8 @@ from uuid_utils.compat import uuid7
 from benchmarks.queue.harness import SPEC
 from benchmarks.queue.pgbench import SCRIPT
 from db.acceptance.accept import Upload, accept
+from db.acceptance.object_reservations import reserve
 from db.acceptance.quotas import Quotas
-from db.acceptance.reservations import reserve
 from db.connection import open_database
 from db.object_store.object_keys import video_key
 from db.queue import task_queue

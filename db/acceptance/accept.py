@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db.notification.outbox_sql import TELL_WEBHOOKS
+from db.notification.outbox_insert_sql import TELL_WEBHOOKS
 from db.queue.fair_queueing import TAGGED
 from db.values.error_catalogue import CatalogueError
 

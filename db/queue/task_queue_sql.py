@@ -5,7 +5,7 @@ Data-modifying CTEs make each verb one round trip and one transaction. Times are
 
 from sqlalchemy import text
 
-from db.notification.outbox_sql import TELL
+from db.notification.outbox_insert_sql import TELL
 
 _FENCE = "tasks.id = :task_id AND attempt = :attempt AND leased_by = :worker AND state = 'leased'"
 _UNLEASED = "leased_by = NULL, lease_expires_at = NULL"

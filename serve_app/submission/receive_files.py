@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.datastructures import Headers
 from uuid_utils.compat import uuid7
 
-from db.acceptance import reservations
+from db.acceptance import object_reservations
 from db.acceptance.accept import Upload
 from db.connection import is_outage
 from db.object_store.object_keys import video_key
@@ -165,7 +165,7 @@ class _ReservedObjects:
         video_id = uuid7()
         key = video_key(video_id)
         self._keys.append(key)
-        await reservations.reserve(self._database, self._user_id, key)
+        await object_reservations.reserve(self._database, self._user_id, key)
         try:
             return ReceivedFile(filename, await self._objects.put(key, chunks), video_id)
         except asyncio.CancelledError:
@@ -179,10 +179,10 @@ class _ReservedObjects:
             return
         try:
             # Marked first: an object whose reservation was consumed meanwhile is accepted, and stays.
-            for key in await reservations.abandon(self._database, self._keys):
+            for key in await object_reservations.abandon(self._database, self._keys):
                 await self._objects.delete(key)
             settled = [key for key in self._keys if key not in self._unsettled]
-            await reservations.delete_abandoned(self._database, settled)
+            await object_reservations.delete_abandoned(self._database, settled)
         except Exception as error:
             if not (isinstance(error, CatalogueError) or is_outage(error)):
                 raise

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from db.acceptance.ledger_reconciliation import Ledger, compare
+from db.acceptance.acceptance_audit import Ledger, compare
 from db.connection import open_database
 from tests.faults.injection.failing_receiver import Receiving
 from tests.faults.injection.submission_load import Sent, seconds_of

@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 
 from db import accounts
 from db.acceptance.accept import Reextraction, Upload, accept, extract_again, reuse
-from db.acceptance.reservations import reserve
+from db.acceptance.object_reservations import reserve
 from db.object_store.object_keys import video_key
 from db.values.frame_spec import FrameSpec, canonical
 

@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 from actors.extraction_types import Reader
 from actors.worker.worker_deps import WorkerDeps
 from db.acceptance.accept import accept
-from db.acceptance.reservations import reserve
+from db.acceptance.object_reservations import reserve
 from db.object_store.object_store import ObjectStore
 from db.values.frame_spec import canonical, parse
 from tests.support import database_rows

@@ -22,7 +22,7 @@ STEPS = (
     "events",
     "notifications",
     "objects",
-    "ledger",
+    "acceptances_and_tombstones",
     "idempotency_keys",
 )
 

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
-from db.acceptance import accept, reservations
+from db.acceptance import accept, object_reservations
 from db.acceptance.accept import Upload
 from db.object_store.object_keys import video_key
 from db.queue import task_queue
@@ -230,7 +230,7 @@ async def _accept_many(database: AsyncEngine, user_id: UUID, videos: int) -> lis
             uploads.append(Upload(user_id, video_id, uuid7(), uuid7(), "clip.mp4", 1000, "0" * 64, key, "{}"))
         async with database.begin() as connection:
             reserved = [{"object_key": upload.object_key, "user_id": user_id} for upload in uploads]
-            await connection.execute(reservations.RESERVE, reserved)
+            await connection.execute(object_reservations.RESERVE, reserved)
             await accept.accept(connection, uploads)
         made += [upload.extraction_id for upload in uploads]
     return made

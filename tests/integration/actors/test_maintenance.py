@@ -15,7 +15,7 @@ from actors.maintenance.maintenance_loop import STALLED_SECONDS, Maintenance, Ma
 from actors.notify.email_sender import Mailer
 from actors.notify.outbox_sender import OutboxSender
 from db import videos
-from db.acceptance import ledger_reconciliation, reservations
+from db.acceptance import acceptance_audit, object_reservations
 from db.connection import is_outage, open_database
 from db.notification import outbox
 from db.object_store.object_keys import result_prefix, video_key
@@ -268,7 +268,7 @@ async def test_an_upload_that_was_never_accepted_is_removed_after_its_time(datab
     user = await database_rows.user(database)
     fresh, old = video_key(uuid7()), video_key(uuid7())
     for key in (fresh, old):
-        await reservations.reserve(database, user, key)
+        await object_reservations.reserve(database, user, key)
         await store.put(key, chunks())
     await database_rows.change(
         database, "UPDATE reservations SET created_at = now() - interval '25 hours' WHERE object_key = :key", key=old
@@ -357,18 +357,18 @@ async def test_an_extraction_without_work_is_queued_again_once_and_then_fails_an
     assert (ended.status, ended.error_code) == ("failed", "internal")
     assert await open_and_counted(database, accepted.user_id) == (0, 0)
     assert (await database_rows.one(database, "SELECT count(*) AS n FROM outbox")).n == 1
-    assert (await ledger_reconciliation.compare(database)).total.balanced
+    assert (await acceptance_audit.compare(database)).total.balanced
 
 
 async def test_a_task_that_outlived_its_extraction_is_cancelled(database, store):
     await failed(database)
     task = "INSERT INTO tasks (id, extraction_id, user_id) SELECT gen_random_uuid(), id, user_id FROM extractions"
     await database_rows.change(database, task)
-    assert not (await ledger_reconciliation.compare(database)).total.balanced
+    assert not (await acceptance_audit.compare(database)).total.balanced
     processes = maintenance_of(database, store), maintenance_of(database, store)
     assert sum(await asyncio.gather(*map(recounted_and_repaired, processes))) == 1
     assert await task_queue.claim(database, worker="w") == []
-    assert (await ledger_reconciliation.compare(database)).total.balanced
+    assert (await acceptance_audit.compare(database)).total.balanced
 
 
 class Noted:

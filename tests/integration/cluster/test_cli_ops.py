@@ -20,7 +20,7 @@ from cluster.local import process_record, secret_files
 from cluster.local.data_dir import Home
 from cluster.local.servers.embedded_postgres import url_of
 from db import accounts
-from db.acceptance import ledger_reconciliation
+from db.acceptance import acceptance_audit
 from db.queue import task_queue
 from serve_app.app import create_app
 from serve_app.deps import Deps
@@ -98,7 +98,7 @@ async def test_the_ids_of_every_account_are_told_and_the_rest_is_counted(
         lost = [(await accepted(client))["extraction"]["id"] for client in (desk.http, other, other, other)]
     await accounts.set_role(deps.database, EMAIL, "admin")
     await database_rows.change(deps.database, "DELETE FROM extractions")
-    whole = await ledger_reconciliation.compare(deps.database)
+    whole = await acceptance_audit.compare(deps.database)
     # As if the most that the service tells were two of each account, and two in all.
     short = replace(
         whole,
@@ -108,7 +108,7 @@ async def test_the_ids_of_every_account_are_told_and_the_rest_is_counted(
             for one in whole.accounts
         ),
     )
-    monkeypatch.setattr(ledger_reconciliation, "compare", AsyncMock(return_value=short))
+    monkeypatch.setattr(acceptance_audit, "compare", AsyncMock(return_value=short))
     done = await desk.run("ledger", "--check")
     assert done.returncode == 1
     assert done.stderr.splitlines() == [*(f"{lost[n]}  lost" for n in (1, 2, 0)), "and 1 more"]

@@ -8,7 +8,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from db import accounts, videos
-from db.acceptance import accept, idempotency_keys, reservations
+from db.acceptance import accept, idempotency_keys, object_reservations
 from db.acceptance.accept import Upload
 from db.acceptance.idempotency_keys import Answer, OwnedKey
 from db.object_store import object_keys
@@ -44,8 +44,8 @@ async def test_an_abandoned_reservation_can_not_be_accepted_and_nothing_of_its_b
     user = await database_rows.user(database)
     kept, lost = uuid7(), uuid7()
     for video_id in (kept, lost):
-        await reservations.reserve(database, user, object_keys.video_key(video_id))
-    await reservations.abandon(database, [object_keys.video_key(lost)])
+        await object_reservations.reserve(database, user, object_keys.video_key(video_id))
+    await object_reservations.abandon(database, [object_keys.video_key(lost)])
     with pytest.raises(CatalogueError, match="unavailable"):
         async with database.begin() as connection:
             await accept.accept(connection, [upload(user, kept), upload(user, lost)])
@@ -56,7 +56,7 @@ async def test_an_abandoned_reservation_can_not_be_accepted_and_nothing_of_its_b
 async def test_somebody_elses_reservation_can_not_be_accepted(database):
     ana, bob = await database_rows.user(database), await database_rows.user(database, "bob@example.com")
     video_id = uuid7()
-    await reservations.reserve(database, ana, object_keys.video_key(video_id))
+    await object_reservations.reserve(database, ana, object_keys.video_key(video_id))
     with pytest.raises(CatalogueError):
         async with database.begin() as connection:
             await accept.accept(connection, [upload(bob, video_id)])

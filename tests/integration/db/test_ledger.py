@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 
 from db import videos
-from db.acceptance import ledger_reconciliation
+from db.acceptance import acceptance_audit
 from db.object_store.object_keys import result_prefix
 from db.queue import task_queue
 from db.queue.task_queue import Publication
@@ -39,8 +39,8 @@ async def test_all_that_can_become_of_an_acceptance_balances(database):
     await database_rows.accepted(database)
     await claim_one(database)
     await database_rows.accepted(database)
-    found = await ledger_reconciliation.compare(database)
-    counts = {name: getattr(found.total, name) for name in ("accepted", *ledger_reconciliation.STATES)}
+    found = await acceptance_audit.compare(database)
+    counts = {name: getattr(found.total, name) for name in ("accepted", *acceptance_audit.STATES)}
     assert counts == {
         "accepted": 7, "succeeded": 2, "failed": 1, "cancelled": 1, "queued": 1, "running": 1, "deleted": 1,
     }  # fmt: skip
@@ -53,7 +53,7 @@ async def test_an_account_that_is_gone_keeps_its_entries(database):
     accepted = await published(database)
     await videos.delete(database, accepted.user_id, accepted.video_id)
     await database_rows.change(database, "DELETE FROM users WHERE id = :id", id=accepted.user_id)
-    (account,) = (await ledger_reconciliation.compare(database)).accounts
+    (account,) = (await acceptance_audit.compare(database)).accounts
     assert (account.email, account.balance.deleted, account.balance.balanced) == (None, 1, True)
 
 
@@ -72,23 +72,23 @@ DAMAGE = {
 }
 
 
-@pytest.mark.parametrize("why", ledger_reconciliation.REASONS)
+@pytest.mark.parametrize("why", acceptance_audit.REASONS)
 async def test_every_kind_of_disagreement_is_found_and_named(database, why):
     await published(database)
     accepted = await published(database)
     async with database.begin() as connection:
         await connection.execute(database_rows.text(UNGUARDED))
         await connection.execute(database_rows.text(DAMAGE[why]), {"id": accepted.extraction_id})
-    balance = (await ledger_reconciliation.compare(database)).total
-    assert balance.differences == (ledger_reconciliation.Difference(accepted.extraction_id, why),)
+    balance = (await acceptance_audit.compare(database)).total
+    assert balance.differences == (acceptance_audit.Difference(accepted.extraction_id, why),)
     assert (balance.difference_count, balance.balanced) == (1, False)
 
 
 async def test_an_account_whose_videos_vanish_without_tombstones_is_noticed(database):
     accepted = await published(database)
     await database_rows.change(database, "DELETE FROM users WHERE id = :id", id=accepted.user_id)
-    assert (await ledger_reconciliation.compare(database)).total.differences == (
-        ledger_reconciliation.Difference(accepted.extraction_id, "lost"),
+    assert (await acceptance_audit.compare(database)).total.differences == (
+        acceptance_audit.Difference(accepted.extraction_id, "lost"),
     )
 
 
@@ -110,12 +110,12 @@ async def test_only_so_many_ids_are_told_and_all_are_counted(database):
         "SELECT gen_random_uuid(), gen_random_uuid(), :user FROM generate_series(1, 150)",
         user=user,
     )
-    balance = (await ledger_reconciliation.compare(database)).total
-    assert (balance.difference_count, len(balance.differences)) == (150, ledger_reconciliation.MAX_DIFFERENCES)
+    balance = (await acceptance_audit.compare(database)).total
+    assert (balance.difference_count, len(balance.differences)) == (150, acceptance_audit.MAX_DIFFERENCES)
 
 
 async def test_the_metrics_say_the_same(database):
     await published(database)
-    told = ledger_reconciliation.gauges((await ledger_reconciliation.compare(database)).total)
+    told = acceptance_audit.gauges((await acceptance_audit.compare(database)).total)
     assert told["fotograma_ledger_accepted", None] == told["fotograma_ledger_extractions", "succeeded"] == 1
     assert told["fotograma_ledger_differences", None] == 0

@@ -7,7 +7,7 @@ from uuid_utils.compat import uuid7
 
 from actors.maintenance import orphan_collector
 from actors.maintenance.maintenance_loop import Maintenance
-from db.acceptance import reservations
+from db.acceptance import object_reservations
 from db.object_store.object_keys import result_prefix, video_key
 from db.queue import task_queue
 from db.queue.task_queue import Publication
@@ -52,7 +52,7 @@ async def test_orphans_go_and_all_that_a_row_knows_stays(database, store, monkey
     ended, kept = await published(database)
     waiting = await database_rows.accepted(database)
     reserved = video_key(uuid7())
-    await reservations.reserve(database, ended.user_id, reserved)
+    await object_reservations.reserve(database, ended.user_id, reserved)
     known = await put(
         store,
         video_key(ended.video_id),

@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 
 from db import videos
-from db.acceptance import accept, reservations
+from db.acceptance import accept, object_reservations
 from db.queue import fair_queueing, task_queue
 from db.values.segment import Segment
 from tests.integration.db.test_queue import PUBLICATION, claim_one, fail
@@ -29,7 +29,7 @@ async def accept_at_once(database, user_id, count, batch=250):
         async with database.begin() as connection:
             uploads = [database_rows.upload(user_id) for _ in range(batch)]
             reserved = [{"object_key": upload.object_key, "user_id": user_id} for upload in uploads]
-            await connection.execute(reservations.RESERVE, reserved)
+            await connection.execute(object_reservations.RESERVE, reserved)
             await accept.accept(connection, uploads)
 
 

@@ -4,7 +4,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from db import accounts, videos
-from db.acceptance import idempotency_keys, reservations
+from db.acceptance import idempotency_keys, object_reservations
 from db.acceptance.idempotency_keys import OwnedKey
 from db.notification import outbox
 from db.object_store.folder_store import FolderStore
@@ -98,7 +98,7 @@ async def test_a_reservation_an_idempotency_lease_and_garbage_end_by_themselves(
     store = FolderStore(tmp_path / "objects")
     accepted = await database_rows.accepted(database)
     key = video_key(uuid7())
-    await reservations.reserve(database, accepted.user_id, key)
+    await object_reservations.reserve(database, accepted.user_id, key)
     for stored in (key, video_key(accepted.video_id)):
         await store.put(stored, chunks())
     await idempotency_keys.acquire(database, OwnedKey(accepted.user_id, "POST /v1/videos", "k", uuid7()))

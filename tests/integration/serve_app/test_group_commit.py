@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from db.acceptance import idempotency_keys, reservations
+from db.acceptance import idempotency_keys, object_reservations
 from db.acceptance.idempotency_keys import OwnedKey
 from db.acceptance.quotas import UNLIMITED, Quotas
 from db.connection import open_database
@@ -22,7 +22,7 @@ WAIT_SECONDS = 60
 async def call_of(database, user_id, files=1, key=None):
     uploads = [database_rows.upload(user_id) for _ in range(files)]
     for upload in uploads:
-        await reservations.reserve(database, user_id, upload.object_key)
+        await object_reservations.reserve(database, user_id, upload.object_key)
     return AcceptRequest(uploads, key, "fingerprint")
 
 
@@ -77,7 +77,7 @@ async def test_calls_at_the_same_time_share_transactions_and_each_has_its_own_an
 async def test_of_a_batch_only_the_call_whose_reservation_is_gone_is_refused(database):
     user = await database_rows.user(database)
     calls = [await call_of(database, user, 2, await key_of(database, user, f"key {number}")) for number in range(8)]
-    await reservations.abandon(database, [calls[3].uploads[1].object_key])
+    await object_reservations.abandon(database, [calls[3].uploads[1].object_key])
     answers = await at_once(GroupCommit(database, UNLIMITED), calls)
     assert [isinstance(answer, CatalogueError) for answer in answers] == [number == 3 for number in range(8)]
     assert answers[3].code == "unavailable"

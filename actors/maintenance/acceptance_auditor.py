@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.maintenance.maintenance_job import NO_METRICS, MaintenanceMetrics
-from db.acceptance import ledger_reconciliation
+from db.acceptance import acceptance_audit
 
 PAUSE_FACTOR = 20
 """The next comparison starts no earlier than this many times the last one's duration after it."""
@@ -32,7 +32,7 @@ class LedgerChecker:
         started = self._clock()
         if started < self._next_at:
             return 0
-        balance = (await ledger_reconciliation.compare(self._database)).total
+        balance = (await acceptance_audit.compare(self._database)).total
         ended = self._clock()
         self._next_at = ended + PAUSE_FACTOR * (ended - started)
         metrics.balanced(balance)

@@ -7,8 +7,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from db.acceptance import ledger_reconciliation as ledgers
-from db.acceptance.ledger_reconciliation import AccountBalance, Balance
+from db.acceptance import acceptance_audit as ledgers
+from db.acceptance.acceptance_audit import AccountBalance, Balance
 from db.accounts import Principal
 from db.values.error_catalogue import CatalogueError
 from serve_app.deps import deps_of
