@@ -1,4 +1,4 @@
-"""The decoding child's own side: `python -m actors.sandbox.child_main PARENT_PID`, one job, then the end.
+"""The decoding child's own side: one job, then the end. `actors.sandbox.child_entry` starts it, isolated.
 
 It starts ahead, does its imports, waits for its job, shuts itself in (limits of the kernel, death with its parent) and
 only then opens the untrusted file.
@@ -146,9 +146,3 @@ def _watch_parent(pipe: BinaryIO) -> None:
     # Below the buffer: a thread that waits with the buffer's lock makes the interpreter abort at its end.
     os.read(pipe.fileno(), 1)
     os._exit(PARENT_GONE_EXIT)
-
-
-if __name__ == "__main__":
-    main()
-    # All is said and written; taking native libraries down would only take time.
-    os._exit(0)

@@ -10,7 +10,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -42,6 +42,7 @@ from actors.sandbox.child_protocol import (
 )
 from db.values.error_catalogue import CatalogueError
 
+PROGRAM = ("-m", "actors.sandbox.child_entry")
 START_SECONDS = 60.0
 STDERR_BYTES = 2000
 ENVIRONMENT: Mapping[str, str] = {
@@ -81,13 +82,13 @@ class DecodingChild:
         self._drain = asyncio.create_task(self._read_log())
 
     @classmethod
-    async def start(cls) -> DecodingChild:
+    async def start(cls, program: Sequence[str] = PROGRAM) -> DecodingChild:
         """Starts a child ahead and waits until it has done its imports. Raises ChildStartError, which blames no
         file.
         """
         process = await asyncio.create_subprocess_exec(
             # -I: neither the working folder nor PYTHON* variables decide what it imports.
-            *(sys.executable, "-I", "-m", "actors.sandbox.child_main", str(os.getpid())),
+            *(sys.executable, "-I", *program, str(os.getpid())),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

@@ -108,7 +108,7 @@ def child(told: bytes, *, makes: Path | None) -> Usage:
     """A decoding child that is told a job once it is ready, as a worker does; or nothing: then it ends after its
     imports, and these are measured."""
     return usage_of(
-        [sys.executable, "-I", "-m", "actors.sandbox.child_main", str(os.getpid())],
+        [sys.executable, "-I", "-m", "actors.sandbox.child_entry", str(os.getpid())],
         makes=makes,
         limit_seconds=LIMIT_SECONDS,
         told=told,

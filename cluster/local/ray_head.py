@@ -17,6 +17,7 @@ import ray
 from ray._private import node as ray_node
 from ray._private import worker as ray_worker
 
+from actors.sandbox.process_isolation import hide_memory
 from cluster.local.cores_and_ports import LOCALHOST
 from cluster.local.data_dir import ray_folder
 from cluster.local.ray_head_supervisor import tend_ray
@@ -50,6 +51,8 @@ class HeadNode(ray_node.Node):
 
 def run_head(head: Head) -> None:
     """Runs the cluster and the applications until it is asked to end, or one has ended."""
+    # The secrets stand in its environment.
+    hide_memory()
     with signals_raise():
         try:
             # Ray's start is half waiting: Serve is imported meanwhile.

@@ -24,6 +24,7 @@ import traceback
 from contextlib import ExitStack
 from pathlib import Path
 
+from actors.sandbox.process_isolation import hide_memory
 from cluster.local import cores_and_ports
 from cluster.local.console import Terminal
 from cluster.local.data_dir import Home, check_space, open_home, unwritable
@@ -38,6 +39,8 @@ def up(*, port: int, home: Path, demo: bool, workers: int | None) -> int:
 
     port: of the page and the API, on 127.0.0.1. demo: also extract a sample clip. workers: None for one per core.
     """
+    # The secrets stand in its memory.
+    hide_memory()
     terminal, place = Terminal(), None
     try:
         with signals_raise():

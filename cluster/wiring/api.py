@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from actors.extraction_types import Reader, engine_name
+from actors.sandbox.process_isolation import hide_memory
 from cluster.settings import Settings, load
 from cluster.wiring.json_log import log_as_json
 from db.acceptance.quotas import Quotas
@@ -25,6 +26,8 @@ API_CONNECTIONS = 20
 @asynccontextmanager
 async def open_api() -> AsyncIterator[Deps]:
     """Is closed with the replica."""
+    # The secrets stand in this process's environment.
+    hide_memory()
     settings = load()
     log_as_json()
     secret = settings.secret_key.get_secret_value()

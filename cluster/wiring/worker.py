@@ -11,6 +11,7 @@ from pathlib import Path
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.extraction_types import Reader
+from actors.sandbox.process_isolation import hide_memory
 from actors.worker.scratch_folder import own_folder
 from actors.worker.worker_deps import WorkerDeps
 from actors.worker.worker_loop import Worker
@@ -26,6 +27,8 @@ WORKER_CONNECTIONS = 3
 @asynccontextmanager
 async def open_worker() -> AsyncIterator[Worker]:
     """A worker with a name of its own; its temporary files go with it."""
+    # The secrets stand in this process's environment.
+    hide_memory()
     settings = load()
     log_as_json()
     own = uuid.uuid4().hex[:12]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 from typing import Any
 
@@ -23,10 +22,12 @@ sys.stdin.buffer.read()
 _DOES = """
 import json, os, sys
 from pathlib import Path
+from actors.sandbox.process_isolation import isolate
+isolate()
 from actors.sandbox import child_main
 def end_of(job, tell, end_of=child_main._end_of):
     end, out = end_of(job, tell), job.out
-    exec(sys.argv[2])
+    exec(CODE)
     return end
 child_main._end_of = end_of
 child_main.main()
@@ -36,18 +37,12 @@ os._exit(0)
 
 async def child_that_says(*answers: dict[str, Any]) -> DecodingChild:
     """It says these answers, whatever its job, and waits."""
-    return await _started(_SAYS, json.dumps(answers))
+    pipe, script = asyncio.subprocess.PIPE, (sys.executable, "-c", _SAYS, json.dumps(answers))
+    return DecodingChild(
+        await asyncio.create_subprocess_exec(*script, start_new_session=True, stdin=pipe, stdout=pipe, stderr=pipe)
+    )
 
 
 async def child_that_does(code: str) -> DecodingChild:
     """A child that does its job, and this before it tells the end; `out` is the folder with what it made."""
-    child = await _started(_DOES, str(os.getpid()), code)
-    await child._expect_ready()
-    return child
-
-
-async def _started(program: str, *arguments: str) -> DecodingChild:
-    pipe, script = asyncio.subprocess.PIPE, (sys.executable, "-c", program, *arguments)
-    return DecodingChild(
-        await asyncio.create_subprocess_exec(*script, start_new_session=True, stdin=pipe, stdout=pipe, stderr=pipe)
-    )
+    return await DecodingChild.start(("-c", f"CODE = {code!r}\n{_DOES}"))

@@ -32,6 +32,7 @@ from db.values.error_catalogue import CatalogueError
 from tests.faults.injection.commit_proxy import AnswerProxy
 from tests.support import database_rows
 from tests.support.clips import audio_only, read_image, text_file, truncated
+from tests.support.untrue_child import child_that_does
 from tests.support.worker_tasks import ALL, submit
 
 GIB = 1 << 30
@@ -182,11 +183,17 @@ async def test_a_child_without_room_for_its_results_is_the_services_fault(clips,
         await child.run(job, tell)
 
 
-async def test_a_child_has_no_secrets_in_its_environment(monkeypatch):
+async def test_a_child_has_no_secrets_in_its_environment(monkeypatch, clips, tmp_path):
     monkeypatch.setenv("FOTOGRAMA_SECRET_KEY", "do not tell")
-    child = await DecodingChild.start()
-    environment = Path(f"/proc/{child.pid}/environ").read_bytes()
-    await child.kill()
+    child = await child_that_does("(out / 'environ').write_bytes(b' '.join([*os.environb, *os.environb.values()]))")
+    job = Job(clips("h264")[0], "{}", tmp_path, Options(), Limits(4 * GIB, 60, GIB, 60, 60))
+
+    async def tell(_news):
+        pass
+
+    assert isinstance(await child.run(job, tell), Extracted)
+    environment = (tmp_path / "environ").read_bytes()
+    assert b"LANG" in environment
     assert b"FOTOGRAMA" not in environment
     assert b"do not tell" not in environment
 
