@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import smtplib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import assert_never
@@ -49,9 +49,11 @@ class OutboxSender:
 
         Returns how many notifications the tasks that ended since the last call have delivered.
         """
-        ended = [self._busy.pop(channel) for channel, task in list(self._busy.items()) if task.done()]
-        room = MAX_CONCURRENT_CHANNELS - len(self._busy)
-        for channel in await outbox.due_channels(self.database, without=self._busy, limit=room):
+        busy = [channel for channel, task in self._busy.items() if not task.done()]
+        due = await outbox.due_channels(self.database, without=busy, limit=MAX_CONCURRENT_CHANNELS - len(busy))
+        # Not before: when the database does not answer, the counts wait for the next turn.
+        ended = [self._busy.pop(channel) for channel in set(self._busy).difference(busy)]
+        for channel in due:
             if self.webhooks is not None or webhook_of(channel, WEBHOOK) is None:
                 self._busy[channel] = asyncio.create_task(self._serve(channel))
         return sum(task.result() for task in ended)
@@ -72,15 +74,29 @@ class OutboxSender:
         self._busy.clear()
 
     async def _serve(self, channel: str) -> int:
-        """What is due on one channel, while something gets through and others have not waited long; how many were."""
+        """What is due on one channel, while something gets through and others have not waited long; how many were.
+
+        A failure ends it and is logged; it takes nothing from what got through, here or on other channels.
+        """
         done = 0
         for _ in range(ROUNDS):
-            notifications = await outbox.take(self.database, channel, MAX_CONCURRENT_TRIES)
-            delivered = sum(await asyncio.gather(*(self._try(one) for one in notifications)))
-            if not delivered:
-                break
+            outcomes = await self._round(channel)
+            delivered = outcomes.count(True)
             done += delivered
+            failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+            for error in failures:
+                log.error("A channel broke off.", event_name="channel.failed", channel=channel, exc_info=error)
+            if failures or not delivered:
+                break
         return done
+
+    async def _round(self, channel: str) -> Sequence[bool | BaseException]:
+        """Some tries at a time; whether each got through, or what it raised. All of them have ended."""
+        try:
+            notifications = await outbox.take(self.database, channel, MAX_CONCURRENT_TRIES)
+        except Exception as error:  # noqa: BLE001 - its caller records it
+            return [error]
+        return await asyncio.gather(*(self._try(one) for one in notifications), return_exceptions=True)
 
     async def _try(self, notification: Notification) -> bool:
         facts = {

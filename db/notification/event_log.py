@@ -63,8 +63,8 @@ MOVE_CURSOR = text("UPDATE stream_cursor SET low = :low, high = :high, after_id 
 async def next_page(database: AsyncEngine, limit: int) -> AsyncIterator[Sequence[Event]]:
     """Yields the next events. They count as sent when the block ends without an error.
 
-    Yields None while another relay sends. A relay that freezes in the block loses its lock after
-    IDLE_IN_TRANSACTION_SECONDS.
+    Yields an empty sequence when there are none, and while another relay holds the cursor. A relay that freezes in the
+    block loses its lock after IDLE_IN_TRANSACTION_SECONDS.
     """
     async with database.begin() as connection:
         row = (await connection.execute(LOCK_CURSOR)).first()

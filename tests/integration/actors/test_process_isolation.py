@@ -18,7 +18,7 @@ LOOKED_AT = ("environ", "mem", "maps")
 WORKER = """
 import asyncio, sys
 from pathlib import Path
-from actors.extraction_types import Options
+from actors.extraction_types import EngineOptions
 from actors.sandbox.child_protocol import Job, Limits
 from cluster.wiring.worker import open_worker
 from tests.support.untrue_child import child_that_does
@@ -28,7 +28,7 @@ async def main():
     async with open_worker():
         child = await child_that_does(look)
         async def tell(news): pass
-        job = Job(source, "{}", out, Options(), Limits(4 << 30, 60, 1 << 30, 60, 60))
+        job = Job(source, "{}", out, EngineOptions(), Limits(4 << 30, 60, 1 << 30, 60, 60))
         print(type(await child.run(job, tell)).__name__)
 
 asyncio.run(main())

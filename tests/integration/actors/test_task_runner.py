@@ -186,7 +186,7 @@ async def test_a_child_without_room_for_its_results_is_the_services_fault(clips,
 async def test_a_child_has_no_secrets_in_its_environment(monkeypatch, clips, tmp_path):
     monkeypatch.setenv("FOTOGRAMA_SECRET_KEY", "do not tell")
     child = await child_that_does("(out / 'environ').write_bytes(b' '.join([*os.environb, *os.environb.values()]))")
-    job = Job(clips("h264")[0], "{}", tmp_path, Options(), Limits(4 * GIB, 60, GIB, 60, 60))
+    job = Job(clips("h264")[0], "{}", tmp_path, EngineOptions(), Limits(4 * GIB, 60, GIB, 60, 60))
 
     async def tell(_news):
         pass

@@ -3,10 +3,14 @@
 import asyncio
 import json
 import socket
+from dataclasses import dataclass
+from uuid import UUID
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 from standardwebhooks import WebhookVerificationError
+from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
 from actors.notify.email_sender import Mailer
@@ -222,6 +226,43 @@ async def test_a_failing_channel_repeats_no_other(database, sender, receiver, ot
     assert len({*receiver.ids, *other.ids}) == 2
     (delivery,) = await webhook_deliveries.list_deliveries(database, bad.id, limit=10)
     assert [one.status for one in delivery.tries] == [500, 500, 204]
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted(WebhookSender):
+    """Its connection to the database breaks at the deliveries of one webhook, or of one extraction."""
+
+    victim: UUID | None = None
+
+    async def deliver(self, notification, webhook_id):
+        if self.victim in {webhook_id, notification.extraction_id}:
+            raise OperationalError("SELECT 1", {}, ConnectionResetError("the connection broke"))
+        return await WebhookSender.deliver(self, notification, webhook_id)
+
+
+def interrupted_sender(database, poster, victim):
+    webhook_sender = Interrupted(database, poster, victim=victim)
+    return OutboxSender(database, None, mail_from=MAIL_FROM, public_url="http://here", webhooks=webhook_sender)
+
+
+async def test_a_channel_that_breaks_off_takes_nothing_from_the_others(database, poster, receiver, other, user):
+    broken = await listen(database, user, other.url)
+    fine = [await listen(database, user, receiver.url) for _ in range(3)]
+    await failed(database, user)
+    sender = interrupted_sender(database, poster, broken.id)
+    with capture_logs() as logs:
+        assert await sender.run_once() == len(fine)
+    assert (len(receiver.verified(SECRET)), len(other.verified(SECRET))) == (len(fine), 0)
+    (told,) = [line for line in logs if line["event_name"] == "channel.failed"]
+    assert (told["channel"], type(told["exc_info"])) == (f"webhook:{broken.id}", OperationalError)
+
+
+async def test_a_try_that_breaks_off_takes_nothing_from_the_channels_others(database, poster, receiver, user):
+    await listen(database, user, receiver.url)
+    victim, *others = [await failed(database, user) for _ in range(3)]
+    sender = interrupted_sender(database, poster, victim.extraction_id)
+    assert await sender.run_once() == len(others)
+    assert len(receiver.verified(SECRET)) == len(others)
 
 
 async def test_a_hanging_receiver_holds_nobody_up(database, receiver, other, user):
