@@ -1,0 +1,1 @@
+"""How one video becomes frames, and the processes that do it."""

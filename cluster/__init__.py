@@ -1,0 +1,1 @@
+"""Where the service runs, and the programs for its users and operators."""

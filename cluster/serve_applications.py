@@ -1,4 +1,4 @@
-"""The Serve applications: API, pool and keeper, each for itself, so that one can be redeployed without the others.
+"""The Serve applications: API, pool and maintenance, each for itself, so that one can be redeployed without the others.
 
 `fotograma up` runs them; on Kubernetes the RayService names these functions as its import paths, and their arguments
 say on which nodes they belong. What a replica works with is imported in that replica alone: each of them starts in
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
-from actors.maintenance import maintenance_deployment as keepers
-from actors.worker import worker_deployment as pools
+from actors.maintenance import maintenance_deployment
+from actors.worker import worker_deployment
 from cluster.settings import load
 from serve_app import deployment
 
@@ -51,7 +51,7 @@ def api(args: Place) -> Application:
 def pool(args: WorkerPlace) -> Application:
     """The workers."""
     settings = load()
-    return pools.application(
+    return worker_deployment.application(
         open_worker,
         replicas=settings.workers,
         cpus=args.cpus,
@@ -60,9 +60,9 @@ def pool(args: WorkerPlace) -> Application:
     )
 
 
-def keeper(args: Place) -> Application:
-    """The keeper."""
-    return keepers.application(open_maintenance, cpus=args.cpus, resources=args.resources)
+def maintenance(args: Place) -> Application:
+    """The periodic jobs."""
+    return maintenance_deployment.application(open_maintenance, cpus=args.cpus, resources=args.resources)
 
 
 def open_api() -> AbstractAsyncContextManager[Deps]:
@@ -80,7 +80,7 @@ def open_worker() -> AbstractAsyncContextManager[Worker]:
 
 
 def open_maintenance() -> AbstractAsyncContextManager[Maintenance]:
-    """The keeper's work."""
+    """Yields the maintenance jobs."""
     from cluster.wiring import maintenance  # noqa: PLC0415
 
     return maintenance.open_maintenance()

@@ -1,0 +1,1 @@
+"""The state: queue, accounts, objects, cache; and the pure values that both sides need."""

@@ -1,0 +1,1 @@
+"""The periodic jobs, one file for each."""

@@ -61,7 +61,7 @@ class MaintenanceReplica:
 def application(open_maintenance: OpenMaintenance, *, cpus: float, resources: dict[str, float]) -> serve.Application:
     """Returns the Serve application. cpus, resources: what the replica requests from its node."""
     deployment = serve.deployment(
-        name="keeper",
+        name="maintenance",
         num_replicas=1,
         ray_actor_options={"num_cpus": cpus, "resources": resources},
         health_check_period_s=5,

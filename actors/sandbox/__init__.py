@@ -1,0 +1,1 @@
+"""The decoding child: its process, its protocol and its main function."""

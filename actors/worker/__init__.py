@@ -1,0 +1,1 @@
+"""The loop that claims tasks, and one task from claim to publication."""

@@ -1,0 +1,1 @@
+"""The SDK: API calls as generators of effects, and two clients that carry them out."""

@@ -1,0 +1,1 @@
+"""`fotograma up`: the whole service on one machine."""

@@ -83,7 +83,7 @@ def _import_serve() -> None:
 def _start_ray(head: Head) -> str:
     """Starts a cluster of this process's own; another one on the machine is neither used nor touched.
 
-    A worker asks for one of the logical processors, the API and the keeper for none. Gives the address of the metrics.
+    A worker asks for one of the logical processors, the API and maintenance for none. Gives the address of the metrics.
     """
     # `ray.init` has no parameters for it.
     ray_node.Node = HeadNode  # type: ignore[misc]
@@ -120,10 +120,14 @@ def _run_applications(head: Head) -> None:
     """Starts the three applications, and waits until they run."""
     from ray import serve  # noqa: PLC0415
 
-    from cluster.serve_applications import Place, WorkerPlace, api, keeper, pool  # noqa: PLC0415
+    from cluster.serve_applications import Place, WorkerPlace, api, maintenance, pool  # noqa: PLC0415
 
     # In this order their replicas are started.
-    applications = {"api": (api(Place()), "/"), "pool": (pool(WorkerPlace()), None), "keeper": (keeper(Place()), None)}
+    applications = {
+        "api": (api(Place()), "/"),
+        "pool": (pool(WorkerPlace()), None),
+        "maintenance": (maintenance(Place()), None),
+    }
     serve.run_many(
         [
             serve.RunTarget(target=target, name=name, route_prefix=route, logging_config={"logs_dir": str(head.logs)})

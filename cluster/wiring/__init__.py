@@ -1,0 +1,1 @@
+"""The composition root: what each process works with, made from the settings."""

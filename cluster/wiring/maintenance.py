@@ -1,4 +1,4 @@
-"""What the keeper works with, made from the settings."""
+"""The dependencies of maintenance, made from the settings."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from db.object_store.store_factory import open_store
 
 @asynccontextmanager
 async def open_maintenance() -> AsyncIterator[Maintenance]:
-    """The keeper's work."""
+    """Yields the maintenance jobs."""
     # The secrets stand in this process's environment.
     hide_memory()
     settings = load()
     log_as_json()
     async with AsyncExitStack() as stack:
-        database = open_database(settings.database_url, name="keeper")
+        database = open_database(settings.database_url, name="maintenance")
         stack.push_async_callback(database.dispose)
         mailer = None if settings.smtp_url is None else Mailer(settings.smtp_url.get_secret_value())
         poster = WebhookHttpClient(settings.webhook_reach)

@@ -1,0 +1,1 @@
+"""Reservations, acceptance, quotas, idempotency keys and the audit of acceptances."""

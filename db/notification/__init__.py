@@ -1,0 +1,1 @@
+"""The outbox, webhooks, deliveries and events."""

@@ -1,0 +1,1 @@
+"""The task queue: claims, leases, fair order, replanning and repair."""

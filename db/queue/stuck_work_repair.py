@@ -19,7 +19,7 @@ from db.queue.task_queue import Lease, LeaseLost
 from db.queue.task_queue_sql import CANCEL_TASKS, LOCK_TASKS
 from db.values.lifecycle import LEASE_SECONDS, Blame
 
-KEEPER = "keeper"
+MAINTENANCE = "maintenance"
 """The worker's name in the lease of a task that is added only to fail."""
 _ENDED_TASK = "('done', 'failed', 'cancelled')"
 _DETAIL = "No part of the work was left to do, and there was no result."
@@ -93,14 +93,14 @@ async def _requeue_or_fail(database: AsyncEngine, extraction_id: UUID) -> str | 
         row = (await connection.execute(STILL_STUCK, {"extraction_id": extraction_id})).first()
         if row is None:
             return None
-        values: dict[str, Any] = {"extraction_id": extraction_id, "task_id": task_id, "owner": KEEPER}
+        values: dict[str, Any] = {"extraction_id": extraction_id, "task_id": task_id, "owner": MAINTENANCE}
         values |= {"state": "leased" if row.again else "ready", "lease_seconds": LEASE_SECONDS}
         await connection.execute(REQUEUE, values)
     if not row.again:
         return "requeued"
     try:
         # Fails by the queue's own verb, so that the owner is notified. If this process dies here, the lease expires.
-        lease = Lease(task_id, 1, KEEPER)
+        lease = Lease(task_id, 1, MAINTENANCE)
         await task_queue.fail(database, lease, blame=Blame.FILE, code="internal", detail=_DETAIL, jitter=0.0)
     except LeaseLost:
         return None

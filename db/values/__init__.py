@@ -1,0 +1,1 @@
+"""Pure values: specification, error catalogue, life cycle, file types."""

@@ -1,0 +1,1 @@
+"""HTTP that is not specific to videos: bodies, ranges, problems, middleware."""

@@ -1,0 +1,1 @@
+"""The OpenAPI document, its schemas and the reference of error codes."""

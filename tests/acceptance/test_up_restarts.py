@@ -133,7 +133,7 @@ def test_only_the_replicas_listen_beyond_the_loopback_interface_and_ask_for_the_
     open_to_all = sorted((one for one in sockets if not one.is_loopback), key=lambda one: one.process)
     assert [one.process for one in open_to_all] == [
         "ray::ServeReplica:api:Api",
-        "ray::ServeReplica:keeper:keeper",
+        "ray::ServeReplica:maintenance:maintenance",
         "ray::ServeReplica:pool:pool",
     ]
     for replica in open_to_all:

@@ -23,7 +23,7 @@ from tests.faults.row_outcome import Outcome, p99
 STILL_SECONDS = 180.0
 """So long without a single end, and nothing more is expected: what has not ended counts as lost."""
 HOLD_PASSES_SECONDS = 5.0
-"""So long without a single delivery, and what is still held is held by a keeper that was killed."""
+"""So long without a single delivery, and what is still held is held by a maintenance process that was killed."""
 ENDS = ("published", "failed", "cancelled")
 
 UNENDED = "SELECT count(*) FROM extractions WHERE finished_at IS NULL"

@@ -1,8 +1,8 @@
 """The lease protocol as a small model whose every reachable state is visited: `python -m tests.faults.lease_model`.
 
-Workers claim tasks, beat, publish and crash; a keeper rescues; answers of the database may be lost, and a publication
-may arrive long after its sender has died. A frozen worker is one that takes no step for a while. A rule is left out at
-will, to see that the invariants notice it. Nothing here is the product's code: the
+Workers claim tasks, beat, publish and crash; a maintenance process rescues; answers of the database may be lost, and
+a publication may arrive long after its sender has died. A frozen worker is one that takes no step for a while. A
+rule is left out at will, to see that the invariants notice it. Nothing here is the product's code: the
 model says what the fence is for, the mutants beside it say that the code has it.
 """
 

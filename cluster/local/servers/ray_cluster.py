@@ -67,7 +67,7 @@ class RayCluster:
 
     @property
     def ending(self) -> str:
-        return f"{self._process.ending} with API, workers and keeper (its logs are kept in {self._kept_logs})"
+        return f"{self._process.ending} with API, workers and maintenance (its logs are kept in {self._kept_logs})"
 
     def is_running(self) -> bool:
         return self._process.is_running()

@@ -17,7 +17,7 @@ class HeadStep(StrEnum):
     """What the process does one after the other; the names are for people. The API comes after the first."""
 
     RAY = "Ray"
-    APPLICATIONS = "Workers, keeper"
+    APPLICATIONS = "Workers, maintenance"
     DASHBOARD = "Ray's dashboard"
 
 

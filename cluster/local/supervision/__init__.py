@@ -1,0 +1,1 @@
+"""Starting the parts of the service, and starting again what ends."""

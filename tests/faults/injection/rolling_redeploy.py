@@ -13,9 +13,9 @@ from collections.abc import Sequence
 import ray
 from ray import serve
 
-from cluster.serve_applications import Place, WorkerPlace, api, keeper, pool
+from cluster.serve_applications import Place, WorkerPlace, api, maintenance, pool
 
-BUILD = {"api": lambda: api(Place()), "pool": lambda: pool(WorkerPlace()), "keeper": lambda: keeper(Place())}
+BUILD = {"api": lambda: api(Place()), "pool": lambda: pool(WorkerPlace()), "maintenance": lambda: maintenance(Place())}
 ROUTES = {"api": "/"}
 
 

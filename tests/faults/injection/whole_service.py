@@ -1,8 +1,8 @@
 """The whole service with everything around it that a fault can hit, each in the test's own hands.
 
 PostgreSQL, Valkey and the SMTP server are started here and named to `fotograma up` by its environment, so that they can
-be away for as long as a test likes; `fotograma up` itself starts Ray, the API, the workers and the keeper. Each account
-of the tests has a webhook at the receiver here.
+be away for as long as a test likes; `fotograma up` itself starts Ray, the API, the workers and maintenance. Each
+account of the tests has a webhook at the receiver here.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class System:
 
     def wait_until_complete(self) -> None:
         """Waits until every replica runs, after rows that killed some."""
-        wanted = {"api": 1, "pool": self.service.workers, "keeper": 1}
+        wanted = {"api": 1, "pool": self.service.workers, "maintenance": 1}
         until(
             lambda: all(len(self.service.replicas(name)) >= count for name, count in wanted.items()),
             what="every replica",

@@ -22,8 +22,8 @@ from tests.faults.rows import server_rows
 from tests.faults.rows.frozen_worker_row import frozen_worker
 
 SEED = 2026
-PARTS = ("worker", "child", "api", "keeper")
-APPLICATIONS = ("api", "pool", "keeper")
+PARTS = ("worker", "child", "api", "maintenance")
+APPLICATIONS = ("api", "pool", "maintenance")
 RAY_STOP_SECONDS = 120.0
 RAY_START_SECONDS = 240.0
 READY_AGAIN = "Ready again"
@@ -43,7 +43,7 @@ async def crowd(system: System, full: bool) -> Outcome:
 
 
 async def random_kills(system: System, full: bool) -> Outcome:
-    """SIGKILL to a worker, a decoding child, an API replica or the keeper, again and again, under load."""
+    """SIGKILL to a worker, a decoding child, an API replica or maintenance, again and again, under load."""
     count = 200 if full else 8
     chance = random.Random(SEED)
     moments: list[float] = []
@@ -105,7 +105,7 @@ async def rolling_redeploy(system: System, full: bool) -> Outcome:
             moments.append(time.time())
             for name, pids in before.items():
                 assert not pids & set(system.service.replicas(name)), f"{name} was not replaced"
-    how = f"API, pool and keeper deployed anew {times} ×, under load"
+    how = f"API, pool and maintenance deployed anew {times} ×, under load"
     outcome = await audit(system, sent, name="Rolling redeploy", how=how, faults=moments, note="No attempt burnt.")
     assert not (told := burnt(system, sent)), f"attempts were burnt: {told}"
     return outcome

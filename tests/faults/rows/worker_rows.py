@@ -217,7 +217,9 @@ async def poison_video(full: bool, folder: Path) -> Outcome:
 
 
 async def worker_clock_off(full: bool, folder: Path) -> Outcome:
-    """Workers whose clocks are an hour fast and an hour slow share a queue, while a keeper looks for late leases."""
+    """Workers whose clocks are an hour fast and an hour slow share a queue, while a maintenance process looks for
+    late leases.
+    """
     videos = 40 if full else 4
     store, clip = FolderStore(folder / "objects"), small_clip(folder)
     rescued = 0

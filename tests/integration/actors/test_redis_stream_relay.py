@@ -135,7 +135,7 @@ async def test_what_is_told_but_not_written_down_is_told_again(database, relay, 
     async def die():
         async with event_log.next_page(database, 10) as events:
             assert len(events) == 1
-            raise RuntimeError("the keeper died here")
+            raise RuntimeError("maintenance died here")
 
     with pytest.raises(RuntimeError, match="died here"):
         await die()

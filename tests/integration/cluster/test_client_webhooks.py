@@ -1,4 +1,4 @@
-"""Webhooks by the SDK and the command line, and through a whole keeper."""
+"""Webhooks by the SDK and the command line, and through the whole maintenance process."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ async def test_webhooks_from_the_command_line(desk: Desk, deps: Deps) -> None:
     assert (await desk.run("webhooks", "list")).stdout == ""
 
 
-async def test_a_keeper_tells_webhooks_and_the_stream_by_its_settings(
+async def test_maintenance_notifies_webhooks_and_the_stream_by_its_settings(
     ana: AsyncClient,
     deps: Deps,
     database_url: str,
@@ -109,11 +109,11 @@ async def test_a_keeper_tells_webhooks_and_the_stream_by_its_settings(
     }.items():
         monkeypatch.setenv(f"FOTOGRAMA_{name}", value)
     monkeypatch.setattr(wiring, "log_as_json", lambda: None)
-    async with receiving() as receiver, wiring.open_maintenance() as upkeep, Redis.from_url(redis_url) as redis:
+    async with receiving() as receiver, wiring.open_maintenance() as maintenance, Redis.from_url(redis_url) as redis:
         made = await ana.add_webhook(receiver.url)
         assert made.secret is not None
         extraction_id = await owed(ana, deps, tmp_path / "clip.mp4")
-        keeping = asyncio.create_task(upkeep.run())
+        keeping = asyncio.create_task(maintenance.run())
         try:
             async with asyncio.timeout(20):
                 await receiver.arrived.wait()

@@ -40,7 +40,7 @@ CREATE TABLE extractions (
 CREATE INDEX extractions_video_id_id_idx ON extractions (video_id, id DESC);
 -- Quotas count an account's extractions that have not ended.
 CREATE INDEX extractions_user_id_status_idx ON extractions (user_id, status);
--- The keeper looks for what lost attempts left behind, once for each ended extraction.
+-- Maintenance looks for what lost attempts left behind, once for each ended extraction.
 CREATE INDEX extractions_unswept_idx ON extractions (finished_at) WHERE finished_at IS NOT NULL AND NOT swept;
 
 -- An end is final; only the mark `swept` may change after it. A CHECK sees only the new row, so this needs a trigger.

@@ -1,6 +1,6 @@
 -- Objects on their way in and out of the store: what is neither reserved nor accepted is garbage.
 
--- Committed before the first byte is written, so that the keeper can tell an upload that goes on from a lost one.
+-- Committed before the first byte is written, so that maintenance can tell an upload that goes on from a lost one.
 CREATE TABLE reservations (
     object_key text PRIMARY KEY,
     user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
@@ -9,7 +9,7 @@ CREATE TABLE reservations (
     abandoned_at timestamptz
 );
 
--- The keeper looks for old ones.
+-- Maintenance looks for old ones.
 CREATE INDEX reservations_created_at_idx ON reservations (created_at);
 
 -- Keys of deleted rows, or prefixes that end with a slash. No foreign key: it outlives the rows.
