@@ -1,8 +1,8 @@
 """Memory of the running service: `python -m benchmarks.memory [--json FILE] [--uploads N]`.
 
-Two figures. How much an API replica grows over many uploads of 10 MB (its resident set, idle before against the highest
-seen). And what a worker and its decoding children need together for a 4K clip (proportional set sizes added up, so that
-a page that is shared counts once; the child that is started ahead is in it).
+It gives two figures. The first is the growth of an API replica over many uploads of 10 MB: the highest resident set
+minus the resident set while idle. The second is the memory of a worker and its decoding children for a 4K clip: the sum
+of their proportional set sizes, so that a shared page counts once. It includes the child that is started ahead.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.extract.clips import clip, made
-from benchmarks.process_measurement import Row, kibibytes, machine, tree, write_rows
+from benchmarks.extract.clips import ensure_clip, find_clip
+from benchmarks.process_measurement import Row, machine_description, process_tree, read_kibibytes, write_rows
 from tests.support.clips import NAMED, make
 from tests.support.running_service import Service
 
@@ -28,14 +28,14 @@ WAIT_SECONDS = 900.0
 
 @dataclass(slots=True)
 class Peak:
-    """The highest seen of a figure, in KiB."""
+    """The highest value of a figure, in KiB."""
 
     kibibytes: int = 0
 
 
 @contextmanager
-def watched(figure: Callable[[], int]) -> Iterator[Peak]:
-    """Samples a figure of KiB in a thread of its own."""
+def sampled_peak(figure: Callable[[], int]) -> Iterator[Peak]:
+    """Samples a figure, in KiB, in a thread of its own."""
     peak, end = Peak(), threading.Event()
 
     def sample() -> None:
@@ -57,9 +57,9 @@ def api_growth(service: Service, folder: Path, uploads: int) -> Iterator[Row]:
     (pid,) = service.replicas("api")
 
     def resident() -> int:
-        return kibibytes(pid, "status", "VmRSS:")
+        return read_kibibytes(pid, "status", "VmRSS:")
 
-    with service.client() as client, watched(resident) as peak:
+    with service.client() as client, sampled_peak(resident) as peak:
         before = resident()
         for _ in range(uploads):
             client.upload(path, spec={"sample": {"mode": "timestamps", "at": [0]}})
@@ -70,14 +70,14 @@ def api_growth(service: Service, folder: Path, uploads: int) -> Iterator[Row]:
 
 
 def worker_peak(service: Service, folder: Path) -> Iterator[Row]:
-    """A worker with its children while it extracts every 10th frame of a 4K clip."""
-    path = made(folder, clip("4k_gop60", quick=True))
+    """A worker with its children while it extracts every third frame of a 4K clip."""
+    path = ensure_clip(folder, find_clip("4k_gop60", quick=True))
     (pid,) = service.replicas("pool")
 
     def together() -> int:
-        return sum(kibibytes(one, "smaps_rollup", "Pss:") for one in tree(pid))
+        return sum(read_kibibytes(one, "smaps_rollup", "Pss:") for one in process_tree(pid))
 
-    with service.client() as client, watched(together) as peak:
+    with service.client() as client, sampled_peak(together) as peak:
         video = client.upload(path, spec={"sample": {"mode": "every_nth", "n": 3}})
         extraction = client.wait(video.extraction, timeout_seconds=WAIT_SECONDS)
     frames = extraction.result.frames if extraction.result else 0
@@ -85,7 +85,7 @@ def worker_peak(service: Service, folder: Path) -> Iterator[Row]:
 
 
 def padded_clip(path: Path) -> Path:
-    """A real clip of 10 MB: an MP4 may end with a box of padding (ISO/IEC 14496-12, 8.1.2)."""
+    """A valid clip of 10 MB: an MP4 may end with a box of padding (ISO/IEC 14496-12, 8.1.2)."""
     make(path, NAMED["h264"])
     padding = UPLOAD_BYTES - path.stat().st_size
     with path.open("ab") as file:
@@ -94,8 +94,8 @@ def padded_clip(path: Path) -> Path:
 
 
 @contextmanager
-def started(*, workers: int) -> Iterator[tuple[Service, Path]]:
-    """The service, and a folder for files; what it stored goes with it."""
+def started_service(*, workers: int) -> Iterator[tuple[Service, Path]]:
+    """The running service and a folder for files. Both are removed at the end."""
     with tempfile.TemporaryDirectory(prefix="fotograma-benchmark-") as name:
         folder = Path(name)
         service = Service(folder / "home", workers=workers)
@@ -111,8 +111,8 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     parser.add_argument("--uploads", type=int, default=200)
     options = parser.parse_args()
-    print(machine())
-    with started(workers=1) as (service, folder):
+    print(machine_description())
+    with started_service(workers=1) as (service, folder):
         rows = [*worker_peak(service, folder), *api_growth(service, folder, options.uploads)]
     for row in rows:
         print(f"{row.name:20} {row.value:8} {row.unit}  {row.note}")

@@ -1,9 +1,9 @@
-"""Wall time, CPU time and peak memory of a whole process tree, and the rows that a benchmark writes. Linux only.
+"""Measures wall time, CPU time and peak memory of a process tree, and writes the rows of a benchmark. Linux only.
 
-Wall: from start to exit. CPU: user and system of the process and of all descendants that were waited for (wait4).
-Memory: the greater of two peaks: the largest high-water mark (VmHWM) of any one process, which misses no short peak;
-and, of several processes, their proportional set sizes (PSS) added up, sampled every 30 ms, so that a shared page
-counts once.
+Wall time: from start to exit. CPU time: user and system time of the process and of all descendants that were waited for
+(wait4). Memory: the greater of two peaks. One is the largest high-water mark (VmHWM) of any one process, which includes
+every short peak. The other is the sum of the proportional set sizes (PSS) of several processes, sampled every 30 ms; a
+shared page counts once.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ MIB = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a process tree took."""
+    """What a process tree used."""
 
     wall_seconds: float
     cpu_seconds: float
     peak_bytes: int
 
-    def then(self, other: Usage) -> Usage:
-        """This one and then the other, one after the other."""
+    def followed_by(self, other: Usage) -> Usage:
+        """The usage of both, one after the other."""
         return Usage(
             self.wall_seconds + other.wall_seconds,
             self.cpu_seconds + other.cpu_seconds,
@@ -47,9 +47,9 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure of a benchmark, as it stands in the JSON file.
+    """One figure of a benchmark in the JSON file.
 
-    value: None when it could not be measured; `note` says why. rounds: what `value` is the median of.
+    value: the median of `rounds`; None when it could not be measured, and `note` says why.
     """
 
     name: str
@@ -60,64 +60,64 @@ class Row:
 
 
 class CommandFailed(Exception):
-    """A measured command failed or ran out of its time; the text says which, and ends with what it said."""
+    """A measured command failed or exceeded its time limit. The text says which, and ends with the command's output."""
 
 
-def usage_of(
+def measure_command(
     command: Sequence[str],
     *,
-    makes: Path | None,
+    output: Path | None,
     limit_seconds: float,
-    told: bytes = b"",
+    stdin: bytes = b"",
     environment: Mapping[str, str] | None = None,
     ready: Callable[[IO[bytes]], None] | None = None,
 ) -> Usage:
     """Runs a command to its end and measures it and its descendants.
 
-    makes: the file that it has to leave, if any. told: what it reads on its standard input, which then stays open, as
-    a pipe from a living process does; when there is nothing, the input is at its end. ready: of a command that is
-    started ahead, reads its output until it can be told something; the wall time begins then, CPU time and memory are
-    those of its whole life.
+    output: the file that it must write, if any. stdin: bytes for its standard input, which stays open after them; when
+    there are none, the input is closed at once. ready: for a command that is started ahead, reads its output until it
+    waits for input. The wall time then starts at that moment, while CPU time and memory include the start.
 
-    Raises CommandFailed when it fails, leaves no such file or takes longer than the limit; at the limit it is killed
-    with its process group.
+    Raises CommandFailed when it fails, writes no such file or takes longer than the limit. At the limit, its process
+    group is killed.
     """
-    with tempfile.TemporaryFile() as said:
-        begin = time.perf_counter()
-        output = subprocess.PIPE if ready else said
+    with tempfile.TemporaryFile() as log:
+        start = time.perf_counter()
+        stdout = subprocess.PIPE if ready else log
         process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.PIPE, stdout=output, stderr=said, start_new_session=True
+            command, env=environment, stdin=subprocess.PIPE, stdout=stdout, stderr=log, start_new_session=True
         )
         if ready and process.stdout:
             ready(process.stdout)
-            threading.Thread(target=_read_off, args=(process.stdout,), daemon=True).start()
-            begin = time.perf_counter()
-        peak = _tell_and_watch(process, told, begin + limit_seconds)
+            threading.Thread(target=_drain, args=(process.stdout,), daemon=True).start()
+            start = time.perf_counter()
+        peak = _write_and_watch(process, stdin, start + limit_seconds)
         _, status, used = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - begin
+        wall = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode or (makes and not makes.exists()):
-            said.seek(0)
-            text = said.read().decode(errors="replace")[-1_000:]
+        if process.returncode or (output and not output.exists()):
+            log.seek(0)
+            text = log.read().decode(errors="replace")[-1_000:]
             text = "".join(character for character in text if character.isprintable() or character == "\n").strip()
-            end = f"ended with {process.returncode}" if process.returncode else f"left no {makes and makes.name}"
+            end = f"ended with {process.returncode}" if process.returncode else f"left no {output and output.name}"
             raise CommandFailed(f"{command[0]} {end}: {text}")
     return Usage(wall, used.ru_utime + used.ru_stime, peak)
 
 
-def _read_off(output: IO[bytes]) -> None:
-    """Keeps a pipe from filling up."""
+def _drain(output: IO[bytes]) -> None:
+    """Reads a pipe to its end, so that it never fills up."""
     with output:
         while output.read(1 << 16):
             pass
 
 
-def _tell_and_watch(process: subprocess.Popen[bytes], told: bytes, deadline: float) -> int:
-    """Feeds the process and samples it until it ends; returns the peak in bytes. Kills it when it can't go on."""
+def _write_and_watch(process: subprocess.Popen[bytes], stdin: bytes, deadline: float) -> int:
+    """Writes the input and samples memory until the process ends. Returns the peak in bytes. Kills the process group
+    when an error ends the measurement."""
     assert process.stdin is not None
     try:
-        if told:
-            process.stdin.write(told)
+        if stdin:
+            process.stdin.write(stdin)
             process.stdin.flush()
         else:
             process.stdin.close()
@@ -127,42 +127,42 @@ def _tell_and_watch(process: subprocess.Popen[bytes], told: bytes, deadline: flo
         process.wait()
         raise
     finally:
-        # What it did not read can't be flushed to a process that has ended.
+        # A process that has ended can't take the input that it did not read.
         with suppress(BrokenPipeError):
             process.stdin.close()
 
 
 def _watch(pid: int, deadline: float) -> int:
     """Samples until the process ends; returns the peak in bytes."""
-    watched = os.pidfd_open(pid)
+    pidfd = os.pidfd_open(pid)
     ended = select.poll()
-    ended.register(watched, select.POLLIN)
-    together = alone = 0
+    ended.register(pidfd, select.POLLIN)
+    sum_peak = single_peak = 0
     try:
         while not ended.poll(SAMPLE_SECONDS * 1_000):
-            below = list(tree(pid))
-            alone = max([alone, *(kibibytes(one, "status", "VmHWM:") for one in below)])
-            if len(below) > 1:
-                # Takes milliseconds of the measured cores; a single process's peak is known without it.
-                together = max(together, sum(kibibytes(one, "smaps_rollup", "Pss:") for one in below))
+            processes = list(process_tree(pid))
+            single_peak = max([single_peak, *(read_kibibytes(process, "status", "VmHWM:") for process in processes)])
+            if len(processes) > 1:
+                # Takes milliseconds of the measured cores, and VmHWM already gives the peak of a single process.
+                sum_peak = max(sum_peak, sum(read_kibibytes(process, "smaps_rollup", "Pss:") for process in processes))
             if time.perf_counter() > deadline:
-                raise CommandFailed("the command ran out of its time")
+                raise CommandFailed("the command exceeded its time limit")
     finally:
-        os.close(watched)
-    return 1024 * max(together, alone)
+        os.close(pidfd)
+    return 1024 * max(sum_peak, single_peak)
 
 
-def tree(pid: int) -> Iterator[int]:
-    """A process and all below it."""
+def process_tree(pid: int) -> Iterator[int]:
+    """A process and all its descendants."""
     yield pid
     with suppress(OSError):
         for task in os.listdir(f"/proc/{pid}/task"):
             for child in Path(f"/proc/{pid}/task/{task}/children").read_text().split():
-                yield from tree(int(child))
+                yield from process_tree(int(child))
 
 
-def kibibytes(pid: int, file: str, field: str) -> int:
-    """One figure of a process; 0 when it has just ended."""
+def read_kibibytes(pid: int, file: str, field: str) -> int:
+    """One value of /proc/PID/FILE; 0 when the process has just ended."""
     with suppress(OSError), open(f"/proc/{pid}/{file}") as lines:
         for line in lines:
             if line.startswith(field):
@@ -179,7 +179,7 @@ def median_usage(rounds: Sequence[Usage]) -> Usage:
 
 
 def usage_rows(name: str, rounds: Sequence[Usage]) -> Iterator[Row]:
-    """Three rows, `name/wall`, `name/cpu` and `name/memory`, each the median of its rounds."""
+    """Three rows, `name/wall`, `name/cpu` and `name/memory`, each with the median of its rounds."""
     for part, unit, values in (
         ("wall", "s", [one.wall_seconds for one in rounds]),
         ("cpu", "s", [one.cpu_seconds for one in rounds]),
@@ -194,8 +194,8 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
     path.write_text(json.dumps([asdict(row) for row in rows], indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def machine() -> str:
-    """The processor and how many of its cores this process may use, in one line."""
+def machine_description() -> str:
+    """The processor, the number of cores that this process may use, and the version of Python, in one line."""
     models = [line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
     cores = len(os.sched_getaffinity(0))
     return f"{models[0] if models else platform.machine()}, {cores} cores, Python {platform.python_version()}"

@@ -1,9 +1,9 @@
 """Many videos in a row through one worker: `python -m benchmarks.soak [--videos 201] [--json FILE]`.
 
-As a worker does, one process starts a decoding child ahead for each video, gives it the job over its pipe, and reads
-the archive back. The videos are small and of many kinds, some of them damaged. Every 20 videos it prints the process's
-own resident memory and open descriptors, and the children that are left over: all have to stay level. The exit code is
-1 when they do not, or when a video did not end as it should.
+Like a worker, one process starts a decoding child ahead for each video, sends it the job over its pipe, and reads the
+archive. The videos are small and of many kinds; some are damaged. Every 20 videos it prints the process's resident
+memory, open descriptors and child processes: none may grow. The exit code is 1 when one does. A child that crashes ends
+the run with an error.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from pathlib import Path
 from actors.extraction_types import EngineOptions, Extracted, ProgressEvent
 from actors.sandbox.child_process import ChildCrashed, DecodingChild
 from actors.sandbox.child_protocol import Job, Refused
-from benchmarks.extract.contestants import CHILD_LIMITS
-from benchmarks.process_measurement import MIB, Row, kibibytes, machine, tree, write_rows
+from benchmarks.extract.compared_programs import CHILD_LIMITS
+from benchmarks.process_measurement import MIB, Row, machine_description, process_tree, read_kibibytes, write_rows
 from db.values.frame_spec import FrameSpec, canonical
 
-EVERY = 20
-SETTLED = 40
-"""After so many videos all that is kept for good has been made."""
+REPORT_EVERY = 20
+WARMUP_VIDEOS = 40
+"""After so many videos everything that stays in memory has been allocated."""
 GROWTH_BYTES = 2 * MIB
 
 
 @dataclass(frozen=True, slots=True)
-class Level:
-    """Of the worker's own process after so many videos. children: processes below it; one is always ready."""
+class ResourceUse:
+    """Of the process itself after so many videos. children: its child processes; one is always ready."""
 
     videos: int
     resident_bytes: int
@@ -47,41 +47,41 @@ class Level:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints the levels and writes the rows; returns the exit code."""
+    """Prints the resource use and writes the rows; returns the exit code."""
     options = _options(arguments)
-    print(machine())
+    print(machine_description())
     with tempfile.TemporaryDirectory(prefix="fotograma-soak-") as name:
         clips = _clips(Path(name, "clips"))
         print(f"{options.videos} videos, of {len(clips)} kinds in turn", flush=True)
-        levels, endings = asyncio.run(work(clips, options.videos, Path(name, "out")))
-    print(", ".join(f"{count} {ending}" for ending, count in sorted(endings.items())))
+        uses, outcomes = asyncio.run(run_videos(clips, options.videos, Path(name, "out")))
+    print(", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items())))
     if options.json:
-        write_rows(options.json, rows(levels))
-    print(verdict := "level" if is_level(levels) else "NOT level")
-    return int(verdict != "level")
+        write_rows(options.json, rows(uses))
+    print(verdict := "stable" if is_stable(uses) else "NOT stable")
+    return int(verdict != "stable")
 
 
-async def work(clips: Sequence[Path], videos: int, out: Path) -> tuple[list[Level], Counter[str]]:
-    """The levels, and how often each ending came. Raises RuntimeError when a child crashed."""
+async def run_videos(clips: Sequence[Path], videos: int, out: Path) -> tuple[list[ResourceUse], Counter[str]]:
+    """The resource use over time, and how often each outcome came. Raises RuntimeError when a child crashed."""
     child = await DecodingChild.start()
-    levels, endings = [_level(0)], Counter[str]()
+    uses, outcomes = [_measure(0)], Counter[str]()
     for number, source in enumerate(islice(cycle(clips), videos), start=1):
         spare = asyncio.create_task(DecodingChild.start())
-        endings[await perform(child, source, out)] += 1
+        outcomes[await run_video(child, source, out)] += 1
         child = await spare
-        if number % EVERY == 0 or number == videos:
-            levels.append(_level(number))
+        if number % REPORT_EVERY == 0 or number == videos:
+            uses.append(_measure(number))
     await child.kill()
-    return levels, endings
+    return uses, outcomes
 
 
-async def perform(child: DecodingChild, source: Path, out: Path) -> str:
-    """Has a child do one video with the default specification; returns how it ended."""
+async def run_video(child: DecodingChild, source: Path, out: Path) -> str:
+    """Extracts one video with the default specification in a child; returns the outcome."""
     with _job(source, out) as job:
-        match await child.run(job, _hear):
+        match await child.run(job, _ignore_progress):
             case Extracted(sha256=digest):
                 if hashlib.sha256((out / "frames.zip").read_bytes()).hexdigest() != digest:
-                    raise RuntimeError(f"{source.name}: the archive is not the one that was told")
+                    raise RuntimeError(f"{source.name}: the archive has another SHA-256 than the child reported")
                 return "extracted"
             case Refused(code):
                 return f"refused as {code}"
@@ -93,7 +93,7 @@ async def perform(child: DecodingChild, source: Path, out: Path) -> str:
 
 @contextmanager
 def _job(source: Path, out: Path) -> Iterator[Job]:
-    """A job with its empty folder, which goes away again."""
+    """A job with an empty output folder, which is removed at the end."""
     out.mkdir()
     try:
         yield Job(source.resolve(), canonical(FrameSpec()), out.resolve(), EngineOptions(), CHILD_LIMITS)
@@ -101,42 +101,42 @@ def _job(source: Path, out: Path) -> Iterator[Job]:
         shutil.rmtree(out)
 
 
-def is_level(levels: Sequence[Level]) -> bool:
-    """Whether nothing has grown since the process settled."""
-    settled = next((level for level in levels if level.videos >= SETTLED), levels[0])
-    last = levels[-1]
-    grown = last.resident_bytes - settled.resident_bytes
-    return grown <= GROWTH_BYTES and (last.descriptors, last.children) == (settled.descriptors, settled.children)
+def is_stable(uses: Sequence[ResourceUse]) -> bool:
+    """Whether nothing has grown since the warm-up."""
+    baseline = next((use for use in uses if use.videos >= WARMUP_VIDEOS), uses[0])
+    last = uses[-1]
+    grown = last.resident_bytes - baseline.resident_bytes
+    return grown <= GROWTH_BYTES and (last.descriptors, last.children) == (baseline.descriptors, baseline.children)
 
 
-def rows(levels: Sequence[Level]) -> Iterator[Row]:
-    for level in levels:
-        name = f"soak/{level.videos}"
-        yield Row(f"{name}/resident", "MiB", round(level.resident_bytes / MIB, 2))
-        yield Row(f"{name}/descriptors", "descriptors", level.descriptors)
-        yield Row(f"{name}/children", "processes", level.children)
+def rows(uses: Sequence[ResourceUse]) -> Iterator[Row]:
+    for use in uses:
+        name = f"soak/{use.videos}"
+        yield Row(f"{name}/resident", "MiB", round(use.resident_bytes / MIB, 2))
+        yield Row(f"{name}/descriptors", "descriptors", use.descriptors)
+        yield Row(f"{name}/children", "processes", use.children)
 
 
-async def _hear(news: ProgressEvent) -> None:
-    """The bench has no database to tell."""
+async def _ignore_progress(event: ProgressEvent) -> None:
+    """There is no database to write progress to."""
 
 
-def _level(videos: int) -> Level:
-    """Measured and printed."""
+def _measure(videos: int) -> ResourceUse:
+    """Measures and prints."""
     own = os.getpid()
-    level = Level(
+    use = ResourceUse(
         videos,
-        1024 * kibibytes(own, "status", "VmRSS:"),
+        1024 * read_kibibytes(own, "status", "VmRSS:"),
         len(os.listdir("/proc/self/fd")),
-        len(list(tree(own))) - 1,
+        len(list(process_tree(own))) - 1,
     )
-    resident = f"{level.resident_bytes / MIB:7.2f} MiB resident"
-    print(f"{videos:5} videos {resident} {level.descriptors:4} descriptors {level.children:3} children", flush=True)
-    return level
+    resident = f"{use.resident_bytes / MIB:7.2f} MiB resident"
+    print(f"{videos:5} videos {resident} {use.descriptors:4} descriptors {use.children:3} children", flush=True)
+    return use
 
 
 def _clips(folder: Path) -> list[Path]:
-    """Made by a process of its own: a worker has no codecs in its memory."""
+    """Makes the clips in another process: a worker never loads codecs, and this process must not either."""
     folder.mkdir()
     root = Path(__file__).resolve().parents[1]
     subprocess.run([sys.executable, "-m", "benchmarks.soak_clips", str(folder)], cwd=root, check=True)

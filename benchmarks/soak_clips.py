@@ -1,4 +1,4 @@
-"""The files of benchmarks.soak: `python -m benchmarks.soak_clips FOLDER`."""
+"""Makes the files of benchmarks.soak: `python -m benchmarks.soak_clips FOLDER`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ KINDS = ("h264", "h264_b_frames", "h264_vfr", "hevc_10_bit", "vp9_webm", "av1_we
 
 
 def main(folder: Path) -> None:
-    """Good ones of many kinds, one that breaks off, one without a picture, and one that is no video."""
+    """Intact clips of many kinds, a truncated one, one without video, and a text file."""
     for kind in KINDS:
         make(folder / f"{kind}{NAMED[kind].suffix}", NAMED[kind])
     truncated(folder / "mpegts.ts")

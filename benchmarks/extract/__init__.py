@@ -1,1 +1,1 @@
-"""The speed of the engine beside its peers; `python -m benchmarks.extract --help`."""
+"""Compares the engine's speed, memory and image quality with other programs."""

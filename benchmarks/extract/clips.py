@@ -1,10 +1,8 @@
-"""The clips that benchmarks read, made here and kept in a folder; benchmarks.extract.synthetic_film says what is on
-them.
+"""Makes the clips that benchmarks read and keeps them in a folder; benchmarks.extract.synthetic_video draws them.
 
-Each is a film that is encoded once, with B-frames, CABAC and loop filters where the codec has them, and then played
-`loops` times: its encoded packets stand in the file again with later times. To a decoder that is the same work as so
-much more film, for every GOP begins with a key frame and needs nothing of the others; frame n of a clip shows the
-number n % film.frames.
+Each clip is encoded once, with B-frames, CABAC and loop filters where the codec has them. Then its encoded packets are
+written `loops` times, with later times in each loop. For a decoder that is as much work as a longer video: every GOP
+starts with a key frame and refers to no other GOP. Frame n of a clip shows the number n % encoding.frames.
 """
 
 from __future__ import annotations
@@ -19,11 +17,11 @@ import av
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from benchmarks.extract.synthetic_film import Film
+from benchmarks.extract.synthetic_video import SyntheticVideo
 
 FPS = 30
-EDITION = 4
-"""Stands in the files' names; rises when the clips of before must not be taken."""
+CLIPS_VERSION = 4
+"""Part of the file names; rises when older clips must not be used."""
 _BT709 = 1
 
 os.environ.setdefault("SVT_LOG", "0")  # the AV1 encoder reports on stderr otherwise
@@ -31,7 +29,7 @@ os.environ.setdefault("SVT_LOG", "0")  # the AV1 encoder reports on stderr other
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """What is encoded. width, height: pixels. gop: frames; `frames` is a multiple of it, so that a loop fits."""
+    """width, height: pixels. gop: frames of a GOP; `frames` is a multiple of it, so that loops join."""
 
     name: str
     codec: str
@@ -46,22 +44,22 @@ class Encoding:
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A film that is played `loops` times."""
+    """An encoded video that is repeated `loops` times."""
 
     name: str
-    film: Encoding
+    encoding: Encoding
     loops: int = 1
 
     @property
     def frames(self) -> int:
-        return self.film.frames * self.loops
+        return self.encoding.frames * self.loops
 
     @property
     def seconds(self) -> Fraction:
         return Fraction(self.frames, FPS)
 
 
-def _x26(gop: int) -> str:
+def _gop_options(gop: int) -> str:
     return f"keyint={gop}:min-keyint={gop}:scenecut=0:open-gop=0:bframes=3"
 
 
@@ -70,10 +68,10 @@ _X265 = "preset=ultrafast crf=26 x265-params=log-level=none:"
 _VP9 = "deadline=good cpu-used=5 row-mt=1 tile-columns=2 crf=34 b=0 auto-alt-ref=1 lag-in-frames=16"
 _AV1 = "preset=11 crf=35"
 
-GOP_250 = Encoding("h264_gop250", "libx264", 250, 500, _X264 + _x26(250))
-GOP_48 = Encoding("h264_gop48", "libx264", 48, 480, _X264 + _x26(48))
-UHD = Encoding("h264_4k", "libx264", 60, 240, _X264 + _x26(60), width=3840, height=2160)
-HEVC = Encoding("hevc_10bit", "libx265", 60, 240, _X265 + _x26(60), pixel_format="yuv420p10le")
+GOP_250 = Encoding("h264_gop250", "libx264", 250, 500, _X264 + _gop_options(250))
+GOP_48 = Encoding("h264_gop48", "libx264", 48, 480, _X264 + _gop_options(48))
+UHD = Encoding("h264_4k", "libx264", 60, 240, _X264 + _gop_options(60), width=3840, height=2160)
+HEVC = Encoding("hevc_10bit", "libx265", 60, 240, _X265 + _gop_options(60), pixel_format="yuv420p10le")
 VP9 = Encoding("vp9", "libvpx-vp9", 128, 256, _VP9, suffix=".webm")
 AV1 = Encoding("av1", "libsvtav1", 120, 240, _AV1)
 
@@ -93,29 +91,32 @@ CLIPS = {
 }
 
 
-def clip(name: str, *, quick: bool = False) -> Clip:
-    """One of CLIPS; a quick one is of few frames."""
+def find_clip(name: str, *, quick: bool = False) -> Clip:
+    """One of CLIPS. quick: with few frames."""
     whole = CLIPS[name]
     if not quick:
         return whole
-    film = replace(whole.film, frames=max(1, 60 // whole.film.gop) * whole.film.gop)
-    return Clip(name, film, min(whole.loops, 4))
+    encoding = replace(whole.encoding, frames=max(1, 60 // whole.encoding.gop) * whole.encoding.gop)
+    return Clip(name, encoding, min(whole.loops, 4))
 
 
-def made(folder: Path, clip: Clip) -> Path:
-    """The clip's file in the folder; made when it is not there yet, and never seen half made."""
-    film = clip.film
-    path = folder / f"{clip.name}_{clip.frames}_{EDITION}{film.suffix}"
+def ensure_clip(folder: Path, clip: Clip) -> Path:
+    """The clip's file in the folder. When it is missing it is made under another name and then renamed."""
+    encoding = clip.encoding
+    path = folder / f"{clip.name}_{clip.frames}_{CLIPS_VERSION}{encoding.suffix}"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        master = folder / f"{film.name}_{film.frames}_{EDITION}.film{film.suffix}"
+        master = folder / f"{encoding.name}_{encoding.frames}_{CLIPS_VERSION}.master{encoding.suffix}"
         if not master.exists():
-            print(f"making {film.name}: {film.frames} frames of {film.width} × {film.height} …", flush=True)
+            print(
+                f"making {encoding.name}: {encoding.frames} frames of {encoding.width} × {encoding.height} …",
+                flush=True,
+            )
             unfinished = _unfinished(master)
-            encode(unfinished, film)
+            encode_video(unfinished, encoding)
             unfinished.rename(master)
         unfinished = _unfinished(path)
-        play(master, unfinished, clip)
+        write_loops(master, unfinished, clip)
         unfinished.rename(path)
     return path
 
@@ -124,44 +125,44 @@ def _unfinished(path: Path) -> Path:
     return path.with_name(f"{path.stem}.{os.getpid()}.part{path.suffix}")
 
 
-def encode(path: Path, film: Encoding) -> None:
-    """Draws and encodes a film on all cores."""
-    drawn = Film(film.width, film.height)
+def encode_video(path: Path, encoding: Encoding) -> None:
+    """Draws and encodes a video on all cores."""
+    video = SyntheticVideo(encoding.width, encoding.height)
     with av.open(str(path), "w") as container:
-        options = dict(option.split("=", 1) for option in film.options.split())
-        stream = container.add_stream(film.codec, rate=FPS, options=options)
+        options = dict(option.split("=", 1) for option in encoding.options.split())
+        stream = container.add_stream(encoding.codec, rate=FPS, options=options)
         assert isinstance(stream, VideoStream)
-        stream.width, stream.height, stream.pix_fmt = film.width, film.height, film.pixel_format
+        stream.width, stream.height, stream.pix_fmt = encoding.width, encoding.height, encoding.pixel_format
         context = stream.codec_context
-        context.gop_size, context.max_b_frames = film.gop, 3
+        context.gop_size, context.max_b_frames = encoding.gop, 3
         context.thread_count = os.cpu_count() or 1
         context.colorspace = context.color_primaries = context.color_trc = _BT709
-        for number in range(film.frames):
-            frame = drawn.frame(number).reformat(format=film.pixel_format)
+        for number in range(encoding.frames):
+            frame = video.frame(number).reformat(format=encoding.pixel_format)
             frame.pts, frame.time_base = number, Fraction(1, FPS)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
 
 
-def play(master: Path, path: Path, clip: Clip) -> None:
-    """Writes the master's packets `clip.loops` times, one play after the other."""
+def write_loops(master: Path, path: Path, clip: Clip) -> None:
+    """Writes the master's packets `clip.loops` times, one loop after the other."""
     with av.open(str(path), "w") as container:
         stream: VideoStream | None = None
-        for turn in range(clip.loops):
+        for loop in range(clip.loops):
             with av.open(str(master)) as source:
-                film = source.streams.video[0]
-                stream = stream or container.add_stream_from_template(film, opaque=True)
-                for packet in _packets(source.demux(film), turn * clip.film.frames):
+                video = source.streams.video[0]
+                stream = stream or container.add_stream_from_template(video, opaque=True)
+                for packet in _shifted_packets(source.demux(video), loop * clip.encoding.frames):
                     packet.stream = stream
                     container.mux(packet)
 
 
-def _packets(packets: Iterator[Packet[VideoStream]], after: int) -> Iterator[Packet[VideoStream]]:
-    """The packets, `after` frames later."""
+def _shifted_packets(packets: Iterator[Packet[VideoStream]], shift_frames: int) -> Iterator[Packet[VideoStream]]:
+    """The packets, later by so many frames."""
     for packet in packets:
         if packet.dts is None or packet.pts is None or not packet.size:
             continue
         assert packet.time_base is not None
-        later = round(Fraction(after, FPS) / packet.time_base)
-        packet.pts, packet.dts = packet.pts + later, packet.dts + later
+        shift = round(Fraction(shift_frames, FPS) / packet.time_base)
+        packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
         yield packet

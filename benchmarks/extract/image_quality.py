@@ -1,4 +1,4 @@
-"""What a contestant delivered: how many images, how large, of which frames, and how near to the decoded video."""
+"""Measures a program's archive: number and size of the images, which frames they show, and their PSNR."""
 
 from __future__ import annotations
 
@@ -16,48 +16,48 @@ import numpy.typing as npt
 from av.video.frame import VideoFrame
 from PIL import Image
 
-from benchmarks.extract.synthetic_film import number_in
+from benchmarks.extract.synthetic_video import read_number_in_corner
 
 Luma = npt.NDArray[np.float32]
 
 DRAFT = 4
-"""Numbers are read from images decoded at this part of their size, which is much quicker."""
+"""Frame numbers are read from images decoded at this part of their size, which is much faster."""
 SMALLEST_DRAFT = 320
 _WEIGHTS = {"bt709": (0.2126, 0.7152, 0.0722), "bt601": (0.299, 0.587, 0.114)}
 """Of red, green and blue in luma."""
 
 
 @dataclass(frozen=True, slots=True)
-class Nearness:
-    """psnr: dB, of luma as the decoder gives it. colors: whether the images say their colors rightly.
+class Fidelity:
+    """psnr: dB, of luma as the decoder gives it. has_right_colors: the images have the matrix that JPEG prescribes.
 
-    A program may leave BT.709 samples in a JPEG, which holds BT.601 by its standard: the colors are off then, but that
-    is no matter of the encoder's quality, so the luma is taken as it was meant.
+    A program may leave BT.709 samples in a JPEG, which holds BT.601 by its standard. Then the colors are wrong. The
+    encoder's quality is another matter, so the luma is computed with the matrix that the program used.
     """
 
     psnr: float
-    colors: bool
+    has_right_colors: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
-    """right: images of exactly the frame that was asked for. shift: by how many frames most images are off, and how
-    many are off by just that. nearness: None when no image is of a frame of the reference.
+class ArchiveQuality:
+    """right: images of exactly the requested frame. shift: the most frequent distance in frames from the requested
+    frame, and how many images have it. fidelity: None when no image is of a frame of the reference.
     """
 
     images: int
     image_bytes: int
     right: int
     shift: tuple[int, int]
-    nearness: Nearness | None
+    fidelity: Fidelity | None
 
 
 Reference = Mapping[int, Luma]
 """Decoded frames by number: luma from 0 to 255."""
 
 
-def decoded(source: Path, numbers: Iterable[int]) -> Reference:
-    """The frames of these numbers, as far as the video goes, from a plain decode; it is BT.709 in limited range."""
+def decode_reference(source: Path, numbers: Iterable[int]) -> Reference:
+    """The frames with these numbers, as far as the video has them, from a sequential decode. BT.709, limited range."""
     wanted = set(numbers)
     kept: dict[int, Luma] = {}
     with av.open(str(source)) as container:
@@ -78,51 +78,51 @@ def _source_luma(frame: VideoFrame) -> Luma:
     return np.asarray((rows / 2 ** (component.bits - 8) - 16) * (255 / 219), np.float32)
 
 
-def delivered(archive: Path, wanted: Sequence[int], cycle: int, reference: Reference) -> Delivery:
-    """Reads an archive's JPEGs; their frames are told by the numbers in their pixels, which begin again at `cycle`."""
-    files = images_of(archive)
-    numbers = [number_of(file) for file in files]
+def measure_archive(archive: Path, wanted: Sequence[int], cycle: int, reference: Reference) -> ArchiveQuality:
+    """Reads an archive's JPEGs. The number in the pixels identifies the frame; numbers start again after `cycle`."""
+    files = read_images(archive)
+    numbers = [read_frame_number(file) for file in files]
     offs = Counter(
         (number - frame + cycle // 2) % cycle - cycle // 2
         for number, frame in zip(numbers, wanted, strict=False)
         if number is not None
     )
     shift = offs.most_common(1)[0] if offs else (0, 0)
-    return Delivery(len(files), sum(map(len, files)), offs[0], shift, nearness(files, numbers, reference))
+    return ArchiveQuality(len(files), sum(map(len, files)), offs[0], shift, measure_fidelity(files, numbers, reference))
 
 
-def images_of(archive: Path) -> list[bytes]:
+def read_images(archive: Path) -> list[bytes]:
     with zipfile.ZipFile(archive) as frames:
         return [frames.read(name) for name in sorted(frames.namelist()) if name.endswith(".jpg")]
 
 
-def number_of(file: bytes) -> int | None:
+def read_frame_number(file: bytes) -> int | None:
     image = Image.open(io.BytesIO(file))
     if image.width // DRAFT >= SMALLEST_DRAFT:
         image.draft("RGB", (image.width // DRAFT, image.height // DRAFT))
-    return number_in(np.asarray(image.convert("RGB")))
+    return read_number_in_corner(np.asarray(image.convert("RGB")))
 
 
-def nearness(files: Sequence[bytes], numbers: Sequence[int | None], reference: Reference) -> Nearness | None:
-    """Over all images of the reference's frames; of images that are smaller, against the frames made as small."""
+def measure_fidelity(files: Sequence[bytes], numbers: Sequence[int | None], reference: Reference) -> Fidelity | None:
+    """Over all images of the reference's frames. A smaller image is compared with the scaled-down frame."""
     errors: dict[str, list[float]] = {matrix: [] for matrix in _WEIGHTS}
     for file, number in zip(files, numbers, strict=True):
         if number is not None and number in reference:
             image = np.asarray(Image.open(io.BytesIO(file)).convert("RGB"), np.float32)
-            wanted = _sized(reference[number], image.shape[1], image.shape[0])
+            wanted = _resized(reference[number], image.shape[1], image.shape[0])
             for matrix, weights in _WEIGHTS.items():
                 errors[matrix].append(float(np.mean((image @ np.array(weights, np.float32) - wanted) ** 2)))
     if not errors["bt709"]:
         return None
     right, wrong = (sum(of_matrix) / len(of_matrix) for of_matrix in (errors["bt709"], errors["bt601"]))
-    return Nearness(psnr(min(right, wrong)), right <= wrong)
+    return Fidelity(psnr(min(right, wrong)), right <= wrong)
 
 
 def psnr(mean_square: float) -> float:
     return 10 * math.log10(255**2 / mean_square) if mean_square else math.inf
 
 
-def _sized(luma: Luma, width: int, height: int) -> Luma:
+def _resized(luma: Luma, width: int, height: int) -> Luma:
     if luma.shape == (height, width):
         return luma
     return np.asarray(Image.fromarray(luma).resize((width, height), Image.Resampling.LANCZOS), np.float32)

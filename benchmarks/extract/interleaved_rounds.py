@@ -1,4 +1,4 @@
-"""Interleaved rounds of all contestants at one scenario."""
+"""Runs all programs in one scenario, in interleaved rounds."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.extract.calibration import FILTER_SHIFT
 from benchmarks.extract.clips import Clip
-from benchmarks.extract.contestants import Contestant, Task, contestants
-from benchmarks.extract.image_quality import Delivery, decoded, delivered
-from benchmarks.extract.scenarios import Scenario, frames_of
+from benchmarks.extract.compared_programs import Program, ProgramRun, programs
+from benchmarks.extract.ffmpeg_quality_calibration import FILTER_SHIFT
+from benchmarks.extract.image_quality import ArchiveQuality, decode_reference, measure_archive
+from benchmarks.extract.scenarios import Scenario, requested_frames
 from benchmarks.process_measurement import CommandFailed, Usage, median_usage
 
-COMPARED = 3
-"""So many images tell how near to the video a contestant's are."""
+COMPARED_IMAGES = 3
+"""Images of each program whose fidelity is measured."""
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """One contestant in one scenario. note: "skipped: …", "failed: …", or a remark beside the figures.
+class ProgramResult:
+    """One program in one scenario. note: "skipped: …", "failed: …", or a remark beside the figures.
 
-    delivery: None for one that makes no images, and where there are no figures.
+    quality: None for a program that makes no images, and where there are no figures.
     """
 
     scenario: Scenario
-    contestant: str
+    program: str
     rounds: tuple[Usage, ...] = ()
-    delivery: Delivery | None = None
+    quality: ArchiveQuality | None = None
     note: str = ""
 
     @property
@@ -46,8 +46,8 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
-    """What is the same for all who run. source: the clip's file."""
+class Comparison:
+    """What is the same for all programs. source: the clip's file."""
 
     scenario: Scenario
     clip: Clip
@@ -56,63 +56,77 @@ class Course:
     threads: int
 
 
-def compare(course: Course, rounds: int) -> list[Result]:
-    """Lets every contestant do the job, in turn: the main ones `rounds` times, the others in every second round."""
-    usages: dict[str, list[Usage]] = {one.name: [] for one in contestants()}
-    notes = {one.name: f"skipped: {why}" for one in contestants() if (why := one.missing(course.scenario))}
-    with tempfile.TemporaryDirectory(prefix="fotograma-benchmark-") as name:
+def compare(comparison: Comparison, rounds: int) -> list[ProgramResult]:
+    """Runs every program in turn: the main ones `rounds` times, the others in every second round."""
+    usages: dict[str, list[Usage]] = {program.name: [] for program in programs()}
+    reasons = {program.name: program.unavailable(comparison.scenario) for program in programs()}
+    notes = {name: f"skipped: {reason}" for name, reason in reasons.items() if reason}
+    with tempfile.TemporaryDirectory(prefix="fotograma-benchmark-") as folder:
         archives: dict[str, Path] = {}
-        for turn in range(rounds):
-            for one in _starters(turn, notes):
-                archive = Path(name, f"{turn}", one.name, "frames.zip")
+        for number in range(rounds):
+            for program in _programs_in_round(number, notes):
+                archive = Path(folder, f"{number}", program.name, "frames.zip")
                 archive.parent.mkdir(parents=True)
-                # What the one before wrote is on disk then, and its writing is not this one's time.
+                # The program's time must not include writing the previous program's output to disk.
                 os.sync()
                 try:
-                    usages[one.name].append(one.run(_task(course, archive)))
-                    if one.images:
-                        _keep(archive, archives.get(one.name))
-                        archives[one.name] = archive
-                except CommandFailed as failure:
-                    notes[one.name] = f"failed: {failure}"
-        deliveries = _deliveries(course, archives)
-        notes = {one: _remark(archive) for one, archive in archives.items()} | notes
-    return [_result(course, one, took, deliveries.get(one), notes.get(one, "")) for one, took in usages.items()]
+                    usages[program.name].append(program.run(_program_run(comparison, archive)))
+                    if program.makes_images:
+                        _drop_previous(archive, archives.get(program.name))
+                        archives[program.name] = archive
+                except CommandFailed as error:
+                    notes[program.name] = f"failed: {error}"
+        qualities = _measure_archives(comparison, archives)
+        notes = {name: _fallback_note(archive) for name, archive in archives.items()} | notes
+    return [
+        _result(comparison, name, usage, qualities.get(name), notes.get(name, "")) for name, usage in usages.items()
+    ]
 
 
-def _result(course: Course, name: str, took: list[Usage], delivery: Delivery | None, note: str) -> Result:
-    if delivery and not delivery.images:
-        return Result(course.scenario, name, note="skipped: it gives no images of this clip, and no error")
-    return Result(course.scenario, name, tuple(took), delivery, note)
+def _result(
+    comparison: Comparison, name: str, usages: list[Usage], quality: ArchiveQuality | None, note: str
+) -> ProgramResult:
+    if quality and not quality.images:
+        return ProgramResult(comparison.scenario, name, note="skipped: it gives no images of this clip, and no error")
+    return ProgramResult(comparison.scenario, name, tuple(usages), quality, note)
 
 
-def _starters(turn: int, notes: dict[str, str]) -> Sequence[Contestant]:
-    """Who runs in a round; a different one is first in each."""
-    here = [one for one in contestants() if one.name not in notes and (one.every_round or turn % 2 == 0)]
-    first = turn % len(here) if here else 0
-    return here[first:] + here[:first]
+def _programs_in_round(number: int, notes: dict[str, str]) -> Sequence[Program]:
+    """The programs of a round. Each round starts with another one. notes: of the programs that don't run."""
+    available = [program for program in programs() if program.name not in notes]
+    chosen = [program for program in available if program.every_round or number % 2 == 0]
+    first = number % len(chosen) if chosen else 0
+    return chosen[first:] + chosen[:first]
 
 
-def _keep(archive: Path, before: Path | None) -> None:
-    """Leaves the newest archive of a contestant alone, for the images of a scenario can be gigabytes."""
+def _drop_previous(archive: Path, previous: Path | None) -> None:
+    """Deletes all but a program's newest archive: the images of a scenario can be gigabytes."""
     shutil.rmtree(archive.parent / "images", ignore_errors=True)
-    if before:
-        shutil.rmtree(before.parent)
+    if previous:
+        shutil.rmtree(previous.parent)
 
 
-def _task(course: Course, archive: Path) -> Task:
-    return Task(course.source, archive, course.scenario, course.clip, course.ffmpeg_quality, course.threads)
+def _program_run(comparison: Comparison, archive: Path) -> ProgramRun:
+    return ProgramRun(
+        comparison.source,
+        archive,
+        comparison.scenario,
+        comparison.clip,
+        comparison.ffmpeg_quality,
+        comparison.threads,
+    )
 
 
-def _deliveries(course: Course, archives: dict[str, Path]) -> dict[str, Delivery]:
-    wanted, cycle = frames_of(course.scenario.sample, course.clip), course.clip.film.frames
-    first = [number % cycle for number in wanted[:COMPARED]]
-    reference = decoded(course.source, [*first, *(number + FILTER_SHIFT for number in first)])
-    return {one: delivered(archive, wanted, cycle, reference) for one, archive in archives.items()}
+def _measure_archives(comparison: Comparison, archives: dict[str, Path]) -> dict[str, ArchiveQuality]:
+    requested = requested_frames(comparison.scenario.sample, comparison.clip)
+    cycle = comparison.clip.encoding.frames
+    first = [number % cycle for number in requested[:COMPARED_IMAGES]]
+    reference = decode_reference(comparison.source, [*first, *(number + FILTER_SHIFT for number in first)])
+    return {name: measure_archive(archive, requested, cycle, reference) for name, archive in archives.items()}
 
 
-def _remark(archive: Path) -> str:
-    """Whether the engine fell back to another reader."""
+def _fallback_note(archive: Path) -> str:
+    """Why the engine fell back to another reader; empty when it did not."""
     with suppress(FileNotFoundError):
         report = json.loads((archive.parent / "report.json").read_text(encoding="utf-8"))
         return "; ".join(f"read by PyAV: {fallback['reason']}" for fallback in report["fallbacks"])

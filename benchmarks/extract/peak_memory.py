@@ -1,4 +1,4 @@
-"""How much memory this engine needs: for long and short results, 4K, and a consumer that takes them slowly."""
+"""Measures this engine's peak memory: long and short results, 4K, and an archive that is written to a slow pipe."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pathlib import Path
 
 from actors.extraction_types import EngineOptions
 from actors.sandbox.child_protocol import Job, encode_job
-from benchmarks.extract.clips import clip, made
-from benchmarks.extract.contestants import CHILD_LIMITS, JPEG_QUALITY, child
+from benchmarks.extract.clips import ensure_clip, find_clip
+from benchmarks.extract.compared_programs import CHILD_LIMITS, JPEG_QUALITY, measure_child
 from benchmarks.process_measurement import CommandFailed
 from db.values.frame_spec import AllFrames, FrameSpec, Image, Range, canonical
 
@@ -24,9 +24,9 @@ _PIPE_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class Footprint:
-    """The peak of a decoding child that gives every frame. kind: "1080p" or "4K". bytes: None where it failed; `note`
-    says how."""
+class PeakMemory:
+    """Peak memory of a decoding child that extracts every frame. kind: "1080p" or "4K". bytes: None when it failed, and
+    `note` says why."""
 
     name: str
     title: str
@@ -35,8 +35,8 @@ class Footprint:
     note: str = ""
 
 
-_MEASURED = (
-    # name, kind, clip, title, whether the consumer is slow
+_MEASUREMENTS = (
+    # name, kind, clip, title, whether the archive is a slow pipe
     ("memory_1080p_short", "1080p", "1080p_gop48_short", "every frame, 1080p", False),
     ("memory_1080p_long", "1080p", "1080p_gop48", "every frame, 1080p, three times as long", False),
     ("memory_1080p_slow", "1080p", "1080p_gop48_short", "every frame, 1080p, into a pipe of 20 MB/s", True),
@@ -45,14 +45,14 @@ _MEASURED = (
 )
 
 
-def footprints(clips: Path, *, threads: int, quick: bool) -> Iterator[Footprint]:
-    """One run each: a peak is hardly a matter of chance."""
-    for name, kind, clip_name, title, slow in _MEASURED:
-        source = made(clips, clip(clip_name, quick=quick))
+def measure_peaks(clips: Path, *, threads: int, quick: bool) -> Iterator[PeakMemory]:
+    """Each is measured once: peaks hardly vary."""
+    for name, kind, clip_name, title, is_slow in _MEASUREMENTS:
+        source = ensure_clip(clips, find_clip(clip_name, quick=quick))
         try:
-            yield Footprint(name, title, kind, _peak(source, threads, slow=slow))
+            yield PeakMemory(name, title, kind, _peak(source, threads, slow=is_slow))
         except CommandFailed as failure:
-            yield Footprint(name, title, kind, None, f"failed: {failure}")
+            yield PeakMemory(name, title, kind, None, f"failed: {failure}")
 
 
 def _peak(source: Path, threads: int, *, slow: bool) -> int:
@@ -61,14 +61,14 @@ def _peak(source: Path, threads: int, *, slow: bool) -> int:
         archive = Path(name, "frames.zip")
         job = Job(source.resolve(), canonical(spec), archive.parent, EngineOptions(threads=threads), CHILD_LIMITS)
         if not slow:
-            return child(encode_job(job), makes=archive).peak_bytes
-        with _slow_consumer(archive):
-            return child(encode_job(job), makes=archive).peak_bytes
+            return measure_child(encode_job(job), output=archive).peak_bytes
+        with _slow_pipe(archive):
+            return measure_child(encode_job(job), output=archive).peak_bytes
 
 
 @contextmanager
-def _slow_consumer(archive: Path) -> Iterator[None]:
-    """Makes the archive a named pipe and takes from it so many bytes a second."""
+def _slow_pipe(archive: Path) -> Iterator[None]:
+    """Makes the archive a named pipe and reads SLOW_BYTES_PER_SECOND from it."""
     os.mkfifo(archive)
     end, pipe = threading.Event(), os.open(archive, os.O_RDONLY | os.O_NONBLOCK)
 

@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from statistics import median, quantiles
 
-from benchmarks.process_measurement import Row, machine, write_rows
+from benchmarks.process_measurement import Row, machine_description, write_rows
 from benchmarks.queue.harness import Ground, fill, started
 from benchmarks.queue.pgbench import transactions_per_second
 from benchmarks.queue.start_latency import starts
@@ -119,7 +119,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000, 2_000_000])
     options = parser.parse_args()
-    print(machine())
+    print(machine_description())
     with started() as ground:
         rows = asyncio.run(measured(ground, options.rows))
     for row in rows:

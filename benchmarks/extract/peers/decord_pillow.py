@@ -1,5 +1,5 @@
-"""What people write with decord and Pillow. `python -I decord_pillow.py JSON`: see
-benchmarks.extract.contestants.PeerJob.
+"""The usual program with decord and Pillow. `python -I decord_pillow.py JSON`: see
+benchmarks.extract.compared_programs.PeerJob.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ def main(job: dict[str, Any]) -> None:
     width, height = job["size"] or (-1, -1)
     video = decord.VideoReader(job["source"], width=width, height=height, num_threads=job["threads"])
     with zipfile.ZipFile(job["archive"], "w", zipfile.ZIP_STORED) as frames:
-        # One by one: the whole list in one get_batch is no faster and holds every picture at once.
-        for n, index in enumerate(wanted(video, job), start=1):
+        # One by one: one get_batch for the whole list is no faster and keeps every picture in memory.
+        for n, index in enumerate(frame_indexes(video, job), start=1):
             image = io.BytesIO()
             Image.fromarray(video[index].asnumpy()).save(image, "jpeg", quality=job["quality"])
             frames.writestr(f"{n:06d}.jpg", image.getvalue())
 
 
-def wanted(video: Any, job: dict[str, Any]) -> Iterable[int]:
+def frame_indexes(video: Any, job: dict[str, Any]) -> Iterable[int]:
     fps = video.get_avg_fps()
     match job["mode"]:
         case "fps":

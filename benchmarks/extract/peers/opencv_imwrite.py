@@ -1,4 +1,6 @@
-"""What people write with OpenCV. `python -I opencv_imwrite.py JSON`: see benchmarks.extract.contestants.PeerJob."""
+"""The usual program with OpenCV. `python -I opencv_imwrite.py JSON`: see
+benchmarks.extract.compared_programs.PeerJob.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,7 @@ def pictures(video: Any, job: dict[str, Any]) -> Iterator[Any]:
     match job["mode"]:
         case "fps":
             number = second = 0
-            while video.grab():  # what is not wanted is decoded, but not converted
+            while video.grab():  # other frames are decoded, but not converted
                 if number >= second * fps:
                     yield video.retrieve()[1]
                     second += 1

@@ -1,5 +1,5 @@
-"""What people write with PyAV and Pillow. `python -I pyav_pillow.py JSON`: see
-benchmarks.extract.contestants.PeerJob.
+"""The usual program with PyAV and Pillow. `python -I pyav_pillow.py JSON`: see
+benchmarks.extract.compared_programs.PeerJob.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ def main(job: dict[str, Any]) -> None:
     width, height = job["size"] or (None, None)
     with av.open(job["source"]) as video, zipfile.ZipFile(job["archive"], "w", zipfile.ZIP_STORED) as frames:
         video.streams.video[0].thread_type = "AUTO"
-        for n, frame in enumerate(wanted(video, job), start=1):
+        for n, frame in enumerate(selected_frames(video, job), start=1):
             image = io.BytesIO()
             frame.to_image(width=width, height=height).save(image, "jpeg", quality=job["quality"])
             frames.writestr(f"{n:06d}.jpg", image.getvalue())
 
 
-def wanted(video: InputContainer, job: dict[str, Any]) -> Iterator[Any]:
+def selected_frames(video: InputContainer, job: dict[str, Any]) -> Iterator[Any]:
     stream = video.streams.video[0]
     match job["mode"]:
         case "fps":

@@ -1,7 +1,7 @@
-"""A film to encode: textured ground under a moving camera, things that cross it, grain; each frame tells its number.
+"""A synthetic video: a textured background under a moving camera, moving rectangles, grain, and the frame's number.
 
-It moves by half pixels, uncovers what was hidden and is never twice the same, so that an encoder spends on it what it
-spends on real footage and a decoder has vectors, residuals and edges to work on.
+It moves by half pixels, uncovers hidden parts and never repeats a picture. So an encoder spends as many bits on it as
+on real footage, and a decoder has motion vectors, residuals and edges to work on.
 """
 
 from __future__ import annotations
@@ -22,24 +22,26 @@ NUMBER_SHARE = 4
 """The number's blocks fill the top left corner, this part of the width and of the height."""
 GRAIN = 2.0
 """Standard deviation in levels."""
-_FINE = 2
-"""The ground is kept in so many samples per pixel and direction."""
-_CAMERA = (0.11, 0.07)
-"""Sway of the camera as a part of width and height."""
-_THINGS = 9
+_BACKGROUND_SCALE = 2
+"""Samples of the background per pixel and direction."""
+_CAMERA_SWAY = (0.11, 0.07)
+"""As a part of width and height."""
+_RECTANGLES = 9
 
 
-class Film:
+class SyntheticVideo:
     """Draws 8-bit BT.709 4:2:0 frames of an even size in pixels."""
 
     def __init__(self, width: int, height: int) -> None:
         self._width, self._height = width, height
         random = np.random.default_rng(2 * width + height)
-        self._sway = [math.ceil(size * share) for size, share in zip((width, height), _CAMERA, strict=True)]
-        across, down = (_FINE * (size + 2 * sway) for size, sway in zip((width, height), self._sway, strict=True))
-        self._ground = [texture(random, across, down, 50, 190)]
-        self._ground += [texture(random, across, down, 108, 148, finest=16) for _ in "uv"]
-        self._things = [self._thing(random) for _ in range(_THINGS)]
+        self._sway = [math.ceil(size * share) for size, share in zip((width, height), _CAMERA_SWAY, strict=True)]
+        across, down = (
+            _BACKGROUND_SCALE * (size + 2 * sway) for size, sway in zip((width, height), self._sway, strict=True)
+        )
+        self._background = [draw_texture(random, across, down, 50, 190)]
+        self._background += [draw_texture(random, across, down, 108, 148, finest=16) for _ in "uv"]
+        self._rectangles = [self._rectangle(random) for _ in range(_RECTANGLES)]
         noise = np.clip(random.normal(8, GRAIN, (height + 64, width + 64)), 0, 16)
         self._grain = noise.astype(np.uint8)
 
@@ -48,9 +50,9 @@ class Film:
         planes = np.empty((self._height * 3 // 2, self._width), np.uint8)
         y = planes[: self._height]
         u, v = planes[self._height :].reshape(2, self._height // 2, self._width // 2)
-        self._draw_ground((y, u, v), number)
-        for thing in self._things:
-            thing.draw((y, u, v), number)
+        self._draw_background((y, u, v), number)
+        for rectangle in self._rectangles:
+            rectangle.draw((y, u, v), number)
         left, top = number * 37 % 64, number * 23 % 64
         y += self._grain[top : top + self._height, left : left + self._width]
         self._draw_number((y, u, v), number)
@@ -58,21 +60,23 @@ class Film:
         frame.colorspace, frame.color_range = 1, 1
         return frame
 
-    def _draw_ground(self, planes: tuple[Plane, ...], number: int) -> None:
+    def _draw_background(self, planes: tuple[Plane, ...], number: int) -> None:
         left, top = (
-            round(_FINE * sway * (1 + math.sin(number / speed)))
+            round(_BACKGROUND_SCALE * sway * (1 + math.sin(number / speed)))
             for sway, speed in zip(self._sway, (41, 53), strict=True)
         )
-        for plane, ground, step in zip(planes, self._ground, (_FINE, 2 * _FINE, 2 * _FINE), strict=True):
+        for plane, background, step in zip(
+            planes, self._background, (_BACKGROUND_SCALE, 2 * _BACKGROUND_SCALE, 2 * _BACKGROUND_SCALE), strict=True
+        ):
             rows, columns = plane.shape
-            plane[:] = ground[top : top + rows * step : step, left : left + columns * step : step]
+            plane[:] = background[top : top + rows * step : step, left : left + columns * step : step]
 
-    def _thing(self, random: np.random.Generator) -> _Thing:
+    def _rectangle(self, random: np.random.Generator) -> _MovingRectangle:
         width, height = (int(random.integers(size // 12, size // 5)) // 2 * 2 for size in (self._width, self._height))
-        planes = [texture(random, width, height, 50, 200)]
-        planes += [texture(random, width // 2, height // 2, 100, 156, finest=16) for _ in "uv"]
+        planes = [draw_texture(random, width, height, 50, 200)]
+        planes += [draw_texture(random, width // 2, height // 2, 100, 156, finest=16) for _ in "uv"]
         room = (self._width - width, self._height - height)
-        return _Thing(planes, room, random.uniform(15, 60, 2), random.uniform(0, 6, 2))
+        return _MovingRectangle(planes, room, random.uniform(15, 60, 2), random.uniform(0, 6, 2))
 
     def _draw_number(self, planes: tuple[Plane, ...], number: int) -> None:
         width, height = self._width // NUMBER_SHARE, self._height // NUMBER_SHARE
@@ -82,8 +86,8 @@ class Film:
             plane[: height // 2, : width // 2] = 128
 
 
-class _Thing:
-    """A textured rectangle that swings over the picture. room: where its corner may be, in pixels."""
+class _MovingRectangle:
+    """A textured rectangle that moves to and fro. room: how far its corner may be from the top left, in pixels."""
 
     def __init__(
         self, planes: list[Plane], room: tuple[int, int], speed: npt.NDArray[np.float64], phase: npt.NDArray[np.float64]
@@ -98,9 +102,11 @@ class _Thing:
             plane[top * scale : top * scale + rows, left * scale : left * scale + columns] = mine
 
 
-def texture(random: np.random.Generator, width: int, height: int, low: int, high: int, *, finest: int = 4) -> Plane:
-    """Noise at several scales from `finest` pixels on, the coarser the stronger, from `low` to `high`: levels that
-    leave no color outside of what RGB can show."""
+def draw_texture(
+    random: np.random.Generator, width: int, height: int, low: int, high: int, *, finest: int = 4
+) -> Plane:
+    """Noise at several scales from `finest` pixels on; coarser noise is stronger. low, high: its range of levels, which
+    must keep every color inside of RGB."""
     total = np.zeros((height, width), np.float32)
     for scale in (finest, 4 * finest, 16 * finest, 64 * finest):
         small = random.integers(0, 256, (height // scale + 2, width // scale + 2), dtype=np.uint8)
@@ -110,7 +116,7 @@ def texture(random: np.random.Generator, width: int, height: int, low: int, high
     return (low + (total - least) * ((high - low) / (most - least))).astype(np.uint8)
 
 
-def number_in(rgb: npt.NDArray[np.uint8]) -> int | None:
-    """The number of a frame of any size, shape (height, width, 3); None when it is not certain."""
+def read_number_in_corner(rgb: npt.NDArray[np.uint8]) -> int | None:
+    """The number in a frame of any size, shape (height, width, 3); None when it can't be read with certainty."""
     height, width = rgb.shape[0] // NUMBER_SHARE, rgb.shape[1] // NUMBER_SHARE
     return read_number(rgb[:height, :width])
