@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from serve_app.deps import Deps
 
 
-class Place(BaseModel):
+class Placement(BaseModel):
     """Where an application's replicas belong. cpus: logical CPUs of one. resources: custom ones of their nodes."""
 
     model_config = ConfigDict(extra="forbid")
@@ -34,13 +34,13 @@ class Place(BaseModel):
     resources: dict[str, float] = {}
 
 
-class WorkerPlace(Place):
+class WorkerPlacement(Placement):
     """On one machine a worker asks for one CPU, so that there are no more workers than cores by mistake."""
 
     cpus: float = 1
 
 
-def api(args: Place) -> Application:
+def api(args: Placement) -> Application:
     """The HTTP API and the page."""
     settings = load()
     return deployment.application(
@@ -48,7 +48,7 @@ def api(args: Place) -> Application:
     )
 
 
-def pool(args: WorkerPlace) -> Application:
+def pool(args: WorkerPlacement) -> Application:
     """The workers."""
     settings = load()
     return worker_deployment.application(
@@ -60,7 +60,7 @@ def pool(args: WorkerPlace) -> Application:
     )
 
 
-def maintenance(args: Place) -> Application:
+def maintenance(args: Placement) -> Application:
     """The periodic jobs."""
     return maintenance_deployment.application(open_maintenance, cpus=args.cpus, resources=args.resources)
 

@@ -14,7 +14,7 @@ from psycopg import sql
 
 from cluster.local.servers.embedded_postgres import Postgres
 from cluster.local.servers.embedded_valkey import Valkey
-from cluster.local.servers.os_user import server_account
+from cluster.local.servers.os_user import server_user
 from cluster.local.servers.postgres_programs import programs_for
 from db import migrate
 
@@ -49,7 +49,7 @@ def started() -> Iterator[Ground]:
     # Sockets need a short path.
     folder = Path(tempfile.mkdtemp(prefix="fotograma-queue-", dir="/tmp"))
     folder.chmod(0o755)
-    account = server_account()
+    account = server_user()
     programs = programs_for(account, folder)
     postgres = Postgres(
         folder / "postgres",

@@ -35,7 +35,7 @@ users = typer.Typer(
 )
 ops.add_typer(users, name="users")
 
-HomeFolder = Annotated[Path, typer.Option("--home", metavar="DIR", help="Home of the running `fotograma up`.")]
+HomeFolder = Annotated[Path, typer.Option("--home", metavar="DIR", help="Data folder of `fotograma up`.")]
 Email = Annotated[str, typer.Argument(metavar="EMAIL", help="E-mail of the account.", show_default=False)]
 DEFAULT_HOME = Path("~/.fotograma")
 MAX_RUNNING = 2**31 - 1
@@ -224,11 +224,11 @@ def database_url(home: Path) -> str:
     from cluster.local.data_dir import home_at  # noqa: PLC0415
     from cluster.local.secret_files import open_secrets  # noqa: PLC0415
     from cluster.local.servers.embedded_postgres import url_of  # noqa: PLC0415
-    from cluster.local.startup_error import Refusal  # noqa: PLC0415
+    from cluster.local.startup_error import StartupError  # noqa: PLC0415
 
     try:
         place = home_at(home)
-    except Refusal as error:
+    except StartupError as error:
         raise NoDatabase(home) from error
     folder = process_record.read(place.record).folder
     if folder is None or not folder.is_dir():

@@ -18,7 +18,7 @@ START_OF_LINE = "\r\x1b[K"
 DEFAULT_COLUMNS = 80
 
 
-class Terminal:
+class Console:
     """Standard output and error as they were when this was made. Threads may share it."""
 
     def __init__(self) -> None:

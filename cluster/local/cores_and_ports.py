@@ -8,7 +8,7 @@ import os
 import socket
 from pathlib import Path
 
-from cluster.local.startup_error import ExitCode, Refusal
+from cluster.local.startup_error import ExitCode, StartupError
 
 LOCALHOST = "127.0.0.1"
 CGROUP_CPU = Path("/sys/fs/cgroup/cpu.max")
@@ -48,9 +48,9 @@ def is_free(port: int) -> bool:
 
 
 def check_port(port: int) -> None:
-    """Raises Refusal when something else listens there."""
+    """Raises StartupError when something else listens there."""
     if not is_free(port):
-        raise Refusal(
+        raise StartupError(
             ExitCode.PORT_TAKEN,
             f"Port {port} of {LOCALHOST} is taken by another program, or not allowed to you. Choose another one with "
             f"--port, for example --port {port + 1 if port < 65535 else 8000}.",

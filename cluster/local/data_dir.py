@@ -9,8 +9,8 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.local.servers.os_user import Account, is_open_to_all
-from cluster.local.startup_error import ExitCode, Refusal
+from cluster.local.servers.os_user import OsUser, is_open_to_all
+from cluster.local.startup_error import ExitCode, StartupError
 
 MIB = 1 << 20
 NEEDED_BYTES = 1024 * MIB
@@ -23,7 +23,7 @@ SHORT_PATH_BYTES = 24
 
 
 @dataclass(frozen=True, slots=True)
-class Home:
+class DataDir:
     """The folder and the names in it."""
 
     path: Path
@@ -79,18 +79,18 @@ class Home:
         return self.path / "demo"
 
 
-def home_at(path: Path) -> Home:
-    """The home at this path, which may begin with `~`. Raises Refusal when this user has no home folder."""
+def home_at(path: Path) -> DataDir:
+    """The home at this path, which may begin with `~`. Raises StartupError when this user has no home folder."""
     try:
-        return Home(Path(os.path.abspath(path.expanduser())))
+        return DataDir(Path(os.path.abspath(path.expanduser())))
     except RuntimeError as error:
-        raise Refusal(
+        raise StartupError(
             ExitCode.NO_SPACE, f"{path} can't be found: this user has no home folder. Choose one with --home DIR."
         ) from error
 
 
-def open_home(path: Path) -> Home:
-    """Makes the folder if it is missing. Raises Refusal when it can't be written."""
+def open_data_dir(path: Path) -> DataDir:
+    """Makes the folder if it is missing. Raises StartupError when it can't be written."""
     home = home_at(path)
     try:
         # Root's PostgreSQL runs as another user, who has to pass through; what is in here is closed by itself.
@@ -104,9 +104,9 @@ def open_home(path: Path) -> Home:
     return home
 
 
-def unwritable(folder: Path, error: OSError) -> Refusal:
+def unwritable(folder: Path, error: OSError) -> StartupError:
     """The refusal for an error while writing below `folder`."""
-    return Refusal(
+    return StartupError(
         ExitCode.NO_SPACE,
         f"{folder} can't be written: {(error.strerror or str(error)).lower()}. Choose another folder with --home DIR, "
         f"with {NEEDED_BYTES // MIB} MiB free.",
@@ -114,24 +114,25 @@ def unwritable(folder: Path, error: OSError) -> Refusal:
 
 
 def check_space(folder: Path, free_bytes: int) -> None:
-    """Raises Refusal when the disk of `folder`, with `free_bytes` left, is too full to start on."""
+    """Raises StartupError when the disk of `folder`, with `free_bytes` left, is too full to start on."""
     if free_bytes < NEEDED_BYTES:
-        raise Refusal(
+        raise StartupError(
             ExitCode.NO_SPACE,
             f"The disk of {folder} has {free_bytes // MIB} MiB free; Fotograma needs {NEEDED_BYTES // MIB} MiB to "
             "start. Make room, or choose another folder with --home DIR.",
         )
 
 
-def postgres_place(home: Home, account: Account, shelf: Path = SHELF) -> Path:
+def postgres_place(home: DataDir, account: OsUser, shelf: Path = SHELF) -> Path:
     """The folder that PostgreSQL's data lie in: `postgres` in the home.
 
     Root's home is often closed to the user that PostgreSQL has to run as (/root is, to all). Permissions of folders
-    above are not ours to change, so `postgres` is then a link to a folder of `shelf`. Raises Refusal when a link leads
-    nowhere: data are missing, and an empty database must not take their place; and when the data can't be reached.
+    above are not ours to change, so `postgres` is then a link to a folder of `shelf`. Raises StartupError when a
+    link leads nowhere: data are missing, and an empty database must not take their place; and when the data can't be
+    reached.
     """
     if home.postgres.is_symlink() and not home.postgres.exists():
-        raise Refusal(
+        raise StartupError(
             ExitCode.FAILED,
             f"The database of this home is missing: {home.postgres} leads to {home.postgres.readlink()}. Bring that "
             f"folder back, or remove {home.postgres} to begin with an empty one.",
@@ -143,7 +144,7 @@ def postgres_place(home: Home, account: Account, shelf: Path = SHELF) -> Path:
             _make_place_on(shelf, home)
     place = home.postgres.resolve()
     if not account.can_reach(place):
-        raise Refusal(
+        raise StartupError(
             ExitCode.NO_SPACE,
             f"PostgreSQL runs as another user than root, who can't reach {place}. Let everybody pass through the "
             "folders above it (chmod o+x), or choose another folder with --home DIR.",
@@ -151,13 +152,13 @@ def postgres_place(home: Home, account: Account, shelf: Path = SHELF) -> Path:
     return place
 
 
-def _make_place_on(shelf: Path, home: Home) -> None:
+def _make_place_on(shelf: Path, home: DataDir) -> None:
     place = shelf / uuid.uuid4().hex[:12]
     try:
         make_shelf(shelf)
         place.mkdir(mode=0o700)
     except OSError as error:
-        raise Refusal(
+        raise StartupError(
             ExitCode.NO_SPACE,
             f"PostgreSQL runs as another user than root, who can't reach {home.path}, and {shelf} can't be written: "
             f"{(error.strerror or str(error)).lower()}. Choose a folder that everybody may pass through with "
@@ -167,11 +168,11 @@ def _make_place_on(shelf: Path, home: Home) -> None:
 
 
 def make_shelf(shelf: Path) -> None:
-    """Makes the folder, which others may pass through. Raises OSError, and Refusal when others may change it."""
+    """Makes the folder, which others may pass through. Raises OSError, and StartupError when others may change it."""
     shelf.mkdir(parents=True, exist_ok=True)
     found = shelf.stat()
     if found.st_uid != os.geteuid() or found.st_mode & 0o022:
-        raise Refusal(
+        raise StartupError(
             ExitCode.FAILED,
             f"{shelf} can be changed by other users, and programs are run from it. Remove it, or give it to root "
             f"alone: chown root {shelf}; chmod 711 {shelf}",
@@ -195,7 +196,7 @@ def make_run_folder(parent: Path | None = None) -> Path:
         # Others may pass through, as root's PostgreSQL must, but not look around.
         folder.chmod(0o711)
         return folder
-    raise Refusal(
+    raise StartupError(
         ExitCode.NO_SPACE,
         f"Neither TMPDIR nor /tmp nor /var/tmp can be used for temporary files. Set TMPDIR to a folder with a path of "
         f"at most {SHORT_PATH_BYTES} characters that everybody may pass through.",

@@ -8,14 +8,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from cluster.local.data_dir import Home
+from cluster.local.data_dir import DataDir
 from cluster.local.servers.ray_head_command import Addresses
 
 UNDER_UV = "UV_RUN_RECURSION_DEPTH"
 """What `uv run` sets in the environment."""
 
 
-def greeting(url: str, addresses: Addresses, home: Home, command: str) -> str:
+def greeting(url: str, addresses: Addresses, home: DataDir, command: str) -> str:
     """command: what runs the command line."""
     dashboard = f"{addresses.dashboard}/, its token is in {home.ray_token}"
     return (

@@ -8,19 +8,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cluster.local.startup_error import ExitCode, Refusal
+from cluster.local.startup_error import ExitCode, StartupError
 
 
 @contextmanager
-def held(path: Path, *, says: str) -> Iterator[None]:
-    """Holds the lock. says: what a second instance tells about this one. Raises Refusal when somebody else has it."""
+def instance_lock(path: Path, *, says: str) -> Iterator[None]:
+    """Holds the lock. says: what a second instance tells about this one. Raises StartupError when somebody else has
+    it.
+    """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             holder = os.read(descriptor, 4096).decode(errors="replace").strip()
-            raise Refusal(
+            raise StartupError(
                 ExitCode.HOME_IN_USE,
                 f"{path.parent} belongs to a running Fotograma ({holder}). Use that one, end it, or choose another "
                 "folder with --home DIR.",

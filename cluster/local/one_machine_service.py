@@ -12,18 +12,18 @@ from contextlib import suppress
 from pathlib import Path
 
 from cluster.local import cores_and_ports, ray_environment
-from cluster.local.console import Terminal
-from cluster.local.data_dir import Home, ray_folder
+from cluster.local.console import Console
+from cluster.local.data_dir import DataDir, ray_folder
 from cluster.local.greeting import cli_command, greeting, this_program
-from cluster.local.run_cleanup import Recorder
+from cluster.local.run_cleanup import ProcessRecorder
 from cluster.local.secret_files import Secrets, write_private
-from cluster.local.servers.backing_services import DATABASE, OBJECTS, REDIS, Servers
+from cluster.local.servers.backing_services import DATABASE, OBJECTS, REDIS, BackingServices
 from cluster.local.servers.database_schema import DatabaseSchema
 from cluster.local.servers.embedded_postgres import Postgres
 from cluster.local.servers.embedded_valkey import Valkey
 from cluster.local.servers.ray_cluster import RayCluster
-from cluster.local.servers.ray_head_command import Addresses, Head
-from cluster.local.startup_error import ExitCode, Refusal
+from cluster.local.servers.ray_head_command import Addresses, RayHeadCommand
+from cluster.local.startup_error import ExitCode, StartupError
 from cluster.local.supervision.event_messages import line_of, progress_line, step_line
 from cluster.local.supervision.readiness_probe import ReadinessProbe, ReadinessWatch
 from cluster.local.supervision.standby_server import StandbyServer
@@ -40,14 +40,14 @@ PARTS = {Postgres.name: "database", Valkey.name: "cache", DatabaseSchema.name: "
 log = logging.getLogger(__name__)
 
 
-class Service:
+class OneMachineService:
     """port: of the page and the API, on 127.0.0.1. folder: the run's temporary one, with a short path."""
 
-    def __init__(self, home: Home, folder: Path, servers: Servers, terminal: Terminal, *, port: int) -> None:
+    def __init__(self, home: DataDir, folder: Path, servers: BackingServices, terminal: Console, *, port: int) -> None:
         self._home, self._folder, self._servers, self._terminal = home, folder, servers, terminal
         self.url = f"http://{cores_and_ports.LOCALHOST}:{port}"
         self._port = port
-        self._recorder = Recorder(home, folder)
+        self._recorder = ProcessRecorder(home, folder)
         self._probe = ReadinessProbe(port)
         self._ray: RayCluster
         self._schema: DatabaseSchema
@@ -60,7 +60,7 @@ class Service:
         self._recorded = 0.0
 
     def start(self, secrets: Secrets, *, workers: int) -> None:
-        """Gives back when /readyz is green, however long that takes. Raises Refusal."""
+        """Gives back when /readyz is green, however long that takes. Raises StartupError."""
         self._servers.check_others()
         self._set_environment(secrets, workers=workers)
         self._supervisor = Supervisor(
@@ -153,7 +153,7 @@ class Service:
 
     def _stand_by(self) -> None:
         """Answers in the place of the API, when nothing is left of it on the port."""
-        with suppress(Refusal):
+        with suppress(StartupError):
             self._standby.open()
 
     def _publish(self, phases: Mapping[str, Phase]) -> None:
@@ -171,7 +171,7 @@ class Service:
         """The database first: it is ended last."""
         database = [] if self._servers.postgres is None else [self._servers.postgres.name]
         self._schema = DatabaseSchema(self._servers.database_url, after=database)
-        head = Head(self._port, workers, self._folder, self._home.logs / "serve")
+        head = RayHeadCommand(self._port, workers, self._folder, self._home.logs / "serve")
         self._ray = RayCluster(
             self._home,
             head,
@@ -202,7 +202,7 @@ class Service:
 
 
 def check_settings() -> None:
-    """Raises Refusal when the environment of this process has a setting that can't be used."""
+    """Raises StartupError when the environment of this process has a setting that can't be used."""
     from pydantic import ValidationError  # noqa: PLC0415
 
     from cluster.settings import load  # noqa: PLC0415
@@ -212,4 +212,4 @@ def check_settings() -> None:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         name = f"FOTOGRAMA_{first['loc'][0]}".upper()
-        raise Refusal(ExitCode.FAILED, f"The variable {name} can't be used: {first['msg']}.") from error
+        raise StartupError(ExitCode.FAILED, f"The variable {name} can't be used: {first['msg']}.") from error

@@ -22,7 +22,7 @@ KILL_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Seen:
+class RecordedProcess:
     """A process. started: seconds of the epoch."""
 
     pid: int
@@ -30,14 +30,14 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class RecordedRun:
     """What is known of a run. folder: its temporary one."""
 
     folder: Path | None = None
-    processes: tuple[Seen, ...] = ()
+    processes: tuple[RecordedProcess, ...] = ()
 
 
-def left_over(recorded: Iterable[Seen], started: Callable[[int], float | None]) -> list[Seen]:
+def left_over(recorded: Iterable[RecordedProcess], started: Callable[[int], float | None]) -> list[RecordedProcess]:
     """Those that still run: the pid is there, with the same start. started: of a pid; None when there is none."""
     found = []
     for process in recorded:
@@ -47,17 +47,17 @@ def left_over(recorded: Iterable[Seen], started: Callable[[int], float | None]) 
     return found
 
 
-def read(path: Path) -> Run:
+def read(path: Path) -> RecordedRun:
     """What the last run recorded. A file that can't be understood records nothing."""
     try:
         document = json.loads(path.read_text())
-        processes = tuple(Seen(int(pid), float(started)) for pid, started in document["processes"])
-        return Run(Path(document["folder"]) if document["folder"] else None, processes)
+        processes = tuple(RecordedProcess(int(pid), float(started)) for pid, started in document["processes"])
+        return RecordedRun(Path(document["folder"]) if document["folder"] else None, processes)
     except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return Run()
+        return RecordedRun()
 
 
-def write(path: Path, run: Run) -> None:
+def write(path: Path, run: RecordedRun) -> None:
     """Replaces the record."""
     processes = [[process.pid, process.started] for process in run.processes]
     document: Mapping[str, object] = {"folder": str(run.folder or ""), "processes": processes}
@@ -73,21 +73,21 @@ def started(pid: int) -> float | None:
         return None
 
 
-def descendants(pid: int) -> tuple[Seen, ...]:
+def descendants(pid: int) -> tuple[RecordedProcess, ...]:
     """All processes below this one, ordered by pid."""
     return tuple(sorted(member for family in families(pid).values() for member in family))
 
 
-def families(pid: int) -> dict[Seen, set[Seen]]:
+def families(pid: int) -> dict[RecordedProcess, set[RecordedProcess]]:
     """The children of this process, each with all processes below it and itself."""
     parents: dict[int, int] = {}
-    seen: dict[int, Seen] = {}
+    seen: dict[int, RecordedProcess] = {}
     with suppress(psutil.NoSuchProcess):
         for process in psutil.Process(pid).children(recursive=True):
             with suppress(psutil.NoSuchProcess):
-                one, parent = Seen(process.pid, float(process.create_time())), process.ppid()
+                one, parent = RecordedProcess(process.pid, float(process.create_time())), process.ppid()
                 seen[process.pid], parents[process.pid] = one, parent
-    found: dict[Seen, set[Seen]] = {seen[child]: set() for child in seen if parents[child] == pid}
+    found: dict[RecordedProcess, set[RecordedProcess]] = {seen[child]: set() for child in seen if parents[child] == pid}
     for member_pid, member in seen.items():
         child = member_pid
         while parents.get(child, pid) != pid:
@@ -98,7 +98,7 @@ def families(pid: int) -> dict[Seen, set[Seen]]:
     return found
 
 
-def end(recorded: Iterable[Seen]) -> list[Seen]:
+def end(recorded: Iterable[RecordedProcess]) -> list[RecordedProcess]:
     """Ends those that still run and all below them: asked first, killed when they don't. Gives what was ended."""
     living = left_over(recorded, started)
     ended = sorted({*living, *(below for process in living for below in descendants(process.pid))})
@@ -114,7 +114,7 @@ def end(recorded: Iterable[Seen]) -> list[Seen]:
     return ended
 
 
-def _handles(processes: Sequence[Seen]) -> list[psutil.Process]:
+def _handles(processes: Sequence[RecordedProcess]) -> list[psutil.Process]:
     """psutil checks the start time again before it sends a signal."""
     handles = []
     for process in processes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from cluster.local.data_dir import Home
+from cluster.local.data_dir import DataDir
 from cluster.local.secret_files import Secrets
 
 # They name another cluster, or another token for it.
@@ -14,7 +14,7 @@ FOREIGN = ("RAY_ADDRESS", "RAY_NAMESPACE", "RAY_AUTH_TOKEN", "RAY_RUNTIME_ENV", 
 
 def changes(
     given: Mapping[str, str],
-    home: Home,
+    home: DataDir,
     secrets: Secrets,
     *,
     addresses: Mapping[str, str],

@@ -20,9 +20,9 @@ from ray._private import worker as ray_worker
 from actors.sandbox.process_isolation import hide_memory
 from cluster.local.cores_and_ports import LOCALHOST
 from cluster.local.data_dir import ray_folder
-from cluster.local.ray_head_supervisor import tend_ray
-from cluster.local.run_cleanup import Asked, end_when_closed, listen, signals_raise
-from cluster.local.servers.ray_head_command import Addresses, Head, HeadStep
+from cluster.local.ray_head_supervisor import supervise_ray
+from cluster.local.run_cleanup import StopRequested, end_when_closed, listen, signals_raise
+from cluster.local.servers.ray_head_command import Addresses, HeadStep, RayHeadCommand
 
 OBJECT_STORE_BYTES = 80_000_000
 """Ray's least; videos and frames never pass through it."""
@@ -49,7 +49,7 @@ class HeadNode(ray_node.Node):
         return f"http://{self.webui_url}"
 
 
-def run_head(head: Head) -> None:
+def run_head(head: RayHeadCommand) -> None:
     """Runs the cluster and the applications until it is asked to end, or one has ended."""
     # The secrets stand in its environment.
     hide_memory()
@@ -61,14 +61,14 @@ def run_head(head: Head) -> None:
             head.report(HeadStep.RAY, addresses)
             # The supervisor writes a byte when the database is there, and its death ends the pipe.
             if not os.read(0, 1):
-                raise Asked
+                raise StopRequested
             end_when_closed(0)
             _start_serve(head)
             _run_applications(head)
             head.report(HeadStep.APPLICATIONS, addresses)
             head.report(HeadStep.DASHBOARD, replace(addresses, dashboard=_start_dashboard()))
-            tend_ray(_restart_gcs)
-        except Asked:
+            supervise_ray(_restart_gcs)
+        except StopRequested:
             _stop_ray()
             return
     # Without its raylet a cluster can't be asked anything, not even to end; the supervisor sees to the rest.
@@ -80,7 +80,7 @@ def _import_serve() -> None:
     from cluster import serve_applications  # noqa: F401, PLC0415
 
 
-def _start_ray(head: Head) -> str:
+def _start_ray(head: RayHeadCommand) -> str:
     """Starts a cluster of this process's own; another one on the machine is neither used nor touched.
 
     A worker asks for one of the logical processors, the API and maintenance for none. Gives the address of the metrics.
@@ -104,7 +104,7 @@ def _start_ray(head: Head) -> str:
     return f"http://{LOCALHOST}:{context.address_info['metrics_export_port']}"
 
 
-def _start_serve(head: Head) -> None:
+def _start_serve(head: RayHeadCommand) -> None:
     """Starts Serve's controller, and its proxy on the service's port."""
     from ray import serve  # noqa: PLC0415
 
@@ -116,17 +116,17 @@ def _start_serve(head: Head) -> None:
     )
 
 
-def _run_applications(head: Head) -> None:
+def _run_applications(head: RayHeadCommand) -> None:
     """Starts the three applications, and waits until they run."""
     from ray import serve  # noqa: PLC0415
 
-    from cluster.serve_applications import Place, WorkerPlace, api, maintenance, pool  # noqa: PLC0415
+    from cluster.serve_applications import Placement, WorkerPlacement, api, maintenance, pool  # noqa: PLC0415
 
     # In this order their replicas are started.
     applications = {
-        "api": (api(Place()), "/"),
-        "pool": (pool(WorkerPlace()), None),
-        "maintenance": (maintenance(Place()), None),
+        "api": (api(Placement()), "/"),
+        "pool": (pool(WorkerPlacement()), None),
+        "maintenance": (maintenance(Placement()), None),
     }
     serve.run_many(
         [
@@ -168,4 +168,4 @@ def _stop_ray() -> None:
 
 
 if __name__ == "__main__":
-    run_head(Head.parse(sys.argv[1]))
+    run_head(RayHeadCommand.parse(sys.argv[1]))

@@ -16,7 +16,7 @@ GCS, RAYLET = "gcs_server", "raylet"
 log = logging.getLogger(__name__)
 
 
-def tend_ray(restart_gcs: Callable[[], None]) -> None:
+def supervise_ray(restart_gcs: Callable[[], None]) -> None:
     """Gives back when the raylet has ended, and the workers with it.
 
     A GCS that has ended is started again. When that does not help, Ray's client ends this process after a minute.
@@ -30,6 +30,8 @@ def tend_ray(restart_gcs: Callable[[], None]) -> None:
         time.sleep(TEND_SECONDS)
 
 
-def _children(name: str) -> list[process_record.Seen]:
+def _children(name: str) -> list[process_record.RecordedProcess]:
     children = psutil.Process().children()
-    return [process_record.Seen(child.pid, child.create_time()) for child in children if child.name() == name]
+    return [
+        process_record.RecordedProcess(child.pid, child.create_time()) for child in children if child.name() == name
+    ]

@@ -13,14 +13,14 @@ from pathlib import Path
 from types import FrameType
 
 from cluster.local import process_record
-from cluster.local.data_dir import Home, make_run_folder, ray_folder, remove_run_folder
+from cluster.local.data_dir import DataDir, make_run_folder, ray_folder, remove_run_folder
 
 log = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Asked(BaseException):
+class StopRequested(BaseException):
     """Somebody asked this process to end."""
 
 
@@ -41,7 +41,7 @@ def listen() -> None:
 
     def ask(_number: int, _frame: FrameType | None) -> None:
         ignore()
-        raise Asked
+        raise StopRequested
 
     for number in SIGNALS:
         signal.signal(number, ask)
@@ -64,18 +64,18 @@ def end_when_closed(descriptor: int) -> None:
     threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
-class Recorder:
+class ProcessRecorder:
     """Keeps the record of this run up to date. folder: its temporary one. Threads may share it.
 
     The family of a child of this process is what is below the child, or was: who has left it (its parent died) belongs
     to it as long as it lives.
     """
 
-    def __init__(self, home: Home, folder: Path) -> None:
+    def __init__(self, home: DataDir, folder: Path) -> None:
         self._home, self._folder = home, folder
         self._lock = threading.Lock()
-        self._families: dict[process_record.Seen, set[process_record.Seen]] = {}
-        self._written: process_record.Run | None = None
+        self._families: dict[process_record.RecordedProcess, set[process_record.RecordedProcess]] = {}
+        self._written: process_record.RecordedRun | None = None
 
     def refresh(self) -> None:
         """Writes down all processes below this one, when they are others than before."""
@@ -85,7 +85,7 @@ class Recorder:
                 gone = family - now.get(child, set())
                 now.setdefault(child, set()).update(process_record.left_over(gone, process_record.started))
             self._families = {child: family for child, family in now.items() if family}
-            self._write(process_record.Run(self._folder, tuple(sorted(set().union(*self._families.values())))))
+            self._write(process_record.RecordedRun(self._folder, tuple(sorted(set().union(*self._families.values())))))
 
     def end_family(self, pid: int) -> None:
         """Ends the child that had this pid, and its family."""
@@ -94,7 +94,7 @@ class Recorder:
             families = [family for child, family in self._families.items() if child.pid == pid]
         process_record.end(set().union(*families))
 
-    def _write(self, run: process_record.Run) -> None:
+    def _write(self, run: process_record.RecordedRun) -> None:
         if run == self._written:
             return
         try:
@@ -106,17 +106,17 @@ class Recorder:
 
 
 @contextmanager
-def run_folder(home: Home) -> Iterator[Path]:
+def run_folder(home: DataDir) -> Iterator[Path]:
     """A temporary folder of this run. At the end Ray's logs in it are kept, and it goes with the record."""
     folder = make_run_folder()
-    process_record.write(home.record, process_record.Run(folder))
+    process_record.write(home.record, process_record.RecordedRun(folder))
     try:
         yield folder
     finally:
         close_run(home, folder)
 
 
-def end_left_over(home: Home) -> int:
+def end_left_over(home: DataDir) -> int:
     """Ends what a killed run left behind, processes and files; gives the number of processes. The lock is held."""
     run = process_record.read(home.record)
     ended = process_record.end(run.processes)
@@ -127,13 +127,13 @@ def end_left_over(home: Home) -> int:
     return len(ended)
 
 
-def empty_scratch(home: Home) -> None:
+def empty_scratch(home: DataDir) -> None:
     """Removes what workers that were killed left there. None may run."""
     shutil.rmtree(home.scratch, ignore_errors=True)
     home.scratch.mkdir(mode=0o700, exist_ok=True)
 
 
-def close_run(home: Home, folder: Path) -> None:
+def close_run(home: DataDir, folder: Path) -> None:
     """Keeps Ray's logs of the run as `logs/ray` in the home, and removes the run's folder and record."""
     keep_ray_logs(folder, home.logs / "ray")
     remove_run_folder(folder)

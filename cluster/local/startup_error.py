@@ -27,7 +27,7 @@ class ExitCode(IntEnum):
     """A package or a program of the service is missing, or can't be run."""
 
 
-class Refusal(Exception):
+class StartupError(Exception):
     """`fotograma up` can't run, and no waiting changes that. The message is one line and says what to do."""
 
     def __init__(self, code: ExitCode, message: str) -> None:
@@ -39,7 +39,7 @@ def is_lasting(error: Exception) -> bool:
     """Whether trying again can't help: somebody has to do something first."""
     if isinstance(error, OSError):
         return error.errno in FULL_DISK
-    return isinstance(error, Refusal | ModuleNotFoundError)
+    return isinstance(error, StartupError | ModuleNotFoundError)
 
 
 def first_line(error: Exception) -> str:

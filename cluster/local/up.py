@@ -26,12 +26,12 @@ from pathlib import Path
 
 from actors.sandbox.process_isolation import hide_memory
 from cluster.local import cores_and_ports
-from cluster.local.console import Terminal
-from cluster.local.data_dir import Home, check_space, open_home, unwritable
-from cluster.local.instance_lock import held
-from cluster.local.run_cleanup import Asked, end_left_over, ignore, run_folder, signals_raise
+from cluster.local.console import Console
+from cluster.local.data_dir import DataDir, check_space, open_data_dir, unwritable
+from cluster.local.instance_lock import instance_lock
+from cluster.local.run_cleanup import StopRequested, end_left_over, ignore, run_folder, signals_raise
 from cluster.local.secret_files import open_secrets
-from cluster.local.startup_error import FULL_DISK, ExitCode, Refusal
+from cluster.local.startup_error import FULL_DISK, ExitCode, StartupError
 
 
 def up(*, port: int, home: Path, demo: bool, workers: int | None) -> int:
@@ -41,16 +41,16 @@ def up(*, port: int, home: Path, demo: bool, workers: int | None) -> int:
     """
     # The secrets stand in its memory.
     hide_memory()
-    terminal, place = Terminal(), None
+    terminal, place = Console(), None
     try:
         with signals_raise():
-            place = open_home(home)
-            with held(place.lock, says=f"process {os.getpid()}, http://{cores_and_ports.LOCALHOST}:{port}/"):
+            place = open_data_dir(home)
+            with instance_lock(place.lock, says=f"process {os.getpid()}, http://{cores_and_ports.LOCALHOST}:{port}/"):
                 _run(place, terminal, port=port, demo=demo, workers=workers or cores_and_ports.cores())
-    except Asked:
+    except StopRequested:
         terminal.say("Ended. All data are kept.")
         return ExitCode.ENDED
-    except Refusal as refusal:
+    except StartupError as refusal:
         terminal.complain(str(refusal))
         return refusal.code
     except ModuleNotFoundError as error:
@@ -63,7 +63,7 @@ def up(*, port: int, home: Path, demo: bool, workers: int | None) -> int:
     return ExitCode.ENDED
 
 
-def _explain(error: Exception, terminal: Terminal, home: Home | None) -> ExitCode:
+def _explain(error: Exception, terminal: Console, home: DataDir | None) -> ExitCode:
     if home is None:
         terminal.complain(f"{type(error).__name__}: {error}")
         return ExitCode.FAILED
@@ -77,7 +77,7 @@ def _explain(error: Exception, terminal: Terminal, home: Home | None) -> ExitCod
     return ExitCode.FAILED
 
 
-def _run(home: Home, terminal: Terminal, *, port: int, demo: bool, workers: int) -> None:
+def _run(home: DataDir, terminal: Console, *, port: int, demo: bool, workers: int) -> None:
     terminal.say(f"Fotograma starts with {workers} workers; its home is {home.path}")
     # What a killed run left behind may hold the port, so it is ended first.
     if ended := end_left_over(home):
@@ -89,11 +89,11 @@ def _run(home: Home, terminal: Terminal, *, port: int, demo: bool, workers: int)
         folder = stack.enter_context(run_folder(home))
         stack.enter_context(terminal.quiet(home.logs / "up.log"))
         # The rest of the program takes long to import: the first line is there before.
-        from cluster.local.one_machine_service import Service  # noqa: PLC0415
-        from cluster.local.servers.backing_services import plan_servers  # noqa: PLC0415
+        from cluster.local.one_machine_service import OneMachineService  # noqa: PLC0415
+        from cluster.local.servers.backing_services import plan_backing_services  # noqa: PLC0415
 
-        servers = plan_servers(home, folder, secrets, os.environ)
-        service = Service(home, folder, servers, terminal, port=port)
+        servers = plan_backing_services(home, folder, secrets, os.environ)
+        service = OneMachineService(home, folder, servers, terminal, port=port)
         stack.callback(service.stop)
         stack.callback(ignore)
         service.start(secrets, workers=workers)

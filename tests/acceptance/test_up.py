@@ -14,7 +14,7 @@ import psutil
 
 from cluster.client.sync_client import Client
 from cluster.local import cores_and_ports, process_record
-from cluster.local.process_record import Seen
+from cluster.local.process_record import RecordedProcess
 from tests.support.running_service import FOTOGRAMA, Service
 
 
@@ -31,7 +31,7 @@ def refused(*arguments: str | Path, **environment: str) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
-def recorded(service: Service) -> tuple[Seen, ...]:
+def recorded(service: Service) -> tuple[RecordedProcess, ...]:
     return process_record.read(service.home / "processes.json").processes
 
 

@@ -20,7 +20,7 @@ from redis import Redis
 
 from cluster.local.servers.embedded_postgres import Postgres
 from cluster.local.servers.embedded_valkey import Valkey
-from cluster.local.servers.os_user import server_account
+from cluster.local.servers.os_user import server_user
 from cluster.local.servers.postgres_programs import programs_for
 from db import migrate
 
@@ -43,7 +43,7 @@ def server_folder() -> Iterator[Path]:
 @contextmanager
 def running_postgres(folder: Path) -> Iterator[Postgres]:
     """A server in a folder with a short path, open to the account that PostgreSQL runs as."""
-    account = server_account()
+    account = server_user()
     server = Postgres(
         folder / "postgres",
         folder / "sockets",

@@ -15,13 +15,13 @@ from obstore.exceptions import BaseError as ObstoreError
 from redis import Redis
 from redis.exceptions import RedisError
 
-from cluster.local.data_dir import SHELF, Home, check_space, postgres_place
+from cluster.local.data_dir import SHELF, DataDir, check_space, postgres_place
 from cluster.local.secret_files import Secrets
 from cluster.local.servers.embedded_postgres import Postgres
 from cluster.local.servers.embedded_valkey import Valkey
-from cluster.local.servers.os_user import server_account
+from cluster.local.servers.os_user import server_user
 from cluster.local.servers.postgres_programs import programs_for
-from cluster.local.startup_error import ExitCode, Refusal, first_line
+from cluster.local.startup_error import ExitCode, StartupError, first_line
 from db.object_store.store_factory import open_store
 from db.values.error_catalogue import CatalogueError
 
@@ -30,7 +30,7 @@ CONNECT_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Servers:
+class BackingServices:
     """Where the data are. postgres, valkey: servers of our own; None where the environment names another.
 
     own_objects: they are a folder of the home.
@@ -49,7 +49,7 @@ class Servers:
         return [server for server in (self.postgres, self.valkey) if server is not None]
 
     def check_others(self) -> None:
-        """Raises Refusal when one that is not our own does not answer."""
+        """Raises StartupError when one that is not our own does not answer."""
         if self.postgres is None:
             check_database(self.database_url)
         if self.valkey is None:
@@ -58,15 +58,17 @@ class Servers:
             check_objects(self.objects_url)
 
 
-def plan_servers(home: Home, run_folder: Path, secrets: Secrets, environment: Mapping[str, str]) -> Servers:
-    """Decides which servers are our own, and where they are. Nothing is started. Raises Refusal."""
+def plan_backing_services(
+    home: DataDir, run_folder: Path, secrets: Secrets, environment: Mapping[str, str]
+) -> BackingServices:
+    """Decides which servers are our own, and where they are. Nothing is started. Raises StartupError."""
     postgres = None if environment.get(DATABASE) else _own_postgres(home, run_folder, secrets)
     valkey = None
     if not environment.get(REDIS):
         valkey = Valkey(
             home.valkey, run_folder / "valkey.sock", home.logs / "valkey.log", password=secrets.valkey_password
         )
-    return Servers(
+    return BackingServices(
         database_url=postgres.url() if postgres else environment[DATABASE],
         redis_url=valkey.url if valkey else environment[REDIS],
         objects_url=environment.get(OBJECTS) or home.objects.as_uri(),
@@ -76,8 +78,8 @@ def plan_servers(home: Home, run_folder: Path, secrets: Secrets, environment: Ma
     )
 
 
-def _own_postgres(home: Home, run_folder: Path, secrets: Secrets) -> Postgres:
-    account = server_account()
+def _own_postgres(home: DataDir, run_folder: Path, secrets: Secrets) -> Postgres:
+    account = server_user()
     place = postgres_place(home, account)
     check_space(place, shutil.disk_usage(place).free)
     return Postgres(
@@ -91,7 +93,7 @@ def _own_postgres(home: Home, run_folder: Path, secrets: Secrets) -> Postgres:
 
 
 def check_database(url: str) -> None:
-    """Raises Refusal when no PostgreSQL answers there."""
+    """Raises StartupError when no PostgreSQL answers there."""
     try:
         plain = re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql://", url)
         psycopg.connect(plain, connect_timeout=CONNECT_SECONDS).close()
@@ -100,7 +102,7 @@ def check_database(url: str) -> None:
 
 
 def check_redis(url: str) -> None:
-    """Raises Refusal when nothing that speaks Redis answers there."""
+    """Raises StartupError when nothing that speaks Redis answers there."""
     try:
         with Redis.from_url(url, socket_connect_timeout=CONNECT_SECONDS, socket_timeout=CONNECT_SECONDS) as redis:
             redis.ping()
@@ -109,19 +111,19 @@ def check_redis(url: str) -> None:
 
 
 def check_objects(url: str) -> None:
-    """Raises Refusal when objects can't be written there."""
+    """Raises StartupError when objects can't be written there."""
     try:
         asyncio.run(open_store(url).check())
     except (CatalogueError, ObstoreError, LookupError, OSError, ValueError) as error:
         raise unreachable(OBJECTS, url, error) from error
 
 
-def unreachable(variable: str, url: str, error: Exception) -> Refusal:
+def unreachable(variable: str, url: str, error: Exception) -> StartupError:
     """The refusal for a server; it names the variable and the place, without a password."""
     why = first_line(error)
     if any(part in why for part in _secrets_of(url)):
         why = type(error).__name__
-    return Refusal(ExitCode.UNREACHABLE, f"{variable}: nothing usable at {place_of(url)} ({why}).")
+    return StartupError(ExitCode.UNREACHABLE, f"{variable}: nothing usable at {place_of(url)} ({why}).")
 
 
 def place_of(url: str) -> str:

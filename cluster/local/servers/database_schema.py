@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from alembic.util.exc import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
-from cluster.local.startup_error import ExitCode, Refusal, first_line
+from cluster.local.startup_error import ExitCode, StartupError, first_line
 from db import migrate
 from db.connection import is_outage
 
@@ -28,13 +28,15 @@ class DatabaseSchema:
         """Set once the database could be used for the first time."""
 
     def start(self) -> None:
-        """Raises Refusal when the database will not have the schema; whatever the database raises when it is away."""
+        """Raises StartupError when the database will not have the schema; whatever the database raises when it is
+        away.
+        """
         try:
             migrate.upgrade(self._url)
         except (SQLAlchemyError, CommandError) as error:
             if is_outage(error):
                 raise
-            raise Refusal(ExitCode.FAILED, f"The database could not be migrated: {first_line(error)}") from error
+            raise StartupError(ExitCode.FAILED, f"The database could not be migrated: {first_line(error)}") from error
         self._is_current = True
         self.was_current.set()
 

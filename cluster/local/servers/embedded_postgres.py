@@ -15,10 +15,10 @@ import psycopg
 from psycopg import sql
 
 from cluster.local import process_record
-from cluster.local.servers.os_user import Account
+from cluster.local.servers.os_user import OsUser
 from cluster.local.servers.postgres_programs import MAJOR_VERSION, wheel_programs
-from cluster.local.servers.server_process import Daemon, DidNotStart, StillStarting, did_not_start, size_of
-from cluster.local.startup_error import ExitCode, Refusal, first_line
+from cluster.local.servers.server_process import ServerDidNotStart, ServerProcess, StillStarting, did_not_start, size_of
+from cluster.local.startup_error import ExitCode, StartupError, first_line
 
 USER = "postgres"
 DATABASE = "fotograma"
@@ -54,7 +54,7 @@ class Postgres:
         log: Path,
         *,
         password: str,
-        account: Account,
+        account: OsUser,
         programs: Path | None = None,
         settings: Mapping[str, str] | None = None,
     ) -> None:
@@ -63,7 +63,7 @@ class Postgres:
         self._settings = {**SETTINGS, **(settings or {}), "unix_socket_directories": _quoted(sockets)}
         self._programs = programs or wheel_programs()
         self._environment = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
-        self._daemon = Daemon(self.name, log, environment=self._environment, account=account)
+        self._daemon = ServerProcess(self.name, log, environment=self._environment, account=account)
 
     @property
     def pid(self) -> int | None:
@@ -84,7 +84,7 @@ class Postgres:
         """Makes the data at the first time; gives back when the database can be used.
 
         The caller holds the lock of the home: no other server can be at work on these data. After an error it may be
-        called again. Raises DidNotStart; Refusal when it can't be run.
+        called again. Raises ServerDidNotStart; StartupError when it can't be run.
         """
         for folder in (self._place, self._sockets):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -107,7 +107,7 @@ class Postgres:
         except OSError:
             return
         if found != MAJOR_VERSION:
-            raise Refusal(
+            raise StartupError(
                 ExitCode.FAILED,
                 f"The database in {self.data} was made by PostgreSQL {found}; this Fotograma brings {MAJOR_VERSION}. "
                 "Use the Fotograma that made it, or choose another folder with --home DIR.",
@@ -118,7 +118,7 @@ class Postgres:
         for _ in range(LAUNCHES - 1):
             try:
                 return self._launch()
-            except DidNotStart as error:
+            except ServerDidNotStart as error:
                 if "shared memory block" not in str(error):
                     raise
                 time.sleep(PAUSE_SECONDS)
@@ -181,7 +181,7 @@ class Postgres:
                 if found is None:
                     connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
         except psycopg.OperationalError as error:
-            raise DidNotStart(self.name, first_line(error), self._daemon.log) from error
+            raise ServerDidNotStart(self.name, first_line(error), self._daemon.log) from error
 
 
 def url_of(sockets: Path, password: str, database: str = DATABASE) -> str:

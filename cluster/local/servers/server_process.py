@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from cluster.local.servers.os_user import Account
-from cluster.local.startup_error import ExitCode, Refusal
+from cluster.local.servers.os_user import OsUser
+from cluster.local.startup_error import ExitCode, StartupError
 
 ASK_AGAIN_SECONDS = 0.05
 LOG_LINES = 3
@@ -22,7 +22,7 @@ NOT_LOADED = {126, 127}
 """Exit codes of the system's loader: a program without its libraries."""
 
 
-class DidNotStart(Exception):
+class ServerDidNotStart(Exception):
     """The server ended, or gave no answer in time; the next start may do.
 
     since: size of the log before this start. exit_code: None while it ran.
@@ -39,12 +39,12 @@ class StillStarting(Exception):
     """Raised by what asks for an answer: the server lives, and needs more time."""
 
 
-class Daemon:
+class ServerProcess:
     """name: for messages. log: file that its output is appended to. environment: all of it; nothing is inherited."""
 
-    def __init__(self, name: str, log: Path, *, environment: Mapping[str, str], account: Account | None = None) -> None:
+    def __init__(self, name: str, log: Path, *, environment: Mapping[str, str], account: OsUser | None = None) -> None:
         self.name, self.log = name, log
-        self._environment, self._account = dict(environment), account or Account()
+        self._environment, self._account = dict(environment), account or OsUser()
         self._process: subprocess.Popen[bytes] | None = None
         self._pid: int | None = None
         self._log_size, self._patience = 0, 1
@@ -69,8 +69,8 @@ class Daemon:
     def start(self, command: Sequence[str], *, folder: Path, stdin: bytes = b"", keep_stdin: bool = False) -> None:
         """folder: its working directory. stdin: what it reads; secrets go here, where `ps` does not show them.
 
-        keep_stdin: its standard input ends when this process does, in whichever way. Raises Refusal when the program
-        can't be run at all.
+        keep_stdin: its standard input ends when this process does, in whichever way. Raises StartupError when the
+        program can't be run at all.
         """
         assert not self.is_running()
         self._log_size = size_of(self.log)
@@ -111,8 +111,8 @@ class Daemon:
         """Waits for `answers`, with a pause in seconds after each no.
 
         seconds: at most, counted anew whenever `answers` raises StillStarting, and twice as many after each time that
-        they were not enough: the machine may be that slow. Raises DidNotStart; Refusal when the program could not be
-        loaded.
+        they were not enough: the machine may be that slow. Raises ServerDidNotStart; StartupError when the program
+        could not be loaded.
         """
         patience = seconds * self._patience
         deadline = time.monotonic() + patience
@@ -131,7 +131,7 @@ class Daemon:
             if time.monotonic() > deadline:
                 self.stop([(signal.SIGKILL, 5.0)])
                 self._patience = min(self._patience * 2, MAX_PATIENCE)
-                raise DidNotStart(self.name, f"no answer in {patience:g} s", self.log, since=self._log_size)
+                raise ServerDidNotStart(self.name, f"no answer in {patience:g} s", self.log, since=self._log_size)
             time.sleep(pause)
 
     def _ending(self, exit_code: int | None) -> Exception:
@@ -158,19 +158,19 @@ class Daemon:
             self._process = None
 
 
-def broken_installation(name: str, why: str) -> Refusal:
+def broken_installation(name: str, why: str) -> StartupError:
     """The refusal for a program that is missing, or that the system can't run."""
-    return Refusal(
+    return StartupError(
         ExitCode.NOT_INSTALLED,
         f'{name} can\'t be run ({why}). Install Fotograma again: pip install --force-reinstall "fotograma[local]"',
     )
 
 
 def did_not_start(name: str, why: str, log: Path, *, since: int, exit_code: int | None) -> Exception:
-    """The error for a program that ended: a Refusal when it could not even be loaded."""
+    """The error for a program that ended: a StartupError when it could not even be loaded."""
     if exit_code in NOT_LOADED:
         return broken_installation(name, (_last_lines(log, since) or [f"exit code {exit_code}"])[-1])
-    return DidNotStart(name, why, log, since=since, exit_code=exit_code)
+    return ServerDidNotStart(name, why, log, since=since, exit_code=exit_code)
 
 
 def size_of(file: Path) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import assert_never
 
-from cluster.local.servers.server_process import DidNotStart
-from cluster.local.startup_error import Refusal, first_line
+from cluster.local.servers.server_process import ServerDidNotStart
+from cluster.local.startup_error import StartupError, first_line
 from cluster.local.supervision.supervisor import Ended, Event, Started, StartFailed
 
 
@@ -40,6 +40,6 @@ def _pause(seconds: float) -> str:
 
 
 def _why(event: StartFailed) -> str:
-    if isinstance(event.error, DidNotStart | Refusal):
+    if isinstance(event.error, ServerDidNotStart | StartupError):
         return f"{str(event.error).rstrip('.')}."
     return f"{event.part} did not start ({first_line(event.error).rstrip('.')})."

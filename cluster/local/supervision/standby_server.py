@@ -31,7 +31,7 @@ class StandbyServer:
         self._server: ThreadingHTTPServer | None = None
 
     def open(self) -> None:
-        """Listens from now on. Raises Refusal when somebody else does."""
+        """Listens from now on. Raises StartupError when somebody else does."""
         with self._lock:
             if self._server is not None:
                 return

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from cluster.local.servers.server_process import DidNotStart
-from cluster.local.startup_error import Refusal, is_lasting
+from cluster.local.servers.server_process import ServerDidNotStart
+from cluster.local.startup_error import StartupError, is_lasting
 from cluster.local.supervision.restart_policy import RestartPolicy
 
 WATCH_SECONDS = 0.2
@@ -41,7 +41,7 @@ class Part(Protocol):
     def ending(self) -> str: ...
 
     def start(self) -> None:
-        """Gives back when it can be used. Raises Refusal for a cause that no waiting heals."""
+        """Gives back when it can be used. Raises StartupError for a cause that no waiting heals."""
 
     def is_running(self) -> bool: ...
 
@@ -211,7 +211,7 @@ class Supervisor:
                 self._failure = self._failure or error
                 self._changed.notify_all()
                 return None
-        if not isinstance(error, Refusal | DidNotStart):
+        if not isinstance(error, StartupError | ServerDidNotStart):
             log.error("%s did not start.", one.part.name, exc_info=error)
         pause = self._next_pause(one, ran_seconds=None)
         self._on_event(StartFailed(one.part.name, error, pause))

@@ -13,9 +13,13 @@ from collections.abc import Sequence
 import ray
 from ray import serve
 
-from cluster.serve_applications import Place, WorkerPlace, api, maintenance, pool
+from cluster.serve_applications import Placement, WorkerPlacement, api, maintenance, pool
 
-BUILD = {"api": lambda: api(Place()), "pool": lambda: pool(WorkerPlace()), "maintenance": lambda: maintenance(Place())}
+BUILD = {
+    "api": lambda: api(Placement()),
+    "pool": lambda: pool(WorkerPlacement()),
+    "maintenance": lambda: maintenance(Placement()),
+}
 ROUTES = {"api": "/"}
 
 

@@ -22,7 +22,7 @@ import psycopg
 from cluster.local.data_dir import SHELF
 from cluster.local.servers.embedded_postgres import Postgres
 from cluster.local.servers.embedded_valkey import Valkey
-from cluster.local.servers.os_user import server_account
+from cluster.local.servers.os_user import server_user
 from cluster.local.servers.postgres_programs import programs_for
 from tests.faults.injection.smtp_server import UnreliableInbox
 from tests.faults.injection.webhook_receiver import UnreliableHook
@@ -41,7 +41,7 @@ class System:
     """
 
     def __init__(self, folder: Path) -> None:
-        account = server_account()
+        account = server_user()
         self.postgres = Postgres(
             folder / "pg",
             folder / "s",

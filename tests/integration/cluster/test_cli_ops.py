@@ -17,7 +17,7 @@ import pytest
 
 from cluster.cli import operator_commands
 from cluster.local import process_record, secret_files
-from cluster.local.data_dir import Home
+from cluster.local.data_dir import DataDir
 from cluster.local.servers.embedded_postgres import url_of
 from db import accounts
 from db.acceptance import acceptance_audit
@@ -152,9 +152,9 @@ async def test_an_accounts_share_is_set_and_what_is_not_given_stays(desk: Desk, 
 
 
 def test_the_database_of_a_running_home_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    home = Home(tmp_path)
+    home = DataDir(tmp_path)
     secrets = secret_files.open_secrets(home.secrets, home.ray_token)
-    process_record.write(home.record, process_record.Run(tmp_path))
+    process_record.write(home.record, process_record.RecordedRun(tmp_path))
     monkeypatch.delenv("FOTOGRAMA_DATABASE_URL", raising=False)
     assert operator_commands.database_url(tmp_path) == url_of(tmp_path / "postgres", secrets.postgres_password)
 

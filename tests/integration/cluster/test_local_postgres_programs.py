@@ -13,9 +13,9 @@ import psycopg
 import pytest
 
 from cluster.local.servers.embedded_postgres import Postgres
-from cluster.local.servers.os_user import Account, server_account
+from cluster.local.servers.os_user import OsUser, server_user
 from cluster.local.servers.postgres_programs import LIBRARIES, WHEEL, programs_for, wheel_programs
-from cluster.local.startup_error import ExitCode, Refusal
+from cluster.local.startup_error import ExitCode, StartupError
 from tests.support.postgres_wheel import link_wheel
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="everybody else's PostgreSQL runs as the same user")
@@ -35,8 +35,8 @@ def shelf(folder: Path) -> Path:
 
 
 @pytest.fixture
-def account() -> Account:
-    return server_account()
+def account() -> OsUser:
+    return server_user()
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def closing_umask() -> Iterator[None]:
     os.umask(before)
 
 
-def test_whoever_can_run_them_in_the_wheel_does_so(account: Account, shelf: Path) -> None:
+def test_whoever_can_run_them_in_the_wheel_does_so(account: OsUser, shelf: Path) -> None:
     if account.why_not_run(wheel_programs() / "initdb") is None:
         assert programs_for(account, shelf) == wheel_programs()
         assert not shelf.exists()
@@ -68,7 +68,7 @@ def test_whoever_can_run_them_in_the_wheel_does_so(account: Account, shelf: Path
 
 @AS_ROOT
 @pytest.mark.usefixtures("closed_wheel", "closing_umask")
-def test_a_server_runs_from_the_copy_of_a_wheel_in_a_closed_folder(account: Account, folder: Path, shelf: Path) -> None:
+def test_a_server_runs_from_the_copy_of_a_wheel_in_a_closed_folder(account: OsUser, folder: Path, shelf: Path) -> None:
     programs = programs_for(account, shelf)
     server = Postgres(
         folder / "place", folder / "sockets", folder / "log", password="a secret", account=account, programs=programs
@@ -83,7 +83,7 @@ def test_a_server_runs_from_the_copy_of_a_wheel_in_a_closed_folder(account: Acco
 
 @AS_ROOT
 @pytest.mark.usefixtures("closed_wheel")
-def test_they_are_copied_once(account: Account, shelf: Path) -> None:
+def test_they_are_copied_once(account: OsUser, shelf: Path) -> None:
     first = (programs_for(account, shelf) / "postgres").stat()
 
     assert (programs_for(account, shelf) / "postgres").stat() == first
@@ -92,7 +92,7 @@ def test_they_are_copied_once(account: Account, shelf: Path) -> None:
 @AS_ROOT
 @pytest.mark.usefixtures("closed_wheel")
 @pytest.mark.parametrize("lost", [f"{LIBRARIES}", f"{WHEEL}/pginstall18/bin/postgres"])
-def test_a_copy_that_can_t_be_run_is_replaced(account: Account, shelf: Path, lost: str) -> None:
+def test_a_copy_that_can_t_be_run_is_replaced(account: OsUser, shelf: Path, lost: str) -> None:
     copy = programs_for(account, shelf).parents[2]
     if (copy / lost).is_dir():
         shutil.rmtree(copy / lost)
@@ -107,7 +107,7 @@ def test_a_copy_that_can_t_be_run_is_replaced(account: Account, shelf: Path, los
 
 @AS_ROOT
 @pytest.mark.usefixtures("closed_wheel")
-def test_what_a_broken_off_copy_left_is_removed(account: Account, shelf: Path) -> None:
+def test_what_a_broken_off_copy_left_is_removed(account: OsUser, shelf: Path) -> None:
     name = programs_for(account, shelf).parents[2].name
     shutil.rmtree(shelf)
     half = shelf / f".{name}" / WHEEL / "pginstall18" / "bin"
@@ -122,7 +122,7 @@ def test_what_a_broken_off_copy_left_is_removed(account: Account, shelf: Path) -
 
 @AS_ROOT
 @pytest.mark.usefixtures("closed_wheel")
-def test_starts_at_the_same_time_share_one_copy(account: Account, shelf: Path) -> None:
+def test_starts_at_the_same_time_share_one_copy(account: OsUser, shelf: Path) -> None:
     with ThreadPoolExecutor(3) as threads:
         found = set(threads.map(lambda _: programs_for(account, shelf), range(3)))
 
@@ -132,16 +132,16 @@ def test_starts_at_the_same_time_share_one_copy(account: Account, shelf: Path) -
 
 @AS_ROOT
 @pytest.mark.usefixtures("closed_wheel")
-def test_where_one_shelf_can_t_be_written_the_next_is_taken(account: Account, shelf: Path) -> None:
+def test_where_one_shelf_can_t_be_written_the_next_is_taken(account: OsUser, shelf: Path) -> None:
     assert programs_for(account, Path("/proc/fotograma"), shelf).is_relative_to(shelf)
 
 
 @AS_ROOT
 def test_a_wheel_without_its_libraries_is_a_broken_installation(
-    account: Account, closed_wheel: Path, shelf: Path
+    account: OsUser, closed_wheel: Path, shelf: Path
 ) -> None:
     shutil.rmtree(closed_wheel.with_name(LIBRARIES))
 
-    with pytest.raises(Refusal, match="libpq") as refused:
+    with pytest.raises(StartupError, match="libpq") as refused:
         programs_for(account, shelf)
     assert refused.value.code is ExitCode.NOT_INSTALLED

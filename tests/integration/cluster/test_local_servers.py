@@ -20,16 +20,16 @@ from redis import Redis
 from redis.exceptions import AuthenticationError
 
 from cluster.local import cores_and_ports
-from cluster.local.data_dir import open_home
+from cluster.local.data_dir import open_data_dir
 from cluster.local.secret_files import Secrets
-from cluster.local.servers.backing_services import DATABASE, OBJECTS, REDIS, Servers, plan_servers
+from cluster.local.servers.backing_services import DATABASE, OBJECTS, REDIS, BackingServices, plan_backing_services
 from cluster.local.servers.database_schema import DatabaseSchema
 from cluster.local.servers.embedded_postgres import Postgres, disown
 from cluster.local.servers.embedded_valkey import Valkey
-from cluster.local.servers.os_user import Account, server_account
+from cluster.local.servers.os_user import OsUser, server_user
 from cluster.local.servers.postgres_programs import programs_for
-from cluster.local.servers.server_process import Daemon, DidNotStart
-from cluster.local.startup_error import ExitCode, Refusal
+from cluster.local.servers.server_process import ServerDidNotStart, ServerProcess
+from cluster.local.startup_error import ExitCode, StartupError
 from cluster.local.supervision.event_messages import line_of
 from cluster.local.supervision.restart_policy import RestartPolicy
 from cluster.local.supervision.supervisor import Event, Supervisor
@@ -54,12 +54,12 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def account() -> Account:
-    return server_account()
+def account() -> OsUser:
+    return server_user()
 
 
 @pytest.fixture
-def own_postgres(folder: Path, account: Account) -> Iterator[Postgres]:
+def own_postgres(folder: Path, account: OsUser) -> Iterator[Postgres]:
     server = Postgres(
         folder / "place",
         folder / "sockets",
@@ -112,7 +112,7 @@ def killed(pid: int | None) -> None:
 
 
 def test_a_server_on_a_slow_machine_is_given_more_time_at_each_start(tmp_path: Path) -> None:
-    server = Daemon("Sleeper", tmp_path / "log", environment={})
+    server = ServerProcess("Sleeper", tmp_path / "log", environment={})
 
     def start(seconds_needed: float) -> None:
         server.start(["/bin/sleep", "60"], folder=tmp_path)
@@ -120,35 +120,35 @@ def test_a_server_on_a_slow_machine_is_given_more_time_at_each_start(tmp_path: P
         server.wait_until(lambda: time.monotonic() - began >= seconds_needed, 0.1)
 
     for patience in ("0.1", "0.2", "0.4"):
-        with pytest.raises(DidNotStart, match=rf"no answer in {patience} s"):
+        with pytest.raises(ServerDidNotStart, match=rf"no answer in {patience} s"):
             start(seconds_needed=60)
         assert not server.is_running()
     start(seconds_needed=0.5)
     server.stop([(signal.SIGKILL, 5.0)])
-    with pytest.raises(DidNotStart, match=r"no answer in 0\.1 s"):
+    with pytest.raises(ServerDidNotStart, match=r"no answer in 0\.1 s"):
         start(seconds_needed=60)
 
 
 @pytest.mark.parametrize("program", ["/no/such/program", "/etc/passwd", "/tmp"])
 def test_a_program_that_can_t_be_run_is_a_broken_installation(tmp_path: Path, program: str) -> None:
-    with pytest.raises(Refusal, match="can't be run") as refused:
-        Daemon("Server", tmp_path / "log", environment={}).start([program], folder=tmp_path)
+    with pytest.raises(StartupError, match="can't be run") as refused:
+        ServerProcess("Server", tmp_path / "log", environment={}).start([program], folder=tmp_path)
     assert refused.value.code is ExitCode.NOT_INSTALLED
 
 
 def test_a_program_without_its_libraries_is_a_broken_installation(tmp_path: Path) -> None:
-    server = Daemon("Server", tmp_path / "log", environment={})
+    server = ServerProcess("Server", tmp_path / "log", environment={})
     server.start(["/bin/sh", "-c", "echo libpq.so: cannot open shared object file; exit 127"], folder=tmp_path)
-    with pytest.raises(Refusal, match=r"libpq\.so: cannot open") as refused:
+    with pytest.raises(StartupError, match=r"libpq\.so: cannot open") as refused:
         server.wait_until(lambda: False)
     assert refused.value.code is ExitCode.NOT_INSTALLED
 
 
 def test_a_message_tells_what_this_start_logged_and_not_the_one_before(tmp_path: Path) -> None:
-    server = Daemon("Server", tmp_path / "log", environment={})
+    server = ServerProcess("Server", tmp_path / "log", environment={})
     for words in ("first", "second"):
         server.start(["/bin/sh", "-c", f"echo {words}; exit 3"], folder=tmp_path)
-        with pytest.raises(DidNotStart, match=rf"\(exit code 3\)\. .* ends with: {words}$"):
+        with pytest.raises(ServerDidNotStart, match=rf"\(exit code 3\)\. .* ends with: {words}$"):
             server.wait_until(lambda: False)
 
 
@@ -157,7 +157,7 @@ def test_a_database_of_another_major_version_is_refused(own_postgres: Postgres) 
     own_postgres.stop()
     (own_postgres.data / "PG_VERSION").write_text("17\n")
 
-    with pytest.raises(Refusal, match="made by PostgreSQL 17"):
+    with pytest.raises(StartupError, match="made by PostgreSQL 17"):
         own_postgres.start()
 
 
@@ -174,7 +174,7 @@ def test_postgres_keeps_its_data_over_a_stop_and_over_a_kill(own_postgres: Postg
     assert recall(own_postgres) == 7
 
 
-def test_postgres_starts_although_a_stranger_has_its_old_pid(own_postgres: Postgres, account: Account) -> None:
+def test_postgres_starts_although_a_stranger_has_its_old_pid(own_postgres: Postgres, account: OsUser) -> None:
     own_postgres.start()
     remember(own_postgres)
     killed(own_postgres.pid)
@@ -239,10 +239,10 @@ def test_a_cache_that_can_t_be_read_is_put_aside(own_valkey: Valkey, folder: Pat
 
 
 def test_servers_of_one_s_own_are_used_and_none_is_started(postgres: Postgres, valkey: Valkey, tmp_path: Path) -> None:
-    home = open_home(tmp_path / "home")
+    home = open_data_dir(tmp_path / "home")
     given = {DATABASE: postgres.url("postgres"), REDIS: valkey.url, OBJECTS: (tmp_path / "objects").as_uri()}
 
-    servers = plan_servers(home, tmp_path, SECRETS, given)
+    servers = plan_backing_services(home, tmp_path, SECRETS, given)
 
     servers.check_others()
     assert servers.own == []
@@ -262,11 +262,11 @@ def test_servers_of_one_s_own_are_used_and_none_is_started(postgres: Postgres, v
 def test_a_server_of_one_s_own_that_does_not_answer_is_named(
     postgres: Postgres, valkey: Valkey, tmp_path: Path, variable: str, url: str
 ) -> None:
-    home = open_home(tmp_path / "home")
+    home = open_data_dir(tmp_path / "home")
     given = {DATABASE: postgres.url("postgres"), REDIS: valkey.url, OBJECTS: tmp_path.as_uri(), variable: url}
-    servers = plan_servers(home, tmp_path, SECRETS, given)
+    servers = plan_backing_services(home, tmp_path, SECRETS, given)
 
-    with pytest.raises(Refusal, match=variable) as refused:
+    with pytest.raises(StartupError, match=variable) as refused:
         servers.check_others()
 
     assert refused.value.code is ExitCode.UNREACHABLE
@@ -274,11 +274,11 @@ def test_a_server_of_one_s_own_that_does_not_answer_is_named(
 
 
 @pytest.fixture
-def supervised(folder: Path) -> Iterator[tuple[Servers, Callable[[str, int], None]]]:
+def supervised(folder: Path) -> Iterator[tuple[BackingServices, Callable[[str, int], None]]]:
     """The servers of a home under their supervisor, and a function that waits until a line was said so many times."""
-    home = open_home(folder / "home")
+    home = open_data_dir(folder / "home")
     home.path.chmod(0o755)
-    servers = plan_servers(home, folder, SECRETS, {})
+    servers = plan_backing_services(home, folder, SECRETS, {})
     assert servers.postgres is not None
     schema = DatabaseSchema(servers.database_url, after=[servers.postgres.name])
     said, changed = list[str](), threading.Condition()
@@ -304,7 +304,7 @@ def supervised(folder: Path) -> Iterator[tuple[Servers, Callable[[str, int], Non
 
 
 def test_a_server_that_is_killed_again_and_again_is_started_again(
-    supervised: tuple[Servers, Callable[[str, int], None]],
+    supervised: tuple[BackingServices, Callable[[str, int], None]],
 ) -> None:
     servers, wait_for = supervised
     wait_for("Database schema", 1)
@@ -317,7 +317,7 @@ def test_a_server_that_is_killed_again_and_again_is_started_again(
 
 
 def test_postgres_is_started_again_when_it_is_killed_while_it_starts(
-    supervised: tuple[Servers, Callable[[str, int], None]],
+    supervised: tuple[BackingServices, Callable[[str, int], None]],
 ) -> None:
     servers, wait_for = supervised
     postgres = servers.postgres
@@ -340,7 +340,7 @@ def test_a_port_is_taken_while_somebody_listens_on_it() -> None:
     with running([sys.executable, "-c", LISTENER, str(port)], stdout=subprocess.PIPE) as listener:
         assert listener.stdout is not None
         assert listener.stdout.readline()
-        with pytest.raises(Refusal, match=f"Port {port}") as refused:
+        with pytest.raises(StartupError, match=f"Port {port}") as refused:
             cores_and_ports.check_port(port)
         assert refused.value.code is ExitCode.PORT_TAKEN
         assert cores_and_ports.first_free(port, but=0) > port

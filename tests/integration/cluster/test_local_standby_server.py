@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from cluster.local.startup_error import ExitCode, Refusal
+from cluster.local.startup_error import ExitCode, StartupError
 from cluster.local.supervision.readiness_probe import ReadinessProbe
 from cluster.local.supervision.standby_server import StandbyServer, listeners
 from serve_app.openapi.response_schemas import Problem
@@ -75,7 +75,7 @@ def test_it_gives_the_port_to_its_successor(standby: StandbyServer, port: int) -
 
 
 def test_a_port_of_somebody_else_is_left_alone(standby: StandbyServer, port: int) -> None:
-    with socket.create_server(("127.0.0.1", port)), pytest.raises(Refusal) as refused:
+    with socket.create_server(("127.0.0.1", port)), pytest.raises(StartupError) as refused:
         standby.open()
     assert refused.value.code is ExitCode.PORT_TAKEN
 

@@ -252,7 +252,7 @@ async def test_a_full_queue_takes_nothing_from_anybody(deps: Deps, tmp_path: Pat
         refused(await send_unread(client), 503, "queue_full", "service")
 
 
-async def test_queue_depth_is_counted_at_most_once_a_second(deps: Deps, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_queue_depth_is_counted_at_max_once_a_second(deps: Deps, monkeypatch: pytest.MonkeyPatch) -> None:
     counted, now = 0, 100.0
     count = quotas.depth
 

@@ -14,20 +14,20 @@ from cluster.local.cores_and_ports import cpu_limit
 from cluster.local.data_dir import (
     MIB,
     NEEDED_BYTES,
-    Home,
+    DataDir,
     check_space,
     make_run_folder,
     make_shelf,
-    open_home,
+    open_data_dir,
     postgres_place,
     remove_run_folder,
 )
-from cluster.local.process_record import Run, Seen, left_over, read, write
+from cluster.local.process_record import RecordedProcess, RecordedRun, left_over, read, write
 from cluster.local.ray_environment import changes
 from cluster.local.secret_files import Secrets, open_secrets
 from cluster.local.servers.backing_services import place_of
-from cluster.local.servers.os_user import Account, is_open_to_all
-from cluster.local.startup_error import ExitCode, Refusal
+from cluster.local.servers.os_user import OsUser, is_open_to_all
+from cluster.local.startup_error import ExitCode, StartupError
 
 SECRETS = Secrets(secret_key="s" * 64, postgres_password="p", valkey_password="v", ray_token="r", demo_password="d")
 ADDRESSES = {"FOTOGRAMA_DATABASE_URL": "postgresql://db/x"}
@@ -36,7 +36,7 @@ ADDRESSES = {"FOTOGRAMA_DATABASE_URL": "postgresql://db/x"}
 def made_of(given: dict[str, str], home: Path = Path("/home")) -> dict[str, str | None]:
     return changes(
         given,
-        Home(home),
+        DataDir(home),
         SECRETS,
         addresses=ADDRESSES,
         url="http://127.0.0.1:8000",
@@ -48,13 +48,18 @@ def made_of(given: dict[str, str], home: Path = Path("/home")) -> dict[str, str 
 
 def test_a_process_is_left_over_when_its_pid_and_its_start_agree() -> None:
     running = {10: 1000.0, 11: 1000.9, 12: 5000.0}
-    recorded = [Seen(10, 1000.0), Seen(11, 1000.2), Seen(12, 1000.0), Seen(13, 1000.0)]
+    recorded = [
+        RecordedProcess(10, 1000.0),
+        RecordedProcess(11, 1000.2),
+        RecordedProcess(12, 1000.0),
+        RecordedProcess(13, 1000.0),
+    ]
 
-    assert left_over(recorded, running.get) == [Seen(10, 1000.0), Seen(11, 1000.2)]
+    assert left_over(recorded, running.get) == [RecordedProcess(10, 1000.0), RecordedProcess(11, 1000.2)]
 
 
 def test_the_record_is_read_as_it_was_written(tmp_path: Path) -> None:
-    run = Run(Path("/tmp/fotograma-x"), (Seen(1, 2.25), Seen(3, 4.5)))
+    run = RecordedRun(Path("/tmp/fotograma-x"), (RecordedProcess(1, 2.25), RecordedProcess(3, 4.5)))
 
     write(tmp_path / "record", run)
 
@@ -65,7 +70,7 @@ def test_the_record_is_read_as_it_was_written(tmp_path: Path) -> None:
 def test_a_damaged_record_records_nothing(tmp_path: Path, text: str) -> None:
     (tmp_path / "record").write_text(text)
 
-    assert read(tmp_path / "record") == Run()
+    assert read(tmp_path / "record") == RecordedRun()
 
 
 @pytest.mark.parametrize(
@@ -95,7 +100,7 @@ def test_what_the_environment_sets_goes_before_what_the_home_holds() -> None:
 def test_a_full_disk_is_refused_with_what_is_needed() -> None:
     check_space(Path("/data"), NEEDED_BYTES)
 
-    with pytest.raises(Refusal, match=rf"/data has 7 MiB free; .* needs {NEEDED_BYTES // MIB} MiB") as refused:
+    with pytest.raises(StartupError, match=rf"/data has 7 MiB free; .* needs {NEEDED_BYTES // MIB} MiB") as refused:
         check_space(Path("/data"), 7 * MIB)
     assert refused.value.code is ExitCode.NO_SPACE
 
@@ -146,23 +151,23 @@ def test_the_database_of_a_home_that_is_closed_to_its_user_lies_elsewhere_and_st
 ) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
-    other = Account(uid=os.geteuid(), gid=os.getegid())
+    other = OsUser(uid=os.geteuid(), gid=os.getegid())
 
-    place = postgres_place(Home(closed), other, shelf)
+    place = postgres_place(DataDir(closed), other, shelf)
 
     assert place.parent == shelf
     assert is_open_to_all(shelf)
-    assert postgres_place(Home(closed), other, shelf) == place
+    assert postgres_place(DataDir(closed), other, shelf) == place
 
 
 def test_a_database_that_its_user_can_t_reach_any_more_is_refused(shelf: Path) -> None:
     shelf.mkdir()
-    home, other = Home(shelf / "home"), Account(uid=os.geteuid(), gid=os.getegid())
+    home, other = DataDir(shelf / "home"), OsUser(uid=os.geteuid(), gid=os.getegid())
     home.path.mkdir(mode=0o711)
     postgres_place(home, other, shelf)
     home.path.chmod(0o700)
 
-    with pytest.raises(Refusal, match="can't reach") as refused:
+    with pytest.raises(StartupError, match="can't reach") as refused:
         postgres_place(home, other, shelf)
     assert refused.value.code is ExitCode.NO_SPACE
 
@@ -172,7 +177,7 @@ def test_nothing_is_kept_where_other_users_could_replace_it(shelf: Path, mode: i
     shelf.mkdir()
     shelf.chmod(mode)
 
-    with pytest.raises(Refusal, match="can be changed by other users"):
+    with pytest.raises(StartupError, match="can be changed by other users"):
         make_shelf(shelf)
 
 
@@ -180,20 +185,20 @@ def test_a_user_without_a_home_folder_is_asked_to_choose_one(monkeypatch: pytest
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.setattr(os, "getuid", lambda: 54321)
 
-    with pytest.raises(Refusal, match="--home DIR"):
-        open_home(Path("~/.fotograma"))
+    with pytest.raises(StartupError, match="--home DIR"):
+        open_data_dir(Path("~/.fotograma"))
 
 
 def test_a_user_without_a_name_is_told_what_postgres_asks_for() -> None:
-    with pytest.raises(Refusal, match="54321"):
-        Account(uid=54321, gid=54321).check_name()
+    with pytest.raises(StartupError, match="54321"):
+        OsUser(uid=54321, gid=54321).check_name()
 
 
 def test_a_database_that_is_missing_is_never_replaced_by_an_empty_one(tmp_path: Path) -> None:
     (tmp_path / "postgres").symlink_to(tmp_path / "gone")
 
-    with pytest.raises(Refusal, match="The database of this home is missing"):
-        postgres_place(Home(tmp_path), Account(), shelf=tmp_path / "shelf")
+    with pytest.raises(StartupError, match="The database of this home is missing"):
+        postgres_place(DataDir(tmp_path), OsUser(), shelf=tmp_path / "shelf")
 
 
 def test_sockets_lie_where_their_path_is_short_enough(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster.local.servers.server_process import DidNotStart
-from cluster.local.startup_error import ExitCode, Refusal
+from cluster.local.servers.server_process import ServerDidNotStart
+from cluster.local.startup_error import ExitCode, StartupError
 from cluster.local.supervision.event_messages import line_of
 from cluster.local.supervision.supervisor import Ended, Event, Started, StartFailed
 
@@ -20,11 +20,11 @@ from cluster.local.supervision.supervisor import Ended, Event, Started, StartFai
         (Ended("Valkey", "Valkey ended; it is started again", 0.0), "Valkey ended; it is started again."),
         (Ended("Valkey", "Valkey ended; it is started again", 0.5), "Valkey ended; it is started again in 0.5 s."),
         (
-            StartFailed("Valkey", DidNotStart("Valkey", "exit code 1", Path("/no/log")), 30.0),
+            StartFailed("Valkey", ServerDidNotStart("Valkey", "exit code 1", Path("/no/log")), 30.0),
             "Valkey did not start (exit code 1). /no/log says nothing. It is tried again in 30 s.",
         ),
         (
-            StartFailed("Ray", Refusal(ExitCode.PORT_TAKEN, "Port 8000 is taken."), 0.0),
+            StartFailed("Ray", StartupError(ExitCode.PORT_TAKEN, "Port 8000 is taken."), 0.0),
             "Port 8000 is taken. It is tried again.",
         ),
         (

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from cluster.local.startup_error import ExitCode, Refusal
+from cluster.local.startup_error import ExitCode, StartupError
 from cluster.local.supervision.restart_policy import RestartPolicy
 from cluster.local.supervision.supervisor import Ended, Event, Phase, Started, StartFailed, Supervisor
 
@@ -17,7 +17,7 @@ SECONDS = 20.0
 """How long a test waits for what must happen."""
 WATCH_SECONDS = 0.002
 QUICK = RestartPolicy(first_pause=0.001, longest_pause=0.002)
-TAKEN = Refusal(ExitCode.PORT_TAKEN, "Port 8000 is taken.")
+TAKEN = StartupError(ExitCode.PORT_TAKEN, "Port 8000 is taken.")
 
 
 class Server:
