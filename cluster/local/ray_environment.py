@@ -11,6 +11,10 @@ from cluster.local.secret_files import Secrets
 # They name another cluster, or another token for it.
 FOREIGN = ("RAY_ADDRESS", "RAY_NAMESPACE", "RAY_AUTH_TOKEN", "RAY_RUNTIME_ENV", "RAY_JOB_CONFIG_JSON_ENV_VAR")
 
+# A dozen processes import the same thousand modules: without bytecode each of them compiles all of them anew, which
+# takes more than half of the start.
+SLOW = ("PYTHONDONTWRITEBYTECODE",)
+
 
 def changes(
     given: Mapping[str, str],
@@ -57,4 +61,8 @@ def changes(
         # Ray gives its workers the least share of a busy machine (15), the API among them.
         "RAY_worker_niceness": "0",
     }
-    return {**dict.fromkeys(FOREIGN), **{name: given.get(name) or value for name, value in wished.items()}, **fixed}
+    return {
+        **dict.fromkeys((*FOREIGN, *SLOW)),
+        **{name: given.get(name) or value for name, value in wished.items()},
+        **fixed,
+    }

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import traceback
 from contextlib import ExitStack
 from pathlib import Path
@@ -88,7 +89,9 @@ def _run(home: DataDir, terminal: Console, *, port: int, demo: bool, workers: in
     with ExitStack() as stack:
         folder = stack.enter_context(run_folder(home))
         stack.enter_context(terminal.quiet(home.logs / "up.log"))
-        # The rest of the program takes long to import: the first line is there before.
+        # The rest of the program takes long to import: the first line is there before. Bytecode is kept, as in the
+        # processes that this one starts (`ray_environment.SLOW`).
+        sys.dont_write_bytecode = False
         from cluster.local.one_machine_service import OneMachineService  # noqa: PLC0415
         from cluster.local.servers.backing_services import plan_backing_services  # noqa: PLC0415
 

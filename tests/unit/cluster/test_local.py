@@ -90,6 +90,10 @@ def test_settings_and_secrets_reach_the_replicas_by_the_environment() -> None:
     assert made["RAY_ADDRESS"] is None, "another cluster is named by it"
 
 
+def test_the_processes_of_the_service_keep_their_bytecode() -> None:
+    assert made_of({"PYTHONDONTWRITEBYTECODE": "1"})["PYTHONDONTWRITEBYTECODE"] is None
+
+
 def test_what_the_environment_sets_goes_before_what_the_home_holds() -> None:
     made = made_of({"FOTOGRAMA_PUBLIC_URL": "https://frames.example", "FOTOGRAMA_WORKERS": "9"})
 

@@ -1,0 +1,108 @@
+"""What the start of `fotograma up` shows: finished steps as lines, and on a terminal what is under way."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from cluster.local.console import START_OF_LINE, Console
+from cluster.local.servers.ray_head_command import Addresses, HeadStep, RayHeadCommand, Report
+from cluster.local.supervision.event_messages import progress_line, step_line
+
+
+@pytest.fixture
+def head(tmp_path: Path) -> RayHeadCommand:
+    return RayHeadCommand(8000, 2, tmp_path, tmp_path)
+
+
+@contextmanager
+def pseudo_terminal() -> Iterator[int]:
+    """Standard output goes to a terminal; yields its other end. Not a fixture: pytest captures each phase anew."""
+    master, slave = pty.openpty()
+    kept = os.dup(1)
+    os.dup2(slave, 1)
+    try:
+        yield master
+    finally:
+        os.dup2(kept, 1)
+        for descriptor in (kept, master, slave):
+            os.close(descriptor)
+
+
+def test_a_finished_step_is_a_line_with_its_seconds() -> None:
+    assert step_line("PostgreSQL", 0.25).split() == ["PostgreSQL", "0.2", "s"]
+
+
+def test_what_is_under_way_is_one_line() -> None:
+    assert progress_line(["PostgreSQL", "Ray"], 3.4) == "  PostgreSQL; Ray ... 3 s"
+    assert progress_line([], 3.4) == ""
+
+
+def read_until(screen: int, end: str) -> str:
+    """What was written to a pseudo terminal up to `end`; one read may return less."""
+    shown = b""
+    while not shown.endswith(end.encode()):
+        shown += os.read(screen, 1000)
+    return shown.decode()
+
+
+def test_on_a_terminal_a_said_line_takes_the_place_of_the_shown_one() -> None:
+    with pseudo_terminal() as screen:
+        terminal = Console()
+        terminal.show("  Ray ... 1 s")
+        terminal.show("  Ray ... 1 s")
+        terminal.show("  Ray ... 2 s")
+        terminal.say("  Ray  2.5 s")
+        terminal.say("done")
+        terminal.close()
+        shown = read_until(screen, "done\r\n")
+
+    before = f"{START_OF_LINE}  Ray ... 1 s{START_OF_LINE}  Ray ... 2 s"
+    assert shown == f"{before}{START_OF_LINE}  Ray  2.5 s\r\ndone\r\n"
+
+
+def test_a_shown_line_is_cut_to_the_width_of_the_terminal() -> None:
+    with pseudo_terminal() as screen:
+        terminal = Console()
+        terminal.show("x" * 1000)
+        terminal.close()
+        shown = os.read(screen, 2000).decode()
+
+    assert shown == START_OF_LINE + "x" * 79
+
+
+def test_elsewhere_only_finished_lines_are_written(capfd: pytest.CaptureFixture[str]) -> None:
+    terminal = Console()
+    terminal.show("  Ray ... 1 s")
+    terminal.say("  Ray  1.5 s")
+    terminal.close()
+
+    assert capfd.readouterr().out == "  Ray  1.5 s\n"
+
+
+def test_the_process_that_holds_ray_reports_its_steps(head: RayHeadCommand) -> None:
+    assert head.reported() is None
+    head.report(HeadStep.RAY, Addresses(metrics="http://127.0.0.1:1"))
+    head.report(HeadStep.DASHBOARD, Addresses("http://127.0.0.1:2", "http://127.0.0.1:1"))
+
+    assert head.reported() == Report(HeadStep.DASHBOARD, Addresses("http://127.0.0.1:2", "http://127.0.0.1:1"))
+    head.forget_report()
+    assert head.reported() is None
+
+
+def test_the_process_that_holds_ray_is_told_the_same(head: RayHeadCommand) -> None:
+    assert RayHeadCommand.parse(head.command()[-1]) == head
+
+
+def test_the_first_line_needs_nothing_heavy() -> None:
+    heavy = {"alembic", "cluster.settings", "obstore", "psycopg", "pydantic", "ray", "redis", "sqlalchemy"}
+    code = "import sys, cluster.local.up; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not heavy & set(done.stdout.split())
