@@ -51,7 +51,7 @@ OPEN_FILES = 64
 def main() -> None:
     die_with_parent(int(sys.argv[1]))
     answers = _private_stdout()
-    _say(answers, Ready())
+    _send(answers, Ready())
     body = _read_message(sys.stdin.buffer)
     if body is None:
         return
@@ -59,7 +59,7 @@ def main() -> None:
     threading.Thread(target=_watch_parent, args=(sys.stdin.buffer,), daemon=True).start()
     apply_limits(job.limits)
     try:
-        _say(answers, _perform(job, answers))
+        _send(answers, _perform(job, answers))
     except MemoryError:
         os._exit(MEMORY_EXIT)
     except ChecksumMismatchError:
@@ -90,34 +90,36 @@ def apply_limits(limits: Limits) -> None:
 
 
 def _perform(job: Job, answers: BinaryIO) -> ChildMessage:
-    told_at = 0.0
+    sent_at = 0.0
 
-    def tell(news: ProgressEvent) -> None:
-        nonlocal told_at
+    def on_progress(event: ProgressEvent) -> None:
+        nonlocal sent_at
         now = time.monotonic()
-        if not isinstance(news, Progress) or now - told_at >= PROGRESS_SECONDS:
-            told_at = now
-            _say(answers, news)
+        if not isinstance(event, Progress) or now - sent_at >= PROGRESS_SECONDS:
+            sent_at = now
+            _send(answers, event)
 
     try:
-        return _end_of(job, tell)
+        return _run_work(job, on_progress)
     except EngineMismatchError as error:
         return error.outcome
     except CatalogueError as error:
         return Refused(error.code, error.detail)
 
 
-def _end_of(job: Job, tell: OnProgress) -> Extracted | Split | SegmentExtracted:
+def _run_work(job: Job, on_progress: OnProgress) -> Extracted | Split | SegmentExtracted:
     spec, source, out, options, engine = parse(job.spec), job.source, job.out, job.options, job.engine
     match job.work:
         case Whole(longest):
             return extract_or_split(
-                source, spec, out, max_task_seconds=longest, engine=engine, options=options, on_progress=tell
+                source, spec, out, max_task_seconds=longest, engine=engine, options=options, on_progress=on_progress
             )
         case OneSegment(plan, segment):
-            return extract_segment(source, plan, segment, spec, out, engine=engine, options=options, on_progress=tell)
+            return extract_segment(
+                source, plan, segment, spec, out, engine=engine, options=options, on_progress=on_progress
+            )
         case Assembly(plan, segments):
-            return assemble(source, plan, segments, spec, out, engine=engine, options=options, on_progress=tell)
+            return assemble(source, plan, segments, spec, out, engine=engine, options=options, on_progress=on_progress)
         case _:
             assert_never(job.work)
 
@@ -129,7 +131,7 @@ def _private_stdout() -> BinaryIO:
     return answers
 
 
-def _say(answers: BinaryIO, answer: ChildMessage) -> None:
+def _send(answers: BinaryIO, answer: ChildMessage) -> None:
     answers.write(encode_answer(answer))
 
 

@@ -113,16 +113,16 @@ class DecodingChild:
         return self._process.returncode is None
 
     async def run(
-        self, job: Job, tell: Callable[[ProgressEvent], Awaitable[None]]
+        self, job: Job, on_progress: Callable[[ProgressEvent], Awaitable[None]]
     ) -> Extracted | Refused | ChildCrashed:
-        """As `do`, for work that is not to be divided."""
-        outcome = await self.do(job, tell)
+        """The same as `run_job`, for work that must not be split."""
+        outcome = await self.run_job(job, on_progress)
         if isinstance(outcome, Split | SegmentExtracted | EngineMismatch):
             return ChildCrashed("The decoder gave another answer than its work has.")
         return outcome
 
-    async def do(self, job: Job, tell: Callable[[ProgressEvent], Awaitable[None]]) -> Outcome:
-        """Runs the one job. `tell` hears what was planned and how far it is. The child is gone afterwards.
+    async def run_job(self, job: Job, on_progress: Callable[[ProgressEvent], Awaitable[None]]) -> Outcome:
+        """Runs the job and calls `on_progress` with the plan and the progress. The child has ended afterwards.
 
         It is stopped when the work that it has told takes longer than that work may take.
 
@@ -134,7 +134,7 @@ class DecodingChild:
         deadline = asyncio.timeout_at(min(latest, began + job.limits.probe_seconds))
         try:
             async with deadline:
-                return await self._converse(job, tell, _Clock(deadline, latest))
+                return await self._exchange_messages(job, on_progress, _Clock(deadline, latest))
         except TimeoutError:
             given = (deadline.when() or latest) - began
             return await self._crashed(f"The decoder was stopped at its deadline of {given:.0f} s.")
@@ -156,33 +156,35 @@ class DecodingChild:
     async def _expect_ready(self) -> None:
         try:
             async with asyncio.timeout(START_SECONDS):
-                if isinstance(await self._hear(), Ready):
+                if isinstance(await self._receive(), Ready):
                     return
         except (TimeoutError, EOFError, ConnectionError, ProtocolError):
             pass
         await self.kill()
         raise ChildStartError(self._log.decode(errors="replace"))
 
-    async def _converse(self, job: Job, tell: Callable[[ProgressEvent], Awaitable[None]], clock: _Clock) -> Ended:
+    async def _exchange_messages(
+        self, job: Job, on_progress: Callable[[ProgressEvent], Awaitable[None]], clock: _Clock
+    ) -> Ended:
         assert self._process.stdin is not None
         self._process.stdin.write(encode_job(job))
         await self._process.stdin.drain()
         conversation = Conversation(job)
         while True:
-            answer = await self._hear()
+            answer = await self._receive()
             conversation.check(answer)
             match answer:
                 case DetectingScenes() | Planned() as work:
                     clock.allow(work)
                     with clock.stopped():
-                        await tell(work)
+                        await on_progress(work)
                 case Progress() as progress:
                     with clock.stopped():
-                        await tell(progress)
+                        await on_progress(progress)
                 case Extracted() | Split() | SegmentExtracted() | EngineMismatch() | Refused() as end:
                     return end
 
-    async def _hear(self) -> ChildMessage:
+    async def _receive(self) -> ChildMessage:
         assert self._process.stdout is not None
         (length,) = HEADER.unpack(await self._process.stdout.readexactly(HEADER.size))
         if length > ANSWER_BYTES:

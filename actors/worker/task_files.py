@@ -60,33 +60,33 @@ class SegmentStored:
 StoredOutcome = Publication | SplitStored | SegmentStored
 
 
-async def fetch_job(claim: Claim, bench: WorkerDeps, folder: Path) -> Job:
+async def fetch_job(claim: Claim, deps: WorkerDeps, folder: Path) -> Job:
     """Fetches the inputs of a claim to this machine; the child writes to `folder`/out.
 
     Raises ObjectNotFound, OSError, CatalogueError of fault service.
     """
-    source = await _fetch_video(claim, bench, folder / "source")
-    size = await bench.objects.size(claim.object_key)
+    source = await _fetch_video(claim, deps, folder / "source")
+    size = await deps.objects.size(claim.object_key)
     out = await asyncio.to_thread(_make_out, folder)
     return Job(
         source=source.absolute(),
         spec=claim.spec,
         out=out,
         options=EngineOptions(
-            reader=Reader.PYAV if claim.careful else bench.reader,
-            threads=1 if claim.careful else bench.threads,
+            reader=Reader.PYAV if claim.careful else deps.reader,
+            threads=1 if claim.careful else deps.threads,
             sequential=claim.careful,
-            max_frames=bench.max_frames,
+            max_frames=deps.max_frames,
         ),
         limits=Limits(
-            address_space_bytes=bench.address_space_bytes,
-            cpu_seconds=int(bench.seconds_max * (bench.threads + 1)) + 1,
+            address_space_bytes=deps.address_space_bytes,
+            cpu_seconds=int(deps.seconds_max * (deps.threads + 1)) + 1,
             file_bytes=room(out),
             probe_seconds=max_probe_seconds(size),
-            seconds_max=bench.seconds_max,
+            seconds_max=deps.seconds_max,
         ),
-        work=await _fetch_work(claim, bench, folder),
-        engine=engine_name(bench.reader),
+        work=await _fetch_work(claim, deps, folder),
+        engine=engine_name(deps.reader),
     )
 
 
@@ -96,8 +96,8 @@ def _make_out(folder: Path) -> Path:
     return out
 
 
-async def _fetch_video(claim: Claim, bench: WorkerDeps, into: Path) -> Path:
-    source = await bench.objects.fetch(claim.object_key, into)
+async def _fetch_video(claim: Claim, deps: WorkerDeps, into: Path) -> Path:
+    source = await deps.objects.fetch(claim.object_key, into)
     if claim.sha256 is not None:
         try:
             await asyncio.to_thread(verify_file, source, claim.sha256)
@@ -107,43 +107,43 @@ async def _fetch_video(claim: Claim, bench: WorkerDeps, into: Path) -> Path:
     return source
 
 
-async def _fetch_work(claim: Claim, bench: WorkerDeps, folder: Path) -> Work:
+async def _fetch_work(claim: Claim, deps: WorkerDeps, folder: Path) -> Work:
     if claim.plan_key is None:
-        return Whole(bench.segment_seconds)
-    plan = await bench.objects.fetch(f"{claim.plan_key}/{PLAN_FILE}", folder / PLAN_FILE)
+        return Whole(deps.segment_seconds)
+    plan = await deps.objects.fetch(f"{claim.plan_key}/{PLAN_FILE}", folder / PLAN_FILE)
     if claim.segment is not None:
         return OneSegment(plan.absolute(), claim.segment)
     keys = enumerate(claim.segment_keys)
-    segments = [await _fetch_segment(bench, key, folder / f"segment{number}") for number, key in keys]
+    segments = [await _fetch_segment(deps, key, folder / f"segment{number}") for number, key in keys]
     return Assembly(plan.absolute(), tuple(segments))
 
 
-async def _fetch_segment(bench: WorkerDeps, key: str, folder: Path) -> Path:
+async def _fetch_segment(deps: WorkerDeps, key: str, folder: Path) -> Path:
     """Returns the folder with the segment's files."""
     await asyncio.to_thread(folder.mkdir)
-    paths = [await bench.objects.fetch(f"{key}/{name}", folder / name) for name in SEGMENT_FILES]
+    paths = [await deps.objects.fetch(f"{key}/{name}", folder / name) for name in SEGMENT_FILES]
     return paths[0].absolute().parent
 
 
-async def store_outcome(claim: Claim, bench: WorkerDeps, job: Job, outcome: Outcome) -> StoredOutcome | Outcome:
+async def store_outcome(claim: Claim, deps: WorkerDeps, job: Job, outcome: Outcome) -> StoredOutcome | Outcome:
     """Stores what the child made; what it did not make comes back as it is, and what is not as it said as a crash."""
     try:
-        return await _store(claim, bench, job, outcome)
+        return await _store(claim, deps, job, outcome)
     except BadOutputError as error:
         return ChildCrashed(f"The decoder left no {error} that can be used.")
 
 
-async def _store(claim: Claim, bench: WorkerDeps, job: Job, outcome: Outcome) -> StoredOutcome | Outcome:
+async def _store(claim: Claim, deps: WorkerDeps, job: Job, outcome: Outcome) -> StoredOutcome | Outcome:
     prefix = prefix_of(claim)
     match outcome, job.work:
         case Extracted(), Whole() | Assembly():
-            return await _publication(claim, bench, job, outcome)
+            return await _publication(claim, deps, job, outcome)
         case Split(media, total, segments), Whole():
-            await _put(bench, prefix, job.out, (PLAN_FILE,))
+            await _put(deps, prefix, job.out, (PLAN_FILE,))
             await asyncio.to_thread(check_whole, job.out / PLAN_FILE)
             return SplitStored(media.document(), total, prefix, segments)
         case SegmentExtracted(frames), OneSegment():
-            stored = await _put(bench, prefix, job.out, SEGMENT_FILES)
+            stored = await _put(deps, prefix, job.out, SEGMENT_FILES)
             digests = {name: as_stored.sha256 for name, as_stored in stored.items()}
             await asyncio.to_thread(check_segment, job.out, digests)
             return SegmentStored(prefix, frames)
@@ -155,13 +155,13 @@ async def _store(claim: Claim, bench: WorkerDeps, job: Job, outcome: Outcome) ->
             return outcome
 
 
-async def _publication(claim: Claim, bench: WorkerDeps, job: Job, extracted: Extracted) -> Publication:
+async def _publication(claim: Claim, deps: WorkerDeps, job: Job, extracted: Extracted) -> Publication:
     prefix = prefix_of(claim)
     await asyncio.to_thread(check_files, job.out, RESULT_FILES)
     # An object's prefix ends with the attempt that made it.
     attempts = max([claim.lease.attempt, *(int(key.rpartition("/")[2]) for key in claim.segment_keys)])
     await asyncio.to_thread(sign_report, job.out / REPORT_FILE, attempts=attempts, sequential=claim.careful)
-    archive = (await _put(bench, prefix, job.out, RESULT_FILES))[ARCHIVE_FILE]
+    archive = (await _put(deps, prefix, job.out, RESULT_FILES))[ARCHIVE_FILE]
     if archive.sha256 != extracted.sha256:
         raise BadOutputError(ARCHIVE_FILE)
     return Publication(
@@ -174,9 +174,9 @@ async def _publication(claim: Claim, bench: WorkerDeps, job: Job, extracted: Ext
     )
 
 
-async def _put(bench: WorkerDeps, prefix: str, out: Path, names: Sequence[str]) -> dict[str, StoredObject]:
+async def _put(deps: WorkerDeps, prefix: str, out: Path, names: Sequence[str]) -> dict[str, StoredObject]:
     await asyncio.to_thread(check_files, out, names)
-    stored = {name: await bench.objects.put_file(f"{prefix}/{name}", out / name) for name in names}
+    stored = {name: await deps.objects.put_file(f"{prefix}/{name}", out / name) for name in names}
     for name, as_stored in stored.items():
         try:
             await asyncio.to_thread(verify_file, out / name, as_stored.sha256)
@@ -190,8 +190,8 @@ def prefix_of(claim: Claim) -> str:
     return result_prefix(claim.extraction_id, claim.lease.task_id, claim.lease.attempt)
 
 
-async def discard(claim: Claim, bench: WorkerDeps) -> None:
+async def discard(claim: Claim, deps: WorkerDeps) -> None:
     """Deletes this attempt's objects."""
     for name in (*RESULT_FILES, *SEGMENT_FILES, PLAN_FILE):
         with contextlib.suppress(CatalogueError):
-            await bench.objects.delete(f"{prefix_of(claim)}/{name}")
+            await deps.objects.delete(f"{prefix_of(claim)}/{name}")

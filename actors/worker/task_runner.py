@@ -62,13 +62,13 @@ class RunningTask:
 
 
 async def perform(
-    claim: Claim, child: DecodingChild, bench: WorkerDeps, stop: asyncio.Event, beat: Callable[[], None]
+    claim: Claim, child: DecodingChild, deps: WorkerDeps, stop: asyncio.Event, beat: Callable[[], None]
 ) -> TaskOutcome:
     """Runs a claimed task. stop: set when the worker drains. beat: called at every sign of life."""
     running = RunningTask(claim, beat)
-    work = asyncio.create_task(_work(running, child, bench))
-    hearts = asyncio.create_task(_keep_alive(running, bench))
-    drain = asyncio.create_task(_drained(stop, bench.drain_seconds))
+    work = asyncio.create_task(_run_to_outcome(running, child, deps))
+    hearts = asyncio.create_task(_keep_alive(running, deps))
+    drain = asyncio.create_task(_drained(stop, deps.drain_seconds))
     try:
         await asyncio.wait({work, hearts, drain}, return_when=asyncio.FIRST_COMPLETED)
         if work.done() or running.settling.is_set():
@@ -76,72 +76,72 @@ async def perform(
         await _abort(work)
         if hearts.done():
             await hearts
-        return await _release(running, bench)
+        return await _release(running, deps)
     except LeaseLost:
-        return await _discard(running, bench)
+        return await _discard(running, deps)
     finally:
         await _abort(work, hearts, drain)
         await child.kill()
 
 
-async def _work(running: RunningTask, child: DecodingChild, bench: WorkerDeps) -> TaskOutcome:
+async def _run_to_outcome(running: RunningTask, child: DecodingChild, deps: WorkerDeps) -> TaskOutcome:
     try:
-        outcome = await _do(running, child, bench)
+        outcome = await _run_child(running, child, deps)
     except (CatalogueError, ObjectNotFound, OSError) as error:
         running.settling.set()
-        return await _settle(running, bench, _service_error(error))
+        return await _settle(running, deps, _service_error(error))
     running.settling.set()
-    return await _settle(running, bench, outcome)
+    return await _settle(running, deps, outcome)
 
 
-async def _do(running: RunningTask, child: DecodingChild, bench: WorkerDeps) -> StoredOutcome | Outcome:
+async def _run_child(running: RunningTask, child: DecodingChild, deps: WorkerDeps) -> StoredOutcome | Outcome:
     claim = running.claim
-    async with _scratch(bench.scratch, claim) as folder:
-        job = await fetch_job(claim, bench, folder)
-        outcome = await child.do(job, partial(_tell, running, bench))
-        return await store_outcome(claim, bench, job, outcome)
+    async with _scratch(deps.scratch, claim) as folder:
+        job = await fetch_job(claim, deps, folder)
+        outcome = await child.run_job(job, partial(_report_progress, running, deps))
+        return await store_outcome(claim, deps, job, outcome)
 
 
-async def _tell(running: RunningTask, bench: WorkerDeps, news: ProgressEvent) -> None:
+async def _report_progress(running: RunningTask, deps: WorkerDeps, event: ProgressEvent) -> None:
     """Only the first task knows the whole plan, and only the images of a segment or a whole are progress."""
     claim = running.claim
-    if isinstance(news, Planned) and claim.plan_key is None:
-        media, total = news.media.document(), news.frames_total
+    if isinstance(event, Planned) and claim.plan_key is None:
+        media, total = event.media.document(), event.frames_total
         await _insist(
-            running, bench, lambda: task_queue.plan(bench.database, claim.lease, media=media, frames_total=total)
+            running, deps, lambda: task_queue.plan(deps.database, claim.lease, media=media, frames_total=total)
         )
-    elif isinstance(news, Progress) and (claim.plan_key is None or claim.segment is not None):
-        running.frames_done = news.frames_done
+    elif isinstance(event, Progress) and (claim.plan_key is None or claim.segment is not None):
+        running.frames_done = event.frames_done
 
 
 async def _settle(
-    running: RunningTask, bench: WorkerDeps, outcome: StoredOutcome | Outcome | CatalogueError
+    running: RunningTask, deps: WorkerDeps, outcome: StoredOutcome | Outcome | CatalogueError
 ) -> TaskOutcome:
     claim = running.claim
     match outcome:
         case Publication() | SplitStored() | SegmentStored():
-            await _insist(running, bench, lambda: _hand_in(claim, bench, outcome))
+            await _insist(running, deps, lambda: _publish(claim, deps, outcome))
             return TaskOutcome.SPLIT if isinstance(outcome, SplitStored) else TaskOutcome.PUBLISHED
         case Refused(code, detail):
-            return await _fail(running, bench, blame_of(CATALOGUE[code].fault), code, detail)
+            return await _fail(running, deps, blame_of(CATALOGUE[code].fault), code, detail)
         case ChildCrashed(detail, native_log):
             log.warning(
                 "The decoder crashed.", event_name="child.crashed", task_id=str(claim.lease.task_id), log=native_log
             )
-            return await _fail(running, bench, Blame.CRASH, "gave_up", detail)
+            return await _fail(running, deps, Blame.CRASH, "gave_up", detail)
         case EngineMismatch(engine):
-            return await _replan(running, bench, engine)
+            return await _replan(running, deps, engine)
         case CatalogueError():
-            return await _fail(running, bench, Blame.SERVICE, outcome.code, outcome.detail)
+            return await _fail(running, deps, Blame.SERVICE, outcome.code, outcome.detail)
         case Extracted() | Split() | SegmentExtracted():
             raise AssertionError(outcome)
         case _:
             assert_never(outcome)
 
 
-async def _hand_in(claim: Claim, bench: WorkerDeps, delivery: StoredOutcome) -> None:
+async def _publish(claim: Claim, deps: WorkerDeps, delivery: StoredOutcome) -> None:
     """Raises LeaseLost."""
-    database, lease = bench.database, claim.lease
+    database, lease = deps.database, claim.lease
     match delivery:
         case Publication():
             await task_queue.publish(database, lease, delivery)
@@ -165,37 +165,37 @@ def _service_error(error: CatalogueError | ObjectNotFound | OSError) -> Catalogu
     return CatalogueError("storage_full" if error.errno == errno.ENOSPC else "unavailable")
 
 
-async def _fail(running: RunningTask, bench: WorkerDeps, blame: Blame, code: str, detail: str) -> TaskOutcome:
-    database, lease = bench.database, running.claim.lease
+async def _fail(running: RunningTask, deps: WorkerDeps, blame: Blame, code: str, detail: str) -> TaskOutcome:
+    database, lease = deps.database, running.claim.lease
     settled = await _insist(
         running,
-        bench,
-        lambda: task_queue.fail(database, lease, blame=blame, code=code, detail=detail, jitter=bench.jitter()),
+        deps,
+        lambda: task_queue.fail(database, lease, blame=blame, code=code, detail=detail, jitter=deps.jitter()),
     )
     return TaskOutcome.RETRIED if isinstance(settled, Retry) else TaskOutcome.FAILED
 
 
-async def _replan(running: RunningTask, bench: WorkerDeps, made_by: str) -> TaskOutcome:
-    database, lease = bench.database, running.claim.lease
+async def _replan(running: RunningTask, deps: WorkerDeps, made_by: str) -> TaskOutcome:
+    database, lease = deps.database, running.claim.lease
     log.warning(
         "The plan is another engine's; it is made anew.",
         event_name="task.replanned",
         task_id=str(lease.task_id),
         made_by=made_by,
     )
-    settled = await _insist(running, bench, lambda: replan(database, lease, made_by=made_by, jitter=bench.jitter()))
+    settled = await _insist(running, deps, lambda: replan(database, lease, made_by=made_by, jitter=deps.jitter()))
     return TaskOutcome.RETRIED if isinstance(settled, Retry) else TaskOutcome.FAILED
 
 
-async def _keep_alive(running: RunningTask, bench: WorkerDeps) -> None:
+async def _keep_alive(running: RunningTask, deps: WorkerDeps) -> None:
     """Sends heartbeats, the first one at once, and stops when the end is written. Raises LeaseLost."""
     while True:
         try:
             await task_queue.heartbeat(
-                bench.database,
+                deps.database,
                 running.claim.lease,
                 frames_done=running.frames_done,
-                lease_seconds=bench.lease_seconds,
+                lease_seconds=deps.lease_seconds,
             )
         except Exception as error:
             # An expired lease can still be renewed, so an outage is waited out.
@@ -203,7 +203,7 @@ async def _keep_alive(running: RunningTask, bench: WorkerDeps) -> None:
                 raise
             log.warning("The heartbeat did not reach the database.", event_name="heartbeat.missed")
         running.beat()
-        await _until_next_beat(running, bench.heartbeat_seconds)
+        await _until_next_beat(running, deps.heartbeat_seconds)
 
 
 async def _until_next_beat(running: RunningTask, seconds: float) -> None:
@@ -221,27 +221,27 @@ async def _drained(stop: asyncio.Event, seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
-async def _release(running: RunningTask, bench: WorkerDeps) -> TaskOutcome:
+async def _release(running: RunningTask, deps: WorkerDeps) -> TaskOutcome:
     """Releases the task. While the database is away it tries only for RELEASE_SECONDS. Raises LeaseLost."""
     with suppress(TimeoutError):
         async with asyncio.timeout(RELEASE_SECONDS):
-            await _insist(running, bench, lambda: task_queue.release(bench.database, running.claim.lease))
+            await _insist(running, deps, lambda: task_queue.release(deps.database, running.claim.lease))
     return TaskOutcome.RELEASED
 
 
-async def _discard(running: RunningTask, bench: WorkerDeps) -> TaskOutcome:
+async def _discard(running: RunningTask, deps: WorkerDeps) -> TaskOutcome:
     """Deletes the objects of a lost attempt, unless it was published."""
-    if await _insist(running, bench, lambda: task_queue.was_published(bench.database, running.claim.lease)):
+    if await _insist(running, deps, lambda: task_queue.was_published(deps.database, running.claim.lease)):
         return TaskOutcome.PUBLISHED
-    await discard(running.claim, bench)
+    await discard(running.claim, deps)
     return TaskOutcome.LOST
 
 
-async def _insist(running: RunningTask, bench: WorkerDeps, write: Callable[[], Awaitable[T]]) -> T:
+async def _insist(running: RunningTask, deps: WorkerDeps, write: Callable[[], Awaitable[T]]) -> T:
     """Repeats a write at the pace of heartbeats. It replaces them: nothing else shows that the worker lives
     meanwhile.
     """
-    return await retry_until_available(write, max_seconds=bench.heartbeat_seconds, beat=running.beat)
+    return await retry_until_available(write, max_seconds=deps.heartbeat_seconds, beat=running.beat)
 
 
 async def _abort(*tasks: asyncio.Task[Any]) -> None:

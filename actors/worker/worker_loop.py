@@ -41,9 +41,9 @@ class Worker:
     """Claims and runs one task at a time. name: written into its leases, unique for each process."""
 
     def __init__(
-        self, bench: WorkerDeps, cache: Cache, *, name: str, clock: Callable[[], float] = time.monotonic
+        self, deps: WorkerDeps, cache: Cache, *, name: str, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._bench, self._cache, self._name, self._clock = bench, cache, name, clock
+        self._deps, self._cache, self._name, self._clock = deps, cache, name, clock
         self._stop = asyncio.Event()
         self._may_hold = False
         self._spare: asyncio.Task[DecodingChild] | None = None
@@ -75,7 +75,7 @@ class Worker:
     def check(self) -> None:
         """Raises WorkerStalledError when there was no sign of life for too long."""
         silent = self._clock() - self._beat_at
-        if silent > 3 * self._bench.heartbeat_seconds + STUCK_SECONDS:
+        if silent > 3 * self._deps.heartbeat_seconds + STUCK_SECONDS:
             raise WorkerStalledError(f"no sign of life for {silent:.0f} s")
 
     async def _turn(self) -> None:
@@ -96,11 +96,9 @@ class Worker:
         would otherwise wait for their rescue.
         """
         if self._may_hold:
-            await task_queue.release_all(self._bench.database, self._name)
+            await task_queue.release_all(self._deps.database, self._name)
         self._may_hold = True
-        claims = await task_queue.claim(
-            self._bench.database, worker=self._name, lease_seconds=self._bench.lease_seconds
-        )
+        claims = await task_queue.claim(self._deps.database, worker=self._name, lease_seconds=self._deps.lease_seconds)
         self._may_hold = False
         return claims
 
@@ -112,7 +110,7 @@ class Worker:
         }
         log.info("Claimed a task.", event_name="task.claimed", worker=self._name, **ids)
         started = self._clock()
-        ending = await perform(claim, child, self._bench, self._stop, self._beat)
+        ending = await perform(claim, child, self._deps, self._stop, self._beat)
         seconds = round(self._clock() - started, 3)
         if ending is not TaskOutcome.LOST:
             # The task may have made others ready: segments, the assemble task, a throttled one, or itself again.
@@ -126,14 +124,14 @@ class Worker:
 
     async def _check_places(self) -> None:
         """Raises CatalogueError when the disk is full or the store takes no objects."""
-        room(self._bench.scratch)
+        room(self._deps.scratch)
         if self._clock() - self._store_checked_at >= STORE_CHECK_SECONDS:
-            await self._bench.objects.check()
+            await self._deps.objects.check()
             self._store_checked_at = self._clock()
 
     async def _wait(self, seconds: float, *, hinted: bool = False) -> None:
         """Waits until there may be a ready task, or until stopped."""
-        pause = seconds * (0.5 + self._bench.jitter() / 2)
+        pause = seconds * (0.5 + self._deps.jitter() / 2)
         hint = self._cache.wait_for_ready(pause) if hinted else asyncio.sleep(pause)
         waits = [asyncio.ensure_future(hint), asyncio.create_task(self._stop.wait())]
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

@@ -24,7 +24,7 @@ from db.cache import open_cache
 from db.object_store.folder_store import FolderStore
 from db.object_store.object_keys import video_key
 from tests.support.clips import NAMED, make
-from tests.support.worker_tasks import bench_of
+from tests.support.worker_tasks import worker_deps_of
 
 # A worker is free when the child of its next task has started; on a busy machine this takes a second.
 REST_SECONDS = 2.0
@@ -40,7 +40,7 @@ async def starts(ground: Ground, queued: Queue, tries: int) -> list[float]:
     make(clip, NAMED["h264"])
     store = FolderStore(ground.folder / "objects")
     cache, api_cache = open_cache(ground.valkey.url), open_cache(ground.valkey.url)
-    worker = Worker(bench_of(queued.database, store, ground.folder, Reader.PYAV), cache, name="benchmark")
+    worker = Worker(worker_deps_of(queued.database, store, ground.folder, Reader.PYAV), cache, name="benchmark")
     working = asyncio.create_task(worker.run())
     seconds = []
     try:
@@ -67,17 +67,17 @@ async def starts(ground: Ground, queued: Queue, tries: int) -> list[float]:
 @contextmanager
 def _told() -> Iterator[asyncio.Event]:
     """Set whenever a child is told its job, which is then done as always."""
-    told, do = asyncio.Event(), DecodingChild.do
+    told, do = asyncio.Event(), DecodingChild.run_job
 
     async def watched(child: DecodingChild, job: Job, tell: Callable[[ProgressEvent], Awaitable[None]]) -> Outcome:
         told.set()
         return await do(child, job, tell)
 
-    DecodingChild.do = watched  # type: ignore[method-assign, assignment]
+    DecodingChild.run_job = watched  # type: ignore[method-assign, assignment]
     try:
         yield told
     finally:
-        DecodingChild.do = do  # type: ignore[method-assign]
+        DecodingChild.run_job = do  # type: ignore[method-assign]
 
 
 async def _stored(queued: Queue, store: FolderStore, clip: Path) -> Upload:

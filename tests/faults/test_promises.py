@@ -11,7 +11,7 @@ from actors.worker.task_files import fetch_job
 from db.queue import task_queue
 from db.values.error_catalogue import CatalogueError
 from tests.faults.injection.faulty_store import Fault, FaultyStore
-from tests.faults.rows.queue_harness import PUBLICATION, bench_of, claim_one, number, submit
+from tests.faults.rows.queue_harness import PUBLICATION, claim_one, number, submit, worker_deps_of
 from tests.integration.conftest import ana, database, deps, visitor
 from tests.support import api_client, database_rows
 
@@ -83,14 +83,14 @@ async def test_a_video_that_the_store_gives_with_another_bit_is_not_decoded(data
     store, clip = FaultyStore(tmp_path / "objects", seed=3), tmp_path / "clip.mp4"
     clip.write_bytes(api_client.MP4)
     await submit(database, store, clip)
-    claim, bench = await claim_one(database), bench_of(database, store, tmp_path)
+    claim, worker_deps = await claim_one(database), worker_deps_of(database, store, tmp_path)
     store.fault = Fault.FLIPPING
     refused = 0
     for turn in range(20):
         (folder := tmp_path / str(turn)).mkdir()
         before = store.flips
         try:
-            await fetch_job(claim, bench, folder)
+            await fetch_job(claim, worker_deps, folder)
         except CatalogueError as error:
             refused += error.code == "unavailable"
         else:

@@ -14,7 +14,7 @@ from db.object_store.folder_store import FolderStore
 from serve_app.app import create_app
 from serve_app.deps import Deps
 from tests.support import api_client
-from tests.support.worker_tasks import bench_of
+from tests.support.worker_tasks import worker_deps_of
 
 
 @pytest.fixture
@@ -30,9 +30,9 @@ def store(tmp_path: Path) -> FolderStore:
 
 
 @pytest.fixture
-def bench(database: AsyncEngine, store: FolderStore, tmp_path: Path) -> WorkerDeps:
+def worker_deps(database: AsyncEngine, store: FolderStore, tmp_path: Path) -> WorkerDeps:
     """What a worker of this test works with."""
-    return bench_of(database, store, tmp_path)
+    return worker_deps_of(database, store, tmp_path)
 
 
 @pytest.fixture

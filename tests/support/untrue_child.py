@@ -25,11 +25,11 @@ from pathlib import Path
 from actors.sandbox.process_isolation import isolate
 isolate()
 from actors.sandbox import child_main
-def end_of(job, tell, end_of=child_main._end_of):
+def end_of(job, tell, end_of=child_main._run_work):
     end, out = end_of(job, tell), job.out
     exec(CODE)
     return end
-child_main._end_of = end_of
+child_main._run_work = end_of
 child_main.main()
 os._exit(0)
 """

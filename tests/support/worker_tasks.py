@@ -1,4 +1,4 @@
-"""A worker's bench, and stored videos that wait for it."""
+"""A worker's worker_deps, and stored videos that wait for it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from tests.support import database_rows
 ALL = '{"sample": {"mode": "all"}}'
 
 
-def bench_of(database: AsyncEngine, objects: ObjectStore, folder: Path, reader: Reader = Reader.AUTO) -> WorkerDeps:
+def worker_deps_of(
+    database: AsyncEngine, objects: ObjectStore, folder: Path, reader: Reader = Reader.AUTO
+) -> WorkerDeps:
     """With a scratch folder in `folder`; without pauses that come of chance."""
     (folder / "scratch").mkdir(exist_ok=True)
     return WorkerDeps(

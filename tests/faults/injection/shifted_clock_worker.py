@@ -39,10 +39,10 @@ async def work(url: str, objects: Path, scratch: Path, name: str) -> None:
     from db.cache import open_cache
     from db.connection import open_database
     from db.object_store.folder_store import FolderStore
-    from tests.faults.rows.queue_harness import bench_of, number
+    from tests.faults.rows.queue_harness import number, worker_deps_of
 
     database, cache = open_database(url, name=name), open_cache("redis://127.0.0.1:1/0")
-    worker = Worker(bench_of(database, FolderStore(objects), scratch), cache, name=name)
+    worker = Worker(worker_deps_of(database, FolderStore(objects), scratch), cache, name=name)
     running = asyncio.create_task(worker.run())
     while await number(database, "SELECT count(*) FROM extractions WHERE finished_at IS NULL"):
         await asyncio.sleep(LOOK_SECONDS)

@@ -59,8 +59,8 @@ async def queue_database(folder: Path) -> AsyncIterator[AsyncEngine]:
             await database.dispose()
 
 
-def bench_of(database: AsyncEngine, objects: ObjectStore, folder: Path) -> WorkerDeps:
-    return worker_tasks.bench_of(database, objects, folder, Reader.PYAV)
+def worker_deps_of(database: AsyncEngine, objects: ObjectStore, folder: Path) -> WorkerDeps:
+    return worker_tasks.worker_deps_of(database, objects, folder, Reader.PYAV)
 
 
 def small_clip(folder: Path) -> Path:
@@ -80,19 +80,19 @@ async def claim_one(database: AsyncEngine, worker: str = "worker") -> Claim:
 
 
 async def work_off(
-    bench: WorkerDeps, meet: Callable[[Claim, DecodingChild], None] | None = None
+    worker_deps: WorkerDeps, meet: Callable[[Claim, DecodingChild], None] | None = None
 ) -> list[tuple[Claim, TaskOutcome]]:
     """Claims and performs until nothing is left; pauses between retries are skipped. meet: sees each claim first."""
     done = []
     while True:
-        await database_rows.change(bench.database, "UPDATE tasks SET ready_at = now() WHERE state = 'ready'")
-        claims = await task_queue.claim(bench.database, worker="worker")
+        await database_rows.change(worker_deps.database, "UPDATE tasks SET ready_at = now() WHERE state = 'ready'")
+        claims = await task_queue.claim(worker_deps.database, worker="worker")
         if not claims:
             return done
         child = await DecodingChild.start()
         if meet is not None:
             meet(claims[0], child)
-        done.append((claims[0], await perform(claims[0], child, bench, asyncio.Event(), lambda: None)))
+        done.append((claims[0], await perform(claims[0], child, worker_deps, asyncio.Event(), lambda: None)))
 
 
 async def expire(database: AsyncEngine, lease: Lease) -> None:

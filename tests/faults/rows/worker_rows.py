@@ -28,7 +28,6 @@ from serve_app.app import create_app
 from tests.faults.injection.faulty_store import Fault, FaultyStore
 from tests.faults.row_outcome import Outcome
 from tests.faults.rows.queue_harness import (
-    bench_of,
     count,
     number,
     postgres,
@@ -36,6 +35,7 @@ from tests.faults.rows.queue_harness import (
     small_clip,
     submit,
     work_off,
+    worker_deps_of,
 )
 from tests.support import api_client, database_rows
 
@@ -55,16 +55,16 @@ async def store_faulty(full: bool, folder: Path) -> Outcome:
     videos = 10 if full else 2
     store, clip = FaultyStore(folder / "objects", seed=3), small_clip(folder)
     async with queue_database(folder) as database:
-        bench = bench_of(database, store, folder)
+        worker_deps = worker_deps_of(database, store, folder)
         made = [(await submit(database, store, clip)).extraction_id]
-        await work_off(bench)
+        await work_off(worker_deps)
         for fault in (Fault.AWAY, Fault.FAILING, Fault.SLOW, Fault.FLIPPING):
             made += [(await submit(database, store, clip)).extraction_id for _ in range(videos)]
             store.fault = fault
             if fault is Fault.AWAY:
-                await _wait_out(bench, HOUR_SECONDS)
+                await _wait_out(worker_deps, HOUR_SECONDS)
                 store.fault = Fault.NONE
-            await work_off(bench)
+            await work_off(worker_deps)
             store.fault = Fault.NONE
         found = await count(database, made)
         wrong = await _wrong_results(database, folder / "objects", made)
@@ -82,15 +82,15 @@ async def store_faulty(full: bool, folder: Path) -> Outcome:
     )
 
 
-async def _wait_out(bench: WorkerDeps, outage_seconds: float) -> None:
+async def _wait_out(worker_deps: WorkerDeps, outage_seconds: float) -> None:
     """A worker tries for so long of the queue's clock, whose pauses pass at once."""
     waited = 0.0
     while waited < outage_seconds:
-        seconds = float((await database_rows.one(bench.database, WAITING)).seconds)
-        await database_rows.change(bench.database, PASS, seconds=max(0.0, seconds))
+        seconds = float((await database_rows.one(worker_deps.database, WAITING)).seconds)
+        await database_rows.change(worker_deps.database, PASS, seconds=max(0.0, seconds))
         waited += max(0.0, seconds)
-        (claim,) = await task_queue.claim(bench.database, worker="worker")
-        ending = await perform(claim, await DecodingChild.start(), bench, asyncio.Event(), lambda: None)
+        (claim,) = await task_queue.claim(worker_deps.database, worker="worker")
+        ending = await perform(claim, await DecodingChild.start(), worker_deps, asyncio.Event(), lambda: None)
         assert ending is TaskOutcome.RETRIED, ending
 
 
@@ -180,7 +180,7 @@ async def poison_video(full: bool, folder: Path) -> Outcome:
     poisons, good_each = (10, 10) if full else (1, 2)
     store, clip = FolderStore(folder / "objects"), small_clip(folder)
     async with queue_database(folder) as database:
-        bench = bench_of(database, store, folder)
+        worker_deps = worker_deps_of(database, store, folder)
         poisonous, good = [], []
         for _ in range(poisons):
             poisonous.append((await submit(database, store, clip)).extraction_id)
@@ -190,7 +190,7 @@ async def poison_video(full: bool, folder: Path) -> Outcome:
             if claim.extraction_id in poisonous:
                 os.kill(child.pid, signal.SIGKILL)
 
-        done = await work_off(bench, meet)
+        done = await work_off(worker_deps, meet)
         fine = await count(database, [*good, *poisonous], ("succeeded", "failed"))
         given_up = await number(
             database,

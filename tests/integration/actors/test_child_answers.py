@@ -61,8 +61,8 @@ def segments(*stops: int, cost: int = 5):
         pytest.param([PLANNED | {"media": MEDIA | HUGE}, {"type": "Told"}], id="more work than there is"),
     ],
 )
-async def test_an_answer_out_of_bounds_is_a_crash_of_the_child(database, store, bench, clips, answers):
-    often = replace(bench, heartbeat_seconds=0.05, seconds_max=20.0)
+async def test_an_answer_out_of_bounds_is_a_crash_of_the_child(database, store, worker_deps, clips, answers):
+    often = replace(worker_deps, heartbeat_seconds=0.05, seconds_max=20.0)
     accepted = await submit(database, store, clips("h264")[0])
     (claimed,) = await task_queue.claim(database, worker="w1")
     child = await child_that_says(*answers)
@@ -72,18 +72,18 @@ async def test_an_answer_out_of_bounds_is_a_crash_of_the_child(database, store, 
     assert (task.crashes, task.losses, task.service_errors) == (1, 0, 0)
 
 
-async def test_the_same_answers_within_bounds_are_believed(database, store, bench, clips):
+async def test_the_same_answers_within_bounds_are_believed(database, store, worker_deps, clips):
     accepted = await submit(database, store, clips("h264")[0])
     (claimed,) = await task_queue.claim(database, worker="w1")
     refused = {"type": "Refused", "code": "no_video_stream", "detail": "Only sound."}
     child = await child_that_says(PLANNED, {"type": "Progress", "frames_done": 2}, refused)
-    assert await perform(claimed, child, bench, asyncio.Event(), lambda: None) is TaskOutcome.FAILED
+    assert await perform(claimed, child, worker_deps, asyncio.Event(), lambda: None) is TaskOutcome.FAILED
     extraction = await database_rows.extraction(database, accepted.extraction_id)
     assert (extraction.error_code, extraction.frames_total) == ("no_video_stream", 2)
 
 
-async def test_more_images_than_a_segment_has_targets_are_a_crash_of_the_child(database, store, bench, clips):
-    often = replace(bench, heartbeat_seconds=0.05, seconds_max=20.0, segment_seconds=1e-6)
+async def test_more_images_than_a_segment_has_targets_are_a_crash_of_the_child(database, store, worker_deps, clips):
+    often = replace(worker_deps, heartbeat_seconds=0.05, seconds_max=20.0, segment_seconds=1e-6)
     accepted = await submit(database, store, clips("h264")[0], ALL)
     (claimed,) = await task_queue.claim(database, worker="w1")
     assert (

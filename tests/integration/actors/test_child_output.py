@@ -17,12 +17,12 @@ SECRET = "what only the worker may read"
 REPORT = "(out / 'report.json')"
 
 
-async def take(bench, child):
+async def take(worker_deps, child):
     """Claims a task and does it; its row afterwards."""
-    (claimed,) = await task_queue.claim(bench.database, worker="w1")
+    (claimed,) = await task_queue.claim(worker_deps.database, worker="w1")
     async with asyncio.timeout(30):
-        outcome = await perform(claimed, child, bench, asyncio.Event(), lambda: None)
-    return outcome, await database_rows.task(bench.database, claimed.lease.task_id)
+        outcome = await perform(claimed, child, worker_deps, asyncio.Event(), lambda: None)
+    return outcome, await database_rows.task(worker_deps.database, claimed.lease.task_id)
 
 
 def is_crash(outcome, task):
@@ -46,28 +46,28 @@ def is_crash(outcome, task):
         pytest.param("os.rename(out, str(out) + '2'); os.symlink(str(out) + '2', out)", id="a link for the folder"),
     ],
 )
-async def test_a_result_that_is_not_as_it_was_told_is_a_crash_of_the_child(database, store, bench, clips, code):
+async def test_a_result_that_is_not_as_it_was_told_is_a_crash_of_the_child(database, store, worker_deps, clips, code):
     await submit(database, store, clips("h264")[0])
-    assert is_crash(*await take(bench, await child_that_does(code)))
-    outcome, _ = await take(bench, await DecodingChild.start())
+    assert is_crash(*await take(worker_deps, await child_that_does(code)))
+    outcome, _ = await take(worker_deps, await DecodingChild.start())
     assert outcome is TaskOutcome.PUBLISHED
 
 
 @pytest.mark.parametrize("name", ["report.json", "manifest.json"])
-async def test_a_link_brings_nothing_into_the_store(database, store, bench, clips, tmp_path, name):
+async def test_a_link_brings_nothing_into_the_store(database, store, worker_deps, clips, tmp_path, name):
     secret = tmp_path / "secret"
     secret.write_text(f'{{"secret": "{SECRET}"}}')
     await submit(database, store, clips("h264")[0])
     linked = f"(out / '{name}').unlink(); (out / '{name}').symlink_to({str(secret)!r})"
-    assert is_crash(*await take(bench, await child_that_does(linked)))
+    assert is_crash(*await take(worker_deps, await child_that_does(linked)))
     for key in await store.keys("results"):
         assert SECRET.encode() not in b"".join([chunk async for chunk in store.read(key)])
     assert secret.read_text() == f'{{"secret": "{SECRET}"}}'
 
 
 @pytest.mark.parametrize("made", ["", "{}", '{"sha256":"' + "0" * 64 + '","document":{}}\n'])
-async def test_a_plan_that_is_not_whole_is_a_crash_of_the_child(database, store, bench, clips, made):
-    dividing = replace(bench, segment_seconds=1e-6)
+async def test_a_plan_that_is_not_whole_is_a_crash_of_the_child(database, store, worker_deps, clips, made):
+    dividing = replace(worker_deps, segment_seconds=1e-6)
     await submit(database, store, clips("h264")[0], ALL)
     assert is_crash(*await take(dividing, await child_that_does(f"(out / '{PLAN_FILE}').write_text({made!r})")))
     outcome, _ = await take(dividing, await DecodingChild.start())
@@ -82,8 +82,8 @@ async def test_a_plan_that_is_not_whole_is_a_crash_of_the_child(database, store,
         pytest.param(f"(out / '{SEGMENT_INDEX}').open('ab').write(b'more')", id="another index than was noted"),
     ],
 )
-async def test_a_segment_that_is_not_whole_is_a_crash_of_the_child(database, store, bench, clips, code):
-    dividing = replace(bench, segment_seconds=1e-6)
+async def test_a_segment_that_is_not_whole_is_a_crash_of_the_child(database, store, worker_deps, clips, code):
+    dividing = replace(worker_deps, segment_seconds=1e-6)
     await submit(database, store, clips("h264")[0], ALL)
     await take(dividing, await DecodingChild.start())
     assert is_crash(*await take(dividing, await child_that_does(code)))

@@ -38,14 +38,14 @@ from tests.support.worker_tasks import ALL, submit
 GIB = 1 << 30
 
 
-async def claim(bench):
-    (claimed,) = await task_queue.claim(bench.database, worker="w1")
+async def claim(worker_deps):
+    (claimed,) = await task_queue.claim(worker_deps.database, worker="w1")
     return claimed
 
 
-async def run(bench, stop=None):
+async def run(worker_deps, stop=None):
     child = await DecodingChild.start()
-    return await perform(await claim(bench), child, bench, stop or asyncio.Event(), lambda: None)
+    return await perform(await claim(worker_deps), child, worker_deps, stop or asyncio.Event(), lambda: None)
 
 
 async def error_of(database, accepted):
@@ -73,11 +73,11 @@ async def until(condition, seconds=20.0):
 
 
 async def test_a_video_becomes_an_archive_that_holds_the_frames_of_its_manifest(
-    database, store, bench, clips, tmp_path
+    database, store, worker_deps, clips, tmp_path
 ):
     path, truth = clips("h264_b_frames")
     accepted = await submit(database, store, path, ALL)
-    assert await run(bench) is TaskOutcome.PUBLISHED
+    assert await run(worker_deps) is TaskOutcome.PUBLISHED
     extraction = await database_rows.extraction(database, accepted.extraction_id)
     assert (extraction.status, extraction.result_frames) == ("succeeded", len(truth.shown))
     archive = await store.fetch(f"{extraction.result_key}/frames.zip", tmp_path / "copy")
@@ -90,13 +90,13 @@ async def test_a_video_becomes_an_archive_that_holds_the_frames_of_its_manifest(
         assert await store.size(f"{extraction.result_key}/{name}") > 0
     numbers = [read_image(tmp_path / "images" / frame["name"]) for frame in manifest["frames"]]
     assert len(numbers) == len(truth.shown)
-    assert list((bench.scratch).iterdir()) == []
+    assert list((worker_deps.scratch).iterdir()) == []
 
 
-async def test_the_plan_is_told_before_the_end(database, store, bench, clips):
+async def test_the_plan_is_told_before_the_end(database, store, worker_deps, clips):
     path, truth = clips("h264")
     accepted = await submit(database, store, path)
-    await run(bench)
+    await run(worker_deps)
     video = await database_rows.one(database, "SELECT media FROM videos WHERE id = :id", id=accepted.video_id)
     assert video.media["codec"] == "h264"
     assert video.media["frames"] == len(truth.shown)
@@ -111,29 +111,31 @@ async def test_the_plan_is_told_before_the_end(database, store, bench, clips):
     ids=["audio only", "truncated"],
 )
 async def test_a_file_that_can_not_be_decoded_fails_at_once_with_its_code(
-    database, store, bench, clips, tmp_path, make, code
+    database, store, worker_deps, clips, tmp_path, make, code
 ):
     path = make(tmp_path, clips("h264")[0])
     accepted = await submit(database, store, path)
-    assert await run(bench) is TaskOutcome.FAILED
+    assert await run(worker_deps) is TaskOutcome.FAILED
     assert await error_of(database, accepted) == ("failed", code)
     assert (await database_rows.task(database, accepted.task_id)).crashes == 0
 
 
-async def test_a_specification_that_selects_nothing_fails_with_fault_request(database, store, bench, clips):
+async def test_a_specification_that_selects_nothing_fails_with_fault_request(database, store, worker_deps, clips):
     accepted = await submit(database, store, clips("h264")[0], '{"range": {"start": 1000}}')
-    assert await run(bench) is TaskOutcome.FAILED
+    assert await run(worker_deps) is TaskOutcome.FAILED
     assert await error_of(database, accepted) == ("failed", "empty_selection")
 
 
-async def test_a_child_that_crashes_counts_against_the_file_and_the_task_is_tried_again(database, store, bench, clips):
+async def test_a_child_that_crashes_counts_against_the_file_and_the_task_is_tried_again(
+    database, store, worker_deps, clips
+):
     accepted = await submit(database, store, clips("h264")[0])
     child = await DecodingChild.start()
-    claimed = await claim(bench)
+    claimed = await claim(worker_deps)
     os.kill(child.pid, signal.SIGSEGV)
-    assert await perform(claimed, child, bench, asyncio.Event(), lambda: None) is TaskOutcome.RETRIED
+    assert await perform(claimed, child, worker_deps, asyncio.Event(), lambda: None) is TaskOutcome.RETRIED
     assert (await database_rows.task(database, accepted.task_id)).crashes == 1
-    assert await run(bench) is TaskOutcome.PUBLISHED
+    assert await run(worker_deps) is TaskOutcome.PUBLISHED
 
 
 async def test_a_child_that_hangs_is_stopped_at_its_deadline(clips, tmp_path):
@@ -198,10 +200,10 @@ async def test_a_child_has_no_secrets_in_its_environment(monkeypatch, clips, tmp
     assert b"do not tell" not in environment
 
 
-async def test_what_is_no_video_never_reaches_a_demuxer(database, store, bench, tmp_path):
+async def test_what_is_no_video_never_reaches_a_demuxer(database, store, worker_deps, tmp_path):
     text_file(tmp_path / "text.mp4")
     accepted = await submit(database, store, tmp_path / "text.mp4")
-    assert await run(bench) is TaskOutcome.FAILED
+    assert await run(worker_deps) is TaskOutcome.FAILED
     assert await error_of(database, accepted) == ("failed", "not_a_video")
 
 
@@ -226,8 +228,8 @@ def test_the_child_of_a_killed_worker_dies_too():
     assert gone(pid)
 
 
-async def test_a_lost_lease_stops_the_work_and_leaves_nothing(database, store, bench, clips):
-    quick = replace(bench, heartbeat_seconds=0.1)
+async def test_a_lost_lease_stops_the_work_and_leaves_nothing(database, store, worker_deps, clips):
+    quick = replace(worker_deps, heartbeat_seconds=0.1)
     accepted = await submit(database, store, clips("h264")[0], ALL)
     child = await DecodingChild.start()
     claimed = await claim(quick)
@@ -238,31 +240,31 @@ async def test_a_lost_lease_stops_the_work_and_leaves_nothing(database, store, b
     assert await asyncio.wait_for(work, 10) is TaskOutcome.LOST
     assert gone(child.pid)
     assert await store.keys("results") == []
-    assert list(bench.scratch.iterdir()) == []
+    assert list(worker_deps.scratch.iterdir()) == []
 
 
-async def test_a_drained_worker_gives_its_task_back_and_nothing_is_counted(database, store, bench, clips):
+async def test_a_drained_worker_gives_its_task_back_and_nothing_is_counted(database, store, worker_deps, clips):
     accepted = await submit(database, store, clips("h264")[0])
     child = await DecodingChild.start()
-    claimed = await claim(bench)
+    claimed = await claim(worker_deps)
     os.kill(child.pid, signal.SIGSTOP)
     stop = asyncio.Event()
     stop.set()
-    assert await perform(claimed, child, bench, stop, lambda: None) is TaskOutcome.RELEASED
+    assert await perform(claimed, child, worker_deps, stop, lambda: None) is TaskOutcome.RELEASED
     task = await database_rows.task(database, accepted.task_id)
     assert (task.state, task.crashes, task.losses, task.service_errors) == ("ready", 0, 0, 0)
     assert gone(child.pid)
 
 
-async def test_a_store_that_lost_the_video_for_now_costs_delay_and_no_crash(database, store, bench, clips):
+async def test_a_store_that_lost_the_video_for_now_costs_delay_and_no_crash(database, store, worker_deps, clips):
     accepted = await submit(database, store, clips("h264")[0])
     await store.delete(video_key(accepted.video_id))
-    assert await run(bench) is TaskOutcome.RETRIED
+    assert await run(worker_deps) is TaskOutcome.RETRIED
     task = await database_rows.task(database, accepted.task_id)
     assert (task.state, task.crashes, task.service_errors) == ("ready", 0, 1)
 
 
-async def test_a_lost_answer_to_the_publishing_commit_counts_as_done(database, store, bench, clips, monkeypatch):
+async def test_a_lost_answer_to_the_publishing_commit_counts_as_done(database, store, worker_deps, clips, monkeypatch):
     accepted = await submit(database, store, clips("h264")[0])
     publish, calls = task_queue.publish, []
 
@@ -274,14 +276,14 @@ async def test_a_lost_answer_to_the_publishing_commit_counts_as_done(database, s
 
     monkeypatch.setattr(tasks.task_queue, "publish", answer_lost)
     monkeypatch.setattr("db.connection.REPEAT_FIRST_SECONDS", 0.01)
-    assert await run(bench) is TaskOutcome.PUBLISHED
+    assert await run(worker_deps) is TaskOutcome.PUBLISHED
     assert len(calls) == 2
     extraction = await database_rows.extraction(database, accepted.extraction_id)
     assert await store.size(f"{extraction.result_key}/frames.zip") == extraction.result_bytes
 
 
 async def test_a_worker_that_waits_for_the_database_with_a_result_in_hand_shows_that_it_lives(
-    database, store, bench, clips, monkeypatch
+    database, store, worker_deps, clips, monkeypatch
 ):
     await submit(database, store, clips("h264")[0])
     publish, calls, beats = task_queue.publish, [], []
@@ -296,13 +298,13 @@ async def test_a_worker_that_waits_for_the_database_with_a_result_in_hand_shows_
     monkeypatch.setattr("db.connection.REPEAT_FIRST_SECONDS", 0.01)
     child = await DecodingChild.start()
     assert (
-        await perform(await claim(bench), child, bench, asyncio.Event(), lambda: beats.append(1))
+        await perform(await claim(worker_deps), child, worker_deps, asyncio.Event(), lambda: beats.append(1))
         is TaskOutcome.PUBLISHED
     )
     assert all(later > earlier for earlier, later in pairwise(calls))
 
 
-async def test_a_database_that_takes_no_writes_is_away(database, store, bench, clips, monkeypatch):
+async def test_a_database_that_takes_no_writes_is_away(database, store, worker_deps, clips, monkeypatch):
     accepted = await submit(database, store, clips("h264")[0])
     monkeypatch.setattr("db.connection.REPEAT_FIRST_SECONDS", 0.05)
     address = database.url.render_as_string(hide_password=False)
@@ -319,8 +321,8 @@ async def test_a_database_that_takes_no_writes_is_away(database, store, bench, c
     async def refused_again_and_again():
         return len(not_yet) > 5
 
-    child, claimed = await DecodingChild.start(), await claim(bench)
-    victim = replace(bench, database=refusing, heartbeat_seconds=0.2)
+    child, claimed = await DecodingChild.start(), await claim(worker_deps)
+    victim = replace(worker_deps, database=refusing, heartbeat_seconds=0.2)
     working = asyncio.create_task(perform(claimed, child, victim, asyncio.Event(), lambda: None))
     await until(refused_again_and_again)
     assert not working.done()
@@ -336,9 +338,9 @@ def text_outage():
     return OperationalError("COMMIT", {}, ConnectionResetError("the answer was lost"))
 
 
-async def test_a_worker_does_all_that_is_there_and_stops_when_told(database, store, bench, clips):
+async def test_a_worker_does_all_that_is_there_and_stops_when_told(database, store, worker_deps, clips):
     accepted = [await submit(database, store, clips(name)[0]) for name in ("h264", "h264_vfr", "hevc")]
-    worker = Worker(bench, Cache(None), name="w1")
+    worker = Worker(worker_deps, Cache(None), name="w1")
     working = asyncio.create_task(worker.run())
 
     async def all_done():
@@ -354,11 +356,11 @@ async def test_a_worker_does_all_that_is_there_and_stops_when_told(database, sto
         assert leased.scalar_one() == 0
 
 
-async def test_a_worker_whose_store_is_away_claims_nothing(database, bench, clips, tmp_path):
+async def test_a_worker_whose_store_is_away_claims_nothing(database, worker_deps, clips, tmp_path):
     good = FolderStore(tmp_path / "good")
     accepted = await submit(database, good, clips("h264")[0])
     (tmp_path / "file").write_text("not a folder")
-    broken = replace(bench, objects=FolderStore(tmp_path / "file"))
+    broken = replace(worker_deps, objects=FolderStore(tmp_path / "file"))
     worker = Worker(broken, Cache(None), name="w1")
     working = asyncio.create_task(worker.run())
     checked = asyncio.Event()
@@ -375,11 +377,11 @@ async def test_a_worker_whose_store_is_away_claims_nothing(database, bench, clip
     assert (await database_rows.task(database, accepted.task_id)).attempt == 0
 
 
-async def test_a_worker_without_room_claims_nothing(database, bench, store, clips, monkeypatch):
+async def test_a_worker_without_room_claims_nothing(database, worker_deps, store, clips, monkeypatch):
     monkeypatch.setattr("actors.worker.scratch_folder.DISK_RESERVE_BYTES", 1 << 60)
     monkeypatch.setattr("actors.worker.worker_loop.PAUSE_SECONDS", 0.1)
     accepted = await submit(database, store, clips("h264")[0])
-    worker = Worker(bench, Cache(None), name="w1")
+    worker = Worker(worker_deps, Cache(None), name="w1")
     with capture_logs() as logs:
         working = asyncio.create_task(worker.run())
 
@@ -393,7 +395,7 @@ async def test_a_worker_without_room_claims_nothing(database, bench, store, clip
 
 
 async def test_a_claim_whose_answer_was_lost_is_given_back_and_counts_nowhere(
-    database, bench, store, clips, server_folder, monkeypatch
+    database, worker_deps, store, clips, server_folder, monkeypatch
 ):
     monkeypatch.setattr("actors.worker.worker_loop.PAUSE_SECONDS", 0.1)
     accepted = await submit(database, store, clips("h264")[0])
@@ -401,7 +403,7 @@ async def test_a_claim_whose_answer_was_lost_is_given_back_and_counts_nowhere(
     async with proxy.listening(folder):
         address = database.url.set(query={"host": str(folder)})
         faulty = open_database(address.render_as_string(hide_password=False), name="victim")
-        worker = Worker(replace(bench, database=faulty), Cache(None), name="w1")
+        worker = Worker(replace(worker_deps, database=faulty), Cache(None), name="w1")
         proxy.drop_after(0)
         working = asyncio.create_task(worker.run())
 

@@ -26,8 +26,8 @@ DIVIDE = 1e-6
 
 
 @pytest.fixture
-def dividing(bench):
-    return replace(bench, segment_seconds=DIVIDE)
+def dividing(worker_deps):
+    return replace(worker_deps, segment_seconds=DIVIDE)
 
 
 async def tasks_of(database, extraction_id):
@@ -40,11 +40,11 @@ async def read(store, key):
     return b"".join([chunk async for chunk in store.read(key)])
 
 
-async def run_to_the_end(bench):
+async def run_to_the_end(worker_deps):
     endings = []
-    while claims := await task_queue.claim(bench.database, worker="w1"):
+    while claims := await task_queue.claim(worker_deps.database, worker="w1"):
         child = await DecodingChild.start()
-        endings.append(await perform(claims[0], child, bench, asyncio.Event(), lambda: None))
+        endings.append(await perform(claims[0], child, worker_deps, asyncio.Event(), lambda: None))
     return endings
 
 
