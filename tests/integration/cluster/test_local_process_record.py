@@ -25,8 +25,8 @@ PARENT = "import subprocess, sys, time; subprocess.Popen(['sleep', '600']); prin
 HOLDER = """
 import sys, time
 from pathlib import Path
-from cluster.local.instance_lock import held
-with held(Path(sys.argv[1]), says="process 42"):
+from cluster.local.instance_lock import instance_lock
+with instance_lock(Path(sys.argv[1]), says="process 42"):
     print(1, flush=True)
     time.sleep(600)
 """
