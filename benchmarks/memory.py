@@ -98,7 +98,7 @@ def started_service(*, workers: int) -> Iterator[tuple[Service, Path]]:
     """The running service and a folder for files. Both are removed at the end."""
     with tempfile.TemporaryDirectory(prefix="fotograma-benchmark-") as name:
         folder = Path(name)
-        service = Service(folder / "home", workers=workers)
+        service = Service(folder / "data", workers=workers)
         service.start()
         try:
             yield service, folder

@@ -188,7 +188,7 @@ app.add_typer(webhook_commands.webhooks, name="webhooks")
 @app.command(epilog=example("fotograma up --port 8080 --home ~/videos"))
 def up(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the API and the page.")] = 8000,
-    home: Annotated[Path, typer.Option(metavar="DIR", help="Folder of all data.")] = Path("~/.fotograma"),
+    data_dir: Annotated[Path, typer.Option("--home", metavar="DIR", help="Folder of all data.")] = Path("~/.fotograma"),
     demo: Annotated[bool, typer.Option("--demo", help="Also extract a sample clip.")] = False,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Videos worked on at once.", show_default="the cores")
@@ -200,7 +200,7 @@ def up(
     try:
         from cluster.local.up import up as run  # noqa: PLC0415
 
-        code = run(port=port, home=home, demo=demo, workers=workers)
+        code = run(port=port, data_dir=data_dir, demo=demo, workers=workers)
     except ModuleNotFoundError as error:
         typer.echo(f'The service is not installed ({error.name}). Run: pip install "fotograma[local]"', err=True)
         raise typer.Exit(ExitCode.NOT_INSTALLED) from error

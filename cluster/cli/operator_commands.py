@@ -35,17 +35,17 @@ users = typer.Typer(
 )
 ops.add_typer(users, name="users")
 
-HomeFolder = Annotated[Path, typer.Option("--home", metavar="DIR", help="Data folder of `fotograma up`.")]
+DataDirOption = Annotated[Path, typer.Option("--home", metavar="DIR", help="Data folder of `fotograma up`.")]
 Email = Annotated[str, typer.Argument(metavar="EMAIL", help="E-mail of the account.", show_default=False)]
-DEFAULT_HOME = Path("~/.fotograma")
+DEFAULT_DATA_DIR = Path("~/.fotograma")
 MAX_RUNNING = 2**31 - 1
 
 
 class NoDatabase(FotogramaError):
     """No database is known."""
 
-    def __init__(self, home: Path) -> None:
-        super().__init__(f"No service runs on {home}. Start it with `fotograma up`, or set FOTOGRAMA_DATABASE_URL.")
+    def __init__(self, data_dir: Path) -> None:
+        super().__init__(f"No service runs on {data_dir}. Start it with `fotograma up`, or set FOTOGRAMA_DATABASE_URL.")
 
 
 class NoAccount(FotogramaError):
@@ -56,15 +56,15 @@ class NoAccount(FotogramaError):
 
 
 @users.command(epilog=example("fotograma ops users promote ana@example.com"))
-def promote(email: Email, home: HomeFolder = DEFAULT_HOME) -> None:
+def promote(email: Email, data_dir: DataDirOption = DEFAULT_DATA_DIR) -> None:
     """Make an account an admin."""
-    _set_role(email, "admin", home)
+    _set_role(email, "admin", data_dir)
 
 
 @users.command(epilog=example("fotograma ops users demote ana@example.com"))
-def demote(email: Email, home: HomeFolder = DEFAULT_HOME) -> None:
+def demote(email: Email, data_dir: DataDirOption = DEFAULT_DATA_DIR) -> None:
     """Take an admin's rights away."""
-    _set_role(email, "user", home)
+    _set_role(email, "user", data_dir)
 
 
 def _running_limit(word: str) -> int:
@@ -99,7 +99,7 @@ def share(
             help="Tasks that are worked on or next in turn; none: the limit that all have.",
         ),
     ] = None,
-    home: HomeFolder = DEFAULT_HOME,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
     """Set an account's share of the workers. An option that is not given changes nothing."""
     from db import accounts  # noqa: PLC0415
@@ -115,7 +115,7 @@ def share(
             database, found[0], weight=weight, running_limit=running_limit
         )
 
-    if not _run_on_database(home, change):
+    if not _run_on_database(data_dir, change):
         raise NoAccount(email)
     changes = [] if weight is None else [f"the weight {weight:g}"]
     if running_limit is not None:
@@ -188,23 +188,23 @@ def moment_line(moment: TimelineEvent) -> str:
     return f"{moment.at:%Y-%m-%d %H:%M:%S}  {moment.kind:<12} {', '.join(facts)}".rstrip()
 
 
-def _set_role(email: str, role: str, home: Path) -> None:
+def _set_role(email: str, role: str, data_dir: Path) -> None:
     from db import accounts  # noqa: PLC0415
     from db.values.email_address import normal_email  # noqa: PLC0415
 
     async def change(database: AsyncEngine) -> bool:
         return await accounts.set_role(database, normal_email(email) or "", role) is not None
 
-    if not _run_on_database(home, change):
+    if not _run_on_database(data_dir, change):
         raise NoAccount(email)
     typer.echo(f"{email} has the role {role} now.")
 
 
-def _run_on_database(home: Path, work: Callable[[AsyncEngine], Awaitable[bool]]) -> bool:
+def _run_on_database(data_dir: Path, work: Callable[[AsyncEngine], Awaitable[bool]]) -> bool:
     """Runs `work` on the database and returns its result. Raises NoDatabase."""
     from db.connection import open_database  # noqa: PLC0415
 
-    url = database_url(home)
+    url = database_url(data_dir)
 
     async def run() -> bool:
         database = open_database(url, name="ops", connections=1)
@@ -216,21 +216,21 @@ def _run_on_database(home: Path, work: Callable[[AsyncEngine], Awaitable[bool]])
     return asyncio.run(run())
 
 
-def database_url(home: Path) -> str:
+def database_url(data_dir: Path) -> str:
     """Returns the URL from the environment, or that of the running `fotograma up`. Raises NoDatabase."""
     if url := os.environ.get("FOTOGRAMA_DATABASE_URL"):
         return url
     from cluster.local import process_record  # noqa: PLC0415
-    from cluster.local.data_dir import home_at  # noqa: PLC0415
+    from cluster.local.data_dir import data_dir_at  # noqa: PLC0415
     from cluster.local.secret_files import open_secrets  # noqa: PLC0415
     from cluster.local.servers.embedded_postgres import url_of  # noqa: PLC0415
     from cluster.local.startup_error import StartupError  # noqa: PLC0415
 
     try:
-        place = home_at(home)
+        place = data_dir_at(data_dir)
     except StartupError as error:
-        raise NoDatabase(home) from error
+        raise NoDatabase(data_dir) from error
     folder = process_record.read(place.record).folder
     if folder is None or not folder.is_dir():
-        raise NoDatabase(home)
+        raise NoDatabase(data_dir)
     return url_of(folder / "postgres", open_secrets(place.secrets, place.ray_token).postgres_password)

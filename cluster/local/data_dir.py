@@ -1,4 +1,4 @@
-"""The home folder of `fotograma up`: all that must outlive a restart, and where PostgreSQL keeps its part."""
+"""The data directory of `fotograma up`: all that must outlive a restart, and the place of PostgreSQL's data."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from cluster.local.startup_error import ExitCode, StartupError
 MIB = 1 << 20
 NEEDED_BYTES = 1024 * MIB
 """Free space that a start asks for: PostgreSQL's log, Ray's own files, the first uploads."""
-SHELF = Path("/var/lib/fotograma")
-"""Where root keeps what another user must be able to reach; unlike /tmp, it is still there after a reboot."""
+SHARED_DIR = Path("/var/lib/fotograma")
+"""Where root puts what PostgreSQL's user must be able to reach. Unlike /tmp, it outlives a reboot."""
 RUN_PREFIX = "fotograma-"
 # Ray puts sockets up to 66 bytes below its folder, and a socket's path has at most 107.
 SHORT_PATH_BYTES = 24
@@ -79,8 +79,11 @@ class DataDir:
         return self.path / "demo"
 
 
-def home_at(path: Path) -> DataDir:
-    """The home at this path, which may begin with `~`. Raises StartupError when this user has no home folder."""
+def data_dir_at(path: Path) -> DataDir:
+    """The data directory at this path, which may begin with `~`.
+
+    Raises StartupError for a user without a home folder.
+    """
     try:
         return DataDir(Path(os.path.abspath(path.expanduser())))
     except RuntimeError as error:
@@ -91,17 +94,17 @@ def home_at(path: Path) -> DataDir:
 
 def open_data_dir(path: Path) -> DataDir:
     """Makes the folder if it is missing. Raises StartupError when it can't be written."""
-    home = home_at(path)
+    data_dir = data_dir_at(path)
     try:
         # Root's PostgreSQL runs as another user, who has to pass through; what is in here is closed by itself.
-        home.path.mkdir(parents=True, exist_ok=True, mode=0o711 if os.geteuid() == 0 else 0o700)
-        for folder in (home.logs, home.objects, home.scratch):
+        data_dir.path.mkdir(parents=True, exist_ok=True, mode=0o711 if os.geteuid() == 0 else 0o700)
+        for folder in (data_dir.logs, data_dir.objects, data_dir.scratch):
             folder.mkdir(exist_ok=True, mode=0o700)
-        with tempfile.TemporaryFile(dir=home.path) as probe:
+        with tempfile.TemporaryFile(dir=data_dir.path) as probe:
             probe.write(b"\0")
     except OSError as error:
-        raise unwritable(home.path, error) from error
-    return home
+        raise unwritable(data_dir.path, error) from error
+    return data_dir
 
 
 def unwritable(folder: Path, error: OSError) -> StartupError:
@@ -123,62 +126,65 @@ def check_space(folder: Path, free_bytes: int) -> None:
         )
 
 
-def postgres_place(home: DataDir, account: OsUser, shelf: Path = SHELF) -> Path:
-    """The folder that PostgreSQL's data lie in: `postgres` in the home.
+def postgres_folder(data_dir: DataDir, account: OsUser, shared_dir: Path = SHARED_DIR) -> Path:
+    """The folder of PostgreSQL's data: `postgres` in the data directory.
 
-    Root's home is often closed to the user that PostgreSQL has to run as (/root is, to all). Permissions of folders
-    above are not ours to change, so `postgres` is then a link to a folder of `shelf`. Raises StartupError when a
-    link leads nowhere: data are missing, and an empty database must not take their place; and when the data can't be
-    reached.
+    Root's data directory is often closed to the user that PostgreSQL runs as (/root is closed to all others). This
+    program does not change the permissions of folders above it. `postgres` is then a link into `shared_dir`.
+    Raises StartupError when the link leads nowhere, because an empty database must not replace missing data; and when
+    PostgreSQL's user can't reach the folder.
     """
-    if home.postgres.is_symlink() and not home.postgres.exists():
+    if data_dir.postgres.is_symlink() and not data_dir.postgres.exists():
         raise StartupError(
             ExitCode.FAILED,
-            f"The database of this home is missing: {home.postgres} leads to {home.postgres.readlink()}. Bring that "
-            f"folder back, or remove {home.postgres} to begin with an empty one.",
+            f"The database is missing: {data_dir.postgres} leads to {data_dir.postgres.readlink()}. Bring that folder "
+            f"back, or remove {data_dir.postgres} to begin with an empty one.",
         )
-    if not home.postgres.exists():
-        if account.can_reach(home.postgres):
-            home.postgres.mkdir(mode=0o700)
+    if not data_dir.postgres.exists():
+        if account.can_reach(data_dir.postgres):
+            data_dir.postgres.mkdir(mode=0o700)
         else:
-            _make_place_on(shelf, home)
-    place = home.postgres.resolve()
-    if not account.can_reach(place):
+            _link_to_shared_dir(shared_dir, data_dir)
+    folder = data_dir.postgres.resolve()
+    if not account.can_reach(folder):
         raise StartupError(
             ExitCode.NO_SPACE,
-            f"PostgreSQL runs as another user than root, who can't reach {place}. Let everybody pass through the "
+            f"PostgreSQL runs as another user than root, who can't reach {folder}. Let everybody pass through the "
             "folders above it (chmod o+x), or choose another folder with --home DIR.",
         )
-    return place
+    return folder
 
 
-def _make_place_on(shelf: Path, home: DataDir) -> None:
-    place = shelf / uuid.uuid4().hex[:12]
+def _link_to_shared_dir(shared_dir: Path, data_dir: DataDir) -> None:
+    folder = shared_dir / uuid.uuid4().hex[:12]
     try:
-        make_shelf(shelf)
-        place.mkdir(mode=0o700)
+        make_shared_dir(shared_dir)
+        folder.mkdir(mode=0o700)
     except OSError as error:
         raise StartupError(
             ExitCode.NO_SPACE,
-            f"PostgreSQL runs as another user than root, who can't reach {home.path}, and {shelf} can't be written: "
-            f"{(error.strerror or str(error)).lower()}. Choose a folder that everybody may pass through with "
+            f"PostgreSQL runs as another user than root, who can't reach {data_dir.path}, and {shared_dir} can't be "
+            f"written: {(error.strerror or str(error)).lower()}. Choose a folder that everybody may pass through with "
             "--home DIR.",
         ) from error
-    home.postgres.symlink_to(place)
+    data_dir.postgres.symlink_to(folder)
 
 
-def make_shelf(shelf: Path) -> None:
-    """Makes the folder, which others may pass through. Raises OSError, and StartupError when others may change it."""
-    shelf.mkdir(parents=True, exist_ok=True)
-    found = shelf.stat()
+def make_shared_dir(shared_dir: Path) -> None:
+    """Makes the folder so that other users may pass through it.
+
+    Raises OSError; StartupError when other users may change it.
+    """
+    shared_dir.mkdir(parents=True, exist_ok=True)
+    found = shared_dir.stat()
     if found.st_uid != os.geteuid() or found.st_mode & 0o022:
         raise StartupError(
             ExitCode.FAILED,
-            f"{shelf} can be changed by other users, and programs are run from it. Remove it, or give it to root "
-            f"alone: chown root {shelf}; chmod 711 {shelf}",
+            f"{shared_dir} can be changed by other users, and programs are run from it. Remove it, or give it to root "
+            f"alone: chown root {shared_dir}; chmod 711 {shared_dir}",
         )
     # Whatever the umask is.
-    shelf.chmod(found.st_mode & 0o777 | 0o711)
+    shared_dir.chmod(found.st_mode & 0o777 | 0o711)
 
 
 def make_run_folder(parent: Path | None = None) -> Path:

@@ -15,15 +15,15 @@ UNDER_UV = "UV_RUN_RECURSION_DEPTH"
 """What `uv run` sets in the environment."""
 
 
-def greeting(url: str, addresses: Addresses, home: DataDir, command: str) -> str:
+def greeting(url: str, addresses: Addresses, data_dir: DataDir, command: str) -> str:
     """command: what runs the command line."""
-    dashboard = f"{addresses.dashboard}/, its token is in {home.ray_token}"
+    dashboard = f"{addresses.dashboard}/, its token is in {data_dir.ray_token}"
     return (
         f"  Page       {url}/\n"
         f"  API        {url}/v1, described at {url}/openapi.json\n"
-        f"  Dashboard  {dashboard if addresses.dashboard else f'did not start; {home.ray_log} says why'}\n"
+        f"  Dashboard  {dashboard if addresses.dashboard else f'did not start; {data_dir.ray_log} says why'}\n"
         f"  Metrics    {addresses.metrics}/metrics, for Prometheus\n"
-        f"  Logs       {home.logs}\n"
+        f"  Logs       {data_dir.logs}\n"
         "Next, in another terminal:\n"
         f"  {command} login --register --url {url} --email you@example.org\n"
         f"  {command} extract *.mp4 --fps 1 -o frames\n"

@@ -1,4 +1,4 @@
-"""One `fotograma up` per home: an advisory lock, which the system takes back when its holder dies in any way."""
+"""One `fotograma up` per data directory: an advisory lock that the system releases when its holder dies in any way."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from cluster.local.startup_error import ExitCode, StartupError
 
 
 @contextmanager
-def instance_lock(path: Path, *, says: str) -> Iterator[None]:
-    """Holds the lock. says: what a second instance tells about this one. Raises StartupError when somebody else has
-    it.
+def instance_lock(path: Path, *, description: str) -> Iterator[None]:
+    """Takes the lock until the end of the block. Raises StartupError when another process has it.
+
+    description: of this process, for the error message of a second instance.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -23,12 +24,12 @@ def instance_lock(path: Path, *, says: str) -> Iterator[None]:
         except BlockingIOError as error:
             holder = os.read(descriptor, 4096).decode(errors="replace").strip()
             raise StartupError(
-                ExitCode.HOME_IN_USE,
+                ExitCode.DATA_DIR_IN_USE,
                 f"{path.parent} belongs to a running Fotograma ({holder}). Use that one, end it, or choose another "
                 "folder with --home DIR.",
             ) from error
         os.ftruncate(descriptor, 0)
-        os.write(descriptor, says.encode())
+        os.write(descriptor, description.encode())
         yield
     finally:
         os.close(descriptor)

@@ -43,11 +43,13 @@ log = logging.getLogger(__name__)
 class OneMachineService:
     """port: of the page and the API, on 127.0.0.1. folder: the run's temporary one, with a short path."""
 
-    def __init__(self, home: DataDir, folder: Path, servers: BackingServices, terminal: Console, *, port: int) -> None:
-        self._home, self._folder, self._servers, self._terminal = home, folder, servers, terminal
+    def __init__(
+        self, data_dir: DataDir, folder: Path, servers: BackingServices, console: Console, *, port: int
+    ) -> None:
+        self._data_dir, self._folder, self._servers, self._console = data_dir, folder, servers, console
         self.url = f"http://{cores_and_ports.LOCALHOST}:{port}"
         self._port = port
-        self._recorder = ProcessRecorder(home, folder)
+        self._recorder = ProcessRecorder(data_dir, folder)
         self._probe = ReadinessProbe(port)
         self._ray: RayCluster
         self._schema: DatabaseSchema
@@ -75,7 +77,7 @@ class OneMachineService:
         while not (self._supervisor.all_run and self._look()):
             self._wait(PROGRESS_SECONDS)
         self._supervisor.never_end()
-        self._terminal.say(f"Ready after {self._terminal.seconds:.1f} s: {self.url}/")
+        self._console.say(f"Ready after {self._console.seconds:.1f} s: {self.url}/")
 
     def greet(self) -> None:
         """Says where everything is and what comes next, once all of it is there."""
@@ -83,7 +85,7 @@ class OneMachineService:
             self._wait(PROGRESS_SECONDS)
         self._told = self._ray.addresses
         command = cli_command(os.environ, this_program(), shutil.which("fotograma"))
-        self._terminal.say(greeting(self.url, self._told, self._home, command))
+        self._console.say(greeting(self.url, self._told, self._data_dir, command))
 
     def watch(self) -> None:
         """Until this process is asked to end."""
@@ -106,7 +108,7 @@ class OneMachineService:
         self._supervisor.wait(seconds)
         if self._ray_runs:
             self._ray.follow()
-        self._terminal.show(progress_line(self._under_way(), self._terminal.seconds))
+        self._console.show(progress_line(self._under_way(), self._console.seconds))
         if time.monotonic() - self._recorded >= RECORD_SECONDS:
             self._recorder.refresh()
             self._recorded = time.monotonic()
@@ -126,14 +128,14 @@ class OneMachineService:
     def _tell(self, event: Event) -> None:
         if isinstance(event, Started) and event.part == self._ray.name and not event.again:
             return  # its steps have been told
-        self._terminal.say(line_of(event))
+        self._console.say(line_of(event))
 
     def _look(self) -> bool:
         """Asks whether all is ready; says, and does, what follows from the answer."""
         self._looked = time.monotonic()
         found = self._readiness.look(self._probe.parts())
         if found.line is not None:
-            self._terminal.say(found.line)
+            self._console.say(found.line)
         if found.is_dead:
             self._ray.stop()
         if found.schema_is_old:
@@ -141,12 +143,12 @@ class OneMachineService:
         addresses = self._ray.addresses
         if found.is_ready and self._ray.step is None and self._told not in (None, addresses):
             self._told = addresses
-            self._terminal.say(f"Ready again. Dashboard  {addresses.dashboard}/  Metrics  {addresses.metrics}/metrics")
+            self._console.say(f"Ready again. Dashboard  {addresses.dashboard}/  Metrics  {addresses.metrics}/metrics")
         return found.is_ready
 
     def stop(self) -> None:
         """Ends what was started, as far as it was: the workers give their tasks back first, the database is last."""
-        self._terminal.say("Ending ...")
+        self._console.say("Ending ...")
         if self._supervisor is not None:
             self._supervisor.stop()
         self._standby.close()
@@ -171,14 +173,14 @@ class OneMachineService:
         """The database first: it is ended last."""
         database = [] if self._servers.postgres is None else [self._servers.postgres.name]
         self._schema = DatabaseSchema(self._servers.database_url, after=database)
-        head = RayHeadCommand(self._port, workers, self._folder, self._home.logs / "serve")
+        head = RayHeadCommand(self._port, workers, self._folder, self._data_dir.logs / "serve")
         self._ray = RayCluster(
-            self._home,
+            self._data_dir,
             head,
             self._recorder,
             self._standby,
             self._schema.was_current,
-            on_step=lambda step, seconds: self._terminal.say(step_line(step, seconds)),
+            on_step=lambda step, seconds: self._console.say(step_line(step, seconds)),
         )
         return [*self._servers.own, self._schema, self._ray]
 
@@ -187,7 +189,7 @@ class OneMachineService:
         addresses = {DATABASE: servers.database_url, REDIS: servers.redis_url, OBJECTS: servers.objects_url}
         wanted = ray_environment.changes(
             os.environ,
-            self._home,
+            self._data_dir,
             secrets,
             addresses=addresses,
             url=self.url,

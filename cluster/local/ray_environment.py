@@ -18,7 +18,7 @@ SLOW = ("PYTHONDONTWRITEBYTECODE",)
 
 def changes(
     given: Mapping[str, str],
-    home: DataDir,
+    data_dir: DataDir,
     secrets: Secrets,
     *,
     addresses: Mapping[str, str],
@@ -34,7 +34,7 @@ def changes(
     wished = {
         "FOTOGRAMA_SECRET_KEY": secrets.secret_key,
         "FOTOGRAMA_PUBLIC_URL": url,
-        "FOTOGRAMA_SCRATCH": str(home.scratch),
+        "FOTOGRAMA_SCRATCH": str(data_dir.scratch),
         # On one's own machine the receiver is often there as well.
         "FOTOGRAMA_WEBHOOK_REACH": "loopback",
     }
@@ -43,7 +43,7 @@ def changes(
         "FOTOGRAMA_WORKERS": str(workers),
         "FOTOGRAMA_SUPERVISOR_STATE": str(supervisor_state),
         "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": str(home.ray_token),
+        "RAY_AUTH_TOKEN_PATH": str(data_dir.ray_token),
         "RAY_TMPDIR": str(ray_folder),
         # A GCS that dies finds its state again when it is started anew.
         "RAY_gcs_storage": "rocksdb",

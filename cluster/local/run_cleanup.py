@@ -71,8 +71,8 @@ class ProcessRecorder:
     to it as long as it lives.
     """
 
-    def __init__(self, home: DataDir, folder: Path) -> None:
-        self._home, self._folder = home, folder
+    def __init__(self, data_dir: DataDir, folder: Path) -> None:
+        self._data_dir, self._folder = data_dir, folder
         self._lock = threading.Lock()
         self._families: dict[process_record.RecordedProcess, set[process_record.RecordedProcess]] = {}
         self._written: process_record.RecordedRun | None = None
@@ -98,7 +98,7 @@ class ProcessRecorder:
         if run == self._written:
             return
         try:
-            process_record.write(self._home.record, run)
+            process_record.write(self._data_dir.record, run)
             self._written = run
         except OSError as error:
             # A disk that is full must not end the service; the next call tries again.
@@ -106,38 +106,38 @@ class ProcessRecorder:
 
 
 @contextmanager
-def run_folder(home: DataDir) -> Iterator[Path]:
+def run_folder(data_dir: DataDir) -> Iterator[Path]:
     """A temporary folder of this run. At the end Ray's logs in it are kept, and it goes with the record."""
     folder = make_run_folder()
-    process_record.write(home.record, process_record.RecordedRun(folder))
+    process_record.write(data_dir.record, process_record.RecordedRun(folder))
     try:
         yield folder
     finally:
-        close_run(home, folder)
+        close_run(data_dir, folder)
 
 
-def end_left_over(home: DataDir) -> int:
+def end_left_over(data_dir: DataDir) -> int:
     """Ends what a killed run left behind, processes and files; gives the number of processes. The lock is held."""
-    run = process_record.read(home.record)
+    run = process_record.read(data_dir.record)
     ended = process_record.end(run.processes)
     if run.folder is not None:
-        close_run(home, run.folder)
-    home.record.unlink(missing_ok=True)
-    empty_scratch(home)
+        close_run(data_dir, run.folder)
+    data_dir.record.unlink(missing_ok=True)
+    empty_scratch(data_dir)
     return len(ended)
 
 
-def empty_scratch(home: DataDir) -> None:
+def empty_scratch(data_dir: DataDir) -> None:
     """Removes what workers that were killed left there. None may run."""
-    shutil.rmtree(home.scratch, ignore_errors=True)
-    home.scratch.mkdir(mode=0o700, exist_ok=True)
+    shutil.rmtree(data_dir.scratch, ignore_errors=True)
+    data_dir.scratch.mkdir(mode=0o700, exist_ok=True)
 
 
-def close_run(home: DataDir, folder: Path) -> None:
-    """Keeps Ray's logs of the run as `logs/ray` in the home, and removes the run's folder and record."""
-    keep_ray_logs(folder, home.logs / "ray")
+def close_run(data_dir: DataDir, folder: Path) -> None:
+    """Keeps Ray's logs of the run as `logs/ray` in the data_dir, and removes the run's folder and record."""
+    keep_ray_logs(folder, data_dir.logs / "ray")
     remove_run_folder(folder)
-    home.record.unlink(missing_ok=True)
+    data_dir.record.unlink(missing_ok=True)
 
 
 def keep_ray_logs(folder: Path, kept: Path) -> None:

@@ -1,4 +1,4 @@
-"""The secrets of a home: made once, kept in files that only their owner can read, and never printed."""
+"""The secrets of a data directory: generated once, stored in files that only their owner can read, never printed."""
 
 from __future__ import annotations
 

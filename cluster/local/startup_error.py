@@ -15,12 +15,12 @@ class ExitCode(IntEnum):
     """It ran and was asked to end."""
     FAILED = 1
     """A setting can't be used, the database can't be migrated, or anything that no other code names."""
-    HOME_IN_USE = 3
-    """Another `fotograma up` runs on this home."""
+    DATA_DIR_IN_USE = 3
+    """Another `fotograma up` runs on this data directory."""
     PORT_TAKEN = 4
     """Something else listens on the port."""
     NO_SPACE = 5
-    """The home can't be written, or its disk is too full."""
+    """The data directory can't be written, or its disk is too full."""
     UNREACHABLE = 6
     """A server named by FOTOGRAMA_DATABASE_URL, FOTOGRAMA_REDIS_URL or FOTOGRAMA_OBJECTS_URL does not answer."""
     NOT_INSTALLED = 7

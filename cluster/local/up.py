@@ -1,15 +1,15 @@
 """`fotograma up`: the whole service on one machine, until Ctrl-C or SIGTERM.
 
 It starts PostgreSQL, Valkey, Ray and Serve, tends them, and ends them in the reverse order, and nothing else. All data
-are in the home folder, so that the next start continues.
+are in the data directory, so that the next start continues.
 
 Exit codes, each with one line on standard error:
 
     0  it ran and was asked to end
     1  a setting can't be used, the database can't be migrated, or anything that no other code names
-    3  another `fotograma up` runs on this home
+    3  another `fotograma up` runs on this data directory
     4  the port is taken
-    5  the home can't be written, or its disk is too full
+    5  the data directory can't be written, or its disk is too full
     6  a server named by FOTOGRAMA_DATABASE_URL, FOTOGRAMA_REDIS_URL or FOTOGRAMA_OBJECTS_URL does not answer
     7  a package or a program of the service is missing, or can't be run
 
@@ -35,68 +35,71 @@ from cluster.local.secret_files import open_secrets
 from cluster.local.startup_error import FULL_DISK, ExitCode, StartupError
 
 
-def up(*, port: int, home: Path, demo: bool, workers: int | None) -> int:
+def up(*, port: int, data_dir: Path, demo: bool, workers: int | None) -> int:
     """Runs until it is asked to end. Gives the exit code.
 
     port: of the page and the API, on 127.0.0.1. demo: also extract a sample clip. workers: None for one per core.
     """
     # The secrets stand in its memory.
     hide_memory()
-    terminal, place = Console(), None
+    console = Console()
+    opened: DataDir | None = None
     try:
         with signals_raise():
-            place = open_data_dir(home)
-            with instance_lock(place.lock, says=f"process {os.getpid()}, http://{cores_and_ports.LOCALHOST}:{port}/"):
-                _run(place, terminal, port=port, demo=demo, workers=workers or cores_and_ports.cores())
+            opened = open_data_dir(data_dir)
+            with instance_lock(
+                opened.lock, description=f"process {os.getpid()}, http://{cores_and_ports.LOCALHOST}:{port}/"
+            ):
+                _run(opened, console, port=port, demo=demo, workers=workers or cores_and_ports.cores())
     except StopRequested:
-        terminal.say("Ended. All data are kept.")
+        console.say("Ended. All data are kept.")
         return ExitCode.ENDED
     except StartupError as refusal:
-        terminal.complain(str(refusal))
+        console.complain(str(refusal))
         return refusal.code
     except ModuleNotFoundError as error:
-        terminal.complain(f'The package {error.name!r} is missing. Run: pip install "fotograma[local]"')
+        console.complain(f'The package {error.name!r} is missing. Run: pip install "fotograma[local]"')
         return ExitCode.NOT_INSTALLED
     except Exception as error:  # noqa: BLE001 - told in one line, and recorded in full
-        return _explain(error, terminal, place)
+        return _explain(error, console, opened)
     finally:
-        terminal.close()
+        console.close()
     return ExitCode.ENDED
 
 
-def _explain(error: Exception, terminal: Console, home: DataDir | None) -> ExitCode:
-    if home is None:
-        terminal.complain(f"{type(error).__name__}: {error}")
+def _explain(error: Exception, console: Console, data_dir: DataDir | None) -> ExitCode:
+    if data_dir is None:
+        console.complain(f"{type(error).__name__}: {error}")
         return ExitCode.FAILED
     if isinstance(error, OSError) and error.errno in FULL_DISK:
-        terminal.complain(str(unwritable(home.path, error)))
+        console.complain(str(unwritable(data_dir.path, error)))
         return ExitCode.NO_SPACE
-    log = home.logs / "up.log"
+    log = data_dir.logs / "up.log"
     with log.open("a") as file:
         traceback.print_exception(error, file=file)
-    terminal.complain(f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]} ({log} has more)")
+    console.complain(f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]} ({log} has more)")
     return ExitCode.FAILED
 
 
-def _run(home: DataDir, terminal: Console, *, port: int, demo: bool, workers: int) -> None:
-    terminal.say(f"Fotograma starts with {workers} workers; its home is {home.path}")
+def _run(data_dir: DataDir, console: Console, *, port: int, demo: bool, workers: int) -> None:
+    console.say(f"Fotograma starts with {workers} workers; its data are in {data_dir.path}")
     # What a killed run left behind may hold the port, so it is ended first.
-    if ended := end_left_over(home):
-        terminal.say(f"{ended} processes of a run that was killed are ended.")
+    if ended := end_left_over(data_dir):
+        console.say(f"{ended} processes of a run that was killed are ended.")
     cores_and_ports.check_port(port)
-    check_space(home.path, shutil.disk_usage(home.path).free)
-    secrets = open_secrets(home.secrets, home.ray_token)
+    check_space(data_dir.path, shutil.disk_usage(data_dir.path).free)
+    secrets = open_secrets(data_dir.secrets, data_dir.ray_token)
     with ExitStack() as stack:
-        folder = stack.enter_context(run_folder(home))
-        stack.enter_context(terminal.quiet(home.logs / "up.log"))
+        folder = stack.enter_context(run_folder(data_dir))
+        stack.enter_context(console.quiet(data_dir.logs / "up.log"))
         # The rest of the program takes long to import: the first line is there before. Bytecode is kept, as in the
         # processes that this one starts (`ray_environment.SLOW`).
         sys.dont_write_bytecode = False
         from cluster.local.one_machine_service import OneMachineService  # noqa: PLC0415
         from cluster.local.servers.backing_services import plan_backing_services  # noqa: PLC0415
 
-        servers = plan_backing_services(home, folder, secrets, os.environ)
-        service = OneMachineService(home, folder, servers, terminal, port=port)
+        servers = plan_backing_services(data_dir, folder, secrets, os.environ)
+        service = OneMachineService(data_dir, folder, servers, console, port=port)
         stack.callback(service.stop)
         stack.callback(ignore)
         service.start(secrets, workers=workers)
@@ -104,5 +107,5 @@ def _run(home: DataDir, terminal: Console, *, port: int, demo: bool, workers: in
         if demo:
             from cluster.local.demo import run_demo  # noqa: PLC0415 - FFmpeg's libraries, for the demonstration only
 
-            run_demo(home.demo, service.url, secrets.demo_password, terminal.say)
+            run_demo(data_dir.demo, service.url, secrets.demo_password, console.say)
         service.watch()

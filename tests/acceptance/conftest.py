@@ -19,11 +19,11 @@ def inbox() -> Iterator[Inbox]:
 
 @pytest.fixture(scope="package")
 def service(inbox: Inbox) -> Iterator[Service]:
-    """With the demonstration, two workers, short leases and a mail server, in a home whose path has a blank.
+    """With the demonstration, two workers, short leases and a mail server, in a data directory whose path has a blank.
 
-    All that is its own (home, temporary files, PostgreSQL's programs) lies in a folder that no other user can enter, as
-    it does for root in a container. A test that ends it starts it again. It ends before other folders' tests, whose
-    machine it would keep busy.
+    Its data directory, its temporary files and PostgreSQL's programs are in a folder that no other user can enter, as
+    for root in a container. A test that ends the service starts it again. The service ends before the tests of other
+    folders, because it would slow them down.
     """
     settings = {
         "FOTOGRAMA_LEASE_SECONDS": "5",
@@ -38,11 +38,11 @@ def service(inbox: Inbox) -> Iterator[Service]:
         link_wheel(folder / "packages")
         settings |= {"HOME": name, "TMPDIR": str(folder / "tmp"), "PYTHONPATH": str(folder / "packages")}
         service = Service(
-            folder / "my home", arguments=["--demo"], environment=settings, popen_options={"umask": 0o077}
+            folder / "my data", arguments=["--demo"], environment=settings, popen_options={"umask": 0o077}
         )
         service.start()
         # Root's database lies where its user can reach it, outside of the folder.
-        database = (service.home / "postgres").resolve()
+        database = (service.data_dir / "postgres").resolve()
         try:
             yield service
             assert service.terminate() == 0, service.output

@@ -41,7 +41,7 @@ def extract(service: Service, folder: Path, into: Path) -> subprocess.Popen[str]
     environment = {
         **os.environ,
         "FOTOGRAMA_URL": service.url,
-        "XDG_CONFIG_HOME": str(service.home.parent / "config"),
+        "XDG_CONFIG_HOME": str(service.data_dir.parent / "config"),
     }
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 

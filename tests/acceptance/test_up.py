@@ -32,7 +32,7 @@ def refused(*arguments: str | Path, **environment: str) -> tuple[int, str]:
 
 
 def recorded(service: Service) -> tuple[RecordedProcess, ...]:
-    return process_record.read(service.home / "processes.json").processes
+    return process_record.read(service.data_dir / "processes.json").processes
 
 
 def demo_videos(service: Service) -> list[tuple[str, str]]:
@@ -54,7 +54,7 @@ def test_it_is_ready_and_says_where_everything_is(service: Service) -> None:
 def test_the_demonstration_shows_where_the_frames_are(service: Service) -> None:
     service.wait_for("Frames ", 120)
 
-    images = sorted((service.home / "demo" / "frames").glob("*.jpg"))
+    images = sorted((service.data_dir / "demo" / "frames").glob("*.jpg"))
     assert [image.name for image in images][:2] == ["frame_000001_t000000.000.jpg", "frame_000002_t000001.000.jpg"]
     assert len(images) == 8
 
@@ -73,13 +73,13 @@ def test_prometheus_finds_the_ledger(service: Service) -> None:
 def test_the_dashboard_asks_for_the_token_that_only_the_owner_can_read(service: Service) -> None:
     line = next(line for line in service.lines if "Dashboard" in line)
     address = line.split()[1].rstrip(",")
-    token = service.home / "ray-token"
+    token = service.data_dir / "ray-token"
 
     assert httpx.get(f"{address}api/jobs/").status_code == 401
     allowed = httpx.get(f"{address}api/jobs/", headers={"Authorization": f"Bearer {token.read_text()}"}, timeout=30)
     assert allowed.status_code == 200
     assert token.stat().st_mode & 0o777 == 0o600
-    assert (service.home / "secrets.json").stat().st_mode & 0o777 == 0o600
+    assert (service.data_dir / "secrets.json").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_home_in_use_a_taken_port_and_an_absent_server_are_told_apart(service: Service, tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_home_in_use_a_taken_port_and_an_absent_server_are_told_apart(service:
         assert (code, message.count("\n")) == (4, 1)
         assert f"Port {taken}" in message
 
-    code, message = refused("--home", service.home, "--port", free)
+    code, message = refused("--home", service.data_dir, "--port", free)
     assert (code, message.count("\n")) == (3, 1)
     assert str(service.process.pid) in message
 
@@ -126,6 +126,6 @@ def test_ctrl_c_ends_everything_it_started_and_nothing_else(service: Service) ->
         assert bystander.poll() is None
         bystander.kill()
     assert not psutil.pid_exists(service.process.pid)
-    assert not (service.home / "processes.json").exists()
+    assert not (service.data_dir / "processes.json").exists()
     service.start()
     assert demo_videos(service) == before

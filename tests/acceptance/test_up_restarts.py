@@ -40,7 +40,7 @@ def service() -> Iterator[Service]:
             kill(head(service))
             service.wait_for(READY, 2 * START_SECONDS)
             yield service
-            started = process_record.read(service.home / "processes.json").processes
+            started = process_record.read(service.data_dir / "processes.json").processes
             assert service.terminate() == 0, service.output
             assert process_record.left_over(started, process_record.started) == []
 

@@ -139,7 +139,7 @@ def _wait_until_still(system: System, statement: str, *, every: float = STILL_SE
 
 def _lost(system: System, sent: Sequence[Sent]) -> set[str]:
     """Keys of promises without an acceptance, or without a result whose bytes are those that the row tells of."""
-    objects = system.service.home / "objects"
+    objects = system.service.data_dir / "objects"
     found = system.rows("""
         SELECT extractions.id::text, result_key, result_sha256 FROM extractions
         JOIN acceptances ON acceptances.extraction_id = extractions.id WHERE status = 'succeeded'

@@ -1,4 +1,4 @@
-"""The running system as its users meet it: `fotograma up` on a home of its own, and all that can be done to it."""
+"""The running service as users see it: `fotograma up` on a data directory of its own, with actions on it."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def free_port() -> int:
 
 @dataclass
 class Service:
-    """home: an empty folder at first. arguments: more of `fotograma up`. environment: added to this process's own.
+    """data_dir: an empty folder at first. arguments: more of `fotograma up`. environment: added to this process's own.
 
     program: what runs `fotograma`. popen_options: for its process. lines: what it has said since its last start.
     """
 
-    home: Path
+    data_dir: Path
     workers: int = 2
     arguments: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -73,7 +73,7 @@ class Service:
         """Starts it, and gives back at once."""
         self.workers = workers or self.workers
         self.lines, self._ended = [], False
-        options = ["--port", str(self.port), "--home", str(self.home), "--workers", str(self.workers)]
+        options = ["--port", str(self.port), "--home", str(self.data_dir), "--workers", str(self.workers)]
         self.process = subprocess.Popen(
             [*self.program, "up", *options, *self.arguments],
             stdout=subprocess.PIPE,
@@ -134,7 +134,7 @@ class Service:
             **os.environ,
             "FOTOGRAMA_URL": self.url,
             "FOTOGRAMA_PASSWORD": PASSWORD,
-            "XDG_CONFIG_HOME": str(self.home.parent / "config"),
+            "XDG_CONFIG_HOME": str(self.data_dir.parent / "config"),
         }
         return subprocess.run(
             [FOTOGRAMA, *arguments], check=False, env=environment, capture_output=True, text=True, timeout=300
@@ -168,7 +168,7 @@ class Service:
 
     def stored(self) -> set[str]:
         """Files in the object store."""
-        return {str(path) for path in (self.home / "objects").rglob("*") if path.is_file()}
+        return {str(path) for path in (self.data_dir / "objects").rglob("*") if path.is_file()}
 
     def rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """What the database answers."""

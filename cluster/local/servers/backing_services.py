@@ -15,7 +15,7 @@ from obstore.exceptions import BaseError as ObstoreError
 from redis import Redis
 from redis.exceptions import RedisError
 
-from cluster.local.data_dir import SHELF, DataDir, check_space, postgres_place
+from cluster.local.data_dir import SHARED_DIR, DataDir, check_space, postgres_folder
 from cluster.local.secret_files import Secrets
 from cluster.local.servers.embedded_postgres import Postgres
 from cluster.local.servers.embedded_valkey import Valkey
@@ -33,7 +33,7 @@ CONNECT_SECONDS = 5
 class BackingServices:
     """Where the data are. postgres, valkey: servers of our own; None where the environment names another.
 
-    own_objects: they are a folder of the home.
+    own_objects: the objects are a folder of the data directory.
     """
 
     database_url: str
@@ -59,36 +59,36 @@ class BackingServices:
 
 
 def plan_backing_services(
-    home: DataDir, run_folder: Path, secrets: Secrets, environment: Mapping[str, str]
+    data_dir: DataDir, run_folder: Path, secrets: Secrets, environment: Mapping[str, str]
 ) -> BackingServices:
     """Decides which servers are our own, and where they are. Nothing is started. Raises StartupError."""
-    postgres = None if environment.get(DATABASE) else _own_postgres(home, run_folder, secrets)
+    postgres = None if environment.get(DATABASE) else _own_postgres(data_dir, run_folder, secrets)
     valkey = None
     if not environment.get(REDIS):
         valkey = Valkey(
-            home.valkey, run_folder / "valkey.sock", home.logs / "valkey.log", password=secrets.valkey_password
+            data_dir.valkey, run_folder / "valkey.sock", data_dir.logs / "valkey.log", password=secrets.valkey_password
         )
     return BackingServices(
         database_url=postgres.url() if postgres else environment[DATABASE],
         redis_url=valkey.url if valkey else environment[REDIS],
-        objects_url=environment.get(OBJECTS) or home.objects.as_uri(),
+        objects_url=environment.get(OBJECTS) or data_dir.objects.as_uri(),
         postgres=postgres,
         valkey=valkey,
         own_objects=not environment.get(OBJECTS),
     )
 
 
-def _own_postgres(home: DataDir, run_folder: Path, secrets: Secrets) -> Postgres:
+def _own_postgres(data_dir: DataDir, run_folder: Path, secrets: Secrets) -> Postgres:
     account = server_user()
-    place = postgres_place(home, account)
-    check_space(place, shutil.disk_usage(place).free)
+    folder = postgres_folder(data_dir, account)
+    check_space(folder, shutil.disk_usage(folder).free)
     return Postgres(
-        place,
+        folder,
         run_folder / "postgres",
-        home.logs / "postgres.log",
+        data_dir.logs / "postgres.log",
         password=secrets.postgres_password,
         account=account,
-        programs=programs_for(account, SHELF, home.programs),
+        programs=programs_for(account, SHARED_DIR, data_dir.programs),
     )
 
 

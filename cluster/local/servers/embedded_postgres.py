@@ -83,8 +83,8 @@ class Postgres:
     def start(self) -> None:
         """Makes the data at the first time; gives back when the database can be used.
 
-        The caller holds the lock of the home: no other server can be at work on these data. After an error it may be
-        called again. Raises ServerDidNotStart; StartupError when it can't be run.
+        The caller holds the lock of the data directory, so no other server works on these data. After an error it may
+        be called again. Raises ServerDidNotStart; StartupError when it can't be run.
         """
         for folder in (self._place, self._sockets):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
 
-from cluster.local.data_dir import make_shelf
+from cluster.local.data_dir import make_shared_dir
 from cluster.local.servers.os_user import OsUser
 from cluster.local.servers.server_process import broken_installation
 
@@ -30,22 +30,22 @@ def wheel_programs() -> Path:
     return _package() / INSTALLATION / "bin"
 
 
-def programs_for(account: OsUser, *shelves: Path) -> Path:
+def programs_for(account: OsUser, *folders: Path) -> Path:
     """The folder of PostgreSQL's programs, at a place where `account` can run them.
 
     A virtual environment below /root is closed to other users. Its permissions are left alone: the programs are copied
-    to a folder of the first of `shelves` where that works, once for each version. Raises StartupError when they run
+    to a folder of the first of `folders` where that works, once for each version. Raises StartupError when they run
     nowhere.
     """
     original = wheel_programs()
     reason = _why_not(account, original)
     if reason is None:
         return original
-    for shelf in shelves:
+    for folder in folders:
         try:
-            copy = _copy_on(shelf, account)
+            copy = _copy_to(folder, account)
         except OSError as error:
-            reason = f"{shelf}: {(error.strerror or str(error)).lower()}"
+            reason = f"{folder}: {(error.strerror or str(error)).lower()}"
             continue
         reason = _why_not(account, copy)
         if reason is None:
@@ -67,17 +67,17 @@ def _why_not(account: OsUser, programs: Path) -> str | None:
     return next((reason for reason in reasons if reason is not None), None)
 
 
-def _copy_on(shelf: Path, account: OsUser) -> Path:
+def _copy_to(folder: Path, account: OsUser) -> Path:
     """The folder of the copied programs. A copy that can't be run, and what a broken-off start left, are replaced."""
-    make_shelf(shelf)
-    copy = shelf / f"postgres-{_fingerprint()}"
+    make_shared_dir(folder)
+    copy = folder / f"postgres-{_fingerprint()}"
     programs = copy / WHEEL / INSTALLATION / "bin"
-    with _locked(shelf / ".lock"):
+    with _locked(folder / ".lock"):
         if copy.exists() and _why_not(account, programs) is None:
             return programs
-        for left in [*shelf.glob(".postgres-*"), copy]:
+        for left in [*folder.glob(".postgres-*"), copy]:
             shutil.rmtree(left, ignore_errors=True)
-        made = shelf / f".{copy.name}"
+        made = folder / f".{copy.name}"
         package = _package()
         for name in NEEDED:
             shutil.copytree(package / INSTALLATION / name, made / WHEEL / INSTALLATION / name, symlinks=True)

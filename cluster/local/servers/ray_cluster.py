@@ -45,7 +45,7 @@ class RayCluster:
 
     def __init__(
         self,
-        home: DataDir,
+        data_dir: DataDir,
         head: RayHeadCommand,
         recorder: ProcessRecorder,
         standby: StandbyServer,
@@ -53,10 +53,10 @@ class RayCluster:
         *,
         on_step: Callable[[str, float], None] = lambda step, seconds: None,
     ) -> None:
-        self._home, self._head, self._recorder = home, head, recorder
+        self._data_dir, self._head, self._recorder = data_dir, head, recorder
         self._standby, self._database_ready = standby, database_ready
         self._probe = ReadinessProbe(head.port)
-        self._process = ServerProcess(self.name, home.ray_log, environment=os.environ)
+        self._process = ServerProcess(self.name, data_dir.ray_log, environment=os.environ)
         self._on_step, self._step_began = on_step, 0.0
         self._steps: list[str] = []
         self.addresses = Addresses()
@@ -137,8 +137,8 @@ class RayCluster:
             # A full disk must not keep the service from starting again.
             log.warning("The logs of Ray could not be kept: %s", error)
         shutil.rmtree(ray_folder(self._head.folder), ignore_errors=True)
-        empty_scratch(self._home)
+        empty_scratch(self._data_dir)
 
     @property
     def _kept_logs(self) -> Path:
-        return self._home.logs / "ray-broken-down"
+        return self._data_dir.logs / "ray-broken-down"

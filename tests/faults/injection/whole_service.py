@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 import psycopg
 
-from cluster.local.data_dir import SHELF
+from cluster.local.data_dir import SHARED_DIR
 from cluster.local.servers.embedded_postgres import Postgres
 from cluster.local.servers.embedded_valkey import Valkey
 from cluster.local.servers.os_user import server_user
@@ -48,7 +48,7 @@ class System:
             folder / "postgres.log",
             password="faults",
             account=account,
-            programs=programs_for(account, SHELF),
+            programs=programs_for(account, SHARED_DIR),
         )
         self.valkey = Valkey(folder / "valkey", folder / "valkey.sock", folder / "valkey.log", password="faults")
         self.folder, self.inbox, self.hook = folder, UnreliableInbox(), UnreliableHook()
@@ -62,7 +62,7 @@ class System:
             "FOTOGRAMA_LEASE_SECONDS": str(LEASE_SECONDS),
             "FOTOGRAMA_HEARTBEAT_SECONDS": str(HEARTBEAT_SECONDS),
         }
-        self.service = Service(folder / "home", environment=settings)
+        self.service = Service(folder / "data", environment=settings)
 
     def __enter__(self) -> System:
         with ExitStack() as stack:

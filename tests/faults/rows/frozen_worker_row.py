@@ -129,7 +129,7 @@ def _check_refused(system: System, late: Late) -> None:
 def _stored(system: System, late: Late) -> list[Path]:
     """Objects of the late attempt."""
     prefix = result_prefix(late.extraction_id, late.task_id, late.attempt)
-    return list((system.service.home / "objects" / prefix).glob("*"))
+    return list((system.service.data_dir / "objects" / prefix).glob("*"))
 
 
 def _lost(late: Late) -> bool:

@@ -30,8 +30,8 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def shelf(folder: Path) -> Path:
-    return folder / "shelf"
+def shared_dir(folder: Path) -> Path:
+    return folder / "shared_dir"
 
 
 @pytest.fixture
@@ -58,18 +58,20 @@ def closing_umask() -> Iterator[None]:
     os.umask(before)
 
 
-def test_whoever_can_run_them_in_the_wheel_does_so(account: OsUser, shelf: Path) -> None:
+def test_whoever_can_run_them_in_the_wheel_does_so(account: OsUser, shared_dir: Path) -> None:
     if account.why_not_run(wheel_programs() / "initdb") is None:
-        assert programs_for(account, shelf) == wheel_programs()
-        assert not shelf.exists()
+        assert programs_for(account, shared_dir) == wheel_programs()
+        assert not shared_dir.exists()
     else:
-        assert programs_for(account, shelf).is_relative_to(shelf)
+        assert programs_for(account, shared_dir).is_relative_to(shared_dir)
 
 
 @AS_ROOT
 @pytest.mark.usefixtures("closed_wheel", "closing_umask")
-def test_a_server_runs_from_the_copy_of_a_wheel_in_a_closed_folder(account: OsUser, folder: Path, shelf: Path) -> None:
-    programs = programs_for(account, shelf)
+def test_a_server_runs_from_the_copy_of_a_wheel_in_a_closed_folder(
+    account: OsUser, folder: Path, shared_dir: Path
+) -> None:
+    programs = programs_for(account, shared_dir)
     server = Postgres(
         folder / "place", folder / "sockets", folder / "log", password="a secret", account=account, programs=programs
     )
@@ -83,23 +85,23 @@ def test_a_server_runs_from_the_copy_of_a_wheel_in_a_closed_folder(account: OsUs
 
 @AS_ROOT
 @pytest.mark.usefixtures("closed_wheel")
-def test_they_are_copied_once(account: OsUser, shelf: Path) -> None:
-    first = (programs_for(account, shelf) / "postgres").stat()
+def test_they_are_copied_once(account: OsUser, shared_dir: Path) -> None:
+    first = (programs_for(account, shared_dir) / "postgres").stat()
 
-    assert (programs_for(account, shelf) / "postgres").stat() == first
+    assert (programs_for(account, shared_dir) / "postgres").stat() == first
 
 
 @AS_ROOT
 @pytest.mark.usefixtures("closed_wheel")
 @pytest.mark.parametrize("lost", [f"{LIBRARIES}", f"{WHEEL}/pginstall18/bin/postgres"])
-def test_a_copy_that_can_t_be_run_is_replaced(account: OsUser, shelf: Path, lost: str) -> None:
-    copy = programs_for(account, shelf).parents[2]
+def test_a_copy_that_can_t_be_run_is_replaced(account: OsUser, shared_dir: Path, lost: str) -> None:
+    copy = programs_for(account, shared_dir).parents[2]
     if (copy / lost).is_dir():
         shutil.rmtree(copy / lost)
     else:
         os.truncate(copy / lost, 4096)
 
-    programs = programs_for(account, shelf)
+    programs = programs_for(account, shared_dir)
 
     assert account.why_not_run(programs / "initdb") is None
     assert account.why_not_run(programs / "postgres") is None
@@ -107,24 +109,24 @@ def test_a_copy_that_can_t_be_run_is_replaced(account: OsUser, shelf: Path, lost
 
 @AS_ROOT
 @pytest.mark.usefixtures("closed_wheel")
-def test_what_a_broken_off_copy_left_is_removed(account: OsUser, shelf: Path) -> None:
-    name = programs_for(account, shelf).parents[2].name
-    shutil.rmtree(shelf)
-    half = shelf / f".{name}" / WHEEL / "pginstall18" / "bin"
+def test_what_a_broken_off_copy_left_is_removed(account: OsUser, shared_dir: Path) -> None:
+    name = programs_for(account, shared_dir).parents[2].name
+    shutil.rmtree(shared_dir)
+    half = shared_dir / f".{name}" / WHEEL / "pginstall18" / "bin"
     half.mkdir(parents=True)
     (half / "postgres").write_bytes(b"half")
 
-    programs = programs_for(account, shelf)
+    programs = programs_for(account, shared_dir)
 
     assert account.why_not_run(programs / "postgres") is None
-    assert [path.name for path in shelf.glob("*postgres-*")] == [name]
+    assert [path.name for path in shared_dir.glob("*postgres-*")] == [name]
 
 
 @AS_ROOT
 @pytest.mark.usefixtures("closed_wheel")
-def test_starts_at_the_same_time_share_one_copy(account: OsUser, shelf: Path) -> None:
+def test_starts_at_the_same_time_share_one_copy(account: OsUser, shared_dir: Path) -> None:
     with ThreadPoolExecutor(3) as threads:
-        found = set(threads.map(lambda _: programs_for(account, shelf), range(3)))
+        found = set(threads.map(lambda _: programs_for(account, shared_dir), range(3)))
 
     (programs,) = found
     assert account.why_not_run(programs / "postgres") is None
@@ -132,16 +134,18 @@ def test_starts_at_the_same_time_share_one_copy(account: OsUser, shelf: Path) ->
 
 @AS_ROOT
 @pytest.mark.usefixtures("closed_wheel")
-def test_where_one_shelf_can_t_be_written_the_next_is_taken(account: OsUser, shelf: Path) -> None:
-    assert programs_for(account, Path("/proc/fotograma"), shelf).is_relative_to(shelf)
+def test_programs_are_copied_to_the_next_folder_when_the_first_can_t_be_written(
+    account: OsUser, shared_dir: Path
+) -> None:
+    assert programs_for(account, Path("/proc/fotograma"), shared_dir).is_relative_to(shared_dir)
 
 
 @AS_ROOT
 def test_a_wheel_without_its_libraries_is_a_broken_installation(
-    account: OsUser, closed_wheel: Path, shelf: Path
+    account: OsUser, closed_wheel: Path, shared_dir: Path
 ) -> None:
     shutil.rmtree(closed_wheel.with_name(LIBRARIES))
 
     with pytest.raises(StartupError, match="libpq") as refused:
-        programs_for(account, shelf)
+        programs_for(account, shared_dir)
     assert refused.value.code is ExitCode.NOT_INSTALLED

@@ -1,4 +1,4 @@
-"""What a killed run left behind is found and ended; a home has one user at a time."""
+"""What a killed run left behind is found and ended; one process at a time uses a data directory."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ HOLDER = """
 import sys, time
 from pathlib import Path
 from cluster.local.instance_lock import instance_lock
-with instance_lock(Path(sys.argv[1]), says="process 42"):
+with instance_lock(Path(sys.argv[1]), description="process 42"):
     print(1, flush=True)
     time.sleep(600)
 """
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> DataDir:
-    return open_data_dir(tmp_path / "a home")
+def data_dir(tmp_path: Path) -> DataDir:
+    return open_data_dir(tmp_path / "a data directory")
 
 
 @pytest.fixture
@@ -57,16 +57,16 @@ def seen(process: subprocess.Popen[bytes]) -> RecordedProcess:
     return RecordedProcess(process.pid, psutil.Process(process.pid).create_time())
 
 
-def test_what_a_killed_run_left_is_ended_with_all_below_it(home: DataDir, started: ExitStack) -> None:
+def test_what_a_killed_run_left_is_ended_with_all_below_it(data_dir: DataDir, started: ExitStack) -> None:
     parent = python(started, PARENT)
     (child,) = process_record.descendants(parent.pid)
-    process_record.write(home.record, RecordedRun(None, (seen(parent),)))
+    process_record.write(data_dir.record, RecordedRun(None, (seen(parent),)))
 
-    assert end_left_over(home) == 2
+    assert end_left_over(data_dir) == 2
 
     assert parent.poll() is not None
     assert process_record.started(child.pid) is None
-    assert not home.record.exists()
+    assert not data_dir.record.exists()
 
 
 def test_process_that_ends_while_it_is_looked_at_is_no_family(
@@ -88,57 +88,59 @@ def test_process_that_ends_while_it_is_looked_at_is_no_family(
     assert seen(ended) not in families
 
 
-def test_a_process_that_only_got_a_recorded_pid_is_left_alone(home: DataDir, started: ExitStack) -> None:
+def test_a_process_that_only_got_a_recorded_pid_is_left_alone(data_dir: DataDir, started: ExitStack) -> None:
     stranger = python(started, PARENT)
-    process_record.write(home.record, RecordedRun(None, (RecordedProcess(stranger.pid, seen(stranger).started - 60),)))
+    process_record.write(
+        data_dir.record, RecordedRun(None, (RecordedProcess(stranger.pid, seen(stranger).started - 60),))
+    )
 
-    assert end_left_over(home) == 0
+    assert end_left_over(data_dir) == 0
 
     assert stranger.poll() is None
 
 
 def test_what_does_not_end_when_asked_is_killed(
-    home: DataDir, started: ExitStack, monkeypatch: pytest.MonkeyPatch
+    data_dir: DataDir, started: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process_record, "END_SECONDS", 0.1)
     stubborn = python(started, STUBBORN)
-    process_record.write(home.record, RecordedRun(None, (seen(stubborn),)))
+    process_record.write(data_dir.record, RecordedRun(None, (seen(stubborn),)))
 
-    end_left_over(home)
+    end_left_over(data_dir)
 
     assert stubborn.poll() is not None
 
 
-def test_the_files_of_a_killed_run_go_and_its_logs_stay(home: DataDir, tmp_path: Path) -> None:
+def test_the_files_of_a_killed_run_go_and_its_logs_stay(data_dir: DataDir, tmp_path: Path) -> None:
     folder = tmp_path / "fotograma-run"
     logs = folder / "ray" / "session_1" / "logs"
     logs.mkdir(parents=True)
     (logs / "raylet.out").write_text("why it ended")
-    (home.scratch / "half").write_text("half a frame")
-    process_record.write(home.record, RecordedRun(folder))
+    (data_dir.scratch / "half").write_text("half a frame")
+    process_record.write(data_dir.record, RecordedRun(folder))
 
-    end_left_over(home)
+    end_left_over(data_dir)
 
     assert not folder.exists()
-    assert (home.logs / "ray" / "raylet.out").read_text() == "why it ended"
-    assert list(home.scratch.iterdir()) == []
+    assert (data_dir.logs / "ray" / "raylet.out").read_text() == "why it ended"
+    assert list(data_dir.scratch.iterdir()) == []
 
 
-def test_the_record_holds_every_process_of_the_run(home: DataDir, started: ExitStack) -> None:
-    with run_folder(home) as folder:
-        recorder = ProcessRecorder(home, folder)
+def test_the_record_holds_every_process_of_the_run(data_dir: DataDir, started: ExitStack) -> None:
+    with run_folder(data_dir) as folder:
+        recorder = ProcessRecorder(data_dir, folder)
         parent = python(started, PARENT)
         family = {seen(parent), *process_record.descendants(parent.pid)}
 
         recorder.refresh()
 
-        assert family <= set(process_record.read(home.record).processes)
-    assert not home.record.exists()
+        assert family <= set(process_record.read(data_dir.record).processes)
+    assert not data_dir.record.exists()
 
 
-def test_an_orphan_stays_in_the_record_as_long_as_it_lives(home: DataDir, started: ExitStack) -> None:
-    with run_folder(home) as folder:
-        recorder = ProcessRecorder(home, folder)
+def test_an_orphan_stays_in_the_record_as_long_as_it_lives(data_dir: DataDir, started: ExitStack) -> None:
+    with run_folder(data_dir) as folder:
+        recorder = ProcessRecorder(data_dir, folder)
         parent = python(started, PARENT)
         (child,) = process_record.descendants(parent.pid)
         recorder.refresh()
@@ -147,25 +149,25 @@ def test_an_orphan_stays_in_the_record_as_long_as_it_lives(home: DataDir, starte
 
         recorder.refresh()
 
-        assert child in process_record.read(home.record).processes
+        assert child in process_record.read(data_dir.record).processes
         process_record.end([child])
         recorder.refresh()
-        assert child not in process_record.read(home.record).processes
+        assert child not in process_record.read(data_dir.record).processes
 
 
-def test_a_child_is_ended_with_all_it_started_and_the_others_are_kept(home: DataDir, started: ExitStack) -> None:
-    with run_folder(home) as folder:
+def test_a_child_is_ended_with_all_it_started_and_the_others_are_kept(data_dir: DataDir, started: ExitStack) -> None:
+    with run_folder(data_dir) as folder:
         kept, ended = python(started, PARENT), python(started, PARENT)
 
-        ProcessRecorder(home, folder).end_family(ended.pid)
+        ProcessRecorder(data_dir, folder).end_family(ended.pid)
 
         assert ended.poll() is not None
         assert kept.poll() is None
 
 
-def test_an_orphan_is_ended_with_the_family_that_it_has_left(home: DataDir, started: ExitStack) -> None:
-    with run_folder(home) as folder:
-        recorder = ProcessRecorder(home, folder)
+def test_an_orphan_is_ended_with_the_family_that_it_has_left(data_dir: DataDir, started: ExitStack) -> None:
+    with run_folder(data_dir) as folder:
+        recorder = ProcessRecorder(data_dir, folder)
         kept, parent = python(started, PARENT), python(started, PARENT)
         (child,) = process_record.descendants(parent.pid)
         recorder.refresh()
@@ -178,41 +180,45 @@ def test_an_orphan_is_ended_with_the_family_that_it_has_left(home: DataDir, star
         assert kept.poll() is None
 
 
-def test_a_record_that_can_t_be_written_ends_nothing_and_is_written_later(home: DataDir, started: ExitStack) -> None:
-    with run_folder(home) as folder:
-        recorder = ProcessRecorder(home, folder)
-        home.record.unlink()
-        (home.record / "in the way").mkdir(parents=True)
+def test_a_record_that_can_t_be_written_ends_nothing_and_is_written_later(
+    data_dir: DataDir, started: ExitStack
+) -> None:
+    with run_folder(data_dir) as folder:
+        recorder = ProcessRecorder(data_dir, folder)
+        data_dir.record.unlink()
+        (data_dir.record / "in the way").mkdir(parents=True)
         process = python(started, PARENT)
         recorder.refresh()
 
-        shutil.rmtree(home.record)
+        shutil.rmtree(data_dir.record)
         recorder.refresh()
 
-        assert seen(process) in process_record.read(home.record).processes
+        assert seen(process) in process_record.read(data_dir.record).processes
 
 
-def test_a_home_in_use_is_refused_and_free_again_when_its_holder_is_killed(home: DataDir, started: ExitStack) -> None:
-    holder = python(started, HOLDER, str(home.lock))
+def test_a_data_directory_in_use_is_refused_until_the_process_that_uses_it_ends(
+    data_dir: DataDir, started: ExitStack
+) -> None:
+    holder = python(started, HOLDER, str(data_dir.lock))
 
-    with pytest.raises(StartupError, match="process 42") as refused, instance_lock(home.lock, says="me"):
+    with pytest.raises(StartupError, match="process 42") as refused, instance_lock(data_dir.lock, description="me"):
         pass
-    assert refused.value.code is ExitCode.HOME_IN_USE
+    assert refused.value.code is ExitCode.DATA_DIR_IN_USE
 
     holder.kill()
     holder.wait()
-    with instance_lock(home.lock, says="me"):
-        assert home.lock.read_text() == "me"
+    with instance_lock(data_dir.lock, description="me"):
+        assert data_dir.lock.read_text() == "me"
 
 
-@pytest.mark.parametrize("place", ["/proc/fotograma", "/dev/null/home"])
+@pytest.mark.parametrize("place", ["/proc/fotograma", "/dev/null/data"])
 def test_a_home_that_can_t_be_written_is_refused(place: str) -> None:
     with pytest.raises(StartupError, match="can't be written") as refused:
         open_data_dir(Path(place))
     assert refused.value.code is ExitCode.NO_SPACE
 
 
-def test_the_pid_of_this_process_is_never_ended(home: DataDir) -> None:
-    process_record.write(home.record, RecordedRun(None, (RecordedProcess(os.getpid(), 0.0),)))
+def test_the_pid_of_this_process_is_never_ended(data_dir: DataDir) -> None:
+    process_record.write(data_dir.record, RecordedRun(None, (RecordedProcess(os.getpid(), 0.0),)))
 
-    assert end_left_over(home) == 0
+    assert end_left_over(data_dir) == 0

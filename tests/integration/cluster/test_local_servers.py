@@ -239,10 +239,10 @@ def test_a_cache_that_can_t_be_read_is_put_aside(own_valkey: Valkey, folder: Pat
 
 
 def test_servers_of_one_s_own_are_used_and_none_is_started(postgres: Postgres, valkey: Valkey, tmp_path: Path) -> None:
-    home = open_data_dir(tmp_path / "home")
+    data_dir = open_data_dir(tmp_path / "data")
     given = {DATABASE: postgres.url("postgres"), REDIS: valkey.url, OBJECTS: (tmp_path / "objects").as_uri()}
 
-    servers = plan_backing_services(home, tmp_path, SECRETS, given)
+    servers = plan_backing_services(data_dir, tmp_path, SECRETS, given)
 
     servers.check_others()
     assert servers.own == []
@@ -262,9 +262,9 @@ def test_servers_of_one_s_own_are_used_and_none_is_started(postgres: Postgres, v
 def test_a_server_of_one_s_own_that_does_not_answer_is_named(
     postgres: Postgres, valkey: Valkey, tmp_path: Path, variable: str, url: str
 ) -> None:
-    home = open_data_dir(tmp_path / "home")
+    data_dir = open_data_dir(tmp_path / "data")
     given = {DATABASE: postgres.url("postgres"), REDIS: valkey.url, OBJECTS: tmp_path.as_uri(), variable: url}
-    servers = plan_backing_services(home, tmp_path, SECRETS, given)
+    servers = plan_backing_services(data_dir, tmp_path, SECRETS, given)
 
     with pytest.raises(StartupError, match=variable) as refused:
         servers.check_others()
@@ -275,10 +275,10 @@ def test_a_server_of_one_s_own_that_does_not_answer_is_named(
 
 @pytest.fixture
 def supervised(folder: Path) -> Iterator[tuple[BackingServices, Callable[[str, int], None]]]:
-    """The servers of a home under their supervisor, and a function that waits until a line was said so many times."""
-    home = open_data_dir(folder / "home")
-    home.path.chmod(0o755)
-    servers = plan_backing_services(home, folder, SECRETS, {})
+    """The supervised servers of a data directory, and a function that waits until a line was printed so many times."""
+    data_dir = open_data_dir(folder / "data")
+    data_dir.path.chmod(0o755)
+    servers = plan_backing_services(data_dir, folder, SECRETS, {})
     assert servers.postgres is not None
     schema = DatabaseSchema(servers.database_url, after=[servers.postgres.name])
     said, changed = list[str](), threading.Condition()

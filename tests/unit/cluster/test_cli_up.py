@@ -26,7 +26,7 @@ def test_up_passes_its_options_on_and_its_exit_code_back(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "cluster.local.up", module)
     done = CliRunner().invoke(app, ["up", "--port", "8123", "--home", str(tmp_path), "--demo", "--workers", "3"])
     assert done.exit_code == 7
-    assert given == {"port": 8123, "home": tmp_path, "demo": True, "workers": 3}
+    assert given == {"port": 8123, "data_dir": tmp_path, "demo": True, "workers": 3}
 
 
 def test_up_without_the_service_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,7 +46,7 @@ OF_THE_SDK = [
     stored_credentials.BadAddress("here"),
     stored_credentials.NotLoggedIn("http://127.0.0.1:1"),
     local_batch.EngineMissing("It is not installed."),
-    operator_commands.NoDatabase(Path("home")),
+    operator_commands.NoDatabase(Path("data")),
     operator_commands.NoAccount("ana@example.org"),
     EngineError(code="no_frames", detail="It has none.", fault="file", remedy="Look."),
     unpack_archive.BadArchive("It is damaged."),

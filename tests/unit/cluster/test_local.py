@@ -17,9 +17,9 @@ from cluster.local.data_dir import (
     DataDir,
     check_space,
     make_run_folder,
-    make_shelf,
+    make_shared_dir,
     open_data_dir,
-    postgres_place,
+    postgres_folder,
     remove_run_folder,
 )
 from cluster.local.process_record import RecordedProcess, RecordedRun, left_over, read, write
@@ -33,10 +33,10 @@ SECRETS = Secrets(secret_key="s" * 64, postgres_password="p", valkey_password="v
 ADDRESSES = {"FOTOGRAMA_DATABASE_URL": "postgresql://db/x"}
 
 
-def made_of(given: dict[str, str], home: Path = Path("/home")) -> dict[str, str | None]:
+def made_of(given: dict[str, str], data_dir: Path = Path("/home")) -> dict[str, str | None]:
     return changes(
         given,
-        DataDir(home),
+        DataDir(data_dir),
         SECRETS,
         addresses=ADDRESSES,
         url="http://127.0.0.1:8000",
@@ -134,11 +134,11 @@ def test_secrets_are_made_once_and_only_their_owner_reads_them(tmp_path: Path) -
 
 
 @pytest.fixture
-def shelf() -> Iterator[Path]:
+def shared_dir() -> Iterator[Path]:
     """A folder that is missing yet, below one that everybody may pass through."""
     with tempfile.TemporaryDirectory(prefix="fotograma-test-", dir="/tmp") as folder:
         Path(folder).chmod(0o711)
-        yield Path(folder) / "shelf"
+        yield Path(folder) / "shared_dir"
 
 
 @pytest.fixture
@@ -151,38 +151,38 @@ def closing_umask() -> Iterator[None]:
 
 @pytest.mark.usefixtures("closing_umask")
 def test_the_database_of_a_home_that_is_closed_to_its_user_lies_elsewhere_and_stays_there(
-    tmp_path: Path, shelf: Path
+    tmp_path: Path, shared_dir: Path
 ) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     other = OsUser(uid=os.geteuid(), gid=os.getegid())
 
-    place = postgres_place(DataDir(closed), other, shelf)
+    place = postgres_folder(DataDir(closed), other, shared_dir)
 
-    assert place.parent == shelf
-    assert is_open_to_all(shelf)
-    assert postgres_place(DataDir(closed), other, shelf) == place
+    assert place.parent == shared_dir
+    assert is_open_to_all(shared_dir)
+    assert postgres_folder(DataDir(closed), other, shared_dir) == place
 
 
-def test_a_database_that_its_user_can_t_reach_any_more_is_refused(shelf: Path) -> None:
-    shelf.mkdir()
-    home, other = DataDir(shelf / "home"), OsUser(uid=os.geteuid(), gid=os.getegid())
-    home.path.mkdir(mode=0o711)
-    postgres_place(home, other, shelf)
-    home.path.chmod(0o700)
+def test_a_database_that_its_user_can_t_reach_any_more_is_refused(shared_dir: Path) -> None:
+    shared_dir.mkdir()
+    data_dir, other = DataDir(shared_dir / "data"), OsUser(uid=os.geteuid(), gid=os.getegid())
+    data_dir.path.mkdir(mode=0o711)
+    postgres_folder(data_dir, other, shared_dir)
+    data_dir.path.chmod(0o700)
 
     with pytest.raises(StartupError, match="can't reach") as refused:
-        postgres_place(home, other, shelf)
+        postgres_folder(data_dir, other, shared_dir)
     assert refused.value.code is ExitCode.NO_SPACE
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o1777, 0o771])
-def test_nothing_is_kept_where_other_users_could_replace_it(shelf: Path, mode: int) -> None:
-    shelf.mkdir()
-    shelf.chmod(mode)
+def test_nothing_is_kept_where_other_users_could_replace_it(shared_dir: Path, mode: int) -> None:
+    shared_dir.mkdir()
+    shared_dir.chmod(mode)
 
     with pytest.raises(StartupError, match="can be changed by other users"):
-        make_shelf(shelf)
+        make_shared_dir(shared_dir)
 
 
 def test_a_user_without_a_home_folder_is_asked_to_choose_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,8 +201,8 @@ def test_a_user_without_a_name_is_told_what_postgres_asks_for() -> None:
 def test_a_database_that_is_missing_is_never_replaced_by_an_empty_one(tmp_path: Path) -> None:
     (tmp_path / "postgres").symlink_to(tmp_path / "gone")
 
-    with pytest.raises(StartupError, match="The database of this home is missing"):
-        postgres_place(DataDir(tmp_path), OsUser(), shelf=tmp_path / "shelf")
+    with pytest.raises(StartupError, match="The database is missing"):
+        postgres_folder(DataDir(tmp_path), OsUser(), shared_dir=tmp_path / "shared_dir")
 
 
 def test_sockets_lie_where_their_path_is_short_enough(tmp_path: Path) -> None:

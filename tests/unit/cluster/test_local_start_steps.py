@@ -55,13 +55,13 @@ def read_until(screen: int, end: str) -> str:
 
 def test_on_a_terminal_a_said_line_takes_the_place_of_the_shown_one() -> None:
     with pseudo_terminal() as screen:
-        terminal = Console()
-        terminal.show("  Ray ... 1 s")
-        terminal.show("  Ray ... 1 s")
-        terminal.show("  Ray ... 2 s")
-        terminal.say("  Ray  2.5 s")
-        terminal.say("done")
-        terminal.close()
+        console = Console()
+        console.show("  Ray ... 1 s")
+        console.show("  Ray ... 1 s")
+        console.show("  Ray ... 2 s")
+        console.say("  Ray  2.5 s")
+        console.say("done")
+        console.close()
         shown = read_until(screen, "done\r\n")
 
     before = f"{START_OF_LINE}  Ray ... 1 s{START_OF_LINE}  Ray ... 2 s"
@@ -70,19 +70,19 @@ def test_on_a_terminal_a_said_line_takes_the_place_of_the_shown_one() -> None:
 
 def test_a_shown_line_is_cut_to_the_width_of_the_terminal() -> None:
     with pseudo_terminal() as screen:
-        terminal = Console()
-        terminal.show("x" * 1000)
-        terminal.close()
+        console = Console()
+        console.show("x" * 1000)
+        console.close()
         shown = os.read(screen, 2000).decode()
 
     assert shown == START_OF_LINE + "x" * 79
 
 
 def test_elsewhere_only_finished_lines_are_written(capfd: pytest.CaptureFixture[str]) -> None:
-    terminal = Console()
-    terminal.show("  Ray ... 1 s")
-    terminal.say("  Ray  1.5 s")
-    terminal.close()
+    console = Console()
+    console.show("  Ray ... 1 s")
+    console.say("  Ray  1.5 s")
+    console.close()
 
     assert capfd.readouterr().out == "  Ray  1.5 s\n"
 
