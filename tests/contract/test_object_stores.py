@@ -5,13 +5,15 @@ import errno
 import hashlib
 import os
 import time
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from obstore.store import LocalStore, MemoryStore
 
 from db.object_store.cloud_store import CloudStore
 from db.object_store.folder_store import FolderStore
-from db.object_store.object_store import WRITE_BYTES, ObjectNotFound
+from db.object_store.object_store import WRITE_BYTES, ObjectNotFound, ObjectStore
 from db.object_store.store_factory import open_store
 from db.values.error_catalogue import CatalogueError
 
@@ -25,27 +27,27 @@ STORES = {
 
 
 @pytest.fixture(params=STORES)
-def store(request, tmp_path):
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     return STORES[request.param](tmp_path / "objects")
 
 
 # obstore lists a folder in no order, so it can't go on after a key; clouds list in order, and `file://` is FolderStore.
 @pytest.fixture(params=["folder", "cloud: memory"])
-def ordered_store(request, tmp_path):
+def ordered_store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     return STORES[request.param](tmp_path / "objects")
 
 
-async def chunks(data: bytes, size: int = 70_000):
+async def chunks(data: bytes, size: int = 70_000) -> AsyncIterator[bytes]:
     for start in range(0, len(data), size):
         yield data[start : start + size]
 
 
-async def read(store, key, *span):
+async def read(store: ObjectStore, key: str, *span: int) -> bytes:
     return b"".join([chunk async for chunk in store.read(key, *span)])
 
 
 @pytest.mark.parametrize("data", [b"", b"x", BIG], ids=["empty", "small", "big"])
-async def test_what_was_put_is_read_back_with_its_size_and_digest(store, data):
+async def test_what_was_put_is_read_back_with_its_size_and_digest(store: ObjectStore, data: bytes) -> None:
     stored = await store.put("videos/one", chunks(data))
     assert (stored.size, stored.sha256) == (len(data), hashlib.sha256(data).hexdigest())
     assert await read(store, "videos/one") == data
@@ -55,14 +57,14 @@ async def test_what_was_put_is_read_back_with_its_size_and_digest(store, data):
 @pytest.mark.parametrize(
     "span", [(0, 10), (5,), (WRITE_BYTES - 3, 9), (len(BIG) - 4,), (len(BIG) - 4, 100), (len(BIG), 5)]
 )
-async def test_a_part_is_read_by_its_offset(store, span):
+async def test_a_part_is_read_by_its_offset(store: ObjectStore, span: tuple[int, ...]) -> None:
     await store.put("videos/one", chunks(BIG))
     end = None if len(span) == 1 else span[0] + span[1]
     assert await read(store, "videos/one", *span) == BIG[span[0] : end]
 
 
-async def test_a_put_that_breaks_off_leaves_nothing(store):
-    async def broken():
+async def test_a_put_that_breaks_off_leaves_nothing(store: ObjectStore) -> None:
+    async def broken() -> AsyncIterator[bytes]:
         yield BIG
         raise ConnectionResetError("the client went away")
 
@@ -73,7 +75,7 @@ async def test_a_put_that_breaks_off_leaves_nothing(store):
         await store.size("videos/one")
 
 
-async def test_a_missing_object_is_said_to_be_missing(store, tmp_path):
+async def test_a_missing_object_is_said_to_be_missing(store: ObjectStore, tmp_path: Path) -> None:
     with pytest.raises(ObjectNotFound):
         await read(store, "videos/none")
     with pytest.raises(ObjectNotFound):
@@ -81,7 +83,7 @@ async def test_a_missing_object_is_said_to_be_missing(store, tmp_path):
     await store.delete("videos/none")
 
 
-async def test_a_deleted_object_is_gone_and_its_neighbours_stay(store):
+async def test_a_deleted_object_is_gone_and_its_neighbours_stay(store: ObjectStore) -> None:
     for key in ("results/a/1/x", "results/a/2/x", "results/b/1/x"):
         await store.put(key, chunks(b"data"))
     await store.delete("results/a/1/x")
@@ -90,25 +92,25 @@ async def test_a_deleted_object_is_gone_and_its_neighbours_stay(store):
     assert await store.keys("nothing") == []
 
 
-async def test_a_prefix_ends_at_a_slash(store):
+async def test_a_prefix_ends_at_a_slash(store: ObjectStore) -> None:
     await store.put("results/ab/x", chunks(b"data"))
     assert await store.keys("results/a") == []
 
 
-async def test_an_object_is_fetched_as_a_local_file(store, tmp_path):
+async def test_an_object_is_fetched_as_a_local_file(store: ObjectStore, tmp_path: Path) -> None:
     await store.put("videos/one", chunks(BIG))
     assert (await store.fetch("videos/one", tmp_path / "copy")).read_bytes() == BIG
 
 
-async def test_a_local_file_is_put_and_stays(store, tmp_path):
+async def test_a_local_file_is_put_and_stays(store: ObjectStore, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(BIG)
     stored = await store.put_file("results/file", tmp_path / "file")
     assert stored.sha256 == hashlib.sha256(BIG).hexdigest()
     assert (tmp_path / "file").exists()
 
 
-async def test_many_puts_and_deletes_of_neighbours_at_once_do_not_disturb_each_other(store):
-    async def cycle(n):
+async def test_many_puts_and_deletes_of_neighbours_at_once_do_not_disturb_each_other(store: ObjectStore) -> None:
+    async def cycle(n: int) -> None:
         key = f"results/shared/{n}"
         for _ in range(10):
             await store.put(key, chunks(b"data"))
@@ -120,19 +122,19 @@ async def test_many_puts_and_deletes_of_neighbours_at_once_do_not_disturb_each_o
 
 
 @pytest.mark.parametrize("key", ["../etc/passwd", "/etc/passwd", "a/../b", "", "a//b", ".staging/x", "a\x00b"])
-async def test_a_key_can_not_leave_the_store(store, key):
+async def test_a_key_can_not_leave_the_store(store: ObjectStore, key: str) -> None:
     with pytest.raises(ValueError, match="not an object key"):
         await store.put(key, chunks(b"data"))
 
 
-async def test_a_healthy_store_passes_its_check(store):
+async def test_a_healthy_store_passes_its_check(store: ObjectStore) -> None:
     await store.check()
 
 
-async def test_a_full_disk_is_told_as_such_and_leaves_nothing(tmp_path, monkeypatch):
+async def test_a_full_disk_is_told_as_such_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = FolderStore(tmp_path)
 
-    def full(_descriptor):
+    def full(_descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
@@ -141,12 +143,12 @@ async def test_a_full_disk_is_told_as_such_and_leaves_nothing(tmp_path, monkeypa
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-def test_an_address_names_its_store(tmp_path):
+def test_an_address_names_its_store(tmp_path: Path) -> None:
     assert isinstance(open_store(f"file://{tmp_path}"), FolderStore)
     assert isinstance(open_store("memory:///"), CloudStore)
 
 
-async def test_all_objects_are_found_page_by_page(ordered_store):
+async def test_all_objects_are_found_page_by_page(ordered_store: ObjectStore) -> None:
     made = [f"videos/{name}" for name in ("a", "a-b", "b/1", "b/2/x", "c")] + ["videos-not/x"]
     for key in made:
         await ordered_store.put(key, chunks(b"x"))
@@ -161,7 +163,7 @@ async def test_all_objects_are_found_page_by_page(ordered_store):
     assert await ordered_store.page("nothing", None, 2) == []
 
 
-async def test_what_a_dead_writer_left_half_written_goes_after_its_time(tmp_path):
+async def test_what_a_dead_writer_left_half_written_goes_after_its_time(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
     staged = tmp_path / ".staging" / "left"
     staged.parent.mkdir()

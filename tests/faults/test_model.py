@@ -7,7 +7,7 @@ import pytest
 from tests.faults.lease_model import Rule, check
 
 
-def test_in_every_reachable_state_nothing_is_published_twice_stale_or_lost():
+def test_in_every_reachable_state_nothing_is_published_twice_stale_or_lost() -> None:
     verdict = check()
     assert verdict.violation is None, verdict.steps
     assert verdict.states > 10_000
@@ -24,12 +24,12 @@ def test_in_every_reachable_state_nothing_is_published_twice_stale_or_lost():
         (Rule.RESCUE, "an accepted task can't end any more"),
     ],
 )
-def test_without_one_rule_the_protocol_breaks(rule, violation):
+def test_without_one_rule_the_protocol_breaks(rule: Rule, violation: str) -> None:
     verdict = check(rule)
     assert verdict.violation == violation
     assert verdict.steps
 
 
-def test_every_rule_is_left_out_once():
+def test_every_rule_is_left_out_once() -> None:
     (marks,) = test_without_one_rule_the_protocol_breaks.pytestmark
     assert {rule for rule, _ in marks.args[1]} == set(Rule)

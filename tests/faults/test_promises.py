@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
+import httpx
 import pytest
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.worker.task_files import fetch_job
 from db.queue import task_queue
@@ -37,13 +40,13 @@ LONG_ENOUGH_SECONDS = 0.7
 PATIENCE_SECONDS = 30.0
 
 
-async def test_the_end_and_its_notification_are_one_transaction(database):
+async def test_the_end_and_its_notification_are_one_transaction(database: AsyncEngine) -> None:
     accepted = await database_rows.accepted(database)
     await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
     assert await number(database, SAME_TRANSACTION, id=accepted.extraction_id) == 1
 
 
-async def test_the_acceptance_is_written_in_the_transaction_that_accepts(database):
+async def test_the_acceptance_is_written_in_the_transaction_that_accepts(database: AsyncEngine) -> None:
     accepted = await database_rows.accepted(database)
     statement = """
         SELECT count(*) FROM extractions JOIN acceptances ON acceptances.extraction_id = extractions.id
@@ -52,7 +55,7 @@ async def test_the_acceptance_is_written_in_the_transaction_that_accepts(databas
     assert await number(database, statement, id=accepted.extraction_id) == 1
 
 
-async def test_201_is_not_said_before_the_commit(ana, database):
+async def test_201_is_not_said_before_the_commit(ana: httpx.AsyncClient, database: AsyncEngine) -> None:
     async with database.begin() as connection:
         for statement in COMMIT_WAITS:
             await connection.execute(text(statement))
@@ -70,7 +73,7 @@ async def test_201_is_not_said_before_the_commit(ana, database):
     assert await number(database, "SELECT count(*) FROM acceptances") == 1
 
 
-async def test_a_resent_call_with_its_key_makes_nothing_new(ana, database):
+async def test_a_resent_call_with_its_key_makes_nothing_new(ana: httpx.AsyncClient, database: AsyncEngine) -> None:
     first, again = [
         await api_client.send(ana, ("clip.mp4", api_client.MP4), headers={"Idempotency-Key": "one"}) for _ in range(2)
     ]
@@ -79,7 +82,9 @@ async def test_a_resent_call_with_its_key_makes_nothing_new(ana, database):
     assert await number(database, "SELECT count(*) FROM videos") == 1
 
 
-async def test_a_video_that_the_store_gives_with_another_bit_is_not_decoded(database, tmp_path):
+async def test_a_video_that_the_store_gives_with_another_bit_is_not_decoded(
+    database: AsyncEngine, tmp_path: Path
+) -> None:
     store, clip = FaultyStore(tmp_path / "objects", seed=3), tmp_path / "clip.mp4"
     clip.write_bytes(api_client.MP4)
     await submit(database, store, clip)
@@ -99,7 +104,7 @@ async def test_a_video_that_the_store_gives_with_another_bit_is_not_decoded(data
 
 
 @pytest.mark.parametrize("crashes", [1, 2])
-async def test_a_claim_that_nobody_ends_has_counted_its_attempt(database, crashes):
+async def test_a_claim_that_nobody_ends_has_counted_its_attempt(database: AsyncEngine, crashes: int) -> None:
     accepted = await database_rows.accepted(database)
     for _ in range(crashes):
         lease = (await claim_one(database)).lease

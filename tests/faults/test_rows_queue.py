@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.row_outcome import run
+from tests.faults.row_outcome import Row, run
 from tests.faults.rows.queue_rows import ROWS
 
 pytestmark = pytest.mark.faults
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.__name__)
-def test_nothing_is_lost_done_twice_or_stale(row):
+def test_nothing_is_lost_done_twice_or_stale(row: Row) -> None:
     with tempfile.TemporaryDirectory(prefix="fotograma-row-", dir="/tmp", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         # PostgreSQL runs as a user of its own, who must be able to enter.

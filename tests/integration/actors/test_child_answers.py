@@ -2,13 +2,18 @@
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.sandbox.child_process import DecodingChild
 from actors.worker.task_runner import TaskOutcome, perform
+from actors.worker.worker_deps import WorkerDeps
+from db.object_store.object_store import ObjectStore
 from db.queue import task_queue
 from tests.support import database_rows
+from tests.support.clips import ClipOf
 from tests.support.untrue_child import child_that_says
 from tests.support.worker_tasks import ALL, submit
 
@@ -29,7 +34,7 @@ EXTRACTED = {"type": "Extracted", "media": MEDIA, "frames": 2, "bytes": 9, "sha2
 SPLIT = {"type": "Split", "media": MEDIA, "frames_total": 10, "segments": []}
 
 
-def segments(*stops: int, cost: int = 5):
+def segments(*stops: int, cost: int = 5) -> list[dict[str, int]]:
     return [
         {"number": number, "first": first, "stop": stop, "cost": cost}
         for number, (first, stop) in enumerate(zip((0, *stops), stops, strict=False))
@@ -61,7 +66,9 @@ def segments(*stops: int, cost: int = 5):
         pytest.param([PLANNED | {"media": MEDIA | HUGE}, {"type": "Told"}], id="more work than there is"),
     ],
 )
-async def test_an_answer_out_of_bounds_is_a_crash_of_the_child(database, store, worker_deps, clips, answers):
+async def test_an_answer_out_of_bounds_is_a_crash_of_the_child(
+    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipOf, answers: list[dict[str, Any]]
+) -> None:
     often = replace(worker_deps, heartbeat_seconds=0.05, seconds_max=20.0)
     accepted = await submit(database, store, clips("h264")[0])
     (claimed,) = await task_queue.claim(database, worker="w1")
@@ -72,7 +79,9 @@ async def test_an_answer_out_of_bounds_is_a_crash_of_the_child(database, store, 
     assert (task.crashes, task.losses, task.service_errors) == (1, 0, 0)
 
 
-async def test_the_same_answers_within_bounds_are_believed(database, store, worker_deps, clips):
+async def test_the_same_answers_within_bounds_are_believed(
+    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipOf
+) -> None:
     accepted = await submit(database, store, clips("h264")[0])
     (claimed,) = await task_queue.claim(database, worker="w1")
     refused = {"type": "Refused", "code": "no_video_stream", "detail": "Only sound."}
@@ -82,7 +91,9 @@ async def test_the_same_answers_within_bounds_are_believed(database, store, work
     assert (extraction.error_code, extraction.frames_total) == ("no_video_stream", 2)
 
 
-async def test_more_images_than_a_segment_has_targets_are_a_crash_of_the_child(database, store, worker_deps, clips):
+async def test_more_images_than_a_segment_has_targets_are_a_crash_of_the_child(
+    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipOf
+) -> None:
     often = replace(worker_deps, heartbeat_seconds=0.05, seconds_max=20.0, segment_seconds=1e-6)
     accepted = await submit(database, store, clips("h264")[0], ALL)
     (claimed,) = await task_queue.claim(database, worker="w1")

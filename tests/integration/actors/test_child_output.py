@@ -2,14 +2,21 @@
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.extraction_types import ARCHIVE_FILE, PLAN_FILE, SEGMENT_INDEX, SEGMENT_REPORT
 from actors.sandbox.child_process import DecodingChild
 from actors.worker.task_runner import TaskOutcome, perform
+from actors.worker.worker_deps import WorkerDeps
+from db.object_store.object_store import ObjectStore
 from db.queue import task_queue
 from tests.support import database_rows
+from tests.support.clips import ClipOf
 from tests.support.untrue_child import child_that_does
 from tests.support.worker_tasks import ALL, submit
 
@@ -17,7 +24,7 @@ SECRET = "what only the worker may read"
 REPORT = "(out / 'report.json')"
 
 
-async def take(worker_deps, child):
+async def take(worker_deps: WorkerDeps, child: DecodingChild) -> tuple[TaskOutcome, Row[Any]]:
     """Claims a task and does it; its row afterwards."""
     (claimed,) = await task_queue.claim(worker_deps.database, worker="w1")
     async with asyncio.timeout(30):
@@ -25,7 +32,7 @@ async def take(worker_deps, child):
     return outcome, await database_rows.task(worker_deps.database, claimed.lease.task_id)
 
 
-def is_crash(outcome, task):
+def is_crash(outcome: TaskOutcome, task: Row[Any]) -> bool:
     return (outcome, task.crashes, task.losses, task.service_errors) == (TaskOutcome.RETRIED, 1, 0, 0)
 
 
@@ -46,7 +53,9 @@ def is_crash(outcome, task):
         pytest.param("os.rename(out, str(out) + '2'); os.symlink(str(out) + '2', out)", id="a link for the folder"),
     ],
 )
-async def test_a_result_that_is_not_as_it_was_told_is_a_crash_of_the_child(database, store, worker_deps, clips, code):
+async def test_a_result_that_is_not_as_it_was_told_is_a_crash_of_the_child(
+    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipOf, code: str
+) -> None:
     await submit(database, store, clips("h264")[0])
     assert is_crash(*await take(worker_deps, await child_that_does(code)))
     outcome, _ = await take(worker_deps, await DecodingChild.start())
@@ -54,7 +63,9 @@ async def test_a_result_that_is_not_as_it_was_told_is_a_crash_of_the_child(datab
 
 
 @pytest.mark.parametrize("name", ["report.json", "manifest.json"])
-async def test_a_link_brings_nothing_into_the_store(database, store, worker_deps, clips, tmp_path, name):
+async def test_a_link_brings_nothing_into_the_store(
+    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipOf, tmp_path: Path, name: str
+) -> None:
     secret = tmp_path / "secret"
     secret.write_text(f'{{"secret": "{SECRET}"}}')
     await submit(database, store, clips("h264")[0])
@@ -66,7 +77,9 @@ async def test_a_link_brings_nothing_into_the_store(database, store, worker_deps
 
 
 @pytest.mark.parametrize("made", ["", "{}", '{"sha256":"' + "0" * 64 + '","document":{}}\n'])
-async def test_a_plan_that_is_not_whole_is_a_crash_of_the_child(database, store, worker_deps, clips, made):
+async def test_a_plan_that_is_not_whole_is_a_crash_of_the_child(
+    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipOf, made: str
+) -> None:
     dividing = replace(worker_deps, segment_seconds=1e-6)
     await submit(database, store, clips("h264")[0], ALL)
     assert is_crash(*await take(dividing, await child_that_does(f"(out / '{PLAN_FILE}').write_text({made!r})")))
@@ -82,7 +95,9 @@ async def test_a_plan_that_is_not_whole_is_a_crash_of_the_child(database, store,
         pytest.param(f"(out / '{SEGMENT_INDEX}').open('ab').write(b'more')", id="another index than was noted"),
     ],
 )
-async def test_a_segment_that_is_not_whole_is_a_crash_of_the_child(database, store, worker_deps, clips, code):
+async def test_a_segment_that_is_not_whole_is_a_crash_of_the_child(
+    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipOf, code: str
+) -> None:
     dividing = replace(worker_deps, segment_seconds=1e-6)
     await submit(database, store, clips("h264")[0], ALL)
     await take(dividing, await DecodingChild.start())

@@ -2,11 +2,13 @@
 
 import io
 import json
+from collections.abc import Awaitable
 
 import pytest
 import structlog
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from cluster.wiring.json_log import JSON_LINES
 from db.connection import check, open_database
@@ -15,7 +17,7 @@ from tests.support.running_service import free_port
 PASSWORD = "TopSecretPassword"
 
 
-async def logged(work, expected):
+async def logged(work: Awaitable[object], expected: type[Exception]) -> str:
     """The line of the log about what this piece of work raises."""
     lines = io.StringIO()
     log = structlog.wrap_logger(structlog.PrintLogger(lines), processors=JSON_LINES)
@@ -28,7 +30,7 @@ async def logged(work, expected):
     return lines.getvalue()
 
 
-async def test_a_database_that_is_away_is_logged_without_its_password():
+async def test_a_database_that_is_away_is_logged_without_its_password() -> None:
     away = open_database(f"postgresql://somebody:{PASSWORD}@127.0.0.1:{free_port()}/fotograma", name="test")
     line = await logged(check(away), OperationalError)
     await away.dispose()
@@ -39,8 +41,8 @@ async def test_a_database_that_is_away_is_logged_without_its_password():
     assert "check" in frames
 
 
-async def test_a_failed_statement_is_logged_without_its_values(database):
-    async def fail():
+async def test_a_failed_statement_is_logged_without_its_values(database: AsyncEngine) -> None:
+    async def fail() -> None:
         async with database.connect() as connection:
             await connection.execute(text("SELECT no_such_function(:secret)"), {"secret": PASSWORD})
 

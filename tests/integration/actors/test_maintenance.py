@@ -2,12 +2,16 @@
 
 import asyncio
 import socket
+from collections.abc import AsyncIterator, Callable, Iterator
 from email import message_from_bytes, policy
+from uuid import UUID
 
 import pytest
 from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import Envelope
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
 from actors.maintenance.maintenance_job import FunctionJob
@@ -16,15 +20,18 @@ from actors.notify.email_sender import Mailer
 from actors.notify.outbox_sender import OutboxSender
 from db import videos
 from db.acceptance import acceptance_audit, object_reservations
+from db.acceptance.acceptance_audit import Balance
 from db.connection import is_outage, open_database
 from db.notification import outbox
 from db.object_store.object_keys import result_prefix, video_key
+from db.object_store.object_store import ObjectStore
 from db.queue import task_queue
 from db.queue.task_queue import Publication
 from db.values.lifecycle import Blame
 from tests.integration.db.test_queue import claim_one, expire, fail
 from tests.integration.db.test_queue_split import open_and_counted
 from tests.support import database_rows
+from tests.support.database_rows import Accepted
 
 MAIL_FROM = "Fotograma <fotograma@example.com>"
 
@@ -32,10 +39,10 @@ MAIL_FROM = "Fotograma <fotograma@example.com>"
 class Inbox:
     """A real SMTP server's mailbox; refuses the first `refusals` messages."""
 
-    def __init__(self, refusals=0):
+    def __init__(self, refusals: int = 0) -> None:
         self.messages, self.recipients, self.refusals = [], [], refusals
 
-    async def handle_DATA(self, _server, _session, envelope):
+    async def handle_DATA(self, _server: object, _session: object, envelope: Envelope) -> str:
         if self.refusals:
             self.refusals -= 1
             return "451 Try again later"
@@ -45,7 +52,7 @@ class Inbox:
 
 
 @pytest.fixture
-def inbox():
+def inbox() -> Iterator[Inbox]:
     handler = Inbox()
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -56,29 +63,33 @@ def inbox():
     controller.stop()
 
 
-def sender_of(database, url=None):
+def sender_of(database: AsyncEngine, url: str | None = None) -> OutboxSender:
     return OutboxSender(
         database, Mailer(url) if url else None, mail_from=MAIL_FROM, public_url="http://here", jitter=lambda: 0
     )
 
 
-def maintenance_of(database, store, clock=lambda: 0.0, lease_seconds=0.0):
+def maintenance_of(
+    database: AsyncEngine, store: ObjectStore, clock: Callable[[], float] = lambda: 0.0, lease_seconds: float = 0.0
+) -> Maintenance:
     return Maintenance(
         database, store, sender_of(database), lease_seconds=lease_seconds, clock=clock, jitter=lambda: 0.0
     )
 
 
-async def failed(database, code="no_video_stream", filename="holiday.mp4"):
+async def failed(database: AsyncEngine, code: str = "no_video_stream", filename: str = "holiday.mp4") -> Accepted:
     accepted = await database_rows.accepted(database, filename=filename)
     await fail(database, (await claim_one(database)).lease, Blame.FILE, code)
     return accepted
 
 
-async def chunks(data=b"data"):
+async def chunks(data: bytes = b"data") -> AsyncIterator[bytes]:
     yield data
 
 
-async def test_the_owner_of_a_failed_video_gets_one_mail_with_reason_and_remedy(database, inbox):
+async def test_the_owner_of_a_failed_video_gets_one_mail_with_reason_and_remedy(
+    database: AsyncEngine, inbox: Inbox
+) -> None:
     accepted = await failed(database)
     sender = sender_of(database, inbox.url)
     assert await sender.run_once() == 1
@@ -91,7 +102,7 @@ async def test_the_owner_of_a_failed_video_gets_one_mail_with_reason_and_remedy(
     assert (await database_rows.events(database, accepted.extraction_id))[-1] == "notified"
 
 
-async def test_the_mail_speaks_the_accounts_language(database, inbox):
+async def test_the_mail_speaks_the_accounts_language(database: AsyncEngine, inbox: Inbox) -> None:
     await failed(database)
     await database_rows.change(database, "UPDATE users SET locale = 'pt-BR'")
     await sender_of(database, inbox.url).run_once()
@@ -99,7 +110,7 @@ async def test_the_mail_speaks_the_accounts_language(database, inbox):
     assert "este só tem som" in inbox.messages[0].get_content()
 
 
-async def test_a_file_name_can_not_write_headers(database, inbox):
+async def test_a_file_name_can_not_write_headers(database: AsyncEngine, inbox: Inbox) -> None:
     await failed(database, filename="a\r\nBcc: eve@example.com\r\n\r\nx.mp4")
     assert await sender_of(database, inbox.url).run_once() == 1
     assert [len(recipients) for recipients in inbox.recipients] == [1]
@@ -107,7 +118,9 @@ async def test_a_file_name_can_not_write_headers(database, inbox):
     assert "Bcc: eve@example.com" in inbox.messages[0]["subject"]
 
 
-async def test_a_mail_that_was_refused_is_sent_again_later_with_the_same_id(database, inbox):
+async def test_a_mail_that_was_refused_is_sent_again_later_with_the_same_id(
+    database: AsyncEngine, inbox: Inbox
+) -> None:
     await failed(database)
     inbox.refusals = 1
     sender = sender_of(database, inbox.url)
@@ -120,7 +133,7 @@ async def test_a_mail_that_was_refused_is_sent_again_later_with_the_same_id(data
     assert inbox.messages[0]["message-id"] == f"<{row.id}@example.com>"
 
 
-async def test_a_sender_that_died_is_followed_by_the_next(database, inbox):
+async def test_a_sender_that_died_is_followed_by_the_next(database: AsyncEngine, inbox: Inbox) -> None:
     await failed(database)
     assert len(await outbox.take(database, "email")) == 1
     assert await outbox.take(database, "email") == []
@@ -128,26 +141,28 @@ async def test_a_sender_that_died_is_followed_by_the_next(database, inbox):
     assert await sender_of(database, inbox.url).run_once() == 1
 
 
-async def test_after_a_day_a_mail_is_given_up(database):
+async def test_after_a_day_a_mail_is_given_up(database: AsyncEngine) -> None:
     await failed(database)
     await database_rows.change(database, "UPDATE outbox SET owed_since = now() - interval '25 hours'")
     assert await sender_of(database, "smtp://127.0.0.1:1").run_once() == 0
     assert (await database_rows.one(database, "SELECT given_up_at FROM outbox")).given_up_at is not None
 
 
-async def test_without_a_mail_server_the_notification_is_logged_and_done(database):
+async def test_without_a_mail_server_the_notification_is_logged_and_done(database: AsyncEngine) -> None:
     await failed(database)
     assert await sender_of(database).run_once() == 1
 
 
-async def test_two_senders_deliver_each_mail_once(database, inbox):
+async def test_two_senders_deliver_each_mail_once(database: AsyncEngine, inbox: Inbox) -> None:
     for _ in range(10):
         await failed(database)
     await asyncio.gather(*(sender_of(database, inbox.url).run_once() for _ in range(3)))
     assert len(inbox.messages) == 10
 
 
-async def test_a_late_lease_is_rescued_only_after_a_whole_lease_of_a_reachable_database(database, store):
+async def test_a_late_lease_is_rescued_only_after_a_whole_lease_of_a_reachable_database(
+    database: AsyncEngine, store: ObjectStore
+) -> None:
     accepted = await database_rows.accepted(database)
     await claim_one(database)
     await expire(database, accepted.task_id)
@@ -162,20 +177,22 @@ async def test_a_late_lease_is_rescued_only_after_a_whole_lease_of_a_reachable_d
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [(0, 3600), (3600, 0), (3600, 3600), (0, -60)])
-async def test_a_process_or_a_server_that_stood_still_is_an_outage(database, store, monkeypatch, ours, theirs):
+async def test_a_process_or_a_server_that_stood_still_is_an_outage(
+    database: AsyncEngine, store: ObjectStore, monkeypatch: pytest.MonkeyPatch, ours: float, theirs: float
+) -> None:
     """Suspended, or its clock put on: the leases are late, and their holders had no chance to renew them."""
     accepted = await database_rows.accepted(database)
     await claim_one(database)
     await expire(database, accepted.task_id)
     clocks = {"ours": 0.0, "theirs": 1000.0}
 
-    async def check(_database):
+    async def check(_database: AsyncEngine) -> float:
         return clocks["theirs"]
 
     monkeypatch.setattr("db.connection.check", check)
     maintenance = maintenance_of(database, store, clock=lambda: clocks["ours"], lease_seconds=0.5)
 
-    async def turn(ours, theirs):
+    async def turn(ours: float, theirs: float) -> int:
         clocks["ours"] += ours
         clocks["theirs"] += theirs
         return await maintenance.lease_rescuer.run()
@@ -185,7 +202,9 @@ async def test_a_process_or_a_server_that_stood_still_is_an_outage(database, sto
     assert [await turn(0.2, 0.2) for _ in range(3)] == [0, 0, 1]
 
 
-async def test_a_late_task_that_somebody_holds_locked_keeps_no_other_from_its_rescue(database, store):
+async def test_a_late_task_that_somebody_holds_locked_keeps_no_other_from_its_rescue(
+    database: AsyncEngine, store: ObjectStore
+) -> None:
     frozen, late = await database_rows.accepted(database), await database_rows.accepted(database)
     for one in (frozen, late):
         await claim_one(database)
@@ -199,8 +218,8 @@ async def test_a_late_task_that_somebody_holds_locked_keeps_no_other_from_its_re
 
 
 async def test_whoever_freezes_in_a_transaction_loses_its_locks_and_takes_that_for_an_outage(
-    database, store, monkeypatch
-):
+    database: AsyncEngine, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("db.connection.IDLE_IN_TRANSACTION_SECONDS", 1)
     accepted = await database_rows.accepted(database)
     await claim_one(database)
@@ -217,7 +236,9 @@ async def test_whoever_freezes_in_a_transaction_loses_its_locks_and_takes_that_f
     await frozen.dispose()
 
 
-async def test_contention_is_no_outage_after_which_leases_would_be_waited_for_anew(database, store):
+async def test_contention_is_no_outage_after_which_leases_would_be_waited_for_anew(
+    database: AsyncEngine, store: ObjectStore
+) -> None:
     now = [0.0]
     maintenance = maintenance_of(database, store, clock=lambda: now[0], lease_seconds=4)
     accepted = await database_rows.accepted(database)
@@ -225,7 +246,7 @@ async def test_contention_is_no_outage_after_which_leases_would_be_waited_for_an
     await expire(database, accepted.task_id)
     assert await maintenance.lease_rescuer.run() == 0
 
-    async def locked_out():
+    async def locked_out() -> None:
         async with database.begin() as first, database.begin() as second:
             await first.execute(text("LOCK TABLE outbox"))
             await second.execute(text("SET LOCAL lock_timeout = '10ms'"))
@@ -236,12 +257,12 @@ async def test_contention_is_no_outage_after_which_leases_would_be_waited_for_an
     assert await maintenance.lease_rescuer.run() == 1
 
 
-async def test_a_job_that_hangs_is_reported_by_the_health_check(database, store):
+async def test_a_job_that_hangs_is_reported_by_the_health_check(database: AsyncEngine, store: ObjectStore) -> None:
     now = [0.0]
     maintenance = maintenance_of(database, store, clock=lambda: now[0])
     begun, never = asyncio.Event(), asyncio.Event()
 
-    async def hang():
+    async def hang() -> None:
         begun.set()
         await never.wait()
 
@@ -254,7 +275,7 @@ async def test_a_job_that_hangs_is_reported_by_the_health_check(database, store)
     hanging.cancel()
 
 
-async def test_a_task_lost_too_often_ends_and_is_told(database, store):
+async def test_a_task_lost_too_often_ends_and_is_told(database: AsyncEngine, store: ObjectStore) -> None:
     accepted = await database_rows.accepted(database)
     await database_rows.change(database, "UPDATE tasks SET losses = 20")
     await claim_one(database)
@@ -264,7 +285,9 @@ async def test_a_task_lost_too_often_ends_and_is_told(database, store):
     assert (await database_rows.one(database, "SELECT count(*) AS n FROM outbox")).n == 1
 
 
-async def test_an_upload_that_was_never_accepted_is_removed_after_its_time(database, store):
+async def test_an_upload_that_was_never_accepted_is_removed_after_its_time(
+    database: AsyncEngine, store: ObjectStore
+) -> None:
     user = await database_rows.user(database)
     fresh, old = video_key(uuid7()), video_key(uuid7())
     for key in (fresh, old):
@@ -278,7 +301,7 @@ async def test_an_upload_that_was_never_accepted_is_removed_after_its_time(datab
     assert (await database_rows.one(database, "SELECT object_key FROM reservations")).object_key == fresh
 
 
-async def test_a_deleted_videos_objects_go(database, store):
+async def test_a_deleted_videos_objects_go(database: AsyncEngine, store: ObjectStore) -> None:
     accepted = await database_rows.accepted(database)
     other = await database_rows.accepted(database)
     for key in (
@@ -293,7 +316,7 @@ async def test_a_deleted_videos_objects_go(database, store):
     assert await store.keys("results") == []
 
 
-async def test_what_lost_attempts_left_goes_and_the_result_stays(database, store):
+async def test_what_lost_attempts_left_goes_and_the_result_stays(database: AsyncEngine, store: ObjectStore) -> None:
     accepted = await database_rows.accepted(database)
     lease = (await claim_one(database)).lease
     kept = result_prefix(accepted.extraction_id, accepted.task_id, lease.attempt)
@@ -308,7 +331,7 @@ async def test_what_lost_attempts_left_goes_and_the_result_stays(database, store
     assert await maintenance.lost_attempt_cleaner.run() == 0
 
 
-async def test_a_reused_result_is_never_swept(database, store):
+async def test_a_reused_result_is_never_swept(database: AsyncEngine, store: ObjectStore) -> None:
     accepted = await database_rows.accepted(database)
     lease = (await claim_one(database)).lease
     prefix = result_prefix(accepted.extraction_id, accepted.task_id, lease.attempt)
@@ -320,14 +343,14 @@ async def test_a_reused_result_is_never_swept(database, store):
     assert await store.keys("results") == [f"{prefix}/frames.zip"]
 
 
-async def surgery(database, statement, extraction_id):
+async def surgery(database: AsyncEngine, statement: str, extraction_id: UUID) -> None:
     """Changes rows past the triggers, as a hand in the tables may."""
     async with database.begin() as connection:
         await connection.execute(database_rows.text("SET LOCAL session_replication_role = replica"))
         await connection.execute(database_rows.text(statement), {"id": extraction_id})
 
 
-async def recounted_and_repaired(maintenance):
+async def recounted_and_repaired(maintenance: Maintenance) -> int:
     """The maintenance's turns in their order: shares are recounted ten times as often as stuck work is looked for."""
     await maintenance.share_reconciler.run()
     return await maintenance.stuck_work_repairer.run()
@@ -340,7 +363,9 @@ async def recounted_and_repaired(maintenance):
         "UPDATE tasks SET state = 'done', leased_by = NULL, lease_expires_at = NULL WHERE extraction_id = :id",
     ],
 )
-async def test_an_extraction_without_work_is_queued_again_once_and_then_fails_and_is_told(database, store, statement):
+async def test_an_extraction_without_work_is_queued_again_once_and_then_fails_and_is_told(
+    database: AsyncEngine, store: ObjectStore, statement: str
+) -> None:
     accepted = await database_rows.accepted(database)
     await claim_one(database)
     maintenance = maintenance_of(database, store)
@@ -360,7 +385,7 @@ async def test_an_extraction_without_work_is_queued_again_once_and_then_fails_an
     assert (await acceptance_audit.compare(database)).total.balanced
 
 
-async def test_a_task_that_outlived_its_extraction_is_cancelled(database, store):
+async def test_a_task_that_outlived_its_extraction_is_cancelled(database: AsyncEngine, store: ObjectStore) -> None:
     await failed(database)
     task = "INSERT INTO tasks (id, extraction_id, user_id) SELECT gen_random_uuid(), id, user_id FROM extractions"
     await database_rows.change(database, task)
@@ -372,19 +397,19 @@ async def test_a_task_that_outlived_its_extraction_is_cancelled(database, store)
 
 
 class Noted:
-    def __init__(self):
+    def __init__(self) -> None:
         self.actions, self.balances = [], []
         self.compared = asyncio.Event()
 
-    def acted(self, action, count):
+    def acted(self, action: str, count: int) -> None:
         self.actions.append((action, count))
 
-    def balanced(self, balance):
+    def balanced(self, balance: Balance) -> None:
         self.balances.append(balance)
         self.compared.set()
 
 
-async def test_what_maintenance_does_and_the_ledger_are_measured(database, store):
+async def test_what_maintenance_does_and_the_ledger_are_measured(database: AsyncEngine, store: ObjectStore) -> None:
     accepted = await database_rows.accepted(database)
     await surgery(database, "DELETE FROM extractions WHERE id = :id", accepted.extraction_id)
     noted = Noted()

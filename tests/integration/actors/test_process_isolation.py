@@ -5,10 +5,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from actors.sandbox.process_isolation import drop_capabilities, hide_memory, isolate
+from tests.support.clips import ClipOf
 
 ORDINARY = 65_534
 USERS = [0, ORDINARY] if os.geteuid() == 0 else [os.geteuid()]
@@ -68,7 +70,7 @@ for name in ("environ", "mem"):
 """
 
 
-def test_a_child_of_a_worker_is_refused_its_environment_and_its_memory(clips, tmp_path):
+def test_a_child_of_a_worker_is_refused_its_environment_and_its_memory(clips: ClipOf, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     environment = os.environ | {
@@ -91,22 +93,22 @@ def look(user: int, victim: Callable[[], None] | None, spy: Callable[..., object
 
 
 @pytest.mark.parametrize("user", USERS)
-def test_without_isolation_a_process_opens_everything_of_its_user(user):
+def test_without_isolation_a_process_opens_everything_of_its_user(user: int) -> None:
     assert look(user, None, None) == {"opened"}
 
 
 @pytest.mark.parametrize("user", USERS)
-def test_an_isolated_process_opens_nothing_of_others_even_when_they_hide_nothing(user):
+def test_an_isolated_process_opens_nothing_of_others_even_when_they_hide_nothing(user: int) -> None:
     """Ray's own processes, which inherit the secrets, can't hide theirs."""
     assert look(user, None, isolate) == {"PermissionError"}
 
 
 @pytest.mark.parametrize("user", USERS)
-def test_hidden_memory_is_closed_to_a_process_without_capabilities(user):
+def test_hidden_memory_is_closed_to_a_process_without_capabilities(user: int) -> None:
     """Whether the kernel has Landlock or not."""
     assert look(user, hide_memory, drop_capabilities) == {"PermissionError"}
 
 
 @pytest.mark.parametrize("user", [user for user in USERS if user == 0])
-def test_a_root_without_capabilities_opens_nothing_of_a_root_that_has_them(user):
+def test_a_root_without_capabilities_opens_nothing_of_a_root_that_has_them(user: int) -> None:
     assert look(user, None, drop_capabilities) == {"PermissionError"}

@@ -2,50 +2,56 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import psycopg
 import pytest
 from redis.asyncio import Redis
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.notify import redis_stream_relay as relays
-from actors.notify.redis_stream_relay import open_relay
+from actors.notify.redis_stream_relay import StreamRelay, open_relay
 from db.notification import event_log
 from db.queue import task_queue
 from tests.integration.db.test_queue import PUBLICATION, claim_one
 from tests.support import database_rows
+from tests.support.database_rows import Accepted
 from tests.support.real_servers import running_valkey
 
 KEY, LENGTH = "fotograma:events", 100_000
 
 
 @pytest.fixture
-async def redis(redis_url):
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
     async with Redis.from_url(redis_url, decode_responses=True) as one:
         yield one
 
 
 @pytest.fixture
-async def relay(database, redis_url):
+async def relay(database: AsyncEngine, redis_url: str) -> AsyncIterator[StreamRelay]:
     one = open_relay(database, redis_url, key=KEY, length=LENGTH)
     yield one
     await one.close()
 
 
-async def ended(database):
+async def ended(database: AsyncEngine) -> Accepted:
     accepted = await database_rows.accepted(database)
     await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
     return accepted
 
 
-async def ids(database):
+async def ids(database: AsyncEngine) -> list[int]:
     return (await database_rows.one(database, "SELECT array_agg(id ORDER BY id) AS all FROM events")).all
 
 
-def told(entries):
+def told(entries: list[tuple[str, dict[str, str]]]) -> list[int]:
     return [int(fields["id"]) for _, fields in entries]
 
 
-async def test_every_event_is_told_once_in_order_with_whose_it_is(database, relay, redis):
+async def test_every_event_is_told_once_in_order_with_whose_it_is(
+    database: AsyncEngine, relay: StreamRelay, redis: Redis
+) -> None:
     accepted = await ended(database)
     assert await relay.run_once() == 3
     assert await relay.run_once() == 0
@@ -61,7 +67,7 @@ async def test_every_event_is_told_once_in_order_with_whose_it_is(database, rela
     assert await redis.ttl(KEY) == -1
 
 
-async def test_consumers_of_a_group_share_the_events(database, relay, redis):
+async def test_consumers_of_a_group_share_the_events(database: AsyncEngine, relay: StreamRelay, redis: Redis) -> None:
     await redis.xgroup_create(KEY, "billing", id="0", mkstream=True)
     for _ in range(2):
         await ended(database)
@@ -75,7 +81,9 @@ async def test_consumers_of_a_group_share_the_events(database, relay, redis):
     assert (await redis.xpending(KEY, "billing"))["pending"] == 0
 
 
-async def test_an_event_that_commits_late_is_not_passed_over(database, database_url, relay, redis):
+async def test_an_event_that_commits_late_is_not_passed_over(
+    database: AsyncEngine, database_url: str, relay: StreamRelay, redis: Redis
+) -> None:
     """Its id is lower than that of one which is committed already."""
     first = await database_rows.accepted(database)
     await relay.run_once()
@@ -89,7 +97,9 @@ async def test_an_event_that_commits_late_is_not_passed_over(database, database_
     assert told(await redis.xrange(KEY)) == await ids(database)
 
 
-async def test_the_events_of_one_extraction_keep_their_order_whoever_began_first(database, database_url, relay, redis):
+async def test_the_events_of_one_extraction_keep_their_order_whoever_began_first(
+    database: AsyncEngine, database_url: str, relay: StreamRelay, redis: Redis
+) -> None:
     accepted = await database_rows.accepted(database)
     await relay.run_once()
     statement = "INSERT INTO events (extraction_id, kind) VALUES (%s, %s)"
@@ -103,7 +113,9 @@ async def test_the_events_of_one_extraction_keep_their_order_whoever_began_first
     assert [fields["kind"] for _, fields in await redis.xrange(KEY)] == ["accepted", "first", "second"]
 
 
-async def test_a_long_backlog_goes_page_by_page(database, relay, redis, monkeypatch):
+async def test_a_long_backlog_goes_page_by_page(
+    database: AsyncEngine, relay: StreamRelay, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(relays, "PAGE_EVENTS", 2)
     for _ in range(3):
         await ended(database)
@@ -111,12 +123,14 @@ async def test_a_long_backlog_goes_page_by_page(database, relay, redis, monkeypa
     assert told(await redis.xrange(KEY)) == await ids(database)
 
 
-async def test_two_relays_at_once_pass_over_nothing(database, relay, redis, redis_url, monkeypatch):
+async def test_two_relays_at_once_pass_over_nothing(
+    database: AsyncEngine, relay: StreamRelay, redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(relays, "PAGE_EVENTS", 3)
     other = open_relay(database, redis_url, key=KEY, length=LENGTH)
     going = True
 
-    async def follow(one):
+    async def follow(one: StreamRelay) -> None:
         while going:
             await one.run_once()
 
@@ -129,10 +143,12 @@ async def test_two_relays_at_once_pass_over_nothing(database, relay, redis, redi
     await other.close()
 
 
-async def test_what_is_told_but_not_written_down_is_told_again(database, relay, redis):
+async def test_what_is_told_but_not_written_down_is_told_again(
+    database: AsyncEngine, relay: StreamRelay, redis: Redis
+) -> None:
     await database_rows.accepted(database)
 
-    async def die():
+    async def die() -> None:
         async with event_log.next_page(database, 10) as events:
             assert len(events) == 1
             raise RuntimeError("maintenance died here")
@@ -142,7 +158,7 @@ async def test_what_is_told_but_not_written_down_is_told_again(database, relay, 
     assert await relay.run_once() == 1
 
 
-async def test_while_redis_is_away_the_events_wait(database, server_folder):
+async def test_while_redis_is_away_the_events_wait(database: AsyncEngine, server_folder: Path) -> None:
     (folder := server_folder / "stream").mkdir()
     with running_valkey(folder) as server:
         relay = open_relay(database, server.url, key=KEY, length=LENGTH)
@@ -158,7 +174,7 @@ async def test_while_redis_is_away_the_events_wait(database, server_folder):
         await relay.close()
 
 
-async def test_the_stream_is_kept_short(database, redis, redis_url):
+async def test_the_stream_is_kept_short(database: AsyncEngine, redis: Redis, redis_url: str) -> None:
     relay = open_relay(database, redis_url, key=KEY, length=100)
     statement = "INSERT INTO events (extraction_id, kind) SELECT :id, 'claimed' FROM generate_series(1, 2000)"
     accepted = await database_rows.accepted(database)
@@ -168,7 +184,7 @@ async def test_the_stream_is_kept_short(database, redis, redis_url):
     await relay.close()
 
 
-async def test_events_are_found_by_their_transaction_however_many_there_are(database):
+async def test_events_are_found_by_their_transaction_however_many_there_are(database: AsyncEngine) -> None:
     """Without walking the ids from the first one on."""
     accepted = await database_rows.accepted(database)
     statement = "INSERT INTO events (extraction_id, kind) SELECT :id, 'claimed' FROM generate_series(1, 20000)"

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ with own_folder(Path(sys.argv[1]), "other") as folder:
 
 
 @pytest.fixture
-def other(tmp_path):
+def other(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Another process that holds a folder."""
     command = [sys.executable, "-c", HOLDER, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[3]) as one:
@@ -30,20 +31,22 @@ def other(tmp_path):
         one.kill()
 
 
-def test_a_folder_is_empty_and_goes_with_its_owner(tmp_path):
+def test_a_folder_is_empty_and_goes_with_its_owner(tmp_path: Path) -> None:
     with own_folder(tmp_path / "root", "mine") as folder:
         assert list(folder.iterdir()) == []
         (folder / "source").write_text("x")
     assert list((tmp_path / "root").iterdir()) == []
 
 
-def test_the_folder_of_one_that_lives_is_left_alone(tmp_path, other):
+def test_the_folder_of_one_that_lives_is_left_alone(tmp_path: Path, other: subprocess.Popen[bytes]) -> None:
     with own_folder(tmp_path, "mine"):
         assert (tmp_path / "other" / "source").exists()
     assert other.poll() is None
 
 
-def test_the_folder_of_one_that_was_killed_is_removed_by_the_next(tmp_path, other):
+def test_the_folder_of_one_that_was_killed_is_removed_by_the_next(
+    tmp_path: Path, other: subprocess.Popen[bytes]
+) -> None:
     other.kill()
     other.wait()
     assert (tmp_path / "other" / "source").exists()
@@ -52,7 +55,7 @@ def test_the_folder_of_one_that_was_killed_is_removed_by_the_next(tmp_path, othe
     assert remove_dead(tmp_path) == 0
 
 
-def test_a_full_disk_has_no_room(tmp_path, monkeypatch):
+def test_a_full_disk_has_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert room(tmp_path) > 0
     monkeypatch.setattr("actors.worker.scratch_folder.DISK_RESERVE_BYTES", 1 << 60)
     with pytest.raises(CatalogueError, match="storage_full"):

@@ -8,12 +8,16 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import Connection, event, text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
@@ -22,33 +26,37 @@ from actors.sandbox.child_process import ChildCrashed, DecodingChild
 from actors.sandbox.child_protocol import Job, Limits
 from actors.worker import task_runner as tasks
 from actors.worker.task_runner import TaskOutcome, perform
+from actors.worker.worker_deps import WorkerDeps
 from actors.worker.worker_loop import Worker
 from db.cache import Cache
 from db.connection import open_database
 from db.object_store.folder_store import FolderStore
 from db.object_store.object_keys import video_key
+from db.object_store.object_store import ObjectStore
 from db.queue import task_queue
+from db.queue.task_queue import Claim
 from db.values.error_catalogue import CatalogueError
 from tests.faults.injection.commit_proxy import AnswerProxy
 from tests.support import database_rows
-from tests.support.clips import audio_only, read_image, text_file, truncated
+from tests.support.clips import ClipOf, audio_only, read_image, text_file, truncated
+from tests.support.database_rows import Accepted
 from tests.support.untrue_child import child_that_does
 from tests.support.worker_tasks import ALL, submit
 
 GIB = 1 << 30
 
 
-async def claim(worker_deps):
+async def claim(worker_deps: WorkerDeps) -> Claim:
     (claimed,) = await task_queue.claim(worker_deps.database, worker="w1")
     return claimed
 
 
-async def run(worker_deps, stop=None):
+async def run(worker_deps: WorkerDeps, stop: asyncio.Event | None = None) -> TaskOutcome:
     child = await DecodingChild.start()
     return await perform(await claim(worker_deps), child, worker_deps, stop or asyncio.Event(), lambda: None)
 
 
-async def error_of(database, accepted):
+async def error_of(database: AsyncEngine, accepted: Accepted) -> tuple[str, str | None]:
     extraction = await database_rows.extraction(database, accepted.extraction_id)
     return extraction.status, extraction.error_code
 
@@ -66,15 +74,15 @@ def gone(pid: int, seconds: float = 10.0) -> bool:
     return False
 
 
-async def until(condition, seconds=20.0):
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20.0) -> None:
     async with asyncio.timeout(seconds):
         while not await condition():
             await asyncio.sleep(0.02)
 
 
 async def test_a_video_becomes_an_archive_that_holds_the_frames_of_its_manifest(
-    database, store, worker_deps, clips, tmp_path
-):
+    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipOf, tmp_path: Path
+) -> None:
     path, truth = clips("h264_b_frames")
     accepted = await submit(database, store, path, ALL)
     assert await run(worker_deps) is TaskOutcome.PUBLISHED
@@ -93,7 +101,9 @@ async def test_a_video_becomes_an_archive_that_holds_the_frames_of_its_manifest(
     assert list((worker_deps.scratch).iterdir()) == []
 
 
-async def test_the_plan_is_told_before_the_end(database, store, worker_deps, clips):
+async def test_the_plan_is_told_before_the_end(
+    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipOf
+) -> None:
     path, truth = clips("h264")
     accepted = await submit(database, store, path)
     await run(worker_deps)
@@ -111,8 +121,14 @@ async def test_the_plan_is_told_before_the_end(database, store, worker_deps, cli
     ids=["audio only", "truncated"],
 )
 async def test_a_file_that_can_not_be_decoded_fails_at_once_with_its_code(
-    database, store, worker_deps, clips, tmp_path, make, code
-):
+    database: AsyncEngine,
+    store: ObjectStore,
+    worker_deps: WorkerDeps,
+    clips: ClipOf,
+    tmp_path: Path,
+    make: Callable[[Path, Path], Path],
+    code: str,
+) -> None:
     path = make(tmp_path, clips("h264")[0])
     accepted = await submit(database, store, path)
     assert await run(worker_deps) is TaskOutcome.FAILED
@@ -120,15 +136,17 @@ async def test_a_file_that_can_not_be_decoded_fails_at_once_with_its_code(
     assert (await database_rows.task(database, accepted.task_id)).crashes == 0
 
 
-async def test_a_specification_that_selects_nothing_fails_with_fault_request(database, store, worker_deps, clips):
+async def test_a_specification_that_selects_nothing_fails_with_fault_request(
+    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipOf
+) -> None:
     accepted = await submit(database, store, clips("h264")[0], '{"range": {"start": 1000}}')
     assert await run(worker_deps) is TaskOutcome.FAILED
     assert await error_of(database, accepted) == ("failed", "empty_selection")
 
 
 async def test_a_child_that_crashes_counts_against_the_file_and_the_task_is_tried_again(
-    database, store, worker_deps, clips
-):
+    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipOf
+) -> None:
     accepted = await submit(database, store, clips("h264")[0])
     child = await DecodingChild.start()
     claimed = await claim(worker_deps)
@@ -138,12 +156,12 @@ async def test_a_child_that_crashes_counts_against_the_file_and_the_task_is_trie
     assert await run(worker_deps) is TaskOutcome.PUBLISHED
 
 
-async def test_a_child_that_hangs_is_stopped_at_its_deadline(clips, tmp_path):
+async def test_a_child_that_hangs_is_stopped_at_its_deadline(clips: ClipOf, tmp_path: Path) -> None:
     child = await DecodingChild.start()
     os.kill(child.pid, signal.SIGSTOP)
     job = Job(clips("h264")[0], "{}", tmp_path, EngineOptions(), Limits(4 * GIB, 60, GIB, 0.3, 60))
 
-    async def tell(_news):
+    async def tell(_news: object) -> None:
         raise AssertionError("a stopped child says nothing")
 
     outcome = await child.run(job, tell)
@@ -152,45 +170,49 @@ async def test_a_child_that_hangs_is_stopped_at_its_deadline(clips, tmp_path):
     assert gone(child.pid)
 
 
-async def test_an_outage_while_the_plan_is_told_counts_for_no_deadline(clips, tmp_path, monkeypatch):
+async def test_an_outage_while_the_plan_is_told_counts_for_no_deadline(
+    clips: ClipOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("actors.sandbox.child_process.max_work_seconds", lambda _work: 2.0)
     child = await DecodingChild.start()
     job = Job(clips("h264")[0], "{}", tmp_path, EngineOptions(), Limits(4 * GIB, 60, GIB, 20, 25))
 
-    async def tell(_news):
+    async def tell(_news: object) -> None:
         await asyncio.sleep(3)
 
     assert isinstance(await child.run(job, tell), Extracted)
 
 
-async def test_a_child_that_needs_too_much_memory_is_an_outcome(clips, tmp_path):
+async def test_a_child_that_needs_too_much_memory_is_an_outcome(clips: ClipOf, tmp_path: Path) -> None:
     child = await DecodingChild.start()
     in_use = int(Path(f"/proc/{child.pid}/statm").read_text().split()[0]) * 4096
     job = Job(clips("h264")[0], ALL, tmp_path, EngineOptions(), Limits(in_use // 2, 60, GIB, 60, 60))
 
-    async def tell(_news):
+    async def tell(_news: object) -> None:
         pass
 
     assert isinstance(await child.run(job, tell), ChildCrashed)
 
 
-async def test_a_child_without_room_for_its_results_is_the_services_fault(clips, tmp_path):
+async def test_a_child_without_room_for_its_results_is_the_services_fault(clips: ClipOf, tmp_path: Path) -> None:
     child = await DecodingChild.start()
     job = Job(clips("h264")[0], ALL, tmp_path, EngineOptions(), Limits(4 * GIB, 60, 1000, 60, 60))
 
-    async def tell(_news):
+    async def tell(_news: object) -> None:
         pass
 
     with pytest.raises(CatalogueError, match="storage_full"):
         await child.run(job, tell)
 
 
-async def test_a_child_has_no_secrets_in_its_environment(monkeypatch, clips, tmp_path):
+async def test_a_child_has_no_secrets_in_its_environment(
+    monkeypatch: pytest.MonkeyPatch, clips: ClipOf, tmp_path: Path
+) -> None:
     monkeypatch.setenv("FOTOGRAMA_SECRET_KEY", "do not tell")
     child = await child_that_does("(out / 'environ').write_bytes(b' '.join([*os.environb, *os.environb.values()]))")
     job = Job(clips("h264")[0], "{}", tmp_path, EngineOptions(), Limits(4 * GIB, 60, GIB, 60, 60))
 
-    async def tell(_news):
+    async def tell(_news: object) -> None:
         pass
 
     assert isinstance(await child.run(job, tell), Extracted)
@@ -200,7 +222,9 @@ async def test_a_child_has_no_secrets_in_its_environment(monkeypatch, clips, tmp
     assert b"do not tell" not in environment
 
 
-async def test_what_is_no_video_never_reaches_a_demuxer(database, store, worker_deps, tmp_path):
+async def test_what_is_no_video_never_reaches_a_demuxer(
+    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, tmp_path: Path
+) -> None:
     text_file(tmp_path / "text.mp4")
     accepted = await submit(database, store, tmp_path / "text.mp4")
     assert await run(worker_deps) is TaskOutcome.FAILED
@@ -218,7 +242,7 @@ asyncio.run(main())
 """
 
 
-def test_the_child_of_a_killed_worker_dies_too():
+def test_the_child_of_a_killed_worker_dies_too() -> None:
     with subprocess.Popen([sys.executable, "-c", STARTER], stdout=subprocess.PIPE) as worker:
         assert worker.stdout is not None
         try:
@@ -228,7 +252,9 @@ def test_the_child_of_a_killed_worker_dies_too():
     assert gone(pid)
 
 
-async def test_a_lost_lease_stops_the_work_and_leaves_nothing(database, store, worker_deps, clips):
+async def test_a_lost_lease_stops_the_work_and_leaves_nothing(
+    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipOf
+) -> None:
     quick = replace(worker_deps, heartbeat_seconds=0.1)
     accepted = await submit(database, store, clips("h264")[0], ALL)
     child = await DecodingChild.start()
@@ -243,7 +269,9 @@ async def test_a_lost_lease_stops_the_work_and_leaves_nothing(database, store, w
     assert list(worker_deps.scratch.iterdir()) == []
 
 
-async def test_a_drained_worker_gives_its_task_back_and_nothing_is_counted(database, store, worker_deps, clips):
+async def test_a_drained_worker_gives_its_task_back_and_nothing_is_counted(
+    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipOf
+) -> None:
     accepted = await submit(database, store, clips("h264")[0])
     child = await DecodingChild.start()
     claimed = await claim(worker_deps)
@@ -256,7 +284,9 @@ async def test_a_drained_worker_gives_its_task_back_and_nothing_is_counted(datab
     assert gone(child.pid)
 
 
-async def test_a_store_that_lost_the_video_for_now_costs_delay_and_no_crash(database, store, worker_deps, clips):
+async def test_a_store_that_lost_the_video_for_now_costs_delay_and_no_crash(
+    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipOf
+) -> None:
     accepted = await submit(database, store, clips("h264")[0])
     await store.delete(video_key(accepted.video_id))
     assert await run(worker_deps) is TaskOutcome.RETRIED
@@ -264,11 +294,13 @@ async def test_a_store_that_lost_the_video_for_now_costs_delay_and_no_crash(data
     assert (task.state, task.crashes, task.service_errors) == ("ready", 0, 1)
 
 
-async def test_a_lost_answer_to_the_publishing_commit_counts_as_done(database, store, worker_deps, clips, monkeypatch):
+async def test_a_lost_answer_to_the_publishing_commit_counts_as_done(
+    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
     accepted = await submit(database, store, clips("h264")[0])
     publish, calls = task_queue.publish, []
 
-    async def answer_lost(*arguments):
+    async def answer_lost(*arguments: Any) -> None:
         await publish(*arguments)
         calls.append(1)
         if len(calls) == 1:
@@ -283,12 +315,12 @@ async def test_a_lost_answer_to_the_publishing_commit_counts_as_done(database, s
 
 
 async def test_a_worker_that_waits_for_the_database_with_a_result_in_hand_shows_that_it_lives(
-    database, store, worker_deps, clips, monkeypatch
-):
+    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await submit(database, store, clips("h264")[0])
     publish, calls, beats = task_queue.publish, [], []
 
-    async def away(*arguments):
+    async def away(*arguments: Any) -> None:
         calls.append(len(beats))
         if len(calls) < 5:
             raise text_outage()
@@ -304,21 +336,23 @@ async def test_a_worker_that_waits_for_the_database_with_a_result_in_hand_shows_
     assert all(later > earlier for earlier, later in pairwise(calls))
 
 
-async def test_a_database_that_takes_no_writes_is_away(database, store, worker_deps, clips, monkeypatch):
+async def test_a_database_that_takes_no_writes_is_away(
+    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
     accepted = await submit(database, store, clips("h264")[0])
     monkeypatch.setattr("db.connection.REPEAT_FIRST_SECONDS", 0.05)
     address = database.url.render_as_string(hide_password=False)
     refusing = open_database(address, name="victim")
 
     @event.listens_for(refusing.sync_engine, "begin")
-    def refuse(connection):
+    def refuse(connection: Connection) -> None:
         if not_yet:
             not_yet.append(True)
             connection.exec_driver_sql("SET TRANSACTION READ ONLY")
 
     not_yet = [True]
 
-    async def refused_again_and_again():
+    async def refused_again_and_again() -> bool:
         return len(not_yet) > 5
 
     child, claimed = await DecodingChild.start(), await claim(worker_deps)
@@ -332,18 +366,20 @@ async def test_a_database_that_takes_no_writes_is_away(database, store, worker_d
     await refusing.dispose()
 
 
-def text_outage():
+def text_outage() -> OperationalError:
     from sqlalchemy.exc import OperationalError
 
     return OperationalError("COMMIT", {}, ConnectionResetError("the answer was lost"))
 
 
-async def test_a_worker_does_all_that_is_there_and_stops_when_told(database, store, worker_deps, clips):
+async def test_a_worker_does_all_that_is_there_and_stops_when_told(
+    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipOf
+) -> None:
     accepted = [await submit(database, store, clips(name)[0]) for name in ("h264", "h264_vfr", "hevc")]
     worker = Worker(worker_deps, Cache(None), name="w1")
     working = asyncio.create_task(worker.run())
 
-    async def all_done():
+    async def all_done() -> bool:
         statuses = [(await database_rows.extraction(database, a.extraction_id)).status for a in accepted]
         return statuses == ["succeeded"] * 3
 
@@ -356,7 +392,9 @@ async def test_a_worker_does_all_that_is_there_and_stops_when_told(database, sto
         assert leased.scalar_one() == 0
 
 
-async def test_a_worker_whose_store_is_away_claims_nothing(database, worker_deps, clips, tmp_path):
+async def test_a_worker_whose_store_is_away_claims_nothing(
+    database: AsyncEngine, worker_deps: WorkerDeps, clips: ClipOf, tmp_path: Path
+) -> None:
     good = FolderStore(tmp_path / "good")
     accepted = await submit(database, good, clips("h264")[0])
     (tmp_path / "file").write_text("not a folder")
@@ -366,7 +404,7 @@ async def test_a_worker_whose_store_is_away_claims_nothing(database, worker_deps
     checked = asyncio.Event()
     check = broken.objects.check
 
-    async def told():
+    async def told() -> None:
         checked.set()
         await check()
 
@@ -377,7 +415,9 @@ async def test_a_worker_whose_store_is_away_claims_nothing(database, worker_deps
     assert (await database_rows.task(database, accepted.task_id)).attempt == 0
 
 
-async def test_a_worker_without_room_claims_nothing(database, worker_deps, store, clips, monkeypatch):
+async def test_a_worker_without_room_claims_nothing(
+    database: AsyncEngine, worker_deps: WorkerDeps, store: ObjectStore, clips: ClipOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("actors.worker.scratch_folder.DISK_RESERVE_BYTES", 1 << 60)
     monkeypatch.setattr("actors.worker.worker_loop.PAUSE_SECONDS", 0.1)
     accepted = await submit(database, store, clips("h264")[0])
@@ -385,7 +425,7 @@ async def test_a_worker_without_room_claims_nothing(database, worker_deps, store
     with capture_logs() as logs:
         working = asyncio.create_task(worker.run())
 
-        async def told():
+        async def told() -> bool:
             return sum(line.get("event_name") == "worker.unable" for line in logs) > 1
 
         await until(told)
@@ -395,8 +435,13 @@ async def test_a_worker_without_room_claims_nothing(database, worker_deps, store
 
 
 async def test_a_claim_whose_answer_was_lost_is_given_back_and_counts_nowhere(
-    database, worker_deps, store, clips, server_folder, monkeypatch
-):
+    database: AsyncEngine,
+    worker_deps: WorkerDeps,
+    store: ObjectStore,
+    clips: ClipOf,
+    server_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("actors.worker.worker_loop.PAUSE_SECONDS", 0.1)
     accepted = await submit(database, store, clips("h264")[0])
     proxy, folder = AnswerProxy(Path(database.url.query["host"])), server_folder / uuid7().hex[-8:]
@@ -407,7 +452,7 @@ async def test_a_claim_whose_answer_was_lost_is_given_back_and_counts_nowhere(
         proxy.drop_after(0)
         working = asyncio.create_task(worker.run())
 
-        async def done():
+        async def done() -> bool:
             return (await database_rows.extraction(database, accepted.extraction_id)).status == "succeeded"
 
         await until(done, 30)

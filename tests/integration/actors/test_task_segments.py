@@ -4,21 +4,29 @@ import asyncio
 import json
 import os
 import signal
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.engine.extract import extract
 from actors.extraction_types import PLAN_FILE, SEGMENT_REPORT, engine_name
 from actors.sandbox.child_process import DecodingChild
 from actors.worker.task_runner import TaskOutcome, perform
+from actors.worker.worker_deps import WorkerDeps
 from actors.worker.worker_loop import Worker
 from db.cache import Cache
+from db.object_store.object_store import ObjectStore
 from db.queue import task_queue
 from db.values.frame_spec import parse
 from tests.integration.actors.test_task_runner import gone, run, until
 from tests.support import database_rows
+from tests.support.clips import ClipOf
 from tests.support.worker_tasks import ALL, submit
 
 DIVIDE = 1e-6
@@ -26,21 +34,21 @@ DIVIDE = 1e-6
 
 
 @pytest.fixture
-def dividing(worker_deps):
+def dividing(worker_deps: WorkerDeps) -> WorkerDeps:
     return replace(worker_deps, segment_seconds=DIVIDE)
 
 
-async def tasks_of(database, extraction_id):
+async def tasks_of(database: AsyncEngine, extraction_id: UUID) -> Sequence[Row[Any]]:
     statement = text("SELECT * FROM tasks WHERE extraction_id = :id ORDER BY id")
     async with database.connect() as connection:
         return (await connection.execute(statement, {"id": extraction_id})).all()
 
 
-async def read(store, key):
+async def read(store: ObjectStore, key: str) -> bytes:
     return b"".join([chunk async for chunk in store.read(key)])
 
 
-async def run_to_the_end(worker_deps):
+async def run_to_the_end(worker_deps: WorkerDeps) -> list[TaskOutcome]:
     endings = []
     while claims := await task_queue.claim(worker_deps.database, worker="w1"):
         child = await DecodingChild.start()
@@ -48,7 +56,9 @@ async def run_to_the_end(worker_deps):
     return endings
 
 
-async def test_a_long_video_becomes_the_same_archive_in_segments(database, store, dividing, clips, tmp_path):
+async def test_a_long_video_becomes_the_same_archive_in_segments(
+    database: AsyncEngine, store: ObjectStore, dividing: WorkerDeps, clips: ClipOf, tmp_path: Path
+) -> None:
     path, truth = clips("h264_b_frames")
     accepted = await submit(database, store, path, ALL)
     assert await run(dividing) is TaskOutcome.SPLIT
@@ -69,7 +79,9 @@ async def test_a_long_video_becomes_the_same_archive_in_segments(database, store
     assert list(dividing.scratch.iterdir()) == []
 
 
-async def test_a_crash_costs_one_segment_and_no_other(database, store, dividing, clips):
+async def test_a_crash_costs_one_segment_and_no_other(
+    database: AsyncEngine, store: ObjectStore, dividing: WorkerDeps, clips: ClipOf
+) -> None:
     accepted = await submit(database, store, clips("h264")[0], ALL)
     await run(dividing)
     child = await DecodingChild.start()
@@ -85,7 +97,9 @@ async def test_a_crash_costs_one_segment_and_no_other(database, store, dividing,
     assert report["attempts"] == 2
 
 
-async def test_a_plan_that_came_back_different_is_the_services_fault(database, store, dividing, clips):
+async def test_a_plan_that_came_back_different_is_the_services_fault(
+    database: AsyncEngine, store: ObjectStore, dividing: WorkerDeps, clips: ClipOf
+) -> None:
     accepted = await submit(database, store, clips("h264")[0], ALL)
     await run(dividing)
     (claimed,) = await task_queue.claim(database, worker="w1")
@@ -103,11 +117,11 @@ async def test_a_plan_that_came_back_different_is_the_services_fault(database, s
 
 
 async def test_a_cancelled_extraction_stops_the_decoding_of_its_segments_within_two_heartbeats(
-    database,
-    store,
-    dividing,
-    clips,
-):
+    database: AsyncEngine,
+    store: ObjectStore,
+    dividing: WorkerDeps,
+    clips: ClipOf,
+) -> None:
     accepted = await submit(database, store, clips("h264")[0], ALL)
     await run(dividing)
     quick = replace(dividing, heartbeat_seconds=0.5)
@@ -122,7 +136,7 @@ async def test_a_cancelled_extraction_stops_the_decoding_of_its_segments_within_
     assert await run_to_the_end(quick) == []
 
 
-async def names_of_engines(store, extraction):
+async def names_of_engines(store: ObjectStore, extraction: Row[Any]) -> dict[str, str]:
     """What plans and segments in the store carry, by the attempt that made them."""
     keys = await store.keys(f"results/{extraction.id}")
     return {
@@ -136,14 +150,14 @@ async def names_of_engines(store, extraction):
     "made_before", [0, 1, 99], ids=["the plan", "the plan and a segment", "the plan and all segments"]
 )
 async def test_what_another_engine_has_begun_is_planned_anew_and_nothing_is_mixed(
-    database,
-    store,
-    dividing,
-    clips,
-    tmp_path,
-    monkeypatch,
-    made_before,
-):
+    database: AsyncEngine,
+    store: ObjectStore,
+    dividing: WorkerDeps,
+    clips: ClipOf,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    made_before: int,
+) -> None:
     path, _ = clips("h264_b_frames")
     accepted = await submit(database, store, path, ALL)
     with monkeypatch.context() as before:
@@ -172,12 +186,14 @@ async def test_what_another_engine_has_begun_is_planned_anew_and_nothing_is_mixe
     assert (await database_rows.events(database, extraction.id)).count("replanned") == 1
 
 
-async def test_two_workers_share_the_segments_of_one_video(database, store, dividing, clips):
+async def test_two_workers_share_the_segments_of_one_video(
+    database: AsyncEngine, store: ObjectStore, dividing: WorkerDeps, clips: ClipOf
+) -> None:
     accepted = await submit(database, store, clips("h264_b_frames")[0], ALL)
     workers = [Worker(dividing, Cache(None), name=name) for name in ("w1", "w2")]
     working = [asyncio.create_task(worker.run()) for worker in workers]
 
-    async def done():
+    async def done() -> bool:
         return (await database_rows.extraction(database, accepted.extraction_id)).status == "succeeded"
 
     await until(done, 60)

@@ -3,29 +3,36 @@
 import asyncio
 import json
 import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncEngine
 from standardwebhooks import WebhookVerificationError
 from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
+from actors.notify.delivery_outcome import Outcome
 from actors.notify.email_sender import Mailer
 from actors.notify.outbox_sender import OutboxSender
 from actors.notify.ssrf_safe_http import NoHttpAnswer, WebhookHttpClient
 from actors.notify.webhook_sender import WebhookSender
 from db import videos
 from db.notification import outbox, webhook_deliveries, webhooks
+from db.notification.outbox import Notification
 from db.notification.webhook_url_policy import Reach
+from db.notification.webhooks import Webhook
 from db.queue import task_queue
 from db.values.lifecycle import Blame
-from tests.integration.actors.test_maintenance import MAIL_FROM, inbox
+from tests.integration.actors.test_maintenance import MAIL_FROM, Inbox, inbox
 from tests.integration.db.test_queue import PUBLICATION, claim_one, fail
 from tests.support import database_rows
-from tests.support.webhook_receiver import receiving
+from tests.support.database_rows import Accepted
+from tests.support.webhook_receiver import Receiver, receiving
 
 __all__ = ["inbox"]
 
@@ -33,26 +40,26 @@ SECRET = webhooks.secret_of(bytes(range(32)))
 
 
 @pytest.fixture
-async def receiver():
+async def receiver() -> AsyncIterator[Receiver]:
     async with receiving() as one:
         yield one
 
 
 @pytest.fixture
-async def other():
+async def other() -> AsyncIterator[Receiver]:
     async with receiving() as one:
         yield one
 
 
 @pytest.fixture
-async def poster():
+async def poster() -> AsyncIterator[WebhookHttpClient]:
     one = WebhookHttpClient(Reach.LOOPBACK, answer_seconds=0.5)
     yield one
     await one.close()
 
 
 @pytest.fixture
-async def sender(database, poster):
+async def sender(database: AsyncEngine, poster: WebhookHttpClient) -> AsyncIterator[OutboxSender]:
     one = OutboxSender(
         database, None, mail_from=MAIL_FROM, public_url="http://here", webhooks=WebhookSender(database, poster),
         jitter=lambda: 0,
@@ -61,7 +68,9 @@ async def sender(database, poster):
     await one.close()
 
 
-async def listen(database, user_id, url, events=webhooks.EVENTS, secret=SECRET):
+async def listen(
+    database: AsyncEngine, user_id: UUID, url: str, events: Sequence[str] = webhooks.EVENTS, secret: str = SECRET
+) -> Webhook:
     async with database.begin() as connection:
         return await webhooks.create(
             connection, webhook_id=uuid7(), user_id=user_id, url=url, secret=secret, events=events
@@ -69,37 +78,37 @@ async def listen(database, user_id, url, events=webhooks.EVENTS, secret=SECRET):
 
 
 @pytest.fixture
-async def user(database):
+async def user(database: AsyncEngine) -> UUID:
     """Somebody who wants no mails, so that what is owed is for the webhooks."""
     user_id = await database_rows.user(database)
     await database_rows.change(database, "UPDATE users SET notify = 'none'")
     return user_id
 
 
-async def failed(database, user_id, code="no_video_stream"):
+async def failed(database: AsyncEngine, user_id: UUID, code: str = "no_video_stream") -> Accepted:
     accepted = await database_rows.accepted(database, user_id, filename="férias.mp4")
     await fail(database, (await claim_one(database)).lease, Blame.FILE, code)
     return accepted
 
 
-async def succeeded(database, user_id):
+async def succeeded(database: AsyncEngine, user_id: UUID) -> Accepted:
     accepted = await database_rows.accepted(database, user_id)
     await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
     return accepted
 
 
-async def cancelled(database, user_id):
+async def cancelled(database: AsyncEngine, user_id: UUID) -> Accepted:
     accepted = await database_rows.accepted(database, user_id)
     async with database.begin() as connection:
         await task_queue.cancel(connection, accepted.extraction_id)
     return accepted
 
 
-async def make_due(database):
+async def make_due(database: AsyncEngine) -> None:
     await database_rows.change(database, "UPDATE outbox SET due_at = now()")
 
 
-async def channels(database):
+async def channels(database: AsyncEngine) -> list[str]:
     found = await database_rows.one(
         database, "SELECT coalesce(array_agg(channel ORDER BY channel), '{}') AS all FROM outbox"
     )
@@ -107,7 +116,14 @@ async def channels(database):
 
 
 @pytest.mark.parametrize(("end", "status"), [(succeeded, "succeeded"), (failed, "failed"), (cancelled, "cancelled")])
-async def test_every_end_is_told_once_signed_and_whole(database, sender, receiver, user, end, status):
+async def test_every_end_is_told_once_signed_and_whole(
+    database: AsyncEngine,
+    sender: OutboxSender,
+    receiver: Receiver,
+    user: UUID,
+    end: Callable[[AsyncEngine, UUID], Awaitable[Accepted]],
+    status: str,
+) -> None:
     await listen(database, user, receiver.url)
     accepted = await end(database, user)
     assert await sender.run_once() == 1
@@ -121,7 +137,9 @@ async def test_every_end_is_told_once_signed_and_whole(database, sender, receive
     assert (await database_rows.events(database, accepted.extraction_id))[-1] == "notified"
 
 
-async def test_a_failure_is_told_with_its_reason_and_its_remedy(database, sender, receiver, user):
+async def test_a_failure_is_told_with_its_reason_and_its_remedy(
+    database: AsyncEngine, sender: OutboxSender, receiver: Receiver, user: UUID
+) -> None:
     await listen(database, user, receiver.url)
     await failed(database, user)
     await sender.run_once()
@@ -132,7 +150,9 @@ async def test_a_failure_is_told_with_its_reason_and_its_remedy(database, sender
     assert error["remedy"].startswith("Send a file that has pictures")
 
 
-async def test_a_receiver_with_another_secret_does_not_believe_it(database, sender, receiver, user):
+async def test_a_receiver_with_another_secret_does_not_believe_it(
+    database: AsyncEngine, sender: OutboxSender, receiver: Receiver, user: UUID
+) -> None:
     await listen(database, user, receiver.url)
     await failed(database, user)
     await sender.run_once()
@@ -140,7 +160,9 @@ async def test_a_receiver_with_another_secret_does_not_believe_it(database, send
         receiver.verified(webhooks.secret_of(bytes(32)))
 
 
-async def test_a_reused_result_is_told_to_webhooks_and_not_by_mail(database, sender, receiver):
+async def test_a_reused_result_is_told_to_webhooks_and_not_by_mail(
+    database: AsyncEngine, sender: OutboxSender, receiver: Receiver
+) -> None:
     first = await succeeded(database, await database_rows.user(database))
     await database_rows.change(database, "DELETE FROM outbox")
     await listen(database, first.user_id, receiver.url)
@@ -150,7 +172,9 @@ async def test_a_reused_result_is_told_to_webhooks_and_not_by_mail(database, sen
     assert (told["data"]["extraction"]["id"], told["data"]["extraction"]["reused"]) == (str(again), True)
 
 
-async def test_a_webhook_is_told_what_it_asked_for_and_nobody_elses(database, user, receiver):
+async def test_a_webhook_is_told_what_it_asked_for_and_nobody_elses(
+    database: AsyncEngine, user: UUID, receiver: Receiver
+) -> None:
     mine = await listen(database, user, receiver.url, events=["extraction.failed"])
     await listen(database, await database_rows.user(database, "bob@example.com"), receiver.url)
     await succeeded(database, user)
@@ -160,7 +184,9 @@ async def test_a_webhook_is_told_what_it_asked_for_and_nobody_elses(database, us
 
 
 @pytest.mark.parametrize("status", [500, 302, 404])
-async def test_a_refused_try_is_made_again_with_the_same_id_and_body(database, sender, receiver, user, status):
+async def test_a_refused_try_is_made_again_with_the_same_id_and_body(
+    database: AsyncEngine, sender: OutboxSender, receiver: Receiver, user: UUID, status: int
+) -> None:
     webhook = await listen(database, user, receiver.url)
     await failed(database, user)
     receiver.answers, receiver.headers = [status], {"Location": receiver.url}
@@ -176,7 +202,9 @@ async def test_a_refused_try_is_made_again_with_the_same_id_and_body(database, s
     assert [(one.status, one.error is None) for one in delivery.tries] == [(status, False), (204, True)]
 
 
-async def test_after_a_day_a_delivery_is_given_up(database, sender, receiver, user):
+async def test_after_a_day_a_delivery_is_given_up(
+    database: AsyncEngine, sender: OutboxSender, receiver: Receiver, user: UUID
+) -> None:
     webhook = await listen(database, user, receiver.url)
     await failed(database, user)
     receiver.answers = [503]
@@ -189,7 +217,9 @@ async def test_after_a_day_a_delivery_is_given_up(database, sender, receiver, us
     assert len(receiver.got) == 1
 
 
-async def test_a_name_that_cannot_be_looked_up_is_a_failed_try(database, sender, user):
+async def test_a_name_that_cannot_be_looked_up_is_a_failed_try(
+    database: AsyncEngine, sender: OutboxSender, user: UUID
+) -> None:
     await listen(database, user, "http://a..b/hook")
     await failed(database, user)
     assert await sender.run_once() == 0
@@ -199,8 +229,10 @@ async def test_a_name_that_cannot_be_looked_up_is_a_failed_try(database, sender,
     assert row.last_error == row.error == "The receiver did not answer: its host is not a name."
 
 
-async def test_what_nobody_foresaw_is_a_failed_try_and_ends_no_turn(database, sender, user, monkeypatch):
-    async def broken(*_):
+async def test_what_nobody_foresaw_is_a_failed_try_and_ends_no_turn(
+    database: AsyncEngine, sender: OutboxSender, user: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> None:
         raise RecursionError
 
     monkeypatch.setattr(WebhookHttpClient, "post", broken)
@@ -212,7 +244,9 @@ async def test_what_nobody_foresaw_is_a_failed_try_and_ends_no_turn(database, se
     ).last_error == "The delivery failed (RecursionError)."
 
 
-async def test_a_failing_channel_repeats_no_other(database, sender, receiver, other, inbox, user):
+async def test_a_failing_channel_repeats_no_other(
+    database: AsyncEngine, sender: OutboxSender, receiver: Receiver, other: Receiver, inbox: Inbox, user: UUID
+) -> None:
     await database_rows.change(database, "UPDATE users SET notify = 'all'")
     bad = await listen(database, user, receiver.url)
     await listen(database, user, other.url)
@@ -234,18 +268,20 @@ class Interrupted(WebhookSender):
 
     victim: UUID | None = None
 
-    async def deliver(self, notification, webhook_id):
+    async def deliver(self, notification: Notification, webhook_id: UUID) -> Outcome:
         if self.victim in {webhook_id, notification.extraction_id}:
             raise OperationalError("SELECT 1", {}, ConnectionResetError("the connection broke"))
         return await WebhookSender.deliver(self, notification, webhook_id)
 
 
-def interrupted_sender(database, poster, victim):
+def interrupted_sender(database: AsyncEngine, poster: WebhookHttpClient, victim: UUID) -> OutboxSender:
     webhook_sender = Interrupted(database, poster, victim=victim)
     return OutboxSender(database, None, mail_from=MAIL_FROM, public_url="http://here", webhooks=webhook_sender)
 
 
-async def test_a_channel_that_breaks_off_takes_nothing_from_the_others(database, poster, receiver, other, user):
+async def test_a_channel_that_breaks_off_takes_nothing_from_the_others(
+    database: AsyncEngine, poster: WebhookHttpClient, receiver: Receiver, other: Receiver, user: UUID
+) -> None:
     broken = await listen(database, user, other.url)
     fine = [await listen(database, user, receiver.url) for _ in range(3)]
     await failed(database, user)
@@ -257,7 +293,9 @@ async def test_a_channel_that_breaks_off_takes_nothing_from_the_others(database,
     assert (told["channel"], type(told["exc_info"])) == (f"webhook:{broken.id}", OperationalError)
 
 
-async def test_a_try_that_breaks_off_takes_nothing_from_the_channels_others(database, poster, receiver, user):
+async def test_a_try_that_breaks_off_takes_nothing_from_the_channels_others(
+    database: AsyncEngine, poster: WebhookHttpClient, receiver: Receiver, user: UUID
+) -> None:
     await listen(database, user, receiver.url)
     victim, *others = [await failed(database, user) for _ in range(3)]
     sender = interrupted_sender(database, poster, victim.extraction_id)
@@ -265,7 +303,9 @@ async def test_a_try_that_breaks_off_takes_nothing_from_the_channels_others(data
     assert len(receiver.verified(SECRET)) == len(others)
 
 
-async def test_a_hanging_receiver_holds_nobody_up(database, receiver, other, user):
+async def test_a_hanging_receiver_holds_nobody_up(
+    database: AsyncEngine, receiver: Receiver, other: Receiver, user: UUID
+) -> None:
     """Not even the turn that reaches it: the next ones go on with the others."""
     patient = WebhookHttpClient(Reach.LOOPBACK, answer_seconds=60)
     sender = OutboxSender(
@@ -288,7 +328,9 @@ async def test_a_hanging_receiver_holds_nobody_up(database, receiver, other, use
     await patient.close()
 
 
-async def test_a_receiver_that_hangs_is_left_and_tried_later(database, sender, receiver, user):
+async def test_a_receiver_that_hangs_is_left_and_tried_later(
+    database: AsyncEngine, sender: OutboxSender, receiver: Receiver, user: UUID
+) -> None:
     webhook = await listen(database, user, receiver.url)
     await failed(database, user)
     receiver.hanging = True
@@ -300,7 +342,9 @@ async def test_a_receiver_that_hangs_is_left_and_tried_later(database, sender, r
     assert one.milliseconds >= 500
 
 
-async def test_a_webhook_that_is_gone_is_switched_off_and_its_owner_is_told(database, sender, receiver, inbox, user):
+async def test_a_webhook_that_is_gone_is_switched_off_and_its_owner_is_told(
+    database: AsyncEngine, sender: OutboxSender, receiver: Receiver, inbox: Inbox, user: UUID
+) -> None:
     object.__setattr__(sender, "mailer", Mailer(inbox.url))
     webhook = await listen(database, user, receiver.url)
     for _ in range(3):
@@ -319,7 +363,9 @@ async def test_a_webhook_that_is_gone_is_switched_off_and_its_owner_is_told(data
     assert len(await webhook_deliveries.list_deliveries(database, webhook.id, limit=10)) == 3
 
 
-async def test_a_deleted_webhook_gets_nothing_even_when_an_end_met_its_deletion(database, sender, receiver, user):
+async def test_a_deleted_webhook_gets_nothing_even_when_an_end_met_its_deletion(
+    database: AsyncEngine, sender: OutboxSender, receiver: Receiver, user: UUID
+) -> None:
     webhook = await listen(database, user, receiver.url)
     accepted = await failed(database, user)
     assert await webhooks.delete(database, user, webhook.id)
@@ -331,7 +377,9 @@ async def test_a_deleted_webhook_gets_nothing_even_when_an_end_met_its_deletion(
     assert receiver.got == []
 
 
-async def test_a_deleted_video_takes_what_is_owed_about_it_away(database, sender, receiver, user):
+async def test_a_deleted_video_takes_what_is_owed_about_it_away(
+    database: AsyncEngine, sender: OutboxSender, receiver: Receiver, user: UUID
+) -> None:
     await listen(database, user, receiver.url)
     accepted = await failed(database, user)
     await videos.delete(database, user, accepted.video_id)
@@ -339,8 +387,8 @@ async def test_a_deleted_video_takes_what_is_owed_about_it_away(database, sender
 
 
 async def test_a_deletion_and_the_note_that_something_was_delivered_wait_for_each_other_in_one_order(
-    database, receiver, user
-):
+    database: AsyncEngine, receiver: Receiver, user: UUID
+) -> None:
     await listen(database, user, receiver.url)
     accepted = await failed(database, user)
     (channel,) = await outbox.due_channels(database, without=(), limit=10)
@@ -358,7 +406,9 @@ async def test_a_deletion_and_the_note_that_something_was_delivered_wait_for_eac
     assert await channels(database) == []
 
 
-async def test_asked_for_again_while_a_try_is_under_way_it_is_sent_again(database, sender, receiver, user):
+async def test_asked_for_again_while_a_try_is_under_way_it_is_sent_again(
+    database: AsyncEngine, sender: OutboxSender, receiver: Receiver, user: UUID
+) -> None:
     webhook = await listen(database, user, receiver.url)
     await failed(database, user)
     receiver.hanging = True
@@ -374,7 +424,9 @@ async def test_asked_for_again_while_a_try_is_under_way_it_is_sent_again(databas
     assert delivery.status == webhook_deliveries.DeliveryStatus.DELIVERED
 
 
-async def test_two_senders_send_each_once(database, poster, receiver, user):
+async def test_two_senders_send_each_once(
+    database: AsyncEngine, poster: WebhookHttpClient, receiver: Receiver, user: UUID
+) -> None:
     await listen(database, user, receiver.url)
     for _ in range(12):
         await failed(database, user)
@@ -387,7 +439,7 @@ async def test_two_senders_send_each_once(database, poster, receiver, user):
 
 
 @pytest.mark.parametrize("reach", list(Reach))
-async def test_a_name_that_leads_nearer_than_may_be_is_not_connected_to(reach, receiver):
+async def test_a_name_that_leads_nearer_than_may_be_is_not_connected_to(reach: Reach, receiver: Receiver) -> None:
     poster = WebhookHttpClient(reach)
     url = receiver.url.replace("127.0.0.1", "localhost")
     try:
@@ -401,11 +453,13 @@ async def test_a_name_that_leads_nearer_than_may_be_is_not_connected_to(reach, r
         await poster.close()
 
 
-async def test_the_connection_goes_to_the_address_that_was_checked(monkeypatch, receiver):
+async def test_the_connection_goes_to_the_address_that_was_checked(
+    monkeypatch: pytest.MonkeyPatch, receiver: Receiver
+) -> None:
     """A name server that answers otherwise the second time is asked once."""
     asked, real = [], socket.getaddrinfo
 
-    def rebinding(host, port, *more, **options):
+    def rebinding(host: str, port: int, *more: Any, **options: Any) -> Any:
         if host != "rebind.example":
             return real(host, port, *more, **options)
         asked.append(host)
@@ -423,8 +477,8 @@ async def test_the_connection_goes_to_the_address_that_was_checked(monkeypatch, 
     await poster.close()
 
 
-async def test_an_endless_answer_is_cut_off(poster):
-    async def answer(_reader, writer):
+async def test_an_endless_answer_is_cut_off(poster: WebhookHttpClient) -> None:
+    async def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n")
         try:
             while True:
@@ -441,7 +495,9 @@ async def test_an_endless_answer_is_cut_off(poster):
     server.close()
 
 
-async def test_the_payload_is_what_the_api_answers(database, sender, receiver, user):
+async def test_the_payload_is_what_the_api_answers(
+    database: AsyncEngine, sender: OutboxSender, receiver: Receiver, user: UUID
+) -> None:
     await listen(database, user, receiver.url)
     await failed(database, user)
     await sender.run_once()

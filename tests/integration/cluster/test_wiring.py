@@ -1,5 +1,10 @@
 """What a replica opens for its work is closed again when the rest can't be opened."""
 
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -17,14 +22,14 @@ OPENED = {
 
 
 @pytest.fixture
-def closed(monkeypatch):
+def closed(monkeypatch: pytest.MonkeyPatch) -> set[object]:
     """Notes what was closed, and closes it."""
     noted = set()
 
-    def note(kind, name, what):
+    def note(kind: type, name: str, what: object) -> None:
         original = getattr(kind, name)
 
-        def noting(self, *arguments, **named):
+        def noting(self: Any, *arguments: Any, **named: Any) -> Any:
             noted.add(what)
             return original(self, *arguments, **named)
 
@@ -39,7 +44,7 @@ def closed(monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def settings(monkeypatch, tmp_path):
+def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     # The log of this process stays as it is.
     for module in (api, maintenance, worker):
         monkeypatch.setattr(module, "log_as_json", lambda: None)
@@ -55,7 +60,9 @@ def settings(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("open_it", OPENED, ids=lambda open_it: open_it.__name__)
-async def test_nothing_stays_open_when_the_store_can_not_be_opened(monkeypatch, closed, open_it):
+async def test_nothing_stays_open_when_the_store_can_not_be_opened(
+    monkeypatch: pytest.MonkeyPatch, closed: set[object], open_it: Callable[[], AbstractAsyncContextManager[Any]]
+) -> None:
     monkeypatch.setenv("FOTOGRAMA_OBJECTS_URL", "nonsense://nowhere")
     with pytest.raises(Exception, match="nonsense"):
         async with open_it():
@@ -64,7 +71,9 @@ async def test_nothing_stays_open_when_the_store_can_not_be_opened(monkeypatch, 
 
 
 @pytest.mark.parametrize("open_it", OPENED, ids=lambda open_it: open_it.__name__)
-async def test_nothing_stays_open_when_the_cache_can_not_be_opened(monkeypatch, closed, open_it):
+async def test_nothing_stays_open_when_the_cache_can_not_be_opened(
+    monkeypatch: pytest.MonkeyPatch, closed: set[object], open_it: Callable[[], AbstractAsyncContextManager[Any]]
+) -> None:
     monkeypatch.setenv("FOTOGRAMA_REDIS_URL", "nonsense://nowhere")
     with pytest.raises(ValueError, match="Redis URL"):
         async with open_it():
@@ -74,7 +83,9 @@ async def test_nothing_stays_open_when_the_cache_can_not_be_opened(monkeypatch, 
 
 
 @pytest.mark.parametrize("open_it", OPENED, ids=lambda open_it: open_it.__name__)
-async def test_what_was_opened_is_closed_at_the_end(closed, open_it):
+async def test_what_was_opened_is_closed_at_the_end(
+    closed: set[object], open_it: Callable[[], AbstractAsyncContextManager[Any]]
+) -> None:
     async with open_it():
         assert not closed
     assert closed == OPENED[open_it]

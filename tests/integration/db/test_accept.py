@@ -3,8 +3,10 @@
 import asyncio
 import uuid
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
 from db import accounts, videos
@@ -21,15 +23,15 @@ from tests.support import database_rows
 ANSWER = Answer("fingerprint", 201, '{"items":[]}')
 
 
-def owned_key(user_id, key="k"):
+def owned_key(user_id: UUID, key: str = "k") -> OwnedKey:
     return OwnedKey(user_id, "POST /v1/videos", key, uuid.uuid4())
 
 
-def upload(user_id, video_id):
+def upload(user_id: UUID, video_id: UUID) -> Upload:
     return Upload(user_id, video_id, uuid7(), uuid7(), "clip.mp4", 10, "0" * 64, object_keys.video_key(video_id), "{}")
 
 
-async def test_accepting_takes_the_reservation_and_writes_all_rows(database):
+async def test_accepting_takes_the_reservation_and_writes_all_rows(database: AsyncEngine) -> None:
     accepted = await database_rows.accepted(database)
     counts = await database_rows.one(
         database,
@@ -40,7 +42,7 @@ async def test_accepting_takes_the_reservation_and_writes_all_rows(database):
     assert await database_rows.events(database, accepted.extraction_id) == ["accepted"]
 
 
-async def test_an_abandoned_reservation_can_not_be_accepted_and_nothing_of_its_batch_is(database):
+async def test_an_abandoned_reservation_can_not_be_accepted_and_nothing_of_its_batch_is(database: AsyncEngine) -> None:
     user = await database_rows.user(database)
     kept, lost = uuid7(), uuid7()
     for video_id in (kept, lost):
@@ -53,7 +55,7 @@ async def test_an_abandoned_reservation_can_not_be_accepted_and_nothing_of_its_b
     assert (await database_rows.one(database, "SELECT count(*) AS n FROM reservations")).n == 2
 
 
-async def test_somebody_elses_reservation_can_not_be_accepted(database):
+async def test_somebody_elses_reservation_can_not_be_accepted(database: AsyncEngine) -> None:
     ana, bob = await database_rows.user(database), await database_rows.user(database, "bob@example.com")
     video_id = uuid7()
     await object_reservations.reserve(database, ana, object_keys.video_key(video_id))
@@ -62,7 +64,7 @@ async def test_somebody_elses_reservation_can_not_be_accepted(database):
             await accept.accept(connection, [upload(bob, video_id)])
 
 
-async def test_an_existing_result_of_the_same_engine_is_given_at_once(database):
+async def test_an_existing_result_of_the_same_engine_is_given_at_once(database: AsyncEngine) -> None:
     accepted = await database_rows.accepted(database)
     await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
     extraction_id = await database_rows.again(database, accepted)
@@ -71,7 +73,7 @@ async def test_an_existing_result_of_the_same_engine_is_given_at_once(database):
     assert await task_queue.claim(database, worker="w") == []
 
 
-async def test_another_engine_works_again(database):
+async def test_another_engine_works_again(database: AsyncEngine) -> None:
     accepted = await database_rows.accepted(database)
     await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
     extraction_id = await database_rows.again(database, accepted, engine_name="auto/2")
@@ -79,13 +81,13 @@ async def test_another_engine_works_again(database):
     assert (await claim_one(database)).extraction_id == extraction_id
 
 
-async def test_somebody_elses_video_can_not_be_extracted(database):
+async def test_somebody_elses_video_can_not_be_extracted(database: AsyncEngine) -> None:
     accepted, bob = await database_rows.accepted(database), await database_rows.user(database, "bob@example.com")
     with pytest.raises(CatalogueError, match="not_found"):
         await database_rows.again(database, replace(accepted, user_id=bob))
 
 
-async def test_a_key_is_taken_once_and_then_answers_the_same(database):
+async def test_a_key_is_taken_once_and_then_answers_the_same(database: AsyncEngine) -> None:
     user = await database_rows.user(database)
     first = owned_key(user)
     assert await idempotency_keys.acquire(database, first) is None
@@ -97,7 +99,7 @@ async def test_a_key_is_taken_once_and_then_answers_the_same(database):
     assert await idempotency_keys.acquire(database, owned_key(user, "other")) is None
 
 
-async def test_of_many_calls_with_one_key_one_works(database):
+async def test_of_many_calls_with_one_key_one_works(database: AsyncEngine) -> None:
     user = await database_rows.user(database)
     taken = await asyncio.gather(
         *(idempotency_keys.acquire(database, owned_key(user)) for _ in range(8)), return_exceptions=True
@@ -105,7 +107,7 @@ async def test_of_many_calls_with_one_key_one_works(database):
     assert taken.count(None) == 1
 
 
-async def test_the_key_of_a_dead_call_is_taken_over_and_the_dead_call_can_not_finish(database):
+async def test_the_key_of_a_dead_call_is_taken_over_and_the_dead_call_can_not_finish(database: AsyncEngine) -> None:
     user = await database_rows.user(database)
     dead, alive = owned_key(user), owned_key(user)
     await idempotency_keys.acquire(database, dead)
@@ -121,7 +123,7 @@ async def test_the_key_of_a_dead_call_is_taken_over_and_the_dead_call_can_not_fi
         await idempotency_keys.finish(connection, {alive: ANSWER})
 
 
-async def test_an_answer_is_kept_a_day(database):
+async def test_an_answer_is_kept_a_day(database: AsyncEngine) -> None:
     user = await database_rows.user(database)
     first = owned_key(user)
     await idempotency_keys.acquire(database, first)
@@ -132,7 +134,7 @@ async def test_an_answer_is_kept_a_day(database):
     assert await idempotency_keys.acquire(database, owned_key(user)) is None
 
 
-async def test_deleting_cancels_what_runs_and_leaves_tombstones_and_garbage(database):
+async def test_deleting_cancels_what_runs_and_leaves_tombstones_and_garbage(database: AsyncEngine) -> None:
     accepted = await database_rows.accepted(database)
     lease = (await claim_one(database)).lease
     assert await videos.delete(database, accepted.user_id, accepted.video_id)
@@ -145,7 +147,7 @@ async def test_deleting_cancels_what_runs_and_leaves_tombstones_and_garbage(data
     assert not await videos.delete(database, accepted.user_id, accepted.video_id)
 
 
-async def test_what_is_asked_for_while_its_video_is_deleted_is_cancelled_with_it(database):
+async def test_what_is_asked_for_while_its_video_is_deleted_is_cancelled_with_it(database: AsyncEngine) -> None:
     """A deletion waits for the video; the extraction that is added meanwhile is ended like the others."""
     accepted = await database_rows.accepted(database)
     added = database_rows.reextraction(accepted, "{}")
@@ -162,7 +164,7 @@ async def test_what_is_asked_for_while_its_video_is_deleted_is_cancelled_with_it
     assert tombstone.status == "cancelled"
 
 
-async def test_nobody_deletes_or_sees_somebody_elses(database):
+async def test_nobody_deletes_or_sees_somebody_elses(database: AsyncEngine) -> None:
     accepted = await database_rows.accepted(database)
     bob = await database_rows.user(database, "bob@example.com")
     assert not await videos.delete(database, bob, accepted.video_id)
@@ -171,7 +173,7 @@ async def test_nobody_deletes_or_sees_somebody_elses(database):
     assert await videos.list_keys(database, bob, limit=10) == []
 
 
-async def test_the_list_is_newest_first_filtered_and_paged(database):
+async def test_the_list_is_newest_first_filtered_and_paged(database: AsyncEngine) -> None:
     user = await database_rows.user(database)
     made = [await database_rows.accepted(database, user, name) for name in ("a.mp4", "b.mov", "Ça.mp4")]
     newest_first = [accepted.video_id for accepted in reversed(made)]
@@ -187,7 +189,7 @@ async def test_the_list_is_newest_first_filtered_and_paged(database):
     assert len(await videos.list_keys(database, user, limit=10, words="%")) == 0
 
 
-async def test_a_document_says_where_in_the_queue_it_waits(database):
+async def test_a_document_says_where_in_the_queue_it_waits(database: AsyncEngine) -> None:
     made = [await database_rows.accepted(database) for _ in range(3)]
     documents = await videos.documents(database, [accepted.extraction_id for accepted in made])
     assert [documents[a.extraction_id].extraction.queue_position for a in made] == [1, 2, 3]
@@ -196,7 +198,7 @@ async def test_a_document_says_where_in_the_queue_it_waits(database):
     assert [documents[a.extraction_id].extraction.queue_position for a in made] == [None, 1, 2]
 
 
-async def test_a_refresh_token_works_once_and_its_second_use_ends_the_family(database):
+async def test_a_refresh_token_works_once_and_its_second_use_ends_the_family(database: AsyncEngine) -> None:
     user, session = await database_rows.user(database), uuid7()
     await accounts.open_session(database, session_id=session, user_id=user, seconds=60)
     assert await accounts.rotate(database, session, 0) == 1
@@ -208,20 +210,20 @@ async def test_a_refresh_token_works_once_and_its_second_use_ends_the_family(dat
     assert await accounts.principal(database, session) is None
 
 
-async def test_of_two_refreshes_at_once_one_wins(database):
+async def test_of_two_refreshes_at_once_one_wins(database: AsyncEngine) -> None:
     user, session = await database_rows.user(database), uuid7()
     await accounts.open_session(database, session_id=session, user_id=user, seconds=60)
     outcomes = await asyncio.gather(*(accounts.rotate(database, session, 0) for _ in range(4)), return_exceptions=True)
     assert outcomes.count(1) == 1
 
 
-async def test_a_session_that_ran_out_is_nobody(database):
+async def test_a_session_that_ran_out_is_nobody(database: AsyncEngine) -> None:
     user, session = await database_rows.user(database), uuid7()
     await accounts.open_session(database, session_id=session, user_id=user, seconds=-1)
     assert await accounts.principal(database, session) is None
 
 
-async def test_an_email_belongs_to_one_account(database):
+async def test_an_email_belongs_to_one_account(database: AsyncEngine) -> None:
     await database_rows.user(database)
     with pytest.raises(CatalogueError, match="email_taken"):
         await database_rows.user(database)

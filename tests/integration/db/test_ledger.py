@@ -1,7 +1,10 @@
 """The ledger: it balances after everything that users and workers do, and names each id whose records disagree."""
 
+from uuid import UUID
+
 import pytest
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db import videos
 from db.acceptance import acceptance_audit
@@ -11,9 +14,10 @@ from db.queue.task_queue import Publication
 from db.values.lifecycle import Blame
 from tests.integration.db.test_queue import claim_one, fail
 from tests.support import database_rows
+from tests.support.database_rows import Accepted
 
 
-async def published(database, user_id=None):
+async def published(database: AsyncEngine, user_id: UUID | None = None) -> Accepted:
     accepted = await database_rows.accepted(database, user_id)
     claim = await claim_one(database)
     prefix = result_prefix(accepted.extraction_id, accepted.task_id, claim.lease.attempt)
@@ -21,14 +25,14 @@ async def published(database, user_id=None):
     return accepted
 
 
-async def cancelled(database):
+async def cancelled(database: AsyncEngine) -> Accepted:
     accepted = await database_rows.accepted(database)
     async with database.begin() as connection:
         await task_queue.cancel(connection, accepted.extraction_id)
     return accepted
 
 
-async def test_all_that_can_become_of_an_acceptance_balances(database):
+async def test_all_that_can_become_of_an_acceptance_balances(database: AsyncEngine) -> None:
     first = await published(database)
     await database_rows.again(database, first)
     gone = await published(database)
@@ -49,7 +53,7 @@ async def test_all_that_can_become_of_an_acceptance_balances(database):
     assert (mine.balance.accepted, mine.balance.succeeded, mine.balance.balanced) == (2, 2, True)
 
 
-async def test_an_account_that_is_gone_keeps_its_entries(database):
+async def test_an_account_that_is_gone_keeps_its_entries(database: AsyncEngine) -> None:
     accepted = await published(database)
     await videos.delete(database, accepted.user_id, accepted.video_id)
     await database_rows.change(database, "DELETE FROM users WHERE id = :id", id=accepted.user_id)
@@ -73,7 +77,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("why", acceptance_audit.REASONS)
-async def test_every_kind_of_disagreement_is_found_and_named(database, why):
+async def test_every_kind_of_disagreement_is_found_and_named(database: AsyncEngine, why: str) -> None:
     await published(database)
     accepted = await published(database)
     async with database.begin() as connection:
@@ -84,7 +88,7 @@ async def test_every_kind_of_disagreement_is_found_and_named(database, why):
     assert (balance.difference_count, balance.balanced) == (1, False)
 
 
-async def test_an_account_whose_videos_vanish_without_tombstones_is_noticed(database):
+async def test_an_account_whose_videos_vanish_without_tombstones_is_noticed(database: AsyncEngine) -> None:
     accepted = await published(database)
     await database_rows.change(database, "DELETE FROM users WHERE id = :id", id=accepted.user_id)
     assert (await acceptance_audit.compare(database)).total.differences == (
@@ -96,13 +100,13 @@ async def test_an_account_whose_videos_vanish_without_tombstones_is_noticed(data
     "statement",
     ["UPDATE acceptances SET accepted_at = now()", "DELETE FROM acceptances", "TRUNCATE acceptances"],
 )
-async def test_acceptances_can_only_be_added(database, statement):
+async def test_acceptances_can_only_be_added(database: AsyncEngine, statement: str) -> None:
     await database_rows.accepted(database)
     with pytest.raises(DBAPIError, match="append-only"):
         await database_rows.change(database, statement)
 
 
-async def test_only_so_many_ids_are_told_and_all_are_counted(database):
+async def test_only_so_many_ids_are_told_and_all_are_counted(database: AsyncEngine) -> None:
     user = await database_rows.user(database)
     await database_rows.change(
         database,
@@ -114,7 +118,7 @@ async def test_only_so_many_ids_are_told_and_all_are_counted(database):
     assert (balance.difference_count, len(balance.differences)) == (150, acceptance_audit.MAX_DIFFERENCES)
 
 
-async def test_the_metrics_say_the_same(database):
+async def test_the_metrics_say_the_same(database: AsyncEngine) -> None:
     await published(database)
     told = acceptance_audit.gauges((await acceptance_audit.compare(database)).total)
     assert told["fotograma_ledger_accepted", None] == told["fotograma_ledger_extractions", "succeeded"] == 1

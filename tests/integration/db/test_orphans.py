@@ -3,22 +3,26 @@
 import asyncio
 import time
 
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
 from actors.maintenance import orphan_collector
 from actors.maintenance.maintenance_loop import Maintenance
 from db.acceptance import object_reservations
 from db.object_store.object_keys import result_prefix, video_key
+from db.object_store.object_store import ObjectStore
 from db.queue import task_queue
 from db.queue.task_queue import Publication
 from tests.integration.actors.test_maintenance import chunks, sender_of
 from tests.integration.db.test_queue import claim_one
 from tests.support import database_rows
+from tests.support.database_rows import Accepted
 
 DAY = 24 * 3600.0
 
 
-def maintenance_of(database, store, later=2 * DAY):
+def maintenance_of(database: AsyncEngine, store: ObjectStore, later: float = 2 * DAY) -> Maintenance:
     return Maintenance(
         database,
         store,
@@ -29,17 +33,17 @@ def maintenance_of(database, store, later=2 * DAY):
     )
 
 
-async def put(store, *keys):
+async def put(store: ObjectStore, *keys: str) -> set[str]:
     for key in keys:
         await store.put(key, chunks())
     return set(keys)
 
 
-async def turns(maintenance, count=12):
+async def turns(maintenance: Maintenance, count: int = 12) -> int:
     return sum([await maintenance.orphan_collector.run() for _ in range(count)])
 
 
-async def published(database):
+async def published(database: AsyncEngine) -> tuple[Accepted, str]:
     accepted = await database_rows.accepted(database)
     lease = (await claim_one(database)).lease
     prefix = result_prefix(accepted.extraction_id, accepted.task_id, lease.attempt)
@@ -47,7 +51,9 @@ async def published(database):
     return accepted, prefix
 
 
-async def test_orphans_go_and_all_that_a_row_knows_stays(database, store, monkeypatch):
+async def test_orphans_go_and_all_that_a_row_knows_stays(
+    database: AsyncEngine, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(orphan_collector, "ORPHAN_PAGE", 2)
     ended, kept = await published(database)
     waiting = await database_rows.accepted(database)
@@ -72,12 +78,12 @@ async def test_orphans_go_and_all_that_a_row_knows_stays(database, store, monkey
     assert await turns(maintenance) == 0
 
 
-async def test_an_object_that_was_just_written_is_no_orphan_yet(database, store):
+async def test_an_object_that_was_just_written_is_no_orphan_yet(database: AsyncEngine, store: ObjectStore) -> None:
     await put(store, video_key(uuid7()))
     assert await turns(maintenance_of(database, store, later=DAY - 60)) == 0
 
 
-async def test_two_maintenance_find_each_orphan_once(database, store):
+async def test_two_maintenance_find_each_orphan_once(database: AsyncEngine, store: ObjectStore) -> None:
     await put(store, *(video_key(uuid7()) for _ in range(20)))
     processes = [maintenance_of(database, store) for _ in range(2)]
     assert sum(await asyncio.gather(*(turns(maintenance) for maintenance in processes))) == 20

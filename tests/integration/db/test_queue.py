@@ -1,13 +1,18 @@
 """The queue on real PostgreSQL: claimed in order, fenced, ended exactly once, nothing counted against the wrong one."""
 
 import asyncio
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db.queue import task_queue
-from db.queue.task_queue import Lease, LeaseLost, Publication
+from db.queue.task_queue import Claim, Lease, LeaseLost, Publication
 from db.values.lifecycle import (
     EXTRACTION_TRANSITIONS,
     TASK_TRANSITIONS,
@@ -22,16 +27,16 @@ from tests.support import database_rows
 PUBLICATION = Publication(key="results/a/b/1", engine="auto/1", frames=3, size=99, sha256="f" * 64, warnings=[])
 
 
-async def claim_one(database, worker="w1", **options):
+async def claim_one(database: AsyncEngine, worker: str = "w1", **options: Any) -> Claim:
     (claim,) = await task_queue.claim(database, worker=worker, **options)
     return claim
 
 
-async def fail(database, lease, blame, code="unavailable"):
+async def fail(database: AsyncEngine, lease: Lease, blame: Blame, code: str = "unavailable") -> Retry | GiveUp:
     return await task_queue.fail(database, lease, blame=blame, code=code, detail="It broke.", jitter=0.0)
 
 
-async def expire(database, task_id):
+async def expire(database: AsyncEngine, task_id: UUID) -> None:
     await database_rows.change(
         database,
         "UPDATE tasks SET lease_expires_at = clock_timestamp() - interval '1 second' WHERE id = :id",
@@ -39,7 +44,7 @@ async def expire(database, task_id):
     )
 
 
-async def test_a_claimed_task_runs_and_is_told_what_to_do(database):
+async def test_a_claimed_task_runs_and_is_told_what_to_do(database: AsyncEngine) -> None:
     accepted = await database_rows.accepted(database)
     claim = await claim_one(database)
     assert claim.extraction_id == accepted.extraction_id
@@ -51,7 +56,7 @@ async def test_a_claimed_task_runs_and_is_told_what_to_do(database):
     assert (extraction.status, extraction.attempt, extraction.version) == ("running", 1, 2)
 
 
-async def test_nothing_is_claimed_twice(database):
+async def test_nothing_is_claimed_twice(database: AsyncEngine) -> None:
     for _ in range(5):
         await database_rows.accepted(database)
     claims = await asyncio.gather(*(task_queue.claim(database, worker=f"w{n}", limit=2) for n in range(5)))
@@ -60,12 +65,12 @@ async def test_nothing_is_claimed_twice(database):
     assert len(set(ids)) == 5
 
 
-async def test_tasks_are_claimed_in_the_order_of_acceptance(database):
+async def test_tasks_are_claimed_in_the_order_of_acceptance(database: AsyncEngine) -> None:
     expected = [(await database_rows.accepted(database)).task_id for _ in range(4)]
     assert [(await claim_one(database)).lease.task_id for _ in expected] == expected
 
 
-async def test_a_heartbeat_renews_the_lease_and_tells_the_progress(database):
+async def test_a_heartbeat_renews_the_lease_and_tells_the_progress(database: AsyncEngine) -> None:
     accepted = await database_rows.accepted(database)
     lease = (await claim_one(database, lease_seconds=60)).lease
     await task_queue.plan(database, lease, media={"codec": "h264"}, frames_total=10)
@@ -78,7 +83,7 @@ async def test_a_heartbeat_renews_the_lease_and_tells_the_progress(database):
     assert video.media == {"codec": "h264"}
 
 
-async def test_publishing_ends_the_extraction_and_owes_a_notification_in_one_transaction(database):
+async def test_publishing_ends_the_extraction_and_owes_a_notification_in_one_transaction(database: AsyncEngine) -> None:
     accepted = await database_rows.accepted(database)
     claim = await claim_one(database)
     await task_queue.publish(database, claim.lease, PUBLICATION)
@@ -92,7 +97,7 @@ async def test_publishing_ends_the_extraction_and_owes_a_notification_in_one_tra
     assert await database_rows.events(database, accepted.extraction_id) == ["accepted", "claimed", "published"]
 
 
-async def test_publishing_again_by_the_same_attempt_is_no_error_and_changes_nothing(database):
+async def test_publishing_again_by_the_same_attempt_is_no_error_and_changes_nothing(database: AsyncEngine) -> None:
     accepted = await database_rows.accepted(database)
     lease = (await claim_one(database)).lease
     await task_queue.publish(database, lease, PUBLICATION)
@@ -102,7 +107,9 @@ async def test_publishing_again_by_the_same_attempt_is_no_error_and_changes_noth
 
 
 @pytest.mark.parametrize("verb", ["heartbeat", "plan", "publish", "release", "fail"])
-async def test_every_write_of_a_worker_whose_task_was_rescued_and_claimed_again_is_refused(database, verb):
+async def test_every_write_of_a_worker_whose_task_was_rescued_and_claimed_again_is_refused(
+    database: AsyncEngine, verb: str
+) -> None:
     accepted = await database_rows.accepted(database)
     stale = (await claim_one(database, "frozen")).lease
     await expire(database, accepted.task_id)
@@ -122,7 +129,7 @@ async def test_every_write_of_a_worker_whose_task_was_rescued_and_claimed_again_
     await task_queue.publish(database, fresh, PUBLICATION)
 
 
-async def test_a_late_lease_that_nobody_rescued_is_renewed_and_published(database):
+async def test_a_late_lease_that_nobody_rescued_is_renewed_and_published(database: AsyncEngine) -> None:
     accepted = await database_rows.accepted(database)
     lease = (await claim_one(database)).lease
     await expire(database, accepted.task_id)
@@ -132,7 +139,7 @@ async def test_a_late_lease_that_nobody_rescued_is_renewed_and_published(databas
     assert (await database_rows.extraction(database, accepted.extraction_id)).status == "succeeded"
 
 
-async def test_rescue_waits_until_the_database_has_been_up_for_a_whole_lease(database):
+async def test_rescue_waits_until_the_database_has_been_up_for_a_whole_lease(database: AsyncEngine) -> None:
     accepted = await database_rows.accepted(database)
     await claim_one(database)
     await expire(database, accepted.task_id)
@@ -140,7 +147,7 @@ async def test_rescue_waits_until_the_database_has_been_up_for_a_whole_lease(dat
     assert (await database_rows.task(database, accepted.task_id)).state == "leased"
 
 
-async def test_a_release_counts_against_nothing_and_the_task_is_ready_at_once(database):
+async def test_a_release_counts_against_nothing_and_the_task_is_ready_at_once(database: AsyncEngine) -> None:
     accepted = await database_rows.accepted(database)
     await task_queue.release(database, (await claim_one(database)).lease)
     task = await database_rows.task(database, accepted.task_id)
@@ -149,7 +156,7 @@ async def test_a_release_counts_against_nothing_and_the_task_is_ready_at_once(da
     assert (await claim_one(database)).lease.attempt == 2
 
 
-async def test_a_file_that_crashes_its_child_three_times_is_given_up_after_a_careful_try(database):
+async def test_a_file_that_crashes_its_child_three_times_is_given_up_after_a_careful_try(database: AsyncEngine) -> None:
     accepted = await database_rows.accepted(database)
     careful = []
     for _ in range(3):
@@ -162,7 +169,7 @@ async def test_a_file_that_crashes_its_child_three_times_is_given_up_after_a_car
     assert (extraction.status, extraction.error_code, extraction.error_detail) == ("failed", "gave_up", "It broke.")
 
 
-async def test_an_outage_delays_the_task_and_burns_no_crash(database):
+async def test_an_outage_delays_the_task_and_burns_no_crash(database: AsyncEngine) -> None:
     accepted = await database_rows.accepted(database)
     outcome = await fail(database, (await claim_one(database)).lease, Blame.SERVICE)
     assert isinstance(outcome, Retry)
@@ -171,7 +178,7 @@ async def test_an_outage_delays_the_task_and_burns_no_crash(database):
     assert await task_queue.claim(database, worker="w1") == []
 
 
-async def test_an_error_of_the_file_ends_at_once_and_its_owner_is_owed_a_notification(database):
+async def test_an_error_of_the_file_ends_at_once_and_its_owner_is_owed_a_notification(database: AsyncEngine) -> None:
     accepted = await database_rows.accepted(database)
     outcome = await fail(database, (await claim_one(database)).lease, Blame.FILE, "no_video_stream")
     assert outcome == GiveUp("no_video_stream")
@@ -180,7 +187,7 @@ async def test_an_error_of_the_file_ends_at_once_and_its_owner_is_owed_a_notific
 
 
 @pytest.mark.parametrize(("notify", "owed"), [("all", 2), ("failures", 1), ("none", 0)])
-async def test_the_account_chooses_what_it_is_told(database, notify, owed):
+async def test_the_account_chooses_what_it_is_told(database: AsyncEngine, notify: str, owed: int) -> None:
     user = await database_rows.user(database)
     await database_rows.change(database, "UPDATE users SET notify = :notify", notify=notify)
     for _ in range(2):
@@ -190,7 +197,7 @@ async def test_the_account_chooses_what_it_is_told(database, notify, owed):
     assert (await database_rows.one(database, "SELECT count(*) AS n FROM outbox")).n == owed
 
 
-async def test_cancelling_takes_the_lease_away_and_can_be_done_once(database):
+async def test_cancelling_takes_the_lease_away_and_can_be_done_once(database: AsyncEngine) -> None:
     accepted = await database_rows.accepted(database)
     lease = (await claim_one(database)).lease
     async with database.begin() as connection:
@@ -203,12 +210,12 @@ async def test_cancelling_takes_the_lease_away_and_can_be_done_once(database):
     assert (await database_rows.extraction(database, accepted.extraction_id)).status == "cancelled"
 
 
-async def test_publish_and_cancel_at_the_same_moment_have_one_winner(database):
+async def test_publish_and_cancel_at_the_same_moment_have_one_winner(database: AsyncEngine) -> None:
     for _ in range(30):
         accepted = await database_rows.accepted(database)
         lease = (await claim_one(database)).lease
 
-        async def cancel(extraction_id=accepted.extraction_id):
+        async def cancel(extraction_id: UUID = accepted.extraction_id) -> bool:
             async with database.begin() as connection:
                 return await task_queue.cancel(connection, extraction_id)
 
@@ -220,7 +227,7 @@ async def test_publish_and_cancel_at_the_same_moment_have_one_winner(database):
         assert status == ("cancelled" if cancelled else "succeeded")
 
 
-async def reach(database, table, column, state):
+async def reach(database: AsyncEngine, table: str, column: str, state: str) -> UUID:
     """A row in a state, past the trigger that is to be tested."""
     accepted = await database_rows.accepted(database)
     row_id = accepted.task_id if table == "tasks" else accepted.extraction_id
@@ -258,7 +265,13 @@ FILL = {
         ("tasks", "state", TaskState, TASK_TRANSITIONS),
     ],
 )
-async def test_postgres_lets_exactly_the_transitions_of_the_table_through(database, table, column, states, transitions):
+async def test_postgres_lets_exactly_the_transitions_of_the_table_through(
+    database: AsyncEngine,
+    table: str,
+    column: str,
+    states: type[StrEnum],
+    transitions: Mapping[StrEnum, frozenset[StrEnum]],
+) -> None:
     for before in states:
         for after in states:
             if before is after:
@@ -274,7 +287,7 @@ async def test_postgres_lets_exactly_the_transitions_of_the_table_through(databa
                     await change
 
 
-async def test_an_ended_extraction_can_not_be_written_over(database):
+async def test_an_ended_extraction_can_not_be_written_over(database: AsyncEngine) -> None:
     accepted = await database_rows.accepted(database)
     await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
     with pytest.raises(IntegrityError, match="can not follow"):
@@ -284,7 +297,7 @@ async def test_an_ended_extraction_can_not_be_written_over(database):
     )
 
 
-async def test_the_attempt_of_a_task_never_falls(database):
+async def test_the_attempt_of_a_task_never_falls(database: AsyncEngine) -> None:
     await database_rows.accepted(database)
     await claim_one(database)
     with pytest.raises(IntegrityError, match="never falls"):
@@ -292,7 +305,7 @@ async def test_the_attempt_of_a_task_never_falls(database):
 
 
 @pytest.mark.parametrize("statement", ["DELETE FROM acceptances", "UPDATE acceptances SET user_id = gen_random_uuid()"])
-async def test_an_acceptance_can_not_be_taken_back(database, statement):
+async def test_an_acceptance_can_not_be_taken_back(database: AsyncEngine, statement: str) -> None:
     await database_rows.accepted(database)
     with pytest.raises(IntegrityError, match="append-only"):
         await database_rows.change(database, statement)

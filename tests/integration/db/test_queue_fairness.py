@@ -3,27 +3,31 @@
 import asyncio
 import os
 from contextlib import suppress
+from uuid import UUID
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db import videos
 from db.acceptance import accept, object_reservations
 from db.queue import fair_queueing, task_queue
+from db.queue.task_queue import Claim
 from db.values.segment import Segment
 from tests.integration.db.test_queue import PUBLICATION, claim_one, fail
 from tests.integration.db.test_queue_split import open_and_counted
 from tests.support import database_rows
+from tests.support.database_rows import Accepted
 
 CROWD = 10_000
 THROTTLED_CROWD = CROWD if os.environ.get("FOTOGRAMA_FAULTS") == "full" else 1000
 
 
-async def accept_many(database, user_id, count):
+async def accept_many(database: AsyncEngine, user_id: UUID, count: int) -> list[Accepted]:
     """As accepting does, one after the other, in one call."""
     return [await database_rows.accepted(database, user_id) for _ in range(count)]
 
 
-async def accept_at_once(database, user_id, count, batch=250):
+async def accept_at_once(database: AsyncEngine, user_id: UUID, count: int, batch: int = 250) -> None:
     """The same for a great many: the reservations, and then the accepting, in few transactions."""
     for _ in range(count // batch):
         async with database.begin() as connection:
@@ -33,13 +37,13 @@ async def accept_at_once(database, user_id, count, batch=250):
             await accept.accept(connection, uploads)
 
 
-async def finish_next(database):
+async def finish_next(database: AsyncEngine) -> Claim:
     claim = await claim_one(database)
     await task_queue.publish(database, claim.lease, PUBLICATION)
     return claim
 
 
-async def states(database, user_id):
+async def states(database: AsyncEngine, user_id: UUID) -> tuple[int, int]:
     row = await database_rows.one(
         database,
         "SELECT count(*) FILTER (WHERE state = 'throttled') AS throttled,"
@@ -49,13 +53,15 @@ async def states(database, user_id):
     return row.throttled, row.open
 
 
-async def cancel(database, extraction_id):
+async def cancel(database: AsyncEngine, extraction_id: UUID) -> None:
     async with database.begin() as connection:
         await task_queue.cancel(connection, extraction_id)
 
 
 @pytest.mark.parametrize(("limit", "crowded"), [(3, THROTTLED_CROWD), (100_000, CROWD)])
-async def test_behind_a_great_many_videos_of_one_account_each_small_one_waits_about_its_turn(database, limit, crowded):
+async def test_behind_a_great_many_videos_of_one_account_each_small_one_waits_about_its_turn(
+    database: AsyncEngine, limit: int, crowded: int
+) -> None:
     await fair_queueing.set_running_limit(database, limit)
     crowd = await database_rows.user(database)
     await accept_at_once(database, crowd, crowded)
@@ -68,7 +74,7 @@ async def test_behind_a_great_many_videos_of_one_account_each_small_one_waits_ab
     assert worst <= len(small) + 2
 
 
-async def test_weight_gives_its_multiple_of_the_turns(database):
+async def test_weight_gives_its_multiple_of_the_turns(database: AsyncEngine) -> None:
     heavy, light = await database_rows.user(database), await database_rows.user(database, "bob@example.com")
     assert await fair_queueing.set_share(database, heavy, weight=3.0, running_limit=None)
     ours = {accepted.extraction_id for accepted in await accept_many(database, heavy, 30)}
@@ -77,7 +83,7 @@ async def test_weight_gives_its_multiple_of_the_turns(database):
     assert 14 <= sum(extraction_id in ours for extraction_id in first) <= 16
 
 
-async def test_an_administrators_extraction_goes_first(database):
+async def test_an_administrators_extraction_goes_first(database: AsyncEngine) -> None:
     await database_rows.accepted(database)
     admin = await database_rows.user(database)
     await database_rows.change(database, "UPDATE users SET role = 'admin' WHERE id = :id", id=admin)
@@ -85,7 +91,7 @@ async def test_an_administrators_extraction_goes_first(database):
     assert (await claim_one(database)).extraction_id == accepted.extraction_id
 
 
-async def test_what_a_plan_turns_out_to_be_worth_is_charged_once_to_the_next_task(database):
+async def test_what_a_plan_turns_out_to_be_worth_is_charged_once_to_the_next_task(database: AsyncEngine) -> None:
     user = await database_rows.user(database)
     first = await database_rows.accepted(database, user)
     media = {"width": 800, "height": 100}
@@ -98,7 +104,7 @@ async def test_what_a_plan_turns_out_to_be_worth_is_charged_once_to_the_next_tas
     assert tags == [1000.0, 1000.0 + 1000 + (5000 - 1000)]
 
 
-async def test_an_account_has_no_more_open_tasks_than_its_limit(database):
+async def test_an_account_has_no_more_open_tasks_than_its_limit(database: AsyncEngine) -> None:
     user = await database_rows.user(database)
     await fair_queueing.set_share(database, user, weight=1.0, running_limit=2)
     made = await accept_many(database, user, 5)
@@ -110,7 +116,7 @@ async def test_an_account_has_no_more_open_tasks_than_its_limit(database):
 
 
 @pytest.mark.parametrize("how", ["publish", "fail", "cancel", "delete", "cancel a throttled one"])
-async def test_every_end_lets_the_next_one_in(database, how):
+async def test_every_end_lets_the_next_one_in(database: AsyncEngine, how: str) -> None:
     user = await database_rows.user(database)
     await fair_queueing.set_share(database, user, weight=1.0, running_limit=1)
     first, second, third = await accept_many(database, user, 3)
@@ -133,7 +139,7 @@ async def test_every_end_lets_the_next_one_in(database, how):
     assert await open_and_counted(database, user) == (1, 1)
 
 
-async def test_the_segments_of_a_long_video_keep_to_the_limit_and_all_get_their_turn(database):
+async def test_the_segments_of_a_long_video_keep_to_the_limit_and_all_get_their_turn(database: AsyncEngine) -> None:
     user = await database_rows.user(database)
     await fair_queueing.set_share(database, user, weight=1.0, running_limit=2)
     await database_rows.accepted(database, user)
@@ -147,13 +153,13 @@ async def test_the_segments_of_a_long_video_keep_to_the_limit_and_all_get_their_
     await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
 
 
-async def test_nothing_stays_throttled_when_accepting_cancelling_and_ending_cross(database):
+async def test_nothing_stays_throttled_when_accepting_cancelling_and_ending_cross(database: AsyncEngine) -> None:
     user = await database_rows.user(database)
     await fair_queueing.set_share(database, user, weight=1.0, running_limit=1)
     for _ in range(15):
         made = await accept_many(database, user, 3)
 
-        async def work():
+        async def work() -> None:
             for claim in await task_queue.claim(database, worker="w"):
                 with suppress(task_queue.LeaseLost):  # it may be the one that is cancelled
                     await task_queue.publish(database, claim.lease, PUBLICATION)
@@ -168,7 +174,7 @@ async def test_nothing_stays_throttled_when_accepting_cancelling_and_ending_cros
         assert await fair_queueing.admit_throttled(database) == 0
 
 
-async def test_a_raised_limit_is_used_by_maintenance(database):
+async def test_a_raised_limit_is_used_by_maintenance(database: AsyncEngine) -> None:
     user = await database_rows.user(database)
     await fair_queueing.set_running_limit(database, 1)
     await accept_many(database, user, 4)
@@ -177,7 +183,9 @@ async def test_a_raised_limit_is_used_by_maintenance(database):
     assert await states(database, user) == (1, 3)
 
 
-async def test_the_place_in_the_queue_is_that_of_the_claim_with_the_throttled_ones_among_them(database):
+async def test_the_place_in_the_queue_is_that_of_the_claim_with_the_throttled_ones_among_them(
+    database: AsyncEngine,
+) -> None:
     user = await database_rows.user(database)
     await fair_queueing.set_share(database, user, weight=1.0, running_limit=1)
     mine = await accept_many(database, user, 3)
@@ -190,7 +198,7 @@ async def test_the_place_in_the_queue_is_that_of_the_claim_with_the_throttled_on
     assert sorted(places.values()) == [1, 2, 3, 4]
 
 
-async def test_virtual_time_does_not_fall_when_what_was_claimed_is_deleted(database):
+async def test_virtual_time_does_not_fall_when_what_was_claimed_is_deleted(database: AsyncEngine) -> None:
     user = await database_rows.user(database)
     made = await accept_many(database, user, 3)
     for accepted in made:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, TextClause, create_engine, text
 
+from cluster.local.servers.embedded_postgres import Postgres
 from db import videos
 from db.acceptance import quotas
 from db.connection import database_url as url_of
@@ -59,7 +61,7 @@ STATEMENTS = {
 
 
 @pytest.fixture(scope="module")
-def crowded(postgres, template) -> Iterator[Connection]:
+def crowded(postgres: Postgres, template: str) -> Iterator[Connection]:
     """A connection to a database that is full."""
     with fresh_database(postgres, template) as url:
         database = create_engine(url_of(url))
@@ -71,7 +73,7 @@ def crowded(postgres, template) -> Iterator[Connection]:
         database.dispose()
 
 
-def nodes_of(connection: Connection, statement, values):
+def nodes_of(connection: Connection, statement: TextClause, values: Mapping[str, object]) -> Iterator[dict[str, Any]]:
     """Each node of the plan that is really run, with what it met; what it wrote is undone."""
     explained = text(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement.text}")
     found = connection.execute(explained, values).scalar_one()
@@ -83,13 +85,13 @@ def nodes_of(connection: Connection, statement, values):
         pending += node.get("Plans", [])
 
 
-def rows_met(node) -> float:
+def rows_met(node: dict[str, Any]) -> float:
     """Read by the node, whether it gave them or not."""
     return node["Actual Loops"] * (node["Actual Rows"] + node.get("Rows Removed by Filter", 0))
 
 
 @pytest.mark.parametrize("name", STATEMENTS)
-def test_its_rows_come_from_an_index_and_they_are_few(crowded, name):
+def test_its_rows_come_from_an_index_and_they_are_few(crowded: Connection, name: str) -> None:
     statement, values, indexes = STATEMENTS[name]
     nodes = list(nodes_of(crowded, statement, values))
     assert not [node for node in nodes if node["Node Type"] == "Seq Scan" and node["Relation Name"] in BIG]
@@ -97,12 +99,12 @@ def test_its_rows_come_from_an_index_and_they_are_few(crowded, name):
     assert max(rows_met(node) for node in nodes if "Index Name" in node) <= 2000
 
 
-def test_a_claim_sorts_none_of_what_waits(crowded):
+def test_a_claim_sorts_none_of_what_waits(crowded: Connection) -> None:
     """The one sort is of the rows that it gives."""
     nodes = list(nodes_of(crowded, task_queue_sql.CLAIM, CLAIM))
     assert max(rows_met(node) for node in nodes if "Sort" in node["Node Type"]) <= CLAIM["limit"]
 
 
-def test_the_depth_of_the_queue_is_counted_no_further_than_it_is_asked(crowded):
+def test_the_depth_of_the_queue_is_counted_no_further_than_it_is_asked(crowded: Connection) -> None:
     nodes = list(nodes_of(crowded, quotas.DEPTH, {"most": 500}))
     assert sum(rows_met(node) for node in nodes if "Relation Name" in node) <= 2 * 500

@@ -3,35 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+from uuid import UUID
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db.queue import fair_queueing, task_queue
 from db.queue.replan import MANY, replan
-from db.queue.task_queue import LeaseLost
+from db.queue.task_queue import Claim, Lease, LeaseLost, Rescued
 from db.values.lifecycle import Blame, GiveUp, Retry
 from tests.integration.db.test_queue import PUBLICATION, claim_one, expire, fail
 from tests.integration.db.test_queue_fairness import accept_many, cancel, states
 from tests.integration.db.test_queue_split import SEGMENTS, open_and_counted, planned, segments, split
 from tests.support import database_rows
+from tests.support.database_rows import Accepted
 
 
-async def again(database, lease, jitter=0.0):
+async def again(database: AsyncEngine, lease: Lease, jitter: float = 0.0) -> Retry | GiveUp:
     return await replan(database, lease, made_by="auto/before", jitter=jitter)
 
 
-async def ready_now(database):
+async def ready_now(database: AsyncEngine) -> None:
     await database_rows.change(database, "UPDATE tasks SET ready_at = now() WHERE state = 'ready'")
 
 
-async def assembling(database):
+async def assembling(database: AsyncEngine) -> tuple[Accepted, Claim]:
     accepted, _ = await planned(database)
     for claim in await segments(database):
         await task_queue.publish_segment(database, claim.lease, key="k", frames=10)
     return accepted, await claim_one(database)
 
 
-async def test_a_segment_becomes_the_planning_task_and_its_siblings_are_lost(database):
+async def test_a_segment_becomes_the_planning_task_and_its_siblings_are_lost(database: AsyncEngine) -> None:
     accepted, planning = await planned(database)
     share = "SELECT owed, last_finish FROM shares WHERE user_id = :user"
     charged = await database_rows.one(database, share, user=accepted.user_id)
@@ -65,7 +68,7 @@ async def test_a_segment_becomes_the_planning_task_and_its_siblings_are_lost(dat
     assert (await database_rows.events(database, accepted.extraction_id)).count("replanned") == 1
 
 
-async def test_an_assembling_task_becomes_the_planning_one(database):
+async def test_an_assembling_task_becomes_the_planning_one(database: AsyncEngine) -> None:
     accepted, claim = await assembling(database)
     await again(database, claim.lease)
     await ready_now(database)
@@ -75,7 +78,7 @@ async def test_an_assembling_task_becomes_the_planning_one(database):
     assert (await database_rows.extraction(database, accepted.extraction_id)).status == "succeeded"
 
 
-async def test_the_attempt_rises_above_all_that_the_extraction_has_had(database):
+async def test_the_attempt_rises_above_all_that_the_extraction_has_had(database: AsyncEngine) -> None:
     await planned(database)
     first, second, _ = await segments(database)
     for _ in range(3):
@@ -87,7 +90,7 @@ async def test_the_attempt_rises_above_all_that_the_extraction_has_had(database)
     assert (await claim_one(database)).lease.attempt == 5
 
 
-async def test_the_slots_of_the_others_are_used_by_what_was_throttled(database):
+async def test_the_slots_of_the_others_are_used_by_what_was_throttled(database: AsyncEngine) -> None:
     user = await database_rows.user(database)
     await fair_queueing.set_share(database, user, running_limit=2)
     await database_rows.accepted(database, user)
@@ -101,7 +104,7 @@ async def test_the_slots_of_the_others_are_used_by_what_was_throttled(database):
     assert await fair_queueing.admit_throttled(database) == 0
 
 
-async def test_a_planning_task_is_not_planned_anew(database):
+async def test_a_planning_task_is_not_planned_anew(database: AsyncEngine) -> None:
     await database_rows.accepted(database)
     claim = await claim_one(database)
     with pytest.raises(LeaseLost):
@@ -109,7 +112,7 @@ async def test_a_planning_task_is_not_planned_anew(database):
     await task_queue.publish(database, claim.lease, PUBLICATION)
 
 
-async def test_each_time_it_waits_longer_and_a_day_of_many_ends_it(database):
+async def test_each_time_it_waits_longer_and_a_day_of_many_ends_it(database: AsyncEngine) -> None:
     accepted = await database_rows.accepted(database)
     delays = []
     for _ in range(MANY):
@@ -134,7 +137,7 @@ async def test_each_time_it_waits_longer_and_a_day_of_many_ends_it(database):
 
 
 @pytest.mark.parametrize("how", ["replan", "cancel", "rescue"])
-async def test_siblings_that_end_in_every_way_meanwhile_leave_one_outcome(database, how):
+async def test_siblings_that_end_in_every_way_meanwhile_leave_one_outcome(database: AsyncEngine, how: str) -> None:
     for _ in range(10):
         accepted, _ = await planned(database)
         first, second, third = await segments(database)
@@ -161,6 +164,6 @@ async def test_siblings_that_end_in_every_way_meanwhile_leave_one_outcome(databa
             await fail(database, (await claim_one(database)).lease, Blame.FILE, "undecodable")
 
 
-async def rescue(database, task_id):
+async def rescue(database: AsyncEngine, task_id: UUID) -> Rescued:
     await expire(database, task_id)
     return await task_queue.rescue(database, jitter=0.0, lease_seconds=0)

@@ -1,20 +1,24 @@
 """A long video over several workers: split once, each segment fenced, one assembling task, one end."""
 
 import asyncio
+from collections.abc import Sequence
+from uuid import UUID
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db.queue import task_queue
-from db.queue.task_queue import LeaseLost
+from db.queue.task_queue import Claim, Lease, LeaseLost
 from db.values.lifecycle import Blame, GiveUp, Retry
 from db.values.segment import Segment
 from tests.integration.db.test_queue import PUBLICATION, claim_one, expire, fail
 from tests.support import database_rows
+from tests.support.database_rows import Accepted
 
 SEGMENTS = [Segment(0, 0, 10, 300), Segment(1, 10, 20, 200), Segment(2, 20, 30, 100)]
 
 
-async def split(database, lease, segments=SEGMENTS):
+async def split(database: AsyncEngine, lease: Lease, segments: Sequence[Segment] = SEGMENTS) -> None:
     await task_queue.split(
         database,
         lease,
@@ -25,7 +29,7 @@ async def split(database, lease, segments=SEGMENTS):
     )
 
 
-async def planned(database):
+async def planned(database: AsyncEngine) -> tuple[Accepted, Lease]:
     """An extraction that has just been split."""
     accepted = await database_rows.accepted(database)
     lease = (await claim_one(database)).lease
@@ -33,15 +37,15 @@ async def planned(database):
     return accepted, lease
 
 
-async def segments(database, count=3):
+async def segments(database: AsyncEngine, count: int = 3) -> list[Claim]:
     return sorted([await claim_one(database, f"w{n}") for n in range(count)], key=lambda claim: claim.segment.number)
 
 
-async def tasks(database, kind):
+async def tasks(database: AsyncEngine, kind: str) -> int:
     return (await database_rows.one(database, "SELECT count(*) AS n FROM tasks WHERE kind = :kind", kind=kind)).n
 
 
-async def open_and_counted(database, user_id):
+async def open_and_counted(database: AsyncEngine, user_id: UUID) -> tuple[int, int]:
     """What the share says is open, and what is."""
     counted = "SELECT count(*) FROM tasks WHERE user_id = :user_id AND state IN ('ready', 'leased')"
     row = await database_rows.one(
@@ -50,7 +54,7 @@ async def open_and_counted(database, user_id):
     return row.open, row.counted
 
 
-async def test_segments_are_claimed_with_their_ranges_and_joined_by_number(database):
+async def test_segments_are_claimed_with_their_ranges_and_joined_by_number(database: AsyncEngine) -> None:
     accepted, _ = await planned(database)
     claims = await segments(database)
     assert [claim.segment for claim in claims] == SEGMENTS
@@ -68,7 +72,7 @@ async def test_segments_are_claimed_with_their_ranges_and_joined_by_number(datab
     assert await open_and_counted(database, accepted.user_id) == (0, 0)
 
 
-async def test_splitting_and_publishing_again_by_the_same_attempt_change_nothing(database):
+async def test_splitting_and_publishing_again_by_the_same_attempt_change_nothing(database: AsyncEngine) -> None:
     accepted, lease = await planned(database)
     await split(database, lease)
     (first, *_) = await segments(database)
@@ -78,7 +82,7 @@ async def test_splitting_and_publishing_again_by_the_same_attempt_change_nothing
     assert await tasks(database, "segment") == 3
 
 
-async def test_the_last_two_segments_at_the_same_moment_make_one_assembling_task(database):
+async def test_the_last_two_segments_at_the_same_moment_make_one_assembling_task(database: AsyncEngine) -> None:
     for _ in range(20):
         accepted = await database_rows.accepted(database)
         await split(database, (await claim_one(database)).lease, SEGMENTS[:2])
@@ -91,7 +95,7 @@ async def test_the_last_two_segments_at_the_same_moment_make_one_assembling_task
 
 
 @pytest.mark.parametrize("how", ["release", "crash", "rescue"])
-async def test_a_segment_that_waits_again_takes_back_its_own_frames_alone(database, how):
+async def test_a_segment_that_waits_again_takes_back_its_own_frames_alone(database: AsyncEngine, how: str) -> None:
     accepted, _ = await planned(database)
     first, second, _ = await segments(database)
     await task_queue.heartbeat(database, first.lease, frames_done=4)
@@ -111,7 +115,7 @@ async def test_a_segment_that_waits_again_takes_back_its_own_frames_alone(databa
     assert (again.segment, again.lease.attempt) == (SEGMENTS[0], 2)
 
 
-async def test_a_segment_that_fails_for_good_ends_the_extraction_and_its_siblings(database):
+async def test_a_segment_that_fails_for_good_ends_the_extraction_and_its_siblings(database: AsyncEngine) -> None:
     accepted, _ = await planned(database)
     first, second, _ = await segments(database)
     await task_queue.publish_segment(database, second.lease, key="segment-1", frames=10)
@@ -124,12 +128,12 @@ async def test_a_segment_that_fails_for_good_ends_the_extraction_and_its_sibling
     assert await open_and_counted(database, accepted.user_id) == (0, 0)
 
 
-async def test_siblings_that_end_in_every_way_at_once_never_lock_each_other_for_good(database):
+async def test_siblings_that_end_in_every_way_at_once_never_lock_each_other_for_good(database: AsyncEngine) -> None:
     for _ in range(20):
         accepted, _ = await planned(database)
         first, second, third = await segments(database)
 
-        async def cancel(extraction_id=accepted.extraction_id):
+        async def cancel(extraction_id: UUID = accepted.extraction_id) -> bool:
             async with database.begin() as connection:
                 return await task_queue.cancel(connection, extraction_id)
 
@@ -146,12 +150,12 @@ async def test_siblings_that_end_in_every_way_at_once_never_lock_each_other_for_
         assert await open_and_counted(database, accepted.user_id) == (0, 0)
 
 
-async def test_cancelling_while_it_is_split_leaves_no_segment(database):
+async def test_cancelling_while_it_is_split_leaves_no_segment(database: AsyncEngine) -> None:
     for _ in range(20):
         accepted = await database_rows.accepted(database)
         lease = (await claim_one(database)).lease
 
-        async def cancel(extraction_id=accepted.extraction_id):
+        async def cancel(extraction_id: UUID = accepted.extraction_id) -> bool:
             async with database.begin() as connection:
                 return await task_queue.cancel(connection, extraction_id)
 

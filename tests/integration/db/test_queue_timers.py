@@ -1,8 +1,12 @@
 """No row that has not ended stands without a timer: moved back in time, each is ended or goes on by itself."""
 
+from pathlib import Path
+
 import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
+from actors.maintenance.maintenance_loop import Maintenance
 from db import accounts, videos
 from db.acceptance import idempotency_keys, object_reservations
 from db.acceptance.idempotency_keys import OwnedKey
@@ -17,11 +21,11 @@ from tests.support import database_rows
 
 
 @pytest.fixture
-def maintenance(database, tmp_path):
+def maintenance(database: AsyncEngine, tmp_path: Path) -> Maintenance:
     return maintenance_of(database, FolderStore(tmp_path / "objects"))
 
 
-async def drained(database):
+async def drained(database: AsyncEngine) -> int:
     """Claims and ends all that can be claimed now; how many."""
     count = 0
     while claims := await task_queue.claim(database, worker="w", limit=10):
@@ -31,7 +35,7 @@ async def drained(database):
     return count
 
 
-async def throttled(database):
+async def throttled(database: AsyncEngine) -> None:
     """Two tasks of one user who may have one, and the slot lost: nothing will end that lets the second in."""
     await database_rows.change(database, "UPDATE queue_state SET running_limit = 1")
     first = await database_rows.accepted(database)
@@ -39,7 +43,7 @@ async def throttled(database):
     await database_rows.change(database, "UPDATE queue_state SET running_limit = 32")
 
 
-async def ready(database):
+async def ready(database: AsyncEngine) -> None:
     """Waits out a pause after a failure of the service."""
     await database_rows.accepted(database)
     await fail(database, (await claim_one(database)).lease, Blame.SERVICE, "unavailable")
@@ -47,7 +51,7 @@ async def ready(database):
     await database_rows.change(database, "UPDATE tasks SET ready_at = ready_at - interval '1 day'")
 
 
-async def leased(database):
+async def leased(database: AsyncEngine) -> None:
     """Its worker is gone."""
     accepted = await database_rows.accepted(database)
     await claim_one(database)
@@ -57,12 +61,14 @@ async def leased(database):
 WAYS = {TaskState.THROTTLED: throttled, TaskState.READY: ready, TaskState.LEASED: leased}
 
 
-async def test_no_state_of_a_task_is_forgotten_here():
+async def test_no_state_of_a_task_is_forgotten_here() -> None:
     assert set(WAYS) == {state for state in TaskState if not is_terminal(state)}
 
 
 @pytest.mark.parametrize("state", WAYS)
-async def test_a_task_goes_on_by_itself_from_every_state(database, maintenance, state):
+async def test_a_task_goes_on_by_itself_from_every_state(
+    database: AsyncEngine, maintenance: Maintenance, state: TaskState
+) -> None:
     await WAYS[state](database)
     assert (
         await database_rows.one(database, "SELECT count(*) AS n FROM tasks WHERE state::text = :s", s=str(state))
@@ -74,7 +80,9 @@ async def test_a_task_goes_on_by_itself_from_every_state(database, maintenance, 
 
 
 @pytest.mark.parametrize("status", [status for status in ExtractionStatus if not is_terminal(status)])
-async def test_an_extraction_without_a_task_goes_on_by_itself(database, maintenance, status):
+async def test_an_extraction_without_a_task_goes_on_by_itself(
+    database: AsyncEngine, maintenance: Maintenance, status: ExtractionStatus
+) -> None:
     accepted = await database_rows.accepted(database)
     if status is ExtractionStatus.RUNNING:
         await claim_one(database)
@@ -84,7 +92,7 @@ async def test_an_extraction_without_a_task_goes_on_by_itself(database, maintena
     assert await drained(database) == 1
 
 
-async def test_a_notification_whose_sender_died_is_due_again_and_given_up_after_a_day(database):
+async def test_a_notification_whose_sender_died_is_due_again_and_given_up_after_a_day(database: AsyncEngine) -> None:
     await failed(database)
     (taken,) = await outbox.take(database, "email")
     past = "UPDATE outbox SET due_at = due_at - interval '1 day', owed_since = owed_since - interval '2 days'"
@@ -94,7 +102,9 @@ async def test_a_notification_whose_sender_died_is_due_again_and_given_up_after_
     assert (await database_rows.one(database, "SELECT given_up_at FROM outbox")).given_up_at is not None
 
 
-async def test_a_reservation_an_idempotency_lease_and_garbage_end_by_themselves(database, maintenance, tmp_path):
+async def test_a_reservation_an_idempotency_lease_and_garbage_end_by_themselves(
+    database: AsyncEngine, maintenance: Maintenance, tmp_path: Path
+) -> None:
     store = FolderStore(tmp_path / "objects")
     accepted = await database_rows.accepted(database)
     key = video_key(uuid7())
@@ -113,7 +123,7 @@ async def test_a_reservation_an_idempotency_lease_and_garbage_end_by_themselves(
     assert await store.keys("videos") == []
 
 
-async def test_an_idempotency_lease_can_be_taken_over_once_it_has_run_out(database):
+async def test_an_idempotency_lease_can_be_taken_over_once_it_has_run_out(database: AsyncEngine) -> None:
     user = await database_rows.user(database)
     await idempotency_keys.acquire(database, OwnedKey(user, "POST /v1/videos", "k", uuid7()))
     await database_rows.change(
@@ -122,7 +132,7 @@ async def test_an_idempotency_lease_can_be_taken_over_once_it_has_run_out(databa
     assert await idempotency_keys.acquire(database, OwnedKey(user, "POST /v1/videos", "k", uuid7())) is None
 
 
-async def test_a_session_that_is_over_goes(database):
+async def test_a_session_that_is_over_goes(database: AsyncEngine) -> None:
     user = await database_rows.user(database)
     await database_rows.change(
         database,

@@ -6,7 +6,9 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
+from cluster.local.servers.embedded_postgres import Postgres
 from db import migrate
 from db.connection import database_url as url_of
 from db.tables.metadata import metadata
@@ -32,7 +34,7 @@ def migrated(database_url: str) -> Iterator[Connection]:
 
 
 @pytest.fixture
-def declared(postgres, migrated: Connection) -> Iterator[Connection]:
+def declared(postgres: Postgres, migrated: Connection) -> Iterator[Connection]:
     """A database that is made from the declared tables; its one function, a column's default, is the migrations'."""
     function = migrated.execute(text("SELECT pg_get_functiondef('uuid_v7'::regproc)")).scalar_one()
     with fresh_database(postgres) as url:
@@ -44,12 +46,12 @@ def declared(postgres, migrated: Connection) -> Iterator[Connection]:
         database.dispose()
 
 
-def test_the_migrations_build_the_declared_columns(migrated):
+def test_the_migrations_build_the_declared_columns(migrated: Connection) -> None:
     context = MigrationContext.configure(migrated, opts={"compare_type": True, "compare_server_default": True})
     assert compare_metadata(context, metadata) == []
 
 
-def test_the_migrations_build_the_declared_constraints_and_indexes(migrated, declared):
+def test_the_migrations_build_the_declared_constraints_and_indexes(migrated: Connection, declared: Connection) -> None:
     built, wanted = (
         {row.name: row.definition for row in connection.execute(RULES)} for connection in (migrated, declared)
     )
@@ -57,12 +59,12 @@ def test_the_migrations_build_the_declared_constraints_and_indexes(migrated, dec
     assert "tasks_owner_when_leased" in built
 
 
-async def test_the_statuses_are_those_of_postgres(database):
+async def test_the_statuses_are_those_of_postgres(database: AsyncEngine) -> None:
     for name, states in (("extraction_status", ExtractionStatus), ("task_state", TaskState)):
         row = await database_rows.one(database, f"SELECT enum_range(NULL::{name})::text[] AS states")
         assert row.states == [str(state) for state in states]
 
 
-async def test_migrating_again_changes_nothing_and_is_seen_as_current(database, database_url):
+async def test_migrating_again_changes_nothing_and_is_seen_as_current(database: AsyncEngine, database_url: str) -> None:
     migrate.upgrade(database_url)
     assert await migrate.is_current(database)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from pathlib import Path
+from uuid import UUID
 
 import pytest
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
+from actors.maintenance.maintenance_loop import Maintenance
 from cluster.wiring import maintenance as wiring
 from db.object_store.folder_store import FolderStore
 from db.queue import fair_queueing, task_queue
 from db.queue.fair_queueing import Drift
-from db.queue.task_queue import LeaseLost
+from db.queue.task_queue import Claim, LeaseLost
 from tests.integration.actors.test_maintenance import Noted, maintenance_of
 from tests.integration.db.test_queue import PUBLICATION, claim_one
 from tests.integration.db.test_queue_fairness import accept_many, cancel, states
@@ -23,18 +27,18 @@ from tests.support.api_client import SECRET
 
 
 @pytest.fixture
-def maintenance(database, tmp_path):
+def maintenance(database: AsyncEngine, tmp_path: Path) -> Maintenance:
     return maintenance_of(database, FolderStore(tmp_path / "objects"))
 
 
-async def miscount(database, user_id, count):
+async def miscount(database: AsyncEngine, user_id: UUID, count: int) -> None:
     await database_rows.change(
         database, "UPDATE shares SET open = :open WHERE user_id = :user_id", open=count, user_id=user_id
     )
 
 
 @pytest.fixture
-def environment(monkeypatch, database_url, tmp_path):
+def environment(monkeypatch: pytest.MonkeyPatch, database_url: str, tmp_path: Path) -> pytest.MonkeyPatch:
     """That of a maintenance's process."""
     values = {"DATABASE_URL": database_url, "OBJECTS_URL": f"file://{tmp_path}/objects", "SECRET_KEY": SECRET}
     for name, value in values.items():
@@ -44,8 +48,8 @@ def environment(monkeypatch, database_url, tmp_path):
 
 
 async def test_the_limit_of_the_settings_holds_from_a_maintenance_first_turn_and_what_it_allows_is_let_in(
-    database, environment
-):
+    database: AsyncEngine, environment: pytest.MonkeyPatch
+) -> None:
     user = await database_rows.user(database)
     environment.setenv("FOTOGRAMA_USER_RUNNING_MAX", "2")
     async with wiring.open_maintenance() as old:
@@ -60,7 +64,9 @@ async def test_the_limit_of_the_settings_holds_from_a_maintenance_first_turn_and
     assert (await database_rows.one(database, "SELECT running_limit FROM queue_state")).running_limit == 4
 
 
-async def test_a_share_that_counts_too_many_keeps_nobody_waiting_for_long(database, maintenance):
+async def test_a_share_that_counts_too_many_keeps_nobody_waiting_for_long(
+    database: AsyncEngine, maintenance: Maintenance
+) -> None:
     user = await database_rows.user(database)
     await fair_queueing.set_share(database, user, running_limit=2)
     await accept_many(database, user, 4)
@@ -72,7 +78,9 @@ async def test_a_share_that_counts_too_many_keeps_nobody_waiting_for_long(databa
     assert await open_and_counted(database, user) == (2, 2)
 
 
-async def test_a_share_that_counts_too_few_refuses_ends_until_maintenance_runs(database, maintenance):
+async def test_a_share_that_counts_too_few_refuses_ends_until_maintenance_runs(
+    database: AsyncEngine, maintenance: Maintenance
+) -> None:
     accepted = await database_rows.accepted(database)
     other = await database_rows.accepted(database)
     claims = [await claim_one(database), await claim_one(database)]
@@ -86,7 +94,7 @@ async def test_a_share_that_counts_too_few_refuses_ends_until_maintenance_runs(d
     assert await open_and_counted(database, other.user_id) == (1, 1)
 
 
-async def test_a_corrected_share_is_counted_and_told(database, maintenance):
+async def test_a_corrected_share_is_counted_and_told(database: AsyncEngine, maintenance: Maintenance) -> None:
     accepted = await database_rows.accepted(database)
     await miscount(database, accepted.user_id, 3)
     with capture_logs() as logs:
@@ -106,25 +114,25 @@ async def test_a_corrected_share_is_counted_and_told(database, maintenance):
     assert await open_and_counted(database, accepted.user_id) == (1, 1)
 
 
-async def test_under_traffic_no_share_is_ever_corrected(database):
+async def test_under_traffic_no_share_is_ever_corrected(database: AsyncEngine) -> None:
     """Neither is one found wrong, nor would counting it anew at any moment change it."""
     users = [await database_rows.user(database, f"{n}@example.com") for n in range(2)]
     for user in users:
         await fair_queueing.set_share(database, user, running_limit=2)
     going = asyncio.Event()
 
-    async def asks(user):
+    async def asks(user: UUID) -> None:
         for turn in range(25):
             made = await database_rows.accepted(database, user)
             if turn % 5 == 4:
                 await cancel(database, made.extraction_id)
 
-    async def works(name):
+    async def works(name: str) -> None:
         while not going.is_set():
             for claim in await task_queue.claim(database, worker=name, limit=2):
                 await carry_out(database, claim)
 
-    async def counts():
+    async def counts() -> tuple[list[Drift], int]:
         corrected, looks = [], 0
         while not going.is_set():
             corrected += await fair_queueing.recount(database)
@@ -147,7 +155,7 @@ async def test_under_traffic_no_share_is_ever_corrected(database):
     assert [await open_and_counted(database, user) for user in users] == [(0, 0), (0, 0)]
 
 
-async def carry_out(database, claim):
+async def carry_out(database: AsyncEngine, claim: Claim) -> None:
     """In every way that a task can go, unless it is cancelled meanwhile."""
     with contextlib.suppress(LeaseLost):
         if claim.kind == "segment":

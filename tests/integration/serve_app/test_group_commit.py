@@ -2,10 +2,13 @@
 
 import asyncio
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
+from uuid import UUID
 
 import orjson
 import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db.acceptance import idempotency_keys, object_reservations
 from db.acceptance.idempotency_keys import OwnedKey
@@ -19,44 +22,44 @@ from tests.support import database_rows
 WAIT_SECONDS = 60
 
 
-async def call_of(database, user_id, files=1, key=None):
+async def call_of(database: AsyncEngine, user_id: UUID, files: int = 1, key: OwnedKey | None = None) -> AcceptRequest:
     uploads = [database_rows.upload(user_id) for _ in range(files)]
     for upload in uploads:
         await object_reservations.reserve(database, user_id, upload.object_key)
     return AcceptRequest(uploads, key, "fingerprint")
 
 
-async def key_of(database, user_id, key):
+async def key_of(database: AsyncEngine, user_id: UUID, key: str) -> OwnedKey:
     marker = OwnedKey(user_id, "POST /v1/videos", key, uuid.uuid4())
     assert await idempotency_keys.acquire(database, marker) is None
     return marker
 
 
-async def at_once(group_commit, calls):
+async def at_once(group_commit: GroupCommit, calls: Sequence[AcceptRequest]) -> list[bytes | BaseException]:
     async with asyncio.timeout(WAIT_SECONDS):
         return await asyncio.gather(*(group_commit.accept(call) for call in calls), return_exceptions=True)
 
 
-def videos_in(answer):
+def videos_in(answer: bytes) -> list[str]:
     return [item["id"] for item in orjson.loads(answer)["items"]]
 
 
-def videos_of(call):
+def videos_of(call: AcceptRequest) -> list[str]:
     return [str(upload.video_id) for upload in call.uploads]
 
 
-def behind(database, folder):
+def behind(database: AsyncEngine, folder: Path) -> str:
     """The address of the same database on a socket in another folder."""
     return database.url.set(query={"host": str(folder)}).render_as_string(hide_password=False)
 
 
-async def stored(database):
+async def stored(database: AsyncEngine) -> set[str]:
     async with database.connect() as connection:
         found = await connection.exec_driver_sql("SELECT id::text FROM videos")
         return set(found.scalars())
 
 
-async def test_calls_at_the_same_time_share_transactions_and_each_has_its_own_answer(database):
+async def test_calls_at_the_same_time_share_transactions_and_each_has_its_own_answer(database: AsyncEngine) -> None:
     users = [await database_rows.user(database, f"{number}@example.com") for number in range(5)]
     calls = [await call_of(database, users[number % 5], 1 + number % 3) for number in range(60)]
     answers = await at_once(GroupCommit(database, UNLIMITED), calls)
@@ -74,7 +77,7 @@ async def test_calls_at_the_same_time_share_transactions_and_each_has_its_own_an
     assert opened.right
 
 
-async def test_of_a_batch_only_the_call_whose_reservation_is_gone_is_refused(database):
+async def test_of_a_batch_only_the_call_whose_reservation_is_gone_is_refused(database: AsyncEngine) -> None:
     user = await database_rows.user(database)
     calls = [await call_of(database, user, 2, await key_of(database, user, f"key {number}")) for number in range(8)]
     await object_reservations.abandon(database, [calls[3].uploads[1].object_key])
@@ -89,7 +92,7 @@ async def test_of_a_batch_only_the_call_whose_reservation_is_gone_is_refused(dat
         assert kept.response == (None if call is calls[3] else answer.decode())
 
 
-async def test_a_call_whose_key_was_taken_over_leaves_nothing_and_harms_nobody(database):
+async def test_a_call_whose_key_was_taken_over_leaves_nothing_and_harms_nobody(database: AsyncEngine) -> None:
     user = await database_rows.user(database)
     lost = await key_of(database, user, "key")
     await database_rows.change(database, "UPDATE idempotency_keys SET owner = gen_random_uuid()")
@@ -99,7 +102,7 @@ async def test_a_call_whose_key_was_taken_over_leaves_nothing_and_harms_nobody(d
     assert await stored(database) == {*videos_of(calls[0]), *videos_of(calls[2])}
 
 
-async def test_calls_of_one_batch_can_not_pass_a_quota_together(database):
+async def test_calls_of_one_batch_can_not_pass_a_quota_together(database: AsyncEngine) -> None:
     full, other = await database_rows.user(database), await database_rows.user(database, "bob@example.com")
     calls = [await call_of(database, full if number % 2 else other, 2) for number in range(20)]
     await database_rows.accepted(database, full)
@@ -114,11 +117,11 @@ async def test_calls_of_one_batch_can_not_pass_a_quota_together(database):
 
 
 @pytest.mark.parametrize("accounts", [1, 3])
-async def test_nobody_who_comes_as_a_writer_ends_is_forgotten(database, accounts):
+async def test_nobody_who_comes_as_a_writer_ends_is_forgotten(database: AsyncEngine, accounts: int) -> None:
     users = [await database_rows.user(database, f"{number}@example.com") for number in range(accounts)]
     group_commit = GroupCommit(database, UNLIMITED)
 
-    async def one_after_the_other(calls):
+    async def one_after_the_other(calls: Sequence[AcceptRequest]) -> None:
         for call in calls:
             await group_commit.accept(call)
 
@@ -127,7 +130,7 @@ async def test_nobody_who_comes_as_a_writer_ends_is_forgotten(database, accounts
         await asyncio.gather(*(one_after_the_other(line) for line in lines))
 
 
-async def test_a_batch_whose_commit_was_not_confirmed_counts(database, server_folder):
+async def test_a_batch_whose_commit_was_not_confirmed_counts(database: AsyncEngine, server_folder: Path) -> None:
     user = await database_rows.user(database)
     calls = [await call_of(database, user, key=await key_of(database, user, f"key {number}")) for number in range(6)]
     proxy, folder = AnswerProxy(Path(database.url.query["host"])), server_folder / uuid.uuid4().hex[:8]
@@ -145,7 +148,7 @@ async def test_a_batch_whose_commit_was_not_confirmed_counts(database, server_fo
     assert await stored(database) == {video for call in calls for video in videos_of(call)}
 
 
-async def test_while_the_database_is_away_every_call_is_told_so(database, tmp_path):
+async def test_while_the_database_is_away_every_call_is_told_so(database: AsyncEngine, tmp_path: Path) -> None:
     calls = [await call_of(database, await database_rows.user(database, f"{n}@example.com")) for n in range(3)]
     away = open_database(behind(database, tmp_path), name="victim")
     answers = await at_once(GroupCommit(away, UNLIMITED), calls)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import Any
 
 import pytest
 
@@ -29,12 +30,12 @@ TOLD = {
 
 
 @pytest.mark.parametrize("read", TOLD, ids=lambda kind: kind.__name__)
-def test_whatever_the_sdk_reads_the_service_tells(read):
+def test_whatever_the_sdk_reads_the_service_tells(read: type[Any]) -> None:
     told = {field.alias or name for name, field in TOLD[read].model_fields.items()}
     assert {field.name for field in fields(read)} <= told
 
 
-def test_the_statuses_are_those_of_the_service_and_end_like_them():
+def test_the_statuses_are_those_of_the_service_and_end_like_them() -> None:
     assert {status.value: status.ended for status in api_types.Status} == {
         status.value: is_terminal(status) for status in ExtractionStatus
     }
