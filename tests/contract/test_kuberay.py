@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 import pytest
 import yaml
 
-from kuberay.check import validation_errors
+from kuberay.validate_manifests import validation_errors
 
 ROOT = Path(__file__).parents[2]
 SERVICE = yaml.safe_load((ROOT / "kuberay/rayservice.yaml").read_text())

@@ -1,4 +1,4 @@
-"""Validates the Kubernetes manifests with KubeRay's schemas: `python -m kuberay.check --crds FOLDER`.
+"""Validates the Kubernetes manifests with KubeRay's schemas: `python -m kuberay.validate_manifests --crds FOLDER`.
 
 FOLDER contains the CRD files of a KubeRay release (`ray-operator/config/crd/bases`). A field that the schema does not
 have is an error here; the API server would drop it silently.
