@@ -20,7 +20,6 @@ SUFFIXES = frozenset(
         ".mpeg",
         ".mpg",
         ".mts",
-        ".ogv",
         ".ts",
         ".vob",
         ".webm",

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.cli.input_files import input_files
 from db.acceptance.quotas import UNLIMITED, Quotas, Usage, check
 from db.values.error_catalogue import CatalogueError
 from serve_app.submission.admission_control import check_depth, check_storage
@@ -49,17 +46,3 @@ def test_uploads_and_incoming_uploads_leave_the_reserve_free(free: int, incoming
     amounts = {"incoming_bytes": incoming, "size": size, "min_free_bytes": reserve}
     assert passes(check_storage, free, **amounts) is (free - incoming - size >= reserve)
     assert passes(check_storage, None, **amounts)
-
-
-def test_a_folder_means_the_videos_in_it_and_below(tmp_path: Path) -> None:
-    named = tmp_path / "odd.name"
-    for name in ("b.MP4", "a.mkv", "notes.txt", "below/c.webm", ".trash/d.mp4", "._a.mkv", "odd.name"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(b"x")
-    found = [str(path.relative_to(tmp_path)) for path in input_files([named, tmp_path])]
-    assert found == ["odd.name", "a.mkv", "b.MP4", "below/c.webm"]
-
-
-@pytest.mark.parametrize("name", ["none.mp4", "none"])
-def test_a_path_that_is_not_there_is_left_to_whoever_opens_it(tmp_path: Path, name: str) -> None:
-    assert input_files([tmp_path / name]) == [tmp_path / name]
