@@ -16,11 +16,11 @@ from actors.engine.frame_encoder import FrameEncoder
 from actors.engine.result_writer import EncodedFrame, OutputWriter, ResultRequest, WrittenResult
 from actors.extraction_types import EngineOptions, OnProgress, Progress, Reader, ResultWarning
 from actors.plan.frame_selection import GopTargets, Target
+from actors.readers.decord_verification import FrameMismatchError, read_verified
 from actors.readers.deinterlace import DeinterlacingReader
 from actors.readers.frame_reader import FrameReader, ReaderFailedError
 from actors.readers.planned_reader import PlannedReader
 from actors.readers.sequential_reader import SequentialReader
-from actors.readers.verify_frames import FrameMismatchError, read_verified
 from db.values.frame_spec import Image
 
 NVIDIA_CONTROL_DEVICE = Path("/dev/nvidiactl")

@@ -1,7 +1,7 @@
 """The decord reader: used only for files of kinds that decord was seen to read correctly, and verified even there.
 
 For other kinds (MPEG-TS, edit lists, open GOPs) decord gives neighbors of the requested frame, or hangs.
-`actors.readers.verify_frames` compares a sample of its frames with PyAV's.
+`actors.readers.decord_verification` compares a sample of its frames with PyAV's.
 """
 
 from __future__ import annotations

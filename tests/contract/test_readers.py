@@ -17,10 +17,10 @@ from actors.container.probe import Probe, probe
 from actors.images.frame_renderer import FrameRenderer
 from actors.plan.frame_selection import GopTargets, Target, group_by_gop
 from actors.readers.decord_reader import DecordReader, unsupported_feature
+from actors.readers.decord_verification import FrameMismatchError, read_verified, sample_indexes
 from actors.readers.frame_reader import FrameReader
 from actors.readers.planned_reader import PlannedReader
 from actors.readers.sequential_reader import SequentialReader
-from actors.readers.verify_frames import FrameMismatchError, read_verified, sample_indexes
 from tests.support.clips import NAMED, ClipOf, read_number, truncated
 
 T = TypeVar("T")

@@ -27,7 +27,7 @@ from actors.extraction_types import (
     Split,
     engine_name,
 )
-from actors.readers.verify_frames import FrameMismatchError
+from actors.readers.decord_verification import FrameMismatchError
 from db.values.frame_spec import parse
 from db.values.segment import Segment
 from tests.contract.test_scenes import film  # noqa: F401
@@ -173,7 +173,7 @@ def test_decord_found_wrong_in_one_segment_is_not_believed_in_the_others(
         if len(tries) == 1:
             raise FrameMismatchError("another picture")
 
-    monkeypatch.setattr("actors.readers.verify_frames._compare", wrong_once)
+    monkeypatch.setattr("actors.readers.decord_verification._compare", wrong_once)
     source = clips("h264")[0]
     whole = extract(source, parse(ALL), folder(tmp_path / "whole"), options=options)
     assert whole.warnings == (DECORD_DISAGREED,)

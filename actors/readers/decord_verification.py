@@ -1,4 +1,4 @@
-"""Verifies a reader's frames: PyAV decodes a sample of them as well, and the pixels are compared."""
+"""Verifies decord's frames: PyAV decodes a sample of them too, and the pixels are compared."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _reference_pictures(probe: Probe, sample: set[int], threads: int) -> Generat
     renderer = FrameRenderer(probe.geometry, COMPARED_SIDE)
 
     def render(frame: VideoFrame) -> YuvPlanes:
-        return renderer.render_planes(frame.reformat(format="rgb24"))
+        return renderer.render_planes(frame.reformat(format="rgb24", threads=1))
 
     gops = group_by_gop(probe.table, probe.table.with_neighbors(sample))
     yield from PlannedReader(probe, threads=threads).read(gops, render)
