@@ -1,8 +1,8 @@
 -- How many tasks of an account are open (ready or leased): shares.open counts them, up to the account's limit.
 
--- Admits throttled tasks of an account while it has slots free. A function, because each of its statements then sees what
--- was committed before the share was locked: a task that was throttled meanwhile is found. SKIP LOCKED, so that nobody
--- waits with the share locked: whoever has such a task locked comes here later.
+-- Admits throttled tasks of an account while it has slots free. A function, because each of its statements then sees
+-- what was committed before the share was locked: it finds a task that was throttled meanwhile. SKIP LOCKED, so that no
+-- transaction waits with the share locked: the transaction that has locked such a task calls this function later.
 CREATE FUNCTION fill_slots(owner uuid) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
     free integer;
