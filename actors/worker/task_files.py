@@ -73,9 +73,9 @@ async def fetch_job(claim: Claim, deps: WorkerDeps, folder: Path) -> Job:
         spec=claim.spec,
         out=out,
         options=EngineOptions(
-            reader=Reader.PYAV if claim.careful else deps.reader,
-            threads=1 if claim.careful else deps.threads,
-            sequential=claim.careful,
+            reader=Reader.PYAV if claim.sequential else deps.reader,
+            threads=1 if claim.sequential else deps.threads,
+            sequential=claim.sequential,
             max_frames=deps.max_frames,
         ),
         limits=Limits(
@@ -160,7 +160,7 @@ async def _publication(claim: Claim, deps: WorkerDeps, job: Job, extracted: Extr
     await asyncio.to_thread(check_files, job.out, RESULT_FILES)
     # An object's prefix ends with the attempt that made it.
     attempts = max([claim.lease.attempt, *(int(key.rpartition("/")[2]) for key in claim.segment_keys)])
-    await asyncio.to_thread(sign_report, job.out / REPORT_FILE, attempts=attempts, sequential=claim.careful)
+    await asyncio.to_thread(sign_report, job.out / REPORT_FILE, attempts=attempts, sequential=claim.sequential)
     archive = (await _put(deps, prefix, job.out, RESULT_FILES))[ARCHIVE_FILE]
     if archive.sha256 != extracted.sha256:
         raise BadOutputError(ARCHIVE_FILE)

@@ -22,7 +22,7 @@ from uuid_utils.compat import uuid7
 from db.connection import is_contention
 from db.queue import task_queue_sql as sql
 from db.queue.fair_queueing import work_of
-from db.values.lifecycle import LEASE_SECONDS, Blame, Counters, GiveUp, Retry, after_failure, is_careful
+from db.values.lifecycle import LEASE_SECONDS, Blame, Counters, GiveUp, Retry, after_failure, is_sequential
 from db.values.segment import Segment
 
 
@@ -41,8 +41,8 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One claimed task. spec: canonical text. careful: this is the last try before the file is given up. sha256: of the
-    accepted bytes.
+    """One claimed task. spec: canonical text. sequential: whether the engine reads in sequence with one thread, because
+    this is the last try before the file is given up. sha256: of the accepted bytes.
 
     segment: of kind segment. plan_key: of kinds segment and assemble, the prefix of the planning attempt's objects.
     segment_keys: of kind assemble, the prefixes of the published segments' objects, by number.
@@ -54,7 +54,7 @@ class Claim:
     video_id: UUID
     object_key: str
     spec: str
-    careful: bool
+    sequential: bool
     sha256: str | None = None
     segment: Segment | None = None
     plan_key: str | None = None
@@ -290,7 +290,7 @@ def _claim_of(row: Row[Any], worker: str) -> Claim:
         video_id=row.video_id,
         object_key=row.object_key,
         spec=row.spec,
-        careful=is_careful(row.crashes),
+        sequential=is_sequential(row.crashes),
         sha256=row.sha256,
         segment=None
         if row.segment_number is None

@@ -68,7 +68,7 @@ def is_terminal(state: ExtractionStatus | TaskState) -> bool:
 
 
 MAX_CRASHES = 3
-"""How often a file may crash or hang the decoder; the last try is the careful one."""
+"""How often a file may crash or hang the decoder; the last try reads sequentially."""
 MAX_LOSSES = 20
 """How often the lease of a task may expire because its worker is gone."""
 SERVICE_ERROR_SECONDS = 24 * 3600
@@ -135,7 +135,7 @@ def after_failure(blame: Blame, code: str, counters: Counters, jitter: float) ->
             assert_never(blame)
 
 
-def is_careful(crashes: int) -> bool:
+def is_sequential(crashes: int) -> bool:
     """Returns whether the next try is the last one, which reads sequentially with one thread."""
     return crashes + 1 >= MAX_CRASHES
 

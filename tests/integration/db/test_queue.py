@@ -51,7 +51,7 @@ async def test_a_claimed_task_runs_and_is_told_what_to_do(database: AsyncEngine)
     assert claim.lease == Lease(accepted.task_id, 1, "w1")
     assert claim.object_key == f"videos/{accepted.video_id}"
     assert '"mode":"fps"' in claim.spec
-    assert not claim.careful
+    assert not claim.sequential
     extraction = await database_rows.extraction(database, accepted.extraction_id)
     assert (extraction.status, extraction.attempt, extraction.version) == ("running", 1, 2)
 
@@ -156,14 +156,14 @@ async def test_a_release_counts_against_nothing_and_the_task_is_ready_at_once(da
     assert (await claim_one(database)).lease.attempt == 2
 
 
-async def test_a_file_that_crashes_its_child_three_times_is_given_up_after_a_careful_try(database: AsyncEngine) -> None:
+async def test_a_file_is_given_up_after_three_crashes_the_last_in_a_sequential_try(database: AsyncEngine) -> None:
     accepted = await database_rows.accepted(database)
-    careful = []
+    sequential = []
     for _ in range(3):
         claim = await claim_one(database)
-        careful.append(claim.careful)
+        sequential.append(claim.sequential)
         outcome = await fail(database, claim.lease, Blame.CRASH, "gave_up")
-    assert careful == [False, False, True]
+    assert sequential == [False, False, True]
     assert outcome == GiveUp("gave_up")
     extraction = await database_rows.extraction(database, accepted.extraction_id)
     assert (extraction.status, extraction.error_code, extraction.error_detail) == ("failed", "gave_up", "It broke.")

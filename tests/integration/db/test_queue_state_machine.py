@@ -108,7 +108,7 @@ class QueueMachine(RuleBasedStateMachine):
             assert claim.lease.attempt == self.model.attempts.get(claim.lease.task_id, 0) + 1
             assert not of.deleted
             assert of.status not in ENDED
-            assert claim.careful == (self.model.crashes.get(claim.lease.task_id, 0) == MAX_CRASHES - 1)
+            assert claim.sequential == (self.model.crashes.get(claim.lease.task_id, 0) == MAX_CRASHES - 1)
             of.status = "running"
             self.model.attempts[claim.lease.task_id] = claim.lease.attempt
             self.model.live[claim.lease.task_id] = claim

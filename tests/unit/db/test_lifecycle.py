@@ -21,7 +21,7 @@ from db.values.lifecycle import (
     TaskState,
     after_failure,
     blame_of,
-    is_careful,
+    is_sequential,
     is_terminal,
 )
 
@@ -40,10 +40,10 @@ def test_an_error_of_the_file_ends_at_once() -> None:
     assert after_failure(Blame.FILE, "no_video_stream", Counters(), 0.5) == GiveUp("no_video_stream")
 
 
-def test_the_third_crash_gives_the_file_up_and_the_try_before_it_was_careful() -> None:
+def test_the_third_crash_gives_the_file_up_and_the_try_before_it_is_sequential() -> None:
     outcomes = [after_failure(Blame.CRASH, "gave_up", Counters(crashes=n), 0.0) for n in range(MAX_CRASHES)]
     assert outcomes == [Retry(0.0), Retry(0.0), GiveUp("gave_up")]
-    assert [is_careful(n) for n in range(MAX_CRASHES)] == [False, False, True]
+    assert [is_sequential(n) for n in range(MAX_CRASHES)] == [False, False, True]
 
 
 def test_a_lost_lease_is_retried_twenty_times() -> None:
