@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from collections.abc import Sequence
@@ -142,6 +141,8 @@ def download(
     as_json: Json = False,
 ) -> None:
     """Fetch results into DIR. Waits for those that are not finished."""
+    import asyncio  # noqa: PLC0415
+
     from cluster.cli.batch_commands import run_remote  # noqa: PLC0415
     from cluster.cli.output_paths import output_paths  # noqa: PLC0415
     from cluster.cli.server_batch import BatchItem  # noqa: PLC0415

@@ -6,7 +6,6 @@ FOTOGRAMA_DATABASE_URL, or else the database of the `fotograma up` that runs on 
 
 from __future__ import annotations
 
-import asyncio
 import math
 import os
 from collections.abc import Awaitable, Callable
@@ -202,6 +201,8 @@ def _set_role(email: str, role: str, data_dir: Path) -> None:
 
 def _run_on_database(data_dir: Path, work: Callable[[AsyncEngine], Awaitable[bool]]) -> bool:
     """Runs `work` on the database and returns its result. Raises NoDatabase."""
+    import asyncio  # noqa: PLC0415
+
     from db.connection import open_database  # noqa: PLC0415
 
     url = database_url(data_dir)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -51,3 +53,11 @@ def test_every_option_and_argument_is_explained(context: Any) -> None:
 def test_an_example_that_does_not_parse_would_be_noticed(line: str, fault: str) -> None:
     with pytest.raises(TyperException, match=fault):
         called_by(line)
+
+
+def test_help_imports_nothing_that_only_a_running_command_needs() -> None:
+    slow = {"asyncio", "httpx", "json", "msgspec", "pydantic", "rich", "ssl"}
+    code = "import sys, cluster.cli.commands as c; c.app(['--help'], standalone_mode=False); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Usage: " in done.stdout
+    assert not slow & set(done.stdout.splitlines()[-1].split())
