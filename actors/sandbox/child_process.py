@@ -65,6 +65,10 @@ class ChildCrashed:
     log: str = ""
 
 
+class ServiceErrorReport(CatalogueError):
+    """A service error that only the child reports, by its exit code. A child that was taken over may report any."""
+
+
 class ChildStartError(Exception):
     """A child did not come up at all: something is wrong with this worker, not with a file."""
 
@@ -126,8 +130,8 @@ class DecodingChild:
 
         It is stopped when the work that it has told takes longer than that work may take.
 
-        Raises CatalogueError `storage_full` when there was no room for the results, `unavailable` when what it was
-        given is not what was once stored.
+        Raises ServiceErrorReport: `storage_full` when the results did not fit on the disk, `unavailable` when the
+        child's inputs do not match their checksums.
         """
         began = asyncio.get_running_loop().time()
         latest = began + job.limits.seconds_max
@@ -141,7 +145,7 @@ class DecodingChild:
         except ProtocolError:
             return await self._crashed("The decoder broke off with an unreadable answer.")
         except (EOFError, ConnectionError):
-            _raise_of_service(await self._process.wait())
+            _raise_service_error(await self._process.wait())
             return await self._crashed(_how_it_died(self._process.returncode))
         finally:
             await self.kill()
@@ -225,12 +229,12 @@ class _Clock:
         self.deadline.reschedule(self.latest if until is None else until + passed)
 
 
-def _raise_of_service(code: int) -> None:
-    """Raises CatalogueError when the exit code says that neither the file nor the decoder is to blame."""
+def _raise_service_error(code: int) -> None:
+    """Raises ServiceErrorReport when the exit code reports that neither the file nor the decoder is to blame."""
     if code == STORAGE_EXIT:
-        raise CatalogueError("storage_full", "The worker's disk is full.")
+        raise ServiceErrorReport("storage_full", "The worker's disk is full.")
     if code == CHECKSUM_MISMATCH_EXIT:
-        raise CatalogueError("unavailable", "What was stored for this extraction came back different.")
+        raise ServiceErrorReport("unavailable", "What was stored for this extraction came back different.")
 
 
 def _how_it_died(code: int | None) -> str:

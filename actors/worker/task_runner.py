@@ -20,7 +20,7 @@ from typing import Any, TypeVar, assert_never
 import structlog
 
 from actors.extraction_types import EngineMismatch, Extracted, Planned, Progress, ProgressEvent, SegmentExtracted, Split
-from actors.sandbox.child_process import ChildCrashed, DecodingChild, Outcome
+from actors.sandbox.child_process import ChildCrashed, DecodingChild, Outcome, ServiceErrorReport
 from actors.sandbox.child_protocol import Refused
 from actors.worker.task_files import SegmentStored, SplitStored, StoredOutcome, discard, fetch_job, store_outcome
 from actors.worker.worker_deps import WorkerDeps
@@ -30,7 +30,7 @@ from db.queue import task_queue
 from db.queue.replan import replan
 from db.queue.task_queue import Claim, LeaseLost, Publication
 from db.values.error_catalogue import CATALOGUE, CatalogueError
-from db.values.lifecycle import Blame, Retry, blame_of
+from db.values.lifecycle import Blame, Retry, blame_of, blame_of_child_report
 
 PROGRESS_SECONDS = 1.0
 """The shortest time between two writes of progress; they are heartbeats too."""
@@ -131,6 +131,10 @@ async def _settle(
             return await _fail(running, deps, Blame.CRASH, "gave_up", detail)
         case EngineMismatch(engine):
             return await _replan(running, deps, engine)
+        case ServiceErrorReport():
+            blame = blame_of_child_report(claim.service_errors)
+            code = "gave_up" if blame is Blame.CRASH else outcome.code
+            return await _fail(running, deps, blame, code, outcome.detail)
         case CatalogueError():
             return await _fail(running, deps, Blame.SERVICE, outcome.code, outcome.detail)
         case Extracted() | Split() | SegmentExtracted():

@@ -42,7 +42,8 @@ class Lease:
 @dataclass(frozen=True, slots=True)
 class Claim:
     """One claimed task. spec: canonical text. sequential: whether the engine reads in sequence with one thread, because
-    this is the last try before the file is given up. sha256: of the accepted bytes.
+    this is the last try before the file is given up. service_errors: of the task, so far. sha256: of the accepted
+    bytes.
 
     segment: of kind segment. plan_key: of kinds segment and assemble, the prefix of the planning attempt's objects.
     segment_keys: of kind assemble, the prefixes of the published segments' objects, by number.
@@ -55,6 +56,7 @@ class Claim:
     object_key: str
     spec: str
     sequential: bool
+    service_errors: int = 0
     sha256: str | None = None
     segment: Segment | None = None
     plan_key: str | None = None
@@ -291,6 +293,7 @@ def _claim_of(row: Row[Any], worker: str) -> Claim:
         object_key=row.object_key,
         spec=row.spec,
         sequential=is_sequential(row.crashes),
+        service_errors=row.service_errors,
         sha256=row.sha256,
         segment=None
         if row.segment_number is None

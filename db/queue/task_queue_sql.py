@@ -25,8 +25,8 @@ CLAIM = text("""
             claimed_at = coalesce(claimed_at, clock_timestamp()),
             lease_expires_at = clock_timestamp() + make_interval(secs => :lease_seconds)
         FROM next WHERE tasks.id = next.id
-        RETURNING tasks.id, tasks.extraction_id, tasks.kind, tasks.attempt, tasks.crashes, tasks.cost,
-            tasks.segment_number, tasks.segment_first, tasks.segment_stop
+        RETURNING tasks.id, tasks.extraction_id, tasks.kind, tasks.attempt, tasks.crashes, tasks.service_errors,
+            tasks.cost, tasks.segment_number, tasks.segment_first, tasks.segment_stop
     ), theirs AS MATERIALIZED (
         SELECT id FROM extractions WHERE id IN (SELECT extraction_id FROM claimed) ORDER BY id FOR NO KEY UPDATE
     ), running AS (
@@ -41,8 +41,9 @@ CLAIM = text("""
             jsonb_build_object('attempt', attempt, 'worker', :worker, 'segment', segment_number))
         FROM claimed
     )
-    SELECT claimed.id AS task_id, claimed.attempt, claimed.kind, claimed.crashes, claimed.cost, claimed.segment_number,
-        claimed.segment_first, claimed.segment_stop, running.id AS extraction_id, running.spec, running.plan_key,
+    SELECT claimed.id AS task_id, claimed.attempt, claimed.kind, claimed.crashes, claimed.service_errors, claimed.cost,
+        claimed.segment_number, claimed.segment_first, claimed.segment_stop,
+        running.id AS extraction_id, running.spec, running.plan_key,
         videos.id AS video_id, videos.object_key, videos.sha256,
         CASE claimed.kind WHEN 'assemble' THEN (
             SELECT array_agg(segments.segment_key ORDER BY segments.segment_number) FROM tasks AS segments

@@ -75,6 +75,9 @@ SERVICE_ERROR_SECONDS = 24 * 3600
 """How long tasks wait for a store or database that is away."""
 SERVICE_ERRORS = 20
 """How many tries must have met the outage: time alone ends no task, because nobody may have claimed it meanwhile."""
+MAX_CHILD_REPORTS = 20
+"""From so many service errors of a task on, another one that only its child reports counts as a crash: a child that was
+taken over may report anything. The backoff lets about an hour pass until then."""
 BACKOFF_FIRST_SECONDS = 1.0
 BACKOFF_MAX_SECONDS = 300.0
 
@@ -143,6 +146,11 @@ def is_sequential(crashes: int) -> bool:
 def blame_of(fault: Fault) -> Blame:
     """Returns what a catalogue error counts against when a worker meets it."""
     return Blame.SERVICE if fault is Fault.SERVICE else Blame.FILE
+
+
+def blame_of_child_report(service_errors: int) -> Blame:
+    """Returns what a service error counts against that only the child reports. service_errors: of its task, so far."""
+    return Blame.SERVICE if service_errors < MAX_CHILD_REPORTS else Blame.CRASH
 
 
 def backoff_seconds(failures: int, jitter: float, *, first_seconds: float, max_seconds: float) -> float:

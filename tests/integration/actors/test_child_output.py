@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Row
+from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.extraction_types import ARCHIVE_FILE, PLAN_FILE, SEGMENT_INDEX, SEGMENT_REPORT
 from actors.sandbox.child_process import DecodingChild
+from actors.sandbox.child_protocol import CHECKSUM_MISMATCH_EXIT, STORAGE_EXIT
 from actors.worker.task_runner import TaskOutcome, perform
 from actors.worker.worker_deps import WorkerDeps
 from db.object_store.object_store import ObjectStore
 from db.queue import task_queue
+from db.values.lifecycle import MAX_CHILD_REPORTS, MAX_CRASHES
 from tests.support import database_rows
 from tests.support.clips import ClipOf
 from tests.support.untrue_child import child_that_does
@@ -30,6 +32,12 @@ async def take(worker_deps: WorkerDeps, child: DecodingChild) -> tuple[TaskOutco
     async with asyncio.timeout(30):
         outcome = await perform(claimed, child, worker_deps, asyncio.Event(), lambda: None)
     return outcome, await database_rows.task(worker_deps.database, claimed.lease.task_id)
+
+
+async def set_service_errors(database: AsyncEngine, count: int) -> None:
+    """Gives the task a number of service errors, and makes it ready at once."""
+    async with database.begin() as connection:
+        await connection.execute(text("UPDATE tasks SET service_errors = :count, ready_at = now()"), {"count": count})
 
 
 def is_crash(outcome: TaskOutcome, task: Row[Any]) -> bool:
@@ -60,6 +68,21 @@ async def test_a_result_that_is_not_as_it_was_told_is_a_crash_of_the_child(
     assert is_crash(*await take(worker_deps, await child_that_does(code)))
     outcome, _ = await take(worker_deps, await DecodingChild.start())
     assert outcome is TaskOutcome.PUBLISHED
+
+
+@pytest.mark.parametrize("code", [STORAGE_EXIT, CHECKSUM_MISMATCH_EXIT])
+async def test_a_child_that_keeps_blaming_the_service_counts_as_crashed(
+    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipOf, code: int
+) -> None:
+    accepted = await submit(database, store, clips("h264")[0])
+    outcome, task = await take(worker_deps, await child_that_does(f"os._exit({code})"))
+    assert (outcome, task.crashes, task.service_errors) == (TaskOutcome.RETRIED, 0, 1)
+    for crashes in range(1, MAX_CRASHES + 1):
+        await set_service_errors(database, MAX_CHILD_REPORTS)
+        outcome, task = await take(worker_deps, await child_that_does(f"os._exit({code})"))
+        assert (task.crashes, task.service_errors) == (crashes, MAX_CHILD_REPORTS)
+    extraction = await database_rows.extraction(database, accepted.extraction_id)
+    assert (outcome, extraction.error_code) == (TaskOutcome.FAILED, "gave_up")
 
 
 @pytest.mark.parametrize("name", ["report.json", "manifest.json"])

@@ -8,6 +8,7 @@ from db.values.error_catalogue import CATALOGUE, Fault
 from db.values.lifecycle import (
     BACKOFF_MAX_SECONDS,
     EXTRACTION_TRANSITIONS,
+    MAX_CHILD_REPORTS,
     MAX_CRASHES,
     MAX_LOSSES,
     SERVICE_ERROR_SECONDS,
@@ -21,6 +22,7 @@ from db.values.lifecycle import (
     TaskState,
     after_failure,
     blame_of,
+    blame_of_child_report,
     is_sequential,
     is_terminal,
 )
@@ -61,6 +63,11 @@ def test_an_outage_is_waited_for_a_whole_day_with_bounded_pauses(tries: int, sec
     outcome = after_failure(Blame.SERVICE, "unavailable", counters, jitter)
     assert isinstance(outcome, Retry)
     assert 0 < outcome.delay_seconds <= BACKOFF_MAX_SECONDS
+
+
+def test_a_childs_reports_of_service_errors_are_believed_only_so_often() -> None:
+    blames = [blame_of_child_report(count) for count in range(MAX_CHILD_REPORTS + 2)]
+    assert blames == [Blame.SERVICE] * MAX_CHILD_REPORTS + [Blame.CRASH] * 2
 
 
 def test_after_a_day_of_outage_the_service_says_so() -> None:
