@@ -47,25 +47,29 @@ async def create(request: Request, who: Principal) -> Response:
     """POST /v1/videos/{id}/extractions"""
     deps, video_id = deps_of(request), path_id(request)
     key = idempotency_key(request.headers, who.user_id, "POST /v1/videos/{id}/extractions")
-    if await find_response(deps.database, key) is None:
+    stored = await find_response(deps.database, key)
+    if stored is None:
         await deps.admission.check_rate(who.user_id)
     spec = _requested_spec(await request_body.read_json(request, request_body.MAX_SPEC_BYTES))
     asked = _extraction(who, video_id, frame_spec.canonical(spec))
-    return await _extract(deps, asked, key, request_fingerprint([str(video_id), asked.spec]))
+    fingerprint = request_fingerprint([str(video_id), asked.spec])
+    return replay(stored, fingerprint) if stored is not None else await _extract(deps, asked, key, fingerprint)
 
 
 async def retry(request: Request, who: Principal) -> Response:
     """POST /v1/extractions/{id}/retry"""
     deps, extraction_id = deps_of(request), path_id(request)
     key = idempotency_key(request.headers, who.user_id, "POST /v1/extractions/{id}/retry")
-    is_repeated = await find_response(deps.database, key) is not None
-    if not is_repeated:
+    stored = await find_response(deps.database, key)
+    if stored is None:
         await deps.admission.check_rate(who.user_id)
     row = await own_row(deps, who, extraction_id)
-    if not is_repeated and row.status not in _RETRYABLE:
+    fingerprint = request_fingerprint([str(row.id)])
+    if stored is not None:
+        return replay(stored, fingerprint)
+    if row.status not in _RETRYABLE:
         raise _wrong_state(row.status, "only a failed or cancelled one can be retried")
-    asked = _extraction(who, row.video_id, row.spec)
-    return await _extract(deps, asked, key, request_fingerprint([str(row.id)]))
+    return await _extract(deps, _extraction(who, row.video_id, row.spec), key, fingerprint)
 
 
 async def show(request: Request, who: Principal) -> Response:

@@ -15,7 +15,8 @@ from redis.asyncio import Redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from db.acceptance import quotas
+from db.acceptance import idempotency_keys, quotas
+from db.acceptance.idempotency_keys import Answer, OwnedKey
 from db.acceptance.quotas import Quotas
 from db.cache import Cache, open_cache
 from db.object_store.folder_store import FolderStore
@@ -135,6 +136,31 @@ async def test_an_accepted_request_is_answered_again_past_every_limit(deps: Deps
         refused(
             await send(client, ("a.mp4", MP4), headers={"Idempotency-Key": "two"}), 429, "too_many_requests", "request"
         )
+
+
+@pytest.mark.parametrize("route", ["/v1/videos/{video}/extractions", "/v1/extractions/{extraction}/retry"])
+async def test_a_key_that_expires_during_its_request_brings_nobody_past_the_rate(
+    deps: Deps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, route: str
+) -> None:
+    known = idempotency_keys.known
+
+    async def expire_after_look_up(database: AsyncEngine, owned: OwnedKey) -> Answer | None:
+        answer = await known(database, owned)
+        async with database.begin() as connection:
+            await connection.execute(text("UPDATE idempotency_keys SET created_at = created_at - interval '2 days'"))
+        return answer
+
+    async with limited(deps, tmp_path, rate=RateLimit(burst=2, refill_seconds=3600)) as (_, client):
+        video = await accepted(client)
+        extraction_id = video["extraction"]["id"]
+        await client.post(f"/v1/extractions/{extraction_id}/cancel")
+        path, key = route.format(video=video["id"], extraction=extraction_id), {"Idempotency-Key": "one"}
+        first = await client.post(path, json={}, headers=key)
+        assert first.status_code == 201
+        monkeypatch.setattr(idempotency_keys, "known", expire_after_look_up)
+        again = await client.post(path, json={}, headers=key)
+        assert (again.status_code, again.content) == (201, first.content)
+        refused(await client.post(path, json={}, headers=key), 429, "too_many_requests", "request")
 
 
 async def test_a_refused_call_leaves_its_key_free(deps: Deps, tmp_path: Path) -> None:
