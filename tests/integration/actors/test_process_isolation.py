@@ -47,8 +47,10 @@ for name in {LOOKED_AT}:
 # Parent and child of one user; the child looks at its parent.
 PAIR = """
 import ctypes, os, sys
-user, victim, spy, *sys.path[:] = sys.argv[1:]
+user, landlock, victim, spy, *sys.path[:] = sys.argv[1:]
 from actors.sandbox import process_isolation
+if not landlock:
+    process_isolation.enter_landlock_domain = lambda: False
 if os.geteuid() != int(user):
     os.setresgid(*[int(user)] * 3)
     os.setresuid(*[int(user)] * 3)
@@ -85,10 +87,15 @@ def test_a_child_of_a_worker_is_refused_its_environment_and_its_memory(clips: Cl
     assert json.loads((out / "found").read_text()) == dict.fromkeys(LOOKED_AT, "PermissionError")
 
 
-def look(user: int, victim: Callable[[], None] | None, spy: Callable[..., object] | None) -> set[str]:
-    """What a process meets that looks at its parent. victim, spy: what each has done before."""
+def look(
+    user: int, victim: Callable[[], None] | None, spy: Callable[..., object] | None, *, landlock: bool = True
+) -> set[str]:
+    """What a process meets that looks at its parent.
+
+    victim, spy: what each has done before. landlock: False for a kernel that has none.
+    """
     names = [step.__name__ if step else "" for step in (victim, spy)]
-    command = [sys.executable, "-c", PAIR, str(user), *names, *sys.path]
+    command = [sys.executable, "-c", PAIR, str(user), "landlock" if landlock else "", *names, *sys.path]
     return set(subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=60, check=True).stdout.split())
 
 
@@ -112,3 +119,9 @@ def test_hidden_memory_is_closed_to_a_process_without_capabilities(user: int) ->
 @pytest.mark.parametrize("user", [user for user in USERS if user == 0])
 def test_a_root_without_capabilities_opens_nothing_of_a_root_that_has_them(user: int) -> None:
     assert look(user, None, drop_capabilities) == {"PermissionError"}
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_without_landlock_an_isolated_process_opens_nothing_of_others_either(user: int) -> None:
+    """An ordinary user's process enters a user namespace of its own; root's gives up its capabilities."""
+    assert look(user, None, isolate, landlock=False) == {"PermissionError"}
