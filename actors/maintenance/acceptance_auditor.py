@@ -38,5 +38,5 @@ class LedgerChecker:
         metrics.balanced(balance)
         if balance.difference_count:
             found = {str(difference.extraction_id): difference.why for difference in balance.differences}
-            log.error("The ledger has differences.", event_name="ledger.differs", differences=found)
+            log.error("The ledger has differences.", event_name="ledger.mismatched", differences=found)
         return balance.difference_count

@@ -40,7 +40,7 @@ class ShareReconciler:
                 "A share had a wrong count of open tasks.",
                 event_name="share.recounted",
                 user_id=str(drift.user_id),
-                said=drift.said,
+                recorded=drift.recorded,
                 counted=drift.counted,
             )
         if wrong:

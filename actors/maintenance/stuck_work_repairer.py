@@ -27,5 +27,5 @@ class StuckWorkRepairer:
         repaired = await stuck_work_repair.repair(self._database)
         count = repaired.requeued + repaired.failed + repaired.outlived
         if count:
-            log.warning("Stuck work was repaired.", event_name="work.repaired", **asdict(repaired))
+            log.warning("Stuck extractions were repaired.", event_name="extraction.repaired", **asdict(repaired))
         return count

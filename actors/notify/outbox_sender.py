@@ -107,14 +107,16 @@ class OutboxSender:
         match await self._outcome(notification, facts):
             case Delivered():
                 await retry_until_available(partial(outbox.delivered, self.database, notification))
-                log.info("A notification was delivered.", event_name="notify.delivered", **facts)
+                log.info("A notification was delivered.", event_name="notification.delivered", **facts)
                 return True
             case RetryLater(error):
                 await outbox.postpone(self.database, notification, error, self.jitter())
-                log.warning("A notification could not be delivered.", event_name="notify.failed", error=error, **facts)
+                log.warning(
+                    "A notification could not be delivered.", event_name="notification.failed", error=error, **facts
+                )
             case Undeliverable(error):
                 await outbox.give_up(self.database, notification, error)
-                log.warning("A notification was given up.", event_name="notify.given_up", error=error, **facts)
+                log.warning("A notification was given up.", event_name="notification.given_up", error=error, **facts)
             case never:
                 assert_never(never)
         return False
@@ -127,7 +129,7 @@ class OutboxSender:
             if is_outage(error):
                 raise
             # An unexpected error counts as an attempt; else it would be repeated for ever without a growing pause.
-            log.exception("A notification failed unexpectedly.", event_name="notify.broken", **facts)
+            log.exception("A notification failed unexpectedly.", event_name="notification.failed", **facts)
             return RetryLater(f"The delivery failed ({type(error).__name__}).")
 
     async def _deliver(self, notification: Notification) -> Outcome:
@@ -145,5 +147,5 @@ class OutboxSender:
                 return Delivered()
         except (OSError, smtplib.SMTPException, ValueError) as error:
             return RetryLater(str(error))
-        log.info("No SMTP address is set; the mail would say:", event_name="notify.logged", mail=str(message))
+        log.info("No SMTP address is set; the mail would say:", event_name="notification.logged", mail=str(message))
         return Delivered()

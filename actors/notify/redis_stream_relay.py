@@ -46,7 +46,9 @@ class StreamRelay:
                 sent += count
             sent += count
         except (RedisError, OSError, TimeoutError) as error:
-            log.warning("The stream has to wait.", event_name="stream.away", error=str(error) or type(error).__name__)
+            log.warning(
+                "Redis is away; the events wait.", event_name="stream.failed", error=str(error) or type(error).__name__
+            )
         return sent
 
     async def _send_page(self) -> int:

@@ -55,7 +55,7 @@ class WebhookSender:
         status, error = await self._post(notification, webhook, headers, body)
         if status == GONE:
             await webhooks.disable(self.database, webhook.id, notification.extraction_id, _OFF)
-            log.warning("A webhook was switched off.", event_name="webhook.off", webhook_id=str(webhook.id))
+            log.warning("A webhook was disabled.", event_name="webhook.disabled", webhook_id=str(webhook.id))
             return Undeliverable(_OFF)
         return Delivered() if error is None else RetryLater(error)
 

@@ -165,7 +165,7 @@ def _service_error(error: CatalogueError | ObjectNotFound | OSError) -> Catalogu
         return error
     if isinstance(error, ObjectNotFound):
         return CatalogueError("unavailable", "The object store does not have the video at this moment.")
-    log.warning("The worker's own disk failed.", event_name="scratch.failed", error=str(error))
+    log.warning("The worker's own disk failed.", event_name="disk.failed", error=str(error))
     return CatalogueError("storage_full" if error.errno == errno.ENOSPC else "unavailable")
 
 
@@ -179,15 +179,17 @@ async def _fail(running: RunningTask, deps: WorkerDeps, blame: Blame, code: str,
     return TaskOutcome.RETRIED if isinstance(settled, Retry) else TaskOutcome.FAILED
 
 
-async def _replan(running: RunningTask, deps: WorkerDeps, made_by: str) -> TaskOutcome:
+async def _replan(running: RunningTask, deps: WorkerDeps, plan_engine: str) -> TaskOutcome:
     database, lease = deps.database, running.claim.lease
     log.warning(
         "The plan is another engine's; it is made anew.",
         event_name="task.replanned",
         task_id=str(lease.task_id),
-        made_by=made_by,
+        plan_engine=plan_engine,
     )
-    settled = await _insist(running, deps, lambda: replan(database, lease, made_by=made_by, jitter=deps.jitter()))
+    settled = await _insist(
+        running, deps, lambda: replan(database, lease, plan_engine=plan_engine, jitter=deps.jitter())
+    )
     return TaskOutcome.RETRIED if isinstance(settled, Retry) else TaskOutcome.FAILED
 
 

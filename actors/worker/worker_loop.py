@@ -58,12 +58,14 @@ class Worker:
                 try:
                     await self._turn()
                 except (ChildStartError, CatalogueError) as error:
-                    log.warning("The worker is unable to work.", event_name="worker.unable", error=str(error))
+                    log.warning("The worker can't work and pauses.", event_name="worker.paused", error=str(error))
                     await self._wait(PAUSE_SECONDS)
                 except Exception as error:
                     # An unexpected error is logged. The lease expires, and the worker goes on.
-                    kind = "database.away" if is_outage(error) else "worker.failed"
-                    log.exception("The worker's turn failed.", event_name=kind)
+                    log.exception(
+                        "The worker's turn failed.",
+                        event_name="database.lost" if is_outage(error) else "worker.failed",
+                    )
                     await self._wait(PAUSE_SECONDS)
         finally:
             await self._end_spare()

@@ -32,10 +32,10 @@ ADMIN_PRIORITY = 10
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """A share whose count was wrong. said: the stored count of open tasks. counted: the real one."""
+    """A share whose count was wrong. recorded: the stored count of open tasks. counted: the real one."""
 
     user_id: UUID
-    said: int
+    recorded: int
     counted: int
 
 
@@ -130,9 +130,9 @@ async def recount(database: AsyncEngine) -> list[Drift]:
 async def recount_one(database: AsyncEngine, user_id: UUID) -> Drift | None:
     """Corrects the count of one account's open tasks; None when it was right."""
     async with database.begin() as connection:
-        said = (await connection.execute(LOCK_SHARE, {"user_id": user_id})).scalar()
+        recorded = (await connection.execute(LOCK_SHARE, {"user_id": user_id})).scalar()
         counted = (await connection.execute(RECOUNT, {"user_id": user_id})).scalar()
-    return None if said is None or counted is None else Drift(user_id, said, counted)
+    return None if recorded is None or counted is None else Drift(user_id, recorded, counted)
 
 
 async def admit_throttled(database: AsyncEngine) -> int:

@@ -48,17 +48,17 @@ REPLAN = text("""
     ), noted AS (
         INSERT INTO events (extraction_id, kind, data)
         SELECT extraction_id, 'replanned',
-            jsonb_build_object('attempt', CAST(:attempt AS integer), 'engine', CAST(:made_by AS text))
+            jsonb_build_object('attempt', CAST(:attempt AS integer), 'engine', CAST(:plan_engine AS text))
         FROM task
     )
     SELECT extraction_id FROM task
 """)
 
 
-async def replan(database: AsyncEngine, lease: Lease, *, made_by: str, jitter: float) -> Retry | GiveUp:
+async def replan(database: AsyncEngine, lease: Lease, *, plan_engine: str, jitter: float) -> Retry | GiveUp:
     """Turns a claimed segment or assemble task into the planning task, with a growing pause; or ends the extraction.
 
-    made_by: the engine that made the plan. Raises LeaseLost.
+    plan_engine: the engine that made the plan. Raises LeaseLost.
     """
     fence = {"task_id": lease.task_id, "attempt": lease.attempt, "worker": lease.worker}
     async with database.begin() as connection:
@@ -72,7 +72,7 @@ async def replan(database: AsyncEngine, lease: Lease, *, made_by: str, jitter: f
             counted = {"task_id": lease.task_id, "crash": 0, "loss": 0, "service_error": 1}
             await connection.execute(FAIL, counted | {"code": outcome.code, "detail": _DETAIL})
             return outcome
-        values = fence | {"extraction_id": earlier.extraction_id, "made_by": made_by}
+        values = fence | {"extraction_id": earlier.extraction_id, "plan_engine": plan_engine}
         values["delay_seconds"] = outcome.delay_seconds
         if (await connection.execute(REPLAN, values)).first() is None:
             raise LeaseLost(lease)

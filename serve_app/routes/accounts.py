@@ -67,7 +67,7 @@ async def register(request: Request) -> Response:
         name=body.name,
         locale=body.locale,
     )
-    log.info("An account was made.", event_name="account.created", user_id=str(account.id))
+    log.info("An account was created.", event_name="account.created", user_id=str(account.id))
     return JsonResponse({"id": account.id, "email": account.email, "name": account.name, "role": account.role}, 201)
 
 

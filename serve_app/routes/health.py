@@ -88,6 +88,8 @@ async def _state(name: str, check: Callable[[], Awaitable[object]]) -> str:
     except _Unfit as error:
         return str(error)
     except (CatalogueError, SQLAlchemyError, OSError) as error:
-        log.warning("A part is away.", event_name="health.away", part=name, error=type(error).__name__)
+        log.warning(
+            "A part of the service does not work.", event_name="part.failed", part=name, error=type(error).__name__
+        )
         return "away"
     return "ok"

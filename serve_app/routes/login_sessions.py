@@ -48,7 +48,9 @@ async def refresh(request: Request) -> Response:
         generation = await accounts.rotate(deps.database, claims.session_id, claims.generation)
     except CatalogueError as error:
         if error.code == "refresh_token_reused":
-            log.warning("A refresh token came twice.", event_name="session.reused", session_id=str(claims.session_id))
+            log.warning(
+                "A refresh token was used twice.", event_name="refresh_token.reused", session_id=str(claims.session_id)
+            )
         raise
     return _tokens(deps, Claims(claims.user_id, claims.session_id, generation))
 

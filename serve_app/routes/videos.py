@@ -66,7 +66,7 @@ async def _accept(deps: Deps, user_id: UUID, body: MultipartReader, key: OwnedKe
         accepted = AcceptRequest(received.uploads(user_id), key, request_fingerprint(received.identity))
         content = await deps.group_commit.accept(accepted)
     await deps.cache.announce()
-    log.info("Videos were accepted.", event_name="videos.accepted", user_id=str(user_id), files=len(received.files))
+    log.info("Videos were accepted.", event_name="video.accepted", user_id=str(user_id), files=len(received.files))
     return Response(content, 201, media_type="application/json")
 
 

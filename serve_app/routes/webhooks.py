@@ -111,7 +111,7 @@ async def _create(deps: Deps, user_id: UUID, asked: WebhookRequest, key: OwnedKe
         )
         body = encode_json(_document(webhook) | {"secret": webhook.secret})
         await store_response(connection, key, fingerprint, 201, body)
-    log.info("A webhook was added.", event_name="webhook.added", webhook_id=str(webhook.id), user_id=str(user_id))
+    log.info("A webhook was created.", event_name="webhook.created", webhook_id=str(webhook.id), user_id=str(user_id))
     return body
 
 

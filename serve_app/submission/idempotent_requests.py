@@ -134,4 +134,6 @@ async def _free_after_outage(database: AsyncEngine, key: OwnedKey) -> None:
                 lambda: idempotency_keys.drop(database, key), max_seconds=MAX_FREE_RETRY_SECONDS
             )
     except Exception:
-        log.exception("An idempotency key could not be freed.", event_name="idempotency_key.not_freed", route=key.route)
+        log.exception(
+            "An idempotency key could not be released.", event_name="idempotency_key.release_failed", route=key.route
+        )

@@ -426,7 +426,7 @@ async def test_a_worker_without_room_claims_nothing(
         working = asyncio.create_task(worker.run())
 
         async def told() -> bool:
-            return sum(line.get("event_name") == "worker.unable" for line in logs) > 1
+            return sum(line.get("event_name") == "worker.paused" for line in logs) > 1
 
         await until(told)
         worker.stop()

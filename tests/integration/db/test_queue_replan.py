@@ -20,7 +20,7 @@ from tests.support.database_rows import Accepted
 
 
 async def again(database: AsyncEngine, lease: Lease, jitter: float = 0.0) -> Retry | GiveUp:
-    return await replan(database, lease, made_by="auto/before", jitter=jitter)
+    return await replan(database, lease, plan_engine="auto/before", jitter=jitter)
 
 
 async def ready_now(database: AsyncEngine) -> None:

@@ -194,7 +194,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.model.replan(claim)
 
     async def _replan(self, claim: Claim) -> Retry | GiveUp:
-        return await replan(self.database, claim.lease, made_by="auto/2", jitter=0.0)
+        return await replan(self.database, claim.lease, plan_engine="auto/2", jitter=0.0)
 
     @rule(at=AT)
     def release(self, at: int) -> None:

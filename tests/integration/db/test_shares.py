@@ -101,7 +101,7 @@ async def test_a_corrected_share_is_counted_and_told(database: AsyncEngine, main
         assert await maintenance.share_reconciler.recount() == 1
         assert await maintenance.share_reconciler.recount() == 0
     (told,) = [entry for entry in logs if entry["event_name"] == "share.recounted"]
-    assert (told["log_level"], told["said"], told["counted"]) == ("warning", 3, 1)
+    assert (told["log_level"], told["recorded"], told["counted"]) == ("warning", 3, 1)
     assert told["user_id"] == str(accepted.user_id)
     await miscount(database, accepted.user_id, 3)
     noted = Noted()

@@ -290,6 +290,6 @@ async def test_neither_passwords_nor_tokens_are_logged(visitor: httpx.AsyncClien
         await visitor.post("/v1/tokens", json={**ANA, "password": "wrong horse"})
     written = repr(logs)
     assert "session.opened" in written
-    assert "session.reused" in written
+    assert "refresh_token.reused" in written
     for secret in (PASSWORD, "wrong horse", tokens["access_token"], tokens["refresh_token"], "ana@example.org"):
         assert secret not in written
