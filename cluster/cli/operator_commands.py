@@ -231,7 +231,7 @@ def database_url(data_dir: Path) -> str:
         place = data_dir_at(data_dir)
     except StartupError as error:
         raise NoDatabase(data_dir) from error
-    folder = process_record.read(place.record).folder
+    folder = process_record.read_record(place.record).folder
     if folder is None or not folder.is_dir():
         raise NoDatabase(data_dir)
     return url_of(folder / "postgres", open_secrets(place.secrets, place.ray_token).postgres_password)

@@ -15,7 +15,7 @@ from cluster.local import cores_and_ports, ray_environment
 from cluster.local.console import Console
 from cluster.local.data_dir import DataDir, ray_folder
 from cluster.local.greeting import cli_command, greeting, this_program
-from cluster.local.run_cleanup import ProcessRecorder
+from cluster.local.process_record import ProcessRecorder
 from cluster.local.secret_files import Secrets, write_private
 from cluster.local.servers.backing_services import DATABASE, OBJECTS, REDIS, BackingServices
 from cluster.local.servers.database_schema import DatabaseSchema
@@ -69,7 +69,7 @@ class OneMachineService:
             self._parts(workers),
             on_event=self._tell,
             on_phases=self._publish,
-            end_family=self._recorder.end_family,
+            end_process_tree=self._recorder.end_process_tree,
         )
         self._supervisor.start()
         # Ray is on its way: it takes longest.

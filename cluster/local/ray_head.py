@@ -21,8 +21,8 @@ from actors.sandbox.process_isolation import hide_memory
 from cluster.local.cores_and_ports import LOCALHOST
 from cluster.local.data_dir import ray_folder
 from cluster.local.ray_head_supervisor import supervise_ray
-from cluster.local.run_cleanup import StopRequested, end_when_closed, listen, signals_raise
 from cluster.local.servers.ray_head_command import Addresses, HeadStep, RayHeadCommand
+from cluster.local.signal_handling import StopRequested, install_handlers, stop_on_signals, stop_when_parent_ends
 
 OBJECT_STORE_BYTES = 80_000_000
 """Ray's least; videos and frames never pass through it."""
@@ -53,7 +53,7 @@ def run_head(head: RayHeadCommand) -> None:
     """Runs the cluster and the applications until it is asked to end, or one has ended."""
     # The secrets stand in its environment.
     hide_memory()
-    with signals_raise():
+    with stop_on_signals():
         try:
             # Ray's start is half waiting: Serve is imported meanwhile.
             threading.Thread(target=_import_serve, name="import", daemon=True).start()
@@ -62,7 +62,7 @@ def run_head(head: RayHeadCommand) -> None:
             # The supervisor writes a byte when the database is there, and its death ends the pipe.
             if not os.read(0, 1):
                 raise StopRequested
-            end_when_closed(0)
+            stop_when_parent_ends(0)
             _start_serve(head)
             _run_applications(head)
             head.report(HeadStep.APPLICATIONS, addresses)
@@ -100,7 +100,7 @@ def _start_ray(head: RayHeadCommand) -> str:
         _node_ip_address=LOCALHOST,
         _temp_dir=str(ray_folder(head.folder)),
     )
-    listen()
+    install_handlers()
     return f"http://{LOCALHOST}:{context.address_info['metrics_export_port']}"
 
 

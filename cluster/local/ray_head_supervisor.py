@@ -22,8 +22,8 @@ def supervise_ray(restart_gcs: Callable[[], None]) -> None:
     A GCS that has ended is started again. When that does not help, Ray's client ends this process after a minute.
     """
     raylet, gcs = _children(RAYLET), _children(GCS)
-    while process_record.left_over(raylet, process_record.started):
-        if not process_record.left_over(gcs, process_record.started):
+    while process_record.still_running(raylet, process_record.start_time_of):
+        if not process_record.still_running(gcs, process_record.start_time_of):
             log.warning("Ray's GCS ended unexpectedly; it is started again.")
             restart_gcs()
             gcs = _children(GCS)

@@ -30,8 +30,9 @@ from cluster.local import cores_and_ports
 from cluster.local.console import Console
 from cluster.local.data_dir import DataDir, check_space, open_data_dir, unwritable
 from cluster.local.instance_lock import instance_lock
-from cluster.local.run_cleanup import StopRequested, end_left_over, ignore, run_folder, signals_raise
+from cluster.local.run_cleanup import clean_up_killed_run, run_folder
 from cluster.local.secret_files import open_secrets
+from cluster.local.signal_handling import StopRequested, ignore_signals, stop_on_signals
 from cluster.local.startup_error import FULL_DISK, ExitCode, StartupError
 
 
@@ -45,7 +46,7 @@ def up(*, port: int, data_dir: Path, demo: bool, workers: int | None) -> int:
     console = Console()
     opened: DataDir | None = None
     try:
-        with signals_raise():
+        with stop_on_signals():
             opened = open_data_dir(data_dir)
             with instance_lock(
                 opened.lock, description=f"process {os.getpid()}, http://{cores_and_ports.LOCALHOST}:{port}/"
@@ -84,7 +85,7 @@ def _explain(error: Exception, console: Console, data_dir: DataDir | None) -> Ex
 def _run(data_dir: DataDir, console: Console, *, port: int, demo: bool, workers: int) -> None:
     console.say(f"Fotograma starts with {workers} workers; its data are in {data_dir.path}")
     # What a killed run left behind may hold the port, so it is ended first.
-    if ended := end_left_over(data_dir):
+    if ended := clean_up_killed_run(data_dir):
         console.say(f"{ended} processes of a run that was killed are ended.")
     cores_and_ports.check_port(port)
     check_space(data_dir.path, shutil.disk_usage(data_dir.path).free)
@@ -101,7 +102,7 @@ def _run(data_dir: DataDir, console: Console, *, port: int, demo: bool, workers:
         servers = plan_backing_services(data_dir, folder, secrets, os.environ)
         service = OneMachineService(data_dir, folder, servers, console, port=port)
         stack.callback(service.stop)
-        stack.callback(ignore)
+        stack.callback(ignore_signals)
         service.start(secrets, workers=workers)
         service.greet()
         if demo:

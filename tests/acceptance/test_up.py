@@ -32,7 +32,7 @@ def refused(*arguments: str | Path, **environment: str) -> tuple[int, str]:
 
 
 def recorded(service: Service) -> tuple[RecordedProcess, ...]:
-    return process_record.read(service.data_dir / "processes.json").processes
+    return process_record.read_record(service.data_dir / "processes.json").processes
 
 
 def demo_videos(service: Service) -> list[tuple[str, str]]:
@@ -106,11 +106,11 @@ def test_a_home_in_use_a_taken_port_and_an_absent_server_are_told_apart(service:
 def test_after_kill_9_the_next_start_ends_what_was_left_and_has_all_data(service: Service) -> None:
     before, left = demo_videos(service), recorded(service)
     service.kill()
-    assert process_record.left_over(left, process_record.started), "the servers outlive a killed supervisor"
+    assert process_record.still_running(left, process_record.start_time_of), "the servers outlive a killed supervisor"
 
     service.start()
 
-    assert process_record.left_over(left, process_record.started) == []
+    assert process_record.still_running(left, process_record.start_time_of) == []
     assert demo_videos(service) == before
 
 
@@ -122,7 +122,7 @@ def test_ctrl_c_ends_everything_it_started_and_nothing_else(service: Service) ->
 
         assert service.interrupt() == 0
 
-        assert process_record.left_over(started, process_record.started) == []
+        assert process_record.still_running(started, process_record.start_time_of) == []
         assert bystander.poll() is None
         bystander.kill()
     assert not psutil.pid_exists(service.process.pid)

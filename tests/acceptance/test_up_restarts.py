@@ -40,9 +40,9 @@ def service() -> Iterator[Service]:
             kill(head(service))
             service.wait_for(READY, 2 * START_SECONDS)
             yield service
-            started = process_record.read(service.data_dir / "processes.json").processes
+            started = process_record.read_record(service.data_dir / "processes.json").processes
             assert service.terminate() == 0, service.output
-            assert process_record.left_over(started, process_record.started) == []
+            assert process_record.still_running(started, process_record.start_time_of) == []
 
 
 def until(find: Callable[[], int | None], seconds: float = 60) -> int:

@@ -198,7 +198,7 @@ def disown(file: Path, parent: int) -> None:
     """
     try:
         pid, data, begun, *rest = file.read_text().split("\n")
-        running = process_record.started(int(pid))
+        running = process_record.start_time_of(int(pid))
     except (FileNotFoundError, ValueError):
         return
     if running is None or abs(running - int(begun)) > process_record.SAME_START_SECONDS:

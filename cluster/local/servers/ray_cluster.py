@@ -15,7 +15,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cluster.local.data_dir import DataDir, ray_folder
-from cluster.local.run_cleanup import ProcessRecorder, empty_scratch, keep_ray_logs
+from cluster.local.process_record import ProcessRecorder
+from cluster.local.run_cleanup import empty_scratch, save_ray_logs
 from cluster.local.servers.ray_head_command import Addresses, HeadStep, RayHeadCommand
 from cluster.local.servers.server_process import ServerProcess
 from cluster.local.supervision.readiness_probe import ReadinessProbe
@@ -112,7 +113,7 @@ class RayCluster:
         """The workers give their tasks back; then what is left of the cluster is ended."""
         self._process.stop(STOP)
         if self._process.pid is not None:
-            self._recorder.end_family(self._process.pid)
+            self._recorder.end_process_tree(self._process.pid)
 
     def _may_use_database(self) -> bool:
         self.follow()
@@ -132,7 +133,7 @@ class RayCluster:
         """Takes away what the last cluster left: its workers died with it, and the queue knows what they held."""
         self._process.stop(STOP)
         try:
-            keep_ray_logs(self._head.folder, self._kept_logs)
+            save_ray_logs(self._head.folder, self._kept_logs)
         except OSError as error:
             # A full disk must not keep the service from starting again.
             log.warning("The logs of Ray could not be kept: %s", error)

@@ -103,9 +103,9 @@ class _Supervised:
 class Supervisor:
     """parts: in the order in which they are started; they are stopped in the reverse one.
 
-    on_event: told of each event. on_phases: told what all parts do, whenever that changes. Both are called from the
-    parts' threads. end_family: ends what the process with this pid has left behind. watch_seconds: between two looks at
-    whether a part runs.
+    on_event: called with each event. on_phases: called with the phases of all parts when one changes. Both are called
+    from the parts' threads. end_process_tree: ends what remains of the process tree of this pid. watch_seconds: between
+    two checks of whether a part runs.
     """
 
     def __init__(
@@ -114,11 +114,11 @@ class Supervisor:
         *,
         on_event: Callable[[Event], None] = lambda event: None,
         on_phases: Callable[[Mapping[str, Phase]], None] = lambda phases: None,
-        end_family: Callable[[int], object] = lambda pid: None,
+        end_process_tree: Callable[[int], object] = lambda pid: None,
         policy: RestartPolicy | None = None,
         watch_seconds: float = WATCH_SECONDS,
     ) -> None:
-        self._on_event, self._on_phases, self._end_family = on_event, on_phases, end_family
+        self._on_event, self._on_phases, self._end_process_tree = on_event, on_phases, end_process_tree
         self._policy, self._watch_seconds = policy or RestartPolicy(), watch_seconds
         self._supervised = {part.name: _Supervised(part) for part in parts}
         self._changed = threading.Condition()
@@ -188,7 +188,7 @@ class Supervisor:
     def _run_once(self, one: _Supervised) -> float | None:
         """Starts the part, and gives back when it has ended: the pause in seconds before the next start, or None."""
         if one.part.pid is not None:
-            self._end_family(one.part.pid)
+            self._end_process_tree(one.part.pid)
         if one.stopping.is_set():
             return None
         began = time.monotonic()

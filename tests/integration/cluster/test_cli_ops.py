@@ -154,7 +154,7 @@ async def test_an_accounts_share_is_set_and_what_is_not_given_stays(desk: Desk, 
 def test_the_database_of_a_running_home_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data_dir = DataDir(tmp_path)
     secrets = secret_files.open_secrets(data_dir.secrets, data_dir.ray_token)
-    process_record.write(data_dir.record, process_record.RecordedRun(tmp_path))
+    process_record.write_record(data_dir.record, process_record.RecordedRun(tmp_path))
     monkeypatch.delenv("FOTOGRAMA_DATABASE_URL", raising=False)
     assert operator_commands.database_url(tmp_path) == url_of(tmp_path / "postgres", secrets.postgres_password)
 

@@ -16,8 +16,8 @@ import pytest
 from cluster.local import process_record
 from cluster.local.data_dir import DataDir, open_data_dir
 from cluster.local.instance_lock import instance_lock
-from cluster.local.process_record import RecordedProcess, RecordedRun
-from cluster.local.run_cleanup import ProcessRecorder, end_left_over, run_folder
+from cluster.local.process_record import ProcessRecorder, RecordedProcess, RecordedRun
+from cluster.local.run_cleanup import clean_up_killed_run, run_folder
 from cluster.local.startup_error import ExitCode, StartupError
 
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(600)"
@@ -60,12 +60,12 @@ def seen(process: subprocess.Popen[bytes]) -> RecordedProcess:
 def test_what_a_killed_run_left_is_ended_with_all_below_it(data_dir: DataDir, started: ExitStack) -> None:
     parent = python(started, PARENT)
     (child,) = process_record.descendants(parent.pid)
-    process_record.write(data_dir.record, RecordedRun(None, (seen(parent),)))
+    process_record.write_record(data_dir.record, RecordedRun(None, (seen(parent),)))
 
-    assert end_left_over(data_dir) == 2
+    assert clean_up_killed_run(data_dir) == 2
 
     assert parent.poll() is not None
-    assert process_record.started(child.pid) is None
+    assert process_record.start_time_of(child.pid) is None
     assert not data_dir.record.exists()
 
 
@@ -82,7 +82,7 @@ def test_process_that_ends_while_it_is_looked_at_is_no_family(
 
     monkeypatch.setattr(psutil.Process, "ppid", parent_unless_ended)
 
-    families = process_record.families(os.getpid())
+    families = process_record.process_trees(os.getpid())
 
     assert seen(alive) in families
     assert seen(ended) not in families
@@ -90,11 +90,11 @@ def test_process_that_ends_while_it_is_looked_at_is_no_family(
 
 def test_a_process_that_only_got_a_recorded_pid_is_left_alone(data_dir: DataDir, started: ExitStack) -> None:
     stranger = python(started, PARENT)
-    process_record.write(
-        data_dir.record, RecordedRun(None, (RecordedProcess(stranger.pid, seen(stranger).started - 60),))
+    process_record.write_record(
+        data_dir.record, RecordedRun(None, (RecordedProcess(stranger.pid, seen(stranger).start_time - 60),))
     )
 
-    assert end_left_over(data_dir) == 0
+    assert clean_up_killed_run(data_dir) == 0
 
     assert stranger.poll() is None
 
@@ -104,9 +104,9 @@ def test_what_does_not_end_when_asked_is_killed(
 ) -> None:
     monkeypatch.setattr(process_record, "END_SECONDS", 0.1)
     stubborn = python(started, STUBBORN)
-    process_record.write(data_dir.record, RecordedRun(None, (seen(stubborn),)))
+    process_record.write_record(data_dir.record, RecordedRun(None, (seen(stubborn),)))
 
-    end_left_over(data_dir)
+    clean_up_killed_run(data_dir)
 
     assert stubborn.poll() is not None
 
@@ -117,9 +117,9 @@ def test_the_files_of_a_killed_run_go_and_its_logs_stay(data_dir: DataDir, tmp_p
     logs.mkdir(parents=True)
     (logs / "raylet.out").write_text("why it ended")
     (data_dir.scratch / "half").write_text("half a frame")
-    process_record.write(data_dir.record, RecordedRun(folder))
+    process_record.write_record(data_dir.record, RecordedRun(folder))
 
-    end_left_over(data_dir)
+    clean_up_killed_run(data_dir)
 
     assert not folder.exists()
     assert (data_dir.logs / "ray" / "raylet.out").read_text() == "why it ended"
@@ -134,7 +134,7 @@ def test_the_record_holds_every_process_of_the_run(data_dir: DataDir, started: E
 
         recorder.refresh()
 
-        assert family <= set(process_record.read(data_dir.record).processes)
+        assert family <= set(process_record.read_record(data_dir.record).processes)
     assert not data_dir.record.exists()
 
 
@@ -149,17 +149,17 @@ def test_an_orphan_stays_in_the_record_as_long_as_it_lives(data_dir: DataDir, st
 
         recorder.refresh()
 
-        assert child in process_record.read(data_dir.record).processes
-        process_record.end([child])
+        assert child in process_record.read_record(data_dir.record).processes
+        process_record.end_processes([child])
         recorder.refresh()
-        assert child not in process_record.read(data_dir.record).processes
+        assert child not in process_record.read_record(data_dir.record).processes
 
 
 def test_a_child_is_ended_with_all_it_started_and_the_others_are_kept(data_dir: DataDir, started: ExitStack) -> None:
     with run_folder(data_dir) as folder:
         kept, ended = python(started, PARENT), python(started, PARENT)
 
-        ProcessRecorder(data_dir, folder).end_family(ended.pid)
+        ProcessRecorder(data_dir, folder).end_process_tree(ended.pid)
 
         assert ended.poll() is not None
         assert kept.poll() is None
@@ -174,9 +174,9 @@ def test_an_orphan_is_ended_with_the_family_that_it_has_left(data_dir: DataDir, 
         parent.kill()
         parent.wait()
 
-        recorder.end_family(parent.pid)
+        recorder.end_process_tree(parent.pid)
 
-        assert process_record.left_over([child], process_record.started) == []
+        assert process_record.still_running([child], process_record.start_time_of) == []
         assert kept.poll() is None
 
 
@@ -193,7 +193,7 @@ def test_a_record_that_can_t_be_written_ends_nothing_and_is_written_later(
         shutil.rmtree(data_dir.record)
         recorder.refresh()
 
-        assert seen(process) in process_record.read(data_dir.record).processes
+        assert seen(process) in process_record.read_record(data_dir.record).processes
 
 
 def test_a_data_directory_in_use_is_refused_until_the_process_that_uses_it_ends(
@@ -219,6 +219,6 @@ def test_a_home_that_can_t_be_written_is_refused(place: str) -> None:
 
 
 def test_the_pid_of_this_process_is_never_ended(data_dir: DataDir) -> None:
-    process_record.write(data_dir.record, RecordedRun(None, (RecordedProcess(os.getpid(), 0.0),)))
+    process_record.write_record(data_dir.record, RecordedRun(None, (RecordedProcess(os.getpid(), 0.0),)))
 
-    assert end_left_over(data_dir) == 0
+    assert clean_up_killed_run(data_dir) == 0

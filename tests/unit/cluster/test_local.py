@@ -22,7 +22,7 @@ from cluster.local.data_dir import (
     postgres_folder,
     remove_run_folder,
 )
-from cluster.local.process_record import RecordedProcess, RecordedRun, left_over, read, write
+from cluster.local.process_record import RecordedProcess, RecordedRun, read_record, still_running, write_record
 from cluster.local.ray_environment import changes
 from cluster.local.secret_files import Secrets, open_secrets
 from cluster.local.servers.backing_services import place_of
@@ -46,7 +46,7 @@ def made_of(given: dict[str, str], data_dir: Path = Path("/home")) -> dict[str, 
     )
 
 
-def test_a_process_is_left_over_when_its_pid_and_its_start_agree() -> None:
+def test_a_recorded_process_still_runs_when_its_pid_and_start_time_agree() -> None:
     running = {10: 1000.0, 11: 1000.9, 12: 5000.0}
     recorded = [
         RecordedProcess(10, 1000.0),
@@ -55,22 +55,22 @@ def test_a_process_is_left_over_when_its_pid_and_its_start_agree() -> None:
         RecordedProcess(13, 1000.0),
     ]
 
-    assert left_over(recorded, running.get) == [RecordedProcess(10, 1000.0), RecordedProcess(11, 1000.2)]
+    assert still_running(recorded, running.get) == [RecordedProcess(10, 1000.0), RecordedProcess(11, 1000.2)]
 
 
 def test_the_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     run = RecordedRun(Path("/tmp/fotograma-x"), (RecordedProcess(1, 2.25), RecordedProcess(3, 4.5)))
 
-    write(tmp_path / "record", run)
+    write_record(tmp_path / "record", run)
 
-    assert read(tmp_path / "record") == run
+    assert read_record(tmp_path / "record") == run
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"folder": "", "processes": [[1]]}', '{"processes": 3}'])
 def test_a_damaged_record_records_nothing(tmp_path: Path, text: str) -> None:
     (tmp_path / "record").write_text(text)
 
-    assert read(tmp_path / "record") == RecordedRun()
+    assert read_record(tmp_path / "record") == RecordedRun()
 
 
 @pytest.mark.parametrize(

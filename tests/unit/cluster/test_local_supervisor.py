@@ -195,7 +195,7 @@ def test_what_a_part_left_behind_is_ended_before_it_starts_again() -> None:
     supervisor = Supervisor(
         [server],
         on_event=story.tell,
-        end_family=lambda pid: log.append(f"{pid} is cleared"),
+        end_process_tree=lambda pid: log.append(f"{pid} is cleared"),
         policy=QUICK,
         watch_seconds=WATCH_SECONDS,
     )
