@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.extract.clips import ensure_clip, find_clip
 from benchmarks.process_measurement import Row, machine_description, process_tree, read_kibibytes, write_rows
-from tests.support.clips import NAMED, make
+from tests.support.clips import CLIPS, make_clip
 from tests.support.running_service import Service
 
 UPLOAD_BYTES = 10_000_000
@@ -86,7 +86,7 @@ def worker_peak(service: Service, folder: Path) -> Iterator[Row]:
 
 def padded_clip(path: Path) -> Path:
     """A valid clip of 10 MB: an MP4 may end with a box of padding (ISO/IEC 14496-12, 8.1.2)."""
-    make(path, NAMED["h264"])
+    make_clip(path, CLIPS["h264"])
     padding = UPLOAD_BYTES - path.stat().st_size
     with path.open("ab") as file:
         file.write(padding.to_bytes(4, "big") + b"free" + bytes(padding - 8))

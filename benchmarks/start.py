@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.process_measurement import Row, machine_description, write_rows
-from tests.support.clips import ClipSpec, make
+from tests.support.clips import ClipSpec, make_clip
 from tests.support.running_service import FOTOGRAMA, READY, START_SECONDS, Service
 
 ONE_SECOND = ClipSpec(width=640, height=360, frames=25, fps=Fraction(25))
@@ -85,7 +85,7 @@ def measure_starts(folder: Path, rounds: int) -> Iterator[Row]:
 def measure_commands(folder: Path, rounds: int) -> Iterator[Row]:
     """Rows of the commands that need no service."""
     clip = folder / "one_second.mp4"
-    make(clip, ONE_SECOND)
+    make_clip(clip, ONE_SECOND)
     commands = {
         "--help": ["--help"],
         "extract --local": ["extract", str(clip), "--fps", "1", "--local", "--output", str(folder / "frames")],

@@ -16,7 +16,7 @@ from xdist.remote import Producer
 
 from cluster.local.cores_and_ports import cores
 from tests.support.case_counts import count_cases, pytest_terminal_summary
-from tests.support.clips import BIG, NAMED, ClipOf, Truth, make
+from tests.support.clips import BIG_CLIPS, CLIPS, ClipByName, ClipTruth, make_clip
 from tests.support.real_servers import database_url, postgres, redis_url, server_folder, template, valkey
 from tests.support.suite_scheduling import SuiteScheduling
 
@@ -51,20 +51,20 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> SuiteSc
 
 
 @pytest.fixture(scope="session")
-def clips(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ClipOf:
-    """Gives a clip of `NAMED` or `BIG` by its name; each is made once in a test run."""
+def clips(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ClipByName:
+    """Gives a clip of `CLIPS` or `BIG_CLIPS` by its name; each is made once in a test run."""
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if is_xdist_worker(request) else base) / "clips"
     folder.mkdir(exist_ok=True)
 
     @cache
-    def clip(name: str) -> tuple[Path, Truth]:
-        spec = (NAMED | BIG)[name]
+    def clip(name: str) -> tuple[Path, ClipTruth]:
+        spec = (CLIPS | BIG_CLIPS)[name]
         path, record = folder / f"{name}{spec.suffix}", folder / f"{name}.truth"
         with FileLock(folder / f"{name}.lock"):
             if not record.exists():
-                record.write_bytes(pickle.dumps(make(path, spec)))
-        truth: Truth = pickle.loads(record.read_bytes())
+                record.write_bytes(pickle.dumps(make_clip(path, spec)))
+        truth: ClipTruth = pickle.loads(record.read_bytes())
         return path, truth
 
     return clip

@@ -23,8 +23,8 @@ from db.acceptance.object_reservations import reserve
 from db.cache import open_cache
 from db.object_store.folder_store import FolderStore
 from db.object_store.object_keys import video_key
-from tests.support.clips import NAMED, make
-from tests.support.worker_tasks import worker_deps_of
+from tests.support.clips import CLIPS, make_clip
+from tests.support.worker_setup import make_worker_deps
 
 # A worker is free when the child of its next task has started; on a busy machine this takes a second.
 REST_SECONDS = 2.0
@@ -37,10 +37,10 @@ async def starts(ground: Ground, queued: Queue, tries: int) -> list[float]:
     queued: a database where nothing waits.
     """
     clip = ground.folder / "clip.mp4"
-    make(clip, NAMED["h264"])
+    make_clip(clip, CLIPS["h264"])
     store = FolderStore(ground.folder / "objects")
     cache, api_cache = open_cache(ground.valkey.url), open_cache(ground.valkey.url)
-    worker = Worker(worker_deps_of(queued.database, store, ground.folder, Reader.PYAV), cache, name="benchmark")
+    worker = Worker(make_worker_deps(queued.database, store, ground.folder, Reader.PYAV), cache, name="benchmark")
     working = asyncio.create_task(worker.run())
     seconds = []
     try:

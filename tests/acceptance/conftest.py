@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.postgres_wheel import link_wheel
+from tests.support.postgres_wheel import link_postgres_wheel
 from tests.support.running_service import Inbox, Service
 
 
@@ -35,7 +35,7 @@ def service(inbox: Inbox) -> Iterator[Service]:
         folder = Path(name)
         assert folder.stat().st_mode & 0o777 == 0o700
         (folder / "tmp").mkdir()
-        link_wheel(folder / "packages")
+        link_postgres_wheel(folder / "packages")
         settings |= {"HOME": name, "TMPDIR": str(folder / "tmp"), "PYTHONPATH": str(folder / "packages")}
         service = Service(
             folder / "my data", arguments=["--demo"], environment=settings, popen_options={"umask": 0o077}

@@ -20,7 +20,15 @@ import pytest
 from PIL import Image
 
 from fotograma import ApiError, Client
-from tests.support.clips import ClipOf, Truth, audio_only, hls_playlist, read_number, text_file, truncated
+from tests.support.clips import (
+    ClipByName,
+    ClipTruth,
+    read_number,
+    truncated_copy,
+    write_audio_only,
+    write_hls_playlist,
+    write_text_file,
+)
 from tests.support.running_service import Inbox, Service
 
 TEN = (
@@ -67,7 +75,7 @@ def numbers_in(images: dict[str, bytes]) -> list[int | None]:
     return [read_number(np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))) for data in images.values()]
 
 
-def on_screen(truth: Truth, fps: int) -> list[int]:
+def on_screen(truth: ClipTruth, fps: int) -> list[int]:
     """The contract's frames of mode `fps`, found the slow way: for each k the last frame that has begun."""
     wanted: list[int] = []
     tick = min(truth.time_base / 2, type(truth.time_base)(1, 2000))
@@ -86,7 +94,7 @@ def extract(service: Service, paths: list[Path], out: Path, *options: str) -> su
 
 
 def test_ten_clips_in_one_command_give_exactly_the_frames_of_the_specification(
-    service: Service, clips: ClipOf, tmp_path: Path
+    service: Service, clips: ClipByName, tmp_path: Path
 ) -> None:
     service.log_in_command()
     paths = [clips(name)[0] for name in TEN]
@@ -104,7 +112,7 @@ def test_ten_clips_in_one_command_give_exactly_the_frames_of_the_specification(
         assert first.read_bytes() == second.read_bytes()
 
 
-def test_as_many_videos_run_at_once_as_there_are_workers(service: Service, client: Client, clips: ClipOf) -> None:
+def test_as_many_videos_run_at_once_as_there_are_workers(service: Service, client: Client, clips: ClipByName) -> None:
     path, _ = clips("h264_long")
     videos = [client.upload(path, spec=SLOW) for _ in range(service.workers + 2)]
     until(lambda: len(list(client.videos(status="running"))) == service.workers)
@@ -114,7 +122,7 @@ def test_as_many_videos_run_at_once_as_there_are_workers(service: Service, clien
 
 
 def test_a_killed_workers_task_is_done_by_another_one_once(
-    service: Service, client: Client, clips: ClipOf, tmp_path: Path
+    service: Service, client: Client, clips: ClipByName, tmp_path: Path
 ) -> None:
     path, truth = clips("h264_long")
     video = client.upload(path, spec={"sample": {"mode": "every_nth", "n": 2}})
@@ -134,8 +142,8 @@ def test_a_file_that_is_no_video_is_refused_with_code_fault_and_remedy_and_leave
     service: Service, client: Client, tmp_path: Path
 ) -> None:
     before = service.stored()
-    text_file(tmp_path / "text.mp4")
-    hls_playlist(tmp_path / "playlist.mp4")
+    write_text_file(tmp_path / "text.mp4")
+    write_hls_playlist(tmp_path / "playlist.mp4")
     (tmp_path / "empty.mp4").touch()
     for name, code in (("text", "not_a_video"), ("playlist", "playlist"), ("empty", "empty_file")):
         with pytest.raises(ApiError) as refused:
@@ -148,11 +156,11 @@ def test_a_file_that_is_no_video_is_refused_with_code_fault_and_remedy_and_leave
 
 
 def test_a_broken_video_fails_and_its_owner_is_told_while_other_work_goes_on(
-    service: Service, client: Client, clips: ClipOf, tmp_path: Path, inbox: Inbox
+    service: Service, client: Client, clips: ClipByName, tmp_path: Path, inbox: Inbox
 ) -> None:
     good, _ = clips("h264")
-    audio_only(tmp_path / "sound.mp4")
-    cut = truncated(clips("h264_vfr")[0])
+    write_audio_only(tmp_path / "sound.mp4")
+    cut = truncated_copy(clips("h264_vfr")[0])
     videos = {path.name: client.upload(path) for path in (tmp_path / "sound.mp4", cut, good)}
     until(lambda: all(client.video(video.id).status.ended for video in videos.values()))
     ends = {name: client.video(video.id).extraction for name, video in videos.items()}
@@ -169,7 +177,7 @@ def test_a_broken_video_fails_and_its_owner_is_told_while_other_work_goes_on(
 
 
 def test_everything_killed_and_started_again_ends_every_accepted_video(
-    service: Service, clips: ClipOf, tmp_path: Path
+    service: Service, clips: ClipByName, tmp_path: Path
 ) -> None:
     path, truth = clips("h264_long")
     with service.client() as client:
@@ -185,7 +193,7 @@ def test_everything_killed_and_started_again_ends_every_accepted_video(
             assert numbers_in(opened(archive)[1]) == [shown.number for shown in truth.shown][::20]
 
 
-def test_another_number_of_workers_gives_the_same_bytes(service: Service, clips: ClipOf, tmp_path: Path) -> None:
+def test_another_number_of_workers_gives_the_same_bytes(service: Service, clips: ClipByName, tmp_path: Path) -> None:
     paths = [clips(name)[0] for name in TEN[:4]]
 
     def archives(folder: Path) -> list[bytes]:
@@ -201,7 +209,7 @@ def test_another_number_of_workers_gives_the_same_bytes(service: Service, clips:
     assert archives(tmp_path / "one") == many
 
 
-def test_statuses_are_read_without_redis(service: Service, client: Client, clips: ClipOf) -> None:
+def test_statuses_are_read_without_redis(service: Service, client: Client, clips: ClipByName) -> None:
     video = client.upload(clips("h264")[0])
     service.send("valkey-server", signal.SIGSTOP)
     try:

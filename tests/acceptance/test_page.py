@@ -20,7 +20,7 @@ from db.queue import task_queue
 from db.values.lifecycle import Blame
 from serve_app.app import create_app
 from serve_app.deps import Deps
-from tests.support.api_client import MEDIA, MP4, PASSWORD, listening, make_deps, make_result, publish
+from tests.support.api_client import MEDIA, MP4, PASSWORD, listen, make_deps, make_result, publish_next_task
 
 CHROMIUM = shutil.which("chromium")
 ARGUMENTS = [
@@ -73,7 +73,7 @@ def site(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Site]:
     async def serve() -> None:
         database, cache = open_database(database_url, name="test", connections=10), open_cache(redis_url)
         deps = make_deps(database, tmp_path / "objects", cache)
-        async with listening(create_app(deps)) as port:
+        async with listen(create_app(deps)) as port:
             made.append(Site(f"http://127.0.0.1:{port}", deps, asyncio.get_running_loop()))
             ready.set()
             await stop.wait()
@@ -134,8 +134,8 @@ def test_several_files_go_from_the_drop_to_the_download_without_a_reload(page: P
     expect(row(page, "two.mp4")).to_contain_text("Waiting")
     expect(page.locator("#videos tr")).to_have_count(2)
     result = make_result([JPEG, JPEG])
-    site.run(publish(site.deps, result))
-    site.run(publish(site.deps, result))
+    site.run(publish_next_task(site.deps, result))
+    site.run(publish_next_task(site.deps, result))
     for name in ("one.mp4", "two.mp4"):
         expect(row(page, name)).to_contain_text("Done", timeout=SECONDS_10)
         expect(row(page, name).locator("td.number")).to_have_text("2")

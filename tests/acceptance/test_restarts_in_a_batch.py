@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.clips import ClipOf
+from tests.support.clips import ClipByName
 from tests.support.running_service import FOTOGRAMA, Service
 
 FULL = os.environ.get("FOTOGRAMA_FAULTS") == "full"
@@ -23,7 +23,7 @@ MAX_SECONDS = 300 + FILES
 
 
 @pytest.fixture
-def folder(clips: ClipOf, tmp_path: Path) -> Path:
+def folder(clips: ClipByName, tmp_path: Path) -> Path:
     """Clips that differ, so that no result stands in for another's."""
     clip, _ = clips("h264")
     videos = tmp_path / "videos"

@@ -15,9 +15,9 @@ import pytest
 
 from cluster.local import process_record
 from cluster.local.supervision.readiness_probe import ReadinessProbe
-from tests.support.listening_sockets import listening
-from tests.support.ordinary_user import ordinary_user
+from tests.support.listening_sockets import listening_sockets
 from tests.support.running_service import READY, START_SECONDS, Service
+from tests.support.unprivileged_user import unprivileged_user
 
 LOOK_SECONDS = 0.02
 
@@ -28,7 +28,7 @@ def service() -> Iterator[Service]:
     with tempfile.TemporaryDirectory(prefix="fotograma-", dir="/tmp") as name:
         folder = Path(name)
         folder.chmod(0o711)
-        with ordinary_user(folder) as user:
+        with unprivileged_user(folder) as user:
             service = Service(
                 user.home / "data",
                 workers=1,
@@ -123,11 +123,11 @@ def test_a_first_start_of_ray_that_fails_is_repeated(service: Service) -> None:
 
 def test_only_the_replicas_listen_beyond_the_loopback_interface_and_ask_for_the_token(service: Service) -> None:
     def all_replicas_listen() -> int | None:
-        open_to_all = [one for one in listening(service.process.pid) if not one.is_loopback]
+        open_to_all = [one for one in listening_sockets(service.process.pid) if not one.is_loopback]
         return len(open_to_all) if len(open_to_all) >= 3 else None
 
     until(all_replicas_listen)
-    sockets = listening(service.process.pid)
+    sockets = listening_sockets(service.process.pid)
 
     assert {service.port} < {one.port for one in sockets if one.is_loopback}
     open_to_all = sorted((one for one in sockets if not one.is_loopback), key=lambda one: one.process)

@@ -13,7 +13,7 @@ from actors.engine.extract import extract
 from actors.extraction_types import Extracted
 from db.values.error_catalogue import CatalogueError, Fault
 from db.values.frame_spec import parse
-from tests.support.clips import NAMED, ClipSpec, audio_only, hls_playlist, make, text_file
+from tests.support.clips import CLIPS, ClipSpec, make_clip, write_audio_only, write_hls_playlist, write_text_file
 
 CENC = (
     ("encryption_scheme", "cenc-aes-ctr"),
@@ -25,7 +25,7 @@ Make = Callable[[Path], None]
 
 
 def clip(**changes: object) -> Make:
-    return lambda path: void(make(path, replace(SMALL, suffix=path.suffix, **changes)))  # type: ignore[arg-type]
+    return lambda path: void(make_clip(path, replace(SMALL, suffix=path.suffix, **changes)))  # type: ignore[arg-type]
 
 
 def void(_: object) -> None:
@@ -75,13 +75,13 @@ def zeroed_media(path: Path) -> None:
 
 FILES: dict[str, tuple[str, Make, str]] = {
     "nothing": (".mp4", lambda path: path.touch(), "empty_file"),
-    "a text": (".mp4", text_file, "not_a_video"),
-    "a playlist": (".mp4", hls_playlist, "playlist"),
+    "a text": (".mp4", write_text_file, "not_a_video"),
+    "a playlist": (".mp4", write_hls_playlist, "playlist"),
     "a zip": (".mp4", lambda path: void(path.write_bytes(b"PK\x03\x04" + bytes(5000))), "not_a_video"),
     "zeros": (".mp4", lambda path: void(path.write_bytes(bytes(5000))), "not_a_video"),
-    "sound alone in MP4": (".mp4", audio_only, "no_video_stream"),
-    "sound alone in MKV": (".mkv", audio_only, "no_video_stream"),
-    "sound alone in TS": (".ts", audio_only, "no_video_stream"),
+    "sound alone in MP4": (".mp4", write_audio_only, "no_video_stream"),
+    "sound alone in MKV": (".mkv", write_audio_only, "no_video_stream"),
+    "sound alone in TS": (".ts", write_audio_only, "no_video_stream"),
     "no fragment": (".mp4", header_alone, "no_frames"),
     "no cluster": (".mkv", no_clusters, "unreadable_container"),
     "common encryption": (".mp4", clip(muxer=CENC), "encrypted"),
@@ -168,7 +168,7 @@ SPECS: dict[str, tuple[str, str]] = {
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("bad_input") / "small.mp4"
-    make(path, SMALL)
+    make_clip(path, SMALL)
     return path
 
 
@@ -203,7 +203,7 @@ def test_a_hundred_thousand_times_are_taken(small: Path, tmp_path: Path) -> None
 
 def test_clips_that_are_fine_give_no_warning_of_damage(tmp_path: Path) -> None:
     """What looks for damage must find none in what our encoders and muxers write."""
-    for name, spec in NAMED.items():
+    for name, spec in CLIPS.items():
         path = tmp_path / f"{name}{spec.suffix}"
-        make(path, replace(spec, frames=min(spec.frames, 20)) if not spec.edit_list else spec)
+        make_clip(path, replace(spec, frames=min(spec.frames, 20)) if not spec.edit_list else spec)
         assert extract(path, parse("{}"), tmp_path).warnings == (), name

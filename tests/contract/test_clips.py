@@ -17,17 +17,17 @@ from av.video.stream import VideoStream
 from PIL import Image
 
 from tests.support.clips import (
-    BIG,
-    NAMED,
-    ClipOf,
+    BIG_CLIPS,
+    CLIPS,
+    ClipByName,
     ClipSpec,
-    audio_only,
-    hls_playlist,
-    make,
+    make_clip,
     picture,
     read_number,
-    text_file,
-    truncated,
+    truncated_copy,
+    write_audio_only,
+    write_hls_playlist,
+    write_text_file,
 )
 from tests.support.frame_number_pattern import Rgb
 
@@ -62,8 +62,8 @@ def jpeg(rgb: Rgb, max_side: int) -> Rgb:
     return np.asarray(Image.open(file))
 
 
-@pytest.mark.parametrize("name", NAMED)
-def test_a_sequential_decode_gives_the_numbers_times_and_keys_of_the_truth(clips: ClipOf, name: str) -> None:
+@pytest.mark.parametrize("name", CLIPS)
+def test_a_sequential_decode_gives_the_numbers_times_and_keys_of_the_truth(clips: ClipByName, name: str) -> None:
     path, truth = clips(name)
     frames = decode(path)
     pts = [frame.pts for frame in frames if frame.pts is not None]
@@ -74,8 +74,8 @@ def test_a_sequential_decode_gives_the_numbers_times_and_keys_of_the_truth(clips
     assert {rgb.shape for rgb in pictures} == {(truth.height, truth.width, 3)}
 
 
-@pytest.mark.parametrize("name", NAMED)
-def test_the_packet_table_has_the_time_base_keys_and_duration_of_the_truth(clips: ClipOf, name: str) -> None:
+@pytest.mark.parametrize("name", CLIPS)
+def test_the_packet_table_has_the_time_base_keys_and_duration_of_the_truth(clips: ClipByName, name: str) -> None:
     path, truth = clips(name)
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
@@ -87,7 +87,7 @@ def test_the_packet_table_has_the_time_base_keys_and_duration_of_the_truth(clips
 
 
 @pytest.mark.parametrize("name", ["h264", "h264_rotated_90", "hevc", "vp9_webm", "mpegts_mpeg2", "odd_size"])
-def test_numbers_survive_a_small_jpeg(clips: ClipOf, name: str) -> None:
+def test_numbers_survive_a_small_jpeg(clips: ClipByName, name: str) -> None:
     path, truth = clips(name)
     small = [jpeg(upright(frame, truth.spec), max_side=64) for frame in decode(path)]
     assert max(small[0].shape) == 64
@@ -124,7 +124,7 @@ def test_pictures_without_a_pattern_give_no_number() -> None:
 
 
 @pytest.mark.parametrize("name", ["h264_edit_list", "h264_edit_list_b_frames", "h264_edit_list_both_ends"])
-def test_an_edit_list_hides_frames_and_starts_in_the_middle_of_a_gop(clips: ClipOf, name: str) -> None:
+def test_an_edit_list_hides_frames_and_starts_in_the_middle_of_a_gop(clips: ClipByName, name: str) -> None:
     path, truth = clips(name)
     spec = truth.spec
     with av.open(str(path)) as container:
@@ -138,7 +138,7 @@ def test_an_edit_list_hides_frames_and_starts_in_the_middle_of_a_gop(clips: Clip
 
 
 @pytest.mark.parametrize("name", ["h264_rotated_90", "h264_rotated_180", "h264_rotated_270"])
-def test_the_display_matrix_says_the_rotation(clips: ClipOf, name: str) -> None:
+def test_the_display_matrix_says_the_rotation(clips: ClipByName, name: str) -> None:
     path, truth = clips(name)
     one = 0x10000
     turn = {90: (0, one, -one, 0), 180: (-one, 0, 0, -one), 270: (0, -one, one, 0)}[truth.rotation]
@@ -149,7 +149,7 @@ def test_the_display_matrix_says_the_rotation(clips: ClipOf, name: str) -> None:
     assert {-frame.rotation % 360 for frame in decode(path)} == {truth.rotation}
 
 
-def test_an_open_gop_has_frames_before_its_key_frame_that_need_the_gop_before(clips: ClipOf) -> None:
+def test_an_open_gop_has_frames_before_its_key_frame_that_need_the_gop_before(clips: ClipByName) -> None:
     for name in ("h264_open_gop", "hevc_open_gop"):
         assert leading(clips(name)[0]) > 0
     assert leading(clips("h264_b_frames")[0]) == 0
@@ -166,7 +166,7 @@ def leading(path: Path) -> int:
     return count
 
 
-def test_b_frames_and_uneven_times_are_there(clips: ClipOf) -> None:
+def test_b_frames_and_uneven_times_are_there(clips: ClipByName) -> None:
     with av.open(str(clips("h264_b_frames")[0])) as container:
         pts = [packet.pts for packet in container.demux(video=0) if packet.pts is not None]
     times = clips("h264_vfr")[1].times
@@ -175,7 +175,7 @@ def test_b_frames_and_uneven_times_are_there(clips: ClipOf) -> None:
 
 
 @pytest.mark.parametrize("name", ["h264", "h264_full_range", "h264_bt709", "h264_bt709_full_range"])
-def test_the_tagged_matrix_and_range_give_the_colors_of_the_picture(clips: ClipOf, name: str) -> None:
+def test_the_tagged_matrix_and_range_give_the_colors_of_the_picture(clips: ClipByName, name: str) -> None:
     path, truth = clips(name)
     source = {"bt709": 1, "": 5}[truth.spec.matrix]
     frame = decode(path)[5]
@@ -186,41 +186,41 @@ def test_the_tagged_matrix_and_range_give_the_colors_of_the_picture(clips: ClipO
 
 
 def test_the_same_spec_gives_the_same_bytes(tmp_path: Path) -> None:
-    spec = replace(NAMED["h264_b_frames"], frames=20)
+    spec = replace(CLIPS["h264_b_frames"], frames=20)
     for name in ("one.mp4", "other.mp4"):
-        make(tmp_path / name, spec)
+        make_clip(tmp_path / name, spec)
     assert (tmp_path / "one.mp4").read_bytes() == (tmp_path / "other.mp4").read_bytes()
 
 
 def test_sound_alone_has_no_video_stream(tmp_path: Path) -> None:
-    audio_only(tmp_path / "sound.mp4")
+    write_audio_only(tmp_path / "sound.mp4")
     with av.open(str(tmp_path / "sound.mp4")) as container:
         assert not container.streams.video
         assert container.duration == pytest.approx(1_000_000, rel=0.05)
 
 
-def test_a_truncated_clip_without_its_index_can_not_be_opened(clips: ClipOf) -> None:
-    short = truncated(clips("h264")[0], keep=0.5)
+def test_a_truncated_clip_without_its_index_can_not_be_opened(clips: ClipByName) -> None:
+    short = truncated_copy(clips("h264")[0], keep=0.5)
     with pytest.raises(av.InvalidDataError):
         av.open(str(short))
 
 
-def test_a_truncated_clip_with_its_index_in_front_gives_its_first_frames(clips: ClipOf) -> None:
+def test_a_truncated_clip_with_its_index_in_front_gives_its_first_frames(clips: ClipByName) -> None:
     path, truth = clips("h264_b_frames")
-    with av.open(str(truncated(path, keep=0.6))) as container:
+    with av.open(str(truncated_copy(path, keep=0.6))) as container:
         packets = sum(1 for packet in container.demux(video=0) if packet.size)
     assert 0 < packets < len(truth.shown)
 
 
 def test_texts_and_playlists_say_what_they_are(tmp_path: Path) -> None:
-    text_file(tmp_path / "a.mp4")
-    hls_playlist(tmp_path / "b.mp4", target="other.ts")
+    write_text_file(tmp_path / "a.mp4")
+    write_hls_playlist(tmp_path / "b.mp4", target="other.ts")
     assert (tmp_path / "a.mp4").read_text().startswith("This")
     assert "other.ts" in (tmp_path / "b.mp4").read_text()
     assert (tmp_path / "b.mp4").read_text().startswith("#EXTM3U")
 
 
 def test_big_clips_are_4k() -> None:
-    sizes = {(spec.width, spec.height) for name, spec in BIG.items() if name.endswith("_4k")}
+    sizes = {(spec.width, spec.height) for name, spec in BIG_CLIPS.items() if name.endswith("_4k")}
     assert sizes == {(3840, 2160)}
-    assert Fraction(BIG["h264_4k"].frames) / BIG["h264_4k"].fps == 2
+    assert Fraction(BIG_CLIPS["h264_4k"].frames) / BIG_CLIPS["h264_4k"].fps == 2

@@ -26,12 +26,12 @@ from db.values.error_catalogue import CatalogueError
 from db.values.frame_spec import parse
 from tests.support import reference_selection
 from tests.support.case_counts import CountCases
-from tests.support.clip_matrix import Kind, covering, product
+from tests.support.clip_matrix import ClipKind, all_kinds, covering_kinds
 from tests.support.frame_number_pattern import read_number
-from tests.support.reference_selection import Reference
+from tests.support.reference_selection import ReferenceVideo
 
 FULL = os.environ.get("FOTOGRAMA_SUITE") == "full"
-KINDS = product() if FULL else list(covering(product()))
+KINDS = all_kinds() if FULL else list(covering_kinds(all_kinds()))
 MODES = ("fps", "fast_fps", "interval", "uniform", "timestamps", "keyframes", "every_nth", "all")
 CONSTRAINTS = ("none", "range", "open_range", "snap", "snap_in_range", "max_frames")
 HOW = (EngineOptions(), EngineOptions(threads=2), EngineOptions(sequential=True))
@@ -88,7 +88,9 @@ def specs_for(place: int, end: Fraction) -> list[dict[str, Any]]:
     return [spec_of(mode, CONSTRAINTS[(place + at) % len(CONSTRAINTS)], end) for at, mode in enumerate(MODES)]
 
 
-def compare(expected: reference_selection.Chosen, truth: Reference, result: Extracted, out: Path) -> None:
+def compare(
+    expected: reference_selection.ReferenceSelection, truth: ReferenceVideo, result: Extracted, out: Path
+) -> None:
     manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"), parse_float=Fraction)
     frames = manifest["frames"]
     assert [frame["index"] for frame in frames] == expected.indexes
@@ -111,9 +113,11 @@ def compare(expected: reference_selection.Chosen, truth: Reference, result: Extr
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_every_image_is_the_frame_that_the_contract_names(kind: Kind, tmp_path: Path, count_cases: CountCases) -> None:
+def test_every_image_is_the_frame_that_the_contract_names(
+    kind: ClipKind, tmp_path: Path, count_cases: CountCases
+) -> None:
     path, clip = kind.make(tmp_path)
-    truth = reference_selection.read(path, counts_pictures=kind.container == "avi")
+    truth = reference_selection.decode_reference(path, counts_pictures=kind.container == "avi")
     assert [seen.number for seen in truth.frames] == list(range(clip.edit_list, clip.frames - clip.edit_end))
     place = KINDS.index(kind)
     wanted = []

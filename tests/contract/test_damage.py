@@ -24,8 +24,8 @@ from actors.extraction_types import Extracted
 from db.values.error_catalogue import CatalogueError, Fault
 from db.values.frame_spec import parse
 from tests.support.case_counts import CountCases
-from tests.support.clips import ClipSpec, make
-from tests.support.damage import KINDS
+from tests.support.clips import ClipSpec, make_clip
+from tests.support.file_damage import DAMAGES
 from tests.support.frame_number_pattern import read_number
 
 SEEDS = 100 if os.environ.get("FOTOGRAMA_SUITE") == "full" else 6
@@ -126,14 +126,14 @@ def is_right(outcome: Outcome, kind: str, frames: int) -> bool:
     return len(readable) == len(outcome.numbers) and readable == sorted(set(readable))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DAMAGES)
 @pytest.mark.parametrize("name", CLIPS)
 def test_damage_gives_right_frames_a_warning_or_an_error_of_the_file(
     name: str, kind: str, tmp_path: Path, count_cases: CountCases
 ) -> None:
     spec = CLIPS[name]
     whole = tmp_path / f"whole{spec.suffix}"
-    make(whole, spec)
+    make_clip(whole, spec)
     healthy = run(whole, tmp_path)
     assert healthy is not None
     assert not healthy.is_warned
@@ -141,7 +141,7 @@ def test_damage_gives_right_frames_a_warning_or_an_error_of_the_file(
     data, silent = whole.read_bytes(), []
     for seed in range(SEEDS):
         damaged = bytearray(data)
-        KINDS[kind](damaged, Random(f"{name} {kind} {seed}"))
+        DAMAGES[kind](damaged, Random(f"{name} {kind} {seed}"))
         source = tmp_path / f"damaged{spec.suffix}"
         source.write_bytes(damaged)
         began = time.perf_counter()

@@ -14,7 +14,7 @@ from actors.engine import extract as engine
 from actors.extraction_types import RESULT_FILES, EngineOptions
 from db.values.frame_spec import parse
 from fotograma import EngineError, ExtractionSpec, FotogramaError, extract, extract_many
-from tests.support.clips import ClipOf, text_file
+from tests.support.clips import ClipByName, write_text_file
 
 SPEC = '{"sample": {"mode": "fps", "fps": 5}}'
 
@@ -26,7 +26,9 @@ def digest(folder: Path) -> str:
 @pytest.mark.parametrize(
     "spec", [SPEC, {"sample": {"mode": "fps", "fps": 5}}, ExtractionSpec(fps=5)], ids=["text", "dict", "ExtractionSpec"]
 )
-def test_every_way_to_write_a_specification_gives_the_same_archive(spec: Any, clips: ClipOf, tmp_path: Path) -> None:
+def test_every_way_to_write_a_specification_gives_the_same_archive(
+    spec: Any, clips: ClipByName, tmp_path: Path
+) -> None:
     source, _ = clips("h264_b_frames")
     plain = tmp_path / "plain"
     plain.mkdir()
@@ -37,7 +39,7 @@ def test_every_way_to_write_a_specification_gives_the_same_archive(spec: Any, cl
 
 
 def test_without_a_folder_the_results_are_under_the_name_of_the_video(
-    clips: ClipOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    clips: ClipByName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     source, _ = clips("h264")
@@ -45,21 +47,21 @@ def test_without_a_folder_the_results_are_under_the_name_of_the_video(
     assert {path.name for path in Path("frames", source.stem).iterdir()} == set(RESULT_FILES)
 
 
-def test_several_specifications_have_a_folder_each(clips: ClipOf, tmp_path: Path) -> None:
+def test_several_specifications_have_a_folder_each(clips: ClipByName, tmp_path: Path) -> None:
     source, _ = clips("h264")
     wanted = [(ExtractionSpec(fps=2), tmp_path / "a"), (None, tmp_path / "b")]
     results = extract_many(source, wanted)
     assert [digest(folder) for _, folder in wanted] == [result.sha256 for result in results]
 
 
-def test_progress_is_told_with_the_number_of_images(clips: ClipOf, tmp_path: Path) -> None:
+def test_progress_is_told_with_the_number_of_images(clips: ClipByName, tmp_path: Path) -> None:
     told: list[tuple[int, int | None]] = []
     result = extract(clips("h264")[0], out=tmp_path, on_progress=lambda done, total: told.append((done, total)))
     assert told[0] == (0, result.frames)
     assert told[-1] == (result.frames, result.frames)
 
 
-def test_progress_has_no_total_while_shots_are_looked_for(clips: ClipOf, tmp_path: Path) -> None:
+def test_progress_has_no_total_while_shots_are_looked_for(clips: ClipByName, tmp_path: Path) -> None:
     told: list[tuple[int, int | None]] = []
     spec = ExtractionSpec(sample={"mode": "scenes"})
     extract(clips("h264")[0], spec, tmp_path, on_progress=lambda done, total: told.append((done, total)))
@@ -76,7 +78,7 @@ def test_an_invalid_specification_is_an_error_with_its_remedy(tmp_path: Path) ->
 
 def test_a_file_that_is_no_video_is_an_error_of_the_file(tmp_path: Path) -> None:
     source = tmp_path / "notes.mp4"
-    text_file(source)
+    write_text_file(source)
     with pytest.raises(FotogramaError) as caught:
         extract(source, out=tmp_path / "out")
     assert isinstance(caught.value, EngineError)

@@ -17,21 +17,21 @@ from actors.container.probe import probe
 from actors.engine.extract import extract
 from db.values.file_type import Container
 from db.values.frame_spec import parse
-from tests.support.clips import NAMED, ClipOf, ClipSpec, make
-from tests.support.remux import with_a_lie, with_another, with_cover
+from tests.support.clips import CLIPS, ClipByName, ClipSpec, make_clip
+from tests.support.remux import add_cover, join_video_streams, multiply_claimed_duration
 
 SMALL = ClipSpec(width=96, height=64, frames=24, fps=Fraction(25), gop=8)
 
 
 def made(path: Path, **changes: object) -> Path:
-    make(path, replace(SMALL, suffix=path.suffix, **changes))  # type: ignore[arg-type]
+    make_clip(path, replace(SMALL, suffix=path.suffix, **changes))  # type: ignore[arg-type]
     return path
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 def test_a_cover_is_not_the_film_however_large_it_is(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"covered{suffix}"
-    with_cover(made(tmp_path / f"plain{suffix}"), path)
+    add_cover(made(tmp_path / f"plain{suffix}"), path)
     assert (probe(path).media.width, probe(path).media.frames) == (96, 24)
 
 
@@ -41,14 +41,14 @@ def test_of_several_streams_the_default_one_is_read_then_the_largest(
 ) -> None:
     path = tmp_path / "two.mkv"
     small = made(tmp_path / "small.mkv", width=64, height=48)
-    with_another(made(tmp_path / "plain.mkv"), small, path, default=default)
+    join_video_streams(made(tmp_path / "plain.mkv"), small, path, default=default)
     assert probe(path).media.width == width
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".avi", ".flv"])
 def test_a_duration_that_lies_is_not_believed(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"lying{suffix}"
-    with_a_lie(made(tmp_path / f"plain{suffix}"), path)
+    multiply_claimed_duration(made(tmp_path / f"plain{suffix}"), path)
     assert probe(path).media.duration == pytest.approx(24 / 25, abs=0.002)
     assert probe(path).warnings == ()
 
@@ -115,8 +115,8 @@ def test_a_transport_stream_that_starts_between_key_frames_says_what_is_left_out
     assert "late_start" in [warning.code for warning in probed.warnings]
 
 
-@pytest.mark.parametrize("name", NAMED)
-def test_a_healthy_file_fits_together(name: str, clips: ClipOf) -> None:
+@pytest.mark.parametrize("name", CLIPS)
+def test_a_healthy_file_fits_together(name: str, clips: ClipByName) -> None:
     path, _ = clips(name)
     assert all(has_consistent_structure(path, container) for container in [Container(probe(path).media.container)])
     assert not [warning.code for warning in probe(path).warnings]

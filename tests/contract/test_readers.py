@@ -21,7 +21,7 @@ from actors.readers.decord_verification import FrameMismatchError, read_verified
 from actors.readers.frame_reader import FrameReader
 from actors.readers.planned_reader import PlannedReader
 from actors.readers.sequential_reader import SequentialReader
-from tests.support.clips import NAMED, ClipOf, read_number, truncated
+from tests.support.clips import CLIPS, ClipByName, read_number, truncated_copy
 
 T = TypeVar("T")
 MakeReader = Callable[[Probe], FrameReader]
@@ -65,9 +65,9 @@ def reader_name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.mark.parametrize("choice", CHOICES)
-@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("name", CLIPS)
 def test_a_reader_gives_the_frames_of_the_plan_in_order(
-    name: str, choice: str, reader_name: str, clips: ClipOf
+    name: str, choice: str, reader_name: str, clips: ClipByName
 ) -> None:
     path, truth = clips(name)
     probed = probe(path)
@@ -81,7 +81,7 @@ def test_a_reader_gives_the_frames_of_the_plan_in_order(
     assert reader.missing == []
 
 
-def test_a_reader_decodes_no_more_than_it_is_asked_for(clips: ClipOf) -> None:
+def test_a_reader_decodes_no_more_than_it_is_asked_for(clips: ClipByName) -> None:
     probed = probe(clips("h264_one_gop")[0])
     reader = SequentialReader(probed)
     planned = group_by_gop(probed.table, range(len(probed.table)))
@@ -89,7 +89,7 @@ def test_a_reader_decodes_no_more_than_it_is_asked_for(clips: ClipOf) -> None:
     assert reader.decoded < 10
 
 
-def test_pyav_begins_at_the_first_key_frame_that_is_needed(clips: ClipOf) -> None:
+def test_pyav_begins_at_the_first_key_frame_that_is_needed(clips: ClipByName) -> None:
     probed = probe(clips("h264_b_frames")[0])
     reader = SequentialReader(probed)
     assert len(list(reader.read(group_by_gop(probed.table, [49]), pts_of))) == 1
@@ -99,7 +99,7 @@ def test_pyav_begins_at_the_first_key_frame_that_is_needed(clips: ClipOf) -> Non
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("name", ["h264_b_frames", "mkv", "mpegts", "mpegts_mpeg2", "mpeg4_avi", "flv"])
 def test_a_damaged_frame_and_all_that_may_refer_to_it_are_left_out(
-    name: str, threads: int, clips: ClipOf, tmp_path: Path
+    name: str, threads: int, clips: ClipByName, tmp_path: Path
 ) -> None:
     path, truth = clips(name)
     data = bytearray(path.read_bytes())
@@ -115,9 +115,9 @@ def test_a_damaged_frame_and_all_that_may_refer_to_it_are_left_out(
     assert reader.missing or probed.warnings
 
 
-def test_a_cut_off_file_gives_what_is_there_and_says_what_is_not(clips: ClipOf) -> None:
+def test_a_cut_off_file_gives_what_is_there_and_says_what_is_not(clips: ClipByName) -> None:
     path, truth = clips("h264_b_frames")
-    probed = probe(truncated(path))
+    probed = probe(truncated_copy(path))
     reader = SequentialReader(probed)
     given = numbers(probed, reader, group_by_gop(probed.table, range(len(probed.table))))
     assert [number for _, number in given] == truth.numbers[: len(given)]
@@ -129,12 +129,12 @@ def test_a_cut_off_file_gives_what_is_there_and_says_what_is_not(clips: ClipOf) 
     "name",
     ["h264_edit_list", "h264_open_gop", "h264_anamorphic", "mpegts", "mpeg_ps", "wmv", "h264_avi", "flv", "vp8_webm"],
 )
-def test_decord_declares_what_it_gives_wrong_frames_for(name: str, clips: ClipOf) -> None:
+def test_decord_declares_what_it_gives_wrong_frames_for(name: str, clips: ClipByName) -> None:
     assert unsupported_feature(probe(clips(name)[0]))
 
 
 @pytest.mark.parametrize("name", ["h264", "h264_b_frames", "h264_vfr", "h264_rotated_90", "vp9_webm", "av1_mp4", "mkv"])
-def test_decord_is_offered_what_it_was_seen_to_read_right(name: str, clips: ClipOf) -> None:
+def test_decord_is_offered_what_it_was_seen_to_read_right(name: str, clips: ClipByName) -> None:
     assert unsupported_feature(probe(clips(name)[0])) is None
 
 
@@ -151,7 +151,7 @@ class LateByOne(DecordReader):
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("name", ["h264", "h264_b_frames", "h264_rotated_90", "h264_10_bit", "vp9_webm"])
-def test_true_frames_pass_the_proof(name: str, threads: int, clips: ClipOf) -> None:
+def test_true_frames_pass_the_proof(name: str, threads: int, clips: ClipByName) -> None:
     probed = probe(clips(name)[0])
     planned = group_by_gop(probed.table, range(len(probed.table)))
     reader = DecordReader(probed, threads=threads)
@@ -160,7 +160,7 @@ def test_true_frames_pass_the_proof(name: str, threads: int, clips: ClipOf) -> N
     assert reader.decoded == len(probed.table)
 
 
-def test_a_neighbor_instead_of_a_sample_indexes_frame_fails_the_proof(clips: ClipOf) -> None:
+def test_a_neighbor_instead_of_a_sample_indexes_frame_fails_the_proof(clips: ClipByName) -> None:
     probed = probe(clips("h264")[0])
     planned = group_by_gop(probed.table, range(len(probed.table)))
     with pytest.raises(FrameMismatchError, match="another picture"):

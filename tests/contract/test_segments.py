@@ -31,7 +31,7 @@ from actors.readers.decord_verification import FrameMismatchError
 from db.values.frame_spec import parse
 from db.values.segment import Segment
 from tests.contract.test_scenes import film  # noqa: F401
-from tests.support.clips import ClipOf, ClipSpec, make, truncated
+from tests.support.clips import ClipByName, ClipSpec, make_clip, truncated_copy
 
 PLAIN = EngineOptions()
 ENGINE = engine_name(Reader.AUTO)
@@ -98,13 +98,13 @@ def compare(source: Path, spec: str, root: Path, options: EngineOptions = PLAIN)
 
 
 @pytest.mark.parametrize("name", CLIPS)
-def test_every_frame_in_segments_is_every_frame_at_once(name: str, clips: ClipOf, tmp_path: Path) -> None:
+def test_every_frame_in_segments_is_every_frame_at_once(name: str, clips: ClipByName, tmp_path: Path) -> None:
     _, segments = compare(clips(name)[0], ALL, tmp_path)
     assert len(segments.split.segments) >= 2
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=[json.loads(spec)["sample"]["mode"] for spec in SPECS])
-def test_every_mode_and_format(spec: str, tmp_path: Path, clips: ClipOf) -> None:
+def test_every_mode_and_format(spec: str, tmp_path: Path, clips: ClipByName) -> None:
     compare(clips("h264_b_frames")[0], spec, tmp_path)
 
 
@@ -118,11 +118,11 @@ def test_shots_are_looked_for_once(film: Path, tmp_path: Path) -> None:  # noqa:
     [EngineOptions(threads=2), EngineOptions(sequential=True), EngineOptions(reader=Reader.DECORD)],
     ids=["two threads", "sequential", "decord"],
 )
-def test_every_way_to_read(options: EngineOptions, clips: ClipOf, tmp_path: Path) -> None:
+def test_every_way_to_read(options: EngineOptions, clips: ClipByName, tmp_path: Path) -> None:
     compare(clips("h264")[0], ALL, tmp_path, options)
 
 
-def test_a_reader_that_is_not_used_is_told_once(clips: ClipOf, tmp_path: Path) -> None:
+def test_a_reader_that_is_not_used_is_told_once(clips: ClipByName, tmp_path: Path) -> None:
     whole, segments = compare(clips("h264_open_gop")[0], ALL, tmp_path, EngineOptions(reader=Reader.DECORD))
     assert [warning.code for warning in whole.warnings] == ["reader_fallback"]
     assert len(json.loads((segments.out / "report.json").read_text())["fallbacks"]) == 1
@@ -145,26 +145,26 @@ def with_broken_packets(source: Path, into: Path, places: tuple[int, ...]) -> Pa
 @pytest.mark.parametrize("places", [(14,), (0, 30), (11, 12, 47)], ids=str)
 @pytest.mark.parametrize("name", ["h264_b_frames", "h264_vfr_b_frames", "hevc"])
 def test_missing_frames_and_their_warning_are_the_same(
-    name: str, places: tuple[int, ...], spec: str, clips: ClipOf, tmp_path: Path
+    name: str, places: tuple[int, ...], spec: str, clips: ClipByName, tmp_path: Path
 ) -> None:
     whole, _ = compare(with_broken_packets(clips(name)[0], tmp_path, places), spec, tmp_path)
     assert "frames_missing" in {warning.code for warning in whole.warnings}
 
 
-def test_warnings_of_the_probe_are_the_same(clips: ClipOf, tmp_path: Path) -> None:
-    whole, _ = compare(truncated(clips("mkv")[0], 0.9), ALL, tmp_path)
+def test_warnings_of_the_probe_are_the_same(clips: ClipByName, tmp_path: Path) -> None:
+    whole, _ = compare(truncated_copy(clips("mkv")[0], 0.9), ALL, tmp_path)
     assert "truncated" in {warning.code for warning in whole.warnings}
 
 
 def test_interlaced_pictures_at_the_cuts_know_their_neighbors(tmp_path: Path) -> None:
     source = tmp_path / "film.mp4"
     options = (("x264-params", "tff=1:keyint=12:bframes=2"),)
-    make(source, ClipSpec(b_frames=2, options=options))
+    make_clip(source, ClipSpec(b_frames=2, options=options))
     compare(source, ALL, tmp_path)
 
 
 def test_decord_found_wrong_in_one_segment_is_not_believed_in_the_others(
-    clips: ClipOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    clips: ClipByName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options, tries = EngineOptions(reader=Reader.DECORD), []
 
@@ -185,7 +185,7 @@ def test_decord_found_wrong_in_one_segment_is_not_believed_in_the_others(
     assert {segment["reader"] for segment in report["segments"]} == {"pyav", "decord"}
 
 
-def test_short_work_and_work_that_can_not_begin_at_key_frames_is_not_divided(clips: ClipOf, tmp_path: Path) -> None:
+def test_short_work_and_work_that_can_not_begin_at_key_frames_is_not_divided(clips: ClipByName, tmp_path: Path) -> None:
     for name, longest in [("h264", 60.0), ("h264_one_gop", 1e-6), ("mpeg4_avi", 1e-6), ("mpegts_mpeg2", 1e-6)]:
         out, source = folder(tmp_path / name), clips(name)[0]
         made = extract_or_split(
@@ -194,7 +194,7 @@ def test_short_work_and_work_that_can_not_begin_at_key_frames_is_not_divided(cli
         assert isinstance(made, Extracted)
 
 
-def test_the_report_sums_up(clips: ClipOf, tmp_path: Path) -> None:
+def test_the_report_sums_up(clips: ClipByName, tmp_path: Path) -> None:
     segments = in_segments(clips("h264")[0], ALL, tmp_path)
     report = json.loads((segments.out / "report.json").read_text())
     count = len(segments.split.segments)
@@ -204,7 +204,7 @@ def test_the_report_sums_up(clips: ClipOf, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [PLAN_FILE, *SEGMENT_FILES])
-def test_a_bit_that_the_store_turned_is_noticed(name: str, clips: ClipOf, tmp_path: Path) -> None:
+def test_a_bit_that_the_store_turned_is_noticed(name: str, clips: ClipByName, tmp_path: Path) -> None:
     source = clips("h264")[0]
     segments = in_segments(source, ALL, tmp_path)
     file = segments.plan if name == PLAN_FILE else segments.folders[1] / name
@@ -218,7 +218,7 @@ def test_a_bit_that_the_store_turned_is_noticed(name: str, clips: ClipOf, tmp_pa
         )
 
 
-def test_a_segment_of_another_video_is_refused(clips: ClipOf, tmp_path: Path) -> None:
+def test_a_segment_of_another_video_is_refused(clips: ClipByName, tmp_path: Path) -> None:
     segments = in_segments(clips("h264")[0], ALL, tmp_path)
     other, out = clips("h264_vfr")[0], folder(tmp_path / "other")
     with pytest.raises(ChecksumMismatchError):
@@ -229,7 +229,7 @@ def make_segment(source: Path, plan: Path, segment: Segment, out: Path, engine: 
     extract_segment(source, plan, segment, parse(ALL), out, engine=engine, options=PLAIN, on_progress=nothing)
 
 
-def test_plan_and_segments_of_another_engine_are_refused(clips: ClipOf, tmp_path: Path) -> None:
+def test_plan_and_segments_of_another_engine_are_refused(clips: ClipByName, tmp_path: Path) -> None:
     source = clips("h264")[0]
     segments = in_segments(source, ALL, tmp_path)
     with pytest.raises(EngineMismatchError) as refused:
@@ -252,7 +252,7 @@ def test_plan_and_segments_of_another_engine_are_refused(clips: ClipOf, tmp_path
 
 
 @pytest.mark.parametrize("made_by", ["auto/before", None], ids=["another", "one that had no name"])
-def test_one_segment_of_another_engine_is_not_joined(made_by: str | None, clips: ClipOf, tmp_path: Path) -> None:
+def test_one_segment_of_another_engine_is_not_joined(made_by: str | None, clips: ClipByName, tmp_path: Path) -> None:
     source = clips("h264")[0]
     segments = in_segments(source, ALL, tmp_path)
     notes = read_checksummed(segments.folders[1] / SEGMENT_REPORT) | {"engine": made_by}
@@ -267,7 +267,9 @@ def test_one_segment_of_another_engine_is_not_joined(made_by: str | None, clips:
     assert refused.value.outcome.engine == (made_by or "")
 
 
-def test_damage_before_an_open_key_frame_spoils_no_right_frame_of_another_part(clips: ClipOf, tmp_path: Path) -> None:
+def test_damage_before_an_open_key_frame_spoils_no_right_frame_of_another_part(
+    clips: ClipByName, tmp_path: Path
+) -> None:
     """A pass over the whole gives up the group of pictures; a segment that never needs the damaged ones may give it."""
     source, truth = clips("h264_open_gop")
     segments = in_segments(with_broken_packets(source, tmp_path, (11, 12, 47)), ALL, tmp_path)

@@ -43,10 +43,10 @@ def claimed(attempt: int, segment: int | None = None) -> Event:
 async def test_a_result_of_an_attempt_whose_task_was_claimed_again_is_stale(
     database: AsyncEngine, happened: Sequence[Event], stale: int
 ) -> None:
-    extraction_id = (await database_rows.accepted(database)).extraction_id
+    extraction_id = (await database_rows.accept_video(database)).extraction_id
     statement = "INSERT INTO events (extraction_id, kind, data) VALUES (:id, :kind, CAST(:data AS jsonb))"
     for kind, data in happened:
-        await database_rows.change(database, statement, id=extraction_id, kind=kind, data=json.dumps(data))
+        await database_rows.execute(database, statement, id=extraction_id, kind=kind, data=json.dumps(data))
     assert await number(database, STALE) == stale
 
 

@@ -41,13 +41,13 @@ PATIENCE_SECONDS = 30.0
 
 
 async def test_the_end_and_its_notification_are_one_transaction(database: AsyncEngine) -> None:
-    accepted = await database_rows.accepted(database)
+    accepted = await database_rows.accept_video(database)
     await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
     assert await number(database, SAME_TRANSACTION, id=accepted.extraction_id) == 1
 
 
 async def test_the_acceptance_is_written_in_the_transaction_that_accepts(database: AsyncEngine) -> None:
-    accepted = await database_rows.accepted(database)
+    accepted = await database_rows.accept_video(database)
     statement = """
         SELECT count(*) FROM extractions JOIN acceptances ON acceptances.extraction_id = extractions.id
         WHERE extractions.id = :id AND extractions.xmin::text = acceptances.xmin::text
@@ -61,7 +61,7 @@ async def test_201_is_not_said_before_the_commit(ana: httpx.AsyncClient, databas
             await connection.execute(text(statement))
     async with database.connect() as holder:
         await holder.execute(text("SELECT pg_advisory_lock(1)"))
-        sending = asyncio.create_task(api_client.send(ana, ("clip.mp4", api_client.MP4)))
+        sending = asyncio.create_task(api_client.upload_videos(ana, ("clip.mp4", api_client.MP4)))
         async with asyncio.timeout(PATIENCE_SECONDS):
             while not await number(database, WAITS_TO_COMMIT):
                 await asyncio.sleep(0.01)
@@ -75,7 +75,8 @@ async def test_201_is_not_said_before_the_commit(ana: httpx.AsyncClient, databas
 
 async def test_a_resent_call_with_its_key_makes_nothing_new(ana: httpx.AsyncClient, database: AsyncEngine) -> None:
     first, again = [
-        await api_client.send(ana, ("clip.mp4", api_client.MP4), headers={"Idempotency-Key": "one"}) for _ in range(2)
+        await api_client.upload_videos(ana, ("clip.mp4", api_client.MP4), headers={"Idempotency-Key": "one"})
+        for _ in range(2)
     ]
     assert (first.status_code, again.status_code) == (201, 201)
     assert first.json() == again.json()
@@ -105,8 +106,8 @@ async def test_a_video_that_the_store_gives_with_another_bit_is_not_decoded(
 
 @pytest.mark.parametrize("crashes", [1, 2])
 async def test_a_claim_that_nobody_ends_has_counted_its_attempt(database: AsyncEngine, crashes: int) -> None:
-    accepted = await database_rows.accepted(database)
+    accepted = await database_rows.accept_video(database)
     for _ in range(crashes):
         lease = (await claim_one(database)).lease
         await task_queue.release(database, lease)
-    assert (await database_rows.task(database, accepted.task_id)).attempt == crashes
+    assert (await database_rows.fetch_task(database, accepted.task_id)).attempt == crashes

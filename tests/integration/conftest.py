@@ -14,7 +14,7 @@ from db.object_store.folder_store import FolderStore
 from serve_app.app import create_app
 from serve_app.deps import Deps
 from tests.support import api_client
-from tests.support.worker_tasks import worker_deps_of
+from tests.support.worker_setup import make_worker_deps
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def store(tmp_path: Path) -> FolderStore:
 @pytest.fixture
 def worker_deps(database: AsyncEngine, store: FolderStore, tmp_path: Path) -> WorkerDeps:
     """What a worker of this test works with."""
-    return worker_deps_of(database, store, tmp_path)
+    return make_worker_deps(database, store, tmp_path)
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ async def deps(database: AsyncEngine, redis_url: str, tmp_path: Path) -> AsyncIt
 @pytest.fixture
 async def visitor(deps: Deps) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the application in this process, not logged in."""
-    async with api_client.client_of(create_app(deps)) as client:
+    async with api_client.open_client(create_app(deps)) as client:
         yield client
 
 

@@ -55,7 +55,7 @@ def make_deps(database: AsyncEngine, folder: Path, cache: Cache, **more: Any) ->
         "request_max_files": 100,
         "access_seconds": 600.0,
         "session_seconds": 30 * 24 * 3600.0,
-        "limits": limits(),
+        "limits": make_limits(),
         "webhook_reach": Reach.PUBLIC,
         "supervisor_state": None,
         "address_rate_limiter": RateLimiter(RateLimit(300, 0.2)),
@@ -63,7 +63,7 @@ def make_deps(database: AsyncEngine, folder: Path, cache: Cache, **more: Any) ->
     return Deps(**values | more)
 
 
-def limits(**more: Any) -> AdmissionLimits:
+def make_limits(**more: Any) -> AdmissionLimits:
     """Hardly any, but for those that are given."""
     values: dict[str, Any] = {
         "rate": RateLimit(2000, 0.01),
@@ -75,11 +75,11 @@ def limits(**more: Any) -> AdmissionLimits:
     return AdmissionLimits(**values | more)
 
 
-def client_of(app: ASGIApp, **more: Any) -> httpx.AsyncClient:
+def open_client(app: ASGIApp, **more: Any) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://fotograma.test", **more)
 
 
-class _Server(uvicorn.Server):
+class _ListeningServer(uvicorn.Server):
     """Tells when it listens."""
 
     def __init__(self, config: uvicorn.Config) -> None:
@@ -92,11 +92,11 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def listening(app: ASGIApp) -> AsyncIterator[int]:
+async def listen(app: ASGIApp) -> AsyncIterator[int]:
     """The application on a port of its own, for what needs a real connection."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        server = _Server(uvicorn.Config(app, log_config=None, lifespan="off", ws="none"))
+        server = _ListeningServer(uvicorn.Config(app, log_config=None, lifespan="off", ws="none"))
         serving = asyncio.create_task(server.serve([free]))
         try:
             await server.ready.wait()
@@ -116,7 +116,7 @@ async def log_in(client: httpx.AsyncClient, email: str = "ana@example.org") -> d
     return tokens
 
 
-async def send(
+async def upload_videos(
     client: httpx.AsyncClient,
     *files: tuple[str, bytes],
     spec: str | None = None,
@@ -129,24 +129,24 @@ async def send(
     return await client.post("/v1/videos", files=parts, headers=headers)
 
 
-async def accepted(client: httpx.AsyncClient, name: str = "clip.mp4", content: bytes = MP4) -> dict[str, Any]:
-    answer = await send(client, (name, content))
+async def upload_video(client: httpx.AsyncClient, name: str = "clip.mp4", content: bytes = MP4) -> dict[str, Any]:
+    answer = await upload_videos(client, (name, content))
     assert answer.status_code == 201, answer.text
     video: dict[str, Any] = answer.json()["items"][0]
     return video
 
 
-def code_of(answer: httpx.Response) -> tuple[int, str]:
+def status_and_code(answer: httpx.Response) -> tuple[int, str]:
     """The status and the code of a refusal."""
     assert answer.headers["content-type"] == "application/problem+json", answer.text
     return answer.status_code, answer.json()["code"]
 
 
-NOTHING: tuple[int, int, list[str]] = (0, 0, [])
-"""What `left_behind` gives after a call that was refused."""
+NOTHING_STORED: tuple[int, int, list[str]] = (0, 0, [])
+"""What `stored_state` gives after a call that was refused."""
 
 
-async def left_behind(database: AsyncEngine, objects: ObjectStore) -> tuple[int, int, list[str]]:
+async def stored_state(database: AsyncEngine, objects: ObjectStore) -> tuple[int, int, list[str]]:
     """How many videos and reservations there are, and which objects."""
     statement = "SELECT (SELECT count(*) FROM videos), (SELECT count(*) FROM reservations)"
     async with database.connect() as connection:
@@ -175,7 +175,7 @@ def make_result(images: Sequence[bytes]) -> Result:
     return Result(archive.getvalue(), "\r\n".join([*lines, ""]).encode(), images, "ab" * 32)
 
 
-async def publish(deps: Deps, result: Result) -> UUID:
+async def publish_next_task(deps: Deps, result: Result) -> UUID:
     """Claims the next task and ends it with this result; gives the extraction's id."""
     (claim,) = await task_queue.claim(deps.database, worker="test-worker")
     prefix = f"results/{claim.extraction_id}/{claim.lease.task_id}/{claim.lease.attempt}"
@@ -188,7 +188,7 @@ async def publish(deps: Deps, result: Result) -> UUID:
         "sheet.vtt": b"WEBVTT\n",
     }
     for name, content in objects.items():
-        await deps.objects.put(f"{prefix}/{name}", chunks_of(content))
+        await deps.objects.put(f"{prefix}/{name}", one_chunk(content))
     await task_queue.plan(deps.database, claim.lease, media=MEDIA, frames_total=len(result.images))
     publication = Publication(
         key=prefix,
@@ -215,5 +215,5 @@ MEDIA = {
 }
 
 
-async def chunks_of(content: bytes) -> AsyncIterator[bytes]:
+async def one_chunk(content: bytes) -> AsyncIterator[bytes]:
     yield content

@@ -8,8 +8,8 @@ from fractions import Fraction
 from itertools import combinations
 from pathlib import Path
 
-from tests.support.clips import ClipSpec, make
-from tests.support.remux import with_a_lie, with_another, with_cover
+from tests.support.clips import ClipSpec, make_clip
+from tests.support.remux import add_cover, join_video_streams, multiply_claimed_duration
 
 CODECS = {
     "h264": ClipSpec(),
@@ -22,7 +22,7 @@ CODECS = {
     "wmv2": ClipSpec(codec="wmv2"),
     "flv1": ClipSpec(codec="flv"),
 }
-LEGAL = {
+CONTAINER_CODECS = {
     "mp4": {"h264", "hevc", "vp9", "av1", "mpeg4", "mpeg2"},
     "mov": {"h264", "hevc", "mpeg4", "mpeg2"},
     "mkv": {"h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mpeg2"},
@@ -36,11 +36,11 @@ LEGAL = {
 }
 """Which codecs a container is used with."""
 
-_UNEVEN = (1, 4, 2, 9, 3, 1, 7, 2, 12, 3, 3, 3, 3, 3, 3)
+_VFR_DURATIONS = (1, 4, 2, 9, 3, 1, 7, 2, 12, 3, 3, 3, 3, 3, 3)
 _REORDERING = {"h264", "hevc", "mpeg4", "mpeg2"}
-_TIMED = {"mp4", "mov", "mkv", "webm", "ts", "m2ts", "flv"}
-_BOXES = {"mp4", "mov"}
-_REMADE = {"h264", "hevc", "vp8", "vp9", "mpeg4", "mpeg2"}
+_WITH_TIMESTAMPS = {"mp4", "mov", "mkv", "webm", "ts", "m2ts", "flv"}
+_ISO_BMFF = {"mp4", "mov"}
+_REMUXABLE = {"h264", "hevc", "vp8", "vp9", "mpeg4", "mpeg2"}
 _SHORT = ClipSpec(width=96, height=64, frames=26, fps=Fraction(25), gop=8)
 
 
@@ -58,24 +58,28 @@ FEATURES: dict[str, Feature] = {
     "plain": Feature({}),
     "b_frames": Feature({"b_frames": 2}, _REORDERING),
     "open_gop": Feature({"b_frames": 2, "open_gop": True}, {"h264", "hevc"}),
-    "vfr": Feature({"vfr": _UNEVEN, "time_base": Fraction(1, 100)}, {"h264", "hevc", "vp8", "vp9"}, _TIMED),
-    "vfr_b_frames": Feature(
-        {"vfr": _UNEVEN, "time_base": Fraction(1, 100), "b_frames": 2}, {"h264", "hevc"}, _TIMED - {"flv"}
+    "vfr": Feature(
+        {"vfr": _VFR_DURATIONS, "time_base": Fraction(1, 100)}, {"h264", "hevc", "vp8", "vp9"}, _WITH_TIMESTAMPS
     ),
-    "ntsc": Feature({"fps": Fraction(30_000, 1001)}, None, _TIMED | {"avi", "mpg"}),
-    "edit_list": Feature({"edit_list": 5}, None, _BOXES),
-    "edit_list_b_frames": Feature({"edit_list": 11, "b_frames": 2}, _REORDERING, _BOXES),
-    "edit_list_both_ends": Feature({"edit_list": 5, "edit_end": 4}, None, _BOXES),
-    "rotated_90": Feature({"rotation": 90}, None, _BOXES | {"mkv"}),
-    "rotated_180": Feature({"rotation": 180}, None, _BOXES | {"mkv"}),
-    "rotated_270": Feature({"rotation": 270}, None, _BOXES | {"mkv"}),
+    "vfr_b_frames": Feature(
+        {"vfr": _VFR_DURATIONS, "time_base": Fraction(1, 100), "b_frames": 2},
+        {"h264", "hevc"},
+        _WITH_TIMESTAMPS - {"flv"},
+    ),
+    "ntsc": Feature({"fps": Fraction(30_000, 1001)}, None, _WITH_TIMESTAMPS | {"avi", "mpg"}),
+    "edit_list": Feature({"edit_list": 5}, None, _ISO_BMFF),
+    "edit_list_b_frames": Feature({"edit_list": 11, "b_frames": 2}, _REORDERING, _ISO_BMFF),
+    "edit_list_both_ends": Feature({"edit_list": 5, "edit_end": 4}, None, _ISO_BMFF),
+    "rotated_90": Feature({"rotation": 90}, None, _ISO_BMFF | {"mkv"}),
+    "rotated_180": Feature({"rotation": 180}, None, _ISO_BMFF | {"mkv"}),
+    "rotated_270": Feature({"rotation": 270}, None, _ISO_BMFF | {"mkv"}),
     "odd_size": Feature({"width": 95, "height": 67}, {"vp8", "vp9", "mpeg4", "mpeg2", "flv1"}),
     "odd_444": Feature({"width": 95, "height": 67, "pix_fmt": "yuv444p"}, {"h264", "hevc", "vp9"}),
     "444": Feature({"pix_fmt": "yuv444p"}, {"h264", "hevc", "vp9"}),
     "422": Feature({"pix_fmt": "yuv422p"}, {"h264", "hevc", "mpeg2"}),
     "10_bit": Feature({"pix_fmt": "yuv420p10le"}, {"h264", "hevc", "av1"}),
     "interlaced": Feature({"options": (("flags", "+ildct+ilme"),)}, {"h264", "mpeg2", "mpeg4"}),
-    "offset": Feature({"start_offset": Fraction(2)}, None, _TIMED | {"mpg"}),
+    "offset": Feature({"start_offset": Fraction(2)}, None, _WITH_TIMESTAMPS | {"mpg"}),
     "negative": Feature(
         {"start_offset": Fraction(-1, 5), "muxer": (("avoid_negative_ts", "disabled"),)}, None, {"mkv", "webm", "ts"}
     ),
@@ -86,13 +90,13 @@ FEATURES: dict[str, Feature] = {
     "two_frames": Feature({"frames": 2}),
     "one_gop": Feature({"gop": 1000}),
     "all_intra": Feature({"gop": 1}),
-    "sar": Feature({"width": 72, "sar": Fraction(4, 3)}, {"h264", "hevc", "mpeg4"}, _BOXES | {"mkv", "ts"}),
+    "sar": Feature({"width": 72, "sar": Fraction(4, 3)}, {"h264", "hevc", "mpeg4"}, _ISO_BMFF | {"mkv", "ts"}),
     "sound": Feature({"audio": True}, None, {"mp4", "mov", "mkv", "webm", "ts", "m2ts", "mpg", "avi", "flv"}),
     "fragmented": Feature({"fragmented": True}, None, {"mp4"}),
-    "index_in_front": Feature({"faststart": True}, None, _BOXES),
-    "cover": Feature({}, _REMADE, {"mp4", "mkv"}, "cover"),
-    "another_smaller": Feature({}, _REMADE, {"mkv", "ts"}, "another"),
-    "another_default": Feature({}, _REMADE, {"mkv", "mp4", "mov"}, "default"),
+    "index_in_front": Feature({"faststart": True}, None, _ISO_BMFF),
+    "cover": Feature({}, _REMUXABLE, {"mp4", "mkv"}, "cover"),
+    "another_smaller": Feature({}, _REMUXABLE, {"mkv", "ts"}, "another"),
+    "another_default": Feature({}, _REMUXABLE, {"mkv", "mp4", "mov"}, "default"),
     "lying_duration": Feature({}, None, {"mp4", "mov", "mkv", "avi", "flv"}, "lie"),
     "long": Feature(
         {"width": 64, "height": 48, "frames": 10_000, "gop": 250, "fps": Fraction(50)}, {"h264"}, {"mp4", "ts"}
@@ -102,7 +106,7 @@ FEATURES: dict[str, Feature] = {
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Kind:
+class ClipKind:
     codec: str
     container: str
     feature: str
@@ -125,21 +129,21 @@ class Kind:
         path, spec = folder / f"{self}.{self.container}", self.spec
         remade = FEATURES[self.feature].remade
         plain = folder / f"plain.{self.container}" if remade else path
-        make(plain, spec)
+        make_clip(plain, spec)
         if remade in {"another", "default"}:
             small = folder / f"small.{self.container}"
-            make(small, replace(spec, width=64, height=48, frames=20))
-            with_another(plain, small, path, default=1 if remade == "default" else None)
+            make_clip(small, replace(spec, width=64, height=48, frames=20))
+            join_video_streams(plain, small, path, default=1 if remade == "default" else None)
         elif remade:
-            {"cover": with_cover, "lie": with_a_lie}[remade](plain, path)
+            {"cover": add_cover, "lie": multiply_claimed_duration}[remade](plain, path)
         return path, spec
 
 
-def product() -> list[Kind]:
+def all_kinds() -> list[ClipKind]:
     """Every kind that a codec, a container and a feature make together."""
     return [
-        Kind(codec, container, name)
-        for container, codecs in LEGAL.items()
+        ClipKind(codec, container, name)
+        for container, codecs in CONTAINER_CODECS.items()
         for codec in CODECS
         if codec in codecs
         for name, feature in FEATURES.items()
@@ -147,7 +151,7 @@ def product() -> list[Kind]:
     ]
 
 
-def covering(kinds: Iterable[Kind]) -> Iterator[Kind]:
+def covering_kinds(kinds: Iterable[ClipKind]) -> Iterator[ClipKind]:
     """A part in which every pair of codec, container and feature that can be is there at least once (greedily)."""
     rest = list(kinds)
     missing = set().union(*(kind.pairs() for kind in rest))

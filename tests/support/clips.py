@@ -25,20 +25,20 @@ from PIL import Image
 from tests.support.frame_number_pattern import Rgb, picture, read_image, read_number
 
 __all__ = [
-    "BIG",
-    "NAMED",
-    "ClipOf",
+    "BIG_CLIPS",
+    "CLIPS",
+    "ClipByName",
     "ClipSpec",
-    "Shown",
-    "Truth",
-    "audio_only",
-    "hls_playlist",
-    "make",
+    "ClipTruth",
+    "DisplayedFrame",
+    "make_clip",
     "picture",
     "read_image",
     "read_number",
-    "text_file",
-    "truncated",
+    "truncated_copy",
+    "write_audio_only",
+    "write_hls_playlist",
+    "write_text_file",
 ]
 
 os.environ.setdefault("SVT_LOG", "0")  # the AV1 encoder reports on stderr otherwise
@@ -104,7 +104,7 @@ class ClipSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class DisplayedFrame:
     """One displayed frame. number: in its pixels. pts: seconds from the first displayed frame, as the file says it."""
 
     number: int
@@ -113,14 +113,14 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Truth:
+class ClipTruth:
     """What is in a clip.
 
     duration: seconds, from the first displayed frame to the end of the last. width, height: pixels as displayed.
     time_base: seconds of one tick in the file.
     """
 
-    shown: tuple[Shown, ...]
+    shown: tuple[DisplayedFrame, ...]
     duration: Fraction
     width: int
     height: int
@@ -137,19 +137,19 @@ class Truth:
         return [shown.pts for shown in self.shown]
 
 
-ClipOf = Callable[[str], tuple[Path, Truth]]
+ClipByName = Callable[[str], tuple[Path, ClipTruth]]
 """The fixture `clips`: a name to a clip and what is in it."""
 
 _HALF, _NTSC = Fraction(1, 2), Fraction(30_000, 1_001)
 
 # MP4 keeps durations in decoding order: with B-frames the last one is only certain when its neighbors are equal.
-_UNEVEN = (1, 4, 2, 9, 3, 1, 7, 2, 12, 3, 3, 3, 3, 3, 3)
+_VFR_DURATIONS = (1, 4, 2, 9, 3, 1, 7, 2, 12, 3, 3, 3, 3, 3, 3)
 
-NAMED: dict[str, ClipSpec] = {
+CLIPS: dict[str, ClipSpec] = {
     "h264": ClipSpec(),
     "h264_b_frames": ClipSpec(b_frames=3, audio=True, faststart=True),
-    "h264_vfr": ClipSpec(vfr=_UNEVEN, time_base=Fraction(1, 100)),
-    "h264_vfr_b_frames": ClipSpec(vfr=_UNEVEN, time_base=Fraction(1, 100), b_frames=2),
+    "h264_vfr": ClipSpec(vfr=_VFR_DURATIONS, time_base=Fraction(1, 100)),
+    "h264_vfr_b_frames": ClipSpec(vfr=_VFR_DURATIONS, time_base=Fraction(1, 100), b_frames=2),
     "h264_ntsc": ClipSpec(fps=_NTSC, b_frames=2, frames=90),
     "h264_rotated_90": ClipSpec(rotation=90, frames=30),
     "h264_rotated_180": ClipSpec(rotation=180, frames=30),
@@ -196,7 +196,7 @@ NAMED: dict[str, ClipSpec] = {
     "mov": ClipSpec(suffix=".mov", b_frames=2, audio=True),
 }
 
-BIG: dict[str, ClipSpec] = {
+BIG_CLIPS: dict[str, ClipSpec] = {
     "h264_long": ClipSpec(width=320, height=192, frames=3_000, gop=60),
     "h264_4k": ClipSpec(width=3840, height=2160, frames=60, gop=30, b_frames=2),
     "hevc_4k": ClipSpec(codec="libx265", width=3840, height=2160, frames=30, gop=30, b_frames=2),
@@ -207,7 +207,7 @@ _FORMATS = {".mkv": "matroska", ".ts": "mpegts", ".m2ts": "mpegts", ".mpg": "mpe
 _MATRICES = {"": 5, "bt601": 5, "bt709": 1}
 
 
-def make(path: Path, spec: ClipSpec) -> Truth:
+def make_clip(path: Path, spec: ClipSpec) -> ClipTruth:
     """Writes the clip; `path` should end with `spec.suffix`."""
     name = _FORMATS.get(spec.suffix, spec.suffix[1:])
     with av.open(str(path), "w", format=name, options=_muxer_options(spec)) as container:
@@ -217,11 +217,11 @@ def make(path: Path, spec: ClipSpec) -> Truth:
         time_base = video.time_base  # after the header: the muxer's own
     assert time_base is not None
     if spec.edit_end:
-        _end_edit(path, sum(spec.durations()[spec.edit_list : -spec.edit_end]) * spec.tick)
+        _set_edit_end(path, sum(spec.durations()[spec.edit_list : -spec.edit_end]) * spec.tick)
     return _truth(spec, keys, time_base)
 
 
-def _coded(spec: ClipSpec, number: int) -> Rgb:
+def _coded_picture(spec: ClipSpec, number: int) -> Rgb:
     """The picture as it is stored: turned back, and squeezed by the pixel aspect ratio."""
     width, height = spec.displayed_size
     turned = np.rot90(picture(width, height, number), spec.rotation // 90)
@@ -299,7 +299,7 @@ def _write(
 
 
 def _frame(spec: ClipSpec, number: int, time: int) -> av.VideoFrame:
-    rgb = av.VideoFrame.from_ndarray(_coded(spec, number), format="rgb24")
+    rgb = av.VideoFrame.from_ndarray(_coded_picture(spec, number), format="rgb24")
     frame = rgb.reformat(format=spec.pix_fmt, dst_colorspace=_MATRICES[spec.matrix], threads=1)
     frame.pts, frame.time_base = time, spec.tick
     return frame
@@ -314,7 +314,7 @@ def _tone(start: Fraction, seconds: Fraction) -> av.AudioFrame:
     return frame
 
 
-def _end_edit(path: Path, seconds: Fraction) -> None:
+def _set_edit_end(path: Path, seconds: Fraction) -> None:
     """Sets the edit's length (ISO/IEC 14496-12, 8.6.6, version 0) in a file whose movie ticks are milliseconds."""
     data = bytearray(path.read_bytes())
     place = data.index(b"elst")
@@ -324,7 +324,7 @@ def _end_edit(path: Path, seconds: Fraction) -> None:
     path.write_bytes(data)
 
 
-def _truth(spec: ClipSpec, keys: set[int], time_base: Fraction) -> Truth:
+def _truth(spec: ClipSpec, keys: set[int], time_base: Fraction) -> ClipTruth:
     """What the file says: times rounded to the container's ticks, half away from zero as the muxers do."""
     times = spec.times()
 
@@ -334,15 +334,15 @@ def _truth(spec: ClipSpec, keys: set[int], time_base: Fraction) -> Truth:
 
     zero = stored(times[spec.edit_list])
     shown = [
-        Shown(number, (stored(time) - zero) * time_base, time in keys)
+        DisplayedFrame(number, (stored(time) - zero) * time_base, time in keys)
         for number, time in enumerate(times)
         if spec.edit_list <= number < spec.frames - spec.edit_end
     ]
     duration = shown[-1].pts + stored(spec.durations()[shown[-1].number]) * time_base
-    return Truth(tuple(shown), duration, *spec.displayed_size, spec.rotation, time_base, spec)
+    return ClipTruth(tuple(shown), duration, *spec.displayed_size, spec.rotation, time_base, spec)
 
 
-def audio_only(path: Path, seconds: int = 1) -> None:
+def write_audio_only(path: Path, seconds: int = 1) -> None:
     """A file with sound alone, in the container that `path` ends with."""
     with av.open(str(path), "w") as container:
         stream = _audio_stream(container, path.suffix)
@@ -350,16 +350,16 @@ def audio_only(path: Path, seconds: int = 1) -> None:
             container.mux(stream.encode(tone))
 
 
-def text_file(path: Path) -> None:
+def write_text_file(path: Path) -> None:
     path.write_text("This is a text, not a video.\n" * 100, encoding="utf-8")
 
 
-def hls_playlist(path: Path, target: str = "http://127.0.0.1:1/segment.ts") -> None:
+def write_hls_playlist(path: Path, target: str = "http://127.0.0.1:1/segment.ts") -> None:
     """A playlist that makes a demuxer which guesses open `target`."""
     path.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{target}\n#EXT-X-ENDLIST\n", encoding="utf-8")
 
 
-def truncated(clip: Path, keep: float = 0.5) -> Path:
+def truncated_copy(clip: Path, keep: float = 0.5) -> Path:
     """A copy beside the clip that has only the first `keep` of its bytes."""
     short = clip.with_name(f"{clip.stem}_truncated_{keep:.2f}{clip.suffix}")
     whole = clip.read_bytes()

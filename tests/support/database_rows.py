@@ -25,13 +25,13 @@ class Accepted:
     task_id: UUID
 
 
-async def user(database: AsyncEngine, email: str = "ana@example.com") -> UUID:
+async def create_user(database: AsyncEngine, email: str = "ana@example.com") -> UUID:
     user_id = uuid7()
     await accounts.create(database, user_id=user_id, email=email, password_hash="x", name="Ana", locale="en")
     return user_id
 
 
-def upload(user_id: UUID, filename: str = "clip.mp4") -> Upload:
+def make_upload(user_id: UUID, filename: str = "clip.mp4") -> Upload:
     """A stored file that is about to be accepted."""
     video_id = uuid7()
     return Upload(
@@ -47,49 +47,49 @@ def upload(user_id: UUID, filename: str = "clip.mp4") -> Upload:
     )
 
 
-async def accepted(database: AsyncEngine, user_id: UUID | None = None, filename: str = "clip.mp4") -> Accepted:
-    owner = user_id or await user(database, f"{uuid7()}@example.com")
-    stored = upload(owner, filename)
+async def accept_video(database: AsyncEngine, user_id: UUID | None = None, filename: str = "clip.mp4") -> Accepted:
+    owner = user_id or await create_user(database, f"{uuid7()}@example.com")
+    stored = make_upload(owner, filename)
     await reserve(database, owner, stored.object_key)
     async with database.begin() as connection:
         await accept(connection, [stored])
     return Accepted(owner, stored.video_id, stored.extraction_id, stored.task_id)
 
 
-def reextraction(accepted: Accepted, spec: str | None = None) -> Reextraction:
+def make_reextraction(accepted: Accepted, spec: str | None = None) -> Reextraction:
     return Reextraction(accepted.user_id, accepted.video_id, uuid7(), uuid7(), spec or canonical(FrameSpec()))
 
 
-async def again(
+async def accept_reextraction(
     database: AsyncEngine, accepted: Accepted, spec: str | None = None, engine_name: str = "auto/1"
 ) -> UUID:
     """Another extraction of the video, queued or with an existing result."""
-    asked = reextraction(accepted, spec)
+    asked = make_reextraction(accepted, spec)
     async with database.begin() as connection:
         if not await reuse(connection, asked, engine_name):
             await extract_again(connection, asked)
     return asked.extraction_id
 
 
-async def one(database: AsyncEngine, statement: str, **values: object) -> Row[Any]:
+async def fetch_one(database: AsyncEngine, statement: str, **values: object) -> Row[Any]:
     async with database.connect() as connection:
         return (await connection.execute(text(statement), values)).one()
 
 
-async def extraction(database: AsyncEngine, extraction_id: UUID) -> Row[Any]:
-    return await one(database, "SELECT * FROM extractions WHERE id = :id", id=extraction_id)
+async def fetch_extraction(database: AsyncEngine, extraction_id: UUID) -> Row[Any]:
+    return await fetch_one(database, "SELECT * FROM extractions WHERE id = :id", id=extraction_id)
 
 
-async def task(database: AsyncEngine, task_id: UUID) -> Row[Any]:
-    return await one(database, "SELECT * FROM tasks WHERE id = :id", id=task_id)
+async def fetch_task(database: AsyncEngine, task_id: UUID) -> Row[Any]:
+    return await fetch_one(database, "SELECT * FROM tasks WHERE id = :id", id=task_id)
 
 
-async def events(database: AsyncEngine, extraction_id: UUID) -> list[str]:
+async def event_kinds(database: AsyncEngine, extraction_id: UUID) -> list[str]:
     async with database.connect() as connection:
         statement = text("SELECT kind FROM events WHERE extraction_id = :id ORDER BY id")
         return list((await connection.execute(statement, {"id": extraction_id})).scalars())
 
 
-async def change(database: AsyncEngine, statement: str, **values: object) -> None:
+async def execute(database: AsyncEngine, statement: str, **values: object) -> None:
     async with database.begin() as connection:
         await connection.execute(text(statement), values)

@@ -1,6 +1,7 @@
-"""A stand-in for the service, for tests of the SDK and the CLI: the contract in memory, with faults on order.
+"""A fake of the HTTP API for tests of the SDK and the CLI. It keeps its state in memory and injects faults.
 
-Pure: `answer` maps a request to a reply. Tests put it behind `httpx.MockTransport` or a real socket.
+`FakeService.respond` maps a request to a response without any I/O. Tests put it behind an httpx transport or a real
+socket.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ NOW = "2026-01-02T03:04:05.678901Z"
 
 
 @dataclass
-class Asked:
+class ApiRequest:
+    """A request as the fake service receives it. path: without the query."""
+
     method: str
     path: str
     query: dict[str, str]
@@ -37,53 +40,56 @@ class Asked:
 
 
 @dataclass
-class Told:
-    """cut: send only so many bytes of the body, then drop the connection."""
+class ApiResponse:
+    """truncated_at: the server sends this many bytes of the body, then drops the connection; None sends all."""
 
     status: int
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
-    cut: int | None = None
+    truncated_at: int | None = None
 
 
-class Dropped(Exception):
-    """The connection ends without an answer. acted: after the request was carried out."""
+class ConnectionDropped(Exception):
+    """The connection ends without a response."""
 
 
-Fault = Callable[[Asked, Callable[[], Told]], Told]
-Rule = tuple[str, str, Fault]
+Fault = Callable[[ApiRequest, Callable[[], ApiResponse]], ApiResponse]
+"""A request and the function that carries it out, to the response. Raises ConnectionDropped."""
+FaultRule = tuple[str, str, Fault]
+"""Method, path as a regular expression, fault."""
 
 
-def refuses(status: int, code: str, **headers: str) -> Fault:
+def answer_problem(status: int, code: str, **headers: str) -> Fault:
+    """Answers with a problem. headers: an underscore stands for a hyphen."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return lambda asked, act: problem(status, code, headers=named)
+    return lambda request, carry_out: problem_response(status, code, headers=named)
 
 
-def drops(asked: Asked, act: Callable[[], Told]) -> Told:
-    raise Dropped
+def drop_connection(request: ApiRequest, carry_out: Callable[[], ApiResponse]) -> ApiResponse:
+    raise ConnectionDropped
 
 
-def acts_and_drops(asked: Asked, act: Callable[[], Told]) -> Told:
-    act()
-    raise Dropped
+def act_and_drop_connection(request: ApiRequest, carry_out: Callable[[], ApiResponse]) -> ApiResponse:
+    carry_out()
+    raise ConnectionDropped
 
 
-def cuts(after: int) -> Fault:
-    def fault(asked: Asked, act: Callable[[], Told]) -> Told:
-        told = act()
-        told.cut = after
-        return told
+def truncate_body(body_bytes: int) -> Fault:
+    def truncate(request: ApiRequest, carry_out: Callable[[], ApiResponse]) -> ApiResponse:
+        response = carry_out()
+        response.truncated_at = body_bytes
+        return response
 
-    return fault
-
-
-def garbles(asked: Asked, act: Callable[[], Told]) -> Told:
-    told = act()
-    told.body = b"x" * len(told.body)
-    return told
+    return truncate
 
 
-def archive_of(names: list[str], size: int = 100) -> bytes:
+def corrupt_body(request: ApiRequest, carry_out: Callable[[], ApiResponse]) -> ApiResponse:
+    response = carry_out()
+    response.body = b"x" * len(response.body)
+    return response
+
+
+def make_archive(names: list[str], size: int = 100) -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as file:
         for name in names:
@@ -93,119 +99,123 @@ def archive_of(names: list[str], size: int = 100) -> bytes:
     return content.getvalue()
 
 
-def problem(status: int, code: str, *, headers: Mapping[str, str] | None = None, **members: Any) -> Told:
+def problem_response(
+    status: int, code: str, *, headers: Mapping[str, str] | None = None, **members: Any
+) -> ApiResponse:
     body = {"status": status, "code": code, "title": "No.", "detail": f"This is {code}.", "fault": "request"}
     body |= {"remedy": f"Remedy of {code}.", "request_id": "r-1"} | members
-    return Told(status, json.dumps(body).encode(), {"Content-Type": "application/problem+json", **(headers or {})})
+    return ApiResponse(
+        status, json.dumps(body).encode(), {"Content-Type": "application/problem+json", **(headers or {})}
+    )
 
 
-def as_json(status: int, value: Any) -> Told:
-    return Told(status, json.dumps(value).encode(), {"Content-Type": "application/json"})
+def json_response(status: int, value: Any) -> ApiResponse:
+    return ApiResponse(status, json.dumps(value).encode(), {"Content-Type": "application/json"})
 
 
-class StandIn:
-    """polls: reads of an extraction before it succeeds. asked: every request, in order."""
+class FakeService:
+    """requests: all requests in order. polls_until_end: how often an extraction is read before it ends."""
 
     def __init__(self) -> None:
-        self.asked: list[Asked] = []
-        self.faults: deque[Rule] = deque()
-        self.polls = 2
-        self.archive = archive_of(["frame_000001_t000000.000.jpg", "frame_000002_t000001.000.jpg"])
+        self.requests: list[ApiRequest] = []
+        self.faults: deque[FaultRule] = deque()
+        self.polls_until_end = 2
+        self.archive = make_archive(["frame_000001_t000000.000.jpg", "frame_000002_t000001.000.jpg"])
         self.videos: dict[str, dict[str, Any]] = {}
-        self.contents: dict[str, bytes] = {}
+        self.file_contents: dict[str, bytes] = {}
         self.specs: list[str | None] = []
-        self.refreshes = 0
-        self._pairs = 0
+        self.refresh_count = 0
+        self._token_pairs = 0
         self._access, self._refresh = "access-0", "refresh-0"
-        self._answers: dict[str, Told] = {}
+        self._responses_by_key: dict[str, ApiResponse] = {}
         self._lock = threading.RLock()
 
-    def fault(self, method: str, path: str, *faults: Fault) -> None:
-        """The next requests that match are answered by these, one each. path: a regular expression."""
+    def add_faults(self, method: str, path: str, *faults: Fault) -> None:
+        """Each of the next matching requests meets one fault, in this order. path: a regular expression."""
         self.faults.extend((method, path, fault) for fault in faults)
 
-    def expire(self) -> None:
-        """The access token that is out no longer works."""
+    def expire_access_token(self) -> None:
+        """Makes the present access token invalid."""
         self._access = "expired"
 
-    def sent(self, method: str, path: str) -> list[Asked]:
-        return [asked for asked in self.asked if asked.method == method and re.fullmatch(path, asked.path)]
+    def requests_to(self, method: str, path: str) -> list[ApiRequest]:
+        return [request for request in self.requests if request.method == method and re.fullmatch(path, request.path)]
 
-    def answer(self, asked: Asked) -> Told:
+    def respond(self, request: ApiRequest) -> ApiResponse:
         with self._lock:
-            self.asked.append(asked)
+            self.requests.append(request)
             for rule in self.faults:
-                if rule[0] == asked.method and re.fullmatch(rule[1], asked.path):
+                if rule[0] == request.method and re.fullmatch(rule[1], request.path):
                     self.faults.remove(rule)
-                    return rule[2](asked, lambda: self._act(asked))
-            return self._act(asked)
+                    return rule[2](request, lambda: self._carry_out(request))
+            return self._carry_out(request)
 
-    def _act(self, asked: Asked) -> Told:
-        open_calls = {
+    def _carry_out(self, request: ApiRequest) -> ApiResponse:
+        calls_without_token = {
             ("POST", "/v1/users"): self._register,
             ("POST", "/v1/tokens"): self._login,
             ("POST", "/v1/tokens/refresh"): self._renew,
         }
-        if (asked.method, asked.path) in open_calls:
-            return open_calls[asked.method, asked.path](asked)
-        if asked.headers.get("authorization") not in {f"Bearer {self._access}", "Bearer fg_key"}:
-            return problem(401, "unauthenticated")
-        key = asked.headers.get("idempotency-key")
-        if key is not None and key in self._answers:
-            return self._answers[key]
-        told = self._route(asked)
+        if (request.method, request.path) in calls_without_token:
+            return calls_without_token[request.method, request.path](request)
+        if request.headers.get("authorization") not in {f"Bearer {self._access}", "Bearer fg_key"}:
+            return problem_response(401, "unauthenticated")
+        key = request.headers.get("idempotency-key")
+        if key is not None and key in self._responses_by_key:
+            return self._responses_by_key[key]
+        response = self._route(request)
         if key is not None:
-            self._answers[key] = told
-        return told
+            self._responses_by_key[key] = response
+        return response
 
-    def _route(self, asked: Asked) -> Told:
-        match asked.method, asked.path.split("/")[2:]:
+    def _route(self, request: ApiRequest) -> ApiResponse:
+        match request.method, request.path.split("/")[2:]:
             case "DELETE", ["tokens"]:
-                self._access = "ended"
-                return Told(204)
+                self._access = "revoked"
+                return ApiResponse(204)
             case "GET", ["me"]:
-                return as_json(200, {"id": "u-1", "email": "ana@example.org", "name": None, "role": "user"})
+                return json_response(200, {"id": "u-1", "email": "ana@example.org", "name": None, "role": "user"})
             case "POST", ["videos"]:
-                return self._accept(asked)
+                return self._accept(request)
             case "GET", ["videos"]:
-                return self._list(asked)
+                return self._list(request)
             case method, ["videos", id_, *rest] if id_ in self.videos:
                 return self._video(method, self.videos[id_], rest)
             case method, ["extractions", id_, *rest]:
                 for video in self.videos.values():
                     if video["extraction"]["id"] == id_:
-                        return self._extraction(method, video, rest, asked)
-        return problem(404, "not_found")
+                        return self._extraction(method, video, rest, request)
+        return problem_response(404, "not_found")
 
-    def _video(self, method: str, video: dict[str, Any], rest: list[str]) -> Told:
+    def _video(self, method: str, video: dict[str, Any], rest: list[str]) -> ApiResponse:
         if method == "DELETE":
             del self.videos[video["id"]]
-            return Told(204)
-        return as_json(201 if rest else 200, video["extraction"] if rest else video)
+            return ApiResponse(204)
+        return json_response(201 if rest else 200, video["extraction"] if rest else video)
 
-    def _extraction(self, method: str, video: dict[str, Any], rest: list[str], asked: Asked) -> Told:
+    def _extraction(self, method: str, video: dict[str, Any], rest: list[str], request: ApiRequest) -> ApiResponse:
         extraction = video["extraction"]
         match method, rest:
             case "GET", []:
                 self._advance(video)
-                return as_json(200, extraction)
+                return json_response(200, extraction)
             case "GET", ["frames.zip"] if extraction["status"] == "succeeded":
-                return self._content(asked)
+                return self._content(request)
             case "GET", ["manifest.json"]:
-                return as_json(200, MANIFEST)
+                return json_response(200, MANIFEST)
             case "POST", ["cancel"]:
                 video["status"] = extraction["status"] = "cancelled"
-                return as_json(202, extraction)
+                return json_response(202, extraction)
             case "POST", ["retry"]:
-                return as_json(201, extraction | {"id": "e-retried"})
-        return problem(409, "not_ready")
+                return json_response(201, extraction | {"id": "e-retried"})
+        return problem_response(409, "not_ready")
 
     def _advance(self, video: dict[str, Any]) -> None:
         extraction = video["extraction"]
         if extraction["status"] not in {"queued", "running"}:
             return
         extraction["attempt"] += 1
-        if extraction["attempt"] < self.polls:
+        if extraction["attempt"] < self.polls_until_end:
             extraction["status"] = "running"
             extraction["progress"] = {"frames_done": 1, "frames_total": 2, "fraction": 0.5}
         elif video["filename"].startswith("broken"):
@@ -225,8 +235,8 @@ class StandIn:
             extraction["result"] = {"frames": 2, "bytes": len(self.archive), "sha256": sha256, "warnings": warnings}
         video["status"] = extraction["status"]
 
-    def _accept(self, asked: Asked) -> Told:
-        files, spec = parts(asked)
+    def _accept(self, request: ApiRequest) -> ApiResponse:
+        files, spec = read_multipart(request)
         for index, (filename, content) in enumerate(files):
             if not content.startswith(b"video"):
                 errors = [
@@ -240,11 +250,13 @@ class StandIn:
                         "remedy": "Send MP4.",
                     }
                 ]
-                return problem(422, "not_a_video", fault="file", errors=errors)
-        return as_json(201, {"items": [self._place(filename, content, spec) for filename, content in files]})
+                return problem_response(422, "not_a_video", fault="file", errors=errors)
+        return json_response(
+            201, {"items": [self._create_video(filename, content, spec) for filename, content in files]}
+        )
 
-    def _place(self, filename: str, content: bytes, spec: str | None) -> dict[str, Any]:
-        number = len(self.contents) + 1
+    def _create_video(self, filename: str, content: bytes, spec: str | None) -> dict[str, Any]:
+        number = len(self.file_contents) + 1
         extraction = {
             "id": f"e-{number}",
             "video_id": f"v-{number}",
@@ -257,26 +269,26 @@ class StandIn:
         }
         video: dict[str, Any] = {"id": f"v-{number}", "filename": filename, "size": len(content), "status": "queued"}
         video |= {"created_at": NOW, "media": None, "extraction": extraction}
-        self.videos[video["id"]], self.contents[video["id"]] = video, content
+        self.videos[video["id"]], self.file_contents[video["id"]] = video, content
         self.specs.append(spec)
         return video
 
-    def _list(self, asked: Asked) -> Told:
-        status, q = asked.query.get("status"), asked.query.get("q", "")
+    def _list(self, request: ApiRequest) -> ApiResponse:
+        status, q = request.query.get("status"), request.query.get("q", "")
         found = [
             v for v in reversed(self.videos.values()) if v["status"] == (status or v["status"]) and q in v["filename"]
         ]
-        start, limit = int(asked.query.get("cursor", 0)), min(2, int(asked.query["limit"]))
+        start, limit = int(request.query.get("cursor", 0)), min(2, int(request.query["limit"]))
         rest = start + limit < len(found)
-        return as_json(
+        return json_response(
             200, {"items": found[start : start + limit], "next_cursor": str(start + limit) if rest else None}
         )
 
-    def _content(self, asked: Asked) -> Told:
+    def _content(self, request: ApiRequest) -> ApiResponse:
         etag = f'"{hashlib.sha256(self.archive).hexdigest()}"'
-        whole = Told(200, self.archive, {"ETag": etag, "Content-Length": str(len(self.archive))})
-        found = re.fullmatch(r"bytes=(\d+)-", asked.headers.get("range", ""))
-        if found is None or asked.headers.get("if-range") != etag:
+        whole = ApiResponse(200, self.archive, {"ETag": etag, "Content-Length": str(len(self.archive))})
+        found = re.fullmatch(r"bytes=(\d+)-", request.headers.get("range", ""))
+        if found is None or request.headers.get("if-range") != etag:
             return whole
         start, size = int(found[1]), len(self.archive)
         headers = {
@@ -284,36 +296,39 @@ class StandIn:
             "Content-Range": f"bytes {start}-{size - 1}/{size}",
             "Content-Length": str(size - start),
         }
-        return Told(206, self.archive[start:], headers)
+        return ApiResponse(206, self.archive[start:], headers)
 
-    def _tokens(self) -> Told:
-        self._pairs += 1
-        number = self._pairs
+    def _tokens(self) -> ApiResponse:
+        self._token_pairs += 1
+        number = self._token_pairs
         self._access, self._refresh = f"access-{number}", f"refresh-{number}"
         pair = {"access_token": self._access, "refresh_token": self._refresh}
-        return as_json(200, pair | {"token_type": "Bearer", "expires_in": 600})
+        return json_response(200, pair | {"token_type": "Bearer", "expires_in": 600})
 
-    def _register(self, asked: Asked) -> Told:
-        given = asked.json()
-        if given["email"] == "taken@example.org":
-            return problem(409, "email_taken")
-        return as_json(201, {"id": "u-1", "email": given["email"], "name": given.get("name"), "role": "user", "new": 1})
+    def _register(self, request: ApiRequest) -> ApiResponse:
+        account = request.json()
+        if account["email"] == "taken@example.org":
+            return problem_response(409, "email_taken")
+        return json_response(
+            201, {"id": "u-1", "email": account["email"], "name": account.get("name"), "role": "user", "new": 1}
+        )
 
-    def _login(self, asked: Asked) -> Told:
-        if asked.json()["password"] != "right password":
-            return problem(401, "bad_credentials")
+    def _login(self, request: ApiRequest) -> ApiResponse:
+        if request.json()["password"] != "right password":
+            return problem_response(401, "bad_credentials")
         return self._tokens()
 
-    def _renew(self, asked: Asked) -> Told:
-        if asked.json()["refresh_token"] != self._refresh:
-            return problem(401, "refresh_token_reused")
-        self.refreshes += 1
+    def _renew(self, request: ApiRequest) -> ApiResponse:
+        if request.json()["refresh_token"] != self._refresh:
+            return problem_response(401, "refresh_token_reused")
+        self.refresh_count += 1
         return self._tokens()
 
 
-def parts(asked: Asked) -> tuple[list[tuple[str, bytes]], str | None]:
-    head = f"Content-Type: {asked.headers['content-type']}\r\n\r\n".encode()
-    message = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + asked.body)
+def read_multipart(request: ApiRequest) -> tuple[list[tuple[str, bytes]], str | None]:
+    """The files as (name, content), and the specification."""
+    head = f"Content-Type: {request.headers['content-type']}\r\n\r\n".encode()
+    message = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + request.body)
     files, spec = [], None
     for part in message.iter_parts():
         content = part.get_payload(decode=True)

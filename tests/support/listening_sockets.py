@@ -24,7 +24,7 @@ class ListeningSocket:
         return (mapped or address).is_loopback
 
 
-def listening(pid: int) -> set[ListeningSocket]:
+def listening_sockets(pid: int) -> set[ListeningSocket]:
     """The TCP sockets on which this process and all below it listen."""
     found = set()
     top = psutil.Process(pid)

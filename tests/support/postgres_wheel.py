@@ -6,12 +6,12 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 from cluster.local.servers.postgres_programs import LIBRARIES, WHEEL, wheel_programs
-from tests.support.link_tree import link_tree
+from tests.support.hard_link_tree import make_hard_link_tree
 
 
-def link_wheel(packages: Path) -> None:
+def link_postgres_wheel(packages: Path) -> None:
     """Installs it in this folder too, which takes the place of the other one when it is first on Python's path."""
     package, installed = wheel_programs().parents[1], distribution(WHEEL)
     information = Path(str(installed.locate_file(""))) / f"{WHEEL}-{installed.version}.dist-info"
     for source in (package, package.with_name(LIBRARIES), information):
-        link_tree(source, packages / source.name)
+        make_hard_link_tree(source, packages / source.name)

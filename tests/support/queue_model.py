@@ -27,7 +27,7 @@ EXTRACTIONS = """
 
 
 @dataclass
-class Known:
+class ExtractionModel:
     """What the model knows of one accepted extraction. segments_left: None until it is split."""
 
     user_id: UUID
@@ -41,8 +41,8 @@ class Known:
 
 
 @dataclass
-class Model:
-    known: dict[UUID, Known] = field(default_factory=dict)
+class QueueModel:
+    known: dict[UUID, ExtractionModel] = field(default_factory=dict)
     live: dict[UUID, Claim] = field(default_factory=dict)  # by task
     done: list[Claim] = field(default_factory=list)
     stale: list[Claim] = field(default_factory=list)

@@ -28,7 +28,7 @@ __all__ = ["database_url", "postgres", "redis_url", "server_folder", "template",
 
 TEMPLATE = "template_migrated"
 # The machine that runs the tests may lose power; their data need not outlive that.
-QUICK = {"fsync": "off", "full_page_writes": "off", "autovacuum": "off", "max_connections": "300"}
+FAST_SETTINGS = {"fsync": "off", "full_page_writes": "off", "autovacuum": "off", "max_connections": "300"}
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +51,7 @@ def running_postgres(folder: Path) -> Iterator[Postgres]:
         password="test",
         account=account,
         programs=programs_for(account, folder),
-        settings=QUICK,
+        settings=FAST_SETTINGS,
     )
     server.start()
     try:

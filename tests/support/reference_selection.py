@@ -27,7 +27,7 @@ HALF_MILLISECOND = Fraction(1, 2000)
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ReferenceFrame:
     """One displayed frame. number: in its pixels, None when they tell none. time: seconds from the first one's."""
 
     number: int | None
@@ -37,7 +37,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class ReferenceSelection:
     """indexes: of the frames, ascending. outside: so many of the times asked for are not in the video."""
 
     indexes: list[int]
@@ -46,16 +46,16 @@ class Chosen:
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
+class ReferenceVideo:
     """end: seconds, when the last frame is no longer shown. width, height: pixels as displayed."""
 
-    frames: list[Seen]
+    frames: list[ReferenceFrame]
     end: Fraction
     time_base: Fraction
     width: int
     height: int
 
-    def choose(self, spec: dict[str, Any]) -> Chosen:
+    def choose(self, spec: dict[str, Any]) -> ReferenceSelection:
         """By the contract's words; spec: a JSON object whose numbers are texts or whole."""
         bounds, sample = spec.get("range", {}), spec["sample"]
         start = Fraction(bounds.get("start", 0))
@@ -66,7 +66,7 @@ class Reference:
             chosen = self._snapped(chosen, inside)
         limit = spec.get("max_frames")
         indexes = sorted(set(chosen))
-        return Chosen(indexes[:limit], outside, limit is not None and len(indexes) > limit)
+        return ReferenceSelection(indexes[:limit], outside, limit is not None and len(indexes) > limit)
 
     def _by_mode(
         self, sample: dict[str, Any], start: Fraction, end: Fraction, inside: list[int]
@@ -79,9 +79,9 @@ class Reference:
             case "every_nth":
                 return inside[:: sample["n"]], 0
             case "fps":
-                return self._at(_steps(start, 1 / Fraction(sample["fps"]), min(end, self.end)))[0], 0
+                return self._at(_times_at_steps(start, 1 / Fraction(sample["fps"]), min(end, self.end)))[0], 0
             case "interval":
-                return self._at(_steps(start, Fraction(sample["seconds"]), min(end, self.end)))[0], 0
+                return self._at(_times_at_steps(start, Fraction(sample["seconds"]), min(end, self.end)))[0], 0
             case "uniform":
                 step = (end - start) / sample["count"]
                 return self._at(start + (i + Fraction(1, 2)) * step for i in range(sample["count"] if step > 0 else 0))
@@ -110,7 +110,7 @@ class Reference:
         return [min(keys, key=lambda key: (abs(times[key] - times[index]), key)) for index in set(chosen) if keys]
 
 
-def _steps(start: Fraction, step: Fraction, end: Fraction) -> Iterator[Fraction]:
+def _times_at_steps(start: Fraction, step: Fraction, end: Fraction) -> Iterator[Fraction]:
     for k in count():
         time = start + k * step
         if time >= end:
@@ -118,13 +118,13 @@ def _steps(start: Fraction, step: Fraction, end: Fraction) -> Iterator[Fraction]
         yield time
 
 
-def read(path: Path, *, counts_pictures: bool = False) -> Reference:
+def decode_reference(path: Path, *, counts_pictures: bool = False) -> ReferenceVideo:
     """Decodes all of the video that is meant to be seen: of several the one marked default, then the largest.
 
     counts_pictures: the container knows when the k-th picture is shown, not which packet holds it (AVI).
     """
     with av.open(str(path)) as container:
-        stream = _film(list(container.streams.video))
+        stream = _video_stream(list(container.streams.video))
         packets = [packet for packet in container.demux(stream) if packet.size and not packet.is_discard]
         durations = {packet.pts: packet.duration or 0 for packet in packets if packet.pts is not None}
         keys = {packet.pts for packet in packets if packet.is_keyframe}
@@ -133,21 +133,23 @@ def read(path: Path, *, counts_pictures: bool = False) -> Reference:
         index = stream.index
     assert base is not None
     pictures = _pictures(path, index, aspect)
-    pts = ticks if counts_pictures else _all_times([time for time, _, _ in pictures])
+    pts = ticks if counts_pictures else _fill_missing_times([time for time, _, _ in pictures])
     assert len(pts) == len(pictures)
     assert all(time is not None for time in pts)
     frames = [
-        Seen(number, time, (time - pts[0]) * base, decoded_key if counts_pictures or told is None else time in keys)
+        ReferenceFrame(
+            number, time, (time - pts[0]) * base, decoded_key if counts_pictures or told is None else time in keys
+        )
         for time, (told, decoded_key, (number, _, _)) in zip(pts, pictures, strict=True)
     ]
     last = 0 if counts_pictures else durations.get(pts[-1], 0)
     intervals = [b - a for a, b in pairwise(pts)]
     shown = last or (Fraction(median([Fraction(gap) for gap in intervals])) if intervals else Fraction(1))
     _, _, (_, width, height) = pictures[0]
-    return Reference(frames, frames[-1].time + shown * base, base, width, height)
+    return ReferenceVideo(frames, frames[-1].time + shown * base, base, width, height)
 
 
-def _all_times(times: list[int | None]) -> list[Any]:
+def _fill_missing_times(times: list[int | None]) -> list[Any]:
     """A demuxer may not tell times before zero: then the frames there have the interval of those after."""
     untold = times.count(None)
     first, second = [*times, None, None][untold : untold + 2]
@@ -155,7 +157,7 @@ def _all_times(times: list[int | None]) -> list[Any]:
     return [None if first is None else first - k * gap for k in range(untold, 0, -1)] + times[untold:]
 
 
-def _film(streams: list[VideoStream]) -> VideoStream:
+def _video_stream(streams: list[VideoStream]) -> VideoStream:
     films = [stream for stream in streams if not stream.disposition & Disposition.attached_pic]
     return max(films, key=lambda one: (bool(one.disposition & Disposition.default), one.width * one.height))
 
@@ -170,10 +172,10 @@ def _pictures(path: Path, index: int, aspect: Fraction) -> list[Picture]:
         assert isinstance(stream, VideoStream)
         stream.thread_type = "NONE"
         frames = (frame for packet in container.demux(stream) for frame in packet.decode())
-        return [(frame.pts, frame.key_frame, _told(frame, aspect)) for frame in frames]
+        return [(frame.pts, frame.key_frame, _read_frame(frame, aspect)) for frame in frames]
 
 
-def _told(frame: av.VideoFrame, aspect: Fraction) -> tuple[int | None, int, int]:
+def _read_frame(frame: av.VideoFrame, aspect: Fraction) -> tuple[int | None, int, int]:
     """What the picture says when it is shown as a player does."""
     image = Image.fromarray(frame.to_ndarray(format="rgb24", threads=1))
     wide = image.resize((int(frame.width * aspect + Fraction(1, 2)), frame.height)) if aspect != 1 else image

@@ -16,11 +16,11 @@ from av.video.stream import VideoStream
 from PIL import Image
 
 _FORMATS = {".mkv": "matroska", ".ts": "mpegts", ".m2ts": "mpegts", ".mpg": "mpeg", ".wmv": "asf"}
-LIE = 10
+CLAIMED_LENGTH_FACTOR = 10
 """So many times its length a lying container claims."""
 
 
-def with_cover(source: Path, target: Path) -> None:
+def add_cover(source: Path, target: Path) -> None:
     """Adds a still picture that is marked as a cover, larger than the film."""
     with av.open(str(source)) as clip, _writer(target) as out:
         film = out.add_stream_from_template(clip.streams.video[0])
@@ -41,7 +41,7 @@ def with_cover(source: Path, target: Path) -> None:
         _copy(clip, film, out)
 
 
-def with_another(film: Path, other: Path, target: Path, *, default: int | None = None) -> None:
+def join_video_streams(film: Path, other: Path, target: Path, *, default: int | None = None) -> None:
     """Two video streams in one file, `other` first. default: which of the two is marked so."""
     with av.open(str(other)) as first, av.open(str(film)) as second, _writer(target) as out:
         streams = [out.add_stream_from_template(clip.streams.video[0]) for clip in (first, second)]
@@ -69,45 +69,45 @@ def _copy(clip: InputContainer, stream: VideoStream, out: OutputContainer) -> No
         out.mux(packet)
 
 
-def with_a_lie(source: Path, target: Path) -> None:
+def multiply_claimed_duration(source: Path, target: Path) -> None:
     """The container claims to be LIE times as long as it is, wherever it says so."""
     data = bytearray(source.read_bytes())
-    _LIES[source.suffix](data)
+    _MULTIPLY_DURATION[source.suffix](data)
     target.write_bytes(data)
 
 
-def _lie_in_boxes(data: bytearray) -> None:
+def _multiply_in_mp4(data: bytearray) -> None:
     """ISO/IEC 14496-12, 8.2.2, 8.3.2 and 8.4.2, version 0: the durations in mvhd, tkhd and mdhd."""
     for name, offset in ((b"mvhd", 20), (b"tkhd", 24), (b"mdhd", 20)):
-        _multiply(data, data.index(name) + offset, ">I")
+        _multiply_number(data, data.index(name) + offset, ">I")
 
 
-def _lie_in_matroska(data: bytearray) -> None:
+def _multiply_in_matroska(data: bytearray) -> None:
     """RFC 9559, 5.1.2.10: Duration, a float of eight bytes; the CRC of what holds it is taken out of the way."""
-    _multiply(data, data.index(b"\x44\x89\x88") + 3, ">d")
+    _multiply_number(data, data.index(b"\x44\x89\x88") + 3, ">d")
 
 
-def _lie_in_avi(data: bytearray) -> None:
+def _multiply_in_avi(data: bytearray) -> None:
     """dwTotalFrames of avih and dwLength of strh."""
-    _multiply(data, data.index(b"avih") + 8 + 16, "<I")
-    _multiply(data, data.index(b"strh") + 8 + 32, "<I")
+    _multiply_number(data, data.index(b"avih") + 8 + 16, "<I")
+    _multiply_number(data, data.index(b"strh") + 8 + 32, "<I")
 
 
-def _lie_in_flv(data: bytearray) -> None:
+def _multiply_in_flv(data: bytearray) -> None:
     """The number `duration` of onMetaData."""
-    _multiply(data, data.index(b"duration") + 9, ">d")
+    _multiply_number(data, data.index(b"duration") + 9, ">d")
 
 
-def _multiply(data: bytearray, place: int, form: str) -> None:
+def _multiply_number(data: bytearray, place: int, form: str) -> None:
     (value,) = struct.unpack_from(form, data, place)
     assert value > 0
-    struct.pack_into(form, data, place, value * LIE)
+    struct.pack_into(form, data, place, value * CLAIMED_LENGTH_FACTOR)
 
 
-_LIES: dict[str, Callable[[bytearray], None]] = {
-    ".mp4": _lie_in_boxes,
-    ".mov": _lie_in_boxes,
-    ".mkv": _lie_in_matroska,
-    ".avi": _lie_in_avi,
-    ".flv": _lie_in_flv,
+_MULTIPLY_DURATION: dict[str, Callable[[bytearray], None]] = {
+    ".mp4": _multiply_in_mp4,
+    ".mov": _multiply_in_mp4,
+    ".mkv": _multiply_in_matroska,
+    ".avi": _multiply_in_avi,
+    ".flv": _multiply_in_flv,
 }

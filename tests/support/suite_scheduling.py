@@ -20,10 +20,10 @@ class SuiteScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has n
     """Begins with the group of most tests, which is the one that waits most."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return group_of(nodeid)
+        return scheduling_group(nodeid)
 
 
-def group_of(nodeid: str) -> str:
+def scheduling_group(nodeid: str) -> str:
     """Tests of one group run in one process."""
     path = nodeid.partition("::")[0]
     if path in WHOLE_SERVICE:

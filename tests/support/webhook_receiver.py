@@ -14,11 +14,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tests.support.api_client import listening
+from tests.support.api_client import listen
 
 
 @dataclass
-class Receiver:
+class WebhookReceiver:
     """answers: statuses of the next requests; after them 204. hanging: no answer while it is set.
 
     got: headers and bodies. headers: of the answers.
@@ -49,9 +49,9 @@ class Receiver:
 
 
 @asynccontextmanager
-async def receiving() -> AsyncIterator[Receiver]:
-    receiver = Receiver()
-    async with listening(Starlette(routes=[Route("/hook", receiver.take, methods=["GET", "POST"])])) as port:
+async def run_webhook_receiver() -> AsyncIterator[WebhookReceiver]:
+    receiver = WebhookReceiver()
+    async with listen(Starlette(routes=[Route("/hook", receiver.take, methods=["GET", "POST"])])) as port:
         receiver.url = f"http://127.0.0.1:{port}/hook"
         try:
             yield receiver

@@ -1,4 +1,4 @@
-"""For the tests of the clients: either of them, over a stand-in of the service, in time that nobody waits for."""
+"""Fixtures for tests of the SDK: each client in turn, on a fake service, with a fake clock."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from typing import Any
 
 import pytest
 
-from tests.support.fake_service import StandIn
-from tests.support.sdk_clients import KINDS, Clock, Open, opener
+from tests.support.fake_service import FakeService
+from tests.support.fake_service_clients import CLIENT_KINDS, FakeClock, OpenClient, client_opener
 
 
 @pytest.fixture
-def service() -> StandIn:
-    return StandIn()
+def service() -> FakeService:
+    return FakeService()
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> FakeClock:
+    return FakeClock()
 
 
-@pytest.fixture(params=KINDS)
-def open_client(request: pytest.FixtureRequest, service: StandIn, clock: Clock) -> Iterator[Open]:
+@pytest.fixture(params=CLIENT_KINDS)
+def open_client(request: pytest.FixtureRequest, service: FakeService, clock: FakeClock) -> Iterator[OpenClient]:
     with asyncio.Runner() as runner:
-        yield opener(request.param, service, clock, runner)
+        yield client_opener(request.param, service, clock, runner)
 
 
 @pytest.fixture
-def client(open_client: Open) -> Any:
+def client(open_client: OpenClient) -> Any:
     return open_client()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cli_calls import called_by
+from tests.support.cli_command_tree import called_command
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -68,7 +68,7 @@ def test_every_link_leads_somewhere(document: Path) -> None:
 def test_every_command_of_the_program_can_be_typed(document: Path) -> None:
     for block in blocks(document, "sh"):
         for line in re.findall(r"^(?:uv run )?(fotograma .+)$", block, re.MULTILINE):
-            called_by(line)
+            called_command(line)
 
 
 @every_document

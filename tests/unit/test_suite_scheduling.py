@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.support.suite_scheduling import SLOW_SETUP, WHOLE_SERVICE, group_of
+from tests.support.suite_scheduling import SLOW_SETUP, WHOLE_SERVICE, scheduling_group
 
 TESTS = Path(__file__).parents[1]
 STARTS_A_SERVICE = re.compile(r"(?<!\w)service: Service\b|(?<!\w)system: System\b")
@@ -19,5 +19,5 @@ def test_every_file_whose_tests_use_a_whole_service_is_in_its_group() -> None:
 
 def test_tests_are_grouped_by_their_file() -> None:
     (one, other), alone = sorted(WHOLE_SERVICE)[:2], "tests/unit/db/test_spec.py::test_a"
-    assert group_of(f"{one}::test_a[x]") == group_of(f"{other}::test_b")
-    assert group_of(alone) == alone
+    assert scheduling_group(f"{one}::test_a[x]") == scheduling_group(f"{other}::test_b")
+    assert scheduling_group(alone) == alone

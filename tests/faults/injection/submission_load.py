@@ -17,7 +17,7 @@ import psycopg
 
 from tests.faults.injection.webhook_receiver import UnreliableHook
 from tests.faults.injection.whole_service import System
-from tests.support.clips import ClipSpec, make
+from tests.support.clips import ClipSpec, make_clip
 from tests.support.running_service import PASSWORD
 
 TINY = ClipSpec(width=96, height=64, frames=10)
@@ -50,7 +50,7 @@ class Clip:
 
     def __init__(self, folder: Path, spec: ClipSpec) -> None:
         path = folder / f"{uuid.uuid4().hex}{spec.suffix}"
-        make(path, spec)
+        make_clip(path, spec)
         self._bytes = path.read_bytes()
         path.unlink()
 

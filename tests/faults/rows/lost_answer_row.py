@@ -65,14 +65,14 @@ async def _accept_rounds(
     deps = api_client.make_deps(faulty, folder / "objects", cache)
     made, twice = [], 0
     try:
-        async with api_client.client_of(create_app(deps)) as client:
+        async with api_client.open_client(create_app(deps)) as client:
             await api_client.log_in(client)
             for turn in range(rounds * COMMITS_OF_A_CALL):
                 key = {"Idempotency-Key": f"call-{turn}"}
                 proxy.drop_after(turn % COMMITS_OF_A_CALL)
                 first = await _until_accepted(client, direct, key)
                 proxy.rest()
-                again = await api_client.send(client, ("clip.mp4", api_client.MP4), headers=key)
+                again = await api_client.upload_videos(client, ("clip.mp4", api_client.MP4), headers=key)
                 twice += again.status_code != 201 or again.json() != first
                 made.append(UUID(first["items"][0]["extraction"]["id"]))
     finally:
@@ -83,13 +83,13 @@ async def _accept_rounds(
 
 async def _until_accepted(client: httpx.AsyncClient, direct: AsyncEngine, key: dict[str, str]) -> dict[str, object]:
     for _ in range(5):
-        answer = await api_client.send(client, ("clip.mp4", api_client.MP4), headers=key)
+        answer = await api_client.upload_videos(client, ("clip.mp4", api_client.MP4), headers=key)
         if answer.status_code == 201:
             accepted: dict[str, object] = answer.json()
             return accepted
         assert answer.status_code in {409, 503}, answer.text
         # The key of a call that was cut off is leased: its time passes.
-        await database_rows.change(
+        await database_rows.execute(
             direct, "UPDATE idempotency_keys SET lease_expires_at = now() - interval '1 s' WHERE response IS NULL"
         )
     raise AssertionError(answer.text)
@@ -135,7 +135,7 @@ async def _lossy(proxy: AnswerProxy, call: Callable[[], Awaitable[object]]) -> N
 
 async def _rescue_unheard(database: AsyncEngine) -> None:
     """The lease of a claim that nobody heard of runs out."""
-    await database_rows.change(
+    await database_rows.execute(
         database, "UPDATE tasks SET lease_expires_at = now() - interval '1 s' WHERE leased_by = 'unheard'"
     )
     rescued = await task_queue.rescue(database, jitter=0.0, lease_seconds=0)

@@ -23,8 +23,8 @@ from db.object_store.object_store import ObjectStore
 from db.queue import task_queue
 from db.queue.task_queue import Claim, Lease, Publication
 from tests.faults.audit import STALE
-from tests.support import database_rows, worker_tasks
-from tests.support.clips import ClipSpec, make
+from tests.support import database_rows, worker_setup
+from tests.support.clips import ClipSpec, make_clip
 from tests.support.real_servers import running_postgres
 
 ENDS = ("published", "failed", "cancelled")
@@ -60,18 +60,18 @@ async def queue_database(folder: Path) -> AsyncIterator[AsyncEngine]:
 
 
 def worker_deps_of(database: AsyncEngine, objects: ObjectStore, folder: Path) -> WorkerDeps:
-    return worker_tasks.worker_deps_of(database, objects, folder, Reader.PYAV)
+    return worker_setup.make_worker_deps(database, objects, folder, Reader.PYAV)
 
 
 def small_clip(folder: Path) -> Path:
     path = folder / "small.mp4"
-    make(path, ClipSpec(frames=12))
+    make_clip(path, ClipSpec(frames=12))
     return path
 
 
 async def submit(database: AsyncEngine, store: ObjectStore, clip: Path) -> database_rows.Accepted:
     """A video of which every frame is asked for."""
-    return await worker_tasks.submit(database, store, clip, worker_tasks.ALL)
+    return await worker_setup.submit_video(database, store, clip, worker_setup.ALL_FRAMES)
 
 
 async def claim_one(database: AsyncEngine, worker: str = "worker") -> Claim:
@@ -85,7 +85,7 @@ async def work_off(
     """Claims and performs until nothing is left; pauses between retries are skipped. meet: sees each claim first."""
     done = []
     while True:
-        await database_rows.change(worker_deps.database, "UPDATE tasks SET ready_at = now() WHERE state = 'ready'")
+        await database_rows.execute(worker_deps.database, "UPDATE tasks SET ready_at = now() WHERE state = 'ready'")
         claims = await task_queue.claim(worker_deps.database, worker="worker")
         if not claims:
             return done
@@ -98,7 +98,7 @@ async def work_off(
 async def expire(database: AsyncEngine, lease: Lease) -> None:
     """Lets a lease's time pass."""
     statement = "UPDATE tasks SET lease_expires_at = clock_timestamp() - interval '1 second' WHERE id = :id"
-    await database_rows.change(database, f"{statement} AND state = 'leased'", id=lease.task_id)
+    await database_rows.execute(database, f"{statement} AND state = 'leased'", id=lease.task_id)
 
 
 async def number(database: AsyncEngine, statement: str, **values: object) -> int:

@@ -60,7 +60,7 @@ async def rescue_races_publish(full: bool, folder: Path) -> Outcome:
     """A late lease is rescued at the moment in which its holder publishes."""
 
     async def race(database: AsyncEngine, turn: Turn) -> Raced:
-        accepted = await database_rows.accepted(database)
+        accepted = await database_rows.accept_video(database)
         lease = (await claim_one(database, "late")).lease
         await expire(database, lease)
         met = await meet(
@@ -85,7 +85,7 @@ async def cancel_races_publish(full: bool, folder: Path) -> Outcome:
     """A user cancels at the moment in which the worker publishes."""
 
     async def race(database: AsyncEngine, turn: Turn) -> Raced:
-        accepted = await database_rows.accepted(database)
+        accepted = await database_rows.accept_video(database)
         lease = (await claim_one(database)).lease
 
         async def cancel() -> bool:
@@ -103,7 +103,7 @@ async def cancel_races_publish(full: bool, folder: Path) -> Outcome:
         published, cancelled = met.results
         assert isinstance(published, LeaseLost | None), published
         assert isinstance(cancelled, bool), cancelled
-        status = (await database_rows.extraction(database, accepted.extraction_id)).status
+        status = (await database_rows.fetch_extraction(database, accepted.extraction_id)).status
         assert status == ("cancelled" if cancelled else "succeeded"), status
         return Raced(accepted.extraction_id, published is None, cancelled, met.overlapped)
 
@@ -149,7 +149,7 @@ async def last_segments_race(full: bool, folder: Path) -> Outcome:
     made, overlapped, assembling = [], 0, 0
     async with queue_database(folder) as database:
         for turn in turns(full):
-            made.append((await database_rows.accepted(database)).extraction_id)
+            made.append((await database_rows.accept_video(database)).extraction_id)
             overlapped += await _publish_both(database, made[-1], turn)
             last = await task_queue.claim(database, worker="assembler", limit=10)
             assembling += len(last)
@@ -190,10 +190,10 @@ async def unequal_users(full: bool, folder: Path) -> Outcome:
     """One user brings very many videos, then 20 users one each; a worker takes them one by one."""
     many, few = 10_000 if full else 500, 20
     async with queue_database(folder) as database:
-        crowd = await database_rows.user(database, "crowd@example.com")
+        crowd = await database_rows.create_user(database, "crowd@example.com")
         made = await _accept_many(database, crowd, many)
         await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
-        small = {(await database_rows.accepted(database)).extraction_id for _ in range(few)}
+        small = {(await database_rows.accept_video(database)).extraction_id for _ in range(few)}
         waiting, place = set(small), 0
         worst = 0
         while waiting and place < many + few:

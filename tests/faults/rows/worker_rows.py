@@ -86,8 +86,8 @@ async def _wait_out(worker_deps: WorkerDeps, outage_seconds: float) -> None:
     """A worker tries for so long of the queue's clock, whose pauses pass at once."""
     waited = 0.0
     while waited < outage_seconds:
-        seconds = float((await database_rows.one(worker_deps.database, WAITING)).seconds)
-        await database_rows.change(worker_deps.database, PASS, seconds=max(0.0, seconds))
+        seconds = float((await database_rows.fetch_one(worker_deps.database, WAITING)).seconds)
+        await database_rows.execute(worker_deps.database, PASS, seconds=max(0.0, seconds))
         waited += max(0.0, seconds)
         (claim,) = await task_queue.claim(worker_deps.database, worker="worker")
         ending = await perform(claim, await DecodingChild.start(), worker_deps, asyncio.Event(), lambda: None)
@@ -96,7 +96,7 @@ async def _wait_out(worker_deps: WorkerDeps, outage_seconds: float) -> None:
 
 async def _wrong_results(database: AsyncEngine, objects: Path, made: Sequence[UUID]) -> int:
     """Archives that are not the one which the first, healthy extraction of the same clip has made."""
-    found = [await database_rows.extraction(database, extraction) for extraction in made]
+    found = [await database_rows.fetch_extraction(database, extraction) for extraction in made]
     archives = [objects / row.result_key / "frames.zip" for row in found if row.result_key]
     digests = [hashlib.sha256(archive.read_bytes()).hexdigest() for archive in archives]
     return sum(digest != found[0].result_sha256 for digest in digests)
@@ -115,15 +115,15 @@ async def disk_full(full: bool, folder: Path) -> Outcome:
             unbounded = FolderStore(objects)
             unbounded.free_bytes = _unknown  # type: ignore[method-assign]
             deps = api_client.make_deps(database, objects, cache, objects=unbounded)
-            async with api_client.client_of(create_app(deps)) as client:
+            async with api_client.open_client(create_app(deps)) as client:
                 await api_client.log_in(client)
                 for _ in range(fills):
-                    while (answer := await api_client.send(client, ("clip.mp4", body))).status_code == 201:
+                    while (answer := await api_client.upload_videos(client, ("clip.mp4", body))).status_code == 201:
                         made.append(UUID(answer.json()["items"][0]["extraction"]["id"]))
                     assert answer.status_code == 507, answer.text
                     assert answer.headers["retry-after"], "no word on when to come again"
                     refused += 1
-                    videos, reservations, stored = await api_client.left_behind(database, unbounded)
+                    videos, reservations, stored = await api_client.stored_state(database, unbounded)
                     assert (videos, reservations, len(stored)) == (len(made), 0, len(made)), "something was left"
                     _enlarge(objects, mebibytes=2 + refused)
             assert await _is_full(unbounded, objects), "a worker would claim with no room for the result"

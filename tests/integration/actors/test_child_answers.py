@@ -13,9 +13,9 @@ from actors.worker.worker_deps import WorkerDeps
 from db.object_store.object_store import ObjectStore
 from db.queue import task_queue
 from tests.support import database_rows
-from tests.support.clips import ClipOf
-from tests.support.untrue_child import child_that_says
-from tests.support.worker_tasks import ALL, submit
+from tests.support.clips import ClipByName
+from tests.support.compromised_child import child_that_sends
+from tests.support.worker_setup import ALL_FRAMES, submit_video
 
 MEDIA = {
     "container": "mp4",
@@ -67,44 +67,44 @@ def segments(*stops: int, cost: int = 5) -> list[dict[str, int]]:
     ],
 )
 async def test_an_answer_out_of_bounds_is_a_crash_of_the_child(
-    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipOf, answers: list[dict[str, Any]]
+    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipByName, answers: list[dict[str, Any]]
 ) -> None:
     often = replace(worker_deps, heartbeat_seconds=0.05, seconds_max=20.0)
-    accepted = await submit(database, store, clips("h264")[0])
+    accepted = await submit_video(database, store, clips("h264")[0])
     (claimed,) = await task_queue.claim(database, worker="w1")
-    child = await child_that_says(*answers)
+    child = await child_that_sends(*answers)
     async with asyncio.timeout(15):
         assert await perform(claimed, child, often, asyncio.Event(), lambda: None) is TaskOutcome.RETRIED
-    task = await database_rows.task(database, accepted.task_id)
+    task = await database_rows.fetch_task(database, accepted.task_id)
     assert (task.crashes, task.losses, task.service_errors) == (1, 0, 0)
 
 
 async def test_the_same_answers_within_bounds_are_believed(
-    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipOf
+    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipByName
 ) -> None:
-    accepted = await submit(database, store, clips("h264")[0])
+    accepted = await submit_video(database, store, clips("h264")[0])
     (claimed,) = await task_queue.claim(database, worker="w1")
     refused = {"type": "Refused", "code": "no_video_stream", "detail": "Only sound."}
-    child = await child_that_says(PLANNED, {"type": "Progress", "frames_done": 2}, refused)
+    child = await child_that_sends(PLANNED, {"type": "Progress", "frames_done": 2}, refused)
     assert await perform(claimed, child, worker_deps, asyncio.Event(), lambda: None) is TaskOutcome.FAILED
-    extraction = await database_rows.extraction(database, accepted.extraction_id)
+    extraction = await database_rows.fetch_extraction(database, accepted.extraction_id)
     assert (extraction.error_code, extraction.frames_total) == ("no_video_stream", 2)
 
 
 async def test_more_images_than_a_segment_has_targets_are_a_crash_of_the_child(
-    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipOf
+    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipByName
 ) -> None:
     often = replace(worker_deps, heartbeat_seconds=0.05, seconds_max=20.0, segment_seconds=1e-6)
-    accepted = await submit(database, store, clips("h264")[0], ALL)
+    accepted = await submit_video(database, store, clips("h264")[0], ALL_FRAMES)
     (claimed,) = await task_queue.claim(database, worker="w1")
     assert (
         await perform(claimed, await DecodingChild.start(), often, asyncio.Event(), lambda: None) is TaskOutcome.SPLIT
     )
     (claim,) = await task_queue.claim(database, worker="w1")
     many = claim.segment.stop - claim.segment.first + 1
-    child = await child_that_says(PLANNED | {"frames_total": many - 1}, {"type": "SegmentExtracted", "frames": many})
+    child = await child_that_sends(PLANNED | {"frames_total": many - 1}, {"type": "SegmentExtracted", "frames": many})
     async with asyncio.timeout(15):
         assert await perform(claim, child, often, asyncio.Event(), lambda: None) is TaskOutcome.RETRIED
-    task = await database_rows.task(database, claim.lease.task_id)
+    task = await database_rows.fetch_task(database, claim.lease.task_id)
     assert (task.crashes, task.losses, task.service_errors) == (1, 0, 0)
     assert accepted.extraction_id == claim.extraction_id

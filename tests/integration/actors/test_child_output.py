@@ -18,9 +18,9 @@ from db.object_store.object_store import ObjectStore
 from db.queue import task_queue
 from db.values.lifecycle import MAX_CHILD_REPORTS, MAX_CRASHES
 from tests.support import database_rows
-from tests.support.clips import ClipOf
-from tests.support.untrue_child import child_that_does
-from tests.support.worker_tasks import ALL, submit
+from tests.support.clips import ClipByName
+from tests.support.compromised_child import child_that_runs
+from tests.support.worker_setup import ALL_FRAMES, submit_video
 
 SECRET = "what only the worker may read"
 REPORT = "(out / 'report.json')"
@@ -31,7 +31,7 @@ async def take(worker_deps: WorkerDeps, child: DecodingChild) -> tuple[TaskOutco
     (claimed,) = await task_queue.claim(worker_deps.database, worker="w1")
     async with asyncio.timeout(30):
         outcome = await perform(claimed, child, worker_deps, asyncio.Event(), lambda: None)
-    return outcome, await database_rows.task(worker_deps.database, claimed.lease.task_id)
+    return outcome, await database_rows.fetch_task(worker_deps.database, claimed.lease.task_id)
 
 
 async def set_service_errors(database: AsyncEngine, count: int) -> None:
@@ -62,38 +62,38 @@ def is_crash(outcome: TaskOutcome, task: Row[Any]) -> bool:
     ],
 )
 async def test_a_result_that_is_not_as_it_was_told_is_a_crash_of_the_child(
-    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipOf, code: str
+    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipByName, code: str
 ) -> None:
-    await submit(database, store, clips("h264")[0])
-    assert is_crash(*await take(worker_deps, await child_that_does(code)))
+    await submit_video(database, store, clips("h264")[0])
+    assert is_crash(*await take(worker_deps, await child_that_runs(code)))
     outcome, _ = await take(worker_deps, await DecodingChild.start())
     assert outcome is TaskOutcome.PUBLISHED
 
 
 @pytest.mark.parametrize("code", [STORAGE_EXIT, CHECKSUM_MISMATCH_EXIT])
 async def test_a_child_that_keeps_blaming_the_service_counts_as_crashed(
-    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipOf, code: int
+    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipByName, code: int
 ) -> None:
-    accepted = await submit(database, store, clips("h264")[0])
-    outcome, task = await take(worker_deps, await child_that_does(f"os._exit({code})"))
+    accepted = await submit_video(database, store, clips("h264")[0])
+    outcome, task = await take(worker_deps, await child_that_runs(f"os._exit({code})"))
     assert (outcome, task.crashes, task.service_errors) == (TaskOutcome.RETRIED, 0, 1)
     for crashes in range(1, MAX_CRASHES + 1):
         await set_service_errors(database, MAX_CHILD_REPORTS)
-        outcome, task = await take(worker_deps, await child_that_does(f"os._exit({code})"))
+        outcome, task = await take(worker_deps, await child_that_runs(f"os._exit({code})"))
         assert (task.crashes, task.service_errors) == (crashes, MAX_CHILD_REPORTS)
-    extraction = await database_rows.extraction(database, accepted.extraction_id)
+    extraction = await database_rows.fetch_extraction(database, accepted.extraction_id)
     assert (outcome, extraction.error_code) == (TaskOutcome.FAILED, "gave_up")
 
 
 @pytest.mark.parametrize("name", ["report.json", "manifest.json"])
 async def test_a_link_brings_nothing_into_the_store(
-    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipOf, tmp_path: Path, name: str
+    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipByName, tmp_path: Path, name: str
 ) -> None:
     secret = tmp_path / "secret"
     secret.write_text(f'{{"secret": "{SECRET}"}}')
-    await submit(database, store, clips("h264")[0])
+    await submit_video(database, store, clips("h264")[0])
     linked = f"(out / '{name}').unlink(); (out / '{name}').symlink_to({str(secret)!r})"
-    assert is_crash(*await take(worker_deps, await child_that_does(linked)))
+    assert is_crash(*await take(worker_deps, await child_that_runs(linked)))
     for key in await store.keys("results"):
         assert SECRET.encode() not in b"".join([chunk async for chunk in store.read(key)])
     assert secret.read_text() == f'{{"secret": "{SECRET}"}}'
@@ -101,11 +101,11 @@ async def test_a_link_brings_nothing_into_the_store(
 
 @pytest.mark.parametrize("made", ["", "{}", '{"sha256":"' + "0" * 64 + '","document":{}}\n'])
 async def test_a_plan_that_is_not_whole_is_a_crash_of_the_child(
-    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipOf, made: str
+    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipByName, made: str
 ) -> None:
     dividing = replace(worker_deps, segment_seconds=1e-6)
-    await submit(database, store, clips("h264")[0], ALL)
-    assert is_crash(*await take(dividing, await child_that_does(f"(out / '{PLAN_FILE}').write_text({made!r})")))
+    await submit_video(database, store, clips("h264")[0], ALL_FRAMES)
+    assert is_crash(*await take(dividing, await child_that_runs(f"(out / '{PLAN_FILE}').write_text({made!r})")))
     outcome, _ = await take(dividing, await DecodingChild.start())
     assert outcome is TaskOutcome.SPLIT
 
@@ -119,11 +119,11 @@ async def test_a_plan_that_is_not_whole_is_a_crash_of_the_child(
     ],
 )
 async def test_a_segment_that_is_not_whole_is_a_crash_of_the_child(
-    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipOf, code: str
+    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipByName, code: str
 ) -> None:
     dividing = replace(worker_deps, segment_seconds=1e-6)
-    await submit(database, store, clips("h264")[0], ALL)
+    await submit_video(database, store, clips("h264")[0], ALL_FRAMES)
     await take(dividing, await DecodingChild.start())
-    assert is_crash(*await take(dividing, await child_that_does(code)))
+    assert is_crash(*await take(dividing, await child_that_runs(code)))
     outcome, _ = await take(dividing, await DecodingChild.start())
     assert outcome is TaskOutcome.PUBLISHED

@@ -14,7 +14,7 @@ from actors.engine.extract import extract
 from cluster.cli import local_batch
 from cluster.cli.commands import main
 from db.values.frame_spec import parse
-from tests.support.clips import ClipOf, text_file
+from tests.support.clips import ClipByName, write_text_file
 
 SPEC = '{"sample": {"mode": "every_nth", "n": 10}}'
 
@@ -27,7 +27,7 @@ def fotograma(*arguments: str | Path) -> int:
         return int(end.code or 0)
 
 
-def test_each_file_becomes_the_archive_that_the_engine_makes(clips: ClipOf, tmp_path: Path) -> None:
+def test_each_file_becomes_the_archive_that_the_engine_makes(clips: ClipByName, tmp_path: Path) -> None:
     sources = [clips(name)[0] for name in ("h264_b_frames", "vp9_webm", "mpegts")]
     assert fotograma("extract", "--local", *sources, "--spec", SPEC, "-o", tmp_path / "out") == 0
     for source in sources:
@@ -39,10 +39,10 @@ def test_each_file_becomes_the_archive_that_the_engine_makes(clips: ClipOf, tmp_
 
 
 def test_a_file_that_is_no_video_fails_alone_and_says_why(
-    clips: ClipOf, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    clips: ClipByName, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     good, bad = clips("h264")[0], tmp_path / "notes.mp4"
-    text_file(bad)
+    write_text_file(bad)
     assert fotograma("extract", "--local", bad, good, "--fps", "2", "-o", tmp_path / "out") == 1
     out, err = capfd.readouterr()
     assert f"{good}: 4 frames" in out
@@ -53,7 +53,7 @@ def test_a_file_that_is_no_video_fails_alone_and_says_why(
 
 
 def test_unpacked_images_and_the_result_as_json(
-    clips: ClipOf, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    clips: ClipByName, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     source = clips("h264")[0]
     assert fotograma("extract", "--local", source, "--spec", SPEC, "-o", tmp_path, "--unpack", "--json") == 0
@@ -65,7 +65,7 @@ def test_unpacked_images_and_the_result_as_json(
 
 
 def test_a_bad_specification_is_told_before_anything_starts(
-    clips: ClipOf, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    clips: ClipByName, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     spec = '{"sample": {"mode": "every_nth", "n": 0}}'
     assert fotograma("extract", "--local", clips("h264")[0], "--spec", spec, "-o", tmp_path / "out") == 2
@@ -81,7 +81,7 @@ def test_without_the_engine_it_says_what_to_install(
     assert 'pip install "fotograma[engine]"' in capfd.readouterr().err
 
 
-def test_neither_server_nor_ray_nor_ffmpeg_is_imported(clips: ClipOf, tmp_path: Path) -> None:
+def test_neither_server_nor_ray_nor_ffmpeg_is_imported(clips: ClipByName, tmp_path: Path) -> None:
     code = (
         "import sys\nfrom cluster.cli.commands import main\n"
         "try: main(sys.argv[1:])\nexcept SystemExit: pass\n"

@@ -78,7 +78,7 @@ def maintenance_of(
 
 
 async def failed(database: AsyncEngine, code: str = "no_video_stream", filename: str = "holiday.mp4") -> Accepted:
-    accepted = await database_rows.accepted(database, filename=filename)
+    accepted = await database_rows.accept_video(database, filename=filename)
     await fail(database, (await claim_one(database)).lease, Blame.FILE, code)
     return accepted
 
@@ -99,12 +99,12 @@ async def test_the_owner_of_a_failed_video_gets_one_mail_with_reason_and_remedy(
     mail = message.get_content()
     assert "The file has no video stream." in mail
     assert "What to do: Send a file that has pictures" in mail
-    assert (await database_rows.events(database, accepted.extraction_id))[-1] == "notified"
+    assert (await database_rows.event_kinds(database, accepted.extraction_id))[-1] == "notified"
 
 
 async def test_the_mail_speaks_the_accounts_language(database: AsyncEngine, inbox: Inbox) -> None:
     await failed(database)
-    await database_rows.change(database, "UPDATE users SET locale = 'pt-BR'")
+    await database_rows.execute(database, "UPDATE users SET locale = 'pt-BR'")
     await sender_of(database, inbox.url).run_once()
     assert inbox.messages[0]["subject"] == "Seu vídeo falhou: holiday.mp4"
     assert "este só tem som" in inbox.messages[0].get_content()
@@ -125,10 +125,10 @@ async def test_a_mail_that_was_refused_is_sent_again_later_with_the_same_id(
     inbox.refusals = 1
     sender = sender_of(database, inbox.url)
     assert await sender.run_once() == 0
-    row = await database_rows.one(database, "SELECT tries, last_error, due_at > now() AS later, id FROM outbox")
+    row = await database_rows.fetch_one(database, "SELECT tries, last_error, due_at > now() AS later, id FROM outbox")
     assert (row.tries, row.later) == (1, True)
     assert "451" in row.last_error
-    await database_rows.change(database, "UPDATE outbox SET due_at = now()")
+    await database_rows.execute(database, "UPDATE outbox SET due_at = now()")
     assert await sender.run_once() == 1
     assert inbox.messages[0]["message-id"] == f"<{row.id}@example.com>"
 
@@ -137,15 +137,15 @@ async def test_a_sender_that_died_is_followed_by_the_next(database: AsyncEngine,
     await failed(database)
     assert len(await outbox.take(database, "email")) == 1
     assert await outbox.take(database, "email") == []
-    await database_rows.change(database, "UPDATE outbox SET due_at = now()")
+    await database_rows.execute(database, "UPDATE outbox SET due_at = now()")
     assert await sender_of(database, inbox.url).run_once() == 1
 
 
 async def test_after_a_day_a_mail_is_given_up(database: AsyncEngine) -> None:
     await failed(database)
-    await database_rows.change(database, "UPDATE outbox SET owed_since = now() - interval '25 hours'")
+    await database_rows.execute(database, "UPDATE outbox SET owed_since = now() - interval '25 hours'")
     assert await sender_of(database, "smtp://127.0.0.1:1").run_once() == 0
-    assert (await database_rows.one(database, "SELECT given_up_at FROM outbox")).given_up_at is not None
+    assert (await database_rows.fetch_one(database, "SELECT given_up_at FROM outbox")).given_up_at is not None
 
 
 async def test_without_a_mail_server_the_notification_is_logged_and_done(database: AsyncEngine) -> None:
@@ -163,7 +163,7 @@ async def test_two_senders_deliver_each_mail_once(database: AsyncEngine, inbox: 
 async def test_a_late_lease_is_rescued_only_after_a_whole_lease_of_a_reachable_database(
     database: AsyncEngine, store: ObjectStore
 ) -> None:
-    accepted = await database_rows.accepted(database)
+    accepted = await database_rows.accept_video(database)
     await claim_one(database)
     await expire(database, accepted.task_id)
     now = [0.0]
@@ -173,7 +173,7 @@ async def test_a_late_lease_is_rescued_only_after_a_whole_lease_of_a_reachable_d
     assert await maintenance.lease_rescuer.run() == 0
     now[0] = 0.6
     assert await maintenance.lease_rescuer.run() == 1
-    assert (await database_rows.task(database, accepted.task_id)).losses == 1
+    assert (await database_rows.fetch_task(database, accepted.task_id)).losses == 1
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [(0, 3600), (3600, 0), (3600, 3600), (0, -60)])
@@ -181,7 +181,7 @@ async def test_a_process_or_a_server_that_stood_still_is_an_outage(
     database: AsyncEngine, store: ObjectStore, monkeypatch: pytest.MonkeyPatch, ours: float, theirs: float
 ) -> None:
     """Suspended, or its clock put on: the leases are late, and their holders had no chance to renew them."""
-    accepted = await database_rows.accepted(database)
+    accepted = await database_rows.accept_video(database)
     await claim_one(database)
     await expire(database, accepted.task_id)
     clocks = {"ours": 0.0, "theirs": 1000.0}
@@ -205,7 +205,7 @@ async def test_a_process_or_a_server_that_stood_still_is_an_outage(
 async def test_a_late_task_that_somebody_holds_locked_keeps_no_other_from_its_rescue(
     database: AsyncEngine, store: ObjectStore
 ) -> None:
-    frozen, late = await database_rows.accepted(database), await database_rows.accepted(database)
+    frozen, late = await database_rows.accept_video(database), await database_rows.accept_video(database)
     for one in (frozen, late):
         await claim_one(database)
         await expire(database, one.task_id)
@@ -213,7 +213,7 @@ async def test_a_late_task_that_somebody_holds_locked_keeps_no_other_from_its_re
     async with database.begin() as connection:
         await connection.execute(text("SELECT FROM tasks WHERE id = :id FOR UPDATE"), {"id": frozen.task_id})
         assert await maintenance.lease_rescuer.run() == 1
-        assert (await database_rows.task(database, late.task_id)).losses == 1
+        assert (await database_rows.fetch_task(database, late.task_id)).losses == 1
     assert await maintenance.lease_rescuer.run() == 1
 
 
@@ -221,7 +221,7 @@ async def test_whoever_freezes_in_a_transaction_loses_its_locks_and_takes_that_f
     database: AsyncEngine, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("db.connection.IDLE_IN_TRANSACTION_SECONDS", 1)
-    accepted = await database_rows.accepted(database)
+    accepted = await database_rows.accept_video(database)
     await claim_one(database)
     await expire(database, accepted.task_id)
     maintenance = maintenance_of(database, store)
@@ -241,7 +241,7 @@ async def test_contention_is_no_outage_after_which_leases_would_be_waited_for_an
 ) -> None:
     now = [0.0]
     maintenance = maintenance_of(database, store, clock=lambda: now[0], lease_seconds=4)
-    accepted = await database_rows.accepted(database)
+    accepted = await database_rows.accept_video(database)
     await claim_one(database)
     await expire(database, accepted.task_id)
     assert await maintenance.lease_rescuer.run() == 0
@@ -276,34 +276,34 @@ async def test_a_job_that_hangs_is_reported_by_the_health_check(database: AsyncE
 
 
 async def test_a_task_lost_too_often_ends_and_is_told(database: AsyncEngine, store: ObjectStore) -> None:
-    accepted = await database_rows.accepted(database)
-    await database_rows.change(database, "UPDATE tasks SET losses = 20")
+    accepted = await database_rows.accept_video(database)
+    await database_rows.execute(database, "UPDATE tasks SET losses = 20")
     await claim_one(database)
     await expire(database, accepted.task_id)
     assert await maintenance_of(database, store).lease_rescuer.run() == 1
-    assert (await database_rows.extraction(database, accepted.extraction_id)).error_code == "workers_lost"
-    assert (await database_rows.one(database, "SELECT count(*) AS n FROM outbox")).n == 1
+    assert (await database_rows.fetch_extraction(database, accepted.extraction_id)).error_code == "workers_lost"
+    assert (await database_rows.fetch_one(database, "SELECT count(*) AS n FROM outbox")).n == 1
 
 
 async def test_an_upload_that_was_never_accepted_is_removed_after_its_time(
     database: AsyncEngine, store: ObjectStore
 ) -> None:
-    user = await database_rows.user(database)
+    user = await database_rows.create_user(database)
     fresh, old = video_key(uuid7()), video_key(uuid7())
     for key in (fresh, old):
         await object_reservations.reserve(database, user, key)
         await store.put(key, chunks())
-    await database_rows.change(
+    await database_rows.execute(
         database, "UPDATE reservations SET created_at = now() - interval '25 hours' WHERE object_key = :key", key=old
     )
     assert await maintenance_of(database, store).abandoned_upload_cleaner.run() == 1
     assert await store.keys("videos") == [fresh]
-    assert (await database_rows.one(database, "SELECT object_key FROM reservations")).object_key == fresh
+    assert (await database_rows.fetch_one(database, "SELECT object_key FROM reservations")).object_key == fresh
 
 
 async def test_a_deleted_videos_objects_go(database: AsyncEngine, store: ObjectStore) -> None:
-    accepted = await database_rows.accepted(database)
-    other = await database_rows.accepted(database)
+    accepted = await database_rows.accept_video(database)
+    other = await database_rows.accept_video(database)
     for key in (
         video_key(accepted.video_id),
         f"{result_prefix(accepted.extraction_id, accepted.task_id, 1)}/frames.zip",
@@ -317,7 +317,7 @@ async def test_a_deleted_videos_objects_go(database: AsyncEngine, store: ObjectS
 
 
 async def test_what_lost_attempts_left_goes_and_the_result_stays(database: AsyncEngine, store: ObjectStore) -> None:
-    accepted = await database_rows.accepted(database)
+    accepted = await database_rows.accept_video(database)
     lease = (await claim_one(database)).lease
     kept = result_prefix(accepted.extraction_id, accepted.task_id, lease.attempt)
     lost = result_prefix(accepted.extraction_id, accepted.task_id, 10)
@@ -332,13 +332,13 @@ async def test_what_lost_attempts_left_goes_and_the_result_stays(database: Async
 
 
 async def test_a_reused_result_is_never_swept(database: AsyncEngine, store: ObjectStore) -> None:
-    accepted = await database_rows.accepted(database)
+    accepted = await database_rows.accept_video(database)
     lease = (await claim_one(database)).lease
     prefix = result_prefix(accepted.extraction_id, accepted.task_id, lease.attempt)
     await store.put(f"{prefix}/frames.zip", chunks())
     await task_queue.publish(database, lease, Publication(prefix, "auto/1", 1, 4, "f" * 64, []))
-    again = await database_rows.again(database, accepted)
-    assert (await database_rows.extraction(database, again)).reused
+    again = await database_rows.accept_reextraction(database, accepted)
+    assert (await database_rows.fetch_extraction(database, again)).reused
     await maintenance_of(database, store).lost_attempt_cleaner.run()
     assert await store.keys("results") == [f"{prefix}/frames.zip"]
 
@@ -366,29 +366,29 @@ async def recounted_and_repaired(maintenance: Maintenance) -> int:
 async def test_an_extraction_without_work_is_queued_again_once_and_then_fails_and_is_told(
     database: AsyncEngine, store: ObjectStore, statement: str
 ) -> None:
-    accepted = await database_rows.accepted(database)
+    accepted = await database_rows.accept_video(database)
     await claim_one(database)
     maintenance = maintenance_of(database, store)
     assert await maintenance.stuck_work_repairer.run() == 0
     await surgery(database, statement, accepted.extraction_id)
     processes = maintenance, maintenance_of(database, store)
     assert sum(await asyncio.gather(*map(recounted_and_repaired, processes))) == 1
-    assert (await database_rows.extraction(database, accepted.extraction_id)).status == "queued"
+    assert (await database_rows.fetch_extraction(database, accepted.extraction_id)).status == "queued"
     assert await open_and_counted(database, accepted.user_id) == (1, 1)
     await claim_one(database)
     await surgery(database, statement, accepted.extraction_id)
     assert sum(await asyncio.gather(*map(recounted_and_repaired, processes))) == 1
-    ended = await database_rows.extraction(database, accepted.extraction_id)
+    ended = await database_rows.fetch_extraction(database, accepted.extraction_id)
     assert (ended.status, ended.error_code) == ("failed", "internal")
     assert await open_and_counted(database, accepted.user_id) == (0, 0)
-    assert (await database_rows.one(database, "SELECT count(*) AS n FROM outbox")).n == 1
+    assert (await database_rows.fetch_one(database, "SELECT count(*) AS n FROM outbox")).n == 1
     assert (await acceptance_audit.compare(database)).total.balanced
 
 
 async def test_a_task_that_outlived_its_extraction_is_cancelled(database: AsyncEngine, store: ObjectStore) -> None:
     await failed(database)
     task = "INSERT INTO tasks (id, extraction_id, user_id) SELECT gen_random_uuid(), id, user_id FROM extractions"
-    await database_rows.change(database, task)
+    await database_rows.execute(database, task)
     assert not (await acceptance_audit.compare(database)).total.balanced
     processes = maintenance_of(database, store), maintenance_of(database, store)
     assert sum(await asyncio.gather(*map(recounted_and_repaired, processes))) == 1
@@ -410,7 +410,7 @@ class Noted:
 
 
 async def test_what_maintenance_does_and_the_ledger_are_measured(database: AsyncEngine, store: ObjectStore) -> None:
-    accepted = await database_rows.accepted(database)
+    accepted = await database_rows.accept_video(database)
     await surgery(database, "DELETE FROM extractions WHERE id = :id", accepted.extraction_id)
     noted = Noted()
     running = asyncio.create_task(maintenance_of(database, store).run(noted))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from actors.sandbox.process_isolation import drop_capabilities, hide_memory, isolate
-from tests.support.clips import ClipOf
+from tests.support.clips import ClipByName
 
 ORDINARY = 65_534
 USERS = [0, ORDINARY] if os.geteuid() == 0 else [os.geteuid()]
@@ -23,7 +23,7 @@ from pathlib import Path
 from actors.extraction_types import EngineOptions
 from actors.sandbox.child_protocol import Job, Limits
 from cluster.wiring.worker import open_worker
-from tests.support.untrue_child import child_that_does
+from tests.support.compromised_child import child_that_does
 
 async def main():
     source, out, look = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
@@ -72,7 +72,7 @@ for name in ("environ", "mem"):
 """
 
 
-def test_a_child_of_a_worker_is_refused_its_environment_and_its_memory(clips: ClipOf, tmp_path: Path) -> None:
+def test_a_child_of_a_worker_is_refused_its_environment_and_its_memory(clips: ClipByName, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     environment = os.environ | {

@@ -36,13 +36,13 @@ async def relay(database: AsyncEngine, redis_url: str) -> AsyncIterator[StreamRe
 
 
 async def ended(database: AsyncEngine) -> Accepted:
-    accepted = await database_rows.accepted(database)
+    accepted = await database_rows.accept_video(database)
     await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
     return accepted
 
 
 async def ids(database: AsyncEngine) -> list[int]:
-    return (await database_rows.one(database, "SELECT array_agg(id ORDER BY id) AS all FROM events")).all
+    return (await database_rows.fetch_one(database, "SELECT array_agg(id ORDER BY id) AS all FROM events")).all
 
 
 def told(entries: list[tuple[str, dict[str, str]]]) -> list[int]:
@@ -85,12 +85,12 @@ async def test_an_event_that_commits_late_is_not_passed_over(
     database: AsyncEngine, database_url: str, relay: StreamRelay, redis: Redis
 ) -> None:
     """Its id is lower than that of one which is committed already."""
-    first = await database_rows.accepted(database)
+    first = await database_rows.accept_video(database)
     await relay.run_once()
     async with await psycopg.AsyncConnection.connect(database_url) as late:
         statement = "INSERT INTO events (extraction_id, kind) VALUES (%s, 'late')"
         await late.execute(statement, [first.extraction_id])
-        await database_rows.accepted(database)
+        await database_rows.accept_video(database)
         await relay.run_once()
         assert "late" not in [fields["kind"] for _, fields in await redis.xrange(KEY)]
     await relay.run_once()
@@ -100,7 +100,7 @@ async def test_an_event_that_commits_late_is_not_passed_over(
 async def test_the_events_of_one_extraction_keep_their_order_whoever_began_first(
     database: AsyncEngine, database_url: str, relay: StreamRelay, redis: Redis
 ) -> None:
-    accepted = await database_rows.accepted(database)
+    accepted = await database_rows.accept_video(database)
     await relay.run_once()
     statement = "INSERT INTO events (extraction_id, kind) VALUES (%s, %s)"
     async with await psycopg.AsyncConnection.connect(database_url) as older:
@@ -135,7 +135,7 @@ async def test_two_relays_at_once_pass_over_nothing(
             await one.run_once()
 
     following = [asyncio.create_task(follow(one)) for one in (relay, other)]
-    await asyncio.gather(*(database_rows.accepted(database) for _ in range(40)))
+    await asyncio.gather(*(database_rows.accept_video(database) for _ in range(40)))
     going = False
     await asyncio.gather(*following)
     await relay.run_once()
@@ -146,7 +146,7 @@ async def test_two_relays_at_once_pass_over_nothing(
 async def test_what_is_told_but_not_written_down_is_told_again(
     database: AsyncEngine, relay: StreamRelay, redis: Redis
 ) -> None:
-    await database_rows.accepted(database)
+    await database_rows.accept_video(database)
 
     async def die() -> None:
         async with event_log.next_page(database, 10) as events:
@@ -177,8 +177,8 @@ async def test_while_redis_is_away_the_events_wait(database: AsyncEngine, server
 async def test_the_stream_is_kept_short(database: AsyncEngine, redis: Redis, redis_url: str) -> None:
     relay = open_relay(database, redis_url, key=KEY, length=100)
     statement = "INSERT INTO events (extraction_id, kind) SELECT :id, 'claimed' FROM generate_series(1, 2000)"
-    accepted = await database_rows.accepted(database)
-    await database_rows.change(database, statement, id=accepted.extraction_id)
+    accepted = await database_rows.accept_video(database)
+    await database_rows.execute(database, statement, id=accepted.extraction_id)
     assert await relay.run_once() == 2001
     assert await redis.xlen(KEY) < 500
     await relay.close()
@@ -186,10 +186,10 @@ async def test_the_stream_is_kept_short(database: AsyncEngine, redis: Redis, red
 
 async def test_events_are_found_by_their_transaction_however_many_there_are(database: AsyncEngine) -> None:
     """Without walking the ids from the first one on."""
-    accepted = await database_rows.accepted(database)
+    accepted = await database_rows.accept_video(database)
     statement = "INSERT INTO events (extraction_id, kind) SELECT :id, 'claimed' FROM generate_series(1, 20000)"
-    await database_rows.change(database, statement, id=accepted.extraction_id)
-    await database_rows.change(database, "ANALYZE events")
+    await database_rows.execute(database, statement, id=accepted.extraction_id)
+    await database_rows.execute(database, "ANALYZE events")
     async with database.connect() as connection:
         plan = "\n".join(
             (

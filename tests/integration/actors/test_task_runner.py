@@ -38,10 +38,10 @@ from db.queue.task_queue import Claim
 from db.values.error_catalogue import CatalogueError
 from tests.faults.injection.commit_proxy import AnswerProxy
 from tests.support import database_rows
-from tests.support.clips import ClipOf, audio_only, read_image, text_file, truncated
+from tests.support.clips import ClipByName, read_image, truncated_copy, write_audio_only, write_text_file
+from tests.support.compromised_child import child_that_runs
 from tests.support.database_rows import Accepted
-from tests.support.untrue_child import child_that_does
-from tests.support.worker_tasks import ALL, submit
+from tests.support.worker_setup import ALL_FRAMES, submit_video
 
 GIB = 1 << 30
 
@@ -57,7 +57,7 @@ async def run(worker_deps: WorkerDeps, stop: asyncio.Event | None = None) -> Tas
 
 
 async def error_of(database: AsyncEngine, accepted: Accepted) -> tuple[str, str | None]:
-    extraction = await database_rows.extraction(database, accepted.extraction_id)
+    extraction = await database_rows.fetch_extraction(database, accepted.extraction_id)
     return extraction.status, extraction.error_code
 
 
@@ -81,12 +81,12 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20.0)
 
 
 async def test_a_video_becomes_an_archive_that_holds_the_frames_of_its_manifest(
-    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipOf, tmp_path: Path
+    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipByName, tmp_path: Path
 ) -> None:
     path, truth = clips("h264_b_frames")
-    accepted = await submit(database, store, path, ALL)
+    accepted = await submit_video(database, store, path, ALL_FRAMES)
     assert await run(worker_deps) is TaskOutcome.PUBLISHED
-    extraction = await database_rows.extraction(database, accepted.extraction_id)
+    extraction = await database_rows.fetch_extraction(database, accepted.extraction_id)
     assert (extraction.status, extraction.result_frames) == ("succeeded", len(truth.shown))
     archive = await store.fetch(f"{extraction.result_key}/frames.zip", tmp_path / "copy")
     manifest = json.loads(b"".join([c async for c in store.read(f"{extraction.result_key}/manifest.json")]))
@@ -102,12 +102,12 @@ async def test_a_video_becomes_an_archive_that_holds_the_frames_of_its_manifest(
 
 
 async def test_the_plan_is_told_before_the_end(
-    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipOf
+    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipByName
 ) -> None:
     path, truth = clips("h264")
-    accepted = await submit(database, store, path)
+    accepted = await submit_video(database, store, path)
     await run(worker_deps)
-    video = await database_rows.one(database, "SELECT media FROM videos WHERE id = :id", id=accepted.video_id)
+    video = await database_rows.fetch_one(database, "SELECT media FROM videos WHERE id = :id", id=accepted.video_id)
     assert video.media["codec"] == "h264"
     assert video.media["frames"] == len(truth.shown)
 
@@ -115,8 +115,8 @@ async def test_the_plan_is_told_before_the_end(
 @pytest.mark.parametrize(
     ("make", "code"),
     [
-        (lambda folder, clip: audio_only(folder / "sound.mp4") or folder / "sound.mp4", "no_video_stream"),
-        (lambda folder, clip: truncated(clip), "unreadable_container"),
+        (lambda folder, clip: write_audio_only(folder / "sound.mp4") or folder / "sound.mp4", "no_video_stream"),
+        (lambda folder, clip: truncated_copy(clip), "unreadable_container"),
     ],
     ids=["audio only", "truncated"],
 )
@@ -124,39 +124,39 @@ async def test_a_file_that_can_not_be_decoded_fails_at_once_with_its_code(
     database: AsyncEngine,
     store: ObjectStore,
     worker_deps: WorkerDeps,
-    clips: ClipOf,
+    clips: ClipByName,
     tmp_path: Path,
     make: Callable[[Path, Path], Path],
     code: str,
 ) -> None:
     path = make(tmp_path, clips("h264")[0])
-    accepted = await submit(database, store, path)
+    accepted = await submit_video(database, store, path)
     assert await run(worker_deps) is TaskOutcome.FAILED
     assert await error_of(database, accepted) == ("failed", code)
-    assert (await database_rows.task(database, accepted.task_id)).crashes == 0
+    assert (await database_rows.fetch_task(database, accepted.task_id)).crashes == 0
 
 
 async def test_a_specification_that_selects_nothing_fails_with_fault_request(
-    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipOf
+    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipByName
 ) -> None:
-    accepted = await submit(database, store, clips("h264")[0], '{"range": {"start": 1000}}')
+    accepted = await submit_video(database, store, clips("h264")[0], '{"range": {"start": 1000}}')
     assert await run(worker_deps) is TaskOutcome.FAILED
     assert await error_of(database, accepted) == ("failed", "empty_selection")
 
 
 async def test_a_child_that_crashes_counts_against_the_file_and_the_task_is_tried_again(
-    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipOf
+    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipByName
 ) -> None:
-    accepted = await submit(database, store, clips("h264")[0])
+    accepted = await submit_video(database, store, clips("h264")[0])
     child = await DecodingChild.start()
     claimed = await claim(worker_deps)
     os.kill(child.pid, signal.SIGSEGV)
     assert await perform(claimed, child, worker_deps, asyncio.Event(), lambda: None) is TaskOutcome.RETRIED
-    assert (await database_rows.task(database, accepted.task_id)).crashes == 1
+    assert (await database_rows.fetch_task(database, accepted.task_id)).crashes == 1
     assert await run(worker_deps) is TaskOutcome.PUBLISHED
 
 
-async def test_a_child_that_hangs_is_stopped_at_its_deadline(clips: ClipOf, tmp_path: Path) -> None:
+async def test_a_child_that_hangs_is_stopped_at_its_deadline(clips: ClipByName, tmp_path: Path) -> None:
     child = await DecodingChild.start()
     os.kill(child.pid, signal.SIGSTOP)
     job = Job(clips("h264")[0], "{}", tmp_path, EngineOptions(), Limits(4 * GIB, 60, GIB, 0.3, 60))
@@ -171,7 +171,7 @@ async def test_a_child_that_hangs_is_stopped_at_its_deadline(clips: ClipOf, tmp_
 
 
 async def test_an_outage_while_the_plan_is_told_counts_for_no_deadline(
-    clips: ClipOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    clips: ClipByName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("actors.sandbox.child_process.max_work_seconds", lambda _work: 2.0)
     child = await DecodingChild.start()
@@ -183,10 +183,10 @@ async def test_an_outage_while_the_plan_is_told_counts_for_no_deadline(
     assert isinstance(await child.run(job, tell), Extracted)
 
 
-async def test_a_child_that_needs_too_much_memory_is_an_outcome(clips: ClipOf, tmp_path: Path) -> None:
+async def test_a_child_that_needs_too_much_memory_is_an_outcome(clips: ClipByName, tmp_path: Path) -> None:
     child = await DecodingChild.start()
     in_use = int(Path(f"/proc/{child.pid}/statm").read_text().split()[0]) * 4096
-    job = Job(clips("h264")[0], ALL, tmp_path, EngineOptions(), Limits(in_use // 2, 60, GIB, 60, 60))
+    job = Job(clips("h264")[0], ALL_FRAMES, tmp_path, EngineOptions(), Limits(in_use // 2, 60, GIB, 60, 60))
 
     async def tell(_news: object) -> None:
         pass
@@ -194,9 +194,9 @@ async def test_a_child_that_needs_too_much_memory_is_an_outcome(clips: ClipOf, t
     assert isinstance(await child.run(job, tell), ChildCrashed)
 
 
-async def test_a_child_without_room_for_its_results_is_the_services_fault(clips: ClipOf, tmp_path: Path) -> None:
+async def test_a_child_without_room_for_its_results_is_the_services_fault(clips: ClipByName, tmp_path: Path) -> None:
     child = await DecodingChild.start()
-    job = Job(clips("h264")[0], ALL, tmp_path, EngineOptions(), Limits(4 * GIB, 60, 1000, 60, 60))
+    job = Job(clips("h264")[0], ALL_FRAMES, tmp_path, EngineOptions(), Limits(4 * GIB, 60, 1000, 60, 60))
 
     async def tell(_news: object) -> None:
         pass
@@ -206,10 +206,10 @@ async def test_a_child_without_room_for_its_results_is_the_services_fault(clips:
 
 
 async def test_a_child_has_no_secrets_in_its_environment(
-    monkeypatch: pytest.MonkeyPatch, clips: ClipOf, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, clips: ClipByName, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("FOTOGRAMA_SECRET_KEY", "do not tell")
-    child = await child_that_does("(out / 'environ').write_bytes(b' '.join([*os.environb, *os.environb.values()]))")
+    child = await child_that_runs("(out / 'environ').write_bytes(b' '.join([*os.environb, *os.environb.values()]))")
     job = Job(clips("h264")[0], "{}", tmp_path, EngineOptions(), Limits(4 * GIB, 60, GIB, 60, 60))
 
     async def tell(_news: object) -> None:
@@ -225,8 +225,8 @@ async def test_a_child_has_no_secrets_in_its_environment(
 async def test_what_is_no_video_never_reaches_a_demuxer(
     database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, tmp_path: Path
 ) -> None:
-    text_file(tmp_path / "text.mp4")
-    accepted = await submit(database, store, tmp_path / "text.mp4")
+    write_text_file(tmp_path / "text.mp4")
+    accepted = await submit_video(database, store, tmp_path / "text.mp4")
     assert await run(worker_deps) is TaskOutcome.FAILED
     assert await error_of(database, accepted) == ("failed", "not_a_video")
 
@@ -253,10 +253,10 @@ def test_the_child_of_a_killed_worker_dies_too() -> None:
 
 
 async def test_a_lost_lease_stops_the_work_and_leaves_nothing(
-    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipOf
+    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipByName
 ) -> None:
     quick = replace(worker_deps, heartbeat_seconds=0.1)
-    accepted = await submit(database, store, clips("h264")[0], ALL)
+    accepted = await submit_video(database, store, clips("h264")[0], ALL_FRAMES)
     child = await DecodingChild.start()
     claimed = await claim(quick)
     os.kill(child.pid, signal.SIGSTOP)
@@ -270,34 +270,38 @@ async def test_a_lost_lease_stops_the_work_and_leaves_nothing(
 
 
 async def test_a_drained_worker_gives_its_task_back_and_nothing_is_counted(
-    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipOf
+    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipByName
 ) -> None:
-    accepted = await submit(database, store, clips("h264")[0])
+    accepted = await submit_video(database, store, clips("h264")[0])
     child = await DecodingChild.start()
     claimed = await claim(worker_deps)
     os.kill(child.pid, signal.SIGSTOP)
     stop = asyncio.Event()
     stop.set()
     assert await perform(claimed, child, worker_deps, stop, lambda: None) is TaskOutcome.RELEASED
-    task = await database_rows.task(database, accepted.task_id)
+    task = await database_rows.fetch_task(database, accepted.task_id)
     assert (task.state, task.crashes, task.losses, task.service_errors) == ("ready", 0, 0, 0)
     assert gone(child.pid)
 
 
 async def test_a_store_that_lost_the_video_for_now_costs_delay_and_no_crash(
-    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipOf
+    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipByName
 ) -> None:
-    accepted = await submit(database, store, clips("h264")[0])
+    accepted = await submit_video(database, store, clips("h264")[0])
     await store.delete(video_key(accepted.video_id))
     assert await run(worker_deps) is TaskOutcome.RETRIED
-    task = await database_rows.task(database, accepted.task_id)
+    task = await database_rows.fetch_task(database, accepted.task_id)
     assert (task.state, task.crashes, task.service_errors) == ("ready", 0, 1)
 
 
 async def test_a_lost_answer_to_the_publishing_commit_counts_as_done(
-    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipOf, monkeypatch: pytest.MonkeyPatch
+    database: AsyncEngine,
+    store: ObjectStore,
+    worker_deps: WorkerDeps,
+    clips: ClipByName,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    accepted = await submit(database, store, clips("h264")[0])
+    accepted = await submit_video(database, store, clips("h264")[0])
     publish, calls = task_queue.publish, []
 
     async def answer_lost(*arguments: Any) -> None:
@@ -310,14 +314,18 @@ async def test_a_lost_answer_to_the_publishing_commit_counts_as_done(
     monkeypatch.setattr("db.connection.REPEAT_FIRST_SECONDS", 0.01)
     assert await run(worker_deps) is TaskOutcome.PUBLISHED
     assert len(calls) == 2
-    extraction = await database_rows.extraction(database, accepted.extraction_id)
+    extraction = await database_rows.fetch_extraction(database, accepted.extraction_id)
     assert await store.size(f"{extraction.result_key}/frames.zip") == extraction.result_bytes
 
 
 async def test_a_worker_that_waits_for_the_database_with_a_result_in_hand_shows_that_it_lives(
-    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipOf, monkeypatch: pytest.MonkeyPatch
+    database: AsyncEngine,
+    store: ObjectStore,
+    worker_deps: WorkerDeps,
+    clips: ClipByName,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    await submit(database, store, clips("h264")[0])
+    await submit_video(database, store, clips("h264")[0])
     publish, calls, beats = task_queue.publish, [], []
 
     async def away(*arguments: Any) -> None:
@@ -337,9 +345,13 @@ async def test_a_worker_that_waits_for_the_database_with_a_result_in_hand_shows_
 
 
 async def test_a_database_that_takes_no_writes_is_away(
-    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipOf, monkeypatch: pytest.MonkeyPatch
+    database: AsyncEngine,
+    store: ObjectStore,
+    worker_deps: WorkerDeps,
+    clips: ClipByName,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    accepted = await submit(database, store, clips("h264")[0])
+    accepted = await submit_video(database, store, clips("h264")[0])
     monkeypatch.setattr("db.connection.REPEAT_FIRST_SECONDS", 0.05)
     address = database.url.render_as_string(hide_password=False)
     refusing = open_database(address, name="victim")
@@ -362,7 +374,7 @@ async def test_a_database_that_takes_no_writes_is_away(
     assert not working.done()
     not_yet.clear()
     assert await asyncio.wait_for(working, 30) is TaskOutcome.PUBLISHED
-    assert (await database_rows.task(database, accepted.task_id)).attempt == 1
+    assert (await database_rows.fetch_task(database, accepted.task_id)).attempt == 1
     await refusing.dispose()
 
 
@@ -373,14 +385,14 @@ def text_outage() -> OperationalError:
 
 
 async def test_a_worker_does_all_that_is_there_and_stops_when_told(
-    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipOf
+    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipByName
 ) -> None:
-    accepted = [await submit(database, store, clips(name)[0]) for name in ("h264", "h264_vfr", "hevc")]
+    accepted = [await submit_video(database, store, clips(name)[0]) for name in ("h264", "h264_vfr", "hevc")]
     worker = Worker(worker_deps, Cache(None), name="w1")
     working = asyncio.create_task(worker.run())
 
     async def all_done() -> bool:
-        statuses = [(await database_rows.extraction(database, a.extraction_id)).status for a in accepted]
+        statuses = [(await database_rows.fetch_extraction(database, a.extraction_id)).status for a in accepted]
         return statuses == ["succeeded"] * 3
 
     await until(all_done, 60)
@@ -393,10 +405,10 @@ async def test_a_worker_does_all_that_is_there_and_stops_when_told(
 
 
 async def test_a_worker_whose_store_is_away_claims_nothing(
-    database: AsyncEngine, worker_deps: WorkerDeps, clips: ClipOf, tmp_path: Path
+    database: AsyncEngine, worker_deps: WorkerDeps, clips: ClipByName, tmp_path: Path
 ) -> None:
     good = FolderStore(tmp_path / "good")
-    accepted = await submit(database, good, clips("h264")[0])
+    accepted = await submit_video(database, good, clips("h264")[0])
     (tmp_path / "file").write_text("not a folder")
     broken = replace(worker_deps, objects=FolderStore(tmp_path / "file"))
     worker = Worker(broken, Cache(None), name="w1")
@@ -412,15 +424,19 @@ async def test_a_worker_whose_store_is_away_claims_nothing(
     await asyncio.wait_for(checked.wait(), 10)
     worker.stop()
     await asyncio.wait_for(working, 10)
-    assert (await database_rows.task(database, accepted.task_id)).attempt == 0
+    assert (await database_rows.fetch_task(database, accepted.task_id)).attempt == 0
 
 
 async def test_a_worker_without_room_claims_nothing(
-    database: AsyncEngine, worker_deps: WorkerDeps, store: ObjectStore, clips: ClipOf, monkeypatch: pytest.MonkeyPatch
+    database: AsyncEngine,
+    worker_deps: WorkerDeps,
+    store: ObjectStore,
+    clips: ClipByName,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("actors.worker.scratch_folder.DISK_RESERVE_BYTES", 1 << 60)
     monkeypatch.setattr("actors.worker.worker_loop.PAUSE_SECONDS", 0.1)
-    accepted = await submit(database, store, clips("h264")[0])
+    accepted = await submit_video(database, store, clips("h264")[0])
     worker = Worker(worker_deps, Cache(None), name="w1")
     with capture_logs() as logs:
         working = asyncio.create_task(worker.run())
@@ -431,19 +447,19 @@ async def test_a_worker_without_room_claims_nothing(
         await until(told)
         worker.stop()
         await asyncio.wait_for(working, 10)
-    assert (await database_rows.task(database, accepted.task_id)).attempt == 0
+    assert (await database_rows.fetch_task(database, accepted.task_id)).attempt == 0
 
 
 async def test_a_claim_whose_answer_was_lost_is_given_back_and_counts_nowhere(
     database: AsyncEngine,
     worker_deps: WorkerDeps,
     store: ObjectStore,
-    clips: ClipOf,
+    clips: ClipByName,
     server_folder: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("actors.worker.worker_loop.PAUSE_SECONDS", 0.1)
-    accepted = await submit(database, store, clips("h264")[0])
+    accepted = await submit_video(database, store, clips("h264")[0])
     proxy, folder = AnswerProxy(Path(database.url.query["host"])), server_folder / uuid7().hex[-8:]
     async with proxy.listening(folder):
         address = database.url.set(query={"host": str(folder)})
@@ -453,16 +469,16 @@ async def test_a_claim_whose_answer_was_lost_is_given_back_and_counts_nowhere(
         working = asyncio.create_task(worker.run())
 
         async def done() -> bool:
-            return (await database_rows.extraction(database, accepted.extraction_id)).status == "succeeded"
+            return (await database_rows.fetch_extraction(database, accepted.extraction_id)).status == "succeeded"
 
         await until(done, 30)
         worker.stop()
         await asyncio.wait_for(working, 10)
         await faulty.dispose()
     assert proxy.dropped == 1
-    task = await database_rows.task(database, accepted.task_id)
+    task = await database_rows.fetch_task(database, accepted.task_id)
     assert (task.attempt, task.losses, task.service_errors) == (2, 0, 0)
-    assert await database_rows.events(database, accepted.extraction_id) == [
+    assert await database_rows.event_kinds(database, accepted.extraction_id) == [
         "accepted",
         "claimed",
         "released",

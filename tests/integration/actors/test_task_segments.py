@@ -26,8 +26,8 @@ from db.queue import task_queue
 from db.values.frame_spec import parse
 from tests.integration.actors.test_task_runner import gone, run, until
 from tests.support import database_rows
-from tests.support.clips import ClipOf
-from tests.support.worker_tasks import ALL, submit
+from tests.support.clips import ClipByName
+from tests.support.worker_setup import ALL_FRAMES, submit_video
 
 DIVIDE = 1e-6
 """Seconds: everything takes longer."""
@@ -57,21 +57,21 @@ async def run_to_the_end(worker_deps: WorkerDeps) -> list[TaskOutcome]:
 
 
 async def test_a_long_video_becomes_the_same_archive_in_segments(
-    database: AsyncEngine, store: ObjectStore, dividing: WorkerDeps, clips: ClipOf, tmp_path: Path
+    database: AsyncEngine, store: ObjectStore, dividing: WorkerDeps, clips: ClipByName, tmp_path: Path
 ) -> None:
     path, truth = clips("h264_b_frames")
-    accepted = await submit(database, store, path, ALL)
+    accepted = await submit_video(database, store, path, ALL_FRAMES)
     assert await run(dividing) is TaskOutcome.SPLIT
-    halfway = await database_rows.extraction(database, accepted.extraction_id)
+    halfway = await database_rows.fetch_extraction(database, accepted.extraction_id)
     assert (halfway.status, halfway.frames_total) == ("running", len(truth.shown))
     endings = await run_to_the_end(dividing)
     assert len(endings) >= 3
     assert set(endings) == {TaskOutcome.PUBLISHED}
-    extraction = await database_rows.extraction(database, accepted.extraction_id)
+    extraction = await database_rows.fetch_extraction(database, accepted.extraction_id)
     assert (extraction.status, extraction.frames_done) == ("succeeded", len(truth.shown))
     whole = tmp_path / "whole"
     whole.mkdir()
-    assert extract(path, parse(ALL), whole).sha256 == extraction.result_sha256
+    assert extract(path, parse(ALL_FRAMES), whole).sha256 == extraction.result_sha256
     for name in ("frames.zip", "manifest.json", "manifest.csv", "sheet.jpg", "sheet.vtt"):
         assert await read(store, f"{extraction.result_key}/{name}") == (whole / name).read_bytes()
     report = json.loads(await read(store, f"{extraction.result_key}/report.json"))
@@ -80,9 +80,9 @@ async def test_a_long_video_becomes_the_same_archive_in_segments(
 
 
 async def test_a_crash_costs_one_segment_and_no_other(
-    database: AsyncEngine, store: ObjectStore, dividing: WorkerDeps, clips: ClipOf
+    database: AsyncEngine, store: ObjectStore, dividing: WorkerDeps, clips: ClipByName
 ) -> None:
-    accepted = await submit(database, store, clips("h264")[0], ALL)
+    accepted = await submit_video(database, store, clips("h264")[0], ALL_FRAMES)
     await run(dividing)
     child = await DecodingChild.start()
     (claimed,) = await task_queue.claim(database, worker="w1")
@@ -91,16 +91,16 @@ async def test_a_crash_costs_one_segment_and_no_other(
     assert set(await run_to_the_end(dividing)) == {TaskOutcome.PUBLISHED}
     tasks = await tasks_of(database, accepted.extraction_id)
     assert {task.id: task.attempt for task in tasks if task.attempt != 1} == {claimed.lease.task_id: 2}
-    extraction = await database_rows.extraction(database, accepted.extraction_id)
+    extraction = await database_rows.fetch_extraction(database, accepted.extraction_id)
     assert (extraction.status, extraction.attempt) == ("succeeded", 2)
     report = json.loads(await read(store, f"{extraction.result_key}/report.json"))
     assert report["attempts"] == 2
 
 
 async def test_a_plan_that_came_back_different_is_the_services_fault(
-    database: AsyncEngine, store: ObjectStore, dividing: WorkerDeps, clips: ClipOf
+    database: AsyncEngine, store: ObjectStore, dividing: WorkerDeps, clips: ClipByName
 ) -> None:
-    accepted = await submit(database, store, clips("h264")[0], ALL)
+    accepted = await submit_video(database, store, clips("h264")[0], ALL_FRAMES)
     await run(dividing)
     (claimed,) = await task_queue.claim(database, worker="w1")
     plan = await store.fetch(f"{claimed.plan_key}/{PLAN_FILE}", dividing.scratch / "unused")
@@ -108,21 +108,21 @@ async def test_a_plan_that_came_back_different_is_the_services_fault(
     plan.write_bytes(whole.replace(b"0", b"1", 1))
     ending = await perform(claimed, await DecodingChild.start(), dividing, asyncio.Event(), lambda: None)
     assert ending is TaskOutcome.RETRIED
-    task = await database_rows.task(database, claimed.lease.task_id)
+    task = await database_rows.fetch_task(database, claimed.lease.task_id)
     assert (task.state, task.crashes, task.service_errors) == ("ready", 0, 1)
     plan.write_bytes(whole)
-    await database_rows.change(database, "UPDATE tasks SET ready_at = now() WHERE state = 'ready'")
+    await database_rows.execute(database, "UPDATE tasks SET ready_at = now() WHERE state = 'ready'")
     assert set(await run_to_the_end(dividing)) == {TaskOutcome.PUBLISHED}
-    assert (await database_rows.extraction(database, accepted.extraction_id)).status == "succeeded"
+    assert (await database_rows.fetch_extraction(database, accepted.extraction_id)).status == "succeeded"
 
 
 async def test_a_cancelled_extraction_stops_the_decoding_of_its_segments_within_two_heartbeats(
     database: AsyncEngine,
     store: ObjectStore,
     dividing: WorkerDeps,
-    clips: ClipOf,
+    clips: ClipByName,
 ) -> None:
-    accepted = await submit(database, store, clips("h264")[0], ALL)
+    accepted = await submit_video(database, store, clips("h264")[0], ALL_FRAMES)
     await run(dividing)
     quick = replace(dividing, heartbeat_seconds=0.5)
     child = await DecodingChild.start()
@@ -153,54 +153,54 @@ async def test_what_another_engine_has_begun_is_planned_anew_and_nothing_is_mixe
     database: AsyncEngine,
     store: ObjectStore,
     dividing: WorkerDeps,
-    clips: ClipOf,
+    clips: ClipByName,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     made_before: int,
 ) -> None:
     path, _ = clips("h264_b_frames")
-    accepted = await submit(database, store, path, ALL)
+    accepted = await submit_video(database, store, path, ALL_FRAMES)
     with monkeypatch.context() as before:
         before.setattr("actors.extraction_types.ENGINE_VERSION", "before")
         assert await run(dividing) is TaskOutcome.SPLIT
-        segments = (await database_rows.extraction(database, accepted.extraction_id)).segments_left
+        segments = (await database_rows.fetch_extraction(database, accepted.extraction_id)).segments_left
         for _ in range(min(made_before, segments)):
             assert await run(dividing) is TaskOutcome.PUBLISHED
     assert await run(dividing) is TaskOutcome.RETRIED
-    waiting = await database_rows.extraction(database, accepted.extraction_id)
+    waiting = await database_rows.fetch_extraction(database, accepted.extraction_id)
     assert (waiting.status, waiting.plan_key, waiting.frames_done) == ("queued", None, 0)
     assert [(task.kind, task.state, task.crashes) for task in await tasks_of(database, waiting.id)] == [
         ("extract", "ready", 0)
     ]
-    await database_rows.change(database, "UPDATE tasks SET ready_at = now()")
+    await database_rows.execute(database, "UPDATE tasks SET ready_at = now()")
     endings = await run_to_the_end(dividing)
     assert (endings[0], set(endings[1:])) == (TaskOutcome.SPLIT, {TaskOutcome.PUBLISHED})
-    extraction = await database_rows.extraction(database, accepted.extraction_id)
+    extraction = await database_rows.fetch_extraction(database, accepted.extraction_id)
     whole = tmp_path / "whole"
     whole.mkdir()
-    assert extraction.result_sha256 == extract(path, parse(ALL), whole).sha256
+    assert extraction.result_sha256 == extract(path, parse(ALL_FRAMES), whole).sha256
     assert extraction.result_engine == engine_name(dividing.reader)
     made = await names_of_engines(store, extraction)
     assert sorted(made.values()).count("auto/before") == 1 + min(made_before, segments)
     assert set(made.values()) == {"auto/before", extraction.result_engine}
-    assert (await database_rows.events(database, extraction.id)).count("replanned") == 1
+    assert (await database_rows.event_kinds(database, extraction.id)).count("replanned") == 1
 
 
 async def test_two_workers_share_the_segments_of_one_video(
-    database: AsyncEngine, store: ObjectStore, dividing: WorkerDeps, clips: ClipOf
+    database: AsyncEngine, store: ObjectStore, dividing: WorkerDeps, clips: ClipByName
 ) -> None:
-    accepted = await submit(database, store, clips("h264_b_frames")[0], ALL)
+    accepted = await submit_video(database, store, clips("h264_b_frames")[0], ALL_FRAMES)
     workers = [Worker(dividing, Cache(None), name=name) for name in ("w1", "w2")]
     working = [asyncio.create_task(worker.run()) for worker in workers]
 
     async def done() -> bool:
-        return (await database_rows.extraction(database, accepted.extraction_id)).status == "succeeded"
+        return (await database_rows.fetch_extraction(database, accepted.extraction_id)).status == "succeeded"
 
     await until(done, 60)
     for worker in workers:
         worker.stop()
     await asyncio.wait_for(asyncio.gather(*working), 10)
-    claims = await database_rows.one(
+    claims = await database_rows.fetch_one(
         database,
         "SELECT count(DISTINCT data->>'worker') AS workers FROM events WHERE extraction_id = :id AND kind = 'claimed'",
         id=accepted.extraction_id,

@@ -32,7 +32,7 @@ from tests.integration.actors.test_maintenance import MAIL_FROM, Inbox, inbox
 from tests.integration.db.test_queue import PUBLICATION, claim_one, fail
 from tests.support import database_rows
 from tests.support.database_rows import Accepted
-from tests.support.webhook_receiver import Receiver, receiving
+from tests.support.webhook_receiver import WebhookReceiver, run_webhook_receiver
 
 __all__ = ["inbox"]
 
@@ -40,14 +40,14 @@ SECRET = webhooks.secret_of(bytes(range(32)))
 
 
 @pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with receiving() as one:
+async def receiver() -> AsyncIterator[WebhookReceiver]:
+    async with run_webhook_receiver() as one:
         yield one
 
 
 @pytest.fixture
-async def other() -> AsyncIterator[Receiver]:
-    async with receiving() as one:
+async def other() -> AsyncIterator[WebhookReceiver]:
+    async with run_webhook_receiver() as one:
         yield one
 
 
@@ -80,36 +80,36 @@ async def listen(
 @pytest.fixture
 async def user(database: AsyncEngine) -> UUID:
     """Somebody who wants no mails, so that what is owed is for the webhooks."""
-    user_id = await database_rows.user(database)
-    await database_rows.change(database, "UPDATE users SET notify = 'none'")
+    user_id = await database_rows.create_user(database)
+    await database_rows.execute(database, "UPDATE users SET notify = 'none'")
     return user_id
 
 
 async def failed(database: AsyncEngine, user_id: UUID, code: str = "no_video_stream") -> Accepted:
-    accepted = await database_rows.accepted(database, user_id, filename="férias.mp4")
+    accepted = await database_rows.accept_video(database, user_id, filename="férias.mp4")
     await fail(database, (await claim_one(database)).lease, Blame.FILE, code)
     return accepted
 
 
 async def succeeded(database: AsyncEngine, user_id: UUID) -> Accepted:
-    accepted = await database_rows.accepted(database, user_id)
+    accepted = await database_rows.accept_video(database, user_id)
     await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
     return accepted
 
 
 async def cancelled(database: AsyncEngine, user_id: UUID) -> Accepted:
-    accepted = await database_rows.accepted(database, user_id)
+    accepted = await database_rows.accept_video(database, user_id)
     async with database.begin() as connection:
         await task_queue.cancel(connection, accepted.extraction_id)
     return accepted
 
 
 async def make_due(database: AsyncEngine) -> None:
-    await database_rows.change(database, "UPDATE outbox SET due_at = now()")
+    await database_rows.execute(database, "UPDATE outbox SET due_at = now()")
 
 
 async def channels(database: AsyncEngine) -> list[str]:
-    found = await database_rows.one(
+    found = await database_rows.fetch_one(
         database, "SELECT coalesce(array_agg(channel ORDER BY channel), '{}') AS all FROM outbox"
     )
     return found.all
@@ -119,7 +119,7 @@ async def channels(database: AsyncEngine) -> list[str]:
 async def test_every_end_is_told_once_signed_and_whole(
     database: AsyncEngine,
     sender: OutboxSender,
-    receiver: Receiver,
+    receiver: WebhookReceiver,
     user: UUID,
     end: Callable[[AsyncEngine, UUID], Awaitable[Accepted]],
     status: str,
@@ -134,11 +134,11 @@ async def test_every_end_is_told_once_signed_and_whole(
     extraction, video = told["data"]["extraction"], told["data"]["video"]
     assert (extraction["id"], extraction["status"]) == (str(accepted.extraction_id), status)
     assert video["id"] == extraction["video_id"] == str(accepted.video_id)
-    assert (await database_rows.events(database, accepted.extraction_id))[-1] == "notified"
+    assert (await database_rows.event_kinds(database, accepted.extraction_id))[-1] == "notified"
 
 
 async def test_a_failure_is_told_with_its_reason_and_its_remedy(
-    database: AsyncEngine, sender: OutboxSender, receiver: Receiver, user: UUID
+    database: AsyncEngine, sender: OutboxSender, receiver: WebhookReceiver, user: UUID
 ) -> None:
     await listen(database, user, receiver.url)
     await failed(database, user)
@@ -151,7 +151,7 @@ async def test_a_failure_is_told_with_its_reason_and_its_remedy(
 
 
 async def test_a_receiver_with_another_secret_does_not_believe_it(
-    database: AsyncEngine, sender: OutboxSender, receiver: Receiver, user: UUID
+    database: AsyncEngine, sender: OutboxSender, receiver: WebhookReceiver, user: UUID
 ) -> None:
     await listen(database, user, receiver.url)
     await failed(database, user)
@@ -161,22 +161,22 @@ async def test_a_receiver_with_another_secret_does_not_believe_it(
 
 
 async def test_a_reused_result_is_told_to_webhooks_and_not_by_mail(
-    database: AsyncEngine, sender: OutboxSender, receiver: Receiver
+    database: AsyncEngine, sender: OutboxSender, receiver: WebhookReceiver
 ) -> None:
-    first = await succeeded(database, await database_rows.user(database))
-    await database_rows.change(database, "DELETE FROM outbox")
+    first = await succeeded(database, await database_rows.create_user(database))
+    await database_rows.execute(database, "DELETE FROM outbox")
     await listen(database, first.user_id, receiver.url)
-    again = await database_rows.again(database, first, engine_name=PUBLICATION.engine)
+    again = await database_rows.accept_reextraction(database, first, engine_name=PUBLICATION.engine)
     assert await sender.run_once() == 1
     (told,) = receiver.verified(SECRET)
     assert (told["data"]["extraction"]["id"], told["data"]["extraction"]["reused"]) == (str(again), True)
 
 
 async def test_a_webhook_is_told_what_it_asked_for_and_nobody_elses(
-    database: AsyncEngine, user: UUID, receiver: Receiver
+    database: AsyncEngine, user: UUID, receiver: WebhookReceiver
 ) -> None:
     mine = await listen(database, user, receiver.url, events=["extraction.failed"])
-    await listen(database, await database_rows.user(database, "bob@example.com"), receiver.url)
+    await listen(database, await database_rows.create_user(database, "bob@example.com"), receiver.url)
     await succeeded(database, user)
     assert await channels(database) == []
     await failed(database, user)
@@ -185,13 +185,13 @@ async def test_a_webhook_is_told_what_it_asked_for_and_nobody_elses(
 
 @pytest.mark.parametrize("status", [500, 302, 404])
 async def test_a_refused_try_is_made_again_with_the_same_id_and_body(
-    database: AsyncEngine, sender: OutboxSender, receiver: Receiver, user: UUID, status: int
+    database: AsyncEngine, sender: OutboxSender, receiver: WebhookReceiver, user: UUID, status: int
 ) -> None:
     webhook = await listen(database, user, receiver.url)
     await failed(database, user)
     receiver.answers, receiver.headers = [status], {"Location": receiver.url}
     assert await sender.run_once() == 0
-    row = await database_rows.one(database, "SELECT id, due_at > now() AS later, last_error FROM outbox")
+    row = await database_rows.fetch_one(database, "SELECT id, due_at > now() AS later, last_error FROM outbox")
     assert row.later
     assert str(status) in row.last_error
     await make_due(database)
@@ -203,12 +203,12 @@ async def test_a_refused_try_is_made_again_with_the_same_id_and_body(
 
 
 async def test_after_a_day_a_delivery_is_given_up(
-    database: AsyncEngine, sender: OutboxSender, receiver: Receiver, user: UUID
+    database: AsyncEngine, sender: OutboxSender, receiver: WebhookReceiver, user: UUID
 ) -> None:
     webhook = await listen(database, user, receiver.url)
     await failed(database, user)
     receiver.answers = [503]
-    await database_rows.change(database, "UPDATE outbox SET owed_since = now() - interval '25 hours'")
+    await database_rows.execute(database, "UPDATE outbox SET owed_since = now() - interval '25 hours'")
     await sender.run_once()
     (delivery,) = await webhook_deliveries.list_deliveries(database, webhook.id, limit=10)
     assert delivery.status == webhook_deliveries.DeliveryStatus.GIVEN_UP
@@ -223,7 +223,7 @@ async def test_a_name_that_cannot_be_looked_up_is_a_failed_try(
     await listen(database, user, "http://a..b/hook")
     await failed(database, user)
     assert await sender.run_once() == 0
-    row = await database_rows.one(
+    row = await database_rows.fetch_one(
         database, "SELECT last_error, error FROM outbox JOIN deliveries ON outbox_id = outbox.id"
     )
     assert row.last_error == row.error == "The receiver did not answer: its host is not a name."
@@ -240,14 +240,19 @@ async def test_what_nobody_foresaw_is_a_failed_try_and_ends_no_turn(
     await failed(database, user)
     assert await sender.run_once() == 0
     assert (
-        await database_rows.one(database, "SELECT last_error FROM outbox")
+        await database_rows.fetch_one(database, "SELECT last_error FROM outbox")
     ).last_error == "The delivery failed (RecursionError)."
 
 
 async def test_a_failing_channel_repeats_no_other(
-    database: AsyncEngine, sender: OutboxSender, receiver: Receiver, other: Receiver, inbox: Inbox, user: UUID
+    database: AsyncEngine,
+    sender: OutboxSender,
+    receiver: WebhookReceiver,
+    other: WebhookReceiver,
+    inbox: Inbox,
+    user: UUID,
 ) -> None:
-    await database_rows.change(database, "UPDATE users SET notify = 'all'")
+    await database_rows.execute(database, "UPDATE users SET notify = 'all'")
     bad = await listen(database, user, receiver.url)
     await listen(database, user, other.url)
     object.__setattr__(sender, "mailer", Mailer(inbox.url))
@@ -280,7 +285,7 @@ def interrupted_sender(database: AsyncEngine, poster: WebhookHttpClient, victim:
 
 
 async def test_a_channel_that_breaks_off_takes_nothing_from_the_others(
-    database: AsyncEngine, poster: WebhookHttpClient, receiver: Receiver, other: Receiver, user: UUID
+    database: AsyncEngine, poster: WebhookHttpClient, receiver: WebhookReceiver, other: WebhookReceiver, user: UUID
 ) -> None:
     broken = await listen(database, user, other.url)
     fine = [await listen(database, user, receiver.url) for _ in range(3)]
@@ -294,7 +299,7 @@ async def test_a_channel_that_breaks_off_takes_nothing_from_the_others(
 
 
 async def test_a_try_that_breaks_off_takes_nothing_from_the_channels_others(
-    database: AsyncEngine, poster: WebhookHttpClient, receiver: Receiver, user: UUID
+    database: AsyncEngine, poster: WebhookHttpClient, receiver: WebhookReceiver, user: UUID
 ) -> None:
     await listen(database, user, receiver.url)
     victim, *others = [await failed(database, user) for _ in range(3)]
@@ -304,7 +309,7 @@ async def test_a_try_that_breaks_off_takes_nothing_from_the_channels_others(
 
 
 async def test_a_hanging_receiver_holds_nobody_up(
-    database: AsyncEngine, receiver: Receiver, other: Receiver, user: UUID
+    database: AsyncEngine, receiver: WebhookReceiver, other: WebhookReceiver, user: UUID
 ) -> None:
     """Not even the turn that reaches it: the next ones go on with the others."""
     patient = WebhookHttpClient(Reach.LOOPBACK, answer_seconds=60)
@@ -329,7 +334,7 @@ async def test_a_hanging_receiver_holds_nobody_up(
 
 
 async def test_a_receiver_that_hangs_is_left_and_tried_later(
-    database: AsyncEngine, sender: OutboxSender, receiver: Receiver, user: UUID
+    database: AsyncEngine, sender: OutboxSender, receiver: WebhookReceiver, user: UUID
 ) -> None:
     webhook = await listen(database, user, receiver.url)
     await failed(database, user)
@@ -343,7 +348,7 @@ async def test_a_receiver_that_hangs_is_left_and_tried_later(
 
 
 async def test_a_webhook_that_is_gone_is_switched_off_and_its_owner_is_told(
-    database: AsyncEngine, sender: OutboxSender, receiver: Receiver, inbox: Inbox, user: UUID
+    database: AsyncEngine, sender: OutboxSender, receiver: WebhookReceiver, inbox: Inbox, user: UUID
 ) -> None:
     object.__setattr__(sender, "mailer", Mailer(inbox.url))
     webhook = await listen(database, user, receiver.url)
@@ -364,21 +369,21 @@ async def test_a_webhook_that_is_gone_is_switched_off_and_its_owner_is_told(
 
 
 async def test_a_deleted_webhook_gets_nothing_even_when_an_end_met_its_deletion(
-    database: AsyncEngine, sender: OutboxSender, receiver: Receiver, user: UUID
+    database: AsyncEngine, sender: OutboxSender, receiver: WebhookReceiver, user: UUID
 ) -> None:
     webhook = await listen(database, user, receiver.url)
     accepted = await failed(database, user)
     assert await webhooks.delete(database, user, webhook.id)
     assert await channels(database) == []
     statement = "INSERT INTO outbox (id, extraction_id, channel) VALUES (uuid_v7(), :id, :channel)"
-    await database_rows.change(database, statement, id=accepted.extraction_id, channel=f"webhook:{webhook.id}")
+    await database_rows.execute(database, statement, id=accepted.extraction_id, channel=f"webhook:{webhook.id}")
     assert await sender.run_once() == 0
-    assert (await database_rows.one(database, "SELECT given_up_at FROM outbox")).given_up_at is not None
+    assert (await database_rows.fetch_one(database, "SELECT given_up_at FROM outbox")).given_up_at is not None
     assert receiver.got == []
 
 
 async def test_a_deleted_video_takes_what_is_owed_about_it_away(
-    database: AsyncEngine, sender: OutboxSender, receiver: Receiver, user: UUID
+    database: AsyncEngine, sender: OutboxSender, receiver: WebhookReceiver, user: UUID
 ) -> None:
     await listen(database, user, receiver.url)
     accepted = await failed(database, user)
@@ -387,7 +392,7 @@ async def test_a_deleted_video_takes_what_is_owed_about_it_away(
 
 
 async def test_a_deletion_and_the_note_that_something_was_delivered_wait_for_each_other_in_one_order(
-    database: AsyncEngine, receiver: Receiver, user: UUID
+    database: AsyncEngine, receiver: WebhookReceiver, user: UUID
 ) -> None:
     await listen(database, user, receiver.url)
     accepted = await failed(database, user)
@@ -398,7 +403,7 @@ async def test_a_deletion_and_the_note_that_something_was_delivered_wait_for_eac
         await deleting.execute(text("SELECT FROM extractions WHERE video_id = :video_id FOR UPDATE"), mine)
         noting = asyncio.create_task(outbox.delivered(database, owed))
         while not (
-            await database_rows.one(database, "SELECT count(*) AS waiting FROM pg_locks WHERE NOT granted")
+            await database_rows.fetch_one(database, "SELECT count(*) AS waiting FROM pg_locks WHERE NOT granted")
         ).waiting:
             await asyncio.sleep(0.01)
         await deleting.execute(videos.DELETE, mine)
@@ -407,7 +412,7 @@ async def test_a_deletion_and_the_note_that_something_was_delivered_wait_for_eac
 
 
 async def test_asked_for_again_while_a_try_is_under_way_it_is_sent_again(
-    database: AsyncEngine, sender: OutboxSender, receiver: Receiver, user: UUID
+    database: AsyncEngine, sender: OutboxSender, receiver: WebhookReceiver, user: UUID
 ) -> None:
     webhook = await listen(database, user, receiver.url)
     await failed(database, user)
@@ -425,7 +430,7 @@ async def test_asked_for_again_while_a_try_is_under_way_it_is_sent_again(
 
 
 async def test_two_senders_send_each_once(
-    database: AsyncEngine, poster: WebhookHttpClient, receiver: Receiver, user: UUID
+    database: AsyncEngine, poster: WebhookHttpClient, receiver: WebhookReceiver, user: UUID
 ) -> None:
     await listen(database, user, receiver.url)
     for _ in range(12):
@@ -439,7 +444,9 @@ async def test_two_senders_send_each_once(
 
 
 @pytest.mark.parametrize("reach", list(Reach))
-async def test_a_name_that_leads_nearer_than_may_be_is_not_connected_to(reach: Reach, receiver: Receiver) -> None:
+async def test_a_name_that_leads_nearer_than_may_be_is_not_connected_to(
+    reach: Reach, receiver: WebhookReceiver
+) -> None:
     poster = WebhookHttpClient(reach)
     url = receiver.url.replace("127.0.0.1", "localhost")
     try:
@@ -454,7 +461,7 @@ async def test_a_name_that_leads_nearer_than_may_be_is_not_connected_to(reach: R
 
 
 async def test_the_connection_goes_to_the_address_that_was_checked(
-    monkeypatch: pytest.MonkeyPatch, receiver: Receiver
+    monkeypatch: pytest.MonkeyPatch, receiver: WebhookReceiver
 ) -> None:
     """A name server that answers otherwise the second time is asked once."""
     asked, real = [], socket.getaddrinfo
@@ -496,7 +503,7 @@ async def test_an_endless_answer_is_cut_off(poster: WebhookHttpClient) -> None:
 
 
 async def test_the_payload_is_what_the_api_answers(
-    database: AsyncEngine, sender: OutboxSender, receiver: Receiver, user: UUID
+    database: AsyncEngine, sender: OutboxSender, receiver: WebhookReceiver, user: UUID
 ) -> None:
     await listen(database, user, receiver.url)
     await failed(database, user)

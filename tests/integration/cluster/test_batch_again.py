@@ -29,7 +29,7 @@ class Silent:
 
 @pytest.fixture
 async def client(deps: Deps) -> AsyncIterator[AsyncClient]:
-    async with api_client.listening(create_app(deps)) as port, AsyncClient(f"http://127.0.0.1:{port}") as client:
+    async with api_client.listen(create_app(deps)) as port, AsyncClient(f"http://127.0.0.1:{port}") as client:
         await client.register("ana@example.org", api_client.PASSWORD)
         await client.login("ana@example.org", api_client.PASSWORD)
         yield client
@@ -50,7 +50,7 @@ async def work(deps: Deps) -> None:
                 break
         await asyncio.sleep(0.01)
     result = api_client.make_result([b"image"])
-    await api_client.publish(deps, replace(result, sha256=hashlib.sha256(result.archive).hexdigest()))
+    await api_client.publish_next_task(deps, replace(result, sha256=hashlib.sha256(result.archive).hexdigest()))
 
 
 async def run(client: AsyncClient, clip: Path) -> VideoOutcome:

@@ -25,7 +25,7 @@ from db.queue import task_queue
 from serve_app.app import create_app
 from serve_app.deps import Deps
 from tests.support import database_rows
-from tests.support.api_client import accepted, listening, log_in
+from tests.support.api_client import listen, log_in, upload_video
 
 EMAIL = "ana@example.org"
 
@@ -56,7 +56,7 @@ class Desk:
 
 @pytest.fixture
 async def desk(deps: Deps, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with listening(create_app(deps)) as port:
+    async with listen(create_app(deps)) as port:
         url = f"http://127.0.0.1:{port}"
         async with httpx.AsyncClient(base_url=url) as client:
             tokens = await log_in(client, EMAIL)
@@ -68,7 +68,7 @@ async def test_the_first_admin_is_made_on_the_database_and_may_read_the_ledger(d
     assert (refused.returncode, refused.stdout) == (1, "")
     made = await desk.run("ops", "users", "promote", " Ana@Example.org", FOTOGRAMA_DATABASE_URL=database_url)
     assert made.returncode == 0, made.stderr
-    await accepted(desk.http)
+    await upload_video(desk.http)
     done = await desk.run("ledger", "--check")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0].split() == ["accepted", "1"]
@@ -80,8 +80,8 @@ async def test_the_first_admin_is_made_on_the_database_and_may_read_the_ledger(d
 
 async def test_a_difference_ends_the_check_with_1_and_the_ids(desk: Desk, deps: Deps) -> None:
     await accounts.set_role(deps.database, EMAIL, "admin")
-    lost = (await accepted(desk.http))["extraction"]["id"]
-    await database_rows.change(deps.database, "DELETE FROM extractions")
+    lost = (await upload_video(desk.http))["extraction"]["id"]
+    await database_rows.execute(deps.database, "DELETE FROM extractions")
     done = await desk.run("ledger", "--check")
     assert (done.returncode, done.stderr.split()) == (1, [lost, "lost"])
     done = await desk.run("ledger", "--check", "--json")
@@ -95,9 +95,9 @@ async def test_the_ids_of_every_account_are_told_and_the_rest_is_counted(
 ) -> None:
     async with httpx.AsyncClient(base_url=desk.url) as other:
         await log_in(other, "bob@example.org")
-        lost = [(await accepted(client))["extraction"]["id"] for client in (desk.http, other, other, other)]
+        lost = [(await upload_video(client))["extraction"]["id"] for client in (desk.http, other, other, other)]
     await accounts.set_role(deps.database, EMAIL, "admin")
-    await database_rows.change(deps.database, "DELETE FROM extractions")
+    await database_rows.execute(deps.database, "DELETE FROM extractions")
     whole = await acceptance_audit.compare(deps.database)
     # As if the most that the service tells were two of each account, and two in all.
     short = replace(
@@ -128,7 +128,7 @@ async def test_an_accounts_share_is_set_and_what_is_not_given_stays(desk: Desk, 
         return await desk.run("ops", "users", "share", *options, FOTOGRAMA_DATABASE_URL=database_url)
 
     async def stored() -> tuple[float, int | None]:
-        row = await database_rows.one(deps.database, "SELECT weight, running_limit FROM shares")
+        row = await database_rows.fetch_one(deps.database, "SELECT weight, running_limit FROM shares")
         return row.weight, row.running_limit
 
     for options, told, expected in (
@@ -160,7 +160,7 @@ def test_the_database_of_a_running_home_is_found(tmp_path: Path, monkeypatch: py
 
 
 async def test_a_time_line_is_read_to_its_end(desk: Desk, deps: Deps) -> None:
-    extraction_id = (await accepted(desk.http))["extraction"]["id"]
+    extraction_id = (await upload_video(desk.http))["extraction"]["id"]
     for _ in range(120):
         (claim,) = await task_queue.claim(deps.database, worker="w")
         await task_queue.release(deps.database, claim.lease)

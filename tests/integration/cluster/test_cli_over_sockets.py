@@ -14,20 +14,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fake_service import StandIn, garbles
-from tests.support.fake_service_sockets import serving
+from tests.support.fake_service import FakeService, corrupt_body
+from tests.support.fake_service_http_server import serve_fake_service
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def service() -> StandIn:
-    return StandIn()
+def service() -> FakeService:
+    return FakeService()
 
 
 @pytest.fixture
-def environ(service: StandIn, tmp_path: Path) -> Iterator[dict[str, str]]:
-    with serving(service) as url:
+def environ(service: FakeService, tmp_path: Path) -> Iterator[dict[str, str]]:
+    with serve_fake_service(service) as url:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("FOTOGRAMA_")}
         yield kept | {"FOTOGRAMA_URL": url, "XDG_CONFIG_HOME": str(tmp_path / "config"), "PYTHONWARNINGS": "error"}
 
@@ -61,7 +61,9 @@ def clips(tmp_path: Path) -> None:
     (tmp_path / "notes.mp4").write_bytes(b"dear diary")
 
 
-def test_login_keeps_a_session_that_later_commands_use_and_renew(run: Run, service: StandIn, tmp_path: Path) -> None:
+def test_login_keeps_a_session_that_later_commands_use_and_renew(
+    run: Run, service: FakeService, tmp_path: Path
+) -> None:
     none = {"FOTOGRAMA_TOKEN": ""}
     done = run("login", "--email", "ana@example.org", "--register", FOTOGRAMA_PASSWORD="right password", **none)
     assert done.returncode == 0, done.stderr
@@ -69,12 +71,12 @@ def test_login_keeps_a_session_that_later_commands_use_and_renew(run: Run, servi
     kept = tmp_path / "config" / "fotograma" / "credentials.json"
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
     assert "password" not in kept.read_text()
-    service.expire()
+    service.expire_access_token()
     with ThreadPoolExecutor(3) as threads:
         ran = list(threads.map(lambda _: run("list", **none), range(3)))
     assert [done.returncode for done in ran] == [0, 0, 0], [done.stderr for done in ran]
     # Three processes at once, one refresh: a second use would have ended the session.
-    assert service.refreshes == 1
+    assert service.refresh_count == 1
     assert run("logout", **none).returncode == 0
     refused = run("list", **none)
     assert refused.returncode == 1
@@ -92,7 +94,7 @@ def test_a_wrong_password_is_told_with_its_remedy(run: Run, tmp_path: Path) -> N
 
 
 @pytest.mark.usefixtures("clips")
-def test_several_files_become_archives_and_folders(run: Run, service: StandIn, tmp_path: Path) -> None:
+def test_several_files_become_archives_and_folders(run: Run, service: FakeService, tmp_path: Path) -> None:
     done = run("extract", "one.mp4", "two.mp4", "other/one.mov", "--fps", "29.970", "-o", "out", "--unpack")
     assert done.returncode == 0, done.stderr
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
@@ -138,8 +140,8 @@ def test_a_list_without_a_terminal_has_one_line_for_each_video(run: Run) -> None
 
 
 @pytest.mark.usefixtures("clips")
-def test_results_are_fetched_later_by_video_or_extraction(run: Run, service: StandIn, tmp_path: Path) -> None:
-    service.fault("GET", ".*zip", garbles)
+def test_results_are_fetched_later_by_video_or_extraction(run: Run, service: FakeService, tmp_path: Path) -> None:
+    service.add_faults("GET", ".*zip", corrupt_body)
     lost = run("extract", "one.mp4", "-o", "out")
     assert lost.returncode == 1
     assert "corrupt_archive" in lost.stderr
@@ -152,9 +154,9 @@ def test_results_are_fetched_later_by_video_or_extraction(run: Run, service: Sta
 
 @pytest.mark.usefixtures("clips")
 def test_ctrl_c_leaves_the_servers_work_and_says_how_to_fetch_it(
-    service: StandIn, environ: dict[str, str], tmp_path: Path, run: Run
+    service: FakeService, environ: dict[str, str], tmp_path: Path, run: Run
 ) -> None:
-    service.polls = 10**9
+    service.polls_until_end = 10**9
     command = [sys.executable, "-m", "cluster.cli.commands", "extract", "one.mp4", "two.mp4", "-o", "out"]
     env = environ | {"PYTHONPATH": os.getcwd(), "FOTOGRAMA_TOKEN": "fg_key", "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
@@ -169,7 +171,7 @@ def test_ctrl_c_leaves_the_servers_work_and_says_how_to_fetch_it(
     assert "The server goes on with 2 of the videos" in told
     again = told.splitlines()[-1].split()
     assert again[:2] == ["fotograma", "download"]
-    service.polls = 1
+    service.polls_until_end = 1
     assert run(*again[1:]).returncode == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["one.zip", "two.zip"]
 
@@ -185,11 +187,13 @@ def test_ctrl_c_leaves_the_servers_work_and_says_how_to_fetch_it(
         ("list", "--limit", "0"),
     ],
 )
-def test_a_wrong_option_is_told_before_anything_is_sent(run: Run, service: StandIn, arguments: tuple[str, ...]) -> None:
+def test_a_wrong_option_is_told_before_anything_is_sent(
+    run: Run, service: FakeService, arguments: tuple[str, ...]
+) -> None:
     refused = run(*arguments)
     assert refused.returncode == 2
     assert "Error" in refused.stderr
-    assert not service.asked
+    assert not service.requests
 
 
 def test_a_server_that_is_no_fotograma_or_not_there_is_told(run: Run) -> None:

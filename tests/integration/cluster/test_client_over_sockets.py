@@ -15,18 +15,24 @@ from pathlib import Path
 import pytest
 
 from fotograma import AsyncClient, Client, ConnectionFailed
-from tests.support.fake_service import StandIn, acts_and_drops, archive_of, cuts, drops
-from tests.support.fake_service_sockets import serving
+from tests.support.fake_service import (
+    FakeService,
+    act_and_drop_connection,
+    drop_connection,
+    make_archive,
+    truncate_body,
+)
+from tests.support.fake_service_http_server import serve_fake_service
 
 
 @pytest.fixture
-def service() -> StandIn:
-    return StandIn()
+def service() -> FakeService:
+    return FakeService()
 
 
 @pytest.fixture
-def url(service: StandIn) -> Iterator[str]:
-    with serving(service) as address:
+def url(service: FakeService) -> Iterator[str]:
+    with serve_fake_service(service) as address:
         yield address
 
 
@@ -46,17 +52,17 @@ async def quick_async(_: float) -> None:
 
 
 def test_a_clip_goes_up_and_its_archive_comes_down_over_broken_connections(
-    url: str, service: StandIn, clip: Path, tmp_path: Path
+    url: str, service: FakeService, clip: Path, tmp_path: Path
 ) -> None:
-    service.archive = archive_of([f"f{n}.jpg" for n in range(20)], 100_000)
-    service.fault("POST", "/v1/videos", acts_and_drops)
-    service.fault("GET", ".*zip", cuts(700_001), drops, cuts(1))
+    service.archive = make_archive([f"f{n}.jpg" for n in range(20)], 100_000)
+    service.add_faults("POST", "/v1/videos", act_and_drop_connection)
+    service.add_faults("GET", ".*zip", truncate_body(700_001), drop_connection, truncate_body(1))
     with Client(url, "fg_key", sleep=quick) as client:
         video = client.upload(clip)
         client.download(client.wait(video.extraction), tmp_path / "out.zip")
-    assert service.contents == {video.id: clip.read_bytes()}
+    assert service.file_contents == {video.id: clip.read_bytes()}
     assert (tmp_path / "out.zip").read_bytes() == service.archive
-    assert [asked.headers.get("range") for asked in service.sent("GET", ".*zip")] == [
+    assert [request.headers.get("range") for request in service.requests_to("GET", ".*zip")] == [
         None,
         "bytes=700001-",
         "bytes=700001-",
@@ -64,8 +70,8 @@ def test_a_clip_goes_up_and_its_archive_comes_down_over_broken_connections(
     ]
 
 
-async def test_many_clips_go_the_whole_way_at_once(url: str, service: StandIn, clip: Path, tmp_path: Path) -> None:
-    service.fault("POST", "/v1/videos", acts_and_drops, drops)
+async def test_many_clips_go_the_whole_way_at_once(url: str, service: FakeService, clip: Path, tmp_path: Path) -> None:
+    service.add_faults("POST", "/v1/videos", act_and_drop_connection, drop_connection)
     async with AsyncClient(url, "fg_key", sleep=quick_async) as client:
 
         async def one(number: int) -> Path:
@@ -73,7 +79,7 @@ async def test_many_clips_go_the_whole_way_at_once(url: str, service: StandIn, c
             return await client.download(await client.wait(video.extraction), tmp_path / f"{number}.zip")
 
         paths = await asyncio.gather(*map(one, range(12)))
-    assert len(service.contents) == 12
+    assert len(service.file_contents) == 12
     assert {path.read_bytes() for path in paths} == {service.archive}
 
 
@@ -94,7 +100,7 @@ def test_a_body_is_never_in_memory(url: str, tmp_path: Path) -> None:
     assert int(grown) < 8_000  # KiB
 
 
-def test_threads_that_share_a_client_renew_its_tokens_once(url: str, service: StandIn) -> None:
+def test_threads_that_share_a_client_renew_its_tokens_once(url: str, service: FakeService) -> None:
     with Client(url, "old", refresh_token="refresh-0") as client, ThreadPoolExecutor(8) as threads:
         together = threading.Barrier(8)
 
@@ -103,17 +109,17 @@ def test_threads_that_share_a_client_renew_its_tokens_once(url: str, service: St
             return client.me().id
 
         assert set(threads.map(ask, range(8))) == {"u-1"}
-    assert service.refreshes == 1
+    assert service.refresh_count == 1
 
 
-async def test_tasks_that_share_a_client_renew_its_tokens_once(url: str, service: StandIn) -> None:
+async def test_tasks_that_share_a_client_renew_its_tokens_once(url: str, service: FakeService) -> None:
     async with AsyncClient(url, "old", refresh_token="refresh-0") as client:
         assert {account.id for account in await asyncio.gather(*(client.me() for _ in range(8)))} == {"u-1"}
-    assert service.refreshes == 1
+    assert service.refresh_count == 1
 
 
-async def test_a_cancelled_download_leaves_nothing(url: str, service: StandIn, clip: Path, tmp_path: Path) -> None:
-    service.archive = archive_of(["f.jpg"], 20_000_000)
+async def test_a_cancelled_download_leaves_nothing(url: str, service: FakeService, clip: Path, tmp_path: Path) -> None:
+    service.archive = make_archive(["f.jpg"], 20_000_000)
     arrived = asyncio.Event()
     async with AsyncClient(url, "fg_key", sleep=quick_async) as client:
         extraction = await client.wait((await client.upload(clip)).extraction)

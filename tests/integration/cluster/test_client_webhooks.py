@@ -18,7 +18,7 @@ from serve_app.deps import Deps
 from tests.integration.cluster.test_cli_ops import Desk, desk
 from tests.integration.cluster.test_client_with_service import ana, url
 from tests.support import api_client
-from tests.support.webhook_receiver import receiving
+from tests.support.webhook_receiver import run_webhook_receiver
 
 __all__ = ["ana", "desk", "url"]
 
@@ -77,7 +77,7 @@ async def test_webhooks_from_the_command_line(desk: Desk, deps: Deps) -> None:
     assert "Secret: whsec_" in made.stdout
     listed = await desk.run("webhooks", "list")
     assert listed.stdout.split() == [webhook_id, "on", URL, "extraction.failed"]
-    await api_client.accepted(desk.http)
+    await api_client.upload_video(desk.http)
     (claim,) = await task_queue.claim(deps.database, worker="w")
     await task_queue.fail(
         deps.database, claim.lease, blame=Blame.FILE, code="no_video_stream", detail="None.", jitter=0.0
@@ -109,7 +109,11 @@ async def test_maintenance_notifies_webhooks_and_the_stream_by_its_settings(
     }.items():
         monkeypatch.setenv(f"FOTOGRAMA_{name}", value)
     monkeypatch.setattr(wiring, "log_as_json", lambda: None)
-    async with receiving() as receiver, wiring.open_maintenance() as maintenance, Redis.from_url(redis_url) as redis:
+    async with (
+        run_webhook_receiver() as receiver,
+        wiring.open_maintenance() as maintenance,
+        Redis.from_url(redis_url) as redis,
+    ):
         made = await ana.add_webhook(receiver.url)
         assert made.secret is not None
         extraction_id = await owed(ana, deps, tmp_path / "clip.mp4")

@@ -21,7 +21,7 @@ EMAIL = "ana@example.org"
 
 @pytest.fixture
 async def url(deps: Deps) -> AsyncIterator[str]:
-    async with api_client.listening(create_app(deps)) as port:
+    async with api_client.listen(create_app(deps)) as port:
         yield f"http://127.0.0.1:{port}"
 
 
@@ -44,7 +44,7 @@ def clips(tmp_path: Path) -> list[Path]:
 async def finished(deps: Deps) -> bytes:
     """Ends the next task with a result; gives the archive."""
     result = api_client.make_result([b"first" * 1000, b"second" * 1000])
-    await api_client.publish(deps, replace(result, sha256=hashlib.sha256(result.archive).hexdigest()))
+    await api_client.publish_next_task(deps, replace(result, sha256=hashlib.sha256(result.archive).hexdigest()))
     return result.archive
 
 
@@ -156,7 +156,7 @@ async def test_a_refusal_while_the_body_is_still_being_sent_arrives(deps: Deps, 
     with clips[0].open("ab") as file:
         file.truncate(60_000_000)
     small = replace(deps, request_max_bytes=1_000_000)
-    async with api_client.listening(create_app(small)) as port, AsyncClient(f"http://127.0.0.1:{port}") as client:
+    async with api_client.listen(create_app(small)) as port, AsyncClient(f"http://127.0.0.1:{port}") as client:
         await client.register(EMAIL, api_client.PASSWORD)
         await client.login(EMAIL, api_client.PASSWORD)
         with pytest.raises(ApiError) as refused:

@@ -16,7 +16,7 @@ from cluster.local.servers.embedded_postgres import Postgres
 from cluster.local.servers.os_user import OsUser, server_user
 from cluster.local.servers.postgres_programs import LIBRARIES, WHEEL, programs_for, wheel_programs
 from cluster.local.startup_error import ExitCode, StartupError
-from tests.support.postgres_wheel import link_wheel
+from tests.support.postgres_wheel import link_postgres_wheel
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="everybody else's PostgreSQL runs as the same user")
 
@@ -44,7 +44,7 @@ def closed_wheel(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The wheel as it is in a virtual environment below a folder that only its owner can enter. Gives its package."""
     packages = folder / "closed" / "site-packages"
     packages.parent.mkdir(mode=0o700)
-    link_wheel(packages)
+    link_postgres_wheel(packages)
     monkeypatch.syspath_prepend(packages)
     assert wheel_programs().is_relative_to(packages)
     return packages / WHEEL

@@ -32,18 +32,18 @@ def upload(user_id: UUID, video_id: UUID) -> Upload:
 
 
 async def test_accepting_takes_the_reservation_and_writes_all_rows(database: AsyncEngine) -> None:
-    accepted = await database_rows.accepted(database)
-    counts = await database_rows.one(
+    accepted = await database_rows.accept_video(database)
+    counts = await database_rows.fetch_one(
         database,
         "SELECT (SELECT count(*) FROM reservations) r, (SELECT count(*) FROM acceptances) a,"
         " (SELECT count(*) FROM tasks WHERE state = 'ready') t",
     )
     assert tuple(counts) == (0, 1, 1)
-    assert await database_rows.events(database, accepted.extraction_id) == ["accepted"]
+    assert await database_rows.event_kinds(database, accepted.extraction_id) == ["accepted"]
 
 
 async def test_an_abandoned_reservation_can_not_be_accepted_and_nothing_of_its_batch_is(database: AsyncEngine) -> None:
-    user = await database_rows.user(database)
+    user = await database_rows.create_user(database)
     kept, lost = uuid7(), uuid7()
     for video_id in (kept, lost):
         await object_reservations.reserve(database, user, object_keys.video_key(video_id))
@@ -51,12 +51,12 @@ async def test_an_abandoned_reservation_can_not_be_accepted_and_nothing_of_its_b
     with pytest.raises(CatalogueError, match="unavailable"):
         async with database.begin() as connection:
             await accept.accept(connection, [upload(user, kept), upload(user, lost)])
-    assert (await database_rows.one(database, "SELECT count(*) AS n FROM videos")).n == 0
-    assert (await database_rows.one(database, "SELECT count(*) AS n FROM reservations")).n == 2
+    assert (await database_rows.fetch_one(database, "SELECT count(*) AS n FROM videos")).n == 0
+    assert (await database_rows.fetch_one(database, "SELECT count(*) AS n FROM reservations")).n == 2
 
 
 async def test_somebody_elses_reservation_can_not_be_accepted(database: AsyncEngine) -> None:
-    ana, bob = await database_rows.user(database), await database_rows.user(database, "bob@example.com")
+    ana, bob = await database_rows.create_user(database), await database_rows.create_user(database, "bob@example.com")
     video_id = uuid7()
     await object_reservations.reserve(database, ana, object_keys.video_key(video_id))
     with pytest.raises(CatalogueError):
@@ -65,30 +65,33 @@ async def test_somebody_elses_reservation_can_not_be_accepted(database: AsyncEng
 
 
 async def test_an_existing_result_of_the_same_engine_is_given_at_once(database: AsyncEngine) -> None:
-    accepted = await database_rows.accepted(database)
+    accepted = await database_rows.accept_video(database)
     await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
-    extraction_id = await database_rows.again(database, accepted)
-    row = await database_rows.extraction(database, extraction_id)
+    extraction_id = await database_rows.accept_reextraction(database, accepted)
+    row = await database_rows.fetch_extraction(database, extraction_id)
     assert (row.status, row.reused, row.result_sha256) == ("succeeded", True, PUBLICATION.sha256)
     assert await task_queue.claim(database, worker="w") == []
 
 
 async def test_another_engine_works_again(database: AsyncEngine) -> None:
-    accepted = await database_rows.accepted(database)
+    accepted = await database_rows.accept_video(database)
     await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
-    extraction_id = await database_rows.again(database, accepted, engine_name="auto/2")
-    assert not (await database_rows.extraction(database, extraction_id)).reused
+    extraction_id = await database_rows.accept_reextraction(database, accepted, engine_name="auto/2")
+    assert not (await database_rows.fetch_extraction(database, extraction_id)).reused
     assert (await claim_one(database)).extraction_id == extraction_id
 
 
 async def test_somebody_elses_video_can_not_be_extracted(database: AsyncEngine) -> None:
-    accepted, bob = await database_rows.accepted(database), await database_rows.user(database, "bob@example.com")
+    accepted, bob = (
+        await database_rows.accept_video(database),
+        await database_rows.create_user(database, "bob@example.com"),
+    )
     with pytest.raises(CatalogueError, match="not_found"):
-        await database_rows.again(database, replace(accepted, user_id=bob))
+        await database_rows.accept_reextraction(database, replace(accepted, user_id=bob))
 
 
 async def test_a_key_is_taken_once_and_then_answers_the_same(database: AsyncEngine) -> None:
-    user = await database_rows.user(database)
+    user = await database_rows.create_user(database)
     first = owned_key(user)
     assert await idempotency_keys.acquire(database, first) is None
     with pytest.raises(CatalogueError, match="idempotency_in_progress"):
@@ -100,7 +103,7 @@ async def test_a_key_is_taken_once_and_then_answers_the_same(database: AsyncEngi
 
 
 async def test_of_many_calls_with_one_key_one_works(database: AsyncEngine) -> None:
-    user = await database_rows.user(database)
+    user = await database_rows.create_user(database)
     taken = await asyncio.gather(
         *(idempotency_keys.acquire(database, owned_key(user)) for _ in range(8)), return_exceptions=True
     )
@@ -108,10 +111,10 @@ async def test_of_many_calls_with_one_key_one_works(database: AsyncEngine) -> No
 
 
 async def test_the_key_of_a_dead_call_is_taken_over_and_the_dead_call_can_not_finish(database: AsyncEngine) -> None:
-    user = await database_rows.user(database)
+    user = await database_rows.create_user(database)
     dead, alive = owned_key(user), owned_key(user)
     await idempotency_keys.acquire(database, dead)
-    await database_rows.change(database, "UPDATE idempotency_keys SET lease_expires_at = now() - interval '1 second'")
+    await database_rows.execute(database, "UPDATE idempotency_keys SET lease_expires_at = now() - interval '1 second'")
     assert await idempotency_keys.acquire(database, alive) is None
     with pytest.raises(CatalogueError, match="idempotency_in_progress"):
         async with database.begin() as connection:
@@ -124,49 +127,49 @@ async def test_the_key_of_a_dead_call_is_taken_over_and_the_dead_call_can_not_fi
 
 
 async def test_an_answer_is_kept_a_day(database: AsyncEngine) -> None:
-    user = await database_rows.user(database)
+    user = await database_rows.create_user(database)
     first = owned_key(user)
     await idempotency_keys.acquire(database, first)
     async with database.begin() as connection:
         await idempotency_keys.finish(connection, {first: ANSWER})
     assert await idempotency_keys.expire(database) == 0
-    await database_rows.change(database, "UPDATE idempotency_keys SET created_at = now() - interval '25 hours'")
+    await database_rows.execute(database, "UPDATE idempotency_keys SET created_at = now() - interval '25 hours'")
     assert await idempotency_keys.acquire(database, owned_key(user)) is None
 
 
 async def test_deleting_cancels_what_runs_and_leaves_tombstones_and_garbage(database: AsyncEngine) -> None:
-    accepted = await database_rows.accepted(database)
+    accepted = await database_rows.accept_video(database)
     lease = (await claim_one(database)).lease
     assert await videos.delete(database, accepted.user_id, accepted.video_id)
     with pytest.raises(task_queue.LeaseLost):
         await task_queue.heartbeat(database, lease)
-    tombstone = await database_rows.one(database, "SELECT extraction_id, status FROM tombstones")
+    tombstone = await database_rows.fetch_one(database, "SELECT extraction_id, status FROM tombstones")
     assert tuple(tombstone) == (accepted.extraction_id, "cancelled")
-    assert (await database_rows.one(database, "SELECT count(*) AS n FROM garbage")).n == 2
-    assert (await database_rows.one(database, "SELECT count(*) AS n FROM acceptances")).n == 1
+    assert (await database_rows.fetch_one(database, "SELECT count(*) AS n FROM garbage")).n == 2
+    assert (await database_rows.fetch_one(database, "SELECT count(*) AS n FROM acceptances")).n == 1
     assert not await videos.delete(database, accepted.user_id, accepted.video_id)
 
 
 async def test_what_is_asked_for_while_its_video_is_deleted_is_cancelled_with_it(database: AsyncEngine) -> None:
     """A deletion waits for the video; the extraction that is added meanwhile is ended like the others."""
-    accepted = await database_rows.accepted(database)
-    added = database_rows.reextraction(accepted, "{}")
+    accepted = await database_rows.accept_video(database)
+    added = database_rows.make_reextraction(accepted, "{}")
     async with database.begin() as connection:
         await accept.extract_again(connection, added)
         deleting = asyncio.create_task(videos.delete(database, accepted.user_id, accepted.video_id))
         waits = "SELECT count(*) AS n FROM pg_locks WHERE NOT granted"
-        while not (await database_rows.one(database, waits)).n:
+        while not (await database_rows.fetch_one(database, waits)).n:
             await asyncio.sleep(0.01)
     assert await deleting
-    tombstone = await database_rows.one(
+    tombstone = await database_rows.fetch_one(
         database, "SELECT status FROM tombstones WHERE extraction_id = :id", id=added.extraction_id
     )
     assert tombstone.status == "cancelled"
 
 
 async def test_nobody_deletes_or_sees_somebody_elses(database: AsyncEngine) -> None:
-    accepted = await database_rows.accepted(database)
-    bob = await database_rows.user(database, "bob@example.com")
+    accepted = await database_rows.accept_video(database)
+    bob = await database_rows.create_user(database, "bob@example.com")
     assert not await videos.delete(database, bob, accepted.video_id)
     assert await videos.video_key_of(database, bob, accepted.video_id) is None
     assert await videos.extraction_key_of(database, bob, accepted.extraction_id) is None
@@ -174,8 +177,8 @@ async def test_nobody_deletes_or_sees_somebody_elses(database: AsyncEngine) -> N
 
 
 async def test_the_list_is_newest_first_filtered_and_paged(database: AsyncEngine) -> None:
-    user = await database_rows.user(database)
-    made = [await database_rows.accepted(database, user, name) for name in ("a.mp4", "b.mov", "Ça.mp4")]
+    user = await database_rows.create_user(database)
+    made = [await database_rows.accept_video(database, user, name) for name in ("a.mp4", "b.mov", "Ça.mp4")]
     newest_first = [accepted.video_id for accepted in reversed(made)]
     assert [key.video_id for key in await videos.list_keys(database, user, limit=10)] == newest_first
     first = await videos.list_keys(database, user, limit=2)
@@ -190,7 +193,7 @@ async def test_the_list_is_newest_first_filtered_and_paged(database: AsyncEngine
 
 
 async def test_a_document_says_where_in_the_queue_it_waits(database: AsyncEngine) -> None:
-    made = [await database_rows.accepted(database) for _ in range(3)]
+    made = [await database_rows.accept_video(database) for _ in range(3)]
     documents = await videos.documents(database, [accepted.extraction_id for accepted in made])
     assert [documents[a.extraction_id].extraction.queue_position for a in made] == [1, 2, 3]
     await claim_one(database)
@@ -199,7 +202,7 @@ async def test_a_document_says_where_in_the_queue_it_waits(database: AsyncEngine
 
 
 async def test_a_refresh_token_works_once_and_its_second_use_ends_the_family(database: AsyncEngine) -> None:
-    user, session = await database_rows.user(database), uuid7()
+    user, session = await database_rows.create_user(database), uuid7()
     await accounts.open_session(database, session_id=session, user_id=user, seconds=60)
     assert await accounts.rotate(database, session, 0) == 1
     assert await accounts.rotate(database, session, 1) == 2
@@ -211,19 +214,19 @@ async def test_a_refresh_token_works_once_and_its_second_use_ends_the_family(dat
 
 
 async def test_of_two_refreshes_at_once_one_wins(database: AsyncEngine) -> None:
-    user, session = await database_rows.user(database), uuid7()
+    user, session = await database_rows.create_user(database), uuid7()
     await accounts.open_session(database, session_id=session, user_id=user, seconds=60)
     outcomes = await asyncio.gather(*(accounts.rotate(database, session, 0) for _ in range(4)), return_exceptions=True)
     assert outcomes.count(1) == 1
 
 
 async def test_a_session_that_ran_out_is_nobody(database: AsyncEngine) -> None:
-    user, session = await database_rows.user(database), uuid7()
+    user, session = await database_rows.create_user(database), uuid7()
     await accounts.open_session(database, session_id=session, user_id=user, seconds=-1)
     assert await accounts.principal(database, session) is None
 
 
 async def test_an_email_belongs_to_one_account(database: AsyncEngine) -> None:
-    await database_rows.user(database)
+    await database_rows.create_user(database)
     with pytest.raises(CatalogueError, match="email_taken"):
-        await database_rows.user(database)
+        await database_rows.create_user(database)

@@ -18,7 +18,7 @@ from tests.support.database_rows import Accepted
 
 
 async def published(database: AsyncEngine, user_id: UUID | None = None) -> Accepted:
-    accepted = await database_rows.accepted(database, user_id)
+    accepted = await database_rows.accept_video(database, user_id)
     claim = await claim_one(database)
     prefix = result_prefix(accepted.extraction_id, accepted.task_id, claim.lease.attempt)
     await task_queue.publish(database, claim.lease, Publication(prefix, "auto/1", 1, 4, "f" * 64, []))
@@ -26,7 +26,7 @@ async def published(database: AsyncEngine, user_id: UUID | None = None) -> Accep
 
 
 async def cancelled(database: AsyncEngine) -> Accepted:
-    accepted = await database_rows.accepted(database)
+    accepted = await database_rows.accept_video(database)
     async with database.begin() as connection:
         await task_queue.cancel(connection, accepted.extraction_id)
     return accepted
@@ -34,15 +34,15 @@ async def cancelled(database: AsyncEngine) -> Accepted:
 
 async def test_all_that_can_become_of_an_acceptance_balances(database: AsyncEngine) -> None:
     first = await published(database)
-    await database_rows.again(database, first)
+    await database_rows.accept_reextraction(database, first)
     gone = await published(database)
     await videos.delete(database, gone.user_id, gone.video_id)
     await cancelled(database)
-    await database_rows.accepted(database)
+    await database_rows.accept_video(database)
     await fail(database, (await claim_one(database)).lease, Blame.FILE, "no_video_stream")
-    await database_rows.accepted(database)
+    await database_rows.accept_video(database)
     await claim_one(database)
-    await database_rows.accepted(database)
+    await database_rows.accept_video(database)
     found = await acceptance_audit.compare(database)
     counts = {name: getattr(found.total, name) for name in ("accepted", *acceptance_audit.STATES)}
     assert counts == {
@@ -56,7 +56,7 @@ async def test_all_that_can_become_of_an_acceptance_balances(database: AsyncEngi
 async def test_an_account_that_is_gone_keeps_its_entries(database: AsyncEngine) -> None:
     accepted = await published(database)
     await videos.delete(database, accepted.user_id, accepted.video_id)
-    await database_rows.change(database, "DELETE FROM users WHERE id = :id", id=accepted.user_id)
+    await database_rows.execute(database, "DELETE FROM users WHERE id = :id", id=accepted.user_id)
     (account,) = (await acceptance_audit.compare(database)).accounts
     assert (account.email, account.balance.deleted, account.balance.balanced) == (None, 1, True)
 
@@ -90,7 +90,7 @@ async def test_every_kind_of_disagreement_is_found_and_named(database: AsyncEngi
 
 async def test_an_account_whose_videos_vanish_without_tombstones_is_noticed(database: AsyncEngine) -> None:
     accepted = await published(database)
-    await database_rows.change(database, "DELETE FROM users WHERE id = :id", id=accepted.user_id)
+    await database_rows.execute(database, "DELETE FROM users WHERE id = :id", id=accepted.user_id)
     assert (await acceptance_audit.compare(database)).total.differences == (
         acceptance_audit.Difference(accepted.extraction_id, "lost"),
     )
@@ -101,14 +101,14 @@ async def test_an_account_whose_videos_vanish_without_tombstones_is_noticed(data
     ["UPDATE acceptances SET accepted_at = now()", "DELETE FROM acceptances", "TRUNCATE acceptances"],
 )
 async def test_acceptances_can_only_be_added(database: AsyncEngine, statement: str) -> None:
-    await database_rows.accepted(database)
+    await database_rows.accept_video(database)
     with pytest.raises(DBAPIError, match="append-only"):
-        await database_rows.change(database, statement)
+        await database_rows.execute(database, statement)
 
 
 async def test_only_so_many_ids_are_told_and_all_are_counted(database: AsyncEngine) -> None:
-    user = await database_rows.user(database)
-    await database_rows.change(
+    user = await database_rows.create_user(database)
+    await database_rows.execute(
         database,
         "INSERT INTO acceptances (extraction_id, video_id, user_id) "
         "SELECT gen_random_uuid(), gen_random_uuid(), :user FROM generate_series(1, 150)",

@@ -44,7 +44,7 @@ async def turns(maintenance: Maintenance, count: int = 12) -> int:
 
 
 async def published(database: AsyncEngine) -> tuple[Accepted, str]:
-    accepted = await database_rows.accepted(database)
+    accepted = await database_rows.accept_video(database)
     lease = (await claim_one(database)).lease
     prefix = result_prefix(accepted.extraction_id, accepted.task_id, lease.attempt)
     await task_queue.publish(database, lease, Publication(prefix, "auto/1", 1, 4, "f" * 64, []))
@@ -56,7 +56,7 @@ async def test_orphans_go_and_all_that_a_row_knows_stays(
 ) -> None:
     monkeypatch.setattr(orphan_collector, "ORPHAN_PAGE", 2)
     ended, kept = await published(database)
-    waiting = await database_rows.accepted(database)
+    waiting = await database_rows.accept_video(database)
     reserved = video_key(uuid7())
     await object_reservations.reserve(database, ended.user_id, reserved)
     known = await put(
@@ -71,7 +71,7 @@ async def test_orphans_go_and_all_that_a_row_knows_stays(
     late = result_prefix(ended.extraction_id, ended.task_id, 9)
     lost = await put(store, video_key(uuid7()), f"results/{uuid7()}/{uuid7()}/1/frames.zip", f"{late}/frames.zip")
     maintenance = maintenance_of(database, store)
-    await database_rows.change(database, "UPDATE extractions SET swept = true WHERE id = :id", id=ended.extraction_id)
+    await database_rows.execute(database, "UPDATE extractions SET swept = true WHERE id = :id", id=ended.extraction_id)
     assert await turns(maintenance) == len(lost)
     assert await maintenance.garbage_cleaner.run() == len(lost)
     assert {*await store.keys("videos"), *await store.keys("results")} == known | strange

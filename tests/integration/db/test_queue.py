@@ -37,7 +37,7 @@ async def fail(database: AsyncEngine, lease: Lease, blame: Blame, code: str = "u
 
 
 async def expire(database: AsyncEngine, task_id: UUID) -> None:
-    await database_rows.change(
+    await database_rows.execute(
         database,
         "UPDATE tasks SET lease_expires_at = clock_timestamp() - interval '1 second' WHERE id = :id",
         id=task_id,
@@ -45,20 +45,20 @@ async def expire(database: AsyncEngine, task_id: UUID) -> None:
 
 
 async def test_a_claimed_task_runs_and_is_told_what_to_do(database: AsyncEngine) -> None:
-    accepted = await database_rows.accepted(database)
+    accepted = await database_rows.accept_video(database)
     claim = await claim_one(database)
     assert claim.extraction_id == accepted.extraction_id
     assert claim.lease == Lease(accepted.task_id, 1, "w1")
     assert claim.object_key == f"videos/{accepted.video_id}"
     assert '"mode":"fps"' in claim.spec
     assert not claim.sequential
-    extraction = await database_rows.extraction(database, accepted.extraction_id)
+    extraction = await database_rows.fetch_extraction(database, accepted.extraction_id)
     assert (extraction.status, extraction.attempt, extraction.version) == ("running", 1, 2)
 
 
 async def test_nothing_is_claimed_twice(database: AsyncEngine) -> None:
     for _ in range(5):
-        await database_rows.accepted(database)
+        await database_rows.accept_video(database)
     claims = await asyncio.gather(*(task_queue.claim(database, worker=f"w{n}", limit=2) for n in range(5)))
     ids = [claim.lease.task_id for batch in claims for claim in batch]
     assert len(ids) == 5
@@ -66,51 +66,51 @@ async def test_nothing_is_claimed_twice(database: AsyncEngine) -> None:
 
 
 async def test_tasks_are_claimed_in_the_order_of_acceptance(database: AsyncEngine) -> None:
-    expected = [(await database_rows.accepted(database)).task_id for _ in range(4)]
+    expected = [(await database_rows.accept_video(database)).task_id for _ in range(4)]
     assert [(await claim_one(database)).lease.task_id for _ in expected] == expected
 
 
 async def test_a_heartbeat_renews_the_lease_and_tells_the_progress(database: AsyncEngine) -> None:
-    accepted = await database_rows.accepted(database)
+    accepted = await database_rows.accept_video(database)
     lease = (await claim_one(database, lease_seconds=60)).lease
     await task_queue.plan(database, lease, media={"codec": "h264"}, frames_total=10)
-    before = (await database_rows.task(database, accepted.task_id)).lease_expires_at
+    before = (await database_rows.fetch_task(database, accepted.task_id)).lease_expires_at
     await task_queue.heartbeat(database, lease, frames_done=4, lease_seconds=600)
-    assert (await database_rows.task(database, accepted.task_id)).lease_expires_at > before
-    extraction = await database_rows.extraction(database, accepted.extraction_id)
+    assert (await database_rows.fetch_task(database, accepted.task_id)).lease_expires_at > before
+    extraction = await database_rows.fetch_extraction(database, accepted.extraction_id)
     assert (extraction.frames_done, extraction.frames_total) == (4, 10)
-    video = await database_rows.one(database, "SELECT media FROM videos WHERE id = :id", id=accepted.video_id)
+    video = await database_rows.fetch_one(database, "SELECT media FROM videos WHERE id = :id", id=accepted.video_id)
     assert video.media == {"codec": "h264"}
 
 
 async def test_publishing_ends_the_extraction_and_owes_a_notification_in_one_transaction(database: AsyncEngine) -> None:
-    accepted = await database_rows.accepted(database)
+    accepted = await database_rows.accept_video(database)
     claim = await claim_one(database)
     await task_queue.publish(database, claim.lease, PUBLICATION)
-    extraction = await database_rows.extraction(database, accepted.extraction_id)
+    extraction = await database_rows.fetch_extraction(database, accepted.extraction_id)
     assert (extraction.status, extraction.result_frames, extraction.frames_done) == ("succeeded", 3, 3)
     assert extraction.finished_at is not None
-    owed = await database_rows.one(
+    owed = await database_rows.fetch_one(
         database, "SELECT channel FROM outbox WHERE extraction_id = :id", id=accepted.extraction_id
     )
     assert owed.channel == "email"
-    assert await database_rows.events(database, accepted.extraction_id) == ["accepted", "claimed", "published"]
+    assert await database_rows.event_kinds(database, accepted.extraction_id) == ["accepted", "claimed", "published"]
 
 
 async def test_publishing_again_by_the_same_attempt_is_no_error_and_changes_nothing(database: AsyncEngine) -> None:
-    accepted = await database_rows.accepted(database)
+    accepted = await database_rows.accept_video(database)
     lease = (await claim_one(database)).lease
     await task_queue.publish(database, lease, PUBLICATION)
     await task_queue.publish(database, lease, PUBLICATION)
-    assert (await database_rows.one(database, "SELECT count(*) AS n FROM outbox")).n == 1
-    assert (await database_rows.extraction(database, accepted.extraction_id)).version == 3
+    assert (await database_rows.fetch_one(database, "SELECT count(*) AS n FROM outbox")).n == 1
+    assert (await database_rows.fetch_extraction(database, accepted.extraction_id)).version == 3
 
 
 @pytest.mark.parametrize("verb", ["heartbeat", "plan", "publish", "release", "fail"])
 async def test_every_write_of_a_worker_whose_task_was_rescued_and_claimed_again_is_refused(
     database: AsyncEngine, verb: str
 ) -> None:
-    accepted = await database_rows.accepted(database)
+    accepted = await database_rows.accept_video(database)
     stale = (await claim_one(database, "frozen")).lease
     await expire(database, accepted.task_id)
     assert (await task_queue.rescue(database, jitter=0.0, lease_seconds=0)).again == 1
@@ -125,39 +125,39 @@ async def test_every_write_of_a_worker_whose_task_was_rescued_and_claimed_again_
     }
     with pytest.raises(LeaseLost):
         await writes[verb]()
-    assert (await database_rows.extraction(database, accepted.extraction_id)).status == "running"
+    assert (await database_rows.fetch_extraction(database, accepted.extraction_id)).status == "running"
     await task_queue.publish(database, fresh, PUBLICATION)
 
 
 async def test_a_late_lease_that_nobody_rescued_is_renewed_and_published(database: AsyncEngine) -> None:
-    accepted = await database_rows.accepted(database)
+    accepted = await database_rows.accept_video(database)
     lease = (await claim_one(database)).lease
     await expire(database, accepted.task_id)
     await task_queue.heartbeat(database, lease)
     await expire(database, accepted.task_id)
     await task_queue.publish(database, lease, PUBLICATION)
-    assert (await database_rows.extraction(database, accepted.extraction_id)).status == "succeeded"
+    assert (await database_rows.fetch_extraction(database, accepted.extraction_id)).status == "succeeded"
 
 
 async def test_rescue_waits_until_the_database_has_been_up_for_a_whole_lease(database: AsyncEngine) -> None:
-    accepted = await database_rows.accepted(database)
+    accepted = await database_rows.accept_video(database)
     await claim_one(database)
     await expire(database, accepted.task_id)
     assert (await task_queue.rescue(database, jitter=0.0, lease_seconds=10**8)).again == 0
-    assert (await database_rows.task(database, accepted.task_id)).state == "leased"
+    assert (await database_rows.fetch_task(database, accepted.task_id)).state == "leased"
 
 
 async def test_a_release_counts_against_nothing_and_the_task_is_ready_at_once(database: AsyncEngine) -> None:
-    accepted = await database_rows.accepted(database)
+    accepted = await database_rows.accept_video(database)
     await task_queue.release(database, (await claim_one(database)).lease)
-    task = await database_rows.task(database, accepted.task_id)
+    task = await database_rows.fetch_task(database, accepted.task_id)
     assert (task.state, task.crashes, task.losses, task.service_errors) == ("ready", 0, 0, 0)
-    assert (await database_rows.extraction(database, accepted.extraction_id)).status == "queued"
+    assert (await database_rows.fetch_extraction(database, accepted.extraction_id)).status == "queued"
     assert (await claim_one(database)).lease.attempt == 2
 
 
 async def test_a_file_is_given_up_after_three_crashes_the_last_in_a_sequential_try(database: AsyncEngine) -> None:
-    accepted = await database_rows.accepted(database)
+    accepted = await database_rows.accept_video(database)
     sequential = []
     for _ in range(3):
         claim = await claim_one(database)
@@ -165,40 +165,40 @@ async def test_a_file_is_given_up_after_three_crashes_the_last_in_a_sequential_t
         outcome = await fail(database, claim.lease, Blame.CRASH, "gave_up")
     assert sequential == [False, False, True]
     assert outcome == GiveUp("gave_up")
-    extraction = await database_rows.extraction(database, accepted.extraction_id)
+    extraction = await database_rows.fetch_extraction(database, accepted.extraction_id)
     assert (extraction.status, extraction.error_code, extraction.error_detail) == ("failed", "gave_up", "It broke.")
 
 
 async def test_an_outage_delays_the_task_and_burns_no_crash(database: AsyncEngine) -> None:
-    accepted = await database_rows.accepted(database)
+    accepted = await database_rows.accept_video(database)
     outcome = await fail(database, (await claim_one(database)).lease, Blame.SERVICE)
     assert isinstance(outcome, Retry)
-    task = await database_rows.task(database, accepted.task_id)
+    task = await database_rows.fetch_task(database, accepted.task_id)
     assert (task.state, task.crashes, task.service_errors) == ("ready", 0, 1)
     assert await task_queue.claim(database, worker="w1") == []
 
 
 async def test_an_error_of_the_file_ends_at_once_and_its_owner_is_owed_a_notification(database: AsyncEngine) -> None:
-    accepted = await database_rows.accepted(database)
+    accepted = await database_rows.accept_video(database)
     outcome = await fail(database, (await claim_one(database)).lease, Blame.FILE, "no_video_stream")
     assert outcome == GiveUp("no_video_stream")
-    assert (await database_rows.one(database, "SELECT count(*) AS n FROM outbox")).n == 1
-    assert await database_rows.events(database, accepted.extraction_id) == ["accepted", "claimed", "failed"]
+    assert (await database_rows.fetch_one(database, "SELECT count(*) AS n FROM outbox")).n == 1
+    assert await database_rows.event_kinds(database, accepted.extraction_id) == ["accepted", "claimed", "failed"]
 
 
 @pytest.mark.parametrize(("notify", "owed"), [("all", 2), ("failures", 1), ("none", 0)])
 async def test_the_account_chooses_what_it_is_told(database: AsyncEngine, notify: str, owed: int) -> None:
-    user = await database_rows.user(database)
-    await database_rows.change(database, "UPDATE users SET notify = :notify", notify=notify)
+    user = await database_rows.create_user(database)
+    await database_rows.execute(database, "UPDATE users SET notify = :notify", notify=notify)
     for _ in range(2):
-        await database_rows.accepted(database, user)
+        await database_rows.accept_video(database, user)
     await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
     await fail(database, (await claim_one(database)).lease, Blame.FILE, "no_frames")
-    assert (await database_rows.one(database, "SELECT count(*) AS n FROM outbox")).n == owed
+    assert (await database_rows.fetch_one(database, "SELECT count(*) AS n FROM outbox")).n == owed
 
 
 async def test_cancelling_takes_the_lease_away_and_can_be_done_once(database: AsyncEngine) -> None:
-    accepted = await database_rows.accepted(database)
+    accepted = await database_rows.accept_video(database)
     lease = (await claim_one(database)).lease
     async with database.begin() as connection:
         assert await task_queue.cancel(connection, accepted.extraction_id)
@@ -207,12 +207,12 @@ async def test_cancelling_takes_the_lease_away_and_can_be_done_once(database: As
         await task_queue.heartbeat(database, lease)
     with pytest.raises(LeaseLost):
         await task_queue.publish(database, lease, PUBLICATION)
-    assert (await database_rows.extraction(database, accepted.extraction_id)).status == "cancelled"
+    assert (await database_rows.fetch_extraction(database, accepted.extraction_id)).status == "cancelled"
 
 
 async def test_publish_and_cancel_at_the_same_moment_have_one_winner(database: AsyncEngine) -> None:
     for _ in range(30):
-        accepted = await database_rows.accepted(database)
+        accepted = await database_rows.accept_video(database)
         lease = (await claim_one(database)).lease
 
         async def cancel(extraction_id: UUID = accepted.extraction_id) -> bool:
@@ -223,13 +223,13 @@ async def test_publish_and_cancel_at_the_same_moment_have_one_winner(database: A
             task_queue.publish(database, lease, PUBLICATION), cancel(), return_exceptions=True
         )
         assert isinstance(published, LeaseLost) == cancelled
-        status = (await database_rows.extraction(database, accepted.extraction_id)).status
+        status = (await database_rows.fetch_extraction(database, accepted.extraction_id)).status
         assert status == ("cancelled" if cancelled else "succeeded")
 
 
 async def reach(database: AsyncEngine, table: str, column: str, state: str) -> UUID:
     """A row in a state, past the trigger that is to be tested."""
-    accepted = await database_rows.accepted(database)
+    accepted = await database_rows.accept_video(database)
     row_id = accepted.task_id if table == "tasks" else accepted.extraction_id
     async with database.begin() as connection:
         await connection.execute(text("SET LOCAL session_replication_role = replica"))
@@ -277,7 +277,7 @@ async def test_postgres_lets_exactly_the_transitions_of_the_table_through(
             if before is after:
                 continue
             row_id = await reach(database, table, column, before)
-            change = database_rows.change(
+            change = database_rows.execute(
                 database, f"UPDATE {table} SET {FILL[table][after]} WHERE id = :id", id=row_id
             )
             if after in transitions[before]:
@@ -288,24 +288,24 @@ async def test_postgres_lets_exactly_the_transitions_of_the_table_through(
 
 
 async def test_an_ended_extraction_can_not_be_written_over(database: AsyncEngine) -> None:
-    accepted = await database_rows.accepted(database)
+    accepted = await database_rows.accept_video(database)
     await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
     with pytest.raises(IntegrityError, match="can not follow"):
-        await database_rows.change(database, "UPDATE extractions SET result_sha256 = 'forged'")
-    await database_rows.change(
+        await database_rows.execute(database, "UPDATE extractions SET result_sha256 = 'forged'")
+    await database_rows.execute(
         database, "UPDATE extractions SET swept = true WHERE id = :id", id=accepted.extraction_id
     )
 
 
 async def test_the_attempt_of_a_task_never_falls(database: AsyncEngine) -> None:
-    await database_rows.accepted(database)
+    await database_rows.accept_video(database)
     await claim_one(database)
     with pytest.raises(IntegrityError, match="never falls"):
-        await database_rows.change(database, "UPDATE tasks SET attempt = 0")
+        await database_rows.execute(database, "UPDATE tasks SET attempt = 0")
 
 
 @pytest.mark.parametrize("statement", ["DELETE FROM acceptances", "UPDATE acceptances SET user_id = gen_random_uuid()"])
 async def test_an_acceptance_can_not_be_taken_back(database: AsyncEngine, statement: str) -> None:
-    await database_rows.accepted(database)
+    await database_rows.accept_video(database)
     with pytest.raises(IntegrityError, match="append-only"):
-        await database_rows.change(database, statement)
+        await database_rows.execute(database, statement)

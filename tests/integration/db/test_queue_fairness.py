@@ -24,14 +24,14 @@ THROTTLED_CROWD = CROWD if os.environ.get("FOTOGRAMA_FAULTS") == "full" else 100
 
 async def accept_many(database: AsyncEngine, user_id: UUID, count: int) -> list[Accepted]:
     """As accepting does, one after the other, in one call."""
-    return [await database_rows.accepted(database, user_id) for _ in range(count)]
+    return [await database_rows.accept_video(database, user_id) for _ in range(count)]
 
 
 async def accept_at_once(database: AsyncEngine, user_id: UUID, count: int, batch: int = 250) -> None:
     """The same for a great many: the reservations, and then the accepting, in few transactions."""
     for _ in range(count // batch):
         async with database.begin() as connection:
-            uploads = [database_rows.upload(user_id) for _ in range(batch)]
+            uploads = [database_rows.make_upload(user_id) for _ in range(batch)]
             reserved = [{"object_key": upload.object_key, "user_id": user_id} for upload in uploads]
             await connection.execute(object_reservations.RESERVE, reserved)
             await accept.accept(connection, uploads)
@@ -44,7 +44,7 @@ async def finish_next(database: AsyncEngine) -> Claim:
 
 
 async def states(database: AsyncEngine, user_id: UUID) -> tuple[int, int]:
-    row = await database_rows.one(
+    row = await database_rows.fetch_one(
         database,
         "SELECT count(*) FILTER (WHERE state = 'throttled') AS throttled,"
         " count(*) FILTER (WHERE state IN ('ready', 'leased')) AS open FROM tasks WHERE user_id = :user_id",
@@ -63,11 +63,11 @@ async def test_behind_a_great_many_videos_of_one_account_each_small_one_waits_ab
     database: AsyncEngine, limit: int, crowded: int
 ) -> None:
     await fair_queueing.set_running_limit(database, limit)
-    crowd = await database_rows.user(database)
+    crowd = await database_rows.create_user(database)
     await accept_at_once(database, crowd, crowded)
     assert await states(database, crowd) == (max(0, crowded - limit), min(crowded, limit))
     await finish_next(database)
-    small = {(await database_rows.accepted(database)).extraction_id for _ in range(20)}
+    small = {(await database_rows.accept_video(database)).extraction_id for _ in range(20)}
     order = [(await finish_next(database)).extraction_id for _ in range(40)]
     worst = max(place for place, extraction_id in enumerate(order, 1) if extraction_id in small)
     assert small <= set(order)
@@ -75,7 +75,10 @@ async def test_behind_a_great_many_videos_of_one_account_each_small_one_waits_ab
 
 
 async def test_weight_gives_its_multiple_of_the_turns(database: AsyncEngine) -> None:
-    heavy, light = await database_rows.user(database), await database_rows.user(database, "bob@example.com")
+    heavy, light = (
+        await database_rows.create_user(database),
+        await database_rows.create_user(database, "bob@example.com"),
+    )
     assert await fair_queueing.set_share(database, heavy, weight=3.0, running_limit=None)
     ours = {accepted.extraction_id for accepted in await accept_many(database, heavy, 30)}
     await accept_many(database, light, 30)
@@ -84,28 +87,28 @@ async def test_weight_gives_its_multiple_of_the_turns(database: AsyncEngine) -> 
 
 
 async def test_an_administrators_extraction_goes_first(database: AsyncEngine) -> None:
-    await database_rows.accepted(database)
-    admin = await database_rows.user(database)
-    await database_rows.change(database, "UPDATE users SET role = 'admin' WHERE id = :id", id=admin)
-    accepted = await database_rows.accepted(database, admin)
+    await database_rows.accept_video(database)
+    admin = await database_rows.create_user(database)
+    await database_rows.execute(database, "UPDATE users SET role = 'admin' WHERE id = :id", id=admin)
+    accepted = await database_rows.accept_video(database, admin)
     assert (await claim_one(database)).extraction_id == accepted.extraction_id
 
 
 async def test_what_a_plan_turns_out_to_be_worth_is_charged_once_to_the_next_task(database: AsyncEngine) -> None:
-    user = await database_rows.user(database)
-    first = await database_rows.accepted(database, user)
+    user = await database_rows.create_user(database)
+    first = await database_rows.accept_video(database, user)
     media = {"width": 800, "height": 100}
     claim = await claim_one(database)
     for _ in range(2):
         await task_queue.plan(database, claim.lease, media=media, frames_total=5)
-    second = await database_rows.accepted(database, user)
-    tags = [(await database_rows.task(database, each.task_id)).virtual_finish for each in (first, second)]
+    second = await database_rows.accept_video(database, user)
+    tags = [(await database_rows.fetch_task(database, each.task_id)).virtual_finish for each in (first, second)]
     assert fair_queueing.work_of(media, 5) == 5000
     assert tags == [1000.0, 1000.0 + 1000 + (5000 - 1000)]
 
 
 async def test_an_account_has_no_more_open_tasks_than_its_limit(database: AsyncEngine) -> None:
-    user = await database_rows.user(database)
+    user = await database_rows.create_user(database)
     await fair_queueing.set_share(database, user, weight=1.0, running_limit=2)
     made = await accept_many(database, user, 5)
     assert await states(database, user) == (3, 2)
@@ -117,7 +120,7 @@ async def test_an_account_has_no_more_open_tasks_than_its_limit(database: AsyncE
 
 @pytest.mark.parametrize("how", ["publish", "fail", "cancel", "delete", "cancel a throttled one"])
 async def test_every_end_lets_the_next_one_in(database: AsyncEngine, how: str) -> None:
-    user = await database_rows.user(database)
+    user = await database_rows.create_user(database)
     await fair_queueing.set_share(database, user, weight=1.0, running_limit=1)
     first, second, third = await accept_many(database, user, 3)
     lease = (await claim_one(database)).lease
@@ -140,9 +143,9 @@ async def test_every_end_lets_the_next_one_in(database: AsyncEngine, how: str) -
 
 
 async def test_the_segments_of_a_long_video_keep_to_the_limit_and_all_get_their_turn(database: AsyncEngine) -> None:
-    user = await database_rows.user(database)
+    user = await database_rows.create_user(database)
     await fair_queueing.set_share(database, user, weight=1.0, running_limit=2)
-    await database_rows.accepted(database, user)
+    await database_rows.accept_video(database, user)
     lease = (await claim_one(database)).lease
     segments = [Segment(n, n, n + 1, 1) for n in range(6)]
     await task_queue.split(database, lease, media={}, frames_total=6, plan_key="p", segments=segments)
@@ -154,7 +157,7 @@ async def test_the_segments_of_a_long_video_keep_to_the_limit_and_all_get_their_
 
 
 async def test_nothing_stays_throttled_when_accepting_cancelling_and_ending_cross(database: AsyncEngine) -> None:
-    user = await database_rows.user(database)
+    user = await database_rows.create_user(database)
     await fair_queueing.set_share(database, user, weight=1.0, running_limit=1)
     for _ in range(15):
         made = await accept_many(database, user, 3)
@@ -165,7 +168,7 @@ async def test_nothing_stays_throttled_when_accepting_cancelling_and_ending_cros
                     await task_queue.publish(database, claim.lease, PUBLICATION)
 
         await asyncio.gather(
-            work(), cancel(database, made[1].extraction_id), database_rows.accepted(database, user), work()
+            work(), cancel(database, made[1].extraction_id), database_rows.accept_video(database, user), work()
         )
         # Everything that is left gets its turn by the ends alone, without the maintenance.
         while (await states(database, user))[1]:
@@ -175,7 +178,7 @@ async def test_nothing_stays_throttled_when_accepting_cancelling_and_ending_cros
 
 
 async def test_a_raised_limit_is_used_by_maintenance(database: AsyncEngine) -> None:
-    user = await database_rows.user(database)
+    user = await database_rows.create_user(database)
     await fair_queueing.set_running_limit(database, 1)
     await accept_many(database, user, 4)
     await fair_queueing.set_running_limit(database, 3)
@@ -186,10 +189,10 @@ async def test_a_raised_limit_is_used_by_maintenance(database: AsyncEngine) -> N
 async def test_the_place_in_the_queue_is_that_of_the_claim_with_the_throttled_ones_among_them(
     database: AsyncEngine,
 ) -> None:
-    user = await database_rows.user(database)
+    user = await database_rows.create_user(database)
     await fair_queueing.set_share(database, user, weight=1.0, running_limit=1)
     mine = await accept_many(database, user, 3)
-    other = await database_rows.accepted(database)
+    other = await database_rows.accept_video(database)
     ids = [accepted.extraction_id for accepted in [*mine, other]]
     documents = await videos.documents(database, ids)
     places = {extraction_id: documents[extraction_id].extraction.queue_position for extraction_id in ids}
@@ -199,10 +202,10 @@ async def test_the_place_in_the_queue_is_that_of_the_claim_with_the_throttled_on
 
 
 async def test_virtual_time_does_not_fall_when_what_was_claimed_is_deleted(database: AsyncEngine) -> None:
-    user = await database_rows.user(database)
+    user = await database_rows.create_user(database)
     made = await accept_many(database, user, 3)
     for accepted in made:
         await finish_next(database)
         await videos.delete(database, user, accepted.video_id)
-    newcomer = await database_rows.accepted(database)
-    assert (await database_rows.task(database, newcomer.task_id)).virtual_finish == 4000.0
+    newcomer = await database_rows.accept_video(database)
+    assert (await database_rows.fetch_task(database, newcomer.task_id)).virtual_finish == 4000.0

@@ -24,7 +24,7 @@ async def again(database: AsyncEngine, lease: Lease, jitter: float = 0.0) -> Ret
 
 
 async def ready_now(database: AsyncEngine) -> None:
-    await database_rows.change(database, "UPDATE tasks SET ready_at = now() WHERE state = 'ready'")
+    await database_rows.execute(database, "UPDATE tasks SET ready_at = now() WHERE state = 'ready'")
 
 
 async def assembling(database: AsyncEngine) -> tuple[Accepted, Claim]:
@@ -37,13 +37,13 @@ async def assembling(database: AsyncEngine) -> tuple[Accepted, Claim]:
 async def test_a_segment_becomes_the_planning_task_and_its_siblings_are_lost(database: AsyncEngine) -> None:
     accepted, planning = await planned(database)
     share = "SELECT owed, last_finish FROM shares WHERE user_id = :user"
-    charged = await database_rows.one(database, share, user=accepted.user_id)
-    before = await database_rows.task(database, planning.task_id)
+    charged = await database_rows.fetch_one(database, share, user=accepted.user_id)
+    before = await database_rows.fetch_task(database, planning.task_id)
     first, second, third = await segments(database)
     await task_queue.heartbeat(database, second.lease, frames_done=4)
     await task_queue.publish_segment(database, third.lease, key="segment-2", frames=10)
     assert await again(database, first.lease) == Retry(0.5)
-    extraction = await database_rows.extraction(database, accepted.extraction_id)
+    extraction = await database_rows.fetch_extraction(database, accepted.extraction_id)
     assert (extraction.status, extraction.frames_done, extraction.plan_key) == ("queued", 0, None)
     for lost in (first, second, third):
         with pytest.raises(LeaseLost):
@@ -53,19 +53,19 @@ async def test_a_segment_becomes_the_planning_task_and_its_siblings_are_lost(dat
     await ready_now(database)
     claim = await claim_one(database)
     assert (claim.kind, claim.segment, claim.plan_key, claim.lease.attempt) == ("extract", None, None, 2)
-    task = await database_rows.task(database, claim.lease.task_id)
+    task = await database_rows.fetch_task(database, claim.lease.task_id)
     same = ("priority", "virtual_finish", "claimed_at", "cost", "work")
     assert [getattr(task, name) for name in same] == [getattr(before, name) for name in same]
     await split(database, claim.lease, SEGMENTS[:2])
-    assert await database_rows.one(database, share, user=accepted.user_id) == charged
+    assert await database_rows.fetch_one(database, share, user=accepted.user_id) == charged
     for claim in await segments(database, 2):
         await task_queue.publish_segment(database, claim.lease, key=f"new-{claim.segment.number}", frames=10)
     last = await claim_one(database)
     assert last.segment_keys == ("new-0", "new-1")
     await task_queue.publish(database, last.lease, PUBLICATION)
-    assert (await database_rows.extraction(database, accepted.extraction_id)).status == "succeeded"
+    assert (await database_rows.fetch_extraction(database, accepted.extraction_id)).status == "succeeded"
     assert await open_and_counted(database, accepted.user_id) == (0, 0)
-    assert (await database_rows.events(database, accepted.extraction_id)).count("replanned") == 1
+    assert (await database_rows.event_kinds(database, accepted.extraction_id)).count("replanned") == 1
 
 
 async def test_an_assembling_task_becomes_the_planning_one(database: AsyncEngine) -> None:
@@ -75,7 +75,7 @@ async def test_an_assembling_task_becomes_the_planning_one(database: AsyncEngine
     claim = await claim_one(database)
     assert (claim.kind, claim.extraction_id) == ("extract", accepted.extraction_id)
     await task_queue.publish(database, claim.lease, PUBLICATION)
-    assert (await database_rows.extraction(database, accepted.extraction_id)).status == "succeeded"
+    assert (await database_rows.fetch_extraction(database, accepted.extraction_id)).status == "succeeded"
 
 
 async def test_the_attempt_rises_above_all_that_the_extraction_has_had(database: AsyncEngine) -> None:
@@ -91,9 +91,9 @@ async def test_the_attempt_rises_above_all_that_the_extraction_has_had(database:
 
 
 async def test_the_slots_of_the_others_are_used_by_what_was_throttled(database: AsyncEngine) -> None:
-    user = await database_rows.user(database)
+    user = await database_rows.create_user(database)
     await fair_queueing.set_share(database, user, running_limit=2)
-    await database_rows.accepted(database, user)
+    await database_rows.accept_video(database, user)
     await split(database, (await claim_one(database)).lease)
     await accept_many(database, user, 2)
     pair = await segments(database, 2)
@@ -105,7 +105,7 @@ async def test_the_slots_of_the_others_are_used_by_what_was_throttled(database: 
 
 
 async def test_a_planning_task_is_not_planned_anew(database: AsyncEngine) -> None:
-    await database_rows.accepted(database)
+    await database_rows.accept_video(database)
     claim = await claim_one(database)
     with pytest.raises(LeaseLost):
         await again(database, claim.lease)
@@ -113,7 +113,7 @@ async def test_a_planning_task_is_not_planned_anew(database: AsyncEngine) -> Non
 
 
 async def test_each_time_it_waits_longer_and_a_day_of_many_ends_it(database: AsyncEngine) -> None:
-    accepted = await database_rows.accepted(database)
+    accepted = await database_rows.accept_video(database)
     delays = []
     for _ in range(MANY):
         await split(database, (await claim_one(database)).lease, SEGMENTS[:1])
@@ -122,7 +122,7 @@ async def test_each_time_it_waits_longer_and_a_day_of_many_ends_it(database: Asy
         await ready_now(database)
         # Since the first is not enough: rollouts may be days apart.
         if len(delays) < MANY:
-            await database_rows.change(
+            await database_rows.execute(
                 database, "UPDATE events SET at = at - interval '2 days' WHERE kind = 'replanned'"
             )
     assert delays[:4] == [0.5, 1.0, 2.0, 4.0]
@@ -130,10 +130,10 @@ async def test_each_time_it_waits_longer_and_a_day_of_many_ends_it(database: Asy
     assert max(delays) == 150.0
     await split(database, (await claim_one(database)).lease, SEGMENTS[:2])
     assert await again(database, (await claim_one(database)).lease) == GiveUp("service_failed")
-    extraction = await database_rows.extraction(database, accepted.extraction_id)
+    extraction = await database_rows.fetch_extraction(database, accepted.extraction_id)
     assert (extraction.status, extraction.error_code) == ("failed", "service_failed")
     assert await open_and_counted(database, accepted.user_id) == (0, 0)
-    assert (await database_rows.one(database, "SELECT count(*) AS n FROM outbox")).n == 1
+    assert (await database_rows.fetch_one(database, "SELECT count(*) AS n FROM outbox")).n == 1
 
 
 @pytest.mark.parametrize("how", ["replan", "cancel", "rescue"])
@@ -154,7 +154,7 @@ async def test_siblings_that_end_in_every_way_meanwhile_leave_one_outcome(databa
         )
         assert all(not isinstance(each, Exception) or isinstance(each, LeaseLost) for each in outcomes), outcomes
         replanned = sum(isinstance(outcome, Retry) for outcome in outcomes)
-        extraction = await database_rows.extraction(database, accepted.extraction_id)
+        extraction = await database_rows.fetch_extraction(database, accepted.extraction_id)
         open_tasks = int(how != "cancel")
         assert extraction.status == ("cancelled" if how == "cancel" else "queued")
         assert replanned <= 1 if how == "cancel" else replanned == 1

@@ -31,7 +31,7 @@ async def split(database: AsyncEngine, lease: Lease, segments: Sequence[Segment]
 
 async def planned(database: AsyncEngine) -> tuple[Accepted, Lease]:
     """An extraction that has just been split."""
-    accepted = await database_rows.accepted(database)
+    accepted = await database_rows.accept_video(database)
     lease = (await claim_one(database)).lease
     await split(database, lease)
     return accepted, lease
@@ -42,13 +42,13 @@ async def segments(database: AsyncEngine, count: int = 3) -> list[Claim]:
 
 
 async def tasks(database: AsyncEngine, kind: str) -> int:
-    return (await database_rows.one(database, "SELECT count(*) AS n FROM tasks WHERE kind = :kind", kind=kind)).n
+    return (await database_rows.fetch_one(database, "SELECT count(*) AS n FROM tasks WHERE kind = :kind", kind=kind)).n
 
 
 async def open_and_counted(database: AsyncEngine, user_id: UUID) -> tuple[int, int]:
     """What the share says is open, and what is."""
     counted = "SELECT count(*) FROM tasks WHERE user_id = :user_id AND state IN ('ready', 'leased')"
-    row = await database_rows.one(
+    row = await database_rows.fetch_one(
         database, f"SELECT open, ({counted}) AS counted FROM shares WHERE user_id = :user_id", user_id=user_id
     )
     return row.open, row.counted
@@ -62,13 +62,13 @@ async def test_segments_are_claimed_with_their_ranges_and_joined_by_number(datab
     assert await task_queue.claim(database, worker="w") == []
     for claim in reversed(claims):
         await task_queue.publish_segment(database, claim.lease, key=f"segment-{claim.segment.number}", frames=10)
-    extraction = await database_rows.extraction(database, accepted.extraction_id)
+    extraction = await database_rows.fetch_extraction(database, accepted.extraction_id)
     assert (extraction.status, extraction.frames_done, extraction.segments_left) == ("running", 30, 0)
     last = await claim_one(database)
     assert (last.kind, last.segment, last.plan_key) == ("assemble", None, "results/e/t/1")
     assert last.segment_keys == ("segment-0", "segment-1", "segment-2")
     await task_queue.publish(database, last.lease, PUBLICATION)
-    assert (await database_rows.extraction(database, accepted.extraction_id)).status == "succeeded"
+    assert (await database_rows.fetch_extraction(database, accepted.extraction_id)).status == "succeeded"
     assert await open_and_counted(database, accepted.user_id) == (0, 0)
 
 
@@ -78,13 +78,13 @@ async def test_splitting_and_publishing_again_by_the_same_attempt_change_nothing
     (first, *_) = await segments(database)
     for _ in range(2):
         await task_queue.publish_segment(database, first.lease, key="segment-0", frames=10)
-    assert (await database_rows.extraction(database, accepted.extraction_id)).segments_left == 2
+    assert (await database_rows.fetch_extraction(database, accepted.extraction_id)).segments_left == 2
     assert await tasks(database, "segment") == 3
 
 
 async def test_the_last_two_segments_at_the_same_moment_make_one_assembling_task(database: AsyncEngine) -> None:
     for _ in range(20):
-        accepted = await database_rows.accepted(database)
+        accepted = await database_rows.accept_video(database)
         await split(database, (await claim_one(database)).lease, SEGMENTS[:2])
         pair = await segments(database, 2)
         await asyncio.gather(*(task_queue.publish_segment(database, c.lease, key="p", frames=1) for c in pair))
@@ -107,7 +107,7 @@ async def test_a_segment_that_waits_again_takes_back_its_own_frames_alone(databa
     else:
         await expire(database, first.lease.task_id)
         assert (await task_queue.rescue(database, jitter=0.0, lease_seconds=0)).again == 1
-    extraction = await database_rows.extraction(database, accepted.extraction_id)
+    extraction = await database_rows.fetch_extraction(database, accepted.extraction_id)
     assert (extraction.status, extraction.frames_done) == ("running", 3)
     with pytest.raises(LeaseLost):
         await task_queue.publish_segment(database, first.lease, key="late", frames=10)
@@ -120,8 +120,8 @@ async def test_a_segment_that_fails_for_good_ends_the_extraction_and_its_sibling
     first, second, _ = await segments(database)
     await task_queue.publish_segment(database, second.lease, key="segment-1", frames=10)
     assert await fail(database, first.lease, Blame.FILE, "undecodable") == GiveUp("undecodable")
-    assert (await database_rows.extraction(database, accepted.extraction_id)).status == "failed"
-    states = await database_rows.one(
+    assert (await database_rows.fetch_extraction(database, accepted.extraction_id)).status == "failed"
+    states = await database_rows.fetch_one(
         database, "SELECT array_agg(state::text ORDER BY segment_number) AS all FROM tasks WHERE kind = 'segment'"
     )
     assert states.all == ["failed", "done", "cancelled"]
@@ -152,7 +152,7 @@ async def test_siblings_that_end_in_every_way_at_once_never_lock_each_other_for_
 
 async def test_cancelling_while_it_is_split_leaves_no_segment(database: AsyncEngine) -> None:
     for _ in range(20):
-        accepted = await database_rows.accepted(database)
+        accepted = await database_rows.accept_video(database)
         lease = (await claim_one(database)).lease
 
         async def cancel(extraction_id: UUID = accepted.extraction_id) -> bool:

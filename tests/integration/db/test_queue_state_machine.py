@@ -32,7 +32,7 @@ from db.queue.task_queue import Claim, LeaseLost, Publication
 from db.values.lifecycle import MAX_CRASHES, Blame, GiveUp, Retry
 from db.values.segment import Segment
 from tests.support import database_rows
-from tests.support.queue_model import ENDED, Known, Model
+from tests.support.queue_model import ENDED, ExtractionModel, QueueModel
 
 T = TypeVar("T")
 
@@ -61,7 +61,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.model = Model()
+        self.model = QueueModel()
         self.users: list[UUID] = []
 
     def run(self, work: Any) -> Any:
@@ -70,13 +70,13 @@ class QueueMachine(RuleBasedStateMachine):
     @initialize()
     def accounts(self) -> None:
         for limit in LIMITS:
-            self.users.append(self.run(database_rows.user(self.database, f"{uuid7()}@example.com")))
+            self.users.append(self.run(database_rows.create_user(self.database, f"{uuid7()}@example.com")))
             self.run(fair_queueing.set_share(self.database, self.users[-1], weight=1.0, running_limit=limit))
 
     @rule(who=st.integers(0, 1))
     def accept(self, who: int) -> None:
-        made = self.run(database_rows.accepted(self.database, self.users[who]))
-        self.model.known[made.extraction_id] = Known(made.user_id, made.video_id)
+        made = self.run(database_rows.accept_video(self.database, self.users[who]))
+        self.model.known[made.extraction_id] = ExtractionModel(made.user_id, made.video_id)
 
     @rule(at=AT, maker=st.sampled_from([MAKER, "auto/2"]))
     def extract_again(self, at: int, maker: str) -> None:
@@ -85,10 +85,10 @@ class QueueMachine(RuleBasedStateMachine):
             return
         video = database_rows.Accepted(of.user_id, of.video_id, uuid7(), uuid7())
         results = [each for each in there if each.video_id == of.video_id and each.status == "succeeded"]
-        extraction_id = self.run(database_rows.again(self.database, video, engine_name=maker))
-        row = self.run(database_rows.extraction(self.database, extraction_id))
+        extraction_id = self.run(database_rows.accept_reextraction(self.database, video, engine_name=maker))
+        row = self.run(database_rows.fetch_extraction(self.database, extraction_id))
         assert row.reused == (maker == MAKER and bool(results))
-        made = Known(of.user_id, of.video_id)
+        made = ExtractionModel(of.user_id, of.video_id)
         if row.reused:
             made.status, made.reused, made.result_key = "succeeded", True, row.result_key
             assert made.result_key in {each.result_key for each in results}
@@ -211,7 +211,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     async def _rescue(self, late: list[Claim]) -> None:
         past = "UPDATE tasks SET lease_expires_at = clock_timestamp() - interval '1 second' WHERE id = ANY(:ids)"
-        await database_rows.change(self.database, past, ids=[claim.lease.task_id for claim in late])
+        await database_rows.execute(self.database, past, ids=[claim.lease.task_id for claim in late])
         rescues = [task_queue.rescue(self.database, jitter=0.0, lease_seconds=0) for _ in range(2)]
         assert sum(each.again for each in await asyncio.gather(*rescues)) == len(late)
         for claim in late:
@@ -223,7 +223,9 @@ class QueueMachine(RuleBasedStateMachine):
         self.run(self._pauses_pass())
 
     async def _pauses_pass(self) -> None:
-        await database_rows.change(self.database, "UPDATE tasks SET ready_at = clock_timestamp() WHERE state = 'ready'")
+        await database_rows.execute(
+            self.database, "UPDATE tasks SET ready_at = clock_timestamp() WHERE state = 'ready'"
+        )
 
     @rule(at=AT)
     def cancel(self, at: int) -> None:
@@ -299,7 +301,7 @@ class QueueMachine(RuleBasedStateMachine):
         """Everything that was accepted comes to an end; then the tables are emptied for the next run."""
         if self.users:
             self.run(self._drain())
-        self.run(database_rows.change(self.database, "TRUNCATE users, tombstones CASCADE"))
+        self.run(database_rows.execute(self.database, "TRUNCATE users, tombstones CASCADE"))
 
     async def _drain(self) -> None:
         if self.model.live:

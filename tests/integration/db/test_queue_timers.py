@@ -37,23 +37,23 @@ async def drained(database: AsyncEngine) -> int:
 
 async def throttled(database: AsyncEngine) -> None:
     """Two tasks of one user who may have one, and the slot lost: nothing will end that lets the second in."""
-    await database_rows.change(database, "UPDATE queue_state SET running_limit = 1")
-    first = await database_rows.accepted(database)
-    await database_rows.accepted(database, first.user_id)
-    await database_rows.change(database, "UPDATE queue_state SET running_limit = 32")
+    await database_rows.execute(database, "UPDATE queue_state SET running_limit = 1")
+    first = await database_rows.accept_video(database)
+    await database_rows.accept_video(database, first.user_id)
+    await database_rows.execute(database, "UPDATE queue_state SET running_limit = 32")
 
 
 async def ready(database: AsyncEngine) -> None:
     """Waits out a pause after a failure of the service."""
-    await database_rows.accepted(database)
+    await database_rows.accept_video(database)
     await fail(database, (await claim_one(database)).lease, Blame.SERVICE, "unavailable")
     assert await task_queue.claim(database, worker="w") == []
-    await database_rows.change(database, "UPDATE tasks SET ready_at = ready_at - interval '1 day'")
+    await database_rows.execute(database, "UPDATE tasks SET ready_at = ready_at - interval '1 day'")
 
 
 async def leased(database: AsyncEngine) -> None:
     """Its worker is gone."""
-    accepted = await database_rows.accepted(database)
+    accepted = await database_rows.accept_video(database)
     await claim_one(database)
     await expire(database, accepted.task_id)
 
@@ -71,23 +71,25 @@ async def test_a_task_goes_on_by_itself_from_every_state(
 ) -> None:
     await WAYS[state](database)
     assert (
-        await database_rows.one(database, "SELECT count(*) AS n FROM tasks WHERE state::text = :s", s=str(state))
+        await database_rows.fetch_one(database, "SELECT count(*) AS n FROM tasks WHERE state::text = :s", s=str(state))
     ).n >= 1
     await maintenance.lease_rescuer.run()
     await maintenance.share_reconciler.run()
     assert await drained(database) >= 1
-    assert (await database_rows.one(database, "SELECT count(*) AS n FROM extractions WHERE finished_at IS NULL")).n == 0
+    assert (
+        await database_rows.fetch_one(database, "SELECT count(*) AS n FROM extractions WHERE finished_at IS NULL")
+    ).n == 0
 
 
 @pytest.mark.parametrize("status", [status for status in ExtractionStatus if not is_terminal(status)])
 async def test_an_extraction_without_a_task_goes_on_by_itself(
     database: AsyncEngine, maintenance: Maintenance, status: ExtractionStatus
 ) -> None:
-    accepted = await database_rows.accepted(database)
+    accepted = await database_rows.accept_video(database)
     if status is ExtractionStatus.RUNNING:
         await claim_one(database)
-    await database_rows.change(database, "DELETE FROM tasks")
-    assert (await database_rows.extraction(database, accepted.extraction_id)).status == status
+    await database_rows.execute(database, "DELETE FROM tasks")
+    assert (await database_rows.fetch_extraction(database, accepted.extraction_id)).status == status
     assert await maintenance.stuck_work_repairer.run() == 1
     assert await drained(database) == 1
 
@@ -96,17 +98,17 @@ async def test_a_notification_whose_sender_died_is_due_again_and_given_up_after_
     await failed(database)
     (taken,) = await outbox.take(database, "email")
     past = "UPDATE outbox SET due_at = due_at - interval '1 day', owed_since = owed_since - interval '2 days'"
-    await database_rows.change(database, past)
+    await database_rows.execute(database, past)
     (taken,) = await outbox.take(database, "email")
     await outbox.postpone(database, taken, "away", 0.0)
-    assert (await database_rows.one(database, "SELECT given_up_at FROM outbox")).given_up_at is not None
+    assert (await database_rows.fetch_one(database, "SELECT given_up_at FROM outbox")).given_up_at is not None
 
 
 async def test_a_reservation_an_idempotency_lease_and_garbage_end_by_themselves(
     database: AsyncEngine, maintenance: Maintenance, tmp_path: Path
 ) -> None:
     store = FolderStore(tmp_path / "objects")
-    accepted = await database_rows.accepted(database)
+    accepted = await database_rows.accept_video(database)
     key = video_key(uuid7())
     await object_reservations.reserve(database, accepted.user_id, key)
     for stored in (key, video_key(accepted.video_id)):
@@ -114,27 +116,27 @@ async def test_a_reservation_an_idempotency_lease_and_garbage_end_by_themselves(
     await idempotency_keys.acquire(database, OwnedKey(accepted.user_id, "POST /v1/videos", "k", uuid7()))
     await videos.delete(database, accepted.user_id, accepted.video_id)
     for table in ("reservations", "idempotency_keys", "garbage"):
-        await database_rows.change(database, f"UPDATE {table} SET created_at = created_at - interval '25 hours'")
+        await database_rows.execute(database, f"UPDATE {table} SET created_at = created_at - interval '25 hours'")
     await maintenance.abandoned_upload_cleaner.run()
     await maintenance.expiry_cleaner.run()
     await maintenance.garbage_cleaner.run()
     left = "SELECT (SELECT count(*) FROM reservations) + (SELECT count(*) FROM idempotency_keys)"
-    assert (await database_rows.one(database, f"{left} + (SELECT count(*) FROM garbage) AS n")).n == 0
+    assert (await database_rows.fetch_one(database, f"{left} + (SELECT count(*) FROM garbage) AS n")).n == 0
     assert await store.keys("videos") == []
 
 
 async def test_an_idempotency_lease_can_be_taken_over_once_it_has_run_out(database: AsyncEngine) -> None:
-    user = await database_rows.user(database)
+    user = await database_rows.create_user(database)
     await idempotency_keys.acquire(database, OwnedKey(user, "POST /v1/videos", "k", uuid7()))
-    await database_rows.change(
+    await database_rows.execute(
         database, "UPDATE idempotency_keys SET lease_expires_at = lease_expires_at - interval '1 day'"
     )
     assert await idempotency_keys.acquire(database, OwnedKey(user, "POST /v1/videos", "k", uuid7())) is None
 
 
 async def test_a_session_that_is_over_goes(database: AsyncEngine) -> None:
-    user = await database_rows.user(database)
-    await database_rows.change(
+    user = await database_rows.create_user(database)
+    await database_rows.execute(
         database,
         "INSERT INTO sessions (id, user_id, expires_at) VALUES (:id, :user, now() - interval '2 days')",
         id=uuid7(),

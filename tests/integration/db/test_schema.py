@@ -61,7 +61,7 @@ def test_the_migrations_build_the_declared_constraints_and_indexes(migrated: Con
 
 async def test_the_statuses_are_those_of_postgres(database: AsyncEngine) -> None:
     for name, states in (("extraction_status", ExtractionStatus), ("task_state", TaskState)):
-        row = await database_rows.one(database, f"SELECT enum_range(NULL::{name})::text[] AS states")
+        row = await database_rows.fetch_one(database, f"SELECT enum_range(NULL::{name})::text[] AS states")
         assert row.states == [str(state) for state in states]
 
 

@@ -32,7 +32,7 @@ def maintenance(database: AsyncEngine, tmp_path: Path) -> Maintenance:
 
 
 async def miscount(database: AsyncEngine, user_id: UUID, count: int) -> None:
-    await database_rows.change(
+    await database_rows.execute(
         database, "UPDATE shares SET open = :open WHERE user_id = :user_id", open=count, user_id=user_id
     )
 
@@ -50,7 +50,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, database_url: str, tmp_path: Pa
 async def test_the_limit_of_the_settings_holds_from_a_maintenance_first_turn_and_what_it_allows_is_let_in(
     database: AsyncEngine, environment: pytest.MonkeyPatch
 ) -> None:
-    user = await database_rows.user(database)
+    user = await database_rows.create_user(database)
     environment.setenv("FOTOGRAMA_USER_RUNNING_MAX", "2")
     async with wiring.open_maintenance() as old:
         await old.share_reconciler.run()
@@ -61,13 +61,13 @@ async def test_the_limit_of_the_settings_holds_from_a_maintenance_first_turn_and
             assert sum(await asyncio.gather(first.share_reconciler.run(), second.share_reconciler.run())) == 2
         assert await states(database, user) == (1, 4)
         await old.share_reconciler.run()
-    assert (await database_rows.one(database, "SELECT running_limit FROM queue_state")).running_limit == 4
+    assert (await database_rows.fetch_one(database, "SELECT running_limit FROM queue_state")).running_limit == 4
 
 
 async def test_a_share_that_counts_too_many_keeps_nobody_waiting_for_long(
     database: AsyncEngine, maintenance: Maintenance
 ) -> None:
-    user = await database_rows.user(database)
+    user = await database_rows.create_user(database)
     await fair_queueing.set_share(database, user, running_limit=2)
     await accept_many(database, user, 4)
     await miscount(database, user, 7)
@@ -81,8 +81,8 @@ async def test_a_share_that_counts_too_many_keeps_nobody_waiting_for_long(
 async def test_a_share_that_counts_too_few_refuses_ends_until_maintenance_runs(
     database: AsyncEngine, maintenance: Maintenance
 ) -> None:
-    accepted = await database_rows.accepted(database)
-    other = await database_rows.accepted(database)
+    accepted = await database_rows.accept_video(database)
+    other = await database_rows.accept_video(database)
     claims = [await claim_one(database), await claim_one(database)]
     await miscount(database, accepted.user_id, 0)
     (lease,) = [claim.lease for claim in claims if claim.extraction_id == accepted.extraction_id]
@@ -95,7 +95,7 @@ async def test_a_share_that_counts_too_few_refuses_ends_until_maintenance_runs(
 
 
 async def test_a_corrected_share_is_counted_and_told(database: AsyncEngine, maintenance: Maintenance) -> None:
-    accepted = await database_rows.accepted(database)
+    accepted = await database_rows.accept_video(database)
     await miscount(database, accepted.user_id, 3)
     with capture_logs() as logs:
         assert await maintenance.share_reconciler.recount() == 1
@@ -116,14 +116,14 @@ async def test_a_corrected_share_is_counted_and_told(database: AsyncEngine, main
 
 async def test_under_traffic_no_share_is_ever_corrected(database: AsyncEngine) -> None:
     """Neither is one found wrong, nor would counting it anew at any moment change it."""
-    users = [await database_rows.user(database, f"{n}@example.com") for n in range(2)]
+    users = [await database_rows.create_user(database, f"{n}@example.com") for n in range(2)]
     for user in users:
         await fair_queueing.set_share(database, user, running_limit=2)
     going = asyncio.Event()
 
     async def asks(user: UUID) -> None:
         for turn in range(25):
-            made = await database_rows.accepted(database, user)
+            made = await database_rows.accept_video(database, user)
             if turn % 5 == 4:
                 await cancel(database, made.extraction_id)
 

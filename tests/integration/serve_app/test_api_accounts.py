@@ -17,7 +17,7 @@ from serve_app.app import create_app
 from serve_app.deps import Deps
 from serve_app.security.rate_limit import RateLimit, RateLimiter
 from serve_app.security.signed_tokens import Audience, Claims
-from tests.support.api_client import PASSWORD, SECRET, client_of, log_in
+from tests.support.api_client import PASSWORD, SECRET, log_in, open_client
 
 ANA = {"email": "ana@example.org", "password": PASSWORD}
 
@@ -105,7 +105,7 @@ async def test_a_body_that_can_not_be_read_is_refused(
 
 
 async def test_registration_can_be_closed(deps: Deps) -> None:
-    async with client_of(create_app(replace(deps, registration_open=False))) as client:
+    async with open_client(create_app(replace(deps, registration_open=False))) as client:
         assert code_of(await client.post("/v1/users", json=ANA)) == (403, "registration_closed")
 
 
@@ -191,7 +191,7 @@ async def test_the_account_is_shown_and_changed(ana: httpx.AsyncClient) -> None:
 
 
 async def test_a_new_password_ends_every_other_session(ana: httpx.AsyncClient, deps: Deps) -> None:
-    async with client_of(create_app(deps)) as other:
+    async with open_client(create_app(deps)) as other:
         await log_in(other)
         wrong = await ana.post("/v1/me/password", json={"current": "wrong horse", "new": "battery staple"})
         assert code_of(wrong) == (401, "bad_credentials")
@@ -207,7 +207,7 @@ async def test_guessing_is_slowed_down_for_one_email_and_for_one_address(deps: D
     slow = replace(
         deps, email_rate_limiter=RateLimiter(RateLimit(3, 60)), address_rate_limiter=RateLimiter(RateLimit(6, 60))
     )
-    async with client_of(create_app(slow)) as client:
+    async with open_client(create_app(slow)) as client:
         await client.post("/v1/users", json=ANA)
         answers = [await client.post("/v1/tokens", json={**ANA, "password": "guess"}) for _ in range(4)]
         assert [answer.status_code for answer in answers] == [401, 401, 401, 429]
@@ -254,7 +254,7 @@ class TestPageSession:
         assert (await visitor.get("/v1/me")).status_code == 401
 
     async def test_it_is_secure_where_the_address_is(self, deps: Deps) -> None:
-        async with client_of(create_app(replace(deps, https=True))) as client:
+        async with open_client(create_app(replace(deps, https=True))) as client:
             await client.post("/v1/users", json=ANA)
             made = await client.post("/session", json=ANA)
             assert "secure" in made.headers["set-cookie"].lower()

@@ -11,16 +11,16 @@ from serve_app.app import create_app
 from serve_app.deps import Deps
 from serve_app.openapi import response_schemas
 from tests.support import database_rows
-from tests.support.api_client import accepted, client_of, log_in
+from tests.support.api_client import log_in, open_client, upload_video
 
 
 async def test_the_ledger_is_an_admins_alone_from_the_next_request_on(ana: httpx.AsyncClient, deps: Deps) -> None:
-    async with client_of(create_app(deps)) as visitor:
+    async with open_client(create_app(deps)) as visitor:
         assert (await visitor.get("/v1/admin/ledger")).status_code == 401
     refused = await ana.get("/v1/admin/ledger")
     assert (refused.status_code, refused.json()["code"]) == (404, "not_found")
     assert await accounts.set_role(deps.database, "ana@example.org", "admin") is not None
-    await accepted(ana)
+    await upload_video(ana)
     answer = await ana.get("/v1/admin/ledger")
     told = response_schemas.Ledger.model_validate_json(answer.content)
     assert (told.accepted, told.queued, told.balanced, told.differences) == (1, 1, True, [])
@@ -31,8 +31,8 @@ async def test_the_ledger_is_an_admins_alone_from_the_next_request_on(ana: httpx
 
 async def test_the_ledger_names_what_is_lost(ana: httpx.AsyncClient, deps: Deps) -> None:
     await accounts.set_role(deps.database, "ana@example.org", "admin")
-    lost = (await accepted(ana))["extraction"]["id"]
-    await database_rows.change(deps.database, "DELETE FROM extractions")
+    lost = (await upload_video(ana))["extraction"]["id"]
+    await database_rows.execute(deps.database, "DELETE FROM extractions")
     told = (await ana.get("/v1/admin/ledger")).json()
     assert (told["balanced"], told["differences"], told["reasons"]) == (False, [lost], {lost: "lost"})
 
@@ -42,7 +42,7 @@ async def test_a_role_for_nobody_is_told(deps: Deps) -> None:
 
 
 async def test_the_time_line_tells_what_happened_and_whose_fault_it_was(ana: httpx.AsyncClient, deps: Deps) -> None:
-    extraction_id = (await accepted(ana))["extraction"]["id"]
+    extraction_id = (await upload_video(ana))["extraction"]["id"]
     (claim,) = await task_queue.claim(deps.database, worker="host-7:abc")
     why = {"code": "gave_up", "detail": "The decoder crashed.", "jitter": 0.0}
     await task_queue.fail(deps.database, claim.lease, blame=Blame.CRASH, **why)
@@ -60,7 +60,7 @@ async def test_the_time_line_tells_what_happened_and_whose_fault_it_was(ana: htt
 
 
 async def test_a_long_time_line_is_read_page_by_page(ana: httpx.AsyncClient, deps: Deps) -> None:
-    extraction_id = (await accepted(ana))["extraction"]["id"]
+    extraction_id = (await upload_video(ana))["extraction"]["id"]
     for _ in range(3):
         (claim,) = await task_queue.claim(deps.database, worker="w")
         await task_queue.release(deps.database, claim.lease)
@@ -78,8 +78,8 @@ async def test_a_long_time_line_is_read_page_by_page(ana: httpx.AsyncClient, dep
 
 
 async def test_somebody_elses_time_line_is_not_there(ana: httpx.AsyncClient, deps: Deps) -> None:
-    extraction_id = (await accepted(ana))["extraction"]["id"]
-    async with client_of(create_app(deps)) as visitor:
+    extraction_id = (await upload_video(ana))["extraction"]["id"]
+    async with open_client(create_app(deps)) as visitor:
         await log_in(visitor, "bob@example.org")
         assert (await visitor.get(f"/v1/extractions/{extraction_id}/timeline")).status_code == 404
         assert (await visitor.get("/v1/extractions/x/timeline")).status_code == 404

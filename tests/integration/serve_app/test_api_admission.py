@@ -26,7 +26,7 @@ from serve_app.deps import Deps
 from serve_app.security.rate_limit import RateLimit
 from serve_app.submission.admission_control import AdmissionControl
 from tests.support import api_client
-from tests.support.api_client import MP4, accepted, left_behind, send
+from tests.support.api_client import MP4, stored_state, upload_video, upload_videos
 
 ONCE = RateLimit(burst=1, refill_seconds=3600)
 
@@ -35,9 +35,9 @@ ONCE = RateLimit(burst=1, refill_seconds=3600)
 async def limited(deps: Deps, tmp_path: Path, *, cache: Cache | None = None, **limits: Any) -> AsyncIterator[Any]:
     """Deps with these limits, and somebody logged in."""
     made = api_client.make_deps(
-        deps.database, tmp_path / "objects", cache or deps.cache, limits=api_client.limits(**limits)
+        deps.database, tmp_path / "objects", cache or deps.cache, limits=api_client.make_limits(**limits)
     )
-    async with api_client.client_of(create_app(made)) as client:
+    async with api_client.open_client(create_app(made)) as client:
         await api_client.log_in(client)
         yield made, client
     made.password_hasher.close()
@@ -74,10 +74,10 @@ def refused(answer: httpx.Response, status: int, code: str, fault: str) -> int:
 
 async def test_above_the_rate_nothing_is_read_and_nothing_is_left(deps: Deps, tmp_path: Path) -> None:
     async with limited(deps, tmp_path, rate=ONCE) as (made, client):
-        await accepted(client)
-        before = await left_behind(made.database, made.objects)
+        await upload_video(client)
+        before = await stored_state(made.database, made.objects)
         assert refused(await send_unread(client), 429, "too_many_requests", "request") > 3000
-        assert await left_behind(made.database, made.objects) == before
+        assert await stored_state(made.database, made.objects) == before
         again = await client.post(f"/v1/videos/{uuid4()}/extractions", json={})
         refused(again, 429, "too_many_requests", "request")
 
@@ -87,7 +87,7 @@ async def test_the_rate_is_one_for_all_replicas_and_of_each_user_alone(
 ) -> None:
     caches = [open_cache(redis_url), open_cache(redis_url)]
     one, two = (
-        AdmissionControl(deps.database, cache, deps.objects, api_client.limits(rate=RateLimit(3, 3600)))
+        AdmissionControl(deps.database, cache, deps.objects, api_client.make_limits(rate=RateLimit(3, 3600)))
         for cache in caches
     )
     user = uuid4()
@@ -103,7 +103,9 @@ async def test_the_rate_is_one_for_all_replicas_and_of_each_user_alone(
 
 
 async def test_without_redis_a_replica_keeps_the_pace_by_itself(deps: Deps) -> None:
-    admission = AdmissionControl(deps.database, Cache(None), deps.objects, api_client.limits(rate=RateLimit(3, 3600)))
+    admission = AdmissionControl(
+        deps.database, Cache(None), deps.objects, api_client.make_limits(rate=RateLimit(3, 3600))
+    )
     user = uuid4()
     tries = await asyncio.gather(*(admission.check_rate(user) for _ in range(10)), return_exceptions=True)
     assert tries.count(None) == 3
@@ -112,7 +114,7 @@ async def test_without_redis_a_replica_keeps_the_pace_by_itself(deps: Deps) -> N
 async def test_redis_that_goes_away_gives_no_second_burst(deps: Deps, redis_url: str) -> None:
     redis = Redis.from_url(redis_url)
     cache = Cache(redis)
-    admission = AdmissionControl(deps.database, cache, deps.objects, api_client.limits(rate=RateLimit(3, 3600)))
+    admission = AdmissionControl(deps.database, cache, deps.objects, api_client.make_limits(rate=RateLimit(3, 3600)))
     user = uuid4()
     for _ in range(2):
         await admission.check_rate(user)
@@ -126,15 +128,18 @@ async def test_an_accepted_request_is_answered_again_past_every_limit(deps: Deps
     full: dict[str, Any] = {"rate": ONCE, "quotas": Quotas(1, len(MP4)), "max_queued_tasks": 1}
     async with limited(deps, tmp_path, **full) as (made, client):
         key = {"Idempotency-Key": "one"}
-        first = await send(client, ("a.mp4", MP4), headers=key)
+        first = await upload_videos(client, ("a.mp4", MP4), headers=key)
         assert first.status_code == 201
         for bodies in (0, 64):
             object.__setattr__(made.limits, "max_concurrent_uploads", bodies)
-            again = await send(client, ("a.mp4", MP4), headers=key)
+            again = await upload_videos(client, ("a.mp4", MP4), headers=key)
             assert (again.status_code, again.content) == (201, first.content)
             assert again.headers["idempotency-replayed"] == "true"
         refused(
-            await send(client, ("a.mp4", MP4), headers={"Idempotency-Key": "two"}), 429, "too_many_requests", "request"
+            await upload_videos(client, ("a.mp4", MP4), headers={"Idempotency-Key": "two"}),
+            429,
+            "too_many_requests",
+            "request",
         )
 
 
@@ -151,7 +156,7 @@ async def test_a_key_that_expires_during_its_request_brings_nobody_past_the_rate
         return answer
 
     async with limited(deps, tmp_path, rate=RateLimit(burst=2, refill_seconds=3600)) as (_, client):
-        video = await accepted(client)
+        video = await upload_video(client)
         extraction_id = video["extraction"]["id"]
         await client.post(f"/v1/extractions/{extraction_id}/cancel")
         path, key = route.format(video=video["id"], extraction=extraction_id), {"Idempotency-Key": "one"}
@@ -165,11 +170,11 @@ async def test_a_key_that_expires_during_its_request_brings_nobody_past_the_rate
 
 async def test_a_refused_call_leaves_its_key_free(deps: Deps, tmp_path: Path) -> None:
     async with limited(deps, tmp_path, quotas=Quotas(waiting=1)) as (_, client):
-        video = await accepted(client)
+        video = await upload_video(client)
         key = {"Idempotency-Key": "later"}
-        refused(await send(client, ("b.mp4", MP4), headers=key), 429, "too_many_waiting", "request")
+        refused(await upload_videos(client, ("b.mp4", MP4), headers=key), 429, "too_many_waiting", "request")
         await client.post(f"/v1/extractions/{video['extraction']['id']}/cancel")
-        assert (await send(client, ("b.mp4", MP4), headers=key)).status_code == 201
+        assert (await upload_videos(client, ("b.mp4", MP4), headers=key)).status_code == 201
 
 
 async def test_a_first_call_that_still_runs_is_told_before_any_limit(deps: Deps, tmp_path: Path) -> None:
@@ -187,7 +192,7 @@ async def test_a_first_call_that_still_runs_is_told_before_any_limit(deps: Deps,
         first = asyncio.create_task(client.post("/v1/videos", content=slow(), headers=headers))
         await begun.wait()
         refused(
-            await send(client, ("a.mp4", MP4), headers={"Idempotency-Key": "k"}),
+            await upload_videos(client, ("a.mp4", MP4), headers={"Idempotency-Key": "k"}),
             409,
             "idempotency_in_progress",
             "request",
@@ -198,25 +203,25 @@ async def test_a_first_call_that_still_runs_is_told_before_any_limit(deps: Deps,
 
 async def test_fifty_calls_at_once_never_pass_a_quota_together(deps: Deps, tmp_path: Path) -> None:
     async with limited(deps, tmp_path, quotas=Quotas(waiting=5, stored_bytes=4 * len(MP4))) as (made, client):
-        answers = await asyncio.gather(*(send(client, (f"{n}.mp4", MP4)) for n in range(50)))
+        answers = await asyncio.gather(*(upload_videos(client, (f"{n}.mp4", MP4)) for n in range(50)))
         assert sorted({answer.status_code for answer in answers}) == [201, 429]
         assert sum(answer.status_code == 201 for answer in answers) == 4
-        videos, reservations, keys = await left_behind(made.database, made.objects)
+        videos, reservations, keys = await stored_state(made.database, made.objects)
         assert (videos, reservations, len(keys)) == (4, 0, 4)
 
 
 async def test_all_files_of_a_request_count(deps: Deps, tmp_path: Path) -> None:
     async with limited(deps, tmp_path, quotas=Quotas(waiting=2)) as (made, client):
         three = [(f"{n}.mp4", MP4) for n in range(3)]
-        refused(await send(client, *three), 429, "too_many_waiting", "request")
-        assert await left_behind(made.database, made.objects) == (0, 0, [])
-        assert (await send(client, *three[:2])).status_code == 201
+        refused(await upload_videos(client, *three), 429, "too_many_waiting", "request")
+        assert await stored_state(made.database, made.objects) == (0, 0, [])
+        assert (await upload_videos(client, *three[:2])).status_code == 201
 
 
 async def test_extracting_again_and_retrying_count_as_waiting(deps: Deps, tmp_path: Path) -> None:
     async with limited(deps, tmp_path, quotas=Quotas(waiting=2)) as (_, client):
-        one = await accepted(client)
-        two = await accepted(client, "b.mp4")
+        one = await upload_video(client)
+        two = await upload_video(client, "b.mp4")
         spec = {"spec": {"sample": {"mode": "all"}}}
         again = await client.post(f"/v1/videos/{one['id']}/extractions", json=spec)
         refused(again, 429, "too_many_waiting", "request")
@@ -239,8 +244,8 @@ FULL: dict[str, tuple[str, Any, int, str, str]] = {
 async def test_a_stored_result_is_given_where_new_work_is_refused(deps: Deps, tmp_path: Path, full: str) -> None:
     limit, value, status, code, fault = FULL[full]
     async with limited(deps, tmp_path) as (made, client):
-        video = await accepted(client)
-        await api_client.publish(made, api_client.make_result([b"one"]))
+        video = await upload_video(client)
+        await api_client.publish_next_task(made, api_client.make_result([b"one"]))
         object.__setattr__(made.limits, limit, value)
         path, key = f"/v1/videos/{video['id']}/extractions", {"Idempotency-Key": "again"}
         new = {"spec": {"sample": {"mode": "all"}}}
@@ -256,10 +261,10 @@ async def test_a_stored_result_is_given_where_new_work_is_refused(deps: Deps, tm
 
 async def test_a_retry_is_answered_by_a_stored_result_past_the_quota(deps: Deps, tmp_path: Path) -> None:
     async with limited(deps, tmp_path) as (made, client):
-        video = await accepted(client)
+        video = await upload_video(client)
         await client.post(f"/v1/extractions/{video['extraction']['id']}/cancel")
         await client.post(f"/v1/videos/{video['id']}/extractions", json={})
-        await api_client.publish(made, api_client.make_result([b"one"]))
+        await api_client.publish_next_task(made, api_client.make_result([b"one"]))
         object.__setattr__(made.limits, "quotas", Quotas(waiting=0))
         retried = await client.post(f"/v1/extractions/{video['extraction']['id']}/retry")
         assert (retried.status_code, retried.json()["reused"]) == (201, True)
@@ -267,13 +272,13 @@ async def test_a_retry_is_answered_by_a_stored_result_past_the_quota(deps: Deps,
 
 async def test_the_stored_bytes_are_limited_by_what_is_declared(deps: Deps, tmp_path: Path) -> None:
     async with limited(deps, tmp_path, quotas=Quotas(stored_bytes=1_000_000)) as (_, client):
-        await accepted(client)
+        await upload_video(client)
         refused(await send_unread(client, 2_500_000), 429, "quota_exceeded", "request")
 
 
 async def test_a_full_queue_takes_nothing_from_anybody(deps: Deps, tmp_path: Path) -> None:
     async with limited(deps, tmp_path, max_queued_tasks=2) as (made, client):
-        await send(client, ("a.mp4", MP4), ("b.mp4", MP4))
+        await upload_videos(client, ("a.mp4", MP4), ("b.mp4", MP4))
         made.admission._depth_expires_at = 0
         refused(await send_unread(client), 503, "queue_full", "service")
 
@@ -288,7 +293,7 @@ async def test_queue_depth_is_counted_at_max_once_a_second(deps: Deps, monkeypat
         return await count(database, most)
 
     monkeypatch.setattr(quotas, "depth", depth)
-    admission = AdmissionControl(deps.database, deps.cache, deps.objects, api_client.limits(), clock=lambda: now)
+    admission = AdmissionControl(deps.database, deps.cache, deps.objects, api_client.make_limits(), clock=lambda: now)
     await asyncio.gather(*(admission.check_capacity(uuid4()) for _ in range(20)))
     assert counted == 1
     now += 1.0
@@ -329,10 +334,10 @@ async def test_bodies_that_come_at_once_never_pass_the_reserve_together(
         deps.database,
         tmp_path / "objects",
         deps.cache,
-        limits=api_client.limits(min_free_bytes=free - int(2.5 * size)),
+        limits=api_client.make_limits(min_free_bytes=free - int(2.5 * size)),
         request_max_bytes=size,
     )
-    async with api_client.client_of(create_app(made)) as client, asyncio.timeout(60):
+    async with api_client.open_client(create_app(made)) as client, asyncio.timeout(60):
         await api_client.log_in(client)
         for _ in range(2):  # what is refused or has ended is given back
             read = 0
@@ -368,7 +373,7 @@ async def test_a_body_that_ends_between_the_measuring_and_the_check_still_counts
     assert free is not None
     store = MeasuredEarly(tmp_path / "objects")
     admission = AdmissionControl(
-        deps.database, deps.cache, store, api_client.limits(min_free_bytes=free - int(1.5 * size))
+        deps.database, deps.cache, store, api_client.make_limits(min_free_bytes=free - int(1.5 * size))
     )
     store.told.set()
     async with admission.admit_upload(uuid4(), size):
@@ -390,14 +395,14 @@ async def test_a_replica_reads_a_bounded_number_of_bodies(deps: Deps, tmp_path: 
 
 async def test_the_account_shows_its_quotas_and_their_use(deps: Deps, tmp_path: Path) -> None:
     async with limited(deps, tmp_path, quotas=Quotas(waiting=7)) as (_, client):
-        await accepted(client)
+        await upload_video(client)
         shown = (await client.get("/v1/me")).json()
         assert shown["quotas"] == {"waiting": 7, "stored_bytes": None}
         assert shown["use"] == {"videos": 1, "waiting": 1, "stored_bytes": len(MP4)}
 
 
 async def test_a_wrong_state_change_tells_the_current_status(ana: httpx.AsyncClient) -> None:
-    extraction = (await accepted(ana))["extraction"]
+    extraction = (await upload_video(ana))["extraction"]
     running = await ana.post(f"/v1/extractions/{extraction['id']}/retry")
     assert (running.status_code, running.json()["code"], running.json()["current_status"]) == (
         409,

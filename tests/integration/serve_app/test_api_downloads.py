@@ -13,7 +13,7 @@ from db.queue import task_queue
 from db.values.lifecycle import Blame
 from serve_app.archive_index import ArchiveIndexCache
 from serve_app.deps import Deps
-from tests.support.api_client import accepted, chunks_of, make_result, publish
+from tests.support.api_client import make_result, one_chunk, publish_next_task, upload_video
 
 IMAGES = [bytes([n]) * (1000 + n) for n in range(5)]
 RESULT = make_result(IMAGES)
@@ -27,8 +27,8 @@ def code_of(answer: httpx.Response) -> tuple[int, str]:
 @pytest.fixture
 async def path(ana: httpx.AsyncClient, deps: Deps) -> str:
     """The address of a finished extraction."""
-    video = await accepted(ana, 'my "holiday".mp4')
-    await publish(deps, RESULT)
+    video = await upload_video(ana, 'my "holiday".mp4')
+    await publish_next_task(deps, RESULT)
     return f"/v1/extractions/{video['extraction']['id']}"
 
 
@@ -123,7 +123,7 @@ async def test_each_image_is_read_out_of_the_archive(ana: httpx.AsyncClient, pat
 async def test_only_so_many_places_are_remembered(deps: Deps) -> None:
     tables = ArchiveIndexCache(max_frames=3)
     for name in ("a", "b", "a"):
-        await deps.objects.put(f"results/{name}", chunks_of(make_result([b"1", b"22"]).manifest_csv))
+        await deps.objects.put(f"results/{name}", one_chunk(make_result([b"1", b"22"]).manifest_csv))
         assert (await tables.locate(deps.objects, f"results/{name}", 2)).size == 2
     await deps.objects.delete("results/a")
     assert (await tables.locate(deps.objects, "results/a", 1)).size == 1
@@ -136,7 +136,7 @@ NAMES = ("frames.zip", "manifest.json", "manifest.csv", "report.json", "sheet.jp
 
 
 async def test_before_the_end_there_is_nothing_yet(ana: httpx.AsyncClient, deps: Deps) -> None:
-    path = f"/v1/extractions/{(await accepted(ana))['extraction']['id']}"
+    path = f"/v1/extractions/{(await upload_video(ana))['extraction']['id']}"
     for name in NAMES:
         answer = await ana.get(f"{path}/{name}")
         assert code_of(answer) == (409, "not_ready")
@@ -149,7 +149,7 @@ async def test_before_the_end_there_is_nothing_yet(ana: httpx.AsyncClient, deps:
 
 
 async def test_a_cancelled_extraction_has_no_result(ana: httpx.AsyncClient) -> None:
-    path = f"/v1/extractions/{(await accepted(ana))['extraction']['id']}"
+    path = f"/v1/extractions/{(await upload_video(ana))['extraction']['id']}"
     await ana.post(f"{path}/cancel")
     assert code_of(await ana.get(f"{path}/frames.zip")) == (409, "no_result")
 
@@ -163,7 +163,7 @@ async def test_a_result_whose_objects_are_gone_is_expired(ana: httpx.AsyncClient
 
 async def test_an_archive_without_images_is_given_too(ana: httpx.AsyncClient, deps: Deps) -> None:
     empty = make_result([])
-    path = f"/v1/extractions/{(await accepted(ana))['extraction']['id']}"
-    await publish(deps, empty)
+    path = f"/v1/extractions/{(await upload_video(ana))['extraction']['id']}"
+    await publish_next_task(deps, empty)
     assert (await ana.get(f"{path}/frames.zip")).content == empty.archive
     assert code_of(await ana.get(f"{path}/frames/1")) == (404, "not_found")

@@ -14,7 +14,7 @@ from db.values.lifecycle import Blame
 from serve_app.app import create_app
 from serve_app.deps import Deps
 from serve_app.openapi import response_schemas
-from tests.support.api_client import MEDIA, accepted, client_of, make_result, publish, send
+from tests.support.api_client import MEDIA, make_result, open_client, publish_next_task, upload_video, upload_videos
 
 RESULT = make_result([b"one", b"two"])
 
@@ -29,7 +29,7 @@ async def failed(deps: Deps, code: str = "no_video_stream") -> None:
 
 
 async def test_progress_is_seen_at_every_step(ana: httpx.AsyncClient, deps: Deps) -> None:
-    video = await accepted(ana)
+    video = await upload_video(ana)
     path = f"/v1/extractions/{video['extraction']['id']}"
     (claim,) = await task_queue.claim(deps.database, worker="w")
     running = (await ana.get(path)).json()
@@ -47,8 +47,8 @@ async def test_progress_is_seen_at_every_step(ana: httpx.AsyncClient, deps: Deps
 
 
 async def test_a_result_is_told_when_it_is_there(ana: httpx.AsyncClient, deps: Deps) -> None:
-    video = await accepted(ana)
-    await publish(deps, RESULT)
+    video = await upload_video(ana)
+    await publish_next_task(deps, RESULT)
     extraction = (await ana.get(f"/v1/extractions/{video['extraction']['id']}")).json()
     assert extraction["status"] == "succeeded"
     assert extraction["progress"]["fraction"] == 1
@@ -63,7 +63,7 @@ async def test_a_result_is_told_when_it_is_there(ana: httpx.AsyncClient, deps: D
 
 
 async def test_answers_have_the_shapes_that_openapi_tells(ana: httpx.AsyncClient, deps: Deps) -> None:
-    video = await accepted(ana)
+    video = await upload_video(ana)
     paths = f"/v1/videos/{video['id']}", f"/v1/extractions/{video['extraction']['id']}"
 
     async def check() -> None:
@@ -76,15 +76,15 @@ async def test_answers_have_the_shapes_that_openapi_tells(ana: httpx.AsyncClient
     await failed(deps)
     await check()
     await ana.post(f"{paths[1]}/retry")
-    await publish(deps, RESULT)
+    await publish_next_task(deps, RESULT)
     await check()
     response_schemas.Problem.model_validate_json((await ana.get("/v1/videos/x")).content)
-    response_schemas.Problem.model_validate_json((await send(ana, ("a.mp4", b"text"))).content)
+    response_schemas.Problem.model_validate_json((await upload_videos(ana, ("a.mp4", b"text"))).content)
     response_schemas.Readiness.model_validate_json((await ana.get("/readyz")).content)
 
 
 async def test_a_failure_tells_whose_it_is_and_what_helps(ana: httpx.AsyncClient, deps: Deps) -> None:
-    video = await accepted(ana)
+    video = await upload_video(ana)
     await failed(deps)
     shown = (await ana.get(f"/v1/videos/{video['id']}")).json()
     assert shown["status"] == "failed"
@@ -94,7 +94,7 @@ async def test_a_failure_tells_whose_it_is_and_what_helps(ana: httpx.AsyncClient
 
 
 async def test_cancelling_ends_it_from_that_moment(ana: httpx.AsyncClient) -> None:
-    path = f"/v1/extractions/{(await accepted(ana))['extraction']['id']}"
+    path = f"/v1/extractions/{(await upload_video(ana))['extraction']['id']}"
     cancelled = await ana.post(f"{path}/cancel")
     assert (cancelled.status_code, cancelled.json()["status"]) == (202, "cancelled")
     assert (await ana.get(path)).json() == cancelled.json()
@@ -102,7 +102,7 @@ async def test_cancelling_ends_it_from_that_moment(ana: httpx.AsyncClient) -> No
 
 
 async def test_only_what_failed_or_was_cancelled_is_retried_as_a_new_one(ana: httpx.AsyncClient, deps: Deps) -> None:
-    video = await accepted(ana)
+    video = await upload_video(ana)
     path = f"/v1/extractions/{video['extraction']['id']}/retry"
     assert code_of(await ana.post(path)) == (409, "wrong_state")
     await failed(deps)
@@ -118,9 +118,9 @@ async def test_only_what_failed_or_was_cancelled_is_retried_as_a_new_one(ana: ht
 async def test_a_stored_video_is_extracted_again_and_an_equal_result_is_reused(
     ana: httpx.AsyncClient, deps: Deps
 ) -> None:
-    video = await accepted(ana)
+    video = await upload_video(ana)
     path = f"/v1/videos/{video['id']}/extractions"
-    await publish(deps, RESULT)
+    await publish_next_task(deps, RESULT)
     reused = await ana.post(path, json={"spec": {"sample": {"mode": "fps", "fps": 1}}})
     assert reused.status_code == 201
     assert (reused.json()["status"], reused.json()["reused"]) == ("succeeded", True)
@@ -134,9 +134,9 @@ async def test_a_stored_video_is_extracted_again_and_an_equal_result_is_reused(
 
 
 async def test_another_engine_does_not_reuse(ana: httpx.AsyncClient, deps: Deps) -> None:
-    video = await accepted(ana)
-    await publish(deps, RESULT)
-    async with client_of(create_app(replace(deps, engine_name="auto/next")), headers=ana.headers) as client:
+    video = await upload_video(ana)
+    await publish_next_task(deps, RESULT)
+    async with open_client(create_app(replace(deps, engine_name="auto/next")), headers=ana.headers) as client:
         again = await client.post(f"/v1/videos/{video['id']}/extractions", json={})
     assert again.json()["status"] == "queued"
 
@@ -153,12 +153,12 @@ async def test_another_engine_does_not_reuse(ana: httpx.AsyncClient, deps: Deps)
 async def test_a_bad_request_for_an_extraction_is_refused(
     ana: httpx.AsyncClient, body: object, expected: tuple[int, str]
 ) -> None:
-    video = await accepted(ana)
+    video = await upload_video(ana)
     assert code_of(await ana.post(f"/v1/videos/{video['id']}/extractions", json=body)) == expected
 
 
 async def test_a_keyed_extraction_is_made_once(ana: httpx.AsyncClient) -> None:
-    path = f"/v1/videos/{(await accepted(ana))['id']}/extractions"
+    path = f"/v1/videos/{(await upload_video(ana))['id']}/extractions"
     keyed = {"Idempotency-Key": "k"}
     first = await ana.post(path, json={"spec": {"sample": {"fps": 2}}}, headers=keyed)
     again = await ana.post(path, json={"spec": {"sample": {"fps": 2.0, "mode": "fps"}}}, headers=keyed)
@@ -184,7 +184,7 @@ def patient_cache(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_representations_come_from_the_cache_only_in_their_newest_version(
     ana: httpx.AsyncClient, deps: Deps
 ) -> None:
-    video = await accepted(ana)
+    video = await upload_video(ana)
     path = f"/v1/videos/{video['id']}"
     await ana.get(path)
     # Only the cached representation of this version has the old name.
@@ -197,7 +197,7 @@ async def test_representations_come_from_the_cache_only_in_their_newest_version(
 
 
 async def test_access_never_comes_from_the_cache(ana: httpx.AsyncClient) -> None:
-    video = await accepted(ana)
+    video = await upload_video(ana)
     await ana.get(f"/v1/videos/{video['id']}")
     await ana.delete(f"/v1/videos/{video['id']}")
     assert (await ana.get(f"/v1/videos/{video['id']}")).status_code == 404
@@ -207,8 +207,8 @@ async def test_access_never_comes_from_the_cache(ana: httpx.AsyncClient) -> None
 
 async def test_without_the_cache_everything_comes_from_postgres(ana: httpx.AsyncClient, deps: Deps) -> None:
     gone = replace(deps, cache=open_cache("redis://127.0.0.1:1"))
-    async with client_of(create_app(gone), headers=ana.headers) as client:
-        video = await accepted(client)
+    async with open_client(create_app(gone), headers=ana.headers) as client:
+        video = await upload_video(client)
         assert (await client.get(f"/v1/videos/{video['id']}")).json() == video
         assert (await client.get("/v1/videos")).json()["items"] == [video]
         ready = await client.get("/readyz")

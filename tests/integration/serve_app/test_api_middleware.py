@@ -20,7 +20,16 @@ from db.object_store.folder_store import FolderStore
 from serve_app.app import create_app
 from serve_app.deps import Deps
 from serve_app.openapi import response_schemas
-from tests.support.api_client import MP4, accepted, client_of, limits, listening, log_in, make_result, publish
+from tests.support.api_client import (
+    MP4,
+    listen,
+    log_in,
+    make_limits,
+    make_result,
+    open_client,
+    publish_next_task,
+    upload_video,
+)
 
 SLOW_SECONDS = 60.0
 """A busy machine answers later than an idle one, and then still as it should."""
@@ -29,7 +38,7 @@ SLOW_SECONDS = 60.0
 @asynccontextmanager
 async def connected(deps: Deps, **more: Any) -> AsyncIterator[httpx.AsyncClient]:
     """A client with real connections to the application."""
-    async with listening(create_app(deps)) as port:
+    async with listen(create_app(deps)) as port:
         url = f"http://127.0.0.1:{port}"
         async with httpx.AsyncClient(base_url=url, timeout=SLOW_SECONDS, **more) as client:
             yield client
@@ -93,7 +102,7 @@ class TestReadiness:
         self, deps: Deps, ana: httpx.AsyncClient
     ) -> None:
         away = open_database("postgresql://nobody@127.0.0.1:1/none", name="test")
-        async with client_of(create_app(replace(deps, database=away)), headers=ana.headers) as client:
+        async with open_client(create_app(replace(deps, database=away)), headers=ana.headers) as client:
             parts = not_ready(await client.get("/readyz"))
             assert (parts["database"], parts["migrations"], parts["objects"]) == ("away", "away", "ok")
             assert (await client.get("/healthz")).status_code == 200
@@ -109,7 +118,7 @@ class TestReadiness:
         away = open_database("postgresql://nobody@127.0.0.1:1/none", name="test")
         state = tmp_path / "parts.json"
         supervised = replace(deps, database=away, supervisor_state=state)
-        async with client_of(create_app(supervised)) as client:
+        async with open_client(create_app(supervised)) as client:
             assert not_ready(await client.get("/readyz"))["database"] == "away"
             state.write_text('{"database": "restarting", "cache": "restarting", "migrations": "ok", "api": "ok"}')
             parts = not_ready(await client.get("/readyz"))
@@ -128,13 +137,13 @@ class TestReadiness:
     async def test_a_store_that_takes_nothing_is_named(self, deps: Deps, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("no folder")
         broken = replace(deps, objects=FolderStore(tmp_path / "file"))
-        async with client_of(create_app(broken)) as client:
+        async with open_client(create_app(broken)) as client:
             assert not_ready(await client.get("/readyz"))["objects"] == "away"
 
     async def test_a_store_with_less_room_than_its_reserve_is_named(self, deps: Deps) -> None:
         free = await deps.objects.free_bytes()
         assert free is not None
-        async with client_of(create_app(replace(deps, limits=limits(min_free_bytes=free * 2)))) as client:
+        async with open_client(create_app(replace(deps, limits=make_limits(min_free_bytes=free * 2)))) as client:
             parts = not_ready(await client.get("/readyz"))
             assert (parts["storage"], parts["objects"]) == ("full", "ok")
 
@@ -143,7 +152,7 @@ class TestReadiness:
             return None
 
         monkeypatch.setattr(FolderStore, "free_bytes", unbounded)
-        async with client_of(create_app(replace(deps, limits=limits(min_free_bytes=1 << 60)))) as client:
+        async with open_client(create_app(replace(deps, limits=make_limits(min_free_bytes=1 << 60)))) as client:
             assert (await client.get("/readyz")).json()["parts"]["storage"] == "ok"
 
 
@@ -153,7 +162,7 @@ class TestConnection:
     async def test_a_client_that_goes_away_in_the_middle_leaves_nothing(
         self, deps: Deps, ana: httpx.AsyncClient, database: AsyncEngine, tmp_path: Path
     ) -> None:
-        async with listening(create_app(deps)) as port:
+        async with listen(create_app(deps)) as port:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
             head = (
                 f"POST /v1/videos HTTP/1.1\r\nHost: x\r\nAuthorization: {ana.headers['Authorization']}\r\n"
@@ -174,7 +183,7 @@ class TestConnection:
     async def test_what_is_declared_too_large_is_answered_without_its_body(
         self, deps: Deps, ana: httpx.AsyncClient
     ) -> None:
-        async with listening(create_app(deps)) as port:
+        async with listen(create_app(deps)) as port:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             head = (
                 f"POST /v1/videos HTTP/1.1\r\nHost: x\r\nAuthorization: {ana.headers['Authorization']}\r\n"
@@ -190,8 +199,8 @@ class TestConnection:
         self, deps: Deps, ana: httpx.AsyncClient
     ) -> None:
         result = make_result([bytes(1 << 20)] * 8)
-        path = f"/v1/extractions/{(await accepted(ana))['extraction']['id']}/frames.zip"
-        await publish(deps, result)
+        path = f"/v1/extractions/{(await upload_video(ana))['extraction']['id']}/frames.zip"
+        await publish_next_task(deps, result)
         async with connected(deps, headers=ana.headers) as client:
             async with client.stream("GET", path) as abandoned:
                 await anext(abandoned.aiter_raw())
@@ -202,8 +211,8 @@ class TestConnection:
         self, deps: Deps, ana: httpx.AsyncClient, tmp_path: Path
     ) -> None:
         result = make_result([bytes(1 << 20)] * 4)
-        path = f"/v1/extractions/{(await accepted(ana))['extraction']['id']}/frames.zip"
-        await publish(deps, result)
+        path = f"/v1/extractions/{(await upload_video(ana))['extraction']['id']}/frames.zip"
+        await publish_next_task(deps, result)
         (archive,) = (tmp_path / "objects" / "results").rglob("frames.zip")
         shutil.copy(archive, tmp_path / "kept")
         with archive.open("r+b") as file:

@@ -21,7 +21,16 @@ from db.object_store.object_store import StoredObject
 from db.values.error_catalogue import CatalogueError
 from serve_app.app import create_app
 from serve_app.deps import Deps
-from tests.support.api_client import MP4, NOTHING, WEBM, client_of, code_of, left_behind, log_in, send
+from tests.support.api_client import (
+    MP4,
+    NOTHING_STORED,
+    WEBM,
+    log_in,
+    open_client,
+    status_and_code,
+    stored_state,
+    upload_videos,
+)
 
 KEYED = {"Idempotency-Key": "key-1"}
 
@@ -32,7 +41,7 @@ class TestIdempotencyKey:
     async def test_a_repeated_request_gets_the_same_answer_and_nothing_is_done_twice(
         self, ana: httpx.AsyncClient, deps: Deps
     ) -> None:
-        first = await send(ana, ("a.mp4", MP4), spec='{"sample":{"fps":0.5}}', headers=KEYED)
+        first = await upload_videos(ana, ("a.mp4", MP4), spec='{"sample":{"fps":0.5}}', headers=KEYED)
         # Another boundary, the part in another place, another spelling of the same number.
         again = await ana.post(
             "/v1/videos",
@@ -41,8 +50,8 @@ class TestIdempotencyKey:
         )
         assert (again.status_code, again.content) == (201, first.content)
         assert again.headers["idempotency-replayed"] == "true"
-        assert (await left_behind(deps.database, deps.objects))[:2] == (1, 0)
-        assert len((await left_behind(deps.database, deps.objects))[2]) == 1
+        assert (await stored_state(deps.database, deps.objects))[:2] == (1, 0)
+        assert len((await stored_state(deps.database, deps.objects))[2]) == 1
 
     @pytest.mark.parametrize(
         ("file", "spec"),
@@ -51,9 +60,12 @@ class TestIdempotencyKey:
     async def test_another_request_with_the_key_is_refused(
         self, ana: httpx.AsyncClient, deps: Deps, file: tuple[str, bytes], spec: str | None
     ) -> None:
-        await send(ana, ("a.mp4", MP4), headers=KEYED)
-        assert code_of(await send(ana, file, spec=spec, headers=KEYED)) == (422, "idempotency_key_reused")
-        assert len((await left_behind(deps.database, deps.objects))[2]) == 1
+        await upload_videos(ana, ("a.mp4", MP4), headers=KEYED)
+        assert status_and_code(await upload_videos(ana, file, spec=spec, headers=KEYED)) == (
+            422,
+            "idempotency_key_reused",
+        )
+        assert len((await stored_state(deps.database, deps.objects))[2]) == 1
 
     async def test_while_the_first_call_runs_a_second_is_told_so(self, ana: httpx.AsyncClient, deps: Deps) -> None:
         entered, leave = asyncio.Event(), asyncio.Event()
@@ -66,27 +78,30 @@ class TestIdempotencyKey:
 
         assert isinstance(deps.objects, FolderStore)
         slow = replace(deps, objects=Slow(deps.objects._root))
-        async with client_of(create_app(slow), headers=ana.headers) as client:
-            first = asyncio.create_task(send(client, ("a.mp4", MP4), headers=KEYED))
+        async with open_client(create_app(slow), headers=ana.headers) as client:
+            first = asyncio.create_task(upload_videos(client, ("a.mp4", MP4), headers=KEYED))
             await entered.wait()
-            assert code_of(await send(ana, ("a.mp4", MP4), headers=KEYED)) == (409, "idempotency_in_progress")
+            assert status_and_code(await upload_videos(ana, ("a.mp4", MP4), headers=KEYED)) == (
+                409,
+                "idempotency_in_progress",
+            )
             leave.set()
             assert (await first).status_code == 201
 
     async def test_a_refused_request_leaves_its_key_free(self, ana: httpx.AsyncClient) -> None:
-        assert (await send(ana, ("a.mp4", b"text"), headers=KEYED)).status_code == 422
-        assert (await send(ana, ("a.mp4", MP4), headers=KEYED)).status_code == 201
+        assert (await upload_videos(ana, ("a.mp4", b"text"), headers=KEYED)).status_code == 422
+        assert (await upload_videos(ana, ("a.mp4", MP4), headers=KEYED)).status_code == 201
 
     async def test_keys_are_each_users_own(self, ana: httpx.AsyncClient, deps: Deps) -> None:
-        first = await send(ana, ("a.mp4", MP4), headers=KEYED)
-        async with client_of(create_app(deps)) as bob:
+        first = await upload_videos(ana, ("a.mp4", MP4), headers=KEYED)
+        async with open_client(create_app(deps)) as bob:
             await log_in(bob, "bob@example.org")
-            second = await send(bob, ("b.mp4", WEBM), headers=KEYED)
+            second = await upload_videos(bob, ("b.mp4", WEBM), headers=KEYED)
         assert second.status_code == 201
         assert first.json()["items"][0]["id"] != second.json()["items"][0]["id"]
 
     async def test_a_call_whose_server_died_can_be_repeated(self, ana: httpx.AsyncClient, deps: Deps) -> None:
-        await send(ana, ("a.mp4", MP4), headers=KEYED)
+        await upload_videos(ana, ("a.mp4", MP4), headers=KEYED)
         async with deps.database.begin() as connection:
             await connection.execute(
                 text(
@@ -94,12 +109,12 @@ class TestIdempotencyKey:
                     " lease_expires_at = clock_timestamp() - interval '1 second'"
                 )
             )
-        assert (await send(ana, ("a.mp4", MP4), headers=KEYED)).status_code == 201
+        assert (await upload_videos(ana, ("a.mp4", MP4), headers=KEYED)).status_code == 201
 
     @pytest.mark.parametrize("key", ["", "x" * 256, "a b"])
     async def test_a_key_has_visible_characters_only(self, ana: httpx.AsyncClient, key: str) -> None:
-        answer = await send(ana, ("a.mp4", MP4), headers={"Idempotency-Key": key})
-        assert code_of(answer) == (422, "invalid_field")
+        answer = await upload_videos(ana, ("a.mp4", MP4), headers={"Idempotency-Key": key})
+        assert status_and_code(answer) == (422, "invalid_field")
 
 
 class TestTrouble:
@@ -114,11 +129,11 @@ class TestTrouble:
 
         assert isinstance(deps.objects, FolderStore)
         full = replace(deps, objects=Full(deps.objects._root))
-        async with client_of(create_app(full), headers=ana.headers) as client:
-            answer = await send(client, ("a.mp4", MP4), ("b.mp4", MP4))
-        assert code_of(answer) == (507, "storage_full")
+        async with open_client(create_app(full), headers=ana.headers) as client:
+            answer = await upload_videos(client, ("a.mp4", MP4), ("b.mp4", MP4))
+        assert status_and_code(answer) == (507, "storage_full")
         assert answer.headers["retry-after"] == "60"
-        assert await left_behind(deps.database, deps.objects) == NOTHING
+        assert await stored_state(deps.database, deps.objects) == NOTHING_STORED
 
     async def test_an_unexpected_error_leaves_nothing_and_tells_nothing(
         self, ana: httpx.AsyncClient, deps: Deps
@@ -130,12 +145,12 @@ class TestTrouble:
 
         assert isinstance(deps.objects, FolderStore)
         broken = replace(deps, objects=Broken(deps.objects._root))
-        async with client_of(create_app(broken), headers=ana.headers) as client:
-            answer = await send(client, ("a.mp4", MP4))
-        assert code_of(answer) == (500, "internal")
+        async with open_client(create_app(broken), headers=ana.headers) as client:
+            answer = await upload_videos(client, ("a.mp4", MP4))
+        assert status_and_code(answer) == (500, "internal")
         assert "secret" not in answer.text
         assert answer.json()["request_id"] == answer.headers["x-request-id"]
-        assert await left_behind(deps.database, deps.objects) == NOTHING
+        assert await stored_state(deps.database, deps.objects) == NOTHING_STORED
 
     async def test_a_request_that_is_cancelled_in_the_middle_leaves_no_row_and_a_marked_object_at_max(
         self, ana: httpx.AsyncClient, deps: Deps
@@ -187,21 +202,21 @@ class TestCommit:
             raise OperationalError("COMMIT", {}, ConnectionResetError())
 
         odd: Any = Engine(deps.database, 2, lose_the_answer)
-        async with client_of(create_app(replace(deps, database=odd)), headers=ana.headers) as client:
-            answer = await send(client, ("a.mp4", MP4))
+        async with open_client(create_app(replace(deps, database=odd)), headers=ana.headers) as client:
+            answer = await upload_videos(client, ("a.mp4", MP4))
         assert answer.status_code == 201
         video = answer.json()["items"][0]
         assert (await ana.get(f"/v1/videos/{video['id']}")).json() == video
-        assert await left_behind(deps.database, deps.objects) == (1, 0, [f"videos/{video['id']}"])
+        assert await stored_state(deps.database, deps.objects) == (1, 0, [f"videos/{video['id']}"])
 
     async def test_a_reservation_that_can_not_be_made_leaves_nothing(self, ana: httpx.AsyncClient, deps: Deps) -> None:
         async def fail() -> None:
             raise OperationalError("COMMIT", {}, ConnectionResetError())
 
         odd: Any = Engine(deps.database, 1, fail)
-        async with client_of(create_app(replace(deps, database=odd)), headers=ana.headers) as client:
-            assert code_of(await send(client, ("a.mp4", MP4))) == (503, "unavailable")
-        assert await left_behind(deps.database, deps.objects) == NOTHING
+        async with open_client(create_app(replace(deps, database=odd)), headers=ana.headers) as client:
+            assert status_and_code(await upload_videos(client, ("a.mp4", MP4))) == (503, "unavailable")
+        assert await stored_state(deps.database, deps.objects) == NOTHING_STORED
 
     @pytest.mark.parametrize("lost", [1, 2], ids=["of the key", "of the reservation"])
     async def test_a_key_is_free_as_soon_as_the_database_is_back(
@@ -218,10 +233,10 @@ class TestCommit:
 
         monkeypatch.setattr("db.acceptance.idempotency_keys.drop", drop_when_back)
         odd: Any = Engine(deps.database, lost, away)
-        async with client_of(create_app(replace(deps, database=odd)), headers=ana.headers) as client:
-            assert code_of(await send(client, ("a.mp4", MP4), headers=KEYED)) == (503, "unavailable")
+        async with open_client(create_app(replace(deps, database=odd)), headers=ana.headers) as client:
+            assert status_and_code(await upload_videos(client, ("a.mp4", MP4), headers=KEYED)) == (503, "unavailable")
         async with asyncio.timeout(10):
-            while (answer := await send(ana, ("a.mp4", MP4), headers=KEYED)).status_code == 409:
+            while (answer := await upload_videos(ana, ("a.mp4", MP4), headers=KEYED)).status_code == 409:
                 await asyncio.sleep(0.05)
         assert answer.status_code == 201
 
@@ -233,15 +248,15 @@ class TestCommit:
             await go_on.wait()
 
         odd: Any = Engine(deps.database, 3, wait)
-        async with client_of(create_app(replace(deps, database=odd)), headers=ana.headers) as client:
-            call = asyncio.create_task(send(client, ("a.mp4", MP4), headers=KEYED))
+        async with open_client(create_app(replace(deps, database=odd)), headers=ana.headers) as client:
+            call = asyncio.create_task(upload_videos(client, ("a.mp4", MP4), headers=KEYED))
             await committed.wait()
             call.cancel()
             go_on.set()
             with pytest.raises(asyncio.CancelledError):
                 await call
-        videos, reservations, keys = await left_behind(deps.database, deps.objects)
+        videos, reservations, keys = await stored_state(deps.database, deps.objects)
         assert (videos, reservations, len(keys)) == (1, 0, 1)
-        again = await send(ana, ("a.mp4", MP4), headers=KEYED)
+        again = await upload_videos(ana, ("a.mp4", MP4), headers=KEYED)
         assert again.headers["idempotency-replayed"] == "true"
-        assert (await left_behind(deps.database, deps.objects))[0] == 1
+        assert (await stored_state(deps.database, deps.objects))[0] == 1

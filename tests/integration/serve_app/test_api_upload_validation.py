@@ -12,7 +12,7 @@ import pytest
 
 from serve_app.app import create_app
 from serve_app.deps import Deps
-from tests.support.api_client import MP4, NOTHING, client_of, code_of, left_behind, send
+from tests.support.api_client import MP4, NOTHING_STORED, open_client, status_and_code, stored_state, upload_videos
 
 
 @pytest.mark.parametrize(
@@ -22,18 +22,18 @@ from tests.support.api_client import MP4, NOTHING, client_of, code_of, left_behi
 async def test_what_can_not_be_a_video_is_refused_and_leaves_nothing(
     ana: httpx.AsyncClient, deps: Deps, content: bytes, code: str
 ) -> None:
-    answer = await send(ana, ("clip.mp4", content))
-    assert code_of(answer) == (422, code)
+    answer = await upload_videos(ana, ("clip.mp4", content))
+    assert status_and_code(answer) == (422, code)
     problem = answer.json()
     assert problem["fault"] == "file"
     assert problem["remedy"]
     assert [error["filename"] for error in problem["errors"]] == ["clip.mp4"]
-    assert await left_behind(deps.database, deps.objects) == NOTHING
+    assert await stored_state(deps.database, deps.objects) == NOTHING_STORED
 
 
 async def test_one_bad_part_refuses_all_and_every_bad_one_is_named(ana: httpx.AsyncClient, deps: Deps) -> None:
     files = ("a.mp4", MP4), ("b.mp4", b"text"), ("c.mp4", MP4), ("d.mp4", b"")
-    answer = await send(ana, *files, spec='{"sample": {"fps": 0}}')
+    answer = await upload_videos(ana, *files, spec='{"sample": {"fps": 0}}')
     assert answer.status_code == 422
     found = [(error["part"], error["filename"], error["code"]) for error in answer.json()["errors"]]
     assert found == [
@@ -42,7 +42,7 @@ async def test_one_bad_part_refuses_all_and_every_bad_one_is_named(ana: httpx.As
         ("file", "d.mp4", "empty_file"),
     ]
     assert all(error["detail"] and error["remedy"] for error in answer.json()["errors"])
-    assert await left_behind(deps.database, deps.objects) == NOTHING
+    assert await stored_state(deps.database, deps.objects) == NOTHING_STORED
 
 
 @pytest.mark.parametrize(
@@ -59,27 +59,27 @@ async def test_one_bad_part_refuses_all_and_every_bad_one_is_named(ana: httpx.As
 async def test_a_bad_spec_is_refused_and_leaves_nothing(
     ana: httpx.AsyncClient, deps: Deps, spec: str, expected: tuple[int, str]
 ) -> None:
-    assert code_of(await send(ana, ("a.mp4", MP4), spec=spec)) == expected
-    assert await left_behind(deps.database, deps.objects) == NOTHING
+    assert status_and_code(await upload_videos(ana, ("a.mp4", MP4), spec=spec)) == expected
+    assert await stored_state(deps.database, deps.objects) == NOTHING_STORED
 
 
 async def test_what_a_form_must_be_is_said(ana: httpx.AsyncClient, deps: Deps) -> None:
     small = replace(deps, request_max_files=2)
-    async with client_of(create_app(small), headers=ana.headers) as client:
-        assert code_of(await send(client, *[("a.mp4", MP4)] * 3)) == (413, "too_many_files")
+    async with open_client(create_app(small), headers=ana.headers) as client:
+        assert status_and_code(await upload_videos(client, *[("a.mp4", MP4)] * 3)) == (413, "too_many_files")
     form: Any = [("file", ("a.mp4", MP4)), ("files", ("b.mp4", MP4))]
     unknown = await ana.post("/v1/videos", files=form)
-    assert code_of(unknown) == (422, "invalid_field")
+    assert status_and_code(unknown) == (422, "invalid_field")
     assert unknown.json()["errors"][0]["part"] == "files"
     twice: Any = [("file", ("a.mp4", MP4)), ("spec", (None, b"{}")), ("spec", (None, b"{}"))]
-    assert code_of(await ana.post("/v1/videos", files=twice)) == (422, "invalid_field")
+    assert status_and_code(await ana.post("/v1/videos", files=twice)) == (422, "invalid_field")
     only_spec: Any = {"spec": (None, b"{}")}
-    assert code_of(await ana.post("/v1/videos", files=only_spec)) == (422, "no_file")
-    assert code_of(await ana.post("/v1/videos", json={})) == (415, "unsupported_media_type")
+    assert status_and_code(await ana.post("/v1/videos", files=only_spec)) == (422, "no_file")
+    assert status_and_code(await ana.post("/v1/videos", json={})) == (415, "unsupported_media_type")
     cut = {"Content-Type": "multipart/form-data; boundary=x"}
     half = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n' + MP4
-    assert code_of(await ana.post("/v1/videos", content=half, headers=cut)) == (400, "malformed_request")
-    assert await left_behind(deps.database, deps.objects) == NOTHING
+    assert status_and_code(await ana.post("/v1/videos", content=half, headers=cut)) == (400, "malformed_request")
+    assert await stored_state(deps.database, deps.objects) == NOTHING_STORED
 
 
 async def test_too_much_is_refused_by_its_declared_length_before_a_byte_is_read(
@@ -91,7 +91,7 @@ async def test_too_much_is_refused_by_its_declared_length_before_a_byte_is_read(
 
     headers = {"Content-Type": "multipart/form-data; boundary=x", "Content-Length": str(deps.request_max_bytes * 2)}
     answer = await ana.post("/v1/videos", content=never(), headers=headers)
-    assert code_of(answer) == (413, "too_large")
+    assert status_and_code(answer) == (413, "too_large")
     assert int(answer.headers["retry-after"]) > 0
 
 
@@ -103,13 +103,16 @@ async def test_too_much_without_a_declared_length_is_refused_while_reading(ana: 
 
     headers = {"Content-Type": "multipart/form-data; boundary=x", "Transfer-Encoding": "chunked"}
     small = replace(deps, request_max_bytes=100_000)
-    async with client_of(create_app(small), headers=ana.headers) as client:
+    async with open_client(create_app(small), headers=ana.headers) as client:
         answer = await client.post("/v1/videos", content=endless(), headers=headers)
-        assert code_of(answer) == (413, "too_large")
-        whole = await send(client, ("a.mp4", MP4 + bytes(100_000 - len(MP4))))
+        assert status_and_code(answer) == (413, "too_large")
+        whole = await upload_videos(client, ("a.mp4", MP4 + bytes(100_000 - len(MP4))))
         assert whole.status_code == 201
-        assert code_of(await send(client, ("a.mp4", MP4 + bytes(100_001 - len(MP4))))) == (413, "too_large")
-    assert (await left_behind(deps.database, deps.objects))[:2] == (1, 0)
+        assert status_and_code(await upload_videos(client, ("a.mp4", MP4 + bytes(100_001 - len(MP4))))) == (
+            413,
+            "too_large",
+        )
+    assert (await stored_state(deps.database, deps.objects))[:2] == (1, 0)
 
 
 async def test_a_body_is_never_in_memory(ana: httpx.AsyncClient, deps: Deps) -> None:
@@ -135,4 +138,4 @@ async def test_a_body_is_never_in_memory(ana: httpx.AsyncClient, deps: Deps) -> 
 async def test_a_length_must_be_known(ana: httpx.AsyncClient) -> None:
     request = ana.build_request("POST", "/v1/videos", headers={"Content-Type": "multipart/form-data; boundary=x"})
     del request.headers["Content-Length"]
-    assert code_of(await ana.send(request)) == (411, "length_required")
+    assert status_and_code(await ana.send(request)) == (411, "length_required")

@@ -9,11 +9,20 @@ import pytest
 
 from serve_app.app import create_app
 from serve_app.deps import Deps
-from tests.support.api_client import MP4, WEBM, accepted, client_of, code_of, left_behind, log_in, send
+from tests.support.api_client import (
+    MP4,
+    WEBM,
+    log_in,
+    open_client,
+    status_and_code,
+    stored_state,
+    upload_video,
+    upload_videos,
+)
 
 
 async def test_several_files_are_accepted_with_one_spec(ana: httpx.AsyncClient, deps: Deps) -> None:
-    answer = await send(ana, ("a.mp4", MP4), ("férias.webm", WEBM), spec='{"sample": {"fps": 0.10}}')
+    answer = await upload_videos(ana, ("a.mp4", MP4), ("férias.webm", WEBM), spec='{"sample": {"fps": 0.10}}')
     assert answer.status_code == 201
     first, second = answer.json()["items"]
     assert [first["filename"], second["filename"]] == ["a.mp4", "férias.webm"]
@@ -23,7 +32,7 @@ async def test_several_files_are_accepted_with_one_spec(ana: httpx.AsyncClient, 
     assert first["extraction"]["spec"]["sample"] == {"mode": "fps", "fps": 0.1}
     assert first["extraction"]["spec"] == second["extraction"]["spec"]
     assert first["extraction"]["progress"]["queue_position"] == 1
-    videos, reservations, keys = await left_behind(deps.database, deps.objects)
+    videos, reservations, keys = await stored_state(deps.database, deps.objects)
     assert (videos, reservations) == (2, 0)
     assert keys == sorted(f"videos/{video['id']}" for video in (first, second))
     stored = b"".join([chunk async for chunk in deps.objects.read(f"videos/{second['id']}")])
@@ -31,14 +40,14 @@ async def test_several_files_are_accepted_with_one_spec(ana: httpx.AsyncClient, 
 
 
 async def test_what_was_answered_is_what_is_read_later(ana: httpx.AsyncClient) -> None:
-    video = await accepted(ana)
+    video = await upload_video(ana)
     assert (await ana.get(f"/v1/videos/{video['id']}")).json() == video
     assert (await ana.get(f"/v1/extractions/{video['extraction']['id']}")).json() == video["extraction"]
     assert (await ana.get("/v1/videos")).json() == {"items": [video], "next_cursor": None}
 
 
 async def test_without_a_spec_the_defaults_hold(ana: httpx.AsyncClient) -> None:
-    assert (await accepted(ana))["extraction"]["spec"] == {
+    assert (await upload_video(ana))["extraction"]["spec"] == {
         "sample": {"mode": "fps", "fps": 1},
         "range": {"start": 0, "end": None},
         "image": {"format": "jpeg", "quality": 90, "max_side": None},
@@ -51,7 +60,7 @@ class TestListing:
     """GET /v1/videos"""
 
     async def test_pages_are_newest_first_and_whole(self, ana: httpx.AsyncClient) -> None:
-        made = [(await accepted(ana, f"clip {n}.mp4"))["id"] for n in range(5)]
+        made = [(await upload_video(ana, f"clip {n}.mp4"))["id"] for n in range(5)]
         seen, cursor = [], None
         while True:
             query = {"limit": 2} | ({"cursor": cursor} if cursor else {})
@@ -63,7 +72,7 @@ class TestListing:
         assert seen == made[::-1]
 
     async def test_filters_narrow_it(self, ana: httpx.AsyncClient) -> None:
-        beach, city = await accepted(ana, "Beach 100%.mp4"), await accepted(ana, "city.webm", WEBM)
+        beach, city = await upload_video(ana, "Beach 100%.mp4"), await upload_video(ana, "city.webm", WEBM)
         await ana.post(f"/v1/extractions/{city['extraction']['id']}/cancel")
 
         async def found(**query: str) -> list[str]:
@@ -82,11 +91,11 @@ class TestListing:
         "query", ["limit=0", "limit=201", "limit=x", "cursor=x", "status=gone", "sha256=x", "colour=red", "q=a&q=b"]
     )
     async def test_a_query_that_means_nothing_is_refused(self, ana: httpx.AsyncClient, query: str) -> None:
-        assert code_of(await ana.get(f"/v1/videos?{query}")) == (422, "invalid_field")
+        assert status_and_code(await ana.get(f"/v1/videos?{query}")) == (422, "invalid_field")
 
 
 async def test_somebody_elses_video_is_not_there(ana: httpx.AsyncClient, deps: Deps) -> None:
-    video = await accepted(ana)
+    video = await upload_video(ana)
     extraction = video["extraction"]["id"]
     calls = [
         ("GET", f"/v1/videos/{video['id']}"),
@@ -97,17 +106,17 @@ async def test_somebody_elses_video_is_not_there(ana: httpx.AsyncClient, deps: D
         ("GET", f"/v1/extractions/{extraction}/frames.zip"),
         ("GET", f"/v1/extractions/{extraction}/frames/1"),
     ]
-    async with client_of(create_app(deps)) as bob:
+    async with open_client(create_app(deps)) as bob:
         await log_in(bob, "bob@example.org")
         for method, path in calls:
             theirs = await bob.request(method, path)
             unknown = await bob.request(
                 method, path.replace(path.split("/")[3], "00000000-0000-7000-8000-000000000000")
             )
-            assert code_of(theirs) == code_of(unknown) == (404, "not_found")
+            assert status_and_code(theirs) == status_and_code(unknown) == (404, "not_found")
             assert theirs.json()["detail"] == unknown.json()["detail"]
         again = await bob.post(f"/v1/videos/{video['id']}/extractions", json={})
-        assert code_of(again) == (404, "not_found")
+        assert status_and_code(again) == (404, "not_found")
         assert (await bob.get("/v1/videos")).json()["items"] == []
         assert (await bob.get("/v1/videos", params={"sha256": video["sha256"]})).json()["items"] == []
     assert (await ana.get(f"/v1/videos/{video['id']}")).status_code == 200
@@ -115,12 +124,12 @@ async def test_somebody_elses_video_is_not_there(ana: httpx.AsyncClient, deps: D
 
 async def test_a_path_that_is_no_id_names_nothing(ana: httpx.AsyncClient) -> None:
     for path in ("/v1/videos/1", "/v1/videos/%00", "/v1/extractions/abc", "/v1/nothing"):
-        assert code_of(await ana.get(path)) == (404, "not_found")
+        assert status_and_code(await ana.get(path)) == (404, "not_found")
 
 
 async def test_a_deleted_video_is_gone_with_all_that_came_of_it(ana: httpx.AsyncClient) -> None:
-    video = await accepted(ana)
+    video = await upload_video(ana)
     assert (await ana.delete(f"/v1/videos/{video['id']}")).status_code == 204
-    assert code_of(await ana.get(f"/v1/videos/{video['id']}")) == (404, "not_found")
-    assert code_of(await ana.get(f"/v1/extractions/{video['extraction']['id']}")) == (404, "not_found")
-    assert code_of(await ana.delete(f"/v1/videos/{video['id']}")) == (404, "not_found")
+    assert status_and_code(await ana.get(f"/v1/videos/{video['id']}")) == (404, "not_found")
+    assert status_and_code(await ana.get(f"/v1/extractions/{video['extraction']['id']}")) == (404, "not_found")
+    assert status_and_code(await ana.delete(f"/v1/videos/{video['id']}")) == (404, "not_found")

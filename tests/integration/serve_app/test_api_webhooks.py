@@ -17,7 +17,7 @@ from db.values.lifecycle import Blame
 from serve_app.app import create_app
 from serve_app.deps import Deps
 from serve_app.openapi import response_schemas
-from tests.support.api_client import accepted, client_of, log_in, make_deps
+from tests.support.api_client import log_in, make_deps, open_client, upload_video
 
 URL = "https://example.org/hook"
 
@@ -32,7 +32,7 @@ async def added(client: httpx.AsyncClient, **body: Any) -> dict[str, Any]:
 
 async def owed(client: httpx.AsyncClient, deps: Deps) -> None:
     """One extraction of the caller's that has failed."""
-    await accepted(client)
+    await upload_video(client)
     (claim,) = await task_queue.claim(deps.database, worker="w")
     why = {"code": "no_video_stream", "detail": "There is none.", "jitter": 0.0}
     await task_queue.fail(deps.database, claim.lease, blame=Blame.FILE, **why)
@@ -87,7 +87,7 @@ async def test_what_can_be_no_webhook_is_refused(ana: httpx.AsyncClient, body: d
 
 async def test_a_service_may_let_receivers_be_nearer(ana: httpx.AsyncClient, deps: Deps, tmp_path: Any) -> None:
     near = make_deps(deps.database, tmp_path, deps.cache, webhook_reach=Reach.LOOPBACK)
-    async with client_of(create_app(near)) as client:
+    async with open_client(create_app(near)) as client:
         await log_in(client)
         await added(client, url="http://127.0.0.1:9/hook")
     near.password_hasher.close()
@@ -153,7 +153,7 @@ async def test_somebody_elses_webhook_is_not_there(ana: httpx.AsyncClient, deps:
     await owed(ana, deps)
     path = f"/v1/webhooks/{webhook['id']}"
     (delivery,) = (await ana.get(f"{path}/deliveries")).json()["items"]
-    async with client_of(create_app(deps)) as bob:
+    async with open_client(create_app(deps)) as bob:
         assert (await bob.get("/v1/webhooks")).status_code == 401
         await log_in(bob, "bob@example.org")
         his = await added(bob)

@@ -23,7 +23,7 @@ WAIT_SECONDS = 60
 
 
 async def call_of(database: AsyncEngine, user_id: UUID, files: int = 1, key: OwnedKey | None = None) -> AcceptRequest:
-    uploads = [database_rows.upload(user_id) for _ in range(files)]
+    uploads = [database_rows.make_upload(user_id) for _ in range(files)]
     for upload in uploads:
         await object_reservations.reserve(database, user_id, upload.object_key)
     return AcceptRequest(uploads, key, "fingerprint")
@@ -60,16 +60,16 @@ async def stored(database: AsyncEngine) -> set[str]:
 
 
 async def test_calls_at_the_same_time_share_transactions_and_each_has_its_own_answer(database: AsyncEngine) -> None:
-    users = [await database_rows.user(database, f"{number}@example.com") for number in range(5)]
+    users = [await database_rows.create_user(database, f"{number}@example.com") for number in range(5)]
     calls = [await call_of(database, users[number % 5], 1 + number % 3) for number in range(60)]
     answers = await at_once(GroupCommit(database, UNLIMITED), calls)
     assert [videos_in(answer) for answer in answers] == [videos_of(call) for call in calls]
-    written = await database_rows.one(
+    written = await database_rows.fetch_one(
         database, "SELECT count(DISTINCT xmin::text) AS n, count(*) AS all FROM acceptances"
     )
     assert written.all == sum(len(call.uploads) for call in calls)
     assert written.n <= 4
-    opened = await database_rows.one(
+    opened = await database_rows.fetch_one(
         database,
         "SELECT bool_and(open = (SELECT count(*) FROM tasks WHERE tasks.user_id = shares.user_id AND state = 'ready'))"
         " AS right FROM shares",
@@ -78,7 +78,7 @@ async def test_calls_at_the_same_time_share_transactions_and_each_has_its_own_an
 
 
 async def test_of_a_batch_only_the_call_whose_reservation_is_gone_is_refused(database: AsyncEngine) -> None:
-    user = await database_rows.user(database)
+    user = await database_rows.create_user(database)
     calls = [await call_of(database, user, 2, await key_of(database, user, f"key {number}")) for number in range(8)]
     await object_reservations.abandon(database, [calls[3].uploads[1].object_key])
     answers = await at_once(GroupCommit(database, UNLIMITED), calls)
@@ -86,16 +86,16 @@ async def test_of_a_batch_only_the_call_whose_reservation_is_gone_is_refused(dat
     assert answers[3].code == "unavailable"
     assert await stored(database) == {video for call in calls if call is not calls[3] for video in videos_of(call)}
     for call, answer in zip(calls, answers, strict=True):
-        kept = await database_rows.one(
+        kept = await database_rows.fetch_one(
             database, "SELECT response FROM idempotency_keys WHERE owner = :owner", owner=call.key.owner
         )
         assert kept.response == (None if call is calls[3] else answer.decode())
 
 
 async def test_a_call_whose_key_was_taken_over_leaves_nothing_and_harms_nobody(database: AsyncEngine) -> None:
-    user = await database_rows.user(database)
+    user = await database_rows.create_user(database)
     lost = await key_of(database, user, "key")
-    await database_rows.change(database, "UPDATE idempotency_keys SET owner = gen_random_uuid()")
+    await database_rows.execute(database, "UPDATE idempotency_keys SET owner = gen_random_uuid()")
     calls = [await call_of(database, user), await call_of(database, user, key=lost), await call_of(database, user)]
     answers = await at_once(GroupCommit(database, UNLIMITED), calls)
     assert answers[1].code == "idempotency_in_progress"
@@ -103,14 +103,21 @@ async def test_a_call_whose_key_was_taken_over_leaves_nothing_and_harms_nobody(d
 
 
 async def test_calls_of_one_batch_can_not_pass_a_quota_together(database: AsyncEngine) -> None:
-    full, other = await database_rows.user(database), await database_rows.user(database, "bob@example.com")
+    full, other = (
+        await database_rows.create_user(database),
+        await database_rows.create_user(database, "bob@example.com"),
+    )
     calls = [await call_of(database, full if number % 2 else other, 2) for number in range(20)]
-    await database_rows.accepted(database, full)
+    await database_rows.accept_video(database, full)
     answers = await at_once(GroupCommit(database, Quotas(waiting=7)), calls)
     refused = [answer.code for answer in answers if isinstance(answer, CatalogueError)]
     assert refused == ["too_many_waiting"] * (20 - 3 - 3)
     counts = [
-        (await database_rows.one(database, "SELECT count(*) AS n FROM extractions WHERE user_id = :id", id=user)).n
+        (
+            await database_rows.fetch_one(
+                database, "SELECT count(*) AS n FROM extractions WHERE user_id = :id", id=user
+            )
+        ).n
         for user in (full, other)
     ]
     assert counts == [7, 6]
@@ -118,7 +125,7 @@ async def test_calls_of_one_batch_can_not_pass_a_quota_together(database: AsyncE
 
 @pytest.mark.parametrize("accounts", [1, 3])
 async def test_nobody_who_comes_as_a_writer_ends_is_forgotten(database: AsyncEngine, accounts: int) -> None:
-    users = [await database_rows.user(database, f"{number}@example.com") for number in range(accounts)]
+    users = [await database_rows.create_user(database, f"{number}@example.com") for number in range(accounts)]
     group_commit = GroupCommit(database, UNLIMITED)
 
     async def one_after_the_other(calls: Sequence[AcceptRequest]) -> None:
@@ -131,7 +138,7 @@ async def test_nobody_who_comes_as_a_writer_ends_is_forgotten(database: AsyncEng
 
 
 async def test_a_batch_whose_commit_was_not_confirmed_counts(database: AsyncEngine, server_folder: Path) -> None:
-    user = await database_rows.user(database)
+    user = await database_rows.create_user(database)
     calls = [await call_of(database, user, key=await key_of(database, user, f"key {number}")) for number in range(6)]
     proxy, folder = AnswerProxy(Path(database.url.query["host"])), server_folder / uuid.uuid4().hex[:8]
     async with proxy.listening(folder):
@@ -149,7 +156,7 @@ async def test_a_batch_whose_commit_was_not_confirmed_counts(database: AsyncEngi
 
 
 async def test_while_the_database_is_away_every_call_is_told_so(database: AsyncEngine, tmp_path: Path) -> None:
-    calls = [await call_of(database, await database_rows.user(database, f"{n}@example.com")) for n in range(3)]
+    calls = [await call_of(database, await database_rows.create_user(database, f"{n}@example.com")) for n in range(3)]
     away = open_database(behind(database, tmp_path), name="victim")
     answers = await at_once(GroupCommit(away, UNLIMITED), calls)
     await away.dispose()

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from typer.exceptions import TyperException
 
-from tests.support.cli_calls import ROOT, called_by, contexts
+from tests.support.cli_command_tree import ROOT_COMMAND, called_command, command_contexts
 
-EVERY = [pytest.param(context, id=context.command_path) for context in contexts(ROOT, "fotograma")]
+EVERY = [pytest.param(context, id=context.command_path) for context in command_contexts(ROOT_COMMAND, "fotograma")]
 
 
 def example_of(context: Any) -> str:
@@ -34,7 +34,7 @@ def test_a_command_says_what_it_does_in_a_sentence(context: Any) -> None:
 
 @pytest.mark.parametrize("context", EVERY)
 def test_a_command_shows_an_example_that_calls_it(context: Any) -> None:
-    assert called_by(example_of(context)).startswith(context.command_path)
+    assert called_command(example_of(context)).startswith(context.command_path)
 
 
 @pytest.mark.parametrize("context", EVERY)
@@ -52,7 +52,7 @@ def test_every_option_and_argument_is_explained(context: Any) -> None:
 )
 def test_an_example_that_does_not_parse_would_be_noticed(line: str, fault: str) -> None:
     with pytest.raises(TyperException, match=fault):
-        called_by(line)
+        called_command(line)
 
 
 def test_help_imports_nothing_that_only_a_running_command_needs() -> None:

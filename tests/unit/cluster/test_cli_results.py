@@ -19,7 +19,7 @@ from cluster.cli.server_batch import Stage, VideoOutcome, failure_of
 from cluster.client.api_types import Failure
 from cluster.client.errors import ApiError
 from cluster.unpack_archive import BadArchive, FolderTaken, unpack
-from tests.support.fake_service import archive_of
+from tests.support.fake_service import make_archive
 
 
 def names(*filenames: str) -> list[str]:
@@ -58,7 +58,7 @@ def archive(path: Path, entries: dict[str, bytes], compression: int = zipfile.ZI
 
 
 def frames(path: Path, *names: str) -> Path:
-    path.write_bytes(archive_of(list(names)))
+    path.write_bytes(make_archive(list(names)))
     return path
 
 
@@ -221,7 +221,7 @@ def test_an_archive_that_would_grow_is_refused(tmp_path: Path) -> None:
 
 def test_a_damaged_archive_leaves_the_folder_as_it_was(tmp_path: Path) -> None:
     unpack(frames(tmp_path / "a.zip", "old.jpg"), tmp_path / "a")
-    content = bytearray(archive_of(["frame.jpg"]))
+    content = bytearray(make_archive(["frame.jpg"]))
     content[60] ^= 0xFF
     (tmp_path / "a.zip").write_bytes(content)
     with pytest.raises(BadArchive):

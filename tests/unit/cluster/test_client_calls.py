@@ -17,11 +17,20 @@ from fotograma import (
     UnexpectedAnswer,
     WaitTimeout,
 )
-from tests.support.fake_service import NOW, Asked, StandIn, acts_and_drops, as_json, drops, problem, refuses
-from tests.support.sdk_clients import Clock, Open
+from tests.support.fake_service import (
+    NOW,
+    ApiRequest,
+    FakeService,
+    act_and_drop_connection,
+    answer_problem,
+    drop_connection,
+    json_response,
+    problem_response,
+)
+from tests.support.fake_service_clients import FakeClock, OpenClient
 
 
-def test_an_account_is_made_and_logged_in_and_out(open_client: Open, service: StandIn) -> None:
+def test_an_account_is_made_and_logged_in_and_out(open_client: OpenClient, service: FakeService) -> None:
     kept: list[Tokens | None] = []
     client = open_client(token=None, on_tokens=kept.append)
     assert client.register("ana@example.org", "right password", name="Ana").email == "ana@example.org"
@@ -42,103 +51,111 @@ def test_a_refusal_carries_all_that_the_problem_says(client: Any) -> None:
     assert (error.remedy, error.request_id) == ("Remedy of bad_credentials.", "r-1")
 
 
-def test_tokens_never_stand_in_a_text(open_client: Open) -> None:
+def test_tokens_never_stand_in_a_text(open_client: OpenClient) -> None:
     client = open_client(token="secret-a", refresh_token="secret-b")
     assert "secret" not in repr(client.tokens)
 
 
-def test_an_access_token_that_ran_out_is_renewed_and_the_new_pair_is_told(open_client: Open, service: StandIn) -> None:
+def test_an_access_token_that_ran_out_is_renewed_and_the_new_pair_is_told(
+    open_client: OpenClient, service: FakeService
+) -> None:
     kept: list[Tokens | None] = []
     client = open_client(token="old", refresh_token="refresh-0", on_tokens=kept.append)
     assert client.me().id == "u-1"
-    assert service.refreshes == 1
+    assert service.refresh_count == 1
     assert [tokens and tokens.refresh_token for tokens in kept] == ["refresh-1"]
 
 
-def test_a_refresh_that_is_refused_is_told_and_not_tried_again(open_client: Open, service: StandIn) -> None:
+def test_a_refresh_that_is_refused_is_told_and_not_tried_again(open_client: OpenClient, service: FakeService) -> None:
     client = open_client(token="old", refresh_token="used before")
     with pytest.raises(ApiError) as refused:
         client.me()
     assert refused.value.code == "refresh_token_reused"
-    assert len(service.sent("POST", "/v1/tokens/refresh")) == 1
+    assert len(service.requests_to("POST", "/v1/tokens/refresh")) == 1
 
 
-def test_a_token_without_a_refresh_token_is_not_renewed(open_client: Open, service: StandIn) -> None:
+def test_a_token_without_a_refresh_token_is_not_renewed(open_client: OpenClient, service: FakeService) -> None:
     with pytest.raises(ApiError):
         open_client(token="old").me()
-    assert len(service.asked) == 1
+    assert len(service.requests) == 1
 
 
-def test_an_outage_while_renewing_is_survived(open_client: Open, service: StandIn) -> None:
-    service.fault("POST", "/v1/tokens/refresh", refuses(503, "unavailable", Retry_After="1"))
+def test_an_outage_while_renewing_is_survived(open_client: OpenClient, service: FakeService) -> None:
+    service.add_faults("POST", "/v1/tokens/refresh", answer_problem(503, "unavailable", Retry_After="1"))
     assert open_client(token="old", refresh_token="refresh-0").me().id == "u-1"
 
 
-def test_logging_out_of_a_session_that_has_ended_is_no_error(open_client: Open, service: StandIn) -> None:
+def test_logging_out_of_a_session_that_has_ended_is_no_error(open_client: OpenClient, service: FakeService) -> None:
     client = open_client(token="old")
     client.logout()
     assert client.tokens is None
 
 
 def test_a_read_is_asked_again_after_transient_answers_and_lost_connections(
-    client: Any, service: StandIn, clock: Clock
+    client: Any, service: FakeService, clock: FakeClock
 ) -> None:
-    service.fault(
-        "GET", "/v1/me", refuses(503, "unavailable", Retry_After="4"), drops, refuses(429, "too_many_requests")
+    service.add_faults(
+        "GET",
+        "/v1/me",
+        answer_problem(503, "unavailable", Retry_After="4"),
+        drop_connection,
+        answer_problem(429, "too_many_requests"),
     )
     assert client.me().id == "u-1"
     assert clock.slept == [4.25, 0.5, 1.0]
 
 
-def test_a_registration_is_not_sent_twice_unless_it_was_refused_for_the_rate(client: Any, service: StandIn) -> None:
-    service.fault("POST", "/v1/users", refuses(429, "too_many_requests", Retry_After="3"), drops)
+def test_a_registration_is_not_sent_twice_unless_it_was_refused_for_the_rate(client: Any, service: FakeService) -> None:
+    service.add_faults("POST", "/v1/users", answer_problem(429, "too_many_requests", Retry_After="3"), drop_connection)
     with pytest.raises(ConnectionFailed):
         client.register("ana@example.org", "right password")
-    assert len(service.asked) == 2
+    assert len(service.requests) == 2
 
 
 def test_a_login_is_sent_again_after_a_refusal_for_the_rate_and_a_lost_answer(
-    client: Any, service: StandIn, clock: Clock
+    client: Any, service: FakeService, clock: FakeClock
 ) -> None:
-    service.fault("POST", "/v1/tokens", refuses(429, "too_many_requests", Retry_After="3"), acts_and_drops)
+    service.add_faults(
+        "POST", "/v1/tokens", answer_problem(429, "too_many_requests", Retry_After="3"), act_and_drop_connection
+    )
     client.login("ana@example.org", "right password")
     assert client.me().id == "u-1"
     assert clock.slept == [3.25, 0.5]
 
 
-def test_a_redelivery_is_asked_for_again_when_its_answer_was_lost(client: Any, service: StandIn) -> None:
+def test_a_redelivery_is_asked_for_again_when_its_answer_was_lost(client: Any, service: FakeService) -> None:
     owed = {"id": "d-1", "type": "extraction.failed", "extraction_id": "e-1", "status": "pending", "created_at": NOW}
-    service.fault("POST", ".*/redeliver", drops, lambda asked, act: as_json(202, owed))
+    service.add_faults("POST", ".*/redeliver", drop_connection, lambda request, carry_out: json_response(202, owed))
     assert client.redeliver("w-1", "d-1").id == "d-1"
-    assert len(service.sent("POST", ".*/redeliver")) == 2
+    assert len(service.requests_to("POST", ".*/redeliver")) == 2
 
 
-def test_retries_end(client: Any, service: StandIn) -> None:
-    service.fault("GET", "/v1/me", *[drops] * 10)
+def test_retries_end(client: Any, service: FakeService) -> None:
+    service.add_faults("GET", "/v1/me", *[drop_connection] * 10)
     with pytest.raises(ConnectionFailed, match=r"http://fotograma can't be reached: reset"):
         client.me()
-    assert len(service.asked) == 6
+    assert len(service.requests) == 6
 
 
-def test_an_answer_without_a_problem_object_is_named_by_its_status(client: Any, service: StandIn) -> None:
-    def proxy(asked: Asked, act: Any) -> Any:
-        told = problem(500, "x")
-        told.body = b"<html>Bad"
-        return told
+def test_an_answer_without_a_problem_object_is_named_by_its_status(client: Any, service: FakeService) -> None:
+    def proxy(request: ApiRequest, carry_out: Any) -> Any:
+        response = problem_response(500, "x")
+        response.body = b"<html>Bad"
+        return response
 
-    service.fault("GET", "/v1/me", *[proxy] * 6)
+    service.add_faults("GET", "/v1/me", *[proxy] * 6)
     with pytest.raises(ApiError) as refused:
         client.me()
     assert (refused.value.code, refused.value.fault) == ("http_500", "service")
 
 
-def test_a_redirect_is_told_and_not_followed_with_the_token(client: Any, service: StandIn) -> None:
-    service.fault("GET", "/v1/me", refuses(307, "x", Location="https://elsewhere/"))
+def test_a_redirect_is_told_and_not_followed_with_the_token(client: Any, service: FakeService) -> None:
+    service.add_faults("GET", "/v1/me", answer_problem(307, "x", Location="https://elsewhere/"))
     with pytest.raises(UnexpectedAnswer, match="https://elsewhere/"):
         client.me()
 
 
-def test_videos_are_listed_over_all_pages_and_filtered(client: Any, service: StandIn, clip: Path) -> None:
+def test_videos_are_listed_over_all_pages_and_filtered(client: Any, service: FakeService, clip: Path) -> None:
     for _ in range(5):
         client.upload(clip)
     assert [video.id for video in client.videos()] == ["v-5", "v-4", "v-3", "v-2", "v-1"]
@@ -158,24 +175,24 @@ def test_a_video_is_read_extracted_again_and_deleted(client: Any, clip: Path) ->
         client.video(video.id)
 
 
-def test_a_deletion_whose_answer_was_lost_is_done(client: Any, service: StandIn, clip: Path) -> None:
+def test_a_deletion_whose_answer_was_lost_is_done(client: Any, service: FakeService, clip: Path) -> None:
     video = client.upload(clip)
-    service.fault("DELETE", ".*", acts_and_drops)
+    service.add_faults("DELETE", ".*", act_and_drop_connection)
     client.delete(video)
     with pytest.raises(ApiError, match="not_found"):
         client.delete(video)
 
 
-def test_an_id_is_one_segment_of_the_address(client: Any, service: StandIn) -> None:
+def test_an_id_is_one_segment_of_the_address(client: Any, service: FakeService) -> None:
     with pytest.raises(ApiError, match="not_found"):
         client.video("../me?x=1")
-    assert service.asked[-1].path.startswith("/v1/videos/")
+    assert service.requests[-1].path.startswith("/v1/videos/")
 
 
 def test_an_extraction_is_waited_for_and_its_progress_told(
-    client: Any, service: StandIn, clip: Path, clock: Clock
+    client: Any, service: FakeService, clip: Path, clock: FakeClock
 ) -> None:
-    service.polls = 12
+    service.polls_until_end = 12
     seen: list[Status] = []
     done = client.wait(client.upload(clip).extraction, on_progress=lambda extraction: seen.append(extraction.status))
     assert done.result is not None
@@ -201,43 +218,45 @@ def test_a_cancelled_extraction_is_an_error_and_can_be_retried(client: Any, clip
     assert client.retry(extraction).id == "e-retried"
 
 
-def test_a_cancellation_whose_answer_was_lost_is_done(client: Any, service: StandIn, clip: Path) -> None:
+def test_a_cancellation_whose_answer_was_lost_is_done(client: Any, service: FakeService, clip: Path) -> None:
     extraction = client.upload(clip).extraction
-    service.fault("POST", ".*/cancel", acts_and_drops, refuses(409, "wrong_state"))
+    service.add_faults("POST", ".*/cancel", act_and_drop_connection, answer_problem(409, "wrong_state"))
     assert client.cancel(extraction).status is Status.CANCELLED
-    service.fault("POST", ".*/cancel", refuses(409, "wrong_state"))
+    service.add_faults("POST", ".*/cancel", answer_problem(409, "wrong_state"))
     with pytest.raises(ApiError, match="wrong_state"):
         client.cancel(extraction.id)
 
 
 def test_an_extraction_that_ended_before_its_cancellation_arrived_is_told(
-    client: Any, service: StandIn, clip: Path
+    client: Any, service: FakeService, clip: Path
 ) -> None:
     done = client.wait(client.upload(clip).extraction)
-    service.fault("POST", ".*/cancel", drops, refuses(409, "wrong_state"))
+    service.add_faults("POST", ".*/cancel", drop_connection, answer_problem(409, "wrong_state"))
     with pytest.raises(ApiError, match="wrong_state"):
         client.cancel(done)
 
 
 def test_waiting_ends_at_its_timeout_and_tells_the_last_state(
-    client: Any, service: StandIn, clip: Path, clock: Clock
+    client: Any, service: FakeService, clip: Path, clock: FakeClock
 ) -> None:
-    service.polls = 10**6
+    service.polls_until_end = 10**6
     with pytest.raises(WaitTimeout) as late:
         client.wait(client.upload(clip).extraction, timeout_seconds=10)
     assert clock.now == 10
     assert late.value.extraction.status is Status.RUNNING
 
 
-def test_waiting_outlives_an_outage_longer_than_one_calls_retries(client: Any, service: StandIn, clip: Path) -> None:
+def test_waiting_outlives_an_outage_longer_than_one_calls_retries(
+    client: Any, service: FakeService, clip: Path
+) -> None:
     extraction = client.upload(clip).extraction
-    service.fault("GET", "/v1/extractions/.*", *[drops] * 20)
+    service.add_faults("GET", "/v1/extractions/.*", *[drop_connection] * 20)
     assert client.wait(extraction).status is Status.SUCCEEDED
 
 
-def test_waiting_does_not_go_on_forever_when_the_server_is_gone(client: Any, service: StandIn, clip: Path) -> None:
+def test_waiting_does_not_go_on_forever_when_the_server_is_gone(client: Any, service: FakeService, clip: Path) -> None:
     extraction = client.upload(clip).extraction
-    service.fault("GET", "/v1/extractions/.*", *[drops] * 2000)
+    service.add_faults("GET", "/v1/extractions/.*", *[drop_connection] * 2000)
     with pytest.raises(ConnectionFailed):
         client.wait(extraction)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from cluster.client.errors import UnsendableFile
 from cluster.client.extraction_spec import spec_text
 from cluster.client.multipart_body import CHUNK_BYTES, LocalFile, MultipartBody, batches, stat_file
-from tests.support.fake_service import Asked, parts
+from tests.support.fake_service import ApiRequest, read_multipart
 
 
 def sent(body: MultipartBody) -> bytes:
@@ -26,11 +26,11 @@ def test_what_is_sent_is_what_a_server_reads(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content)
         files.append(stat_file(tmp_path / name))
     body = MultipartBody(files, '{"a":1}', "boundary")
-    asked = Asked("POST", "/v1/videos", {}, {"content-type": body.content_type}, sent(body))
-    read, spec = parts(asked)
+    request = ApiRequest("POST", "/v1/videos", {}, {"content-type": body.content_type}, sent(body))
+    read, spec = read_multipart(request)
     assert [content for _, content in read] == list(contents.values())
     assert [name for name, _ in read][1:] == ["b.mp4", "quo%22ted.mp4"]
-    assert "naïve clip.mp4".encode() in asked.body
+    assert "naïve clip.mp4".encode() in request.body
     assert spec == '{"a":1}'
 
 

@@ -14,69 +14,85 @@ from fotograma import (
     UnexpectedAnswer,
     UnsendableFile,
 )
-from tests.support.fake_service import Asked, Dropped, StandIn, acts_and_drops, cuts, drops, garbles, refuses
-from tests.support.sdk_clients import Clock, Open
+from tests.support.fake_service import (
+    ApiRequest,
+    ConnectionDropped,
+    FakeService,
+    act_and_drop_connection,
+    answer_problem,
+    corrupt_body,
+    drop_connection,
+    truncate_body,
+)
+from tests.support.fake_service_clients import FakeClock, OpenClient
 
 
-def test_files_are_placed_in_their_order_with_the_specification(client: Any, service: StandIn, tmp_path: Path) -> None:
+def test_files_are_placed_in_their_order_with_the_specification(
+    client: Any, service: FakeService, tmp_path: Path
+) -> None:
     paths = [tmp_path / f"{name}.mp4" for name in "cab"]
     for path in paths:
         path.write_bytes(b"video" + path.name.encode())
     videos = client.submit(paths, {"sample": {"mode": "fps", "fps": 0.1}})
     assert [video.filename for video in videos] == ["c.mp4", "a.mp4", "b.mp4"]
-    assert service.contents[videos[0].id] == b"videoc.mp4"
+    assert service.file_contents[videos[0].id] == b"videoc.mp4"
     assert set(service.specs) == {'{"sample":{"mode":"fps","fps":0.1}}'}
-    assert len(service.asked) == 1
+    assert len(service.requests) == 1
 
 
 @pytest.mark.parametrize(
-    "fault", [acts_and_drops, refuses(409, "idempotency_in_progress", Retry_After="1"), refuses(503, "queue_full")]
+    "fault",
+    [
+        act_and_drop_connection,
+        answer_problem(409, "idempotency_in_progress", Retry_After="1"),
+        answer_problem(503, "queue_full"),
+    ],
 )
 def test_an_upload_that_is_sent_again_has_the_same_key_and_is_placed_once(
-    client: Any, service: StandIn, clip: Path, fault: Any
+    client: Any, service: FakeService, clip: Path, fault: Any
 ) -> None:
-    service.fault("POST", "/v1/videos", fault)
+    service.add_faults("POST", "/v1/videos", fault)
     assert client.upload(clip).id == "v-1"
-    keys = {asked.headers["idempotency-key"] for asked in service.asked}
-    assert len(service.asked) == 2
+    keys = {request.headers["idempotency-key"] for request in service.requests}
+    assert len(service.requests) == 2
     assert len(keys) == 1
     assert list(service.videos) == ["v-1"]
 
 
 def test_a_first_call_is_waited_for_in_full_after_an_upload_that_took_long(
-    client: Any, service: StandIn, clip: Path, clock: Clock
+    client: Any, service: FakeService, clip: Path, clock: FakeClock
 ) -> None:
-    def lost_late(asked: Asked, act: Any) -> Any:
+    def lost_late(request: ApiRequest, carry_out: Any) -> Any:
         clock.now += 100
-        raise Dropped
+        raise ConnectionDropped
 
-    busy = refuses(409, "idempotency_in_progress", Retry_After="1")
-    service.fault("POST", "/v1/videos", lost_late, *[busy] * 9)
+    busy = answer_problem(409, "idempotency_in_progress", Retry_After="1")
+    service.add_faults("POST", "/v1/videos", lost_late, *[busy] * 9)
     assert client.upload(clip).id == "v-1"
-    assert len(service.asked) == 11
+    assert len(service.requests) == 11
 
 
 def test_an_upload_that_took_longer_than_a_client_is_patient_is_sent_again(
-    client: Any, service: StandIn, clip: Path, clock: Clock
+    client: Any, service: FakeService, clip: Path, clock: FakeClock
 ) -> None:
-    def busy_late(asked: Asked, act: Any) -> Any:
+    def busy_late(request: ApiRequest, carry_out: Any) -> Any:
         clock.now += 1000
-        return refuses(503, "busy", Retry_After="1")(asked, act)
+        return answer_problem(503, "busy", Retry_After="1")(request, carry_out)
 
-    service.fault("POST", "/v1/videos", busy_late)
+    service.add_faults("POST", "/v1/videos", busy_late)
     assert client.upload(clip).id == "v-1"
 
 
 def test_a_first_call_that_never_ends_is_not_waited_for_forever(
-    client: Any, service: StandIn, clip: Path, clock: Clock
+    client: Any, service: FakeService, clip: Path, clock: FakeClock
 ) -> None:
-    service.fault("POST", "/v1/videos", *[refuses(409, "idempotency_in_progress", Retry_After="1")] * 100)
+    service.add_faults("POST", "/v1/videos", *[answer_problem(409, "idempotency_in_progress", Retry_After="1")] * 100)
     with pytest.raises(ApiError, match="idempotency_in_progress"):
         client.upload(clip)
     assert 90 <= clock.now < 120
 
 
-def test_every_upload_has_a_key_of_its_own_unless_one_is_given(client: Any, service: StandIn, clip: Path) -> None:
+def test_every_upload_has_a_key_of_its_own_unless_one_is_given(client: Any, service: FakeService, clip: Path) -> None:
     client.upload(clip)
     client.upload(clip)
     client.upload(clip, idempotency_key="mine")
@@ -85,27 +101,27 @@ def test_every_upload_has_a_key_of_its_own_unless_one_is_given(client: Any, serv
 
 
 def test_files_beyond_the_limit_of_one_request_go_in_several(
-    open_client: Open, service: StandIn, tmp_path: Path
+    open_client: OpenClient, service: FakeService, tmp_path: Path
 ) -> None:
     paths = [tmp_path / f"{n}.mp4" for n in range(3)]
     for path in paths:
         path.write_bytes(b"video" * 10)
     videos = open_client(request_bytes=110).submit(paths, idempotency_key="k")
     assert [video.filename for video in videos] == ["0.mp4", "1.mp4", "2.mp4"]
-    assert [asked.headers["idempotency-key"] for asked in service.asked] == ["k", "k-1"]
+    assert [request.headers["idempotency-key"] for request in service.requests] == ["k", "k-1"]
 
 
 def test_a_file_that_fits_no_request_is_told_before_anything_is_sent(
-    open_client: Open, service: StandIn, clip: Path, tmp_path: Path
+    open_client: OpenClient, service: FakeService, clip: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "big.mp4").write_bytes(b"video" * 100)
     with pytest.raises(UnsendableFile, match=r"big\.mp4 has 500 bytes; one request takes 200"):
         open_client(request_bytes=200).submit([clip, tmp_path / "big.mp4"])
-    assert not service.asked
+    assert not service.requests
 
 
 def test_when_a_later_request_is_refused_the_error_tells_what_was_placed(
-    open_client: Open, service: StandIn, clip: Path, tmp_path: Path
+    open_client: OpenClient, service: FakeService, clip: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "notes.mp4").write_bytes(b"dear diary")
     with pytest.raises(ApiError) as refused:
@@ -123,7 +139,7 @@ def done(client: Any, clip: Path) -> Any:
 
 @pytest.mark.parametrize("by_id", [True, False])
 def test_an_archive_is_written_whole_and_nothing_else_is_left(
-    client: Any, service: StandIn, done: Any, tmp_path: Path, by_id: bool
+    client: Any, service: FakeService, done: Any, tmp_path: Path, by_id: bool
 ) -> None:
     told: list[tuple[int, int | None]] = []
     target = tmp_path / "out.zip"
@@ -135,43 +151,43 @@ def test_an_archive_is_written_whole_and_nothing_else_is_left(
 
 
 def test_a_download_to_a_long_name_in_letters_of_several_bytes(
-    client: Any, service: StandIn, done: Any, tmp_path: Path
+    client: Any, service: FakeService, done: Any, tmp_path: Path
 ) -> None:
     target = tmp_path / ("映" * 83 + ".zip")
     client.download(done, target)
     assert target.read_bytes() == service.archive
 
 
-def test_a_broken_download_goes_on_where_it_broke(client: Any, service: StandIn, done: Any, tmp_path: Path) -> None:
-    service.fault("GET", ".*zip", cuts(100), drops, cuts(50))
+def test_a_broken_download_goes_on_where_it_broke(client: Any, service: FakeService, done: Any, tmp_path: Path) -> None:
+    service.add_faults("GET", ".*zip", truncate_body(100), drop_connection, truncate_body(50))
     client.download(done, tmp_path / "out.zip")
     assert (tmp_path / "out.zip").read_bytes() == service.archive
-    ranges = [asked.headers.get("range") for asked in service.sent("GET", ".*zip")]
+    ranges = [request.headers.get("range") for request in service.requests_to("GET", ".*zip")]
     assert ranges == [None, "bytes=100-", "bytes=100-", "bytes=150-"]
 
 
-def test_a_download_that_moves_is_never_given_up(client: Any, service: StandIn, done: Any, tmp_path: Path) -> None:
-    service.fault("GET", ".*zip", *[cuts(10)] * 20)
+def test_a_download_that_moves_is_never_given_up(client: Any, service: FakeService, done: Any, tmp_path: Path) -> None:
+    service.add_faults("GET", ".*zip", *[truncate_body(10)] * 20)
     client.download(done, tmp_path / "out.zip")
     assert (tmp_path / "out.zip").read_bytes() == service.archive
 
 
 def test_a_download_whose_content_changed_begins_again(
-    client: Any, service: StandIn, done: Any, tmp_path: Path
+    client: Any, service: FakeService, done: Any, tmp_path: Path
 ) -> None:
-    def other(asked: Asked, act: Any) -> Any:
-        told = act()
-        told.headers["ETag"], told.cut = '"of before"', 30
-        return told
+    def other(request: ApiRequest, carry_out: Any) -> Any:
+        response = carry_out()
+        response.headers["ETag"], response.truncated_at = '"of before"', 30
+        return response
 
-    service.fault("GET", ".*zip", other)
+    service.add_faults("GET", ".*zip", other)
     client.download(done, tmp_path / "out.zip")
     assert (tmp_path / "out.zip").read_bytes() == service.archive
 
 
-def test_wrong_bytes_are_never_given_the_name(client: Any, service: StandIn, done: Any, tmp_path: Path) -> None:
+def test_wrong_bytes_are_never_given_the_name(client: Any, service: FakeService, done: Any, tmp_path: Path) -> None:
     (tmp_path / "out.zip").write_bytes(b"the one of before")
-    service.fault("GET", ".*zip", garbles)
+    service.add_faults("GET", ".*zip", corrupt_body)
     with pytest.raises(DownloadCorrupt, match="SHA-256"):
         client.download(done, tmp_path / "out.zip")
     assert (tmp_path / "out.zip").read_bytes() == b"the one of before"
@@ -185,12 +201,12 @@ def test_what_is_not_ready_leaves_nothing(client: Any, clip: Path, tmp_path: Pat
     assert [p.name for p in tmp_path.iterdir()] == ["clip.mp4"]
 
 
-def test_a_wrong_range_is_not_put_together(client: Any, service: StandIn, done: Any, tmp_path: Path) -> None:
-    def elsewhere(asked: Asked, act: Any) -> Any:
-        told = act()
-        told.headers["Content-Range"] = "bytes 7-9/10"
-        return told
+def test_a_wrong_range_is_not_put_together(client: Any, service: FakeService, done: Any, tmp_path: Path) -> None:
+    def elsewhere(request: ApiRequest, carry_out: Any) -> Any:
+        response = carry_out()
+        response.headers["Content-Range"] = "bytes 7-9/10"
+        return response
 
-    service.fault("GET", ".*zip", cuts(100), elsewhere)
+    service.add_faults("GET", ".*zip", truncate_body(100), elsewhere)
     with pytest.raises(UnexpectedAnswer, match="from byte 100 on"):
         client.download(done, tmp_path / "out.zip")

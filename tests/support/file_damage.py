@@ -50,12 +50,12 @@ def cut_head(data: bytearray, random: Random) -> None:
 
 def absurd_number(data: bytearray, random: Random) -> None:
     """A size, a count or a time anywhere in the container's own structures becomes huge, negative or zero."""
-    places = [at + offset for tag, offset in _NUMBERS for at in _all(data, tag)]
+    places = [at + offset for tag, offset in _NUMBER_OFFSETS for at in _find_tags(data, tag)]
     place = random.choice([at for at in places if at + 4 <= len(data)] or [0])
     struct.pack_into(">I", data, place, random.choice((0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)))
 
 
-_NUMBERS = [
+_NUMBER_OFFSETS = [
     *((b"stts", offset) for offset in (8, 12, 16)),
     *((b"ctts", offset) for offset in (8, 12, 16)),
     *((b"stsz", offset) for offset in (8, 12, 16, 40)),
@@ -82,7 +82,7 @@ _NUMBERS = [
 """What stands before a number, and how far from its first byte the number is."""
 
 
-def _all(data: bytearray, tag: bytes) -> list[int]:
+def _find_tags(data: bytearray, tag: bytes) -> list[int]:
     found: list[int] = []
     at = data.find(tag)
     while at >= 0 and len(found) < 8:
@@ -96,7 +96,7 @@ def _overwrite(data: bytearray, random: Random, block: bytes) -> None:
     data[place : place + len(block)] = block[: len(data) - place]
 
 
-KINDS: dict[str, Damage] = {
+DAMAGES: dict[str, Damage] = {
     "bit flips": bit_flips,
     "zeroed block": zeroed_block,
     "noise block": noise_block,

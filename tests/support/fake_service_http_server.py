@@ -1,4 +1,4 @@
-"""The stand-in behind a real socket of this machine."""
+"""Serves the fake service over HTTP on a real socket of this machine."""
 
 from __future__ import annotations
 
@@ -9,43 +9,43 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, urlsplit
 
-from tests.support.fake_service import Asked, Dropped, StandIn
+from tests.support.fake_service import ApiRequest, ConnectionDropped, FakeService
 
 
 @contextmanager
-def serving(service: StandIn) -> Iterator[str]:
-    """Gives the address; the server ends with the block."""
+def serve_fake_service(service: FakeService) -> Iterator[str]:
+    """Yields the address. The server ends with the block."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def answer(self) -> None:
+        def handle_request(self) -> None:
             address = urlsplit(self.path)
             headers = {name.lower(): value for name, value in self.headers.items()}
             body = self.rfile.read(int(headers.get("content-length", 0)))
-            asked = Asked(self.command, address.path, dict(parse_qsl(address.query)), headers, body)
+            request = ApiRequest(self.command, address.path, dict(parse_qsl(address.query)), headers, body)
             try:
-                told = service.answer(asked)
-            except Dropped:
-                self.drop()
+                response = service.respond(request)
+            except ConnectionDropped:
+                self.drop_connection()
                 return
-            self.send_response(told.status)
-            for name, value in ({"Content-Length": str(len(told.body))} | told.headers).items():
+            self.send_response(response.status)
+            for name, value in ({"Content-Length": str(len(response.body))} | response.headers).items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(told.body if told.cut is None else told.body[: told.cut])
-            if told.cut is not None:
-                self.drop()
+            self.wfile.write(response.body if response.truncated_at is None else response.body[: response.truncated_at])
+            if response.truncated_at is not None:
+                self.drop_connection()
 
-        do_GET = do_POST = do_DELETE = answer
+        do_GET = do_POST = do_DELETE = handle_request
 
-        def drop(self) -> None:
+        def drop_connection(self) -> None:
             self.wfile.flush()
             self.connection.shutdown(socket.SHUT_RDWR)
             self.close_connection = True
 
         def log_message(self, format: str, *args: object) -> None:
-            """Says nothing."""
+            """Logs nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True

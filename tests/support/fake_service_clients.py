@@ -1,4 +1,4 @@
-"""Both clients over the stand-in, without sockets and without time."""
+"""Both clients of the SDK on the fake service, without sockets and with a fake clock."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 import httpx
 
 from fotograma import AsyncClient, Client
-from tests.support.fake_service import Asked, Dropped, StandIn
+from tests.support.fake_service import ApiRequest, ConnectionDropped, FakeService
 
-KINDS = ("blocking", "asynchronous")
-Open = Callable[..., Any]
+CLIENT_KINDS = ("blocking", "asynchronous")
+OpenClient = Callable[..., Any]
 
 
-class Clock:
-    """Time that passes only while somebody sleeps."""
+class FakeClock:
+    """A clock that moves only when a client sleeps. slept: seconds of each sleep."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -34,8 +34,8 @@ class Clock:
         self.sleep(seconds)
 
 
-class Blocked:
-    """An asynchronous client, called as if it were a blocking one."""
+class BlockingAsyncClient:
+    """Calls an asynchronous client as if it were the blocking one."""
 
     def __init__(self, client: AsyncClient, runner: asyncio.Runner) -> None:
         self._client, self._runner = client, runner
@@ -48,33 +48,33 @@ class Blocked:
         def call(*args: Any, **kwargs: Any) -> Any:
             result = member(*args, **kwargs)
             if inspect.isasyncgen(result):
-                return iter(self._runner.run(_all(result)))
+                return iter(self._runner.run(_collect(result)))
             return self._runner.run(result)
 
         return call
 
 
-async def _all(items: Any) -> list[Any]:
+async def _collect(items: Any) -> list[Any]:
     return [item async for item in items]
 
 
-def transport(service: StandIn) -> httpx.MockTransport:
+def blocking_transport(service: FakeService) -> httpx.MockTransport:
     def handle(request: httpx.Request) -> httpx.Response:
-        return respond(service, request, request.read())
+        return respond_to(service, request, request.read())
 
     return httpx.MockTransport(handle)
 
 
 class AsyncTransport(httpx.AsyncBaseTransport):
-    def __init__(self, service: StandIn) -> None:
+    def __init__(self, service: FakeService) -> None:
         self._service = service
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        return respond(self._service, request, await request.aread())
+        return respond_to(self._service, request, await request.aread())
 
 
-class Cut(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """A body whose connection breaks before its end."""
+class TruncatedBody(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """A response body whose connection breaks after these bytes."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
@@ -88,31 +88,28 @@ class Cut(httpx.SyncByteStream, httpx.AsyncByteStream):
         raise httpx.ReadError("reset")
 
 
-class Whole(httpx.ByteStream):
-    pass
-
-
-def respond(service: StandIn, request: httpx.Request, body: bytes) -> httpx.Response:
+def respond_to(service: FakeService, request: httpx.Request, body: bytes) -> httpx.Response:
     try:
-        told = service.answer(
-            Asked(request.method, request.url.path, dict(request.url.params), dict(request.headers), body)
+        response = service.respond(
+            ApiRequest(request.method, request.url.path, dict(request.url.params), dict(request.headers), body)
         )
-    except Dropped:
+    except ConnectionDropped:
         raise httpx.ReadError("reset") from None
-    stream = Whole(told.body) if told.cut is None else Cut(told.body[: told.cut])
-    return httpx.Response(told.status, headers=told.headers, stream=stream)
+    end = response.truncated_at
+    stream = httpx.ByteStream(response.body) if end is None else TruncatedBody(response.body[:end])
+    return httpx.Response(response.status, headers=response.headers, stream=stream)
 
 
-def opener(kind: str, service: StandIn, clock: Clock, runner: asyncio.Runner) -> Open:
-    """Gives a function that makes a client of the kind; its options are the client's."""
+def client_opener(kind: str, service: FakeService, clock: FakeClock, runner: asyncio.Runner) -> OpenClient:
+    """Returns a function that opens a client of this kind. Its options are those of the client."""
 
     def open_(**options: Any) -> Any:
         keys = iter(range(10**6))
         common: dict[str, Any] = {"monotonic": clock.monotonic, "random": lambda: 0.5}
         common |= {"new_key": lambda: f"key-{next(keys)}", "token": "fg_key"} | options
         if kind == "blocking":
-            return Client("http://fotograma", transport=transport(service), sleep=clock.sleep, **common)
+            return Client("http://fotograma", transport=blocking_transport(service), sleep=clock.sleep, **common)
         client = AsyncClient("http://fotograma", transport=AsyncTransport(service), sleep=clock.sleep_async, **common)
-        return Blocked(client, runner)
+        return BlockingAsyncClient(client, runner)
 
     return open_

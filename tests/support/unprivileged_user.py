@@ -16,16 +16,16 @@ from typing import Any
 
 import cluster
 from cluster.local.servers.os_user import is_open_to_all
-from tests.support.link_tree import Ignore, link_tree
+from tests.support.hard_link_tree import Ignore, make_hard_link_tree
 from tests.support.running_service import FOTOGRAMA
 
-NAME = "fotograma-test"
-NOT_IN_USE = shutil.ignore_patterns(".*", "tests", "benchmarks")
-NOT_NEEDED = shutil.ignore_patterns("site-packages", "test", "include", "share", "__pycache__")
+USER_NAME = "fotograma-test"
+UNUSED_CHECKOUT_FILES = shutil.ignore_patterns(".*", "tests", "benchmarks")
+UNUSED_PYTHON_FILES = shutil.ignore_patterns("site-packages", "test", "include", "share", "__pycache__")
 
 
 @dataclass(frozen=True, slots=True)
-class OrdinaryUser:
+class UnprivilegedUser:
     """uid, gid: None for the one that the tests run as. home: a folder of its own, closed to others.
 
     command: runs `fotograma`. environment: for it.
@@ -45,21 +45,21 @@ class OrdinaryUser:
 
 
 @contextmanager
-def ordinary_user(folder: Path) -> Iterator[OrdinaryUser]:
+def unprivileged_user(folder: Path) -> Iterator[UnprivilegedUser]:
     """One that is made for the time being, when root runs the tests. folder: an empty one that all may pass through."""
     home = folder / "user"
     home.mkdir(mode=0o700)
     if os.geteuid() != 0:
-        yield OrdinaryUser(None, None, home, [FOTOGRAMA], {"HOME": str(home)})
+        yield UnprivilegedUser(None, None, home, [FOTOGRAMA], {"HOME": str(home)})
         return
     try:
-        entry = pwd.getpwnam(NAME)
+        entry = pwd.getpwnam(USER_NAME)
     except KeyError:
-        subprocess.run(["useradd", "--system", "--no-create-home", "--user-group", NAME], check=True)
-        entry = pwd.getpwnam(NAME)
+        subprocess.run(["useradd", "--system", "--no-create-home", "--user-group", USER_NAME], check=True)
+        entry = pwd.getpwnam(USER_NAME)
     os.chown(home, entry.pw_uid, entry.pw_gid)
     command, environment = _command_for_all(folder)
-    yield OrdinaryUser(entry.pw_uid, entry.pw_gid, home, command, {"HOME": str(home), **environment})
+    yield UnprivilegedUser(entry.pw_uid, entry.pw_gid, home, command, {"HOME": str(home), **environment})
 
 
 def _command_for_all(folder: Path) -> tuple[list[str], dict[str, str]]:
@@ -68,9 +68,9 @@ def _command_for_all(folder: Path) -> tuple[list[str], dict[str, str]]:
     packages = Path(sysconfig.get_path("purelib"))
     if all(map(is_open_to_all, (interpreter.parent, checkout, packages))):
         return [FOTOGRAMA], {}
-    link_tree(Path(sys.base_prefix), folder / "python", ignore=NOT_NEEDED).chmod(0o755)
+    make_hard_link_tree(Path(sys.base_prefix), folder / "python", ignore=UNUSED_PYTHON_FILES).chmod(0o755)
     paths = [
-        _open_to_all(checkout, folder / "checkout", ignore=NOT_IN_USE),
+        _open_to_all(checkout, folder / "checkout", ignore=UNUSED_CHECKOUT_FILES),
         _open_to_all(packages, folder / "packages"),
     ]
     python = folder / "python" / "bin" / interpreter.name
@@ -82,5 +82,5 @@ def _open_to_all(tree: Path, links: Path, *, ignore: Ignore | None = None) -> Pa
     """The tree, or links to all in it when others may not enter."""
     if is_open_to_all(tree):
         return tree
-    link_tree(tree, links, ignore=ignore).chmod(0o755)
+    make_hard_link_tree(tree, links, ignore=ignore).chmod(0o755)
     return links

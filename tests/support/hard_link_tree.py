@@ -11,7 +11,7 @@ Ignore = Callable[[str, list[str]], Iterable[str]]
 """What is left out: of a folder and the names in it."""
 
 
-def link_tree(source: Path, target: Path, *, ignore: Ignore | None = None) -> Path:
+def make_hard_link_tree(source: Path, target: Path, *, ignore: Ignore | None = None) -> Path:
     """A tree of hard links. Gives `target`."""
     shutil.copytree(source, target, symlinks=True, copy_function=_link_or_copy, ignore=ignore)
     return target

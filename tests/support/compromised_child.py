@@ -9,7 +9,7 @@ from typing import Any
 
 from actors.sandbox.child_process import DecodingChild
 
-_SAYS = """
+_SEND_MESSAGES = """
 import json, sys
 import msgspec
 from actors.sandbox.child_protocol import frame
@@ -19,7 +19,7 @@ sys.stdout.flush()
 sys.stdin.buffer.read()
 """
 # The child's own program with a step between its work and its last word.
-_DOES = """
+_RUN_CODE_AFTER_JOB = """
 import json, os, sys
 from pathlib import Path
 from actors.sandbox.process_isolation import isolate
@@ -35,14 +35,14 @@ os._exit(0)
 """
 
 
-async def child_that_says(*answers: dict[str, Any]) -> DecodingChild:
+async def child_that_sends(*answers: dict[str, Any]) -> DecodingChild:
     """It says these answers, whatever its job, and waits."""
-    pipe, script = asyncio.subprocess.PIPE, (sys.executable, "-c", _SAYS, json.dumps(answers))
+    pipe, script = asyncio.subprocess.PIPE, (sys.executable, "-c", _SEND_MESSAGES, json.dumps(answers))
     return DecodingChild(
         await asyncio.create_subprocess_exec(*script, start_new_session=True, stdin=pipe, stdout=pipe, stderr=pipe)
     )
 
 
-async def child_that_does(code: str) -> DecodingChild:
+async def child_that_runs(code: str) -> DecodingChild:
     """A child that does its job, and this before it tells the end; `out` is the folder with what it made."""
-    return await DecodingChild.start(("-c", f"CODE = {code!r}\n{_DOES}"))
+    return await DecodingChild.start(("-c", f"CODE = {code!r}\n{_RUN_CODE_AFTER_JOB}"))

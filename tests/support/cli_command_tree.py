@@ -12,19 +12,19 @@ from typer.main import get_command
 
 from cluster.cli.commands import app
 
-ROOT: Any = get_command(app)
+ROOT_COMMAND: Any = get_command(app)
 
 
-def contexts(command: Any, name: str, parent: Any = None) -> Iterator[Any]:
+def command_contexts(command: Any, name: str, parent: Any = None) -> Iterator[Any]:
     """Of a command and all below it. Nothing runs."""
     context = command.context_class(command, info_name=name, parent=parent)
     yield context
     if hasattr(command, "list_commands"):
         for below in command.list_commands(context):
-            yield from contexts(command.get_command(context, below), below, context)
+            yield from command_contexts(command.get_command(context, below), below, context)
 
 
-def called_by(line: str) -> str:
+def called_command(line: str) -> str:
     """The path of the command that a line calls. Checks the arguments; the command does nothing.
 
     Raises TyperException.
@@ -33,10 +33,10 @@ def called_by(line: str) -> str:
     program, *words = shlex.split(line, comments=True)
     assert program == "fotograma"
     with pytest.MonkeyPatch.context() as patch:
-        for context in contexts(ROOT, "fotograma"):
+        for context in command_contexts(ROOT_COMMAND, "fotograma"):
             if not hasattr(context.command, "list_commands"):
                 record = partial(paths.append, context.command_path)
                 patch.setattr(context.command, "callback", lambda record=record, **_: record())
-        ROOT.main(words, standalone_mode=False)
+        ROOT_COMMAND.main(words, standalone_mode=False)
     (path,) = paths
     return path

@@ -16,10 +16,10 @@ from db.object_store.object_store import ObjectStore
 from db.values.frame_spec import canonical, parse
 from tests.support import database_rows
 
-ALL = '{"sample": {"mode": "all"}}'
+ALL_FRAMES = '{"sample": {"mode": "all"}}'
 
 
-def worker_deps_of(
+def make_worker_deps(
     database: AsyncEngine, objects: ObjectStore, folder: Path, reader: Reader = Reader.AUTO
 ) -> WorkerDeps:
     """With a scratch folder in `folder`; without pauses that come of chance."""
@@ -40,10 +40,12 @@ def worker_deps_of(
     )
 
 
-async def submit(database: AsyncEngine, objects: ObjectStore, path: Path, spec: str = "{}") -> database_rows.Accepted:
+async def submit_video(
+    database: AsyncEngine, objects: ObjectStore, path: Path, spec: str = "{}"
+) -> database_rows.Accepted:
     """As the API does it: reserve, put, accept; for an account of its own."""
-    user_id = await database_rows.user(database, f"{uuid7()}@example.com")
-    named = database_rows.upload(user_id, path.name)
+    user_id = await database_rows.create_user(database, f"{uuid7()}@example.com")
+    named = database_rows.make_upload(user_id, path.name)
     await reserve(database, user_id, named.object_key)
     stored = await objects.put_file(named.object_key, path)
     upload = replace(named, size=stored.size, sha256=stored.sha256, spec=canonical(parse(spec)))
