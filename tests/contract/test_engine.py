@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from actors.engine.extract import extract
-from actors.extraction_types import ENGINE_VERSION, EngineOptions, Extracted, Planned, Progress, Reader
+from actors.extraction_types import ENGINE_VERSION, EngineOptions, Extracted, Planned, Progress, ProgressEvent, Reader
 from db.values.error_catalogue import CatalogueError, Fault
 from db.values.frame_spec import parse
 from tests.support.clips import (
@@ -123,7 +123,7 @@ def test_the_report_tells_how_it_was_made(clips: ClipByName, run: Run) -> None:
 
 
 def test_the_plan_is_told_before_the_first_image_and_progress_after_each(clips: ClipByName, tmp_path: Path) -> None:
-    told: list[Planned | Progress] = []
+    told: list[ProgressEvent] = []
     extract(clips("h264")[0], parse('{"sample": {"mode": "every_nth", "n": 20}}'), tmp_path, on_progress=told.append)
     assert isinstance(told[0], Planned)
     assert told[0].frames_total == 3

@@ -5,7 +5,7 @@ import errno
 import hashlib
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from db.values.error_catalogue import CatalogueError
 
 BIG = os.urandom(3 * WRITE_BYTES + 17)
 
-STORES = {
+STORES: dict[str, Callable[[Path], ObjectStore]] = {
     "folder": FolderStore,
     "cloud: memory": lambda _folder: CloudStore(MemoryStore()),
     "cloud: local": lambda folder: CloudStore(LocalStore(folder, mkdir=True)),

@@ -15,7 +15,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run_all(chosen: Sequence[str], *, full: bool) -> Iterable[tuple[str, Outcome | None]]:
     """Names and outcomes as they come; None for a row that could not be run."""
     with ExitStack() as stack:
-        running = {}
+        running: dict[Future[Outcome], str] = {}
         for group in GROUPS:
             process = stack.enter_context(ProcessPoolExecutor(1))
             # Broken off, by Ctrl-C say, no further row begins.

@@ -11,26 +11,27 @@ import datetime
 import sys
 import time
 from pathlib import Path
+from typing import Self
 
 LOOK_SECONDS = 0.2
 
 
 def shift(seconds: float) -> None:
     """Moves what this process takes for the time of day."""
-    true_time, true_datetime = time.time, datetime.datetime
+    true_time = time.time
 
-    class Shifted(true_datetime):
+    class Shifted(datetime.datetime):
         @classmethod
-        def now(cls, tz: datetime.tzinfo | None = None) -> Shifted:
+        def now(cls, tz: datetime.tzinfo | None = None) -> Self:
             return cls.fromtimestamp(time.time(), tz)
 
         @classmethod
-        def utcnow(cls) -> Shifted:
+        def utcnow(cls) -> Self:
             return cls.now(datetime.UTC).replace(tzinfo=None)
 
     time.time = lambda: true_time() + seconds
     time.time_ns = lambda: int(time.time() * 1e9)
-    datetime.datetime = Shifted  # type: ignore[misc]
+    datetime.datetime = Shifted  # type: ignore[misc]  # a class of the standard library is replaced
 
 
 async def work(url: str, objects: Path, scratch: Path, name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import httpx
@@ -81,11 +82,11 @@ async def _accept_rounds(
     return made, twice
 
 
-async def _until_accepted(client: httpx.AsyncClient, direct: AsyncEngine, key: dict[str, str]) -> dict[str, object]:
+async def _until_accepted(client: httpx.AsyncClient, direct: AsyncEngine, key: dict[str, str]) -> dict[str, Any]:
     for _ in range(5):
         answer = await api_client.upload_videos(client, ("clip.mp4", api_client.MP4), headers=key)
         if answer.status_code == 201:
-            accepted: dict[str, object] = answer.json()
+            accepted: dict[str, Any] = answer.json()
             return accepted
         assert answer.status_code in {409, 503}, answer.text
         # The key of a call that was cut off is leased: its time passes.

@@ -83,7 +83,7 @@ async def work_off(
     worker_deps: WorkerDeps, meet: Callable[[Claim, DecodingChild], None] | None = None
 ) -> list[tuple[Claim, TaskOutcome]]:
     """Claims and performs until nothing is left; pauses between retries are skipped. meet: sees each claim first."""
-    done = []
+    done: list[tuple[Claim, TaskOutcome]] = []
     while True:
         await database_rows.execute(worker_deps.database, "UPDATE tasks SET ready_at = now() WHERE state = 'ready'")
         claims = await task_queue.claim(worker_deps.database, worker="worker")

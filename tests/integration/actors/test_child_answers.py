@@ -101,6 +101,7 @@ async def test_more_images_than_a_segment_has_targets_are_a_crash_of_the_child(
         await perform(claimed, await DecodingChild.start(), often, asyncio.Event(), lambda: None) is TaskOutcome.SPLIT
     )
     (claim,) = await task_queue.claim(database, worker="w1")
+    assert claim.segment is not None
     many = claim.segment.stop - claim.segment.first + 1
     child = await child_that_sends(PLANNED | {"frames_total": many - 1}, {"type": "SegmentExtracted", "frames": many})
     async with asyncio.timeout(15):

@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from email import message_from_bytes, policy
+from email.message import EmailMessage
 from uuid import UUID
 
 import pytest
@@ -39,13 +40,18 @@ MAIL_FROM = "Fotograma <fotograma@example.com>"
 class Inbox:
     """A real SMTP server's mailbox; refuses the first `refusals` messages."""
 
+    url: str
+
     def __init__(self, refusals: int = 0) -> None:
-        self.messages, self.recipients, self.refusals = [], [], refusals
+        self.messages: list[EmailMessage] = []
+        self.recipients: list[list[str]] = []
+        self.refusals = refusals
 
     async def handle_DATA(self, _server: object, _session: object, envelope: Envelope) -> str:
         if self.refusals:
             self.refusals -= 1
             return "451 Try again later"
+        assert isinstance(envelope.content, bytes)
         self.messages.append(message_from_bytes(envelope.content, policy=policy.default))
         self.recipients.append(envelope.rcpt_tos)
         return "250 OK"
@@ -246,11 +252,12 @@ async def test_contention_is_no_outage_after_which_leases_would_be_waited_for_an
     await expire(database, accepted.task_id)
     assert await maintenance.lease_rescuer.run() == 0
 
-    async def locked_out() -> None:
+    async def locked_out() -> int:
         async with database.begin() as first, database.begin() as second:
             await first.execute(text("LOCK TABLE outbox"))
             await second.execute(text("SET LOCAL lock_timeout = '10ms'"))
             await second.execute(text("LOCK TABLE outbox"))
+        return 0
 
     await maintenance.run_job(FunctionJob("locked_out", 0, locked_out))
     now[0] = 5.0
@@ -262,9 +269,10 @@ async def test_a_job_that_hangs_is_reported_by_the_health_check(database: AsyncE
     maintenance = maintenance_of(database, store, clock=lambda: now[0])
     begun, never = asyncio.Event(), asyncio.Event()
 
-    async def hang() -> None:
+    async def hang() -> int:
         begun.set()
         await never.wait()
+        return 0
 
     hanging = asyncio.create_task(maintenance.run_job(FunctionJob("rescue", 0, hang)))
     await begun.wait()
@@ -346,8 +354,8 @@ async def test_a_reused_result_is_never_swept(database: AsyncEngine, store: Obje
 async def surgery(database: AsyncEngine, statement: str, extraction_id: UUID) -> None:
     """Changes rows past the triggers, as a hand in the tables may."""
     async with database.begin() as connection:
-        await connection.execute(database_rows.text("SET LOCAL session_replication_role = replica"))
-        await connection.execute(database_rows.text(statement), {"id": extraction_id})
+        await connection.execute(text("SET LOCAL session_replication_role = replica"))
+        await connection.execute(text(statement), {"id": extraction_id})
 
 
 async def recounted_and_repaired(maintenance: Maintenance) -> int:
@@ -398,7 +406,8 @@ async def test_a_task_that_outlived_its_extraction_is_cancelled(database: AsyncE
 
 class Noted:
     def __init__(self) -> None:
-        self.actions, self.balances = [], []
+        self.actions: list[tuple[str, int]] = []
+        self.balances: list[Balance] = []
         self.compared = asyncio.Event()
 
     def acted(self, action: str, count: int) -> None:

@@ -4,10 +4,12 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 from redis.asyncio import Redis
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.notify import redis_stream_relay as relays
@@ -20,6 +22,8 @@ from tests.support.database_rows import Accepted
 from tests.support.real_servers import running_valkey
 
 KEY, LENGTH = "fotograma:events", 100_000
+
+Entries = list[tuple[str, dict[str, str]]]
 
 
 @pytest.fixture
@@ -42,10 +46,15 @@ async def ended(database: AsyncEngine) -> Accepted:
 
 
 async def ids(database: AsyncEngine) -> list[int]:
-    return (await database_rows.fetch_one(database, "SELECT array_agg(id ORDER BY id) AS all FROM events")).all
+    return list((await database_rows.fetch_one(database, "SELECT array_agg(id ORDER BY id) AS all FROM events")).all)
 
 
-def told(entries: list[tuple[str, dict[str, str]]]) -> list[int]:
+async def stream(redis: Redis) -> Entries:
+    entries: Any = await redis.xrange(KEY)
+    return list(entries)
+
+
+def told(entries: Entries) -> list[int]:
     return [int(fields["id"]) for _, fields in entries]
 
 
@@ -55,7 +64,7 @@ async def test_every_event_is_told_once_in_order_with_whose_it_is(
     accepted = await ended(database)
     assert await relay.run_once() == 3
     assert await relay.run_once() == 0
-    entries = await redis.xrange(KEY)
+    entries = await stream(redis)
     assert told(entries) == await ids(database)
     assert [fields["kind"] for _, fields in entries] == ["accepted", "claimed", "published"]
     fields = entries[1][1]
@@ -74,7 +83,8 @@ async def test_consumers_of_a_group_share_the_events(database: AsyncEngine, rela
     await relay.run_once()
     seen = []
     for consumer in ("a", "b", "a"):
-        ((_, entries),) = await redis.xreadgroup("billing", consumer, {KEY: ">"}, count=2)
+        answer: Any = await redis.xreadgroup("billing", consumer, {KEY: ">"}, count=2)
+        ((_, entries),) = answer
         seen += told(entries)
         await redis.xack(KEY, "billing", *(entry for entry, _ in entries))
     assert seen == await ids(database)
@@ -92,9 +102,9 @@ async def test_an_event_that_commits_late_is_not_passed_over(
         await late.execute(statement, [first.extraction_id])
         await database_rows.accept_video(database)
         await relay.run_once()
-        assert "late" not in [fields["kind"] for _, fields in await redis.xrange(KEY)]
+        assert "late" not in [fields["kind"] for _, fields in await stream(redis)]
     await relay.run_once()
-    assert told(await redis.xrange(KEY)) == await ids(database)
+    assert told(await stream(redis)) == await ids(database)
 
 
 async def test_the_events_of_one_extraction_keep_their_order_whoever_began_first(
@@ -110,7 +120,7 @@ async def test_the_events_of_one_extraction_keep_their_order_whoever_began_first
         await relay.run_once()
         await older.execute(statement, [accepted.extraction_id, "second"])
     await relay.run_once()
-    assert [fields["kind"] for _, fields in await redis.xrange(KEY)] == ["accepted", "first", "second"]
+    assert [fields["kind"] for _, fields in await stream(redis)] == ["accepted", "first", "second"]
 
 
 async def test_a_long_backlog_goes_page_by_page(
@@ -120,7 +130,7 @@ async def test_a_long_backlog_goes_page_by_page(
     for _ in range(3):
         await ended(database)
     assert await relay.run_once() == 9
-    assert told(await redis.xrange(KEY)) == await ids(database)
+    assert told(await stream(redis)) == await ids(database)
 
 
 async def test_two_relays_at_once_pass_over_nothing(
@@ -139,7 +149,7 @@ async def test_two_relays_at_once_pass_over_nothing(
     going = False
     await asyncio.gather(*following)
     await relay.run_once()
-    assert sorted(set(told(await redis.xrange(KEY)))) == await ids(database)
+    assert sorted(set(told(await stream(redis)))) == await ids(database)
     await other.close()
 
 
@@ -170,7 +180,7 @@ async def test_while_redis_is_away_the_events_wait(database: AsyncEngine, server
         server.start()
         assert await relay.run_once() == 3
         async with Redis.from_url(server.url, decode_responses=True) as redis:
-            assert (await ids(database))[3:] == told(await redis.xrange(KEY))[-3:]
+            assert (await ids(database))[3:] == told(await stream(redis))[-3:]
         await relay.close()
 
 
@@ -192,9 +202,7 @@ async def test_events_are_found_by_their_transaction_however_many_there_are(data
     await database_rows.execute(database, "ANALYZE events")
     async with database.connect() as connection:
         plan = "\n".join(
-            (
-                await connection.execute(database_rows.text(f"EXPLAIN {event_log.NEXT_WINDOW.text}"), {"low": 10**9})
-            ).scalars()
+            (await connection.execute(text(f"EXPLAIN {event_log.NEXT_WINDOW.text}"), {"low": 10**9})).scalars()
         )
     assert "events_transaction_id_idx" in plan
     assert "events_pkey" not in plan

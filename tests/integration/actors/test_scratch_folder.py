@@ -26,6 +26,7 @@ def other(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Another process that holds a folder."""
     command = [sys.executable, "-c", HOLDER, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[3]) as one:
+        assert one.stdout is not None
         assert one.stdout.readline() == b"held\n"
         yield one
         one.kill()

@@ -24,7 +24,6 @@ from uuid_utils.compat import uuid7
 from actors.extraction_types import EngineOptions, Extracted
 from actors.sandbox.child_process import ChildCrashed, DecodingChild
 from actors.sandbox.child_protocol import Job, Limits
-from actors.worker import task_runner as tasks
 from actors.worker.task_runner import TaskOutcome, perform
 from actors.worker.worker_deps import WorkerDeps
 from actors.worker.worker_loop import Worker
@@ -112,10 +111,15 @@ async def test_the_plan_is_told_before_the_end(
     assert video.media["frames"] == len(truth.shown)
 
 
+def only_sound(path: Path) -> Path:
+    write_audio_only(path)
+    return path
+
+
 @pytest.mark.parametrize(
     ("make", "code"),
     [
-        (lambda folder, clip: write_audio_only(folder / "sound.mp4") or folder / "sound.mp4", "no_video_stream"),
+        (lambda folder, clip: only_sound(folder / "sound.mp4"), "no_video_stream"),
         (lambda folder, clip: truncated_copy(clip), "unreadable_container"),
     ],
     ids=["audio only", "truncated"],
@@ -310,7 +314,7 @@ async def test_a_lost_answer_to_the_publishing_commit_counts_as_done(
         if len(calls) == 1:
             raise text_outage()
 
-    monkeypatch.setattr(tasks.task_queue, "publish", answer_lost)
+    monkeypatch.setattr(task_queue, "publish", answer_lost)
     monkeypatch.setattr("db.connection.REPEAT_FIRST_SECONDS", 0.01)
     assert await run(worker_deps) is TaskOutcome.PUBLISHED
     assert len(calls) == 2
@@ -326,7 +330,9 @@ async def test_a_worker_that_waits_for_the_database_with_a_result_in_hand_shows_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     await submit_video(database, store, clips("h264")[0])
-    publish, calls, beats = task_queue.publish, [], []
+    publish = task_queue.publish
+    calls: list[int] = []
+    beats: list[int] = []
 
     async def away(*arguments: Any) -> None:
         calls.append(len(beats))
@@ -334,7 +340,7 @@ async def test_a_worker_that_waits_for_the_database_with_a_result_in_hand_shows_
             raise text_outage()
         await publish(*arguments)
 
-    monkeypatch.setattr(tasks.task_queue, "publish", away)
+    monkeypatch.setattr(task_queue, "publish", away)
     monkeypatch.setattr("db.connection.REPEAT_FIRST_SECONDS", 0.01)
     child = await DecodingChild.start()
     assert (
@@ -379,8 +385,6 @@ async def test_a_database_that_takes_no_writes_is_away(
 
 
 def text_outage() -> OperationalError:
-    from sqlalchemy.exc import OperationalError
-
     return OperationalError("COMMIT", {}, ConnectionResetError("the answer was lost"))
 
 
@@ -405,7 +409,7 @@ async def test_a_worker_does_all_that_is_there_and_stops_when_told(
 
 
 async def test_a_worker_whose_store_is_away_claims_nothing(
-    database: AsyncEngine, worker_deps: WorkerDeps, clips: ClipByName, tmp_path: Path
+    database: AsyncEngine, worker_deps: WorkerDeps, clips: ClipByName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good = FolderStore(tmp_path / "good")
     accepted = await submit_video(database, good, clips("h264")[0])
@@ -420,7 +424,7 @@ async def test_a_worker_whose_store_is_away_claims_nothing(
         checked.set()
         await check()
 
-    broken.objects.check = told
+    monkeypatch.setattr(broken.objects, "check", told)
     await asyncio.wait_for(checked.wait(), 10)
     worker.stop()
     await asyncio.wait_for(working, 10)
@@ -442,7 +446,7 @@ async def test_a_worker_without_room_claims_nothing(
         working = asyncio.create_task(worker.run())
 
         async def told() -> bool:
-            return sum(line.get("event_name") == "worker.paused" for line in logs) > 1
+            return [line.get("event_name") for line in logs].count("worker.paused") > 1
 
         await until(told)
         worker.stop()
@@ -460,7 +464,7 @@ async def test_a_claim_whose_answer_was_lost_is_given_back_and_counts_nowhere(
 ) -> None:
     monkeypatch.setattr("actors.worker.worker_loop.PAUSE_SECONDS", 0.1)
     accepted = await submit_video(database, store, clips("h264")[0])
-    proxy, folder = AnswerProxy(Path(database.url.query["host"])), server_folder / uuid7().hex[-8:]
+    proxy, folder = AnswerProxy(Path(str(database.url.query["host"]))), server_folder / uuid7().hex[-8:]
     async with proxy.listening(folder):
         address = database.url.set(query={"host": str(folder)})
         faulty = open_database(address.render_as_string(hide_password=False), name="victim")
@@ -469,7 +473,7 @@ async def test_a_claim_whose_answer_was_lost_is_given_back_and_counts_nowhere(
         working = asyncio.create_task(worker.run())
 
         async def done() -> bool:
-            return (await database_rows.fetch_extraction(database, accepted.extraction_id)).status == "succeeded"
+            return bool((await database_rows.fetch_extraction(database, accepted.extraction_id)).status == "succeeded")
 
         await until(done, 30)
         worker.stop()

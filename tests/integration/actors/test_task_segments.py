@@ -194,7 +194,7 @@ async def test_two_workers_share_the_segments_of_one_video(
     working = [asyncio.create_task(worker.run()) for worker in workers]
 
     async def done() -> bool:
-        return (await database_rows.fetch_extraction(database, accepted.extraction_id)).status == "succeeded"
+        return bool((await database_rows.fetch_extraction(database, accepted.extraction_id)).status == "succeeded")
 
     await until(done, 60)
     for worker in workers:

@@ -15,7 +15,9 @@ from db.values.error_catalogue import CatalogueError
 
 def raised_in_a_task(error: Exception) -> Any:
     """As Ray hands it to the caller."""
-    wrapped = RayTaskError("task", "Traceback: …", error, proctitle="task", pid=1, ip="127.0.0.1")
+    wrapped = RayTaskError(  # type: ignore[no-untyped-call]  # Ray's own
+        "task", "Traceback: …", error, proctitle="task", pid=1, ip="127.0.0.1"
+    )
     return pickle.loads(pickle.dumps(wrapped)).as_instanceof_cause()
 
 

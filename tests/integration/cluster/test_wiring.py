@@ -14,7 +14,9 @@ from cluster.wiring import api, maintenance, worker
 from db.cache import Cache
 from serve_app.security.password_hashing import PasswordHasher
 
-OPENED = {
+Open = Callable[[], AbstractAsyncContextManager[object]]
+
+OPENED: dict[Open, set[object]] = {
     api.open_api: {"database", Cache, PasswordHasher},
     worker.open_worker: {"database", Cache},
     maintenance.open_maintenance: {"database", WebhookHttpClient, StreamRelay},
@@ -24,7 +26,7 @@ OPENED = {
 @pytest.fixture
 def closed(monkeypatch: pytest.MonkeyPatch) -> set[object]:
     """Notes what was closed, and closes it."""
-    noted = set()
+    noted: set[object] = set()
 
     def note(kind: type, name: str, what: object) -> None:
         original = getattr(kind, name)
@@ -61,7 +63,7 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("open_it", OPENED, ids=lambda open_it: open_it.__name__)
 async def test_nothing_stays_open_when_the_store_can_not_be_opened(
-    monkeypatch: pytest.MonkeyPatch, closed: set[object], open_it: Callable[[], AbstractAsyncContextManager[Any]]
+    monkeypatch: pytest.MonkeyPatch, closed: set[object], open_it: Open
 ) -> None:
     monkeypatch.setenv("FOTOGRAMA_OBJECTS_URL", "nonsense://nowhere")
     with pytest.raises(Exception, match="nonsense"):
@@ -72,7 +74,7 @@ async def test_nothing_stays_open_when_the_store_can_not_be_opened(
 
 @pytest.mark.parametrize("open_it", OPENED, ids=lambda open_it: open_it.__name__)
 async def test_nothing_stays_open_when_the_cache_can_not_be_opened(
-    monkeypatch: pytest.MonkeyPatch, closed: set[object], open_it: Callable[[], AbstractAsyncContextManager[Any]]
+    monkeypatch: pytest.MonkeyPatch, closed: set[object], open_it: Open
 ) -> None:
     monkeypatch.setenv("FOTOGRAMA_REDIS_URL", "nonsense://nowhere")
     with pytest.raises(ValueError, match="Redis URL"):
@@ -83,9 +85,7 @@ async def test_nothing_stays_open_when_the_cache_can_not_be_opened(
 
 
 @pytest.mark.parametrize("open_it", OPENED, ids=lambda open_it: open_it.__name__)
-async def test_what_was_opened_is_closed_at_the_end(
-    closed: set[object], open_it: Callable[[], AbstractAsyncContextManager[Any]]
-) -> None:
+async def test_what_was_opened_is_closed_at_the_end(closed: set[object], open_it: Open) -> None:
     async with open_it():
         assert not closed
     assert closed == OPENED[open_it]

@@ -3,6 +3,7 @@
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -81,8 +82,8 @@ async def test_every_kind_of_disagreement_is_found_and_named(database: AsyncEngi
     await published(database)
     accepted = await published(database)
     async with database.begin() as connection:
-        await connection.execute(database_rows.text(UNGUARDED))
-        await connection.execute(database_rows.text(DAMAGE[why]), {"id": accepted.extraction_id})
+        await connection.execute(text(UNGUARDED))
+        await connection.execute(text(DAMAGE[why]), {"id": accepted.extraction_id})
     balance = (await acceptance_audit.compare(database)).total
     assert balance.differences == (acceptance_audit.Difference(accepted.extraction_id, why),)
     assert (balance.difference_count, balance.balanced) == (1, False)

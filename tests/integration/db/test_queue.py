@@ -1,7 +1,7 @@
 """The queue on real PostgreSQL: claimed in order, fenced, ended exactly once, nothing counted against the wrong one."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -116,7 +116,7 @@ async def test_every_write_of_a_worker_whose_task_was_rescued_and_claimed_again_
     assert (await task_queue.rescue(database, jitter=0.0, lease_seconds=0)).again == 1
     fresh = (await claim_one(database, "frozen")).lease
     assert (fresh.worker, fresh.attempt) == (stale.worker, stale.attempt + 1)
-    writes = {
+    writes: dict[str, Callable[[], Awaitable[object]]] = {
         "heartbeat": lambda: task_queue.heartbeat(database, stale),
         "plan": lambda: task_queue.plan(database, stale, media={}, frames_total=1),
         "publish": lambda: task_queue.publish(database, stale, PUBLICATION),
@@ -237,7 +237,7 @@ async def reach(database: AsyncEngine, table: str, column: str, state: str) -> U
     return row_id
 
 
-FILL = {
+FILL: dict[str, dict[str, str]] = {
     "tasks": {
         state: f"state = '{state}', "
         + (

@@ -12,6 +12,7 @@ from db import videos
 from db.acceptance import accept, object_reservations
 from db.queue import fair_queueing, task_queue
 from db.queue.task_queue import Claim
+from db.values.lifecycle import Blame
 from db.values.segment import Segment
 from tests.integration.db.test_queue import PUBLICATION, claim_one, fail
 from tests.integration.db.test_queue_split import open_and_counted
@@ -127,7 +128,7 @@ async def test_every_end_lets_the_next_one_in(database: AsyncEngine, how: str) -
     if how == "publish":
         await task_queue.publish(database, lease, PUBLICATION)
     elif how == "fail":
-        await fail(database, lease, task_queue.Blame.FILE, "no_frames")
+        await fail(database, lease, Blame.FILE, "no_frames")
     elif how == "cancel":
         await cancel(database, first.extraction_id)
     elif how == "delete":
@@ -195,7 +196,11 @@ async def test_the_place_in_the_queue_is_that_of_the_claim_with_the_throttled_on
     other = await database_rows.accept_video(database)
     ids = [accepted.extraction_id for accepted in [*mine, other]]
     documents = await videos.documents(database, ids)
-    places = {extraction_id: documents[extraction_id].extraction.queue_position for extraction_id in ids}
+    places = {
+        extraction_id: position
+        for extraction_id in ids
+        if (position := documents[extraction_id].extraction.queue_position) is not None
+    }
     claimed = [(await finish_next(database)).extraction_id for _ in ids]
     assert sorted(ids, key=lambda extraction_id: places[extraction_id]) == claimed
     assert sorted(places.values()) == [1, 2, 3, 4]

@@ -47,9 +47,9 @@ FILL = (
 ID = "lpad(to_hex(n), 32, '0')::uuid"
 USER = "lpad(to_hex(n % 100 + 1), 32, '0')::uuid"
 
-CLAIM = {"worker": "w", "limit": 1, "lease_seconds": 60}
+CLAIM: dict[str, Any] = {"worker": "w", "limit": 1, "lease_seconds": 60}
 LIST = {"user_id": OWNER, "limit": 50, "before": None, "status": None, "words": None, "sha256": None}
-STATEMENTS = {
+STATEMENTS: dict[str, tuple[TextClause, Mapping[str, object], set[str]]] = {
     "claim": (task_queue_sql.CLAIM, CLAIM, {"tasks_ready_idx"}),
     "list": (videos.LIST, LIST, {"videos_user_id_id_idx", "extractions_video_id_id_idx"}),
     "list of one status": (videos.LIST, LIST | {"status": "queued"}, {"videos_user_id_id_idx"}),
@@ -87,7 +87,8 @@ def nodes_of(connection: Connection, statement: TextClause, values: Mapping[str,
 
 def rows_met(node: dict[str, Any]) -> float:
     """Read by the node, whether it gave them or not."""
-    return node["Actual Loops"] * (node["Actual Rows"] + node.get("Rows Removed by Filter", 0))
+    met: float = node["Actual Loops"] * (node["Actual Rows"] + node.get("Rows Removed by Filter", 0))
+    return met
 
 
 @pytest.mark.parametrize("name", STATEMENTS)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
 from uuid import UUID
 
 import pytest
@@ -14,7 +16,7 @@ from db.queue.task_queue import Claim, Lease, LeaseLost, Rescued
 from db.values.lifecycle import Blame, GiveUp, Retry
 from tests.integration.db.test_queue import PUBLICATION, claim_one, expire, fail
 from tests.integration.db.test_queue_fairness import accept_many, cancel, states
-from tests.integration.db.test_queue_split import SEGMENTS, open_and_counted, planned, segments, split
+from tests.integration.db.test_queue_split import SEGMENTS, number_of, open_and_counted, planned, segments, split
 from tests.support import database_rows
 from tests.support.database_rows import Accepted
 
@@ -59,7 +61,7 @@ async def test_a_segment_becomes_the_planning_task_and_its_siblings_are_lost(dat
     await split(database, claim.lease, SEGMENTS[:2])
     assert await database_rows.fetch_one(database, share, user=accepted.user_id) == charged
     for claim in await segments(database, 2):
-        await task_queue.publish_segment(database, claim.lease, key=f"new-{claim.segment.number}", frames=10)
+        await task_queue.publish_segment(database, claim.lease, key=f"new-{number_of(claim)}", frames=10)
     last = await claim_one(database)
     assert last.segment_keys == ("new-0", "new-1")
     await task_queue.publish(database, last.lease, PUBLICATION)
@@ -118,6 +120,7 @@ async def test_each_time_it_waits_longer_and_a_day_of_many_ends_it(database: Asy
     for _ in range(MANY):
         await split(database, (await claim_one(database)).lease, SEGMENTS[:1])
         outcome = await again(database, (await claim_one(database)).lease)
+        assert isinstance(outcome, Retry)
         delays.append(outcome.delay_seconds)
         await ready_now(database)
         # Since the first is not enough: rollouts may be days apart.
@@ -141,10 +144,10 @@ async def test_siblings_that_end_in_every_way_meanwhile_leave_one_outcome(databa
     for _ in range(10):
         accepted, _ = await planned(database)
         first, second, third = await segments(database)
-        also = {
-            "replan": lambda lease=second.lease: again(database, lease),
-            "cancel": lambda extraction_id=accepted.extraction_id: cancel(database, extraction_id),
-            "rescue": lambda task_id=second.lease.task_id: rescue(database, task_id),
+        also: dict[str, Callable[[], Awaitable[object]]] = {
+            "replan": partial(again, database, second.lease),
+            "cancel": partial(cancel, database, accepted.extraction_id),
+            "rescue": partial(rescue, database, second.lease.task_id),
         }
         outcomes = await asyncio.gather(
             again(database, first.lease),

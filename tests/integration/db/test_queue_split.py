@@ -37,12 +37,18 @@ async def planned(database: AsyncEngine) -> tuple[Accepted, Lease]:
     return accepted, lease
 
 
+def number_of(claim: Claim) -> int:
+    assert claim.segment is not None
+    return claim.segment.number
+
+
 async def segments(database: AsyncEngine, count: int = 3) -> list[Claim]:
-    return sorted([await claim_one(database, f"w{n}") for n in range(count)], key=lambda claim: claim.segment.number)
+    return sorted([await claim_one(database, f"w{n}") for n in range(count)], key=number_of)
 
 
 async def tasks(database: AsyncEngine, kind: str) -> int:
-    return (await database_rows.fetch_one(database, "SELECT count(*) AS n FROM tasks WHERE kind = :kind", kind=kind)).n
+    row = await database_rows.fetch_one(database, "SELECT count(*) AS n FROM tasks WHERE kind = :kind", kind=kind)
+    return int(row.n)
 
 
 async def open_and_counted(database: AsyncEngine, user_id: UUID) -> tuple[int, int]:
@@ -61,7 +67,7 @@ async def test_segments_are_claimed_with_their_ranges_and_joined_by_number(datab
     assert {(claim.kind, claim.plan_key) for claim in claims} == {("segment", "results/e/t/1")}
     assert await task_queue.claim(database, worker="w") == []
     for claim in reversed(claims):
-        await task_queue.publish_segment(database, claim.lease, key=f"segment-{claim.segment.number}", frames=10)
+        await task_queue.publish_segment(database, claim.lease, key=f"segment-{number_of(claim)}", frames=10)
     extraction = await database_rows.fetch_extraction(database, accepted.extraction_id)
     assert (extraction.status, extraction.frames_done, extraction.segments_left) == ("running", 30, 0)
     last = await claim_one(database)

@@ -263,7 +263,7 @@ class QueueMachine(RuleBasedStateMachine):
         if cancelled:
             self.model.end(claim.extraction_id, "cancelled")
 
-    async def _race(self, claim: Claim) -> list[Any]:
+    async def _race(self, claim: Claim) -> tuple[BaseException | None, bool | BaseException]:
         both = (self._finish(claim), self._cancel(claim.extraction_id))
         return await asyncio.gather(*both, return_exceptions=True)
 

@@ -44,11 +44,12 @@ async def test_a_role_for_nobody_is_told(deps: Deps) -> None:
 async def test_the_time_line_tells_what_happened_and_whose_fault_it_was(ana: httpx.AsyncClient, deps: Deps) -> None:
     extraction_id = (await upload_video(ana))["extraction"]["id"]
     (claim,) = await task_queue.claim(deps.database, worker="host-7:abc")
-    why = {"code": "gave_up", "detail": "The decoder crashed.", "jitter": 0.0}
-    await task_queue.fail(deps.database, claim.lease, blame=Blame.CRASH, **why)
+    await task_queue.fail(
+        deps.database, claim.lease, blame=Blame.CRASH, code="gave_up", detail="The decoder crashed.", jitter=0.0
+    )
     (claim,) = await task_queue.claim(deps.database, worker="host-7:abc")
-    away = {"code": "unavailable", "detail": "connection to 10.0.0.3 refused", "jitter": 0.0}
-    await task_queue.fail(deps.database, claim.lease, blame=Blame.SERVICE, **away)
+    away = "connection to 10.0.0.3 refused"
+    await task_queue.fail(deps.database, claim.lease, blame=Blame.SERVICE, code="unavailable", detail=away, jitter=0.0)
     answer = await ana.get(f"/v1/extractions/{extraction_id}/timeline")
     response_schemas.Timeline.model_validate_json(answer.content)
     items = answer.json()["items"]

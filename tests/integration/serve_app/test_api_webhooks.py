@@ -34,8 +34,9 @@ async def owed(client: httpx.AsyncClient, deps: Deps) -> None:
     """One extraction of the caller's that has failed."""
     await upload_video(client)
     (claim,) = await task_queue.claim(deps.database, worker="w")
-    why = {"code": "no_video_stream", "detail": "There is none.", "jitter": 0.0}
-    await task_queue.fail(deps.database, claim.lease, blame=Blame.FILE, **why)
+    await task_queue.fail(
+        deps.database, claim.lease, blame=Blame.FILE, code="no_video_stream", detail="There is none.", jitter=0.0
+    )
 
 
 async def test_a_webhooks_secret_is_shown_once(ana: httpx.AsyncClient) -> None:

@@ -10,8 +10,9 @@ import pytest
 from cluster.client import api_types
 from db.values.lifecycle import ExtractionStatus, is_terminal
 from serve_app.openapi import response_schemas
+from serve_app.openapi.frame_spec_schema import Schema
 
-TOLD = {
+TOLD: dict[type[Any], type[Schema]] = {
     api_types.Account: response_schemas.Account,
     api_types.Tokens: response_schemas.Tokens,
     api_types.Media: response_schemas.Media,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 
 import pytest
 
@@ -24,7 +23,7 @@ FINE = {"database": "ok", "migrations": "ok", "objects": "ok", "storage": "ok", 
     ],
 )
 def test_a_full_disk_and_a_cache_that_is_away_keep_nobody_from_what_is_there(
-    changed: Mapping[str, str], keep_it_away: set[str]
+    changed: dict[str, str], keep_it_away: set[str]
 ) -> None:
     assert set(unfit(FINE | changed)) == keep_it_away
 

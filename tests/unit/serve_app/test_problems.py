@@ -29,7 +29,7 @@ def test_every_code_of_the_catalogue_has_a_status_or_is_told_by_the_extraction()
 @pytest.mark.parametrize("code", sorted(HTTP_STATUS))
 def test_a_problem_has_every_member_of_the_contract(code: str) -> None:
     answer = problem_response(CatalogueError(code, "What happened."), "r1")
-    body = json.loads(answer.body)
+    body = json.loads(bytes(answer.body))
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.status_code == body["status"] == HTTP_STATUS[code]
     assert body["code"] == code
@@ -55,14 +55,14 @@ def test_what_no_waiting_changes_says_nothing_of_it() -> None:
 def test_an_unexpected_error_is_internal_and_tells_nothing_of_itself() -> None:
     answer = error_response(ZeroDivisionError("secret"), "r2")
     assert answer.status_code == 500
-    assert json.loads(answer.body)["code"] == "internal"
+    assert json.loads(bytes(answer.body))["code"] == "internal"
     assert b"secret" not in answer.body
 
 
 def test_a_database_that_is_away_is_unavailable_with_a_time_to_retry() -> None:
     answer = error_response(OperationalError("SELECT 1", {}, OSError("refused")), "r3")
     assert answer.status_code == 503
-    assert json.loads(answer.body)["code"] == "unavailable"
+    assert json.loads(bytes(answer.body))["code"] == "unavailable"
     assert int(answer.headers["retry-after"]) > 0
 
 
@@ -76,7 +76,7 @@ def test_a_result_whose_object_is_gone_is_expired() -> None:
 
 def test_the_routers_own_errors_are_problems_too_and_keep_their_headers() -> None:
     answer = error_response(HTTPException(405, headers={"Allow": "GET, HEAD"}), "r5")
-    assert json.loads(answer.body)["code"] == "method_not_allowed"
+    assert json.loads(bytes(answer.body))["code"] == "method_not_allowed"
     assert answer.headers["allow"] == "GET, HEAD"
 
 
@@ -89,4 +89,4 @@ def test_a_refusal_adds_members_and_headers() -> None:
         ProblemError("bad_range", headers={"Content-Range": "bytes */5"}, extensions={"errors": [1]}), "r7"
     )
     assert answer.headers["content-range"] == "bytes */5"
-    assert json.loads(answer.body)["errors"] == [1]
+    assert json.loads(bytes(answer.body))["errors"] == [1]
