@@ -93,7 +93,8 @@ class Settings(BaseSettings):
 
     # Working.
     workers: Annotated[int, Field(ge=1)] = 2
-    """Worker processes. Each works on one task at a time. `fotograma up` takes them from `--workers` instead."""
+    """Worker processes. Each works on one task at a time. Under `fotograma up`, `--workers` overrides it, and the
+    default is the number of cores."""
     worker_threads: Annotated[int, Field(ge=1)] = 1
     """Decoder threads of one worker."""
     reader: str = "auto"

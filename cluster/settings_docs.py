@@ -17,8 +17,8 @@ name of the variable.
 
 `fotograma up` brings PostgreSQL, Valkey and a folder for the files with it, and makes the secret key. Set
 `FOTOGRAMA_DATABASE_URL`, `FOTOGRAMA_REDIS_URL` or `FOTOGRAMA_OBJECTS_URL` to use a server of your own instead.
-It takes `--workers` (the cores) in place of `FOTOGRAMA_WORKERS`, and its webhooks may be on the same machine
-(`FOTOGRAMA_WEBHOOK_REACH=loopback`).
+It starts a worker for each core unless `--workers` or `FOTOGRAMA_WORKERS` gives another number, and its webhooks may be
+on the same machine (`FOTOGRAMA_WEBHOOK_REACH=loopback`).
 
 What the limits do is described in [limits.md](limits.md).
 """

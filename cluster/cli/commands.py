@@ -192,7 +192,8 @@ def up(
     data_dir: Annotated[Path, typer.Option("--home", metavar="DIR", help="Folder of all data.")] = Path("~/.fotograma"),
     demo: Annotated[bool, typer.Option("--demo", help="Also extract a sample clip.")] = False,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Videos worked on at once.", show_default="the cores")
+        int | None,
+        typer.Option(min=1, envvar="FOTOGRAMA_WORKERS", help="Videos worked on at once.", show_default="the cores"),
     ] = None,
 ) -> None:
     """Run the whole service on this machine until Ctrl-C."""

@@ -1,4 +1,4 @@
-"""`fotograma up` and what the command line says of itself."""
+"""`fotograma up` and `--version` on the command line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from cluster.cli.commands import app
 from cluster.local.startup_error import ExitCode
 
 
-def test_up_passes_its_options_on_and_its_exit_code_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The options with which `fotograma up` was called. It returns 7."""
     given: dict[str, Any] = {}
 
     def up(**options: Any) -> int:
@@ -24,17 +26,51 @@ def test_up_passes_its_options_on_and_its_exit_code_back(monkeypatch: pytest.Mon
     module = ModuleType("cluster.local.up")
     module.__dict__["up"] = up
     monkeypatch.setitem(sys.modules, "cluster.local.up", module)
+    return given
+
+
+def test_up_gets_its_options_and_returns_its_exit_code(given: dict[str, Any], tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["up", "--port", "8123", "--home", str(tmp_path), "--demo", "--workers", "3"])
     assert done.exit_code == 7
     assert given == {"port": 8123, "data_dir": tmp_path, "demo": True, "workers": 3}
 
 
-def test_up_without_the_service_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("variable", "options", "workers"),
+    [("6", [], 6), ("6", ["--workers", "3"], 3), ("", [], None), (None, [], None)],
+    ids=["variable", "option before variable", "empty variable", "neither"],
+)
+def test_workers_come_from_the_option_or_else_from_the_environment(
+    given: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str | None,
+    options: list[str],
+    workers: int | None,
+) -> None:
+    monkeypatch.delenv("FOTOGRAMA_WORKERS", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("FOTOGRAMA_WORKERS", variable)
+    CliRunner().invoke(app, ["up", *options])
+    assert given["workers"] == workers
+
+
+@pytest.mark.parametrize("variable", ["0", "many"])
+def test_a_number_of_workers_that_can_t_be_used_is_refused_with_its_variable(
+    given: dict[str, Any], monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv("FOTOGRAMA_WORKERS", variable)
+    done = CliRunner().invoke(app, ["up"])
+    assert done.exit_code == 2
+    assert "FOTOGRAMA_WORKERS" in done.stderr
+    assert given == {}
+
+
+def test_up_without_the_service_names_the_package_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cluster.local.up", None)
     done = CliRunner().invoke(app, ["up"])
     assert done.exit_code == ExitCode.NOT_INSTALLED
     assert 'pip install "fotograma[local]"' in done.stderr
 
 
-def test_the_version_is_told() -> None:
+def test_version_prints_the_version() -> None:
     assert CliRunner().invoke(app, ["--version"]).stdout.startswith("fotograma ")

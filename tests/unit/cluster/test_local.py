@@ -98,7 +98,7 @@ def test_what_the_environment_sets_goes_before_what_the_home_holds() -> None:
     made = made_of({"FOTOGRAMA_PUBLIC_URL": "https://frames.example", "FOTOGRAMA_WORKERS": "9"})
 
     assert made["FOTOGRAMA_PUBLIC_URL"] == "https://frames.example"
-    assert made["FOTOGRAMA_WORKERS"] == "3", "--workers is the word for it"
+    assert made["FOTOGRAMA_WORKERS"] == "3", "the number of workers of this run"
 
 
 def test_a_full_disk_is_refused_with_what_is_needed() -> None:
