@@ -11,7 +11,7 @@ from db.values.lifecycle import ExtractionStatus
 from db.videos import ExtractionRow
 
 
-def extraction_document(row: ExtractionRow) -> dict[str, Any]:
+def extraction_representation(row: ExtractionRow) -> dict[str, Any]:
     """Returns the `extraction` object. The specification is inserted as its canonical text: decimals stay exact."""
     return {
         "id": row.id,

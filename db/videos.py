@@ -24,7 +24,7 @@ QUEUE_POSITIONS = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class DocumentKey:
+class RepresentationKey:
     """One version of one extraction of one video: it identifies an immutable representation."""
 
     video_id: UUID
@@ -98,7 +98,7 @@ _EXTRACTION = """
     extractions.started_at, extractions.finished_at,
     extract(epoch FROM clock_timestamp() - extractions.started_at) AS elapsed_seconds
 """
-DOCUMENTS = text(f"""
+READ_ROWS = text(f"""
     SELECT {_EXTRACTION}, videos.filename, videos.size, videos.sha256, videos.media,
         videos.created_at AS video_created_at
     FROM extractions JOIN videos ON videos.id = extractions.video_id
@@ -155,7 +155,7 @@ async def list_keys(
     status: ExtractionStatus | None = None,
     words: str | None = None,
     sha256: str | None = None,
-) -> list[DocumentKey]:
+) -> list[RepresentationKey]:
     """Returns the caller's videos with their newest extraction, newest first. before: the last id of the previous
     page.
     """
@@ -165,27 +165,27 @@ async def list_keys(
     return [_key_of(row) for row in rows]
 
 
-async def video_key_of(database: AsyncEngine, user_id: UUID, video_id: UUID) -> DocumentKey | None:
+async def video_key_of(database: AsyncEngine, user_id: UUID, video_id: UUID) -> RepresentationKey | None:
     """Returns the newest extraction of one of the caller's videos."""
     return await _one_key(database, VIDEO_KEY, user_id, video_id)
 
 
-async def extraction_key_of(database: AsyncEngine, user_id: UUID, extraction_id: UUID) -> DocumentKey | None:
+async def extraction_key_of(database: AsyncEngine, user_id: UUID, extraction_id: UUID) -> RepresentationKey | None:
     """Returns one of the caller's extractions."""
     return await _one_key(database, EXTRACTION_KEY, user_id, extraction_id)
 
 
-async def documents(database: AsyncEngine, extraction_ids: Sequence[UUID]) -> dict[UUID, VideoRow]:
+async def read_rows(database: AsyncEngine, extraction_ids: Sequence[UUID]) -> dict[UUID, VideoRow]:
     """Returns videos, each with one extraction, by the extraction's id. The caller must have checked access."""
     if not extraction_ids:
         return {}
     async with database.connect() as connection:
-        return await documents_within(connection, extraction_ids)
+        return await read_rows_within(connection, extraction_ids)
 
 
-async def documents_within(connection: AsyncConnection, extraction_ids: Sequence[UUID]) -> dict[UUID, VideoRow]:
-    """The same as `documents`, in the caller's transaction."""
-    rows = (await connection.execute(DOCUMENTS, {"ids": list(extraction_ids)})).all()
+async def read_rows_within(connection: AsyncConnection, extraction_ids: Sequence[UUID]) -> dict[UUID, VideoRow]:
+    """The same as `read_rows`, in the caller's transaction."""
+    rows = (await connection.execute(READ_ROWS, {"ids": list(extraction_ids)})).all()
     waiting = [row.id for row in rows if row.status == ExtractionStatus.QUEUED]
     positions = await _positions(connection, waiting)
     return {row.id: _video_of(row, positions.get(row.id)) for row in rows}
@@ -216,7 +216,7 @@ async def _delete_locked(database: AsyncEngine, mine: Mapping[str, UUID]) -> boo
         return True
 
 
-async def _one_key(database: AsyncEngine, statement: Any, user_id: UUID, wanted: UUID) -> DocumentKey | None:
+async def _one_key(database: AsyncEngine, statement: Any, user_id: UUID, wanted: UUID) -> RepresentationKey | None:
     async with database.connect() as connection:
         row = (await connection.execute(statement, {"user_id": user_id, "id": wanted})).first()
     return None if row is None else _key_of(row)
@@ -229,8 +229,8 @@ async def _positions(connection: AsyncConnection, waiting: Sequence[UUID]) -> di
     return {row.extraction_id: int(row.position) for row in rows}
 
 
-def _key_of(row: Row[Any]) -> DocumentKey:
-    return DocumentKey(row.video_id, row.extraction_id, row.version, ExtractionStatus(row.status))
+def _key_of(row: Row[Any]) -> RepresentationKey:
+    return RepresentationKey(row.video_id, row.extraction_id, row.version, ExtractionStatus(row.status))
 
 
 def _video_of(row: Row[Any], position: int | None) -> VideoRow:

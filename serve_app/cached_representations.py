@@ -16,9 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db import videos
 from db.cache import Cache
-from db.extraction_json import extraction_document
+from db.extraction_json import extraction_representation
 from db.values.lifecycle import is_terminal
-from db.videos import DocumentKey, VideoRow
+from db.videos import RepresentationKey, VideoRow
 from serve_app.http.json_response import encode_json
 
 _FORMAT = 1
@@ -33,20 +33,20 @@ class Representation:
     extraction: orjson.Fragment
 
 
-async def read(database: AsyncEngine, cache: Cache, keys: Sequence[DocumentKey]) -> list[Representation]:
+async def read(database: AsyncEngine, cache: Cache, keys: Sequence[RepresentationKey]) -> list[Representation]:
     """The representations in the order of `keys`. A row that was deleted meanwhile is left out."""
     cached = await cache.get([_cache_key(key) for key in keys])
     missing = [key for key in keys if _cache_key(key) not in cached]
-    rows = await videos.documents(database, [key.extraction_id for key in missing])
+    rows = await videos.read_rows(database, [key.extraction_id for key in missing])
     encoded = {extraction_id: encode_entry(row) for extraction_id, row in rows.items()}
-    await cache.put(dict(_entries(rows.values(), encoded)))
-    found = ((cached.get(_cache_key(key)) or encoded.get(key.extraction_id)) for key in keys)
-    return [_decode_entry(text) for text in found if text is not None]
+    await cache.put(dict(_cache_entries(rows.values(), encoded)))
+    texts = ((cached.get(_cache_key(key)) or encoded.get(key.extraction_id)) for key in keys)
+    return [_decode_entry(text) for text in texts if text is not None]
 
 
 def encode_entry(row: VideoRow) -> bytes:
     """Both representations as a cache entry: the length of the extraction in decimal, a newline, extraction, video."""
-    extraction = encode_json(extraction_document(row.extraction))
+    extraction = encode_json(extraction_representation(row.extraction))
     video = encode_json(video_json(row, extraction))
     return b"%d\n%b%b" % (len(extraction), extraction, video)
 
@@ -70,14 +70,14 @@ def video_json(row: VideoRow, extraction: bytes) -> dict[str, Any]:
     }
 
 
-def _cache_key(key: DocumentKey) -> str:
+def _cache_key(key: RepresentationKey) -> str:
     return f"fotograma:representation:{_FORMAT}:{key.extraction_id}:{key.version}"
 
 
-def _entries(rows: Iterable[VideoRow], encoded: dict[UUID, bytes]) -> Iterable[tuple[str, tuple[bytes, bool]]]:
+def _cache_entries(rows: Iterable[VideoRow], encoded: dict[UUID, bytes]) -> Iterable[tuple[str, tuple[bytes, bool]]]:
     for row in rows:
         extraction = row.extraction
-        key = DocumentKey(row.id, extraction.id, extraction.version, extraction.status)
+        key = RepresentationKey(row.id, extraction.id, extraction.version, extraction.status)
         yield _cache_key(key), (encoded[extraction.id], is_terminal(extraction.status))
 
 

@@ -24,5 +24,7 @@ class ExpiryCleaner:
 
     async def run(self, metrics: MaintenanceMetrics = NO_METRICS) -> int:
         """Returns how many rows and files were deleted."""
-        rows = await idempotency_keys.expire(self._database) + await accounts.delete_expired_sessions(self._database)
+        rows = await idempotency_keys.delete_expired(self._database) + await accounts.delete_expired_sessions(
+            self._database
+        )
         return rows + await self._objects.discard_unfinished(UNFINISHED_SECONDS)

@@ -20,7 +20,7 @@ from standardwebhooks import Webhook as Signer
 from actors.notify.delivery_outcome import Delivered, Outcome, RetryLater, Undeliverable
 from actors.notify.ssrf_safe_http import NoHttpAnswer, WebhookHttpClient
 from db import videos
-from db.extraction_json import extraction_document
+from db.extraction_json import extraction_representation
 from db.notification import webhook_deliveries, webhooks
 from db.notification.outbox import Notification
 from db.notification.webhooks import Webhook
@@ -47,7 +47,7 @@ class WebhookSender:
         webhook = await webhooks.get(self.database, webhook_id)
         if webhook is None or webhook.disabled_at is not None:
             return Undeliverable(_AWAY if webhook is None else _OFF)
-        rows = await videos.documents(self.database, [notification.extraction_id])
+        rows = await videos.read_rows(self.database, [notification.extraction_id])
         if notification.extraction_id not in rows:
             return Undeliverable("The video was deleted.")
         body = payload(rows[notification.extraction_id])
@@ -82,7 +82,7 @@ def payload(row: VideoRow) -> bytes:
         "type": f"extraction.{extraction.status}",
         "timestamp": extraction.finished_at,
         "data": {
-            "extraction": extraction_document(extraction),
+            "extraction": extraction_representation(extraction),
             "video": {"id": row.id, "filename": row.filename},
         },
     }

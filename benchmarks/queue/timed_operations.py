@@ -22,7 +22,7 @@ from db.connection import open_database
 from db.object_store.object_keys import video_key
 from db.queue import task_queue
 from db.queue.task_queue import Claim, Publication
-from db.videos import documents, list_keys
+from db.videos import list_keys, read_rows
 from serve_app.submission.group_commit import AcceptRequest, GroupCommit
 
 CONNECTIONS = 16
@@ -70,7 +70,7 @@ class Queue:
     async def list_page(self) -> None:
         """The newest page of the next user, as the API reads it from Postgres alone."""
         keys = await list_keys(self.database, self.next_user(), limit=PAGE)
-        await documents(self.database, [key.extraction_id for key in keys])
+        await read_rows(self.database, [key.extraction_id for key in keys])
 
     def next_user(self) -> UUID:
         return self.users[next(self._turn) % len(self.users)]

@@ -17,7 +17,7 @@ from db.values.error_catalogue import CatalogueError
 
 LEASE_SECONDS = 20.0
 """Renewed three times in this time. A repeated call waits this long when the server of the first one died."""
-KEPT_SECONDS = 24 * 3600.0
+RETENTION_SECONDS = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class OwnedKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class StoredResponse:
     """A stored response. fingerprint: digest of the request. response: the JSON text."""
 
     fingerprint: str
@@ -39,10 +39,10 @@ class Answer:
     response: str
 
 
-_MINE = "user_id = :user_id AND route = :route AND key = :key"
+_SAME_KEY = "user_id = :user_id AND route = :route AND key = :key"
 
 # Acquires free keys, expired keys and expired leases; a response that has not expired stays.
-ACQUIRE = text("""
+CLAIM = text("""
     INSERT INTO idempotency_keys AS existing (user_id, route, key, owner, lease_expires_at)
     VALUES (:user_id, :route, :key, :owner, clock_timestamp() + make_interval(secs => :lease_seconds))
     ON CONFLICT (user_id, route, key) DO UPDATE
@@ -52,18 +52,18 @@ ACQUIRE = text("""
        OR existing.response IS NULL AND existing.lease_expires_at < clock_timestamp()
     RETURNING owner
 """)
-READ = text(f"SELECT fingerprint, status, response FROM idempotency_keys WHERE {_MINE}")
-# A row that ACQUIRE would not take.
-LIVE = text(f"""
+READ = text(f"SELECT fingerprint, status, response FROM idempotency_keys WHERE {_SAME_KEY}")
+# A row that CLAIM would not take.
+FIND_RESPONSE = text(f"""
     SELECT fingerprint, status, response FROM idempotency_keys
-    WHERE {_MINE} AND created_at >= clock_timestamp() - make_interval(secs => :kept_seconds)
+    WHERE {_SAME_KEY} AND created_at >= clock_timestamp() - make_interval(secs => :kept_seconds)
       AND (response IS NOT NULL OR lease_expires_at >= clock_timestamp())
 """)
 RENEW = text(f"""
     UPDATE idempotency_keys SET lease_expires_at = clock_timestamp() + make_interval(secs => :lease_seconds)
-    WHERE {_MINE} AND owner = :owner AND response IS NULL RETURNING owner
+    WHERE {_SAME_KEY} AND owner = :owner AND response IS NULL RETURNING owner
 """)
-FINISH = text("""
+STORE_RESPONSES = text("""
     UPDATE idempotency_keys AS owned
     SET fingerprint = answered.fingerprint, status = answered.status, response = answered.response
     FROM unnest(
@@ -74,38 +74,38 @@ FINISH = text("""
       AND owned.owner = answered.owner AND owned.response IS NULL
     RETURNING owned.owner
 """)
-DROP = text(f"DELETE FROM idempotency_keys WHERE {_MINE} AND owner = :owner AND response IS NULL")
-EXPIRE = text("""
+RELEASE = text(f"DELETE FROM idempotency_keys WHERE {_SAME_KEY} AND owner = :owner AND response IS NULL")
+DELETE_EXPIRED = text("""
     DELETE FROM idempotency_keys WHERE created_at < clock_timestamp() - make_interval(secs => :kept_seconds)
 """)
 
 
-async def known(database: AsyncEngine, owned: OwnedKey) -> Answer | None:
-    """Returns the stored response of a key that has not expired, without acquiring it. Raises as `acquire`."""
+async def find_response(database: AsyncEngine, owned: OwnedKey) -> StoredResponse | None:
+    """Returns the stored response of a key that has not expired, without acquiring it. Raises as `claim`."""
     async with database.connect() as connection:
-        row = (await connection.execute(LIVE, _values(owned) | {"kept_seconds": KEPT_SECONDS})).first()
+        row = (await connection.execute(FIND_RESPONSE, _values(owned) | {"kept_seconds": RETENTION_SECONDS})).first()
     if row is None:
         return None
     if row.response is None:
         raise CatalogueError("idempotency_in_progress", retry_after=1)
-    return Answer(row.fingerprint, row.status, row.response)
+    return StoredResponse(row.fingerprint, row.status, row.response)
 
 
-async def acquire(database: AsyncEngine, owned: OwnedKey) -> Answer | None:
+async def claim(database: AsyncEngine, owned: OwnedKey) -> StoredResponse | None:
     """Acquires the key for this call, or returns its stored response.
 
     Raises CatalogueError `idempotency_in_progress` while another call has it.
     """
     values = _values(owned)
     async with database.begin() as connection:
-        lengths = {"lease_seconds": LEASE_SECONDS, "kept_seconds": KEPT_SECONDS}
-        acquired = await connection.execute(ACQUIRE, values | lengths)
+        lengths = {"lease_seconds": LEASE_SECONDS, "kept_seconds": RETENTION_SECONDS}
+        acquired = await connection.execute(CLAIM, values | lengths)
         if acquired.first() is not None:
             return None
         row = (await connection.execute(READ, values)).first()
     if row is None or row.response is None:
         raise CatalogueError("idempotency_in_progress", retry_after=1)
-    return Answer(row.fingerprint, row.status, row.response)
+    return StoredResponse(row.fingerprint, row.status, row.response)
 
 
 async def renew(database: AsyncEngine, owned: OwnedKey) -> None:
@@ -116,7 +116,7 @@ async def renew(database: AsyncEngine, owned: OwnedKey) -> None:
             raise CatalogueError("idempotency_in_progress", retry_after=1)
 
 
-async def finish(connection: AsyncConnection, answers: Mapping[OwnedKey, Answer]) -> None:
+async def store_responses(connection: AsyncConnection, answers: Mapping[OwnedKey, StoredResponse]) -> None:
     """Stores the response of each call in the caller's transaction.
 
     Raises as `renew` when a lease was lost: then the caller's work must not commit.
@@ -132,20 +132,20 @@ async def finish(connection: AsyncConnection, answers: Mapping[OwnedKey, Answer]
         "statuses": [answer.status for answer in answers.values()],
         "responses": [answer.response for answer in answers.values()],
     }
-    if len((await connection.execute(FINISH, values)).all()) < len(answers):
+    if len((await connection.execute(STORE_RESPONSES, values)).all()) < len(answers):
         raise CatalogueError("idempotency_in_progress", retry_after=1)
 
 
-async def drop(database: AsyncEngine, owned: OwnedKey) -> None:
+async def release(database: AsyncEngine, owned: OwnedKey) -> None:
     """Releases the key of a call that did nothing."""
     async with database.begin() as connection:
-        await connection.execute(DROP, _values(owned))
+        await connection.execute(RELEASE, _values(owned))
 
 
-async def expire(database: AsyncEngine) -> int:
+async def delete_expired(database: AsyncEngine) -> int:
     """Deletes expired keys; returns how many."""
     async with database.begin() as connection:
-        return (await connection.execute(EXPIRE, {"kept_seconds": KEPT_SECONDS})).rowcount
+        return (await connection.execute(DELETE_EXPIRED, {"kept_seconds": RETENTION_SECONDS})).rowcount
 
 
 def _values(owned: OwnedKey) -> dict[str, object]:

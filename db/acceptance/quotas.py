@@ -52,9 +52,8 @@ class AccountUsage:
     stored_bytes: int
 
 
-# Released at the end of the transaction. They can't be part of a deadlock: no other code takes these locks, and they
-# are
-# taken first and in one order.
+# Released at the end of the transaction. They can't be part of a deadlock: no other code takes these locks, and each
+# transaction takes them first and in one order.
 LOCK = text("""
     SELECT pg_advisory_xact_lock(hashtextextended('quota:' || CAST(user_id AS text), 0))
     FROM unnest(CAST(:user_ids AS uuid[])) AS asked (user_id)
@@ -69,7 +68,7 @@ _STORED_BYTES = """
 """
 # Counts no further than the quota: more rows change nothing. Without a quota nothing is counted.
 USAGE = text(f"""
-    SELECT asked.user_id, (SELECT count(*) FROM (SELECT {_UNENDED} LIMIT :waiting_most) AS waiting) AS waiting,
+    SELECT asked.user_id, (SELECT count(*) FROM (SELECT {_UNENDED} LIMIT :max_waiting) AS waiting) AS waiting,
         CASE WHEN :count_stored THEN {_STORED_BYTES} ELSE 0 END AS stored_bytes
     FROM unnest(CAST(:user_ids AS uuid[])) AS asked (user_id)
 """)
@@ -83,11 +82,11 @@ ACCOUNT_USAGE = text(f"""
 # table whose older rows have all ended from its beginning.
 _ORDER = "priority DESC, virtual_finish, id"
 _BRANCHES = " UNION ALL ".join(
-    f"(SELECT FROM tasks WHERE state = '{state.value}' ORDER BY {_ORDER} LIMIT :most)"
+    f"(SELECT FROM tasks WHERE state = '{state.value}' ORDER BY {_ORDER} LIMIT :max_count)"
     for state in TaskState
     if state.value in {"ready", "throttled"}
 )
-DEPTH = text(f"SELECT count(*) FROM (SELECT FROM ({_BRANCHES}) AS each LIMIT :most) AS waiting")
+QUEUE_DEPTH = text(f"SELECT count(*) FROM (SELECT FROM ({_BRANCHES}) AS each LIMIT :max_count) AS waiting")
 
 
 def check(quotas: Quotas, usage: Usage, *, files: int, size: int) -> None:
@@ -96,14 +95,14 @@ def check(quotas: Quotas, usage: Usage, *, files: int, size: int) -> None:
     Raises CatalogueError `too_many_waiting` or `quota_exceeded`.
     """
     if quotas.waiting is not None and usage.waiting + files > quotas.waiting:
-        what = f"{usage.waiting} of your extractions wait or run; {quotas.waiting} may."
-        raise CatalogueError("too_many_waiting", what, retry_after=WAITING_RETRY_SECONDS)
+        detail = f"{usage.waiting} of your extractions wait or run; {quotas.waiting} may."
+        raise CatalogueError("too_many_waiting", detail, retry_after=WAITING_RETRY_SECONDS)
     if quotas.stored_bytes is not None and usage.stored_bytes + size > quotas.stored_bytes:
-        what = f"You have {usage.stored_bytes:,} of {quotas.stored_bytes:,} bytes in use; this needs {size:,} more."
-        raise CatalogueError("quota_exceeded", what, retry_after=STORED_RETRY_SECONDS)
+        detail = f"You have {usage.stored_bytes:,} of {quotas.stored_bytes:,} bytes in use; this needs {size:,} more."
+        raise CatalogueError("quota_exceeded", detail, retry_after=STORED_RETRY_SECONDS)
 
 
-async def foresee(database: AsyncEngine, user_id: UUID, quotas: Quotas, *, files: int, size: int) -> None:
+async def precheck(database: AsyncEngine, user_id: UUID, quotas: Quotas, *, files: int, size: int) -> None:
     """Checks the committed usage, before anything is stored. Raises as `check`."""
     if quotas == UNLIMITED:
         return
@@ -114,7 +113,7 @@ async def foresee(database: AsyncEngine, user_id: UUID, quotas: Quotas, *, files
 async def lock_usage(connection: AsyncConnection, user_ids: Collection[UUID], quotas: Quotas) -> dict[UUID, Usage]:
     """Returns the usage of accounts; no other transaction can add to it until the caller's ends.
 
-    Must be the first statement of the transaction. `check` then tells what may be added.
+    Must be the first statement of the transaction. Then `check` decides what may be added.
     """
     if quotas == UNLIMITED:
         return dict.fromkeys(user_ids, Usage(0, 0))
@@ -130,16 +129,16 @@ async def account_usage(database: AsyncEngine, user_id: UUID) -> AccountUsage:
     return AccountUsage(row.videos, row.waiting, int(row.stored_bytes))
 
 
-async def depth(database: AsyncEngine, most: int) -> int:
-    """Returns how many tasks wait for a worker, counted up to `most`."""
+async def queue_depth(database: AsyncEngine, max_count: int) -> int:
+    """Returns how many tasks wait for a worker, counted up to `max_count`."""
     async with database.connect() as connection:
-        return int((await connection.execute(DEPTH, {"most": most})).scalar_one())
+        return int((await connection.execute(QUEUE_DEPTH, {"max_count": max_count})).scalar_one())
 
 
 async def _usages(connection: AsyncConnection, user_ids: Sequence[UUID], quotas: Quotas) -> dict[UUID, Usage]:
     values = {
         "user_ids": list(user_ids),
-        "waiting_most": quotas.waiting or 0,
+        "max_waiting": quotas.waiting or 0,
         "count_stored": quotas.stored_bytes is not None,
     }
     rows = await connection.execute(USAGE, values)

@@ -12,7 +12,7 @@ from multipart import MultipartError, MultipartSegment, PushMultipartParser, par
 
 from db.values.error_catalogue import CatalogueError
 
-FEED_BYTES = 1 << 16
+PARSE_CHUNK_BYTES = 1 << 16
 FRAMING_BYTES = 1 << 16
 """The most bytes that boundaries and headers may add to the content."""
 MAX_FILENAME_CHARACTERS = 255
@@ -24,7 +24,7 @@ class BodyError(CatalogueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class PartHeaders:
     """The headers of a part. filename: cleaned; None when the part has none."""
 
     name: str
@@ -45,8 +45,8 @@ def boundary_of(content_type: str | None) -> bytes:
 class Part:
     """One part. Its unread content is skipped when the next part is read."""
 
-    def __init__(self, head: Head, events: AsyncGenerator[bytes | None, None]) -> None:
-        self.head = head
+    def __init__(self, headers: PartHeaders, events: AsyncGenerator[bytes | None, None]) -> None:
+        self.headers = headers
         self._events = events
         self._ended = False
         self._pending = bytearray()
@@ -65,13 +65,13 @@ class Part:
         while (chunk := await self._next()) is not None:
             yield chunk
 
-    async def read(self, most: int) -> bytes:
-        """The whole content. Raises CatalogueError `too_large` above `most` bytes."""
+    async def read(self, max_bytes: int) -> bytes:
+        """The whole content. Raises CatalogueError `too_large` above `max_bytes` bytes."""
         content = bytearray()
         async for chunk in self.chunks():
             content += chunk
-            if len(content) > most:
-                raise CatalogueError("too_large", f"The part {self.head.name!r:.40} is larger than {most} bytes.")
+            if len(content) > max_bytes:
+                raise CatalogueError("too_large", f"Part {self.headers.name!r:.40} is larger than {max_bytes} bytes.")
         return bytes(content)
 
     async def skip(self) -> None:
@@ -99,33 +99,33 @@ class MultipartReader:
         """
         events = self._events()
         async for event in events:
-            part = Part(_head(event), events)
+            part = Part(_parse_headers(event), events)
             yield part
             await part.skip()
 
     async def _events(self) -> AsyncGenerator[Any, None]:
         """For each part: its MultipartSegment, its content as chunks of bytes, and None at its end."""
-        # Latin-1 takes any bytes: what a file name is in is looked at later.
+        # Latin-1 decodes any bytes. The encoding of a file name is tested later.
         parser = PushMultipartParser(self._boundary, header_charset="latin-1")
         content_bytes = body_bytes = 0
         try:
             async for chunk in self._body:
                 body_bytes += len(chunk)
                 if body_bytes > self._max + FRAMING_BYTES:
-                    raise too_large(self._max)
-                # In slices: a proxy may hand over the whole body as one chunk, and each piece is a copy.
-                for start in range(0, len(chunk), FEED_BYTES):
-                    for event in parser.parse(chunk[start : start + FEED_BYTES]):
+                    raise too_large_error(self._max)
+                # In slices: a proxy may pass the whole body as one chunk, and the parser copies what it gets.
+                for start in range(0, len(chunk), PARSE_CHUNK_BYTES):
+                    for event in parser.parse(chunk[start : start + PARSE_CHUNK_BYTES]):
                         content_bytes += len(event) if isinstance(event, bytes) else 0
                         if content_bytes > self._max:
-                            raise too_large(self._max)
+                            raise too_large_error(self._max)
                         yield event
             parser.close()
         except MultipartError as error:
             raise BodyError("malformed_request", f"The multipart body is not well-formed: {error}.") from error
 
 
-def too_large(max_bytes: int) -> BodyError:
+def too_large_error(max_bytes: int) -> BodyError:
     """The refusal of a body whose files sum up to more than the limit."""
     return BodyError("too_large", f"The files of one request may sum up to {max_bytes} bytes.")
 
@@ -142,11 +142,11 @@ def clean_filename(name: str) -> str:
     return text if text.strip(".") else "video"
 
 
-def _head(segment: MultipartSegment) -> Head:
+def _parse_headers(segment: MultipartSegment) -> PartHeaders:
     if not segment.name:
         raise BodyError("malformed_request", "A part has no name.")
     filename = segment.filename
-    return Head(_utf8(segment.name), None if filename is None else clean_filename(_utf8(filename)))
+    return PartHeaders(_utf8(segment.name), None if filename is None else clean_filename(_utf8(filename)))
 
 
 def _utf8(header: str) -> str:

@@ -23,7 +23,7 @@ MAX_LIMIT = 200
 T = TypeVar("T")
 
 
-def _whole(text: object) -> object:
+def _parse_whole_number(text: object) -> object:
     """Parses a whole number. Anything else is left to pydantic, which refuses it."""
     return int(text) if isinstance(text, str) and text.isascii() and text.isdigit() and len(text) < 10 else text
 
@@ -31,13 +31,13 @@ def _whole(text: object) -> object:
 class PageQuery(RequestModel):
     """The query of every list."""
 
-    limit: Annotated[int, BeforeValidator(_whole), Field(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT
+    limit: Annotated[int, BeforeValidator(_parse_whole_number), Field(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT
     cursor: str | None = Field(None, max_length=200)
 
     @property
     def before(self) -> UUID | None:
         """The last id of the previous page, in a list ordered by id. Raises CatalogueError `invalid_field`."""
-        return None if self.cursor is None else decode(self.cursor)
+        return None if self.cursor is None else decode_cursor(self.cursor)
 
 
 Q = TypeVar("Q", bound=PageQuery)
@@ -45,35 +45,35 @@ Q = TypeVar("Q", bound=PageQuery)
 
 def read_query(model: type[Q], request: Request) -> Q:
     """The request's query as `model`. Raises CatalogueError `invalid_field`."""
-    return validate(model, _single(request.query_params.multi_items()))
+    return validate(model, _without_repeats(request.query_params.multi_items()))
 
 
-def page_of(found: Sequence[T], limit: int, cursor_of: Callable[[T], str]) -> tuple[Sequence[T], str | None]:
-    """A page and the cursor of the next page. found: `limit` + 1 items when there is a next page."""
-    page = found[:limit]
-    return page, cursor_of(page[-1]) if len(found) > limit else None
+def paginate(items: Sequence[T], limit: int, cursor_of: Callable[[T], str]) -> tuple[Sequence[T], str | None]:
+    """A page and the cursor of the next page. items: `limit` + 1 items when there is a next page."""
+    page = items[:limit]
+    return page, cursor_of(page[-1]) if len(items) > limit else None
 
 
-def encode(last: UUID) -> str:
+def encode_cursor(last: UUID) -> str:
     return base64.urlsafe_b64encode(last.bytes).decode().rstrip("=")
 
 
-def decode(cursor: str) -> UUID:
+def decode_cursor(cursor: str) -> UUID:
     """Raises CatalogueError `invalid_field`."""
     try:
         last = UUID(bytes=base64.b64decode(cursor + "==", altchars=b"-_", validate=True))
     except (binascii.Error, ValueError) as error:
-        raise wrong_cursor() from error
-    if encode(last) != cursor:
-        raise wrong_cursor()
+        raise invalid_cursor_error() from error
+    if encode_cursor(last) != cursor:
+        raise invalid_cursor_error()
     return last
 
 
-def wrong_cursor() -> CatalogueError:
+def invalid_cursor_error() -> CatalogueError:
     return CatalogueError("invalid_field", "cursor: This is not a cursor of this list.")
 
 
-def _single(items: list[tuple[str, str]]) -> Mapping[str, str]:
+def _without_repeats(items: list[tuple[str, str]]) -> Mapping[str, str]:
     """Raises CatalogueError `invalid_field` for a repeated parameter."""
     names = [name for name, _ in items]
     if len(set(names)) < len(names):

@@ -9,7 +9,7 @@ _INTRO = """# Error codes
 
 Every error is `application/problem+json` (RFC 9457). Its `code` is one of these; a code keeps its meaning. It has the
 title in `title`, what to do in `remedy`, and the facts of the case in `detail`. `fault` says who can help:
-`request`, the one who asked; `file`, the one who made the video; `service`, the operator, or time.
+`request`, the client; `file`, the author of the video; `service`, the operator, or time.
 
 A code "of an extraction" is never the status of an answer. It is in the `error` of a failed extraction.
 """

@@ -184,17 +184,19 @@ def _operation(method: str, path: str, operation: Operation) -> dict[str, Any]:
 
 def _parameters(path: str, operation: Operation) -> list[dict[str, Any]]:
     ids = [name for name in ("id", "delivery_id") if f"{{{name}}}" in path]
-    found = [_parameter(name, "path", {"type": "string", "format": "uuid"}) for name in ids]
+    parameters = [_parameter(name, "path", {"type": "string", "format": "uuid"}) for name in ids]
     if "{n}" in path:
-        found.append(_parameter("n", "path", {"type": "integer", "minimum": 1}))
+        parameters.append(_parameter("n", "path", {"type": "integer", "minimum": 1}))
     if operation.has_idempotency_key:
-        found.append(_parameter("Idempotency-Key", "header", {"type": "string", "maxLength": 255}))
+        parameters.append(_parameter("Idempotency-Key", "header", {"type": "string", "maxLength": 255}))
     if operation.query is not None:
         schema = operation.query.model_json_schema()
         named = schema.get("$defs", {})
         inlined = {"status": {"enum": named["ExtractionStatus"]["enum"], "type": "string"}} if named else {}
-        found += [_parameter(name, "query", inlined.get(name, field)) for name, field in schema["properties"].items()]
-    return found
+        parameters += [
+            _parameter(name, "query", inlined.get(name, field)) for name, field in schema["properties"].items()
+        ]
+    return parameters
 
 
 def _parameter(name: str, where: str, schema: Any) -> dict[str, Any]:

@@ -71,39 +71,41 @@ async def register(request: Request) -> Response:
     return JsonResponse({"id": account.id, "email": account.email, "name": account.name, "role": account.role}, 201)
 
 
-async def show(request: Request, who: Principal) -> Response:
+async def show(request: Request, principal: Principal) -> Response:
     """GET /v1/me"""
     deps = deps_of(request)
-    return JsonResponse(await _described(deps, await accounts.get(deps.database, who.user_id)))
+    return JsonResponse(await _account_json(deps, await accounts.get(deps.database, principal.user_id)))
 
 
-async def change(request: Request, who: Principal) -> Response:
+async def change(request: Request, principal: Principal) -> Response:
     """PATCH /v1/me"""
     deps = deps_of(request)
     body = await request_body.read_model(request, Changes)
-    return JsonResponse(await _described(deps, await accounts.update(deps.database, who.user_id, body.model_dump())))
+    return JsonResponse(
+        await _account_json(deps, await accounts.update(deps.database, principal.user_id, body.model_dump()))
+    )
 
 
-async def change_password(request: Request, who: Principal) -> Response:
+async def change_password(request: Request, principal: Principal) -> Response:
     """POST /v1/me/password"""
     deps = deps_of(request)
     body = await request_body.read_model(request, PasswordChange)
     _check_length(deps, "new", body.new)
-    deps.email_rate_limiter.take(who.email)
-    stored = await accounts.password_hash(deps.database, who.user_id)
+    deps.email_rate_limiter.take(principal.email)
+    stored = await accounts.password_hash(deps.database, principal.user_id)
     if not await deps.password_hasher.matches(body.current, stored):
         raise CatalogueError("bad_credentials", "The current password is wrong.")
     hashed = await deps.password_hasher.hash(body.new)
-    await accounts.set_password(deps.database, who.user_id, hashed, kept=who.session_id)
-    deps.email_rate_limiter.reset(who.email)
-    log.info("A password was changed.", event_name="account.password_changed", user_id=str(who.user_id))
+    await accounts.set_password(deps.database, principal.user_id, hashed, kept=principal.session_id)
+    deps.email_rate_limiter.reset(principal.email)
+    log.info("A password was changed.", event_name="account.password_changed", user_id=str(principal.user_id))
     return Response(status_code=204)
 
 
-async def _described(deps: Deps, account: Account | None) -> dict[str, Any]:
+async def _account_json(deps: Deps, account: Account | None) -> dict[str, Any]:
     if account is None:
         raise CatalogueError("unauthenticated")
-    use = await quotas.account_usage(deps.database, account.id)
+    usage = await quotas.account_usage(deps.database, account.id)
     return {
         "id": account.id,
         "email": account.email,
@@ -113,11 +115,11 @@ async def _described(deps: Deps, account: Account | None) -> dict[str, Any]:
         "notify": account.notify,
         "created_at": account.created_at,
         "quotas": asdict(deps.limits.quotas),
-        "use": asdict(use),
+        "use": asdict(usage),
     }
 
 
 def _check_length(deps: Deps, field: str, password: str) -> None:
     if len(password) < deps.password_min_length:
-        least = deps.password_min_length
-        raise CatalogueError("invalid_field", f"{field}: A password has at least {least} characters.")
+        min_length = deps.password_min_length
+        raise CatalogueError("invalid_field", f"{field}: A password has at least {min_length} characters.")

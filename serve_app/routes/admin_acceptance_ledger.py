@@ -7,7 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from db.acceptance import acceptance_audit as ledgers
+from db.acceptance import acceptance_audit
 from db.acceptance.acceptance_audit import AccountBalance, Balance
 from db.accounts import Principal
 from db.values.error_catalogue import CatalogueError
@@ -19,13 +19,13 @@ MAX_ACCOUNTS = 1000
 """The most accounts in a response; accounts with differences come first."""
 
 
-async def ledger(request: Request, who: Principal) -> Response:
+async def show(request: Request, principal: Principal) -> Response:
     """GET /v1/admin/ledger"""
-    if who.role != ADMIN:
+    if principal.role != ADMIN:
         raise CatalogueError("not_found")
-    found = await ledgers.compare(deps_of(request).database)
-    accounts = [_account(account) for account in found.accounts[:MAX_ACCOUNTS]]
-    return JsonResponse({**_balance(found.total), "users": accounts, "user_count": len(found.accounts)})
+    ledger = await acceptance_audit.compare(deps_of(request).database)
+    accounts = [_account(account) for account in ledger.accounts[:MAX_ACCOUNTS]]
+    return JsonResponse({**_balance(ledger.total), "users": accounts, "user_count": len(ledger.accounts)})
 
 
 def _account(account: AccountBalance) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def _account(account: AccountBalance) -> dict[str, Any]:
 def _balance(balance: Balance) -> dict[str, Any]:
     return {
         "accepted": balance.accepted,
-        **{state: getattr(balance, state) for state in ledgers.STATES},
+        **{state: getattr(balance, state) for state in acceptance_audit.STATES},
         "balanced": balance.balanced,
         "difference_count": balance.difference_count,
         "differences": [difference.extraction_id for difference in balance.differences],

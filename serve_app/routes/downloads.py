@@ -25,10 +25,10 @@ _NOT_ENDED = {ExtractionStatus.QUEUED, ExtractionStatus.RUNNING}
 _CACHING = {"Cache-Control": "private, max-age=3600", "Vary": "Authorization, Cookie"}
 
 
-async def archive(request: Request, who: Principal) -> Response:
+async def download_archive(request: Request, principal: Principal) -> Response:
     """GET /v1/extractions/{id}/frames.zip"""
     deps = deps_of(request)
-    video = await _finished(deps, who, request)
+    video = await _succeeded_extraction(deps, principal, request)
     row = video.extraction
     headers = {
         "Content-Type": "application/zip",
@@ -39,42 +39,42 @@ async def archive(request: Request, who: Principal) -> Response:
     return await _send(request, deps, _Content(f"{row.result_key}/frames.zip", row.result_bytes, headers))
 
 
-async def manifest_json(request: Request, who: Principal) -> Response:
+async def download_manifest_json(request: Request, principal: Principal) -> Response:
     """GET /v1/extractions/{id}/manifest.json"""
-    return await _beside(request, who, "manifest.json", "application/json")
+    return await _send_file(request, principal, "manifest.json", "application/json")
 
 
-async def manifest_csv(request: Request, who: Principal) -> Response:
+async def download_manifest_csv(request: Request, principal: Principal) -> Response:
     """GET /v1/extractions/{id}/manifest.csv"""
-    return await _beside(request, who, "manifest.csv", "text/csv; charset=utf-8")
+    return await _send_file(request, principal, "manifest.csv", "text/csv; charset=utf-8")
 
 
-async def report(request: Request, who: Principal) -> Response:
+async def download_report(request: Request, principal: Principal) -> Response:
     """GET /v1/extractions/{id}/report.json"""
-    return await _beside(request, who, "report.json", "application/json")
+    return await _send_file(request, principal, "report.json", "application/json")
 
 
-async def sheet(request: Request, who: Principal) -> Response:
+async def download_sheet(request: Request, principal: Principal) -> Response:
     """GET /v1/extractions/{id}/sheet.jpg"""
-    return await _beside(request, who, "sheet.jpg", "image/jpeg")
+    return await _send_file(request, principal, "sheet.jpg", "image/jpeg")
 
 
-async def sheet_index(request: Request, who: Principal) -> Response:
+async def download_sheet_index(request: Request, principal: Principal) -> Response:
     """GET /v1/extractions/{id}/sheet.vtt"""
-    return await _beside(request, who, "sheet.vtt", "text/vtt; charset=utf-8")
+    return await _send_file(request, principal, "sheet.vtt", "text/vtt; charset=utf-8")
 
 
-async def frame(request: Request, who: Principal) -> Response:
+async def download_frame(request: Request, principal: Principal) -> Response:
     """GET /v1/extractions/{id}/frames/{n}"""
     deps = deps_of(request)
-    row = (await _finished(deps, who, request)).extraction
+    row = (await _succeeded_extraction(deps, principal, request)).extraction
     n = path_number(request)
     assert row.result_frames is not None
     if n > row.result_frames:
         raise CatalogueError("not_found", f"The archive has {row.result_frames} images.")
-    place = await deps.archive_indexes.locate(deps.objects, f"{row.result_key}/manifest.csv", n)
-    headers = {"Content-Type": place.media_type, "ETag": f'"{row.result_sha256}.{n}"'}
-    return await _send(request, deps, _Content(f"{row.result_key}/frames.zip", place.size, headers, place.offset))
+    location = await deps.archive_indexes.locate(deps.objects, f"{row.result_key}/manifest.csv", n)
+    headers = {"Content-Type": location.media_type, "ETag": f'"{row.result_sha256}.{n}"'}
+    return await _send(request, deps, _Content(f"{row.result_key}/frames.zip", location.size, headers, location.offset))
 
 
 def attachment(filename: str) -> str:
@@ -83,9 +83,9 @@ def attachment(filename: str) -> str:
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"
 
 
-async def _beside(request: Request, who: Principal, name: str, media_type: str) -> Response:
+async def _send_file(request: Request, principal: Principal, name: str, media_type: str) -> Response:
     deps = deps_of(request)
-    row = (await _finished(deps, who, request)).extraction
+    row = (await _succeeded_extraction(deps, principal, request)).extraction
     key = f"{row.result_key}/{name}"
     size = await deps.objects.size(key)
     # The archive's digest covers its manifests. The report is written once, together with the archive.
@@ -93,14 +93,14 @@ async def _beside(request: Request, who: Principal, name: str, media_type: str) 
     return await _send(request, deps, _Content(key, size, headers))
 
 
-async def _finished(deps: Deps, who: Principal, request: Request) -> VideoRow:
+async def _succeeded_extraction(deps: Deps, principal: Principal, request: Request) -> VideoRow:
     """The account's succeeded extraction with its video.
 
     Raises CatalogueError `not_found`, `not_ready` or `no_result`.
     """
     extraction_id = path_id(request)
-    key = await videos.extraction_key_of(deps.database, who.user_id, extraction_id)
-    rows = await videos.documents(deps.database, [extraction_id]) if key is not None else {}
+    key = await videos.extraction_key_of(deps.database, principal.user_id, extraction_id)
+    rows = await videos.read_rows(deps.database, [extraction_id]) if key is not None else {}
     if extraction_id not in rows:
         raise CatalogueError("not_found")
     video = rows[extraction_id]
@@ -130,32 +130,32 @@ async def _send(request: Request, deps: Deps, content: _Content) -> Response:
     headers = {**content.headers, **_CACHING, "Accept-Ranges": "bytes"}
     if byte_ranges.is_not_modified(request.headers.get("if-none-match"), headers["ETag"]):
         return Response(status_code=304, headers={name: headers[name] for name in ("ETag", *_CACHING)})
-    span = _span(request, headers["ETag"], content.size)
-    whole = span or byte_ranges.ByteRange(0, content.size)
-    headers["Content-Length"] = str(whole.length)
-    if span is not None:
-        headers["Content-Range"] = span.content_range(content.size)
-    status = 200 if span is None else 206
-    if request.method == "HEAD" or not whole.length:
+    byte_range = _requested_range(request, headers["ETag"], content.size)
+    sent = byte_range or byte_ranges.ByteRange(0, content.size)
+    headers["Content-Length"] = str(sent.length)
+    if byte_range is not None:
+        headers["Content-Range"] = byte_range.content_range(content.size)
+    status = 200 if byte_range is None else 206
+    if request.method == "HEAD" or not sent.length:
         return Response(status_code=status, headers=headers)
-    chunks = await _started(deps.objects.read(content.key, content.start + whole.start, whole.length))
+    chunks = await _read_first_chunk(deps.objects.read(content.key, content.start + sent.start, sent.length))
     return StreamingResponse(chunks, status, headers)
 
 
-def _span(request: Request, etag: str, size: int) -> byte_ranges.ByteRange | None:
+def _requested_range(request: Request, etag: str, size: int) -> byte_ranges.ByteRange | None:
     try:
         return byte_ranges.parse_range(request.headers.get("range"), request.headers.get("if-range"), etag, size)
     except byte_ranges.RangeNotSatisfiable as error:
         raise ProblemError("bad_range", headers={"Content-Range": f"bytes */{size}"}) from error
 
 
-async def _started(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _read_first_chunk(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """The same chunks, with the first already read, so that a missing object gives an error response."""
     first = await anext(chunks)
 
-    async def all_of() -> AsyncIterator[bytes]:
+    async def all_chunks() -> AsyncIterator[bytes]:
         yield first
         async for chunk in chunks:
             yield chunk
 
-    return all_of()
+    return all_chunks()

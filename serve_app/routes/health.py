@@ -23,69 +23,69 @@ READY_RETRY_SECONDS = 2
 log = structlog.get_logger(__name__)
 
 
-async def alive(_request: Request) -> Response:
+async def show_liveness(_request: Request) -> Response:
     """GET /healthz"""
     return JsonResponse({"status": "alive"})
 
 
-async def ready(request: Request) -> Response:
-    """GET /readyz: 503 when a part that accepting needs is away or full; the cache is told but not needed.
+async def show_readiness(request: Request) -> Response:
+    """GET /readyz: 503 when a part that accepting needs is away or full. The cache is shown but not needed.
 
-    A part that is away is `restarting` when the supervisor says that it starts it again.
+    A part that is away is `restarting` when the supervisor starts it again.
     """
     deps = deps_of(request)
     names = ("database", "migrations", "objects", "storage")
     states = await asyncio.gather(
-        _state("database", lambda: connection.check(deps.database)),
-        _state("migrations", lambda: _migrated(deps)),
-        _state("objects", deps.objects.check),
-        _state("storage", lambda: _has_room(deps)),
+        _check_part("database", lambda: connection.check(deps.database)),
+        _check_part("migrations", lambda: _check_migrations(deps)),
+        _check_part("objects", deps.objects.check),
+        _check_part("storage", lambda: _check_storage(deps)),
     )
-    restarting = await _restarting(deps)
+    restarting = await _restarting_parts(deps)
     parts = {
         name: "restarting" if state == "away" and name in restarting else state
         for name, state in zip(names, states, strict=True)
     }
-    unfit = ", ".join(f"{name} ({state})" for name, state in parts.items() if state != "ok")
+    unusable = ", ".join(f"{name} ({state})" for name, state in parts.items() if state != "ok")
     away = "restarting" if "cache" in restarting else "away"
     parts["cache"] = "ok" if await deps.cache.is_there() else away
-    if unfit:
-        detail = f"Nothing can be accepted now: {unfit}."
+    if unusable:
+        detail = f"Nothing can be accepted now: {unusable}."
         raise ProblemError("unavailable", detail, retry_after=READY_RETRY_SECONDS, extensions={"parts": parts})
     return JsonResponse({"status": "ready", "parts": parts})
 
 
-async def _restarting(deps: Deps) -> Collection[str]:
+async def _restarting_parts(deps: Deps) -> Collection[str]:
     """The parts that the supervisor starts again."""
     if deps.supervisor_state is None:
         return ()
     try:
-        told = orjson.loads(await asyncio.to_thread(deps.supervisor_state.read_bytes))
+        states = orjson.loads(await asyncio.to_thread(deps.supervisor_state.read_bytes))
     except (OSError, ValueError):
         return ()
-    return {name for name, state in told.items() if state == "restarting"}
+    return {name for name, state in states.items() if state == "restarting"}
 
 
-class _Unfit(Exception):
-    """A part is there, but can't be used as it is: its state."""
+class _UnusablePart(Exception):
+    """A part answers but can't be used. The text is its state: `behind` or `full`."""
 
 
-async def _migrated(deps: Deps) -> None:
+async def _check_migrations(deps: Deps) -> None:
     if not await migrate.is_current(deps.database):
-        raise _Unfit("behind")
+        raise _UnusablePart("behind")
 
 
-async def _has_room(deps: Deps) -> None:
+async def _check_storage(deps: Deps) -> None:
     free = await deps.objects.free_bytes()
     if free is not None and free < deps.limits.min_free_bytes:
-        raise _Unfit("full")
+        raise _UnusablePart("full")
 
 
-async def _state(name: str, check: Callable[[], Awaitable[object]]) -> str:
+async def _check_part(name: str, check: Callable[[], Awaitable[object]]) -> str:
     try:
         async with asyncio.timeout(CHECK_SECONDS):
             await check()
-    except _Unfit as error:
+    except _UnusablePart as error:
         return str(error)
     except (CatalogueError, SQLAlchemyError, OSError) as error:
         log.warning(

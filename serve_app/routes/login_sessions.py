@@ -36,7 +36,7 @@ class Refresh(request_body.RequestModel):
 async def log_in(request: Request) -> Response:
     """POST /v1/tokens"""
     deps = deps_of(request)
-    return _tokens(deps, await _opened(request, deps))
+    return _token_response(deps, await _log_in(request, deps))
 
 
 async def refresh(request: Request) -> Response:
@@ -52,20 +52,20 @@ async def refresh(request: Request) -> Response:
                 "A refresh token was used twice.", event_name="refresh_token.reused", session_id=str(claims.session_id)
             )
         raise
-    return _tokens(deps, Claims(claims.user_id, claims.session_id, generation))
+    return _token_response(deps, Claims(claims.user_id, claims.session_id, generation))
 
 
-async def log_out(request: Request, who: Principal) -> Response:
+async def log_out(request: Request, principal: Principal) -> Response:
     """DELETE /v1/tokens"""
-    await accounts.revoke(deps_of(request).database, who.session_id)
+    await accounts.revoke(deps_of(request).database, principal.session_id)
     return Response(status_code=204)
 
 
-async def enter_page(request: Request) -> Response:
+async def create_page_session(request: Request) -> Response:
     """POST /session"""
     authentication.refuse_cross_site(request)
     deps = deps_of(request)
-    claims = await _opened(request, deps)
+    claims = await _log_in(request, deps)
     response = Response(status_code=204)
     response.set_cookie(
         authentication.SESSION_COOKIE,
@@ -79,45 +79,45 @@ async def enter_page(request: Request) -> Response:
     return response
 
 
-async def leave_page(request: Request) -> Response:
+async def delete_page_session(request: Request) -> Response:
     """DELETE /session: succeeds without a session too, so that the cookie is deleted."""
     authentication.refuse_cross_site(request)
     deps = deps_of(request)
-    who = await authentication.authenticate(request)
-    if who is not None:
-        await accounts.revoke(deps.database, who.session_id)
+    principal = await authentication.authenticate(request)
+    if principal is not None:
+        await accounts.revoke(deps.database, principal.session_id)
     response = Response(status_code=204)
     response.delete_cookie(authentication.SESSION_COOKIE, path="/", secure=deps.https, httponly=True, samesite="strict")
     return response
 
 
-async def _opened(request: Request, deps: Deps) -> Claims:
+async def _log_in(request: Request, deps: Deps) -> Claims:
     """Opens a session for valid credentials.
 
     Raises CatalogueError `bad_credentials`, after the same time whether the account exists or not, or
     `too_many_requests`.
     """
     body = await request_body.read_model(request, Credentials)
-    # What is no address belongs to nobody, and is answered like any address of nobody's.
+    # Text that is not an address has no account, and gets the same answer as an address without one.
     email = normal_email(body.email) or ""
     deps.address_rate_limiter.take(authentication.client_address(request))
     deps.email_rate_limiter.take(email)
-    found = await accounts.credentials(deps.database, email)
-    if not await deps.password_hasher.matches(body.password, found[1] if found else None) or found is None:
-        log.info("Wrong credentials.", event_name="session.refused", user_id=str(found[0]) if found else None)
+    account = await accounts.credentials(deps.database, email)
+    if not await deps.password_hasher.matches(body.password, account[1] if account else None) or account is None:
+        log.info("Wrong credentials.", event_name="session.refused", user_id=str(account[0]) if account else None)
         raise CatalogueError("bad_credentials")
     deps.email_rate_limiter.reset(email)
-    return await _open(deps, found[0])
+    return await _create_session(deps, account[0])
 
 
-async def _open(deps: Deps, user_id: UUID) -> Claims:
+async def _create_session(deps: Deps, user_id: UUID) -> Claims:
     session_id = uuid7()
     await accounts.open_session(deps.database, session_id=session_id, user_id=user_id, seconds=deps.session_seconds)
-    log.info("A session begins.", event_name="session.opened", user_id=str(user_id), session_id=str(session_id))
+    log.info("A session was opened.", event_name="session.opened", user_id=str(user_id), session_id=str(session_id))
     return Claims(user_id, session_id, 0)
 
 
-def _tokens(deps: Deps, claims: Claims) -> Response:
+def _token_response(deps: Deps, claims: Claims) -> Response:
     access = Claims(claims.user_id, claims.session_id, 0)
     return JsonResponse(
         {

@@ -25,7 +25,7 @@ from serve_app.http.pagination import PageQuery
 from serve_app.http.path_params import path_id
 from serve_app.submission.group_commit import AcceptRequest
 from serve_app.submission.idempotent_requests import (
-    claimed_key,
+    claim_key,
     find_response,
     idempotency_key,
     replay,
@@ -44,18 +44,18 @@ class VideoQuery(PageQuery):
     sha256: str | None = Field(None, pattern=r"^[0-9A-Fa-f]{64}$")
 
 
-async def accept(request: Request, who: Principal) -> Response:
+async def accept(request: Request, principal: Principal) -> Response:
     """POST /v1/videos"""
     deps = deps_of(request)
     boundary = boundary_of(request.headers.get("content-type"))
     size = declared_size(request.headers, deps.request_max_bytes)
-    key = idempotency_key(request.headers, who.user_id, "POST /v1/videos")
+    key = idempotency_key(request.headers, principal.user_id, "POST /v1/videos")
     body = MultipartReader(request.stream(), boundary, deps.request_max_bytes)
     stored = await find_response(deps.database, key)
     if stored is None:
-        async with deps.admission.admit_upload(who.user_id, size), claimed_key(deps.database, key) as stored:
+        async with deps.admission.admit_upload(principal.user_id, size), claim_key(deps.database, key) as stored:
             if stored is None:
-                return await _accept(deps, who.user_id, body, key)
+                return await _accept(deps, principal.user_id, body, key)
     with deps.admission.admit_replay():
         received = await deps.file_receiver.digest(body)
     return replay(stored, request_fingerprint(received.identity))
@@ -70,13 +70,13 @@ async def _accept(deps: Deps, user_id: UUID, body: MultipartReader, key: OwnedKe
     return Response(content, 201, media_type="application/json")
 
 
-async def list_(request: Request, who: Principal) -> Response:
+async def list_videos(request: Request, principal: Principal) -> Response:
     """GET /v1/videos"""
     deps = deps_of(request)
     query = pagination.read_query(VideoQuery, request)
     keys = await videos.list_keys(
         deps.database,
-        who.user_id,
+        principal.user_id,
         limit=query.limit + 1,
         before=query.before,
         status=query.status,
@@ -84,26 +84,28 @@ async def list_(request: Request, who: Principal) -> Response:
         words=query.q.replace("\0", "\ufffd") if query.q else None,
         sha256=query.sha256.lower() if query.sha256 else None,
     )
-    page, next_cursor = pagination.page_of(keys, query.limit, lambda key: pagination.encode(key.video_id))
-    items = [document.video for document in await cached_representations.read(deps.database, deps.cache, page)]
+    page, next_cursor = pagination.paginate(keys, query.limit, lambda key: pagination.encode_cursor(key.video_id))
+    items = [
+        representation.video for representation in await cached_representations.read(deps.database, deps.cache, page)
+    ]
     return JsonResponse({"items": items, "next_cursor": next_cursor})
 
 
-async def show(request: Request, who: Principal) -> Response:
+async def show(request: Request, principal: Principal) -> Response:
     """GET /v1/videos/{id}"""
     deps = deps_of(request)
-    key = await videos.video_key_of(deps.database, who.user_id, path_id(request))
+    key = await videos.video_key_of(deps.database, principal.user_id, path_id(request))
     found = await cached_representations.read(deps.database, deps.cache, [key]) if key is not None else []
     if not found:
         raise CatalogueError("not_found")
     return JsonResponse(found[0].video)
 
 
-async def delete(request: Request, who: Principal) -> Response:
+async def delete(request: Request, principal: Principal) -> Response:
     """DELETE /v1/videos/{id}"""
     deps = deps_of(request)
     video_id = path_id(request)
-    if not await run_to_completion(videos.delete(deps.database, who.user_id, video_id)):
+    if not await run_to_completion(videos.delete(deps.database, principal.user_id, video_id)):
         raise CatalogueError("not_found")
-    log.info("A video was deleted.", event_name="video.deleted", user_id=str(who.user_id), video_id=str(video_id))
+    log.info("A video was deleted.", event_name="video.deleted", user_id=str(principal.user_id), video_id=str(video_id))
     return Response(status_code=204)

@@ -26,7 +26,7 @@ from serve_app.http.json_response import JsonResponse, encode_json
 from serve_app.http.pagination import PageQuery
 from serve_app.http.path_params import path_id
 from serve_app.submission.idempotent_requests import (
-    claimed_key,
+    claim_key,
     idempotency_key,
     replay,
     request_fingerprint,
@@ -47,88 +47,90 @@ class WebhookRequest(request_body.RequestModel):
     )
 
 
-async def create(request: Request, who: Principal) -> Response:
+async def create(request: Request, principal: Principal) -> Response:
     """POST /v1/webhooks"""
     deps = deps_of(request)
-    key = idempotency_key(request.headers, who.user_id, "POST /v1/webhooks")
-    asked = await request_body.read_model(request, WebhookRequest)
-    webhook_url_policy.check_url(asked.url, deps.webhook_reach)
-    fingerprint = request_fingerprint([asked.url, sorted(set(asked.events))])
-    async with claimed_key(deps.database, key) as stored:
+    key = idempotency_key(request.headers, principal.user_id, "POST /v1/webhooks")
+    requested = await request_body.read_model(request, WebhookRequest)
+    webhook_url_policy.check_url(requested.url, deps.webhook_reach)
+    fingerprint = request_fingerprint([requested.url, sorted(set(requested.events))])
+    async with claim_key(deps.database, key) as stored:
         if stored is not None:
             return replay(stored, fingerprint)
-        body = await run_to_completion(_create(deps, who.user_id, asked, key, fingerprint))
+        body = await run_to_completion(_create(deps, principal.user_id, requested, key, fingerprint))
     return Response(body, 201, media_type="application/json")
 
 
-async def list_(request: Request, who: Principal) -> Response:
+async def list_webhooks(request: Request, principal: Principal) -> Response:
     """GET /v1/webhooks"""
     query = pagination.read_query(PageQuery, request)
     found = await webhooks.list_webhooks(
-        deps_of(request).database, who.user_id, limit=query.limit + 1, before=query.before
+        deps_of(request).database, principal.user_id, limit=query.limit + 1, before=query.before
     )
-    return _page([_document(webhook) for webhook in found], query.limit)
+    return _page_response([_webhook_json(webhook) for webhook in found], query.limit)
 
 
-async def delete(request: Request, who: Principal) -> Response:
+async def delete(request: Request, principal: Principal) -> Response:
     """DELETE /v1/webhooks/{id}"""
-    if not await run_to_completion(webhooks.delete(deps_of(request).database, who.user_id, path_id(request))):
+    if not await run_to_completion(webhooks.delete(deps_of(request).database, principal.user_id, path_id(request))):
         raise CatalogueError("not_found")
     return Response(status_code=204)
 
 
-async def deliveries_of(request: Request, who: Principal) -> Response:
+async def list_deliveries(request: Request, principal: Principal) -> Response:
     """GET /v1/webhooks/{id}/deliveries"""
     query = pagination.read_query(PageQuery, request)
-    webhook = await _own(request, who)
+    webhook = await _get_webhook(request, principal)
     found = await webhook_deliveries.list_deliveries(
         deps_of(request).database, webhook.id, limit=query.limit + 1, before=query.before
     )
-    return _page([_delivery_document(delivery) for delivery in found], query.limit)
+    return _page_response([_delivery_json(delivery) for delivery in found], query.limit)
 
 
-async def redeliver(request: Request, who: Principal) -> Response:
+async def redeliver(request: Request, principal: Principal) -> Response:
     """POST /v1/webhooks/{id}/deliveries/{delivery_id}/redeliver"""
     delivery_id = path_id(request, "delivery_id")
-    webhook = await _own(request, who)
+    webhook = await _get_webhook(request, principal)
     if webhook.disabled_at is not None:
         raise CatalogueError("webhook_off")
     delivery = await run_to_completion(webhook_deliveries.redeliver(deps_of(request).database, webhook.id, delivery_id))
     if delivery is None:
         raise CatalogueError("not_found")
-    return JsonResponse(_delivery_document(delivery), 202)
+    return JsonResponse(_delivery_json(delivery), 202)
 
 
-async def _create(deps: Deps, user_id: UUID, asked: WebhookRequest, key: OwnedKey | None, fingerprint: str) -> bytes:
+async def _create(
+    deps: Deps, user_id: UUID, requested: WebhookRequest, key: OwnedKey | None, fingerprint: str
+) -> bytes:
     async with deps.database.begin() as connection:
         webhook = await webhooks.create(
             connection,
             webhook_id=uuid7(),
             user_id=user_id,
-            url=asked.url,
+            url=requested.url,
             secret=webhooks.secret_of(secrets.token_bytes(SECRET_BYTES)),
-            events=sorted(set(asked.events)),
+            events=sorted(set(requested.events)),
         )
-        body = encode_json(_document(webhook) | {"secret": webhook.secret})
+        body = encode_json(_webhook_json(webhook) | {"secret": webhook.secret})
         await store_response(connection, key, fingerprint, 201, body)
     log.info("A webhook was created.", event_name="webhook.created", webhook_id=str(webhook.id), user_id=str(user_id))
     return body
 
 
-async def _own(request: Request, who: Principal) -> Webhook:
-    webhook = await webhooks.get_own(deps_of(request).database, who.user_id, path_id(request))
+async def _get_webhook(request: Request, principal: Principal) -> Webhook:
+    webhook = await webhooks.get_own(deps_of(request).database, principal.user_id, path_id(request))
     if webhook is None:
         raise CatalogueError("not_found")
     return webhook
 
 
-def _page(documents: Sequence[dict[str, Any]], limit: int) -> Response:
-    """documents: one more than the limit when there are more."""
-    items, next_cursor = pagination.page_of(documents, limit, lambda document: pagination.encode(document["id"]))
-    return JsonResponse({"items": items, "next_cursor": next_cursor})
+def _page_response(representations: Sequence[dict[str, Any]], limit: int) -> Response:
+    """representations: one more than the limit when there are more."""
+    page, next_cursor = pagination.paginate(representations, limit, lambda item: pagination.encode_cursor(item["id"]))
+    return JsonResponse({"items": page, "next_cursor": next_cursor})
 
 
-def _document(webhook: Webhook) -> dict[str, Any]:
+def _webhook_json(webhook: Webhook) -> dict[str, Any]:
     return {
         "id": webhook.id,
         "url": webhook.url,
@@ -138,7 +140,7 @@ def _document(webhook: Webhook) -> dict[str, Any]:
     }
 
 
-def _delivery_document(delivery: Delivery) -> dict[str, Any]:
+def _delivery_json(delivery: Delivery) -> dict[str, Any]:
     return {
         "id": delivery.id,
         "type": f"extraction.{delivery.extraction_status}",

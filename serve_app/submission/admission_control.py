@@ -132,7 +132,7 @@ class AdmissionControl:
             self._incoming_bytes -= size
 
     async def _check_capacity(self, user_id: UUID, *, size: int, incoming_bytes: int) -> None:
-        await quotas.foresee(self.database, user_id, self.limits.quotas, files=1, size=size)
+        await quotas.precheck(self.database, user_id, self.limits.quotas, files=1, size=size)
         check_depth(self.limits.max_queued_tasks, await self._queue_depth())
         free_bytes, min_free_bytes = await self.objects.free_bytes(), self.limits.min_free_bytes
         check_storage(free_bytes, incoming_bytes=incoming_bytes, size=size, min_free_bytes=min_free_bytes)
@@ -142,7 +142,7 @@ class AdmissionControl:
         if started >= self._depth_expires_at:
             # Set first: concurrent requests use the old count instead of counting too.
             self._depth_expires_at = started + DEPTH_CACHE_SECONDS
-            self._depth = await quotas.depth(self.database, self.limits.max_queued_tasks)
+            self._depth = await quotas.queue_depth(self.database, self.limits.max_queued_tasks)
             elapsed = self.clock() - started
             self._depth_expires_at = started + max(DEPTH_CACHE_SECONDS, elapsed * DEPTH_CACHE_RATIO)
         return self._depth

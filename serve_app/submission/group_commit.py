@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from db import videos
 from db.acceptance import accept, idempotency_keys, quotas
 from db.acceptance.accept import Upload
-from db.acceptance.idempotency_keys import Answer, OwnedKey
+from db.acceptance.idempotency_keys import OwnedKey, StoredResponse
 from db.acceptance.quotas import Quotas
 from db.connection import is_outage
 from db.values.error_catalogue import CatalogueError
@@ -142,14 +142,14 @@ class GroupCommit:
             return
         uploads = [upload for one in batch for upload in one.request.uploads]
         await accept.accept(connection, uploads)
-        rows = await videos.documents_within(connection, [upload.extraction_id for upload in uploads])
-        stored: dict[OwnedKey, Answer] = {}
+        rows = await videos.read_rows_within(connection, [upload.extraction_id for upload in uploads])
+        stored: dict[OwnedKey, StoredResponse] = {}
         for one in batch:
             written = (rows[upload.extraction_id] for upload in one.request.uploads)
             one.body = encode_json({"items": [cached_representations.representation_of(row).video for row in written]})
             if one.request.key is not None:
-                stored[one.request.key] = Answer(one.request.fingerprint, 201, one.body.decode())
-        await idempotency_keys.finish(connection, stored)
+                stored[one.request.key] = StoredResponse(one.request.fingerprint, 201, one.body.decode())
+        await idempotency_keys.store_responses(connection, stored)
 
     async def _fail(self, one: _Pending, error: Exception) -> None:
         """Gives the request its error. It succeeds all the same when only the answer to its COMMIT was lost."""

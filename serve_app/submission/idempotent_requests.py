@@ -22,17 +22,17 @@ from starlette.responses import Response
 from uuid_utils.compat import uuid7
 
 from db.acceptance import idempotency_keys
-from db.acceptance.idempotency_keys import LEASE_SECONDS, Answer, OwnedKey
+from db.acceptance.idempotency_keys import LEASE_SECONDS, OwnedKey, StoredResponse
 from db.connection import is_outage, retry_until_available
 from db.values.error_catalogue import CatalogueError
 from serve_app.http.cancellation import run_to_completion
 
 HEADER = "idempotency-key"
-MAX_FREE_RETRY_SECONDS = 1.0
+MAX_RELEASE_RETRY_SECONDS = 1.0
 _VALID_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 # The event loop keeps only weak references to its tasks.
-_FREEING: set[asyncio.Task[None]] = set()
+_RELEASING: set[asyncio.Task[None]] = set()
 
 log = structlog.get_logger(__name__)
 
@@ -52,14 +52,14 @@ def request_fingerprint(values: Any) -> str:
     return hashlib.sha256(orjson.dumps(values)).hexdigest()
 
 
-async def find_response(database: AsyncEngine, key: OwnedKey | None) -> Answer | None:
+async def find_response(database: AsyncEngine, key: OwnedKey | None) -> StoredResponse | None:
     """The response that is stored for the key. Raises CatalogueError `idempotency_in_progress`."""
-    return None if key is None else await idempotency_keys.known(database, key)
+    return None if key is None else await idempotency_keys.find_response(database, key)
 
 
 @asynccontextmanager
-async def claimed_key(database: AsyncEngine, key: OwnedKey | None) -> AsyncIterator[Answer | None]:
-    """Claims the key while the block runs. A block that raises frees the key.
+async def claim_key(database: AsyncEngine, key: OwnedKey | None) -> AsyncIterator[StoredResponse | None]:
+    """Claims the key while the block runs. A block that raises releases the key.
 
     Yields None, or the response that another request has stored meanwhile; then nothing is claimed. Raises
     CatalogueError `idempotency_in_progress`.
@@ -69,14 +69,14 @@ async def claimed_key(database: AsyncEngine, key: OwnedKey | None) -> AsyncItera
         return
     renewal: asyncio.Task[None] | None = None
     try:
-        stored = await idempotency_keys.acquire(database, key)
+        stored = await idempotency_keys.claim(database, key)
         if stored is None:
             renewal = asyncio.create_task(_renew(database, key))
         yield stored
     except BaseException as error:
-        # A claim whose answer was lost may be committed. Freeing a key of another request changes nothing.
+        # A claim whose answer was lost may be committed. Releasing a key of another request changes nothing.
         if renewal is not None or not isinstance(error, CatalogueError):
-            await run_to_completion(_free(database, key))
+            await run_to_completion(_release(database, key))
         raise
     finally:
         if renewal is not None:
@@ -91,10 +91,12 @@ async def store_response(
     Raises CatalogueError `idempotency_in_progress` when another request has taken the key; then nothing may commit.
     """
     if key is not None:
-        await idempotency_keys.finish(connection, {key: Answer(fingerprint, status_code, body.decode())})
+        await idempotency_keys.store_responses(
+            connection, {key: StoredResponse(fingerprint, status_code, body.decode())}
+        )
 
 
-def replay(stored: Answer, fingerprint: str) -> Response:
+def replay(stored: StoredResponse, fingerprint: str) -> Response:
     """The response of the first request. Raises CatalogueError `idempotency_key_reused` for a different request."""
     if stored.fingerprint != fingerprint:
         raise CatalogueError("idempotency_key_reused")
@@ -114,24 +116,24 @@ async def _renew(database: AsyncEngine, key: OwnedKey) -> None:
                 raise
 
 
-async def _free(database: AsyncEngine, key: OwnedKey) -> None:
-    """Frees the key, unless a response is stored. During an outage it continues in the background."""
+async def _release(database: AsyncEngine, key: OwnedKey) -> None:
+    """Releases the key, unless a response is stored. During an outage it continues in the background."""
     try:
-        await idempotency_keys.drop(database, key)
+        await idempotency_keys.release(database, key)
     except Exception as error:
         if not is_outage(error):
             raise
         # Without this, a repeated request is refused until the lease expires.
-        task = asyncio.create_task(_free_after_outage(database, key))
-        _FREEING.add(task)
-        task.add_done_callback(_FREEING.discard)
+        task = asyncio.create_task(_release_after_outage(database, key))
+        _RELEASING.add(task)
+        task.add_done_callback(_RELEASING.discard)
 
 
-async def _free_after_outage(database: AsyncEngine, key: OwnedKey) -> None:
+async def _release_after_outage(database: AsyncEngine, key: OwnedKey) -> None:
     try:
         async with asyncio.timeout(LEASE_SECONDS):
             await retry_until_available(
-                lambda: idempotency_keys.drop(database, key), max_seconds=MAX_FREE_RETRY_SECONDS
+                lambda: idempotency_keys.release(database, key), max_seconds=MAX_RELEASE_RETRY_SECONDS
             )
     except Exception:
         log.exception(

@@ -25,7 +25,7 @@ from db.values.error_catalogue import CatalogueError
 from db.values.file_type import HEAD_BYTES, sniff
 from db.values.frame_spec import FrameSpec
 from serve_app.http.cancellation import run_to_completion
-from serve_app.http.multipart_parser import FRAMING_BYTES, BodyError, MultipartReader, Part, too_large
+from serve_app.http.multipart_parser import FRAMING_BYTES, BodyError, MultipartReader, Part, too_large_error
 from serve_app.http.problem_details import ProblemError
 from serve_app.http.request_body import MAX_SPEC_BYTES, parse_json
 
@@ -86,7 +86,7 @@ def declared_size(headers: Headers, max_bytes: int) -> int:
     if not declared.isascii() or not declared.isdigit():
         raise CatalogueError("malformed_request", "The Content-Length is not a number.")
     if int(declared) > max_bytes + FRAMING_BYTES:
-        raise too_large(max_bytes)
+        raise too_large_error(max_bytes)
     return max(1, int(declared) - FRAMING_BYTES)
 
 
@@ -133,14 +133,14 @@ class FileReceiver:
         return received
 
     async def _receive_part(self, part: Part, received: ReceivedFiles, take_file: _TakeFile) -> None:
-        match part.head.name:
+        match part.headers.name:
             case "file":
                 if len(received.files) + len(received.errors) >= self._max_files:
                     raise CatalogueError("too_many_files", f"One request may have {self._max_files} files.")
                 sniff(await part.peek(HEAD_BYTES))
                 # After a refused part nothing of this request is kept: the other files are only checked.
                 if not received.errors:
-                    received.files.append(await take_file(part.head.filename or "video", part.chunks()))
+                    received.files.append(await take_file(part.headers.filename or "video", part.chunks()))
             case "spec" if received.spec is None:
                 spec = parse_json(await part.read(MAX_SPEC_BYTES), "The specification")
                 received.spec = frame_spec.from_document(spec)
@@ -199,9 +199,9 @@ async def _digest(filename: str, chunks: AsyncIterator[bytes]) -> ReceivedFile:
 
 def _part_error(part: Part, index: int, error: CatalogueError) -> dict[str, Any]:
     return {
-        "part": part.head.name[:40],
+        "part": part.headers.name[:40],
         "index": index,
-        "filename": part.head.filename,
+        "filename": part.headers.filename,
         "code": error.code,
         "detail": error.detail,
         "fault": error.fault.value,

@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 from db import accounts, videos
 from db.acceptance import accept, idempotency_keys, object_reservations
 from db.acceptance.accept import Upload
-from db.acceptance.idempotency_keys import Answer, OwnedKey
+from db.acceptance.idempotency_keys import OwnedKey, StoredResponse
 from db.object_store import object_keys
 from db.queue import task_queue
 from db.values.error_catalogue import CatalogueError
@@ -20,7 +20,7 @@ from db.values.lifecycle import ExtractionStatus
 from tests.integration.db.test_queue import PUBLICATION, claim_one
 from tests.support import database_rows
 
-ANSWER = Answer("fingerprint", 201, '{"items":[]}')
+ANSWER = StoredResponse("fingerprint", 201, '{"items":[]}')
 
 
 def owned_key(user_id: UUID, key: str = "k") -> OwnedKey:
@@ -93,19 +93,19 @@ async def test_somebody_elses_video_can_not_be_extracted(database: AsyncEngine) 
 async def test_a_key_is_taken_once_and_then_answers_the_same(database: AsyncEngine) -> None:
     user = await database_rows.create_user(database)
     first = owned_key(user)
-    assert await idempotency_keys.acquire(database, first) is None
+    assert await idempotency_keys.claim(database, first) is None
     with pytest.raises(CatalogueError, match="idempotency_in_progress"):
-        await idempotency_keys.acquire(database, owned_key(user))
+        await idempotency_keys.claim(database, owned_key(user))
     async with database.begin() as connection:
-        await idempotency_keys.finish(connection, {first: ANSWER})
-    assert await idempotency_keys.acquire(database, owned_key(user)) == ANSWER
-    assert await idempotency_keys.acquire(database, owned_key(user, "other")) is None
+        await idempotency_keys.store_responses(connection, {first: ANSWER})
+    assert await idempotency_keys.claim(database, owned_key(user)) == ANSWER
+    assert await idempotency_keys.claim(database, owned_key(user, "other")) is None
 
 
 async def test_of_many_calls_with_one_key_one_works(database: AsyncEngine) -> None:
     user = await database_rows.create_user(database)
     taken = await asyncio.gather(
-        *(idempotency_keys.acquire(database, owned_key(user)) for _ in range(8)), return_exceptions=True
+        *(idempotency_keys.claim(database, owned_key(user)) for _ in range(8)), return_exceptions=True
     )
     assert taken.count(None) == 1
 
@@ -113,28 +113,28 @@ async def test_of_many_calls_with_one_key_one_works(database: AsyncEngine) -> No
 async def test_the_key_of_a_dead_call_is_taken_over_and_the_dead_call_can_not_finish(database: AsyncEngine) -> None:
     user = await database_rows.create_user(database)
     dead, alive = owned_key(user), owned_key(user)
-    await idempotency_keys.acquire(database, dead)
+    await idempotency_keys.claim(database, dead)
     await database_rows.execute(database, "UPDATE idempotency_keys SET lease_expires_at = now() - interval '1 second'")
-    assert await idempotency_keys.acquire(database, alive) is None
+    assert await idempotency_keys.claim(database, alive) is None
     with pytest.raises(CatalogueError, match="idempotency_in_progress"):
         async with database.begin() as connection:
-            await idempotency_keys.finish(connection, {dead: ANSWER})
+            await idempotency_keys.store_responses(connection, {dead: ANSWER})
     with pytest.raises(CatalogueError):
         await idempotency_keys.renew(database, dead)
-    await idempotency_keys.drop(database, dead)
+    await idempotency_keys.release(database, dead)
     async with database.begin() as connection:
-        await idempotency_keys.finish(connection, {alive: ANSWER})
+        await idempotency_keys.store_responses(connection, {alive: ANSWER})
 
 
 async def test_an_answer_is_kept_a_day(database: AsyncEngine) -> None:
     user = await database_rows.create_user(database)
     first = owned_key(user)
-    await idempotency_keys.acquire(database, first)
+    await idempotency_keys.claim(database, first)
     async with database.begin() as connection:
-        await idempotency_keys.finish(connection, {first: ANSWER})
-    assert await idempotency_keys.expire(database) == 0
+        await idempotency_keys.store_responses(connection, {first: ANSWER})
+    assert await idempotency_keys.delete_expired(database) == 0
     await database_rows.execute(database, "UPDATE idempotency_keys SET created_at = now() - interval '25 hours'")
-    assert await idempotency_keys.acquire(database, owned_key(user)) is None
+    assert await idempotency_keys.claim(database, owned_key(user)) is None
 
 
 async def test_deleting_cancels_what_runs_and_leaves_tombstones_and_garbage(database: AsyncEngine) -> None:
@@ -194,10 +194,10 @@ async def test_the_list_is_newest_first_filtered_and_paged(database: AsyncEngine
 
 async def test_a_document_says_where_in_the_queue_it_waits(database: AsyncEngine) -> None:
     made = [await database_rows.accept_video(database) for _ in range(3)]
-    documents = await videos.documents(database, [accepted.extraction_id for accepted in made])
+    documents = await videos.read_rows(database, [accepted.extraction_id for accepted in made])
     assert [documents[a.extraction_id].extraction.queue_position for a in made] == [1, 2, 3]
     await claim_one(database)
-    documents = await videos.documents(database, [accepted.extraction_id for accepted in made])
+    documents = await videos.read_rows(database, [accepted.extraction_id for accepted in made])
     assert [documents[a.extraction_id].extraction.queue_position for a in made] == [None, 1, 2]
 
 

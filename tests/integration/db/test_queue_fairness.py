@@ -195,7 +195,7 @@ async def test_the_place_in_the_queue_is_that_of_the_claim_with_the_throttled_on
     mine = await accept_many(database, user, 3)
     other = await database_rows.accept_video(database)
     ids = [accepted.extraction_id for accepted in [*mine, other]]
-    documents = await videos.documents(database, ids)
+    documents = await videos.read_rows(database, ids)
     places = {
         extraction_id: position
         for extraction_id in ids

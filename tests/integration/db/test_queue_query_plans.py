@@ -107,5 +107,5 @@ def test_a_claim_sorts_none_of_what_waits(crowded: Connection) -> None:
 
 
 def test_the_depth_of_the_queue_is_counted_no_further_than_it_is_asked(crowded: Connection) -> None:
-    nodes = list(nodes_of(crowded, quotas.DEPTH, {"most": 500}))
+    nodes = list(nodes_of(crowded, quotas.QUEUE_DEPTH, {"max_count": 500}))
     assert sum(rows_met(node) for node in nodes if "Relation Name" in node) <= 2 * 500

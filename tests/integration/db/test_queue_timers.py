@@ -113,7 +113,7 @@ async def test_a_reservation_an_idempotency_lease_and_garbage_end_by_themselves(
     await object_reservations.reserve(database, accepted.user_id, key)
     for stored in (key, video_key(accepted.video_id)):
         await store.put(stored, chunks())
-    await idempotency_keys.acquire(database, OwnedKey(accepted.user_id, "POST /v1/videos", "k", uuid7()))
+    await idempotency_keys.claim(database, OwnedKey(accepted.user_id, "POST /v1/videos", "k", uuid7()))
     await videos.delete(database, accepted.user_id, accepted.video_id)
     for table in ("reservations", "idempotency_keys", "garbage"):
         await database_rows.execute(database, f"UPDATE {table} SET created_at = created_at - interval '25 hours'")
@@ -127,11 +127,11 @@ async def test_a_reservation_an_idempotency_lease_and_garbage_end_by_themselves(
 
 async def test_an_idempotency_lease_can_be_taken_over_once_it_has_run_out(database: AsyncEngine) -> None:
     user = await database_rows.create_user(database)
-    await idempotency_keys.acquire(database, OwnedKey(user, "POST /v1/videos", "k", uuid7()))
+    await idempotency_keys.claim(database, OwnedKey(user, "POST /v1/videos", "k", uuid7()))
     await database_rows.execute(
         database, "UPDATE idempotency_keys SET lease_expires_at = lease_expires_at - interval '1 day'"
     )
-    assert await idempotency_keys.acquire(database, OwnedKey(user, "POST /v1/videos", "k", uuid7())) is None
+    assert await idempotency_keys.claim(database, OwnedKey(user, "POST /v1/videos", "k", uuid7())) is None
 
 
 async def test_a_session_that_is_over_goes(database: AsyncEngine) -> None:

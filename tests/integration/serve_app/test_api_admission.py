@@ -16,7 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db.acceptance import idempotency_keys, quotas
-from db.acceptance.idempotency_keys import Answer, OwnedKey
+from db.acceptance.idempotency_keys import OwnedKey, StoredResponse
 from db.acceptance.quotas import Quotas
 from db.cache import Cache, open_cache
 from db.object_store.folder_store import FolderStore
@@ -147,10 +147,10 @@ async def test_an_accepted_request_is_answered_again_past_every_limit(deps: Deps
 async def test_a_key_that_expires_during_its_request_brings_nobody_past_the_rate(
     deps: Deps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, route: str
 ) -> None:
-    known = idempotency_keys.known
+    find_response = idempotency_keys.find_response
 
-    async def expire_after_look_up(database: AsyncEngine, owned: OwnedKey) -> Answer | None:
-        answer = await known(database, owned)
+    async def expire_after_look_up(database: AsyncEngine, owned: OwnedKey) -> StoredResponse | None:
+        answer = await find_response(database, owned)
         async with database.begin() as connection:
             await connection.execute(text("UPDATE idempotency_keys SET created_at = created_at - interval '2 days'"))
         return answer
@@ -162,7 +162,7 @@ async def test_a_key_that_expires_during_its_request_brings_nobody_past_the_rate
         path, key = route.format(video=video["id"], extraction=extraction_id), {"Idempotency-Key": "one"}
         first = await client.post(path, json={}, headers=key)
         assert first.status_code == 201
-        monkeypatch.setattr(idempotency_keys, "known", expire_after_look_up)
+        monkeypatch.setattr(idempotency_keys, "find_response", expire_after_look_up)
         again = await client.post(path, json={}, headers=key)
         assert (again.status_code, again.content) == (201, first.content)
         refused(await client.post(path, json={}, headers=key), 429, "too_many_requests", "request")
@@ -285,14 +285,14 @@ async def test_a_full_queue_takes_nothing_from_anybody(deps: Deps, tmp_path: Pat
 
 async def test_queue_depth_is_counted_at_max_once_a_second(deps: Deps, monkeypatch: pytest.MonkeyPatch) -> None:
     counted, now = 0, 100.0
-    count = quotas.depth
+    count = quotas.queue_depth
 
     async def depth(database: AsyncEngine, most: int) -> int:
         nonlocal counted
         counted += 1
         return await count(database, most)
 
-    monkeypatch.setattr(quotas, "depth", depth)
+    monkeypatch.setattr(quotas, "queue_depth", depth)
     admission = AdmissionControl(deps.database, deps.cache, deps.objects, api_client.make_limits(), clock=lambda: now)
     await asyncio.gather(*(admission.check_capacity(uuid4()) for _ in range(20)))
     assert counted == 1
@@ -427,6 +427,6 @@ async def test_a_wrong_state_change_tells_the_current_status(ana: httpx.AsyncCli
 async def test_the_depth_is_read_from_the_index_of_what_waits(database: AsyncEngine) -> None:
     async with database.begin() as connection:
         await connection.execute(text("SET LOCAL enable_seqscan = off"))
-        lines = (await connection.execute(text(f"EXPLAIN {quotas.DEPTH.text}"), {"most": 1000})).scalars()
+        lines = (await connection.execute(text(f"EXPLAIN {quotas.QUEUE_DEPTH.text}"), {"max_count": 1000})).scalars()
         plan = "\n".join(lines)
     assert "Seq Scan" not in plan, plan

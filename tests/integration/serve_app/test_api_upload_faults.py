@@ -222,7 +222,7 @@ class TestCommit:
     async def test_a_key_is_free_as_soon_as_the_database_is_back(
         self, ana: httpx.AsyncClient, deps: Deps, monkeypatch: pytest.MonkeyPatch, lost: int
     ) -> None:
-        drop, tries = idempotency_keys.drop, []
+        drop, tries = idempotency_keys.release, []
 
         async def away() -> None:
             raise OperationalError("COMMIT", {}, ConnectionResetError())
@@ -231,7 +231,7 @@ class TestCommit:
             tries.append(owned)
             await (away() if len(tries) < 3 else drop(database, owned))
 
-        monkeypatch.setattr("db.acceptance.idempotency_keys.drop", drop_when_back)
+        monkeypatch.setattr("db.acceptance.idempotency_keys.release", drop_when_back)
         odd: Any = Engine(deps.database, lost, away)
         async with open_client(create_app(replace(deps, database=odd)), headers=ana.headers) as client:
             assert status_and_code(await upload_videos(client, ("a.mp4", MP4), headers=KEYED)) == (503, "unavailable")

@@ -31,7 +31,7 @@ async def call_of(database: AsyncEngine, user_id: UUID, files: int = 1, key: Own
 
 async def key_of(database: AsyncEngine, user_id: UUID, key: str) -> OwnedKey:
     marker = OwnedKey(user_id, "POST /v1/videos", key, uuid.uuid4())
-    assert await idempotency_keys.acquire(database, marker) is None
+    assert await idempotency_keys.claim(database, marker) is None
     return marker
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db.extraction_json import extraction_document
+from db.extraction_json import extraction_representation
 from db.values.error_catalogue import CatalogueError
 from db.values.lifecycle import ExtractionStatus
 from db.videos import ExtractionRow, VideoRow
@@ -49,7 +49,7 @@ ROW = ExtractionRow(
 
 
 def shown(row: ExtractionRow) -> dict[str, object]:
-    document: dict[str, object] = json.loads(encode_json(extraction_document(row)))
+    document: dict[str, object] = json.loads(encode_json(extraction_representation(row)))
     return document
 
 
@@ -96,7 +96,7 @@ def test_success_has_a_result_and_the_fraction_one_even_without_frames() -> None
     )
     document = shown(row)
     assert document["result"] == {"frames": 0, "bytes": 22, "sha256": "ab", "warnings": [], "expires_at": None}
-    assert json.loads(encode_json(extraction_document(row)))["progress"]["fraction"] == 1
+    assert json.loads(encode_json(extraction_representation(row)))["progress"]["fraction"] == 1
 
 
 def test_failure_tells_code_detail_fault_and_remedy() -> None:
@@ -135,13 +135,13 @@ def test_numbers_are_read_exactly() -> None:
 
 @given(st.uuids())
 def test_a_cursor_comes_back_as_it_went(last: UUID) -> None:
-    assert pagination.decode(pagination.encode(last)) == last
+    assert pagination.decode_cursor(pagination.encode_cursor(last)) == last
 
 
 @pytest.mark.parametrize("text", ["", "x", "é", "A" * 22 + "=", "A" * 21 + "B", "A" * 40, "!" * 22])
 def test_any_other_text_is_no_cursor(text: str) -> None:
     with pytest.raises(CatalogueError) as error:
-        pagination.decode(text)
+        pagination.decode_cursor(text)
     assert error.value.code == "invalid_field"
 
 

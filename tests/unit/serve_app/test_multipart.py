@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from db.values.error_catalogue import CatalogueError
-from serve_app.http.multipart_parser import FEED_BYTES, FRAMING_BYTES, MultipartReader, boundary_of, clean_filename
+from serve_app.http.multipart_parser import (
+    FRAMING_BYTES,
+    PARSE_CHUNK_BYTES,
+    MultipartReader,
+    boundary_of,
+    clean_filename,
+)
 
 BOUNDARY = b"----edge"
 
@@ -32,7 +38,7 @@ def reader(data: bytes, size: int = 1 << 20, most: int = 1 << 20) -> MultipartRe
 
 
 async def everything(source: MultipartReader) -> list[tuple[str, str | None, bytes]]:
-    return [(part.head.name, part.head.filename, await part.read(1 << 30)) async for part in source.parts()]
+    return [(part.headers.name, part.headers.filename, await part.read(1 << 30)) async for part in source.parts()]
 
 
 async def code_of(source: MultipartReader) -> str:
@@ -46,8 +52,8 @@ async def test_parts_are_the_same_whatever_the_chunks(content: bytes, size: int,
     data = body(('name="file"; filename="a.mp4"', content), ('name="spec"', b"{}"))
     found = []
     async for part in reader(data, size).parts():
-        assert (await part.peek(peek)) == (content if part.head.name == "file" else b"{}")[:peek]
-        found.append((part.head.name, part.head.filename, await part.read(1000)))
+        assert (await part.peek(peek)) == (content if part.headers.name == "file" else b"{}")[:peek]
+        found.append((part.headers.name, part.headers.filename, await part.read(1000)))
     assert found == [("file", "a.mp4", content), ("spec", None, b"{}")]
 
 
@@ -58,14 +64,14 @@ async def test_content_that_looks_like_a_boundary_stays_content() -> None:
 
 async def test_a_part_that_is_not_read_is_skipped() -> None:
     data = body(('name="a"', b"x" * 5000), ('name="b"', b"y"))
-    assert [part.head.name async for part in reader(data, 100).parts()] == ["a", "b"]
+    assert [part.headers.name async for part in reader(data, 100).parts()] == ["a", "b"]
 
 
 async def test_a_whole_body_in_one_chunk_is_given_in_small_pieces() -> None:
-    data = body(('name="file"', b"x" * (4 * FEED_BYTES)))
+    data = body(('name="file"', b"x" * (4 * PARSE_CHUNK_BYTES)))
     async for part in reader(data).parts():
         sizes = [len(chunk) async for chunk in part.chunks()]
-        assert max(sizes) <= FEED_BYTES
+        assert max(sizes) <= PARSE_CHUNK_BYTES
 
 
 async def test_contents_beyond_the_sum_are_refused_while_reading() -> None:
