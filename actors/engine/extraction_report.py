@@ -8,13 +8,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from actors.extraction_types import ENGINE_VERSION, Reader
+import av
+import numpy as np
+import simplejpeg
 
-LIBRARIES = ("av", "decord2", "numpy", "simplejpeg")
+from actors.extraction_types import ENGINE_VERSION, Reader
 
 
 @dataclass(slots=True)
@@ -62,7 +64,7 @@ def write_report(
     report: dict[str, Any] = {
         "reader": stats.reader,
         "engine_version": ENGINE_VERSION,
-        "libraries": {name: version(name) for name in LIBRARIES} | {"ffmpeg": ffmpeg},
+        "libraries": library_versions() | {"ffmpeg": ffmpeg},
         "fallbacks": stats.fallbacks,
         "frames": {
             "table": stats.displayed,
@@ -77,3 +79,27 @@ def write_report(
     if segments:
         report |= {"sequential": any(segment["sequential"] for segment in segments), "segments": list(segments)}
     path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+def library_versions() -> dict[str, str]:
+    """The versions of the libraries that made a result, by the names of their distributions."""
+    return {
+        "av": av.__version__,
+        "decord2": _decord_version(),
+        "numpy": np.__version__,
+        "simplejpeg": simplejpeg.__version__,
+    }
+
+
+def _decord_version() -> str:
+    """From the name of the folder that the installer wrote: importing decord, or `importlib.metadata`, takes longer
+    than a short video."""
+    package = find_spec("decord")
+    assert package is not None
+    assert package.origin is not None
+    found = next(Path(package.origin).parents[1].glob("decord2-*.dist-info"), None)
+    if found is not None:
+        return found.name.removesuffix(".dist-info").removeprefix("decord2-")
+    from importlib.metadata import version  # noqa: PLC0415 - for an installer that keeps it elsewhere
+
+    return version("decord2")

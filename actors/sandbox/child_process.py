@@ -53,6 +53,8 @@ ENVIRONMENT: Mapping[str, str] = {
     "MALLOC_MMAP_THRESHOLD_": "1000000",
     # What images leave free at the end of the heap is for the next ones, not for the system to clear again.
     "MALLOC_TRIM_THRESHOLD_": "16777216",
+    # numpy's linear algebra is not used; its threads would be started with the child.
+    "OPENBLAS_NUM_THREADS": "1",
 }
 """All that a child is given."""
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import typer
 from rich.console import Console
 
+from cluster.cli.output_paths import output_paths
 from cluster.cli.progress_display import Display, display_for, document, failures, json_text
 from cluster.cli.server_batch import BATCH_RETRY_POLICY, BatchItem, ServerBatch, VideoOutcome
 
@@ -23,7 +24,7 @@ INTERRUPTED = 130
 """The exit code of shells: 128 + SIGINT."""
 
 
-class _BatchRun(Protocol):
+class BatchRun(Protocol):
     """Runs all items of a batch and reports progress to a display."""
 
     async def __call__(self, display: Display) -> list[VideoOutcome]: ...
@@ -38,21 +39,14 @@ def run_remote(items: list[BatchItem], spec: str | None, folder: Path, *, unpack
 
     who = identity(os.environ)
     client = AsyncClient(who.url, store=who.store, retry=BATCH_RETRY_POLICY)
-    _run(_Remote(client, items, spec, folder, unpack), items, folder, as_json=as_json)
+    with asyncio.Runner() as runner:
+        run_batch(runner, _Remote(client, items, spec, folder, unpack), items, folder, as_json=as_json)
 
 
-def run_local(items: list[BatchItem], spec: str | None, folder: Path, *, unpack: bool, as_json: bool) -> None:
-    """Extracts on this machine. Exits with 1 when an item failed. Raises EngineMissing."""
-    from cluster.cli.local_batch import check_engine  # noqa: PLC0415
-    from db.values.error_catalogue import CatalogueError  # noqa: PLC0415
-    from db.values.frame_spec import canonical, parse  # noqa: PLC0415
-
-    check_engine()
-    try:
-        chosen = canonical(parse(spec or "{}"))
-    except CatalogueError as error:
-        raise typer.BadParameter(error.detail, param_hint="--spec") from error
-    _run(_Local(items, chosen, unpack), items, folder, as_json=as_json)
+def batch_items(files: Sequence[Path], folder: Path) -> list[BatchItem]:
+    """Returns one item for each input file, with its output path in the folder."""
+    places = zip(files, output_paths(folder, [file.name for file in files]), strict=True)
+    return [BatchItem(str(file), target, source=file) for file, target in places]
 
 
 def console() -> Console:
@@ -82,20 +76,10 @@ class _Remote:
         ]
 
 
-class _Local:
-    def __init__(self, items: list[BatchItem], spec: str, unpack: bool) -> None:
-        self._items, self._spec, self._unpack = items, spec, unpack
-
-    async def __call__(self, display: Display) -> list[VideoOutcome]:
-        from cluster.cli.local_batch import LocalBatch  # noqa: PLC0415
-
-        return await LocalBatch(display, self._spec, self._unpack).run(self._items)
-
-    def interrupted(self) -> list[str]:
-        return ["Stopped."]
-
-
-def _run(run: _BatchRun, items: Sequence[BatchItem], folder: Path, *, as_json: bool) -> None:
+def run_batch(
+    runner: asyncio.Runner, run: BatchRun, items: Sequence[BatchItem], folder: Path, *, as_json: bool
+) -> None:
+    """Shows the progress of the batch and prints its results. Exits with 1 when an item failed."""
     for one in items:
         if one.target.renamed:
             typer.echo(f"{one.name}: is written as {one.target.archive.name}; the plain name is taken.", err=True)
@@ -107,7 +91,7 @@ def _run(run: _BatchRun, items: Sequence[BatchItem], folder: Path, *, as_json: b
 
     try:
         with display:
-            outcomes = asyncio.run(bring())
+            outcomes = runner.run(bring())
     except KeyboardInterrupt as error:
         for line in run.interrupted():
             typer.echo(line, err=True)

@@ -116,19 +116,20 @@ def extract(
     local: Annotated[bool, typer.Option("--local", help="Extract on this machine; no server is needed.")] = False,
 ) -> None:
     """Extract frames of videos into DIR/<file stem>.zip."""
-    from cluster.cli.batch_commands import run_local, run_remote  # noqa: PLC0415
     from cluster.cli.input_files import input_files  # noqa: PLC0415
-    from cluster.cli.output_paths import output_paths  # noqa: PLC0415
-    from cluster.cli.server_batch import BatchItem  # noqa: PLC0415
 
     chosen = _spec_text(fps, spec)
     found = input_files(files)
     if not found:
         raise typer.BadParameter("there is no video in the folder.", param_hint="FILES")
-    places = zip(found, output_paths(folder, [file.name for file in found]), strict=True)
-    items = [BatchItem(str(file), target, source=file) for file, target in places]
-    run = run_local if local else run_remote
-    run(items, chosen, folder, unpack=unpack, as_json=as_json)
+    if local:
+        from cluster.cli.local_extraction import run_local  # noqa: PLC0415
+
+        run_local(found, chosen, folder, unpack=unpack, as_json=as_json)
+    else:
+        from cluster.cli.batch_commands import batch_items, run_remote  # noqa: PLC0415
+
+        run_remote(batch_items(found, folder), chosen, folder, unpack=unpack, as_json=as_json)
 
 
 @app.command(epilog=example("fotograma download 01890c5e-7b1a-7c3e-9f00-2b6c1d8e4a10 -o frames"))

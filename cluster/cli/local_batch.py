@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 
 from actors.extraction_types import EngineOptions, Extracted, Planned, Progress, ProgressEvent
@@ -34,24 +33,15 @@ CAREFUL_TRY = (False, True)
 """The second and last try of a file that crashes the decoder reads sequentially with one thread."""
 
 
-class EngineMissing(FotogramaError):
-    """The decoding libraries are not installed."""
-
-
-def check_engine() -> None:
-    """Raises EngineMissing."""
-    missing = [name for name in ("av", "decord", "numpy", "simplejpeg") if find_spec(name) is None]
-    if missing:
-        raise EngineMissing(f'The engine is not installed ({missing[0]}). Run: pip install "fotograma[engine]"')
-
-
 @dataclass(slots=True)
 class LocalBatch:
-    """spec: canonical JSON text. cores: videos extracted at once; cores that are left over become threads."""
+    """spec: canonical JSON text. started: children that were started ahead; the first videos take them. cores: videos
+    extracted at once; cores that are left over become threads."""
 
     observer: BatchObserver
     spec: str
     unpack: bool = False
+    started: list[asyncio.Task[DecodingChild]] = field(default_factory=list)
     cores: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
 
     async def run(self, items: Sequence[BatchItem]) -> list[VideoOutcome]:
@@ -85,7 +75,7 @@ class LocalBatch:
             on_stage(Stage.RUNNING)
             for careful in CAREFUL_TRY:
                 job = _job(item.source, size, self.spec, _emptied(folder / "out"), threads, careful=careful)
-                child = await DecodingChild.start()
+                child = await (self.started.pop() if self.started else DecodingChild.start())
                 end = await child.run(job, _ProgressForwarder(on_stage))
                 if not isinstance(end, ChildCrashed):
                     break

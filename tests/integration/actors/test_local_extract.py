@@ -8,10 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from actors.engine.extract import extract
-from cluster.cli import local_batch
+from cluster.cli import local_extraction
 from cluster.cli.commands import main
 from db.values.frame_spec import parse
 from tests.support.clips import ClipByName, write_text_file
@@ -73,10 +74,16 @@ def test_a_bad_specification_is_told_before_anything_starts(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_child_that_was_started_ahead_and_gets_no_video_is_ended(clips: ClipByName, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file, where the folder of the results would be")
+    assert fotograma("extract", "--local", clips("h264")[0], "-o", tmp_path / "out") == 1
+    assert [child for child in psutil.Process().children() if "actors.sandbox.child_entry" in child.cmdline()] == []
+
+
 def test_without_the_engine_it_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(local_batch, "find_spec", lambda name: None)
+    monkeypatch.setattr(local_extraction, "find_spec", lambda name: None)
     assert fotograma("extract", "--local", tmp_path / "a.mp4", "-o", tmp_path) == 1
     assert 'pip install "fotograma[engine]"' in capfd.readouterr().err
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from cluster import unpack_archive
-from cluster.cli import local_batch, operator_commands, stored_credentials
+from cluster.cli import local_extraction, operator_commands, stored_credentials
 from cluster.client import errors as sdk
 from cluster.client.api_types import Extraction, Failure, Progress, Status, Video
 from db.values.error_catalogue import CatalogueError
@@ -45,7 +45,7 @@ OF_THE_SDK = [
     sdk.DownloadCorrupt(Path("a.zip"), "ab", "cd"),
     stored_credentials.BadAddress("here"),
     stored_credentials.NotLoggedIn("http://127.0.0.1:1"),
-    local_batch.EngineMissing("It is not installed."),
+    local_extraction.EngineMissing("It is not installed."),
     operator_commands.NoDatabase(Path("data")),
     operator_commands.NoAccount("ana@example.org"),
     EngineError(code="no_frames", detail="It has none.", fault="file", remedy="Look."),

@@ -1,0 +1,87 @@
+"""Runs `fotograma extract --local`. The first decoding child does its imports while this process does the rest of its
+own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from actors.sandbox.child_process import ChildStartError, DecodingChild
+from cluster.client.errors import FotogramaError
+from db.values.error_catalogue import CatalogueError
+from db.values.frame_spec import canonical, parse
+
+if TYPE_CHECKING:
+    from cluster.cli.progress_display import Display
+    from cluster.cli.server_batch import BatchItem, VideoOutcome
+
+
+class EngineMissing(FotogramaError):
+    """The decoding libraries are not installed."""
+
+
+def check_engine() -> None:
+    """Raises EngineMissing."""
+    missing = [name for name in ("av", "decord", "numpy", "simplejpeg") if find_spec(name) is None]
+    if missing:
+        raise EngineMissing(f'The engine is not installed ({missing[0]}). Run: pip install "fotograma[engine]"')
+
+
+def run_local(files: Sequence[Path], spec: str | None, folder: Path, *, unpack: bool, as_json: bool) -> None:
+    """Extracts on this machine. Exits with 1 when an item failed. Raises EngineMissing."""
+    check_engine()
+    try:
+        chosen = canonical(parse(spec or "{}"))
+    except CatalogueError as error:
+        raise typer.BadParameter(error.detail, param_hint="--spec") from error
+    with asyncio.Runner() as runner, _started_child(runner) as child:
+        # The child is on its way: it takes longest.
+        from cluster.cli.batch_commands import batch_items, run_batch  # noqa: PLC0415
+
+        items = batch_items(files, folder)
+        run_batch(runner, _Local(items, chosen, unpack, child), items, folder, as_json=as_json)
+
+
+class _Local:
+    def __init__(self, items: list[BatchItem], spec: str, unpack: bool, child: asyncio.Task[DecodingChild]) -> None:
+        self._items, self._spec, self._unpack, self._child = items, spec, unpack, child
+
+    async def __call__(self, display: Display) -> list[VideoOutcome]:
+        from cluster.cli.local_batch import LocalBatch  # noqa: PLC0415
+
+        return await LocalBatch(display, self._spec, self._unpack, [self._child]).run(self._items)
+
+    def interrupted(self) -> list[str]:
+        return ["Stopped."]
+
+
+@contextmanager
+def _started_child(runner: asyncio.Runner) -> Iterator[asyncio.Task[DecodingChild]]:
+    """Starts a child without waiting for it, and ends it."""
+
+    async def start() -> asyncio.Task[DecodingChild]:
+        task = asyncio.create_task(DecodingChild.start())
+        # The task's first step starts the process.
+        await asyncio.sleep(0)
+        return task
+
+    task = runner.run(start())
+    try:
+        yield task
+    finally:
+        runner.run(_end(task))
+
+
+async def _end(task: asyncio.Task[DecodingChild]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError, ChildStartError):
+        child = await task
+        if child.is_alive:
+            await child.kill()

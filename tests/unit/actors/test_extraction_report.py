@@ -1,0 +1,22 @@
+"""report.json: it names the libraries, and does not hold up the start of a child."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import version
+
+from actors.engine.extraction_report import library_versions
+
+
+def test_the_versions_are_those_that_are_installed() -> None:
+    assert library_versions() == {name: version(name) for name in ("av", "decord2", "numpy", "simplejpeg")}
+
+
+def test_a_child_imports_neither_decord_nor_what_reads_the_metadata_of_packages() -> None:
+    code = (
+        "import sys; from actors.sandbox import child_main; from actors.engine import extraction_report as report; "
+        "report.library_versions(); print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"decord", "importlib.metadata"} & set(done.stdout.split())
