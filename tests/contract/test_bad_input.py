@@ -102,7 +102,7 @@ FILES: dict[str, tuple[str, Make, str]] = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_bad_file_is_the_files_fault_and_the_code_says_why(name: str, tmp_path: Path) -> None:
+def test_invalid_file_has_fault_file_and_its_code(name: str, tmp_path: Path) -> None:
     suffix, make_file, code = FILES[name]
     path = tmp_path / f"bad{suffix}"
     make_file(path)
@@ -116,7 +116,7 @@ def test_a_bad_file_is_the_files_fault_and_the_code_says_why(name: str, tmp_path
 
 @pytest.mark.parametrize("suffix", [".ts", ".mkv", ".webm", ".mpg", ".flv", ".avi", ".wmv"])
 @pytest.mark.parametrize("keep", [0.5, 0.9])
-def test_a_file_without_its_tail_gives_what_is_certain_and_says_so(suffix: str, keep: float, tmp_path: Path) -> None:
+def test_truncated_file_gives_certain_frames_and_a_warning(suffix: str, keep: float, tmp_path: Path) -> None:
     codecs = {".webm": "libvpx", ".mpg": "mpeg2video", ".wmv": "wmv2"}
     path = tmp_path / f"short{suffix}"
     cut(clip(codec=codecs.get(suffix, "libx264")), 0, keep)(path)
@@ -173,9 +173,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_a_bad_specification_is_the_requests_fault_and_the_code_says_why(
-    name: str, small: Path, tmp_path: Path
-) -> None:
+def test_invalid_specification_has_fault_request_and_its_code(name: str, small: Path, tmp_path: Path) -> None:
     text, code = SPECS[name]
     with pytest.raises(CatalogueError) as raised:
         extract(small, parse(text), tmp_path)
@@ -188,20 +186,20 @@ def given(small: Path, out: Path, text: str) -> Extracted:
     return extract(small, parse(text), out)
 
 
-def test_some_times_outside_of_the_video_are_left_out_with_a_warning(small: Path, tmp_path: Path) -> None:
+def test_times_outside_of_the_video_give_a_warning(small: Path, tmp_path: Path) -> None:
     result = given(small, tmp_path, '{"sample": {"mode": "timestamps", "at": [-1, 0.1, 99]}}')
     assert result.frames == 1
     assert [warning.code for warning in result.warnings] == ["times_outside_video"]
 
 
-def test_a_hundred_thousand_times_are_taken(small: Path, tmp_path: Path) -> None:
+def test_hundred_thousand_timestamps_are_accepted(small: Path, tmp_path: Path) -> None:
     at = ",".join(f"{i / 125_000:.6f}" for i in range(100_000))
     result = given(small, tmp_path, f'{{"sample": {{"mode": "timestamps", "at": [{at}]}}}}')
     assert result.frames == SMALL.frames
     assert result.warnings == ()
 
 
-def test_clips_that_are_fine_give_no_warning_of_damage(tmp_path: Path) -> None:
+def test_intact_clips_give_no_damage_warning(tmp_path: Path) -> None:
     """What looks for damage must find none in what our encoders and muxers write."""
     for name, spec in CLIPS.items():
         path = tmp_path / f"{name}{spec.suffix}"

@@ -63,7 +63,7 @@ def jpeg(rgb: Rgb, max_side: int) -> Rgb:
 
 
 @pytest.mark.parametrize("name", CLIPS)
-def test_a_sequential_decode_gives_the_numbers_times_and_keys_of_the_truth(clips: ClipByName, name: str) -> None:
+def test_sequential_decode_matches_the_truth(clips: ClipByName, name: str) -> None:
     path, truth = clips(name)
     frames = decode(path)
     pts = [frame.pts for frame in frames if frame.pts is not None]
@@ -75,7 +75,7 @@ def test_a_sequential_decode_gives_the_numbers_times_and_keys_of_the_truth(clips
 
 
 @pytest.mark.parametrize("name", CLIPS)
-def test_the_packet_table_has_the_time_base_keys_and_duration_of_the_truth(clips: ClipByName, name: str) -> None:
+def test_packet_table_matches_the_truth(clips: ClipByName, name: str) -> None:
     path, truth = clips(name)
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
@@ -87,7 +87,7 @@ def test_the_packet_table_has_the_time_base_keys_and_duration_of_the_truth(clips
 
 
 @pytest.mark.parametrize("name", ["h264", "h264_rotated_90", "hevc", "vp9_webm", "mpegts_mpeg2", "odd_size"])
-def test_numbers_survive_a_small_jpeg(clips: ClipByName, name: str) -> None:
+def test_frame_number_is_readable_in_a_small_jpeg(clips: ClipByName, name: str) -> None:
     path, truth = clips(name)
     small = [jpeg(upright(frame, truth.spec), max_side=64) for frame in decode(path)]
     assert max(small[0].shape) == 64
@@ -95,11 +95,11 @@ def test_numbers_survive_a_small_jpeg(clips: ClipByName, name: str) -> None:
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
-def test_a_turned_picture_gives_no_number(turns: int) -> None:
+def test_rotated_picture_gives_no_number(turns: int) -> None:
     assert all(read_number(np.rot90(picture(192, 112, number), turns)) is None for number in range(200))
 
 
-def test_a_mirrored_or_mixed_picture_gives_no_number() -> None:
+def test_mirrored_or_blended_picture_gives_no_number() -> None:
     for number in range(200):
         one, other = picture(192, 112, number), picture(192, 112, number + 1)
         assert read_number(one[:, ::-1]) is None
@@ -110,11 +110,11 @@ def test_a_mirrored_or_mixed_picture_gives_no_number() -> None:
 
 @pytest.mark.parametrize("number", [0, 1, 255, 256, 4_660, 65_535])
 @pytest.mark.parametrize("size", [(192, 112), (112, 192), (64, 37), (37, 64), (16, 16)])
-def test_every_number_is_read_at_every_size(number: int, size: tuple[int, int]) -> None:
+def test_every_frame_number_is_readable_at_every_size(number: int, size: tuple[int, int]) -> None:
     assert read_number(picture(*size, number)) == number
 
 
-def test_pictures_without_a_pattern_give_no_number() -> None:
+def test_picture_without_the_pattern_gives_no_number() -> None:
     random = np.random.default_rng(1)
     assert read_number(np.zeros((96, 160, 3), np.uint8)) is None
     assert read_number(np.full((96, 160, 3), 255, np.uint8)) is None
@@ -124,7 +124,7 @@ def test_pictures_without_a_pattern_give_no_number() -> None:
 
 
 @pytest.mark.parametrize("name", ["h264_edit_list", "h264_edit_list_b_frames", "h264_edit_list_both_ends"])
-def test_an_edit_list_hides_frames_and_starts_in_the_middle_of_a_gop(clips: ClipByName, name: str) -> None:
+def test_edit_list_hides_frames_and_starts_within_a_gop(clips: ClipByName, name: str) -> None:
     path, truth = clips(name)
     spec = truth.spec
     with av.open(str(path)) as container:
@@ -138,7 +138,7 @@ def test_an_edit_list_hides_frames_and_starts_in_the_middle_of_a_gop(clips: Clip
 
 
 @pytest.mark.parametrize("name", ["h264_rotated_90", "h264_rotated_180", "h264_rotated_270"])
-def test_the_display_matrix_says_the_rotation(clips: ClipByName, name: str) -> None:
+def test_display_matrix_has_the_rotation(clips: ClipByName, name: str) -> None:
     path, truth = clips(name)
     one = 0x10000
     turn = {90: (0, one, -one, 0), 180: (-one, 0, 0, -one), 270: (0, -one, one, 0)}[truth.rotation]
@@ -149,7 +149,7 @@ def test_the_display_matrix_says_the_rotation(clips: ClipByName, name: str) -> N
     assert {-frame.rotation % 360 for frame in decode(path)} == {truth.rotation}
 
 
-def test_an_open_gop_has_frames_before_its_key_frame_that_need_the_gop_before(clips: ClipByName) -> None:
+def test_open_gop_has_leading_frames_that_need_the_previous_gop(clips: ClipByName) -> None:
     for name in ("h264_open_gop", "hevc_open_gop"):
         assert leading(clips(name)[0]) > 0
     assert leading(clips("h264_b_frames")[0]) == 0
@@ -166,7 +166,7 @@ def leading(path: Path) -> int:
     return count
 
 
-def test_b_frames_and_uneven_times_are_there(clips: ClipByName) -> None:
+def test_clips_have_b_frames_and_variable_frame_rates(clips: ClipByName) -> None:
     with av.open(str(clips("h264_b_frames")[0])) as container:
         pts = [packet.pts for packet in container.demux(video=0) if packet.pts is not None]
     times = clips("h264_vfr")[1].times
@@ -175,7 +175,7 @@ def test_b_frames_and_uneven_times_are_there(clips: ClipByName) -> None:
 
 
 @pytest.mark.parametrize("name", ["h264", "h264_full_range", "h264_bt709", "h264_bt709_full_range"])
-def test_the_tagged_matrix_and_range_give_the_colors_of_the_picture(clips: ClipByName, name: str) -> None:
+def test_tagged_matrix_and_range_give_the_right_colors(clips: ClipByName, name: str) -> None:
     path, truth = clips(name)
     source = {"bt709": 1, "": 5}[truth.spec.matrix]
     frame = decode(path)[5]
@@ -185,34 +185,34 @@ def test_the_tagged_matrix_and_range_give_the_colors_of_the_picture(clips: ClipB
     assert error.max() < 8
 
 
-def test_the_same_spec_gives_the_same_bytes(tmp_path: Path) -> None:
+def test_same_clip_spec_gives_the_same_bytes(tmp_path: Path) -> None:
     spec = replace(CLIPS["h264_b_frames"], frames=20)
     for name in ("one.mp4", "other.mp4"):
         make_clip(tmp_path / name, spec)
     assert (tmp_path / "one.mp4").read_bytes() == (tmp_path / "other.mp4").read_bytes()
 
 
-def test_sound_alone_has_no_video_stream(tmp_path: Path) -> None:
+def test_audio_only_file_has_no_video_stream(tmp_path: Path) -> None:
     write_audio_only(tmp_path / "sound.mp4")
     with av.open(str(tmp_path / "sound.mp4")) as container:
         assert not container.streams.video
         assert container.duration == pytest.approx(1_000_000, rel=0.05)
 
 
-def test_a_truncated_clip_without_its_index_can_not_be_opened(clips: ClipByName) -> None:
+def test_truncated_clip_without_index_cannot_be_opened(clips: ClipByName) -> None:
     short = truncated_copy(clips("h264")[0], keep=0.5)
     with pytest.raises(av.InvalidDataError):
         av.open(str(short))
 
 
-def test_a_truncated_clip_with_its_index_in_front_gives_its_first_frames(clips: ClipByName) -> None:
+def test_truncated_clip_with_index_in_front_gives_its_first_frames(clips: ClipByName) -> None:
     path, truth = clips("h264_b_frames")
     with av.open(str(truncated_copy(path, keep=0.6))) as container:
         packets = sum(1 for packet in container.demux(video=0) if packet.size)
     assert 0 < packets < len(truth.shown)
 
 
-def test_texts_and_playlists_say_what_they_are(tmp_path: Path) -> None:
+def test_text_files_and_playlists_are_recognizable(tmp_path: Path) -> None:
     write_text_file(tmp_path / "a.mp4")
     write_hls_playlist(tmp_path / "b.mp4", target="other.ts")
     assert (tmp_path / "a.mp4").read_text().startswith("This")

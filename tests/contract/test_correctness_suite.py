@@ -113,9 +113,7 @@ def compare(
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_every_image_is_the_frame_that_the_contract_names(
-    kind: ClipKind, tmp_path: Path, count_cases: CountCases
-) -> None:
+def test_every_image_is_the_frame_of_the_reference(kind: ClipKind, tmp_path: Path, count_cases: CountCases) -> None:
     path, clip = kind.make(tmp_path)
     truth = reference_selection.decode_reference(path, counts_pictures=kind.container == "avi")
     assert [seen.number for seen in truth.frames] == list(range(clip.edit_list, clip.frames - clip.edit_end))

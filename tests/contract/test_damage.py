@@ -128,7 +128,7 @@ def is_right(outcome: Outcome, kind: str, frames: int) -> bool:
 
 @pytest.mark.parametrize("kind", DAMAGES)
 @pytest.mark.parametrize("name", CLIPS)
-def test_damage_gives_right_frames_a_warning_or_an_error_of_the_file(
+def test_damaged_file_gives_right_frames_a_warning_or_a_file_error(
     name: str, kind: str, tmp_path: Path, count_cases: CountCases
 ) -> None:
     spec = CLIPS[name]

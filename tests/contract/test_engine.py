@@ -67,7 +67,7 @@ def run(tmp_path: Path) -> Run:
 
 @pytest.mark.parametrize("reader", [Reader.PYAV, Reader.DECORD])
 @pytest.mark.parametrize("name", CLIPS)
-def test_every_image_is_the_frame_that_the_manifest_says_upright_and_in_its_shape(
+def test_every_image_is_the_frame_of_the_manifest_with_rotation_and_aspect_applied(
     name: str, reader: Reader, clips: ClipByName, run: Run
 ) -> None:
     source, truth = clips(name)
@@ -83,7 +83,7 @@ def test_every_image_is_the_frame_that_the_manifest_says_upright_and_in_its_shap
 
 
 @pytest.mark.parametrize("name", CLIPS)
-def test_the_media_facts_are_those_of_the_clip(name: str, clips: ClipByName, run: Run) -> None:
+def test_media_facts_match_the_clip(name: str, clips: ClipByName, run: Run) -> None:
     source, truth = clips(name)
     media = run(source, '{"max_frames": 1}').extracted.media
     assert (media.width, media.height, media.rotation) == (truth.width, truth.height, truth.rotation)
@@ -94,7 +94,7 @@ def test_the_media_facts_are_those_of_the_clip(name: str, clips: ClipByName, run
 
 
 @pytest.mark.parametrize("name", ["h264_b_frames", "hevc_open_gop", "vp9_webm", "av1_mp4", "mpegts", "h264_edit_list"])
-def test_the_bytes_do_not_depend_on_threads_or_carefulness(name: str, clips: ClipByName, run: Run) -> None:
+def test_result_bytes_do_not_depend_on_threads_or_sequential_reading(name: str, clips: ClipByName, run: Run) -> None:
     source, _ = clips(name)
     results = [run(source, **how) for how in ({"threads": 1}, {"threads": 2}, {"sequential": True})]
     assert len({result.extracted.sha256 for result in results}) == 1
@@ -107,14 +107,14 @@ def test_reader_auto_is_pyav_on_the_cpu(clips: ClipByName, run: Run) -> None:
     assert auto.extracted.sha256 == pyav.extracted.sha256
 
 
-def test_the_result_tells_size_hash_and_number_of_its_files(clips: ClipByName, run: Run) -> None:
+def test_result_has_size_hash_and_number_of_its_files(clips: ClipByName, run: Run) -> None:
     result = run(clips("h264")[0], '{"sample": {"mode": "every_nth", "n": 10}}')
     assert {path.name for path in result.out.iterdir()} == RESULTS
     assert result.extracted.bytes == (result.out / "frames.zip").stat().st_size
     assert result.extracted.frames == len(result.manifest["frames"]) == 6
 
 
-def test_the_report_tells_how_it_was_made(clips: ClipByName, run: Run) -> None:
+def test_report_has_reader_and_engine(clips: ClipByName, run: Run) -> None:
     report = run(clips("h264")[0], '{"sample": {"mode": "timestamps", "at": [0, 1]}}', reader=Reader.DECORD).report
     assert (report["reader"], report["engine_version"], report["fallbacks"]) == ("decord", ENGINE_VERSION, [])
     assert report["frames"] == {"table": 60, "planned": 2, "decoded": 2, "given": 2, "missing": 0, "repeated": 0}
@@ -122,7 +122,7 @@ def test_the_report_tells_how_it_was_made(clips: ClipByName, run: Run) -> None:
     assert {"probe", "read", "encode", "archive"} <= set(report["seconds"])
 
 
-def test_the_plan_is_told_before_the_first_image_and_progress_after_each(clips: ClipByName, tmp_path: Path) -> None:
+def test_plan_is_reported_before_the_first_image_and_progress_after_each(clips: ClipByName, tmp_path: Path) -> None:
     told: list[ProgressEvent] = []
     extract(clips("h264")[0], parse('{"sample": {"mode": "every_nth", "n": 20}}'), tmp_path, on_progress=told.append)
     assert isinstance(told[0], Planned)
@@ -130,7 +130,7 @@ def test_the_plan_is_told_before_the_first_image_and_progress_after_each(clips: 
     assert told[1:] == [Progress(1), Progress(2), Progress(3)]
 
 
-def test_decord_outside_its_envelope_is_replaced_and_the_result_says_so(clips: ClipByName, run: Run) -> None:
+def test_unsupported_video_replaces_decord_with_a_warning(clips: ClipByName, run: Run) -> None:
     result = run(clips("mpegts")[0], reader=Reader.DECORD)
     assert result.codes == ["reader_fallback"]
     assert result.manifest["warnings"][0]["code"] == "reader_fallback"
@@ -138,14 +138,14 @@ def test_decord_outside_its_envelope_is_replaced_and_the_result_says_so(clips: C
     assert result.report["reader"] == "pyav"
 
 
-def test_the_size_is_bounded_by_one_resize_after_rotation_and_pixel_aspect(clips: ClipByName, run: Run) -> None:
+def test_size_is_bounded_by_one_resize_after_rotation_and_pixel_aspect(clips: ClipByName, run: Run) -> None:
     source, truth = clips("h264_anamorphic_rotated")
     result = run(source, '{"sample": {"mode": "all"}, "image": {"max_side": 96}}')
     assert {(frame["width"], frame["height"]) for frame in result.manifest["frames"]} == {(56, 96)}
     assert result.numbers() == truth.numbers
 
 
-def test_a_higher_quality_makes_larger_images(clips: ClipByName, run: Run) -> None:
+def test_higher_quality_gives_larger_images(clips: ClipByName, run: Run) -> None:
     source, _ = clips("h264")
     sizes = [run(source, f'{{"image": {{"quality": {quality}}}}}').extracted.bytes for quality in (10, 90)]
     assert sizes[0] < sizes[1]
@@ -155,7 +155,7 @@ def test_a_higher_quality_makes_larger_images(clips: ClipByName, run: Run) -> No
     "name", ["h264", "h264_full_range", "h264_bt709", "h264_bt709_full_range", "h264_10_bit", "h264_444", "hevc"]
 )
 @pytest.mark.parametrize("side", ["null", "97"])
-def test_colors_are_those_that_were_drawn(name: str, side: str, clips: ClipByName, run: Run) -> None:
+def test_image_colors_match_the_drawn_colors(name: str, side: str, clips: ClipByName, run: Run) -> None:
     spec = f'{{"image": {{"quality": 100, "max_side": {side}}}, "max_frames": 1}}'
     drawn = np.asarray(Image.fromarray(picture(192, 112, 0)))
     result = run(clips(name)[0], spec).pictures()[0]
@@ -165,7 +165,7 @@ def test_colors_are_those_that_were_drawn(name: str, side: str, clips: ClipByNam
     assert np.abs(difference.mean(axis=(0, 1))).max() < 2
 
 
-def test_a_cut_off_file_with_its_index_gives_what_is_certain_and_warns(clips: ClipByName, run: Run) -> None:
+def test_truncated_file_with_index_gives_certain_frames_and_a_warning(clips: ClipByName, run: Run) -> None:
     source, truth = clips("h264_b_frames")
     result = run(truncated_copy(source))
     assert "truncated" in result.codes
@@ -175,7 +175,7 @@ def test_a_cut_off_file_with_its_index_gives_what_is_certain_and_warns(clips: Cl
 
 @pytest.mark.parametrize("keep", [0.4, 0.7, 0.95])
 @pytest.mark.parametrize("name", ["mkv", "vp9_webm", "mpegts", "flv", "mpeg4_avi", "wmv", "h264_fragmented"])
-def test_a_cut_off_file_is_never_taken_for_a_whole_one(name: str, keep: float, clips: ClipByName, run: Run) -> None:
+def test_truncated_file_is_never_taken_for_complete(name: str, keep: float, clips: ClipByName, run: Run) -> None:
     source, truth = clips(name)
     result = run(truncated_copy(source, keep))
     assert "truncated" in result.codes
@@ -205,15 +205,13 @@ def broken(path: Path, clips: ClipByName, kind: str) -> Path:
 @pytest.mark.parametrize(
     "kind", ["empty_file", "not_a_video", "playlist", "no_video_stream", "unreadable_container", "undecodable"]
 )
-def test_a_file_that_can_not_be_read_is_the_files_fault_and_the_code_says_why(
-    kind: str, clips: ClipByName, tmp_path: Path
-) -> None:
+def test_unreadable_file_has_fault_file_and_its_code(kind: str, clips: ClipByName, tmp_path: Path) -> None:
     with pytest.raises(CatalogueError, match=kind) as raised:
         extract(broken(tmp_path, clips, kind), parse(ALL), tmp_path)
     assert raised.value.fault is Fault.FILE
 
 
-def test_nothing_selected_is_the_requests_fault(clips: ClipByName, tmp_path: Path) -> None:
+def test_empty_selection_has_fault_request(clips: ClipByName, tmp_path: Path) -> None:
     with pytest.raises(CatalogueError, match="empty_selection") as raised:
         extract(clips("h264")[0], parse('{"range": {"start": 1000}}'), tmp_path)
     assert raised.value.fault is Fault.REQUEST

@@ -37,7 +37,7 @@ def orders(folder: Path, specs: list[str]) -> list[tuple[FrameSpec, Path]]:
 
 @pytest.mark.parametrize("options", [EngineOptions(), EngineOptions(threads=2), EngineOptions(sequential=True)])
 @pytest.mark.parametrize("name", ["h264_b_frames", "vp9_webm", "mpegts", "h264_rotated_90"])
-def test_each_result_has_the_bytes_of_its_own_single_run(
+def test_each_result_equals_its_single_extraction(
     name: str, options: EngineOptions, clips: ClipByName, tmp_path: Path
 ) -> None:
     source, _ = clips(name)
@@ -50,14 +50,14 @@ def test_each_result_has_the_bytes_of_its_own_single_run(
         assert digests(alone) == digests(out)
 
 
-def test_the_video_is_decoded_once(clips: ClipByName, tmp_path: Path) -> None:
+def test_video_is_decoded_once(clips: ClipByName, tmp_path: Path) -> None:
     source, truth = clips("h264_b_frames")
     extract_many(source, wanted := orders(tmp_path, SPECS))
     decoded = [json.loads((out / "report.json").read_text())["frames"]["decoded"] for _, out in wanted]
     assert decoded == [len(truth.shown)] * len(SPECS)
 
 
-def test_plan_and_progress_count_the_images_of_all(clips: ClipByName, tmp_path: Path) -> None:
+def test_plan_and_progress_count_the_images_of_all_specifications(clips: ClipByName, tmp_path: Path) -> None:
     told: list[DetectingScenes | Planned | Progress] = []
     results = extract_many(clips("h264")[0], orders(tmp_path, SPECS), on_progress=told.append)
     images = sum(result.frames for result in results)
@@ -66,7 +66,9 @@ def test_plan_and_progress_count_the_images_of_all(clips: ClipByName, tmp_path: 
     assert told[-1] == Progress(images)
 
 
-def test_a_damaged_place_is_missing_only_where_it_was_asked_for(clips: ClipByName, tmp_path: Path) -> None:
+def test_damaged_frames_are_missing_only_from_specifications_that_select_them(
+    clips: ClipByName, tmp_path: Path
+) -> None:
     source, _ = clips("h264_b_frames")
     data = bytearray(source.read_bytes())
     data[len(data) // 2 : len(data) // 2 + 400] = bytes(400)
@@ -78,7 +80,7 @@ def test_a_damaged_place_is_missing_only_where_it_was_asked_for(clips: ClipByNam
     assert first.warnings == ()
 
 
-def test_all_or_nothing(clips: ClipByName, tmp_path: Path) -> None:
+def test_one_failing_specification_writes_no_result(clips: ClipByName, tmp_path: Path) -> None:
     wanted = orders(tmp_path, ['{"sample": {"mode": "all"}}', '{"range": {"start": 1000}}'])
     with pytest.raises(CatalogueError, match="empty_selection"):
         extract_many(clips("h264")[0], wanted)

@@ -26,9 +26,7 @@ def digest(folder: Path) -> str:
 @pytest.mark.parametrize(
     "spec", [SPEC, {"sample": {"mode": "fps", "fps": 5}}, ExtractionSpec(fps=5)], ids=["text", "dict", "ExtractionSpec"]
 )
-def test_every_way_to_write_a_specification_gives_the_same_archive(
-    spec: Any, clips: ClipByName, tmp_path: Path
-) -> None:
+def test_every_form_of_a_specification_gives_the_same_archive(spec: Any, clips: ClipByName, tmp_path: Path) -> None:
     source, _ = clips("h264_b_frames")
     plain = tmp_path / "plain"
     plain.mkdir()
@@ -38,7 +36,7 @@ def test_every_way_to_write_a_specification_gives_the_same_archive(
     assert digest(tmp_path / "new" / "out") == expected.sha256
 
 
-def test_without_a_folder_the_results_are_under_the_name_of_the_video(
+def test_default_folder_is_named_after_the_video(
     clips: ClipByName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -47,28 +45,28 @@ def test_without_a_folder_the_results_are_under_the_name_of_the_video(
     assert {path.name for path in Path("frames", source.stem).iterdir()} == set(RESULT_FILES)
 
 
-def test_several_specifications_have_a_folder_each(clips: ClipByName, tmp_path: Path) -> None:
+def test_several_specifications_get_a_folder_each(clips: ClipByName, tmp_path: Path) -> None:
     source, _ = clips("h264")
     wanted = [(ExtractionSpec(fps=2), tmp_path / "a"), (None, tmp_path / "b")]
     results = extract_many(source, wanted)
     assert [digest(folder) for _, folder in wanted] == [result.sha256 for result in results]
 
 
-def test_progress_is_told_with_the_number_of_images(clips: ClipByName, tmp_path: Path) -> None:
+def test_progress_has_the_number_of_images(clips: ClipByName, tmp_path: Path) -> None:
     told: list[tuple[int, int | None]] = []
     result = extract(clips("h264")[0], out=tmp_path, on_progress=lambda done, total: told.append((done, total)))
     assert told[0] == (0, result.frames)
     assert told[-1] == (result.frames, result.frames)
 
 
-def test_progress_has_no_total_while_shots_are_looked_for(clips: ClipByName, tmp_path: Path) -> None:
+def test_progress_has_no_total_during_scene_detection(clips: ClipByName, tmp_path: Path) -> None:
     told: list[tuple[int, int | None]] = []
     spec = ExtractionSpec(sample={"mode": "scenes"})
     extract(clips("h264")[0], spec, tmp_path, on_progress=lambda done, total: told.append((done, total)))
     assert told[0] == (0, None)
 
 
-def test_an_invalid_specification_is_an_error_with_its_remedy(tmp_path: Path) -> None:
+def test_invalid_specification_raises_an_error_with_its_remedy(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="must be greater than 0") as caught:
         extract(tmp_path / "missing.mp4", ExtractionSpec(fps=0), tmp_path / "out")
     assert (caught.value.code, caught.value.fault) == ("invalid_spec", "request")
@@ -76,7 +74,7 @@ def test_an_invalid_specification_is_an_error_with_its_remedy(tmp_path: Path) ->
     assert not (tmp_path / "out").exists()
 
 
-def test_a_file_that_is_no_video_is_an_error_of_the_file(tmp_path: Path) -> None:
+def test_non_video_raises_a_file_error(tmp_path: Path) -> None:
     source = tmp_path / "notes.mp4"
     write_text_file(source)
     with pytest.raises(FotogramaError) as caught:
@@ -85,12 +83,12 @@ def test_a_file_that_is_no_video_is_an_error_of_the_file(tmp_path: Path) -> None
     assert (caught.value.code, caught.value.fault) == ("not_a_video", "file")
 
 
-def test_a_missing_file_is_an_os_error(tmp_path: Path) -> None:
+def test_missing_file_raises_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         extract(tmp_path / "missing.mp4", out=tmp_path / "out")
 
 
-def test_without_the_engine_the_command_that_installs_it_is_told() -> None:
+def test_missing_engine_error_names_the_install_command() -> None:
     # None in sys.modules is how Python marks a module that is not there.
     script = (
         "import sys, fotograma; sys.modules['av'] = None\n"

@@ -61,7 +61,7 @@ def combing(image: bytes) -> float:
 ALL = '{"sample": {"mode": "all"}}'
 
 
-def test_no_picture_shows_two_moments(film: Path, tmp_path: Path) -> None:
+def test_no_image_blends_two_fields(film: Path, tmp_path: Path) -> None:
     with av.open(str(film)) as container:
         raw = next(container.decode(video=0)).to_ndarray(format="rgb24")
     woven = io.BytesIO()
@@ -72,7 +72,7 @@ def test_no_picture_shows_two_moments(film: Path, tmp_path: Path) -> None:
     assert max(combing(image) for image in given.values()) < 1
 
 
-def test_the_bar_is_where_the_frame_shows_it_at_its_time(film: Path, tmp_path: Path) -> None:
+def test_deinterlaced_image_shows_its_own_time(film: Path, tmp_path: Path) -> None:
     for index, image in images(film, ALL, tmp_path / "all").items():
         row = np.asarray(Image.open(io.BytesIO(image)).convert("L"))[HEIGHT // 2].astype(float)
         middle = float((np.flatnonzero(row > 125)).mean())
@@ -80,7 +80,9 @@ def test_the_bar_is_where_the_frame_shows_it_at_its_time(film: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("options", [{}, {"threads": 2}, {"sequential": True}, {"reader": Reader.DECORD}])
-def test_a_picture_is_the_same_alone_and_among_all(film: Path, options: dict[str, object], tmp_path: Path) -> None:
+def test_deinterlaced_image_does_not_depend_on_other_targets(
+    film: Path, options: dict[str, object], tmp_path: Path
+) -> None:
     among_all = images(film, ALL, tmp_path / "all")
     alone = images(film, '{"sample": {"mode": "timestamps", "at": [0, 0.28, 0.32, 0.76]}}', tmp_path / "one", **options)
     assert sorted(alone) == [0, 7, 8, 19]

@@ -19,31 +19,31 @@ CLUSTER = SERVICE["spec"]["rayClusterConfig"]
 
 
 @pytest.mark.parametrize("application", APPLICATIONS, ids=[a["name"] for a in APPLICATIONS])
-def test_every_import_path_is_there_and_takes_its_arguments(application: dict[str, Any]) -> None:
+def test_every_import_path_exists_and_takes_its_arguments(application: dict[str, Any]) -> None:
     module, _, name = application["import_path"].partition(":")
     builder = getattr(importlib.import_module(module), name)
     (parameter,) = signature(builder).parameters
     get_type_hints(builder, localns={"Application": object})[parameter].model_validate(application["args"])
 
 
-def test_every_custom_resource_is_offered_by_a_group_of_nodes() -> None:
+def test_every_custom_resource_is_offered_by_a_node_group() -> None:
     asked = {name for application in APPLICATIONS for name in application["args"]["resources"]}
     offered = "".join(group["rayStartParams"].get("resources", "") for group in CLUSTER["workerGroupSpecs"])
     assert all(f'\\"{name}\\"' in offered for name in asked)
 
 
-def test_the_clusters_ray_is_the_locked_one() -> None:
+def test_cluster_ray_version_is_the_locked_one() -> None:
     assert CLUSTER["rayVersion"] == version("ray")
 
 
-def test_the_image_is_of_this_version() -> None:
+def test_image_tag_is_this_version() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     groups = [CLUSTER["headGroupSpec"], *CLUSTER["workerGroupSpecs"]]
     images = {c["image"] for group in groups for c in group["template"]["spec"]["containers"]}
     assert images == {f"ghcr.io/fotograma/fotograma:{project}"}
 
 
-def test_an_unknown_field_and_a_wrong_type_are_problems() -> None:
+def test_unknown_field_and_wrong_type_are_reported() -> None:
     crd = {
         "spec": {
             "group": "ray.io",

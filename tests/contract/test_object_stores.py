@@ -47,7 +47,7 @@ async def read(store: ObjectStore, key: str, *span: int) -> bytes:
 
 
 @pytest.mark.parametrize("data", [b"", b"x", BIG], ids=["empty", "small", "big"])
-async def test_what_was_put_is_read_back_with_its_size_and_digest(store: ObjectStore, data: bytes) -> None:
+async def test_put_object_is_read_back_with_size_and_digest(store: ObjectStore, data: bytes) -> None:
     stored = await store.put("videos/one", chunks(data))
     assert (stored.size, stored.sha256) == (len(data), hashlib.sha256(data).hexdigest())
     assert await read(store, "videos/one") == data
@@ -57,13 +57,13 @@ async def test_what_was_put_is_read_back_with_its_size_and_digest(store: ObjectS
 @pytest.mark.parametrize(
     "span", [(0, 10), (5,), (WRITE_BYTES - 3, 9), (len(BIG) - 4,), (len(BIG) - 4, 100), (len(BIG), 5)]
 )
-async def test_a_part_is_read_by_its_offset(store: ObjectStore, span: tuple[int, ...]) -> None:
+async def test_byte_range_is_read_by_its_offset(store: ObjectStore, span: tuple[int, ...]) -> None:
     await store.put("videos/one", chunks(BIG))
     end = None if len(span) == 1 else span[0] + span[1]
     assert await read(store, "videos/one", *span) == BIG[span[0] : end]
 
 
-async def test_a_put_that_breaks_off_leaves_nothing(store: ObjectStore) -> None:
+async def test_aborted_put_leaves_nothing(store: ObjectStore) -> None:
     async def broken() -> AsyncIterator[bytes]:
         yield BIG
         raise ConnectionResetError("the client went away")
@@ -75,7 +75,7 @@ async def test_a_put_that_breaks_off_leaves_nothing(store: ObjectStore) -> None:
         await store.size("videos/one")
 
 
-async def test_a_missing_object_is_said_to_be_missing(store: ObjectStore, tmp_path: Path) -> None:
+async def test_missing_object_raises_object_not_found(store: ObjectStore, tmp_path: Path) -> None:
     with pytest.raises(ObjectNotFound):
         await read(store, "videos/none")
     with pytest.raises(ObjectNotFound):
@@ -83,7 +83,7 @@ async def test_a_missing_object_is_said_to_be_missing(store: ObjectStore, tmp_pa
     await store.delete("videos/none")
 
 
-async def test_a_deleted_object_is_gone_and_its_neighbours_stay(store: ObjectStore) -> None:
+async def test_delete_removes_only_its_own_object(store: ObjectStore) -> None:
     for key in ("results/a/1/x", "results/a/2/x", "results/b/1/x"):
         await store.put(key, chunks(b"data"))
     await store.delete("results/a/1/x")
@@ -92,24 +92,24 @@ async def test_a_deleted_object_is_gone_and_its_neighbours_stay(store: ObjectSto
     assert await store.keys("nothing") == []
 
 
-async def test_a_prefix_ends_at_a_slash(store: ObjectStore) -> None:
+async def test_prefix_ends_at_a_slash(store: ObjectStore) -> None:
     await store.put("results/ab/x", chunks(b"data"))
     assert await store.keys("results/a") == []
 
 
-async def test_an_object_is_fetched_as_a_local_file(store: ObjectStore, tmp_path: Path) -> None:
+async def test_object_is_fetched_as_a_local_file(store: ObjectStore, tmp_path: Path) -> None:
     await store.put("videos/one", chunks(BIG))
     assert (await store.fetch("videos/one", tmp_path / "copy")).read_bytes() == BIG
 
 
-async def test_a_local_file_is_put_and_stays(store: ObjectStore, tmp_path: Path) -> None:
+async def test_local_file_is_put_and_kept(store: ObjectStore, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(BIG)
     stored = await store.put_file("results/file", tmp_path / "file")
     assert stored.sha256 == hashlib.sha256(BIG).hexdigest()
     assert (tmp_path / "file").exists()
 
 
-async def test_many_puts_and_deletes_of_neighbours_at_once_do_not_disturb_each_other(store: ObjectStore) -> None:
+async def test_concurrent_puts_and_deletes_under_one_prefix_all_succeed(store: ObjectStore) -> None:
     async def cycle(n: int) -> None:
         key = f"results/shared/{n}"
         for _ in range(10):
@@ -122,16 +122,18 @@ async def test_many_puts_and_deletes_of_neighbours_at_once_do_not_disturb_each_o
 
 
 @pytest.mark.parametrize("key", ["../etc/passwd", "/etc/passwd", "a/../b", "", "a//b", ".staging/x", "a\x00b"])
-async def test_a_key_can_not_leave_the_store(store: ObjectStore, key: str) -> None:
+async def test_key_cannot_leave_the_store(store: ObjectStore, key: str) -> None:
     with pytest.raises(ValueError, match="not an object key"):
         await store.put(key, chunks(b"data"))
 
 
-async def test_a_healthy_store_passes_its_check(store: ObjectStore) -> None:
+async def test_healthy_store_passes_its_check(store: ObjectStore) -> None:
     await store.check()
 
 
-async def test_a_full_disk_is_told_as_such_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_full_disk_raises_storage_full_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = FolderStore(tmp_path)
 
     def full(_descriptor: int) -> None:
@@ -143,12 +145,12 @@ async def test_a_full_disk_is_told_as_such_and_leaves_nothing(tmp_path: Path, mo
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-def test_an_address_names_its_store(tmp_path: Path) -> None:
+def test_url_selects_the_store(tmp_path: Path) -> None:
     assert isinstance(open_store(f"file://{tmp_path}"), FolderStore)
     assert isinstance(open_store("memory:///"), CloudStore)
 
 
-async def test_all_objects_are_found_page_by_page(ordered_store: ObjectStore) -> None:
+async def test_all_objects_are_listed_in_pages(ordered_store: ObjectStore) -> None:
     made = [f"videos/{name}" for name in ("a", "a-b", "b/1", "b/2/x", "c")] + ["videos-not/x"]
     for key in made:
         await ordered_store.put(key, chunks(b"x"))
@@ -163,7 +165,7 @@ async def test_all_objects_are_found_page_by_page(ordered_store: ObjectStore) ->
     assert await ordered_store.page("nothing", None, 2) == []
 
 
-async def test_what_a_dead_writer_left_half_written_goes_after_its_time(tmp_path: Path) -> None:
+async def test_unfinished_object_of_a_dead_writer_is_removed_after_its_time(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
     staged = tmp_path / ".staging" / "left"
     staged.parent.mkdir()

@@ -69,7 +69,7 @@ def in_sequence(probed: Probe, planned: tuple[GopTargets, ...]) -> list[tuple[Ta
 
 @pytest.mark.parametrize("choice", CHOICES)
 @pytest.mark.parametrize("name", CLIPS)
-def test_every_sample_is_that_of_a_sequential_decode(name: str, choice: str, clips: ClipByName) -> None:
+def test_planned_samples_equal_a_sequential_decode(name: str, choice: str, clips: ClipByName) -> None:
     probed = probe(clips(name)[0])
     planned = group_by_gop(probed.table, CHOICES[choice](probed.table))
     expected = in_sequence(probed, planned)
@@ -80,7 +80,7 @@ def test_every_sample_is_that_of_a_sequential_decode(name: str, choice: str, cli
 
 
 @pytest.mark.parametrize("name", MORE)
-def test_streams_that_are_hard_to_enter_give_the_samples_of_a_sequential_decode(name: str, tmp_path: Path) -> None:
+def test_streams_with_difficult_entry_points_equal_a_sequential_decode(name: str, tmp_path: Path) -> None:
     path = tmp_path / f"clip{MORE[name].suffix}"
     make_clip(path, MORE[name])
     probed = probe(path)
@@ -93,7 +93,7 @@ def test_streams_that_are_hard_to_enter_give_the_samples_of_a_sequential_decode(
 
 
 @pytest.mark.parametrize("name", ["h264_b_frames", "hevc", "mkv", "vp9_webm", "av1_mp4", "mpegts"])
-def test_of_key_frames_nothing_else_is_decoded(name: str, clips: ClipByName) -> None:
+def test_key_frame_targets_decode_key_frames_only(name: str, clips: ClipByName) -> None:
     probed = probe(clips(name)[0])
     keys = np.flatnonzero(probed.table.is_key).tolist()
     reader = PlannedReader(probed, threads=2)
@@ -101,7 +101,7 @@ def test_of_key_frames_nothing_else_is_decoded(name: str, clips: ClipByName) -> 
     assert reader.decoded == len(keys)
 
 
-def test_pictures_that_nothing_refers_to_are_not_decoded(clips: ClipByName) -> None:
+def test_unreferenced_frames_are_not_decoded(clips: ClipByName) -> None:
     probed = probe(clips("h264_one_gop")[0])
     reader = PlannedReader(probed)
     last = len(probed.table) - 1
@@ -109,7 +109,7 @@ def test_pictures_that_nothing_refers_to_are_not_decoded(clips: ClipByName) -> N
     assert reader.decoded < len(probed.table) * 0.7
 
 
-def test_what_is_not_proven_is_read_in_sequence(clips: ClipByName) -> None:
+def test_only_proven_formats_have_exact_random_access(clips: ClipByName) -> None:
     proven = {name for name in CLIPS if has_exact_random_access(probe(clips(name)[0]))}
     assert {"h264", "mov", "mkv", "mpegts", "hevc", "vp8_webm", "vp9_webm", "av1_mp4"} <= proven
     assert proven.isdisjoint({"mpeg4_avi", "h264_avi", "mpeg_ps", "mpegts_mpeg2", "flv", "wmv", "mjpeg_avi"})
@@ -118,7 +118,7 @@ def test_what_is_not_proven_is_read_in_sequence(clips: ClipByName) -> None:
 
 @pytest.mark.parametrize("at", [0.2, 0.5, 0.8])
 @pytest.mark.parametrize("name", ["h264_b_frames", "hevc", "mkv", "mpegts", "vp9_webm", "av1_mp4"])
-def test_of_a_damaged_file_it_gives_what_the_careful_reader_gives(
+def test_damaged_file_gives_the_same_frames_as_the_sequential_reader(
     name: str, at: float, clips: ClipByName, tmp_path: Path
 ) -> None:
     path, _ = clips(name)
@@ -138,7 +138,7 @@ def test_of_a_damaged_file_it_gives_what_the_careful_reader_gives(
             assert reader.missing == full_pass.missing
 
 
-def test_a_table_that_promises_a_frame_too_many_makes_it_missing_and_no_other(clips: ClipByName) -> None:
+def test_extra_frame_of_the_frame_table_is_the_only_missing_one(clips: ClipByName) -> None:
     probed = probe(clips("h264")[0])
     table = probed.table
     wrong = replace(table, pts=np.where(np.arange(len(table)) == 30, table.pts + 1, table.pts))
@@ -148,7 +148,7 @@ def test_a_table_that_promises_a_frame_too_many_makes_it_missing_and_no_other(cl
     assert len(given) == len(table) - 1
 
 
-def test_an_error_of_whoever_makes_the_images_is_raised_where_they_are_taken(clips: ClipByName) -> None:
+def test_error_of_the_image_encoder_is_raised_at_the_consumer(clips: ClipByName) -> None:
     probed = probe(clips("h264")[0])
     planned = group_by_gop(probed.table, range(len(probed.table)))
     bad = planned[2].targets[3].pts
@@ -166,7 +166,7 @@ def test_an_error_of_whoever_makes_the_images_is_raised_where_they_are_taken(cli
     assert threading.active_count() == before
 
 
-def test_a_consumer_that_leaves_early_ends_the_threads(clips: ClipByName) -> None:
+def test_closing_the_reader_early_ends_its_threads(clips: ClipByName) -> None:
     probed = probe(clips("h264_b_frames")[0])
     before = threading.active_count()
     results = iter(PlannedReader(probed, threads=3).read(group_by_gop(probed.table, range(60)), digest))
@@ -176,7 +176,7 @@ def test_a_consumer_that_leaves_early_ends_the_threads(clips: ClipByName) -> Non
     assert threading.active_count() == before
 
 
-def test_a_slow_consumer_is_not_run_away_from(clips: ClipByName) -> None:
+def test_reader_waits_for_a_slow_consumer(clips: ClipByName) -> None:
     """What the threads are ahead by when they have nothing left to do."""
     probed = probe(clips("h264_long")[0])
     window, made = 20, threading.Semaphore(0)
@@ -215,7 +215,7 @@ print(status["VmHWM"].split()[0])
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_slow_consumer_of_4k_costs_no_more_than_the_window(threads: int, clips: ClipByName) -> None:
+def test_slow_consumer_of_4k_bounds_the_memory(threads: int, clips: ClipByName) -> None:
     command = [sys.executable, "-c", MEASURE, str(clips("h264_4k")[0]), str(threads)]
     kibibytes = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     assert kibibytes / 1024 < 350

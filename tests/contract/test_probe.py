@@ -29,16 +29,14 @@ def made(path: Path, **changes: object) -> Path:
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-def test_a_cover_is_not_the_film_however_large_it_is(suffix: str, tmp_path: Path) -> None:
+def test_cover_picture_is_never_the_video_stream(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"covered{suffix}"
     add_cover(made(tmp_path / f"plain{suffix}"), path)
     assert (probe(path).media.width, probe(path).media.frames) == (96, 24)
 
 
 @pytest.mark.parametrize(("default", "width"), [(None, 96), (0, 64), (1, 96)])
-def test_of_several_streams_the_default_one_is_read_then_the_largest(
-    default: int | None, width: int, tmp_path: Path
-) -> None:
+def test_default_stream_is_read_else_the_largest(default: int | None, width: int, tmp_path: Path) -> None:
     path = tmp_path / "two.mkv"
     small = made(tmp_path / "small.mkv", width=64, height=48)
     join_video_streams(made(tmp_path / "plain.mkv"), small, path, default=default)
@@ -46,14 +44,14 @@ def test_of_several_streams_the_default_one_is_read_then_the_largest(
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".avi", ".flv"])
-def test_a_duration_that_lies_is_not_believed(suffix: str, tmp_path: Path) -> None:
+def test_wrong_container_duration_is_ignored(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"lying{suffix}"
     multiply_claimed_duration(made(tmp_path / f"plain{suffix}"), path)
     assert probe(path).media.duration == pytest.approx(24 / 25, abs=0.002)
     assert probe(path).warnings == ()
 
 
-def test_matroska_times_before_zero_are_read_from_the_blocks(tmp_path: Path) -> None:
+def test_negative_matroska_times_are_read_from_the_blocks(tmp_path: Path) -> None:
     path = made(tmp_path / "early.mkv", start_offset=Fraction(-1, 5), muxer=(("avoid_negative_ts", "disabled"),))
     with av.open(str(path)) as container:
         untold = [packet.pts for packet in container.demux(video=0) if packet.size and packet.pts is None]
@@ -65,14 +63,14 @@ def test_matroska_times_before_zero_are_read_from_the_blocks(tmp_path: Path) -> 
     ("codec", "suffix", "options"),
     [("libx264", ".mp4", "+ildct+ilme"), ("mpeg2video", ".ts", "+ildct+ilme"), ("libx264", ".ts", "+ildct+ilme")],
 )
-def test_pictures_of_two_fields_are_said_to_be_so(codec: str, suffix: str, options: str, tmp_path: Path) -> None:
+def test_field_coded_pictures_are_reported_as_interlaced(codec: str, suffix: str, options: str, tmp_path: Path) -> None:
     fields = made(tmp_path / f"fields{suffix}", codec=codec, options=(("flags", options),))
     whole = made(tmp_path / f"whole{suffix}", codec=codec)
     assert probe(fields).is_interlaced
     assert not probe(whole).is_interlaced
 
 
-def test_a_size_that_changes_on_the_way_gives_images_of_both_sizes(tmp_path: Path) -> None:
+def test_changing_frame_size_gives_images_of_both_sizes(tmp_path: Path) -> None:
     """Two VP9 streams one after the other, as a conference records them."""
     path = tmp_path / "changing.webm"
     with av.open(str(path), "w") as out:
@@ -105,7 +103,7 @@ def test_a_size_that_changes_on_the_way_gives_images_of_both_sizes(tmp_path: Pat
     assert sizes == [(96, 64)] * 10 + [(64, 48)] * 10
 
 
-def test_a_transport_stream_that_starts_between_key_frames_says_what_is_left_out(tmp_path: Path) -> None:
+def test_transport_stream_starting_between_key_frames_warns_of_skipped_frames(tmp_path: Path) -> None:
     path = made(tmp_path / "late.ts", frames=40, gop=10)
     data = path.read_bytes()
     path.write_bytes(data[len(data) // 188 // 6 * 188 :])
@@ -116,13 +114,13 @@ def test_a_transport_stream_that_starts_between_key_frames_says_what_is_left_out
 
 
 @pytest.mark.parametrize("name", CLIPS)
-def test_a_healthy_file_fits_together(name: str, clips: ClipByName) -> None:
+def test_intact_file_has_no_damage(name: str, clips: ClipByName) -> None:
     path, _ = clips(name)
     assert all(has_consistent_structure(path, container) for container in [Container(probe(path).media.container)])
     assert not [warning.code for warning in probe(path).warnings]
 
 
-def test_a_matroska_cluster_whose_checksum_differs_is_known_by_its_place(tmp_path: Path) -> None:
+def test_matroska_cluster_with_a_wrong_checksum_is_located(tmp_path: Path) -> None:
     path = made(tmp_path / "summed.mkv", frames=60, muxer=(("cluster_time_limit", "400"),))
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
@@ -139,7 +137,7 @@ def test_a_matroska_cluster_whose_checksum_differs_is_known_by_its_place(tmp_pat
 
 
 @pytest.mark.parametrize("suffix", [".m2ts", ".wmv", ".flv", ".mpg"])
-def test_less_usual_containers_are_read_like_the_others(suffix: str, tmp_path: Path) -> None:
+def test_rare_containers_are_read(suffix: str, tmp_path: Path) -> None:
     codec = {".wmv": "wmv2", ".mpg": "mpeg2video"}.get(suffix, "libx264")
     probed = probe(made(tmp_path / f"clip{suffix}", codec=codec))
     assert probed.media.frames == 24

@@ -66,9 +66,7 @@ def reader_name(request: pytest.FixtureRequest) -> str:
 
 @pytest.mark.parametrize("choice", CHOICES)
 @pytest.mark.parametrize("name", CLIPS)
-def test_a_reader_gives_the_frames_of_the_plan_in_order(
-    name: str, choice: str, reader_name: str, clips: ClipByName
-) -> None:
+def test_reader_gives_the_planned_frames_in_order(name: str, choice: str, reader_name: str, clips: ClipByName) -> None:
     path, truth = clips(name)
     probed = probe(path)
     if "decord" in reader_name and (unsupported_feature(probed) or name in DECORD_FAILS):
@@ -81,7 +79,7 @@ def test_a_reader_gives_the_frames_of_the_plan_in_order(
     assert reader.missing == []
 
 
-def test_a_reader_decodes_no_more_than_it_is_asked_for(clips: ClipByName) -> None:
+def test_reader_decodes_no_frames_ahead_of_its_consumer(clips: ClipByName) -> None:
     probed = probe(clips("h264_one_gop")[0])
     reader = SequentialReader(probed)
     planned = group_by_gop(probed.table, range(len(probed.table)))
@@ -89,7 +87,7 @@ def test_a_reader_decodes_no_more_than_it_is_asked_for(clips: ClipByName) -> Non
     assert reader.decoded < 10
 
 
-def test_pyav_begins_at_the_first_key_frame_that_is_needed(clips: ClipByName) -> None:
+def test_pyav_starts_at_the_first_needed_key_frame(clips: ClipByName) -> None:
     probed = probe(clips("h264_b_frames")[0])
     reader = SequentialReader(probed)
     assert len(list(reader.read(group_by_gop(probed.table, [49]), pts_of))) == 1
@@ -98,7 +96,7 @@ def test_pyav_begins_at_the_first_key_frame_that_is_needed(clips: ClipByName) ->
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("name", ["h264_b_frames", "mkv", "mpegts", "mpegts_mpeg2", "mpeg4_avi", "flv"])
-def test_a_damaged_frame_and_all_that_may_refer_to_it_are_left_out(
+def test_damaged_frame_and_its_dependents_are_skipped(
     name: str, threads: int, clips: ClipByName, tmp_path: Path
 ) -> None:
     path, truth = clips(name)
@@ -115,7 +113,7 @@ def test_a_damaged_frame_and_all_that_may_refer_to_it_are_left_out(
     assert reader.missing or probed.warnings
 
 
-def test_a_cut_off_file_gives_what_is_there_and_says_what_is_not(clips: ClipByName) -> None:
+def test_truncated_file_gives_its_frames_and_reports_missing_ones(clips: ClipByName) -> None:
     path, truth = clips("h264_b_frames")
     probed = probe(truncated_copy(path))
     reader = SequentialReader(probed)
@@ -129,12 +127,12 @@ def test_a_cut_off_file_gives_what_is_there_and_says_what_is_not(clips: ClipByNa
     "name",
     ["h264_edit_list", "h264_open_gop", "h264_anamorphic", "mpegts", "mpeg_ps", "wmv", "h264_avi", "flv", "vp8_webm"],
 )
-def test_decord_declares_what_it_gives_wrong_frames_for(name: str, clips: ClipByName) -> None:
+def test_decord_declares_unsupported_videos(name: str, clips: ClipByName) -> None:
     assert unsupported_feature(probe(clips(name)[0]))
 
 
 @pytest.mark.parametrize("name", ["h264", "h264_b_frames", "h264_vfr", "h264_rotated_90", "vp9_webm", "av1_mp4", "mkv"])
-def test_decord_is_offered_what_it_was_seen_to_read_right(name: str, clips: ClipByName) -> None:
+def test_decord_supports_the_verified_videos(name: str, clips: ClipByName) -> None:
     assert unsupported_feature(probe(clips(name)[0])) is None
 
 
@@ -151,7 +149,7 @@ class LateByOne(DecordReader):
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("name", ["h264", "h264_b_frames", "h264_rotated_90", "h264_10_bit", "vp9_webm"])
-def test_true_frames_pass_the_proof(name: str, threads: int, clips: ClipByName) -> None:
+def test_right_frames_pass_verification(name: str, threads: int, clips: ClipByName) -> None:
     probed = probe(clips(name)[0])
     planned = group_by_gop(probed.table, range(len(probed.table)))
     reader = DecordReader(probed, threads=threads)
@@ -160,14 +158,14 @@ def test_true_frames_pass_the_proof(name: str, threads: int, clips: ClipByName) 
     assert reader.decoded == len(probed.table)
 
 
-def test_a_neighbor_instead_of_a_sample_indexes_frame_fails_the_proof(clips: ClipByName) -> None:
+def test_neighboring_frame_fails_verification(clips: ClipByName) -> None:
     probed = probe(clips("h264")[0])
     planned = group_by_gop(probed.table, range(len(probed.table)))
     with pytest.raises(FrameMismatchError, match="another picture"):
         list(read_verified(LateByOne(probed), probed, planned, pts_of, threads=1))
 
 
-def test_the_sample_has_the_first_the_last_and_one_in_ten() -> None:
+def test_verification_sample_has_first_last_and_every_tenth() -> None:
     targets = [Target(3 * i, i, False) for i in range(100)]
     chosen = sample_indexes(targets)
     assert {0, 297} <= chosen

@@ -43,24 +43,24 @@ def indexes(out: Path) -> list[int]:
 
 
 @pytest.mark.parametrize("options", [EngineOptions(), EngineOptions(threads=2), EngineOptions(sequential=True)])
-def test_the_first_frame_of_every_shot_is_given_however_it_is_read(
+def test_first_frame_of_every_shot_is_selected_by_every_reader(
     film: Path, options: EngineOptions, tmp_path: Path
 ) -> None:
     extract(film, parse(SCENES), tmp_path, options=options)
     assert indexes(tmp_path) == SHOTS
 
 
-def test_in_a_range_the_shot_that_it_begins_in_counts_from_there(film: Path, tmp_path: Path) -> None:
+def test_first_shot_of_a_range_starts_at_the_range(film: Path, tmp_path: Path) -> None:
     extract(film, parse('{"sample": {"mode": "scenes"}, "range": {"start": 1.2, "end": 3.6}}'), tmp_path)
     assert indexes(tmp_path) == [30, 47]
 
 
-def test_with_the_highest_threshold_the_whole_is_one_shot(film: Path, tmp_path: Path) -> None:
+def test_highest_threshold_gives_one_shot(film: Path, tmp_path: Path) -> None:
     extract(film, parse('{"sample": {"mode": "scenes", "threshold": 100}}'), tmp_path)
     assert indexes(tmp_path) == [0]
 
 
-def test_the_scan_is_told_before_the_plan(film: Path, tmp_path: Path) -> None:
+def test_scan_is_reported_before_the_plan(film: Path, tmp_path: Path) -> None:
     told: list[DetectingScenes | Planned | Progress] = []
     extract(film, parse(SCENES), tmp_path, on_progress=told.append)
     assert [type(news) for news in told] == [DetectingScenes, Planned, *[Progress] * 4]

@@ -98,17 +98,17 @@ def compare(source: Path, spec: str, root: Path, options: EngineOptions = PLAIN)
 
 
 @pytest.mark.parametrize("name", CLIPS)
-def test_every_frame_in_segments_is_every_frame_at_once(name: str, clips: ClipByName, tmp_path: Path) -> None:
+def test_all_frames_in_segments_equal_one_pass(name: str, clips: ClipByName, tmp_path: Path) -> None:
     _, segments = compare(clips(name)[0], ALL, tmp_path)
     assert len(segments.split.segments) >= 2
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=[json.loads(spec)["sample"]["mode"] for spec in SPECS])
-def test_every_mode_and_format(spec: str, tmp_path: Path, clips: ClipByName) -> None:
+def test_every_mode_and_format_in_segments_equals_one_pass(spec: str, tmp_path: Path, clips: ClipByName) -> None:
     compare(clips("h264_b_frames")[0], spec, tmp_path)
 
 
-def test_shots_are_looked_for_once(film: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_scene_detection_runs_once(film: Path, tmp_path: Path) -> None:  # noqa: F811
     _, segments = compare(film, '{"sample": {"mode": "scenes"}}', tmp_path)
     assert segments.split.frames_total == 4
 
@@ -118,11 +118,11 @@ def test_shots_are_looked_for_once(film: Path, tmp_path: Path) -> None:  # noqa:
     [EngineOptions(threads=2), EngineOptions(sequential=True), EngineOptions(reader=Reader.DECORD)],
     ids=["two threads", "sequential", "decord"],
 )
-def test_every_way_to_read(options: EngineOptions, clips: ClipByName, tmp_path: Path) -> None:
+def test_every_reader_in_segments_equals_one_pass(options: EngineOptions, clips: ClipByName, tmp_path: Path) -> None:
     compare(clips("h264")[0], ALL, tmp_path, options)
 
 
-def test_a_reader_that_is_not_used_is_told_once(clips: ClipByName, tmp_path: Path) -> None:
+def test_replaced_reader_is_warned_of_once(clips: ClipByName, tmp_path: Path) -> None:
     whole, segments = compare(clips("h264_open_gop")[0], ALL, tmp_path, EngineOptions(reader=Reader.DECORD))
     assert [warning.code for warning in whole.warnings] == ["reader_fallback"]
     assert len(json.loads((segments.out / "report.json").read_text())["fallbacks"]) == 1
@@ -144,26 +144,26 @@ def with_broken_packets(source: Path, into: Path, places: tuple[int, ...]) -> Pa
 @pytest.mark.parametrize("spec", [ALL, '{"sample": {"mode": "fps", "fps": 10}}'], ids=["all", "fps"])
 @pytest.mark.parametrize("places", [(14,), (0, 30), (11, 12, 47)], ids=str)
 @pytest.mark.parametrize("name", ["h264_b_frames", "h264_vfr_b_frames", "hevc"])
-def test_missing_frames_and_their_warning_are_the_same(
+def test_missing_frames_and_warning_equal_one_pass(
     name: str, places: tuple[int, ...], spec: str, clips: ClipByName, tmp_path: Path
 ) -> None:
     whole, _ = compare(with_broken_packets(clips(name)[0], tmp_path, places), spec, tmp_path)
     assert "frames_missing" in {warning.code for warning in whole.warnings}
 
 
-def test_warnings_of_the_probe_are_the_same(clips: ClipByName, tmp_path: Path) -> None:
+def test_probe_warnings_equal_one_pass(clips: ClipByName, tmp_path: Path) -> None:
     whole, _ = compare(truncated_copy(clips("mkv")[0], 0.9), ALL, tmp_path)
     assert "truncated" in {warning.code for warning in whole.warnings}
 
 
-def test_interlaced_pictures_at_the_cuts_know_their_neighbors(tmp_path: Path) -> None:
+def test_interlaced_frames_at_segment_borders_use_their_neighbors(tmp_path: Path) -> None:
     source = tmp_path / "film.mp4"
     options = (("x264-params", "tff=1:keyint=12:bframes=2"),)
     make_clip(source, ClipSpec(b_frames=2, options=options))
     compare(source, ALL, tmp_path)
 
 
-def test_decord_found_wrong_in_one_segment_is_not_believed_in_the_others(
+def test_decord_rejected_in_one_segment_is_rejected_in_all(
     clips: ClipByName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options, tries = EngineOptions(reader=Reader.DECORD), []
@@ -185,7 +185,7 @@ def test_decord_found_wrong_in_one_segment_is_not_believed_in_the_others(
     assert {segment["reader"] for segment in report["segments"]} == {"pyav", "decord"}
 
 
-def test_short_work_and_work_that_can_not_begin_at_key_frames_is_not_divided(clips: ClipByName, tmp_path: Path) -> None:
+def test_short_or_unsplittable_work_is_not_split(clips: ClipByName, tmp_path: Path) -> None:
     for name, longest in [("h264", 60.0), ("h264_one_gop", 1e-6), ("mpeg4_avi", 1e-6), ("mpegts_mpeg2", 1e-6)]:
         out, source = folder(tmp_path / name), clips(name)[0]
         made = extract_or_split(
@@ -194,7 +194,7 @@ def test_short_work_and_work_that_can_not_begin_at_key_frames_is_not_divided(cli
         assert isinstance(made, Extracted)
 
 
-def test_the_report_sums_up(clips: ClipByName, tmp_path: Path) -> None:
+def test_report_sums_up_the_segments(clips: ClipByName, tmp_path: Path) -> None:
     segments = in_segments(clips("h264")[0], ALL, tmp_path)
     report = json.loads((segments.out / "report.json").read_text())
     count = len(segments.split.segments)
@@ -204,7 +204,7 @@ def test_the_report_sums_up(clips: ClipByName, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [PLAN_FILE, *SEGMENT_FILES])
-def test_a_bit_that_the_store_turned_is_noticed(name: str, clips: ClipByName, tmp_path: Path) -> None:
+def test_bit_flip_in_a_stored_segment_is_detected(name: str, clips: ClipByName, tmp_path: Path) -> None:
     source = clips("h264")[0]
     segments = in_segments(source, ALL, tmp_path)
     file = segments.plan if name == PLAN_FILE else segments.folders[1] / name
@@ -218,7 +218,7 @@ def test_a_bit_that_the_store_turned_is_noticed(name: str, clips: ClipByName, tm
         )
 
 
-def test_a_segment_of_another_video_is_refused(clips: ClipByName, tmp_path: Path) -> None:
+def test_segment_of_another_video_is_refused(clips: ClipByName, tmp_path: Path) -> None:
     segments = in_segments(clips("h264")[0], ALL, tmp_path)
     other, out = clips("h264_vfr")[0], folder(tmp_path / "other")
     with pytest.raises(ChecksumMismatchError):
@@ -252,7 +252,7 @@ def test_plan_and_segments_of_another_engine_are_refused(clips: ClipByName, tmp_
 
 
 @pytest.mark.parametrize("made_by", ["auto/before", None], ids=["another", "one that had no name"])
-def test_one_segment_of_another_engine_is_not_joined(made_by: str | None, clips: ClipByName, tmp_path: Path) -> None:
+def test_one_segment_of_another_engine_is_refused(made_by: str | None, clips: ClipByName, tmp_path: Path) -> None:
     source = clips("h264")[0]
     segments = in_segments(source, ALL, tmp_path)
     notes = read_checksummed(segments.folders[1] / SEGMENT_REPORT) | {"engine": made_by}
@@ -267,9 +267,7 @@ def test_one_segment_of_another_engine_is_not_joined(made_by: str | None, clips:
     assert refused.value.outcome.engine == (made_by or "")
 
 
-def test_damage_before_an_open_key_frame_spoils_no_right_frame_of_another_part(
-    clips: ClipByName, tmp_path: Path
-) -> None:
+def test_damage_before_an_open_gop_spoils_no_frame_of_another_segment(clips: ClipByName, tmp_path: Path) -> None:
     """A pass over the whole gives up the group of pictures; a segment that never needs the damaged ones may give it."""
     source, truth = clips("h264_open_gop")
     segments = in_segments(with_broken_packets(source, tmp_path, (11, 12, 47)), ALL, tmp_path)

@@ -40,7 +40,7 @@ def claimed(attempt: int, segment: int | None = None) -> Event:
         ([claimed(1, 0), claimed(2, 0), claimed(1), ("published", {"attempt": 1})], 0),
     ],
 )
-async def test_a_result_of_an_attempt_whose_task_was_claimed_again_is_stale(
+async def test_result_of_a_superseded_attempt_is_stale(
     database: AsyncEngine, happened: Sequence[Event], stale: int
 ) -> None:
     extraction_id = (await database_rows.accept_video(database)).extraction_id
@@ -58,14 +58,14 @@ class Channel:
         return self._told
 
 
-def test_what_was_accepted_is_told_once_under_one_id() -> None:
+def test_missing_doubled_and_repeated_notifications_are_counted() -> None:
     sent = [Sent(key, b"", [("video", "extraction")]) for key in ("once", "again", "twice", "never")]
     refused = Sent("refused", b"")
     channel = Channel({"once": ["1"], "again": ["2", "2"], "twice": ["3", "4"]})
     assert tellings(channel, [*sent, refused]) == Tellings(frozenset({"never"}), doubled=1, repeated=1)
 
 
-def test_a_receiver_fails_in_every_way_and_only_as_often_as_it_is_told() -> None:
+def test_failing_receiver_fails_in_every_way_as_often_as_configured() -> None:
     fails = Failures()
     fails.first = 2
     tries = [[fails.meet(message) for _ in range(4)] for message in "abc"]

@@ -7,7 +7,7 @@ import pytest
 from tests.faults.lease_model import Rule, check
 
 
-def test_in_every_reachable_state_nothing_is_published_twice_stale_or_lost() -> None:
+def test_no_reachable_state_has_a_double_stale_or_lost_publish() -> None:
     verdict = check()
     assert verdict.violation is None, verdict.steps
     assert verdict.states > 10_000
@@ -24,11 +24,11 @@ VIOLATIONS = [
 
 
 @pytest.mark.parametrize(("rule", "violation"), VIOLATIONS)
-def test_without_one_rule_the_protocol_breaks(rule: Rule, violation: str) -> None:
+def test_protocol_breaks_without_any_one_rule(rule: Rule, violation: str) -> None:
     verdict = check(rule)
     assert verdict.violation == violation
     assert verdict.steps
 
 
-def test_every_rule_is_left_out_once() -> None:
+def test_every_rule_has_a_case() -> None:
     assert {rule for rule, _ in VIOLATIONS} == set(Rule)

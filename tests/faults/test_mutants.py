@@ -12,13 +12,13 @@ from tests.faults.mutants.trial import TESTS_FAILED, copy_tree, mutate, outcome_
 pytestmark = pytest.mark.faults
 
 
-def test_without_a_mutant_the_named_tests_are_green(tmp_path: Path) -> None:
+def test_named_tests_pass_without_mutants(tmp_path: Path) -> None:
     code, written = outcome_of(copy_tree(tmp_path), sorted({mutant.test for mutant in MUTANTS}))
     assert code == 0, written
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
-def test_a_mutant_turns_its_test_red(mutant: Mutant, tmp_path: Path) -> None:
+def test_mutant_fails_its_named_test(mutant: Mutant, tmp_path: Path) -> None:
     mutate(copy_tree(tmp_path), mutant)
     code, written = outcome_of(tmp_path, [mutant.test])
     assert code == TESTS_FAILED, written

@@ -17,7 +17,7 @@ GOOD = Outcome(name="Peak", how="a | b", accepted=2_000, lost=0, duplicated=0, s
     [replace(GOOD, lost=1), replace(GOOD, duplicated=1), replace(GOOD, stale=1), replace(GOOD, accepted=0)],
     ids=["lost", "duplicated", "stale", "accepted"],
 )
-def test_a_row_that_lost_something_or_did_nothing_does_not_hold(broken: Outcome) -> None:
+def test_row_with_losses_or_without_faults_does_not_hold(broken: Outcome) -> None:
     assert GOOD.holds
     assert not broken.holds
     assert "Does not hold: Peak" in markdown([broken], command="it", facts={})
@@ -27,7 +27,7 @@ def test_repeated_deliveries_are_allowed() -> None:
     assert replace(GOOD, redelivered=5).holds
 
 
-def test_each_row_is_one_line_of_as_many_cells_as_there_are_columns() -> None:
+def test_each_row_is_one_table_line_with_all_columns() -> None:
     page = markdown([GOOD, replace(GOOD, note="two\nlines")], command="it", facts={"Machine": "2 cores"})
     lines = [line.replace("\\|", "") for line in page.splitlines() if line.startswith("|")]
     assert [line.count("|") for line in lines] == [len(COLUMNS) + 1] * 4
@@ -35,7 +35,7 @@ def test_each_row_is_one_line_of_as_many_cells_as_there_are_columns() -> None:
     assert "0.12" in lines[2]
 
 
-def test_the_99th_percentile_is_a_value_that_occurred() -> None:
+def test_99th_percentile_is_an_observed_value() -> None:
     assert p99([]) is None
     assert p99([3.0]) == 3.0
     assert p99([float(value) for value in range(1, 201)]) == 198.0

@@ -40,13 +40,13 @@ LONG_ENOUGH_SECONDS = 0.7
 PATIENCE_SECONDS = 30.0
 
 
-async def test_the_end_and_its_notification_are_one_transaction(database: AsyncEngine) -> None:
+async def test_publish_and_its_notification_are_one_transaction(database: AsyncEngine) -> None:
     accepted = await database_rows.accept_video(database)
     await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
     assert await number(database, SAME_TRANSACTION, id=accepted.extraction_id) == 1
 
 
-async def test_the_acceptance_is_written_in_the_transaction_that_accepts(database: AsyncEngine) -> None:
+async def test_acceptance_row_is_written_in_the_accepting_transaction(database: AsyncEngine) -> None:
     accepted = await database_rows.accept_video(database)
     statement = """
         SELECT count(*) FROM extractions JOIN acceptances ON acceptances.extraction_id = extractions.id
@@ -55,7 +55,7 @@ async def test_the_acceptance_is_written_in_the_transaction_that_accepts(databas
     assert await number(database, statement, id=accepted.extraction_id) == 1
 
 
-async def test_201_is_not_said_before_the_commit(ana: httpx.AsyncClient, database: AsyncEngine) -> None:
+async def test_201_is_not_sent_before_the_commit(ana: httpx.AsyncClient, database: AsyncEngine) -> None:
     async with database.begin() as connection:
         for statement in COMMIT_WAITS:
             await connection.execute(text(statement))
@@ -73,7 +73,7 @@ async def test_201_is_not_said_before_the_commit(ana: httpx.AsyncClient, databas
     assert await number(database, "SELECT count(*) FROM acceptances") == 1
 
 
-async def test_a_resent_call_with_its_key_makes_nothing_new(ana: httpx.AsyncClient, database: AsyncEngine) -> None:
+async def test_repeated_request_with_its_key_creates_nothing(ana: httpx.AsyncClient, database: AsyncEngine) -> None:
     first, again = [
         await api_client.upload_videos(ana, ("clip.mp4", api_client.MP4), headers={"Idempotency-Key": "one"})
         for _ in range(2)
@@ -83,9 +83,7 @@ async def test_a_resent_call_with_its_key_makes_nothing_new(ana: httpx.AsyncClie
     assert await number(database, "SELECT count(*) FROM videos") == 1
 
 
-async def test_a_video_that_the_store_gives_with_another_bit_is_not_decoded(
-    database: AsyncEngine, tmp_path: Path
-) -> None:
+async def test_video_altered_in_the_store_is_not_decoded(database: AsyncEngine, tmp_path: Path) -> None:
     store, clip = FaultyStore(tmp_path / "objects", seed=3), tmp_path / "clip.mp4"
     clip.write_bytes(api_client.MP4)
     await submit(database, store, clip)
@@ -105,7 +103,7 @@ async def test_a_video_that_the_store_gives_with_another_bit_is_not_decoded(
 
 
 @pytest.mark.parametrize("crashes", [1, 2])
-async def test_a_claim_that_nobody_ends_has_counted_its_attempt(database: AsyncEngine, crashes: int) -> None:
+async def test_unfinished_claim_has_counted_its_attempt(database: AsyncEngine, crashes: int) -> None:
     accepted = await database_rows.accept_video(database)
     for _ in range(crashes):
         lease = (await claim_one(database)).lease

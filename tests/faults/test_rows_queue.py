@@ -12,7 +12,7 @@ pytestmark = pytest.mark.faults
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.__name__)
-def test_nothing_is_lost_done_twice_or_stale(row: Row) -> None:
+def test_row_loses_nothing_and_repeats_nothing(row: Row) -> None:
     with tempfile.TemporaryDirectory(prefix="fotograma-row-", dir="/tmp", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         # PostgreSQL runs as a user of its own, who must be able to enter.

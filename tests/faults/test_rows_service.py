@@ -24,7 +24,7 @@ def system() -> Iterator[System]:
 
 
 @pytest.mark.parametrize("act", service_rows.ACTS, ids=lambda act: act.__name__)
-async def test_nothing_accepted_is_lost_done_twice_or_stale(act: Act, system: System) -> None:
+async def test_service_row_loses_nothing_and_repeats_nothing(act: Act, system: System) -> None:
     system.mend()
     outcome = await act(system, False)
     assert outcome.holds, outcome

@@ -34,7 +34,7 @@ MUTANTS = (
     Mutant(
         "a claim whose answer was lost not given back",
         (Edit("actors/worker/worker_loop.py", "        self._may_hold = True\n", "        self._may_hold = False\n"),),
-        f"{TASK}::test_a_claim_whose_answer_was_lost_is_given_back_and_counts_nowhere",
+        f"{TASK}::test_claim_with_a_lost_response_is_released_and_counts_nothing",
     ),
     Mutant(
         "the fence removed from the WHERE",
@@ -45,7 +45,7 @@ MUTANTS = (
                 "tasks.id = :task_id AND state = 'leased'",
             ),
         ),
-        f"{QUEUE}::test_every_write_of_a_worker_whose_task_was_rescued_and_claimed_again_is_refused",
+        f"{QUEUE}::test_rescued_attempt_cannot_write",
     ),
     Mutant(
         "the attempt not in the fence",
@@ -56,7 +56,7 @@ MUTANTS = (
                 "AND leased_by = :worker",
             ),
         ),
-        f"{QUEUE}::test_every_write_of_a_worker_whose_task_was_rescued_and_claimed_again_is_refused",
+        f"{QUEUE}::test_rescued_attempt_cannot_write",
     ),
     Mutant(
         "the attempt counted at the end, not at the claim",
@@ -68,7 +68,7 @@ MUTANTS = (
                 "UPDATE tasks SET state = 'done', attempt = attempt + 1, frames_done = :frames,",
             ),
         ),
-        f"{PROMISES}::test_a_claim_that_nobody_ends_has_counted_its_attempt",
+        f"{PROMISES}::test_unfinished_claim_has_counted_its_attempt",
     ),
     Mutant(
         "the outbox written after the transaction",
@@ -88,7 +88,7 @@ MUTANTS = (
                 "            'gen_random_uuid(), extraction_id, \\'email\\' FROM tasks WHERE id = :id'), values)\n",
             ),
         ),
-        f"{PROMISES}::test_the_end_and_its_notification_are_one_transaction",
+        f"{PROMISES}::test_publish_and_its_notification_are_one_transaction",
     ),
     Mutant(
         "201 before the COMMIT",
@@ -99,7 +99,7 @@ MUTANTS = (
                 "            one.response.set_result(one.body)\n            if one.request.key is not None:\n",
             ),
         ),
-        f"{PROMISES}::test_201_is_not_said_before_the_commit",
+        f"{PROMISES}::test_201_is_not_sent_before_the_commit",
     ),
     Mutant(
         "no look at the idempotency key",
@@ -110,7 +110,7 @@ MUTANTS = (
                 "    key = None\n",
             ),
         ),
-        f"{PROMISES}::test_a_resent_call_with_its_key_makes_nothing_new",
+        f"{PROMISES}::test_repeated_request_with_its_key_creates_nothing",
     ),
     Mutant(
         "rescue without waiting out an outage",
@@ -122,17 +122,17 @@ MUTANTS = (
                 "WHERE {_LATE} AND :lease_seconds >= 0",
             ),
         ),
-        f"{QUEUE}::test_rescue_waits_until_the_database_has_been_up_for_a_whole_lease",
+        f"{QUEUE}::test_rescue_waits_until_the_database_is_up_for_a_whole_lease",
     ),
     Mutant(
         "virtual time not advanced",
         (Edit("db/queue/fair_queueing.py", "greatest(share.virtual_time, share.last_finish)", "share.last_finish"),),
-        f"{FAIR}::test_virtual_time_does_not_fall_when_what_was_claimed_is_deleted",
+        f"{FAIR}::test_virtual_time_does_not_decrease_when_claimed_tasks_are_deleted",
     ),
     Mutant(
         "every segment adds an assembling task",
         (Edit("db/queue/task_queue_sql.py", "WHERE counted.segments_left = 0", "WHERE counted.segments_left >= 0"),),
-        f"{SPLIT}::test_the_last_two_segments_at_the_same_moment_make_one_assembling_task",
+        f"{SPLIT}::test_last_two_segments_at_once_add_one_assemble_task",
     ),
     Mutant(
         "a lost answer not read again",
@@ -143,16 +143,16 @@ MUTANTS = (
                 "        raise\n",
             ),
         ),
-        f"{QUEUE}::test_publishing_again_by_the_same_attempt_is_no_error_and_changes_nothing",
+        f"{QUEUE}::test_repeated_publish_by_the_same_attempt_changes_nothing",
     ),
     Mutant(
         "the slots that accepting takes not counted",
         (Edit("db/queue/fair_queueing.py", "open = shares.open + total.admitted", "open = shares.open"),),
-        f"{ACCEPTOR}::test_calls_at_the_same_time_share_transactions_and_each_has_its_own_answer",
+        f"{ACCEPTOR}::test_concurrent_requests_share_transactions_and_get_their_own_responses",
     ),
     Mutant(
         "the video's bytes not compared with the accepted ones",
         (Edit("actors/worker/task_files.py", "    if claim.sha256 is not None:\n", "    if claim.sha256 == '':\n"),),
-        f"{PROMISES}::test_a_video_that_the_store_gives_with_another_bit_is_not_decoded",
+        f"{PROMISES}::test_video_altered_in_the_store_is_not_decoded",
     ),
 )

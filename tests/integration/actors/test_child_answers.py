@@ -66,7 +66,7 @@ def segments(*stops: int, cost: int = 5) -> list[dict[str, int]]:
         pytest.param([PLANNED | {"media": MEDIA | HUGE}, {"type": "Told"}], id="more work than there is"),
     ],
 )
-async def test_an_answer_out_of_bounds_is_a_crash_of_the_child(
+async def test_message_out_of_bounds_is_a_crash_of_the_child(
     database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipByName, answers: list[dict[str, Any]]
 ) -> None:
     often = replace(worker_deps, heartbeat_seconds=0.05, seconds_max=20.0)
@@ -79,7 +79,7 @@ async def test_an_answer_out_of_bounds_is_a_crash_of_the_child(
     assert (task.crashes, task.losses, task.service_errors) == (1, 0, 0)
 
 
-async def test_the_same_answers_within_bounds_are_believed(
+async def test_messages_within_bounds_are_accepted(
     database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipByName
 ) -> None:
     accepted = await submit_video(database, store, clips("h264")[0])
@@ -91,7 +91,7 @@ async def test_the_same_answers_within_bounds_are_believed(
     assert (extraction.error_code, extraction.frames_total) == ("no_video_stream", 2)
 
 
-async def test_more_images_than_a_segment_has_targets_are_a_crash_of_the_child(
+async def test_more_images_than_targets_of_a_segment_is_a_crash_of_the_child(
     database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipByName
 ) -> None:
     often = replace(worker_deps, heartbeat_seconds=0.05, seconds_max=20.0, segment_seconds=1e-6)

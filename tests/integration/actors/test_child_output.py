@@ -61,7 +61,7 @@ def is_crash(outcome: TaskOutcome, task: Row[Any]) -> bool:
         pytest.param("os.rename(out, str(out) + '2'); os.symlink(str(out) + '2', out)", id="a link for the folder"),
     ],
 )
-async def test_a_result_that_is_not_as_it_was_told_is_a_crash_of_the_child(
+async def test_result_that_differs_from_its_report_is_a_crash_of_the_child(
     database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipByName, code: str
 ) -> None:
     await submit_video(database, store, clips("h264")[0])
@@ -71,7 +71,7 @@ async def test_a_result_that_is_not_as_it_was_told_is_a_crash_of_the_child(
 
 
 @pytest.mark.parametrize("code", [STORAGE_EXIT, CHECKSUM_MISMATCH_EXIT])
-async def test_a_child_that_keeps_blaming_the_service_counts_as_crashed(
+async def test_child_that_keeps_blaming_the_service_counts_as_crashed(
     database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipByName, code: int
 ) -> None:
     accepted = await submit_video(database, store, clips("h264")[0])
@@ -86,7 +86,7 @@ async def test_a_child_that_keeps_blaming_the_service_counts_as_crashed(
 
 
 @pytest.mark.parametrize("name", ["report.json", "manifest.json"])
-async def test_a_link_brings_nothing_into_the_store(
+async def test_symbolic_link_of_the_child_is_not_stored(
     database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipByName, tmp_path: Path, name: str
 ) -> None:
     secret = tmp_path / "secret"
@@ -100,7 +100,7 @@ async def test_a_link_brings_nothing_into_the_store(
 
 
 @pytest.mark.parametrize("made", ["", "{}", '{"sha256":"' + "0" * 64 + '","document":{}}\n'])
-async def test_a_plan_that_is_not_whole_is_a_crash_of_the_child(
+async def test_incomplete_plan_is_a_crash_of_the_child(
     database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipByName, made: str
 ) -> None:
     dividing = replace(worker_deps, segment_seconds=1e-6)
@@ -118,7 +118,7 @@ async def test_a_plan_that_is_not_whole_is_a_crash_of_the_child(
         pytest.param(f"(out / '{SEGMENT_INDEX}').open('ab').write(b'more')", id="another index than was noted"),
     ],
 )
-async def test_a_segment_that_is_not_whole_is_a_crash_of_the_child(
+async def test_incomplete_segment_is_a_crash_of_the_child(
     database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipByName, code: str
 ) -> None:
     dividing = replace(worker_deps, segment_seconds=1e-6)

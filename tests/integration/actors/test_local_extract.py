@@ -28,7 +28,7 @@ def fotograma(*arguments: str | Path) -> int:
         return int(end.code or 0)
 
 
-def test_each_file_becomes_the_archive_that_the_engine_makes(clips: ClipByName, tmp_path: Path) -> None:
+def test_each_file_gives_the_archive_of_the_engine(clips: ClipByName, tmp_path: Path) -> None:
     sources = [clips(name)[0] for name in ("h264_b_frames", "vp9_webm", "mpegts")]
     assert fotograma("extract", "--local", *sources, "--spec", SPEC, "-o", tmp_path / "out") == 0
     for source in sources:
@@ -39,7 +39,7 @@ def test_each_file_becomes_the_archive_that_the_engine_makes(clips: ClipByName, 
     assert len(list((tmp_path / "out").iterdir())) == len(sources)
 
 
-def test_a_file_that_is_no_video_fails_alone_and_says_why(
+def test_non_video_fails_alone_with_its_reason(
     clips: ClipByName, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     good, bad = clips("h264")[0], tmp_path / "notes.mp4"
@@ -53,7 +53,7 @@ def test_a_file_that_is_no_video_fails_alone_and_says_why(
     assert [path.name for path in (tmp_path / "out").iterdir()] == [f"{good.stem}.zip"]
 
 
-def test_unpacked_images_and_the_result_as_json(
+def test_images_are_unpacked_and_results_printed_as_json(
     clips: ClipByName, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     source = clips("h264")[0]
@@ -65,7 +65,7 @@ def test_unpacked_images_and_the_result_as_json(
     assert (folder / "manifest.json").exists()
 
 
-def test_a_bad_specification_is_told_before_anything_starts(
+def test_invalid_specification_is_refused_before_any_extraction(
     clips: ClipByName, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     spec = '{"sample": {"mode": "every_nth", "n": 0}}'
@@ -80,7 +80,7 @@ def test_a_child_that_was_started_ahead_and_gets_no_video_is_ended(clips: ClipBy
     assert [child for child in psutil.Process().children() if "actors.sandbox.child_entry" in child.cmdline()] == []
 
 
-def test_without_the_engine_it_says_what_to_install(
+def test_missing_engine_names_the_package_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(local_extraction, "find_spec", lambda name: None)
@@ -88,7 +88,7 @@ def test_without_the_engine_it_says_what_to_install(
     assert 'pip install "fotograma[engine]"' in capfd.readouterr().err
 
 
-def test_neither_server_nor_ray_nor_ffmpeg_is_imported(clips: ClipByName, tmp_path: Path) -> None:
+def test_local_extract_imports_neither_server_nor_ray_nor_ffmpeg(clips: ClipByName, tmp_path: Path) -> None:
     code = (
         "import sys\nfrom cluster.cli.commands import main\n"
         "try: main(sys.argv[1:])\nexcept SystemExit: pass\n"

@@ -30,7 +30,7 @@ async def logged(work: Awaitable[object], expected: type[Exception]) -> str:
     return lines.getvalue()
 
 
-async def test_a_database_that_is_away_is_logged_without_its_password() -> None:
+async def test_database_outage_is_logged_without_the_password() -> None:
     away = open_database(f"postgresql://somebody:{PASSWORD}@127.0.0.1:{free_port()}/fotograma", name="test")
     line = await logged(check(away), OperationalError)
     await away.dispose()
@@ -41,7 +41,7 @@ async def test_a_database_that_is_away_is_logged_without_its_password() -> None:
     assert "check" in frames
 
 
-async def test_a_failed_statement_is_logged_without_its_values(database: AsyncEngine) -> None:
+async def test_failed_statement_is_logged_without_its_values(database: AsyncEngine) -> None:
     async def fail() -> None:
         async with database.connect() as connection:
             await connection.execute(text("SELECT no_such_function(:secret)"), {"secret": PASSWORD})

@@ -93,9 +93,7 @@ async def chunks(data: bytes = b"data") -> AsyncIterator[bytes]:
     yield data
 
 
-async def test_the_owner_of_a_failed_video_gets_one_mail_with_reason_and_remedy(
-    database: AsyncEngine, inbox: Inbox
-) -> None:
+async def test_failed_video_sends_one_mail_with_reason_and_remedy(database: AsyncEngine, inbox: Inbox) -> None:
     accepted = await failed(database)
     sender = sender_of(database, inbox.url)
     assert await sender.run_once() == 1
@@ -108,7 +106,7 @@ async def test_the_owner_of_a_failed_video_gets_one_mail_with_reason_and_remedy(
     assert (await database_rows.event_kinds(database, accepted.extraction_id))[-1] == "notified"
 
 
-async def test_the_mail_speaks_the_accounts_language(database: AsyncEngine, inbox: Inbox) -> None:
+async def test_mail_is_in_the_language_of_the_account(database: AsyncEngine, inbox: Inbox) -> None:
     await failed(database)
     await database_rows.execute(database, "UPDATE users SET locale = 'pt-BR'")
     await sender_of(database, inbox.url).run_once()
@@ -116,7 +114,7 @@ async def test_the_mail_speaks_the_accounts_language(database: AsyncEngine, inbo
     assert "este só tem som" in inbox.messages[0].get_content()
 
 
-async def test_a_file_name_can_not_write_headers(database: AsyncEngine, inbox: Inbox) -> None:
+async def test_file_name_cannot_inject_mail_headers(database: AsyncEngine, inbox: Inbox) -> None:
     await failed(database, filename="a\r\nBcc: eve@example.com\r\n\r\nx.mp4")
     assert await sender_of(database, inbox.url).run_once() == 1
     assert [len(recipients) for recipients in inbox.recipients] == [1]
@@ -124,9 +122,7 @@ async def test_a_file_name_can_not_write_headers(database: AsyncEngine, inbox: I
     assert "Bcc: eve@example.com" in inbox.messages[0]["subject"]
 
 
-async def test_a_mail_that_was_refused_is_sent_again_later_with_the_same_id(
-    database: AsyncEngine, inbox: Inbox
-) -> None:
+async def test_refused_mail_is_sent_again_with_the_same_message_id(database: AsyncEngine, inbox: Inbox) -> None:
     await failed(database)
     inbox.refusals = 1
     sender = sender_of(database, inbox.url)
@@ -139,7 +135,7 @@ async def test_a_mail_that_was_refused_is_sent_again_later_with_the_same_id(
     assert inbox.messages[0]["message-id"] == f"<{row.id}@example.com>"
 
 
-async def test_a_sender_that_died_is_followed_by_the_next(database: AsyncEngine, inbox: Inbox) -> None:
+async def test_mail_of_a_dead_sender_is_sent_by_the_next(database: AsyncEngine, inbox: Inbox) -> None:
     await failed(database)
     assert len(await outbox.take(database, "email")) == 1
     assert await outbox.take(database, "email") == []
@@ -147,26 +143,26 @@ async def test_a_sender_that_died_is_followed_by_the_next(database: AsyncEngine,
     assert await sender_of(database, inbox.url).run_once() == 1
 
 
-async def test_after_a_day_a_mail_is_given_up(database: AsyncEngine) -> None:
+async def test_mail_is_given_up_after_a_day(database: AsyncEngine) -> None:
     await failed(database)
     await database_rows.execute(database, "UPDATE outbox SET owed_since = now() - interval '25 hours'")
     assert await sender_of(database, "smtp://127.0.0.1:1").run_once() == 0
     assert (await database_rows.fetch_one(database, "SELECT given_up_at FROM outbox")).given_up_at is not None
 
 
-async def test_without_a_mail_server_the_notification_is_logged_and_done(database: AsyncEngine) -> None:
+async def test_without_mail_server_the_notification_is_logged_and_done(database: AsyncEngine) -> None:
     await failed(database)
     assert await sender_of(database).run_once() == 1
 
 
-async def test_two_senders_deliver_each_mail_once(database: AsyncEngine, inbox: Inbox) -> None:
+async def test_concurrent_senders_send_each_mail_once(database: AsyncEngine, inbox: Inbox) -> None:
     for _ in range(10):
         await failed(database)
     await asyncio.gather(*(sender_of(database, inbox.url).run_once() for _ in range(3)))
     assert len(inbox.messages) == 10
 
 
-async def test_a_late_lease_is_rescued_only_after_a_whole_lease_of_a_reachable_database(
+async def test_expired_lease_is_rescued_after_a_whole_lease_of_a_reachable_database(
     database: AsyncEngine, store: ObjectStore
 ) -> None:
     accepted = await database_rows.accept_video(database)
@@ -183,7 +179,7 @@ async def test_a_late_lease_is_rescued_only_after_a_whole_lease_of_a_reachable_d
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [(0, 3600), (3600, 0), (3600, 3600), (0, -60)])
-async def test_a_process_or_a_server_that_stood_still_is_an_outage(
+async def test_suspended_process_or_server_counts_as_an_outage(
     database: AsyncEngine, store: ObjectStore, monkeypatch: pytest.MonkeyPatch, ours: float, theirs: float
 ) -> None:
     """Suspended, or its clock put on: the leases are late, and their holders had no chance to renew them."""
@@ -208,9 +204,7 @@ async def test_a_process_or_a_server_that_stood_still_is_an_outage(
     assert [await turn(0.2, 0.2) for _ in range(3)] == [0, 0, 1]
 
 
-async def test_a_late_task_that_somebody_holds_locked_keeps_no_other_from_its_rescue(
-    database: AsyncEngine, store: ObjectStore
-) -> None:
+async def test_locked_task_does_not_delay_the_rescue_of_others(database: AsyncEngine, store: ObjectStore) -> None:
     frozen, late = await database_rows.accept_video(database), await database_rows.accept_video(database)
     for one in (frozen, late):
         await claim_one(database)
@@ -223,7 +217,7 @@ async def test_a_late_task_that_somebody_holds_locked_keeps_no_other_from_its_re
     assert await maintenance.lease_rescuer.run() == 1
 
 
-async def test_whoever_freezes_in_a_transaction_loses_its_locks_and_takes_that_for_an_outage(
+async def test_frozen_transaction_loses_its_locks_and_sees_an_outage(
     database: AsyncEngine, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("db.connection.IDLE_IN_TRANSACTION_SECONDS", 1)
@@ -242,7 +236,7 @@ async def test_whoever_freezes_in_a_transaction_loses_its_locks_and_takes_that_f
     await frozen.dispose()
 
 
-async def test_contention_is_no_outage_after_which_leases_would_be_waited_for_anew(
+async def test_lock_timeout_is_not_an_outage_and_does_not_delay_rescue(
     database: AsyncEngine, store: ObjectStore
 ) -> None:
     now = [0.0]
@@ -264,7 +258,7 @@ async def test_contention_is_no_outage_after_which_leases_would_be_waited_for_an
     assert await maintenance.lease_rescuer.run() == 1
 
 
-async def test_a_job_that_hangs_is_reported_by_the_health_check(database: AsyncEngine, store: ObjectStore) -> None:
+async def test_hanging_job_fails_the_health_check(database: AsyncEngine, store: ObjectStore) -> None:
     now = [0.0]
     maintenance = maintenance_of(database, store, clock=lambda: now[0])
     begun, never = asyncio.Event(), asyncio.Event()
@@ -283,7 +277,7 @@ async def test_a_job_that_hangs_is_reported_by_the_health_check(database: AsyncE
     hanging.cancel()
 
 
-async def test_a_task_lost_too_often_ends_and_is_told(database: AsyncEngine, store: ObjectStore) -> None:
+async def test_task_lost_too_often_fails_and_is_notified(database: AsyncEngine, store: ObjectStore) -> None:
     accepted = await database_rows.accept_video(database)
     await database_rows.execute(database, "UPDATE tasks SET losses = 20")
     await claim_one(database)
@@ -293,9 +287,7 @@ async def test_a_task_lost_too_often_ends_and_is_told(database: AsyncEngine, sto
     assert (await database_rows.fetch_one(database, "SELECT count(*) AS n FROM outbox")).n == 1
 
 
-async def test_an_upload_that_was_never_accepted_is_removed_after_its_time(
-    database: AsyncEngine, store: ObjectStore
-) -> None:
+async def test_abandoned_upload_is_removed_after_a_day(database: AsyncEngine, store: ObjectStore) -> None:
     user = await database_rows.create_user(database)
     fresh, old = video_key(uuid7()), video_key(uuid7())
     for key in (fresh, old):
@@ -309,7 +301,7 @@ async def test_an_upload_that_was_never_accepted_is_removed_after_its_time(
     assert (await database_rows.fetch_one(database, "SELECT object_key FROM reservations")).object_key == fresh
 
 
-async def test_a_deleted_videos_objects_go(database: AsyncEngine, store: ObjectStore) -> None:
+async def test_objects_of_a_deleted_video_are_removed(database: AsyncEngine, store: ObjectStore) -> None:
     accepted = await database_rows.accept_video(database)
     other = await database_rows.accept_video(database)
     for key in (
@@ -324,7 +316,9 @@ async def test_a_deleted_videos_objects_go(database: AsyncEngine, store: ObjectS
     assert await store.keys("results") == []
 
 
-async def test_what_lost_attempts_left_goes_and_the_result_stays(database: AsyncEngine, store: ObjectStore) -> None:
+async def test_objects_of_lost_attempts_are_removed_and_the_result_stays(
+    database: AsyncEngine, store: ObjectStore
+) -> None:
     accepted = await database_rows.accept_video(database)
     lease = (await claim_one(database)).lease
     kept = result_prefix(accepted.extraction_id, accepted.task_id, lease.attempt)
@@ -339,7 +333,7 @@ async def test_what_lost_attempts_left_goes_and_the_result_stays(database: Async
     assert await maintenance.lost_attempt_cleaner.run() == 0
 
 
-async def test_a_reused_result_is_never_swept(database: AsyncEngine, store: ObjectStore) -> None:
+async def test_reused_result_is_not_removed(database: AsyncEngine, store: ObjectStore) -> None:
     accepted = await database_rows.accept_video(database)
     lease = (await claim_one(database)).lease
     prefix = result_prefix(accepted.extraction_id, accepted.task_id, lease.attempt)
@@ -371,7 +365,7 @@ async def recounted_and_repaired(maintenance: Maintenance) -> int:
         "UPDATE tasks SET state = 'done', leased_by = NULL, lease_expires_at = NULL WHERE extraction_id = :id",
     ],
 )
-async def test_an_extraction_without_work_is_queued_again_once_and_then_fails_and_is_told(
+async def test_extraction_without_open_task_is_requeued_once_then_fails_and_is_notified(
     database: AsyncEngine, store: ObjectStore, statement: str
 ) -> None:
     accepted = await database_rows.accept_video(database)
@@ -393,7 +387,7 @@ async def test_an_extraction_without_work_is_queued_again_once_and_then_fails_an
     assert (await acceptance_audit.compare(database)).total.balanced
 
 
-async def test_a_task_that_outlived_its_extraction_is_cancelled(database: AsyncEngine, store: ObjectStore) -> None:
+async def test_open_task_of_an_ended_extraction_is_cancelled(database: AsyncEngine, store: ObjectStore) -> None:
     await failed(database)
     task = "INSERT INTO tasks (id, extraction_id, user_id) SELECT gen_random_uuid(), id, user_id FROM extractions"
     await database_rows.execute(database, task)
@@ -418,7 +412,7 @@ class Noted:
         self.compared.set()
 
 
-async def test_what_maintenance_does_and_the_ledger_are_measured(database: AsyncEngine, store: ObjectStore) -> None:
+async def test_metrics_count_maintenance_and_ledger_differences(database: AsyncEngine, store: ObjectStore) -> None:
     accepted = await database_rows.accept_video(database)
     await surgery(database, "DELETE FROM extractions WHERE id = :id", accepted.extraction_id)
     noted = Noted()

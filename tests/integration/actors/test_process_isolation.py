@@ -72,7 +72,7 @@ for name in ("environ", "mem"):
 """
 
 
-def test_a_child_of_a_worker_is_refused_its_environment_and_its_memory(clips: ClipByName, tmp_path: Path) -> None:
+def test_child_cannot_read_environment_and_memory_of_its_worker(clips: ClipByName, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     environment = os.environ | {
@@ -100,28 +100,28 @@ def look(
 
 
 @pytest.mark.parametrize("user", USERS)
-def test_without_isolation_a_process_opens_everything_of_its_user(user: int) -> None:
+def test_process_without_isolation_reads_other_processes_of_its_user(user: int) -> None:
     assert look(user, None, None) == {"opened"}
 
 
 @pytest.mark.parametrize("user", USERS)
-def test_an_isolated_process_opens_nothing_of_others_even_when_they_hide_nothing(user: int) -> None:
+def test_isolated_process_reads_nothing_of_dumpable_processes(user: int) -> None:
     """Ray's own processes, which inherit the secrets, can't hide theirs."""
     assert look(user, None, isolate) == {"PermissionError"}
 
 
 @pytest.mark.parametrize("user", USERS)
-def test_hidden_memory_is_closed_to_a_process_without_capabilities(user: int) -> None:
+def test_non_dumpable_process_is_unreadable_without_capabilities(user: int) -> None:
     """Whether the kernel has Landlock or not."""
     assert look(user, hide_memory, drop_capabilities) == {"PermissionError"}
 
 
 @pytest.mark.parametrize("user", [user for user in USERS if user == 0])
-def test_a_root_without_capabilities_opens_nothing_of_a_root_that_has_them(user: int) -> None:
+def test_root_without_capabilities_reads_nothing_of_root_with_capabilities(user: int) -> None:
     assert look(user, None, drop_capabilities) == {"PermissionError"}
 
 
 @pytest.mark.parametrize("user", USERS)
-def test_without_landlock_an_isolated_process_opens_nothing_of_others_either(user: int) -> None:
+def test_isolated_process_reads_nothing_of_others_without_landlock(user: int) -> None:
     """An ordinary user's process enters a user namespace of its own; root's gives up its capabilities."""
     assert look(user, None, isolate, landlock=False) == {"PermissionError"}

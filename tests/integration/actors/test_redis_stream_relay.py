@@ -58,7 +58,7 @@ def told(entries: Entries) -> list[int]:
     return [int(fields["id"]) for _, fields in entries]
 
 
-async def test_every_event_is_told_once_in_order_with_whose_it_is(
+async def test_every_event_is_relayed_once_in_order_with_its_user(
     database: AsyncEngine, relay: StreamRelay, redis: Redis
 ) -> None:
     accepted = await ended(database)
@@ -91,7 +91,7 @@ async def test_consumers_of_a_group_share_the_events(database: AsyncEngine, rela
     assert (await redis.xpending(KEY, "billing"))["pending"] == 0
 
 
-async def test_an_event_that_commits_late_is_not_passed_over(
+async def test_event_that_commits_late_is_relayed(
     database: AsyncEngine, database_url: str, relay: StreamRelay, redis: Redis
 ) -> None:
     """Its id is lower than that of one which is committed already."""
@@ -107,7 +107,7 @@ async def test_an_event_that_commits_late_is_not_passed_over(
     assert told(await stream(redis)) == await ids(database)
 
 
-async def test_the_events_of_one_extraction_keep_their_order_whoever_began_first(
+async def test_events_of_one_extraction_keep_their_order(
     database: AsyncEngine, database_url: str, relay: StreamRelay, redis: Redis
 ) -> None:
     accepted = await database_rows.accept_video(database)
@@ -123,7 +123,7 @@ async def test_the_events_of_one_extraction_keep_their_order_whoever_began_first
     assert [fields["kind"] for _, fields in await stream(redis)] == ["accepted", "first", "second"]
 
 
-async def test_a_long_backlog_goes_page_by_page(
+async def test_long_backlog_is_relayed_in_pages(
     database: AsyncEngine, relay: StreamRelay, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(relays, "PAGE_EVENTS", 2)
@@ -133,7 +133,7 @@ async def test_a_long_backlog_goes_page_by_page(
     assert told(await stream(redis)) == await ids(database)
 
 
-async def test_two_relays_at_once_pass_over_nothing(
+async def test_two_concurrent_relays_skip_no_event(
     database: AsyncEngine, relay: StreamRelay, redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(relays, "PAGE_EVENTS", 3)
@@ -153,7 +153,7 @@ async def test_two_relays_at_once_pass_over_nothing(
     await other.close()
 
 
-async def test_what_is_told_but_not_written_down_is_told_again(
+async def test_event_whose_position_was_not_saved_is_relayed_again(
     database: AsyncEngine, relay: StreamRelay, redis: Redis
 ) -> None:
     await database_rows.accept_video(database)
@@ -168,7 +168,7 @@ async def test_what_is_told_but_not_written_down_is_told_again(
     assert await relay.run_once() == 1
 
 
-async def test_while_redis_is_away_the_events_wait(database: AsyncEngine, server_folder: Path) -> None:
+async def test_events_wait_while_redis_is_away(database: AsyncEngine, server_folder: Path) -> None:
     (folder := server_folder / "stream").mkdir()
     with running_valkey(folder) as server:
         relay = open_relay(database, server.url, key=KEY, length=LENGTH)
@@ -184,7 +184,7 @@ async def test_while_redis_is_away_the_events_wait(database: AsyncEngine, server
         await relay.close()
 
 
-async def test_the_stream_is_kept_short(database: AsyncEngine, redis: Redis, redis_url: str) -> None:
+async def test_stream_length_is_bounded(database: AsyncEngine, redis: Redis, redis_url: str) -> None:
     relay = open_relay(database, redis_url, key=KEY, length=100)
     statement = "INSERT INTO events (extraction_id, kind) SELECT :id, 'claimed' FROM generate_series(1, 2000)"
     accepted = await database_rows.accept_video(database)
@@ -194,7 +194,7 @@ async def test_the_stream_is_kept_short(database: AsyncEngine, redis: Redis, red
     await relay.close()
 
 
-async def test_events_are_found_by_their_transaction_however_many_there_are(database: AsyncEngine) -> None:
+async def test_unrelayed_events_are_found_by_an_index(database: AsyncEngine) -> None:
     """Without walking the ids from the first one on."""
     accepted = await database_rows.accept_video(database)
     statement = "INSERT INTO events (extraction_id, kind) SELECT :id, 'claimed' FROM generate_series(1, 20000)"

@@ -32,20 +32,20 @@ def other(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
         one.kill()
 
 
-def test_a_folder_is_empty_and_goes_with_its_owner(tmp_path: Path) -> None:
+def test_scratch_folder_starts_empty_and_is_removed_by_its_worker(tmp_path: Path) -> None:
     with own_folder(tmp_path / "root", "mine") as folder:
         assert list(folder.iterdir()) == []
         (folder / "source").write_text("x")
     assert list((tmp_path / "root").iterdir()) == []
 
 
-def test_the_folder_of_one_that_lives_is_left_alone(tmp_path: Path, other: subprocess.Popen[bytes]) -> None:
+def test_scratch_folder_of_a_live_worker_stays(tmp_path: Path, other: subprocess.Popen[bytes]) -> None:
     with own_folder(tmp_path, "mine"):
         assert (tmp_path / "other" / "source").exists()
     assert other.poll() is None
 
 
-def test_the_folder_of_one_that_was_killed_is_removed_by_the_next(
+def test_scratch_folder_of_a_killed_worker_is_removed_by_the_next(
     tmp_path: Path, other: subprocess.Popen[bytes]
 ) -> None:
     other.kill()
@@ -56,7 +56,7 @@ def test_the_folder_of_one_that_was_killed_is_removed_by_the_next(
     assert remove_dead(tmp_path) == 0
 
 
-def test_a_full_disk_has_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_has_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert room(tmp_path) > 0
     monkeypatch.setattr("actors.worker.scratch_folder.DISK_RESERVE_BYTES", 1 << 60)
     with pytest.raises(CatalogueError, match="storage_full"):

@@ -79,7 +79,7 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20.0)
             await asyncio.sleep(0.02)
 
 
-async def test_a_video_becomes_an_archive_that_holds_the_frames_of_its_manifest(
+async def test_video_gives_an_archive_with_the_frames_of_its_manifest(
     database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipByName, tmp_path: Path
 ) -> None:
     path, truth = clips("h264_b_frames")
@@ -100,7 +100,7 @@ async def test_a_video_becomes_an_archive_that_holds_the_frames_of_its_manifest(
     assert list((worker_deps.scratch).iterdir()) == []
 
 
-async def test_the_plan_is_told_before_the_end(
+async def test_plan_writes_the_media_facts(
     database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipByName
 ) -> None:
     path, truth = clips("h264")
@@ -124,7 +124,7 @@ def only_sound(path: Path) -> Path:
     ],
     ids=["audio only", "truncated"],
 )
-async def test_a_file_that_can_not_be_decoded_fails_at_once_with_its_code(
+async def test_undecodable_file_fails_at_once_with_its_code(
     database: AsyncEngine,
     store: ObjectStore,
     worker_deps: WorkerDeps,
@@ -140,7 +140,7 @@ async def test_a_file_that_can_not_be_decoded_fails_at_once_with_its_code(
     assert (await database_rows.fetch_task(database, accepted.task_id)).crashes == 0
 
 
-async def test_a_specification_that_selects_nothing_fails_with_fault_request(
+async def test_empty_selection_fails_with_fault_request(
     database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipByName
 ) -> None:
     accepted = await submit_video(database, store, clips("h264")[0], '{"range": {"start": 1000}}')
@@ -148,7 +148,7 @@ async def test_a_specification_that_selects_nothing_fails_with_fault_request(
     assert await error_of(database, accepted) == ("failed", "empty_selection")
 
 
-async def test_a_child_that_crashes_counts_against_the_file_and_the_task_is_tried_again(
+async def test_child_crash_is_counted_and_the_task_retried(
     database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipByName
 ) -> None:
     accepted = await submit_video(database, store, clips("h264")[0])
@@ -160,7 +160,7 @@ async def test_a_child_that_crashes_counts_against_the_file_and_the_task_is_trie
     assert await run(worker_deps) is TaskOutcome.PUBLISHED
 
 
-async def test_a_child_that_hangs_is_stopped_at_its_deadline(clips: ClipByName, tmp_path: Path) -> None:
+async def test_hanging_child_is_killed_at_its_deadline(clips: ClipByName, tmp_path: Path) -> None:
     child = await DecodingChild.start()
     os.kill(child.pid, signal.SIGSTOP)
     job = Job(clips("h264")[0], "{}", tmp_path, EngineOptions(), Limits(4 * GIB, 60, GIB, 0.3, 60))
@@ -174,7 +174,7 @@ async def test_a_child_that_hangs_is_stopped_at_its_deadline(clips: ClipByName, 
     assert gone(child.pid)
 
 
-async def test_an_outage_while_the_plan_is_told_counts_for_no_deadline(
+async def test_time_to_report_the_plan_does_not_count_for_the_deadline(
     clips: ClipByName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("actors.sandbox.child_process.max_work_seconds", lambda _work: 2.0)
@@ -187,7 +187,7 @@ async def test_an_outage_while_the_plan_is_told_counts_for_no_deadline(
     assert isinstance(await child.run(job, tell), Extracted)
 
 
-async def test_a_child_that_needs_too_much_memory_is_an_outcome(clips: ClipByName, tmp_path: Path) -> None:
+async def test_child_above_its_memory_limit_counts_as_crashed(clips: ClipByName, tmp_path: Path) -> None:
     child = await DecodingChild.start()
     in_use = int(Path(f"/proc/{child.pid}/statm").read_text().split()[0]) * 4096
     job = Job(clips("h264")[0], ALL_FRAMES, tmp_path, EngineOptions(), Limits(in_use // 2, 60, GIB, 60, 60))
@@ -198,7 +198,7 @@ async def test_a_child_that_needs_too_much_memory_is_an_outcome(clips: ClipByNam
     assert isinstance(await child.run(job, tell), ChildCrashed)
 
 
-async def test_a_child_without_room_for_its_results_is_the_services_fault(clips: ClipByName, tmp_path: Path) -> None:
+async def test_child_without_disk_space_is_a_service_error(clips: ClipByName, tmp_path: Path) -> None:
     child = await DecodingChild.start()
     job = Job(clips("h264")[0], ALL_FRAMES, tmp_path, EngineOptions(), Limits(4 * GIB, 60, 1000, 60, 60))
 
@@ -209,7 +209,7 @@ async def test_a_child_without_room_for_its_results_is_the_services_fault(clips:
         await child.run(job, tell)
 
 
-async def test_a_child_has_no_secrets_in_its_environment(
+async def test_child_environment_has_no_secrets(
     monkeypatch: pytest.MonkeyPatch, clips: ClipByName, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("FOTOGRAMA_SECRET_KEY", "do not tell")
@@ -226,7 +226,7 @@ async def test_a_child_has_no_secrets_in_its_environment(
     assert b"do not tell" not in environment
 
 
-async def test_what_is_no_video_never_reaches_a_demuxer(
+async def test_non_video_never_reaches_a_demuxer(
     database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, tmp_path: Path
 ) -> None:
     write_text_file(tmp_path / "text.mp4")
@@ -246,7 +246,7 @@ asyncio.run(main())
 """
 
 
-def test_the_child_of_a_killed_worker_dies_too() -> None:
+def test_child_of_a_killed_worker_dies() -> None:
     with subprocess.Popen([sys.executable, "-c", STARTER], stdout=subprocess.PIPE) as worker:
         assert worker.stdout is not None
         try:
@@ -256,7 +256,7 @@ def test_the_child_of_a_killed_worker_dies_too() -> None:
     assert gone(pid)
 
 
-async def test_a_lost_lease_stops_the_work_and_leaves_nothing(
+async def test_lost_lease_kills_the_child_and_leaves_no_objects(
     database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipByName
 ) -> None:
     quick = replace(worker_deps, heartbeat_seconds=0.1)
@@ -273,7 +273,7 @@ async def test_a_lost_lease_stops_the_work_and_leaves_nothing(
     assert list(worker_deps.scratch.iterdir()) == []
 
 
-async def test_a_drained_worker_gives_its_task_back_and_nothing_is_counted(
+async def test_draining_worker_releases_its_task_and_counts_nothing(
     database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipByName
 ) -> None:
     accepted = await submit_video(database, store, clips("h264")[0])
@@ -288,7 +288,7 @@ async def test_a_drained_worker_gives_its_task_back_and_nothing_is_counted(
     assert gone(child.pid)
 
 
-async def test_a_store_that_lost_the_video_for_now_costs_delay_and_no_crash(
+async def test_missing_video_object_is_a_service_error_and_no_crash(
     database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipByName
 ) -> None:
     accepted = await submit_video(database, store, clips("h264")[0])
@@ -298,7 +298,7 @@ async def test_a_store_that_lost_the_video_for_now_costs_delay_and_no_crash(
     assert (task.state, task.crashes, task.service_errors) == ("ready", 0, 1)
 
 
-async def test_a_lost_answer_to_the_publishing_commit_counts_as_done(
+async def test_publish_with_a_lost_commit_response_counts_as_published(
     database: AsyncEngine,
     store: ObjectStore,
     worker_deps: WorkerDeps,
@@ -322,7 +322,7 @@ async def test_a_lost_answer_to_the_publishing_commit_counts_as_done(
     assert await store.size(f"{extraction.result_key}/frames.zip") == extraction.result_bytes
 
 
-async def test_a_worker_that_waits_for_the_database_with_a_result_in_hand_shows_that_it_lives(
+async def test_worker_reports_liveness_while_publish_waits_for_the_database(
     database: AsyncEngine,
     store: ObjectStore,
     worker_deps: WorkerDeps,
@@ -350,7 +350,7 @@ async def test_a_worker_that_waits_for_the_database_with_a_result_in_hand_shows_
     assert all(later > earlier for earlier, later in pairwise(calls))
 
 
-async def test_a_database_that_takes_no_writes_is_away(
+async def test_read_only_database_is_an_outage(
     database: AsyncEngine,
     store: ObjectStore,
     worker_deps: WorkerDeps,
@@ -388,7 +388,7 @@ def text_outage() -> OperationalError:
     return OperationalError("COMMIT", {}, ConnectionResetError("the answer was lost"))
 
 
-async def test_a_worker_does_all_that_is_there_and_stops_when_told(
+async def test_worker_runs_all_tasks_and_stops_on_request(
     database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipByName
 ) -> None:
     accepted = [await submit_video(database, store, clips(name)[0]) for name in ("h264", "h264_vfr", "hevc")]
@@ -408,7 +408,7 @@ async def test_a_worker_does_all_that_is_there_and_stops_when_told(
         assert leased.scalar_one() == 0
 
 
-async def test_a_worker_whose_store_is_away_claims_nothing(
+async def test_worker_without_object_store_claims_nothing(
     database: AsyncEngine, worker_deps: WorkerDeps, clips: ClipByName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good = FolderStore(tmp_path / "good")
@@ -431,7 +431,7 @@ async def test_a_worker_whose_store_is_away_claims_nothing(
     assert (await database_rows.fetch_task(database, accepted.task_id)).attempt == 0
 
 
-async def test_a_worker_without_room_claims_nothing(
+async def test_worker_without_disk_space_claims_nothing(
     database: AsyncEngine,
     worker_deps: WorkerDeps,
     store: ObjectStore,
@@ -454,7 +454,7 @@ async def test_a_worker_without_room_claims_nothing(
     assert (await database_rows.fetch_task(database, accepted.task_id)).attempt == 0
 
 
-async def test_a_claim_whose_answer_was_lost_is_given_back_and_counts_nowhere(
+async def test_claim_with_a_lost_response_is_released_and_counts_nothing(
     database: AsyncEngine,
     worker_deps: WorkerDeps,
     store: ObjectStore,

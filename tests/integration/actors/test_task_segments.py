@@ -56,7 +56,7 @@ async def run_to_the_end(worker_deps: WorkerDeps) -> list[TaskOutcome]:
     return endings
 
 
-async def test_a_long_video_becomes_the_same_archive_in_segments(
+async def test_long_video_in_segments_gives_the_same_archive(
     database: AsyncEngine, store: ObjectStore, dividing: WorkerDeps, clips: ClipByName, tmp_path: Path
 ) -> None:
     path, truth = clips("h264_b_frames")
@@ -79,7 +79,7 @@ async def test_a_long_video_becomes_the_same_archive_in_segments(
     assert list(dividing.scratch.iterdir()) == []
 
 
-async def test_a_crash_costs_one_segment_and_no_other(
+async def test_crash_repeats_only_its_own_segment(
     database: AsyncEngine, store: ObjectStore, dividing: WorkerDeps, clips: ClipByName
 ) -> None:
     accepted = await submit_video(database, store, clips("h264")[0], ALL_FRAMES)
@@ -97,7 +97,7 @@ async def test_a_crash_costs_one_segment_and_no_other(
     assert report["attempts"] == 2
 
 
-async def test_a_plan_that_came_back_different_is_the_services_fault(
+async def test_altered_plan_object_is_a_service_error(
     database: AsyncEngine, store: ObjectStore, dividing: WorkerDeps, clips: ClipByName
 ) -> None:
     accepted = await submit_video(database, store, clips("h264")[0], ALL_FRAMES)
@@ -116,7 +116,7 @@ async def test_a_plan_that_came_back_different_is_the_services_fault(
     assert (await database_rows.fetch_extraction(database, accepted.extraction_id)).status == "succeeded"
 
 
-async def test_a_cancelled_extraction_stops_the_decoding_of_its_segments_within_two_heartbeats(
+async def test_cancel_stops_the_decoding_of_segments_within_two_heartbeats(
     database: AsyncEngine,
     store: ObjectStore,
     dividing: WorkerDeps,
@@ -149,7 +149,7 @@ async def names_of_engines(store: ObjectStore, extraction: Row[Any]) -> dict[str
 @pytest.mark.parametrize(
     "made_before", [0, 1, 99], ids=["the plan", "the plan and a segment", "the plan and all segments"]
 )
-async def test_what_another_engine_has_begun_is_planned_anew_and_nothing_is_mixed(
+async def test_extraction_begun_by_another_engine_is_replanned(
     database: AsyncEngine,
     store: ObjectStore,
     dividing: WorkerDeps,

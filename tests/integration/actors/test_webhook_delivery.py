@@ -116,7 +116,7 @@ async def channels(database: AsyncEngine) -> list[str]:
 
 
 @pytest.mark.parametrize(("end", "status"), [(succeeded, "succeeded"), (failed, "failed"), (cancelled, "cancelled")])
-async def test_every_end_is_told_once_signed_and_whole(
+async def test_every_end_is_delivered_once_signed_and_complete(
     database: AsyncEngine,
     sender: OutboxSender,
     receiver: WebhookReceiver,
@@ -137,7 +137,7 @@ async def test_every_end_is_told_once_signed_and_whole(
     assert (await database_rows.event_kinds(database, accepted.extraction_id))[-1] == "notified"
 
 
-async def test_a_failure_is_told_with_its_reason_and_its_remedy(
+async def test_payload_of_a_failure_has_reason_and_remedy(
     database: AsyncEngine, sender: OutboxSender, receiver: WebhookReceiver, user: UUID
 ) -> None:
     await listen(database, user, receiver.url)
@@ -150,7 +150,7 @@ async def test_a_failure_is_told_with_its_reason_and_its_remedy(
     assert error["remedy"].startswith("Send a file that has pictures")
 
 
-async def test_a_receiver_with_another_secret_does_not_believe_it(
+async def test_signature_does_not_verify_with_another_secret(
     database: AsyncEngine, sender: OutboxSender, receiver: WebhookReceiver, user: UUID
 ) -> None:
     await listen(database, user, receiver.url)
@@ -160,7 +160,7 @@ async def test_a_receiver_with_another_secret_does_not_believe_it(
         receiver.verified(webhooks.secret_of(bytes(32)))
 
 
-async def test_a_reused_result_is_told_to_webhooks_and_not_by_mail(
+async def test_reused_result_notifies_webhooks_and_sends_no_mail(
     database: AsyncEngine, sender: OutboxSender, receiver: WebhookReceiver
 ) -> None:
     first = await succeeded(database, await database_rows.create_user(database))
@@ -172,7 +172,7 @@ async def test_a_reused_result_is_told_to_webhooks_and_not_by_mail(
     assert (told["data"]["extraction"]["id"], told["data"]["extraction"]["reused"]) == (str(again), True)
 
 
-async def test_a_webhook_is_told_what_it_asked_for_and_nobody_elses(
+async def test_webhook_gets_its_subscribed_events_of_its_own_account_only(
     database: AsyncEngine, user: UUID, receiver: WebhookReceiver
 ) -> None:
     mine = await listen(database, user, receiver.url, events=["extraction.failed"])
@@ -184,7 +184,7 @@ async def test_a_webhook_is_told_what_it_asked_for_and_nobody_elses(
 
 
 @pytest.mark.parametrize("status", [500, 302, 404])
-async def test_a_refused_try_is_made_again_with_the_same_id_and_body(
+async def test_refused_delivery_is_retried_with_the_same_id_and_body(
     database: AsyncEngine, sender: OutboxSender, receiver: WebhookReceiver, user: UUID, status: int
 ) -> None:
     webhook = await listen(database, user, receiver.url)
@@ -202,7 +202,7 @@ async def test_a_refused_try_is_made_again_with_the_same_id_and_body(
     assert [(one.status, one.error is None) for one in delivery.tries] == [(status, False), (204, True)]
 
 
-async def test_after_a_day_a_delivery_is_given_up(
+async def test_delivery_is_given_up_after_a_day(
     database: AsyncEngine, sender: OutboxSender, receiver: WebhookReceiver, user: UUID
 ) -> None:
     webhook = await listen(database, user, receiver.url)
@@ -217,9 +217,7 @@ async def test_after_a_day_a_delivery_is_given_up(
     assert len(receiver.got) == 1
 
 
-async def test_a_name_that_cannot_be_looked_up_is_a_failed_try(
-    database: AsyncEngine, sender: OutboxSender, user: UUID
-) -> None:
+async def test_unresolvable_host_is_a_failed_delivery(database: AsyncEngine, sender: OutboxSender, user: UUID) -> None:
     await listen(database, user, "http://a..b/hook")
     await failed(database, user)
     assert await sender.run_once() == 0
@@ -229,7 +227,7 @@ async def test_a_name_that_cannot_be_looked_up_is_a_failed_try(
     assert row.last_error == row.error == "The receiver did not answer: its host is not a name."
 
 
-async def test_what_nobody_foresaw_is_a_failed_try_and_ends_no_turn(
+async def test_unexpected_error_is_a_failed_delivery(
     database: AsyncEngine, sender: OutboxSender, user: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def broken(*_: object) -> None:
@@ -244,7 +242,7 @@ async def test_what_nobody_foresaw_is_a_failed_try_and_ends_no_turn(
     ).last_error == "The delivery failed (RecursionError)."
 
 
-async def test_a_failing_channel_repeats_no_other(
+async def test_failing_channel_does_not_repeat_other_channels(
     database: AsyncEngine,
     sender: OutboxSender,
     receiver: WebhookReceiver,
@@ -284,7 +282,7 @@ def interrupted_sender(database: AsyncEngine, poster: WebhookHttpClient, victim:
     return OutboxSender(database, None, mail_from=MAIL_FROM, public_url="http://here", webhooks=webhook_sender)
 
 
-async def test_a_channel_that_breaks_off_takes_nothing_from_the_others(
+async def test_database_error_in_one_channel_does_not_stop_other_channels(
     database: AsyncEngine, poster: WebhookHttpClient, receiver: WebhookReceiver, other: WebhookReceiver, user: UUID
 ) -> None:
     broken = await listen(database, user, other.url)
@@ -298,7 +296,7 @@ async def test_a_channel_that_breaks_off_takes_nothing_from_the_others(
     assert (told["channel"], type(told["exc_info"])) == (f"webhook:{broken.id}", OperationalError)
 
 
-async def test_a_try_that_breaks_off_takes_nothing_from_the_channels_others(
+async def test_database_error_in_one_delivery_does_not_stop_the_others_of_its_channel(
     database: AsyncEngine, poster: WebhookHttpClient, receiver: WebhookReceiver, user: UUID
 ) -> None:
     await listen(database, user, receiver.url)
@@ -308,7 +306,7 @@ async def test_a_try_that_breaks_off_takes_nothing_from_the_channels_others(
     assert len(receiver.verified(SECRET)) == len(others)
 
 
-async def test_a_hanging_receiver_holds_nobody_up(
+async def test_hanging_receiver_delays_no_other_webhook(
     database: AsyncEngine, receiver: WebhookReceiver, other: WebhookReceiver, user: UUID
 ) -> None:
     """Not even the turn that reaches it: the next ones go on with the others."""
@@ -333,7 +331,7 @@ async def test_a_hanging_receiver_holds_nobody_up(
     await patient.close()
 
 
-async def test_a_receiver_that_hangs_is_left_and_tried_later(
+async def test_hanging_receiver_times_out_and_is_retried(
     database: AsyncEngine, sender: OutboxSender, receiver: WebhookReceiver, user: UUID
 ) -> None:
     webhook = await listen(database, user, receiver.url)
@@ -348,7 +346,7 @@ async def test_a_receiver_that_hangs_is_left_and_tried_later(
     assert one.milliseconds >= 500
 
 
-async def test_a_webhook_that_is_gone_is_switched_off_and_its_owner_is_told(
+async def test_410_disables_the_webhook_and_mails_its_owner(
     database: AsyncEngine, sender: OutboxSender, receiver: WebhookReceiver, inbox: Inbox, user: UUID
 ) -> None:
     object.__setattr__(sender, "mailer", Mailer(inbox.url))
@@ -369,7 +367,7 @@ async def test_a_webhook_that_is_gone_is_switched_off_and_its_owner_is_told(
     assert len(await webhook_deliveries.list_deliveries(database, webhook.id, limit=10)) == 3
 
 
-async def test_a_deleted_webhook_gets_nothing_even_when_an_end_met_its_deletion(
+async def test_deleted_webhook_gets_no_delivery(
     database: AsyncEngine, sender: OutboxSender, receiver: WebhookReceiver, user: UUID
 ) -> None:
     webhook = await listen(database, user, receiver.url)
@@ -383,7 +381,7 @@ async def test_a_deleted_webhook_gets_nothing_even_when_an_end_met_its_deletion(
     assert receiver.got == []
 
 
-async def test_a_deleted_video_takes_what_is_owed_about_it_away(
+async def test_deleted_video_removes_its_notifications(
     database: AsyncEngine, sender: OutboxSender, receiver: WebhookReceiver, user: UUID
 ) -> None:
     await listen(database, user, receiver.url)
@@ -392,7 +390,7 @@ async def test_a_deleted_video_takes_what_is_owed_about_it_away(
     assert await sender.run_once() == 0
 
 
-async def test_a_deletion_and_the_note_that_something_was_delivered_wait_for_each_other_in_one_order(
+async def test_deleting_a_video_and_recording_its_delivery_do_not_deadlock(
     database: AsyncEngine, receiver: WebhookReceiver, user: UUID
 ) -> None:
     await listen(database, user, receiver.url)
@@ -412,7 +410,7 @@ async def test_a_deletion_and_the_note_that_something_was_delivered_wait_for_eac
     assert await channels(database) == []
 
 
-async def test_asked_for_again_while_a_try_is_under_way_it_is_sent_again(
+async def test_redelivery_requested_during_a_delivery_is_sent(
     database: AsyncEngine, sender: OutboxSender, receiver: WebhookReceiver, user: UUID
 ) -> None:
     webhook = await listen(database, user, receiver.url)
@@ -430,7 +428,7 @@ async def test_asked_for_again_while_a_try_is_under_way_it_is_sent_again(
     assert delivery.status == webhook_deliveries.DeliveryStatus.DELIVERED
 
 
-async def test_two_senders_send_each_once(
+async def test_concurrent_senders_send_each_delivery_once(
     database: AsyncEngine, poster: WebhookHttpClient, receiver: WebhookReceiver, user: UUID
 ) -> None:
     await listen(database, user, receiver.url)
@@ -445,7 +443,7 @@ async def test_two_senders_send_each_once(
 
 
 @pytest.mark.parametrize("reach", list(Reach))
-async def test_a_name_that_leads_nearer_than_may_be_is_not_connected_to(
+async def test_host_that_resolves_to_a_forbidden_address_is_not_connected(
     reach: Reach, receiver: WebhookReceiver
 ) -> None:
     poster = WebhookHttpClient(reach)
@@ -461,9 +459,7 @@ async def test_a_name_that_leads_nearer_than_may_be_is_not_connected_to(
         await poster.close()
 
 
-async def test_the_connection_goes_to_the_address_that_was_checked(
-    monkeypatch: pytest.MonkeyPatch, receiver: WebhookReceiver
-) -> None:
+async def test_connection_uses_the_checked_address(monkeypatch: pytest.MonkeyPatch, receiver: WebhookReceiver) -> None:
     """A name server that answers otherwise the second time is asked once."""
     asked, real = [], socket.getaddrinfo
 
@@ -485,7 +481,7 @@ async def test_the_connection_goes_to_the_address_that_was_checked(
     await poster.close()
 
 
-async def test_an_endless_answer_is_cut_off(poster: WebhookHttpClient) -> None:
+async def test_endless_response_body_is_not_read(poster: WebhookHttpClient) -> None:
     async def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n")
         try:
@@ -503,7 +499,7 @@ async def test_an_endless_answer_is_cut_off(poster: WebhookHttpClient) -> None:
     server.close()
 
 
-async def test_the_payload_is_what_the_api_answers(
+async def test_payload_has_content_type_user_agent_and_fields(
     database: AsyncEngine, sender: OutboxSender, receiver: WebhookReceiver, user: UUID
 ) -> None:
     await listen(database, user, receiver.url)

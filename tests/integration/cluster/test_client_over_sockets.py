@@ -83,7 +83,7 @@ async def test_many_clips_go_the_whole_way_at_once(url: str, service: FakeServic
     assert {path.read_bytes() for path in paths} == {service.archive}
 
 
-def test_a_body_is_never_in_memory(url: str, tmp_path: Path) -> None:
+def test_body_is_never_held_in_memory(url: str, tmp_path: Path) -> None:
     large = tmp_path / "large.mp4"
     with large.open("wb") as file:
         file.write(b"video")

@@ -31,7 +31,7 @@ def upload(user_id: UUID, video_id: UUID) -> Upload:
     return Upload(user_id, video_id, uuid7(), uuid7(), "clip.mp4", 10, "0" * 64, object_keys.video_key(video_id), "{}")
 
 
-async def test_accepting_takes_the_reservation_and_writes_all_rows(database: AsyncEngine) -> None:
+async def test_accept_replaces_the_reservation_by_all_rows(database: AsyncEngine) -> None:
     accepted = await database_rows.accept_video(database)
     counts = await database_rows.fetch_one(
         database,
@@ -42,7 +42,7 @@ async def test_accepting_takes_the_reservation_and_writes_all_rows(database: Asy
     assert await database_rows.event_kinds(database, accepted.extraction_id) == ["accepted"]
 
 
-async def test_an_abandoned_reservation_can_not_be_accepted_and_nothing_of_its_batch_is(database: AsyncEngine) -> None:
+async def test_abandoned_reservation_refuses_its_whole_batch(database: AsyncEngine) -> None:
     user = await database_rows.create_user(database)
     kept, lost = uuid7(), uuid7()
     for video_id in (kept, lost):
@@ -55,7 +55,7 @@ async def test_an_abandoned_reservation_can_not_be_accepted_and_nothing_of_its_b
     assert (await database_rows.fetch_one(database, "SELECT count(*) AS n FROM reservations")).n == 2
 
 
-async def test_somebody_elses_reservation_can_not_be_accepted(database: AsyncEngine) -> None:
+async def test_reservation_of_another_user_cannot_be_accepted(database: AsyncEngine) -> None:
     ana, bob = await database_rows.create_user(database), await database_rows.create_user(database, "bob@example.com")
     video_id = uuid7()
     await object_reservations.reserve(database, ana, object_keys.video_key(video_id))
@@ -64,7 +64,7 @@ async def test_somebody_elses_reservation_can_not_be_accepted(database: AsyncEng
             await accept.accept(connection, [upload(bob, video_id)])
 
 
-async def test_an_existing_result_of_the_same_engine_is_given_at_once(database: AsyncEngine) -> None:
+async def test_existing_result_of_the_same_engine_is_reused(database: AsyncEngine) -> None:
     accepted = await database_rows.accept_video(database)
     await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
     extraction_id = await database_rows.accept_reextraction(database, accepted)
@@ -73,7 +73,7 @@ async def test_an_existing_result_of_the_same_engine_is_given_at_once(database: 
     assert await task_queue.claim(database, worker="w") == []
 
 
-async def test_another_engine_works_again(database: AsyncEngine) -> None:
+async def test_result_of_another_engine_is_not_reused(database: AsyncEngine) -> None:
     accepted = await database_rows.accept_video(database)
     await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
     extraction_id = await database_rows.accept_reextraction(database, accepted, engine_name="auto/2")
@@ -81,7 +81,7 @@ async def test_another_engine_works_again(database: AsyncEngine) -> None:
     assert (await claim_one(database)).extraction_id == extraction_id
 
 
-async def test_somebody_elses_video_can_not_be_extracted(database: AsyncEngine) -> None:
+async def test_video_of_another_user_cannot_be_extracted(database: AsyncEngine) -> None:
     accepted, bob = (
         await database_rows.accept_video(database),
         await database_rows.create_user(database, "bob@example.com"),
@@ -90,7 +90,7 @@ async def test_somebody_elses_video_can_not_be_extracted(database: AsyncEngine) 
         await database_rows.accept_reextraction(database, replace(accepted, user_id=bob))
 
 
-async def test_a_key_is_taken_once_and_then_answers_the_same(database: AsyncEngine) -> None:
+async def test_idempotency_key_is_claimed_once_then_gives_the_stored_response(database: AsyncEngine) -> None:
     user = await database_rows.create_user(database)
     first = owned_key(user)
     assert await idempotency_keys.claim(database, first) is None
@@ -102,7 +102,7 @@ async def test_a_key_is_taken_once_and_then_answers_the_same(database: AsyncEngi
     assert await idempotency_keys.claim(database, owned_key(user, "other")) is None
 
 
-async def test_of_many_calls_with_one_key_one_works(database: AsyncEngine) -> None:
+async def test_only_one_of_concurrent_calls_claims_an_idempotency_key(database: AsyncEngine) -> None:
     user = await database_rows.create_user(database)
     taken = await asyncio.gather(
         *(idempotency_keys.claim(database, owned_key(user)) for _ in range(8)), return_exceptions=True
@@ -110,7 +110,7 @@ async def test_of_many_calls_with_one_key_one_works(database: AsyncEngine) -> No
     assert taken.count(None) == 1
 
 
-async def test_the_key_of_a_dead_call_is_taken_over_and_the_dead_call_can_not_finish(database: AsyncEngine) -> None:
+async def test_expired_key_lease_is_taken_over_and_the_first_call_cannot_finish(database: AsyncEngine) -> None:
     user = await database_rows.create_user(database)
     dead, alive = owned_key(user), owned_key(user)
     await idempotency_keys.claim(database, dead)
@@ -126,7 +126,7 @@ async def test_the_key_of_a_dead_call_is_taken_over_and_the_dead_call_can_not_fi
         await idempotency_keys.store_responses(connection, {alive: ANSWER})
 
 
-async def test_an_answer_is_kept_a_day(database: AsyncEngine) -> None:
+async def test_stored_response_is_kept_a_day(database: AsyncEngine) -> None:
     user = await database_rows.create_user(database)
     first = owned_key(user)
     await idempotency_keys.claim(database, first)
@@ -137,7 +137,9 @@ async def test_an_answer_is_kept_a_day(database: AsyncEngine) -> None:
     assert await idempotency_keys.claim(database, owned_key(user)) is None
 
 
-async def test_deleting_cancels_what_runs_and_leaves_tombstones_and_garbage(database: AsyncEngine) -> None:
+async def test_deleting_a_video_cancels_its_extractions_and_writes_tombstones_and_garbage(
+    database: AsyncEngine,
+) -> None:
     accepted = await database_rows.accept_video(database)
     lease = (await claim_one(database)).lease
     assert await videos.delete(database, accepted.user_id, accepted.video_id)
@@ -150,7 +152,7 @@ async def test_deleting_cancels_what_runs_and_leaves_tombstones_and_garbage(data
     assert not await videos.delete(database, accepted.user_id, accepted.video_id)
 
 
-async def test_what_is_asked_for_while_its_video_is_deleted_is_cancelled_with_it(database: AsyncEngine) -> None:
+async def test_extraction_requested_during_deletion_is_cancelled(database: AsyncEngine) -> None:
     """A deletion waits for the video; the extraction that is added meanwhile is ended like the others."""
     accepted = await database_rows.accept_video(database)
     added = database_rows.make_reextraction(accepted, "{}")
@@ -167,7 +169,7 @@ async def test_what_is_asked_for_while_its_video_is_deleted_is_cancelled_with_it
     assert tombstone.status == "cancelled"
 
 
-async def test_nobody_deletes_or_sees_somebody_elses(database: AsyncEngine) -> None:
+async def test_video_of_another_user_cannot_be_read_or_deleted(database: AsyncEngine) -> None:
     accepted = await database_rows.accept_video(database)
     bob = await database_rows.create_user(database, "bob@example.com")
     assert not await videos.delete(database, bob, accepted.video_id)
@@ -176,7 +178,7 @@ async def test_nobody_deletes_or_sees_somebody_elses(database: AsyncEngine) -> N
     assert await videos.list_keys(database, bob, limit=10) == []
 
 
-async def test_the_list_is_newest_first_filtered_and_paged(database: AsyncEngine) -> None:
+async def test_videos_are_listed_newest_first_filtered_and_paged(database: AsyncEngine) -> None:
     user = await database_rows.create_user(database)
     made = [await database_rows.accept_video(database, user, name) for name in ("a.mp4", "b.mov", "Ça.mp4")]
     newest_first = [accepted.video_id for accepted in reversed(made)]
@@ -192,7 +194,7 @@ async def test_the_list_is_newest_first_filtered_and_paged(database: AsyncEngine
     assert len(await videos.list_keys(database, user, limit=10, words="%")) == 0
 
 
-async def test_a_document_says_where_in_the_queue_it_waits(database: AsyncEngine) -> None:
+async def test_representation_has_the_queue_position(database: AsyncEngine) -> None:
     made = [await database_rows.accept_video(database) for _ in range(3)]
     documents = await videos.read_rows(database, [accepted.extraction_id for accepted in made])
     assert [documents[a.extraction_id].extraction.queue_position for a in made] == [1, 2, 3]
@@ -201,7 +203,7 @@ async def test_a_document_says_where_in_the_queue_it_waits(database: AsyncEngine
     assert [documents[a.extraction_id].extraction.queue_position for a in made] == [None, 1, 2]
 
 
-async def test_a_refresh_token_works_once_and_its_second_use_ends_the_family(database: AsyncEngine) -> None:
+async def test_reused_refresh_token_ends_its_session(database: AsyncEngine) -> None:
     user, session = await database_rows.create_user(database), uuid7()
     await accounts.open_session(database, session_id=session, user_id=user, seconds=60)
     assert await accounts.rotate(database, session, 0) == 1
@@ -213,20 +215,20 @@ async def test_a_refresh_token_works_once_and_its_second_use_ends_the_family(dat
     assert await accounts.principal(database, session) is None
 
 
-async def test_of_two_refreshes_at_once_one_wins(database: AsyncEngine) -> None:
+async def test_only_one_of_two_concurrent_refreshes_succeeds(database: AsyncEngine) -> None:
     user, session = await database_rows.create_user(database), uuid7()
     await accounts.open_session(database, session_id=session, user_id=user, seconds=60)
     outcomes = await asyncio.gather(*(accounts.rotate(database, session, 0) for _ in range(4)), return_exceptions=True)
     assert outcomes.count(1) == 1
 
 
-async def test_a_session_that_ran_out_is_nobody(database: AsyncEngine) -> None:
+async def test_expired_session_is_not_found(database: AsyncEngine) -> None:
     user, session = await database_rows.create_user(database), uuid7()
     await accounts.open_session(database, session_id=session, user_id=user, seconds=-1)
     assert await accounts.principal(database, session) is None
 
 
-async def test_an_email_belongs_to_one_account(database: AsyncEngine) -> None:
+async def test_email_is_unique(database: AsyncEngine) -> None:
     await database_rows.create_user(database)
     with pytest.raises(CatalogueError, match="email_taken"):
         await database_rows.create_user(database)

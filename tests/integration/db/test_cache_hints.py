@@ -35,20 +35,20 @@ async def delivered(other: Cache) -> None:
     assert await other.is_there()
 
 
-async def test_a_hint_between_looking_and_waiting_is_not_lost(cache: Cache, other: Cache) -> None:
+async def test_hint_between_claim_and_wait_is_not_lost(cache: Cache, other: Cache) -> None:
     await cache.listen()
     await other.announce()
     assert await waited(cache, 5) < 2
 
 
-async def test_the_gap_between_two_waits_is_covered_too(cache: Cache, other: Cache) -> None:
+async def test_hint_between_two_waits_is_not_lost(cache: Cache, other: Cache) -> None:
     await cache.listen()
     await cache.wait_for_ready(0.05)
     await other.announce()
     assert await waited(cache, 5) < 2
 
 
-async def test_hints_from_before_looking_wake_nobody(cache: Cache, other: Cache) -> None:
+async def test_hint_from_before_the_claim_does_not_end_the_wait(cache: Cache, other: Cache) -> None:
     await cache.listen()
     for _ in range(100):
         await other.announce()
@@ -57,7 +57,7 @@ async def test_hints_from_before_looking_wake_nobody(cache: Cache, other: Cache)
     assert await waited(cache, 0.3) >= 0.29
 
 
-async def test_a_hint_ends_a_wait(cache: Cache, other: Cache) -> None:
+async def test_hint_ends_the_wait(cache: Cache, other: Cache) -> None:
     await cache.listen()
     waiting = asyncio.create_task(waited(cache, 5))
     # One turn of the loop: it runs until it waits for the socket.
@@ -66,7 +66,7 @@ async def test_a_hint_ends_a_wait(cache: Cache, other: Cache) -> None:
     assert await waiting < 2
 
 
-async def test_without_redis_a_wait_takes_its_time_and_no_longer() -> None:
+async def test_without_redis_a_wait_lasts_its_timeout() -> None:
     away = open_cache("redis://127.0.0.1:1/0")
     began = time.monotonic()
     await away.listen()
@@ -75,7 +75,7 @@ async def test_without_redis_a_wait_takes_its_time_and_no_longer() -> None:
     await away.close()
 
 
-async def test_cut_subscription_is_made_anew_after_a_pause(other: Cache, redis_url: str) -> None:
+async def test_broken_subscription_is_renewed_after_a_pause(other: Cache, redis_url: str) -> None:
     now = 0.0
     async with Redis.from_url(redis_url) as admin:
         cache = Cache(Redis.from_url(redis_url), clock=lambda: now)

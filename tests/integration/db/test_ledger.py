@@ -33,7 +33,7 @@ async def cancelled(database: AsyncEngine) -> Accepted:
     return accepted
 
 
-async def test_all_that_can_become_of_an_acceptance_balances(database: AsyncEngine) -> None:
+async def test_every_outcome_of_an_acceptance_balances(database: AsyncEngine) -> None:
     first = await published(database)
     await database_rows.accept_reextraction(database, first)
     gone = await published(database)
@@ -54,7 +54,7 @@ async def test_all_that_can_become_of_an_acceptance_balances(database: AsyncEngi
     assert (mine.balance.accepted, mine.balance.succeeded, mine.balance.balanced) == (2, 2, True)
 
 
-async def test_an_account_that_is_gone_keeps_its_entries(database: AsyncEngine) -> None:
+async def test_deleted_account_keeps_its_ledger_entries(database: AsyncEngine) -> None:
     accepted = await published(database)
     await videos.delete(database, accepted.user_id, accepted.video_id)
     await database_rows.execute(database, "DELETE FROM users WHERE id = :id", id=accepted.user_id)
@@ -78,7 +78,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("why", acceptance_audit.REASONS)
-async def test_every_kind_of_disagreement_is_found_and_named(database: AsyncEngine, why: str) -> None:
+async def test_every_kind_of_difference_is_found_with_its_id(database: AsyncEngine, why: str) -> None:
     await published(database)
     accepted = await published(database)
     async with database.begin() as connection:
@@ -89,7 +89,7 @@ async def test_every_kind_of_disagreement_is_found_and_named(database: AsyncEngi
     assert (balance.difference_count, balance.balanced) == (1, False)
 
 
-async def test_an_account_whose_videos_vanish_without_tombstones_is_noticed(database: AsyncEngine) -> None:
+async def test_videos_missing_without_tombstones_are_found(database: AsyncEngine) -> None:
     accepted = await published(database)
     await database_rows.execute(database, "DELETE FROM users WHERE id = :id", id=accepted.user_id)
     assert (await acceptance_audit.compare(database)).total.differences == (
@@ -101,13 +101,13 @@ async def test_an_account_whose_videos_vanish_without_tombstones_is_noticed(data
     "statement",
     ["UPDATE acceptances SET accepted_at = now()", "DELETE FROM acceptances", "TRUNCATE acceptances"],
 )
-async def test_acceptances_can_only_be_added(database: AsyncEngine, statement: str) -> None:
+async def test_acceptances_cannot_be_changed_or_deleted(database: AsyncEngine, statement: str) -> None:
     await database_rows.accept_video(database)
     with pytest.raises(DBAPIError, match="append-only"):
         await database_rows.execute(database, statement)
 
 
-async def test_only_so_many_ids_are_told_and_all_are_counted(database: AsyncEngine) -> None:
+async def test_listed_ids_are_limited_and_all_differences_are_counted(database: AsyncEngine) -> None:
     user = await database_rows.create_user(database)
     await database_rows.execute(
         database,
@@ -119,7 +119,7 @@ async def test_only_so_many_ids_are_told_and_all_are_counted(database: AsyncEngi
     assert (balance.difference_count, len(balance.differences)) == (150, acceptance_audit.MAX_DIFFERENCES)
 
 
-async def test_the_metrics_say_the_same(database: AsyncEngine) -> None:
+async def test_metrics_equal_the_ledger(database: AsyncEngine) -> None:
     await published(database)
     told = acceptance_audit.gauges((await acceptance_audit.compare(database)).total)
     assert told["fotograma_ledger_accepted", None] == told["fotograma_ledger_extractions", "succeeded"] == 1

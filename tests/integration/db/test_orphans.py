@@ -51,7 +51,7 @@ async def published(database: AsyncEngine) -> tuple[Accepted, str]:
     return accepted, prefix
 
 
-async def test_orphans_go_and_all_that_a_row_knows_stays(
+async def test_orphans_are_deleted_and_referenced_objects_stay(
     database: AsyncEngine, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(orphan_collector, "ORPHAN_PAGE", 2)
@@ -78,12 +78,12 @@ async def test_orphans_go_and_all_that_a_row_knows_stays(
     assert await turns(maintenance) == 0
 
 
-async def test_an_object_that_was_just_written_is_no_orphan_yet(database: AsyncEngine, store: ObjectStore) -> None:
+async def test_new_object_is_not_an_orphan(database: AsyncEngine, store: ObjectStore) -> None:
     await put(store, video_key(uuid7()))
     assert await turns(maintenance_of(database, store, later=DAY - 60)) == 0
 
 
-async def test_two_maintenance_find_each_orphan_once(database: AsyncEngine, store: ObjectStore) -> None:
+async def test_two_maintenance_processes_find_each_orphan_once(database: AsyncEngine, store: ObjectStore) -> None:
     await put(store, *(video_key(uuid7()) for _ in range(20)))
     processes = [maintenance_of(database, store) for _ in range(2)]
     assert sum(await asyncio.gather(*(turns(maintenance) for maintenance in processes))) == 20

@@ -44,7 +44,7 @@ async def expire(database: AsyncEngine, task_id: UUID) -> None:
     )
 
 
-async def test_a_claimed_task_runs_and_is_told_what_to_do(database: AsyncEngine) -> None:
+async def test_claim_starts_the_extraction_and_carries_its_specification(database: AsyncEngine) -> None:
     accepted = await database_rows.accept_video(database)
     claim = await claim_one(database)
     assert claim.extraction_id == accepted.extraction_id
@@ -56,7 +56,7 @@ async def test_a_claimed_task_runs_and_is_told_what_to_do(database: AsyncEngine)
     assert (extraction.status, extraction.attempt, extraction.version) == ("running", 1, 2)
 
 
-async def test_nothing_is_claimed_twice(database: AsyncEngine) -> None:
+async def test_concurrent_claims_never_take_the_same_task(database: AsyncEngine) -> None:
     for _ in range(5):
         await database_rows.accept_video(database)
     claims = await asyncio.gather(*(task_queue.claim(database, worker=f"w{n}", limit=2) for n in range(5)))
@@ -70,7 +70,7 @@ async def test_tasks_are_claimed_in_the_order_of_acceptance(database: AsyncEngin
     assert [(await claim_one(database)).lease.task_id for _ in expected] == expected
 
 
-async def test_a_heartbeat_renews_the_lease_and_tells_the_progress(database: AsyncEngine) -> None:
+async def test_heartbeat_renews_the_lease_and_writes_progress(database: AsyncEngine) -> None:
     accepted = await database_rows.accept_video(database)
     lease = (await claim_one(database, lease_seconds=60)).lease
     await task_queue.plan(database, lease, media={"codec": "h264"}, frames_total=10)
@@ -83,7 +83,7 @@ async def test_a_heartbeat_renews_the_lease_and_tells_the_progress(database: Asy
     assert video.media == {"codec": "h264"}
 
 
-async def test_publishing_ends_the_extraction_and_owes_a_notification_in_one_transaction(database: AsyncEngine) -> None:
+async def test_publish_ends_the_extraction_and_writes_the_outbox_row(database: AsyncEngine) -> None:
     accepted = await database_rows.accept_video(database)
     claim = await claim_one(database)
     await task_queue.publish(database, claim.lease, PUBLICATION)
@@ -97,7 +97,7 @@ async def test_publishing_ends_the_extraction_and_owes_a_notification_in_one_tra
     assert await database_rows.event_kinds(database, accepted.extraction_id) == ["accepted", "claimed", "published"]
 
 
-async def test_publishing_again_by_the_same_attempt_is_no_error_and_changes_nothing(database: AsyncEngine) -> None:
+async def test_repeated_publish_by_the_same_attempt_changes_nothing(database: AsyncEngine) -> None:
     accepted = await database_rows.accept_video(database)
     lease = (await claim_one(database)).lease
     await task_queue.publish(database, lease, PUBLICATION)
@@ -107,9 +107,7 @@ async def test_publishing_again_by_the_same_attempt_is_no_error_and_changes_noth
 
 
 @pytest.mark.parametrize("verb", ["heartbeat", "plan", "publish", "release", "fail"])
-async def test_every_write_of_a_worker_whose_task_was_rescued_and_claimed_again_is_refused(
-    database: AsyncEngine, verb: str
-) -> None:
+async def test_rescued_attempt_cannot_write(database: AsyncEngine, verb: str) -> None:
     accepted = await database_rows.accept_video(database)
     stale = (await claim_one(database, "frozen")).lease
     await expire(database, accepted.task_id)
@@ -129,7 +127,7 @@ async def test_every_write_of_a_worker_whose_task_was_rescued_and_claimed_again_
     await task_queue.publish(database, fresh, PUBLICATION)
 
 
-async def test_a_late_lease_that_nobody_rescued_is_renewed_and_published(database: AsyncEngine) -> None:
+async def test_expired_lease_that_is_not_rescued_can_be_renewed_and_published(database: AsyncEngine) -> None:
     accepted = await database_rows.accept_video(database)
     lease = (await claim_one(database)).lease
     await expire(database, accepted.task_id)
@@ -139,7 +137,7 @@ async def test_a_late_lease_that_nobody_rescued_is_renewed_and_published(databas
     assert (await database_rows.fetch_extraction(database, accepted.extraction_id)).status == "succeeded"
 
 
-async def test_rescue_waits_until_the_database_has_been_up_for_a_whole_lease(database: AsyncEngine) -> None:
+async def test_rescue_waits_until_the_database_is_up_for_a_whole_lease(database: AsyncEngine) -> None:
     accepted = await database_rows.accept_video(database)
     await claim_one(database)
     await expire(database, accepted.task_id)
@@ -147,7 +145,7 @@ async def test_rescue_waits_until_the_database_has_been_up_for_a_whole_lease(dat
     assert (await database_rows.fetch_task(database, accepted.task_id)).state == "leased"
 
 
-async def test_a_release_counts_against_nothing_and_the_task_is_ready_at_once(database: AsyncEngine) -> None:
+async def test_release_makes_the_task_ready_and_counts_nothing(database: AsyncEngine) -> None:
     accepted = await database_rows.accept_video(database)
     await task_queue.release(database, (await claim_one(database)).lease)
     task = await database_rows.fetch_task(database, accepted.task_id)
@@ -156,7 +154,7 @@ async def test_a_release_counts_against_nothing_and_the_task_is_ready_at_once(da
     assert (await claim_one(database)).lease.attempt == 2
 
 
-async def test_a_file_is_given_up_after_three_crashes_the_last_in_a_sequential_try(database: AsyncEngine) -> None:
+async def test_task_gives_up_after_three_crashes_with_a_sequential_last_try(database: AsyncEngine) -> None:
     accepted = await database_rows.accept_video(database)
     sequential = []
     for _ in range(3):
@@ -169,7 +167,7 @@ async def test_a_file_is_given_up_after_three_crashes_the_last_in_a_sequential_t
     assert (extraction.status, extraction.error_code, extraction.error_detail) == ("failed", "gave_up", "It broke.")
 
 
-async def test_an_outage_delays_the_task_and_burns_no_crash(database: AsyncEngine) -> None:
+async def test_service_error_delays_the_task_and_counts_no_crash(database: AsyncEngine) -> None:
     accepted = await database_rows.accept_video(database)
     outcome = await fail(database, (await claim_one(database)).lease, Blame.SERVICE)
     assert isinstance(outcome, Retry)
@@ -178,7 +176,7 @@ async def test_an_outage_delays_the_task_and_burns_no_crash(database: AsyncEngin
     assert await task_queue.claim(database, worker="w1") == []
 
 
-async def test_an_error_of_the_file_ends_at_once_and_its_owner_is_owed_a_notification(database: AsyncEngine) -> None:
+async def test_file_error_fails_at_once_and_writes_the_outbox_row(database: AsyncEngine) -> None:
     accepted = await database_rows.accept_video(database)
     outcome = await fail(database, (await claim_one(database)).lease, Blame.FILE, "no_video_stream")
     assert outcome == GiveUp("no_video_stream")
@@ -187,7 +185,7 @@ async def test_an_error_of_the_file_ends_at_once_and_its_owner_is_owed_a_notific
 
 
 @pytest.mark.parametrize(("notify", "owed"), [("all", 2), ("failures", 1), ("none", 0)])
-async def test_the_account_chooses_what_it_is_told(database: AsyncEngine, notify: str, owed: int) -> None:
+async def test_notify_setting_decides_which_ends_are_notified(database: AsyncEngine, notify: str, owed: int) -> None:
     user = await database_rows.create_user(database)
     await database_rows.execute(database, "UPDATE users SET notify = :notify", notify=notify)
     for _ in range(2):
@@ -197,7 +195,7 @@ async def test_the_account_chooses_what_it_is_told(database: AsyncEngine, notify
     assert (await database_rows.fetch_one(database, "SELECT count(*) AS n FROM outbox")).n == owed
 
 
-async def test_cancelling_takes_the_lease_away_and_can_be_done_once(database: AsyncEngine) -> None:
+async def test_cancel_ends_the_lease_and_works_once(database: AsyncEngine) -> None:
     accepted = await database_rows.accept_video(database)
     lease = (await claim_one(database)).lease
     async with database.begin() as connection:
@@ -210,7 +208,7 @@ async def test_cancelling_takes_the_lease_away_and_can_be_done_once(database: As
     assert (await database_rows.fetch_extraction(database, accepted.extraction_id)).status == "cancelled"
 
 
-async def test_publish_and_cancel_at_the_same_moment_have_one_winner(database: AsyncEngine) -> None:
+async def test_concurrent_publish_and_cancel_have_one_winner(database: AsyncEngine) -> None:
     for _ in range(30):
         accepted = await database_rows.accept_video(database)
         lease = (await claim_one(database)).lease
@@ -265,7 +263,7 @@ FILL: dict[str, dict[str, str]] = {
         ("tasks", "state", TaskState, TASK_TRANSITIONS),
     ],
 )
-async def test_postgres_lets_exactly_the_transitions_of_the_table_through(
+async def test_postgres_allows_exactly_the_declared_transitions(
     database: AsyncEngine,
     table: str,
     column: str,
@@ -287,7 +285,7 @@ async def test_postgres_lets_exactly_the_transitions_of_the_table_through(
                     await change
 
 
-async def test_an_ended_extraction_can_not_be_written_over(database: AsyncEngine) -> None:
+async def test_ended_extraction_cannot_be_changed(database: AsyncEngine) -> None:
     accepted = await database_rows.accept_video(database)
     await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
     with pytest.raises(IntegrityError, match="can not follow"):
@@ -297,7 +295,7 @@ async def test_an_ended_extraction_can_not_be_written_over(database: AsyncEngine
     )
 
 
-async def test_the_attempt_of_a_task_never_falls(database: AsyncEngine) -> None:
+async def test_attempt_never_decreases(database: AsyncEngine) -> None:
     await database_rows.accept_video(database)
     await claim_one(database)
     with pytest.raises(IntegrityError, match="never falls"):
@@ -305,7 +303,7 @@ async def test_the_attempt_of_a_task_never_falls(database: AsyncEngine) -> None:
 
 
 @pytest.mark.parametrize("statement", ["DELETE FROM acceptances", "UPDATE acceptances SET user_id = gen_random_uuid()"])
-async def test_an_acceptance_can_not_be_taken_back(database: AsyncEngine, statement: str) -> None:
+async def test_acceptance_cannot_be_deleted(database: AsyncEngine, statement: str) -> None:
     await database_rows.accept_video(database)
     with pytest.raises(IntegrityError, match="append-only"):
         await database_rows.execute(database, statement)

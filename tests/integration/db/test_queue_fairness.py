@@ -60,7 +60,7 @@ async def cancel(database: AsyncEngine, extraction_id: UUID) -> None:
 
 
 @pytest.mark.parametrize(("limit", "crowded"), [(3, THROTTLED_CROWD), (100_000, CROWD)])
-async def test_behind_a_great_many_videos_of_one_account_each_small_one_waits_about_its_turn(
+async def test_small_accounts_are_not_delayed_by_one_accounts_backlog(
     database: AsyncEngine, limit: int, crowded: int
 ) -> None:
     await fair_queueing.set_running_limit(database, limit)
@@ -75,7 +75,7 @@ async def test_behind_a_great_many_videos_of_one_account_each_small_one_waits_ab
     assert worst <= len(small) + 2
 
 
-async def test_weight_gives_its_multiple_of_the_turns(database: AsyncEngine) -> None:
+async def test_claims_are_proportional_to_weight(database: AsyncEngine) -> None:
     heavy, light = (
         await database_rows.create_user(database),
         await database_rows.create_user(database, "bob@example.com"),
@@ -87,7 +87,7 @@ async def test_weight_gives_its_multiple_of_the_turns(database: AsyncEngine) -> 
     assert 14 <= sum(extraction_id in ours for extraction_id in first) <= 16
 
 
-async def test_an_administrators_extraction_goes_first(database: AsyncEngine) -> None:
+async def test_extraction_of_an_administrator_is_claimed_first(database: AsyncEngine) -> None:
     await database_rows.accept_video(database)
     admin = await database_rows.create_user(database)
     await database_rows.execute(database, "UPDATE users SET role = 'admin' WHERE id = :id", id=admin)
@@ -95,7 +95,7 @@ async def test_an_administrators_extraction_goes_first(database: AsyncEngine) ->
     assert (await claim_one(database)).extraction_id == accepted.extraction_id
 
 
-async def test_what_a_plan_turns_out_to_be_worth_is_charged_once_to_the_next_task(database: AsyncEngine) -> None:
+async def test_planned_work_is_charged_once_to_the_next_task(database: AsyncEngine) -> None:
     user = await database_rows.create_user(database)
     first = await database_rows.accept_video(database, user)
     media = {"width": 800, "height": 100}
@@ -108,7 +108,7 @@ async def test_what_a_plan_turns_out_to_be_worth_is_charged_once_to_the_next_tas
     assert tags == [1000.0, 1000.0 + 1000 + (5000 - 1000)]
 
 
-async def test_an_account_has_no_more_open_tasks_than_its_limit(database: AsyncEngine) -> None:
+async def test_open_tasks_never_exceed_the_running_limit(database: AsyncEngine) -> None:
     user = await database_rows.create_user(database)
     await fair_queueing.set_share(database, user, weight=1.0, running_limit=2)
     made = await accept_many(database, user, 5)
@@ -120,7 +120,7 @@ async def test_an_account_has_no_more_open_tasks_than_its_limit(database: AsyncE
 
 
 @pytest.mark.parametrize("how", ["publish", "fail", "cancel", "delete", "cancel a throttled one"])
-async def test_every_end_lets_the_next_one_in(database: AsyncEngine, how: str) -> None:
+async def test_every_end_admits_the_next_throttled_task(database: AsyncEngine, how: str) -> None:
     user = await database_rows.create_user(database)
     await fair_queueing.set_share(database, user, weight=1.0, running_limit=1)
     first, second, third = await accept_many(database, user, 3)
@@ -143,7 +143,7 @@ async def test_every_end_lets_the_next_one_in(database: AsyncEngine, how: str) -
     assert await open_and_counted(database, user) == (1, 1)
 
 
-async def test_the_segments_of_a_long_video_keep_to_the_limit_and_all_get_their_turn(database: AsyncEngine) -> None:
+async def test_segments_respect_the_running_limit_and_all_are_claimed(database: AsyncEngine) -> None:
     user = await database_rows.create_user(database)
     await fair_queueing.set_share(database, user, weight=1.0, running_limit=2)
     await database_rows.accept_video(database, user)
@@ -157,7 +157,7 @@ async def test_the_segments_of_a_long_video_keep_to_the_limit_and_all_get_their_
     await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
 
 
-async def test_nothing_stays_throttled_when_accepting_cancelling_and_ending_cross(database: AsyncEngine) -> None:
+async def test_concurrent_accept_cancel_and_end_leave_no_task_throttled(database: AsyncEngine) -> None:
     user = await database_rows.create_user(database)
     await fair_queueing.set_share(database, user, weight=1.0, running_limit=1)
     for _ in range(15):
@@ -178,7 +178,7 @@ async def test_nothing_stays_throttled_when_accepting_cancelling_and_ending_cros
         assert await fair_queueing.admit_throttled(database) == 0
 
 
-async def test_a_raised_limit_is_used_by_maintenance(database: AsyncEngine) -> None:
+async def test_maintenance_admits_tasks_after_the_limit_is_raised(database: AsyncEngine) -> None:
     user = await database_rows.create_user(database)
     await fair_queueing.set_running_limit(database, 1)
     await accept_many(database, user, 4)
@@ -187,7 +187,7 @@ async def test_a_raised_limit_is_used_by_maintenance(database: AsyncEngine) -> N
     assert await states(database, user) == (1, 3)
 
 
-async def test_the_place_in_the_queue_is_that_of_the_claim_with_the_throttled_ones_among_them(
+async def test_queue_position_equals_the_claim_order_with_throttled_tasks(
     database: AsyncEngine,
 ) -> None:
     user = await database_rows.create_user(database)
@@ -206,7 +206,7 @@ async def test_the_place_in_the_queue_is_that_of_the_claim_with_the_throttled_on
     assert sorted(places.values()) == [1, 2, 3, 4]
 
 
-async def test_virtual_time_does_not_fall_when_what_was_claimed_is_deleted(database: AsyncEngine) -> None:
+async def test_virtual_time_does_not_decrease_when_claimed_tasks_are_deleted(database: AsyncEngine) -> None:
     user = await database_rows.create_user(database)
     made = await accept_many(database, user, 3)
     for accepted in made:

@@ -92,7 +92,7 @@ def rows_met(node: dict[str, Any]) -> float:
 
 
 @pytest.mark.parametrize("name", STATEMENTS)
-def test_its_rows_come_from_an_index_and_they_are_few(crowded: Connection, name: str) -> None:
+def test_statement_reads_few_rows_from_an_index(crowded: Connection, name: str) -> None:
     statement, values, indexes = STATEMENTS[name]
     nodes = list(nodes_of(crowded, statement, values))
     assert not [node for node in nodes if node["Node Type"] == "Seq Scan" and node["Relation Name"] in BIG]
@@ -100,12 +100,12 @@ def test_its_rows_come_from_an_index_and_they_are_few(crowded: Connection, name:
     assert max(rows_met(node) for node in nodes if "Index Name" in node) <= 2000
 
 
-def test_a_claim_sorts_none_of_what_waits(crowded: Connection) -> None:
+def test_claim_does_not_sort_waiting_tasks(crowded: Connection) -> None:
     """The one sort is of the rows that it gives."""
     nodes = list(nodes_of(crowded, task_queue_sql.CLAIM, CLAIM))
     assert max(rows_met(node) for node in nodes if "Sort" in node["Node Type"]) <= CLAIM["limit"]
 
 
-def test_the_depth_of_the_queue_is_counted_no_further_than_it_is_asked(crowded: Connection) -> None:
+def test_queue_depth_is_counted_up_to_its_bound(crowded: Connection) -> None:
     nodes = list(nodes_of(crowded, quotas.QUEUE_DEPTH, {"max_count": 500}))
     assert sum(rows_met(node) for node in nodes if "Relation Name" in node) <= 2 * 500

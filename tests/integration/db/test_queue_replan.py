@@ -36,7 +36,7 @@ async def assembling(database: AsyncEngine) -> tuple[Accepted, Claim]:
     return accepted, await claim_one(database)
 
 
-async def test_a_segment_becomes_the_planning_task_and_its_siblings_are_lost(database: AsyncEngine) -> None:
+async def test_replan_turns_a_segment_into_the_extract_task_and_ends_its_siblings(database: AsyncEngine) -> None:
     accepted, planning = await planned(database)
     share = "SELECT owed, last_finish FROM shares WHERE user_id = :user"
     charged = await database_rows.fetch_one(database, share, user=accepted.user_id)
@@ -70,7 +70,7 @@ async def test_a_segment_becomes_the_planning_task_and_its_siblings_are_lost(dat
     assert (await database_rows.event_kinds(database, accepted.extraction_id)).count("replanned") == 1
 
 
-async def test_an_assembling_task_becomes_the_planning_one(database: AsyncEngine) -> None:
+async def test_replan_turns_an_assemble_task_into_the_extract_task(database: AsyncEngine) -> None:
     accepted, claim = await assembling(database)
     await again(database, claim.lease)
     await ready_now(database)
@@ -80,7 +80,7 @@ async def test_an_assembling_task_becomes_the_planning_one(database: AsyncEngine
     assert (await database_rows.fetch_extraction(database, accepted.extraction_id)).status == "succeeded"
 
 
-async def test_the_attempt_rises_above_all_that_the_extraction_has_had(database: AsyncEngine) -> None:
+async def test_replan_raises_the_attempt_above_all_earlier_attempts(database: AsyncEngine) -> None:
     await planned(database)
     first, second, _ = await segments(database)
     for _ in range(3):
@@ -92,7 +92,7 @@ async def test_the_attempt_rises_above_all_that_the_extraction_has_had(database:
     assert (await claim_one(database)).lease.attempt == 5
 
 
-async def test_the_slots_of_the_others_are_used_by_what_was_throttled(database: AsyncEngine) -> None:
+async def test_replan_frees_slots_for_throttled_tasks(database: AsyncEngine) -> None:
     user = await database_rows.create_user(database)
     await fair_queueing.set_share(database, user, running_limit=2)
     await database_rows.accept_video(database, user)
@@ -106,7 +106,7 @@ async def test_the_slots_of_the_others_are_used_by_what_was_throttled(database: 
     assert await fair_queueing.admit_throttled(database) == 0
 
 
-async def test_a_planning_task_is_not_planned_anew(database: AsyncEngine) -> None:
+async def test_extract_task_is_not_replanned(database: AsyncEngine) -> None:
     await database_rows.accept_video(database)
     claim = await claim_one(database)
     with pytest.raises(LeaseLost):
@@ -114,7 +114,7 @@ async def test_a_planning_task_is_not_planned_anew(database: AsyncEngine) -> Non
     await task_queue.publish(database, claim.lease, PUBLICATION)
 
 
-async def test_each_time_it_waits_longer_and_a_day_of_many_ends_it(database: AsyncEngine) -> None:
+async def test_repeated_replans_wait_longer_and_end_after_a_day(database: AsyncEngine) -> None:
     accepted = await database_rows.accept_video(database)
     delays = []
     for _ in range(MANY):
@@ -140,7 +140,7 @@ async def test_each_time_it_waits_longer_and_a_day_of_many_ends_it(database: Asy
 
 
 @pytest.mark.parametrize("how", ["replan", "cancel", "rescue"])
-async def test_siblings_that_end_in_every_way_meanwhile_leave_one_outcome(database: AsyncEngine, how: str) -> None:
+async def test_replan_with_concurrent_sibling_ends_has_one_outcome(database: AsyncEngine, how: str) -> None:
     for _ in range(10):
         accepted, _ = await planned(database)
         first, second, third = await segments(database)

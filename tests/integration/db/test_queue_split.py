@@ -60,7 +60,7 @@ async def open_and_counted(database: AsyncEngine, user_id: UUID) -> tuple[int, i
     return row.open, row.counted
 
 
-async def test_segments_are_claimed_with_their_ranges_and_joined_by_number(database: AsyncEngine) -> None:
+async def test_segments_are_claimed_with_their_ranges_and_assembled_by_number(database: AsyncEngine) -> None:
     accepted, _ = await planned(database)
     claims = await segments(database)
     assert [claim.segment for claim in claims] == SEGMENTS
@@ -78,7 +78,7 @@ async def test_segments_are_claimed_with_their_ranges_and_joined_by_number(datab
     assert await open_and_counted(database, accepted.user_id) == (0, 0)
 
 
-async def test_splitting_and_publishing_again_by_the_same_attempt_change_nothing(database: AsyncEngine) -> None:
+async def test_repeated_split_and_publish_by_the_same_attempt_change_nothing(database: AsyncEngine) -> None:
     accepted, lease = await planned(database)
     await split(database, lease)
     (first, *_) = await segments(database)
@@ -88,7 +88,7 @@ async def test_splitting_and_publishing_again_by_the_same_attempt_change_nothing
     assert await tasks(database, "segment") == 3
 
 
-async def test_the_last_two_segments_at_the_same_moment_make_one_assembling_task(database: AsyncEngine) -> None:
+async def test_last_two_segments_at_once_add_one_assemble_task(database: AsyncEngine) -> None:
     for _ in range(20):
         accepted = await database_rows.accept_video(database)
         await split(database, (await claim_one(database)).lease, SEGMENTS[:2])
@@ -101,7 +101,7 @@ async def test_the_last_two_segments_at_the_same_moment_make_one_assembling_task
 
 
 @pytest.mark.parametrize("how", ["release", "crash", "rescue"])
-async def test_a_segment_that_waits_again_takes_back_its_own_frames_alone(database: AsyncEngine, how: str) -> None:
+async def test_retried_segment_takes_back_only_its_own_progress(database: AsyncEngine, how: str) -> None:
     accepted, _ = await planned(database)
     first, second, _ = await segments(database)
     await task_queue.heartbeat(database, first.lease, frames_done=4)
@@ -121,7 +121,7 @@ async def test_a_segment_that_waits_again_takes_back_its_own_frames_alone(databa
     assert (again.segment, again.lease.attempt) == (SEGMENTS[0], 2)
 
 
-async def test_a_segment_that_fails_for_good_ends_the_extraction_and_its_siblings(database: AsyncEngine) -> None:
+async def test_failed_segment_ends_the_extraction_and_its_siblings(database: AsyncEngine) -> None:
     accepted, _ = await planned(database)
     first, second, _ = await segments(database)
     await task_queue.publish_segment(database, second.lease, key="segment-1", frames=10)
@@ -134,7 +134,7 @@ async def test_a_segment_that_fails_for_good_ends_the_extraction_and_its_sibling
     assert await open_and_counted(database, accepted.user_id) == (0, 0)
 
 
-async def test_siblings_that_end_in_every_way_at_once_never_lock_each_other_for_good(database: AsyncEngine) -> None:
+async def test_concurrent_ends_of_siblings_never_deadlock(database: AsyncEngine) -> None:
     for _ in range(20):
         accepted, _ = await planned(database)
         first, second, third = await segments(database)
@@ -156,7 +156,7 @@ async def test_siblings_that_end_in_every_way_at_once_never_lock_each_other_for_
         assert await open_and_counted(database, accepted.user_id) == (0, 0)
 
 
-async def test_cancelling_while_it_is_split_leaves_no_segment(database: AsyncEngine) -> None:
+async def test_cancel_during_split_leaves_no_segment(database: AsyncEngine) -> None:
     for _ in range(20):
         accepted = await database_rows.accept_video(database)
         lease = (await claim_one(database)).lease

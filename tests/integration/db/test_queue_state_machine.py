@@ -316,7 +316,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert await fair_queueing.admit_throttled(self.database) == 0
 
 
-def test_any_order_of_verbs_keeps_the_promises(database_url: str) -> None:
+def test_any_order_of_queue_operations_keeps_the_invariants(database_url: str) -> None:
     with asyncio.Runner() as runner:
         database = open_database(database_url, name="test", connections=8)
         bound = type("Bound", (QueueMachine,), {"runner": runner, "database": database})

@@ -61,12 +61,12 @@ async def leased(database: AsyncEngine) -> None:
 WAYS = {TaskState.THROTTLED: throttled, TaskState.READY: ready, TaskState.LEASED: leased}
 
 
-async def test_no_state_of_a_task_is_forgotten_here() -> None:
+async def test_every_task_state_is_covered() -> None:
     assert set(WAYS) == {state for state in TaskState if not is_terminal(state)}
 
 
 @pytest.mark.parametrize("state", WAYS)
-async def test_a_task_goes_on_by_itself_from_every_state(
+async def test_task_progresses_by_maintenance_from_every_state(
     database: AsyncEngine, maintenance: Maintenance, state: TaskState
 ) -> None:
     await WAYS[state](database)
@@ -82,7 +82,7 @@ async def test_a_task_goes_on_by_itself_from_every_state(
 
 
 @pytest.mark.parametrize("status", [status for status in ExtractionStatus if not is_terminal(status)])
-async def test_an_extraction_without_a_task_goes_on_by_itself(
+async def test_extraction_without_a_task_is_repaired_by_maintenance(
     database: AsyncEngine, maintenance: Maintenance, status: ExtractionStatus
 ) -> None:
     accepted = await database_rows.accept_video(database)
@@ -94,7 +94,7 @@ async def test_an_extraction_without_a_task_goes_on_by_itself(
     assert await drained(database) == 1
 
 
-async def test_a_notification_whose_sender_died_is_due_again_and_given_up_after_a_day(database: AsyncEngine) -> None:
+async def test_notification_of_a_dead_sender_is_due_again_and_given_up_after_a_day(database: AsyncEngine) -> None:
     await failed(database)
     (taken,) = await outbox.take(database, "email")
     past = "UPDATE outbox SET due_at = due_at - interval '1 day', owed_since = owed_since - interval '2 days'"
@@ -104,7 +104,7 @@ async def test_a_notification_whose_sender_died_is_due_again_and_given_up_after_
     assert (await database_rows.fetch_one(database, "SELECT given_up_at FROM outbox")).given_up_at is not None
 
 
-async def test_a_reservation_an_idempotency_lease_and_garbage_end_by_themselves(
+async def test_reservation_idempotency_lease_and_garbage_are_removed_by_maintenance(
     database: AsyncEngine, maintenance: Maintenance, tmp_path: Path
 ) -> None:
     store = FolderStore(tmp_path / "objects")
@@ -125,7 +125,7 @@ async def test_a_reservation_an_idempotency_lease_and_garbage_end_by_themselves(
     assert await store.keys("videos") == []
 
 
-async def test_an_idempotency_lease_can_be_taken_over_once_it_has_run_out(database: AsyncEngine) -> None:
+async def test_expired_idempotency_lease_can_be_taken_over(database: AsyncEngine) -> None:
     user = await database_rows.create_user(database)
     await idempotency_keys.claim(database, OwnedKey(user, "POST /v1/videos", "k", uuid7()))
     await database_rows.execute(
@@ -134,7 +134,7 @@ async def test_an_idempotency_lease_can_be_taken_over_once_it_has_run_out(databa
     assert await idempotency_keys.claim(database, OwnedKey(user, "POST /v1/videos", "k", uuid7())) is None
 
 
-async def test_a_session_that_is_over_goes(database: AsyncEngine) -> None:
+async def test_expired_session_is_removed(database: AsyncEngine) -> None:
     user = await database_rows.create_user(database)
     await database_rows.execute(
         database,

@@ -46,12 +46,12 @@ def declared(postgres: Postgres, migrated: Connection) -> Iterator[Connection]:
         database.dispose()
 
 
-def test_the_migrations_build_the_declared_columns(migrated: Connection) -> None:
+def test_migrations_create_the_declared_columns(migrated: Connection) -> None:
     context = MigrationContext.configure(migrated, opts={"compare_type": True, "compare_server_default": True})
     assert compare_metadata(context, metadata) == []
 
 
-def test_the_migrations_build_the_declared_constraints_and_indexes(migrated: Connection, declared: Connection) -> None:
+def test_migrations_create_the_declared_constraints_and_indexes(migrated: Connection, declared: Connection) -> None:
     built, wanted = (
         {row.name: row.definition for row in connection.execute(RULES)} for connection in (migrated, declared)
     )
@@ -59,12 +59,12 @@ def test_the_migrations_build_the_declared_constraints_and_indexes(migrated: Con
     assert "tasks_owner_when_leased" in built
 
 
-async def test_the_statuses_are_those_of_postgres(database: AsyncEngine) -> None:
+async def test_status_enums_equal_the_postgres_enums(database: AsyncEngine) -> None:
     for name, states in (("extraction_status", ExtractionStatus), ("task_state", TaskState)):
         row = await database_rows.fetch_one(database, f"SELECT enum_range(NULL::{name})::text[] AS states")
         assert row.states == [str(state) for state in states]
 
 
-async def test_migrating_again_changes_nothing_and_is_seen_as_current(database: AsyncEngine, database_url: str) -> None:
+async def test_repeated_migration_changes_nothing_and_is_current(database: AsyncEngine, database_url: str) -> None:
     migrate.upgrade(database_url)
     assert await migrate.is_current(database)

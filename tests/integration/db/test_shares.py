@@ -47,7 +47,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, database_url: str, tmp_path: Pa
     return monkeypatch
 
 
-async def test_the_limit_of_the_settings_holds_from_a_maintenance_first_turn_and_what_it_allows_is_let_in(
+async def test_maintenance_applies_the_running_limit_of_the_settings_and_admits_tasks(
     database: AsyncEngine, environment: pytest.MonkeyPatch
 ) -> None:
     user = await database_rows.create_user(database)
@@ -64,7 +64,7 @@ async def test_the_limit_of_the_settings_holds_from_a_maintenance_first_turn_and
     assert (await database_rows.fetch_one(database, "SELECT running_limit FROM queue_state")).running_limit == 4
 
 
-async def test_a_share_that_counts_too_many_keeps_nobody_waiting_for_long(
+async def test_share_that_counts_too_many_is_corrected_and_admits_tasks(
     database: AsyncEngine, maintenance: Maintenance
 ) -> None:
     user = await database_rows.create_user(database)
@@ -78,7 +78,7 @@ async def test_a_share_that_counts_too_many_keeps_nobody_waiting_for_long(
     assert await open_and_counted(database, user) == (2, 2)
 
 
-async def test_a_share_that_counts_too_few_refuses_ends_until_maintenance_runs(
+async def test_share_that_counts_too_few_refuses_ends_until_it_is_corrected(
     database: AsyncEngine, maintenance: Maintenance
 ) -> None:
     accepted = await database_rows.accept_video(database)
@@ -94,7 +94,7 @@ async def test_a_share_that_counts_too_few_refuses_ends_until_maintenance_runs(
     assert await open_and_counted(database, other.user_id) == (1, 1)
 
 
-async def test_a_corrected_share_is_counted_and_told(database: AsyncEngine, maintenance: Maintenance) -> None:
+async def test_corrected_share_is_counted_and_logged(database: AsyncEngine, maintenance: Maintenance) -> None:
     accepted = await database_rows.accept_video(database)
     await miscount(database, accepted.user_id, 3)
     with capture_logs() as logs:
@@ -114,7 +114,7 @@ async def test_a_corrected_share_is_counted_and_told(database: AsyncEngine, main
     assert await open_and_counted(database, accepted.user_id) == (1, 1)
 
 
-async def test_under_traffic_no_share_is_ever_corrected(database: AsyncEngine) -> None:
+async def test_concurrent_operations_leave_every_share_correct(database: AsyncEngine) -> None:
     """Neither is one found wrong, nor would counting it anew at any moment change it."""
     users = [await database_rows.create_user(database, f"{n}@example.com") for n in range(2)]
     for user in users:

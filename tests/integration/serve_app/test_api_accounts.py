@@ -27,7 +27,7 @@ def code_of(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["code"]
 
 
-async def test_an_account_is_made_once_whatever_the_case_of_its_email(visitor: httpx.AsyncClient) -> None:
+async def test_account_is_created_once_for_any_letter_case_of_its_email(visitor: httpx.AsyncClient) -> None:
     made = await visitor.post("/v1/users", json={**ANA, "email": " Ana@Example.ORG ", "name": "Ana"})
     assert made.status_code == 201
     assert made.json() == {"id": made.json()["id"], "email": "ana@example.org", "name": "Ana", "role": "user"}
@@ -57,13 +57,15 @@ async def test_an_account_is_made_once_whatever_the_case_of_its_email(visitor: h
         ({"role": "admin"}, "role"),
     ],
 )
-async def test_an_invalid_field_is_named(visitor: httpx.AsyncClient, change: dict[str, object], field: str) -> None:
+async def test_registration_names_the_invalid_field(
+    visitor: httpx.AsyncClient, change: dict[str, object], field: str
+) -> None:
     answer = await visitor.post("/v1/users", json=ANA | change)
     assert code_of(answer) == (422, "invalid_field")
     assert answer.json()["detail"].startswith(field)
 
 
-async def test_a_domain_in_other_letters_is_kept_as_dns_has_it(visitor: httpx.AsyncClient) -> None:
+async def test_internationalized_domain_is_stored_as_punycode(visitor: httpx.AsyncClient) -> None:
     made = await visitor.post("/v1/users", json=ANA | {"email": "Ana@Exämple.org"})
     assert (made.status_code, made.json()["email"]) == (201, "ana@xn--exmple-cua.org")
     for spelling in ("ana@exa\u0308mple.org", "ana@EXÄMPLE.org", "ana@xn--exmple-cua.org"):
@@ -72,14 +74,14 @@ async def test_a_domain_in_other_letters_is_kept_as_dns_has_it(visitor: httpx.As
 
 
 @pytest.mark.parametrize("email", ["ana", "a\0@example.org", "", "@"])
-async def test_what_is_no_email_belongs_to_nobody(visitor: httpx.AsyncClient, email: str) -> None:
+async def test_login_with_a_malformed_email_is_bad_credentials(visitor: httpx.AsyncClient, email: str) -> None:
     assert code_of(await visitor.post("/v1/tokens", json=ANA | {"email": email})) == (401, "bad_credentials")
 
 
 @pytest.mark.parametrize(
     "email", ["ana+tag@example.org", "o'brien@example.org", "a!#$%&*/=?^_`{|}~-@x", "root@localhost"]
 )
-async def test_an_email_that_a_mail_can_name_is_taken_as_it_is(visitor: httpx.AsyncClient, email: str) -> None:
+async def test_valid_email_is_stored_unchanged(visitor: httpx.AsyncClient, email: str) -> None:
     made = await visitor.post("/v1/users", json=ANA | {"email": email})
     assert (made.status_code, made.json()["email"]) == (201, email)
     message = EmailMessage()
@@ -98,7 +100,7 @@ async def test_an_email_that_a_mail_can_name_is_taken_as_it_is(visitor: httpx.As
         (b'{"email":"' + b"x" * 70_000 + b'"}', "application/json", (413, "too_large")),
     ],
 )
-async def test_a_body_that_can_not_be_read_is_refused(
+async def test_unreadable_body_is_refused(
     visitor: httpx.AsyncClient, content: bytes, kind: str, expected: tuple[int, str]
 ) -> None:
     assert code_of(await visitor.post("/v1/users", content=content, headers={"Content-Type": kind})) == expected
@@ -109,7 +111,7 @@ async def test_registration_can_be_closed(deps: Deps) -> None:
         assert code_of(await client.post("/v1/users", json=ANA)) == (403, "registration_closed")
 
 
-async def test_wrong_credentials_are_refused_alike_whether_the_account_exists(ana: httpx.AsyncClient) -> None:
+async def test_bad_credentials_do_not_reveal_whether_the_account_exists(ana: httpx.AsyncClient) -> None:
     wrong = await ana.post("/v1/tokens", json={**ANA, "password": "wrong horse"})
     unknown = await ana.post("/v1/tokens", json={**ANA, "email": "nobody@example.org"})
     assert code_of(wrong) == code_of(unknown) == (401, "bad_credentials")
@@ -141,7 +143,7 @@ async def test_every_other_route_needs_a_token(visitor: httpx.AsyncClient, call:
     assert answer.headers["www-authenticate"].startswith("Bearer")
 
 
-async def test_only_an_access_token_of_a_living_session_opens(visitor: httpx.AsyncClient, deps: Deps) -> None:
+async def test_only_an_access_token_of_an_open_session_is_accepted(visitor: httpx.AsyncClient, deps: Deps) -> None:
     tokens = await log_in(visitor)
     claims = deps.token_signer.verify(Audience.ACCESS, tokens["access_token"])
     wrong = [
@@ -158,7 +160,7 @@ async def test_only_an_access_token_of_a_living_session_opens(visitor: httpx.Asy
     assert (await visitor.get("/v1/me")).status_code == 200
 
 
-async def test_a_refresh_token_works_once_and_its_second_use_ends_the_family(visitor: httpx.AsyncClient) -> None:
+async def test_reused_refresh_token_ends_its_session(visitor: httpx.AsyncClient) -> None:
     first = await log_in(visitor)
     second = (await visitor.post("/v1/tokens/refresh", json={"refresh_token": first["refresh_token"]})).json()
     third = await visitor.post("/v1/tokens/refresh", json={"refresh_token": second["refresh_token"]})
@@ -171,7 +173,7 @@ async def test_a_refresh_token_works_once_and_its_second_use_ends_the_family(vis
     assert code_of(dead) == (401, "unauthenticated")
 
 
-async def test_logging_out_ends_the_session_at_once(visitor: httpx.AsyncClient) -> None:
+async def test_logout_ends_the_session_at_once(visitor: httpx.AsyncClient) -> None:
     tokens = await log_in(visitor)
     assert (await visitor.delete("/v1/tokens")).status_code == 204
     assert (await visitor.get("/v1/me")).status_code == 401
@@ -179,7 +181,7 @@ async def test_logging_out_ends_the_session_at_once(visitor: httpx.AsyncClient) 
     assert code_of(answer) == (401, "unauthenticated")
 
 
-async def test_the_account_is_shown_and_changed(ana: httpx.AsyncClient) -> None:
+async def test_account_can_be_read_and_changed(ana: httpx.AsyncClient) -> None:
     changed = await ana.patch("/v1/me", json={"name": "Ana Maria", "locale": "pt-BR", "notify": "failures"})
     assert changed.status_code == 200
     shown = (await ana.get("/v1/me")).json()
@@ -190,7 +192,7 @@ async def test_the_account_is_shown_and_changed(ana: httpx.AsyncClient) -> None:
     assert code_of(await ana.patch("/v1/me", json={"email": "x@example.org"})) == (422, "invalid_field")
 
 
-async def test_a_new_password_ends_every_other_session(ana: httpx.AsyncClient, deps: Deps) -> None:
+async def test_new_password_ends_every_other_session(ana: httpx.AsyncClient, deps: Deps) -> None:
     async with open_client(create_app(deps)) as other:
         await log_in(other)
         wrong = await ana.post("/v1/me/password", json={"current": "wrong horse", "new": "battery staple"})
@@ -203,7 +205,7 @@ async def test_a_new_password_ends_every_other_session(ana: httpx.AsyncClient, d
     assert (await ana.post("/v1/tokens", json={**ANA, "password": "battery staple"})).status_code == 200
 
 
-async def test_guessing_is_slowed_down_for_one_email_and_for_one_address(deps: Deps) -> None:
+async def test_login_attempts_are_limited_per_email_and_per_address(deps: Deps) -> None:
     slow = replace(
         deps, email_rate_limiter=RateLimiter(RateLimit(3, 60)), address_rate_limiter=RateLimiter(RateLimit(6, 60))
     )
@@ -218,7 +220,7 @@ async def test_guessing_is_slowed_down_for_one_email_and_for_one_address(deps: D
         assert code_of(other) == (429, "too_many_requests")
 
 
-async def test_the_pace_of_one_address_is_a_setting(
+async def test_rate_limit_per_address_is_a_setting(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values = {"DATABASE_URL": database_url, "OBJECTS_URL": f"file://{tmp_path}/objects", "SECRET_KEY": SECRET}
@@ -237,7 +239,7 @@ async def test_the_pace_of_one_address_is_a_setting(
 class TestPageSession:
     """The cookie that the page uses."""
 
-    async def test_it_is_made_used_and_ended(self, visitor: httpx.AsyncClient) -> None:
+    async def test_cookie_session_is_created_used_and_ended(self, visitor: httpx.AsyncClient) -> None:
         await visitor.post("/v1/users", json=ANA)
         made = await visitor.post("/session", json=ANA)
         assert made.status_code == 204
@@ -253,14 +255,14 @@ class TestPageSession:
         visitor.cookies.set("fotograma_session", kept)
         assert (await visitor.get("/v1/me")).status_code == 401
 
-    async def test_it_is_secure_where_the_address_is(self, deps: Deps) -> None:
+    async def test_cookie_is_secure_over_https(self, deps: Deps) -> None:
         async with open_client(create_app(replace(deps, https=True))) as client:
             await client.post("/v1/users", json=ANA)
             made = await client.post("/session", json=ANA)
             assert "secure" in made.headers["set-cookie"].lower()
             assert "max-age" in made.headers["strict-transport-security"]
 
-    async def test_what_another_site_may_have_sent_is_refused(self, visitor: httpx.AsyncClient) -> None:
+    async def test_cross_site_request_is_refused(self, visitor: httpx.AsyncClient) -> None:
         await visitor.post("/v1/users", json=ANA)
         await visitor.post("/session", json=ANA)
         page = {"X-Fotograma-Page": "1"}
@@ -273,7 +275,7 @@ class TestPageSession:
         headers = {**page, "Sec-Fetch-Site": "same-origin"}
         assert (await visitor.patch("/v1/me", json={"name": "x"}, headers=headers)).status_code == 200
 
-    async def test_its_token_is_no_bearer_token(self, visitor: httpx.AsyncClient) -> None:
+    async def test_cookie_token_is_not_a_bearer_token(self, visitor: httpx.AsyncClient) -> None:
         await visitor.post("/v1/users", json=ANA)
         await visitor.post("/session", json=ANA)
         token = visitor.cookies["fotograma_session"]

@@ -14,7 +14,7 @@ from tests.support import database_rows
 from tests.support.api_client import log_in, open_client, upload_video
 
 
-async def test_the_ledger_is_an_admins_alone_from_the_next_request_on(ana: httpx.AsyncClient, deps: Deps) -> None:
+async def test_ledger_is_readable_by_admins_only_from_the_next_request_on(ana: httpx.AsyncClient, deps: Deps) -> None:
     async with open_client(create_app(deps)) as visitor:
         assert (await visitor.get("/v1/admin/ledger")).status_code == 401
     refused = await ana.get("/v1/admin/ledger")
@@ -29,7 +29,7 @@ async def test_the_ledger_is_an_admins_alone_from_the_next_request_on(ana: httpx
     assert (await ana.get("/v1/admin/ledger")).status_code == 404
 
 
-async def test_the_ledger_names_what_is_lost(ana: httpx.AsyncClient, deps: Deps) -> None:
+async def test_ledger_names_missing_extractions(ana: httpx.AsyncClient, deps: Deps) -> None:
     await accounts.set_role(deps.database, "ana@example.org", "admin")
     lost = (await upload_video(ana))["extraction"]["id"]
     await database_rows.execute(deps.database, "DELETE FROM extractions")
@@ -37,11 +37,11 @@ async def test_the_ledger_names_what_is_lost(ana: httpx.AsyncClient, deps: Deps)
     assert (told["balanced"], told["differences"], told["reasons"]) == (False, [lost], {lost: "lost"})
 
 
-async def test_a_role_for_nobody_is_told(deps: Deps) -> None:
+async def test_role_of_an_unknown_account_cannot_be_set(deps: Deps) -> None:
     assert await accounts.set_role(deps.database, "nobody@example.org", "admin") is None
 
 
-async def test_the_time_line_tells_what_happened_and_whose_fault_it_was(ana: httpx.AsyncClient, deps: Deps) -> None:
+async def test_time_line_has_events_with_their_faults(ana: httpx.AsyncClient, deps: Deps) -> None:
     extraction_id = (await upload_video(ana))["extraction"]["id"]
     (claim,) = await task_queue.claim(deps.database, worker="host-7:abc")
     await task_queue.fail(
@@ -60,7 +60,7 @@ async def test_the_time_line_tells_what_happened_and_whose_fault_it_was(ana: htt
     assert "host-7" not in answer.text
 
 
-async def test_a_long_time_line_is_read_page_by_page(ana: httpx.AsyncClient, deps: Deps) -> None:
+async def test_time_line_is_paged(ana: httpx.AsyncClient, deps: Deps) -> None:
     extraction_id = (await upload_video(ana))["extraction"]["id"]
     for _ in range(3):
         (claim,) = await task_queue.claim(deps.database, worker="w")
@@ -78,7 +78,7 @@ async def test_a_long_time_line_is_read_page_by_page(ana: httpx.AsyncClient, dep
         assert (await ana.get(path, params=query)).status_code == 422
 
 
-async def test_somebody_elses_time_line_is_not_there(ana: httpx.AsyncClient, deps: Deps) -> None:
+async def test_time_line_of_another_user_is_not_found(ana: httpx.AsyncClient, deps: Deps) -> None:
     extraction_id = (await upload_video(ana))["extraction"]["id"]
     async with open_client(create_app(deps)) as visitor:
         await log_in(visitor, "bob@example.org")

@@ -72,7 +72,7 @@ def refused(answer: httpx.Response, status: int, code: str, fault: str) -> int:
     return seconds
 
 
-async def test_above_the_rate_nothing_is_read_and_nothing_is_left(deps: Deps, tmp_path: Path) -> None:
+async def test_request_above_the_rate_is_refused_unread_and_stores_nothing(deps: Deps, tmp_path: Path) -> None:
     async with limited(deps, tmp_path, rate=ONCE) as (made, client):
         await upload_video(client)
         before = await stored_state(made.database, made.objects)
@@ -82,9 +82,7 @@ async def test_above_the_rate_nothing_is_read_and_nothing_is_left(deps: Deps, tm
         refused(again, 429, "too_many_requests", "request")
 
 
-async def test_the_rate_is_one_for_all_replicas_and_of_each_user_alone(
-    deps: Deps, patient: None, redis_url: str
-) -> None:
+async def test_rate_is_shared_by_replicas_and_counted_per_user(deps: Deps, patient: None, redis_url: str) -> None:
     caches = [open_cache(redis_url), open_cache(redis_url)]
     one, two = (
         AdmissionControl(deps.database, cache, deps.objects, api_client.make_limits(rate=RateLimit(3, 3600)))
@@ -102,7 +100,7 @@ async def test_the_rate_is_one_for_all_replicas_and_of_each_user_alone(
         await cache.close()
 
 
-async def test_without_redis_a_replica_keeps_the_pace_by_itself(deps: Deps) -> None:
+async def test_without_redis_each_replica_limits_the_rate(deps: Deps) -> None:
     admission = AdmissionControl(
         deps.database, Cache(None), deps.objects, api_client.make_limits(rate=RateLimit(3, 3600))
     )
@@ -111,7 +109,7 @@ async def test_without_redis_a_replica_keeps_the_pace_by_itself(deps: Deps) -> N
     assert tries.count(None) == 3
 
 
-async def test_redis_that_goes_away_gives_no_second_burst(deps: Deps, redis_url: str) -> None:
+async def test_redis_outage_gives_no_second_burst(deps: Deps, redis_url: str) -> None:
     redis = Redis.from_url(redis_url)
     cache = Cache(redis)
     admission = AdmissionControl(deps.database, cache, deps.objects, api_client.make_limits(rate=RateLimit(3, 3600)))
@@ -124,7 +122,7 @@ async def test_redis_that_goes_away_gives_no_second_burst(deps: Deps, redis_url:
     await cache.close()
 
 
-async def test_an_accepted_request_is_answered_again_past_every_limit(deps: Deps, tmp_path: Path) -> None:
+async def test_repeated_idempotent_request_is_answered_past_every_limit(deps: Deps, tmp_path: Path) -> None:
     full: dict[str, Any] = {"rate": ONCE, "quotas": Quotas(1, len(MP4)), "max_queued_tasks": 1}
     async with limited(deps, tmp_path, **full) as (made, client):
         key = {"Idempotency-Key": "one"}
@@ -144,7 +142,7 @@ async def test_an_accepted_request_is_answered_again_past_every_limit(deps: Deps
 
 
 @pytest.mark.parametrize("route", ["/v1/videos/{video}/extractions", "/v1/extractions/{extraction}/retry"])
-async def test_a_key_that_expires_during_its_request_brings_nobody_past_the_rate(
+async def test_key_that_expires_during_its_request_does_not_bypass_the_rate(
     deps: Deps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, route: str
 ) -> None:
     find_response = idempotency_keys.find_response
@@ -168,7 +166,7 @@ async def test_a_key_that_expires_during_its_request_brings_nobody_past_the_rate
         refused(await client.post(path, json={}, headers=key), 429, "too_many_requests", "request")
 
 
-async def test_a_refused_call_leaves_its_key_free(deps: Deps, tmp_path: Path) -> None:
+async def test_refused_request_leaves_its_idempotency_key_unused(deps: Deps, tmp_path: Path) -> None:
     async with limited(deps, tmp_path, quotas=Quotas(waiting=1)) as (_, client):
         video = await upload_video(client)
         key = {"Idempotency-Key": "later"}
@@ -177,7 +175,7 @@ async def test_a_refused_call_leaves_its_key_free(deps: Deps, tmp_path: Path) ->
         assert (await upload_videos(client, ("b.mp4", MP4), headers=key)).status_code == 201
 
 
-async def test_a_first_call_that_still_runs_is_told_before_any_limit(deps: Deps, tmp_path: Path) -> None:
+async def test_idempotency_in_progress_is_answered_before_any_limit(deps: Deps, tmp_path: Path) -> None:
     async with limited(deps, tmp_path, rate=RateLimit(1, 3600)) as (_, client):
         begun, end = asyncio.Event(), asyncio.Event()
 
@@ -201,7 +199,7 @@ async def test_a_first_call_that_still_runs_is_told_before_any_limit(deps: Deps,
         assert (await first).status_code == 201
 
 
-async def test_fifty_calls_at_once_never_pass_a_quota_together(deps: Deps, tmp_path: Path) -> None:
+async def test_fifty_concurrent_requests_never_exceed_a_quota(deps: Deps, tmp_path: Path) -> None:
     async with limited(deps, tmp_path, quotas=Quotas(waiting=5, stored_bytes=4 * len(MP4))) as (made, client):
         answers = await asyncio.gather(*(upload_videos(client, (f"{n}.mp4", MP4)) for n in range(50)))
         assert sorted({answer.status_code for answer in answers}) == [201, 429]
@@ -210,7 +208,7 @@ async def test_fifty_calls_at_once_never_pass_a_quota_together(deps: Deps, tmp_p
         assert (videos, reservations, len(keys)) == (4, 0, 4)
 
 
-async def test_all_files_of_a_request_count(deps: Deps, tmp_path: Path) -> None:
+async def test_every_file_of_a_request_counts_for_the_quota(deps: Deps, tmp_path: Path) -> None:
     async with limited(deps, tmp_path, quotas=Quotas(waiting=2)) as (made, client):
         three = [(f"{n}.mp4", MP4) for n in range(3)]
         refused(await upload_videos(client, *three), 429, "too_many_waiting", "request")
@@ -218,7 +216,7 @@ async def test_all_files_of_a_request_count(deps: Deps, tmp_path: Path) -> None:
         assert (await upload_videos(client, *three[:2])).status_code == 201
 
 
-async def test_extracting_again_and_retrying_count_as_waiting(deps: Deps, tmp_path: Path) -> None:
+async def test_new_extractions_and_retries_count_as_waiting(deps: Deps, tmp_path: Path) -> None:
     async with limited(deps, tmp_path, quotas=Quotas(waiting=2)) as (_, client):
         one = await upload_video(client)
         two = await upload_video(client, "b.mp4")
@@ -241,7 +239,7 @@ FULL: dict[str, tuple[str, Any, int, str, str]] = {
 
 
 @pytest.mark.parametrize("full", FULL)
-async def test_a_stored_result_is_given_where_new_work_is_refused(deps: Deps, tmp_path: Path, full: str) -> None:
+async def test_stored_result_is_reused_when_new_work_is_refused(deps: Deps, tmp_path: Path, full: str) -> None:
     limit, value, status, code, fault = FULL[full]
     async with limited(deps, tmp_path) as (made, client):
         video = await upload_video(client)
@@ -259,7 +257,7 @@ async def test_a_stored_result_is_given_where_new_work_is_refused(deps: Deps, tm
         assert (shown["status"], shown["result"]["frames"]) == ("succeeded", 1)
 
 
-async def test_a_retry_is_answered_by_a_stored_result_past_the_quota(deps: Deps, tmp_path: Path) -> None:
+async def test_retry_reuses_a_stored_result_past_the_quota(deps: Deps, tmp_path: Path) -> None:
     async with limited(deps, tmp_path) as (made, client):
         video = await upload_video(client)
         await client.post(f"/v1/extractions/{video['extraction']['id']}/cancel")
@@ -270,20 +268,20 @@ async def test_a_retry_is_answered_by_a_stored_result_past_the_quota(deps: Deps,
         assert (retried.status_code, retried.json()["reused"]) == (201, True)
 
 
-async def test_the_stored_bytes_are_limited_by_what_is_declared(deps: Deps, tmp_path: Path) -> None:
+async def test_declared_length_counts_for_the_stored_bytes_quota(deps: Deps, tmp_path: Path) -> None:
     async with limited(deps, tmp_path, quotas=Quotas(stored_bytes=1_000_000)) as (_, client):
         await upload_video(client)
         refused(await send_unread(client, 2_500_000), 429, "quota_exceeded", "request")
 
 
-async def test_a_full_queue_takes_nothing_from_anybody(deps: Deps, tmp_path: Path) -> None:
+async def test_full_queue_refuses_uploads(deps: Deps, tmp_path: Path) -> None:
     async with limited(deps, tmp_path, max_queued_tasks=2) as (made, client):
         await upload_videos(client, ("a.mp4", MP4), ("b.mp4", MP4))
         made.admission._depth_expires_at = 0
         refused(await send_unread(client), 503, "queue_full", "service")
 
 
-async def test_queue_depth_is_counted_at_max_once_a_second(deps: Deps, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_queue_depth_is_counted_at_most_once_per_second(deps: Deps, monkeypatch: pytest.MonkeyPatch) -> None:
     counted, now = 0, 100.0
     count = quotas.queue_depth
 
@@ -301,7 +299,7 @@ async def test_queue_depth_is_counted_at_max_once_a_second(deps: Deps, monkeypat
     assert counted == 2
 
 
-async def test_the_store_keeps_its_reserve(deps: Deps, tmp_path: Path) -> None:
+async def test_upload_below_the_disk_reserve_is_refused(deps: Deps, tmp_path: Path) -> None:
     free = await deps.objects.free_bytes()
     assert free is not None
     async with limited(deps, tmp_path, min_free_bytes=free * 2) as (_, client):
@@ -309,9 +307,7 @@ async def test_the_store_keeps_its_reserve(deps: Deps, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("keyed", [False, True])
-async def test_bodies_that_come_at_once_never_pass_the_reserve_together(
-    deps: Deps, tmp_path: Path, keyed: bool
-) -> None:
+async def test_concurrent_uploads_never_use_the_disk_reserve(deps: Deps, tmp_path: Path, keyed: bool) -> None:
     free, size, tries = await deps.objects.free_bytes(), 1 << 30, 6
     assert free is not None
     read, end, decided = 0, asyncio.Event(), asyncio.Semaphore(0)
@@ -368,7 +364,7 @@ class MeasuredEarly(FolderStore):
         return free
 
 
-async def test_a_body_that_ends_between_the_measuring_and_the_check_still_counts(deps: Deps, tmp_path: Path) -> None:
+async def test_upload_that_ends_during_the_measurement_still_counts(deps: Deps, tmp_path: Path) -> None:
     free, size = await deps.objects.free_bytes(), 1 << 30
     assert free is not None
     store = MeasuredEarly(tmp_path / "objects")
@@ -388,12 +384,12 @@ async def test_a_body_that_ends_between_the_measuring_and_the_check_still_counts
         pass
 
 
-async def test_a_replica_reads_a_bounded_number_of_bodies(deps: Deps, tmp_path: Path) -> None:
+async def test_concurrent_uploads_of_a_replica_are_bounded(deps: Deps, tmp_path: Path) -> None:
     async with limited(deps, tmp_path, max_concurrent_uploads=0) as (_, client):
         refused(await send_unread(client), 503, "busy", "service")
 
 
-async def test_the_account_shows_its_quotas_and_their_use(deps: Deps, tmp_path: Path) -> None:
+async def test_account_shows_quotas_and_usage(deps: Deps, tmp_path: Path) -> None:
     async with limited(deps, tmp_path, quotas=Quotas(waiting=7)) as (_, client):
         await upload_video(client)
         shown = (await client.get("/v1/me")).json()
@@ -401,7 +397,7 @@ async def test_the_account_shows_its_quotas_and_their_use(deps: Deps, tmp_path: 
         assert shown["use"] == {"videos": 1, "waiting": 1, "stored_bytes": len(MP4)}
 
 
-async def test_a_wrong_state_change_tells_the_current_status(ana: httpx.AsyncClient) -> None:
+async def test_wrong_state_has_the_current_status(ana: httpx.AsyncClient) -> None:
     extraction = (await upload_video(ana))["extraction"]
     running = await ana.post(f"/v1/extractions/{extraction['id']}/retry")
     assert (running.status_code, running.json()["code"], running.json()["current_status"]) == (
@@ -424,7 +420,7 @@ async def test_a_wrong_state_change_tells_the_current_status(ana: httpx.AsyncCli
         assert (await ana.post(path, json={})).status_code == 404
 
 
-async def test_the_depth_is_read_from_the_index_of_what_waits(database: AsyncEngine) -> None:
+async def test_queue_depth_is_read_from_an_index(database: AsyncEngine) -> None:
     async with database.begin() as connection:
         await connection.execute(text("SET LOCAL enable_seqscan = off"))
         lines = (await connection.execute(text(f"EXPLAIN {quotas.QUEUE_DEPTH.text}"), {"max_count": 1000})).scalars()

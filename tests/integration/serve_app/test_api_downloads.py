@@ -32,7 +32,7 @@ async def path(ana: httpx.AsyncClient, deps: Deps) -> str:
     return f"/v1/extractions/{video['extraction']['id']}"
 
 
-async def test_the_archive_comes_whole_with_its_length_tag_and_name(ana: httpx.AsyncClient, path: str) -> None:
+async def test_archive_is_sent_with_length_etag_and_name(ana: httpx.AsyncClient, path: str) -> None:
     answer = await ana.get(f"{path}/frames.zip")
     assert answer.status_code == 200
     assert answer.content == RESULT.archive
@@ -48,7 +48,7 @@ async def test_the_archive_comes_whole_with_its_length_tag_and_name(ana: httpx.A
         assert archive.testzip() is None
 
 
-async def test_head_tells_the_same_without_a_body(ana: httpx.AsyncClient, path: str) -> None:
+async def test_head_has_the_same_headers_without_a_body(ana: httpx.AsyncClient, path: str) -> None:
     answer = await ana.head(f"{path}/frames.zip")
     assert (answer.status_code, answer.content, answer.headers["content-length"]) == (200, b"", str(SIZE))
 
@@ -63,7 +63,7 @@ async def test_head_tells_the_same_without_a_body(ana: httpx.AsyncClient, path: 
         (f"bytes={SIZE - 1}-", SIZE - 1, SIZE),
     ],
 )
-async def test_a_range_is_exactly_those_bytes(
+async def test_range_gives_exactly_its_bytes(
     ana: httpx.AsyncClient, path: str, header: str, start: int, end: int
 ) -> None:
     answer = await ana.get(f"{path}/frames.zip", headers={"Range": header})
@@ -73,20 +73,20 @@ async def test_a_range_is_exactly_those_bytes(
     assert answer.headers["content-length"] == str(end - start)
 
 
-async def test_a_range_outside_is_refused_with_the_size(ana: httpx.AsyncClient, path: str) -> None:
+async def test_unsatisfiable_range_is_refused_with_the_size(ana: httpx.AsyncClient, path: str) -> None:
     answer = await ana.get(f"{path}/frames.zip", headers={"Range": f"bytes={SIZE}-"})
     assert code_of(answer) == (416, "bad_range")
     assert answer.headers["content-range"] == f"bytes */{SIZE}"
 
 
-async def test_a_broken_download_goes_on_only_while_it_is_the_same_archive(ana: httpx.AsyncClient, path: str) -> None:
+async def test_download_resumes_only_for_the_same_archive(ana: httpx.AsyncClient, path: str) -> None:
     goes_on = {"Range": "bytes=10-", "If-Range": f'"{RESULT.sha256}"'}
     assert (await ana.get(f"{path}/frames.zip", headers=goes_on)).status_code == 206
     other = await ana.get(f"{path}/frames.zip", headers=goes_on | {"If-Range": '"other"'})
     assert (other.status_code, other.content) == (200, RESULT.archive)
 
 
-async def test_what_the_client_has_is_not_sent_again(ana: httpx.AsyncClient, path: str) -> None:
+async def test_matching_etag_gives_304(ana: httpx.AsyncClient, path: str) -> None:
     known = await ana.get(f"{path}/frames.zip", headers={"If-None-Match": f'"{RESULT.sha256}"'})
     assert (known.status_code, known.content) == (304, b"")
 
@@ -101,14 +101,14 @@ async def test_what_the_client_has_is_not_sent_again(ana: httpx.AsyncClient, pat
         ("sheet.vtt", b"WEBVTT\n", "text/vtt; charset=utf-8"),
     ],
 )
-async def test_what_stands_beside_the_archive_comes_byte_for_byte(
+async def test_other_result_files_are_sent_unchanged(
     ana: httpx.AsyncClient, path: str, name: str, content: bytes, kind: str
 ) -> None:
     answer = await ana.get(f"{path}/{name}")
     assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, content, kind)
 
 
-async def test_each_image_is_read_out_of_the_archive(ana: httpx.AsyncClient, path: str) -> None:
+async def test_single_image_is_read_from_the_archive(ana: httpx.AsyncClient, path: str) -> None:
     for n, image in enumerate(IMAGES, 1):
         answer = await ana.get(f"{path}/frames/{n}")
         assert (answer.status_code, answer.content) == (200, image)
@@ -120,7 +120,7 @@ async def test_each_image_is_read_out_of_the_archive(ana: httpx.AsyncClient, pat
         assert code_of(await ana.get(f"{path}/frames/{none}")) == (404, "not_found")
 
 
-async def test_only_so_many_places_are_remembered(deps: Deps) -> None:
+async def test_cached_image_offsets_are_bounded(deps: Deps) -> None:
     tables = ArchiveIndexCache(max_frames=3)
     for name in ("a", "b", "a"):
         await deps.objects.put(f"results/{name}", one_chunk(make_result([b"1", b"22"]).manifest_csv))
@@ -135,7 +135,7 @@ async def test_only_so_many_places_are_remembered(deps: Deps) -> None:
 NAMES = ("frames.zip", "manifest.json", "manifest.csv", "report.json", "sheet.jpg", "sheet.vtt", "frames/1")
 
 
-async def test_before_the_end_there_is_nothing_yet(ana: httpx.AsyncClient, deps: Deps) -> None:
+async def test_result_is_not_ready_before_the_end(ana: httpx.AsyncClient, deps: Deps) -> None:
     path = f"/v1/extractions/{(await upload_video(ana))['extraction']['id']}"
     for name in NAMES:
         answer = await ana.get(f"{path}/{name}")
@@ -148,20 +148,20 @@ async def test_before_the_end_there_is_nothing_yet(ana: httpx.AsyncClient, deps:
         assert code_of(await ana.get(f"{path}/{name}")) == (409, "no_result")
 
 
-async def test_a_cancelled_extraction_has_no_result(ana: httpx.AsyncClient) -> None:
+async def test_cancelled_extraction_has_no_result(ana: httpx.AsyncClient) -> None:
     path = f"/v1/extractions/{(await upload_video(ana))['extraction']['id']}"
     await ana.post(f"{path}/cancel")
     assert code_of(await ana.get(f"{path}/frames.zip")) == (409, "no_result")
 
 
-async def test_a_result_whose_objects_are_gone_is_expired(ana: httpx.AsyncClient, deps: Deps, path: str) -> None:
+async def test_result_without_objects_is_expired(ana: httpx.AsyncClient, deps: Deps, path: str) -> None:
     for key in await deps.objects.keys("results"):
         await deps.objects.delete(key)
     for name in NAMES[:-1]:
         assert code_of(await ana.get(f"{path}/{name}")) == (410, "expired")
 
 
-async def test_an_archive_without_images_is_given_too(ana: httpx.AsyncClient, deps: Deps) -> None:
+async def test_archive_without_images_is_sent(ana: httpx.AsyncClient, deps: Deps) -> None:
     empty = make_result([])
     path = f"/v1/extractions/{(await upload_video(ana))['extraction']['id']}"
     await publish_next_task(deps, empty)

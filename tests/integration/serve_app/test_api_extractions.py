@@ -28,7 +28,7 @@ async def failed(deps: Deps, code: str = "no_video_stream") -> None:
     await task_queue.fail(deps.database, claim.lease, blame=Blame.FILE, code=code, detail="Only sound.", jitter=0.0)
 
 
-async def test_progress_is_seen_at_every_step(ana: httpx.AsyncClient, deps: Deps) -> None:
+async def test_representation_shows_progress_at_every_step(ana: httpx.AsyncClient, deps: Deps) -> None:
     video = await upload_video(ana)
     path = f"/v1/extractions/{video['extraction']['id']}"
     (claim,) = await task_queue.claim(deps.database, worker="w")
@@ -46,7 +46,7 @@ async def test_progress_is_seen_at_every_step(ana: httpx.AsyncClient, deps: Deps
     assert (await ana.get(f"/v1/videos/{video['id']}")).json()["media"] == MEDIA
 
 
-async def test_a_result_is_told_when_it_is_there(ana: httpx.AsyncClient, deps: Deps) -> None:
+async def test_succeeded_extraction_has_its_result(ana: httpx.AsyncClient, deps: Deps) -> None:
     video = await upload_video(ana)
     await publish_next_task(deps, RESULT)
     extraction = (await ana.get(f"/v1/extractions/{video['extraction']['id']}")).json()
@@ -62,7 +62,7 @@ async def test_a_result_is_told_when_it_is_there(ana: httpx.AsyncClient, deps: D
     assert (await ana.get("/v1/me")).json()["use"]["videos"] == 1
 
 
-async def test_answers_have_the_shapes_that_openapi_tells(ana: httpx.AsyncClient, deps: Deps) -> None:
+async def test_responses_match_the_openapi_schemas(ana: httpx.AsyncClient, deps: Deps) -> None:
     video = await upload_video(ana)
     paths = f"/v1/videos/{video['id']}", f"/v1/extractions/{video['extraction']['id']}"
 
@@ -83,7 +83,7 @@ async def test_answers_have_the_shapes_that_openapi_tells(ana: httpx.AsyncClient
     response_schemas.Readiness.model_validate_json((await ana.get("/readyz")).content)
 
 
-async def test_a_failure_tells_whose_it_is_and_what_helps(ana: httpx.AsyncClient, deps: Deps) -> None:
+async def test_failure_has_fault_and_remedy(ana: httpx.AsyncClient, deps: Deps) -> None:
     video = await upload_video(ana)
     await failed(deps)
     shown = (await ana.get(f"/v1/videos/{video['id']}")).json()
@@ -93,7 +93,7 @@ async def test_a_failure_tells_whose_it_is_and_what_helps(ana: httpx.AsyncClient
     assert error["remedy"]
 
 
-async def test_cancelling_ends_it_from_that_moment(ana: httpx.AsyncClient) -> None:
+async def test_cancel_takes_effect_at_once(ana: httpx.AsyncClient) -> None:
     path = f"/v1/extractions/{(await upload_video(ana))['extraction']['id']}"
     cancelled = await ana.post(f"{path}/cancel")
     assert (cancelled.status_code, cancelled.json()["status"]) == (202, "cancelled")
@@ -101,7 +101,7 @@ async def test_cancelling_ends_it_from_that_moment(ana: httpx.AsyncClient) -> No
     assert code_of(await ana.post(f"{path}/cancel")) == (409, "wrong_state")
 
 
-async def test_only_what_failed_or_was_cancelled_is_retried_as_a_new_one(ana: httpx.AsyncClient, deps: Deps) -> None:
+async def test_retry_of_a_failed_or_cancelled_extraction_creates_a_new_one(ana: httpx.AsyncClient, deps: Deps) -> None:
     video = await upload_video(ana)
     path = f"/v1/extractions/{video['extraction']['id']}/retry"
     assert code_of(await ana.post(path)) == (409, "wrong_state")
@@ -115,7 +115,7 @@ async def test_only_what_failed_or_was_cancelled_is_retried_as_a_new_one(ana: ht
     assert (await ana.get(f"/v1/extractions/{video['extraction']['id']}")).json()["status"] == "failed"
 
 
-async def test_a_stored_video_is_extracted_again_and_an_equal_result_is_reused(
+async def test_stored_video_is_extracted_again_and_an_equal_result_is_reused(
     ana: httpx.AsyncClient, deps: Deps
 ) -> None:
     video = await upload_video(ana)
@@ -133,7 +133,7 @@ async def test_a_stored_video_is_extracted_again_and_an_equal_result_is_reused(
     assert (await ana.post(path, json={})).json()["reused"] is True
 
 
-async def test_another_engine_does_not_reuse(ana: httpx.AsyncClient, deps: Deps) -> None:
+async def test_result_of_another_engine_version_is_not_reused(ana: httpx.AsyncClient, deps: Deps) -> None:
     video = await upload_video(ana)
     await publish_next_task(deps, RESULT)
     async with open_client(create_app(replace(deps, engine_name="auto/next")), headers=ana.headers) as client:
@@ -150,14 +150,14 @@ async def test_another_engine_does_not_reuse(ana: httpx.AsyncClient, deps: Deps)
         ({"spec": None}, (422, "invalid_spec")),
     ],
 )
-async def test_a_bad_request_for_an_extraction_is_refused(
+async def test_invalid_extraction_request_is_refused(
     ana: httpx.AsyncClient, body: object, expected: tuple[int, str]
 ) -> None:
     video = await upload_video(ana)
     assert code_of(await ana.post(f"/v1/videos/{video['id']}/extractions", json=body)) == expected
 
 
-async def test_a_keyed_extraction_is_made_once(ana: httpx.AsyncClient) -> None:
+async def test_extraction_with_an_idempotency_key_is_created_once(ana: httpx.AsyncClient) -> None:
     path = f"/v1/videos/{(await upload_video(ana))['id']}/extractions"
     keyed = {"Idempotency-Key": "k"}
     first = await ana.post(path, json={"spec": {"sample": {"fps": 2}}}, headers=keyed)
@@ -181,9 +181,7 @@ def patient_cache(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("patient_cache")
-async def test_representations_come_from_the_cache_only_in_their_newest_version(
-    ana: httpx.AsyncClient, deps: Deps
-) -> None:
+async def test_cached_representation_is_used_only_in_its_newest_version(ana: httpx.AsyncClient, deps: Deps) -> None:
     video = await upload_video(ana)
     path = f"/v1/videos/{video['id']}"
     await ana.get(path)
@@ -196,7 +194,7 @@ async def test_representations_come_from_the_cache_only_in_their_newest_version(
     assert (newer["filename"], newer["status"]) == ("renamed.mp4", "running")
 
 
-async def test_access_never_comes_from_the_cache(ana: httpx.AsyncClient) -> None:
+async def test_access_is_never_decided_by_the_cache(ana: httpx.AsyncClient) -> None:
     video = await upload_video(ana)
     await ana.get(f"/v1/videos/{video['id']}")
     await ana.delete(f"/v1/videos/{video['id']}")
@@ -205,7 +203,7 @@ async def test_access_never_comes_from_the_cache(ana: httpx.AsyncClient) -> None
     assert (await ana.get("/v1/videos")).status_code == 401
 
 
-async def test_without_the_cache_everything_comes_from_postgres(ana: httpx.AsyncClient, deps: Deps) -> None:
+async def test_without_cache_representations_come_from_postgres(ana: httpx.AsyncClient, deps: Deps) -> None:
     gone = replace(deps, cache=open_cache("redis://127.0.0.1:1"))
     async with open_client(create_app(gone), headers=ana.headers) as client:
         video = await upload_video(client)

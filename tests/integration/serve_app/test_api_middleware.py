@@ -44,7 +44,7 @@ async def connected(deps: Deps, **more: Any) -> AsyncIterator[httpx.AsyncClient]
             yield client
 
 
-async def test_every_answer_has_an_id_and_security_headers(visitor: httpx.AsyncClient) -> None:
+async def test_every_response_has_request_id_and_security_headers(visitor: httpx.AsyncClient) -> None:
     for path in ("/", "/static/page.js", "/healthz", "/v1/me", "/nothing", "/openapi.json"):
         answer = await visitor.get(path)
         assert answer.headers["x-request-id"]
@@ -57,7 +57,7 @@ async def test_every_answer_has_an_id_and_security_headers(visitor: httpx.AsyncC
     assert hostile.headers["x-request-id"] != 'a"<b>'
 
 
-async def test_unknown_addresses_and_methods_are_problems(visitor: httpx.AsyncClient) -> None:
+async def test_unknown_paths_and_methods_are_problems(visitor: httpx.AsyncClient) -> None:
     missing = await visitor.get("/v2/videos")
     assert (missing.status_code, missing.json()["code"]) == (404, "not_found")
     wrong = await visitor.put("/v1/videos")
@@ -67,7 +67,7 @@ async def test_unknown_addresses_and_methods_are_problems(visitor: httpx.AsyncCl
     assert (await visitor.get("/static/../app.py")).status_code == 404
 
 
-async def test_the_page_needs_nothing_from_anywhere_else(visitor: httpx.AsyncClient) -> None:
+async def test_page_loads_nothing_from_other_hosts(visitor: httpx.AsyncClient) -> None:
     page = await visitor.get("/")
     assert page.headers["content-type"].startswith("text/html")
     assert "script-src 'self'" in page.headers["content-security-policy"]
@@ -93,12 +93,12 @@ def not_ready(answer: httpx.Response) -> Mapping[str, str]:
 class TestReadiness:
     """GET /readyz"""
 
-    async def test_all_parts_there_is_ready(self, visitor: httpx.AsyncClient) -> None:
+    async def test_readiness_is_ok_when_every_part_is(self, visitor: httpx.AsyncClient) -> None:
         ready = await visitor.get("/readyz")
         parts = dict.fromkeys(("database", "migrations", "objects", "storage", "cache"), "ok")
         assert (ready.status_code, ready.json()) == (200, {"status": "ready", "parts": parts})
 
-    async def test_a_database_that_is_away_is_named_and_requests_are_told_to_come_back(
+    async def test_database_outage_is_named_and_requests_get_retry_after(
         self, deps: Deps, ana: httpx.AsyncClient
     ) -> None:
         away = open_database("postgresql://nobody@127.0.0.1:1/none", name="test")
@@ -112,9 +112,7 @@ class TestReadiness:
             assert refused.headers["retry-after"]
         await away.dispose()
 
-    async def test_a_part_that_is_away_is_restarting_when_the_supervisor_says_so(
-        self, deps: Deps, tmp_path: Path
-    ) -> None:
+    async def test_part_restarted_by_the_supervisor_is_restarting(self, deps: Deps, tmp_path: Path) -> None:
         away = open_database("postgresql://nobody@127.0.0.1:1/none", name="test")
         state = tmp_path / "parts.json"
         supervised = replace(deps, database=away, supervisor_state=state)
@@ -127,27 +125,27 @@ class TestReadiness:
             assert not_ready(await client.get("/readyz"))["database"] == "away"
         await away.dispose()
 
-    async def test_an_older_schema_is_named(
+    async def test_outdated_schema_is_named(
         self, deps: Deps, visitor: httpx.AsyncClient, database: AsyncEngine
     ) -> None:
         async with database.begin() as connection:
             await connection.execute(text("UPDATE alembic_version SET version_num = 'older'"))
         assert not_ready(await visitor.get("/readyz"))["migrations"] == "behind"
 
-    async def test_a_store_that_takes_nothing_is_named(self, deps: Deps, tmp_path: Path) -> None:
+    async def test_unwritable_store_is_named(self, deps: Deps, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("no folder")
         broken = replace(deps, objects=FolderStore(tmp_path / "file"))
         async with open_client(create_app(broken)) as client:
             assert not_ready(await client.get("/readyz"))["objects"] == "away"
 
-    async def test_a_store_with_less_room_than_its_reserve_is_named(self, deps: Deps) -> None:
+    async def test_store_below_its_disk_reserve_is_named(self, deps: Deps) -> None:
         free = await deps.objects.free_bytes()
         assert free is not None
         async with open_client(create_app(replace(deps, limits=make_limits(min_free_bytes=free * 2)))) as client:
             parts = not_ready(await client.get("/readyz"))
             assert (parts["storage"], parts["objects"]) == ("full", "ok")
 
-    async def test_a_store_without_a_bound_is_never_full(self, deps: Deps, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_store_without_a_size_limit_is_never_full(self, deps: Deps, monkeypatch: pytest.MonkeyPatch) -> None:
         async def unbounded(_store: FolderStore) -> None:
             return None
 
@@ -159,7 +157,7 @@ class TestReadiness:
 class TestConnection:
     """With a real server and real sockets."""
 
-    async def test_a_client_that_goes_away_in_the_middle_leaves_nothing(
+    async def test_disconnect_during_upload_stores_nothing(
         self, deps: Deps, ana: httpx.AsyncClient, database: AsyncEngine, tmp_path: Path
     ) -> None:
         async with listen(create_app(deps)) as port:
@@ -180,7 +178,7 @@ class TestConnection:
         async with database.connect() as connection:
             assert (await connection.execute(text("SELECT count(*) FROM videos"))).scalar() == 0
 
-    async def test_what_is_declared_too_large_is_answered_without_its_body(
+    async def test_declared_length_above_the_limit_is_refused_without_the_body(
         self, deps: Deps, ana: httpx.AsyncClient
     ) -> None:
         async with listen(create_app(deps)) as port:
@@ -195,7 +193,7 @@ class TestConnection:
             writer.close()
             await writer.wait_closed()
 
-    async def test_a_large_archive_streams_and_an_abandoned_download_harms_nobody(
+    async def test_large_archive_streams_and_an_aborted_download_is_harmless(
         self, deps: Deps, ana: httpx.AsyncClient
     ) -> None:
         result = make_result([bytes(1 << 20)] * 8)
@@ -207,7 +205,7 @@ class TestConnection:
             whole = await client.get(path)
             assert whole.content == result.archive
 
-    async def test_an_archive_that_is_lost_on_the_way_is_not_taken_for_whole(
+    async def test_archive_lost_during_download_breaks_the_connection(
         self, deps: Deps, ana: httpx.AsyncClient, tmp_path: Path
     ) -> None:
         result = make_result([bytes(1 << 20)] * 4)

@@ -38,7 +38,7 @@ KEYED = {"Idempotency-Key": "key-1"}
 class TestIdempotencyKey:
     """The same key and the same request answer the same result."""
 
-    async def test_a_repeated_request_gets_the_same_answer_and_nothing_is_done_twice(
+    async def test_repeated_request_gets_the_same_response_and_creates_nothing(
         self, ana: httpx.AsyncClient, deps: Deps
     ) -> None:
         first = await upload_videos(ana, ("a.mp4", MP4), spec='{"sample":{"fps":0.5}}', headers=KEYED)
@@ -57,7 +57,7 @@ class TestIdempotencyKey:
         ("file", "spec"),
         [(("b.mp4", MP4), None), (("a.mp4", MP4 + b"x"), None), (("a.mp4", MP4), '{"sample":{"fps":2}}')],
     )
-    async def test_another_request_with_the_key_is_refused(
+    async def test_reused_key_with_another_request_is_refused(
         self, ana: httpx.AsyncClient, deps: Deps, file: tuple[str, bytes], spec: str | None
     ) -> None:
         await upload_videos(ana, ("a.mp4", MP4), headers=KEYED)
@@ -67,7 +67,9 @@ class TestIdempotencyKey:
         )
         assert len((await stored_state(deps.database, deps.objects))[2]) == 1
 
-    async def test_while_the_first_call_runs_a_second_is_told_so(self, ana: httpx.AsyncClient, deps: Deps) -> None:
+    async def test_second_request_during_the_first_is_idempotency_in_progress(
+        self, ana: httpx.AsyncClient, deps: Deps
+    ) -> None:
         entered, leave = asyncio.Event(), asyncio.Event()
 
         class Slow(FolderStore):
@@ -88,11 +90,11 @@ class TestIdempotencyKey:
             leave.set()
             assert (await first).status_code == 201
 
-    async def test_a_refused_request_leaves_its_key_free(self, ana: httpx.AsyncClient) -> None:
+    async def test_refused_upload_leaves_its_idempotency_key_unused(self, ana: httpx.AsyncClient) -> None:
         assert (await upload_videos(ana, ("a.mp4", b"text"), headers=KEYED)).status_code == 422
         assert (await upload_videos(ana, ("a.mp4", MP4), headers=KEYED)).status_code == 201
 
-    async def test_keys_are_each_users_own(self, ana: httpx.AsyncClient, deps: Deps) -> None:
+    async def test_idempotency_keys_are_separate_per_user(self, ana: httpx.AsyncClient, deps: Deps) -> None:
         first = await upload_videos(ana, ("a.mp4", MP4), headers=KEYED)
         async with open_client(create_app(deps)) as bob:
             await log_in(bob, "bob@example.org")
@@ -100,7 +102,7 @@ class TestIdempotencyKey:
         assert second.status_code == 201
         assert first.json()["items"][0]["id"] != second.json()["items"][0]["id"]
 
-    async def test_a_call_whose_server_died_can_be_repeated(self, ana: httpx.AsyncClient, deps: Deps) -> None:
+    async def test_request_of_a_dead_server_can_be_repeated(self, ana: httpx.AsyncClient, deps: Deps) -> None:
         await upload_videos(ana, ("a.mp4", MP4), headers=KEYED)
         async with deps.database.begin() as connection:
             await connection.execute(
@@ -112,7 +114,7 @@ class TestIdempotencyKey:
         assert (await upload_videos(ana, ("a.mp4", MP4), headers=KEYED)).status_code == 201
 
     @pytest.mark.parametrize("key", ["", "x" * 256, "a b"])
-    async def test_a_key_has_visible_characters_only(self, ana: httpx.AsyncClient, key: str) -> None:
+    async def test_key_with_invisible_characters_is_refused(self, ana: httpx.AsyncClient, key: str) -> None:
         answer = await upload_videos(ana, ("a.mp4", MP4), headers={"Idempotency-Key": key})
         assert status_and_code(answer) == (422, "invalid_field")
 
@@ -120,7 +122,7 @@ class TestIdempotencyKey:
 class TestTrouble:
     """A part of the service fails while a request is taken in."""
 
-    async def test_a_full_store_is_said_and_leaves_nothing(self, ana: httpx.AsyncClient, deps: Deps) -> None:
+    async def test_full_store_is_reported_and_stores_nothing(self, ana: httpx.AsyncClient, deps: Deps) -> None:
         class Full(FolderStore):
             async def put(self, key: str, chunks: AsyncIterator[bytes]) -> StoredObject:
                 if await self.keys("videos"):
@@ -135,7 +137,7 @@ class TestTrouble:
         assert answer.headers["retry-after"] == "60"
         assert await stored_state(deps.database, deps.objects) == NOTHING_STORED
 
-    async def test_an_unexpected_error_leaves_nothing_and_tells_nothing(
+    async def test_unexpected_error_stores_nothing_and_reveals_nothing(
         self, ana: httpx.AsyncClient, deps: Deps
     ) -> None:
         class Broken(FolderStore):
@@ -152,7 +154,7 @@ class TestTrouble:
         assert answer.json()["request_id"] == answer.headers["x-request-id"]
         assert await stored_state(deps.database, deps.objects) == NOTHING_STORED
 
-    async def test_a_request_that_is_cancelled_in_the_middle_leaves_no_row_and_a_marked_object_at_max(
+    async def test_cancelled_request_leaves_no_rows_and_at_most_a_reserved_object(
         self, ana: httpx.AsyncClient, deps: Deps
     ) -> None:
         entered = asyncio.Event()
@@ -195,7 +197,7 @@ class Engine:
 class TestCommit:
     """The moment that decides. Transactions of a request: 1 reserves, 2 accepts."""
 
-    async def test_a_commit_whose_answer_was_lost_counts_when_the_rows_are_there(
+    async def test_commit_with_a_lost_response_counts_when_its_rows_exist(
         self, ana: httpx.AsyncClient, deps: Deps
     ) -> None:
         async def lose_the_answer() -> None:
@@ -209,7 +211,7 @@ class TestCommit:
         assert (await ana.get(f"/v1/videos/{video['id']}")).json() == video
         assert await stored_state(deps.database, deps.objects) == (1, 0, [f"videos/{video['id']}"])
 
-    async def test_a_reservation_that_can_not_be_made_leaves_nothing(self, ana: httpx.AsyncClient, deps: Deps) -> None:
+    async def test_failed_reservation_stores_nothing(self, ana: httpx.AsyncClient, deps: Deps) -> None:
         async def fail() -> None:
             raise OperationalError("COMMIT", {}, ConnectionResetError())
 
@@ -219,7 +221,7 @@ class TestCommit:
         assert await stored_state(deps.database, deps.objects) == NOTHING_STORED
 
     @pytest.mark.parametrize("lost", [1, 2], ids=["of the key", "of the reservation"])
-    async def test_a_key_is_free_as_soon_as_the_database_is_back(
+    async def test_idempotency_key_is_usable_as_soon_as_the_database_is_back(
         self, ana: httpx.AsyncClient, deps: Deps, monkeypatch: pytest.MonkeyPatch, lost: int
     ) -> None:
         drop, tries = idempotency_keys.release, []
@@ -240,7 +242,7 @@ class TestCommit:
                 await asyncio.sleep(0.05)
         assert answer.status_code == 201
 
-    async def test_what_was_committed_stays_when_its_client_is_gone(self, ana: httpx.AsyncClient, deps: Deps) -> None:
+    async def test_committed_upload_stays_after_a_disconnect(self, ana: httpx.AsyncClient, deps: Deps) -> None:
         committed, go_on = asyncio.Event(), asyncio.Event()
 
         async def wait() -> None:

@@ -19,7 +19,7 @@ from tests.support.api_client import MP4, NOTHING_STORED, open_client, status_an
     ("content", "code"),
     [(b"", "empty_file"), (b"just some text", "not_a_video"), (b"#EXTM3U\n#EXT-X-VERSION:3\n", "playlist")],
 )
-async def test_what_can_not_be_a_video_is_refused_and_leaves_nothing(
+async def test_non_video_is_refused_and_stores_nothing(
     ana: httpx.AsyncClient, deps: Deps, content: bytes, code: str
 ) -> None:
     answer = await upload_videos(ana, ("clip.mp4", content))
@@ -31,7 +31,9 @@ async def test_what_can_not_be_a_video_is_refused_and_leaves_nothing(
     assert await stored_state(deps.database, deps.objects) == NOTHING_STORED
 
 
-async def test_one_bad_part_refuses_all_and_every_bad_one_is_named(ana: httpx.AsyncClient, deps: Deps) -> None:
+async def test_one_invalid_file_refuses_the_request_and_every_invalid_file_is_named(
+    ana: httpx.AsyncClient, deps: Deps
+) -> None:
     files = ("a.mp4", MP4), ("b.mp4", b"text"), ("c.mp4", MP4), ("d.mp4", b"")
     answer = await upload_videos(ana, *files, spec='{"sample": {"fps": 0}}')
     assert answer.status_code == 422
@@ -56,14 +58,14 @@ async def test_one_bad_part_refuses_all_and_every_bad_one_is_named(ana: httpx.As
         ('{"\\ud800": 1}', (400, "malformed_request")),
     ],
 )
-async def test_a_bad_spec_is_refused_and_leaves_nothing(
+async def test_invalid_specification_is_refused_and_stores_nothing(
     ana: httpx.AsyncClient, deps: Deps, spec: str, expected: tuple[int, str]
 ) -> None:
     assert status_and_code(await upload_videos(ana, ("a.mp4", MP4), spec=spec)) == expected
     assert await stored_state(deps.database, deps.objects) == NOTHING_STORED
 
 
-async def test_what_a_form_must_be_is_said(ana: httpx.AsyncClient, deps: Deps) -> None:
+async def test_malformed_form_is_refused_with_its_reason(ana: httpx.AsyncClient, deps: Deps) -> None:
     small = replace(deps, request_max_files=2)
     async with open_client(create_app(small), headers=ana.headers) as client:
         assert status_and_code(await upload_videos(client, *[("a.mp4", MP4)] * 3)) == (413, "too_many_files")
@@ -82,9 +84,7 @@ async def test_what_a_form_must_be_is_said(ana: httpx.AsyncClient, deps: Deps) -
     assert await stored_state(deps.database, deps.objects) == NOTHING_STORED
 
 
-async def test_too_much_is_refused_by_its_declared_length_before_a_byte_is_read(
-    ana: httpx.AsyncClient, deps: Deps
-) -> None:
+async def test_declared_length_above_the_limit_is_refused_before_reading(ana: httpx.AsyncClient, deps: Deps) -> None:
     async def never() -> AsyncIterator[bytes]:
         raise AssertionError("the body was read")
         yield b""
@@ -95,7 +95,9 @@ async def test_too_much_is_refused_by_its_declared_length_before_a_byte_is_read(
     assert int(answer.headers["retry-after"]) > 0
 
 
-async def test_too_much_without_a_declared_length_is_refused_while_reading(ana: httpx.AsyncClient, deps: Deps) -> None:
+async def test_body_above_the_limit_without_a_length_is_refused_while_reading(
+    ana: httpx.AsyncClient, deps: Deps
+) -> None:
     async def endless() -> AsyncIterator[bytes]:
         yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n' + MP4
         while True:
@@ -115,7 +117,7 @@ async def test_too_much_without_a_declared_length_is_refused_while_reading(ana: 
     assert (await stored_state(deps.database, deps.objects))[:2] == (1, 0)
 
 
-async def test_a_body_is_never_in_memory(ana: httpx.AsyncClient, deps: Deps) -> None:
+async def test_body_is_never_held_in_memory(ana: httpx.AsyncClient, deps: Deps) -> None:
     size, piece = 24 << 20, bytes(1 << 16)
 
     async def body() -> AsyncIterator[bytes]:
@@ -135,7 +137,7 @@ async def test_a_body_is_never_in_memory(ana: httpx.AsyncClient, deps: Deps) -> 
     assert peak_bytes < 8 << 20
 
 
-async def test_a_length_must_be_known(ana: httpx.AsyncClient) -> None:
+async def test_request_without_a_length_is_refused(ana: httpx.AsyncClient) -> None:
     request = ana.build_request("POST", "/v1/videos", headers={"Content-Type": "multipart/form-data; boundary=x"})
     del request.headers["Content-Length"]
     assert status_and_code(await ana.send(request)) == (411, "length_required")

@@ -39,14 +39,14 @@ async def test_several_files_are_accepted_with_one_spec(ana: httpx.AsyncClient, 
     assert stored == WEBM
 
 
-async def test_what_was_answered_is_what_is_read_later(ana: httpx.AsyncClient) -> None:
+async def test_upload_response_equals_the_later_representation(ana: httpx.AsyncClient) -> None:
     video = await upload_video(ana)
     assert (await ana.get(f"/v1/videos/{video['id']}")).json() == video
     assert (await ana.get(f"/v1/extractions/{video['extraction']['id']}")).json() == video["extraction"]
     assert (await ana.get("/v1/videos")).json() == {"items": [video], "next_cursor": None}
 
 
-async def test_without_a_spec_the_defaults_hold(ana: httpx.AsyncClient) -> None:
+async def test_missing_specification_means_the_defaults(ana: httpx.AsyncClient) -> None:
     assert (await upload_video(ana))["extraction"]["spec"] == {
         "sample": {"mode": "fps", "fps": 1},
         "range": {"start": 0, "end": None},
@@ -59,7 +59,7 @@ async def test_without_a_spec_the_defaults_hold(ana: httpx.AsyncClient) -> None:
 class TestListing:
     """GET /v1/videos"""
 
-    async def test_pages_are_newest_first_and_whole(self, ana: httpx.AsyncClient) -> None:
+    async def test_list_is_paged_newest_first_without_gaps(self, ana: httpx.AsyncClient) -> None:
         made = [(await upload_video(ana, f"clip {n}.mp4"))["id"] for n in range(5)]
         seen, cursor = [], None
         while True:
@@ -71,7 +71,7 @@ class TestListing:
                 break
         assert seen == made[::-1]
 
-    async def test_filters_narrow_it(self, ana: httpx.AsyncClient) -> None:
+    async def test_list_is_filtered(self, ana: httpx.AsyncClient) -> None:
         beach, city = await upload_video(ana, "Beach 100%.mp4"), await upload_video(ana, "city.webm", WEBM)
         await ana.post(f"/v1/extractions/{city['extraction']['id']}/cancel")
 
@@ -90,11 +90,11 @@ class TestListing:
     @pytest.mark.parametrize(
         "query", ["limit=0", "limit=201", "limit=x", "cursor=x", "status=gone", "sha256=x", "colour=red", "q=a&q=b"]
     )
-    async def test_a_query_that_means_nothing_is_refused(self, ana: httpx.AsyncClient, query: str) -> None:
+    async def test_invalid_list_query_is_refused(self, ana: httpx.AsyncClient, query: str) -> None:
         assert status_and_code(await ana.get(f"/v1/videos?{query}")) == (422, "invalid_field")
 
 
-async def test_somebody_elses_video_is_not_there(ana: httpx.AsyncClient, deps: Deps) -> None:
+async def test_video_of_another_user_is_not_found(ana: httpx.AsyncClient, deps: Deps) -> None:
     video = await upload_video(ana)
     extraction = video["extraction"]["id"]
     calls = [
@@ -122,12 +122,12 @@ async def test_somebody_elses_video_is_not_there(ana: httpx.AsyncClient, deps: D
     assert (await ana.get(f"/v1/videos/{video['id']}")).status_code == 200
 
 
-async def test_a_path_that_is_no_id_names_nothing(ana: httpx.AsyncClient) -> None:
+async def test_malformed_id_is_not_found(ana: httpx.AsyncClient) -> None:
     for path in ("/v1/videos/1", "/v1/videos/%00", "/v1/extractions/abc", "/v1/nothing"):
         assert status_and_code(await ana.get(path)) == (404, "not_found")
 
 
-async def test_a_deleted_video_is_gone_with_all_that_came_of_it(ana: httpx.AsyncClient) -> None:
+async def test_deleted_video_is_gone_with_its_extractions_and_objects(ana: httpx.AsyncClient) -> None:
     video = await upload_video(ana)
     assert (await ana.delete(f"/v1/videos/{video['id']}")).status_code == 204
     assert status_and_code(await ana.get(f"/v1/videos/{video['id']}")) == (404, "not_found")

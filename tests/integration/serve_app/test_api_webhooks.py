@@ -39,7 +39,7 @@ async def owed(client: httpx.AsyncClient, deps: Deps) -> None:
     )
 
 
-async def test_a_webhooks_secret_is_shown_once(ana: httpx.AsyncClient) -> None:
+async def test_webhook_secret_is_shown_once(ana: httpx.AsyncClient) -> None:
     webhook = await added(ana)
     assert webhook["secret"].startswith("whsec_")
     assert sorted(webhook["events"]) == sorted(webhooks.EVENTS)
@@ -50,7 +50,7 @@ async def test_a_webhooks_secret_is_shown_once(ana: httpx.AsyncClient) -> None:
     assert (await added(ana))["secret"] != webhook["secret"]
 
 
-async def test_webhooks_are_listed_newest_first_page_by_page(ana: httpx.AsyncClient) -> None:
+async def test_webhooks_are_listed_newest_first_in_pages(ana: httpx.AsyncClient) -> None:
     made = [(await added(ana))["id"] for _ in range(3)]
     first = (await ana.get("/v1/webhooks", params={"limit": "2"})).json()
     second = (await ana.get("/v1/webhooks", params={"limit": "2", "cursor": first["next_cursor"]})).json()
@@ -58,7 +58,7 @@ async def test_webhooks_are_listed_newest_first_page_by_page(ana: httpx.AsyncCli
     assert second["next_cursor"] is None
 
 
-async def test_a_repeated_call_with_its_key_makes_one_webhook(ana: httpx.AsyncClient) -> None:
+async def test_repeated_request_with_its_key_creates_one_webhook(ana: httpx.AsyncClient) -> None:
     key = {"Idempotency-Key": "one"}
     first, again = [await ana.post("/v1/webhooks", json={"url": URL}, headers=key) for _ in range(2)]
     assert (first.json(), again.headers["idempotency-replayed"]) == (again.json(), "true")
@@ -80,13 +80,13 @@ async def test_a_repeated_call_with_its_key_makes_one_webhook(ana: httpx.AsyncCl
         {"url": URL, "secret": "mine"},
     ],
 )
-async def test_what_can_be_no_webhook_is_refused(ana: httpx.AsyncClient, body: dict[str, Any]) -> None:
+async def test_invalid_webhook_is_refused(ana: httpx.AsyncClient, body: dict[str, Any]) -> None:
     answer = await ana.post("/v1/webhooks", json=body)
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_field")
     assert (await ana.get("/v1/webhooks")).json()["items"] == []
 
 
-async def test_a_service_may_let_receivers_be_nearer(ana: httpx.AsyncClient, deps: Deps, tmp_path: Any) -> None:
+async def test_reach_setting_allows_nearer_receivers(ana: httpx.AsyncClient, deps: Deps, tmp_path: Any) -> None:
     near = make_deps(deps.database, tmp_path, deps.cache, webhook_reach=Reach.LOOPBACK)
     async with open_client(create_app(near)) as client:
         await log_in(client)
@@ -94,7 +94,7 @@ async def test_a_service_may_let_receivers_be_nearer(ana: httpx.AsyncClient, dep
     near.password_hasher.close()
 
 
-async def test_an_account_has_so_many_webhooks_and_no_more(ana: httpx.AsyncClient) -> None:
+async def test_webhooks_per_account_are_limited(ana: httpx.AsyncClient) -> None:
     made = [await added(ana) for _ in range(webhooks.MAX_WEBHOOKS)]
     refused = await ana.post("/v1/webhooks", json={"url": URL})
     assert (refused.status_code, refused.json()["code"]) == (429, "too_many_webhooks")
@@ -103,7 +103,7 @@ async def test_an_account_has_so_many_webhooks_and_no_more(ana: httpx.AsyncClien
     await added(ana)
 
 
-async def test_deliveries_are_listed_with_their_tries_and_sent_again(ana: httpx.AsyncClient, deps: Deps) -> None:
+async def test_deliveries_are_listed_with_their_tries_and_redelivered(ana: httpx.AsyncClient, deps: Deps) -> None:
     webhook = await added(ana)
     await owed(ana, deps)
     (channel,) = set(await outbox.due_channels(deps.database, without=["email"], limit=9))
@@ -122,7 +122,7 @@ async def test_deliveries_are_listed_with_their_tries_and_sent_again(ana: httpx.
     assert taken.id == one.id
 
 
-async def test_deliveries_are_listed_newest_first_page_by_page(ana: httpx.AsyncClient, deps: Deps) -> None:
+async def test_deliveries_are_listed_newest_first_in_pages(ana: httpx.AsyncClient, deps: Deps) -> None:
     webhook = await added(ana)
     for _ in range(3):
         await owed(ana, deps)
@@ -138,7 +138,7 @@ async def test_deliveries_are_listed_newest_first_page_by_page(ana: httpx.AsyncC
     assert {one.version for one in seen} == {7}
 
 
-async def test_nothing_is_sent_again_to_a_webhook_that_is_off(ana: httpx.AsyncClient, deps: Deps) -> None:
+async def test_disabled_webhook_gets_no_redelivery(ana: httpx.AsyncClient, deps: Deps) -> None:
     webhook = await added(ana)
     await owed(ana, deps)
     path = f"/v1/webhooks/{webhook['id']}/deliveries"
@@ -149,7 +149,7 @@ async def test_nothing_is_sent_again_to_a_webhook_that_is_off(ana: httpx.AsyncCl
     assert (await ana.get("/v1/webhooks")).json()["items"][0]["disabled_at"] is not None
 
 
-async def test_somebody_elses_webhook_is_not_there(ana: httpx.AsyncClient, deps: Deps) -> None:
+async def test_webhook_of_another_user_is_not_found(ana: httpx.AsyncClient, deps: Deps) -> None:
     webhook = await added(ana)
     await owed(ana, deps)
     path = f"/v1/webhooks/{webhook['id']}"

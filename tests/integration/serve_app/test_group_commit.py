@@ -65,7 +65,7 @@ async def stored(database: AsyncEngine) -> set[str]:
         return set(found.scalars())
 
 
-async def test_calls_at_the_same_time_share_transactions_and_each_has_its_own_answer(database: AsyncEngine) -> None:
+async def test_concurrent_requests_share_transactions_and_get_their_own_responses(database: AsyncEngine) -> None:
     users = [await database_rows.create_user(database, f"{number}@example.com") for number in range(5)]
     calls = [await call_of(database, users[number % 5], 1 + number % 3) for number in range(60)]
     answers = await at_once(GroupCommit(database, UNLIMITED), calls)
@@ -83,7 +83,7 @@ async def test_calls_at_the_same_time_share_transactions_and_each_has_its_own_an
     assert opened.right
 
 
-async def test_of_a_batch_only_the_call_whose_reservation_is_gone_is_refused(database: AsyncEngine) -> None:
+async def test_batch_refuses_only_the_request_without_its_reservation(database: AsyncEngine) -> None:
     user = await database_rows.create_user(database)
     calls = [await call_of(database, user, 2, await key_of(database, user, f"key {number}")) for number in range(8)]
     await object_reservations.abandon(database, [calls[3].uploads[1].object_key])
@@ -99,7 +99,7 @@ async def test_of_a_batch_only_the_call_whose_reservation_is_gone_is_refused(dat
         assert kept.response == (answer.decode() if isinstance(answer, bytes) else None)
 
 
-async def test_a_call_whose_key_was_taken_over_leaves_nothing_and_harms_nobody(database: AsyncEngine) -> None:
+async def test_request_whose_key_was_taken_over_stores_nothing_and_fails_no_other(database: AsyncEngine) -> None:
     user = await database_rows.create_user(database)
     lost = await key_of(database, user, "key")
     await database_rows.execute(database, "UPDATE idempotency_keys SET owner = gen_random_uuid()")
@@ -109,7 +109,7 @@ async def test_a_call_whose_key_was_taken_over_leaves_nothing_and_harms_nobody(d
     assert await stored(database) == {*videos_of(calls[0]), *videos_of(calls[2])}
 
 
-async def test_calls_of_one_batch_can_not_pass_a_quota_together(database: AsyncEngine) -> None:
+async def test_requests_of_one_batch_cannot_exceed_a_quota(database: AsyncEngine) -> None:
     full, other = (
         await database_rows.create_user(database),
         await database_rows.create_user(database, "bob@example.com"),
@@ -131,7 +131,7 @@ async def test_calls_of_one_batch_can_not_pass_a_quota_together(database: AsyncE
 
 
 @pytest.mark.parametrize("accounts", [1, 3])
-async def test_nobody_who_comes_as_a_writer_ends_is_forgotten(database: AsyncEngine, accounts: int) -> None:
+async def test_request_that_arrives_as_a_commit_ends_is_committed(database: AsyncEngine, accounts: int) -> None:
     users = [await database_rows.create_user(database, f"{number}@example.com") for number in range(accounts)]
     group_commit = GroupCommit(database, UNLIMITED)
 
@@ -144,7 +144,7 @@ async def test_nobody_who_comes_as_a_writer_ends_is_forgotten(database: AsyncEng
         await asyncio.gather(*(one_after_the_other(line) for line in lines))
 
 
-async def test_a_batch_whose_commit_was_not_confirmed_counts(database: AsyncEngine, server_folder: Path) -> None:
+async def test_batch_with_an_unconfirmed_commit_counts(database: AsyncEngine, server_folder: Path) -> None:
     user = await database_rows.create_user(database)
     calls = [await call_of(database, user, key=await key_of(database, user, f"key {number}")) for number in range(6)]
     proxy, folder = AnswerProxy(Path(str(database.url.query["host"]))), server_folder / uuid.uuid4().hex[:8]
@@ -162,7 +162,7 @@ async def test_a_batch_whose_commit_was_not_confirmed_counts(database: AsyncEngi
     assert await stored(database) == {video for call in calls for video in videos_of(call)}
 
 
-async def test_while_the_database_is_away_every_call_is_told_so(database: AsyncEngine, tmp_path: Path) -> None:
+async def test_database_outage_is_reported_to_every_request(database: AsyncEngine, tmp_path: Path) -> None:
     calls = [await call_of(database, await database_rows.create_user(database, f"{n}@example.com")) for n in range(3)]
     away = open_database(behind(database, tmp_path), name="victim")
     answers = await at_once(GroupCommit(away, UNLIMITED), calls)

@@ -31,7 +31,7 @@ def write(folder: Path, spec: FrameSpec | None = None) -> tuple[int, str]:
         return archive.finish([WARNING])
 
 
-def test_images_come_first_then_the_manifests_all_stored(tmp_path: Path) -> None:
+def test_archive_holds_images_then_manifests_uncompressed(tmp_path: Path) -> None:
     write(tmp_path)
     with zipfile.ZipFile(tmp_path / "frames.zip") as file:
         assert file.testzip() is None
@@ -50,18 +50,18 @@ def test_images_come_first_then_the_manifests_all_stored(tmp_path: Path) -> None
             assert file.read(name) == (tmp_path / name).read_bytes()
 
 
-def test_size_and_hash_are_those_of_the_file(tmp_path: Path) -> None:
+def test_reported_size_and_hash_match_the_file(tmp_path: Path) -> None:
     size, digest = write(tmp_path)
     data = (tmp_path / "frames.zip").read_bytes()
     assert (len(data), hashlib.sha256(data).hexdigest()) == (size, digest)
 
 
-def test_nothing_is_left_beside_the_three_files(tmp_path: Path) -> None:
+def test_only_the_three_result_files_remain(tmp_path: Path) -> None:
     write(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"frames.zip", "manifest.json", "manifest.csv"}
 
 
-def test_the_manifest_finds_each_image_by_its_offset(tmp_path: Path) -> None:
+def test_manifest_offset_locates_each_image(tmp_path: Path) -> None:
     write(tmp_path)
     data, manifest = (tmp_path / "frames.zip").read_bytes(), json.loads((tmp_path / "manifest.json").read_text())
     for frame, image in zip(manifest["frames"], IMAGES, strict=True):
@@ -69,7 +69,7 @@ def test_the_manifest_finds_each_image_by_its_offset(tmp_path: Path) -> None:
         assert hashlib.sha256(image).hexdigest() == frame["sha256"]
 
 
-def test_the_manifest_has_the_fields_of_the_contract(tmp_path: Path) -> None:
+def test_manifest_has_the_documented_fields(tmp_path: Path) -> None:
     spec = parse('{"sample": {"mode": "fps", "fps": 29.97}, "range": {"start": 0.100}}')
     write(tmp_path, spec)
     text = (tmp_path / "manifest.json").read_text(encoding="utf-8")
@@ -85,7 +85,7 @@ def test_the_manifest_has_the_fields_of_the_contract(tmp_path: Path) -> None:
     assert str(second["time"]) == "0.100100"
 
 
-def test_the_csv_has_the_same_columns_and_values(tmp_path: Path) -> None:
+def test_csv_manifest_equals_the_json_manifest(tmp_path: Path) -> None:
     write(tmp_path)
     raw = (tmp_path / "manifest.csv").read_bytes()
     assert raw.endswith(b"\r\n")
@@ -96,11 +96,11 @@ def test_the_csv_has_the_same_columns_and_values(tmp_path: Path) -> None:
     assert rows == spelled
 
 
-def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
+def test_same_input_gives_the_same_archive_bytes(tmp_path: Path) -> None:
     assert write(tmp_path / "one") == write(tmp_path / "two")
 
 
-def test_an_archive_of_more_than_65535_entries_is_read_by_others(tmp_path: Path) -> None:
+def test_archive_of_more_than_65535_entries_is_readable_by_other_programs(tmp_path: Path) -> None:
     path = tmp_path / "many.zip"
     with path.open("wb") as file:
         writer = ZipWriter(file)
@@ -112,7 +112,7 @@ def test_an_archive_of_more_than_65535_entries_is_read_by_others(tmp_path: Path)
         assert many.read("65999") == b"x"
 
 
-def test_entries_beyond_4_gib_are_read_by_others(tmp_path: Path) -> None:
+def test_entries_beyond_4_gib_are_readable_by_other_programs(tmp_path: Path) -> None:
     path, start = tmp_path / "far.zip", 5 << 30
     with path.open("wb") as file:
         writer = ZipWriter(file)
@@ -127,18 +127,18 @@ def test_entries_beyond_4_gib_are_read_by_others(tmp_path: Path) -> None:
         assert far.getinfo("far").header_offset == start < offset
 
 
-def test_a_name_tells_number_and_time_as_the_contract_shows() -> None:
+def test_image_name_has_number_and_time() -> None:
     assert image_name(2, Fraction(1001, 1000), "jpg") == "frame_000002_t000001.001.jpg"
     assert image_name(1_234_567, Fraction(1_234_567), "png") == "frame_1234567_t1234567.000.png"
 
 
-def test_half_a_millisecond_is_rounded_up_exactly() -> None:
+def test_half_a_millisecond_rounds_up() -> None:
     assert image_name(1, Fraction(1, 2000), "jpg") == "frame_000001_t000000.001.jpg"
     assert decimal(Fraction(9_999_995, 10_000_000), 6) == "1.000000"
 
 
 @given(st.fractions(0, 10**6))
-def test_a_decimal_is_never_further_away_than_half_a_digit(value: Fraction) -> None:
+def test_decimal_text_is_off_by_at_most_half_a_digit(value: Fraction) -> None:
     text = decimal(value, 3)
     assert -Fraction(1, 2000) < Fraction(text) - value <= Fraction(1, 2000)
     assert half_up(value) == int(value + Fraction(1, 2))

@@ -73,28 +73,28 @@ def job(work: Work = WORKS[0], source: Path = Path("/source"), most: int = 10) -
 
 
 @pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: type(answer).__name__)
-def test_an_answer_arrives_as_it_was_said(answer: ChildMessage) -> None:
+def test_message_survives_encoding_and_decoding(answer: ChildMessage) -> None:
     said = encode_answer(answer)
     assert HEADER.unpack(said[: HEADER.size]) == (len(said) - HEADER.size,)
     assert decode_answer(said[HEADER.size :]) == answer
 
 
-def test_every_kind_of_answer_is_among_those_tried() -> None:
+def test_every_message_type_has_an_example() -> None:
     assert {type(answer) for answer in ANSWERS} == set(get_args(ChildMessage))
 
 
 @pytest.mark.parametrize("work", WORKS, ids=repr)
-def test_a_job_arrives_as_it_was_given(work: Work) -> None:
+def test_job_survives_encoding_and_decoding(work: Work) -> None:
     given_job = job(work)
     assert decode_job(encode_job(given_job)[HEADER.size :]) == given_job
 
 
-def test_a_file_name_need_not_be_utf_8() -> None:
+def test_file_name_may_be_any_bytes() -> None:
     source = Path(os.fsdecode(b"/videos/caf\xe9.mp4"))
     assert decode_job(encode_job(job(source=source))[HEADER.size :]).source == source
 
 
-def test_what_a_text_brings_is_printable_and_short() -> None:
+def test_text_from_the_child_is_printable_and_short() -> None:
     refused = decode_answer(msgpack.encode(Refused("no_video_stream", "a\x00b\x1b[2Jc\n" + "x" * 1000)))
     assert isinstance(refused, Refused)
     assert refused.detail.startswith("a\ufffdb\ufffd[2Jc\ufffdxxx")
@@ -125,7 +125,7 @@ def _changed(value: Any) -> st.SearchStrategy[Any]:
 
 
 @given(_documents().map(msgpack.encode) | st.binary())
-def test_whatever_is_said_is_an_answer_within_bounds_or_none(body: bytes) -> None:
+def test_any_bytes_decode_to_a_valid_message_or_are_rejected(body: bytes) -> None:
     with contextlib.suppress(ProtocolError):
         answer = decode_answer(body)
         for count in _numbers(msgpack.decode(msgpack.encode(answer))):
@@ -146,7 +146,7 @@ def _numbers(value: Any) -> list[float]:
             return [value]
 
 
-def test_a_deep_document_is_none_of_the_answers() -> None:
+def test_deeply_nested_message_is_rejected() -> None:
     with pytest.raises(ProtocolError):
         decode_answer(b"\x91" * 100_000)
 
@@ -162,7 +162,7 @@ def test_a_deep_document_is_none_of_the_answers() -> None:
         (WORKS[3], [EngineMismatch("")]),
     ],
 )
-def test_an_honest_child_is_heard_to_its_end(work: Work, said: list[ChildMessage]) -> None:
+def test_valid_sequence_of_messages_is_accepted(work: Work, said: list[ChildMessage]) -> None:
     conversation = Conversation(job(work))
     for answer in said:
         conversation.check(answer)
@@ -185,7 +185,7 @@ def test_an_honest_child_is_heard_to_its_end(work: Work, said: list[ChildMessage
         (WORKS[3], [Planned(MEDIA, 7, 0), Progress(8)]),
     ],
 )
-def test_what_is_out_of_place_is_no_answer(work: Work, said: list[ChildMessage]) -> None:
+def test_message_out_of_sequence_is_rejected(work: Work, said: list[ChildMessage]) -> None:
     conversation = Conversation(job(work))
     for answer in said[:-1]:
         conversation.check(answer)

@@ -38,7 +38,7 @@ def opened(folder: Path) -> Image.Image:
 
 
 @pytest.mark.parametrize("image_format", ImageFormat)
-def test_each_picture_is_in_its_place_in_its_colors(image_format: ImageFormat, tmp_path: Path) -> None:
+def test_each_picture_is_in_its_cell_with_its_colors(image_format: ImageFormat, tmp_path: Path) -> None:
     colors = [(200, 30 + 15 * n, 220 - 15 * n) for n in range(13)]
     sheet_of(tmp_path, [plain(color) for color in colors], cell_for(320, 180), image_format)
     sheet = np.asarray(opened(tmp_path))
@@ -48,7 +48,7 @@ def test_each_picture_is_in_its_place_in_its_colors(image_format: ImageFormat, t
         assert np.abs(sheet[y + 8 : y + 82, x + 8 : x + 152].mean(axis=(0, 1)) - color).max() < 5
 
 
-def test_the_index_tells_place_and_time_of_each_picture(tmp_path: Path) -> None:
+def test_index_gives_place_and_time_of_each_picture(tmp_path: Path) -> None:
     sheet_of(tmp_path, [plain((9, 9, 9))] * 11, cell_for(320, 180))
     cues = (tmp_path / "sheet.vtt").read_text().split("\n\n")
     assert cues[0] == "WEBVTT"
@@ -57,7 +57,7 @@ def test_the_index_tells_place_and_time_of_each_picture(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("frames", "expected"), [(1, 1), (2, 2), (100, 100), (101, 100), (5000, 100)])
-def test_at_max_a_hundred_pictures_are_chosen_from_the_first_to_the_last(frames: int, expected: int) -> None:
+def test_at_most_a_hundred_pictures_are_chosen_from_first_to_last(frames: int, expected: int) -> None:
     targets = [Target(index, index, False) for index in range(frames)]
     picked = sheet_targets(targets)
     assert len({target.index for target in picked}) == len(picked) == expected <= MAX_CELLS
@@ -67,7 +67,7 @@ def test_at_max_a_hundred_pictures_are_chosen_from_the_first_to_the_last(frames:
 
 
 @pytest.mark.parametrize("size", [(1920, 1080), (1080, 1920), (64, 48), (17, 33), (4000, 3), (3, 4000), (1, 1)])
-def test_pictures_of_any_shape_fit_into_their_cell(size: tuple[int, int], tmp_path: Path) -> None:
+def test_picture_of_any_shape_fits_into_its_cell(size: tuple[int, int], tmp_path: Path) -> None:
     cell = cell_for(*size)
     width, height = cell.fit(*size)
     assert cell.width % 2 == cell.height % 2 == 0
@@ -77,7 +77,7 @@ def test_pictures_of_any_shape_fit_into_their_cell(size: tuple[int, int], tmp_pa
     assert opened(tmp_path).size == (2 * cell.width, cell.height)
 
 
-def test_a_sheet_of_fewer_pictures_than_planned_ends_with_its_last_row(tmp_path: Path) -> None:
+def test_sheet_with_missing_pictures_ends_after_its_last_row(tmp_path: Path) -> None:
     cell = cell_for(320, 180)
     sheet, scaler = ContactSheet(tmp_path, cell, 25), ThumbnailScaler(cell, ImageFormat.JPEG)
     for n in range(3):

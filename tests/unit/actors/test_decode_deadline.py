@@ -11,28 +11,28 @@ from db.values.media_info import Media
 MEDIA = Media("mp4", "h264", 1920, 1080, 0, 600.0, 18_000, 30.0, False)
 
 
-def test_a_ten_minute_full_hd_film_has_ten_times_as_long_as_a_slow_processor_needs() -> None:
+def test_deadline_of_a_full_hd_video_is_ten_times_the_decode_time_of_a_slow_processor() -> None:
     # A core that decodes and encodes 40 full HD frames a second, shared by four.
     needs = 18_000 / 40 * 4
     assert max_work_seconds(Planned(MEDIA, 18_000, 18_000)) > 5 * needs
 
 
-def test_a_few_frames_have_less_time_than_all() -> None:
+def test_few_frames_have_a_shorter_deadline_than_all() -> None:
     few = max_work_seconds(Planned(MEDIA, 20, 20 * 125))
     assert BASE_SECONDS < few < max_work_seconds(Planned(MEDIA, 18_000, 18_000)) / 4
 
 
-def test_time_grows_with_pixels_frames_and_images() -> None:
+def test_deadline_grows_with_pixels_frames_and_images() -> None:
     base = max_work_seconds(Planned(MEDIA, 10, 100))
     assert max_work_seconds(Planned(MEDIA, 11, 100)) > base
     assert max_work_seconds(Planned(MEDIA, 10, 101)) > base
     assert max_work_seconds(Planned(replace(MEDIA, width=3840), 10, 100)) > base
 
 
-def test_a_scan_has_time_for_its_frames_alone() -> None:
+def test_scan_has_a_shorter_deadline_than_extraction() -> None:
     assert max_work_seconds(DetectingScenes(MEDIA, 100)) < max_work_seconds(Planned(MEDIA, 1, 100))
 
 
-def test_reading_a_file_has_time_for_its_size() -> None:
+def test_deadline_of_reading_grows_with_file_size() -> None:
     assert max_probe_seconds(0) == PROBE_SECONDS
     assert max_probe_seconds(50 << 30) > 3600

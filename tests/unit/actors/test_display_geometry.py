@@ -30,29 +30,29 @@ def matrix(a: int, b: int, c: int, d: int) -> tuple[int, ...]:
         ((0, -1, -1, 0), 1, True),
     ],
 )
-def test_each_of_the_eight_orientations_is_read_from_its_matrix(
+def test_each_of_eight_orientations_is_read_from_its_matrix(
     numbers: tuple[int, int, int, int], turns: int, mirrored: bool
 ) -> None:
     assert display_geometry(None, matrix(*numbers)) == DisplayGeometry(Fraction(1), turns, mirrored)
 
 
-def test_no_matrix_and_no_pixel_aspect_leave_the_picture_as_it_is() -> None:
+def test_without_matrix_and_pixel_aspect_the_size_is_unchanged() -> None:
     assert display_geometry(None, None) == display_geometry(Fraction(0), None) == DisplayGeometry()
 
 
-def test_pixel_aspect_then_rotation_then_the_bound_of_the_longer_side() -> None:
+def test_size_applies_pixel_aspect_then_rotation_then_the_bound() -> None:
     anamorphic = DisplayGeometry(Fraction(64, 45), quarter_turns=1)
     assert anamorphic.image_size(720, 576) == (576, 1024)
     assert anamorphic.image_size(720, 576, 100) == (56, 100)
 
 
-def test_half_a_pixel_rounds_up_and_a_side_is_at_min_one() -> None:
+def test_half_a_pixel_rounds_up_and_a_side_is_at_least_one() -> None:
     assert DisplayGeometry().image_size(200, 101, 100) == (100, 51)
     assert DisplayGeometry().image_size(10_000, 10, 16) == (16, 1)
 
 
 @given(st.integers(1, 8000), st.integers(1, 8000), st.integers(16, 8000))
-def test_the_bound_only_ever_shrinks(width: int, height: int, side: int) -> None:
+def test_bound_never_enlarges(width: int, height: int, side: int) -> None:
     wide, high = DisplayGeometry().image_size(width, height, side)
     assert max(wide, high) == min(side, max(width, height))
     assert wide <= width

@@ -126,7 +126,7 @@ def specs(draw: st.DrawFn) -> FrameSpec:
 
 
 @given(tables(), specs())
-def test_exactly_the_frames_that_the_contract_names_are_planned(table: FrameTable, spec: FrameSpec) -> None:
+def test_planned_frames_equal_the_reference(table: FrameTable, spec: FrameSpec) -> None:
     expected = reference(table, spec)
     if not expected:
         with pytest.raises(CatalogueError, match="empty_selection"):
@@ -138,7 +138,7 @@ def test_exactly_the_frames_that_the_contract_names_are_planned(table: FrameTabl
 
 
 @given(tables(), specs())
-def test_targets_ascend_and_tell_their_own_time_and_key(table: FrameTable, spec: FrameSpec) -> None:
+def test_targets_ascend_with_their_own_time_and_key_flag(table: FrameTable, spec: FrameSpec) -> None:
     try:
         planned = make_plan(table, spec)
     except CatalogueError:
@@ -151,9 +151,7 @@ def test_targets_ascend_and_tell_their_own_time_and_key(table: FrameTable, spec:
 
 
 @given(tables(), st.data())
-def test_each_group_begins_with_the_last_key_frame_shown_at_or_before_its_targets(
-    table: FrameTable, data: st.DataObject
-) -> None:
+def test_gop_begins_with_the_last_key_frame_at_or_before_its_targets(table: FrameTable, data: st.DataObject) -> None:
     chosen = sorted(data.draw(st.sets(st.integers(0, len(table) - 1), min_size=1)))
     gops = group_by_gop(table, chosen)
     assert [target.index for gop in gops for target in gop.targets] == chosen
@@ -174,24 +172,24 @@ def chosen(table: FrameTable, text: str) -> list[int]:
     return indexes(make_plan(table, parse(text)))
 
 
-def test_one_frame_a_second_is_the_default() -> None:
+def test_default_is_one_frame_per_second() -> None:
     assert chosen(steady(), "{}") == [0, 30, 60, 90, 120, 150, 180, 210, 240, 270]
 
 
-def test_a_rate_far_above_the_frames_costs_no_more_than_the_frames() -> None:
+def test_huge_rate_is_planned_in_time_of_the_frame_count() -> None:
     assert chosen(steady(100_000), '{"sample": {"mode": "fps", "fps": 1000000000}}') == list(range(100_000))
 
 
-def test_a_range_far_beyond_the_video_costs_no_more_than_the_frames() -> None:
+def test_huge_range_is_planned_in_time_of_the_frame_count() -> None:
     text = '{"sample": {"mode": "interval", "seconds": 0.000000001}, "range": {"start": 9, "end": 1000000000}}'
     assert chosen(steady(), text) == list(range(270, 300))
 
 
-def test_a_billion_uniform_times_cost_no_more_than_the_frames() -> None:
+def test_billion_uniform_times_are_planned_in_time_of_the_frame_count() -> None:
     assert chosen(steady(), '{"sample": {"mode": "uniform", "count": 1000000000}}') == list(range(300))
 
 
-def test_a_container_that_rounds_to_milliseconds_does_not_shift_a_frame() -> None:
+def test_millisecond_rounding_of_the_container_shifts_no_frame() -> None:
     rounded = build_frame_table(
         Fraction(1, 1000), [math.floor(i * Fraction(1001, 30) + Fraction(1, 2)) for i in range(90)]
     )
@@ -199,55 +197,55 @@ def test_a_container_that_rounds_to_milliseconds_does_not_shift_a_frame() -> Non
     assert chosen(rounded, f'{{"sample": {{"mode": "timestamps", "at": [{at}]}}}}') == list(range(90))
 
 
-def test_a_coarse_time_base_shows_no_frame_more_than_half_a_millisecond_early() -> None:
+def test_coarse_time_base_selects_no_frame_over_half_a_millisecond_early() -> None:
     text = '{"sample": {"mode": "timestamps", "at": [0.99949, 1.9995]}}'
     assert chosen(build_frame_table(Fraction(1), [0, 1, 2]), text) == [0, 2]
 
 
-def test_the_video_ends_after_the_duration_of_its_last_frame_or_the_median_interval() -> None:
+def test_video_ends_after_the_last_frames_duration_or_the_median_interval() -> None:
     assert build_frame_table(Fraction(1, 10), [5, 6, 7], last_duration=4).end == Fraction(6, 10)
     assert build_frame_table(Fraction(1, 10), [5, 6, 8, 12]).end == Fraction(9, 10)
     assert build_frame_table(Fraction(1, 10), [0, 1, 4]).end == Fraction(6, 10)
 
 
-def test_times_outside_of_the_video_are_left_out_with_a_warning() -> None:
+def test_timestamps_outside_of_the_video_are_skipped_with_a_warning() -> None:
     planned = make_plan(steady(), parse('{"sample": {"mode": "timestamps", "at": [-1, 3, 10, 99]}}'))
     assert indexes(planned) == [90]
     assert [warning.code for warning in planned.warnings] == ["times_outside_video"]
     assert planned.warnings[0].detail.startswith("3 ")
 
 
-def test_uniform_times_after_the_end_are_left_out_with_a_warning() -> None:
+def test_uniform_times_after_the_end_are_skipped_with_a_warning() -> None:
     planned = make_plan(steady(), parse('{"sample": {"mode": "uniform", "count": 4}, "range": {"end": 20}}'))
     assert indexes(planned) == [75, 225]
     assert [warning.code for warning in planned.warnings] == ["times_outside_video"]
 
 
-def test_timestamps_do_not_shift_with_the_start_of_the_range() -> None:
+def test_timestamps_do_not_depend_on_the_start_of_the_range() -> None:
     assert chosen(steady(), '{"sample": {"mode": "timestamps", "at": [1]}, "range": {"start": 5}}') == [30]
 
 
-def test_two_times_that_meet_one_frame_give_one_image() -> None:
+def test_two_timestamps_on_one_frame_give_one_image() -> None:
     assert chosen(steady(), '{"sample": {"mode": "timestamps", "at": [1, 1.01, 1.02]}}') == [30]
 
 
-def test_a_frame_on_screen_may_have_begun_before_the_range() -> None:
+def test_frame_shown_at_the_range_start_may_begin_before_it() -> None:
     assert chosen(steady(fps=1), '{"sample": {"mode": "fps", "fps": 1}, "range": {"start": 3.5, "end": 5}}') == [3, 4]
 
 
-def test_max_frames_keeps_the_first_and_warns() -> None:
+def test_max_frames_keeps_the_first_frames_and_warns() -> None:
     planned = make_plan(steady(), parse('{"max_frames": 2}'))
     assert indexes(planned) == [0, 30]
     assert [warning.code for warning in planned.warnings] == ["max_frames_reached"]
     assert make_plan(steady(), parse('{"max_frames": 10}')).warnings == ()
 
 
-def test_of_two_key_frames_equally_near_the_earlier_is_taken() -> None:
+def test_earlier_of_two_equally_near_key_frames_is_taken() -> None:
     text = '{"sample": {"mode": "timestamps", "at": [0.2]}, "snap": "keyframe"}'
     assert chosen(steady(), text) == [0]
 
 
-def test_nothing_selected_is_an_error_of_the_request() -> None:
+def test_empty_selection_is_a_request_error() -> None:
     with pytest.raises(CatalogueError, match="empty_selection"):
         make_plan(steady(), parse('{"range": {"start": 10}}'))
 
@@ -258,12 +256,12 @@ def test_more_frames_than_the_limit_are_refused() -> None:
     assert make_plan(steady(), FrameSpec(AllFrames()), max_frames=300).frames == 300
 
 
-def test_the_first_frames_of_shots_are_given_as_they_were_found() -> None:
+def test_first_frames_of_shots_are_selected_as_found() -> None:
     planned = make_plan(steady(), FrameSpec(Scenes()), scene_starts=[0, 40, 100])
     assert [target.index for gop in planned.gops for target in gop.targets] == [0, 40, 100]
 
 
-def test_decoding_goes_from_each_key_frame_to_its_last_target() -> None:
+def test_each_gop_is_decoded_from_its_key_frame_to_its_last_target() -> None:
     table = steady()
     keys = [index for index in range(len(table)) if table.is_key[index]]
     planned = group_by_gop(table, [keys[1] + 2, keys[1] + 4, keys[2]])

@@ -72,21 +72,21 @@ def chosen(table: FrameTable, spec: FrameSpec) -> list[int]:
 
 
 @given(tables(), specs())
-def test_no_limit_loses_or_changes_what_comes_before_it(table: FrameTable, spec: FrameSpec) -> None:
+def test_limit_keeps_the_first_frames_unchanged(table: FrameTable, spec: FrameSpec) -> None:
     whole = chosen(table, replace(spec, max_frames=None))
     for limit in {1, 2, len(whole) // 2, len(whole), len(whole) + 1} - {0}:
         assert chosen(table, replace(spec, max_frames=limit)) == whole[:limit]
 
 
 @given(tables(), specs())
-def test_key_frames_that_are_snapped_to_are_inside_the_range(table: FrameTable, spec: FrameSpec) -> None:
+def test_snapped_key_frames_are_inside_the_range(table: FrameTable, spec: FrameSpec) -> None:
     snapped = chosen(table, replace(spec, snap=Snap.KEYFRAME))
     end = table.end if spec.range.end is None else spec.range.end
     assert all(table.is_key[index] and spec.range.start <= table.time_of(index) < end for index in snapped)
 
 
 @given(tables(), specs())
-def test_no_key_frame_of_the_range_is_nearer_than_those_that_are_snapped_to(table: FrameTable, spec: FrameSpec) -> None:
+def test_snapped_key_frame_is_the_nearest_of_the_range(table: FrameTable, spec: FrameSpec) -> None:
     exact = chosen(table, replace(spec, snap=Snap.EXACT, max_frames=None))
     snapped = chosen(table, replace(spec, snap=Snap.KEYFRAME, max_frames=None))
     end = table.end if spec.range.end is None else spec.range.end
@@ -100,7 +100,7 @@ def test_no_key_frame_of_the_range_is_nearer_than_those_that_are_snapped_to(tabl
 
 
 @given(tables(), specs(that_name_frames))
-def test_a_narrower_range_gives_no_frame_that_the_whole_video_has_not(table: FrameTable, spec: FrameSpec) -> None:
+def test_narrower_range_selects_a_subset(table: FrameTable, spec: FrameSpec) -> None:
     """For the modes that name frames and not times."""
     exact = replace(spec, snap=Snap.EXACT, max_frames=None)
     end = table.end if spec.range.end is None else spec.range.end
@@ -109,19 +109,19 @@ def test_a_narrower_range_gives_no_frame_that_the_whole_video_has_not(table: Fra
 
 
 @given(tables(), st.integers(1, 20))
-def test_every_first_frame_is_every_frame_and_no_step_loses_the_first(table: FrameTable, n: int) -> None:
+def test_every_1st_selects_all_and_every_step_keeps_the_first_frame(table: FrameTable, n: int) -> None:
     every = chosen(table, FrameSpec(AllFrames()))
     assert every == list(range(len(table)))
     assert chosen(table, FrameSpec(EveryNth(n))) == every[::n]
 
 
 @given(tables(), rates)
-def test_a_rate_and_its_period_are_the_same(table: FrameTable, fps: Fraction) -> None:
+def test_rate_and_its_interval_select_the_same_frames(table: FrameTable, fps: Fraction) -> None:
     assert chosen(table, FrameSpec(Fps(fps))) == chosen(table, FrameSpec(Interval(1 / fps)))
 
 
 @given(tables())
-def test_a_rate_of_one_tick_and_the_frames_own_times_give_every_frame(table: FrameTable) -> None:
+def test_rate_of_one_tick_and_all_timestamps_select_every_frame(table: FrameTable) -> None:
     own = tuple(table.time_of(index) for index in range(len(table)))
     assert chosen(table, FrameSpec(Timestamps(own))) == list(range(len(table)))
     assume(table.ticks[-1] < 100_000)
@@ -129,21 +129,19 @@ def test_a_rate_of_one_tick_and_the_frames_own_times_give_every_frame(table: Fra
 
 
 @given(tables(), st.integers(-(2**40), 2**40), specs())
-def test_a_clock_that_begins_elsewhere_changes_no_choice(table: FrameTable, shift: int, spec: FrameSpec) -> None:
+def test_start_offset_changes_no_selection(table: FrameTable, shift: int, spec: FrameSpec) -> None:
     assert chosen(replace(table, pts=table.pts + shift), spec) == chosen(table, spec)
 
 
 @given(tables(), st.lists(specs(), min_size=2, max_size=4))
-def test_several_specifications_choose_what_each_alone_chooses(table: FrameTable, several: list[FrameSpec]) -> None:
+def test_several_specifications_select_what_each_selects_alone(table: FrameTable, several: list[FrameSpec]) -> None:
     """Planning keeps nothing from one specification to the next."""
     alone = [chosen(table, spec) for spec in several]
     assert [chosen(table, spec) for spec in reversed(several)] == alone[::-1]
 
 
 @given(tables(), specs())
-def test_every_target_is_in_the_group_of_the_key_frame_that_is_shown_before_it(
-    table: FrameTable, spec: FrameSpec
-) -> None:
+def test_every_target_is_in_the_gop_of_the_key_frame_before_it(table: FrameTable, spec: FrameSpec) -> None:
     if not chosen(table, spec):
         return
     planned = make_plan(table, spec)

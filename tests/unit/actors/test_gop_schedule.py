@@ -42,7 +42,7 @@ def plans(draw: st.DrawFn) -> tuple[FrameTable, list[int]]:
 
 
 @given(plans())
-def test_every_target_is_in_one_run_in_order(plan: tuple[FrameTable, list[int]]) -> None:
+def test_every_target_is_in_exactly_one_packet_run_in_order(plan: tuple[FrameTable, list[int]]) -> None:
     table, chosen = plan
     runs = schedule_runs(table, group_by_gop(table, chosen))
     assert runs is not None
@@ -50,7 +50,7 @@ def test_every_target_is_in_one_run_in_order(plan: tuple[FrameTable, list[int]])
 
 
 @given(plans())
-def test_a_run_begins_at_a_key_frame_and_ends_with_the_last_packet_that_a_target_needs(
+def test_packet_run_goes_from_a_key_frame_to_the_last_packet_of_its_targets(
     plan: tuple[FrameTable, list[int]],
 ) -> None:
     table, chosen = plan
@@ -67,7 +67,7 @@ def test_a_run_begins_at_a_key_frame_and_ends_with_the_last_packet_that_a_target
 
 
 @given(plans())
-def test_runs_are_in_decoding_order_and_no_gap_is_decoded(plan: tuple[FrameTable, list[int]]) -> None:
+def test_packet_runs_are_in_decoding_order_and_hold_only_needed_packets(plan: tuple[FrameTable, list[int]]) -> None:
     table, chosen = plan
     planned = group_by_gop(table, chosen)
     runs = schedule_runs(table, planned) or ()
@@ -81,7 +81,7 @@ def test_runs_are_in_decoding_order_and_no_gap_is_decoded(plan: tuple[FrameTable
     assert {place for run in runs for place in range(run.first, run.last + 1)} == needed
 
 
-def test_short_groups_without_a_gap_between_are_decoded_in_one_go() -> None:
+def test_adjacent_short_gops_are_one_packet_run() -> None:
     table = build_frame_table(Fraction(1, 30), list(range(120)), is_key=[i % 12 == 0 for i in range(120)])
     every = schedule_runs(table, group_by_gop(table, range(120))) or ()
     assert all(MIN_RUN_PACKETS <= run.packet_count <= MIN_RUN_PACKETS + 12 for run in every[:-1])
@@ -89,13 +89,13 @@ def test_short_groups_without_a_gap_between_are_decoded_in_one_go() -> None:
     assert [run.packet_count for run in key_frames] == [1] * 10
 
 
-def test_what_is_shown_before_the_first_key_frame_is_decoded_from_the_beginning_of_the_file() -> None:
+def test_frames_before_the_first_key_frame_are_decoded_from_the_file_start() -> None:
     table = build_frame_table(Fraction(1, 30), [2, 0, 1, 3], is_key=[True, False, False, False])
     runs = schedule_runs(table, group_by_gop(table, [0, 3])) or ()
     assert (runs[0].key_pts, runs[0].first, runs[-1].last) == (None, 0, 3)
 
 
-def test_a_picture_coded_before_the_key_frame_that_is_shown_before_it_is_not_for_the_planned_reader() -> None:
+def test_planned_reader_refuses_a_frame_coded_before_its_key_frame() -> None:
     table = build_frame_table(Fraction(1, 30), [0, 1, 2], is_key=[True, True, False], decode_order=[0, 2, 1])
     assert schedule_runs(table, group_by_gop(table, [2])) is None
 
@@ -116,16 +116,18 @@ def runs_of(*pictures: int) -> list[PacketRun]:
         ([250] * 8, 1, 1),
     ],
 )
-def test_runs_are_shared_out_when_the_shares_are_even(pictures: list[int], threads: int, expected: int) -> None:
+def test_each_thread_has_a_decoder_when_packet_runs_share_evenly(
+    pictures: list[int], threads: int, expected: int
+) -> None:
     assert decoder_count(runs_of(*pictures), threads) == expected
 
 
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=40), st.integers(1, 8))
-def test_there_is_one_decoder_or_one_for_each_thread(pictures: list[int], threads: int) -> None:
+def test_number_of_decoders_is_one_or_the_thread_count(pictures: list[int], threads: int) -> None:
     assert decoder_count(runs_of(*pictures), threads) in {1, threads}
 
 
-def test_no_targets_make_no_runs() -> None:
+def test_no_targets_give_no_packet_runs() -> None:
     table = build_frame_table(Fraction(1), [0, 1], is_key=[True, False])
     assert schedule_runs(table, ()) == ()
     assert schedule_runs(table, [GopTargets(0, group_by_gop(table, [1])[0].targets)]) is not None

@@ -58,7 +58,7 @@ def shift(one: Picture, other: Picture) -> float:
 @pytest.mark.parametrize("matrix", KR_KB)
 @pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv420p12le", "nv12"])
 @pytest.mark.parametrize("size", [(WIDTH, HEIGHT), (WIDTH + 1, HEIGHT + 1)])
-def test_colors_survive_every_matrix_range_format_and_size(
+def test_colors_are_right_for_every_matrix_range_format_and_size(
     size: tuple[int, int], pixel_format: str, matrix: int, span: int
 ) -> None:
     rgb = gradient(*size)
@@ -69,7 +69,7 @@ def test_colors_survive_every_matrix_range_format_and_size(
 
 
 @pytest.mark.parametrize(("lines", "matrix"), [(576, 5), (720, 1)])
-def test_an_untagged_picture_is_bt601_below_720_lines_and_bt709_from_there(lines: int, matrix: int) -> None:
+def test_untagged_frame_is_bt601_below_720_lines_and_bt709_from_720(lines: int, matrix: int) -> None:
     rgb = gradient(lines * 16 // 9, lines)
     frame = drawn(rgb, "yuv420p", matrix, LIMITED)
     frame.colorspace, frame.color_range = UNTAGGED, 0
@@ -79,7 +79,7 @@ def test_an_untagged_picture_is_bt601_below_720_lines_and_bt709_from_there(lines
 @pytest.mark.parametrize("turns", range(4))
 @pytest.mark.parametrize("mirrored", [False, True])
 @pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv422p", "yuv444p"])
-def test_a_picture_is_mirrored_and_then_turned_clockwise(pixel_format: str, mirrored: bool, turns: int) -> None:
+def test_picture_is_mirrored_then_rotated_clockwise(pixel_format: str, mirrored: bool, turns: int) -> None:
     rgb = gradient(WIDTH, HEIGHT)
     frame = drawn(rgb, pixel_format, 5, LIMITED)
     image = decoded(FrameRenderer(DisplayGeometry(Fraction(1), turns, mirrored)).render_planes(frame))
@@ -89,7 +89,7 @@ def test_a_picture_is_mirrored_and_then_turned_clockwise(pixel_format: str, mirr
 
 
 @pytest.mark.parametrize("side", [16, 50, 97])
-def test_a_smaller_picture_keeps_its_colors(side: int) -> None:
+def test_resized_picture_keeps_its_colors(side: int) -> None:
     rgb = gradient(WIDTH, HEIGHT)
     picture = FrameRenderer(DisplayGeometry(Fraction(4, 3)), side).render_planes(drawn(rgb, "yuv420p", 1, LIMITED))
     assert picture.width == side
@@ -99,7 +99,7 @@ def test_a_smaller_picture_keeps_its_colors(side: int) -> None:
 @pytest.mark.parametrize(
     "pixel_format", ["rgb24", "gbrp", "gbrp10le", "gray", "gray10le", "yuva420p", "yuv440p", "yuv411p", "yuv410p"]
 )
-def test_formats_that_few_videos_have_are_images_too(pixel_format: str) -> None:
+def test_rare_pixel_formats_are_converted(pixel_format: str) -> None:
     rgb = gradient(WIDTH, HEIGHT)
     frame = VideoFrame.from_ndarray(rgb.round().astype(np.uint8), format="rgb24").reformat(format=pixel_format)
     gray = pixel_format.startswith("gray")
@@ -110,13 +110,13 @@ def test_formats_that_few_videos_have_are_images_too(pixel_format: str) -> None:
     assert image.shape == rgb.shape
 
 
-def test_the_size_of_frames_may_change_in_the_middle_of_a_video() -> None:
+def test_frame_size_may_change_within_a_video() -> None:
     renderer = FrameRenderer(DisplayGeometry())
     sizes = [(WIDTH, HEIGHT), (320, 240), (WIDTH, HEIGHT)]
     pictures = [renderer.render_planes(drawn(gradient(*size), "yuv420p", 5, LIMITED)) for size in sizes]
     assert [(picture.width, picture.height) for picture in pictures] == sizes
 
 
-def test_a_picture_of_absurd_size_is_refused() -> None:
+def test_frame_of_absurd_size_is_refused() -> None:
     with pytest.raises(CatalogueError, match="picture_too_large"):
         FrameRenderer(DisplayGeometry(Fraction(1000))).render_planes(av.VideoFrame(160, 96, "yuv420p"))

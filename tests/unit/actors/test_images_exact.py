@@ -89,7 +89,7 @@ def full_size(planes: list[Float], shape: tuple[int, int]) -> list[Float]:
 @pytest.mark.parametrize("span", [LIMITED, FULL])
 @pytest.mark.parametrize("matrix", [1, 5, 6, 7])
 @pytest.mark.parametrize("pixel_format", FORMATS)
-def test_what_a_jpeg_is_made_of_is_half_a_level_near_the_formulas(
+def test_jpeg_samples_are_within_half_a_level_of_the_formulas(
     pixel_format: str, matrix: int, span: int, size: tuple[int, int]
 ) -> None:
     frame, held = encoded(*size, pixel_format, matrix, span)
@@ -110,7 +110,7 @@ def test_what_a_jpeg_is_made_of_is_half_a_level_near_the_formulas(
 @pytest.mark.parametrize("span", [LIMITED, FULL])
 @pytest.mark.parametrize("matrix", KR_KB)
 @pytest.mark.parametrize("pixel_format", ["yuv444p", "yuv420p10le"])
-def test_a_png_is_half_a_level_near_the_formulas_in_full_range_rgb(
+def test_png_samples_are_within_half_a_level_of_the_formulas(
     pixel_format: str, matrix: int, span: int, size: tuple[int, int]
 ) -> None:
     frame, held = encoded(*size, pixel_format, matrix, span)
@@ -123,7 +123,7 @@ def test_a_png_is_half_a_level_near_the_formulas_in_full_range_rgb(
 
 
 @pytest.mark.parametrize("span", [LIMITED, FULL])
-def test_wide_colors_are_half_a_level_near_the_formulas_in_a_jpeg(span: int) -> None:
+def test_wide_gamut_jpeg_samples_are_within_half_a_level_of_the_formulas(span: int) -> None:
     frame, held = encoded(WIDTH, HEIGHT, "yuv444p", BT2020, span)
     picture = FrameRenderer(DisplayGeometry()).render_planes(frame)
     rgb = from_2020(to_rgb(held, BT2020))
@@ -148,12 +148,12 @@ def opened(frame: VideoFrame, image: Image, geometry: DisplayGeometry | None = N
 @pytest.mark.parametrize(
     ("pixel_format", "chroma"), [("yuv420p", "420"), ("yuv422p", "422"), ("yuv444p", "444"), ("yuv420p10le", "420")]
 )
-def test_a_jpeg_has_as_much_color_as_the_video(pixel_format: str, chroma: str) -> None:
+def test_jpeg_chroma_subsampling_follows_the_video(pixel_format: str, chroma: str) -> None:
     frame, _ = encoded(WIDTH, HEIGHT, pixel_format, 1, LIMITED)
     assert simplejpeg.decode_jpeg_header(ImageEncoder(DisplayGeometry(), Image()).encode(frame).data)[3] == chroma
 
 
-def test_a_png_of_an_rgb_video_is_lossless() -> None:
+def test_png_of_an_rgb_video_is_lossless() -> None:
     pixels = np.random.default_rng(2).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
     image = opened(VideoFrame.from_ndarray(pixels, format="rgb24"), Image(ImageFormat.PNG))
     assert np.array_equal(image, pixels)
@@ -161,7 +161,7 @@ def test_a_png_of_an_rgb_video_is_lossless() -> None:
 
 @pytest.mark.parametrize("matrix", [1, 5, 9])
 @pytest.mark.parametrize("size", [(WIDTH, HEIGHT), (WIDTH + 1, HEIGHT + 1)])
-def test_a_webp_keeps_the_colors(size: tuple[int, int], matrix: int) -> None:
+def test_webp_keeps_the_colors(size: tuple[int, int], matrix: int) -> None:
     frame, held = encoded(*size, "yuv420p", matrix, LIMITED)
     image = opened(frame, Image(ImageFormat.WEBP, 100))
     rgb = to_rgb(full_size(held, (size[1], size[0])), matrix)
@@ -170,7 +170,7 @@ def test_a_webp_keeps_the_colors(size: tuple[int, int], matrix: int) -> None:
     assert np.abs(image - expected).mean() < 2
 
 
-def test_a_webp_of_higher_quality_is_larger() -> None:
+def test_webp_of_higher_quality_is_larger() -> None:
     noise = np.random.default_rng(3).integers(40, 200, (HEIGHT, WIDTH, 3), np.uint8)
     images = [Image(ImageFormat.WEBP, quality) for quality in (1, 50, 90, 100)]
     sizes = [
@@ -182,7 +182,7 @@ def test_a_webp_of_higher_quality_is_larger() -> None:
 @pytest.mark.parametrize("image_format", ImageFormat)
 @pytest.mark.parametrize("turns", range(4))
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_every_format_is_upright(image_format: ImageFormat, mirrored: bool, turns: int) -> None:
+def test_rotation_is_applied_in_every_format(image_format: ImageFormat, mirrored: bool, turns: int) -> None:
     frame, held = encoded(WIDTH, HEIGHT, "yuv420p", 5, LIMITED)
     image = opened(frame, Image(image_format, 95), DisplayGeometry(Fraction(1), turns, mirrored))
     rgb = 255 * to_rgb(full_size(held, (HEIGHT, WIDTH)), 5).transpose(1, 2, 0)
@@ -192,7 +192,7 @@ def test_every_format_is_upright(image_format: ImageFormat, mirrored: bool, turn
 
 
 @pytest.mark.parametrize("image_format", ImageFormat)
-def test_the_same_frame_gives_the_same_bytes_again_and_in_any_studio(image_format: ImageFormat) -> None:
+def test_same_frame_gives_the_same_bytes_in_every_encoder(image_format: ImageFormat) -> None:
     image = Image(image_format, 80, 64)
     one, other = ImageEncoder(DisplayGeometry(), image), ImageEncoder(DisplayGeometry(), image)
     files = [encoder.encode(encoded(WIDTH, HEIGHT, "yuv420p", 1, LIMITED)[0]).data for encoder in (one, one, other)]
@@ -201,7 +201,7 @@ def test_the_same_frame_gives_the_same_bytes_again_and_in_any_studio(image_forma
 
 @pytest.mark.parametrize("side", [20, 50, 120])
 @pytest.mark.parametrize("image_format", ImageFormat)
-def test_a_smaller_picture_of_every_format_is_the_mean_of_what_it_shows(image_format: ImageFormat, side: int) -> None:
+def test_resized_picture_is_the_mean_of_its_pixels_in_every_format(image_format: ImageFormat, side: int) -> None:
     frame, held = encoded(WIDTH, HEIGHT, "yuv420p", 1, LIMITED)
     image = opened(frame, Image(image_format, 95, side))
     rgb = 255 * to_rgb(full_size(held, (HEIGHT, WIDTH)), 1).transpose(1, 2, 0)

@@ -61,13 +61,13 @@ def row_of(frame: VideoFrame, image_format: ImageFormat) -> Float:
 
 
 @pytest.mark.parametrize("image_format", ImageFormat)
-def test_pq_goes_by_the_curve(image_format: ImageFormat) -> None:
+def test_pq_follows_the_bt2390_curve(image_format: ImageFormat) -> None:
     frame, signal = gray(PQ)
     expected = 255 * np.minimum(1, pq_to_light(rolled_off(signal)) / SDR_PEAK) ** (1 / 2.4)
     assert np.abs(row_of(frame, image_format) - expected).mean() < 1
 
 
-def test_white_in_hdr_is_three_quarters_of_white_and_nothing_is_cut_off() -> None:
+def test_hdr_reference_white_is_three_quarters_and_highlights_are_not_clipped() -> None:
     frame, signal = gray(PQ, least=100, most=850)
     row = row_of(frame, ImageFormat.JPEG)
     white = row[np.argmin(np.abs(pq_to_light(signal) - 203))]
@@ -76,14 +76,14 @@ def test_white_in_hdr_is_three_quarters_of_white_and_nothing_is_cut_off() -> Non
 
 
 @pytest.mark.parametrize("image_format", ImageFormat)
-def test_hlg_is_shown_as_an_sdr_picture_in_wide_colors(image_format: ImageFormat) -> None:
+def test_hlg_is_converted_as_wide_gamut_sdr(image_format: ImageFormat) -> None:
     frame, signal = gray(HLG)
     assert np.abs(row_of(frame, image_format) - 255 * signal).mean() < 1
 
 
 @pytest.mark.parametrize("transfer", [PQ, HLG])
 @pytest.mark.parametrize("side", [33, 80])
-def test_a_smaller_picture_is_as_bright(transfer: int, side: int) -> None:
+def test_resized_hdr_picture_keeps_its_brightness(transfer: int, side: int) -> None:
     frame, _ = gray(transfer)
     data = ImageEncoder(DisplayGeometry(), Image(ImageFormat.JPEG, 95, side)).encode(frame).data
     with Pillow.open(io.BytesIO(data)) as small:

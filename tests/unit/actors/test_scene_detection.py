@@ -13,7 +13,7 @@ def found(differing: set[int], frames: int = 200) -> list[int]:
     return list(find_cuts((index, index in differing) for index in range(frames)))
 
 
-def test_hue_saturation_and_value_are_those_of_opencv() -> None:
+def test_hsv_equals_opencv() -> None:
     rgb = np.random.default_rng(5).integers(0, 256, (300, 400, 3), np.uint8)
     theirs = cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV).astype(np.int16)
     difference = np.abs(hsv(rgb) - theirs)
@@ -22,24 +22,24 @@ def test_hue_saturation_and_value_are_those_of_opencv() -> None:
     assert (difference > 0).mean() < 0.02
 
 
-def test_gray_has_no_hue_and_no_saturation() -> None:
+def test_gray_has_zero_hue_and_saturation() -> None:
     gray = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=-1)
     assert not hsv(gray)[..., :2].any()
 
 
-def test_every_difference_is_a_cut_when_shots_are_long_enough() -> None:
+def test_every_large_difference_is_a_cut_when_shots_are_long_enough() -> None:
     assert found({15, 40, 100}) == [15, 40, 100]
 
 
-def test_nothing_is_a_cut_before_the_first_shot_is_long_enough() -> None:
+def test_no_cut_before_the_minimum_shot_length() -> None:
     assert found({MIN_SCENE_FRAMES - 1}) == []
 
 
 @pytest.mark.parametrize(("flashes", "expected"), [({50, 52, 60, 67}, [50, 67]), ({50, 52}, [50])])
-def test_a_flicker_after_a_cut_is_one_more_cut_at_its_end_when_it_lasts(flashes: set[int], expected: list[int]) -> None:
+def test_lasting_flicker_after_a_cut_gives_one_cut_at_its_end(flashes: set[int], expected: list[int]) -> None:
     # As in PySceneDetect: a flicker shorter than a shot waits for more, and gives none when no more comes.
     assert found(flashes) == expected
 
 
-def test_no_frames_have_no_cuts() -> None:
+def test_no_frames_give_no_cuts() -> None:
     assert list(find_cuts([])) == []

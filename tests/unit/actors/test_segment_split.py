@@ -29,9 +29,7 @@ def tables_and_targets(draw: st.DrawFn) -> tuple[FrameTable, list[int]]:
 
 
 @given(tables_and_targets(), st.integers(2, MAX_SEGMENTS))
-def test_no_target_is_lost_or_twice_and_no_group_of_pictures_is_cut(
-    drawn: tuple[FrameTable, list[int]], count: int
-) -> None:
+def test_every_target_is_in_one_segment_and_no_gop_is_cut(drawn: tuple[FrameTable, list[int]], count: int) -> None:
     table, indexes = drawn
     planned = group_by_gop(table, indexes)
     found = split_plan(table, planned, count)
@@ -45,9 +43,7 @@ def test_no_target_is_lost_or_twice_and_no_group_of_pictures_is_cut(
 
 
 @given(tables_and_targets(), st.integers(2, MAX_SEGMENTS))
-def test_no_segment_decodes_more_than_its_share_and_one_group_of_pictures(
-    drawn: tuple[FrameTable, list[int]], count: int
-) -> None:
+def test_segment_decodes_at_most_its_share_plus_one_gop(drawn: tuple[FrameTable, list[int]], count: int) -> None:
     table, indexes = drawn
     planned = group_by_gop(table, indexes)
     found = split_plan(table, planned, count)
@@ -59,7 +55,7 @@ def test_no_segment_decodes_more_than_its_share_and_one_group_of_pictures(
 
 
 @given(st.floats(0, 1e6), st.floats(0.1, 1e4))
-def test_the_number_of_segments_follows_the_time_within_its_bounds(seconds: float, longest: float) -> None:
+def test_number_of_segments_follows_the_estimated_time(seconds: float, longest: float) -> None:
     count = segment_count(seconds, longest)
     assert (count == 1) == (seconds <= longest)
     assert count <= MAX_SEGMENTS
@@ -67,11 +63,11 @@ def test_the_number_of_segments_follows_the_time_within_its_bounds(seconds: floa
         assert seconds / count <= longest
 
 
-def test_work_over_five_minutes_is_split_into_segments_of_two() -> None:
+def test_work_over_five_minutes_is_split_into_two_minute_segments() -> None:
     assert [segment_count(seconds, 300) for seconds in (300, 301, 600, 3600, 1e6)] == [1, 3, 5, 30, 64]
 
 
-def test_a_minute_of_full_hd_is_short_and_an_hour_is_long() -> None:
+def test_minute_of_full_hd_is_not_split_and_an_hour_is() -> None:
     def film(seconds: int) -> float:
         frames = 30 * seconds
         return usual_work_seconds(

@@ -36,7 +36,7 @@ WHOLE = {
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_a_whole_file_is_not_cut_off(name: str, tmp_path: Path) -> None:
+def test_complete_file_is_not_truncated(name: str, tmp_path: Path) -> None:
     container, data = WHOLE[name]
     path = tmp_path / "file"
     path.write_bytes(data)
@@ -44,7 +44,7 @@ def test_a_whole_file_is_not_cut_off(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_a_file_without_its_last_byte_is_cut_off(name: str, tmp_path: Path) -> None:
+def test_file_without_its_last_byte_is_truncated(name: str, tmp_path: Path) -> None:
     container, data = WHOLE[name]
     path = tmp_path / "file"
     path.write_bytes(data[:-1])
@@ -61,7 +61,7 @@ def test_a_file_without_its_last_byte_is_cut_off(name: str, tmp_path: Path) -> N
         (Container.MATROSKA, b""),
     ],
 )
-def test_where_no_end_is_declared_nothing_is_claimed(container: Container, data: bytes, tmp_path: Path) -> None:
+def test_file_without_a_declared_end_is_not_called_truncated(container: Container, data: bytes, tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(data)
     assert not is_truncated(path, container)

@@ -16,7 +16,7 @@ CLIENT = {"FOTOGRAMA_URL", "FOTOGRAMA_TOKEN", "FOTOGRAMA_PASSWORD"}
 DOCUMENTS = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
 
 
-def test_the_page_in_the_docs_is_current() -> None:
+def test_error_page_in_docs_is_current() -> None:
     assert PAGE.read_text() == page(), "uv run python -m cluster.settings_docs > docs/settings.md"
 
 

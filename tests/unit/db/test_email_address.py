@@ -12,7 +12,7 @@ from db.values.email_address import normal_email
 
 
 @given(st.emails() | st.text() | st.from_regex(r"[a-z=?.]{1,9}@[a-zß-ÿА-я.-]{1,9}", fullmatch=True))
-def test_the_form_of_an_address_is_its_own_form_and_a_mail_names_it(text: str) -> None:
+def test_normalized_address_is_stable_and_a_mail_can_carry_it(text: str) -> None:
     email = normal_email(text)
     if email is not None:
         assert normal_email(email) == email
@@ -26,15 +26,15 @@ def test_the_form_of_an_address_is_its_own_form_and_a_mail_names_it(text: str) -
 
 
 @given(st.emails())
-def test_the_case_makes_no_difference(email: str) -> None:
+def test_letter_case_of_an_address_is_ignored(email: str) -> None:
     assert normal_email(email.upper()) == normal_email(email.lower())
 
 
 @pytest.mark.parametrize("email", ["ana@host.local", "ana@mail.internal", "ana@example.test", "root@localhost"])
-def test_names_of_a_private_network_are_addresses(email: str) -> None:
+def test_private_network_host_is_a_valid_mail_domain(email: str) -> None:
     assert normal_email(email) == email
 
 
 @pytest.mark.parametrize("email", ["a..b@x.org", ".a@x.org", "a@x..org", "a@-x.org", "x" * 65 + "@x.org", "a@b@x.org"])
-def test_what_no_mail_server_takes_is_no_address(email: str) -> None:
+def test_malformed_address_is_rejected(email: str) -> None:
     assert normal_email(email) is None

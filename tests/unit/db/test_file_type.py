@@ -23,7 +23,7 @@ from db.values.file_type import HEAD_BYTES, Container, sniff
         ((bytes(4) + b"\x47" + bytes(187)) * 5, Container.MPEG_TS),
     ],
 )
-def test_a_container_is_known_by_its_first_bytes(head: bytes, container: Container) -> None:
+def test_container_is_recognized_by_its_first_bytes(head: bytes, container: Container) -> None:
     assert sniff(head) is container
 
 
@@ -43,14 +43,14 @@ def test_a_container_is_known_by_its_first_bytes(head: bytes, container: Contain
         (b"G" + b"a" * 1000, "not_a_video"),
     ],
 )
-def test_what_is_no_video_is_refused_with_a_code(head: bytes, code: str) -> None:
+def test_non_video_is_refused_with_a_code(head: bytes, code: str) -> None:
     with pytest.raises(CatalogueError) as caught:
         sniff(head)
     assert caught.value.code == code
 
 
 @given(st.binary(max_size=HEAD_BYTES))
-def test_any_bytes_get_an_answer(head: bytes) -> None:
+def test_any_bytes_give_a_type_or_a_catalogue_error(head: bytes) -> None:
     try:
         answer = sniff(head).value
     except CatalogueError as error:

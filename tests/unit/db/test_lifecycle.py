@@ -28,27 +28,27 @@ from db.values.lifecycle import (
 )
 
 
-def test_every_state_has_its_row() -> None:
+def test_every_state_has_a_row_of_transitions() -> None:
     assert set(EXTRACTION_TRANSITIONS) == set(ExtractionStatus)
     assert set(TASK_TRANSITIONS) == set(TaskState)
 
 
-def test_ends_are_ends() -> None:
+def test_final_states_have_no_transitions() -> None:
     assert {s for s in ExtractionStatus if is_terminal(s)} == {"succeeded", "failed", "cancelled"}
     assert {s for s in TaskState if is_terminal(s)} == {"done", "failed", "cancelled"}
 
 
-def test_an_error_of_the_file_ends_at_once() -> None:
+def test_file_error_fails_at_once() -> None:
     assert after_failure(Blame.FILE, "no_video_stream", Counters(), 0.5) == GiveUp("no_video_stream")
 
 
-def test_the_third_crash_gives_the_file_up_and_the_try_before_it_is_sequential() -> None:
+def test_third_crash_gives_up_and_the_try_before_it_is_sequential() -> None:
     outcomes = [after_failure(Blame.CRASH, "gave_up", Counters(crashes=n), 0.0) for n in range(MAX_CRASHES)]
     assert outcomes == [Retry(0.0), Retry(0.0), GiveUp("gave_up")]
     assert [is_sequential(n) for n in range(MAX_CRASHES)] == [False, False, True]
 
 
-def test_a_lost_lease_is_retried_twenty_times() -> None:
+def test_lost_lease_is_retried_twenty_times() -> None:
     outcomes = [after_failure(Blame.LOSS, "workers_lost", Counters(losses=n), 0.0) for n in range(MAX_LOSSES + 1)]
     assert outcomes == [Retry(0.0)] * MAX_LOSSES + [GiveUp("workers_lost")]
 
@@ -58,39 +58,39 @@ def test_a_lost_lease_is_retried_twenty_times() -> None:
     seconds=st.floats(0, SERVICE_ERROR_SECONDS - 1),
     jitter=st.floats(0, 1, exclude_max=True),
 )
-def test_an_outage_is_waited_for_a_whole_day_with_bounded_pauses(tries: int, seconds: float, jitter: float) -> None:
+def test_service_error_is_retried_for_a_day_with_bounded_pauses(tries: int, seconds: float, jitter: float) -> None:
     counters = Counters(service_errors=tries, service_error_seconds=seconds)
     outcome = after_failure(Blame.SERVICE, "unavailable", counters, jitter)
     assert isinstance(outcome, Retry)
     assert 0 < outcome.delay_seconds <= BACKOFF_MAX_SECONDS
 
 
-def test_a_childs_reports_of_service_errors_are_believed_only_so_often() -> None:
+def test_service_errors_reported_by_a_child_are_bounded() -> None:
     blames = [blame_of_child_report(count) for count in range(MAX_CHILD_REPORTS + 2)]
     assert blames == [Blame.SERVICE] * MAX_CHILD_REPORTS + [Blame.CRASH] * 2
 
 
-def test_after_a_day_of_outage_the_service_says_so() -> None:
+def test_service_error_gives_up_after_a_day() -> None:
     counters = Counters(service_errors=300, service_error_seconds=SERVICE_ERROR_SECONDS)
     assert after_failure(Blame.SERVICE, "unavailable", counters, 0.5) == GiveUp("service_failed")
 
 
 @pytest.mark.parametrize("tries", range(SERVICE_ERRORS - 1))
-def test_a_service_that_was_off_for_days_has_not_been_waited_for(tries: int) -> None:
+def test_few_service_errors_are_retried_even_after_days(tries: int) -> None:
     counters = Counters(service_errors=tries, service_error_seconds=3 * SERVICE_ERROR_SECONDS)
     assert isinstance(after_failure(Blame.SERVICE, "unavailable", counters, 0.5), Retry)
 
 
 @pytest.mark.parametrize("fault", list(Fault))
-def test_only_the_service_is_blamed_for_the_service(fault: Fault) -> None:
+def test_only_fault_service_counts_as_a_service_error(fault: Fault) -> None:
     assert blame_of(fault) is (Blame.SERVICE if fault is Fault.SERVICE else Blame.FILE)
 
 
-def test_every_code_that_ends_a_task_stands_in_the_catalogue() -> None:
+def test_every_code_that_ends_a_task_is_in_the_catalogue() -> None:
     assert {"gave_up", "workers_lost", "service_failed"} <= set(CATALOGUE)
 
 
-def test_every_entry_says_what_and_what_to_do_in_both_languages() -> None:
+def test_every_entry_has_title_and_remedy_in_both_languages() -> None:
     for code, entry in CATALOGUE.items():
         for text in (entry.en, entry.pt):
             assert text.title.endswith("."), code

@@ -33,23 +33,23 @@ DEFAULTS = (
 )
 
 
-def test_an_empty_object_means_the_defaults() -> None:
+def test_empty_object_means_the_defaults() -> None:
     assert canonical(parse("{}")) == DEFAULTS
     assert parse(DEFAULTS) == FrameSpec()
 
 
-def test_a_number_means_its_decimal_text() -> None:
+def test_number_is_read_by_its_decimal_text() -> None:
     spec = parse('{"sample": {"mode": "fps", "fps": 0.1}, "range": {"start": 0.3333333333333333333333333333333333}}')
     assert spec.sample == Fps(Fraction(1, 10))
     assert spec.range.start == Fraction("0.3333333333333333333333333333333333")
 
 
 @pytest.mark.parametrize("text", ["29.970", "29.97", "2997e-2", "0.2997E2"])
-def test_equal_numbers_have_one_text(text: str) -> None:
+def test_equal_numbers_have_one_canonical_text(text: str) -> None:
     assert '"fps":29.97}' in canonical(parse(f'{{"sample": {{"mode": "fps", "fps": {text}}}}}'))
 
 
-def test_times_are_sorted_and_each_stands_once() -> None:
+def test_timestamps_are_sorted_without_duplicates() -> None:
     assert parse('{"sample": {"mode": "timestamps", "at": [3, 1.0, 1, 2.5]}}').sample == Timestamps(
         (Fraction(1), Fraction(5, 2), Fraction(3))
     )
@@ -87,19 +87,19 @@ def test_times_are_sorted_and_each_stands_once() -> None:
         ('{"max_frames": 0}', "max_frames"),
     ],
 )
-def test_a_wrong_field_is_named(text: str, field: str) -> None:
+def test_invalid_field_is_named_in_the_error(text: str, field: str) -> None:
     with pytest.raises(CatalogueError, match=r"invalid_spec") as caught:
         parse(text)
     assert caught.value.detail.startswith(f"{field} ")
 
 
-def test_more_times_than_allowed_are_refused() -> None:
+def test_too_many_timestamps_are_refused() -> None:
     with pytest.raises(CatalogueError, match=r"sample\.at"):
         parse(json.dumps({"sample": {"mode": "timestamps", "at": list(range(100_001))}}))
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"a": NaN}', '{"a": Infinity}', "[" * 100_000, b"\xff\xfe"])
-def test_what_is_not_json_is_malformed(text: str | bytes) -> None:
+def test_invalid_json_is_malformed(text: str | bytes) -> None:
     with pytest.raises(CatalogueError, match="malformed_request"):
         parse(text)
 
@@ -125,7 +125,7 @@ images = st.builds(
 
 
 @given(st.builds(FrameSpec, samples, ranges, images, st.sampled_from(Snap), st.none() | st.integers(1, 10**6)))
-def test_the_canonical_text_reads_back_as_the_same_value(spec: FrameSpec) -> None:
+def test_canonical_text_parses_to_the_same_specification(spec: FrameSpec) -> None:
     text = canonical(spec)
     assert parse(text) == spec
     assert canonical(parse(text)) == text

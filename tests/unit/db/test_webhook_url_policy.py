@@ -34,12 +34,12 @@ REACHED += [(address, set()) for address in NEVER]
 
 
 @pytest.mark.parametrize(("address", "reached"), REACHED)
-def test_an_address_is_reached_by_those_that_may(address: str, reached: set[Reach]) -> None:
+def test_reach_decides_which_addresses_are_allowed(address: str, reached: set[Reach]) -> None:
     assert {reach for reach in Reach if allows(reach, ipaddress.ip_address(address))} == reached
 
 
 @pytest.mark.parametrize("url", ["https://example.org", "http://example.org:8080/a?b=c", "https://[2606:4700::1111]/"])
-def test_a_receivers_url_is_taken(url: str) -> None:
+def test_valid_receiver_url_is_accepted(url: str) -> None:
     check_url(url, Reach.PUBLIC)
 
 
@@ -69,15 +69,15 @@ def test_a_receivers_url_is_taken(url: str) -> None:
         "https://example.org/" + "x" * MAX_URL_CHARACTERS,
     ],
 )
-def test_what_is_no_receivers_url_is_refused(url: str) -> None:
+def test_invalid_receiver_url_is_refused(url: str) -> None:
     with pytest.raises(CatalogueError, match="invalid_field: url"):
         check_url(url, Reach.PUBLIC)
 
 
-def test_what_can_be_asked_for_is_what_is_told() -> None:
+def test_subscribable_events_are_the_events_that_are_sent() -> None:
     assert sorted(get_args(EventType)) == sorted(EVENTS)
 
 
-def test_a_secret_does_not_show_itself() -> None:
+def test_secret_is_not_in_the_repr() -> None:
     secret = secret_of(bytes(32))
     assert secret not in repr(Webhook(ipaddress, "u", (), None, None, secret))  # type: ignore[arg-type]

@@ -25,24 +25,26 @@ def passes(call: Callable[..., None], *values: object, **named: object) -> bool:
 
 
 @given(waiting=AMOUNT, stored=AMOUNT, files=st.integers(1, 100), size=AMOUNT, most=LIMIT, bytes_=LIMIT)
-def test_what_a_quota_lets_in_is_within_it(
+def test_admitted_work_never_exceeds_the_quota(
     waiting: int, stored: int, files: int, size: int, most: int | None, bytes_: int | None
 ) -> None:
     within = (most is None or waiting + files <= most) and (bytes_ is None or stored + size <= bytes_)
     assert passes(check, Quotas(most, bytes_), Usage(waiting, stored), files=files, size=size) is within
 
 
-def test_no_quota_is_no_limit() -> None:
+def test_without_quota_everything_is_admitted() -> None:
     assert passes(check, UNLIMITED, Usage(10**9, 10**15), files=100, size=10**12)
 
 
 @given(most=st.integers(1, 100), waiting=st.integers(0, 200))
-def test_the_queue_takes_work_up_to_its_depth(most: int, waiting: int) -> None:
+def test_queue_admits_work_up_to_its_maximum(most: int, waiting: int) -> None:
     assert passes(check_depth, most, waiting) is (waiting < most)
 
 
 @given(free=AMOUNT, incoming=AMOUNT, size=AMOUNT, reserve=AMOUNT)
-def test_uploads_and_incoming_uploads_leave_the_reserve_free(free: int, incoming: int, size: int, reserve: int) -> None:
+def test_present_and_incoming_uploads_leave_the_disk_reserve_free(
+    free: int, incoming: int, size: int, reserve: int
+) -> None:
     amounts = {"incoming_bytes": incoming, "size": size, "min_free_bytes": reserve}
     assert passes(check_storage, free, **amounts) is (free - incoming - size >= reserve)
     assert passes(check_storage, None, **amounts)

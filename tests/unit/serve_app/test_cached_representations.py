@@ -53,7 +53,7 @@ def shown(row: ExtractionRow) -> dict[str, object]:
     return document
 
 
-def test_a_waiting_extraction_tells_its_place_and_nothing_else() -> None:
+def test_queued_extraction_has_its_queue_position_only() -> None:
     document = shown(ROW)
     assert document["status"] == "queued"
     assert document["created_at"] == "2026-01-02T03:04:05Z"
@@ -67,7 +67,7 @@ def test_a_waiting_extraction_tells_its_place_and_nothing_else() -> None:
     }
 
 
-def test_a_running_extraction_tells_how_far_it_is_and_how_long_it_has_to_go() -> None:
+def test_running_extraction_has_progress_and_remaining_time() -> None:
     row = replace(
         ROW,
         status=ExtractionStatus.RUNNING,
@@ -85,7 +85,7 @@ def test_a_running_extraction_tells_how_far_it_is_and_how_long_it_has_to_go() ->
     }
 
 
-def test_success_has_a_result_and_the_fraction_one_even_without_frames() -> None:
+def test_succeeded_extraction_has_a_result_and_fraction_one() -> None:
     row = replace(
         ROW,
         status=ExtractionStatus.SUCCEEDED,
@@ -99,7 +99,7 @@ def test_success_has_a_result_and_the_fraction_one_even_without_frames() -> None
     assert json.loads(encode_json(extraction_representation(row)))["progress"]["fraction"] == 1
 
 
-def test_failure_tells_code_detail_fault_and_remedy() -> None:
+def test_failed_extraction_has_code_detail_fault_and_remedy() -> None:
     row = replace(ROW, status=ExtractionStatus.FAILED, error_code="no_video_stream", error_detail="Sound only.")
     error = shown(row)["error"]
     assert isinstance(error, dict)
@@ -109,7 +109,7 @@ def test_failure_tells_code_detail_fault_and_remedy() -> None:
     assert error["remedy"]
 
 
-def test_the_specification_keeps_every_digit() -> None:
+def test_specification_keeps_every_digit() -> None:
     video = VideoRow(UUID(int=2), "a.mp4", 5, "cd", None, ROW.created_at, ROW)
     document = representation_of(video)
     assert SPEC.encode() in encode_json(document.extraction)
@@ -118,35 +118,35 @@ def test_the_specification_keeps_every_digit() -> None:
     assert encode_entry(video).startswith(b"%d\n" % len(encode_json(document.extraction)))
 
 
-def test_decimals_are_written_digit_by_digit() -> None:
+def test_decimals_are_written_exactly() -> None:
     assert encode_json({"a": Decimal("1.10"), "b": Decimal("1E+3")}) == b'{"a":1.10,"b":1000}'
 
 
 @pytest.mark.parametrize("text", [b"{", b'"\\ud800"', b"NaN", b"[1,]", b"\xff", b"1e99999999999999999999", b"[" * 5000])
-def test_what_is_not_json_is_malformed(text: bytes) -> None:
+def test_invalid_json_is_malformed(text: bytes) -> None:
     with pytest.raises(CatalogueError) as error:
         parse_json(text, "The body")
     assert error.value.code == "malformed_request"
 
 
-def test_numbers_are_read_exactly() -> None:
+def test_json_numbers_are_read_exactly() -> None:
     assert parse_json(b'{"a": 0.1, "b": 12}', "x") == {"a": Decimal("0.1"), "b": 12}
 
 
 @given(st.uuids())
-def test_a_cursor_comes_back_as_it_went(last: UUID) -> None:
+def test_cursor_survives_encoding_and_decoding(last: UUID) -> None:
     assert pagination.decode_cursor(pagination.encode_cursor(last)) == last
 
 
 @pytest.mark.parametrize("text", ["", "x", "é", "A" * 22 + "=", "A" * 21 + "B", "A" * 40, "!" * 22])
-def test_any_other_text_is_no_cursor(text: str) -> None:
+def test_any_other_text_is_an_invalid_cursor(text: str) -> None:
     with pytest.raises(CatalogueError) as error:
         pagination.decode_cursor(text)
     assert error.value.code == "invalid_field"
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=60))
-def test_a_download_name_never_breaks_its_header(name: str) -> None:
+def test_download_name_never_breaks_its_header(name: str) -> None:
     header = attachment(name)
     header.encode("ascii")
     assert "\r" not in header
@@ -154,5 +154,5 @@ def test_a_download_name_never_breaks_its_header(name: str) -> None:
     assert header.count('"') == 2
 
 
-def test_a_download_keeps_the_videos_true_name() -> None:
+def test_download_name_keeps_the_video_name() -> None:
     assert attachment('fé"rias.zip') == "attachment; filename=\"f__rias.zip\"; filename*=UTF-8''f%C3%A9%22rias.zip"

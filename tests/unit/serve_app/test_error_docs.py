@@ -10,7 +10,7 @@ from serve_app.openapi.error_docs import page, table
 PAGE = Path(__file__).parents[3] / "docs" / "errors.md"
 
 
-def test_the_page_in_the_docs_is_current() -> None:
+def test_error_page_in_docs_is_current() -> None:
     assert PAGE.read_text() == page(), "uv run python -m serve_app.openapi.error_docs > docs/errors.md"
 
 
@@ -20,6 +20,6 @@ def test_every_code_has_one_row_of_five_cells() -> None:
     assert {len(row) for row in rows} == {5}
 
 
-def test_a_code_has_its_status_or_is_of_an_extraction() -> None:
+def test_every_code_has_an_http_status_or_belongs_to_an_extraction() -> None:
     assert "| `storage_full` | 507 | service |" in table()
     assert "| `encrypted` | of an extraction | file |" in table()

@@ -48,7 +48,7 @@ async def code_of(source: MultipartReader) -> str:
 
 
 @given(content=st.binary(max_size=300), size=st.integers(1, 64), peek=st.integers(0, 100))
-async def test_parts_are_the_same_whatever_the_chunks(content: bytes, size: int, peek: int) -> None:
+async def test_parts_do_not_depend_on_chunk_boundaries(content: bytes, size: int, peek: int) -> None:
     data = body(('name="file"; filename="a.mp4"', content), ('name="spec"', b"{}"))
     found = []
     async for part in reader(data, size).parts():
@@ -57,35 +57,35 @@ async def test_parts_are_the_same_whatever_the_chunks(content: bytes, size: int,
     assert found == [("file", "a.mp4", content), ("spec", None, b"{}")]
 
 
-async def test_content_that_looks_like_a_boundary_stays_content() -> None:
+async def test_content_similar_to_the_boundary_is_kept() -> None:
     content = b"\r\n--" + BOUNDARY[:-1] + b"\r\n--\r\n"
     assert await everything(reader(body(('name="file"', content)), 3)) == [("file", None, content)]
 
 
-async def test_a_part_that_is_not_read_is_skipped() -> None:
+async def test_unread_part_is_skipped() -> None:
     data = body(('name="a"', b"x" * 5000), ('name="b"', b"y"))
     assert [part.headers.name async for part in reader(data, 100).parts()] == ["a", "b"]
 
 
-async def test_a_whole_body_in_one_chunk_is_given_in_small_pieces() -> None:
+async def test_large_chunk_is_read_in_small_pieces() -> None:
     data = body(('name="file"', b"x" * (4 * PARSE_CHUNK_BYTES)))
     async for part in reader(data).parts():
         sizes = [len(chunk) async for chunk in part.chunks()]
         assert max(sizes) <= PARSE_CHUNK_BYTES
 
 
-async def test_contents_beyond_the_sum_are_refused_while_reading() -> None:
+async def test_contents_above_the_size_limit_are_refused_while_reading() -> None:
     data = body(('name="file"', b"x" * 60), ('name="file"', b"y" * 60))
     assert len(await everything(reader(data, most=120))) == 2
     assert await code_of(reader(data, most=119)) == "too_large"
 
 
-async def test_framing_beyond_its_share_is_refused_too() -> None:
+async def test_framing_above_its_size_limit_is_refused() -> None:
     data = body(*[('name="file"', b"")] * (FRAMING_BYTES // 50))
     assert await code_of(reader(data, most=10)) == "too_large"
 
 
-async def test_bytes_before_the_first_boundary_are_counted() -> None:
+async def test_bytes_before_the_first_boundary_count_as_framing() -> None:
     assert await code_of(reader(b"x" * (FRAMING_BYTES + 100), 1000, most=10)) == "too_large"
 
 
@@ -101,7 +101,7 @@ async def test_bytes_before_the_first_boundary_are_counted() -> None:
         b"--" + BOUNDARY + b"\r\nX: " + b"y" * 10_000 + b"\r\n\r\nx\r\n--" + BOUNDARY + b"--\r\n",
     ],
 )
-async def test_a_broken_body_is_malformed(data: bytes) -> None:
+async def test_invalid_multipart_body_is_malformed(data: bytes) -> None:
     assert await code_of(reader(data)) == "malformed_request"
 
 
@@ -118,18 +118,18 @@ async def test_a_broken_body_is_malformed(data: bytes) -> None:
         ('name="sp\u00e9c"', "sp\u00e9c", None),
     ],
 )
-async def test_names_are_read_as_browsers_and_others_write_them(
+async def test_file_names_of_browsers_and_other_clients_are_read(
     disposition: str, name: str, filename: str | None
 ) -> None:
     assert await everything(reader(body((disposition, b"x")))) == [(name, filename, b"x")]
 
 
-async def test_a_file_name_in_no_utf_8_is_shown_as_far_as_it_goes() -> None:
+async def test_invalid_utf_8_in_a_file_name_is_replaced() -> None:
     data = body(('name="file"; filename="caf?.mp4"', b"x")).replace(b"?", b"\xe9")
     assert await everything(reader(data)) == [("file", "caf\ufffd.mp4", b"x")]
 
 
-def test_the_boundary_is_read_from_the_content_type() -> None:
+def test_boundary_is_read_from_the_content_type() -> None:
     assert boundary_of('multipart/form-data; boundary="a b"') == b"a b"
     for wrong, code in [
         (None, "unsupported_media_type"),
@@ -158,12 +158,12 @@ def test_the_boundary_is_read_from_the_content_type() -> None:
         ("<img src=x onerror=alert(1)>.mp4", "<img src=x onerror=alert(1)>.mp4"),
     ],
 )
-def test_a_file_name_loses_its_folders_and_what_can_not_be_shown(sent: str, kept: str) -> None:
+def test_file_name_loses_folders_and_unprintable_characters(sent: str, kept: str) -> None:
     assert clean_filename(sent) == kept
 
 
 @given(st.text())
-def test_every_file_name_becomes_one_that_can_be_stored(name: str) -> None:
+def test_every_file_name_becomes_a_storable_name(name: str) -> None:
     cleaned = clean_filename(name)
     assert 1 <= len(cleaned) <= 255
     assert "\0" not in cleaned

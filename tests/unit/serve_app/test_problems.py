@@ -21,13 +21,13 @@ from serve_app.http.problem_details import (
 )
 
 
-def test_every_code_of_the_catalogue_has_a_status_or_is_told_by_the_extraction() -> None:
+def test_every_catalogue_code_has_a_status_or_belongs_to_an_extraction() -> None:
     assert set(HTTP_STATUS) | EXTRACTION_ONLY_CODES == set(CATALOGUE)
     assert not set(HTTP_STATUS) & EXTRACTION_ONLY_CODES
 
 
 @pytest.mark.parametrize("code", sorted(HTTP_STATUS))
-def test_a_problem_has_every_member_of_the_contract(code: str) -> None:
+def test_problem_has_every_documented_member(code: str) -> None:
     answer = problem_response(CatalogueError(code, "What happened."), "r1")
     body = json.loads(bytes(answer.body))
     assert answer.headers["content-type"] == "application/problem+json"
@@ -42,49 +42,49 @@ def test_a_problem_has_every_member_of_the_contract(code: str) -> None:
 
 
 @pytest.mark.parametrize("code", sorted(code for code, status in HTTP_STATUS.items() if status in {413, 429, 503, 507}))
-def test_what_is_over_a_limit_always_says_when_to_come_again(code: str) -> None:
+def test_exceeded_limit_has_retry_after(code: str) -> None:
     assert problem_response(CatalogueError(code), "r").headers["retry-after"] == str(RETRY_SECONDS[HTTP_STATUS[code]])
     assert problem_response(CatalogueError(code, retry_after=7), "r").headers["retry-after"] == "7"
 
 
-def test_what_no_waiting_changes_says_nothing_of_it() -> None:
+def test_permanent_refusal_has_no_retry_after() -> None:
     for code in ("malformed_request", "not_found", "not_a_video", "internal"):
         assert "retry-after" not in problem_response(CatalogueError(code), "r").headers
 
 
-def test_an_unexpected_error_is_internal_and_tells_nothing_of_itself() -> None:
+def test_unexpected_error_is_internal_without_details() -> None:
     answer = error_response(ZeroDivisionError("secret"), "r2")
     assert answer.status_code == 500
     assert json.loads(bytes(answer.body))["code"] == "internal"
     assert b"secret" not in answer.body
 
 
-def test_a_database_that_is_away_is_unavailable_with_a_time_to_retry() -> None:
+def test_database_outage_is_unavailable_with_retry_after() -> None:
     answer = error_response(OperationalError("SELECT 1", {}, OSError("refused")), "r3")
     assert answer.status_code == 503
     assert json.loads(bytes(answer.body))["code"] == "unavailable"
     assert int(answer.headers["retry-after"]) > 0
 
 
-def test_a_wrong_statement_is_not_taken_for_an_outage() -> None:
+def test_invalid_statement_is_not_an_outage() -> None:
     assert problem_details.to_catalogue_error(ProgrammingError("SELEC", {}, ValueError())).code == "internal"
 
 
-def test_a_result_whose_object_is_gone_is_expired() -> None:
+def test_missing_result_object_is_result_expired() -> None:
     assert error_response(ObjectNotFound("results/x"), "r4").status_code == 410
 
 
-def test_the_routers_own_errors_are_problems_too_and_keep_their_headers() -> None:
+def test_router_errors_are_problems_and_keep_their_headers() -> None:
     answer = error_response(HTTPException(405, headers={"Allow": "GET, HEAD"}), "r5")
     assert json.loads(bytes(answer.body))["code"] == "method_not_allowed"
     assert answer.headers["allow"] == "GET, HEAD"
 
 
-def test_a_missing_token_names_the_scheme() -> None:
+def test_missing_token_answers_with_the_authentication_scheme() -> None:
     assert problem_response(CatalogueError("unauthenticated"), "r6").headers["www-authenticate"].startswith("Bearer")
 
 
-def test_a_refusal_adds_members_and_headers() -> None:
+def test_problem_error_adds_members_and_headers() -> None:
     answer = problem_response(
         ProblemError("bad_range", headers={"Content-Range": "bytes */5"}, extensions={"errors": [1]}), "r7"
     )

@@ -18,7 +18,7 @@ class Clock:
         return self.now
 
 
-def test_a_burst_is_allowed_and_then_one_at_each_refill() -> None:
+def test_burst_is_allowed_then_one_per_refill() -> None:
     clock = Clock()
     limiter = RateLimiter(RateLimit(burst=3, refill_seconds=10), clock=clock)
     for _ in range(3):
@@ -33,7 +33,7 @@ def test_a_burst_is_allowed_and_then_one_at_each_refill() -> None:
         limiter.take("a")
 
 
-def test_keys_do_not_disturb_each_other_and_a_forgotten_one_starts_anew() -> None:
+def test_keys_are_limited_separately_and_a_reset_key_starts_full() -> None:
     limiter = RateLimiter(RateLimit(burst=1, refill_seconds=10), clock=Clock())
     limiter.take("a")
     limiter.take("b")
@@ -41,7 +41,7 @@ def test_keys_do_not_disturb_each_other_and_a_forgotten_one_starts_anew() -> Non
     limiter.take("a")
 
 
-def test_the_memory_is_bounded() -> None:
+def test_number_of_remembered_keys_is_bounded() -> None:
     limiter = RateLimiter(RateLimit(burst=1, refill_seconds=10), clock=Clock(), max_keys=2)
     for key in "abc":
         limiter.take(key)
@@ -53,9 +53,7 @@ def test_the_memory_is_bounded() -> None:
     refill=st.floats(0.1, 60),
     gaps=st.lists(st.floats(0, 120), max_size=60),
 )
-def test_no_window_ever_sees_more_than_the_burst_and_what_was_refilled(
-    burst: int, refill: float, gaps: list[float]
-) -> None:
+def test_no_window_exceeds_burst_plus_refill(burst: int, refill: float, gaps: list[float]) -> None:
     rate, now, arrival, allowed = RateLimit(burst, refill), 0.0, 0.0, []
     for gap in gaps:
         now += gap

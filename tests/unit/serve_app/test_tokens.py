@@ -26,14 +26,14 @@ def refused(signer: TokenSigner, token: str, audience: Audience = Audience.ACCES
     return error.value.code == "unauthenticated"
 
 
-def test_a_token_says_what_was_signed() -> None:
+def test_verified_token_has_the_signed_claims() -> None:
     signer = TokenSigner([KEY])
     assert signer.verify(Audience.REFRESH, signer.issue(Audience.REFRESH, CLAIMS, 60)) == CLAIMS
 
 
 @pytest.mark.parametrize("issued", list(Audience))
 @pytest.mark.parametrize("asked", list(Audience))
-def test_a_token_is_good_for_its_own_audience_only(issued: Audience, asked: Audience) -> None:
+def test_token_is_valid_for_its_own_audience_only(issued: Audience, asked: Audience) -> None:
     signer = TokenSigner([KEY])
     token = signer.issue(issued, CLAIMS, 60)
     if issued is asked:
@@ -42,12 +42,12 @@ def test_a_token_is_good_for_its_own_audience_only(issued: Audience, asked: Audi
         assert refused(signer, token, asked)
 
 
-def test_a_token_ends_at_its_time() -> None:
+def test_token_expires() -> None:
     signer = TokenSigner([KEY])
     assert refused(signer, signer.issue(Audience.ACCESS, CLAIMS, -1))
 
 
-def test_a_foreign_key_an_altered_token_and_rubbish_are_refused() -> None:
+def test_foreign_key_altered_token_and_garbage_are_refused() -> None:
     signer = TokenSigner([KEY])
     assert refused(signer, TokenSigner([signing_key("b" * 32)]).issue(Audience.ACCESS, CLAIMS, 60))
     assert refused(signer, signer.issue(Audience.ACCESS, CLAIMS, 60)[:-4] + "AAAA")
@@ -55,7 +55,7 @@ def test_a_foreign_key_an_altered_token_and_rubbish_are_refused() -> None:
     assert refused(signer, "a.b.c")
 
 
-def test_the_key_id_pins_the_algorithm() -> None:
+def test_key_id_determines_the_algorithm() -> None:
     def part(value: object) -> str:
         return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
 
@@ -77,12 +77,12 @@ def test_every_claim_is_required(claim: str) -> None:
     assert refused(TokenSigner([KEY]), jwt.encode(payload, KEY.secret, "HS256", headers={"kid": KEY.id}))
 
 
-def test_a_replaced_key_still_verifies() -> None:
+def test_rotated_key_still_verifies() -> None:
     old = TokenSigner([KEY]).issue(Audience.ACCESS, CLAIMS, 60)
     assert TokenSigner([SigningKey("new", b"n" * 32), KEY]).verify(Audience.ACCESS, old) == CLAIMS
 
 
-def test_purposes_have_different_secrets_and_a_short_secret_key_is_refused() -> None:
+def test_each_purpose_derives_its_own_secret_and_a_short_key_is_refused() -> None:
     assert derive_key("a" * 32, "tokens") != derive_key("a" * 32, "passwords")
     with pytest.raises(ValueError, match="32 characters"):
         derive_key("a" * 31, "tokens")
@@ -95,34 +95,34 @@ async def passwords() -> AsyncIterator[PasswordHasher]:
     made.close()
 
 
-async def test_a_password_matches_its_hash_and_no_other(passwords: PasswordHasher) -> None:
+async def test_password_matches_its_own_hash_only(passwords: PasswordHasher) -> None:
     stored = await passwords.hash("correct horse")
     assert await passwords.matches("correct horse", stored)
     assert not await passwords.matches("correct horsf", stored)
     assert stored != await passwords.hash("correct horse")
 
 
-async def test_all_of_a_long_password_counts_and_so_does_what_follows_a_zero(passwords: PasswordHasher) -> None:
+async def test_every_byte_of_a_long_password_counts_also_after_a_zero_byte(passwords: PasswordHasher) -> None:
     stored = await passwords.hash("x" * 1000 + "\0a")
     assert not await passwords.matches("x" * 1000 + "\0b", stored)
     assert not await passwords.matches("x" * 999 + "\0a", stored)
 
 
-async def test_two_spellings_of_one_character_are_one_password(passwords: PasswordHasher) -> None:
+async def test_unicode_normal_forms_are_one_password(passwords: PasswordHasher) -> None:
     assert await passwords.matches("cafe\u0301 com leite", await passwords.hash("café com leite"))
 
 
-async def test_without_the_pepper_no_password_matches(passwords: PasswordHasher) -> None:
+async def test_password_does_not_match_without_the_pepper(passwords: PasswordHasher) -> None:
     other = PasswordHasher(b"other", rounds=4)
     assert not await passwords.matches("correct horse", await other.hash("correct horse"))
     other.close()
 
 
-async def test_an_unknown_account_is_compared_at_the_same_cost_and_never_matches(passwords: PasswordHasher) -> None:
+async def test_unknown_account_costs_the_same_hash_and_never_matches(passwords: PasswordHasher) -> None:
     assert not await passwords.matches("anything", None)
 
 
-async def test_beyond_the_line_log_ins_are_refused_at_once(passwords: PasswordHasher) -> None:
+async def test_login_is_refused_when_the_hashing_queue_is_full(passwords: PasswordHasher) -> None:
     first, second = (asyncio.ensure_future(passwords.hash("correct horse")) for _ in range(2))
     await asyncio.sleep(0)
     with pytest.raises(CatalogueError) as error:
@@ -132,5 +132,5 @@ async def test_beyond_the_line_log_ins_are_refused_at_once(passwords: PasswordHa
     await passwords.hash("correct horse")
 
 
-def test_a_full_line_takes_less_than_half_a_minute_and_what_is_refused_is_told_so() -> None:
+def test_full_hashing_queue_takes_under_half_a_minute_and_refusal_says_when_to_retry() -> None:
     assert 20 <= queue_seconds(THREADS + MAX_WAITING, threads=THREADS, rounds=ROUNDS) <= 30
