@@ -34,8 +34,9 @@ class Settings(BaseSettings):
     """Where videos and results are: `file:///folder`, or a URL that obstore takes (`s3://bucket/prefix`, `gs://…`,
     `az://…`)."""
     smtp_url: SecretStr | None = None
-    """Mail server: `smtp://[user:password@]host[:port]`, `smtps://…` for TLS from the start. Without it mails are
-    logged, and the page shows why a video failed."""
+    """Mail server: `smtp://[user:password@]host[:port]`, `smtps://…` for TLS from the start. `smtp://` uses STARTTLS
+    when the server offers it; the certificate must be valid. Without a server mails are logged, and the page shows why
+    a video failed."""
     mail_from: str = "Fotograma <fotograma@localhost>"
     """Sender of the mails."""
     webhook_reach: Reach = Reach.PUBLIC

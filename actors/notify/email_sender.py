@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import smtplib
 import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import parseaddr
 from urllib.parse import unquote, urlsplit
 
+import aiosmtplib
+
 from db.notification.outbox import WEBHOOK_OFF, Notification, webhook_of
 from db.values.error_catalogue import CATALOGUE
 from db.values.lifecycle import ExtractionStatus
 
 TIMEOUT_SECONDS = 20.0
+"""For one e-mail, from the connection to its acceptance."""
+QUIT_SECONDS = 2.0
 SUBJECT_NAME_CHARACTERS = 80
 
 
@@ -124,22 +128,28 @@ class Mailer:
             raise ValueError("an SMTP address looks like smtp://host:port")
         self._tls, self._host = parts.scheme == "smtps", parts.hostname
         self._port = parts.port or (465 if self._tls else 587 if parts.username else 25)
-        self._login = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
+        self._username = unquote(parts.username) if parts.username else None
+        self._password = unquote(parts.password or "") if parts.username else None
 
     async def send(self, message: EmailMessage) -> None:
-        """Raises OSError or smtplib.SMTPException."""
-        await asyncio.to_thread(self._send, message)
-
-    def _send(self, message: EmailMessage) -> None:
-        context = ssl.create_default_context()
-        connection = (
-            smtplib.SMTP_SSL(self._host, self._port, timeout=TIMEOUT_SECONDS, context=context)
-            if self._tls
-            else smtplib.SMTP(self._host, self._port, timeout=TIMEOUT_SECONDS)
+        """Returns when the server has accepted the e-mail. Raises OSError or aiosmtplib.SMTPException."""
+        client = aiosmtplib.SMTP(
+            hostname=self._host,
+            port=self._port,
+            username=self._username,
+            password=self._password,
+            use_tls=self._tls,
+            tls_context=ssl.create_default_context(),
+            timeout=None,
         )
-        with connection:
-            if not self._tls and connection.has_extn("starttls"):
-                connection.starttls(context=context)
-            if self._login:
-                connection.login(*self._login)
-            connection.send_message(message)
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                await client.connect()
+                await client.send_message(message)
+            # The e-mail is accepted: a server that does not answer to this must not make it fail.
+            with suppress(aiosmtplib.SMTPException):
+                await client.quit(timeout=QUIT_SECONDS)
+        except TimeoutError as error:
+            raise TimeoutError(f"{self._host} did not accept the e-mail in {TIMEOUT_SECONDS:g} s.") from error
+        finally:
+            client.close()

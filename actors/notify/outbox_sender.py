@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-import smtplib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import assert_never
 
+import aiosmtplib
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -145,7 +145,7 @@ class OutboxSender:
             if self.mailer is not None:
                 await self.mailer.send(message)
                 return Delivered()
-        except (OSError, smtplib.SMTPException, ValueError) as error:
+        except (OSError, aiosmtplib.SMTPException, ValueError) as error:
             return RetryLater(str(error))
         log.info("No SMTP address is set; the mail would say:", event_name="notification.logged", mail=str(message))
         return Delivered()
