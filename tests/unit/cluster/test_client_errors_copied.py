@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from actors.sandbox.child_process import ServiceErrorReport
 from cluster import unpack_archive
 from cluster.cli import local_extraction, operator_commands, stored_credentials
 from cluster.client import errors as sdk
@@ -56,6 +57,7 @@ OF_THE_SERVICE = [
     CatalogueError("queue_full", "Many wait.", retry_after=15),
     CatalogueError("queue_full"),
     BodyError("too_large", "64 MiB.", retry_after=9),
+    ServiceErrorReport("storage_full", "The worker's disk is full.", retry_after=60),
     ProblemError(
         "wrong_state", "It runs.", retry_after=3, headers={"A": "b"}, extensions={"current_status": "running"}
     ),
