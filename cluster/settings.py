@@ -74,6 +74,13 @@ class Settings(BaseSettings):
     """Bytes of the largest `POST /v1/videos`, all parts together."""
     request_max_files: Annotated[int, Field(ge=1)] = 100
     """Files of one `POST /v1/videos`."""
+    upload_max_bytes: Annotated[int, Field(ge=1)] = 50_000 * MIB
+    """Bytes of the largest video that can be sent in pieces, to `/v1/uploads`."""
+    upload_request_max_bytes: Annotated[int, Field(ge=MIB)] | None = 16 * MIB
+    """Bytes of one request to `/v1/uploads`. Serve's own proxy holds a whole request in memory; behind a proxy that
+    does not, empty for any size."""
+    upload_expiry_seconds: Annotated[float, Field(ge=60)] = 7 * 24 * 3600.0
+    """An upload that gets no byte for so long is discarded."""
     accept_burst: Annotated[int, Field(ge=1)] = 2000
     """Requests that make something, of one user at once."""
     accept_per_second: Annotated[float, Field(gt=0)] = 100.0

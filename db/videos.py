@@ -141,6 +141,8 @@ DELETE = text("""
         SELECT 'results/' || id || '/' FROM extractions WHERE video_id = :video_id
     ), bytes AS (
         INSERT INTO garbage (object_key) SELECT object_key FROM videos WHERE id = :video_id
+    ), upload AS (
+        DELETE FROM uploads WHERE id = :video_id
     )
     DELETE FROM videos WHERE id = :video_id AND user_id = :user_id
 """)

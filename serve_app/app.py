@@ -27,6 +27,7 @@ from serve_app.routes import (
     health,
     login_sessions,
     timeline,
+    uploads,
     videos,
     webhooks,
 )
@@ -60,6 +61,14 @@ def routes() -> Sequence[BaseRoute]:
         authenticated_route("/v1/videos", GET=videos.list_videos, POST=videos.accept),
         authenticated_route("/v1/videos/{id}", GET=videos.show, DELETE=videos.delete),
         authenticated_route("/v1/videos/{id}/extractions", POST=extractions.create),
+        tus_route("/v1/uploads", POST=uploads.create),
+        tus_route(
+            "/v1/uploads/{id}",
+            GET=uploads.show,
+            PATCH=uploads.append,
+            DELETE=uploads.terminate,
+            POST=uploads.overridden,
+        ),
         authenticated_route("/v1/extractions/{id}", GET=extractions.show),
         authenticated_route("/v1/extractions/{id}/cancel", POST=extractions.cancel),
         authenticated_route("/v1/extractions/{id}/retry", POST=extractions.retry),
@@ -98,6 +107,14 @@ def public_route(path: str, **endpoints: Endpoint) -> Route:
 def authenticated_route(path: str, **endpoints: AuthenticatedEndpoint) -> Route:
     """A route that needs an account."""
     return public_route(path, **{method: authenticated_endpoint(endpoint) for method, endpoint in endpoints.items()})
+
+
+def tus_route(path: str, **endpoints: AuthenticatedEndpoint) -> Route:
+    """A route of the protocol tus. OPTIONS needs no account."""
+    of_accounts = {
+        method: uploads.tus_endpoint(authenticated_endpoint(endpoint)) for method, endpoint in endpoints.items()
+    }
+    return public_route(path, OPTIONS=uploads.discover, **of_accounts)
 
 
 def authenticated_endpoint(endpoint: AuthenticatedEndpoint) -> Endpoint:

@@ -17,6 +17,7 @@ from serve_app.security.rate_limit import RateLimit, RateLimiter
 from serve_app.security.signed_tokens import TokenSigner
 from serve_app.submission.admission_control import AdmissionControl, AdmissionLimits
 from serve_app.submission.group_commit import GroupCommit
+from serve_app.submission.receive_chunks import ChunkReceiver, UploadPolicy
 from serve_app.submission.receive_files import FileReceiver
 
 EMAIL_RATE = RateLimit(burst=10, refill_seconds=30.0)
@@ -31,6 +32,7 @@ class Deps:
     request_max_bytes: the largest sum of all files of one multipart request.
     access_seconds, session_seconds: the lifetimes of an access token and of a session.
     limits: what `admission` and `group_commit` enforce.
+    uploads: the limits of uploads by tus.
     webhook_reach: which networks a webhook may be in.
     supervisor_state: file in which the supervisor of the service says what its parts do.
     email_rate_limiter: log-ins of one account.
@@ -51,6 +53,7 @@ class Deps:
     access_seconds: float
     session_seconds: float
     limits: AdmissionLimits
+    uploads: UploadPolicy
     webhook_reach: Reach
     supervisor_state: Path | None
     address_rate_limiter: RateLimiter
@@ -59,11 +62,14 @@ class Deps:
     admission: AdmissionControl = field(init=False)
     file_receiver: FileReceiver = field(init=False)
     group_commit: GroupCommit = field(init=False)
+    chunk_receiver: ChunkReceiver = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "admission", AdmissionControl(self.database, self.cache, self.objects, self.limits))
         object.__setattr__(self, "file_receiver", FileReceiver(self.database, self.objects, self.request_max_files))
         object.__setattr__(self, "group_commit", GroupCommit(self.database, self.limits.quotas))
+        chunk_receiver = ChunkReceiver(self.database, self.objects, self.group_commit, self.limits.quotas, self.uploads)
+        object.__setattr__(self, "chunk_receiver", chunk_receiver)
 
 
 def deps_of(connection: HTTPConnection) -> Deps:

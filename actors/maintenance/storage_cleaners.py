@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.maintenance.maintenance_job import NO_METRICS, MaintenanceMetrics
-from db.acceptance import object_reservations
+from db.acceptance import object_reservations, resumable_uploads
 from db.object_store import garbage_collection
 from db.object_store.object_store import ObjectStore
 
@@ -14,7 +14,7 @@ RESERVATION_SECONDS = 24 * 3600.0
 
 
 class AbandonedUploadCleaner:
-    """Deletes the objects of uploads that were never accepted."""
+    """Ends uploads by tus that have expired, and deletes the objects of other uploads that were never accepted."""
 
     name = "abandon"
     period_seconds = 30.0
@@ -24,11 +24,12 @@ class AbandonedUploadCleaner:
 
     async def run(self, metrics: MaintenanceMetrics = NO_METRICS) -> int:
         """Returns how many uploads were cleaned up."""
+        expired = await resumable_uploads.discard_expired(self._database)
         keys = await object_reservations.abandon_expired(self._database, seconds=RESERVATION_SECONDS)
         for key in keys:
             await self._objects.delete(key)
         await object_reservations.delete_abandoned(self._database, keys)
-        return len(keys)
+        return expired + len(keys)
 
 
 class GarbageCleaner:

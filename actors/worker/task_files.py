@@ -29,6 +29,7 @@ from actors.sandbox.child_process import ChildCrashed, Outcome
 from actors.sandbox.child_protocol import Assembly, Job, Limits, OneSegment, Whole, Work
 from actors.worker.child_output import BadOutputError, check_files, check_segment, check_whole, sign_report
 from actors.worker.scratch_folder import room
+from actors.worker.stage_video import stage_video
 from actors.worker.worker_deps import WorkerDeps
 from db.object_store.object_keys import result_prefix
 from db.object_store.object_store import StoredObject
@@ -63,10 +64,10 @@ StoredOutcome = Publication | SplitStored | SegmentStored
 async def fetch_job(claim: Claim, deps: WorkerDeps, folder: Path) -> Job:
     """Fetches the inputs of a claim to this machine; the child writes to `folder`/out.
 
-    Raises ObjectNotFound, OSError, CatalogueError of fault service.
+    Raises as `stage_video`.
     """
-    source = await _fetch_video(claim, deps, folder / "source")
-    size = await deps.objects.size(claim.object_key)
+    source = await stage_video(claim, deps, folder / "source")
+    size = (await asyncio.to_thread(source.stat)).st_size
     out = await asyncio.to_thread(_make_out, folder)
     return Job(
         source=source.absolute(),
@@ -94,17 +95,6 @@ def _make_out(folder: Path) -> Path:
     out = folder.resolve() / "out"
     out.mkdir()
     return out
-
-
-async def _fetch_video(claim: Claim, deps: WorkerDeps, into: Path) -> Path:
-    source = await deps.objects.fetch(claim.object_key, into)
-    if claim.sha256 is not None:
-        try:
-            await asyncio.to_thread(verify_file, source, claim.sha256)
-        except ChecksumMismatchError as error:
-            # Perhaps only this read was wrong: it counts against the store, and is tried again.
-            raise CatalogueError("unavailable", "The store gave other bytes than were accepted.") from error
-    return source
 
 
 async def _fetch_work(claim: Claim, deps: WorkerDeps, folder: Path) -> Work:

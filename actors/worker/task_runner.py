@@ -22,6 +22,7 @@ import structlog
 from actors.extraction_types import EngineMismatch, Extracted, Planned, Progress, ProgressEvent, SegmentExtracted, Split
 from actors.sandbox.child_process import ChildCrashed, DecodingChild, Outcome, ServiceErrorReport
 from actors.sandbox.child_protocol import Refused
+from actors.worker.stage_video import PromisedChecksumError
 from actors.worker.task_files import SegmentStored, SplitStored, StoredOutcome, discard, fetch_job, store_outcome
 from actors.worker.worker_deps import WorkerDeps
 from db.connection import is_outage, retry_until_available
@@ -97,7 +98,10 @@ async def _run_to_outcome(running: RunningTask, child: DecodingChild, deps: Work
 async def _run_child(running: RunningTask, child: DecodingChild, deps: WorkerDeps) -> StoredOutcome | Outcome:
     claim = running.claim
     async with _scratch(deps.scratch, claim) as folder:
-        job = await fetch_job(claim, deps, folder)
+        try:
+            job = await fetch_job(claim, deps, folder)
+        except PromisedChecksumError as error:
+            return Refused("checksum_mismatch", str(error))
         outcome = await child.run_job(job, partial(_report_progress, running, deps))
         return await store_outcome(claim, deps, job, outcome)
 

@@ -19,6 +19,7 @@ from serve_app.security.password_hashing import PasswordHasher
 from serve_app.security.rate_limit import RateLimit, RateLimiter
 from serve_app.security.signed_tokens import TokenSigner
 from serve_app.submission.admission_control import AdmissionLimits
+from serve_app.submission.receive_chunks import UploadPolicy
 
 API_CONNECTIONS = 20
 
@@ -53,6 +54,9 @@ async def open_api() -> AsyncIterator[Deps]:
             access_seconds=settings.access_token_seconds,
             session_seconds=settings.session_seconds,
             limits=_limits(settings),
+            uploads=UploadPolicy(
+                settings.upload_max_bytes, settings.upload_request_max_bytes, settings.upload_expiry_seconds
+            ),
             webhook_reach=settings.webhook_reach,
             supervisor_state=settings.supervisor_state,
             address_rate_limiter=RateLimiter(RateLimit(settings.address_burst, 1 / settings.address_per_second)),

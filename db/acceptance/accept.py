@@ -20,7 +20,11 @@ from db.values.error_catalogue import CatalogueError
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One stored file that is about to be accepted for an account. sha256: lower-case hex."""
+    """One stored file that is about to be accepted for an account.
+
+    sha256: lower-case hex; None until a worker has read the chunks of an upload by tus. object_key: of the file, or the
+    prefix of its chunks, which ends with a slash.
+    """
 
     user_id: UUID
     video_id: UUID
@@ -28,7 +32,7 @@ class Upload:
     task_id: UUID
     filename: str
     size: int
-    sha256: str
+    sha256: str | None
     object_key: str
     spec: str
 
@@ -58,24 +62,29 @@ ACCEPT = text(f"""
         WHERE reservations.object_key = asked.object_key AND reservations.user_id = asked.user_id
           AND reservations.abandoned_at IS NULL
         RETURNING asked.*
+    ), received AS (
+        SELECT asked.* FROM asked JOIN uploads ON uploads.id = asked.video_id AND uploads.user_id = asked.user_id
+        WHERE right(asked.object_key, 1) = '/' AND uploads.completed_at IS NOT NULL
+    ), stored AS MATERIALIZED (
+        SELECT * FROM reserved UNION ALL SELECT * FROM received
     ), asker AS (
-        SELECT task_id, extraction_id, user_id, number, size FROM reserved
+        SELECT task_id, extraction_id, user_id, number, size FROM stored
     ), {TAGGED}, video AS (
         INSERT INTO videos (id, user_id, filename, size, sha256, object_key)
-        SELECT video_id, user_id, filename, size, sha256, object_key FROM reserved ORDER BY number
+        SELECT video_id, user_id, filename, size, sha256, object_key FROM stored ORDER BY number
     ), extraction AS (
         INSERT INTO extractions (id, video_id, user_id, spec)
-        SELECT extraction_id, video_id, user_id, spec FROM reserved ORDER BY number
+        SELECT extraction_id, video_id, user_id, spec FROM stored ORDER BY number
     ), task AS (
         INSERT INTO tasks (id, extraction_id, user_id, cost, priority, virtual_finish, state)
         SELECT task_id, extraction_id, user_id, size, priority, finish, state FROM tagged ORDER BY number
     ), acceptance AS (
         INSERT INTO acceptances (extraction_id, video_id, user_id)
-        SELECT extraction_id, video_id, user_id FROM reserved ORDER BY number
+        SELECT extraction_id, video_id, user_id FROM stored ORDER BY number
     ), noted AS (
-        INSERT INTO events (extraction_id, kind) SELECT extraction_id, 'accepted' FROM reserved ORDER BY number
+        INSERT INTO events (extraction_id, kind) SELECT extraction_id, 'accepted' FROM stored ORDER BY number
     )
-    SELECT extraction_id FROM reserved
+    SELECT extraction_id FROM stored
 """)
 
 EXTRACT_AGAIN = text(f"""
@@ -122,9 +131,10 @@ REUSE = text(f"""
 
 
 async def accept(connection: AsyncConnection, uploads: Sequence[Upload]) -> None:
-    """Turns reserved objects into queued extractions, all of them or none. The caller commits.
+    """Turns reserved objects and received uploads into queued extractions, all or none. The caller commits.
 
-    Raises CatalogueError `unavailable` when a reservation was abandoned meanwhile.
+    Raises CatalogueError `unavailable` when a reservation was abandoned meanwhile, or an upload is not whole or was
+    accepted already.
     """
     values = {f"{name}s": [getattr(upload, name) for upload in uploads] for name in Upload.__slots__}
     if len((await connection.execute(ACCEPT, values)).all()) < len(uploads):

@@ -22,7 +22,9 @@ STORED_RETRY_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Quotas:
-    """None: no limit. waiting: extractions that have not ended. stored_bytes: videos and archives together."""
+    """None: no limit. waiting: open uploads, and extractions that have not ended. stored_bytes: of videos, open uploads
+    and archives together.
+    """
 
     waiting: int | None = None
     stored_bytes: int | None = None
@@ -59,22 +61,32 @@ LOCK = text("""
     FROM unnest(CAST(:user_ids AS uuid[])) AS asked (user_id)
 """)
 
-_UNENDED = "FROM extractions WHERE extractions.user_id = asked.user_id AND status IN ('queued', 'running')"
+# An open upload is counted from its creation as the extraction that it will be: its last byte meets no quota.
+_OPEN_UPLOADS = """
+    FROM uploads WHERE uploads.user_id = asked.user_id AND completed_at IS NULL AND discarded_at IS NULL
+"""
+_UNENDED = f"""
+    (SELECT FROM extractions WHERE extractions.user_id = asked.user_id AND status IN ('queued', 'running')
+     UNION ALL SELECT {_OPEN_UPLOADS})
+"""
 # A reused result is counted only for the extraction that made it.
-_STORED_BYTES = """
-        coalesce((SELECT sum(size) FROM videos WHERE videos.user_id = asked.user_id), 0) + coalesce((
+_STORED_BYTES = f"""
+        coalesce((SELECT sum(size) FROM videos WHERE videos.user_id = asked.user_id), 0)
+        + coalesce((SELECT sum(coalesce(size, received)) {_OPEN_UPLOADS}), 0) + coalesce((
             SELECT sum(result_bytes) FROM extractions WHERE extractions.user_id = asked.user_id AND NOT reused
         ), 0)
 """
 # Counts no further than the quota: more rows change nothing. Without a quota nothing is counted.
 USAGE = text(f"""
-    SELECT asked.user_id, (SELECT count(*) FROM (SELECT {_UNENDED} LIMIT :max_waiting) AS waiting) AS waiting,
+    SELECT asked.user_id, (
+            SELECT count(*) FROM (SELECT FROM {_UNENDED} AS unended LIMIT :max_waiting) AS waiting
+        ) AS waiting,
         CASE WHEN :count_stored THEN {_STORED_BYTES} ELSE 0 END AS stored_bytes
     FROM unnest(CAST(:user_ids AS uuid[])) AS asked (user_id)
 """)
 ACCOUNT_USAGE = text(f"""
     SELECT (SELECT count(*) FROM videos WHERE videos.user_id = asked.user_id) AS videos,
-        (SELECT count(*) {_UNENDED}) AS waiting, {_STORED_BYTES} AS stored_bytes
+        (SELECT count(*) FROM {_UNENDED} AS unended) AS waiting, {_STORED_BYTES} AS stored_bytes
     FROM (SELECT CAST(:user_id AS uuid) AS user_id) AS asked
 """)
 
@@ -86,6 +98,9 @@ _BRANCHES = " UNION ALL ".join(
     for state in TaskState
     if state.value in {"ready", "throttled"}
 )
+ANNOUNCED_BYTES = text("""
+    SELECT coalesce(sum(size - received), 0) FROM uploads WHERE completed_at IS NULL AND discarded_at IS NULL
+""")
 QUEUE_DEPTH = text(f"SELECT count(*) FROM (SELECT FROM ({_BRANCHES}) AS each LIMIT :max_count) AS waiting")
 
 
@@ -143,3 +158,9 @@ async def _usages(connection: AsyncConnection, user_ids: Sequence[UUID], quotas:
     }
     rows = await connection.execute(USAGE, values)
     return {row.user_id: Usage(row.waiting, int(row.stored_bytes)) for row in rows}
+
+
+async def announced_bytes(database: AsyncEngine) -> int:
+    """Returns how many bytes the open uploads of all accounts still bring."""
+    async with database.connect() as connection:
+        return int((await connection.execute(ANNOUNCED_BYTES)).scalar_one())

@@ -18,6 +18,9 @@ DISOWN = text("""
         WHERE NOT EXISTS (SELECT 1 FROM videos WHERE object_key = key)
           AND NOT EXISTS (SELECT 1 FROM reservations WHERE object_key = key)
         UNION ALL
+        SELECT key FROM unnest(CAST(:chunks AS text[])) AS key
+        WHERE NOT EXISTS (SELECT 1 FROM upload_chunks WHERE object_key = key)
+        UNION ALL
         SELECT key FROM unnest(CAST(:results AS text[]), CAST(:ids AS uuid[])) AS made (key, extraction_id)
         WHERE NOT EXISTS (
             SELECT 1 FROM extractions
@@ -33,6 +36,7 @@ async def disown(database: AsyncEngine, found: Candidates) -> list[str]:
     """Adds a garbage row for each candidate that no row refers to; returns their keys."""
     values = {
         "videos": list(found.videos),
+        "chunks": list(found.chunks),
         "results": [key for key, _ in found.results],
         "ids": [extraction_id for _, extraction_id in found.results],
     }

@@ -107,6 +107,11 @@ async def plan(database: AsyncEngine, lease: Lease, *, media: Mapping[str, Any],
     await _fenced(database, sql.PLAN, lease, media=json.dumps(media), frames_total=frames_total, work=work)
 
 
+async def record_sha256(database: AsyncEngine, lease: Lease, sha256: str) -> None:
+    """Writes the SHA-256 of the video's bytes, which came in chunks. Raises LeaseLost."""
+    await _fenced(database, sql.RECORD_SHA256, lease, sha256=sha256)
+
+
 async def split(
     database: AsyncEngine,
     lease: Lease,

@@ -200,6 +200,12 @@ _RELEASED = f"""
     )
     SELECT extraction_id FROM task
 """
+# The claim's next write tells the new version of the extraction.
+RECORD_SHA256 = text(f"""
+    WITH fenced AS (SELECT extraction_id FROM tasks WHERE {_FENCE})
+    UPDATE videos SET sha256 = :sha256 FROM fenced JOIN extractions ON extractions.id = fenced.extraction_id
+    WHERE videos.id = extractions.video_id RETURNING videos.id
+""")
 RELEASE = text(f"WITH {_FENCED}, {_RELEASED}")
 _LEASED_BY_WORKER = _LEASED.format(which="leased_by = :worker AND state = 'leased'")
 RELEASE_ALL = text(f"WITH {_LEASED_BY_WORKER}, {_RELEASED}")

@@ -90,6 +90,19 @@ CATALOGUE: Mapping[str, CatalogueEntry] = {
     "bad_range": _entry(
         _R, "The Range header asks for bytes that are not there.", "Ask for bytes inside the archive's size.",
         "O cabeçalho Range pede bytes que não existem.", "Peça bytes dentro do tamanho do arquivo."),
+    "tus_unsupported": _entry(
+        _R, "This is not a tus request that the service knows.",
+        "Use tus 1.0.0 with the extensions that OPTIONS names.",
+        "Esta não é uma requisição tus que o serviço conheça.", "Use tus 1.0.0 com as extensões que OPTIONS indica."),
+    "upload_conflict": _entry(
+        _R, "The upload is at another offset.", "Ask for the offset with HEAD, then go on from there.",
+        "O envio está em outra posição.", "Pergunte a posição com HEAD e continue a partir dela."),
+    "chunk_checksum_mismatch": _entry(
+        _R, "The bytes that arrived do not have the checksum of the request.", "Send the same bytes again.",
+        "Os bytes recebidos não têm o checksum da requisição.", "Envie os mesmos bytes novamente."),
+    "upload_gone": _entry(
+        _R, "The upload was terminated or has expired.", "Begin a new upload.",
+        "O envio foi cancelado ou expirou.", "Comece um novo envio."),
     # The caller.
     "unauthenticated": _entry(
         _R, "The request carries no valid token.", "Log in and send Authorization: Bearer with the access token.",
@@ -157,6 +170,9 @@ CATALOGUE: Mapping[str, CatalogueEntry] = {
         "Send MP4, MOV, MKV, WebM, AVI, MPEG-TS, MPEG, FLV or WMV.",
         "O arquivo não é um vídeo de um contêiner conhecido.",
         "Envie MP4, MOV, MKV, WebM, AVI, MPEG-TS, MPEG, FLV ou WMV."),
+    "checksum_mismatch": _entry(
+        _F, "The video's bytes do not have the SHA-256 that came with its upload.", "Send the file again.",
+        "Os bytes do vídeo não têm o SHA-256 informado no envio.", "Envie o arquivo novamente."),
     "unreadable_container": _entry(
         _F, "The container is damaged or cut off, and its index can't be read.",
         "Copy or export the video again; the file is likely incomplete.",

@@ -35,7 +35,9 @@ log = structlog.get_logger(__name__)
 
 
 class RequestMiddleware:
-    """Pure ASGI, so that responses stream unchanged."""
+    """Pure ASGI, so that responses stream unchanged. An endpoint may add to `request.state.default_headers`, which are
+    those of its error responses too.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -46,9 +48,12 @@ class RequestMiddleware:
             return
         request_id = _request_id(Headers(scope=scope).get("x-request-id"))
         headers = [(name, value) for name, value in scope["headers"] if name.lower() not in _STRIPPED_HEADERS]
-        scope = {**scope, "headers": headers, "state": {**scope.get("state", {}), "request_id": request_id}}
+        default_headers = _default_headers(scope, request_id)
+        state = {**scope.get("state", {}), "request_id": request_id, "default_headers": default_headers}
         with structlog.contextvars.bound_contextvars(request_id=request_id):
-            await self._run(scope, receive, _HeaderSender(send, _default_headers(scope, request_id)))
+            await self._run(
+                {**scope, "headers": headers, "state": state}, receive, _HeaderSender(send, default_headers)
+            )
 
     async def _run(self, scope: Scope, receive: Receive, sender: _HeaderSender) -> None:
         started = time.perf_counter()

@@ -36,6 +36,11 @@ HTTP_STATUS: Mapping[str, int] = {
     "idempotency_key_reused": 422,
     "idempotency_in_progress": 409,
     "bad_range": 416,
+    "tus_unsupported": 412,
+    "upload_conflict": 409,
+    # Of tus: Checksum Mismatch.
+    "chunk_checksum_mismatch": 460,
+    "upload_gone": 410,
     "unauthenticated": 401,
     "bad_credentials": 401,
     "refresh_token_reused": 401,
@@ -65,6 +70,7 @@ HTTP_STATUS: Mapping[str, int] = {
 
 EXTRACTION_ONLY_CODES = frozenset(
     {
+        "checksum_mismatch",
         "unreadable_container",
         "no_video_stream",
         "no_frames",

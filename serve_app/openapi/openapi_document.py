@@ -78,6 +78,15 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         body=response_schemas.NewExtraction,
         has_idempotency_key=True,
     ),
+    ("OPTIONS", "/v1/uploads"): Operation("Discover the tus extensions and the largest size", 204, is_public=True),
+    ("POST", "/v1/uploads"): Operation(
+        "Create a resumable upload (tus 1.0.0); its Location is the upload", 201, has_idempotency_key=True
+    ),
+    ("GET", "/v1/uploads/{id}"): Operation("Show an upload's offset in headers, as HEAD does", 200),
+    ("PATCH", "/v1/uploads/{id}"): Operation("Append bytes at Upload-Offset (tus 1.0.0)", 204),
+    ("DELETE", "/v1/uploads/{id}"): Operation("Terminate an upload (tus 1.0.0)", 204),
+    ("POST", "/v1/uploads/{id}"): Operation("The method that X-HTTP-Method-Override names (tus 1.0.0)", 204),
+    ("OPTIONS", "/v1/uploads/{id}"): Operation("Discover tus, as at /v1/uploads", 204, is_public=True),
     ("GET", "/v1/extractions/{id}"): Operation("Show an extraction", 200, response_schemas.Extraction),
     ("POST", "/v1/extractions/{id}/cancel"): Operation("Cancel an extraction", 202, response_schemas.Extraction),
     ("POST", "/v1/extractions/{id}/retry"): Operation(

@@ -117,6 +117,29 @@ class AdmissionControl:
             await self._check_capacity(user_id, size=size, incoming_bytes=earlier_bytes)
             yield
 
+    async def admit_new_upload(self, user_id: UUID, size: int) -> None:
+        """Decides about an upload by tus of `size` bytes, 0 when its size is deferred. Its bytes come later.
+
+        Raises CatalogueError as `check_rate` and `check_capacity`.
+        """
+        await self.check_rate(user_id)
+        announced_bytes = await quotas.announced_bytes(self.database)
+        await self._check_capacity(user_id, size=size, incoming_bytes=self._incoming_bytes + announced_bytes)
+
+    @asynccontextmanager
+    async def admit_chunks(self, size: int) -> AsyncIterator[None]:
+        """Decides about `size` bytes of an upload by tus, and counts them while the block runs.
+
+        Raises CatalogueError `busy` or `storage_full`.
+        """
+        if self._uploads >= self.limits.max_concurrent_uploads:
+            raise CatalogueError("busy", retry_after=BUSY_RETRY_SECONDS)
+        earlier_bytes = self._incoming_bytes
+        with self._counted(size):
+            free_bytes, min_free_bytes = await self.objects.free_bytes(), self.limits.min_free_bytes
+            check_storage(free_bytes, incoming_bytes=earlier_bytes, size=size, min_free_bytes=min_free_bytes)
+            yield
+
     def admit_replay(self) -> AbstractContextManager[None]:
         """Counts a repeated upload while the block runs. It is always admitted, and its body is never stored."""
         return self._counted(0)

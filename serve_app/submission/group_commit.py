@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from db import videos
-from db.acceptance import accept, idempotency_keys, quotas
+from db.acceptance import accept, idempotency_keys, quotas, resumable_uploads
 from db.acceptance.accept import Upload
 from db.acceptance.idempotency_keys import OwnedKey, StoredResponse
 from db.acceptance.quotas import Quotas
+from db.acceptance.resumable_uploads import Chunk, UploadState
 from db.connection import is_outage
 from db.values.error_catalogue import CatalogueError
 from serve_app import cached_representations
@@ -33,20 +34,36 @@ MAX_UPLOADS = 250
 
 
 @dataclass(frozen=True, slots=True)
+class UploadEnd:
+    """What completes an upload by tus: its last chunks, or its size alone when all bytes had arrived before."""
+
+    upload: UploadState
+    chunks: Sequence[Chunk]
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class AcceptRequest:
     """One request's uploads, at least one, all of one account.
 
-    key: the request's claimed idempotency key. fingerprint: of the request; it is stored with the response.
+    key: the request's claimed idempotency key. fingerprint: of the request; it is stored with the response. end: of an
+    upload by tus, whose quota was taken when it was created.
     """
 
     uploads: Sequence[Upload]
     key: OwnedKey | None = None
     fingerprint: str = ""
+    end: UploadEnd | None = None
 
     @property
-    def size(self) -> int:
-        """Bytes of all uploads."""
-        return sum(upload.size for upload in self.uploads)
+    def new_files(self) -> int:
+        """Files that count against the account's quota from now on."""
+        return 0 if self.end is not None else len(self.uploads)
+
+    @property
+    def new_bytes(self) -> int:
+        """Bytes that count against the account's quota from now on."""
+        return 0 if self.end is not None else sum(upload.size for upload in self.uploads)
 
 
 @dataclass(slots=True)
@@ -127,7 +144,7 @@ class GroupCommit:
         usages = await quotas.lock_usage(connection, {one.request.uploads[0].user_id for one in batch}, self._quotas)
         accepted = []
         for one in batch:
-            user_id, files, size = one.request.uploads[0].user_id, len(one.request.uploads), one.request.size
+            user_id, files, size = one.request.uploads[0].user_id, one.request.new_files, one.request.new_bytes
             try:
                 quotas.check(self._quotas, usages[user_id], files=files, size=size)
             except CatalogueError as error:
@@ -141,6 +158,9 @@ class GroupCommit:
         if not batch:
             return
         uploads = [upload for one in batch for upload in one.request.uploads]
+        for one in batch:
+            if one.request.end is not None:
+                await _end_upload(connection, one.request.end)
         await accept.accept(connection, uploads)
         rows = await videos.read_rows_within(connection, [upload.extraction_id for upload in uploads])
         stored: dict[OwnedKey, StoredResponse] = {}
@@ -166,3 +186,11 @@ class GroupCommit:
             one.response.set_result(one.body)
         else:
             one.response.set_exception(error)
+
+
+async def _end_upload(connection: AsyncConnection, end: UploadEnd) -> None:
+    """Raises CatalogueError `upload_conflict`."""
+    if end.upload.size is None:
+        await resumable_uploads.set_size(connection, end.upload, end.size, expiry_seconds=0)
+    else:
+        await resumable_uploads.add_chunks(connection, end.upload, end.chunks, expiry_seconds=0)

@@ -32,6 +32,7 @@ from serve_app.security.password_hashing import PasswordHasher
 from serve_app.security.rate_limit import RateLimit, RateLimiter
 from serve_app.security.signed_tokens import TokenSigner
 from serve_app.submission.admission_control import AdmissionLimits
+from serve_app.submission.receive_chunks import UploadPolicy
 
 SECRET = "an integration test's own secret key"
 PASSWORD = "correct horse"
@@ -56,6 +57,7 @@ def make_deps(database: AsyncEngine, folder: Path, cache: Cache, **more: Any) ->
         "access_seconds": 600.0,
         "session_seconds": 30 * 24 * 3600.0,
         "limits": make_limits(),
+        "uploads": UploadPolicy(max_bytes=1 << 40, max_request_bytes=None, expiry_seconds=3600.0),
         "webhook_reach": Reach.PUBLIC,
         "supervisor_state": None,
         "address_rate_limiter": RateLimiter(RateLimit(300, 0.2)),

@@ -10,11 +10,15 @@ from uuid_utils.compat import uuid7
 
 from actors.extraction_types import Reader
 from actors.worker.worker_deps import WorkerDeps
-from db.acceptance.accept import accept
+from db.acceptance import resumable_uploads
+from db.acceptance.accept import Upload, accept
 from db.acceptance.object_reservations import reserve
+from db.acceptance.resumable_uploads import Chunk, NewUpload
+from db.object_store.object_keys import chunk_key
 from db.object_store.object_store import ObjectStore
 from db.values.frame_spec import canonical, parse
 from tests.support import database_rows
+from tests.support.api_client import one_chunk
 
 ALL_FRAMES = '{"sample": {"mode": "all"}}'
 
@@ -52,3 +56,31 @@ async def submit_video(
     async with database.begin() as connection:
         await accept(connection, [upload])
     return database_rows.Accepted(user_id, upload.video_id, upload.extraction_id, upload.task_id)
+
+
+async def submit_in_chunks(
+    database: AsyncEngine,
+    objects: ObjectStore,
+    path: Path,
+    *,
+    chunk_bytes: int = 10_000,
+    sha256: str | None = None,
+    spec: str = "{}",
+) -> database_rows.Accepted:
+    """As the API does it for an upload by tus. sha256: what the client promised."""
+    user_id, video_id = await database_rows.create_user(database, f"{uuid7()}@example.com"), uuid7()
+    content, canonical_spec = path.read_bytes(), canonical(parse(spec))
+    new = NewUpload(video_id, user_id, path.name, canonical_spec, "", len(content), sha256)
+    async with database.begin() as connection:
+        state = await resumable_uploads.create(connection, new, expiry_seconds=60)
+    chunks = []
+    for start in range(0, len(content), chunk_bytes):
+        key = chunk_key(video_id, start)
+        stored = await objects.put(key, one_chunk(content[start : start + chunk_bytes]))
+        chunks.append(Chunk(start, stored.size, stored.sha256, key))
+    key = resumable_uploads.object_key_of(video_id)
+    upload = Upload(user_id, video_id, uuid7(), uuid7(), path.name, len(content), None, key, canonical_spec)
+    async with database.begin() as connection:
+        await resumable_uploads.add_chunks(connection, state, chunks, expiry_seconds=60)
+        await accept(connection, [upload])
+    return database_rows.Accepted(user_id, video_id, upload.extraction_id, upload.task_id)

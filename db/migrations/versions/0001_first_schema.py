@@ -14,6 +14,7 @@ FOLDER = Path(__file__).with_name("first_schema")
 STEPS = (
     "accounts",
     "videos",
+    "uploads",
     "extractions",
     "tasks",
     "task_indexes",

@@ -1,0 +1,244 @@
+"""Uploads by tus: their bytes arrive in chunks, over any number of requests and API replicas.
+
+A chunk is an immutable object. It is stored first; then one statement adds its row and moves the offset. The condition
+on the offset is the fence: of two clients that send the same bytes, one gets them in. The statement that adds the last
+chunk completes the upload; the caller accepts the video in the same transaction (`db.acceptance.accept`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from db.object_store.object_keys import chunks_prefix
+from db.values.error_catalogue import CatalogueError
+
+DISCARDED_SECONDS = 7 * 24 * 3600.0
+"""How long a discarded upload is known as such."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewUpload:
+    """id: of the upload, and of its video. spec: canonical. metadata: as the client sent it. size: None when deferred.
+
+    sha256: of the whole, as the client promises it; lower-case hex.
+    """
+
+    id: UUID
+    user_id: UUID
+    filename: str
+    spec: str
+    metadata: str
+    size: int | None
+    sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class UploadState:
+    """One upload as it is committed. received: its offset."""
+
+    id: UUID
+    user_id: UUID
+    filename: str
+    spec: str
+    metadata: str
+    size: int | None
+    received: int
+    expires_at: datetime
+    is_complete: bool
+    is_gone: bool
+    """Discarded or expired."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """`size` bytes of an upload, from the byte `start` on, in one object. sha256: lower-case hex of these bytes."""
+
+    start: int
+    size: int
+    sha256: str
+    object_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkedContent:
+    """The bytes of a video in chunks, in their order. sha256: of the whole, as the client promised it."""
+
+    chunks: tuple[Chunk, ...]
+    sha256: str | None
+
+
+_OPEN = "completed_at IS NULL AND discarded_at IS NULL AND expires_at > clock_timestamp()"
+_EXPIRY = "clock_timestamp() + make_interval(secs => :expiry_seconds)"
+_STATE = """
+    id, user_id, filename, spec, metadata, size, received, expires_at, completed_at IS NOT NULL AS is_complete,
+    discarded_at IS NOT NULL OR completed_at IS NULL AND expires_at <= clock_timestamp() AS is_gone
+"""
+
+CREATE = text(f"""
+    INSERT INTO uploads (id, user_id, filename, spec, metadata, size, sha256, expires_at)
+    VALUES (:id, :user_id, :filename, :spec, :metadata, :size, :sha256, {_EXPIRY}) RETURNING {_STATE}
+""")
+FIND = text(f"SELECT {_STATE} FROM uploads WHERE id = :id AND user_id = :user_id")
+_COMPLETED = "CASE WHEN {received} = {size} THEN clock_timestamp() END"
+SET_SIZE = text(f"""
+    UPDATE uploads SET size = :size, expires_at = {_EXPIRY},
+        completed_at = {_COMPLETED.format(received="received", size=":size")}
+    WHERE id = :id AND user_id = :user_id AND size IS NULL AND received <= :size AND {_OPEN} RETURNING {_STATE}
+""")
+ADD_CHUNKS = text(f"""
+    WITH moved AS (
+        UPDATE uploads SET received = received + :bytes, expires_at = {_EXPIRY},
+            completed_at = {_COMPLETED.format(received="received + :bytes", size="size")}
+        WHERE id = :id AND user_id = :user_id AND received = :start AND (size IS NULL OR received + :bytes <= size)
+          AND {_OPEN}
+        RETURNING *
+    ), added AS (
+        INSERT INTO upload_chunks (upload_id, start, size, sha256, object_key)
+        SELECT moved.id, chunk.start, chunk.size, chunk.sha256, chunk.object_key
+        FROM moved CROSS JOIN unnest(
+            CAST(:starts AS bigint[]), CAST(:sizes AS bigint[]), CAST(:sha256s AS text[]), CAST(:object_keys AS text[])
+        ) AS chunk (start, size, sha256, object_key)
+    )
+    SELECT {_STATE} FROM moved
+""")
+# The objects go later: until then a request that had begun may store one more.
+DISCARD = """
+    discarded AS (
+        UPDATE uploads SET discarded_at = clock_timestamp() FROM unwanted
+        WHERE uploads.id = unwanted.id AND completed_at IS NULL AND discarded_at IS NULL RETURNING uploads.id
+    ), chunks AS (
+        DELETE FROM upload_chunks USING discarded WHERE upload_id = discarded.id
+    ), objects AS (
+        INSERT INTO garbage (object_key) SELECT 'videos/' || id || '/' FROM discarded ON CONFLICT DO NOTHING
+    )
+    SELECT id FROM discarded
+"""
+DISCARD_ONE = text(f"""
+    WITH unwanted AS (SELECT id FROM uploads WHERE id = :id AND user_id = :user_id FOR UPDATE), {DISCARD}
+""")
+DISCARD_EXPIRED = text(f"""
+    WITH unwanted AS (
+        SELECT id FROM uploads WHERE completed_at IS NULL AND discarded_at IS NULL AND expires_at <= clock_timestamp()
+        ORDER BY expires_at LIMIT :limit FOR UPDATE SKIP LOCKED
+    ), {DISCARD}
+""")
+FORGET_DISCARDED = text("""
+    DELETE FROM uploads WHERE discarded_at < clock_timestamp() - make_interval(secs => :kept_seconds)
+""")
+CHUNKS = text("""
+    SELECT start, size, sha256, object_key FROM upload_chunks WHERE upload_id = :id ORDER BY start
+""")
+PROMISED_SHA256 = text("SELECT sha256 FROM uploads WHERE id = :id")
+
+
+async def create(connection: AsyncConnection, upload: NewUpload, *, expiry_seconds: float) -> UploadState:
+    """Announces an upload. The caller has checked the quotas in the same transaction, and commits."""
+    values = {name: getattr(upload, name) for name in NewUpload.__slots__}
+    return _state_of((await connection.execute(CREATE, values | {"expiry_seconds": expiry_seconds})).one())
+
+
+async def find(database: AsyncEngine, user_id: UUID, upload_id: UUID) -> UploadState:
+    """Returns one of the caller's uploads. Raises CatalogueError `not_found` or `upload_gone`."""
+    async with database.connect() as connection:
+        row = (await connection.execute(FIND, {"id": upload_id, "user_id": user_id})).first()
+    if row is None:
+        raise CatalogueError("not_found")
+    if row.is_gone:
+        raise CatalogueError("upload_gone")
+    return _state_of(row)
+
+
+async def set_size(
+    connection: AsyncConnection, upload: UploadState, size: int, *, expiry_seconds: float
+) -> UploadState:
+    """Fixes the size of an upload that had deferred it. The caller accepts the video when that completes it.
+
+    Raises CatalogueError `upload_conflict` when it has a size, has more bytes, or is no longer open.
+    """
+    values = {"id": upload.id, "user_id": upload.user_id, "size": size, "expiry_seconds": expiry_seconds}
+    return _moved((await connection.execute(SET_SIZE, values)).first())
+
+
+async def add_chunks(
+    connection: AsyncConnection, upload: UploadState, chunks: Sequence[Chunk], *, expiry_seconds: float
+) -> UploadState:
+    """Adds stored chunks, at least one, which follow each other. The caller accepts the video when they complete it.
+
+    Raises CatalogueError `upload_conflict` when the first one does not begin at the committed offset, when they lead
+    beyond the size, or when the upload is no longer open.
+    """
+    values = {
+        "id": upload.id,
+        "user_id": upload.user_id,
+        "start": chunks[0].start,
+        "bytes": sum(chunk.size for chunk in chunks),
+        "starts": [chunk.start for chunk in chunks],
+        "sizes": [chunk.size for chunk in chunks],
+        "sha256s": [chunk.sha256 for chunk in chunks],
+        "object_keys": [chunk.object_key for chunk in chunks],
+        "expiry_seconds": expiry_seconds,
+    }
+    return _moved((await connection.execute(ADD_CHUNKS, values)).first())
+
+
+async def discard(database: AsyncEngine, user_id: UUID, upload_id: UUID) -> bool:
+    """Ends an upload without a video; maintenance deletes its objects. False when it is complete or gone already."""
+    async with database.begin() as connection:
+        values = {"id": upload_id, "user_id": user_id}
+        return (await connection.execute(DISCARD_ONE, values)).first() is not None
+
+
+async def discard_expired(database: AsyncEngine, *, limit: int = 100) -> int:
+    """Discards expired uploads; returns how many. Several processes may run it at the same time."""
+    async with database.begin() as connection:
+        return len((await connection.execute(DISCARD_EXPIRED, {"limit": limit})).all())
+
+
+async def forget_discarded(database: AsyncEngine) -> int:
+    """Deletes the rows of uploads that were discarded long ago; returns how many."""
+    async with database.begin() as connection:
+        return (await connection.execute(FORGET_DISCARDED, {"kept_seconds": DISCARDED_SECONDS})).rowcount
+
+
+async def chunks_of(database: AsyncEngine, upload_id: UUID) -> tuple[Chunk, ...]:
+    """Returns the committed chunks of an upload or of its video, in their order."""
+    async with database.connect() as connection:
+        return _chunks((await connection.execute(CHUNKS, {"id": upload_id})).all())
+
+
+async def content_of(database: AsyncEngine, video_id: UUID) -> ChunkedContent:
+    """Returns what the bytes of a video are, for the worker that reads them."""
+    async with database.connect() as connection:
+        chunks = _chunks((await connection.execute(CHUNKS, {"id": video_id})).all())
+        return ChunkedContent(chunks, (await connection.execute(PROMISED_SHA256, {"id": video_id})).scalar())
+
+
+def is_chunked(object_key: str) -> bool:
+    """Whether the bytes of a video with this key are chunks."""
+    return object_key.endswith("/")
+
+
+def object_key_of(upload_id: UUID) -> str:
+    """The `object_key` of the video that an upload becomes."""
+    return chunks_prefix(upload_id)
+
+
+def _chunks(rows: Sequence[Row[Any]]) -> tuple[Chunk, ...]:
+    return tuple(Chunk(row.start, row.size, row.sha256, row.object_key) for row in rows)
+
+
+def _moved(row: Row[Any] | None) -> UploadState:
+    if row is None:
+        raise CatalogueError("upload_conflict")
+    return _state_of(row)
+
+
+def _state_of(row: Row[Any]) -> UploadState:
+    return UploadState(**{name: getattr(row, name) for name in UploadState.__slots__})

@@ -1,0 +1,198 @@
+"""The upload resource: resumable uploads by the protocol tus 1.0.0 (https://tus.io/protocols/resumable-upload)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from uuid import UUID
+
+import orjson
+import structlog
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import Response
+from uuid_utils.compat import uuid7
+
+from db.acceptance import quotas, resumable_uploads
+from db.acceptance.idempotency_keys import OwnedKey
+from db.acceptance.resumable_uploads import NewUpload, UploadState
+from db.accounts import Principal
+from db.values import frame_spec
+from db.values.error_catalogue import CatalogueError
+from serve_app.deps import Deps, deps_of
+from serve_app.http import tus_headers
+from serve_app.http.cancellation import run_to_completion
+from serve_app.http.path_params import path_id
+from serve_app.submission.idempotent_requests import (
+    claim_key,
+    find_response,
+    idempotency_key,
+    replay,
+    request_fingerprint,
+    store_response,
+)
+from serve_app.submission.receive_chunks import CHUNK_BYTES
+
+log = structlog.get_logger(__name__)
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def tus_endpoint(endpoint: Endpoint) -> Endpoint:
+    """Checks the version of the protocol, and lets every answer name it."""
+
+    async def checked(request: Request) -> Response:
+        request.state.default_headers["Tus-Resumable"] = tus_headers.VERSION
+        tus_headers.check_version(request.headers)
+        return await endpoint(request)
+
+    return checked
+
+
+async def discover(request: Request) -> Response:
+    """OPTIONS /v1/uploads"""
+    headers = tus_headers.discovery_headers(deps_of(request).uploads.max_bytes)
+    return Response(status_code=204, headers={"Tus-Resumable": tus_headers.VERSION} | headers)
+
+
+async def create(request: Request, principal: Principal) -> Response:
+    """POST /v1/uploads"""
+    deps, headers = deps_of(request), request.headers
+    size = tus_headers.upload_length(headers, deps.uploads.max_bytes)
+    metadata = tus_headers.metadata(headers)
+    new = NewUpload(
+        id=uuid7(),
+        user_id=principal.user_id,
+        filename=metadata.filename,
+        spec=frame_spec.canonical(metadata.spec),
+        metadata=metadata.text,
+        size=size,
+        sha256=metadata.sha256,
+    )
+    key = idempotency_key(headers, principal.user_id, "POST /v1/uploads")
+    fingerprint = request_fingerprint([new.spec, new.filename, new.size, new.sha256])
+    if tus_headers.has_chunk(headers):
+        _check_request_size(headers, deps, room=size)
+    stored = await find_response(deps.database, key)
+    if stored is None:
+        await deps.admission.admit_new_upload(principal.user_id, size or 0)
+        async with claim_key(deps.database, key) as stored:
+            if stored is None:
+                upload = await run_to_completion(_create(deps, new, key, fingerprint))
+                log.info("An upload was created.", event_name="upload.created", user_id=str(principal.user_id))
+    if stored is not None:
+        replay(stored, fingerprint)
+        upload = await resumable_uploads.find(deps.database, principal.user_id, UUID(orjson.loads(stored.response)))
+    return await _created(request, upload)
+
+
+async def _create(deps: Deps, new: NewUpload, key: OwnedKey | None, fingerprint: str) -> UploadState:
+    limits = deps.limits.quotas
+    async with deps.database.begin() as connection:
+        usage = (await quotas.lock_usage(connection, [new.user_id], limits))[new.user_id]
+        quotas.check(limits, usage, files=1, size=new.size or 0)
+        upload = await resumable_uploads.create(connection, new, expiry_seconds=deps.uploads.expiry_seconds)
+        await store_response(connection, key, fingerprint, 201, orjson.dumps(str(upload.id)))
+        return upload
+
+
+async def _created(request: Request, upload: UploadState) -> Response:
+    """The answer of a creation. Takes the bytes that came with it, unless they came before."""
+    with_bytes = tus_headers.has_chunk(request.headers)
+    if with_bytes and upload.received == 0:
+        upload = await _receive(request, upload)
+    headers = {"Location": f"/v1/uploads/{upload.id}"} | _position(upload, with_offset=with_bytes)
+    return Response(status_code=201, headers=headers)
+
+
+async def overridden(request: Request, principal: Principal) -> Response:
+    """POST /v1/uploads/{id}, of a client whose network lets no other method through."""
+    match request.headers.get("x-http-method-override", "").upper():
+        case "PATCH":
+            return await append(request, principal)
+        case "DELETE":
+            return await terminate(request, principal)
+        case "HEAD":
+            return await show(request, principal)
+        case _:
+            raise CatalogueError("method_not_allowed")
+
+
+async def show(request: Request, principal: Principal) -> Response:
+    """HEAD /v1/uploads/{id}"""
+    upload = await resumable_uploads.find(deps_of(request).database, principal.user_id, path_id(request))
+    length = {"Upload-Defer-Length": "1"} if upload.size is None else {"Upload-Length": str(upload.size)}
+    metadata = {"Upload-Metadata": upload.metadata} if upload.metadata else {}
+    return Response(status_code=200, headers=_position(upload) | length | metadata)
+
+
+async def append(request: Request, principal: Principal) -> Response:
+    """PATCH /v1/uploads/{id}"""
+    deps, headers = deps_of(request), request.headers
+    tus_headers.check_chunk_type(headers)
+    offset = tus_headers.upload_offset(headers)
+    upload = await resumable_uploads.find(deps.database, principal.user_id, path_id(request))
+    if offset != upload.received:
+        raise CatalogueError("upload_conflict", f"{upload.received} bytes have arrived, not {offset}.")
+    size = tus_headers.declared_length(headers, deps.uploads.max_bytes)
+    if size is not None and size != upload.size:
+        if upload.size is not None:
+            raise CatalogueError("upload_conflict", f"The upload's length is {upload.size}, not {size}.")
+        upload = await run_to_completion(deps.chunk_receiver.fix_size(upload, size))
+    if not upload.is_complete:
+        _check_request_size(headers, deps, room=None if upload.size is None else upload.size - offset)
+        upload = await _receive(request, upload)
+    return Response(status_code=204, headers=_position(upload))
+
+
+async def terminate(request: Request, principal: Principal) -> Response:
+    """DELETE /v1/uploads/{id}"""
+    deps = deps_of(request)
+    upload = await resumable_uploads.find(deps.database, principal.user_id, path_id(request))
+    if upload.is_complete:
+        raise CatalogueError("upload_conflict", "The upload is complete; delete its video.")
+    if not await run_to_completion(resumable_uploads.discard(deps.database, principal.user_id, upload.id)):
+        raise CatalogueError("upload_conflict", "The upload has ended meanwhile.")
+    log.info("An upload was deleted.", event_name="upload.deleted", user_id=str(principal.user_id))
+    return Response(status_code=204)
+
+
+async def _receive(request: Request, upload: UploadState) -> UploadState:
+    deps = deps_of(request)
+    promised = tus_headers.checksum(request.headers)
+    async with deps.admission.admit_chunks(_content_length(request.headers) or CHUNK_BYTES):
+        received = await deps.chunk_receiver.receive(upload, request.stream(), promised)
+    if received.is_complete:
+        await deps.cache.announce()
+        log.info(
+            "A video was accepted.", event_name="video.accepted", user_id=str(upload.user_id), video_id=str(upload.id)
+        )
+    return received
+
+
+def _check_request_size(headers: Headers, deps: Deps, *, room: int | None) -> None:
+    """room: bytes that the upload still takes. Raises CatalogueError `too_large`, `length_required`."""
+    length, most = _content_length(headers), deps.uploads.max_request_bytes
+    if length is None:
+        if most is not None:
+            raise CatalogueError("length_required")
+        return
+    if most is not None and length > most:
+        raise CatalogueError("too_large", f"One request may bring at most {most} bytes; send the rest in others.")
+    if room is not None and length > room:
+        raise CatalogueError("too_large", f"The request brings {length} bytes; {room} are missing.")
+
+
+def _content_length(headers: Headers) -> int | None:
+    text = headers.get("content-length")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit()):
+        raise CatalogueError("malformed_request", "The Content-Length is not a number.")
+    return int(text)
+
+
+def _position(upload: UploadState, *, with_offset: bool = True) -> dict[str, str]:
+    """Where an upload is, and until when; or the video that it has become."""
+    offset = {"Upload-Offset": str(upload.received)} if with_offset else {}
+    if upload.is_complete:
+        return offset | {"Video-Location": f"/v1/videos/{upload.id}"}
+    return offset | {"Upload-Expires": tus_headers.http_date(upload.expires_at)}
