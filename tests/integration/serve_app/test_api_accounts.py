@@ -17,21 +17,16 @@ from serve_app.app import create_app
 from serve_app.deps import Deps
 from serve_app.security.rate_limit import RateLimit, RateLimiter
 from serve_app.security.signed_tokens import Audience, Claims
-from tests.support.api_client import PASSWORD, SECRET, log_in, open_client
+from tests.support.api_client import PASSWORD, SECRET, log_in, open_client, status_and_code
 
 ANA = {"email": "ana@example.org", "password": PASSWORD}
-
-
-def code_of(answer: httpx.Response) -> tuple[int, str]:
-    assert answer.headers["content-type"] == "application/problem+json"
-    return answer.status_code, answer.json()["code"]
 
 
 async def test_account_is_created_once_for_any_letter_case_of_its_email(visitor: httpx.AsyncClient) -> None:
     made = await visitor.post("/v1/users", json={**ANA, "email": " Ana@Example.ORG ", "name": "Ana"})
     assert made.status_code == 201
     assert made.json() == {"id": made.json()["id"], "email": "ana@example.org", "name": "Ana", "role": "user"}
-    assert code_of(await visitor.post("/v1/users", json=ANA)) == (409, "email_taken")
+    assert status_and_code(await visitor.post("/v1/users", json=ANA)) == (409, "email_taken")
     assert (await visitor.post("/v1/tokens", json={**ANA, "email": "ANA@example.org"})).status_code == 200
 
 
@@ -61,7 +56,7 @@ async def test_registration_names_the_invalid_field(
     visitor: httpx.AsyncClient, change: dict[str, object], field: str
 ) -> None:
     answer = await visitor.post("/v1/users", json=ANA | change)
-    assert code_of(answer) == (422, "invalid_field")
+    assert status_and_code(answer) == (422, "invalid_field")
     assert answer.json()["detail"].startswith(field)
 
 
@@ -69,13 +64,13 @@ async def test_internationalized_domain_is_stored_as_punycode(visitor: httpx.Asy
     made = await visitor.post("/v1/users", json=ANA | {"email": "Ana@Exämple.org"})
     assert (made.status_code, made.json()["email"]) == (201, "ana@xn--exmple-cua.org")
     for spelling in ("ana@exa\u0308mple.org", "ana@EXÄMPLE.org", "ana@xn--exmple-cua.org"):
-        assert code_of(await visitor.post("/v1/users", json=ANA | {"email": spelling})) == (409, "email_taken")
+        assert status_and_code(await visitor.post("/v1/users", json=ANA | {"email": spelling})) == (409, "email_taken")
         assert (await visitor.post("/v1/tokens", json=ANA | {"email": spelling})).status_code == 200
 
 
 @pytest.mark.parametrize("email", ["ana", "a\0@example.org", "", "@"])
 async def test_login_with_a_malformed_email_is_bad_credentials(visitor: httpx.AsyncClient, email: str) -> None:
-    assert code_of(await visitor.post("/v1/tokens", json=ANA | {"email": email})) == (401, "bad_credentials")
+    assert status_and_code(await visitor.post("/v1/tokens", json=ANA | {"email": email})) == (401, "bad_credentials")
 
 
 @pytest.mark.parametrize(
@@ -103,18 +98,18 @@ async def test_valid_email_is_stored_unchanged(visitor: httpx.AsyncClient, email
 async def test_unreadable_body_is_refused(
     visitor: httpx.AsyncClient, content: bytes, kind: str, expected: tuple[int, str]
 ) -> None:
-    assert code_of(await visitor.post("/v1/users", content=content, headers={"Content-Type": kind})) == expected
+    assert status_and_code(await visitor.post("/v1/users", content=content, headers={"Content-Type": kind})) == expected
 
 
 async def test_registration_can_be_closed(deps: Deps) -> None:
     async with open_client(create_app(replace(deps, registration_open=False))) as client:
-        assert code_of(await client.post("/v1/users", json=ANA)) == (403, "registration_closed")
+        assert status_and_code(await client.post("/v1/users", json=ANA)) == (403, "registration_closed")
 
 
 async def test_bad_credentials_do_not_reveal_whether_the_account_exists(ana: httpx.AsyncClient) -> None:
     wrong = await ana.post("/v1/tokens", json={**ANA, "password": "wrong horse"})
     unknown = await ana.post("/v1/tokens", json={**ANA, "email": "nobody@example.org"})
-    assert code_of(wrong) == code_of(unknown) == (401, "bad_credentials")
+    assert status_and_code(wrong) == status_and_code(unknown) == (401, "bad_credentials")
     assert {**wrong.json(), "request_id": ""} == {**unknown.json(), "request_id": ""}
 
 
@@ -139,7 +134,7 @@ async def test_bad_credentials_do_not_reveal_whether_the_account_exists(ana: htt
 )
 async def test_every_other_route_needs_a_token(visitor: httpx.AsyncClient, call: tuple[str, str]) -> None:
     answer = await visitor.request(*call)
-    assert code_of(answer) == (401, "unauthenticated")
+    assert status_and_code(answer) == (401, "unauthenticated")
     assert answer.headers["www-authenticate"].startswith("Bearer")
 
 
@@ -155,7 +150,7 @@ async def test_only_an_access_token_of_an_open_session_is_accepted(visitor: http
     ]
     for token in wrong:
         answer = await visitor.get("/v1/me", headers={"Authorization": f"Bearer {token}"})
-        assert code_of(answer) == (401, "unauthenticated")
+        assert status_and_code(answer) == (401, "unauthenticated")
     assert (await visitor.get("/v1/me", headers={"Authorization": "Basic YTpi"})).status_code == 401
     assert (await visitor.get("/v1/me")).status_code == 200
 
@@ -166,11 +161,11 @@ async def test_reused_refresh_token_ends_its_session(visitor: httpx.AsyncClient)
     third = await visitor.post("/v1/tokens/refresh", json={"refresh_token": second["refresh_token"]})
     assert third.status_code == 200
     again = await visitor.post("/v1/tokens/refresh", json={"refresh_token": first["refresh_token"]})
-    assert code_of(again) == (401, "refresh_token_reused")
+    assert status_and_code(again) == (401, "refresh_token_reused")
     headers = {"Authorization": f"Bearer {third.json()['access_token']}"}
     assert (await visitor.get("/v1/me", headers=headers)).status_code == 401
     dead = await visitor.post("/v1/tokens/refresh", json={"refresh_token": third.json()["refresh_token"]})
-    assert code_of(dead) == (401, "unauthenticated")
+    assert status_and_code(dead) == (401, "unauthenticated")
 
 
 async def test_logout_ends_the_session_at_once(visitor: httpx.AsyncClient) -> None:
@@ -178,7 +173,7 @@ async def test_logout_ends_the_session_at_once(visitor: httpx.AsyncClient) -> No
     assert (await visitor.delete("/v1/tokens")).status_code == 204
     assert (await visitor.get("/v1/me")).status_code == 401
     answer = await visitor.post("/v1/tokens/refresh", json={"refresh_token": tokens["refresh_token"]})
-    assert code_of(answer) == (401, "unauthenticated")
+    assert status_and_code(answer) == (401, "unauthenticated")
 
 
 async def test_account_can_be_read_and_changed(ana: httpx.AsyncClient) -> None:
@@ -188,20 +183,20 @@ async def test_account_can_be_read_and_changed(ana: httpx.AsyncClient) -> None:
     assert changed.json() == shown
     assert (shown["name"], shown["locale"], shown["notify"]) == ("Ana Maria", "pt-BR", "failures")
     assert shown["use"] == {"videos": 0, "waiting": 0, "stored_bytes": 0}
-    assert code_of(await ana.patch("/v1/me", json={"notify": "sometimes"})) == (422, "invalid_field")
-    assert code_of(await ana.patch("/v1/me", json={"email": "x@example.org"})) == (422, "invalid_field")
+    assert status_and_code(await ana.patch("/v1/me", json={"notify": "sometimes"})) == (422, "invalid_field")
+    assert status_and_code(await ana.patch("/v1/me", json={"email": "x@example.org"})) == (422, "invalid_field")
 
 
 async def test_new_password_ends_every_other_session(ana: httpx.AsyncClient, deps: Deps) -> None:
     async with open_client(create_app(deps)) as other:
         await log_in(other)
         wrong = await ana.post("/v1/me/password", json={"current": "wrong horse", "new": "battery staple"})
-        assert code_of(wrong) == (401, "bad_credentials")
+        assert status_and_code(wrong) == (401, "bad_credentials")
         right = await ana.post("/v1/me/password", json={"current": PASSWORD, "new": "battery staple"})
         assert right.status_code == 204
         assert (await ana.get("/v1/me")).status_code == 200
         assert (await other.get("/v1/me")).status_code == 401
-    assert code_of(await ana.post("/v1/tokens", json=ANA)) == (401, "bad_credentials")
+    assert status_and_code(await ana.post("/v1/tokens", json=ANA)) == (401, "bad_credentials")
     assert (await ana.post("/v1/tokens", json={**ANA, "password": "battery staple"})).status_code == 200
 
 
@@ -215,9 +210,9 @@ async def test_login_attempts_are_limited_per_email_and_per_address(deps: Deps) 
         assert [answer.status_code for answer in answers] == [401, 401, 401, 429]
         assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
         # Even the right password has to wait now, and so has every account that this address tries.
-        assert code_of(await client.post("/v1/tokens", json=ANA)) == (429, "too_many_requests")
+        assert status_and_code(await client.post("/v1/tokens", json=ANA)) == (429, "too_many_requests")
         other = await client.post("/v1/tokens", json={**ANA, "email": "bob@example.org"})
-        assert code_of(other) == (429, "too_many_requests")
+        assert status_and_code(other) == (429, "too_many_requests")
 
 
 async def test_rate_limit_per_address_is_a_setting(
@@ -266,12 +261,15 @@ class TestPageSession:
         await visitor.post("/v1/users", json=ANA)
         await visitor.post("/session", json=ANA)
         page = {"X-Fotograma-Page": "1"}
-        assert code_of(await visitor.patch("/v1/me", json={"name": "x"})) == (403, "cross_site")
+        assert status_and_code(await visitor.patch("/v1/me", json={"name": "x"})) == (403, "cross_site")
         for site in ("cross-site", "same-site"):
             headers = {**page, "Sec-Fetch-Site": site}
-            assert code_of(await visitor.patch("/v1/me", json={"name": "x"}, headers=headers)) == (403, "cross_site")
+            assert status_and_code(await visitor.patch("/v1/me", json={"name": "x"}, headers=headers)) == (
+                403,
+                "cross_site",
+            )
             refused = await visitor.post("/session", json=ANA, headers={"Sec-Fetch-Site": site})
-            assert code_of(refused) == (403, "cross_site")
+            assert status_and_code(refused) == (403, "cross_site")
         headers = {**page, "Sec-Fetch-Site": "same-origin"}
         assert (await visitor.patch("/v1/me", json={"name": "x"}, headers=headers)).status_code == 200
 
@@ -281,7 +279,7 @@ class TestPageSession:
         token = visitor.cookies["fotograma_session"]
         visitor.cookies.clear()
         answer = await visitor.get("/v1/me", headers={"Authorization": f"Bearer {token}"})
-        assert code_of(answer) == (401, "unauthenticated")
+        assert status_and_code(answer) == (401, "unauthenticated")
 
 
 async def test_neither_passwords_nor_tokens_are_logged(visitor: httpx.AsyncClient) -> None:

@@ -13,15 +13,11 @@ from db.queue import task_queue
 from db.values.lifecycle import Blame
 from serve_app.archive_index import ArchiveIndexCache
 from serve_app.deps import Deps
-from tests.support.api_client import make_result, one_chunk, publish_next_task, upload_video
+from tests.support.api_client import make_result, one_chunk, publish_next_task, status_and_code, upload_video
 
 IMAGES = [bytes([n]) * (1000 + n) for n in range(5)]
 RESULT = make_result(IMAGES)
 SIZE = len(RESULT.archive)
-
-
-def code_of(answer: httpx.Response) -> tuple[int, str]:
-    return answer.status_code, answer.json()["code"]
 
 
 @pytest.fixture
@@ -75,7 +71,7 @@ async def test_range_gives_exactly_its_bytes(
 
 async def test_unsatisfiable_range_is_refused_with_the_size(ana: httpx.AsyncClient, path: str) -> None:
     answer = await ana.get(f"{path}/frames.zip", headers={"Range": f"bytes={SIZE}-"})
-    assert code_of(answer) == (416, "bad_range")
+    assert status_and_code(answer) == (416, "bad_range")
     assert answer.headers["content-range"] == f"bytes */{SIZE}"
 
 
@@ -117,7 +113,7 @@ async def test_single_image_is_read_from_the_archive(ana: httpx.AsyncClient, pat
     part = await ana.get(f"{path}/frames/2", headers={"Range": "bytes=-1"})
     assert (part.status_code, part.content) == (206, b"\1")
     for none in ("6", "0", "-1", "x", "1.5", "9999999999"):
-        assert code_of(await ana.get(f"{path}/frames/{none}")) == (404, "not_found")
+        assert status_and_code(await ana.get(f"{path}/frames/{none}")) == (404, "not_found")
 
 
 async def test_cached_image_offsets_are_bounded(deps: Deps) -> None:
@@ -139,26 +135,26 @@ async def test_result_is_not_ready_before_the_end(ana: httpx.AsyncClient, deps: 
     path = f"/v1/extractions/{(await upload_video(ana))['extraction']['id']}"
     for name in NAMES:
         answer = await ana.get(f"{path}/{name}")
-        assert code_of(answer) == (409, "not_ready")
+        assert status_and_code(answer) == (409, "not_ready")
         assert answer.headers["retry-after"]
     (claim,) = await task_queue.claim(deps.database, worker="w")
-    assert code_of(await ana.get(f"{path}/frames.zip")) == (409, "not_ready")
+    assert status_and_code(await ana.get(f"{path}/frames.zip")) == (409, "not_ready")
     await task_queue.fail(deps.database, claim.lease, blame=Blame.FILE, code="no_frames", detail="None.", jitter=0.0)
     for name in NAMES:
-        assert code_of(await ana.get(f"{path}/{name}")) == (409, "no_result")
+        assert status_and_code(await ana.get(f"{path}/{name}")) == (409, "no_result")
 
 
 async def test_cancelled_extraction_has_no_result(ana: httpx.AsyncClient) -> None:
     path = f"/v1/extractions/{(await upload_video(ana))['extraction']['id']}"
     await ana.post(f"{path}/cancel")
-    assert code_of(await ana.get(f"{path}/frames.zip")) == (409, "no_result")
+    assert status_and_code(await ana.get(f"{path}/frames.zip")) == (409, "no_result")
 
 
 async def test_result_without_objects_is_expired(ana: httpx.AsyncClient, deps: Deps, path: str) -> None:
     for key in await deps.objects.keys("results"):
         await deps.objects.delete(key)
     for name in NAMES[:-1]:
-        assert code_of(await ana.get(f"{path}/{name}")) == (410, "expired")
+        assert status_and_code(await ana.get(f"{path}/{name}")) == (410, "expired")
 
 
 async def test_archive_without_images_is_sent(ana: httpx.AsyncClient, deps: Deps) -> None:
@@ -166,4 +162,4 @@ async def test_archive_without_images_is_sent(ana: httpx.AsyncClient, deps: Deps
     path = f"/v1/extractions/{(await upload_video(ana))['extraction']['id']}"
     await publish_next_task(deps, empty)
     assert (await ana.get(f"{path}/frames.zip")).content == empty.archive
-    assert code_of(await ana.get(f"{path}/frames/1")) == (404, "not_found")
+    assert status_and_code(await ana.get(f"{path}/frames/1")) == (404, "not_found")

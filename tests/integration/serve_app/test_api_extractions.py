@@ -14,13 +14,17 @@ from db.values.lifecycle import Blame
 from serve_app.app import create_app
 from serve_app.deps import Deps
 from serve_app.openapi import response_schemas
-from tests.support.api_client import MEDIA, make_result, open_client, publish_next_task, upload_video, upload_videos
+from tests.support.api_client import (
+    MEDIA,
+    make_result,
+    open_client,
+    publish_next_task,
+    status_and_code,
+    upload_video,
+    upload_videos,
+)
 
 RESULT = make_result([b"one", b"two"])
-
-
-def code_of(answer: httpx.Response) -> tuple[int, str]:
-    return answer.status_code, answer.json()["code"]
 
 
 async def failed(deps: Deps, code: str = "no_video_stream") -> None:
@@ -98,13 +102,13 @@ async def test_cancel_takes_effect_at_once(ana: httpx.AsyncClient) -> None:
     cancelled = await ana.post(f"{path}/cancel")
     assert (cancelled.status_code, cancelled.json()["status"]) == (202, "cancelled")
     assert (await ana.get(path)).json() == cancelled.json()
-    assert code_of(await ana.post(f"{path}/cancel")) == (409, "wrong_state")
+    assert status_and_code(await ana.post(f"{path}/cancel")) == (409, "wrong_state")
 
 
 async def test_retry_of_a_failed_or_cancelled_extraction_creates_a_new_one(ana: httpx.AsyncClient, deps: Deps) -> None:
     video = await upload_video(ana)
     path = f"/v1/extractions/{video['extraction']['id']}/retry"
-    assert code_of(await ana.post(path)) == (409, "wrong_state")
+    assert status_and_code(await ana.post(path)) == (409, "wrong_state")
     await failed(deps)
     again = await ana.post(path)
     assert again.status_code == 201
@@ -154,7 +158,7 @@ async def test_invalid_extraction_request_is_refused(
     ana: httpx.AsyncClient, body: object, expected: tuple[int, str]
 ) -> None:
     video = await upload_video(ana)
-    assert code_of(await ana.post(f"/v1/videos/{video['id']}/extractions", json=body)) == expected
+    assert status_and_code(await ana.post(f"/v1/videos/{video['id']}/extractions", json=body)) == expected
 
 
 async def test_extraction_with_an_idempotency_key_is_created_once(ana: httpx.AsyncClient) -> None:
@@ -164,7 +168,7 @@ async def test_extraction_with_an_idempotency_key_is_created_once(ana: httpx.Asy
     again = await ana.post(path, json={"spec": {"sample": {"fps": 2.0, "mode": "fps"}}}, headers=keyed)
     assert again.content == first.content
     other = await ana.post(path, json={"spec": {"sample": {"fps": 3}}}, headers=keyed)
-    assert code_of(other) == (422, "idempotency_key_reused")
+    assert status_and_code(other) == (422, "idempotency_key_reused")
     retried = f"/v1/extractions/{first.json()['id']}"
     await ana.post(f"{retried}/cancel")
     one = await ana.post(f"{retried}/retry", headers=keyed)
