@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
 from fractions import Fraction
@@ -31,6 +30,8 @@ from tests.support.clips import (
     write_hls_playlist,
     write_text_file,
 )
+from tests.support.own_process import command_of
+from tests.support.programs import extract_every_frame
 
 ALL = '{"sample": {"mode": "all"}}'
 RESULTS = {"frames.zip", "manifest.json", "manifest.csv", "report.json", "sheet.jpg", "sheet.vtt"}
@@ -222,19 +223,7 @@ def test_more_frames_than_allowed_are_refused(clips: ClipByName, tmp_path: Path)
         extract(clips("h264")[0], parse(ALL), tmp_path, options=EngineOptions(max_frames=59))
 
 
-MEASURE = """
-import sys
-from pathlib import Path
-from actors.engine.extract import extract
-from actors.extraction_types import EngineOptions
-from db.values.frame_spec import parse
-extract(Path(sys.argv[1]), parse('{"sample": {"mode": "all"}}'), Path(sys.argv[2]), options=EngineOptions(threads=2))
-status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-print(status["VmHWM"].split()[0])
-"""
-
-
 def test_every_frame_of_a_4k_clip_takes_less_than_350_megabytes(clips: ClipByName, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", MEASURE, str(clips("h264_4k")[0]), str(tmp_path)]
+    command = command_of(extract_every_frame, clips("h264_4k")[0], tmp_path)
     kibibytes = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     assert kibibytes / 1024 < 350

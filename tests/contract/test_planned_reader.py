@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -24,6 +23,8 @@ from actors.readers.gop_pool import GopPool
 from actors.readers.planned_reader import PlannedReader, has_exact_random_access
 from actors.readers.sequential_reader import SequentialReader
 from tests.support.clips import CLIPS, ClipByName, ClipSpec, make_clip
+from tests.support.own_process import command_of
+from tests.support.programs import read_frames_slowly
 
 CHOICES: dict[str, Callable[[FrameTable], list[int]]] = {
     "all": lambda table: list(range(len(table))),
@@ -196,26 +197,8 @@ def test_reader_waits_for_a_slow_consumer(clips: ClipByName) -> None:
     assert window <= ahead <= 2 * window + MAX_REORDERED
 
 
-MEASURE = """
-import sys
-from pathlib import Path
-from actors.container.probe import probe
-from actors.plan.frame_selection import group_by_gop
-from actors.readers.planned_reader import PlannedReader
-probed = probe(Path(sys.argv[1]))
-threads, size = int(sys.argv[2]), probed.media.width * probed.media.height
-reader = PlannedReader(probed, threads=threads)
-results = reader.read(group_by_gop(probed.table, range(len(probed.table))), lambda frame: bytearray(size // 4))
-for n, _ in enumerate(results):
-    if n % 8 == 0:
-        sum(range(1_000_000))
-status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-print(status["VmHWM"].split()[0])
-"""
-
-
 @pytest.mark.parametrize("threads", [1, 2])
 def test_slow_consumer_of_4k_bounds_the_memory(threads: int, clips: ClipByName) -> None:
-    command = [sys.executable, "-c", MEASURE, str(clips("h264_4k")[0]), str(threads)]
+    command = command_of(read_frames_slowly, clips("h264_4k")[0], threads)
     kibibytes = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     assert kibibytes / 1024 < 350

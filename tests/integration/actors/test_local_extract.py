@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import psutil
@@ -16,6 +15,8 @@ from cluster.cli import local_extraction
 from cluster.cli.commands import main
 from db.values.frame_spec import parse
 from tests.support.clips import ClipByName, write_text_file
+from tests.support.own_process import command_of
+from tests.support.programs import run_cli_command
 
 SPEC = '{"sample": {"mode": "every_nth", "n": 10}}'
 
@@ -89,12 +90,7 @@ def test_missing_engine_names_the_package_to_install(
 
 
 def test_local_extract_imports_neither_server_nor_ray_nor_ffmpeg(clips: ClipByName, tmp_path: Path) -> None:
-    code = (
-        "import sys\nfrom cluster.cli.commands import main\n"
-        "try: main(sys.argv[1:])\nexcept SystemExit: pass\n"
-        "print(sorted({'ray', 'av', 'decord', 'sqlalchemy', 'starlette', 'psycopg'} & set(sys.modules)))"
-    )
-    arguments = ["extract", "--local", str(clips("h264")[0]), "-o", str(tmp_path), "--json"]
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    command = command_of(run_cli_command, "extract", "--local", clips("h264")[0], "-o", tmp_path, "--json")
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.rstrip().endswith("[]")
     assert list(tmp_path.glob("*.zip"))

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,30 +10,13 @@ import pytest
 
 from actors.sandbox.process_isolation import drop_capabilities, hide_memory, isolate
 from tests.support.clips import ClipByName
+from tests.support.own_process import command_of
+from tests.support.programs import look_at_parent, worker_with_one_child
 
 ORDINARY = 65_534
 USERS = [0, ORDINARY] if os.geteuid() == 0 else [os.geteuid()]
 LOOKED_AT = ("environ", "mem", "maps")
 
-# Runs as a worker does, with a real child that looks at its parent before it tells its result.
-WORKER = """
-import asyncio, sys
-from pathlib import Path
-from actors.extraction_types import EngineOptions
-from actors.sandbox.child_protocol import Job, Limits
-from cluster.wiring.worker import open_worker
-from tests.support.compromised_child import child_that_does
-
-async def main():
-    source, out, look = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
-    async with open_worker():
-        child = await child_that_does(look)
-        async def tell(news): pass
-        job = Job(source, "{}", out, EngineOptions(), Limits(4 << 30, 60, 1 << 30, 60, 60))
-        print(type(await child.run(job, tell)).__name__)
-
-asyncio.run(main())
-"""
 LOOK = f"""
 found = {{}}
 for name in {LOOKED_AT}:
@@ -43,32 +25,6 @@ for name in {LOOKED_AT}:
     except OSError as error:
         found[name] = type(error).__name__
 (out / "found").write_text(json.dumps(found))
-"""
-# Parent and child of one user; the child looks at its parent.
-PAIR = """
-import ctypes, os, sys
-user, landlock, victim, spy, *sys.path[:] = sys.argv[1:]
-from actors.sandbox import process_isolation
-if not landlock:
-    process_isolation.enter_landlock_domain = lambda: False
-if os.geteuid() != int(user):
-    os.setresgid(*[int(user)] * 3)
-    os.setresuid(*[int(user)] * 3)
-# As exec leaves a process: open.
-ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
-if victim:
-    getattr(process_isolation, victim)()
-parent = os.getpid()
-if pid := os.fork():
-    os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
-if spy:
-    getattr(process_isolation, spy)()
-for name in ("environ", "mem"):
-    try:
-        os.close(os.open(f"/proc/{parent}/{name}", os.O_RDONLY))
-        print("opened")
-    except OSError as error:
-        print(type(error).__name__)
 """
 
 
@@ -81,7 +37,7 @@ def test_child_cannot_read_environment_and_memory_of_its_worker(clips: ClipByNam
         "FOTOGRAMA_SECRET_KEY": "of the worker alone" * 2,
         "FOTOGRAMA_SCRATCH": str(tmp_path / "scratch"),
     }
-    command = [sys.executable, "-c", WORKER, str(clips("h264")[0]), str(out), LOOK]
+    command = command_of(worker_with_one_child, clips("h264")[0], out, LOOK)
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, timeout=120, check=True)
     assert done.stdout == "Extracted\n"
     assert json.loads((out / "found").read_text()) == dict.fromkeys(LOOKED_AT, "PermissionError")
@@ -95,7 +51,7 @@ def look(
     victim, spy: what each has done before. landlock: False for a kernel that has none.
     """
     names = [step.__name__ if step else "" for step in (victim, spy)]
-    command = [sys.executable, "-c", PAIR, str(user), "landlock" if landlock else "", *names, *sys.path]
+    command = command_of(look_at_parent, user, "landlock" if landlock else "", *names)
     return set(subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=60, check=True).stdout.split())
 
 

@@ -1,7 +1,6 @@
 """Scratch folders: each worker its own, and none left by those that died."""
 
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,23 +8,15 @@ import pytest
 
 from actors.worker.scratch_folder import own_folder, remove_dead, room
 from db.values.error_catalogue import CatalogueError
-
-HOLDER = """
-import sys
-from pathlib import Path
-from actors.worker.scratch_folder import own_folder
-with own_folder(Path(sys.argv[1]), "other") as folder:
-    (folder / "source").write_text("x")
-    print("held", flush=True)
-    sys.stdin.read()
-"""
+from tests.support.own_process import command_of
+from tests.support.programs import hold_scratch_folder
 
 
 @pytest.fixture
 def other(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Another process that holds a folder."""
-    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[3]) as one:
+    command = command_of(hold_scratch_folder, tmp_path)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as one:
         assert one.stdout is not None
         assert one.stdout.readline() == b"held\n"
         yield one

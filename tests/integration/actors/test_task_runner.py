@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 import zipfile
 from collections.abc import Awaitable, Callable
@@ -40,6 +39,8 @@ from tests.support import database_rows
 from tests.support.clips import ClipByName, read_image, truncated_copy, write_audio_only, write_text_file
 from tests.support.compromised_child import child_that_runs
 from tests.support.database_rows import Accepted
+from tests.support.own_process import command_of
+from tests.support.programs import start_decoding_child
 from tests.support.worker_setup import ALL_FRAMES, submit_video
 
 GIB = 1 << 30
@@ -235,19 +236,8 @@ async def test_non_video_never_reaches_a_demuxer(
     assert await error_of(database, accepted) == ("failed", "not_a_video")
 
 
-STARTER = """
-import asyncio, sys, time
-from actors.sandbox.child_process import DecodingChild
-async def main():
-    child = await DecodingChild.start()
-    print(child.pid, flush=True)
-    await asyncio.sleep(600)
-asyncio.run(main())
-"""
-
-
 def test_child_of_a_killed_worker_dies() -> None:
-    with subprocess.Popen([sys.executable, "-c", STARTER], stdout=subprocess.PIPE) as worker:
+    with subprocess.Popen(command_of(start_decoding_child), stdout=subprocess.PIPE) as worker:
         assert worker.stdout is not None
         try:
             pid = int(worker.stdout.readline())

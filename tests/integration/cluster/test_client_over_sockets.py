@@ -6,7 +6,6 @@ import asyncio
 import os
 import random
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,8 @@ from tests.support.fake_service import (
     truncate_body,
 )
 from tests.support.fake_service_http_server import serve_fake_service
+from tests.support.own_process import command_of
+from tests.support.programs import upload_file
 
 
 @pytest.fixture
@@ -89,14 +90,8 @@ def test_body_is_never_held_in_memory(url: str, tmp_path: Path) -> None:
         file.write(b"video")
         file.truncate(40_000_000)
     # In a process of its own: this one holds the server, which does keep the body.
-    script = (
-        "import sys, resource; from fotograma import Client\n"
-        f"client = Client({url!r}, 'fg_key'); client.me()\n"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        f"client.upload({str(large)!r})\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
-    )
-    grown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    command = command_of(upload_file, url, large)
+    grown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert int(grown) < 8_000  # KiB
 
 

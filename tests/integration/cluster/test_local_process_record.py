@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -19,17 +19,19 @@ from cluster.local.instance_lock import instance_lock
 from cluster.local.process_record import ProcessRecorder, RecordedProcess, RecordedRun
 from cluster.local.run_cleanup import clean_up_killed_run, run_folder
 from cluster.local.startup_error import ExitCode, StartupError
+from tests.support.own_process import command_of
+from tests.support.programs import hold_instance_lock
 
-STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(600)"
-PARENT = "import subprocess, sys, time; subprocess.Popen(['sleep', '600']); print(1, flush=True); time.sleep(600)"
-HOLDER = """
-import sys, time
-from pathlib import Path
-from cluster.local.instance_lock import instance_lock
-with instance_lock(Path(sys.argv[1]), description="process 42"):
-    print(1, flush=True)
-    time.sleep(600)
-"""
+STUBBORN = (
+    sys.executable,
+    "-c",
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(600)",
+)
+PARENT = (
+    sys.executable,
+    "-c",
+    "import subprocess, time; subprocess.Popen(['sleep', '600']); print(1, flush=True); time.sleep(600)",
+)
 
 
 @pytest.fixture
@@ -43,9 +45,9 @@ def started() -> Iterator[ExitStack]:
         yield stack
 
 
-def python(started: ExitStack, program: str, *arguments: str) -> subprocess.Popen[bytes]:
+def python(started: ExitStack, command: Sequence[str]) -> subprocess.Popen[bytes]:
     """Runs the program until it has written its first line; killed at the end of the test."""
-    process = subprocess.Popen([sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
     started.enter_context(process)
     started.callback(process.kill)
     assert process.stdout is not None
@@ -199,7 +201,7 @@ def test_a_record_that_can_t_be_written_ends_nothing_and_is_written_later(
 def test_a_data_directory_in_use_is_refused_until_the_process_that_uses_it_ends(
     data_dir: DataDir, started: ExitStack
 ) -> None:
-    holder = python(started, HOLDER, str(data_dir.lock))
+    holder = python(started, command_of(hold_instance_lock, data_dir.lock))
 
     with pytest.raises(StartupError, match="process 42") as refused, instance_lock(data_dir.lock, description="me"):
         pass

@@ -6,7 +6,6 @@ import asyncio
 import json
 import stat
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -16,6 +15,8 @@ from filelock import FileLock, Timeout
 from cluster.cli.stored_credentials import BadAddress, CredentialsFile, FileStore, NotLoggedIn, canonical_url, identity
 from cluster.client.api_types import Tokens
 from cluster.client.errors import FotogramaError
+from tests.support.own_process import command_of
+from tests.support.programs import hold_credentials_lock
 
 HERE, THERE = "http://127.0.0.1:8000", "https://frames.example.org"
 
@@ -107,18 +108,8 @@ async def test_a_lock_that_was_waited_for_in_a_thread_is_given_back_by_another(f
         lock.__exit__(None, None, None)
 
 
-HOLDER = """
-import sys
-from pathlib import Path
-from cluster.cli.stored_credentials import CredentialsFile
-with CredentialsFile(Path(sys.argv[1])).locked():
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
-
 def test_a_holder_that_is_killed_keeps_nobody_out(file: CredentialsFile) -> None:
-    command = [sys.executable, "-c", HOLDER, str(file.path)]
+    command = command_of(hold_credentials_lock, file.path)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import io
 import subprocess
-import sys
 import zipfile
 from itertools import count
 from pathlib import Path
@@ -20,6 +19,8 @@ from cluster.client.api_types import Failure
 from cluster.client.errors import ApiError
 from cluster.unpack_archive import BadArchive, FolderTaken, unpack
 from tests.support.fake_service import make_archive
+from tests.support.own_process import command_of
+from tests.support.programs import exit_while_unpacking
 
 
 def names(*filenames: str) -> list[str]:
@@ -156,26 +157,10 @@ def test_a_folder_that_somebody_made_during_the_swap_stays_and_so_does_the_earli
     assert listing(aside) == ["manifest.json", "old.jpg"]
 
 
-KILLED_DURING_THE_SWAP = """
-import os, sys
-from pathlib import Path
-from cluster.unpack_archive import unpack
-
-rename = Path.rename
-
-def renames(self, target):
-    rename(self, target)
-    os._exit(9)
-
-Path.rename = renames
-unpack(Path(sys.argv[1]), Path(sys.argv[2]))
-"""
-
-
 def test_a_death_during_the_swap_leaves_the_earlier_frames_where_they_are_seen(tmp_path: Path) -> None:
     unpack(frames(tmp_path / "a.zip", "old.jpg"), tmp_path / "a")
     frames(tmp_path / "a.zip", "new.jpg")
-    command = [sys.executable, "-c", KILLED_DURING_THE_SWAP, str(tmp_path / "a.zip"), str(tmp_path / "a")]
+    command = command_of(exit_while_unpacking, tmp_path / "a.zip", tmp_path / "a")
     assert subprocess.run(command, check=False).returncode == 9
     (aside,) = tmp_path.glob("a.old-*")
     assert listing(aside) == ["manifest.json", "old.jpg"]
