@@ -1,6 +1,6 @@
-"""What the person at the terminal sees: our own few lines. All else that this process writes goes to a log.
+"""The output of `fotograma up`: its own few lines. Everything else that this process writes goes to a log.
 
-On a terminal the last line may be one that changes, `show`; everything that is said takes its place.
+On a terminal the last line may be a progress line. The next printed line replaces it.
 """
 
 from __future__ import annotations
@@ -19,49 +19,49 @@ DEFAULT_COLUMNS = 80
 
 
 class Console:
-    """Standard output and error as they were when this was made. Threads may share it."""
+    """Writes to standard output and error as they were at its creation. Threads may share it."""
 
     def __init__(self) -> None:
         self._output, self._errors = os.dup(1), os.dup(2)
         self._began = time.monotonic()
         self._lock = threading.Lock()
-        self._shown = ""
+        self._progress = ""
 
-    def say(self, line: str = "") -> None:
-        """A line that stays."""
+    def print_line(self, line: str = "") -> None:
+        """Prints a line that stays."""
         with self._lock:
             self._clear()
             _write(self._output, f"{line}\n")
 
-    def complain(self, line: str) -> None:
-        """As `say`, on standard error."""
+    def print_error(self, line: str) -> None:
+        """Prints a line on standard error."""
         with self._lock:
             self._clear()
             _write(self._errors, f"fotograma: {line}\n")
 
-    def show(self, line: str) -> None:
-        """A line that the next one takes the place of. Only a terminal gets it, cut to its width; "" takes it away."""
+    def show_progress(self, line: str) -> None:
+        """Shows a progress line until the next line. Only on a terminal, cut to its width; "" removes it."""
         with self._lock:
             if not os.isatty(self._output):
                 return
             line = line[: _columns(self._output) - 1]
-            if line != self._shown:
+            if line != self._progress:
                 _write(self._output, START_OF_LINE + line)
-                self._shown = line
+                self._progress = line
 
     def _clear(self) -> None:
-        if self._shown:
+        if self._progress:
             _write(self._output, START_OF_LINE)
-            self._shown = ""
+            self._progress = ""
 
     @property
     def seconds(self) -> float:
-        """Since this was made."""
+        """Since the creation."""
         return time.monotonic() - self._began
 
     @contextmanager
-    def quiet(self, log: Path) -> Iterator[None]:
-        """Until the end, what Python, Ray and their libraries write goes to `log`."""
+    def redirect_to_log(self, log: Path) -> Iterator[None]:
+        """Until the end of the block, everything that Python, Ray and their libraries write goes to `log`."""
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             _redirect(descriptor, descriptor)
@@ -84,7 +84,7 @@ def _redirect(output: int, errors: int) -> None:
 
 def _columns(descriptor: int) -> int:
     try:
-        # 0 is what a terminal says whose size nobody has set.
+        # A terminal whose size nobody has set reports 0.
         return os.get_terminal_size(descriptor).columns or DEFAULT_COLUMNS
     except OSError:
         return DEFAULT_COLUMNS
@@ -96,4 +96,4 @@ def _write(descriptor: int, text: str) -> None:
         while data:
             data = data[os.write(descriptor, data) :]
     except OSError:
-        return  # nobody reads any more: a closed terminal must not end the service
+        return  # the terminal is closed, which must not end the service

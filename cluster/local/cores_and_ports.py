@@ -1,4 +1,4 @@
-"""What this machine has: cores, ports."""
+"""The cores of this machine, and which of its ports are free."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CGROUP_CPU = Path("/sys/fs/cgroup/cpu.max")
 
 
 def cores() -> int:
-    """Processors that this process may use, with a container's limit."""
+    """Processors that this process may use, within the limit of its container."""
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         limit = cpu_limit(CGROUP_CPU.read_text())
@@ -35,7 +35,7 @@ def cpu_limit(cpu_max: str) -> int | None:
 def is_free(port: int) -> bool:
     """Whether this process could listen on the port of the loopback address now."""
     with socket.socket() as probe:
-        # As servers do: a connection that was closed a moment ago takes no port.
+        # As servers do: a connection that was just closed does not make the port taken.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((LOCALHOST, port))
@@ -48,7 +48,7 @@ def is_free(port: int) -> bool:
 
 
 def check_port(port: int) -> None:
-    """Raises StartupError when something else listens there."""
+    """Raises StartupError when another program listens on the port."""
     if not is_free(port):
         raise StartupError(
             ExitCode.PORT_TAKEN,

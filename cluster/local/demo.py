@@ -1,4 +1,4 @@
-"""What `fotograma up --demo` shows: a clip is made, an account, and the clip's frames, all through the public API."""
+"""The demonstration of `fotograma up --demo`: makes a clip and an account, and extracts frames over the public API."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ _SEGMENTS = {
 }  # fmt: skip
 
 
-def run_demo(folder: Path, url: str, password: str, say: Callable[[str], None]) -> None:
-    """Extracts the sample clip, and says where the frames are. What goes wrong is said; the service goes on."""
+def run_demo(folder: Path, url: str, password: str, print_line: Callable[[str], None]) -> None:
+    """Extracts the sample clip and prints where the frames are. Prints its errors; the service continues."""
     try:
-        say("\nDemonstration:")
+        print_line("\nDemonstration:")
         folder.mkdir(parents=True, exist_ok=True)
         clip = folder / "clock.mp4"
         if not clip.exists():
             make_clip(clip)
-        say(f"  Clip       {clip} ({SECONDS} s, {WIDTH}x{HEIGHT})")
+        print_line(f"  Clip       {clip} ({SECONDS} s, {WIDTH}x{HEIGHT})")
         with Client(url) as client:
             _log_in(client, password)
-            say(f"  Account    {EMAIL}, password {password}")
-            video = _earlier(client, clip.name) or client.upload(clip, SPEC)
+            print_line(f"  Account    {EMAIL}, password {password}")
+            video = _find_earlier(client, clip.name) or client.upload(clip, SPEC)
             extraction = client.wait(video.extraction)
             archive = client.download(extraction, folder / "clock.zip")
         unpack(archive, folder / "frames")
         count = 0 if extraction.result is None else extraction.result.frames
-        say(f"  Archive    {archive}\n  Frames     {count} of them, 1 a second, in {folder / 'frames'}")
+        print_line(f"  Archive    {archive}\n  Frames     {count} of them, 1 a second, in {folder / 'frames'}")
     except (FotogramaError, OSError) as error:
-        say(f"  The demonstration went wrong: {error}")
+        print_line(f"  The demonstration failed: {error}")
 
 
 def _log_in(client: Client, password: str) -> None:
@@ -61,16 +61,16 @@ def _log_in(client: Client, password: str) -> None:
     client.login(EMAIL, password)
 
 
-def _earlier(client: Client, name: str) -> Video | None:
-    """The clip of an earlier demonstration."""
+def _find_earlier(client: Client, name: str) -> Video | None:
+    """Returns the video of an earlier demonstration."""
     found = client.videos(q=name)
     return next((video for video in found if video.status not in (Status.FAILED, Status.CANCELLED)), None)
 
 
 def make_clip(path: Path) -> None:
-    """Writes an H.264 clip of SECONDS; the file is there as a whole or not at all."""
-    made = path.with_name(f".{path.stem}.new{path.suffix}")
-    with av.open(made, "w", options={"movflags": "+faststart"}) as container:
+    """Writes an H.264 clip of SECONDS, atomically."""
+    temporary = path.with_name(f".{path.stem}.new{path.suffix}")
+    with av.open(temporary, "w", options={"movflags": "+faststart"}) as container:
         stream = container.add_stream("libx264", rate=FRAMES_PER_SECOND, options={"preset": "veryfast", "crf": "20"})
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         for number in range(SECONDS * FRAMES_PER_SECOND):
@@ -78,11 +78,11 @@ def make_clip(path: Path) -> None:
             frame.pts, frame.time_base = number, Fraction(1, FRAMES_PER_SECOND)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    made.replace(path)
+    temporary.replace(path)
 
 
 def draw(number: int) -> Picture:
-    """Frame `number`, shape (HEIGHT, WIDTH, 3): waves of color that move, and over them the time and the number."""
+    """Frame `number`, shape (HEIGHT, WIDTH, 3): moving waves of color under the time and the frame number."""
     seconds = number / FRAMES_PER_SECOND
     y, x = np.arange(HEIGHT, dtype=np.float32)[:, None], np.arange(WIDTH, dtype=np.float32)
     wave = np.sin(x / 38 + seconds) + np.sin(y / 27 - 1.3 * seconds) + np.sin((x + y) / 49 + 0.7 * seconds)
@@ -98,7 +98,7 @@ def draw(number: int) -> Picture:
 
 
 def _write(picture: Picture, text: str, *, left: int, top: int, height: int, color: tuple[int, int, int]) -> None:
-    """Digits, ":" and "." as seven-segment displays show them."""
+    """Draws digits, ":" and "." like a seven-segment display."""
     width, bar = height // 2, max(4, height // 9)
     for sign in text:
         if sign in ":.":
@@ -114,7 +114,7 @@ def _write(picture: Picture, text: str, *, left: int, top: int, height: int, col
 
 
 def _boxes(width: int, height: int, bar: int) -> list[tuple[int, int, int, int]]:
-    """Where the seven bars are: (top, bottom, left, right)."""
+    """The seven bars, each as (top, bottom, left, right)."""
     half = height // 2
     across = [(y, y + bar, 0, width) for y in (0, half - bar // 2, height - bar)]
     down = [(y0, y1, x, x + bar) for y0, y1 in ((0, half), (half, height)) for x in (0, width - bar)]

@@ -1,4 +1,4 @@
-"""What `fotograma up` says when all of it runs. Each command in it can be pasted as it is."""
+"""The lines that `fotograma up` prints when everything runs. Each command in them can be pasted as it is."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from cluster.local.data_dir import DataDir
 from cluster.local.servers.ray_head_command import Addresses
 
 UNDER_UV = "UV_RUN_RECURSION_DEPTH"
-"""What `uv run` sets in the environment."""
+"""A variable that `uv run` sets."""
 
 
 def greeting(url: str, addresses: Addresses, data_dir: DataDir, command: str) -> str:
-    """command: what runs the command line."""
+    """Addresses, folders and the next commands. command: how the person runs `fotograma`."""
     dashboard = f"{addresses.dashboard}/, its token is in {data_dir.ray_token}"
     return (
         f"  Page       {url}/\n"
@@ -32,9 +32,9 @@ def greeting(url: str, addresses: Addresses, data_dir: DataDir, command: str) ->
 
 
 def cli_command(environment: Mapping[str, str], program: Sequence[str], found: str | None) -> str:
-    """How a person at a shell runs the command line.
+    """How a person at a shell runs `fotograma`.
 
-    program: what this process was started as. found: the `fotograma` that a shell finds; None when it finds none.
+    program: how this process was started. found: the `fotograma` in the PATH; None when there is none.
     """
     if UNDER_UV in environment:
         return "uv run fotograma"
@@ -42,6 +42,6 @@ def cli_command(environment: Mapping[str, str], program: Sequence[str], found: s
 
 
 def this_program() -> Sequence[str]:
-    """What this process was started as: a script, or Python with the name of a module."""
+    """How this process was started: as a script, or as Python with the name of a module."""
     script = Path(sys.argv[0]).absolute()
     return [str(script)] if os.access(script, os.X_OK) else [sys.executable, "-m", "cluster.cli.commands"]

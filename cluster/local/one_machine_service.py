@@ -24,14 +24,14 @@ from cluster.local.servers.embedded_valkey import Valkey
 from cluster.local.servers.ray_cluster import RayCluster
 from cluster.local.servers.ray_head_command import Addresses, RayHeadCommand
 from cluster.local.startup_error import ExitCode, StartupError
-from cluster.local.supervision.event_messages import line_of, progress_line, step_line
+from cluster.local.supervision.event_messages import event_line, progress_line, step_line
 from cluster.local.supervision.readiness_probe import ReadinessProbe, ReadinessWatch
 from cluster.local.supervision.standby_server import StandbyServer
 from cluster.local.supervision.supervisor import Event, Part, Phase, Started, Supervisor
 
 PROGRESS_SECONDS = 0.2
 RECORD_SECONDS = 1.0
-LOOK_SECONDS = 5.0
+CHECK_SECONDS = 5.0
 
 
 PARTS = {Postgres.name: "database", Valkey.name: "cache", DatabaseSchema.name: "migrations", RayCluster.name: "api"}
@@ -54,11 +54,11 @@ class OneMachineService:
         self._ray: RayCluster
         self._schema: DatabaseSchema
         self._supervisor: Supervisor | None = None
-        self._readiness, self._looked = ReadinessWatch(), 0.0
-        self._told_parts: Mapping[str, str] = dict.fromkeys(PARTS.values(), Phase.STARTING.value)
-        self._standby = StandbyServer(port, lambda: self._told_parts)
+        self._readiness, self._checked_at = ReadinessWatch(), 0.0
+        self._part_states: Mapping[str, str] = dict.fromkeys(PARTS.values(), Phase.STARTING.value)
+        self._standby = StandbyServer(port, lambda: self._part_states)
         self._state_file = folder / "parts.json"
-        self._told: Addresses | None = None
+        self._printed_addresses: Addresses | None = None
         self._recorded = 0.0
 
     def start(self, secrets: Secrets, *, workers: int) -> None:
@@ -67,25 +67,25 @@ class OneMachineService:
         self._set_environment(secrets, workers=workers)
         self._supervisor = Supervisor(
             self._parts(workers),
-            on_event=self._tell,
-            on_phases=self._publish,
+            on_event=self._print_event,
+            on_phases=self._write_part_states,
             end_process_tree=self._recorder.end_process_tree,
         )
         self._supervisor.start()
         # Ray is on its way: it takes longest.
         check_settings()
-        while not (self._supervisor.all_run and self._look()):
+        while not (self._supervisor.all_run and self._check_readiness()):
             self._wait(PROGRESS_SECONDS)
-        self._supervisor.never_end()
-        self._console.say(f"Ready after {self._console.seconds:.1f} s: {self.url}/")
+        self._supervisor.wait_for_lasting_causes()
+        self._console.print_line(f"Ready after {self._console.seconds:.1f} s: {self.url}/")
 
     def greet(self) -> None:
         """Says where everything is and what comes next, once all of it is there."""
-        while self._under_way():
+        while self._unfinished_steps():
             self._wait(PROGRESS_SECONDS)
-        self._told = self._ray.addresses
+        self._printed_addresses = self._ray.addresses
         command = cli_command(os.environ, this_program(), shutil.which("fotograma"))
-        self._console.say(greeting(self.url, self._told, self._data_dir, command))
+        self._console.print_line(greeting(self.url, self._printed_addresses, self._data_dir, command))
 
     def watch(self) -> None:
         """Until this process is asked to end."""
@@ -99,21 +99,21 @@ class OneMachineService:
         self._wait(RECORD_SECONDS)
         if not self._ray_runs:
             self._stand_by()
-        elif time.monotonic() - self._looked >= LOOK_SECONDS:
-            self._look()
+        elif time.monotonic() - self._checked_at >= CHECK_SECONDS:
+            self._check_readiness()
 
     def _wait(self, seconds: float) -> None:
         """Until a part's phase changes, and for so long at most; shows what is under way."""
         assert self._supervisor is not None
         self._supervisor.wait(seconds)
         if self._ray_runs:
-            self._ray.follow()
-        self._console.show(progress_line(self._under_way(), self._console.seconds))
+            self._ray.update_steps()
+        self._console.show_progress(progress_line(self._unfinished_steps(), self._console.seconds))
         if time.monotonic() - self._recorded >= RECORD_SECONDS:
             self._recorder.refresh()
             self._recorded = time.monotonic()
 
-    def _under_way(self) -> list[str]:
+    def _unfinished_steps(self) -> list[str]:
         """What has been started and is not done."""
         assert self._supervisor is not None
         phases = self._supervisor.phases.items()
@@ -125,30 +125,32 @@ class OneMachineService:
         assert self._supervisor is not None
         return self._supervisor.phases[self._ray.name] is Phase.RUNNING
 
-    def _tell(self, event: Event) -> None:
+    def _print_event(self, event: Event) -> None:
         if isinstance(event, Started) and event.part == self._ray.name and not event.again:
             return  # its steps have been told
-        self._console.say(line_of(event))
+        self._console.print_line(event_line(event))
 
-    def _look(self) -> bool:
+    def _check_readiness(self) -> bool:
         """Asks whether all is ready; says, and does, what follows from the answer."""
-        self._looked = time.monotonic()
-        found = self._readiness.look(self._probe.parts())
+        self._checked_at = time.monotonic()
+        found = self._readiness.observe(self._probe.parts())
         if found.line is not None:
-            self._console.say(found.line)
+            self._console.print_line(found.line)
         if found.is_dead:
             self._ray.stop()
         if found.schema_is_old:
             self._schema.renew()
         addresses = self._ray.addresses
-        if found.is_ready and self._ray.step is None and self._told not in (None, addresses):
-            self._told = addresses
-            self._console.say(f"Ready again. Dashboard  {addresses.dashboard}/  Metrics  {addresses.metrics}/metrics")
+        if found.is_ready and self._ray.step is None and self._printed_addresses not in (None, addresses):
+            self._printed_addresses = addresses
+            self._console.print_line(
+                f"Ready again. Dashboard  {addresses.dashboard}/  Metrics  {addresses.metrics}/metrics"
+            )
         return found.is_ready
 
     def stop(self) -> None:
         """Ends what was started, as far as it was: the workers give their tasks back first, the database is last."""
-        self._console.say("Ending ...")
+        self._console.print_line("Ending ...")
         if self._supervisor is not None:
             self._supervisor.stop()
         self._standby.close()
@@ -158,13 +160,13 @@ class OneMachineService:
         with suppress(StartupError):
             self._standby.open()
 
-    def _publish(self, phases: Mapping[str, Phase]) -> None:
+    def _write_part_states(self, phases: Mapping[str, Phase]) -> None:
         """Lets the API and the standby tell what each part does."""
-        self._told_parts = {
+        self._part_states = {
             PARTS[name]: "ok" if phase is Phase.RUNNING else phase.value for name, phase in phases.items()
         }
         try:
-            write_private(self._state_file, json.dumps(self._told_parts))
+            write_private(self._state_file, json.dumps(self._part_states))
         except OSError as error:
             # A full disk must not end the service.
             log.warning("The state of the parts could not be written: %s", error)
@@ -180,7 +182,7 @@ class OneMachineService:
             self._recorder,
             self._standby,
             self._schema.was_current,
-            on_step=lambda step, seconds: self._console.say(step_line(step, seconds)),
+            on_step=lambda step, seconds: self._console.print_line(step_line(step, seconds)),
         )
         return [*self._servers.own, self._schema, self._ray]
 

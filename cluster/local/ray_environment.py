@@ -1,4 +1,4 @@
-"""The environment that Ray and every process below it inherit: the only way of settings and secrets to the replicas."""
+"""The environment of Ray and all its processes: the only way in which settings and secrets reach the replicas."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from cluster.local.data_dir import DataDir
 from cluster.local.secret_files import Secrets
 
-# They name another cluster, or another token for it.
+# Variables that name another cluster, or the token of another one.
 FOREIGN = ("RAY_ADDRESS", "RAY_NAMESPACE", "RAY_AUTH_TOKEN", "RAY_RUNTIME_ENV", "RAY_JOB_CONFIG_JSON_ENV_VAR")
 
 # A dozen processes import the same thousand modules: without bytecode each of them compiles all of them anew, which
@@ -27,15 +27,15 @@ def changes(
     ray_folder: Path,
     supervisor_state: Path,
 ) -> dict[str, str | None]:
-    """What is set, or removed where it says None. What the person who starts it has set goes first, where it may.
+    """Returns the changes: a value to set, or None to remove the variable. `given` goes before the defaults.
 
-    given: the environment as it is. addresses: FOTOGRAMA_… variables of the servers. url: of the page.
+    given: the present environment. addresses: FOTOGRAMA_… variables of the servers. url: of the page.
     """
-    wished = {
+    defaults = {
         "FOTOGRAMA_SECRET_KEY": secrets.secret_key,
         "FOTOGRAMA_PUBLIC_URL": url,
         "FOTOGRAMA_SCRATCH": str(data_dir.scratch),
-        # On one's own machine the receiver is often there as well.
+        # The receiver of a webhook often runs on the same machine.
         "FOTOGRAMA_WEBHOOK_REACH": "loopback",
     }
     fixed = {
@@ -45,24 +45,24 @@ def changes(
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(data_dir.ray_token),
         "RAY_TMPDIR": str(ray_folder),
-        # A GCS that dies finds its state again when it is started anew.
+        # A restarted GCS finds its state again.
         "RAY_gcs_storage": "rocksdb",
         "RAY_gcs_storage_path": str(ray_folder / "gcs"),
-        # The switch for more than one node. Without it the address that Ray is given, that of the loopback interface,
-        # stays as it is, and every port of Ray listens there alone; else Ray puts the machine's own in its place.
+        # With 1, which allows several nodes, Ray would replace the loopback address by the machine's own. With 0 every
+        # port of Ray listens on the loopback address only.
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
-        # Under `uv run` Ray would make the virtual environment anew for every worker.
+        # Under `uv run` Ray would create the virtual environment again for every worker.
         "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",
-        # In 5 s a busy machine has not started the proxy, and Serve would kill it and give up.
+        # The default is 5 s. A busy machine needs longer to start the proxy, and Serve would kill it and give up.
         "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
-        # Ray gives its workers the least share of a busy machine (15), the API among them.
+        # By default Ray gives its workers, the API among them, the least share of a busy machine (15).
         "RAY_worker_niceness": "0",
     }
     return {
         **dict.fromkeys((*FOREIGN, *SLOW)),
-        **{name: given.get(name) or value for name, value in wished.items()},
+        **{name: given.get(name) or value for name, value in defaults.items()},
         **fixed,
     }

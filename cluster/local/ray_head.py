@@ -58,15 +58,15 @@ def run_head(head: RayHeadCommand) -> None:
             # Ray's start is half waiting: Serve is imported meanwhile.
             threading.Thread(target=_import_serve, name="import", daemon=True).start()
             addresses = Addresses(metrics=_start_ray(head))
-            head.report(HeadStep.RAY, addresses)
+            head.write_report(HeadStep.RAY, addresses)
             # The supervisor writes a byte when the database is there, and its death ends the pipe.
             if not os.read(0, 1):
                 raise StopRequested
             stop_when_parent_ends(0)
             _start_serve(head)
             _run_applications(head)
-            head.report(HeadStep.APPLICATIONS, addresses)
-            head.report(HeadStep.DASHBOARD, replace(addresses, dashboard=_start_dashboard()))
+            head.write_report(HeadStep.APPLICATIONS, addresses)
+            head.write_report(HeadStep.DASHBOARD, replace(addresses, dashboard=_start_dashboard()))
             supervise_ray(_restart_gcs)
         except StopRequested:
             _stop_ray()

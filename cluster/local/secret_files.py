@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """secret_key: signs tokens and peppers passwords. demo_password: of the account that `--demo` makes."""
+    """secret_key: signs tokens and peppers passwords. demo_password: of the demonstration's account."""
 
     secret_key: str = field(repr=False)
     postgres_password: str = field(repr=False)
@@ -22,27 +22,27 @@ class Secrets:
 
 
 def open_secrets(path: Path, ray_token_path: Path) -> Secrets:
-    """Reads the secrets of `path`; what is missing is made and kept. Ray reads its token from a file of its own."""
-    kept: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    made = Secrets(**{item.name: kept.get(item.name) or _make(item.name) for item in fields(Secrets)})
-    if asdict(made) != kept:
-        write_private(path, json.dumps(kept | asdict(made), indent=1))
-    write_private(ray_token_path, made.ray_token)
-    return made
+    """Reads the secrets of `path`; generates and stores the missing ones. Ray reads its token from its own file."""
+    stored: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    found = Secrets(**{item.name: stored.get(item.name) or _generate(item.name) for item in fields(Secrets)})
+    if asdict(found) != stored:
+        write_private(path, json.dumps(stored | asdict(found), indent=1))
+    write_private(ray_token_path, found.ray_token)
+    return found
 
 
-def _make(name: str) -> str:
-    # The demonstration's is typed by a person.
+def _generate(name: str) -> str:
+    # A person types the password of the demonstration.
     return secrets.token_hex(8 if name == "demo_password" else 32)
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replaces the file as a whole, mode 0600, on disk when this returns."""
-    made = path.with_name(f".{path.name}.new")
-    made.unlink(missing_ok=True)
-    descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    """Replaces the file atomically, with mode 0600. It is on disk when this returns."""
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    made.replace(path)
+    temporary.replace(path)

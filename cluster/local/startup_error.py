@@ -1,4 +1,4 @@
-"""Why `fotograma up` does not run: one line for the person who started it, and an exit code for their scripts."""
+"""Why `fotograma up` does not start: one line for the person who started it, and an exit code for scripts."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
 class ExitCode(IntEnum):
-    """How `fotograma up` ends. 2 is left to the command line's own complaints."""
+    """How `fotograma up` ends. The command line ends with 2 for wrong options."""
 
     ENDED = 0
-    """It ran and was asked to end."""
+    """It ran until a signal stopped it."""
     FAILED = 1
-    """A setting can't be used, the database can't be migrated, or anything that no other code names."""
+    """A setting can't be used, the database can't be migrated, or another error without a code of its own."""
     DATA_DIR_IN_USE = 3
     """Another `fotograma up` runs on this data directory."""
     PORT_TAKEN = 4
-    """Something else listens on the port."""
+    """Another program listens on the port."""
     NO_SPACE = 5
     """The data directory can't be written, or its disk is too full."""
     UNREACHABLE = 6
@@ -28,7 +28,7 @@ class ExitCode(IntEnum):
 
 
 class StartupError(Exception):
-    """`fotograma up` can't run, and no waiting changes that. The message is one line and says what to do."""
+    """`fotograma up` can't run, and waiting does not change that. The message is one line with the remedy."""
 
     def __init__(self, code: ExitCode, message: str) -> None:
         super().__init__(message)
@@ -36,13 +36,13 @@ class StartupError(Exception):
 
 
 def is_lasting(error: Exception) -> bool:
-    """Whether trying again can't help: somebody has to do something first."""
+    """Whether another try fails as well, until a person has removed the cause."""
     if isinstance(error, OSError):
         return error.errno in FULL_DISK
     return isinstance(error, StartupError | ModuleNotFoundError)
 
 
 def first_line(error: Exception) -> str:
-    """What the error says, short enough for one line."""
+    """The first line of the error's message, at most 300 characters; without a message, the error's type."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0][:300] if lines else type(error).__name__

@@ -1,19 +1,20 @@
 """`fotograma up`: the whole service on one machine, until Ctrl-C or SIGTERM.
 
-It starts PostgreSQL, Valkey, Ray and Serve, tends them, and ends them in the reverse order, and nothing else. All data
-are in the data directory, so that the next start continues.
+It starts PostgreSQL, Valkey, Ray and Serve, supervises them, and ends them in the reverse order. All data are in
+the data directory, so that the next start continues.
 
 Exit codes, each with one line on standard error:
 
-    0  it ran and was asked to end
-    1  a setting can't be used, the database can't be migrated, or anything that no other code names
+    0  it ran until a signal stopped it
+    1  a setting can't be used, the database can't be migrated, or another error without a code of its own
     3  another `fotograma up` runs on this data directory
     4  the port is taken
     5  the data directory can't be written, or its disk is too full
     6  a server named by FOTOGRAMA_DATABASE_URL, FOTOGRAMA_REDIS_URL or FOTOGRAMA_OBJECTS_URL does not answer
     7  a package or a program of the service is missing, or can't be run
 
-Each but 0 comes before it is ready for the first time. What ends later is started again, after pauses that grow.
+The codes above 0 come before the service is ready for the first time. What ends later is restarted, after pauses that
+grow.
 """
 
 from __future__ import annotations
@@ -37,11 +38,11 @@ from cluster.local.startup_error import FULL_DISK, ExitCode, StartupError
 
 
 def up(*, port: int, data_dir: Path, demo: bool, workers: int | None) -> int:
-    """Runs until it is asked to end. Gives the exit code.
+    """Runs until a signal stops it. Returns the exit code.
 
     port: of the page and the API, on 127.0.0.1. demo: also extract a sample clip. workers: None for one per core.
     """
-    # The secrets stand in its memory.
+    # This process has the secrets in its memory.
     hide_memory()
     console = Console()
     opened: DataDir | None = None
@@ -53,15 +54,15 @@ def up(*, port: int, data_dir: Path, demo: bool, workers: int | None) -> int:
             ):
                 _run(opened, console, port=port, demo=demo, workers=workers or cores_and_ports.cores())
     except StopRequested:
-        console.say("Ended. All data are kept.")
+        console.print_line("Ended. All data are kept.")
         return ExitCode.ENDED
     except StartupError as refusal:
-        console.complain(str(refusal))
+        console.print_error(str(refusal))
         return refusal.code
     except ModuleNotFoundError as error:
-        console.complain(f'The package {error.name!r} is missing. Run: pip install "fotograma[local]"')
+        console.print_error(f'The package {error.name!r} is missing. Run: pip install "fotograma[local]"')
         return ExitCode.NOT_INSTALLED
-    except Exception as error:  # noqa: BLE001 - told in one line, and recorded in full
+    except Exception as error:  # noqa: BLE001 - printed in one line, logged in full
         return _explain(error, console, opened)
     finally:
         console.close()
@@ -70,29 +71,29 @@ def up(*, port: int, data_dir: Path, demo: bool, workers: int | None) -> int:
 
 def _explain(error: Exception, console: Console, data_dir: DataDir | None) -> ExitCode:
     if data_dir is None:
-        console.complain(f"{type(error).__name__}: {error}")
+        console.print_error(f"{type(error).__name__}: {error}")
         return ExitCode.FAILED
     if isinstance(error, OSError) and error.errno in FULL_DISK:
-        console.complain(str(unwritable(data_dir.path, error)))
+        console.print_error(str(unwritable(data_dir.path, error)))
         return ExitCode.NO_SPACE
     log = data_dir.logs / "up.log"
     with log.open("a") as file:
         traceback.print_exception(error, file=file)
-    console.complain(f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]} ({log} has more)")
+    console.print_error(f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]} ({log} has more)")
     return ExitCode.FAILED
 
 
 def _run(data_dir: DataDir, console: Console, *, port: int, demo: bool, workers: int) -> None:
-    console.say(f"Fotograma starts with {workers} workers; its data are in {data_dir.path}")
-    # What a killed run left behind may hold the port, so it is ended first.
+    console.print_line(f"Fotograma starts with {workers} workers; its data are in {data_dir.path}")
+    # A process of a killed run may still listen on the port.
     if ended := clean_up_killed_run(data_dir):
-        console.say(f"{ended} processes of a run that was killed are ended.")
+        console.print_line(f"Ended {ended} processes of a killed run.")
     cores_and_ports.check_port(port)
     check_space(data_dir.path, shutil.disk_usage(data_dir.path).free)
     secrets = open_secrets(data_dir.secrets, data_dir.ray_token)
     with ExitStack() as stack:
         folder = stack.enter_context(run_folder(data_dir))
-        stack.enter_context(console.quiet(data_dir.logs / "up.log"))
+        stack.enter_context(console.redirect_to_log(data_dir.logs / "up.log"))
         # The rest of the program takes long to import: the first line is there before. Bytecode is kept, as in the
         # processes that this one starts (`ray_environment.SLOW`).
         sys.dont_write_bytecode = False
@@ -108,5 +109,5 @@ def _run(data_dir: DataDir, console: Console, *, port: int, demo: bool, workers:
         if demo:
             from cluster.local.demo import run_demo  # noqa: PLC0415 - FFmpeg's libraries, for the demonstration only
 
-            run_demo(data_dir.demo, service.url, secrets.demo_password, console.say)
+            run_demo(data_dir.demo, service.url, secrets.demo_password, console.print_line)
         service.watch()

@@ -24,7 +24,7 @@ from cluster.local.supervision.standby_server import StandbyServer
 
 START_SECONDS = 180.0
 # Looking costs time that the API's start needs, all the more on two cores.
-START_PAUSE_SECONDS = 0.2
+START_POLL_SECONDS = 0.2
 # Longer than the workers' drain and Serve's own patience.
 STOP = [(signal.SIGTERM, 45.0), (signal.SIGKILL, 5.0)]
 GO = b"\n"
@@ -80,13 +80,13 @@ class RayCluster:
         if self._process.pid is not None:
             self._clear()
         self._standby.open()
-        self._head.forget_report()
+        self._head.delete_report()
         self._steps, self._step_began = [HeadStep.RAY, API, HeadStep.APPLICATIONS, HeadStep.DASHBOARD], time.monotonic()
-        self._process.start(self._head.command(), folder=self._head.folder, keep_stdin=True)
+        self._process.start(self._head.command(), folder=self._head.folder, keep_stdin_open=True)
         self._recorder.refresh()
         self._process.wait_until(self._may_use_database)
-        self._process.tell(GO)
-        self._process.wait_until(self._is_answered, START_SECONDS, pause=START_PAUSE_SECONDS)
+        self._process.write_stdin(GO)
+        self._process.wait_until(self._is_answered, START_SECONDS, pause=START_POLL_SECONDS)
         self._recorder.refresh()
 
     @property
@@ -94,9 +94,9 @@ class RayCluster:
         """What its process is doing; None when all is done."""
         return next(iter(self._steps), None)
 
-    def follow(self) -> None:
+    def update_steps(self) -> None:
         """Takes up what its process has reported. Once it is running, somebody calls this until no step is left."""
-        report = self._head.reported()
+        report = self._head.read_report()
         if report is None:
             return
         self.addresses = report.addresses
@@ -116,12 +116,12 @@ class RayCluster:
             self._recorder.end_process_tree(self._process.pid)
 
     def _may_use_database(self) -> bool:
-        self.follow()
+        self.update_steps()
         return self._database_ready.is_set()
 
     def _is_answered(self) -> bool:
-        self.follow()
-        if not self._standby.has_successor():
+        self.update_steps()
+        if not self._standby.another_listens():
             return False
         self._standby.close()
         if self.step != API or self._probe.parts() is None:

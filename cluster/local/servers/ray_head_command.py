@@ -66,13 +66,13 @@ class RayHeadCommand:
         port, workers, folder, logs = json.loads(text)
         return cls(port, workers, Path(folder), Path(logs))
 
-    def report(self, step: HeadStep, addresses: Addresses) -> None:
+    def write_report(self, step: HeadStep, addresses: Addresses) -> None:
         """Tells that a step is done."""
         made = self._report_file.with_suffix(".new")
         made.write_text(json.dumps([step, asdict(addresses)]))
         made.replace(self._report_file)
 
-    def reported(self) -> Report | None:
+    def read_report(self) -> Report | None:
         """None before the first step is done."""
         try:
             step, addresses = json.loads(self._report_file.read_text())
@@ -80,7 +80,7 @@ class RayHeadCommand:
             return None
         return Report(HeadStep(step), Addresses(**addresses))
 
-    def forget_report(self) -> None:
+    def delete_report(self) -> None:
         """Before the process is started again."""
         self._report_file.unlink(missing_ok=True)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from cluster.local.servers.os_user import OsUser
 from cluster.local.startup_error import ExitCode, StartupError
 
-ASK_AGAIN_SECONDS = 0.05
+POLL_SECONDS = 0.05
 LOG_LINES = 3
 MAX_PATIENCE = 8
 BROKEN_PROGRAM = {errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOTDIR, errno.ELIBBAD}
@@ -59,17 +59,17 @@ class ServerProcess:
         """Says to people that it has ended by itself, and what happens now."""
         process = self._process
         code = None if process is None else process.poll()
-        how = "" if code is None else f" ({_how(code)})"
+        how = "" if code is None else f" ({_ending_of(code)})"
         return f"{self.name} ended unexpectedly{how}; it is started again"
 
     def is_running(self) -> bool:
         process = self._process
         return process is not None and process.poll() is None
 
-    def start(self, command: Sequence[str], *, folder: Path, stdin: bytes = b"", keep_stdin: bool = False) -> None:
+    def start(self, command: Sequence[str], *, folder: Path, stdin: bytes = b"", keep_stdin_open: bool = False) -> None:
         """folder: its working directory. stdin: what it reads; secrets go here, where `ps` does not show them.
 
-        keep_stdin: its standard input ends when this process does, in whichever way. Raises StartupError when the
+        keep_stdin_open: its standard input ends when this process does, in whichever way. Raises StartupError when the
         program can't be run at all.
         """
         assert not self.is_running()
@@ -91,12 +91,12 @@ class ServerProcess:
                     raise
                 raise broken_installation(self.name, f"{command[0]}: {error.strerror}") from error
         self._pid = self._process.pid
-        self.tell(stdin)
-        if not keep_stdin and self._process.stdin is not None:
+        self.write_stdin(stdin)
+        if not keep_stdin_open and self._process.stdin is not None:
             with suppress(BrokenPipeError):
                 self._process.stdin.close()
 
-    def tell(self, data: bytes) -> None:
+    def write_stdin(self, data: bytes) -> None:
         """Writes to the standard input that was kept; one that has ended is noticed by wait_until."""
         process = self._process
         if process is not None and process.stdin is not None:
@@ -106,7 +106,7 @@ class ServerProcess:
                 process.stdin.flush()
 
     def wait_until(
-        self, answers: Callable[[], bool], seconds: float = math.inf, *, pause: float = ASK_AGAIN_SECONDS
+        self, answers: Callable[[], bool], seconds: float = math.inf, *, pause: float = POLL_SECONDS
     ) -> None:
         """Waits for `answers`, with a pause in seconds after each no.
 
@@ -135,7 +135,7 @@ class ServerProcess:
             time.sleep(pause)
 
     def _ending(self, exit_code: int | None) -> Exception:
-        how = "stopped" if exit_code is None else _how(exit_code)
+        how = "stopped" if exit_code is None else _ending_of(exit_code)
         return did_not_start(self.name, how, self.log, since=self._log_size, exit_code=exit_code)
 
     def stop(self, steps: Sequence[tuple[signal.Signals, float]]) -> None:
@@ -181,7 +181,7 @@ def size_of(file: Path) -> int:
         return 0
 
 
-def _how(exit_code: int) -> str:
+def _ending_of(exit_code: int) -> str:
     """How a process has ended, by what its parent is told."""
     if exit_code >= 0:
         return f"exit code {exit_code}"

@@ -10,7 +10,7 @@ from cluster.local.startup_error import StartupError, first_line
 from cluster.local.supervision.supervisor import Ended, Event, Started, StartFailed
 
 
-def line_of(event: Event) -> str:
+def event_line(event: Event) -> str:
     """An event of the supervisor."""
     match event:
         case Started(again=False):

@@ -40,7 +40,7 @@ def parts_of(body: bytes) -> Mapping[str, str] | None:
         return None
 
 
-def unfit(parts: Mapping[str, str]) -> Mapping[str, str]:
+def unready_parts(parts: Mapping[str, str]) -> Mapping[str, str]:
     """The parts that keep the service from being of use.
 
     The cache is not needed. A full store refuses uploads until there is room; what is there can be had, or deleted to
@@ -71,10 +71,10 @@ class ReadinessWatch:
     """Follows what is unfit, so that each change is said once."""
 
     def __init__(self) -> None:
-        self._unfit: Mapping[str, str] = {}
+        self._unready: Mapping[str, str] = {}
         self._unanswered = 0
 
-    def look(self, parts: Mapping[str, str] | None) -> Finding:
+    def observe(self, parts: Mapping[str, str] | None) -> Finding:
         """parts: by /readyz; None for no answer."""
         if parts is None:
             self._unanswered += 1
@@ -84,10 +84,10 @@ class ReadinessWatch:
             line = f"The API has not answered {UNANSWERED_PROBES} times in a row." if is_dead else None
             return Finding(line, is_ready=False, is_dead=is_dead)
         self._unanswered = 0
-        before, self._unfit = self._unfit, unfit(parts)
+        before, self._unready = self._unready, unready_parts(parts)
         line = None
-        if self._unfit and self._unfit != before:
-            line = f"Not ready: {', '.join(f'{name} ({state})' for name, state in self._unfit.items())}."
-        elif before and not self._unfit:
+        if self._unready and self._unready != before:
+            line = f"Not ready: {', '.join(f'{name} ({state})' for name, state in self._unready.items())}."
+        elif before and not self._unready:
             line = "All parts are there again."
-        return Finding(line, is_ready=not self._unfit, schema_is_old=self._unfit.get("migrations") == "behind")
+        return Finding(line, is_ready=not self._unready, schema_is_old=self._unready.get("migrations") == "behind")

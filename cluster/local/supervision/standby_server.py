@@ -47,7 +47,7 @@ class StandbyServer:
                 self._server.server_close()
             self._server = None
 
-    def has_successor(self) -> bool:
+    def another_listens(self) -> bool:
         """Whether another socket listens on the port too, or this server does not listen at all."""
         return self._server is None or listeners(self._port) > 1
 

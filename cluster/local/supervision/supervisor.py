@@ -14,7 +14,7 @@ from cluster.local.servers.server_process import ServerDidNotStart
 from cluster.local.startup_error import StartupError, is_lasting
 from cluster.local.supervision.restart_policy import RestartPolicy
 
-WATCH_SECONDS = 0.2
+CHECK_SECONDS = 0.2
 STOP_SECONDS = 10.0
 """How long a part's thread may take to notice that it is asked to end."""
 
@@ -104,7 +104,7 @@ class Supervisor:
     """parts: in the order in which they are started; they are stopped in the reverse one.
 
     on_event: called with each event. on_phases: called with the phases of all parts when one changes. Both are called
-    from the parts' threads. end_process_tree: ends what remains of the process tree of this pid. watch_seconds: between
+    from the parts' threads. end_process_tree: ends what remains of the process tree of this pid. check_seconds: between
     two checks of whether a part runs.
     """
 
@@ -116,14 +116,14 @@ class Supervisor:
         on_phases: Callable[[Mapping[str, Phase]], None] = lambda phases: None,
         end_process_tree: Callable[[int], object] = lambda pid: None,
         policy: RestartPolicy | None = None,
-        watch_seconds: float = WATCH_SECONDS,
+        check_seconds: float = CHECK_SECONDS,
     ) -> None:
         self._on_event, self._on_phases, self._end_process_tree = on_event, on_phases, end_process_tree
-        self._policy, self._watch_seconds = policy or RestartPolicy(), watch_seconds
+        self._policy, self._check_seconds = policy or RestartPolicy(), check_seconds
         self._supervised = {part.name: _Supervised(part) for part in parts}
         self._changed = threading.Condition()
         self._failure: Exception | None = None
-        self._lasting_causes_are_waited_for = False
+        self._waits_for_lasting_causes = False
 
     @property
     def all_run(self) -> bool:
@@ -149,7 +149,7 @@ class Supervisor:
             if self._failure is not None:
                 raise self._failure
 
-    def never_end(self) -> None:
+    def wait_for_lasting_causes(self) -> None:
         """From now on a lasting cause is waited for as well: whoever made it may take it away.
 
         Raises one that was met just before.
@@ -157,7 +157,7 @@ class Supervisor:
         with self._changed:
             if self._failure is not None:
                 raise self._failure
-            self._lasting_causes_are_waited_for = True
+            self._waits_for_lasting_causes = True
 
     def stop(self) -> None:
         """The last part first; those before it are supervised until it is their turn."""
@@ -167,7 +167,7 @@ class Supervisor:
             # Its thread may just have been about to start the process once more.
             deadline = time.monotonic() + STOP_SECONDS
             while one.thread is not None and one.thread.is_alive() and time.monotonic() < deadline:
-                one.thread.join(self._watch_seconds)
+                one.thread.join(self._check_seconds)
                 one.part.stop()
 
     def _supervise(self, one: _Supervised) -> None:
@@ -183,7 +183,7 @@ class Supervisor:
     def _await_running(self, names: Sequence[str], stopping: threading.Event) -> None:
         with self._changed:
             while any(self._supervised[name].phase is not Phase.RUNNING for name in names) and not stopping.is_set():
-                self._changed.wait(self._watch_seconds)
+                self._changed.wait(self._check_seconds)
 
     def _run_once(self, one: _Supervised) -> float | None:
         """Starts the part, and gives back when it has ended: the pause in seconds before the next start, or None."""
@@ -197,7 +197,7 @@ class Supervisor:
         self._enter(one, Phase.RUNNING)
         self._on_event(Started(one.part.name, usable - began, one.has_run))
         one.has_run = True
-        while one.part.is_running() and not one.stopping.wait(self._watch_seconds):
+        while one.part.is_running() and not one.stopping.wait(self._check_seconds):
             pass
         if one.stopping.is_set():
             return None
@@ -207,7 +207,7 @@ class Supervisor:
 
     def _after_failure(self, one: _Supervised, error: Exception) -> float | None:
         with self._changed:
-            if is_lasting(error) and not self._lasting_causes_are_waited_for:
+            if is_lasting(error) and not self._waits_for_lasting_causes:
                 self._failure = self._failure or error
                 self._changed.notify_all()
                 return None

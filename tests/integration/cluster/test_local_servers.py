@@ -30,7 +30,7 @@ from cluster.local.servers.os_user import OsUser, server_user
 from cluster.local.servers.postgres_programs import programs_for
 from cluster.local.servers.server_process import ServerDidNotStart, ServerProcess
 from cluster.local.startup_error import ExitCode, StartupError
-from cluster.local.supervision.event_messages import line_of
+from cluster.local.supervision.event_messages import event_line
 from cluster.local.supervision.restart_policy import RestartPolicy
 from cluster.local.supervision.supervisor import Event, Supervisor
 from db import migrate
@@ -285,7 +285,7 @@ def supervised(folder: Path) -> Iterator[tuple[BackingServices, Callable[[str, i
 
     def say(event: Event) -> None:
         with changed:
-            said.append(line_of(event))
+            said.append(event_line(event))
             changed.notify_all()
 
     def wait_for(text: str, times: int = 1) -> None:

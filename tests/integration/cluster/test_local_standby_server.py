@@ -61,10 +61,10 @@ def test_a_head_request_has_no_body(standby: StandbyServer, port: int) -> None:
 
 def test_it_gives_the_port_to_its_successor(standby: StandbyServer, port: int) -> None:
     standby.open()
-    assert not standby.has_successor()
+    assert not standby.another_listens()
 
     with Successor(("127.0.0.1", port), http.server.SimpleHTTPRequestHandler) as successor:
-        assert standby.has_successor()
+        assert standby.another_listens()
         standby.close()
         assert listeners(port) == 1
         thread = threading.Thread(target=successor.serve_forever)

@@ -8,7 +8,7 @@ import pytest
 
 from cluster.local.servers.server_process import ServerDidNotStart
 from cluster.local.startup_error import ExitCode, StartupError
-from cluster.local.supervision.event_messages import line_of
+from cluster.local.supervision.event_messages import event_line
 from cluster.local.supervision.supervisor import Ended, Event, Started, StartFailed
 
 
@@ -34,4 +34,4 @@ from cluster.local.supervision.supervisor import Ended, Event, Started, StartFai
     ],
 )
 def test_every_event_is_one_line(event: Event, line: str) -> None:
-    assert line_of(event) == line
+    assert event_line(event) == line

@@ -6,7 +6,13 @@ import json
 
 import pytest
 
-from cluster.local.supervision.readiness_probe import UNANSWERED_PROBES, Finding, ReadinessWatch, parts_of, unfit
+from cluster.local.supervision.readiness_probe import (
+    UNANSWERED_PROBES,
+    Finding,
+    ReadinessWatch,
+    parts_of,
+    unready_parts,
+)
 
 FINE = {"database": "ok", "migrations": "ok", "objects": "ok", "storage": "ok", "cache": "ok"}
 
@@ -25,7 +31,7 @@ FINE = {"database": "ok", "migrations": "ok", "objects": "ok", "storage": "ok", 
 def test_a_full_disk_and_a_cache_that_is_away_keep_nobody_from_what_is_there(
     changed: dict[str, str], keep_it_away: set[str]
 ) -> None:
-    assert set(unfit(FINE | changed)) == keep_it_away
+    assert set(unready_parts(FINE | changed)) == keep_it_away
 
 
 @pytest.mark.parametrize("body", [b"starting", b"[]", b'{"parts": null}', b'{"detail": "Not found."}', b"\xff", b"7"])
@@ -41,7 +47,7 @@ def test_the_parts_are_read_from_an_answer_of_either_kind() -> None:
 def test_each_change_is_said_once() -> None:
     watch = ReadinessWatch()
     away = FINE | {"database": "away"}
-    lines = [watch.look(parts).line for parts in (FINE, away, None, away, FINE | {"objects": "away"}, FINE, FINE)]
+    lines = [watch.observe(parts).line for parts in (FINE, away, None, away, FINE | {"objects": "away"}, FINE, FINE)]
     assert lines == [
         None,
         "Not ready: database (away).",
@@ -54,14 +60,14 @@ def test_each_change_is_said_once() -> None:
 
 
 def test_an_old_schema_is_to_be_renewed() -> None:
-    assert ReadinessWatch().look(FINE | {"migrations": "behind"}).schema_is_old
-    assert not ReadinessWatch().look(FINE | {"migrations": "away"}).schema_is_old
+    assert ReadinessWatch().observe(FINE | {"migrations": "behind"}).schema_is_old
+    assert not ReadinessWatch().observe(FINE | {"migrations": "away"}).schema_is_old
 
 
 def test_an_api_that_never_answers_is_dead_and_one_answer_begins_anew() -> None:
     watch = ReadinessWatch()
-    looks = [watch.look(None) for _ in range(UNANSWERED_PROBES - 1)]
+    looks = [watch.observe(None) for _ in range(UNANSWERED_PROBES - 1)]
     assert looks == [Finding(None, is_ready=False)] * (UNANSWERED_PROBES - 1)
-    assert watch.look(FINE).is_ready
-    again = [watch.look(None).is_dead for _ in range(2 * UNANSWERED_PROBES)]
+    assert watch.observe(FINE).is_ready
+    again = [watch.observe(None).is_dead for _ in range(2 * UNANSWERED_PROBES)]
     assert again == ([False] * (UNANSWERED_PROBES - 1) + [True]) * 2

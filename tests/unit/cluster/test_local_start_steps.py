@@ -56,11 +56,11 @@ def read_until(screen: int, end: str) -> str:
 def test_on_a_terminal_a_said_line_takes_the_place_of_the_shown_one() -> None:
     with pseudo_terminal() as screen:
         console = Console()
-        console.show("  Ray ... 1 s")
-        console.show("  Ray ... 1 s")
-        console.show("  Ray ... 2 s")
-        console.say("  Ray  2.5 s")
-        console.say("done")
+        console.show_progress("  Ray ... 1 s")
+        console.show_progress("  Ray ... 1 s")
+        console.show_progress("  Ray ... 2 s")
+        console.print_line("  Ray  2.5 s")
+        console.print_line("done")
         console.close()
         shown = read_until(screen, "done\r\n")
 
@@ -71,7 +71,7 @@ def test_on_a_terminal_a_said_line_takes_the_place_of_the_shown_one() -> None:
 def test_a_shown_line_is_cut_to_the_width_of_the_terminal() -> None:
     with pseudo_terminal() as screen:
         console = Console()
-        console.show("x" * 1000)
+        console.show_progress("x" * 1000)
         console.close()
         shown = os.read(screen, 2000).decode()
 
@@ -80,21 +80,21 @@ def test_a_shown_line_is_cut_to_the_width_of_the_terminal() -> None:
 
 def test_elsewhere_only_finished_lines_are_written(capfd: pytest.CaptureFixture[str]) -> None:
     console = Console()
-    console.show("  Ray ... 1 s")
-    console.say("  Ray  1.5 s")
+    console.show_progress("  Ray ... 1 s")
+    console.print_line("  Ray  1.5 s")
     console.close()
 
     assert capfd.readouterr().out == "  Ray  1.5 s\n"
 
 
 def test_the_process_that_holds_ray_reports_its_steps(head: RayHeadCommand) -> None:
-    assert head.reported() is None
-    head.report(HeadStep.RAY, Addresses(metrics="http://127.0.0.1:1"))
-    head.report(HeadStep.DASHBOARD, Addresses("http://127.0.0.1:2", "http://127.0.0.1:1"))
+    assert head.read_report() is None
+    head.write_report(HeadStep.RAY, Addresses(metrics="http://127.0.0.1:1"))
+    head.write_report(HeadStep.DASHBOARD, Addresses("http://127.0.0.1:2", "http://127.0.0.1:1"))
 
-    assert head.reported() == Report(HeadStep.DASHBOARD, Addresses("http://127.0.0.1:2", "http://127.0.0.1:1"))
-    head.forget_report()
-    assert head.reported() is None
+    assert head.read_report() == Report(HeadStep.DASHBOARD, Addresses("http://127.0.0.1:2", "http://127.0.0.1:1"))
+    head.delete_report()
+    assert head.read_report() is None
 
 
 def test_the_process_that_holds_ray_is_told_the_same(head: RayHeadCommand) -> None:

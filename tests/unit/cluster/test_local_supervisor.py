@@ -15,7 +15,7 @@ from cluster.local.supervision.supervisor import Ended, Event, Phase, Started, S
 
 SECONDS = 20.0
 """How long a test waits for what must happen."""
-WATCH_SECONDS = 0.002
+CHECK_SECONDS = 0.002
 QUICK = RestartPolicy(first_pause=0.001, longest_pause=0.002)
 TAKEN = StartupError(ExitCode.PORT_TAKEN, "Port 8000 is taken.")
 
@@ -62,16 +62,16 @@ class Story:
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.phases: list[dict[str, Phase]] = []
-        self._told = threading.Condition()
+        self._printed_addresses = threading.Condition()
 
-    def tell(self, event: Event) -> None:
-        with self._told:
+    def record(self, event: Event) -> None:
+        with self._printed_addresses:
             self.events.append(event)
-            self._told.notify_all()
+            self._printed_addresses.notify_all()
 
     def wait_for(self, holds: Callable[[list[Event]], bool]) -> None:
-        with self._told:
-            assert self._told.wait_for(lambda: holds(self.events), SECONDS), self.events
+        with self._printed_addresses:
+            assert self._printed_addresses.wait_for(lambda: holds(self.events), SECONDS), self.events
 
     def wait_for_starts(self, name: str, times: int) -> None:
         self.wait_for(lambda _: self.starts_of(name) == times)
@@ -85,10 +85,10 @@ def supervised(*parts: Server) -> Iterator[tuple[Supervisor, Story]]:
     story = Story()
     supervisor = Supervisor(
         parts,
-        on_event=story.tell,
+        on_event=story.record,
         on_phases=lambda phases: story.phases.append(dict(phases)),
         policy=QUICK,
-        watch_seconds=WATCH_SECONDS,
+        check_seconds=CHECK_SECONDS,
     )
     supervisor.start()
     try:
@@ -154,13 +154,13 @@ def test_once_all_was_ready_even_that_is_waited_for() -> None:
     server = Server("server", [None, TAKEN, OSError(errno.ENOSPC, "no space left"), None], log=[])
     with supervised(server) as (supervisor, story):
         story.wait_for(lambda _: story.starts_of("server") == 1)
-        supervisor.never_end()
+        supervisor.wait_for_lasting_causes()
         server.die()
         story.wait_for(lambda _: story.starts_of("server") == 2)
         supervisor.wait(0)
 
 
-def test_the_phases_tell_what_is_being_started_again() -> None:
+def test_a_part_that_ended_is_in_the_phase_restarting() -> None:
     server = Server("server", [None, RuntimeError("no"), None], log=[])
     with supervised(server) as (_, story):
         story.wait_for(lambda _: story.starts_of("server") == 1)
@@ -194,10 +194,10 @@ def test_what_a_part_left_behind_is_ended_before_it_starts_again() -> None:
     story = Story()
     supervisor = Supervisor(
         [server],
-        on_event=story.tell,
+        on_event=story.record,
         end_process_tree=lambda pid: log.append(f"{pid} is cleared"),
         policy=QUICK,
-        watch_seconds=WATCH_SECONDS,
+        check_seconds=CHECK_SECONDS,
     )
     supervisor.start()
     story.wait_for(lambda _: story.starts_of("server") == 1)
