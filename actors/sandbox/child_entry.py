@@ -1,6 +1,6 @@
-"""Where a decoding child begins: `python -m actors.sandbox.child_entry PARENT_PID`.
+"""The entry point of a decoding child: `python -m actors.sandbox.child_entry PARENT_PID`.
 
-It is isolated before it imports what decodes: a thread that an import starts would stay outside.
+The child is isolated before it imports its decoders: a thread that an import starts would not be isolated.
 """
 
 from __future__ import annotations
@@ -19,5 +19,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
-    # All is said and written; taking native libraries down would only take time.
+    # All messages and files are written. To shut native libraries down would only take time.
     os._exit(0)

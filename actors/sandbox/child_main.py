@@ -1,7 +1,7 @@
-"""The decoding child's own side: one job, then the end. `actors.sandbox.child_entry` starts it, isolated.
+"""The main function of a decoding child, which runs one job and ends. `actors.sandbox.child_entry` calls it.
 
-It starts ahead, does its imports, waits for its job, shuts itself in (limits of the kernel, death with its parent) and
-only then opens the untrusted file.
+The child is started before its job is known. It imports its libraries, waits for the job, and sets the kernel's limits
+for itself; only then it opens the untrusted file. The kernel kills it when its parent ends.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from actors.extraction_types import Extracted, OnProgress, Progress, ProgressEve
 from actors.sandbox.child_protocol import (
     CHECKSUM_MISMATCH_EXIT,
     HEADER,
-    JOB_BYTES,
+    MAX_JOB_BYTES,
     MEMORY_EXIT,
     STORAGE_EXIT,
-    Assembly,
+    AssembleWork,
     ChildMessage,
+    ExtractWork,
     Job,
     Limits,
-    OneSegment,
     Ready,
     Refused,
-    Whole,
+    SegmentWork,
     decode_job,
-    encode_answer,
+    encode_message,
 )
 from db.values.error_catalogue import CatalogueError
 from db.values.frame_spec import parse
@@ -45,13 +45,14 @@ from db.values.frame_spec import parse
 PR_SET_PDEATHSIG = 1
 PROGRESS_SECONDS = 0.2
 PARENT_GONE_EXIT = 98
-OPEN_FILES = 64
+MAX_OPEN_FILES = 64
 
 
 def main() -> None:
+    """Reads a job from stdin, runs it, and writes messages to stdout. Errors of the service become exit codes."""
     die_with_parent(int(sys.argv[1]))
-    answers = _private_stdout()
-    _send(answers, Ready())
+    pipe = _take_stdout()
+    _send(pipe, Ready())
     body = _read_message(sys.stdin.buffer)
     if body is None:
         return
@@ -59,7 +60,7 @@ def main() -> None:
     threading.Thread(target=_watch_parent, args=(sys.stdin.buffer,), daemon=True).start()
     apply_limits(job.limits)
     try:
-        _send(answers, _perform(job, answers))
+        _send(pipe, _run_job(job, pipe))
     except MemoryError:
         os._exit(MEMORY_EXIT)
     except ChecksumMismatchError:
@@ -78,18 +79,18 @@ def die_with_parent(parent: int) -> None:
 
 
 def apply_limits(limits: Limits) -> None:
-    """Sets this process's limits for good."""
-    for what, most in (
+    """Sets this process's limits. They can't be raised again."""
+    for limit, value in (
         (resource.RLIMIT_AS, limits.address_space_bytes),
         (resource.RLIMIT_CPU, limits.cpu_seconds),
         (resource.RLIMIT_FSIZE, limits.file_bytes),
-        (resource.RLIMIT_NOFILE, OPEN_FILES),
+        (resource.RLIMIT_NOFILE, MAX_OPEN_FILES),
         (resource.RLIMIT_CORE, 0),
     ):
-        resource.setrlimit(what, (most, most))
+        resource.setrlimit(limit, (value, value))
 
 
-def _perform(job: Job, answers: BinaryIO) -> ChildMessage:
+def _run_job(job: Job, pipe: BinaryIO) -> ChildMessage:
     sent_at = 0.0
 
     def on_progress(event: ProgressEvent) -> None:
@@ -97,7 +98,7 @@ def _perform(job: Job, answers: BinaryIO) -> ChildMessage:
         now = time.monotonic()
         if not isinstance(event, Progress) or now - sent_at >= PROGRESS_SECONDS:
             sent_at = now
-            _send(answers, event)
+            _send(pipe, event)
 
     try:
         return _run_work(job, on_progress)
@@ -110,41 +111,48 @@ def _perform(job: Job, answers: BinaryIO) -> ChildMessage:
 def _run_work(job: Job, on_progress: OnProgress) -> Extracted | Split | SegmentExtracted:
     spec, source, out, options, engine = parse(job.spec), job.source, job.out, job.options, job.engine
     match job.work:
-        case Whole(longest):
+        case ExtractWork(max_seconds):
             return extract_or_split(
-                source, spec, out, max_task_seconds=longest, engine=engine, options=options, on_progress=on_progress
+                source,
+                spec,
+                out,
+                max_task_seconds=max_seconds,
+                engine=engine,
+                options=options,
+                on_progress=on_progress,
             )
-        case OneSegment(plan, segment):
+        case SegmentWork(plan, segment):
             return extract_segment(
                 source, plan, segment, spec, out, engine=engine, options=options, on_progress=on_progress
             )
-        case Assembly(plan, segments):
+        case AssembleWork(plan, segments):
             return assemble(source, plan, segments, spec, out, engine=engine, options=options, on_progress=on_progress)
         case _:
             assert_never(job.work)
 
 
-def _private_stdout() -> BinaryIO:
-    """The pipe to the worker, out of reach of native code that prints."""
-    answers = os.fdopen(os.dup(1), "wb", buffering=0)
+def _take_stdout() -> BinaryIO:
+    """Returns the pipe to the worker. File descriptor 1 becomes stderr: native code may print to it."""
+    pipe = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
-    return answers
+    return pipe
 
 
-def _send(answers: BinaryIO, answer: ChildMessage) -> None:
-    answers.write(encode_answer(answer))
+def _send(pipe: BinaryIO, message: ChildMessage) -> None:
+    pipe.write(encode_message(message))
 
 
 def _read_message(pipe: BinaryIO) -> bytes | None:
+    """Returns the body of one message; None when the pipe ends before it is complete, or it is too long."""
     header = pipe.read(HEADER.size)
     if len(header) < HEADER.size:
         return None
     (length,) = HEADER.unpack(header)
-    body = pipe.read(length) if length <= JOB_BYTES else b""
+    body = pipe.read(length) if length <= MAX_JOB_BYTES else b""
     return body if len(body) == length else None
 
 
 def _watch_parent(pipe: BinaryIO) -> None:
-    # Below the buffer: a thread that waits with the buffer's lock makes the interpreter abort at its end.
+    # Reads the file descriptor itself: a thread that waits with the buffer's lock aborts the interpreter at its end.
     os.read(pipe.fileno(), 1)
     os._exit(PARENT_GONE_EXIT)

@@ -1,7 +1,7 @@
-"""The worker's side of a decoding child: untrusted video meets FFmpeg only there.
+"""The worker's side of a decoding child. Only the child runs FFmpeg on untrusted video.
 
-One child per task, never reused. It gets no secrets in its environment, is bounded by the kernel's limits and by a
-deadline, and is killed with SIGKILL. Whatever native code does in it, what comes back is an outcome.
+Each task has a child of its own. The child gets no secrets in its environment, is bounded by the kernel's limits and by
+a deadline, and is killed with SIGKILL. Whatever native code does in it, the worker gets an outcome.
 """
 
 from __future__ import annotations
@@ -26,42 +26,42 @@ from actors.extraction_types import (
 )
 from actors.plan.decode_deadline import max_work_seconds
 from actors.sandbox.child_protocol import (
-    ANSWER_BYTES,
     CHECKSUM_MISMATCH_EXIT,
     HEADER,
+    MAX_MESSAGE_BYTES,
     MEMORY_EXIT,
     STORAGE_EXIT,
     ChildMessage,
-    Conversation,
     Job,
+    ProtocolChecker,
     ProtocolError,
     Ready,
     Refused,
-    decode_answer,
+    decode_message,
     encode_job,
 )
 from db.values.error_catalogue import CatalogueError
 
 PROGRAM = ("-m", "actors.sandbox.child_entry")
 START_SECONDS = 60.0
-STDERR_BYTES = 2000
-ENVIRONMENT: Mapping[str, str] = {
+MAX_LOG_BYTES = 2000
+CHILD_ENVIRONMENT: Mapping[str, str] = {
     "PATH": "/usr/bin:/bin",
     "LANG": "C.UTF-8",
     "MALLOC_ARENA_MAX": "2",
-    # Pictures go back to the system when they are let go; images, which are smaller, cost too many page faults then.
+    # Freed pictures go back to the system. Encoded images are smaller and stay: mapping each would cost page faults.
     "MALLOC_MMAP_THRESHOLD_": "1000000",
-    # What images leave free at the end of the heap is for the next ones, not for the system to clear again.
+    # Memory that images have freed at the end of the heap is kept for the next images.
     "MALLOC_TRIM_THRESHOLD_": "16777216",
     # numpy's linear algebra is not used; its threads would be started with the child.
     "OPENBLAS_NUM_THREADS": "1",
 }
-"""All that a child is given."""
+"""The whole environment of a child."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChildCrashed:
-    """The child died, hung or talked nonsense. detail: for the owner. log: the last it wrote, for the operator."""
+    """The child died, hung or broke the protocol. detail: for the owner. log: its last output, for the operator."""
 
     detail: str
     log: str = ""
@@ -72,34 +72,32 @@ class ServiceErrorReport(CatalogueError):
 
 
 class ChildStartError(Exception):
-    """A child did not come up at all: something is wrong with this worker, not with a file."""
+    """A child did not start. The cause is in this worker, not in a file."""
 
 
-Ended = Extracted | Split | SegmentExtracted | EngineMismatch | Refused
-Outcome = Ended | ChildCrashed
+ChildResult = Extracted | Split | SegmentExtracted | EngineMismatch | Refused
+ChildOutcome = ChildResult | ChildCrashed
 
 
 class DecodingChild:
-    """A started child that waits for its job. The thread that starts it must outlive it (PR_SET_PDEATHSIG)."""
+    """A started child that waits for its job. The thread that starts it must live longer (PR_SET_PDEATHSIG)."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
         self._log = bytearray()
-        self._drain = asyncio.create_task(self._read_log())
+        self._log_reader = asyncio.create_task(self._read_log())
 
     @classmethod
     async def start(cls, program: Sequence[str] = PROGRAM) -> DecodingChild:
-        """Starts a child ahead and waits until it has done its imports. Raises ChildStartError, which blames no
-        file.
-        """
+        """Starts a child and waits until it has done its imports. Raises ChildStartError."""
         process = await asyncio.create_subprocess_exec(
-            # -I: neither the working folder nor PYTHON* variables decide what it imports.
+            # -I: neither the working folder nor PYTHON* variables change what the child imports.
             *(sys.executable, "-I", *program, str(os.getpid())),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             cwd="/",
-            env=ENVIRONMENT,
+            env=CHILD_ENVIRONMENT,
             start_new_session=True,
         )
         child = cls(process)
@@ -124,40 +122,40 @@ class DecodingChild:
         """The same as `run_job`, for work that must not be split."""
         outcome = await self.run_job(job, on_progress)
         if isinstance(outcome, Split | SegmentExtracted | EngineMismatch):
-            return ChildCrashed("The decoder gave another answer than its work has.")
+            return ChildCrashed("The decoder sent a result of another kind of work.")
         return outcome
 
-    async def run_job(self, job: Job, on_progress: Callable[[ProgressEvent], Awaitable[None]]) -> Outcome:
+    async def run_job(self, job: Job, on_progress: Callable[[ProgressEvent], Awaitable[None]]) -> ChildOutcome:
         """Runs the job and calls `on_progress` with the plan and the progress. The child has ended afterwards.
 
-        It is stopped when the work that it has told takes longer than that work may take.
+        The child is stopped when its planned work takes longer than such work may take.
 
         Raises ServiceErrorReport: `storage_full` when the results did not fit on the disk, `unavailable` when the
         child's inputs do not match their checksums.
         """
-        began = asyncio.get_running_loop().time()
-        latest = began + job.limits.seconds_max
-        deadline = asyncio.timeout_at(min(latest, began + job.limits.probe_seconds))
+        started_at = asyncio.get_running_loop().time()
+        max_end = started_at + job.limits.seconds_max
+        timeout = asyncio.timeout_at(min(max_end, started_at + job.limits.probe_seconds))
         try:
-            async with deadline:
-                return await self._exchange_messages(job, on_progress, _Clock(deadline, latest))
+            async with timeout:
+                return await self._exchange_messages(job, on_progress, _Deadline(timeout, max_end))
         except TimeoutError:
-            given = (deadline.when() or latest) - began
-            return await self._crashed(f"The decoder was stopped at its deadline of {given:.0f} s.")
+            seconds = (timeout.when() or max_end) - started_at
+            return await self._crashed(f"The decoder was stopped at its deadline of {seconds:.0f} s.")
         except ProtocolError:
-            return await self._crashed("The decoder broke off with an unreadable answer.")
+            return await self._crashed("The decoder sent an unreadable message.")
         except (EOFError, ConnectionError):
             _raise_service_error(await self._process.wait())
-            return await self._crashed(_how_it_died(self._process.returncode))
+            return await self._crashed(_crash_detail(self._process.returncode))
         finally:
             await self.kill()
 
     async def kill(self) -> None:
-        """Ends the child and whatever it started; returns when it is gone."""
+        """Kills the child and the processes that it has started. Returns when the child has ended."""
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         await self._process.wait()
-        await self._drain
+        await self._log_reader
 
     async def _expect_ready(self) -> None:
         try:
@@ -170,38 +168,39 @@ class DecodingChild:
         raise ChildStartError(self._log.decode(errors="replace"))
 
     async def _exchange_messages(
-        self, job: Job, on_progress: Callable[[ProgressEvent], Awaitable[None]], clock: _Clock
-    ) -> Ended:
+        self, job: Job, on_progress: Callable[[ProgressEvent], Awaitable[None]], deadline: _Deadline
+    ) -> ChildResult:
+        """Sends the job and receives messages until the child's result."""
         assert self._process.stdin is not None
         self._process.stdin.write(encode_job(job))
         await self._process.stdin.drain()
-        conversation = Conversation(job)
+        checker = ProtocolChecker(job)
         while True:
-            answer = await self._receive()
-            conversation.check(answer)
-            match answer:
+            message = await self._receive()
+            checker.check(message)
+            match message:
                 case DetectingScenes() | Planned() as work:
-                    clock.allow(work)
-                    with clock.stopped():
+                    deadline.extend_for(work)
+                    with deadline.paused():
                         await on_progress(work)
                 case Progress() as progress:
-                    with clock.stopped():
+                    with deadline.paused():
                         await on_progress(progress)
-                case Extracted() | Split() | SegmentExtracted() | EngineMismatch() | Refused() as end:
-                    return end
+                case Extracted() | Split() | SegmentExtracted() | EngineMismatch() | Refused() as result:
+                    return result
 
     async def _receive(self) -> ChildMessage:
         assert self._process.stdout is not None
         (length,) = HEADER.unpack(await self._process.stdout.readexactly(HEADER.size))
-        if length > ANSWER_BYTES:
-            raise ProtocolError(f"an answer of {length} bytes")
-        return decode_answer(await self._process.stdout.readexactly(length))
+        if length > MAX_MESSAGE_BYTES:
+            raise ProtocolError(f"a message of {length} bytes")
+        return decode_message(await self._process.stdout.readexactly(length))
 
     async def _read_log(self) -> None:
         assert self._process.stderr is not None
         while chunk := await self._process.stderr.read(1 << 16):
             self._log += chunk
-            del self._log[:-STDERR_BYTES]
+            del self._log[:-MAX_LOG_BYTES]
 
     async def _crashed(self, detail: str) -> ChildCrashed:
         await self.kill()
@@ -209,26 +208,27 @@ class DecodingChild:
 
 
 @dataclass(slots=True)
-class _Clock:
-    """latest: when the child is stopped whatever it says, in the loop's time."""
+class _Deadline:
+    """max_end: when the child is stopped in any case, in the loop's time."""
 
-    deadline: asyncio.Timeout
-    latest: float
+    timeout: asyncio.Timeout
+    max_end: float
 
-    def allow(self, work: DetectingScenes | Planned) -> None:
-        until = asyncio.get_running_loop().time() + max_work_seconds(work)
-        self.deadline.reschedule(min(self.latest, until))
+    def extend_for(self, work: DetectingScenes | Planned) -> None:
+        """Gives the child the time that this work may take."""
+        end = asyncio.get_running_loop().time() + max_work_seconds(work)
+        self.timeout.reschedule(min(self.max_end, end))
 
     @contextmanager
-    def stopped(self) -> Iterator[None]:
-        """The time in which the child is not listened to does not count: the database may be away that long."""
-        loop, until = asyncio.get_running_loop(), self.deadline.when()
-        began = loop.time()
-        self.deadline.reschedule(None)
+    def paused(self) -> Iterator[None]:
+        """Leaves the time of the block out of account: the worker may wait there for the database."""
+        loop, end = asyncio.get_running_loop(), self.timeout.when()
+        paused_at = loop.time()
+        self.timeout.reschedule(None)
         yield
-        passed = loop.time() - began
-        self.latest += passed
-        self.deadline.reschedule(self.latest if until is None else until + passed)
+        seconds = loop.time() - paused_at
+        self.max_end += seconds
+        self.timeout.reschedule(self.max_end if end is None else end + seconds)
 
 
 def _raise_service_error(code: int) -> None:
@@ -236,10 +236,10 @@ def _raise_service_error(code: int) -> None:
     if code == STORAGE_EXIT:
         raise ServiceErrorReport("storage_full", "The worker's disk is full.")
     if code == CHECKSUM_MISMATCH_EXIT:
-        raise ServiceErrorReport("unavailable", "What was stored for this extraction came back different.")
+        raise ServiceErrorReport("unavailable", "A stored file of this extraction does not match its checksum.")
 
 
-def _how_it_died(code: int | None) -> str:
+def _crash_detail(code: int | None) -> str:
     if code == MEMORY_EXIT:
         return "The decoder needed more memory than it may have."
     if code is not None and code < 0:

@@ -1,12 +1,12 @@
-"""What a worker and its decoding child say to each other over a pipe: length-limited messages. Pure.
+"""The protocol between a worker and its decoding child: messages of limited length over a pipe. Pure.
 
-    worker → child   Job, once; the end of the pipe means that the worker is gone
-    child → worker   Ready, DetectingScenes perhaps, Planned, Progress …, and at the end Extracted, Split,
+    worker → child   Job, once; the end of the pipe means that the worker has ended
+    child → worker   Ready, sometimes DetectingScenes, Planned, Progress …, and at the end Extracted, Split,
                      SegmentExtracted, EngineMismatch or Refused
 
-A message is a 4-byte big-endian length and that many bytes of MessagePack, which can hold infinity and paths that are
-not UTF-8. The child meets hostile files, so what it says is checked: an unknown kind, a wrong type, a number out of
-bounds, a message over its limit or out of order is a ProtocolError, which counts as a crash.
+A message is a 4-byte big-endian length and that many bytes of MessagePack, which can contain infinity and paths that
+are not UTF-8. The child reads hostile files, so its messages are checked: an unknown kind, a wrong type, a number out
+of bounds, a message over its limit or out of order is a ProtocolError, which counts as a crash.
 """
 
 from __future__ import annotations
@@ -35,28 +35,28 @@ from db.values.error_catalogue import CATALOGUE, Fault
 from db.values.segment import Segment
 
 HEADER = struct.Struct(">I")
-JOB_BYTES = 16 << 20
-"""A specification may hold 100,000 times."""
-ANSWER_BYTES = 256 << 10
-TEXT_CHARACTERS = 500
+MAX_JOB_BYTES = 16 << 20
+"""A specification may contain 100,000 times."""
+MAX_MESSAGE_BYTES = 256 << 10
+MAX_TEXT_CHARACTERS = 500
 MEMORY_EXIT = 97
-"""Exit code of a child that ran into its memory limit."""
+"""Exit code of a child that reached its memory limit."""
 STORAGE_EXIT = 96
-"""Exit code of a child that found no room for its results."""
+"""Exit code of a child whose results did not fit on the disk."""
 CHECKSUM_MISMATCH_EXIT = 95
-"""Exit code of a child that was given files which are not what was once stored."""
+"""Exit code of a child whose inputs do not match their checksums."""
 
 
 class ProtocolError(Exception):
-    """The other side said something that it can't have meant."""
+    """A message breaks the protocol."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What the kernel lets the child use, and for how long the worker waits.
 
-    probe_seconds: wall clock until the child says what work it has; then it has as long as that work may take.
-    seconds_max: wall clock in all.
+    probe_seconds: wall-clock time until the child reports its work; then it has as long as that work may take.
+    seconds_max: wall-clock time in all.
     """
 
     address_space_bytes: int
@@ -66,39 +66,40 @@ class Limits:
     seconds_max: float
 
 
-class Whole(Struct, frozen=True, tag=True):
-    """Extract, or split the plan when the work usually takes more than `longest` seconds."""
+class ExtractWork(Struct, frozen=True, tag=True):
+    """Extract, or split the plan when the work usually takes more than `max_task_seconds`."""
 
-    longest: float = math.inf
+    max_task_seconds: float = math.inf
 
 
-class OneSegment(Struct, frozen=True, tag=True):
-    """Carry out one segment of a plan. plan: its plan.json."""
+class SegmentWork(Struct, frozen=True, tag=True):
+    """Extract one segment of a plan. plan: its plan.json."""
 
     plan: Path
     segment: Segment
 
 
-class Assembly(Struct, frozen=True, tag=True):
-    """Join the segments of a plan. segments: the folders of their files, in time order."""
+class AssembleWork(Struct, frozen=True, tag=True):
+    """Assemble the segments of a plan. segments: the folders with their files, in time order."""
 
     plan: Path
     segments: tuple[Path, ...]
 
 
-Work = Whole | OneSegment | Assembly
+Work = ExtractWork | SegmentWork | AssembleWork
 
 
 class Job(Struct, frozen=True):
-    """spec: canonical text. out: an empty folder for the results. engine: under whose name the result will stand; plan
-    and segments carry it."""
+    """spec: canonical text. out: an empty folder for the results. engine: its name and version, which the result, the
+    plan and the segments contain.
+    """
 
     source: Path
     spec: str
     out: Path
     options: EngineOptions
     limits: Limits
-    work: Work = Whole()
+    work: Work = ExtractWork()
     engine: str = ""
 
 
@@ -118,13 +119,13 @@ ChildMessage = (
 )
 
 
-def frame(body: bytes) -> bytes:
-    """A message's bytes on the pipe."""
+def length_prefixed(body: bytes) -> bytes:
+    """The bytes of a message on the pipe."""
     return HEADER.pack(len(body)) + body
 
 
 def encode_job(job: Job) -> bytes:
-    return frame(msgpack.encode(job, enc_hook=os.fsencode))
+    return length_prefixed(msgpack.encode(job, enc_hook=os.fsencode))
 
 
 def decode_job(body: bytes) -> Job:
@@ -135,72 +136,74 @@ def _path_of(_kind: type[Path], name: bytes) -> Path:
     return Path(os.fsdecode(name))
 
 
-def encode_answer(answer: ChildMessage) -> bytes:
-    return frame(msgpack.encode(answer))
+def encode_message(message: ChildMessage) -> bytes:
+    return length_prefixed(msgpack.encode(message))
 
 
-def decode_answer(body: bytes) -> ChildMessage:
+def decode_message(body: bytes) -> ChildMessage:
     """Raises ProtocolError."""
     try:
-        answer: ChildMessage = convert(_printable(msgpack.decode(body)), ChildMessage)
+        message: ChildMessage = convert(_sanitize(msgpack.decode(body)), ChildMessage)
     except (MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise ProtocolError(f"not an answer: {body[:80]!r}") from error
-    match answer:
-        case Split(frames_total=total, segments=segments) if not _cover(segments, total):
+        raise ProtocolError(f"not a message: {body[:80]!r}") from error
+    match message:
+        case Split(frames_total=total, segments=segments) if not _is_partition(segments, total):
             raise ProtocolError("not segments of the plan")
         case Refused(code) if code not in CATALOGUE or CATALOGUE[code].fault is Fault.SERVICE:
             raise ProtocolError(f"not a refusal of the catalogue: {code}")
-    return answer
+    return message
 
 
-class Conversation:
-    """What the child of a job may say next: its plan once, and never more images than that."""
+class ProtocolChecker:
+    """Checks the order of a child's messages: one plan, and never more images than it has."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._planned = -1
+        self._planned_frames = -1
 
-    def check(self, answer: ChildMessage) -> None:
-        """Raises ProtocolError when the answer is out of place."""
-        match answer:
+    def check(self, message: ChildMessage) -> None:
+        """Raises ProtocolError when this message may not come now."""
+        match message:
             case Planned(frames_total=total):
-                in_place = self._planned < 0 and self._may_plan(total)
-                self._planned = total
+                is_in_order = self._planned_frames < 0 and self._may_plan(total)
+                self._planned_frames = total
             case Progress(frames_done=images) | Extracted(frames=images) | SegmentExtracted(frames=images):
-                in_place = images <= self._planned
+                is_in_order = images <= self._planned_frames
             case Split(frames_total=total):
-                in_place = self._planned < 0 and self._may_plan(total)
+                is_in_order = self._planned_frames < 0 and self._may_plan(total)
             case _:
-                in_place = not isinstance(answer, Ready)
-        if not in_place:
-            raise ProtocolError(f"out of place: {answer}")
+                is_in_order = not isinstance(message, Ready)
+        if not is_in_order:
+            raise ProtocolError(f"out of order: {message}")
 
     def _may_plan(self, images: int) -> bool:
         match self._job.work:
-            case OneSegment(segment=segment):
+            case SegmentWork(segment=segment):
                 return images == segment.stop - segment.first
-            case Whole():
+            case ExtractWork():
                 return images <= self._job.options.max_frames
-            case Assembly():
+            case AssembleWork():
                 return True
 
 
-def _cover(segments: Sequence[Segment], total: int) -> bool:
-    """Whether they hold each target of the plan once, in the order of their numbers."""
+def _is_partition(segments: Sequence[Segment], total: int) -> bool:
+    """Whether the segments contain each target of the plan once, in the order of their numbers."""
     bounds = [0, *(segment.stop for segment in segments)]
     joined = [segment.first for segment in segments] == bounds[:-1] and bounds[-1] == total
     numbered = [segment.number for segment in segments] == list(range(len(segments)))
     return numbered and joined and all(segment.first < segment.stop for segment in segments)
 
 
-def _printable(value: Any) -> Any:
-    """Without what Postgres (NUL) or a log (control characters) does not take; texts cut to a line's length."""
+def _sanitize(value: Any) -> Any:
+    """Replaces control characters, which Postgres (NUL) or a log does not take, and cuts texts to one line's length."""
     match value:
         case str():
-            return "".join(character if character.isprintable() else "\ufffd" for character in value[:TEXT_CHARACTERS])
+            return "".join(
+                character if character.isprintable() else "\ufffd" for character in value[:MAX_TEXT_CHARACTERS]
+            )
         case list():
-            return [_printable(item) for item in value]
+            return [_sanitize(item) for item in value]
         case dict():
-            return {key: _printable(item) for key, item in value.items()}
+            return {key: _sanitize(item) for key, item in value.items()}
         case _:
             return value

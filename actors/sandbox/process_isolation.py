@@ -1,8 +1,8 @@
 """Keeps a decoding child out of the memory of other processes.
 
 The kernel lets a process read /proc/PID/environ and /proc/PID/mem of every other process of its user: a child that was
-taken over would find the database's password there. Processes that hold secrets close theirs, and the child gives up
-the right to look into any process but itself.
+taken over would find the database's password there. Processes that have secrets hide their memory, and the child gives
+up the right to read the memory of any other process.
 """
 
 from __future__ import annotations
@@ -27,34 +27,34 @@ class _Header(ctypes.Structure):
 
 
 class _Capabilities(ctypes.Structure):
-    """Of the capabilities 0 to 31, or of those from 32 on."""
+    """The sets of the capabilities 0 to 31, or of those from 32 on."""
 
     _fields_ = (("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32))
 
 
 def hide_memory() -> None:
-    """Closes this process's memory and environment to the other processes of its user. exec opens them again."""
+    """Hides this process's memory and environment from the other processes of its user, until the next exec."""
     _check(_libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
 
 
 def isolate() -> None:
-    """Gives up the right to look into other processes, for good, and hides this one's memory.
+    """Gives up the right to read the memory of other processes, for ever, and hides this process's memory.
 
-    Call it while the process has one thread: only the thread that calls, and those that it starts, give the right up.
+    Call it while the process has one thread: only the calling thread and those that it starts are isolated.
     """
     _check(_libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
     permitted = _capabilities()
     if not enter_landlock_domain() and not any(part.permitted for part in permitted):
-        # Without capabilities there is nothing left to lose, and a namespace of its own keeps it apart as well.
+        # In a user namespace of its own the process loses no capability, as it has none, and is isolated too.
         _libc.unshare(CLONE_NEWUSER)
     drop_capabilities()
     hide_memory()
 
 
 def enter_landlock_domain() -> bool:
-    """Enters a Landlock domain, from which no process outside can be traced; False when the kernel has none.
+    """Enters a Landlock domain, from which no process outside can be traced. False when the kernel has no Landlock.
 
-    The domain's one rule forbids to make block devices, since a domain needs a rule. Source: Linux,
+    A domain needs a rule: this one forbids to create block devices. Source: Linux,
     Documentation/userspace-api/landlock.rst, "Ptrace restrictions".
     """
     handled = ctypes.c_uint64(LANDLOCK_ACCESS_FS_MAKE_BLOCK)
@@ -67,9 +67,9 @@ def enter_landlock_domain() -> bool:
 
 
 def drop_capabilities() -> None:
-    """Drops what root may beyond other users; without it, root can't read the memory of a root that kept it.
+    """Drops the capabilities of root: without them, it can't read the memory of a process that still has them.
 
-    Reading files stays: those of the service may lie below folders that belong to other users.
+    CAP_DAC_READ_SEARCH stays: the service's files may lie below folders that belong to other users.
     """
     low = _capabilities()[0].permitted & 1 << CAP_DAC_READ_SEARCH
     kept = (_Capabilities * 2)(_Capabilities(low, low, 0), _Capabilities(0, 0, 0))

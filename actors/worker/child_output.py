@@ -28,7 +28,7 @@ class _Digests(msgspec.Struct):
     sha256: dict[str, str]
 
 
-class _Notes(msgspec.Struct):
+class _SegmentReport(msgspec.Struct):
     document: _Digests
 
 
@@ -44,7 +44,7 @@ def check_files(folder: Path, names: Sequence[str]) -> None:
             raise BadOutputError(name)
 
 
-def check_whole(path: Path) -> None:
+def check_checksum(path: Path) -> None:
     """Raises BadOutputError when a checksummed file is not what its checksum says."""
     try:
         verify_checksummed(path)
@@ -54,8 +54,8 @@ def check_whole(path: Path) -> None:
 
 def check_segment(folder: Path, stored: Mapping[str, str]) -> None:
     """Raises BadOutputError when the files of a segment are others than it notes. stored: their digests, by name."""
-    check_whole(folder / SEGMENT_REPORT)
-    noted = _read_json(folder / SEGMENT_REPORT, _Notes).document.sha256
+    check_checksum(folder / SEGMENT_REPORT)
+    noted = _read_json(folder / SEGMENT_REPORT, _SegmentReport).document.sha256
     for name, digest in noted.items():
         if stored.get(name) != digest:
             raise BadOutputError(name)

@@ -25,9 +25,9 @@ from actors.extraction_types import (
     engine_name,
 )
 from actors.plan.decode_deadline import max_probe_seconds
-from actors.sandbox.child_process import ChildCrashed, Outcome
-from actors.sandbox.child_protocol import Assembly, Job, Limits, OneSegment, Whole, Work
-from actors.worker.child_output import BadOutputError, check_files, check_segment, check_whole, sign_report
+from actors.sandbox.child_process import ChildCrashed, ChildOutcome
+from actors.sandbox.child_protocol import AssembleWork, ExtractWork, Job, Limits, SegmentWork, Work
+from actors.worker.child_output import BadOutputError, check_checksum, check_files, check_segment, sign_report
 from actors.worker.scratch_folder import room
 from actors.worker.stage_video import stage_video
 from actors.worker.worker_deps import WorkerDeps
@@ -37,7 +37,7 @@ from db.queue.task_queue import Claim, Publication
 from db.values.error_catalogue import CatalogueError
 from db.values.segment import Segment
 
-WRONG_ANSWER = ChildCrashed("The decoder gave another answer than its work has.")
+WRONG_RESULT = ChildCrashed("The decoder sent a result of another kind of work.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +99,13 @@ def _make_out(folder: Path) -> Path:
 
 async def _fetch_work(claim: Claim, deps: WorkerDeps, folder: Path) -> Work:
     if claim.plan_key is None:
-        return Whole(deps.segment_seconds)
+        return ExtractWork(deps.segment_seconds)
     plan = await deps.objects.fetch(f"{claim.plan_key}/{PLAN_FILE}", folder / PLAN_FILE)
     if claim.segment is not None:
-        return OneSegment(plan.absolute(), claim.segment)
+        return SegmentWork(plan.absolute(), claim.segment)
     keys = enumerate(claim.segment_keys)
     segments = [await _fetch_segment(deps, key, folder / f"segment{number}") for number, key in keys]
-    return Assembly(plan.absolute(), tuple(segments))
+    return AssembleWork(plan.absolute(), tuple(segments))
 
 
 async def _fetch_segment(deps: WorkerDeps, key: str, folder: Path) -> Path:
@@ -115,32 +115,37 @@ async def _fetch_segment(deps: WorkerDeps, key: str, folder: Path) -> Path:
     return paths[0].absolute().parent
 
 
-async def store_outcome(claim: Claim, deps: WorkerDeps, job: Job, outcome: Outcome) -> StoredOutcome | Outcome:
-    """Stores what the child made; what it did not make comes back as it is, and what is not as it said as a crash."""
+async def store_outcome(
+    claim: Claim, deps: WorkerDeps, job: Job, outcome: ChildOutcome
+) -> StoredOutcome | ChildOutcome:
+    """Stores the files of the child's result. An outcome without files is returned unchanged.
+
+    Files that do not match the child's result are a crash of the child.
+    """
     try:
         return await _store(claim, deps, job, outcome)
     except BadOutputError as error:
-        return ChildCrashed(f"The decoder left no {error} that can be used.")
+        return ChildCrashed(f"The decoder wrote no usable {error}.")
 
 
-async def _store(claim: Claim, deps: WorkerDeps, job: Job, outcome: Outcome) -> StoredOutcome | Outcome:
+async def _store(claim: Claim, deps: WorkerDeps, job: Job, outcome: ChildOutcome) -> StoredOutcome | ChildOutcome:
     prefix = prefix_of(claim)
     match outcome, job.work:
-        case Extracted(), Whole() | Assembly():
+        case Extracted(), ExtractWork() | AssembleWork():
             return await _publication(claim, deps, job, outcome)
-        case Split(media, total, segments), Whole():
+        case Split(media, total, segments), ExtractWork():
             await _put(deps, prefix, job.out, (PLAN_FILE,))
-            await asyncio.to_thread(check_whole, job.out / PLAN_FILE)
+            await asyncio.to_thread(check_checksum, job.out / PLAN_FILE)
             return SplitStored(media.document(), total, prefix, segments)
-        case SegmentExtracted(frames), OneSegment():
+        case SegmentExtracted(frames), SegmentWork():
             stored = await _put(deps, prefix, job.out, SEGMENT_FILES)
             digests = {name: as_stored.sha256 for name, as_stored in stored.items()}
             await asyncio.to_thread(check_segment, job.out, digests)
             return SegmentStored(prefix, frames)
-        case EngineMismatch(), OneSegment() | Assembly():
+        case EngineMismatch(), SegmentWork() | AssembleWork():
             return outcome
         case Extracted() | Split() | SegmentExtracted() | EngineMismatch(), _:
-            return WRONG_ANSWER
+            return WRONG_RESULT
         case _:
             return outcome
 

@@ -20,7 +20,7 @@ from typing import Any, TypeVar, assert_never
 import structlog
 
 from actors.extraction_types import EngineMismatch, Extracted, Planned, Progress, ProgressEvent, SegmentExtracted, Split
-from actors.sandbox.child_process import ChildCrashed, DecodingChild, Outcome, ServiceErrorReport
+from actors.sandbox.child_process import ChildCrashed, ChildOutcome, DecodingChild, ServiceErrorReport
 from actors.sandbox.child_protocol import Refused
 from actors.worker.stage_video import PromisedChecksumError
 from actors.worker.task_files import SegmentStored, SplitStored, StoredOutcome, discard, fetch_job, store_outcome
@@ -95,7 +95,7 @@ async def _run_to_outcome(running: RunningTask, child: DecodingChild, deps: Work
     return await _settle(running, deps, outcome)
 
 
-async def _run_child(running: RunningTask, child: DecodingChild, deps: WorkerDeps) -> StoredOutcome | Outcome:
+async def _run_child(running: RunningTask, child: DecodingChild, deps: WorkerDeps) -> StoredOutcome | ChildOutcome:
     claim = running.claim
     async with _scratch(deps.scratch, claim) as folder:
         try:
@@ -119,7 +119,7 @@ async def _report_progress(running: RunningTask, deps: WorkerDeps, event: Progre
 
 
 async def _settle(
-    running: RunningTask, deps: WorkerDeps, outcome: StoredOutcome | Outcome | CatalogueError
+    running: RunningTask, deps: WorkerDeps, outcome: StoredOutcome | ChildOutcome | CatalogueError
 ) -> TaskOutcome:
     claim = running.claim
     match outcome:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, TypedDict
 
 from actors.extraction_types import EngineOptions, Reader
-from actors.sandbox.child_process import ENVIRONMENT
+from actors.sandbox.child_process import CHILD_ENVIRONMENT
 from actors.sandbox.child_protocol import HEADER, Job, Limits, encode_job
 from benchmarks.extract.clips import Clip
 from benchmarks.extract.scenarios import Scenario, image_size, middle_times
@@ -111,7 +111,7 @@ def measure_child(message: bytes, *, output: Path | None) -> Usage:
         output=output,
         limit_seconds=MAX_SECONDS,
         stdin=message,
-        environment=ENVIRONMENT,
+        environment=CHILD_ENVIRONMENT,
         ready=_wait_until_ready if message else None,
     )
 

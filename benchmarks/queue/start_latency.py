@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
 from actors.extraction_types import ProgressEvent, Reader
-from actors.sandbox.child_process import DecodingChild, Outcome
+from actors.sandbox.child_process import ChildOutcome, DecodingChild
 from actors.sandbox.child_protocol import Job
 from actors.worker.worker_loop import Worker
 from benchmarks.queue.harness import SPEC, Ground
@@ -69,7 +69,7 @@ def _told() -> Iterator[asyncio.Event]:
     """Set whenever a child is told its job, which is then done as always."""
     told, do = asyncio.Event(), DecodingChild.run_job
 
-    async def watched(child: DecodingChild, job: Job, tell: Callable[[ProgressEvent], Awaitable[None]]) -> Outcome:
+    async def watched(child: DecodingChild, job: Job, tell: Callable[[ProgressEvent], Awaitable[None]]) -> ChildOutcome:
         told.set()
         return await do(child, job, tell)
 

@@ -281,7 +281,7 @@ async def test_full_queue_refuses_uploads(deps: Deps, tmp_path: Path) -> None:
         refused(await send_unread(client), 503, "queue_full", "service")
 
 
-async def test_queue_depth_is_counted_at_most_once_per_second(deps: Deps, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_queue_depth_is_counted_at_max_once_per_second(deps: Deps, monkeypatch: pytest.MonkeyPatch) -> None:
     counted, now = 0, 100.0
     count = quotas.queue_depth
 

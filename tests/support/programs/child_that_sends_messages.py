@@ -10,12 +10,12 @@ import sys
 
 import msgspec
 
-from actors.sandbox.child_protocol import frame
+from actors.sandbox.child_protocol import length_prefixed
 
 
 def main() -> None:
     for answer in json.loads(sys.argv[1]):
-        sys.stdout.buffer.write(frame(msgspec.msgpack.encode(answer)))
+        sys.stdout.buffer.write(length_prefixed(msgspec.msgpack.encode(answer)))
     sys.stdout.flush()
     sys.stdin.buffer.read()
 

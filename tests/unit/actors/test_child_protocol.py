@@ -27,22 +27,22 @@ from actors.extraction_types import (
 )
 from actors.sandbox.child_protocol import (
     HEADER,
-    TEXT_CHARACTERS,
-    Assembly,
+    MAX_TEXT_CHARACTERS,
+    AssembleWork,
     ChildMessage,
-    Conversation,
+    ExtractWork,
     Job,
     Limits,
-    OneSegment,
+    ProtocolChecker,
     ProtocolError,
     Ready,
     Refused,
-    Whole,
+    SegmentWork,
     Work,
-    decode_answer,
     decode_job,
-    encode_answer,
+    decode_message,
     encode_job,
+    encode_message,
 )
 from db.values.media_info import Media
 from db.values.segment import Segment
@@ -60,10 +60,10 @@ ANSWERS: list[ChildMessage] = [
     Refused("no_video_stream", "Only sound."),
 ]
 WORKS: list[Work] = [
-    Whole(),
-    Whole(300.0),
-    OneSegment(Path("/plan.json"), Segment(1, 2, 5, 9)),
-    Assembly(Path("/plan.json"), (Path("/a"), Path("/b"))),
+    ExtractWork(),
+    ExtractWork(300.0),
+    SegmentWork(Path("/plan.json"), Segment(1, 2, 5, 9)),
+    AssembleWork(Path("/plan.json"), (Path("/a"), Path("/b"))),
 ]
 
 
@@ -74,9 +74,9 @@ def job(work: Work = WORKS[0], source: Path = Path("/source"), most: int = 10) -
 
 @pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: type(answer).__name__)
 def test_message_survives_encoding_and_decoding(answer: ChildMessage) -> None:
-    said = encode_answer(answer)
+    said = encode_message(answer)
     assert HEADER.unpack(said[: HEADER.size]) == (len(said) - HEADER.size,)
-    assert decode_answer(said[HEADER.size :]) == answer
+    assert decode_message(said[HEADER.size :]) == answer
 
 
 def test_every_message_type_has_an_example() -> None:
@@ -95,10 +95,10 @@ def test_file_name_may_be_any_bytes() -> None:
 
 
 def test_text_from_the_child_is_printable_and_short() -> None:
-    refused = decode_answer(msgpack.encode(Refused("no_video_stream", "a\x00b\x1b[2Jc\n" + "x" * 1000)))
+    refused = decode_message(msgpack.encode(Refused("no_video_stream", "a\x00b\x1b[2Jc\n" + "x" * 1000)))
     assert isinstance(refused, Refused)
     assert refused.detail.startswith("a\ufffdb\ufffd[2Jc\ufffdxxx")
-    assert len(refused.detail) == TEXT_CHARACTERS
+    assert len(refused.detail) == MAX_TEXT_CHARACTERS
 
 
 values = st.recursive(
@@ -127,7 +127,7 @@ def _changed(value: Any) -> st.SearchStrategy[Any]:
 @given(_documents().map(msgpack.encode) | st.binary())
 def test_any_bytes_decode_to_a_valid_message_or_are_rejected(body: bytes) -> None:
     with contextlib.suppress(ProtocolError):
-        answer = decode_answer(body)
+        answer = decode_message(body)
         for count in _numbers(msgpack.decode(msgpack.encode(answer))):
             assert 0 <= count < 2**63
             assert math.isfinite(count)
@@ -148,7 +148,7 @@ def _numbers(value: Any) -> list[float]:
 
 def test_deeply_nested_message_is_rejected() -> None:
     with pytest.raises(ProtocolError):
-        decode_answer(b"\x91" * 100_000)
+        decode_message(b"\x91" * 100_000)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_deeply_nested_message_is_rejected() -> None:
     ],
 )
 def test_valid_sequence_of_messages_is_accepted(work: Work, said: list[ChildMessage]) -> None:
-    conversation = Conversation(job(work))
+    conversation = ProtocolChecker(job(work))
     for answer in said:
         conversation.check(answer)
 
@@ -186,7 +186,7 @@ def test_valid_sequence_of_messages_is_accepted(work: Work, said: list[ChildMess
     ],
 )
 def test_message_out_of_sequence_is_rejected(work: Work, said: list[ChildMessage]) -> None:
-    conversation = Conversation(job(work))
+    conversation = ProtocolChecker(job(work))
     for answer in said[:-1]:
         conversation.check(answer)
     with pytest.raises(ProtocolError):
