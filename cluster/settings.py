@@ -33,6 +33,9 @@ class Settings(BaseSettings):
     objects_url: str
     """Where videos and results are: `file:///folder`, or a URL that obstore takes (`s3://bucket/prefix`, `gs://…`,
     `az://…`)."""
+    signed_url_seconds: Annotated[float, Field(ge=60, le=7 * 24 * 3600)] | None = None
+    """With a bucket: archives are sent by the bucket itself, by a redirect to a signed URL that is good for so long. It
+    has to be in reach of the clients, and names the file `frames.zip`. Without it the API sends them."""
     smtp_url: SecretStr | None = None
     """Mail server: `smtp://[user:password@]host[:port]`, `smtps://…` for TLS from the start. `smtp://` uses STARTTLS
     when the server offers it; the certificate must be valid. Without a server mails are logged, and the page shows why

@@ -33,6 +33,7 @@ class Deps:
     access_seconds, session_seconds: the lifetimes of an access token and of a session.
     limits: what `admission` and `group_commit` enforce.
     uploads: the limits of uploads by tus.
+    signed_url_seconds: how long a bucket's own URL of an archive is good; None: the API sends archives itself.
     webhook_reach: which networks a webhook may be in.
     supervisor_state: file in which the supervisor of the service says what its parts do.
     email_rate_limiter: log-ins of one account.
@@ -54,6 +55,7 @@ class Deps:
     session_seconds: float
     limits: AdmissionLimits
     uploads: UploadPolicy
+    signed_url_seconds: float | None
     webhook_reach: Reach
     supervisor_state: Path | None
     address_rate_limiter: RateLimiter

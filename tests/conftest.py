@@ -18,6 +18,7 @@ from cluster.local.cores_and_ports import cores
 from tests.support.case_counts import count_cases, pytest_terminal_summary
 from tests.support.clips import BIG_CLIPS, CLIPS, ClipByName, ClipTruth, make_clip
 from tests.support.real_servers import database_url, postgres, redis_url, server_folder, template, valkey
+from tests.support.s3_server import s3_server
 from tests.support.suite_scheduling import SuiteScheduling
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "postgres",
     "pytest_terminal_summary",
     "redis_url",
+    "s3_server",
     "server_folder",
     "template",
     "valkey",

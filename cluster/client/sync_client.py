@@ -282,7 +282,13 @@ class Client:
         body = asked.body if asked.body is None or isinstance(asked.body, bytes) else asked.body.chunks()
         try:
             with self._http.stream(
-                asked.method, asked.path, params=asked.params, headers=httpx_adapter.headers(asked), content=body
+                asked.method,
+                asked.path,
+                params=asked.params,
+                headers=httpx_adapter.headers(asked),
+                content=body,
+                # To the signed URL of a bucket. httpx sends the token to no other host.
+                follow_redirects=into is not None,
             ) as response:
                 if into is None or response.status_code not in httpx_adapter.CONTENT_STATUSES:
                     return httpx_adapter.reply(response, response.read())

@@ -7,10 +7,12 @@ import hashlib
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import obstore
+from obstore.store import AzureStore, GCSStore, S3Store
 
 from db.object_store.object_store import (
     WRITE_BYTES,
@@ -26,6 +28,7 @@ from db.object_store.object_store import (
 )
 
 READ_BYTES = 8 * WRITE_BYTES
+SIGNING_STORES = (S3Store, GCSStore, AzureStore)
 
 
 class CloudStore:
@@ -87,6 +90,14 @@ class CloudStore:
             async for block in self.read(key):
                 await asyncio.to_thread(file.write, block)
         return into
+
+    async def signed_url(self, key: str, seconds: float) -> str | None:
+        if not isinstance(self._store, SIGNING_STORES):
+            return None
+        with _translated(key):
+            expires_in = timedelta(seconds=seconds)
+            url: str = await asyncio.to_thread(obstore.sign, self._store, "GET", checked_key(key), expires_in)
+            return url
 
     async def check(self) -> None:
         key = f"checks/{uuid.uuid4().hex}"

@@ -88,6 +88,9 @@ class FolderStore:
         await self.size(key)
         return self._root / key
 
+    async def signed_url(self, key: str, seconds: float) -> str | None:
+        return None
+
     async def check(self) -> None:
         with translated("check"):
             await asyncio.to_thread(self._probe)

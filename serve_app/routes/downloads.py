@@ -30,6 +30,10 @@ async def download_archive(request: Request, principal: Principal) -> Response:
     deps = deps_of(request)
     video = await _succeeded_extraction(deps, principal, request)
     row = video.extraction
+    if deps.signed_url_seconds is not None and request.method == "GET":
+        url = await deps.objects.signed_url(f"{row.result_key}/frames.zip", deps.signed_url_seconds)
+        if url is not None:
+            return Response(status_code=307, headers={"Location": url, "Cache-Control": "no-store"})
     headers = {
         "Content-Type": "application/zip",
         "ETag": f'"{row.result_sha256}"',

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import httpx
 import pytest
 from obstore.store import LocalStore, MemoryStore
 
@@ -16,9 +17,11 @@ from db.object_store.folder_store import FolderStore
 from db.object_store.object_store import WRITE_BYTES, ObjectNotFound, ObjectStore
 from db.object_store.store_factory import open_store
 from db.values.error_catalogue import CatalogueError
+from tests.support.s3_server import S3Server
 
 BIG = os.urandom(3 * WRITE_BYTES + 17)
 
+S3 = "cloud: S3"
 STORES: dict[str, Callable[[Path], ObjectStore]] = {
     "folder": FolderStore,
     "cloud: memory": lambda _folder: CloudStore(MemoryStore()),
@@ -26,15 +29,26 @@ STORES: dict[str, Callable[[Path], ObjectStore]] = {
 }
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(params=[*STORES, S3])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
-    return STORES[request.param](tmp_path / "objects")
+    return open_named(request, tmp_path)
+
+
+def open_named(request: pytest.FixtureRequest, folder: Path) -> ObjectStore:
+    """The store of the fixture's parameter, empty."""
+    if request.param != S3:
+        return STORES[request.param](folder / "objects")
+    server: S3Server = request.getfixturevalue("s3_server")
+    monkeypatch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    return open_store(server.new_bucket())
 
 
 # obstore lists a folder in no order, so it can't go on after a key; clouds list in order, and `file://` is FolderStore.
-@pytest.fixture(params=["folder", "cloud: memory"])
+@pytest.fixture(params=["folder", "cloud: memory", S3])
 def ordered_store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
-    return STORES[request.param](tmp_path / "objects")
+    return open_named(request, tmp_path)
 
 
 async def chunks(data: bytes, size: int = 70_000) -> AsyncIterator[bytes]:
@@ -174,3 +188,18 @@ async def test_unfinished_object_of_a_dead_writer_is_removed_after_its_time(tmp_
     os.utime(staged, (0, 0))
     assert await store.discard_unfinished(60) == 1
     assert not staged.exists()
+
+
+async def test_signed_url_of_a_bucket_is_read_without_credentials_and_other_stores_have_none(
+    store: ObjectStore, request: pytest.FixtureRequest
+) -> None:
+    await store.put("results/file", chunks(BIG))
+    url = await store.signed_url("results/file", 60)
+    if not request.node.callspec.id.startswith(S3):
+        assert url is None
+        return
+    assert url is not None
+    async with httpx.AsyncClient() as anybody:
+        assert (await anybody.get(url)).content == BIG
+        assert (await anybody.get(url.partition("?")[0])).status_code == 403
+        assert (await anybody.get(url, headers={"Range": "bytes=5-9"})).content == BIG[5:10]

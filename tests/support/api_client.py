@@ -58,6 +58,7 @@ def make_deps(database: AsyncEngine, folder: Path, cache: Cache, **more: Any) ->
         "session_seconds": 30 * 24 * 3600.0,
         "limits": make_limits(),
         "uploads": UploadPolicy(max_bytes=1 << 40, max_request_bytes=None, expiry_seconds=3600.0),
+        "signed_url_seconds": None,
         "webhook_reach": Reach.PUBLIC,
         "supervisor_state": None,
         "address_rate_limiter": RateLimiter(RateLimit(300, 0.2)),
