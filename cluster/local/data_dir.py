@@ -14,17 +14,17 @@ from cluster.local.startup_error import ExitCode, StartupError
 
 MIB = 1 << 20
 NEEDED_BYTES = 1024 * MIB
-"""Free space that a start asks for: PostgreSQL's log, Ray's own files, the first uploads."""
+"""Free space that a start requires: for PostgreSQL's log, Ray's files and the first uploads."""
 SHARED_DIR = Path("/var/lib/fotograma")
 """Where root puts what PostgreSQL's user must be able to reach. Unlike /tmp, it outlives a reboot."""
 RUN_PREFIX = "fotograma-"
-# Ray puts sockets up to 66 bytes below its folder, and a socket's path has at most 107.
-SHORT_PATH_BYTES = 24
+# Ray adds up to 66 bytes to this path for its sockets, and a socket's path has at most 107 bytes.
+MAX_PATH_BYTES = 24
 
 
 @dataclass(frozen=True, slots=True)
 class DataDir:
-    """The folder and the names in it."""
+    """The folder, and the paths in it."""
 
     path: Path
 
@@ -62,7 +62,7 @@ class DataDir:
 
     @property
     def ray_log(self) -> Path:
-        """Of the process that holds Ray."""
+        """The log of the process of Ray's head."""
         return self.logs / "head.log"
 
     @property
@@ -71,7 +71,7 @@ class DataDir:
 
     @property
     def programs(self) -> Path:
-        """For copies of programs that another user has to run."""
+        """Copies of programs for another user."""
         return self.path / "programs"
 
     @property
@@ -93,10 +93,10 @@ def data_dir_at(path: Path) -> DataDir:
 
 
 def open_data_dir(path: Path) -> DataDir:
-    """Makes the folder if it is missing. Raises StartupError when it can't be written."""
+    """Creates the folder if it is missing. Raises StartupError when it can't be written."""
     data_dir = data_dir_at(path)
     try:
-        # Root's PostgreSQL runs as another user, who has to pass through; what is in here is closed by itself.
+        # Root's PostgreSQL runs as another user, who has to pass through. The files inside are closed to that user.
         data_dir.path.mkdir(parents=True, exist_ok=True, mode=0o711 if os.geteuid() == 0 else 0o700)
         for folder in (data_dir.logs, data_dir.objects, data_dir.scratch):
             folder.mkdir(exist_ok=True, mode=0o700)
@@ -108,7 +108,7 @@ def open_data_dir(path: Path) -> DataDir:
 
 
 def unwritable(folder: Path, error: OSError) -> StartupError:
-    """The refusal for an error while writing below `folder`."""
+    """Returns the error for a failed write below `folder`."""
     return StartupError(
         ExitCode.NO_SPACE,
         f"{folder} can't be written: {(error.strerror or str(error)).lower()}. Choose another folder with --home DIR, "
@@ -117,7 +117,7 @@ def unwritable(folder: Path, error: OSError) -> StartupError:
 
 
 def check_space(folder: Path, free_bytes: int) -> None:
-    """Raises StartupError when the disk of `folder`, with `free_bytes` left, is too full to start on."""
+    """Raises StartupError when `free_bytes`, the free space of the disk of `folder`, do not suffice."""
     if free_bytes < NEEDED_BYTES:
         raise StartupError(
             ExitCode.NO_SPACE,
@@ -171,7 +171,7 @@ def _link_to_shared_dir(shared_dir: Path, data_dir: DataDir) -> None:
 
 
 def make_shared_dir(shared_dir: Path) -> None:
-    """Makes the folder so that other users may pass through it.
+    """Creates the folder so that other users may pass through it.
 
     Raises OSError; StartupError when other users may change it.
     """
@@ -183,33 +183,33 @@ def make_shared_dir(shared_dir: Path) -> None:
             f"{shared_dir} can be changed by other users, and programs are run from it. Remove it, or give it to root "
             f"alone: chown root {shared_dir}; chmod 711 {shared_dir}",
         )
-    # Whatever the umask is.
+    # The umask may have removed these bits.
     shared_dir.chmod(found.st_mode & 0o777 | 0o711)
 
 
 def make_run_folder(parent: Path | None = None) -> Path:
-    """A folder for sockets and Ray's files that goes with this run: in `parent`, or where temporary files belong.
+    """Creates a temporary folder for sockets and Ray's files: in `parent`, or in a folder for temporary files.
 
-    A place whose path is too long for sockets, or that is closed to the user of root's PostgreSQL, is passed over.
+    Skips a folder whose path is too long for sockets, or that is closed to the user of root's PostgreSQL.
     """
-    for place in [*_temporary_places(parent), Path("/tmp"), Path("/var/tmp")]:  # noqa: S108 - made by mkdtemp
-        if len(os.fsencode(place)) > SHORT_PATH_BYTES or (os.geteuid() == 0 and not is_open_to_all(place)):
+    for above in [*_temporary_folders(parent), Path("/tmp"), Path("/var/tmp")]:  # noqa: S108 - mkdtemp is safe
+        if len(os.fsencode(above)) > MAX_PATH_BYTES or (os.geteuid() == 0 and not is_open_to_all(above)):
             continue
         try:
-            folder = Path(tempfile.mkdtemp(prefix=RUN_PREFIX, dir=place))
+            folder = Path(tempfile.mkdtemp(prefix=RUN_PREFIX, dir=above))
         except OSError:
             continue
-        # Others may pass through, as root's PostgreSQL must, but not look around.
+        # Others may pass through it, as root's PostgreSQL must, but not list it.
         folder.chmod(0o711)
         return folder
     raise StartupError(
         ExitCode.NO_SPACE,
         f"Neither TMPDIR nor /tmp nor /var/tmp can be used for temporary files. Set TMPDIR to a folder with a path of "
-        f"at most {SHORT_PATH_BYTES} characters that everybody may pass through.",
+        f"at most {MAX_PATH_BYTES} characters that everybody may pass through.",
     )
 
 
-def _temporary_places(parent: Path | None) -> list[Path]:
+def _temporary_folders(parent: Path | None) -> list[Path]:
     if parent is not None:
         return [parent]
     try:
@@ -219,12 +219,12 @@ def _temporary_places(parent: Path | None) -> list[Path]:
 
 
 def ray_folder(run_folder: Path) -> Path:
-    """Ray's part of it: sockets, logs, and the state of its GCS."""
+    """Ray's folder in it: sockets, logs, and the state of its GCS."""
     return run_folder / "ray"
 
 
 def remove_run_folder(folder: Path) -> None:
-    """Removes what `make_run_folder` made, and nothing that only has its name from a file."""
-    ours = folder.name.startswith(RUN_PREFIX) and folder.is_dir() and not folder.is_symlink()
-    if ours and folder.stat().st_uid == os.geteuid():
+    """Removes a folder of `make_run_folder`. Ignores any other path, because the path may come from a file."""
+    is_run_folder = folder.name.startswith(RUN_PREFIX) and folder.is_dir() and not folder.is_symlink()
+    if is_run_folder and folder.stat().st_uid == os.geteuid():
         shutil.rmtree(folder, ignore_errors=True)

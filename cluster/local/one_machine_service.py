@@ -35,13 +35,13 @@ CHECK_SECONDS = 5.0
 
 
 PARTS = {Postgres.name: "database", Valkey.name: "cache", DatabaseSchema.name: "migrations", RayCluster.name: "api"}
-"""What /readyz calls the parts of the supervisor."""
+"""The names of the supervisor's parts in /readyz."""
 
 log = logging.getLogger(__name__)
 
 
 class OneMachineService:
-    """port: of the page and the API, on 127.0.0.1. folder: the run's temporary one, with a short path."""
+    """The service of one run. port: of the page and the API. folder: the run's temporary one, with a short path."""
 
     def __init__(
         self, data_dir: DataDir, folder: Path, servers: BackingServices, console: Console, *, port: int
@@ -62,7 +62,7 @@ class OneMachineService:
         self._recorded = 0.0
 
     def start(self, secrets: Secrets, *, workers: int) -> None:
-        """Gives back when /readyz is green, however long that takes. Raises StartupError."""
+        """Returns when /readyz reports that all is ready, however long that takes. Raises StartupError."""
         self._servers.check_others()
         self._set_environment(secrets, workers=workers)
         self._supervisor = Supervisor(
@@ -72,7 +72,7 @@ class OneMachineService:
             end_process_tree=self._recorder.end_process_tree,
         )
         self._supervisor.start()
-        # Ray is on its way: it takes longest.
+        # Checked while Ray starts, which takes longest.
         check_settings()
         while not (self._supervisor.all_run and self._check_readiness()):
             self._wait(PROGRESS_SECONDS)
@@ -80,7 +80,7 @@ class OneMachineService:
         self._console.print_line(f"Ready after {self._console.seconds:.1f} s: {self.url}/")
 
     def greet(self) -> None:
-        """Says where everything is and what comes next, once all of it is there."""
+        """Waits until every step is done, then prints the addresses and the next commands."""
         while self._unfinished_steps():
             self._wait(PROGRESS_SECONDS)
         self._printed_addresses = self._ray.addresses
@@ -88,11 +88,11 @@ class OneMachineService:
         self._console.print_line(greeting(self.url, self._printed_addresses, self._data_dir, command))
 
     def watch(self) -> None:
-        """Until this process is asked to end."""
+        """Supervises until StopRequested is raised."""
         while True:
             try:
                 self._watch_once()
-            except Exception:  # the parts are supervised all the same, and the next round may do
+            except Exception:  # the supervisor's threads continue, and the next round may succeed
                 log.exception("A round of the supervisor failed.")
 
     def _watch_once(self) -> None:
@@ -103,7 +103,7 @@ class OneMachineService:
             self._check_readiness()
 
     def _wait(self, seconds: float) -> None:
-        """Until a part's phase changes, and for so long at most; shows what is under way."""
+        """Waits until a part's phase changes, at most `seconds`. Shows the progress and refreshes the record."""
         assert self._supervisor is not None
         self._supervisor.wait(seconds)
         if self._ray_runs:
@@ -114,7 +114,7 @@ class OneMachineService:
             self._recorded = time.monotonic()
 
     def _unfinished_steps(self) -> list[str]:
-        """What has been started and is not done."""
+        """Names of the parts and steps that have started and are not ready."""
         assert self._supervisor is not None
         phases = self._supervisor.phases.items()
         parts = [name for name, phase in phases if phase is not Phase.RUNNING and name != self._ray.name]
@@ -127,11 +127,11 @@ class OneMachineService:
 
     def _print_event(self, event: Event) -> None:
         if isinstance(event, Started) and event.part == self._ray.name and not event.again:
-            return  # its steps have been told
+            return  # its steps are printed one by one
         self._console.print_line(event_line(event))
 
     def _check_readiness(self) -> bool:
-        """Asks whether all is ready; says, and does, what follows from the answer."""
+        """Asks /readyz, prints what has changed and repairs what it can. Returns whether all is ready."""
         self._checked_at = time.monotonic()
         found = self._readiness.observe(self._probe.parts())
         if found.line is not None:
@@ -149,19 +149,19 @@ class OneMachineService:
         return found.is_ready
 
     def stop(self) -> None:
-        """Ends what was started, as far as it was: the workers give their tasks back first, the database is last."""
+        """Ends everything that has started: the workers release their tasks first, the database ends last."""
         self._console.print_line("Ending ...")
         if self._supervisor is not None:
             self._supervisor.stop()
         self._standby.close()
 
     def _stand_by(self) -> None:
-        """Answers in the place of the API, when nothing is left of it on the port."""
+        """Opens the standby server, unless a process of the API still listens on the port."""
         with suppress(StartupError):
             self._standby.open()
 
     def _write_part_states(self, phases: Mapping[str, Phase]) -> None:
-        """Lets the API and the standby tell what each part does."""
+        """Writes the state of each part for the /readyz of the API and of the standby server."""
         self._part_states = {
             PARTS[name]: "ok" if phase is Phase.RUNNING else phase.value for name, phase in phases.items()
         }
@@ -172,7 +172,7 @@ class OneMachineService:
             log.warning("The state of the parts could not be written: %s", error)
 
     def _parts(self, workers: int) -> list[Part]:
-        """The database first: it is ended last."""
+        """The parts in the order of their start. The database is first, because it ends last."""
         database = [] if self._servers.postgres is None else [self._servers.postgres.name]
         self._schema = DatabaseSchema(self._servers.database_url, after=database)
         head = RayHeadCommand(self._port, workers, self._folder, self._data_dir.logs / "serve")
@@ -189,7 +189,7 @@ class OneMachineService:
     def _set_environment(self, secrets: Secrets, *, workers: int) -> None:
         servers = self._servers
         addresses = {DATABASE: servers.database_url, REDIS: servers.redis_url, OBJECTS: servers.objects_url}
-        wanted = ray_environment.changes(
+        changes = ray_environment.changes(
             os.environ,
             self._data_dir,
             secrets,
@@ -199,14 +199,14 @@ class OneMachineService:
             ray_folder=ray_folder(self._folder),
             supervisor_state=self._state_file,
         )
-        for name, value in wanted.items():
+        for name, value in changes.items():
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
 
 
 def check_settings() -> None:
-    """Raises StartupError when the environment of this process has a setting that can't be used."""
+    """Raises StartupError for a setting in the environment of this process that can't be used."""
     from pydantic import ValidationError  # noqa: PLC0415
 
     from cluster.settings import load  # noqa: PLC0415

@@ -1,7 +1,7 @@
-"""The process that holds Ray, `python -m cluster.local.ray_head`: one cluster of its own and the applications on it.
+"""The process of Ray's head, `python -m cluster.local.ray_head`: starts a cluster and the applications on it.
 
-Ray's client ends its own process when Ray breaks down, so it is in another one than `fotograma up`. What the API needs
-is started first; Ray's dashboard and its monitor, which nothing waits for, come when the applications run.
+Ray's client ends its own process when Ray breaks down. Therefore it does not run in the process of `fotograma up`. What
+the API needs starts first. Ray's dashboard and its monitor start when the applications run.
 """
 
 from __future__ import annotations
@@ -25,41 +25,44 @@ from cluster.local.servers.ray_head_command import Addresses, HeadStep, RayHeadC
 from cluster.local.signal_handling import StopRequested, install_handlers, stop_on_signals, stop_when_parent_ends
 
 OBJECT_STORE_BYTES = 80_000_000
-"""Ray's least; videos and frames never pass through it."""
+"""The minimum of Ray's object store. Videos and frames do not use it."""
 
 log = logging.getLogger(__name__)
 
 
 class HeadNode(ray_node.Node):
-    """Ray's head without the processes that no replica needs. `start_rest` starts those of them that people need."""
+    """Ray's head without the processes that no replica needs. `start_dashboard` starts the ones that people use."""
 
     def start_api_server(self, **_options: Any) -> None:
-        """Of the dashboard: starts later."""
+        """Does nothing: the dashboard starts later."""
 
     def start_monitor(self) -> None:
-        """Of the cluster's state, for the dashboard: starts later."""
+        """Does nothing: the monitor, which feeds the dashboard, starts later."""
 
     def start_log_monitor(self) -> None:
-        """It sends the replicas' output to the driver, where nobody reads it: does not start."""
+        """Does nothing: it would send the replicas' output to the driver, where nobody reads it."""
 
-    def start_rest(self) -> str:
-        """Starts the dashboard and the monitor; gives the dashboard's address. The thread must outlive them."""
+    def start_dashboard(self) -> str:
+        """Starts the dashboard and the monitor. Returns the dashboard's address.
+
+        The calling thread must outlive them.
+        """
         super().start_monitor()  # type: ignore[no-untyped-call]
         super().start_api_server(include_dashboard=True, raise_on_failure=True)
         return f"http://{self.webui_url}"
 
 
 def run_head(head: RayHeadCommand) -> None:
-    """Runs the cluster and the applications until it is asked to end, or one has ended."""
-    # The secrets stand in its environment.
+    """Runs the cluster and the applications until a signal stops it, or until the raylet ends."""
+    # This process has the secrets in its environment.
     hide_memory()
     with stop_on_signals():
         try:
-            # Ray's start is half waiting: Serve is imported meanwhile.
+            # Ray's start waits half of the time, in which Serve is imported.
             threading.Thread(target=_import_serve, name="import", daemon=True).start()
             addresses = Addresses(metrics=_start_ray(head))
             head.write_report(HeadStep.RAY, addresses)
-            # The supervisor writes a byte when the database is there, and its death ends the pipe.
+            # The supervisor writes a byte when the database is ready. Its death closes the pipe.
             if not os.read(0, 1):
                 raise StopRequested
             stop_when_parent_ends(0)
@@ -71,7 +74,7 @@ def run_head(head: RayHeadCommand) -> None:
         except StopRequested:
             _stop_ray()
             return
-    # Without its raylet a cluster can't be asked anything, not even to end; the supervisor sees to the rest.
+    # A cluster without its raylet can't even be shut down. The supervisor ends the remaining processes.
     os._exit(1)
 
 
@@ -81,11 +84,11 @@ def _import_serve() -> None:
 
 
 def _start_ray(head: RayHeadCommand) -> str:
-    """Starts a cluster of this process's own; another one on the machine is neither used nor touched.
+    """Starts a cluster of its own, and leaves another cluster on the machine alone. Returns the metrics' address.
 
-    A worker asks for one of the logical processors, the API and maintenance for none. Gives the address of the metrics.
+    A worker requests one logical CPU; the API and maintenance request none.
     """
-    # `ray.init` has no parameters for it.
+    # `ray.init` has no parameter for the class of the node.
     ray_node.Node = HeadNode  # type: ignore[misc]
     context: Any = ray.init(
         address="local",
@@ -117,12 +120,12 @@ def _start_serve(head: RayHeadCommand) -> None:
 
 
 def _run_applications(head: RayHeadCommand) -> None:
-    """Starts the three applications, and waits until they run."""
+    """Starts the three applications and waits until they run."""
     from ray import serve  # noqa: PLC0415
 
     from cluster.serve_applications import Placement, WorkerPlacement, api, maintenance, pool  # noqa: PLC0415
 
-    # In this order their replicas are started.
+    # Serve starts the replicas in this order.
     applications = {
         "api": (api(Placement()), "/"),
         "pool": (pool(WorkerPlacement()), None),
@@ -137,32 +140,32 @@ def _run_applications(head: RayHeadCommand) -> None:
 
 
 def _start_dashboard() -> str:
-    """Gives its address; empty when it does not start, which is no reason to stop the service."""
+    """Returns the dashboard's address; "" when it does not start, because the service works without it."""
     node: Any = ray_worker._global_node
     try:
-        return str(node.start_rest())
-    except Exception:  # whatever Ray raises: the log has it
+        return str(node.start_dashboard())
+    except Exception:  # of any kind that Ray raises
         log.exception("Ray's dashboard did not start.")
         return ""
 
 
 def _restart_gcs() -> None:
-    """Starts one that has ended with the state that it has on disk, at the address that everybody knows."""
-    # As Ray's own tests do it: there is no public way for a cluster that `ray.init` has started.
+    """Restarts the GCS at its old address, with its state from the disk."""
+    # As in Ray's own tests: Ray has no public function for it.
     node: Any = ray_worker._global_node
     node.kill_gcs_server(check_alive=False)
     node.start_gcs_server()
 
 
 def _stop_ray() -> None:
-    """Ends the applications, so that the workers give their tasks back, then the cluster."""
+    """Ends the applications, so that the workers release their tasks, then the cluster."""
     if not ray.is_initialized():
         return
     from ray import serve  # noqa: PLC0415
 
     try:
         serve.shutdown()  # type: ignore[no-untyped-call]
-    except Exception:  # the cluster may be broken, and is ended all the same
+    except Exception:  # a broken cluster must end as well
         log.exception("Serve did not shut down.")
     ray.shutdown()
 
