@@ -17,7 +17,7 @@ PAUSE_FACTOR = 20
 log = structlog.get_logger()
 
 
-class LedgerChecker:
+class AcceptanceAuditor:
     """clock: monotonic seconds."""
 
     name = "ledger"

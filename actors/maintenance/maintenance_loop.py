@@ -10,7 +10,7 @@ from collections.abc import Callable
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from actors.maintenance.acceptance_auditor import LedgerChecker
+from actors.maintenance.acceptance_auditor import AcceptanceAuditor
 from actors.maintenance.expiry_cleaner import ExpiryCleaner
 from actors.maintenance.lease_rescuer import LeaseRescuer
 from actors.maintenance.maintenance_job import NO_METRICS, FunctionJob, MaintenanceJob, MaintenanceMetrics
@@ -67,7 +67,7 @@ class Maintenance:
         self.orphan_collector = OrphanCollector(database, objects, wall_clock)
         self.share_reconciler = ShareReconciler(database, running_limit)
         self.stuck_work_repairer = StuckWorkRepairer(database)
-        self.ledger_checker = LedgerChecker(database, clock)
+        self.acceptance_auditor = AcceptanceAuditor(database, clock)
         stream = () if relay is None else (FunctionJob("stream", STREAM_SECONDS, relay.run_once),)
         self.jobs: tuple[MaintenanceJob, ...] = (
             self.lease_rescuer,
@@ -79,7 +79,7 @@ class Maintenance:
             self.orphan_collector,
             self.share_reconciler,
             self.stuck_work_repairer,
-            self.ledger_checker,
+            self.acceptance_auditor,
             *stream,
         )
 

@@ -26,7 +26,7 @@ SUBJECT_NAME_CHARACTERS = 80
 
 @dataclass(frozen=True, slots=True)
 class EmailTexts:
-    """The texts in one language, with placeholders for the values of `_words`."""
+    """The texts in one language, with placeholders for the values of `_placeholders`."""
 
     succeeded_subject: str
     succeeded_body: str
@@ -71,7 +71,7 @@ EMAIL_TEXTS: Mapping[str, EmailTexts] = {
 def compose(notification: Notification, *, sender: str, public_url: str) -> EmailMessage:
     """Returns the e-mail of a notification in the account's language, with the same Message-ID at every try."""
     subject, body = _texts(notification)
-    words = _words(notification, public_url)
+    words = _placeholders(notification, public_url)
     name, address = parseaddr(sender)
     domain = address.rpartition("@")[2]
     message = EmailMessage()
@@ -99,7 +99,7 @@ def _texts(notification: Notification) -> tuple[str, str]:
             return wording.succeeded_subject, wording.succeeded_body
 
 
-def _words(notification: Notification, public_url: str) -> dict[str, str]:
+def _placeholders(notification: Notification, public_url: str) -> dict[str, str]:
     entry = CATALOGUE.get(notification.error_code or "")
     text = entry.text(notification.locale) if entry else None
     return {

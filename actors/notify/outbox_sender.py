@@ -106,7 +106,7 @@ class OutboxSender:
         }
         match await self._outcome(notification, facts):
             case Delivered():
-                await retry_until_available(partial(outbox.delivered, self.database, notification))
+                await retry_until_available(partial(outbox.mark_delivered, self.database, notification))
                 log.info("A notification was delivered.", event_name="notification.delivered", **facts)
                 return True
             case RetryLater(error):

@@ -36,7 +36,7 @@ _FAILURES = (
 )
 
 
-class NoHttpAnswer(Exception):
+class NoHttpResponseError(Exception):
     """No HTTP response arrived; the text says why."""
 
 
@@ -68,11 +68,11 @@ class AddressCheckingBackend(httpcore.AsyncNetworkBackend):
         raise refused
 
     async def _allowed(self, host: str, port: int) -> list[str]:
-        looking_up = asyncio.get_running_loop().run_in_executor(self._resolving, _look_up, host, port)
+        looking_up = asyncio.get_running_loop().run_in_executor(self._resolving, _resolve, host, port)
         return [str(address) for address in await looking_up if allows(self._reach, address)]
 
 
-def _look_up(host: str, port: int) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+def _resolve(host: str, port: int) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except UnicodeError as error:
@@ -96,18 +96,18 @@ class WebhookHttpClient:
         )
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
-        """Returns the status, 3xx included: redirects are not followed. Raises NoHttpAnswer."""
+        """Returns the status, 3xx included: redirects are not followed. Raises NoHttpResponseError."""
         sent = {"Content-Type": "application/json", "User-Agent": self._agent, **headers}
         try:
             async with self._answered(url, sent, body) as response:
                 with suppress(*_FAILURES):
                     async with asyncio.timeout(BODY_SECONDS):
-                        await _read_away(response)
+                        await _discard_body(response)
                 return response.status
         except TimeoutError as error:
-            raise NoHttpAnswer(f"no answer in {self._answer_seconds:g} s") from error
+            raise NoHttpResponseError(f"no answer in {self._answer_seconds:g} s") from error
         except _FAILURES as error:
-            raise NoHttpAnswer(str(error) or type(error).__name__) from error
+            raise NoHttpResponseError(str(error) or type(error).__name__) from error
 
     async def close(self) -> None:
         await self._pool.aclose()
@@ -124,7 +124,7 @@ class WebhookHttpClient:
             await request.__aexit__(None, None, None)
 
 
-async def _read_away(response: httpcore.Response) -> None:
+async def _discard_body(response: httpcore.Response) -> None:
     read = 0
     async for chunk in response.aiter_stream():
         read += len(chunk)

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from standardwebhooks import Webhook as Signer
 
 from actors.notify.delivery_outcome import Delivered, Outcome, RetryLater, Undeliverable
-from actors.notify.ssrf_safe_http import NoHttpAnswer, WebhookHttpClient
+from actors.notify.ssrf_safe_http import NoHttpResponseError, WebhookHttpClient
 from db import videos
 from db.extraction_json import extraction_representation
 from db.notification import webhook_deliveries, webhooks
@@ -27,8 +27,8 @@ from db.notification.webhooks import Webhook
 from db.videos import VideoRow
 
 GONE = 410
-_AWAY = "The webhook was deleted."
-_OFF = "The webhook is switched off."
+_DELETED = "The webhook was deleted."
+_DISABLED = "The webhook is switched off."
 
 log = structlog.get_logger()
 
@@ -46,7 +46,7 @@ class WebhookSender:
         """Makes one attempt and records it, unless the webhook is gone."""
         webhook = await webhooks.get(self.database, webhook_id)
         if webhook is None or webhook.disabled_at is not None:
-            return Undeliverable(_AWAY if webhook is None else _OFF)
+            return Undeliverable(_DELETED if webhook is None else _DISABLED)
         rows = await videos.read_rows(self.database, [notification.extraction_id])
         if notification.extraction_id not in rows:
             return Undeliverable("The video was deleted.")
@@ -54,9 +54,9 @@ class WebhookSender:
         headers = signature(webhook, notification.id, body, self.now())
         status, error = await self._post(notification, webhook, headers, body)
         if status == GONE:
-            await webhooks.disable(self.database, webhook.id, notification.extraction_id, _OFF)
+            await webhooks.disable(self.database, webhook.id, notification.extraction_id, _DISABLED)
             log.warning("A webhook was disabled.", event_name="webhook.disabled", webhook_id=str(webhook.id))
-            return Undeliverable(_OFF)
+            return Undeliverable(_DISABLED)
         return Delivered() if error is None else RetryLater(error)
 
     async def _post(
@@ -68,7 +68,7 @@ class WebhookSender:
         try:
             status = await self.poster.post(webhook.url, headers, body)
             error = None if 200 <= status < 300 else f"The receiver answered {status}."
-        except NoHttpAnswer as failure:
+        except NoHttpResponseError as failure:
             error = f"The receiver did not answer: {failure}."
         spent = round((self.clock() - began) * 1000)
         await webhook_deliveries.record(self.database, notification.id, status=status, error=error, milliseconds=spent)

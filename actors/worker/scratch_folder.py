@@ -44,7 +44,7 @@ def remove_dead(root: Path) -> int:
     return removed
 
 
-def room(folder: Path) -> int:
+def free_bytes(folder: Path) -> int:
     """Returns how many bytes may be written to this disk. Raises CatalogueError `storage_full` when none may."""
     free = shutil.disk_usage(folder).free - DISK_RESERVE_BYTES
     if free <= 0:

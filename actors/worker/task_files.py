@@ -28,7 +28,7 @@ from actors.plan.decode_deadline import max_probe_seconds
 from actors.sandbox.child_process import ChildCrashed, ChildOutcome
 from actors.sandbox.child_protocol import AssembleWork, ExtractWork, Job, Limits, SegmentWork, Work
 from actors.worker.child_output import BadOutputError, check_checksum, check_files, check_segment, sign_report
-from actors.worker.scratch_folder import room
+from actors.worker.scratch_folder import free_bytes
 from actors.worker.stage_video import stage_video
 from actors.worker.worker_deps import WorkerDeps
 from db.object_store.object_keys import result_prefix
@@ -82,7 +82,7 @@ async def fetch_job(claim: Claim, deps: WorkerDeps, folder: Path) -> Job:
         limits=Limits(
             address_space_bytes=deps.address_space_bytes,
             cpu_seconds=int(deps.seconds_max * (deps.threads + 1)) + 1,
-            file_bytes=room(out),
+            file_bytes=free_bytes(out),
             probe_seconds=max_probe_seconds(size),
             seconds_max=deps.seconds_max,
         ),
@@ -129,7 +129,7 @@ async def store_outcome(
 
 
 async def _store(claim: Claim, deps: WorkerDeps, job: Job, outcome: ChildOutcome) -> StoredOutcome | ChildOutcome:
-    prefix = prefix_of(claim)
+    prefix = object_prefix(claim)
     match outcome, job.work:
         case Extracted(), ExtractWork() | AssembleWork():
             return await _publication(claim, deps, job, outcome)
@@ -151,7 +151,7 @@ async def _store(claim: Claim, deps: WorkerDeps, job: Job, outcome: ChildOutcome
 
 
 async def _publication(claim: Claim, deps: WorkerDeps, job: Job, extracted: Extracted) -> Publication:
-    prefix = prefix_of(claim)
+    prefix = object_prefix(claim)
     await asyncio.to_thread(check_files, job.out, RESULT_FILES)
     # An object's prefix ends with the attempt that made it.
     attempts = max([claim.lease.attempt, *(int(key.rpartition("/")[2]) for key in claim.segment_keys)])
@@ -180,13 +180,13 @@ async def _put(deps: WorkerDeps, prefix: str, out: Path, names: Sequence[str]) -
     return stored
 
 
-def prefix_of(claim: Claim) -> str:
+def object_prefix(claim: Claim) -> str:
     """Returns the prefix of this attempt's objects."""
     return result_prefix(claim.extraction_id, claim.lease.task_id, claim.lease.attempt)
 
 
-async def discard(claim: Claim, deps: WorkerDeps) -> None:
+async def delete_objects(claim: Claim, deps: WorkerDeps) -> None:
     """Deletes this attempt's objects."""
     for name in (*RESULT_FILES, *SEGMENT_FILES, PLAN_FILE):
         with contextlib.suppress(CatalogueError):
-            await deps.objects.delete(f"{prefix_of(claim)}/{name}")
+            await deps.objects.delete(f"{object_prefix(claim)}/{name}")

@@ -23,7 +23,7 @@ from actors.extraction_types import EngineMismatch, Extracted, Planned, Progress
 from actors.sandbox.child_process import ChildCrashed, ChildOutcome, DecodingChild, ServiceErrorReport
 from actors.sandbox.child_protocol import Refused
 from actors.worker.stage_video import PromisedChecksumError
-from actors.worker.task_files import SegmentStored, SplitStored, StoredOutcome, discard, fetch_job, store_outcome
+from actors.worker.task_files import SegmentStored, SplitStored, StoredOutcome, delete_objects, fetch_job, store_outcome
 from actors.worker.worker_deps import WorkerDeps
 from db.connection import is_outage, retry_until_available
 from db.object_store.object_store import ObjectNotFound
@@ -69,19 +69,19 @@ async def perform(
     running = RunningTask(claim, beat)
     work = asyncio.create_task(_run_to_outcome(running, child, deps))
     hearts = asyncio.create_task(_keep_alive(running, deps))
-    drain = asyncio.create_task(_drained(stop, deps.drain_seconds))
+    drain = asyncio.create_task(_drain_time_over(stop, deps.drain_seconds))
     try:
         await asyncio.wait({work, hearts, drain}, return_when=asyncio.FIRST_COMPLETED)
         if work.done() or running.settling.is_set():
             return await work
-        await _abort(work)
+        await _cancel_all(work)
         if hearts.done():
             await hearts
         return await _release(running, deps)
     except LeaseLost:
         return await _discard(running, deps)
     finally:
-        await _abort(work, hearts, drain)
+        await _cancel_all(work, hearts, drain)
         await child.kill()
 
 
@@ -111,7 +111,7 @@ async def _report_progress(running: RunningTask, deps: WorkerDeps, event: Progre
     claim = running.claim
     if isinstance(event, Planned) and claim.plan_key is None:
         media, total = event.media.document(), event.frames_total
-        await _insist(
+        await _write_until_available(
             running, deps, lambda: task_queue.plan(deps.database, claim.lease, media=media, frames_total=total)
         )
     elif isinstance(event, Progress) and (claim.plan_key is None or claim.segment is not None):
@@ -124,7 +124,7 @@ async def _settle(
     claim = running.claim
     match outcome:
         case Publication() | SplitStored() | SegmentStored():
-            await _insist(running, deps, lambda: _publish(claim, deps, outcome))
+            await _write_until_available(running, deps, lambda: _publish(claim, deps, outcome))
             return TaskOutcome.SPLIT if isinstance(outcome, SplitStored) else TaskOutcome.PUBLISHED
         case Refused(code, detail):
             return await _fail(running, deps, blame_of(CATALOGUE[code].fault), code, detail)
@@ -175,7 +175,7 @@ def _service_error(error: CatalogueError | ObjectNotFound | OSError) -> Catalogu
 
 async def _fail(running: RunningTask, deps: WorkerDeps, blame: Blame, code: str, detail: str) -> TaskOutcome:
     database, lease = deps.database, running.claim.lease
-    settled = await _insist(
+    settled = await _write_until_available(
         running,
         deps,
         lambda: task_queue.fail(database, lease, blame=blame, code=code, detail=detail, jitter=deps.jitter()),
@@ -191,7 +191,7 @@ async def _replan(running: RunningTask, deps: WorkerDeps, plan_engine: str) -> T
         task_id=str(lease.task_id),
         plan_engine=plan_engine,
     )
-    settled = await _insist(
+    settled = await _write_until_available(
         running, deps, lambda: replan(database, lease, plan_engine=plan_engine, jitter=deps.jitter())
     )
     return TaskOutcome.RETRIED if isinstance(settled, Retry) else TaskOutcome.FAILED
@@ -226,7 +226,7 @@ async def _until_next_beat(running: RunningTask, seconds: float) -> None:
             await asyncio.Event().wait()
 
 
-async def _drained(stop: asyncio.Event, seconds: float) -> None:
+async def _drain_time_over(stop: asyncio.Event, seconds: float) -> None:
     await stop.wait()
     await asyncio.sleep(seconds)
 
@@ -235,26 +235,28 @@ async def _release(running: RunningTask, deps: WorkerDeps) -> TaskOutcome:
     """Releases the task. While the database is away it tries only for RELEASE_SECONDS. Raises LeaseLost."""
     with suppress(TimeoutError):
         async with asyncio.timeout(RELEASE_SECONDS):
-            await _insist(running, deps, lambda: task_queue.release(deps.database, running.claim.lease))
+            await _write_until_available(running, deps, lambda: task_queue.release(deps.database, running.claim.lease))
     return TaskOutcome.RELEASED
 
 
 async def _discard(running: RunningTask, deps: WorkerDeps) -> TaskOutcome:
     """Deletes the objects of a lost attempt, unless it was published."""
-    if await _insist(running, deps, lambda: task_queue.was_published(deps.database, running.claim.lease)):
+    if await _write_until_available(
+        running, deps, lambda: task_queue.was_published(deps.database, running.claim.lease)
+    ):
         return TaskOutcome.PUBLISHED
-    await discard(running.claim, deps)
+    await delete_objects(running.claim, deps)
     return TaskOutcome.LOST
 
 
-async def _insist(running: RunningTask, deps: WorkerDeps, write: Callable[[], Awaitable[T]]) -> T:
+async def _write_until_available(running: RunningTask, deps: WorkerDeps, write: Callable[[], Awaitable[T]]) -> T:
     """Repeats a write at the pace of heartbeats. It replaces them: nothing else shows that the worker lives
     meanwhile.
     """
     return await retry_until_available(write, max_seconds=deps.heartbeat_seconds, beat=running.beat)
 
 
-async def _abort(*tasks: asyncio.Task[Any]) -> None:
+async def _cancel_all(*tasks: asyncio.Task[Any]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

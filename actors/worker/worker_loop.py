@@ -13,7 +13,7 @@ from collections.abc import Callable
 import structlog
 
 from actors.sandbox.child_process import ChildStartError, DecodingChild
-from actors.worker.scratch_folder import room
+from actors.worker.scratch_folder import free_bytes
 from actors.worker.task_runner import TaskOutcome, perform
 from actors.worker.worker_deps import WorkerDeps
 from db.cache import Cache
@@ -120,13 +120,13 @@ class Worker:
         log.info("A task ended.", event_name=f"task.{ending}", worker=self._name, seconds=seconds, **ids)
 
     async def _ready_child(self) -> DecodingChild:
-        if self._spare is None or (self._spare.done() and not _usable(self._spare)):
+        if self._spare is None or (self._spare.done() and not _is_usable(self._spare)):
             self._spare = asyncio.create_task(DecodingChild.start())
         return await asyncio.shield(self._spare)
 
     async def _check_places(self) -> None:
         """Raises CatalogueError when the disk is full or the store takes no objects."""
-        room(self._deps.scratch)
+        free_bytes(self._deps.scratch)
         if self._clock() - self._store_checked_at >= STORE_CHECK_SECONDS:
             await self._deps.objects.check()
             self._store_checked_at = self._clock()
@@ -152,5 +152,5 @@ class Worker:
         self._beat_at = self._clock()
 
 
-def _usable(spare: asyncio.Task[DecodingChild]) -> bool:
+def _is_usable(spare: asyncio.Task[DecodingChild]) -> bool:
     return not spare.cancelled() and spare.exception() is None and spare.result().is_alive

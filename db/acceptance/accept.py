@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db.notification.outbox_insert_sql import TELL_WEBHOOKS
+from db.notification.outbox_insert_sql import INSERT_WEBHOOK_NOTIFICATIONS
 from db.queue.fair_queueing import TAGGED
 from db.values.error_catalogue import CatalogueError
 
@@ -125,7 +125,7 @@ REUSE = text(f"""
     ), noted AS (
         INSERT INTO events (extraction_id, kind, data)
         SELECT :extraction_id, 'reused', jsonb_build_object('from', id) FROM made
-    ), {TELL_WEBHOOKS}
+    ), {INSERT_WEBHOOK_NOTIFICATIONS}
     SELECT id FROM made
 """)
 

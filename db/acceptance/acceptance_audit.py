@@ -75,8 +75,8 @@ _REASONS = {
     "no_end_noted": "ended AND ends = 0",
 }
 REASONS = tuple(_REASONS)
-_WHY = " ".join(f"WHEN {condition} THEN '{reason}'" for reason, condition in _REASONS.items())
-_OF_STATE = ", ".join(
+_REASON = " ".join(f"WHEN {condition} THEN '{reason}'" for reason, condition in _REASONS.items())
+_STATE_COUNTS = ", ".join(
     f"count(*) FILTER (WHERE is_there AND NOT is_deleted AND status = '{state}') AS {state}"
     for state in STATES
     if state != "deleted"
@@ -106,9 +106,9 @@ COMPARE = text(f"""
         LEFT JOIN live ON live.extraction_id = extractions.id
         LEFT JOIN ends ON ends.extraction_id = extractions.id
     ), judged AS (
-        SELECT *, CASE {_WHY} END AS why FROM entries
+        SELECT *, CASE {_REASON} END AS why FROM entries
     ), sums AS (
-        SELECT user_id, count(*) FILTER (WHERE accepted) AS accepted, {_OF_STATE},
+        SELECT user_id, count(*) FILTER (WHERE accepted) AS accepted, {_STATE_COUNTS},
             count(*) FILTER (WHERE is_deleted) AS deleted, count(why) AS difference_count,
             (array_agg(id ORDER BY id) FILTER (WHERE why IS NOT NULL))[1:{MAX_DIFFERENCES}] AS ids,
             (array_agg(why ORDER BY id) FILTER (WHERE why IS NOT NULL))[1:{MAX_DIFFERENCES}] AS reasons

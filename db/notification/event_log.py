@@ -68,16 +68,16 @@ async def next_page(database: AsyncEngine, limit: int) -> AsyncIterator[Sequence
     """
     async with database.begin() as connection:
         row = (await connection.execute(LOCK_CURSOR)).first()
-        window = None if row is None else await _open(connection, _Window(row.low, row.high, row.after_id))
+        window = None if row is None else await _next_window(connection, _Window(row.low, row.high, row.after_id))
         if window is None:
             yield ()
             return
         rows = (await connection.execute(PAGE, _values(window) | {"limit": limit})).all()
         yield [_event(row) for row in rows]
-        await connection.execute(MOVE_CURSOR, _values(_after(window, rows, limit)))
+        await connection.execute(MOVE_CURSOR, _values(_following_window(window, rows, limit)))
 
 
-async def _open(connection: AsyncConnection, window: _Window) -> _Window | None:
+async def _next_window(connection: AsyncConnection, window: _Window) -> _Window | None:
     """Returns the window that is being sent, or the next one; None when it holds no event."""
     if window.low < window.high:
         return window
@@ -85,7 +85,7 @@ async def _open(connection: AsyncConnection, window: _Window) -> _Window | None:
     return None if row.first is None else _Window(window.high, row.high, row.first - 1)
 
 
-def _after(window: _Window, rows: Sequence[Row[Any]], limit: int) -> _Window:
+def _following_window(window: _Window, rows: Sequence[Row[Any]], limit: int) -> _Window:
     if len(rows) < limit:
         return _Window(window.high, window.high, 0)
     return _Window(window.low, window.high, rows[-1].id)

@@ -48,18 +48,18 @@ class Notification:
     locale: str
 
 
-_OWED = "delivered_at IS NULL AND given_up_at IS NULL"
+_PENDING = "delivered_at IS NULL AND given_up_at IS NULL"
 # Skips from channel to channel in the index, so a long queue of one channel costs the others nothing.
 DUE_CHANNELS = text(f"""
     WITH RECURSIVE owed (channel) AS (
-        SELECT min(channel) FROM outbox WHERE {_OWED}
+        SELECT min(channel) FROM outbox WHERE {_PENDING}
         UNION ALL
-        SELECT (SELECT min(channel) FROM outbox WHERE {_OWED} AND outbox.channel > owed.channel)
+        SELECT (SELECT min(channel) FROM outbox WHERE {_PENDING} AND outbox.channel > owed.channel)
         FROM owed WHERE owed.channel IS NOT NULL
     )
     SELECT owed.channel
     FROM owed CROSS JOIN LATERAL (
-        SELECT due_at FROM outbox WHERE outbox.channel = owed.channel AND {_OWED} ORDER BY due_at LIMIT 1
+        SELECT due_at FROM outbox WHERE outbox.channel = owed.channel AND {_PENDING} ORDER BY due_at LIMIT 1
     ) AS next
     WHERE next.due_at <= clock_timestamp() AND owed.channel <> ALL(CAST(:without AS text[]))
     ORDER BY next.due_at LIMIT :limit
@@ -68,7 +68,7 @@ DUE_CHANNELS = text(f"""
 TAKE = text(f"""
     WITH due AS MATERIALIZED (
         SELECT id FROM outbox
-        WHERE channel = :channel AND {_OWED} AND due_at <= clock_timestamp()
+        WHERE channel = :channel AND {_PENDING} AND due_at <= clock_timestamp()
         ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED
     ), taken AS (
         UPDATE outbox SET tries = tries + 1, due_at = clock_timestamp() + make_interval(secs => :lease_seconds)
@@ -85,11 +85,11 @@ TAKE = text(f"""
 # The same lock order as in a deletion: first the extraction, then the rows that refer to it.
 LOCK_EXTRACTION = text("SELECT id FROM extractions WHERE id = :extraction_id FOR KEY SHARE")
 # A redelivery that was requested meanwhile stays pending, whatever the outcome of this try.
-_MEANT = f"id = :id AND owed_since = :owed_since AND {_OWED}"
-DELIVERED = text(f"""
+_SAME_PENDING = f"id = :id AND owed_since = :owed_since AND {_PENDING}"
+MARK_DELIVERED = text(f"""
     WITH sent AS (
         UPDATE outbox SET delivered_at = clock_timestamp(), last_error = NULL
-        WHERE {_MEANT} RETURNING extraction_id, channel
+        WHERE {_SAME_PENDING} RETURNING extraction_id, channel
     )
     INSERT INTO events (extraction_id, kind, data)
     SELECT extraction_id, 'notified', jsonb_build_object('channel', channel) FROM sent
@@ -99,9 +99,9 @@ POSTPONE = text(f"""
     SET last_error = :error, due_at = clock_timestamp() + make_interval(secs => :delay_seconds),
         given_up_at = CASE WHEN owed_since < clock_timestamp() - make_interval(secs => :give_up_seconds)
             THEN clock_timestamp() END
-    WHERE {_MEANT}
+    WHERE {_SAME_PENDING}
 """)
-GIVE_UP = text(f"UPDATE outbox SET last_error = :error, given_up_at = clock_timestamp() WHERE {_MEANT}")
+GIVE_UP = text(f"UPDATE outbox SET last_error = :error, given_up_at = clock_timestamp() WHERE {_SAME_PENDING}")
 
 
 async def due_channels(database: AsyncEngine, *, without: Collection[str], limit: int) -> list[str]:
@@ -118,10 +118,10 @@ async def take(database: AsyncEngine, channel: str, limit: int = 20) -> list[Not
         return [_notification(row) for row in (await connection.execute(TAKE, values)).all()]
 
 
-async def delivered(database: AsyncEngine, notification: Notification) -> None:
+async def mark_delivered(database: AsyncEngine, notification: Notification) -> None:
     async with database.begin() as connection:
         await connection.execute(LOCK_EXTRACTION, {"extraction_id": notification.extraction_id})
-        await connection.execute(DELIVERED, _meant(notification))
+        await connection.execute(MARK_DELIVERED, _fence(notification))
 
 
 async def postpone(database: AsyncEngine, notification: Notification, error: str, jitter: float) -> None:
@@ -145,10 +145,10 @@ def webhook_of(channel: str, prefix: str) -> UUID | None:
 
 async def _write(database: AsyncEngine, statement: Any, notification: Notification, **more: Any) -> None:
     async with database.begin() as connection:
-        await connection.execute(statement, _meant(notification) | more)
+        await connection.execute(statement, _fence(notification) | more)
 
 
-def _meant(notification: Notification) -> dict[str, Any]:
+def _fence(notification: Notification) -> dict[str, Any]:
     return {"id": notification.id, "owed_since": notification.owed_since}
 
 

@@ -10,7 +10,7 @@ _WEBHOOKS = """
 """
 
 # The outbox has no foreign key to webhooks: a concurrent deletion of the webhook must not undo the end.
-_TOLD = """
+_INSERT = """
     outbox_rows AS (
         INSERT INTO outbox (id, extraction_id, channel)
         SELECT uuid_v7(), ended.id, channels.channel
@@ -18,7 +18,7 @@ _TOLD = """
     )
 """
 
-TELL = _TOLD.format(
+INSERT_NOTIFICATIONS = _INSERT.format(
     channels=f"""
         SELECT 'email' AS channel FROM users
         WHERE users.id = ended.user_id
@@ -27,4 +27,4 @@ TELL = _TOLD.format(
     """
 )
 # A reused result is in the response of the request itself, so only webhooks are notified.
-TELL_WEBHOOKS = _TOLD.format(channels=_WEBHOOKS)
+INSERT_WEBHOOK_NOTIFICATIONS = _INSERT.format(channels=_WEBHOOKS)

@@ -30,7 +30,7 @@ def allows(reach: Reach, address: Address) -> bool:
 
     Link-local addresses never are: clouds serve credentials there.
     """
-    inner = _embedded(address)
+    inner = _embedded_ipv4(address)
     if inner is not None:
         return allows(reach, inner)
     if address.is_loopback:
@@ -48,23 +48,23 @@ def check_url(url: str, reach: Reach) -> None:
     Names are not resolved here: they may resolve differently later, so the sender checks each address.
     """
     if len(url) > MAX_URL_CHARACTERS or not _VISIBLE.fullmatch(url):
-        raise _refused(f"It must have 1 to {MAX_URL_CHARACTERS} visible ASCII characters.")
+        raise _invalid_url_error(f"It must have 1 to {MAX_URL_CHARACTERS} visible ASCII characters.")
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise _refused("It is not a URL.") from error
+        raise _invalid_url_error("It is not a URL.") from error
     if parts.scheme not in {"http", "https"} or not host or port == 0:
-        raise _refused("It must be https://host/… or http://host/….")
+        raise _invalid_url_error("It must be https://host/… or http://host/….")
     if parts.username is not None or parts.password is not None or parts.fragment:
-        raise _refused("It may have no user name, password or fragment.")
+        raise _invalid_url_error("It may have no user name, password or fragment.")
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
         _check_name(host)
         return
     if not allows(reach, address):
-        raise _refused("This address is not reachable from here.")
+        raise _invalid_url_error("This address is not reachable from here.")
 
 
 def _check_name(host: str) -> None:
@@ -72,10 +72,10 @@ def _check_name(host: str) -> None:
     try:
         host.encode("idna")
     except UnicodeError as error:
-        raise _refused("Its host is not a name.") from error
+        raise _invalid_url_error("Its host is not a name.") from error
 
 
-def _embedded(address: Address) -> IPv4Address | None:
+def _embedded_ipv4(address: Address) -> IPv4Address | None:
     """Returns the IPv4 address that an IPv6 address embeds, or None."""
     if isinstance(address, IPv4Address):
         return None
@@ -84,5 +84,5 @@ def _embedded(address: Address) -> IPv4Address | None:
     return address.ipv4_mapped or address.sixtofour
 
 
-def _refused(why: str) -> CatalogueError:
+def _invalid_url_error(why: str) -> CatalogueError:
     return CatalogueError("invalid_field", f"url: {why}")

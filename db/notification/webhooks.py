@@ -50,8 +50,8 @@ LIST = text(f"""
     SELECT {_WEBHOOK} FROM webhooks
     WHERE user_id = :user_id AND (CAST(:before AS uuid) IS NULL OR id < :before) ORDER BY id DESC LIMIT :limit
 """)
-OWN = text(f"SELECT {_WEBHOOK} FROM webhooks WHERE id = :id AND user_id = :user_id")
-BY_ID = text(f"SELECT {_WEBHOOK} FROM webhooks WHERE id = :id")
+GET_OF_USER = text(f"SELECT {_WEBHOOK} FROM webhooks WHERE id = :id AND user_id = :user_id")
+GET = text(f"SELECT {_WEBHOOK} FROM webhooks WHERE id = :id")
 DELETE = text("""
     WITH deleted AS (DELETE FROM webhooks WHERE id = :id AND user_id = :user_id RETURNING id), owed AS (
         DELETE FROM outbox USING deleted WHERE outbox.channel = 'webhook:' || deleted.id
@@ -103,17 +103,17 @@ async def list_webhooks(
         return [_webhook(row) for row in (await connection.execute(LIST, values)).all()]
 
 
-async def get_own(database: AsyncEngine, user_id: UUID, webhook_id: UUID) -> Webhook | None:
+async def get_of_user(database: AsyncEngine, user_id: UUID, webhook_id: UUID) -> Webhook | None:
     """Returns one of the caller's webhooks."""
     async with database.connect() as connection:
-        row = (await connection.execute(OWN, {"id": webhook_id, "user_id": user_id})).first()
+        row = (await connection.execute(GET_OF_USER, {"id": webhook_id, "user_id": user_id})).first()
     return None if row is None else _webhook(row)
 
 
 async def get(database: AsyncEngine, webhook_id: UUID) -> Webhook | None:
     """Returns any webhook, for the sender."""
     async with database.connect() as connection:
-        row = (await connection.execute(BY_ID, {"id": webhook_id})).first()
+        row = (await connection.execute(GET, {"id": webhook_id})).first()
     return None if row is None else _webhook(row)
 
 

@@ -5,7 +5,7 @@ Data-modifying CTEs make each verb one round trip and one transaction. Times are
 
 from sqlalchemy import text
 
-from db.notification.outbox_insert_sql import TELL
+from db.notification.outbox_insert_sql import INSERT_NOTIFICATIONS
 
 _FENCE = "tasks.id = :task_id AND attempt = :attempt AND leased_by = :worker AND state = 'leased'"
 _UNLEASED = "leased_by = NULL, lease_expires_at = NULL"
@@ -169,7 +169,7 @@ PUBLISH = text(f"""
     ), noted AS (
         INSERT INTO events (extraction_id, kind, data)
         SELECT extraction_id, 'published', jsonb_build_object('attempt', attempt) FROM task
-    ), {TELL}
+    ), {INSERT_NOTIFICATIONS}
     SELECT id FROM ended
 """)
 
@@ -270,7 +270,7 @@ FAIL = text(f"""
         SELECT extraction_id, 'failed', jsonb_strip_nulls(
             jsonb_build_object('attempt', attempt, 'segment', segment_number, 'code', CAST(:code AS text)))
         FROM task
-    ), {TELL}
+    ), {INSERT_NOTIFICATIONS}
     SELECT id FROM ended
 """)
 
@@ -285,6 +285,6 @@ CANCEL = text(f"""
         WHERE id = :extraction_id AND status IN ('queued', 'running') RETURNING id, user_id, status
     ), noted AS (
         INSERT INTO events (extraction_id, kind) SELECT id, 'cancelled' FROM ended
-    ), {TELL}
+    ), {INSERT_NOTIFICATIONS}
     SELECT id FROM ended
 """)

@@ -118,7 +118,7 @@ async def _create(
 
 
 async def _get_webhook(request: Request, principal: Principal) -> Webhook:
-    webhook = await webhooks.get_own(deps_of(request).database, principal.user_id, path_id(request))
+    webhook = await webhooks.get_of_user(deps_of(request).database, principal.user_id, path_id(request))
     if webhook is None:
         raise CatalogueError("not_found")
     return webhook

@@ -75,7 +75,7 @@ MUTANTS = (
         (
             Edit(
                 "db/queue/task_queue_sql.py",
-                "'published', jsonb_build_object('attempt', attempt) FROM task\n    ), {TELL}\n",
+                "'published', jsonb_build_object('attempt', attempt) FROM task\n    ), {INSERT_NOTIFICATIONS}\n",
                 "'published', jsonb_build_object('attempt', attempt) FROM task\n    )\n",
             ),
             Edit(

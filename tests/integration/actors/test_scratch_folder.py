@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.worker.scratch_folder import own_folder, remove_dead, room
+from actors.worker.scratch_folder import free_bytes, own_folder, remove_dead
 from db.values.error_catalogue import CatalogueError
 from tests.support.own_process import command_of
 from tests.support.programs import hold_scratch_folder
@@ -48,7 +48,7 @@ def test_scratch_folder_of_a_killed_worker_is_removed_by_the_next(
 
 
 def test_full_disk_has_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert room(tmp_path) > 0
+    assert free_bytes(tmp_path) > 0
     monkeypatch.setattr("actors.worker.scratch_folder.DISK_RESERVE_BYTES", 1 << 60)
     with pytest.raises(CatalogueError, match="storage_full"):
-        room(tmp_path)
+        free_bytes(tmp_path)

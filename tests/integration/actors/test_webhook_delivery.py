@@ -19,7 +19,7 @@ from uuid_utils.compat import uuid7
 from actors.notify.delivery_outcome import Outcome
 from actors.notify.email_sender import Mailer
 from actors.notify.outbox_sender import OutboxSender
-from actors.notify.ssrf_safe_http import NoHttpAnswer, WebhookHttpClient
+from actors.notify.ssrf_safe_http import NoHttpResponseError, WebhookHttpClient
 from actors.notify.webhook_sender import WebhookSender
 from db import videos
 from db.notification import outbox, webhook_deliveries, webhooks
@@ -400,7 +400,7 @@ async def test_deleting_a_video_and_recording_its_delivery_do_not_deadlock(
     mine = {"video_id": accepted.video_id, "user_id": user}
     async with database.begin() as deleting:
         await deleting.execute(text("SELECT FROM extractions WHERE video_id = :video_id FOR UPDATE"), mine)
-        noting = asyncio.create_task(outbox.delivered(database, owed))
+        noting = asyncio.create_task(outbox.mark_delivered(database, owed))
         while not (
             await database_rows.fetch_one(database, "SELECT count(*) AS waiting FROM pg_locks WHERE NOT granted")
         ).waiting:
@@ -450,7 +450,7 @@ async def test_host_that_resolves_to_a_forbidden_address_is_not_connected(
     url = receiver.url.replace("127.0.0.1", "localhost")
     try:
         if reach is Reach.PUBLIC:
-            with pytest.raises(NoHttpAnswer, match="no address that may be reached"):
+            with pytest.raises(NoHttpResponseError, match="no address that may be reached"):
                 await poster.post(url, {}, b"{}")
             assert receiver.got == []
         else:
@@ -476,7 +476,7 @@ async def test_connection_uses_the_checked_address(monkeypatch: pytest.MonkeyPat
     assert await poster.post(url, {}, b"{}") == 204
     assert asked == ["rebind.example"]
     assert receiver.got[0][0]["host"].startswith("rebind.example:")
-    with pytest.raises(NoHttpAnswer, match="no address that may be reached"):
+    with pytest.raises(NoHttpResponseError, match="no address that may be reached"):
         await poster.post(url, {}, b"{}")
     await poster.close()
 
