@@ -6,9 +6,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
-from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import NullPool
 
 from db.connection import database_url
@@ -23,7 +21,7 @@ def upgrade(url: str) -> None:
     with database.connect() as connection:
         connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": _LOCK})
         connection.commit()
-        config = _config()
+        config = alembic_config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
         connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": _LOCK})
@@ -31,23 +29,8 @@ def upgrade(url: str) -> None:
     database.dispose()
 
 
-def head() -> str:
-    """Returns the revision that this code needs."""
-    revision = ScriptDirectory.from_config(_config()).get_current_head()
-    assert revision is not None
-    return revision
-
-
-async def is_current(database: AsyncEngine) -> bool:
-    """Returns whether the database has the schema that this code needs."""
-    async with database.connect() as connection:
-        if (await connection.execute(text("SELECT to_regclass('alembic_version')"))).scalar() is None:
-            return False
-        found = (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar()
-    return found == head()
-
-
-def _config() -> Config:
+def alembic_config() -> Config:
+    """Returns where the migrations are."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     return config

@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from db import connection, migrate
+from db import connection, schema_revision
 from db.values.error_catalogue import CatalogueError
 from serve_app.deps import Deps, deps_of
 from serve_app.http.json_response import JsonResponse
@@ -71,7 +71,7 @@ class _UnusablePart(Exception):
 
 
 async def _check_migrations(deps: Deps) -> None:
-    if not await migrate.is_current(deps.database):
+    if not await schema_revision.is_current(deps.database):
         raise _UnusablePart("behind")
 
 

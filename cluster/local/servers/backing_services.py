@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
-
-import psycopg
-from obstore.exceptions import BaseError as ObstoreError
-from redis import Redis
-from redis.exceptions import RedisError
 
 from cluster.local.data_dir import SHARED_DIR, DataDir, check_space, postgres_folder
 from cluster.local.secret_files import Secrets
@@ -22,7 +16,6 @@ from cluster.local.servers.embedded_valkey import Valkey
 from cluster.local.servers.os_user import server_user
 from cluster.local.servers.postgres_programs import programs_for
 from cluster.local.startup_error import ExitCode, StartupError, first_line
-from db.object_store.store_factory import open_store
 from db.values.error_catalogue import CatalogueError
 
 DATABASE, REDIS, OBJECTS = "FOTOGRAMA_DATABASE_URL", "FOTOGRAMA_REDIS_URL", "FOTOGRAMA_OBJECTS_URL"
@@ -94,6 +87,8 @@ def _own_postgres(data_dir: DataDir, run_folder: Path, secrets: Secrets) -> Post
 
 def check_database(url: str) -> None:
     """Raises StartupError when no PostgreSQL answers there."""
+    import psycopg  # noqa: PLC0415 - a client is only needed for a server that is not our own
+
     try:
         plain = re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql://", url)
         psycopg.connect(plain, connect_timeout=CONNECT_SECONDS).close()
@@ -103,6 +98,9 @@ def check_database(url: str) -> None:
 
 def check_redis(url: str) -> None:
     """Raises StartupError when nothing that speaks Redis answers there."""
+    from redis import Redis  # noqa: PLC0415
+    from redis.exceptions import RedisError  # noqa: PLC0415
+
     try:
         with Redis.from_url(url, socket_connect_timeout=CONNECT_SECONDS, socket_timeout=CONNECT_SECONDS) as redis:
             redis.ping()
@@ -112,6 +110,12 @@ def check_redis(url: str) -> None:
 
 def check_objects(url: str) -> None:
     """Raises StartupError when objects can't be written there."""
+    import asyncio  # noqa: PLC0415
+
+    from obstore.exceptions import BaseError as ObstoreError  # noqa: PLC0415
+
+    from db.object_store.store_factory import open_store  # noqa: PLC0415
+
     try:
         asyncio.run(open_store(url).check())
     except (CatalogueError, ObstoreError, LookupError, OSError, ValueError) as error:

@@ -5,12 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from alembic.util.exc import CommandError
-from sqlalchemy.exc import SQLAlchemyError
-
 from cluster.local.startup_error import ExitCode, StartupError, first_line
-from db import migrate
-from db.connection import is_outage
+from db.schema_revision import has_schema
 
 
 class DatabaseSchema:
@@ -31,14 +27,24 @@ class DatabaseSchema:
         """Raises StartupError when the database will not have the schema; whatever the database raises when it is
         away.
         """
+        if not has_schema(self._url):
+            self._migrate()
+        self._is_current = True
+        self.was_current.set()
+
+    def _migrate(self) -> None:
+        from alembic.util.exc import CommandError  # noqa: PLC0415 - only when there is something to migrate
+        from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+
+        from db import migrate  # noqa: PLC0415
+        from db.connection import is_outage  # noqa: PLC0415
+
         try:
             migrate.upgrade(self._url)
         except (SQLAlchemyError, CommandError) as error:
             if is_outage(error):
                 raise
             raise StartupError(ExitCode.FAILED, f"The database could not be migrated: {first_line(error)}") from error
-        self._is_current = True
-        self.was_current.set()
 
     def is_running(self) -> bool:
         return self._is_current

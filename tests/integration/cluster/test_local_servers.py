@@ -33,7 +33,7 @@ from cluster.local.startup_error import ExitCode, StartupError
 from cluster.local.supervision.event_messages import event_line
 from cluster.local.supervision.restart_policy import RestartPolicy
 from cluster.local.supervision.supervisor import Event, Supervisor
-from db import migrate
+from db import schema_revision
 
 LISTENER = """
 import socket, sys
@@ -313,7 +313,7 @@ def test_a_server_that_is_killed_again_and_again_is_started_again(
             killed(server.pid)
             wait_for(f"{server.name} runs again", times)
     with psycopg.connect(servers.database_url) as connection:
-        assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == (migrate.head(),)
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == (schema_revision.HEAD,)
 
 
 def test_postgres_is_started_again_when_it_is_killed_while_it_starts(

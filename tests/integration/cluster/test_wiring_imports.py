@@ -22,6 +22,11 @@ def test_a_replica_imports_its_own_part_only(module: str, wanted: set[str]) -> N
     assert EVERYTHING & imported(module) == wanted
 
 
+@pytest.mark.parametrize("module", ["cluster.wiring.api", "serve_app.app"])
+def test_the_api_leaves_alembic_out(module: str) -> None:
+    assert "alembic" not in imported(module)
+
+
 def test_the_settings_bring_neither_the_database_nor_redis() -> None:
     assert not {"sqlalchemy", "redis", "structlog"} & imported("cluster.settings")
 

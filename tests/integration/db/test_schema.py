@@ -5,11 +5,12 @@ from collections.abc import Iterator
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from cluster.local.servers.embedded_postgres import Postgres
-from db import migrate
+from db import migrate, schema_revision
 from db.connection import database_url as url_of
 from db.tables.metadata import metadata
 from db.values.lifecycle import ExtractionStatus, TaskState
@@ -65,6 +66,16 @@ async def test_status_enums_equal_the_postgres_enums(database: AsyncEngine) -> N
         assert row.states == [str(state) for state in states]
 
 
+def test_newest_migration_is_the_one_that_the_code_needs() -> None:
+    assert ScriptDirectory.from_config(migrate.alembic_config()).get_current_head() == schema_revision.HEAD
+
+
+def test_database_without_tables_or_without_an_answer_does_not_have_the_schema(postgres: Postgres) -> None:
+    assert not schema_revision.has_schema(postgres.url("postgres"))
+    assert not schema_revision.has_schema("postgresql+psycopg://nobody@127.0.0.1:1/none")
+
+
 async def test_repeated_migration_changes_nothing_and_is_current(database: AsyncEngine, database_url: str) -> None:
     migrate.upgrade(database_url)
-    assert await migrate.is_current(database)
+    assert await schema_revision.is_current(database)
+    assert schema_revision.has_schema(database_url)

@@ -101,8 +101,9 @@ def test_the_process_that_holds_ray_is_told_the_same(head: RayHeadCommand) -> No
     assert RayHeadCommand.parse(head.command()[-1]) == head
 
 
-def test_the_first_line_needs_nothing_heavy() -> None:
-    heavy = {"alembic", "cluster.settings", "obstore", "psycopg", "pydantic", "ray", "redis", "sqlalchemy"}
-    code = "import sys, cluster.local.up; print(*sys.modules)"
+@pytest.mark.parametrize("module", ["cluster.local.up", "cluster.local.one_machine_service"])
+def test_the_first_line_and_the_start_of_ray_need_nothing_heavy(module: str) -> None:
+    heavy = {"alembic", "asyncio", "cluster.settings", "obstore", "psycopg", "pydantic", "ray", "redis", "sqlalchemy"}
+    code = f"import sys, {module}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not heavy & set(done.stdout.split())
