@@ -12,6 +12,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
 
@@ -72,7 +73,7 @@ async def latencies(databases: Sequence[tuple[int, Queue]]) -> AsyncIterator[Row
             user = queued.next_user()
             upload = await queued.ready_upload(user)
             timed: list[tuple[str, Callable[[], Awaitable[object]]]] = [
-                ("accept", lambda queued=queued, upload=upload: queued.accept(upload)),  # type: ignore[misc]
+                ("accept", partial(queued.accept, upload)),
                 ("claim", queued.claim),
                 ("list", queued.list_page),
             ]

@@ -73,11 +73,11 @@ def _told() -> Iterator[asyncio.Event]:
         told.set()
         return await do(child, job, tell)
 
-    DecodingChild.run_job = watched  # type: ignore[method-assign, assignment]
+    DecodingChild.run_job = watched  # type: ignore[method-assign, assignment]  # measured from outside
     try:
         yield told
     finally:
-        DecodingChild.run_job = do  # type: ignore[method-assign]
+        DecodingChild.run_job = do  # type: ignore[method-assign]  # as it was
 
 
 async def _stored(queued: Queue, store: FolderStore, clip: Path) -> Upload:

@@ -11,10 +11,11 @@ import json
 import os
 import time
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 import simplejpeg
@@ -36,9 +37,11 @@ ALL = parse('{"sample": {"mode": "all"}}')
 CABAC = "keyint=12:min-keyint=12:scenecut=0:bframes=2:cabac=1"
 
 
-def clip(codec: str, suffix: str, **changes: object) -> ClipSpec:
-    basis: dict[str, object] = {"width": 96, "height": 64, "frames": 30, "gop": 10, "fps": Fraction(25)}
-    return ClipSpec(codec=codec, suffix=suffix, **(basis | changes))  # type: ignore[arg-type]
+SMALL = ClipSpec(width=96, height=64, frames=30, gop=10, fps=Fraction(25))
+
+
+def clip(codec: str, suffix: str, **changes: Any) -> ClipSpec:
+    return replace(SMALL, codec=codec, suffix=suffix, **changes)
 
 
 CLIPS = {

@@ -6,6 +6,7 @@ import io
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -44,9 +45,9 @@ def film(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return path
 
 
-def images(film: Path, spec: str, out: Path, **options: object) -> dict[int, bytes]:
+def images(film: Path, spec: str, out: Path, **options: Any) -> dict[int, bytes]:
     out.mkdir()
-    extract(film, parse(spec), out, options=EngineOptions(**options))  # type: ignore[arg-type]
+    extract(film, parse(spec), out, options=EngineOptions(**options))
     manifest = json.loads((out / "manifest.json").read_text())
     with zipfile.ZipFile(out / "frames.zip") as file:
         return {frame["index"]: file.read(frame["name"]) for frame in manifest["frames"]}

@@ -113,7 +113,7 @@ async def disk_full(full: bool, folder: Path) -> Outcome:
             deps = api_client.make_deps(database, objects, cache)
             # Not known before the body is read: the disk fills while it is written.
             unbounded = FolderStore(objects)
-            unbounded.free_bytes = _unknown  # type: ignore[method-assign]
+            unbounded.free_bytes = _unknown  # type: ignore[method-assign]  # the real store does all the rest
             deps = api_client.make_deps(database, objects, cache, objects=unbounded)
             async with api_client.open_client(create_app(deps)) as client:
                 await api_client.log_in(client)

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -15,6 +14,7 @@ from db.queue import task_queue
 from db.queue.task_queue import Claim, Lease, LeaseLost, Publication
 from db.values.lifecycle import (
     EXTRACTION_TRANSITIONS,
+    LEASE_SECONDS,
     TASK_TRANSITIONS,
     Blame,
     ExtractionStatus,
@@ -27,8 +27,8 @@ from tests.support import database_rows
 PUBLICATION = Publication(key="results/a/b/1", engine="auto/1", frames=3, size=99, sha256="f" * 64, warnings=[])
 
 
-async def claim_one(database: AsyncEngine, worker: str = "w1", **options: Any) -> Claim:
-    (claim,) = await task_queue.claim(database, worker=worker, **options)
+async def claim_one(database: AsyncEngine, worker: str = "w1", lease_seconds: float = LEASE_SECONDS) -> Claim:
+    (claim,) = await task_queue.claim(database, worker=worker, lease_seconds=lease_seconds)
     return claim
 
 

@@ -53,7 +53,7 @@ def test_every_name_is_there() -> None:
 
 def test_another_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'fotograma' has no attribute 'Clint'"):
-        fotograma.Clint  # type: ignore[attr-defined]  # noqa: B018
+        fotograma.Clint  # type: ignore[attr-defined]  # noqa: B018 - it is not there
 
 
 def test_all_errors_have_one_root() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+from datetime import UTC, datetime
 from typing import get_args
+from uuid import UUID
 
 import pytest
 
@@ -80,4 +82,4 @@ def test_subscribable_events_are_the_events_that_are_sent() -> None:
 
 def test_secret_is_not_in_the_repr() -> None:
     secret = secret_of(bytes(32))
-    assert secret not in repr(Webhook(ipaddress, "u", (), None, None, secret))  # type: ignore[arg-type]
+    assert secret not in repr(Webhook(UUID(int=1), "u", (), datetime.now(UTC), None, secret))
