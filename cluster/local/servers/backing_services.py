@@ -1,4 +1,4 @@
-"""The servers that Fotograma stores in: its own, started here, or those that the environment names."""
+"""The servers that store Fotograma's data: embedded ones, or those that the environment names."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CONNECT_SECONDS = 5
 
 @dataclass(frozen=True, slots=True)
 class BackingServices:
-    """Where the data are. postgres, valkey: servers of our own; None where the environment names another.
+    """Where the data are. postgres, valkey: embedded servers; None where the environment names another server.
 
     own_objects: the objects are a folder of the data directory.
     """
@@ -38,11 +38,11 @@ class BackingServices:
 
     @property
     def own(self) -> list[Postgres | Valkey]:
-        """Those that are started and ended here."""
+        """The embedded servers."""
         return [server for server in (self.postgres, self.valkey) if server is not None]
 
     def check_others(self) -> None:
-        """Raises StartupError when one that is not our own does not answer."""
+        """Raises StartupError when a server that the environment names does not answer."""
         if self.postgres is None:
             check_database(self.database_url)
         if self.valkey is None:
@@ -54,7 +54,7 @@ class BackingServices:
 def plan_backing_services(
     data_dir: DataDir, run_folder: Path, secrets: Secrets, environment: Mapping[str, str]
 ) -> BackingServices:
-    """Decides which servers are our own, and where they are. Nothing is started. Raises StartupError."""
+    """Decides which servers are embedded, and their addresses. Starts nothing. Raises StartupError."""
     postgres = None if environment.get(DATABASE) else _own_postgres(data_dir, run_folder, secrets)
     valkey = None
     if not environment.get(REDIS):
@@ -86,7 +86,7 @@ def _own_postgres(data_dir: DataDir, run_folder: Path, secrets: Secrets) -> Post
 
 
 def check_database(url: str) -> None:
-    """Raises StartupError when no PostgreSQL answers there."""
+    """Raises StartupError when no PostgreSQL server answers at the address."""
     import psycopg  # noqa: PLC0415 - a client is only needed for a server that is not our own
 
     try:
@@ -97,7 +97,7 @@ def check_database(url: str) -> None:
 
 
 def check_redis(url: str) -> None:
-    """Raises StartupError when nothing that speaks Redis answers there."""
+    """Raises StartupError when no Redis server answers at the address."""
     from redis import Redis  # noqa: PLC0415
     from redis.exceptions import RedisError  # noqa: PLC0415
 
@@ -109,7 +109,7 @@ def check_redis(url: str) -> None:
 
 
 def check_objects(url: str) -> None:
-    """Raises StartupError when objects can't be written there."""
+    """Raises StartupError when objects can't be written to the store."""
     import asyncio  # noqa: PLC0415
 
     from obstore.exceptions import BaseError as ObstoreError  # noqa: PLC0415
@@ -123,7 +123,7 @@ def check_objects(url: str) -> None:
 
 
 def unreachable(variable: str, url: str, error: Exception) -> StartupError:
-    """The refusal for a server; it names the variable and the place, without a password."""
+    """Returns the error for a server. It names the variable and the address without a password."""
     why = first_line(error)
     if any(part in why for part in _secrets_of(url)):
         why = type(error).__name__
@@ -131,7 +131,7 @@ def unreachable(variable: str, url: str, error: Exception) -> StartupError:
 
 
 def place_of(url: str) -> str:
-    """The address without user, password and options, any of which can be secret."""
+    """Returns the address without user, password and options, because each can be secret."""
     try:
         parts = urlsplit(url)
         port = f":{parts.port}" if parts.port else ""
@@ -141,7 +141,7 @@ def place_of(url: str) -> str:
 
 
 def _secrets_of(url: str) -> list[str]:
-    """The parts of an address that may be secret. A message that holds one is not shown."""
+    """Returns the parts of an address that may be secret. A message that contains one is not shown."""
     try:
         parts = urlsplit(url)
         return [part for part in (parts.username, parts.password, parts.query) if part]

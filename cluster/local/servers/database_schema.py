@@ -1,4 +1,4 @@
-"""The tables of the database, as a part of the service: made, or brought up to date, once the database answers."""
+"""The schema of the database as a part of the supervisor: migrated as soon as the database answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from db.schema_revision import has_schema
 
 
 class DatabaseSchema:
-    """after: the part that is the database; empty for one that is not our own."""
+    """after: the name of the embedded database's part; empty when the environment names a database."""
 
     name = "Database schema"
     ending = "The database has an older schema; it is migrated again"
@@ -21,12 +21,10 @@ class DatabaseSchema:
         self._url = url
         self._is_current = False
         self.was_current = threading.Event()
-        """Set once the database could be used for the first time."""
+        """Set when the database could be used for the first time."""
 
     def start(self) -> None:
-        """Raises StartupError when the database will not have the schema; whatever the database raises when it is
-        away.
-        """
+        """Raises StartupError when the database refuses the schema; another error when it is away."""
         if not has_schema(self._url):
             self._migrate()
         self._is_current = True
@@ -50,8 +48,8 @@ class DatabaseSchema:
         return self._is_current
 
     def renew(self) -> None:
-        """The database was found to have an older schema: it may have been replaced."""
+        """Makes the supervisor migrate again. For a database with an older schema, such as one that was replaced."""
         self._is_current = False
 
     def stop(self) -> None:
-        """Nothing runs."""
+        """Does nothing: no process runs."""

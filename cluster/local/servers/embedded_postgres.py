@@ -1,4 +1,4 @@
-"""A PostgreSQL server of our own, from its wheel: reached by a unix socket and a password only."""
+"""An embedded PostgreSQL server from its wheel, reached by a unix socket and a password only."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from cluster.local.startup_error import ExitCode, StartupError, first_line
 USER = "postgres"
 DATABASE = "fotograma"
 START_SECONDS = 120.0
-# After a crash the log is replayed before anybody may connect, however long that takes.
+# After a crash the server replays its log, for any length of time, before it accepts connections.
 RECOVERING = ("the database system is starting up", "the database system is not yet accepting connections")
-# Until the processes of a killed server have noticed.
+# The processes of a killed server need a moment to end.
 LAUNCHES, PAUSE_SECONDS = 10, 0.5
 STOP = [(signal.SIGINT, 30.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 5.0)]
 SETTINGS: Mapping[str, str] = {
@@ -36,9 +36,9 @@ SETTINGS: Mapping[str, str] = {
 class Postgres:
     """One server.
 
-    place: folder that `account` may enter; the data lie in `place/data`. sockets: a folder with a short path (that of a
-    socket has at most 107 bytes). password: of the user `postgres`; used when the data are made, and to connect.
-    settings: of postgresql.conf, over SETTINGS.
+    folder: `account` may enter it; the data are in `folder/data`. sockets: a folder with a short path (the path of a
+    socket has at most 107 bytes). password: of the user `postgres`. settings: of postgresql.conf; they override
+    SETTINGS.
     """
 
     name = "PostgreSQL"
@@ -46,7 +46,7 @@ class Postgres:
 
     def __init__(
         self,
-        place: Path,
+        folder: Path,
         sockets: Path,
         log: Path,
         *,
@@ -55,8 +55,8 @@ class Postgres:
         programs: Path | None = None,
         settings: Mapping[str, str] | None = None,
     ) -> None:
-        self.data = place / "data"
-        self._place, self._sockets, self._password, self._account = place, sockets, password, account
+        self.data = folder / "data"
+        self._folder, self._sockets, self._password, self._account = folder, sockets, password, account
         self._settings = {**SETTINGS, **(settings or {}), "unix_socket_directories": _quoted(sockets)}
         self._programs = programs or wheel_programs()
         self._environment = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
@@ -74,28 +74,28 @@ class Postgres:
         return self._daemon.is_running()
 
     def url(self, database: str = DATABASE) -> str:
-        """Where clients find it. Holds the password."""
+        """The address for clients, with the password."""
         return url_of(self._sockets, self._password, database)
 
     def start(self) -> None:
-        """Makes the data at the first time; gives back when the database can be used.
+        """Returns when the database can be used. Initializes the data at the first start.
 
         The caller holds the lock of the data directory, so no other server works on these data. After an error it may
         be called again. Raises ServerDidNotStart; StartupError when it can't be run.
         """
-        for folder in (self._place, self._sockets):
+        for folder in (self._folder, self._sockets):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._account.own(folder)
         if self.data.exists():
             self._check_version()
         else:
-            self._make_data()
+            self._initialize_data()
         if not self.is_running():
-            self._launch_after_another()
-        self._make_database()
+            self._launch_after_killed_server()
+        self._create_database()
 
     def stop(self) -> None:
-        """Ends it after what is being committed."""
+        """Ends the server after its running commits."""
         self._daemon.stop(STOP)
 
     def _check_version(self) -> None:
@@ -110,8 +110,8 @@ class Postgres:
                 "Use the Fotograma that made it, or choose another folder with --home DIR.",
             )
 
-    def _launch_after_another(self) -> None:
-        """Waits for the processes of a server that was killed: they are about to end."""
+    def _launch_after_killed_server(self) -> None:
+        """Launches the server, again while processes of a killed server are about to end."""
         for _ in range(LAUNCHES - 1):
             try:
                 return self._launch()
@@ -124,21 +124,21 @@ class Postgres:
     def _launch(self) -> None:
         disown(self.data / "postmaster.pid", os.getpid())
         options = [f"--{name}={value}" for name, value in self._settings.items()]
-        self._daemon.start([str(self._programs / "postgres"), "-D", str(self.data), *options], folder=self._place)
+        self._daemon.start([str(self._programs / "postgres"), "-D", str(self.data), *options], folder=self._folder)
         self._daemon.wait_until(self._answers, START_SECONDS)
 
-    def _make_data(self) -> None:
+    def _initialize_data(self) -> None:
         self._account.check_name()
-        # Made beside and renamed: a start that was killed here leaves nothing half made.
-        made, secret = self._place / "new", self._place / "password"
-        shutil.rmtree(made, ignore_errors=True)
+        # In another folder, renamed at the end: after a kill no incomplete data are left in place.
+        new_data, secret = self._folder / "new", self._folder / "password"
+        shutil.rmtree(new_data, ignore_errors=True)
         secret.unlink(missing_ok=True)
         secret.touch(mode=0o600)
         secret.write_text(self._password)
         self._account.own(secret)
         command = [
             str(self._programs / "initdb"),
-            *("-D", str(made), "-U", USER, f"--pwfile={secret}", "--auth=scram-sha-256", "--encoding=UTF8"),
+            *("-D", str(new_data), "-U", USER, f"--pwfile={secret}", "--auth=scram-sha-256", "--encoding=UTF8"),
             *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-instructions"),
         ]
         if self._settings.get("fsync") == "off":
@@ -152,7 +152,7 @@ class Postgres:
                     check=True,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    cwd=self._place,
+                    cwd=self._folder,
                     env=self._environment,
                     **self._account.popen_options(),
                 )
@@ -160,7 +160,7 @@ class Postgres:
             raise did_not_start(self.name, "initdb failed", log, since=since, exit_code=error.returncode) from error
         finally:
             secret.unlink()
-        made.rename(self.data)
+        new_data.rename(self.data)
 
     def _answers(self) -> bool:
         import psycopg  # noqa: PLC0415 - once the server starts: Ray's process is not held up
@@ -173,7 +173,7 @@ class Postgres:
             return False
         return True
 
-    def _make_database(self) -> None:
+    def _create_database(self) -> None:
         import psycopg  # noqa: PLC0415
         from psycopg import sql  # noqa: PLC0415
 
@@ -187,16 +187,16 @@ class Postgres:
 
 
 def url_of(sockets: Path, password: str, database: str = DATABASE) -> str:
-    """The address of a server that listens in `sockets`. Holds the password."""
+    """The address of a server that listens in `sockets`, with the password."""
     return f"postgresql://{USER}:{quote(password)}@/{database}?host={quote(str(sockets), safe='')}"
 
 
 def disown(file: Path, parent: int) -> None:
-    """Makes a killed server's `postmaster.pid` harmless when its pid belongs to somebody else by now.
+    """Writes the pid `parent` into a killed server's `postmaster.pid` when another process has the old pid.
 
-    PostgreSQL would take that process for a server at work on these data, and refuse. The pid of its own parent it
-    takes for a stale one, and then still makes sure that no process of the old server is left. A server that does
-    work on the data keeps its file.
+    Otherwise PostgreSQL would mistake that process for a running server, and refuse to start. PostgreSQL treats the pid
+    of its own parent as stale, and still checks that no process of the old server is left. The file of a running server
+    stays as it is.
     """
     try:
         pid, data, begun, *rest = file.read_text().split("\n")
@@ -208,5 +208,5 @@ def disown(file: Path, parent: int) -> None:
 
 
 def _quoted(sockets: Path) -> str:
-    """As an entry of a list in postgresql.conf."""
+    """Quotes the path as an entry of a list in postgresql.conf."""
     return '"' + str(sockets).replace('"', '""') + '"'

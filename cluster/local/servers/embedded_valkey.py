@@ -1,4 +1,4 @@
-"""A Valkey server of our own, from its wheel: the losable cache, on a unix socket and with a password."""
+"""An embedded Valkey server from its wheel: the losable cache, on a unix socket and with a password."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cluster.local.servers.server_process import ServerDidNotStart, ServerProces
 START_SECONDS = 20.0
 STOP = [(signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0)]
 UNREADABLE = 1
-"""Its exit code when it can't read its data, among other reasons."""
+"""Valkey's exit code when it can't read its data. It has other reasons as well."""
 SETTINGS: Mapping[str, str] = {
     "port": "0",
     "unixsocketperm": "700",
@@ -28,7 +28,7 @@ SETTINGS: Mapping[str, str] = {
 
 
 class Valkey:
-    """One server. folder: of its data. socket: with a path of at most 107 bytes. settings: over SETTINGS."""
+    """One server. folder: its data. socket: a path of at most 107 bytes. settings: they override SETTINGS."""
 
     name = "Valkey"
     after: Sequence[str] = ()
@@ -59,21 +59,21 @@ class Valkey:
 
     @property
     def url(self) -> str:
-        """Where clients find it. Holds the password."""
+        """The address for clients, with the password."""
         return f"unix://:{quote(self._password)}@{quote(str(self._socket))}"
 
     def start(self) -> None:
-        """Gives back when it answers. Data that it can't read are put aside: it is a cache.
+        """Returns when the server answers. Moves data that it can't read aside, because it is a cache.
 
         Raises ServerDidNotStart; StartupError when it can't be run.
         """
         try:
             self._launch()
         except ServerDidNotStart as error:
-            # A kill, a machine that is too busy or a full disk say nothing about the data.
+            # After a kill, on a slow machine or with a full disk the data may be good.
             if error.exit_code != UNREADABLE or "No space left" in str(error) or not any(self._folder.iterdir()):
                 raise
-            self._put_aside()
+            self._move_data_aside()
             self._launch()
 
     def stop(self) -> None:
@@ -84,12 +84,12 @@ class Valkey:
 
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._socket.unlink(missing_ok=True)
-        # The settings come by standard input: the password stands neither in a file nor among the arguments.
+        # The settings go through standard input, so that the password is neither in a file nor in the arguments.
         lines = "".join(f"{name} {_quoted(value)}\n" for name, value in self._settings.items())
         self._daemon.start([str(get_binary_path()), "-"], folder=self._folder, stdin=lines.encode())
         self._daemon.wait_until(self._answers, START_SECONDS)
 
-    def _put_aside(self) -> None:
+    def _move_data_aside(self) -> None:
         unreadable = self._folder.with_name(f"{self._folder.name}.unreadable")
         for number in range(1, 1000):
             if not unreadable.exists():

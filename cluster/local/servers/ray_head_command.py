@@ -1,4 +1,4 @@
-"""What is said to the process that holds Ray (`cluster.local.ray_head`), and what it reports."""
+"""The command line of the process of Ray's head (`cluster.local.ray_head`), and the reports of that process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DASHBOARD_PORT, DASHBOARD_PORTS = 8265, 60
 
 
 class HeadStep(StrEnum):
-    """What the process does one after the other; the names are for people. The API comes after the first."""
+    """The steps of the process in their order. The values are shown to people. The API starts after the first step."""
 
     RAY = "Ray"
     APPLICATIONS = "Workers, maintenance"
@@ -23,7 +23,7 @@ class HeadStep(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """URLs that Ray has chosen, without a path; empty for what does not run."""
+    """The URLs that Ray has chosen, without a path; "" for a server that does not run."""
 
     dashboard: str = ""
     metrics: str = ""
@@ -31,7 +31,7 @@ class Addresses:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """step: the last one that is done."""
+    """step: the last finished one."""
 
     step: HeadStep
     addresses: Addresses = field(default_factory=Addresses)
@@ -39,7 +39,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class RayHeadCommand:
-    """What the process is told. Nothing secret: those are in the environment.
+    """The arguments of the process. Secrets are in its environment instead.
 
     port: of the proxy. folder: the run's temporary one, with a short path. logs: Serve's.
     """
@@ -51,29 +51,29 @@ class RayHeadCommand:
 
     @property
     def dashboard_port(self) -> int | None:
-        """None lets Ray take the next free one from 8265 on, which no other start can take before it."""
+        """None: Ray takes the first free port from 8265 on, so that no concurrent start can take it before Ray does."""
         near = DASHBOARD_PORT <= self.port < DASHBOARD_PORT + DASHBOARD_PORTS
         return cores_and_ports.first_free(DASHBOARD_PORT + DASHBOARD_PORTS, but=self.port) if near else None
 
     def command(self) -> list[str]:
-        """How it is started."""
+        """The command that starts the process."""
         values = [self.port, self.workers, str(self.folder), str(self.logs)]
         return [sys.executable, "-P", "-m", "cluster.local.ray_head", json.dumps(values)]
 
     @classmethod
     def parse(cls, text: str) -> RayHeadCommand:
-        """Of the command's last word."""
+        """Parses the last argument of the command."""
         port, workers, folder, logs = json.loads(text)
         return cls(port, workers, Path(folder), Path(logs))
 
     def write_report(self, step: HeadStep, addresses: Addresses) -> None:
-        """Tells that a step is done."""
-        made = self._report_file.with_suffix(".new")
-        made.write_text(json.dumps([step, asdict(addresses)]))
-        made.replace(self._report_file)
+        """Reports a finished step."""
+        temporary = self._report_file.with_suffix(".new")
+        temporary.write_text(json.dumps([step, asdict(addresses)]))
+        temporary.replace(self._report_file)
 
     def read_report(self) -> Report | None:
-        """None before the first step is done."""
+        """Returns the last report; None before the first step is done."""
         try:
             step, addresses = json.loads(self._report_file.read_text())
         except FileNotFoundError:
@@ -81,7 +81,7 @@ class RayHeadCommand:
         return Report(HeadStep(step), Addresses(**addresses))
 
     def delete_report(self) -> None:
-        """Before the process is started again."""
+        """Deletes the report of an earlier process."""
         self._report_file.unlink(missing_ok=True)
 
     @property

@@ -1,4 +1,4 @@
-"""One server process: started in a session of its own, so that Ctrl-C does not reach it; waited for; ended in order."""
+"""One server process: starts it in its own session, which Ctrl-C does not reach; waits for it; stops it by signals."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ NOT_LOADED = {126, 127}
 
 
 class ServerDidNotStart(Exception):
-    """The server ended, or gave no answer in time; the next start may do.
+    """The server ended, or did not answer in time. The next start may succeed.
 
-    since: size of the log before this start. exit_code: None while it ran.
+    since: size of the log before this start. exit_code: None when the process still ran.
     """
 
     def __init__(self, name: str, why: str, log: Path, *, since: int = 0, exit_code: int | None = None) -> None:
         last = " | ".join(_last_lines(log, since))
-        told = f"{log} ends with: {last}" if last else f"{log} says nothing"
-        super().__init__(f"{name} did not start ({why}). {told}")
+        output = f"{log} ends with: {last}" if last else f"{log} has no new line"
+        super().__init__(f"{name} did not start ({why}). {output}")
         self.exit_code = exit_code
 
 
 class StillStarting(Exception):
-    """Raised by what asks for an answer: the server lives, and needs more time."""
+    """Raised by a probe: the server runs and needs more time."""
 
 
 class ServerProcess:
-    """name: for messages. log: file that its output is appended to. environment: all of it; nothing is inherited."""
+    """name: for messages. log: its output is appended to this file. environment: complete; nothing is inherited."""
 
     def __init__(self, name: str, log: Path, *, environment: Mapping[str, str], account: OsUser | None = None) -> None:
         self.name, self.log = name, log
@@ -51,12 +51,12 @@ class ServerProcess:
 
     @property
     def pid(self) -> int | None:
-        """Of the process that was started last, also when it has ended."""
+        """The pid of the last started process, also after its end."""
         return self._pid
 
     @property
     def ending(self) -> str:
-        """Says to people that it has ended by itself, and what happens now."""
+        """A sentence for people: the process has ended by itself and is started again."""
         process = self._process
         code = None if process is None else process.poll()
         how = "" if code is None else f" ({_ending_of(code)})"
@@ -67,10 +67,10 @@ class ServerProcess:
         return process is not None and process.poll() is None
 
     def start(self, command: Sequence[str], *, folder: Path, stdin: bytes = b"", keep_stdin_open: bool = False) -> None:
-        """folder: its working directory. stdin: what it reads; secrets go here, where `ps` does not show them.
+        """Starts the process. Raises StartupError when the program can't be run at all.
 
-        keep_stdin_open: its standard input ends when this process does, in whichever way. Raises StartupError when the
-        program can't be run at all.
+        folder: its working directory. stdin: its standard input; secrets go here, because `ps` does not show it.
+        keep_stdin_open: the standard input stays open until this process ends in any way.
         """
         assert not self.is_running()
         self._log_size = size_of(self.log)
@@ -97,10 +97,10 @@ class ServerProcess:
                 self._process.stdin.close()
 
     def write_stdin(self, data: bytes) -> None:
-        """Writes to the standard input that was kept; one that has ended is noticed by wait_until."""
+        """Writes to the open standard input. Ignores a process that has ended: `wait_until` reports it."""
         process = self._process
         if process is not None and process.stdin is not None:
-            # Closed when it was stopped meanwhile, by another thread.
+            # Another thread may have stopped the process and closed its standard input.
             with suppress(BrokenPipeError, ValueError):
                 process.stdin.write(data)
                 process.stdin.flush()
@@ -108,23 +108,22 @@ class ServerProcess:
     def wait_until(
         self, answers: Callable[[], bool], seconds: float = math.inf, *, pause: float = POLL_SECONDS
     ) -> None:
-        """Waits for `answers`, with a pause in seconds after each no.
+        """Waits until `answers` returns True. pause: seconds between two calls.
 
-        seconds: at most, counted anew whenever `answers` raises StillStarting, and twice as many after each time that
-        they were not enough: the machine may be that slow. Raises ServerDidNotStart; StartupError when the program
-        could not be loaded.
+        seconds: the timeout. It restarts whenever `answers` raises StillStarting, and doubles after each timeout,
+        because the machine may be slow. Raises ServerDidNotStart; StartupError when the program could not be loaded.
         """
         patience = seconds * self._patience
         deadline = time.monotonic() + patience
         while True:
             try:
                 if answers():
-                    # What is waited for without a bound says nothing about the machine.
+                    # A wait without a timeout does not show how slow the machine is.
                     self._patience = 1 if math.isfinite(seconds) else self._patience
                     return
             except StillStarting:
                 deadline = time.monotonic() + patience
-            # None when it was stopped meanwhile, by another thread.
+            # None when another thread has stopped it.
             process = self._process
             if process is None or process.poll() is not None:
                 raise self._ending(None if process is None else process.returncode)
@@ -139,7 +138,7 @@ class ServerProcess:
         return did_not_start(self.name, how, self.log, since=self._log_size, exit_code=exit_code)
 
     def stop(self, steps: Sequence[tuple[signal.Signals, float]]) -> None:
-        """Sends each signal and waits so many seconds for the end, until it has ended."""
+        """Sends one signal after the other, each followed by a wait of its seconds, until the process has ended."""
         process = self._process
         if process is None:
             return
@@ -159,7 +158,7 @@ class ServerProcess:
 
 
 def broken_installation(name: str, why: str) -> StartupError:
-    """The refusal for a program that is missing, or that the system can't run."""
+    """Returns the error for a program that is missing, or that the system can't run."""
     return StartupError(
         ExitCode.NOT_INSTALLED,
         f'{name} can\'t be run ({why}). Install Fotograma again: pip install --force-reinstall "fotograma[local]"',
@@ -167,14 +166,14 @@ def broken_installation(name: str, why: str) -> StartupError:
 
 
 def did_not_start(name: str, why: str, log: Path, *, since: int, exit_code: int | None) -> Exception:
-    """The error for a program that ended: a StartupError when it could not even be loaded."""
+    """Returns the error for a program that ended: StartupError when it could not be loaded, else ServerDidNotStart."""
     if exit_code in NOT_LOADED:
         return broken_installation(name, (_last_lines(log, since) or [f"exit code {exit_code}"])[-1])
     return ServerDidNotStart(name, why, log, since=since, exit_code=exit_code)
 
 
 def size_of(file: Path) -> int:
-    """In bytes; 0 when it is missing."""
+    """The size in bytes; 0 when the file is missing."""
     try:
         return file.stat().st_size
     except OSError:
@@ -182,7 +181,7 @@ def size_of(file: Path) -> int:
 
 
 def _ending_of(exit_code: int) -> str:
-    """How a process has ended, by what its parent is told."""
+    """Describes the end of a process by its return code (negative: killed by this signal)."""
     if exit_code >= 0:
         return f"exit code {exit_code}"
     try:

@@ -1,4 +1,4 @@
-"""What `fotograma up` says about its parts, as lines for a terminal. Pure."""
+"""The lines that `fotograma up` prints about its parts. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cluster.local.supervision.supervisor import Ended, Event, Started, StartFai
 
 
 def event_line(event: Event) -> str:
-    """An event of the supervisor."""
+    """The line for an event of the supervisor."""
     match event:
         case Started(again=False):
             return step_line(event.part, event.seconds)
@@ -26,12 +26,12 @@ def event_line(event: Event) -> str:
 
 
 def step_line(step: str, seconds: float) -> str:
-    """A step of the start that is done, and what it took."""
+    """The line for a finished step of the start, with its seconds."""
     return f"  {step:<34} {seconds:5.1f} s"
 
 
 def progress_line(steps: Sequence[str], seconds: float) -> str:
-    """The steps that are not done yet, and the time since the start; empty when all are done."""
+    """The unfinished steps with the seconds since the start; "" when all are finished."""
     return f"  {'; '.join(steps)} ... {seconds:.0f} s" if steps else ""
 
 

@@ -1,4 +1,4 @@
-"""What the API says of itself at /readyz, and what follows from it."""
+"""Asks /readyz of the API which parts are ready, and decides what follows from the answers."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from cluster.local.cores_and_ports import LOCALHOST
 
 TIMEOUT_SECONDS = 5.0
 UNANSWERED_PROBES = 40
-"""So many in a row, and the API counts as dead: more than three minutes, when one comes every five seconds."""
+"""After so many failed probes in a row the API is dead: more than three minutes at one probe in five seconds."""
 
 
 class ReadinessProbe:
-    """Asks /readyz of the service that listens on this port."""
+    """Probes the service that listens on this port."""
 
     def __init__(self, port: int) -> None:
         self._port = port
 
     def parts(self) -> Mapping[str, str] | None:
-        """The state of each part by its name; None when the API gives no answer."""
+        """Returns the state of each part by its name; None when the API does not answer."""
         connection = http.client.HTTPConnection(LOCALHOST, self._port, timeout=TIMEOUT_SECONDS)
         try:
             connection.request("GET", "/readyz")
@@ -33,7 +33,7 @@ class ReadinessProbe:
 
 
 def parts_of(body: bytes) -> Mapping[str, str] | None:
-    """The parts that an answer of /readyz tells; None for one that is not the API's."""
+    """Parses the parts from an answer of /readyz. Returns None for an answer that is not the API's."""
     try:
         return {str(name): str(state) for name, state in json.loads(body)["parts"].items()}
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -41,10 +41,10 @@ def parts_of(body: bytes) -> Mapping[str, str] | None:
 
 
 def unready_parts(parts: Mapping[str, str]) -> Mapping[str, str]:
-    """The parts that keep the service from being of use.
+    """Returns the parts without which the service can't be used.
 
-    The cache is not needed. A full store refuses uploads until there is room; what is there can be had, or deleted to
-    make room.
+    The service works without the cache. With a full store it refuses uploads only: users can still download results,
+    and delete them to make room.
     """
     return {
         name: state
@@ -55,10 +55,10 @@ def unready_parts(parts: Mapping[str, str]) -> Mapping[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a look at the running service found. line: to be said, or None.
+    """The outcome of a probe. line: to print, or None.
 
-    is_ready: it can be used. schema_is_old: the database has to be migrated. is_dead: nobody has answered for so long
-    that the API has to be started again, although its processes live.
+    is_ready: the service can be used. schema_is_old: the database has to be migrated. is_dead: the API has not answered
+    for so long that it has to be restarted, although its processes run.
     """
 
     line: str | None
@@ -68,14 +68,14 @@ class Finding:
 
 
 class ReadinessWatch:
-    """Follows what is unfit, so that each change is said once."""
+    """Compares each probe with the one before, so that each change is printed once."""
 
     def __init__(self) -> None:
         self._unready: Mapping[str, str] = {}
         self._unanswered = 0
 
     def observe(self, parts: Mapping[str, str] | None) -> Finding:
-        """parts: by /readyz; None for no answer."""
+        """Returns the outcome of a probe. parts: from /readyz; None for no answer."""
         if parts is None:
             self._unanswered += 1
             is_dead = self._unanswered >= UNANSWERED_PROBES
@@ -89,5 +89,5 @@ class ReadinessWatch:
         if self._unready and self._unready != before:
             line = f"Not ready: {', '.join(f'{name} ({state})' for name, state in self._unready.items())}."
         elif before and not self._unready:
-            line = "All parts are there again."
+            line = "All parts are ready again."
         return Finding(line, is_ready=not self._unready, schema_is_old=self._unready.get("migrations") == "behind")

@@ -1,4 +1,4 @@
-"""Answers on the service's port while Ray is away: 503 to everything, with what is being started."""
+"""A server on the service's port while Ray does not run: answers 503 to each request, with the state of the parts."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ LISTENING = "0A"
 
 
 class StandbyServer:
-    """parts: the states that `/readyz` tells, by name; asked at each request. Threads may share it.
+    """parts: returns the states for `/readyz` by name; called at each request. Threads may share it.
 
-    Serve's proxy sets SO_REUSEPORT as this server does, so that it can listen before this one lets go of the port.
+    Serve's proxy and this server set SO_REUSEPORT, so that the proxy can listen before this server closes the port.
     """
 
     def __init__(self, port: int, parts: Callable[[], Mapping[str, str]]) -> None:
@@ -31,7 +31,7 @@ class StandbyServer:
         self._server: ThreadingHTTPServer | None = None
 
     def open(self) -> None:
-        """Listens from now on. Raises StartupError when somebody else does."""
+        """Starts to listen. Raises StartupError when another program listens on the port."""
         with self._lock:
             if self._server is not None:
                 return
@@ -48,15 +48,15 @@ class StandbyServer:
             self._server = None
 
     def another_listens(self) -> bool:
-        """Whether another socket listens on the port too, or this server does not listen at all."""
+        """Whether another socket listens on the port, or this server does not listen."""
         return self._server is None or listeners(self._port) > 1
 
 
 def listeners(port: int) -> int:
-    """How many sockets of this machine listen on the port of the loopback address."""
-    wanted = f"{_kernel_form(cores_and_ports.LOCALHOST)}:{port:04X}"
+    """Counts the sockets of this machine that listen on the port of the loopback address."""
+    address = f"{_kernel_form(cores_and_ports.LOCALHOST)}:{port:04X}"
     with open("/proc/net/tcp") as table:
-        return sum(line.split()[1:4:2] == [wanted, LISTENING] for line in table)
+        return sum(line.split()[1:4:2] == [address, LISTENING] for line in table)
 
 
 def _kernel_form(address: str) -> str:
@@ -68,7 +68,7 @@ class _Server(ThreadingHTTPServer):
     allow_reuse_port = True
 
     def server_bind(self) -> None:
-        # Not HTTPServer's, which asks the name service for this machine's name.
+        # HTTPServer's method would also ask the name service for this machine's name.
         socketserver.TCPServer.server_bind(self)
 
 
@@ -90,7 +90,7 @@ def _handler(parts: Callable[[], Mapping[str, str]]) -> type[BaseHTTPRequestHand
                 self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Says nothing: a client that waits asks every second."""
+            """Logs nothing: a waiting client asks every second."""
 
     for method in METHODS:
         setattr(Handler, f"do_{method}", Handler.answer)
@@ -98,9 +98,9 @@ def _handler(parts: Callable[[], Mapping[str, str]]) -> type[BaseHTTPRequestHand
 
 
 def problem(parts: Mapping[str, str], request_id: str) -> Mapping[str, object]:
-    """The body, as the API has it (`serve_app.http.problem_details`)."""
-    away = ", ".join(f"{name} ({state})" for name, state in parts.items() if state != "ok")
-    error = CatalogueError("unavailable", f"Nothing can be accepted now: {away}.")
+    """The body, in the form of the API (`serve_app.http.problem_details`)."""
+    not_ready = ", ".join(f"{name} ({state})" for name, state in parts.items() if state != "ok")
+    error = CatalogueError("unavailable", f"Nothing can be accepted now: {not_ready}.")
     return {
         "type": f"urn:fotograma:problem:{error.code}",
         "title": error.entry.en.title,

@@ -1,4 +1,4 @@
-"""Starts the parts of the service side by side, and starts again whatever ends, for as long as it is asked to."""
+"""Starts the parts of the service concurrently, and restarts each part that ends, until it is stopped."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from cluster.local.supervision.restart_policy import RestartPolicy
 
 CHECK_SECONDS = 0.2
 STOP_SECONDS = 10.0
-"""How long a part's thread may take to notice that it is asked to end."""
+"""How long a part's thread may take to end."""
 
 log = logging.getLogger(__name__)
 
 
 class Part(Protocol):
-    """One thing that has to run.
+    """One part of the service, which has to run.
 
-    name: for people. after: names of the parts that must run before this one is started. pid: of its process, also of
-    one that has ended; None for none. ending: says to people that it has ended by itself, and what happens now.
+    name: for people. after: names of the parts that must run before this one starts. pid: of its last process, also
+    after its end; None without a process. ending: a sentence for people that it has ended by itself.
     """
 
     @property
@@ -41,26 +41,26 @@ class Part(Protocol):
     def ending(self) -> str: ...
 
     def start(self) -> None:
-        """Gives back when it can be used. Raises StartupError for a cause that no waiting heals."""
+        """Returns when the part can be used. Raises StartupError for a cause that lasts until a person removes it."""
 
     def is_running(self) -> bool: ...
 
     def stop(self) -> None:
-        """Ends it, in whichever state it is. Called from another thread than `start`."""
+        """Ends the part in any state. Called from another thread than `start`."""
 
 
 class Phase(StrEnum):
-    """What a part does."""
+    """The state of a part."""
 
     STARTING = "starting"
     RUNNING = "running"
     RESTARTING = "restarting"
-    """It ended, or did not start; it is started again, now or after a pause."""
+    """It ended, or did not start. It is started again, now or after a pause."""
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """seconds: that it took. again: it had run before."""
+    """seconds: the duration of the start. again: the part had run before."""
 
     part: str
     seconds: float
@@ -69,7 +69,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """By itself. ending: says so. pause_seconds: until it is started again."""
+    """The part ended by itself. ending: the part's sentence about it. pause_seconds: until the restart."""
 
     part: str
     ending: str
@@ -90,7 +90,7 @@ Event = Started | Ended | StartFailed
 
 @dataclass(slots=True)
 class _Supervised:
-    """A part, its thread, and what is known of its ends."""
+    """A part, its thread, and the count of its failures."""
 
     part: Part
     phase: Phase = Phase.STARTING
@@ -101,7 +101,7 @@ class _Supervised:
 
 
 class Supervisor:
-    """parts: in the order in which they are started; they are stopped in the reverse one.
+    """parts: in the order of their start; they stop in the reverse order.
 
     on_event: called with each event. on_phases: called with the phases of all parts when one changes. Both are called
     from the parts' threads. end_process_tree: ends what remains of the process tree of this pid. check_seconds: between
@@ -136,13 +136,13 @@ class Supervisor:
             return {name: one.phase for name, one in self._supervised.items()}
 
     def start(self) -> None:
-        """Gives back at once; each part is started in a thread of its own."""
+        """Starts each part in a thread of its own, and returns at once."""
         for one in self._supervised.values():
             one.thread = threading.Thread(target=self._supervise, args=[one], name=one.part.name, daemon=True)
             one.thread.start()
 
     def wait(self, seconds: float) -> None:
-        """Until a part's phase changes, and for so long at most. Raises the lasting cause that keeps a part away."""
+        """Waits until a part's phase changes, at most `seconds`. Raises the lasting cause for which a part failed."""
         with self._changed:
             if self._failure is None:
                 self._changed.wait(seconds)
@@ -150,9 +150,9 @@ class Supervisor:
                 raise self._failure
 
     def wait_for_lasting_causes(self) -> None:
-        """From now on a lasting cause is waited for as well: whoever made it may take it away.
+        """From this call on, retries after lasting causes as well, because a person may remove them.
 
-        Raises one that was met just before.
+        Raises a lasting cause that occurred just before.
         """
         with self._changed:
             if self._failure is not None:
@@ -160,11 +160,11 @@ class Supervisor:
             self._waits_for_lasting_causes = True
 
     def stop(self) -> None:
-        """The last part first; those before it are supervised until it is their turn."""
+        """Stops the last part first. The parts before it are supervised until they are stopped."""
         for one in reversed(self._supervised.values()):
             one.stopping.set()
             one.part.stop()
-            # Its thread may just have been about to start the process once more.
+            # Its thread may have started the process once more.
             deadline = time.monotonic() + STOP_SECONDS
             while one.thread is not None and one.thread.is_alive() and time.monotonic() < deadline:
                 one.thread.join(self._check_seconds)
@@ -175,7 +175,7 @@ class Supervisor:
             self._await_running(one.part.after, one.stopping)
             try:
                 pause = self._run_once(one)
-            except Exception as error:  # noqa: BLE001 - told, recorded, and tried again
+            except Exception as error:  # noqa: BLE001 - reported, logged and retried
                 pause = None if one.stopping.is_set() else self._after_failure(one, error)
             if pause is None or one.stopping.wait(pause):
                 return
@@ -186,22 +186,22 @@ class Supervisor:
                 self._changed.wait(self._check_seconds)
 
     def _run_once(self, one: _Supervised) -> float | None:
-        """Starts the part, and gives back when it has ended: the pause in seconds before the next start, or None."""
+        """Starts the part and waits until it ends. Returns the seconds until the next start; None for no more start."""
         if one.part.pid is not None:
             self._end_process_tree(one.part.pid)
         if one.stopping.is_set():
             return None
-        began = time.monotonic()
+        start_time = time.monotonic()
         one.part.start()
-        usable = time.monotonic()
+        ready_time = time.monotonic()
         self._enter(one, Phase.RUNNING)
-        self._on_event(Started(one.part.name, usable - began, one.has_run))
+        self._on_event(Started(one.part.name, ready_time - start_time, one.has_run))
         one.has_run = True
         while one.part.is_running() and not one.stopping.wait(self._check_seconds):
             pass
         if one.stopping.is_set():
             return None
-        pause = self._next_pause(one, ran_seconds=time.monotonic() - usable)
+        pause = self._next_pause(one, ran_seconds=time.monotonic() - ready_time)
         self._on_event(Ended(one.part.name, one.part.ending, pause))
         return pause
 

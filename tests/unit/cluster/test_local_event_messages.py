@@ -21,7 +21,7 @@ from cluster.local.supervision.supervisor import Ended, Event, Started, StartFai
         (Ended("Valkey", "Valkey ended; it is started again", 0.5), "Valkey ended; it is started again in 0.5 s."),
         (
             StartFailed("Valkey", ServerDidNotStart("Valkey", "exit code 1", Path("/no/log")), 30.0),
-            "Valkey did not start (exit code 1). /no/log says nothing. It is tried again in 30 s.",
+            "Valkey did not start (exit code 1). /no/log has no new line. It is tried again in 30 s.",
         ),
         (
             StartFailed("Ray", StartupError(ExitCode.PORT_TAKEN, "Port 8000 is taken."), 0.0),

@@ -44,7 +44,7 @@ def test_the_parts_are_read_from_an_answer_of_either_kind() -> None:
     assert parts_of(json.dumps({"status": 503, "code": "unavailable", "parts": FINE}).encode()) == FINE
 
 
-def test_each_change_is_said_once() -> None:
+def test_each_change_is_printed_once() -> None:
     watch = ReadinessWatch()
     away = FINE | {"database": "away"}
     lines = [watch.observe(parts).line for parts in (FINE, away, None, away, FINE | {"objects": "away"}, FINE, FINE)]
@@ -54,7 +54,7 @@ def test_each_change_is_said_once() -> None:
         None,
         None,
         "Not ready: objects (away).",
-        "All parts are there again.",
+        "All parts are ready again.",
         None,
     ]
 
