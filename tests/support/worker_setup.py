@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
 from actors.extraction_types import Reader
+from actors.sandbox.child_process import DecodingChild
+from actors.worker.task_runner import TaskOutcome, perform
 from actors.worker.worker_deps import WorkerDeps
 from db.acceptance import resumable_uploads
 from db.acceptance.accept import Upload, accept
@@ -16,6 +19,8 @@ from db.acceptance.object_reservations import reserve
 from db.acceptance.resumable_uploads import Chunk, NewUpload
 from db.object_store.object_keys import chunk_key
 from db.object_store.object_store import ObjectStore
+from db.queue import task_queue
+from db.queue.task_queue import Claim
 from db.values.frame_spec import canonical, parse
 from tests.support import database_rows
 from tests.support.api_client import one_chunk
@@ -84,3 +89,13 @@ async def submit_in_chunks(
         await resumable_uploads.add_chunks(connection, state, chunks, expiry_seconds=60)
         await accept(connection, [upload])
     return database_rows.Accepted(user_id, video_id, upload.extraction_id, upload.task_id)
+
+
+async def claim_task(worker_deps: WorkerDeps) -> Claim:
+    (claimed,) = await task_queue.claim(worker_deps.database, worker="w1")
+    return claimed
+
+
+async def run_next_task(worker_deps: WorkerDeps, stop: asyncio.Event | None = None) -> TaskOutcome:
+    child = await DecodingChild.start()
+    return await perform(await claim_task(worker_deps), child, worker_deps, stop or asyncio.Event(), lambda: None)

@@ -8,7 +8,7 @@ QUEUE = "tests/integration/db/test_queue.py"
 FAIR = "tests/integration/db/test_queue_fairness.py"
 SPLIT = "tests/integration/db/test_queue_split.py"
 PROMISES = "tests/faults/test_promises.py"
-TASK = "tests/integration/actors/test_task_runner.py"
+WORKER_LOOP = "tests/integration/actors/test_worker_loop.py"
 ACCEPTOR = "tests/integration/serve_app/test_group_commit.py"
 
 
@@ -34,7 +34,7 @@ MUTANTS = (
     Mutant(
         "a claim whose answer was lost not given back",
         (Edit("actors/worker/worker_loop.py", "        self._may_hold = True\n", "        self._may_hold = False\n"),),
-        f"{TASK}::test_claim_with_a_lost_response_is_released_and_counts_nothing",
+        f"{WORKER_LOOP}::test_claim_with_a_lost_response_is_released_and_counts_nothing",
     ),
     Mutant(
         "the fence removed from the WHERE",

@@ -16,9 +16,9 @@ from actors.notify import redis_stream_relay as relays
 from actors.notify.redis_stream_relay import StreamRelay, open_relay
 from db.notification import event_log
 from db.queue import task_queue
-from tests.integration.db.test_queue import PUBLICATION, claim_one
 from tests.support import database_rows
 from tests.support.database_rows import Accepted
+from tests.support.queue_steps import PUBLICATION, claim_one
 from tests.support.real_servers import running_valkey
 
 KEY, LENGTH = "fotograma:events", 100_000

@@ -24,10 +24,10 @@ from db.cache import Cache
 from db.object_store.object_store import ObjectStore
 from db.queue import task_queue
 from db.values.frame_spec import parse
-from tests.integration.actors.test_task_runner import gone, run, until
 from tests.support import database_rows
 from tests.support.clips import ClipByName
-from tests.support.worker_setup import ALL_FRAMES, submit_video
+from tests.support.wait_conditions import process_ends, wait_until
+from tests.support.worker_setup import ALL_FRAMES, run_next_task, submit_video
 
 DIVIDE = 1e-6
 """Seconds: everything takes longer."""
@@ -61,7 +61,7 @@ async def test_long_video_in_segments_gives_the_same_archive(
 ) -> None:
     path, truth = clips("h264_b_frames")
     accepted = await submit_video(database, store, path, ALL_FRAMES)
-    assert await run(dividing) is TaskOutcome.SPLIT
+    assert await run_next_task(dividing) is TaskOutcome.SPLIT
     halfway = await database_rows.fetch_extraction(database, accepted.extraction_id)
     assert (halfway.status, halfway.frames_total) == ("running", len(truth.shown))
     endings = await run_to_the_end(dividing)
@@ -83,7 +83,7 @@ async def test_crash_repeats_only_its_own_segment(
     database: AsyncEngine, store: ObjectStore, dividing: WorkerDeps, clips: ClipByName
 ) -> None:
     accepted = await submit_video(database, store, clips("h264")[0], ALL_FRAMES)
-    await run(dividing)
+    await run_next_task(dividing)
     child = await DecodingChild.start()
     (claimed,) = await task_queue.claim(database, worker="w1")
     os.kill(child.pid, signal.SIGSEGV)
@@ -101,7 +101,7 @@ async def test_altered_plan_object_is_a_service_error(
     database: AsyncEngine, store: ObjectStore, dividing: WorkerDeps, clips: ClipByName
 ) -> None:
     accepted = await submit_video(database, store, clips("h264")[0], ALL_FRAMES)
-    await run(dividing)
+    await run_next_task(dividing)
     (claimed,) = await task_queue.claim(database, worker="w1")
     plan = await store.fetch(f"{claimed.plan_key}/{PLAN_FILE}", dividing.scratch / "unused")
     whole = plan.read_bytes()
@@ -123,7 +123,7 @@ async def test_cancel_stops_the_decoding_of_segments_within_two_heartbeats(
     clips: ClipByName,
 ) -> None:
     accepted = await submit_video(database, store, clips("h264")[0], ALL_FRAMES)
-    await run(dividing)
+    await run_next_task(dividing)
     quick = replace(dividing, heartbeat_seconds=0.5)
     child = await DecodingChild.start()
     (claimed,) = await task_queue.claim(database, worker="w1")
@@ -132,7 +132,7 @@ async def test_cancel_stops_the_decoding_of_segments_within_two_heartbeats(
     async with database.begin() as connection:
         assert await task_queue.cancel(connection, accepted.extraction_id)
     assert await asyncio.wait_for(work, 2 * quick.heartbeat_seconds) is TaskOutcome.LOST
-    assert gone(child.pid)
+    assert process_ends(child.pid)
     assert await run_to_the_end(quick) == []
 
 
@@ -162,11 +162,11 @@ async def test_extraction_begun_by_another_engine_is_replanned(
     accepted = await submit_video(database, store, path, ALL_FRAMES)
     with monkeypatch.context() as before:
         before.setattr("actors.extraction_types.ENGINE_VERSION", "before")
-        assert await run(dividing) is TaskOutcome.SPLIT
+        assert await run_next_task(dividing) is TaskOutcome.SPLIT
         segments = (await database_rows.fetch_extraction(database, accepted.extraction_id)).segments_left
         for _ in range(min(made_before, segments)):
-            assert await run(dividing) is TaskOutcome.PUBLISHED
-    assert await run(dividing) is TaskOutcome.RETRIED
+            assert await run_next_task(dividing) is TaskOutcome.PUBLISHED
+    assert await run_next_task(dividing) is TaskOutcome.RETRIED
     waiting = await database_rows.fetch_extraction(database, accepted.extraction_id)
     assert (waiting.status, waiting.plan_key, waiting.frames_done) == ("queued", None, 0)
     assert [(task.kind, task.state, task.crashes) for task in await tasks_of(database, waiting.id)] == [
@@ -196,7 +196,7 @@ async def test_two_workers_share_the_segments_of_one_video(
     async def done() -> bool:
         return bool((await database_rows.fetch_extraction(database, accepted.extraction_id)).status == "succeeded")
 
-    await until(done, 60)
+    await wait_until(done, 60)
     for worker in workers:
         worker.stop()
     await asyncio.wait_for(asyncio.gather(*working), 10)

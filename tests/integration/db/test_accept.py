@@ -17,8 +17,8 @@ from db.object_store import object_keys
 from db.queue import task_queue
 from db.values.error_catalogue import CatalogueError
 from db.values.lifecycle import ExtractionStatus
-from tests.integration.db.test_queue import PUBLICATION, claim_one
 from tests.support import database_rows
+from tests.support.queue_steps import PUBLICATION, claim_one
 
 ANSWER = StoredResponse("fingerprint", 201, '{"items":[]}')
 

@@ -13,9 +13,9 @@ from db.object_store.object_keys import result_prefix
 from db.queue import task_queue
 from db.queue.task_queue import Publication
 from db.values.lifecycle import Blame
-from tests.integration.db.test_queue import claim_one, fail
 from tests.support import database_rows
 from tests.support.database_rows import Accepted
+from tests.support.queue_steps import claim_one, fail_task
 
 
 async def published(database: AsyncEngine, user_id: UUID | None = None) -> Accepted:
@@ -40,7 +40,7 @@ async def test_every_outcome_of_an_acceptance_balances(database: AsyncEngine) ->
     await videos.delete(database, gone.user_id, gone.video_id)
     await cancelled(database)
     await database_rows.accept_video(database)
-    await fail(database, (await claim_one(database)).lease, Blame.FILE, "no_video_stream")
+    await fail_task(database, (await claim_one(database)).lease, Blame.FILE, "no_video_stream")
     await database_rows.accept_video(database)
     await claim_one(database)
     await database_rows.accept_video(database)

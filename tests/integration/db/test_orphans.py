@@ -14,10 +14,11 @@ from db.object_store.object_keys import result_prefix, video_key
 from db.object_store.object_store import ObjectStore
 from db.queue import task_queue
 from db.queue.task_queue import Publication
-from tests.integration.actors.test_maintenance import chunks, sender_of
-from tests.integration.db.test_queue import claim_one
 from tests.support import database_rows
+from tests.support.api_client import one_chunk
 from tests.support.database_rows import Accepted
+from tests.support.notification_setup import make_outbox_sender
+from tests.support.queue_steps import claim_one
 
 DAY = 24 * 3600.0
 
@@ -26,7 +27,7 @@ def maintenance_of(database: AsyncEngine, store: ObjectStore, later: float = 2 *
     return Maintenance(
         database,
         store,
-        sender_of(database),
+        make_outbox_sender(database),
         lease_seconds=0.0,
         jitter=lambda: 0.0,
         wall_clock=lambda: time.time() + later,
@@ -35,7 +36,7 @@ def maintenance_of(database: AsyncEngine, store: ObjectStore, later: float = 2 *
 
 async def put(store: ObjectStore, *keys: str) -> set[str]:
     for key in keys:
-        await store.put(key, chunks())
+        await store.put(key, one_chunk(b"data"))
     return set(keys)
 
 

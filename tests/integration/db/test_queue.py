@@ -11,10 +11,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db.queue import task_queue
-from db.queue.task_queue import Claim, Lease, LeaseLost, Publication
+from db.queue.task_queue import Lease, LeaseLost
 from db.values.lifecycle import (
     EXTRACTION_TRANSITIONS,
-    LEASE_SECONDS,
     TASK_TRANSITIONS,
     Blame,
     ExtractionStatus,
@@ -23,25 +22,7 @@ from db.values.lifecycle import (
     TaskState,
 )
 from tests.support import database_rows
-
-PUBLICATION = Publication(key="results/a/b/1", engine="auto/1", frames=3, size=99, sha256="f" * 64, warnings=[])
-
-
-async def claim_one(database: AsyncEngine, worker: str = "w1", lease_seconds: float = LEASE_SECONDS) -> Claim:
-    (claim,) = await task_queue.claim(database, worker=worker, lease_seconds=lease_seconds)
-    return claim
-
-
-async def fail(database: AsyncEngine, lease: Lease, blame: Blame, code: str = "unavailable") -> Retry | GiveUp:
-    return await task_queue.fail(database, lease, blame=blame, code=code, detail="It broke.", jitter=0.0)
-
-
-async def expire(database: AsyncEngine, task_id: UUID) -> None:
-    await database_rows.execute(
-        database,
-        "UPDATE tasks SET lease_expires_at = clock_timestamp() - interval '1 second' WHERE id = :id",
-        id=task_id,
-    )
+from tests.support.queue_steps import PUBLICATION, claim_one, expire_lease, fail_task
 
 
 async def test_claim_starts_the_extraction_and_carries_its_specification(database: AsyncEngine) -> None:
@@ -110,7 +91,7 @@ async def test_repeated_publish_by_the_same_attempt_changes_nothing(database: As
 async def test_rescued_attempt_cannot_write(database: AsyncEngine, verb: str) -> None:
     accepted = await database_rows.accept_video(database)
     stale = (await claim_one(database, "frozen")).lease
-    await expire(database, accepted.task_id)
+    await expire_lease(database, accepted.task_id)
     assert (await task_queue.rescue(database, jitter=0.0, lease_seconds=0)).again == 1
     fresh = (await claim_one(database, "frozen")).lease
     assert (fresh.worker, fresh.attempt) == (stale.worker, stale.attempt + 1)
@@ -119,7 +100,7 @@ async def test_rescued_attempt_cannot_write(database: AsyncEngine, verb: str) ->
         "plan": lambda: task_queue.plan(database, stale, media={}, frames_total=1),
         "publish": lambda: task_queue.publish(database, stale, PUBLICATION),
         "release": lambda: task_queue.release(database, stale),
-        "fail": lambda: fail(database, stale, Blame.FILE, "no_frames"),
+        "fail": lambda: fail_task(database, stale, Blame.FILE, "no_frames"),
     }
     with pytest.raises(LeaseLost):
         await writes[verb]()
@@ -130,9 +111,9 @@ async def test_rescued_attempt_cannot_write(database: AsyncEngine, verb: str) ->
 async def test_expired_lease_that_is_not_rescued_can_be_renewed_and_published(database: AsyncEngine) -> None:
     accepted = await database_rows.accept_video(database)
     lease = (await claim_one(database)).lease
-    await expire(database, accepted.task_id)
+    await expire_lease(database, accepted.task_id)
     await task_queue.heartbeat(database, lease)
-    await expire(database, accepted.task_id)
+    await expire_lease(database, accepted.task_id)
     await task_queue.publish(database, lease, PUBLICATION)
     assert (await database_rows.fetch_extraction(database, accepted.extraction_id)).status == "succeeded"
 
@@ -140,7 +121,7 @@ async def test_expired_lease_that_is_not_rescued_can_be_renewed_and_published(da
 async def test_rescue_waits_until_the_database_is_up_for_a_whole_lease(database: AsyncEngine) -> None:
     accepted = await database_rows.accept_video(database)
     await claim_one(database)
-    await expire(database, accepted.task_id)
+    await expire_lease(database, accepted.task_id)
     assert (await task_queue.rescue(database, jitter=0.0, lease_seconds=10**8)).again == 0
     assert (await database_rows.fetch_task(database, accepted.task_id)).state == "leased"
 
@@ -160,7 +141,7 @@ async def test_task_gives_up_after_three_crashes_with_a_sequential_last_try(data
     for _ in range(3):
         claim = await claim_one(database)
         sequential.append(claim.sequential)
-        outcome = await fail(database, claim.lease, Blame.CRASH, "gave_up")
+        outcome = await fail_task(database, claim.lease, Blame.CRASH, "gave_up")
     assert sequential == [False, False, True]
     assert outcome == GiveUp("gave_up")
     extraction = await database_rows.fetch_extraction(database, accepted.extraction_id)
@@ -169,7 +150,7 @@ async def test_task_gives_up_after_three_crashes_with_a_sequential_last_try(data
 
 async def test_service_error_delays_the_task_and_counts_no_crash(database: AsyncEngine) -> None:
     accepted = await database_rows.accept_video(database)
-    outcome = await fail(database, (await claim_one(database)).lease, Blame.SERVICE)
+    outcome = await fail_task(database, (await claim_one(database)).lease, Blame.SERVICE)
     assert isinstance(outcome, Retry)
     task = await database_rows.fetch_task(database, accepted.task_id)
     assert (task.state, task.crashes, task.service_errors) == ("ready", 0, 1)
@@ -178,7 +159,7 @@ async def test_service_error_delays_the_task_and_counts_no_crash(database: Async
 
 async def test_file_error_fails_at_once_and_writes_the_outbox_row(database: AsyncEngine) -> None:
     accepted = await database_rows.accept_video(database)
-    outcome = await fail(database, (await claim_one(database)).lease, Blame.FILE, "no_video_stream")
+    outcome = await fail_task(database, (await claim_one(database)).lease, Blame.FILE, "no_video_stream")
     assert outcome == GiveUp("no_video_stream")
     assert (await database_rows.fetch_one(database, "SELECT count(*) AS n FROM outbox")).n == 1
     assert await database_rows.event_kinds(database, accepted.extraction_id) == ["accepted", "claimed", "failed"]
@@ -191,7 +172,7 @@ async def test_notify_setting_decides_which_ends_are_notified(database: AsyncEng
     for _ in range(2):
         await database_rows.accept_video(database, user)
     await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
-    await fail(database, (await claim_one(database)).lease, Blame.FILE, "no_frames")
+    await fail_task(database, (await claim_one(database)).lease, Blame.FILE, "no_frames")
     assert (await database_rows.fetch_one(database, "SELECT count(*) AS n FROM outbox")).n == owed
 
 

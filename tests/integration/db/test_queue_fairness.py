@@ -14,18 +14,21 @@ from db.queue import fair_queueing, task_queue
 from db.queue.task_queue import Claim
 from db.values.lifecycle import Blame
 from db.values.segment import Segment
-from tests.integration.db.test_queue import PUBLICATION, claim_one, fail
-from tests.integration.db.test_queue_split import open_and_counted
 from tests.support import database_rows
-from tests.support.database_rows import Accepted
+from tests.support.queue_steps import (
+    PUBLICATION,
+    accept_many,
+    cancel_extraction,
+    claim_one,
+    count_throttled_and_open,
+    fail_task,
+    share_and_real_open,
+)
 
 CROWD = 10_000
+
+
 THROTTLED_CROWD = CROWD if os.environ.get("FOTOGRAMA_FAULTS") == "full" else 1000
-
-
-async def accept_many(database: AsyncEngine, user_id: UUID, count: int) -> list[Accepted]:
-    """As accepting does, one after the other, in one call."""
-    return [await database_rows.accept_video(database, user_id) for _ in range(count)]
 
 
 async def accept_at_once(database: AsyncEngine, user_id: UUID, count: int, batch: int = 250) -> None:
@@ -44,21 +47,6 @@ async def finish_next(database: AsyncEngine) -> Claim:
     return claim
 
 
-async def states(database: AsyncEngine, user_id: UUID) -> tuple[int, int]:
-    row = await database_rows.fetch_one(
-        database,
-        "SELECT count(*) FILTER (WHERE state = 'throttled') AS throttled,"
-        " count(*) FILTER (WHERE state IN ('ready', 'leased')) AS open FROM tasks WHERE user_id = :user_id",
-        user_id=user_id,
-    )
-    return row.throttled, row.open
-
-
-async def cancel(database: AsyncEngine, extraction_id: UUID) -> None:
-    async with database.begin() as connection:
-        await task_queue.cancel(connection, extraction_id)
-
-
 @pytest.mark.parametrize(("limit", "crowded"), [(3, THROTTLED_CROWD), (100_000, CROWD)])
 async def test_small_accounts_are_not_delayed_by_one_accounts_backlog(
     database: AsyncEngine, limit: int, crowded: int
@@ -66,7 +54,7 @@ async def test_small_accounts_are_not_delayed_by_one_accounts_backlog(
     await fair_queueing.set_running_limit(database, limit)
     crowd = await database_rows.create_user(database)
     await accept_at_once(database, crowd, crowded)
-    assert await states(database, crowd) == (max(0, crowded - limit), min(crowded, limit))
+    assert await count_throttled_and_open(database, crowd) == (max(0, crowded - limit), min(crowded, limit))
     await finish_next(database)
     small = {(await database_rows.accept_video(database)).extraction_id for _ in range(20)}
     order = [(await finish_next(database)).extraction_id for _ in range(40)]
@@ -112,11 +100,11 @@ async def test_open_tasks_never_exceed_the_running_limit(database: AsyncEngine) 
     user = await database_rows.create_user(database)
     await fair_queueing.set_share(database, user, weight=1.0, running_limit=2)
     made = await accept_many(database, user, 5)
-    assert await states(database, user) == (3, 2)
+    assert await count_throttled_and_open(database, user) == (3, 2)
     claims = await task_queue.claim(database, worker="w", limit=10)
     assert [claim.extraction_id for claim in claims] == [accepted.extraction_id for accepted in made[:2]]
     await task_queue.release(database, claims[0].lease)
-    assert await states(database, user) == (3, 2)
+    assert await count_throttled_and_open(database, user) == (3, 2)
 
 
 @pytest.mark.parametrize("how", ["publish", "fail", "cancel", "delete", "cancel a throttled one"])
@@ -128,19 +116,19 @@ async def test_every_end_admits_the_next_throttled_task(database: AsyncEngine, h
     if how == "publish":
         await task_queue.publish(database, lease, PUBLICATION)
     elif how == "fail":
-        await fail(database, lease, Blame.FILE, "no_frames")
+        await fail_task(database, lease, Blame.FILE, "no_frames")
     elif how == "cancel":
-        await cancel(database, first.extraction_id)
+        await cancel_extraction(database, first.extraction_id)
     elif how == "delete":
         assert await videos.delete(database, user, first.video_id)
     else:
-        await cancel(database, second.extraction_id)
-        assert await states(database, user) == (1, 1)
+        await cancel_extraction(database, second.extraction_id)
+        assert await count_throttled_and_open(database, user) == (1, 1)
         await task_queue.publish(database, lease, PUBLICATION)
-    assert await states(database, user) == ((0, 1) if how == "cancel a throttled one" else (1, 1))
+    assert await count_throttled_and_open(database, user) == ((0, 1) if how == "cancel a throttled one" else (1, 1))
     expected = third if how == "cancel a throttled one" else second
     assert (await claim_one(database)).extraction_id == expected.extraction_id
-    assert await open_and_counted(database, user) == (1, 1)
+    assert await share_and_real_open(database, user) == (1, 1)
 
 
 async def test_segments_respect_the_running_limit_and_all_are_claimed(database: AsyncEngine) -> None:
@@ -151,7 +139,7 @@ async def test_segments_respect_the_running_limit_and_all_are_claimed(database: 
     segments = [Segment(n, n, n + 1, 1) for n in range(6)]
     await task_queue.split(database, lease, media={}, frames_total=6, plan_key="p", segments=segments)
     for _ in segments:
-        throttled_and_open = await states(database, user)
+        throttled_and_open = await count_throttled_and_open(database, user)
         assert throttled_and_open[1] <= 2
         await task_queue.publish_segment(database, (await claim_one(database)).lease, key="k", frames=1)
     await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
@@ -169,12 +157,15 @@ async def test_concurrent_accept_cancel_and_end_leave_no_task_throttled(database
                     await task_queue.publish(database, claim.lease, PUBLICATION)
 
         await asyncio.gather(
-            work(), cancel(database, made[1].extraction_id), database_rows.accept_video(database, user), work()
+            work(),
+            cancel_extraction(database, made[1].extraction_id),
+            database_rows.accept_video(database, user),
+            work(),
         )
         # Everything that is left gets its turn by the ends alone, without the maintenance.
-        while (await states(database, user))[1]:
+        while (await count_throttled_and_open(database, user))[1]:
             await finish_next(database)
-        assert await states(database, user) == (0, 0)
+        assert await count_throttled_and_open(database, user) == (0, 0)
         assert await fair_queueing.admit_throttled(database) == 0
 
 
@@ -184,7 +175,7 @@ async def test_maintenance_admits_tasks_after_the_limit_is_raised(database: Asyn
     await accept_many(database, user, 4)
     await fair_queueing.set_running_limit(database, 3)
     assert await fair_queueing.admit_throttled(database) == 2
-    assert await states(database, user) == (1, 3)
+    assert await count_throttled_and_open(database, user) == (1, 3)
 
 
 async def test_queue_position_equals_the_claim_order_with_throttled_tasks(

@@ -14,11 +14,23 @@ from db.queue import fair_queueing, task_queue
 from db.queue.replan import MANY, replan
 from db.queue.task_queue import Claim, Lease, LeaseLost, Rescued
 from db.values.lifecycle import Blame, GiveUp, Retry
-from tests.integration.db.test_queue import PUBLICATION, claim_one, expire, fail
-from tests.integration.db.test_queue_fairness import accept_many, cancel, states
-from tests.integration.db.test_queue_split import SEGMENTS, number_of, open_and_counted, planned, segments, split
 from tests.support import database_rows
 from tests.support.database_rows import Accepted
+from tests.support.queue_steps import (
+    PUBLICATION,
+    SEGMENTS,
+    accept_and_split,
+    accept_many,
+    cancel_extraction,
+    claim_one,
+    claim_segments,
+    count_throttled_and_open,
+    expire_lease,
+    fail_task,
+    segment_number,
+    share_and_real_open,
+    split_extraction,
+)
 
 
 async def again(database: AsyncEngine, lease: Lease, jitter: float = 0.0) -> Retry | GiveUp:
@@ -30,18 +42,18 @@ async def ready_now(database: AsyncEngine) -> None:
 
 
 async def assembling(database: AsyncEngine) -> tuple[Accepted, Claim]:
-    accepted, _ = await planned(database)
-    for claim in await segments(database):
+    accepted, _ = await accept_and_split(database)
+    for claim in await claim_segments(database):
         await task_queue.publish_segment(database, claim.lease, key="k", frames=10)
     return accepted, await claim_one(database)
 
 
 async def test_replan_turns_a_segment_into_the_extract_task_and_ends_its_siblings(database: AsyncEngine) -> None:
-    accepted, planning = await planned(database)
+    accepted, planning = await accept_and_split(database)
     share = "SELECT owed, last_finish FROM shares WHERE user_id = :user"
     charged = await database_rows.fetch_one(database, share, user=accepted.user_id)
     before = await database_rows.fetch_task(database, planning.task_id)
-    first, second, third = await segments(database)
+    first, second, third = await claim_segments(database)
     await task_queue.heartbeat(database, second.lease, frames_done=4)
     await task_queue.publish_segment(database, third.lease, key="segment-2", frames=10)
     assert await again(database, first.lease) == Retry(0.5)
@@ -50,7 +62,7 @@ async def test_replan_turns_a_segment_into_the_extract_task_and_ends_its_sibling
     for lost in (first, second, third):
         with pytest.raises(LeaseLost):
             await task_queue.publish_segment(database, lost.lease, key="late", frames=10)
-    assert await open_and_counted(database, accepted.user_id) == (1, 1)
+    assert await share_and_real_open(database, accepted.user_id) == (1, 1)
     assert await task_queue.claim(database, worker="w") == []
     await ready_now(database)
     claim = await claim_one(database)
@@ -58,15 +70,15 @@ async def test_replan_turns_a_segment_into_the_extract_task_and_ends_its_sibling
     task = await database_rows.fetch_task(database, claim.lease.task_id)
     same = ("priority", "virtual_finish", "claimed_at", "cost", "work")
     assert [getattr(task, name) for name in same] == [getattr(before, name) for name in same]
-    await split(database, claim.lease, SEGMENTS[:2])
+    await split_extraction(database, claim.lease, SEGMENTS[:2])
     assert await database_rows.fetch_one(database, share, user=accepted.user_id) == charged
-    for claim in await segments(database, 2):
-        await task_queue.publish_segment(database, claim.lease, key=f"new-{number_of(claim)}", frames=10)
+    for claim in await claim_segments(database, 2):
+        await task_queue.publish_segment(database, claim.lease, key=f"new-{segment_number(claim)}", frames=10)
     last = await claim_one(database)
     assert last.segment_keys == ("new-0", "new-1")
     await task_queue.publish(database, last.lease, PUBLICATION)
     assert (await database_rows.fetch_extraction(database, accepted.extraction_id)).status == "succeeded"
-    assert await open_and_counted(database, accepted.user_id) == (0, 0)
+    assert await share_and_real_open(database, accepted.user_id) == (0, 0)
     assert (await database_rows.event_kinds(database, accepted.extraction_id)).count("replanned") == 1
 
 
@@ -81,8 +93,8 @@ async def test_replan_turns_an_assemble_task_into_the_extract_task(database: Asy
 
 
 async def test_replan_raises_the_attempt_above_all_earlier_attempts(database: AsyncEngine) -> None:
-    await planned(database)
-    first, second, _ = await segments(database)
+    await accept_and_split(database)
+    first, second, _ = await claim_segments(database)
     for _ in range(3):
         await task_queue.release(database, first.lease)
         first = await claim_one(database)
@@ -96,13 +108,13 @@ async def test_replan_frees_slots_for_throttled_tasks(database: AsyncEngine) -> 
     user = await database_rows.create_user(database)
     await fair_queueing.set_share(database, user, running_limit=2)
     await database_rows.accept_video(database, user)
-    await split(database, (await claim_one(database)).lease)
+    await split_extraction(database, (await claim_one(database)).lease)
     await accept_many(database, user, 2)
-    pair = await segments(database, 2)
-    assert await states(database, user) == (3, 2)
+    pair = await claim_segments(database, 2)
+    assert await count_throttled_and_open(database, user) == (3, 2)
     await again(database, pair[0].lease)
-    assert await states(database, user) == (1, 2)
-    assert await open_and_counted(database, user) == (2, 2)
+    assert await count_throttled_and_open(database, user) == (1, 2)
+    assert await share_and_real_open(database, user) == (2, 2)
     assert await fair_queueing.admit_throttled(database) == 0
 
 
@@ -118,7 +130,7 @@ async def test_repeated_replans_wait_longer_and_end_after_a_day(database: AsyncE
     accepted = await database_rows.accept_video(database)
     delays = []
     for _ in range(MANY):
-        await split(database, (await claim_one(database)).lease, SEGMENTS[:1])
+        await split_extraction(database, (await claim_one(database)).lease, SEGMENTS[:1])
         outcome = await again(database, (await claim_one(database)).lease)
         assert isinstance(outcome, Retry)
         delays.append(outcome.delay_seconds)
@@ -131,22 +143,22 @@ async def test_repeated_replans_wait_longer_and_end_after_a_day(database: AsyncE
     assert delays[:4] == [0.5, 1.0, 2.0, 4.0]
     assert delays == sorted(delays)
     assert max(delays) == 150.0
-    await split(database, (await claim_one(database)).lease, SEGMENTS[:2])
+    await split_extraction(database, (await claim_one(database)).lease, SEGMENTS[:2])
     assert await again(database, (await claim_one(database)).lease) == GiveUp("service_failed")
     extraction = await database_rows.fetch_extraction(database, accepted.extraction_id)
     assert (extraction.status, extraction.error_code) == ("failed", "service_failed")
-    assert await open_and_counted(database, accepted.user_id) == (0, 0)
+    assert await share_and_real_open(database, accepted.user_id) == (0, 0)
     assert (await database_rows.fetch_one(database, "SELECT count(*) AS n FROM outbox")).n == 1
 
 
 @pytest.mark.parametrize("how", ["replan", "cancel", "rescue"])
 async def test_replan_with_concurrent_sibling_ends_has_one_outcome(database: AsyncEngine, how: str) -> None:
     for _ in range(10):
-        accepted, _ = await planned(database)
-        first, second, third = await segments(database)
+        accepted, _ = await accept_and_split(database)
+        first, second, third = await claim_segments(database)
         also: dict[str, Callable[[], Awaitable[object]]] = {
             "replan": partial(again, database, second.lease),
-            "cancel": partial(cancel, database, accepted.extraction_id),
+            "cancel": partial(cancel_extraction, database, accepted.extraction_id),
             "rescue": partial(rescue, database, second.lease.task_id),
         }
         outcomes = await asyncio.gather(
@@ -161,12 +173,12 @@ async def test_replan_with_concurrent_sibling_ends_has_one_outcome(database: Asy
         open_tasks = int(how != "cancel")
         assert extraction.status == ("cancelled" if how == "cancel" else "queued")
         assert replanned <= 1 if how == "cancel" else replanned == 1
-        assert await open_and_counted(database, accepted.user_id) == (open_tasks, open_tasks)
+        assert await share_and_real_open(database, accepted.user_id) == (open_tasks, open_tasks)
         if open_tasks:
             await ready_now(database)
-            await fail(database, (await claim_one(database)).lease, Blame.FILE, "undecodable")
+            await fail_task(database, (await claim_one(database)).lease, Blame.FILE, "undecodable")
 
 
 async def rescue(database: AsyncEngine, task_id: UUID) -> Rescued:
-    await expire(database, task_id)
+    await expire_lease(database, task_id)
     return await task_queue.rescue(database, jitter=0.0, lease_seconds=0)

@@ -15,14 +15,16 @@ from db.object_store.folder_store import FolderStore
 from db.object_store.object_keys import video_key
 from db.queue import task_queue
 from db.values.lifecycle import Blame, ExtractionStatus, TaskState, is_terminal
-from tests.integration.actors.test_maintenance import chunks, failed, maintenance_of
-from tests.integration.db.test_queue import claim_one, expire, fail
 from tests.support import database_rows
+from tests.support.api_client import one_chunk
+from tests.support.maintenance_setup import make_maintenance
+from tests.support.notification_setup import accept_and_fail
+from tests.support.queue_steps import claim_one, expire_lease, fail_task
 
 
 @pytest.fixture
 def maintenance(database: AsyncEngine, tmp_path: Path) -> Maintenance:
-    return maintenance_of(database, FolderStore(tmp_path / "objects"))
+    return make_maintenance(database, FolderStore(tmp_path / "objects"))
 
 
 async def drained(database: AsyncEngine) -> int:
@@ -30,7 +32,7 @@ async def drained(database: AsyncEngine) -> int:
     count = 0
     while claims := await task_queue.claim(database, worker="w", limit=10):
         for claim in claims:
-            await fail(database, claim.lease, Blame.FILE, "no_video_stream")
+            await fail_task(database, claim.lease, Blame.FILE, "no_video_stream")
             count += 1
     return count
 
@@ -46,7 +48,7 @@ async def throttled(database: AsyncEngine) -> None:
 async def ready(database: AsyncEngine) -> None:
     """Waits out a pause after a failure of the service."""
     await database_rows.accept_video(database)
-    await fail(database, (await claim_one(database)).lease, Blame.SERVICE, "unavailable")
+    await fail_task(database, (await claim_one(database)).lease, Blame.SERVICE, "unavailable")
     assert await task_queue.claim(database, worker="w") == []
     await database_rows.execute(database, "UPDATE tasks SET ready_at = ready_at - interval '1 day'")
 
@@ -55,7 +57,7 @@ async def leased(database: AsyncEngine) -> None:
     """Its worker is gone."""
     accepted = await database_rows.accept_video(database)
     await claim_one(database)
-    await expire(database, accepted.task_id)
+    await expire_lease(database, accepted.task_id)
 
 
 WAYS = {TaskState.THROTTLED: throttled, TaskState.READY: ready, TaskState.LEASED: leased}
@@ -95,7 +97,7 @@ async def test_extraction_without_a_task_is_repaired_by_maintenance(
 
 
 async def test_notification_of_a_dead_sender_is_due_again_and_given_up_after_a_day(database: AsyncEngine) -> None:
-    await failed(database)
+    await accept_and_fail(database)
     (taken,) = await outbox.take(database, "email")
     past = "UPDATE outbox SET due_at = due_at - interval '1 day', owed_since = owed_since - interval '2 days'"
     await database_rows.execute(database, past)
@@ -112,7 +114,7 @@ async def test_reservation_idempotency_lease_and_garbage_are_removed_by_maintena
     key = video_key(uuid7())
     await object_reservations.reserve(database, accepted.user_id, key)
     for stored in (key, video_key(accepted.video_id)):
-        await store.put(stored, chunks())
+        await store.put(stored, one_chunk(b"data"))
     await idempotency_keys.claim(database, OwnedKey(accepted.user_id, "POST /v1/videos", "k", uuid7()))
     await videos.delete(database, accepted.user_id, accepted.video_id)
     for table in ("reservations", "idempotency_keys", "garbage"):

@@ -18,17 +18,23 @@ from db.object_store.folder_store import FolderStore
 from db.queue import fair_queueing, task_queue
 from db.queue.fair_queueing import Drift
 from db.queue.task_queue import Claim, LeaseLost
-from tests.integration.actors.test_maintenance import Noted, maintenance_of
-from tests.integration.db.test_queue import PUBLICATION, claim_one
-from tests.integration.db.test_queue_fairness import accept_many, cancel, states
-from tests.integration.db.test_queue_split import open_and_counted, split
 from tests.support import database_rows
 from tests.support.api_client import SECRET
+from tests.support.maintenance_setup import RecordedMetrics, make_maintenance
+from tests.support.queue_steps import (
+    PUBLICATION,
+    accept_many,
+    cancel_extraction,
+    claim_one,
+    count_throttled_and_open,
+    share_and_real_open,
+    split_extraction,
+)
 
 
 @pytest.fixture
 def maintenance(database: AsyncEngine, tmp_path: Path) -> Maintenance:
-    return maintenance_of(database, FolderStore(tmp_path / "objects"))
+    return make_maintenance(database, FolderStore(tmp_path / "objects"))
 
 
 async def miscount(database: AsyncEngine, user_id: UUID, count: int) -> None:
@@ -55,11 +61,11 @@ async def test_maintenance_applies_the_running_limit_of_the_settings_and_admits_
     async with wiring.open_maintenance() as old:
         await old.share_reconciler.run()
         await accept_many(database, user, 5)
-        assert await states(database, user) == (3, 2)
+        assert await count_throttled_and_open(database, user) == (3, 2)
         environment.setenv("FOTOGRAMA_USER_RUNNING_MAX", "4")
         async with wiring.open_maintenance() as first, wiring.open_maintenance() as second:
             assert sum(await asyncio.gather(first.share_reconciler.run(), second.share_reconciler.run())) == 2
-        assert await states(database, user) == (1, 4)
+        assert await count_throttled_and_open(database, user) == (1, 4)
         await old.share_reconciler.run()
     assert (await database_rows.fetch_one(database, "SELECT running_limit FROM queue_state")).running_limit == 4
 
@@ -72,10 +78,10 @@ async def test_share_that_counts_too_many_is_corrected_and_admits_tasks(
     await accept_many(database, user, 4)
     await miscount(database, user, 7)
     await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
-    assert await states(database, user) == (2, 1)
+    assert await count_throttled_and_open(database, user) == (2, 1)
     assert await maintenance.share_reconciler.run() == 1
-    assert await states(database, user) == (1, 2)
-    assert await open_and_counted(database, user) == (2, 2)
+    assert await count_throttled_and_open(database, user) == (1, 2)
+    assert await share_and_real_open(database, user) == (2, 2)
 
 
 async def test_share_that_counts_too_few_refuses_ends_until_it_is_corrected(
@@ -90,8 +96,8 @@ async def test_share_that_counts_too_few_refuses_ends_until_it_is_corrected(
         await task_queue.publish(database, lease, PUBLICATION)
     assert await fair_queueing.recount(database) == [Drift(accepted.user_id, 0, 1)]
     await task_queue.publish(database, lease, PUBLICATION)
-    assert await open_and_counted(database, accepted.user_id) == (0, 0)
-    assert await open_and_counted(database, other.user_id) == (1, 1)
+    assert await share_and_real_open(database, accepted.user_id) == (0, 0)
+    assert await share_and_real_open(database, other.user_id) == (1, 1)
 
 
 async def test_corrected_share_is_counted_and_logged(database: AsyncEngine, maintenance: Maintenance) -> None:
@@ -104,14 +110,14 @@ async def test_corrected_share_is_counted_and_logged(database: AsyncEngine, main
     assert (told["log_level"], told["recorded"], told["counted"]) == ("warning", 3, 1)
     assert told["user_id"] == str(accepted.user_id)
     await miscount(database, accepted.user_id, 3)
-    noted = Noted()
+    noted = RecordedMetrics()
     running = asyncio.create_task(maintenance.run(noted))
     async with asyncio.timeout(10):
         while ("recount", 1) not in noted.actions:
             await asyncio.sleep(0.01)
     running.cancel()
     await asyncio.wait({running})
-    assert await open_and_counted(database, accepted.user_id) == (1, 1)
+    assert await share_and_real_open(database, accepted.user_id) == (1, 1)
 
 
 async def test_concurrent_operations_leave_every_share_correct(database: AsyncEngine) -> None:
@@ -125,7 +131,7 @@ async def test_concurrent_operations_leave_every_share_correct(database: AsyncEn
         for turn in range(25):
             made = await database_rows.accept_video(database, user)
             if turn % 5 == 4:
-                await cancel(database, made.extraction_id)
+                await cancel_extraction(database, made.extraction_id)
 
     async def works(name: str) -> None:
         while not going.is_set():
@@ -145,14 +151,14 @@ async def test_concurrent_operations_leave_every_share_correct(database: AsyncEn
     async with asyncio.timeout(60):
         await asyncio.gather(*(asks(user) for user in users))
         for user in users:
-            while await states(database, user) != (0, 0):
+            while await count_throttled_and_open(database, user) != (0, 0):
                 await asyncio.sleep(0.02)
     going.set()
     await asyncio.gather(*working)
     corrected, looks = await counting
     assert corrected == []
     assert looks > 20
-    assert [await open_and_counted(database, user) for user in users] == [(0, 0), (0, 0)]
+    assert [await share_and_real_open(database, user) for user in users] == [(0, 0), (0, 0)]
 
 
 async def carry_out(database: AsyncEngine, claim: Claim) -> None:
@@ -163,6 +169,6 @@ async def carry_out(database: AsyncEngine, claim: Claim) -> None:
         elif claim.kind == "extract" and claim.lease.attempt == 1 and claim.extraction_id.int % 3 == 0:
             await task_queue.release(database, claim.lease)
         elif claim.kind == "extract" and claim.extraction_id.int % 3 == 1:
-            await split(database, claim.lease)
+            await split_extraction(database, claim.lease)
         else:
             await task_queue.publish(database, claim.lease, PUBLICATION)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -216,3 +217,26 @@ async def test_without_cache_representations_come_from_postgres(ana: httpx.Async
         ready = await client.get("/readyz")
         assert (ready.status_code, ready.json()["parts"]["cache"]) == (200, "away")
     await gone.cache.close()
+
+
+async def test_wrong_state_has_the_current_status(ana: httpx.AsyncClient) -> None:
+    extraction = (await upload_video(ana))["extraction"]
+    running = await ana.post(f"/v1/extractions/{extraction['id']}/retry")
+    assert (running.status_code, running.json()["code"], running.json()["current_status"]) == (
+        409,
+        "wrong_state",
+        "queued",
+    )
+    assert (await ana.post(f"/v1/extractions/{extraction['id']}/cancel")).status_code == 202
+    ended = await ana.post(f"/v1/extractions/{extraction['id']}/cancel")
+    assert (ended.status_code, ended.json()["code"], ended.json()["current_status"]) == (
+        409,
+        "wrong_state",
+        "cancelled",
+    )
+    for path in (
+        f"/v1/extractions/{uuid4()}/cancel",
+        f"/v1/extractions/{uuid4()}/retry",
+        f"/v1/videos/{uuid4()}/extractions",
+    ):
+        assert (await ana.post(path, json={})).status_code == 404

@@ -154,7 +154,7 @@ class TestTrouble:
         assert answer.json()["request_id"] == answer.headers["x-request-id"]
         assert await stored_state(deps.database, deps.objects) == NOTHING_STORED
 
-    async def test_cancelled_request_leaves_no_rows_and_at_max_a_reserved_object(
+    async def test_cancelled_request_leaves_no_rows_and_at_most_a_reserved_object(
         self, ana: httpx.AsyncClient, deps: Deps
     ) -> None:
         entered = asyncio.Event()

@@ -138,7 +138,7 @@ def test_half_a_millisecond_rounds_up() -> None:
 
 
 @given(st.fractions(0, 10**6))
-def test_decimal_text_is_off_by_at_max_half_a_digit(value: Fraction) -> None:
+def test_decimal_text_is_off_by_at_most_half_a_digit(value: Fraction) -> None:
     text = decimal(value, 3)
     assert -Fraction(1, 2000) < Fraction(text) - value <= Fraction(1, 2000)
     assert half_up(value) == int(value + Fraction(1, 2))

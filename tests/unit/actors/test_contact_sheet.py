@@ -57,7 +57,7 @@ def test_index_gives_place_and_time_of_each_picture(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("frames", "expected"), [(1, 1), (2, 2), (100, 100), (101, 100), (5000, 100)])
-def test_at_max_a_hundred_pictures_are_chosen_from_first_to_last(frames: int, expected: int) -> None:
+def test_at_most_a_hundred_pictures_are_chosen_from_first_to_last(frames: int, expected: int) -> None:
     targets = [Target(index, index, False) for index in range(frames)]
     picked = sheet_targets(targets)
     assert len({target.index for target in picked}) == len(picked) == expected <= MAX_CELLS

@@ -46,7 +46,7 @@ def test_size_applies_pixel_aspect_then_rotation_then_the_bound() -> None:
     assert anamorphic.image_size(720, 576, 100) == (56, 100)
 
 
-def test_half_a_pixel_rounds_up_and_a_side_is_at_min_one() -> None:
+def test_half_a_pixel_rounds_up_and_a_side_is_at_least_one() -> None:
     assert DisplayGeometry().image_size(200, 101, 100) == (100, 51)
     assert DisplayGeometry().image_size(10_000, 10, 16) == (16, 1)
 

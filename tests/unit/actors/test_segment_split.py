@@ -43,7 +43,7 @@ def test_every_target_is_in_one_segment_and_no_gop_is_cut(drawn: tuple[FrameTabl
 
 
 @given(tables_and_targets(), st.integers(2, MAX_SEGMENTS))
-def test_segment_decodes_at_max_its_share_plus_one_gop(drawn: tuple[FrameTable, list[int]], count: int) -> None:
+def test_segment_decodes_at_most_its_share_plus_one_gop(drawn: tuple[FrameTable, list[int]], count: int) -> None:
     table, indexes = drawn
     planned = group_by_gop(table, indexes)
     found = split_plan(table, planned, count)

@@ -1,0 +1,66 @@
+"""Fixtures for tests of notifications: an SMTP server, webhook receivers, and what sends to them."""
+
+import socket
+from collections.abc import AsyncIterator, Iterator
+from uuid import UUID
+
+import pytest
+from aiosmtpd.controller import Controller
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from actors.notify.outbox_sender import OutboxSender
+from actors.notify.ssrf_safe_http import WebhookHttpClient
+from actors.notify.webhook_sender import WebhookSender
+from db.notification.webhook_url_policy import Reach
+from tests.support import database_rows
+from tests.support.notification_setup import MAIL_FROM, FailingSmtpInbox
+from tests.support.webhook_receiver import WebhookReceiver, run_webhook_receiver
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[WebhookReceiver]:
+    async with run_webhook_receiver() as one:
+        yield one
+
+
+@pytest.fixture
+async def other_receiver() -> AsyncIterator[WebhookReceiver]:
+    async with run_webhook_receiver() as one:
+        yield one
+
+
+@pytest.fixture
+async def webhook_client() -> AsyncIterator[WebhookHttpClient]:
+    one = WebhookHttpClient(Reach.LOOPBACK, answer_seconds=0.5)
+    yield one
+    await one.close()
+
+
+@pytest.fixture
+async def outbox_sender(database: AsyncEngine, webhook_client: WebhookHttpClient) -> AsyncIterator[OutboxSender]:
+    one = OutboxSender(
+        database, None, mail_from=MAIL_FROM, public_url="http://here", webhooks=WebhookSender(database, webhook_client),
+        jitter=lambda: 0,
+    )  # fmt: skip
+    yield one
+    await one.close()
+
+
+@pytest.fixture
+async def webhook_user(database: AsyncEngine) -> UUID:
+    """Somebody who wants no mails, so that what is owed is for the webhooks."""
+    user_id = await database_rows.create_user(database)
+    await database_rows.execute(database, "UPDATE users SET notify = 'none'")
+    return user_id
+
+
+@pytest.fixture
+def inbox() -> Iterator[FailingSmtpInbox]:
+    handler = FailingSmtpInbox()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    controller = Controller(handler, hostname="127.0.0.1", port=port)
+    controller.start()
+    handler.url = f"smtp://127.0.0.1:{port}"
+    yield handler
+    controller.stop()

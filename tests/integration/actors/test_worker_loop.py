@@ -1,0 +1,126 @@
+"""The loop of a worker: it claims tasks, pauses when it cannot work, and gives back a claim whose response was lost."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+from structlog.testing import capture_logs
+from uuid_utils.compat import uuid7
+
+from actors.worker.worker_deps import WorkerDeps
+from actors.worker.worker_loop import Worker
+from db.cache import Cache
+from db.connection import open_database
+from db.object_store.folder_store import FolderStore
+from db.object_store.object_store import ObjectStore
+from tests.faults.injection.commit_proxy import AnswerProxy
+from tests.support import database_rows
+from tests.support.clips import ClipByName
+from tests.support.wait_conditions import wait_until
+from tests.support.worker_setup import submit_video
+
+
+async def test_worker_runs_all_tasks_and_stops_on_request(
+    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipByName
+) -> None:
+    accepted = [await submit_video(database, store, clips(name)[0]) for name in ("h264", "h264_vfr", "hevc")]
+    worker = Worker(worker_deps, Cache(None), name="w1")
+    working = asyncio.create_task(worker.run())
+
+    async def all_done() -> bool:
+        statuses = [(await database_rows.fetch_extraction(database, a.extraction_id)).status for a in accepted]
+        return statuses == ["succeeded"] * 3
+
+    await wait_until(all_done, 60)
+    worker.check()
+    worker.stop()
+    await asyncio.wait_for(working, 10)
+    async with database.connect() as connection:
+        leased = await connection.execute(text("SELECT count(*) FROM tasks WHERE state = 'leased'"))
+        assert leased.scalar_one() == 0
+
+
+async def test_worker_without_object_store_claims_nothing(
+    database: AsyncEngine, worker_deps: WorkerDeps, clips: ClipByName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = FolderStore(tmp_path / "good")
+    accepted = await submit_video(database, good, clips("h264")[0])
+    (tmp_path / "file").write_text("not a folder")
+    broken = replace(worker_deps, objects=FolderStore(tmp_path / "file"))
+    worker = Worker(broken, Cache(None), name="w1")
+    working = asyncio.create_task(worker.run())
+    checked = asyncio.Event()
+    check = broken.objects.check
+
+    async def told() -> None:
+        checked.set()
+        await check()
+
+    monkeypatch.setattr(broken.objects, "check", told)
+    await asyncio.wait_for(checked.wait(), 10)
+    worker.stop()
+    await asyncio.wait_for(working, 10)
+    assert (await database_rows.fetch_task(database, accepted.task_id)).attempt == 0
+
+
+async def test_worker_without_disk_space_claims_nothing(
+    database: AsyncEngine,
+    worker_deps: WorkerDeps,
+    store: ObjectStore,
+    clips: ClipByName,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("actors.worker.scratch_folder.DISK_RESERVE_BYTES", 1 << 60)
+    monkeypatch.setattr("actors.worker.worker_loop.PAUSE_SECONDS", 0.1)
+    accepted = await submit_video(database, store, clips("h264")[0])
+    worker = Worker(worker_deps, Cache(None), name="w1")
+    with capture_logs() as logs:
+        working = asyncio.create_task(worker.run())
+
+        async def told() -> bool:
+            return [line.get("event_name") for line in logs].count("worker.paused") > 1
+
+        await wait_until(told)
+        worker.stop()
+        await asyncio.wait_for(working, 10)
+    assert (await database_rows.fetch_task(database, accepted.task_id)).attempt == 0
+
+
+async def test_claim_with_a_lost_response_is_released_and_counts_nothing(
+    database: AsyncEngine,
+    worker_deps: WorkerDeps,
+    store: ObjectStore,
+    clips: ClipByName,
+    server_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("actors.worker.worker_loop.PAUSE_SECONDS", 0.1)
+    accepted = await submit_video(database, store, clips("h264")[0])
+    proxy, folder = AnswerProxy(Path(str(database.url.query["host"]))), server_folder / uuid7().hex[-8:]
+    async with proxy.listening(folder):
+        address = database.url.set(query={"host": str(folder)})
+        faulty = open_database(address.render_as_string(hide_password=False), name="victim")
+        worker = Worker(replace(worker_deps, database=faulty), Cache(None), name="w1")
+        proxy.drop_after(0)
+        working = asyncio.create_task(worker.run())
+
+        async def done() -> bool:
+            return bool((await database_rows.fetch_extraction(database, accepted.extraction_id)).status == "succeeded")
+
+        await wait_until(done, 30)
+        worker.stop()
+        await asyncio.wait_for(working, 10)
+        await faulty.dispose()
+    assert proxy.dropped == 1
+    task = await database_rows.fetch_task(database, accepted.task_id)
+    assert (task.attempt, task.losses, task.service_errors) == (2, 0, 0)
+    assert await database_rows.event_kinds(database, accepted.extraction_id) == [
+        "accepted",
+        "claimed",
+        "released",
+        "claimed",
+        "published",
+    ]

@@ -1,0 +1,145 @@
+"""Uploads without capacity are refused before their body is read: queue depth, disk space, concurrent uploads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from db.acceptance import quotas
+from db.object_store.folder_store import FolderStore
+from db.values.error_catalogue import CatalogueError
+from serve_app.app import create_app
+from serve_app.deps import Deps
+from serve_app.submission.admission_control import AdmissionControl
+from tests.support import api_client
+from tests.support.api_client import MP4, upload_videos
+from tests.support.limited_api import assert_refused, open_limited_api, send_unread
+
+
+async def test_full_queue_refuses_uploads(deps: Deps, tmp_path: Path) -> None:
+    async with open_limited_api(deps, tmp_path, max_queued_tasks=2) as (made, client):
+        await upload_videos(client, ("a.mp4", MP4), ("b.mp4", MP4))
+        made.admission._depth_expires_at = 0
+        assert_refused(await send_unread(client), 503, "queue_full", "service")
+
+
+async def test_queue_depth_is_counted_at_most_once_per_second(deps: Deps, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted, now = 0, 100.0
+    count = quotas.queue_depth
+
+    async def depth(database: AsyncEngine, most: int) -> int:
+        nonlocal counted
+        counted += 1
+        return await count(database, most)
+
+    monkeypatch.setattr(quotas, "queue_depth", depth)
+    admission = AdmissionControl(deps.database, deps.cache, deps.objects, api_client.make_limits(), clock=lambda: now)
+    await asyncio.gather(*(admission.check_capacity(uuid4()) for _ in range(20)))
+    assert counted == 1
+    now += 1.0
+    await admission.check_capacity(uuid4())
+    assert counted == 2
+
+
+async def test_upload_below_the_disk_reserve_is_refused(deps: Deps, tmp_path: Path) -> None:
+    free = await deps.objects.free_bytes()
+    assert free is not None
+    async with open_limited_api(deps, tmp_path, min_free_bytes=free * 2) as (_, client):
+        assert_refused(await send_unread(client), 507, "storage_full", "service")
+
+
+@pytest.mark.parametrize("keyed", [False, True])
+async def test_concurrent_uploads_never_use_the_disk_reserve(deps: Deps, tmp_path: Path, keyed: bool) -> None:
+    free, size, tries = await deps.objects.free_bytes(), 1 << 30, 6
+    assert free is not None
+    read, end, decided = 0, asyncio.Event(), asyncio.Semaphore(0)
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal read
+        read += 1
+        decided.release()
+        await end.wait()
+        yield b"no multipart"
+
+    async def try_(n: int) -> int:
+        headers = {"Content-Type": "multipart/form-data; boundary=b", "Content-Length": str(size)}
+        headers |= {"Idempotency-Key": f"{n}"} if keyed else {}
+        answer = await client.post("/v1/videos", content=body(), headers=headers)
+        decided.release()
+        return answer.status_code
+
+    made = api_client.make_deps(
+        deps.database,
+        tmp_path / "objects",
+        deps.cache,
+        limits=api_client.make_limits(min_free_bytes=free - int(2.5 * size)),
+        request_max_bytes=size,
+    )
+    async with api_client.open_client(create_app(made)) as client, asyncio.timeout(60):
+        await api_client.log_in(client)
+        for _ in range(2):  # what is refused or has ended is given back
+            read = 0
+            end.clear()
+            calls = [asyncio.create_task(try_(n)) for n in range(tries)]
+            for _ in calls:
+                await decided.acquire()
+            assert read == 2
+            end.set()
+            statuses = sorted(await asyncio.gather(*calls))
+            assert statuses == [400, 400, 507, 507, 507, 507]
+            for _ in range(2):
+                await decided.acquire()
+    made.password_hasher.close()
+
+
+class MeasuredEarly(FolderStore):
+    """Tells how much was free some time ago."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.measured, self.told = asyncio.Event(), asyncio.Event()
+
+    async def free_bytes(self) -> int | None:
+        free = await super().free_bytes()
+        self.measured.set()
+        await self.told.wait()
+        return free
+
+
+async def test_upload_that_ends_during_the_measurement_still_counts(deps: Deps, tmp_path: Path) -> None:
+    free, size = await deps.objects.free_bytes(), 1 << 30
+    assert free is not None
+    store = MeasuredEarly(tmp_path / "objects")
+    admission = AdmissionControl(
+        deps.database, deps.cache, store, api_client.make_limits(min_free_bytes=free - int(1.5 * size))
+    )
+    store.told.set()
+    async with admission.admit_upload(uuid4(), size):
+        store.measured.clear()
+        store.told.clear()
+        second = asyncio.create_task(admission.admit_upload(uuid4(), size).__aenter__())
+        await store.measured.wait()
+    store.told.set()
+    with pytest.raises(CatalogueError, match="storage_full"):
+        await second
+    async with admission.admit_upload(uuid4(), size):
+        pass
+
+
+async def test_concurrent_uploads_of_a_replica_are_bounded(deps: Deps, tmp_path: Path) -> None:
+    async with open_limited_api(deps, tmp_path, max_concurrent_uploads=0) as (_, client):
+        assert_refused(await send_unread(client), 503, "busy", "service")
+
+
+async def test_queue_depth_is_read_from_an_index(database: AsyncEngine) -> None:
+    async with database.begin() as connection:
+        await connection.execute(text("SET LOCAL enable_seqscan = off"))
+        lines = (await connection.execute(text(f"EXPLAIN {quotas.QUEUE_DEPTH.text}"), {"max_count": 1000})).scalars()
+        plan = "\n".join(lines)
+    assert "Seq Scan" not in plan, plan

@@ -1,0 +1,61 @@
+"""The API with small limits, and requests whose body must stay unread."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from db.cache import Cache
+from serve_app.app import create_app
+from serve_app.deps import Deps
+from serve_app.security.rate_limit import RateLimit
+from tests.support import api_client
+
+ONE_PER_HOUR = RateLimit(burst=1, refill_seconds=3600)
+
+
+@asynccontextmanager
+async def open_limited_api(
+    deps: Deps, tmp_path: Path, *, cache: Cache | None = None, **limits: Any
+) -> AsyncIterator[Any]:
+    """Deps with these limits, and somebody logged in."""
+    made = api_client.make_deps(
+        deps.database, tmp_path / "objects", cache or deps.cache, limits=api_client.make_limits(**limits)
+    )
+    async with api_client.open_client(create_app(made)) as client:
+        await api_client.log_in(client)
+        yield made, client
+    made.password_hasher.close()
+
+
+class UnreadBody:
+    """A body that may not be read."""
+
+    def __init__(self) -> None:
+        self.read = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        self.read = True
+        yield b"x"
+
+
+async def send_unread(client: httpx.AsyncClient, size: int = 1000) -> httpx.Response:
+    body = UnreadBody()
+    headers = {"Content-Type": "multipart/form-data; boundary=b", "Content-Length": str(size)}
+    answer = await client.post("/v1/videos", content=body, headers=headers)
+    assert not body.read
+    return answer
+
+
+def assert_refused(answer: httpx.Response, status: int, code: str, fault: str) -> int:
+    """Seconds to wait."""
+    problem = answer.json()
+    assert (answer.status_code, problem["code"], problem["fault"]) == (status, code, fault), answer.text
+    assert problem["remedy"]
+    seconds = int(answer.headers["retry-after"])
+    assert seconds >= 1
+    return seconds

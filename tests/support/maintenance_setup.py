@@ -1,0 +1,48 @@
+"""Maintenance as tests run it, and rows that its jobs repair."""
+
+import asyncio
+from collections.abc import Callable
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from actors.maintenance.maintenance_loop import Maintenance
+from db.acceptance.acceptance_audit import Balance
+from db.object_store.object_store import ObjectStore
+from tests.support.notification_setup import make_outbox_sender
+
+
+def make_maintenance(
+    database: AsyncEngine, store: ObjectStore, clock: Callable[[], float] = lambda: 0.0, lease_seconds: float = 0.0
+) -> Maintenance:
+    return Maintenance(
+        database, store, make_outbox_sender(database), lease_seconds=lease_seconds, clock=clock, jitter=lambda: 0.0
+    )
+
+
+async def execute_past_triggers(database: AsyncEngine, statement: str, extraction_id: UUID) -> None:
+    """Changes rows past the triggers, as a hand in the tables may."""
+    async with database.begin() as connection:
+        await connection.execute(text("SET LOCAL session_replication_role = replica"))
+        await connection.execute(text(statement), {"id": extraction_id})
+
+
+async def recount_and_repair(maintenance: Maintenance) -> int:
+    """The maintenance's turns in their order: shares are recounted ten times as often as stuck work is looked for."""
+    await maintenance.share_reconciler.run()
+    return await maintenance.stuck_work_repairer.run()
+
+
+class RecordedMetrics:
+    def __init__(self) -> None:
+        self.actions: list[tuple[str, int]] = []
+        self.balances: list[Balance] = []
+        self.compared = asyncio.Event()
+
+    def acted(self, action: str, count: int) -> None:
+        self.actions.append((action, count))
+
+    def balanced(self, balance: Balance) -> None:
+        self.balances.append(balance)
+        self.compared.set()
