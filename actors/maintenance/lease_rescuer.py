@@ -12,7 +12,7 @@ from db import connection
 from db.queue import task_queue
 
 MAX_GAP_SECONDS = 15.0
-"""When two runs are further apart than this, what happened between them is not known."""
+"""When two runs are further apart than this, there may have been an outage between them."""
 
 log = structlog.get_logger()
 
@@ -64,6 +64,8 @@ class LeaseRescuer:
         rescued = await task_queue.rescue(self._database, jitter=self._jitter(), lease_seconds=self._lease_seconds)
         if rescued.locked:
             log.warning(
-                "Tasks with expired leases are locked by others.", event_name="lease.skipped", count=rescued.locked
+                "Tasks with expired leases are locked by other transactions.",
+                event_name="lease.skipped",
+                count=rescued.locked,
             )
         return rescued.again + rescued.ended

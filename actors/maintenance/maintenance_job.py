@@ -31,7 +31,7 @@ NO_METRICS = NoMetrics()
 
 
 class MaintenanceJob(Protocol):
-    """Something that maintenance does again and again, about every `period_seconds`.
+    """A periodic duty of maintenance, which runs about every `period_seconds`.
 
     Two maintenance processes may run the same job at the same time: each job is idempotent or takes locks.
     """
@@ -43,7 +43,7 @@ class MaintenanceJob(Protocol):
     def period_seconds(self) -> float: ...
 
     async def run(self, metrics: MaintenanceMetrics = NO_METRICS) -> int:
-        """Does the work once; returns how many things it did."""
+        """Runs the job once; returns how many rows or objects it has changed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Finds orphaned objects, to which no row refers, and makes garbage of them."""
+"""Finds orphaned objects, to which no row refers, and adds them to the garbage."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from db.object_store.object_store import ObjectStore
 ORPHAN_PAGE = 500
 """Objects that one run looks at. The store is scanned slowly, again and again."""
 ORPHAN_AGE_SECONDS = 24 * 3600.0
-"""Younger objects may still get their row."""
+"""A younger object may still get its row."""
 PREFIXES = ("videos", "results")
 
 

@@ -1,4 +1,4 @@
-"""Delete objects that nobody needs: of abandoned uploads, of deleted videos, and of lost attempts."""
+"""Deletes unused objects: of abandoned uploads, of deleted videos, and of lost attempts."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class GarbageCleaner:
 
 
 class LostAttemptCleaner:
-    """Deletes what lost attempts of ended extractions have left, and keeps the result."""
+    """Deletes the objects of lost attempts of ended extractions. The result's objects stay."""
 
     name = "sweep"
     period_seconds = 30.0

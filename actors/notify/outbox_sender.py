@@ -23,8 +23,8 @@ from db.notification.outbox import WEBHOOK, Notification, webhook_of
 MAX_CONCURRENT_TRIES = 4
 """Concurrent attempts on one channel. All must end within LEASE_SECONDS of the outbox."""
 MAX_CONCURRENT_CHANNELS = 100
-ROUNDS = 25
-"""Of MAX_CONCURRENT_TRIES tries, that a channel has before those that wait for a place."""
+MAX_BATCHES = 25
+"""How many times MAX_CONCURRENT_TRIES notifications a channel sends before waiting channels take its place."""
 
 log = structlog.get_logger()
 
@@ -51,11 +51,11 @@ class OutboxSender:
         """
         busy = [channel for channel, task in self._busy.items() if not task.done()]
         due = await outbox.due_channels(self.database, without=busy, limit=MAX_CONCURRENT_CHANNELS - len(busy))
-        # Not before: when the database does not answer, the counts wait for the next turn.
+        # After the query: when it fails, the counts of the ended tasks are kept for the next turn.
         ended = [self._busy.pop(channel) for channel in set(self._busy).difference(busy)]
         for channel in due:
             if self.webhooks is not None or webhook_of(channel, WEBHOOK) is None:
-                self._busy[channel] = asyncio.create_task(self._serve(channel))
+                self._busy[channel] = asyncio.create_task(self._send_due(channel))
         return sum(task.result() for task in ended)
 
     async def run_once(self) -> int:
@@ -73,25 +73,25 @@ class OutboxSender:
         await asyncio.gather(*self._busy.values(), return_exceptions=True)
         self._busy.clear()
 
-    async def _serve(self, channel: str) -> int:
-        """What is due on one channel, while something gets through and others have not waited long; how many were.
+    async def _send_due(self, channel: str) -> int:
+        """Sends the due notifications of one channel in batches, while some are delivered; returns how many were.
 
-        A failure ends it and is logged; it takes nothing from what got through, here or on other channels.
+        An unexpected error ends it and is logged. What was delivered before still counts.
         """
         done = 0
-        for _ in range(ROUNDS):
-            outcomes = await self._round(channel)
+        for _ in range(MAX_BATCHES):
+            outcomes = await self._send_batch(channel)
             delivered = outcomes.count(True)
             done += delivered
             failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
             for error in failures:
-                log.error("A channel broke off.", event_name="channel.failed", channel=channel, exc_info=error)
+                log.error("Sending on a channel failed.", event_name="channel.failed", channel=channel, exc_info=error)
             if failures or not delivered:
                 break
         return done
 
-    async def _round(self, channel: str) -> Sequence[bool | BaseException]:
-        """Some tries at a time; whether each got through, or what it raised. All of them have ended."""
+    async def _send_batch(self, channel: str) -> Sequence[bool | BaseException]:
+        """Sends one batch and waits for its end. Returns for each try whether it was delivered, or its error."""
         try:
             notifications = await outbox.take(self.database, channel, MAX_CONCURRENT_TRIES)
         except Exception as error:  # noqa: BLE001 - its caller records it

@@ -1,7 +1,7 @@
 """Copies the life-cycle events to a Redis Stream, which other services read.
 
-The events table is the truth: whatever Redis loses or misses is sent when it is back. At least once, in the order of
-each extraction, with the event's id as a field.
+The events table decides what is sent: events that Redis has missed are sent when it is back. Each event is sent at
+least once, in the order of its extraction, with its id as a field.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class StreamRelay:
     length: int
 
     async def run_once(self) -> int:
-        """Sends what is there to send; how many events. When Redis is away they wait."""
+        """Sends all new events and returns how many. While Redis is away they wait."""
         sent = 0
         try:
             while (count := await self._send_page()) == PAGE_EVENTS:

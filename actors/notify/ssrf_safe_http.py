@@ -37,7 +37,7 @@ _FAILURES = (
 
 
 class NoHttpResponseError(Exception):
-    """No HTTP response arrived; the text says why."""
+    """No HTTP response arrived. The text is the reason."""
 
 
 class AddressCheckingBackend(httpcore.AsyncNetworkBackend):
@@ -68,8 +68,8 @@ class AddressCheckingBackend(httpcore.AsyncNetworkBackend):
         raise refused
 
     async def _allowed(self, host: str, port: int) -> list[str]:
-        looking_up = asyncio.get_running_loop().run_in_executor(self._resolving, _resolve, host, port)
-        return [str(address) for address in await looking_up if allows(self._reach, address)]
+        resolving = asyncio.get_running_loop().run_in_executor(self._resolving, _resolve, host, port)
+        return [str(address) for address in await resolving if allows(self._reach, address)]
 
 
 def _resolve(host: str, port: int) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:

@@ -1,7 +1,7 @@
-"""What a child left in its folder, as far as the worker itself relies on it.
+"""Checks the files that a child has written, as far as the worker itself relies on them.
 
-The child met a hostile file. So links are followed nowhere, since they may lead to what only the worker may read; what
-is read is bounded; and whatever is missing or malformed is the child's doing.
+The child has read a hostile file. So no link is followed, since it may lead to a file that only the worker may read;
+the worker reads a bounded number of bytes; and a missing or malformed file counts as a crash of the child.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from actors.engine.checksummed_json import ChecksumMismatchError, verify_checksu
 from actors.extraction_types import SEGMENT_REPORT
 
 MAX_JSON_BYTES = 1 << 20
-"""Of a report, or of the notes on a segment."""
+"""Of a report, of a result or of a segment."""
 
 
 class BadOutputError(Exception):
-    """The child did not leave what its answer says; the text names the file."""
+    """A file does not match the child's result. The text is the file's name."""
 
 
 class _Digests(msgspec.Struct):
@@ -33,7 +33,7 @@ class _SegmentReport(msgspec.Struct):
 
 
 def check_files(folder: Path, names: Sequence[str]) -> None:
-    """Raises BadOutputError unless all of them are files in this very folder. folder: resolved."""
+    """Raises BadOutputError unless all of them are regular files in this folder itself. folder: resolved."""
     for name in names:
         path = folder / name
         try:
@@ -45,7 +45,7 @@ def check_files(folder: Path, names: Sequence[str]) -> None:
 
 
 def check_checksum(path: Path) -> None:
-    """Raises BadOutputError when a checksummed file is not what its checksum says."""
+    """Raises BadOutputError when a checksummed file does not match its checksum."""
     try:
         verify_checksummed(path)
     except ChecksumMismatchError as error:
@@ -53,19 +53,19 @@ def check_checksum(path: Path) -> None:
 
 
 def check_segment(folder: Path, stored: Mapping[str, str]) -> None:
-    """Raises BadOutputError when the files of a segment are others than it notes. stored: their digests, by name."""
+    """Raises BadOutputError when the segment's report has other digests than its files. stored: digests, by name."""
     check_checksum(folder / SEGMENT_REPORT)
-    noted = _read_json(folder / SEGMENT_REPORT, _SegmentReport).document.sha256
-    for name, digest in noted.items():
+    reported = _read_json(folder / SEGMENT_REPORT, _SegmentReport).document.sha256
+    for name, digest in reported.items():
         if stored.get(name) != digest:
             raise BadOutputError(name)
 
 
 def sign_report(path: Path, *, attempts: int, sequential: bool) -> None:
-    """Adds what only the worker knows. Raises BadOutputError."""
+    """Adds the facts that only the worker has: attempts, and whether this try is sequential. Raises BadOutputError."""
     report = _read_json(path, dict[str, Any])
     report |= {"attempts": attempts, "sequential": sequential or report.get("sequential") is True}
-    # As a file of its own: the child's may be known under other names.
+    # A new file: the child may have linked its own under other names.
     path.unlink()
     path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
 

@@ -1,7 +1,7 @@
 """A worker's folder for temporary files. Folders of dead workers are deleted.
 
 The workers of one machine share a root. Each has a lock on a file beside its folder, and the kernel releases the
-lock when the process ends. A worker that starts deletes the folders whose lock nobody has.
+lock when the process ends. A worker that starts deletes the folders whose locks are free.
 """
 
 from __future__ import annotations
@@ -58,6 +58,6 @@ def _locked(lock: Path, *, blocking: bool = True) -> FileLock:
 
 
 def _remove(folder: Path, lock: Path) -> None:
-    """To be called with the lock held: whoever waits for it then finds that its file is gone, and makes a new one."""
+    """Deletes a folder and its lock file. The caller has the lock: a process that waits for it makes a new file."""
     shutil.rmtree(folder, ignore_errors=True)
     lock.unlink(missing_ok=True)

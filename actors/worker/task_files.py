@@ -139,7 +139,7 @@ async def _store(claim: Claim, deps: WorkerDeps, job: Job, outcome: ChildOutcome
             return SplitStored(media.document(), total, prefix, segments)
         case SegmentExtracted(frames), SegmentWork():
             stored = await _put(deps, prefix, job.out, SEGMENT_FILES)
-            digests = {name: as_stored.sha256 for name, as_stored in stored.items()}
+            digests = {name: stored_object.sha256 for name, stored_object in stored.items()}
             await asyncio.to_thread(check_segment, job.out, digests)
             return SegmentStored(prefix, frames)
         case EngineMismatch(), SegmentWork() | AssembleWork():
@@ -172,9 +172,9 @@ async def _publication(claim: Claim, deps: WorkerDeps, job: Job, extracted: Extr
 async def _put(deps: WorkerDeps, prefix: str, out: Path, names: Sequence[str]) -> dict[str, StoredObject]:
     await asyncio.to_thread(check_files, out, names)
     stored = {name: await deps.objects.put_file(f"{prefix}/{name}", out / name) for name in names}
-    for name, as_stored in stored.items():
+    for name, stored_object in stored.items():
         try:
-            await asyncio.to_thread(verify_file, out / name, as_stored.sha256)
+            await asyncio.to_thread(verify_file, out / name, stored_object.sha256)
         except ChecksumMismatchError as error:
             raise CatalogueError("unavailable", f"{name} changed on its way to the store.") from error
     return stored

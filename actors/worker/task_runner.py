@@ -107,7 +107,7 @@ async def _run_child(running: RunningTask, child: DecodingChild, deps: WorkerDep
 
 
 async def _report_progress(running: RunningTask, deps: WorkerDeps, event: ProgressEvent) -> None:
-    """Only the first task knows the whole plan, and only the images of a segment or a whole are progress."""
+    """Writes the plan of an extract task; counts the images of an extract or segment task as progress."""
     claim = running.claim
     if isinstance(event, Planned) and claim.plan_key is None:
         media, total = event.media.document(), event.frames_total
@@ -147,12 +147,12 @@ async def _settle(
             assert_never(outcome)
 
 
-async def _publish(claim: Claim, deps: WorkerDeps, delivery: StoredOutcome) -> None:
-    """Raises LeaseLost."""
+async def _publish(claim: Claim, deps: WorkerDeps, stored: StoredOutcome) -> None:
+    """Ends the task as done. Raises LeaseLost."""
     database, lease = deps.database, claim.lease
-    match delivery:
+    match stored:
         case Publication():
-            await task_queue.publish(database, lease, delivery)
+            await task_queue.publish(database, lease, stored)
         case SegmentStored(key, frames):
             await task_queue.publish_segment(database, lease, key=key, frames=frames)
         case SplitStored(media, total, plan_key, segments):
@@ -160,7 +160,7 @@ async def _publish(claim: Claim, deps: WorkerDeps, delivery: StoredOutcome) -> N
                 database, lease, media=media, frames_total=total, plan_key=plan_key, segments=segments
             )
         case _:
-            assert_never(delivery)
+            assert_never(stored)
 
 
 def _service_error(error: CatalogueError | ObjectNotFound | OSError) -> CatalogueError:
@@ -175,26 +175,26 @@ def _service_error(error: CatalogueError | ObjectNotFound | OSError) -> Catalogu
 
 async def _fail(running: RunningTask, deps: WorkerDeps, blame: Blame, code: str, detail: str) -> TaskOutcome:
     database, lease = deps.database, running.claim.lease
-    settled = await _write_until_available(
+    outcome = await _write_until_available(
         running,
         deps,
         lambda: task_queue.fail(database, lease, blame=blame, code=code, detail=detail, jitter=deps.jitter()),
     )
-    return TaskOutcome.RETRIED if isinstance(settled, Retry) else TaskOutcome.FAILED
+    return TaskOutcome.RETRIED if isinstance(outcome, Retry) else TaskOutcome.FAILED
 
 
 async def _replan(running: RunningTask, deps: WorkerDeps, plan_engine: str) -> TaskOutcome:
     database, lease = deps.database, running.claim.lease
     log.warning(
-        "The plan is another engine's; it is made anew.",
+        "Another engine made the plan; the extraction is planned again.",
         event_name="task.replanned",
         task_id=str(lease.task_id),
         plan_engine=plan_engine,
     )
-    settled = await _write_until_available(
+    outcome = await _write_until_available(
         running, deps, lambda: replan(database, lease, plan_engine=plan_engine, jitter=deps.jitter())
     )
-    return TaskOutcome.RETRIED if isinstance(settled, Retry) else TaskOutcome.FAILED
+    return TaskOutcome.RETRIED if isinstance(outcome, Retry) else TaskOutcome.FAILED
 
 
 async def _keep_alive(running: RunningTask, deps: WorkerDeps) -> None:
@@ -217,9 +217,9 @@ async def _keep_alive(running: RunningTask, deps: WorkerDeps) -> None:
 
 
 async def _until_next_beat(running: RunningTask, seconds: float) -> None:
-    """Waits until the next heartbeat or new progress; for ever once the task is settling."""
-    told, waited, step = running.frames_done, 0.0, min(PROGRESS_SECONDS, seconds)
-    while waited < seconds and (running.frames_done == told or waited < PROGRESS_SECONDS):
+    """Waits until the next heartbeat is due or there is new progress; for ever once the task is settling."""
+    reported, waited, step = running.frames_done, 0.0, min(PROGRESS_SECONDS, seconds)
+    while waited < seconds and (running.frames_done == reported or waited < PROGRESS_SECONDS):
         await asyncio.sleep(step)
         waited += step
         if running.settling.is_set():
@@ -232,7 +232,7 @@ async def _drain_time_over(stop: asyncio.Event, seconds: float) -> None:
 
 
 async def _release(running: RunningTask, deps: WorkerDeps) -> TaskOutcome:
-    """Releases the task. While the database is away it tries only for RELEASE_SECONDS. Raises LeaseLost."""
+    """Releases the task. During an outage of the database it tries for RELEASE_SECONDS only. Raises LeaseLost."""
     with suppress(TimeoutError):
         async with asyncio.timeout(RELEASE_SECONDS):
             await _write_until_available(running, deps, lambda: task_queue.release(deps.database, running.claim.lease))
@@ -250,8 +250,9 @@ async def _discard(running: RunningTask, deps: WorkerDeps) -> TaskOutcome:
 
 
 async def _write_until_available(running: RunningTask, deps: WorkerDeps, write: Callable[[], Awaitable[T]]) -> T:
-    """Repeats a write at the pace of heartbeats. It replaces them: nothing else shows that the worker lives
-    meanwhile.
+    """Repeats a write at the period of the heartbeats until the database is available.
+
+    Each try counts as a sign of life, because no heartbeat is sent meanwhile.
     """
     return await retry_until_available(write, max_seconds=deps.heartbeat_seconds, beat=running.beat)
 

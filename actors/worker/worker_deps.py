@@ -1,4 +1,4 @@
-"""What a worker works with."""
+"""The dependencies of a worker: database, object store, folder, limits."""
 
 from __future__ import annotations
 

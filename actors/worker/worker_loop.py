@@ -1,6 +1,6 @@
 """The loop of a worker: claims one task after another until it is stopped.
 
-It claims nothing while its child, its database or its store does not work, so an outage costs time but no attempts.
+The worker claims nothing while its child, its database or its store does not work, so an outage uses up no attempts.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Worker:
             raise WorkerStalledError(f"no sign of life for {silent:.0f} s")
 
     async def _turn(self) -> None:
-        await self._check_places()
+        await self._check_storage()
         child = await self._ready_child()
         if self._stop.is_set():
             return
@@ -112,19 +112,19 @@ class Worker:
         }
         log.info("Claimed a task.", event_name="task.claimed", worker=self._name, **ids)
         started = self._clock()
-        ending = await perform(claim, child, self._deps, self._stop, self._beat)
+        outcome = await perform(claim, child, self._deps, self._stop, self._beat)
         seconds = round(self._clock() - started, 3)
-        if ending is not TaskOutcome.LOST:
-            # The task may have made others ready: segments, the assemble task, a throttled one, or itself again.
+        if outcome is not TaskOutcome.LOST:
+            # Other tasks may be ready by its end: segments, the assemble task, a throttled task, or this one again.
             await self._cache.announce()
-        log.info("A task ended.", event_name=f"task.{ending}", worker=self._name, seconds=seconds, **ids)
+        log.info("A task ended.", event_name=f"task.{outcome}", worker=self._name, seconds=seconds, **ids)
 
     async def _ready_child(self) -> DecodingChild:
         if self._spare is None or (self._spare.done() and not _is_usable(self._spare)):
             self._spare = asyncio.create_task(DecodingChild.start())
         return await asyncio.shield(self._spare)
 
-    async def _check_places(self) -> None:
+    async def _check_storage(self) -> None:
         """Raises CatalogueError when the disk is full or the store takes no objects."""
         free_bytes(self._deps.scratch)
         if self._clock() - self._store_checked_at >= STORE_CHECK_SECONDS:

@@ -50,21 +50,22 @@ class Reextraction:
 
 # For many uploads in one statement: it is planned once, and each index is visited in one pass.
 ACCEPT = text(f"""
-    WITH asked AS MATERIALIZED (
+    WITH requested AS MATERIALIZED (
         SELECT * FROM unnest(
             CAST(:user_ids AS uuid[]), CAST(:video_ids AS uuid[]), CAST(:extraction_ids AS uuid[]),
             CAST(:task_ids AS uuid[]), CAST(:filenames AS text[]), CAST(:sizes AS bigint[]), CAST(:sha256s AS text[]),
             CAST(:object_keys AS text[]), CAST(:specs AS text[])
-        ) WITH ORDINALITY AS asked (
+        ) WITH ORDINALITY AS requested (
             user_id, video_id, extraction_id, task_id, filename, size, sha256, object_key, spec, number)
     ), reserved AS (
-        DELETE FROM reservations USING asked
-        WHERE reservations.object_key = asked.object_key AND reservations.user_id = asked.user_id
+        DELETE FROM reservations USING requested
+        WHERE reservations.object_key = requested.object_key AND reservations.user_id = requested.user_id
           AND reservations.abandoned_at IS NULL
-        RETURNING asked.*
+        RETURNING requested.*
     ), received AS (
-        SELECT asked.* FROM asked JOIN uploads ON uploads.id = asked.video_id AND uploads.user_id = asked.user_id
-        WHERE right(asked.object_key, 1) = '/' AND uploads.completed_at IS NOT NULL
+        SELECT requested.* FROM requested
+        JOIN uploads ON uploads.id = requested.video_id AND uploads.user_id = requested.user_id
+        WHERE right(requested.object_key, 1) = '/' AND uploads.completed_at IS NOT NULL
     ), stored AS MATERIALIZED (
         SELECT * FROM reserved UNION ALL SELECT * FROM received
     ), asker AS (
@@ -81,7 +82,7 @@ ACCEPT = text(f"""
     ), acceptance AS (
         INSERT INTO acceptances (extraction_id, video_id, user_id)
         SELECT extraction_id, video_id, user_id FROM stored ORDER BY number
-    ), noted AS (
+    ), event AS (
         INSERT INTO events (extraction_id, kind) SELECT extraction_id, 'accepted' FROM stored ORDER BY number
     )
     SELECT extraction_id FROM stored
@@ -102,14 +103,14 @@ EXTRACT_AGAIN = text(f"""
         SELECT task_id, extraction_id, user_id, size, priority, finish, state FROM tagged
     ), acceptance AS (
         INSERT INTO acceptances (extraction_id, video_id, user_id) SELECT :extraction_id, id, user_id FROM video
-    ), noted AS (
+    ), event AS (
         INSERT INTO events (extraction_id, kind) SELECT :extraction_id, 'accepted' FROM video
     )
     SELECT id FROM video
 """)
 
 REUSE = text(f"""
-    WITH made AS (
+    WITH existing AS (
         SELECT * FROM extractions
         WHERE video_id = :video_id AND user_id = :user_id AND status = 'succeeded' AND spec = :spec
           AND result_engine = :engine
@@ -119,14 +120,15 @@ REUSE = text(f"""
             result_engine, result_key, result_frames, result_bytes, result_sha256, result_warnings)
         SELECT :extraction_id, video_id, user_id, spec, 'succeeded', true, clock_timestamp(), frames_done,
             frames_total, result_engine, result_key, result_frames, result_bytes, result_sha256, result_warnings
-        FROM made RETURNING id, user_id, status
+        FROM existing RETURNING id, user_id, status
     ), acceptance AS (
-        INSERT INTO acceptances (extraction_id, video_id, user_id) SELECT :extraction_id, video_id, user_id FROM made
-    ), noted AS (
+        INSERT INTO acceptances (extraction_id, video_id, user_id)
+        SELECT :extraction_id, video_id, user_id FROM existing
+    ), event AS (
         INSERT INTO events (extraction_id, kind, data)
-        SELECT :extraction_id, 'reused', jsonb_build_object('from', id) FROM made
+        SELECT :extraction_id, 'reused', jsonb_build_object('from', id) FROM existing
     ), {INSERT_WEBHOOK_NOTIFICATIONS}
-    SELECT id FROM made
+    SELECT id FROM existing
 """)
 
 
@@ -138,7 +140,7 @@ async def accept(connection: AsyncConnection, uploads: Sequence[Upload]) -> None
     """
     values = {f"{name}s": [getattr(upload, name) for upload in uploads] for name in Upload.__slots__}
     if len((await connection.execute(ACCEPT, values)).all()) < len(uploads):
-        raise CatalogueError("unavailable", "The upload took too long and was given up.", retry_after=1)
+        raise CatalogueError("unavailable", "The upload took too long and was abandoned.", retry_after=1)
 
 
 async def reuse(connection: AsyncConnection, again: Reextraction, engine_name: str) -> bool:

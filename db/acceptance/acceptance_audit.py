@@ -1,7 +1,7 @@
 """The ledger: compares every acceptance, id by id, with its extraction or its tombstone.
 
-`acceptances` is append-only and has no foreign key, so that it can disagree with the other tables: the comparison finds
-what was promised and is neither there as an extraction nor deleted with a tombstone.
+`acceptances` is append-only and has no foreign key, so it can differ from the other tables: the comparison finds an
+acceptance that has neither an extraction nor a tombstone.
 """
 
 from __future__ import annotations
@@ -105,14 +105,14 @@ COMPARE = text(f"""
             ON tombstones.extraction_id = coalesce(acceptances.extraction_id, extractions.id)
         LEFT JOIN live ON live.extraction_id = extractions.id
         LEFT JOIN ends ON ends.extraction_id = extractions.id
-    ), judged AS (
+    ), classified AS (
         SELECT *, CASE {_REASON} END AS why FROM entries
     ), sums AS (
         SELECT user_id, count(*) FILTER (WHERE accepted) AS accepted, {_STATE_COUNTS},
             count(*) FILTER (WHERE is_deleted) AS deleted, count(why) AS difference_count,
             (array_agg(id ORDER BY id) FILTER (WHERE why IS NOT NULL))[1:{MAX_DIFFERENCES}] AS ids,
             (array_agg(why ORDER BY id) FILTER (WHERE why IS NOT NULL))[1:{MAX_DIFFERENCES}] AS reasons
-        FROM judged GROUP BY user_id
+        FROM classified GROUP BY user_id
     )
     SELECT sums.*, users.email FROM sums LEFT JOIN users ON users.id = sums.user_id
     ORDER BY difference_count DESC, accepted DESC, sums.user_id

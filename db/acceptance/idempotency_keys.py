@@ -1,6 +1,6 @@
 """Idempotency keys: the same key with the same request gets the same response.
 
-The row of a running call is a lease with an owner, so that a call whose server died can be repeated. The response is
+The row of a running call is a lease with an owner, so that a call whose replica died can be repeated. The response is
 written in the transaction that does the work, fenced by that owner.
 """
 
@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from db.values.error_catalogue import CatalogueError
 
 LEASE_SECONDS = 20.0
-"""Renewed three times in this time. A repeated call waits this long when the server of the first one died."""
+"""Renewed three times in this time. A repeated call waits this long when the replica of the first call died."""
 RETENTION_SECONDS = 24 * 3600.0
 
 
@@ -41,7 +41,7 @@ class StoredResponse:
 
 _SAME_KEY = "user_id = :user_id AND route = :route AND key = :key"
 
-# Acquires free keys, expired keys and expired leases; a response that has not expired stays.
+# Takes free keys, expired keys and expired leases; a response that has not expired stays.
 CLAIM = text("""
     INSERT INTO idempotency_keys AS existing (user_id, route, key, owner, lease_expires_at)
     VALUES (:user_id, :route, :key, :owner, clock_timestamp() + make_interval(secs => :lease_seconds))
@@ -53,7 +53,7 @@ CLAIM = text("""
     RETURNING owner
 """)
 READ = text(f"SELECT fingerprint, status, response FROM idempotency_keys WHERE {_SAME_KEY}")
-# A row that CLAIM would not take.
+# A row that CLAIM does not take.
 FIND_RESPONSE = text(f"""
     SELECT fingerprint, status, response FROM idempotency_keys
     WHERE {_SAME_KEY} AND created_at >= clock_timestamp() - make_interval(secs => :kept_seconds)
@@ -81,7 +81,7 @@ DELETE_EXPIRED = text("""
 
 
 async def find_response(database: AsyncEngine, owned: OwnedKey) -> StoredResponse | None:
-    """Returns the stored response of a key that has not expired, without acquiring it. Raises as `claim`."""
+    """Returns the stored response of a key that has not expired, without claiming it. Raises as `claim`."""
     async with database.connect() as connection:
         row = (await connection.execute(FIND_RESPONSE, _values(owned) | {"kept_seconds": RETENTION_SECONDS})).first()
     if row is None:
@@ -92,15 +92,15 @@ async def find_response(database: AsyncEngine, owned: OwnedKey) -> StoredRespons
 
 
 async def claim(database: AsyncEngine, owned: OwnedKey) -> StoredResponse | None:
-    """Acquires the key for this call, or returns its stored response.
+    """Claims the key for this call, or returns its stored response.
 
-    Raises CatalogueError `idempotency_in_progress` while another call has it.
+    Raises CatalogueError `idempotency_in_progress` while another call has the key.
     """
     values = _values(owned)
     async with database.begin() as connection:
         lengths = {"lease_seconds": LEASE_SECONDS, "kept_seconds": RETENTION_SECONDS}
-        acquired = await connection.execute(CLAIM, values | lengths)
-        if acquired.first() is not None:
+        claimed = await connection.execute(CLAIM, values | lengths)
+        if claimed.first() is not None:
             return None
         row = (await connection.execute(READ, values)).first()
     if row is None or row.response is None:
@@ -116,23 +116,23 @@ async def renew(database: AsyncEngine, owned: OwnedKey) -> None:
             raise CatalogueError("idempotency_in_progress", retry_after=1)
 
 
-async def store_responses(connection: AsyncConnection, answers: Mapping[OwnedKey, StoredResponse]) -> None:
+async def store_responses(connection: AsyncConnection, responses: Mapping[OwnedKey, StoredResponse]) -> None:
     """Stores the response of each call in the caller's transaction.
 
     Raises as `renew` when a lease was lost: then the caller's work must not commit.
     """
-    if not answers:
+    if not responses:
         return
     values = {
-        "user_ids": [owned.user_id for owned in answers],
-        "routes": [owned.route for owned in answers],
-        "keys": [owned.key for owned in answers],
-        "owners": [owned.owner for owned in answers],
-        "fingerprints": [answer.fingerprint for answer in answers.values()],
-        "statuses": [answer.status for answer in answers.values()],
-        "responses": [answer.response for answer in answers.values()],
+        "user_ids": [owned.user_id for owned in responses],
+        "routes": [owned.route for owned in responses],
+        "keys": [owned.key for owned in responses],
+        "owners": [owned.owner for owned in responses],
+        "fingerprints": [response.fingerprint for response in responses.values()],
+        "statuses": [response.status for response in responses.values()],
+        "responses": [response.response for response in responses.values()],
     }
-    if len((await connection.execute(STORE_RESPONSES, values)).all()) < len(answers):
+    if len((await connection.execute(STORE_RESPONSES, values)).all()) < len(responses):
         raise CatalogueError("idempotency_in_progress", retry_after=1)
 
 

@@ -49,19 +49,19 @@ class Notification:
 
 
 _PENDING = "delivered_at IS NULL AND given_up_at IS NULL"
-# Skips from channel to channel in the index, so a long queue of one channel costs the others nothing.
+# Reads the index from channel to channel (a loose index scan), so a long queue of one channel delays no other.
 DUE_CHANNELS = text(f"""
-    WITH RECURSIVE owed (channel) AS (
+    WITH RECURSIVE pending (channel) AS (
         SELECT min(channel) FROM outbox WHERE {_PENDING}
         UNION ALL
-        SELECT (SELECT min(channel) FROM outbox WHERE {_PENDING} AND outbox.channel > owed.channel)
-        FROM owed WHERE owed.channel IS NOT NULL
+        SELECT (SELECT min(channel) FROM outbox WHERE {_PENDING} AND outbox.channel > pending.channel)
+        FROM pending WHERE pending.channel IS NOT NULL
     )
-    SELECT owed.channel
-    FROM owed CROSS JOIN LATERAL (
-        SELECT due_at FROM outbox WHERE outbox.channel = owed.channel AND {_PENDING} ORDER BY due_at LIMIT 1
+    SELECT pending.channel
+    FROM pending CROSS JOIN LATERAL (
+        SELECT due_at FROM outbox WHERE outbox.channel = pending.channel AND {_PENDING} ORDER BY due_at LIMIT 1
     ) AS next
-    WHERE next.due_at <= clock_timestamp() AND owed.channel <> ALL(CAST(:without AS text[]))
+    WHERE next.due_at <= clock_timestamp() AND pending.channel <> ALL(CAST(:without AS text[]))
     ORDER BY next.due_at LIMIT :limit
 """)
 # Taking a notification moves its due time ahead: when the sender dies, it is due again then.
@@ -119,6 +119,7 @@ async def take(database: AsyncEngine, channel: str, limit: int = 20) -> list[Not
 
 
 async def mark_delivered(database: AsyncEngine, notification: Notification) -> None:
+    """Ends a notification as delivered, and writes the event `notified`."""
     async with database.begin() as connection:
         await connection.execute(LOCK_EXTRACTION, {"extraction_id": notification.extraction_id})
         await connection.execute(MARK_DELIVERED, _fence(notification))

@@ -65,19 +65,19 @@ LIST = text(f"""
 """)
 TRIES = text("""
     SELECT tries.outbox_id, tries.at, tries.status, tries.error, tries.milliseconds
-    FROM unnest(CAST(:ids AS uuid[])) AS asked (id) CROSS JOIN LATERAL (
-        SELECT * FROM deliveries WHERE outbox_id = asked.id ORDER BY id DESC LIMIT :most
+    FROM unnest(CAST(:ids AS uuid[])) AS requested (id) CROSS JOIN LATERAL (
+        SELECT * FROM deliveries WHERE outbox_id = requested.id ORDER BY id DESC LIMIT :max_tries
     ) AS tries
     ORDER BY tries.id
 """)
 REDELIVER = text(f"""
-    WITH again AS (
+    WITH pending AS (
         UPDATE outbox
         SET tries = 0, due_at = clock_timestamp(), owed_since = clock_timestamp(),
             delivered_at = NULL, given_up_at = NULL, last_error = NULL
         WHERE id = :id AND channel = :channel RETURNING *
     )
-    SELECT {_DELIVERY} FROM again AS outbox JOIN extractions ON extractions.id = outbox.extraction_id
+    SELECT {_DELIVERY} FROM pending AS outbox JOIN extractions ON extractions.id = outbox.extraction_id
 """)
 
 
@@ -114,10 +114,10 @@ async def redeliver(database: AsyncEngine, webhook_id: UUID, delivery_id: UUID) 
 
 
 async def _with_tries(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> list[Delivery]:
-    found = await connection.execute(TRIES, {"ids": [row.id for row in rows], "most": MAX_TRIES})
+    rows_of_tries = await connection.execute(TRIES, {"ids": [row.id for row in rows], "max_tries": MAX_TRIES})
     tries: dict[UUID, list[DeliveryAttempt]] = {}
-    for one in found.all():
-        tries.setdefault(one.outbox_id, []).append(DeliveryAttempt(one.at, one.status, one.error, one.milliseconds))
+    for row in rows_of_tries.all():
+        tries.setdefault(row.outbox_id, []).append(DeliveryAttempt(row.at, row.status, row.error, row.milliseconds))
     return [_delivery(row, tries.get(row.id, [])) for row in rows]
 
 

@@ -84,5 +84,5 @@ def _embedded_ipv4(address: Address) -> IPv4Address | None:
     return address.ipv4_mapped or address.sixtofour
 
 
-def _invalid_url_error(why: str) -> CatalogueError:
-    return CatalogueError("invalid_field", f"url: {why}")
+def _invalid_url_error(detail: str) -> CatalogueError:
+    return CatalogueError("invalid_field", f"url: {detail}")

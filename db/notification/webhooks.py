@@ -43,7 +43,7 @@ LOCK_USER = text("SELECT id FROM users WHERE id = :user_id FOR NO KEY UPDATE")
 CREATE = text(f"""
     INSERT INTO webhooks (id, user_id, url, secret, events)
     SELECT :id, :user_id, :url, :secret, :events
-    WHERE (SELECT count(*) FROM webhooks WHERE user_id = :user_id) < :most
+    WHERE (SELECT count(*) FROM webhooks WHERE user_id = :user_id) < :max_webhooks
     RETURNING {_WEBHOOK}
 """)
 LIST = text(f"""
@@ -53,26 +53,26 @@ LIST = text(f"""
 GET_OF_USER = text(f"SELECT {_WEBHOOK} FROM webhooks WHERE id = :id AND user_id = :user_id")
 GET = text(f"SELECT {_WEBHOOK} FROM webhooks WHERE id = :id")
 DELETE = text("""
-    WITH deleted AS (DELETE FROM webhooks WHERE id = :id AND user_id = :user_id RETURNING id), owed AS (
+    WITH deleted AS (DELETE FROM webhooks WHERE id = :id AND user_id = :user_id RETURNING id), notifications AS (
         DELETE FROM outbox USING deleted WHERE outbox.channel = 'webhook:' || deleted.id
     )
     SELECT id FROM deleted
 """)
 # One outbox row notifies the owner. It refers to the extraction whose delivery was answered with 410.
 DISABLE = text("""
-    WITH off AS (
+    WITH disabled AS (
         UPDATE webhooks SET disabled_at = clock_timestamp() WHERE id = :id AND disabled_at IS NULL RETURNING id
-    ), owed AS (
+    ), notifications AS (
         UPDATE outbox SET given_up_at = clock_timestamp(), last_error = :error
-        FROM off WHERE outbox.channel = 'webhook:' || off.id AND delivered_at IS NULL AND given_up_at IS NULL
-    ), about AS (
+        FROM disabled WHERE outbox.channel = 'webhook:' || disabled.id AND delivered_at IS NULL AND given_up_at IS NULL
+    ), delivery AS (
         SELECT id FROM extractions WHERE id = :extraction_id
-    ), told AS (
+    ), email AS (
         INSERT INTO outbox (id, extraction_id, channel)
-        SELECT uuid_v7(), about.id, 'webhook_off:' || off.id FROM off, about
+        SELECT uuid_v7(), delivery.id, 'webhook_off:' || disabled.id FROM disabled, delivery
         ON CONFLICT (extraction_id, channel) DO NOTHING
     )
-    SELECT id FROM off
+    SELECT id FROM disabled
 """)
 
 
@@ -87,7 +87,7 @@ async def create(
     """Adds a webhook. The caller commits. Raises CatalogueError `too_many_webhooks`."""
     await connection.execute(LOCK_USER, {"user_id": user_id})
     values = {"id": webhook_id, "user_id": user_id, "url": url, "secret": secret, "events": list(events)}
-    row = (await connection.execute(CREATE, values | {"most": MAX_WEBHOOKS})).first()
+    row = (await connection.execute(CREATE, values | {"max_webhooks": MAX_WEBHOOKS})).first()
     if row is None:
         detail = f"An account may have {MAX_WEBHOOKS} webhooks."
         raise CatalogueError("too_many_webhooks", detail, retry_after=LIMIT_RETRY_SECONDS)
