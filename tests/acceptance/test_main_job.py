@@ -121,7 +121,7 @@ def test_as_many_videos_run_at_once_as_there_are_workers(service: Service, clien
         client.delete(video)
 
 
-def test_a_killed_workers_task_is_done_by_another_one_once(
+def test_task_of_a_killed_worker_is_published_once_by_another_worker(
     service: Service, client: Client, clips: ClipByName, tmp_path: Path
 ) -> None:
     path, truth = clips("h264_long")
@@ -138,7 +138,7 @@ def test_a_killed_workers_task_is_done_by_another_one_once(
     assert numbers_in(opened(archive)[1]) == [shown.number for shown in truth.shown][::2]
 
 
-def test_a_file_that_is_no_video_is_refused_with_code_fault_and_remedy_and_leaves_nothing(
+def test_file_that_is_no_video_is_refused_with_code_fault_and_remedy_and_nothing_is_stored(
     service: Service, client: Client, tmp_path: Path
 ) -> None:
     before = service.stored()
@@ -155,7 +155,7 @@ def test_a_file_that_is_no_video_is_refused_with_code_fault_and_remedy_and_leave
     assert service.count("SELECT count(*) FROM reservations") == 0
 
 
-def test_a_broken_video_fails_and_its_owner_is_told_while_other_work_goes_on(
+def test_broken_video_fails_and_its_owner_is_notified_while_other_videos_succeed(
     service: Service, client: Client, clips: ClipByName, tmp_path: Path, inbox: Inbox
 ) -> None:
     good, _ = clips("h264")

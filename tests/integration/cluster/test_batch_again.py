@@ -68,7 +68,9 @@ async def counted(deps: Deps) -> tuple[int, int]:
     return videos, acceptances
 
 
-async def test_what_is_there_is_not_sent_again(deps: Deps, client: AsyncClient, clip: Path) -> None:
+async def test_video_that_was_accepted_before_is_not_uploaded_again(
+    deps: Deps, client: AsyncClient, clip: Path
+) -> None:
     first, _ = await asyncio.gather(run(client, clip), work(deps))
     again = await run(client, clip)
     assert first.failure is None
@@ -79,7 +81,7 @@ async def test_what_is_there_is_not_sent_again(deps: Deps, client: AsyncClient, 
     assert await counted(deps) == (1, 1)
 
 
-async def test_what_was_cancelled_is_tried_again_once(deps: Deps, client: AsyncClient, clip: Path) -> None:
+async def test_cancelled_extraction_is_retried_once(deps: Deps, client: AsyncClient, clip: Path) -> None:
     video = await client.upload(clip, idempotency_key=idempotency_key_of(clip, None))
     await client.cancel(video.extraction)
     first, _ = await asyncio.gather(run(client, clip), work(deps))
@@ -89,7 +91,7 @@ async def test_what_was_cancelled_is_tried_again_once(deps: Deps, client: AsyncC
     assert await counted(deps) == (1, 2)
 
 
-async def test_what_was_deleted_is_sent_anew(deps: Deps, client: AsyncClient, clip: Path) -> None:
+async def test_deleted_video_is_uploaded_again(deps: Deps, client: AsyncClient, clip: Path) -> None:
     await client.delete(await client.upload(clip, idempotency_key=idempotency_key_of(clip, None)))
     outcome, _ = await asyncio.gather(run(client, clip), work(deps))
     assert outcome.failure is None

@@ -63,7 +63,7 @@ async def desk(deps: Deps, tmp_path: Path) -> AsyncIterator[Desk]:
             yield Desk(url, tokens["access_token"], client, tmp_path)
 
 
-async def test_the_first_admin_is_made_on_the_database_and_may_read_the_ledger(desk: Desk, database_url: str) -> None:
+async def test_first_admin_is_promoted_on_the_database_and_may_read_the_ledger(desk: Desk, database_url: str) -> None:
     refused = await desk.run("ledger", "--check")
     assert (refused.returncode, refused.stdout) == (1, "")
     made = await desk.run("ops", "users", "promote", " Ana@Example.org", FOTOGRAMA_DATABASE_URL=database_url)
@@ -78,7 +78,7 @@ async def test_the_first_admin_is_made_on_the_database_and_may_read_the_ledger(d
     assert (await desk.run("ledger")).returncode == 1
 
 
-async def test_a_difference_ends_the_check_with_1_and_the_ids(desk: Desk, deps: Deps) -> None:
+async def test_ledger_check_exits_with_1_and_lists_the_ids_of_differences(desk: Desk, deps: Deps) -> None:
     await accounts.set_role(deps.database, EMAIL, "admin")
     lost = (await upload_video(desk.http))["extraction"]["id"]
     await database_rows.execute(deps.database, "DELETE FROM extractions")
@@ -90,7 +90,7 @@ async def test_a_difference_ends_the_check_with_1_and_the_ids(desk: Desk, deps: 
     assert (await desk.run("ledger")).returncode == 0
 
 
-async def test_the_ids_of_every_account_are_told_and_the_rest_is_counted(
+async def test_ledger_check_lists_ids_of_every_account_and_counts_the_rest(
     desk: Desk, deps: Deps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with httpx.AsyncClient(base_url=desk.url) as other:
@@ -123,7 +123,9 @@ async def test_without_an_account_or_a_database_nobody_is_promoted(desk: Desk, d
     assert "No service runs on" in nowhere.stderr
 
 
-async def test_an_accounts_share_is_set_and_what_is_not_given_stays(desk: Desk, deps: Deps, database_url: str) -> None:
+async def test_account_share_is_set_and_omitted_options_keep_their_value(
+    desk: Desk, deps: Deps, database_url: str
+) -> None:
     async def share(*options: str) -> subprocess.CompletedProcess[str]:
         return await desk.run("ops", "users", "share", *options, FOTOGRAMA_DATABASE_URL=database_url)
 
@@ -151,7 +153,7 @@ async def test_an_accounts_share_is_set_and_what_is_not_given_stays(desk: Desk, 
     assert await stored() == (3.0, None)
 
 
-def test_the_database_of_a_running_home_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ops_finds_the_database_of_a_running_data_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data_dir = DataDir(tmp_path)
     secrets = secret_files.open_secrets(data_dir.secrets, data_dir.ray_token)
     process_record.write_record(data_dir.record, process_record.RecordedRun(tmp_path))

@@ -61,7 +61,7 @@ def clips(tmp_path: Path) -> None:
     (tmp_path / "notes.mp4").write_bytes(b"dear diary")
 
 
-def test_login_keeps_a_session_that_later_commands_use_and_renew(
+def test_login_stores_a_session_that_later_commands_use_and_renew(
     run: Run, service: FakeService, tmp_path: Path
 ) -> None:
     none = {"FOTOGRAMA_TOKEN": ""}
@@ -83,7 +83,7 @@ def test_login_keeps_a_session_that_later_commands_use_and_renew(
     assert "fotograma login" in refused.stderr
 
 
-def test_a_wrong_password_is_told_with_its_remedy(run: Run, tmp_path: Path) -> None:
+def test_wrong_password_is_printed_with_its_remedy(run: Run, tmp_path: Path) -> None:
     refused = run("login", "--email", "ana@example.org", FOTOGRAMA_PASSWORD="wrong")
     assert refused.returncode == 1
     assert refused.stderr.splitlines() == [
@@ -108,7 +108,7 @@ def test_several_files_become_archives_and_folders(run: Run, service: FakeServic
 
 
 @pytest.mark.usefixtures("clips")
-def test_what_fails_is_listed_and_the_rest_is_fetched(run: Run, tmp_path: Path) -> None:
+def test_failed_videos_are_listed_and_the_others_downloaded(run: Run, tmp_path: Path) -> None:
     done = run("extract", "notes.mp4", "one.mp4", "broken.mp4", "none.mp4", "warned.mp4", "-o", "out")
     assert done.returncode == 1
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["one.zip", "warned.zip"]
@@ -120,7 +120,7 @@ def test_what_fails_is_listed_and_the_rest_is_fetched(run: Run, tmp_path: Path) 
 
 
 @pytest.mark.usefixtures("clips")
-def test_machines_get_one_document(run: Run, tmp_path: Path) -> None:
+def test_json_option_prints_one_document(run: Run, tmp_path: Path) -> None:
     (tmp_path / "spec.json").write_text('{"max_frames": 2}')
     done = run("extract", "one.mp4", "notes.mp4", "--spec", "@spec.json", "-o", "out", "--json")
     good, bad = json.loads(done.stdout)["items"]
@@ -153,7 +153,7 @@ def test_results_are_fetched_later_by_video_or_extraction(run: Run, service: Fak
 
 
 @pytest.mark.usefixtures("clips")
-def test_ctrl_c_leaves_the_servers_work_and_says_how_to_fetch_it(
+def test_ctrl_c_leaves_the_extractions_and_prints_how_to_download_them(
     service: FakeService, environ: dict[str, str], tmp_path: Path, run: Run
 ) -> None:
     service.polls_until_end = 10**9
@@ -187,24 +187,22 @@ def test_ctrl_c_leaves_the_servers_work_and_says_how_to_fetch_it(
         ("list", "--limit", "0"),
     ],
 )
-def test_a_wrong_option_is_told_before_anything_is_sent(
-    run: Run, service: FakeService, arguments: tuple[str, ...]
-) -> None:
+def test_wrong_option_is_refused_before_any_request(run: Run, service: FakeService, arguments: tuple[str, ...]) -> None:
     refused = run(*arguments)
     assert refused.returncode == 2
     assert "Error" in refused.stderr
     assert not service.requests
 
 
-def test_a_server_that_is_no_fotograma_or_not_there_is_told(run: Run) -> None:
+def test_url_that_is_no_address_of_a_server_is_an_error(run: Run) -> None:
     assert "is not the address of a server" in run("list", FOTOGRAMA_URL="localhost").stderr
 
 
-def test_the_version_and_the_help_are_there_at_once(run: Run) -> None:
+def test_version_and_help_do_not_import_slow_packages(run: Run) -> None:
     assert run("--version").stdout.startswith("fotograma ")
     assert "extract" in run("--help").stdout
     loaded = run("--help", PYTHONVERBOSE="1").stderr
-    # What takes long to load is not loaded for a help text.
+    # A help text needs none of the packages that take long to import.
     assert "import 'typer" in loaded
     assert not [
         line

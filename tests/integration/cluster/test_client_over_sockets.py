@@ -52,7 +52,7 @@ async def quick_async(_: float) -> None:
     await asyncio.sleep(0)
 
 
-def test_a_clip_goes_up_and_its_archive_comes_down_over_broken_connections(
+def test_upload_and_download_survive_broken_connections(
     url: str, service: FakeService, clip: Path, tmp_path: Path
 ) -> None:
     service.archive = make_archive([f"f{n}.jpg" for n in range(20)], 100_000)
@@ -71,7 +71,9 @@ def test_a_clip_goes_up_and_its_archive_comes_down_over_broken_connections(
     ]
 
 
-async def test_many_clips_go_the_whole_way_at_once(url: str, service: FakeService, clip: Path, tmp_path: Path) -> None:
+async def test_many_clips_are_extracted_concurrently(
+    url: str, service: FakeService, clip: Path, tmp_path: Path
+) -> None:
     service.add_faults("POST", "/v1/videos", act_and_drop_connection, drop_connection)
     async with AsyncClient(url, "fg_key", sleep=quick_async) as client:
 
@@ -84,12 +86,12 @@ async def test_many_clips_go_the_whole_way_at_once(url: str, service: FakeServic
     assert {path.read_bytes() for path in paths} == {service.archive}
 
 
-def test_body_is_never_held_in_memory(url: str, tmp_path: Path) -> None:
+def test_upload_does_not_load_the_file_into_memory(url: str, tmp_path: Path) -> None:
     large = tmp_path / "large.mp4"
     with large.open("wb") as file:
         file.write(b"video")
         file.truncate(40_000_000)
-    # In a process of its own: this one holds the server, which does keep the body.
+    # In another process, because the server in this one does keep the body in memory.
     command = command_of(upload_file, url, large)
     grown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert int(grown) < 8_000  # KiB
@@ -128,7 +130,7 @@ async def test_a_cancelled_download_leaves_nothing(url: str, service: FakeServic
     assert os.listdir(tmp_path) == ["clip.mp4"]
 
 
-def test_a_server_that_is_not_there_is_told_with_its_address() -> None:
+def test_unreachable_server_is_an_error_with_its_address() -> None:
     with (
         Client("http://127.0.0.1:1", "fg_key", sleep=quick) as client,
         pytest.raises(ConnectionFailed, match=r"http://127\.0\.0\.1:1 can't be reached"),

@@ -62,7 +62,7 @@ async def test_the_blocking_client_does_the_same(ana: AsyncClient, deps: Deps, u
         await asyncio.to_thread(client.delete_webhook, made)
 
 
-async def test_the_limit_is_told_at_once_and_not_waited_for(ana: AsyncClient) -> None:
+async def test_webhook_limit_is_an_error_without_a_retry(ana: AsyncClient) -> None:
     for _ in range(10):
         await ana.add_webhook(URL)
     async with asyncio.timeout(10):

@@ -48,7 +48,7 @@ async def finished(deps: Deps) -> bytes:
     return result.archive
 
 
-async def test_an_account_is_made_known_renewed_and_ended(url: str) -> None:
+async def test_account_registers_renews_its_session_and_logs_out(url: str) -> None:
     kept: list[Tokens | None] = []
     async with AsyncClient(url, on_tokens=kept.append) as client:
         made = await client.register(EMAIL, api_client.PASSWORD, name="Ana", locale="pt-BR")
@@ -69,14 +69,14 @@ async def test_an_account_is_made_known_renewed_and_ended(url: str) -> None:
         assert refused.value.status == 401
 
 
-async def test_an_access_token_that_is_no_longer_good_is_renewed(url: str, ana: AsyncClient) -> None:
+async def test_expired_access_token_is_renewed(url: str, ana: AsyncClient) -> None:
     assert ana.tokens is not None
     async with AsyncClient(url, "run.out.token", refresh_token=ana.tokens.refresh_token) as client:
         accounts = await asyncio.gather(*(client.me() for _ in range(5)))
     assert {account.email for account in accounts} == {EMAIL}
 
 
-async def test_clips_are_placed_listed_extracted_and_deleted(ana: AsyncClient, clips: list[Path]) -> None:
+async def test_clips_are_uploaded_listed_extracted_and_deleted(ana: AsyncClient, clips: list[Path]) -> None:
     videos = await ana.submit(clips, {"sample": {"mode": "fps", "fps": 29.97}, "max_frames": 5})
     assert [video.filename for video in videos] == [path.name for path in clips]
     assert videos[1].sha256 == hashlib.sha256(clips[1].read_bytes()).hexdigest()
@@ -93,7 +93,7 @@ async def test_clips_are_placed_listed_extracted_and_deleted(ana: AsyncClient, c
         await ana.video(videos[0].id)
 
 
-async def test_the_same_key_places_the_same_clips_once(ana: AsyncClient, clips: list[Path]) -> None:
+async def test_same_idempotency_key_accepts_the_same_clips_once(ana: AsyncClient, clips: list[Path]) -> None:
     first = await ana.submit(clips, idempotency_key="mine")
     assert [video.id for video in await ana.submit(clips, idempotency_key="mine")] == [video.id for video in first]
     with pytest.raises(ApiError) as refused:
@@ -101,7 +101,7 @@ async def test_the_same_key_places_the_same_clips_once(ana: AsyncClient, clips: 
     assert refused.value.code == "idempotency_key_reused"
 
 
-async def test_what_is_no_video_is_refused_with_its_reason(ana: AsyncClient, clips: list[Path]) -> None:
+async def test_file_that_is_no_video_is_refused_with_its_reason(ana: AsyncClient, clips: list[Path]) -> None:
     clips[1].write_bytes(b"#EXTM3U\n")
     with pytest.raises(ApiError) as refused:
         await ana.submit(clips)
@@ -152,7 +152,7 @@ async def test_a_cancelled_extraction_is_retried_once_with_one_key(ana: AsyncCli
     assert (await ana.retry(extraction, idempotency_key="again")).id == first.id
 
 
-async def test_a_refusal_while_the_body_is_still_being_sent_arrives(deps: Deps, clips: list[Path]) -> None:
+async def test_refusal_during_an_upload_reaches_the_client(deps: Deps, clips: list[Path]) -> None:
     with clips[0].open("ab") as file:
         file.truncate(60_000_000)
     small = replace(deps, request_max_bytes=1_000_000)

@@ -58,7 +58,7 @@ def closing_umask() -> Iterator[None]:
     os.umask(before)
 
 
-def test_whoever_can_run_them_in_the_wheel_does_so(account: OsUser, shared_dir: Path) -> None:
+def test_programs_run_in_the_wheel_when_their_user_can_reach_it(account: OsUser, shared_dir: Path) -> None:
     if account.why_not_run(wheel_programs() / "initdb") is None:
         assert programs_for(account, shared_dir) == wheel_programs()
         assert not shared_dir.exists()
@@ -85,7 +85,7 @@ def test_a_server_runs_from_the_copy_of_a_wheel_in_a_closed_folder(
 
 @AS_ROOT
 @pytest.mark.usefixtures("closed_wheel")
-def test_they_are_copied_once(account: OsUser, shared_dir: Path) -> None:
+def test_programs_are_copied_once(account: OsUser, shared_dir: Path) -> None:
     first = (programs_for(account, shared_dir) / "postgres").stat()
 
     assert (programs_for(account, shared_dir) / "postgres").stat() == first
@@ -109,7 +109,7 @@ def test_a_copy_that_can_t_be_run_is_replaced(account: OsUser, shared_dir: Path,
 
 @AS_ROOT
 @pytest.mark.usefixtures("closed_wheel")
-def test_what_a_broken_off_copy_left_is_removed(account: OsUser, shared_dir: Path) -> None:
+def test_incomplete_copy_is_removed(account: OsUser, shared_dir: Path) -> None:
     name = programs_for(account, shared_dir).parents[2].name
     shutil.rmtree(shared_dir)
     half = shared_dir / f".{name}" / WHEEL / "pginstall18" / "bin"

@@ -59,7 +59,7 @@ def seen(process: subprocess.Popen[bytes]) -> RecordedProcess:
     return RecordedProcess(process.pid, psutil.Process(process.pid).create_time())
 
 
-def test_what_a_killed_run_left_is_ended_with_all_below_it(data_dir: DataDir, started: ExitStack) -> None:
+def test_processes_of_a_killed_run_are_ended_with_their_descendants(data_dir: DataDir, started: ExitStack) -> None:
     parent = python(started, PARENT)
     (child,) = process_record.descendants(parent.pid)
     process_record.write_record(data_dir.record, RecordedRun(None, (seen(parent),)))
@@ -71,7 +71,7 @@ def test_what_a_killed_run_left_is_ended_with_all_below_it(data_dir: DataDir, st
     assert not data_dir.record.exists()
 
 
-def test_process_that_ends_while_it_is_looked_at_is_no_family(
+def test_process_that_ends_during_the_scan_has_no_process_tree(
     started: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended, alive = python(started, PARENT), python(started, PARENT)
@@ -90,7 +90,7 @@ def test_process_that_ends_while_it_is_looked_at_is_no_family(
     assert seen(ended) not in families
 
 
-def test_a_process_that_only_got_a_recorded_pid_is_left_alone(data_dir: DataDir, started: ExitStack) -> None:
+def test_process_with_a_reused_pid_is_not_ended(data_dir: DataDir, started: ExitStack) -> None:
     stranger = python(started, PARENT)
     process_record.write_record(
         data_dir.record, RecordedRun(None, (RecordedProcess(stranger.pid, seen(stranger).start_time - 60),))
@@ -101,7 +101,7 @@ def test_a_process_that_only_got_a_recorded_pid_is_left_alone(data_dir: DataDir,
     assert stranger.poll() is None
 
 
-def test_what_does_not_end_when_asked_is_killed(
+def test_process_that_ignores_sigterm_is_killed(
     data_dir: DataDir, started: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process_record, "END_SECONDS", 0.1)
@@ -113,7 +113,7 @@ def test_what_does_not_end_when_asked_is_killed(
     assert stubborn.poll() is not None
 
 
-def test_the_files_of_a_killed_run_go_and_its_logs_stay(data_dir: DataDir, tmp_path: Path) -> None:
+def test_files_of_a_killed_run_are_removed_and_its_logs_saved(data_dir: DataDir, tmp_path: Path) -> None:
     folder = tmp_path / "fotograma-run"
     logs = folder / "ray" / "session_1" / "logs"
     logs.mkdir(parents=True)
@@ -128,7 +128,7 @@ def test_the_files_of_a_killed_run_go_and_its_logs_stay(data_dir: DataDir, tmp_p
     assert list(data_dir.scratch.iterdir()) == []
 
 
-def test_the_record_holds_every_process_of_the_run(data_dir: DataDir, started: ExitStack) -> None:
+def test_record_contains_every_process_of_the_run(data_dir: DataDir, started: ExitStack) -> None:
     with run_folder(data_dir) as folder:
         recorder = ProcessRecorder(data_dir, folder)
         parent = python(started, PARENT)
@@ -140,7 +140,7 @@ def test_the_record_holds_every_process_of_the_run(data_dir: DataDir, started: E
     assert not data_dir.record.exists()
 
 
-def test_an_orphan_stays_in_the_record_as_long_as_it_lives(data_dir: DataDir, started: ExitStack) -> None:
+def test_orphan_stays_in_the_record_until_its_end(data_dir: DataDir, started: ExitStack) -> None:
     with run_folder(data_dir) as folder:
         recorder = ProcessRecorder(data_dir, folder)
         parent = python(started, PARENT)
@@ -157,7 +157,7 @@ def test_an_orphan_stays_in_the_record_as_long_as_it_lives(data_dir: DataDir, st
         assert child not in process_record.read_record(data_dir.record).processes
 
 
-def test_a_child_is_ended_with_all_it_started_and_the_others_are_kept(data_dir: DataDir, started: ExitStack) -> None:
+def test_only_the_process_tree_of_the_child_is_ended(data_dir: DataDir, started: ExitStack) -> None:
     with run_folder(data_dir) as folder:
         kept, ended = python(started, PARENT), python(started, PARENT)
 
@@ -167,7 +167,7 @@ def test_a_child_is_ended_with_all_it_started_and_the_others_are_kept(data_dir: 
         assert kept.poll() is None
 
 
-def test_an_orphan_is_ended_with_the_family_that_it_has_left(data_dir: DataDir, started: ExitStack) -> None:
+def test_orphan_is_ended_with_its_former_process_tree(data_dir: DataDir, started: ExitStack) -> None:
     with run_folder(data_dir) as folder:
         recorder = ProcessRecorder(data_dir, folder)
         kept, parent = python(started, PARENT), python(started, PARENT)
@@ -214,7 +214,7 @@ def test_a_data_directory_in_use_is_refused_until_the_process_that_uses_it_ends(
 
 
 @pytest.mark.parametrize("place", ["/proc/fotograma", "/dev/null/data"])
-def test_a_home_that_can_t_be_written_is_refused(place: str) -> None:
+def test_data_directory_that_can_t_be_written_is_refused(place: str) -> None:
     with pytest.raises(StartupError, match="can't be written") as refused:
         open_data_dir(Path(place))
     assert refused.value.code is ExitCode.NO_SPACE

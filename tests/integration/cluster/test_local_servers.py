@@ -111,7 +111,7 @@ def killed(pid: int | None) -> None:
     psutil.wait_procs(family, 10)
 
 
-def test_a_server_on_a_slow_machine_is_given_more_time_at_each_start(tmp_path: Path) -> None:
+def test_start_timeout_doubles_after_each_timeout(tmp_path: Path) -> None:
     server = ServerProcess("Sleeper", tmp_path / "log", environment={})
 
     def start(seconds_needed: float) -> None:
@@ -144,7 +144,7 @@ def test_a_program_without_its_libraries_is_a_broken_installation(tmp_path: Path
     assert refused.value.code is ExitCode.NOT_INSTALLED
 
 
-def test_a_message_tells_what_this_start_logged_and_not_the_one_before(tmp_path: Path) -> None:
+def test_error_quotes_the_log_of_this_start_only(tmp_path: Path) -> None:
     server = ServerProcess("Server", tmp_path / "log", environment={})
     for words in ("first", "second"):
         server.start(["/bin/sh", "-c", f"echo {words}; exit 3"], folder=tmp_path)
@@ -161,7 +161,7 @@ def test_a_database_of_another_major_version_is_refused(own_postgres: Postgres) 
         own_postgres.start()
 
 
-def test_postgres_keeps_its_data_over_a_stop_and_over_a_kill(own_postgres: Postgres) -> None:
+def test_postgres_data_survive_a_stop_and_a_kill(own_postgres: Postgres) -> None:
     own_postgres.start()
     remember(own_postgres)
     own_postgres.stop()
@@ -174,7 +174,7 @@ def test_postgres_keeps_its_data_over_a_stop_and_over_a_kill(own_postgres: Postg
     assert recall(own_postgres) == 7
 
 
-def test_postgres_starts_although_a_stranger_has_its_old_pid(own_postgres: Postgres, account: OsUser) -> None:
+def test_postgres_starts_although_another_process_has_its_old_pid(own_postgres: Postgres, account: OsUser) -> None:
     own_postgres.start()
     remember(own_postgres)
     killed(own_postgres.pid)
@@ -189,7 +189,7 @@ def test_postgres_starts_although_a_stranger_has_its_old_pid(own_postgres: Postg
         assert stranger.poll() is None
 
 
-def test_a_server_at_work_keeps_its_pid_file(own_postgres: Postgres) -> None:
+def test_running_server_keeps_its_pid_file(own_postgres: Postgres) -> None:
     own_postgres.start()
     file = own_postgres.data / "postmaster.pid"
     before = file.read_text()
@@ -227,7 +227,7 @@ def test_valkey_asks_for_the_password(own_valkey: Valkey) -> None:
         redis.ping()
 
 
-def test_a_cache_that_can_t_be_read_is_put_aside(own_valkey: Valkey, folder: Path) -> None:
+def test_unreadable_cache_is_moved_aside(own_valkey: Valkey, folder: Path) -> None:
     own_valkey.start()
     own_valkey.stop()
     (manifest,) = (folder / "valkey" / "appendonlydir").glob("*.manifest")
@@ -238,7 +238,9 @@ def test_a_cache_that_can_t_be_read_is_put_aside(own_valkey: Valkey, folder: Pat
     assert (folder / "valkey.unreadable").is_dir()
 
 
-def test_servers_of_one_s_own_are_used_and_none_is_started(postgres: Postgres, valkey: Valkey, tmp_path: Path) -> None:
+def test_servers_of_the_environment_are_used_and_none_is_started(
+    postgres: Postgres, valkey: Valkey, tmp_path: Path
+) -> None:
     data_dir = open_data_dir(tmp_path / "data")
     given = {DATABASE: postgres.url("postgres"), REDIS: valkey.url, OBJECTS: (tmp_path / "objects").as_uri()}
 
@@ -259,7 +261,7 @@ def test_servers_of_one_s_own_are_used_and_none_is_started(postgres: Postgres, v
         (OBJECTS, "nonsense://secret@bucket"),
     ],
 )
-def test_a_server_of_one_s_own_that_does_not_answer_is_named(
+def test_server_of_the_environment_that_does_not_answer_is_named(
     postgres: Postgres, valkey: Valkey, tmp_path: Path, variable: str, url: str
 ) -> None:
     data_dir = open_data_dir(tmp_path / "data")
@@ -303,7 +305,7 @@ def supervised(folder: Path) -> Iterator[tuple[BackingServices, Callable[[str, i
         assert not any(server.is_running() for server in servers.own)
 
 
-def test_a_server_that_is_killed_again_and_again_is_started_again(
+def test_server_is_restarted_after_every_kill(
     supervised: tuple[BackingServices, Callable[[str, int], None]],
 ) -> None:
     servers, wait_for = supervised

@@ -38,7 +38,7 @@ class Successor(http.server.ThreadingHTTPServer):
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
-def test_every_request_is_told_to_come_back_and_why(standby: StandbyServer, port: int, method: str) -> None:
+def test_every_request_gets_503_with_retry_after_and_the_reason(standby: StandbyServer, port: int, method: str) -> None:
     standby.open()
 
     answer = httpx.request(method, f"http://127.0.0.1:{port}/readyz")
@@ -59,7 +59,7 @@ def test_a_head_request_has_no_body(standby: StandbyServer, port: int) -> None:
     assert (answer.status_code, answer.content) == (503, b"")
 
 
-def test_it_gives_the_port_to_its_successor(standby: StandbyServer, port: int) -> None:
+def test_standby_server_hands_the_port_to_the_proxy(standby: StandbyServer, port: int) -> None:
     standby.open()
     assert not standby.another_listens()
 
@@ -74,7 +74,7 @@ def test_it_gives_the_port_to_its_successor(standby: StandbyServer, port: int) -
         thread.join()
 
 
-def test_a_port_of_somebody_else_is_left_alone(standby: StandbyServer, port: int) -> None:
+def test_port_of_another_program_is_refused(standby: StandbyServer, port: int) -> None:
     with socket.create_server(("127.0.0.1", port)), pytest.raises(StartupError) as refused:
         standby.open()
     assert refused.value.code is ExitCode.PORT_TAKEN
@@ -83,7 +83,7 @@ def test_a_port_of_somebody_else_is_left_alone(standby: StandbyServer, port: int
     assert listeners(port) == 1
 
 
-def test_it_can_be_opened_again_and_again(standby: StandbyServer, port: int) -> None:
+def test_standby_server_can_be_opened_repeatedly(standby: StandbyServer, port: int) -> None:
     for _ in range(3):
         standby.open()
         standby.open()

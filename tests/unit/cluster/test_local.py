@@ -76,7 +76,7 @@ def test_a_damaged_record_records_nothing(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "limit"), [("max 100000\n", None), ("150000 100000\n", 2), ("50000 100000\n", 1), ("", None)]
 )
-def test_a_container_s_limit_counts_as_whole_cores(text: str, limit: int | None) -> None:
+def test_cpu_limit_of_a_container_is_rounded_up_to_whole_cores(text: str, limit: int | None) -> None:
     assert cpu_limit(text) == limit
 
 
@@ -94,14 +94,14 @@ def test_the_processes_of_the_service_keep_their_bytecode() -> None:
     assert made_of({"PYTHONDONTWRITEBYTECODE": "1"})["PYTHONDONTWRITEBYTECODE"] is None
 
 
-def test_what_the_environment_sets_goes_before_what_the_home_holds() -> None:
+def test_variables_of_the_environment_override_the_defaults() -> None:
     made = made_of({"FOTOGRAMA_PUBLIC_URL": "https://frames.example", "FOTOGRAMA_WORKERS": "9"})
 
     assert made["FOTOGRAMA_PUBLIC_URL"] == "https://frames.example"
     assert made["FOTOGRAMA_WORKERS"] == "3", "the number of workers of this run"
 
 
-def test_a_full_disk_is_refused_with_what_is_needed() -> None:
+def test_full_disk_is_refused_with_the_needed_space() -> None:
     check_space(Path("/data"), NEEDED_BYTES)
 
     with pytest.raises(StartupError, match=rf"/data has 7 MiB free; .* needs {NEEDED_BYTES // MIB} MiB") as refused:
@@ -118,11 +118,11 @@ def test_a_full_disk_is_refused_with_what_is_needed() -> None:
         ("postgresql://me:secret@[half", "an address that can't be read"),
     ],
 )
-def test_a_message_about_a_server_holds_no_secret(url: str, place: str) -> None:
+def test_message_about_a_server_contains_no_secret(url: str, place: str) -> None:
     assert place_of(url) == place
 
 
-def test_secrets_are_made_once_and_only_their_owner_reads_them(tmp_path: Path) -> None:
+def test_secrets_are_generated_once_and_readable_by_their_owner_only(tmp_path: Path) -> None:
     files = tmp_path / "secrets.json", tmp_path / "ray-token"
 
     made = open_secrets(*files)
@@ -150,7 +150,7 @@ def closing_umask() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("closing_umask")
-def test_the_database_of_a_home_that_is_closed_to_its_user_lies_elsewhere_and_stays_there(
+def test_database_is_stored_in_the_shared_folder_when_its_user_can_t_enter_the_data_directory(
     tmp_path: Path, shared_dir: Path
 ) -> None:
     closed = tmp_path / "closed"
@@ -164,7 +164,7 @@ def test_the_database_of_a_home_that_is_closed_to_its_user_lies_elsewhere_and_st
     assert postgres_folder(DataDir(closed), other, shared_dir) == place
 
 
-def test_a_database_that_its_user_can_t_reach_any_more_is_refused(shared_dir: Path) -> None:
+def test_database_that_its_user_can_t_reach_is_refused(shared_dir: Path) -> None:
     shared_dir.mkdir()
     data_dir, other = DataDir(shared_dir / "data"), OsUser(uid=os.geteuid(), gid=os.getegid())
     data_dir.path.mkdir(mode=0o711)
@@ -177,7 +177,7 @@ def test_a_database_that_its_user_can_t_reach_any_more_is_refused(shared_dir: Pa
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o1777, 0o771])
-def test_nothing_is_kept_where_other_users_could_replace_it(shared_dir: Path, mode: int) -> None:
+def test_shared_folder_that_other_users_can_change_is_refused(shared_dir: Path, mode: int) -> None:
     shared_dir.mkdir()
     shared_dir.chmod(mode)
 
@@ -185,7 +185,7 @@ def test_nothing_is_kept_where_other_users_could_replace_it(shared_dir: Path, mo
         make_shared_dir(shared_dir)
 
 
-def test_a_user_without_a_home_folder_is_asked_to_choose_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_user_without_a_home_folder_gets_an_error_with_the_option(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.setattr(os, "getuid", lambda: 54321)
 
@@ -193,19 +193,19 @@ def test_a_user_without_a_home_folder_is_asked_to_choose_one(monkeypatch: pytest
         open_data_dir(Path("~/.fotograma"))
 
 
-def test_a_user_without_a_name_is_told_what_postgres_asks_for() -> None:
+def test_user_without_a_name_gets_an_error_with_the_remedy() -> None:
     with pytest.raises(StartupError, match="54321"):
         OsUser(uid=54321, gid=54321).check_name()
 
 
-def test_a_database_that_is_missing_is_never_replaced_by_an_empty_one(tmp_path: Path) -> None:
+def test_missing_database_is_not_replaced_by_an_empty_one(tmp_path: Path) -> None:
     (tmp_path / "postgres").symlink_to(tmp_path / "gone")
 
     with pytest.raises(StartupError, match="The database is missing"):
         postgres_folder(DataDir(tmp_path), OsUser(), shared_dir=tmp_path / "shared_dir")
 
 
-def test_sockets_lie_where_their_path_is_short_enough(tmp_path: Path) -> None:
+def test_run_folder_has_a_path_short_enough_for_sockets(tmp_path: Path) -> None:
     deep = tmp_path / ("long" * 30)
     deep.mkdir()
 
@@ -216,7 +216,7 @@ def test_sockets_lie_where_their_path_is_short_enough(tmp_path: Path) -> None:
     assert not folder.exists()
 
 
-def test_sockets_lie_where_the_user_of_postgres_reaches_them() -> None:
+def test_run_folder_can_be_entered_by_the_user_of_postgres() -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as closed:
         folder = make_run_folder(Path(closed))
 
@@ -225,7 +225,7 @@ def test_sockets_lie_where_the_user_of_postgres_reaches_them() -> None:
         remove_run_folder(folder)
 
 
-def test_only_folders_that_a_run_made_are_removed(tmp_path: Path) -> None:
+def test_only_run_folders_are_removed(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "fotograma-link").symlink_to(tmp_path / "mine")
 

@@ -16,7 +16,7 @@ from cluster.local.greeting import UNDER_UV, cli_command
         ({}, ["/usr/bin/python3", "-m", "cluster"], None, "/usr/bin/python3 -m cluster"),
     ],
 )
-def test_it_names_the_command_line_as_it_was_started(
+def test_greeting_shows_the_command_as_it_was_started(
     environment: dict[str, str], program: list[str], found: str | None, command: str
 ) -> None:
     assert cli_command(environment, program, found) == command

@@ -28,14 +28,14 @@ FINE = {"database": "ok", "migrations": "ok", "objects": "ok", "storage": "ok", 
         ({"database": "restarting"}, {"database"}),
     ],
 )
-def test_a_full_disk_and_a_cache_that_is_away_keep_nobody_from_what_is_there(
+def test_service_is_ready_with_a_full_disk_and_without_the_cache(
     changed: dict[str, str], keep_it_away: set[str]
 ) -> None:
     assert set(unready_parts(FINE | changed)) == keep_it_away
 
 
 @pytest.mark.parametrize("body", [b"starting", b"[]", b'{"parts": null}', b'{"detail": "Not found."}', b"\xff", b"7"])
-def test_an_answer_that_is_not_the_api_s_is_none(body: bytes) -> None:
+def test_answer_of_another_program_has_no_parts(body: bytes) -> None:
     assert parts_of(body) is None
 
 
@@ -59,12 +59,12 @@ def test_each_change_is_printed_once() -> None:
     ]
 
 
-def test_an_old_schema_is_to_be_renewed() -> None:
+def test_probe_reports_an_old_schema() -> None:
     assert ReadinessWatch().observe(FINE | {"migrations": "behind"}).schema_is_old
     assert not ReadinessWatch().observe(FINE | {"migrations": "away"}).schema_is_old
 
 
-def test_an_api_that_never_answers_is_dead_and_one_answer_begins_anew() -> None:
+def test_api_is_dead_after_failed_probes_in_a_row() -> None:
     watch = ReadinessWatch()
     looks = [watch.observe(None) for _ in range(UNANSWERED_PROBES - 1)]
     assert looks == [Finding(None, is_ready=False)] * (UNANSWERED_PROBES - 1)

@@ -25,12 +25,12 @@ def pauses(policy: RestartPolicy, ends: list[float | None]) -> list[float]:
 
 
 @given(POLICIES, st.lists(st.none() | st.floats(0, 2000), max_size=200))
-def test_no_pause_is_longer_than_the_longest(policy: RestartPolicy, ends: list[float | None]) -> None:
+def test_pauses_are_bounded(policy: RestartPolicy, ends: list[float | None]) -> None:
     assert all(0 <= pause <= policy.longest_pause for pause in pauses(policy, ends))
 
 
 @given(POLICIES, st.integers(2, 3000))
-def test_failures_in_a_row_are_waited_after_ever_longer(policy: RestartPolicy, times: int) -> None:
+def test_pauses_grow_with_failures_in_a_row(policy: RestartPolicy, times: int) -> None:
     found = pauses(policy, [None] * times)
     assert found == sorted(found)
     assert found[0] == 0
@@ -38,7 +38,7 @@ def test_failures_in_a_row_are_waited_after_ever_longer(policy: RestartPolicy, t
 
 
 @given(POLICIES, st.lists(st.none(), max_size=50), st.floats(0, 1000))
-def test_whoever_ran_well_is_started_again_at_once(policy: RestartPolicy, failed: list[None], longer: float) -> None:
+def test_server_restarts_at_once_after_a_stable_run(policy: RestartPolicy, failed: list[None], longer: float) -> None:
     assert pauses(policy, [*failed, policy.stable + longer])[-1] == 0
 
 

@@ -40,7 +40,7 @@ def test_a_finished_step_is_a_line_with_its_seconds() -> None:
     assert step_line("PostgreSQL", 0.25).split() == ["PostgreSQL", "0.2", "s"]
 
 
-def test_what_is_under_way_is_one_line() -> None:
+def test_unfinished_steps_are_one_line() -> None:
     assert progress_line(["PostgreSQL", "Ray"], 3.4) == "  PostgreSQL; Ray ... 3 s"
     assert progress_line([], 3.4) == ""
 
@@ -53,7 +53,7 @@ def read_until(screen: int, end: str) -> str:
     return shown.decode()
 
 
-def test_on_a_terminal_a_said_line_takes_the_place_of_the_shown_one() -> None:
+def test_printed_line_replaces_the_progress_line_on_a_terminal() -> None:
     with pseudo_terminal() as screen:
         console = Console()
         console.show_progress("  Ray ... 1 s")
@@ -68,7 +68,7 @@ def test_on_a_terminal_a_said_line_takes_the_place_of_the_shown_one() -> None:
     assert shown == f"{before}{START_OF_LINE}  Ray  2.5 s\r\ndone\r\n"
 
 
-def test_a_shown_line_is_cut_to_the_width_of_the_terminal() -> None:
+def test_progress_line_is_cut_to_the_width_of_the_terminal() -> None:
     with pseudo_terminal() as screen:
         console = Console()
         console.show_progress("x" * 1000)
@@ -78,7 +78,7 @@ def test_a_shown_line_is_cut_to_the_width_of_the_terminal() -> None:
     assert shown == START_OF_LINE + "x" * 79
 
 
-def test_elsewhere_only_finished_lines_are_written(capfd: pytest.CaptureFixture[str]) -> None:
+def test_output_without_a_terminal_has_no_progress_line(capfd: pytest.CaptureFixture[str]) -> None:
     console = Console()
     console.show_progress("  Ray ... 1 s")
     console.print_line("  Ray  1.5 s")
@@ -87,7 +87,7 @@ def test_elsewhere_only_finished_lines_are_written(capfd: pytest.CaptureFixture[
     assert capfd.readouterr().out == "  Ray  1.5 s\n"
 
 
-def test_the_process_that_holds_ray_reports_its_steps(head: RayHeadCommand) -> None:
+def test_ray_head_reports_its_steps(head: RayHeadCommand) -> None:
     assert head.read_report() is None
     head.write_report(HeadStep.RAY, Addresses(metrics="http://127.0.0.1:1"))
     head.write_report(HeadStep.DASHBOARD, Addresses("http://127.0.0.1:2", "http://127.0.0.1:1"))
@@ -97,7 +97,7 @@ def test_the_process_that_holds_ray_reports_its_steps(head: RayHeadCommand) -> N
     assert head.read_report() is None
 
 
-def test_the_process_that_holds_ray_is_told_the_same(head: RayHeadCommand) -> None:
+def test_ray_head_parses_its_command(head: RayHeadCommand) -> None:
     assert RayHeadCommand.parse(head.command()[-1]) == head
 
 

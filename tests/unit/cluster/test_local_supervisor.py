@@ -102,7 +102,7 @@ def wait_for_ever(supervisor: Supervisor) -> None:
         supervisor.wait(SECONDS)
 
 
-def test_parts_start_side_by_side_but_for_those_that_need_another() -> None:
+def test_parts_start_concurrently_except_those_that_need_another() -> None:
     log: list[str] = []
     database, schema, ray = (Server(*names, log=log) for names in [("database",), ("schema",), ("ray",)])
     schema.after = ["database"]
@@ -116,7 +116,7 @@ def test_parts_start_side_by_side_but_for_those_that_need_another() -> None:
         assert supervisor.all_run
 
 
-def test_what_ends_is_started_again_however_often() -> None:
+def test_part_that_ends_is_started_again_every_time() -> None:
     server = Server("server", log=[])
     with supervised(server) as (_, story):
         for times in range(1, 12):
@@ -128,7 +128,7 @@ def test_what_ends_is_started_again_however_often() -> None:
     assert [end.pause_seconds for end in ends[:3]] == [0, QUICK.first_pause, QUICK.longest_pause]
 
 
-def test_a_start_that_fails_in_any_way_is_repeated() -> None:
+def test_failed_start_is_repeated() -> None:
     errors = [RuntimeError("it ended while it started"), OSError(errno.EAGAIN, "no more processes"), AssertionError()]
     server = Server("server", [*errors, None], log=[])
     with supervised(server) as (supervisor, story):
@@ -139,7 +139,7 @@ def test_a_start_that_fails_in_any_way_is_repeated() -> None:
 
 
 @pytest.mark.parametrize("cause", [TAKEN, ModuleNotFoundError("ray"), OSError(errno.ENOSPC, "no space left")])
-def test_a_cause_that_no_waiting_heals_ends_the_first_start(cause: Exception) -> None:
+def test_lasting_cause_ends_the_first_start(cause: Exception) -> None:
     log: list[str] = []
     other = Server("other", log=log)
     with supervised(other, Server("server", [cause], log=log)) as (supervisor, story):
@@ -150,7 +150,7 @@ def test_a_cause_that_no_waiting_heals_ends_the_first_start(cause: Exception) ->
     assert "other is stopped" in log
 
 
-def test_once_all_was_ready_even_that_is_waited_for() -> None:
+def test_lasting_cause_is_retried_once_all_was_ready() -> None:
     server = Server("server", [None, TAKEN, OSError(errno.ENOSPC, "no space left"), None], log=[])
     with supervised(server) as (supervisor, story):
         story.wait_for(lambda _: story.starts_of("server") == 1)
@@ -178,7 +178,7 @@ def test_the_last_part_is_stopped_first_and_nothing_starts_afterwards() -> None:
     assert log == ["ray is stopped", "cache is stopped", "database is stopped"]
 
 
-def test_a_part_that_is_being_started_is_stopped_all_the_same() -> None:
+def test_part_can_be_stopped_while_it_starts() -> None:
     log: list[str] = []
     server = Server("server", [RuntimeError("stopped")], log=log)
     server.holds.clear()
@@ -188,7 +188,7 @@ def test_a_part_that_is_being_started_is_stopped_all_the_same() -> None:
     assert story.events == []
 
 
-def test_what_a_part_left_behind_is_ended_before_it_starts_again() -> None:
+def test_process_tree_of_a_part_is_ended_before_its_restart() -> None:
     log: list[str] = []
     server = Server("server", log=log)
     story = Story()
