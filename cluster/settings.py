@@ -114,6 +114,9 @@ class Settings(BaseSettings):
     """A task whose worker gave no sign of life for so long is given to another one."""
     heartbeat_seconds: Annotated[float, Field(gt=0)] = HEARTBEAT_SECONDS
     """How often a worker gives a sign of life."""
+    staging_max_bytes: Annotated[int, Field(ge=0)] = 20_000 * MIB
+    """Bytes of the copies of videos that the workers of one machine keep in the scratch folder, for later tasks of the
+    same video. 0 keeps none."""
     decode_memory_bytes: Annotated[int, Field(ge=256 * MIB)] = 4096 * MIB
     """Bytes of address space of a decoding child. Its resident memory stays far below."""
     decode_seconds_max: Annotated[float, Field(gt=0)] = 6 * 3600.0

@@ -29,20 +29,46 @@ async def stage_video(claim: Claim, deps: WorkerDeps, into: Path) -> Path:
     The SHA-256 of an upload by tus is computed here, the first time that its video is staged. Raises
     PromisedChecksumError, ObjectNotFound, OSError, LeaseLost, CatalogueError of fault service.
     """
+    own_file = None if is_chunked(claim.object_key) else deps.objects.local_path(claim.object_key)
+    if own_file is not None:
+        await deps.objects.size(claim.object_key)
+        if not await _is_verified(own_file, claim.sha256):
+            raise _other_bytes()
+        return own_file
+    async with deps.staging_cache.fetching(claim.sha256 or str(claim.video_id)):
+        if claim.sha256 is None or not await _take_copy(claim.sha256, deps, into):
+            await _fetch(claim, deps, into)
+    return into
+
+
+async def _take_copy(sha256: str, deps: WorkerDeps, into: Path) -> bool:
+    if not await asyncio.to_thread(deps.staging_cache.take, sha256, into):
+        return False
+    if await _is_verified(into, sha256):
+        return True
+    await asyncio.to_thread(deps.staging_cache.drop, sha256)
+    await asyncio.to_thread(into.unlink)
+    return False
+
+
+async def _fetch(claim: Claim, deps: WorkerDeps, into: Path) -> None:
+    sha256 = claim.sha256
     if is_chunked(claim.object_key):
-        return await _stage_chunked(claim, deps, into)
-    source = await deps.objects.fetch(claim.object_key, into)
-    if claim.sha256 is not None:
-        try:
-            await asyncio.to_thread(verify_file, source, claim.sha256)
-        except ChecksumMismatchError as error:
-            raise _other_bytes() from error
-    return source
+        sha256 = await _fetch_chunks(claim, deps, into)
+    else:
+        await asyncio.to_thread(deps.staging_cache.make_room, await deps.objects.size(claim.object_key))
+        await deps.objects.fetch(claim.object_key, into)
+        if not await _is_verified(into, sha256):
+            raise _other_bytes()
+    if sha256 is not None:
+        await asyncio.to_thread(deps.staging_cache.add, sha256, into)
 
 
-async def _stage_chunked(claim: Claim, deps: WorkerDeps, into: Path) -> Path:
+async def _fetch_chunks(claim: Claim, deps: WorkerDeps, into: Path) -> str:
+    """Returns the SHA-256 of the whole."""
     try:
         content = await resumable_uploads.content_of(deps.database, claim.video_id)
+        await asyncio.to_thread(deps.staging_cache.make_room, sum(chunk.size for chunk in content.chunks))
         sha256 = await _join(deps.objects, content.chunks, into)
         if claim.sha256 is not None and sha256 != claim.sha256:
             raise _other_bytes()
@@ -54,7 +80,18 @@ async def _stage_chunked(claim: Claim, deps: WorkerDeps, into: Path) -> Path:
         if is_outage(error):
             raise CatalogueError("unavailable", "The database went away while the video was fetched.") from error
         raise
-    return into
+    return sha256
+
+
+async def _is_verified(path: Path, sha256: str | None) -> bool:
+    """Whether a file has the digest, if one is known."""
+    if sha256 is None:
+        return True
+    try:
+        await asyncio.to_thread(verify_file, path, sha256)
+    except ChecksumMismatchError:
+        return False
+    return True
 
 
 async def _join(objects: ObjectStore, chunks: Sequence[Chunk], into: Path) -> str:

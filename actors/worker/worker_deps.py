@@ -10,6 +10,7 @@ from pathlib import Path
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.extraction_types import SEGMENT_SECONDS, Reader
+from actors.worker.staging_cache import StagingCache
 from db.object_store.object_store import ObjectStore
 
 
@@ -22,6 +23,7 @@ class WorkerDeps:
     database: AsyncEngine
     objects: ObjectStore
     scratch: Path
+    staging_cache: StagingCache
     reader: Reader
     threads: int
     lease_seconds: float

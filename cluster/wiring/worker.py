@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from actors.extraction_types import Reader
 from actors.sandbox.process_isolation import hide_memory
 from actors.worker.scratch_folder import own_folder
+from actors.worker.staging_cache import StagingCache
 from actors.worker.worker_deps import WorkerDeps
 from actors.worker.worker_loop import Worker
 from cluster.settings import Settings, load
@@ -46,6 +47,7 @@ def _deps(settings: Settings, database: AsyncEngine, scratch: Path) -> WorkerDep
         database=database,
         objects=open_store(settings.objects_url),
         scratch=scratch,
+        staging_cache=StagingCache(settings.scratch / "videos", settings.staging_max_bytes),
         reader=Reader(settings.reader),
         threads=settings.worker_threads,
         lease_seconds=settings.lease_seconds,

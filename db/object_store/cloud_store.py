@@ -91,6 +91,9 @@ class CloudStore:
                 await asyncio.to_thread(file.write, block)
         return into
 
+    def local_path(self, key: str) -> Path | None:
+        return None
+
     async def signed_url(self, key: str, seconds: float) -> str | None:
         if not isinstance(self._store, SIGNING_STORES):
             return None

@@ -88,6 +88,9 @@ class FolderStore:
         await self.size(key)
         return self._root / key
 
+    def local_path(self, key: str) -> Path | None:
+        return self._root / checked_key(key)
+
     async def signed_url(self, key: str, seconds: float) -> str | None:
         return None
 

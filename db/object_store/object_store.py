@@ -70,6 +70,9 @@ class ObjectStore(Protocol):
     async def fetch(self, key: str, into: Path) -> Path:
         """Returns a local file with the object: the store's own file, or a copy at `into`. Raises ObjectNotFound."""
 
+    def local_path(self, key: str) -> Path | None:
+        """Returns the store's own file for a key; None when objects are not files of this machine."""
+
     async def signed_url(self, key: str, seconds: float) -> str | None:
         """Returns a URL at which anybody can read the object for so long; None when the store gives none."""
 

@@ -11,6 +11,7 @@ from uuid_utils.compat import uuid7
 
 from actors.extraction_types import Reader
 from actors.sandbox.child_process import DecodingChild
+from actors.worker.staging_cache import StagingCache
 from actors.worker.task_runner import TaskOutcome, perform
 from actors.worker.worker_deps import WorkerDeps
 from db.acceptance import resumable_uploads
@@ -37,6 +38,7 @@ def make_worker_deps(
         database=database,
         objects=objects,
         scratch=folder / "scratch",
+        staging_cache=StagingCache(folder / "staged", 1 << 30),
         reader=reader,
         threads=1,
         lease_seconds=60,

@@ -152,7 +152,7 @@ MUTANTS = (
     ),
     Mutant(
         "the video's bytes not compared with the accepted ones",
-        (Edit("actors/worker/stage_video.py", "    if claim.sha256 is not None:\n", "    if claim.sha256 == '':\n"),),
+        (Edit("actors/worker/stage_video.py", "    if sha256 is None:\n", "    if sha256 is None or sha256:\n"),),
         f"{PROMISES}::test_video_altered_in_the_store_is_not_decoded",
     ),
 )
