@@ -1,4 +1,4 @@
-"""Bad input: for each a code of the catalogue, whose fault it is, and a remedy in two languages."""
+"""Invalid input: each has a catalogue code, a fault, and a remedy in two languages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the other tests may rely on: a clip is what its truth says, by a plain sequential decode."""
+"""The test clips themselves: a plain sequential decode gives exactly the recorded truth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several specifications over one video: decoded once, and each result as if it had been alone."""
+"""Several specifications over one video: one decode pass, and each result equals its single extraction."""
 
 from __future__ import annotations
 

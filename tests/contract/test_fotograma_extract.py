@@ -1,4 +1,4 @@
-"""`fotograma.extract`: the engine as a library, with what is pleasant to write."""
+"""`fotograma.extract`: the engine as a library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Interlaced video: a picture shows one moment, keeps its time, and does not depend on what else is asked for."""
+"""Interlaced video: an image shows one field's time and does not depend on other targets."""
 
 from __future__ import annotations
 

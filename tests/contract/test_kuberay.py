@@ -1,4 +1,4 @@
-"""The manifests and the code name the same things."""
+"""The Kubernetes manifests match the code."""
 
 import importlib
 import tomllib

@@ -1,4 +1,4 @@
-"""One suite over every object store: whole or absent, durable, ranges, prefixes."""
+"""One suite over every object store: atomic and durable writes, ranges, prefixes."""
 
 import asyncio
 import errno

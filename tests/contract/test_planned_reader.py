@@ -1,4 +1,4 @@
-"""The planned reader: the same bytes as a sequential decode, whatever the threads, and no more work than needed."""
+"""The planned reader: the same samples as a sequential decode for any thread count, without extra work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the probe finds out about files that are not plain."""
+"""The probe on unusual files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every reader promises: the frames of a plan, in order, each the right one, or nothing and a word about it."""
+"""Every reader gives the right frames of a plan in order, or reports them as missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The first frame of every shot: clips with known cuts, read in every way."""
+"""First frames of shots in clips with known cuts, by every reader."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Work in segments: joined, they are byte for byte what one pass over the whole video writes."""
+"""Assembled segments equal, byte for byte, the result of one pass over the whole video."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a row of the fault table is and what it finds, and the table as Markdown."""
+"""Rows of the fault table, their outcomes, and the table as Markdown."""
 
 from __future__ import annotations
 

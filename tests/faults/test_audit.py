@@ -1,4 +1,4 @@
-"""The judges of the rows: they see what they are there to see."""
+"""The audit of fault rows detects stale results and missing or repeated notifications."""
 
 from __future__ import annotations
 

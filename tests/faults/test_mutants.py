@@ -1,4 +1,4 @@
-"""Each mutant of the source is noticed by the test that is named for it, which is green without the mutant."""
+"""Each mutant of the source fails its named test, which passes without the mutant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table: what it shows, and what it calls broken."""
+"""The fault table: its lines, and the outcomes that do not hold."""
 
 from __future__ import annotations
 

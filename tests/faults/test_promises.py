@@ -1,4 +1,4 @@
-"""What each promise of accepting and ending hangs on, so that breaking one line of it is noticed."""
+"""The promises of accept and publish, one test for each, for the mutants that break them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The application in-process on real servers, and what the API tests do with it again and again."""
+"""The application in this process on real servers, and the requests that many API tests make."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ WEBM = b"\x1a\x45\xdf\xa3" + b"webm" * 500
 
 
 def make_deps(database: AsyncEngine, folder: Path, cache: Cache, **more: Any) -> Deps:
-    """Real parts, but with cheap passwords."""
+    """Real parts, with a cheap password hash."""
     values: dict[str, Any] = {
         "database": database,
         "objects": FolderStore(folder),
@@ -67,7 +67,7 @@ def make_deps(database: AsyncEngine, folder: Path, cache: Cache, **more: Any) ->
 
 
 def make_limits(**more: Any) -> AdmissionLimits:
-    """Hardly any, but for those that are given."""
+    """Limits that no test reaches, except those that are given."""
     values: dict[str, Any] = {
         "rate": RateLimit(2000, 0.01),
         "quotas": UNLIMITED,
@@ -83,7 +83,7 @@ def open_client(app: ASGIApp, **more: Any) -> httpx.AsyncClient:
 
 
 class _ListeningServer(uvicorn.Server):
-    """Tells when it listens."""
+    """Sets `ready` when it listens."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -96,7 +96,7 @@ class _ListeningServer(uvicorn.Server):
 
 @asynccontextmanager
 async def listen(app: ASGIApp) -> AsyncIterator[int]:
-    """The application on a port of its own, for what needs a real connection."""
+    """Serves the application on a free port, and yields the port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         server = _ListeningServer(uvicorn.Config(app, log_config=None, lifespan="off", ws="none"))
@@ -110,7 +110,7 @@ async def listen(app: ASGIApp) -> AsyncIterator[int]:
 
 
 async def log_in(client: httpx.AsyncClient, email: str = "ana@example.org") -> dict[str, Any]:
-    """Registers, logs in, and lets the client send the token from now on."""
+    """Registers, logs in, and makes the client send the token with every later request."""
     await client.post("/v1/users", json={"email": email, "password": PASSWORD})
     answer = await client.post("/v1/tokens", json={"email": email, "password": PASSWORD})
     assert answer.status_code == 200, answer.text
@@ -140,17 +140,17 @@ async def upload_video(client: httpx.AsyncClient, name: str = "clip.mp4", conten
 
 
 def status_and_code(answer: httpx.Response) -> tuple[int, str]:
-    """The status and the code of a refusal."""
+    """The HTTP status and the error code of a problem response."""
     assert answer.headers["content-type"] == "application/problem+json", answer.text
     return answer.status_code, answer.json()["code"]
 
 
 NOTHING_STORED: tuple[int, int, list[str]] = (0, 0, [])
-"""What `stored_state` gives after a call that was refused."""
+"""What `stored_state` returns after a refused request."""
 
 
 async def stored_state(database: AsyncEngine, objects: ObjectStore) -> tuple[int, int, list[str]]:
-    """How many videos and reservations there are, and which objects."""
+    """The number of videos, the number of reservations, and the keys of video objects."""
     statement = "SELECT (SELECT count(*) FROM videos), (SELECT count(*) FROM reservations)"
     async with database.connect() as connection:
         videos, reservations = (await connection.execute(text(statement))).one()
@@ -159,7 +159,7 @@ async def stored_state(database: AsyncEngine, objects: ObjectStore) -> tuple[int
 
 @dataclass(frozen=True)
 class Result:
-    """An archive as the engine makes one, of images that are only some bytes."""
+    """An archive like that of the engine. Its images are arbitrary bytes."""
 
     archive: bytes
     manifest_csv: bytes
@@ -179,7 +179,7 @@ def make_result(images: Sequence[bytes]) -> Result:
 
 
 async def publish_next_task(deps: Deps, result: Result) -> UUID:
-    """Claims the next task and ends it with this result; gives the extraction's id."""
+    """Claims the next task and publishes this result. Returns the id of the extraction."""
     (claim,) = await task_queue.claim(deps.database, worker="test-worker")
     prefix = f"results/{claim.extraction_id}/{claim.lease.task_id}/{claim.lease.attempt}"
     objects = {

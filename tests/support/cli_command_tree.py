@@ -1,4 +1,4 @@
-"""The tree of commands, and which of them a line calls."""
+"""The commands of the command line, and the command that a line calls."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT_COMMAND: Any = get_command(app)
 
 
 def command_contexts(command: Any, name: str, parent: Any = None) -> Iterator[Any]:
-    """Of a command and all below it. Nothing runs."""
+    """Yields the contexts of a command and of all its subcommands. Runs nothing."""
     context = command.context_class(command, info_name=name, parent=parent)
     yield context
     if hasattr(command, "list_commands"):
@@ -25,7 +25,7 @@ def command_contexts(command: Any, name: str, parent: Any = None) -> Iterator[An
 
 
 def called_command(line: str) -> str:
-    """The path of the command that a line calls. Checks the arguments; the command does nothing.
+    """The path of the command that a line calls. Checks the arguments; the command is replaced and does nothing.
 
     Raises TyperException.
     """

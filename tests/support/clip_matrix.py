@@ -1,4 +1,4 @@
-"""The product of codecs, containers and what can be special about a video, as clips; and a covering part of it."""
+"""Clips for every combination of codec, container and feature, and a smaller set that covers all pairs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CONTAINER_CODECS = {
     "flv": {"h264", "flv1"},
     "wmv": {"wmv2"},
 }
-"""Which codecs a container is used with."""
+"""The codecs that each container is used with."""
 
 _VFR_DURATIONS = (1, 4, 2, 9, 3, 1, 7, 2, 12, 3, 3, 3, 3, 3, 3)
 _REORDERING = {"h264", "hevc", "mpeg4", "mpeg2"}
@@ -102,7 +102,7 @@ FEATURES: dict[str, Feature] = {
         {"width": 64, "height": 48, "frames": 10_000, "gop": 250, "fps": Fraction(50)}, {"h264"}, {"mp4", "ts"}
     ),
 }
-"""What can be special about a video."""
+"""Features of a video, by name."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -125,7 +125,7 @@ class ClipKind:
         return set(combinations((self.codec, self.container, self.feature), 2))
 
     def make(self, folder: Path) -> tuple[Path, ClipSpec]:
-        """The clip in a folder of its own, and what its wanted video stream is like."""
+        """Makes the clip in this folder. Returns its path and the spec of the video stream that must be read."""
         path, spec = folder / f"{self}.{self.container}", self.spec
         remade = FEATURES[self.feature].remade
         plain = folder / f"plain.{self.container}" if remade else path
@@ -140,7 +140,7 @@ class ClipKind:
 
 
 def all_kinds() -> list[ClipKind]:
-    """Every kind that a codec, a container and a feature make together."""
+    """Every valid combination of codec, container and feature."""
     return [
         ClipKind(codec, container, name)
         for container, codecs in CONTAINER_CODECS.items()
@@ -152,7 +152,7 @@ def all_kinds() -> list[ClipKind]:
 
 
 def covering_kinds(kinds: Iterable[ClipKind]) -> Iterator[ClipKind]:
-    """A part in which every pair of codec, container and feature that can be is there at least once (greedily)."""
+    """A subset that contains every possible pair of codec, container and feature; chosen greedily."""
     rest = list(kinds)
     missing = set().union(*(kind.pairs() for kind in rest))
     while missing:

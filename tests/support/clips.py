@@ -1,4 +1,4 @@
-"""Test clips whose every frame tells its own number, and files that are no good clips.
+"""Test clips with the frame number in the pixels of every frame, and files that are not valid clips.
 
 The pattern (see tests.support.frame_number_pattern) is drawn upright, then turned and squeezed the way a camera
 stores it, so that only a reader that applies rotation and pixel aspect ratio reads numbers.
@@ -48,7 +48,7 @@ SAMPLE_RATE = 48_000
 
 @dataclass(frozen=True, slots=True)
 class ClipSpec:
-    """What a clip is like.
+    """Properties of a clip.
 
     width, height: pixels as coded. rotation: degrees clockwise that a player turns the picture by. sar: pixel aspect
     ratio. vfr: durations of the frames in ticks of `time_base`, repeated in turn; empty for a constant rate.
@@ -114,7 +114,7 @@ class DisplayedFrame:
 
 @dataclass(frozen=True, slots=True)
 class ClipTruth:
-    """What is in a clip.
+    """The true content of a clip.
 
     duration: seconds, from the first displayed frame to the end of the last. width, height: pixels as displayed.
     time_base: seconds of one tick in the file.
@@ -138,7 +138,7 @@ class ClipTruth:
 
 
 ClipByName = Callable[[str], tuple[Path, ClipTruth]]
-"""The fixture `clips`: a name to a clip and what is in it."""
+"""The fixture `clips`: returns the path and the true content of a clip by its name."""
 
 _HALF, _NTSC = Fraction(1, 2), Fraction(30_000, 1_001)
 

@@ -1,4 +1,4 @@
-"""A process in the place of a decoding child, which does and says what a child that was taken over might."""
+"""Processes in place of the decoding child that behave as an exploited child might."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.programs import child_that_sends_messages, child_with_extra_s
 
 
 async def child_that_sends(*answers: dict[str, Any]) -> DecodingChild:
-    """It says these answers, whatever its job, and waits."""
+    """A child that sends these messages whatever its job, and then waits."""
     pipe, command = asyncio.subprocess.PIPE, command_of(child_that_sends_messages, json.dumps(answers))
     return DecodingChild(
         await asyncio.create_subprocess_exec(*command, start_new_session=True, stdin=pipe, stdout=pipe, stderr=pipe)
@@ -20,5 +20,5 @@ async def child_that_sends(*answers: dict[str, Any]) -> DecodingChild:
 
 
 async def child_that_runs(code: str) -> DecodingChild:
-    """A child that does its job, and this before it tells the end; `out` is the folder with what it made."""
+    """A child that does its job, then runs this code before it sends the outcome. `out`: its result folder."""
     return await DecodingChild.start((str(child_with_extra_step.__file__), code))

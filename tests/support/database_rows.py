@@ -1,4 +1,4 @@
-"""Rows that the integration tests start from, made through the product's own functions."""
+"""Rows that integration tests start from, written by the functions of the product."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ways to damage a file, each the same for the same seed."""
+"""Ways to damage a file. The same seed gives the same damage."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def bit_flips(data: bytearray, random: Random) -> None:
 
 
 def zeroed_block(data: bytearray, random: Random) -> None:
-    """Like a hole in a download, or a lost sector."""
+    """Like a missing piece of a download or a lost sector."""
     _overwrite(data, random, bytes(random.choice((64, 512, 2048))))
 
 
@@ -79,7 +79,7 @@ _NUMBER_OFFSETS = [
     *((b"duration", 9), (b"FLV\x01", 5)),
     *((b"\x00\x00\x01\xba", 4), (b"\x00\x00\x01\xb3", 4), (b"\x00\x00\x01\xe0", 4)),
 ]
-"""What stands before a number, and how far from its first byte the number is."""
+"""Tags in containers, and the offset of a number from the first byte of its tag."""
 
 
 def _find_tags(data: bytearray, tag: bytes) -> list[int]:

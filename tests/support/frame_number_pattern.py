@@ -1,4 +1,4 @@
-"""Pictures that tell their own number: a grid of 32 black and white blocks on a moving, colored texture.
+"""Pictures with a readable number: a grid of 32 black and white blocks on a moving, colored texture.
 
 16 blocks are the bits of the number, 16 are their CRC. The blocks survive lossy codecs, JPEG, 4:2:0 and a reduction to
 64 pixels; a picture that is turned, mirrored, mixed of two or cut off gives no number.

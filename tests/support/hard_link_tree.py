@@ -1,4 +1,4 @@
-"""Copies of whole trees that cost neither room nor time."""
+"""Copies of folders as hard links, which need no disk space and little time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 Ignore = Callable[[str, list[str]], Iterable[str]]
-"""What is left out: of a folder and the names in it."""
+"""Gets a folder and the names in it; returns the names to leave out."""
 
 
 def make_hard_link_tree(source: Path, target: Path, *, ignore: Ignore | None = None) -> Path:

@@ -22,7 +22,7 @@ ONE_PER_HOUR = RateLimit(burst=1, refill_seconds=3600)
 async def open_limited_api(
     deps: Deps, tmp_path: Path, *, cache: Cache | None = None, **limits: Any
 ) -> AsyncIterator[Any]:
-    """Deps with these limits, and somebody logged in."""
+    """Yields dependencies with these limits, and a client that is logged in."""
     made = api_client.make_deps(
         deps.database, tmp_path / "objects", cache or deps.cache, limits=api_client.make_limits(**limits)
     )
@@ -33,7 +33,7 @@ async def open_limited_api(
 
 
 class UnreadBody:
-    """A body that may not be read."""
+    """A request body that records whether it is read."""
 
     def __init__(self) -> None:
         self.read = False
@@ -52,7 +52,7 @@ async def send_unread(client: httpx.AsyncClient, size: int = 1000) -> httpx.Resp
 
 
 def assert_refused(answer: httpx.Response, status: int, code: str, fault: str) -> int:
-    """Seconds to wait."""
+    """Checks the refusal. Returns the seconds of its Retry-After."""
     problem = answer.json()
     assert (answer.status_code, problem["code"], problem["fault"]) == (status, code, fault), answer.text
     assert problem["remedy"]

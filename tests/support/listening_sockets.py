@@ -1,4 +1,4 @@
-"""Who can reach what a process and all below it listen on."""
+"""The TCP sockets on which a process and its descendants listen."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ListeningSocket:
 
 
 def listening_sockets(pid: int) -> set[ListeningSocket]:
-    """The TCP sockets on which this process and all below it listen."""
+    """The listening TCP sockets of this process and its descendants."""
     found = set()
     top = psutil.Process(pid)
     for process in (top, *top.children(recursive=True)):

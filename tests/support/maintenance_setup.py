@@ -22,14 +22,14 @@ def make_maintenance(
 
 
 async def execute_past_triggers(database: AsyncEngine, statement: str, extraction_id: UUID) -> None:
-    """Changes rows past the triggers, as a hand in the tables may."""
+    """Changes rows without firing triggers, as a manual repair in the database may."""
     async with database.begin() as connection:
         await connection.execute(text("SET LOCAL session_replication_role = replica"))
         await connection.execute(text(statement), {"id": extraction_id})
 
 
 async def recount_and_repair(maintenance: Maintenance) -> int:
-    """The maintenance's turns in their order: shares are recounted ten times as often as stuck work is looked for."""
+    """Runs both jobs in their usual order: shares are recounted more often than stuck work is searched for."""
     await maintenance.share_reconciler.run()
     return await maintenance.stuck_work_repairer.run()
 

@@ -1,4 +1,4 @@
-"""What tests of notifications start from: senders, webhooks, ended extractions, and the outbox."""
+"""Steps of notification tests: create senders and webhooks, end extractions, change the outbox."""
 
 from collections.abc import Sequence
 from email import message_from_bytes, policy

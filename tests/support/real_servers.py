@@ -27,7 +27,7 @@ from db import migrate
 __all__ = ["database_url", "postgres", "redis_url", "server_folder", "template", "valkey"]
 
 TEMPLATE = "template_migrated"
-# The machine that runs the tests may lose power; their data need not outlive that.
+# The data of tests need not survive a power failure.
 FAST_SETTINGS = {"fsync": "off", "full_page_writes": "off", "autovacuum": "off", "max_connections": "300"}
 
 

@@ -1,4 +1,4 @@
-"""What the contract says a video's frames are, read and chosen the slow way; shares no code with the engine.
+"""A slow reference for frame selection by the words of the contract. It shares no code with the engine.
 
 A plain sequential decode gives the displayed frames; a selection is made by going through definitions with exact
 fractions. Where the two differ from the engine, one of them is wrong.
@@ -28,7 +28,7 @@ HALF_MILLISECOND = Fraction(1, 2000)
 
 @dataclass(frozen=True, slots=True)
 class ReferenceFrame:
-    """One displayed frame. number: in its pixels, None when they tell none. time: seconds from the first one's."""
+    """One displayed frame. number: read from its pixels, None when unreadable. time: seconds from the first one's."""
 
     number: int | None
     pts: int
@@ -56,7 +56,7 @@ class ReferenceVideo:
     height: int
 
     def choose(self, spec: dict[str, Any]) -> ReferenceSelection:
-        """By the contract's words; spec: a JSON object whose numbers are texts or whole."""
+        """Selects frames by the words of the contract. spec: a JSON object whose numbers are texts or whole."""
         bounds, sample = spec.get("range", {}), spec["sample"]
         start = Fraction(bounds.get("start", 0))
         end = self.end if bounds.get("end") is None else Fraction(bounds["end"])
@@ -150,7 +150,7 @@ def decode_reference(path: Path, *, counts_pictures: bool = False) -> ReferenceV
 
 
 def _fill_missing_times(times: list[int | None]) -> list[Any]:
-    """A demuxer may not tell times before zero: then the frames there have the interval of those after."""
+    """Fills in times before zero that a demuxer leaves out, with the interval of the first known times."""
     untold = times.count(None)
     first, second = [*times, None, None][untold : untold + 2]
     gap = 0 if first is None or second is None else second - first
@@ -176,7 +176,7 @@ def _pictures(path: Path, index: int, aspect: Fraction) -> list[Picture]:
 
 
 def _read_frame(frame: av.VideoFrame, aspect: Fraction) -> tuple[int | None, int, int]:
-    """What the picture says when it is shown as a player does."""
+    """The number, width and height of a frame that is displayed as a player does."""
     image = Image.fromarray(frame.to_ndarray(format="rgb24", threads=1))
     wide = image.resize((int(frame.width * aspect + Fraction(1, 2)), frame.height)) if aspect != 1 else image
     shown: Rgb = np.rot90(np.asarray(wide), frame.rotation // 90)

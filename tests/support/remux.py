@@ -1,4 +1,4 @@
-"""Clips taken apart and put together again: more streams, covers, and containers that lie about their length."""
+"""Remuxed clips: several video streams, cover pictures, and containers with a wrong duration."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from PIL import Image
 
 _FORMATS = {".mkv": "matroska", ".ts": "mpegts", ".m2ts": "mpegts", ".mpg": "mpeg", ".wmv": "asf"}
 CLAIMED_LENGTH_FACTOR = 10
-"""So many times its length a lying container claims."""
+"""The factor between the duration that the container states and the real one."""
 
 
 def add_cover(source: Path, target: Path) -> None:
-    """Adds a still picture that is marked as a cover, larger than the film."""
+    """Adds a still picture that is marked as a cover and is larger than the video."""
     with av.open(str(source)) as clip, _writer(target) as out:
         film = out.add_stream_from_template(clip.streams.video[0])
         if target.suffix == ".mkv":
@@ -70,7 +70,7 @@ def _copy(clip: InputContainer, stream: VideoStream, out: OutputContainer) -> No
 
 
 def multiply_claimed_duration(source: Path, target: Path) -> None:
-    """The container claims to be LIE times as long as it is, wherever it says so."""
+    """Multiplies every duration in the container by CLAIMED_LENGTH_FACTOR."""
     data = bytearray(source.read_bytes())
     _MULTIPLY_DURATION[source.suffix](data)
     target.write_bytes(data)

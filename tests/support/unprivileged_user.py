@@ -1,4 +1,4 @@
-"""A user without any rights, and a way for it to run the command line of this checkout."""
+"""An operating system user without privileges, and a command line that it can run."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ class UnprivilegedUser:
 
     @property
     def popen_options(self) -> dict[str, Any]:
-        """What makes a process its own."""
+        """Options that start a process as this user."""
         as_user: dict[str, Any] = {} if self.uid is None else {"user": self.uid, "group": self.gid, "extra_groups": []}
         return {**as_user, "cwd": self.home}
 
 
 @contextmanager
 def unprivileged_user(folder: Path) -> Iterator[UnprivilegedUser]:
-    """One that is made for the time being, when root runs the tests. folder: an empty one that all may pass through."""
+    """Creates the user when root runs the tests. folder: an empty folder that every user may enter."""
     home = folder / "user"
     home.mkdir(mode=0o700)
     if os.geteuid() != 0:

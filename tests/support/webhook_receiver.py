@@ -1,4 +1,4 @@
-"""A program that listens for webhooks, on a real port."""
+"""A webhook receiver on a real port, in this process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A worker's worker_deps, and stored videos that wait for it."""
+"""The dependencies of a worker, videos in its queue, and one run of its next task."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ALL_FRAMES = '{"sample": {"mode": "all"}}'
 def make_worker_deps(
     database: AsyncEngine, objects: ObjectStore, folder: Path, reader: Reader = Reader.AUTO
 ) -> WorkerDeps:
-    """With a scratch folder in `folder`; without pauses that come of chance."""
+    """Dependencies with a scratch folder in `folder` and no random pauses."""
     (folder / "scratch").mkdir(exist_ok=True)
     return WorkerDeps(
         database=database,
@@ -54,7 +54,7 @@ def make_worker_deps(
 async def submit_video(
     database: AsyncEngine, objects: ObjectStore, path: Path, spec: str = "{}"
 ) -> database_rows.Accepted:
-    """As the API does it: reserve, put, accept; for an account of its own."""
+    """Reserves, stores and accepts a video as the API does, for a new account."""
     user_id = await database_rows.create_user(database, f"{uuid7()}@example.com")
     named = database_rows.make_upload(user_id, path.name)
     await reserve(database, user_id, named.object_key)

@@ -1,4 +1,4 @@
-"""Calls that meet: begun at one moment, and held until all of them wait inside their transactions."""
+"""Concurrent calls that all wait inside their transactions before any of them continues."""
 
 from __future__ import annotations
 

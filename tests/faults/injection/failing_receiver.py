@@ -1,4 +1,4 @@
-"""How a receiver of notifications fails, as often as it is told, whatever protocol it speaks."""
+"""Failures of a notification receiver, independent of its protocol, as often as configured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real SMTP server that fails as often as it is told."""
+"""A real SMTP server that fails as often as configured."""
 
 from __future__ import annotations
 

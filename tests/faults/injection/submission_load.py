@@ -1,4 +1,4 @@
-"""Clients that submit videos over real HTTP and don't give up, and their own list of what was promised to them."""
+"""Clients that submit videos over real HTTP with retries, and their list of accepted requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real webhook receiver that checks signatures, and fails as often as it is told."""
+"""A real webhook receiver that checks signatures and fails as often as configured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The mutants: each takes one promise away by an edit of the source, and names the test that must notice."""
+"""The mutants: each breaks one promise by an edit of the source, and names the test that must fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The row on lost answers: a COMMIT is done, and whoever asked for it never hears so."""
+"""The row of lost responses: a COMMIT succeeds, and its client never gets the response."""
 
 from __future__ import annotations
 

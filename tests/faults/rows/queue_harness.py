@@ -1,4 +1,4 @@
-"""Where the rows without a whole service stand: a PostgreSQL of their own, real workers, and the count."""
+"""The harness of rows without the whole service: a PostgreSQL of their own, real workers, and the count."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows on the queue functions alone: who wins when two meet, and who waits for whom."""
+"""Rows of races between queue functions: winners and lock waits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows on real workers and real decoding children: a bad store, a full disk, a poisonous file, a wrong clock."""
+"""Rows with real workers and decoding children: failing store, full disk, crashing file, wrong clock."""
 
 from __future__ import annotations
 

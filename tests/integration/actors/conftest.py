@@ -48,7 +48,7 @@ async def outbox_sender(database: AsyncEngine, webhook_client: WebhookHttpClient
 
 @pytest.fixture
 async def webhook_user(database: AsyncEngine) -> UUID:
-    """Somebody who wants no mails, so that what is owed is for the webhooks."""
+    """An account without mails, so that every outbox row is for a webhook."""
     user_id = await database_rows.create_user(database)
     await database_rows.execute(database, "UPDATE users SET notify = 'none'")
     return user_id

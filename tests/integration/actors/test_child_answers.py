@@ -1,4 +1,4 @@
-"""What a child says is checked within bounds: what is out of them is a crash of the child, whatever it breaks later."""
+"""Messages of the child are checked against bounds. A message out of bounds counts as a crash of the child."""
 
 import asyncio
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What a child leaves in its folder is checked: what it did not write, or wrote wrongly, is a crash of the child."""
+"""Files of the child are checked. A missing or wrong file counts as a crash of the child."""
 
 import asyncio
 from dataclasses import replace

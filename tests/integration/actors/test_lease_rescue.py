@@ -33,7 +33,7 @@ async def test_expired_lease_is_rescued_after_a_whole_lease_of_a_reachable_datab
 async def test_suspended_process_or_server_counts_as_an_outage(
     database: AsyncEngine, store: ObjectStore, monkeypatch: pytest.MonkeyPatch, ours: float, theirs: float
 ) -> None:
-    """Suspended, or its clock put on: the leases are late, and their holders had no chance to renew them."""
+    """After a suspension or a clock jump leases are expired, but their workers had no chance to renew them."""
     accepted = await database_rows.accept_video(database)
     await claim_one(database)
     await expire_lease(database, accepted.task_id)

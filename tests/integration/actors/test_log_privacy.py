@@ -1,4 +1,4 @@
-"""What stands in the logs when something fails: enough to find it, and no secret."""
+"""Logs of failures name the cause and contain no secret."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""The maintenance: rescues, notifies and cleans up, and waits an outage out before it punishes anybody."""
+"""Maintenance: a hanging job fails the health check, and its work is counted in metrics."""
 
 import asyncio
 

@@ -53,7 +53,7 @@ async def test_failing_channel_does_not_repeat_other_channels(
 
 @dataclass(frozen=True, slots=True)
 class Interrupted(WebhookSender):
-    """Its connection to the database breaks at the deliveries of one webhook, or of one extraction."""
+    """A sender whose database connection breaks at deliveries of one webhook or one extraction."""
 
     victim: UUID | None = None
 
@@ -99,7 +99,7 @@ async def test_database_error_in_one_delivery_does_not_stop_the_others_of_its_ch
 async def test_hanging_receiver_delays_no_other_webhook(
     database: AsyncEngine, receiver: WebhookReceiver, other_receiver: WebhookReceiver, webhook_user: UUID
 ) -> None:
-    """Not even the turn that reaches it: the next ones go on with the others."""
+    """The round that reaches it does not wait either: later rounds serve the other webhooks."""
     patient = WebhookHttpClient(Reach.LOOPBACK, answer_seconds=60)
     outbox_sender = OutboxSender(
         database, None, mail_from=MAIL_FROM, public_url="http://here", webhooks=WebhookSender(database, patient)

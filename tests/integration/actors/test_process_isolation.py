@@ -1,4 +1,4 @@
-"""A decoding child can't read the environment or the memory of another process, whoever runs it."""
+"""A decoding child cannot read environment or memory of another process, whichever user runs it."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The stream of life-cycle events: none is lost, whoever is away, and consumer groups work on it."""
+"""The Redis Stream of life-cycle events: no outage loses an event, and consumer groups can read it."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Scratch folders: each worker its own, and none left by those that died."""
+"""Each worker has its own scratch folder, and folders of dead workers are removed."""
 
 import subprocess
 from collections.abc import Iterator

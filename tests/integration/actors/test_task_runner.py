@@ -1,4 +1,4 @@
-"""One claimed task with a real child, a real database and a real store: every way that it can end."""
+"""One claimed task with a real child, database and object store: every outcome."""
 
 import asyncio
 import json

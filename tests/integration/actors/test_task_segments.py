@@ -1,4 +1,4 @@
-"""A long video in segments, claimed by workers: what it becomes, and what it costs when one of them fails."""
+"""A long video in segments: the result equals that of one task, and a failure repeats one segment only."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ from tests.support.wait_conditions import process_ends, wait_until
 from tests.support.worker_setup import ALL_FRAMES, run_next_task, submit_video
 
 DIVIDE = 1e-6
-"""Seconds: everything takes longer."""
+"""Seconds. All work takes longer, so every video is split."""
 
 
 @pytest.fixture

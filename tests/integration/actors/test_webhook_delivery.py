@@ -1,4 +1,4 @@
-"""Webhooks: signed, at least once under a stable id, each for itself, and never to where they may not go."""
+"""Deliveries to webhooks: at least once under a stable id, retried, given up, and ended by deletion."""
 
 import asyncio
 from uuid import UUID

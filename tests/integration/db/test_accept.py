@@ -1,4 +1,4 @@
-"""Accepting: every object is reserved, accepted or garbage at any moment; keys answer the same request the same."""
+"""Accept: every object is reserved, accepted or garbage, and an idempotency key repeats its response."""
 
 import asyncio
 import uuid

@@ -1,4 +1,4 @@
-"""Hints that a task is ready: none is lost while a worker looks, and Redis away only means slower."""
+"""Hints that a task is ready: no hint is lost, and without Redis workers are only slower."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""The ledger: it balances after everything that users and workers do, and names each id whose records disagree."""
+"""The ledger balances after every operation of users and workers, and lists each id whose records differ."""
 
 from uuid import UUID
 

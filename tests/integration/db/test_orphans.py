@@ -1,4 +1,4 @@
-"""Objects that no row knows go after a day; all others stay, whoever looks and however often."""
+"""Objects without a row are removed after a day; all other objects stay."""
 
 import asyncio
 import time

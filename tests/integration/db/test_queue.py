@@ -1,4 +1,4 @@
-"""The queue on real PostgreSQL: claimed in order, fenced, ended exactly once, nothing counted against the wrong one."""
+"""The queue on a real PostgreSQL: claims in order, fenced writes, one end for each task, right counters."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping

@@ -1,4 +1,4 @@
-"""Who is next: fair by tag and weight, never more open tasks than the limit, and nothing throttled with a slot free."""
+"""Fair queueing: claims follow weights, the running limit holds, and no task is throttled while a slot is free."""
 
 import asyncio
 import os
@@ -32,7 +32,7 @@ THROTTLED_CROWD = CROWD if os.environ.get("FOTOGRAMA_FAULTS") == "full" else 100
 
 
 async def accept_at_once(database: AsyncEngine, user_id: UUID, count: int, batch: int = 250) -> None:
-    """The same for a great many: the reservations, and then the accepting, in few transactions."""
+    """Accepts many videos of one account in few transactions."""
     for _ in range(count // batch):
         async with database.begin() as connection:
             uploads = [database_rows.make_upload(user_id) for _ in range(batch)]

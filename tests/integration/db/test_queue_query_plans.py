@@ -1,4 +1,4 @@
-"""The statements that run all the time read their rows from indexes, with 200,000 rows behind them."""
+"""Frequent statements read few rows, from indexes, in tables of 200,000 rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A split extraction that is planned anew: one task is left of it, nothing is lost, doubled or charged twice."""
+"""Replanning a split extraction leaves one task, loses nothing, and charges no work twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A long video over several workers: split once, each segment fenced, one assembling task, one end."""
+"""A long video in segments: split once, each segment fenced, one assemble task, one end."""
 
 import asyncio
 from uuid import UUID

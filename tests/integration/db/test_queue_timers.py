@@ -1,4 +1,4 @@
-"""No row that has not ended stands without a timer: moved back in time, each is ended or goes on by itself."""
+"""Every row that has not ended has a timer: with its times moved back, it ends or continues without a user."""
 
 from pathlib import Path
 

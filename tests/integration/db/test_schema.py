@@ -1,4 +1,4 @@
-"""The migrations build the schema that the code declares."""
+"""The migrations create the schema that the models declare."""
 
 from collections.abc import Iterator
 

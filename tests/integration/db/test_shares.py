@@ -1,4 +1,4 @@
-"""Shares of the workers as maintenance and the operator see them: the limit that is set, and right counts."""
+"""Shares: maintenance applies the running limit and corrects wrong counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ledger and the time line over HTTP: who may see them, and what they say."""
+"""The ledger and the time line over HTTP: permissions and content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results over HTTP: ranges, conditions, single images, and when there is nothing to give."""
+"""Results over HTTP: ranges, conditional requests, single images, and missing results."""
 
 from __future__ import annotations
 

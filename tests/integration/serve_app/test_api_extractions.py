@@ -1,4 +1,4 @@
-"""Extractions over HTTP: progress, cancelling, trying again, and the cache in front of them."""
+"""Extractions over HTTP: progress, cancel, retry, and cached representations."""
 
 from __future__ import annotations
 

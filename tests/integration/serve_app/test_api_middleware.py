@@ -1,4 +1,4 @@
-"""What holds for every answer, health, and what needs a real connection."""
+"""Headers of every response, readiness, and behaviour over a real connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Uploads whose idempotency key comes again, whose client goes away, and whose store or database fails."""
+"""Uploads with a repeated idempotency key, a disconnecting client, or a failing store or database."""
 
 from __future__ import annotations
 

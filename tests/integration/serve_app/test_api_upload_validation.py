@@ -1,4 +1,4 @@
-"""Files, specifications and forms that are refused, and that nothing is left of them."""
+"""Invalid files, specifications and forms are refused, and nothing of them is stored."""
 
 from __future__ import annotations
 

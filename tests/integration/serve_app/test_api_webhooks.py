@@ -1,4 +1,4 @@
-"""Webhooks over HTTP: whose they are, what is shown, and what is refused."""
+"""Webhooks over HTTP: ownership, representation, and invalid requests."""
 
 from __future__ import annotations
 

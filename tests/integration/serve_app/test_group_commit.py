@@ -1,4 +1,4 @@
-"""Group commit of accepting: few transactions, and each call still all or nothing by itself."""
+"""Group commit: few transactions, and each request is accepted completely or not at all."""
 
 import asyncio
 import uuid

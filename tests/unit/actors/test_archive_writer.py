@@ -1,4 +1,4 @@
-"""The archive: a zip that every program reads, the same for the same input."""
+"""The archive is a zip file that common programs read. The same input gives the same bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a worker and its child say arrives as it was meant, and nothing else arrives at all."""
+"""Messages between worker and child survive encoding, and invalid messages are rejected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contact sheet: its pictures where the index says they are, at the times that it says."""
+"""The contact sheet: pictures at the places and times of its index."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The deadline of a child: by its work, generously."""
+"""The deadline of a child grows with its planned work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The size and the turn of a picture."""
+"""Displayed size and orientation of a frame."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plan against a slow reference that says what the contract says, over random tables."""
+"""Frame selection equals a slow reference over random frame tables."""
 
 from __future__ import annotations
 

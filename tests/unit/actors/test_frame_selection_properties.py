@@ -1,4 +1,4 @@
-"""Promises of the plan that hold for any frame table and any specification: nothing lost, nothing out of place."""
+"""Properties of frame selection that hold for any frame table and any specification."""
 
 from __future__ import annotations
 

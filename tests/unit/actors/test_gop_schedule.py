@@ -1,4 +1,4 @@
-"""What the planned reader decodes, and by how many decoders: pure decisions."""
+"""Packet runs of the planned reader, and its number of decoders."""
 
 from __future__ import annotations
 

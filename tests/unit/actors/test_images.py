@@ -1,4 +1,4 @@
-"""A picture's colors, whatever its samples, matrix and range are."""
+"""Image colors for every pixel format, color matrix and range."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HDR becomes SDR for 8-bit images: by the curve of ITU-R BT.2390 from PQ, as it is from HLG."""
+"""HDR to SDR for 8-bit images: PQ by the curve of ITU-R BT.2390, HLG without tone mapping."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where shots begin, against OpenCV's color space and hand-made rows of differences."""
+"""Scene detection: color values equal OpenCV, and cuts follow given rows of differences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A long plan split: every target in one segment, cut at key frames, about as much for each."""
+"""Splitting a plan: every target is in one segment, cuts are at key frames, segments are about equal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A file that ends before its own end is told from one that is whole."""
+"""Truncated files are distinguished from complete ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one form of an e-mail address."""
+"""Normalization of e-mail addresses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The magic-byte gate lets videos in, and nothing that would make a demuxer open something else."""
+"""File types by magic bytes: videos are accepted; files that make a demuxer open other resources are not."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""What may follow what, and what counts against what."""
+"""State transitions, and the counters that decide what follows a failure."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""What may come in, as decisions."""
+"""Admission decisions: quotas, queue depth, disk reserve."""
 
 from __future__ import annotations
 

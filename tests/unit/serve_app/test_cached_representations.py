@@ -1,4 +1,4 @@
-"""Rows as the contract's JSON, cursors, and names for downloads."""
+"""JSON representations of rows, list cursors, and file names of downloads."""
 
 from __future__ import annotations
 

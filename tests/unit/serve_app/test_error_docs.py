@@ -1,4 +1,4 @@
-"""The page of error codes is made of the catalogue."""
+"""The page of error codes is generated from the catalogue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Multipart bodies, however they are cut into chunks."""
+"""Multipart bodies in chunks of any size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The OpenAPI document and the routes say the same."""
+"""The OpenAPI document matches the routes."""
 
 from __future__ import annotations
 

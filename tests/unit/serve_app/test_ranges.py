@@ -1,4 +1,4 @@
-"""Which bytes a Range header means."""
+"""The bytes that a Range header selects."""
 
 from __future__ import annotations
 
