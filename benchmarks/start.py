@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -108,6 +109,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", choices=["up", "commands"], help="measure one of the two parts")
     options = parser.parse_args()
+    # A benchmark that is told to end, by `timeout` for example, ends its service as well.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     # As on a user's machine: without bytecode, every process would compile all that it imports.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     print(machine_description())
