@@ -44,7 +44,11 @@ def api(args: Placement) -> Application:
     """The HTTP API and the page."""
     settings = load()
     return deployment.application(
-        open_api, replicas=settings.api_replicas, num_cpus=args.cpus, resources=args.resources
+        open_api,
+        replicas=settings.api_replicas,
+        num_cpus=args.cpus,
+        resources=args.resources,
+        sockets=settings.api_sockets,
     )
 
 

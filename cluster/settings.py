@@ -54,6 +54,8 @@ class Settings(BaseSettings):
     """Folder of the workers' temporary files. A task's files are removed with the task."""
     supervisor_state: Path | None = None
     """File in which `fotograma up` says what its parts do, for `/readyz`. `up` sets it."""
+    api_sockets: Path | None = None
+    """Folder in which the API's replicas listen on Unix sockets, for the HAProxy of `fotograma up`. `up` sets it."""
 
     # Accounts.
     secret_key: SecretStr

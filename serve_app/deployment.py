@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ray import serve
@@ -19,6 +20,9 @@ NAME = "Api"
 MAX_ONGOING_REQUESTS = 200
 """A download counts as one request until it ends. Serve's own default is 5."""
 
+CLOSE_SECONDS = 5.0
+"""The part of the drain that is left for closing the database and the store."""
+
 ALLOCATOR_ENV = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "1048576"}
 """Returns the memory of request bodies to the system. By default glibc keeps freed blocks of up to 32 MiB."""
 
@@ -30,17 +34,22 @@ def application(
     num_cpus: float = 0,
     resources: dict[str, float] | None = None,
     drain_seconds: float = 20.0,
+    sockets: Path | None = None,
 ) -> serve.Application:
     """The application that `serve.run` takes.
 
     open_deps: called in each replica on its event loop; closed with the replica. resources: custom resources that a
-    replica needs. drain_seconds: how long running requests may continue at shutdown.
+    replica needs. drain_seconds: how long running requests may continue at shutdown. sockets: a folder in which each
+    replica listens on a Unix socket as well, for a proxy that is not Serve's (`serve_app.http.replica_sockets`).
     """
+
+    def listen(app: Starlette) -> AbstractAsyncContextManager[None]:
+        return nullcontext() if sockets is None else _listening(app, sockets, replicas, drain_seconds - CLOSE_SECONDS)
 
     def build() -> Starlette:
         from serve_app.app import create_app  # noqa: PLC0415 - in the replica alone
 
-        return create_app(lifespan=_lifespan(open_deps))
+        return create_app(lifespan=_lifespan(open_deps, listen))
 
     options = serve.deployment(
         name=NAME,
@@ -56,12 +65,26 @@ def application(
     return options(serve.ingress(build)()).bind()
 
 
-def _lifespan(open_deps: OpenDeps) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+def _lifespan(
+    open_deps: OpenDeps, listen: Callable[[Starlette], AbstractAsyncContextManager[None]]
+) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         # Serve does not pass the lifespan's state to requests, so the application carries it.
         async with open_deps() as deps:
             app.state.deps = deps
-            yield
+            async with listen(app):
+                yield
 
     return lifespan
+
+
+@asynccontextmanager
+async def _listening(app: Starlette, folder: Path, replicas: int, drain_seconds: float) -> AsyncIterator[None]:
+    # In the replica alone.
+    from serve_app.http.replica_sockets import bound_socket, socket_paths  # noqa: PLC0415
+    from serve_app.http.socket_server import listening  # noqa: PLC0415
+
+    with bound_socket(socket_paths(folder, replicas)) as bound:
+        async with listening(app, bound, drain_seconds=drain_seconds):
+            yield

@@ -8,8 +8,8 @@ import os
 import shutil
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cluster.local import cores_and_ports, ray_environment
 from cluster.local.console import Console
@@ -19,6 +19,7 @@ from cluster.local.process_record import ProcessRecorder
 from cluster.local.secret_files import Secrets, write_private
 from cluster.local.servers.backing_services import DATABASE, OBJECTS, REDIS, BackingServices
 from cluster.local.servers.database_schema import DatabaseSchema
+from cluster.local.servers.embedded_haproxy import HAProxy
 from cluster.local.servers.embedded_postgres import Postgres
 from cluster.local.servers.embedded_valkey import Valkey
 from cluster.local.servers.ray_cluster import RayCluster
@@ -28,6 +29,9 @@ from cluster.local.supervision.event_messages import event_line, progress_line, 
 from cluster.local.supervision.readiness_probe import ReadinessProbe, ReadinessWatch
 from cluster.local.supervision.standby_server import StandbyServer
 from cluster.local.supervision.supervisor import Event, Part, Phase, Started, Supervisor
+
+if TYPE_CHECKING:
+    from cluster.settings import Settings
 
 PROGRESS_SECONDS = 0.2
 RECORD_SECONDS = 1.0
@@ -56,7 +60,8 @@ class OneMachineService:
         self._supervisor: Supervisor | None = None
         self._readiness, self._checked_at = ReadinessWatch(), 0.0
         self._part_states: Mapping[str, str] = dict.fromkeys(PARTS.values(), Phase.STARTING.value)
-        self._standby = StandbyServer(port, lambda: self._part_states)
+        self._sockets = folder / "api"
+        self._standby = StandbyServer(self._sockets / "standby.sock", lambda: self._part_states)
         self._state_file = folder / "parts.json"
         self._printed_addresses: Addresses | None = None
         self._recorded = 0.0
@@ -65,6 +70,8 @@ class OneMachineService:
         """Returns when /readyz reports that all is ready, however long that takes. Raises StartupError."""
         self._servers.check_others()
         self._set_environment(secrets, workers=workers)
+        self._sockets.mkdir(mode=0o700)
+        self._standby.open()
         self._supervisor = Supervisor(
             self._parts(workers),
             on_event=self._print_event,
@@ -97,9 +104,7 @@ class OneMachineService:
 
     def _watch_once(self) -> None:
         self._wait(RECORD_SECONDS)
-        if not self._ray_runs:
-            self._stand_by()
-        elif time.monotonic() - self._checked_at >= CHECK_SECONDS:
+        if self._ray_runs and time.monotonic() - self._checked_at >= CHECK_SECONDS:
             self._check_readiness()
 
     def _wait(self, seconds: float) -> None:
@@ -155,15 +160,13 @@ class OneMachineService:
             self._supervisor.stop()
         self._standby.close()
 
-    def _stand_by(self) -> None:
-        """Opens the standby server, unless a process of the API still listens on the port."""
-        with suppress(StartupError):
-            self._standby.open()
-
     def _write_part_states(self, phases: Mapping[str, Phase]) -> None:
         """Writes the state of each part for the /readyz of the API and of the standby server."""
         self._part_states = {
-            PARTS[name]: "ok" if phase is Phase.RUNNING else phase.value for name, phase in phases.items()
+            PARTS[name]: "ok" if phase is Phase.RUNNING else phase.value
+            for name, phase in phases.items()
+            # HAProxy has no state of its own there: whoever asks has come through it.
+            if name in PARTS
         }
         try:
             write_private(self._state_file, json.dumps(self._part_states))
@@ -172,7 +175,9 @@ class OneMachineService:
             log.warning("The state of the parts could not be written: %s", error)
 
     def _parts(self, workers: int) -> list[Part]:
-        """The parts in the order of their start. The database is first, because it ends last."""
+        """The parts in the order of their start. HAProxy is first: it ends last and answers until then. The database
+        ends after everything that needs it.
+        """
         database = [] if self._servers.postgres is None else [self._servers.postgres.name]
         self._schema = DatabaseSchema(self._servers.database_url, after=database)
         head = RayHeadCommand(self._port, workers, self._folder, self._data_dir.logs / "serve")
@@ -180,11 +185,17 @@ class OneMachineService:
             self._data_dir,
             head,
             self._recorder,
-            self._standby,
             self._schema.was_current,
             on_step=lambda step, seconds: self._console.print_line(step_line(step, seconds)),
         )
-        return [*self._servers.own, self._schema, self._ray]
+        haproxy = HAProxy(
+            self._port,
+            self._sockets,
+            self._standby.path,
+            self._data_dir.logs / "haproxy.log",
+            replicas=lambda: check_settings().api_replicas,
+        )
+        return [haproxy, *self._servers.own, self._schema, self._ray]
 
     def _set_environment(self, secrets: Secrets, *, workers: int) -> None:
         servers = self._servers
@@ -198,6 +209,7 @@ class OneMachineService:
             workers=workers,
             ray_folder=ray_folder(self._folder),
             supervisor_state=self._state_file,
+            api_sockets=self._sockets,
         )
         for name, value in changes.items():
             os.environ.pop(name, None)
@@ -205,14 +217,14 @@ class OneMachineService:
                 os.environ[name] = value
 
 
-def check_settings() -> None:
-    """Raises StartupError for a setting in the environment of this process that can't be used."""
+def check_settings() -> Settings:
+    """Returns the settings of this process's environment. Raises StartupError for one that can't be used."""
     from pydantic import ValidationError  # noqa: PLC0415
 
     from cluster.settings import load  # noqa: PLC0415
 
     try:
-        load()
+        return load()
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         name = f"FOTOGRAMA_{first['loc'][0]}".upper()

@@ -11,6 +11,9 @@ from cluster.local.secret_files import Secrets
 # Variables that name another cluster, or the token of another one.
 FOREIGN = ("RAY_ADDRESS", "RAY_NAMESPACE", "RAY_AUTH_TOKEN", "RAY_RUNTIME_ENV", "RAY_JOB_CONFIG_JSON_ENV_VAR")
 
+# They make Serve listen on every interface. On one machine HAProxy is in front of the API (`embedded_haproxy`).
+INGRESS = ("RAY_SERVE_ENABLE_HA_PROXY", "RAY_SERVE_ENABLE_DIRECT_INGRESS")
+
 # A dozen processes import the same thousand modules: without bytecode each of them compiles all of them anew, which
 # takes more than half of the start.
 SLOW = ("PYTHONDONTWRITEBYTECODE",)
@@ -26,6 +29,7 @@ def changes(
     workers: int,
     ray_folder: Path,
     supervisor_state: Path,
+    api_sockets: Path,
 ) -> dict[str, str | None]:
     """Returns the changes: a value to set, or None to remove the variable. `given` goes before the defaults.
 
@@ -42,6 +46,7 @@ def changes(
         **addresses,
         "FOTOGRAMA_WORKERS": str(workers),
         "FOTOGRAMA_SUPERVISOR_STATE": str(supervisor_state),
+        "FOTOGRAMA_API_SOCKETS": str(api_sockets),
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(data_dir.ray_token),
         "RAY_TMPDIR": str(ray_folder),
@@ -56,13 +61,11 @@ def changes(
         "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",
-        # The default is 5 s. A busy machine needs longer to start the proxy, and Serve would kill it and give up.
-        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
         # By default Ray gives its workers, the API among them, the least share of a busy machine (15).
         "RAY_worker_niceness": "0",
     }
     return {
-        **dict.fromkeys((*FOREIGN, *SLOW)),
+        **dict.fromkeys((*FOREIGN, *INGRESS, *SLOW)),
         **{name: given.get(name) or value for name, value in defaults.items()},
         **fixed,
     }

@@ -108,15 +108,11 @@ def _start_ray(head: RayHeadCommand) -> str:
 
 
 def _start_serve(head: RayHeadCommand) -> None:
-    """Starts Serve's controller, and its proxy on the service's port."""
+    """Starts Serve's controller, and no proxy: the replicas of the API are behind HAProxy (`embedded_haproxy`)."""
     from ray import serve  # noqa: PLC0415
 
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    serve.start(
-        proxy_location="HeadOnly",
-        http_options={"host": LOCALHOST, "port": head.port},
-        logging_config={"logs_dir": str(head.logs)},
-    )
+    serve.start(proxy_location="Disabled", logging_config={"logs_dir": str(head.logs)})
 
 
 def _run_applications(head: RayHeadCommand) -> None:

@@ -10,13 +10,15 @@ from contextlib import suppress
 from pathlib import Path
 
 import grpc
+import httpx
 import psutil
 import pytest
 
 from cluster.local import process_record
-from cluster.local.supervision.readiness_probe import ReadinessProbe
+from cluster.local.supervision.readiness_probe import ReadinessProbe, parts_of
 from tests.support.listening_sockets import listening_sockets
-from tests.support.running_service import READY, START_SECONDS, Service
+from tests.support.request_loop import RequestLoop
+from tests.support.running_service import PASSWORD, READY, START_SECONDS, Service
 from tests.support.unprivileged_user import unprivileged_user
 
 LOOK_SECONDS = 0.02
@@ -83,10 +85,10 @@ def head(service: Service, *, but: int | None = None) -> int:
 
 
 class Watch:
-    """Asks /readyz all the time, and keeps the states that each part had."""
+    """Asks /readyz all the time, whoever answers, and keeps the states that each part had."""
 
     def __init__(self, service: Service) -> None:
-        self._probe, self._ends = ReadinessProbe(service.port), threading.Event()
+        self._url, self._ends = f"{service.url}/readyz", threading.Event()
         self._thread = threading.Thread(target=self._look)
         self.states: dict[str, set[str]] = {}
 
@@ -102,9 +104,11 @@ class Watch:
         return state in self.states.get(part, ())
 
     def _look(self) -> None:
-        while not self._ends.wait(LOOK_SECONDS):
-            for part, state in (self._probe.parts() or {}).items():
-                self.states.setdefault(part, set()).add(state)
+        with httpx.Client() as http:
+            while not self._ends.wait(LOOK_SECONDS):
+                with suppress(httpx.TransportError):
+                    for part, state in (parts_of(http.get(self._url).content) or {}).items():
+                        self.states.setdefault(part, set()).add(state)
 
 
 def wait_until_ready(service: Service, seconds: float = 60) -> None:
@@ -129,7 +133,7 @@ def test_only_the_replicas_listen_beyond_the_loopback_interface_and_ask_for_the_
     until(all_replicas_listen)
     sockets = listening_sockets(service.process.pid)
 
-    assert {service.port} < {one.port for one in sockets if one.is_loopback}
+    assert {one.port for one in sockets if one.process == "haproxy"} == {service.port}
     open_to_all = sorted((one for one in sockets if not one.is_loopback), key=lambda one: one.process)
     assert [one.process for one in open_to_all] == [
         "ray::ServeReplica:api:Api",
@@ -142,6 +146,59 @@ def test_only_the_replicas_listen_beyond_the_loopback_interface_and_ask_for_the_
             with pytest.raises(grpc.RpcError) as refused:
                 call(b"", timeout=30)
             assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+def plain_requests(service: Service) -> list[tuple[httpx.Request, int]]:
+    """Of an account, with the status of the right answer."""
+    login = {"email": f"{time.time_ns()}@example.org", "password": PASSWORD}
+    with httpx.Client(base_url=service.url, timeout=30) as http:
+        http.post("/v1/users", json=login).raise_for_status()
+        token = http.post("/v1/tokens", json=login).raise_for_status().json()["access_token"]
+        file = {"file": ("notes.txt", b"no video at all")}
+        headers = {"Authorization": f"Bearer {token}"}
+        return [
+            (http.build_request("GET", "/healthz"), 200),
+            (http.build_request("GET", "/v1/me", headers=headers), 200),
+            (http.build_request("POST", "/v1/videos", headers=headers, files=file), 422),
+        ]
+
+
+def titled(service: Service, title: str) -> list[psutil.Process]:
+    """Processes below `fotograma up` whose title or name begins so."""
+    found = []
+    for process in psutil.Process(service.process.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if " ".join(process.cmdline()).startswith(title) or process.name() == title:
+                found.append(process)
+    return found
+
+
+@pytest.mark.parametrize(
+    "victims",
+    [
+        ["haproxy"],
+        ["ray::ServeController"],
+        ["haproxy", "ray::ServeController"],
+        ["ray::ServeReplica:api:"],
+        ["raylet"],
+    ],
+    ids=" and ".join,
+)
+def test_whoever_is_killed_a_client_gets_right_answers_503_or_a_closed_connection(
+    service: Service, victims: list[str]
+) -> None:
+    wait_until_ready(service)
+    with RequestLoop(plain_requests(service)) as requests:
+        requests.wait_for_right_answers(5, 60)
+        killed = [process for victim in victims for process in titled(service, victim)]
+        assert len(killed) == len(victims)
+        for process in killed:
+            process.kill()
+        psutil.wait_procs(killed, 10)
+        for victim in victims:
+            until(lambda victim=victim: 1 if titled(service, victim) else None)  # type: ignore[misc]
+        requests.wait_for_right_answers(20, 120)
+    assert requests.wrong == [], requests.seen
 
 
 def test_valkey_is_started_again_each_time(service: Service) -> None:

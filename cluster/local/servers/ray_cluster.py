@@ -20,7 +20,6 @@ from cluster.local.run_cleanup import empty_scratch, save_ray_logs
 from cluster.local.servers.ray_head_command import Addresses, HeadStep, RayHeadCommand
 from cluster.local.servers.server_process import ServerProcess
 from cluster.local.supervision.readiness_probe import ReadinessProbe
-from cluster.local.supervision.standby_server import StandbyServer
 
 START_SECONDS = 180.0
 # Each probe takes time from the start of the API, especially on two cores.
@@ -35,8 +34,8 @@ log = logging.getLogger(__name__)
 
 
 class RayCluster:
-    """standby: answers on the port until Serve does. database_ready: set when the replicas can use the database; Ray
-    itself starts before. on_step: called with each finished step and its seconds.
+    """database_ready: set when the replicas can use the database; Ray itself starts before. on_step: called with each
+    finished step and its seconds.
 
     Ray and all its processes inherit the environment that this process has at the creation of the object.
     """
@@ -49,13 +48,12 @@ class RayCluster:
         data_dir: DataDir,
         head: RayHeadCommand,
         recorder: ProcessRecorder,
-        standby: StandbyServer,
         database_ready: threading.Event,
         *,
         on_step: Callable[[str, float], None] = lambda step, seconds: None,
     ) -> None:
         self._data_dir, self._head, self._recorder = data_dir, head, recorder
-        self._standby, self._database_ready = standby, database_ready
+        self._database_ready = database_ready
         self._probe = ReadinessProbe(head.port)
         self._process = ServerProcess(self.name, data_dir.ray_log, environment=os.environ)
         self._on_step, self._step_began = on_step, 0.0
@@ -74,10 +72,9 @@ class RayCluster:
         return self._process.is_running()
 
     def start(self) -> None:
-        """Returns when the API answers. Raises ServerDidNotStart; StartupError when another program has the port."""
+        """Returns when the API answers. Raises ServerDidNotStart."""
         if self._process.pid is not None:
             self._clean_up_last_cluster()
-        self._standby.open()
         self._head.delete_report()
         self._steps, self._step_began = [HeadStep.RAY, API, HeadStep.APPLICATIONS, HeadStep.DASHBOARD], time.monotonic()
         self._process.start(self._head.command(), folder=self._head.folder, keep_stdin_open=True)
@@ -119,9 +116,6 @@ class RayCluster:
 
     def _is_answered(self) -> bool:
         self.update_steps()
-        if not self._standby.another_listens():
-            return False
-        self._standby.close()
         if self.step != API or self._probe.parts() is None:
             return False
         self._finish_step()

@@ -41,7 +41,7 @@ class Report:
 class RayHeadCommand:
     """The arguments of the process. Secrets are in its environment instead.
 
-    port: of the proxy. folder: the run's temporary one, with a short path. logs: Serve's.
+    port: of the service; Ray must not take it. folder: the run's temporary one, with a short path. logs: Serve's.
     """
 
     port: int

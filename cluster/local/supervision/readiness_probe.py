@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cluster.local.cores_and_ports import LOCALHOST
+from cluster.local.supervision.standby_server import SERVER as STANDBY
 
 TIMEOUT_SECONDS = 5.0
 UNANSWERED_PROBES = 40
@@ -21,11 +22,16 @@ class ReadinessProbe:
         self._port = port
 
     def parts(self) -> Mapping[str, str] | None:
-        """Returns the state of each part by its name; None when the API does not answer."""
+        """Returns the state of each part by its name, or None when the API does not answer.
+
+        An answer of the standby server does not count.
+        """
         connection = http.client.HTTPConnection(LOCALHOST, self._port, timeout=TIMEOUT_SECONDS)
         try:
             connection.request("GET", "/readyz")
-            return parts_of(connection.getresponse().read())
+            answer = connection.getresponse()
+            body = answer.read()
+            return None if (answer.getheader("Server") or "").strip() == STANDBY else parts_of(body)
         except (OSError, http.client.HTTPException):
             return None
         finally:

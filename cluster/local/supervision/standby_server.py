@@ -1,4 +1,4 @@
-"""A server on the service's port while Ray does not run: answers 503 to each request, with the state of the parts."""
+"""The server that answers while no replica of the API listens: 503 for every request, with what is being started."""
 
 from __future__ import annotations
 
@@ -9,76 +9,64 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
-from cluster.local import cores_and_ports
 from db.values.error_catalogue import CatalogueError
 
 RETRY_AFTER_SECONDS = 2
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-LISTENING = "0A"
-"""The state of a socket in /proc/net/tcp."""
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+SERVER = "fotograma-standby"
+"""The header `Server` of its answers."""
 
 
 class StandbyServer:
-    """parts: returns the states for `/readyz` by name; called at each request. Threads may share it.
+    """Listens on a Unix socket, behind HAProxy.
 
-    Serve's proxy and this server set SO_REUSEPORT, so that the proxy can listen before this server closes the port.
+    path: of the socket. parts: returns the state of each part by its name, for the body; called for each request.
     """
 
-    def __init__(self, port: int, parts: Callable[[], Mapping[str, str]]) -> None:
-        self._port, self._parts = port, parts
-        self._lock = threading.Lock()
+    def __init__(self, path: Path, parts: Callable[[], Mapping[str, str]]) -> None:
+        self.path, self._parts = path, parts
         self._server: ThreadingHTTPServer | None = None
 
     def open(self) -> None:
-        """Starts to listen. Raises StartupError when another program listens on the port."""
-        with self._lock:
-            if self._server is not None:
-                return
-            cores_and_ports.check_port(self._port)
-            server = _Server((cores_and_ports.LOCALHOST, self._port), _handler(self._parts))
-            threading.Thread(target=server.serve_forever, args=[0.05], name="standby", daemon=True).start()
-            self._server = server
+        """Starts to listen."""
+        # The declared type has only addresses of the Internet.
+        server = _Server(str(self.path), _handler(self._parts))  # type: ignore[arg-type]
+        threading.Thread(target=server.serve_forever, args=[0.05], name="standby", daemon=True).start()
+        self._server = server
 
     def close(self) -> None:
-        with self._lock:
-            if self._server is not None:
-                self._server.shutdown()
-                self._server.server_close()
-            self._server = None
-
-    def another_listens(self) -> bool:
-        """Whether another socket listens on the port, or this server does not listen."""
-        return self._server is None or listeners(self._port) > 1
-
-
-def listeners(port: int) -> int:
-    """Counts the sockets of this machine that listen on the port of the loopback address."""
-    address = f"{_kernel_form(cores_and_ports.LOCALHOST)}:{port:04X}"
-    with open("/proc/net/tcp") as table:
-        return sum(line.split()[1:4:2] == [address, LISTENING] for line in table)
-
-
-def _kernel_form(address: str) -> str:
-    return f"{int.from_bytes(socket.inet_aton(address), 'little'):08X}"
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+        self._server = None
 
 
 class _Server(ThreadingHTTPServer):
+    address_family = socket.AF_UNIX
     daemon_threads = True
-    allow_reuse_port = True
+    request_queue_size = 128
 
     def server_bind(self) -> None:
-        # HTTPServer's method would also ask the name service for this machine's name.
+        # HTTPServer's own method expects a host and a port.
         socketserver.TCPServer.server_bind(self)
+
+    def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
+        # The client of a Unix socket has no address, but the handler needs one.
+        connection, _ = self.socket.accept()
+        return connection, ("", 0)
 
 
 def _handler(parts: Callable[[], Mapping[str, str]]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         timeout = 10.0
+        protocol_version = "HTTP/1.1"
+        server_version, sys_version = SERVER, ""
 
         def answer(self) -> None:
             request_id = uuid.uuid4().hex
-            body = json.dumps(problem(parts(), request_id)).encode()
+            body = json.dumps(problem(without_api(parts()), request_id)).encode()
             self.send_response(503)
             self.send_header("Content-Type", "application/problem+json")
             self.send_header("Content-Length", str(len(body)))
@@ -95,6 +83,11 @@ def _handler(parts: Callable[[], Mapping[str, str]]) -> type[BaseHTTPRequestHand
     for method in METHODS:
         setattr(Handler, f"do_{method}", Handler.answer)
     return Handler
+
+
+def without_api(parts: Mapping[str, str]) -> Mapping[str, str]:
+    """Returns the parts with `api` away, even when its processes run: no replica listens."""
+    return {**parts, "api": "away"} if parts.get("api") == "ok" else parts
 
 
 def problem(parts: Mapping[str, str], request_id: str) -> Mapping[str, object]:

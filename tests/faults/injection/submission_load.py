@@ -23,8 +23,7 @@ from tests.support.running_service import PASSWORD
 TINY = ClipSpec(width=96, height=64, frames=10)
 BUSY = ClipSpec(width=320, height=192, frames=600, gop=60)
 EVERY_FRAME = {"sample": {"mode": "all"}}
-# 404: Serve's proxy says it while it does not know its routes yet.
-AGAIN = {404, 409, 429, 500, 502, 503, 504, 507}
+AGAIN = {409, 429, 503, 507}
 PATIENCE_SECONDS = 300.0
 CALL_SECONDS = 30.0
 PAUSE_SECONDS = 0.25

@@ -43,6 +43,7 @@ def made_of(given: dict[str, str], data_dir: Path = Path("/home")) -> dict[str, 
         workers=3,
         ray_folder=Path("/r"),
         supervisor_state=Path("/s"),
+        api_sockets=Path("/a"),
     )
 
 
@@ -88,6 +89,14 @@ def test_settings_and_secrets_reach_the_replicas_by_the_environment() -> None:
     assert made["FOTOGRAMA_WORKERS"] == "3"
     assert made["RAY_AUTH_MODE"] == "token"
     assert made["RAY_ADDRESS"] is None, "another cluster is named by it"
+
+
+def test_serve_opens_no_door_of_its_own() -> None:
+    made = made_of({"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_ENABLE_DIRECT_INGRESS": "1"})
+
+    assert made["RAY_SERVE_ENABLE_HA_PROXY"] is None
+    assert made["RAY_SERVE_ENABLE_DIRECT_INGRESS"] is None
+    assert made["FOTOGRAMA_API_SOCKETS"] == "/a"
 
 
 def test_the_processes_of_the_service_keep_their_bytecode() -> None:

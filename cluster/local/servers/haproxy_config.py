@@ -1,0 +1,88 @@
+"""The configuration of the HAProxy in front of the API's replicas on one machine. Pure.
+
+HAProxy listens on the loopback interface only. It has no statistics page, no metrics and no administration socket. A
+request that it can't pass on gets 503 with `Retry-After`, or a closed connection.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from cluster.local.cores_and_ports import LOCALHOST
+from cluster.local.supervision.standby_server import RETRY_AFTER_SECONDS, problem
+
+REQUESTS_OF_A_REPLICA = 200
+"""How many requests a replica gets at a time. A download counts as one until it ends. The others wait."""
+HEADER_BYTES = 64 * 1024
+"""Room for the headers of a request. `Upload-Metadata` may hold a specification with many time stamps."""
+
+_TEMPLATE = """\
+global
+    nbthread 2
+    # HAProxy makes its tables as large as the limit of open files, which may be a billion.
+    fd-hard-limit 8192
+    tune.bufsize {header_bytes}
+
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 1h
+    timeout server 1h
+    timeout http-request 30s
+    timeout http-keep-alive 75s
+    timeout queue 30s
+    # Each connection to a replica carries one request, so none is sent on a connection that the replica is closing.
+    option http-server-close
+    option http-no-delay
+    # The kernel moves the bodies from socket to socket.
+    option splice-request
+    option splice-response
+    option abortonclose
+    option forwardfor if-none
+    # A request that no replica has seen yet is sent to another one, or to the supervisor.
+    option redispatch 1
+    retries 3
+    retry-on conn-failure empty-response
+    http-error status 503 content-type application/problem+json lf-string {away} hdr Retry-After {retry_after}
+    # The replica ended after it had got the request. Nobody knows whether it was carried out, so the connection closes.
+    errorfile 502 /dev/null
+    errorfile 504 /dev/null
+
+frontend service
+    bind {host}:{port}
+    default_backend api
+
+backend api
+    # HAProxy may repeat a GET. Another request may have been carried out already.
+    http-request disable-l7-retry if !METH_GET
+    # The check is whether the replica listens. A replica that answers late is busy, not dead.
+    default-server check inter 1s fastinter 100ms downinter 100ms fall 1 rise 1 maxconn {requests}
+    default-server observe layer4 error-limit 1 on-error mark-down
+{replicas}
+    server supervisor unix@{supervisor} backup no-check maxconn {requests}
+"""
+
+
+def haproxy_config(port: int, replicas: Sequence[Path], supervisor: Path) -> str:
+    """port: on 127.0.0.1. replicas: the Unix sockets on which replicas may listen. supervisor: the socket of the
+    standby server, which answers while no replica listens.
+    """
+    return _TEMPLATE.format(
+        host=LOCALHOST,
+        port=port,
+        header_bytes=HEADER_BYTES,
+        # For the time when the supervisor has ended as well.
+        away=_format_string(json.dumps(problem({"supervisor": "away"}, "")), request_id="%[uuid]"),
+        retry_after=RETRY_AFTER_SECONDS,
+        requests=REQUESTS_OF_A_REPLICA,
+        replicas="\n".join(f"    server {path.stem} unix@{path}" for path in replicas),
+        supervisor=supervisor,
+    )
+
+
+def _format_string(document: str, *, request_id: str) -> str:
+    """Returns a JSON document as one word of the configuration. request_id: a format, for the empty id in it."""
+    text = document.replace("%", "%%").replace("'", "\\u0027")
+    return "'" + text.replace('"request_id": ""', f'"request_id": "{request_id}"') + "'"

@@ -1,0 +1,54 @@
+"""Listens as a replica of the API does, in the folder that is its argument, until its standard input ends.
+
+It prints `listens` then, and makes the file `asked` when it has begun with a request that takes longer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from serve_app.http.replica_sockets import bound_socket, socket_paths
+from serve_app.http.socket_server import listening
+
+
+async def who(request: Request) -> Response:
+    return JSONResponse({"pid": os.getpid(), "client": request.client.host if request.client else None})
+
+
+async def never(request: Request) -> Response:
+    request.app.state.asked.touch()
+    await asyncio.sleep(600)
+    return Response()
+
+
+async def short(request: Request) -> Response:
+    request.app.state.asked.touch()
+    await asyncio.sleep(1)
+    return PlainTextResponse("done")
+
+
+async def readyz(_request: Request) -> Response:
+    return JSONResponse({"parts": {"database": "ok"}})
+
+
+async def run(folder: Path) -> None:
+    app = Starlette(
+        routes=[Route(f"/{one.__name__}", one, methods=["GET", "POST"]) for one in (who, never, short, readyz)]
+    )
+    app.state.asked = folder / "asked"
+    with bound_socket(socket_paths(folder, 1)) as bound:
+        async with listening(app, bound, drain_seconds=5):
+            print("listens", flush=True)
+            await asyncio.to_thread(sys.stdin.read)
+
+
+if __name__ == "__main__":
+    asyncio.run(run(Path(sys.argv[1])))
