@@ -1,6 +1,6 @@
-"""What can be set, and from where: the environment, by names with the prefix FOTOGRAMA_.
+"""The settings of the service, read from environment variables with the prefix FOTOGRAMA_.
 
-docs/settings.md is made of the fields and their docstrings (`cluster.settings_docs`).
+docs/settings.md is generated from the fields and their docstrings (`cluster.settings_docs`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The main job through the public doors of the running system: real clips in, exact frames out, whatever dies."""
+"""The main job on the running service: real clips in, exact frames out, whatever dies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page in a real browser: logging in, adding files, and a table that follows them by itself."""
+"""The page in a real browser: logging in, adding files, and a table that updates itself."""
 
 from __future__ import annotations
 

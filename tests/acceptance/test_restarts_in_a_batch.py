@@ -1,4 +1,4 @@
-"""`fotograma extract FOLDER` while the whole service is killed and started again under it."""
+"""`fotograma extract FOLDER` while the whole service is killed and restarted."""
 
 from __future__ import annotations
 

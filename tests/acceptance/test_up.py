@@ -1,4 +1,4 @@
-"""`fotograma up` on this machine: it starts, refuses, goes on after every end, and leaves nothing behind."""
+"""`fotograma up` on this machine: starts, refusals, continuing after every end, and nothing left behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`fotograma up` of an ordinary user, killed part by part: it starts again what ends, for as long as it takes."""
+"""`fotograma up` of an ordinary user, with its parts killed one by one: each is restarted."""
 
 from __future__ import annotations
 

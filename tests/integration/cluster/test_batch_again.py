@@ -1,4 +1,4 @@
-"""A batch that is given again: it goes on with what the earlier run has sent, and sends what is not there any more."""
+"""A repeated batch continues the earlier run, and uploads what was deleted meanwhile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What operators type, in a process of its own: the first admin, the ledger, a time line."""
+"""The operators' commands in a process of their own: the first admin, the ledger, a time line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line as people run it: a process of its own, against a server."""
+"""The command line in a process of its own, against a server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The SDK over real connections: streams, breaks, threads and tasks."""
+"""The SDK over real connections: streams, broken connections, threads and tasks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Webhooks by the SDK and the command line, and through the whole maintenance process."""
+"""Webhooks through the SDK, the command line and maintenance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The SDK and the service understand each other: every call, over a real connection, on real servers."""
+"""Every call of the SDK against the service, over a real connection, on real servers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a caller of a Ray task reads of an error of ours that the task raised."""
+"""An error that a Ray task raises reaches the caller with its facts."""
 
 from __future__ import annotations
 

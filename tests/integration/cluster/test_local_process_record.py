@@ -1,4 +1,4 @@
-"""What a killed run left behind is found and ended; one process at a time uses a data directory."""
+"""The processes and files of a killed run are cleaned up; one process at a time uses a data directory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The servers of `fotograma up`, started for real: their data outlive every end."""
+"""The real servers of `fotograma up`: their data survive stops and kills."""
 
 from __future__ import annotations
 

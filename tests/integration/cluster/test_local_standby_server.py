@@ -1,4 +1,4 @@
-"""While no replica of the API listens, `fotograma up` answers in its place."""
+"""While Ray does not run, `fotograma up` answers in place of the API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a replica imports: its start is mostly imports, and there are several on each machine."""
+"""A replica imports its own part only, because imports are most of its start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Under which key a file is sent, so that a command that was broken off can be given again."""
+"""The idempotency key of each file of a batch, so that an interrupted command can be repeated."""
 
 from __future__ import annotations
 

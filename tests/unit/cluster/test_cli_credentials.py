@@ -1,4 +1,4 @@
-"""Who the command line is, and where that is kept."""
+"""The identity that the command line uses, and where its credentials are stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`--help`: every command says what it does, and shows an example that can be typed."""
+"""`--help` of every command: a description, and an example that can be typed."""
 
 from __future__ import annotations
 

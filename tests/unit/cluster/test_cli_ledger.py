@@ -1,4 +1,4 @@
-"""What `fotograma ledger` says of differences."""
+"""The lines that `fotograma ledger` prints about differences."""
 
 from __future__ import annotations
 

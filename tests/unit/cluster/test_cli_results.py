@@ -1,4 +1,4 @@
-"""Where results are written, how archives are unpacked, and what is shown."""
+"""Where results are written, how archives are unpacked, and what is printed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What both clients promise: accounts, patience, videos and extractions."""
+"""The calls of both clients: accounts, waiting, videos and extractions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON → values."""
+"""Decodes JSON into the SDK's values."""
 
 from __future__ import annotations
 

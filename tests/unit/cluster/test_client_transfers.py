@@ -1,4 +1,4 @@
-"""What both clients promise of bytes: up once and in order, down whole or not at all."""
+"""Transfers of both clients: uploads once and in order, downloads complete or not at all."""
 
 from __future__ import annotations
 

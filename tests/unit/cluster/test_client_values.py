@@ -1,4 +1,4 @@
-"""The SDK does not import the service, so that it says once more what it reads: the two are held together here."""
+"""The SDK does not import the service and repeats its values. These tests keep the two equal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `import fotograma` gives, and what it costs."""
+"""The names that `import fotograma` offers, and what the import loads."""
 
 from __future__ import annotations
 

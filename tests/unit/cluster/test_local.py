@@ -1,4 +1,4 @@
-"""The decisions of `fotograma up`: what is left over, what reaches the replicas, when it refuses."""
+"""Decisions of `fotograma up`: recorded processes, the environment of the replicas, refused starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `fotograma up` says about its parts."""
+"""The lines that `fotograma up` prints about its parts."""
 
 from __future__ import annotations
 

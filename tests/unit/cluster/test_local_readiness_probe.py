@@ -1,4 +1,4 @@
-"""What `fotograma up` makes of the answers of /readyz."""
+"""What `fotograma up` decides from the answers of /readyz."""
 
 from __future__ import annotations
 

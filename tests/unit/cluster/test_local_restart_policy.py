@@ -1,4 +1,4 @@
-"""What ends is started again: at once after it ran well, then after pauses that grow up to a bound."""
+"""Restarts: at once after a stable run, else after pauses that grow up to a bound."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the start of `fotograma up` shows: finished steps as lines, and on a terminal what is under way."""
+"""The output of the start of `fotograma up`: a line for each finished step, and a progress line on a terminal."""
 
 from __future__ import annotations
 

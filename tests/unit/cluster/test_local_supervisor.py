@@ -1,4 +1,4 @@
-"""The supervisor: side by side, again and again, and in order at the end."""
+"""The supervisor: concurrent starts, restarts, and stops in the reverse order."""
 
 from __future__ import annotations
 

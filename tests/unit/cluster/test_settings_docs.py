@@ -1,4 +1,4 @@
-"""The page of settings is made of the settings."""
+"""The page of settings is generated from the settings."""
 
 from __future__ import annotations
 
