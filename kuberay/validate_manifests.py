@@ -1,7 +1,8 @@
-"""Validates the Kubernetes manifests with KubeRay's schemas: `python -m kuberay.validate_manifests --crds FOLDER`.
+"""Validates the Kubernetes manifests: `python -m kuberay.validate_manifests --crds FOLDER`.
 
-FOLDER contains the CRD files of a KubeRay release (`ray-operator/config/crd/bases`). A field that the schema does not
-have is an error here; the API server would drop it silently.
+The schemas are those of KubeRay and of Kubernetes itself. FOLDER contains the CRD files of a KubeRay release
+(`ray-operator/config/crd/bases`). A field that the schema does not have is an error here; the API server would drop it
+silently.
 """
 
 from __future__ import annotations
@@ -12,19 +13,34 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import yaml
 from jsonschema import Draft202012Validator
 
 MANIFESTS = Path(__file__).parent
+KUBERNETES_GROUP = ".k8s.io"
 
 
 def validation_errors(manifest: dict[str, Any], crds: list[dict[str, Any]]) -> Iterator[str]:
     """The manifest's violations of the schema of its kind, one line each."""
+    group, _, _ = manifest["apiVersion"].partition("/")
+    if group.endswith(KUBERNETES_GROUP):
+        yield from _kubernetes_errors(manifest)
+        return
     schema = _schema_of(manifest, crds)
     if schema is None:
         yield f"no schema for {manifest['apiVersion']} {manifest['kind']}"
         return
     for error in Draft202012Validator(forbid_unknown_fields(schema)).iter_errors(manifest):
+        yield f"{'.'.join(map(str, error.path))}: {error.message}"
+
+
+def _kubernetes_errors(manifest: dict[str, Any]) -> Iterator[str]:
+    try:
+        kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
+    except kubernetes_validate.SchemaNotFoundError:
+        yield f"no schema for {manifest['apiVersion']} {manifest['kind']}"
+    except kubernetes_validate.ValidationError as error:
         yield f"{'.'.join(map(str, error.path))}: {error.message}"
 
 

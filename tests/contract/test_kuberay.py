@@ -43,6 +43,25 @@ def test_image_tag_is_this_version() -> None:
     assert images == {f"ghcr.io/fotograma/fotograma:{project}"}
 
 
+def test_the_network_policy_opens_the_port_of_the_api_to_all_and_those_of_haproxy_to_nobody() -> None:
+    policy = yaml.safe_load((ROOT / "kuberay/networkpolicy.yaml").read_text())
+    assert list(validation_errors(policy, [])) == []
+
+    open_to_all = [rule["ports"] for rule in policy["spec"]["ingress"] if "from" not in rule]
+    served = yaml.safe_load(SERVICE["spec"]["serveConfigV2"])["http_options"]["port"]
+    assert open_to_all == [[{"port": served, "protocol": "TCP"}]]
+
+
+def test_unknown_field_of_kubernetes_itself_is_reported() -> None:
+    policy = yaml.safe_load((ROOT / "kuberay/networkpolicy.yaml").read_text())
+    policy["spec"]["ingres"] = []
+    (error,) = validation_errors(policy, [])
+    assert "ingres" in error
+    assert list(validation_errors(policy | {"kind": "NetworkPolice"}, [])) == [
+        "no schema for networking.k8s.io/v1 NetworkPolice"
+    ]
+
+
 def test_unknown_field_and_wrong_type_are_reported() -> None:
     crd = {
         "spec": {
