@@ -34,11 +34,12 @@ class BatchRun(Protocol):
 
 def run_remote(items: list[BatchItem], spec: str | None, folder: Path, *, unpack: bool, as_json: bool) -> None:
     """Uploads what is not on the server yet and downloads the results. Exits with 1 when an item failed."""
-    from cluster.cli.stored_credentials import identity  # noqa: PLC0415
+    from cluster.cli.stored_credentials import identity, upload_state_path  # noqa: PLC0415
     from cluster.client.async_client import AsyncClient  # noqa: PLC0415
 
     who = identity(os.environ)
-    client = AsyncClient(who.url, store=who.store, retry=BATCH_RETRY_POLICY)
+    state = upload_state_path(os.environ)
+    client = AsyncClient(who.url, store=who.store, retry=BATCH_RETRY_POLICY, upload_state=state)
     with asyncio.Runner() as runner:
         run_batch(runner, _Remote(client, items, spec, folder, unpack), items, folder, as_json=as_json)
 

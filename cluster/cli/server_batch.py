@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -22,7 +20,6 @@ from cluster.client.errors import (
     FotogramaError,
     UnsendableFile,
 )
-from cluster.client.multipart_body import stat_file
 from cluster.client.retry_policy import RetryPolicy
 from cluster.unpack_archive import BadArchive, FolderTaken, unpack
 
@@ -43,6 +40,7 @@ class Stage(StrEnum):
     """The stage that a video has reached."""
 
     WAITING = "waiting"
+    READING = "reading"
     UPLOADING = "uploading"
     QUEUED = "queued"
     RUNNING = "extracting"
@@ -156,29 +154,13 @@ class ServerBatch:
 
     async def _upload(self, source: Path, on_stage: _OnStage) -> tuple[Video, Extraction]:
         """Uploads a file, or finds the video that an earlier run of the same command has uploaded."""
-        key = await asyncio.to_thread(idempotency_key_of, source, self.spec)
-        sent = partial(on_stage, Stage.UPLOADING)
-        video = await self.client.upload(source, self.spec, idempotency_key=key, on_sent=sent)
-        try:
-            extraction = await self.client.extraction(video.extraction.id)
-            while _is_retryable(extraction):
-                again = await self.client.retry(extraction, idempotency_key=f"retry-{extraction.id}")
-                extraction = await self.client.extraction(again.id)
-        except ApiError as error:
-            if error.code != "not_found":
-                raise
-            # The video was deleted after the earlier run, so this is a new upload.
-            video = await self.client.upload(source, self.spec, on_sent=sent)
-            extraction = video.extraction
+        on_stage(Stage.READING)
+        video = await self.client.upload(source, self.spec, by_content=True, on_sent=partial(on_stage, Stage.UPLOADING))
+        extraction = video.extraction
+        while _is_retryable(extraction):
+            again = await self.client.retry(extraction, idempotency_key=f"retry-{extraction.id}")
+            extraction = await self.client.extraction(again.id)
         return video, extraction
-
-
-def idempotency_key_of(source: Path, spec: str | None) -> str:
-    """Returns a file's Idempotency-Key, made of name, content and specification, so that an interrupted run can be
-    repeated. Raises OSError, UnsendableFile."""
-    with stat_file(source).path.open("rb") as file:
-        content = hashlib.file_digest(file, "sha256").hexdigest()
-    return "extract-" + hashlib.sha256(json.dumps([source.name, spec, content]).encode()).hexdigest()
 
 
 def _is_retryable(extraction: Extraction) -> bool:

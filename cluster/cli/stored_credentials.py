@@ -6,9 +6,6 @@ servers; a token is sent only to the server that issued it.
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -18,6 +15,7 @@ from urllib.parse import urlsplit
 
 from cluster.client.api_types import Tokens
 from cluster.client.errors import FotogramaError
+from cluster.client.private_json_file import DamagedFile, PrivateJsonFile
 from cluster.client.token_store import TokenStore
 
 if TYPE_CHECKING:
@@ -45,6 +43,7 @@ class CredentialsFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._file = PrivateJsonFile(path)
 
     def current_url(self) -> str | None:
         """Returns the server of the latest log-in."""
@@ -68,43 +67,22 @@ class CredentialsFile:
                 "refresh_token": tokens.refresh_token,
             }
         current = url if email is not None else document.get("current")
-        self._write({"current": current, "servers": servers})
+        self._file.write({"current": current, "servers": servers})
 
     def locked(self) -> AbstractContextManager[object]:
         """Keeps other processes out. The system takes the lock back when its holder dies in any way."""
-        from filelock import FileLock  # noqa: PLC0415
-
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # Not bound to a thread: the asyncio client acquires the lock in one thread and releases it in another.
-        return FileLock(self.path.with_suffix(".lock"), mode=0o600, thread_local=False, fallback_to_soft=False)
+        return self._file.locked()
 
     def _read(self) -> dict[str, Any]:
         try:
-            document = json.loads(self.path.read_bytes())
-        except FileNotFoundError:
-            return {}
-        except ValueError as error:
+            return self._file.read()
+        except DamagedFile as error:
             raise FotogramaError(f"{self.path} is damaged. Remove it and log in again.") from error
-        return document if isinstance(document, dict) else {}
 
     @staticmethod
     def _servers(document: dict[str, Any]) -> dict[str, Any]:
         servers = document.get("servers")
         return servers if isinstance(servers, dict) else {}
-
-    def _write(self, document: dict[str, Any]) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # mkstemp creates a file that only the owner can read.
-        descriptor, name = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
-        try:
-            with os.fdopen(descriptor, "w") as file:
-                json.dump(document, file, indent=2)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(self.path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
 
 
 class FileStore(TokenStore):
@@ -146,6 +124,13 @@ def credentials_file(environ: Mapping[str, str]) -> CredentialsFile:
     configured = environ.get("XDG_CONFIG_HOME")
     folder = Path(configured) if configured else Path.home() / ".config"
     return CredentialsFile(folder / "fotograma" / "credentials.json")
+
+
+def upload_state_path(environ: Mapping[str, str]) -> Path:
+    """Returns $XDG_STATE_HOME/fotograma/uploads.json; without the variable, below ~/.local/state."""
+    configured = environ.get("XDG_STATE_HOME")
+    folder = Path(configured) if configured else Path.home() / ".local" / "state"
+    return folder / "fotograma" / "uploads.json"
 
 
 def identity(environ: Mapping[str, str]) -> Identity:

@@ -34,6 +34,7 @@ def login(session: Session, email: str, password: str) -> Flow[Tokens]:
     # Repeatable: a session whose tokens were lost does no harm and expires.
     reply = yield from anonymous(session, json_request("POST", "/v1/tokens", fields, repeatable=True))
     tokens = decode(Tokens, reply.content)
+    session.store.account_id = None
     session.store.change(tokens)
     return tokens
 
@@ -52,6 +53,7 @@ def logout(session: Session) -> Flow[None]:
     except ApiError as error:
         if error.status != 401:
             raise
+    session.store.account_id = None
     session.store.change(None)
 
 

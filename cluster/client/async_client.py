@@ -27,14 +27,15 @@ from cluster.client.api_types import (
     Video,
     Webhook,
 )
-from cluster.client.authorized_requests import MIB, Session, new_key
-from cluster.client.effects import Body, Effect, Flow, Reply, RunExclusively, RunInThread, Send, Sleep
+from cluster.client.authorized_requests import Session, new_key
+from cluster.client.effects import Body, Effect, Flow, Reply, RunExclusively, RunInThread, RunTogether, Send, Sleep
 from cluster.client.extraction_spec import Spec, spec_text
 from cluster.client.file_transfers import AnyPath
-from cluster.client.multipart_body import OnSent
+from cluster.client.local_file import OnSent
 from cluster.client.resumable_download import OnReceived
 from cluster.client.retry_policy import RetryPolicy
 from cluster.client.token_store import OnTokens, TokenStore
+from cluster.client.upload_state_file import UploadStateFile
 
 T = TypeVar("T")
 
@@ -45,7 +46,8 @@ class AsyncClient:
     token: an access token or an API key. refresh_token: renews an expired access token, once per call. A refresh token
     works once, so `on_tokens` gets each new pair at once (None after a logout).
     store: reads and keeps the tokens, instead of these three. timeout_seconds: for each read and write.
-    retry: how often and how long to repeat. request_bytes, request_files: the server's limits for one upload request.
+    retry: how often and how long to repeat. upload_state: a file that remembers uploads under way, so that the same
+    upload goes on after a crash of this program; several programs may share it.
 
     Every call raises ApiError, ConnectionFailed, UnexpectedAnswer.
     """
@@ -60,8 +62,7 @@ class AsyncClient:
         store: TokenStore | None = None,
         timeout_seconds: float | None = None,
         retry: RetryPolicy | None = None,
-        request_bytes: int = 64 * MIB,
-        request_files: int = 100,
+        upload_state: AnyPath | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         monotonic: Callable[[], float] = time.monotonic,
@@ -73,8 +74,7 @@ class AsyncClient:
             base_url=base_url,
             store=store or TokenStore(tokens, on_tokens),
             policy=retry or RetryPolicy(),
-            request_bytes=request_bytes,
-            request_files=request_files,
+            upload_state=None if upload_state is None else UploadStateFile(Path(upload_state)),
             monotonic=monotonic,
             random=random,
             new_key=new_key,
@@ -128,10 +128,13 @@ class AsyncClient:
         spec: Spec | None = None,
         *,
         idempotency_key: str | None = None,
+        by_content: bool = False,
         on_sent: OnSent | None = None,
     ) -> Video:
         """As `Client.upload`."""
-        return (await self.submit([path], spec, idempotency_key=idempotency_key, on_sent=on_sent))[0]
+        return (
+            await self.submit([path], spec, idempotency_key=idempotency_key, by_content=by_content, on_sent=on_sent)
+        )[0]
 
     async def submit(
         self,
@@ -139,10 +142,15 @@ class AsyncClient:
         spec: Spec | None = None,
         *,
         idempotency_key: str | None = None,
+        by_content: bool = False,
         on_sent: OnSent | None = None,
     ) -> list[Video]:
         """As `Client.submit`."""
-        return await self._run(file_transfers.submit(self._session, paths, spec, idempotency_key, on_sent))
+        return await self._run(
+            file_transfers.submit(
+                self._session, paths, spec, key=idempotency_key, by_content=by_content, on_sent=on_sent
+            )
+        )
 
     async def videos(
         self, *, status: Status | str | None = None, q: str | None = None, sha256: str | None = None
@@ -269,8 +277,26 @@ class AsyncClient:
             case RunExclusively(flow):
                 async with self._lock, _held(self._session.store.exclusive()):
                     return await self._run(flow)
+            case RunTogether(flows, at_once):
+                return await self._run_together(flows, at_once)
             case _:
                 assert_never(effect)
+
+    async def _run_together(self, flows: Sequence[Flow[Any]], at_once: int) -> list[Any]:
+        turns, has_failed = asyncio.Semaphore(at_once), False
+
+        async def run(flow: Flow[Any]) -> Any:
+            nonlocal has_failed
+            async with turns:
+                if has_failed:
+                    return None
+                try:
+                    return await self._run(flow)
+                except Exception as error:  # noqa: BLE001 - it is the outcome of the flow
+                    has_failed = True
+                    return error
+
+        return await asyncio.gather(*map(run, flows))
 
     async def _send(self, send: Send) -> Reply:
         asked, into = send.request, send.into

@@ -13,13 +13,16 @@ from typing import Any
 
 from cluster.client.api_types import Tokens
 from cluster.client.effects import ConnectionLost, Flow, Reply, Request, RunExclusively, Send, Sleep
-from cluster.client.errors import ApiError, ConnectionFailed, PartError, UnexpectedAnswer
+from cluster.client.errors import ApiError, ConnectionFailed, UnexpectedAnswer
 from cluster.client.json_decoding import decode
 from cluster.client.resumable_download import ResumableDownload
 from cluster.client.retry_policy import IN_PROGRESS, Attempt, RetryPolicy, retry_after_seconds, wait_seconds
 from cluster.client.token_store import TokenStore
+from cluster.client.upload_state_file import UploadStateFile
 
-MIB = 1 << 20
+PROBLEM = "application/problem+json"
+_CODES_WITHOUT_BODY = {404: "not_found", 410: "upload_gone"}
+"""The codes of problems that answer a HEAD request; their status alone arrives."""
 
 
 def new_key() -> str:
@@ -31,15 +34,14 @@ def new_key() -> str:
 class Session:
     """What every call needs.
 
-    request_bytes, request_files: the server's limits for one upload request.
+    upload_state: where uploads are remembered beyond the life of the client.
     monotonic: seconds of a clock that never goes back. random: in [0, 1). new_key: unique text.
     """
 
     base_url: str
     store: TokenStore
     policy: RetryPolicy = field(default_factory=RetryPolicy)
-    request_bytes: int = 64 * MIB
-    request_files: int = 100
+    upload_state: UploadStateFile | None = None
     monotonic: Callable[[], float] = time.monotonic
     random: Callable[[], float] = random.random
     new_key: Callable[[], str] = new_key
@@ -152,20 +154,17 @@ def _api_error(reply: Reply) -> ApiError:
 
     return ApiError(
         status=reply.status,
-        code=text("code", f"http_{reply.status}"),
+        code=text("code", _code_without_body(reply)),
         detail=text("detail", text("title", f"The server answered {reply.status}.")),
         fault=text("fault", "service" if reply.status >= 500 else "request"),
         remedy=text("remedy", ""),
         request_id=text("request_id", reply.headers.get("x-request-id", "")) or None,
-        errors=_part_errors(fields.get("errors")),
         retry_after=retry_after_seconds(reply.headers),
         tries=reply.tries,
     )
 
 
-def _part_errors(raw: Any) -> tuple[PartError, ...]:
-    known = PartError.__slots__
-    items = raw if isinstance(raw, list) else []
-    return tuple(
-        PartError(**{name: item[name] for name in known if name in item}) for item in items if isinstance(item, dict)
-    )
+def _code_without_body(reply: Reply) -> str:
+    otherwise = f"http_{reply.status}"
+    is_problem = reply.headers.get("content-type", "").startswith(PROBLEM)
+    return _CODES_WITHOUT_BODY.get(reply.status, otherwise) if is_problem else otherwise

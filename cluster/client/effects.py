@@ -6,7 +6,7 @@ same flows in two ways.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
@@ -102,5 +102,17 @@ class RunExclusively:
     flow: Flow[Any]
 
 
-Effect: TypeAlias = Send | Sleep | RunInThread | RunExclusively
+@dataclass(frozen=True, slots=True)
+class RunTogether:
+    """→ a list of what each flow came to: its result, or the exception that ended it. After an exception no further
+    flow begins; those that had not begun come to None.
+
+    The asyncio client runs up to `at_once` flows at a time, the blocking client one after the other.
+    """
+
+    flows: Sequence[Flow[Any]]
+    at_once: int
+
+
+Effect: TypeAlias = Send | Sleep | RunInThread | RunExclusively | RunTogether
 Flow: TypeAlias = Generator[Effect, Any, T]

@@ -4,7 +4,7 @@
     ├── ApiError            the server answered with an error: code, detail, fault, remedy, status, request_id
     ├── ConnectionFailed    no response arrived, after all retries
     ├── UnexpectedAnswer    the response is not one of this API
-    ├── UnsendableFile      a local file can't be sent: too large for one request, or changed while it was sent
+    ├── UnsendableFile      a local file can't be sent: it is a folder or device, or changed while it was sent
     ├── ExtractionFailed    the extraction ended without a result: failed or cancelled
     ├── WaitTimeout         the extraction has not ended in the time given; the server goes on
     └── DownloadCorrupt     the downloaded bytes have another digest than the result
@@ -14,7 +14,6 @@ A local file that can't be opened raises OSError, as usual.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,13 +24,15 @@ if TYPE_CHECKING:
 class FotogramaError(Exception):
     """The base class.
 
-    submitted: videos that the same `submit` had uploaded before the error; they stay on the server.
+    submitted: videos that the same `submit` has uploaded in spite of the error; they stay on the server. failed_file:
+    the file that `submit` could not upload.
     """
 
     def __init__(self, *args: object) -> None:
         super().__init__(*args)
         # Set on the instance: the wrapper that Ray raises looks up class attributes first.
         self.submitted: tuple[Video, ...] = ()
+        self.failed_file: Path | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies the attributes without `__init__`: subclasses take other arguments than `args`."""
@@ -42,27 +43,11 @@ def _without_init(kind: type[FotogramaError], *args: object) -> FotogramaError:
     return kind.__new__(kind, *args)
 
 
-@dataclass(frozen=True, slots=True)
-class PartError:
-    """Why one part of a request can't be taken. part: its name, "file" or "spec". index: its place in the body, from 0.
-
-    fault: "request", "file" or "service". filename: None of a part that is no file.
-    """
-
-    part: str = ""
-    index: int | None = None
-    filename: str | None = None
-    code: str = ""
-    detail: str = ""
-    fault: str = ""
-    remedy: str = ""
-
-
 class ApiError(FotogramaError):
     """The server refused the request.
 
     code: stable, of the server's catalogue; `http_<status>` when the answer was no problem object.
-    fault: "request", "file" or "service". errors: per part, when a request with several files is refused.
+    fault: "request", "file" or "service".
     retry_after: seconds the server asks to wait, or None. tries: how often the request was sent.
     """
 
@@ -75,13 +60,12 @@ class ApiError(FotogramaError):
         fault: str,
         remedy: str,
         request_id: str | None = None,
-        errors: tuple[PartError, ...] = (),
         retry_after: float | None = None,
         tries: int = 1,
     ) -> None:
         super().__init__(f"{detail} ({code})")
         self.status, self.code, self.detail, self.fault, self.remedy = status, code, detail, fault, remedy
-        self.request_id, self.errors, self.retry_after, self.tries = request_id, errors, retry_after, tries
+        self.request_id, self.retry_after, self.tries = request_id, retry_after, tries
 
 
 class ConnectionFailed(FotogramaError):

@@ -112,6 +112,15 @@ class ExtractionSpec:
         return given
 
 
+_SAMPLE_DEFAULTS: Mapping[str, dict[str, Any]] = {"fps": {"fps": 1}, "scenes": {"threshold": 27}}
+_DEFAULTS: Mapping[str, Any] = {
+    "sample": {"mode": "fps"},
+    "range": {"start": 0, "end": None},
+    "image": {"format": "jpeg", "quality": 90, "max_side": None, "names": "time"},
+    "snap": "exact",
+    "max_frames": None,
+}
+
 Spec = ExtractionSpec | Mapping[str, Any] | str
 """A specification, the same as a JSON object, or its JSON text."""
 
@@ -122,6 +131,26 @@ def spec_text(spec: Spec) -> str:
         json.loads(spec)
         return spec
     return _encode(spec.document() if isinstance(spec, ExtractionSpec) else spec)
+
+
+def is_same_spec(text: str | None, shown: Mapping[str, Any]) -> bool:
+    """Whether the text, or the defaults for None, certainly means the specification that the service shows.
+
+    A field that is unknown here makes them different.
+    """
+    given = json.loads(text or "{}", parse_float=Decimal)
+    return isinstance(given, dict) and _complete(given) == _complete(json.loads(_encode(shown), parse_float=Decimal))
+
+
+def _complete(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A specification with its defaults. Numbers stay exact."""
+    complete = {**_DEFAULTS, **document}
+    for part in ("range", "image"):
+        complete[part] = {**_DEFAULTS[part], **(document.get(part) or {})}
+    sample = complete["sample"]
+    if isinstance(sample, dict):
+        complete["sample"] = {**_SAMPLE_DEFAULTS.get(str(sample.get("mode")), {}), **sample}
+    return complete
 
 
 def _encode(value: Any) -> str:

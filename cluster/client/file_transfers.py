@@ -2,46 +2,80 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from cluster.client.api_calls import extraction, extraction_path
-from cluster.client.api_types import Extraction, Page, Video
+from cluster.client.api_types import Extraction, Video
 from cluster.client.authorized_requests import Session, authorized
-from cluster.client.effects import Flow, Request, RunInThread
+from cluster.client.effects import Flow, Request, RunInThread, RunTogether
 from cluster.client.errors import FotogramaError
 from cluster.client.extraction_spec import Spec, spec_text
-from cluster.client.json_decoding import decode
-from cluster.client.multipart_body import LocalFile, MultipartBody, OnSent, batches, stat_file
+from cluster.client.local_file import LocalFile, OnSent, stat_file
 from cluster.client.resumable_download import OnReceived, ResumableDownload
+from cluster.client.resumable_upload import WantedUpload, upload
 
 AnyPath = str | PathLike[str]
+UPLOADS_AT_ONCE = 4
 
 
 def submit(
-    session: Session, paths: Iterable[AnyPath], spec: Spec | None, key: str | None, on_sent: OnSent | None
+    session: Session,
+    paths: Iterable[AnyPath],
+    spec: Spec | None,
+    *,
+    key: str | None,
+    by_content: bool,
+    on_sent: OnSent | None,
 ) -> Flow[list[Video]]:
-    """Uploads files in as few requests as the server's limits allow. The videos are in the order of the files.
+    """Uploads files, several at once where the client can. The videos are in the order of the files.
 
-    Each request is all or nothing. When one is refused, the error's `submitted` holds the videos of the earlier ones.
-    Raises UnsendableFile before anything is sent when a file is too large for one request.
+    When one fails, the error's `submitted` holds the videos of the others. Raises UnsendableFile and OSError before
+    anything is sent when a file can't be read at all.
     """
     text = None if spec is None else spec_text(spec)
-    room = session.request_bytes - len((text or "").encode())
     files: list[LocalFile] = yield RunInThread(lambda: [stat_file(Path(path)) for path in paths])
-    chosen = key or session.new_key()
-    placed: list[Video] = []
-    try:
-        for number, batch in enumerate(batches(files, room, session.request_files)):
-            body = MultipartBody(batch, text, f"fotograma-{session.new_key()}", on_sent)
-            headers = {"Idempotency-Key": chosen if number == 0 else f"{chosen}-{number}"}
-            reply = yield from authorized(session, Request("POST", "/v1/videos", headers=headers, body=body))
-            placed += decode(Page[Video], reply.content).items
-    except FotogramaError as error:
-        error.submitted = tuple(placed)
-        raise
-    return placed
+    progress = None if on_sent is None else _Progress(on_sent, sum(file.size for file in files))
+    wanted = [
+        WantedUpload(file, text, _numbered(key, number), by_content, progress.part() if progress else None)
+        for number, file in enumerate(files)
+    ]
+    outcomes: list[Any] = yield RunTogether([upload(session, one) for one in wanted], UPLOADS_AT_ONCE)
+    for file, outcome in zip(files, outcomes, strict=True):
+        if isinstance(outcome, Exception):
+            if isinstance(outcome, FotogramaError):
+                outcome.submitted = tuple(one for one in outcomes if isinstance(one, Video))
+                outcome.failed_file = file.path
+            raise outcome
+    return outcomes
+
+
+def _numbered(key: str | None, number: int) -> str | None:
+    return key if key is None or number == 0 else f"{key}-{number}"
+
+
+class _Progress:
+    """Adds up what several files have sent. Other threads may report at the same time."""
+
+    def __init__(self, on_sent: OnSent, total: int) -> None:
+        self._on_sent, self._total = on_sent, total
+        self._sent, self._lock = 0, threading.Lock()
+
+    def part(self) -> OnSent:
+        """Returns what one file reports to."""
+        before = 0
+
+        def report(sent: int, _: int) -> None:
+            nonlocal before
+            with self._lock:
+                self._sent += sent - before
+                before = sent
+                self._on_sent(self._sent, self._total)
+
+        return report
 
 
 def download(session: Session, wanted: Extraction | str, path: AnyPath, on_received: OnReceived | None) -> Flow[Path]:

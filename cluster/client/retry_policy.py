@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 from cluster.client.effects import ConnectionLost, Reply
+from cluster.client.errors import ApiError, ConnectionFailed
 
 TRANSIENT_STATUSES = frozenset({429, 502, 503, 504, 507})
 PERMANENT_CODES = frozenset({"quota_exceeded", "too_many_webhooks"})
 """Codes that come with a transient status although waiting does not help."""
 PROXY_CODES = frozenset({"http_404", "http_500"})
 """Responses without a problem object: from a proxy whose application is starting or has just died."""
+RESUMABLE_STATUSES = frozenset({408, 409, 460})
+"""Statuses below 500 after which an upload asks for its offset and goes on. 460: a wrong checksum (tus)."""
 IN_PROGRESS = "idempotency_in_progress"
 
 
@@ -61,6 +64,27 @@ def wait_seconds(
     if not _may_repeat(attempt, outcome, code):
         return None
     asked = retry_after_seconds(outcome.headers) if isinstance(outcome, Reply) else None
+    return _backoff_seconds(policy, attempt, code, asked, jitter)
+
+
+def resume_seconds(
+    policy: RetryPolicy, attempt: Attempt, error: ApiError | ConnectionFailed, jitter: float
+) -> float | None:
+    """Returns the seconds to wait before an upload goes on at its committed offset; None when it does not.
+
+    The offset is a fence, so any failure of the connection or the service allows it. Error 429 is not among them: such
+    a request was repeated before.
+    """
+    if isinstance(error, ConnectionFailed):
+        return _backoff_seconds(policy, attempt, "", None, jitter)
+    if error.status < 500 and error.status not in RESUMABLE_STATUSES and error.code not in PROXY_CODES:
+        return None
+    return _backoff_seconds(policy, attempt, error.code, error.retry_after, jitter)
+
+
+def _backoff_seconds(
+    policy: RetryPolicy, attempt: Attempt, code: str, asked: float | None, jitter: float
+) -> float | None:
     if _is_exhausted(policy, attempt, code) or (asked or 0) > policy.retry_after_seconds:
         return None
     bound = min(policy.max_seconds, policy.first_seconds * 2.0 ** min(attempt.tries - 1, 32))

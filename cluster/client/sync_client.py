@@ -26,14 +26,15 @@ from cluster.client.api_types import (
     Video,
     Webhook,
 )
-from cluster.client.authorized_requests import MIB, Session, new_key
-from cluster.client.effects import Effect, Flow, Reply, RunExclusively, RunInThread, Send, Sleep
+from cluster.client.authorized_requests import Session, new_key
+from cluster.client.effects import Effect, Flow, Reply, RunExclusively, RunInThread, RunTogether, Send, Sleep
 from cluster.client.extraction_spec import Spec, spec_text
 from cluster.client.file_transfers import AnyPath
-from cluster.client.multipart_body import OnSent
+from cluster.client.local_file import OnSent
 from cluster.client.resumable_download import OnReceived
 from cluster.client.retry_policy import RetryPolicy
 from cluster.client.token_store import OnTokens, TokenStore
+from cluster.client.upload_state_file import UploadStateFile
 
 T = TypeVar("T")
 
@@ -44,7 +45,8 @@ class Client:
     token: an access token or an API key. refresh_token: renews an expired access token, once per call. A refresh token
     works once, so `on_tokens` gets each new pair at once (None after a logout).
     store: reads and keeps the tokens, instead of these three. timeout_seconds: for each read and write.
-    retry: how often and how long to repeat. request_bytes, request_files: the server's limits for one upload request.
+    retry: how often and how long to repeat. upload_state: a file that remembers uploads under way, so that the same
+    upload goes on after a crash of this program; several programs may share it.
 
     Every call raises ApiError, ConnectionFailed, UnexpectedAnswer.
     """
@@ -59,8 +61,7 @@ class Client:
         store: TokenStore | None = None,
         timeout_seconds: float | None = None,
         retry: RetryPolicy | None = None,
-        request_bytes: int = 64 * MIB,
-        request_files: int = 100,
+        upload_state: AnyPath | None = None,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
         monotonic: Callable[[], float] = time.monotonic,
@@ -72,8 +73,7 @@ class Client:
             base_url=base_url,
             store=store or TokenStore(tokens, on_tokens),
             policy=retry or RetryPolicy(),
-            request_bytes=request_bytes,
-            request_files=request_files,
+            upload_state=None if upload_state is None else UploadStateFile(Path(upload_state)),
             monotonic=monotonic,
             random=random,
             new_key=new_key,
@@ -125,10 +125,17 @@ class Client:
         spec: Spec | None = None,
         *,
         idempotency_key: str | None = None,
+        by_content: bool = False,
         on_sent: OnSent | None = None,
     ) -> Video:
-        """Uploads one video and extracts its frames by `spec`. Also raises UnsendableFile and OSError."""
-        return self.submit([path], spec, idempotency_key=idempotency_key, on_sent=on_sent)[0]
+        """Uploads one video and extracts its frames by `spec`. Goes on where a broken connection left it.
+
+        A repeated call with the same `idempotency_key` gives the same video. by_content: read the file for its SHA-256
+        first. The service compares it, and the same name, content and `spec` within a day give the same video.
+        Also raises UnsendableFile and OSError.
+        """
+        (video,) = self.submit([path], spec, idempotency_key=idempotency_key, by_content=by_content, on_sent=on_sent)
+        return video
 
     def submit(
         self,
@@ -136,15 +143,20 @@ class Client:
         spec: Spec | None = None,
         *,
         idempotency_key: str | None = None,
+        by_content: bool = False,
         on_sent: OnSent | None = None,
     ) -> list[Video]:
-        """Uploads videos and extracts their frames by `spec`, in as few requests as the limits allow, each all or
-        nothing.
+        """Uploads videos as `upload` does, one after the other; `AsyncClient` sends several at once.
 
-        A repeated call with the same `idempotency_key` and files uploads nothing twice. When a request is refused, the
-        error's `submitted` holds the videos of the earlier ones. Also raises UnsendableFile and OSError.
+        Returns the videos in the order of the files.
+
+        When one fails, the error's `failed_file` names it and `submitted` holds the videos of the others.
         """
-        return self._run(file_transfers.submit(self._session, paths, spec, idempotency_key, on_sent))
+        return self._run(
+            file_transfers.submit(
+                self._session, paths, spec, key=idempotency_key, by_content=by_content, on_sent=on_sent
+            )
+        )
 
     def videos(
         self, *, status: Status | str | None = None, q: str | None = None, sha256: str | None = None
@@ -274,8 +286,20 @@ class Client:
             case RunExclusively(flow):
                 with self._lock, self._session.store.exclusive():
                     return self._run(flow)
+            case RunTogether(flows):
+                return self._run_in_turn(flows)
             case _:
                 assert_never(effect)
+
+    def _run_in_turn(self, flows: Sequence[Flow[Any]]) -> list[Any]:
+        outcomes: list[Any] = [None] * len(flows)
+        for number, flow in enumerate(flows):
+            try:
+                outcomes[number] = self._run(flow)
+            except Exception as error:  # noqa: BLE001 - it is the outcome of the flow
+                outcomes[number] = error
+                break
+        return outcomes
 
     def _send(self, send: Send) -> Reply:
         asked, into = send.request, send.into

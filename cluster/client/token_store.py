@@ -14,12 +14,13 @@ class TokenStore:
     """Tokens in memory. `on_change` gets each new pair, and None after a logout, so that it can be stored.
 
     A refresh token works once: the new pair must be stored before the old one is needed again.
-    Subclasses share tokens between processes.
+    Subclasses share tokens between processes. account_id: of the account they belong to, once it is known.
     """
 
     def __init__(self, tokens: Tokens | None = None, on_change: OnTokens | None = None) -> None:
         self._tokens = tokens
         self._on_change = on_change
+        self.account_id: str | None = None
 
     @property
     def tokens(self) -> Tokens | None:

@@ -6,8 +6,7 @@ socket.
 
 from __future__ import annotations
 
-import email.parser
-import email.policy
+import base64
 import hashlib
 import io
 import json
@@ -22,6 +21,7 @@ from typing import Any
 FRAME = {"n": 1, "name": "frame_000001_t000000.000.jpg", "index": 0, "pts": 0, "time": 0.0, "key": True}
 FRAME |= {"width": 64, "height": 48, "bytes": 100, "sha256": "0" * 64, "offset": 58}
 MANIFEST = {"version": 1, "spec": {}, "time_base": [1, 15360], "warnings": [], "frames": [FRAME]}
+UPLOAD_EXPIRES = "Wed, 21 Oct 2099 07:28:00 GMT"
 NOW = "2026-01-02T03:04:05.678901Z"
 
 
@@ -113,6 +113,18 @@ def json_response(status: int, value: Any) -> ApiResponse:
     return ApiResponse(status, json.dumps(value).encode(), {"Content-Type": "application/json"})
 
 
+@dataclass
+class FakeUpload:
+    """An upload by tus."""
+
+    id: str
+    size: int
+    metadata: dict[str, str]
+    content: bytearray = field(default_factory=bytearray)
+    video_id: str | None = None
+    is_gone: bool = False
+
+
 class FakeService:
     """requests: all requests in order. polls_until_end: how often an extraction is read before it ends."""
 
@@ -121,12 +133,15 @@ class FakeService:
         self.faults: deque[FaultRule] = deque()
         self.polls_until_end = 2
         self.archive = make_archive(["frame_000001_t000000.000.jpg", "frame_000002_t000001.000.jpg"])
+        self.uploads: dict[str, FakeUpload] = {}
         self.videos: dict[str, dict[str, Any]] = {}
         self.file_contents: dict[str, bytes] = {}
         self.specs: list[str | None] = []
         self.refresh_count = 0
+        self.account_id = "u-1"
         self._token_pairs = 0
         self._access, self._refresh = "access-0", "refresh-0"
+        self._uploads_by_key: dict[str, FakeUpload] = {}
         self._responses_by_key: dict[str, ApiResponse] = {}
         self._lock = threading.RLock()
 
@@ -161,6 +176,8 @@ class FakeService:
         if request.headers.get("authorization") not in {f"Bearer {self._access}", "Bearer fg_key"}:
             return problem_response(401, "unauthenticated")
         key = request.headers.get("idempotency-key")
+        if request.path == "/v1/uploads":
+            return self._create_upload(request)
         if key is not None and key in self._responses_by_key:
             return self._responses_by_key[key]
         response = self._route(request)
@@ -174,23 +191,27 @@ class FakeService:
                 self._access = "revoked"
                 return ApiResponse(204)
             case "GET", ["me"]:
-                return json_response(200, {"id": "u-1", "email": "ana@example.org", "name": None, "role": "user"})
-            case "POST", ["videos"]:
-                return self._accept(request)
+                return json_response(
+                    200, {"id": self.account_id, "email": "ana@example.org", "name": None, "role": "user"}
+                )
+            case method, ["uploads", id_]:
+                return self._upload(method, id_, request)
             case "GET", ["videos"]:
                 return self._list(request)
             case method, ["videos", id_, *rest] if id_ in self.videos:
-                return self._video(method, self.videos[id_], rest)
+                return self._video(method, self.videos[id_], rest, request)
             case method, ["extractions", id_, *rest]:
                 for video in self.videos.values():
                     if video["extraction"]["id"] == id_:
                         return self._extraction(method, video, rest, request)
         return problem_response(404, "not_found")
 
-    def _video(self, method: str, video: dict[str, Any], rest: list[str]) -> ApiResponse:
+    def _video(self, method: str, video: dict[str, Any], rest: list[str], request: ApiRequest) -> ApiResponse:
         if method == "DELETE":
             del self.videos[video["id"]]
             return ApiResponse(204)
+        if rest:
+            video["extraction"] |= {"spec": request.json()["spec"]}
         return json_response(201 if rest else 200, video["extraction"] if rest else video)
 
     def _extraction(self, method: str, video: dict[str, Any], rest: list[str], request: ApiRequest) -> ApiResponse:
@@ -235,25 +256,53 @@ class FakeService:
             extraction["result"] = {"frames": 2, "bytes": len(self.archive), "sha256": sha256, "warnings": warnings}
         video["status"] = extraction["status"]
 
-    def _accept(self, request: ApiRequest) -> ApiResponse:
-        files, spec = read_multipart(request)
-        for index, (filename, content) in enumerate(files):
-            if not content.startswith(b"video"):
-                errors = [
-                    {
-                        "part": "file",
-                        "index": index,
-                        "filename": filename,
-                        "code": "not_a_video",
-                        "detail": "Text.",
-                        "fault": "file",
-                        "remedy": "Send MP4.",
-                    }
-                ]
-                return problem_response(422, "not_a_video", fault="file", errors=errors)
-        return json_response(
-            201, {"items": [self._create_video(filename, content, spec) for filename, content in files]}
-        )
+    def _create_upload(self, request: ApiRequest) -> ApiResponse:
+        known = self._uploads_by_key.get(request.headers["idempotency-key"])
+        if known is not None and known.is_gone:
+            return problem_response(410, "upload_gone")
+        upload = known or self._new_upload(request)
+        headers = {"Location": f"/v1/uploads/{upload.id}"}
+        if "content-type" not in request.headers:
+            ending = {"Video-Location": f"/v1/videos/{upload.video_id}"} if upload.video_id else {}
+            return ApiResponse(201, headers=headers | {"Upload-Expires": UPLOAD_EXPIRES} | ending)
+        refusal = None if upload.content else self._append(upload, request.body)
+        return refusal or ApiResponse(201, headers=headers | self._position(upload))
+
+    def _new_upload(self, request: ApiRequest) -> FakeUpload:
+        pairs = [pair.split(" ") for pair in request.headers["upload-metadata"].split(",")]
+        metadata = {key: base64.b64decode(value).decode() for key, value in pairs}
+        upload = FakeUpload(f"u-{len(self.uploads) + 1}", int(request.headers["upload-length"]), metadata)
+        self.uploads[upload.id] = self._uploads_by_key[request.headers["idempotency-key"]] = upload
+        return upload
+
+    def _upload(self, method: str, id_: str, request: ApiRequest) -> ApiResponse:
+        upload = self.uploads.get(id_)
+        if upload is None or upload.is_gone:
+            return problem_response(404, "not_found") if upload is None else problem_response(410, "upload_gone")
+        match method:
+            case "DELETE":
+                upload.is_gone = True
+                return ApiResponse(204)
+            case "PATCH":
+                if int(request.headers["upload-offset"]) != len(upload.content):
+                    return problem_response(409, "upload_conflict")
+                refusal = self._append(upload, request.body)
+                return refusal or ApiResponse(204, headers=self._position(upload))
+        return ApiResponse(200, headers=self._position(upload))
+
+    def _append(self, upload: FakeUpload, content: bytes) -> ApiResponse | None:
+        upload.content += content
+        if not b"video".startswith(upload.content[:5]):
+            upload.is_gone = True
+            return problem_response(422, "not_a_video", fault="file")
+        if len(upload.content) == upload.size:
+            video = self._create_video(upload.metadata["filename"], bytes(upload.content), upload.metadata.get("spec"))
+            upload.video_id = video["id"]
+        return None
+
+    def _position(self, upload: FakeUpload) -> dict[str, str]:
+        ending = {"Video-Location": f"/v1/videos/{upload.video_id}"} if upload.video_id else {}
+        return {"Upload-Offset": str(len(upload.content)), "Upload-Expires": UPLOAD_EXPIRES} | ending
 
     def _create_video(self, filename: str, content: bytes, spec: str | None) -> dict[str, Any]:
         number = len(self.file_contents) + 1
@@ -269,14 +318,19 @@ class FakeService:
         }
         video: dict[str, Any] = {"id": f"v-{number}", "filename": filename, "size": len(content), "status": "queued"}
         video |= {"created_at": NOW, "media": None, "extraction": extraction}
+        video["sha256"] = hashlib.sha256(content).hexdigest()
         self.videos[video["id"]], self.file_contents[video["id"]] = video, content
         self.specs.append(spec)
         return video
 
     def _list(self, request: ApiRequest) -> ApiResponse:
-        status, q = request.query.get("status"), request.query.get("q", "")
+        query = request.query
         found = [
-            v for v in reversed(self.videos.values()) if v["status"] == (status or v["status"]) and q in v["filename"]
+            video
+            for video in reversed(self.videos.values())
+            if video["status"] == query.get("status", video["status"])
+            and query.get("q", "") in video["filename"]
+            and video["sha256"] == query.get("sha256", video["sha256"])
         ]
         start, limit = int(request.query.get("cursor", 0)), min(2, int(request.query["limit"]))
         rest = start + limit < len(found)
@@ -323,18 +377,3 @@ class FakeService:
             return problem_response(401, "refresh_token_reused")
         self.refresh_count += 1
         return self._tokens()
-
-
-def read_multipart(request: ApiRequest) -> tuple[list[tuple[str, bytes]], str | None]:
-    """The files as (name, content), and the specification."""
-    head = f"Content-Type: {request.headers['content-type']}\r\n\r\n".encode()
-    message = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + request.body)
-    files, spec = [], None
-    for part in message.iter_parts():
-        content = part.get_payload(decode=True)
-        assert isinstance(content, bytes)
-        if part.get_param("name", header="content-disposition") == "spec":
-            spec = content.decode()
-        else:
-            files.append((part.get_filename() or "", content))
-    return files, spec

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import count
 from typing import Any
 
 import httpx
@@ -103,8 +104,9 @@ def respond_to(service: FakeService, request: httpx.Request, body: bytes) -> htt
 def client_opener(kind: str, service: FakeService, clock: FakeClock, runner: asyncio.Runner) -> OpenClient:
     """Returns a function that opens a client of this kind. Its options are those of the client."""
 
+    keys = count()
+
     def open_(**options: Any) -> Any:
-        keys = iter(range(10**6))
         common: dict[str, Any] = {"monotonic": clock.monotonic, "random": lambda: 0.5}
         common |= {"new_key": lambda: f"key-{next(keys)}", "token": "fg_key"} | options
         if kind == "blocking":

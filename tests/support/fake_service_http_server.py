@@ -33,11 +33,13 @@ def serve_fake_service(service: FakeService) -> Iterator[str]:
             for name, value in ({"Content-Length": str(len(response.body))} | response.headers).items():
                 self.send_header(name, value)
             self.end_headers()
+            if self.command == "HEAD":
+                return
             self.wfile.write(response.body if response.truncated_at is None else response.body[: response.truncated_at])
             if response.truncated_at is not None:
                 self.drop_connection()
 
-        do_GET = do_POST = do_DELETE = handle_request
+        do_GET = do_POST = do_DELETE = do_PATCH = do_HEAD = handle_request
 
         def drop_connection(self) -> None:
             self.wfile.flush()

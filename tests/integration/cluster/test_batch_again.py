@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from cluster.cli.output_paths import OutputPath
-from cluster.cli.server_batch import BatchItem, ServerBatch, Stage, VideoOutcome, idempotency_key_of
+from cluster.cli.server_batch import BatchItem, ServerBatch, Stage, VideoOutcome
 from fotograma import AsyncClient
 from serve_app.app import create_app
 from serve_app.deps import Deps
@@ -82,7 +82,7 @@ async def test_video_that_was_accepted_before_is_not_uploaded_again(
 
 
 async def test_cancelled_extraction_is_retried_once(deps: Deps, client: AsyncClient, clip: Path) -> None:
-    video = await client.upload(clip, idempotency_key=idempotency_key_of(clip, None))
+    video = await client.upload(clip, by_content=True)
     await client.cancel(video.extraction)
     first, _ = await asyncio.gather(run(client, clip), work(deps))
     again = await run(client, clip)
@@ -92,7 +92,7 @@ async def test_cancelled_extraction_is_retried_once(deps: Deps, client: AsyncCli
 
 
 async def test_deleted_video_is_uploaded_again(deps: Deps, client: AsyncClient, clip: Path) -> None:
-    await client.delete(await client.upload(clip, idempotency_key=idempotency_key_of(clip, None)))
+    await client.delete(await client.upload(clip, by_content=True))
     outcome, _ = await asyncio.gather(run(client, clip), work(deps))
     assert outcome.failure is None
     assert clip.with_suffix(".zip").is_file()

@@ -29,7 +29,11 @@ def service() -> FakeService:
 def environ(service: FakeService, tmp_path: Path) -> Iterator[dict[str, str]]:
     with serve_fake_service(service) as url:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("FOTOGRAMA_")}
-        yield kept | {"FOTOGRAMA_URL": url, "XDG_CONFIG_HOME": str(tmp_path / "config"), "PYTHONWARNINGS": "error"}
+        yield (
+            kept
+            | {"FOTOGRAMA_URL": url, "XDG_CONFIG_HOME": str(tmp_path / "config"), "PYTHONWARNINGS": "error"}
+            | {"XDG_STATE_HOME": str(tmp_path / "state")}
+        )
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def test_upload_and_download_survive_broken_connections(
     url: str, service: FakeService, clip: Path, tmp_path: Path
 ) -> None:
     service.archive = make_archive([f"f{n}.jpg" for n in range(20)], 100_000)
-    service.add_faults("POST", "/v1/videos", act_and_drop_connection)
+    service.add_faults("POST", "/v1/uploads", act_and_drop_connection)
     service.add_faults("GET", ".*zip", truncate_body(700_001), drop_connection, truncate_body(1))
     with Client(url, "fg_key", sleep=quick) as client:
         video = client.upload(clip)
@@ -74,7 +74,7 @@ def test_upload_and_download_survive_broken_connections(
 async def test_many_clips_are_extracted_concurrently(
     url: str, service: FakeService, clip: Path, tmp_path: Path
 ) -> None:
-    service.add_faults("POST", "/v1/videos", act_and_drop_connection, drop_connection)
+    service.add_faults("POST", "/v1/uploads", act_and_drop_connection, drop_connection)
     async with AsyncClient(url, "fg_key", sleep=quick_async) as client:
 
         async def one(number: int) -> Path:

@@ -34,7 +34,6 @@ OF_THE_SDK = [
         fault="request",
         remedy="Wait.",
         request_id="r-1",
-        errors=(sdk.PartError("file", 0, "a.mp4", "not_a_video", "It is text."),),
         retry_after=7.5,
         tries=3,
     ),

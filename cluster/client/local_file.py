@@ -1,0 +1,75 @@
+"""A local file that is sent in pieces, each streamed from the disk. A file that changes meanwhile is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from cluster.client.errors import UnsendableFile
+
+BLOCK_BYTES = 1 << 18
+
+OnSent = Callable[[int, int], None]
+"""Called while a file is sent: bytes so far, bytes in all. A resumed upload starts from what the service has."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFile:
+    """size: in bytes; mtime_ns: time of the last change. Both as they were when `stat_file` was called."""
+
+    path: Path
+    size: int
+    mtime_ns: int
+
+    def check_unchanged(self, opened: BinaryIO) -> None:
+        """Raises UnsendableFile when the opened file is another one than at the beginning."""
+        now = os.fstat(opened.fileno())
+        if (now.st_size, now.st_mtime_ns) != (self.size, self.mtime_ns):
+            raise UnsendableFile(self.path, "changed while it was sent.")
+
+
+def stat_file(path: Path) -> LocalFile:
+    """Raises OSError when the file does not exist, UnsendableFile when it is not a regular file."""
+    if not path.is_file():
+        path.stat()
+        raise UnsendableFile(path, "is not a file.")
+    found = path.stat()
+    return LocalFile(path, found.st_size, found.st_mtime_ns)
+
+
+def sha256_of(file: LocalFile) -> str:
+    """Returns the digest of the whole file in hexadecimal digits. Raises OSError, UnsendableFile."""
+    with file.path.open("rb") as source:
+        digest = hashlib.file_digest(source, "sha256").hexdigest()
+        file.check_unchanged(source)
+    return digest
+
+
+@dataclass(frozen=True, slots=True)
+class FilePiece:
+    """`length` bytes of a file from the byte `start` on, as the body of a request."""
+
+    file: LocalFile
+    start: int
+    length: int
+    on_sent: OnSent | None = None
+    content_type: str = "application/offset+octet-stream"
+
+    def chunks(self) -> Iterator[bytes]:
+        """Raises OSError, or UnsendableFile when the file has changed; then the last block is not given."""
+        left = self.length
+        with self.file.path.open("rb") as source:
+            self.file.check_unchanged(source)
+            source.seek(self.start)
+            while left:
+                block = source.read(min(BLOCK_BYTES, left))
+                left -= len(block)
+                if not left or not block:
+                    self.file.check_unchanged(source)
+                yield block
+                if self.on_sent is not None:
+                    self.on_sent(self.start + self.length - left, self.file.size)

@@ -1,0 +1,57 @@
+"""A JSON object in a file that only its owner can read, shared by processes and replaced as a whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+
+class DamagedFile(ValueError):
+    """The content is not JSON."""
+
+
+class PrivateJsonFile:
+    """Mode 0600. A reader needs no lock: it sees one whole state or the next."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def locked(self) -> AbstractContextManager[object]:
+        """Keeps other processes out. The system takes the lock back when its holder dies in any way."""
+        from filelock import FileLock  # noqa: PLC0415
+
+        self._make_folder()
+        # Not bound to a thread: the asyncio client acquires the lock in one thread and releases it in another.
+        return FileLock(self.path.with_suffix(".lock"), mode=0o600, thread_local=False, fallback_to_soft=False)
+
+    def read(self) -> dict[str, Any]:
+        """Returns an empty object when there is no file. Raises DamagedFile."""
+        try:
+            document = json.loads(self.path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except ValueError as error:
+            raise DamagedFile(str(self.path)) from error
+        return document if isinstance(document, dict) else {}
+
+    def write(self, document: dict[str, Any]) -> None:
+        """Replaces the content, all of it or nothing."""
+        self._make_folder()
+        # mkstemp creates a file that only the owner can read.
+        descriptor, name = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                json.dump(document, file, indent=2)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(self.path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+    def _make_folder(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

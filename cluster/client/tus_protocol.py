@@ -1,0 +1,94 @@
+"""The requests of tus 1.0.0 and what their responses say. Source: https://tus.io/protocols/resumable-upload. Pure."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from urllib.parse import quote
+
+from cluster.client.effects import Reply, Request
+from cluster.client.errors import UnexpectedAnswer
+from cluster.client.local_file import FilePiece
+
+PATH = "/v1/uploads"
+PIECE_BYTES = 16 << 20
+"""The largest request that the service takes behind every proxy."""
+MIN_PIECE_BYTES = 1 << 18
+ONE_REQUEST_BYTES = 8 << 20
+"""A file up to this size comes with the request that creates its upload."""
+
+_VERSION: Mapping[str, str] = {"Tus-Resumable": "1.0.0"}
+
+
+@dataclass(frozen=True, slots=True)
+class UploadPosition:
+    """What the service has of an upload. offset: None when the response does not tell. video_id: once it is complete.
+
+    expires_at: None when it does not expire.
+    """
+
+    path: str
+    offset: int | None
+    video_id: str | None = None
+    expires_at: datetime | None = None
+
+
+def creation(size: int, metadata: Mapping[str, str | None], key: str, content: FilePiece | None = None) -> Request:
+    """Creates an upload. content: the whole file, when it comes with this request."""
+    headers = {"Idempotency-Key": key, "Upload-Length": str(size), "Upload-Metadata": metadata_header(metadata)}
+    return Request("POST", PATH, headers={**_VERSION, **headers}, body=content)
+
+
+def position(path: str) -> Request:
+    """Asks how many bytes the service has."""
+    return Request("HEAD", path, headers=_VERSION)
+
+
+def piece(path: str, content: FilePiece) -> Request:
+    """Sends bytes. Not repeatable: the service may have taken a part of them."""
+    return Request("PATCH", path, headers={**_VERSION, "Upload-Offset": str(content.start)}, body=content)
+
+
+def termination(path: str) -> Request:
+    """Ends an upload without a video."""
+    return Request("DELETE", path, headers=_VERSION)
+
+
+def metadata_header(values: Mapping[str, str | None]) -> str:
+    """Returns `Upload-Metadata`. Values that are None are left out."""
+    encoded = {key: base64.b64encode(value.encode("utf-8", "replace")) for key, value in values.items() if value}
+    return ",".join(f"{key} {value.decode()}" for key, value in encoded.items())
+
+
+def upload_path(reply: Reply) -> str:
+    """Returns the path of the upload that was created. Raises UnexpectedAnswer."""
+    return f"{PATH}/{quote(_last_segment(reply.headers.get('location', '')), safe='')}"
+
+
+def position_of(path: str, reply: Reply, size: int) -> UploadPosition:
+    """Reads the response of any request to an upload of `size` bytes. Raises UnexpectedAnswer."""
+    text, location = reply.headers.get("upload-offset"), reply.headers.get("video-location")
+    if text is not None and not (text.isascii() and text.isdigit() and int(text) <= size):
+        raise UnexpectedAnswer(f"The server names the offset {text} of an upload of {size} bytes.")
+    offset = None if text is None else int(text)
+    video_id = None if location is None else _last_segment(location)
+    if offset == size and video_id is None:
+        raise UnexpectedAnswer("The server has all bytes of an upload, and names no video.")
+    return UploadPosition(path, offset, video_id, _date(reply.headers.get("upload-expires")))
+
+
+def _last_segment(location: str) -> str:
+    segment = location.rpartition("/")[2]
+    if not segment:
+        raise UnexpectedAnswer("The server created an upload and did not say where.")
+    return segment
+
+
+def _date(text: str | None) -> datetime | None:
+    try:
+        return None if text is None else parsedate_to_datetime(text)
+    except ValueError:
+        return None
