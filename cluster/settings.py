@@ -97,6 +97,9 @@ class Settings(BaseSettings):
     --running-limit 64` sets another limit for one account."""
     user_stored_bytes_max: Annotated[int, Field(ge=1)] | None = None
     """Bytes of the videos and results of one user."""
+    user_minutes_per_day: Annotated[int, Field(ge=1)] | None = None
+    """Minutes of video that may be extracted for one user in 24 hours. A video counts with its whole length, from the
+    moment when a worker has planned it; what waits does not count yet."""
     queue_tasks_max: Annotated[int, Field(ge=1)] = 1_000_000
     """Tasks of all users that may wait for a worker."""
     bodies_max: Annotated[int, Field(ge=1)] = 64

@@ -1,4 +1,6 @@
-"""Deletes what has expired: idempotency keys, sessions, discarded uploads, and unfinished writes of dead processes."""
+"""Deletes what has expired: idempotency keys, sessions, discarded uploads, minutes of days before, and unfinished
+writes of dead processes.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.maintenance.maintenance_job import NO_METRICS, MaintenanceMetrics
 from db import accounts
-from db.acceptance import idempotency_keys, resumable_uploads
+from db.acceptance import idempotency_keys, quotas, resumable_uploads
 from db.object_store.object_store import ObjectStore
 
 UNFINISHED_SECONDS = 24 * 3600.0
@@ -28,4 +30,5 @@ class ExpiryCleaner:
             self._database
         )
         rows += await resumable_uploads.forget_discarded(self._database)
+        rows += await quotas.forget_planned(self._database)
         return rows + await self._objects.discard_unfinished(UNFINISHED_SECONDS)

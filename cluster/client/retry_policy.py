@@ -13,8 +13,8 @@ from cluster.client.effects import ConnectionLost, Reply
 from cluster.client.errors import ApiError, ConnectionFailed
 
 TRANSIENT_STATUSES = frozenset({429, 502, 503, 504, 507})
-PERMANENT_CODES = frozenset({"quota_exceeded", "too_many_webhooks"})
-"""Codes that come with a transient status although waiting does not help."""
+PERMANENT_CODES = frozenset({"quota_exceeded", "minutes_exceeded", "too_many_webhooks"})
+"""Codes that come with a transient status although waiting does not help, or only after hours."""
 PROXY_CODES = frozenset({"http_404", "http_500"})
 """Responses without a problem object: from a proxy whose application is starting or has just died."""
 RESUMABLE_STATUSES = frozenset({408, 409, 460})

@@ -67,7 +67,7 @@ async def open_api() -> AsyncIterator[Deps]:
 def _limits(settings: Settings) -> AdmissionLimits:
     return AdmissionLimits(
         rate=RateLimit(settings.accept_burst, 1 / settings.accept_per_second),
-        quotas=Quotas(settings.user_waiting_max, settings.user_stored_bytes_max),
+        quotas=Quotas(settings.user_waiting_max, settings.user_stored_bytes_max, settings.user_minutes_per_day),
         max_queued_tasks=settings.queue_tasks_max,
         max_concurrent_uploads=settings.bodies_max,
         min_free_bytes=settings.storage_reserve_bytes,

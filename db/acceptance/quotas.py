@@ -6,8 +6,9 @@ transaction under a lock of the account, so that concurrent requests can't excee
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from sqlalchemy import text
@@ -23,11 +24,12 @@ STORED_RETRY_SECONDS = 60
 @dataclass(frozen=True, slots=True)
 class Quotas:
     """None: no limit. waiting: open uploads, and extractions that have not ended. stored_bytes: of videos, open uploads
-    and archives together.
+    and archives together. minutes_per_day: of the videos whose extraction was planned in the last 24 hours.
     """
 
     waiting: int | None = None
     stored_bytes: int | None = None
+    minutes_per_day: int | None = None
 
 
 UNLIMITED = Quotas()
@@ -35,14 +37,20 @@ UNLIMITED = Quotas()
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What an account has, counted as far as a quota needs: `waiting` only up to that quota."""
+    """What an account has, counted as far as a quota needs: `waiting` only up to that quota.
+
+    planned_seconds: of the videos whose extraction was planned in the last 24 hours. over_seconds: until enough of them
+    are older for the account to be below its quota.
+    """
 
     waiting: int
     stored_bytes: int
+    planned_seconds: float = 0.0
+    over_seconds: float = 0.0
 
     def with_more(self, *, files: int, size: int) -> Usage:
         """Returns the usage after so many more files of `size` bytes together."""
-        return Usage(self.waiting + files, self.stored_bytes + size)
+        return replace(self, waiting=self.waiting + files, stored_bytes=self.stored_bytes + size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +60,7 @@ class AccountUsage:
     videos: int
     waiting: int
     stored_bytes: int
+    minutes_per_day: float
 
 
 # Released at the end of the transaction. They can't be part of a deadlock: no other code takes these locks, and each
@@ -76,19 +85,34 @@ _STORED_BYTES = f"""
             SELECT sum(result_bytes) FROM extractions WHERE extractions.user_id = asked.user_id AND NOT reused
         ), 0)
 """
+# The duration of a video is known once a worker has planned it, so what waits is not counted yet. `passed` is the sum
+# from the oldest row up to each row: without these rows the account has `total - passed`.
+_PLANNED = """
+    SELECT planned_at, sum(seconds) OVER () AS total, sum(seconds) OVER (ORDER BY planned_at, extraction_id) AS passed
+    FROM planned_durations
+    WHERE planned_durations.user_id = asked.user_id AND planned_at > clock_timestamp() - interval '24 hours'
+"""
 # Counts no further than the quota: more rows change nothing. Without a quota nothing is counted.
 USAGE = text(f"""
     SELECT asked.user_id, (
             SELECT count(*) FROM (SELECT FROM {_UNENDED} AS unended LIMIT :max_waiting) AS waiting
         ) AS waiting,
-        CASE WHEN :count_stored THEN {_STORED_BYTES} ELSE 0 END AS stored_bytes
-    FROM unnest(CAST(:user_ids AS uuid[])) AS asked (user_id)
+        CASE WHEN :count_stored THEN {_STORED_BYTES} ELSE 0 END AS stored_bytes,
+        day.planned_seconds, day.over_seconds
+    FROM unnest(CAST(:user_ids AS uuid[])) AS asked (user_id) CROSS JOIN LATERAL (
+        SELECT coalesce(max(total), 0) AS planned_seconds, coalesce(extract(epoch FROM interval '24 hours'
+            + min(planned_at) FILTER (WHERE total - passed < :max_seconds) - clock_timestamp()), 0) AS over_seconds
+        FROM ({_PLANNED} AND :count_planned) AS planned
+    ) AS day
 """)
 ACCOUNT_USAGE = text(f"""
     SELECT (SELECT count(*) FROM videos WHERE videos.user_id = asked.user_id) AS videos,
-        (SELECT count(*) FROM {_UNENDED} AS unended) AS waiting, {_STORED_BYTES} AS stored_bytes
+        (SELECT count(*) FROM {_UNENDED} AS unended) AS waiting, {_STORED_BYTES} AS stored_bytes,
+        (SELECT coalesce(max(total), 0) FROM ({_PLANNED}) AS planned) AS planned_seconds
     FROM (SELECT CAST(:user_id AS uuid) AS user_id) AS asked
 """)
+
+FORGET_PLANNED = text("DELETE FROM planned_durations WHERE planned_at <= clock_timestamp() - interval '24 hours'")
 
 # One branch per state, each a literal and in the order of its partial index. In any other order PostgreSQL would scan a
 # table whose older rows have all ended from its beginning.
@@ -107,7 +131,7 @@ QUEUE_DEPTH = text(f"SELECT count(*) FROM (SELECT FROM ({_BRANCHES}) AS each LIM
 def check(quotas: Quotas, usage: Usage, *, files: int, size: int) -> None:
     """Checks whether an account with this usage may have `files` more extractions and `size` more bytes.
 
-    Raises CatalogueError `too_many_waiting` or `quota_exceeded`.
+    Raises CatalogueError `too_many_waiting`, `quota_exceeded` or `minutes_exceeded`.
     """
     if quotas.waiting is not None and usage.waiting + files > quotas.waiting:
         detail = f"{usage.waiting} of your extractions wait or run; {quotas.waiting} may."
@@ -115,6 +139,11 @@ def check(quotas: Quotas, usage: Usage, *, files: int, size: int) -> None:
     if quotas.stored_bytes is not None and usage.stored_bytes + size > quotas.stored_bytes:
         detail = f"You have {usage.stored_bytes:,} of {quotas.stored_bytes:,} bytes in use; this needs {size:,} more."
         raise CatalogueError("quota_exceeded", detail, retry_after=STORED_RETRY_SECONDS)
+    minutes = quotas.minutes_per_day
+    if files and minutes is not None and usage.planned_seconds >= 60 * minutes:
+        planned = usage.planned_seconds / 60
+        detail = f"{planned:,.1f} minutes of video were extracted for you in 24 hours; {minutes:,} may be."
+        raise CatalogueError("minutes_exceeded", detail, retry_after=math.ceil(usage.over_seconds))
 
 
 async def precheck(database: AsyncEngine, user_id: UUID, quotas: Quotas, *, files: int, size: int) -> None:
@@ -141,7 +170,13 @@ async def lock_usage(connection: AsyncConnection, user_ids: Collection[UUID], qu
 async def account_usage(database: AsyncEngine, user_id: UUID) -> AccountUsage:
     async with database.connect() as connection:
         row = (await connection.execute(ACCOUNT_USAGE, {"user_id": user_id})).one()
-    return AccountUsage(row.videos, row.waiting, int(row.stored_bytes))
+    return AccountUsage(row.videos, row.waiting, int(row.stored_bytes), round(float(row.planned_seconds) / 60, 2))
+
+
+async def forget_planned(database: AsyncEngine) -> int:
+    """Deletes durations that no quota counts any more; returns how many."""
+    async with database.begin() as connection:
+        return (await connection.execute(FORGET_PLANNED)).rowcount
 
 
 async def queue_depth(database: AsyncEngine, max_count: int) -> int:
@@ -155,9 +190,13 @@ async def _usages(connection: AsyncConnection, user_ids: Sequence[UUID], quotas:
         "user_ids": list(user_ids),
         "max_waiting": quotas.waiting or 0,
         "count_stored": quotas.stored_bytes is not None,
+        "count_planned": quotas.minutes_per_day is not None,
+        "max_seconds": 60 * (quotas.minutes_per_day or 0),
     }
-    rows = await connection.execute(USAGE, values)
-    return {row.user_id: Usage(row.waiting, int(row.stored_bytes)) for row in rows}
+    return {
+        row.user_id: Usage(row.waiting, int(row.stored_bytes), float(row.planned_seconds), float(row.over_seconds))
+        for row in await connection.execute(USAGE, values)
+    }
 
 
 async def announced_bytes(database: AsyncEngine) -> int:

@@ -59,11 +59,16 @@ _LEASED = """
     )
 """
 _FENCED = _LEASED.format(which=_FENCE)
-# The first plan of a task tells its real cost; the difference to the charged cost goes to the account.
-_CHARGE = """
+# The first plan of a task tells its real cost; the difference to the charged cost goes to the account. The first plan
+# of an extraction counts for its account's minutes.
+_PLANNED = """
     charged AS (
         UPDATE shares SET owed = shares.owed + CAST(:work AS bigint) - planned.cost
         FROM planned WHERE shares.user_id = planned.user_id AND planned.work IS NULL
+    ), counted_minutes AS (
+        INSERT INTO planned_durations (user_id, extraction_id, seconds)
+        SELECT user_id, id, coalesce(CAST(CAST(:media AS jsonb) ->> 'duration' AS numeric), 0) FROM planned
+        ON CONFLICT DO NOTHING
     )
 """
 
@@ -87,10 +92,10 @@ PLAN = text(f"""
     ), planned AS (
         UPDATE extractions SET frames_total = :frames_total, frames_done = 0, version = version + 1
         FROM task WHERE extractions.id = task.extraction_id
-        RETURNING extractions.video_id, task.user_id, task.cost, task.work
+        RETURNING extractions.id, extractions.video_id, task.user_id, task.cost, task.work
     ), probed AS (
         UPDATE videos SET media = CAST(:media AS jsonb) FROM planned WHERE videos.id = planned.video_id
-    ), {_CHARGE}
+    ), {_PLANNED}
     SELECT extraction_id FROM leased
 """)
 
@@ -107,7 +112,7 @@ SPLIT = text(f"""
         SET frames_total = :frames_total, frames_done = 0, version = version + 1,
             plan_key = :plan_key, segments_left = cardinality(CAST(:ids AS uuid[]))
         FROM task WHERE extractions.id = task.extraction_id
-        RETURNING extractions.video_id, task.user_id, task.cost, task.work
+        RETURNING extractions.id, extractions.video_id, task.user_id, task.cost, task.work
     ), probed AS (
         UPDATE videos SET media = CAST(:media AS jsonb) FROM planned WHERE videos.id = planned.video_id
     ), segments AS (
@@ -122,7 +127,7 @@ SPLIT = text(f"""
         SELECT extraction_id, 'split',
             jsonb_build_object('attempt', attempt, 'segments', cardinality(CAST(:ids AS uuid[])))
         FROM task
-    ), {_CHARGE}
+    ), {_PLANNED}
     SELECT extraction_id FROM task
 """)
 

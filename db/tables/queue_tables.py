@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Boolean, CheckConstraint, Double, ForeignKey, Index, Integer, SmallInteger, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    Numeric,
+    SmallInteger,
+    func,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.tables.declarative_base import Base, extraction_status, now, task_state
@@ -141,6 +154,18 @@ class Task(Base):
     segment_stop: Mapped[int | None] = mapped_column(Integer)
     segment_key: Mapped[str | None]
     created_at: Mapped[datetime] = now()
+
+
+class PlannedDuration(Base):
+    """What one extraction counts for its account's minutes per day: the seconds of the whole video, since its plan."""
+
+    __tablename__ = "planned_durations"
+    __table_args__ = (CheckConstraint("seconds >= 0", name="not_negative"),)
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    extraction_id: Mapped[UUID] = mapped_column(primary_key=True)
+    seconds: Mapped[Decimal] = mapped_column(Numeric)
+    planned_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
 
 
 class QueueState(Base):

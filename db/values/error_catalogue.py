@@ -133,6 +133,11 @@ CATALOGUE: Mapping[str, CatalogueEntry] = {
     "quota_exceeded": _entry(
         _R, "Your account has no room left.", "Delete videos that you no longer need, or ask the operator for more.",
         "Sua conta não tem mais espaço.", "Exclua vídeos de que não precisa mais ou peça mais espaço ao operador."),
+    "minutes_exceeded": _entry(
+        _R, "As many minutes of video were extracted for you in a day as may be.",
+        "Wait as long as Retry-After says, or ask the operator for more.",
+        "Já foram extraídos para você tantos minutos de vídeo em um dia quantos são permitidos.",
+        "Espere o tempo indicado em Retry-After ou peça mais ao operador."),
     "too_many_webhooks": _entry(
         _R, "Your account has as many webhooks as it may have.", "Delete one that you no longer need.",
         "Sua conta já tem tantos webhooks quantos são permitidos.", "Exclua um de que não precisa mais."),

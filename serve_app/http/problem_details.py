@@ -50,6 +50,7 @@ HTTP_STATUS: Mapping[str, int] = {
     "too_many_requests": 429,
     "too_many_waiting": 429,
     "quota_exceeded": 429,
+    "minutes_exceeded": 429,
     "too_many_webhooks": 429,
     "not_found": 404,
     "method_not_allowed": 405,

@@ -53,16 +53,20 @@ class NewAccount(Schema):
 
 
 class Quotas(Schema):
-    """waiting: extractions that have not ended. stored_bytes: videos and archives. null: no limit."""
+    """waiting: extractions that have not ended. stored_bytes: videos and archives. minutes_per_day: of video, extracted
+    in the last 24 hours. null: no limit.
+    """
 
     waiting: int | None
     stored_bytes: int | None
+    minutes_per_day: int | None
 
 
 class Usage(Schema):
     videos: int
     waiting: int
     stored_bytes: int
+    minutes_per_day: float
 
 
 class Account(NewAccount):

@@ -98,7 +98,7 @@ class AdmissionControl:
     async def check_capacity(self, user_id: UUID) -> None:
         """Checks that one more extraction of a stored video may wait.
 
-        Raises CatalogueError `too_many_waiting`, `quota_exceeded`, `queue_full` or `storage_full`.
+        Raises CatalogueError `too_many_waiting`, `quota_exceeded`, `minutes_exceeded`, `queue_full` or `storage_full`.
         """
         await self._check_capacity(user_id, size=0, incoming_bytes=self._incoming_bytes)
 

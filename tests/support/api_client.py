@@ -178,7 +178,7 @@ def make_result(images: Sequence[bytes]) -> Result:
     return Result(archive.getvalue(), "\r\n".join([*lines, ""]).encode(), images, "ab" * 32)
 
 
-async def publish_next_task(deps: Deps, result: Result) -> UUID:
+async def publish_next_task(deps: Deps, result: Result, media: Mapping[str, Any] | None = None) -> UUID:
     """Claims the next task and publishes this result. Returns the id of the extraction."""
     (claim,) = await task_queue.claim(deps.database, worker="test-worker")
     prefix = f"results/{claim.extraction_id}/{claim.lease.task_id}/{claim.lease.attempt}"
@@ -192,7 +192,7 @@ async def publish_next_task(deps: Deps, result: Result) -> UUID:
     }
     for name, content in objects.items():
         await deps.objects.put(f"{prefix}/{name}", one_chunk(content))
-    await task_queue.plan(deps.database, claim.lease, media=MEDIA, frames_total=len(result.images))
+    await task_queue.plan(deps.database, claim.lease, media=dict(media or MEDIA), frames_total=len(result.images))
     publication = Publication(
         key=prefix,
         engine=deps.engine_name,

@@ -16,6 +16,7 @@ STEPS = (
     "videos",
     "uploads",
     "extractions",
+    "planned_durations",
     "tasks",
     "task_indexes",
     "fair_shares",

@@ -182,7 +182,7 @@ async def test_account_can_be_read_and_changed(ana: httpx.AsyncClient) -> None:
     shown = (await ana.get("/v1/me")).json()
     assert changed.json() == shown
     assert (shown["name"], shown["locale"], shown["notify"]) == ("Ana Maria", "pt-BR", "failures")
-    assert shown["use"] == {"videos": 0, "waiting": 0, "stored_bytes": 0}
+    assert shown["use"] == {"videos": 0, "waiting": 0, "stored_bytes": 0, "minutes_per_day": 0.0}
     assert status_and_code(await ana.patch("/v1/me", json={"notify": "sometimes"})) == (422, "invalid_field")
     assert status_and_code(await ana.patch("/v1/me", json={"email": "x@example.org"})) == (422, "invalid_field")
 

@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
+
+from db.acceptance import quotas
 from db.acceptance.quotas import Quotas
+from db.queue import task_queue
+from db.values.segment import Segment
 from serve_app.deps import Deps
-from tests.support.api_client import MP4, stored_state, upload_video, upload_videos
+from tests.support import database_rows, tus_client
+from tests.support.api_client import (
+    MEDIA,
+    MP4,
+    make_result,
+    publish_next_task,
+    stored_state,
+    upload_video,
+    upload_videos,
+)
 from tests.support.limited_api import assert_refused, open_limited_api, send_unread
 
 
@@ -52,5 +67,117 @@ async def test_account_shows_quotas_and_usage(deps: Deps, tmp_path: Path) -> Non
     async with open_limited_api(deps, tmp_path, quotas=Quotas(waiting=7)) as (_, client):
         await upload_video(client)
         shown = (await client.get("/v1/me")).json()
-        assert shown["quotas"] == {"waiting": 7, "stored_bytes": None}
-        assert shown["use"] == {"videos": 1, "waiting": 1, "stored_bytes": len(MP4)}
+        assert shown["quotas"] == {"waiting": 7, "stored_bytes": None, "minutes_per_day": None}
+        assert shown["use"] == {"videos": 1, "waiting": 1, "stored_bytes": len(MP4), "minutes_per_day": 0.0}
+
+
+class TestMinutesPerDay:
+    """The quota of minutes of video that are extracted in 24 hours."""
+
+    async def test_account_over_its_minutes_waits_until_enough_of_the_oldest_are_a_day_old(
+        self, deps: Deps, tmp_path: Path
+    ) -> None:
+        async with open_limited_api(deps, tmp_path, quotas=Quotas(minutes_per_day=1)) as (made, client):
+            videos = [await upload_video(client, f"{n}.mp4") for n in range(3)]
+            # Without the first there are 70 seconds left, without the second 30.
+            for seconds, hours_ago in ((50, 23), (40, 22), (30, 1)):
+                await plan_and_publish(made, seconds=seconds, hours_ago=hours_ago)
+            body, path = {"spec": {"sample": {"mode": "all"}}}, f"/v1/videos/{videos[0]['id']}/extractions"
+            for refused in (
+                await send_unread(client),
+                await client.post(path, json=body),
+                await tus_client.create(client, len(MP4)),
+            ):
+                wait = assert_refused(refused, 429, "minutes_exceeded", "request")
+                assert 2 * 3600 - 300 < wait <= 2 * 3600
+            assert (await client.get("/v1/me")).json()["use"]["minutes_per_day"] == 2.0
+
+    async def test_minutes_of_the_day_before_and_of_other_accounts_do_not_count(
+        self, deps: Deps, tmp_path: Path
+    ) -> None:
+        async with open_limited_api(deps, tmp_path, quotas=Quotas(minutes_per_day=1)) as (made, client):
+            await upload_video(client)
+            await plan_and_publish(made, seconds=3600, hours_ago=24.1)
+            await database_rows.accept_video(deps.database)
+            await plan_and_publish(made, seconds=3600)
+            await upload_video(client)
+            await plan_and_publish(made, seconds=59)
+            assert (await client.get("/v1/me")).json()["use"]["minutes_per_day"] == 0.98
+            assert (await upload_videos(client, ("a.mp4", MP4))).status_code == 201
+            assert await quotas.forget_planned(deps.database) == 1
+
+    async def test_new_extraction_counts_again_and_a_reused_result_or_a_second_try_does_not(
+        self, ana: httpx.AsyncClient, deps: Deps
+    ) -> None:
+        path = f"/v1/videos/{(await upload_video(ana))['id']}/extractions"
+        (claim,) = await task_queue.claim(deps.database, worker="w")
+        await task_queue.plan(deps.database, claim.lease, media=MEDIA | {"duration": 60.0}, frames_total=1)
+        await task_queue.release(deps.database, claim.lease)
+        await plan_and_publish(deps, seconds=60)
+        assert (await ana.post(path, json={})).json()["reused"]
+        assert (await ana.get("/v1/me")).json()["use"]["minutes_per_day"] == 1.0
+        again = await ana.post(path, json={"spec": {"sample": {"mode": "all"}}})
+        assert not again.json()["reused"]
+        await plan_and_publish(deps, seconds=60)
+        assert (await ana.get("/v1/me")).json()["use"]["minutes_per_day"] == 2.0
+
+    async def test_split_extraction_counts_once(self, ana: httpx.AsyncClient, deps: Deps) -> None:
+        await upload_video(ana)
+        (claim,) = await task_queue.claim(deps.database, worker="w")
+        await task_queue.split(
+            deps.database,
+            claim.lease,
+            media=MEDIA | {"duration": 90.0},
+            frames_total=6,
+            plan_key="p",
+            segments=[Segment(0, 0, 3, 1), Segment(1, 3, 6, 1)],
+        )
+        assert (await ana.get("/v1/me")).json()["use"]["minutes_per_day"] == 1.5
+
+    async def test_deletion_gives_no_minutes_back(self, deps: Deps, tmp_path: Path) -> None:
+        async with open_limited_api(deps, tmp_path, quotas=Quotas(minutes_per_day=1)) as (made, client):
+            video = await upload_video(client)
+            await plan_and_publish(made, seconds=60)
+            assert (await client.delete(f"/v1/videos/{video['id']}")).status_code == 204
+            assert_refused(await upload_videos(client, ("a.mp4", MP4)), 429, "minutes_exceeded", "request")
+
+    async def test_upload_by_tus_is_checked_at_its_creation_alone(self, deps: Deps, tmp_path: Path) -> None:
+        async with open_limited_api(deps, tmp_path, quotas=Quotas(minutes_per_day=1)) as (made, client):
+            known, deferred = await tus_client.opened(client, len(MP4)), await tus_client.opened(client, None)
+            await upload_video(client)
+            await plan_and_publish(made, seconds=60)
+            assert (await tus_client.patch(client, known, 0, MP4)).status_code == 204
+            last = await tus_client.patch(client, deferred, 0, MP4, {"Upload-Length": str(len(MP4))})
+            assert "video-location" in last.headers
+
+    async def test_request_that_was_admitted_before_the_minutes_were_used_up_is_refused_in_its_transaction(
+        self, deps: Deps, tmp_path: Path
+    ) -> None:
+        async with open_limited_api(deps, tmp_path, quotas=Quotas(minutes_per_day=1)) as (made, client):
+            await upload_video(client)
+
+            async def body() -> AsyncIterator[bytes]:
+                await plan_and_publish(made, seconds=60)
+                yield multipart_body("late.mp4", MP4)
+
+            headers = {"Content-Type": "multipart/form-data; boundary=b", "Content-Length": str(20_000)}
+            late = await client.post("/v1/videos", content=body(), headers=headers)
+            assert_refused(late, 429, "minutes_exceeded", "request")
+            assert (await stored_state(made.database, made.objects))[:2] == (1, 0)
+
+
+async def plan_and_publish(deps: Deps, *, seconds: float, hours_ago: float = 0) -> None:
+    """The next task's video is so long, and was planned so long ago."""
+    extraction_id = await publish_next_task(deps, make_result([b"one"]), MEDIA | {"duration": seconds})
+    await database_rows.execute(
+        deps.database,
+        "UPDATE planned_durations SET planned_at = planned_at - make_interval(secs => :seconds)"
+        " WHERE extraction_id = :id",
+        seconds=hours_ago * 3600,
+        id=extraction_id,
+    )
+
+
+def multipart_body(filename: str, content: bytes) -> bytes:
+    head = f'--b\r\nContent-Disposition: form-data; name="file"; filename="{filename}"\r\n\r\n'
+    return head.encode() + content + b"\r\n--b--\r\n"

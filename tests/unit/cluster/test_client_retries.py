@@ -83,6 +83,7 @@ def test_the_time_before_the_first_call_was_known_of_is_not_part_of_the_wait_for
 
 def test_a_quota_stands_whatever_its_status() -> None:
     assert waits(reply(429), code="quota_exceeded") is None
+    assert waits(reply(429), code="minutes_exceeded") is None
     assert waits(reply(429), code="too_many_waiting") is not None
 
 

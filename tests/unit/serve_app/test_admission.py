@@ -32,6 +32,14 @@ def test_admitted_work_never_exceeds_the_quota(
     assert passes(check, Quotas(most, bytes_), Usage(waiting, stored), files=files, size=size) is within
 
 
+@given(planned=st.floats(0, 1e6), minutes=st.integers(1, 100))
+def test_account_that_has_used_its_minutes_gets_no_new_extraction(planned: float, minutes: int) -> None:
+    usage = Usage(0, 0, planned, over_seconds=0.2)
+    assert passes(check, Quotas(minutes_per_day=minutes), usage, files=1, size=0) is (planned < 60 * minutes)
+    # What counts as an extraction already is not refused: the bytes of an open upload.
+    assert passes(check, Quotas(minutes_per_day=minutes), usage, files=0, size=1)
+
+
 def test_without_quota_everything_is_admitted() -> None:
     assert passes(check, UNLIMITED, Usage(10**9, 10**15), files=100, size=10**12)
 
