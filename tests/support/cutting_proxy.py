@@ -1,0 +1,76 @@
+"""A TCP proxy that cuts connections after so many bytes of the client, and forwards to a server that may move."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, suppress
+
+BLOCK_BYTES = 1 << 16
+
+
+class CuttingProxy:
+    """cuts: each next connection ends after so many bytes from the client; None ends none. When they are used up, no
+    connection is cut. target_port: where new connections go; None refuses them. received: bytes from clients so far.
+    """
+
+    def __init__(self, target_port: int | None, cuts: Iterable[int | None] = ()) -> None:
+        self.target_port = target_port
+        self.received = 0
+        self.arrived = asyncio.Event()
+        self.cut_connections = 0
+        self.stalls_after: int | None = None
+        self._cuts: Iterator[int | None] = iter(cuts)
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    @asynccontextmanager
+    async def listen(self) -> AsyncIterator[str]:
+        """Yields the address."""
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        try:
+            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        finally:
+            server.close()
+            self.cut_all()
+
+    def cut_all(self) -> None:
+        """Cuts all open connections at once."""
+        for writer in list(self._writers):
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            if self.target_port is None:
+                return writer.transport.abort()
+            server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self.target_port)
+            both = {writer, server_writer}
+            self._writers |= both
+            try:
+                answers = asyncio.create_task(self._answer(server_reader, writer))
+                await self._forward(reader, server_writer, next(self._cuts, None))
+                await answers
+            finally:
+                self._writers -= both
+                for one in both:
+                    one.transport.abort()
+        return None
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, left: int | None) -> None:
+        while block := await reader.read(BLOCK_BYTES if left is None else min(BLOCK_BYTES, left)):
+            self.received += len(block)
+            writer.write(block)
+            await writer.drain()
+            if self.stalls_after is not None and self.received >= self.stalls_after:
+                self.arrived.set()
+                await asyncio.Event().wait()
+            if left is not None and (left := left - len(block)) <= 0:
+                self.cut_connections += 1
+                raise ConnectionAbortedError
+        writer.write_eof()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while block := await reader.read(BLOCK_BYTES):
+                writer.write(block)
+                await writer.drain()
+        writer.transport.abort() if writer.is_closing() else writer.close()
