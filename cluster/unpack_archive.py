@@ -43,6 +43,17 @@ def unpack(archive: Path, folder: Path) -> None:
             new.rename(folder)
 
 
+def is_unpacked(archive: Path, folder: Path) -> bool:
+    """Whether the folder has the archive's manifest and a file of the right size for each entry. Raises OSError."""
+    with zipfile.ZipFile(archive) as source:
+        try:
+            if source.read(MANIFEST) != (folder / MANIFEST).read_bytes():
+                return False
+            return all((folder / entry.filename).stat().st_size == entry.file_size for entry in source.infolist())
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
+
 def _check_replaceable(folder: Path) -> None:
     """Raises FolderTaken when a file would be lost that no archive of frames has brought."""
     if folder.is_mount():

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
 from collections.abc import Sequence
+from enum import IntEnum
 from pathlib import Path
 from shlex import join
 from typing import TYPE_CHECKING, Protocol
@@ -13,15 +15,24 @@ from typing import TYPE_CHECKING, Protocol
 import typer
 from rich.console import Console
 
+from cluster.cli.batch_results import document, failures, json_text, summary, summary_line
 from cluster.cli.output_paths import output_paths
-from cluster.cli.progress_display import Display, display_for, document, failures, json_text
+from cluster.cli.progress_display import Display, display_for
 from cluster.cli.server_batch import BATCH_RETRY_POLICY, BatchItem, ServerBatch, VideoOutcome
 
 if TYPE_CHECKING:
     from cluster.client.async_client import AsyncClient
 
-INTERRUPTED = 130
-"""The exit code of shells: 128 + SIGINT."""
+
+class BatchExitCode(IntEnum):
+    """How a batch ended, for scripts. 0: every video succeeded."""
+
+    FAILED = 1
+    """A video failed for a reason of its own; the same command again changes nothing."""
+    TRY_AGAIN = 75
+    """A video failed through the service or the network; the same command again does what is missing. EX_TEMPFAIL."""
+    INTERRUPTED = 130
+    """128 + SIGINT, as shells say it."""
 
 
 class BatchRun(Protocol):
@@ -33,7 +44,7 @@ class BatchRun(Protocol):
 
 
 def run_remote(items: list[BatchItem], spec: str | None, folder: Path, *, unpack: bool, as_json: bool) -> None:
-    """Uploads what is not on the server yet and downloads the results. Exits with 1 when an item failed."""
+    """Uploads what is not on the server yet and downloads the results. Exits as `run_batch`."""
     from cluster.cli.stored_credentials import identity, upload_state_path  # noqa: PLC0415
     from cluster.client.async_client import AsyncClient  # noqa: PLC0415
 
@@ -80,7 +91,7 @@ class _Remote:
 def run_batch(
     runner: asyncio.Runner, run: BatchRun, items: Sequence[BatchItem], folder: Path, *, as_json: bool
 ) -> None:
-    """Shows the progress of the batch and prints its results. Exits with 1 when an item failed."""
+    """Shows the progress of the batch and prints its results. Exits with a `BatchExitCode` when an item failed."""
     for one in items:
         if one.target.renamed:
             typer.echo(f"{one.name}: is written as {one.target.archive.name}; the plain name is taken.", err=True)
@@ -90,17 +101,30 @@ def run_batch(
     async def bring() -> list[VideoOutcome]:
         return await run(display)
 
+    began = time.monotonic()
     try:
         with display:
             outcomes = runner.run(bring())
     except KeyboardInterrupt as error:
         for line in run.interrupted():
             typer.echo(line, err=True)
-        raise typer.Exit(INTERRUPTED) from error
+        raise typer.Exit(BatchExitCode.INTERRUPTED) from error
+    counts = summary(outcomes, time.monotonic() - began)
     if as_json:
-        typer.echo(json_text({"items": [document(outcome) for outcome in outcomes]}))
+        typer.echo(json_text({"items": [document(outcome) for outcome in outcomes], "summary": counts}))
+    elif len(outcomes) > 1:
+        typer.echo(summary_line(counts))
     failed = failures(outcomes)
     for line in failed:
         typer.echo(line, err=True)
-    if failed:
-        raise typer.Exit(1)
+    code = exit_code(outcomes)
+    if code is not None:
+        raise typer.Exit(code)
+
+
+def exit_code(outcomes: Sequence[VideoOutcome]) -> BatchExitCode | None:
+    """None when no video failed."""
+    faults = {outcome.failure.fault for outcome in outcomes if outcome.failure is not None}
+    if not faults:
+        return None
+    return BatchExitCode.TRY_AGAIN if "service" in faults else BatchExitCode.FAILED

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cluster.cli import operator_commands, webhook_commands
-from cluster.cli.option_types import Json, example
+from cluster.cli.option_types import Json, batch_example, example
 
 if TYPE_CHECKING:
     from cluster.client.api_types import Extraction, Video
@@ -98,10 +98,11 @@ def logout() -> None:
     typer.echo(f"Logged out at {who.url}.")
 
 
-@app.command(epilog=example("fotograma extract clips/*.mp4 --fps 1 -o frames"))
+@app.command(epilog=batch_example("fotograma extract clips/*.mp4 --fps 1 -o frames"))
 def extract(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILES...", help="Videos, or folders of videos.", show_default=False)
+        list[Path],
+        typer.Argument(metavar="FILES...", help="Videos, folders of videos, or quoted patterns.", show_default=False),
     ],
     *,
     folder: Folder = Path("frames"),
@@ -111,17 +112,19 @@ def extract(
     spec: Annotated[
         str | None, typer.Option(metavar="JSON", help="A frame specification, or @FILE to read it from.")
     ] = None,
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Also take videos below the folders.")] = False,
     unpack: Unpack = False,
     as_json: Json = False,
     local: Annotated[bool, typer.Option("--local", help="Extract on this machine; no server is needed.")] = False,
 ) -> None:
-    """Extract frames of videos into DIR/<file stem>.zip."""
+    """Extract frames of videos into DIR/<file stem>.zip. What is there from an earlier run is not done again."""
     from cluster.cli.input_files import input_files  # noqa: PLC0415
 
     chosen = _spec_text(fps, spec)
-    found = input_files(files)
+    found = input_files(files, recursive=recursive)
     if not found:
-        raise typer.BadParameter("there is no video in the folder.", param_hint="FILES")
+        below = "" if recursive else " --recursive also looks below it."
+        raise typer.BadParameter(f"there is no video in the folder.{below}", param_hint="FILES")
     if local:
         from cluster.cli.local_extraction import run_local  # noqa: PLC0415
 
@@ -132,7 +135,7 @@ def extract(
         run_remote(batch_items(found, folder), chosen, folder, unpack=unpack, as_json=as_json)
 
 
-@app.command(epilog=example("fotograma download 01890c5e-7b1a-7c3e-9f00-2b6c1d8e4a10 -o frames"))
+@app.command(epilog=batch_example("fotograma download 01890c5e-7b1a-7c3e-9f00-2b6c1d8e4a10 -o frames"))
 def download(
     ids: Annotated[
         list[str], typer.Argument(metavar="ID...", help="Ids of videos or extractions.", show_default=False)
@@ -170,7 +173,7 @@ def list_(
     from itertools import islice  # noqa: PLC0415
 
     from cluster.cli.batch_commands import console  # noqa: PLC0415
-    from cluster.cli.progress_display import json_text, show_videos  # noqa: PLC0415
+    from cluster.cli.batch_results import json_text, show_videos  # noqa: PLC0415
     from cluster.cli.stored_credentials import logged_in_client  # noqa: PLC0415
 
     with logged_in_client(os.environ) as client:

@@ -1,7 +1,9 @@
-"""The input files of a command: the named files, and the videos in the named folders."""
+"""The input files of a command: named files, the videos in named folders, and what patterns match."""
 
 from __future__ import annotations
 
+import glob
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -29,18 +31,31 @@ SUFFIXES = frozenset(
 """Suffixes of the containers that the service accepts. A file that is named itself may have any suffix."""
 
 
-def input_files(paths: Iterable[Path]) -> list[Path]:
-    """Returns named files as they are, and all videos in and below a named folder, sorted, without hidden ones.
+def input_files(paths: Iterable[Path], *, recursive: bool = False) -> list[Path]:
+    """Returns named files as they are, the videos in a named folder, sorted and without hidden ones, and what patterns
+    match. Each file comes once.
 
+    recursive: also the videos below a folder. A pattern that matches nothing comes as it is, like a missing file.
     Raises OSError.
     """
-    return [file for path in paths for file in (_videos(path) if path.is_dir() else [path])]
+    found: dict[str, Path] = {}
+    for path in (match for argument in paths for match in _matches(argument)):
+        for file in _videos(path, recursive) if path.is_dir() else [path]:
+            found.setdefault(os.path.abspath(file), file)
+    return list(found.values())
 
 
-def _videos(folder: Path) -> list[Path]:
+def _matches(path: Path) -> list[Path]:
+    """A shell leaves a quoted pattern, and one that is longer than its limit, to the program."""
+    if os.path.lexists(path) or not glob.has_magic(str(path)):
+        return [path]
+    return [Path(match) for match in sorted(glob.iglob(str(path), recursive=True))] or [path]
+
+
+def _videos(folder: Path, recursive: bool) -> list[Path]:
     return sorted(
         path
-        for path in folder.rglob("*")
+        for path in (folder.rglob("*") if recursive else folder.iterdir())
         if path.suffix.lower() in SUFFIXES and path.is_file() and not _is_hidden(path.relative_to(folder))
     )
 

@@ -129,7 +129,7 @@ def ledger(
     """Compare every accepted extraction with what became of it. For admins."""
     from dataclasses import asdict  # noqa: PLC0415
 
-    from cluster.cli.progress_display import json_text  # noqa: PLC0415
+    from cluster.cli.batch_results import json_text  # noqa: PLC0415
     from cluster.cli.stored_credentials import logged_in_client  # noqa: PLC0415
 
     with logged_in_client(os.environ) as client:
@@ -149,7 +149,7 @@ def timeline(
     """Show what happened to an extraction."""
     from dataclasses import asdict  # noqa: PLC0415
 
-    from cluster.cli.progress_display import json_text  # noqa: PLC0415
+    from cluster.cli.batch_results import json_text  # noqa: PLC0415
     from cluster.cli.stored_credentials import logged_in_client  # noqa: PLC0415
 
     with logged_in_client(os.environ) as client:

@@ -9,6 +9,22 @@ import typer
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
+_BATCH_EXIT_CODES = """
+
+\b
+Exit codes:
+  0    every video succeeded
+  1    a video failed for a reason of its own; sending it again changes nothing
+  2    the command line is wrong
+  75   the service or the network failed; the same command again does the rest
+  130  stopped by Ctrl-C"""
+
+
 def example(command: str) -> str:
     """The end of a command's help. The command stays on one line, whatever the width of the terminal."""
     return f"\b\nExample:\n  {command}"
+
+
+def batch_example(command: str) -> str:
+    """The end of the help of a command that works on several videos."""
+    return example(command) + _BATCH_EXIT_CODES

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import timedelta
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from cluster.cli.batch_results import lines_of, say
 from cluster.cli.server_batch import BatchObserver, Stage, VideoOutcome
-from cluster.client.api_types import Video
 
 
 class Display(BatchObserver, AbstractContextManager["Display"], Protocol):
@@ -67,15 +64,19 @@ class ProgressBars(SilentDisplay):
     def __init__(self, console: Console, videos: int) -> None:
         self._console = console
         self._bars: dict[int, TaskID] = {}
+        self._stages: dict[int, Stage] = {}
         self._progress = Progress(
             TextColumn("{task.fields[name]}", markup=False),
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.fields[amount]}"),
+            _RateColumn(),
             TimeElapsedColumn(),
             console=console,
         )
         self._all = self._progress.add_task("", total=videos, name="all", amount=f"0/{videos}", visible=videos > 1)
+        self._uploads = self._progress.add_task(Stage.UPLOADING.value, total=None, name="all", amount="", visible=False)
+        self._upload_total = UploadTotal()
         self._ended, self._videos = 0, videos
 
     def __enter__(self) -> ProgressBars:
@@ -90,8 +91,14 @@ class ProgressBars(SilentDisplay):
     def stage(self, index: int, name: str, stage: Stage, done: int = 0, total: int | None = None) -> None:
         if index not in self._bars:
             self._bars[index] = self._progress.add_task("", name=_short(name), amount="", total=None)
+        bar = self._bars[index]
+        if self._stages.get(index) is not stage:
+            # The rate is that of one stage, and counts from where it began.
+            self._progress.reset(bar, completed=done, total=total)
+            self._stages[index] = stage
+        self._show_uploads(index, stage, done, total)
         self._progress.update(
-            self._bars[index],
+            bar,
             description=stage.value,
             completed=done,
             total=total,
@@ -100,7 +107,23 @@ class ProgressBars(SilentDisplay):
             visible=stage is not Stage.WAITING and (stage is not Stage.QUEUED or self._videos <= 20),
         )
 
+    def _show_uploads(self, index: int, stage: Stage, done: int, total: int | None) -> None:
+        """Shows all uploads together, while there are several."""
+        sums = self._upload_total
+        if stage is Stage.UPLOADING and total is not None:
+            sums.report(index, done, total)
+        elif not sums.end(index):
+            return
+        self._progress.update(
+            self._uploads,
+            completed=sums.sent,
+            total=sums.size,
+            amount=_amount(Stage.UPLOADING, sums.sent, sums.size),
+            visible=sums.active > 1,
+        )
+
     def end(self, index: int, outcome: VideoOutcome) -> None:
+        self._upload_total.end(index)
         if index in self._bars:
             self._progress.remove_task(self._bars.pop(index))
         self._ended += 1
@@ -109,94 +132,51 @@ class ProgressBars(SilentDisplay):
             say(self._console, line)
 
 
+@dataclass(slots=True)
+class UploadTotal:
+    """Adds up the uploads that have begun. sent: without what was there when they began; size: the same of them all."""
+
+    sent: int = 0
+    size: int = 0
+    _parts: dict[int, tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def active(self) -> int:
+        return len(self._parts)
+
+    def report(self, index: int, sent: int, size: int) -> None:
+        if index not in self._parts:
+            self._parts[index] = (sent, sent)
+            self.size += size - sent
+        start, before = self._parts[index]
+        self._parts[index] = (start, sent)
+        self.sent += sent - before
+
+    def end(self, index: int) -> bool:
+        """Whether the upload was active."""
+        return self._parts.pop(index, None) is not None
+
+
+class _RateColumn(ProgressColumn):
+    """Bytes a second, and the time left."""
+
+    def render(self, task: Task) -> Text:
+        moves_bytes = task.description in {Stage.UPLOADING.value, Stage.DOWNLOADING.value}
+        return Text(rate_text(task.speed, task.time_remaining) if moves_bytes else "")
+
+
+def rate_text(bytes_a_second: float | None, seconds_left: float | None) -> str:
+    if not bytes_a_second:
+        return ""
+    left = "" if seconds_left is None else f", {timedelta(seconds=int(seconds_left))} left"
+    return f"{bytes_a_second / 1e6:.1f} MB/s{left}"
+
+
 def display_for(console: Console, videos: int, *, silent: bool) -> Display:
     if silent:
         return SilentDisplay()
     bars = console.is_terminal and not console.is_dumb_terminal
     return ProgressBars(console, videos) if bars else LineDisplay(console)
-
-
-def say(console: Console, line: str) -> None:
-    """Prints a line as it is: not wrapped, not coloured, not read as markup."""
-    console.print(Text(printable(line)), soft_wrap=True)
-
-
-def printable(text: str) -> str:
-    """Replaces control characters, which file names may hold, by visible ones."""
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
-
-
-def lines_of(outcome: VideoOutcome) -> list[str]:
-    """Returns how a video ended: one line, and one for each warning."""
-    if outcome.failure is not None or outcome.result is None:
-        return [f"{outcome.name}: failed"]
-    place = f"{outcome.folder}/" if outcome.folder else str(outcome.archive)
-    frames = outcome.result.frames
-    warnings = [f"{outcome.name}: warning: {warning.detail} ({warning.code})" for warning in outcome.warnings]
-    return [f"{outcome.name}: {frames} {'frame' if frames == 1 else 'frames'} → {place}", *warnings]
-
-
-def failures(outcomes: Sequence[VideoOutcome]) -> list[str]:
-    """Returns the failed videos with code, detail and remedy; empty when none failed."""
-    failed = [outcome for outcome in outcomes if outcome.failure is not None]
-    lines = [f"{len(failed)} of {len(outcomes)} failed:"] if failed else []
-    for outcome in failed:
-        assert outcome.failure is not None
-        lines.append(f"  {outcome.name}: {outcome.failure.detail} ({outcome.failure.code})")
-        if outcome.failure.remedy:
-            lines.append(f"    {outcome.failure.remedy}")
-    return lines
-
-
-def document(outcome: VideoOutcome) -> dict[str, Any]:
-    """Returns an outcome as an object for `--json`."""
-    extraction = outcome.extraction
-    return {
-        "file": outcome.name,
-        "video_id": outcome.video.id if outcome.video else None,
-        "extraction_id": extraction.id if extraction else None,
-        "status": extraction.status.value if extraction else None,
-        "frames": outcome.result.frames if outcome.result else None,
-        "archive": str(outcome.archive) if outcome.archive else None,
-        "folder": str(outcome.folder) if outcome.folder else None,
-        "warnings": [dataclasses.asdict(warning) for warning in outcome.warnings],
-        "error": dataclasses.asdict(outcome.failure) if outcome.failure else None,
-    }
-
-
-def json_text(value: Any) -> str:
-    """Returns JSON text; times as RFC 3339."""
-    return json.dumps(value, indent=2, ensure_ascii=False, default=_plain)
-
-
-def show_videos(console: Console, videos: Sequence[Video]) -> None:
-    """Prints videos as a table on a terminal, as tab-separated lines elsewhere."""
-    rows = [_row(video) for video in videos]
-    if not console.is_terminal:
-        for row in rows:
-            # Does not use rich, which turns tabs into spaces.
-            console.file.write("\t".join(map(printable, row)) + "\n")
-        return
-    table = Table(box=None, pad_edge=False)
-    for title in ("VIDEO", "STATUS", "FRAMES", "FILE", "WHEN"):
-        table.add_column(title, no_wrap=title != "FILE", justify="right" if title == "FRAMES" else "left")
-    for row in rows:
-        table.add_row(*map(Text, row))
-    console.print(table)
-
-
-def _row(video: Video) -> tuple[str, ...]:
-    progress, result = video.extraction.progress, video.extraction.result
-    total = "?" if progress.frames_total is None else str(progress.frames_total)
-    frames = str(result.frames) if result else f"{progress.frames_done}/{total}"
-    when = video.created_at.astimezone().isoformat(" ", "seconds")
-    return (video.id, video.status.value, frames, video.filename, when)
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
-    raise TypeError(f"{type(value).__name__} is not JSON")
 
 
 def _amount(stage: Stage, done: int, total: int | None) -> str:

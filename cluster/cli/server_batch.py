@@ -21,7 +21,7 @@ from cluster.client.errors import (
     UnsendableFile,
 )
 from cluster.client.retry_policy import RetryPolicy
-from cluster.unpack_archive import BadArchive, FolderTaken, unpack
+from cluster.unpack_archive import BadArchive, FolderTaken, is_unpacked, unpack
 
 if TYPE_CHECKING:
     from cluster.client.async_client import AsyncClient
@@ -51,7 +51,8 @@ class Stage(StrEnum):
 @dataclass(frozen=True, slots=True)
 class VideoOutcome:
     """The outcome of one video. archive, folder: the written files, else None. failure: None after success. result:
-    None after a failure. video, extraction: on the server."""
+    None after a failure. video, extraction: on the server. sent_bytes: of the file, in this run. is_unchanged: all of
+    it was there, from an earlier run."""
 
     name: str
     video: Video | None = None
@@ -60,6 +61,8 @@ class VideoOutcome:
     folder: Path | None = None
     failure: Failure | None = None
     result: Result | None = None
+    sent_bytes: int = 0
+    is_unchanged: bool = False
 
     @property
     def warnings(self) -> tuple[ResultWarning, ...]:
@@ -93,6 +96,9 @@ class _ItemState:
     extraction: Extraction | None
     archive: Path | None = None
     folder: Path | None = None
+    sent_from: int | None = None
+    sent_bytes: int = 0
+    is_downloaded: bool = False
 
 
 @dataclass(slots=True)
@@ -128,7 +134,17 @@ class ServerBatch:
                 state.extraction = error.extraction
                 self.pending.pop(index, None)
         result = state.extraction.result if state.extraction else None
-        outcome = VideoOutcome(item.name, state.video, state.extraction, state.archive, state.folder, failure, result)
+        outcome = VideoOutcome(
+            item.name,
+            state.video,
+            state.extraction,
+            state.archive,
+            state.folder,
+            failure,
+            result,
+            state.sent_bytes,
+            is_unchanged=failure is None and not state.sent_bytes and not state.is_downloaded,
+        )
         self.observer.end(index, outcome)
         return outcome
 
@@ -137,25 +153,41 @@ class ServerBatch:
         if item.source is not None:
             on_stage(Stage.WAITING)
             async with self._uploads:
-                state.video, state.extraction = await self._upload(item.source, on_stage)
+                state.video, state.extraction = await self._upload(item.source, on_stage, state)
         assert state.extraction is not None
         self.pending[index] = state.extraction
         state.extraction = await self.client.wait(
             state.extraction, on_progress=lambda seen: _report_progress(on_stage, seen)
         )
         async with self._downloads:
-            received = partial(on_stage, Stage.DOWNLOADING)
-            state.archive = await self.client.download(state.extraction, item.target.archive, on_received=received)
+
+            def report_received(received: int, total: int | None) -> None:
+                state.is_downloaded = True
+                on_stage(Stage.DOWNLOADING, received, total)
+
+            target = item.target.archive
+            state.archive = await self.client.download(state.extraction, target, on_received=report_received)
         del self.pending[index]
         if self.unpack:
             on_stage(Stage.UNPACKING)
-            await asyncio.to_thread(unpack, state.archive, item.target.folder)
-            state.folder = item.target.folder
+            await asyncio.to_thread(self._unpack, state, item.target)
 
-    async def _upload(self, source: Path, on_stage: _OnStage) -> tuple[Video, Extraction]:
+    def _unpack(self, state: _ItemState, target: OutputPath) -> None:
+        if state.is_downloaded or not is_unpacked(target.archive, target.folder):
+            unpack(target.archive, target.folder)
+        state.folder = target.folder
+
+    async def _upload(self, source: Path, on_stage: _OnStage, state: _ItemState) -> tuple[Video, Extraction]:
         """Uploads a file, or finds the video that an earlier run of the same command has uploaded."""
+
+        def report_sent(sent: int, total: int) -> None:
+            # The first report tells what the server has already.
+            state.sent_from = sent if state.sent_from is None else state.sent_from
+            state.sent_bytes = max(state.sent_bytes, sent - state.sent_from)
+            on_stage(Stage.UPLOADING, sent, total)
+
         on_stage(Stage.READING)
-        video = await self.client.upload(source, self.spec, by_content=True, on_sent=partial(on_stage, Stage.UPLOADING))
+        video = await self.client.upload(source, self.spec, by_content=True, on_sent=report_sent)
         extraction = video.extraction
         while _is_retryable(extraction):
             again = await self.client.retry(extraction, idempotency_key=f"retry-{extraction.id}")

@@ -14,7 +14,7 @@ from cluster.client.authorized_requests import Session, authorized
 from cluster.client.effects import Flow, Request, RunInThread, RunTogether
 from cluster.client.errors import FotogramaError
 from cluster.client.extraction_spec import Spec, spec_text
-from cluster.client.local_file import LocalFile, OnSent, stat_file
+from cluster.client.local_file import LocalFile, OnSent, has_content, stat_file
 from cluster.client.resumable_download import OnReceived, ResumableDownload
 from cluster.client.resumable_upload import WantedUpload, upload
 
@@ -79,15 +79,19 @@ class _Progress:
 
 
 def download(session: Session, wanted: Extraction | str, path: AnyPath, on_received: OnReceived | None) -> Flow[Path]:
-    """Downloads an archive to the file `path`, whole or not at all. Resumes after a broken connection.
+    """Downloads an archive to the file `path`, whole or not at all, unless it is there. Resumes after a broken
+    connection.
 
     Raises DownloadCorrupt, and ApiError `not_ready`, `no_result` or `expired` when there is no archive.
     """
     known = wanted
     if isinstance(known, str) or known.result is None:
         known = yield from extraction(session, known if isinstance(known, str) else known.id)
-    sha256 = known.result.sha256 if known.result else None
-    with ResumableDownload(Path(path), on_received) as landing:
+    result, target = known.result, Path(path)
+    if result is not None and (yield RunInThread(lambda: has_content(target, result.bytes, result.sha256))):
+        return target
+    sha256 = None if result is None else result.sha256
+    with ResumableDownload(target, on_received) as landing:
         yield from authorized(session, Request("GET", f"{extraction_path(known)}/frames.zip"), landing)
         landed: Path = yield RunInThread(lambda: landing.finish(sha256))
         return landed

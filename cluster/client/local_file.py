@@ -29,7 +29,7 @@ class LocalFile:
         """Raises UnsendableFile when the opened file is another one than at the beginning."""
         now = os.fstat(opened.fileno())
         if (now.st_size, now.st_mtime_ns) != (self.size, self.mtime_ns):
-            raise UnsendableFile(self.path, "changed while it was sent.")
+            raise UnsendableFile(self.path, "changed while it was read.")
 
 
 def stat_file(path: Path) -> LocalFile:
@@ -47,6 +47,13 @@ def sha256_of(file: LocalFile) -> str:
         digest = hashlib.file_digest(source, "sha256").hexdigest()
         file.check_unchanged(source)
     return digest
+
+
+def has_content(path: Path, size: int, sha256: str) -> bool:
+    """Whether there is a file of this size and digest. Raises OSError."""
+    if not path.is_file() or path.stat().st_size != size:
+        return False
+    return sha256_of(stat_file(path)) == sha256.lower()
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,7 @@ def _begin(
     metadata = {"filename": wanted.file.path.name, "spec": wanted.spec, "sha256": sha256}
     used, size = key or session.new_key(), wanted.file.size
     if size <= ONE_REQUEST_BYTES:
+        wanted.report(0)
         whole = tus_protocol.creation(size, metadata, used, wanted.piece(0, size))
         try:
             reply = yield from authorized(session, whole)

@@ -221,7 +221,8 @@ class Client:
         return self._run(api_calls.wait(self._session, extraction, timeout_seconds, on_progress))
 
     def download(self, extraction: Extraction | str, path: AnyPath, *, on_received: OnReceived | None = None) -> Path:
-        """Writes the archive to the file `path`, whole and with the right digest, or not at all.
+        """Writes the archive to the file `path`, whole and with the right digest, or not at all. A file that is the
+        archive already stays as it is.
 
         Resumes after a broken connection. Also raises DownloadCorrupt and OSError.
         """

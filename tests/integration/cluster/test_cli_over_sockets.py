@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fake_service import FakeService, corrupt_body
+from tests.support.fake_service import ApiRequest, ApiResponse, FakeService, corrupt_body, problem_response
 from tests.support.fake_service_http_server import serve_fake_service
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -112,6 +112,42 @@ def test_several_files_become_archives_and_folders(run: Run, service: FakeServic
 
 
 @pytest.mark.usefixtures("clips")
+def test_same_folder_twice_does_nothing_twice(run: Run, service: FakeService, tmp_path: Path) -> None:
+    (tmp_path / "notes.mp4").unlink()
+    (tmp_path / "broken.mp4").unlink()
+    first = run("extract", ".", "--recursive", "-o", "out", "--unpack")
+    assert first.returncode == 0, first.stderr
+    assert first.stdout.splitlines()[-1].startswith("4 videos: 4 succeeded, 0 failed; 8 frames, 0.0 MB sent in ")
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
+    service.requests.clear()
+    again = run("extract", "*.mp4", "other", "-o", "out", "--unpack")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.splitlines()[-1].startswith(
+        "4 videos: 4 succeeded (4 of them unchanged), 0 failed; 8 frames in "
+    )
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == written
+    assert {request.method for request in service.requests} == {"GET"}
+    assert not service.requests_to("GET", ".*zip")
+
+
+@pytest.mark.usefixtures("clips")
+def test_other_specification_sends_no_file_again(run: Run, service: FakeService) -> None:
+    assert run("extract", "one.mp4", "-o", "out").returncode == 0
+    service.requests.clear()
+    assert run("extract", "one.mp4", "--fps", "2", "-o", "out").returncode == 0
+    assert [request.path for request in service.requests if request.method == "POST"] == ["/v1/videos/v-1/extractions"]
+
+
+@pytest.mark.usefixtures("clips")
+def test_failure_of_the_service_has_an_exit_code_of_its_own(run: Run, service: FakeService) -> None:
+    def fails(request: ApiRequest, carry_out: Callable[[], ApiResponse]) -> ApiResponse:
+        return problem_response(500, "internal", fault="service")
+
+    service.add_faults("GET", "/v1/videos/v-1", fails)
+    assert run("extract", "one.mp4", "-o", "out").returncode == 75
+
+
+@pytest.mark.usefixtures("clips")
 def test_failed_videos_are_listed_and_the_others_downloaded(run: Run, tmp_path: Path) -> None:
     done = run("extract", "notes.mp4", "one.mp4", "broken.mp4", "none.mp4", "warned.mp4", "-o", "out")
     assert done.returncode == 1
@@ -127,7 +163,17 @@ def test_failed_videos_are_listed_and_the_others_downloaded(run: Run, tmp_path: 
 def test_json_option_prints_one_document(run: Run, tmp_path: Path) -> None:
     (tmp_path / "spec.json").write_text('{"max_frames": 2}')
     done = run("extract", "one.mp4", "notes.mp4", "--spec", "@spec.json", "-o", "out", "--json")
-    good, bad = json.loads(done.stdout)["items"]
+    document = json.loads(done.stdout)
+    good, bad = document["items"]
+    assert document["summary"] | {"seconds": 0} == {
+        "videos": 2,
+        "succeeded": 1,
+        "unchanged": 0,
+        "failed": 1,
+        "frames": 2,
+        "sent_bytes": len("video one") + len("dear diary"),
+        "seconds": 0,
+    }
     assert (good["file"], good["status"], good["frames"], good["archive"]) == ("one.mp4", "succeeded", 2, "out/one.zip")
     assert (bad["error"]["code"], bad["video_id"], done.returncode) == ("not_a_video", None, 1)
     items = json.loads(run("list", "--json", "--status", "succeeded").stdout)["items"]
@@ -147,7 +193,7 @@ def test_a_list_without_a_terminal_has_one_line_for_each_video(run: Run) -> None
 def test_results_are_fetched_later_by_video_or_extraction(run: Run, service: FakeService, tmp_path: Path) -> None:
     service.add_faults("GET", ".*zip", corrupt_body)
     lost = run("extract", "one.mp4", "-o", "out")
-    assert lost.returncode == 1
+    assert lost.returncode == 75
     assert "corrupt_archive" in lost.stderr
     assert run("download", "v-1", "e-1", "-o", "out").returncode == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["one-2.zip", "one.zip"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import re
 import subprocess
 import zipfile
 from itertools import count
@@ -12,12 +13,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from cluster.cli.batch_commands import exit_code
+from cluster.cli.batch_results import failures, lines_of, printable, summary, summary_line
 from cluster.cli.output_paths import output_paths
-from cluster.cli.progress_display import LineDisplay, ProgressBars, failures, printable
+from cluster.cli.progress_display import LineDisplay, ProgressBars, UploadTotal, rate_text
 from cluster.cli.server_batch import Stage, VideoOutcome, failure_of
-from cluster.client.api_types import Failure
+from cluster.client.api_types import Failure, Result
 from cluster.client.errors import ApiError
-from cluster.unpack_archive import BadArchive, FolderTaken, unpack
+from cluster.unpack_archive import BadArchive, FolderTaken, is_unpacked, unpack
 from tests.support.fake_service import make_archive
 from tests.support.own_process import command_of
 from tests.support.programs import exit_while_unpacking
@@ -247,6 +250,73 @@ def test_on_a_terminal_there_is_a_bar_for_each_video() -> None:
         bars.stage(0, "[red]a.mp4", Stage.RUNNING, 3, 7)
     assert "[red]a.mp4" in out.getvalue()
     assert "3/7 frames" in out.getvalue()
+
+
+def test_uploads_show_their_rate_and_the_time_left_together_and_each() -> None:
+    out, clock = io.StringIO(), iter(range(10**6))
+    with ProgressBars(Console(file=out, force_terminal=True, width=140, get_time=lambda: next(clock)), 2) as bars:
+        for sent in (40_000_000, 44_000_000, 48_000_000):
+            for index in (0, 1):
+                bars.stage(index, f"{index}.mp4", Stage.UPLOADING, sent, 100_000_000)
+    shown = out.getvalue()
+    assert "48.0/100.0 MB" in shown
+    assert "16.0/120.0 MB" in shown
+    assert re.search(r"\d\.\d MB/s, 0:\d\d:\d\d left", shown)
+
+
+def test_rate_is_unknown_until_something_was_sent() -> None:
+    assert rate_text(None, None) == rate_text(0.0, None) == ""
+    assert rate_text(2_500_000.0, 3661.9) == "2.5 MB/s, 1:01:01 left"
+    assert rate_text(2_500_000.0, None) == "2.5 MB/s"
+
+
+def test_sum_of_uploads_leaves_out_what_was_there_when_they_began() -> None:
+    total = UploadTotal()
+    for index, sent in ((0, 30), (1, 0), (0, 50), (1, 10), (0, 40)):
+        total.report(index, sent, 100)
+    assert (total.sent, total.size, total.active) == (20, 170, 2)
+    assert total.end(0)
+    assert not total.end(0)
+    assert (total.sent, total.size, total.active) == (20, 170, 1)
+
+
+GOOD = VideoOutcome("a.mp4", result=Result(12, 100, "ab"), sent_bytes=34_500_000)
+THERE = VideoOutcome("b.mp4", archive=Path("out/b.zip"), result=Result(3, 100, "ab"), is_unchanged=True)
+LOST = VideoOutcome("c.mp4", failure=Failure("connection_failed", "Away.", "service"))
+
+
+def test_summary_counts_what_succeeded_failed_and_was_there() -> None:
+    counts = summary([GOOD, THERE, FAILED], 65.04)
+    assert counts == {
+        "videos": 3,
+        "succeeded": 2,
+        "unchanged": 1,
+        "failed": 1,
+        "frames": 15,
+        "sent_bytes": 34_500_000,
+        "seconds": 65.0,
+    }
+    line = "3 videos: 2 succeeded (1 of them unchanged), 1 failed; 15 frames, 34.5 MB sent in 0:01:05"
+    assert summary_line(counts) == line
+    assert lines_of(THERE) == ["b.mp4: 3 frames → out/b.zip (unchanged)"]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "code"), [([GOOD, THERE], None), ([GOOD, FAILED], 1), ([FAILED, LOST], 75), ([LOST], 75)]
+)
+def test_exit_code_says_whether_the_same_command_again_can_help(outcomes: list[VideoOutcome], code: int | None) -> None:
+    assert exit_code(outcomes) == code
+
+
+def test_folder_is_unpacked_when_it_has_every_file_of_the_archive(tmp_path: Path) -> None:
+    path = frames(tmp_path / "a.zip", "1.jpg", "2.jpg")
+    assert not is_unpacked(path, tmp_path / "a")
+    unpack(path, tmp_path / "a")
+    assert is_unpacked(path, tmp_path / "a")
+    (tmp_path / "a" / "2.jpg").write_bytes(b"half")
+    assert not is_unpacked(path, tmp_path / "a")
+    unpack(frames(tmp_path / "b.zip", "1.jpg"), tmp_path / "a")
+    assert not is_unpacked(path, tmp_path / "a")
 
 
 def test_control_characters_of_names_are_shown_and_not_obeyed() -> None:

@@ -47,9 +47,9 @@ def test_the_last_block_of_a_file_that_has_changed_is_not_given(tmp_path: Path, 
     file = stat_file(path)
     path.write_bytes(change)
     os.utime(path, ns=(file.mtime_ns + 1, file.mtime_ns + 1))
-    with pytest.raises(UnsendableFile, match="changed while it was sent"):
+    with pytest.raises(UnsendableFile, match="changed while it was read"):
         sent(FilePiece(file, 0, 10))
-    with pytest.raises(UnsendableFile, match="changed while it was sent"):
+    with pytest.raises(UnsendableFile, match="changed while it was read"):
         sha256_of(file)
 
 
@@ -57,7 +57,7 @@ def test_a_change_while_a_piece_is_read_keeps_its_last_block_back(path: Path) ->
     chunks = FilePiece(stat_file(path), 0, BLOCK_BYTES + 1).chunks()
     assert len(next(chunks)) == BLOCK_BYTES
     os.utime(path, ns=(0, 0))
-    with pytest.raises(UnsendableFile, match="changed while it was sent"):
+    with pytest.raises(UnsendableFile, match="changed while it was read"):
         next(chunks)
 
 

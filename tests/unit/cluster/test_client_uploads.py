@@ -312,7 +312,7 @@ def test_a_file_that_changes_while_it_is_sent_is_refused_and_its_upload_ended(
         return response
 
     service.add_faults("PATCH" if moment == "within" else "POST", ONE if moment == "within" else UPLOADS, changes)
-    with pytest.raises(UnsendableFile, match="changed while it was sent"):
+    with pytest.raises(UnsendableFile, match="changed while it was read"):
         client.upload(large)
     assert service.uploads["u-1"].is_gone
     assert not service.videos

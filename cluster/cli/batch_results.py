@@ -1,0 +1,125 @@
+"""What became of a batch, and lists of videos: lines for people, objects for programs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cluster.cli.server_batch import VideoOutcome
+from cluster.client.api_types import Video
+
+
+def say(console: Console, line: str) -> None:
+    """Prints a line as it is: not wrapped, not coloured, not read as markup."""
+    console.print(Text(printable(line)), soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    """Replaces control characters, which file names may hold, by visible ones."""
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+
+
+def lines_of(outcome: VideoOutcome) -> list[str]:
+    """Returns how a video ended: one line, and one for each warning."""
+    if outcome.failure is not None or outcome.result is None:
+        return [f"{outcome.name}: failed"]
+    place = f"{outcome.folder}/" if outcome.folder else str(outcome.archive)
+    frames = outcome.result.frames
+    warnings = [f"{outcome.name}: warning: {warning.detail} ({warning.code})" for warning in outcome.warnings]
+    unchanged = " (unchanged)" if outcome.is_unchanged else ""
+    return [f"{outcome.name}: {frames} {'frame' if frames == 1 else 'frames'} → {place}{unchanged}", *warnings]
+
+
+def failures(outcomes: Sequence[VideoOutcome]) -> list[str]:
+    """Returns the failed videos with code, detail and remedy; empty when none failed."""
+    failed = [outcome for outcome in outcomes if outcome.failure is not None]
+    lines = [f"{len(failed)} of {len(outcomes)} failed:"] if failed else []
+    for outcome in failed:
+        assert outcome.failure is not None
+        lines.append(f"  {outcome.name}: {outcome.failure.detail} ({outcome.failure.code})")
+        if outcome.failure.remedy:
+            lines.append(f"    {outcome.failure.remedy}")
+    return lines
+
+
+def summary(outcomes: Sequence[VideoOutcome], seconds: float) -> dict[str, Any]:
+    """Returns the counts of a batch as an object for `--json`."""
+    succeeded = [outcome for outcome in outcomes if outcome.failure is None]
+    return {
+        "videos": len(outcomes),
+        "succeeded": len(succeeded),
+        "unchanged": sum(outcome.is_unchanged for outcome in succeeded),
+        "failed": len(outcomes) - len(succeeded),
+        "frames": sum(outcome.result.frames for outcome in succeeded if outcome.result),
+        "sent_bytes": sum(outcome.sent_bytes for outcome in outcomes),
+        "seconds": round(seconds, 1),
+    }
+
+
+def summary_line(counts: Mapping[str, Any]) -> str:
+    unchanged = f" ({counts['unchanged']} of them unchanged)" if counts["unchanged"] else ""
+    sent = f", {counts['sent_bytes'] / 1e6:.1f} MB sent" if counts["sent_bytes"] else ""
+    return (
+        f"{counts['videos']} videos: {counts['succeeded']} succeeded{unchanged}, {counts['failed']} failed; "
+        f"{counts['frames']} frames{sent} in {timedelta(seconds=round(counts['seconds']))}"
+    )
+
+
+def document(outcome: VideoOutcome) -> dict[str, Any]:
+    """Returns an outcome as an object for `--json`."""
+    extraction = outcome.extraction
+    return {
+        "file": outcome.name,
+        "video_id": outcome.video.id if outcome.video else None,
+        "extraction_id": extraction.id if extraction else None,
+        "status": extraction.status.value if extraction else None,
+        "frames": outcome.result.frames if outcome.result else None,
+        "archive": str(outcome.archive) if outcome.archive else None,
+        "folder": str(outcome.folder) if outcome.folder else None,
+        "sent_bytes": outcome.sent_bytes,
+        "unchanged": outcome.is_unchanged,
+        "warnings": [dataclasses.asdict(warning) for warning in outcome.warnings],
+        "error": dataclasses.asdict(outcome.failure) if outcome.failure else None,
+    }
+
+
+def json_text(value: Any) -> str:
+    """Returns JSON text; times as RFC 3339."""
+    return json.dumps(value, indent=2, ensure_ascii=False, default=_plain)
+
+
+def show_videos(console: Console, videos: Sequence[Video]) -> None:
+    """Prints videos as a table on a terminal, as tab-separated lines elsewhere."""
+    rows = [_row(video) for video in videos]
+    if not console.is_terminal:
+        for row in rows:
+            # Does not use rich, which turns tabs into spaces.
+            console.file.write("\t".join(map(printable, row)) + "\n")
+        return
+    table = Table(box=None, pad_edge=False)
+    for title in ("VIDEO", "STATUS", "FRAMES", "FILE", "WHEN"):
+        table.add_column(title, no_wrap=title != "FILE", justify="right" if title == "FRAMES" else "left")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console.print(table)
+
+
+def _row(video: Video) -> tuple[str, ...]:
+    progress, result = video.extraction.progress, video.extraction.result
+    total = "?" if progress.frames_total is None else str(progress.frames_total)
+    frames = str(result.frames) if result else f"{progress.frames_done}/{total}"
+    when = video.created_at.astimezone().isoformat(" ", "seconds")
+    return (video.id, video.status.value, frames, video.filename, when)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    raise TypeError(f"{type(value).__name__} is not JSON")
