@@ -32,7 +32,7 @@ async def show(request: Request) -> Response:
     """GET /"""
     deps = deps_of(request)
     settings = {
-        "request_max_bytes": deps.request_max_bytes,
+        "upload_request_max_bytes": deps.uploads.max_request_bytes,
         "password_min_length": deps.password_min_length,
         "registration_open": deps.registration_open,
     }

@@ -13,7 +13,11 @@ WHOLE_SERVICE = {
     "tests/faults/test_rows_service.py",
 }
 # A browser, a database of 200,000 rows.
-SLOW_SETUP = {"tests/acceptance/test_page.py", "tests/integration/db/test_queue_query_plans.py"}
+SLOW_SETUP = {
+    "tests/acceptance/test_page.py",
+    "tests/acceptance/test_page_uploads.py",
+    "tests/integration/db/test_queue_query_plans.py",
+}
 
 
 class SuiteScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types

@@ -7,7 +7,6 @@ export class Problem extends Error {
     this.status = status;
     this.code = problem.code || "";
     this.remedy = problem.remedy || "";
-    this.errors = problem.errors || [];
     this.retryAfterSeconds = retryAfterSeconds;
   }
 

@@ -7,7 +7,10 @@ export const STATUS_LABELS = {
   failed: "Failed",
   cancelled: "Cancelled",
   waiting: "Waiting to upload",
-  uploading: "Uploading",
+  sending: "Uploading",
+  paused: "Paused",
+  checking: "Checking",
+  accepted: "Accepted",
   refused: "Not accepted",
 };
 
@@ -31,6 +34,18 @@ export function formatDuration(seconds) {
 }
 
 export const formatCount = (value) => value.toLocaleString("en");
+
+/** A share as a percentage. It is rounded down, so that only the whole is 100 %. */
+export const formatPercent = (fraction) => `${Math.floor(fraction * 100)} %`;
+
+/** The line under the progress bar of an upload. */
+export function uploadText(upload) {
+  const { file, resumedAt, transfer } = upload;
+  const parts = [];
+  if (resumedAt !== null) parts.push(`Goes on at ${formatPercent(resumedAt)}`);
+  if (upload.status !== "waiting") parts.push(`${formatBytes(transfer.confirmedBytes)} of ${formatBytes(file.size)}`);
+  return parts.join(" · ");
+}
 
 /** The line under a file name: size, dimensions, duration and codec. */
 export function mediaSummary(video) {

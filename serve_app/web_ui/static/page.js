@@ -1,8 +1,13 @@
 // Wires the page: log-in, adding files, the filters and the table of videos.
 
+import { Announcer } from "./announcer.js";
 import { Problem, callApi } from "./api_client.js";
-import { STATUS_LABELS, formatBytes } from "./formatting.js";
-import { uploadTable, videoTable } from "./table_rows.js";
+import { acceptFiles } from "./file_drop.js";
+import { STATUS_LABELS, formatBytes, formatPercent } from "./formatting.js";
+import { FrameOptions } from "./frame_options.js";
+import { discoverMaxBytes } from "./resumable_upload.js";
+import { videoTable } from "./table_rows.js";
+import { UploadPanel } from "./upload_panel.js";
 import { UploadQueue } from "./upload_queue.js";
 import { VideoList } from "./video_list.js";
 
@@ -10,54 +15,77 @@ const settings = JSON.parse(document.body.dataset.settings);
 const byId = (id) => document.getElementById(id);
 const SEARCH_DELAY_MS = 250;
 
+const announcer = new Announcer(byId("announcer"));
+const frameOptions = new FrameOptions();
 const videoList = new VideoList({
-  onChange: render,
+  onChange: () => {
+    mustRenderVideos = true;
+    renderSoon();
+  },
+  onLoaded: (atMs) => uploadQueue.removeAcceptedBefore(atMs),
   onConnection: (isUp) => { byId("connection").hidden = isUp; },
   onLoggedOut: showLogin,
 });
 const uploadQueue = new UploadQueue({
-  maxBytes: settings.request_max_bytes,
-  maxBytesText: formatBytes(settings.request_max_bytes),
-  onChange: render,
-  onAccepted: (videos) => {
-    if (!videoList.filter.status || videoList.filter.status === "queued") videoList.newest.unshift(...videos);
+  maxRequestBytes: settings.upload_request_max_bytes,
+  onChange: renderSoon,
+  onAccepted: ({ file }) => {
+    announcer.say(`${file.name}: ${STATUS_LABELS.accepted}`);
     videoList.refreshSoon();
   },
+  onRefused: ({ file, refusal }) => announcer.say(`${file.name}: ${STATUS_LABELS.refused}. ${refusal.reason}`),
   onLoggedOut: showLogin,
 });
-const uploadRows = uploadTable(byId("uploads"), (_verb, upload) => uploadQueue.remove(upload));
+const uploadPanel = new UploadPanel(uploadQueue, (count) =>
+  confirmWithUser(`Cancel ${count === 1 ? "the upload" : `all ${count} uploads`}?`, "Cancel them", "Go on"));
 const videoRows = videoTable(byId("videos"), runAction);
 const lastStatus = new Map();
-let userId = null;
 let registering = false;
+let isRenderPending = false;
+let mustRenderVideos = false;
+
+/** Renders once before the next frame, however often it is called. */
+function renderSoon() {
+  if (isRenderPending) return;
+  isRenderPending = true;
+  requestAnimationFrame(() => {
+    isRenderPending = false;
+    render();
+  });
+}
 
 function render() {
-  uploadRows.render(uploadQueue.uploads);
-  videoRows.render(videoList.videos);
-  byId("more").hidden = !videoList.nextCursor;
+  uploadQueue.removeListed(new Set(videoList.videos.map(({ id }) => id)));
+  uploadPanel.render();
+  if (mustRenderVideos) renderVideos();
   const isEmpty = videoList.loaded && !videoList.videos.length && !uploadQueue.uploads.length;
   const filtered = videoList.filter.status || videoList.filter.q;
   byId("empty").textContent = filtered ? "No video matches." : "Nothing here yet. Drop a video above to begin.";
   byId("empty").hidden = !isEmpty;
+}
+
+function renderVideos() {
+  mustRenderVideos = false;
+  videoRows.render(videoList.videos);
+  byId("more").hidden = !videoList.nextCursor;
   announceEnded();
 }
 
 /** Announces ended extractions to screen readers. Progress is not announced. */
 function announceEnded() {
-  const ended = [];
   for (const { id, filename, status } of videoList.videos) {
     const before = lastStatus.get(id);
     const hasEnded = !["queued", "running"].includes(status);
-    if (before && before !== status && hasEnded) ended.push(`${filename}: ${STATUS_LABELS[status]}`);
+    if (before && before !== status && hasEnded) announcer.say(`${filename}: ${STATUS_LABELS[status]}`);
     lastStatus.set(id, status);
   }
-  if (ended.length) byId("announcer").textContent = ended.join(". ");
 }
 
 async function runAction(verb, video) {
   try {
     if (verb === "delete") {
-      if (!(await confirmWithUser(`Delete ${video.filename} and its frames? This can't be undone.`))) return;
+      const question = `Delete ${video.filename} and its frames? This can't be undone.`;
+      if (!(await confirmWithUser(question, "Delete", "Keep it"))) return;
       await callApi("DELETE", `/v1/videos/${video.id}`);
       lastStatus.delete(video.id);
     } else {
@@ -67,14 +95,16 @@ async function runAction(verb, video) {
     if (!(error instanceof Problem)) throw error;
     if (error.status === 401) return showLogin();
     // The next refresh of the list shows the current state.
-    byId("announcer").textContent = `${error.message} ${error.remedy}`;
+    announcer.say(`${error.message} ${error.remedy}`);
   }
   videoList.refreshSoon();
 }
 
-function confirmWithUser(question) {
+function confirmWithUser(question, yes, no) {
   const dialog = byId("confirm");
   byId("confirm-text").textContent = question;
+  byId("confirm-yes").textContent = yes;
+  byId("confirm-no").textContent = no;
   dialog.returnValue = "no";
   dialog.showModal();
   return new Promise((resolve) => {
@@ -101,6 +131,7 @@ async function loadAccount() {
   let me;
   try {
     me = await callApi("GET", "/v1/me");
+    uploadQueue.maxBytes = await discoverMaxBytes();
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     if (error.status === 401) return showLogin();
@@ -109,14 +140,13 @@ async function loadAccount() {
     return;
   }
   byId("connection").hidden = true;
-  if (userId !== null && userId !== me.id) uploadQueue.removeAll();
-  userId = me.id;
+  byId("limit").textContent = formatBytes(uploadQueue.maxBytes);
   byId("account-email").textContent = me.email;
   lastStatus.clear();
   setLoggedIn(true);
   videoList.reset();
   videoList.start();
-  uploadQueue.resume();
+  uploadQueue.start(me.id);
 }
 
 function setRegistering(isRegistering) {
@@ -161,42 +191,15 @@ async function logOut() {
       return;
     }
   }
-  uploadQueue.removeAll();
+  uploadQueue.drop();
   showLogin();
 }
 
-// Adding files.
-
-function chosenSpec() {
-  const mode = byId("mode").value;
-  const side = byId("max-side").value;
-  const sample = mode === "fps" ? { mode, fps: byId("fps").valueAsNumber } : { mode };
-  return { sample, image: { max_side: side ? Number(side) : null } };
-}
-
 function addFiles(files) {
-  if (byId("mode").value === "fps" && !byId("fps").reportValidity()) return;
-  if (byId("mode").value === "fps" && Number.isNaN(byId("fps").valueAsNumber)) return byId("fps").focus();
-  if (files.length) uploadQueue.add(files, chosenSpec());
-}
-
-function wireDragAndDrop() {
-  const hasFiles = (event) => event.dataTransfer?.types.includes("Files") && !byId("workspace").hidden;
-  // Each element that the pointer crosses fires dragenter and dragleave.
-  let depth = 0;
-  const setDepth = (value) => {
-    depth = Math.max(0, value);
-    byId("drop").classList.toggle("over", depth > 0);
-  };
-  addEventListener("dragenter", (event) => { if (hasFiles(event)) setDepth(depth + 1); });
-  addEventListener("dragleave", (event) => { if (hasFiles(event)) setDepth(depth - 1); });
-  addEventListener("dragover", (event) => { if (hasFiles(event)) event.preventDefault(); });
-  addEventListener("drop", (event) => {
-    if (!hasFiles(event)) return;
-    event.preventDefault();
-    setDepth(0);
-    addFiles([...event.dataTransfer.files]);
-  });
+  const { spec } = frameOptions;
+  if (!spec || !files.length) return;
+  const goingOn = uploadQueue.add(files, spec).filter(({ resumedAt }) => resumedAt !== null);
+  for (const { file, resumedAt } of goingOn) announcer.say(`${file.name} goes on at ${formatPercent(resumedAt)}`);
 }
 
 function wireFilters() {
@@ -226,18 +229,12 @@ async function showMore() {
   }
 }
 
-byId("limit").textContent = formatBytes(settings.request_max_bytes);
 byId("credentials").addEventListener("submit", submitCredentials);
 byId("choose-login").addEventListener("click", () => setRegistering(false));
 byId("choose-register").addEventListener("click", () => setRegistering(true));
 byId("logout").addEventListener("click", logOut);
 byId("more").addEventListener("click", showMore);
-byId("mode").addEventListener("change", () => { byId("fps-field").hidden = byId("mode").value !== "fps"; });
-byId("files").addEventListener("change", () => {
-  addFiles([...byId("files").files]);
-  byId("files").value = "";
-});
+acceptFiles({ input: byId("files"), zone: byId("drop"), isOpen: () => !byId("workspace").hidden, onFiles: addFiles });
 addEventListener("beforeunload", (event) => { if (uploadQueue.isActive) event.preventDefault(); });
-wireDragAndDrop();
 wireFilters();
 loadAccount();

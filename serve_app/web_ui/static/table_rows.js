@@ -1,6 +1,6 @@
 // Renders the table's rows. Text of files and of the server is set as text, never as markup.
 
-import { STATUS_LABELS, formatBytes, formatCount, mediaSummary, progressText } from "./formatting.js";
+import { STATUS_LABELS, formatBytes, formatCount, formatPercent, mediaSummary, progressText, uploadText } from "./formatting.js";
 
 function appendElement(parent, name, className) {
   const node = document.createElement(name);
@@ -42,7 +42,8 @@ class Row {
     this.remedy = appendElement(this.explanation, "div", "remedy");
     this.badge = appendElement(appendElement(this.tr, "td", ""), "span", "badge");
     const cell = appendElement(this.tr, "td", "progress-cell");
-    this.bar = appendElement(cell, "progress", "");
+    this.bars = appendElement(cell, "div", "bars");
+    this.bar = appendElement(this.bars, "progress", "");
     this.bar.max = 1;
     this.detail = appendElement(cell, "div", "detail");
     this.frames = appendElement(this.tr, "td", "number");
@@ -56,7 +57,7 @@ class Row {
 
   /** fraction: 0 to 1, null for an indeterminate bar, undefined to hide the bar. */
   setProgress(fraction, label) {
-    this.bar.hidden = fraction === undefined;
+    this.bars.hidden = fraction === undefined;
     this.bar.setAttribute("aria-label", label);
     if (fraction === null) this.bar.removeAttribute("value");
     else if (fraction !== undefined) this.bar.value = fraction;
@@ -74,19 +75,49 @@ class UploadRow extends Row {
     super();
     setText(this.name, upload.file.name);
     setText(this.summary, formatBytes(upload.file.size));
+    this.sentBar = document.createElement("progress");
+    this.sentBar.className = "sent";
+    this.sentBar.setAttribute("aria-hidden", "true");
+    this.bars.prepend(this.sentBar);
+    this.toggle = appendButton(this.actions, "Pause", () => onAction(this.toggle.dataset.verb, upload));
     this.remove = appendButton(this.actions, "Cancel", () => onAction("remove", upload));
   }
 
   update(upload) {
-    const { state } = upload;
-    this.setStatus(state);
-    const fraction = upload.file.size ? upload.sentBytes / upload.file.size : 0;
-    this.setProgress(state === "refused" ? undefined : fraction === 1 ? null : fraction, `Upload of ${upload.file.name}`);
-    const sent = state === "uploading" ? `${formatBytes(upload.sentBytes)} of ${formatBytes(upload.file.size)}` : "";
-    setText(this.detail, upload.retryMessage || sent);
-    this.setExplanation(upload.refusal?.reason ?? "", upload.refusal?.remedy ?? "");
-    setText(this.remove, state === "refused" ? "Dismiss" : "Cancel");
-    this.remove.setAttribute("aria-label", `${this.remove.textContent} ${upload.file.name}`);
+    const { status, refusal, transfer } = upload;
+    const { confirmedBytes, sentBytes, waitMessage } = transfer;
+    const rendered = [status, confirmedBytes, sentBytes, waitMessage, upload.resumedAt, refusal?.reason].join();
+    if (rendered === this.rendered) return;
+    this.rendered = rendered;
+    this.setStatus(status);
+    this.showProgress(upload);
+    this.setExplanation(refusal?.reason ?? "", refusal?.remedy ?? "");
+    const isMoving = status === "waiting" || status === "sending";
+    const verb = isMoving ? "pause" : "resume";
+    const label = refusal ? "Try again" : isMoving ? "Pause" : "Resume";
+    this.toggle.dataset.verb = verb;
+    this.setButton(this.toggle, label, isMoving || status === "paused" || Boolean(refusal?.isTransient), upload);
+    this.setButton(this.remove, refusal ? "Dismiss" : "Cancel", status !== "accepted", upload);
+  }
+
+  /** The bar ends where the service has confirmed the bytes. The pale bar behind it has what is on its way. */
+  showProgress(upload) {
+    const { file, status, transfer } = upload;
+    const confirmed = file.size ? transfer.confirmedBytes / file.size : 0;
+    const hasEnded = status === "refused" || status === "accepted";
+    const isUntouched = status === "waiting" && !confirmed;
+    this.setProgress(hasEnded || isUntouched ? undefined : status === "checking" ? null : confirmed, `Upload of ${file.name}`);
+    this.bar.setAttribute("aria-valuetext", status === "checking" ? STATUS_LABELS.checking : formatPercent(confirmed));
+    this.sentBar.hidden = transfer.sentBytes <= transfer.confirmedBytes;
+    this.sentBar.value = file.size ? transfer.sentBytes / file.size : 0;
+    const waitMessage = status === "paused" ? "" : transfer.waitMessage;
+    setText(this.detail, hasEnded ? "" : waitMessage || uploadText(upload));
+  }
+
+  setButton(button, label, visible, upload) {
+    button.textContent = label;
+    button.hidden = !visible;
+    button.setAttribute("aria-label", `${label} ${upload.file.name}`);
   }
 }
 
@@ -162,13 +193,21 @@ class TableBody {
       row.update(item);
       kept.set(key, row);
     }
-    for (const [key, row] of this.rows) if (!kept.has(key)) row.tr.remove();
+    for (const [key, row] of this.rows) if (!kept.has(key)) this.removeRow(row);
     let place = this.body.firstElementChild;
     for (const row of kept.values()) {
       if (row.tr === place) place = place.nextElementSibling;
       else this.body.insertBefore(row.tr, place);
     }
     this.rows = kept;
+  }
+
+  /** The keyboard's focus moves on with the list instead of going back to the top of the page. */
+  removeRow({ tr }) {
+    const hadFocus = tr.contains(document.activeElement);
+    const neighbour = tr.nextElementSibling ?? tr.previousElementSibling;
+    tr.remove();
+    if (hadFocus) (neighbour?.querySelector("button:not([hidden]), a:not([hidden])") ?? document.getElementById("main")).focus();
   }
 }
 

@@ -1,136 +1,272 @@
-// Uploads files, one request each, a few at a time. Repeats each upload until the server has accepted or refused it.
+// The uploads of this page: a few are sent at a time, each can be paused, resumed and cancelled.
 
-import { PAGE_HEADERS, Problem, newIdempotencyKey, readResponse } from "./api_client.js";
+import { Problem, newIdempotencyKey } from "./api_client.js";
+import { formatBytes } from "./formatting.js";
+import { ResumableUpload, terminateUpload } from "./resumable_upload.js";
+import { deleteRecord, findRecord, recordKey, storeRecord, unfinishedUploads } from "./upload_records.js";
 
 const MAX_CONCURRENT_UPLOADS = 3;
-const FIRST_RETRY_MS = 1000;
-const MAX_RETRY_MS = 30_000;
+// Refusals after which the same file may be accepted later.
+const TRANSIENT_CODES = new Set(["quota_exceeded", "internal"]);
 
-/** One file. state: waiting, uploading or refused; an accepted upload leaves the queue. */
+/** One file. state: waiting, sending, paused, accepted or refused. */
 class Upload {
   constructor(file, spec) {
-    this.file = file;
-    this.spec = spec;
-    // Every retry sends the same key. When a response was lost, the server repeats it and stores no second video.
+    Object.assign(this, { file, spec });
     this.key = newIdempotencyKey();
     this.state = "waiting";
-    this.sentBytes = 0;
-    this.retryMessage = "";
     this.refusal = null;
-    this.tries = 0;
-    this.request = null;
-    this.timer = 0;
+    // How much the service had when this page went on with it, from 0 to 1; null for a new upload.
+    this.resumedAt = null;
+    this.acceptedAtMs = 0;
+    this.transfer = null;
+    // Under which key the browser remembers it; null for none.
+    this.recordKey = null;
+    this.isPositionKnown = false;
+    this.abortController = null;
+    this.isRunning = false;
+    this.isCancelled = false;
+  }
+
+  /** The state for display. Between its last byte and its acceptance an upload is "checking". */
+  get status() {
+    return this.state === "sending" && this.transfer.sentBytes === this.file.size ? "checking" : this.state;
+  }
+
+  get isUnfinished() {
+    return this.state !== "accepted" && this.state !== "refused";
   }
 }
 
+/** At most `limit` of the uploads, in their order: those that are being sent, then the first others. Pure. */
+export function firstUploads(uploads, limit) {
+  let room = limit - uploads.filter((upload) => upload.isRunning).length;
+  return uploads.filter((upload) => upload.isRunning || room-- > 0);
+}
+
 export class UploadQueue {
-  /** onChange(): the queue is to be rendered. onAccepted(videos). onLoggedOut(): the session has ended. */
-  constructor({ maxBytes, maxBytesText, onChange, onAccepted, onLoggedOut }) {
-    Object.assign(this, { maxBytes, maxBytesText, onChange, onAccepted, onLoggedOut });
+  /**
+   * maxRequestBytes: of one request, null for any. onChange(): the queue is to be rendered. onAccepted(upload).
+   * onRefused(upload). onLoggedOut(): the session has ended.
+   */
+  constructor({ maxRequestBytes, onChange, onAccepted, onRefused, onLoggedOut }) {
+    Object.assign(this, { maxRequestBytes, onChange, onAccepted, onRefused, onLoggedOut });
     this.uploads = [];
-    this.paused = false;
+    this.maxBytes = Infinity;
+    this.accountId = null;
+    this.isSuspended = true;
+    this.recordKeys = new Set();
+    // Uploads that an earlier page had begun, and whose files were not chosen again.
+    this.interrupted = [];
+    this.channel = new BroadcastChannel("fotograma.uploads");
+    this.channel.addEventListener("message", ({ data }) => this.handleMessage(data));
   }
 
-  get isActive() {
-    return this.uploads.some((upload) => upload.state !== "refused");
+  /** Pages in other tabs ask which uploads are under way here, and tell theirs: those are not interrupted. */
+  handleMessage({ recordKeys }) {
+    if (!recordKeys) this.channel.postMessage({ recordKeys: [...this.recordKeys] });
+    else this.setInterrupted(this.interrupted.filter(({ key }) => !recordKeys.includes(key)));
   }
 
-  add(files, spec) {
-    for (const file of files) {
-      const upload = new Upload(file, spec);
-      if (file.size > this.maxBytes) this.refuse(upload, `The file is larger than ${this.maxBytesText}.`, "Send a shorter or smaller video.");
-      if (file.size === 0) this.refuse(upload, "The file is empty.", "Check that it was copied completely.");
-      this.uploads.push(upload);
-    }
-    this.sendNext();
-  }
-
-  remove(upload) {
-    clearTimeout(upload.timer);
-    this.uploads = this.uploads.filter((other) => other !== upload);
-    upload.request?.abort();
-    this.sendNext();
-  }
-
-  removeAll() {
-    for (const upload of [...this.uploads]) this.remove(upload);
-  }
-
-  /** Continues after the user has logged in again. */
-  resume() {
-    this.paused = false;
-    this.sendNext();
-  }
-
-  sendNext() {
-    const ready = this.uploads.filter((upload) => upload.state === "waiting" && !upload.timer);
-    const sending = this.uploads.filter((upload) => upload.state === "uploading").length;
-    if (!this.paused) for (const upload of ready.slice(0, Math.max(0, MAX_CONCURRENT_UPLOADS - sending))) this.send(upload);
+  setInterrupted(interrupted) {
+    this.interrupted = interrupted;
     this.onChange();
   }
 
-  refuse(upload, reason, remedy) {
-    upload.state = "refused";
-    upload.refusal = { reason, remedy };
+  /** Whether leaving the page would stop an upload. */
+  get isActive() {
+    return this.uploads.some(({ state }) => state === "sending" || state === "waiting");
   }
 
-  send(upload) {
-    upload.state = "uploading";
-    upload.sentBytes = 0;
-    upload.retryMessage = "";
-    const form = new FormData();
-    form.append("spec", JSON.stringify(upload.spec));
-    form.append("file", upload.file, upload.file.name);
-    const request = new XMLHttpRequest();
-    upload.request = request;
-    request.open("POST", "/v1/videos");
-    request.setRequestHeader("Idempotency-Key", upload.key);
-    for (const [name, value] of Object.entries(PAGE_HEADERS)) request.setRequestHeader(name, value);
-    request.upload.onprogress = (event) => {
-      upload.sentBytes = Math.min(upload.file.size, event.loaded);
-      this.onChange();
-    };
-    request.onloadend = () => this.handleResponse(upload, request);
-    request.send(form);
+  /** Begins to send, after a log-in. The uploads of another account are dropped. */
+  start(accountId) {
+    if (this.accountId !== accountId) this.drop();
+    this.accountId = accountId;
+    this.setInterrupted(unfinishedUploads(accountId).filter(({ key }) => !this.recordKeys.has(key)));
+    this.channel.postMessage({});
+    this.isSuspended = false;
+    this.sendNext();
   }
 
-  handleResponse(upload, request) {
-    upload.request = null;
-    if (!this.uploads.includes(upload)) return;
+  /** Takes all uploads off the page. The service keeps what has arrived, and their records stay. */
+  drop() {
+    const { uploads } = this;
+    this.uploads = [];
+    this.recordKeys.clear();
+    for (const upload of uploads) upload.abortController?.abort();
+    this.setInterrupted([]);
+  }
+
+  /** Gives the new uploads. */
+  add(files, spec) {
+    const added = files.map((file) => this.newUpload(file, spec));
+    this.uploads = [...this.uploads, ...added];
+    this.sendNext();
+    return added;
+  }
+
+  newUpload(file, spec) {
+    const upload = new Upload(file, spec);
+    const key = recordKey(this.accountId, file, spec);
+    // Of two equal files at the same time, the second is an upload of its own, without a record.
+    const hasRecord = !this.recordKeys.has(key);
+    const record = hasRecord ? findRecord(key) : null;
+    upload.transfer = new ResumableUpload({
+      file,
+      spec,
+      location: record?.location ?? null,
+      maxRequestBytes: this.maxRequestBytes,
+      onChange: this.onChange,
+      onPosition: () => this.handlePosition(upload),
+    });
+    if (file.size > this.maxBytes) {
+      this.refuse(upload, `The file is larger than ${formatBytes(this.maxBytes)}.`, "Send a shorter or smaller video.");
+    } else if (file.size === 0) {
+      this.refuse(upload, "The file is empty.", "Check that it was copied completely.");
+    } else if (hasRecord) {
+      upload.recordKey = key;
+      this.recordKeys.add(key);
+      this.interrupted = this.interrupted.filter((other) => other.key !== key);
+    }
+    if (record) upload.resumedAt = record.confirmedBytes / file.size;
+    return upload;
+  }
+
+  /** Starts waiting uploads while fewer than the most are being sent. */
+  sendNext() {
+    let room = MAX_CONCURRENT_UPLOADS - this.uploads.filter((upload) => upload.isRunning).length;
+    for (const upload of this.uploads) {
+      if (this.isSuspended || room <= 0) break;
+      if (upload.state !== "waiting" || upload.isRunning) continue;
+      this.send(upload);
+      room -= 1;
+    }
+    this.onChange();
+  }
+
+  async send(upload) {
+    upload.state = "sending";
+    upload.isRunning = true;
+    upload.abortController = new AbortController();
     try {
-      const page = readResponse(request.status, request.responseText, request.getResponseHeader("Retry-After"));
-      this.uploads = this.uploads.filter((other) => other !== upload);
-      this.onAccepted(page.items);
+      await upload.transfer.run(upload.abortController.signal);
+      this.accept(upload);
     } catch (error) {
-      if (!(error instanceof Problem)) throw error;
-      this.handleProblem(upload, error);
+      if (error instanceof Problem) this.handleProblem(upload, error);
+      else if (!upload.abortController.signal.aborted) throw error;
+    } finally {
+      upload.isRunning = false;
+      if (!this.uploads.includes(upload) && upload.isCancelled) upload.transfer.terminate();
+      this.sendNext();
+    }
+  }
+
+  accept(upload) {
+    upload.state = "accepted";
+    upload.acceptedAtMs = performance.now();
+    this.forget(upload);
+    this.onAccepted(upload);
+  }
+
+  handleProblem(upload, problem) {
+    if (!this.uploads.includes(upload)) return;
+    if (problem.status === 401) {
+      if (upload.state === "sending") upload.state = "waiting";
+      this.isSuspended = true;
+      this.onLoggedOut();
+    } else {
+      this.refuse(upload, problem.message, problem.remedy, TRANSIENT_CODES.has(problem.code));
+      if (!upload.refusal.isTransient) this.forget(upload);
+    }
+  }
+
+  refuse(upload, reason, remedy, isTransient = false) {
+    upload.state = "refused";
+    upload.refusal = { reason, remedy, isTransient };
+    this.onRefused(upload);
+  }
+
+  /** The service has said where an upload is: its record follows. */
+  handlePosition(upload) {
+    const { transfer, recordKey: key } = upload;
+    if (transfer.location === null) upload.resumedAt = null;
+    if (upload.resumedAt !== null && !upload.isPositionKnown) upload.resumedAt = transfer.confirmedBytes / upload.file.size;
+    upload.isPositionKnown = true;
+    if (!key || !this.recordKeys.has(key)) return;
+    if (transfer.location && transfer.expiresAt) storeRecord(key, transfer);
+    else deleteRecord(key);
+  }
+
+  forget(upload) {
+    if (!upload.recordKey) return;
+    deleteRecord(upload.recordKey);
+    this.recordKeys.delete(upload.recordKey);
+    upload.recordKey = null;
+  }
+
+  pause(...uploads) {
+    for (const upload of uploads) {
+      if (upload.state !== "sending" && upload.state !== "waiting") continue;
+      upload.state = "paused";
+      upload.abortController?.abort();
     }
     this.sendNext();
   }
 
-  handleProblem(upload, problem) {
-    if (problem.status === 401) {
-      upload.state = "waiting";
-      this.paused = true;
-      this.onLoggedOut();
-    } else if (problem.isRetryable) {
-      this.retryLater(upload, problem);
-    } else {
-      const cause = problem.errors[0] ?? { detail: problem.message, remedy: problem.remedy };
-      this.refuse(upload, cause.detail, cause.remedy);
-    }
+  /** Goes on with a paused upload, or tries a refused one again. */
+  resume(upload) {
+    upload.state = "waiting";
+    upload.refusal = null;
+    this.sendNext();
   }
 
-  retryLater(upload, problem) {
-    upload.tries += 1;
-    const backoff = Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(upload.tries - 1, 10));
-    const delay = Math.max(problem.retryAfterSeconds * 1000, backoff * (0.5 + Math.random() / 2));
-    const reason = problem.status === 0 ? "The connection was lost." : problem.message;
-    upload.state = "waiting";
-    upload.retryMessage = `${reason} The upload will be repeated.`;
-    upload.timer = setTimeout(() => {
-      upload.timer = 0;
-      this.sendNext();
-    }, delay);
+  /** Takes uploads off the list. The service forgets what has arrived of an unfinished one. */
+  remove(...uploads) {
+    const removed = new Set(uploads);
+    this.uploads = this.uploads.filter((upload) => !removed.has(upload));
+    for (const upload of uploads) {
+      if (upload.state === "accepted") continue;
+      this.forget(upload);
+      upload.isCancelled = true;
+      upload.abortController?.abort();
+      if (!upload.isRunning) upload.transfer.terminate();
+    }
+    this.sendNext();
+  }
+
+  pauseAll() {
+    this.pause(...this.uploads);
+  }
+
+  resumeAll() {
+    for (const upload of this.uploads) if (upload.state === "paused") upload.state = "waiting";
+    this.sendNext();
+  }
+
+  cancelAll() {
+    this.remove(...this.uploads.filter((upload) => upload.isUnfinished));
+  }
+
+  dismissRefused() {
+    this.remove(...this.uploads.filter((upload) => upload.state === "refused"));
+  }
+
+  /** Gives up the uploads that an earlier page had begun. */
+  discardInterrupted() {
+    for (const { key, location } of this.interrupted) {
+      deleteRecord(key);
+      terminateUpload(location);
+    }
+    this.setInterrupted([]);
+  }
+
+  /** Takes uploads off the list that are among these videos: an upload and its video have one id. */
+  removeListed(videoIds) {
+    this.uploads = this.uploads.filter(({ state, transfer }) => state !== "accepted" || !videoIds.has(transfer.id));
+  }
+
+  /** Takes accepted uploads off the list that a list of videos of this time would have, but for its filter and length. */
+  removeAcceptedBefore(milliseconds) {
+    this.uploads = this.uploads.filter(({ state, acceptedAtMs }) => state !== "accepted" || acceptedAtMs >= milliseconds);
   }
 }

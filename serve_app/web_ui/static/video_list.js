@@ -2,6 +2,7 @@
 
 import { Problem, callApi } from "./api_client.js";
 
+const SOON_MS = 300;
 const ACTIVE_MS = 1000;
 const IDLE_MS = 10_000;
 const HIDDEN_MS = 30_000;
@@ -17,9 +18,12 @@ export function pollDelayMs({ failures, hidden, active }) {
 }
 
 export class VideoList {
-  /** onChange(): the list is to be rendered. onConnection(isUp). onLoggedOut(): the session has ended. */
-  constructor({ onChange, onConnection, onLoggedOut }) {
-    Object.assign(this, { onChange, onConnection, onLoggedOut });
+  /**
+   * onChange(): the list is to be rendered. onLoaded(atMs): it was loaded by a request of this time. onConnection(isUp).
+   * onLoggedOut(): the session has ended.
+   */
+  constructor({ onChange, onLoaded, onConnection, onLoggedOut }) {
+    Object.assign(this, { onChange, onLoaded, onConnection, onLoggedOut });
     this.filter = { status: "", q: "" };
     this.reset();
     document.addEventListener("visibilitychange", () => { if (!document.hidden) this.refreshSoon(); });
@@ -29,6 +33,9 @@ export class VideoList {
   reset() {
     clearTimeout(this.timer);
     this.running = false;
+    this.isLoading = false;
+    this.mustRefresh = false;
+    this.startedAtMs = -Infinity;
     // The response to an older request is dropped.
     this.requestNumber = (this.requestNumber ?? 0) + 1;
     this.newest = [];
@@ -55,19 +62,28 @@ export class VideoList {
     return [...this.newest, ...this.older];
   }
 
-  /** Requests the list now instead of after the delay. */
+  /** Requests the list now instead of after the delay. Many calls, of uploads that are accepted, make few requests. */
   refreshSoon() {
     if (!this.running) return;
+    if (this.isLoading) {
+      this.mustRefresh = true;
+      return;
+    }
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.refresh(), 0);
+    this.timer = setTimeout(() => this.refresh(), Math.max(0, this.startedAtMs + SOON_MS - performance.now()));
   }
 
   async refresh() {
     const number = ++this.requestNumber;
+    const startedAtMs = performance.now();
+    this.startedAtMs = startedAtMs;
+    this.isLoading = true;
+    this.mustRefresh = false;
     try {
       const page = await callApi("GET", this.url(null, this.older.length ? MAX_PAGE_ITEMS : PAGE_ITEMS));
       if (number !== this.requestNumber) return;
       this.replaceNewest(page);
+      this.onLoaded(startedAtMs);
       this.failures = 0;
       this.onConnection(true);
     } catch (error) {
@@ -77,9 +93,11 @@ export class VideoList {
       this.failures += 1;
       this.onConnection(error.status !== 0 && error.status < 500);
     }
+    this.isLoading = false;
     const active = this.videos.some(({ status }) => status === "queued" || status === "running");
     const delay = pollDelayMs({ failures: this.failures, hidden: document.hidden, active });
     this.timer = setTimeout(() => this.refresh(), delay);
+    if (this.mustRefresh && !this.failures) this.refreshSoon();
   }
 
   /** Replaces what the newest page covers. Older pages that were loaded stay below it. */

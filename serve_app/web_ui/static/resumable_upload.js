@@ -1,0 +1,270 @@
+// Sends one file by tus 1.0.0 (https://tus.io/protocols/resumable-upload), slice by slice, until the service has all of it.
+
+import { PAGE_HEADERS, Problem, newIdempotencyKey, readResponse } from "./api_client.js";
+
+const UPLOADS_PATH = "/v1/uploads";
+const TUS_HEADERS = { ...PAGE_HEADERS, "Tus-Resumable": "1.0.0" };
+const BYTES_TYPE = { "Content-Type": "application/offset+octet-stream" };
+const MAX_SLICE_BYTES = 8 << 20;
+// The first slice is small, because what is no video is refused by it.
+const MIN_SLICE_BYTES = 256 << 10;
+const SLICE_GROWTH = 4;
+// A file of this size or less goes with the request that creates its upload.
+const MAX_CREATION_BYTES = 1 << 20;
+// A request on which nothing moves for so long is given up.
+const STALL_MS = 120_000;
+const FIRST_RETRY_MS = 1000;
+const MAX_RETRY_MS = 30_000;
+const MAX_INTERNAL_ERRORS = 5;
+const MAX_TERMINATE_TRIES = 5;
+
+/** How long to wait after `failures` failures in a row. random: from 0 to 1. Pure. */
+export function retryDelayMs(failures, retryAfterSeconds, random) {
+  const backoff = Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(failures - 1, 10));
+  return Math.max(retryAfterSeconds * 1000 + (retryAfterSeconds && random * 1000), backoff * (0.5 + random / 2));
+}
+
+/** The size of the next slice. A lost slice is sent again, so a connection that breaks often gets smaller ones. Pure. */
+export function nextSliceBytes(sliceBytes, hasArrived, maxBytes) {
+  const next = hasArrived ? sliceBytes * SLICE_GROWTH : sliceBytes / SLICE_GROWTH;
+  return Math.min(maxBytes, Math.max(MIN_SLICE_BYTES, next));
+}
+
+/** The header Upload-Metadata. Pure. */
+export function uploadMetadata(values) {
+  const encode = (text) => btoa(Array.from(new TextEncoder().encode(text), (byte) => String.fromCharCode(byte)).join(""));
+  return Object.entries(values).map(([key, text]) => `${key} ${encode(text)}`).join(",");
+}
+
+/** The size of the largest file that the service takes. Throws a Problem. */
+export async function discoverMaxBytes() {
+  return Number((await send("OPTIONS", UPLOADS_PATH)).getResponseHeader("Tus-Max-Size")) || Infinity;
+}
+
+/**
+ * Sends one request. Gives the XMLHttpRequest of a successful response; throws a Problem, or the signal's reason.
+ * XMLHttpRequest is used because fetch does not tell how much of a body has left. onSent(bytes): so much has.
+ */
+function send(method, url, { headers = {}, body = null, signal = null, onSent = () => {} } = {}) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    const abort = () => request.abort();
+    let timer = 0;
+    const restartTimer = () => {
+      clearTimeout(timer);
+      timer = setTimeout(abort, STALL_MS);
+    };
+    request.open(method, url);
+    for (const [name, value] of Object.entries({ ...TUS_HEADERS, ...headers })) request.setRequestHeader(name, value);
+    request.upload.onprogress = (event) => {
+      restartTimer();
+      onSent(event.loaded);
+    };
+    request.onloadend = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", abort);
+      if (request.status === 0 && signal?.aborted) return reject(signal.reason);
+      try {
+        readTusResponse(request);
+        resolve(request);
+      } catch (error) {
+        reject(error);
+      }
+    };
+    signal?.addEventListener("abort", abort);
+    restartTimer();
+    request.send(body);
+  });
+}
+
+/** Throws a Problem unless the response is the service's own and successful. */
+function readTusResponse(request) {
+  // A proxy's own error, such as 404 while the service starts, says nothing about the upload.
+  if (request.status === 0 || !request.getResponseHeader("Tus-Resumable")) {
+    throw new Problem(0, { detail: "The connection was lost." }, Number(request.getResponseHeader("Retry-After")) || 0);
+  }
+  readResponse(request.status, request.responseText, request.getResponseHeader("Retry-After"));
+}
+
+/** Waits. Ends earlier when the browser is online again. Throws the signal's reason when it is aborted. */
+function wait(milliseconds, signal) {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) return reject(signal.reason);
+    const end = () => {
+      clearTimeout(timer);
+      removeEventListener("online", end);
+      signal?.removeEventListener("abort", end);
+      if (signal?.aborted) reject(signal.reason);
+      else resolve();
+    };
+    const timer = setTimeout(end, milliseconds);
+    addEventListener("online", end);
+    signal?.addEventListener("abort", end);
+  });
+}
+
+const isRetryable = (problem) =>
+  problem.code !== "quota_exceeded" && (problem.isRetryable || [408, 409, 423].includes(problem.status));
+
+/** Ends an unfinished upload: the service forgets its bytes. One that can't be ended expires. */
+export async function terminateUpload(location) {
+  for (let tries = 1; tries <= MAX_TERMINATE_TRIES; tries += 1) {
+    try {
+      await send("DELETE", location);
+      return;
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      // 409: it is complete, and its video is in the list.
+      if (!isRetryable(error) || error.status === 409) return;
+      await wait(retryDelayMs(tries, error.retryAfterSeconds, Math.random()), null);
+    }
+  }
+}
+
+/**
+ * One file on its way. Fields for display: `confirmedBytes` have been stored by the service, `sentBytes` have left;
+ * `waitMessage` says why it waits at present.
+ */
+export class ResumableUpload {
+  /**
+   * location: of the upload that an earlier page had begun, or null. maxRequestBytes: of one request, null for any.
+   * onChange(): a field has changed. onPosition(): the service has said where the upload is; `location` is null when it
+   * is gone.
+   */
+  constructor({ file, spec, location, maxRequestBytes, onChange, onPosition }) {
+    Object.assign(this, { file, spec, location, onChange, onPosition });
+    this.maxSliceBytes = Math.min(MAX_SLICE_BYTES, maxRequestBytes ?? Infinity);
+    this.sliceBytes = Math.min(MIN_SLICE_BYTES, this.maxSliceBytes);
+    this.confirmedBytes = 0;
+    this.sentBytes = 0;
+    this.expiresAt = null;
+    this.videoPath = null;
+    this.waitMessage = "";
+    this.isOffsetKnown = false;
+    this.failures = 0;
+    // Every retry of a creation sends the same key. When a response was lost, the service repeats it.
+    this.idempotencyKey = newIdempotencyKey();
+  }
+
+  /** Of the upload and of its video. */
+  get id() {
+    return this.location?.split("/").at(-1);
+  }
+
+  /**
+   * Sends what the service does not have, and repeats what fails. Gives the path of the video. Can be called again
+   * after an error. Throws a Problem when the upload is refused or the session has ended, or the signal's reason.
+   */
+  async run(signal) {
+    this.isOffsetKnown = false;
+    this.failures = 0;
+    for (;;) {
+      try {
+        if (this.location === null) await this.create();
+        while (this.videoPath === null) {
+          signal.throwIfAborted();
+          await (this.isOffsetKnown ? this.sendSlice(signal) : this.askOffset(signal));
+        }
+        return this.videoPath;
+      } catch (error) {
+        this.setSent(this.confirmedBytes);
+        if (!(error instanceof Problem)) throw error;
+        await this.recover(error, signal);
+      }
+    }
+  }
+
+  /** Ends the upload on the service. */
+  async terminate() {
+    if (this.location !== null) await terminateUpload(this.location);
+  }
+
+  /** Is not aborted by a pause, because only the response tells the upload's address. */
+  async create() {
+    const { file } = this;
+    const headers = {
+      "Upload-Length": String(file.size),
+      "Upload-Metadata": uploadMetadata({ filename: file.name, spec: JSON.stringify(this.spec) }),
+      "Idempotency-Key": this.idempotencyKey,
+    };
+    const withBytes = file.size <= Math.min(MAX_CREATION_BYTES, this.maxSliceBytes);
+    const response = await send("POST", UPLOADS_PATH, {
+      headers: withBytes ? { ...headers, ...BYTES_TYPE } : headers,
+      body: withBytes ? file : null,
+      onSent: (bytes) => this.setSent(Math.min(file.size, bytes)),
+    });
+    this.location = response.getResponseHeader("Location");
+    this.readPosition(response);
+  }
+
+  async askOffset(signal) {
+    this.readPosition(await send("HEAD", this.location, { signal }));
+  }
+
+  async sendSlice(signal) {
+    const start = this.confirmedBytes;
+    const slice = this.file.slice(start, start + this.sliceBytes);
+    this.isOffsetKnown = false;
+    const response = await send("PATCH", this.location, {
+      headers: { ...BYTES_TYPE, "Upload-Offset": String(start) },
+      body: slice,
+      signal,
+      onSent: (bytes) => this.setSent(start + Math.min(slice.size, bytes)),
+    });
+    this.readPosition(response);
+    if (this.confirmedBytes <= start) throw new Problem(0, { detail: "The service did not take the bytes." }, 0);
+    this.sliceBytes = nextSliceBytes(this.sliceBytes, true, this.maxSliceBytes);
+    this.failures = 0;
+  }
+
+  readPosition(response) {
+    this.confirmedBytes = Number(response.getResponseHeader("Upload-Offset")) || 0;
+    this.expiresAt = Date.parse(response.getResponseHeader("Upload-Expires") ?? "") || null;
+    this.videoPath = response.getResponseHeader("Video-Location");
+    this.isOffsetKnown = true;
+    this.waitMessage = "";
+    this.onPosition();
+    this.setSent(this.confirmedBytes);
+  }
+
+  setSent(bytes) {
+    this.sentBytes = bytes;
+    this.onChange();
+  }
+
+  /** Waits until a next try may succeed. Throws the problem when none will. */
+  async recover(problem, signal) {
+    const isGone = this.location !== null && [404, 410].includes(problem.status);
+    // The answer that the upload is gone can also be that of its repeated creation.
+    if (isGone || problem.status === 410) this.beginAnew();
+    else if (!isRetryable(problem)) throw problem;
+    this.failures += 1;
+    if (problem.code === "internal" && this.failures >= MAX_INTERNAL_ERRORS) throw problem;
+    if (problem.status === 0) {
+      await this.checkReadable();
+      this.sliceBytes = nextSliceBytes(this.sliceBytes, false, this.maxSliceBytes);
+    }
+    // What only needs another request is tried at once, but not again and again.
+    if (this.failures === 1 && (isGone || problem.status === 409)) return;
+    this.waitMessage = `${problem.message} The upload goes on by itself.`;
+    this.onChange();
+    await wait(retryDelayMs(this.failures, problem.retryAfterSeconds, Math.random()), signal);
+  }
+
+  beginAnew() {
+    this.location = null;
+    this.confirmedBytes = 0;
+    this.idempotencyKey = newIdempotencyKey();
+    this.onPosition();
+    this.setSent(0);
+  }
+
+  /** Throws a Problem when the file was moved, deleted or changed: a browser reports that as a lost connection. */
+  async checkReadable() {
+    try {
+      await this.file.slice(0, 1).arrayBuffer();
+    } catch {
+      throw new Problem(422, { detail: "The file can't be read.", remedy: "Check that it is there and unchanged, then choose it again." }, 0);
+    }
+  }
+}

@@ -1,0 +1,155 @@
+"""The page in a real browser, on an application that a thread serves, and what its tests do with it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import threading
+from collections import Counter
+from collections.abc import Coroutine, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from playwright.sync_api import Browser, FilePayload, Locator, Page, expect, sync_playwright
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from db.cache import open_cache
+from db.connection import open_database
+from db.queue import task_queue
+from db.values.lifecycle import Blame
+from serve_app.app import create_app
+from serve_app.deps import Deps
+from tests.support.api_client import PASSWORD, listen, make_deps
+
+CHROMIUM = shutil.which("chromium")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+SECONDS_10 = 10_000
+# On a busy machine the browser itself can need seconds.
+expect.set_options(timeout=20_000)
+EMAIL = "ana@example.org"
+
+needs_chromium = pytest.mark.skipif(
+    CHROMIUM is None and not os.environ.get("CI"), reason="there is no chromium on this machine"
+)
+
+T = TypeVar("T")
+
+
+class ReceivedBytes:
+    """Counts the bytes of the bodies that reach the application, by method."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self.by_method: Counter[str] = Counter()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def counted() -> Message:
+            message = await receive()
+            self.by_method[scope["method"]] += len(message.get("body", b""))
+            return message
+
+        await self._app(scope, counted if scope["type"] == "http" else receive, send)
+
+
+@dataclass(frozen=True)
+class Site:
+    """The application on a real port, served by a thread of its own."""
+
+    address: str
+    deps: Deps
+    loop: asyncio.AbstractEventLoop
+    received: ReceivedBytes
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Runs `work` on the server's own loop, where its connections belong."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
+
+    def fail(self, code: str, detail: str) -> None:
+        """Claims the next task and fails it."""
+
+        async def work() -> None:
+            (claim,) = await task_queue.claim(self.deps.database, worker="w")
+            await task_queue.fail(
+                self.deps.database, claim.lease, blame=Blame.FILE, code=code, detail=detail, jitter=0.0
+            )
+
+        self.run(work())
+
+
+@pytest.fixture
+def site(database_url: str, redis_url: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
+    """A parameter: parts that replace those of `make_deps`."""
+    replaced: dict[str, Any] = getattr(request, "param", {})
+    ready, made, stop = threading.Event(), list[Site](), asyncio.Event()
+
+    async def serve() -> None:
+        database, cache = open_database(database_url, name="test", connections=10), open_cache(redis_url)
+        deps = make_deps(database, tmp_path / "objects", cache, **replaced)
+        received = ReceivedBytes(create_app(deps))
+        async with listen(received) as port:
+            made.append(Site(f"http://127.0.0.1:{port}", deps, asyncio.get_running_loop(), received))
+            ready.set()
+            await stop.wait()
+        deps.password_hasher.close()
+        await cache.close()
+        await database.dispose()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    assert ready.wait(30)
+    yield made[0]
+    made[0].loop.call_soon_threadsafe(stop.set)
+    thread.join(30)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser: Browser, site: Site) -> Iterator[Page]:
+    """The page with a fresh account, logged in. No script may fail and nothing may break the page's own policy."""
+    context = browser.new_context(base_url=site.address, accept_downloads=True)
+    opened = context.new_page()
+    opened.set_default_timeout(SECONDS_10)
+    complaints: list[str] = []
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.on("console", lambda message: complaints.append(message.text) if "Policy" in message.text else None)
+    opened.goto("/")
+    opened.get_by_role("button", name="Create account").click()
+    fill_credentials(opened)
+    expect(opened.get_by_text(EMAIL)).to_be_visible()
+    yield opened
+    context.close()
+    assert complaints == []
+
+
+def fill_credentials(page: Page) -> None:
+    page.get_by_label("E-mail").fill(EMAIL)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.locator("#credentials-submit").click()
+
+
+def add(page: Page, *files: tuple[str, bytes]) -> None:
+    payloads = [FilePayload(name=name, mimeType="video/mp4", buffer=content) for name, content in files]
+    page.locator("#files").set_input_files(payloads)
+
+
+def row(page: Page, name: str) -> Locator:
+    """The row of a file. For a moment its upload and its video have one each; then it is the upload's."""
+    return page.locator("table.videos tbody tr").filter(has_text=name).first
