@@ -1,0 +1,92 @@
+"""Speed and memory of one large body: `python -m benchmarks.upload [--bytes N] [--rounds N] [--json FILE]`.
+
+A client sends a body to an application that only reads it: as fast as it comes, and as slowly as a store of 200 MB/s.
+Between them stands, in turn: nothing but uvicorn, Serve's proxy, Serve's HAProxy mode, and what `fotograma up` starts.
+Memory is the growth of the resident set of the proxies and of the replica, above that before the body.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+from benchmarks.memory import sampled_peak
+from benchmarks.process_measurement import Row, machine_description, write_rows
+from benchmarks.upload.doors import DOORS, Door
+
+PIECE = bytes(1 << 20)
+SLOW_BYTES_PER_SECOND = 200_000_000
+MEGABYTE, KIBIBYTE = 1_000_000, 1024
+
+
+def send(port: int, size: int, rate: int) -> float:
+    """Sends a body of so many bytes in one request; returns the seconds until the answer."""
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        begun = time.perf_counter()
+        head = f"POST /?rate={rate} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\nConnection: close\r\n\r\n"
+        client.sendall(head.encode())
+        left = size
+        while left:
+            left -= client.send(PIECE[:left])
+        answer = b"".join(iter(lambda: client.recv(1 << 16), b""))
+        seconds = time.perf_counter() - begun
+    assert json.loads(answer.partition(b"\r\n\r\n")[2].strip()) == {"bytes": size}, answer
+    return seconds
+
+
+def measured(name: str, door: Door, size: int, rounds: int) -> Iterator[Row]:
+    send(door.port, 10 * MEGABYTE, 0)
+    for how, rate, times in (("fast", 0, rounds), ("slow", SLOW_BYTES_PER_SECOND, 1)):
+        speeds, proxies, replicas = [], [], []
+        for _ in range(times):
+            before = [door.resident_kibibytes(pids) for pids in (door.proxies, door.replicas)]
+            with (
+                sampled_peak(lambda: door.resident_kibibytes(door.proxies)) as proxy,
+                sampled_peak(lambda: door.resident_kibibytes(door.replicas)) as replica,
+            ):
+                speeds.append(round(size / send(door.port, size, rate) / MEGABYTE))
+            proxies.append(max(0, round((proxy.kibibytes - before[0]) * KIBIBYTE / MEGABYTE)))
+            replicas.append(max(0, round((replica.kibibytes - before[1]) * KIBIBYTE / MEGABYTE)))
+        yield Row(f"{name}/{how}", "MB/s", median(speeds), tuple(speeds))
+        yield Row(f"{name}/{how}/proxy", "MB", max(proxies), tuple(proxies))
+        yield Row(f"{name}/{how}/replica", "MB", max(replicas), tuple(replicas))
+
+
+def table(rows: list[Row]) -> Iterator[str]:
+    """The rows as Markdown."""
+    yield "| between client and application | MB/s | memory, proxy + replica | from a slow application, MB/s | memory |"
+    yield "| --- | ---: | ---: | ---: | ---: |"
+    values = {row.name: row.value for row in rows}
+    for name in DOORS:
+        cells = []
+        for how in ("fast", "slow"):
+            proxy, replica = values[f"{name}/{how}/proxy"], values[f"{name}/{how}/replica"]
+            cells += [f"{values[f'{name}/{how}']:.0f}", f"{proxy:.0f} + {replica:.0f} MB"]
+        yield f"| {name} | {' | '.join(cells)} |"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bytes", type=int, default=1_000_000_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    options = parser.parse_args()
+    print(machine_description())
+    rows: list[Row] = []
+    for name, opened in DOORS.items():
+        with opened() as door:
+            rows += measured(name, door, options.bytes, options.rounds)
+    print("\n".join(table(rows)))
+    if options.json:
+        write_rows(options.json, rows)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

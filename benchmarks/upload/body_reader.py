@@ -1,0 +1,27 @@
+"""An application that reads the body of a request and does nothing with it, as fast as it can or at a given rate."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+
+async def read(request: Request) -> Response:
+    """POST /?rate=N: N bytes a second, as a store of that speed would take them; without it as fast as they come."""
+    rate = float(request.query_params.get("rate", 0))
+    size, begun = 0, time.monotonic()
+    async for chunk in request.stream():
+        size += len(chunk)
+        ahead = size / rate - (time.monotonic() - begun) if rate else 0.0
+        if ahead > 0.001:
+            await asyncio.sleep(ahead)
+    return JSONResponse({"bytes": size})
+
+
+def body_reader(**more: object) -> Starlette:
+    return Starlette(routes=[Route("/", read, methods=["POST"])], **more)  # type: ignore[arg-type]

@@ -1,0 +1,138 @@
+"""What can stand between a client and the body reader, each on a port of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+
+from benchmarks.process_measurement import process_tree, read_kibibytes
+from benchmarks.upload import serve_program
+from benchmarks.upload.body_reader import body_reader
+from benchmarks.upload.serve_program import Mode
+from cluster.local.servers.embedded_haproxy import HAProxy
+from tests.support.own_process import command_of
+from tests.support.running_service import free_port
+
+START_SECONDS = 120.0
+REPLICA = "ServeReplica"
+PROXIES = ("ProxyActor", "HAProxyManager", "haproxy")
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """port: where requests go. proxies, replicas: the processes that a body passes through."""
+
+    port: int
+    proxies: tuple[int, ...]
+    replicas: tuple[int, ...]
+
+    def resident_kibibytes(self, pids: tuple[int, ...]) -> int:
+        return sum(read_kibibytes(pid, "status", "VmRSS:") for pid in pids)
+
+
+@contextmanager
+def plain_uvicorn() -> Iterator[Door]:
+    """The same application without Serve, on a port of its own."""
+    port = free_port()
+    with _running([sys.executable, "-m", __name__, str(port)], os.environ) as process:
+        yield Door(port, (), (process.pid,))
+
+
+@contextmanager
+def serve_door(mode: Mode) -> Iterator[Door]:
+    """Serve's proxy, or its HAProxy mode."""
+    with _folder() as folder:
+        port = free_port()
+        with _running(*_serve(mode, port, folder)) as process:
+            yield _door(port, process.pid)
+
+
+@contextmanager
+def fotograma_door() -> Iterator[Door]:
+    """HAProxy and a replica that listens on a Unix socket, as `fotograma up` starts them."""
+    with _folder() as folder, ExitStack() as stack:
+        port = free_port()
+        haproxy = HAProxy(port, folder, folder / "none.sock", folder / "haproxy.log", replicas=lambda: 1)
+        stack.callback(haproxy.stop)
+        process = stack.enter_context(_running(*_serve(Mode.SOCKETS, port, folder)))
+        haproxy.start()
+        assert haproxy.pid is not None
+        yield _door(port, process.pid, haproxy.pid)
+
+
+DOORS: Mapping[str, Callable[[], AbstractContextManager[Door]]] = {
+    "uvicorn, without Serve": plain_uvicorn,
+    "Serve's proxy": lambda: serve_door(Mode.PROXY),
+    "Serve's HAProxy mode": lambda: serve_door(Mode.HAPROXY),
+    "`fotograma up`": fotograma_door,
+}
+
+
+def _serve(mode: Mode, port: int, folder: Path) -> tuple[list[str], Mapping[str, str]]:
+    """The command and its environment."""
+    return command_of(serve_program, mode.value, port, folder), serve_program.environment(mode, folder)
+
+
+def _door(port: int, program: int, *proxies: int) -> Door:
+    titles = {pid: _title(pid) for pid in process_tree(program)}
+    found = [pid for pid, title in titles.items() if any(name in title for name in PROXIES)]
+    return Door(port, (*proxies, *found), tuple(pid for pid, title in titles.items() if REPLICA in title))
+
+
+def _title(pid: int) -> str:
+    with suppress(OSError):
+        # Its first word: Ray's own processes have the names of files among their arguments.
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
+    return ""
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    # Sockets have short paths.
+    with tempfile.TemporaryDirectory(prefix="up-", dir="/tmp", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+@contextmanager
+def _running(command: list[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """A program that prints a line when it is ready, and ends when its standard input does."""
+    begun = time.monotonic()
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        while "ready" not in (line := process.stdout.readline()):
+            if not line or time.monotonic() - begun > START_SECONDS:
+                process.kill()
+                raise RuntimeError(f"{' '.join(command)} did not start")
+        try:
+            yield process
+        finally:
+            process.stdin.close()
+            process.wait(60)
+
+
+def _serve_alone(port: int) -> None:
+    """Serves until standard input ends."""
+    import threading  # noqa: PLC0415
+
+    server = uvicorn.Server(uvicorn.Config(body_reader(), port=port, log_config=None, access_log=False, ws="none"))
+    threading.Thread(target=server.run, daemon=True).start()
+    while not server.started:
+        time.sleep(0.01)
+    print("ready", flush=True)
+    sys.stdin.read()
+
+
+if __name__ == "__main__":
+    _serve_alone(int(sys.argv[1]))
