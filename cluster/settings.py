@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from actors.extraction_types import SEGMENT_SECONDS
@@ -16,6 +16,7 @@ from db.notification.webhook_url_policy import Reach
 from db.values.lifecycle import HEARTBEAT_SECONDS, LEASE_SECONDS
 
 MIB = 1 << 20
+EMPTY_IS_NONE = BeforeValidator(lambda value: None if value == "" else value)
 
 
 class Settings(BaseSettings):
@@ -81,9 +82,9 @@ class Settings(BaseSettings):
     """Files of one `POST /v1/videos`."""
     upload_max_bytes: Annotated[int, Field(ge=1)] = 50_000 * MIB
     """Bytes of the largest video that can be sent in pieces, to `/v1/uploads`."""
-    upload_request_max_bytes: Annotated[int, Field(ge=MIB)] | None = 16 * MIB
-    """Bytes of one request to `/v1/uploads`. Serve's own proxy holds a whole request in memory; behind a proxy that
-    does not, empty for any size."""
+    upload_request_max_bytes: Annotated[Annotated[int, Field(ge=MIB)] | None, EMPTY_IS_NONE] = 16 * MIB
+    """Bytes of one request to `/v1/uploads`; empty for any size, as under `fotograma up`. Behind Serve's proxy, or
+    Serve's HAProxy, a replica may hold a whole request in memory."""
     upload_expiry_seconds: Annotated[float, Field(ge=60)] = 7 * 24 * 3600.0
     """An upload that gets no byte for so long is discarded."""
     accept_burst: Annotated[int, Field(ge=1)] = 2000

@@ -38,6 +38,8 @@ def changes(
     defaults = {
         "FOTOGRAMA_SECRET_KEY": secrets.secret_key,
         "FOTOGRAMA_PUBLIC_URL": url,
+        # A replica behind HAProxy reads a body no faster than it stores it.
+        "FOTOGRAMA_UPLOAD_REQUEST_MAX_BYTES": "",
         "FOTOGRAMA_SCRATCH": str(data_dir.scratch),
         # The receiver of a webhook often runs on the same machine.
         "FOTOGRAMA_WEBHOOK_REACH": "loopback",

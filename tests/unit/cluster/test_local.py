@@ -28,6 +28,7 @@ from cluster.local.secret_files import Secrets, open_secrets
 from cluster.local.servers.backing_services import place_of
 from cluster.local.servers.os_user import OsUser, is_open_to_all
 from cluster.local.startup_error import ExitCode, StartupError
+from cluster.settings import load
 
 SECRETS = Secrets(secret_key="s" * 64, postgres_password="p", valkey_password="v", ray_token="r", demo_password="d")
 ADDRESSES = {"FOTOGRAMA_DATABASE_URL": "postgresql://db/x"}
@@ -108,6 +109,17 @@ def test_variables_of_the_environment_override_the_defaults() -> None:
 
     assert made["FOTOGRAMA_PUBLIC_URL"] == "https://frames.example"
     assert made["FOTOGRAMA_WORKERS"] == "3", "the number of workers of this run"
+
+
+def test_under_up_one_request_may_bring_a_whole_upload(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "FOTOGRAMA_UPLOAD_REQUEST_MAX_BYTES"
+    made = {**made_of({}), "FOTOGRAMA_OBJECTS_URL": "file:///x"}
+    for variable, value in made.items():
+        if variable.startswith("FOTOGRAMA_") and value is not None:
+            monkeypatch.setenv(variable, value)
+
+    assert load().upload_request_max_bytes is None
+    assert made_of({name: "1048576"})[name] == "1048576"
 
 
 def test_full_disk_is_refused_with_the_needed_space() -> None:
