@@ -17,6 +17,7 @@ from db.values.lifecycle import HEARTBEAT_SECONDS, LEASE_SECONDS
 
 MIB = 1 << 20
 EMPTY_IS_NONE = BeforeValidator(lambda value: None if value == "" else value)
+DAY_SECONDS = 24 * 3600.0
 
 
 class Settings(BaseSettings):
@@ -37,6 +38,12 @@ class Settings(BaseSettings):
     signed_url_seconds: Annotated[float, Field(ge=60, le=7 * 24 * 3600)] | None = None
     """With a bucket: archives are sent by the bucket itself, by a redirect to a signed URL that is good for so long. It
     has to be in reach of the clients, and names the file `frames.zip`. Without it the API sends them."""
+    result_retention_days: Annotated[float, Field(gt=0)] | None = None
+    """How long the files of a result are kept. Then they are removed, and their addresses answer 410. Without it: for
+    ever."""
+    video_retention_days: Annotated[float, Field(gt=0)] | None = None
+    """How long the bytes of a video are kept, at least until its extractions have ended. Then it can't be extracted
+    again. Without it: for ever."""
     smtp_url: SecretStr | None = None
     """Mail server: `smtp://[user:password@]host[:port]`, `smtps://…` for TLS from the start. `smtp://` uses STARTTLS
     when the server offers it; the certificate must be valid. Without a server mails are logged, and the page shows why
@@ -135,6 +142,14 @@ class Settings(BaseSettings):
     """How long a task may go on when its worker is asked to stop. Then another worker takes it."""
     api_replicas: Annotated[int, Field(ge=1)] = 1
     """Processes that answer the HTTP interface."""
+
+    @property
+    def result_retention_seconds(self) -> float | None:
+        return None if self.result_retention_days is None else self.result_retention_days * DAY_SECONDS
+
+    @property
+    def video_retention_seconds(self) -> float | None:
+        return None if self.video_retention_days is None else self.video_retention_days * DAY_SECONDS
 
 
 def load() -> Settings:

@@ -66,5 +66,5 @@ def _result(row: ExtractionRow) -> dict[str, Any] | None:
         "bytes": row.result_bytes,
         "sha256": row.result_sha256,
         "warnings": row.result_warnings or [],
-        "expires_at": None,
+        "expires_at": row.result_expires_at,
     }

@@ -53,6 +53,8 @@ class ExtractionRow:
     result_bytes: int | None
     result_sha256: str | None
     result_warnings: list[dict[str, Any]] | None
+    result_expires_at: datetime | None
+    result_has_expired: bool
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -94,7 +96,8 @@ _EXTRACTION = """
     extractions.id, extractions.video_id, extractions.spec, extractions.status, extractions.reused,
     extractions.attempt, extractions.version, extractions.frames_done, extractions.frames_total,
     extractions.error_code, extractions.error_detail, extractions.result_key, extractions.result_frames,
-    extractions.result_bytes, extractions.result_sha256, extractions.result_warnings, extractions.created_at,
+    extractions.result_bytes, extractions.result_sha256, extractions.result_warnings, extractions.result_expires_at,
+    coalesce(extractions.result_expires_at <= clock_timestamp(), false) AS result_has_expired, extractions.created_at,
     extractions.started_at, extractions.finished_at,
     extract(epoch FROM clock_timestamp() - extractions.started_at) AS elapsed_seconds
 """
@@ -131,16 +134,33 @@ LOCK_TASKS = text("""
 """)
 # New extractions wait for this lock, so the next statement sees all extractions that the video will ever have.
 LOCK_VIDEO = text("SELECT id FROM videos WHERE id = :video_id AND user_id = :user_id FOR UPDATE")
+# A result that is being shared with another video waits here, and is then seen by the next statement.
+LOCK_RESULTS = text("""
+    SELECT key FROM results WHERE key IN (SELECT result_key FROM extractions WHERE video_id = :video_id)
+    ORDER BY key FOR UPDATE
+""")
 # The tombstones keep the ledger complete; maintenance deletes the objects.
 DELETE = text("""
     WITH ended AS (
         INSERT INTO tombstones (extraction_id, user_id, status)
         SELECT id, user_id, status FROM extractions WHERE video_id = :video_id
+    ), unused AS (
+        DELETE FROM results
+        WHERE key IN (SELECT result_key FROM extractions WHERE video_id = :video_id)
+          AND NOT EXISTS (SELECT 1 FROM extractions AS other
+                WHERE other.result_key = results.key AND other.video_id <> :video_id)
+        RETURNING extraction_id
     ), results AS (
         INSERT INTO garbage (object_key)
-        SELECT 'results/' || id || '/' FROM extractions WHERE video_id = :video_id
+        SELECT 'results/' || id || '/' FROM (
+            SELECT id FROM extractions WHERE video_id = :video_id AND NOT EXISTS (
+                SELECT 1 FROM results WHERE results.extraction_id = extractions.id
+                  AND results.extraction_id NOT IN (SELECT extraction_id FROM unused))
+            UNION SELECT extraction_id FROM unused
+        ) AS unneeded
+        ON CONFLICT DO NOTHING
     ), bytes AS (
-        INSERT INTO garbage (object_key) SELECT object_key FROM videos WHERE id = :video_id
+        INSERT INTO garbage (object_key) SELECT object_key FROM videos WHERE id = :video_id ON CONFLICT DO NOTHING
     ), upload AS (
         DELETE FROM uploads WHERE id = :video_id
     )
@@ -214,6 +234,7 @@ async def _delete_locked(database: AsyncEngine, mine: Mapping[str, UUID]) -> boo
             return None
         for extraction_id in owned:
             await task_queue.cancel(connection, extraction_id)
+        await connection.execute(LOCK_RESULTS, mine)
         await connection.execute(DELETE, mine)
         return True
 

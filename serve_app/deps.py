@@ -32,6 +32,7 @@ class Deps:
     request_max_bytes: the largest sum of all files of one multipart request.
     access_seconds, session_seconds: the lifetimes of an access token and of a session.
     limits: what `admission` and `group_commit` enforce.
+    result_retention_seconds: how long a reused result is kept at least; None for ever.
     uploads: the limits of uploads by tus.
     signed_url_seconds: how long a bucket's own URL of an archive is good; None: the API sends archives itself.
     webhook_reach: which networks a webhook may be in.
@@ -56,6 +57,7 @@ class Deps:
     limits: AdmissionLimits
     uploads: UploadPolicy
     signed_url_seconds: float | None
+    result_retention_seconds: float | None
     webhook_reach: Reach
     supervisor_state: Path | None
     address_rate_limiter: RateLimiter

@@ -15,6 +15,7 @@ from actors.maintenance.expiry_cleaner import ExpiryCleaner
 from actors.maintenance.lease_rescuer import LeaseRescuer
 from actors.maintenance.maintenance_job import NO_METRICS, FunctionJob, MaintenanceJob, MaintenanceMetrics
 from actors.maintenance.orphan_collector import OrphanCollector
+from actors.maintenance.retention_cleaner import RetentionCleaner
 from actors.maintenance.share_reconciler import ShareReconciler
 from actors.maintenance.storage_cleaners import AbandonedUploadCleaner, GarbageCleaner, LostAttemptCleaner
 from actors.maintenance.stuck_work_repairer import StuckWorkRepairer
@@ -40,8 +41,9 @@ class MaintenanceStalledError(Exception):
 class Maintenance:
     """The jobs of one maintenance process.
 
-    running_limit: open tasks of an account; None leaves the stored limit. relay: None when no stream is fed.
-    clock: monotonic seconds. wall_clock: seconds since the epoch. jitter: random in [0, 1).
+    running_limit: open tasks of an account; None leaves the stored limit. video_retention_seconds: how long the bytes
+    of a video are kept; None for ever. relay: None when no stream is fed. clock: monotonic seconds. wall_clock: seconds
+    since the epoch. jitter: random in [0, 1).
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Maintenance:
         *,
         lease_seconds: float,
         running_limit: int | None = None,
+        video_retention_seconds: float | None = None,
         relay: StreamRelay | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
@@ -64,6 +67,7 @@ class Maintenance:
         self.lost_attempt_cleaner = LostAttemptCleaner(database, objects, lease_seconds)
         self.garbage_cleaner = GarbageCleaner(database, objects, lease_seconds)
         self.expiry_cleaner = ExpiryCleaner(database, objects)
+        self.retention_cleaner = RetentionCleaner(database, video_retention_seconds)
         self.orphan_collector = OrphanCollector(database, objects, wall_clock)
         self.share_reconciler = ShareReconciler(database, running_limit)
         self.stuck_work_repairer = StuckWorkRepairer(database)
@@ -76,6 +80,7 @@ class Maintenance:
             self.lost_attempt_cleaner,
             self.garbage_cleaner,
             self.expiry_cleaner,
+            self.retention_cleaner,
             self.orphan_collector,
             self.share_reconciler,
             self.stuck_work_repairer,

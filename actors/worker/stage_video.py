@@ -36,9 +36,9 @@ async def stage_video(claim: Claim, deps: WorkerDeps, into: Path) -> Path:
             raise _other_bytes()
         return own_file
     async with deps.staging_cache.fetching(claim.sha256 or str(claim.video_id)):
-        if claim.sha256 is None or not await _take_copy(claim.sha256, deps, into):
-            await _fetch(claim, deps, into)
-    return into
+        if claim.sha256 is not None and await _take_copy(claim.sha256, deps, into):
+            return into
+        return await _fetch(claim, deps, into)
 
 
 async def _take_copy(sha256: str, deps: WorkerDeps, into: Path) -> bool:
@@ -51,17 +51,19 @@ async def _take_copy(sha256: str, deps: WorkerDeps, into: Path) -> bool:
     return False
 
 
-async def _fetch(claim: Claim, deps: WorkerDeps, into: Path) -> None:
-    sha256 = claim.sha256
+async def _fetch(claim: Claim, deps: WorkerDeps, into: Path) -> Path:
+    """Fetches the video and keeps a copy for later tasks."""
+    source, sha256 = into, claim.sha256
     if is_chunked(claim.object_key):
         sha256 = await _fetch_chunks(claim, deps, into)
     else:
         await asyncio.to_thread(deps.staging_cache.make_room, await deps.objects.size(claim.object_key))
-        await deps.objects.fetch(claim.object_key, into)
-        if not await _is_verified(into, sha256):
+        source = await deps.objects.fetch(claim.object_key, into)
+        if not await _is_verified(source, sha256):
             raise _other_bytes()
     if sha256 is not None:
-        await asyncio.to_thread(deps.staging_cache.add, sha256, into)
+        await asyncio.to_thread(deps.staging_cache.add, sha256, source)
+    return source
 
 
 async def _fetch_chunks(claim: Claim, deps: WorkerDeps, into: Path) -> str:

@@ -19,7 +19,16 @@ from typing import Any, TypeVar, assert_never
 
 import structlog
 
-from actors.extraction_types import EngineMismatch, Extracted, Planned, Progress, ProgressEvent, SegmentExtracted, Split
+from actors.extraction_types import (
+    EngineMismatch,
+    Extracted,
+    Planned,
+    Progress,
+    ProgressEvent,
+    SegmentExtracted,
+    Split,
+    engine_name,
+)
 from actors.sandbox.child_process import ChildCrashed, ChildOutcome, DecodingChild, ServiceErrorReport
 from actors.sandbox.child_protocol import Refused
 from actors.worker.stage_video import PromisedChecksumError
@@ -39,6 +48,10 @@ RELEASE_SECONDS = 10.0
 """When a task can't be released for this long, it is left to be rescued."""
 log = structlog.get_logger()
 T = TypeVar("T")
+
+
+class StoredResultPublished:
+    """The task has ended with a result that was there already."""
 
 
 class TaskOutcome(StrEnum):
@@ -95,15 +108,37 @@ async def _run_to_outcome(running: RunningTask, child: DecodingChild, deps: Work
     return await _settle(running, deps, outcome)
 
 
-async def _run_child(running: RunningTask, child: DecodingChild, deps: WorkerDeps) -> StoredOutcome | ChildOutcome:
+async def _run_child(
+    running: RunningTask, child: DecodingChild, deps: WorkerDeps
+) -> StoredOutcome | ChildOutcome | StoredResultPublished:
     claim = running.claim
+    if await _publish_stored_result(running, deps):
+        return StoredResultPublished()
     async with _scratch(deps.scratch, claim) as folder:
         try:
             job = await fetch_job(claim, deps, folder)
         except PromisedChecksumError as error:
             return Refused("checksum_mismatch", str(error))
+        # The SHA-256 of an upload by tus is known from now on.
+        if claim.sha256 is None and await _publish_stored_result(running, deps):
+            return StoredResultPublished()
         outcome = await child.run_job(job, partial(_report_progress, running, deps))
         return await store_outcome(claim, deps, job, outcome)
+
+
+async def _publish_stored_result(running: RunningTask, deps: WorkerDeps) -> bool:
+    """Ends the task with a result that the account has already, if there is one."""
+    claim = running.claim
+    if claim.kind != "extract":
+        return False
+    engine, retention_seconds = engine_name(deps.reader), deps.result_retention_seconds
+    return await _write_until_available(
+        running,
+        deps,
+        lambda: task_queue.publish_stored_result(
+            deps.database, claim.lease, engine=engine, retention_seconds=retention_seconds
+        ),
+    )
 
 
 async def _report_progress(running: RunningTask, deps: WorkerDeps, event: ProgressEvent) -> None:
@@ -119,10 +154,14 @@ async def _report_progress(running: RunningTask, deps: WorkerDeps, event: Progre
 
 
 async def _settle(
-    running: RunningTask, deps: WorkerDeps, outcome: StoredOutcome | ChildOutcome | CatalogueError
+    running: RunningTask,
+    deps: WorkerDeps,
+    outcome: StoredOutcome | ChildOutcome | StoredResultPublished | CatalogueError,
 ) -> TaskOutcome:
     claim = running.claim
     match outcome:
+        case StoredResultPublished():
+            return TaskOutcome.PUBLISHED
         case Publication() | SplitStored() | SegmentStored():
             await _write_until_available(running, deps, lambda: _publish(claim, deps, outcome))
             return TaskOutcome.SPLIT if isinstance(outcome, SplitStored) else TaskOutcome.PUBLISHED
@@ -152,7 +191,7 @@ async def _publish(claim: Claim, deps: WorkerDeps, stored: StoredOutcome) -> Non
     database, lease = deps.database, claim.lease
     match stored:
         case Publication():
-            await task_queue.publish(database, lease, stored)
+            await task_queue.publish(database, lease, stored, retention_seconds=deps.result_retention_seconds)
         case SegmentStored(key, frames):
             await task_queue.publish_segment(database, lease, key=key, frames=frames)
         case SplitStored(media, total, plan_key, segments):

@@ -18,6 +18,7 @@ from db.object_store.object_store import ObjectStore
 class WorkerDeps:
     """scratch: folder for temporary files. address_space_bytes, seconds_max: of one child. drain_seconds: how long a
     task may go on after the worker was asked to stop. segment_seconds: work that usually takes longer is split.
+    result_retention_seconds: how long a result is kept; None for ever.
     """
 
     database: AsyncEngine
@@ -33,4 +34,5 @@ class WorkerDeps:
     max_frames: int
     drain_seconds: float
     segment_seconds: float = SEGMENT_SECONDS
+    result_retention_seconds: float | None = None
     jitter: Callable[[], float] = random.random

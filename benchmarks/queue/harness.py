@@ -88,6 +88,8 @@ _FILLED = """
     INSERT INTO videos (id, user_id, filename, size, sha256, object_key, created_at)
     SELECT video_id, user_id, 'clip ' || n || '.mp4', 1000000, md5(n::text) || md5(n::text), 'videos/' || video_id, at
     FROM made ORDER BY n;
+    INSERT INTO results (key, extraction_id, user_id, bytes)
+    SELECT 'results/' || extraction_id, extraction_id, user_id, 1000000 FROM made WHERE NOT waits ORDER BY n;
     INSERT INTO extractions (id, video_id, user_id, spec, status, attempt, frames_done, frames_total, result_engine,
         result_key, result_frames, result_bytes, result_sha256, result_warnings, swept, created_at, started_at,
         finished_at)

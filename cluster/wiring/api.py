@@ -57,6 +57,7 @@ async def open_api() -> AsyncIterator[Deps]:
             uploads=UploadPolicy(
                 settings.upload_max_bytes, settings.upload_request_max_bytes, settings.upload_expiry_seconds
             ),
+            result_retention_seconds=settings.result_retention_seconds,
             signed_url_seconds=settings.signed_url_seconds,
             webhook_reach=settings.webhook_reach,
             supervisor_state=settings.supervisor_state,

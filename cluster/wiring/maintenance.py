@@ -48,6 +48,7 @@ async def open_maintenance() -> AsyncIterator[Maintenance]:
             open_store(settings.objects_url),
             sender,
             lease_seconds=settings.lease_seconds,
+            video_retention_seconds=settings.video_retention_seconds,
             running_limit=settings.user_running_max,
             relay=relay,
         )

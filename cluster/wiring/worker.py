@@ -55,6 +55,7 @@ def _deps(settings: Settings, database: AsyncEngine, scratch: Path) -> WorkerDep
         address_space_bytes=settings.decode_memory_bytes,
         seconds_max=settings.decode_seconds_max,
         max_frames=settings.max_frames,
+        result_retention_seconds=settings.result_retention_seconds,
         drain_seconds=settings.drain_seconds,
         segment_seconds=settings.segment_seconds,
     )

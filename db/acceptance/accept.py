@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.notification.outbox_insert_sql import INSERT_WEBHOOK_NOTIFICATIONS
 from db.queue.fair_queueing import TAGGED
+from db.queue.stored_result_sql import EXPIRY, FIND_STORED_RESULT, RESULT_COLUMNS
 from db.values.error_catalogue import CatalogueError
 
 
@@ -90,7 +91,8 @@ ACCEPT = text(f"""
 
 EXTRACT_AGAIN = text(f"""
     WITH video AS (
-        SELECT id, user_id, size FROM videos WHERE id = :video_id AND user_id = :user_id FOR KEY SHARE
+        SELECT id, user_id, size FROM videos
+        WHERE id = :video_id AND user_id = :user_id AND removed_at IS NULL FOR SHARE
     ), asker AS (
         SELECT CAST(:task_id AS uuid) AS task_id, CAST(:extraction_id AS uuid) AS extraction_id, user_id, 1 AS number,
             size
@@ -109,26 +111,25 @@ EXTRACT_AGAIN = text(f"""
     SELECT id FROM video
 """)
 
+IS_REMOVED = text("SELECT 1 FROM videos WHERE id = :video_id AND user_id = :user_id AND removed_at IS NOT NULL")
+
 REUSE = text(f"""
-    WITH existing AS (
-        SELECT * FROM extractions
-        WHERE video_id = :video_id AND user_id = :user_id AND status = 'succeeded' AND spec = :spec
-          AND result_engine = :engine
-        ORDER BY id LIMIT 1 FOR KEY SHARE
-    ), ended AS (
+    WITH asked AS MATERIALIZED (
+        SELECT id AS video_id, user_id, sha256, CAST(:spec AS text) AS spec FROM videos
+        WHERE id = :video_id AND user_id = :user_id FOR KEY SHARE
+    ), {FIND_STORED_RESULT}, ended AS (
         INSERT INTO extractions (id, video_id, user_id, spec, status, reused, finished_at, frames_done, frames_total,
-            result_engine, result_key, result_frames, result_bytes, result_sha256, result_warnings)
-        SELECT :extraction_id, video_id, user_id, spec, 'succeeded', true, clock_timestamp(), frames_done,
-            frames_total, result_engine, result_key, result_frames, result_bytes, result_sha256, result_warnings
-        FROM existing RETURNING id, user_id, status
+            result_expires_at, {RESULT_COLUMNS})
+        SELECT :extraction_id, asked.video_id, asked.user_id, asked.spec, 'succeeded', true, clock_timestamp(),
+            frames_done, frames_total, {EXPIRY}, {RESULT_COLUMNS}
+        FROM asked, existing, shared RETURNING id, user_id, status, video_id
     ), acceptance AS (
-        INSERT INTO acceptances (extraction_id, video_id, user_id)
-        SELECT :extraction_id, video_id, user_id FROM existing
+        INSERT INTO acceptances (extraction_id, video_id, user_id) SELECT id, video_id, user_id FROM ended
     ), event AS (
         INSERT INTO events (extraction_id, kind, data)
-        SELECT :extraction_id, 'reused', jsonb_build_object('from', id) FROM existing
+        SELECT ended.id, 'reused', jsonb_build_object('from', existing.id) FROM ended, existing
     ), {INSERT_WEBHOOK_NOTIFICATIONS}
-    SELECT id FROM existing
+    SELECT id FROM ended
 """)
 
 
@@ -143,16 +144,22 @@ async def accept(connection: AsyncConnection, uploads: Sequence[Upload]) -> None
         raise CatalogueError("unavailable", "The upload took too long and was abandoned.", retry_after=1)
 
 
-async def reuse(connection: AsyncConnection, again: Reextraction, engine_name: str) -> bool:
-    """Adds the extraction as one that has succeeded, by an existing result of the same engine; the caller commits.
+async def reuse(
+    connection: AsyncConnection, again: Reextraction, engine_name: str, *, retention_seconds: float | None = None
+) -> bool:
+    """Adds the extraction as one that has succeeded, by a stored result of the account; the caller commits.
 
-    engine_name: reader and engine version that would extract now. Returns False when there is no such result; nothing
-    is written then.
+    engine_name: reader and engine version that would extract now. retention_seconds: how long the result is kept; None
+    for ever. Returns False when there is no result of the same bytes, specification and engine; nothing is written
+    then.
     """
-    return (await connection.execute(REUSE, asdict(again) | {"engine": engine_name})).first() is not None
+    values = asdict(again) | {"engine": engine_name, "retention_seconds": retention_seconds}
+    return (await connection.execute(REUSE, values)).first() is not None
 
 
 async def extract_again(connection: AsyncConnection, again: Reextraction) -> None:
-    """Queues the extraction. The caller commits. Raises CatalogueError `not_found`."""
-    if (await connection.execute(EXTRACT_AGAIN, asdict(again))).first() is None:
-        raise CatalogueError("not_found")
+    """Queues the extraction. The caller commits. Raises CatalogueError `not_found` or `video_expired`."""
+    if (await connection.execute(EXTRACT_AGAIN, asdict(again))).first() is not None:
+        return
+    removed = await connection.execute(IS_REMOVED, {"video_id": again.video_id, "user_id": again.user_id})
+    raise CatalogueError("not_found" if removed.first() is None else "video_expired")

@@ -78,11 +78,12 @@ _UNENDED = f"""
     (SELECT FROM extractions WHERE extractions.user_id = asked.user_id AND status IN ('queued', 'running')
      UNION ALL SELECT {_OPEN_UPLOADS})
 """
-# A reused result is counted only for the extraction that made it.
+# A result that several extractions share is counted once.
 _STORED_BYTES = f"""
-        coalesce((SELECT sum(size) FROM videos WHERE videos.user_id = asked.user_id), 0)
-        + coalesce((SELECT sum(coalesce(size, received)) {_OPEN_UPLOADS}), 0) + coalesce((
-            SELECT sum(result_bytes) FROM extractions WHERE extractions.user_id = asked.user_id AND NOT reused
+        coalesce((
+            SELECT sum(size) FROM videos WHERE videos.user_id = asked.user_id AND videos.removed_at IS NULL
+        ), 0) + coalesce((SELECT sum(coalesce(size, received)) {_OPEN_UPLOADS}), 0) + coalesce((
+            SELECT sum(bytes) FROM results WHERE results.user_id = asked.user_id AND results.removed_at IS NULL
         ), 0)
 """
 # The duration of a video is known once a worker has planned it, so what waits is not counted yet. `passed` is the sum

@@ -26,6 +26,10 @@ DISOWN = text("""
             SELECT 1 FROM extractions
             WHERE id = made.extraction_id
               AND (NOT swept OR result_key IS NOT NULL AND starts_with(key, result_key || '/'))
+        ) AND NOT EXISTS (
+            SELECT 1 FROM results
+            WHERE results.extraction_id = made.extraction_id AND removed_at IS NULL
+              AND starts_with(made.key, results.key || '/')
         ) AND NOT EXISTS (SELECT 1 FROM garbage WHERE object_key = 'results/' || made.extraction_id || '/')
     )
     INSERT INTO garbage (object_key) SELECT key FROM orphans ON CONFLICT DO NOTHING RETURNING object_key

@@ -149,8 +149,13 @@ async def publish_segment(database: AsyncEngine, lease: Lease, *, key: str, fram
     await _ending(database, sql.PUBLISH_SEGMENT, lease, key=key, frames=frames, assemble_id=uuid7())
 
 
-async def publish(database: AsyncEngine, lease: Lease, publication: Publication) -> None:
-    """Ends the extraction as succeeded. Raises LeaseLost, unless this attempt had published already."""
+async def publish(
+    database: AsyncEngine, lease: Lease, publication: Publication, *, retention_seconds: float | None = None
+) -> None:
+    """Ends the extraction as succeeded. retention_seconds: how long its files are kept; None for ever.
+
+    Raises LeaseLost, unless this attempt had published already.
+    """
     await _ending(
         database,
         sql.PUBLISH,
@@ -161,7 +166,20 @@ async def publish(database: AsyncEngine, lease: Lease, publication: Publication)
         size=publication.size,
         sha256=publication.sha256,
         warnings=json.dumps([dict(warning) for warning in publication.warnings]),
+        retention_seconds=retention_seconds,
     )
+
+
+async def publish_stored_result(
+    database: AsyncEngine, lease: Lease, *, engine: str, retention_seconds: float | None = None
+) -> bool:
+    """Ends the extraction with a result that its account has of the same bytes, specification and engine.
+
+    False when there is none, when the SHA-256 of the bytes is not known, or when the lease is lost.
+    """
+    values = _fence(lease) | {"engine": engine, "retention_seconds": retention_seconds}
+    async with database.begin() as connection:
+        return (await connection.execute(sql.PUBLISH_STORED_RESULT, values)).first() is not None
 
 
 async def was_published(database: AsyncEngine, lease: Lease) -> bool:

@@ -6,6 +6,7 @@ Data-modifying CTEs make each verb one round trip and one transaction. Times are
 from sqlalchemy import text
 
 from db.notification.outbox_insert_sql import INSERT_NOTIFICATIONS
+from db.queue.stored_result_sql import EXPIRY, FIND_STORED_RESULT, RESULT_COLUMNS
 
 _FENCE = "tasks.id = :task_id AND attempt = :attempt AND leased_by = :worker AND state = 'leased'"
 _UNLEASED = "leased_by = NULL, lease_expires_at = NULL"
@@ -168,12 +169,45 @@ PUBLISH = text(f"""
         SET status = 'succeeded', finished_at = clock_timestamp(), version = version + 1,
             frames_done = :frames, frames_total = :frames, result_frames = :frames, result_key = :key,
             result_engine = :engine, result_bytes = :size, result_sha256 = :sha256,
-            result_warnings = CAST(:warnings AS jsonb)
+            result_warnings = CAST(:warnings AS jsonb), result_expires_at = {EXPIRY}
         FROM task WHERE extractions.id = task.extraction_id
-        RETURNING extractions.id, extractions.user_id, extractions.status
+        RETURNING extractions.id, extractions.user_id, extractions.status, extractions.result_expires_at
+    ), result AS (
+        INSERT INTO results (key, extraction_id, user_id, bytes, expires_at)
+        SELECT CAST(:key AS text), id, user_id, CAST(:size AS bigint), result_expires_at FROM ended
     ), noted AS (
         INSERT INTO events (extraction_id, kind, data)
         SELECT extraction_id, 'published', jsonb_build_object('attempt', attempt) FROM task
+    ), {INSERT_NOTIFICATIONS}
+    SELECT id FROM ended
+""")
+
+# Gives the cost of the work that was not needed back to the account.
+PUBLISH_STORED_RESULT = text(f"""
+    WITH {_FENCED}, asked AS MATERIALIZED (
+        SELECT extractions.user_id, extractions.video_id, extractions.spec, videos.sha256
+        FROM leased JOIN extractions ON extractions.id = leased.extraction_id
+        JOIN videos ON videos.id = extractions.video_id WHERE leased.kind = 'extract'
+    ), {FIND_STORED_RESULT}, task AS (
+        UPDATE tasks SET state = 'done', frames_done = 0, work = coalesce(tasks.work, 0), {_UNLEASED}
+        FROM leased, shared WHERE tasks.id = leased.id
+        RETURNING tasks.extraction_id, tasks.attempt, tasks.user_id, leased.cost, leased.work
+    ), ended AS (
+        UPDATE extractions
+        SET status = 'succeeded', reused = true, finished_at = clock_timestamp(), version = extractions.version + 1,
+            frames_done = existing.frames_done, frames_total = existing.frames_total,
+            ({RESULT_COLUMNS}) = (SELECT {RESULT_COLUMNS} FROM existing), result_expires_at = {EXPIRY}
+        FROM task, existing WHERE extractions.id = task.extraction_id
+        RETURNING extractions.id, extractions.user_id, extractions.status, extractions.video_id
+    ), probed AS (
+        UPDATE videos SET media = coalesce(videos.media, existing.media) FROM ended, existing
+        WHERE videos.id = ended.video_id
+    ), spared AS (
+        UPDATE shares SET owed = shares.owed - task.cost FROM task
+        WHERE shares.user_id = task.user_id AND task.work IS NULL
+    ), event AS (
+        INSERT INTO events (extraction_id, kind, data)
+        SELECT task.extraction_id, 'reused', jsonb_build_object('from', existing.id) FROM task, existing
     ), {INSERT_NOTIFICATIONS}
     SELECT id FROM ended
 """)

@@ -34,6 +34,7 @@ class Video(Base):
         CheckConstraint("size > 0", name="size_positive"),
         Index("videos_user_id_id_idx", "user_id", text("id DESC")),
         Index("videos_user_id_sha256_idx", "user_id", "sha256"),
+        Index("videos_created_at_idx", "created_at", postgresql_where=text("removed_at IS NULL")),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -44,6 +45,26 @@ class Video(Base):
     object_key: Mapped[str] = mapped_column(unique=True)
     media: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime] = now()
+    removed_at: Mapped[datetime | None]
+
+
+class Result(Base):
+    """The files of a result, below the prefix `key`. extraction_id: the one whose worker made it. expires_at: the
+    latest time of the extractions that refer to it. removed_at: when its objects were given to maintenance.
+    """
+
+    __tablename__ = "results"
+    __table_args__ = (
+        Index("results_user_id_idx", "user_id", postgresql_where=text("removed_at IS NULL")),
+        Index("results_expires_at_idx", "expires_at", postgresql_where=text("removed_at IS NULL")),
+    )
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    extraction_id: Mapped[UUID] = mapped_column(unique=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    expires_at: Mapped[datetime | None]
+    removed_at: Mapped[datetime | None]
 
 
 class Extraction(Base):
@@ -60,6 +81,7 @@ class Extraction(Base):
         CheckConstraint("segments_left >= 0", name="segments_counted"),
         CheckConstraint("(plan_key IS NULL) = (segments_left IS NULL)", name="split_whole"),
         Index("extractions_video_id_id_idx", "video_id", text("id DESC")),
+        Index("extractions_result_key_idx", "result_key", postgresql_where=text("result_key IS NOT NULL")),
         Index("extractions_user_id_status_idx", "user_id", "status"),
         Index("extractions_unswept_idx", "finished_at", postgresql_where=text("finished_at IS NOT NULL AND NOT swept")),
     )  # fmt: skip
@@ -81,9 +103,10 @@ class Extraction(Base):
     error_detail: Mapped[str | None]
     # Reader and engine version that made the result. Together with the video's bytes and the spec they determine it.
     result_engine: Mapped[str | None]
-    result_key: Mapped[str | None]
+    result_key: Mapped[str | None] = mapped_column(ForeignKey("results.key", deferrable=True, initially="DEFERRED"))
     result_frames: Mapped[int | None] = mapped_column(Integer)
     result_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    result_expires_at: Mapped[datetime | None]
     result_sha256: Mapped[str | None]
     result_warnings: Mapped[list[dict[str, Any]] | None]
     swept: Mapped[bool] = mapped_column(Boolean, server_default="false")

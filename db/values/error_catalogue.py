@@ -157,6 +157,9 @@ CATALOGUE: Mapping[str, CatalogueEntry] = {
     "expired": _entry(
         _R, "The result was removed after its time.", "Run the extraction again.",
         "O resultado foi removido após o prazo.", "Execute a extração novamente."),
+    "video_expired": _entry(
+        _R, "The video's bytes were removed after their time.", "Send the video again.",
+        "Os bytes do vídeo foram removidos após o prazo.", "Envie o vídeo novamente."),
     "wrong_state": _entry(
         _R, "The extraction's status does not allow this.", "See its current status in the detail.",
         "O status da extração não permite isto.", "Veja o status atual no detalhe."),

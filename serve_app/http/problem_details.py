@@ -57,6 +57,7 @@ HTTP_STATUS: Mapping[str, int] = {
     "not_ready": 409,
     "no_result": 409,
     "expired": 410,
+    "video_expired": 410,
     "wrong_state": 409,
     "webhook_off": 409,
     "empty_file": 422,

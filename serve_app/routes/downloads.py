@@ -100,7 +100,7 @@ async def _send_file(request: Request, principal: Principal, name: str, media_ty
 async def _succeeded_extraction(deps: Deps, principal: Principal, request: Request) -> VideoRow:
     """The account's succeeded extraction with its video.
 
-    Raises CatalogueError `not_found`, `not_ready` or `no_result`.
+    Raises CatalogueError `not_found`, `not_ready`, `no_result` or `expired`.
     """
     extraction_id = path_id(request)
     key = await videos.extraction_key_of(deps.database, principal.user_id, extraction_id)
@@ -108,15 +108,17 @@ async def _succeeded_extraction(deps: Deps, principal: Principal, request: Reque
     if extraction_id not in rows:
         raise CatalogueError("not_found")
     video = rows[extraction_id]
-    _refuse_unfinished(video.extraction)
+    _refuse_without_result(video.extraction)
     return video
 
 
-def _refuse_unfinished(row: ExtractionRow) -> None:
+def _refuse_without_result(row: ExtractionRow) -> None:
     if row.status in _NOT_ENDED:
         raise CatalogueError("not_ready", f"The extraction is {row.status}.", retry_after=2)
     if row.status is not ExtractionStatus.SUCCEEDED:
         raise CatalogueError("no_result", f"The extraction is {row.status}.")
+    if row.result_has_expired:
+        raise CatalogueError("expired")
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,7 +137,7 @@ async def _commit(deps: Deps, requested: Reextraction, key: OwnedKey | None, fin
 async def _reuse(deps: Deps, requested: Reextraction, key: OwnedKey | None, fingerprint: str) -> bytes | None:
     """Answers with an existing result, or returns None. A result adds nothing that waits, so no quota is checked."""
     async with deps.database.begin() as connection:
-        if await accept.reuse(connection, requested, deps.engine_name):
+        if await accept.reuse(connection, requested, deps.engine_name, retention_seconds=deps.result_retention_seconds):
             return await _respond(connection, requested.extraction_id, key, fingerprint)
         return None
 

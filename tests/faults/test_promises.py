@@ -14,9 +14,10 @@ from actors.worker.task_files import fetch_job
 from db.queue import task_queue
 from db.values.error_catalogue import CatalogueError
 from tests.faults.injection.faulty_store import Fault, FaultyStore
-from tests.faults.rows.queue_harness import PUBLICATION, claim_one, number, submit, worker_deps_of
+from tests.faults.rows.queue_harness import claim_one, number, submit, worker_deps_of
 from tests.integration.conftest import ana, database, deps, visitor
 from tests.support import api_client, database_rows
+from tests.support.queue_steps import publish_result
 
 __all__ = ["ana", "database", "deps", "visitor"]
 
@@ -42,7 +43,7 @@ PATIENCE_SECONDS = 30.0
 
 async def test_publish_and_its_notification_are_one_transaction(database: AsyncEngine) -> None:
     accepted = await database_rows.accept_video(database)
-    await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
+    await publish_result(database, (await claim_one(database)).lease)
     assert await number(database, SAME_TRANSACTION, id=accepted.extraction_id) == 1
 
 

@@ -59,6 +59,7 @@ def make_deps(database: AsyncEngine, folder: Path, cache: Cache, **more: Any) ->
         "limits": make_limits(),
         "uploads": UploadPolicy(max_bytes=1 << 40, max_request_bytes=None, expiry_seconds=3600.0),
         "signed_url_seconds": None,
+        "result_retention_seconds": None,
         "webhook_reach": Reach.PUBLIC,
         "supervisor_state": None,
         "address_rate_limiter": RateLimiter(RateLimit(300, 0.2)),

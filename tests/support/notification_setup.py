@@ -17,7 +17,7 @@ from db.queue import task_queue
 from db.values.lifecycle import Blame
 from tests.support import database_rows
 from tests.support.database_rows import Accepted
-from tests.support.queue_steps import PUBLICATION, claim_one, fail_task
+from tests.support.queue_steps import claim_one, fail_task, publish_result
 
 WEBHOOK_SECRET = webhooks.secret_of(bytes(range(32)))
 
@@ -47,7 +47,7 @@ async def accept_and_fail(
 
 async def accept_and_publish(database: AsyncEngine, user_id: UUID) -> Accepted:
     accepted = await database_rows.accept_video(database, user_id)
-    await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
+    await publish_result(database, (await claim_one(database)).lease)
     return accepted
 
 

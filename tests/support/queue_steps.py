@@ -1,6 +1,7 @@
 """Steps on the queue that many tests take: claim, fail, cancel, split, count."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -18,6 +19,11 @@ PUBLICATION = Publication(key="results/a/b/1", engine="auto/1", frames=3, size=9
 async def claim_one(database: AsyncEngine, worker: str = "w1", lease_seconds: float = LEASE_SECONDS) -> Claim:
     (claim,) = await task_queue.claim(database, worker=worker, lease_seconds=lease_seconds)
     return claim
+
+
+async def publish_result(database: AsyncEngine, lease: Lease) -> None:
+    """Publishes PUBLICATION under the prefix of this attempt."""
+    await task_queue.publish(database, lease, replace(PUBLICATION, key=f"results/{lease.task_id}/{lease.attempt}"))
 
 
 async def fail_task(database: AsyncEngine, lease: Lease, blame: Blame, code: str = "unavailable") -> Retry | GiveUp:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
@@ -52,10 +53,10 @@ def make_worker_deps(
 
 
 async def submit_video(
-    database: AsyncEngine, objects: ObjectStore, path: Path, spec: str = "{}"
+    database: AsyncEngine, objects: ObjectStore, path: Path, spec: str = "{}", *, user_id: UUID | None = None
 ) -> database_rows.Accepted:
-    """Reserves, stores and accepts a video as the API does, for a new account."""
-    user_id = await database_rows.create_user(database, f"{uuid7()}@example.com")
+    """Reserves, stores and accepts a video as the API does, for a new account unless one is given."""
+    user_id = user_id or await database_rows.create_user(database, f"{uuid7()}@example.com")
     named = database_rows.make_upload(user_id, path.name)
     await reserve(database, user_id, named.object_key)
     stored = await objects.put_file(named.object_key, path)
@@ -73,9 +74,10 @@ async def submit_in_chunks(
     chunk_bytes: int = 10_000,
     sha256: str | None = None,
     spec: str = "{}",
+    user_id: UUID | None = None,
 ) -> database_rows.Accepted:
-    """As the API does it for an upload by tus. sha256: what the client promised."""
-    user_id, video_id = await database_rows.create_user(database, f"{uuid7()}@example.com"), uuid7()
+    """The same in chunks, as of an upload by tus. sha256: what the client promised."""
+    user_id, video_id = user_id or await database_rows.create_user(database, f"{uuid7()}@example.com"), uuid7()
     content, canonical_spec = path.read_bytes(), canonical(parse(spec))
     new = NewUpload(video_id, user_id, path.name, canonical_spec, "", len(content), sha256)
     async with database.begin() as connection:

@@ -48,6 +48,10 @@ class FaultyStore(FolderStore):
         into.write_bytes(content)
         return into
 
+    def local_path(self, key: str) -> Path | None:
+        # So that `fetch` gives every video.
+        return None
+
     async def size(self, key: str) -> int:
         await self._meet()
         return await super().size(key)

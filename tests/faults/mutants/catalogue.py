@@ -80,8 +80,8 @@ MUTANTS = (
             ),
             Edit(
                 "db/queue/task_queue.py",
-                "        warnings=json.dumps([dict(warning) for warning in publication.warnings]),\n    )\n",
-                "        warnings=json.dumps([dict(warning) for warning in publication.warnings]),\n    )\n"
+                "        retention_seconds=retention_seconds,\n    )\n",
+                "        retention_seconds=retention_seconds,\n    )\n"
                 "    async with database.begin() as late:\n"
                 "        values = {'id': lease.task_id}\n"
                 "        await late.execute(sql.text('INSERT INTO outbox (id, extraction_id, channel) SELECT '\n"

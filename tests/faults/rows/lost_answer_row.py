@@ -21,8 +21,9 @@ from db.values.segment import Segment
 from serve_app.app import create_app
 from tests.faults.injection.commit_proxy import AnswerProxy
 from tests.faults.row_outcome import Outcome
-from tests.faults.rows.queue_harness import PUBLICATION, claim_one, count, number, postgres
+from tests.faults.rows.queue_harness import claim_one, count, number, postgres
 from tests.support import api_client, database_rows
+from tests.support.queue_steps import publish_result
 
 COMMITS_OF_A_CALL = 6
 """More than one accepting call makes."""
@@ -121,7 +122,7 @@ async def _end(database: AsyncEngine, claim: task_queue.Claim) -> None:
                 database, lease, media={}, frames_total=3, plan_key="results/plan", segments=SEGMENTS
             )
         case _:
-            await task_queue.publish(database, claim.lease, PUBLICATION)
+            await publish_result(database, claim.lease)
 
 
 async def _lossy(proxy: AnswerProxy, call: Callable[[], Awaitable[object]]) -> None:

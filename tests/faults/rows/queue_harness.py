@@ -21,14 +21,13 @@ from db import migrate
 from db.connection import open_database
 from db.object_store.object_store import ObjectStore
 from db.queue import task_queue
-from db.queue.task_queue import Claim, Lease, Publication
+from db.queue.task_queue import Claim, Lease
 from tests.faults.audit import STALE
 from tests.support import database_rows, worker_setup
 from tests.support.clips import ClipSpec, make_clip
 from tests.support.real_servers import running_postgres
 
 ENDS = ("published", "failed", "cancelled")
-PUBLICATION = Publication(key="results/a/b/1", engine="auto/1", frames=3, size=99, sha256="f" * 64, warnings=[])
 
 
 @dataclass(frozen=True, slots=True)

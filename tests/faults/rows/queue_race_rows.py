@@ -19,8 +19,9 @@ from db.queue.task_queue import LeaseLost
 from db.values.segment import Segment
 from tests.faults.injection.concurrent_calls import LOCKS, meet
 from tests.faults.row_outcome import Outcome
-from tests.faults.rows.queue_harness import PUBLICATION, claim_one, count, expire, number, queue_database
+from tests.faults.rows.queue_harness import claim_one, count, expire, number, queue_database
 from tests.support import database_rows
+from tests.support.queue_steps import publish_result
 
 FULL_RACES, SHORT_RACES = 1000, 50
 LONGEST_PAUSE_SECONDS = 0.004
@@ -66,7 +67,7 @@ async def rescue_races_publish(full: bool, folder: Path) -> Outcome:
         met = await meet(
             database,
             accepted.extraction_id,
-            lambda: task_queue.publish(database, lease, PUBLICATION),
+            lambda: publish_result(database, lease),
             lambda: task_queue.rescue(database, jitter=0.0, lease_seconds=0),
             pauses=turn.pauses,
             lock=turn.lock,
@@ -75,7 +76,7 @@ async def rescue_races_publish(full: bool, folder: Path) -> Outcome:
         assert isinstance(published, LeaseLost | None), published
         assert isinstance(rescued, task_queue.Rescued), rescued
         if rescued.again:
-            await task_queue.publish(database, (await claim_one(database, "rescuer")).lease, PUBLICATION)
+            await publish_result(database, (await claim_one(database, "rescuer")).lease)
         return Raced(accepted.extraction_id, published is None, bool(rescued.again), met.overlapped)
 
     return await _races(full, folder, race, name="Rescue races publish", second="rescue", ends=("succeeded",))
@@ -95,7 +96,7 @@ async def cancel_races_publish(full: bool, folder: Path) -> Outcome:
         met = await meet(
             database,
             accepted.extraction_id,
-            lambda: task_queue.publish(database, lease, PUBLICATION),
+            lambda: publish_result(database, lease),
             cancel,
             pauses=turn.pauses,
             lock=turn.lock,
@@ -155,7 +156,7 @@ async def last_segments_race(full: bool, folder: Path) -> Outcome:
             assembling += len(last)
             for claim in last:
                 assert claim.segment_keys == ("results/0", "results/1"), claim.segment_keys
-                await task_queue.publish(database, claim.lease, PUBLICATION)
+                await publish_result(database, claim.lease)
         found = await count(database, made)
         tasks = await number(database, "SELECT count(*) FROM tasks WHERE kind = 'assemble'")
     return Outcome(
@@ -192,7 +193,7 @@ async def unequal_users(full: bool, folder: Path) -> Outcome:
     async with queue_database(folder) as database:
         crowd = await database_rows.create_user(database, "crowd@example.com")
         made = await _accept_many(database, crowd, many)
-        await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
+        await publish_result(database, (await claim_one(database)).lease)
         small = {(await database_rows.accept_video(database)).extraction_id for _ in range(few)}
         waiting, place = set(small), 0
         worst = 0
@@ -202,10 +203,10 @@ async def unequal_users(full: bool, folder: Path) -> Outcome:
             if claim.extraction_id in waiting:
                 waiting.remove(claim.extraction_id)
                 worst = place
-            await task_queue.publish(database, claim.lease, PUBLICATION)
+            await publish_result(database, claim.lease)
         while claims := await task_queue.claim(database, worker="worker", limit=50):
             for claim in claims:
-                await task_queue.publish(database, claim.lease, PUBLICATION)
+                await publish_result(database, claim.lease)
         found = await count(database, [*made, *small])
     users = few + 1
     assert worst <= users + 2, f"a small user waited {worst} places"

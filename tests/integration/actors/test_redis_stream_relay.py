@@ -15,10 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from actors.notify import redis_stream_relay as relays
 from actors.notify.redis_stream_relay import StreamRelay, open_relay
 from db.notification import event_log
-from db.queue import task_queue
 from tests.support import database_rows
 from tests.support.database_rows import Accepted
-from tests.support.queue_steps import PUBLICATION, claim_one
+from tests.support.queue_steps import claim_one, publish_result
 from tests.support.real_servers import running_valkey
 
 KEY, LENGTH = "fotograma:events", 100_000
@@ -41,7 +40,7 @@ async def relay(database: AsyncEngine, redis_url: str) -> AsyncIterator[StreamRe
 
 async def ended(database: AsyncEngine) -> Accepted:
     accepted = await database_rows.accept_video(database)
-    await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
+    await publish_result(database, (await claim_one(database)).lease)
     return accepted
 
 

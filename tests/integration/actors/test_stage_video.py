@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from pathlib import Path
 
+import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -94,3 +95,25 @@ async def test_a_chunk_that_is_missing_costs_delay_and_no_crash(
     await store.delete(chunk.object_key)
     assert await run(worker_deps) is TaskOutcome.RETRIED
     assert tuple(await database_rows.fetch_one(database, "SELECT crashes, service_errors FROM tasks")) == (0, 1)
+
+
+@pytest.mark.parametrize("in_chunks", [False, True])
+async def test_same_bytes_again_end_with_the_stored_result_and_nothing_is_decoded(
+    database: AsyncEngine, store: FolderStore, worker_deps: WorkerDeps, clips: ClipByName, in_chunks: bool
+) -> None:
+    path, _ = clips("h264")
+    first = await submit_video(database, store, path, ALL_FRAMES)
+    assert await run(worker_deps) is TaskOutcome.PUBLISHED
+    if in_chunks:
+        second = await submit_in_chunks(database, store, path, spec=ALL_FRAMES, user_id=first.user_id)
+    else:
+        second = await submit_video(database, store, path, ALL_FRAMES, user_id=first.user_id)
+    (claim,) = await task_queue.claim(database, worker="w1")
+    child = await DecodingChild.start()
+    assert await perform(claim, child, worker_deps, asyncio.Event(), lambda: None) is TaskOutcome.PUBLISHED
+    extraction = await database_rows.fetch_extraction(database, second.extraction_id)
+    assert (extraction.status, extraction.reused) == ("succeeded", True)
+    assert await archive_of(database, store, second) == await archive_of(database, store, first)
+    video = await database_rows.fetch_one(database, "SELECT media FROM videos WHERE id = :id", id=second.video_id)
+    assert video.media["codec"] == "h264"
+    assert len(await store.keys(f"results/{second.extraction_id}")) == 0

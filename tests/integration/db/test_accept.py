@@ -18,7 +18,7 @@ from db.queue import task_queue
 from db.values.error_catalogue import CatalogueError
 from db.values.lifecycle import ExtractionStatus
 from tests.support import database_rows
-from tests.support.queue_steps import PUBLICATION, claim_one
+from tests.support.queue_steps import PUBLICATION, claim_one, publish_result
 
 ANSWER = StoredResponse("fingerprint", 201, '{"items":[]}')
 
@@ -66,7 +66,7 @@ async def test_reservation_of_another_user_cannot_be_accepted(database: AsyncEng
 
 async def test_existing_result_of_the_same_engine_is_reused(database: AsyncEngine) -> None:
     accepted = await database_rows.accept_video(database)
-    await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
+    await publish_result(database, (await claim_one(database)).lease)
     extraction_id = await database_rows.accept_reextraction(database, accepted)
     row = await database_rows.fetch_extraction(database, extraction_id)
     assert (row.status, row.reused, row.result_sha256) == ("succeeded", True, PUBLICATION.sha256)
@@ -75,7 +75,7 @@ async def test_existing_result_of_the_same_engine_is_reused(database: AsyncEngin
 
 async def test_result_of_another_engine_is_not_reused(database: AsyncEngine) -> None:
     accepted = await database_rows.accept_video(database)
-    await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
+    await publish_result(database, (await claim_one(database)).lease)
     extraction_id = await database_rows.accept_reextraction(database, accepted, engine_name="auto/2")
     assert not (await database_rows.fetch_extraction(database, extraction_id)).reused
     assert (await claim_one(database)).extraction_id == extraction_id

@@ -22,7 +22,7 @@ from db.values.lifecycle import (
     TaskState,
 )
 from tests.support import database_rows
-from tests.support.queue_steps import PUBLICATION, claim_one, expire_lease, fail_task
+from tests.support.queue_steps import claim_one, expire_lease, fail_task, publish_result
 
 
 async def test_claim_starts_the_extraction_and_carries_its_specification(database: AsyncEngine) -> None:
@@ -67,7 +67,7 @@ async def test_heartbeat_renews_the_lease_and_writes_progress(database: AsyncEng
 async def test_publish_ends_the_extraction_and_writes_the_outbox_row(database: AsyncEngine) -> None:
     accepted = await database_rows.accept_video(database)
     claim = await claim_one(database)
-    await task_queue.publish(database, claim.lease, PUBLICATION)
+    await publish_result(database, claim.lease)
     extraction = await database_rows.fetch_extraction(database, accepted.extraction_id)
     assert (extraction.status, extraction.result_frames, extraction.frames_done) == ("succeeded", 3, 3)
     assert extraction.finished_at is not None
@@ -81,8 +81,8 @@ async def test_publish_ends_the_extraction_and_writes_the_outbox_row(database: A
 async def test_repeated_publish_by_the_same_attempt_changes_nothing(database: AsyncEngine) -> None:
     accepted = await database_rows.accept_video(database)
     lease = (await claim_one(database)).lease
-    await task_queue.publish(database, lease, PUBLICATION)
-    await task_queue.publish(database, lease, PUBLICATION)
+    await publish_result(database, lease)
+    await publish_result(database, lease)
     assert (await database_rows.fetch_one(database, "SELECT count(*) AS n FROM outbox")).n == 1
     assert (await database_rows.fetch_extraction(database, accepted.extraction_id)).version == 3
 
@@ -98,14 +98,14 @@ async def test_rescued_attempt_cannot_write(database: AsyncEngine, verb: str) ->
     writes: dict[str, Callable[[], Awaitable[object]]] = {
         "heartbeat": lambda: task_queue.heartbeat(database, stale),
         "plan": lambda: task_queue.plan(database, stale, media={}, frames_total=1),
-        "publish": lambda: task_queue.publish(database, stale, PUBLICATION),
+        "publish": lambda: publish_result(database, stale),
         "release": lambda: task_queue.release(database, stale),
         "fail": lambda: fail_task(database, stale, Blame.FILE, "no_frames"),
     }
     with pytest.raises(LeaseLost):
         await writes[verb]()
     assert (await database_rows.fetch_extraction(database, accepted.extraction_id)).status == "running"
-    await task_queue.publish(database, fresh, PUBLICATION)
+    await publish_result(database, fresh)
 
 
 async def test_expired_lease_that_is_not_rescued_can_be_renewed_and_published(database: AsyncEngine) -> None:
@@ -114,7 +114,7 @@ async def test_expired_lease_that_is_not_rescued_can_be_renewed_and_published(da
     await expire_lease(database, accepted.task_id)
     await task_queue.heartbeat(database, lease)
     await expire_lease(database, accepted.task_id)
-    await task_queue.publish(database, lease, PUBLICATION)
+    await publish_result(database, lease)
     assert (await database_rows.fetch_extraction(database, accepted.extraction_id)).status == "succeeded"
 
 
@@ -171,7 +171,7 @@ async def test_notify_setting_decides_which_ends_are_notified(database: AsyncEng
     await database_rows.execute(database, "UPDATE users SET notify = :notify", notify=notify)
     for _ in range(2):
         await database_rows.accept_video(database, user)
-    await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
+    await publish_result(database, (await claim_one(database)).lease)
     await fail_task(database, (await claim_one(database)).lease, Blame.FILE, "no_frames")
     assert (await database_rows.fetch_one(database, "SELECT count(*) AS n FROM outbox")).n == owed
 
@@ -185,7 +185,7 @@ async def test_cancel_ends_the_lease_and_works_once(database: AsyncEngine) -> No
     with pytest.raises(LeaseLost):
         await task_queue.heartbeat(database, lease)
     with pytest.raises(LeaseLost):
-        await task_queue.publish(database, lease, PUBLICATION)
+        await publish_result(database, lease)
     assert (await database_rows.fetch_extraction(database, accepted.extraction_id)).status == "cancelled"
 
 
@@ -198,9 +198,7 @@ async def test_concurrent_publish_and_cancel_have_one_winner(database: AsyncEngi
             async with database.begin() as connection:
                 return await task_queue.cancel(connection, extraction_id)
 
-        published, cancelled = await asyncio.gather(
-            task_queue.publish(database, lease, PUBLICATION), cancel(), return_exceptions=True
-        )
+        published, cancelled = await asyncio.gather(publish_result(database, lease), cancel(), return_exceptions=True)
         assert isinstance(published, LeaseLost) == cancelled
         status = (await database_rows.fetch_extraction(database, accepted.extraction_id)).status
         assert status == ("cancelled" if cancelled else "succeeded")
@@ -251,6 +249,9 @@ async def test_postgres_allows_exactly_the_declared_transitions(
     states: type[StrEnum],
     transitions: Mapping[StrEnum, frozenset[StrEnum]],
 ) -> None:
+    result = "INSERT INTO results (key, extraction_id, user_id, bytes) VALUES ('k', :id, :user_id, 1)"
+    owner = await database_rows.create_user(database, "owner@example.com")
+    await database_rows.execute(database, result, id=owner, user_id=owner)
     for before in states:
         for after in states:
             if before is after:
@@ -268,7 +269,7 @@ async def test_postgres_allows_exactly_the_declared_transitions(
 
 async def test_ended_extraction_cannot_be_changed(database: AsyncEngine) -> None:
     accepted = await database_rows.accept_video(database)
-    await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
+    await publish_result(database, (await claim_one(database)).lease)
     with pytest.raises(IntegrityError, match="can not follow"):
         await database_rows.execute(database, "UPDATE extractions SET result_sha256 = 'forged'")
     await database_rows.execute(

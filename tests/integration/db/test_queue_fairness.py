@@ -16,12 +16,12 @@ from db.values.lifecycle import Blame
 from db.values.segment import Segment
 from tests.support import database_rows
 from tests.support.queue_steps import (
-    PUBLICATION,
     accept_many,
     cancel_extraction,
     claim_one,
     count_throttled_and_open,
     fail_task,
+    publish_result,
     share_and_real_open,
 )
 
@@ -43,7 +43,7 @@ async def accept_at_once(database: AsyncEngine, user_id: UUID, count: int, batch
 
 async def finish_next(database: AsyncEngine) -> Claim:
     claim = await claim_one(database)
-    await task_queue.publish(database, claim.lease, PUBLICATION)
+    await publish_result(database, claim.lease)
     return claim
 
 
@@ -114,7 +114,7 @@ async def test_every_end_admits_the_next_throttled_task(database: AsyncEngine, h
     first, second, third = await accept_many(database, user, 3)
     lease = (await claim_one(database)).lease
     if how == "publish":
-        await task_queue.publish(database, lease, PUBLICATION)
+        await publish_result(database, lease)
     elif how == "fail":
         await fail_task(database, lease, Blame.FILE, "no_frames")
     elif how == "cancel":
@@ -124,7 +124,7 @@ async def test_every_end_admits_the_next_throttled_task(database: AsyncEngine, h
     else:
         await cancel_extraction(database, second.extraction_id)
         assert await count_throttled_and_open(database, user) == (1, 1)
-        await task_queue.publish(database, lease, PUBLICATION)
+        await publish_result(database, lease)
     assert await count_throttled_and_open(database, user) == ((0, 1) if how == "cancel a throttled one" else (1, 1))
     expected = third if how == "cancel a throttled one" else second
     assert (await claim_one(database)).extraction_id == expected.extraction_id
@@ -142,7 +142,7 @@ async def test_segments_respect_the_running_limit_and_all_are_claimed(database: 
         throttled_and_open = await count_throttled_and_open(database, user)
         assert throttled_and_open[1] <= 2
         await task_queue.publish_segment(database, (await claim_one(database)).lease, key="k", frames=1)
-    await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
+    await publish_result(database, (await claim_one(database)).lease)
 
 
 async def test_concurrent_accept_cancel_and_end_leave_no_task_throttled(database: AsyncEngine) -> None:
@@ -154,7 +154,7 @@ async def test_concurrent_accept_cancel_and_end_leave_no_task_throttled(database
         async def work() -> None:
             for claim in await task_queue.claim(database, worker="w"):
                 with suppress(task_queue.LeaseLost):  # it may be the one that is cancelled
-                    await task_queue.publish(database, claim.lease, PUBLICATION)
+                    await publish_result(database, claim.lease)
 
         await asyncio.gather(
             work(),

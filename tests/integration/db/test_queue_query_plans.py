@@ -31,6 +31,8 @@ FILL = (
     " SELECT {id}, {owner}, n || '.mp4', 1000, md5(n::text), 'videos/' || n FROM generate_series(1, {rows}) n",
     "INSERT INTO extractions (id, video_id, user_id, spec)"
     " SELECT {id}, {id}, {owner}, '' FROM generate_series(1, {rows}) n",
+    "INSERT INTO results (key, extraction_id, user_id, bytes)"
+    " SELECT 'r', {id}, {owner}, 1 FROM generate_series(1, 1) n",
     "UPDATE extractions SET status = 'succeeded', started_at = now(), finished_at = now(), result_key = 'r',"
     " result_sha256 = 's' WHERE id IN (SELECT {id} FROM generate_series(1, {rows} / 2) n)",
     "INSERT INTO tasks (id, extraction_id, user_id, state, virtual_finish, leased_by, lease_expires_at)"

@@ -17,7 +17,6 @@ from db.values.lifecycle import Blame, GiveUp, Retry
 from tests.support import database_rows
 from tests.support.database_rows import Accepted
 from tests.support.queue_steps import (
-    PUBLICATION,
     SEGMENTS,
     accept_and_split,
     accept_many,
@@ -27,6 +26,7 @@ from tests.support.queue_steps import (
     count_throttled_and_open,
     expire_lease,
     fail_task,
+    publish_result,
     segment_number,
     share_and_real_open,
     split_extraction,
@@ -76,7 +76,7 @@ async def test_replan_turns_a_segment_into_the_extract_task_and_ends_its_sibling
         await task_queue.publish_segment(database, claim.lease, key=f"new-{segment_number(claim)}", frames=10)
     last = await claim_one(database)
     assert last.segment_keys == ("new-0", "new-1")
-    await task_queue.publish(database, last.lease, PUBLICATION)
+    await publish_result(database, last.lease)
     assert (await database_rows.fetch_extraction(database, accepted.extraction_id)).status == "succeeded"
     assert await share_and_real_open(database, accepted.user_id) == (0, 0)
     assert (await database_rows.event_kinds(database, accepted.extraction_id)).count("replanned") == 1
@@ -88,7 +88,7 @@ async def test_replan_turns_an_assemble_task_into_the_extract_task(database: Asy
     await ready_now(database)
     claim = await claim_one(database)
     assert (claim.kind, claim.extraction_id) == ("extract", accepted.extraction_id)
-    await task_queue.publish(database, claim.lease, PUBLICATION)
+    await publish_result(database, claim.lease)
     assert (await database_rows.fetch_extraction(database, accepted.extraction_id)).status == "succeeded"
 
 
@@ -123,7 +123,7 @@ async def test_extract_task_is_not_replanned(database: AsyncEngine) -> None:
     claim = await claim_one(database)
     with pytest.raises(LeaseLost):
         await again(database, claim.lease)
-    await task_queue.publish(database, claim.lease, PUBLICATION)
+    await publish_result(database, claim.lease)
 
 
 async def test_repeated_replans_wait_longer_and_end_after_a_day(database: AsyncEngine) -> None:

@@ -11,13 +11,13 @@ from db.queue.task_queue import LeaseLost
 from db.values.lifecycle import Blame, GiveUp, Retry
 from tests.support import database_rows
 from tests.support.queue_steps import (
-    PUBLICATION,
     SEGMENTS,
     accept_and_split,
     claim_one,
     claim_segments,
     expire_lease,
     fail_task,
+    publish_result,
     segment_number,
     share_and_real_open,
     split_extraction,
@@ -42,7 +42,7 @@ async def test_segments_are_claimed_with_their_ranges_and_assembled_by_number(da
     last = await claim_one(database)
     assert (last.kind, last.segment, last.plan_key) == ("assemble", None, "results/e/t/1")
     assert last.segment_keys == ("segment-0", "segment-1", "segment-2")
-    await task_queue.publish(database, last.lease, PUBLICATION)
+    await publish_result(database, last.lease)
     assert (await database_rows.fetch_extraction(database, accepted.extraction_id)).status == "succeeded"
     assert await share_and_real_open(database, accepted.user_id) == (0, 0)
 
@@ -66,7 +66,7 @@ async def test_last_two_segments_at_once_add_one_assemble_task(database: AsyncEn
         last = await claim_one(database)
         assert (last.kind, last.extraction_id) == ("assemble", accepted.extraction_id)
         assert await task_queue.claim(database, worker="w") == []
-        await task_queue.publish(database, last.lease, PUBLICATION)
+        await publish_result(database, last.lease)
 
 
 @pytest.mark.parametrize("how", ["release", "crash", "rescue"])

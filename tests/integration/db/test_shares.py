@@ -22,11 +22,11 @@ from tests.support import database_rows
 from tests.support.api_client import SECRET
 from tests.support.maintenance_setup import RecordedMetrics, make_maintenance
 from tests.support.queue_steps import (
-    PUBLICATION,
     accept_many,
     cancel_extraction,
     claim_one,
     count_throttled_and_open,
+    publish_result,
     share_and_real_open,
     split_extraction,
 )
@@ -77,7 +77,7 @@ async def test_share_that_counts_too_many_is_corrected_and_admits_tasks(
     await fair_queueing.set_share(database, user, running_limit=2)
     await accept_many(database, user, 4)
     await miscount(database, user, 7)
-    await task_queue.publish(database, (await claim_one(database)).lease, PUBLICATION)
+    await publish_result(database, (await claim_one(database)).lease)
     assert await count_throttled_and_open(database, user) == (2, 1)
     assert await maintenance.share_reconciler.run() == 1
     assert await count_throttled_and_open(database, user) == (1, 2)
@@ -93,9 +93,9 @@ async def test_share_that_counts_too_few_refuses_ends_until_it_is_corrected(
     await miscount(database, accepted.user_id, 0)
     (lease,) = [claim.lease for claim in claims if claim.extraction_id == accepted.extraction_id]
     with pytest.raises(IntegrityError):
-        await task_queue.publish(database, lease, PUBLICATION)
+        await publish_result(database, lease)
     assert await fair_queueing.recount(database) == [Drift(accepted.user_id, 0, 1)]
-    await task_queue.publish(database, lease, PUBLICATION)
+    await publish_result(database, lease)
     assert await share_and_real_open(database, accepted.user_id) == (0, 0)
     assert await share_and_real_open(database, other.user_id) == (1, 1)
 
@@ -171,4 +171,4 @@ async def carry_out(database: AsyncEngine, claim: Claim) -> None:
         elif claim.kind == "extract" and claim.extraction_id.int % 3 == 1:
             await split_extraction(database, claim.lease)
         else:
-            await task_queue.publish(database, claim.lease, PUBLICATION)
+            await publish_result(database, claim.lease)

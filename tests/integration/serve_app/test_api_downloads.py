@@ -13,6 +13,7 @@ from db.queue import task_queue
 from db.values.lifecycle import Blame
 from serve_app.archive_index import ArchiveIndexCache
 from serve_app.deps import Deps
+from tests.support import database_rows
 from tests.support.api_client import make_result, one_chunk, publish_next_task, status_and_code, upload_video
 
 IMAGES = [bytes([n]) * (1000 + n) for n in range(5)]
@@ -163,3 +164,13 @@ async def test_archive_without_images_is_sent(ana: httpx.AsyncClient, deps: Deps
     await publish_next_task(deps, empty)
     assert (await ana.get(f"{path}/frames.zip")).content == empty.archive
     assert status_and_code(await ana.get(f"{path}/frames/1")) == (404, "not_found")
+
+
+async def test_result_says_when_it_ends_and_is_gone_afterwards(ana: httpx.AsyncClient, deps: Deps, path: str) -> None:
+    extraction = (await ana.get(path)).json()
+    assert extraction["result"]["expires_at"] is None
+    change = "UPDATE {} SET {} = now() - interval '1 s'"
+    await database_rows.execute(deps.database, "ALTER TABLE extractions DISABLE TRIGGER extractions_transition")
+    await database_rows.execute(deps.database, change.format("extractions", "result_expires_at"))
+    for file in ("frames.zip", "manifest.json", "sheet.jpg", "frames/1"):
+        assert status_and_code(await ana.get(f"{path}/{file}")) == (410, "expired")

@@ -40,6 +40,8 @@ ROW = ExtractionRow(
     result_bytes=None,
     result_sha256=None,
     result_warnings=None,
+    result_expires_at=None,
+    result_has_expired=False,
     created_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
     started_at=None,
     finished_at=None,

@@ -1,4 +1,23 @@
--- One run of a frame specification over a video.
+-- One run of a frame specification over a video, and its result.
+
+-- The files of a result. Extractions of one account whose videos have the same bytes share it.
+CREATE TABLE results (
+    -- The prefix of its objects.
+    key text PRIMARY KEY,
+    -- The one whose worker made it. No foreign key: the result outlives it while another one refers to it.
+    extraction_id uuid NOT NULL UNIQUE,
+    user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    bytes bigint NOT NULL,
+    -- The latest time of those that refer to it; null for ever.
+    expires_at timestamptz,
+    -- When its objects were given to maintenance.
+    removed_at timestamptz
+);
+
+-- What an account stores.
+CREATE INDEX results_user_id_idx ON results (user_id) WHERE removed_at IS NULL;
+-- What has expired.
+CREATE INDEX results_expires_at_idx ON results (expires_at) WHERE removed_at IS NULL;
 
 CREATE TYPE extraction_status AS ENUM ('queued', 'running', 'succeeded', 'failed', 'cancelled');
 CREATE TABLE extractions (
@@ -14,7 +33,7 @@ CREATE TABLE extractions (
     plan_key text, segments_left integer,
     error_code text, error_detail text,
     result_engine text, result_key text, result_sha256 text, result_warnings jsonb,
-    result_frames integer, result_bytes bigint,
+    result_frames integer, result_bytes bigint, result_expires_at timestamptz,
     swept boolean NOT NULL DEFAULT false,
     created_at timestamptz NOT NULL DEFAULT now(), started_at timestamptz, finished_at timestamptz,
     -- An end is whole: it has its time, and its error or its result, and nothing else has one of them.
@@ -24,6 +43,8 @@ CREATE TABLE extractions (
     CONSTRAINT extractions_result_when_succeeded CHECK ((result_key IS NOT NULL) = (status = 'succeeded')),
     -- Whoever downloads an archive can check it.
     CONSTRAINT extractions_result_whole CHECK ((result_key IS NULL) = (result_sha256 IS NULL)),
+    -- A result that is referred to stays. Checked at the end, because a video is deleted with its results.
+    CONSTRAINT extractions_result_key_fkey FOREIGN KEY (result_key) REFERENCES results DEFERRABLE INITIALLY DEFERRED,
     -- Only a worker can run it, and only a worker or an earlier result can make it succeed.
     CONSTRAINT extractions_started_when_running CHECK (
         started_at IS NOT NULL OR status IN ('queued', 'cancelled', 'failed') OR reused),
@@ -38,6 +59,8 @@ CREATE TABLE extractions (
 
 -- The newest extraction of a video is what its owner sees first.
 CREATE INDEX extractions_video_id_id_idx ON extractions (video_id, id DESC);
+-- Who refers to a result.
+CREATE INDEX extractions_result_key_idx ON extractions (result_key) WHERE result_key IS NOT NULL;
 -- Quotas count an account's extractions that have not ended.
 CREATE INDEX extractions_user_id_status_idx ON extractions (user_id, status);
 -- Maintenance looks for what lost attempts left behind, once for each ended extraction.

@@ -11,11 +11,15 @@ CREATE TABLE videos (
     -- Null until the probe.
     media jsonb,
     created_at timestamptz NOT NULL DEFAULT now(),
+    -- When its bytes were given to maintenance, because their time was over.
+    removed_at timestamptz,
     -- An empty file is refused before it is accepted, and the size is what an account is charged for.
     CONSTRAINT videos_size_positive CHECK (size > 0)
 );
 
 -- The list of an account's videos, newest first.
 CREATE INDEX videos_user_id_id_idx ON videos (user_id, id DESC);
+-- Videos whose time is over.
+CREATE INDEX videos_created_at_idx ON videos (created_at) WHERE removed_at IS NULL;
 -- The same list, asked for by digest.
 CREATE INDEX videos_user_id_sha256_idx ON videos (user_id, sha256);
