@@ -102,11 +102,11 @@ def _by_spec(session: Session, known: Video, spec: str | None) -> Flow[Video]:
 def _begin(
     session: Session, wanted: WantedUpload, sha256: str | None, key: str | None, note: _Note | None
 ) -> Flow[Video]:
-    metadata = {"filename": wanted.file.path.name, "spec": wanted.spec, "sha256": sha256}
+    metadata = {"filename": wanted.file.path.name, "sha256": sha256}
     used, size = key or session.new_key(), wanted.file.size
-    if size <= ONE_REQUEST_BYTES:
+    if size <= ONE_REQUEST_BYTES and not tus_protocol.comes_as_body(wanted.spec):
         wanted.report(0)
-        whole = tus_protocol.creation(size, metadata, used, wanted.piece(0, size))
+        whole = tus_protocol.creation(size, metadata, used, wanted.spec, wanted.piece(0, size))
         try:
             reply = yield from authorized(session, whole)
         except ApiError as error:
@@ -115,7 +115,7 @@ def _begin(
         else:
             path = tus_protocol.upload_path(reply)
             return (yield from _finish(session, wanted, tus_protocol.position_of(path, reply, size), None))
-    reply = yield from authorized(session, tus_protocol.creation(size, metadata, used))
+    reply = yield from authorized(session, tus_protocol.creation(size, metadata, used, wanted.spec))
     created = tus_protocol.position_of(tus_protocol.upload_path(reply), reply, size)
     if key is None:
         # Nobody knows this key, so nobody has sent anything yet.

@@ -20,6 +20,9 @@ MIN_PIECE_BYTES = 1 << 18
 ONE_REQUEST_BYTES = 8 << 20
 """A file up to this size comes with the request that creates its upload."""
 
+MAX_HEADER_SPEC_BYTES = 4096
+
+_JSON: Mapping[str, str] = {"Content-Type": "application/json"}
 _VERSION: Mapping[str, str] = {"Tus-Resumable": "1.0.0"}
 
 
@@ -36,10 +39,23 @@ class UploadPosition:
     expires_at: datetime | None = None
 
 
-def creation(size: int, metadata: Mapping[str, str | None], key: str, content: FilePiece | None = None) -> Request:
-    """Creates an upload. content: the whole file, when it comes with this request."""
-    headers = {"Idempotency-Key": key, "Upload-Length": str(size), "Upload-Metadata": metadata_header(metadata)}
-    return Request("POST", PATH, headers={**_VERSION, **headers}, body=content)
+def creation(
+    size: int, metadata: Mapping[str, str | None], key: str, spec: str | None, content: FilePiece | None = None
+) -> Request:
+    """Creates an upload. spec: JSON text. content: the whole file, when it comes with this request.
+
+    A long specification is the body; there may be no content then.
+    """
+    is_body = comes_as_body(spec)
+    values = metadata if is_body else {**metadata, "spec": spec}
+    headers = {"Idempotency-Key": key, "Upload-Length": str(size), "Upload-Metadata": metadata_header(values)}
+    body = f'{{"spec":{spec}}}'.encode() if is_body else content
+    return Request("POST", PATH, headers={**_VERSION, **headers, **(_JSON if is_body else {})}, body=body)
+
+
+def comes_as_body(spec: str | None) -> bool:
+    """Whether a specification is too long for a header: proxies take 8 KiB of headers in all."""
+    return spec is not None and len(spec.encode()) > MAX_HEADER_SPEC_BYTES
 
 
 def position(path: str) -> Request:

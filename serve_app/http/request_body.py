@@ -8,9 +8,12 @@ from typing import Any, TypeVar
 
 import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
+from starlette.datastructures import Headers
 from starlette.requests import Request
 
+from db.values import frame_spec
 from db.values.error_catalogue import CatalogueError
+from db.values.frame_spec import FrameSpec
 
 MAX_JSON_BYTES = 1 << 16
 MAX_SPEC_BYTES = 1 << 22
@@ -34,10 +37,25 @@ async def read_model(request: Request, model: type[M]) -> M:
     return validate(model, await read_json(request, MAX_JSON_BYTES))
 
 
+async def read_spec(request: Request) -> FrameSpec:
+    """The `spec` of the body, a JSON object; without it the default. Raises as `read_model`, and `invalid_spec`."""
+    body = await read_json(request, MAX_SPEC_BYTES)
+    if not isinstance(body, dict):
+        raise CatalogueError("invalid_field", "body: Must be an object.")
+    unknown = next((name for name in body if name != "spec"), None)
+    if unknown is not None:
+        raise CatalogueError("invalid_field", f"{unknown[:40]}: Unknown field.")
+    return frame_spec.from_document(body.get("spec", {}))
+
+
+def has_json(headers: Headers) -> bool:
+    """Whether the body is JSON."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
+
+
 async def read_json(request: Request, max_bytes: int) -> Any:
     """The body as JSON with exact decimals. Raises as `read_model`."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
+    if not has_json(request.headers):
         raise CatalogueError("unsupported_media_type", "This route takes application/json.")
     body = bytearray()
     async for chunk in request.stream():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
 from uuid import UUID
 
 import structlog
@@ -19,7 +18,6 @@ from db.accounts import Principal
 from db.queue import task_queue
 from db.values import frame_spec
 from db.values.error_catalogue import CatalogueError
-from db.values.frame_spec import FrameSpec
 from db.values.lifecycle import ExtractionStatus
 from db.videos import ExtractionRow
 from serve_app import cached_representations
@@ -50,7 +48,7 @@ async def create(request: Request, principal: Principal) -> Response:
     stored = await find_response(deps.database, key)
     if stored is None:
         await deps.admission.check_rate(principal.user_id)
-    spec = _requested_spec(await request_body.read_json(request, request_body.MAX_SPEC_BYTES))
+    spec = await request_body.read_spec(request)
     requested = _new_extraction(principal, video_id, frame_spec.canonical(spec))
     fingerprint = request_fingerprint([str(video_id), requested.spec])
     return replay(stored, fingerprint) if stored is not None else await _extract(deps, requested, key, fingerprint)
@@ -163,13 +161,3 @@ async def _respond(connection: AsyncConnection, extraction_id: UUID, key: OwnedK
 async def _cancel(deps: Deps, extraction_id: UUID) -> bool:
     async with deps.database.begin() as connection:
         return await task_queue.cancel(connection, extraction_id)
-
-
-def _requested_spec(body: Any) -> FrameSpec:
-    """The body's `spec`, or the default. Raises CatalogueError `invalid_field` or `invalid_spec`."""
-    if not isinstance(body, dict):
-        raise CatalogueError("invalid_field", "body: Must be an object.")
-    unknown = next((name for name in body if name != "spec"), None)
-    if unknown is not None:
-        raise CatalogueError("invalid_field", f"{unknown[:40]}: Unknown field.")
-    return frame_spec.from_document(body.get("spec", {}))

@@ -19,7 +19,7 @@ from db.accounts import Principal
 from db.values import frame_spec
 from db.values.error_catalogue import CatalogueError
 from serve_app.deps import Deps, deps_of
-from serve_app.http import tus_headers
+from serve_app.http import request_body, tus_headers
 from serve_app.http.cancellation import run_to_completion
 from serve_app.http.path_params import path_id
 from serve_app.submission.idempotent_requests import (
@@ -58,22 +58,24 @@ async def create(request: Request, principal: Principal) -> Response:
     deps, headers = deps_of(request), request.headers
     size = tus_headers.upload_length(headers, deps.uploads.max_bytes)
     metadata = tus_headers.metadata(headers)
-    new = NewUpload(
-        id=uuid7(),
-        user_id=principal.user_id,
-        filename=metadata.filename,
-        spec=frame_spec.canonical(metadata.spec),
-        metadata=metadata.text,
-        size=size,
-        sha256=metadata.sha256,
-    )
     key = idempotency_key(headers, principal.user_id, "POST /v1/uploads")
-    fingerprint = request_fingerprint([new.spec, new.filename, new.size, new.sha256])
     if tus_headers.has_chunk(headers):
         _check_request_size(headers, deps, room=size)
     stored = await find_response(deps.database, key)
     if stored is None:
         await deps.admission.admit_new_upload(principal.user_id, size or 0)
+    spec = await request_body.read_spec(request) if request_body.has_json(headers) else metadata.spec
+    new = NewUpload(
+        id=uuid7(),
+        user_id=principal.user_id,
+        filename=metadata.filename,
+        spec=frame_spec.canonical(spec),
+        metadata=metadata.text,
+        size=size,
+        sha256=metadata.sha256,
+    )
+    fingerprint = request_fingerprint([new.spec, new.filename, new.size, new.sha256])
+    if stored is None:
         async with claim_key(deps.database, key) as stored:
             if stored is None:
                 upload = await run_to_completion(_create(deps, new, key, fingerprint))

@@ -262,7 +262,7 @@ class FakeService:
             return problem_response(410, "upload_gone")
         upload = known or self._new_upload(request)
         headers = {"Location": f"/v1/uploads/{upload.id}"}
-        if "content-type" not in request.headers:
+        if request.headers.get("content-type") != "application/offset+octet-stream":
             ending = {"Video-Location": f"/v1/videos/{upload.video_id}"} if upload.video_id else {}
             return ApiResponse(201, headers=headers | {"Upload-Expires": UPLOAD_EXPIRES} | ending)
         refusal = None if upload.content else self._append(upload, request.body)
@@ -271,6 +271,8 @@ class FakeService:
     def _new_upload(self, request: ApiRequest) -> FakeUpload:
         pairs = [pair.split(" ") for pair in request.headers["upload-metadata"].split(",")]
         metadata = {key: base64.b64decode(value).decode() for key, value in pairs}
+        if request.headers.get("content-type") == "application/json":
+            metadata["spec"] = json.dumps(request.json()["spec"])
         upload = FakeUpload(f"u-{len(self.uploads) + 1}", int(request.headers["upload-length"]), metadata)
         self.uploads[upload.id] = self._uploads_by_key[request.headers["idempotency-key"]] = upload
         return upload

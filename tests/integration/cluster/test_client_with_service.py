@@ -76,6 +76,11 @@ async def test_expired_access_token_is_renewed(url: str, ana: AsyncClient) -> No
     assert {account.email for account in accounts} == {EMAIL}
 
 
+async def test_specification_of_thousands_of_times_goes_with_an_upload(ana: AsyncClient, clips: list[Path]) -> None:
+    spec = {"sample": {"mode": "timestamps", "at": list(range(50_000))}}
+    assert (await ana.upload(clips[0], spec)).extraction.spec["sample"] == spec["sample"]
+
+
 async def test_clips_are_uploaded_listed_extracted_and_deleted(ana: AsyncClient, clips: list[Path]) -> None:
     videos = await ana.submit(clips, {"sample": {"mode": "fps", "fps": 29.97}, "max_frames": 5})
     assert [video.filename for video in videos] == [path.name for path in clips]

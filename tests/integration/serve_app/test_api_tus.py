@@ -51,6 +51,35 @@ async def test_an_upload_in_pieces_becomes_a_queued_video_of_the_same_bytes(ana:
     assert await tus_client.stored_bytes(deps.database, deps.objects, video["id"]) == MP4
 
 
+async def test_long_specification_comes_as_the_body_of_the_creation(ana: httpx.AsyncClient) -> None:
+    spec = {"sample": {"mode": "timestamps", "at": list(range(100_000))}}
+    headers = TUS | {"Upload-Length": str(len(MP4)), "Idempotency-Key": "long"}
+    paths = {(await ana.post("/v1/uploads", json={"spec": spec}, headers=headers)).headers["location"] for _ in "12"}
+    (path,) = paths
+    other = await ana.post("/v1/uploads", json={"spec": {}}, headers=headers)
+    assert status_and_code(other) == (422, "idempotency_key_reused")
+    last = await tus_client.patch(ana, path, 0, MP4)
+    assert (await ana.get(last.headers["video-location"])).json()["extraction"]["spec"]["sample"] == spec["sample"]
+
+
+@pytest.mark.parametrize(
+    ("body", "answer"),
+    [
+        (b"{", (400, "malformed_request")),
+        (b"[]", (422, "invalid_field")),
+        (b'{"spec": {}, "filename": "a.mp4"}', (422, "invalid_field")),
+        (b'{"spec": {"x": 1}}', (422, "invalid_spec")),
+        (b'{"spec": "' + b" " * (1 << 22) + b'"}', (413, "too_large")),
+    ],
+)
+async def test_body_of_a_creation_that_is_no_specification_is_refused(
+    ana: httpx.AsyncClient, deps: Deps, body: bytes, answer: tuple[int, str]
+) -> None:
+    headers = TUS | {"Upload-Length": "100", "Content-Type": "application/json"}
+    assert status_and_code(await ana.post("/v1/uploads", content=body, headers=headers)) == answer
+    assert (await database_rows.fetch_one(deps.database, "SELECT count(*) AS n FROM uploads")).n == 0
+
+
 async def test_head_after_completion_names_the_video(ana: httpx.AsyncClient) -> None:
     path = await tus_client.opened(ana, len(MP4))
     await tus_client.patch(ana, path, 0, MP4)

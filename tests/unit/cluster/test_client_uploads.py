@@ -69,6 +69,16 @@ def test_files_are_placed_in_their_order_with_the_specification(
     assert not service.requests_to("PATCH", ONE)
 
 
+def test_specification_that_is_too_long_for_a_header_comes_as_the_body(
+    client: Any, service: FakeService, clip: Path
+) -> None:
+    spec = {"sample": {"mode": "timestamps", "at": list(range(10_000))}}
+    video = client.upload(clip, spec)
+    assert video.extraction.spec == spec
+    assert max(len(value) for request in service.requests for value in request.headers.values()) < 4096
+    assert service.file_contents == {video.id: clip.read_bytes()}
+
+
 def test_a_large_file_goes_in_pieces(client: Any, service: FakeService, large: Path) -> None:
     told: list[int] = []
     video = client.upload(large, on_sent=lambda done, total: told.append(done))
