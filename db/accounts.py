@@ -42,16 +42,16 @@ CREATE = text(f"""
     INSERT INTO users (id, email, password_hash, name, locale)
     VALUES (:id, :email, :password_hash, :name, :locale) RETURNING {_ACCOUNT}
 """)
-GET = text(f"SELECT {_ACCOUNT} FROM users WHERE id = :id")
+GET = text(f"SELECT {_ACCOUNT} FROM users WHERE id = :id AND erased_at IS NULL")
 CREDENTIALS = text("SELECT id, password_hash FROM users WHERE email = :email")
-PASSWORD = text("SELECT password_hash FROM users WHERE id = :id")
+PASSWORD = text("SELECT password_hash FROM users WHERE id = :id AND erased_at IS NULL")
 UPDATE = text(f"""
     UPDATE users SET name = coalesce(:name, name), locale = coalesce(:locale, locale),
         notify = coalesce(:notify, notify)
-    WHERE id = :id RETURNING {_ACCOUNT}
+    WHERE id = :id AND erased_at IS NULL RETURNING {_ACCOUNT}
 """)
 SET_ROLE = text(f"UPDATE users SET role = :role WHERE email = :email RETURNING {_ACCOUNT}")
-SET_PASSWORD = text("UPDATE users SET password_hash = :password_hash WHERE id = :id")
+SET_PASSWORD = text("UPDATE users SET password_hash = :password_hash WHERE id = :id AND erased_at IS NULL")
 REVOKE_OTHERS = text("""
     UPDATE sessions SET revoked_at = now() WHERE user_id = :id AND id <> :kept AND revoked_at IS NULL
 """)
@@ -62,11 +62,13 @@ _LIVE = "revoked_at IS NULL AND expires_at > now()"
 PRINCIPAL = text(f"""
     SELECT users.id AS user_id, sessions.id AS session_id, users.email, users.role
     FROM sessions JOIN users ON users.id = sessions.user_id
-    WHERE sessions.id = :session_id AND {_LIVE}
+    WHERE sessions.id = :session_id AND {_LIVE} AND users.erased_at IS NULL
 """)
 ROTATE = text(f"""
     UPDATE sessions SET generation = generation + 1
-    WHERE id = :session_id AND generation = :generation AND {_LIVE} RETURNING user_id
+    WHERE id = :session_id AND generation = :generation AND {_LIVE}
+      AND EXISTS (SELECT FROM users WHERE users.id = sessions.user_id AND erased_at IS NULL)
+    RETURNING user_id
 """)
 REVOKE_REUSED = text(f"""
     UPDATE sessions SET revoked_at = now()

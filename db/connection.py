@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from sqlalchemy import text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -30,6 +30,8 @@ _CHECK = text("""
 _AWAY = frozenset({"25006", "25P03"})
 # SQLSTATEs: statement timeout, deadlock, serialization failure, lock not available.
 _CONTENTION = frozenset({"57014", "40P01", "40001", "55P03"})
+# SQLSTATE: foreign key violation.
+_FOREIGN_KEY = "23503"
 
 T = TypeVar("T")
 
@@ -76,6 +78,14 @@ def is_outage(error: BaseException) -> bool:
 def is_contention(error: BaseException) -> bool:
     """Returns whether the database is available, but others hold the locks that were needed."""
     return isinstance(error, DBAPIError) and not error.connection_invalidated and _state(error) in _CONTENTION
+
+
+def is_account_gone(error: BaseException) -> bool:
+    """Returns whether a row could not be written because its account was erased meanwhile."""
+    if not isinstance(error, IntegrityError) or _state(error) != _FOREIGN_KEY:
+        return False
+    constraint = getattr(getattr(error.orig, "diag", None), "constraint_name", None)
+    return isinstance(constraint, str) and constraint.endswith("_user_id_fkey")
 
 
 async def check(database: AsyncEngine) -> float:

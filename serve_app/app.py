@@ -56,7 +56,7 @@ def routes() -> Sequence[BaseRoute]:
         public_route("/v1/users", POST=accounts.register),
         public_route("/v1/tokens", POST=login_sessions.log_in, DELETE=authenticated_endpoint(login_sessions.log_out)),
         public_route("/v1/tokens/refresh", POST=login_sessions.refresh),
-        authenticated_route("/v1/me", GET=accounts.show, PATCH=accounts.change),
+        authenticated_route("/v1/me", GET=accounts.show, PATCH=accounts.change, DELETE=accounts.erase),
         authenticated_route("/v1/me/password", POST=accounts.change_password),
         authenticated_route("/v1/videos", GET=videos.list_videos, POST=videos.accept),
         authenticated_route("/v1/videos/{id}", GET=videos.show, DELETE=videos.delete),

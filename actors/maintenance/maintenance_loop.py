@@ -11,6 +11,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.maintenance.acceptance_auditor import AcceptanceAuditor
+from actors.maintenance.account_eraser import AccountEraser
 from actors.maintenance.expiry_cleaner import ExpiryCleaner
 from actors.maintenance.lease_rescuer import LeaseRescuer
 from actors.maintenance.maintenance_job import NO_METRICS, FunctionJob, MaintenanceJob, MaintenanceMetrics
@@ -66,6 +67,7 @@ class Maintenance:
         self.abandoned_upload_cleaner = AbandonedUploadCleaner(database, objects)
         self.lost_attempt_cleaner = LostAttemptCleaner(database, objects, lease_seconds)
         self.garbage_cleaner = GarbageCleaner(database, objects, lease_seconds)
+        self.account_eraser = AccountEraser(database)
         self.expiry_cleaner = ExpiryCleaner(database, objects)
         self.retention_cleaner = RetentionCleaner(database, video_retention_seconds)
         self.orphan_collector = OrphanCollector(database, objects, wall_clock)
@@ -79,6 +81,7 @@ class Maintenance:
             self.abandoned_upload_cleaner,
             self.lost_attempt_cleaner,
             self.garbage_cleaner,
+            self.account_eraser,
             self.expiry_cleaner,
             self.retention_cleaner,
             self.orphan_collector,

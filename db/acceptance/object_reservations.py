@@ -12,12 +12,24 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-RESERVE = text("INSERT INTO reservations (object_key, user_id) VALUES (:object_key, :user_id)")
+from db.values.error_catalogue import CatalogueError
+
+RESERVE = text("""
+    INSERT INTO reservations (object_key, user_id)
+    SELECT :object_key, id FROM users WHERE id = :user_id AND erased_at IS NULL FOR KEY SHARE
+    RETURNING object_key
+""")
 
 # Marked, not deleted: the objects are deleted first, the row after them.
 ABANDON = text("""
     UPDATE reservations SET abandoned_at = coalesce(abandoned_at, now()) WHERE object_key = ANY(:keys)
     RETURNING object_key
+""")
+
+# The upload that goes on finds no reservation, so it can't be accepted. Its object is deleted as garbage.
+DISOWN_ALL = text("""
+    WITH given_up AS (DELETE FROM reservations WHERE user_id = :user_id RETURNING object_key)
+    INSERT INTO garbage (object_key) SELECT object_key FROM given_up ON CONFLICT DO NOTHING
 """)
 
 ABANDON_EXPIRED = text("""
@@ -34,9 +46,10 @@ DELETE_ABANDONED = text("DELETE FROM reservations WHERE object_key = ANY(:keys) 
 
 
 async def reserve(database: AsyncEngine, user_id: UUID, object_key: str) -> None:
-    """Commits that an object is about to be written."""
+    """Commits that an object is about to be written. Raises CatalogueError `unauthenticated` for an erased account."""
     async with database.begin() as connection:
-        await connection.execute(RESERVE, {"object_key": object_key, "user_id": user_id})
+        if (await connection.execute(RESERVE, {"object_key": object_key, "user_id": user_id})).first() is None:
+            raise CatalogueError("unauthenticated", "The account was erased.")
 
 
 async def abandon(database: AsyncEngine, object_keys: Sequence[str]) -> list[str]:
@@ -53,6 +66,12 @@ async def abandon_expired(database: AsyncEngine, *, seconds: float, limit: int =
     async with database.begin() as connection:
         rows = await connection.execute(ABANDON_EXPIRED, {"seconds": seconds, "limit": limit})
         return list(rows.scalars().all())
+
+
+async def disown_all(database: AsyncEngine, user_id: UUID) -> None:
+    """Turns all reservations of an account into garbage: none of its uploads can be accepted any more."""
+    async with database.begin() as connection:
+        await connection.execute(DISOWN_ALL, {"user_id": user_id})
 
 
 async def delete_abandoned(database: AsyncEngine, keys: Sequence[str]) -> None:

@@ -83,7 +83,9 @@ _STATE = """
 
 CREATE = text(f"""
     INSERT INTO uploads (id, user_id, filename, spec, metadata, size, sha256, expires_at)
-    VALUES (:id, :user_id, :filename, :spec, :metadata, :size, :sha256, {_EXPIRY}) RETURNING {_STATE}
+    SELECT :id, users.id, :filename, :spec, :metadata, CAST(:size AS bigint), CAST(:sha256 AS text), {_EXPIRY}
+    FROM users WHERE users.id = :user_id AND erased_at IS NULL FOR KEY SHARE
+    RETURNING {_STATE}
 """)
 FIND = text(f"SELECT {_STATE} FROM uploads WHERE id = :id AND user_id = :user_id")
 _COMPLETED = "CASE WHEN {received} = {size} THEN clock_timestamp() END"
@@ -129,6 +131,12 @@ DISCARD_EXPIRED = text(f"""
         ORDER BY expires_at LIMIT :limit FOR UPDATE SKIP LOCKED
     ), {DISCARD}
 """)
+DISCARD_OF_USER = text(f"""
+    WITH unwanted AS (
+        SELECT id FROM uploads WHERE user_id = :user_id AND completed_at IS NULL AND discarded_at IS NULL
+        ORDER BY id LIMIT :limit FOR UPDATE
+    ), {DISCARD}
+""")
 FORGET_DISCARDED = text("""
     DELETE FROM uploads WHERE discarded_at < clock_timestamp() - make_interval(secs => :kept_seconds)
 """)
@@ -139,9 +147,15 @@ PROMISED_SHA256 = text("SELECT sha256 FROM uploads WHERE id = :id")
 
 
 async def create(connection: AsyncConnection, upload: NewUpload, *, expiry_seconds: float) -> UploadState:
-    """Announces an upload. The caller has checked the quotas in the same transaction, and commits."""
+    """Announces an upload. The caller has checked the quotas in the same transaction, and commits.
+
+    Raises CatalogueError `unauthenticated` for an erased account.
+    """
     values = {name: getattr(upload, name) for name in NewUpload.__slots__}
-    return _state_of((await connection.execute(CREATE, values | {"expiry_seconds": expiry_seconds})).one())
+    row = (await connection.execute(CREATE, values | {"expiry_seconds": expiry_seconds})).first()
+    if row is None:
+        raise CatalogueError("unauthenticated", "The account was erased.")
+    return _state_of(row)
 
 
 async def find(database: AsyncEngine, user_id: UUID, upload_id: UUID) -> UploadState:
@@ -199,6 +213,12 @@ async def discard_expired(database: AsyncEngine, *, limit: int = 100) -> int:
     """Discards expired uploads; returns how many. Several processes may run it at the same time."""
     async with database.begin() as connection:
         return len((await connection.execute(DISCARD_EXPIRED, {"limit": limit})).all())
+
+
+async def discard_of_user(database: AsyncEngine, user_id: UUID, *, limit: int = 100) -> int:
+    """Discards open uploads of an account; returns how many."""
+    async with database.begin() as connection:
+        return len((await connection.execute(DISCARD_OF_USER, {"user_id": user_id, "limit": limit})).all())
 
 
 async def forget_discarded(database: AsyncEngine) -> int:

@@ -80,7 +80,8 @@ TAKE = text(f"""
         extractions.status, extractions.error_code, extractions.error_detail, extractions.result_frames AS frames,
         users.email, users.name, users.locale
     FROM taken JOIN extractions ON extractions.id = taken.extraction_id
-    JOIN videos ON videos.id = extractions.video_id JOIN users ON users.id = extractions.user_id
+    JOIN videos ON videos.id = extractions.video_id
+    JOIN users ON users.id = extractions.user_id AND users.erased_at IS NULL
 """)
 # The same lock order as in a deletion: first the extraction, then the rows that refer to it.
 LOCK_EXTRACTION = text("SELECT id FROM extractions WHERE id = :extraction_id FOR KEY SHARE")

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from db.connection import is_outage
+from db.connection import is_account_gone, is_outage
 from db.object_store.object_store import ObjectNotFound
 from db.values.error_catalogue import CatalogueError
 
@@ -144,6 +144,8 @@ def to_catalogue_error(error: Exception) -> CatalogueError:
             return _router_error(error)
         case ObjectNotFound():
             return CatalogueError("expired")
+        case _ if is_account_gone(error):
+            return CatalogueError("unauthenticated", "The account was erased.")
         case _ if is_outage(error):
             return CatalogueError("unavailable", "The database is not available.", retry_after=OUTAGE_RETRY_SECONDS)
         case _:

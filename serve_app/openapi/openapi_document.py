@@ -58,6 +58,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ),
     ("GET", "/v1/me"): Operation("Show the account", 200, response_schemas.Account),
     ("PATCH", "/v1/me"): Operation("Change the account", 200, response_schemas.Account, body=accounts.Changes),
+    ("DELETE", "/v1/me"): Operation("Erase the account and all that it owns, at once", 204, body=accounts.Erasure),
     ("POST", "/v1/me/password"): Operation(
         "Change the password and end every other session", 204, body=accounts.PasswordChange
     ),

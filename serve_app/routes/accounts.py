@@ -1,9 +1,10 @@
-"""The account resource: register, show, change, change the password."""
+"""The account resource: register, show, change, change the password, erase."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 import structlog
 from pydantic import Field
@@ -11,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from uuid_utils.compat import uuid7
 
-from db import accounts
+from db import account_erasure, accounts
 from db.acceptance import quotas
 from db.accounts import Account, Principal
 from db.values.email_address import normal_email
@@ -19,9 +20,12 @@ from db.values.error_catalogue import CatalogueError
 from serve_app import authentication
 from serve_app.deps import Deps, deps_of
 from serve_app.http import request_body
+from serve_app.http.cancellation import run_to_completion
 from serve_app.http.json_response import JsonResponse
 
 MAX_PASSWORD_CHARACTERS = 1024
+ERASED_AT_ONCE = 100
+"""Videos that are deleted before an erasure is answered. Maintenance deletes the others."""
 
 Name = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Locale = Annotated[str, Field(max_length=35, pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]
@@ -41,6 +45,10 @@ class Changes(request_body.RequestModel):
     name: Name | None = None
     locale: Locale | None = None
     notify: Literal["all", "failures", "none"] | None = None
+
+
+class Erasure(request_body.RequestModel):
+    password: Password
 
 
 class PasswordChange(request_body.RequestModel):
@@ -91,15 +99,42 @@ async def change_password(request: Request, principal: Principal) -> Response:
     deps = deps_of(request)
     body = await request_body.read_model(request, PasswordChange)
     _check_length(deps, "new", body.new)
-    deps.email_rate_limiter.take(principal.email)
-    stored = await accounts.password_hash(deps.database, principal.user_id)
-    if not await deps.password_hasher.matches(body.current, stored):
-        raise CatalogueError("bad_credentials", "The current password is wrong.")
+    await _check_password(deps, principal, body.current)
     hashed = await deps.password_hasher.hash(body.new)
     await accounts.set_password(deps.database, principal.user_id, hashed, kept=principal.session_id)
     deps.email_rate_limiter.reset(principal.email)
     log.info("A password was changed.", event_name="account.password_changed", user_id=str(principal.user_id))
     return Response(status_code=204)
+
+
+async def erase(request: Request, principal: Principal) -> Response:
+    """DELETE /v1/me"""
+    deps = deps_of(request)
+    body = await request_body.read_model(request, Erasure)
+    deps.address_rate_limiter.take(authentication.client_address(request))
+    await _check_password(deps, principal, body.password)
+    await run_to_completion(_erase(deps, principal.user_id))
+    deps.email_rate_limiter.reset(principal.email)
+    return Response(status_code=204)
+
+
+async def _erase(deps: Deps, user_id: UUID) -> None:
+    if not await account_erasure.mark(deps.database, user_id):
+        return
+    log.info("An account was erased.", event_name="account.deleted", user_id=str(user_id))
+    try:
+        await account_erasure.erase(deps.database, user_id, max_videos=ERASED_AT_ONCE)
+    except Exception:
+        # The account has ended: the answer is the same, and maintenance deletes what is left.
+        log.exception("An erasure is left to maintenance.", event_name="account.abandoned", user_id=str(user_id))
+
+
+async def _check_password(deps: Deps, principal: Principal, password: str) -> None:
+    """Raises CatalogueError `bad_credentials`, or `too_many_requests` after too many tries."""
+    deps.email_rate_limiter.take(principal.email)
+    stored = await accounts.password_hash(deps.database, principal.user_id)
+    if not await deps.password_hasher.matches(password, stored):
+        raise CatalogueError("bad_credentials", "The current password is wrong.")
 
 
 async def _account_json(deps: Deps, account: Account | None) -> dict[str, Any]:
