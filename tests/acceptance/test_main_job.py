@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import os
 import signal
 import subprocess
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from fotograma import ApiError, Client
 from tests.support.clips import (
     ClipByName,
     ClipTruth,
-    read_number,
     truncated_copy,
     write_audio_only,
     write_hls_playlist,
     write_text_file,
 )
+from tests.support.result_archives import numbers_in, read_archive
 from tests.support.running_service import Inbox, Service
 
 TEN = (
@@ -60,21 +53,6 @@ def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
         time.sleep(0.05)
 
 
-def opened(archive: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """The manifest and the images of an archive."""
-    with zipfile.ZipFile(archive) as zipped:
-        assert {info.compress_type for info in zipped.infolist()} == {zipfile.ZIP_STORED}
-        data = {name: zipped.read(name) for name in zipped.namelist()}
-    manifest = json.loads(data.pop("manifest.json"))
-    table = list(csv.DictReader(io.StringIO(data.pop("manifest.csv").decode())))
-    assert [row["name"] for row in table] == [frame["name"] for frame in manifest["frames"]] == list(data)
-    return manifest, data
-
-
-def numbers_in(images: dict[str, bytes]) -> list[int | None]:
-    return [read_number(np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))) for data in images.values()]
-
-
 def on_screen(truth: ClipTruth, fps: int) -> list[int]:
     """The contract's frames of mode `fps`, found the slow way: for each k the last frame that has begun."""
     wanted: list[int] = []
@@ -101,7 +79,7 @@ def test_ten_clips_in_one_command_give_exactly_the_frames_of_the_specification(
     done = extract(service, paths, tmp_path / "first", "--fps", "5")
     assert done.returncode == 0, done.stderr
     for name, path in zip(TEN, paths, strict=True):
-        manifest, images = opened(tmp_path / "first" / f"{path.stem}.zip")
+        manifest, images = read_archive(tmp_path / "first" / f"{path.stem}.zip")
         assert numbers_in(images) == on_screen(clips(name)[1], 5), name
         assert [frame["index"] for frame in manifest["frames"]] == sorted(f["index"] for f in manifest["frames"])
         assert manifest["warnings"] == []
@@ -135,7 +113,7 @@ def test_task_of_a_killed_worker_is_published_once_by_another_worker(
     assert extraction.attempt == 2
     assert service.events(extraction.id).count("published") == 1
     archive = client.download(extraction, tmp_path / "frames.zip")
-    assert numbers_in(opened(archive)[1]) == [shown.number for shown in truth.shown][::2]
+    assert numbers_in(read_archive(archive)[1]) == [shown.number for shown in truth.shown][::2]
 
 
 def test_file_that_is_no_video_is_refused_with_code_fault_and_remedy_and_nothing_is_stored(
@@ -190,7 +168,7 @@ def test_everything_killed_and_started_again_ends_every_accepted_video(
         for video in videos:
             extraction = client.wait(video.extraction, timeout_seconds=180)
             archive = client.download(extraction, tmp_path / f"{video.id}.zip")
-            assert numbers_in(opened(archive)[1]) == [shown.number for shown in truth.shown][::20]
+            assert numbers_in(read_archive(archive)[1]) == [shown.number for shown in truth.shown][::20]
 
 
 def test_another_number_of_workers_gives_the_same_bytes(service: Service, clips: ClipByName, tmp_path: Path) -> None:

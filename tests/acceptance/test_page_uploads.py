@@ -1,122 +1,40 @@
-"""The page in a real browser: uploads that break off go on, and can be paused, resumed and cancelled."""
+"""The page in a real browser: an upload that breaks off goes on, and nothing that has arrived is sent again."""
 
 from __future__ import annotations
 
-import os
+import base64
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Dialog, Page, Request, Route, expect
 from playwright.sync_api import Error as BrowserError
+from playwright.sync_api import Page, Route, expect
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from cluster.local.cores_and_ports import cores
-from serve_app.submission.receive_chunks import UploadPolicy
-from tests.support.api_client import MP4
-from tests.support.page_in_browser import Site, browser, fill_credentials, needs_chromium, page, row, site
+from serve_app.security.rate_limit import RateLimit
+from tests.support.api_client import MP4, make_limits
+from tests.support.page_in_browser import Site, add, browser, fill_credentials, needs_chromium, page, row, site
+from tests.support.uploads_in_browser import (
+    MIB,
+    UPLOADS,
+    Held,
+    choose,
+    expect_accepted,
+    expect_sent,
+    make_video,
+    offset_of,
+    records,
+)
 
 __all__ = ["browser", "page", "site"]
 
 pytestmark = needs_chromium
 
-MIB = 1 << 20
-UPLOADS = "**/v1/uploads/*"
-SECONDS_30 = 30_000
-SECONDS_60 = 60_000
-LONGEST_TASK_MS = 100
-"""A longer one is felt by people who type or scroll."""
-
-
-def make_video(folder: Path, name: str = "holiday.mp4", size: int = 16 * MIB) -> Path:
-    """A file with the first bytes of a video."""
-    path = folder / name
-    path.write_bytes(MP4)
-    os.truncate(path, size)
-    return path
-
-
-def choose(page: Page, *paths: Path) -> None:
-    expect(page.locator("#workspace")).to_be_visible()
-    page.locator("#files").set_input_files(paths)
-
-
-def offset_of(request: Request) -> int:
-    return int(request.headers["upload-offset"])
-
-
-class Held:
-    """Slices from an offset on wait in the browser until they are let go."""
-
-    def __init__(self, page: Page, offset: int) -> None:
-        self._offset = offset
-        self._routes: list[Route] = []
-        page.route(UPLOADS, self._handle)
-
-    def _handle(self, route: Route) -> None:
-        if route.request.method == "PATCH" and offset_of(route.request) >= self._offset:
-            self._routes.append(route)
-        else:
-            route.continue_()
-
-    def release(self) -> None:
-        """Lets those that wait go, and holds none from now on."""
-        self._offset = 1 << 62
-        for route in self._routes:
-            route.continue_()
-
-    def drop(self) -> None:
-        """Those that wait never arrive, because their page is left. Holds none from now on."""
-        self._offset = 1 << 62
-        self._routes.clear()
-
-    def break_off(self) -> None:
-        """Breaks the connections of those that wait, and holds none from now on."""
-        self._offset = 1 << 62
-        for route in self._routes:
-            route.abort("connectionreset")
-
-
-def expect_sent(page: Page, name: str, percent: int) -> None:
-    """Waits until the service has confirmed so much of the file."""
-    expect(row(page, name).get_by_role("progressbar")).to_have_attribute("aria-valuetext", f"{percent} %")
-
-
-def wait_until(page: Page, condition: str) -> None:
-    """Waits for a condition in JavaScript. The page's own policy forbids Playwright's way."""
-    held = page.evaluate(
-        f"""async () => {{
-            const deadline = performance.now() + {SECONDS_60};
-            while (!({condition}) && performance.now() < deadline) await new Promise(requestAnimationFrame);
-            return {condition};
-        }}"""
-    )
-    assert held, condition
-
-
-def expect_accepted(page: Page, name: str) -> None:
-    """Waits until the file has left the uploads, and is one of the videos."""
-    expect(page.locator("#videos tr").filter(has_text=name)).to_have_count(1, timeout=SECONDS_60)
-    expect(page.locator("#uploads tr").filter(has_text=name)).to_have_count(0)
-
 
 async def execute(site: Site, statement: str) -> None:
     async with site.deps.database.begin() as connection:
         await connection.execute(text(statement))
-
-
-async def locked_videos(site: Site) -> AsyncConnection:
-    """A connection that lets no video be stored until it is closed."""
-    connection = await site.deps.database.connect()
-    await connection.execute(text("LOCK TABLE videos IN EXCLUSIVE MODE"))
-    return connection
-
-
-def records(page: Page) -> int:
-    """How many unfinished uploads the browser remembers."""
-    count = page.evaluate("Object.keys(localStorage).filter(key => key.startsWith('fotograma.upload ')).length")
-    return int(count)
 
 
 def reload(page: Page) -> Page:
@@ -173,28 +91,6 @@ def test_a_file_that_is_chosen_with_other_frames_is_an_upload_of_its_own(
         page.get_by_role("button", name="Discard what was uploaded").click()
     assert answer.value.status == 204
     assert records(page) == 0
-
-
-def test_leaving_the_page_is_warned_of_while_something_is_sent(page: Page, tmp_path: Path) -> None:
-    video = make_video(tmp_path)
-    held = Held(page, 0)
-    choose(page, video)
-    expect(row(page, video.name)).to_contain_text("Uploading")
-    asked: list[str] = []
-
-    def stay(dialog: Dialog) -> None:
-        asked.append(dialog.type)
-        dialog.dismiss()
-
-    page.on("dialog", stay)
-    page.evaluate("location.reload()")
-    expect(row(page, video.name)).to_contain_text("Uploading")
-    held.release()
-    expect_accepted(page, video.name)
-    assert asked == ["beforeunload"]
-    page.evaluate("location.reload()")
-    expect(row(page, video.name)).to_have_count(1)
-    assert asked == ["beforeunload"]
 
 
 def test_a_connection_that_breaks_again_and_again_loses_only_the_slice_under_way(
@@ -281,72 +177,6 @@ def test_an_upload_that_has_expired_begins_anew(page: Page, site: Site, tmp_path
     assert site.received.by_method["PATCH"] == int(5.25 * MIB) + 16 * MIB
 
 
-def test_pause_and_resume(page: Page, site: Site, tmp_path: Path) -> None:
-    video = make_video(tmp_path)
-    held = Held(page, 2 * MIB)
-    choose(page, video)
-    expect_sent(page, video.name, 32)
-    row(page, video.name).get_by_role("button", name="Pause").click()
-    expect(row(page, video.name)).to_contain_text("Paused")
-    expect(row(page, video.name).get_by_role("button", name="Resume")).to_be_focused()
-    held.drop()
-    row(page, video.name).get_by_role("button", name="Resume").press("Enter")
-    expect_accepted(page, video.name)
-    assert site.received.by_method["PATCH"] == 16 * MIB
-
-
-def test_a_pause_within_a_slice_loses_nothing_that_has_arrived(page: Page, site: Site, tmp_path: Path) -> None:
-    video = make_video(tmp_path)
-    network = page.context.new_cdp_session(page)
-    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 4 * MIB}
-    network.send("Network.enable")
-    network.send("Network.emulateNetworkConditions", slow)
-    choose(page, video)
-    wait_until(page, "document.querySelector('#uploads .sent')?.value > 7 / 16")
-    row(page, video.name).get_by_role("button", name="Pause").click()
-    expect(row(page, video.name)).to_contain_text("Paused")
-    network.send("Network.emulateNetworkConditions", slow | {"uploadThroughput": -1})
-    row(page, video.name).get_by_role("button", name="Resume").click()
-    expect_accepted(page, video.name)
-    assert site.received.by_method["PATCH"] == 16 * MIB
-
-
-def test_cancel_takes_the_upload_off_the_service(page: Page, tmp_path: Path) -> None:
-    video = make_video(tmp_path)
-    Held(page, 2 * MIB)
-    choose(page, video)
-    expect_sent(page, video.name, 32)
-    assert records(page) == 1
-    with page.expect_response(lambda answer: answer.request.method == "DELETE") as answer:
-        row(page, video.name).get_by_role("button", name="Cancel").click()
-    assert answer.value.status == 204
-    expect(row(page, video.name)).to_have_count(0)
-    assert records(page) == 0
-    gone = page.request.head(answer.value.url, headers={"Tus-Resumable": "1.0.0"})
-    assert gone.status == 410
-
-
-def test_all_can_be_paused_resumed_and_cancelled(page: Page, tmp_path: Path) -> None:
-    videos = [make_video(tmp_path, f"part-{n}.mp4", 2 * MIB) for n in range(5)]
-    Held(page, 0)
-    choose(page, *videos)
-    expect(page.locator("#upload-counts")).to_contain_text("3 uploading · 2 waiting · 0 % of 10 MiB")
-    page.get_by_role("button", name="Pause all").click()
-    expect(page.locator("#upload-counts")).to_contain_text("5 paused")
-    page.get_by_role("button", name="Resume all").click()
-    expect(page.locator("#upload-counts")).to_contain_text("3 uploading · 2 waiting")
-    page.get_by_role("button", name="Cancel all").click()
-    page.get_by_role("button", name="Go on").click()
-    expect(page.locator("#uploads tr")).to_have_count(5)
-    page.get_by_role("button", name="Cancel all").click()
-    page.get_by_role("button", name="Cancel them").click()
-    expect(page.locator("#uploads tr")).to_have_count(0)
-    expect(page.get_by_role("group", name="All uploads")).to_be_hidden()
-    page.reload()
-    expect(page.get_by_text("Nothing here yet.")).to_be_visible()
-    expect(page.get_by_text("Not uploaded completely")).to_be_hidden()
-
-
 def test_an_upload_goes_on_after_a_session_that_ended_in_the_middle(page: Page, site: Site, tmp_path: Path) -> None:
     video = make_video(tmp_path)
     held = Held(page, 2 * MIB)
@@ -360,81 +190,51 @@ def test_an_upload_goes_on_after_a_session_that_ended_in_the_middle(page: Page, 
     assert site.received.by_method["PATCH"] == 16 * MIB
 
 
-def test_between_the_last_byte_and_the_acceptance_it_is_checking(page: Page, site: Site, tmp_path: Path) -> None:
-    video = make_video(tmp_path, size=2 * MIB)
-    # Uploads go on, but no video can be accepted.
-    lock = site.run(locked_videos(site))
-    choose(page, video)
-    expect(row(page, video.name)).to_contain_text("Checking")
-    expect(row(page, video.name).get_by_role("button", name="Pause")).to_be_hidden()
-    site.run(lock.close())
-    expect_accepted(page, video.name)
+@pytest.mark.parametrize("site", [{"limits": make_limits(rate=RateLimit(burst=1, refill_seconds=2.0))}], indirect=True)
+def test_a_service_that_asks_for_patience_is_asked_again_when_it_says(page: Page, site: Site) -> None:
+    sent: list[float] = []
+    page.on("request", lambda request: sent.append(time.monotonic()) if request.method == "POST" else None)
+    add(page, *[(f"{n}.mp4", MP4 + bytes([n])) for n in range(3)])
+    expect(
+        page.locator("#uploads").get_by_text("Too many requests. The upload goes on by itself.").first
+    ).to_be_visible()
+    expect(page.locator("#videos tr")).to_have_count(3)
+    expect(page.locator("#uploads tr")).to_have_count(0)
+    # Three are sent at once. The two that have to wait are asked for again only after the time that Retry-After says.
+    assert min(after - sent[2] for after in sent[3:]) >= 1.0
+    assert len(sent) <= 8
 
 
-def test_a_large_file_that_is_no_video_is_refused_by_its_first_slice(page: Page, site: Site, tmp_path: Path) -> None:
-    notes = tmp_path / "notes.mp4"
-    notes.write_bytes(b"some text\n" * (2 * MIB))
-    choose(page, notes)
-    expect(row(page, notes.name)).to_contain_text("The file is not a video of a known container.")
-    expect(page.locator("#announcer")).to_contain_text("notes.mp4: Not accepted.")
-    assert site.received.by_method["PATCH"] <= MIB // 4
-    expect(row(page, notes.name).get_by_role("button", name="Try again")).to_be_hidden()
-    row(page, notes.name).get_by_role("button", name="Dismiss").click()
-    expect(row(page, notes.name)).to_have_count(0)
-    assert records(page) == 0
+def test_waiting_times_grow_and_slices_shrink_with_failures(page: Page) -> None:
+    delays, slices, metadata = page.evaluate(
+        """async () => {
+            const { nextSliceBytes, retryDelayMs, uploadMetadata } = await import("/static/resumable_upload.js");
+            const delays = [1, 2, 3, 9, 99].map(n => [retryDelayMs(n, 0, 0), retryDelayMs(n, 0, 1)]);
+            const told = [retryDelayMs(1, 60, 0), retryDelayMs(9, 1, 1)];
+            const slices = [[8, true], [8, false], [2, true], [0.25, false]].map(
+                ([mib, hasArrived]) => nextSliceBytes(mib * 2 ** 20, hasArrived, 8 * 2 ** 20) / 2 ** 20);
+            const metadata = uploadMetadata({ filename: "Ana’s 🎬.mp4", spec: "{}" });
+            return [[...delays, told], slices, metadata];
+        }"""
+    )
+    backoff = [[500, 1000], [1000, 2000], [2000, 4000], [15_000, 30_000], [15_000, 30_000]]
+    assert delays == [*backoff, [60_000, 30_000]]
+    assert slices == [8, 2, 8, 0.25]
+    decoded = {key: base64.b64decode(text).decode() for key, text in (pair.split(" ") for pair in metadata.split(","))}
+    assert decoded == {"filename": "Ana’s 🎬.mp4", "spec": "{}"}
 
 
-def test_a_file_that_was_deleted_meanwhile_is_refused(page: Page, tmp_path: Path) -> None:
+def test_the_uploads_of_another_account_are_not_shown(page: Page, tmp_path: Path) -> None:
     video = make_video(tmp_path)
     held = Held(page, 2 * MIB)
     choose(page, video)
     expect_sent(page, video.name, 32)
-    video.unlink()
-    held.release()
-    expect(row(page, video.name)).to_contain_text("The file can't be read.")
-
-
-SMALL = UploadPolicy(max_bytes=3 * MIB, max_request_bytes=MIB, expiry_seconds=3600.0)
-
-
-@pytest.mark.parametrize("site", [{"uploads": SMALL}], indirect=True)
-def test_the_largest_size_is_told_and_a_larger_file_is_refused_before_its_first_byte(
-    page: Page, site: Site, tmp_path: Path
-) -> None:
-    expect(page.locator("#formats")).to_contain_text("up to 3.0 MiB each")
-    choose(page, make_video(tmp_path, "large.mp4", 4 * MIB), make_video(tmp_path, "small.mp4", 3 * MIB))
-    expect(row(page, "large.mp4")).to_contain_text("The file is larger than 3.0 MiB.")
-    expect_accepted(page, "small.mp4")
-    assert site.received.by_method["PATCH"] == 3 * MIB
-    assert site.received.by_method["POST"] < 1000
-
-
-def test_a_thousand_files_keep_the_page_fluent(page: Page) -> None:
-    page.evaluate(
-        """bytes => {
-            window.longTasks = [];
-            window.files = new DataTransfer();
-            for (let n = 0; n < 1000; n += 1) {
-                files.items.add(new File([new Uint8Array(bytes), String(n)], `clip-${n}.mp4`, { lastModified: n }));
-            }
-            const note = list => longTasks.push(...list.getEntries().map(entry => entry.duration));
-            new PerformanceObserver(note).observe({ entryTypes: ["longtask"] });
-            const options = { dataTransfer: files, bubbles: true, cancelable: true };
-            setTimeout(() => document.querySelector("#drop").dispatchEvent(new DragEvent("drop", options)));
-        }""",
-        list(MP4),
-    )
-    expect(page.locator("#upload-counts")).to_contain_text("3 uploading · 9")
-    expect(page.locator("#uploads tr")).to_have_count(50)
-    page.get_by_role("button", name="other uploads").click()
-    expect(page.locator("#uploads tr")).to_have_count(250)
-    page.get_by_label("Search by file name").press_sequentially("clip")
-    waiting = r"Number(/(\d+) waiting/.exec(document.querySelector('#upload-counts').textContent)[1])"
-    wait_until(page, f"{waiting} < 900")
-    page.get_by_role("button", name="Cancel all").click()
-    page.get_by_role("button", name="Cancel them").click()
-    expect(page.locator("#uploads tr")).to_have_count(0, timeout=SECONDS_30)
-    longest = max(page.evaluate("longTasks"), default=0)
-    # Other work on the machine makes every task longer.
-    busy = max(1.0, os.getloadavg()[0] / cores())
-    assert longest < LONGEST_TASK_MS * busy
+    held.drop()
+    page.get_by_role("button", name="Log out").click()
+    page.get_by_role("button", name="Create account").click()
+    fill_credentials(page, "eva@example.org")
+    expect(page.get_by_text("Nothing here yet.")).to_be_visible()
+    expect(page.get_by_text("Not uploaded completely")).to_be_hidden()
+    page.get_by_role("button", name="Log out").click()
+    fill_credentials(page)
+    expect(page.get_by_text("Not uploaded completely: holiday.mp4.")).to_be_visible()

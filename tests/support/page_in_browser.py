@@ -8,6 +8,7 @@ import shutil
 import threading
 from collections import Counter
 from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -121,10 +122,10 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
-@pytest.fixture
-def page(browser: Browser, site: Site) -> Iterator[Page]:
+@contextmanager
+def open_page(browser: Browser, address: str) -> Iterator[Page]:
     """The page with a fresh account, logged in. No script may fail and nothing may break the page's own policy."""
-    context = browser.new_context(base_url=site.address, accept_downloads=True)
+    context = browser.new_context(base_url=address, accept_downloads=True)
     opened = context.new_page()
     opened.set_default_timeout(SECONDS_10)
     complaints: list[str] = []
@@ -139,8 +140,14 @@ def page(browser: Browser, site: Site) -> Iterator[Page]:
     assert complaints == []
 
 
-def fill_credentials(page: Page) -> None:
-    page.get_by_label("E-mail").fill(EMAIL)
+@pytest.fixture
+def page(browser: Browser, site: Site) -> Iterator[Page]:
+    with open_page(browser, site.address) as opened:
+        yield opened
+
+
+def fill_credentials(page: Page, email: str = EMAIL) -> None:
+    page.get_by_label("E-mail").fill(email)
     page.get_by_label("Password").fill(PASSWORD)
     page.locator("#credentials-submit").click()
 

@@ -7,6 +7,7 @@ from xdist.scheduler import LoadScopeScheduling
 # Two whole services at once would only make each other slow.
 WHOLE_SERVICE = {
     "tests/acceptance/test_main_job.py",
+    "tests/acceptance/test_page_large_video.py",
     "tests/acceptance/test_restarts_in_a_batch.py",
     "tests/acceptance/test_up.py",
     "tests/acceptance/test_up_restarts.py",
@@ -15,6 +16,7 @@ WHOLE_SERVICE = {
 # A browser, a database of 200,000 rows.
 SLOW_SETUP = {
     "tests/acceptance/test_page.py",
+    "tests/acceptance/test_page_upload_queue.py",
     "tests/acceptance/test_page_uploads.py",
     "tests/integration/db/test_queue_query_plans.py",
 }

@@ -103,8 +103,14 @@ function wait(milliseconds, signal) {
   });
 }
 
+// Only the user, or a long time, changes these: they are not repeated by themselves.
+const QUOTA_CODES = ["quota_exceeded", "minutes_exceeded"];
+
+/** Whether the same upload may be accepted later, although it is not repeated any more. */
+export const isTransient = (problem) => problem.code === "internal" || QUOTA_CODES.includes(problem.code);
+
 const isRetryable = (problem) =>
-  problem.code !== "quota_exceeded" && (problem.isRetryable || [408, 409, 423].includes(problem.status));
+  !QUOTA_CODES.includes(problem.code) && (problem.isRetryable || [408, 409, 423].includes(problem.status));
 
 /** Ends an unfinished upload: the service forgets its bytes. One that can't be ended expires. */
 export async function terminateUpload(location) {

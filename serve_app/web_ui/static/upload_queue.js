@@ -2,12 +2,10 @@
 
 import { Problem, newIdempotencyKey } from "./api_client.js";
 import { formatBytes } from "./formatting.js";
-import { ResumableUpload, terminateUpload } from "./resumable_upload.js";
+import { ResumableUpload, isTransient, terminateUpload } from "./resumable_upload.js";
 import { deleteRecord, findRecord, recordKey, storeRecord, unfinishedUploads } from "./upload_records.js";
 
 const MAX_CONCURRENT_UPLOADS = 3;
-// Refusals after which the same file may be accepted later.
-const TRANSIENT_CODES = new Set(["quota_exceeded", "internal"]);
 
 /** One file. state: waiting, sending, paused, accepted or refused. */
 class Upload {
@@ -175,7 +173,7 @@ export class UploadQueue {
       this.isSuspended = true;
       this.onLoggedOut();
     } else {
-      this.refuse(upload, problem.message, problem.remedy, TRANSIENT_CODES.has(problem.code));
+      this.refuse(upload, problem.message, problem.remedy, isTransient(problem));
       if (!upload.refusal.isTransient) this.forget(upload);
     }
   }

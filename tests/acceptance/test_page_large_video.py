@@ -1,0 +1,90 @@
+"""A large video, dropped on the page of the running service, with one reload in the middle.
+
+It has 64 MiB. With FOTOGRAMA_SUITE=full it has 3 GB.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, expect
+
+from tests.support.clips import ClipByName
+from tests.support.page_in_browser import browser, needs_chromium, open_page, row
+from tests.support.result_archives import numbers_in, read_archive
+from tests.support.running_service import Service
+from tests.support.uploads_in_browser import Held
+
+__all__ = ["browser"]
+
+FULL = os.environ.get("FOTOGRAMA_SUITE") == "full"
+VIDEO_BYTES = 3_000_000_000 if FULL else 64 << 20
+TIMEOUT_MS = 1_800_000 if FULL else 120_000
+
+pytestmark = needs_chromium
+
+
+def padded_copy(clip: Path, path: Path, size: int) -> Path:
+    """The same MP4 with a box `free` at its end that fills it to `size` bytes. The file has a hole on the disk."""
+    content = clip.read_bytes()
+    path.write_bytes(content + (size - len(content)).to_bytes(4, "big") + b"free")
+    os.truncate(path, size)
+    return path
+
+
+def drop(page: Page, video: Path) -> None:
+    """Drops a file of the disk on the page."""
+    expect(page.locator("#workspace")).to_be_visible()
+    page.evaluate(
+        """() => {
+            const input = Object.assign(document.createElement("input"), { type: "file", id: "dragged", hidden: true });
+            document.body.append(input);
+        }"""
+    )
+    page.locator("#dragged").set_input_files(video)
+    page.locator("#dragged").evaluate(
+        """input => {
+            const dataTransfer = new DataTransfer();
+            dataTransfer.items.add(input.files[0]);
+            const options = { dataTransfer, bubbles: true, cancelable: true };
+            for (const type of ["dragenter", "dragover", "drop"]) {
+                document.querySelector("#drop").dispatchEvent(new DragEvent(type, options));
+            }
+            input.remove();
+        }"""
+    )
+
+
+def test_a_large_video_with_one_reload_in_the_middle_ends_with_its_frames(
+    browser: Browser, service: Service, clips: ClipByName, tmp_path: Path
+) -> None:
+    clip, truth = clips("h264")
+    video = padded_copy(clip, tmp_path / "concert.mp4", VIDEO_BYTES)
+    offsets: list[int] = []
+    with open_page(browser, service.url) as page:
+        page.on(
+            "request",
+            lambda sent: offsets.append(int(sent.headers["upload-offset"])) if sent.method == "PATCH" else None,
+        )
+        page.get_by_label("Frames", exact=True).select_option("all")
+        held = Held(page, VIDEO_BYTES // 2)
+        drop(page, video)
+        bar = row(page, video.name).get_by_role("progressbar")
+        expect(bar).to_have_attribute("aria-valuetext", re.compile("[5-9][0-9] %"), timeout=TIMEOUT_MS)
+        held.drop()
+        page.reload()
+        expect(page.get_by_text("Not uploaded completely: concert.mp4.")).to_be_visible()
+        drop(page, video)
+        expect(row(page, video.name)).to_contain_text(re.compile("Goes on at [5-9][0-9] %"))
+        expect(row(page, video.name)).to_contain_text("Done", timeout=TIMEOUT_MS)
+        # What had been confirmed was not sent again.
+        assert offsets[0] == 0
+        assert offsets.count(0) == 1
+        assert sorted(offsets) == offsets
+        with page.expect_download() as download:
+            row(page, video.name).get_by_role("link", name="Download").click()
+        archive = tmp_path / "concert.zip"
+        download.value.save_as(archive)
+    assert numbers_in(read_archive(archive)[1]) == truth.numbers

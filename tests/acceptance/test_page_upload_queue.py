@@ -1,0 +1,227 @@
+"""The page in a real browser: uploads are paused, resumed, cancelled and refused; many of them keep it fluent."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Dialog, Page, expect
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from cluster.local.cores_and_ports import cores
+from db.acceptance.quotas import Quotas
+from serve_app.submission.receive_chunks import UploadPolicy
+from tests.support.api_client import MP4, make_limits
+from tests.support.page_in_browser import Site, browser, needs_chromium, page, row, site
+from tests.support.uploads_in_browser import (
+    MIB,
+    SECONDS_60,
+    Held,
+    choose,
+    expect_accepted,
+    expect_sent,
+    make_video,
+    records,
+    wait_until,
+)
+
+__all__ = ["browser", "page", "site"]
+
+pytestmark = needs_chromium
+
+LONGEST_TASK_MS = 100
+"""A longer one is felt by people who type or scroll."""
+
+
+async def locked_videos(site: Site) -> AsyncConnection:
+    """A connection that lets no video be stored until it is closed."""
+    connection = await site.deps.database.connect()
+    await connection.execute(text("LOCK TABLE videos IN EXCLUSIVE MODE"))
+    return connection
+
+
+def test_pause_and_resume(page: Page, site: Site, tmp_path: Path) -> None:
+    video = make_video(tmp_path)
+    held = Held(page, 2 * MIB)
+    choose(page, video)
+    expect_sent(page, video.name, 32)
+    row(page, video.name).get_by_role("button", name="Pause").click()
+    expect(row(page, video.name)).to_contain_text("Paused")
+    expect(row(page, video.name).get_by_role("button", name="Resume")).to_be_focused()
+    held.drop()
+    row(page, video.name).get_by_role("button", name="Resume").press("Enter")
+    expect_accepted(page, video.name)
+    assert site.received.by_method["PATCH"] == 16 * MIB
+
+
+def test_a_pause_within_a_slice_loses_nothing_that_has_arrived(page: Page, site: Site, tmp_path: Path) -> None:
+    video = make_video(tmp_path)
+    network = page.context.new_cdp_session(page)
+    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 4 * MIB}
+    network.send("Network.enable")
+    network.send("Network.emulateNetworkConditions", slow)
+    choose(page, video)
+    wait_until(page, "document.querySelector('#uploads .sent')?.value > 7 / 16")
+    row(page, video.name).get_by_role("button", name="Pause").click()
+    expect(row(page, video.name)).to_contain_text("Paused")
+    network.send("Network.emulateNetworkConditions", slow | {"uploadThroughput": -1})
+    row(page, video.name).get_by_role("button", name="Resume").click()
+    expect_accepted(page, video.name)
+    assert site.received.by_method["PATCH"] == 16 * MIB
+
+
+def test_cancel_takes_the_upload_off_the_service(page: Page, tmp_path: Path) -> None:
+    video = make_video(tmp_path)
+    Held(page, 2 * MIB)
+    choose(page, video)
+    expect_sent(page, video.name, 32)
+    assert records(page) == 1
+    with page.expect_response(lambda answer: answer.request.method == "DELETE") as answer:
+        row(page, video.name).get_by_role("button", name="Cancel").click()
+    assert answer.value.status == 204
+    expect(row(page, video.name)).to_have_count(0)
+    assert records(page) == 0
+    gone = page.request.head(answer.value.url, headers={"Tus-Resumable": "1.0.0"})
+    assert gone.status == 410
+
+
+def test_all_can_be_paused_resumed_and_cancelled(page: Page, tmp_path: Path) -> None:
+    videos = [make_video(tmp_path, f"part-{n}.mp4", 2 * MIB) for n in range(5)]
+    Held(page, 0)
+    choose(page, *videos)
+    expect(page.locator("#upload-counts")).to_contain_text("3 uploading · 2 waiting · 0 % of 10 MiB")
+    page.get_by_role("button", name="Pause all").click()
+    expect(page.locator("#upload-counts")).to_contain_text("5 paused")
+    page.get_by_role("button", name="Resume all").click()
+    expect(page.locator("#upload-counts")).to_contain_text("3 uploading · 2 waiting")
+    page.get_by_role("button", name="Cancel all").click()
+    page.get_by_role("button", name="Go on").click()
+    expect(page.locator("#uploads tr")).to_have_count(5)
+    page.get_by_role("button", name="Cancel all").click()
+    page.get_by_role("button", name="Cancel them").click()
+    expect(page.locator("#uploads tr")).to_have_count(0)
+    expect(page.get_by_role("group", name="All uploads")).to_be_hidden()
+    page.reload()
+    expect(page.get_by_text("Nothing here yet.")).to_be_visible()
+    expect(page.get_by_text("Not uploaded completely")).to_be_hidden()
+
+
+def test_leaving_the_page_is_warned_of_while_something_is_sent(page: Page, tmp_path: Path) -> None:
+    video = make_video(tmp_path)
+    held = Held(page, 0)
+    choose(page, video)
+    expect(row(page, video.name)).to_contain_text("Uploading")
+    asked: list[str] = []
+
+    def stay(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        dialog.dismiss()
+
+    page.on("dialog", stay)
+    page.evaluate("location.reload()")
+    expect(row(page, video.name)).to_contain_text("Uploading")
+    held.release()
+    expect_accepted(page, video.name)
+    assert asked == ["beforeunload"]
+    page.evaluate("location.reload()")
+    expect(row(page, video.name)).to_have_count(1)
+    assert asked == ["beforeunload"]
+
+
+def test_between_the_last_byte_and_the_acceptance_it_is_checking(page: Page, site: Site, tmp_path: Path) -> None:
+    video = make_video(tmp_path, size=2 * MIB)
+    # Uploads go on, but no video can be accepted.
+    lock = site.run(locked_videos(site))
+    choose(page, video)
+    expect(row(page, video.name)).to_contain_text("Checking")
+    expect(row(page, video.name).get_by_role("button", name="Pause")).to_be_hidden()
+    site.run(lock.close())
+    expect_accepted(page, video.name)
+
+
+def test_a_large_file_that_is_no_video_is_refused_by_its_first_slice(page: Page, site: Site, tmp_path: Path) -> None:
+    notes = tmp_path / "notes.mp4"
+    notes.write_bytes(b"some text\n" * (2 * MIB))
+    choose(page, notes)
+    expect(row(page, notes.name)).to_contain_text("The file is not a video of a known container.")
+    expect(page.locator("#announcer")).to_contain_text("notes.mp4: Not accepted.")
+    assert site.received.by_method["PATCH"] <= MIB // 4
+    expect(row(page, notes.name).get_by_role("button", name="Try again")).to_be_hidden()
+    row(page, notes.name).get_by_role("button", name="Dismiss").click()
+    expect(row(page, notes.name)).to_have_count(0)
+    assert records(page) == 0
+
+
+def test_a_file_that_was_deleted_meanwhile_is_refused(page: Page, tmp_path: Path) -> None:
+    video = make_video(tmp_path)
+    held = Held(page, 2 * MIB)
+    choose(page, video)
+    expect_sent(page, video.name, 32)
+    video.unlink()
+    held.release()
+    expect(row(page, video.name)).to_contain_text("The file can't be read.")
+
+
+SMALL = UploadPolicy(max_bytes=3 * MIB, max_request_bytes=MIB, expiry_seconds=3600.0)
+
+
+@pytest.mark.parametrize("site", [{"uploads": SMALL}], indirect=True)
+def test_the_largest_size_is_told_and_a_larger_file_is_refused_before_its_first_byte(
+    page: Page, site: Site, tmp_path: Path
+) -> None:
+    expect(page.locator("#formats")).to_contain_text("up to 3.0 MiB each")
+    choose(page, make_video(tmp_path, "large.mp4", 4 * MIB), make_video(tmp_path, "small.mp4", 3 * MIB))
+    expect(row(page, "large.mp4")).to_contain_text("The file is larger than 3.0 MiB.")
+    expect_accepted(page, "small.mp4")
+    assert site.received.by_method["PATCH"] == 3 * MIB
+    assert site.received.by_method["POST"] < 1000
+
+
+@pytest.mark.parametrize("site", [{"limits": make_limits(quotas=Quotas(stored_bytes=3 * MIB))}], indirect=True)
+def test_a_file_beyond_the_quota_is_refused_and_can_be_tried_again(page: Page, tmp_path: Path) -> None:
+    choose(page, make_video(tmp_path, "first.mp4", 2 * MIB))
+    expect_accepted(page, "first.mp4")
+    choose(page, make_video(tmp_path, "second.mp4", 2 * MIB))
+    expect(row(page, "second.mp4")).to_contain_text("Not accepted")
+    expect(row(page, "second.mp4")).to_contain_text(
+        "Delete videos that you no longer need, or ask the operator for more."
+    )
+    row(page, "first.mp4").get_by_role("button", name="Cancel").click()
+    row(page, "first.mp4").get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(row(page, "first.mp4")).to_have_count(0)
+    row(page, "second.mp4").get_by_role("button", name="Try again").click()
+    expect_accepted(page, "second.mp4")
+
+
+def test_a_thousand_files_keep_the_page_fluent(page: Page) -> None:
+    page.evaluate(
+        """bytes => {
+            window.longTasks = [];
+            window.files = new DataTransfer();
+            for (let n = 0; n < 1000; n += 1) {
+                files.items.add(new File([new Uint8Array(bytes), String(n)], `clip-${n}.mp4`, { lastModified: n }));
+            }
+            const note = list => longTasks.push(...list.getEntries().map(entry => entry.duration));
+            new PerformanceObserver(note).observe({ entryTypes: ["longtask"] });
+            const options = { dataTransfer: files, bubbles: true, cancelable: true };
+            setTimeout(() => document.querySelector("#drop").dispatchEvent(new DragEvent("drop", options)));
+        }""",
+        list(MP4),
+    )
+    expect(page.locator("#upload-counts")).to_contain_text("3 uploading · 9")
+    expect(page.locator("#uploads tr")).to_have_count(50)
+    page.get_by_role("button", name="other uploads").click()
+    expect(page.locator("#uploads tr")).to_have_count(250)
+    page.get_by_label("Search by file name").press_sequentially("clip")
+    waiting = r"Number(/(\d+) waiting/.exec(document.querySelector('#upload-counts').textContent)[1])"
+    wait_until(page, f"{waiting} < 900")
+    page.get_by_role("button", name="Cancel all").click()
+    page.get_by_role("button", name="Cancel them").click()
+    expect(page.locator("#uploads tr")).to_have_count(0, timeout=SECONDS_60)
+    longest = max(page.evaluate("longTasks"), default=0)
+    # Other work on the machine makes every task longer.
+    busy = max(1.0, os.getloadavg()[0] / cores())
+    assert longest < LONGEST_TASK_MS * busy

@@ -1,0 +1,93 @@
+"""Uploads of the page in a real browser: files to send, requests that are held, and what a test waits for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from playwright.sync_api import Page, Request, Route, expect
+
+from tests.support.api_client import MP4
+from tests.support.page_in_browser import row
+
+UPLOADS = "**/v1/uploads/*"
+MIB = 1 << 20
+SECONDS_60 = 60_000
+
+
+def offset_of(request: Request) -> int:
+    return int(request.headers["upload-offset"])
+
+
+class Held:
+    """Slices from an offset on wait in the browser until they are let go."""
+
+    def __init__(self, page: Page, offset: int) -> None:
+        self._offset = offset
+        self._routes: list[Route] = []
+        page.route(UPLOADS, self._handle)
+
+    def _handle(self, route: Route) -> None:
+        if route.request.method == "PATCH" and offset_of(route.request) >= self._offset:
+            self._routes.append(route)
+        else:
+            route.continue_()
+
+    def release(self) -> None:
+        """Lets those that wait go, and holds none from now on."""
+        self._offset = 1 << 62
+        for route in self._routes:
+            route.continue_()
+
+    def drop(self) -> None:
+        """Those that wait never arrive, because their page is left. Holds none from now on."""
+        self._offset = 1 << 62
+        self._routes.clear()
+
+    def break_off(self) -> None:
+        """Breaks the connections of those that wait, and holds none from now on."""
+        self._offset = 1 << 62
+        for route in self._routes:
+            route.abort("connectionreset")
+
+
+def make_video(folder: Path, name: str = "holiday.mp4", size: int = 16 * MIB) -> Path:
+    """A file with the first bytes of a video."""
+    path = folder / name
+    path.write_bytes(MP4)
+    os.truncate(path, size)
+    return path
+
+
+def choose(page: Page, *paths: Path) -> None:
+    expect(page.locator("#workspace")).to_be_visible()
+    page.locator("#files").set_input_files(paths)
+
+
+def expect_sent(page: Page, name: str, percent: int) -> None:
+    """Waits until the service has confirmed so much of the file."""
+    expect(row(page, name).get_by_role("progressbar")).to_have_attribute("aria-valuetext", f"{percent} %")
+
+
+def wait_until(page: Page, condition: str) -> None:
+    """Waits for a condition in JavaScript. The page's own policy forbids Playwright's way."""
+    held = page.evaluate(
+        f"""async () => {{
+            const deadline = performance.now() + {SECONDS_60};
+            while (!({condition}) && performance.now() < deadline) await new Promise(requestAnimationFrame);
+            return {condition};
+        }}"""
+    )
+    assert held, condition
+
+
+def expect_accepted(page: Page, name: str) -> None:
+    """Waits until the file has left the uploads, and is one of the videos."""
+    expect(page.locator("#videos tr").filter(has_text=name)).to_have_count(1, timeout=SECONDS_60)
+    expect(page.locator("#uploads tr").filter(has_text=name)).to_have_count(0)
+
+
+def records(page: Page) -> int:
+    """How many unfinished uploads the browser remembers."""
+    count = page.evaluate("Object.keys(localStorage).filter(key => key.startsWith('fotograma.upload ')).length")
+    return int(count)
