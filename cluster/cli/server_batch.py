@@ -51,8 +51,8 @@ class Stage(StrEnum):
 @dataclass(frozen=True, slots=True)
 class VideoOutcome:
     """The outcome of one video. archive, folder: the written files, else None. failure: None after success. result:
-    None after a failure. video, extraction: on the server. sent_bytes: of the file, in this run. is_unchanged: all of
-    it was there, from an earlier run."""
+    None after a failure. video, extraction: on the server. sent_bytes: of the file, in this run. is_unchanged: the
+    archive was there, from an earlier run."""
 
     name: str
     video: Video | None = None
@@ -99,6 +99,7 @@ class _ItemState:
     sent_from: int | None = None
     sent_bytes: int = 0
     is_downloaded: bool = False
+    is_extracted_again: bool = False
 
 
 @dataclass(slots=True)
@@ -143,7 +144,7 @@ class ServerBatch:
             failure,
             result,
             state.sent_bytes,
-            is_unchanged=failure is None and not state.sent_bytes and not state.is_downloaded,
+            is_unchanged=failure is None and not state.is_downloaded,
         )
         self.observer.end(index, outcome)
         return outcome
@@ -154,23 +155,55 @@ class ServerBatch:
             on_stage(Stage.WAITING)
             async with self._uploads:
                 state.video, state.extraction = await self._upload(item.source, on_stage, state)
-        assert state.extraction is not None
-        self.pending[index] = state.extraction
-        state.extraction = await self.client.wait(
-            state.extraction, on_progress=lambda seen: _report_progress(on_stage, seen)
-        )
-        async with self._downloads:
-
-            def report_received(received: int, total: int | None) -> None:
-                state.is_downloaded = True
-                on_stage(Stage.DOWNLOADING, received, total)
-
-            target = item.target.archive
-            state.archive = await self.client.download(state.extraction, target, on_received=report_received)
+        await self._fetch_result(index, item, on_stage, state)
         del self.pending[index]
         if self.unpack:
             on_stage(Stage.UNPACKING)
             await asyncio.to_thread(self._unpack, state, item.target)
+
+    async def _fetch_result(self, index: int, item: BatchItem, on_stage: _OnStage, state: _ItemState) -> None:
+        """Waits for the result and downloads it. A result of an earlier run that has expired is made again."""
+
+        def report_received(received: int, total: int | None) -> None:
+            state.is_downloaded = True
+            on_stage(Stage.DOWNLOADING, received, total)
+
+        while state.archive is None:
+            assert state.extraction is not None
+            self.pending[index] = state.extraction
+            state.extraction = await self.client.wait(
+                state.extraction, on_progress=lambda seen: _report_progress(on_stage, seen)
+            )
+            target = item.target.archive
+            try:
+                async with self._downloads:
+                    state.archive = await self.client.download(state.extraction, target, on_received=report_received)
+            except ApiError as error:
+                if error.code != "expired" or item.source is None or state.is_extracted_again:
+                    raise
+                state.is_extracted_again = True
+                state.video, state.extraction = await self._extract_again(item.source, on_stage, state)
+
+    async def _extract_again(self, source: Path, on_stage: _OnStage, state: _ItemState) -> tuple[Video, Extraction]:
+        """Extracts a video whose result has expired."""
+        assert state.video is not None
+        assert state.extraction is not None
+        key = f"again-{state.extraction.id}"
+        try:
+            return state.video, await self.client.extract(state.video, self.spec or "{}", idempotency_key=key)
+        except ApiError as error:
+            if error.code != "video_expired":
+                raise
+        async with self._uploads:
+            return await self._upload_anew(source, on_stage, state, key)
+
+    async def _upload_anew(
+        self, source: Path, on_stage: _OnStage, state: _ItemState, key: str
+    ) -> tuple[Video, Extraction]:
+        """Sends a file whose bytes have expired on the server."""
+        sent = partial(_report_sent, on_stage, state)
+        video = await self.client.upload(source, self.spec, idempotency_key=key, on_sent=sent)
+        return video, video.extraction
 
     def _unpack(self, state: _ItemState, target: OutputPath) -> None:
         if state.is_downloaded or not is_unpacked(target.archive, target.folder):
@@ -179,18 +212,18 @@ class ServerBatch:
 
     async def _upload(self, source: Path, on_stage: _OnStage, state: _ItemState) -> tuple[Video, Extraction]:
         """Uploads a file, or finds the video that an earlier run of the same command has uploaded."""
-
-        def report_sent(sent: int, total: int) -> None:
-            # The first report tells what the server has already.
-            state.sent_from = sent if state.sent_from is None else state.sent_from
-            state.sent_bytes = max(state.sent_bytes, sent - state.sent_from)
-            on_stage(Stage.UPLOADING, sent, total)
-
         on_stage(Stage.READING)
-        video = await self.client.upload(source, self.spec, by_content=True, on_sent=report_sent)
+        sent = partial(_report_sent, on_stage, state)
+        video = await self.client.upload(source, self.spec, by_content=True, on_sent=sent)
         extraction = video.extraction
         while _is_retryable(extraction):
-            again = await self.client.retry(extraction, idempotency_key=f"retry-{extraction.id}")
+            key = f"retry-{extraction.id}"
+            try:
+                again = await self.client.retry(extraction, idempotency_key=key)
+            except ApiError as error:
+                if error.code != "video_expired":
+                    raise
+                return await self._upload_anew(source, on_stage, state, key)
             extraction = await self.client.extraction(again.id)
         return video, extraction
 
@@ -246,6 +279,13 @@ def failure_of(error: FotogramaError | OSError) -> Failure:
 
 class _OnStage(Protocol):
     def __call__(self, stage: Stage, done: int = 0, total: int | None = None) -> None: ...
+
+
+def _report_sent(on_stage: _OnStage, state: _ItemState, sent: int, total: int) -> None:
+    # The first report tells what the server has already.
+    state.sent_from = sent if state.sent_from is None else state.sent_from
+    state.sent_bytes = max(state.sent_bytes, sent - state.sent_from)
+    on_stage(Stage.UPLOADING, sent, total)
 
 
 def _report_progress(on_stage: _OnStage, extraction: Extraction) -> None:

@@ -92,12 +92,13 @@ class ResultWarning:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """frames: images in the archive. bytes, sha256: of the archive."""
+    """frames: images in the archive. bytes, sha256: of the archive. expires_at: when its files go; None for never."""
 
     frames: int
     bytes: int
     sha256: str
     warnings: tuple[ResultWarning, ...] = ()
+    expires_at: Time | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,9 +70,9 @@ def upload(session: Session, wanted: WantedUpload) -> Flow[Video]:
     sha256, key = None, wanted.key
     if wanted.by_content:
         sha256 = yield RunInThread(lambda: sha256_of(wanted.file))
-        found = yield from video_page(session, status=None, q=None, sha256=sha256, limit=1, cursor=None)
-        if found.items:
-            return (yield from _by_spec(session, found.items[0], wanted.spec))
+        found = yield from _find(session, sha256, wanted.spec)
+        if found is not None:
+            return found
         key = key or content_key(wanted.file.path.name, wanted.spec, sha256)
     try:
         return (yield from _begin(session, wanted, sha256, key, note))
@@ -83,16 +83,27 @@ def upload(session: Session, wanted: WantedUpload) -> Flow[Video]:
     return (yield from _begin(session, wanted, sha256, None, note))
 
 
-def content_key(name: str, spec: str | None, sha256: str | None) -> str:
-    """Returns an Idempotency-Key that stands for a file's name, content and specification."""
-    return "extract-" + hashlib.sha256(json.dumps([name, spec, sha256]).encode()).hexdigest()
+def content_key(name: str, spec: str | None, content: str) -> str:
+    """Returns an Idempotency-Key that stands for these three."""
+    return "extract-" + hashlib.sha256(json.dumps([name, spec, content]).encode()).hexdigest()
+
+
+def _find(session: Session, sha256: str, spec: str | None) -> Flow[Video | None]:
+    """Returns the account's newest video of this content, extracted by `spec`. None when its bytes are gone."""
+    page = yield from video_page(session, status=None, q=None, sha256=sha256, limit=1, cursor=None)
+    try:
+        return (yield from _by_spec(session, page.items[0], spec)) if page.items else None
+    except ApiError as error:
+        if not _is_gone(error):
+            raise
+        return None
 
 
 def _by_spec(session: Session, known: Video, spec: str | None) -> Flow[Video]:
     """Extracts a video that the service has, unless its newest extraction is by this specification."""
     if is_same_spec(spec, known.extraction.spec):
         return known
-    key = content_key(known.id, spec, known.sha256)
+    key = content_key(known.id, spec, known.extraction.id)
     placed = yield from extract(session, known, spec or "{}", key)
     # The response to a repeated request is that of the first one.
     latest = yield from extraction(session, placed.id)

@@ -13,10 +13,11 @@ from sqlalchemy import text
 
 from cluster.cli.output_paths import OutputPath
 from cluster.cli.server_batch import BatchItem, ServerBatch, Stage, VideoOutcome
+from db.object_store import retention
 from fotograma import AsyncClient
 from serve_app.app import create_app
 from serve_app.deps import Deps
-from tests.support import api_client
+from tests.support import api_client, database_rows
 
 
 class Silent:
@@ -97,3 +98,38 @@ async def test_deleted_video_is_uploaded_again(deps: Deps, client: AsyncClient, 
     assert outcome.failure is None
     assert clip.with_suffix(".zip").is_file()
     assert await counted(deps) == (1, 2)
+
+
+async def expire_results(deps: Deps) -> None:
+    past = "now() - interval '1 s'"
+    for change in (
+        "ALTER TABLE extractions DISABLE TRIGGER extractions_transition",
+        f"UPDATE extractions SET result_expires_at = {past}",
+        f"UPDATE results SET expires_at = {past}",
+    ):
+        await database_rows.execute(deps.database, change)
+    assert await retention.remove_expired_results(deps.database) == 1
+
+
+@pytest.mark.parametrize("bytes_are_there", [True, False])
+async def test_result_that_has_expired_is_made_again(
+    deps: Deps, client: AsyncClient, clip: Path, bytes_are_there: bool
+) -> None:
+    await asyncio.gather(run(client, clip), work(deps))
+    clip.with_suffix(".zip").unlink()
+    await expire_results(deps)
+    if not bytes_are_there:
+        assert await retention.remove_old_videos(deps.database, seconds=0) == 1
+    again, _ = await asyncio.gather(run(client, clip), work(deps))
+    assert again.failure is None
+    assert clip.with_suffix(".zip").is_file()
+    assert await counted(deps) == ((1, 2) if bytes_are_there else (2, 2))
+
+
+async def test_archive_that_was_downloaded_before_its_result_expired_stays(
+    deps: Deps, client: AsyncClient, clip: Path
+) -> None:
+    await asyncio.gather(run(client, clip), work(deps))
+    await expire_results(deps)
+    assert (await run(client, clip)).is_unchanged
+    assert await counted(deps) == (1, 1)
