@@ -20,6 +20,7 @@ from serve_app.http import problem_details
 from serve_app.http.middleware import RequestMiddleware
 from serve_app.openapi import openapi_document
 from serve_app.routes import (
+    account_export,
     accounts,
     admin_acceptance_ledger,
     downloads,
@@ -57,6 +58,7 @@ def routes() -> Sequence[BaseRoute]:
         public_route("/v1/tokens", POST=login_sessions.log_in, DELETE=authenticated_endpoint(login_sessions.log_out)),
         public_route("/v1/tokens/refresh", POST=login_sessions.refresh),
         authenticated_route("/v1/me", GET=accounts.show, PATCH=accounts.change, DELETE=accounts.erase),
+        authenticated_route("/v1/me/export", GET=account_export.download),
         authenticated_route("/v1/me/password", POST=accounts.change_password),
         authenticated_route("/v1/videos", GET=videos.list_videos, POST=videos.accept),
         authenticated_route("/v1/videos/{id}", GET=videos.show, DELETE=videos.delete),

@@ -59,6 +59,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("GET", "/v1/me"): Operation("Show the account", 200, response_schemas.Account),
     ("PATCH", "/v1/me"): Operation("Change the account", 200, response_schemas.Account, body=accounts.Changes),
     ("DELETE", "/v1/me"): Operation("Erase the account and all that it owns, at once", 204, body=accounts.Erasure),
+    ("GET", "/v1/me/export"): Operation("Download all that is stored about the account", 200, _ZIP),
     ("POST", "/v1/me/password"): Operation(
         "Change the password and end every other session", 204, body=accounts.PasswordChange
     ),

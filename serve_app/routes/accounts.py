@@ -82,7 +82,7 @@ async def register(request: Request) -> Response:
 async def show(request: Request, principal: Principal) -> Response:
     """GET /v1/me"""
     deps = deps_of(request)
-    return JsonResponse(await _account_json(deps, await accounts.get(deps.database, principal.user_id)))
+    return JsonResponse(await account_json(deps, await accounts.get(deps.database, principal.user_id)))
 
 
 async def change(request: Request, principal: Principal) -> Response:
@@ -90,7 +90,7 @@ async def change(request: Request, principal: Principal) -> Response:
     deps = deps_of(request)
     body = await request_body.read_model(request, Changes)
     return JsonResponse(
-        await _account_json(deps, await accounts.update(deps.database, principal.user_id, body.model_dump()))
+        await account_json(deps, await accounts.update(deps.database, principal.user_id, body.model_dump()))
     )
 
 
@@ -137,7 +137,7 @@ async def _check_password(deps: Deps, principal: Principal, password: str) -> No
         raise CatalogueError("bad_credentials", "The current password is wrong.")
 
 
-async def _account_json(deps: Deps, account: Account | None) -> dict[str, Any]:
+async def account_json(deps: Deps, account: Account | None) -> dict[str, Any]:
     if account is None:
         raise CatalogueError("unauthenticated")
     usage = await quotas.account_usage(deps.database, account.id)

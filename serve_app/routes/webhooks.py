@@ -67,7 +67,7 @@ async def list_webhooks(request: Request, principal: Principal) -> Response:
     found = await webhooks.list_webhooks(
         deps_of(request).database, principal.user_id, limit=query.limit + 1, before=query.before
     )
-    return _page_response([_webhook_json(webhook) for webhook in found], query.limit)
+    return _page_response([webhook_json(webhook) for webhook in found], query.limit)
 
 
 async def delete(request: Request, principal: Principal) -> Response:
@@ -84,7 +84,7 @@ async def list_deliveries(request: Request, principal: Principal) -> Response:
     found = await webhook_deliveries.list_deliveries(
         deps_of(request).database, webhook.id, limit=query.limit + 1, before=query.before
     )
-    return _page_response([_delivery_json(delivery) for delivery in found], query.limit)
+    return _page_response([delivery_json(delivery) for delivery in found], query.limit)
 
 
 async def redeliver(request: Request, principal: Principal) -> Response:
@@ -96,7 +96,7 @@ async def redeliver(request: Request, principal: Principal) -> Response:
     delivery = await run_to_completion(webhook_deliveries.redeliver(deps_of(request).database, webhook.id, delivery_id))
     if delivery is None:
         raise CatalogueError("not_found")
-    return JsonResponse(_delivery_json(delivery), 202)
+    return JsonResponse(delivery_json(delivery), 202)
 
 
 async def _create(
@@ -111,7 +111,7 @@ async def _create(
             secret=webhooks.secret_of(secrets.token_bytes(SECRET_BYTES)),
             events=sorted(set(requested.events)),
         )
-        body = encode_json(_webhook_json(webhook) | {"secret": webhook.secret})
+        body = encode_json(webhook_json(webhook) | {"secret": webhook.secret})
         await store_response(connection, key, fingerprint, 201, body)
     log.info("A webhook was created.", event_name="webhook.created", webhook_id=str(webhook.id), user_id=str(user_id))
     return body
@@ -130,7 +130,7 @@ def _page_response(representations: Sequence[dict[str, Any]], limit: int) -> Res
     return JsonResponse({"items": page, "next_cursor": next_cursor})
 
 
-def _webhook_json(webhook: Webhook) -> dict[str, Any]:
+def webhook_json(webhook: Webhook) -> dict[str, Any]:
     return {
         "id": webhook.id,
         "url": webhook.url,
@@ -140,7 +140,7 @@ def _webhook_json(webhook: Webhook) -> dict[str, Any]:
     }
 
 
-def _delivery_json(delivery: Delivery) -> dict[str, Any]:
+def delivery_json(delivery: Delivery) -> dict[str, Any]:
     return {
         "id": delivery.id,
         "type": f"extraction.{delivery.extraction_status}",

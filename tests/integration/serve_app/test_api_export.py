@@ -1,0 +1,213 @@
+"""The export of an account: everything that is stored about it, and nothing of others."""
+
+from __future__ import annotations
+
+import json
+import os
+import tracemalloc
+import zipfile
+from collections.abc import AsyncIterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+
+from db import account_export
+from db.object_store import retention
+from serve_app.app import create_app
+from serve_app.deps import Deps
+from tests.support import database_rows, tus_client, whole_account
+from tests.support.api_client import (
+    MP4,
+    PASSWORD,
+    listen,
+    log_in,
+    make_result,
+    open_client,
+    publish_next_task,
+    status_and_code,
+    upload_video,
+)
+
+ROWS = ("sessions", "webhooks", "deliveries", "uploads", "videos", "extractions")
+
+
+class Export:
+    """A downloaded archive."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content, self.archive = content, zipfile.ZipFile(BytesIO(content))
+
+    @property
+    def names(self) -> list[str]:
+        return self.archive.namelist()
+
+    def read(self, name: str) -> bytes:
+        return self.archive.read(name)
+
+    def rows(self, name: str) -> Any:
+        return json.loads(self.read(f"{name}.json"))
+
+
+async def export(client: httpx.AsyncClient) -> Export:
+    answer = await client.get("/v1/me/export")
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "application/zip"
+    assert answer.headers["cache-control"] == "no-store"
+    assert "attachment" in answer.headers["content-disposition"]
+    return Export(answer.content)
+
+
+@pytest.fixture
+async def bob(deps: Deps) -> AsyncIterator[httpx.AsyncClient]:
+    async with open_client(create_app(deps)) as client:
+        await log_in(client, "bob@example.net")
+        yield client
+
+
+async def test_export_has_every_row_and_every_file_of_the_account_and_no_secret(
+    ana: httpx.AsyncClient, bob: httpx.AsyncClient, deps: Deps
+) -> None:
+    account = await whole_account.add_ended_and_running(ana, deps, "ana")
+    other = await whole_account.add_ended_and_running(bob, deps, "bob")
+    await whole_account.add_waiting(ana, deps, account, "ana")
+    await whole_account.add_waiting(bob, deps, other, "bob")
+    found = await export(ana)
+    assert found.archive.testzip() is None
+    assert {info.compress_type for info in found.archive.infolist()} == {zipfile.ZIP_STORED}
+
+    shown = (await ana.get("/v1/me")).json()
+    assert json.loads(found.read("account.json")) == shown
+    assert {name: len(found.rows(name)) for name in ROWS} == {
+        "sessions": 1, "webhooks": 1, "deliveries": 3, "uploads": 1, "videos": 5, "extractions": 6,
+    }  # fmt: skip
+    hashed = await database_rows.fetch_one(
+        deps.database, "SELECT password_hash FROM users WHERE id = :id", id=shown["id"]
+    )
+    for secret in (hashed.password_hash, "whsec_", "password", "bob"):
+        assert secret.encode() not in found.content, secret
+
+    by_name = {video["filename"]: video for video in found.rows("videos")}
+    for name in ("ana-succeeded.mp4", "ana-failed.mp4", "ana-running.mp4", "ana-tus.mp4"):
+        assert by_name[name]["file"] == f"videos/{by_name[name]['id']}.mp4"
+        assert found.read(by_name[name]["file"]) == MP4
+    (upload,) = found.rows("uploads")
+    assert (upload["filename"], upload["received"], found.read(upload["file"])) == ("ana-open.mp4", 5000, MP4[:5000])
+
+    of_video = [row for row in found.rows("extractions") if row["video_id"] == account.succeeded["id"]]
+    assert [row["reused"] for row in of_video] == [False, True]
+    assert [row["timeline"][0]["kind"] for row in of_video] == ["accepted", "reused"]
+    assert of_video[0] == {
+        **(await ana.get(f"/v1/extractions/{of_video[0]['id']}")).json(),
+        "files": of_video[0]["files"],
+        "timeline": (await ana.get(f"/v1/extractions/{of_video[0]['id']}/timeline")).json()["items"],
+    }
+    archive = (await ana.get(f"/v1/extractions/{of_video[0]['id']}/frames.zip")).content
+    for row in of_video:
+        assert found.read(f"{row['files']}/frames.zip") == archive
+    results = [name for name in found.names if name.startswith("results/")]
+    assert len(results) == 6
+    assert "missing.txt" not in found.names
+
+
+async def test_export_of_an_account_with_more_rows_than_a_page_has_all_of_them_once(
+    ana: httpx.AsyncClient, deps: Deps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = await whole_account.add_ended_and_running(ana, deps, "ana")
+    await whole_account.add_waiting(ana, deps, account, "ana")
+    whole = await export(ana)
+    monkeypatch.setattr(account_export, "PAGE_ROWS", 1)
+    monkeypatch.setattr("serve_app.routes.account_export.PAGE", 1)
+    paged = await export(ana)
+    assert paged.names == whole.names
+    # Where an extraction is in the queue is told by the clock and the others, not by the account.
+    for name in ROWS:
+        assert [row["id"] for row in paged.rows(name)] == [row["id"] for row in whole.rows(name)]
+    assert [row["timeline"] for row in paged.rows("extractions")] == [
+        row["timeline"] for row in whole.rows("extractions")
+    ]
+
+
+async def test_missing_objects_are_noted_and_break_nothing(ana: httpx.AsyncClient, deps: Deps) -> None:
+    videos = [await upload_video(ana, f"{name}.mp4") for name in "ab"]
+    await publish_next_task(deps, make_result([b"one"]))
+    await publish_next_task(deps, make_result([b"two"]))
+    path = await tus_client.opened(ana, len(MP4))
+    for start in range(0, len(MP4), 4000):
+        await tus_client.patch(ana, path, start, MP4[start : start + 4000])
+    chunks = await deps.objects.keys(f"videos/{tus_client.id_of(path)}")
+    results = {row["video_id"]: row["files"] for row in (await export(ana)).rows("extractions")}
+    gone = results[videos[1]["id"]]
+    for key in (f"videos/{videos[0]['id']}", chunks[1], f"{gone}/frames.zip"):
+        await deps.objects.delete(key)
+
+    found = await export(ana)
+    assert found.archive.testzip() is None
+    assert sorted(found.read("missing.txt").decode().splitlines()) == sorted(
+        [
+            f"{gone}/frames.zip",
+            f"videos/{tus_client.id_of(path)}.mp4 (from byte 4000 on)",
+            f"videos/{videos[0]['id']}.mp4",
+        ]
+    )
+    assert found.read(f"videos/{tus_client.id_of(path)}.mp4") == MP4[:4000]
+    assert found.read(f"videos/{videos[1]['id']}.mp4") == MP4
+    assert f"{gone}/manifest.csv" in found.names
+
+
+async def test_what_was_removed_after_its_time_is_not_missing(ana: httpx.AsyncClient, deps: Deps) -> None:
+    await upload_video(ana)
+    await publish_next_task(deps, make_result([b"one"]))
+    await database_rows.execute(deps.database, "UPDATE results SET expires_at = now()")
+    await database_rows.execute(deps.database, "ALTER TABLE extractions DISABLE TRIGGER extractions_transition")
+    await database_rows.execute(deps.database, "UPDATE extractions SET result_expires_at = now()")
+    assert await retention.remove_expired_results(deps.database) == 1
+    assert await retention.remove_old_videos(deps.database, seconds=0) == 1
+    found = await export(ana)
+    assert found.names == ["account.json", *(f"{name}.json" for name in ROWS)]
+    assert [video["file"] for video in found.rows("videos")] == [None]
+    assert [extraction["files"] for extraction in found.rows("extractions")] == [None]
+
+
+async def test_memory_does_not_grow_with_the_files(ana: httpx.AsyncClient, deps: Deps, tmp_path: Path) -> None:
+    video, size = await upload_video(ana), 300 << 20
+    os.truncate(tmp_path / "objects" / "videos" / video["id"], size)
+    received = 0
+    async with listen(create_app(deps)) as port, httpx.AsyncClient(headers=ana.headers) as client:
+        tracemalloc.start()
+        try:
+            async with client.stream("GET", f"http://127.0.0.1:{port}/v1/me/export") as answer:
+                async for block in answer.aiter_raw():
+                    received += len(block)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert received > size
+    assert peak < 20 << 20
+
+
+async def test_file_names_of_users_lead_to_no_other_path(ana: httpx.AsyncClient) -> None:
+    ids = [
+        (await upload_video(ana, name))["id"] for name in ("x.m/../../p", "x.\u202e4pm", "noname", "x.MOV", "x. mp4")
+    ]
+    assert sorted(name for name in (await export(ana)).names if name.startswith("videos/")) == sorted(
+        [f"videos/{ids[0]}", f"videos/{ids[1]}.4pm", f"videos/{ids[2]}", f"videos/{ids[3]}.MOV", f"videos/{ids[4]}"]
+    )
+
+
+async def test_empty_account_has_an_export(ana: httpx.AsyncClient) -> None:
+    found = await export(ana)
+    assert json.loads(found.read("account.json"))["email"] == "ana@example.org"
+    assert found.rows("videos") == []
+
+
+async def test_export_needs_a_session_and_sends_no_body_to_head(visitor: httpx.AsyncClient) -> None:
+    assert status_and_code(await visitor.get("/v1/me/export")) == (401, "unauthenticated")
+    await log_in(visitor)
+    head = await visitor.head("/v1/me/export")
+    assert (head.status_code, head.content, head.headers["content-type"]) == (200, b"", "application/zip")
+    assert UUID((await visitor.get("/v1/me")).json()["id"])
+    assert PASSWORD.encode() not in (await export(visitor)).content
