@@ -24,6 +24,7 @@ from serve_app.routes import (
     accounts,
     admin_acceptance_ledger,
     downloads,
+    estimates,
     extractions,
     health,
     login_sessions,
@@ -63,6 +64,7 @@ def routes() -> Sequence[BaseRoute]:
         authenticated_route("/v1/videos", GET=videos.list_videos, POST=videos.accept),
         authenticated_route("/v1/videos/{id}", GET=videos.show, DELETE=videos.delete),
         authenticated_route("/v1/videos/{id}/extractions", POST=extractions.create),
+        authenticated_route("/v1/estimates", POST=estimates.create),
         tus_route("/v1/uploads", POST=uploads.create),
         tus_route(
             "/v1/uploads/{id}",

@@ -151,6 +151,9 @@ CATALOGUE: Mapping[str, CatalogueEntry] = {
     "not_ready": _entry(
         _R, "The extraction is not finished yet.", "Wait until its status is succeeded.",
         "A extração ainda não terminou.", "Espere até o status ser succeeded."),
+    "not_probed": _entry(
+        _R, "No worker has looked into the video yet.", "Ask again in a moment.",
+        "Nenhum worker examinou o vídeo ainda.", "Pergunte novamente em instantes."),
     "no_result": _entry(
         _R, "The extraction ended without a result.", "See its error, then retry it.",
         "A extração terminou sem resultado.", "Veja o erro e tente novamente."),

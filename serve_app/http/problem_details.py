@@ -55,6 +55,7 @@ HTTP_STATUS: Mapping[str, int] = {
     "not_found": 404,
     "method_not_allowed": 405,
     "not_ready": 409,
+    "not_probed": 409,
     "no_result": 409,
     "expired": 410,
     "video_expired": 410,

@@ -80,6 +80,12 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         body=response_schemas.NewExtraction,
         has_idempotency_key=True,
     ),
+    ("POST", "/v1/estimates"): Operation(
+        "Estimate frames, bytes and seconds of an extraction, before anything is queued",
+        200,
+        response_schemas.Estimate,
+        body=response_schemas.NewEstimate,
+    ),
     ("OPTIONS", "/v1/uploads"): Operation("Discover the tus extensions and the largest size", 204, is_public=True),
     ("POST", "/v1/uploads"): Operation(
         "Create a resumable upload (tus 1.0.0); its Location is the upload", 201, has_idempotency_key=True

@@ -173,6 +173,32 @@ class NewExtraction(Schema):
     spec: FrameSpec = FrameSpec()
 
 
+class MediaOfClient(Schema):
+    """What a client knows of a file. width, height: pixels as displayed. duration: seconds."""
+
+    codec: str
+    width: int
+    height: int
+    duration: float
+    fps_average: float
+
+
+class NewEstimate(Schema):
+    """The body of POST /v1/estimates: either a stored video or the facts of a file."""
+
+    video_id: UUID | None = None
+    media: MediaOfClient | None = None
+    spec: FrameSpec = FrameSpec()
+
+
+class Estimate(Schema):
+    """frames: images. bytes: of the archive. seconds: of one worker."""
+
+    frames: int
+    bytes: int
+    seconds: float
+
+
 class TimelineEvent(Schema):
     """An event of an extraction: its time, its kind, and the details of that kind."""
 

@@ -1,0 +1,96 @@
+"""How far estimates are from what comes out: `python -m benchmarks.estimates [--quick] [--clips DIR] [--json FILE]`.
+
+Each specification is estimated twice before it is extracted: from the facts of the file alone, and with the result of
+another specification of the same video, as `POST /v1/estimates` does for a stored video.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import fotograma
+from actors.extraction_types import Extracted
+from benchmarks.extract.clips import FPS, ensure_clip, find_clip
+from db.values.extraction_estimate import EarlierResult, Estimate, MediaFacts, estimate
+from db.values.frame_spec import parse
+
+CLIPS = {"1080p_gop250": "h264", "hevc_10bit": "hevc", "4k_gop60": "h264"}
+"""Each with its codec."""
+FIRST = '{"sample":{"mode":"uniform","count":5}}'
+SPECS = (
+    '{"sample":{"mode":"fps","fps":1}}',
+    '{"sample":{"mode":"every_nth","n":20}}',
+    '{"sample":{"mode":"fps","fps":2},"image":{"max_side":640}}',
+    '{"sample":{"mode":"fps","fps":1},"image":{"quality":75}}',
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="clips of a few seconds")
+    parser.add_argument("--clips", type=Path, help="folder for the generated clips")
+    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [
+            row
+            for name in CLIPS
+            for row in rows_of(name, options.clips or Path(folder), Path(folder) / "out", quick=options.quick)
+        ]
+    print(f"{'clip and specification':86} {'frames':>12} {'bytes, facts':>13} {'earlier':>8} {'seconds':>8}")
+    for row in rows:
+        print(
+            f"{row['clip'] + ' ' + row['spec']:86} {row['frames']:>12.2f} {row['bytes_from_facts']:>13.2f}"
+            f" {row['bytes']:>8.2f} {row['seconds']:>8.2f}"
+        )
+    print("Each figure is the estimate divided by what came out.")
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1))
+
+
+def rows_of(name: str, clips: Path, out: Path, *, quick: bool) -> list[dict[str, Any]]:
+    """One row for each specification: estimate divided by result."""
+    found = find_clip(name, quick=quick)
+    clip, encoding = ensure_clip(clips, found), found.encoding
+    media = MediaFacts(CLIPS[name], encoding.width, encoding.height, float(found.seconds), FPS)
+    first, seconds = extract(clip, FIRST, out / name / "first")
+    earlier = EarlierResult(media, parse(FIRST), first.frames, archive_size(out / name / "first"), seconds, True)
+    rows = []
+    for number, spec in enumerate(SPECS):
+        facts, informed = estimate(parse(spec), media), estimate(parse(spec), media, [earlier])
+        folder = out / name / str(number)
+        extracted, seconds = extract(clip, spec, folder)
+        rows.append(row(name, spec, facts, informed, extracted.frames, archive_size(folder), seconds))
+    return rows
+
+
+def row(
+    name: str, spec: str, facts: Estimate, informed: Estimate, frames: int, size: int, seconds: float
+) -> dict[str, Any]:
+    return {
+        "clip": name,
+        "spec": spec,
+        "frames": informed.frames / frames,
+        "bytes_from_facts": facts.size / size,
+        "bytes": informed.size / size,
+        "seconds": informed.seconds / seconds,
+    }
+
+
+def extract(clip: Path, spec: str, folder: Path) -> tuple[Extracted, float]:
+    """The result, and how many seconds one thread took."""
+    start = time.perf_counter()
+    return fotograma.extract(clip, spec, folder, threads=1), time.perf_counter() - start
+
+
+def archive_size(folder: Path) -> int:
+    return (folder / "frames.zip").stat().st_size
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""Estimates: what an extraction will give, before anything is queued or sent."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from db import extraction_history
+from db.accounts import Principal
+from db.values import frame_spec
+from db.values.error_catalogue import CatalogueError
+from db.values.extraction_estimate import MediaFacts, estimate
+from serve_app.deps import Deps, deps_of
+from serve_app.http import request_body
+from serve_app.http.json_response import JsonResponse
+from serve_app.http.request_body import RequestModel
+
+Pixels = Annotated[int, Field(gt=0, lt=1 << 16)]
+
+
+class MediaOfClient(RequestModel):
+    """What a client knows of a file that it has not sent."""
+
+    codec: Annotated[str, Field(max_length=40)]
+    width: Pixels
+    height: Pixels
+    duration: Annotated[float, Field(gt=0, le=1e9, strict=False)]
+    fps_average: Annotated[float, Field(gt=0, le=1e6, strict=False)]
+
+
+async def create(request: Request, principal: Principal) -> Response:
+    """POST /v1/estimates"""
+    deps = deps_of(request)
+    body = await request_body.read_json(request, request_body.MAX_SPEC_BYTES)
+    if not isinstance(body, dict):
+        raise CatalogueError("invalid_field", "body: Must be an object.")
+    unknown = next((name for name in body if name not in {"video_id", "media", "spec"}), None)
+    if unknown is not None:
+        raise CatalogueError("invalid_field", f"{unknown[:40]}: Unknown field.")
+    spec = frame_spec.from_document(body.get("spec", {}))
+    video_id, media = await _media(deps, principal, body)
+    earlier = await extraction_history.earlier_results(deps.database, principal.user_id, video_id)
+    found = estimate(spec, media, earlier)
+    return JsonResponse({"frames": found.frames, "bytes": found.size, "seconds": found.seconds})
+
+
+async def _media(deps: Deps, principal: Principal, body: dict[str, Any]) -> tuple[UUID | None, MediaFacts]:
+    """Of the stored video, or what the client says of its file. Raises CatalogueError."""
+    if ("video_id" in body) == ("media" in body):
+        raise CatalogueError("invalid_field", "body: Give either video_id or media.")
+    if "media" in body:
+        known = body["media"] if isinstance(body["media"], dict) else {}
+        # Decimals come from the JSON reader; here a float is exact enough.
+        given = request_body.validate(
+            MediaOfClient,
+            {name: float(value) if name in {"duration", "fps_average"} and _is_number(value) else value
+             for name, value in known.items()},
+        )  # fmt: skip
+        return None, MediaFacts(**given.model_dump())
+    video_id = _video_id(body["video_id"])
+    is_there, media = await extraction_history.media_of(deps.database, principal.user_id, video_id)
+    if not is_there:
+        raise CatalogueError("not_found")
+    if media is None:
+        raise CatalogueError("not_probed", retry_after=2)
+    return video_id, media
+
+
+def _is_number(value: object) -> bool:
+    return not isinstance(value, (str, bool, list, dict, type(None)))
+
+
+def _video_id(value: object) -> UUID:
+    try:
+        return UUID(str(value))
+    except ValueError as error:
+        raise CatalogueError("malformed_request", "video_id: This is no id.") from error

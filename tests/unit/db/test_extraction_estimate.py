@@ -1,0 +1,67 @@
+"""Estimates: the number of images follows from the specification, sizes and times from earlier results."""
+
+from __future__ import annotations
+
+import pytest
+
+from db.values.extraction_estimate import EarlierResult, MediaFacts, estimate, estimated_frames
+from db.values.frame_spec import parse
+
+FULL_HD = MediaFacts("h264", 1920, 1080, 60.0, 25.0)
+
+
+@pytest.mark.parametrize(
+    ("spec", "frames"),
+    [
+        ("{}", 60),
+        ('{"sample":{"mode":"fps","fps":0.5}}', 30),
+        ('{"sample":{"mode":"fps","fps":100}}', 1500),
+        ('{"sample":{"mode":"interval","seconds":7}}', 9),
+        ('{"sample":{"mode":"uniform","count":12}}', 12),
+        ('{"sample":{"mode":"uniform","count":99999}}', 1500),
+        ('{"sample":{"mode":"timestamps","at":[1,2,59.9,60,-1]}}', 3),
+        ('{"sample":{"mode":"every_nth","n":10}}', 150),
+        ('{"sample":{"mode":"all"}}', 1500),
+        ('{"sample":{"mode":"all"},"range":{"start":10,"end":20}}', 250),
+        ('{"sample":{"mode":"all"},"range":{"start":50,"end":900}}', 250),
+        ('{"sample":{"mode":"all"},"range":{"start":100}}', 1),
+        ('{"sample":{"mode":"all"},"max_frames":7}', 7),
+    ],
+)
+def test_number_of_images_follows_from_the_specification(spec: str, frames: int) -> None:
+    assert estimated_frames(parse(spec), FULL_HD) == frames
+
+
+def earlier(spec: str, frames: int, size: int, seconds: float | None, *, is_same_video: bool = True) -> EarlierResult:
+    return EarlierResult(FULL_HD, parse(spec), frames, size, seconds, is_same_video)
+
+
+def test_size_of_the_same_video_is_that_of_its_earlier_images() -> None:
+    result = earlier("{}", 60, 60 * 100_700, 3.0)
+    assert estimate(parse('{"sample":{"mode":"all"}}'), FULL_HD, [result]).size == pytest.approx(1500 * 100_700)
+
+
+def test_results_of_the_same_video_go_before_those_of_others() -> None:
+    results = [earlier("{}", 60, 60 * 900_700, 3.0, is_same_video=False), earlier("{}", 60, 60 * 100_700, 3.0)]
+    assert estimate(parse("{}"), FULL_HD, results).size == pytest.approx(60 * 100_700)
+
+
+def test_smaller_images_and_lower_quality_are_smaller() -> None:
+    full = estimate(parse("{}"), FULL_HD)
+    small = estimate(parse('{"image":{"max_side":480}}'), FULL_HD)
+    rough = estimate(parse('{"image":{"quality":50}}'), FULL_HD)
+    lossless = estimate(parse('{"image":{"format":"png"}}'), FULL_HD)
+    assert small.size < full.size / 8
+    assert rough.size < full.size < lossless.size
+
+
+def test_time_follows_the_workers_that_were_measured() -> None:
+    usual = estimate(parse("{}"), FULL_HD).seconds
+    slow = estimate(parse("{}"), FULL_HD, [earlier("{}", 60, 6_000_000, usual * 3)])
+    assert slow.seconds == pytest.approx(usual * 3, rel=0.1)
+    assert estimate(parse("{}"), FULL_HD, [earlier("{}", 60, 6_000_000, None)]).seconds == usual
+
+
+def test_video_without_a_size_or_length_breaks_nothing() -> None:
+    nothing = MediaFacts("unknown", 0, 0, 0.0, 0.0)
+    assert estimate(parse("{}"), nothing, [EarlierResult(nothing, parse("{}"), 0, 0, 0.0, True)]).frames == 1
