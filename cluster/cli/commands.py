@@ -116,6 +116,9 @@ def extract(
     unpack: Unpack = False,
     as_json: Json = False,
     local: Annotated[bool, typer.Option("--local", help="Extract on this machine; no server is needed.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show the files, and what would come of them.")
+    ] = False,
 ) -> None:
     """Extract frames of videos into DIR/<file stem>.zip. What is there from an earlier run is not done again."""
     from cluster.cli.input_files import input_files  # noqa: PLC0415
@@ -125,7 +128,12 @@ def extract(
     if not found:
         below = "" if recursive else " --recursive also looks below it."
         raise typer.BadParameter(f"there is no video in the folder.{below}", param_hint="FILES")
-    if local:
+    if dry_run:
+        from cluster.cli.batch_commands import batch_items  # noqa: PLC0415
+        from cluster.cli.dry_run import show_dry_run  # noqa: PLC0415
+
+        show_dry_run(batch_items(found, folder), chosen, local=local, as_json=as_json)
+    elif local:
         from cluster.cli.local_extraction import run_local  # noqa: PLC0415
 
         run_local(found, chosen, folder, unpack=unpack, as_json=as_json)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from actors.extraction_types import EngineOptions, Extracted, Planned, Progress, ProgressEvent
+from actors.extraction_types import DetectingScenes, EngineOptions, Extracted, Planned, Progress, ProgressEvent
 from actors.plan.decode_deadline import max_probe_seconds
 from actors.sandbox.child_process import ChildCrashed, ChildStartError, DecodingChild
 from actors.sandbox.child_protocol import Job, Limits, Refused
@@ -94,6 +94,41 @@ class LocalBatch:
         return VideoOutcome(
             item.name, archive=target.archive, folder=target.folder if self.unpack else None, result=result
         )
+
+
+async def planned_work(source: Path, size: int, spec: str) -> Planned | DetectingScenes:
+    """What a video is and how many images it is going to give; before scenes are detected, only what it is.
+
+    Nothing is decoded. Raises VideoRefused, ChildStartError, OSError.
+    """
+
+    async def stop(event: ProgressEvent) -> None:
+        if isinstance(event, Planned | DetectingScenes):
+            raise _WorkKnown(event)
+
+    with _scratch(Path(tempfile.gettempdir())) as folder:
+        job = _job(source, size, spec, _emptied(folder / "out"), threads=1, careful=False)
+        try:
+            end = await (await DecodingChild.start()).run(job, stop)
+        except _WorkKnown as known:
+            return known.event
+    raise VideoRefused(
+        _failure(end.code, end.detail) if isinstance(end, Refused) else _failure("gave_up", "It crashed.")
+    )
+
+
+class _WorkKnown(Exception):
+    def __init__(self, event: Planned | DetectingScenes) -> None:
+        super().__init__()
+        self.event = event
+
+
+class VideoRefused(Exception):
+    """The engine can't extract from the video."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.detail)
+        self.failure = failure
 
 
 @dataclass(slots=True)

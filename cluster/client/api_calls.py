@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import quote
 
-from cluster.client.api_types import Account, Extraction, Ledger, Manifest, Page, Status, TimelineEvent, Tokens, Video
+from cluster.client.api_types import (
+    Account,
+    Estimate,
+    Extraction,
+    Ledger,
+    Manifest,
+    Media,
+    Page,
+    Status,
+    TimelineEvent,
+    Tokens,
+    Video,
+)
 from cluster.client.authorized_requests import Session, anonymous, authorized, json_request, renew_tokens
 from cluster.client.effects import Flow, Request, RunExclusively, Sleep
 from cluster.client.errors import ApiError, ConnectionFailed, ExtractionFailed, WaitTimeout
@@ -97,6 +110,21 @@ def extract(session: Session, video: Video | str, spec: str, key: str | None) ->
     body = f'{{"spec":{spec}}}'.encode()
     reply = yield from authorized(session, Request("POST", f"{_video(video)}/extractions", headers=headers, body=body))
     return decode(Extraction, reply.content)
+
+
+def estimate(session: Session, video: Video | Media | str, spec: str | None) -> Flow[Estimate]:
+    """spec: JSON text."""
+    known = {"media": _media_facts(video)} if isinstance(video, Media) else {"video_id": _id(video)}
+    body = f'{json.dumps(known)[:-1]}, "spec": {spec or "{}"}}}'.encode()
+    headers = {"Content-Type": "application/json"}
+    reply = yield from authorized(
+        session, Request("POST", "/v1/estimates", headers=headers, body=body, repeatable=True)
+    )
+    return decode(Estimate, reply.content)
+
+
+def _media_facts(media: Media) -> dict[str, Any]:
+    return {name: getattr(media, name) for name in ("codec", "width", "height", "duration", "fps_average")}
 
 
 def extraction(session: Session, extraction_id: str) -> Flow[Extraction]:
@@ -193,7 +221,11 @@ class HasId(Protocol):
 
 def path_segment(resource: HasId | str) -> str:
     """Returns the id of a resource as one segment of a path; every reserved character is quoted."""
-    return quote(resource if isinstance(resource, str) else resource.id, safe="")
+    return quote(_id(resource), safe="")
+
+
+def _id(resource: HasId | str) -> str:
+    return resource if isinstance(resource, str) else resource.id
 
 
 def _is_outage(error: ConnectionFailed | ApiError) -> bool:

@@ -135,6 +135,15 @@ class Video:
 
 
 @dataclass(frozen=True, slots=True)
+class Estimate:
+    """What an extraction is going to give. frames: images. bytes: of the archive. seconds: of one worker."""
+
+    frames: int
+    bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class TimelineEvent:
     """One event of a time line. blame: what a retry counts against."""
 

@@ -17,9 +17,11 @@ from cluster.client import api_calls, file_transfers, httpx_adapter, webhook_cal
 from cluster.client.api_types import (
     Account,
     Delivery,
+    Estimate,
     Extraction,
     Ledger,
     Manifest,
+    Media,
     Page,
     Status,
     TimelineEvent,
@@ -189,6 +191,11 @@ class AsyncClient:
     async def extract(self, video: Video | str, spec: Spec, *, idempotency_key: str | None = None) -> Extraction:
         """As `Client.extract`."""
         return await self._run(api_calls.extract(self._session, video, spec_text(spec), idempotency_key))
+
+    async def estimate(self, video: Video | Media | str, spec: Spec | None = None) -> Estimate:
+        """As `Client.estimate`."""
+        text = None if spec is None else spec_text(spec)
+        return await self._run(api_calls.estimate(self._session, video, text))
 
     async def extraction(self, extraction_id: str) -> Extraction:
         """As `Client.extraction`."""

@@ -16,9 +16,11 @@ from cluster.client import api_calls, file_transfers, httpx_adapter, webhook_cal
 from cluster.client.api_types import (
     Account,
     Delivery,
+    Estimate,
     Extraction,
     Ledger,
     Manifest,
+    Media,
     Page,
     Status,
     TimelineEvent,
@@ -194,6 +196,14 @@ class Client:
     def extract(self, video: Video | str, spec: Spec, *, idempotency_key: str | None = None) -> Extraction:
         """Extracts a video again, without uploading it again."""
         return self._run(api_calls.extract(self._session, video, spec_text(spec), idempotency_key))
+
+    def estimate(self, video: Video | Media | str, spec: Spec | None = None) -> Estimate:
+        """Tells what an extraction of a video is going to give, or of a file of which the caller knows the media.
+
+        Nothing is queued.
+        """
+        text = None if spec is None else spec_text(spec)
+        return self._run(api_calls.estimate(self._session, video, text))
 
     def extraction(self, extraction_id: str) -> Extraction:
         """One extraction, with its progress."""

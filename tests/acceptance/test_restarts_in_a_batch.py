@@ -42,6 +42,7 @@ def extract(service: Service, folder: Path, into: Path) -> subprocess.Popen[str]
         **os.environ,
         "FOTOGRAMA_URL": service.url,
         "XDG_CONFIG_HOME": str(service.data_dir.parent / "config"),
+        "XDG_STATE_HOME": str(service.data_dir.parent / "state"),
     }
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 

@@ -126,7 +126,8 @@ class FakeUpload:
 
 
 class FakeService:
-    """requests: all requests in order. polls_until_end: how often an extraction is read before it ends."""
+    """requests: all requests in order. polls_until_end: how often an extraction is read before it ends. estimate: what
+    POST /v1/estimates answers; None: there is no such route."""
 
     def __init__(self) -> None:
         self.requests: list[ApiRequest] = []
@@ -139,6 +140,7 @@ class FakeService:
         self.specs: list[str | None] = []
         self.refresh_count = 0
         self.account_id = "u-1"
+        self.estimate: dict[str, Any] | None = None
         self._token_pairs = 0
         self._access, self._refresh = "access-0", "refresh-0"
         self._uploads_by_key: dict[str, FakeUpload] = {}
@@ -196,6 +198,8 @@ class FakeService:
                 )
             case method, ["uploads", id_]:
                 return self._upload(method, id_, request)
+            case "POST", ["estimates"] if self.estimate is not None:
+                return json_response(200, self.estimate)
             case "GET", ["videos"]:
                 return self._list(request)
             case method, ["videos", id_, *rest] if id_ in self.videos:

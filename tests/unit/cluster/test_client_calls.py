@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cluster.client.api_types import Status, Tokens
+from cluster.client.api_types import Estimate, Media, Status, Tokens
 from fotograma import (
     ApiError,
     AsyncClient,
@@ -269,3 +271,16 @@ def test_an_address_without_a_scheme_is_refused_at_once() -> None:
     for kind in (Client, AsyncClient):
         with pytest.raises(ValueError, match="http://"):
             kind("localhost:8000")
+
+
+def test_estimate_is_of_a_stored_video_or_of_the_media_of_a_file(client: Any, service: FakeService) -> None:
+    service.estimate = {"frames": 7, "bytes": 1000, "seconds": 1.5}
+    media = Media(codec="h264", width=64, height=48, duration=2.5, fps_average=25.0, frames=62)
+    assert client.estimate(media, {"sample": {"mode": "fps", "fps": Decimal("29.970")}}) == Estimate(7, 1000, 1.5)
+    assert client.estimate("v-1").frames == 7
+    of_media, of_video = (request.body.decode() for request in service.requests)
+    assert json.loads(of_media)["media"] == {
+        "codec": "h264", "width": 64, "height": 48, "duration": 2.5, "fps_average": 25.0,
+    }  # fmt: skip
+    assert '"fps":29.970' in of_media
+    assert json.loads(of_video) == {"video_id": "v-1", "spec": {}}
