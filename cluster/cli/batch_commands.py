@@ -49,7 +49,11 @@ def run_remote(items: list[BatchItem], spec: str | None, folder: Path, *, unpack
     from cluster.client.async_client import AsyncClient  # noqa: PLC0415
 
     who = identity(os.environ)
-    state = upload_state_path(os.environ)
+    state = None
+    try:
+        state = upload_state_path(os.environ)
+    except OSError as error:
+        typer.echo(f"An upload can't go on after a crash of this command: {error}", err=True)
     client = AsyncClient(who.url, store=who.store, retry=BATCH_RETRY_POLICY, upload_state=state)
     with asyncio.Runner() as runner:
         run_batch(runner, _Remote(client, items, spec, folder, unpack), items, folder, as_json=as_json)

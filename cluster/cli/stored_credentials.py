@@ -6,6 +6,8 @@ servers; a token is sent only to the server that issued it.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -127,10 +129,16 @@ def credentials_file(environ: Mapping[str, str]) -> CredentialsFile:
 
 
 def upload_state_path(environ: Mapping[str, str]) -> Path:
-    """Returns $XDG_STATE_HOME/fotograma/uploads.json; without the variable, below ~/.local/state."""
+    """Returns $XDG_STATE_HOME/fotograma/uploads.json; without the variable, below ~/.local/state.
+
+    Raises OSError when nothing can be written there.
+    """
     configured = environ.get("XDG_STATE_HOME")
-    folder = Path(configured) if configured else Path.home() / ".local" / "state"
-    return folder / "fotograma" / "uploads.json"
+    folder = (Path(configured) if configured else Path.home() / ".local" / "state") / "fotograma"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+    return folder / "uploads.json"
 
 
 def identity(environ: Mapping[str, str]) -> Identity:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -112,9 +112,9 @@ def extract(session: Session, video: Video | str, spec: str, key: str | None) ->
     return decode(Extraction, reply.content)
 
 
-def estimate(session: Session, video: Video | Media | str, spec: str | None) -> Flow[Estimate]:
+def estimate(session: Session, video: Video | str | Media | Mapping[str, Any], spec: str | None) -> Flow[Estimate]:
     """spec: JSON text."""
-    known = {"media": _media_facts(video)} if isinstance(video, Media) else {"video_id": _id(video)}
+    known = {"video_id": _id(video)} if isinstance(video, Video | str) else {"media": _media_facts(video)}
     body = f'{json.dumps(known)[:-1]}, "spec": {spec or "{}"}}}'.encode()
     headers = {"Content-Type": "application/json"}
     reply = yield from authorized(
@@ -123,7 +123,9 @@ def estimate(session: Session, video: Video | Media | str, spec: str | None) -> 
     return decode(Estimate, reply.content)
 
 
-def _media_facts(media: Media) -> dict[str, Any]:
+def _media_facts(media: Media | Mapping[str, Any]) -> Mapping[str, Any]:
+    if isinstance(media, Mapping):
+        return media
     return {name: getattr(media, name) for name in ("codec", "width", "height", "duration", "fps_average")}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -192,7 +192,7 @@ class AsyncClient:
         """As `Client.extract`."""
         return await self._run(api_calls.extract(self._session, video, spec_text(spec), idempotency_key))
 
-    async def estimate(self, video: Video | Media | str, spec: Spec | None = None) -> Estimate:
+    async def estimate(self, video: Video | str | Media | Mapping[str, Any], spec: Spec | None = None) -> Estimate:
         """As `Client.estimate`."""
         text = None if spec is None else spec_text(spec)
         return await self._run(api_calls.estimate(self._session, video, text))

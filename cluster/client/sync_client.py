@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar, assert_never
@@ -197,10 +197,10 @@ class Client:
         """Extracts a video again, without uploading it again."""
         return self._run(api_calls.extract(self._session, video, spec_text(spec), idempotency_key))
 
-    def estimate(self, video: Video | Media | str, spec: Spec | None = None) -> Estimate:
+    def estimate(self, video: Video | str | Media | Mapping[str, Any], spec: Spec | None = None) -> Estimate:
         """Tells what an extraction of a video is going to give, or of a file of which the caller knows the media.
 
-        Nothing is queued.
+        Nothing is queued. video: stored, or the `codec`, `width`, `height`, `duration` and `fps_average` of a file.
         """
         text = None if spec is None else spec_text(spec)
         return self._run(api_calls.estimate(self._session, video, text))

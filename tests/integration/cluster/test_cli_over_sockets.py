@@ -259,3 +259,11 @@ def test_version_and_help_do_not_import_slow_packages(run: Run) -> None:
         for line in loaded.splitlines()
         if line.startswith(("import 'httpx", "import 'rich.progress", "import 'ray"))
     ]
+
+
+@pytest.mark.usefixtures("clips")
+def test_state_folder_that_can_not_be_written_costs_only_the_resumption(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = run("extract", "one.mp4", "-o", "out", XDG_STATE_HOME=str(tmp_path / "file"))
+    assert done.returncode == 0
+    assert "An upload can't go on after a crash of this command" in done.stderr

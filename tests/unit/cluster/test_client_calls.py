@@ -278,9 +278,11 @@ def test_estimate_is_of_a_stored_video_or_of_the_media_of_a_file(client: Any, se
     media = Media(codec="h264", width=64, height=48, duration=2.5, fps_average=25.0, frames=62)
     assert client.estimate(media, {"sample": {"mode": "fps", "fps": Decimal("29.970")}}) == Estimate(7, 1000, 1.5)
     assert client.estimate("v-1").frames == 7
-    of_media, of_video = (request.body.decode() for request in service.requests)
+    assert client.estimate({"codec": "vp9"}).frames == 7
+    of_media, of_video, of_facts = (request.body.decode() for request in service.requests)
     assert json.loads(of_media)["media"] == {
         "codec": "h264", "width": 64, "height": 48, "duration": 2.5, "fps_average": 25.0,
     }  # fmt: skip
     assert '"fps":29.970' in of_media
+    assert json.loads(of_facts)["media"] == {"codec": "vp9"}
     assert json.loads(of_video) == {"video_id": "v-1", "spec": {}}
