@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Dialog, Page, expect
+from playwright.sync_api import Dialog, Page, Route, expect
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -177,6 +177,22 @@ def test_the_largest_size_is_told_and_a_larger_file_is_refused_before_its_first_
     expect_accepted(page, "small.mp4")
     assert site.received.by_method["PATCH"] == 3 * MIB
     assert site.received.by_method["POST"] < 1000
+
+
+@pytest.mark.parametrize("site", [{"uploads": SMALL}], indirect=True)
+def test_behind_a_proxy_that_answers_options_itself_the_service_refuses_what_is_too_large(
+    page: Page, tmp_path: Path
+) -> None:
+    def answer_options(route: Route) -> None:
+        if route.request.method == "OPTIONS":
+            route.fulfill(status=204)
+        else:
+            route.continue_()
+
+    page.route("**/v1/uploads", answer_options)
+    page.reload()
+    choose(page, make_video(tmp_path, "large.mp4", 4 * MIB))
+    expect(row(page, "large.mp4")).to_contain_text("A video may have at most 3145728 bytes.")
 
 
 @pytest.mark.parametrize("site", [{"limits": make_limits(quotas=Quotas(stored_bytes=3 * MIB))}], indirect=True)

@@ -7,14 +7,27 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
+from playwright.sync_api import Browser, Page, Route, expect
 from playwright.sync_api import Error as BrowserError
-from playwright.sync_api import Page, Route, expect
 from sqlalchemy import text
 
 from serve_app.security.rate_limit import RateLimit
 from tests.support.api_client import MP4, make_limits
-from tests.support.page_in_browser import Site, add, browser, fill_credentials, needs_chromium, page, row, site
+from tests.support.page_in_browser import (
+    ARGUMENTS,
+    CHROMIUM,
+    Site,
+    add,
+    browser,
+    create_account,
+    fill_credentials,
+    needs_chromium,
+    page,
+    row,
+    site,
+)
 from tests.support.uploads_in_browser import (
     MIB,
     UPLOADS,
@@ -72,6 +85,52 @@ def test_the_same_file_chosen_again_goes_on_where_it_was(
     assert site.received.by_method["PATCH"] == 16 * MIB
     expect(page.get_by_text("Not uploaded completely")).to_be_hidden()
     assert records(page) == 0
+
+
+def open_profile(browser: Browser, site: Site, profile: Path) -> Page:
+    """A browser of its own, which keeps what it stores in a folder."""
+    context = browser.browser_type.launch_persistent_context(
+        profile, executable_path=CHROMIUM, args=ARGUMENTS, base_url=site.address
+    )
+    return context.new_page()
+
+
+def wait_for_record_on_disk(page: Page, profile: Path) -> None:
+    """The browser writes its storage to the disk some seconds later."""
+    deadline = time.monotonic() + 30
+    while not any(
+        b"fotograma.upload" in log.read_bytes() for log in profile.glob("Default/Local Storage/leveldb/*.log")
+    ):
+        assert time.monotonic() < deadline
+        page.wait_for_timeout(100)
+
+
+def kill_browser(profile: Path) -> None:
+    """SIGKILL to the processes of the browser that uses this folder."""
+    killed = [one for one in psutil.Process().children(recursive=True) if f"--user-data-dir={profile}" in one.cmdline()]
+    assert killed
+    for one in killed:
+        one.kill()
+    psutil.wait_procs(killed, 30)
+
+
+def test_the_same_file_goes_on_after_a_crash_of_the_browser(browser: Browser, site: Site, tmp_path: Path) -> None:
+    video, profile = make_video(tmp_path), tmp_path / "profile"
+    page = open_profile(browser, site, profile)
+    create_account(page)
+    Held(page, 2 * MIB)
+    choose(page, video)
+    expect_sent(page, video.name, 32)
+    wait_for_record_on_disk(page, profile)
+    kill_browser(profile)
+    page = open_profile(browser, site, profile)
+    page.goto("/")
+    fill_credentials(page)
+    expect(page.get_by_text("Not uploaded completely: holiday.mp4.")).to_be_visible()
+    choose(page, video)
+    expect_accepted(page, video.name)
+    assert site.received.by_method["PATCH"] == 16 * MIB
+    page.context.close()
 
 
 def test_a_file_that_is_chosen_with_other_frames_is_an_upload_of_its_own(

@@ -131,10 +131,7 @@ def open_page(browser: Browser, address: str) -> Iterator[Page]:
     complaints: list[str] = []
     opened.on("pageerror", lambda error: complaints.append(str(error)))
     opened.on("console", lambda message: complaints.append(message.text) if "Policy" in message.text else None)
-    opened.goto("/")
-    opened.get_by_role("button", name="Create account").click()
-    fill_credentials(opened)
-    expect(opened.get_by_text(EMAIL)).to_be_visible()
+    create_account(opened)
     yield opened
     context.close()
     assert complaints == []
@@ -144,6 +141,13 @@ def open_page(browser: Browser, address: str) -> Iterator[Page]:
 def page(browser: Browser, site: Site) -> Iterator[Page]:
     with open_page(browser, site.address) as opened:
         yield opened
+
+
+def create_account(page: Page) -> None:
+    page.goto("/")
+    page.get_by_role("button", name="Create account").click()
+    fill_credentials(page)
+    expect(page.get_by_text(EMAIL)).to_be_visible()
 
 
 def fill_credentials(page: Page, email: str = EMAIL) -> None:

@@ -66,7 +66,8 @@ def choose(page: Page, *paths: Path) -> None:
 
 def expect_sent(page: Page, name: str, percent: int) -> None:
     """Waits until the service has confirmed so much of the file."""
-    expect(row(page, name).get_by_role("progressbar")).to_have_attribute("aria-valuetext", f"{percent} %")
+    bar = row(page, name).get_by_role("progressbar")
+    expect(bar).to_have_attribute("aria-valuetext", f"{percent} %", timeout=SECONDS_60)
 
 
 def wait_until(page: Page, condition: str) -> None:

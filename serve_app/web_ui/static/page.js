@@ -127,11 +127,21 @@ function showLogin() {
   byId("email").focus();
 }
 
+/** A proxy may answer OPTIONS itself. Then only the service refuses a file that is too large. */
+async function loadLimit() {
+  try {
+    uploadQueue.maxBytes = await discoverMaxBytes();
+    byId("limit").textContent = `, up to ${formatBytes(uploadQueue.maxBytes)} each`;
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+  }
+}
+
 async function loadAccount() {
   let me;
   try {
     me = await callApi("GET", "/v1/me");
-    uploadQueue.maxBytes = await discoverMaxBytes();
+    await loadLimit();
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     if (error.status === 401) return showLogin();
@@ -140,7 +150,6 @@ async function loadAccount() {
     return;
   }
   byId("connection").hidden = true;
-  byId("limit").textContent = formatBytes(uploadQueue.maxBytes);
   byId("account-email").textContent = me.email;
   lastStatus.clear();
   setLoggedIn(true);

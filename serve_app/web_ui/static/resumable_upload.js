@@ -38,7 +38,7 @@ export function uploadMetadata(values) {
 
 /** The size of the largest file that the service takes. Throws a Problem. */
 export async function discoverMaxBytes() {
-  return Number((await send("OPTIONS", UPLOADS_PATH)).getResponseHeader("Tus-Max-Size")) || Infinity;
+  return Number((await send("OPTIONS", UPLOADS_PATH)).getResponseHeader("Tus-Max-Size"));
 }
 
 /**
