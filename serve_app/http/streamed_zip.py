@@ -1,17 +1,26 @@
-"""A zip archive that is made while it is sent: its entries are stored, and only their directory is kept in memory.
+"""A zip archive that is made while it is sent: its entries are stored, and neither they nor their directory are kept in
+memory.
 
 The sizes and CRCs of an entry follow its data (APPNOTE.TXT 4.4.4, bit 3), as `zipfile` writes them to a stream.
 """
 
 from __future__ import annotations
 
+import asyncio
+import struct
+import tempfile
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import IO
 
 ZIP32_BYTES = (1 << 31) - 1
 """The largest entry that is written without the fields of zip64."""
+SPOOL_BYTES = 1 << 20
+"""A larger directory is in a temporary file."""
+BLOCK_BYTES = 1 << 18
+_ROW = struct.Struct("<HIQQB")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +33,15 @@ class ZipEntry:
 
 
 class _Output:
-    """What `zipfile` has written since the last `take`. Without `tell` and `seek`, so that it writes as to a stream."""
+    """What `zipfile` writes, in memory or in a file. Without `tell` and `seek`, so that it writes as to a stream."""
 
     def __init__(self) -> None:
         self._written = bytearray()
+        self.file: IO[bytes] | None = None
 
     def write(self, data: bytes) -> int:
+        if self.file is not None:
+            return self.file.write(data)
         self._written += data
         return len(data)
 
@@ -41,15 +53,69 @@ class _Output:
         return taken
 
 
+class _Directory(list[zipfile.ZipInfo]):
+    """The `filelist` of an archive: an entry takes its name and a few numbers in a file, instead of a kilobyte."""
+
+    def __init__(self, date_time: tuple[int, int, int, int, int, int]) -> None:
+        super().__init__()
+        self._date_time, self._count = date_time, 0
+        self._file = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115 - closed by `close`
+
+    def append(self, info: zipfile.ZipInfo) -> None:
+        name = info.filename.encode()
+        row = _ROW.pack(len(name), info.CRC, info.file_size, info.header_offset, info.extract_version)
+        self._file.write(row + name)
+        self._count += 1
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[zipfile.ZipInfo]:
+        if self._count:
+            self._file.seek(0)
+        for _ in range(self._count):
+            length, crc, size, offset, version = _ROW.unpack(self._file.read(_ROW.size))
+            info = zipfile.ZipInfo(self._file.read(length).decode(), self._date_time)
+            info.CRC, info.file_size, info.compress_size, info.header_offset = crc, size, size, offset
+            info.extract_version, info.flag_bits, info.external_attr = version, 0x08, 0o600 << 16
+            yield info
+
+    def close(self) -> None:
+        """An archive that is given up writes its end all the same; then it finds no entries."""
+        self._count = 0
+        self._file.close()
+
+
+class _NoNames(dict[str, zipfile.ZipInfo]):
+    """The `NameToInfo` of an archive, which is for reading."""
+
+    def __setitem__(self, name: str, info: zipfile.ZipInfo) -> None: ...
+
+
 async def stream_zip(entries: AsyncIterator[ZipEntry], written_at: datetime) -> AsyncIterator[bytes]:
     """Yields the archive's bytes as those of the entries arrive. written_at: the time of all entries."""
-    output = _Output()
-    with zipfile.ZipFile(output, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[call-overload]
+    date_time = (*written_at.timetuple()[:6],)
+    output, directory = _Output(), _Directory(date_time)
+    archive = zipfile.ZipFile(output, "w", zipfile.ZIP_STORED)  # type: ignore[call-overload]
+    archive.filelist, archive.NameToInfo = directory, _NoNames()
+    try:
         async for entry in entries:
-            info = zipfile.ZipInfo(entry.name, written_at.timetuple()[:6])
             is_large = entry.max_bytes is None or entry.max_bytes > ZIP32_BYTES
-            with archive.open(info, "w", force_zip64=is_large) as file:
+            with archive.open(zipfile.ZipInfo(entry.name, date_time), "w", force_zip64=is_large) as file:
                 async for chunk in entry.chunks:
                     file.write(chunk)
                     yield output.take()
-    yield output.take()
+        yield output.take()
+        async for block in _end_of(archive, output):
+            yield block
+    finally:
+        directory.close()
+
+
+async def _end_of(archive: zipfile.ZipFile, output: _Output) -> AsyncIterator[bytes]:
+    with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as end:
+        output.file = end
+        await asyncio.to_thread(archive.close)
+        end.seek(0)
+        while block := await asyncio.to_thread(end.read, BLOCK_BYTES):
+            yield block

@@ -1,7 +1,7 @@
 """The export of an account: all that is stored about it, as a zip that is made while it is sent.
 
-Neither files nor rows are held as a whole, so an account of any size needs little memory; for each file in the archive
-its entry of the directory is kept. An object that is missing is noted in `missing.txt`.
+Neither files nor rows are held as a whole, so an account of any size needs little memory. An object that is missing is
+noted in `missing.txt`.
 """
 
 from __future__ import annotations
