@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ FILES = 1000 if FULL else 40
 KILLS_AFTER = (0.2, 0.6) if FULL else (0.3,)
 """Shares of the files whose archives are there when everything is killed."""
 MAX_SECONDS = 300 + FILES
+LARGE_BYTES = 1_000_000_000 if FULL else 600_000_000
 
 
 @pytest.fixture
@@ -88,6 +90,51 @@ def test_the_same_command_again_goes_on_with_what_a_broken_off_run_has_sent(
     assert second.returncode == 0, complaints[-3000:]
     assert len(list(into.glob("*.zip"))) == 12
     assert accepted(service, before) == (12, 12)
+
+
+def test_large_upload_goes_on_after_client_and_service_were_killed(
+    service: Service, clips: ClipByName, tmp_path: Path
+) -> None:
+    service.log_in_command()
+    video, into = tmp_path / "large.mp4", tmp_path / "frames"
+    shutil.copy(clips("h264")[0], video)
+    with video.open("r+b") as file:
+        # A free box at the end: players skip it.
+        file.seek(0, os.SEEK_END)
+        file.write((LARGE_BYTES + 8).to_bytes(4) + b"free")
+        file.truncate(file.tell() + LARGE_BYTES)
+    before = accepted(service)
+    first = extract(service, video, into)
+    sent = wait_for_bytes(service, 0, first)
+    first.kill()
+    first.communicate()
+    second = extract(service, video, into)
+    sent = wait_for_bytes(service, sent, second)
+    service.kill_everything()
+    service.start()
+    told, complaints = second.communicate(timeout=MAX_SECONDS)
+    assert second.returncode == 0, complaints[-3000:]
+    document = json.loads(told)
+    assert document["summary"]["sent_bytes"] < video.stat().st_size
+    assert document["items"][0]["frames"] > 0
+    assert accepted(service, before) == (1, 1)
+    with video.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    assert service.rows("SELECT sha256 FROM videos WHERE size = %s", video.stat().st_size) == [(digest,)]
+
+
+def wait_for_bytes(service: Service, more_than: int, command: subprocess.Popen[str]) -> int:
+    """Waits until the service has committed more bytes of the only large upload, but not all of them."""
+    deadline = time.monotonic() + MAX_SECONDS
+    while True:
+        rows = service.rows("SELECT received, completed_at IS NULL FROM uploads WHERE size > %s", LARGE_BYTES)
+        for received, is_open in rows:
+            assert is_open, "The upload was faster than the test."
+            if received > more_than:
+                return int(received)
+        assert command.poll() is None, command.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def accepted(service: Service, before: tuple[int, int] = (0, 0)) -> tuple[int, int]:
