@@ -18,7 +18,7 @@ from statistics import median
 
 from benchmarks.memory import sampled_peak
 from benchmarks.process_measurement import Row, machine_description, write_rows
-from benchmarks.upload.doors import DOORS, Door
+from benchmarks.upload.ingresses import INGRESSES, Ingress
 
 PIECE = bytes(1 << 20)
 SLOW_BYTES_PER_SECOND = 200_000_000
@@ -40,17 +40,17 @@ def send(port: int, size: int, rate: int) -> float:
     return seconds
 
 
-def measured(name: str, door: Door, size: int, rounds: int) -> Iterator[Row]:
-    send(door.port, 10 * MEGABYTE, 0)
+def measured(name: str, ingress: Ingress, size: int, rounds: int) -> Iterator[Row]:
+    send(ingress.port, 10 * MEGABYTE, 0)
     for how, rate, times in (("fast", 0, rounds), ("slow", SLOW_BYTES_PER_SECOND, 1)):
         speeds, proxies, replicas = [], [], []
         for _ in range(times):
-            before = [door.resident_kibibytes(pids) for pids in (door.proxies, door.replicas)]
+            before = [ingress.resident_kibibytes(pids) for pids in (ingress.proxies, ingress.replicas)]
             with (
-                sampled_peak(lambda: door.resident_kibibytes(door.proxies)) as proxy,
-                sampled_peak(lambda: door.resident_kibibytes(door.replicas)) as replica,
+                sampled_peak(lambda: ingress.resident_kibibytes(ingress.proxies)) as proxy,
+                sampled_peak(lambda: ingress.resident_kibibytes(ingress.replicas)) as replica,
             ):
-                speeds.append(round(size / send(door.port, size, rate) / MEGABYTE))
+                speeds.append(round(size / send(ingress.port, size, rate) / MEGABYTE))
             proxies.append(max(0, round((proxy.kibibytes - before[0]) * KIBIBYTE / MEGABYTE)))
             replicas.append(max(0, round((replica.kibibytes - before[1]) * KIBIBYTE / MEGABYTE)))
         yield Row(f"{name}/{how}", "MB/s", median(speeds), tuple(speeds))
@@ -63,7 +63,7 @@ def table(rows: list[Row]) -> Iterator[str]:
     yield "| between client and application | MB/s | memory, proxy + replica | from a slow application, MB/s | memory |"
     yield "| --- | ---: | ---: | ---: | ---: |"
     values = {row.name: row.value for row in rows}
-    for name in DOORS:
+    for name in INGRESSES:
         cells = []
         for how in ("fast", "slow"):
             proxy, replica = values[f"{name}/{how}/proxy"], values[f"{name}/{how}/replica"]
@@ -79,9 +79,9 @@ def main() -> int:
     options = parser.parse_args()
     print(machine_description())
     rows: list[Row] = []
-    for name, opened in DOORS.items():
-        with opened() as door:
-            rows += measured(name, door, options.bytes, options.rounds)
+    for name, opened in INGRESSES.items():
+        with opened() as ingress:
+            rows += measured(name, ingress, options.bytes, options.rounds)
     print("\n".join(table(rows)))
     if options.json:
         write_rows(options.json, rows)

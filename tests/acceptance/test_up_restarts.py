@@ -184,7 +184,7 @@ def titled(service: Service, title: str) -> list[psutil.Process]:
     ],
     ids=" and ".join,
 )
-def test_whoever_is_killed_a_client_gets_right_answers_503_or_a_closed_connection(
+def test_after_each_kill_a_client_gets_only_right_answers_503_or_a_closed_connection(
     service: Service, victims: list[str]
 ) -> None:
     wait_until_ready(service)

@@ -29,7 +29,7 @@ from tests.support.running_service import free_port
 SENT_AHEAD_BYTES = 16 << 20
 
 
-class Door:
+class Ingress:
     """HAProxy on a port of its own, the folder of its sockets, and replicas in processes of their own."""
 
     def __init__(self, folder: Path) -> None:
@@ -80,105 +80,105 @@ def bytes_taken(client: socket.socket) -> int:
 
 
 @pytest.fixture
-def door(tmp_path: Path) -> Iterator[Door]:
-    door = Door(tmp_path)
+def ingress(tmp_path: Path) -> Iterator[Ingress]:
+    ingress = Ingress(tmp_path)
     with ExitStack() as stack:
-        stack.callback(door.standby.close)
-        stack.callback(door.haproxy.stop)
-        stack.enter_context(door.http)
-        door.standby.open()
-        door.haproxy.start()
-        yield door
+        stack.callback(ingress.standby.close)
+        stack.callback(ingress.haproxy.stop)
+        stack.enter_context(ingress.http)
+        ingress.standby.open()
+        ingress.haproxy.start()
+        yield ingress
 
 
-def test_it_listens_on_the_loopback_interface_and_nowhere_else(door: Door) -> None:
-    assert door.haproxy.pid is not None
-    assert {(one.host, one.port) for one in listening_sockets(door.haproxy.pid)} == {("127.0.0.1", door.port)}
+def test_haproxy_listens_on_the_service_port_of_the_loopback_interface_only(ingress: Ingress) -> None:
+    assert ingress.haproxy.pid is not None
+    assert {(one.host, one.port) for one in listening_sockets(ingress.haproxy.pid)} == {("127.0.0.1", ingress.port)}
 
 
-def test_without_a_replica_the_supervisor_answers(door: Door) -> None:
+def test_standby_server_answers_while_no_replica_listens(ingress: Ingress) -> None:
     for method in ("GET", "POST", "DELETE"):
-        answer = door.http.request(method, "/who")
+        answer = ingress.http.request(method, "/who")
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
         assert answer.headers["server"].strip() == SERVER
-    assert ReadinessProbe(door.port).parts() is None, "the supervisor's own answer was taken for the API's"
+    assert ReadinessProbe(ingress.port).parts() is None, "the supervisor's own answer was taken for the API's"
 
 
-def test_without_the_supervisor_too_it_answers_itself(door: Door) -> None:
-    door.standby.close()
-    answer = door.http.post("/who")
+def test_haproxy_answers_503_when_the_supervisor_has_ended_as_well(ingress: Ingress) -> None:
+    ingress.standby.close()
+    answer = ingress.http.post("/who")
     told = Problem.model_validate_json(answer.content)
     assert (answer.status_code, answer.headers["retry-after"], told.code) == (503, "2", "unavailable")
     assert answer.headers["content-type"] == "application/problem+json"
     assert len(told.request_id) == 36
 
 
-def test_a_replica_is_passed_the_address_that_the_request_is_from(door: Door) -> None:
-    with door.replica():
-        assert door.http.get("/who").json()["client"] == "127.0.0.1"
-        assert door.http.get("/who", headers={"X-Forwarded-For": "192.0.2.7"}).json()["client"] == "192.0.2.7"
-        assert ReadinessProbe(door.port).parts() == {"database": "ok"}
+def test_replica_gets_the_address_of_the_client(ingress: Ingress) -> None:
+    with ingress.replica():
+        assert ingress.http.get("/who").json()["client"] == "127.0.0.1"
+        assert ingress.http.get("/who", headers={"X-Forwarded-For": "192.0.2.7"}).json()["client"] == "192.0.2.7"
+        assert ReadinessProbe(ingress.port).parts() == {"database": "ok"}
 
 
-def test_from_a_killed_replica_to_the_next_one_nobody_is_told_anything_wrong(door: Door) -> None:
+def test_post_after_the_death_of_a_replica_gets_503(ingress: Ingress) -> None:
     for _ in range(3):
-        with door.replica() as replica:
+        with ingress.replica() as replica:
             replica.kill()
             replica.wait()
-            assert door.http.post("/who").status_code == 503
+            assert ingress.http.post("/who").status_code == 503
 
 
-def test_a_replica_that_is_killed_while_it_works_closes_the_connection_and_a_get_is_sent_again(door: Door) -> None:
+def test_death_of_a_replica_closes_the_connection_of_a_post_and_repeats_a_get(ingress: Ingress) -> None:
     for method, path in (("POST", "/never"), ("GET", "/never")):
-        with door.replica() as replica, socket.create_connection(("127.0.0.1", door.port), timeout=10) as client:
+        with ingress.replica() as replica, socket.create_connection(("127.0.0.1", ingress.port), timeout=10) as client:
             client.sendall(f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".encode())
-            door.until_asked()
+            ingress.until_asked()
             replica.kill()
             answer = client.recv(1 << 16)
             if method == "POST":
                 assert answer == b"", "a request that may have been carried out was answered"
             else:
                 assert answer.startswith(b"HTTP/1.1 503 "), answer
-        (door.folder / "asked").unlink()
+        (ingress.folder / "asked").unlink()
 
 
-def test_a_replica_that_ends_finishes_what_it_has_begun_while_the_next_one_takes_over(door: Door) -> None:
-    with door.replica() as old, httpx.Client() as other, ThreadPoolExecutor() as threads:
-        replied = threads.submit(other.get, f"http://127.0.0.1:{door.port}/short", timeout=10)
-        door.until_asked()
+def test_replica_that_ends_finishes_its_requests_while_the_next_one_gets_new_ones(ingress: Ingress) -> None:
+    with ingress.replica() as old, httpx.Client() as other, ThreadPoolExecutor() as threads:
+        replied = threads.submit(other.get, f"http://127.0.0.1:{ingress.port}/short", timeout=10)
+        ingress.until_asked()
         # It closes its socket, and has a second to go with its request.
         assert old.stdin is not None
         old.stdin.close()
-        with door.replica() as new:
+        with ingress.replica() as new:
             assert old.pid != new.pid
             assert replied.result().text == "done"
 
 
-def test_a_body_that_nobody_reads_waits_at_the_client(door: Door) -> None:
-    with door.replica() as replica, socket.create_connection(("127.0.0.1", door.port)) as client:
+def test_client_can_t_send_a_body_that_the_application_does_not_read(ingress: Ingress) -> None:
+    with ingress.replica() as replica, socket.create_connection(("127.0.0.1", ingress.port)) as client:
         client.sendall(b"POST /never HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n")
-        door.until_asked()
+        ingress.until_asked()
         client.settimeout(1.0)
         assert bytes_taken(client) < SENT_AHEAD_BYTES
         assert replica.poll() is None
 
 
-def test_a_long_header_passes(door: Door) -> None:
-    with door.replica():
-        assert door.http.get("/who", headers={"Upload-Metadata": "spec " + "A" * 60_000}).status_code == 200
+def test_header_of_60_kb_reaches_the_replica(ingress: Ingress) -> None:
+    with ingress.replica():
+        assert ingress.http.get("/who", headers={"Upload-Metadata": "spec " + "A" * 60_000}).status_code == 200
 
 
-def test_killed_it_is_started_again_on_the_same_port(door: Door) -> None:
-    with door.replica() as replica:
-        assert door.haproxy.pid is not None
-        os.kill(door.haproxy.pid, signal.SIGKILL)
-        door.until_away()
-        assert "killed by SIGKILL" in door.haproxy.ending
-        door.haproxy.start()
-        door.until_answered_by(replica.pid)
+def test_haproxy_that_was_killed_starts_again_on_the_same_port(ingress: Ingress) -> None:
+    with ingress.replica() as replica:
+        assert ingress.haproxy.pid is not None
+        os.kill(ingress.haproxy.pid, signal.SIGKILL)
+        ingress.until_away()
+        assert "killed by SIGKILL" in ingress.haproxy.ending
+        ingress.haproxy.start()
+        ingress.until_answered_by(replica.pid)
 
 
-def test_a_port_of_somebody_else_is_refused(tmp_path: Path) -> None:
+def test_port_of_another_program_is_refused(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = int(other.getsockname()[1])
         haproxy = HAProxy(port, tmp_path, tmp_path / "none.sock", tmp_path / "log", replicas=lambda: 1)
@@ -187,7 +187,7 @@ def test_a_port_of_somebody_else_is_refused(tmp_path: Path) -> None:
     assert refused.value.code is ExitCode.PORT_TAKEN
 
 
-def test_a_socket_belongs_to_one_replica_at_a_time(tmp_path: Path) -> None:
+def test_socket_belongs_to_one_replica_at_a_time(tmp_path: Path) -> None:
     paths = socket_paths(tmp_path, 1)
     with bound_socket(paths) as first, bound_socket(paths) as second:
         assert {first.getsockname(), second.getsockname()} == {str(path) for path in paths}

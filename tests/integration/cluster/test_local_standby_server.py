@@ -41,12 +41,12 @@ def test_every_request_gets_503_with_retry_after_and_the_reason(standby: Standby
     assert "api (restarting)" in told.detail
 
 
-def test_a_head_request_has_no_body(standby: StandbyServer) -> None:
+def test_response_to_a_head_request_has_no_body(standby: StandbyServer) -> None:
     answer = ask(standby, "HEAD")
     assert (answer.status_code, answer.content) == (503, b"")
 
 
-def test_the_api_is_away_even_when_its_processes_run(tmp_path: Path) -> None:
+def test_api_is_away_even_when_its_processes_run(tmp_path: Path) -> None:
     standby = StandbyServer(tmp_path / "standby.sock", lambda: {"api": "ok", "database": "ok"})
     standby.open()
     told = Problem.model_validate_json(ask(standby, "GET").content)

@@ -92,7 +92,7 @@ def test_settings_and_secrets_reach_the_replicas_by_the_environment() -> None:
     assert made["RAY_ADDRESS"] is None, "another cluster is named by it"
 
 
-def test_serve_opens_no_door_of_its_own() -> None:
+def test_serve_starts_no_ingress_of_its_own() -> None:
     made = made_of({"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_ENABLE_DIRECT_INGRESS": "1"})
 
     assert made["RAY_SERVE_ENABLE_HA_PROXY"] is None

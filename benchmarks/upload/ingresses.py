@@ -28,7 +28,7 @@ PROXIES = ("ProxyActor", "HAProxyManager", "haproxy")
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class Ingress:
     """port: where requests go. proxies, replicas: the processes that a body passes through."""
 
     port: int
@@ -40,24 +40,24 @@ class Door:
 
 
 @contextmanager
-def plain_uvicorn() -> Iterator[Door]:
+def plain_uvicorn() -> Iterator[Ingress]:
     """The same application without Serve, on a port of its own."""
     port = free_port()
     with _running([sys.executable, "-m", __name__, str(port)], os.environ) as process:
-        yield Door(port, (), (process.pid,))
+        yield Ingress(port, (), (process.pid,))
 
 
 @contextmanager
-def serve_door(mode: Mode) -> Iterator[Door]:
+def serve_ingress(mode: Mode) -> Iterator[Ingress]:
     """Serve's proxy, or its HAProxy mode."""
     with _folder() as folder:
         port = free_port()
         with _running(*_serve(mode, port, folder)) as process:
-            yield _door(port, process.pid)
+            yield _ingress(port, process.pid)
 
 
 @contextmanager
-def fotograma_door() -> Iterator[Door]:
+def fotograma_ingress() -> Iterator[Ingress]:
     """HAProxy and a replica that listens on a Unix socket, as `fotograma up` starts them."""
     with _folder() as folder, ExitStack() as stack:
         port = free_port()
@@ -66,14 +66,14 @@ def fotograma_door() -> Iterator[Door]:
         process = stack.enter_context(_running(*_serve(Mode.SOCKETS, port, folder)))
         haproxy.start()
         assert haproxy.pid is not None
-        yield _door(port, process.pid, haproxy.pid)
+        yield _ingress(port, process.pid, haproxy.pid)
 
 
-DOORS: Mapping[str, Callable[[], AbstractContextManager[Door]]] = {
+INGRESSES: Mapping[str, Callable[[], AbstractContextManager[Ingress]]] = {
     "uvicorn, without Serve": plain_uvicorn,
-    "Serve's proxy": lambda: serve_door(Mode.PROXY),
-    "Serve's HAProxy mode": lambda: serve_door(Mode.HAPROXY),
-    "`fotograma up`": fotograma_door,
+    "Serve's proxy": lambda: serve_ingress(Mode.PROXY),
+    "Serve's HAProxy mode": lambda: serve_ingress(Mode.HAPROXY),
+    "`fotograma up`": fotograma_ingress,
 }
 
 
@@ -82,10 +82,10 @@ def _serve(mode: Mode, port: int, folder: Path) -> tuple[list[str], Mapping[str,
     return command_of(serve_program, mode.value, port, folder), serve_program.environment(mode, folder)
 
 
-def _door(port: int, program: int, *proxies: int) -> Door:
+def _ingress(port: int, program: int, *proxies: int) -> Ingress:
     titles = {pid: _title(pid) for pid in process_tree(program)}
     found = [pid for pid, title in titles.items() if any(name in title for name in PROXIES)]
-    return Door(port, (*proxies, *found), tuple(pid for pid, title in titles.items() if REPLICA in title))
+    return Ingress(port, (*proxies, *found), tuple(pid for pid, title in titles.items() if REPLICA in title))
 
 
 def _title(pid: int) -> str:
