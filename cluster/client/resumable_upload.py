@@ -63,7 +63,7 @@ def upload(session: Session, wanted: WantedUpload) -> Flow[Video]:
         known = yield RunInThread(lambda: note.state.find(note.identity))
     if known is not None:
         try:
-            return (yield from _finish(session, wanted, UploadPosition(known, None), note))
+            return (yield from _finish(session, wanted, UploadPosition(known, None, is_earlier=True), note))
         except ApiError as error:
             if not _is_gone(error):
                 raise
@@ -137,10 +137,10 @@ def _begin(
 
 def _finish(session: Session, wanted: WantedUpload, at: UploadPosition, note: _Note | None) -> Flow[Video]:
     """Sends what is missing, and returns the video."""
+    is_earlier = at.is_earlier
     try:
         if at.offset is None and at.video_id is None:
             at = yield from _ask(session, wanted, at.path)
-        is_earlier = at.video_id is not None
         wanted.report(at.offset or 0)
         video_id = yield from _send_pieces(session, wanted, at, note)
     except UnsendableFile:
@@ -153,6 +153,7 @@ def _finish(session: Session, wanted: WantedUpload, at: UploadPosition, note: _N
         raise
     wanted.report(wanted.file.size)
     placed = yield from video(session, video_id)
+    # An earlier upload's video may have been extracted by another specification since.
     return (yield from _by_spec(session, placed, wanted.spec)) if is_earlier else placed
 
 

@@ -30,13 +30,14 @@ _VERSION: Mapping[str, str] = {"Tus-Resumable": "1.0.0"}
 class UploadPosition:
     """What the service has of an upload. offset: None when the response does not tell. video_id: once it is complete.
 
-    expires_at: None when it does not expire.
+    expires_at: None when it does not expire. is_earlier: an earlier request has created it.
     """
 
     path: str
     offset: int | None
     video_id: str | None = None
     expires_at: datetime | None = None
+    is_earlier: bool = False
 
 
 def creation(
@@ -93,7 +94,8 @@ def position_of(path: str, reply: Reply, size: int) -> UploadPosition:
     video_id = None if location is None else _last_segment(location)
     if offset == size and video_id is None:
         raise UnexpectedAnswer("The server has all bytes of an upload, and names no video.")
-    return UploadPosition(path, offset, video_id, _date(reply.headers.get("upload-expires")))
+    is_earlier = reply.headers.get("idempotency-replayed") == "true"
+    return UploadPosition(path, offset, video_id, _date(reply.headers.get("upload-expires")), is_earlier)
 
 
 def _last_segment(location: str) -> str:

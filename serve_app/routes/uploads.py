@@ -23,6 +23,7 @@ from serve_app.http import request_body, tus_headers
 from serve_app.http.cancellation import run_to_completion
 from serve_app.http.path_params import path_id
 from serve_app.submission.idempotent_requests import (
+    REPLAYED,
     claim_key,
     find_response,
     idempotency_key,
@@ -83,7 +84,8 @@ async def create(request: Request, principal: Principal) -> Response:
     if stored is not None:
         replay(stored, fingerprint)
         upload = await resumable_uploads.find(deps.database, principal.user_id, UUID(orjson.loads(stored.response)))
-    return await _created(request, upload)
+        return await _created(request, upload, REPLAYED)
+    return await _created(request, upload, {})
 
 
 async def _create(deps: Deps, new: NewUpload, key: OwnedKey | None, fingerprint: str) -> UploadState:
@@ -96,13 +98,13 @@ async def _create(deps: Deps, new: NewUpload, key: OwnedKey | None, fingerprint:
         return upload
 
 
-async def _created(request: Request, upload: UploadState) -> Response:
+async def _created(request: Request, upload: UploadState, more: dict[str, str]) -> Response:
     """The answer of a creation. Takes the bytes that came with it, unless they came before."""
     with_bytes = tus_headers.has_chunk(request.headers)
     if with_bytes and upload.received == 0:
         upload = await _receive(request, upload)
     headers = {"Location": f"/v1/uploads/{upload.id}"} | _position(upload, with_offset=with_bytes)
-    return Response(status_code=201, headers=headers)
+    return Response(status_code=201, headers=headers | more)
 
 
 async def overridden(request: Request, principal: Principal) -> Response:

@@ -28,6 +28,8 @@ from db.values.error_catalogue import CatalogueError
 from serve_app.http.cancellation import run_to_completion
 
 HEADER = "idempotency-key"
+REPLAYED = {"Idempotency-Replayed": "true"}
+"""The header of a response that answers a repeated request."""
 MAX_RELEASE_RETRY_SECONDS = 1.0
 _VALID_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -100,7 +102,7 @@ def replay(stored: StoredResponse, fingerprint: str) -> Response:
     """The response of the first request. Raises CatalogueError `idempotency_key_reused` for a different request."""
     if stored.fingerprint != fingerprint:
         raise CatalogueError("idempotency_key_reused")
-    return Response(stored.response, stored.status, {"Idempotency-Replayed": "true"}, media_type="application/json")
+    return Response(stored.response, stored.status, REPLAYED, media_type="application/json")
 
 
 async def _renew(database: AsyncEngine, key: OwnedKey) -> None:

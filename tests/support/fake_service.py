@@ -265,7 +265,7 @@ class FakeService:
         if known is not None and known.is_gone:
             return problem_response(410, "upload_gone")
         upload = known or self._new_upload(request)
-        headers = {"Location": f"/v1/uploads/{upload.id}"}
+        headers = {"Location": f"/v1/uploads/{upload.id}"} | ({"Idempotency-Replayed": "true"} if known else {})
         if request.headers.get("content-type") != "application/offset+octet-stream":
             ending = {"Video-Location": f"/v1/videos/{upload.video_id}"} if upload.video_id else {}
             return ApiResponse(201, headers=headers | {"Upload-Expires": UPLOAD_EXPIRES} | ending)

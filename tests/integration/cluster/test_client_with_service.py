@@ -76,6 +76,15 @@ async def test_expired_access_token_is_renewed(url: str, ana: AsyncClient) -> No
     assert {account.email for account in accounts} == {EMAIL}
 
 
+async def test_estimate_of_a_file_comes_before_it_is_sent(ana: AsyncClient) -> None:
+    media = {"codec": "h264", "width": 1920, "height": 1080, "duration": 60.0, "fps_average": 25.0}
+    found = await ana.estimate(media, {"sample": {"mode": "fps", "fps": 2}})
+    assert found.frames == 120
+    assert found.bytes > 120 * 10_000
+    assert found.seconds > 0
+    assert [video async for video in ana.videos()] == []
+
+
 async def test_specification_of_thousands_of_times_goes_with_an_upload(ana: AsyncClient, clips: list[Path]) -> None:
     spec = {"sample": {"mode": "timestamps", "at": list(range(50_000))}}
     assert (await ana.upload(clips[0], spec)).extraction.spec["sample"] == spec["sample"]

@@ -297,6 +297,7 @@ async def test_the_same_creation_with_the_same_key_is_one_upload(ana: httpx.Asyn
     first, again = [await tus_client.create(ana, len(MP4), MP4[:2000], headers=key) for _ in range(2)]
     assert first.headers["location"] == again.headers["location"]
     assert again.headers["upload-offset"] == "2000"
+    assert [answer.headers.get("idempotency-replayed") for answer in (first, again)] == [None, "true"]
     assert status_and_code(await tus_client.create(ana, 77, headers=key)) == (422, "idempotency_key_reused")
     assert (await database_rows.fetch_one(deps.database, "SELECT count(*) AS n FROM uploads")).n == 1
 

@@ -278,6 +278,29 @@ def test_the_same_key_goes_on_with_the_same_upload(client: Any, service: FakeSer
     assert offsets(service)[-6:] == [20, 420, 820, 1220, 1620, 2020]
 
 
+def test_earlier_upload_gives_the_frames_of_this_specification_and_not_of_a_later_one(
+    client: Any, service: FakeService, clip: Path
+) -> None:
+    first = client.upload(clip, idempotency_key="mine")
+    assert client.extract(first, {"max_frames": 1}).spec == {"max_frames": 1}
+    again = client.upload(clip, idempotency_key="mine")
+    assert (again.id, again.extraction.spec) == (first.id, {})
+    assert len(service.requests_to("POST", "/v1/videos/v-1/extractions")) == 2
+
+
+def test_new_upload_is_extracted_once_whatever_the_service_adds_to_its_specification(
+    client: Any, service: FakeService, clip: Path
+) -> None:
+    def of_a_later_version(request: ApiRequest, carry_out: Any) -> ApiResponse:
+        service.videos["v-1"]["extraction"]["spec"] = {"a_later_field": 1}
+        response: ApiResponse = carry_out()
+        return response
+
+    service.add_faults("GET", "/v1/videos/v-1", of_a_later_version)
+    client.upload(clip, by_content=True)
+    assert not service.requests_to("POST", "/v1/videos/v-1/extractions")
+
+
 def test_a_key_whose_video_was_deleted_brings_no_second_one(client: Any, service: FakeService, clip: Path) -> None:
     client.delete(client.upload(clip, idempotency_key="mine"))
     with pytest.raises(ApiError, match="not_found"):
