@@ -164,6 +164,7 @@ export class ResumableUpload {
   async run(signal) {
     this.isOffsetKnown = false;
     this.failures = 0;
+    this.waitMessage = "";
     for (;;) {
       try {
         if (this.location === null) await this.create();
