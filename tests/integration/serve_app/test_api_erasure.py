@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -148,6 +149,19 @@ async def test_every_session_ends_and_the_email_is_free_again(ana: httpx.AsyncCl
         other.cookies.clear()
         await log_in(other)
         assert (await other.get("/v1/me")).json()["use"]["videos"] == 0
+
+
+async def test_sessions_are_over_with_the_mark_before_any_row_is_deleted(
+    visitor: httpx.AsyncClient, deps: Deps
+) -> None:
+    tokens = await log_in(visitor)
+    assert await account_erasure.mark(deps.database, UUID((await visitor.get("/v1/me")).json()["id"]))
+    assert (await database_rows.fetch_one(deps.database, "SELECT count(*) AS n FROM sessions")).n == 1
+    for path in ("/v1/me", "/v1/videos"):
+        assert status_and_code(await visitor.get(path)) == (401, "unauthenticated")
+    refreshed = await visitor.post("/v1/tokens/refresh", json={"refresh_token": tokens["refresh_token"]})
+    assert status_and_code(refreshed) == (401, "unauthenticated")
+    assert status_and_code(await visitor.post("/v1/tokens", json=ANA)) == (401, "bad_credentials")
 
 
 async def test_wrong_password_erases_nothing_and_is_limited_as_a_login(deps: Deps) -> None:

@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
+import pytest
 
+from cluster.wiring import api as wiring
 from db.acceptance import quotas
 from db.acceptance.quotas import Quotas
 from db.queue import task_queue
@@ -17,6 +19,7 @@ from tests.support import database_rows, tus_client
 from tests.support.api_client import (
     MEDIA,
     MP4,
+    SECRET,
     make_result,
     publish_next_task,
     stored_state,
@@ -69,6 +72,16 @@ async def test_account_shows_quotas_and_usage(deps: Deps, tmp_path: Path) -> Non
         shown = (await client.get("/v1/me")).json()
         assert shown["quotas"] == {"waiting": 7, "stored_bytes": None, "minutes_per_day": None}
         assert shown["use"] == {"videos": 1, "waiting": 1, "stored_bytes": len(MP4), "minutes_per_day": 0.0}
+
+
+async def test_quotas_are_settings(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {"DATABASE_URL": database_url, "OBJECTS_URL": f"file://{tmp_path}/objects", "SECRET_KEY": SECRET}
+    limits = {"USER_WAITING_MAX": "3", "USER_STORED_BYTES_MAX": "4", "USER_MINUTES_PER_DAY": "5"}
+    for name, value in (values | limits).items():
+        monkeypatch.setenv(f"FOTOGRAMA_{name}", value)
+    monkeypatch.setattr(wiring, "log_as_json", lambda: None)
+    async with wiring.open_api() as deps:
+        assert deps.limits.quotas == Quotas(waiting=3, stored_bytes=4, minutes_per_day=5)
 
 
 class TestMinutesPerDay:
