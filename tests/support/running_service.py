@@ -151,7 +151,8 @@ class Service:
     def decodes(self, worker: int) -> int | None:
         """The child in which a worker has a video open."""
         for child in psutil.Process(worker).children():
-            if any("/objects/videos/" in target for target in _open_files(child.pid)):
+            # A video of one object is read where it is stored, one of chunks from the folder of the task.
+            if any("/objects/videos/" in target or target.endswith("/source") for target in _open_files(child.pid)):
                 return int(child.pid)
         return None
 
