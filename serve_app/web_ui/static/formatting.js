@@ -6,7 +6,7 @@ export const STATUS_LABELS = {
   succeeded: "Done",
   failed: "Failed",
   cancelled: "Cancelled",
-  waiting: "Waiting to upload",
+  waiting: "To upload",
   sending: "Uploading",
   paused: "Paused",
   checking: "Checking",

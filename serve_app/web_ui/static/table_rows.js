@@ -9,6 +9,13 @@ function appendElement(parent, name, className) {
   return node;
 }
 
+// Roles are told, because a browser takes them from the table layout, which these rows do not have.
+function appendCell(row, className) {
+  const cell = appendElement(row, "td", className);
+  cell.setAttribute("role", "cell");
+  return cell;
+}
+
 function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
   node.hidden = text === "";
@@ -26,7 +33,8 @@ function appendButton(parent, label, onclick) {
 class Row {
   constructor() {
     this.tr = document.createElement("tr");
-    const line = appendElement(appendElement(this.tr, "td", "file"), "div", "file-line");
+    this.tr.setAttribute("role", "row");
+    const line = appendElement(appendCell(this.tr, "file"), "div", "file-line");
     this.thumb = appendElement(line, "img", "thumb");
     this.thumb.alt = "";
     this.thumb.loading = "lazy";
@@ -40,14 +48,14 @@ class Row {
     this.explanation = appendElement(text, "div", "explanation");
     this.reason = appendElement(this.explanation, "div", "reason");
     this.remedy = appendElement(this.explanation, "div", "remedy");
-    this.badge = appendElement(appendElement(this.tr, "td", ""), "span", "badge");
-    const cell = appendElement(this.tr, "td", "progress-cell");
+    this.badge = appendElement(appendCell(this.tr, ""), "span", "badge");
+    const cell = appendCell(this.tr, "progress-cell");
     this.bars = appendElement(cell, "div", "bars");
     this.bar = appendElement(this.bars, "progress", "");
     this.bar.max = 1;
     this.detail = appendElement(cell, "div", "detail");
-    this.frames = appendElement(this.tr, "td", "number");
-    this.actions = appendElement(this.tr, "td", "actions");
+    this.frames = appendCell(this.tr, "number");
+    this.actions = appendCell(this.tr, "actions");
   }
 
   setStatus(status) {

@@ -4,7 +4,7 @@ import { formatBytes, formatCount, formatPercent } from "./formatting.js";
 import { uploadTable } from "./table_rows.js";
 import { firstUploads } from "./upload_queue.js";
 
-// The browser lays out the whole table whenever a row changes, so the rows of a long queue are shown on demand.
+// Making a row takes time, so the rows of a long queue are made on demand.
 const FIRST_ROWS = 50;
 const MORE_ROWS = 200;
 const MAX_NAMES = 3;
