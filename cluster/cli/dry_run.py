@@ -18,7 +18,7 @@ from cluster.cli.stored_credentials import NotLoggedIn, identity
 from cluster.client.api_types import Estimate, Failure, Media
 from cluster.client.async_client import AsyncClient
 from cluster.client.errors import ApiError, ConnectionFailed, FotogramaError
-from cluster.client.local_file import stat_file
+from cluster.client.local_files.local_file import stat_file
 from cluster.client.retry_policy import RetryPolicy
 from db.values.error_catalogue import CatalogueError
 from db.values.frame_spec import canonical, parse

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from cluster.client.api_types import Tokens
 from cluster.client.errors import FotogramaError
-from cluster.client.private_json_file import DamagedFile, PrivateJsonFile
+from cluster.client.local_files.private_json_file import DamagedFile, PrivateJsonFile
 from cluster.client.token_store import TokenStore
 
 if TYPE_CHECKING:

@@ -33,11 +33,11 @@ from cluster.client.authorized_requests import Session, new_key
 from cluster.client.effects import Body, Effect, Flow, Reply, RunExclusively, RunInThread, RunTogether, Send, Sleep
 from cluster.client.extraction_spec import Spec, spec_text
 from cluster.client.file_transfers import AnyPath
-from cluster.client.local_file import OnSent
-from cluster.client.resumable_download import OnReceived
+from cluster.client.local_files.local_file import OnSent
+from cluster.client.local_files.resumable_download import OnReceived
+from cluster.client.local_files.upload_state_file import UploadStateFile
 from cluster.client.retry_policy import RetryPolicy
 from cluster.client.token_store import OnTokens, TokenStore
-from cluster.client.upload_state_file import UploadStateFile
 
 T = TypeVar("T")
 

@@ -15,10 +15,10 @@ from cluster.client.api_types import Tokens
 from cluster.client.effects import ConnectionLost, Flow, Reply, Request, RunExclusively, Send, Sleep
 from cluster.client.errors import ApiError, ConnectionFailed, UnexpectedAnswer
 from cluster.client.json_decoding import decode
-from cluster.client.resumable_download import ResumableDownload
+from cluster.client.local_files.resumable_download import ResumableDownload
+from cluster.client.local_files.upload_state_file import UploadStateFile
 from cluster.client.retry_policy import IN_PROGRESS, Attempt, RetryPolicy, retry_after_seconds, wait_seconds
 from cluster.client.token_store import TokenStore
-from cluster.client.upload_state_file import UploadStateFile
 
 PROBLEM = "application/problem+json"
 _CODES_WITHOUT_BODY = {404: "not_found", 410: "upload_gone"}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
-    from cluster.client.resumable_download import ResumableDownload
+    from cluster.client.local_files.resumable_download import ResumableDownload
 
 T = TypeVar("T")
 

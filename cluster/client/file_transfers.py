@@ -14,8 +14,8 @@ from cluster.client.authorized_requests import Session, authorized
 from cluster.client.effects import Flow, Request, RunInThread, RunTogether
 from cluster.client.errors import FotogramaError
 from cluster.client.extraction_spec import Spec, spec_text
-from cluster.client.local_file import LocalFile, OnSent, has_content, stat_file
-from cluster.client.resumable_download import OnReceived, ResumableDownload
+from cluster.client.local_files.local_file import LocalFile, OnSent, has_content, stat_file
+from cluster.client.local_files.resumable_download import OnReceived, ResumableDownload
 from cluster.client.resumable_upload import WantedUpload, upload
 
 AnyPath = str | PathLike[str]

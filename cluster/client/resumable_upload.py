@@ -17,10 +17,10 @@ from cluster.client.authorized_requests import Session, authorized
 from cluster.client.effects import Flow, RunInThread, Sleep
 from cluster.client.errors import ApiError, ConnectionFailed, FotogramaError, UnexpectedAnswer, UnsendableFile
 from cluster.client.extraction_spec import is_same_spec
-from cluster.client.local_file import FilePiece, LocalFile, OnSent, sha256_of
+from cluster.client.local_files.local_file import FilePiece, LocalFile, OnSent, sha256_of
+from cluster.client.local_files.upload_state_file import UploadStateFile, upload_identity
 from cluster.client.retry_policy import PROXY_CODES, Attempt, resume_seconds
 from cluster.client.tus_protocol import MIN_PIECE_BYTES, ONE_REQUEST_BYTES, PIECE_BYTES, UploadPosition
-from cluster.client.upload_state_file import UploadStateFile, upload_identity
 
 NOTE_STEP = timedelta(hours=1)
 """Each byte moves the time at which an upload expires. The state file is written again after so much."""

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from cluster.client.effects import Reply, Request
 from cluster.client.errors import UnexpectedAnswer
-from cluster.client.local_file import FilePiece
+from cluster.client.local_files.local_file import FilePiece
 
 PATH = "/v1/uploads"
 PIECE_BYTES = 16 << 20

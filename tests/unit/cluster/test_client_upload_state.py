@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster.client.local_file import LocalFile, stat_file
-from cluster.client.upload_state_file import UploadStateFile, upload_identity
+from cluster.client.local_files.local_file import LocalFile, stat_file
+from cluster.client.local_files.upload_state_file import UploadStateFile, upload_identity
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 FILE = LocalFile(Path("a.mp4"), 100, 7)

@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cluster.client.local_file import LocalFile
-from cluster.client.private_json_file import DamagedFile, PrivateJsonFile
+from cluster.client.local_files.local_file import LocalFile
+from cluster.client.local_files.private_json_file import DamagedFile, PrivateJsonFile
 
 
 def upload_identity(server: str, account_id: str, file: LocalFile, spec: str | None, key: str | None) -> str:
