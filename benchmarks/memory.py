@@ -18,8 +18,8 @@ from pathlib import Path
 
 from benchmarks.extract.clips import ensure_clip, find_clip
 from benchmarks.process_measurement import Row, machine_description, process_tree, read_kibibytes, write_rows
-from tests.support.clips import CLIPS, make_clip
-from tests.support.running_service import Service
+from tests.support.servers.running_service import Service
+from tests.support.videos.clips import CLIPS, make_clip
 
 UPLOAD_BYTES = 10_000_000
 SAMPLE_SECONDS = 0.05

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests.support.clips import CLIPS, make_clip, truncated_copy, write_audio_only, write_text_file
+from tests.support.videos.clips import CLIPS, make_clip, truncated_copy, write_audio_only, write_text_file
 
 KINDS = ("h264", "h264_b_frames", "h264_vfr", "hevc_10_bit", "vp9_webm", "av1_webm", "mpegts", "mpeg4_avi", "mov")
 

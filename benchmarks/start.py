@@ -23,8 +23,8 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.process_measurement import Row, machine_description, write_rows
-from tests.support.clips import ClipSpec, make_clip
-from tests.support.running_service import FOTOGRAMA, READY, START_SECONDS, Service
+from tests.support.servers.running_service import FOTOGRAMA, READY, START_SECONDS, Service
+from tests.support.videos.clips import ClipSpec, make_clip
 
 ONE_SECOND = ClipSpec(width=640, height=360, frames=25, fps=Fraction(25))
 IS_READY = "Ready after"

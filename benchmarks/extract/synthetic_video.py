@@ -14,7 +14,7 @@ import numpy.typing as npt
 from av.video.frame import VideoFrame
 from PIL import Image
 
-from tests.support.frame_number_pattern import picture, read_number
+from tests.support.videos.frame_number_pattern import picture, read_number
 
 Plane = npt.NDArray[np.uint8]
 

@@ -23,8 +23,8 @@ from db.acceptance.object_reservations import reserve
 from db.cache import open_cache
 from db.object_store.folder_store import FolderStore
 from db.object_store.object_keys import video_key
-from tests.support.clips import CLIPS, make_clip
-from tests.support.worker_setup import make_worker_deps
+from tests.support.state.worker_setup import make_worker_deps
+from tests.support.videos.clips import CLIPS, make_clip
 
 # A worker is free when the child of its next task has started; on a busy machine this takes a second.
 REST_SECONDS = 2.0

@@ -20,7 +20,7 @@ from benchmarks.upload.body_reader import body_reader
 from benchmarks.upload.serve_program import Mode
 from cluster.local.servers.embedded_haproxy import HAProxy
 from tests.support.own_process import command_of
-from tests.support.running_service import free_port
+from tests.support.servers.running_service import free_port
 
 START_SECONDS = 120.0
 REPLICA = "ServeReplica"

@@ -19,7 +19,7 @@ from ray import serve
 from starlette.applications import Starlette
 
 from cluster.local.ray_head import OBJECT_STORE_BYTES
-from tests.support.running_service import free_port
+from tests.support.servers.running_service import free_port
 
 ROUTES_SECONDS = 5.0
 

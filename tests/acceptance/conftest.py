@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.postgres_wheel import link_postgres_wheel
-from tests.support.running_service import Inbox, Service
+from tests.support.servers.postgres_wheel import link_postgres_wheel
+from tests.support.servers.running_service import Inbox, Service
 
 
 @pytest.fixture(scope="package")

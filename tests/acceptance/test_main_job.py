@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from fotograma import ApiError, Client
-from tests.support.clips import (
+from tests.support.servers.running_service import Inbox, Service
+from tests.support.videos.clips import (
     ClipByName,
     ClipTruth,
     truncated_copy,
@@ -21,8 +22,7 @@ from tests.support.clips import (
     write_hls_playlist,
     write_text_file,
 )
-from tests.support.result_archives import numbers_in, read_archive
-from tests.support.running_service import Inbox, Service
+from tests.support.videos.result_archives import numbers_in, read_archive
 
 TEN = (
     "h264",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from playwright.sync_api import Page, Route, expect
 
 from db.queue import task_queue
-from tests.support.api_client import MEDIA, MP4, make_result, publish_next_task
-from tests.support.page_in_browser import (
+from tests.support.clients.api_client import MEDIA, MP4, make_result, publish_next_task
+from tests.support.clients.page_in_browser import (
     SECONDS_10,
     Site,
     add,

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.clips import ClipByName
-from tests.support.page_in_browser import browser, needs_chromium, open_page, row
-from tests.support.result_archives import numbers_in, read_archive
-from tests.support.running_service import Service
+from tests.support.clients.page_in_browser import browser, needs_chromium, open_page, row
+from tests.support.servers.running_service import Service
+from tests.support.videos.clips import ClipByName
+from tests.support.videos.result_archives import numbers_in, read_archive
 
 __all__ = ["browser"]
 

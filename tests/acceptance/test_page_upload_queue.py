@@ -13,9 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from cluster.local.cores_and_ports import cores
 from db.acceptance.quotas import Quotas
 from serve_app.submission.receive_chunks import UploadPolicy
-from tests.support.api_client import MP4, make_limits
-from tests.support.page_in_browser import Site, browser, needs_chromium, page, row, site
-from tests.support.uploads_in_browser import (
+from tests.support.clients.api_client import MP4, make_limits
+from tests.support.clients.page_in_browser import Site, browser, needs_chromium, page, row, site
+from tests.support.clients.uploads_in_browser import (
     MIB,
     SECONDS_60,
     Held,

@@ -14,8 +14,8 @@ from playwright.sync_api import Error as BrowserError
 from sqlalchemy import text
 
 from serve_app.security.rate_limit import RateLimit
-from tests.support.api_client import MP4, make_limits
-from tests.support.page_in_browser import (
+from tests.support.clients.api_client import MP4, make_limits
+from tests.support.clients.page_in_browser import (
     ARGUMENTS,
     CHROMIUM,
     Site,
@@ -28,7 +28,7 @@ from tests.support.page_in_browser import (
     row,
     site,
 )
-from tests.support.uploads_in_browser import (
+from tests.support.clients.uploads_in_browser import (
     MIB,
     UPLOADS,
     Held,

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.clips import ClipByName
-from tests.support.running_service import FOTOGRAMA, Service
+from tests.support.servers.running_service import FOTOGRAMA, Service
+from tests.support.videos.clips import ClipByName
 
 FULL = os.environ.get("FOTOGRAMA_FAULTS") == "full"
 FILES = 1000 if FULL else 40

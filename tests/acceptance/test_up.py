@@ -15,7 +15,7 @@ import psutil
 from cluster.client.sync_client import Client
 from cluster.local import cores_and_ports, process_record
 from cluster.local.process_record import RecordedProcess
-from tests.support.running_service import FOTOGRAMA, Service
+from tests.support.servers.running_service import FOTOGRAMA, Service
 
 
 def refused(*arguments: str | Path, **environment: str) -> tuple[int, str]:

@@ -16,9 +16,9 @@ import pytest
 
 from cluster.local import process_record
 from cluster.local.supervision.readiness_probe import ReadinessProbe, parts_of
-from tests.support.listening_sockets import listening_sockets
-from tests.support.request_loop import RequestLoop
-from tests.support.running_service import PASSWORD, READY, START_SECONDS, Service
+from tests.support.servers.listening_sockets import listening_sockets
+from tests.support.servers.request_loop import RequestLoop
+from tests.support.servers.running_service import PASSWORD, READY, START_SECONDS, Service
 from tests.support.unprivileged_user import unprivileged_user
 
 LOOK_SECONDS = 0.02

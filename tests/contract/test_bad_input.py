@@ -14,7 +14,7 @@ from actors.engine.extract import extract
 from actors.extraction_types import Extracted
 from db.values.error_catalogue import CatalogueError, Fault
 from db.values.frame_spec import parse
-from tests.support.clips import CLIPS, ClipSpec, make_clip, write_audio_only, write_hls_playlist, write_text_file
+from tests.support.videos.clips import CLIPS, ClipSpec, make_clip, write_audio_only, write_hls_playlist, write_text_file
 
 CENC = (
     ("encryption_scheme", "cenc-aes-ctr"),

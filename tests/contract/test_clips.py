@@ -16,7 +16,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 from PIL import Image
 
-from tests.support.clips import (
+from tests.support.videos.clips import (
     BIG_CLIPS,
     CLIPS,
     ClipByName,
@@ -29,7 +29,7 @@ from tests.support.clips import (
     write_hls_playlist,
     write_text_file,
 )
-from tests.support.frame_number_pattern import Rgb
+from tests.support.videos.frame_number_pattern import Rgb
 
 
 def decode(path: Path) -> list[av.VideoFrame]:

@@ -1,8 +1,8 @@
 """The engine against the slow reference, over codecs × containers × what is special about a video × modes.
 
-Each clip is made, read by `tests.support.reference_selection`, and extracted by many specifications; frame by frame
-the index, time and key mark of the manifest and the number in the image's pixels must be those of the reference. By
-default a covering part runs, in which every pair of codec, container, feature, mode and constraint meets;
+Each clip is made, read by `tests.support.videos.reference_selection`, and extracted by many specifications; frame by
+frame the index, time and key mark of the manifest and the number in the image's pixels must be those of the reference.
+By default a covering part runs, in which every pair of codec, container, feature, mode and constraint meets;
 FOTOGRAMA_SUITE=full runs them all. The terminal summary tells the count of cases (a case is one specification over
 one clip).
 """
@@ -24,11 +24,11 @@ from actors.engine.extract import extract, extract_many
 from actors.extraction_types import EngineOptions, Extracted
 from db.values.error_catalogue import CatalogueError
 from db.values.frame_spec import parse
-from tests.support import reference_selection
 from tests.support.case_counts import CountCases
-from tests.support.clip_matrix import ClipKind, all_kinds, covering_kinds
-from tests.support.frame_number_pattern import read_number
-from tests.support.reference_selection import ReferenceVideo
+from tests.support.videos import reference_selection
+from tests.support.videos.clip_matrix import ClipKind, all_kinds, covering_kinds
+from tests.support.videos.frame_number_pattern import read_number
+from tests.support.videos.reference_selection import ReferenceVideo
 
 FULL = os.environ.get("FOTOGRAMA_SUITE") == "full"
 KINDS = all_kinds() if FULL else list(covering_kinds(all_kinds()))

@@ -25,9 +25,9 @@ from actors.extraction_types import Extracted
 from db.values.error_catalogue import CatalogueError, Fault
 from db.values.frame_spec import parse
 from tests.support.case_counts import CountCases
-from tests.support.clips import ClipSpec, make_clip
-from tests.support.file_damage import DAMAGES
-from tests.support.frame_number_pattern import read_number
+from tests.support.videos.clips import ClipSpec, make_clip
+from tests.support.videos.file_damage import DAMAGES
+from tests.support.videos.frame_number_pattern import read_number
 
 SEEDS = 100 if os.environ.get("FOTOGRAMA_SUITE") == "full" else 6
 DEADLINE_SECONDS = 20.0

@@ -20,7 +20,9 @@ from actors.engine.extract import extract
 from actors.extraction_types import ENGINE_VERSION, EngineOptions, Extracted, Planned, Progress, ProgressEvent, Reader
 from db.values.error_catalogue import CatalogueError, Fault
 from db.values.frame_spec import parse
-from tests.support.clips import (
+from tests.support.own_process import command_of
+from tests.support.programs import extract_every_frame
+from tests.support.videos.clips import (
     CLIPS,
     ClipByName,
     picture,
@@ -30,8 +32,6 @@ from tests.support.clips import (
     write_hls_playlist,
     write_text_file,
 )
-from tests.support.own_process import command_of
-from tests.support.programs import extract_every_frame
 
 ALL = '{"sample": {"mode": "all"}}'
 RESULTS = {"frames.zip", "manifest.json", "manifest.csv", "report.json", "sheet.jpg", "sheet.vtt"}

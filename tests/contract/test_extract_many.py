@@ -12,7 +12,7 @@ from actors.engine.extract import extract, extract_many
 from actors.extraction_types import DetectingScenes, EngineOptions, Planned, Progress
 from db.values.error_catalogue import CatalogueError
 from db.values.frame_spec import FrameSpec, parse
-from tests.support.clips import ClipByName
+from tests.support.videos.clips import ClipByName
 
 SPECS = [
     '{"sample": {"mode": "fps", "fps": 5}}',

@@ -14,7 +14,7 @@ from actors.engine import extract as engine
 from actors.extraction_types import RESULT_FILES, EngineOptions
 from db.values.frame_spec import parse
 from fotograma import EngineError, ExtractionSpec, FotogramaError, extract, extract_many
-from tests.support.clips import ClipByName, write_text_file
+from tests.support.videos.clips import ClipByName, write_text_file
 
 SPEC = '{"sample": {"mode": "fps", "fps": 5}}'
 

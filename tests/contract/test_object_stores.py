@@ -17,7 +17,7 @@ from db.object_store.folder_store import FolderStore
 from db.object_store.object_store import WRITE_BYTES, ObjectNotFound, ObjectStore
 from db.object_store.store_factory import open_store
 from db.values.error_catalogue import CatalogueError
-from tests.support.s3_server import S3Server
+from tests.support.servers.s3_server import S3Server
 
 BIG = os.urandom(3 * WRITE_BYTES + 17)
 

@@ -22,9 +22,9 @@ from actors.readers.gop_decoder import GopDecoder
 from actors.readers.gop_pool import GopPool
 from actors.readers.planned_reader import PlannedReader, has_exact_random_access
 from actors.readers.sequential_reader import SequentialReader
-from tests.support.clips import CLIPS, ClipByName, ClipSpec, make_clip
 from tests.support.own_process import command_of
 from tests.support.programs import read_frames_slowly
+from tests.support.videos.clips import CLIPS, ClipByName, ClipSpec, make_clip
 
 CHOICES: dict[str, Callable[[FrameTable], list[int]]] = {
     "all": lambda table: list(range(len(table))),

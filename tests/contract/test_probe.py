@@ -18,8 +18,8 @@ from actors.container.probe import probe
 from actors.engine.extract import extract
 from db.values.file_type import Container
 from db.values.frame_spec import parse
-from tests.support.clips import CLIPS, ClipByName, ClipSpec, make_clip
-from tests.support.remux import add_cover, join_video_streams, multiply_claimed_duration
+from tests.support.videos.clips import CLIPS, ClipByName, ClipSpec, make_clip
+from tests.support.videos.remux import add_cover, join_video_streams, multiply_claimed_duration
 
 SMALL = ClipSpec(width=96, height=64, frames=24, fps=Fraction(25), gop=8)
 

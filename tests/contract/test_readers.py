@@ -21,7 +21,7 @@ from actors.readers.decord_verification import FrameMismatchError, read_verified
 from actors.readers.frame_reader import FrameReader
 from actors.readers.planned_reader import PlannedReader
 from actors.readers.sequential_reader import SequentialReader
-from tests.support.clips import CLIPS, ClipByName, read_number, truncated_copy
+from tests.support.videos.clips import CLIPS, ClipByName, read_number, truncated_copy
 
 T = TypeVar("T")
 MakeReader = Callable[[Probe], FrameReader]

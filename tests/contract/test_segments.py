@@ -31,7 +31,7 @@ from actors.readers.decord_verification import FrameMismatchError
 from db.values.frame_spec import parse
 from db.values.segment import Segment
 from tests.contract.test_scenes import film  # noqa: F401
-from tests.support.clips import ClipByName, ClipSpec, make_clip, truncated_copy
+from tests.support.videos.clips import ClipByName, ClipSpec, make_clip, truncated_copy
 
 PLAIN = EngineOptions()
 ENGINE = engine_name(Reader.AUTO)

@@ -14,7 +14,7 @@ from tests.faults.injection.failing_receiver import FAILING, Failures, Way
 from tests.faults.injection.submission_load import Sent
 from tests.faults.rows.queue_harness import number
 from tests.integration.conftest import database
-from tests.support import database_rows
+from tests.support.state import database_rows
 
 __all__ = ["database"]
 

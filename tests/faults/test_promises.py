@@ -16,8 +16,9 @@ from db.values.error_catalogue import CatalogueError
 from tests.faults.injection.faulty_store import Fault, FaultyStore
 from tests.faults.rows.queue_harness import claim_one, number, submit, worker_deps_of
 from tests.integration.conftest import ana, database, deps, visitor
-from tests.support import api_client, database_rows
-from tests.support.queue_steps import publish_result
+from tests.support.clients import api_client
+from tests.support.state import database_rows
+from tests.support.state.queue_steps import publish_result
 
 __all__ = ["ana", "database", "deps", "visitor"]
 

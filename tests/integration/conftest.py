@@ -13,8 +13,8 @@ from db.connection import open_database
 from db.object_store.folder_store import FolderStore
 from serve_app.app import create_app
 from serve_app.deps import Deps
-from tests.support import api_client
-from tests.support.worker_setup import make_worker_deps
+from tests.support.clients import api_client
+from tests.support.state.worker_setup import make_worker_deps
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from typing import Any
 import cluster
 from cluster.local.servers.os_user import is_open_to_all
 from tests.support.hard_link_tree import Ignore, make_hard_link_tree
-from tests.support.running_service import FOTOGRAMA
+from tests.support.servers.running_service import FOTOGRAMA
 
 USER_NAME = "fotograma-test"
 UNUSED_CHECKOUT_FILES = shutil.ignore_patterns(".*", "tests", "benchmarks")

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.fake_service import FakeService
-from tests.support.fake_service_clients import CLIENT_KINDS, FakeClock, OpenClient, client_opener
+from tests.support.clients.fake_service import FakeService
+from tests.support.clients.fake_service_clients import CLIENT_KINDS, FakeClock, OpenClient, client_opener
 
 
 @pytest.fixture

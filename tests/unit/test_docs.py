@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cli_command_tree import called_command
+from tests.support.clients.cli_command_tree import called_command
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"

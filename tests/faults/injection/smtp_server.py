@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from tests.faults.injection.failing_receiver import SLOW_SECONDS, Failures, Way
-from tests.support.running_service import Inbox
+from tests.support.servers.running_service import Inbox
 
 
 class UnreliableInbox(Inbox):

@@ -17,8 +17,8 @@ import psycopg
 
 from tests.faults.injection.webhook_receiver import UnreliableHook
 from tests.faults.injection.whole_service import System
-from tests.support.clips import ClipSpec, make_clip
-from tests.support.running_service import PASSWORD
+from tests.support.servers.running_service import PASSWORD
+from tests.support.videos.clips import ClipSpec, make_clip
 
 TINY = ClipSpec(width=96, height=64, frames=10)
 BUSY = ClipSpec(width=320, height=192, frames=600, gop=60)

@@ -27,7 +27,7 @@ from cluster.local.servers.postgres_programs import programs_for
 from tests.faults.injection.smtp_server import UnreliableInbox
 from tests.faults.injection.webhook_receiver import UnreliableHook
 from tests.faults.row_outcome import Outcome, Row
-from tests.support.running_service import Service
+from tests.support.servers.running_service import Service
 
 LEASE_SECONDS = 3.0
 HEARTBEAT_SECONDS = 0.75

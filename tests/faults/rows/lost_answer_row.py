@@ -22,8 +22,9 @@ from serve_app.app import create_app
 from tests.faults.injection.commit_proxy import AnswerProxy
 from tests.faults.row_outcome import Outcome
 from tests.faults.rows.queue_harness import claim_one, count, number, postgres
-from tests.support import api_client, database_rows
-from tests.support.queue_steps import publish_result
+from tests.support.clients import api_client
+from tests.support.state import database_rows
+from tests.support.state.queue_steps import publish_result
 
 COMMITS_OF_A_CALL = 6
 """More than one accepting call makes."""

@@ -23,9 +23,9 @@ from db.object_store.object_store import ObjectStore
 from db.queue import task_queue
 from db.queue.task_queue import Claim, Lease
 from tests.faults.audit import STALE
-from tests.support import database_rows, worker_setup
-from tests.support.clips import ClipSpec, make_clip
-from tests.support.real_servers import running_postgres
+from tests.support.servers.real_servers import running_postgres
+from tests.support.state import database_rows, worker_setup
+from tests.support.videos.clips import ClipSpec, make_clip
 
 ENDS = ("published", "failed", "cancelled")
 

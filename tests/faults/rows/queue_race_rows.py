@@ -20,8 +20,8 @@ from db.values.segment import Segment
 from tests.faults.injection.concurrent_calls import LOCKS, meet
 from tests.faults.row_outcome import Outcome
 from tests.faults.rows.queue_harness import claim_one, count, expire, number, queue_database
-from tests.support import database_rows
-from tests.support.queue_steps import publish_result
+from tests.support.state import database_rows
+from tests.support.state.queue_steps import publish_result
 
 FULL_RACES, SHORT_RACES = 1000, 50
 LONGEST_PAUSE_SECONDS = 0.004

@@ -37,7 +37,8 @@ from tests.faults.rows.queue_harness import (
     work_off,
     worker_deps_of,
 )
-from tests.support import api_client, database_rows
+from tests.support.clients import api_client
+from tests.support.state import database_rows
 
 HOUR_SECONDS = 3600
 REPOSITORY = Path(__file__).parents[3]

@@ -12,9 +12,9 @@ from actors.notify.outbox_sender import OutboxSender
 from actors.notify.ssrf_safe_http import WebhookHttpClient
 from actors.notify.webhook_sender import WebhookSender
 from db.notification.webhook_url_policy import Reach
-from tests.support import database_rows
-from tests.support.notification_setup import MAIL_FROM, FailingSmtpInbox
-from tests.support.webhook_receiver import WebhookReceiver, run_webhook_receiver
+from tests.support.servers.webhook_receiver import WebhookReceiver, run_webhook_receiver
+from tests.support.state import database_rows
+from tests.support.state.notification_setup import MAIL_FROM, FailingSmtpInbox
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from actors.worker.task_runner import TaskOutcome, perform
 from actors.worker.worker_deps import WorkerDeps
 from db.object_store.object_store import ObjectStore
 from db.queue import task_queue
-from tests.support import database_rows
-from tests.support.clips import ClipByName
 from tests.support.compromised_child import child_that_sends
-from tests.support.worker_setup import ALL_FRAMES, submit_video
+from tests.support.state import database_rows
+from tests.support.state.worker_setup import ALL_FRAMES, submit_video
+from tests.support.videos.clips import ClipByName
 
 MEDIA = {
     "container": "mp4",

@@ -17,10 +17,10 @@ from actors.worker.worker_deps import WorkerDeps
 from db.object_store.object_store import ObjectStore
 from db.queue import task_queue
 from db.values.lifecycle import MAX_CHILD_REPORTS, MAX_CRASHES
-from tests.support import database_rows
-from tests.support.clips import ClipByName
 from tests.support.compromised_child import child_that_runs
-from tests.support.worker_setup import ALL_FRAMES, submit_video
+from tests.support.state import database_rows
+from tests.support.state.worker_setup import ALL_FRAMES, submit_video
+from tests.support.videos.clips import ClipByName
 
 SECRET = "what only the worker may read"
 REPORT = "(out / 'report.json')"

@@ -12,12 +12,12 @@ from actors.extraction_types import EngineOptions, Extracted
 from actors.sandbox.child_process import ChildCrashed, DecodingChild
 from actors.sandbox.child_protocol import Job, Limits
 from db.values.error_catalogue import CatalogueError
-from tests.support.clips import ClipByName
 from tests.support.compromised_child import child_that_runs
 from tests.support.own_process import command_of
 from tests.support.programs import start_decoding_child
+from tests.support.state.worker_setup import ALL_FRAMES
+from tests.support.videos.clips import ClipByName
 from tests.support.wait_conditions import process_ends
-from tests.support.worker_setup import ALL_FRAMES
 
 GIB = 1 << 30
 

@@ -5,8 +5,8 @@ import asyncio
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db.notification import outbox
-from tests.support import database_rows
-from tests.support.notification_setup import FailingSmtpInbox, accept_and_fail, make_outbox_sender
+from tests.support.state import database_rows
+from tests.support.state.notification_setup import FailingSmtpInbox, accept_and_fail, make_outbox_sender
 
 
 async def test_failed_video_sends_one_mail_with_reason_and_remedy(

@@ -8,9 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from actors.maintenance.maintenance_job import FunctionJob
 from db.connection import is_outage, open_database
 from db.object_store.object_store import ObjectStore
-from tests.support import database_rows
-from tests.support.maintenance_setup import make_maintenance
-from tests.support.queue_steps import claim_one, expire_lease
+from tests.support.state import database_rows
+from tests.support.state.maintenance_setup import make_maintenance
+from tests.support.state.queue_steps import claim_one, expire_lease
 
 
 async def test_expired_lease_is_rescued_after_a_whole_lease_of_a_reachable_database(

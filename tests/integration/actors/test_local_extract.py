@@ -14,9 +14,9 @@ from actors.engine.extract import extract
 from cluster.cli import local_extraction
 from cluster.cli.commands import main
 from db.values.frame_spec import parse
-from tests.support.clips import ClipByName, write_text_file
 from tests.support.own_process import command_of
 from tests.support.programs import run_cli_command
+from tests.support.videos.clips import ClipByName, write_text_file
 
 SPEC = '{"sample": {"mode": "every_nth", "n": 10}}'
 

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from cluster.wiring.json_log import JSON_LINES
 from db.connection import check, open_database
-from tests.support.running_service import free_port
+from tests.support.servers.running_service import free_port
 
 PASSWORD = "TopSecretPassword"
 

@@ -8,8 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from actors.maintenance.maintenance_job import FunctionJob
 from actors.maintenance.maintenance_loop import STALLED_SECONDS, MaintenanceStalledError
 from db.object_store.object_store import ObjectStore
-from tests.support import database_rows
-from tests.support.maintenance_setup import RecordedMetrics, execute_past_triggers, make_maintenance
+from tests.support.state import database_rows
+from tests.support.state.maintenance_setup import RecordedMetrics, execute_past_triggers, make_maintenance
 
 
 async def test_hanging_job_fails_the_health_check(database: AsyncEngine, store: ObjectStore) -> None:

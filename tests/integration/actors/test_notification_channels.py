@@ -16,8 +16,9 @@ from actors.notify.webhook_sender import WebhookSender
 from db.notification import webhook_deliveries
 from db.notification.outbox import Notification
 from db.notification.webhook_url_policy import Reach
-from tests.support import database_rows
-from tests.support.notification_setup import (
+from tests.support.servers.webhook_receiver import WebhookReceiver
+from tests.support.state import database_rows
+from tests.support.state.notification_setup import (
     MAIL_FROM,
     WEBHOOK_SECRET,
     FailingSmtpInbox,
@@ -25,7 +26,6 @@ from tests.support.notification_setup import (
     create_webhook,
     make_outbox_due,
 )
-from tests.support.webhook_receiver import WebhookReceiver
 
 
 async def test_failing_channel_does_not_repeat_other_channels(

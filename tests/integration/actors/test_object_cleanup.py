@@ -9,10 +9,10 @@ from db.object_store.object_keys import result_prefix, video_key
 from db.object_store.object_store import ObjectStore
 from db.queue import task_queue
 from db.queue.task_queue import Publication
-from tests.support import database_rows
-from tests.support.api_client import one_chunk
-from tests.support.maintenance_setup import make_maintenance
-from tests.support.queue_steps import claim_one
+from tests.support.clients.api_client import one_chunk
+from tests.support.state import database_rows
+from tests.support.state.maintenance_setup import make_maintenance
+from tests.support.state.queue_steps import claim_one
 
 
 async def test_abandoned_upload_is_removed_after_a_day(database: AsyncEngine, store: ObjectStore) -> None:

@@ -15,10 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from actors.notify import redis_stream_relay as relays
 from actors.notify.redis_stream_relay import StreamRelay, open_relay
 from db.notification import event_log
-from tests.support import database_rows
-from tests.support.database_rows import Accepted
-from tests.support.queue_steps import claim_one, publish_result
-from tests.support.real_servers import running_valkey
+from tests.support.servers.real_servers import running_valkey
+from tests.support.state import database_rows
+from tests.support.state.database_rows import Accepted
+from tests.support.state.queue_steps import claim_one, publish_result
 
 KEY, LENGTH = "fotograma:events", 100_000
 

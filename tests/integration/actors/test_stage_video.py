@@ -16,11 +16,11 @@ from actors.worker.worker_deps import WorkerDeps
 from db.acceptance import resumable_uploads
 from db.object_store.folder_store import FolderStore
 from db.queue import task_queue
-from tests.support import database_rows
-from tests.support.api_client import one_chunk
-from tests.support.clips import ClipByName
-from tests.support.database_rows import Accepted
-from tests.support.worker_setup import ALL_FRAMES, submit_in_chunks, submit_video
+from tests.support.clients.api_client import one_chunk
+from tests.support.state import database_rows
+from tests.support.state.database_rows import Accepted
+from tests.support.state.worker_setup import ALL_FRAMES, submit_in_chunks, submit_video
+from tests.support.videos.clips import ClipByName
 
 
 async def run(worker_deps: WorkerDeps) -> TaskOutcome:

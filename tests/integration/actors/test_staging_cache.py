@@ -20,8 +20,8 @@ from actors.worker.worker_deps import WorkerDeps
 from db.object_store.folder_store import FolderStore
 from db.queue import task_queue
 from db.queue.task_queue import Claim
-from tests.support.clips import ClipByName
-from tests.support.worker_setup import submit_in_chunks
+from tests.support.state.worker_setup import submit_in_chunks
+from tests.support.videos.clips import ClipByName
 
 
 class CountingStore(FolderStore):

@@ -8,10 +8,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from db.acceptance import acceptance_audit
 from db.object_store.object_store import ObjectStore
 from db.queue import task_queue
-from tests.support import database_rows
-from tests.support.maintenance_setup import execute_past_triggers, make_maintenance, recount_and_repair
-from tests.support.notification_setup import accept_and_fail
-from tests.support.queue_steps import claim_one, share_and_real_open
+from tests.support.state import database_rows
+from tests.support.state.maintenance_setup import execute_past_triggers, make_maintenance, recount_and_repair
+from tests.support.state.notification_setup import accept_and_fail
+from tests.support.state.queue_steps import claim_one, share_and_real_open
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,11 @@ from actors.worker.task_runner import TaskOutcome, perform
 from actors.worker.worker_deps import WorkerDeps
 from db.object_store.object_store import ObjectStore
 from db.queue import task_queue
-from tests.support import database_rows
-from tests.support.clips import ClipByName, read_image, truncated_copy, write_audio_only, write_text_file
-from tests.support.database_rows import Accepted
+from tests.support.state import database_rows
+from tests.support.state.database_rows import Accepted
+from tests.support.state.worker_setup import ALL_FRAMES, claim_task, run_next_task, submit_video
+from tests.support.videos.clips import ClipByName, read_image, truncated_copy, write_audio_only, write_text_file
 from tests.support.wait_conditions import process_ends
-from tests.support.worker_setup import ALL_FRAMES, claim_task, run_next_task, submit_video
 
 
 async def error_of(database: AsyncEngine, accepted: Accepted) -> tuple[str, str | None]:

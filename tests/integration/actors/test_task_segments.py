@@ -24,10 +24,10 @@ from db.cache import Cache
 from db.object_store.object_store import ObjectStore
 from db.queue import task_queue
 from db.values.frame_spec import parse
-from tests.support import database_rows
-from tests.support.clips import ClipByName
+from tests.support.state import database_rows
+from tests.support.state.worker_setup import ALL_FRAMES, run_next_task, submit_video
+from tests.support.videos.clips import ClipByName
 from tests.support.wait_conditions import process_ends, wait_until
-from tests.support.worker_setup import ALL_FRAMES, run_next_task, submit_video
 
 DIVIDE = 1e-6
 """Seconds. All work takes longer, so every video is split."""

@@ -17,10 +17,10 @@ from db.connection import open_database
 from db.object_store.object_keys import video_key
 from db.object_store.object_store import ObjectStore
 from db.queue import task_queue
-from tests.support import database_rows
-from tests.support.clips import ClipByName
+from tests.support.state import database_rows
+from tests.support.state.worker_setup import claim_task, run_next_task, submit_video
+from tests.support.videos.clips import ClipByName
 from tests.support.wait_conditions import wait_until
-from tests.support.worker_setup import claim_task, run_next_task, submit_video
 
 
 async def test_missing_video_object_is_a_service_error_and_no_crash(

@@ -14,8 +14,9 @@ from actors.notify.webhook_sender import WebhookSender
 from db import videos
 from db.notification import outbox, webhook_deliveries, webhooks
 from tests.integration.actors.conftest import inbox
-from tests.support import database_rows
-from tests.support.notification_setup import (
+from tests.support.servers.webhook_receiver import WebhookReceiver
+from tests.support.state import database_rows
+from tests.support.state.notification_setup import (
     MAIL_FROM,
     FailingSmtpInbox,
     accept_and_fail,
@@ -23,7 +24,6 @@ from tests.support.notification_setup import (
     make_outbox_due,
     outbox_channels,
 )
-from tests.support.webhook_receiver import WebhookReceiver
 
 __all__ = ["inbox"]
 

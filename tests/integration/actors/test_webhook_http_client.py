@@ -8,7 +8,7 @@ import pytest
 
 from actors.notify.ssrf_safe_http import NoHttpResponseError, WebhookHttpClient
 from db.notification.webhook_url_policy import Reach
-from tests.support.webhook_receiver import WebhookReceiver
+from tests.support.servers.webhook_receiver import WebhookReceiver
 
 
 @pytest.mark.parametrize("reach", list(Reach))

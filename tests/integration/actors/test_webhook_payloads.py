@@ -10,9 +10,10 @@ from standardwebhooks import WebhookVerificationError
 
 from actors.notify.outbox_sender import OutboxSender
 from db.notification import webhooks
-from tests.support import database_rows
-from tests.support.database_rows import Accepted
-from tests.support.notification_setup import (
+from tests.support.servers.webhook_receiver import WebhookReceiver
+from tests.support.state import database_rows
+from tests.support.state.database_rows import Accepted
+from tests.support.state.notification_setup import (
     WEBHOOK_SECRET,
     accept_and_cancel,
     accept_and_fail,
@@ -20,8 +21,7 @@ from tests.support.notification_setup import (
     create_webhook,
     outbox_channels,
 )
-from tests.support.queue_steps import PUBLICATION
-from tests.support.webhook_receiver import WebhookReceiver
+from tests.support.state.queue_steps import PUBLICATION
 
 
 @pytest.mark.parametrize(

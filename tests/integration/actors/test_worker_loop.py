@@ -17,10 +17,10 @@ from db.connection import open_database
 from db.object_store.folder_store import FolderStore
 from db.object_store.object_store import ObjectStore
 from tests.faults.injection.commit_proxy import AnswerProxy
-from tests.support import database_rows
-from tests.support.clips import ClipByName
+from tests.support.state import database_rows
+from tests.support.state.worker_setup import submit_video
+from tests.support.videos.clips import ClipByName
 from tests.support.wait_conditions import wait_until
-from tests.support.worker_setup import submit_video
 
 
 async def test_worker_runs_all_tasks_and_stops_on_request(

@@ -17,7 +17,8 @@ from db.object_store import retention
 from fotograma import AsyncClient
 from serve_app.app import create_app
 from serve_app.deps import Deps
-from tests.support import api_client, database_rows
+from tests.support.clients import api_client
+from tests.support.state import database_rows
 
 
 class Silent:

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from cluster.cli.commands import main
-from tests.support.clips import ClipByName
-from tests.support.fake_service import FakeService
-from tests.support.fake_service_http_server import serve_fake_service
+from tests.support.clients.fake_service import FakeService
+from tests.support.clients.fake_service_http_server import serve_fake_service
+from tests.support.videos.clips import ClipByName
 
 ESTIMATE = {"frames": 9, "bytes": 1_500_000, "seconds": 2.0}
 

@@ -24,8 +24,8 @@ from db.acceptance import acceptance_audit
 from db.queue import task_queue
 from serve_app.app import create_app
 from serve_app.deps import Deps
-from tests.support import database_rows
-from tests.support.api_client import listen, log_in, upload_video
+from tests.support.clients.api_client import listen, log_in, upload_video
+from tests.support.state import database_rows
 
 EMAIL = "ana@example.org"
 

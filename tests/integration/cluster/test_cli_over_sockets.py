@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fake_service import ApiRequest, ApiResponse, FakeService, corrupt_body, problem_response
-from tests.support.fake_service_http_server import serve_fake_service
+from tests.support.clients.fake_service import ApiRequest, ApiResponse, FakeService, corrupt_body, problem_response
+from tests.support.clients.fake_service_http_server import serve_fake_service
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 
 from fotograma import AsyncClient, Client, ConnectionFailed
-from tests.support.fake_service import (
+from tests.support.clients.fake_service import (
     FakeService,
     act_and_drop_connection,
     drop_connection,
     make_archive,
     truncate_body,
 )
-from tests.support.fake_service_http_server import serve_fake_service
+from tests.support.clients.fake_service_http_server import serve_fake_service
 from tests.support.own_process import command_of
 from tests.support.programs import upload_file
 

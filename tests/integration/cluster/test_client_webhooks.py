@@ -17,8 +17,8 @@ from fotograma import ApiError, AsyncClient, Client
 from serve_app.deps import Deps
 from tests.integration.cluster.test_cli_ops import Desk, desk
 from tests.integration.cluster.test_client_with_service import ana, url
-from tests.support import api_client
-from tests.support.webhook_receiver import run_webhook_receiver
+from tests.support.clients import api_client
+from tests.support.servers.webhook_receiver import run_webhook_receiver
 
 __all__ = ["ana", "desk", "url"]
 

@@ -14,7 +14,7 @@ from cluster.client.api_types import Status, Tokens
 from fotograma import ApiError, AsyncClient, Client, ExtractionFailed
 from serve_app.app import create_app
 from serve_app.deps import Deps
-from tests.support import api_client
+from tests.support.clients import api_client
 
 EMAIL = "ana@example.org"
 

@@ -21,10 +21,10 @@ from cluster.local.supervision.readiness_probe import ReadinessProbe
 from cluster.local.supervision.standby_server import SERVER, StandbyServer
 from serve_app.http.replica_sockets import bound_socket, socket_paths
 from serve_app.openapi.response_schemas import Problem
-from tests.support.listening_sockets import listening_sockets
 from tests.support.own_process import command_of
 from tests.support.programs import listening_replica
-from tests.support.running_service import free_port
+from tests.support.servers.listening_sockets import listening_sockets
+from tests.support.servers.running_service import free_port
 
 SENT_AHEAD_BYTES = 16 << 20
 

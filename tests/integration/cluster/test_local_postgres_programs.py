@@ -16,7 +16,7 @@ from cluster.local.servers.embedded_postgres import Postgres
 from cluster.local.servers.os_user import OsUser, server_user
 from cluster.local.servers.postgres_programs import LIBRARIES, WHEEL, programs_for, wheel_programs
 from cluster.local.startup_error import ExitCode, StartupError
-from tests.support.postgres_wheel import link_postgres_wheel
+from tests.support.servers.postgres_wheel import link_postgres_wheel
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="everybody else's PostgreSQL runs as the same user")
 

@@ -18,9 +18,9 @@ from cluster.client.tus_protocol import PIECE_BYTES
 from fotograma import AsyncClient, RetryPolicy
 from serve_app.app import create_app
 from serve_app.deps import Deps
-from tests.support import api_client
-from tests.support.cutting_proxy import CuttingProxy
-from tests.support.tus_client import stored_bytes
+from tests.support.clients import api_client
+from tests.support.clients.tus_client import stored_bytes
+from tests.support.servers.cutting_proxy import CuttingProxy
 
 SIZE = 40_000_000
 PATIENT = RetryPolicy(first_seconds=0.01, max_seconds=0.1, attempts=100)

@@ -17,8 +17,8 @@ from db.object_store import object_keys
 from db.queue import task_queue
 from db.values.error_catalogue import CatalogueError
 from db.values.lifecycle import ExtractionStatus
-from tests.support import database_rows
-from tests.support.queue_steps import PUBLICATION, claim_one, publish_result
+from tests.support.state import database_rows
+from tests.support.state.queue_steps import PUBLICATION, claim_one, publish_result
 
 ANSWER = StoredResponse("fingerprint", 201, '{"items":[]}')
 

@@ -13,9 +13,9 @@ from db.object_store.object_keys import result_prefix
 from db.queue import task_queue
 from db.queue.task_queue import Publication
 from db.values.lifecycle import Blame
-from tests.support import database_rows
-from tests.support.database_rows import Accepted
-from tests.support.queue_steps import claim_one, fail_task
+from tests.support.state import database_rows
+from tests.support.state.database_rows import Accepted
+from tests.support.state.queue_steps import claim_one, fail_task
 
 
 async def published(database: AsyncEngine, user_id: UUID | None = None) -> Accepted:

@@ -14,11 +14,11 @@ from db.object_store.object_keys import result_prefix, video_key
 from db.object_store.object_store import ObjectStore
 from db.queue import task_queue
 from db.queue.task_queue import Publication
-from tests.support import database_rows
-from tests.support.api_client import one_chunk
-from tests.support.database_rows import Accepted
-from tests.support.notification_setup import make_outbox_sender
-from tests.support.queue_steps import claim_one
+from tests.support.clients.api_client import one_chunk
+from tests.support.state import database_rows
+from tests.support.state.database_rows import Accepted
+from tests.support.state.notification_setup import make_outbox_sender
+from tests.support.state.queue_steps import claim_one
 
 DAY = 24 * 3600.0
 

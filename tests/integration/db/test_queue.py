@@ -21,8 +21,8 @@ from db.values.lifecycle import (
     Retry,
     TaskState,
 )
-from tests.support import database_rows
-from tests.support.queue_steps import claim_one, expire_lease, fail_task, publish_result
+from tests.support.state import database_rows
+from tests.support.state.queue_steps import claim_one, expire_lease, fail_task, publish_result
 
 
 async def test_claim_starts_the_extraction_and_carries_its_specification(database: AsyncEngine) -> None:

@@ -14,8 +14,8 @@ from db.queue import fair_queueing, task_queue
 from db.queue.task_queue import Claim
 from db.values.lifecycle import Blame
 from db.values.segment import Segment
-from tests.support import database_rows
-from tests.support.queue_steps import (
+from tests.support.state import database_rows
+from tests.support.state.queue_steps import (
     accept_many,
     cancel_extraction,
     claim_one,

@@ -16,7 +16,7 @@ from db.acceptance import quotas
 from db.connection import database_url as url_of
 from db.notification import outbox
 from db.queue import task_queue_sql
-from tests.support.real_servers import fresh_database
+from tests.support.servers.real_servers import fresh_database
 
 ROWS = 200_000
 OWNER = UUID(int=1)

@@ -14,9 +14,9 @@ from db.queue import fair_queueing, task_queue
 from db.queue.replan import MANY, replan
 from db.queue.task_queue import Claim, Lease, LeaseLost, Rescued
 from db.values.lifecycle import Blame, GiveUp, Retry
-from tests.support import database_rows
-from tests.support.database_rows import Accepted
-from tests.support.queue_steps import (
+from tests.support.state import database_rows
+from tests.support.state.database_rows import Accepted
+from tests.support.state.queue_steps import (
     SEGMENTS,
     accept_and_split,
     accept_many,

@@ -9,8 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from db.queue import task_queue
 from db.queue.task_queue import LeaseLost
 from db.values.lifecycle import Blame, GiveUp, Retry
-from tests.support import database_rows
-from tests.support.queue_steps import (
+from tests.support.state import database_rows
+from tests.support.state.queue_steps import (
     SEGMENTS,
     accept_and_split,
     claim_one,

@@ -31,8 +31,8 @@ from db.queue.replan import replan
 from db.queue.task_queue import Claim, LeaseLost, Publication
 from db.values.lifecycle import MAX_CRASHES, Blame, GiveUp, Retry
 from db.values.segment import Segment
-from tests.support import database_rows
-from tests.support.queue_model import ENDED, ExtractionModel, QueueModel
+from tests.support.state import database_rows
+from tests.support.state.queue_model import ENDED, ExtractionModel, QueueModel
 
 T = TypeVar("T")
 

@@ -15,11 +15,11 @@ from db.object_store.folder_store import FolderStore
 from db.object_store.object_keys import video_key
 from db.queue import task_queue
 from db.values.lifecycle import Blame, ExtractionStatus, TaskState, is_terminal
-from tests.support import database_rows
-from tests.support.api_client import one_chunk
-from tests.support.maintenance_setup import make_maintenance
-from tests.support.notification_setup import accept_and_fail
-from tests.support.queue_steps import claim_one, expire_lease, fail_task
+from tests.support.clients.api_client import one_chunk
+from tests.support.state import database_rows
+from tests.support.state.maintenance_setup import make_maintenance
+from tests.support.state.notification_setup import accept_and_fail
+from tests.support.state.queue_steps import claim_one, expire_lease, fail_task
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from db import migrate, schema_revision
 from db.connection import database_url as url_of
 from db.tables.metadata import metadata
 from db.values.lifecycle import ExtractionStatus, TaskState
-from tests.support import database_rows
-from tests.support.real_servers import fresh_database
+from tests.support.servers.real_servers import fresh_database
+from tests.support.state import database_rows
 
 # What Alembic's comparison leaves out: CHECKs, and which rows an index holds.
 RULES = text("""

@@ -18,10 +18,10 @@ from db.object_store.folder_store import FolderStore
 from db.queue import fair_queueing, task_queue
 from db.queue.fair_queueing import Drift
 from db.queue.task_queue import Claim, LeaseLost
-from tests.support import database_rows
-from tests.support.api_client import SECRET
-from tests.support.maintenance_setup import RecordedMetrics, make_maintenance
-from tests.support.queue_steps import (
+from tests.support.clients.api_client import SECRET
+from tests.support.state import database_rows
+from tests.support.state.maintenance_setup import RecordedMetrics, make_maintenance
+from tests.support.state.queue_steps import (
     accept_many,
     cancel_extraction,
     claim_one,

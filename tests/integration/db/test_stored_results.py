@@ -16,9 +16,9 @@ from db.object_store.object_keys import Candidates
 from db.queue import task_queue
 from db.queue.task_queue import Lease
 from db.values.error_catalogue import CatalogueError
-from tests.support import database_rows
-from tests.support.database_rows import Accepted, accept_video, fetch_extraction, fetch_one
-from tests.support.queue_steps import PUBLICATION, claim_one, publish_result
+from tests.support.state import database_rows
+from tests.support.state.database_rows import Accepted, accept_video, fetch_extraction, fetch_one
+from tests.support.state.queue_steps import PUBLICATION, claim_one, publish_result
 
 ENGINE = PUBLICATION.engine
 

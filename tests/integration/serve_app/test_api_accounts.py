@@ -17,7 +17,7 @@ from serve_app.app import create_app
 from serve_app.deps import Deps
 from serve_app.security.rate_limit import RateLimit, RateLimiter
 from serve_app.security.signed_tokens import Audience, Claims
-from tests.support.api_client import PASSWORD, SECRET, log_in, open_client, status_and_code
+from tests.support.clients.api_client import PASSWORD, SECRET, log_in, open_client, status_and_code
 
 ANA = {"email": "ana@example.org", "password": PASSWORD}
 

@@ -10,8 +10,8 @@ from db.values.lifecycle import Blame
 from serve_app.app import create_app
 from serve_app.deps import Deps
 from serve_app.openapi import response_schemas
-from tests.support import database_rows
-from tests.support.api_client import log_in, open_client, upload_video
+from tests.support.clients.api_client import log_in, open_client, upload_video
+from tests.support.state import database_rows
 
 
 async def test_ledger_is_readable_by_admins_only_from_the_next_request_on(ana: httpx.AsyncClient, deps: Deps) -> None:

@@ -16,9 +16,9 @@ from db.acceptance.idempotency_keys import OwnedKey, StoredResponse
 from db.acceptance.quotas import Quotas
 from serve_app.deps import Deps
 from serve_app.security.rate_limit import RateLimit
-from tests.support import api_client
-from tests.support.api_client import MP4, upload_video, upload_videos
-from tests.support.limited_api import ONE_PER_HOUR, assert_refused, open_limited_api
+from tests.support.clients import api_client
+from tests.support.clients.api_client import MP4, upload_video, upload_videos
+from tests.support.clients.limited_api import ONE_PER_HOUR, assert_refused, open_limited_api
 
 
 async def test_repeated_idempotent_request_is_answered_past_every_limit(deps: Deps, tmp_path: Path) -> None:

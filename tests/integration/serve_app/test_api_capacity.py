@@ -17,9 +17,9 @@ from db.values.error_catalogue import CatalogueError
 from serve_app.app import create_app
 from serve_app.deps import Deps
 from serve_app.submission.admission_control import AdmissionControl
-from tests.support import api_client
-from tests.support.api_client import MP4, upload_videos
-from tests.support.limited_api import assert_refused, open_limited_api, send_unread
+from tests.support.clients import api_client
+from tests.support.clients.api_client import MP4, upload_videos
+from tests.support.clients.limited_api import assert_refused, open_limited_api, send_unread
 
 
 async def test_full_queue_refuses_uploads(deps: Deps, tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from db.queue import task_queue
 from db.values.lifecycle import Blame
 from serve_app.archive_index import ArchiveIndexCache
 from serve_app.deps import Deps
-from tests.support import database_rows
-from tests.support.api_client import make_result, one_chunk, publish_next_task, status_and_code, upload_video
+from tests.support.clients.api_client import make_result, one_chunk, publish_next_task, status_and_code, upload_video
+from tests.support.state import database_rows
 
 IMAGES = [bytes([n]) * (1000 + n) for n in range(5)]
 RESULT = make_result(IMAGES)

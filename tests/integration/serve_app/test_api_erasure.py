@@ -21,11 +21,12 @@ from serve_app.app import create_app
 from serve_app.deps import Deps
 from serve_app.routes import accounts
 from serve_app.security.rate_limit import RateLimit, RateLimiter
-from tests.support import api_client, database_rows, tus_client, whole_account
-from tests.support.api_client import MP4, PASSWORD, log_in, open_client, status_and_code, upload_video
-from tests.support.maintenance_setup import make_maintenance
+from tests.support.clients import api_client, tus_client
+from tests.support.clients.api_client import MP4, PASSWORD, log_in, open_client, status_and_code, upload_video
+from tests.support.state import database_rows, whole_account
+from tests.support.state.maintenance_setup import make_maintenance
+from tests.support.state.whole_account import WholeAccount
 from tests.support.wait_conditions import wait_until
-from tests.support.whole_account import WholeAccount
 
 ANA = {"email": "ana@example.org", "password": PASSWORD}
 KEPT = {"acceptances", "tombstones"}

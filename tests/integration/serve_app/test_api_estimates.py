@@ -16,9 +16,9 @@ from db.object_store.folder_store import FolderStore
 from db.queue import task_queue
 from serve_app.app import create_app
 from serve_app.deps import Deps
-from tests.support import api_client
-from tests.support.api_client import status_and_code
-from tests.support.clips import ClipByName
+from tests.support.clients import api_client
+from tests.support.clients.api_client import status_and_code
+from tests.support.videos.clips import ClipByName
 
 FILE = {"codec": "h264", "width": 1920, "height": 1080, "duration": 90.04, "fps_average": 25}
 

@@ -19,8 +19,8 @@ from db import account_export
 from db.object_store import retention
 from serve_app.app import create_app
 from serve_app.deps import Deps
-from tests.support import database_rows, tus_client, whole_account
-from tests.support.api_client import (
+from tests.support.clients import tus_client
+from tests.support.clients.api_client import (
     MP4,
     PASSWORD,
     listen,
@@ -31,6 +31,7 @@ from tests.support.api_client import (
     status_and_code,
     upload_video,
 )
+from tests.support.state import database_rows, whole_account
 
 ROWS = ("sessions", "webhooks", "deliveries", "uploads", "videos", "extractions")
 

@@ -15,7 +15,7 @@ from db.values.lifecycle import Blame
 from serve_app.app import create_app
 from serve_app.deps import Deps
 from serve_app.openapi import response_schemas
-from tests.support.api_client import (
+from tests.support.clients.api_client import (
     MEDIA,
     make_result,
     open_client,

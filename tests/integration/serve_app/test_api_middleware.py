@@ -20,7 +20,7 @@ from db.object_store.folder_store import FolderStore
 from serve_app.app import create_app
 from serve_app.deps import Deps
 from serve_app.openapi import response_schemas
-from tests.support.api_client import (
+from tests.support.clients.api_client import (
     MP4,
     listen,
     log_in,

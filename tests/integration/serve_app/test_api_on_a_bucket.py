@@ -19,10 +19,10 @@ from db.object_store.store_factory import open_store
 from db.queue import task_queue
 from serve_app.app import create_app
 from serve_app.deps import Deps
-from tests.support import api_client, tus_client
-from tests.support.clips import ClipByName
-from tests.support.s3_server import S3Server
-from tests.support.worker_setup import make_worker_deps
+from tests.support.clients import api_client, tus_client
+from tests.support.servers.s3_server import S3Server
+from tests.support.state.worker_setup import make_worker_deps
+from tests.support.videos.clips import ClipByName
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from db.acceptance.quotas import Quotas
 from db.queue import task_queue
 from db.values.segment import Segment
 from serve_app.deps import Deps
-from tests.support import database_rows, tus_client
-from tests.support.api_client import (
+from tests.support.clients import tus_client
+from tests.support.clients.api_client import (
     MEDIA,
     MP4,
     SECRET,
@@ -26,7 +26,8 @@ from tests.support.api_client import (
     upload_video,
     upload_videos,
 )
-from tests.support.limited_api import assert_refused, open_limited_api, send_unread
+from tests.support.clients.limited_api import assert_refused, open_limited_api, send_unread
+from tests.support.state import database_rows
 
 
 async def test_fifty_concurrent_requests_never_exceed_a_quota(deps: Deps, tmp_path: Path) -> None:

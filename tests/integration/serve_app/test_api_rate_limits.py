@@ -14,9 +14,9 @@ from db.values.error_catalogue import CatalogueError
 from serve_app.deps import Deps
 from serve_app.security.rate_limit import RateLimit
 from serve_app.submission.admission_control import AdmissionControl
-from tests.support import api_client
-from tests.support.api_client import stored_state, upload_video
-from tests.support.limited_api import ONE_PER_HOUR, assert_refused, open_limited_api, send_unread
+from tests.support.clients import api_client
+from tests.support.clients.api_client import stored_state, upload_video
+from tests.support.clients.limited_api import ONE_PER_HOUR, assert_refused, open_limited_api, send_unread
 
 
 async def test_request_above_the_rate_is_refused_unread_and_stores_nothing(deps: Deps, tmp_path: Path) -> None:

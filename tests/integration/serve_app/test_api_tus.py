@@ -18,9 +18,10 @@ from db.acceptance import resumable_uploads
 from serve_app.app import create_app
 from serve_app.deps import Deps
 from serve_app.submission import receive_chunks
-from tests.support import api_client, database_rows, tus_client
-from tests.support.api_client import MP4, status_and_code
-from tests.support.tus_client import TUS
+from tests.support.clients import api_client, tus_client
+from tests.support.clients.api_client import MP4, status_and_code
+from tests.support.clients.tus_client import TUS
+from tests.support.state import database_rows
 
 
 async def test_options_tells_the_version_the_extensions_and_the_largest_size(visitor: httpx.AsyncClient) -> None:

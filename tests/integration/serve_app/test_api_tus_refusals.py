@@ -13,9 +13,10 @@ from db.acceptance.quotas import Quotas
 from serve_app.app import create_app
 from serve_app.deps import Deps
 from serve_app.submission.receive_chunks import UploadPolicy
-from tests.support import api_client, database_rows, tus_client
-from tests.support.api_client import MP4, status_and_code
-from tests.support.tus_client import TUS
+from tests.support.clients import api_client, tus_client
+from tests.support.clients.api_client import MP4, status_and_code
+from tests.support.clients.tus_client import TUS
+from tests.support.state import database_rows
 
 
 async def test_somebody_elses_upload_is_unknown(ana: httpx.AsyncClient, deps: Deps) -> None:

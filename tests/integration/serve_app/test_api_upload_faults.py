@@ -21,7 +21,7 @@ from db.object_store.object_store import StoredObject
 from db.values.error_catalogue import CatalogueError
 from serve_app.app import create_app
 from serve_app.deps import Deps
-from tests.support.api_client import (
+from tests.support.clients.api_client import (
     MP4,
     NOTHING_STORED,
     WEBM,

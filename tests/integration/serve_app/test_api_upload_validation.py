@@ -12,7 +12,14 @@ import pytest
 
 from serve_app.app import create_app
 from serve_app.deps import Deps
-from tests.support.api_client import MP4, NOTHING_STORED, open_client, status_and_code, stored_state, upload_videos
+from tests.support.clients.api_client import (
+    MP4,
+    NOTHING_STORED,
+    open_client,
+    status_and_code,
+    stored_state,
+    upload_videos,
+)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from serve_app.app import create_app
 from serve_app.deps import Deps
-from tests.support.api_client import (
+from tests.support.clients.api_client import (
     MP4,
     WEBM,
     log_in,

@@ -17,7 +17,7 @@ from db.values.lifecycle import Blame
 from serve_app.app import create_app
 from serve_app.deps import Deps
 from serve_app.openapi import response_schemas
-from tests.support.api_client import log_in, make_deps, open_client, upload_video
+from tests.support.clients.api_client import log_in, make_deps, open_client, upload_video
 
 URL = "https://example.org/hook"
 

@@ -17,7 +17,7 @@ from db.connection import open_database
 from db.values.error_catalogue import CatalogueError
 from serve_app.submission.group_commit import AcceptRequest, GroupCommit
 from tests.faults.injection.commit_proxy import AnswerProxy
-from tests.support import database_rows
+from tests.support.state import database_rows
 
 WAIT_SECONDS = 60
 

@@ -12,7 +12,7 @@ import pytest
 
 from serve_app.app import create_app
 from serve_app.deps import Deps
-from tests.support import api_client, tus_client
+from tests.support.clients import api_client, tus_client
 
 PACKAGE = Path("tests/support/tus_js")
 CONTENT = api_client.MP4 * 40

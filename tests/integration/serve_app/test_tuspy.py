@@ -11,7 +11,7 @@ from tusclient.client import TusClient
 
 from serve_app.app import create_app
 from serve_app.deps import Deps
-from tests.support import api_client, tus_client
+from tests.support.clients import api_client, tus_client
 
 CONTENT = api_client.MP4 * 40
 

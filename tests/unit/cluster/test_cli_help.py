@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.exceptions import TyperException
 
-from tests.support.cli_command_tree import ROOT_COMMAND, called_command, command_contexts
+from tests.support.clients.cli_command_tree import ROOT_COMMAND, called_command, command_contexts
 
 EVERY = [pytest.param(context, id=context.command_path) for context in command_contexts(ROOT_COMMAND, "fotograma")]
 

@@ -21,7 +21,7 @@ from cluster.cli.server_batch import Stage, VideoOutcome, failure_of
 from cluster.client.api_types import Failure, Result
 from cluster.client.errors import ApiError
 from cluster.unpack_archive import BadArchive, FolderTaken, is_unpacked, unpack
-from tests.support.fake_service import make_archive
+from tests.support.clients.fake_service import make_archive
 from tests.support.own_process import command_of
 from tests.support.programs import exit_while_unpacking
 

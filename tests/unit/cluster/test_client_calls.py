@@ -19,7 +19,7 @@ from fotograma import (
     UnexpectedAnswer,
     WaitTimeout,
 )
-from tests.support.fake_service import (
+from tests.support.clients.fake_service import (
     NOW,
     ApiRequest,
     FakeService,
@@ -29,7 +29,7 @@ from tests.support.fake_service import (
     json_response,
     problem_response,
 )
-from tests.support.fake_service_clients import FakeClock, OpenClient
+from tests.support.clients.fake_service_clients import FakeClock, OpenClient
 
 
 def test_an_account_is_made_and_logged_in_and_out(open_client: OpenClient, service: FakeService) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fotograma import ApiError, DownloadCorrupt, UnexpectedAnswer
-from tests.support.fake_service import ApiRequest, FakeService, corrupt_body, drop_connection, truncate_body
+from tests.support.clients.fake_service import ApiRequest, FakeService, corrupt_body, drop_connection, truncate_body
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from cluster.client.api_types import Extraction, Manifest, Page, Status, Video
 from cluster.client.errors import UnexpectedAnswer
 from cluster.client.json_decoding import decode
-from tests.support.fake_service import MANIFEST
+from tests.support.clients.fake_service import MANIFEST
 
 EXTRACTION: dict[str, Any] = {
     "id": "e",

@@ -13,7 +13,7 @@ from cluster.client.effects import Reply
 from cluster.client.errors import UnexpectedAnswer, UnsendableFile
 from cluster.client.local_files.local_file import BLOCK_BYTES, FilePiece, sha256_of, stat_file
 from cluster.client.resumable_upload import content_key
-from tests.support.tus_client import metadata
+from tests.support.clients.tus_client import metadata
 
 
 def sent(piece: FilePiece) -> bytes:

@@ -12,7 +12,7 @@ import pytest
 
 from cluster.client import resumable_upload, tus_protocol
 from fotograma import ApiError, ConnectionFailed, UnexpectedAnswer, UnsendableFile
-from tests.support.fake_service import (
+from tests.support.clients.fake_service import (
     ApiRequest,
     ApiResponse,
     ConnectionDropped,
@@ -21,7 +21,7 @@ from tests.support.fake_service import (
     answer_problem,
     drop_connection,
 )
-from tests.support.fake_service_clients import FakeClock, OpenClient
+from tests.support.clients.fake_service_clients import FakeClock, OpenClient
 
 UPLOADS = "/v1/uploads"
 ONE = "/v1/uploads/.*"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tests.support.clips import read_number
+from tests.support.videos.clips import read_number
 
 
 def read_archive(archive: Path) -> tuple[dict[str, Any], dict[str, bytes]]:

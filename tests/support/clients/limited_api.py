@@ -13,7 +13,7 @@ from db.cache import Cache
 from serve_app.app import create_app
 from serve_app.deps import Deps
 from serve_app.security.rate_limit import RateLimit
-from tests.support import api_client
+from tests.support.clients import api_client
 
 ONE_PER_HOUR = RateLimit(burst=1, refill_seconds=3600)
 

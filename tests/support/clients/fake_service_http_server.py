@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, urlsplit
 
-from tests.support.fake_service import ApiRequest, ConnectionDropped, FakeService
+from tests.support.clients.fake_service import ApiRequest, ConnectionDropped, FakeService
 
 
 @contextmanager

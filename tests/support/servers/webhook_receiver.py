@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tests.support.api_client import listen
+from tests.support.clients.api_client import listen
 
 
 @dataclass

@@ -18,9 +18,18 @@ from db.queue import task_queue
 from db.queue.task_queue import Claim
 from db.values.lifecycle import Blame
 from serve_app.deps import Deps
-from tests.support import database_rows, tus_client
-from tests.support.api_client import MP4, WEBM, make_result, one_chunk, publish_next_task, upload_video, upload_videos
-from tests.support.notification_setup import create_webhook
+from tests.support.clients import tus_client
+from tests.support.clients.api_client import (
+    MP4,
+    WEBM,
+    make_result,
+    one_chunk,
+    publish_next_task,
+    upload_video,
+    upload_videos,
+)
+from tests.support.state import database_rows
+from tests.support.state.notification_setup import create_webhook
 
 Rows = set[tuple[str, str]]
 """Of all tables: the table's name and the row as JSON text."""

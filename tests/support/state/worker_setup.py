@@ -24,8 +24,8 @@ from db.object_store.object_store import ObjectStore
 from db.queue import task_queue
 from db.queue.task_queue import Claim
 from db.values.frame_spec import canonical, parse
-from tests.support import database_rows
-from tests.support.api_client import one_chunk
+from tests.support.clients.api_client import one_chunk
+from tests.support.state import database_rows
 
 ALL_FRAMES = '{"sample": {"mode": "all"}}'
 

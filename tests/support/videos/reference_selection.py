@@ -21,7 +21,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 from PIL import Image
 
-from tests.support.frame_number_pattern import Rgb, read_number
+from tests.support.videos.frame_number_pattern import Rgb, read_number
 
 HALF_MILLISECOND = Fraction(1, 2000)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from playwright.sync_api import Page, Request, Route, expect
 
-from tests.support.api_client import MP4
-from tests.support.page_in_browser import row
+from tests.support.clients.api_client import MP4
+from tests.support.clients.page_in_browser import row
 
 UPLOADS = "**/v1/uploads/*"
 MIB = 1 << 20

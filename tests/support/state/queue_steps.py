@@ -10,8 +10,8 @@ from db.queue import task_queue
 from db.queue.task_queue import Claim, Lease, Publication
 from db.values.lifecycle import LEASE_SECONDS, Blame, GiveUp, Retry
 from db.values.segment import Segment
-from tests.support import database_rows
-from tests.support.database_rows import Accepted
+from tests.support.state import database_rows
+from tests.support.state.database_rows import Accepted
 
 PUBLICATION = Publication(key="results/a/b/1", engine="auto/1", frames=3, size=99, sha256="f" * 64, warnings=[])
 

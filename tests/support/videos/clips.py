@@ -1,6 +1,6 @@
 """Test clips with the frame number in the pixels of every frame, and files that are not valid clips.
 
-The pattern (see tests.support.frame_number_pattern) is drawn upright, then turned and squeezed the way a camera
+The pattern (see tests.support.videos.frame_number_pattern) is drawn upright, then turned and squeezed the way a camera
 stores it, so that only a reader that applies rotation and pixel aspect ratio reads numbers.
 """
 
@@ -22,7 +22,7 @@ from av.container import OutputContainer
 from av.video.stream import VideoStream
 from PIL import Image
 
-from tests.support.frame_number_pattern import Rgb, picture, read_image, read_number
+from tests.support.videos.frame_number_pattern import Rgb, picture, read_image, read_number
 
 __all__ = [
     "BIG_CLIPS",

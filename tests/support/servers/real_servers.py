@@ -1,7 +1,7 @@
 """Real servers for tests: one PostgreSQL and one Valkey a test run, a database of its own for each test.
 
-Use: `from tests.support.real_servers import database_url, postgres, redis_url, server_folder, template, valkey` in a
-conftest.
+Use: `from tests.support.servers.real_servers import database_url, postgres, redis_url, server_folder, template, valkey`
+in a conftest.
 """
 
 from __future__ import annotations

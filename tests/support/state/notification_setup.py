@@ -15,9 +15,9 @@ from db.notification import webhooks
 from db.notification.webhooks import Webhook
 from db.queue import task_queue
 from db.values.lifecycle import Blame
-from tests.support import database_rows
-from tests.support.database_rows import Accepted
-from tests.support.queue_steps import claim_one, fail_task, publish_result
+from tests.support.state import database_rows
+from tests.support.state.database_rows import Accepted
+from tests.support.state.queue_steps import claim_one, fail_task, publish_result
 
 WEBHOOK_SECRET = webhooks.secret_of(bytes(range(32)))
 

@@ -8,8 +8,8 @@ from fractions import Fraction
 from itertools import combinations
 from pathlib import Path
 
-from tests.support.clips import ClipSpec, make_clip
-from tests.support.remux import add_cover, join_video_streams, multiply_claimed_duration
+from tests.support.videos.clips import ClipSpec, make_clip
+from tests.support.videos.remux import add_cover, join_video_streams, multiply_claimed_duration
 
 CODECS = {
     "h264": ClipSpec(),
@@ -46,7 +46,7 @@ _SHORT = ClipSpec(width=96, height=64, frames=26, fps=Fraction(25), gop=8)
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """changes: to the clip. codecs, containers: that can have it; None for all. remade: by tests.support.remux."""
+    """changes: to the clip. codecs, containers: that can have it; None for all. remade: by `remux`."""
 
     changes: dict[str, object]
     codecs: set[str] | None = None

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from fotograma import AsyncClient, Client
-from tests.support.fake_service import ApiRequest, ConnectionDropped, FakeService
+from tests.support.clients.fake_service import ApiRequest, ConnectionDropped, FakeService
 
 CLIENT_KINDS = ("blocking", "asynchronous")
 OpenClient = Callable[..., Any]

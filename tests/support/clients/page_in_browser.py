@@ -23,7 +23,7 @@ from db.queue import task_queue
 from db.values.lifecycle import Blame
 from serve_app.app import create_app
 from serve_app.deps import Deps
-from tests.support.api_client import PASSWORD, listen, make_deps
+from tests.support.clients.api_client import PASSWORD, listen, make_deps
 
 CHROMIUM = shutil.which("chromium")
 ARGUMENTS = [

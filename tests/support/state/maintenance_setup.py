@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from actors.maintenance.maintenance_loop import Maintenance
 from db.acceptance.acceptance_audit import Balance
 from db.object_store.object_store import ObjectStore
-from tests.support.notification_setup import make_outbox_sender
+from tests.support.state.notification_setup import make_outbox_sender
 
 
 def make_maintenance(
