@@ -22,15 +22,15 @@ class BadArchive(FotogramaError):
     """The archive is damaged or was not made by Fotograma."""
 
 
-class FolderTaken(FotogramaError):
+class FolderNotReplaceable(FotogramaError):
     """The folder holds other files. They are not touched."""
 
 
 def unpack(archive: Path, folder: Path) -> None:
     """Puts the archive's files into `folder`, in place of those of an earlier archive.
 
-    Raises BadArchive, FolderTaken, OSError; the folder is then as it was. If the process dies in the middle, or if
-    somebody makes a folder of that name meanwhile, the earlier files are beside it in `<name>.old-<token>`.
+    Raises BadArchive, FolderNotReplaceable, OSError; the folder is then as it was. If the process dies in the middle,
+    or if somebody makes a folder of that name meanwhile, the earlier files are beside it in `<name>.old-<token>`.
     """
     folder = Path(os.path.realpath(folder))  # a link to a folder stays a link
     _check_replaceable(folder)
@@ -55,13 +55,15 @@ def is_unpacked(archive: Path, folder: Path) -> bool:
 
 
 def _check_replaceable(folder: Path) -> None:
-    """Raises FolderTaken when a file would be lost that no archive of frames has brought."""
+    """Raises FolderNotReplaceable when the folder holds a file that does not come from an archive of frames."""
     if folder.is_mount():
-        raise FolderTaken(f"{folder} is a mount point, which can't be replaced. Choose another folder.")
+        raise FolderNotReplaceable(f"{folder} is a mount point, which can't be replaced. Choose another folder.")
     if folder.exists():
         others = {file.name for file in folder.iterdir()} - _names_of_earlier(folder) - _LEFT_BY_FILE_BROWSERS
         if others:
-            raise FolderTaken(f"{folder} holds other files ({min(others)}). Move them away, or choose another folder.")
+            raise FolderNotReplaceable(
+                f"{folder} holds other files ({min(others)}). Move them away, or choose another folder."
+            )
 
 
 def _names_of_earlier(folder: Path) -> set[str]:

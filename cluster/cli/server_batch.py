@@ -21,7 +21,7 @@ from cluster.client.errors import (
     UnsendableFile,
 )
 from cluster.client.retry_policy import RetryPolicy
-from cluster.unpack_archive import BadArchive, FolderTaken, is_unpacked, unpack
+from cluster.unpack_archive import BadArchive, FolderNotReplaceable, is_unpacked, unpack
 
 if TYPE_CHECKING:
     from cluster.client.async_client import AsyncClient
@@ -269,7 +269,7 @@ def failure_of(error: FotogramaError | OSError) -> Failure:
         case DownloadCorrupt() | BadArchive():
             remedy = "Fetch it again: fotograma download ID -o DIR"
             return Failure("corrupt_archive", str(error), "service", remedy)
-        case FolderTaken():
+        case FolderNotReplaceable():
             return Failure("folder_taken", str(error), "request", "Choose another folder with -o.")
         case OSError():
             return Failure("local_file", str(error), "request", "Check the path, its permissions and the free space.")

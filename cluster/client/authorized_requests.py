@@ -67,7 +67,7 @@ def authorized(session: Session, request: Request, into: ResumableDownload | Non
 
     used: Tokens | None = None
 
-    def fresh() -> Request:
+    def with_current_token() -> Request:
         nonlocal used
         used = session.store.tokens
         asked = request
@@ -75,10 +75,10 @@ def authorized(session: Session, request: Request, into: ResumableDownload | Non
             asked = asked.with_header(name, value)
         return asked.with_header("Authorization", f"Bearer {used.access_token}") if used else asked
 
-    reply = yield from _send_with_retries(session, fresh, into)
+    reply = yield from _send_with_retries(session, with_current_token, into)
     if reply.status == 401 and used is not None and used.refresh_token is not None:
         yield RunExclusively(renew_tokens(session, used))
-        reply = yield from _send_with_retries(session, fresh, into)
+        reply = yield from _send_with_retries(session, with_current_token, into)
     return raise_for_error(reply)
 
 

@@ -91,7 +91,7 @@ def download(session: Session, wanted: Extraction | str, path: AnyPath, on_recei
     if result is not None and (yield RunInThread(lambda: has_content(target, result.bytes, result.sha256))):
         return target
     sha256 = None if result is None else result.sha256
-    with ResumableDownload(target, on_received) as landing:
-        yield from authorized(session, Request("GET", f"{extraction_path(known)}/frames.zip"), landing)
-        landed: Path = yield RunInThread(lambda: landing.finish(sha256))
-        return landed
+    with ResumableDownload(target, on_received) as download_part:
+        yield from authorized(session, Request("GET", f"{extraction_path(known)}/frames.zip"), download_part)
+        archive: Path = yield RunInThread(lambda: download_part.finish(sha256))
+        return archive

@@ -22,7 +22,7 @@ from cluster.client.local_files.upload_state_file import UploadStateFile, upload
 from cluster.client.retry_policy import PROXY_CODES, Attempt, resume_seconds
 from cluster.client.tus_protocol import MIN_PIECE_BYTES, ONE_REQUEST_BYTES, PIECE_BYTES, UploadPosition
 
-NOTE_STEP = timedelta(hours=1)
+RECORD_STEP = timedelta(hours=1)
 """Each byte moves the time at which an upload expires. The state file is written again after so much."""
 _REFUSALS_OF_BYTES = frozenset({"upload_conflict", "too_large", "length_required"})
 """Codes with which a creation that brings the file is refused, while one without it may succeed."""
@@ -47,7 +47,7 @@ class WantedUpload:
 
 
 @dataclass(slots=True)
-class _Note:
+class _StateEntry:
     """The entry of one upload in the state file. expires_at: as it was written last."""
 
     state: UploadStateFile
@@ -57,30 +57,30 @@ class _Note:
 
 def upload(session: Session, wanted: WantedUpload) -> Flow[Video]:
     """Raises ApiError, ConnectionFailed, UnexpectedAnswer, UnsendableFile, OSError."""
-    note = yield from _note(session, wanted)
-    known = None
-    if note is not None:
-        known = yield RunInThread(lambda: note.state.find(note.identity))
-    if known is not None:
+    entry = yield from _state_entry(session, wanted)
+    recorded_path = None
+    if entry is not None:
+        recorded_path = yield RunInThread(lambda: entry.state.find(entry.identity))
+    if recorded_path is not None:
         try:
-            return (yield from _finish(session, wanted, UploadPosition(known, None, is_earlier=True), note))
+            return (yield from _finish(session, wanted, UploadPosition(recorded_path, None, is_earlier=True), entry))
         except ApiError as error:
             if not _is_gone(error):
                 raise
     sha256, key = None, wanted.key
     if wanted.by_content:
         sha256 = yield RunInThread(lambda: sha256_of(wanted.file))
-        found = yield from _find(session, sha256, wanted.spec)
+        found = yield from _find_by_content(session, sha256, wanted.spec)
         if found is not None:
             return found
         key = key or content_key(wanted.file.path.name, wanted.spec, sha256)
     try:
-        return (yield from _begin(session, wanted, sha256, key, note))
+        return (yield from _begin(session, wanted, sha256, key, entry))
     except ApiError as error:
         # A caller's own key stands for one video, also when that was deleted.
         if not _is_gone(error) or (error.status == 404 and wanted.key is not None):
             raise
-    return (yield from _begin(session, wanted, sha256, None, note))
+    return (yield from _begin(session, wanted, sha256, None, entry))
 
 
 def content_key(name: str, spec: str | None, content: str) -> str:
@@ -88,18 +88,18 @@ def content_key(name: str, spec: str | None, content: str) -> str:
     return "extract-" + hashlib.sha256(json.dumps([name, spec, content]).encode()).hexdigest()
 
 
-def _find(session: Session, sha256: str, spec: str | None) -> Flow[Video | None]:
+def _find_by_content(session: Session, sha256: str, spec: str | None) -> Flow[Video | None]:
     """Returns the account's newest video of this content, extracted by `spec`. None when its bytes are gone."""
     page = yield from video_page(session, status=None, q=None, sha256=sha256, limit=1, cursor=None)
     try:
-        return (yield from _by_spec(session, page.items[0], spec)) if page.items else None
+        return (yield from _extracted_by_spec(session, page.items[0], spec)) if page.items else None
     except ApiError as error:
         if not _is_gone(error):
             raise
         return None
 
 
-def _by_spec(session: Session, known: Video, spec: str | None) -> Flow[Video]:
+def _extracted_by_spec(session: Session, known: Video, spec: str | None) -> Flow[Video]:
     """Extracts a video that the service has, unless its newest extraction is by this specification."""
     if is_same_spec(spec, known.extraction.spec):
         return known
@@ -111,7 +111,7 @@ def _by_spec(session: Session, known: Video, spec: str | None) -> Flow[Video]:
 
 
 def _begin(
-    session: Session, wanted: WantedUpload, sha256: str | None, key: str | None, note: _Note | None
+    session: Session, wanted: WantedUpload, sha256: str | None, key: str | None, entry: _StateEntry | None
 ) -> Flow[Video]:
     metadata = {"filename": wanted.file.path.name, "sha256": sha256}
     used, size = key or session.new_key(), wanted.file.size
@@ -131,33 +131,33 @@ def _begin(
     if key is None:
         # Nobody knows this key, so nobody has sent anything yet.
         created = replace(created, offset=0)
-    yield from _keep(wanted, created, note)
-    return (yield from _finish(session, wanted, created, note))
+    yield from _record_position(wanted, created, entry)
+    return (yield from _finish(session, wanted, created, entry))
 
 
-def _finish(session: Session, wanted: WantedUpload, at: UploadPosition, note: _Note | None) -> Flow[Video]:
+def _finish(session: Session, wanted: WantedUpload, at: UploadPosition, entry: _StateEntry | None) -> Flow[Video]:
     """Sends what is missing, and returns the video."""
     is_earlier = at.is_earlier
     try:
         if at.offset is None and at.video_id is None:
-            at = yield from _ask(session, wanted, at.path)
+            at = yield from _fetch_position(session, wanted, at.path)
         wanted.report(at.offset or 0)
-        video_id = yield from _send_pieces(session, wanted, at, note)
+        video_id = yield from _send_pieces(session, wanted, at, entry)
     except UnsendableFile:
         yield from _terminate(session, at.path)
-        yield from _forget(note)
+        yield from _forget(entry)
         raise
     except ApiError as error:
         if _is_gone(error) or error.fault == "file":
-            yield from _forget(note)
+            yield from _forget(entry)
         raise
     wanted.report(wanted.file.size)
     placed = yield from video(session, video_id)
     # An earlier upload's video may have been extracted by another specification since.
-    return (yield from _by_spec(session, placed, wanted.spec)) if is_earlier else placed
+    return (yield from _extracted_by_spec(session, placed, wanted.spec)) if is_earlier else placed
 
 
-def _send_pieces(session: Session, wanted: WantedUpload, at: UploadPosition, note: _Note | None) -> Flow[str]:
+def _send_pieces(session: Session, wanted: WantedUpload, at: UploadPosition, entry: _StateEntry | None) -> Flow[str]:
     """Sends all bytes from the offset on. Returns the id of the video. After a failure the service tells its offset."""
     most, failures = PIECE_BYTES, _Failures()
     while at.video_id is None:
@@ -172,12 +172,12 @@ def _send_pieces(session: Session, wanted: WantedUpload, at: UploadPosition, not
             if seconds is None:
                 raise
             yield Sleep(seconds)
-            moved = yield from _ask(session, wanted, at.path)
+            moved = yield from _fetch_position(session, wanted, at.path)
             wanted.report(moved.offset or 0)
         if moved.offset != at.offset:
             failures = _Failures()
         at = moved
-        yield from _keep(wanted, at, note)
+        yield from _record_position(wanted, at, entry)
     return at.video_id
 
 
@@ -205,7 +205,7 @@ def _send_piece(session: Session, wanted: WantedUpload, at: UploadPosition, most
     return moved
 
 
-def _ask(session: Session, wanted: WantedUpload, path: str) -> Flow[UploadPosition]:
+def _fetch_position(session: Session, wanted: WantedUpload, path: str) -> Flow[UploadPosition]:
     reply = yield from authorized(session, tus_protocol.position(path))
     found = tus_protocol.position_of(path, reply, wanted.file.size)
     if found.video_id is None and found.offset is None:
@@ -221,7 +221,7 @@ def _terminate(session: Session, path: str) -> Flow[None]:
         return
 
 
-def _note(session: Session, wanted: WantedUpload) -> Flow[_Note | None]:
+def _state_entry(session: Session, wanted: WantedUpload) -> Flow[_StateEntry | None]:
     """A file that is sent in one request has none: there is nothing to go on with."""
     if session.upload_state is None or wanted.file.size <= ONE_REQUEST_BYTES:
         return None
@@ -229,20 +229,20 @@ def _note(session: Session, wanted: WantedUpload) -> Flow[_Note | None]:
         session.store.account_id = (yield from me(session)).id
     account_id = session.store.account_id
     identity = upload_identity(session.base_url, account_id, wanted.file, wanted.spec, wanted.key)
-    return _Note(session.upload_state, identity)
+    return _StateEntry(session.upload_state, identity)
 
 
-def _keep(wanted: WantedUpload, at: UploadPosition, note: _Note | None) -> Flow[None]:
+def _record_position(wanted: WantedUpload, at: UploadPosition, entry: _StateEntry | None) -> Flow[None]:
     expires_at = at.expires_at
-    if note is None or expires_at is None or (note.expires_at and expires_at - note.expires_at < NOTE_STEP):
+    if entry is None or expires_at is None or (entry.expires_at and expires_at - entry.expires_at < RECORD_STEP):
         return
-    note.expires_at = expires_at
-    yield RunInThread(lambda: note.state.record(note.identity, wanted.file, at.path, expires_at))
+    entry.expires_at = expires_at
+    yield RunInThread(lambda: entry.state.record(entry.identity, wanted.file, at.path, expires_at))
 
 
-def _forget(note: _Note | None) -> Flow[None]:
-    if note is not None:
-        yield RunInThread(lambda: note.state.forget(note.identity))
+def _forget(entry: _StateEntry | None) -> Flow[None]:
+    if entry is not None:
+        yield RunInThread(lambda: entry.state.forget(entry.identity))
 
 
 def _is_gone(error: ApiError) -> bool:

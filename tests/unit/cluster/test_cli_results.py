@@ -20,7 +20,7 @@ from cluster.cli.progress_display import LineDisplay, ProgressBars, UploadTotal,
 from cluster.cli.server_batch import Stage, VideoOutcome, failure_of
 from cluster.client.api_types import Failure, Result
 from cluster.client.errors import ApiError
-from cluster.unpack_archive import BadArchive, FolderTaken, is_unpacked, unpack
+from cluster.unpack_archive import BadArchive, FolderNotReplaceable, is_unpacked, unpack
 from tests.support.clients.fake_service import make_archive
 from tests.support.own_process import command_of
 from tests.support.programs import exit_while_unpacking
@@ -90,7 +90,7 @@ def test_frames_of_an_earlier_archive_do_not_stay(tmp_path: Path) -> None:
 def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "thesis.txt").write_text("three years")
-    with pytest.raises(FolderTaken):
+    with pytest.raises(FolderNotReplaceable):
         unpack(archive(tmp_path / "a.zip", {"manifest.json": b"{}"}), tmp_path / "a")
     assert (tmp_path / "a" / "thesis.txt").read_text() == "three years"
 
@@ -99,7 +99,7 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
 def test_a_folder_with_the_manifest_of_something_else_is_left_alone(tmp_path: Path, manifest: str) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "manifest.json").write_text(manifest, errors="surrogateescape")
-    with pytest.raises(FolderTaken):
+    with pytest.raises(FolderNotReplaceable):
         unpack(frames(tmp_path / "a.zip", "new.jpg"), tmp_path / "a")
     assert (tmp_path / "a" / "manifest.json").read_text(errors="surrogateescape") == manifest
 
@@ -107,7 +107,7 @@ def test_a_folder_with_the_manifest_of_something_else_is_left_alone(tmp_path: Pa
 def test_a_folder_of_frames_with_a_file_of_the_user_is_left_alone(tmp_path: Path) -> None:
     unpack(frames(tmp_path / "a.zip", "old.jpg"), tmp_path / "a")
     (tmp_path / "a" / "notes.txt").write_text("The third one is good.")
-    with pytest.raises(FolderTaken, match=r"notes\.txt"):
+    with pytest.raises(FolderNotReplaceable, match=r"notes\.txt"):
         unpack(frames(tmp_path / "a.zip", "new.jpg"), tmp_path / "a")
     assert listing(tmp_path / "a") == ["manifest.json", "notes.txt", "old.jpg"]
 
@@ -182,7 +182,7 @@ def test_a_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
 
 
 def test_a_mount_point_is_refused_in_words() -> None:
-    with pytest.raises(FolderTaken, match="mount point"):
+    with pytest.raises(FolderNotReplaceable, match="mount point"):
         unpack(Path("a.zip"), Path("/"))
 
 

@@ -50,7 +50,7 @@ OF_THE_SDK = [
     operator_commands.NoAccount("ana@example.org"),
     EngineError(code="no_frames", detail="It has none.", fault="file", remedy="Look."),
     unpack_archive.BadArchive("It is damaged."),
-    unpack_archive.FolderTaken("It is not empty."),
+    unpack_archive.FolderNotReplaceable("It is not empty."),
 ]
 OF_THE_SERVICE = [
     CatalogueError("queue_full", "Many wait.", retry_after=15),
