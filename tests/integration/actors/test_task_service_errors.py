@@ -43,8 +43,8 @@ async def test_publish_with_a_lost_commit_response_counts_as_published(
     accepted = await submit_video(database, store, clips("h264")[0])
     publish, calls = task_queue.publish, []
 
-    async def answer_lost(*arguments: Any) -> None:
-        await publish(*arguments)
+    async def answer_lost(*arguments: Any, **options: Any) -> None:
+        await publish(*arguments, **options)
         calls.append(1)
         if len(calls) == 1:
             raise text_outage()
@@ -69,11 +69,11 @@ async def test_worker_reports_liveness_while_publish_waits_for_the_database(
     calls: list[int] = []
     beats: list[int] = []
 
-    async def away(*arguments: Any) -> None:
+    async def away(*arguments: Any, **options: Any) -> None:
         calls.append(len(beats))
         if len(calls) < 5:
             raise text_outage()
-        await publish(*arguments)
+        await publish(*arguments, **options)
 
     monkeypatch.setattr(task_queue, "publish", away)
     monkeypatch.setattr("db.connection.REPEAT_FIRST_SECONDS", 0.01)

@@ -84,7 +84,8 @@ class QueueMachine(RuleBasedStateMachine):
         if (of := chosen(there, at)) is None:
             return
         video = database_rows.Accepted(of.user_id, of.video_id, uuid7(), uuid7())
-        results = [each for each in there if each.video_id == of.video_id and each.status == "succeeded"]
+        # All videos of an account have the same bytes here.
+        results = [each for each in there if each.user_id == of.user_id and each.status == "succeeded"]
         extraction_id = self.run(database_rows.accept_reextraction(self.database, video, engine_name=maker))
         row = self.run(database_rows.fetch_extraction(self.database, extraction_id))
         assert row.reused == (maker == MAKER and bool(results))
