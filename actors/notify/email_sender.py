@@ -153,3 +153,5 @@ class Mailer:
             raise TimeoutError(f"{self._host} did not accept the e-mail in {TIMEOUT_SECONDS:g} s.") from error
         finally:
             client.close()
+            # The loop closes the socket in its next turn, which may be its last one.
+            await asyncio.sleep(0)
