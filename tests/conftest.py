@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import sys
 from functools import cache
 from pathlib import Path
@@ -41,6 +42,9 @@ settings.load_profile("any machine")
 # Ray, decoding children and other processes import the same packages again and again: they share the bytecode.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# Shells start background jobs with SIGINT ignored. Programs would inherit that, and Ctrl-C is one of the things tested.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

@@ -84,7 +84,7 @@ class Service:
             process_group=0,
             **self.popen_options,
         )
-        threading.Thread(target=self._listen, args=[self.process], daemon=True).start()
+        threading.Thread(target=self._listen, args=[self.process, self.lines], daemon=True).start()
 
     def wait_for(self, text: str, seconds: float, *, times: int = 1) -> None:
         """Waits until so many lines hold `text`."""
@@ -196,15 +196,17 @@ class Service:
     def _below(self) -> list[psutil.Process]:
         return list(psutil.Process(self.process.pid).children(recursive=True))
 
-    def _listen(self, process: subprocess.Popen[str]) -> None:
+    def _listen(self, process: subprocess.Popen[str], lines: list[str]) -> None:
         assert process.stdout is not None
         with process.stdout:
             for line in process.stdout:
                 with self._changed:
-                    self.lines.append(line.rstrip("\n"))
+                    lines.append(line.rstrip("\n"))
                     self._changed.notify_all()
         with self._changed:
-            self._ended = True
+            # The servers of a killed supervisor keep its pipe open: this end may come after the next start.
+            if self.process is process:
+                self._ended = True
             self._changed.notify_all()
 
 
