@@ -54,7 +54,7 @@ def sampled_peak(figure: Callable[[], int]) -> Iterator[Peak]:
 def api_growth(service: Service, folder: Path, uploads: int) -> Iterator[Row]:
     """An API replica over `uploads` uploads of 10 MB, one after the other."""
     path = padded_clip(folder / "ten_megabytes.mp4")
-    (pid,) = service.replicas("api")
+    (pid,) = service.replica_pids("api")
 
     def resident() -> int:
         return read_kibibytes(pid, "status", "VmRSS:")
@@ -72,7 +72,7 @@ def api_growth(service: Service, folder: Path, uploads: int) -> Iterator[Row]:
 def worker_peak(service: Service, folder: Path) -> Iterator[Row]:
     """A worker with its children while it extracts every third frame of a 4K clip."""
     path = ensure_clip(folder, find_clip("4k_gop60", quick=True))
-    (pid,) = service.replicas("pool")
+    (pid,) = service.replica_pids("pool")
 
     def together() -> int:
         return sum(read_kibibytes(one, "smaps_rollup", "Pss:") for one in process_tree(pid))

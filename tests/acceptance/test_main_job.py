@@ -68,13 +68,13 @@ def on_screen(truth: ClipTruth, fps: int) -> list[int]:
 
 def extract(service: Service, paths: list[Path], out: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """`fotograma extract` as a user calls it."""
-    return service.command("extract", *map(str, paths), "-o", str(out), *options)
+    return service.run_command("extract", *map(str, paths), "-o", str(out), *options)
 
 
 def test_ten_clips_in_one_command_give_exactly_the_frames_of_the_specification(
     service: Service, clips: ClipByName, tmp_path: Path
 ) -> None:
-    service.log_in_command()
+    service.log_in_cli()
     paths = [clips(name)[0] for name in TEN]
     done = extract(service, paths, tmp_path / "first", "--fps", "5")
     assert done.returncode == 0, done.stderr
@@ -105,13 +105,13 @@ def test_task_of_a_killed_worker_is_published_once_by_another_worker(
     path, truth = clips("h264_long")
     video = client.upload(path, spec={"sample": {"mode": "every_nth", "n": 2}})
     until(lambda: client.video(video.id).extraction.progress.frames_done > 0)
-    worker = next(pid for pid in service.replicas("pool") if service.decodes(pid))
-    child = service.decodes(worker)
+    worker = next(pid for pid in service.replica_pids("pool") if service.decoding_child(pid))
+    child = service.decoding_child(worker)
     os.kill(worker, signal.SIGKILL)
     until(lambda: not Path(f"/proc/{child}").exists())
     extraction = client.wait(video.extraction, timeout_seconds=120)
     assert extraction.attempt == 2
-    assert service.events(extraction.id).count("published") == 1
+    assert service.event_kinds(extraction.id).count("published") == 1
     archive = client.download(extraction, tmp_path / "frames.zip")
     assert numbers_in(read_archive(archive)[1]) == [shown.number for shown in truth.shown][::2]
 
@@ -119,7 +119,7 @@ def test_task_of_a_killed_worker_is_published_once_by_another_worker(
 def test_file_that_is_no_video_is_refused_with_code_fault_and_remedy_and_nothing_is_stored(
     service: Service, client: Client, tmp_path: Path
 ) -> None:
-    before = service.stored()
+    before = service.object_files()
     write_text_file(tmp_path / "text.mp4")
     write_hls_playlist(tmp_path / "playlist.mp4")
     (tmp_path / "empty.mp4").touch()
@@ -129,8 +129,8 @@ def test_file_that_is_no_video_is_refused_with_code_fault_and_remedy_and_nothing
         assert (refused.value.status, refused.value.code, refused.value.fault) == (422, code, "file")
         assert refused.value.remedy
     assert list(client.videos()) == []
-    assert service.stored() == before
-    assert service.count("SELECT count(*) FROM reservations") == 0
+    assert service.object_files() == before
+    assert service.fetch_count("SELECT count(*) FROM reservations") == 0
 
 
 def test_broken_video_fails_and_its_owner_is_notified_while_other_videos_succeed(
@@ -149,8 +149,8 @@ def test_broken_video_fails_and_its_owner_is_notified_while_other_videos_succeed
         cut.name: ("unreadable_container", "file", True),
     }
     me = client.me().email
-    until(lambda: len(inbox.to(me)) == 3)
-    subjects = {message["subject"] for message in inbox.to(me)}
+    until(lambda: len(inbox.messages_to(me)) == 3)
+    subjects = {message["subject"] for message in inbox.messages_to(me)}
     assert {"Your video failed: sound.mp4", f"Your video failed: {cut.name}"} <= subjects
 
 
@@ -189,9 +189,9 @@ def test_another_number_of_workers_gives_the_same_bytes(service: Service, clips:
 
 def test_statuses_are_read_without_redis(service: Service, client: Client, clips: ClipByName) -> None:
     video = client.upload(clips("h264")[0])
-    service.send("valkey-server", signal.SIGSTOP)
+    service.send_signal("valkey-server", signal.SIGSTOP)
     try:
         assert client.wait(video.extraction, timeout_seconds=60).status == "succeeded"
         assert [found.id for found in client.videos()] == [video.id]
     finally:
-        service.send("valkey-server", signal.SIGCONT)
+        service.send_signal("valkey-server", signal.SIGCONT)

@@ -9,12 +9,12 @@ from tests.support.clients.api_client import MEDIA, MP4, make_result, publish_ne
 from tests.support.clients.page_in_browser import (
     SECONDS_10,
     Site,
-    add,
     browser,
+    choose_files,
+    file_row,
     fill_credentials,
     needs_chromium,
     page,
-    row,
     site,
 )
 
@@ -28,20 +28,20 @@ pytestmark = needs_chromium
 def test_several_files_go_from_the_drop_to_the_download_without_a_reload(page: Page, site: Site) -> None:
     page.get_by_label("Per second", exact=True).fill("0.5")
     page.get_by_label("Longest side").select_option("640")
-    add(page, ("one.mp4", MP4), ("two.mp4", MP4 + b"2"))
-    expect(row(page, "one.mp4")).to_contain_text("Waiting")
-    expect(row(page, "two.mp4")).to_contain_text("Waiting")
+    choose_files(page, ("one.mp4", MP4), ("two.mp4", MP4 + b"2"))
+    expect(file_row(page, "one.mp4")).to_contain_text("Waiting")
+    expect(file_row(page, "two.mp4")).to_contain_text("Waiting")
     expect(page.locator("#videos tr")).to_have_count(2)
     result = make_result([JPEG, JPEG])
     site.run(publish_next_task(site.deps, result))
     site.run(publish_next_task(site.deps, result))
     for name in ("one.mp4", "two.mp4"):
-        expect(row(page, name)).to_contain_text("Done", timeout=SECONDS_10)
-        expect(row(page, name).locator("td.number")).to_have_text("2")
+        expect(file_row(page, name)).to_contain_text("Done", timeout=SECONDS_10)
+        expect(file_row(page, name).locator("td.number")).to_have_text("2")
     fetched: list[str] = []
     page.on("request", lambda sent: fetched.append(sent.url) if sent.resource_type in ("fetch", "xhr") else None)
     with page.expect_download() as download:
-        row(page, "one.mp4").get_by_role("link", name="Download").click()
+        file_row(page, "one.mp4").get_by_role("link", name="Download").click()
     assert download.value.suggested_filename == "one.zip"
     assert download.value.path().read_bytes() == result.archive
     # The browser itself streams it to the disk; no script holds it.
@@ -63,23 +63,23 @@ def test_files_can_be_dropped_anywhere_on_the_page(page: Page) -> None:
         }""",
         list(MP4),
     )
-    expect(row(page, "left.mp4")).to_contain_text("Waiting")
-    expect(row(page, "right.mp4")).to_contain_text("Waiting")
+    expect(file_row(page, "left.mp4")).to_contain_text("Waiting")
+    expect(file_row(page, "right.mp4")).to_contain_text("Waiting")
 
 
 def test_what_was_chosen_is_what_is_asked_for(page: Page) -> None:
     page.get_by_label("Frames", exact=True).select_option("keyframes")
     page.get_by_label("Longest side").select_option("320")
     expect(page.get_by_label("Per second", exact=True)).to_be_hidden()
-    add(page, ("keys.mp4", MP4))
-    expect(row(page, "keys.mp4")).to_contain_text("Number 1 in line")
+    choose_files(page, ("keys.mp4", MP4))
+    expect(file_row(page, "keys.mp4")).to_contain_text("Number 1 in line")
     spec = page.request.get("/v1/videos").json()["items"][0]["extraction"]["spec"]
     assert (spec["sample"], spec["image"]["max_side"]) == ({"mode": "keyframes"}, 320)
 
 
 def test_progress_is_seen_while_it_runs(page: Page, site: Site) -> None:
-    add(page, ("long.mp4", MP4))
-    expect(row(page, "long.mp4")).to_contain_text("Number 1 in line")
+    choose_files(page, ("long.mp4", MP4))
+    expect(file_row(page, "long.mp4")).to_contain_text("Number 1 in line")
 
     async def half() -> None:
         (claim,) = await task_queue.claim(site.deps.database, worker="w")
@@ -87,58 +87,58 @@ def test_progress_is_seen_while_it_runs(page: Page, site: Site) -> None:
         await task_queue.heartbeat(site.deps.database, claim.lease, frames_done=300)
 
     site.run(half())
-    expect(row(page, "long.mp4")).to_contain_text("300 of 1,200", timeout=SECONDS_10)
-    expect(row(page, "long.mp4")).to_contain_text("64 × 48")
-    expect(row(page, "long.mp4").get_by_role("progressbar")).to_have_attribute("value", "0.25")
+    expect(file_row(page, "long.mp4")).to_contain_text("300 of 1,200", timeout=SECONDS_10)
+    expect(file_row(page, "long.mp4")).to_contain_text("64 × 48")
+    expect(file_row(page, "long.mp4").get_by_role("progressbar")).to_have_attribute("value", "0.25")
 
 
 def test_a_failure_tells_reason_and_remedy_and_can_be_retried(page: Page, site: Site) -> None:
-    add(page, ("sound.mp4", MP4))
-    expect(row(page, "sound.mp4")).to_contain_text("Waiting")
+    choose_files(page, ("sound.mp4", MP4))
+    expect(file_row(page, "sound.mp4")).to_contain_text("Waiting")
     site.fail("no_video_stream", "The file has only sound.")
-    expect(row(page, "sound.mp4")).to_contain_text("Failed", timeout=SECONDS_10)
-    expect(row(page, "sound.mp4")).to_contain_text("The file has only sound.")
-    expect(row(page, "sound.mp4")).to_contain_text("Send a file that has pictures")
-    row(page, "sound.mp4").get_by_role("button", name="Retry").click()
-    expect(row(page, "sound.mp4")).to_contain_text("Waiting")
+    expect(file_row(page, "sound.mp4")).to_contain_text("Failed", timeout=SECONDS_10)
+    expect(file_row(page, "sound.mp4")).to_contain_text("The file has only sound.")
+    expect(file_row(page, "sound.mp4")).to_contain_text("Send a file that has pictures")
+    file_row(page, "sound.mp4").get_by_role("button", name="Retry").click()
+    expect(file_row(page, "sound.mp4")).to_contain_text("Waiting")
 
 
 def test_a_file_that_is_no_video_is_refused_and_the_others_go_on(page: Page) -> None:
-    add(page, ("notes.mp4", b"some text"), ("empty.mp4", b""), ("good.mp4", MP4))
-    expect(row(page, "notes.mp4")).to_contain_text("The file is not a video of a known container.")
-    expect(row(page, "empty.mp4")).to_contain_text("The file is empty.")
-    expect(row(page, "good.mp4")).to_contain_text("Waiting")
-    row(page, "notes.mp4").get_by_role("button", name="Dismiss").click()
-    expect(row(page, "notes.mp4")).to_have_count(0)
+    choose_files(page, ("notes.mp4", b"some text"), ("empty.mp4", b""), ("good.mp4", MP4))
+    expect(file_row(page, "notes.mp4")).to_contain_text("The file is not a video of a known container.")
+    expect(file_row(page, "empty.mp4")).to_contain_text("The file is empty.")
+    expect(file_row(page, "good.mp4")).to_contain_text("Waiting")
+    file_row(page, "notes.mp4").get_by_role("button", name="Dismiss").click()
+    expect(file_row(page, "notes.mp4")).to_have_count(0)
 
 
 def test_a_hostile_file_name_is_only_text(page: Page) -> None:
     name = "<img src=x onerror=document.title='broken'>&amp;\"'.mp4"
-    add(page, (name, MP4))
+    choose_files(page, (name, MP4))
     expect(page.locator("#videos .name")).to_have_text(name)
     assert page.locator("#videos .name img").count() == 0
     assert page.title() == "Fotograma"
 
 
 def test_cancel_filter_search_and_delete(page: Page) -> None:
-    add(page, ("beach.mp4", MP4), ("city.mp4", MP4))
+    choose_files(page, ("beach.mp4", MP4), ("city.mp4", MP4))
     expect(page.locator("#videos tr")).to_have_count(2)
-    row(page, "beach.mp4").get_by_role("button", name="Cancel").click()
-    expect(row(page, "beach.mp4")).to_contain_text("Cancelled")
+    file_row(page, "beach.mp4").get_by_role("button", name="Cancel").click()
+    expect(file_row(page, "beach.mp4")).to_contain_text("Cancelled")
     page.get_by_role("button", name="Cancelled", exact=True).click()
-    expect(row(page, "city.mp4")).to_have_count(0)
-    expect(row(page, "beach.mp4")).to_have_count(1)
+    expect(file_row(page, "city.mp4")).to_have_count(0)
+    expect(file_row(page, "beach.mp4")).to_have_count(1)
     page.get_by_role("button", name="All", exact=True).click()
     page.get_by_label("Search by file name").fill("CITY")
-    expect(row(page, "beach.mp4")).to_have_count(0)
+    expect(file_row(page, "beach.mp4")).to_have_count(0)
     page.get_by_label("Search by file name").fill("")
-    row(page, "beach.mp4").get_by_role("button", name="Delete").click()
+    file_row(page, "beach.mp4").get_by_role("button", name="Delete").click()
     page.get_by_role("button", name="Keep it").click()
-    expect(row(page, "beach.mp4")).to_have_count(1)
-    row(page, "beach.mp4").get_by_role("button", name="Delete").click()
+    expect(file_row(page, "beach.mp4")).to_have_count(1)
+    file_row(page, "beach.mp4").get_by_role("button", name="Delete").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
-    expect(row(page, "beach.mp4")).to_have_count(0)
-    expect(row(page, "city.mp4")).to_have_count(1)
+    expect(file_row(page, "beach.mp4")).to_have_count(0)
+    expect(file_row(page, "city.mp4")).to_have_count(1)
 
 
 def test_an_upload_whose_answer_was_lost_is_sent_again_and_is_there_once(page: Page) -> None:
@@ -154,25 +154,25 @@ def test_an_upload_whose_answer_was_lost_is_sent_again_and_is_there_once(page: P
 
     page.route("**/v1/uploads", lose_first_answer)
     with page.expect_response(lambda answer: answer.request.method == "POST") as answer:
-        add(page, ("once.mp4", MP4))
+        choose_files(page, ("once.mp4", MP4))
     assert answer.value.request.headers["idempotency-key"] == lost[0]
     expect(page.locator("#uploads tr")).to_have_count(0)
     expect(page.locator("#videos tr").filter(has_text="once.mp4")).to_have_count(1)
 
 
 def test_a_lost_connection_is_said_and_mends_by_itself(page: Page) -> None:
-    add(page, ("clip.mp4", MP4))
-    expect(row(page, "clip.mp4")).to_contain_text("Waiting")
+    choose_files(page, ("clip.mp4", MP4))
+    expect(file_row(page, "clip.mp4")).to_contain_text("Waiting")
     page.route("**/v1/videos?*", lambda route: route.abort("connectionrefused"))
     expect(page.get_by_text("Connection lost")).to_be_visible()
     page.unroute("**/v1/videos?*")
     expect(page.get_by_text("Connection lost")).to_be_hidden()
-    expect(row(page, "clip.mp4")).to_contain_text("Waiting")
+    expect(file_row(page, "clip.mp4")).to_contain_text("Waiting")
 
 
 def test_logging_out_and_in_again(page: Page) -> None:
-    add(page, ("mine.mp4", MP4))
-    expect(row(page, "mine.mp4")).to_contain_text("Waiting")
+    choose_files(page, ("mine.mp4", MP4))
+    expect(file_row(page, "mine.mp4")).to_contain_text("Waiting")
     page.get_by_role("button", name="Log out").click()
     expect(page.get_by_label("E-mail")).to_be_visible()
     page.reload()
@@ -181,11 +181,11 @@ def test_logging_out_and_in_again(page: Page) -> None:
     page.locator("#credentials-submit").click()
     expect(page.get_by_role("alert")).to_contain_text("The e-mail or the password is wrong.")
     fill_credentials(page)
-    expect(row(page, "mine.mp4")).to_have_count(1)
+    expect(file_row(page, "mine.mp4")).to_have_count(1)
 
 
 def test_it_fits_a_narrow_screen_and_every_control_has_a_name(page: Page) -> None:
-    add(page, ("a-very-long-file-name-without-any-space-" * 5 + ".mp4", MP4))
+    choose_files(page, ("a-very-long-file-name-without-any-space-" * 5 + ".mp4", MP4))
     expect(page.locator("#videos tr")).to_have_count(1)
     page.set_viewport_size({"width": 360, "height": 700})
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.clients.page_in_browser import browser, needs_chromium, open_page, row
+from tests.support.clients.page_in_browser import browser, file_row, needs_chromium, open_page
 from tests.support.servers.running_service import Service
 from tests.support.videos.clips import ClipByName
 from tests.support.videos.result_archives import numbers_in, read_archive
@@ -70,16 +70,16 @@ def test_a_large_video_with_one_reload_in_the_middle_ends_with_its_frames(
         network.send("Network.emulateNetworkConditions", slow)
         page.get_by_label("Frames", exact=True).select_option("all")
         drop(page, video)
-        bar = row(page, video.name).get_by_role("progressbar")
+        bar = file_row(page, video.name).get_by_role("progressbar")
         expect(bar).to_have_attribute("aria-valuetext", IN_THE_MIDDLE, timeout=TIMEOUT_MS)
         page.reload()
         network.send("Network.emulateNetworkConditions", slow | {"uploadThroughput": -1})
         expect(page.get_by_text("Not uploaded completely: concert.mp4.")).to_be_visible()
         drop(page, video)
-        expect(row(page, video.name)).to_contain_text(GOES_ON)
-        expect(row(page, video.name)).to_contain_text("Done", timeout=TIMEOUT_MS)
+        expect(file_row(page, video.name)).to_contain_text(GOES_ON)
+        expect(file_row(page, video.name)).to_contain_text("Done", timeout=TIMEOUT_MS)
         with page.expect_download() as download:
-            row(page, video.name).get_by_role("link", name="Download").click()
+            file_row(page, video.name).get_by_role("link", name="Download").click()
         archive = tmp_path / "concert.zip"
         download.value.save_as(archive)
     assert numbers_in(read_archive(archive)[1]) == truth.numbers

@@ -14,16 +14,16 @@ from cluster.local.cores_and_ports import cores
 from db.acceptance.quotas import Quotas
 from serve_app.submission.receive_chunks import UploadPolicy
 from tests.support.clients.api_client import MP4, make_limits
-from tests.support.clients.page_in_browser import Site, browser, needs_chromium, page, row, site
+from tests.support.clients.page_in_browser import Site, browser, file_row, needs_chromium, page, site
 from tests.support.clients.uploads_in_browser import (
     MIB,
     SECONDS_60,
-    Held,
-    choose,
+    PausedSlices,
+    choose_paths,
+    count_upload_records,
     expect_accepted,
     expect_sent,
     make_video,
-    records,
     wait_until,
 )
 
@@ -44,14 +44,14 @@ async def locked_videos(site: Site) -> AsyncConnection:
 
 def test_pause_and_resume(page: Page, site: Site, tmp_path: Path) -> None:
     video = make_video(tmp_path)
-    held = Held(page, 2 * MIB)
-    choose(page, video)
+    paused = PausedSlices(page, 2 * MIB)
+    choose_paths(page, video)
     expect_sent(page, video.name, 32)
-    row(page, video.name).get_by_role("button", name="Pause").click()
-    expect(row(page, video.name)).to_contain_text("Paused")
-    expect(row(page, video.name).get_by_role("button", name="Resume")).to_be_focused()
-    held.drop()
-    row(page, video.name).get_by_role("button", name="Resume").press("Enter")
+    file_row(page, video.name).get_by_role("button", name="Pause").click()
+    expect(file_row(page, video.name)).to_contain_text("Paused")
+    expect(file_row(page, video.name).get_by_role("button", name="Resume")).to_be_focused()
+    paused.drop()
+    file_row(page, video.name).get_by_role("button", name="Resume").press("Enter")
     expect_accepted(page, video.name)
     assert site.received.by_method["PATCH"] == 16 * MIB
 
@@ -62,35 +62,35 @@ def test_a_pause_within_a_slice_loses_nothing_that_has_arrived(page: Page, site:
     slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 4 * MIB}
     network.send("Network.enable")
     network.send("Network.emulateNetworkConditions", slow)
-    choose(page, video)
+    choose_paths(page, video)
     wait_until(page, "document.querySelector('#uploads .sent')?.value > 7 / 16")
-    row(page, video.name).get_by_role("button", name="Pause").click()
-    expect(row(page, video.name)).to_contain_text("Paused")
+    file_row(page, video.name).get_by_role("button", name="Pause").click()
+    expect(file_row(page, video.name)).to_contain_text("Paused")
     network.send("Network.emulateNetworkConditions", slow | {"uploadThroughput": -1})
-    row(page, video.name).get_by_role("button", name="Resume").click()
+    file_row(page, video.name).get_by_role("button", name="Resume").click()
     expect_accepted(page, video.name)
     assert site.received.by_method["PATCH"] == 16 * MIB
 
 
 def test_cancel_takes_the_upload_off_the_service(page: Page, tmp_path: Path) -> None:
     video = make_video(tmp_path)
-    Held(page, 2 * MIB)
-    choose(page, video)
+    PausedSlices(page, 2 * MIB)
+    choose_paths(page, video)
     expect_sent(page, video.name, 32)
-    assert records(page) == 1
+    assert count_upload_records(page) == 1
     with page.expect_response(lambda answer: answer.request.method == "DELETE") as answer:
-        row(page, video.name).get_by_role("button", name="Cancel").click()
+        file_row(page, video.name).get_by_role("button", name="Cancel").click()
     assert answer.value.status == 204
-    expect(row(page, video.name)).to_have_count(0)
-    assert records(page) == 0
+    expect(file_row(page, video.name)).to_have_count(0)
+    assert count_upload_records(page) == 0
     gone = page.request.head(answer.value.url, headers={"Tus-Resumable": "1.0.0"})
     assert gone.status == 410
 
 
 def test_all_can_be_paused_resumed_and_cancelled(page: Page, tmp_path: Path) -> None:
     videos = [make_video(tmp_path, f"part-{n}.mp4", 2 * MIB) for n in range(5)]
-    Held(page, 0)
-    choose(page, *videos)
+    PausedSlices(page, 0)
+    choose_paths(page, *videos)
     expect(page.locator("#upload-counts")).to_contain_text("3 uploading · 2 waiting · 0 % of 10 MiB")
     page.get_by_role("button", name="Pause all").click()
     expect(page.locator("#upload-counts")).to_contain_text("5 paused")
@@ -110,9 +110,9 @@ def test_all_can_be_paused_resumed_and_cancelled(page: Page, tmp_path: Path) -> 
 
 def test_leaving_the_page_is_warned_of_while_something_is_sent(page: Page, tmp_path: Path) -> None:
     video = make_video(tmp_path)
-    held = Held(page, 0)
-    choose(page, video)
-    expect(row(page, video.name)).to_contain_text("Uploading")
+    paused = PausedSlices(page, 0)
+    choose_paths(page, video)
+    expect(file_row(page, video.name)).to_contain_text("Uploading")
     asked: list[str] = []
 
     def stay(dialog: Dialog) -> None:
@@ -121,12 +121,12 @@ def test_leaving_the_page_is_warned_of_while_something_is_sent(page: Page, tmp_p
 
     page.on("dialog", stay)
     page.evaluate("location.reload()")
-    expect(row(page, video.name)).to_contain_text("Uploading")
-    held.release()
+    expect(file_row(page, video.name)).to_contain_text("Uploading")
+    paused.release()
     expect_accepted(page, video.name)
     assert asked == ["beforeunload"]
     page.evaluate("location.reload()")
-    expect(row(page, video.name)).to_have_count(1)
+    expect(file_row(page, video.name)).to_have_count(1)
     assert asked == ["beforeunload"]
 
 
@@ -134,9 +134,9 @@ def test_between_the_last_byte_and_the_acceptance_it_is_checking(page: Page, sit
     video = make_video(tmp_path, size=2 * MIB)
     # Uploads go on, but no video can be accepted.
     lock = site.run(locked_videos(site))
-    choose(page, video)
-    expect(row(page, video.name)).to_contain_text("Checking")
-    expect(row(page, video.name).get_by_role("button", name="Pause")).to_be_hidden()
+    choose_paths(page, video)
+    expect(file_row(page, video.name)).to_contain_text("Checking")
+    expect(file_row(page, video.name).get_by_role("button", name="Pause")).to_be_hidden()
     site.run(lock.close())
     expect_accepted(page, video.name)
 
@@ -144,24 +144,24 @@ def test_between_the_last_byte_and_the_acceptance_it_is_checking(page: Page, sit
 def test_a_large_file_that_is_no_video_is_refused_by_its_first_slice(page: Page, site: Site, tmp_path: Path) -> None:
     notes = tmp_path / "notes.mp4"
     notes.write_bytes(b"some text\n" * (2 * MIB))
-    choose(page, notes)
-    expect(row(page, notes.name)).to_contain_text("The file is not a video of a known container.")
+    choose_paths(page, notes)
+    expect(file_row(page, notes.name)).to_contain_text("The file is not a video of a known container.")
     expect(page.locator("#announcer")).to_contain_text("notes.mp4: Not accepted.")
     assert site.received.by_method["PATCH"] <= MIB // 4
-    expect(row(page, notes.name).get_by_role("button", name="Try again")).to_be_hidden()
-    row(page, notes.name).get_by_role("button", name="Dismiss").click()
-    expect(row(page, notes.name)).to_have_count(0)
-    assert records(page) == 0
+    expect(file_row(page, notes.name).get_by_role("button", name="Try again")).to_be_hidden()
+    file_row(page, notes.name).get_by_role("button", name="Dismiss").click()
+    expect(file_row(page, notes.name)).to_have_count(0)
+    assert count_upload_records(page) == 0
 
 
 def test_a_file_that_was_deleted_meanwhile_is_refused(page: Page, tmp_path: Path) -> None:
     video = make_video(tmp_path)
-    held = Held(page, 2 * MIB)
-    choose(page, video)
+    paused = PausedSlices(page, 2 * MIB)
+    choose_paths(page, video)
     expect_sent(page, video.name, 32)
     video.unlink()
-    held.release()
-    expect(row(page, video.name)).to_contain_text("The file can't be read.")
+    paused.release()
+    expect(file_row(page, video.name)).to_contain_text("The file can't be read.")
 
 
 SMALL = UploadPolicy(max_bytes=3 * MIB, max_request_bytes=MIB, expiry_seconds=3600.0)
@@ -172,8 +172,8 @@ def test_the_largest_size_is_told_and_a_larger_file_is_refused_before_its_first_
     page: Page, site: Site, tmp_path: Path
 ) -> None:
     expect(page.locator("#formats")).to_contain_text("up to 3.0 MiB each")
-    choose(page, make_video(tmp_path, "large.mp4", 4 * MIB), make_video(tmp_path, "small.mp4", 3 * MIB))
-    expect(row(page, "large.mp4")).to_contain_text("The file is larger than 3.0 MiB.")
+    choose_paths(page, make_video(tmp_path, "large.mp4", 4 * MIB), make_video(tmp_path, "small.mp4", 3 * MIB))
+    expect(file_row(page, "large.mp4")).to_contain_text("The file is larger than 3.0 MiB.")
     expect_accepted(page, "small.mp4")
     assert site.received.by_method["PATCH"] == 3 * MIB
     assert site.received.by_method["POST"] < 1000
@@ -191,24 +191,24 @@ def test_behind_a_proxy_that_answers_options_itself_the_service_refuses_what_is_
 
     page.route("**/v1/uploads", answer_options)
     page.reload()
-    choose(page, make_video(tmp_path, "large.mp4", 4 * MIB))
-    expect(row(page, "large.mp4")).to_contain_text("A video may have at most 3145728 bytes.")
+    choose_paths(page, make_video(tmp_path, "large.mp4", 4 * MIB))
+    expect(file_row(page, "large.mp4")).to_contain_text("A video may have at most 3145728 bytes.")
 
 
 @pytest.mark.parametrize("site", [{"limits": make_limits(quotas=Quotas(stored_bytes=3 * MIB))}], indirect=True)
 def test_a_file_beyond_the_quota_is_refused_and_can_be_tried_again(page: Page, tmp_path: Path) -> None:
-    choose(page, make_video(tmp_path, "first.mp4", 2 * MIB))
+    choose_paths(page, make_video(tmp_path, "first.mp4", 2 * MIB))
     expect_accepted(page, "first.mp4")
-    choose(page, make_video(tmp_path, "second.mp4", 2 * MIB))
-    expect(row(page, "second.mp4")).to_contain_text("Not accepted")
-    expect(row(page, "second.mp4")).to_contain_text(
+    choose_paths(page, make_video(tmp_path, "second.mp4", 2 * MIB))
+    expect(file_row(page, "second.mp4")).to_contain_text("Not accepted")
+    expect(file_row(page, "second.mp4")).to_contain_text(
         "Delete videos that you no longer need, or ask the operator for more."
     )
-    row(page, "first.mp4").get_by_role("button", name="Cancel").click()
-    row(page, "first.mp4").get_by_role("button", name="Delete").click()
+    file_row(page, "first.mp4").get_by_role("button", name="Cancel").click()
+    file_row(page, "first.mp4").get_by_role("button", name="Delete").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
-    expect(row(page, "first.mp4")).to_have_count(0)
-    row(page, "second.mp4").get_by_role("button", name="Try again").click()
+    expect(file_row(page, "first.mp4")).to_have_count(0)
+    file_row(page, "second.mp4").get_by_role("button", name="Try again").click()
     expect_accepted(page, "second.mp4")
 
 

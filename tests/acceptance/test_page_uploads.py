@@ -19,25 +19,25 @@ from tests.support.clients.page_in_browser import (
     ARGUMENTS,
     CHROMIUM,
     Site,
-    add,
     browser,
+    choose_files,
     create_account,
+    file_row,
     fill_credentials,
     needs_chromium,
     page,
-    row,
     site,
 )
 from tests.support.clients.uploads_in_browser import (
     MIB,
     UPLOADS,
-    Held,
-    choose,
+    PausedSlices,
+    choose_paths,
+    count_upload_records,
     expect_accepted,
     expect_sent,
     make_video,
     offset_of,
-    records,
 )
 
 __all__ = ["browser", "page", "site"]
@@ -71,20 +71,20 @@ def test_the_same_file_chosen_again_goes_on_where_it_was(
     video = make_video(tmp_path)
     page.get_by_label("Per second", exact=True).fill("0.5")
     page.get_by_label("Longest side").select_option("640")
-    held = Held(page, 2 * MIB)
-    choose(page, video)
+    paused = PausedSlices(page, 2 * MIB)
+    choose_paths(page, video)
     expect_sent(page, video.name, 32)
     sent_before = site.received.by_method["PATCH"]
     assert sent_before == int(5.25 * MIB)
-    held.drop()
+    paused.drop()
     page = leave(page)
     expect(page.get_by_text("Not uploaded completely: holiday.mp4.")).to_be_visible()
-    choose(page, video)
+    choose_paths(page, video)
     expect(page.locator("#announcer")).to_contain_text("holiday.mp4 goes on at 32 %")
     expect_accepted(page, video.name)
     assert site.received.by_method["PATCH"] == 16 * MIB
     expect(page.get_by_text("Not uploaded completely")).to_be_hidden()
-    assert records(page) == 0
+    assert count_upload_records(page) == 0
 
 
 def open_profile(browser: Browser, site: Site, profile: Path) -> Page:
@@ -118,8 +118,8 @@ def test_the_same_file_goes_on_after_a_crash_of_the_browser(browser: Browser, si
     video, profile = make_video(tmp_path), tmp_path / "profile"
     page = open_profile(browser, site, profile)
     create_account(page)
-    Held(page, 2 * MIB)
-    choose(page, video)
+    PausedSlices(page, 2 * MIB)
+    choose_paths(page, video)
     expect_sent(page, video.name, 32)
     wait_for_record_on_disk(page, profile)
     kill_browser(profile)
@@ -127,7 +127,7 @@ def test_the_same_file_goes_on_after_a_crash_of_the_browser(browser: Browser, si
     page.goto("/")
     fill_credentials(page)
     expect(page.get_by_text("Not uploaded completely: holiday.mp4.")).to_be_visible()
-    choose(page, video)
+    choose_paths(page, video)
     expect_accepted(page, video.name)
     assert site.received.by_method["PATCH"] == 16 * MIB
     page.context.close()
@@ -137,19 +137,19 @@ def test_a_file_that_is_chosen_with_other_frames_is_an_upload_of_its_own(
     page: Page, site: Site, tmp_path: Path
 ) -> None:
     video = make_video(tmp_path)
-    held = Held(page, 2 * MIB)
-    choose(page, video)
+    paused = PausedSlices(page, 2 * MIB)
+    choose_paths(page, video)
     expect_sent(page, video.name, 32)
-    held.drop()
+    paused.drop()
     page.reload()
     page.get_by_label("Frames", exact=True).select_option("keyframes")
-    choose(page, video)
+    choose_paths(page, video)
     expect_accepted(page, video.name)
     assert site.received.by_method["PATCH"] == int(5.25 * MIB) + 16 * MIB
     with page.expect_response(lambda answer: answer.request.method == "DELETE") as answer:
         page.get_by_role("button", name="Discard what was uploaded").click()
     assert answer.value.status == 204
-    assert records(page) == 0
+    assert count_upload_records(page) == 0
 
 
 def test_a_connection_that_breaks_again_and_again_loses_only_the_slice_under_way(
@@ -167,8 +167,8 @@ def test_a_connection_that_breaks_again_and_again_loses_only_the_slice_under_way
             route.continue_()
 
     page.route(UPLOADS, break_often)
-    choose(page, video)
-    expect(row(page, video.name)).to_contain_text("The connection was lost. The upload goes on by itself.")
+    choose_paths(page, video)
+    expect(file_row(page, video.name)).to_contain_text("The connection was lost. The upload goes on by itself.")
     expect_accepted(page, video.name)
     assert slices[:6] == [0, MIB // 4, MIB // 4, MIB // 2, MIB // 2, MIB // 2]
     assert site.received.by_method["PATCH"] == 16 * MIB
@@ -186,7 +186,7 @@ def test_an_answer_that_is_lost_costs_no_byte(page: Page, site: Site, tmp_path: 
             route.continue_()
 
     page.route(UPLOADS, lose_answer)
-    choose(page, video)
+    choose_paths(page, video)
     expect_accepted(page, video.name)
     assert lost == [204, 204]
     assert site.received.by_method["PATCH"] == 2 * MIB
@@ -194,14 +194,14 @@ def test_an_answer_that_is_lost_costs_no_byte(page: Page, site: Site, tmp_path: 
 
 def test_two_pages_that_send_one_file_end_with_one_video(page: Page, site: Site, tmp_path: Path) -> None:
     video = make_video(tmp_path)
-    held = Held(page, 2 * MIB)
-    choose(page, video)
+    paused = PausedSlices(page, 2 * MIB)
+    choose_paths(page, video)
     expect_sent(page, video.name, 32)
     other = page.context.new_page()
     other.goto("/")
-    choose(other, video)
+    choose_paths(other, video)
     expect_accepted(other, video.name)
-    held.release()  # its slice conflicts with those of the other page
+    paused.release()  # its slice conflicts with those of the other page
     page.bring_to_front()
     expect_accepted(page, video.name)
     assert len(page.request.get("/v1/videos").json()["items"]) == 1
@@ -219,7 +219,7 @@ def test_a_proxys_own_404_while_the_service_starts_ends_no_upload(page: Page, si
             route.continue_()
 
     page.route(UPLOADS, start_slowly)
-    choose(page, video)
+    choose_paths(page, video)
     expect_accepted(page, video.name)
     assert answered == ["PATCH", "HEAD"]
     assert site.received.by_method["PATCH"] == 16 * MIB
@@ -227,22 +227,22 @@ def test_a_proxys_own_404_while_the_service_starts_ends_no_upload(page: Page, si
 
 def test_an_upload_that_has_expired_begins_anew(page: Page, site: Site, tmp_path: Path) -> None:
     video = make_video(tmp_path)
-    held = Held(page, 2 * MIB)
-    choose(page, video)
+    paused = PausedSlices(page, 2 * MIB)
+    choose_paths(page, video)
     expect_sent(page, video.name, 32)
     site.run(execute(site, "UPDATE uploads SET expires_at = clock_timestamp()"))
-    held.break_off()
+    paused.reset_connections()
     expect_accepted(page, video.name)
     assert site.received.by_method["PATCH"] == int(5.25 * MIB) + 16 * MIB
 
 
 def test_an_upload_goes_on_after_a_session_that_ended_in_the_middle(page: Page, site: Site, tmp_path: Path) -> None:
     video = make_video(tmp_path)
-    held = Held(page, 2 * MIB)
-    choose(page, video)
+    paused = PausedSlices(page, 2 * MIB)
+    choose_paths(page, video)
     expect_sent(page, video.name, 32)
     page.context.clear_cookies()
-    held.break_off()
+    paused.reset_connections()
     expect(page.get_by_label("E-mail")).to_be_visible()
     fill_credentials(page)
     expect_accepted(page, video.name)
@@ -253,7 +253,7 @@ def test_an_upload_goes_on_after_a_session_that_ended_in_the_middle(page: Page, 
 def test_a_service_that_asks_for_patience_is_asked_again_when_it_says(page: Page, site: Site) -> None:
     sent: list[float] = []
     page.on("request", lambda request: sent.append(time.monotonic()) if request.method == "POST" else None)
-    add(page, *[(f"{n}.mp4", MP4 + bytes([n])) for n in range(3)])
+    choose_files(page, *[(f"{n}.mp4", MP4 + bytes([n])) for n in range(3)])
     expect(
         page.locator("#uploads").get_by_text("Too many requests. The upload goes on by itself.").first
     ).to_be_visible()
@@ -285,10 +285,10 @@ def test_waiting_times_grow_and_slices_shrink_with_failures(page: Page) -> None:
 
 def test_the_uploads_of_another_account_are_not_shown(page: Page, tmp_path: Path) -> None:
     video = make_video(tmp_path)
-    held = Held(page, 2 * MIB)
-    choose(page, video)
+    paused = PausedSlices(page, 2 * MIB)
+    choose_paths(page, video)
     expect_sent(page, video.name, 32)
-    held.drop()
+    paused.drop()
     page.get_by_role("button", name="Log out").click()
     page.get_by_role("button", name="Create account").click()
     fill_credentials(page, "eva@example.org")

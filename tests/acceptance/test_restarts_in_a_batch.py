@@ -58,7 +58,7 @@ def wait_for_archives(into: Path, least: float, command: subprocess.Popen[str]) 
 
 
 def test_a_folder_is_complete_although_everything_is_killed(service: Service, folder: Path, tmp_path: Path) -> None:
-    service.log_in_command()
+    service.log_in_cli()
     before, into = accepted(service), tmp_path / "frames"
     command = extract(service, folder, into)
     for share in KILLS_AFTER:
@@ -77,7 +77,7 @@ def test_a_folder_is_complete_although_everything_is_killed(service: Service, fo
 def test_the_same_command_again_goes_on_with_what_a_broken_off_run_has_sent(
     service: Service, folder: Path, tmp_path: Path
 ) -> None:
-    service.log_in_command()
+    service.log_in_cli()
     for clip in sorted(folder.iterdir())[12:]:
         clip.unlink()
     before, into = accepted(service), tmp_path / "frames"
@@ -95,7 +95,7 @@ def test_the_same_command_again_goes_on_with_what_a_broken_off_run_has_sent(
 def test_large_upload_goes_on_after_client_and_service_were_killed(
     service: Service, clips: ClipByName, tmp_path: Path
 ) -> None:
-    service.log_in_command()
+    service.log_in_cli()
     video, into = tmp_path / "large.mp4", tmp_path / "frames"
     shutil.copy(clips("h264")[0], video)
     with video.open("r+b") as file:
@@ -120,14 +120,14 @@ def test_large_upload_goes_on_after_client_and_service_were_killed(
     assert accepted(service, before) == (1, 1)
     with video.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    assert service.rows("SELECT sha256 FROM videos WHERE size = %s", video.stat().st_size) == [(digest,)]
+    assert service.fetch_rows("SELECT sha256 FROM videos WHERE size = %s", video.stat().st_size) == [(digest,)]
 
 
 def wait_for_bytes(service: Service, more_than: int, command: subprocess.Popen[str]) -> int:
     """Waits until the service has committed more bytes of the only large upload, but not all of them."""
     deadline = time.monotonic() + MAX_SECONDS
     while True:
-        rows = service.rows("SELECT received, completed_at IS NULL FROM uploads WHERE size > %s", LARGE_BYTES)
+        rows = service.fetch_rows("SELECT received, completed_at IS NULL FROM uploads WHERE size > %s", LARGE_BYTES)
         for received, is_open in rows:
             assert is_open, "The upload was faster than the test."
             if received > more_than:
@@ -140,6 +140,6 @@ def wait_for_bytes(service: Service, more_than: int, command: subprocess.Popen[s
 def accepted(service: Service, before: tuple[int, int] = (0, 0)) -> tuple[int, int]:
     """Videos, and extractions that were ever accepted, since; without those of the demonstration."""
     others = "user_id NOT IN (SELECT id FROM users WHERE email = 'demo@example.org')"
-    videos = service.count(f"SELECT count(*) FROM videos WHERE {others}")
-    acceptances = service.count(f"SELECT count(*) FROM acceptances WHERE {others}")
+    videos = service.fetch_count(f"SELECT count(*) FROM videos WHERE {others}")
+    acceptances = service.fetch_count(f"SELECT count(*) FROM acceptances WHERE {others}")
     return videos - before[0], acceptances - before[1]

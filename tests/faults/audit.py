@@ -78,7 +78,7 @@ async def audit(
         accepted=sum(bool(one.answers) for one in sent),
         lost=len(lost.union(*(one.missing for one in told))),
         duplicated=_duplicated(system, sent) + sum(one.doubled for one in told),
-        stale=system.count(STALE),
+        stale=system.fetch_count(STALE),
         redelivered=sum(one.repeated for one in told),
         accept_p99_seconds=p99(seconds_of(sent)),
         recover_seconds=max((_recovery(system, since) for since in faults), default=None),
@@ -110,7 +110,7 @@ def tellings(channel: Receiving, sent: Sequence[Sent]) -> Tellings:
 def burnt(system: System, sent: Sequence[Sent]) -> list[dict[str, object]]:
     """Tries of these that counted against something: what their events tell."""
     ids = [extraction for one in sent for _, extraction in one.answers]
-    found = system.rows(
+    found = system.fetch_rows(
         "SELECT data FROM events WHERE kind = 'retried' AND extraction_id::text = ANY(%s) ORDER BY id", ids
     )
     return [data for (data,) in found]
@@ -124,9 +124,9 @@ def _wait_until_still(system: System, statement: str, *, every: float = STILL_SE
     last, changed = -1, time.monotonic()
     while (still := time.monotonic() - changed) < STILL_SECONDS:
         try:
-            left = system.count(statement)
+            left = system.fetch_count(statement)
             if meanwhile and still > every:
-                system.rows(meanwhile)
+                system.fetch_rows(meanwhile)
                 meanwhile = ""
         except psycopg.OperationalError:
             left = last
@@ -140,7 +140,7 @@ def _wait_until_still(system: System, statement: str, *, every: float = STILL_SE
 def _lost(system: System, sent: Sequence[Sent]) -> set[str]:
     """Keys of promises without an acceptance, or without a result whose bytes are those that the row tells of."""
     objects = system.service.data_dir / "objects"
-    found = system.rows("""
+    found = system.fetch_rows("""
         SELECT extractions.id::text, result_key, result_sha256 FROM extractions
         JOIN acceptances ON acceptances.extraction_id = extractions.id WHERE status = 'succeeded'
     """)
@@ -155,10 +155,11 @@ def _lost(system: System, sent: Sequence[Sent]) -> set[str]:
 def _duplicated(system: System, sent: Sequence[Sent]) -> int:
     """Second videos of a key, extractions of a video, ends of an extraction, results of an extraction."""
     answered = sum(len(set(one.answers)) - 1 for one in sent if one.answers)
-    videos = Counter(name for (name,) in system.rows("SELECT filename FROM videos"))
-    extractions = Counter(video for (video,) in system.rows("SELECT video_id FROM extractions"))
+    videos = Counter(name for (name,) in system.fetch_rows("SELECT filename FROM videos"))
+    extractions = Counter(video for (video,) in system.fetch_rows("SELECT video_id FROM extractions"))
     ends = Counter(
-        extraction for (extraction,) in system.rows("SELECT extraction_id FROM events WHERE kind = ANY(%s)", list(ENDS))
+        extraction
+        for (extraction,) in system.fetch_rows("SELECT extraction_id FROM events WHERE kind = ANY(%s)", list(ENDS))
     )
     stored = sum(sum(counter.values()) - len(counter) for counter in (videos, extractions, ends))
     unasked = len(videos.keys() - {f"{key}.mp4" for key in system.known})
@@ -167,7 +168,7 @@ def _duplicated(system: System, sent: Sequence[Sent]) -> int:
 
 def _recovery(system: System, since: float) -> float:
     """Seconds from a moment to the next published result; 0 when nothing was left to do."""
-    ((seconds,),) = system.rows(
+    ((seconds,),) = system.fetch_rows(
         "SELECT extract(epoch FROM min(at)) - %s FROM events WHERE kind = 'published' AND at > to_timestamp(%s)",
         since,
         since,

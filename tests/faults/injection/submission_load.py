@@ -170,7 +170,7 @@ async def _until_busy(system: System) -> None:
 def _waiting(system: System) -> int:
     """Extractions that have not ended; none while the database is away: clients don't stop for that."""
     try:
-        return system.count("SELECT count(*) FROM extractions WHERE status IN ('queued', 'running')")
+        return system.fetch_count("SELECT count(*) FROM extractions WHERE status IN ('queued', 'running')")
     except psycopg.OperationalError:
         return 0
 

@@ -80,13 +80,13 @@ class System:
     def __exit__(self, *error: object) -> None:
         self._stack.close()
 
-    def rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+    def fetch_rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """What the database answers, on a connection of the test's own. Raises psycopg.OperationalError while away."""
         with psycopg.connect(self.postgres.url(), connect_timeout=2, autocommit=True) as connection:
             return connection.execute(statement.encode(), values).fetchall()
 
-    def count(self, statement: str, *values: object) -> int:
-        return int(self.rows(statement, *values)[0][0])
+    def fetch_count(self, statement: str, *values: object) -> int:
+        return int(self.fetch_rows(statement, *values)[0][0])
 
     def kill_postgres(self) -> None:
         """SIGKILL to the server and its backends, without a word of goodbye."""
@@ -115,7 +115,7 @@ class System:
         """Waits until every replica runs, after rows that killed some."""
         wanted = {"api": 1, "pool": self.service.workers, "maintenance": 1}
         until(
-            lambda: all(len(self.service.replicas(name)) >= count for name, count in wanted.items()),
+            lambda: all(len(self.service.replica_pids(name)) >= count for name, count in wanted.items()),
             what="every replica",
         )
 

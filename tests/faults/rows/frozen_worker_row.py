@@ -80,17 +80,17 @@ def _freeze_and_wake(system: System, extraction_id: UUID) -> float | None:
         late = _hold(holder, system, extraction_id)
         if late is None:
             return None
-        until(lambda: system.count(PUBLISHING) == 1, what="the publication")
+        until(lambda: system.fetch_count(PUBLISHING) == 1, what="the publication")
         with _frozen(late.pid):
             began = time.monotonic()
-            system.rows(CUT_OFF)
+            system.fetch_rows(CUT_OFF)
             holder.rollback()
-            until(lambda: bool(system.rows(PUBLISHED, extraction_id)), what="another worker's result")
+            until(lambda: bool(system.fetch_rows(PUBLISHED, extraction_id)), what="another worker's result")
             assert _stored(system, late), "the late attempt had stored nothing yet"
             # Nobody publishes while this is held, so that the next one who tries is seen: the woken worker.
             holder.execute("LOCK TABLE tasks IN EXCLUSIVE MODE")
             frozen_seconds = time.monotonic() - began
-        until(lambda: system.count(PUBLISHING) == 1, what="the late publication")
+        until(lambda: system.fetch_count(PUBLISHING) == 1, what="the late publication")
     until(lambda: _lost(late), what="the end of the late attempt")
     _check_refused(system, late)
     return frozen_seconds
@@ -101,12 +101,14 @@ def _hold(holder: psycopg.Connection[Any], system: System, extraction_id: UUID) 
     deadline = time.monotonic() + WAIT_SECONDS
     while (found := holder.execute(HOLD, [extraction_id]).fetchone()) is None:
         holder.rollback()
-        if system.count(ENDED, extraction_id):
+        if system.fetch_count(ENDED, extraction_id):
             return None
         assert time.monotonic() < deadline, "nobody planned it"
         time.sleep(LOOK_SECONDS)
     task_id, attempt, name = found
-    (pid,) = [pid for pid in system.service.replicas("pool") if any(event.get("worker") == name for event in _log(pid))]
+    (pid,) = [
+        pid for pid in system.service.replica_pids("pool") if any(event.get("worker") == name for event in _log(pid))
+    ]
     return Late(extraction_id, task_id, attempt, pid)
 
 
@@ -121,8 +123,8 @@ def _frozen(pid: int) -> Iterator[None]:
 
 def _check_refused(system: System, late: Late) -> None:
     assert not _stored(system, late), "the late attempt's objects were left"
-    assert late.pid in system.service.replicas("pool"), "the frozen worker was not woken but replaced"
-    ((attempt,),) = system.rows(PUBLISHED, late.extraction_id)
+    assert late.pid in system.service.replica_pids("pool"), "the frozen worker was not woken but replaced"
+    ((attempt,),) = system.fetch_rows(PUBLISHED, late.extraction_id)
     assert int(attempt) > late.attempt, "the late result was taken"
 
 

@@ -131,11 +131,11 @@ async def _under_load(
 
 def _end_connection(system: System, chance: random.Random) -> bool:
     try:
-        found = system.rows("SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'fotograma %%'")
+        found = system.fetch_rows("SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'fotograma %%'")
         if not found:
             return False
         (pid,) = chance.choice(found)
-        return bool(system.rows("SELECT pg_terminate_backend(%s)", pid)[0][0])
+        return bool(system.fetch_rows("SELECT pg_terminate_backend(%s)", pid)[0][0])
     except psycopg.OperationalError:
         return False
 

@@ -65,12 +65,12 @@ async def gcs_killed(system: System, full: bool) -> Outcome:
     service, moments = system.service, []
     await asyncio.to_thread(system.wait_until_complete)
     async with load(system, Clip(system.folder, BUSY)) as sent:
-        before = {name: set(service.replicas(name)) for name in APPLICATIONS}
+        before = {name: set(service.replica_pids(name)) for name in APPLICATIONS}
         for _ in range(times):
             await asyncio.to_thread(_kill_gcs, system)
             moments.append(time.time())
             await asyncio.sleep(3)
-        after = {name: set(service.replicas(name)) for name in APPLICATIONS}
+        after = {name: set(service.replica_pids(name)) for name in APPLICATIONS}
         assert after == before, "a process did not outlive the GCS"
         # What only a GCS that knows the cluster can do.
         await asyncio.to_thread(_replace_worker, system)
@@ -100,11 +100,11 @@ async def rolling_redeploy(system: System, full: bool) -> Outcome:
     moments = []
     async with load(system, Clip(system.folder, BUSY)) as sent:
         for _ in range(times):
-            before = {name: set(system.service.replicas(name)) for name in APPLICATIONS}
+            before = {name: set(system.service.replica_pids(name)) for name in APPLICATIONS}
             await asyncio.to_thread(_redeploy, system)
             moments.append(time.time())
             for name, pids in before.items():
-                assert not pids & set(system.service.replicas(name)), f"{name} was not replaced"
+                assert not pids & set(system.service.replica_pids(name)), f"{name} was not replaced"
     how = f"API, pool and maintenance deployed anew {times} ×, under load"
     outcome = await audit(system, sent, name="Rolling redeploy", how=how, faults=moments, note="No attempt burnt.")
     assert not (told := burnt(system, sent)), f"attempts were burnt: {told}"
@@ -131,37 +131,37 @@ def _processes(system: System, part: str) -> list[int]:
     service = system.service
     if part == "child":
         return _children(system)
-    return service.replicas({"worker": "pool"}.get(part, part))
+    return service.replica_pids({"worker": "pool"}.get(part, part))
 
 
 def _children(system: System) -> list[int]:
     """Children that decode, as far as their deaths don't add up to what a file is given up for: three crashes of one
     task are its file's fault, by design."""
     with suppress(psycopg.OperationalError, psutil.NoSuchProcess):
-        if system.count("SELECT coalesce(max(crashes), 0) FROM tasks WHERE state IN ('ready', 'leased')") < 2:
-            found = [system.service.decodes(worker) for worker in system.service.replicas("pool")]
+        if system.fetch_count("SELECT coalesce(max(crashes), 0) FROM tasks WHERE state IN ('ready', 'leased')") < 2:
+            found = [system.service.decoding_child(worker) for worker in system.service.replica_pids("pool")]
             return [child for child in found if child is not None]
     return []
 
 
 def _kill_gcs(system: System) -> None:
     """Gives back when another one runs."""
-    (gcs,) = system.service.named("gcs_server")
+    (gcs,) = system.service.pids_named("gcs_server")
     kill(gcs)
-    until(lambda: bool(set(system.service.named("gcs_server")) - {gcs}), what="another GCS")
+    until(lambda: bool(set(system.service.pids_named("gcs_server")) - {gcs}), what="another GCS")
 
 
 def _replace_worker(system: System) -> None:
-    before = system.service.replicas("pool")
+    before = system.service.replica_pids("pool")
     kill(before[0])
-    until(lambda: bool(set(system.service.replicas("pool")) - set(before)), what="another worker")
+    until(lambda: bool(set(system.service.replica_pids("pool")) - set(before)), what="another worker")
 
 
 def _end_head(system: System, victim: str) -> None:
     if victim == "everything":
         system.service.kill_everything()
     else:
-        system.service.send(victim, signal.SIGKILL)
+        system.service.send_signal(victim, signal.SIGKILL)
 
 
 def _await_head(system: System, victim: str) -> None:

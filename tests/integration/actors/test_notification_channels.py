@@ -41,11 +41,11 @@ async def test_failing_channel_does_not_repeat_other_channels(
     await create_webhook(database, webhook_user, other_receiver.url)
     object.__setattr__(outbox_sender, "mailer", Mailer(inbox.url))
     await accept_and_fail(database, webhook_user)
-    receiver.answers = [500, 500]
+    receiver.statuses = [500, 500]
     for _ in range(3):
         await outbox_sender.run_once()
         await make_outbox_due(database)
-    assert (len(receiver.got), len(other_receiver.got), len(inbox.messages)) == (3, 1, 1)
+    assert (len(receiver.received), len(other_receiver.received), len(inbox.messages)) == (3, 1, 1)
     assert len({*receiver.ids, *other_receiver.ids}) == 2
     (delivery,) = await webhook_deliveries.list_deliveries(database, bad.id, limit=10)
     assert [one.status for one in delivery.tries] == [500, 500, 204]
@@ -115,7 +115,7 @@ async def test_hanging_receiver_delays_no_other_webhook(
     async with asyncio.timeout(10):
         while await outbox_sender.turn() == 0:
             await asyncio.sleep(0.01)
-    assert len(other_receiver.got) == 1
-    assert len(receiver.got) <= 4
+    assert len(other_receiver.received) == 1
+    assert len(receiver.received) <= 4
     await outbox_sender.close()
     await patient.close()

@@ -34,7 +34,7 @@ async def test_refused_delivery_is_retried_with_the_same_id_and_body(
 ) -> None:
     webhook = await create_webhook(database, webhook_user, receiver.url)
     await accept_and_fail(database, webhook_user)
-    receiver.answers, receiver.headers = [status], {"Location": receiver.url}
+    receiver.statuses, receiver.response_headers = [status], {"Location": receiver.url}
     assert await outbox_sender.run_once() == 0
     row = await database_rows.fetch_one(database, "SELECT id, due_at > now() AS later, last_error FROM outbox")
     assert row.later
@@ -42,7 +42,7 @@ async def test_refused_delivery_is_retried_with_the_same_id_and_body(
     await make_outbox_due(database)
     assert await outbox_sender.run_once() == 1
     assert receiver.ids == [str(row.id)] * 2
-    assert receiver.got[0][1] == receiver.got[1][1]
+    assert receiver.received[0][1] == receiver.received[1][1]
     (delivery,) = await webhook_deliveries.list_deliveries(database, webhook.id, limit=10)
     assert [(one.status, one.error is None) for one in delivery.tries] == [(status, False), (204, True)]
 
@@ -52,14 +52,14 @@ async def test_delivery_is_given_up_after_a_day(
 ) -> None:
     webhook = await create_webhook(database, webhook_user, receiver.url)
     await accept_and_fail(database, webhook_user)
-    receiver.answers = [503]
+    receiver.statuses = [503]
     await database_rows.execute(database, "UPDATE outbox SET owed_since = now() - interval '25 hours'")
     await outbox_sender.run_once()
     (delivery,) = await webhook_deliveries.list_deliveries(database, webhook.id, limit=10)
     assert delivery.status == webhook_deliveries.DeliveryStatus.GIVEN_UP
     await make_outbox_due(database)
     assert await outbox_sender.run_once() == 0
-    assert len(receiver.got) == 1
+    assert len(receiver.received) == 1
 
 
 async def test_unresolvable_host_is_a_failed_delivery(
@@ -115,11 +115,11 @@ async def test_410_disables_the_webhook_and_mails_its_owner(
     webhook = await create_webhook(database, webhook_user, receiver.url)
     for _ in range(3):
         await accept_and_fail(database, webhook_user)
-    receiver.answers = [410] * 9
+    receiver.statuses = [410] * 9
     await outbox_sender.run_once()
     await make_outbox_due(database)
     await outbox_sender.run_once()
-    assert len(receiver.got) <= 3
+    assert len(receiver.received) <= 3
     (mail,) = inbox.messages
     assert mail["subject"] == "Your webhook was switched off"
     assert str(webhook.id) in mail.get_content()
@@ -140,7 +140,7 @@ async def test_deleted_webhook_gets_no_delivery(
     await database_rows.execute(database, statement, id=accepted.extraction_id, channel=f"webhook:{webhook.id}")
     assert await outbox_sender.run_once() == 0
     assert (await database_rows.fetch_one(database, "SELECT given_up_at FROM outbox")).given_up_at is not None
-    assert receiver.got == []
+    assert receiver.received == []
 
 
 async def test_deleted_video_removes_its_notifications(

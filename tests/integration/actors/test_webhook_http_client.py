@@ -21,7 +21,7 @@ async def test_host_that_resolves_to_a_forbidden_address_is_not_connected(
         if reach is Reach.PUBLIC:
             with pytest.raises(NoHttpResponseError, match="no address that may be reached"):
                 await webhook_client.post(url, {}, b"{}")
-            assert receiver.got == []
+            assert receiver.received == []
         else:
             assert await webhook_client.post(url, {}, b"{}") == 204
     finally:
@@ -44,7 +44,7 @@ async def test_connection_uses_the_checked_address(monkeypatch: pytest.MonkeyPat
     url = receiver.url.replace("127.0.0.1", "rebind.example")
     assert await webhook_client.post(url, {}, b"{}") == 204
     assert asked == ["rebind.example"]
-    assert receiver.got[0][0]["host"].startswith("rebind.example:")
+    assert receiver.received[0][0]["host"].startswith("rebind.example:")
     with pytest.raises(NoHttpResponseError, match="no address that may be reached"):
         await webhook_client.post(url, {}, b"{}")
     await webhook_client.close()

@@ -101,7 +101,7 @@ async def test_payload_has_content_type_user_agent_and_fields(
     await create_webhook(database, webhook_user, receiver.url)
     await accept_and_fail(database, webhook_user)
     await outbox_sender.run_once()
-    (headers, body), *_ = receiver.got
+    (headers, body), *_ = receiver.received
     assert headers["content-type"] == "application/json"
     assert headers["user-agent"].startswith("Fotograma/")
     assert set(json.loads(body)) == {"type", "timestamp", "data"}

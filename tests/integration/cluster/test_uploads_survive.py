@@ -73,13 +73,13 @@ async def test_upload_over_connections_cut_at_random_bytes_has_all_bytes_once(de
 
 async def test_upload_goes_on_after_the_server_was_away_and_started_again(deps: Deps, video: Path) -> None:
     token, proxy = await token_of(deps), CuttingProxy(None)
-    proxy.stalls_after = SIZE // 2
+    proxy.stall_after_bytes = SIZE // 2
     async with proxy.listen() as url, AsyncClient(url, token, retry=PATIENT) as client:
         async with api_client.listen(create_app(deps)) as port:
             proxy.target_port = port
             uploading = asyncio.create_task(client.upload(video))
-            await proxy.arrived.wait()
-            proxy.target_port, proxy.stalls_after = None, None
+            await proxy.stalled.wait()
+            proxy.target_port, proxy.stall_after_bytes = None, None
             proxy.cut_all()
         async with api_client.listen(create_app(deps)) as port:
             proxy.target_port = port
@@ -105,16 +105,16 @@ async def test_client_that_was_killed_goes_on_where_the_service_is(
     deps: Deps, video: Path, tmp_path: Path, by: str
 ) -> None:
     token, proxy, state = await token_of(deps), CuttingProxy(None), tmp_path / "fotograma" / "uploads.json"
-    proxy.stalls_after = SIZE * 3 // 4
+    proxy.stall_after_bytes = SIZE * 3 // 4
     async with proxied(deps, proxy) as url:
         sdk = [sys.executable, "-c", UPLOAD, url, token, str(video), str(state)]
         command = [sys.executable, "-m", "cluster.cli.commands", "extract", str(video), "-o", str(tmp_path / "out")]
         environ = os.environ | {"FOTOGRAMA_URL": url, "FOTOGRAMA_TOKEN": token, "XDG_STATE_HOME": str(tmp_path)}
         killed = await asyncio.create_subprocess_exec(*(sdk if by == "SDK" else command), env=environ)
-        await proxy.arrived.wait()
+        await proxy.stalled.wait()
         killed.send_signal(signal.SIGKILL)
         assert await killed.wait() == -signal.SIGKILL
-        proxy.stalls_after, told = None, list[int]()
+        proxy.stall_after_bytes, told = None, list[int]()
         proxy.cut_all()
         async with AsyncClient(url, token, retry=PATIENT, upload_state=state) as client:
             uploaded = await client.upload(video, on_sent=lambda sent, _: told.append(sent))

@@ -76,11 +76,11 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(who=st.integers(0, 1))
     def accept(self, who: int) -> None:
         made = self.run(database_rows.accept_video(self.database, self.users[who]))
-        self.model.known[made.extraction_id] = ExtractionModel(made.user_id, made.video_id)
+        self.model.extractions[made.extraction_id] = ExtractionModel(made.user_id, made.video_id)
 
     @rule(at=AT, maker=st.sampled_from([MAKER, "auto/2"]))
     def extract_again(self, at: int, maker: str) -> None:
-        there = [each for each in self.model.known.values() if not each.deleted]
+        there = [each for each in self.model.extractions.values() if not each.deleted]
         if (of := chosen(there, at)) is None:
             return
         video = database_rows.Accepted(of.user_id, of.video_id, uuid7(), uuid7())
@@ -93,7 +93,7 @@ class QueueMachine(RuleBasedStateMachine):
         if row.reused:
             made.status, made.reused, made.result_key = "succeeded", True, row.result_key
             assert made.result_key in {each.result_key for each in results}
-        self.model.known[extraction_id] = made
+        self.model.extractions[extraction_id] = made
 
     @rule(limits=st.lists(st.integers(1, 2), min_size=1, max_size=3))
     def claim(self, limits: list[int]) -> None:
@@ -104,20 +104,20 @@ class QueueMachine(RuleBasedStateMachine):
         asked = (task_queue.claim(self.database, worker=f"w{n}", limit=limit) for n, limit in enumerate(limits))
         claims = [claim for batch in await asyncio.gather(*asked) for claim in batch]
         for claim in claims:
-            of = self.model.known[claim.extraction_id]
-            assert claim.lease.task_id not in self.model.live
+            of = self.model.extractions[claim.extraction_id]
+            assert claim.lease.task_id not in self.model.live_claims
             assert claim.lease.attempt == self.model.attempts.get(claim.lease.task_id, 0) + 1
             assert not of.deleted
             assert of.status not in ENDED
             assert claim.sequential == (self.model.crashes.get(claim.lease.task_id, 0) == MAX_CRASHES - 1)
             of.status = "running"
             self.model.attempts[claim.lease.task_id] = claim.lease.attempt
-            self.model.live[claim.lease.task_id] = claim
+            self.model.live_claims[claim.lease.task_id] = claim
         return len(claims)
 
     def drawn(self, at: int, kind: str | None = None) -> Claim | None:
         """One of the live claims."""
-        return chosen([each for each in self.model.live.values() if kind in (None, each.kind)], at)
+        return chosen([each for each in self.model.live_claims.values() if kind in (None, each.kind)], at)
 
     @rule(at=AT, frames=st.integers(0, FRAMES))
     def heartbeat(self, at: int, frames: int) -> None:
@@ -133,7 +133,7 @@ class QueueMachine(RuleBasedStateMachine):
         if (claim := self.drawn(at, "extract")) is None:
             return
         self.run(self._split(claim, count))
-        self.model.known[claim.extraction_id].segments_left = count
+        self.model.extractions[claim.extraction_id].segments_left = count
         self.model.finish(claim)
 
     async def _split(self, claim: Claim, count: int) -> None:
@@ -158,7 +158,7 @@ class QueueMachine(RuleBasedStateMachine):
             await task_queue.publish(self.database, claim.lease, publication)
 
     def _finished(self, claim: Claim) -> None:
-        of = self.model.known[claim.extraction_id]
+        of = self.model.extractions[claim.extraction_id]
         self.model.finish(claim)
         if claim.kind == "segment":
             assert of.segments_left is not None
@@ -189,7 +189,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(at=AT)
     def replan(self, at: int) -> None:
         """Its worker has another engine than the plan."""
-        split = [each for each in self.model.live.values() if each.kind != "extract"]
+        split = [each for each in self.model.live_claims.values() if each.kind != "extract"]
         if (claim := chosen(split, at)) is not None:
             assert isinstance(self.run(self._replan(claim)), Retry)
             self.model.replan(claim)
@@ -207,7 +207,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(at=AT)
     def rescue(self, at: int) -> None:
         """Their leases run out, and two rescues run at once."""
-        late = [claim for n, claim in enumerate(self.model.live.values()) if at >> n & 1]
+        late = [claim for n, claim in enumerate(self.model.live_claims.values()) if at >> n & 1]
         self.run(self._rescue(late))
 
     async def _rescue(self, late: list[Claim]) -> None:
@@ -230,10 +230,10 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(at=AT)
     def cancel(self, at: int) -> None:
-        there = [id for id, each in self.model.known.items() if not each.deleted]
+        there = [id for id, each in self.model.extractions.items() if not each.deleted]
         if (extraction_id := chosen(there, at)) is None:
             return
-        was_live = self.model.known[extraction_id].status not in ENDED
+        was_live = self.model.extractions[extraction_id].status not in ENDED
         assert self.run(self._cancel(extraction_id)) == was_live
         if was_live:
             self.model.end(extraction_id, "cancelled")
@@ -244,10 +244,10 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(at=AT)
     def delete(self, at: int) -> None:
-        if (of := chosen(list(self.model.known.values()), at)) is None:
+        if (of := chosen(list(self.model.extractions.values()), at)) is None:
             return
         assert self.run(videos.delete(self.database, of.user_id, of.video_id)) == (not of.deleted)
-        for extraction_id, each in self.model.known.items():
+        for extraction_id, each in self.model.extractions.items():
             if each.video_id == of.video_id and not each.deleted:
                 self.model.end(extraction_id, each.status if each.status in ENDED else "cancelled")
                 each.deleted = True
@@ -260,7 +260,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert finished is None or isinstance(finished, LeaseLost)
         if finished is None:
             self._finished(claim)
-        assert cancelled == (self.model.known[claim.extraction_id].status not in ENDED)
+        assert cancelled == (self.model.extractions[claim.extraction_id].status not in ENDED)
         if cancelled:
             self.model.end(claim.extraction_id, "cancelled")
 
@@ -270,7 +270,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(at=AT)
     def a_stale_worker_writes(self, at: int) -> None:
-        if (claim := chosen(self.model.stale, at)) is not None:
+        if (claim := chosen(self.model.stale_claims, at)) is not None:
             self.run(self._refused(claim))
 
     async def _refused(self, claim: Claim) -> None:
@@ -289,7 +289,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(at=AT)
     def an_end_is_written_again(self, at: int) -> None:
         """The answer to the COMMIT was lost."""
-        there = [each for each in self.model.done if not self.model.known[each.extraction_id].deleted]
+        there = [each for each in self.model.done_claims if not self.model.extractions[each.extraction_id].deleted]
         if (claim := chosen(there, at)) is not None:
             self.run(self._finish(claim))
 
@@ -305,12 +305,12 @@ class QueueMachine(RuleBasedStateMachine):
         self.run(database_rows.execute(self.database, "TRUNCATE users, tombstones CASCADE"))
 
     async def _drain(self) -> None:
-        if self.model.live:
-            await self._rescue(list(self.model.live.values()))
+        if self.model.live_claims:
+            await self._rescue(list(self.model.live_claims.values()))
         while self.model.unended():
             await self._pauses_pass()
             assert await self._claim([2])
-            for claim in list(self.model.live.values()):
+            for claim in list(self.model.live_claims.values()):
                 await self._finish(claim)
                 self._finished(claim)
         await self.model.compare(self.database, self.users)

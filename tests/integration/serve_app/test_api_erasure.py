@@ -240,7 +240,7 @@ class TestOnItsWayIn:
         assert await api_client.stored_state(deps.database, deps.objects) == api_client.NOTHING_STORED
 
     async def test_chunk_that_is_being_received_is_not_kept(self, ana: httpx.AsyncClient, deps: Deps) -> None:
-        path = await tus_client.opened(ana, len(MP4))
+        path = await tus_client.open_upload(ana, len(MP4))
 
         async def body() -> AsyncIterator[bytes]:
             yield MP4[:6000]

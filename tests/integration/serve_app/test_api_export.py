@@ -136,7 +136,7 @@ async def test_missing_objects_are_noted_and_break_nothing(ana: httpx.AsyncClien
     videos = [await upload_video(ana, f"{name}.mp4") for name in "ab"]
     await publish_next_task(deps, make_result([b"one"]))
     await publish_next_task(deps, make_result([b"two"]))
-    path = await tus_client.opened(ana, len(MP4))
+    path = await tus_client.open_upload(ana, len(MP4))
     for start in range(0, len(MP4), 4000):
         await tus_client.patch(ana, path, start, MP4[start : start + 4000])
     chunks = await deps.objects.keys(f"videos/{tus_client.id_of(path)}")

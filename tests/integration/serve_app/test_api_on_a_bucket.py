@@ -51,7 +51,7 @@ async def test_video_sent_in_pieces_ends_as_an_archive_that_the_client_verifies(
         async with httpx.AsyncClient(base_url=address) as ana:
             await api_client.log_in(ana)
             promised = hashlib.sha256(content).hexdigest()
-            upload = await tus_client.opened(ana, len(content), sha256=promised)
+            upload = await tus_client.open_upload(ana, len(content), sha256=promised)
             middle = len(content) // 2
             await tus_client.patch(ana, upload, 0, content[:middle])
             await tus_client.patch(ana, upload, middle, content[middle:])

@@ -157,7 +157,7 @@ class TestMinutesPerDay:
 
     async def test_upload_by_tus_is_checked_at_its_creation_alone(self, deps: Deps, tmp_path: Path) -> None:
         async with open_limited_api(deps, tmp_path, quotas=Quotas(minutes_per_day=1)) as (made, client):
-            known, deferred = await tus_client.opened(client, len(MP4)), await tus_client.opened(client, None)
+            known, deferred = await tus_client.open_upload(client, len(MP4)), await tus_client.open_upload(client, None)
             await upload_video(client)
             await plan_and_publish(made, seconds=60)
             assert (await tus_client.patch(client, known, 0, MP4)).status_code == 204

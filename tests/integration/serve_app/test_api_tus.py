@@ -37,8 +37,8 @@ async def test_options_tells_the_version_the_extensions_and_the_largest_size(vis
 
 async def test_an_upload_in_pieces_becomes_a_queued_video_of_the_same_bytes(ana: httpx.AsyncClient, deps: Deps) -> None:
     spec = json.dumps({"sample": {"mode": "every_nth", "n": 5}})
-    path = await tus_client.opened(ana, len(MP4), spec=spec)
-    assert await tus_client.offset(ana, path) == 0
+    path = await tus_client.open_upload(ana, len(MP4), spec=spec)
+    assert await tus_client.committed_offset(ana, path) == 0
     first = await tus_client.patch(ana, path, 0, MP4[:4000])
     assert (first.status_code, first.headers["upload-offset"]) == (204, "4000")
     assert first.headers["tus-resumable"] == "1.0.0"
@@ -82,7 +82,7 @@ async def test_body_of_a_creation_that_is_no_specification_is_refused(
 
 
 async def test_head_after_completion_names_the_video(ana: httpx.AsyncClient) -> None:
-    path = await tus_client.opened(ana, len(MP4))
+    path = await tus_client.open_upload(ana, len(MP4))
     await tus_client.patch(ana, path, 0, MP4)
     answer = await ana.head(path, headers=TUS)
     assert answer.headers["upload-offset"] == answer.headers["upload-length"] == str(len(MP4))
@@ -94,7 +94,7 @@ async def test_head_after_completion_names_the_video(ana: httpx.AsyncClient) -> 
 async def test_the_request_that_completed_the_upload_can_be_repeated_and_makes_nothing_twice(
     ana: httpx.AsyncClient, deps: Deps
 ) -> None:
-    path = await tus_client.opened(ana, len(MP4))
+    path = await tus_client.open_upload(ana, len(MP4))
     await tus_client.patch(ana, path, 0, MP4)
     again = await tus_client.patch(ana, path, len(MP4), b"")
     assert (again.status_code, again.headers["video-location"]) == (204, f"/v1/videos/{tus_client.id_of(path)}")
@@ -112,7 +112,7 @@ async def test_creation_with_upload_takes_the_whole_file_in_one_request(ana: htt
 
 
 async def test_a_deferred_length_is_fixed_by_a_later_request(ana: httpx.AsyncClient, deps: Deps) -> None:
-    path = await tus_client.opened(ana, None)
+    path = await tus_client.open_upload(ana, None)
     answer = await ana.head(path, headers=TUS)
     assert answer.headers["upload-defer-length"] == "1"
     assert "upload-length" not in answer.headers
@@ -123,19 +123,19 @@ async def test_a_deferred_length_is_fixed_by_a_later_request(ana: httpx.AsyncCli
 
 
 async def test_a_length_that_is_told_after_the_last_byte_completes_the_upload(ana: httpx.AsyncClient) -> None:
-    path = await tus_client.opened(ana, None)
+    path = await tus_client.open_upload(ana, None)
     await tus_client.patch(ana, path, 0, MP4)
     last = await tus_client.patch(ana, path, len(MP4), b"", {"Upload-Length": str(len(MP4))})
     assert (last.status_code, last.headers["video-location"]) == (204, f"/v1/videos/{tus_client.id_of(path)}")
 
 
 async def test_a_length_below_what_has_arrived_or_another_length_is_refused(ana: httpx.AsyncClient) -> None:
-    path = await tus_client.opened(ana, None)
+    path = await tus_client.open_upload(ana, None)
     await tus_client.patch(ana, path, 0, MP4[:3000])
     for length in (10, 2999):
         refused = await tus_client.patch(ana, path, 3000, b"", {"Upload-Length": str(length)})
         assert status_and_code(refused) == (409, "upload_conflict")
-    fixed = await tus_client.opened(ana, 5000)
+    fixed = await tus_client.open_upload(ana, 5000)
     assert status_and_code(await tus_client.patch(ana, fixed, 0, MP4[:9], {"Upload-Length": "6000"})) == (
         409,
         "upload_conflict",
@@ -144,7 +144,7 @@ async def test_a_length_below_what_has_arrived_or_another_length_is_refused(ana:
 
 @pytest.mark.parametrize("algorithm", ["sha1", "sha256"])
 async def test_a_right_checksum_is_taken(ana: httpx.AsyncClient, algorithm: str) -> None:
-    path = await tus_client.opened(ana, len(MP4))
+    path = await tus_client.open_upload(ana, len(MP4))
     answer = await tus_client.patch(ana, path, 0, MP4, tus_client.checksum(MP4, algorithm))
     assert answer.status_code == 204
     assert "video-location" in answer.headers
@@ -154,12 +154,12 @@ async def test_a_wrong_checksum_answers_460_and_leaves_nothing_of_the_request(
     ana: httpx.AsyncClient, deps: Deps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(receive_chunks, "CHUNK_BYTES", 1000)
-    path = await tus_client.opened(ana, len(MP4))
+    path = await tus_client.open_upload(ana, len(MP4))
     await tus_client.patch(ana, path, 0, MP4[:2000])
     refused = await tus_client.patch(ana, path, 2000, MP4[2000:], tus_client.checksum(b"other bytes"))
     assert status_and_code(refused) == (460, "chunk_checksum_mismatch")
     assert refused.headers["tus-resumable"] == "1.0.0"
-    assert await tus_client.offset(ana, path) == 2000
+    assert await tus_client.committed_offset(ana, path) == 2000
     assert len(await tus_client.chunk_keys(deps.objects)) == 2
     assert (await tus_client.patch(ana, path, 2000, MP4[2000:])).status_code == 204
 
@@ -169,17 +169,17 @@ async def test_a_wrong_checksum_answers_460_and_leaves_nothing_of_the_request(
     ["md5 AAAA", "sha256", "sha256 AAAA", "sha256 !!!!", " ", "SHA256 47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="],
 )
 async def test_a_checksum_that_can_not_be_read_is_refused(ana: httpx.AsyncClient, header: str) -> None:
-    path = await tus_client.opened(ana, len(MP4))
+    path = await tus_client.open_upload(ana, len(MP4))
     refused = await tus_client.patch(ana, path, 0, MP4, {"Upload-Checksum": header})
     assert status_and_code(refused) == (400, "malformed_request")
-    assert await tus_client.offset(ana, path) == 0
+    assert await tus_client.committed_offset(ana, path) == 0
 
 
 async def test_a_large_request_is_cut_into_chunk_objects(
     ana: httpx.AsyncClient, deps: Deps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(receive_chunks, "CHUNK_BYTES", 4096)
-    path = await tus_client.opened(ana, len(MP4))
+    path = await tus_client.open_upload(ana, len(MP4))
     await tus_client.patch(ana, path, 0, MP4)
     chunks = await resumable_uploads.chunks_of(deps.database, UUID(tus_client.id_of(path)))
     assert [(chunk.start, chunk.size) for chunk in chunks] == [(0, 4096), (4096, 4096), (8192, len(MP4) - 8192)]
@@ -191,13 +191,13 @@ async def test_a_request_that_breaks_off_keeps_what_has_arrived(
     ana: httpx.AsyncClient, deps: Deps, tmp_path: Path
 ) -> None:
     content = MP4 + bytes(3 << 20)
-    path = await tus_client.opened(ana, len(content))
+    path = await tus_client.open_upload(ana, len(content))
     async with api_client.listen(create_app(deps)) as port, broken_patch(port, ana, path, content):
         async with asyncio.timeout(20):
             while not any(file.stat().st_size for file in (tmp_path / "objects" / ".staging").glob("*")):
                 await asyncio.sleep(0.01)
     async with asyncio.timeout(20):
-        while not (arrived := await tus_client.offset(ana, path)):
+        while not (arrived := await tus_client.committed_offset(ana, path)):
             await asyncio.sleep(0.01)
     assert 1 << 20 <= arrived < len(content)
     assert (await tus_client.patch(ana, path, arrived, content[arrived:])).status_code == 204
@@ -208,7 +208,7 @@ async def test_a_request_with_a_checksum_that_breaks_off_keeps_nothing(
     ana: httpx.AsyncClient, deps: Deps, tmp_path: Path
 ) -> None:
     content = MP4 + bytes(3 << 20)
-    path = await tus_client.opened(ana, len(content))
+    path = await tus_client.open_upload(ana, len(content))
     staging = tmp_path / "objects" / ".staging"
     async with api_client.listen(create_app(deps)) as port:
         async with broken_patch(port, ana, path, content, tus_client.checksum(content)), asyncio.timeout(20):
@@ -217,7 +217,7 @@ async def test_a_request_with_a_checksum_that_breaks_off_keeps_nothing(
         async with asyncio.timeout(20):
             while list(staging.glob("*")):
                 await asyncio.sleep(0.01)
-    assert await tus_client.offset(ana, path) == 0
+    assert await tus_client.committed_offset(ana, path) == 0
     assert await tus_client.chunk_keys(deps.objects) == []
 
 
@@ -244,7 +244,7 @@ async def broken_patch(
 
 
 async def test_of_two_clients_that_send_the_same_bytes_one_gets_them_in(ana: httpx.AsyncClient, deps: Deps) -> None:
-    path = await tus_client.opened(ana, len(MP4))
+    path = await tus_client.open_upload(ana, len(MP4))
     answers = await asyncio.gather(*(tus_client.patch(ana, path, 0, MP4) for _ in range(8)))
     assert sorted(answer.status_code for answer in answers) == [204] + [409] * 7
     assert await tus_client.stored_bytes(deps.database, deps.objects, tus_client.id_of(path)) == MP4
@@ -254,7 +254,7 @@ async def test_of_two_clients_that_send_the_same_bytes_one_gets_them_in(ana: htt
 async def test_termination_ends_the_upload_and_gives_its_objects_to_maintenance(
     ana: httpx.AsyncClient, deps: Deps
 ) -> None:
-    path = await tus_client.opened(ana, len(MP4))
+    path = await tus_client.open_upload(ana, len(MP4))
     await tus_client.patch(ana, path, 0, MP4[:3000])
     assert (await ana.delete(path, headers=TUS)).status_code == 204
     for answer in (await ana.delete(path, headers=TUS), await tus_client.patch(ana, path, 3000, MP4[3000:])):
@@ -265,13 +265,13 @@ async def test_termination_ends_the_upload_and_gives_its_objects_to_maintenance(
 
 
 async def test_a_complete_upload_can_not_be_terminated(ana: httpx.AsyncClient) -> None:
-    path = await tus_client.opened(ana, len(MP4))
+    path = await tus_client.open_upload(ana, len(MP4))
     await tus_client.patch(ana, path, 0, MP4)
     assert status_and_code(await ana.delete(path, headers=TUS)) == (409, "upload_conflict")
 
 
 async def test_an_expired_upload_is_gone(ana: httpx.AsyncClient, deps: Deps) -> None:
-    path = await tus_client.opened(ana, len(MP4))
+    path = await tus_client.open_upload(ana, len(MP4))
     async with deps.database.begin() as connection:
         await connection.execute(text("UPDATE uploads SET expires_at = now() - interval '1 s'"))
     assert status_and_code(await tus_client.patch(ana, path, 0, MP4)) == (410, "upload_gone")
@@ -281,7 +281,7 @@ async def test_an_expired_upload_is_gone(ana: httpx.AsyncClient, deps: Deps) -> 
 
 
 async def test_deleting_the_video_takes_the_upload_and_its_chunks_along(ana: httpx.AsyncClient, deps: Deps) -> None:
-    path = await tus_client.opened(ana, len(MP4))
+    path = await tus_client.open_upload(ana, len(MP4))
     await tus_client.patch(ana, path, 0, MP4)
     assert (await ana.delete(f"/v1/videos/{tus_client.id_of(path)}")).status_code == 204
     assert (await ana.head(path, headers=TUS)).status_code == 404
@@ -304,7 +304,7 @@ async def test_the_same_creation_with_the_same_key_is_one_upload(ana: httpx.Asyn
 
 
 async def test_a_client_that_may_only_post_names_the_method_in_a_header(ana: httpx.AsyncClient) -> None:
-    path = await tus_client.opened(ana, len(MP4))
+    path = await tus_client.open_upload(ana, len(MP4))
     patch = TUS | {"X-HTTP-Method-Override": "PATCH", "Upload-Offset": "0", "Content-Type": tus_client.CHUNK}
     assert (await ana.post(path, content=MP4[:2000], headers=patch)).headers["upload-offset"] == "2000"
     assert (await ana.post(path, headers=TUS | {"X-HTTP-Method-Override": "HEAD"})).headers["upload-offset"] == "2000"

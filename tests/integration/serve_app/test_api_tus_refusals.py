@@ -20,7 +20,7 @@ from tests.support.state import database_rows
 
 
 async def test_somebody_elses_upload_is_unknown(ana: httpx.AsyncClient, deps: Deps) -> None:
-    path = await tus_client.opened(ana, len(MP4))
+    path = await tus_client.open_upload(ana, len(MP4))
     async with api_client.open_client(create_app(deps)) as bob:
         await api_client.log_in(bob, "bob@example.org")
         assert (await bob.head(path, headers=TUS)).status_code == 404
@@ -96,26 +96,26 @@ async def test_a_creation_that_can_not_be_taken_is_refused_and_leaves_nothing(
 async def test_a_patch_that_can_not_be_taken_is_refused_and_the_offset_stays(
     ana: httpx.AsyncClient, deps: Deps, headers: dict[str, str], answer: tuple[int, str]
 ) -> None:
-    path = await tus_client.opened(ana, len(MP4))
+    path = await tus_client.open_upload(ana, len(MP4))
     assert status_and_code(await tus_client.patch(ana, path, 0, MP4, headers)) == answer
-    assert await tus_client.offset(ana, path) == 0
+    assert await tus_client.committed_offset(ana, path) == 0
     assert await tus_client.chunk_keys(deps.objects) == []
 
 
 async def test_more_bytes_than_the_length_are_refused_whether_declared_or_not(
     ana: httpx.AsyncClient, deps: Deps
 ) -> None:
-    path = await tus_client.opened(ana, 5000)
+    path = await tus_client.open_upload(ana, 5000)
     assert status_and_code(await tus_client.patch(ana, path, 0, MP4)) == (413, "too_large")
     assert status_and_code(await tus_client.patch(ana, path, 0, api_client.one_chunk(MP4))) == (413, "too_large")
-    assert await tus_client.offset(ana, path) == 0
+    assert await tus_client.committed_offset(ana, path) == 0
     assert await tus_client.chunk_keys(deps.objects) == []
     assert (await tus_client.patch(ana, path, 0, MP4[:5000])).status_code == 204
 
 
 async def test_a_request_above_the_limit_of_one_request_is_refused(ana: httpx.AsyncClient, deps: Deps) -> None:
     object.__setattr__(deps, "uploads", UploadPolicy(max_bytes=1 << 30, max_request_bytes=4000, expiry_seconds=60))
-    path = await tus_client.opened(ana, len(MP4))
+    path = await tus_client.open_upload(ana, len(MP4))
     assert status_and_code(await tus_client.patch(ana, path, 0, MP4)) == (413, "too_large")
     assert status_and_code(await tus_client.patch(ana, path, 0, api_client.one_chunk(MP4))) == (411, "length_required")
     assert (await tus_client.patch(ana, path, 0, MP4[:4000])).status_code == 204
@@ -126,7 +126,7 @@ async def test_what_is_no_video_is_refused_by_its_first_bytes_and_leaves_nothing
     ana: httpx.AsyncClient, deps: Deps, pieces: list[int]
 ) -> None:
     content = b"#EXTM3U\n" + b"x" * 1992
-    path, position, answer = await tus_client.opened(ana, 2000), 0, None
+    path, position, answer = await tus_client.open_upload(ana, 2000), 0, None
     for size in pieces:
         answer = await tus_client.patch(ana, path, position, content[position : position + size])
         position += size
@@ -146,7 +146,7 @@ async def test_a_quota_is_taken_at_the_creation_and_the_last_byte_meets_none(
     limited = api_client.make_deps(database, tmp_path / "objects", deps.cache, limits=small)
     async with api_client.open_client(create_app(limited)) as client:
         await api_client.log_in(client)
-        paths = [await tus_client.opened(client, len(MP4)) for _ in range(2)]
+        paths = [await tus_client.open_upload(client, len(MP4)) for _ in range(2)]
         assert status_and_code(await tus_client.create(client, len(MP4))) == (429, "too_many_waiting")
         assert status_and_code(await api_client.upload_videos(client, ("clip.mp4", MP4))) == (429, "too_many_waiting")
         for path in paths:
@@ -160,15 +160,15 @@ async def test_bytes_that_are_announced_count_as_used(database: AsyncEngine, tmp
     limited = api_client.make_deps(database, tmp_path / "objects", deps.cache, limits=small)
     async with api_client.open_client(create_app(limited)) as client:
         await api_client.log_in(client)
-        path = await tus_client.opened(client, 2 * len(MP4))
+        path = await tus_client.open_upload(client, 2 * len(MP4))
         assert status_and_code(await tus_client.create(client, 2 * len(MP4))) == (429, "quota_exceeded")
         await client.delete(path, headers=TUS)
-        deferred = await tus_client.opened(client, None)
+        deferred = await tus_client.open_upload(client, None)
         await tus_client.patch(client, deferred, 0, MP4)
         refused = await tus_client.patch(client, deferred, len(MP4), b"", {"Upload-Length": str(4 * len(MP4))})
         assert status_and_code(refused) == (429, "quota_exceeded")
         assert status_and_code(await tus_client.patch(client, deferred, len(MP4), MP4 * 3)) == (429, "quota_exceeded")
-        assert await tus_client.offset(client, deferred) == len(MP4)
+        assert await tus_client.committed_offset(client, deferred) == len(MP4)
     limited.password_hasher.close()
 
 

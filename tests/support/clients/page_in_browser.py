@@ -156,11 +156,11 @@ def fill_credentials(page: Page, email: str = EMAIL) -> None:
     page.locator("#credentials-submit").click()
 
 
-def add(page: Page, *files: tuple[str, bytes]) -> None:
+def choose_files(page: Page, *files: tuple[str, bytes]) -> None:
     payloads = [FilePayload(name=name, mimeType="video/mp4", buffer=content) for name, content in files]
     page.locator("#files").set_input_files(payloads)
 
 
-def row(page: Page, name: str) -> Locator:
+def file_row(page: Page, name: str) -> Locator:
     """The row of a file. For a moment its upload and its video have one each; then it is the upload's."""
     return page.locator("table.videos tbody tr").filter(has_text=name).first

@@ -63,7 +63,7 @@ async def create(
     return await client.post("/v1/uploads", content=content, headers=TUS | length | described | kind | (headers or {}))
 
 
-async def opened(client: httpx.AsyncClient, size: int | None, *, filename: str = "clip.mp4", **more: str) -> str:
+async def open_upload(client: httpx.AsyncClient, size: int | None, *, filename: str = "clip.mp4", **more: str) -> str:
     """The path of a new upload."""
     answer = await create(client, size, None, filename=filename, headers=None, **more)
     assert answer.status_code == 201, answer.text
@@ -82,7 +82,7 @@ async def patch(
     return await client.patch(path, content=content, headers=fixed | (headers or {}))
 
 
-async def offset(client: httpx.AsyncClient, path: str) -> int:
+async def committed_offset(client: httpx.AsyncClient, path: str) -> int:
     """The committed offset, by HEAD."""
     answer = await client.head(path, headers=TUS)
     assert answer.status_code == 200

@@ -8,7 +8,7 @@ from pathlib import Path
 from playwright.sync_api import Page, Request, Route, expect
 
 from tests.support.clients.api_client import MP4
-from tests.support.clients.page_in_browser import row
+from tests.support.clients.page_in_browser import file_row
 
 UPLOADS = "**/v1/uploads/*"
 MIB = 1 << 20
@@ -19,7 +19,7 @@ def offset_of(request: Request) -> int:
     return int(request.headers["upload-offset"])
 
 
-class Held:
+class PausedSlices:
     """Slices from an offset on wait in the browser until they are let go."""
 
     def __init__(self, page: Page, offset: int) -> None:
@@ -44,7 +44,7 @@ class Held:
         self._offset = 1 << 62
         self._routes.clear()
 
-    def break_off(self) -> None:
+    def reset_connections(self) -> None:
         """Breaks the connections of those that wait, and holds none from now on."""
         self._offset = 1 << 62
         for route in self._routes:
@@ -59,14 +59,14 @@ def make_video(folder: Path, name: str = "holiday.mp4", size: int = 16 * MIB) ->
     return path
 
 
-def choose(page: Page, *paths: Path) -> None:
+def choose_paths(page: Page, *paths: Path) -> None:
     expect(page.locator("#workspace")).to_be_visible()
     page.locator("#files").set_input_files(paths)
 
 
 def expect_sent(page: Page, name: str, percent: int) -> None:
     """Waits until the service has confirmed so much of the file."""
-    bar = row(page, name).get_by_role("progressbar")
+    bar = file_row(page, name).get_by_role("progressbar")
     expect(bar).to_have_attribute("aria-valuetext", f"{percent} %", timeout=SECONDS_60)
 
 
@@ -88,7 +88,7 @@ def expect_accepted(page: Page, name: str) -> None:
     expect(page.locator("#uploads tr").filter(has_text=name)).to_have_count(0)
 
 
-def records(page: Page) -> int:
+def count_upload_records(page: Page) -> int:
     """How many unfinished uploads the browser remembers."""
     count = page.evaluate("Object.keys(localStorage).filter(key => key.startsWith('fotograma.upload ')).length")
     return int(count)

@@ -17,9 +17,9 @@ class CuttingProxy:
     def __init__(self, target_port: int | None, cuts: Iterable[int | None] = ()) -> None:
         self.target_port = target_port
         self.received = 0
-        self.arrived = asyncio.Event()
+        self.stalled = asyncio.Event()
         self.cut_connections = 0
-        self.stalls_after: int | None = None
+        self.stall_after_bytes: int | None = None
         self._cuts: Iterator[int | None] = iter(cuts)
         self._writers: set[asyncio.StreamWriter] = set()
 
@@ -60,8 +60,8 @@ class CuttingProxy:
             self.received += len(block)
             writer.write(block)
             await writer.drain()
-            if self.stalls_after is not None and self.received >= self.stalls_after:
-                self.arrived.set()
+            if self.stall_after_bytes is not None and self.received >= self.stall_after_bytes:
+                self.stalled.set()
                 await asyncio.Event().wait()
             if left is not None and (left := left - len(block)) <= 0:
                 self.cut_connections += 1

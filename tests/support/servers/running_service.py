@@ -113,7 +113,7 @@ class Service:
 
     def kill_everything(self) -> None:
         """SIGKILL to `fotograma up` and all below it: servers, Ray, workers, children."""
-        everyone = [psutil.Process(self.process.pid), *self._below()]
+        everyone = [psutil.Process(self.process.pid), *self._descendants()]
         for one in everyone:
             with suppress(psutil.NoSuchProcess):  # some die of the others' death
                 one.kill()
@@ -128,7 +128,7 @@ class Service:
         client.login(email, PASSWORD)
         return client
 
-    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run_command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Runs `fotograma` as a user does."""
         environment = {
             **os.environ,
@@ -140,15 +140,15 @@ class Service:
             [FOTOGRAMA, *arguments], check=False, env=environment, capture_output=True, text=True, timeout=300
         )
 
-    def log_in_command(self) -> None:
-        done = self.command("login", "--register", "--url", self.url, "--email", f"{time.time_ns()}@example.org")
+    def log_in_cli(self) -> None:
+        done = self.run_command("login", "--register", "--url", self.url, "--email", f"{time.time_ns()}@example.org")
         assert done.returncode == 0, done.stderr
 
-    def replicas(self, deployment: str) -> list[int]:
+    def replica_pids(self, deployment: str) -> list[int]:
         """Processes of a deployment's replicas, by the titles that Ray gives its workers."""
-        return [one.pid for one in self._below() if f"ServeReplica:{deployment}:" in _title(one)]
+        return [one.pid for one in self._descendants() if f"ServeReplica:{deployment}:" in _title(one)]
 
-    def decodes(self, worker: int) -> int | None:
+    def decoding_child(self, worker: int) -> int | None:
         """The child in which a worker has a video open."""
         for child in psutil.Process(worker).children():
             # A video of one object is read where it is stored, one of chunks from the folder of the task.
@@ -156,22 +156,22 @@ class Service:
                 return int(child.pid)
         return None
 
-    def send(self, name: str, number: signal.Signals) -> None:
+    def send_signal(self, name: str, number: signal.Signals) -> None:
         """A signal to the process of this name below `fotograma up`."""
-        found = self.named(name)
+        found = self.pids_named(name)
         assert found, f"no {name} runs"
         for pid in found:
             os.kill(pid, number)
 
-    def named(self, name: str) -> list[int]:
+    def pids_named(self, name: str) -> list[int]:
         """Processes of this name below `fotograma up`."""
-        return [one.pid for one in self._below() if _name(one) == name]
+        return [one.pid for one in self._descendants() if _name(one) == name]
 
-    def stored(self) -> set[str]:
+    def object_files(self) -> set[str]:
         """Files in the object store."""
         return {str(path) for path in (self.data_dir / "objects").rglob("*") if path.is_file()}
 
-    def rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+    def fetch_rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """What the database answers."""
         with psycopg.connect(self._database_url()) as connection:
             return connection.execute(statement.encode(), values).fetchall()
@@ -181,19 +181,19 @@ class Service:
         with psycopg.connect(self._database_url()) as connection:
             connection.execute(statement.encode())
 
-    def count(self, statement: str) -> int:
-        return int(self.rows(statement)[0][0])
+    def fetch_count(self, statement: str) -> int:
+        return int(self.fetch_rows(statement)[0][0])
 
-    def events(self, extraction_id: str) -> list[str]:
-        found = self.rows("SELECT kind FROM events WHERE extraction_id = %s ORDER BY id", extraction_id)
+    def event_kinds(self, extraction_id: str) -> list[str]:
+        found = self.fetch_rows("SELECT kind FROM events WHERE extraction_id = %s ORDER BY id", extraction_id)
         return [kind for (kind,) in found]
 
     def _database_url(self) -> str:
         """That of the API replica."""
-        (replica, *_) = self.replicas("api")
+        (replica, *_) = self.replica_pids("api")
         return str(psutil.Process(replica).environ()["FOTOGRAMA_DATABASE_URL"])
 
-    def _below(self) -> list[psutil.Process]:
+    def _descendants(self) -> list[psutil.Process]:
         return list(psutil.Process(self.process.pid).children(recursive=True))
 
     def _listen(self, process: subprocess.Popen[str], lines: list[str]) -> None:
@@ -223,14 +223,14 @@ class Inbox:
         return f"smtp://127.0.0.1:{self._port}"
 
     @property
-    def repeated(self) -> int:
+    def repeated_messages(self) -> int:
         """Messages whose Message-ID had come before."""
         return len(self._messages) - len({message["Message-ID"] for _, message in self._messages})
 
     def messages(self) -> list[EmailMessage]:
         return [message for _, message in self._messages]
 
-    def to(self, address: str) -> list[EmailMessage]:
+    def messages_to(self, address: str) -> list[EmailMessage]:
         return [message for recipients, message in self._messages if address in recipients]
 
     def __enter__(self) -> Inbox:

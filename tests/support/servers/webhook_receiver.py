@@ -25,33 +25,33 @@ class WebhookReceiver:
     """
 
     url: str = ""
-    answers: list[int] = field(default_factory=list)
-    headers: dict[str, str] = field(default_factory=dict)
-    got: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    statuses: list[int] = field(default_factory=list)
+    response_headers: dict[str, str] = field(default_factory=dict)
+    received: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     hanging: bool = False
     released: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def ids(self) -> list[str]:
-        return [headers["webhook-id"] for headers, _ in self.got]
+        return [headers["webhook-id"] for headers, _ in self.received]
 
     def verified(self, secret: str) -> list[Any]:
         """The bodies, each checked as a receiver does. Raises WebhookVerificationError."""
-        return [Webhook(secret).verify(body, headers) for headers, body in self.got]
+        return [Webhook(secret).verify(body, headers) for headers, body in self.received]
 
-    async def take(self, request: Request) -> Response:
-        self.got.append((dict(request.headers), await request.body()))
+    async def receive(self, request: Request) -> Response:
+        self.received.append((dict(request.headers), await request.body()))
         self.arrived.set()
         if self.hanging:
             await self.released.wait()
-        return Response(status_code=self.answers.pop(0) if self.answers else 204, headers=self.headers)
+        return Response(status_code=self.statuses.pop(0) if self.statuses else 204, headers=self.response_headers)
 
 
 @asynccontextmanager
 async def run_webhook_receiver() -> AsyncIterator[WebhookReceiver]:
     receiver = WebhookReceiver()
-    async with listen(Starlette(routes=[Route("/hook", receiver.take, methods=["GET", "POST"])])) as port:
+    async with listen(Starlette(routes=[Route("/hook", receiver.receive, methods=["GET", "POST"])])) as port:
         receiver.url = f"http://127.0.0.1:{port}/hook"
         try:
             yield receiver

@@ -42,45 +42,47 @@ class ExtractionModel:
 
 @dataclass
 class QueueModel:
-    known: dict[UUID, ExtractionModel] = field(default_factory=dict)
-    live: dict[UUID, Claim] = field(default_factory=dict)  # by task
-    done: list[Claim] = field(default_factory=list)
-    stale: list[Claim] = field(default_factory=list)
+    extractions: dict[UUID, ExtractionModel] = field(default_factory=dict)
+    live_claims: dict[UUID, Claim] = field(default_factory=dict)  # by task
+    done_claims: list[Claim] = field(default_factory=list)
+    stale_claims: list[Claim] = field(default_factory=list)
     attempts: dict[UUID, int] = field(default_factory=dict)
     crashes: dict[UUID, int] = field(default_factory=dict)
     segment_keys: dict[UUID, str] = field(default_factory=dict)
 
     def lose(self, claim: Claim) -> None:
-        self.stale.append(self.live.pop(claim.lease.task_id))
-        if claim.kind == "extract" and self.known[claim.extraction_id].status == "running":
-            self.known[claim.extraction_id].status = "queued"
+        self.stale_claims.append(self.live_claims.pop(claim.lease.task_id))
+        if claim.kind == "extract" and self.extractions[claim.extraction_id].status == "running":
+            self.extractions[claim.extraction_id].status = "queued"
 
     def replan(self, claim: Claim) -> None:
         """Its task becomes the planning one; whatever else was claimed of the extraction counts no more."""
         claims = [
-            each for each in (*self.live.values(), *self.done, *self.stale) if each.extraction_id == claim.extraction_id
+            each
+            for each in (*self.live_claims.values(), *self.done_claims, *self.stale_claims)
+            if each.extraction_id == claim.extraction_id
         ]
         for each in claims:
-            if each in self.done:
-                self.done.remove(each)
-                self.stale.append(each)
-            elif self.live.get(each.lease.task_id) == each:
+            if each in self.done_claims:
+                self.done_claims.remove(each)
+                self.stale_claims.append(each)
+            elif self.live_claims.get(each.lease.task_id) == each:
                 self.lose(each)
-        of = self.known[claim.extraction_id]
+        of = self.extractions[claim.extraction_id]
         of.status, of.segments_left = "queued", None
         self.attempts[claim.lease.task_id] = max(each.lease.attempt for each in claims)
         self.crashes[claim.lease.task_id] = 0
 
     def finish(self, claim: Claim) -> None:
-        self.done.append(self.live.pop(claim.lease.task_id))
+        self.done_claims.append(self.live_claims.pop(claim.lease.task_id))
 
     def end(self, extraction_id: UUID, status: str) -> None:
-        self.known[extraction_id].status = status
-        for claim in [each for each in self.live.values() if each.extraction_id == extraction_id]:
+        self.extractions[extraction_id].status = status
+        for claim in [each for each in self.live_claims.values() if each.extraction_id == extraction_id]:
             self.lose(claim)
 
     def unended(self) -> list[UUID]:
-        return [id for id, each in self.known.items() if not each.deleted and each.status not in ENDED]
+        return [id for id, each in self.extractions.items() if not each.deleted and each.status not in ENDED]
 
     async def compare(self, database: AsyncEngine, user_ids: list[UUID]) -> None:
         """Whether the tables say the same, and keep what always holds."""
@@ -95,8 +97,8 @@ class QueueModel:
                     "SELECT extraction_id FROM tombstones WHERE user_id = ANY(:ids)",
                 )
             ]
-        there = {id for id, each in self.known.items() if not each.deleted}
-        assert accepted == set(self.known)
+        there = {id for id, each in self.extractions.items() if not each.deleted}
+        assert accepted == set(self.extractions)
         assert ({row.id for row in extractions}, buried) == (there, accepted - there)
         self._check_leases(tasks)
         for row in extractions:
@@ -106,12 +108,14 @@ class QueueModel:
 
     def _check_leases(self, tasks: Any) -> None:
         leased = {(row.id, row.attempt, row.leased_by) for row in tasks if row.state == "leased"}
-        assert leased == {(each.lease.task_id, each.lease.attempt, each.lease.worker) for each in self.live.values()}
+        assert leased == {
+            (each.lease.task_id, each.lease.attempt, each.lease.worker) for each in self.live_claims.values()
+        }
         assert all(row.attempt == self.attempts.get(row.id, 0) for row in tasks)
         assert all(row.segment_key == self.segment_keys.get(row.id) for row in tasks)
 
     def _check_extraction(self, row: Any, tasks: list[Any]) -> None:
-        of = self.known[row.id]
+        of = self.extractions[row.id]
         live = [task for task in tasks if task.state in ("throttled", "ready", "leased")]
         unfinished = [task for task in tasks if task.kind == "segment" and task.state != "done"]
         is_ended = of.status in ENDED

@@ -72,12 +72,12 @@ async def add_waiting(client: httpx.AsyncClient, deps: Deps, account: WholeAccou
     """What waits, and what is still on its way in."""
     key = {"Idempotency-Key": mark}
     assert (await upload_videos(client, (f"{mark}-queued.webm", WEBM), headers=key)).status_code == 201
-    whole = await tus_client.opened(client, len(MP4), filename=f"{mark}-tus.mp4")
+    whole = await tus_client.open_upload(client, len(MP4), filename=f"{mark}-tus.mp4")
     await tus_client.patch(client, whole, 0, MP4[:5000])
     assert "video-location" in (await tus_client.patch(client, whole, 5000, MP4[5000:])).headers
-    part = await tus_client.opened(client, len(MP4), filename=f"{mark}-open.mp4")
+    part = await tus_client.open_upload(client, len(MP4), filename=f"{mark}-open.mp4")
     await tus_client.patch(client, part, 0, MP4[:5000])
-    discarded = await tus_client.opened(client, len(MP4), filename=f"{mark}-discarded.mp4")
+    discarded = await tus_client.open_upload(client, len(MP4), filename=f"{mark}-discarded.mp4")
     await client.delete(discarded, headers=tus_client.TUS)
     reserved = video_key(uuid7())
     await object_reservations.reserve(deps.database, account.user_id, reserved)
