@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -115,8 +116,8 @@ def test_after_kill_9_the_next_start_ends_what_was_left_and_has_all_data(service
 
 
 def test_ctrl_c_ends_everything_it_started_and_nothing_else(service: Service) -> None:
-    bystander = subprocess.Popen(["sleep", "600"])
-    with bystander:
+    with subprocess.Popen(["sleep", "600"]) as bystander, ExitStack() as at_exit:
+        at_exit.callback(bystander.kill)
         before, started = demo_videos(service), recorded(service)
         assert len(started) > 10
 
@@ -124,7 +125,6 @@ def test_ctrl_c_ends_everything_it_started_and_nothing_else(service: Service) ->
 
         assert process_record.still_running(started, process_record.start_time_of) == []
         assert bystander.poll() is None
-        bystander.kill()
     assert not psutil.pid_exists(service.process.pid)
     assert not (service.data_dir / "processes.json").exists()
     service.start()
