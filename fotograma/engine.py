@@ -69,7 +69,7 @@ def extract_many(
     `on_progress` is told of the images of all together.
     """
     # Only now: the errors and the type of a specification are there without the libraries that decode.
-    from cluster.cli.local_extraction import check_engine  # noqa: PLC0415
+    from cluster.cli.extract_local_command import check_engine  # noqa: PLC0415
 
     check_engine()
     from actors.engine import extract  # noqa: PLC0415

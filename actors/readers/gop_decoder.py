@@ -12,9 +12,9 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from actors.container.checked_decoder import PacketDecodeError, configure_decoder, decode_packet
-from actors.container.codec_bitstream import BitstreamParser, RandomAccess
 from actors.container.open_video import TruncatedStreamError, open_video, read_packets
 from actors.container.probe import Probe
+from actors.container.random_access_parser import BitstreamParser, RandomAccess
 from actors.plan.frame_selection import Target
 from actors.plan.frame_table import NO_PTS
 from actors.plan.gop_schedule import PacketRun

@@ -20,9 +20,9 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from actors.container.checked_decoder import PacketDecodeError, configure_decoder, decode_packet
-from actors.container.codec_bitstream import BitstreamParser
 from actors.container.open_video import TruncatedStreamError, open_video, read_packets
 from actors.container.probe import Probe
+from actors.container.random_access_parser import BitstreamParser
 from actors.plan.frame_selection import GopTargets, Target
 from actors.plan.frame_table import MAX_PTS
 from actors.readers.frame_reader import MAX_REORDERED

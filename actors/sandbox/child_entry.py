@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import os
 
-from actors.sandbox.process_isolation import isolate
+from actors.sandbox.memory_isolation import isolate
 
 
 def main() -> None:
     isolate()
-    from actors.sandbox import child_main  # noqa: PLC0415
+    from actors.sandbox import run_child_job  # noqa: PLC0415
 
-    child_main.main()
+    run_child_job.main()
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
-from benchmarks.memory import sampled_peak
 from benchmarks.process_measurement import Row, machine_description, write_rows
+from benchmarks.service_memory import sampled_peak
 from benchmarks.upload.ingresses import INGRESSES, Ingress
 
 PIECE = bytes(1 << 20)

@@ -129,16 +129,16 @@ def extract(
         below = "" if recursive else " --recursive also looks below it."
         raise typer.BadParameter(f"there is no video in the folder.{below}", param_hint="FILES")
     if dry_run:
-        from cluster.cli.batch_commands import batch_items  # noqa: PLC0415
         from cluster.cli.dry_run import show_dry_run  # noqa: PLC0415
+        from cluster.cli.run_batch import batch_items  # noqa: PLC0415
 
         show_dry_run(batch_items(found, folder), chosen, local=local, as_json=as_json)
     elif local:
-        from cluster.cli.local_extraction import run_local  # noqa: PLC0415
+        from cluster.cli.extract_local_command import run_local  # noqa: PLC0415
 
         run_local(found, chosen, folder, unpack=unpack, as_json=as_json)
     else:
-        from cluster.cli.batch_commands import batch_items, run_remote  # noqa: PLC0415
+        from cluster.cli.run_batch import batch_items, run_remote  # noqa: PLC0415
 
         run_remote(batch_items(found, folder), chosen, folder, unpack=unpack, as_json=as_json)
 
@@ -155,8 +155,8 @@ def download(
     """Fetch results into DIR. Waits for those that are not finished."""
     import asyncio  # noqa: PLC0415
 
-    from cluster.cli.batch_commands import run_remote  # noqa: PLC0415
     from cluster.cli.output_paths import output_paths  # noqa: PLC0415
+    from cluster.cli.run_batch import run_remote  # noqa: PLC0415
     from cluster.cli.server_batch import BatchItem  # noqa: PLC0415
 
     found = asyncio.run(_find_items(ids))
@@ -180,8 +180,8 @@ def list_(
     from dataclasses import asdict  # noqa: PLC0415
     from itertools import islice  # noqa: PLC0415
 
-    from cluster.cli.batch_commands import console  # noqa: PLC0415
     from cluster.cli.batch_results import json_text, show_videos  # noqa: PLC0415
+    from cluster.cli.run_batch import console  # noqa: PLC0415
     from cluster.cli.stored_credentials import logged_in_client  # noqa: PLC0415
 
     with logged_in_client(os.environ) as client:

@@ -11,8 +11,8 @@ from typing import Any
 
 import typer
 
-from cluster.cli.batch_commands import console
 from cluster.cli.batch_results import json_text, say
+from cluster.cli.run_batch import console
 from cluster.cli.server_batch import BatchItem, failure_of
 from cluster.cli.stored_credentials import NotLoggedIn, identity
 from cluster.client.api_types import Estimate, Failure, Media

@@ -26,8 +26,8 @@ from cluster.local.servers.ray_cluster import RayCluster
 from cluster.local.servers.ray_head_command import Addresses, RayHeadCommand
 from cluster.local.startup_error import ExitCode, StartupError
 from cluster.local.supervision.event_messages import event_line, progress_line, step_line
+from cluster.local.supervision.fallback_server import FallbackServer
 from cluster.local.supervision.readiness_probe import ReadinessProbe, ReadinessWatch
-from cluster.local.supervision.standby_server import StandbyServer
 from cluster.local.supervision.supervisor import Event, Part, Phase, Started, Supervisor
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class OneMachineService:
         self._readiness, self._checked_at = ReadinessWatch(), 0.0
         self._part_states: Mapping[str, str] = dict.fromkeys(PARTS.values(), Phase.STARTING.value)
         self._sockets = folder / "api"
-        self._standby = StandbyServer(self._sockets / "standby.sock", lambda: self._part_states)
+        self._fallback = FallbackServer(self._sockets / "fallback.sock", lambda: self._part_states)
         self._state_file = folder / "parts.json"
         self._printed_addresses: Addresses | None = None
         self._recorded = 0.0
@@ -71,7 +71,7 @@ class OneMachineService:
         self._servers.check_others()
         self._set_environment(secrets, workers=workers)
         self._sockets.mkdir(mode=0o700)
-        self._standby.open()
+        self._fallback.open()
         self._supervisor = Supervisor(
             self._parts(workers),
             on_event=self._print_event,
@@ -158,10 +158,10 @@ class OneMachineService:
         self._console.print_line("Ending ...")
         if self._supervisor is not None:
             self._supervisor.stop()
-        self._standby.close()
+        self._fallback.close()
 
     def _write_part_states(self, phases: Mapping[str, Phase]) -> None:
-        """Writes the state of each part for the /readyz of the API and of the standby server."""
+        """Writes the state of each part for the /readyz of the API and of the fallback server."""
         self._part_states = {
             PARTS[name]: "ok" if phase is Phase.RUNNING else phase.value
             for name, phase in phases.items()
@@ -191,7 +191,7 @@ class OneMachineService:
         haproxy = HAProxy(
             self._port,
             self._sockets,
-            self._standby.path,
+            self._fallback.path,
             self._data_dir.logs / "haproxy.log",
             replicas=lambda: check_settings().api_replicas,
         )

@@ -17,7 +17,7 @@ import ray
 from ray._private import node as ray_node
 from ray._private import worker as ray_worker
 
-from actors.sandbox.process_isolation import hide_memory
+from actors.sandbox.memory_isolation import hide_memory
 from cluster.local.cores_and_ports import LOCALHOST
 from cluster.local.data_dir import ray_folder
 from cluster.local.ray_head_supervisor import supervise_ray

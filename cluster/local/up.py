@@ -26,7 +26,7 @@ import traceback
 from contextlib import ExitStack
 from pathlib import Path
 
-from actors.sandbox.process_isolation import hide_memory
+from actors.sandbox.memory_isolation import hide_memory
 from cluster.local import cores_and_ports
 from cluster.local.console import Console
 from cluster.local.data_dir import DataDir, check_space, open_data_dir, unwritable

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from actors.extraction_types import Reader, engine_name
-from actors.sandbox.process_isolation import hide_memory
+from actors.sandbox.memory_isolation import hide_memory
 from cluster.settings import Settings, load
 from cluster.wiring.json_log import log_as_json
 from db.acceptance.quotas import Quotas

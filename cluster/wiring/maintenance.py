@@ -13,7 +13,7 @@ from actors.notify.outbox_sender import OutboxSender
 from actors.notify.redis_stream_relay import StreamRelay, open_relay
 from actors.notify.ssrf_safe_http import WebhookHttpClient
 from actors.notify.webhook_sender import WebhookSender
-from actors.sandbox.process_isolation import hide_memory
+from actors.sandbox.memory_isolation import hide_memory
 from cluster.settings import Settings, load
 from cluster.wiring.json_log import log_as_json
 from db.connection import open_database

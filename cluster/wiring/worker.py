@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.extraction_types import Reader
-from actors.sandbox.process_isolation import hide_memory
+from actors.sandbox.memory_isolation import hide_memory
 from actors.worker.scratch_folder import own_folder
 from actors.worker.staging_cache import StagingCache
 from actors.worker.worker_deps import WorkerDeps

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.notification.outbox_insert_sql import INSERT_WEBHOOK_NOTIFICATIONS
 from db.queue.fair_queueing import TAGGED
-from db.queue.stored_result_sql import EXPIRY, FIND_STORED_RESULT, RESULT_COLUMNS
+from db.queue.result_reuse_sql import EXPIRY, FIND_STORED_RESULT, RESULT_COLUMNS
 from db.values.error_catalogue import CatalogueError
 
 

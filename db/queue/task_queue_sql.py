@@ -6,7 +6,7 @@ Data-modifying CTEs make each verb one round trip and one transaction. Times are
 from sqlalchemy import text
 
 from db.notification.outbox_insert_sql import INSERT_NOTIFICATIONS
-from db.queue.stored_result_sql import EXPIRY, FIND_STORED_RESULT, RESULT_COLUMNS
+from db.queue.result_reuse_sql import EXPIRY, FIND_STORED_RESULT, RESULT_COLUMNS
 
 _FENCE = "tasks.id = :task_id AND attempt = :attempt AND leased_by = :worker AND state = 'leased'"
 _UNLEASED = "leased_by = NULL, lease_expires_at = NULL"

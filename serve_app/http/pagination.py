@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field
 from starlette.requests import Request
 
 from db.values.error_catalogue import CatalogueError
-from serve_app.http.request_body import RequestModel, validate
+from serve_app.http.json_request_body import RequestModel, validate
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200

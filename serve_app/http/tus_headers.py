@@ -17,9 +17,9 @@ from starlette.datastructures import Headers
 from db.values import frame_spec
 from db.values.error_catalogue import CatalogueError
 from db.values.frame_spec import FrameSpec
+from serve_app.http.json_request_body import MAX_SPEC_BYTES, parse_json
 from serve_app.http.multipart_parser import clean_filename
 from serve_app.http.problem_details import ProblemError
-from serve_app.http.request_body import MAX_SPEC_BYTES, parse_json
 
 VERSION = "1.0.0"
 EXTENSIONS = ("creation", "creation-defer-length", "creation-with-upload", "checksum", "expiration", "termination")

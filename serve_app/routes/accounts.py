@@ -19,9 +19,9 @@ from db.values.email_address import normal_email
 from db.values.error_catalogue import CatalogueError
 from serve_app import authentication
 from serve_app.deps import Deps, deps_of
-from serve_app.http import request_body
-from serve_app.http.cancellation import run_to_completion
+from serve_app.http import json_request_body
 from serve_app.http.json_response import JsonResponse
+from serve_app.http.run_to_completion import run_to_completion
 
 MAX_PASSWORD_CHARACTERS = 1024
 ERASED_AT_ONCE = 100
@@ -34,24 +34,24 @@ Password = Annotated[str, Field(min_length=1, max_length=MAX_PASSWORD_CHARACTERS
 log = structlog.get_logger(__name__)
 
 
-class Registration(request_body.RequestModel):
+class Registration(json_request_body.RequestModel):
     email: str = Field(max_length=254)
     password: Password
     name: Name = ""
     locale: Locale = "en"
 
 
-class Changes(request_body.RequestModel):
+class Changes(json_request_body.RequestModel):
     name: Name | None = None
     locale: Locale | None = None
     notify: Literal["all", "failures", "none"] | None = None
 
 
-class Erasure(request_body.RequestModel):
+class Erasure(json_request_body.RequestModel):
     password: Password
 
 
-class PasswordChange(request_body.RequestModel):
+class PasswordChange(json_request_body.RequestModel):
     current: Password
     new: Password
 
@@ -61,7 +61,7 @@ async def register(request: Request) -> Response:
     deps = deps_of(request)
     if not deps.registration_open:
         raise CatalogueError("registration_closed")
-    body = await request_body.read_model(request, Registration)
+    body = await json_request_body.read_model(request, Registration)
     email = normal_email(body.email)
     if email is None:
         raise CatalogueError("invalid_field", "email: This is not an e-mail address.")
@@ -88,7 +88,7 @@ async def show(request: Request, principal: Principal) -> Response:
 async def change(request: Request, principal: Principal) -> Response:
     """PATCH /v1/me"""
     deps = deps_of(request)
-    body = await request_body.read_model(request, Changes)
+    body = await json_request_body.read_model(request, Changes)
     return JsonResponse(
         await account_json(deps, await accounts.update(deps.database, principal.user_id, body.model_dump()))
     )
@@ -97,7 +97,7 @@ async def change(request: Request, principal: Principal) -> Response:
 async def change_password(request: Request, principal: Principal) -> Response:
     """POST /v1/me/password"""
     deps = deps_of(request)
-    body = await request_body.read_model(request, PasswordChange)
+    body = await json_request_body.read_model(request, PasswordChange)
     _check_length(deps, "new", body.new)
     await _check_password(deps, principal, body.current)
     hashed = await deps.password_hasher.hash(body.new)
@@ -110,7 +110,7 @@ async def change_password(request: Request, principal: Principal) -> Response:
 async def erase(request: Request, principal: Principal) -> Response:
     """DELETE /v1/me"""
     deps = deps_of(request)
-    body = await request_body.read_model(request, Erasure)
+    body = await json_request_body.read_model(request, Erasure)
     deps.address_rate_limiter.take(authentication.client_address(request))
     await _check_password(deps, principal, body.password)
     await run_to_completion(_erase(deps, principal.user_id))

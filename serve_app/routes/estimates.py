@@ -9,15 +9,15 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from db import extraction_history
+from db import estimate_inputs
 from db.accounts import Principal
 from db.values import frame_spec
 from db.values.error_catalogue import CatalogueError
 from db.values.extraction_estimate import MediaFacts, estimate
 from serve_app.deps import Deps, deps_of
-from serve_app.http import request_body
+from serve_app.http import json_request_body
+from serve_app.http.json_request_body import RequestModel
 from serve_app.http.json_response import JsonResponse
-from serve_app.http.request_body import RequestModel
 
 Pixels = Annotated[int, Field(gt=0, lt=1 << 16)]
 
@@ -35,7 +35,7 @@ class MediaOfClient(RequestModel):
 async def create(request: Request, principal: Principal) -> Response:
     """POST /v1/estimates"""
     deps = deps_of(request)
-    body = await request_body.read_json(request, request_body.MAX_SPEC_BYTES)
+    body = await json_request_body.read_json(request, json_request_body.MAX_SPEC_BYTES)
     if not isinstance(body, dict):
         raise CatalogueError("invalid_field", "body: Must be an object.")
     unknown = next((name for name in body if name not in {"video_id", "media", "spec"}), None)
@@ -43,7 +43,7 @@ async def create(request: Request, principal: Principal) -> Response:
         raise CatalogueError("invalid_field", f"{unknown[:40]}: Unknown field.")
     spec = frame_spec.from_document(body.get("spec", {}))
     video_id, media = await _media(deps, principal, body)
-    earlier = await extraction_history.earlier_results(deps.database, principal.user_id, video_id)
+    earlier = await estimate_inputs.earlier_results(deps.database, principal.user_id, video_id)
     found = estimate(spec, media, earlier)
     return JsonResponse({"frames": found.frames, "bytes": found.size, "seconds": found.seconds})
 
@@ -55,14 +55,14 @@ async def _media(deps: Deps, principal: Principal, body: dict[str, Any]) -> tupl
     if "media" in body:
         known = body["media"] if isinstance(body["media"], dict) else {}
         # Decimals come from the JSON reader; here a float is exact enough.
-        given = request_body.validate(
+        given = json_request_body.validate(
             MediaOfClient,
             {name: float(value) if name in {"duration", "fps_average"} and _is_number(value) else value
              for name, value in known.items()},
         )  # fmt: skip
         return None, MediaFacts(**given.model_dump())
     video_id = _video_id(body["video_id"])
-    is_there, media = await extraction_history.media_of(deps.database, principal.user_id, video_id)
+    is_there, media = await estimate_inputs.media_of(deps.database, principal.user_id, video_id)
     if not is_there:
         raise CatalogueError("not_found")
     if media is None:

@@ -22,11 +22,11 @@ from db.values.lifecycle import ExtractionStatus
 from db.videos import ExtractionRow
 from serve_app import cached_representations
 from serve_app.deps import Deps, deps_of
-from serve_app.http import request_body
-from serve_app.http.cancellation import run_to_completion
+from serve_app.http import json_request_body
 from serve_app.http.json_response import JsonResponse, encode_json
 from serve_app.http.path_params import path_id
 from serve_app.http.problem_details import ProblemError
+from serve_app.http.run_to_completion import run_to_completion
 from serve_app.submission.idempotent_requests import (
     claim_key,
     find_response,
@@ -48,7 +48,7 @@ async def create(request: Request, principal: Principal) -> Response:
     stored = await find_response(deps.database, key)
     if stored is None:
         await deps.admission.check_rate(principal.user_id)
-    spec = await request_body.read_spec(request)
+    spec = await json_request_body.read_spec(request)
     requested = _new_extraction(principal, video_id, frame_spec.canonical(spec))
     fingerprint = request_fingerprint([str(video_id), requested.spec])
     return replay(stored, fingerprint) if stored is not None else await _extract(deps, requested, key, fingerprint)

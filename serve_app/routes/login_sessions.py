@@ -16,7 +16,7 @@ from db.values.email_address import normal_email
 from db.values.error_catalogue import CatalogueError
 from serve_app import authentication
 from serve_app.deps import Deps, deps_of
-from serve_app.http import request_body
+from serve_app.http import json_request_body
 from serve_app.http.json_response import JsonResponse
 from serve_app.routes.accounts import MAX_PASSWORD_CHARACTERS
 from serve_app.security.signed_tokens import Audience, Claims
@@ -24,12 +24,12 @@ from serve_app.security.signed_tokens import Audience, Claims
 log = structlog.get_logger(__name__)
 
 
-class Credentials(request_body.RequestModel):
+class Credentials(json_request_body.RequestModel):
     email: str = Field(max_length=254)
     password: str = Field(max_length=MAX_PASSWORD_CHARACTERS)
 
 
-class Refresh(request_body.RequestModel):
+class Refresh(json_request_body.RequestModel):
     refresh_token: str = Field(max_length=4096)
 
 
@@ -42,7 +42,7 @@ async def log_in(request: Request) -> Response:
 async def refresh(request: Request) -> Response:
     """POST /v1/tokens/refresh"""
     deps = deps_of(request)
-    body = await request_body.read_model(request, Refresh)
+    body = await json_request_body.read_model(request, Refresh)
     claims = deps.token_signer.verify(Audience.REFRESH, body.refresh_token)
     try:
         generation = await accounts.rotate(deps.database, claims.session_id, claims.generation)
@@ -97,7 +97,7 @@ async def _log_in(request: Request, deps: Deps) -> Claims:
     Raises CatalogueError `bad_credentials`, after the same time whether the account exists or not, or
     `too_many_requests`.
     """
-    body = await request_body.read_model(request, Credentials)
+    body = await json_request_body.read_model(request, Credentials)
     # Text that is not an address has no account, and gets the same answer as an address without one.
     email = normal_email(body.email) or ""
     deps.address_rate_limiter.take(authentication.client_address(request))

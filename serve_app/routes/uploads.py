@@ -19,9 +19,9 @@ from db.accounts import Principal
 from db.values import frame_spec
 from db.values.error_catalogue import CatalogueError
 from serve_app.deps import Deps, deps_of
-from serve_app.http import request_body, tus_headers
-from serve_app.http.cancellation import run_to_completion
+from serve_app.http import json_request_body, tus_headers
 from serve_app.http.path_params import path_id
+from serve_app.http.run_to_completion import run_to_completion
 from serve_app.submission.idempotent_requests import (
     REPLAYED,
     claim_key,
@@ -65,7 +65,7 @@ async def create(request: Request, principal: Principal) -> Response:
     stored = await find_response(deps.database, key)
     if stored is None:
         await deps.admission.admit_new_upload(principal.user_id, size or 0)
-    spec = await request_body.read_spec(request) if request_body.has_json(headers) else metadata.spec
+    spec = await json_request_body.read_spec(request) if json_request_body.has_json(headers) else metadata.spec
     new = NewUpload(
         id=uuid7(),
         user_id=principal.user_id,

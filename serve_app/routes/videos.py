@@ -18,11 +18,11 @@ from db.values.lifecycle import ExtractionStatus
 from serve_app import cached_representations
 from serve_app.deps import Deps, deps_of
 from serve_app.http import pagination
-from serve_app.http.cancellation import run_to_completion
 from serve_app.http.json_response import JsonResponse
 from serve_app.http.multipart_parser import MultipartReader, boundary_of
 from serve_app.http.pagination import PageQuery
 from serve_app.http.path_params import path_id
+from serve_app.http.run_to_completion import run_to_completion
 from serve_app.submission.group_commit import AcceptRequest
 from serve_app.submission.idempotent_requests import (
     claim_key,

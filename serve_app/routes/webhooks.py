@@ -20,11 +20,11 @@ from db.notification.webhook_deliveries import Delivery
 from db.notification.webhooks import SECRET_BYTES, Webhook
 from db.values.error_catalogue import CatalogueError
 from serve_app.deps import Deps, deps_of
-from serve_app.http import pagination, request_body
-from serve_app.http.cancellation import run_to_completion
+from serve_app.http import json_request_body, pagination
 from serve_app.http.json_response import JsonResponse, encode_json
 from serve_app.http.pagination import PageQuery
 from serve_app.http.path_params import path_id
+from serve_app.http.run_to_completion import run_to_completion
 from serve_app.submission.idempotent_requests import (
     claim_key,
     idempotency_key,
@@ -38,7 +38,7 @@ EventType = Literal["extraction.succeeded", "extraction.failed", "extraction.can
 log = structlog.get_logger(__name__)
 
 
-class WebhookRequest(request_body.RequestModel):
+class WebhookRequest(json_request_body.RequestModel):
     """events: what the webhook receives; all events by default."""
 
     url: Annotated[str, Field(min_length=1, max_length=webhook_url_policy.MAX_URL_CHARACTERS)]
@@ -51,7 +51,7 @@ async def create(request: Request, principal: Principal) -> Response:
     """POST /v1/webhooks"""
     deps = deps_of(request)
     key = idempotency_key(request.headers, principal.user_id, "POST /v1/webhooks")
-    requested = await request_body.read_model(request, WebhookRequest)
+    requested = await json_request_body.read_model(request, WebhookRequest)
     webhook_url_policy.check_url(requested.url, deps.webhook_reach)
     fingerprint = request_fingerprint([requested.url, sorted(set(requested.events))])
     async with claim_key(deps.database, key) as stored:

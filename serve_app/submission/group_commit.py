@@ -23,8 +23,8 @@ from db.acceptance.resumable_uploads import Chunk, UploadState
 from db.connection import is_outage
 from db.values.error_catalogue import CatalogueError
 from serve_app import cached_representations
-from serve_app.http.cancellation import run_to_completion
 from serve_app.http.json_response import encode_json
+from serve_app.http.run_to_completion import run_to_completion
 
 WRITERS = 2
 """Concurrent transactions: while the server commits one, the other is prepared here. The requests of an account go

@@ -25,7 +25,7 @@ from db.acceptance import idempotency_keys
 from db.acceptance.idempotency_keys import LEASE_SECONDS, OwnedKey, StoredResponse
 from db.connection import is_outage, retry_until_available
 from db.values.error_catalogue import CatalogueError
-from serve_app.http.cancellation import run_to_completion
+from serve_app.http.run_to_completion import run_to_completion
 
 HEADER = "idempotency-key"
 REPLAYED = {"Idempotency-Replayed": "true"}

@@ -24,8 +24,8 @@ from db.object_store.object_keys import chunk_key
 from db.object_store.object_store import ObjectStore
 from db.values.error_catalogue import CatalogueError
 from db.values.file_type import HEAD_BYTES, sniff
-from serve_app.http.cancellation import run_to_completion
-from serve_app.http.request_bytes import RequestBytes
+from serve_app.http.request_body_reader import RequestBodyReader
+from serve_app.http.run_to_completion import run_to_completion
 from serve_app.http.tus_headers import Checksum
 from serve_app.submission.group_commit import AcceptRequest, GroupCommit, UploadEnd
 
@@ -66,7 +66,7 @@ class ChunkReceiver:
         Raises CatalogueError `upload_conflict`, `chunk_checksum_mismatch`, `too_large`, those of the object store and
         of accepting; of `sniff`, and then the upload is discarded. What was committed before the error stays.
         """
-        body = RequestBytes(blocks, None if checksum is None else checksum.hasher())
+        body = RequestBodyReader(blocks, None if checksum is None else checksum.hasher())
         receiving = asyncio.ensure_future(self._receive(upload, body, checksum))
         try:
             return await asyncio.shield(receiving)
@@ -95,7 +95,7 @@ class ChunkReceiver:
             quotas.check(limits, usage, files=0, size=size - upload.received)
             return await resumable_uploads.set_size(connection, upload, size, expiry_seconds=expiry)
 
-    async def _receive(self, upload: UploadState, body: RequestBytes, checksum: Checksum | None) -> UploadState:
+    async def _receive(self, upload: UploadState, body: RequestBodyReader, checksum: Checksum | None) -> UploadState:
         if upload.received == 0:
             await self._check_type(upload, body)
         if checksum is not None:
@@ -105,7 +105,7 @@ class ChunkReceiver:
             upload = await self._commit(upload, [chunk], body)
         return upload
 
-    async def _receive_checked(self, upload: UploadState, body: RequestBytes, checksum: Checksum) -> UploadState:
+    async def _receive_checked(self, upload: UploadState, body: RequestBodyReader, checksum: Checksum) -> UploadState:
         chunks, start = list[Chunk](), upload.received
         try:
             while await body.has_more():
@@ -120,7 +120,7 @@ class ChunkReceiver:
             raise
         return await self._commit(upload, chunks, body) if chunks else upload
 
-    async def _check_type(self, upload: UploadState, body: RequestBytes) -> None:
+    async def _check_type(self, upload: UploadState, body: RequestBodyReader) -> None:
         """Refuses what is no video by its first bytes. Fewer than it takes to tell are looked at again at the end."""
         head = await body.first_bytes(HEAD_BYTES)
         if len(head) >= HEAD_BYTES or (len(head) == upload.size and not body.was_cut):
@@ -145,7 +145,7 @@ class ChunkReceiver:
             await resumable_uploads.discard(self._database, upload.user_id, upload.id)
             raise
 
-    async def _store(self, upload: UploadState, start: int, body: RequestBytes) -> Chunk:
+    async def _store(self, upload: UploadState, start: int, body: RequestBodyReader) -> Chunk:
         most = self._policy.max_bytes if upload.size is None else upload.size
         if start >= most:
             raise CatalogueError("too_large", f"The upload has {most} bytes; the request brings more.")
@@ -153,7 +153,7 @@ class ChunkReceiver:
         stored = await self._objects.put(key, body.take(min(CHUNK_BYTES, most - start)))
         return Chunk(start, stored.size, stored.sha256, key)
 
-    async def _commit(self, upload: UploadState, chunks: Sequence[Chunk], body: RequestBytes) -> UploadState:
+    async def _commit(self, upload: UploadState, chunks: Sequence[Chunk], body: RequestBodyReader) -> UploadState:
         end = chunks[-1].start + chunks[-1].size
         try:
             if upload.size is None:

@@ -24,10 +24,10 @@ from db.values import frame_spec
 from db.values.error_catalogue import CatalogueError
 from db.values.file_type import HEAD_BYTES, sniff
 from db.values.frame_spec import FrameSpec
-from serve_app.http.cancellation import run_to_completion
+from serve_app.http.json_request_body import MAX_SPEC_BYTES, parse_json
 from serve_app.http.multipart_parser import FRAMING_BYTES, BodyError, MultipartReader, Part, too_large_error
 from serve_app.http.problem_details import ProblemError
-from serve_app.http.request_body import MAX_SPEC_BYTES, parse_json
+from serve_app.http.run_to_completion import run_to_completion
 
 _PART_CODES = {
     "empty_file",

@@ -24,15 +24,15 @@ class HAProxy:
     """One HAProxy.
 
     port: on 127.0.0.1. folder: holds its configuration and the sockets of the replicas; only its owner may enter it.
-    standby: the socket that gets the requests while no replica listens. replicas: returns how many replicas the API
+    fallback: the socket that gets the requests while no replica listens. replicas: returns how many replicas the API
     has; called at each start.
     """
 
     name = "HAProxy"
     after: Sequence[str] = ()
 
-    def __init__(self, port: int, folder: Path, standby: Path, log: Path, *, replicas: Callable[[], int]) -> None:
-        self._port, self._folder, self._standby, self._replicas = port, folder, standby, replicas
+    def __init__(self, port: int, folder: Path, fallback: Path, log: Path, *, replicas: Callable[[], int]) -> None:
+        self._port, self._folder, self._fallback, self._replicas = port, folder, fallback, replicas
         self._process = ServerProcess(self.name, log, environment={"PATH": os.defpath, "LC_ALL": "C"})
 
     @property
@@ -51,7 +51,7 @@ class HAProxy:
         check_port(self._port)
         config = self._folder / "haproxy.cfg"
         replicas = socket_paths(self._folder, self._replicas())
-        write_private(config, haproxy_config(self._port, replicas, self._standby))
+        write_private(config, haproxy_config(self._port, replicas, self._fallback))
         try:
             program = get_haproxy_binary()
         except FileNotFoundError as error:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cluster.local.cores_and_ports import LOCALHOST
-from cluster.local.supervision.standby_server import RETRY_AFTER_SECONDS, problem
+from cluster.local.supervision.fallback_server import RETRY_AFTER_SECONDS, problem
 
 REQUESTS_OF_A_REPLICA = 200
 """How many requests a replica gets at a time. A download counts as one until it ends. The others wait."""
@@ -61,13 +61,13 @@ backend api
     default-server check inter 1s fastinter 100ms downinter 100ms fall 1 rise 1 maxconn {requests}
     default-server observe layer4 error-limit 1 on-error mark-down
 {replicas}
-    server supervisor unix@{supervisor} backup no-check maxconn {requests}
+    server fallback unix@{fallback} backup no-check maxconn {requests}
 """
 
 
-def haproxy_config(port: int, replicas: Sequence[Path], supervisor: Path) -> str:
-    """port: on 127.0.0.1. replicas: the Unix sockets on which replicas may listen. supervisor: the socket of the
-    standby server, which answers while no replica listens.
+def haproxy_config(port: int, replicas: Sequence[Path], fallback: Path) -> str:
+    """port: on 127.0.0.1. replicas: the Unix sockets on which replicas may listen. fallback: the socket of the
+    fallback server, which answers while no replica listens.
     """
     return _TEMPLATE.format(
         host=LOCALHOST,
@@ -78,7 +78,7 @@ def haproxy_config(port: int, replicas: Sequence[Path], supervisor: Path) -> str
         retry_after=RETRY_AFTER_SECONDS,
         requests=REQUESTS_OF_A_REPLICA,
         replicas="\n".join(f"    server {path.stem} unix@{path}" for path in replicas),
-        supervisor=supervisor,
+        fallback=fallback,
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cluster.local.cores_and_ports import LOCALHOST
-from cluster.local.supervision.standby_server import SERVER as STANDBY
+from cluster.local.supervision.fallback_server import SERVER as FALLBACK
 
 TIMEOUT_SECONDS = 5.0
 UNANSWERED_PROBES = 40
@@ -24,14 +24,14 @@ class ReadinessProbe:
     def parts(self) -> Mapping[str, str] | None:
         """Returns the state of each part by its name, or None when the API does not answer.
 
-        An answer of the standby server does not count.
+        An answer of the fallback server does not count.
         """
         connection = http.client.HTTPConnection(LOCALHOST, self._port, timeout=TIMEOUT_SECONDS)
         try:
             connection.request("GET", "/readyz")
             answer = connection.getresponse()
             body = answer.read()
-            return None if (answer.getheader("Server") or "").strip() == STANDBY else parts_of(body)
+            return None if (answer.getheader("Server") or "").strip() == FALLBACK else parts_of(body)
         except (OSError, http.client.HTTPException):
             return None
         finally:

@@ -17,8 +17,8 @@ import pytest
 
 from cluster.local.servers.embedded_haproxy import HAProxy
 from cluster.local.startup_error import ExitCode, StartupError
+from cluster.local.supervision.fallback_server import SERVER, FallbackServer
 from cluster.local.supervision.readiness_probe import ReadinessProbe
-from cluster.local.supervision.standby_server import SERVER, StandbyServer
 from serve_app.http.replica_sockets import bound_socket, socket_paths
 from serve_app.openapi.response_schemas import Problem
 from tests.support.own_process import command_of
@@ -34,8 +34,8 @@ class Ingress:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.port = folder, free_port()
-        self.standby = StandbyServer(folder / "standby.sock", lambda: {"api": "restarting"})
-        self.haproxy = HAProxy(self.port, folder, self.standby.path, folder / "haproxy.log", replicas=lambda: 1)
+        self.fallback = FallbackServer(folder / "fallback.sock", lambda: {"api": "restarting"})
+        self.haproxy = HAProxy(self.port, folder, self.fallback.path, folder / "haproxy.log", replicas=lambda: 1)
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
 
     @contextmanager
@@ -83,10 +83,10 @@ def bytes_taken(client: socket.socket) -> int:
 def ingress(tmp_path: Path) -> Iterator[Ingress]:
     ingress = Ingress(tmp_path)
     with ExitStack() as stack:
-        stack.callback(ingress.standby.close)
+        stack.callback(ingress.fallback.close)
         stack.callback(ingress.haproxy.stop)
         stack.enter_context(ingress.http)
-        ingress.standby.open()
+        ingress.fallback.open()
         ingress.haproxy.start()
         yield ingress
 
@@ -96,7 +96,7 @@ def test_haproxy_listens_on_the_service_port_of_the_loopback_interface_only(ingr
     assert {(one.host, one.port) for one in listening_sockets(ingress.haproxy.pid)} == {("127.0.0.1", ingress.port)}
 
 
-def test_standby_server_answers_while_no_replica_listens(ingress: Ingress) -> None:
+def test_fallback_server_answers_while_no_replica_listens(ingress: Ingress) -> None:
     for method in ("GET", "POST", "DELETE"):
         answer = ingress.http.request(method, "/who")
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
@@ -105,7 +105,7 @@ def test_standby_server_answers_while_no_replica_listens(ingress: Ingress) -> No
 
 
 def test_haproxy_answers_503_when_the_supervisor_has_ended_as_well(ingress: Ingress) -> None:
-    ingress.standby.close()
+    ingress.fallback.close()
     answer = ingress.http.post("/who")
     told = Problem.model_validate_json(answer.content)
     assert (answer.status_code, answer.headers["retry-after"], told.code) == (503, "2", "unavailable")

@@ -10,25 +10,25 @@ import ctypes
 import os
 import sys
 
-from actors.sandbox import process_isolation
+from actors.sandbox import memory_isolation
 
 
 def main() -> None:
     user, landlock, victim, spy = sys.argv[1:]
     if not landlock:
-        process_isolation.enter_landlock_domain = lambda: False
+        memory_isolation.enter_landlock_domain = lambda: False
     if os.geteuid() != int(user):
         os.setresgid(int(user), int(user), int(user))
         os.setresuid(int(user), int(user), int(user))
     # As exec leaves a process: open.
     ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
     if victim:
-        getattr(process_isolation, victim)()
+        getattr(memory_isolation, victim)()
     parent = os.getpid()
     if pid := os.fork():
         os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
     if spy:
-        getattr(process_isolation, spy)()
+        getattr(memory_isolation, spy)()
     for name in ("environ", "mem"):
         try:
             os.close(os.open(f"/proc/{parent}/{name}", os.O_RDONLY))

@@ -15,7 +15,7 @@ def test_the_versions_are_those_that_are_installed() -> None:
 
 def test_a_child_imports_neither_decord_nor_what_reads_the_metadata_of_packages() -> None:
     code = (
-        "import sys; from actors.sandbox import child_main; from actors.engine import extraction_report as report; "
+        "import sys; from actors.sandbox import run_child_job; from actors.engine import extraction_report as report; "
         "report.library_versions(); print(*sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

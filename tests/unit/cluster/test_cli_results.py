@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from cluster.cli.batch_commands import exit_code
 from cluster.cli.batch_results import failures, lines_of, printable, summary, summary_line
 from cluster.cli.output_paths import output_paths
 from cluster.cli.progress_display import LineDisplay, ProgressBars, UploadTotal, rate_text
+from cluster.cli.run_batch import exit_code
 from cluster.cli.server_batch import Stage, VideoOutcome, failure_of
 from cluster.client.api_types import Failure, Result
 from cluster.client.errors import ApiError

@@ -14,7 +14,7 @@ import pytest
 
 from actors.sandbox.child_process import ServiceErrorReport
 from cluster import unpack_archive
-from cluster.cli import local_extraction, operator_commands, stored_credentials
+from cluster.cli import extract_local_command, operator_commands, stored_credentials
 from cluster.client import errors as sdk
 from cluster.client.api_types import Extraction, Failure, Progress, Status, Video
 from db.values.error_catalogue import CatalogueError
@@ -45,7 +45,7 @@ OF_THE_SDK = [
     sdk.DownloadCorrupt(Path("a.zip"), "ab", "cd"),
     stored_credentials.BadAddress("here"),
     stored_credentials.NotLoggedIn("http://127.0.0.1:1"),
-    local_extraction.EngineMissing("It is not installed."),
+    extract_local_command.EngineMissing("It is not installed."),
     operator_commands.NoDatabase(Path("data")),
     operator_commands.NoAccount("ana@example.org"),
     EngineError(code="no_frames", detail="It has none.", fault="file", remedy="Look."),

@@ -18,8 +18,8 @@ from db.values.lifecycle import ExtractionStatus
 from db.videos import ExtractionRow, VideoRow
 from serve_app.cached_representations import encode_entry, representation_of
 from serve_app.http import pagination
+from serve_app.http.json_request_body import parse_json
 from serve_app.http.json_response import encode_json
-from serve_app.http.request_body import parse_json
 from serve_app.routes.downloads import attachment
 
 SPEC = '{"sample":{"mode":"fps","fps":0.10000000000000000000000000000001}}'

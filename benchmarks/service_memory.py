@@ -1,4 +1,4 @@
-"""Memory of the running service: `python -m benchmarks.memory [--json FILE] [--uploads N]`.
+"""Memory of the running service: `python -m benchmarks.service_memory [--json FILE] [--uploads N]`.
 
 It gives two figures. The first is the growth of an API replica over many uploads of 10 MB: the highest resident set
 minus the resident set while idle. The second is the memory of a worker and its decoding children for a 4K clip: the sum

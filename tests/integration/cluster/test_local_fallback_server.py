@@ -8,28 +8,28 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cluster.local.supervision.standby_server import SERVER, StandbyServer
+from cluster.local.supervision.fallback_server import SERVER, FallbackServer
 from serve_app.openapi.response_schemas import Problem
 
 PARTS = {"api": "restarting", "database": "ok"}
 
 
 @pytest.fixture
-def standby(tmp_path: Path) -> Iterator[StandbyServer]:
-    server = StandbyServer(tmp_path / "standby.sock", lambda: PARTS)
+def fallback(tmp_path: Path) -> Iterator[FallbackServer]:
+    server = FallbackServer(tmp_path / "fallback.sock", lambda: PARTS)
     server.open()
     yield server
     server.close()
 
 
-def ask(standby: StandbyServer, method: str) -> httpx.Response:
-    with httpx.Client(transport=httpx.HTTPTransport(uds=str(standby.path))) as client:
+def ask(fallback: FallbackServer, method: str) -> httpx.Response:
+    with httpx.Client(transport=httpx.HTTPTransport(uds=str(fallback.path))) as client:
         return client.request(method, "http://fotograma.test/readyz")
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "OPTIONS"])
-def test_every_request_gets_503_with_retry_after_and_the_reason(standby: StandbyServer, method: str) -> None:
-    answer = ask(standby, method)
+def test_every_request_gets_503_with_retry_after_and_the_reason(fallback: FallbackServer, method: str) -> None:
+    answer = ask(fallback, method)
 
     told = Problem.model_validate_json(answer.content)
     assert (answer.status_code, told.status, told.code, told.fault) == (503, 503, "unavailable", "service")
@@ -41,15 +41,15 @@ def test_every_request_gets_503_with_retry_after_and_the_reason(standby: Standby
     assert "api (restarting)" in told.detail
 
 
-def test_response_to_a_head_request_has_no_body(standby: StandbyServer) -> None:
-    answer = ask(standby, "HEAD")
+def test_response_to_a_head_request_has_no_body(fallback: FallbackServer) -> None:
+    answer = ask(fallback, "HEAD")
     assert (answer.status_code, answer.content) == (503, b"")
 
 
 def test_api_is_away_even_when_its_processes_run(tmp_path: Path) -> None:
-    standby = StandbyServer(tmp_path / "standby.sock", lambda: {"api": "ok", "database": "ok"})
-    standby.open()
-    told = Problem.model_validate_json(ask(standby, "GET").content)
-    standby.close()
+    fallback = FallbackServer(tmp_path / "fallback.sock", lambda: {"api": "ok", "database": "ok"})
+    fallback.open()
+    told = Problem.model_validate_json(ask(fallback, "GET").content)
+    fallback.close()
     assert told.parts == {"api": "away", "database": "ok"}
     assert told.detail == "Nothing can be accepted now: api (away)."

@@ -16,7 +16,7 @@ WAITING_BLOCKS = 16
 """Blocks of the body that may wait here. The client is slowed down when there are more."""
 
 
-class RequestBytes:
+class RequestBodyReader:
     """A body in blocks, as Starlette's `Request.stream` gives them.
 
     hasher: gets every byte that is taken, if there is one. was_cut: the client went away, or was silent for

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.sandbox.process_isolation import drop_capabilities, hide_memory, isolate
+from actors.sandbox.memory_isolation import drop_capabilities, hide_memory, isolate
 from tests.support.own_process import command_of
 from tests.support.programs import look_at_parent, worker_with_one_child
 from tests.support.videos.clips import ClipByName

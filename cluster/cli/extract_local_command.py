@@ -43,7 +43,7 @@ def run_local(files: Sequence[Path], spec: str | None, folder: Path, *, unpack: 
         raise typer.BadParameter(error.detail, param_hint="--spec") from error
     with asyncio.Runner() as runner, _started_child(runner) as child:
         # The child is on its way: it takes longest.
-        from cluster.cli.batch_commands import batch_items, run_batch  # noqa: PLC0415
+        from cluster.cli.run_batch import batch_items, run_batch  # noqa: PLC0415
 
         items = batch_items(files, folder)
         run_batch(runner, _Local(items, chosen, unpack, child), items, folder, as_json=as_json)

@@ -15,11 +15,11 @@ from db.values.error_catalogue import CatalogueError
 
 RETRY_AFTER_SECONDS = 2
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-SERVER = "fotograma-standby"
+SERVER = "fotograma-fallback"
 """The header `Server` of its answers."""
 
 
-class StandbyServer:
+class FallbackServer:
     """Listens on a Unix socket, behind HAProxy.
 
     path: of the socket. parts: returns the state of each part by its name, for the body; called for each request.
@@ -33,7 +33,7 @@ class StandbyServer:
         """Starts to listen."""
         # The declared type has only addresses of the Internet.
         server = _Server(str(self.path), _handler(self._parts))  # type: ignore[arg-type]
-        threading.Thread(target=server.serve_forever, args=[0.05], name="standby", daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=[0.05], name="fallback", daemon=True).start()
         self._server = server
 
     def close(self) -> None:
