@@ -1,6 +1,6 @@
-"""What became of what was promised: the clients' own list against rows, events and the bytes of the results.
+"""Checks what became of accepted submissions: the clients' own list against rows, events and the bytes of the results.
 
-Every clip that is submitted is good, so only a whole result fulfils the promise.
+Every submitted clip is valid, so only a complete result fulfils the promise.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ import psycopg
 
 from db.acceptance.acceptance_audit import Ledger, compare
 from db.connection import open_database
-from tests.faults.injection.failing_receiver import Receiving
-from tests.faults.injection.submission_load import Sent, seconds_of
-from tests.faults.injection.whole_service import LOOK_SECONDS, System
+from tests.faults.injection.failing_receiver import Receiver
+from tests.faults.injection.submission_load import Submission, call_seconds
+from tests.faults.injection.whole_service import POLL_SECONDS, System
 from tests.faults.row_outcome import Outcome, p99
 
-STILL_SECONDS = 180.0
-"""So long without a single end, and nothing more is expected: what has not ended counts as lost."""
-HOLD_PASSES_SECONDS = 5.0
-"""So long without a single delivery, and what is still held is held by a maintenance process that was killed."""
+GIVE_UP_SECONDS = 180.0
+"""After this long without a single end, no more ends are expected. What has not ended counts as lost."""
+IDLE_OUTBOX_SECONDS = 5.0
+"""After this long without a delivery, notifications that are still leased belong to a killed maintenance process."""
 ENDS = ("published", "failed", "cancelled")
 
-UNENDED = "SELECT count(*) FROM extractions WHERE finished_at IS NULL"
-UNTOLD = "SELECT count(*) FROM outbox WHERE delivered_at IS NULL AND given_up_at IS NULL"
-# No pause after a failed try is as long in any row.
-PASS_HOLDS = """
+UNFINISHED_EXTRACTIONS = "SELECT count(*) FROM extractions WHERE finished_at IS NULL"
+UNSENT_NOTIFICATIONS = "SELECT count(*) FROM outbox WHERE delivered_at IS NULL AND given_up_at IS NULL"
+# In every row the pause after a failed try is shorter than this minute: only leases of notifications are longer.
+EXPIRE_NOTIFICATION_LEASES = """
     UPDATE outbox SET due_at = clock_timestamp()
     WHERE delivered_at IS NULL AND given_up_at IS NULL AND due_at > clock_timestamp() + interval '1 minute'
     RETURNING 1
 """
 
-# A claim by a later attempt that came before the publishing one's end took its lease away. Each segment is a task of
-# its own, and so are the planning one and the one after the plan.
+# A result is stale when a later attempt had claimed the task before the result was published: that claim took the lease
+# away. Each segment is a task of its own. The attempts before and after a plan belong to different tasks.
 STALE = """
     SELECT count(*) FROM events ended
     WHERE ended.kind IN ('published', 'segment_published', 'split') AND EXISTS (
@@ -55,119 +55,131 @@ STALE = """
 
 async def audit(
     system: System,
-    sent: Sequence[Sent],
+    sent: Sequence[Submission],
     *,
     name: str,
     how: str,
     faults: Sequence[float] = (),
     note: str = "",
 ) -> Outcome:
-    """Waits for the ends and until they were told, then counts. sent: what the clients sent. faults: when each fault
-    ended, in seconds of the epoch. Raises AssertionError when nothing was accepted, or the ledger does not agree with
-    the count."""
-    _wait_until_still(system, UNENDED)
+    """Waits for the ends and their notifications, then counts.
+
+    sent: what the clients sent. faults: when each fault ended, in seconds of the epoch. Raises AssertionError when
+    nothing is lost but the ledger does not balance, or when a webhook has an invalid signature.
+    """
+    _wait_until_idle(system, UNFINISHED_EXTRACTIONS)
     ledger = await _ledger(system)
-    lost = _lost(system, sent)
+    lost = _unfulfilled_keys(system, sent)
     assert lost or ledger.total.balanced, ledger.total
-    _wait_until_still(system, UNTOLD, every=HOLD_PASSES_SECONDS, meanwhile=PASS_HOLDS)
-    told = [tellings(channel, sent) for channel in (system.inbox, system.hook)]
-    assert not system.hook.forged, "a webhook was not signed as it should be"
+    _wait_until_idle(
+        system, UNSENT_NOTIFICATIONS, idle_seconds=IDLE_OUTBOX_SECONDS, when_idle=EXPIRE_NOTIFICATION_LEASES
+    )
+    notifications = [count_notifications(channel, sent) for channel in (system.inbox, system.hook)]
+    assert not system.hook.invalid_signatures, "the signature of a webhook is invalid"
     return Outcome(
         name=name,
         how=how,
-        accepted=sum(bool(one.answers) for one in sent),
-        lost=len(lost.union(*(one.missing for one in told))),
-        duplicated=_duplicated(system, sent) + sum(one.doubled for one in told),
+        accepted=sum(bool(submission.answers) for submission in sent),
+        lost=len(lost.union(*(counts.missing for counts in notifications))),
+        duplicated=_count_duplicates(system, sent) + sum(counts.duplicated for counts in notifications),
         stale=system.fetch_count(STALE),
-        redelivered=sum(one.repeated for one in told),
-        accept_p99_seconds=p99(seconds_of(sent)),
-        recover_seconds=max((_recovery(system, since) for since in faults), default=None),
+        redelivered=sum(counts.repeated for counts in notifications),
+        accept_p99_seconds=p99(call_seconds(sent)),
+        recover_seconds=max((_recovery_seconds(system, since) for since in faults), default=None),
         note=note,
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Tellings:
-    """missing: keys of those about which nothing came. doubled: second messages about one, with an id of their own.
-    repeated: messages that came again with the same id."""
+class NotificationCounts:
+    """What one channel received about the accepted submissions.
+
+    missing: keys of submissions without a message. duplicated: further messages about the same submission, with
+    another id. repeated: messages that came again with the same id.
+    """
 
     missing: frozenset[str]
-    doubled: int
+    duplicated: int
     repeated: int
 
 
-def tellings(channel: Receiving, sent: Sequence[Sent]) -> Tellings:
-    """What has come to a channel about what was accepted."""
-    told = channel.told()
-    ids = {one.key: told.get(one.key, []) for one in sent if one.answers}
-    return Tellings(
-        missing=frozenset(key for key, some in ids.items() if not some),
-        doubled=sum(len(set(some)) - 1 for some in ids.values() if some),
-        repeated=sum(len(some) - len(set(some)) for some in ids.values()),
+def count_notifications(channel: Receiver, sent: Sequence[Submission]) -> NotificationCounts:
+    """Compares the messages that a channel received with the accepted submissions."""
+    received = channel.received_ids()
+    ids = {submission.key: received.get(submission.key, []) for submission in sent if submission.answers}
+    return NotificationCounts(
+        missing=frozenset(key for key, message_ids in ids.items() if not message_ids),
+        duplicated=sum(len(set(message_ids)) - 1 for message_ids in ids.values() if message_ids),
+        repeated=sum(len(message_ids) - len(set(message_ids)) for message_ids in ids.values()),
     )
 
 
-def burnt(system: System, sent: Sequence[Sent]) -> list[dict[str, object]]:
-    """Tries of these that counted against something: what their events tell."""
-    ids = [extraction for one in sent for _, extraction in one.answers]
-    found = system.fetch_rows(
+def charged_retries(system: System, sent: Sequence[Submission]) -> list[dict[str, object]]:
+    """The data of the events of tries that failed and were counted against a limit."""
+    ids = [extraction for submission in sent for _, extraction in submission.answers]
+    rows = system.fetch_rows(
         "SELECT data FROM events WHERE kind = 'retried' AND extraction_id::text = ANY(%s) ORDER BY id", ids
     )
-    return [data for (data,) in found]
+    return [data for (data,) in rows]
 
 
-def _wait_until_still(system: System, statement: str, *, every: float = STILL_SECONDS, meanwhile: str = "") -> None:
-    """Waits until the statement counts nothing, or nothing has changed for STILL_SECONDS.
+def _wait_until_idle(
+    system: System, statement: str, *, idle_seconds: float = GIVE_UP_SECONDS, when_idle: str = ""
+) -> None:
+    """Waits until the statement counts 0, or its count has not changed for GIVE_UP_SECONDS.
 
-    meanwhile: run once when nothing has changed for `every` seconds.
+    when_idle: a statement that is run once, when the count has not changed for idle_seconds.
     """
-    last, changed = -1, time.monotonic()
-    while (still := time.monotonic() - changed) < STILL_SECONDS:
+    previous, changed = -1, time.monotonic()
+    while (idle := time.monotonic() - changed) < GIVE_UP_SECONDS:
         try:
-            left = system.fetch_count(statement)
-            if meanwhile and still > every:
-                system.fetch_rows(meanwhile)
-                meanwhile = ""
+            remaining = system.fetch_count(statement)
+            if when_idle and idle > idle_seconds:
+                system.fetch_rows(when_idle)
+                when_idle = ""
         except psycopg.OperationalError:
-            left = last
-        if left == 0:
+            remaining = previous
+        if remaining == 0:
             return
-        if left != last:
-            last, changed = left, time.monotonic()
-        time.sleep(10 * LOOK_SECONDS)
+        if remaining != previous:
+            previous, changed = remaining, time.monotonic()
+        time.sleep(10 * POLL_SECONDS)
 
 
-def _lost(system: System, sent: Sequence[Sent]) -> set[str]:
-    """Keys of promises without an acceptance, or without a result whose bytes are those that the row tells of."""
+def _unfulfilled_keys(system: System, sent: Sequence[Submission]) -> set[str]:
+    """Keys of answered submissions without an acceptance, or without a result whose bytes have the row's digest."""
     objects = system.service.data_dir / "objects"
-    found = system.fetch_rows("""
+    rows = system.fetch_rows("""
         SELECT extractions.id::text, result_key, result_sha256 FROM extractions
         JOIN acceptances ON acceptances.extraction_id = extractions.id WHERE status = 'succeeded'
     """)
-    whole = set()
-    for extraction, key, digest in found:
+    fulfilled = set()
+    for extraction, key, digest in rows:
         archive = objects / key / "frames.zip"
         if archive.is_file() and hashlib.sha256(archive.read_bytes()).hexdigest() == digest:
-            whole.add(extraction)
-    return {one.key for one in sent if one.answers and one.answers[-1][1] not in whole}
+            fulfilled.add(extraction)
+    return {submission.key for submission in sent if submission.answers and submission.answers[-1][1] not in fulfilled}
 
 
-def _duplicated(system: System, sent: Sequence[Sent]) -> int:
-    """Second videos of a key, extractions of a video, ends of an extraction, results of an extraction."""
-    answered = sum(len(set(one.answers)) - 1 for one in sent if one.answers)
+def _count_duplicates(system: System, sent: Sequence[Submission]) -> int:
+    """Counts further answers of a key, videos of a key, extractions of a video and ends of an extraction.
+
+    Videos under a key that no client has used count as well.
+    """
+    repeated_answers = sum(len(set(submission.answers)) - 1 for submission in sent if submission.answers)
     videos = Counter(name for (name,) in system.fetch_rows("SELECT filename FROM videos"))
     extractions = Counter(video for (video,) in system.fetch_rows("SELECT video_id FROM extractions"))
     ends = Counter(
         extraction
         for (extraction,) in system.fetch_rows("SELECT extraction_id FROM events WHERE kind = ANY(%s)", list(ENDS))
     )
-    stored = sum(sum(counter.values()) - len(counter) for counter in (videos, extractions, ends))
-    unasked = len(videos.keys() - {f"{key}.mp4" for key in system.known})
-    return answered + stored + unasked
+    repeated_rows = sum(sum(counter.values()) - len(counter) for counter in (videos, extractions, ends))
+    unknown = len(videos.keys() - {f"{key}.mp4" for key in system.used_keys})
+    return repeated_answers + repeated_rows + unknown
 
 
-def _recovery(system: System, since: float) -> float:
-    """Seconds from a moment to the next published result; 0 when nothing was left to do."""
+def _recovery_seconds(system: System, since: float) -> float:
+    """Seconds from a moment (seconds of the epoch) to the next published result; 0 when no result followed."""
     ((seconds,),) = system.fetch_rows(
         "SELECT extract(epoch FROM min(at)) - %s FROM events WHERE kind = 'published' AND at > to_timestamp(%s)",
         since,

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 Row = Callable[[bool, Path], "Outcome | Awaitable[Outcome]"]
-"""A function (full, folder) of the row's name. full: the whole size, else the short form. folder: an empty one.
+"""A function (full, folder) whose name is the row's. full: full size instead of the short form. folder: an empty one.
 
-It raises AssertionError when the fault could not be made or did not do its work: such a row proves nothing.
+It raises AssertionError when the fault could not be caused or had no effect: such a row proves nothing.
 """
 
 COLUMNS = (
@@ -31,14 +31,14 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one row found.
+    """The counts of one row.
 
     accepted: distinct submissions that were answered as accepted. lost: those of them that are missing, did not end, or
-    whose end was not told on each channel. duplicated: second results, extractions, terminal events or notifications
-    for one acceptance. stale: results accepted from an attempt that had lost its lease. redelivered:
-    notifications that came more than once, with the same id (allowed). accept_p99_seconds: of the accepted calls; one
-    that was sent again counts each time. recover_seconds: the longest time from the end of a fault to the next thing
-    done; None where nothing can be measured.
+    whose end was not notified on each channel. duplicated: second results, extractions, terminal events or
+    notifications for one acceptance. stale: results published by an attempt that had lost its lease. redelivered:
+    notifications that came more than once, with the same id (allowed). accept_p99_seconds: of the accepted calls;
+    repeated calls count each. recover_seconds: the longest time from the end of a fault to the next published result;
+    None where it can't be measured.
     """
 
     name: str
@@ -53,38 +53,38 @@ class Outcome:
     note: str = ""
 
     @property
-    def holds(self) -> bool:
-        """Whether nothing was lost, doubled or stale, of something."""
+    def has_passed(self) -> bool:
+        """Whether something was accepted, and nothing was lost, duplicated or stale."""
         return self.accepted > 0 and not (self.lost or self.duplicated or self.stale)
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """In the order of COLUMNS."""
+        """The texts of the table's line, in the order of COLUMNS."""
         counts = (self.accepted, self.lost, self.duplicated, self.stale, self.redelivered)
         times = (_seconds(self.accept_p99_seconds), _seconds(self.recover_seconds))
         return (self.name, self.how, *(f"{count:,}" for count in counts), *times, self.note)
 
 
 def run(row: Row, *, full: bool, folder: Path) -> Outcome:
-    """Runs a row, whichever kind of function it is."""
+    """Runs a row, whether it is a plain function or a coroutine function."""
 
-    async def awaited(waiting: Awaitable[Outcome]) -> Outcome:
-        return await waiting
+    async def wait_for(awaitable: Awaitable[Outcome]) -> Outcome:
+        return await awaitable
 
-    found = row(full, folder)
-    return asyncio.run(awaited(found)) if inspect.isawaitable(found) else found
+    outcome = row(full, folder)
+    return asyncio.run(wait_for(outcome)) if inspect.isawaitable(outcome) else outcome
 
 
 def p99(seconds: Sequence[float]) -> float | None:
-    """The 99th percentile by nearest rank; None of nothing."""
+    """The 99th percentile by nearest rank; None without values."""
     return sorted(seconds)[math.ceil(0.99 * len(seconds)) - 1] if seconds else None
 
 
 def markdown(outcomes: Sequence[Outcome], *, command: str, facts: Mapping[str, str]) -> str:
-    """The page: the command that made it, what it ran on, and a line for each row."""
+    """The page: the command that made it, the facts about the run, and a line for each row."""
     header = [_line(COLUMNS), _line(["---", "---", *["---:"] * (len(COLUMNS) - 3), "---"])]
     lines = [_line([cell.replace("|", "\\|").replace("\n", " ") for cell in outcome.cells]) for outcome in outcomes]
-    broken = [outcome.name for outcome in outcomes if not outcome.holds]
+    broken = [outcome.name for outcome in outcomes if not outcome.has_passed]
     verdict = f"**Does not hold: {', '.join(broken)}.**" if broken else "Nothing lost, nothing twice, nothing stale."
     return "\n".join(
         [

@@ -1,4 +1,4 @@
-"""The audit of fault rows detects stale results and missing or repeated notifications."""
+"""The audit of fault rows detects stale results and missing, duplicated or repeated notifications."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from tests.faults.audit import STALE, Tellings, tellings
-from tests.faults.injection.failing_receiver import FAILING, Failures, Way
-from tests.faults.injection.submission_load import Sent
-from tests.faults.rows.queue_harness import number
+from tests.faults.audit import STALE, NotificationCounts, count_notifications
+from tests.faults.injection.failing_receiver import FAILED_REACTIONS, Failures, Reaction
+from tests.faults.injection.submission_load import Submission
+from tests.faults.rows.queue_harness import fetch_number
 from tests.integration.conftest import database
 from tests.support.state import database_rows
 
@@ -41,34 +41,36 @@ def claimed(attempt: int, segment: int | None = None) -> Event:
     ],
 )
 async def test_result_of_a_superseded_attempt_is_stale(
-    database: AsyncEngine, happened: Sequence[Event], stale: int
+    database: AsyncEngine, events: Sequence[Event], stale: int
 ) -> None:
     extraction_id = (await database_rows.accept_video(database)).extraction_id
     statement = "INSERT INTO events (extraction_id, kind, data) VALUES (:id, :kind, CAST(:data AS jsonb))"
-    for kind, data in happened:
+    for kind, data in events:
         await database_rows.execute(database, statement, id=extraction_id, kind=kind, data=json.dumps(data))
-    assert await number(database, STALE) == stale
+    assert await fetch_number(database, STALE) == stale
 
 
-class Channel:
-    def __init__(self, told: dict[str, list[str]]) -> None:
-        self.fails, self._told = Failures(), told
+class FixedReceiver:
+    def __init__(self, received_ids: dict[str, list[str]]) -> None:
+        self.failures, self._received_ids = Failures(), received_ids
 
-    def told(self) -> dict[str, list[str]]:
-        return self._told
+    def received_ids(self) -> dict[str, list[str]]:
+        return self._received_ids
 
 
-def test_missing_doubled_and_repeated_notifications_are_counted() -> None:
-    sent = [Sent(key, b"", [("video", "extraction")]) for key in ("once", "again", "twice", "never")]
-    refused = Sent("refused", b"")
-    channel = Channel({"once": ["1"], "again": ["2", "2"], "twice": ["3", "4"]})
-    assert tellings(channel, [*sent, refused]) == Tellings(frozenset({"never"}), doubled=1, repeated=1)
+def test_missing_duplicated_and_repeated_notifications_are_counted() -> None:
+    sent = [Submission(key, b"", [("video", "extraction")]) for key in ("once", "again", "twice", "never")]
+    refused = Submission("refused", b"")
+    channel = FixedReceiver({"once": ["1"], "again": ["2", "2"], "twice": ["3", "4"]})
+    assert count_notifications(channel, [*sent, refused]) == NotificationCounts(
+        frozenset({"never"}), duplicated=1, repeated=1
+    )
 
 
 def test_failing_receiver_fails_in_every_way_as_often_as_configured() -> None:
-    fails = Failures()
-    fails.first = 2
-    tries = [[fails.meet(message) for _ in range(4)] for message in "abc"]
-    assert all(ways[2:] == [Way.TAKEN, Way.TAKEN] for ways in tries)
-    assert {way for ways in tries for way in ways[:2]} == set(FAILING)
-    assert fails.made == 6
+    failures = Failures()
+    failures.failing_tries = 2
+    tries = [[failures.react(message) for _ in range(4)] for message in "abc"]
+    assert all(reactions[2:] == [Reaction.RECEIVED, Reaction.RECEIVED] for reactions in tries)
+    assert {reaction for reactions in tries for reaction in reactions[:2]} == set(FAILED_REACTIONS)
+    assert failures.failed_tries == 6

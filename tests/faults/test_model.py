@@ -1,4 +1,4 @@
-"""The model of the lease protocol: its invariants hold in every state, and each rule is needed."""
+"""The model of the lease protocol: no reachable state breaks an invariant, and each rule is needed."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ VIOLATIONS = [
     (Rule.FENCE, "a stale publication"),
     (Rule.COUNT_AT_CLAIM, "a stale publication"),
     (Rule.LEASED_ONLY, "two publications of one task"),
-    (Rule.REREAD, "a published result was thrown away"),
-    (Rule.LATE_ONLY, "a living worker was robbed"),
+    (Rule.REREAD, "a published result was discarded"),
+    (Rule.LATE_ONLY, "a valid lease was rescued"),
     (Rule.RESCUE, "an accepted task can't end any more"),
 ]
 
 
 @pytest.mark.parametrize(("rule", "violation"), VIOLATIONS)
-def test_protocol_breaks_without_any_one_rule(rule: Rule, violation: str) -> None:
+def test_protocol_without_one_rule_breaks_an_invariant(rule: Rule, violation: str) -> None:
     verdict = check(rule)
     assert verdict.violation == violation
     assert verdict.steps

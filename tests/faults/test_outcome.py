@@ -1,4 +1,4 @@
-"""The fault table: its lines, and the outcomes that do not hold."""
+"""The fault table: its lines, and which outcomes fail a row."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ GOOD = Outcome(name="Peak", how="a | b", accepted=2_000, lost=0, duplicated=0, s
     [replace(GOOD, lost=1), replace(GOOD, duplicated=1), replace(GOOD, stale=1), replace(GOOD, accepted=0)],
     ids=["lost", "duplicated", "stale", "accepted"],
 )
-def test_row_with_losses_or_without_faults_does_not_hold(broken: Outcome) -> None:
-    assert GOOD.holds
-    assert not broken.holds
+def test_row_with_losses_or_without_acceptances_fails(broken: Outcome) -> None:
+    assert GOOD.has_passed
+    assert not broken.has_passed
     assert "Does not hold: Peak" in markdown([broken], command="it", facts={})
 
 
-def test_repeated_deliveries_are_allowed() -> None:
-    assert replace(GOOD, redelivered=5).holds
+def test_row_with_repeated_deliveries_passes() -> None:
+    assert replace(GOOD, redelivered=5).has_passed
 
 
 def test_each_row_is_one_table_line_with_all_columns() -> None:

@@ -1,4 +1,4 @@
-"""The promises of accept and publish, one test for each, for the mutants that break them."""
+"""The promises of accept and publish: one test for each, which a mutant of the source must fail."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from actors.worker.task_files import fetch_job
 from db.queue import task_queue
 from db.values.error_catalogue import CatalogueError
 from tests.faults.injection.faulty_store import Fault, FaultyStore
-from tests.faults.rows.queue_harness import claim_one, number, submit, worker_deps_of
+from tests.faults.rows.queue_harness import claim_one, fetch_number, submit, worker_deps_of
 from tests.integration.conftest import ana, database, deps, visitor
 from tests.support.clients import api_client
 from tests.support.state import database_rows
@@ -26,8 +26,8 @@ SAME_TRANSACTION = """
     SELECT count(*) FROM extractions JOIN outbox ON outbox.extraction_id = extractions.id
     WHERE extractions.id = :id AND extractions.xmin::text = outbox.xmin::text
 """
-# All is written by then; only the COMMIT is left.
-COMMIT_WAITS = (
+# A deferred trigger runs when all rows are written and only the COMMIT is missing. This one waits for a lock.
+PAUSE_AT_COMMIT = (
     """
     CREATE FUNCTION wait_here() RETURNS trigger LANGUAGE plpgsql AS
     'BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END'
@@ -37,15 +37,15 @@ COMMIT_WAITS = (
     FOR EACH ROW EXECUTE FUNCTION wait_here()
     """,
 )
-WAITS_TO_COMMIT = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-LONG_ENOUGH_SECONDS = 0.7
-PATIENCE_SECONDS = 30.0
+WAITING_COMMITS = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+NO_ANSWER_SECONDS = 0.7
+TIMEOUT_SECONDS = 30.0
 
 
 async def test_publish_and_its_notification_are_one_transaction(database: AsyncEngine) -> None:
     accepted = await database_rows.accept_video(database)
     await publish_result(database, (await claim_one(database)).lease)
-    assert await number(database, SAME_TRANSACTION, id=accepted.extraction_id) == 1
+    assert await fetch_number(database, SAME_TRANSACTION, id=accepted.extraction_id) == 1
 
 
 async def test_acceptance_row_is_written_in_the_accepting_transaction(database: AsyncEngine) -> None:
@@ -54,25 +54,25 @@ async def test_acceptance_row_is_written_in_the_accepting_transaction(database: 
         SELECT count(*) FROM extractions JOIN acceptances ON acceptances.extraction_id = extractions.id
         WHERE extractions.id = :id AND extractions.xmin::text = acceptances.xmin::text
     """
-    assert await number(database, statement, id=accepted.extraction_id) == 1
+    assert await fetch_number(database, statement, id=accepted.extraction_id) == 1
 
 
 async def test_201_is_not_sent_before_the_commit(ana: httpx.AsyncClient, database: AsyncEngine) -> None:
     async with database.begin() as connection:
-        for statement in COMMIT_WAITS:
+        for statement in PAUSE_AT_COMMIT:
             await connection.execute(text(statement))
     async with database.connect() as holder:
         await holder.execute(text("SELECT pg_advisory_lock(1)"))
         sending = asyncio.create_task(api_client.upload_videos(ana, ("clip.mp4", api_client.MP4)))
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while not await number(database, WAITS_TO_COMMIT):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            while not await fetch_number(database, WAITING_COMMITS):
                 await asyncio.sleep(0.01)
-        answered, _ = await asyncio.wait({sending}, timeout=LONG_ENOUGH_SECONDS)
+        answered, _ = await asyncio.wait({sending}, timeout=NO_ANSWER_SECONDS)
         assert not answered, sending.result().text
-        assert await number(database, "SELECT count(*) FROM acceptances") == 0
+        assert await fetch_number(database, "SELECT count(*) FROM acceptances") == 0
         await holder.execute(text("SELECT pg_advisory_unlock(1)"))
     assert (await sending).status_code == 201
-    assert await number(database, "SELECT count(*) FROM acceptances") == 1
+    assert await fetch_number(database, "SELECT count(*) FROM acceptances") == 1
 
 
 async def test_repeated_request_with_its_key_creates_nothing(ana: httpx.AsyncClient, database: AsyncEngine) -> None:
@@ -82,7 +82,7 @@ async def test_repeated_request_with_its_key_creates_nothing(ana: httpx.AsyncCli
     ]
     assert (first.status_code, again.status_code) == (201, 201)
     assert first.json() == again.json()
-    assert await number(database, "SELECT count(*) FROM videos") == 1
+    assert await fetch_number(database, "SELECT count(*) FROM videos") == 1
 
 
 async def test_video_altered_in_the_store_is_not_decoded(database: AsyncEngine, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The short form of each row that needs no whole service."""
+"""The short form of each row on queue functions: nothing is lost, duplicated or stale."""
 
 import tempfile
 from pathlib import Path
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.faults
 def test_row_loses_nothing_and_repeats_nothing(row: Row) -> None:
     with tempfile.TemporaryDirectory(prefix="fotograma-row-", dir="/tmp", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        # PostgreSQL runs as a user of its own, who must be able to enter.
+        # PostgreSQL runs as an OS user of its own, who must be able to enter the folder.
         folder.chmod(0o755)
         outcome = run(row, full=False, folder=folder)
-    assert outcome.holds, outcome
+    assert outcome.has_passed, outcome

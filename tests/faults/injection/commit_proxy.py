@@ -16,21 +16,21 @@ SOCKET = ".s.PGSQL.5432"
 
 
 class AnswerProxy:
-    """Listens on a socket in a folder of its own. dropped: how many answers a client never got."""
+    """Listens on a socket in a folder of its own. dropped: how many answers it has not passed on."""
 
     def __init__(self, server: Path) -> None:
         self._server = server
-        self._skip: int | None = None
+        self._commits_to_pass: int | None = None
         self._serving: set[asyncio.Task[None]] = set()
         self.dropped = 0
 
     def drop_after(self, commits: int) -> None:
-        """Lets so many COMMITs pass, and drops the answer to the one after them, once."""
-        self._skip = commits
+        """Lets this many COMMITs pass, then drops the answer to the next COMMIT, once."""
+        self._commits_to_pass = commits
 
-    def rest(self) -> None:
-        """Drops nothing."""
-        self._skip = None
+    def stop_dropping(self) -> None:
+        """Passes every further answer on."""
+        self._commits_to_pass = None
 
     @asynccontextmanager
     async def listening(self, folder: Path) -> AsyncIterator[None]:
@@ -50,26 +50,29 @@ class AnswerProxy:
     async def _serve(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         server, to_server = await asyncio.open_unix_connection(self._server / SOCKET)
         connection = _Connection(self, client, to_client, server, to_server)
-        ways = [asyncio.create_task(connection.ask()), asyncio.create_task(connection.answer())]
+        directions = [
+            asyncio.create_task(connection.forward_requests()),
+            asyncio.create_task(connection.forward_answers()),
+        ]
         try:
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for way in ways:
-                way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
+            for direction in directions:
+                direction.cancel()
+            await asyncio.gather(*directions, return_exceptions=True)
             for writer in (to_client, to_server):
                 writer.close()
                 with contextlib.suppress(ConnectionError):
                     await writer.wait_closed()
 
-    def takes(self) -> bool:
-        """Whether the answer to this COMMIT is the one to drop."""
-        if self._skip is None:
+    def should_drop(self) -> bool:
+        """Whether the answer to this COMMIT is to be dropped; counts the COMMIT."""
+        if self._commits_to_pass is None:
             return False
-        self._skip -= 1
-        if self._skip >= 0:
+        self._commits_to_pass -= 1
+        if self._commits_to_pass >= 0:
             return False
-        self._skip = None
+        self._commits_to_pass = None
         return True
 
 
@@ -84,27 +87,27 @@ class _Connection:
     ) -> None:
         self._proxy, self._client, self._to_client = proxy, client, to_client
         self._server, self._to_server = server, to_server
-        self._drops = False
+        self._drops_answer = False
 
-    async def ask(self) -> None:
-        """The client's messages; the first has no type."""
+    async def forward_requests(self) -> None:
+        """Passes the client's messages to the server. The first message has no type byte."""
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             self._to_server.write(await _body(self._client))
             while True:
                 kind = await self._client.readexactly(1)
                 body = await _body(self._client)
-                if (kind + body[4:]).rstrip(b"\0; ").upper() == COMMIT and self._proxy.takes():
-                    self._drops = True
+                if (kind + body[4:]).rstrip(b"\0; ").upper() == COMMIT and self._proxy.should_drop():
+                    self._drops_answer = True
                 self._to_server.write(kind + body)
                 await self._to_server.drain()
 
-    async def answer(self) -> None:
-        """The server's messages, until the one that is to be dropped is whole: then nothing more."""
+    async def forward_answers(self) -> None:
+        """Passes the server's messages to the client; returns when the answer to drop is completely read."""
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 kind = await self._server.readexactly(1)
                 body = await _body(self._server)
-                if not self._drops:
+                if not self._drops_answer:
                     self._to_client.write(kind + body)
                     await self._to_client.drain()
                 elif kind == b"Z":

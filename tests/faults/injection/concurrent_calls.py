@@ -13,61 +13,63 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 Call = Callable[[], Awaitable[object]]
 
-# At the first both wait before they have written anything, at the second one has its task already.
+# At the first lock, all calls wait before their first write. At the second lock, one call has locked its task already.
 LOCKS = (
     "SELECT id FROM tasks WHERE extraction_id = :extraction_id ORDER BY id FOR UPDATE",
     "SELECT id FROM extractions WHERE id = :extraction_id FOR UPDATE",
 )
-WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+WAITING_BACKENDS = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
 WAIT_SECONDS = 30.0
-LOOK_SECONDS = 0.001
+POLL_SECONDS = 0.001
 
 
 @dataclass(frozen=True, slots=True)
-class Met:
-    """results: what each call gave, or its exception. overlapped: all were seen in their transactions at once."""
+class ConcurrentResults:
+    """results: what each call returned or raised. overlapped: all were seen inside their transactions at once."""
 
     results: list[Any]
     overlapped: bool
 
 
-async def meet(
+async def run_concurrently(
     database: AsyncEngine, extraction_id: UUID, *calls: Call, pauses: Sequence[float], lock: str | None
-) -> Met:
-    """Begins calls at one moment, each after its own short pause.
+) -> ConcurrentResults:
+    """Starts all calls at the same moment, each after its own short pause in seconds.
 
-    lock: one of LOCKS, which is held until all of them wait; None: nothing holds them.
+    lock: one of LOCKS, which is kept until all calls wait for it; None: no lock.
     """
     if lock is None:
-        return Met(await _together(calls, pauses), overlapped=False)
+        return ConcurrentResults(await _start_together(calls, pauses), overlapped=False)
     async with database.connect() as holder, database.connect() as watcher:
         await holder.execute(text(lock), {"extraction_id": extraction_id})
-        ends = asyncio.create_task(_together(calls, pauses))
-        overlapped = await _all_wait(watcher, len(calls), ends)
+        ends = asyncio.create_task(_start_together(calls, pauses))
+        overlapped = await _wait_for_all(watcher, len(calls), ends)
         await holder.rollback()
-        return Met(await ends, overlapped)
+        return ConcurrentResults(await ends, overlapped)
 
 
-async def _together(calls: Sequence[Call], pauses: Sequence[float]) -> list[Any]:
+async def _start_together(calls: Sequence[Call], pauses: Sequence[float]) -> list[Any]:
     gate = asyncio.Barrier(len(calls))
 
-    async def one(call: Call, pause: float) -> object:
+    async def call_after_pause(call: Call, pause: float) -> object:
         await gate.wait()
         await asyncio.sleep(pause)
         return await call()
 
-    waiting = (one(call, pause) for call, pause in zip(calls, pauses, strict=True))
-    return await asyncio.gather(*waiting, return_exceptions=True)
+    waiting_calls = (call_after_pause(call, pause) for call, pause in zip(calls, pauses, strict=True))
+    return await asyncio.gather(*waiting_calls, return_exceptions=True)
 
 
-async def _all_wait(watcher: AsyncConnection, calls: int, ends: asyncio.Task[list[Any]]) -> bool:
-    """Whether so many came to wait for a lock, before any end."""
+async def _wait_for_all(watcher: AsyncConnection, calls: int, ends: asyncio.Task[list[Any]]) -> bool:
+    """Waits until this many calls wait for a lock; False when all calls end before."""
     async with asyncio.timeout(WAIT_SECONDS):
         while not ends.done():
-            waiting = (await watcher.execute(text(WAITING))).scalar_one()
-            # The view is as of its first look in a transaction.
+            waiting = (await watcher.execute(text(WAITING_BACKENDS))).scalar_one()
+            # Within a transaction the view does not change after its first reading.
             await watcher.rollback()
             if waiting >= calls:
                 return True
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
     return False

@@ -1,4 +1,4 @@
-"""Failures of a notification receiver, independent of its protocol, as often as configured."""
+"""How a notification receiver fails, and how often; the same for SMTP and webhooks."""
 
 from __future__ import annotations
 
@@ -10,41 +10,41 @@ from typing import Protocol
 SLOW_SECONDS = 1.0
 
 
-class Way(StrEnum):
-    """What a receiver does with one try."""
+class Reaction(StrEnum):
+    """What a receiver does with one try to deliver a message."""
 
-    TAKEN = "taken"
+    RECEIVED = "received"
     REFUSED = "refused"
-    SLOW = "slow"  # and refused then
-    UNANSWERED = "unanswered"  # taken, and the line cut before the answer
+    SLOW = "slow"  # refused after SLOW_SECONDS
+    UNANSWERED = "unanswered"  # received, but the connection is closed before the answer
 
 
-FAILING = (Way.REFUSED, Way.SLOW, Way.UNANSWERED)
+FAILED_REACTIONS = (Reaction.REFUSED, Reaction.SLOW, Reaction.UNANSWERED)
 
 
 class Failures:
-    """first: so many first tries of each message fail, in every way in turn. made: tries that have failed."""
+    """failing_tries: how many of the first tries of each message fail. failed_tries: how many tries have failed."""
 
     def __init__(self) -> None:
-        self.first = self.made = 0
+        self.failing_tries = self.failed_tries = 0
         self._tries: Counter[str] = Counter()
         self._lock = threading.Lock()
 
-    def meet(self, message_id: str) -> Way:
-        """Decides about the next try of a message."""
+    def react(self, message_id: str) -> Reaction:
+        """Decides the reaction to the next try of a message; the failed reactions take turns."""
         with self._lock:
             tries = self._tries[message_id]
             self._tries[message_id] += 1
-            if tries >= self.first:
-                return Way.TAKEN
-            self.made += 1
-            return FAILING[(len(self._tries) + tries) % len(FAILING)]
+            if tries >= self.failing_tries:
+                return Reaction.RECEIVED
+            self.failed_tries += 1
+            return FAILED_REACTIONS[(len(self._tries) + tries) % len(FAILED_REACTIONS)]
 
 
-class Receiving(Protocol):
-    """A channel's other end."""
+class Receiver(Protocol):
+    """The receiving end of a channel."""
 
-    fails: Failures
+    failures: Failures
 
-    def told(self) -> dict[str, list[str]]:
-        """The ids of all messages about each file, by its name without the suffix, as they came."""
+    def received_ids(self) -> dict[str, list[str]]:
+        """The ids of the received messages about each file, in order, by the file's name without its suffix."""

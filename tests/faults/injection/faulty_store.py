@@ -1,4 +1,4 @@
-"""A real store with faults in front of it, under the same interface."""
+"""A real object store whose calls fail, take long, or change a bit."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Fault(StrEnum):
 
 
 class FaultyStore(FolderStore):
-    """fault: what it does now. flips: how many objects it has given or stored with another bit."""
+    """fault: its present fault. flips: objects stored or fetched with a changed bit. refusals: calls that failed."""
 
     def __init__(self, root: Path, *, seed: int) -> None:
         super().__init__(root)
@@ -33,11 +33,11 @@ class FaultyStore(FolderStore):
         self._random = random.Random(seed)
 
     async def put(self, key: str, chunks: AsyncIterator[bytes]) -> StoredObject:
-        await self._meet()
-        return await super().put(key, self._flipped(chunks) if self._is_flipping() else chunks)
+        await self._apply_fault()
+        return await super().put(key, self._with_flipped_bit(chunks) if self._is_flipping() else chunks)
 
     async def fetch(self, key: str, into: Path) -> Path:
-        await self._meet()
+        await self._apply_fault()
         path = await super().fetch(key, into)
         if not self._is_flipping():
             return path
@@ -49,22 +49,22 @@ class FaultyStore(FolderStore):
         return into
 
     def local_path(self, key: str) -> Path | None:
-        # So that `fetch` gives every video.
+        # Without a local path, every video is read with `fetch`.
         return None
 
     async def size(self, key: str) -> int:
-        await self._meet()
+        await self._apply_fault()
         return await super().size(key)
 
     async def delete(self, key: str) -> None:
-        await self._meet()
+        await self._apply_fault()
         await super().delete(key)
 
     async def check(self) -> None:
-        await self._meet()
+        await self._apply_fault()
         await super().check()
 
-    async def _meet(self) -> None:
+    async def _apply_fault(self) -> None:
         if self.fault is Fault.AWAY or (self.fault is Fault.FAILING and self._random.random() < 1 / 3):
             self.refusals += 1
             raise CatalogueError("unavailable", "The object store is away.", retry_after=5)
@@ -74,12 +74,12 @@ class FaultyStore(FolderStore):
     def _is_flipping(self) -> bool:
         return self.fault is Fault.FLIPPING and self._random.random() < 1 / 3
 
-    async def _flipped(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def _with_flipped_bit(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         self.flips += 1
-        first = True
+        is_first = True
         async for chunk in chunks:
-            changed = bytearray(chunk)
-            if first:
-                changed[self._random.randrange(len(changed))] ^= 1 << self._random.randrange(8)
-                first = False
-            yield bytes(changed)
+            flipped = bytearray(chunk)
+            if is_first:
+                flipped[self._random.randrange(len(flipped))] ^= 1 << self._random.randrange(8)
+                is_first = False
+            yield bytes(flipped)

@@ -1,8 +1,8 @@
-"""Deploys the running applications anew, as a rollout does: `python -m tests.faults.injection.rolling_redeploy
+"""Deploys running applications again, as a rollout does: `python -m tests.faults.injection.rolling_redeploy
 GCS_ADDRESS NAME...`.
 
-Serve replaces every replica of a deployment whose code version is another one, and each deployment here is. Runs with
-the environment of the process that holds Ray.
+Serve replaces every replica when the code version of its deployment changes. Each deployment here gets a new one. The
+program needs the environment of the process that runs Ray.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ROUTES = {"api": "/"}
 
 
 def redeploy(address: str, names: Sequence[str]) -> None:
-    """Gives back when the new replicas run."""
+    """Deploys the named applications; returns when their new replicas run."""
     ray.init(address=address, log_to_driver=False, namespace="serve")
     for name in names:
         serve.run(BUILD[name](), name=name, route_prefix=ROUTES.get(name))

@@ -1,7 +1,7 @@
-"""A worker whose own clock is off: `python -m tests.faults.injection.shifted_clock_worker URL OBJECTS SCRATCH
+"""A worker whose own clock is wrong: `python -m tests.faults.injection.shifted_clock_worker URL OBJECTS SCRATCH
 OFFSET_SECONDS`.
 
-The clock is moved before anything of the product is imported.
+The clock is shifted before a module of the product is imported.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import time
 from pathlib import Path
 from typing import Self
 
-LOOK_SECONDS = 0.2
+POLL_SECONDS = 0.2
 
 
 def shift(seconds: float) -> None:
-    """Moves what this process takes for the time of day."""
+    """Shifts the time of day of this process."""
     true_time = time.time
 
     class Shifted(datetime.datetime):
@@ -35,18 +35,18 @@ def shift(seconds: float) -> None:
 
 
 async def work(url: str, objects: Path, scratch: Path, name: str) -> None:
-    """Runs the worker until nothing is left to do."""
+    """Runs the worker until every extraction has ended."""
     from actors.worker.worker_loop import Worker
     from db.cache import open_cache
     from db.connection import open_database
     from db.object_store.folder_store import FolderStore
-    from tests.faults.rows.queue_harness import number, worker_deps_of
+    from tests.faults.rows.queue_harness import fetch_number, worker_deps_of
 
     database, cache = open_database(url, name=name), open_cache("redis://127.0.0.1:1/0")
     worker = Worker(worker_deps_of(database, FolderStore(objects), scratch), cache, name=name)
     running = asyncio.create_task(worker.run())
-    while await number(database, "SELECT count(*) FROM extractions WHERE finished_at IS NULL"):
-        await asyncio.sleep(LOOK_SECONDS)
+    while await fetch_number(database, "SELECT count(*) FROM extractions WHERE finished_at IS NULL"):
+        await asyncio.sleep(POLL_SECONDS)
     worker.stop()
     await running
     await cache.close()

@@ -23,19 +23,19 @@ from tests.support.videos.clips import ClipSpec, make_clip
 TINY = ClipSpec(width=96, height=64, frames=10)
 BUSY = ClipSpec(width=320, height=192, frames=600, gop=60)
 EVERY_FRAME = {"sample": {"mode": "all"}}
-AGAIN = {409, 429, 503, 507}
-PATIENCE_SECONDS = 300.0
+RETRIED_STATUSES = {409, 429, 503, 507}
+TIMEOUT_SECONDS = 300.0
 CALL_SECONDS = 30.0
 PAUSE_SECONDS = 0.25
 BACKLOG = 8
-"""As many videos wait at most: always some, and not more than can be done in the time of a test."""
+"""Clients pause at this many unfinished videos. Workers always have work, and finish it in the time of a test."""
 
 
 @dataclass(slots=True)
-class Sent:
-    """One submission. key: its Idempotency-Key, and its file's name without the suffix.
+class Submission:
+    """One video to submit. key: its Idempotency-Key, and its file's name without the suffix.
 
-    answers: (video, extraction) of each 201. seconds: that each of those calls took.
+    answers: the ids (video, extraction) of each 201. seconds: how long each of those calls took.
     """
 
     key: str
@@ -45,7 +45,7 @@ class Sent:
 
 
 class Clip:
-    """A clip of which every copy has a content of its own, so that no result can serve two."""
+    """A clip. Each submission of it has different bytes, so that no result is reused."""
 
     def __init__(self, folder: Path, spec: ClipSpec) -> None:
         path = folder / f"{uuid.uuid4().hex}{spec.suffix}"
@@ -53,16 +53,16 @@ class Clip:
         self._bytes = path.read_bytes()
         path.unlink()
 
-    def copy(self) -> Sent:
-        mark = uuid.uuid4()
-        box = struct.pack(">I4s", 8 + len(mark.bytes), b"free") + mark.bytes
-        return Sent(str(mark), self._bytes + box)
+    def new_submission(self) -> Submission:
+        key = uuid.uuid4()
+        box = struct.pack(">I4s", 8 + len(key.bytes), b"free") + key.bytes
+        return Submission(str(key), self._bytes + box)
 
 
 class Account:
-    """One account and its access token, which is renewed by logging in again: a long test outlives it.
+    """One account with its access token. A long test outlives the token; then the account logs in again.
 
-    It is told by e-mail and by a webhook.
+    Its notifications go to its e-mail address and to a webhook.
     """
 
     def __init__(self, http: httpx.AsyncClient, hook: UnreliableHook) -> None:
@@ -79,35 +79,35 @@ class Account:
         self._hook.expect(url, answer.json()["secret"])
         return self
 
-    async def log_in(self, refused: str) -> None:
-        """refused: the token that is no good any more; another client may have replaced it already."""
+    async def log_in(self, refused_token: str) -> None:
+        """Replaces a token that the API has refused, unless another client has replaced it already."""
         async with self._logging_in:
-            if self.token == refused:
+            if self.token == refused_token:
                 answer = (await self._http.post("/v1/tokens", json=self._login)).raise_for_status()
                 self.token = answer.json()["access_token"]
 
 
 class Sender:
-    """One client of one account. known: where it writes down the keys that it has used."""
+    """One client of one account. used_keys: the set to which it adds its keys."""
 
-    def __init__(self, http: httpx.AsyncClient, account: Account, spec: object, known: set[str]) -> None:
-        self._http, self._account, self._spec, self._known = http, account, json.dumps(spec), known
+    def __init__(self, http: httpx.AsyncClient, account: Account, spec: object, used_keys: set[str]) -> None:
+        self._http, self._account, self._spec, self._used_keys = http, account, json.dumps(spec), used_keys
 
-    async def send(self, sent: Sent) -> None:
-        """Submits until it is answered 201, with the same key each time.
+    async def send(self, submission: Submission) -> None:
+        """Repeats the submission with the same key until the answer is 201.
 
-        Raises AssertionError when that takes too long, or when the answer is one that no client would repeat.
+        Raises AssertionError when that takes too long, or after an answer that must not be retried.
         """
-        self._known.add(sent.key)
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not await self._call(sent):
-            assert time.monotonic() < deadline, f"{sent.key} was not accepted in {PATIENCE_SECONDS:.0f} s"
+        self._used_keys.add(submission.key)
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        while not await self._call(submission):
+            assert time.monotonic() < deadline, f"{submission.key} was not accepted in {TIMEOUT_SECONDS:.0f} s"
             await asyncio.sleep(PAUSE_SECONDS)
 
-    async def _call(self, sent: Sent) -> bool:
-        begun, token = time.monotonic(), self._account.token
-        headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": sent.key}
-        files = {"file": (f"{sent.key}.mp4", sent.body, "video/mp4")}
+    async def _call(self, submission: Submission) -> bool:
+        started, token = time.monotonic(), self._account.token
+        headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": submission.key}
+        files = {"file": (f"{submission.key}.mp4", submission.body, "video/mp4")}
         try:
             answer = await self._http.post("/v1/videos", headers=headers, files=files, data={"spec": self._spec})
             if answer.status_code == 401:
@@ -116,65 +116,67 @@ class Sender:
         except (httpx.TransportError, httpx.HTTPStatusError):
             return False
         if answer.status_code != 201:
-            assert answer.status_code in AGAIN, f"{answer.status_code}: {answer.text}"
+            assert answer.status_code in RETRIED_STATUSES, f"{answer.status_code}: {answer.text}"
             return False
         (video,) = answer.json()["items"]
-        sent.answers.append((video["id"], video["extraction"]["id"]))
-        sent.seconds.append(time.monotonic() - begun)
+        submission.answers.append((video["id"], video["extraction"]["id"]))
+        submission.seconds.append(time.monotonic() - started)
         return True
 
 
 @asynccontextmanager
-async def senders(system: System, count: int, spec: object, *, accounts: int = 1) -> AsyncIterator[list[Sender]]:
-    """So many clients, shared out to so many accounts."""
+async def open_senders(system: System, count: int, spec: object, *, accounts: int = 1) -> AsyncIterator[list[Sender]]:
+    """Opens this many clients, which share this many accounts."""
     limits = httpx.Limits(max_connections=count)
     async with httpx.AsyncClient(base_url=system.service.url, timeout=CALL_SECONDS, limits=limits) as http:
-        owners = await asyncio.gather(*(Account(http, system.hook).register() for _ in range(accounts)))
-        yield [Sender(http, owners[number % accounts], spec, system.known) for number in range(count)]
+        owner_accounts = await asyncio.gather(*(Account(http, system.hook).register() for _ in range(accounts)))
+        yield [Sender(http, owner_accounts[number % accounts], spec, system.used_keys) for number in range(count)]
 
 
 @asynccontextmanager
-async def load(system: System, clip: Clip, *, clients: int = 3) -> AsyncIterator[list[Sent]]:
-    """Submits all the time, so that there is always work; gives the list of what was sent, which grows.
+async def continuous_load(system: System, clip: Clip, *, clients: int = 3) -> AsyncIterator[list[Submission]]:
+    """Submits clips without a break, so that there is always work; yields the growing list of what was sent.
 
-    At the end of the block every call that was begun is brought to its answer.
+    At the end of the block each started submission is still repeated until it is accepted.
     """
-    sent: list[Sent] = []
+    sent: list[Submission] = []
     stop = asyncio.Event()
-    async with senders(system, clients, EVERY_FRAME) as group, asyncio.TaskGroup() as tasks:
+    async with open_senders(system, clients, EVERY_FRAME) as group, asyncio.TaskGroup() as tasks:
         for sender in group:
             tasks.create_task(_keep_sending(system, sender, clip, sent, stop))
-        await _until_busy(system)
+        await _wait_for_backlog(system)
         try:
             yield sent
         finally:
             stop.set()
 
 
-async def _keep_sending(system: System, sender: Sender, clip: Clip, sent: list[Sent], stop: asyncio.Event) -> None:
+async def _keep_sending(
+    system: System, sender: Sender, clip: Clip, sent: list[Submission], stop: asyncio.Event
+) -> None:
     while not stop.is_set():
-        if await asyncio.to_thread(_waiting, system) >= BACKLOG:
+        if await asyncio.to_thread(_count_unfinished, system) >= BACKLOG:
             await asyncio.sleep(PAUSE_SECONDS)
             continue
-        one = clip.copy()
-        sent.append(one)
-        await sender.send(one)
+        submission = clip.new_submission()
+        sent.append(submission)
+        await sender.send(submission)
 
 
-async def _until_busy(system: System) -> None:
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while await asyncio.to_thread(_waiting, system) < BACKLOG // 2:
+async def _wait_for_backlog(system: System) -> None:
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        while await asyncio.to_thread(_count_unfinished, system) < BACKLOG // 2:
             await asyncio.sleep(PAUSE_SECONDS)
 
 
-def _waiting(system: System) -> int:
-    """Extractions that have not ended; none while the database is away: clients don't stop for that."""
+def _count_unfinished(system: System) -> int:
+    """Counts unfinished extractions; 0 while the database is away, so that clients continue to submit."""
     try:
         return system.fetch_count("SELECT count(*) FROM extractions WHERE status IN ('queued', 'running')")
     except psycopg.OperationalError:
         return 0
 
 
-def seconds_of(sent: Sequence[Sent]) -> list[float]:
-    """What all accepted calls took."""
-    return [seconds for one in sent for seconds in one.seconds]
+def call_seconds(sent: Sequence[Submission]) -> list[float]:
+    """How long each accepted call took."""
+    return [seconds for submission in sent for seconds in submission.seconds]

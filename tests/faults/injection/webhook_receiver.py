@@ -12,34 +12,34 @@ from typing import Any
 
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from tests.faults.injection.failing_receiver import SLOW_SECONDS, Failures, Way
+from tests.faults.injection.failing_receiver import SLOW_SECONDS, Failures, Reaction
 
 
 class UnreliableHook:
-    """fails: how, and how often. forged: messages without a signature that holds."""
+    """failures: how its tries fail, and how often. invalid_signatures: messages without a valid signature."""
 
     def __init__(self) -> None:
-        self.fails = Failures()
-        self.forged = 0
+        self.failures = Failures()
+        self.invalid_signatures = 0
         self._secrets: dict[str, str] = {}
-        self._taken: list[tuple[str, str]] = []
+        self._successes: list[tuple[str, str]] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
 
     def new_url(self) -> str:
-        """An address that nobody else is given."""
+        """A new address of this receiver."""
         return f"http://127.0.0.1:{self._server.server_port}/{uuid.uuid4().hex}"
 
     def expect(self, url: str, secret: str) -> None:
-        """What comes to this address is signed with this secret."""
+        """Sets the secret with which messages to this address must be signed."""
         self._secrets[f"/{url.rpartition('/')[2]}"] = secret
 
-    def told(self) -> dict[str, list[str]]:
-        """The webhook-ids that told of each file's success, by its name without the suffix."""
-        found: dict[str, list[str]] = {}
-        for name, message_id in list(self._taken):
-            found.setdefault(name, []).append(message_id)
-        return found
+    def received_ids(self) -> dict[str, list[str]]:
+        """The webhook-ids of the received successes of each file, by the file's name without its suffix."""
+        ids: dict[str, list[str]] = {}
+        for name, message_id in list(self._successes):
+            ids.setdefault(name, []).append(message_id)
+        return ids
 
     def __enter__(self) -> UnreliableHook:
         threading.Thread(target=self._server.serve_forever, name="hook", daemon=True).start()
@@ -49,37 +49,37 @@ class UnreliableHook:
         self._server.shutdown()
         self._server.server_close()
 
-    def _take(self, path: str, headers: Mapping[str, str], body: bytes) -> HTTPStatus | None:
-        """The answer; None cuts the line."""
+    def _respond(self, path: str, headers: Mapping[str, str], body: bytes) -> HTTPStatus | None:
+        """The status to answer with; None: close the connection without an answer."""
         try:
             message: Any = Webhook(self._secrets[path]).verify(body, dict(headers))
         except (KeyError, WebhookVerificationError):
-            self.forged += 1
+            self.invalid_signatures += 1
             return HTTPStatus.UNAUTHORIZED
-        way = self.fails.meet(headers["webhook-id"])
-        if way is Way.REFUSED:
+        reaction = self.failures.react(headers["webhook-id"])
+        if reaction is Reaction.REFUSED:
             return HTTPStatus.INTERNAL_SERVER_ERROR
-        if way is Way.SLOW:
+        if reaction is Reaction.SLOW:
             time.sleep(SLOW_SECONDS)
             return HTTPStatus.SERVICE_UNAVAILABLE
         if message["type"] == "extraction.succeeded":
             name = message["data"]["video"]["filename"].removesuffix(".mp4")
-            self._taken.append((name, headers["webhook-id"]))
-        return None if way is Way.UNANSWERED else HTTPStatus.NO_CONTENT
+            self._successes.append((name, headers["webhook-id"]))
+        return None if reaction is Reaction.UNANSWERED else HTTPStatus.NO_CONTENT
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
-        take = self._take
+        respond = self._respond
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
-                answer = take(self.path, {name.lower(): value for name, value in self.headers.items()}, body)
+                answer = respond(self.path, {name.lower(): value for name, value in self.headers.items()}, body)
                 if answer is not None:
                     self.send_response(answer)
                     self.end_headers()
                 self.close_connection = True
 
             def log_message(self, *_words: object) -> None:
-                """Says nothing."""
+                """Logs nothing."""
 
         return Handler

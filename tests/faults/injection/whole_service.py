@@ -1,8 +1,8 @@
-"""The whole service with everything around it that a fault can hit, each in the test's own hands.
+"""The whole service, with the servers around it under the control of the test.
 
-PostgreSQL, Valkey and the SMTP server are started here and named to `fotograma up` by its environment, so that they can
-be away for as long as a test likes; `fotograma up` itself starts Ray, the API, the workers and maintenance. Each
-account of the tests has a webhook at the receiver here.
+PostgreSQL, Valkey and the SMTP server are started here, and `fotograma up` gets their addresses from its environment.
+So a test can stop each of them for as long as it needs. `fotograma up` itself starts Ray, the API, the workers and
+maintenance. Each account of the tests has a webhook at the receiver that is started here.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from tests.support.servers.running_service import Service
 LEASE_SECONDS = 3.0
 HEARTBEAT_SECONDS = 0.75
 WAIT_SECONDS = 120.0
-LOOK_SECONDS = 0.05
+POLL_SECONDS = 0.05
 
 
 class System:
-    """folder: an empty one with a short path that every account may enter. inbox: the mail server of the service.
-    hook: the receiver of its webhooks. known: keys that its clients have used.
+    """folder: an empty one with a short path, which every OS user may enter. inbox: the mail server of the service.
+    hook: the receiver of its webhooks. used_keys: idempotency keys that its clients have used.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -52,7 +52,7 @@ class System:
         )
         self.valkey = Valkey(folder / "valkey", folder / "valkey.sock", folder / "valkey.log", password="faults")
         self.folder, self.inbox, self.hook = folder, UnreliableInbox(), UnreliableHook()
-        self.known: set[str] = set()
+        self.used_keys: set[str] = set()
         settings = {
             "FOTOGRAMA_DATABASE_URL": self.postgres.url(),
             "FOTOGRAMA_REDIS_URL": self.valkey.url,
@@ -81,7 +81,7 @@ class System:
         self._stack.close()
 
     def fetch_rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        """What the database answers, on a connection of the test's own. Raises psycopg.OperationalError while away."""
+        """Runs a statement on a connection of its own. Raises psycopg.OperationalError while the database is away."""
         with psycopg.connect(self.postgres.url(), connect_timeout=2, autocommit=True) as connection:
             return connection.execute(statement.encode(), values).fetchall()
 
@@ -89,21 +89,21 @@ class System:
         return int(self.fetch_rows(statement, *values)[0][0])
 
     def kill_postgres(self) -> None:
-        """SIGKILL to the server and its backends, without a word of goodbye."""
+        """Sends SIGKILL to the server and its backends, so that no client is informed."""
         assert self.postgres.pid is not None
         postmaster = psutil.Process(self.postgres.pid)
-        everyone = [postmaster, *postmaster.children(recursive=True)]
-        for process in everyone:
+        processes = [postmaster, *postmaster.children(recursive=True)]
+        for process in processes:
             kill(process.pid)
-        psutil.wait_procs(everyone, 30)
+        psutil.wait_procs(processes, 30)
 
     def kill_valkey(self) -> None:
         assert self.valkey.pid is not None
         kill(self.valkey.pid)
-        until(lambda: not self.valkey.is_running())
+        wait_until(lambda: not self.valkey.is_running())
 
-    def mend(self) -> None:
-        """Starts what a row that failed has left broken, so that the next one can be judged by itself."""
+    def restart_stopped_servers(self) -> None:
+        """Starts each server that a failed row has left stopped, so that the next row starts in a working system."""
         if not self.postgres.is_running():
             self.postgres.start()
         if not self.valkey.is_running():
@@ -111,20 +111,22 @@ class System:
         if self.service.process.poll() is not None:
             self.service.start()
 
-    def wait_until_complete(self) -> None:
-        """Waits until every replica runs, after rows that killed some."""
-        wanted = {"api": 1, "pool": self.service.workers, "maintenance": 1}
-        until(
-            lambda: all(len(self.service.replica_pids(name)) >= count for name, count in wanted.items()),
+    def wait_for_all_replicas(self) -> None:
+        """Waits until every replica runs. Earlier rows may have killed some."""
+        replica_counts = {"api": 1, "pool": self.service.workers, "maintenance": 1}
+        wait_until(
+            lambda: all(len(self.service.replica_pids(name)) >= count for name, count in replica_counts.items()),
             what="every replica",
         )
 
     def gcs_address(self) -> str:
-        """Where a driver finds the cluster."""
+        """The address of Ray's GCS, at which a driver connects to the cluster."""
         for process in psutil.Process(self.service.process.pid).children(recursive=True):
             if process.name() == "raylet":
-                words: list[str] = process.cmdline()
-                return next(word.partition("=")[2] for word in words if word.startswith("--gcs-address="))
+                arguments: list[str] = process.cmdline()
+                return next(
+                    argument.partition("=")[2] for argument in arguments if argument.startswith("--gcs-address=")
+                )
         raise AssertionError("no raylet runs")
 
     def head_environment(self) -> dict[str, str]:
@@ -139,23 +141,23 @@ class System:
             self.service.terminate()
 
 
-Act = Callable[[System, bool], Awaitable[Outcome]]
-"""What a row does on a system that runs, and may be used by other rows before and after."""
+SystemRow = Callable[[System, bool], Awaitable[Outcome]]
+"""A row on a running system, which other rows use before and after it. Its second argument is `full`."""
 
 
-def on_a_system(act: Act) -> Row:
-    """The row, on a system of its own."""
+def with_own_system(system_row: SystemRow) -> Row:
+    """Returns the row that starts a system for itself."""
 
-    @functools.wraps(act)
+    @functools.wraps(system_row)
     async def row(full: bool, folder: Path) -> Outcome:
         with System(folder) as system:
-            return await act(system, full)
+            return await system_row(system, full)
 
     return row
 
 
 def kill(pid: int) -> bool:
-    """SIGKILL; whether there was such a process."""
+    """Sends SIGKILL; returns whether the process existed."""
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -163,9 +165,9 @@ def kill(pid: int) -> bool:
     return True
 
 
-def until(condition: Callable[[], bool], seconds: float = WAIT_SECONDS, what: str = "it") -> None:
-    """Waits for a condition. Raises AssertionError."""
+def wait_until(condition: Callable[[], bool], seconds: float = WAIT_SECONDS, what: str = "it") -> None:
+    """Polls a condition until it is true. Raises AssertionError when that takes too long."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not happen in {seconds:.0f} s"
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)

@@ -11,7 +11,7 @@ from tests.faults.mutants.trial import TESTS_FAILED, copy_tree, mutate, outcome_
 
 
 def main() -> int:
-    """Runs the named tests unpatched, then each mutant with its own."""
+    """Runs the named tests on the unchanged source, then each mutant's test on the mutant."""
     with tempfile.TemporaryDirectory() as folder:
         code, written = outcome_of(copy_tree(Path(folder)), sorted({mutant.test for mutant in MUTANTS}))
     if code != 0:

@@ -14,7 +14,7 @@ ACCEPTOR = "tests/integration/serve_app/test_group_commit.py"
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """old: stands exactly once in the file."""
+    """Replaces a text in a file. old: stands exactly once in the file."""
 
     path: str
     old: str
@@ -23,7 +23,7 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """test: node id; green in the unpatched tree, red in the patched one."""
+    """test: the id of a test that passes without the edits and fails with them."""
 
     name: str
     edits: tuple[Edit, ...]

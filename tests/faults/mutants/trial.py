@@ -1,4 +1,4 @@
-"""Tries mutants, each in a copy of the source tree of its own."""
+"""Runs tests on mutants: each mutant is an edited copy of the source tree."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tests.faults.mutants.catalogue import Mutant
 REPOSITORY = Path(__file__).parents[3]
 COPIED = ("db", "actors", "serve_app", "cluster", "tests", "pyproject.toml")
 TESTS_FAILED = 1
-"""pytest's exit code when tests ran and some were red: not that of a tree that can't be imported."""
+"""pytest's exit code when tests ran and some failed. Another code means that the tree can't be imported."""
 TRIAL_SECONDS = 120
 
 
 def copy_tree(folder: Path) -> Path:
-    """A copy of the source tree, whose packages are the ones that its tests import."""
+    """Copies the source tree. Tests that run in the copy import the copy's packages."""
     for name in COPIED:
         source = REPOSITORY / name
         if source.is_dir():
@@ -30,7 +30,7 @@ def copy_tree(folder: Path) -> Path:
 
 
 def mutate(folder: Path, mutant: Mutant) -> None:
-    """Makes the edits. Raises ValueError when what one replaces does not stand exactly once in its file."""
+    """Makes the edits. Raises ValueError when an edit's old text does not stand exactly once in its file."""
     for edit in mutant.edits:
         path = folder / edit.path
         source = path.read_text(encoding="utf-8")

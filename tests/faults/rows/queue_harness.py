@@ -1,4 +1,4 @@
-"""The harness of rows without the whole service: a PostgreSQL of their own, real workers, and the count."""
+"""What rows on queue functions share: a PostgreSQL of their own, real workers, and the count of outcomes."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ ENDS = ("published", "failed", "cancelled")
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
-    """What became of the accepted extractions, by the list that the row keeps itself."""
+class OutcomeCounts:
+    """What became of the accepted extractions that a row has listed."""
 
     lost: int
     duplicated: int
@@ -41,7 +41,7 @@ class Count:
 
 @asynccontextmanager
 async def postgres(folder: Path) -> AsyncIterator[Postgres]:
-    """A migrated server in a folder with a short path."""
+    """Runs a migrated server in a folder with a short path."""
     with running_postgres(folder) as server:
         migrate.upgrade(server.url())
         yield server
@@ -49,7 +49,7 @@ async def postgres(folder: Path) -> AsyncIterator[Postgres]:
 
 @asynccontextmanager
 async def queue_database(folder: Path) -> AsyncIterator[AsyncEngine]:
-    """The same, connected."""
+    """Runs a migrated server and opens connections to it."""
     async with postgres(folder) as server:
         database = open_database(server.url(), name="faults", connections=10)
         try:
@@ -69,7 +69,7 @@ def small_clip(folder: Path) -> Path:
 
 
 async def submit(database: AsyncEngine, store: ObjectStore, clip: Path) -> database_rows.Accepted:
-    """A video of which every frame is asked for."""
+    """Accepts a clip, with a specification that selects every frame."""
     return await worker_setup.submit_video(database, store, clip, worker_setup.ALL_FRAMES)
 
 
@@ -78,50 +78,58 @@ async def claim_one(database: AsyncEngine, worker: str = "worker") -> Claim:
     return claim
 
 
-async def work_off(
-    worker_deps: WorkerDeps, meet: Callable[[Claim, DecodingChild], None] | None = None
+async def perform_all_tasks(
+    worker_deps: WorkerDeps, on_claim: Callable[[Claim, DecodingChild], None] | None = None
 ) -> list[tuple[Claim, TaskOutcome]]:
-    """Claims and performs until nothing is left; pauses between retries are skipped. meet: sees each claim first."""
-    done: list[tuple[Claim, TaskOutcome]] = []
+    """Claims and performs until no task is ready; skips the pauses between retries. on_claim: called before a task."""
+    outcomes: list[tuple[Claim, TaskOutcome]] = []
     while True:
         await database_rows.execute(worker_deps.database, "UPDATE tasks SET ready_at = now() WHERE state = 'ready'")
         claims = await task_queue.claim(worker_deps.database, worker="worker")
         if not claims:
-            return done
+            return outcomes
         child = await DecodingChild.start()
-        if meet is not None:
-            meet(claims[0], child)
-        done.append((claims[0], await perform(claims[0], child, worker_deps, asyncio.Event(), lambda: None)))
+        if on_claim is not None:
+            on_claim(claims[0], child)
+        outcomes.append((claims[0], await perform(claims[0], child, worker_deps, asyncio.Event(), lambda: None)))
 
 
-async def expire(database: AsyncEngine, lease: Lease) -> None:
-    """Lets a lease's time pass."""
+async def expire_lease(database: AsyncEngine, lease: Lease) -> None:
+    """Lets a lease expire."""
     statement = "UPDATE tasks SET lease_expires_at = clock_timestamp() - interval '1 second' WHERE id = :id"
     await database_rows.execute(database, f"{statement} AND state = 'leased'", id=lease.task_id)
 
 
-async def number(database: AsyncEngine, statement: str, **values: object) -> int:
-    """The one number that a statement gives."""
+async def fetch_number(database: AsyncEngine, statement: str, **values: object) -> int:
+    """The only value of a statement that returns one number."""
     async with database.connect() as connection:
         return int((await connection.execute(text(statement), values)).scalar_one())
 
 
-async def count(database: AsyncEngine, extractions: Iterable[UUID], status: Sequence[str] = ("succeeded",)) -> Count:
-    """lost: without such an end. duplicated: ends, notifications and acceptances beyond one. stale: of every row."""
+async def count_outcomes(
+    database: AsyncEngine, extractions: Iterable[UUID], status: Sequence[str] = ("succeeded",)
+) -> OutcomeCounts:
+    """Counts what became of these extractions. status: the ends that are good.
+
+    lost: extractions without such an end. duplicated: second ends and notifications, and extractions that are not
+    listed. stale: stale results in the whole database.
+    """
     ids = list(extractions)
-    kept = await number(
+    ended = await fetch_number(
         database,
         "SELECT count(*) FROM extractions WHERE id = ANY(:ids) AND status::text = ANY(:status)",
         ids=ids,
         status=list(status),
     )
-    ends = await number(
+    ends = await fetch_number(
         database,
         """SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM events WHERE kind = ANY(:ends)
            GROUP BY extraction_id) AS ended""",
         ends=list(ENDS),
     )
-    owed = "SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM outbox GROUP BY extraction_id, channel) AS o"
-    unasked = await number(database, "SELECT count(*) FROM extractions WHERE NOT id = ANY(:ids)", ids=ids)
-    duplicated = ends + await number(database, owed) + unasked
-    return Count(lost=len(ids) - kept, duplicated=duplicated, stale=await number(database, STALE))
+    repeated_notifications = (
+        "SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM outbox GROUP BY extraction_id, channel) AS o"
+    )
+    unknown = await fetch_number(database, "SELECT count(*) FROM extractions WHERE NOT id = ANY(:ids)", ids=ids)
+    duplicated = ends + await fetch_number(database, repeated_notifications) + unknown
+    return OutcomeCounts(lost=len(ids) - ended, duplicated=duplicated, stale=await fetch_number(database, STALE))

@@ -17,9 +17,9 @@ from db.object_store.object_keys import video_key
 from db.queue import task_queue
 from db.queue.task_queue import LeaseLost
 from db.values.segment import Segment
-from tests.faults.injection.concurrent_calls import LOCKS, meet
+from tests.faults.injection.concurrent_calls import LOCKS, run_concurrently
 from tests.faults.row_outcome import Outcome
-from tests.faults.rows.queue_harness import claim_one, count, expire, number, queue_database
+from tests.faults.rows.queue_harness import claim_one, count_outcomes, expire_lease, fetch_number, queue_database
 from tests.support.state import database_rows
 from tests.support.state.queue_steps import publish_result
 
@@ -27,21 +27,21 @@ FULL_RACES, SHORT_RACES = 1000, 50
 LONGEST_PAUSE_SECONDS = 0.004
 SEGMENTS = (Segment(0, 0, 2, 10), Segment(1, 2, 3, 10))
 BATCH = 500
-FREE_EACH = 4
-"""Every so many-th meeting is not held at a lock."""
+UNLOCKED_EVERY = 4
+"""One of this many interleavings runs without a lock."""
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """How the two of one interleaving begin. pauses: seconds. lock: what holds both until both wait, or nothing."""
+class Interleaving:
+    """How the two calls of a race start. pauses: in seconds. lock: a lock for which both wait first, or None."""
 
     pauses: tuple[float, float]
     lock: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Raced:
-    """Which side has won, and whether both were seen inside their transactions at once."""
+class RaceResult:
+    """Which call won, and whether both were seen inside their transactions at once."""
 
     extraction_id: UUID
     first_won: bool
@@ -49,43 +49,43 @@ class Raced:
     overlapped: bool
 
 
-def turns(full: bool) -> Iterator[Turn]:
+def interleavings(full: bool) -> Iterator[Interleaving]:
     """All interleavings of a race."""
-    chance = random.Random(7)
-    for turn in range(FULL_RACES if full else SHORT_RACES):
-        pauses = (chance.random() * LONGEST_PAUSE_SECONDS, chance.random() * LONGEST_PAUSE_SECONDS)
-        yield Turn(pauses, None if turn % FREE_EACH == 0 else LOCKS[turn % len(LOCKS)])
+    rng = random.Random(7)
+    for number in range(FULL_RACES if full else SHORT_RACES):
+        pauses = (rng.random() * LONGEST_PAUSE_SECONDS, rng.random() * LONGEST_PAUSE_SECONDS)
+        yield Interleaving(pauses, None if number % UNLOCKED_EVERY == 0 else LOCKS[number % len(LOCKS)])
 
 
 async def rescue_races_publish(full: bool, folder: Path) -> Outcome:
-    """A late lease is rescued at the moment in which its holder publishes."""
+    """An expired lease is rescued while its worker publishes."""
 
-    async def race(database: AsyncEngine, turn: Turn) -> Raced:
+    async def race(database: AsyncEngine, interleaving: Interleaving) -> RaceResult:
         accepted = await database_rows.accept_video(database)
         lease = (await claim_one(database, "late")).lease
-        await expire(database, lease)
-        met = await meet(
+        await expire_lease(database, lease)
+        concurrent = await run_concurrently(
             database,
             accepted.extraction_id,
             lambda: publish_result(database, lease),
             lambda: task_queue.rescue(database, jitter=0.0, lease_seconds=0),
-            pauses=turn.pauses,
-            lock=turn.lock,
+            pauses=interleaving.pauses,
+            lock=interleaving.lock,
         )
-        published, rescued = met.results
+        published, rescued = concurrent.results
         assert isinstance(published, LeaseLost | None), published
         assert isinstance(rescued, task_queue.Rescued), rescued
         if rescued.again:
             await publish_result(database, (await claim_one(database, "rescuer")).lease)
-        return Raced(accepted.extraction_id, published is None, bool(rescued.again), met.overlapped)
+        return RaceResult(accepted.extraction_id, published is None, bool(rescued.again), concurrent.overlapped)
 
-    return await _races(full, folder, race, name="Rescue races publish", second="rescue", ends=("succeeded",))
+    return await _repeat_race(full, folder, race, name="Rescue races publish", second="rescue", ends=("succeeded",))
 
 
 async def cancel_races_publish(full: bool, folder: Path) -> Outcome:
-    """A user cancels at the moment in which the worker publishes."""
+    """A user cancels while the worker publishes."""
 
-    async def race(database: AsyncEngine, turn: Turn) -> Raced:
+    async def race(database: AsyncEngine, interleaving: Interleaving) -> RaceResult:
         accepted = await database_rows.accept_video(database)
         lease = (await claim_one(database)).lease
 
@@ -93,85 +93,85 @@ async def cancel_races_publish(full: bool, folder: Path) -> Outcome:
             async with database.begin() as connection:
                 return await task_queue.cancel(connection, accepted.extraction_id)
 
-        met = await meet(
+        concurrent = await run_concurrently(
             database,
             accepted.extraction_id,
             lambda: publish_result(database, lease),
             cancel,
-            pauses=turn.pauses,
-            lock=turn.lock,
+            pauses=interleaving.pauses,
+            lock=interleaving.lock,
         )
-        published, cancelled = met.results
+        published, cancelled = concurrent.results
         assert isinstance(published, LeaseLost | None), published
         assert isinstance(cancelled, bool), cancelled
         status = (await database_rows.fetch_extraction(database, accepted.extraction_id)).status
         assert status == ("cancelled" if cancelled else "succeeded"), status
-        return Raced(accepted.extraction_id, published is None, cancelled, met.overlapped)
+        return RaceResult(accepted.extraction_id, published is None, cancelled, concurrent.overlapped)
 
     ends = ("succeeded", "cancelled")
-    return await _races(full, folder, race, name="Cancel races publish", second="cancel", ends=ends)
+    return await _repeat_race(full, folder, race, name="Cancel races publish", second="cancel", ends=ends)
 
 
-async def _races(
+async def _repeat_race(
     full: bool,
     folder: Path,
-    race: Callable[[AsyncEngine, Turn], Awaitable[Raced]],
+    race: Callable[[AsyncEngine, Interleaving], Awaitable[RaceResult]],
     *,
     name: str,
     second: str,
     ends: tuple[str, ...],
 ) -> Outcome:
-    """Runs a race of two again and again."""
+    """Runs a race once for each interleaving. second: the name of the second call. ends: the ends that are good."""
     async with queue_database(folder) as database:
-        made = [await race(database, turn) for turn in turns(full)]
-        found = await count(database, [raced.extraction_id for raced in made], ends)
-    races, first_won = len(made), sum(raced.first_won for raced in made)
-    assert 0 < first_won < races, "one side always came first: nothing raced"
+        results = [await race(database, interleaving) for interleaving in interleavings(full)]
+        counts = await count_outcomes(database, [result.extraction_id for result in results], ends)
+    races, first_won = len(results), sum(result.first_won for result in results)
+    assert 0 < first_won < races, "the same call won every race"
     return Outcome(
         name=name,
-        how=_how(races, sum(raced.overlapped for raced in made)),
+        how=_describe_races(races, sum(result.overlapped for result in results)),
         accepted=races,
-        lost=found.lost + sum(not raced.first_won and not raced.second_won for raced in made),
-        duplicated=found.duplicated,
-        stale=max(found.stale, sum(raced.first_won and raced.second_won for raced in made)),
+        lost=counts.lost + sum(not result.first_won and not result.second_won for result in results),
+        duplicated=counts.duplicated,
+        stale=max(counts.stale, sum(result.first_won and result.second_won for result in results)),
         note=f"publish won {first_won:,}, {second} {races - first_won:,}",
     )
 
 
-def _how(races: int, overlapped: int) -> str:
-    """Raises AssertionError when those that were held did not all meet."""
-    held = sum(turn % FREE_EACH != 0 for turn in range(races))
-    assert overlapped == held, f"{overlapped} of {held} met"
+def _describe_races(races: int, overlapped: int) -> str:
+    """Describes the interleavings. Raises AssertionError when a locked one was not seen in both transactions."""
+    locked = sum(number % UNLOCKED_EVERY != 0 for number in range(races))
+    assert overlapped == locked, f"only {overlapped} of {locked} locked interleavings overlapped"
     return f"{races:,} interleavings from a barrier; in {overlapped:,} both were seen in their transactions at once"
 
 
 async def last_segments_race(full: bool, folder: Path) -> Outcome:
     """The last two segments of an extraction are published at the same moment."""
-    made, overlapped, assembling = [], 0, 0
+    extraction_ids, overlapped, assemble_claims = [], 0, 0
     async with queue_database(folder) as database:
-        for turn in turns(full):
-            made.append((await database_rows.accept_video(database)).extraction_id)
-            overlapped += await _publish_both(database, made[-1], turn)
-            last = await task_queue.claim(database, worker="assembler", limit=10)
-            assembling += len(last)
-            for claim in last:
+        for interleaving in interleavings(full):
+            extraction_ids.append((await database_rows.accept_video(database)).extraction_id)
+            overlapped += await _publish_both(database, extraction_ids[-1], interleaving)
+            claims = await task_queue.claim(database, worker="assembler", limit=10)
+            assemble_claims += len(claims)
+            for claim in claims:
                 assert claim.segment_keys == ("results/0", "results/1"), claim.segment_keys
                 await publish_result(database, claim.lease)
-        found = await count(database, made)
-        tasks = await number(database, "SELECT count(*) FROM tasks WHERE kind = 'assemble'")
+        counts = await count_outcomes(database, extraction_ids)
+        assemble_tasks = await fetch_number(database, "SELECT count(*) FROM tasks WHERE kind = 'assemble'")
     return Outcome(
         name="The last two segments race",
-        how=_how(len(made), overlapped),
-        accepted=len(made),
-        lost=found.lost,
-        duplicated=found.duplicated + max(tasks, assembling) - min(len(made), tasks),
-        stale=found.stale,
-        note=f"{tasks:,} assembling tasks",
+        how=_describe_races(len(extraction_ids), overlapped),
+        accepted=len(extraction_ids),
+        lost=counts.lost,
+        duplicated=counts.duplicated + max(assemble_tasks, assemble_claims) - min(len(extraction_ids), assemble_tasks),
+        stale=counts.stale,
+        note=f"{assemble_tasks:,} assembling tasks",
     )
 
 
-async def _publish_both(database: AsyncEngine, extraction_id: UUID, turn: Turn) -> bool:
-    """Splits the extraction in two, and publishes both; whether they were seen in their transactions at once."""
+async def _publish_both(database: AsyncEngine, extraction_id: UUID, interleaving: Interleaving) -> bool:
+    """Splits the extraction in two and publishes both segments; returns whether the transactions overlapped."""
     planning = (await claim_one(database)).lease
     await task_queue.split(database, planning, media={}, frames_total=3, plan_key="results/plan", segments=SEGMENTS)
     claims = [await claim_one(database, worker) for worker in ("one", "two")]
@@ -182,50 +182,52 @@ async def _publish_both(database: AsyncEngine, extraction_id: UUID, turn: Turn) 
         return lambda: task_queue.publish_segment(database, claim.lease, key=key, frames=frames)
 
     calls = (publish(claim) for claim in claims)
-    met = await meet(database, extraction_id, *calls, pauses=turn.pauses, lock=turn.lock)
-    assert met.results == [None, None], met.results
-    return met.overlapped
+    concurrent = await run_concurrently(
+        database, extraction_id, *calls, pauses=interleaving.pauses, lock=interleaving.lock
+    )
+    assert concurrent.results == [None, None], concurrent.results
+    return concurrent.overlapped
 
 
 async def unequal_users(full: bool, folder: Path) -> Outcome:
-    """One user brings very many videos, then 20 users one each; a worker takes them one by one."""
-    many, few = 10_000 if full else 500, 20
+    """One user has very many videos, then 20 users submit one video each; one worker claims task after task."""
+    crowd_videos, small_users = 10_000 if full else 500, 20
     async with queue_database(folder) as database:
         crowd = await database_rows.create_user(database, "crowd@example.com")
-        made = await _accept_many(database, crowd, many)
+        crowd_extractions = await _accept_many(database, crowd, crowd_videos)
         await publish_result(database, (await claim_one(database)).lease)
-        small = {(await database_rows.accept_video(database)).extraction_id for _ in range(few)}
-        waiting, place = set(small), 0
-        worst = 0
-        while waiting and place < many + few:
+        small_extractions = {(await database_rows.accept_video(database)).extraction_id for _ in range(small_users)}
+        waiting, place = set(small_extractions), 0
+        worst_place = 0
+        while waiting and place < crowd_videos + small_users:
             claim = await claim_one(database)
             place += 1
             if claim.extraction_id in waiting:
                 waiting.remove(claim.extraction_id)
-                worst = place
+                worst_place = place
             await publish_result(database, claim.lease)
         while claims := await task_queue.claim(database, worker="worker", limit=50):
             for claim in claims:
                 await publish_result(database, claim.lease)
-        found = await count(database, [*made, *small])
-    users = few + 1
-    assert worst <= users + 2, f"a small user waited {worst} places"
+        counts = await count_outcomes(database, [*crowd_extractions, *small_extractions])
+    users = small_users + 1
+    assert worst_place <= users + 2, f"a small user waited {worst_place} places"
     return Outcome(
         name="One user with very many videos",
-        how=f"{many:,} equal videos of one user, then {few} users with one each; queue functions alone",
-        accepted=many + few,
-        lost=found.lost,
-        duplicated=found.duplicated,
-        stale=found.stale,
-        note=f"worst place of a small user: {worst} (users + 2 = {users + 2})",
+        how=f"{crowd_videos:,} equal videos of one user, then {small_users} users with one each; queue functions alone",
+        accepted=crowd_videos + small_users,
+        lost=counts.lost,
+        duplicated=counts.duplicated,
+        stale=counts.stale,
+        note=f"worst place of a small user: {worst_place} (users + 2 = {users + 2})",
     )
 
 
 async def _accept_many(database: AsyncEngine, user_id: UUID, videos: int) -> list[UUID]:
-    made: list[UUID] = []
-    while len(made) < videos:
+    extraction_ids: list[UUID] = []
+    while len(extraction_ids) < videos:
         uploads = []
-        for _ in range(min(BATCH, videos - len(made))):
+        for _ in range(min(BATCH, videos - len(extraction_ids))):
             video_id = uuid7()
             key = video_key(video_id)
             uploads.append(Upload(user_id, video_id, uuid7(), uuid7(), "clip.mp4", 1000, "0" * 64, key, "{}"))
@@ -233,5 +235,5 @@ async def _accept_many(database: AsyncEngine, user_id: UUID, videos: int) -> lis
             reserved = [{"object_key": upload.object_key, "user_id": user_id} for upload in uploads]
             await connection.execute(object_reservations.RESERVE, reserved)
             await accept.accept(connection, uploads)
-        made += [upload.extraction_id for upload in uploads]
-    return made
+        extraction_ids += [upload.extraction_id for upload in uploads]
+    return extraction_ids

@@ -1,4 +1,4 @@
-"""The rows that need no whole service: queue functions, workers and the API in this process, on a real PostgreSQL."""
+"""The rows without the whole service: queue functions, workers and the API in this process, on a real PostgreSQL."""
 
 from tests.faults.row_outcome import Row
 from tests.faults.rows.lost_answer_row import commit_answer_lost

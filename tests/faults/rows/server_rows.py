@@ -12,10 +12,10 @@ from dataclasses import replace
 
 import psycopg
 
-from tests.faults.audit import audit, burnt, tellings
-from tests.faults.injection.failing_receiver import Receiving
-from tests.faults.injection.submission_load import BUSY, TINY, Clip, Sent, load, senders
-from tests.faults.injection.whole_service import LEASE_SECONDS, Act, System, until
+from tests.faults.audit import audit, charged_retries, count_notifications
+from tests.faults.injection.failing_receiver import Receiver
+from tests.faults.injection.submission_load import BUSY, TINY, Clip, Submission, continuous_load, open_senders
+from tests.faults.injection.whole_service import LEASE_SECONDS, System, SystemRow, wait_until
 from tests.faults.row_outcome import Outcome
 
 SEED = 2026
@@ -31,12 +31,12 @@ async def postgres_away(system: System, full: bool) -> Outcome:
         time.sleep(AWAY_SECONDS)
         system.postgres.start()
 
-    sent, moments = await _under_load(system, [be_away] * times)
+    sent, fault_ends = await _under_load(system, [be_away] * times)
     how = f"SIGKILL, away for {AWAY_SECONDS:.0f} s (three leases), {times} ×, under load"
     outcome = await audit(
-        system, sent, name="PostgreSQL away", how=how, faults=moments, note="The outage cost no attempt."
+        system, sent, name="PostgreSQL away", how=how, faults=fault_ends, note="The outage cost no attempt."
     )
-    assert not (told := burnt(system, sent)), f"an outage cost attempts: {told}"
+    assert not (retries := charged_retries(system, sent)), f"an outage was counted against tasks: {retries}"
     return outcome
 
 
@@ -48,22 +48,22 @@ async def postgres_killed(system: System, full: bool) -> Outcome:
         system.kill_postgres()
         system.postgres.start()
 
-    sent, moments = await _under_load(system, [die] * times)
+    sent, fault_ends = await _under_load(system, [die] * times)
     how = f"SIGKILL to all its processes and a start at once, {times} ×, under load"
-    return await audit(system, sent, name="PostgreSQL killed", how=how, faults=moments)
+    return await audit(system, sent, name="PostgreSQL killed", how=how, faults=fault_ends)
 
 
 async def connections_ended(system: System, full: bool) -> Outcome:
     """Connections of the service terminated at random, under load."""
     times = 200 if full else 10
-    chance = random.Random(SEED)
+    rng = random.Random(SEED)
 
     def end_one() -> None:
-        until(lambda: _end_connection(system, chance), what="a connection")
+        wait_until(lambda: _end_connection(system, rng), what="a connection")
 
-    sent, moments = await _under_load(system, [end_one] * times, pause_seconds=0.2)
+    sent, fault_ends = await _under_load(system, [end_one] * times, pause_seconds=0.2)
     how = f"pg_terminate_backend of a random connection, {times} ×, under load"
-    return await audit(system, sent, name="Connections ended", how=how, faults=moments)
+    return await audit(system, sent, name="Connections ended", how=how, faults=fault_ends)
 
 
 async def redis_stopped(system: System, full: bool) -> Outcome:
@@ -81,66 +81,68 @@ async def redis_stopped(system: System, full: bool) -> Outcome:
         time.sleep(seconds)
         os.kill(system.valkey.pid, signal.SIGCONT)
 
-    sent, moments = await _under_load(system, [be_away, hang] * times)
+    sent, fault_ends = await _under_load(system, [be_away, hang] * times)
     how = f"SIGKILL and away for {seconds:.0f} s, then SIGSTOP for {seconds:.0f} s, {times} ×, under load"
-    return await audit(system, sent, name="Redis stopped and hung", how=how, faults=moments)
+    return await audit(system, sent, name="Redis stopped and hung", how=how, faults=fault_ends)
 
 
 async def mail_failing(system: System, full: bool) -> Outcome:
-    """The mail server refuses, is slow, or hangs up after it has taken a message."""
-    return await _failing(system, full, system.inbox, "Mail server failing", well=system.hook, other="webhook")
+    """The mail server refuses, is slow, or closes the connection after it has received a message."""
+    return await _failing(system, full, system.inbox, "Mail server failing", healthy=system.hook, other="webhook")
 
 
 async def webhook_failing(system: System, full: bool) -> Outcome:
-    """The same of a webhook receiver."""
-    return await _failing(system, full, system.hook, "Webhook receiver failing", well=system.inbox, other="mail")
+    """The webhook receiver refuses, is slow, or closes the connection after it has received a message."""
+    return await _failing(system, full, system.hook, "Webhook receiver failing", healthy=system.inbox, other="mail")
 
 
-async def _failing(system: System, full: bool, ill: Receiving, name: str, *, well: Receiving, other: str) -> Outcome:
-    """ill, well: two channels on which every end is told. other: what the well one gets."""
+async def _failing(
+    system: System, full: bool, failing: Receiver, name: str, *, healthy: Receiver, other: str
+) -> Outcome:
+    """failing, healthy: the two channels of every account. other: what the healthy channel receives."""
     count = 60 if full else 8
     clip = Clip(system.folder, TINY)
-    sent = [clip.copy() for _ in range(count)]
-    before, ill.fails.first = ill.fails.made, (2 if full else 1)
+    sent = [clip.new_submission() for _ in range(count)]
+    before, failing.failures.failing_tries = failing.failures.failed_tries, (2 if full else 1)
     try:
-        async with senders(system, 4, {}) as group:
-            await asyncio.gather(*(group[number % 4].send(one) for number, one in enumerate(sent)))
+        async with open_senders(system, 4, {}) as group:
+            await asyncio.gather(*(group[number % 4].send(submission) for number, submission in enumerate(sent)))
         how = f"{count} notifications; of each the first tries are refused, slow, or taken without an answer"
         outcome = await audit(system, sent, name=name, how=how)
     finally:
-        ill.fails.first = 0
-    failed = ill.fails.made - before
+        failing.failures.failing_tries = 0
+    failed = failing.failures.failed_tries - before
     assert failed == count * (2 if full else 1), f"{failed} tries failed"
-    assert tellings(ill, sent).repeated > 0, "no message was repeated"
-    assert tellings(well, sent).repeated == 0, f"a {other} was repeated because of another channel"
+    assert count_notifications(failing, sent).repeated > 0, "no message was repeated"
+    assert count_notifications(healthy, sent).repeated == 0, f"a {other} was repeated because of another channel"
     return replace(outcome, note=f"{failed} tries failed; no {other} about the same was repeated.")
 
 
 async def _under_load(
     system: System, faults: list[Callable[[], None]], *, pause_seconds: float = 2.0
-) -> tuple[list[Sent], list[float]]:
-    """Each fault in turn while clients submit. Gives what they sent, and when each fault had ended."""
-    moments = []
-    async with load(system, Clip(system.folder, BUSY)) as sent:
+) -> tuple[list[Submission], list[float]]:
+    """Causes one fault after the other while clients submit. Returns what they sent, and when each fault ended."""
+    fault_ends = []
+    async with continuous_load(system, Clip(system.folder, BUSY)) as sent:
         for fault in faults:
             await asyncio.to_thread(fault)
-            moments.append(time.time())
+            fault_ends.append(time.time())
             await asyncio.sleep(pause_seconds)
-    return sent, moments
+    return sent, fault_ends
 
 
-def _end_connection(system: System, chance: random.Random) -> bool:
+def _end_connection(system: System, rng: random.Random) -> bool:
     try:
-        found = system.fetch_rows("SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'fotograma %%'")
-        if not found:
+        rows = system.fetch_rows("SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'fotograma %%'")
+        if not rows:
             return False
-        (pid,) = chance.choice(found)
+        (pid,) = rng.choice(rows)
         return bool(system.fetch_rows("SELECT pg_terminate_backend(%s)", pid)[0][0])
     except psycopg.OperationalError:
         return False
 
 
-ACTS: tuple[Act, ...] = (
+SYSTEM_ROWS: tuple[SystemRow, ...] = (
     postgres_away,
     postgres_killed,
     connections_ended,
