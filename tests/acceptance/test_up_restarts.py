@@ -189,7 +189,7 @@ def test_after_each_kill_a_client_gets_only_right_answers_503_or_a_closed_connec
 ) -> None:
     wait_until_ready(service)
     with RequestLoop(plain_requests(service)) as requests:
-        requests.wait_for_right_answers(5, 60)
+        requests.wait_for_expected_responses(5, 60)
         killed = [process for victim in victims for process in titled(service, victim)]
         assert len(killed) == len(victims)
         for process in killed:
@@ -197,8 +197,8 @@ def test_after_each_kill_a_client_gets_only_right_answers_503_or_a_closed_connec
         psutil.wait_procs(killed, 10)
         for victim in victims:
             until(lambda victim=victim: 1 if titled(service, victim) else None)  # type: ignore[misc]
-        requests.wait_for_right_answers(20, 120)
-    assert requests.wrong == [], requests.seen
+        requests.wait_for_expected_responses(20, 120)
+    assert requests.unexpected == [], requests.statuses
 
 
 def test_valkey_is_started_again_each_time(service: Service) -> None:

@@ -120,7 +120,7 @@ def test_every_image_is_the_frame_of_the_reference(kind: ClipKind, tmp_path: Pat
     place = KINDS.index(kind)
     wanted = []
     for at, spec in enumerate(specs_for(place, truth.end)):
-        expected = truth.choose(spec)
+        expected = truth.select(spec)
         if not expected.indexes:
             with pytest.raises(CatalogueError, match="empty_selection"):
                 extract(path, parse(text_of(spec)), tmp_path)

@@ -13,7 +13,7 @@ PREFIX = "cases: "
 
 @pytest.fixture
 def count_cases(record_property: Callable[[str, object], None]) -> CountCases:
-    """Adds cases that were right under a heading."""
+    """Returns a function that adds a number of passed cases to a heading."""
     return lambda heading, cases: record_property(f"{PREFIX}{heading}", cases)
 
 

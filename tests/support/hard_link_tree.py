@@ -12,7 +12,7 @@ Ignore = Callable[[str, list[str]], Iterable[str]]
 
 
 def make_hard_link_tree(source: Path, target: Path, *, ignore: Ignore | None = None) -> Path:
-    """A tree of hard links. Gives `target`."""
+    """Makes a tree of hard links. Returns `target`."""
     shutil.copytree(source, target, symlinks=True, copy_function=_link_or_copy, ignore=ignore)
     return target
 

@@ -1,4 +1,4 @@
-"""Which tests go to one process of the suite, one after the other; every other test goes to whichever is free."""
+"""The groups of tests that run one after the other in one process; every other test runs in any process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SLOW_SETUP = {
 
 
 class SuiteScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Begins with the group of most tests, which is the one that waits most."""
+    """Starts the group with the most tests first, because its tests wait most."""
 
     def _split_scope(self, nodeid: str) -> str:
         return scheduling_group(nodeid)

@@ -26,9 +26,9 @@ UNUSED_PYTHON_FILES = shutil.ignore_patterns("site-packages", "test", "include",
 
 @dataclass(frozen=True, slots=True)
 class UnprivilegedUser:
-    """uid, gid: None for the one that the tests run as. home: a folder of its own, closed to others.
+    """uid, gid: None: those of the user that runs the tests. home: a folder that only this user may enter.
 
-    command: runs `fotograma`. environment: for it.
+    command: the start of a command line of `fotograma`. environment: the variables that it needs.
     """
 
     uid: int | None
@@ -63,7 +63,7 @@ def unprivileged_user(folder: Path) -> Iterator[UnprivilegedUser]:
 
 
 def _command_for_all(folder: Path) -> tuple[list[str], dict[str, str]]:
-    """Python and the packages as they are, or linked into `folder` when they lie where only root may enter."""
+    """Python and the packages in place, or as links in `folder` when they lie where only root may enter."""
     interpreter, checkout = Path(sys.executable).resolve(), Path(cluster.__file__).parents[1]
     packages = Path(sysconfig.get_path("purelib"))
     if all(map(is_open_to_all, (interpreter.parent, checkout, packages))):
@@ -79,7 +79,7 @@ def _command_for_all(folder: Path) -> tuple[list[str], dict[str, str]]:
 
 
 def _open_to_all(tree: Path, links: Path, *, ignore: Ignore | None = None) -> Path:
-    """The tree, or links to all in it when others may not enter."""
+    """Returns the tree, or hard links to its files when other users may not enter it."""
     if is_open_to_all(tree):
         return tree
     make_hard_link_tree(tree, links, ignore=ignore).chmod(0o755)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def process_ends(pid: int, seconds: float = 10.0) -> bool:
-    """Whether a process has ended within the time (a zombie has)."""
+    """Returns whether the process ends within the time. A zombie counts as ended."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:

@@ -20,8 +20,8 @@ def command_contexts(command: Any, name: str, parent: Any = None) -> Iterator[An
     context = command.context_class(command, info_name=name, parent=parent)
     yield context
     if hasattr(command, "list_commands"):
-        for below in command.list_commands(context):
-            yield from command_contexts(command.get_command(context, below), below, context)
+        for subcommand in command.list_commands(context):
+            yield from command_contexts(command.get_command(context, subcommand), subcommand, context)
 
 
 def called_command(line: str) -> str:

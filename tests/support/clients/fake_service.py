@@ -61,8 +61,8 @@ FaultRule = tuple[str, str, Fault]
 
 def answer_problem(status: int, code: str, **headers: str) -> Fault:
     """Answers with a problem. headers: an underscore stands for a hyphen."""
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return lambda request, carry_out: problem_response(status, code, headers=named)
+    fields = {name.replace("_", "-"): value for name, value in headers.items()}
+    return lambda request, carry_out: problem_response(status, code, headers=fields)
 
 
 def drop_connection(request: ApiRequest, carry_out: Callable[[], ApiResponse]) -> ApiResponse:
@@ -261,14 +261,14 @@ class FakeService:
         video["status"] = extraction["status"]
 
     def _create_upload(self, request: ApiRequest) -> ApiResponse:
-        known = self._uploads_by_key.get(request.headers["idempotency-key"])
-        if known is not None and known.is_gone:
+        existing = self._uploads_by_key.get(request.headers["idempotency-key"])
+        if existing is not None and existing.is_gone:
             return problem_response(410, "upload_gone")
-        upload = known or self._new_upload(request)
-        headers = {"Location": f"/v1/uploads/{upload.id}"} | ({"Idempotency-Replayed": "true"} if known else {})
+        upload = existing or self._new_upload(request)
+        headers = {"Location": f"/v1/uploads/{upload.id}"} | ({"Idempotency-Replayed": "true"} if existing else {})
         if request.headers.get("content-type") != "application/offset+octet-stream":
-            ending = {"Video-Location": f"/v1/videos/{upload.video_id}"} if upload.video_id else {}
-            return ApiResponse(201, headers=headers | {"Upload-Expires": UPLOAD_EXPIRES} | ending)
+            video_location = {"Video-Location": f"/v1/videos/{upload.video_id}"} if upload.video_id else {}
+            return ApiResponse(201, headers=headers | {"Upload-Expires": UPLOAD_EXPIRES} | video_location)
         refusal = None if upload.content else self._append(upload, request.body)
         return refusal or ApiResponse(201, headers=headers | self._position(upload))
 
@@ -307,8 +307,8 @@ class FakeService:
         return None
 
     def _position(self, upload: FakeUpload) -> dict[str, str]:
-        ending = {"Video-Location": f"/v1/videos/{upload.video_id}"} if upload.video_id else {}
-        return {"Upload-Offset": str(len(upload.content)), "Upload-Expires": UPLOAD_EXPIRES} | ending
+        video_location = {"Video-Location": f"/v1/videos/{upload.video_id}"} if upload.video_id else {}
+        return {"Upload-Offset": str(len(upload.content)), "Upload-Expires": UPLOAD_EXPIRES} | video_location
 
     def _create_video(self, filename: str, content: bytes, spec: str | None) -> dict[str, Any]:
         number = len(self.file_contents) + 1
@@ -331,7 +331,7 @@ class FakeService:
 
     def _list(self, request: ApiRequest) -> ApiResponse:
         query = request.query
-        found = [
+        matching = [
             video
             for video in reversed(self.videos.values())
             if video["status"] == query.get("status", video["status"])
@@ -339,18 +339,18 @@ class FakeService:
             and video["sha256"] == query.get("sha256", video["sha256"])
         ]
         start, limit = int(request.query.get("cursor", 0)), min(2, int(request.query["limit"]))
-        rest = start + limit < len(found)
+        has_more = start + limit < len(matching)
         return json_response(
-            200, {"items": found[start : start + limit], "next_cursor": str(start + limit) if rest else None}
+            200, {"items": matching[start : start + limit], "next_cursor": str(start + limit) if has_more else None}
         )
 
     def _content(self, request: ApiRequest) -> ApiResponse:
         etag = f'"{hashlib.sha256(self.archive).hexdigest()}"'
-        whole = ApiResponse(200, self.archive, {"ETag": etag, "Content-Length": str(len(self.archive))})
-        found = re.fullmatch(r"bytes=(\d+)-", request.headers.get("range", ""))
-        if found is None or request.headers.get("if-range") != etag:
-            return whole
-        start, size = int(found[1]), len(self.archive)
+        complete = ApiResponse(200, self.archive, {"ETag": etag, "Content-Length": str(len(self.archive))})
+        open_range = re.fullmatch(r"bytes=(\d+)-", request.headers.get("range", ""))
+        if open_range is None or request.headers.get("if-range") != etag:
+            return complete
+        start, size = int(open_range[1]), len(self.archive)
         headers = {
             "ETag": etag,
             "Content-Range": f"bytes {start}-{size - 1}/{size}",

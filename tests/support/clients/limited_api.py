@@ -23,31 +23,32 @@ async def open_limited_api(
     deps: Deps, tmp_path: Path, *, cache: Cache | None = None, **limits: Any
 ) -> AsyncIterator[Any]:
     """Yields dependencies with these limits, and a client that is logged in."""
-    made = api_client.make_deps(
+    limited_deps = api_client.make_deps(
         deps.database, tmp_path / "objects", cache or deps.cache, limits=api_client.make_limits(**limits)
     )
-    async with api_client.open_client(create_app(made)) as client:
+    async with api_client.open_client(create_app(limited_deps)) as client:
         await api_client.log_in(client)
-        yield made, client
-    made.password_hasher.close()
+        yield limited_deps, client
+    limited_deps.password_hasher.close()
 
 
 class UnreadBody:
     """A request body that records whether it is read."""
 
     def __init__(self) -> None:
-        self.read = False
+        self.is_read = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        self.read = True
+        self.is_read = True
         yield b"x"
 
 
 async def send_unread(client: httpx.AsyncClient, size: int = 1000) -> httpx.Response:
+    """Sends an upload of this many bytes, and asserts that its body is not read."""
     body = UnreadBody()
     headers = {"Content-Type": "multipart/form-data; boundary=b", "Content-Length": str(size)}
     answer = await client.post("/v1/videos", content=body, headers=headers)
-    assert not body.read
+    assert not body.is_read
     return answer
 
 

@@ -1,4 +1,4 @@
-"""The page in a real browser, on an application that a thread serves, and what its tests do with it."""
+"""The page in a real browser, on an application that a thread serves, and the steps of its tests."""
 
 from __future__ import annotations
 
@@ -90,16 +90,16 @@ class Site:
 
 @pytest.fixture
 def site(database_url: str, redis_url: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
-    """A parameter: parts that replace those of `make_deps`."""
-    replaced: dict[str, Any] = getattr(request, "param", {})
-    ready, made, stop = threading.Event(), list[Site](), asyncio.Event()
+    """The fixture's parameter replaces arguments of `make_deps`."""
+    replacements: dict[str, Any] = getattr(request, "param", {})
+    ready, sites, stop = threading.Event(), list[Site](), asyncio.Event()
 
     async def serve() -> None:
         database, cache = open_database(database_url, name="test", connections=10), open_cache(redis_url)
-        deps = make_deps(database, tmp_path / "objects", cache, **replaced)
+        deps = make_deps(database, tmp_path / "objects", cache, **replacements)
         received = ReceivedBytes(create_app(deps))
         async with listen(received) as port:
-            made.append(Site(f"http://127.0.0.1:{port}", deps, asyncio.get_running_loop(), received))
+            sites.append(Site(f"http://127.0.0.1:{port}", deps, asyncio.get_running_loop(), received))
             ready.set()
             await stop.wait()
         deps.password_hasher.close()
@@ -109,32 +109,32 @@ def site(database_url: str, redis_url: str, tmp_path: Path, request: pytest.Fixt
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
     assert ready.wait(30)
-    yield made[0]
-    made[0].loop.call_soon_threadsafe(stop.set)
+    yield sites[0]
+    sites[0].loop.call_soon_threadsafe(stop.set)
     thread.join(30)
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield started
-        started.close()
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield chromium
+        chromium.close()
 
 
 @contextmanager
 def open_page(browser: Browser, address: str) -> Iterator[Page]:
-    """The page with a fresh account, logged in. No script may fail and nothing may break the page's own policy."""
+    """The page, logged in with a new account. Fails when a script fails or breaks the Content-Security-Policy."""
     context = browser.new_context(base_url=address, accept_downloads=True)
-    opened = context.new_page()
-    opened.set_default_timeout(SECONDS_10)
-    complaints: list[str] = []
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
-    opened.on("console", lambda message: complaints.append(message.text) if "Policy" in message.text else None)
-    create_account(opened)
-    yield opened
+    page = context.new_page()
+    page.set_default_timeout(SECONDS_10)
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda message: problems.append(message.text) if "Policy" in message.text else None)
+    create_account(page)
+    yield page
     context.close()
-    assert complaints == []
+    assert problems == []
 
 
 @pytest.fixture
@@ -162,5 +162,5 @@ def choose_files(page: Page, *files: tuple[str, bytes]) -> None:
 
 
 def file_row(page: Page, name: str) -> Locator:
-    """The row of a file. For a moment its upload and its video have one each; then it is the upload's."""
+    """The row of a file. For a moment both its upload and its video have a row: this is the upload's."""
     return page.locator("table.videos tbody tr").filter(has_text=name).first

@@ -18,7 +18,7 @@ TUS = {"Tus-Resumable": "1.0.0"}
 
 
 def id_of(path: str) -> str:
-    """The id of the upload at a path, which is that of its video."""
+    """The id of an upload from its path. Its video has the same id."""
     return path.rpartition("/")[2]
 
 
@@ -28,7 +28,7 @@ async def chunk_keys(objects: ObjectStore) -> list[str]:
 
 
 async def stored_bytes(database: AsyncEngine, objects: ObjectStore, video_id: str) -> bytes:
-    """What the committed chunks of an upload hold together."""
+    """The bytes of all committed chunks of an upload."""
     chunks = await resumable_uploads.chunks_of(database, UUID(video_id))
     return b"".join([block for chunk in chunks async for block in objects.read(chunk.object_key)])
 
@@ -58,13 +58,15 @@ async def create(
 ) -> httpx.Response:
     """POST /v1/uploads. size: None defers it. more: further metadata."""
     length = {"Upload-Defer-Length": "1"} if size is None else {"Upload-Length": str(size)}
-    described = {"Upload-Metadata": metadata(filename=filename, **more)}
-    kind = {} if content is None else {"Content-Type": CHUNK}
-    return await client.post("/v1/uploads", content=content, headers=TUS | length | described | kind | (headers or {}))
+    metadata_header = {"Upload-Metadata": metadata(filename=filename, **more)}
+    content_type = {} if content is None else {"Content-Type": CHUNK}
+    return await client.post(
+        "/v1/uploads", content=content, headers=TUS | length | metadata_header | content_type | (headers or {})
+    )
 
 
 async def open_upload(client: httpx.AsyncClient, size: int | None, *, filename: str = "clip.mp4", **more: str) -> str:
-    """The path of a new upload."""
+    """Creates an upload. Returns its path."""
     answer = await create(client, size, None, filename=filename, headers=None, **more)
     assert answer.status_code == 201, answer.text
     return answer.headers["location"]

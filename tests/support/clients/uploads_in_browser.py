@@ -1,4 +1,4 @@
-"""Uploads of the page in a real browser: files to send, requests that are held, and what a test waits for."""
+"""Uploads of the page in a real browser: files to send, requests that wait, and conditions to wait for."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def offset_of(request: Request) -> int:
 
 
 class PausedSlices:
-    """Slices from an offset on wait in the browser until they are let go."""
+    """Pauses the requests that send slices from an offset on, inside the browser."""
 
     def __init__(self, page: Page, offset: int) -> None:
         self._offset = offset
@@ -34,18 +34,18 @@ class PausedSlices:
             route.continue_()
 
     def release(self) -> None:
-        """Lets those that wait go, and holds none from now on."""
+        """Sends the paused requests, and pauses no more."""
         self._offset = 1 << 62
         for route in self._routes:
             route.continue_()
 
     def drop(self) -> None:
-        """Those that wait never arrive, because their page is left. Holds none from now on."""
+        """Forgets the paused requests, because their page is left, and pauses no more."""
         self._offset = 1 << 62
         self._routes.clear()
 
     def reset_connections(self) -> None:
-        """Breaks the connections of those that wait, and holds none from now on."""
+        """Resets the connections of the paused requests, and pauses no more."""
         self._offset = 1 << 62
         for route in self._routes:
             route.abort("connectionreset")
@@ -65,21 +65,21 @@ def choose_paths(page: Page, *paths: Path) -> None:
 
 
 def expect_sent(page: Page, name: str, percent: int) -> None:
-    """Waits until the service has confirmed so much of the file."""
+    """Waits until the service has confirmed this share of the file."""
     bar = file_row(page, name).get_by_role("progressbar")
     expect(bar).to_have_attribute("aria-valuetext", f"{percent} %", timeout=SECONDS_60)
 
 
 def wait_until(page: Page, condition: str) -> None:
-    """Waits for a condition in JavaScript. The page's own policy forbids Playwright's way."""
-    held = page.evaluate(
+    """Waits for a condition in JavaScript. The page's Content-Security-Policy forbids `wait_for_function`."""
+    is_met = page.evaluate(
         f"""async () => {{
             const deadline = performance.now() + {SECONDS_60};
             while (!({condition}) && performance.now() < deadline) await new Promise(requestAnimationFrame);
             return {condition};
         }}"""
     )
-    assert held, condition
+    assert is_met, condition
 
 
 def expect_accepted(page: Page, name: str) -> None:

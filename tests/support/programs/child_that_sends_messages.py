@@ -1,4 +1,4 @@
-"""Stands in the place of a decoding child: sends the messages of its argument, whatever its job, and waits.
+"""Stands in for a decoding child: sends the messages of its argument whatever its job is, then waits.
 
 The argument is a list in JSON.
 """
@@ -14,8 +14,8 @@ from actors.sandbox.child_protocol import length_prefixed
 
 
 def main() -> None:
-    for answer in json.loads(sys.argv[1]):
-        sys.stdout.buffer.write(length_prefixed(msgspec.msgpack.encode(answer)))
+    for message in json.loads(sys.argv[1]):
+        sys.stdout.buffer.write(length_prefixed(msgspec.msgpack.encode(message)))
     sys.stdout.flush()
     sys.stdin.buffer.read()
 

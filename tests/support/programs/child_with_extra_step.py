@@ -1,6 +1,6 @@
-"""The decoding child's own program with a step between its work and its last word: `CODE PARENT_PID`.
+"""The decoding child's own program, with a step between its work and the outcome that it sends: `CODE PARENT_PID`.
 
-CODE is run with `out`, the folder with what the child made.
+CODE runs with `out`, the folder with the child's files.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ def main() -> None:
 
     code, run_work = sys.argv.pop(1), run_child_job._run_work
 
-    def work_and_more(job: Any, on_progress: Any) -> Any:
-        end = run_work(job, on_progress)
+    def run_work_and_code(job: Any, on_progress: Any) -> Any:
+        outcome = run_work(job, on_progress)
         exec(code, {"json": json, "os": os, "sys": sys, "Path": Path, "out": job.out})
-        return end
+        return outcome
 
-    run_child_job._run_work = work_and_more
+    run_child_job._run_work = run_work_and_code
     run_child_job.main()
     os._exit(0)
 

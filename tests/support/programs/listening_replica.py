@@ -1,6 +1,6 @@
 """Listens as a replica of the API does, in the folder that is its argument, until its standard input ends.
 
-It prints `listens` then, and makes the file `asked` when it has begun with a request that takes longer.
+Prints `listens` once it listens. Creates the file `asked` when a slow request has begun.
 """
 
 from __future__ import annotations
@@ -41,7 +41,10 @@ async def readyz(_request: Request) -> Response:
 
 async def run(folder: Path) -> None:
     app = Starlette(
-        routes=[Route(f"/{one.__name__}", one, methods=["GET", "POST"]) for one in (who, never, short, readyz)]
+        routes=[
+            Route(f"/{endpoint.__name__}", endpoint, methods=["GET", "POST"])
+            for endpoint in (who, never, short, readyz)
+        ]
     )
     app.state.asked = folder / "asked"
     with bound_socket(socket_paths(folder, 1)) as bound:

@@ -1,7 +1,7 @@
-"""Parent and child of one user; the child looks at its parent: `USER LANDLOCK VICTIM SPY`.
+"""Forks a child of the same user, which tries to open its parent's environment and memory: `USER LANDLOCK VICTIM SPY`.
 
-LANDLOCK: empty for a kernel that has none. VICTIM, SPY: the step of the isolation that the parent and the child take
-before, or empty.
+LANDLOCK: empty: as on a kernel without Landlock. VICTIM, SPY: the isolation step that the parent and the child take
+first; empty: none.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def main() -> None:
     if os.geteuid() != int(user):
         os.setresgid(int(user), int(user), int(user))
         os.setresuid(int(user), int(user), int(user))
-    # As exec leaves a process: open.
+    # PR_SET_DUMPABLE to 1, as after exec: processes of the same user may open this one.
     ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
     if victim:
         getattr(memory_isolation, victim)()

@@ -1,4 +1,4 @@
-"""Does one job as a worker does, with a child that runs CODE before it tells the end: `SOURCE OUT CODE`."""
+"""Runs one job as a worker does. The child runs CODE before it sends the outcome: `SOURCE OUT CODE`."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tests.support.compromised_child import child_that_runs
 async def main() -> None:
     source, out, code = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 
-    async def tell(_event: ProgressEvent) -> None:
+    async def ignore_progress(_event: ProgressEvent) -> None:
         pass
 
     async with open_worker():
         child = await child_that_runs(code)
         job = Job(source, "{}", out, EngineOptions(), Limits(4 << 30, 60, 1 << 30, 60, 60))
-        print(type(await child.run(job, tell)).__name__)
+        print(type(await child.run(job, ignore_progress)).__name__)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A TCP proxy that cuts connections after so many bytes of the client, and forwards to a server that may move."""
+"""A TCP proxy that cuts connections after a number of the client's bytes. Its target may change."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ BLOCK_BYTES = 1 << 16
 
 
 class CuttingProxy:
-    """cuts: each next connection ends after so many bytes from the client; None ends none. When they are used up, no
-    connection is cut. target_port: where new connections go; None refuses them. received: bytes from clients so far.
+    """cuts: for each next connection, after how many bytes of the client it is cut; None: it is not cut. When they are
+    used up, no connection is cut. target_port: where new connections go; None refuses them. received: bytes from
+    clients so far. stall_after_bytes: after this many received bytes nothing more is forwarded, and `stalled` is set.
     """
 
     def __init__(self, target_port: int | None, cuts: Iterable[int | None] = ()) -> None:
@@ -46,24 +47,26 @@ class CuttingProxy:
             both = {writer, server_writer}
             self._writers |= both
             try:
-                answers = asyncio.create_task(self._answer(server_reader, writer))
+                answering = asyncio.create_task(self._answer(server_reader, writer))
                 await self._forward(reader, server_writer, next(self._cuts, None))
-                await answers
+                await answering
             finally:
                 self._writers -= both
-                for one in both:
-                    one.transport.abort()
+                for either in both:
+                    either.transport.abort()
         return None
 
-    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, left: int | None) -> None:
-        while block := await reader.read(BLOCK_BYTES if left is None else min(BLOCK_BYTES, left)):
+    async def _forward(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, bytes_until_cut: int | None
+    ) -> None:
+        while block := await reader.read(BLOCK_BYTES if bytes_until_cut is None else min(BLOCK_BYTES, bytes_until_cut)):
             self.received += len(block)
             writer.write(block)
             await writer.drain()
             if self.stall_after_bytes is not None and self.received >= self.stall_after_bytes:
                 self.stalled.set()
                 await asyncio.Event().wait()
-            if left is not None and (left := left - len(block)) <= 0:
+            if bytes_until_cut is not None and (bytes_until_cut := bytes_until_cut - len(block)) <= 0:
                 self.cut_connections += 1
                 raise ConnectionAbortedError
         writer.write_eof()

@@ -26,11 +26,11 @@ class ListeningSocket:
 
 def listening_sockets(pid: int) -> set[ListeningSocket]:
     """The listening TCP sockets of this process and its descendants."""
-    found = set()
-    top = psutil.Process(pid)
-    for process in (top, *top.children(recursive=True)):
+    sockets = set()
+    root = psutil.Process(pid)
+    for process in (root, *root.children(recursive=True)):
         with suppress(psutil.NoSuchProcess):
             for connection in process.net_connections(kind="tcp"):
                 if connection.status == psutil.CONN_LISTEN:
-                    found.add(ListeningSocket(process.name(), connection.laddr.ip, connection.laddr.port))
-    return found
+                    sockets.add(ListeningSocket(process.name(), connection.laddr.ip, connection.laddr.port))
+    return sockets

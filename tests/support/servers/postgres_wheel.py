@@ -10,7 +10,7 @@ from tests.support.hard_link_tree import make_hard_link_tree
 
 
 def link_postgres_wheel(packages: Path) -> None:
-    """Installs it in this folder too, which takes the place of the other one when it is first on Python's path."""
+    """Installs a copy in this folder. Python uses the copy when the folder comes first on its path."""
     package, installed = wheel_programs().parents[1], distribution(WHEEL)
     information = Path(str(installed.locate_file(""))) / f"{WHEEL}-{installed.version}.dist-info"
     for source in (package, package.with_name(LIBRARIES), information):

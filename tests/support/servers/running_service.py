@@ -37,9 +37,10 @@ def free_port() -> int:
 
 @dataclass
 class Service:
-    """data_dir: an empty folder at first. arguments: more of `fotograma up`. environment: added to this process's own.
+    """data_dir: an empty folder at first. arguments: further ones of `fotograma up`.
 
-    program: what runs `fotograma`. popen_options: for its process. lines: what it has said since its last start.
+    environment: added to that of this process. program: the start of a command line of `fotograma`. popen_options: for
+    its process. lines: its output since its last start.
     """
 
     data_dir: Path
@@ -65,12 +66,12 @@ class Service:
         return "\n".join(self.lines)
 
     def start(self, workers: int | None = None) -> None:
-        """Gives back when it says that it is ready."""
+        """Starts it, and returns when it reports that it is ready."""
         self.launch(workers)
         self.wait_for(READY, START_SECONDS)
 
     def launch(self, workers: int | None = None) -> None:
-        """Starts it, and gives back at once."""
+        """Starts it, and returns at once."""
         self.workers = workers or self.workers
         self.lines, self._ended = [], False
         options = ["--port", str(self.port), "--home", str(self.data_dir), "--workers", str(self.workers)]
@@ -80,48 +81,48 @@ class Service:
             stderr=subprocess.STDOUT,
             text=True,
             env={**os.environ, **self.environment},
-            # Of its own, so that a test can do what Ctrl-C does: a signal to the whole group.
+            # A process group of its own, so that a test can do what Ctrl-C does: send a signal to the whole group.
             process_group=0,
             **self.popen_options,
         )
-        threading.Thread(target=self._listen, args=[self.process, self.lines], daemon=True).start()
+        threading.Thread(target=self._read_output, args=[self.process, self.lines], daemon=True).start()
 
     def wait_for(self, text: str, seconds: float, *, times: int = 1) -> None:
-        """Waits until so many lines hold `text`."""
+        """Waits until `times` lines contain `text`."""
 
-        def holds() -> bool:
+        def has_enough_lines() -> bool:
             return sum(text in line for line in self.lines) >= times
 
         with self._changed:
-            self._changed.wait_for(lambda: self._ended or holds(), timeout=seconds)
-        assert holds(), f"no {text!r} in {seconds} s:\n{self.output}"
+            self._changed.wait_for(lambda: self._ended or has_enough_lines(), timeout=seconds)
+        assert has_enough_lines(), f"no {text!r} in {seconds} s:\n{self.output}"
 
     def interrupt(self) -> int:
-        """What Ctrl-C does; the exit code."""
+        """Sends SIGINT to the process group, as Ctrl-C does. Returns the exit code."""
         os.killpg(self.process.pid, signal.SIGINT)
         return self.process.wait(STOP_SECONDS)
 
     def terminate(self) -> int:
-        """SIGTERM; the exit code."""
+        """Sends SIGTERM. Returns the exit code."""
         self.process.terminate()
         return self.process.wait(STOP_SECONDS)
 
     def kill(self) -> None:
-        """kill -9 of the supervisor alone."""
+        """Sends SIGKILL to the supervisor alone."""
         self.process.kill()
         self.process.wait(STOP_SECONDS)
 
     def kill_everything(self) -> None:
-        """SIGKILL to `fotograma up` and all below it: servers, Ray, workers, children."""
-        everyone = [psutil.Process(self.process.pid), *self._descendants()]
-        for one in everyone:
-            with suppress(psutil.NoSuchProcess):  # some die of the others' death
-                one.kill()
-        psutil.wait_procs(everyone, 30)
+        """Sends SIGKILL to `fotograma up` and all its descendants: servers, Ray, workers, decoding children."""
+        processes = [psutil.Process(self.process.pid), *self._descendants()]
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):  # some end because others do
+                process.kill()
+        psutil.wait_procs(processes, 30)
         self.process.wait()
 
     def client(self) -> Client:
-        """A client logged in with an account of its own."""
+        """A client that is logged in with a new account."""
         client = Client(self.url)
         email = f"{time.time_ns()}@example.org"
         client.register(email, PASSWORD)
@@ -145,11 +146,11 @@ class Service:
         assert done.returncode == 0, done.stderr
 
     def replica_pids(self, deployment: str) -> list[int]:
-        """Processes of a deployment's replicas, by the titles that Ray gives its workers."""
-        return [one.pid for one in self._descendants() if f"ServeReplica:{deployment}:" in _title(one)]
+        """The process ids of a deployment's replicas, found by the titles that Ray gives its workers."""
+        return [process.pid for process in self._descendants() if f"ServeReplica:{deployment}:" in _title(process)]
 
     def decoding_child(self, worker: int) -> int | None:
-        """The child in which a worker has a video open."""
+        """The process id of the worker's child that has a video open; None when there is none."""
         for child in psutil.Process(worker).children():
             # A video of one object is read where it is stored, one of chunks from the folder of the task.
             if any("/objects/videos/" in target or target.endswith("/source") for target in _open_files(child.pid)):
@@ -157,27 +158,27 @@ class Service:
         return None
 
     def send_signal(self, name: str, number: signal.Signals) -> None:
-        """A signal to the process of this name below `fotograma up`."""
-        found = self.pids_named(name)
-        assert found, f"no {name} runs"
-        for pid in found:
+        """Sends a signal to each descendant of `fotograma up` with this name."""
+        pids = self.pids_named(name)
+        assert pids, f"no {name} runs"
+        for pid in pids:
             os.kill(pid, number)
 
     def pids_named(self, name: str) -> list[int]:
-        """Processes of this name below `fotograma up`."""
-        return [one.pid for one in self._descendants() if _name(one) == name]
+        """The process ids of the descendants of `fotograma up` with this name."""
+        return [process.pid for process in self._descendants() if _name(process) == name]
 
     def object_files(self) -> set[str]:
-        """Files in the object store."""
+        """The paths of all files in the object store."""
         return {str(path) for path in (self.data_dir / "objects").rglob("*") if path.is_file()}
 
     def fetch_rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        """What the database answers."""
+        """The rows that a statement returns."""
         with psycopg.connect(self._database_url()) as connection:
             return connection.execute(statement.encode(), values).fetchall()
 
     def execute(self, statement: str) -> None:
-        """Lets the database do something that gives no rows."""
+        """Runs a statement that returns no rows."""
         with psycopg.connect(self._database_url()) as connection:
             connection.execute(statement.encode())
 
@@ -185,18 +186,18 @@ class Service:
         return int(self.fetch_rows(statement)[0][0])
 
     def event_kinds(self, extraction_id: str) -> list[str]:
-        found = self.fetch_rows("SELECT kind FROM events WHERE extraction_id = %s ORDER BY id", extraction_id)
-        return [kind for (kind,) in found]
+        rows = self.fetch_rows("SELECT kind FROM events WHERE extraction_id = %s ORDER BY id", extraction_id)
+        return [kind for (kind,) in rows]
 
     def _database_url(self) -> str:
-        """That of the API replica."""
+        """The database's URL in the environment of the API replica."""
         (replica, *_) = self.replica_pids("api")
         return str(psutil.Process(replica).environ()["FOTOGRAMA_DATABASE_URL"])
 
     def _descendants(self) -> list[psutil.Process]:
         return list(psutil.Process(self.process.pid).children(recursive=True))
 
-    def _listen(self, process: subprocess.Popen[str], lines: list[str]) -> None:
+    def _read_output(self, process: subprocess.Popen[str], lines: list[str]) -> None:
         assert process.stdout is not None
         with process.stdout:
             for line in process.stdout:
@@ -211,7 +212,7 @@ class Service:
 
 
 class Inbox:
-    """A real SMTP server that keeps what it gets."""
+    """A real SMTP server that keeps the messages it receives."""
 
     def __init__(self) -> None:
         self._messages: list[tuple[Sequence[str], EmailMessage]] = []
@@ -224,7 +225,7 @@ class Inbox:
 
     @property
     def repeated_messages(self) -> int:
-        """Messages whose Message-ID had come before."""
+        """How many messages repeat the Message-ID of an earlier one."""
         return len(self._messages) - len({message["Message-ID"] for _, message in self._messages})
 
     def messages(self) -> list[EmailMessage]:

@@ -95,7 +95,7 @@ def s3_server() -> Iterator[S3Server]:
 
 
 def _wait_until_ready(server: subprocess.Popen[bytes], address: str) -> None:
-    """A server that answers refuses this request, because it has no signature."""
+    """Waits until the server refuses a request that has no signature."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and server.poll() is None:
         try:

@@ -19,9 +19,10 @@ from tests.support.clients.api_client import listen
 
 @dataclass
 class WebhookReceiver:
-    """answers: statuses of the next requests; after them 204. hanging: no answer while it is set.
+    """statuses: of the next responses; after them 204. response_headers: of every response.
 
-    got: headers and bodies. headers: of the answers.
+    received: the headers and the body of each request. hanging: while it is set, a request gets no response until
+    `released` is set.
     """
 
     url: str = ""
@@ -37,7 +38,7 @@ class WebhookReceiver:
         return [headers["webhook-id"] for headers, _ in self.received]
 
     def verified(self, secret: str) -> list[Any]:
-        """The bodies, each checked as a receiver does. Raises WebhookVerificationError."""
+        """The bodies of the requests, with their signatures verified. Raises WebhookVerificationError."""
         return [Webhook(secret).verify(body, headers) for headers, body in self.received]
 
     async def receive(self, request: Request) -> Response:

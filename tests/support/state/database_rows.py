@@ -64,11 +64,11 @@ async def accept_reextraction(
     database: AsyncEngine, accepted: Accepted, spec: str | None = None, engine_name: str = "auto/1"
 ) -> UUID:
     """Another extraction of the video, queued or with an existing result."""
-    asked = make_reextraction(accepted, spec)
+    reextraction = make_reextraction(accepted, spec)
     async with database.begin() as connection:
-        if not await reuse(connection, asked, engine_name):
-            await extract_again(connection, asked)
-    return asked.extraction_id
+        if not await reuse(connection, reextraction, engine_name):
+            await extract_again(connection, reextraction)
+    return reextraction.extraction_id
 
 
 async def fetch_one(database: AsyncEngine, statement: str, **values: object) -> Row[Any]:

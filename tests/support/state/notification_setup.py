@@ -63,10 +63,10 @@ async def make_outbox_due(database: AsyncEngine) -> None:
 
 
 async def outbox_channels(database: AsyncEngine) -> list[str]:
-    found = await database_rows.fetch_one(
+    row = await database_rows.fetch_one(
         database, "SELECT coalesce(array_agg(channel ORDER BY channel), '{}') AS all FROM outbox"
     )
-    return list(found.all)
+    return list(row.all)
 
 
 MAIL_FROM = "Fotograma <fotograma@example.com>"

@@ -21,7 +21,7 @@ EXTRACTIONS = """
         error_code,
         (SELECT count(*) FROM events WHERE extraction_id = extractions.id
             AND kind IN ('published', 'reused', 'failed', 'cancelled')) AS ends,
-        (SELECT count(*) FROM outbox WHERE extraction_id = extractions.id AND channel = 'email') AS owed
+        (SELECT count(*) FROM outbox WHERE extraction_id = extractions.id AND channel = 'email') AS emails
     FROM extractions
 """
 
@@ -56,7 +56,7 @@ class QueueModel:
             self.extractions[claim.extraction_id].status = "queued"
 
     def replan(self, claim: Claim) -> None:
-        """Its task becomes the planning one; whatever else was claimed of the extraction counts no more."""
+        """The claimed task becomes the planning task again; all other claims of the extraction become stale."""
         claims = [
             each
             for each in (*self.live_claims.values(), *self.done_claims, *self.stale_claims)
@@ -68,8 +68,8 @@ class QueueModel:
                 self.stale_claims.append(each)
             elif self.live_claims.get(each.lease.task_id) == each:
                 self.lose(each)
-        of = self.extractions[claim.extraction_id]
-        of.status, of.segments_left = "queued", None
+        expected = self.extractions[claim.extraction_id]
+        expected.status, expected.segments_left = "queued", None
         self.attempts[claim.lease.task_id] = max(each.lease.attempt for each in claims)
         self.crashes[claim.lease.task_id] = 0
 
@@ -85,21 +85,21 @@ class QueueModel:
         return [id for id, each in self.extractions.items() if not each.deleted and each.status not in ENDED]
 
     async def compare(self, database: AsyncEngine, user_ids: list[UUID]) -> None:
-        """Whether the tables say the same, and keep what always holds."""
+        """Asserts that the tables equal the model and keep the queue's invariants."""
         async with database.connect() as connection:
             tasks = (await connection.execute(text(TASKS))).all()
             extractions = (await connection.execute(text(EXTRACTIONS))).all()
             shares = (await connection.execute(text("SELECT user_id, running_limit, open FROM shares"))).all()
-            accepted, buried = [
+            accepted, deleted = [
                 set((await connection.execute(text(statement), {"ids": user_ids})).scalars())
                 for statement in (
                     "SELECT extraction_id FROM acceptances WHERE user_id = ANY(:ids)",
                     "SELECT extraction_id FROM tombstones WHERE user_id = ANY(:ids)",
                 )
             ]
-        there = {id for id, each in self.extractions.items() if not each.deleted}
+        existing = {id for id, each in self.extractions.items() if not each.deleted}
         assert accepted == set(self.extractions)
-        assert ({row.id for row in extractions}, buried) == (there, accepted - there)
+        assert ({row.id for row in extractions}, deleted) == (existing, accepted - existing)
         self._check_leases(tasks)
         for row in extractions:
             self._check_extraction(row, [task for task in tasks if task.extraction_id == row.id])
@@ -115,21 +115,21 @@ class QueueModel:
         assert all(row.segment_key == self.segment_keys.get(row.id) for row in tasks)
 
     def _check_extraction(self, row: Any, tasks: list[Any]) -> None:
-        of = self.extractions[row.id]
+        expected = self.extractions[row.id]
         live = [task for task in tasks if task.state in ("throttled", "ready", "leased")]
         unfinished = [task for task in tasks if task.kind == "segment" and task.state != "done"]
-        is_ended = of.status in ENDED
-        assert (row.status, row.reused, row.segments_left) == (of.status, of.reused, of.segments_left)
-        assert row.result_key == of.result_key
+        is_ended = expected.status in ENDED
+        assert (row.status, row.reused, row.segments_left) == (expected.status, expected.reused, expected.segments_left)
+        assert row.result_key == expected.result_key
         assert row.attempt == max((task.attempt for task in tasks), default=0)
         assert bool(live) != is_ended
-        if of.segments_left is not None:
-            assert len(unfinished) == of.segments_left
-        assert sum(task.kind == "assemble" for task in tasks) == (of.segments_left == 0)
-        assert (row.ends, row.owed) == (int(is_ended), int(is_ended and not of.reused))
+        if expected.segments_left is not None:
+            assert len(unfinished) == expected.segments_left
+        assert sum(task.kind == "assemble" for task in tasks) == (expected.segments_left == 0)
+        assert (row.ends, row.emails) == (int(is_ended), int(is_ended and not expected.reused))
         if is_ended:
-            of.end = of.end or tuple(row)
-            assert tuple(row) == of.end
+            expected.end = expected.end or tuple(row)
+            assert tuple(row) == expected.end
 
     def _check_share(self, share: Any, states: list[str]) -> None:
         open_tasks = sum(state in ("ready", "leased") for state in states)

@@ -1,4 +1,4 @@
-"""An account with rows in every table that can hold some, and what is in all tables."""
+"""An account with rows in every table that can have some, and the rows of all tables."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.support.state import database_rows
 from tests.support.state.notification_setup import create_webhook
 
 Rows = set[tuple[str, str]]
-"""Of all tables: the table's name and the row as JSON text."""
+"""The rows of all tables: pairs of a table's name and a row as JSON text."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class WholeAccount:
 
 
 async def add_ended_and_running(client: httpx.AsyncClient, deps: Deps, mark: str) -> WholeAccount:
-    """Videos that a worker has had, with everything that comes of it. mark: a word in all names."""
+    """Adds videos with ended extractions and with a running one, and their notifications. mark: a word in all names."""
     user_id = UUID((await client.get("/v1/me")).json()["id"])
     webhook = await create_webhook(deps.database, user_id, f"https://{mark}.example.org/hook")
     deleted = await upload_video(client, f"{mark}-deleted.mp4")
@@ -69,14 +69,14 @@ async def add_ended_and_running(client: httpx.AsyncClient, deps: Deps, mark: str
 
 
 async def add_waiting(client: httpx.AsyncClient, deps: Deps, account: WholeAccount, mark: str) -> None:
-    """What waits, and what is still on its way in."""
+    """Adds queued videos, an unfinished and a discarded upload, and a reserved object."""
     key = {"Idempotency-Key": mark}
     assert (await upload_videos(client, (f"{mark}-queued.webm", WEBM), headers=key)).status_code == 201
-    whole = await tus_client.open_upload(client, len(MP4), filename=f"{mark}-tus.mp4")
-    await tus_client.patch(client, whole, 0, MP4[:5000])
-    assert "video-location" in (await tus_client.patch(client, whole, 5000, MP4[5000:])).headers
-    part = await tus_client.open_upload(client, len(MP4), filename=f"{mark}-open.mp4")
-    await tus_client.patch(client, part, 0, MP4[:5000])
+    complete = await tus_client.open_upload(client, len(MP4), filename=f"{mark}-tus.mp4")
+    await tus_client.patch(client, complete, 0, MP4[:5000])
+    assert "video-location" in (await tus_client.patch(client, complete, 5000, MP4[5000:])).headers
+    unfinished = await tus_client.open_upload(client, len(MP4), filename=f"{mark}-open.mp4")
+    await tus_client.patch(client, unfinished, 0, MP4[:5000])
     discarded = await tus_client.open_upload(client, len(MP4), filename=f"{mark}-discarded.mp4")
     await client.delete(discarded, headers=tus_client.TUS)
     reserved = video_key(uuid7())
@@ -89,13 +89,13 @@ async def all_rows(database: AsyncEngine) -> Rows:
         tables = text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
         rows: Rows = set()
         for table in list((await connection.execute(tables)).scalars()):
-            found = await connection.execute(text(f"SELECT CAST(to_jsonb(t) AS text) FROM {table} AS t"))
-            rows |= {(table, row) for row in found.scalars()}
+            result = await connection.execute(text(f"SELECT CAST(to_jsonb(t) AS text) FROM {table} AS t"))
+            rows |= {(table, row) for row in result.scalars()}
         return rows
 
 
 async def object_ids(database: AsyncEngine, user_id: UUID) -> set[str]:
-    """The ids of videos, uploads, reservations and extractions that stand in the keys of the account's objects."""
+    """The ids of videos, uploads, reservations and extractions in the keys of the account's objects."""
     statement = text("""
         SELECT CAST(id AS text) FROM videos WHERE user_id = :user_id
         UNION ALL SELECT CAST(id AS text) FROM extractions WHERE user_id = :user_id
@@ -107,7 +107,7 @@ async def object_ids(database: AsyncEngine, user_id: UUID) -> set[str]:
 
 
 async def rows_of_user(database: AsyncEngine, user_id: UUID) -> dict[str, int]:
-    """How many rows each table has of the account, in every table with a column user_id."""
+    """How many rows of the account there are in each table with a column user_id."""
     counts = {}
     async with database.connect() as connection:
         tables = text("SELECT table_name FROM information_schema.columns"

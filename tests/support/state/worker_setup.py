@@ -1,4 +1,4 @@
-"""The dependencies of a worker, videos in its queue, and one run of its next task."""
+"""The dependencies of a worker, videos in its queue, and a run of its next task."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ async def submit_video(
 ) -> database_rows.Accepted:
     """Reserves, stores and accepts a video as the API does, for a new account unless one is given."""
     user_id = user_id or await database_rows.create_user(database, f"{uuid7()}@example.com")
-    named = database_rows.make_upload(user_id, path.name)
-    await reserve(database, user_id, named.object_key)
-    stored = await objects.put_file(named.object_key, path)
-    upload = replace(named, size=stored.size, sha256=stored.sha256, spec=canonical(parse(spec)))
+    unstored = database_rows.make_upload(user_id, path.name)
+    await reserve(database, user_id, unstored.object_key)
+    stored = await objects.put_file(unstored.object_key, path)
+    upload = replace(unstored, size=stored.size, sha256=stored.sha256, spec=canonical(parse(spec)))
     async with database.begin() as connection:
         await accept(connection, [upload])
     return database_rows.Accepted(user_id, upload.video_id, upload.extraction_id, upload.task_id)
@@ -76,7 +76,7 @@ async def submit_in_chunks(
     spec: str = "{}",
     user_id: UUID | None = None,
 ) -> database_rows.Accepted:
-    """The same in chunks, as of an upload by tus. sha256: what the client promised."""
+    """Stores a video in chunks and accepts it, as an upload by tus. sha256: the digest that the client declares."""
     user_id, video_id = user_id or await database_rows.create_user(database, f"{uuid7()}@example.com"), uuid7()
     content, canonical_spec = path.read_bytes(), canonical(parse(spec))
     new = NewUpload(video_id, user_id, path.name, canonical_spec, "", len(content), sha256)
@@ -96,8 +96,8 @@ async def submit_in_chunks(
 
 
 async def claim_task(worker_deps: WorkerDeps) -> Claim:
-    (claimed,) = await task_queue.claim(worker_deps.database, worker="w1")
-    return claimed
+    (claim,) = await task_queue.claim(worker_deps.database, worker="w1")
+    return claim
 
 
 async def run_next_task(worker_deps: WorkerDeps, stop: asyncio.Event | None = None) -> TaskOutcome:

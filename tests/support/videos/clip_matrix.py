@@ -46,12 +46,15 @@ _SHORT = ClipSpec(width=96, height=64, frames=26, fps=Fraction(25), gop=8)
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """changes: to the clip. codecs, containers: that can have it; None for all. remade: by `remux`."""
+    """changes: fields of ClipSpec. codecs, containers: those that can have the feature; None: all.
+
+    remux_step: what `remux` does to a plain clip; empty: nothing.
+    """
 
     changes: dict[str, object]
     codecs: set[str] | None = None
     containers: set[str] | None = None
-    remade: str = ""
+    remux_step: str = ""
 
 
 FEATURES: dict[str, Feature] = {
@@ -118,8 +121,8 @@ class ClipKind:
     def spec(self) -> ClipSpec:
         changes = FEATURES[self.feature].changes
         clip = replace(CODECS[self.codec], suffix=f".{self.container}")
-        basis = {name: getattr(_SHORT, name) for name in ("width", "height", "frames", "fps", "gop")}
-        return replace(clip, **(basis | changes))
+        defaults = {name: getattr(_SHORT, name) for name in ("width", "height", "frames", "fps", "gop")}
+        return replace(clip, **(defaults | changes))
 
     def pairs(self) -> set[tuple[str, str]]:
         return set(combinations((self.codec, self.container, self.feature), 2))
@@ -127,15 +130,15 @@ class ClipKind:
     def make(self, folder: Path) -> tuple[Path, ClipSpec]:
         """Makes the clip in this folder. Returns its path and the spec of the video stream that must be read."""
         path, spec = folder / f"{self}.{self.container}", self.spec
-        remade = FEATURES[self.feature].remade
-        plain = folder / f"plain.{self.container}" if remade else path
+        remux_step = FEATURES[self.feature].remux_step
+        plain = folder / f"plain.{self.container}" if remux_step else path
         make_clip(plain, spec)
-        if remade in {"another", "default"}:
+        if remux_step in {"another", "default"}:
             small = folder / f"small.{self.container}"
             make_clip(small, replace(spec, width=64, height=48, frames=20))
-            join_video_streams(plain, small, path, default=1 if remade == "default" else None)
-        elif remade:
-            {"cover": add_cover, "lie": multiply_claimed_duration}[remade](plain, path)
+            join_video_streams(plain, small, path, default=1 if remux_step == "default" else None)
+        elif remux_step:
+            {"cover": add_cover, "lie": multiply_claimed_duration}[remux_step](plain, path)
         return path, spec
 
 
@@ -153,10 +156,10 @@ def all_kinds() -> list[ClipKind]:
 
 def covering_kinds(kinds: Iterable[ClipKind]) -> Iterator[ClipKind]:
     """A subset that contains every possible pair of codec, container and feature; chosen greedily."""
-    rest = list(kinds)
-    missing = set().union(*(kind.pairs() for kind in rest))
-    while missing:
-        best = max(rest, key=lambda kind: len(kind.pairs() & missing))
-        missing -= best.pairs()
-        rest.remove(best)
+    remaining = list(kinds)
+    uncovered = set().union(*(kind.pairs() for kind in remaining))
+    while uncovered:
+        best = max(remaining, key=lambda kind: len(kind.pairs() & uncovered))
+        uncovered -= best.pairs()
+        remaining.remove(best)
         yield best

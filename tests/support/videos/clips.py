@@ -105,7 +105,7 @@ class ClipSpec:
 
 @dataclass(frozen=True, slots=True)
 class DisplayedFrame:
-    """One displayed frame. number: in its pixels. pts: seconds from the first displayed frame, as the file says it."""
+    """One displayed frame. number: in its pixels. pts: seconds after the first displayed frame, as the file has it."""
 
     number: int
     pts: Fraction
@@ -274,7 +274,7 @@ def _audio_stream(container: OutputContainer, suffix: str) -> AudioStream:
 
 
 def _encode(container: OutputContainer, video: VideoStream, audio: AudioStream | None, spec: ClipSpec) -> set[int]:
-    """Encodes all; returns the presentation times, in ticks, of the frames that the encoder made key frames."""
+    """Encodes all frames. Returns the presentation times of the key frames, in ticks."""
     keys: set[int] = set()
     durations = dict(zip(spec.times(), spec.durations(), strict=True))
     for number, time in enumerate(durations):
@@ -325,7 +325,7 @@ def _set_edit_end(path: Path, seconds: Fraction) -> None:
 
 
 def _truth(spec: ClipSpec, keys: set[int], time_base: Fraction) -> ClipTruth:
-    """What the file says: times rounded to the container's ticks, half away from zero as the muxers do."""
+    """The content of the file: times rounded to the container's ticks, half away from zero as the muxers do."""
     times = spec.times()
 
     def stored(ticks: int) -> int:
@@ -343,7 +343,7 @@ def _truth(spec: ClipSpec, keys: set[int], time_base: Fraction) -> ClipTruth:
 
 
 def write_audio_only(path: Path, seconds: int = 1) -> None:
-    """A file with sound alone, in the container that `path` ends with."""
+    """Writes a file with sound only. The suffix of `path` names the container."""
     with av.open(str(path), "w") as container:
         stream = _audio_stream(container, path.suffix)
         for tone in [_tone(Fraction(0), Fraction(seconds)), None]:
@@ -355,7 +355,7 @@ def write_text_file(path: Path) -> None:
 
 
 def write_hls_playlist(path: Path, target: str = "http://127.0.0.1:1/segment.ts") -> None:
-    """A playlist that makes a demuxer which guesses open `target`."""
+    """A playlist. A demuxer that guesses the format opens `target`."""
     path.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{target}\n#EXT-X-ENDLIST\n", encoding="utf-8")
 
 
@@ -363,7 +363,7 @@ def truncated_copy(clip: Path, keep: float = 0.5) -> Path:
     """A copy beside the clip that has only the first `keep` of its bytes."""
     short = clip.with_name(f"{clip.stem}_truncated_{keep:.2f}{clip.suffix}")
     whole = clip.read_bytes()
-    # Another process may read the same copy: it never sees an unfinished one.
+    # Another process may read the same copy and must not see an unfinished one.
     unfinished = short.with_name(f"{short.name}.{os.getpid()}")
     unfinished.write_bytes(whole[: int(len(whole) * keep)])
     return unfinished.replace(short)

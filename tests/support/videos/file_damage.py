@@ -26,18 +26,18 @@ def noise_block(data: bytearray, random: Random) -> None:
 
 def swapped_blocks(data: bytearray, random: Random) -> None:
     size = random.choice((188, 512))
-    one, other = (random.randrange(max(1, len(data) - size)) // size * size for _ in range(2))
-    data[one : one + size], data[other : other + size] = data[other : other + size], data[one : one + size]
+    first, second = (random.randrange(max(1, len(data) - size)) // size * size for _ in range(2))
+    data[first : first + size], data[second : second + size] = data[second : second + size], data[first : first + size]
 
 
 def lost_block(data: bytearray, random: Random) -> None:
-    place = random.randrange(len(data))
-    del data[place : place + random.choice((1, 188, 1000))]
+    position = random.randrange(len(data))
+    del data[position : position + random.choice((1, 188, 1000))]
 
 
 def repeated_block(data: bytearray, random: Random) -> None:
-    place = random.randrange(len(data))
-    data[place:place] = data[place : place + random.choice((1, 188, 1000))]
+    position = random.randrange(len(data))
+    data[position:position] = data[position : position + random.choice((1, 188, 1000))]
 
 
 def cut_tail(data: bytearray, random: Random) -> None:
@@ -50,9 +50,9 @@ def cut_head(data: bytearray, random: Random) -> None:
 
 def absurd_number(data: bytearray, random: Random) -> None:
     """A size, a count or a time anywhere in the container's own structures becomes huge, negative or zero."""
-    places = [at + offset for tag, offset in _NUMBER_OFFSETS for at in _find_tags(data, tag)]
-    place = random.choice([at for at in places if at + 4 <= len(data)] or [0])
-    struct.pack_into(">I", data, place, random.choice((0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)))
+    positions = [start + offset for tag, offset in _NUMBER_OFFSETS for start in _find_tags(data, tag)]
+    position = random.choice([position for position in positions if position + 4 <= len(data)] or [0])
+    struct.pack_into(">I", data, position, random.choice((0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)))
 
 
 _NUMBER_OFFSETS = [
@@ -83,17 +83,17 @@ _NUMBER_OFFSETS = [
 
 
 def _find_tags(data: bytearray, tag: bytes) -> list[int]:
-    found: list[int] = []
-    at = data.find(tag)
-    while at >= 0 and len(found) < 8:
-        found.append(at)
-        at = data.find(tag, at + 1)
-    return found
+    positions: list[int] = []
+    position = data.find(tag)
+    while position >= 0 and len(positions) < 8:
+        positions.append(position)
+        position = data.find(tag, position + 1)
+    return positions
 
 
 def _overwrite(data: bytearray, random: Random, block: bytes) -> None:
-    place = random.randrange(max(1, len(data) - len(block)))
-    data[place : place + len(block)] = block[: len(data) - place]
+    position = random.randrange(max(1, len(data) - len(block)))
+    data[position : position + len(block)] = block[: len(data) - position]
 
 
 DAMAGES: dict[str, Damage] = {

@@ -1,7 +1,7 @@
 """Pictures with a readable number: a grid of 32 black and white blocks on a moving, colored texture.
 
 16 blocks are the bits of the number, 16 are their CRC. The blocks survive lossy codecs, JPEG, 4:2:0 and a reduction to
-64 pixels; a picture that is turned, mirrored, mixed of two or cut off gives no number.
+64 pixels; a picture that is turned, mirrored, cut off or blended from two gives no number.
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ def _cells(width: int, height: int, share: float) -> tuple[tuple[int, int, int, 
     return tuple((left, top, right, bottom) for top, bottom in down for left, right in across)
 
 
-def _middle(place: int, size: float, share: float) -> tuple[int, int]:
+def _middle(index: int, size: float, share: float) -> tuple[int, int]:
     """The middle of one cell along one side, at least one pixel."""
-    center = (place + 0.5) * size
+    center = (index + 0.5) * size
     first = round(center - size * share / 2)
     return first, max(first + 1, round(center + size * share / 2))
 

@@ -1,7 +1,7 @@
-"""A slow reference for frame selection by the words of the contract. It shares no code with the engine.
+"""A slow reference for frame selection, written from the contract's definitions. It shares no code with the engine.
 
-A plain sequential decode gives the displayed frames; a selection is made by going through definitions with exact
-fractions. Where the two differ from the engine, one of them is wrong.
+A plain sequential decode gives the displayed frames. The definitions are applied to them with exact fractions. Where
+reference and engine differ, one of them is wrong.
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ class ReferenceFrame:
 
 @dataclass(frozen=True, slots=True)
 class ReferenceSelection:
-    """indexes: of the frames, ascending. outside: so many of the times asked for are not in the video."""
+    """indexes: of the selected frames, ascending. outside: how many requested times lie outside the video.
+
+    limited: whether `max_frames` left frames out.
+    """
 
     indexes: list[int]
     outside: int = 0
@@ -55,17 +58,17 @@ class ReferenceVideo:
     width: int
     height: int
 
-    def choose(self, spec: dict[str, Any]) -> ReferenceSelection:
-        """Selects frames by the words of the contract. spec: a JSON object whose numbers are texts or whole."""
+    def select(self, spec: dict[str, Any]) -> ReferenceSelection:
+        """Selects frames by the contract's definitions. spec: a JSON object whose numbers are strings or integers."""
         bounds, sample = spec.get("range", {}), spec["sample"]
         start = Fraction(bounds.get("start", 0))
         end = self.end if bounds.get("end") is None else Fraction(bounds["end"])
         inside = [index for index, frame in enumerate(self.frames) if start <= frame.time < end]
-        chosen, outside = self._by_mode(sample, start, end, inside)
+        selected, outside = self._by_mode(sample, start, end, inside)
         if spec.get("snap") == "keyframe":
-            chosen = self._snapped(chosen, inside)
+            selected = self._snap_to_keys(selected, inside)
         limit = spec.get("max_frames")
-        indexes = sorted(set(chosen))
+        indexes = sorted(set(selected))
         return ReferenceSelection(indexes[:limit], outside, limit is not None and len(indexes) > limit)
 
     def _by_mode(
@@ -79,35 +82,37 @@ class ReferenceVideo:
             case "every_nth":
                 return inside[:: sample["n"]], 0
             case "fps":
-                return self._at(_times_at_steps(start, 1 / Fraction(sample["fps"]), min(end, self.end)))[0], 0
+                return self._displayed_at(_times_at_steps(start, 1 / Fraction(sample["fps"]), min(end, self.end)))[0], 0
             case "interval":
-                return self._at(_times_at_steps(start, Fraction(sample["seconds"]), min(end, self.end)))[0], 0
+                return self._displayed_at(_times_at_steps(start, Fraction(sample["seconds"]), min(end, self.end)))[0], 0
             case "uniform":
                 step = (end - start) / sample["count"]
-                return self._at(start + (i + Fraction(1, 2)) * step for i in range(sample["count"] if step > 0 else 0))
+                return self._displayed_at(
+                    start + (i + Fraction(1, 2)) * step for i in range(sample["count"] if step > 0 else 0)
+                )
             case "timestamps":
-                return self._at(Fraction(time) for time in set(sample["at"]))
+                return self._displayed_at(Fraction(time) for time in set(sample["at"]))
             case mode:
                 raise AssertionError(mode)
 
-    def _at(self, times: Iterator[Fraction]) -> tuple[list[int], int]:
+    def _displayed_at(self, times: Iterator[Fraction]) -> tuple[list[int], int]:
         """The displayed frames with the greatest time ≤ time + half a tick, but at most half a millisecond.
 
         A video shows nothing before its first frame and after its last.
         """
-        begin, found, outside = [frame.time for frame in self.frames], [], 0
+        starts, indexes, outside = [frame.time for frame in self.frames], [], 0
         for time in times:
-            begun = bisect_right(begin, time + min(self.time_base / 2, HALF_MILLISECOND)) if time < self.end else 0
-            if begun:
-                found.append(begun - 1)
+            started = bisect_right(starts, time + min(self.time_base / 2, HALF_MILLISECOND)) if time < self.end else 0
+            if started:
+                indexes.append(started - 1)
             else:
                 outside += 1
-        return found, outside
+        return indexes, outside
 
-    def _snapped(self, chosen: list[int], inside: list[int]) -> list[int]:
+    def _snap_to_keys(self, selected: list[int], inside: list[int]) -> list[int]:
         keys = [index for index in inside if self.frames[index].key]
         times = [frame.time for frame in self.frames]
-        return [min(keys, key=lambda key: (abs(times[key] - times[index]), key)) for index in set(chosen) if keys]
+        return [min(keys, key=lambda key: (abs(times[key] - times[index]), key)) for index in set(selected) if keys]
 
 
 def _times_at_steps(start: Fraction, step: Fraction, end: Fraction) -> Iterator[Fraction]:
@@ -119,9 +124,9 @@ def _times_at_steps(start: Fraction, step: Fraction, end: Fraction) -> Iterator[
 
 
 def decode_reference(path: Path, *, counts_pictures: bool = False) -> ReferenceVideo:
-    """Decodes all of the video that is meant to be seen: of several the one marked default, then the largest.
+    """Decodes all frames of the video stream to be shown: the one marked default, otherwise the largest.
 
-    counts_pictures: the container knows when the k-th picture is shown, not which packet holds it (AVI).
+    counts_pictures: the container stores when the k-th picture is shown, not which packet contains it (AVI).
     """
     with av.open(str(path)) as container:
         stream = _video_stream(list(container.streams.video))
@@ -138,28 +143,35 @@ def decode_reference(path: Path, *, counts_pictures: bool = False) -> ReferenceV
     assert all(time is not None for time in pts)
     frames = [
         ReferenceFrame(
-            number, time, (time - pts[0]) * base, decoded_key if counts_pictures or told is None else time in keys
+            number,
+            time,
+            (time - pts[0]) * base,
+            decoded_key if counts_pictures or decoded_pts is None else time in keys,
         )
-        for time, (told, decoded_key, (number, _, _)) in zip(pts, pictures, strict=True)
+        for time, (decoded_pts, decoded_key, (number, _, _)) in zip(pts, pictures, strict=True)
     ]
-    last = 0 if counts_pictures else durations.get(pts[-1], 0)
+    stored_duration = 0 if counts_pictures else durations.get(pts[-1], 0)
     intervals = [b - a for a, b in pairwise(pts)]
-    shown = last or (Fraction(median([Fraction(gap) for gap in intervals])) if intervals else Fraction(1))
+    last_duration = stored_duration or (
+        Fraction(median([Fraction(gap) for gap in intervals])) if intervals else Fraction(1)
+    )
     _, _, (_, width, height) = pictures[0]
-    return ReferenceVideo(frames, frames[-1].time + shown * base, base, width, height)
+    return ReferenceVideo(frames, frames[-1].time + last_duration * base, base, width, height)
 
 
 def _fill_missing_times(times: list[int | None]) -> list[Any]:
-    """Fills in times before zero that a demuxer leaves out, with the interval of the first known times."""
-    untold = times.count(None)
-    first, second = [*times, None, None][untold : untold + 2]
+    """Fills in times before zero that a demuxer leaves out, with the interval of the first times that it gives."""
+    missing = times.count(None)
+    first, second = [*times, None, None][missing : missing + 2]
     gap = 0 if first is None or second is None else second - first
-    return [None if first is None else first - k * gap for k in range(untold, 0, -1)] + times[untold:]
+    return [None if first is None else first - k * gap for k in range(missing, 0, -1)] + times[missing:]
 
 
 def _video_stream(streams: list[VideoStream]) -> VideoStream:
-    films = [stream for stream in streams if not stream.disposition & Disposition.attached_pic]
-    return max(films, key=lambda one: (bool(one.disposition & Disposition.default), one.width * one.height))
+    videos = [stream for stream in streams if not stream.disposition & Disposition.attached_pic]
+    return max(
+        videos, key=lambda stream: (bool(stream.disposition & Disposition.default), stream.width * stream.height)
+    )
 
 
 Picture = tuple[Any, bool, tuple[int | None, int, int]]
@@ -176,7 +188,7 @@ def _pictures(path: Path, index: int, aspect: Fraction) -> list[Picture]:
 
 
 def _read_frame(frame: av.VideoFrame, aspect: Fraction) -> tuple[int | None, int, int]:
-    """The number, width and height of a frame that is displayed as a player does."""
+    """The number, width and height of a frame as a player displays it."""
     image = Image.fromarray(frame.to_ndarray(format="rgb24", threads=1))
     wide = image.resize((int(frame.width * aspect + Fraction(1, 2)), frame.height)) if aspect != 1 else image
     shown: Rgb = np.rot90(np.asarray(wide), frame.rotation // 90)

@@ -23,12 +23,12 @@ CLAIMED_LENGTH_FACTOR = 10
 def add_cover(source: Path, target: Path) -> None:
     """Adds a still picture that is marked as a cover and is larger than the video."""
     with av.open(str(source)) as clip, _writer(target) as out:
-        film = out.add_stream_from_template(clip.streams.video[0])
+        video = out.add_stream_from_template(clip.streams.video[0])
         if target.suffix == ".mkv":
             picture = io.BytesIO()
             Image.new("RGB", (320, 320), "gray").save(picture, "jpeg")
             out.add_attachment("cover.jpg", "image/jpeg", picture.getvalue())
-            _copy(clip, film, out)
+            _copy(clip, video, out)
             return
         cover = out.add_stream("mjpeg", rate=1)
         assert isinstance(cover, VideoStream)
@@ -38,15 +38,15 @@ def add_cover(source: Path, target: Path) -> None:
         still = av.VideoFrame.from_ndarray(np.full((320, 320, 3), 90, np.uint8), format="rgb24")
         still.pts = 0
         out.mux(cover.encode(still) + cover.encode(None))
-        _copy(clip, film, out)
+        _copy(clip, video, out)
 
 
-def join_video_streams(film: Path, other: Path, target: Path, *, default: int | None = None) -> None:
-    """Two video streams in one file, `other` first. default: which of the two is marked so."""
-    with av.open(str(other)) as first, av.open(str(film)) as second, _writer(target) as out:
+def join_video_streams(video: Path, other: Path, target: Path, *, default: int | None = None) -> None:
+    """Writes two video streams into one file, `other` first. default: the index of the stream that is marked so."""
+    with av.open(str(other)) as first, av.open(str(video)) as second, _writer(target) as out:
         streams = [out.add_stream_from_template(clip.streams.video[0]) for clip in (first, second)]
-        for place, stream in enumerate(streams):
-            stream.disposition = Disposition.default if place == default else Disposition(0)
+        for index, stream in enumerate(streams):
+            stream.disposition = Disposition.default if index == default else Disposition(0)
         packets = [
             (float(packet.dts * packet.time_base), stream, packet)
             for clip, stream in zip((first, second), streams, strict=True)
@@ -83,25 +83,25 @@ def _multiply_in_mp4(data: bytearray) -> None:
 
 
 def _multiply_in_matroska(data: bytearray) -> None:
-    """RFC 9559, 5.1.2.10: Duration, a float of eight bytes; the CRC of what holds it is taken out of the way."""
+    """RFC 9559, 5.1.2.10: Duration, a float of eight bytes. FFmpeg ignores the CRC of the element around it."""
     _multiply_number(data, data.index(b"\x44\x89\x88") + 3, ">d")
 
 
 def _multiply_in_avi(data: bytearray) -> None:
-    """dwTotalFrames of avih and dwLength of strh."""
+    """AVI: dwTotalFrames of avih and dwLength of strh."""
     _multiply_number(data, data.index(b"avih") + 8 + 16, "<I")
     _multiply_number(data, data.index(b"strh") + 8 + 32, "<I")
 
 
 def _multiply_in_flv(data: bytearray) -> None:
-    """The number `duration` of onMetaData."""
+    """FLV: the number `duration` of onMetaData."""
     _multiply_number(data, data.index(b"duration") + 9, ">d")
 
 
-def _multiply_number(data: bytearray, place: int, form: str) -> None:
-    (value,) = struct.unpack_from(form, data, place)
+def _multiply_number(data: bytearray, offset: int, number_format: str) -> None:
+    (value,) = struct.unpack_from(number_format, data, offset)
     assert value > 0
-    struct.pack_into(form, data, place, value * CLAIMED_LENGTH_FACTOR)
+    struct.pack_into(number_format, data, offset, value * CLAIMED_LENGTH_FACTOR)
 
 
 _MULTIPLY_DURATION: dict[str, Callable[[bytearray], None]] = {

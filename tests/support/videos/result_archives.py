@@ -27,4 +27,5 @@ def read_archive(archive: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
 
 
 def numbers_in(images: dict[str, bytes]) -> list[int | None]:
+    """The number that each image shows; None when it is unreadable."""
     return [read_number(np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))) for data in images.values()]
