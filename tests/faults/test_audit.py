@@ -26,7 +26,7 @@ def claimed(attempt: int, segment: int | None = None) -> Event:
 
 
 @pytest.mark.parametrize(
-    ("happened", "stale"),
+    ("events", "stale"),
     [
         ([claimed(1), ("published", {"attempt": 1})], 0),
         ([claimed(1), claimed(2), ("published", {"attempt": 2})], 0),
