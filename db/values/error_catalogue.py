@@ -72,6 +72,11 @@ CATALOGUE: Mapping[str, CatalogueEntry] = {
     "length_required": _entry(
         _R, "The request does not say how long its body is.", "Send a Content-Length header.",
         "A requisição não informa o tamanho do corpo.", "Envie o cabeçalho Content-Length."),
+    "request_timeout": _entry(
+        _R, "The body of the request arrived too slowly.",
+        "Send it again over a better connection. An upload goes on at the offset that HEAD tells.",
+        "O corpo da requisição chegou devagar demais.",
+        "Envie de novo por uma conexão melhor. Um envio continua na posição que HEAD informa."),
     "empty_selection": _entry(
         _R, "The specification selects no frame of this video.", "Widen the range or choose other times.",
         "A especificação não seleciona nenhum quadro deste vídeo.", "Amplie o intervalo ou escolha outros tempos."),

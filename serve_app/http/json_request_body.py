@@ -14,6 +14,7 @@ from starlette.requests import Request
 from db.values import frame_spec
 from db.values.error_catalogue import CatalogueError
 from db.values.frame_spec import FrameSpec
+from serve_app.http.slow_clients import bounded_pace
 
 MAX_JSON_BYTES = 1 << 16
 MAX_SPEC_BYTES = 1 << 22
@@ -31,8 +32,8 @@ class RequestModel(BaseModel):
 async def read_model(request: Request, model: type[M]) -> M:
     """The body as `model`.
 
-    Raises CatalogueError `unsupported_media_type`, `too_large`, `malformed_request`, or `invalid_field` with the name
-    of the field.
+    Raises CatalogueError `unsupported_media_type`, `too_large`, `request_timeout`, `malformed_request`, or
+    `invalid_field` with the name of the field.
     """
     return validate(model, await read_json(request, MAX_JSON_BYTES))
 
@@ -58,7 +59,7 @@ async def read_json(request: Request, max_bytes: int) -> Any:
     if not has_json(request.headers):
         raise CatalogueError("unsupported_media_type", "This route takes application/json.")
     body = bytearray()
-    async for chunk in request.stream():
+    async for chunk in bounded_pace(request.stream()):
         body += chunk
         if len(body) > max_bytes:
             raise CatalogueError("too_large", f"The body may have at most {max_bytes} bytes.")

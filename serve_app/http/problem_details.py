@@ -31,6 +31,7 @@ HTTP_STATUS: Mapping[str, int] = {
     "too_large": 413,
     "too_many_files": 413,
     "length_required": 411,
+    "request_timeout": 408,
     "empty_selection": 422,
     "too_many_frames": 422,
     "idempotency_key_reused": 422,

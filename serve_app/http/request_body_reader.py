@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Any
 
 from starlette.requests import ClientDisconnect
 
-IDLE_SECONDS = 60.0
-"""A client that sends nothing for so long is taken for one that has gone."""
+from db.values.error_catalogue import CatalogueError
+from serve_app.http.slow_clients import bounded_pace, too_slow
+
 WAITING_BLOCKS = 16
 """Blocks of the body that may wait here. The client is slowed down when there are more."""
 
@@ -19,12 +20,14 @@ WAITING_BLOCKS = 16
 class RequestBodyReader:
     """A body in blocks, as Starlette's `Request.stream` gives them.
 
-    hasher: gets every byte that is taken, if there is one. was_cut: the client went away, or was silent for
-    IDLE_SECONDS, before the body's end.
+    hasher: gets every byte that is taken, if there is one. max_seconds: for the whole body. was_cut: the client went
+    away, or was too slow, before the body's end. slowness: the error to answer when it was too slow.
     """
 
-    def __init__(self, blocks: AsyncIterator[bytes], hasher: Any = None) -> None:
+    def __init__(self, blocks: AsyncIterator[bytes], hasher: Any = None, max_seconds: float | None = None) -> None:
         self.was_cut = False
+        self.slowness: CatalogueError | None = None
+        self._max_seconds = max_seconds
         self._hasher = hasher
         self._arrived: asyncio.Queue[bytes] = asyncio.Queue(WAITING_BLOCKS)
         self._pending: deque[bytes] = deque()
@@ -76,15 +79,18 @@ class RequestBodyReader:
 
     async def _read_all(self, blocks: AsyncIterator[bytes]) -> None:
         try:
-            while True:
-                async with asyncio.timeout(IDLE_SECONDS):
-                    block = await anext(blocks)
-                if block:
-                    await self._arrived.put(block)
-        except StopAsyncIteration:
-            pass
-        except (ClientDisconnect, TimeoutError, asyncio.CancelledError):
+            async with asyncio.timeout(self._max_seconds), aclosing(bounded_pace(blocks)) as paced:
+                async for block in paced:
+                    if block:
+                        await self._arrived.put(block)
+        except (ClientDisconnect, asyncio.CancelledError):
             self.was_cut = True
+        except TimeoutError:
+            self.was_cut = True
+            self.slowness = too_slow(f"The body took more than {self._max_seconds} seconds.")
+        except CatalogueError as error:
+            self.was_cut = True
+            self.slowness = error
         except Exception:
             self.was_cut = True
             raise

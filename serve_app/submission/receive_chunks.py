@@ -1,12 +1,14 @@
 """Receives the bytes of an upload by tus: a request body of any size becomes chunk objects while it arrives.
 
 A connection that is cut keeps what has arrived: the chunk that was being written ends there and is committed. With a
-checksum the request is all or nothing, because tus demands it.
+checksum the request is all or nothing, because tus demands it. A client that is too slow is told so, and what has
+arrived is kept likewise.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,11 +28,15 @@ from db.values.error_catalogue import CatalogueError
 from db.values.file_type import HEAD_BYTES, sniff
 from serve_app.http.request_body_reader import RequestBodyReader
 from serve_app.http.run_to_completion import run_to_completion
+from serve_app.http.slow_clients import too_slow
 from serve_app.http.tus_headers import Checksum
 from serve_app.submission.group_commit import AcceptRequest, GroupCommit, UploadEnd
 
 CHUNK_BYTES = 16 << 20
 """The largest chunk object. A replica that dies loses at most the one that it is writing."""
+ROWLESS_SECONDS = 12 * 3600.0
+"""From its first byte on, a chunk gets its row within this time, or never: maintenance takes an object that has none
+after a day for garbage (`actors.maintenance.orphan_collector`). A request with a checksum adds its rows at its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +70,14 @@ class ChunkReceiver:
         """Takes the bytes of a request, from the upload's offset on, and returns the upload as it is then committed.
 
         Raises CatalogueError `upload_conflict`, `chunk_checksum_mismatch`, `too_large`, those of the object store and
-        of accepting; of `sniff`, and then the upload is discarded. What was committed before the error stays.
+        of accepting; of `sniff`, and then the upload is discarded; `request_timeout` after a slow body. What was
+        committed before the error stays.
         """
-        body = RequestBodyReader(blocks, None if checksum is None else checksum.hasher())
+        body = (
+            RequestBodyReader(blocks)
+            if checksum is None
+            else RequestBodyReader(blocks, checksum.hasher(), ROWLESS_SECONDS)
+        )
         receiving = asyncio.ensure_future(self._receive(upload, body, checksum))
         try:
             return await asyncio.shield(receiving)
@@ -101,24 +112,27 @@ class ChunkReceiver:
         if checksum is not None:
             return await self._receive_checked(upload, body, checksum)
         while await body.has_more():
+            started = time.monotonic()
             chunk = await self._store(upload, upload.received, body)
-            upload = await self._commit(upload, [chunk], body)
+            upload = await self._commit(upload, [chunk], body, started)
+        if body.slowness is not None and not upload.is_complete:
+            raise body.slowness
         return upload
 
     async def _receive_checked(self, upload: UploadState, body: RequestBodyReader, checksum: Checksum) -> UploadState:
-        chunks, start = list[Chunk](), upload.received
+        chunks, start, started = list[Chunk](), upload.received, time.monotonic()
         try:
             while await body.has_more():
                 chunks.append(await self._store(upload, start, body))
                 start += chunks[-1].size
             if body.was_cut:
-                raise ClientDisconnect
+                raise body.slowness or ClientDisconnect
             if body.digest() != checksum.digest:
                 raise CatalogueError("chunk_checksum_mismatch")
         except BaseException:
             await run_to_completion(self._remove(chunks))
             raise
-        return await self._commit(upload, chunks, body) if chunks else upload
+        return await self._commit(upload, chunks, body, started) if chunks else upload
 
     async def _check_type(self, upload: UploadState, body: RequestBodyReader) -> None:
         """Refuses what is no video by its first bytes. Fewer than it takes to tell are looked at again at the end."""
@@ -153,9 +167,14 @@ class ChunkReceiver:
         stored = await self._objects.put(key, body.take(min(CHUNK_BYTES, most - start)))
         return Chunk(start, stored.size, stored.sha256, key)
 
-    async def _commit(self, upload: UploadState, chunks: Sequence[Chunk], body: RequestBodyReader) -> UploadState:
+    async def _commit(
+        self, upload: UploadState, chunks: Sequence[Chunk], body: RequestBodyReader, started: float
+    ) -> UploadState:
+        """started: when the first of the chunks was begun, by the monotonic clock."""
         end = chunks[-1].start + chunks[-1].size
         try:
+            if time.monotonic() - started > ROWLESS_SECONDS:
+                raise too_slow("The service was stopped, or its store was away, while the bytes arrived.")
             if upload.size is None:
                 # Nobody has reserved room for bytes whose number is not known.
                 limits, more = self._quotas, end - upload.received
