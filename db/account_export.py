@@ -1,4 +1,4 @@
-"""What an export of an account reads: its rows, page by page, so that no export holds all of them."""
+"""Reads the rows of an account for its export, page by page, so that memory stays bounded."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class SessionRow:
 
 
 @dataclass(frozen=True, slots=True)
-class OriginalRow:
-    """An accepted video. object_key: None when its bytes were removed after their time."""
+class VideoRow:
+    """An accepted video. object_key: None when its bytes were removed because the video is old."""
 
     id: UUID
     filename: str
@@ -59,7 +59,7 @@ SESSIONS = text("""
     SELECT id, created_at, expires_at, revoked_at FROM sessions
     WHERE user_id = :user_id AND (CAST(:after AS uuid) IS NULL OR id > :after) ORDER BY id LIMIT :limit
 """)
-ORIGINALS = text("""
+VIDEOS = text("""
     SELECT id, filename, size, sha256, media, created_at, CASE WHEN removed_at IS NULL THEN object_key END AS object_key
     FROM videos
     WHERE user_id = :user_id AND (CAST(:after AS uuid) IS NULL OR id > :after) ORDER BY id LIMIT :limit
@@ -87,9 +87,9 @@ async def sessions(database: AsyncEngine, user_id: UUID) -> AsyncIterator[Sessio
         yield SessionRow(row.id, row.created_at, row.expires_at, row.revoked_at)
 
 
-async def originals(database: AsyncEngine, user_id: UUID) -> AsyncIterator[OriginalRow]:
-    async for row in _rows(database, ORIGINALS, "id", {"user_id": user_id}):
-        yield OriginalRow(row.id, row.filename, row.size, row.sha256, row.media, row.created_at, row.object_key)
+async def videos(database: AsyncEngine, user_id: UUID) -> AsyncIterator[VideoRow]:
+    async for row in _rows(database, VIDEOS, "id", {"user_id": user_id}):
+        yield VideoRow(row.id, row.filename, row.size, row.sha256, row.media, row.created_at, row.object_key)
 
 
 async def open_uploads(database: AsyncEngine, user_id: UUID) -> AsyncIterator[UploadRow]:
@@ -110,7 +110,7 @@ async def results(database: AsyncEngine, user_id: UUID) -> AsyncIterator[ResultR
 async def _rows(
     database: AsyncEngine, statement: TextClause, column: str, values: Mapping[str, UUID]
 ) -> AsyncIterator[Row[Any]]:
-    """Reads page by page, by a column that the rows are ordered by. Between two pages no connection is held."""
+    """Reads page by page. column: the one by which the rows are ordered. Between two pages no connection is in use."""
     after: UUID | str | None = None
     while True:
         async with database.connect() as connection:

@@ -1,4 +1,4 @@
-"""What an account's latest extractions gave: the basis of estimates."""
+"""Reads what an estimate is computed from: what the probe of a video found, and the account's latest results."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from db.values import frame_spec
 from db.values.extraction_estimate import EarlierResult, MediaFacts
 
-LATEST = 20
+MAX_RESULTS = 20
 
 MEDIA = text("SELECT media FROM videos WHERE id = :video_id AND user_id = :user_id")
-# First those of the same video, then the newest.
-EARLIER = text("""
+# First results of the same video, then the newest of the others.
+EARLIER_RESULTS = text("""
     SELECT * FROM (
         (SELECT *, true AS is_same_video FROM extractions
          WHERE user_id = :user_id AND status = 'succeeded' AND NOT reused AND video_id = CAST(:video_id AS uuid)
@@ -38,17 +38,17 @@ async def media_of(database: AsyncEngine, user_id: UUID, video_id: UUID) -> tupl
 
 
 async def earlier_results(database: AsyncEngine, user_id: UUID, video_id: UUID | None) -> list[EarlierResult]:
-    """Returns the account's latest results, those of the video among them."""
-    values = {"user_id": user_id, "video_id": video_id, "limit": LATEST}
+    """Returns the account's latest results, with those of the video, if there are any."""
+    values = {"user_id": user_id, "video_id": video_id, "limit": MAX_RESULTS}
     async with database.connect() as connection:
-        rows = (await connection.execute(EARLIER, values)).all()
+        rows = (await connection.execute(EARLIER_RESULTS, values)).all()
     return [
         EarlierResult(
             media=_facts(row.media),
             spec=frame_spec.parse(row.spec),
             frames=row.result_frames,
             size=row.result_bytes,
-            # A split one ran on several workers, and a repeated one waited in between.
+            # A split extraction ran on several workers, and a retried one waited between its attempts.
             seconds=(row.finished_at - row.started_at).total_seconds()
             if row.segments_left is None and row.attempt == 1
             else None,

@@ -23,6 +23,6 @@ class AccountEraser:
     async def run(self, metrics: MaintenanceMetrics = NO_METRICS) -> int:
         """Returns how many accounts are gone."""
         gone = 0
-        for user_id in await account_erasure.erased(self._database):
+        for user_id in await account_erasure.marked_accounts(self._database):
             gone += await account_erasure.erase(self._database, user_id, max_videos=VIDEOS)
         return gone

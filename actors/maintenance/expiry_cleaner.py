@@ -1,5 +1,5 @@
-"""Deletes what has expired: idempotency keys, sessions, discarded uploads, minutes of days before, and unfinished
-writes of dead processes.
+"""Deletes what has expired: idempotency keys, sessions, discarded uploads, planned minutes of earlier days, and
+unfinished writes of dead processes.
 """
 
 from __future__ import annotations
@@ -29,6 +29,6 @@ class ExpiryCleaner:
         rows = await idempotency_keys.delete_expired(self._database) + await accounts.delete_expired_sessions(
             self._database
         )
-        rows += await resumable_uploads.forget_discarded(self._database)
+        rows += await resumable_uploads.delete_discarded(self._database)
         rows += await quotas.forget_planned(self._database)
         return rows + await self._objects.discard_unfinished(UNFINISHED_SECONDS)

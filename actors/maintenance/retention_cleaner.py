@@ -1,4 +1,4 @@
-"""Removes results and originals whose time is over."""
+"""Removes expired results, and the bytes of old videos."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from db.object_store import retention
 
 
 class RetentionCleaner:
-    """video_seconds: how long the bytes of a video are kept; None for ever. A result has its own time in its row."""
+    """video_seconds: how long the bytes of a video are kept; None for ever. The row of a result has its expiry."""
 
     name = "retention"
     period_seconds = 30.0

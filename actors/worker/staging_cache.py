@@ -1,8 +1,8 @@
 """Local copies of videos that the workers of one machine share, so that the tasks of one video fetch it once.
 
-A copy is named by its SHA-256. A task gets a hard link to it, so that eviction takes nothing away from a task that
-runs, and verifies the bytes each time. A copy appears by a rename, and the kernel frees the lock of a process that
-dies: no crash leaves half a copy or a lock.
+The name of a copy is its SHA-256. A task gets a hard link to it, so an eviction does not affect running tasks, and
+verifies the bytes each time. A copy appears by a rename, and the kernel frees the lock of a process that dies: no
+crash leaves half a copy or a lock.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from filelock import FileLock, Timeout
 
 from actors.worker.scratch_folder import DISK_RESERVE_BYTES
 
-LOCKS = 256
-"""Lock files, which are never removed. Two videos that share one wait for each other's fetch."""
+LOCK_FILES = 256
+"""They are never removed. The fetches of two videos that have the same lock file wait for each other."""
 LOCK_POLL_SECONDS = 0.1
 LOCK_WAIT_SECONDS = 600.0
-"""Then the video is fetched all the same: the process that has the lock may be frozen."""
+"""After this time the video is fetched without the lock: the process that has it may be frozen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class StagingCache:
     free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free
 
     @asynccontextmanager
-    async def fetching(self, name: str) -> AsyncIterator[None]:
+    async def fetch_lock(self, name: str) -> AsyncIterator[None]:
         """Lets one worker of this machine at a time fetch the content `name`, a SHA-256 or a video's id."""
         lock = self._lock(name)
         with suppress(TimeoutError):
@@ -47,31 +47,31 @@ class StagingCache:
         finally:
             lock.release()
 
-    def take(self, sha256: str, into: Path) -> bool:
-        """Makes `into` a link to the copy. False when there is none."""
+    def link(self, sha256: str, target: Path) -> bool:
+        """Makes `target` a hard link to the copy. False when there is none."""
         copy = self.folder / sha256
         try:
-            os.link(copy, into)
-            # The last use decides what is evicted first.
+            os.link(copy, target)
+            # The copy whose last use is the oldest is evicted first.
             os.utime(copy)
         except OSError:
-            into.unlink(missing_ok=True)
+            target.unlink(missing_ok=True)
             return False
         return True
 
-    def drop(self, sha256: str) -> None:
-        """Removes a copy whose bytes are not those of its name."""
+    def remove(self, sha256: str) -> None:
+        """Removes a copy whose bytes do not have its SHA-256."""
         (self.folder / sha256).unlink(missing_ok=True)
 
     def add(self, sha256: str, path: Path) -> None:
-        """Keeps a link to a verified file. A file that does not fit, or a disk that takes no link, is no error."""
+        """Adds a hard link to a verified file. Does nothing when the file is too large or the disk can't link it."""
         with suppress(OSError):
             if path.stat().st_size > self.max_bytes:
                 return
             self.folder.mkdir(parents=True, exist_ok=True)
-            linked = self.folder / f".{uuid.uuid4().hex}"
-            os.link(path, linked)
-            linked.replace(self.folder / sha256)
+            new_link = self.folder / f".{uuid.uuid4().hex}"
+            os.link(path, new_link)
+            new_link.replace(self.folder / sha256)
             self._evict(self.max_bytes)
 
     def make_room(self, size: int) -> None:
@@ -91,7 +91,7 @@ class StagingCache:
             copy.unlink(missing_ok=True)
 
     def _copies(self) -> list[Path]:
-        """The copies, the one that was not used for longest first."""
+        """Returns the copies, the least recently used first."""
         with suppress(FileNotFoundError):
             dated = [(_last_use(path), path) for path in self.folder.iterdir() if len(path.name) == 64]
             return [path for _, path in sorted(dated)]
@@ -100,8 +100,8 @@ class StagingCache:
     def _lock(self, name: str) -> FileLock:
         locks = self.folder / "locks"
         locks.mkdir(parents=True, exist_ok=True)
-        number = int(uuid.uuid5(uuid.NAMESPACE_OID, name)) % LOCKS
-        # The thread that releases it is another one than the one that acquires it.
+        number = int(uuid.uuid5(uuid.NAMESPACE_OID, name)) % LOCK_FILES
+        # Another thread may release it than the one that acquired it.
         return FileLock(locks / f"{number:03d}", mode=0o600, fallback_to_soft=False, thread_local=False)
 
 

@@ -31,7 +31,7 @@ from actors.extraction_types import (
 )
 from actors.sandbox.child_process import ChildCrashed, ChildOutcome, DecodingChild, ServiceErrorReport
 from actors.sandbox.child_protocol import Refused
-from actors.worker.stage_video import PromisedChecksumError
+from actors.worker.stage_video import DeclaredChecksumError
 from actors.worker.task_files import SegmentStored, SplitStored, StoredOutcome, delete_objects, fetch_job, store_outcome
 from actors.worker.worker_deps import WorkerDeps
 from db.connection import is_outage, retry_until_available
@@ -117,7 +117,7 @@ async def _run_child(
     async with _scratch(deps.scratch, claim) as folder:
         try:
             job = await fetch_job(claim, deps, folder)
-        except PromisedChecksumError as error:
+        except DeclaredChecksumError as error:
             return Refused("checksum_mismatch", str(error))
         # The SHA-256 of an upload by tus is known from now on.
         if claim.sha256 is None and await _publish_stored_result(running, deps):

@@ -49,7 +49,7 @@ class Reextraction:
     spec: str
 
 
-# For many uploads in one statement: it is planned once, and each index is visited in one pass.
+# Many uploads in one statement: PostgreSQL plans it once and visits each index in one pass.
 ACCEPT = text(f"""
     WITH requested AS MATERIALIZED (
         SELECT * FROM unnest(
@@ -114,15 +114,15 @@ EXTRACT_AGAIN = text(f"""
 IS_REMOVED = text("SELECT 1 FROM videos WHERE id = :video_id AND user_id = :user_id AND removed_at IS NOT NULL")
 
 REUSE = text(f"""
-    WITH asked AS MATERIALIZED (
+    WITH requested AS MATERIALIZED (
         SELECT id AS video_id, user_id, sha256, CAST(:spec AS text) AS spec FROM videos
         WHERE id = :video_id AND user_id = :user_id FOR KEY SHARE
     ), {FIND_STORED_RESULT}, ended AS (
         INSERT INTO extractions (id, video_id, user_id, spec, status, reused, finished_at, frames_done, frames_total,
             result_expires_at, {RESULT_COLUMNS})
-        SELECT :extraction_id, asked.video_id, asked.user_id, asked.spec, 'succeeded', true, clock_timestamp(),
-            frames_done, frames_total, {EXPIRY}, {RESULT_COLUMNS}
-        FROM asked, existing, shared RETURNING id, user_id, status, video_id
+        SELECT :extraction_id, requested.video_id, requested.user_id, requested.spec, 'succeeded', true,
+            clock_timestamp(), frames_done, frames_total, {EXPIRY}, {RESULT_COLUMNS}
+        FROM requested, existing, extended RETURNING id, user_id, status, video_id
     ), acceptance AS (
         INSERT INTO acceptances (extraction_id, video_id, user_id) SELECT id, video_id, user_id FROM ended
     ), event AS (
@@ -150,8 +150,7 @@ async def reuse(
     """Adds the extraction as one that has succeeded, by a stored result of the account; the caller commits.
 
     engine_name: reader and engine version that would extract now. retention_seconds: how long the result is kept; None
-    for ever. Returns False when there is no result of the same bytes, specification and engine; nothing is written
-    then.
+    for ever. Returns False, and writes nothing, when there is no result of the same bytes, specification and engine.
     """
     values = asdict(again) | {"engine": engine_name, "retention_seconds": retention_seconds}
     return (await connection.execute(REUSE, values)).first() is not None

@@ -19,15 +19,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from db.object_store.object_keys import chunks_prefix
 from db.values.error_catalogue import CatalogueError
 
-DISCARDED_SECONDS = 7 * 24 * 3600.0
-"""How long a discarded upload is known as such."""
+DISCARDED_RETENTION_SECONDS = 7 * 24 * 3600.0
+"""How long the row of a discarded upload is kept. Until then a request for it gets `upload_gone`."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewUpload:
     """id: of the upload, and of its video. spec: canonical. metadata: as the client sent it. size: None when deferred.
 
-    sha256: of the whole, as the client promises it; lower-case hex.
+    sha256: of all bytes, as the client declares it; lower-case hex.
     """
 
     id: UUID
@@ -41,7 +41,7 @@ class NewUpload:
 
 @dataclass(frozen=True, slots=True)
 class UploadState:
-    """One upload as it is committed. received: its offset."""
+    """The committed state of an upload. received: its offset."""
 
     id: UUID
     user_id: UUID
@@ -68,7 +68,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class ChunkedContent:
-    """The bytes of a video in chunks, in their order. sha256: of the whole, as the client promised it."""
+    """The chunks of a video, in their order. sha256: of all bytes, as the client declared it."""
 
     chunks: tuple[Chunk, ...]
     sha256: str | None
@@ -88,33 +88,33 @@ CREATE = text(f"""
     RETURNING {_STATE}
 """)
 FIND = text(f"SELECT {_STATE} FROM uploads WHERE id = :id AND user_id = :user_id")
-_COMPLETED = "CASE WHEN {received} = {size} THEN clock_timestamp() END"
+_COMPLETED_AT = "CASE WHEN {received} = {size} THEN clock_timestamp() END"
 SET_SIZE = text(f"""
     UPDATE uploads SET size = :size, expires_at = {_EXPIRY},
-        completed_at = {_COMPLETED.format(received="received", size=":size")}
+        completed_at = {_COMPLETED_AT.format(received="received", size=":size")}
     WHERE id = :id AND user_id = :user_id AND size IS NULL AND received <= :size AND {_OPEN} RETURNING {_STATE}
 """)
 ADD_CHUNKS = text(f"""
-    WITH moved AS (
+    WITH updated AS (
         UPDATE uploads SET received = received + :bytes, expires_at = {_EXPIRY},
-            completed_at = {_COMPLETED.format(received="received + :bytes", size="size")}
+            completed_at = {_COMPLETED_AT.format(received="received + :bytes", size="size")}
         WHERE id = :id AND user_id = :user_id AND received = :start AND (size IS NULL OR received + :bytes <= size)
           AND {_OPEN}
         RETURNING *
     ), added AS (
         INSERT INTO upload_chunks (upload_id, start, size, sha256, object_key)
-        SELECT moved.id, chunk.start, chunk.size, chunk.sha256, chunk.object_key
-        FROM moved CROSS JOIN unnest(
+        SELECT updated.id, chunk.start, chunk.size, chunk.sha256, chunk.object_key
+        FROM updated CROSS JOIN unnest(
             CAST(:starts AS bigint[]), CAST(:sizes AS bigint[]), CAST(:sha256s AS text[]), CAST(:object_keys AS text[])
         ) AS chunk (start, size, sha256, object_key)
     )
-    SELECT {_STATE} FROM moved
+    SELECT {_STATE} FROM updated
 """)
-# The objects go later: until then a request that had begun may store one more.
+# Maintenance deletes the objects later: a request that began before may still store one.
 DISCARD = """
     discarded AS (
-        UPDATE uploads SET discarded_at = clock_timestamp() FROM unwanted
-        WHERE uploads.id = unwanted.id AND completed_at IS NULL AND discarded_at IS NULL RETURNING uploads.id
+        UPDATE uploads SET discarded_at = clock_timestamp() FROM to_discard
+        WHERE uploads.id = to_discard.id AND completed_at IS NULL AND discarded_at IS NULL RETURNING uploads.id
     ), chunks AS (
         DELETE FROM upload_chunks USING discarded WHERE upload_id = discarded.id
     ), objects AS (
@@ -123,31 +123,31 @@ DISCARD = """
     SELECT id FROM discarded
 """
 DISCARD_ONE = text(f"""
-    WITH unwanted AS (SELECT id FROM uploads WHERE id = :id AND user_id = :user_id FOR UPDATE), {DISCARD}
+    WITH to_discard AS (SELECT id FROM uploads WHERE id = :id AND user_id = :user_id FOR UPDATE), {DISCARD}
 """)
 DISCARD_EXPIRED = text(f"""
-    WITH unwanted AS (
+    WITH to_discard AS (
         SELECT id FROM uploads WHERE completed_at IS NULL AND discarded_at IS NULL AND expires_at <= clock_timestamp()
         ORDER BY expires_at LIMIT :limit FOR UPDATE SKIP LOCKED
     ), {DISCARD}
 """)
 DISCARD_OF_USER = text(f"""
-    WITH unwanted AS (
+    WITH to_discard AS (
         SELECT id FROM uploads WHERE user_id = :user_id AND completed_at IS NULL AND discarded_at IS NULL
         ORDER BY id LIMIT :limit FOR UPDATE
     ), {DISCARD}
 """)
-FORGET_DISCARDED = text("""
-    DELETE FROM uploads WHERE discarded_at < clock_timestamp() - make_interval(secs => :kept_seconds)
+DELETE_DISCARDED = text("""
+    DELETE FROM uploads WHERE discarded_at < clock_timestamp() - make_interval(secs => :retention_seconds)
 """)
 CHUNKS = text("""
     SELECT start, size, sha256, object_key FROM upload_chunks WHERE upload_id = :id ORDER BY start
 """)
-PROMISED_SHA256 = text("SELECT sha256 FROM uploads WHERE id = :id")
+DECLARED_SHA256 = text("SELECT sha256 FROM uploads WHERE id = :id")
 
 
 async def create(connection: AsyncConnection, upload: NewUpload, *, expiry_seconds: float) -> UploadState:
-    """Announces an upload. The caller has checked the quotas in the same transaction, and commits.
+    """Inserts an upload. The caller has checked the quotas in the same transaction, and commits.
 
     Raises CatalogueError `unauthenticated` for an erased account.
     """
@@ -172,21 +172,21 @@ async def find(database: AsyncEngine, user_id: UUID, upload_id: UUID) -> UploadS
 async def set_size(
     connection: AsyncConnection, upload: UploadState, size: int, *, expiry_seconds: float
 ) -> UploadState:
-    """Fixes the size of an upload that had deferred it. The caller accepts the video when that completes it.
+    """Sets the size of an upload whose size was deferred. The caller accepts the video when this completes the upload.
 
-    Raises CatalogueError `upload_conflict` when it has a size, has more bytes, or is no longer open.
+    Raises CatalogueError `upload_conflict` when the upload has a size, has more bytes than `size`, or is not open.
     """
     values = {"id": upload.id, "user_id": upload.user_id, "size": size, "expiry_seconds": expiry_seconds}
-    return _moved((await connection.execute(SET_SIZE, values)).first())
+    return _state_or_conflict((await connection.execute(SET_SIZE, values)).first())
 
 
 async def add_chunks(
     connection: AsyncConnection, upload: UploadState, chunks: Sequence[Chunk], *, expiry_seconds: float
 ) -> UploadState:
-    """Adds stored chunks, at least one, which follow each other. The caller accepts the video when they complete it.
+    """Adds stored chunks, at least one, each after the other. The caller accepts the video when the upload is complete.
 
-    Raises CatalogueError `upload_conflict` when the first one does not begin at the committed offset, when they lead
-    beyond the size, or when the upload is no longer open.
+    Raises CatalogueError `upload_conflict` when the first chunk does not begin at the committed offset, when the chunks
+    exceed the size, or when the upload is not open.
     """
     values = {
         "id": upload.id,
@@ -199,11 +199,11 @@ async def add_chunks(
         "object_keys": [chunk.object_key for chunk in chunks],
         "expiry_seconds": expiry_seconds,
     }
-    return _moved((await connection.execute(ADD_CHUNKS, values)).first())
+    return _state_or_conflict((await connection.execute(ADD_CHUNKS, values)).first())
 
 
 async def discard(database: AsyncEngine, user_id: UUID, upload_id: UUID) -> bool:
-    """Ends an upload without a video; maintenance deletes its objects. False when it is complete or gone already."""
+    """Discards an upload; maintenance deletes its objects. False when it is complete or discarded already."""
     async with database.begin() as connection:
         values = {"id": upload_id, "user_id": user_id}
         return (await connection.execute(DISCARD_ONE, values)).first() is not None
@@ -221,10 +221,10 @@ async def discard_of_user(database: AsyncEngine, user_id: UUID, *, limit: int = 
         return len((await connection.execute(DISCARD_OF_USER, {"user_id": user_id, "limit": limit})).all())
 
 
-async def forget_discarded(database: AsyncEngine) -> int:
+async def delete_discarded(database: AsyncEngine) -> int:
     """Deletes the rows of uploads that were discarded long ago; returns how many."""
     async with database.begin() as connection:
-        return (await connection.execute(FORGET_DISCARDED, {"kept_seconds": DISCARDED_SECONDS})).rowcount
+        return (await connection.execute(DELETE_DISCARDED, {"retention_seconds": DISCARDED_RETENTION_SECONDS})).rowcount
 
 
 async def chunks_of(database: AsyncEngine, upload_id: UUID) -> tuple[Chunk, ...]:
@@ -234,14 +234,14 @@ async def chunks_of(database: AsyncEngine, upload_id: UUID) -> tuple[Chunk, ...]
 
 
 async def content_of(database: AsyncEngine, video_id: UUID) -> ChunkedContent:
-    """Returns what the bytes of a video are, for the worker that reads them."""
+    """Returns the chunks of a video and their declared digest, for the worker that joins them."""
     async with database.connect() as connection:
         chunks = _chunks((await connection.execute(CHUNKS, {"id": video_id})).all())
-        return ChunkedContent(chunks, (await connection.execute(PROMISED_SHA256, {"id": video_id})).scalar())
+        return ChunkedContent(chunks, (await connection.execute(DECLARED_SHA256, {"id": video_id})).scalar())
 
 
 def is_chunked(object_key: str) -> bool:
-    """Whether the bytes of a video with this key are chunks."""
+    """Whether `object_key`, of a video, is the prefix of its chunks."""
     return object_key.endswith("/")
 
 
@@ -254,7 +254,7 @@ def _chunks(rows: Sequence[Row[Any]]) -> tuple[Chunk, ...]:
     return tuple(Chunk(row.start, row.size, row.sha256, row.object_key) for row in rows)
 
 
-def _moved(row: Row[Any] | None) -> UploadState:
+def _state_or_conflict(row: Row[Any] | None) -> UploadState:
     if row is None:
         raise CatalogueError("upload_conflict")
     return _state_of(row)

@@ -1,6 +1,6 @@
-"""Removes what has reached the end of its time: the files of results and the bytes of videos. Their rows stay.
+"""Removes the files of expired results and the bytes of old videos. Their rows stay.
 
-Rows are marked first; the garbage rows of the same transaction let maintenance delete the objects.
+Rows are marked first. The same transaction adds garbage rows, by which maintenance deletes the objects.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ REMOVE_VIDEOS = text("""
 
 
 async def remove_expired_results(database: AsyncEngine, *, limit: int = 100) -> int:
-    """Removes the files of results whose time is over; returns of how many."""
+    """Removes the files of expired results; returns how many results expired."""
     async with database.begin() as connection:
         return len((await connection.execute(REMOVE_RESULTS, {"limit": limit})).all())
 
 
 async def remove_old_videos(database: AsyncEngine, *, seconds: float, limit: int = 100) -> int:
-    """Removes the bytes of videos that are older than `seconds` and have no extraction under way; returns how many."""
+    """Removes the bytes of videos older than `seconds` without a queued or running extraction; returns how many."""
     async with database.begin() as connection:
         ids = (await connection.execute(LOCK_OLD_VIDEOS, {"seconds": seconds, "limit": limit})).scalars().all()
         return len((await connection.execute(REMOVE_VIDEOS, {"ids": list(ids)})).all())

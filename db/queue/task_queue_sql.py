@@ -184,13 +184,13 @@ PUBLISH = text(f"""
 
 # Gives the cost of the work that was not needed back to the account.
 PUBLISH_STORED_RESULT = text(f"""
-    WITH {_FENCED}, asked AS MATERIALIZED (
+    WITH {_FENCED}, requested AS MATERIALIZED (
         SELECT extractions.user_id, extractions.video_id, extractions.spec, videos.sha256
         FROM leased JOIN extractions ON extractions.id = leased.extraction_id
         JOIN videos ON videos.id = extractions.video_id WHERE leased.kind = 'extract'
     ), {FIND_STORED_RESULT}, task AS (
         UPDATE tasks SET state = 'done', frames_done = 0, work = coalesce(tasks.work, 0), {_UNLEASED}
-        FROM leased, shared WHERE tasks.id = leased.id
+        FROM leased, extended WHERE tasks.id = leased.id
         RETURNING tasks.extraction_id, tasks.attempt, tasks.user_id, leased.cost, leased.work
     ), ended AS (
         UPDATE extractions

@@ -1,8 +1,8 @@
 """How many images an extraction will give, how large they will be, and how long it will take. Pure.
 
-The number of images follows from the specification and the length of the video; only key frames and scenes are guesses.
-Sizes and times follow from what earlier extractions gave, per pixel; without any they come from constants that were
-measured with `benchmarks.extract`.
+The number of images follows from the specification and the duration of the video; for key frames and scenes, their
+distance is assumed. Size and time come from constants, measured with `benchmarks.extract`, and are corrected by what
+earlier extractions of the account gave.
 """
 
 from __future__ import annotations
@@ -33,17 +33,18 @@ from db.values.frame_spec import (
 
 KEY_FRAME_SECONDS = 2.0
 SCENE_SECONDS = 5.0
-BYTES_OF_A_ROW = 700
-"""Of one image, beside its own bytes: two ZIP headers and its rows in the two manifests."""
-# Bytes a pixel of detailed 1080p at the quality in the first column, without an earlier result.
-_JPEG_BYTES = ((1, 0.02), (50, 0.08), (75, 0.12), (90, 0.2), (95, 0.3), (100, 0.65))
-_WEBP_BYTES = ((1, 0.01), (50, 0.04), (75, 0.06), (90, 0.12), (95, 0.18), (100, 0.35))
-_PNG_BYTES = 1.4
+"""The assumed distance of two key frames, and the assumed duration of a scene."""
+ARCHIVE_BYTES_PER_IMAGE = 700
+"""What an image adds to the archive beside its own bytes: two ZIP headers and its rows in the two manifests."""
+# Pairs of quality and bytes per pixel, for detailed 1080p.
+_JPEG_BYTES_PER_PIXEL = ((1, 0.02), (50, 0.08), (75, 0.12), (90, 0.2), (95, 0.3), (100, 0.65))
+_WEBP_BYTES_PER_PIXEL = ((1, 0.01), (50, 0.04), (75, 0.06), (90, 0.12), (95, 0.18), (100, 0.35))
+_PNG_BYTES_PER_PIXEL = 1.4
 _DETAIL_EXPONENT = 0.3
-# Pixels a second of one core.
-_DECODED = {"h264": 550e6, "hevc": 430e6, "vp9": 400e6, "av1": 430e6}
-_DECODED_OTHER = 300e6
-_ENCODED = {ImageFormat.JPEG: 260e6, ImageFormat.PNG: 25e6, ImageFormat.WEBP: 15e6}
+# Of one core.
+_DECODED_PIXELS_PER_SECOND = {"h264": 550e6, "hevc": 430e6, "vp9": 400e6, "av1": 430e6}
+_OTHER_DECODED_PIXELS_PER_SECOND = 300e6
+_ENCODED_PIXELS_PER_SECOND = {ImageFormat.JPEG: 260e6, ImageFormat.PNG: 25e6, ImageFormat.WEBP: 15e6}
 _START_SECONDS = 0.5
 
 
@@ -76,7 +77,7 @@ class EarlierResult:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """frames: images. size: bytes of the archive. seconds: of one worker."""
+    """frames: number of images. size: bytes of the archive. seconds: time that one worker takes."""
 
     frames: int
     size: int
@@ -84,121 +85,122 @@ class Estimate:
 
 
 def estimate(spec: FrameSpec, media: MediaFacts, earlier: Sequence[EarlierResult] = ()) -> Estimate:
-    """Estimates an extraction. earlier: results that tell how large and how fast such images are, if there are any."""
-    frames = estimated_frames(spec, media)
-    image_bytes = _expected_bytes(spec.image, media) * _richness(spec.image, earlier)
-    seconds = _seconds(spec, media, frames) * _slowness(earlier)
-    return Estimate(frames, round(frames * (image_bytes + BYTES_OF_A_ROW)), round(seconds, 1))
+    """Estimates an extraction. earlier: results of the account, which correct size and time."""
+    frames = estimate_frames(spec, media)
+    image_bytes = _typical_image_bytes(spec.image, media) * _size_ratio(spec.image, earlier)
+    seconds = _typical_seconds(spec, media, frames) * _time_ratio(earlier)
+    return Estimate(frames, round(frames * (image_bytes + ARCHIVE_BYTES_PER_IMAGE)), round(seconds, 1))
 
 
-def estimated_frames(spec: FrameSpec, media: MediaFacts) -> int:
-    """The number of images. At least 1: an extraction that selects nothing fails."""
-    length = _length(spec, media)
-    in_range = max(1, round(length * media.fps_average))
-    wanted = _wanted(spec.sample, length, in_range, media)
+def estimate_frames(spec: FrameSpec, media: MediaFacts) -> int:
+    """Returns the number of images. At least 1: an extraction that selects nothing fails."""
+    seconds_in_range = _range_seconds(spec, media)
+    frames_in_range = max(1, round(seconds_in_range * media.fps_average))
+    frames = _sampled_frames(spec.sample, seconds_in_range, frames_in_range, media)
     if spec.snap is Snap.KEYFRAME:
-        wanted = min(wanted, math.ceil(length / KEY_FRAME_SECONDS))
-    return max(1, min(wanted, in_range, spec.max_frames or in_range))
+        frames = min(frames, math.ceil(seconds_in_range / KEY_FRAME_SECONDS))
+    return max(1, min(frames, frames_in_range, spec.max_frames or frames_in_range))
 
 
-def _length(spec: FrameSpec, media: MediaFacts) -> float:
-    """Seconds of the video within the range."""
+def _range_seconds(spec: FrameSpec, media: MediaFacts) -> float:
+    """Returns how many seconds of the video the range contains."""
     end = media.duration if spec.range.end is None else min(media.duration, float(spec.range.end))
     return max(0.0, end - float(spec.range.start))
 
 
-def _wanted(sample: Sample, length: float, in_range: int, media: MediaFacts) -> int:
+def _sampled_frames(sample: Sample, seconds_in_range: float, frames_in_range: int, media: MediaFacts) -> int:
     match sample:
         case Fps(fps):
-            return _times(length, 1 / fps)
+            return _count_periods(seconds_in_range, 1 / fps)
         case Interval(seconds):
-            return _times(length, seconds)
+            return _count_periods(seconds_in_range, seconds)
         case Uniform(count):
             return count
         case Timestamps(at):
             return sum(0 <= time < media.duration for time in at)
         case EveryNth(n):
-            return math.ceil(in_range / n)
+            return math.ceil(frames_in_range / n)
         case Keyframes():
-            return math.ceil(length / KEY_FRAME_SECONDS)
+            return math.ceil(seconds_in_range / KEY_FRAME_SECONDS)
         case Scenes():
-            return math.ceil(length / SCENE_SECONDS)
+            return math.ceil(seconds_in_range / SCENE_SECONDS)
         case AllFrames():
-            return in_range
+            return frames_in_range
         case _:
             assert_never(sample)
 
 
-def _times(length: float, period: Fraction) -> int:
-    # Durations are rounded numbers: what is a hair longer than a whole number of periods is that number.
-    return math.ceil(length / float(period) - 1e-6)
+def _count_periods(seconds: float, period: Fraction) -> int:
+    # Durations are rounded: slightly more than a whole number of periods counts as that number.
+    return math.ceil(seconds / float(period) - 1e-6)
 
 
 def _scale(image: Image, media: MediaFacts) -> float:
-    longer = max(media.width, media.height, 1)
-    return 1.0 if image.max_side is None else min(1.0, image.max_side / longer)
+    longer_side = max(media.width, media.height, 1)
+    return 1.0 if image.max_side is None else min(1.0, image.max_side / longer_side)
 
 
-def _pixels_of_an_image(image: Image, media: MediaFacts) -> float:
+def _pixels_per_image(image: Image, media: MediaFacts) -> float:
     return media.pixels * _scale(image, media) ** 2
 
 
-def _expected_bytes(image: Image, media: MediaFacts) -> float:
-    """Of one image, by the constants. A pixel of a picture that was made smaller has more detail."""
+def _typical_image_bytes(image: Image, media: MediaFacts) -> float:
+    """Returns the bytes of one image by the constants. A pixel has more detail in a picture that is scaled down."""
     detail: float = _scale(image, media) ** -_DETAIL_EXPONENT
-    return _constant(image) * _pixels_of_an_image(image, media) * detail
+    return _bytes_per_pixel(image) * _pixels_per_image(image, media) * detail
 
 
-def _richness(image: Image, earlier: Sequence[EarlierResult]) -> float:
-    """How much larger than by the constants the images of earlier results of this format were."""
-    same = [result for result in earlier if result.spec.image.format is image.format]
-    nearest = [result for result in same if result.is_same_video] or same
+def _size_ratio(image: Image, earlier: Sequence[EarlierResult]) -> float:
+    """Returns by which factor earlier images of this format were larger than by the constants; the median."""
+    same_format = [result for result in earlier if result.spec.image.format is image.format]
+    nearest = [result for result in same_format if result.is_same_video] or same_format
     ratios = [
-        max(1.0, result.size / max(1, result.frames) - BYTES_OF_A_ROW)
-        / max(1.0, _expected_bytes(result.spec.image, result.media))
+        max(1.0, result.size / max(1, result.frames) - ARCHIVE_BYTES_PER_IMAGE)
+        / max(1.0, _typical_image_bytes(result.spec.image, result.media))
         for result in nearest
     ]
     return median(ratios) if ratios else 1.0
 
 
-def _constant(image: Image) -> float:
+def _bytes_per_pixel(image: Image) -> float:
     match image.format:
         case ImageFormat.PNG:
-            return _PNG_BYTES
+            return _PNG_BYTES_PER_PIXEL
         case ImageFormat.JPEG:
-            return _between(_JPEG_BYTES, image.quality)
+            return _interpolate(_JPEG_BYTES_PER_PIXEL, image.quality)
         case ImageFormat.WEBP:
-            return _between(_WEBP_BYTES, image.quality)
+            return _interpolate(_WEBP_BYTES_PER_PIXEL, image.quality)
         case _:
             assert_never(image.format)
 
 
-def _between(points: Sequence[tuple[int, float]], quality: int) -> float:
-    """Linear between the two points around the quality."""
+def _interpolate(points: Sequence[tuple[int, float]], quality: int) -> float:
+    """Interpolates linearly between the two points around the quality."""
     for (low, at_low), (high, at_high) in itertools.pairwise(points):
         if quality <= high:
             return at_low + (at_high - at_low) * (quality - low) / (high - low)
     return points[-1][1]
 
 
-def _seconds(spec: FrameSpec, media: MediaFacts, frames: int) -> float:
-    length = _length(spec, media)
-    in_range = max(1.0, length * media.fps_average)
-    # An image costs half a group of pictures, unless the images are so dense that all is decoded.
-    decoded = min(in_range, frames * KEY_FRAME_SECONDS * media.fps_average / 2)
+def _typical_seconds(spec: FrameSpec, media: MediaFacts, frames: int) -> float:
+    """Returns the seconds of one worker by the constants."""
+    seconds_in_range = _range_seconds(spec, media)
+    frames_in_range = max(1.0, seconds_in_range * media.fps_average)
+    # On average half a GOP is decoded for an image; with many images at most every frame once.
+    decoded = min(frames_in_range, frames * KEY_FRAME_SECONDS * media.fps_average / 2)
     if isinstance(spec.sample, Keyframes) or spec.snap is Snap.KEYFRAME:
         decoded = frames
     if isinstance(spec.sample, Scenes):
-        decoded = in_range
-    decoding = decoded * media.pixels / _DECODED.get(media.codec, _DECODED_OTHER)
-    encoding = frames * _pixels_of_an_image(spec.image, media) / _ENCODED[spec.image.format]
+        decoded = frames_in_range
+    decoding = decoded * media.pixels / _DECODED_PIXELS_PER_SECOND.get(media.codec, _OTHER_DECODED_PIXELS_PER_SECOND)
+    encoding = frames * _pixels_per_image(spec.image, media) / _ENCODED_PIXELS_PER_SECOND[spec.image.format]
     return _START_SECONDS + decoding + encoding
 
 
-def _slowness(earlier: Sequence[EarlierResult]) -> float:
-    """How much longer than by the constants earlier extractions took on the workers that are there."""
+def _time_ratio(earlier: Sequence[EarlierResult]) -> float:
+    """Returns by which factor earlier extractions took longer than by the constants; the median."""
     ratios = [
-        result.seconds / _seconds(result.spec, result.media, result.frames)
+        result.seconds / _typical_seconds(result.spec, result.media, result.frames)
         for result in earlier
         if result.seconds is not None
     ]

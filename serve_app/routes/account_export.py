@@ -20,7 +20,7 @@ from starlette.responses import Response, StreamingResponse
 
 from db import account_export, accounts, videos
 from db.acceptance import resumable_uploads
-from db.account_export import OriginalRow, ResultRow
+from db.account_export import ResultRow, VideoRow
 from db.accounts import Principal
 from db.extraction_json import extraction_representation
 from db.notification import event_timeline, webhook_deliveries, webhooks
@@ -95,14 +95,14 @@ class _Export:
             yield {**asdict(upload), "file": f"uploads/{upload.id}"}
 
     async def _videos(self) -> AsyncIterator[dict[str, Any]]:
-        async for video in account_export.originals(self.deps.database, self.user_id):
+        async for video in account_export.videos(self.deps.database, self.user_id):
             row = asdict(video)
             del row["object_key"]
             yield {**row, "file": None if video.object_key is None else _name_of(video)}
 
     async def _extractions(self) -> AsyncIterator[dict[str, Any]]:
         database = self.deps.database
-        async for video in account_export.originals(database, self.user_id):
+        async for video in account_export.videos(database, self.user_id):
             async for extraction_id in account_export.extraction_ids(database, self.user_id, video.id):
                 rows = await videos.read_rows(database, [extraction_id])
                 for row in rows.values():
@@ -114,9 +114,9 @@ class _Export:
 
     async def _files(self) -> AsyncIterator[ZipEntry]:
         database = self.deps.database
-        async for video in account_export.originals(database, self.user_id):
+        async for video in account_export.videos(database, self.user_id):
             if video.object_key is not None:
-                content = self._original(video.id, video.object_key)
+                content = self._video_content(video.id, video.object_key)
                 async for entry in self._existing(_name_of(video), content, video.size):
                     yield entry
         async for upload in account_export.open_uploads(database, self.user_id):
@@ -156,7 +156,7 @@ class _Export:
         except ObjectNotFound:
             self.missing.append(f"{name} (from byte {sent} on)\n")
 
-    def _original(self, video_id: UUID, object_key: str) -> AsyncIterator[bytes]:
+    def _video_content(self, video_id: UUID, object_key: str) -> AsyncIterator[bytes]:
         if resumable_uploads.is_chunked(object_key):
             return self._chunks(video_id)
         return self.deps.objects.read(object_key)
@@ -167,7 +167,7 @@ class _Export:
                 yield block
 
 
-def _name_of(video: OriginalRow) -> str:
+def _name_of(video: VideoRow) -> str:
     """The video's file in the archive. Of the user's own name only an ordinary suffix is used."""
     suffix = PurePath(video.filename).suffix
     return f"videos/{video.id}{suffix if _SUFFIX.fullmatch(suffix) else ''}"

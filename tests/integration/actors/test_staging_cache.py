@@ -80,7 +80,7 @@ async def test_workers_that_need_a_video_at_the_same_time_fetch_it_once(
     database: AsyncEngine, store: CountingStore, worker_deps: WorkerDeps, claim: Claim, tmp_path: Path
 ) -> None:
     again = await known(database, claim, worker_deps, tmp_path / "first")
-    worker_deps.staging_cache.drop(str(again.sha256))
+    worker_deps.staging_cache.remove(str(again.sha256))
     once, store.reads = store.reads, 0
     contents = await asyncio.gather(*(staged(again, worker_deps, tmp_path / f"{n}") for n in range(5)))
     assert len(set(contents)) == 1
@@ -127,12 +127,12 @@ def test_copy_that_was_not_used_for_longest_is_evicted_and_a_running_task_keeps_
     for n, path in enumerate(write_files(tmp_path, 2)):
         os.utime(path, (n, n))
         cache.add(name(n), path)
-    assert cache.take(name(0), tmp_path / "running")
+    assert cache.link(name(0), tmp_path / "running")
     (third,) = write_files(tmp_path, 1)
     cache.add(name(2), third)
-    assert not cache.take(name(1), tmp_path / "x")
-    assert cache.take(name(0), tmp_path / "y")
-    cache.drop(name(0))
+    assert not cache.link(name(1), tmp_path / "x")
+    assert cache.link(name(0), tmp_path / "y")
+    cache.remove(name(0))
     assert (tmp_path / "running").stat().st_size == 1000
 
 
@@ -141,7 +141,7 @@ def test_copies_give_way_when_the_disk_has_no_room(tmp_path: Path) -> None:
     for n, path in enumerate(write_files(tmp_path, 3)):
         cache.add(name(n), path)
     cache.make_room(1000)
-    assert not any(cache.take(name(n), tmp_path / "x") for n in range(3))
+    assert not any(cache.link(name(n), tmp_path / "x") for n in range(3))
 
 
 async def test_lock_of_a_killed_process_is_free_at_once(tmp_path: Path) -> None:
@@ -152,11 +152,11 @@ async def test_lock_of_a_killed_process_is_free_at_once(tmp_path: Path) -> None:
     process.start()
     assert await asyncio.to_thread(parent.poll, 30)
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.5), cache.fetching("video"):
+        async with asyncio.timeout(0.5), cache.fetch_lock("video"):
             pass
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
-    async with asyncio.timeout(10), cache.fetching("video"):
+    async with asyncio.timeout(10), cache.fetch_lock("video"):
         pass
     process.join()
 
@@ -165,7 +165,7 @@ def hold_lock(folder: Path, connection: multiprocessing.connection.Connection) -
     """Takes the lock of `video` and keeps it for ever."""
 
     async def hold() -> None:
-        async with StagingCache(folder, 1000).fetching("video"):
+        async with StagingCache(folder, 1000).fetch_lock("video"):
             connection.send("held")
             await asyncio.Event().wait()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from db.values.extraction_estimate import EarlierResult, MediaFacts, estimate, estimated_frames
+from db.values.extraction_estimate import EarlierResult, MediaFacts, estimate, estimate_frames
 from db.values.frame_spec import parse
 
 FULL_HD = MediaFacts("h264", 1920, 1080, 60.0, 25.0)
@@ -29,7 +29,7 @@ FULL_HD = MediaFacts("h264", 1920, 1080, 60.0, 25.0)
     ],
 )
 def test_number_of_images_follows_from_the_specification(spec: str, frames: int) -> None:
-    assert estimated_frames(parse(spec), FULL_HD) == frames
+    assert estimate_frames(parse(spec), FULL_HD) == frames
 
 
 def earlier(spec: str, frames: int, size: int, seconds: float | None, *, is_same_video: bool = True) -> EarlierResult:
