@@ -23,7 +23,7 @@ def system() -> Iterator[System]:
             yield system
 
 
-@pytest.mark.parametrize("act", service_rows.SYSTEM_ROWS, ids=lambda row: row.__name__)
+@pytest.mark.parametrize("row", service_rows.SYSTEM_ROWS, ids=lambda row: row.__name__)
 async def test_service_row_loses_nothing_and_repeats_nothing(row: SystemRow, system: System) -> None:
     system.restart_stopped_servers()
     outcome = await row(system, False)
