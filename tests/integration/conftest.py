@@ -1,4 +1,4 @@
-"""What every integration test may ask for: real servers, and a database of its own."""
+"""Fixtures of all integration tests: a database, an object store and an application for each test."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -31,23 +31,23 @@ def store(tmp_path: Path) -> FolderStore:
 
 @pytest.fixture
 def worker_deps(database: AsyncEngine, store: FolderStore, tmp_path: Path) -> WorkerDeps:
-    """What a worker of this test works with."""
+    """The dependencies of a worker: the test's database, object store and scratch folder."""
     return make_worker_deps(database, store, tmp_path)
 
 
 @pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine is not taken for a Redis that is away."""
+def long_redis_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gives Redis 10 s to answer, so that a busy machine does not count as a Redis that is away."""
     monkeypatch.setattr("db.cache.TIMEOUT_SECONDS", 10.0)
 
 
 @pytest.fixture
 async def deps(database: AsyncEngine, redis_url: str, tmp_path: Path) -> AsyncIterator[Deps]:
-    """What the application works with: real servers, an object folder of this test's own."""
+    """The dependencies of the application: real servers, and the test's own folder of objects."""
     cache = open_cache(redis_url)
-    made = api_client.make_deps(database, tmp_path / "objects", cache)
-    yield made
-    made.password_hasher.close()
+    app_deps = api_client.make_deps(database, tmp_path / "objects", cache)
+    yield app_deps
+    app_deps.password_hasher.close()
     await cache.close()
 
 
@@ -60,6 +60,6 @@ async def visitor(deps: Deps) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 async def ana(visitor: httpx.AsyncClient) -> httpx.AsyncClient:
-    """The same, logged in as ana@example.org."""
+    """The client `visitor`, logged in as ana@example.org."""
     await api_client.log_in(visitor)
     return visitor

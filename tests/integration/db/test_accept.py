@@ -1,4 +1,4 @@
-"""Accept: every object is reserved, accepted or garbage, and an idempotency key repeats its response."""
+"""Accept: every object is reserved, accepted or garbage; an idempotency key repeats its response; sessions."""
 
 import asyncio
 import uuid
@@ -20,14 +20,14 @@ from db.values.lifecycle import ExtractionStatus
 from tests.support.state import database_rows
 from tests.support.state.queue_steps import PUBLICATION, claim_one, publish_result
 
-ANSWER = StoredResponse("fingerprint", 201, '{"items":[]}')
+STORED_RESPONSE = StoredResponse("fingerprint", 201, '{"items":[]}')
 
 
 def owned_key(user_id: UUID, key: str = "k") -> OwnedKey:
     return OwnedKey(user_id, "POST /v1/videos", key, uuid.uuid4())
 
 
-def upload(user_id: UUID, video_id: UUID) -> Upload:
+def make_upload(user_id: UUID, video_id: UUID) -> Upload:
     return Upload(user_id, video_id, uuid7(), uuid7(), "clip.mp4", 10, "0" * 64, object_keys.video_key(video_id), "{}")
 
 
@@ -44,13 +44,13 @@ async def test_accept_replaces_the_reservation_by_all_rows(database: AsyncEngine
 
 async def test_abandoned_reservation_refuses_its_whole_batch(database: AsyncEngine) -> None:
     user = await database_rows.create_user(database)
-    kept, lost = uuid7(), uuid7()
-    for video_id in (kept, lost):
+    reserved, abandoned = uuid7(), uuid7()
+    for video_id in (reserved, abandoned):
         await object_reservations.reserve(database, user, object_keys.video_key(video_id))
-    await object_reservations.abandon(database, [object_keys.video_key(lost)])
+    await object_reservations.abandon(database, [object_keys.video_key(abandoned)])
     with pytest.raises(CatalogueError, match="unavailable"):
         async with database.begin() as connection:
-            await accept.accept(connection, [upload(user, kept), upload(user, lost)])
+            await accept.accept(connection, [make_upload(user, reserved), make_upload(user, abandoned)])
     assert (await database_rows.fetch_one(database, "SELECT count(*) AS n FROM videos")).n == 0
     assert (await database_rows.fetch_one(database, "SELECT count(*) AS n FROM reservations")).n == 2
 
@@ -61,7 +61,7 @@ async def test_reservation_of_another_user_cannot_be_accepted(database: AsyncEng
     await object_reservations.reserve(database, ana, object_keys.video_key(video_id))
     with pytest.raises(CatalogueError):
         async with database.begin() as connection:
-            await accept.accept(connection, [upload(bob, video_id)])
+            await accept.accept(connection, [make_upload(bob, video_id)])
 
 
 async def test_existing_result_of_the_same_engine_is_reused(database: AsyncEngine) -> None:
@@ -97,33 +97,33 @@ async def test_idempotency_key_is_claimed_once_then_gives_the_stored_response(da
     with pytest.raises(CatalogueError, match="idempotency_in_progress"):
         await idempotency_keys.claim(database, owned_key(user))
     async with database.begin() as connection:
-        await idempotency_keys.store_responses(connection, {first: ANSWER})
-    assert await idempotency_keys.claim(database, owned_key(user)) == ANSWER
+        await idempotency_keys.store_responses(connection, {first: STORED_RESPONSE})
+    assert await idempotency_keys.claim(database, owned_key(user)) == STORED_RESPONSE
     assert await idempotency_keys.claim(database, owned_key(user, "other")) is None
 
 
 async def test_only_one_of_concurrent_calls_claims_an_idempotency_key(database: AsyncEngine) -> None:
     user = await database_rows.create_user(database)
-    taken = await asyncio.gather(
+    claims = await asyncio.gather(
         *(idempotency_keys.claim(database, owned_key(user)) for _ in range(8)), return_exceptions=True
     )
-    assert taken.count(None) == 1
+    assert claims.count(None) == 1
 
 
 async def test_expired_key_lease_is_taken_over_and_the_first_call_cannot_finish(database: AsyncEngine) -> None:
     user = await database_rows.create_user(database)
-    dead, alive = owned_key(user), owned_key(user)
-    await idempotency_keys.claim(database, dead)
+    first_call, second_call = owned_key(user), owned_key(user)
+    await idempotency_keys.claim(database, first_call)
     await database_rows.execute(database, "UPDATE idempotency_keys SET lease_expires_at = now() - interval '1 second'")
-    assert await idempotency_keys.claim(database, alive) is None
+    assert await idempotency_keys.claim(database, second_call) is None
     with pytest.raises(CatalogueError, match="idempotency_in_progress"):
         async with database.begin() as connection:
-            await idempotency_keys.store_responses(connection, {dead: ANSWER})
+            await idempotency_keys.store_responses(connection, {first_call: STORED_RESPONSE})
     with pytest.raises(CatalogueError):
-        await idempotency_keys.renew(database, dead)
-    await idempotency_keys.release(database, dead)
+        await idempotency_keys.renew(database, first_call)
+    await idempotency_keys.release(database, first_call)
     async with database.begin() as connection:
-        await idempotency_keys.store_responses(connection, {alive: ANSWER})
+        await idempotency_keys.store_responses(connection, {second_call: STORED_RESPONSE})
 
 
 async def test_stored_response_is_kept_a_day(database: AsyncEngine) -> None:
@@ -131,7 +131,7 @@ async def test_stored_response_is_kept_a_day(database: AsyncEngine) -> None:
     first = owned_key(user)
     await idempotency_keys.claim(database, first)
     async with database.begin() as connection:
-        await idempotency_keys.store_responses(connection, {first: ANSWER})
+        await idempotency_keys.store_responses(connection, {first: STORED_RESPONSE})
     assert await idempotency_keys.delete_expired(database) == 0
     await database_rows.execute(database, "UPDATE idempotency_keys SET created_at = now() - interval '25 hours'")
     assert await idempotency_keys.claim(database, owned_key(user)) is None
@@ -153,18 +153,18 @@ async def test_deleting_a_video_cancels_its_extractions_and_writes_tombstones_an
 
 
 async def test_extraction_requested_during_deletion_is_cancelled(database: AsyncEngine) -> None:
-    """A deletion waits for the video; the extraction that is added meanwhile is ended like the others."""
+    """The deletion waits until the second extraction is committed, and then ends it as well."""
     accepted = await database_rows.accept_video(database)
-    added = database_rows.make_reextraction(accepted, "{}")
+    second_extraction = database_rows.make_reextraction(accepted, "{}")
     async with database.begin() as connection:
-        await accept.extract_again(connection, added)
+        await accept.extract_again(connection, second_extraction)
         deleting = asyncio.create_task(videos.delete(database, accepted.user_id, accepted.video_id))
-        waits = "SELECT count(*) AS n FROM pg_locks WHERE NOT granted"
-        while not (await database_rows.fetch_one(database, waits)).n:
+        lock_waits = "SELECT count(*) AS n FROM pg_locks WHERE NOT granted"
+        while not (await database_rows.fetch_one(database, lock_waits)).n:
             await asyncio.sleep(0.01)
     assert await deleting
     tombstone = await database_rows.fetch_one(
-        database, "SELECT status FROM tombstones WHERE extraction_id = :id", id=added.extraction_id
+        database, "SELECT status FROM tombstones WHERE extraction_id = :id", id=second_extraction.extraction_id
     )
     assert tombstone.status == "cancelled"
 
@@ -180,27 +180,27 @@ async def test_video_of_another_user_cannot_be_read_or_deleted(database: AsyncEn
 
 async def test_videos_are_listed_newest_first_filtered_and_paged(database: AsyncEngine) -> None:
     user = await database_rows.create_user(database)
-    made = [await database_rows.accept_video(database, user, name) for name in ("a.mp4", "b.mov", "Ça.mp4")]
-    newest_first = [accepted.video_id for accepted in reversed(made)]
+    accepted_videos = [await database_rows.accept_video(database, user, name) for name in ("a.mp4", "b.mov", "Ça.mp4")]
+    newest_first = [accepted.video_id for accepted in reversed(accepted_videos)]
     assert [key.video_id for key in await videos.list_keys(database, user, limit=10)] == newest_first
-    first = await videos.list_keys(database, user, limit=2)
-    rest = await videos.list_keys(database, user, limit=2, before=first[-1].video_id)
-    assert [key.video_id for key in first + rest] == newest_first
+    first_page = await videos.list_keys(database, user, limit=2)
+    second_page = await videos.list_keys(database, user, limit=2, before=first_page[-1].video_id)
+    assert [key.video_id for key in first_page + second_page] == newest_first
     await claim_one(database)
     running = await videos.list_keys(database, user, limit=10, status=ExtractionStatus.RUNNING)
-    assert [key.video_id for key in running] == [made[0].video_id]
-    found = await videos.list_keys(database, user, limit=10, words="MP4")
-    assert [key.video_id for key in found] == [made[2].video_id, made[0].video_id]
+    assert [key.video_id for key in running] == [accepted_videos[0].video_id]
+    matching = await videos.list_keys(database, user, limit=10, words="MP4")
+    assert [key.video_id for key in matching] == [accepted_videos[2].video_id, accepted_videos[0].video_id]
     assert len(await videos.list_keys(database, user, limit=10, words="%")) == 0
 
 
 async def test_representation_has_the_queue_position(database: AsyncEngine) -> None:
-    made = [await database_rows.accept_video(database) for _ in range(3)]
-    documents = await videos.read_rows(database, [accepted.extraction_id for accepted in made])
-    assert [documents[a.extraction_id].extraction.queue_position for a in made] == [1, 2, 3]
+    accepted_videos = [await database_rows.accept_video(database) for _ in range(3)]
+    rows = await videos.read_rows(database, [accepted.extraction_id for accepted in accepted_videos])
+    assert [rows[accepted.extraction_id].extraction.queue_position for accepted in accepted_videos] == [1, 2, 3]
     await claim_one(database)
-    documents = await videos.read_rows(database, [accepted.extraction_id for accepted in made])
-    assert [documents[a.extraction_id].extraction.queue_position for a in made] == [None, 1, 2]
+    rows = await videos.read_rows(database, [accepted.extraction_id for accepted in accepted_videos])
+    assert [rows[accepted.extraction_id].extraction.queue_position for accepted in accepted_videos] == [None, 1, 2]
 
 
 async def test_reused_refresh_token_ends_its_session(database: AsyncEngine) -> None:

@@ -11,71 +11,72 @@ from db.cache import PAUSE_SECONDS, TIMEOUT_SECONDS, Cache, open_cache
 
 
 @pytest.fixture
-async def cache(patient: None, redis_url: str) -> AsyncIterator[Cache]:
-    made = open_cache(redis_url)
-    yield made
-    await made.close()
+async def cache(long_redis_timeout: None, redis_url: str) -> AsyncIterator[Cache]:
+    client = open_cache(redis_url)
+    yield client
+    await client.close()
 
 
 @pytest.fixture
-async def other(patient: None, redis_url: str) -> AsyncIterator[Cache]:
-    made = open_cache(redis_url)
-    yield made
-    await made.close()
+async def other_client(long_redis_timeout: None, redis_url: str) -> AsyncIterator[Cache]:
+    client = open_cache(redis_url)
+    yield client
+    await client.close()
 
 
-async def waited(cache: Cache, seconds: float) -> float:
-    began = time.monotonic()
+async def measure_wait(cache: Cache, seconds: float) -> float:
+    """Waits for a hint, at most this long; returns how long the wait was."""
+    started = time.monotonic()
     await cache.wait_for_ready(seconds)
-    return time.monotonic() - began
+    return time.monotonic() - started
 
 
-async def delivered(other: Cache) -> None:
-    """What the server had to say to anybody before is with them: it answers one turn of its loop after the other."""
-    assert await other.is_there()
+async def wait_for_delivery(other_client: Cache) -> None:
+    """Waits until the server has sent all earlier hints: it handles this request after them."""
+    assert await other_client.is_there()
 
 
-async def test_hint_between_claim_and_wait_is_not_lost(cache: Cache, other: Cache) -> None:
+async def test_hint_between_claim_and_wait_is_not_lost(cache: Cache, other_client: Cache) -> None:
     await cache.listen()
-    await other.announce()
-    assert await waited(cache, 5) < 2
+    await other_client.announce()
+    assert await measure_wait(cache, 5) < 2
 
 
-async def test_hint_between_two_waits_is_not_lost(cache: Cache, other: Cache) -> None:
+async def test_hint_between_two_waits_is_not_lost(cache: Cache, other_client: Cache) -> None:
     await cache.listen()
     await cache.wait_for_ready(0.05)
-    await other.announce()
-    assert await waited(cache, 5) < 2
+    await other_client.announce()
+    assert await measure_wait(cache, 5) < 2
 
 
-async def test_hint_from_before_the_claim_does_not_end_the_wait(cache: Cache, other: Cache) -> None:
+async def test_hint_from_before_the_claim_does_not_end_the_wait(cache: Cache, other_client: Cache) -> None:
     await cache.listen()
     for _ in range(100):
-        await other.announce()
-    await delivered(other)
+        await other_client.announce()
+    await wait_for_delivery(other_client)
     await cache.listen()
-    assert await waited(cache, 0.3) >= 0.29
+    assert await measure_wait(cache, 0.3) >= 0.29
 
 
-async def test_hint_ends_the_wait(cache: Cache, other: Cache) -> None:
+async def test_hint_ends_the_wait(cache: Cache, other_client: Cache) -> None:
     await cache.listen()
-    waiting = asyncio.create_task(waited(cache, 5))
-    # One turn of the loop: it runs until it waits for the socket.
+    waiting = asyncio.create_task(measure_wait(cache, 5))
+    # One iteration of the event loop: the task runs until it waits for the socket.
     await asyncio.sleep(0)
-    await other.announce()
+    await other_client.announce()
     assert await waiting < 2
 
 
 async def test_without_redis_a_wait_lasts_its_timeout() -> None:
-    away = open_cache("redis://127.0.0.1:1/0")
-    began = time.monotonic()
-    await away.listen()
-    assert time.monotonic() - began < TIMEOUT_SECONDS * 10
-    assert 0.19 <= await waited(away, 0.2) < 1
-    await away.close()
+    unreachable = open_cache("redis://127.0.0.1:1/0")
+    started = time.monotonic()
+    await unreachable.listen()
+    assert time.monotonic() - started < TIMEOUT_SECONDS * 10
+    assert 0.19 <= await measure_wait(unreachable, 0.2) < 1
+    await unreachable.close()
 
 
-async def test_broken_subscription_is_renewed_after_a_pause(other: Cache, redis_url: str) -> None:
+async def test_broken_subscription_is_renewed_after_a_pause(other_client: Cache, redis_url: str) -> None:
     now = 0.0
     async with Redis.from_url(redis_url) as admin:
         cache = Cache(Redis.from_url(redis_url), clock=lambda: now)
@@ -86,9 +87,9 @@ async def test_broken_subscription_is_renewed_after_a_pause(other: Cache, redis_
         await cache.listen()
         assert await is_subscribed()
         await admin.client_kill_filter(_type="pubsub", skipme=True)
-        await delivered(other)
+        await wait_for_delivery(other_client)
         await cache.listen()
-        # The client may have connected once more before it gave up; the server counts a closed connection for a moment.
+        # The client may have reconnected once before it gave up. The server counts a closed connection for a moment.
         async with asyncio.timeout(10):
             while await is_subscribed():
                 pass
@@ -97,6 +98,6 @@ async def test_broken_subscription_is_renewed_after_a_pause(other: Cache, redis_
         now += PAUSE_SECONDS
         await cache.listen()
         assert await is_subscribed()
-        await other.announce()
-        assert await waited(cache, 5) < 2
+        await other_client.announce()
+        assert await measure_wait(cache, 5) < 2
         await cache.close()

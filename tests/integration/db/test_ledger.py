@@ -18,7 +18,7 @@ from tests.support.state.database_rows import Accepted
 from tests.support.state.queue_steps import claim_one, fail_task
 
 
-async def published(database: AsyncEngine, user_id: UUID | None = None) -> Accepted:
+async def accept_and_publish(database: AsyncEngine, user_id: UUID | None = None) -> Accepted:
     accepted = await database_rows.accept_video(database, user_id)
     claim = await claim_one(database)
     prefix = result_prefix(accepted.extraction_id, accepted.task_id, claim.lease.attempt)
@@ -26,7 +26,7 @@ async def published(database: AsyncEngine, user_id: UUID | None = None) -> Accep
     return accepted
 
 
-async def cancelled(database: AsyncEngine) -> Accepted:
+async def accept_and_cancel(database: AsyncEngine) -> Accepted:
     accepted = await database_rows.accept_video(database)
     async with database.begin() as connection:
         await task_queue.cancel(connection, accepted.extraction_id)
@@ -34,35 +34,35 @@ async def cancelled(database: AsyncEngine) -> Accepted:
 
 
 async def test_every_outcome_of_an_acceptance_balances(database: AsyncEngine) -> None:
-    first = await published(database)
+    first = await accept_and_publish(database)
     await database_rows.accept_reextraction(database, first)
-    gone = await published(database)
-    await videos.delete(database, gone.user_id, gone.video_id)
-    await cancelled(database)
+    deleted = await accept_and_publish(database)
+    await videos.delete(database, deleted.user_id, deleted.video_id)
+    await accept_and_cancel(database)
     await database_rows.accept_video(database)
     await fail_task(database, (await claim_one(database)).lease, Blame.FILE, "no_video_stream")
     await database_rows.accept_video(database)
     await claim_one(database)
     await database_rows.accept_video(database)
-    found = await acceptance_audit.compare(database)
-    counts = {name: getattr(found.total, name) for name in ("accepted", *acceptance_audit.STATES)}
+    ledger = await acceptance_audit.compare(database)
+    counts = {name: getattr(ledger.total, name) for name in ("accepted", *acceptance_audit.STATES)}
     assert counts == {
         "accepted": 7, "succeeded": 2, "failed": 1, "cancelled": 1, "queued": 1, "running": 1, "deleted": 1,
     }  # fmt: skip
-    assert found.total.balanced
-    mine = next(account for account in found.accounts if account.user_id == first.user_id)
-    assert (mine.balance.accepted, mine.balance.succeeded, mine.balance.balanced) == (2, 2, True)
+    assert ledger.total.balanced
+    account = next(each for each in ledger.accounts if each.user_id == first.user_id)
+    assert (account.balance.accepted, account.balance.succeeded, account.balance.balanced) == (2, 2, True)
 
 
 async def test_deleted_account_keeps_its_ledger_entries(database: AsyncEngine) -> None:
-    accepted = await published(database)
+    accepted = await accept_and_publish(database)
     await videos.delete(database, accepted.user_id, accepted.video_id)
     await database_rows.execute(database, "DELETE FROM users WHERE id = :id", id=accepted.user_id)
     (account,) = (await acceptance_audit.compare(database)).accounts
     assert (account.email, account.balance.deleted, account.balance.balanced) == (None, 1, True)
 
 
-UNGUARDED = "SET LOCAL session_replication_role = replica"
+WITHOUT_TRIGGERS = "SET LOCAL session_replication_role = replica"
 DAMAGE = {
     "lost": "DELETE FROM extractions WHERE id = :id",
     "never_accepted": "DELETE FROM acceptances WHERE extraction_id = :id",
@@ -77,20 +77,20 @@ DAMAGE = {
 }
 
 
-@pytest.mark.parametrize("why", acceptance_audit.REASONS)
-async def test_every_kind_of_difference_is_found_with_its_id(database: AsyncEngine, why: str) -> None:
-    await published(database)
-    accepted = await published(database)
+@pytest.mark.parametrize("reason", acceptance_audit.REASONS)
+async def test_every_kind_of_difference_is_found_with_its_id(database: AsyncEngine, reason: str) -> None:
+    await accept_and_publish(database)
+    accepted = await accept_and_publish(database)
     async with database.begin() as connection:
-        await connection.execute(text(UNGUARDED))
-        await connection.execute(text(DAMAGE[why]), {"id": accepted.extraction_id})
+        await connection.execute(text(WITHOUT_TRIGGERS))
+        await connection.execute(text(DAMAGE[reason]), {"id": accepted.extraction_id})
     balance = (await acceptance_audit.compare(database)).total
-    assert balance.differences == (acceptance_audit.Difference(accepted.extraction_id, why),)
+    assert balance.differences == (acceptance_audit.Difference(accepted.extraction_id, reason),)
     assert (balance.difference_count, balance.balanced) == (1, False)
 
 
 async def test_videos_missing_without_tombstones_are_found(database: AsyncEngine) -> None:
-    accepted = await published(database)
+    accepted = await accept_and_publish(database)
     await database_rows.execute(database, "DELETE FROM users WHERE id = :id", id=accepted.user_id)
     assert (await acceptance_audit.compare(database)).total.differences == (
         acceptance_audit.Difference(accepted.extraction_id, "lost"),
@@ -120,7 +120,7 @@ async def test_listed_ids_are_limited_and_all_differences_are_counted(database: 
 
 
 async def test_metrics_equal_the_ledger(database: AsyncEngine) -> None:
-    await published(database)
-    told = acceptance_audit.gauges((await acceptance_audit.compare(database)).total)
-    assert told["fotograma_ledger_accepted", None] == told["fotograma_ledger_extractions", "succeeded"] == 1
-    assert told["fotograma_ledger_differences", None] == 0
+    await accept_and_publish(database)
+    gauges = acceptance_audit.gauges((await acceptance_audit.compare(database)).total)
+    assert gauges["fotograma_ledger_accepted", None] == gauges["fotograma_ledger_extractions", "succeeded"] == 1
+    assert gauges["fotograma_ledger_differences", None] == 0

@@ -1,4 +1,4 @@
-"""The queue on a real PostgreSQL: claims in order, fenced writes, one end for each task, right counters."""
+"""The queue on a real PostgreSQL: claims in order, fenced writes, one end for each task, correct counters."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -71,10 +71,10 @@ async def test_publish_ends_the_extraction_and_writes_the_outbox_row(database: A
     extraction = await database_rows.fetch_extraction(database, accepted.extraction_id)
     assert (extraction.status, extraction.result_frames, extraction.frames_done) == ("succeeded", 3, 3)
     assert extraction.finished_at is not None
-    owed = await database_rows.fetch_one(
+    notification = await database_rows.fetch_one(
         database, "SELECT channel FROM outbox WHERE extraction_id = :id", id=accepted.extraction_id
     )
-    assert owed.channel == "email"
+    assert notification.channel == "email"
     assert await database_rows.event_kinds(database, accepted.extraction_id) == ["accepted", "claimed", "published"]
 
 
@@ -87,8 +87,8 @@ async def test_repeated_publish_by_the_same_attempt_changes_nothing(database: As
     assert (await database_rows.fetch_extraction(database, accepted.extraction_id)).version == 3
 
 
-@pytest.mark.parametrize("verb", ["heartbeat", "plan", "publish", "release", "fail"])
-async def test_rescued_attempt_cannot_write(database: AsyncEngine, verb: str) -> None:
+@pytest.mark.parametrize("write", ["heartbeat", "plan", "publish", "release", "fail"])
+async def test_rescued_attempt_cannot_write(database: AsyncEngine, write: str) -> None:
     accepted = await database_rows.accept_video(database)
     stale = (await claim_one(database, "frozen")).lease
     await expire_lease(database, accepted.task_id)
@@ -103,7 +103,7 @@ async def test_rescued_attempt_cannot_write(database: AsyncEngine, verb: str) ->
         "fail": lambda: fail_task(database, stale, Blame.FILE, "no_frames"),
     }
     with pytest.raises(LeaseLost):
-        await writes[verb]()
+        await writes[write]()
     assert (await database_rows.fetch_extraction(database, accepted.extraction_id)).status == "running"
     await publish_result(database, fresh)
 
@@ -165,15 +165,17 @@ async def test_file_error_fails_at_once_and_writes_the_outbox_row(database: Asyn
     assert await database_rows.event_kinds(database, accepted.extraction_id) == ["accepted", "claimed", "failed"]
 
 
-@pytest.mark.parametrize(("notify", "owed"), [("all", 2), ("failures", 1), ("none", 0)])
-async def test_notify_setting_decides_which_ends_are_notified(database: AsyncEngine, notify: str, owed: int) -> None:
+@pytest.mark.parametrize(("notify", "notifications"), [("all", 2), ("failures", 1), ("none", 0)])
+async def test_notify_setting_decides_which_ends_are_notified(
+    database: AsyncEngine, notify: str, notifications: int
+) -> None:
     user = await database_rows.create_user(database)
     await database_rows.execute(database, "UPDATE users SET notify = :notify", notify=notify)
     for _ in range(2):
         await database_rows.accept_video(database, user)
     await publish_result(database, (await claim_one(database)).lease)
     await fail_task(database, (await claim_one(database)).lease, Blame.FILE, "no_frames")
-    assert (await database_rows.fetch_one(database, "SELECT count(*) AS n FROM outbox")).n == owed
+    assert (await database_rows.fetch_one(database, "SELECT count(*) AS n FROM outbox")).n == notifications
 
 
 async def test_cancel_ends_the_lease_and_works_once(database: AsyncEngine) -> None:
@@ -204,17 +206,19 @@ async def test_concurrent_publish_and_cancel_have_one_winner(database: AsyncEngi
         assert status == ("cancelled" if cancelled else "succeeded")
 
 
-async def reach(database: AsyncEngine, table: str, column: str, state: str) -> UUID:
-    """A row in a state, past the trigger that is to be tested."""
+async def create_row_in_state(database: AsyncEngine, table: str, column: str, state: str) -> UUID:
+    """Creates a row in this state, without firing the trigger under test."""
     accepted = await database_rows.accept_video(database)
     row_id = accepted.task_id if table == "tasks" else accepted.extraction_id
     async with database.begin() as connection:
         await connection.execute(text("SET LOCAL session_replication_role = replica"))
-        await connection.execute(text(f"UPDATE {table} SET {FILL[table][state]} WHERE id = :id"), {"id": row_id})
+        await connection.execute(
+            text(f"UPDATE {table} SET {STATE_COLUMNS[table][state]} WHERE id = :id"), {"id": row_id}
+        )
     return row_id
 
 
-FILL: dict[str, dict[str, str]] = {
+STATE_COLUMNS: dict[str, dict[str, str]] = {
     "tasks": {
         state: f"state = '{state}', "
         + (
@@ -256,9 +260,9 @@ async def test_postgres_allows_exactly_the_declared_transitions(
         for after in states:
             if before is after:
                 continue
-            row_id = await reach(database, table, column, before)
+            row_id = await create_row_in_state(database, table, column, before)
             change = database_rows.execute(
-                database, f"UPDATE {table} SET {FILL[table][after]} WHERE id = :id", id=row_id
+                database, f"UPDATE {table} SET {STATE_COLUMNS[table][after]} WHERE id = :id", id=row_id
             )
             if after in transitions[before]:
                 await change

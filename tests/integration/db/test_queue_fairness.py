@@ -25,13 +25,13 @@ from tests.support.state.queue_steps import (
     share_and_real_open,
 )
 
-CROWD = 10_000
+BACKLOG = 10_000
 
 
-THROTTLED_CROWD = CROWD if os.environ.get("FOTOGRAMA_FAULTS") == "full" else 1000
+THROTTLED_BACKLOG = BACKLOG if os.environ.get("FOTOGRAMA_FAULTS") == "full" else 1000
 
 
-async def accept_at_once(database: AsyncEngine, user_id: UUID, count: int, batch: int = 250) -> None:
+async def accept_in_batches(database: AsyncEngine, user_id: UUID, count: int, batch: int = 250) -> None:
     """Accepts many videos of one account in few transactions."""
     for _ in range(count // batch):
         async with database.begin() as connection:
@@ -47,20 +47,20 @@ async def finish_next(database: AsyncEngine) -> Claim:
     return claim
 
 
-@pytest.mark.parametrize(("limit", "crowded"), [(3, THROTTLED_CROWD), (100_000, CROWD)])
+@pytest.mark.parametrize(("limit", "backlog"), [(3, THROTTLED_BACKLOG), (100_000, BACKLOG)])
 async def test_small_accounts_are_not_delayed_by_one_accounts_backlog(
-    database: AsyncEngine, limit: int, crowded: int
+    database: AsyncEngine, limit: int, backlog: int
 ) -> None:
     await fair_queueing.set_running_limit(database, limit)
-    crowd = await database_rows.create_user(database)
-    await accept_at_once(database, crowd, crowded)
-    assert await count_throttled_and_open(database, crowd) == (max(0, crowded - limit), min(crowded, limit))
+    large_account = await database_rows.create_user(database)
+    await accept_in_batches(database, large_account, backlog)
+    assert await count_throttled_and_open(database, large_account) == (max(0, backlog - limit), min(backlog, limit))
     await finish_next(database)
-    small = {(await database_rows.accept_video(database)).extraction_id for _ in range(20)}
+    small_extractions = {(await database_rows.accept_video(database)).extraction_id for _ in range(20)}
     order = [(await finish_next(database)).extraction_id for _ in range(40)]
-    worst = max(place for place, extraction_id in enumerate(order, 1) if extraction_id in small)
-    assert small <= set(order)
-    assert worst <= len(small) + 2
+    worst_place = max(place for place, extraction_id in enumerate(order, 1) if extraction_id in small_extractions)
+    assert small_extractions <= set(order)
+    assert worst_place <= len(small_extractions) + 2
 
 
 async def test_claims_are_proportional_to_weight(database: AsyncEngine) -> None:
@@ -69,10 +69,10 @@ async def test_claims_are_proportional_to_weight(database: AsyncEngine) -> None:
         await database_rows.create_user(database, "bob@example.com"),
     )
     assert await fair_queueing.set_share(database, heavy, weight=3.0, running_limit=None)
-    ours = {accepted.extraction_id for accepted in await accept_many(database, heavy, 30)}
+    heavy_extractions = {accepted.extraction_id for accepted in await accept_many(database, heavy, 30)}
     await accept_many(database, light, 30)
-    first = [(await finish_next(database)).extraction_id for _ in range(20)]
-    assert 14 <= sum(extraction_id in ours for extraction_id in first) <= 16
+    claimed = [(await finish_next(database)).extraction_id for _ in range(20)]
+    assert 14 <= sum(extraction_id in heavy_extractions for extraction_id in claimed) <= 16
 
 
 async def test_extraction_of_an_administrator_is_claimed_first(database: AsyncEngine) -> None:
@@ -91,42 +91,44 @@ async def test_planned_work_is_charged_once_to_the_next_task(database: AsyncEngi
     for _ in range(2):
         await task_queue.plan(database, claim.lease, media=media, frames_total=5)
     second = await database_rows.accept_video(database, user)
-    tags = [(await database_rows.fetch_task(database, each.task_id)).virtual_finish for each in (first, second)]
+    virtual_finishes = [
+        (await database_rows.fetch_task(database, accepted.task_id)).virtual_finish for accepted in (first, second)
+    ]
     assert fair_queueing.work_of(media, 5) == 5000
-    assert tags == [1000.0, 1000.0 + 1000 + (5000 - 1000)]
+    assert virtual_finishes == [1000.0, 1000.0 + 1000 + (5000 - 1000)]
 
 
 async def test_open_tasks_never_exceed_the_running_limit(database: AsyncEngine) -> None:
     user = await database_rows.create_user(database)
     await fair_queueing.set_share(database, user, weight=1.0, running_limit=2)
-    made = await accept_many(database, user, 5)
+    accepted_videos = await accept_many(database, user, 5)
     assert await count_throttled_and_open(database, user) == (3, 2)
     claims = await task_queue.claim(database, worker="w", limit=10)
-    assert [claim.extraction_id for claim in claims] == [accepted.extraction_id for accepted in made[:2]]
+    assert [claim.extraction_id for claim in claims] == [accepted.extraction_id for accepted in accepted_videos[:2]]
     await task_queue.release(database, claims[0].lease)
     assert await count_throttled_and_open(database, user) == (3, 2)
 
 
-@pytest.mark.parametrize("how", ["publish", "fail", "cancel", "delete", "cancel a throttled one"])
-async def test_every_end_admits_the_next_throttled_task(database: AsyncEngine, how: str) -> None:
+@pytest.mark.parametrize("end", ["publish", "fail", "cancel", "delete", "cancel a throttled one"])
+async def test_every_end_admits_the_next_throttled_task(database: AsyncEngine, end: str) -> None:
     user = await database_rows.create_user(database)
     await fair_queueing.set_share(database, user, weight=1.0, running_limit=1)
     first, second, third = await accept_many(database, user, 3)
     lease = (await claim_one(database)).lease
-    if how == "publish":
+    if end == "publish":
         await publish_result(database, lease)
-    elif how == "fail":
+    elif end == "fail":
         await fail_task(database, lease, Blame.FILE, "no_frames")
-    elif how == "cancel":
+    elif end == "cancel":
         await cancel_extraction(database, first.extraction_id)
-    elif how == "delete":
+    elif end == "delete":
         assert await videos.delete(database, user, first.video_id)
     else:
         await cancel_extraction(database, second.extraction_id)
         assert await count_throttled_and_open(database, user) == (1, 1)
         await publish_result(database, lease)
-    assert await count_throttled_and_open(database, user) == ((0, 1) if how == "cancel a throttled one" else (1, 1))
-    expected = third if how == "cancel a throttled one" else second
+    assert await count_throttled_and_open(database, user) == ((0, 1) if end == "cancel a throttled one" else (1, 1))
+    expected = third if end == "cancel a throttled one" else second
     assert (await claim_one(database)).extraction_id == expected.extraction_id
     assert await share_and_real_open(database, user) == (1, 1)
 
@@ -149,20 +151,20 @@ async def test_concurrent_accept_cancel_and_end_leave_no_task_throttled(database
     user = await database_rows.create_user(database)
     await fair_queueing.set_share(database, user, weight=1.0, running_limit=1)
     for _ in range(15):
-        made = await accept_many(database, user, 3)
+        accepted_videos = await accept_many(database, user, 3)
 
-        async def work() -> None:
+        async def perform_claimed() -> None:
             for claim in await task_queue.claim(database, worker="w"):
-                with suppress(task_queue.LeaseLost):  # it may be the one that is cancelled
+                with suppress(task_queue.LeaseLost):  # the claimed extraction may be cancelled
                     await publish_result(database, claim.lease)
 
         await asyncio.gather(
-            work(),
-            cancel_extraction(database, made[1].extraction_id),
+            perform_claimed(),
+            cancel_extraction(database, accepted_videos[1].extraction_id),
             database_rows.accept_video(database, user),
-            work(),
+            perform_claimed(),
         )
-        # Everything that is left gets its turn by the ends alone, without the maintenance.
+        # Each end admits the next throttled task. No maintenance is needed.
         while (await count_throttled_and_open(database, user))[1]:
             await finish_next(database)
         assert await count_throttled_and_open(database, user) == (0, 0)
@@ -183,25 +185,25 @@ async def test_queue_position_equals_the_claim_order_with_throttled_tasks(
 ) -> None:
     user = await database_rows.create_user(database)
     await fair_queueing.set_share(database, user, weight=1.0, running_limit=1)
-    mine = await accept_many(database, user, 3)
+    limited = await accept_many(database, user, 3)
     other = await database_rows.accept_video(database)
-    ids = [accepted.extraction_id for accepted in [*mine, other]]
-    documents = await videos.read_rows(database, ids)
-    places = {
+    ids = [accepted.extraction_id for accepted in [*limited, other]]
+    rows = await videos.read_rows(database, ids)
+    queue_positions = {
         extraction_id: position
         for extraction_id in ids
-        if (position := documents[extraction_id].extraction.queue_position) is not None
+        if (position := rows[extraction_id].extraction.queue_position) is not None
     }
     claimed = [(await finish_next(database)).extraction_id for _ in ids]
-    assert sorted(ids, key=lambda extraction_id: places[extraction_id]) == claimed
-    assert sorted(places.values()) == [1, 2, 3, 4]
+    assert sorted(ids, key=lambda extraction_id: queue_positions[extraction_id]) == claimed
+    assert sorted(queue_positions.values()) == [1, 2, 3, 4]
 
 
 async def test_virtual_time_does_not_decrease_when_claimed_tasks_are_deleted(database: AsyncEngine) -> None:
     user = await database_rows.create_user(database)
-    made = await accept_many(database, user, 3)
-    for accepted in made:
+    accepted_videos = await accept_many(database, user, 3)
+    for accepted in accepted_videos:
         await finish_next(database)
         await videos.delete(database, user, accepted.video_id)
-    newcomer = await database_rows.accept_video(database)
-    assert (await database_rows.fetch_task(database, newcomer.task_id)).virtual_finish == 4000.0
+    first_of_another = await database_rows.accept_video(database)
+    assert (await database_rows.fetch_task(database, first_of_another.task_id)).virtual_finish == 4000.0

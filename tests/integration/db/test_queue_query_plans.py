@@ -20,10 +20,11 @@ from tests.support.servers.real_servers import fresh_database
 
 ROWS = 200_000
 OWNER = UUID(int=1)
-BIG = {"tasks", "extractions", "videos", "outbox"}
+LARGE_TABLES = {"tasks", "extractions", "videos", "outbox"}
 
-# Ids are numbers; a row of each table for each. The older half has ended, as in a queue that has worked for a while.
-FILL = (
+# Each table gets one row for each number from 1 to ROWS, whose id is that number. The older half has ended, as in a
+# queue that has been in use for a while.
+FILL_TABLES = (
     "SET session_replication_role = replica",
     "INSERT INTO users (id, email, password_hash) SELECT {id}, n || '@example.com', 'x' FROM generate_series(1, 100) n",
     "INSERT INTO shares (user_id) SELECT id FROM users",
@@ -63,51 +64,51 @@ STATEMENTS: dict[str, tuple[TextClause, Mapping[str, object], set[str]]] = {
 
 
 @pytest.fixture(scope="module")
-def crowded(postgres: Postgres, template: str) -> Iterator[Connection]:
-    """A connection to a database that is full."""
+def filled_database(postgres: Postgres, template: str) -> Iterator[Connection]:
+    """A connection to a database whose tables are filled."""
     with fresh_database(postgres, template) as url:
         database = create_engine(url_of(url))
         with database.connect() as connection:
-            for statement in FILL:
+            for statement in FILL_TABLES:
                 connection.execute(text(statement.format(id=ID, owner=USER, rows=ROWS)))
             connection.commit()
             yield connection
         database.dispose()
 
 
-def nodes_of(connection: Connection, statement: TextClause, values: Mapping[str, object]) -> Iterator[dict[str, Any]]:
-    """Each node of the plan that is really run, with what it met; what it wrote is undone."""
+def plan_nodes(connection: Connection, statement: TextClause, values: Mapping[str, object]) -> Iterator[dict[str, Any]]:
+    """Runs the statement with EXPLAIN ANALYZE, rolls it back, and yields each node of its plan."""
     explained = text(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement.text}")
-    found = connection.execute(explained, values).scalar_one()
+    plan = connection.execute(explained, values).scalar_one()
     connection.rollback()
-    pending = [(found if isinstance(found, list) else json.loads(found))[0]["Plan"]]
+    pending = [(plan if isinstance(plan, list) else json.loads(plan))[0]["Plan"]]
     while pending:
         node = pending.pop()
         yield node
         pending += node.get("Plans", [])
 
 
-def rows_met(node: dict[str, Any]) -> float:
-    """Read by the node, whether it gave them or not."""
-    met: float = node["Actual Loops"] * (node["Actual Rows"] + node.get("Rows Removed by Filter", 0))
-    return met
+def rows_read(node: dict[str, Any]) -> float:
+    """Rows that the node read, whether it returned or filtered them."""
+    rows: float = node["Actual Loops"] * (node["Actual Rows"] + node.get("Rows Removed by Filter", 0))
+    return rows
 
 
 @pytest.mark.parametrize("name", STATEMENTS)
-def test_statement_reads_few_rows_from_an_index(crowded: Connection, name: str) -> None:
+def test_statement_reads_few_rows_from_an_index(filled_database: Connection, name: str) -> None:
     statement, values, indexes = STATEMENTS[name]
-    nodes = list(nodes_of(crowded, statement, values))
-    assert not [node for node in nodes if node["Node Type"] == "Seq Scan" and node["Relation Name"] in BIG]
+    nodes = list(plan_nodes(filled_database, statement, values))
+    assert not [node for node in nodes if node["Node Type"] == "Seq Scan" and node["Relation Name"] in LARGE_TABLES]
     assert indexes <= {node.get("Index Name") for node in nodes}
-    assert max(rows_met(node) for node in nodes if "Index Name" in node) <= 2000
+    assert max(rows_read(node) for node in nodes if "Index Name" in node) <= 2000
 
 
-def test_claim_does_not_sort_waiting_tasks(crowded: Connection) -> None:
-    """The one sort is of the rows that it gives."""
-    nodes = list(nodes_of(crowded, task_queue_sql.CLAIM, CLAIM))
-    assert max(rows_met(node) for node in nodes if "Sort" in node["Node Type"]) <= CLAIM["limit"]
+def test_claim_does_not_sort_waiting_tasks(filled_database: Connection) -> None:
+    """It sorts only the rows that it returns."""
+    nodes = list(plan_nodes(filled_database, task_queue_sql.CLAIM, CLAIM))
+    assert max(rows_read(node) for node in nodes if "Sort" in node["Node Type"]) <= CLAIM["limit"]
 
 
-def test_queue_depth_is_counted_up_to_its_bound(crowded: Connection) -> None:
-    nodes = list(nodes_of(crowded, quotas.QUEUE_DEPTH, {"max_count": 500}))
-    assert sum(rows_met(node) for node in nodes if "Relation Name" in node) <= 2 * 500
+def test_queue_depth_is_counted_up_to_its_bound(filled_database: Connection) -> None:
+    nodes = list(plan_nodes(filled_database, quotas.QUEUE_DEPTH, {"max_count": 500}))
+    assert sum(rows_read(node) for node in nodes if "Relation Name" in node) <= 2 * 500

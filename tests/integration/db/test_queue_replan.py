@@ -33,15 +33,17 @@ from tests.support.state.queue_steps import (
 )
 
 
-async def again(database: AsyncEngine, lease: Lease, jitter: float = 0.0) -> Retry | GiveUp:
+async def replan_as_other_engine(database: AsyncEngine, lease: Lease, jitter: float = 0.0) -> Retry | GiveUp:
     return await replan(database, lease, plan_engine="auto/before", jitter=jitter)
 
 
-async def ready_now(database: AsyncEngine) -> None:
+async def skip_pauses(database: AsyncEngine) -> None:
+    """Makes every waiting task ready now."""
     await database_rows.execute(database, "UPDATE tasks SET ready_at = now() WHERE state = 'ready'")
 
 
-async def assembling(database: AsyncEngine) -> tuple[Accepted, Claim]:
+async def claim_assemble_task(database: AsyncEngine) -> tuple[Accepted, Claim]:
+    """Splits an extraction, publishes all its segments, and claims its assemble task."""
     accepted, _ = await accept_and_split(database)
     for claim in await claim_segments(database):
         await task_queue.publish_segment(database, claim.lease, key="k", frames=10)
@@ -56,20 +58,20 @@ async def test_replan_turns_a_segment_into_the_extract_task_and_ends_its_sibling
     first, second, third = await claim_segments(database)
     await task_queue.heartbeat(database, second.lease, frames_done=4)
     await task_queue.publish_segment(database, third.lease, key="segment-2", frames=10)
-    assert await again(database, first.lease) == Retry(0.5)
+    assert await replan_as_other_engine(database, first.lease) == Retry(0.5)
     extraction = await database_rows.fetch_extraction(database, accepted.extraction_id)
     assert (extraction.status, extraction.frames_done, extraction.plan_key) == ("queued", 0, None)
-    for lost in (first, second, third):
+    for claim_of_old_plan in (first, second, third):
         with pytest.raises(LeaseLost):
-            await task_queue.publish_segment(database, lost.lease, key="late", frames=10)
+            await task_queue.publish_segment(database, claim_of_old_plan.lease, key="late", frames=10)
     assert await share_and_real_open(database, accepted.user_id) == (1, 1)
     assert await task_queue.claim(database, worker="w") == []
-    await ready_now(database)
+    await skip_pauses(database)
     claim = await claim_one(database)
     assert (claim.kind, claim.segment, claim.plan_key, claim.lease.attempt) == ("extract", None, None, 2)
     task = await database_rows.fetch_task(database, claim.lease.task_id)
-    same = ("priority", "virtual_finish", "claimed_at", "cost", "work")
-    assert [getattr(task, name) for name in same] == [getattr(before, name) for name in same]
+    kept_columns = ("priority", "virtual_finish", "claimed_at", "cost", "work")
+    assert [getattr(task, name) for name in kept_columns] == [getattr(before, name) for name in kept_columns]
     await split_extraction(database, claim.lease, SEGMENTS[:2])
     assert await database_rows.fetch_one(database, share, user=accepted.user_id) == charged
     for claim in await claim_segments(database, 2):
@@ -83,9 +85,9 @@ async def test_replan_turns_a_segment_into_the_extract_task_and_ends_its_sibling
 
 
 async def test_replan_turns_an_assemble_task_into_the_extract_task(database: AsyncEngine) -> None:
-    accepted, claim = await assembling(database)
-    await again(database, claim.lease)
-    await ready_now(database)
+    accepted, claim = await claim_assemble_task(database)
+    await replan_as_other_engine(database, claim.lease)
+    await skip_pauses(database)
     claim = await claim_one(database)
     assert (claim.kind, claim.extraction_id) == ("extract", accepted.extraction_id)
     await publish_result(database, claim.lease)
@@ -99,8 +101,8 @@ async def test_replan_raises_the_attempt_above_all_earlier_attempts(database: As
         await task_queue.release(database, first.lease)
         first = await claim_one(database)
     assert first.lease.attempt == 4
-    await again(database, second.lease)
-    await ready_now(database)
+    await replan_as_other_engine(database, second.lease)
+    await skip_pauses(database)
     assert (await claim_one(database)).lease.attempt == 5
 
 
@@ -112,7 +114,7 @@ async def test_replan_frees_slots_for_throttled_tasks(database: AsyncEngine) -> 
     await accept_many(database, user, 2)
     pair = await claim_segments(database, 2)
     assert await count_throttled_and_open(database, user) == (3, 2)
-    await again(database, pair[0].lease)
+    await replan_as_other_engine(database, pair[0].lease)
     assert await count_throttled_and_open(database, user) == (1, 2)
     assert await share_and_real_open(database, user) == (2, 2)
     assert await fair_queueing.admit_throttled(database) == 0
@@ -122,7 +124,7 @@ async def test_extract_task_is_not_replanned(database: AsyncEngine) -> None:
     await database_rows.accept_video(database)
     claim = await claim_one(database)
     with pytest.raises(LeaseLost):
-        await again(database, claim.lease)
+        await replan_as_other_engine(database, claim.lease)
     await publish_result(database, claim.lease)
 
 
@@ -131,11 +133,11 @@ async def test_repeated_replans_wait_longer_and_end_after_a_day(database: AsyncE
     delays = []
     for _ in range(MANY):
         await split_extraction(database, (await claim_one(database)).lease, SEGMENTS[:1])
-        outcome = await again(database, (await claim_one(database)).lease)
+        outcome = await replan_as_other_engine(database, (await claim_one(database)).lease)
         assert isinstance(outcome, Retry)
         delays.append(outcome.delay_seconds)
-        await ready_now(database)
-        # Since the first is not enough: rollouts may be days apart.
+        await skip_pauses(database)
+        # The time since the first replan alone is no reason to give up: rollouts may be days apart.
         if len(delays) < MANY:
             await database_rows.execute(
                 database, "UPDATE events SET at = at - interval '2 days' WHERE kind = 'replanned'"
@@ -144,38 +146,40 @@ async def test_repeated_replans_wait_longer_and_end_after_a_day(database: AsyncE
     assert delays == sorted(delays)
     assert max(delays) == 150.0
     await split_extraction(database, (await claim_one(database)).lease, SEGMENTS[:2])
-    assert await again(database, (await claim_one(database)).lease) == GiveUp("service_failed")
+    assert await replan_as_other_engine(database, (await claim_one(database)).lease) == GiveUp("service_failed")
     extraction = await database_rows.fetch_extraction(database, accepted.extraction_id)
     assert (extraction.status, extraction.error_code) == ("failed", "service_failed")
     assert await share_and_real_open(database, accepted.user_id) == (0, 0)
     assert (await database_rows.fetch_one(database, "SELECT count(*) AS n FROM outbox")).n == 1
 
 
-@pytest.mark.parametrize("how", ["replan", "cancel", "rescue"])
-async def test_replan_with_concurrent_sibling_ends_has_one_outcome(database: AsyncEngine, how: str) -> None:
+@pytest.mark.parametrize("concurrent", ["replan", "cancel", "rescue"])
+async def test_replan_with_concurrent_sibling_ends_has_one_outcome(database: AsyncEngine, concurrent: str) -> None:
     for _ in range(10):
         accepted, _ = await accept_and_split(database)
         first, second, third = await claim_segments(database)
-        also: dict[str, Callable[[], Awaitable[object]]] = {
-            "replan": partial(again, database, second.lease),
+        concurrent_calls: dict[str, Callable[[], Awaitable[object]]] = {
+            "replan": partial(replan_as_other_engine, database, second.lease),
             "cancel": partial(cancel_extraction, database, accepted.extraction_id),
             "rescue": partial(rescue, database, second.lease.task_id),
         }
         outcomes = await asyncio.gather(
-            again(database, first.lease),
+            replan_as_other_engine(database, first.lease),
             task_queue.publish_segment(database, third.lease, key="p", frames=1),
-            also[how](),
+            concurrent_calls[concurrent](),
             return_exceptions=True,
         )
-        assert all(not isinstance(each, Exception) or isinstance(each, LeaseLost) for each in outcomes), outcomes
+        assert all(not isinstance(outcome, Exception) or isinstance(outcome, LeaseLost) for outcome in outcomes), (
+            outcomes
+        )
         replanned = sum(isinstance(outcome, Retry) for outcome in outcomes)
         extraction = await database_rows.fetch_extraction(database, accepted.extraction_id)
-        open_tasks = int(how != "cancel")
-        assert extraction.status == ("cancelled" if how == "cancel" else "queued")
-        assert replanned <= 1 if how == "cancel" else replanned == 1
+        open_tasks = int(concurrent != "cancel")
+        assert extraction.status == ("cancelled" if concurrent == "cancel" else "queued")
+        assert replanned <= 1 if concurrent == "cancel" else replanned == 1
         assert await share_and_real_open(database, accepted.user_id) == (open_tasks, open_tasks)
         if open_tasks:
-            await ready_now(database)
+            await skip_pauses(database)
             await fail_task(database, (await claim_one(database)).lease, Blame.FILE, "undecodable")
 
 

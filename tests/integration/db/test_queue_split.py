@@ -24,7 +24,7 @@ from tests.support.state.queue_steps import (
 )
 
 
-async def tasks(database: AsyncEngine, kind: str) -> int:
+async def count_tasks(database: AsyncEngine, kind: str) -> int:
     row = await database_rows.fetch_one(database, "SELECT count(*) AS n FROM tasks WHERE kind = :kind", kind=kind)
     return int(row.n)
 
@@ -39,10 +39,10 @@ async def test_segments_are_claimed_with_their_ranges_and_assembled_by_number(da
         await task_queue.publish_segment(database, claim.lease, key=f"segment-{segment_number(claim)}", frames=10)
     extraction = await database_rows.fetch_extraction(database, accepted.extraction_id)
     assert (extraction.status, extraction.frames_done, extraction.segments_left) == ("running", 30, 0)
-    last = await claim_one(database)
-    assert (last.kind, last.segment, last.plan_key) == ("assemble", None, "results/e/t/1")
-    assert last.segment_keys == ("segment-0", "segment-1", "segment-2")
-    await publish_result(database, last.lease)
+    assemble_claim = await claim_one(database)
+    assert (assemble_claim.kind, assemble_claim.segment, assemble_claim.plan_key) == ("assemble", None, "results/e/t/1")
+    assert assemble_claim.segment_keys == ("segment-0", "segment-1", "segment-2")
+    await publish_result(database, assemble_claim.lease)
     assert (await database_rows.fetch_extraction(database, accepted.extraction_id)).status == "succeeded"
     assert await share_and_real_open(database, accepted.user_id) == (0, 0)
 
@@ -54,7 +54,7 @@ async def test_repeated_split_and_publish_by_the_same_attempt_change_nothing(dat
     for _ in range(2):
         await task_queue.publish_segment(database, first.lease, key="segment-0", frames=10)
     assert (await database_rows.fetch_extraction(database, accepted.extraction_id)).segments_left == 2
-    assert await tasks(database, "segment") == 3
+    assert await count_tasks(database, "segment") == 3
 
 
 async def test_last_two_segments_at_once_add_one_assemble_task(database: AsyncEngine) -> None:
@@ -62,22 +62,22 @@ async def test_last_two_segments_at_once_add_one_assemble_task(database: AsyncEn
         accepted = await database_rows.accept_video(database)
         await split_extraction(database, (await claim_one(database)).lease, SEGMENTS[:2])
         pair = await claim_segments(database, 2)
-        await asyncio.gather(*(task_queue.publish_segment(database, c.lease, key="p", frames=1) for c in pair))
-        last = await claim_one(database)
-        assert (last.kind, last.extraction_id) == ("assemble", accepted.extraction_id)
+        await asyncio.gather(*(task_queue.publish_segment(database, claim.lease, key="p", frames=1) for claim in pair))
+        assemble_claim = await claim_one(database)
+        assert (assemble_claim.kind, assemble_claim.extraction_id) == ("assemble", accepted.extraction_id)
         assert await task_queue.claim(database, worker="w") == []
-        await publish_result(database, last.lease)
+        await publish_result(database, assemble_claim.lease)
 
 
-@pytest.mark.parametrize("how", ["release", "crash", "rescue"])
-async def test_retried_segment_takes_back_only_its_own_progress(database: AsyncEngine, how: str) -> None:
+@pytest.mark.parametrize("end", ["release", "crash", "rescue"])
+async def test_retried_segment_takes_back_only_its_own_progress(database: AsyncEngine, end: str) -> None:
     accepted, _ = await accept_and_split(database)
     first, second, _ = await claim_segments(database)
     await task_queue.heartbeat(database, first.lease, frames_done=4)
     await task_queue.heartbeat(database, second.lease, frames_done=3)
-    if how == "release":
+    if end == "release":
         await task_queue.release(database, first.lease)
-    elif how == "crash":
+    elif end == "crash":
         assert await fail_task(database, first.lease, Blame.CRASH, "gave_up") == Retry(0.0)
     else:
         await expire_lease(database, first.lease.task_id)
@@ -86,8 +86,8 @@ async def test_retried_segment_takes_back_only_its_own_progress(database: AsyncE
     assert (extraction.status, extraction.frames_done) == ("running", 3)
     with pytest.raises(LeaseLost):
         await task_queue.publish_segment(database, first.lease, key="late", frames=10)
-    again = await claim_one(database)
-    assert (again.segment, again.lease.attempt) == (SEGMENTS[0], 2)
+    retried = await claim_one(database)
+    assert (retried.segment, retried.lease.attempt) == (SEGMENTS[0], 2)
 
 
 async def test_failed_segment_ends_the_extraction_and_its_siblings(database: AsyncEngine) -> None:
@@ -119,7 +119,7 @@ async def test_concurrent_ends_of_siblings_never_deadlock(database: AsyncEngine)
             cancel(),
             return_exceptions=True,
         )
-        assert all(not isinstance(each, Exception) or isinstance(each, LeaseLost) for each in outcomes)
+        assert all(not isinstance(outcome, Exception) or isinstance(outcome, LeaseLost) for outcome in outcomes)
         ends = [outcome for outcome in outcomes if isinstance(outcome, GiveUp) or outcome is True]
         assert len(ends) == 1
         assert await share_and_real_open(database, accepted.user_id) == (0, 0)

@@ -1,4 +1,4 @@
-"""Every row that has not ended has a timer: with its times moved back, it ends or continues without a user."""
+"""Every row that has not ended has a timer: when its times are moved to the past, it ends or continues by itself."""
 
 from pathlib import Path
 
@@ -27,8 +27,8 @@ def maintenance(database: AsyncEngine, tmp_path: Path) -> Maintenance:
     return make_maintenance(database, FolderStore(tmp_path / "objects"))
 
 
-async def drained(database: AsyncEngine) -> int:
-    """Claims and ends all that can be claimed now; how many."""
+async def fail_all_claimable_tasks(database: AsyncEngine) -> int:
+    """Claims and fails every task that can be claimed now; returns how many."""
     count = 0
     while claims := await task_queue.claim(database, worker="w", limit=10):
         for claim in claims:
@@ -37,47 +37,47 @@ async def drained(database: AsyncEngine) -> int:
     return count
 
 
-async def throttled(database: AsyncEngine) -> None:
-    """Two tasks of one user who may have one, and the slot lost: nothing will end that lets the second in."""
+async def make_throttled(database: AsyncEngine) -> None:
+    """Throttles the second task of a user whose limit is 1. Then the limit is raised, which alone admits no task."""
     await database_rows.execute(database, "UPDATE queue_state SET running_limit = 1")
     first = await database_rows.accept_video(database)
     await database_rows.accept_video(database, first.user_id)
     await database_rows.execute(database, "UPDATE queue_state SET running_limit = 32")
 
 
-async def ready(database: AsyncEngine) -> None:
-    """Waits out a pause after a failure of the service."""
+async def make_ready(database: AsyncEngine) -> None:
+    """Leaves a task ready after the pause that follows a service error."""
     await database_rows.accept_video(database)
     await fail_task(database, (await claim_one(database)).lease, Blame.SERVICE, "unavailable")
     assert await task_queue.claim(database, worker="w") == []
     await database_rows.execute(database, "UPDATE tasks SET ready_at = ready_at - interval '1 day'")
 
 
-async def leased(database: AsyncEngine) -> None:
-    """Its worker is gone."""
+async def make_leased(database: AsyncEngine) -> None:
+    """Leaves a task leased by a worker that has died."""
     accepted = await database_rows.accept_video(database)
     await claim_one(database)
     await expire_lease(database, accepted.task_id)
 
 
-WAYS = {TaskState.THROTTLED: throttled, TaskState.READY: ready, TaskState.LEASED: leased}
+MAKERS_BY_STATE = {TaskState.THROTTLED: make_throttled, TaskState.READY: make_ready, TaskState.LEASED: make_leased}
 
 
 async def test_every_task_state_is_covered() -> None:
-    assert set(WAYS) == {state for state in TaskState if not is_terminal(state)}
+    assert set(MAKERS_BY_STATE) == {state for state in TaskState if not is_terminal(state)}
 
 
-@pytest.mark.parametrize("state", WAYS)
+@pytest.mark.parametrize("state", MAKERS_BY_STATE)
 async def test_task_progresses_by_maintenance_from_every_state(
     database: AsyncEngine, maintenance: Maintenance, state: TaskState
 ) -> None:
-    await WAYS[state](database)
+    await MAKERS_BY_STATE[state](database)
     assert (
         await database_rows.fetch_one(database, "SELECT count(*) AS n FROM tasks WHERE state::text = :s", s=str(state))
     ).n >= 1
     await maintenance.lease_rescuer.run()
     await maintenance.share_reconciler.run()
-    assert await drained(database) >= 1
+    assert await fail_all_claimable_tasks(database) >= 1
     assert (
         await database_rows.fetch_one(database, "SELECT count(*) AS n FROM extractions WHERE finished_at IS NULL")
     ).n == 0
@@ -93,16 +93,16 @@ async def test_extraction_without_a_task_is_repaired_by_maintenance(
     await database_rows.execute(database, "DELETE FROM tasks")
     assert (await database_rows.fetch_extraction(database, accepted.extraction_id)).status == status
     assert await maintenance.stuck_work_repairer.run() == 1
-    assert await drained(database) == 1
+    assert await fail_all_claimable_tasks(database) == 1
 
 
 async def test_notification_of_a_dead_sender_is_due_again_and_given_up_after_a_day(database: AsyncEngine) -> None:
     await accept_and_fail(database)
-    (taken,) = await outbox.take(database, "email")
-    past = "UPDATE outbox SET due_at = due_at - interval '1 day', owed_since = owed_since - interval '2 days'"
-    await database_rows.execute(database, past)
-    (taken,) = await outbox.take(database, "email")
-    await outbox.postpone(database, taken, "away", 0.0)
+    (notification,) = await outbox.take(database, "email")
+    shift_times = "UPDATE outbox SET due_at = due_at - interval '1 day', owed_since = owed_since - interval '2 days'"
+    await database_rows.execute(database, shift_times)
+    (notification,) = await outbox.take(database, "email")
+    await outbox.postpone(database, notification, "away", 0.0)
     assert (await database_rows.fetch_one(database, "SELECT given_up_at FROM outbox")).given_up_at is not None
 
 
@@ -113,8 +113,8 @@ async def test_reservation_idempotency_lease_and_garbage_are_removed_by_maintena
     accepted = await database_rows.accept_video(database)
     key = video_key(uuid7())
     await object_reservations.reserve(database, accepted.user_id, key)
-    for stored in (key, video_key(accepted.video_id)):
-        await store.put(stored, one_chunk(b"data"))
+    for object_key in (key, video_key(accepted.video_id)):
+        await store.put(object_key, one_chunk(b"data"))
     await idempotency_keys.claim(database, OwnedKey(accepted.user_id, "POST /v1/videos", "k", uuid7()))
     await videos.delete(database, accepted.user_id, accepted.video_id)
     for table in ("reservations", "idempotency_keys", "garbage"):
@@ -122,8 +122,8 @@ async def test_reservation_idempotency_lease_and_garbage_are_removed_by_maintena
     await maintenance.abandoned_upload_cleaner.run()
     await maintenance.expiry_cleaner.run()
     await maintenance.garbage_cleaner.run()
-    left = "SELECT (SELECT count(*) FROM reservations) + (SELECT count(*) FROM idempotency_keys)"
-    assert (await database_rows.fetch_one(database, f"{left} + (SELECT count(*) FROM garbage) AS n")).n == 0
+    remaining = "SELECT (SELECT count(*) FROM reservations) + (SELECT count(*) FROM idempotency_keys)"
+    assert (await database_rows.fetch_one(database, f"{remaining} + (SELECT count(*) FROM garbage) AS n")).n == 0
     assert await store.keys("videos") == []
 
 

@@ -17,8 +17,8 @@ from db.values.lifecycle import ExtractionStatus, TaskState
 from tests.support.servers.real_servers import fresh_database
 from tests.support.state import database_rows
 
-# What Alembic's comparison leaves out: CHECKs, and which rows an index holds.
-RULES = text("""
+# Alembic's comparison omits CHECK constraints, and the WHERE clauses of indexes.
+CONSTRAINTS_AND_INDEXES = text("""
     SELECT conname::text AS name, conrelid::regclass || ' ' || pg_get_constraintdef(oid) AS definition
     FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND conrelid::regclass::text <> 'alembic_version'
     UNION ALL
@@ -36,7 +36,7 @@ def migrated(database_url: str) -> Iterator[Connection]:
 
 @pytest.fixture
 def declared(postgres: Postgres, migrated: Connection) -> Iterator[Connection]:
-    """A database that is made from the declared tables; its one function, a column's default, is the migrations'."""
+    """A database made from the models. Its only function, which a column's default calls, comes from the migrations."""
     function = migrated.execute(text("SELECT pg_get_functiondef('uuid_v7'::regproc)")).scalar_one()
     with fresh_database(postgres) as url:
         database = create_engine(url_of(url))
@@ -53,11 +53,12 @@ def test_migrations_create_the_declared_columns(migrated: Connection) -> None:
 
 
 def test_migrations_create_the_declared_constraints_and_indexes(migrated: Connection, declared: Connection) -> None:
-    built, wanted = (
-        {row.name: row.definition for row in connection.execute(RULES)} for connection in (migrated, declared)
+    from_migrations, from_models = (
+        {row.name: row.definition for row in connection.execute(CONSTRAINTS_AND_INDEXES)}
+        for connection in (migrated, declared)
     )
-    assert built == wanted
-    assert "tasks_owner_when_leased" in built
+    assert from_migrations == from_models
+    assert "tasks_owner_when_leased" in from_migrations
 
 
 async def test_status_enums_equal_the_postgres_enums(database: AsyncEngine) -> None:
@@ -66,11 +67,11 @@ async def test_status_enums_equal_the_postgres_enums(database: AsyncEngine) -> N
         assert row.states == [str(state) for state in states]
 
 
-def test_newest_migration_is_the_one_that_the_code_needs() -> None:
+def test_newest_migration_is_the_revision_that_the_code_needs() -> None:
     assert ScriptDirectory.from_config(migrate.alembic_config()).get_current_head() == schema_revision.HEAD
 
 
-def test_database_without_tables_or_without_an_answer_does_not_have_the_schema(postgres: Postgres) -> None:
+def test_empty_or_unreachable_database_does_not_have_the_schema(postgres: Postgres) -> None:
     assert not schema_revision.has_schema(postgres.url("postgres"))
     assert not schema_revision.has_schema("postgresql+psycopg://nobody@127.0.0.1:1/none")
 

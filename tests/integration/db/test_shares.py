@@ -37,7 +37,7 @@ def maintenance(database: AsyncEngine, tmp_path: Path) -> Maintenance:
     return make_maintenance(database, FolderStore(tmp_path / "objects"))
 
 
-async def miscount(database: AsyncEngine, user_id: UUID, count: int) -> None:
+async def set_wrong_count(database: AsyncEngine, user_id: UUID, count: int) -> None:
     await database_rows.execute(
         database, "UPDATE shares SET open = :open WHERE user_id = :user_id", open=count, user_id=user_id
     )
@@ -45,7 +45,7 @@ async def miscount(database: AsyncEngine, user_id: UUID, count: int) -> None:
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch, database_url: str, tmp_path: Path) -> pytest.MonkeyPatch:
-    """That of a maintenance's process."""
+    """The environment of a maintenance process; returns the monkeypatch that changes it."""
     values = {"DATABASE_URL": database_url, "OBJECTS_URL": f"file://{tmp_path}/objects", "SECRET_KEY": SECRET}
     for name, value in values.items():
         monkeypatch.setenv(f"FOTOGRAMA_{name}", value)
@@ -76,7 +76,7 @@ async def test_share_that_counts_too_many_is_corrected_and_admits_tasks(
     user = await database_rows.create_user(database)
     await fair_queueing.set_share(database, user, running_limit=2)
     await accept_many(database, user, 4)
-    await miscount(database, user, 7)
+    await set_wrong_count(database, user, 7)
     await publish_result(database, (await claim_one(database)).lease)
     assert await count_throttled_and_open(database, user) == (2, 1)
     assert await maintenance.share_reconciler.run() == 1
@@ -90,7 +90,7 @@ async def test_share_that_counts_too_few_refuses_ends_until_it_is_corrected(
     accepted = await database_rows.accept_video(database)
     other = await database_rows.accept_video(database)
     claims = [await claim_one(database), await claim_one(database)]
-    await miscount(database, accepted.user_id, 0)
+    await set_wrong_count(database, accepted.user_id, 0)
     (lease,) = [claim.lease for claim in claims if claim.extraction_id == accepted.extraction_id]
     with pytest.raises(IntegrityError):
         await publish_result(database, lease)
@@ -102,67 +102,67 @@ async def test_share_that_counts_too_few_refuses_ends_until_it_is_corrected(
 
 async def test_corrected_share_is_counted_and_logged(database: AsyncEngine, maintenance: Maintenance) -> None:
     accepted = await database_rows.accept_video(database)
-    await miscount(database, accepted.user_id, 3)
+    await set_wrong_count(database, accepted.user_id, 3)
     with capture_logs() as logs:
         assert await maintenance.share_reconciler.recount() == 1
         assert await maintenance.share_reconciler.recount() == 0
-    (told,) = [entry for entry in logs if entry["event_name"] == "share.recounted"]
-    assert (told["log_level"], told["recorded"], told["counted"]) == ("warning", 3, 1)
-    assert told["user_id"] == str(accepted.user_id)
-    await miscount(database, accepted.user_id, 3)
-    noted = RecordedMetrics()
-    running = asyncio.create_task(maintenance.run(noted))
+    (logged,) = [entry for entry in logs if entry["event_name"] == "share.recounted"]
+    assert (logged["log_level"], logged["recorded"], logged["counted"]) == ("warning", 3, 1)
+    assert logged["user_id"] == str(accepted.user_id)
+    await set_wrong_count(database, accepted.user_id, 3)
+    metrics = RecordedMetrics()
+    running_task = asyncio.create_task(maintenance.run(metrics))
     async with asyncio.timeout(10):
-        while ("recount", 1) not in noted.actions:
+        while ("recount", 1) not in metrics.actions:
             await asyncio.sleep(0.01)
-    running.cancel()
-    await asyncio.wait({running})
+    running_task.cancel()
+    await asyncio.wait({running_task})
     assert await share_and_real_open(database, accepted.user_id) == (1, 1)
 
 
 async def test_concurrent_operations_leave_every_share_correct(database: AsyncEngine) -> None:
-    """Neither is one found wrong, nor would counting it anew at any moment change it."""
+    """A recount at any moment finds no wrong share."""
     users = [await database_rows.create_user(database, f"{n}@example.com") for n in range(2)]
     for user in users:
         await fair_queueing.set_share(database, user, running_limit=2)
-    going = asyncio.Event()
+    stop = asyncio.Event()
 
-    async def asks(user: UUID) -> None:
+    async def accept_and_cancel(user: UUID) -> None:
         for turn in range(25):
-            made = await database_rows.accept_video(database, user)
+            accepted = await database_rows.accept_video(database, user)
             if turn % 5 == 4:
-                await cancel_extraction(database, made.extraction_id)
+                await cancel_extraction(database, accepted.extraction_id)
 
-    async def works(name: str) -> None:
-        while not going.is_set():
+    async def claim_and_perform(name: str) -> None:
+        while not stop.is_set():
             for claim in await task_queue.claim(database, worker=name, limit=2):
-                await carry_out(database, claim)
+                await perform(database, claim)
 
-    async def counts() -> tuple[list[Drift], int]:
-        corrected, looks = [], 0
-        while not going.is_set():
+    async def recount() -> tuple[list[Drift], int]:
+        corrected, rounds = [], 0
+        while not stop.is_set():
             corrected += await fair_queueing.recount(database)
             corrected += [drift for user in users if (drift := await fair_queueing.recount_one(database, user))]
-            looks += 1
-        return corrected, looks
+            rounds += 1
+        return corrected, rounds
 
-    working = [asyncio.create_task(works(f"w{n}")) for n in range(3)]
-    counting = asyncio.create_task(counts())
+    workers = [asyncio.create_task(claim_and_perform(f"w{n}")) for n in range(3)]
+    recounting = asyncio.create_task(recount())
     async with asyncio.timeout(60):
-        await asyncio.gather(*(asks(user) for user in users))
+        await asyncio.gather(*(accept_and_cancel(user) for user in users))
         for user in users:
             while await count_throttled_and_open(database, user) != (0, 0):
                 await asyncio.sleep(0.02)
-    going.set()
-    await asyncio.gather(*working)
-    corrected, looks = await counting
+    stop.set()
+    await asyncio.gather(*workers)
+    corrected, rounds = await recounting
     assert corrected == []
-    assert looks > 20
+    assert rounds > 20
     assert [await share_and_real_open(database, user) for user in users] == [(0, 0), (0, 0)]
 
 
-async def carry_out(database: AsyncEngine, claim: Claim) -> None:
-    """In every way that a task can go, unless it is cancelled meanwhile."""
+async def perform(database: AsyncEngine, claim: Claim) -> None:
+    """Ends a claim: in each of the possible ways, by its kind and id. It may have been cancelled before."""
     with contextlib.suppress(LeaseLost):
         if claim.kind == "segment":
             await task_queue.publish_segment(database, claim.lease, key="k", frames=1)

@@ -29,7 +29,9 @@ async def test_request_above_the_rate_is_refused_unread_and_stores_nothing(deps:
         assert_refused(again, 429, "too_many_requests", "request")
 
 
-async def test_rate_is_shared_by_replicas_and_counted_per_user(deps: Deps, patient: None, redis_url: str) -> None:
+async def test_rate_is_shared_by_replicas_and_counted_per_user(
+    deps: Deps, long_redis_timeout: None, redis_url: str
+) -> None:
     caches = [open_cache(redis_url), open_cache(redis_url)]
     one, two = (
         AdmissionControl(deps.database, cache, deps.objects, api_client.make_limits(rate=RateLimit(3, 3600)))
