@@ -15,6 +15,8 @@ from rich.text import Text
 from cluster.cli.batch_results import lines_of, say
 from cluster.cli.server_batch import BatchObserver, Stage, VideoOutcome
 
+STAGES_OF_BYTES = frozenset({Stage.READING, Stage.UPLOADING, Stage.DOWNLOADING})
+
 
 class Display(BatchObserver, AbstractContextManager["Display"], Protocol):
     """An observer of a batch that is shown from enter to exit."""
@@ -161,7 +163,7 @@ class _RateColumn(ProgressColumn):
     """Bytes a second, and the time left."""
 
     def render(self, task: Task) -> Text:
-        moves_bytes = task.description in {Stage.UPLOADING.value, Stage.DOWNLOADING.value}
+        moves_bytes = task.description in STAGES_OF_BYTES
         return Text(rate_text(task.speed, task.time_remaining) if moves_bytes else "")
 
 
@@ -180,7 +182,7 @@ def display_for(console: Console, videos: int, *, silent: bool) -> Display:
 
 
 def _amount(stage: Stage, done: int, total: int | None) -> str:
-    if stage in {Stage.UPLOADING, Stage.DOWNLOADING}:
+    if stage in STAGES_OF_BYTES and (done or total):
         return f"{done / 1e6:.1f}/{total / 1e6:.1f} MB" if total else f"{done / 1e6:.1f} MB"
     if stage is Stage.RUNNING:
         return f"{done}/{'?' if total is None else total} frames"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from cluster.cli.output_paths import OutputPath
 from cluster.client.api_types import Extraction, Failure, Result, ResultWarning, Status, Video
+from cluster.client.content_reuse import CHECKSUM_MISMATCH
 from cluster.client.errors import (
     ApiError,
     ConnectionFailed,
@@ -212,12 +213,15 @@ class ServerBatch:
 
     async def _upload(self, source: Path, on_stage: _OnStage, state: _ItemState) -> tuple[Video, Extraction]:
         """Uploads a file, or finds the video that an earlier run of the same command has uploaded."""
-        on_stage(Stage.READING)
-        sent = partial(_report_sent, on_stage, state)
-        video = await self.client.upload(source, self.spec, by_content=True, on_sent=sent)
+        sent, read = partial(_report_sent, on_stage, state), partial(on_stage, Stage.READING)
+        read()
+        video = await self.client.upload(source, self.spec, by_content=True, on_sent=sent, on_read=read)
         extraction = video.extraction
         while _is_retryable(extraction):
             key = f"retry-{extraction.id}"
+            if _is_damaged(extraction):
+                video, extraction = await self._upload_anew(source, on_stage, state, key)
+                continue
             try:
                 again = await self.client.retry(extraction, idempotency_key=key)
             except ApiError as error:
@@ -231,7 +235,13 @@ class ServerBatch:
 def _is_retryable(extraction: Extraction) -> bool:
     """Returns whether the extraction failed through no fault of the file or the request."""
     by_service = extraction.error is not None and extraction.error.fault == "service"
-    return extraction.status is Status.CANCELLED or (extraction.status is Status.FAILED and by_service)
+    failed_otherwise = by_service or _is_damaged(extraction)
+    return extraction.status is Status.CANCELLED or (extraction.status is Status.FAILED and failed_otherwise)
+
+
+def _is_damaged(extraction: Extraction) -> bool:
+    """Returns whether other bytes arrived than those of the file."""
+    return extraction.error is not None and extraction.error.code == CHECKSUM_MISMATCH
 
 
 async def find_items(client: AsyncClient, ids: Sequence[str]) -> list[tuple[Video, Extraction]]:

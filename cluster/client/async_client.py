@@ -33,7 +33,7 @@ from cluster.client.authorized_requests import Session, new_key
 from cluster.client.effects import Body, Effect, Flow, Reply, RunExclusively, RunInThread, RunTogether, Send, Sleep
 from cluster.client.extraction_spec import Spec, spec_text
 from cluster.client.file_transfers import AnyPath
-from cluster.client.local_files.local_file import OnSent
+from cluster.client.local_files.local_file import OnRead, OnSent
 from cluster.client.local_files.resumable_download import OnReceived
 from cluster.client.local_files.upload_state_file import UploadStateFile
 from cluster.client.retry_policy import RetryPolicy
@@ -132,11 +132,13 @@ class AsyncClient:
         idempotency_key: str | None = None,
         by_content: bool = False,
         on_sent: OnSent | None = None,
+        on_read: OnRead | None = None,
     ) -> Video:
         """As `Client.upload`."""
-        return (
-            await self.submit([path], spec, idempotency_key=idempotency_key, by_content=by_content, on_sent=on_sent)
-        )[0]
+        (video,) = await self.submit(
+            [path], spec, idempotency_key=idempotency_key, by_content=by_content, on_sent=on_sent, on_read=on_read
+        )
+        return video
 
     async def submit(
         self,
@@ -146,11 +148,18 @@ class AsyncClient:
         idempotency_key: str | None = None,
         by_content: bool = False,
         on_sent: OnSent | None = None,
+        on_read: OnRead | None = None,
     ) -> list[Video]:
         """As `Client.submit`."""
         return await self._run(
             file_transfers.submit(
-                self._session, paths, spec, key=idempotency_key, by_content=by_content, on_sent=on_sent
+                self._session,
+                paths,
+                spec,
+                key=idempotency_key,
+                by_content=by_content,
+                on_sent=on_sent,
+                on_read=on_read,
             )
         )
 

@@ -14,7 +14,7 @@ from cluster.client.authorized_requests import Session, authorized
 from cluster.client.effects import Flow, Request, RunInThread, RunTogether
 from cluster.client.errors import FotogramaError
 from cluster.client.extraction_spec import Spec, spec_text
-from cluster.client.local_files.local_file import LocalFile, OnSent, has_content, stat_file
+from cluster.client.local_files.local_file import LocalFile, OnRead, OnSent, has_content, stat_file
 from cluster.client.local_files.resumable_download import OnReceived, ResumableDownload
 from cluster.client.resumable_upload import WantedUpload, upload
 
@@ -30,6 +30,7 @@ def submit(
     key: str | None,
     by_content: bool,
     on_sent: OnSent | None,
+    on_read: OnRead | None = None,
 ) -> Flow[list[Video]]:
     """Uploads files, several at once where the client can. The videos are in the order of the files.
 
@@ -38,9 +39,17 @@ def submit(
     """
     text = None if spec is None else spec_text(spec)
     files: list[LocalFile] = yield RunInThread(lambda: [stat_file(Path(path)) for path in paths])
-    progress = None if on_sent is None else _Progress(on_sent, sum(file.size for file in files))
+    total = sum(file.size for file in files)
+    sent, read = (None if one is None else _Progress(one, total) for one in (on_sent, on_read))
     wanted = [
-        WantedUpload(file, text, _numbered(key, number), by_content, progress.part() if progress else None)
+        WantedUpload(
+            file,
+            text,
+            _numbered(key, number),
+            by_content,
+            on_sent=sent.part() if sent else None,
+            on_read=read.part() if read else None,
+        )
         for number, file in enumerate(files)
     ]
     outcomes: list[Any] = yield RunTogether([upload(session, one) for one in wanted], UPLOADS_AT_ONCE)
@@ -58,7 +67,7 @@ def _numbered(key: str | None, number: int) -> str | None:
 
 
 class _Progress:
-    """Adds up what several files have sent. Other threads may report at the same time."""
+    """Adds up what several files have sent, or what was read of them. Other threads may report at the same time."""
 
     def __init__(self, on_sent: OnSent, total: int) -> None:
         self._on_sent, self._total = on_sent, total

@@ -5,21 +5,27 @@ Tried in this order: the upload that the state file knows, the upload of the sam
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from cluster.client import tus_protocol
-from cluster.client.api_calls import extract, extraction, me, video, video_page
+from cluster.client.api_calls import video
 from cluster.client.api_types import Video
 from cluster.client.authorized_requests import Session, authorized
+from cluster.client.content_reuse import (
+    account_id,
+    content_key,
+    extracted_by_spec,
+    find_by_content,
+    is_gone,
+    record_sent,
+    remembered,
+)
 from cluster.client.effects import Flow, RunInThread, Sleep
 from cluster.client.errors import ApiError, ConnectionFailed, FotogramaError, UnexpectedAnswer, UnsendableFile
-from cluster.client.extraction_spec import is_same_spec
-from cluster.client.local_files.local_file import FilePiece, LocalFile, OnSent, sha256_of
-from cluster.client.local_files.upload_state_file import UploadStateFile, upload_identity
-from cluster.client.retry_policy import PROXY_CODES, Attempt, resume_seconds
+from cluster.client.local_files.local_file import FilePiece, LocalFile, OnRead, OnSent, sha256_of
+from cluster.client.local_files.upload_state_file import RecordedUpload, UploadStateFile, upload_identity
+from cluster.client.retry_policy import Attempt, resume_seconds
 from cluster.client.tus_protocol import MIN_PIECE_BYTES, ONE_REQUEST_BYTES, PIECE_BYTES, UploadPosition
 
 RECORD_STEP = timedelta(hours=1)
@@ -37,6 +43,7 @@ class WantedUpload:
     key: str | None = None
     by_content: bool = False
     on_sent: OnSent | None = None
+    on_read: OnRead | None = None
 
     def piece(self, start: int, most: int) -> FilePiece:
         return FilePiece(self.file, start, min(most, self.file.size - start), self.on_sent)
@@ -48,66 +55,77 @@ class WantedUpload:
 
 @dataclass(slots=True)
 class _StateEntry:
-    """The entry of one upload in the state file. expires_at: as it was written last."""
+    """The entry of one upload in the state file. sha256: of the file now. expires_at: as it was written last."""
 
     state: UploadStateFile
     identity: str
+    sha256: str
     expires_at: datetime | None = None
 
 
 def upload(session: Session, wanted: WantedUpload) -> Flow[Video]:
     """Raises ApiError, ConnectionFailed, UnexpectedAnswer, UnsendableFile, OSError."""
-    entry = yield from _state_entry(session, wanted)
-    recorded_path = None
-    if entry is not None:
-        recorded_path = yield RunInThread(lambda: entry.state.find(entry.identity))
-    if recorded_path is not None:
-        try:
-            return (yield from _finish(session, wanted, UploadPosition(recorded_path, None, is_earlier=True), entry))
-        except ApiError as error:
-            if not _is_gone(error):
-                raise
     sha256, key = None, wanted.key
-    if wanted.by_content:
-        sha256 = yield RunInThread(lambda: sha256_of(wanted.file))
-        found = yield from _find_by_content(session, sha256, wanted.spec)
+    is_remembered = session.upload_state is not None and wanted.file.size > ONE_REQUEST_BYTES
+    if wanted.by_content or wanted.key is not None or is_remembered:
+        # What a later call goes on with must be the same content: neither size nor time tell so.
+        sha256 = yield RunInThread(lambda: sha256_of(wanted.file, wanted.on_read))
+    entry = None
+    if is_remembered and sha256 is not None:
+        entry = yield from _state_entry(session, wanted, sha256)
+        resumed = yield from _resume(session, wanted, entry)
+        if resumed is not None:
+            return resumed
+    if wanted.by_content and sha256 is not None:
+        found = yield from _find_extracted(session, sha256, wanted.spec)
         if found is not None:
             return found
         key = key or content_key(wanted.file.path.name, wanted.spec, sha256)
+    placed = yield from _begin_once_more(session, wanted, sha256, key, entry)
+    if wanted.by_content and sha256 is not None:
+        yield from record_sent(session, sha256, placed.id)
+    return placed
+
+
+def _resume(session: Session, wanted: WantedUpload, entry: _StateEntry) -> Flow[Video | None]:
+    """Goes on with the upload that the state file knows. None when there is none, it is gone, or of another content."""
+    recorded = yield from remembered(lambda: entry.state.find(entry.identity))
+    if recorded is None:
+        return None
+    if recorded.sha256 != entry.sha256:
+        yield from _terminate(session, recorded.upload_path)
+        yield from _forget(entry)
+        return None
     try:
-        return (yield from _begin(session, wanted, sha256, key, entry))
+        return (yield from _finish(session, wanted, UploadPosition(recorded.upload_path, None, is_earlier=True), entry))
     except ApiError as error:
-        # A caller's own key stands for one video, also when that was deleted.
-        if not _is_gone(error) or (error.status == 404 and wanted.key is not None):
+        if not is_gone(error):
             raise
-    return (yield from _begin(session, wanted, sha256, None, entry))
+    return None
 
 
-def content_key(name: str, spec: str | None, content: str) -> str:
-    """Returns an Idempotency-Key that stands for these three."""
-    return "extract-" + hashlib.sha256(json.dumps([name, spec, content]).encode()).hexdigest()
-
-
-def _find_by_content(session: Session, sha256: str, spec: str | None) -> Flow[Video | None]:
-    """Returns the account's newest video of this content, extracted by `spec`. None when its bytes are gone."""
-    page = yield from video_page(session, status=None, q=None, sha256=sha256, limit=1, cursor=None)
+def _find_extracted(session: Session, sha256: str, spec: str | None) -> Flow[Video | None]:
+    """Returns a video of this content, extracted by `spec`. None when its bytes are gone."""
+    found = yield from find_by_content(session, sha256)
     try:
-        return (yield from _extracted_by_spec(session, page.items[0], spec)) if page.items else None
+        return None if found is None else (yield from extracted_by_spec(session, found, spec))
     except ApiError as error:
-        if not _is_gone(error):
+        if not is_gone(error):
             raise
         return None
 
 
-def _extracted_by_spec(session: Session, known: Video, spec: str | None) -> Flow[Video]:
-    """Extracts a video that the service has, unless its newest extraction is by this specification."""
-    if is_same_spec(spec, known.extraction.spec):
-        return known
-    key = content_key(known.id, spec, known.extraction.id)
-    placed = yield from extract(session, known, spec or "{}", key)
-    # The response to a repeated request is that of the first one.
-    latest = yield from extraction(session, placed.id)
-    return replace(known, extraction=latest, status=latest.status)
+def _begin_once_more(
+    session: Session, wanted: WantedUpload, sha256: str | None, key: str | None, entry: _StateEntry | None
+) -> Flow[Video]:
+    """Begins an upload, and once more when the earlier one of this key is gone."""
+    try:
+        return (yield from _begin(session, wanted, sha256, key, entry))
+    except ApiError as error:
+        # A caller's own key stands for one video, also when that was deleted.
+        if not is_gone(error) or (error.status == 404 and wanted.key is not None):
+            raise
+    return (yield from _begin(session, wanted, sha256, None, entry))
 
 
 def _begin(
@@ -148,13 +166,13 @@ def _finish(session: Session, wanted: WantedUpload, at: UploadPosition, entry: _
         yield from _forget(entry)
         raise
     except ApiError as error:
-        if _is_gone(error) or error.fault == "file":
+        if is_gone(error) or error.fault == "file":
             yield from _forget(entry)
         raise
     wanted.report(wanted.file.size)
     placed = yield from video(session, video_id)
     # An earlier upload's video may have been extracted by another specification since.
-    return (yield from _extracted_by_spec(session, placed, wanted.spec)) if is_earlier else placed
+    return (yield from extracted_by_spec(session, placed, wanted.spec)) if is_earlier else placed
 
 
 def _send_pieces(session: Session, wanted: WantedUpload, at: UploadPosition, entry: _StateEntry | None) -> Flow[str]:
@@ -221,15 +239,11 @@ def _terminate(session: Session, path: str) -> Flow[None]:
         return
 
 
-def _state_entry(session: Session, wanted: WantedUpload) -> Flow[_StateEntry | None]:
-    """A file that is sent in one request has none: there is nothing to go on with."""
-    if session.upload_state is None or wanted.file.size <= ONE_REQUEST_BYTES:
-        return None
-    if session.store.account_id is None:
-        session.store.account_id = (yield from me(session)).id
-    account_id = session.store.account_id
-    identity = upload_identity(session.base_url, account_id, wanted.file, wanted.spec, wanted.key)
-    return _StateEntry(session.upload_state, identity)
+def _state_entry(session: Session, wanted: WantedUpload, sha256: str) -> Flow[_StateEntry]:
+    assert session.upload_state is not None
+    owner = yield from account_id(session)
+    identity = upload_identity(session.base_url, owner, wanted.file.path, wanted.spec, wanted.key)
+    return _StateEntry(session.upload_state, identity, sha256)
 
 
 def _record_position(wanted: WantedUpload, at: UploadPosition, entry: _StateEntry | None) -> Flow[None]:
@@ -237,14 +251,10 @@ def _record_position(wanted: WantedUpload, at: UploadPosition, entry: _StateEntr
     if entry is None or expires_at is None or (entry.expires_at and expires_at - entry.expires_at < RECORD_STEP):
         return
     entry.expires_at = expires_at
-    yield RunInThread(lambda: entry.state.record(entry.identity, wanted.file, at.path, expires_at))
+    known = RecordedUpload(at.path, entry.sha256)
+    yield from remembered(lambda: entry.state.record(entry.identity, wanted.file.path, known, expires_at))
 
 
 def _forget(entry: _StateEntry | None) -> Flow[None]:
     if entry is not None:
-        yield RunInThread(lambda: entry.state.forget(entry.identity))
-
-
-def _is_gone(error: ApiError) -> bool:
-    """Whether the service has no such upload or video any more, by its own word and not a proxy's."""
-    return error.status in {404, 410} and error.code not in PROXY_CODES
+        yield from remembered(lambda: entry.state.forget(entry.identity))

@@ -32,7 +32,7 @@ from cluster.client.authorized_requests import Session, new_key
 from cluster.client.effects import Effect, Flow, Reply, RunExclusively, RunInThread, RunTogether, Send, Sleep
 from cluster.client.extraction_spec import Spec, spec_text
 from cluster.client.file_transfers import AnyPath
-from cluster.client.local_files.local_file import OnSent
+from cluster.client.local_files.local_file import OnRead, OnSent
 from cluster.client.local_files.resumable_download import OnReceived
 from cluster.client.local_files.upload_state_file import UploadStateFile
 from cluster.client.retry_policy import RetryPolicy
@@ -129,14 +129,18 @@ class Client:
         idempotency_key: str | None = None,
         by_content: bool = False,
         on_sent: OnSent | None = None,
+        on_read: OnRead | None = None,
     ) -> Video:
         """Uploads one video and extracts its frames by `spec`. Goes on where a broken connection left it.
 
-        A repeated call with the same `idempotency_key` gives the same video. by_content: read the file for its SHA-256
-        first. The service compares it, and the same name, content and `spec` within a day give the same video.
+        A repeated call with the same `idempotency_key` gives the same video. by_content: a video of the account with
+        the same content is not sent again. Then, with a key, and for a large file with an `upload_state`, the file is
+        read for its SHA-256 first, and the service compares it. on_read: the progress of that.
         Also raises UnsendableFile and OSError.
         """
-        (video,) = self.submit([path], spec, idempotency_key=idempotency_key, by_content=by_content, on_sent=on_sent)
+        (video,) = self.submit(
+            [path], spec, idempotency_key=idempotency_key, by_content=by_content, on_sent=on_sent, on_read=on_read
+        )
         return video
 
     def submit(
@@ -147,6 +151,7 @@ class Client:
         idempotency_key: str | None = None,
         by_content: bool = False,
         on_sent: OnSent | None = None,
+        on_read: OnRead | None = None,
     ) -> list[Video]:
         """Uploads videos as `upload` does, one after the other; `AsyncClient` sends several at once.
 
@@ -156,7 +161,13 @@ class Client:
         """
         return self._run(
             file_transfers.submit(
-                self._session, paths, spec, key=idempotency_key, by_content=by_content, on_sent=on_sent
+                self._session,
+                paths,
+                spec,
+                key=idempotency_key,
+                by_content=by_content,
+                on_sent=on_sent,
+                on_read=on_read,
             )
         )
 

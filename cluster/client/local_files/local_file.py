@@ -7,14 +7,17 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from cluster.client.errors import UnsendableFile
 
 BLOCK_BYTES = 1 << 18
+HASH_BLOCK_BYTES = 1 << 20
 
 OnSent = Callable[[int, int], None]
 """Called while a file is sent: bytes so far, bytes in all. A resumed upload starts from what the service has."""
+OnRead = Callable[[int, int], None]
+"""Called while a file is read for its SHA-256, before it is sent: bytes so far, bytes in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,7 @@ class LocalFile:
     size: int
     mtime_ns: int
 
-    def check_unchanged(self, opened: BinaryIO) -> None:
+    def check_unchanged(self, opened: IO[bytes]) -> None:
         """Raises UnsendableFile when the opened file is another one than at the beginning."""
         now = os.fstat(opened.fileno())
         if (now.st_size, now.st_mtime_ns) != (self.size, self.mtime_ns):
@@ -41,12 +44,17 @@ def stat_file(path: Path) -> LocalFile:
     return LocalFile(path, found.st_size, found.st_mtime_ns)
 
 
-def sha256_of(file: LocalFile) -> str:
+def sha256_of(file: LocalFile, on_read: OnRead | None = None) -> str:
     """Returns the digest of the whole file in hexadecimal digits. Raises OSError, UnsendableFile."""
-    with file.path.open("rb") as source:
-        digest = hashlib.file_digest(source, "sha256").hexdigest()
+    digest, block, done = hashlib.sha256(), memoryview(bytearray(HASH_BLOCK_BYTES)), 0
+    with file.path.open("rb", buffering=0) as source:
+        while count := source.readinto(block):
+            digest.update(block[:count])
+            done += count
+            if on_read is not None:
+                on_read(done, file.size)
         file.check_unchanged(source)
-    return digest
+    return digest.hexdigest()
 
 
 def has_content(path: Path, size: int, sha256: str) -> bool:

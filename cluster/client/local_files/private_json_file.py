@@ -34,7 +34,7 @@ class PrivateJsonFile:
             document = json.loads(self.path.read_bytes())
         except FileNotFoundError:
             return {}
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DamagedFile(str(self.path)) from error
         return document if isinstance(document, dict) else {}
 

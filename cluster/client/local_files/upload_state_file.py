@@ -1,7 +1,8 @@
 """Which uploads are under way, in a file that outlives the client: after a crash the same call goes on with them.
 
-`{"uploads": {identity: {"file": path, "upload": path on the server, "expires_at": time}}}`. An identity stands for
-server, account, file and specification; a file that was changed has another one. Several processes may share the file.
+`{"uploads": {identity: {"file": path, "sha256": digest, "upload": path on the server, "expires_at": time}}}`. An
+identity stands for server, account, path, specification and key. The digest tells whether the file still has the
+content with which the upload began. Several processes may share the file.
 """
 
 from __future__ import annotations
@@ -9,48 +10,63 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cluster.client.local_files.local_file import LocalFile
 from cluster.client.local_files.private_json_file import DamagedFile, PrivateJsonFile
+from cluster.client.local_files.sent_videos import SentVideos
+
+_UPLOAD_PATH = re.compile(r"/v1/uploads/[^/?#]+")
 
 
-def upload_identity(server: str, account_id: str, file: LocalFile, spec: str | None, key: str | None) -> str:
+def upload_identity(server: str, account_id: str, path: Path, spec: str | None, key: str | None) -> str:
     """Returns the name of an upload in the state file. key: the caller's Idempotency-Key, if there is one."""
-    path = os.path.abspath(file.path)
-    values = [server.rstrip("/"), account_id, path, file.size, file.mtime_ns, spec, key]
+    values = [server.rstrip("/"), account_id, os.path.abspath(path), spec, key]
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class RecordedUpload:
+    """upload_path: on the server. sha256: of the whole file, as it was when the upload began."""
+
+    upload_path: str
+    sha256: str
+
+
 class UploadStateFile:
-    """Entries end when their uploads expire. A damaged file counts as empty: resuming only saves time."""
+    """Entries end when their uploads expire. A damaged file counts as empty: resuming only saves time.
+
+    sent_videos: what was sent completely, in a file of its own beside this one.
+    """
 
     def __init__(self, path: Path, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self.sent_videos = SentVideos(path.with_suffix(".sent"), now)
         self._file = PrivateJsonFile(path)
         self._now = now
 
-    def find(self, identity: str) -> str | None:
-        """Returns the path of the upload on the server, if it is known. Raises OSError."""
+    def find(self, identity: str) -> RecordedUpload | None:
+        """Returns the upload, if it is known. Raises OSError."""
         entry = self._entries().get(identity)
-        return None if entry is None else entry["upload"]
+        return None if entry is None else RecordedUpload(entry["upload"], entry["sha256"])
 
-    def record(self, identity: str, file: LocalFile, upload_path: str, expires_at: datetime) -> None:
+    def record(self, identity: str, file: Path, upload: RecordedUpload, expires_at: datetime) -> None:
         """Remembers an upload until it expires. Raises OSError."""
-        entry = {"file": os.path.abspath(file.path), "upload": upload_path, "expires_at": expires_at.isoformat()}
+        entry = {"file": os.path.abspath(file), "sha256": upload.sha256, "upload": upload.upload_path}
         with self._file.locked():
-            self._write(self._entries() | {identity: entry})
+            self._write({**self._entries(), identity: {**entry, "expires_at": expires_at.isoformat()}})
 
     def forget(self, identity: str) -> None:
         """Raises OSError."""
         with self._file.locked():
-            entries = self._entries()
+            entries = dict(self._entries())
             if entries.pop(identity, None) is not None:
                 self._write(entries)
 
-    def _entries(self) -> dict[str, dict[str, str]]:
+    def _entries(self) -> Mapping[str, Mapping[str, str]]:
         try:
             uploads = self._file.read().get("uploads")
         except DamagedFile:
@@ -59,12 +75,14 @@ class UploadStateFile:
         entries = uploads.items() if isinstance(uploads, dict) else ()
         return {identity: entry for identity, entry in entries if _is_valid(entry, now)}
 
-    def _write(self, entries: dict[str, dict[str, str]]) -> None:
+    def _write(self, entries: Mapping[str, Mapping[str, str]]) -> None:
         self._file.write({"uploads": entries})
 
 
 def _is_valid(entry: Any, now: datetime) -> bool:
     try:
-        return isinstance(entry["upload"], str) and datetime.fromisoformat(entry["expires_at"]) > now
+        # Requests to the path carry the token, so it must not lead to another server.
+        is_upload = _UPLOAD_PATH.fullmatch(entry["upload"]) is not None
+        return is_upload and isinstance(entry["sha256"], str) and datetime.fromisoformat(entry["expires_at"]) > now
     except (KeyError, TypeError, ValueError):
         return False

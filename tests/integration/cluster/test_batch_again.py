@@ -14,6 +14,8 @@ from sqlalchemy import text
 from cluster.cli.output_paths import OutputPath
 from cluster.cli.server_batch import BatchItem, ServerBatch, Stage, VideoOutcome
 from db.object_store import retention
+from db.queue import task_queue
+from db.values.lifecycle import Blame
 from fotograma import AsyncClient
 from serve_app.app import create_app
 from serve_app.deps import Deps
@@ -99,6 +101,18 @@ async def test_deleted_video_is_uploaded_again(deps: Deps, client: AsyncClient, 
     assert outcome.failure is None
     assert clip.with_suffix(".zip").is_file()
     assert await counted(deps) == (1, 2)
+
+
+async def test_file_whose_bytes_arrived_damaged_is_sent_again(deps: Deps, client: AsyncClient, clip: Path) -> None:
+    await client.upload(clip, by_content=True)
+    (claim,) = await task_queue.claim(deps.database, worker="w")
+    await task_queue.fail(
+        deps.database, claim.lease, blame=Blame.FILE, code="checksum_mismatch", detail="Other bytes.", jitter=0.0
+    )
+    first, _ = await asyncio.gather(run(client, clip), work(deps))
+    again = await run(client, clip)
+    assert (first.failure, again.failure) == (None, None)
+    assert await counted(deps) == (2, 2)
 
 
 async def expire_results(deps: Deps) -> None:

@@ -124,10 +124,15 @@ class FakeUpload:
     video_id: str | None = None
     is_gone: bool = False
 
+    @property
+    def fingerprint(self) -> tuple[int, dict[str, str]]:
+        return self.size, self.metadata
+
 
 class FakeService:
     """requests: all requests in order. polls_until_end: how often an extraction is read before it ends. estimate: what
-    POST /v1/estimates answers; None: there is no such route."""
+    POST /v1/estimates answers; None: there is no such route. is_staged_at_once: a worker reads each video at once, and
+    then it has its SHA-256."""
 
     def __init__(self) -> None:
         self.requests: list[ApiRequest] = []
@@ -141,6 +146,7 @@ class FakeService:
         self.refresh_count = 0
         self.account_id = "u-1"
         self.estimate: dict[str, Any] | None = None
+        self.is_staged_at_once = True
         self._token_pairs = 0
         self._access, self._refresh = "access-0", "refresh-0"
         self._uploads_by_key: dict[str, FakeUpload] = {}
@@ -261,10 +267,14 @@ class FakeService:
         video["status"] = extraction["status"]
 
     def _create_upload(self, request: ApiRequest) -> ApiResponse:
+        asked = self._upload_of(request)
         existing = self._uploads_by_key.get(request.headers["idempotency-key"])
         if existing is not None and existing.is_gone:
             return problem_response(410, "upload_gone")
-        upload = existing or self._new_upload(request)
+        if existing is not None and existing.fingerprint != asked.fingerprint:
+            return problem_response(422, "idempotency_key_reused")
+        upload = existing or asked
+        self.uploads[upload.id] = self._uploads_by_key[request.headers["idempotency-key"]] = upload
         headers = {"Location": f"/v1/uploads/{upload.id}"} | ({"Idempotency-Replayed": "true"} if existing else {})
         if request.headers.get("content-type") != "application/offset+octet-stream":
             video_location = {"Video-Location": f"/v1/videos/{upload.video_id}"} if upload.video_id else {}
@@ -272,14 +282,12 @@ class FakeService:
         refusal = None if upload.content else self._append(upload, request.body)
         return refusal or ApiResponse(201, headers=headers | self._position(upload))
 
-    def _new_upload(self, request: ApiRequest) -> FakeUpload:
+    def _upload_of(self, request: ApiRequest) -> FakeUpload:
         pairs = [pair.split(" ") for pair in request.headers["upload-metadata"].split(",")]
         metadata = {key: base64.b64decode(value).decode() for key, value in pairs}
         if request.headers.get("content-type") == "application/json":
             metadata["spec"] = json.dumps(request.json()["spec"])
-        upload = FakeUpload(f"u-{len(self.uploads) + 1}", int(request.headers["upload-length"]), metadata)
-        self.uploads[upload.id] = self._uploads_by_key[request.headers["idempotency-key"]] = upload
-        return upload
+        return FakeUpload(f"u-{len(self.uploads) + 1}", int(request.headers["upload-length"]), metadata)
 
     def _upload(self, method: str, id_: str, request: ApiRequest) -> ApiResponse:
         upload = self.uploads.get(id_)
@@ -324,7 +332,7 @@ class FakeService:
         }
         video: dict[str, Any] = {"id": f"v-{number}", "filename": filename, "size": len(content), "status": "queued"}
         video |= {"created_at": NOW, "media": None, "extraction": extraction}
-        video["sha256"] = hashlib.sha256(content).hexdigest()
+        video["sha256"] = hashlib.sha256(content).hexdigest() if self.is_staged_at_once else None
         self.videos[video["id"]], self.file_contents[video["id"]] = video, content
         self.specs.append(spec)
         return video
