@@ -1,4 +1,4 @@
-"""The benchmark of the start reads what `fotograma up` says."""
+"""The benchmark of the start reads the output of `fotograma up`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from benchmarks.start import Start, start_rows, steps_of
 from cluster.local.supervision.event_messages import progress_line, step_line
 
 
-def test_the_steps_are_read_from_the_lines_of_up() -> None:
+def test_steps_and_their_seconds_are_read_from_the_output() -> None:
     lines = [
         "Fotograma starts with 2 workers; its home is /home/ana/.fotograma",
         step_line("PostgreSQL", 0.4),
@@ -25,6 +25,6 @@ def test_each_step_has_the_median_of_its_rounds_and_ready_comes_last() -> None:
     assert rows == {"up/fresh/Ray": 4.0, "up/fresh/ready": 12.0}
 
 
-def test_a_row_keeps_its_rounds() -> None:
+def test_row_keeps_the_seconds_of_each_round() -> None:
     (row,) = start_rows("up/existing", [Start(12.3456, {}), Start(11.0, {})])
     assert row.rounds == (12.346, 11.0)

@@ -1,4 +1,4 @@
-"""The documents: short where they should be, true where that can be checked."""
+"""The documents: length, links, commands, and tables that repeat facts from elsewhere."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def blocks(document: Path, language: str) -> list[str]:
 
 
 def anchors(document: Path) -> set[str]:
-    """Of the headings, as GitHub makes them."""
+    """The anchors that GitHub gives the headings."""
     headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def table(document: Path, first_cell: str) -> dict[str, dict[str, str]]:
-    """The rows of the table whose head begins with the cell, by their first cell; each by the head's cells."""
+    """The rows of the table whose head begins with `first_cell`, by their first cell. A row's keys: the head's cells."""
     lines = document.read_text().splitlines()
     start = next(n for n, line in enumerate(lines) if line.startswith(f"| {first_cell} |"))
     rows = []
@@ -54,31 +54,31 @@ def test_the_readme_shows_the_page_and_the_two_commands_before_all_others() -> N
 
 
 @every_document
-def test_every_link_leads_somewhere(document: Path) -> None:
+def test_every_link_has_a_target(document: Path) -> None:
     for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", document.read_text()):
         if target.startswith(("http://", "https://")):
             continue
-        place = (document.parent / target).resolve() if target else document
-        assert place.is_relative_to(ROOT)
-        assert place.exists(), target
-        assert not anchor or anchor in anchors(place), f"{target}#{anchor}"
+        linked_file = (document.parent / target).resolve() if target else document
+        assert linked_file.is_relative_to(ROOT)
+        assert linked_file.exists(), target
+        assert not anchor or anchor in anchors(linked_file), f"{target}#{anchor}"
 
 
 @every_document
-def test_every_command_of_the_program_can_be_typed(document: Path) -> None:
+def test_every_fotograma_command_is_valid(document: Path) -> None:
     for block in blocks(document, "sh"):
         for line in re.findall(r"^(?:uv run )?(fotograma .+)$", block, re.MULTILINE):
             called_command(line)
 
 
 @every_document
-def test_every_module_that_is_run_is_there(document: Path) -> None:
+def test_every_module_of_a_command_exists(document: Path) -> None:
     for name in re.findall(r"python -m ([a-z_]+(?:\.[a-z_]+)+)", document.read_text()):
         assert importlib.util.find_spec(name), name
 
 
 @every_document
-def test_python_is_python(document: Path) -> None:
+def test_every_python_block_parses(document: Path) -> None:
     for block in blocks(document, "python"):
         ast.parse(block)
 
@@ -98,17 +98,17 @@ def test_the_speeds_of_the_readme_are_those_of_the_benchmarks() -> None:
             assert measured[job][column].split(" ≥ ")[0].split(" < ")[0] == cell, (job, column)
 
 
-def test_every_sample_mode_has_a_row() -> None:
+def test_readme_has_a_row_for_every_sample_mode() -> None:
     assert {name.split()[0] for name in table(README, "`sample.mode`")} == set(
         table(ROOT / "docs" / "frames.md", "`sample.mode`")
     )
 
 
 def test_every_warning_of_a_result_is_explained() -> None:
-    given = {
+    codes = {
         code
         for path in (ROOT / "actors").rglob("*.py")
         for code in re.findall(r'ResultWarning\(\s*"(\w+)"', path.read_text())
     }
-    assert len(given) > 5
-    assert {name.strip("`") for name in table(ROOT / "docs" / "frames.md", "code")} == given
+    assert len(codes) > 5
+    assert {name.strip("`") for name in table(ROOT / "docs" / "frames.md", "code")} == codes

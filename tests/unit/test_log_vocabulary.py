@@ -92,14 +92,14 @@ def test_verbs_of_event_names_are_those_of_the_table() -> None:
 
 def test_metric_names_follow_the_rules_of_prometheus() -> None:
     kinds = {"Counter", "Gauge", "Histogram"}
-    found = [
+    metrics = [
         (kind, str(call.args[0].value))
         for _, call in calls()
         if (kind := ast.unparse(call.func).rpartition(".")[2]) in kinds
         and call.args
         and isinstance(call.args[0], ast.Constant)
     ]
-    assert found
-    for kind, name in found:
+    assert metrics
+    for kind, name in metrics:
         assert re.fullmatch(r"fotograma(_[a-z]+)+", name), name
         assert kind == "Counter" or not name.endswith("_total"), name

@@ -1,4 +1,4 @@
-"""The suite in several processes: what may not run twice at once stays together."""
+"""The suite in several processes: tests that need a whole service run in one process, one after the other."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_every_file_whose_tests_use_a_whole_service_is_in_its_group() -> None:
     assert files.keys() >= SLOW_SETUP
 
 
-def test_tests_are_grouped_by_their_file() -> None:
-    (one, other), alone = sorted(WHOLE_SERVICE)[:2], "tests/unit/db/test_spec.py::test_a"
-    assert scheduling_group(f"{one}::test_a[x]") == scheduling_group(f"{other}::test_b")
+def test_tests_with_a_whole_service_share_a_group_and_any_other_test_is_alone() -> None:
+    (first, second), alone = sorted(WHOLE_SERVICE)[:2], "tests/unit/db/test_spec.py::test_a"
+    assert scheduling_group(f"{first}::test_a[x]") == scheduling_group(f"{second}::test_b")
     assert scheduling_group(alone) == alone

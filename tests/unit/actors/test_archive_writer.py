@@ -31,7 +31,7 @@ def write(folder: Path, spec: FrameSpec | None = None) -> tuple[int, str]:
         return archive.finish([WARNING])
 
 
-def test_archive_holds_images_then_manifests_uncompressed(tmp_path: Path) -> None:
+def test_archive_contains_images_then_manifests_uncompressed(tmp_path: Path) -> None:
     write(tmp_path)
     with zipfile.ZipFile(tmp_path / "frames.zip") as file:
         assert file.testzip() is None
@@ -92,8 +92,8 @@ def test_csv_manifest_equals_the_json_manifest(tmp_path: Path) -> None:
     rows = list(csv.DictReader(io.StringIO(raw.decode(), newline="")))
     frames = json.loads((tmp_path / "manifest.json").read_text(), parse_float=str)["frames"]
     assert list(rows[0]) == list(frames[0])
-    spelled = [{key: str(value).lower() if key == "key" else str(value) for key, value in f.items()} for f in frames]
-    assert rows == spelled
+    expected = [{key: str(value).lower() if key == "key" else str(value) for key, value in f.items()} for f in frames]
+    assert rows == expected
 
 
 def test_same_input_gives_the_same_archive_bytes(tmp_path: Path) -> None:

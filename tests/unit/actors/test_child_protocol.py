@@ -48,7 +48,7 @@ from db.values.media_info import Media
 from db.values.segment import Segment
 
 MEDIA = Media("mp4", "h264", 64, 48, 90, 2.5, 50, 24.99, variable_frame_rate=True)
-ANSWERS: list[ChildMessage] = [
+MESSAGES: list[ChildMessage] = [
     Ready(),
     DetectingScenes(MEDIA, 50),
     Planned(MEDIA, 7, 50),
@@ -67,20 +67,20 @@ WORKS: list[Work] = [
 ]
 
 
-def job(work: Work = WORKS[0], source: Path = Path("/source"), most: int = 10) -> Job:
-    options = EngineOptions(Reader.PYAV, threads=3, sequential=True, max_frames=most)
+def job(work: Work = WORKS[0], source: Path = Path("/source"), max_frames: int = 10) -> Job:
+    options = EngineOptions(Reader.PYAV, threads=3, sequential=True, max_frames=max_frames)
     return Job(source, "{}", Path("/out"), options, Limits(1 << 40, 60, 1 << 62, 0.5, math.inf), work, "auto/2")
 
 
-@pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: type(answer).__name__)
-def test_message_survives_encoding_and_decoding(answer: ChildMessage) -> None:
-    said = encode_message(answer)
-    assert HEADER.unpack(said[: HEADER.size]) == (len(said) - HEADER.size,)
-    assert decode_message(said[HEADER.size :]) == answer
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
+def test_message_survives_encoding_and_decoding(message: ChildMessage) -> None:
+    encoded = encode_message(message)
+    assert HEADER.unpack(encoded[: HEADER.size]) == (len(encoded) - HEADER.size,)
+    assert decode_message(encoded[HEADER.size :]) == message
 
 
 def test_every_message_type_has_an_example() -> None:
-    assert {type(answer) for answer in ANSWERS} == set(get_args(ChildMessage))
+    assert {type(message) for message in MESSAGES} == set(get_args(ChildMessage))
 
 
 @pytest.mark.parametrize("work", WORKS, ids=repr)
@@ -107,9 +107,9 @@ values = st.recursive(
 )
 
 
-def _documents() -> st.SearchStrategy[Any]:
-    """Answers in which one field, of any depth, is something else."""
-    return st.sampled_from(ANSWERS).flatmap(lambda answer: _changed(msgpack.decode(msgpack.encode(answer))))
+def _changed_messages() -> st.SearchStrategy[Any]:
+    """Messages with one field, at any depth, replaced by another value."""
+    return st.sampled_from(MESSAGES).flatmap(lambda message: _changed(msgpack.decode(msgpack.encode(message))))
 
 
 def _changed(value: Any) -> st.SearchStrategy[Any]:
@@ -124,14 +124,14 @@ def _changed(value: Any) -> st.SearchStrategy[Any]:
             return values
 
 
-@given(_documents().map(msgpack.encode) | st.binary())
+@given(_changed_messages().map(msgpack.encode) | st.binary())
 def test_any_bytes_decode_to_a_valid_message_or_are_rejected(body: bytes) -> None:
     with contextlib.suppress(ProtocolError):
-        answer = decode_message(body)
-        for count in _numbers(msgpack.decode(msgpack.encode(answer))):
+        message = decode_message(body)
+        for count in _numbers(msgpack.decode(msgpack.encode(message))):
             assert 0 <= count < 2**63
             assert math.isfinite(count)
-        assert "\x00" not in repr(answer)
+        assert "\x00" not in repr(message)
 
 
 def _numbers(value: Any) -> list[float]:
@@ -152,9 +152,9 @@ def test_deeply_nested_message_is_rejected() -> None:
 
 
 @pytest.mark.parametrize(
-    ("work", "said"),
+    ("work", "messages"),
     [
-        (WORKS[0], [DetectingScenes(MEDIA, 50), Planned(MEDIA, 7, 50), Progress(3), Progress(1), ANSWERS[4]]),
+        (WORKS[0], [DetectingScenes(MEDIA, 50), Planned(MEDIA, 7, 50), Progress(3), Progress(1), MESSAGES[4]]),
         (WORKS[0], [Refused("no_video_stream", "")]),
         (WORKS[1], [Split(MEDIA, 10, (Segment(0, 0, 10, 20),))]),
         (WORKS[2], [Planned(MEDIA, 3, 9), Progress(3), SegmentExtracted(2)]),
@@ -162,32 +162,32 @@ def test_deeply_nested_message_is_rejected() -> None:
         (WORKS[3], [EngineMismatch("")]),
     ],
 )
-def test_valid_sequence_of_messages_is_accepted(work: Work, said: list[ChildMessage]) -> None:
-    conversation = ProtocolChecker(job(work))
-    for answer in said:
-        conversation.check(answer)
+def test_valid_sequence_of_messages_is_accepted(work: Work, messages: list[ChildMessage]) -> None:
+    checker = ProtocolChecker(job(work))
+    for message in messages:
+        checker.check(message)
 
 
 @pytest.mark.parametrize(
-    ("work", "said"),
+    ("work", "messages"),
     [
         (WORKS[0], [Ready()]),
         (WORKS[0], [Progress(0)]),
         (WORKS[0], [Planned(MEDIA, 11, 50)]),
         (WORKS[0], [Planned(MEDIA, 7, 50), Planned(MEDIA, 7, 50)]),
         (WORKS[0], [Planned(MEDIA, 7, 50), Progress(8)]),
-        (WORKS[0], [Planned(MEDIA, 6, 50), ANSWERS[4]]),
-        (WORKS[0], [ANSWERS[4]]),
+        (WORKS[0], [Planned(MEDIA, 6, 50), MESSAGES[4]]),
+        (WORKS[0], [MESSAGES[4]]),
         (WORKS[1], [Split(MEDIA, 11, (Segment(0, 0, 11, 20),))]),
-        (WORKS[1], [Planned(MEDIA, 7, 50), ANSWERS[5]]),
+        (WORKS[1], [Planned(MEDIA, 7, 50), MESSAGES[5]]),
         (WORKS[2], [Planned(MEDIA, 4, 9)]),
         (WORKS[2], [Planned(MEDIA, 3, 9), SegmentExtracted(4)]),
         (WORKS[3], [Planned(MEDIA, 7, 0), Progress(8)]),
     ],
 )
-def test_message_out_of_sequence_is_rejected(work: Work, said: list[ChildMessage]) -> None:
-    conversation = ProtocolChecker(job(work))
-    for answer in said[:-1]:
-        conversation.check(answer)
+def test_message_out_of_sequence_is_rejected(work: Work, messages: list[ChildMessage]) -> None:
+    checker = ProtocolChecker(job(work))
+    for message in messages[:-1]:
+        checker.check(message)
     with pytest.raises(ProtocolError):
-        conversation.check(said[-1])
+        checker.check(messages[-1])

@@ -11,10 +11,10 @@ from db.values.media_info import Media
 MEDIA = Media("mp4", "h264", 1920, 1080, 0, 600.0, 18_000, 30.0, False)
 
 
-def test_deadline_of_a_full_hd_video_is_ten_times_the_decode_time_of_a_slow_processor() -> None:
+def test_deadline_of_a_full_hd_video_is_over_five_times_the_work_of_a_slow_processor() -> None:
     # A core that decodes and encodes 40 full HD frames a second, shared by four.
-    needs = 18_000 / 40 * 4
-    assert max_work_seconds(Planned(MEDIA, 18_000, 18_000)) > 5 * needs
+    work_seconds = 18_000 / 40 * 4
+    assert max_work_seconds(Planned(MEDIA, 18_000, 18_000)) > 5 * work_seconds
 
 
 def test_few_frames_have_a_shorter_deadline_than_all() -> None:
@@ -29,10 +29,10 @@ def test_deadline_grows_with_pixels_frames_and_images() -> None:
     assert max_work_seconds(Planned(replace(MEDIA, width=3840), 10, 100)) > base
 
 
-def test_scan_has_a_shorter_deadline_than_extraction() -> None:
+def test_scene_detection_has_a_shorter_deadline_than_extraction() -> None:
     assert max_work_seconds(DetectingScenes(MEDIA, 100)) < max_work_seconds(Planned(MEDIA, 1, 100))
 
 
-def test_deadline_of_reading_grows_with_file_size() -> None:
+def test_deadline_of_the_probe_grows_with_file_size() -> None:
     assert max_probe_seconds(0) == PROBE_SECONDS
     assert max_probe_seconds(50 << 30) > 3600

@@ -1,4 +1,4 @@
-"""report.json: it names the libraries, and does not hold up the start of a child."""
+"""report.json names the versions of the libraries. Their lookup does not delay the start of a child."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from importlib.metadata import version
 from actors.engine.extraction_report import library_versions
 
 
-def test_the_versions_are_those_that_are_installed() -> None:
+def test_report_names_the_installed_versions() -> None:
     assert library_versions() == {name: version(name) for name in ("av", "decord2", "numpy", "simplejpeg")}
 
 
-def test_a_child_imports_neither_decord_nor_what_reads_the_metadata_of_packages() -> None:
+def test_child_imports_neither_decord_nor_importlib_metadata() -> None:
     code = (
         "import sys; from actors.sandbox import run_child_job; from actors.engine import extraction_report as report; "
         "report.library_versions(); print(*sys.modules)"

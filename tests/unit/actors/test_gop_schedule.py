@@ -17,7 +17,7 @@ from actors.plan.gop_schedule import MIN_RUN_PACKETS, PacketRun, decoder_count, 
 
 @st.composite
 def streams(draw: st.DrawFn) -> FrameTable:
-    """Groups of pictures, closed and open, each with its key frame coded before pictures shown before it."""
+    """Closed and open GOPs. In an open GOP the key frame is coded before pictures that are shown before it."""
     pts: list[int] = []
     keys: list[bool] = []
     shown = 0
@@ -26,9 +26,9 @@ def streams(draw: st.DrawFn) -> FrameTable:
         pts.append(shown + leading)
         pts.extend(range(shown, shown + leading))
         rest = list(range(shown + leading + 1, shown + leading + length))
-        for at in range(0, len(rest), 3):  # a P-frame is coded before the B-frames between
-            *between, last = rest[at : at + 3]
-            pts.extend([last, *between])
+        for start in range(0, len(rest), 3):  # a P-frame is coded before the B-frames that are shown before it
+            *b_frames, p_frame = rest[start : start + 3]
+            pts.extend([p_frame, *b_frames])
         keys.extend([True, *[False] * (leading + length - 1)])
         shown += leading + length
     return build_frame_table(Fraction(1, 30), pts, is_key=keys)
@@ -37,27 +37,27 @@ def streams(draw: st.DrawFn) -> FrameTable:
 @st.composite
 def plans(draw: st.DrawFn) -> tuple[FrameTable, list[int]]:
     table = draw(streams())
-    chosen = draw(st.sets(st.integers(0, len(table) - 1), min_size=1))
-    return table, sorted(chosen)
+    selected = draw(st.sets(st.integers(0, len(table) - 1), min_size=1))
+    return table, sorted(selected)
 
 
 @given(plans())
 def test_every_target_is_in_exactly_one_packet_run_in_order(plan: tuple[FrameTable, list[int]]) -> None:
-    table, chosen = plan
-    runs = schedule_runs(table, group_by_gop(table, chosen))
+    table, selected = plan
+    runs = schedule_runs(table, group_by_gop(table, selected))
     assert runs is not None
-    assert [target.index for run in runs for target in run.targets] == chosen
+    assert [target.index for run in runs for target in run.targets] == selected
 
 
 @given(plans())
 def test_packet_run_goes_from_a_key_frame_to_the_last_packet_of_its_targets(
     plan: tuple[FrameTable, list[int]],
 ) -> None:
-    table, chosen = plan
-    for run in schedule_runs(table, group_by_gop(table, chosen)) or ():
-        places = [int(table.decode_order[target.index]) for target in run.targets]
-        assert run.first <= min(places)
-        assert run.last == max(places)
+    table, selected = plan
+    for run in schedule_runs(table, group_by_gop(table, selected)) or ():
+        positions = [int(table.decode_order[target.index]) for target in run.targets]
+        assert run.first <= min(positions)
+        assert run.last == max(positions)
         assert run.key_pts is not None
         key = table.index_of(run.key_pts)
         assert key is not None
@@ -67,18 +67,18 @@ def test_packet_run_goes_from_a_key_frame_to_the_last_packet_of_its_targets(
 
 
 @given(plans())
-def test_packet_runs_are_in_decoding_order_and_hold_only_needed_packets(plan: tuple[FrameTable, list[int]]) -> None:
-    table, chosen = plan
-    planned = group_by_gop(table, chosen)
+def test_packet_runs_are_in_decoding_order_and_contain_only_needed_packets(plan: tuple[FrameTable, list[int]]) -> None:
+    table, selected = plan
+    planned = group_by_gop(table, selected)
     runs = schedule_runs(table, planned) or ()
-    assert all(one.first < two.first for one, two in pairwise(runs))
+    assert all(run.first < following.first for run, following in pairwise(runs))
     needed: set[int] = set()
     for gop in planned:
         assert gop.key_pts is not None
         key = table.index_of(gop.key_pts)
         last = max(int(table.decode_order[target.index]) for target in gop.targets)
         needed |= set(range(int(table.decode_order[key]), last + 1))
-    assert {place for run in runs for place in range(run.first, run.last + 1)} == needed
+    assert {position for run in runs for position in range(run.first, run.last + 1)} == needed
 
 
 def test_adjacent_short_gops_are_one_packet_run() -> None:

@@ -31,8 +31,8 @@ def gradient(width: int, height: int) -> Picture:
     return 26 + 204 * np.stack([x / width, y / height, (x / width + y / height) / 2], axis=-1)
 
 
-def drawn(rgb: Picture, pixel_format: str, matrix: int, span: int) -> VideoFrame:
-    """The picture in another format, by the formulas of ISO/IEC 23091-2."""
+def yuv_frame(rgb: Picture, pixel_format: str, matrix: int, span: int) -> VideoFrame:
+    """The RGB picture as a frame of this pixel format, by the formulas of ISO/IEC 23091-2."""
     red, green, blue = (rgb[..., i] / 255 for i in range(3))
     kr, kb = KR_KB[matrix]
     luma = kr * red + (1 - kr - kb) * green + kb * blue
@@ -45,13 +45,13 @@ def drawn(rgb: Picture, pixel_format: str, matrix: int, span: int) -> VideoFrame
     return frame
 
 
-def decoded(picture: YuvPlanes) -> Picture:
+def jpeg_pixels(picture: YuvPlanes) -> Picture:
     return np.asarray(Image.open(io.BytesIO(encode_jpeg(picture, 100))).convert("RGB")).astype(np.float64)
 
 
-def shift(one: Picture, other: Picture) -> float:
-    """The largest difference of the mean of one color, without the picture's edge."""
-    return float(np.abs((one - other)[2:-2, 2:-2].mean(axis=(0, 1))).max())
+def color_shift(picture: Picture, expected: Picture) -> float:
+    """The largest difference of a color's mean, without the pictures' edges."""
+    return float(np.abs((picture - expected)[2:-2, 2:-2].mean(axis=(0, 1))).max())
 
 
 @pytest.mark.parametrize("span", [LIMITED, FULL])
@@ -62,18 +62,18 @@ def test_colors_are_right_for_every_matrix_range_format_and_size(
     size: tuple[int, int], pixel_format: str, matrix: int, span: int
 ) -> None:
     rgb = gradient(*size)
-    image = decoded(FrameRenderer(DisplayGeometry()).render_planes(drawn(rgb, pixel_format, matrix, span)))
+    image = jpeg_pixels(FrameRenderer(DisplayGeometry()).render_planes(yuv_frame(rgb, pixel_format, matrix, span)))
     assert image.shape == rgb.shape
-    assert shift(image, rgb) < 1.2
+    assert color_shift(image, rgb) < 1.2
     assert np.abs(image - rgb)[2:-2, 2:-2].mean() < 2
 
 
 @pytest.mark.parametrize(("lines", "matrix"), [(576, 5), (720, 1)])
 def test_untagged_frame_is_bt601_below_720_lines_and_bt709_from_720(lines: int, matrix: int) -> None:
     rgb = gradient(lines * 16 // 9, lines)
-    frame = drawn(rgb, "yuv420p", matrix, LIMITED)
+    frame = yuv_frame(rgb, "yuv420p", matrix, LIMITED)
     frame.colorspace, frame.color_range = UNTAGGED, 0
-    assert shift(decoded(FrameRenderer(DisplayGeometry()).render_planes(frame)), rgb) < 1.2
+    assert color_shift(jpeg_pixels(FrameRenderer(DisplayGeometry()).render_planes(frame)), rgb) < 1.2
 
 
 @pytest.mark.parametrize("turns", range(4))
@@ -81,8 +81,8 @@ def test_untagged_frame_is_bt601_below_720_lines_and_bt709_from_720(lines: int, 
 @pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv422p", "yuv444p"])
 def test_picture_is_mirrored_then_rotated_clockwise(pixel_format: str, mirrored: bool, turns: int) -> None:
     rgb = gradient(WIDTH, HEIGHT)
-    frame = drawn(rgb, pixel_format, 5, LIMITED)
-    image = decoded(FrameRenderer(DisplayGeometry(Fraction(1), turns, mirrored)).render_planes(frame))
+    frame = yuv_frame(rgb, pixel_format, 5, LIMITED)
+    image = jpeg_pixels(FrameRenderer(DisplayGeometry(Fraction(1), turns, mirrored)).render_planes(frame))
     upright = np.rot90(rgb[:, ::-1] if mirrored else rgb, -turns)
     assert image.shape == upright.shape
     assert np.abs(image - upright)[2:-2, 2:-2].mean() < 2
@@ -91,9 +91,9 @@ def test_picture_is_mirrored_then_rotated_clockwise(pixel_format: str, mirrored:
 @pytest.mark.parametrize("side", [16, 50, 97])
 def test_resized_picture_keeps_its_colors(side: int) -> None:
     rgb = gradient(WIDTH, HEIGHT)
-    picture = FrameRenderer(DisplayGeometry(Fraction(4, 3)), side).render_planes(drawn(rgb, "yuv420p", 1, LIMITED))
+    picture = FrameRenderer(DisplayGeometry(Fraction(4, 3)), side).render_planes(yuv_frame(rgb, "yuv420p", 1, LIMITED))
     assert picture.width == side
-    assert np.abs(decoded(picture).mean(axis=(0, 1)) - rgb.mean(axis=(0, 1))).max() < 1.5
+    assert np.abs(jpeg_pixels(picture).mean(axis=(0, 1)) - rgb.mean(axis=(0, 1))).max() < 1.5
 
 
 @pytest.mark.parametrize(
@@ -104,16 +104,16 @@ def test_rare_pixel_formats_are_converted(pixel_format: str) -> None:
     frame = VideoFrame.from_ndarray(rgb.round().astype(np.uint8), format="rgb24").reformat(format=pixel_format)
     gray = pixel_format.startswith("gray")
     frame.color_range = FULL if gray else LIMITED
-    image = decoded(FrameRenderer(DisplayGeometry()).render_planes(frame))
+    image = jpeg_pixels(FrameRenderer(DisplayGeometry()).render_planes(frame))
     expected = np.repeat(rgb @ [[0.299], [0.587], [0.114]], 3, axis=-1) if gray else rgb
-    assert shift(image, expected) < 2
+    assert color_shift(image, expected) < 2
     assert image.shape == rgb.shape
 
 
 def test_frame_size_may_change_within_a_video() -> None:
     renderer = FrameRenderer(DisplayGeometry())
     sizes = [(WIDTH, HEIGHT), (320, 240), (WIDTH, HEIGHT)]
-    pictures = [renderer.render_planes(drawn(gradient(*size), "yuv420p", 5, LIMITED)) for size in sizes]
+    pictures = [renderer.render_planes(yuv_frame(gradient(*size), "yuv420p", 5, LIMITED)) for size in sizes]
     assert [(picture.width, picture.height) for picture in pictures] == sizes
 
 

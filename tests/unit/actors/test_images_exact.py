@@ -23,13 +23,15 @@ LIMITED, FULL = 1, 2
 WIDTH, HEIGHT = 160, 96
 MAX_MEAN_ERROR = 0.5
 FORMATS = {"yuv420p": (8, 2, 2), "yuv422p": (8, 2, 1), "yuv444p": (8, 1, 1), "yuv420p10le": (10, 2, 2)}
-"""Bits, and by how much color is narrower and lower."""
+"""Bits of a sample, and the horizontal and vertical subsampling of chroma."""
 
 Float = NDArray[np.float64]
 
 
-def encoded(width: int, height: int, pixel_format: str, matrix: int, span: int) -> tuple[VideoFrame, list[Float]]:
-    """A soft gradient as a video holds it, and its samples as numbers: brightness 0–1, colors −½–½."""
+def gradient_frame(
+    width: int, height: int, pixel_format: str, matrix: int, span: int
+) -> tuple[VideoFrame, list[Float]]:
+    """A soft gradient as a frame, and the values of its samples: luma 0–1, chroma −½–½."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float64)
     rgb = np.stack([0.3 + 0.4 * x / width, 0.35 + 0.35 * y / height, 0.55 - 0.25 * (x + y) / (width + height)])
     kr, kb = KR_KB[matrix]
@@ -38,35 +40,36 @@ def encoded(width: int, height: int, pixel_format: str, matrix: int, span: int) 
     bits, across, down = FORMATS[pixel_format]
     planes = [full[0], *(chroma[::down, ::across] for chroma in full[1:])]
     frame = VideoFrame(width, height, pixel_format)
-    held = []
+    rounded = []
     for index, (plane, values) in enumerate(zip(frame.planes, planes, strict=True)):
-        scale, offset = steps(bits, span, color=index > 0)
+        scale, offset = scale_and_offset(bits, span, color=index > 0)
         codes = np.rint(values * scale + offset)
-        held.append((codes - offset) / scale)
+        rounded.append((codes - offset) / scale)
         padded = np.zeros((plane.height, plane.line_size), np.uint8)
         samples = padded.view("<u2") if bits > 8 else padded
         samples[: values.shape[0], : values.shape[1]] = codes
         plane.update(padded.tobytes())
     frame.colorspace, frame.color_range = matrix, span
-    return frame, held
+    return frame, rounded
 
 
-def steps(bits: int, span: int, *, color: bool) -> tuple[float, float]:
-    more = 1 << (bits - 8)
+def scale_and_offset(bits: int, span: int, *, color: bool) -> tuple[float, float]:
+    """The code of a value v is v * scale + offset."""
+    unit = 1 << (bits - 8)
     if span == FULL:
-        return (1 << bits) - 1, (128 * more if color else 0)
-    return (224 if color else 219) * more, (128 if color else 16) * more
+        return (1 << bits) - 1, (128 * unit if color else 0)
+    return (224 if color else 219) * unit, (128 if color else 16) * unit
 
 
 def to_rgb(planes: list[Float], matrix: int) -> Float:
-    """Red, green and blue, not bounded, of samples of one size."""
+    """Red, green and blue of planes of one size, without clipping."""
     kr, kb = KR_KB[matrix]
     luma, u, v = planes
     red, blue = luma + 2 * (1 - kr) * v, luma + 2 * (1 - kb) * u
     return np.stack([red, (luma - kr * red - kb * blue) / (1 - kr - kb), blue])
 
 
-def from_2020(rgb: Float) -> Float:
+def bt2020_to_bt709(rgb: Float) -> Float:
     """From BT.2020's primaries to BT.709's, in linear light (ITU-R BT.2087)."""
     linear = np.where(rgb < 0.0181 * 4.5, rgb / 4.5, ((np.maximum(rgb, 0.02) + 0.0993) / 1.0993) ** (1 / 0.45))
     to_709 = np.array([[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]])
@@ -75,8 +78,8 @@ def from_2020(rgb: Float) -> Float:
     return np.clip(display, 0, 1)
 
 
-def full_size(planes: list[Float], shape: tuple[int, int]) -> list[Float]:
-    """The same with color at every pixel, repeated: exact only where color does not change from pixel to pixel."""
+def upsample(planes: list[Float], shape: tuple[int, int]) -> list[Float]:
+    """Repeats chroma at every pixel: exact only where chroma does not change from pixel to pixel."""
     return [
         np.repeat(np.repeat(plane, -(-shape[0] // plane.shape[0]), 0), -(-shape[1] // plane.shape[1]), 1)[
             : shape[0], : shape[1]
@@ -92,16 +95,16 @@ def full_size(planes: list[Float], shape: tuple[int, int]) -> list[Float]:
 def test_jpeg_samples_are_within_half_a_level_of_the_formulas(
     pixel_format: str, matrix: int, span: int, size: tuple[int, int]
 ) -> None:
-    frame, held = encoded(*size, pixel_format, matrix, span)
+    frame, samples = gradient_frame(*size, pixel_format, matrix, span)
     picture = FrameRenderer(DisplayGeometry()).render_planes(frame)
-    # In the matrix of a JFIF file: brightness needs color at each pixel, color needs color alone.
-    wide = to_rgb(full_size(held, (size[1], size[0])), matrix)
+    # In the matrix of a JFIF file, luma depends on luma and chroma of each pixel, and chroma on chroma alone.
+    full_rgb = to_rgb(upsample(samples, (size[1], size[0])), matrix)
     kr, kb = KR_KB[BT601]
-    luma = 255 * (kr * wide[0] + (1 - kr - kb) * wide[1] + kb * wide[2])
+    luma = 255 * (kr * full_rgb[0] + (1 - kr - kb) * full_rgb[1] + kb * full_rgb[2])
     assert np.abs(picture.y - luma).mean() <= MAX_MEAN_ERROR
-    narrow = to_rgb([np.zeros_like(held[1]), held[1], held[2]], matrix)
-    gray = kr * narrow[0] + (1 - kr - kb) * narrow[1] + kb * narrow[2]
-    for plane, color, weight in ((picture.u, narrow[2], 1 - kb), (picture.v, narrow[0], 1 - kr)):
+    chroma_rgb = to_rgb([np.zeros_like(samples[1]), samples[1], samples[2]], matrix)
+    gray = kr * chroma_rgb[0] + (1 - kr - kb) * chroma_rgb[1] + kb * chroma_rgb[2]
+    for plane, color, weight in ((picture.u, chroma_rgb[2], 1 - kb), (picture.v, chroma_rgb[0], 1 - kr)):
         assert plane.shape == color.shape
         assert np.abs(plane - (128 + 255 * (color - gray) / 2 / weight)).mean() <= MAX_MEAN_ERROR
 
@@ -113,30 +116,30 @@ def test_jpeg_samples_are_within_half_a_level_of_the_formulas(
 def test_png_samples_are_within_half_a_level_of_the_formulas(
     pixel_format: str, matrix: int, span: int, size: tuple[int, int]
 ) -> None:
-    frame, held = encoded(*size, pixel_format, matrix, span)
-    image = opened(frame, Image(ImageFormat.PNG))
-    rgb = to_rgb(full_size(held, (size[1], size[0])), matrix)
-    expected = 255 * (from_2020(rgb) if matrix == BT2020 else rgb)
+    frame, samples = gradient_frame(*size, pixel_format, matrix, span)
+    image = encode_and_decode(frame, Image(ImageFormat.PNG))
+    rgb = to_rgb(upsample(samples, (size[1], size[0])), matrix)
+    expected = 255 * (bt2020_to_bt709(rgb) if matrix == BT2020 else rgb)
     error = np.abs(image.transpose(2, 0, 1) - expected)
-    # Repeating color is itself off where 4:2:0 color changes.
+    # The repeated chroma is itself inexact where 4:2:0 chroma changes.
     assert error.mean() <= MAX_MEAN_ERROR + (0.3 if pixel_format == "yuv420p10le" else 0)
 
 
 @pytest.mark.parametrize("span", [LIMITED, FULL])
 def test_wide_gamut_jpeg_samples_are_within_half_a_level_of_the_formulas(span: int) -> None:
-    frame, held = encoded(WIDTH, HEIGHT, "yuv444p", BT2020, span)
+    frame, samples = gradient_frame(WIDTH, HEIGHT, "yuv444p", BT2020, span)
     picture = FrameRenderer(DisplayGeometry()).render_planes(frame)
-    rgb = from_2020(to_rgb(held, BT2020))
+    rgb = bt2020_to_bt709(to_rgb(samples, BT2020))
     kr, kb = KR_KB[BT601]
     luma = kr * rgb[0] + (1 - kr - kb) * rgb[1] + kb * rgb[2]
-    shown = (rgb > 0).all(axis=0)
+    is_in_gamut = (rgb > 0).all(axis=0)
     expected = [255 * luma, 128 + 255 * (rgb[2] - luma) / 2 / (1 - kb), 128 + 255 * (rgb[0] - luma) / 2 / (1 - kr)]
-    for plane, wanted in zip((picture.y, picture.u, picture.v), expected, strict=True):
-        # What BT.709 can't show is cut off only where a JPEG becomes RGB.
-        assert np.abs(plane - wanted)[shown].mean() <= MAX_MEAN_ERROR
+    for plane, expected_plane in zip((picture.y, picture.u, picture.v), expected, strict=True):
+        # Colors outside BT.709 are clipped only when the JPEG is converted to RGB.
+        assert np.abs(plane - expected_plane)[is_in_gamut].mean() <= MAX_MEAN_ERROR
 
 
-def opened(frame: VideoFrame, image: Image, geometry: DisplayGeometry | None = None) -> Float:
+def encode_and_decode(frame: VideoFrame, image: Image, geometry: DisplayGeometry | None = None) -> Float:
     data = ImageEncoder(geometry or DisplayGeometry(), image).encode(frame).data
     with Pillow.open(io.BytesIO(data)) as file:
         assert file.format is not None
@@ -149,23 +152,23 @@ def opened(frame: VideoFrame, image: Image, geometry: DisplayGeometry | None = N
     ("pixel_format", "chroma"), [("yuv420p", "420"), ("yuv422p", "422"), ("yuv444p", "444"), ("yuv420p10le", "420")]
 )
 def test_jpeg_chroma_subsampling_follows_the_video(pixel_format: str, chroma: str) -> None:
-    frame, _ = encoded(WIDTH, HEIGHT, pixel_format, 1, LIMITED)
+    frame, _ = gradient_frame(WIDTH, HEIGHT, pixel_format, 1, LIMITED)
     assert simplejpeg.decode_jpeg_header(ImageEncoder(DisplayGeometry(), Image()).encode(frame).data)[3] == chroma
 
 
 def test_png_of_an_rgb_video_is_lossless() -> None:
     pixels = np.random.default_rng(2).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
-    image = opened(VideoFrame.from_ndarray(pixels, format="rgb24"), Image(ImageFormat.PNG))
+    image = encode_and_decode(VideoFrame.from_ndarray(pixels, format="rgb24"), Image(ImageFormat.PNG))
     assert np.array_equal(image, pixels)
 
 
 @pytest.mark.parametrize("matrix", [1, 5, 9])
 @pytest.mark.parametrize("size", [(WIDTH, HEIGHT), (WIDTH + 1, HEIGHT + 1)])
 def test_webp_keeps_the_colors(size: tuple[int, int], matrix: int) -> None:
-    frame, held = encoded(*size, "yuv420p", matrix, LIMITED)
-    image = opened(frame, Image(ImageFormat.WEBP, 100))
-    rgb = to_rgb(full_size(held, (size[1], size[0])), matrix)
-    expected = 255 * (from_2020(rgb) if matrix == BT2020 else rgb).transpose(1, 2, 0)
+    frame, samples = gradient_frame(*size, "yuv420p", matrix, LIMITED)
+    image = encode_and_decode(frame, Image(ImageFormat.WEBP, 100))
+    rgb = to_rgb(upsample(samples, (size[1], size[0])), matrix)
+    expected = 255 * (bt2020_to_bt709(rgb) if matrix == BT2020 else rgb).transpose(1, 2, 0)
     assert np.abs((image - expected).mean(axis=(0, 1))).max() < 1.2
     assert np.abs(image - expected).mean() < 2
 
@@ -183,9 +186,9 @@ def test_webp_of_higher_quality_is_larger() -> None:
 @pytest.mark.parametrize("turns", range(4))
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_rotation_is_applied_in_every_format(image_format: ImageFormat, mirrored: bool, turns: int) -> None:
-    frame, held = encoded(WIDTH, HEIGHT, "yuv420p", 5, LIMITED)
-    image = opened(frame, Image(image_format, 95), DisplayGeometry(Fraction(1), turns, mirrored))
-    rgb = 255 * to_rgb(full_size(held, (HEIGHT, WIDTH)), 5).transpose(1, 2, 0)
+    frame, samples = gradient_frame(WIDTH, HEIGHT, "yuv420p", 5, LIMITED)
+    image = encode_and_decode(frame, Image(image_format, 95), DisplayGeometry(Fraction(1), turns, mirrored))
+    rgb = 255 * to_rgb(upsample(samples, (HEIGHT, WIDTH)), 5).transpose(1, 2, 0)
     upright = np.rot90(rgb[:, ::-1] if mirrored else rgb, -turns)
     assert image.shape == upright.shape
     assert np.abs(image - upright).mean() < 2
@@ -194,16 +197,19 @@ def test_rotation_is_applied_in_every_format(image_format: ImageFormat, mirrored
 @pytest.mark.parametrize("image_format", ImageFormat)
 def test_same_frame_gives_the_same_bytes_in_every_encoder(image_format: ImageFormat) -> None:
     image = Image(image_format, 80, 64)
-    one, other = ImageEncoder(DisplayGeometry(), image), ImageEncoder(DisplayGeometry(), image)
-    files = [encoder.encode(encoded(WIDTH, HEIGHT, "yuv420p", 1, LIMITED)[0]).data for encoder in (one, one, other)]
+    first, second = ImageEncoder(DisplayGeometry(), image), ImageEncoder(DisplayGeometry(), image)
+    files = [
+        encoder.encode(gradient_frame(WIDTH, HEIGHT, "yuv420p", 1, LIMITED)[0]).data
+        for encoder in (first, first, second)
+    ]
     assert len(set(files)) == 1
 
 
 @pytest.mark.parametrize("side", [20, 50, 120])
 @pytest.mark.parametrize("image_format", ImageFormat)
 def test_resized_picture_is_the_mean_of_its_pixels_in_every_format(image_format: ImageFormat, side: int) -> None:
-    frame, held = encoded(WIDTH, HEIGHT, "yuv420p", 1, LIMITED)
-    image = opened(frame, Image(image_format, 95, side))
-    rgb = 255 * to_rgb(full_size(held, (HEIGHT, WIDTH)), 1).transpose(1, 2, 0)
+    frame, samples = gradient_frame(WIDTH, HEIGHT, "yuv420p", 1, LIMITED)
+    image = encode_and_decode(frame, Image(image_format, 95, side))
+    rgb = 255 * to_rgb(upsample(samples, (HEIGHT, WIDTH)), 1).transpose(1, 2, 0)
     assert max(image.shape) == side
     assert np.abs(image.mean(axis=(0, 1)) - rgb.mean(axis=(0, 1))).max() < 1.2

@@ -21,9 +21,9 @@ LIMITED, BT2020, PQ, HLG = 1, 9, 16, 18
 Float = NDArray[np.float64]
 
 
-def gray(transfer: int, least: int = 64, most: int = 940) -> tuple[VideoFrame, Float]:
+def gray(transfer: int, minimum: int = 64, maximum: int = 940) -> tuple[VideoFrame, Float]:
     """A gray wedge of 10 bits from left to right, and its signal, 0–1."""
-    codes = np.rint(np.linspace(least, most, WIDTH)).astype("<u2")
+    codes = np.rint(np.linspace(minimum, maximum, WIDTH)).astype("<u2")
     chroma = np.full((HEIGHT // 2, WIDTH // 2), 512, "<u2")
     frame = VideoFrame(WIDTH, HEIGHT, "yuv420p10le")
     for plane, samples in zip(frame.planes, (np.tile(codes, (HEIGHT, 1)), chroma, chroma), strict=True):
@@ -36,14 +36,14 @@ def gray(transfer: int, least: int = 64, most: int = 940) -> tuple[VideoFrame, F
 
 
 def pq_to_light(signal: Float) -> Float:
-    """cd/m² (SMPTE ST 2084)."""
+    """The luminance in cd/m² (SMPTE ST 2084)."""
     root = signal ** (1 / 78.84375)
     light: Float = 10_000 * (np.maximum(root - 0.8359375, 0) / (18.8515625 - 18.6875 * root)) ** (1 / 0.1593017578125)
     return light
 
 
-def rolled_off(signal: Float) -> Float:
-    """The spline of ITU-R BT.2390, from all that PQ has to SDR_PEAK."""
+def roll_off(signal: Float) -> Float:
+    """The spline of ITU-R BT.2390, from the full range of PQ to SDR_PEAK."""
     light = (SDR_PEAK / 10_000) ** 0.1593017578125
     peak = ((0.8359375 + 18.8515625 * light) / (1 + 18.6875 * light)) ** 78.84375
     knee = 1.5 * peak - 0.5
@@ -63,12 +63,12 @@ def row_of(frame: VideoFrame, image_format: ImageFormat) -> Float:
 @pytest.mark.parametrize("image_format", ImageFormat)
 def test_pq_follows_the_bt2390_curve(image_format: ImageFormat) -> None:
     frame, signal = gray(PQ)
-    expected = 255 * np.minimum(1, pq_to_light(rolled_off(signal)) / SDR_PEAK) ** (1 / 2.4)
+    expected = 255 * np.minimum(1, pq_to_light(roll_off(signal)) / SDR_PEAK) ** (1 / 2.4)
     assert np.abs(row_of(frame, image_format) - expected).mean() < 1
 
 
 def test_hdr_reference_white_is_three_quarters_and_highlights_are_not_clipped() -> None:
-    frame, signal = gray(PQ, least=100, most=850)
+    frame, signal = gray(PQ, minimum=100, maximum=850)
     row = row_of(frame, ImageFormat.JPEG)
     white = row[np.argmin(np.abs(pq_to_light(signal) - 203))]
     assert 0.7 < white / 255 < 0.8

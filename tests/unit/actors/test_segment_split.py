@@ -32,25 +32,25 @@ def tables_and_targets(draw: st.DrawFn) -> tuple[FrameTable, list[int]]:
 def test_every_target_is_in_one_segment_and_no_gop_is_cut(drawn: tuple[FrameTable, list[int]], count: int) -> None:
     table, indexes = drawn
     planned = group_by_gop(table, indexes)
-    found = split_plan(table, planned, count)
-    bounds = [0, *(segment.stop for segment in found)]
-    assert [segment.number for segment in found] == list(range(len(found)))
-    assert [segment.first for segment in found] == bounds[:-1]
+    segments = split_plan(table, planned, count)
+    bounds = [0, *(segment.stop for segment in segments)]
+    assert [segment.number for segment in segments] == list(range(len(segments)))
+    assert [segment.first for segment in segments] == bounds[:-1]
     assert bounds[-1] == len(indexes)
     assert all(first < stop for first, stop in pairwise(bounds))
     assert set(bounds) <= {0, *accumulate(len(gop.targets) for gop in planned)}
-    assert 1 <= len(found) <= count
+    assert 1 <= len(segments) <= count
 
 
 @given(tables_and_targets(), st.integers(2, MAX_SEGMENTS))
 def test_segment_decodes_at_most_its_share_plus_one_gop(drawn: tuple[FrameTable, list[int]], count: int) -> None:
     table, indexes = drawn
     planned = group_by_gop(table, indexes)
-    found = split_plan(table, planned, count)
+    segments = split_plan(table, planned, count)
     total = count_frames_to_decode(table, planned)
-    assert sum(segment.cost for segment in found) == total
-    assert max(segment.cost for segment in found) <= total / count + max(
-        count_frames_to_decode(table, [one]) for one in planned
+    assert sum(segment.cost for segment in segments) == total
+    assert max(segment.cost for segment in segments) <= total / count + max(
+        count_frames_to_decode(table, [gop]) for gop in planned
     )
 
 
@@ -68,11 +68,11 @@ def test_work_over_five_minutes_is_split_into_two_minute_segments() -> None:
 
 
 def test_minute_of_full_hd_is_not_split_and_an_hour_is() -> None:
-    def film(seconds: int) -> float:
+    def work_seconds(seconds: int) -> float:
         frames = 30 * seconds
         return usual_work_seconds(
             Planned(Media("mp4", "h264", 1920, 1080, 0, seconds, frames, 30.0, False), 60, frames)
         )
 
-    assert film(60) < 60
-    assert film(3600) > 300
+    assert work_seconds(60) < 60
+    assert work_seconds(3600) > 300

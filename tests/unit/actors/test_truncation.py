@@ -23,7 +23,7 @@ def asf(declared: int, size: int) -> bytes:
 SEGMENT = bytes.fromhex("1a45dfa3 84 00000000 18538067")
 FLV = b"FLV\x01\x05\x00\x00\x00\x09" + bytes(4) + b"\x09" + bytes(20) + (21).to_bytes(4, "big")
 
-WHOLE = {
+COMPLETE_FILES = {
     "mp4": (Container.MP4, box(b"ftyp", 16) + box(b"mdat", 1000)),
     "mp4 with a 64-bit box": (Container.MP4, b"\0\0\0\x01mdat" + (1000).to_bytes(8, "big") + bytes(984)),
     "matroska": (Container.MATROSKA, SEGMENT + b"\x41\x00" + bytes(256)),
@@ -35,17 +35,17 @@ WHOLE = {
 }
 
 
-@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("name", COMPLETE_FILES)
 def test_complete_file_is_not_truncated(name: str, tmp_path: Path) -> None:
-    container, data = WHOLE[name]
+    container, data = COMPLETE_FILES[name]
     path = tmp_path / "file"
     path.write_bytes(data)
     assert not is_truncated(path, container)
 
 
-@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("name", COMPLETE_FILES)
 def test_file_without_its_last_byte_is_truncated(name: str, tmp_path: Path) -> None:
-    container, data = WHOLE[name]
+    container, data = COMPLETE_FILES[name]
     path = tmp_path / "file"
     path.write_bytes(data[:-1])
     assert is_truncated(path, container)
@@ -61,7 +61,7 @@ def test_file_without_its_last_byte_is_truncated(name: str, tmp_path: Path) -> N
         (Container.MATROSKA, b""),
     ],
 )
-def test_file_without_a_declared_end_is_not_called_truncated(container: Container, data: bytes, tmp_path: Path) -> None:
+def test_file_without_a_declared_end_is_not_truncated(container: Container, data: bytes, tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(data)
     assert not is_truncated(path, container)

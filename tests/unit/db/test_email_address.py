@@ -21,8 +21,8 @@ def test_normalized_address_is_stable_and_a_mail_can_carry_it(text: str) -> None
         assert email == email.lower()
         message = EmailMessage()
         message["To"] = email
-        (named,) = message["To"].addresses
-        assert named.addr_spec == email
+        (address,) = message["To"].addresses
+        assert address.addr_spec == email
 
 
 @given(st.emails())

@@ -41,7 +41,7 @@ def test_size_of_the_same_video_is_that_of_its_earlier_images() -> None:
     assert estimate(parse('{"sample":{"mode":"all"}}'), FULL_HD, [result]).size == pytest.approx(1500 * 100_700)
 
 
-def test_results_of_the_same_video_go_before_those_of_others() -> None:
+def test_results_of_the_same_video_take_precedence_over_others() -> None:
     results = [earlier("{}", 60, 60 * 900_700, 3.0, is_same_video=False), earlier("{}", 60, 60 * 100_700, 3.0)]
     assert estimate(parse("{}"), FULL_HD, results).size == pytest.approx(60 * 100_700)
 
@@ -55,13 +55,15 @@ def test_smaller_images_and_lower_quality_are_smaller() -> None:
     assert rough.size < full.size < lossless.size
 
 
-def test_time_follows_the_workers_that_were_measured() -> None:
+def test_time_follows_the_measured_times_of_earlier_results() -> None:
     usual = estimate(parse("{}"), FULL_HD).seconds
     slow = estimate(parse("{}"), FULL_HD, [earlier("{}", 60, 6_000_000, usual * 3)])
     assert slow.seconds == pytest.approx(usual * 3, rel=0.1)
     assert estimate(parse("{}"), FULL_HD, [earlier("{}", 60, 6_000_000, None)]).seconds == usual
 
 
-def test_video_without_a_size_or_length_breaks_nothing() -> None:
-    nothing = MediaFacts("unknown", 0, 0, 0.0, 0.0)
-    assert estimate(parse("{}"), nothing, [EarlierResult(nothing, parse("{}"), 0, 0, 0.0, True)]).frames == 1
+def test_video_without_size_and_length_has_an_estimate() -> None:
+    unknown_media = MediaFacts("unknown", 0, 0, 0.0, 0.0)
+    assert (
+        estimate(parse("{}"), unknown_media, [EarlierResult(unknown_media, parse("{}"), 0, 0, 0.0, True)]).frames == 1
+    )

@@ -52,7 +52,7 @@ def test_non_video_is_refused_with_a_code(head: bytes, code: str) -> None:
 @given(st.binary(max_size=HEAD_BYTES))
 def test_any_bytes_give_a_type_or_a_catalogue_error(head: bytes) -> None:
     try:
-        answer = sniff(head).value
+        outcome = sniff(head).value
     except CatalogueError as error:
-        answer = error.code
-    assert answer in {*Container, "empty_file", "playlist", "not_a_video"}
+        outcome = error.code
+    assert outcome in {*Container, "empty_file", "playlist", "not_a_video"}

@@ -15,38 +15,43 @@ AMOUNT = st.integers(0, 1000)
 LIMIT = st.none() | st.integers(1, 1000)
 
 
-def passes(call: Callable[..., None], *values: object, **named: object) -> bool:
-    """Whether it lets in; a refusal always says when to ask again."""
+def is_admitted(call: Callable[..., None], *values: object, **options: object) -> bool:
+    """Returns whether a check raises nothing. A refusal must say when to try again."""
     try:
-        call(*values, **named)
+        call(*values, **options)
     except CatalogueError as error:
         return not error.retry_after
     return True
 
 
-@given(waiting=AMOUNT, stored=AMOUNT, files=st.integers(1, 100), size=AMOUNT, most=LIMIT, bytes_=LIMIT)
+@given(waiting=AMOUNT, stored=AMOUNT, files=st.integers(1, 100), size=AMOUNT, max_queued=LIMIT, max_stored=LIMIT)
 def test_admitted_work_never_exceeds_the_quota(
-    waiting: int, stored: int, files: int, size: int, most: int | None, bytes_: int | None
+    waiting: int, stored: int, files: int, size: int, max_queued: int | None, max_stored: int | None
 ) -> None:
-    within = (most is None or waiting + files <= most) and (bytes_ is None or stored + size <= bytes_)
-    assert passes(check, Quotas(most, bytes_), Usage(waiting, stored), files=files, size=size) is within
+    is_within_quota = (max_queued is None or waiting + files <= max_queued) and (
+        max_stored is None or stored + size <= max_stored
+    )
+    assert (
+        is_admitted(check, Quotas(max_queued, max_stored), Usage(waiting, stored), files=files, size=size)
+        is is_within_quota
+    )
 
 
 @given(planned=st.floats(0, 1e6), minutes=st.integers(1, 100))
 def test_account_that_has_used_its_minutes_gets_no_new_extraction(planned: float, minutes: int) -> None:
     usage = Usage(0, 0, planned, over_seconds=0.2)
-    assert passes(check, Quotas(minutes_per_day=minutes), usage, files=1, size=0) is (planned < 60 * minutes)
-    # What counts as an extraction already is not refused: the bytes of an open upload.
-    assert passes(check, Quotas(minutes_per_day=minutes), usage, files=0, size=1)
+    assert is_admitted(check, Quotas(minutes_per_day=minutes), usage, files=1, size=0) is (planned < 60 * minutes)
+    # Further bytes of an open upload are admitted: its extraction has been admitted before.
+    assert is_admitted(check, Quotas(minutes_per_day=minutes), usage, files=0, size=1)
 
 
 def test_without_quota_everything_is_admitted() -> None:
-    assert passes(check, UNLIMITED, Usage(10**9, 10**15), files=100, size=10**12)
+    assert is_admitted(check, UNLIMITED, Usage(10**9, 10**15), files=100, size=10**12)
 
 
-@given(most=st.integers(1, 100), waiting=st.integers(0, 200))
-def test_queue_admits_work_up_to_its_maximum(most: int, waiting: int) -> None:
-    assert passes(check_depth, most, waiting) is (waiting < most)
+@given(max_queued=st.integers(1, 100), waiting=st.integers(0, 200))
+def test_queue_admits_work_up_to_its_maximum(max_queued: int, waiting: int) -> None:
+    assert is_admitted(check_depth, max_queued, waiting) is (waiting < max_queued)
 
 
 @given(free=AMOUNT, incoming=AMOUNT, size=AMOUNT, reserve=AMOUNT)
@@ -54,5 +59,5 @@ def test_present_and_incoming_uploads_leave_the_disk_reserve_free(
     free: int, incoming: int, size: int, reserve: int
 ) -> None:
     amounts = {"incoming_bytes": incoming, "size": size, "min_free_bytes": reserve}
-    assert passes(check_storage, free, **amounts) is (free - incoming - size >= reserve)
-    assert passes(check_storage, None, **amounts)
+    assert is_admitted(check_storage, free, **amounts) is (free - incoming - size >= reserve)
+    assert is_admitted(check_storage, None, **amounts)

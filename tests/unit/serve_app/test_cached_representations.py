@@ -50,17 +50,17 @@ ROW = ExtractionRow(
 )
 
 
-def shown(row: ExtractionRow) -> dict[str, object]:
-    document: dict[str, object] = json.loads(encode_json(extraction_representation(row)))
-    return document
+def as_json(row: ExtractionRow) -> dict[str, object]:
+    representation: dict[str, object] = json.loads(encode_json(extraction_representation(row)))
+    return representation
 
 
 def test_queued_extraction_has_its_queue_position_only() -> None:
-    document = shown(ROW)
-    assert document["status"] == "queued"
-    assert document["created_at"] == "2026-01-02T03:04:05Z"
-    assert document["error"] is document["result"] is document["started_at"] is None
-    assert document["progress"] == {
+    representation = as_json(ROW)
+    assert representation["status"] == "queued"
+    assert representation["created_at"] == "2026-01-02T03:04:05Z"
+    assert representation["error"] is representation["result"] is representation["started_at"] is None
+    assert representation["progress"] == {
         "frames_done": 0,
         "frames_total": None,
         "fraction": None,
@@ -78,7 +78,7 @@ def test_running_extraction_has_progress_and_remaining_time() -> None:
         elapsed_seconds=10.0,
         queue_position=None,
     )
-    assert shown(row)["progress"] == {
+    assert as_json(row)["progress"] == {
         "frames_done": 25,
         "frames_total": 100,
         "fraction": 0.25,
@@ -96,14 +96,14 @@ def test_succeeded_extraction_has_a_result_and_fraction_one() -> None:
         result_sha256="ab",
         result_key="results/x",
     )
-    document = shown(row)
-    assert document["result"] == {"frames": 0, "bytes": 22, "sha256": "ab", "warnings": [], "expires_at": None}
+    representation = as_json(row)
+    assert representation["result"] == {"frames": 0, "bytes": 22, "sha256": "ab", "warnings": [], "expires_at": None}
     assert json.loads(encode_json(extraction_representation(row)))["progress"]["fraction"] == 1
 
 
 def test_failed_extraction_has_code_detail_fault_and_remedy() -> None:
     row = replace(ROW, status=ExtractionStatus.FAILED, error_code="no_video_stream", error_detail="Sound only.")
-    error = shown(row)["error"]
+    error = as_json(row)["error"]
     assert isinstance(error, dict)
     assert error["code"] == "no_video_stream"
     assert error["detail"] == "Sound only."
@@ -113,11 +113,13 @@ def test_failed_extraction_has_code_detail_fault_and_remedy() -> None:
 
 def test_specification_keeps_every_digit() -> None:
     video = VideoRow(UUID(int=2), "a.mp4", 5, "cd", None, ROW.created_at, ROW)
-    document = representation_of(video)
-    assert SPEC.encode() in encode_json(document.extraction)
-    assert SPEC.encode() in encode_json(document.video)
-    assert json.loads(encode_json(document.video))["extraction"] == json.loads(encode_json(document.extraction))
-    assert encode_entry(video).startswith(b"%d\n" % len(encode_json(document.extraction)))
+    representation = representation_of(video)
+    assert SPEC.encode() in encode_json(representation.extraction)
+    assert SPEC.encode() in encode_json(representation.video)
+    assert json.loads(encode_json(representation.video))["extraction"] == json.loads(
+        encode_json(representation.extraction)
+    )
+    assert encode_entry(video).startswith(b"%d\n" % len(encode_json(representation.extraction)))
 
 
 def test_decimals_are_written_exactly() -> None:

@@ -33,33 +33,33 @@ async def chunks(data: bytes, size: int) -> AsyncIterator[bytes]:
         yield data[start : start + size]
 
 
-def reader(data: bytes, size: int = 1 << 20, most: int = 1 << 20) -> MultipartReader:
-    return MultipartReader(chunks(data, size), BOUNDARY, most)
+def reader(data: bytes, size: int = 1 << 20, max_bytes: int = 1 << 20) -> MultipartReader:
+    return MultipartReader(chunks(data, size), BOUNDARY, max_bytes)
 
 
-async def everything(source: MultipartReader) -> list[tuple[str, str | None, bytes]]:
+async def read_parts(source: MultipartReader) -> list[tuple[str, str | None, bytes]]:
     return [(part.headers.name, part.headers.filename, await part.read(1 << 30)) async for part in source.parts()]
 
 
 async def code_of(source: MultipartReader) -> str:
     with pytest.raises(CatalogueError) as error:
-        await everything(source)
+        await read_parts(source)
     return error.value.code
 
 
 @given(content=st.binary(max_size=300), size=st.integers(1, 64), peek=st.integers(0, 100))
 async def test_parts_do_not_depend_on_chunk_boundaries(content: bytes, size: int, peek: int) -> None:
     data = body(('name="file"; filename="a.mp4"', content), ('name="spec"', b"{}"))
-    found = []
+    parts = []
     async for part in reader(data, size).parts():
         assert (await part.peek(peek)) == (content if part.headers.name == "file" else b"{}")[:peek]
-        found.append((part.headers.name, part.headers.filename, await part.read(1000)))
-    assert found == [("file", "a.mp4", content), ("spec", None, b"{}")]
+        parts.append((part.headers.name, part.headers.filename, await part.read(1000)))
+    assert parts == [("file", "a.mp4", content), ("spec", None, b"{}")]
 
 
 async def test_content_similar_to_the_boundary_is_kept() -> None:
     content = b"\r\n--" + BOUNDARY[:-1] + b"\r\n--\r\n"
-    assert await everything(reader(body(('name="file"', content)), 3)) == [("file", None, content)]
+    assert await read_parts(reader(body(('name="file"', content)), 3)) == [("file", None, content)]
 
 
 async def test_unread_part_is_skipped() -> None:
@@ -76,17 +76,17 @@ async def test_large_chunk_is_read_in_small_pieces() -> None:
 
 async def test_contents_above_the_size_limit_are_refused_while_reading() -> None:
     data = body(('name="file"', b"x" * 60), ('name="file"', b"y" * 60))
-    assert len(await everything(reader(data, most=120))) == 2
-    assert await code_of(reader(data, most=119)) == "too_large"
+    assert len(await read_parts(reader(data, max_bytes=120))) == 2
+    assert await code_of(reader(data, max_bytes=119)) == "too_large"
 
 
 async def test_framing_above_its_size_limit_is_refused() -> None:
     data = body(*[('name="file"', b"")] * (FRAMING_BYTES // 50))
-    assert await code_of(reader(data, most=10)) == "too_large"
+    assert await code_of(reader(data, max_bytes=10)) == "too_large"
 
 
 async def test_bytes_before_the_first_boundary_count_as_framing() -> None:
-    assert await code_of(reader(b"x" * (FRAMING_BYTES + 100), 1000, most=10)) == "too_large"
+    assert await code_of(reader(b"x" * (FRAMING_BYTES + 100), 1000, max_bytes=10)) == "too_large"
 
 
 @pytest.mark.parametrize(
@@ -121,12 +121,12 @@ async def test_invalid_multipart_body_is_malformed(data: bytes) -> None:
 async def test_file_names_of_browsers_and_other_clients_are_read(
     disposition: str, name: str, filename: str | None
 ) -> None:
-    assert await everything(reader(body((disposition, b"x")))) == [(name, filename, b"x")]
+    assert await read_parts(reader(body((disposition, b"x")))) == [(name, filename, b"x")]
 
 
 async def test_invalid_utf_8_in_a_file_name_is_replaced() -> None:
     data = body(('name="file"; filename="caf?.mp4"', b"x")).replace(b"?", b"\xe9")
-    assert await everything(reader(data)) == [("file", "caf\ufffd.mp4", b"x")]
+    assert await read_parts(reader(data)) == [("file", "caf\ufffd.mp4", b"x")]
 
 
 def test_boundary_is_read_from_the_content_type() -> None:

@@ -21,14 +21,14 @@ def references(value: Any) -> set[str]:
 
 
 def test_openapi_describes_exactly_the_routes() -> None:
-    found = {
+    route_operations = {
         (method, route.path)
         for route in routes()
         if isinstance(route, Route) and route.path not in UNDOCUMENTED
         for method in route.methods or ()
         if method != "HEAD"
     }
-    assert found == set(OPERATIONS)
+    assert route_operations == set(OPERATIONS)
     assert {route.path for route in routes() if isinstance(route, Mount)} <= UNDOCUMENTED
 
 

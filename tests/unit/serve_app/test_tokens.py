@@ -20,7 +20,7 @@ CLAIMS = Claims(UUID(int=1), UUID(int=2), 3)
 KEY = signing_key("a" * 32)
 
 
-def refused(signer: TokenSigner, token: str, audience: Audience = Audience.ACCESS) -> bool:
+def is_refused(signer: TokenSigner, token: str, audience: Audience = Audience.ACCESS) -> bool:
     with pytest.raises(CatalogueError) as error:
         signer.verify(audience, token)
     return error.value.code == "unauthenticated"
@@ -32,27 +32,27 @@ def test_verified_token_has_the_signed_claims() -> None:
 
 
 @pytest.mark.parametrize("issued", list(Audience))
-@pytest.mark.parametrize("asked", list(Audience))
-def test_token_is_valid_for_its_own_audience_only(issued: Audience, asked: Audience) -> None:
+@pytest.mark.parametrize("verified", list(Audience))
+def test_token_is_valid_for_its_own_audience_only(issued: Audience, verified: Audience) -> None:
     signer = TokenSigner([KEY])
     token = signer.issue(issued, CLAIMS, 60)
-    if issued is asked:
-        assert signer.verify(asked, token) == CLAIMS
+    if issued is verified:
+        assert signer.verify(verified, token) == CLAIMS
     else:
-        assert refused(signer, token, asked)
+        assert is_refused(signer, token, verified)
 
 
 def test_token_expires() -> None:
     signer = TokenSigner([KEY])
-    assert refused(signer, signer.issue(Audience.ACCESS, CLAIMS, -1))
+    assert is_refused(signer, signer.issue(Audience.ACCESS, CLAIMS, -1))
 
 
 def test_foreign_key_altered_token_and_garbage_are_refused() -> None:
     signer = TokenSigner([KEY])
-    assert refused(signer, TokenSigner([signing_key("b" * 32)]).issue(Audience.ACCESS, CLAIMS, 60))
-    assert refused(signer, signer.issue(Audience.ACCESS, CLAIMS, 60)[:-4] + "AAAA")
-    assert refused(signer, "")
-    assert refused(signer, "a.b.c")
+    assert is_refused(signer, TokenSigner([signing_key("b" * 32)]).issue(Audience.ACCESS, CLAIMS, 60))
+    assert is_refused(signer, signer.issue(Audience.ACCESS, CLAIMS, 60)[:-4] + "AAAA")
+    assert is_refused(signer, "")
+    assert is_refused(signer, "a.b.c")
 
 
 def test_key_id_determines_the_algorithm() -> None:
@@ -64,8 +64,8 @@ def test_key_id_determines_the_algorithm() -> None:
     )
     unsigned = f"{part({'alg': 'none', 'kid': KEY.id})}.{part(payload)}."
     other = jwt.encode(payload, KEY.secret * 2, "HS512", headers={"kid": KEY.id})
-    assert refused(TokenSigner([KEY]), unsigned)
-    assert refused(TokenSigner([KEY]), other)
+    assert is_refused(TokenSigner([KEY]), unsigned)
+    assert is_refused(TokenSigner([KEY]), other)
 
 
 @pytest.mark.parametrize("claim", ["exp", "iat", "iss", "aud", "sub", "jti", "sid"])
@@ -74,7 +74,7 @@ def test_every_claim_is_required(claim: str) -> None:
         TokenSigner([KEY]).issue(Audience.ACCESS, CLAIMS, 60), options={"verify_signature": False}, algorithms=["HS256"]
     )
     del payload[claim]
-    assert refused(TokenSigner([KEY]), jwt.encode(payload, KEY.secret, "HS256", headers={"kid": KEY.id}))
+    assert is_refused(TokenSigner([KEY]), jwt.encode(payload, KEY.secret, "HS256", headers={"kid": KEY.id}))
 
 
 def test_rotated_key_still_verifies() -> None:
@@ -90,9 +90,9 @@ def test_each_purpose_derives_its_own_secret_and_a_short_key_is_refused() -> Non
 
 @pytest.fixture
 async def passwords() -> AsyncIterator[PasswordHasher]:
-    made = PasswordHasher(b"pepper", rounds=4, threads=1, max_waiting=1)
-    yield made
-    made.close()
+    hasher = PasswordHasher(b"pepper", rounds=4, threads=1, max_waiting=1)
+    yield hasher
+    hasher.close()
 
 
 async def test_password_matches_its_own_hash_only(passwords: PasswordHasher) -> None:
