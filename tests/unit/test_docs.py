@@ -29,7 +29,7 @@ def anchors(document: Path) -> set[str]:
 
 
 def table(document: Path, first_cell: str) -> dict[str, dict[str, str]]:
-    """The rows of the table whose head begins with `first_cell`, by their first cell. A row's keys: the head's cells."""
+    """The rows of the table whose head begins with `first_cell`, by their first cell; each by the cells of the head."""
     lines = document.read_text().splitlines()
     start = next(n for n, line in enumerate(lines) if line.startswith(f"| {first_cell} |"))
     rows = []

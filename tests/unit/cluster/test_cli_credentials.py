@@ -31,7 +31,7 @@ def file(tmp_path: Path) -> CredentialsFile:
     return CredentialsFile(tmp_path / "fotograma" / "credentials.json")
 
 
-def test_the_file_is_its_owners_alone(file: CredentialsFile) -> None:
+def test_only_the_owner_can_read_the_file(file: CredentialsFile) -> None:
     file.keep(HERE, Tokens("a", "r"), "ana@example.org")
     assert stat.S_IMODE(file.path.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.path.parent.stat().st_mode) == 0o700
@@ -57,9 +57,9 @@ def test_a_token_is_never_sent_to_another_server(file: CredentialsFile, environ:
 
 def test_the_environment_overrides_the_file(file: CredentialsFile, environ: dict[str, str]) -> None:
     file.keep(HERE, Tokens("a", "r"), "ana@example.org")
-    who = identity(environ | {"FOTOGRAMA_URL": THERE, "FOTOGRAMA_TOKEN": "key"})
-    assert (who.url, who.store.tokens) == (THERE, Tokens("key"))
-    who.store.change(None)
+    current = identity(environ | {"FOTOGRAMA_URL": THERE, "FOTOGRAMA_TOKEN": "key"})
+    assert (current.url, current.store.tokens) == (THERE, Tokens("key"))
+    current.store.change(None)
     assert file.tokens(HERE) == Tokens("a", "r")
 
 
@@ -72,7 +72,7 @@ def test_nobody_is_logged_in_without_a_file_or_after_a_logout(file: CredentialsF
         identity(environ)
 
 
-def test_a_damaged_file_is_told_and_left_alone(file: CredentialsFile, environ: dict[str, str]) -> None:
+def test_damaged_file_is_an_error_and_stays_unchanged(file: CredentialsFile, environ: dict[str, str]) -> None:
     file.path.parent.mkdir()
     file.path.write_text("{")
     with pytest.raises(FotogramaError, match=r"credentials\.json is damaged"):
@@ -80,7 +80,7 @@ def test_a_damaged_file_is_told_and_left_alone(file: CredentialsFile, environ: d
     assert file.path.read_text() == "{"
 
 
-def test_whoever_renews_sees_what_others_left_and_keeps_them_out(file: CredentialsFile) -> None:
+def test_renewal_is_exclusive_and_sees_the_tokens_of_an_earlier_renewal(file: CredentialsFile) -> None:
     file.keep(HERE, Tokens("a", "r"), "ana@example.org")
     mine, other = FileStore(file, HERE), FileStore(file, HERE)
     order: list[str] = []
@@ -99,7 +99,7 @@ def test_whoever_renews_sees_what_others_left_and_keeps_them_out(file: Credentia
     assert order == ["mine", "other"]
 
 
-async def test_a_lock_that_was_waited_for_in_a_thread_is_given_back_by_another(file: CredentialsFile) -> None:
+async def test_lock_can_be_released_by_another_thread(file: CredentialsFile) -> None:
     for _ in range(3):
         lock = file.locked()
         await asyncio.to_thread(lock.__enter__)
@@ -108,7 +108,7 @@ async def test_a_lock_that_was_waited_for_in_a_thread_is_given_back_by_another(f
         lock.__exit__(None, None, None)
 
 
-def test_a_holder_that_is_killed_keeps_nobody_out(file: CredentialsFile) -> None:
+def test_lock_of_a_killed_process_is_free(file: CredentialsFile) -> None:
     command = command_of(hold_credentials_lock, file.path)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
@@ -121,7 +121,7 @@ def test_a_holder_that_is_killed_keeps_nobody_out(file: CredentialsFile) -> None
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://host", "http://", "http://[::1", "http://host:x", ""])
-def test_what_is_no_address_is_told(url: str) -> None:
+def test_invalid_address_is_refused(url: str) -> None:
     with pytest.raises(BadAddress):
         canonical_url(url)
 

@@ -1,4 +1,4 @@
-"""`--help` of every command: a description, and an example that can be typed."""
+"""`--help` of every command: a description, and a valid example."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typer.exceptions import TyperException
 
 from tests.support.clients.cli_command_tree import ROOT_COMMAND, called_command, command_contexts
 
-EVERY = [pytest.param(context, id=context.command_path) for context in command_contexts(ROOT_COMMAND, "fotograma")]
+COMMANDS = [pytest.param(context, id=context.command_path) for context in command_contexts(ROOT_COMMAND, "fotograma")]
 
 
 def example_of(context: Any) -> str:
@@ -19,25 +19,25 @@ def example_of(context: Any) -> str:
     return lines[lines.index("Example:") + 1]
 
 
-def test_the_walk_finds_commands_at_every_level() -> None:
+def test_commands_at_every_level_are_found() -> None:
     assert {"fotograma", "fotograma up", "fotograma ops users", "fotograma ops users share"} <= {
-        context.id for context in EVERY
+        context.id for context in COMMANDS
     }
 
 
-@pytest.mark.parametrize("context", EVERY)
-def test_a_command_says_what_it_does_in_a_sentence(context: Any) -> None:
-    said = context.command.help
-    assert said[0].isupper()
-    assert said.rstrip().endswith(".")
+@pytest.mark.parametrize("context", COMMANDS)
+def test_command_is_described_in_a_sentence(context: Any) -> None:
+    description = context.command.help
+    assert description[0].isupper()
+    assert description.rstrip().endswith(".")
 
 
-@pytest.mark.parametrize("context", EVERY)
-def test_a_command_shows_an_example_that_calls_it(context: Any) -> None:
+@pytest.mark.parametrize("context", COMMANDS)
+def test_example_of_a_command_calls_it(context: Any) -> None:
     assert called_command(example_of(context)).startswith(context.command_path)
 
 
-@pytest.mark.parametrize("context", EVERY)
+@pytest.mark.parametrize("context", COMMANDS)
 def test_every_option_and_argument_is_explained(context: Any) -> None:
     assert [parameter.name for parameter in context.command.params if not parameter.help] == []
 
@@ -50,7 +50,7 @@ def test_every_option_and_argument_is_explained(context: Any) -> None:
         ("fotograma timeline", "Missing parameter: extraction_id"),
     ],
 )
-def test_an_example_that_does_not_parse_would_be_noticed(line: str, fault: str) -> None:
+def test_example_with_invalid_arguments_is_rejected(line: str, fault: str) -> None:
     with pytest.raises(TyperException, match=fault):
         called_command(line)
 

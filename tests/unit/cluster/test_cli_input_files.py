@@ -1,4 +1,4 @@
-"""Which files a command reads: the named ones, and the videos in named folders."""
+"""The files that a command reads: those given, and the videos in given folders."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def found(folder: Path, *arguments: str, recursive: bool = False) -> list[str]:
+def input_names(folder: Path, *arguments: str, recursive: bool = False) -> list[str]:
     paths = input_files([folder / argument for argument in arguments], recursive=recursive)
     return [str(path.relative_to(folder)) for path in paths]
 
 
 def test_folder_gives_its_videos_without_hidden_ones(folder: Path) -> None:
-    assert found(folder, "odd.name", ".") == ["odd.name", "a.mkv", "a[1].mp4", "b.MP4"]
+    assert input_names(folder, "odd.name", ".") == ["odd.name", "a.mkv", "a[1].mp4", "b.MP4"]
 
 
-def test_folder_gives_the_videos_below_it_when_asked(folder: Path) -> None:
-    assert found(folder, ".", recursive=True) == ["a.mkv", "a[1].mp4", "b.MP4", "below/c.webm"]
+def test_recursive_folder_gives_the_videos_below_it(folder: Path) -> None:
+    assert input_names(folder, ".", recursive=True) == ["a.mkv", "a[1].mp4", "b.MP4", "below/c.webm"]
 
 
 def test_quoted_pattern_gives_what_a_shell_would_give(folder: Path) -> None:
-    assert found(folder, "[ab]*") == ["a.mkv", "a[1].mp4", "b.MP4", "below/c.webm"]
-    assert found(folder, "**/*.webm") == ["below/c.webm"]
-    assert found(folder, "*.txt") == ["notes.txt"]
+    assert input_names(folder, "[ab]*") == ["a.mkv", "a[1].mp4", "b.MP4", "below/c.webm"]
+    assert input_names(folder, "**/*.webm") == ["below/c.webm"]
+    assert input_names(folder, "*.txt") == ["notes.txt"]
 
 
-def test_name_with_the_signs_of_a_pattern_is_a_name_when_there_is_such_a_file(folder: Path) -> None:
-    assert found(folder, "a[1].mp4") == ["a[1].mp4"]
+def test_existing_file_whose_name_looks_like_a_pattern_is_that_file(folder: Path) -> None:
+    assert input_names(folder, "a[1].mp4") == ["a[1].mp4"]
 
 
-def test_pattern_without_a_match_comes_as_it_is(folder: Path) -> None:
-    assert found(folder, "z*.mp4") == ["z*.mp4"]
+def test_pattern_without_a_match_is_returned_unchanged(folder: Path) -> None:
+    assert input_names(folder, "z*.mp4") == ["z*.mp4"]
 
 
-def test_file_that_is_named_in_several_ways_comes_once(folder: Path) -> None:
-    assert found(folder, "a.mkv", "*.mkv", ".", "below/../a.mkv") == ["a.mkv", "a[1].mp4", "b.MP4"]
+def test_file_that_is_given_in_several_ways_is_read_once(folder: Path) -> None:
+    assert input_names(folder, "a.mkv", "*.mkv", ".", "below/../a.mkv") == ["a.mkv", "a[1].mp4", "b.MP4"]
 
 
 @pytest.mark.parametrize("suffix", [".ogv", ".ogg"])
@@ -55,5 +55,5 @@ def test_a_folder_gives_no_ogg_file_because_the_service_accepts_none(tmp_path: P
 
 
 @pytest.mark.parametrize("name", ["none.mp4", "none"])
-def test_a_missing_path_is_returned_as_it_is(tmp_path: Path, name: str) -> None:
+def test_missing_path_is_returned_unchanged(tmp_path: Path, name: str) -> None:
     assert input_files([tmp_path / name]) == [tmp_path / name]

@@ -28,18 +28,18 @@ def reasons(ids: Any) -> dict[str, str]:
     return {extraction_id: f"why-{extraction_id}" for extraction_id in ids}
 
 
-def test_every_id_of_the_sum_and_of_the_accounts_is_told_once_and_in_their_order() -> None:
-    found = ledger(4, ["c", "a"], account("c", "a", "d"), account(), account("b"))
-    assert difference_lines(found) == ["c  why-c", "a  why-a", "d  why-d", "b  why-b"]
+def test_every_difference_is_printed_once_in_order() -> None:
+    unbalanced = ledger(4, ["c", "a"], account("c", "a", "d"), account(), account("b"))
+    assert difference_lines(unbalanced) == ["c  why-c", "a  why-a", "d  why-d", "b  why-b"]
 
 
-def test_what_the_answer_does_not_list_is_counted() -> None:
+def test_unlisted_differences_are_counted() -> None:
     assert difference_lines(ledger(250, ["a"], account("a", "b")))[-1] == "and 248 more"
 
 
-def test_of_a_balanced_ledger_nothing_is_told() -> None:
+def test_balanced_ledger_prints_nothing() -> None:
     assert difference_lines(ledger(0, [], account())) == []
 
 
-def test_an_account_without_lists_is_passed_over() -> None:
+def test_account_without_lists_adds_no_line() -> None:
     assert difference_lines(ledger(1, ["a"], {"user_id": "u"})) == ["a  why-a"]

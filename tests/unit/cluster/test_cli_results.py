@@ -26,16 +26,16 @@ from tests.support.own_process import command_of
 from tests.support.programs import exit_while_unpacking
 
 
-def names(*filenames: str) -> list[str]:
+def archive_names(*filenames: str) -> list[str]:
     return [target.archive.name for target in output_paths(Path("out"), filenames)]
 
 
-def test_every_file_has_an_archive_of_its_stem() -> None:
-    assert names("a.mp4", "b.c.mov", "plain") == ["a.zip", "b.c.zip", "plain.zip"]
+def test_archive_has_the_stem_of_its_file() -> None:
+    assert archive_names("a.mp4", "b.c.mov", "plain") == ["a.zip", "b.c.zip", "plain.zip"]
 
 
-def test_the_same_stem_again_gets_a_number_that_no_other_has() -> None:
-    assert names("a.mp4", "a.mov", "a-2.mp4", "a.avi", "A.mp4") == [
+def test_repeated_stem_gets_a_unique_number() -> None:
+    assert archive_names("a.mp4", "a.mov", "a-2.mp4", "a.avi", "A.mp4") == [
         "a.zip",
         "a-2.zip",
         "a-2-2.zip",
@@ -46,22 +46,22 @@ def test_the_same_stem_again_gets_a_number_that_no_other_has() -> None:
 
 
 @pytest.mark.parametrize("name", ["../../etc/x.mp4", "/etc/x.mp4", "..\\..\\x.mp4"])
-def test_a_name_never_leads_out_of_the_folder(name: str) -> None:
-    assert names(name) == ["x.zip"]
+def test_archive_is_always_inside_the_folder(name: str) -> None:
+    assert archive_names(name) == ["x.zip"]
 
 
-def test_a_name_that_is_no_file_name_becomes_one() -> None:
-    assert names("..", "") == ["video.zip", "video-2.zip"]
+def test_name_that_is_not_a_file_name_is_replaced() -> None:
+    assert archive_names("..", "") == ["video.zip", "video-2.zip"]
 
 
-def archive(path: Path, entries: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> Path:
+def write_archive(path: Path, entries: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> Path:
     with zipfile.ZipFile(path, "w", compression) as file:
         for name, content in entries.items():
             file.writestr(name, content)
     return path
 
 
-def frames(path: Path, *names: str) -> Path:
+def write_frames_archive(path: Path, *names: str) -> Path:
     path.write_bytes(make_archive(list(names)))
     return path
 
@@ -71,7 +71,7 @@ def listing(folder: Path) -> list[str]:
 
 
 def test_an_archive_becomes_a_folder_of_its_files(tmp_path: Path) -> None:
-    path = archive(tmp_path / "a.zip", {"frame_1.jpg": b"1", "manifest.json": b"{}"})
+    path = write_archive(tmp_path / "a.zip", {"frame_1.jpg": b"1", "manifest.json": b"{}"})
     unpack(path, tmp_path / "a")
     assert {file.name: file.read_bytes() for file in (tmp_path / "a").iterdir()} == {
         "frame_1.jpg": b"1",
@@ -80,79 +80,79 @@ def test_an_archive_becomes_a_folder_of_its_files(tmp_path: Path) -> None:
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a", "a.zip"]
 
 
-def test_frames_of_an_earlier_archive_do_not_stay(tmp_path: Path) -> None:
-    unpack(frames(tmp_path / "a.zip", "old.jpg"), tmp_path / "a")
-    unpack(frames(tmp_path / "a.zip", "new.jpg"), tmp_path / "a")
+def test_frames_of_an_earlier_archive_are_removed(tmp_path: Path) -> None:
+    unpack(write_frames_archive(tmp_path / "a.zip", "old.jpg"), tmp_path / "a")
+    unpack(write_frames_archive(tmp_path / "a.zip", "new.jpg"), tmp_path / "a")
     assert listing(tmp_path / "a") == ["manifest.json", "new.jpg"]
     assert listing(tmp_path) == ["a", "a.zip"]
 
 
-def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
+def test_folder_with_other_files_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "thesis.txt").write_text("three years")
     with pytest.raises(FolderNotReplaceable):
-        unpack(archive(tmp_path / "a.zip", {"manifest.json": b"{}"}), tmp_path / "a")
+        unpack(write_archive(tmp_path / "a.zip", {"manifest.json": b"{}"}), tmp_path / "a")
     assert (tmp_path / "a" / "thesis.txt").read_text() == "three years"
 
 
 @pytest.mark.parametrize("manifest", ['{"name": "An app", "icons": []}', "[]", "no JSON", "\udcff"])
-def test_a_folder_with_the_manifest_of_something_else_is_left_alone(tmp_path: Path, manifest: str) -> None:
+def test_folder_with_the_manifest_of_another_program_is_not_replaced(tmp_path: Path, manifest: str) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "manifest.json").write_text(manifest, errors="surrogateescape")
     with pytest.raises(FolderNotReplaceable):
-        unpack(frames(tmp_path / "a.zip", "new.jpg"), tmp_path / "a")
+        unpack(write_frames_archive(tmp_path / "a.zip", "new.jpg"), tmp_path / "a")
     assert (tmp_path / "a" / "manifest.json").read_text(errors="surrogateescape") == manifest
 
 
-def test_a_folder_of_frames_with_a_file_of_the_user_is_left_alone(tmp_path: Path) -> None:
-    unpack(frames(tmp_path / "a.zip", "old.jpg"), tmp_path / "a")
+def test_folder_of_frames_with_a_file_of_the_user_is_not_replaced(tmp_path: Path) -> None:
+    unpack(write_frames_archive(tmp_path / "a.zip", "old.jpg"), tmp_path / "a")
     (tmp_path / "a" / "notes.txt").write_text("The third one is good.")
     with pytest.raises(FolderNotReplaceable, match=r"notes\.txt"):
-        unpack(frames(tmp_path / "a.zip", "new.jpg"), tmp_path / "a")
+        unpack(write_frames_archive(tmp_path / "a.zip", "new.jpg"), tmp_path / "a")
     assert listing(tmp_path / "a") == ["manifest.json", "notes.txt", "old.jpg"]
 
 
-def test_what_a_file_browser_left_in_a_folder_of_frames_is_no_file_of_the_user(tmp_path: Path) -> None:
-    unpack(frames(tmp_path / "a.zip", "old.jpg"), tmp_path / "a")
+def test_folder_of_frames_with_a_file_of_a_file_browser_is_replaced(tmp_path: Path) -> None:
+    unpack(write_frames_archive(tmp_path / "a.zip", "old.jpg"), tmp_path / "a")
     (tmp_path / "a" / ".DS_Store").write_bytes(b"\0")
-    unpack(frames(tmp_path / "a.zip", "new.jpg"), tmp_path / "a")
+    unpack(write_frames_archive(tmp_path / "a.zip", "new.jpg"), tmp_path / "a")
     assert listing(tmp_path / "a") == ["manifest.json", "new.jpg"]
 
 
-@pytest.mark.parametrize("fails", [1, 2])
-def test_a_swap_that_fails_leaves_the_folder_as_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: int
+@pytest.mark.parametrize("failing_call", [1, 2])
+def test_failed_swap_leaves_the_folder_unchanged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing_call: int
 ) -> None:
-    unpack(frames(tmp_path / "a.zip", "old.jpg"), tmp_path / "a")
+    unpack(write_frames_archive(tmp_path / "a.zip", "old.jpg"), tmp_path / "a")
     rename, calls = Path.rename, count(1)
 
-    def renames(self: Path, target: Path) -> Path:
-        if next(calls) == fails:
+    def fail_one_call(self: Path, target: Path) -> Path:
+        if next(calls) == failing_call:
             raise PermissionError(errno.EACCES, "The folder is in use")
         return rename(self, target)
 
-    new = frames(tmp_path / "a.zip", "new.jpg")
-    monkeypatch.setattr(Path, "rename", renames)
+    new = write_frames_archive(tmp_path / "a.zip", "new.jpg")
+    monkeypatch.setattr(Path, "rename", fail_one_call)
     with pytest.raises(PermissionError):
         unpack(new, tmp_path / "a")
     assert listing(tmp_path / "a") == ["manifest.json", "old.jpg"]
     assert listing(tmp_path) == ["a", "a.zip"]
 
 
-def test_a_folder_that_somebody_made_during_the_swap_stays_and_so_does_the_earlier_one(
+def test_folder_that_appears_during_the_swap_stays_and_so_does_the_earlier_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unpack(frames(tmp_path / "a.zip", "old.jpg"), tmp_path / "a")
+    unpack(write_frames_archive(tmp_path / "a.zip", "old.jpg"), tmp_path / "a")
     rename = Path.rename
 
-    def renames(self: Path, target: Path) -> Path:
+    def rename_and_make_folder(self: Path, target: Path) -> Path:
         renamed = rename(self, target)
         (tmp_path / "a").mkdir()
         (tmp_path / "a" / "thesis.txt").write_text("three years")
         return renamed
 
-    new = frames(tmp_path / "a.zip", "new.jpg")
-    monkeypatch.setattr(Path, "rename", renames)
+    new = write_frames_archive(tmp_path / "a.zip", "new.jpg")
+    monkeypatch.setattr(Path, "rename", rename_and_make_folder)
     with pytest.raises(OSError, match=r"a\.old-"):
         unpack(new, tmp_path / "a")
     assert listing(tmp_path / "a") == ["thesis.txt"]
@@ -160,9 +160,9 @@ def test_a_folder_that_somebody_made_during_the_swap_stays_and_so_does_the_earli
     assert listing(aside) == ["manifest.json", "old.jpg"]
 
 
-def test_a_death_during_the_swap_leaves_the_earlier_frames_where_they_are_seen(tmp_path: Path) -> None:
-    unpack(frames(tmp_path / "a.zip", "old.jpg"), tmp_path / "a")
-    frames(tmp_path / "a.zip", "new.jpg")
+def test_exit_during_the_swap_leaves_the_earlier_frames_beside_the_folder(tmp_path: Path) -> None:
+    unpack(write_frames_archive(tmp_path / "a.zip", "old.jpg"), tmp_path / "a")
+    write_frames_archive(tmp_path / "a.zip", "new.jpg")
     command = command_of(exit_while_unpacking, tmp_path / "a.zip", tmp_path / "a")
     assert subprocess.run(command, check=False).returncode == 9
     (aside,) = tmp_path.glob("a.old-*")
@@ -176,39 +176,39 @@ def test_a_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
     (tmp_path / "large-disk").mkdir()
     (tmp_path / "a").symlink_to("large-disk")
     for name in ("old.jpg", "new.jpg"):
-        unpack(frames(tmp_path / "a.zip", name), tmp_path / "a")
+        unpack(write_frames_archive(tmp_path / "a.zip", name), tmp_path / "a")
     assert (tmp_path / "a").is_symlink()
     assert listing(tmp_path / "large-disk") == ["manifest.json", "new.jpg"]
 
 
-def test_a_mount_point_is_refused_in_words() -> None:
+def test_mount_point_is_refused() -> None:
     with pytest.raises(FolderNotReplaceable, match="mount point"):
         unpack(Path("a.zip"), Path("/"))
 
 
-def test_a_long_name_in_letters_of_several_bytes_is_unpacked(tmp_path: Path) -> None:
+def test_folder_with_a_long_name_of_multibyte_letters_is_unpacked(tmp_path: Path) -> None:
     folder = tmp_path / ("映" * 83)
     for name in ("old.jpg", "new.jpg"):
-        unpack(frames(tmp_path / "a.zip", name), folder)
+        unpack(write_frames_archive(tmp_path / "a.zip", name), folder)
     assert listing(folder) == ["manifest.json", "new.jpg"]
 
 
 @pytest.mark.parametrize("name", ["../out.jpg", "/out.jpg", "a/b.jpg", "..", ".hidden", "a\\b.jpg", "C:x.jpg", "d/"])
-def test_an_entry_that_is_no_plain_file_is_refused_and_nothing_written(tmp_path: Path, name: str) -> None:
-    path = archive(tmp_path / "a.zip", {"frame.jpg": b"1", name: b"", "manifest.json": b"{}"})
+def test_archive_with_an_unsafe_entry_is_refused_and_nothing_is_written(tmp_path: Path, name: str) -> None:
+    path = write_archive(tmp_path / "a.zip", {"frame.jpg": b"1", name: b"", "manifest.json": b"{}"})
     with pytest.raises(BadArchive):
         unpack(path, tmp_path / "a")
     assert [file.name for file in tmp_path.iterdir()] == ["a.zip"]
 
 
-def test_an_archive_that_would_grow_is_refused(tmp_path: Path) -> None:
-    path = archive(tmp_path / "a.zip", {"manifest.json": b"0" * 10**6}, zipfile.ZIP_DEFLATED)
+def test_compressed_archive_is_refused(tmp_path: Path) -> None:
+    path = write_archive(tmp_path / "a.zip", {"manifest.json": b"0" * 10**6}, zipfile.ZIP_DEFLATED)
     with pytest.raises(BadArchive):
         unpack(path, tmp_path / "a")
 
 
-def test_a_damaged_archive_leaves_the_folder_as_it_was(tmp_path: Path) -> None:
-    unpack(frames(tmp_path / "a.zip", "old.jpg"), tmp_path / "a")
+def test_damaged_archive_leaves_the_folder_unchanged(tmp_path: Path) -> None:
+    unpack(write_frames_archive(tmp_path / "a.zip", "old.jpg"), tmp_path / "a")
     content = bytearray(make_archive(["frame.jpg"]))
     content[60] ^= 0xFF
     (tmp_path / "a.zip").write_bytes(content)
@@ -229,7 +229,7 @@ def test_failures_are_listed_with_code_detail_and_remedy() -> None:
     assert failures([VideoOutcome("a.mp4")]) == []
 
 
-def test_a_session_that_ended_is_told_in_the_command_lines_words() -> None:
+def test_remedy_of_an_ended_session_is_the_login_command() -> None:
     error = ApiError(status=401, code="unauthenticated", detail="No.", fault="request", remedy="Send a header.")
     assert failure_of(error).remedy == "Log in again: fotograma login"
 
@@ -252,7 +252,7 @@ def test_on_a_terminal_there_is_a_bar_for_each_video() -> None:
     assert "3/7 frames" in out.getvalue()
 
 
-def test_uploads_show_their_rate_and_the_time_left_together_and_each() -> None:
+def test_bars_show_rate_and_remaining_time_of_each_upload_and_of_all() -> None:
     out, clock = io.StringIO(), iter(range(10**6))
     with ProgressBars(Console(file=out, force_terminal=True, width=140, get_time=lambda: next(clock)), 2) as bars:
         for sent in (40_000_000, 44_000_000, 48_000_000):
@@ -270,7 +270,7 @@ def test_rate_is_unknown_until_something_was_sent() -> None:
     assert rate_text(2_500_000.0, None) == "2.5 MB/s"
 
 
-def test_sum_of_uploads_leaves_out_what_was_there_when_they_began() -> None:
+def test_upload_total_excludes_bytes_that_were_sent_before() -> None:
     total = UploadTotal()
     for index, sent in ((0, 30), (1, 0), (0, 50), (1, 10), (0, 40)):
         total.report(index, sent, 100)
@@ -280,13 +280,13 @@ def test_sum_of_uploads_leaves_out_what_was_there_when_they_began() -> None:
     assert (total.sent, total.size, total.active) == (20, 170, 1)
 
 
-GOOD = VideoOutcome("a.mp4", result=Result(12, 100, "ab"), sent_bytes=34_500_000)
-THERE = VideoOutcome("b.mp4", archive=Path("out/b.zip"), result=Result(3, 100, "ab"), is_unchanged=True)
-LOST = VideoOutcome("c.mp4", failure=Failure("connection_failed", "Away.", "service"))
+SUCCEEDED = VideoOutcome("a.mp4", result=Result(12, 100, "ab"), sent_bytes=34_500_000)
+UNCHANGED = VideoOutcome("b.mp4", archive=Path("out/b.zip"), result=Result(3, 100, "ab"), is_unchanged=True)
+UNREACHABLE = VideoOutcome("c.mp4", failure=Failure("connection_failed", "Away.", "service"))
 
 
-def test_summary_counts_what_succeeded_failed_and_was_there() -> None:
-    counts = summary([GOOD, THERE, FAILED], 65.04)
+def test_summary_counts_succeeded_unchanged_and_failed_videos() -> None:
+    counts = summary([SUCCEEDED, UNCHANGED, FAILED], 65.04)
     assert counts == {
         "videos": 3,
         "succeeded": 2,
@@ -298,26 +298,27 @@ def test_summary_counts_what_succeeded_failed_and_was_there() -> None:
     }
     line = "3 videos: 2 succeeded (1 of them unchanged), 1 failed; 15 frames, 34.5 MB sent in 0:01:05"
     assert summary_line(counts) == line
-    assert lines_of(THERE) == ["b.mp4: 3 frames → out/b.zip (unchanged)"]
+    assert lines_of(UNCHANGED) == ["b.mp4: 3 frames → out/b.zip (unchanged)"]
 
 
 @pytest.mark.parametrize(
-    ("outcomes", "code"), [([GOOD, THERE], None), ([GOOD, FAILED], 1), ([FAILED, LOST], 75), ([LOST], 75)]
+    ("outcomes", "code"),
+    [([SUCCEEDED, UNCHANGED], None), ([SUCCEEDED, FAILED], 1), ([FAILED, UNREACHABLE], 75), ([UNREACHABLE], 75)],
 )
-def test_exit_code_says_whether_the_same_command_again_can_help(outcomes: list[VideoOutcome], code: int | None) -> None:
+def test_exit_code_says_whether_a_repeated_command_can_succeed(outcomes: list[VideoOutcome], code: int | None) -> None:
     assert exit_code(outcomes) == code
 
 
 def test_folder_is_unpacked_when_it_has_every_file_of_the_archive(tmp_path: Path) -> None:
-    path = frames(tmp_path / "a.zip", "1.jpg", "2.jpg")
+    path = write_frames_archive(tmp_path / "a.zip", "1.jpg", "2.jpg")
     assert not is_unpacked(path, tmp_path / "a")
     unpack(path, tmp_path / "a")
     assert is_unpacked(path, tmp_path / "a")
     (tmp_path / "a" / "2.jpg").write_bytes(b"half")
     assert not is_unpacked(path, tmp_path / "a")
-    unpack(frames(tmp_path / "b.zip", "1.jpg"), tmp_path / "a")
+    unpack(write_frames_archive(tmp_path / "b.zip", "1.jpg"), tmp_path / "a")
     assert not is_unpacked(path, tmp_path / "a")
 
 
-def test_control_characters_of_names_are_shown_and_not_obeyed() -> None:
+def test_control_characters_of_names_are_escaped() -> None:
     assert printable("a\x1b[2J\tß→\udc80") == "a\\x1b[2J\\tß→\\udc80"

@@ -15,24 +15,24 @@ from cluster.local.startup_error import ExitCode
 
 
 @pytest.fixture
-def given(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def up_options(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The options with which `fotograma up` was called. It returns 7."""
-    given: dict[str, Any] = {}
+    up_options: dict[str, Any] = {}
 
     def up(**options: Any) -> int:
-        given.update(options)
+        up_options.update(options)
         return 7
 
     module = ModuleType("cluster.local.up")
     module.__dict__["up"] = up
     monkeypatch.setitem(sys.modules, "cluster.local.up", module)
-    return given
+    return up_options
 
 
-def test_up_gets_its_options_and_returns_its_exit_code(given: dict[str, Any], tmp_path: Path) -> None:
+def test_up_gets_its_options_and_returns_its_exit_code(up_options: dict[str, Any], tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["up", "--port", "8123", "--home", str(tmp_path), "--demo", "--workers", "3"])
     assert done.exit_code == 7
-    assert given == {"port": 8123, "data_dir": tmp_path, "demo": True, "workers": 3}
+    assert up_options == {"port": 8123, "data_dir": tmp_path, "demo": True, "workers": 3}
 
 
 @pytest.mark.parametrize(
@@ -40,8 +40,8 @@ def test_up_gets_its_options_and_returns_its_exit_code(given: dict[str, Any], tm
     [("6", [], 6), ("6", ["--workers", "3"], 3), ("", [], None), (None, [], None)],
     ids=["variable", "option before variable", "empty variable", "neither"],
 )
-def test_workers_come_from_the_option_or_else_from_the_environment(
-    given: dict[str, Any],
+def test_workers_come_from_the_option_or_otherwise_from_the_environment(
+    up_options: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
     variable: str | None,
     options: list[str],
@@ -51,18 +51,18 @@ def test_workers_come_from_the_option_or_else_from_the_environment(
     if variable is not None:
         monkeypatch.setenv("FOTOGRAMA_WORKERS", variable)
     CliRunner().invoke(app, ["up", *options])
-    assert given["workers"] == workers
+    assert up_options["workers"] == workers
 
 
 @pytest.mark.parametrize("variable", ["0", "many"])
-def test_a_number_of_workers_that_can_t_be_used_is_refused_with_its_variable(
-    given: dict[str, Any], monkeypatch: pytest.MonkeyPatch, variable: str
+def test_invalid_number_of_workers_is_refused_with_the_name_of_its_variable(
+    up_options: dict[str, Any], monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
     monkeypatch.setenv("FOTOGRAMA_WORKERS", variable)
     done = CliRunner().invoke(app, ["up"])
     assert done.exit_code == 2
     assert "FOTOGRAMA_WORKERS" in done.stderr
-    assert given == {}
+    assert up_options == {}
 
 
 def test_up_without_the_service_names_the_package_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

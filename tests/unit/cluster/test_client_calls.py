@@ -32,20 +32,20 @@ from tests.support.clients.fake_service import (
 from tests.support.clients.fake_service_clients import FakeClock, OpenClient
 
 
-def test_an_account_is_made_and_logged_in_and_out(open_client: OpenClient, service: FakeService) -> None:
-    kept: list[Tokens | None] = []
-    client = open_client(token=None, on_tokens=kept.append)
+def test_account_registers_logs_in_and_logs_out(open_client: OpenClient, service: FakeService) -> None:
+    reported: list[Tokens | None] = []
+    client = open_client(token=None, on_tokens=reported.append)
     assert client.register("ana@example.org", "right password", name="Ana").email == "ana@example.org"
     assert client.login("ana@example.org", "right password").refresh_token == "refresh-1"
     assert client.me().id == "u-1"
     client.logout()
-    assert [tokens and tokens.access_token for tokens in kept] == ["access-1", None]
+    assert [tokens and tokens.access_token for tokens in reported] == ["access-1", None]
     assert client.tokens is None
     with pytest.raises(ApiError):
         client.me()
 
 
-def test_a_refusal_carries_all_that_the_problem_says(client: Any) -> None:
+def test_api_error_has_every_member_of_the_problem(client: Any) -> None:
     with pytest.raises(ApiError, match="This is bad_credentials") as refused:
         client.login("ana@example.org", "wrong")
     error = refused.value
@@ -53,22 +53,22 @@ def test_a_refusal_carries_all_that_the_problem_says(client: Any) -> None:
     assert (error.remedy, error.request_id) == ("Remedy of bad_credentials.", "r-1")
 
 
-def test_tokens_never_stand_in_a_text(open_client: OpenClient) -> None:
+def test_tokens_are_not_in_the_repr(open_client: OpenClient) -> None:
     client = open_client(token="secret-a", refresh_token="secret-b")
     assert "secret" not in repr(client.tokens)
 
 
-def test_an_access_token_that_ran_out_is_renewed_and_the_new_pair_is_told(
+def test_expired_access_token_is_renewed_and_the_new_pair_is_reported(
     open_client: OpenClient, service: FakeService
 ) -> None:
-    kept: list[Tokens | None] = []
-    client = open_client(token="old", refresh_token="refresh-0", on_tokens=kept.append)
+    reported: list[Tokens | None] = []
+    client = open_client(token="old", refresh_token="refresh-0", on_tokens=reported.append)
     assert client.me().id == "u-1"
     assert service.refresh_count == 1
-    assert [tokens and tokens.refresh_token for tokens in kept] == ["refresh-1"]
+    assert [tokens and tokens.refresh_token for tokens in reported] == ["refresh-1"]
 
 
-def test_a_refresh_that_is_refused_is_told_and_not_tried_again(open_client: OpenClient, service: FakeService) -> None:
+def test_refused_refresh_is_an_error_and_is_not_repeated(open_client: OpenClient, service: FakeService) -> None:
     client = open_client(token="old", refresh_token="used before")
     with pytest.raises(ApiError) as refused:
         client.me()
@@ -82,7 +82,7 @@ def test_a_token_without_a_refresh_token_is_not_renewed(open_client: OpenClient,
     assert len(service.requests) == 1
 
 
-def test_an_outage_while_renewing_is_survived(open_client: OpenClient, service: FakeService) -> None:
+def test_renewal_is_repeated_after_an_outage(open_client: OpenClient, service: FakeService) -> None:
     service.add_faults("POST", "/v1/tokens/refresh", answer_problem(503, "unavailable", Retry_After="1"))
     assert open_client(token="old", refresh_token="refresh-0").me().id == "u-1"
 
@@ -93,7 +93,7 @@ def test_logging_out_of_a_session_that_has_ended_is_no_error(open_client: OpenCl
     assert client.tokens is None
 
 
-def test_a_read_is_asked_again_after_transient_answers_and_lost_connections(
+def test_read_is_repeated_after_transient_answers_and_lost_connections(
     client: Any, service: FakeService, clock: FakeClock
 ) -> None:
     service.add_faults(
@@ -107,14 +107,14 @@ def test_a_read_is_asked_again_after_transient_answers_and_lost_connections(
     assert clock.slept == [4.25, 0.5, 1.0]
 
 
-def test_a_registration_is_not_sent_twice_unless_it_was_refused_for_the_rate(client: Any, service: FakeService) -> None:
+def test_registration_is_repeated_only_after_a_refusal_by_the_rate_limit(client: Any, service: FakeService) -> None:
     service.add_faults("POST", "/v1/users", answer_problem(429, "too_many_requests", Retry_After="3"), drop_connection)
     with pytest.raises(ConnectionFailed):
         client.register("ana@example.org", "right password")
     assert len(service.requests) == 2
 
 
-def test_a_login_is_sent_again_after_a_refusal_for_the_rate_and_a_lost_answer(
+def test_login_is_repeated_after_a_refusal_by_the_rate_limit_and_a_lost_answer(
     client: Any, service: FakeService, clock: FakeClock
 ) -> None:
     service.add_faults(
@@ -125,21 +125,27 @@ def test_a_login_is_sent_again_after_a_refusal_for_the_rate_and_a_lost_answer(
     assert clock.slept == [3.25, 0.5]
 
 
-def test_a_redelivery_is_asked_for_again_when_its_answer_was_lost(client: Any, service: FakeService) -> None:
-    owed = {"id": "d-1", "type": "extraction.failed", "extraction_id": "e-1", "status": "pending", "created_at": NOW}
-    service.add_faults("POST", ".*/redeliver", drop_connection, lambda request, carry_out: json_response(202, owed))
+def test_redelivery_is_repeated_when_its_answer_is_lost(client: Any, service: FakeService) -> None:
+    delivery = {
+        "id": "d-1",
+        "type": "extraction.failed",
+        "extraction_id": "e-1",
+        "status": "pending",
+        "created_at": NOW,
+    }
+    service.add_faults("POST", ".*/redeliver", drop_connection, lambda request, carry_out: json_response(202, delivery))
     assert client.redeliver("w-1", "d-1").id == "d-1"
     assert len(service.requests_to("POST", ".*/redeliver")) == 2
 
 
-def test_retries_end(client: Any, service: FakeService) -> None:
+def test_retries_are_bounded(client: Any, service: FakeService) -> None:
     service.add_faults("GET", "/v1/me", *[drop_connection] * 10)
     with pytest.raises(ConnectionFailed, match=r"http://fotograma can't be reached: reset"):
         client.me()
     assert len(service.requests) == 6
 
 
-def test_an_answer_without_a_problem_object_is_named_by_its_status(client: Any, service: FakeService) -> None:
+def test_answer_without_a_problem_gets_a_code_from_its_status(client: Any, service: FakeService) -> None:
     def proxy(request: ApiRequest, carry_out: Any) -> Any:
         response = problem_response(500, "x")
         response.body = b"<html>Bad"
@@ -151,7 +157,7 @@ def test_an_answer_without_a_problem_object_is_named_by_its_status(client: Any, 
     assert (refused.value.code, refused.value.fault) == ("http_500", "service")
 
 
-def test_a_redirect_is_told_and_not_followed_with_the_token(client: Any, service: FakeService) -> None:
+def test_redirect_is_an_error_and_is_not_followed(client: Any, service: FakeService) -> None:
     service.add_faults("GET", "/v1/me", answer_problem(307, "x", Location="https://elsewhere/"))
     with pytest.raises(UnexpectedAnswer, match="https://elsewhere/"):
         client.me()
@@ -177,7 +183,7 @@ def test_a_video_is_read_extracted_again_and_deleted(client: Any, clip: Path) ->
         client.video(video.id)
 
 
-def test_a_deletion_whose_answer_was_lost_is_done(client: Any, service: FakeService, clip: Path) -> None:
+def test_deletion_with_a_lost_answer_succeeds(client: Any, service: FakeService, clip: Path) -> None:
     video = client.upload(clip)
     service.add_faults("DELETE", ".*", act_and_drop_connection)
     client.delete(video)
@@ -185,20 +191,22 @@ def test_a_deletion_whose_answer_was_lost_is_done(client: Any, service: FakeServ
         client.delete(video)
 
 
-def test_an_id_is_one_segment_of_the_address(client: Any, service: FakeService) -> None:
+def test_id_is_one_segment_of_the_path(client: Any, service: FakeService) -> None:
     with pytest.raises(ApiError, match="not_found"):
         client.video("../me?x=1")
     assert service.requests[-1].path.startswith("/v1/videos/")
 
 
-def test_an_extraction_is_waited_for_and_its_progress_told(
+def test_wait_reports_progress_until_the_extraction_ends(
     client: Any, service: FakeService, clip: Path, clock: FakeClock
 ) -> None:
     service.polls_until_end = 12
-    seen: list[Status] = []
-    done = client.wait(client.upload(clip).extraction, on_progress=lambda extraction: seen.append(extraction.status))
-    assert done.result is not None
-    assert [seen[0], seen[1], seen[-1]] == [Status.QUEUED, Status.RUNNING, Status.SUCCEEDED]
+    statuses: list[Status] = []
+    ended = client.wait(
+        client.upload(clip).extraction, on_progress=lambda extraction: statuses.append(extraction.status)
+    )
+    assert ended.result is not None
+    assert [statuses[0], statuses[1], statuses[-1]] == [Status.QUEUED, Status.RUNNING, Status.SUCCEEDED]
     assert clock.slept == sorted(clock.slept)
     assert clock.slept[-1] == 3.0
 
@@ -220,7 +228,7 @@ def test_a_cancelled_extraction_is_an_error_and_can_be_retried(client: Any, clip
     assert client.retry(extraction).id == "e-retried"
 
 
-def test_a_cancellation_whose_answer_was_lost_is_done(client: Any, service: FakeService, clip: Path) -> None:
+def test_cancellation_with_a_lost_answer_succeeds(client: Any, service: FakeService, clip: Path) -> None:
     extraction = client.upload(clip).extraction
     service.add_faults("POST", ".*/cancel", act_and_drop_connection, answer_problem(409, "wrong_state"))
     assert client.cancel(extraction).status is Status.CANCELLED
@@ -229,26 +237,26 @@ def test_a_cancellation_whose_answer_was_lost_is_done(client: Any, service: Fake
         client.cancel(extraction.id)
 
 
-def test_an_extraction_that_ended_before_its_cancellation_arrived_is_told(
+def test_cancellation_of_an_extraction_that_has_ended_is_an_error(
     client: Any, service: FakeService, clip: Path
 ) -> None:
-    done = client.wait(client.upload(clip).extraction)
+    ended = client.wait(client.upload(clip).extraction)
     service.add_faults("POST", ".*/cancel", drop_connection, answer_problem(409, "wrong_state"))
     with pytest.raises(ApiError, match="wrong_state"):
-        client.cancel(done)
+        client.cancel(ended)
 
 
-def test_waiting_ends_at_its_timeout_and_tells_the_last_state(
+def test_wait_ends_at_its_timeout_with_the_last_state(
     client: Any, service: FakeService, clip: Path, clock: FakeClock
 ) -> None:
     service.polls_until_end = 10**6
-    with pytest.raises(WaitTimeout) as late:
+    with pytest.raises(WaitTimeout) as timeout:
         client.wait(client.upload(clip).extraction, timeout_seconds=10)
     assert clock.now == 10
-    assert late.value.extraction.status is Status.RUNNING
+    assert timeout.value.extraction.status is Status.RUNNING
 
 
-def test_waiting_outlives_an_outage_longer_than_one_calls_retries(
+def test_wait_survives_an_outage_that_is_longer_than_the_retries_of_one_call(
     client: Any, service: FakeService, clip: Path
 ) -> None:
     extraction = client.upload(clip).extraction
@@ -256,7 +264,7 @@ def test_waiting_outlives_an_outage_longer_than_one_calls_retries(
     assert client.wait(extraction).status is Status.SUCCEEDED
 
 
-def test_waiting_does_not_go_on_forever_when_the_server_is_gone(client: Any, service: FakeService, clip: Path) -> None:
+def test_wait_ends_when_the_server_stays_away(client: Any, service: FakeService, clip: Path) -> None:
     extraction = client.upload(clip).extraction
     service.add_faults("GET", "/v1/extractions/.*", *[drop_connection] * 2000)
     with pytest.raises(ConnectionFailed):

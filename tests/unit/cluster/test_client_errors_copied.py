@@ -1,4 +1,4 @@
-"""Errors cross processes: Ray and multiprocessing pickle them, and whoever catches one there reads its facts."""
+"""Copied errors keep all their facts: Ray and multiprocessing pickle errors to send them to another process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from serve_app.http.problem_details import ProblemError
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 RUNNING = Extraction("e-1", "v-1", {"snap": "exact"}, Status.RUNNING, Progress(3, 7), AT)
 FAILED = replace(RUNNING, status=Status.FAILED, error=Failure("no_frames", "It has none.", "file", "Look."))
-OF_THE_SDK = [
+SDK_ERRORS = [
     sdk.FotogramaError("Something."),
     sdk.ApiError(
         status=429,
@@ -52,7 +52,7 @@ OF_THE_SDK = [
     unpack_archive.BadArchive("It is damaged."),
     unpack_archive.FolderNotReplaceable("It is not empty."),
 ]
-OF_THE_SERVICE = [
+SERVICE_ERRORS = [
     CatalogueError("queue_full", "Many wait.", retry_after=15),
     CatalogueError("queue_full"),
     BodyError("too_large", "64 MiB.", retry_after=9),
@@ -63,41 +63,41 @@ OF_THE_SERVICE = [
 ]
 
 
-def kinds(root: type[BaseException]) -> Iterator[type[BaseException]]:
+def error_classes(root: type[BaseException]) -> Iterator[type[BaseException]]:
     yield root
-    for kind in root.__subclasses__():
-        yield from kinds(kind)
+    for error_class in root.__subclasses__():
+        yield from error_classes(error_class)
 
 
-@pytest.mark.parametrize(("root", "errors"), [(sdk.FotogramaError, OF_THE_SDK), (CatalogueError, OF_THE_SERVICE)])
-def test_no_kind_of_error_is_forgotten_here(root: type[BaseException], errors: list[BaseException]) -> None:
-    assert {type(error) for error in errors} == set(kinds(root))
+@pytest.mark.parametrize(("root", "errors"), [(sdk.FotogramaError, SDK_ERRORS), (CatalogueError, SERVICE_ERRORS)])
+def test_every_class_of_errors_has_an_example(root: type[BaseException], errors: list[BaseException]) -> None:
+    assert {type(error) for error in errors} == set(error_classes(root))
 
 
 def by_pickle(protocol: int) -> Callable[[BaseException], BaseException]:
     return lambda error: pickle.loads(pickle.dumps(error, protocol))
 
 
-WAYS = {f"protocol {n}": by_pickle(n) for n in range(pickle.HIGHEST_PROTOCOL + 1)}
-WAYS |= {"copy": copy.copy, "deepcopy": copy.deepcopy}
+COPY_FUNCTIONS = {f"protocol {n}": by_pickle(n) for n in range(pickle.HIGHEST_PROTOCOL + 1)}
+COPY_FUNCTIONS |= {"copy": copy.copy, "deepcopy": copy.deepcopy}
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("error", [*OF_THE_SDK, *OF_THE_SERVICE], ids=lambda error: type(error).__name__)
-def test_a_copy_has_every_fact(error: Any, way: str) -> None:
-    again = WAYS[way](error)
-    assert type(again) is type(error)
-    assert again is not error
-    assert str(again) == str(error)
-    assert again.args == error.args
-    assert vars(again) == vars(error)
+@pytest.mark.parametrize("name", COPY_FUNCTIONS)
+@pytest.mark.parametrize("error", [*SDK_ERRORS, *SERVICE_ERRORS], ids=lambda error: type(error).__name__)
+def test_copy_has_every_fact(error: Any, name: str) -> None:
+    copied = COPY_FUNCTIONS[name](error)
+    assert type(copied) is type(error)
+    assert copied is not error
+    assert str(copied) == str(error)
+    assert copied.args == error.args
+    assert vars(copied) == vars(error)
 
 
-def test_a_copy_has_what_was_placed_before_the_error_and_the_notes() -> None:
+def test_copy_has_the_videos_submitted_before_the_error_and_the_notes() -> None:
     error = sdk.ConnectionFailed("http://127.0.0.1:1", "refused")
-    placed = Video("v-1", "a.mp4", 9, Status.RUNNING, AT, RUNNING)
-    error.submitted = (placed,)
+    video = Video("v-1", "a.mp4", 9, Status.RUNNING, AT, RUNNING)
+    error.submitted = (video,)
     error.add_note("It was the third file.")
-    again = pickle.loads(pickle.dumps(error))
-    assert again.submitted == (placed,)
-    assert again.__notes__ == ["It was the third file."]
+    copied = pickle.loads(pickle.dumps(error))
+    assert copied.submitted == (video,)
+    assert copied.__notes__ == ["It was the third file."]

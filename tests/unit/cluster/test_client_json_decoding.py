@@ -26,7 +26,7 @@ EXTRACTION: dict[str, Any] = {
 VIDEO = {"id": "v", "filename": "a.mp4", "size": 3, "status": "succeeded", "created_at": "2026-01-02T03:04:05+00:00"}
 
 
-def test_nested_values_are_read_and_unknown_fields_passed_over() -> None:
+def test_nested_values_are_read_and_unknown_fields_are_ignored() -> None:
     extraction = decode(Extraction, json.dumps(EXTRACTION).encode())
     assert extraction.created_at == datetime(2026, 1, 2, 3, 4, 5, 678901, UTC)
     assert extraction.status is Status.SUCCEEDED
@@ -36,7 +36,7 @@ def test_nested_values_are_read_and_unknown_fields_passed_over() -> None:
     assert extraction.error is None
 
 
-def test_a_page_is_read_with_what_it_holds() -> None:
+def test_page_is_read_with_its_items() -> None:
     page = decode(Page[Video], json.dumps({"items": [VIDEO | {"extraction": EXTRACTION}], "next_cursor": "n"}).encode())
     assert page.items[0].extraction.id == "e"
     assert page.next_cursor == "n"
@@ -49,7 +49,7 @@ def test_a_manifest_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "named"),
+    ("change", "message"),
     [
         ({"id": 5}, "extraction.id"),
         ({"status": "paused"}, "extraction.status"),
@@ -61,22 +61,22 @@ def test_a_manifest_is_read() -> None:
         ({"result": EXTRACTION["result"] | {"warnings": [{}]}}, r"`code` - at `extraction.result.warnings\[0\]`"),
     ],
 )
-def test_what_is_missing_or_wrong_is_named(change: dict[str, Any], named: str) -> None:
-    with pytest.raises(UnexpectedAnswer, match=named):
+def test_missing_or_invalid_field_is_named(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(UnexpectedAnswer, match=message):
         decode(Extraction, json.dumps(EXTRACTION | change).encode())
 
 
-def test_what_is_missing_of_the_whole_answer_is_named() -> None:
+def test_missing_field_of_the_answer_is_named() -> None:
     with pytest.raises(UnexpectedAnswer, match=r"no video that this client knows: .* `id`"):
         decode(Video, b"{}")
 
 
-def test_what_is_wrong_in_a_page_is_named() -> None:
+def test_invalid_field_in_a_page_is_named() -> None:
     with pytest.raises(UnexpectedAnswer, match=r"page.items\[0\].size"):
         decode(Page[Video], json.dumps({"items": [VIDEO | {"extraction": EXTRACTION, "size": "3"}]}).encode())
 
 
-def test_a_page_of_another_server_is_no_answer() -> None:
+def test_answer_that_is_not_json_is_unexpected() -> None:
     with pytest.raises(UnexpectedAnswer, match="not JSON"):
         decode(Extraction, b"<html>")
     with pytest.raises(UnexpectedAnswer, match="not JSON"):

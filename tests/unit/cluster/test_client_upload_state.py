@@ -1,4 +1,4 @@
-"""The file that remembers uploads: who finds an entry, and how long it is there."""
+"""The state file of unfinished uploads: which upload finds an entry, and how long the entry stays."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_only_the_owner_can_read_the_file(state: UploadStateFile, tmp_path: Path
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
 
 
-def test_entries_that_are_written_at_the_same_time_all_stay(tmp_path: Path) -> None:
+def test_entries_that_are_written_concurrently_are_all_kept(tmp_path: Path) -> None:
     def record(number: int) -> None:
         state = UploadStateFile(tmp_path / "uploads.json", lambda: NOW)
         state.record(str(number), FILE, replace(FIRST, upload_path=f"/v1/uploads/{number}"), NOW + timedelta(days=1))

@@ -25,8 +25,8 @@ ROOT = Path(__file__).parents[3]
 def loaded_after(script: str) -> set[str]:
     """Names of the top-level packages that a fresh interpreter has loaded after the script."""
     script = f"import sys\n{script}\nprint(*(name.partition('.')[0] for name in sys.modules))"
-    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
-    return set(ran.stdout.split())
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    return set(process.stdout.split())
 
 
 def test_the_import_alone_loads_no_other_package() -> None:
@@ -45,22 +45,22 @@ def test_the_clients_load_nothing_of_the_engine_or_the_server() -> None:
     assert not loaded & {"ray", "db", "serve_app", "actors", "sqlalchemy", "pydantic", "typer"}
 
 
-def test_every_name_is_there() -> None:
+def test_every_public_name_exists() -> None:
     assert dir(fotograma) == sorted(fotograma.__all__)
     assert {name for name in fotograma.__all__ if getattr(fotograma, name) is None} == set()
     assert fotograma.__version__ == version("fotograma")
 
 
-def test_another_name_is_an_attribute_error() -> None:
+def test_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'fotograma' has no attribute 'Clint'"):
         fotograma.Clint  # type: ignore[attr-defined]  # noqa: B018 - it is not there
 
 
 def test_all_errors_have_one_root() -> None:
-    found = [getattr(fotograma, name) for name in fotograma.__all__]
-    errors = [one for one in found if isinstance(one, type) and issubclass(one, Exception)]
+    values = [getattr(fotograma, name) for name in fotograma.__all__]
+    errors = [value for value in values if isinstance(value, type) and issubclass(value, Exception)]
     assert len(errors) == 9
-    assert {one for one in errors if not issubclass(one, fotograma.FotogramaError)} == set()
+    assert {error for error in errors if not issubclass(error, fotograma.FotogramaError)} == set()
 
 
 def test_type_checkers_read_the_types_of_every_package_of_the_wheel() -> None:
@@ -68,9 +68,6 @@ def test_type_checkers_read_the_types_of_every_package_of_the_wheel() -> None:
     packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
     assert "fotograma" in packages
     assert [name for name in packages if not (ROOT / name / "py.typed").is_file()] == ["serve_app"]
-
-
-# The specification.
 
 
 @pytest.mark.parametrize(
@@ -86,28 +83,28 @@ def test_type_checkers_read_the_types_of_every_package_of_the_wheel() -> None:
         ),
     ],
 )
-def test_a_specification_is_sent_as_what_was_given(spec: ExtractionSpec, text: str) -> None:
+def test_specification_is_sent_with_the_given_fields_only(spec: ExtractionSpec, text: str) -> None:
     assert spec_text(spec) == text
     read.parse(text)
 
 
-def test_the_rate_has_one_place() -> None:
+def test_fps_and_sample_exclude_each_other() -> None:
     with pytest.raises(ValueError, match="give fps or sample, not both"):
         ExtractionSpec(fps=1, sample={"mode": "all"})
 
 
-def fields_of(one: type) -> set[str]:
-    return set(get_type_hints(one))
+def fields_of(kind: type) -> set[str]:
+    return set(get_type_hints(kind))
 
 
-def test_what_can_be_written_is_what_is_read() -> None:
+def test_fields_of_the_specification_equal_those_that_the_service_reads() -> None:
     assert fields_of(ExtractionSpec) == fields_of(read.FrameSpec) | {"fps"}
     assert fields_of(written.Range) == fields_of(read.Range)
     assert fields_of(written.Image) == fields_of(read.Image)
     hints = get_type_hints(written.Image)
     assert set(get_args(hints["format"])) == set(read.ImageFormat)
     # `snap` is a Literal or None.
-    (snap,) = (one for one in get_args(get_type_hints(ExtractionSpec)["snap"]) if get_args(one))
+    (snap,) = (kind for kind in get_args(get_type_hints(ExtractionSpec)["snap"]) if get_args(kind))
     assert set(get_args(snap)) == set(read.Snap)
 
 

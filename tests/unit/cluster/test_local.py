@@ -34,9 +34,9 @@ SECRETS = Secrets(secret_key="s" * 64, postgres_password="p", valkey_password="v
 ADDRESSES = {"FOTOGRAMA_DATABASE_URL": "postgresql://db/x"}
 
 
-def made_of(given: dict[str, str], data_dir: Path = Path("/home")) -> dict[str, str | None]:
+def variables_of(environment: dict[str, str], data_dir: Path = Path("/home")) -> dict[str, str | None]:
     return changes(
-        given,
+        environment,
         DataDir(data_dir),
         SECRETS,
         addresses=ADDRESSES,
@@ -48,7 +48,7 @@ def made_of(given: dict[str, str], data_dir: Path = Path("/home")) -> dict[str, 
     )
 
 
-def test_a_recorded_process_still_runs_when_its_pid_and_start_time_agree() -> None:
+def test_recorded_process_still_runs_when_pid_and_start_time_agree() -> None:
     running = {10: 1000.0, 11: 1000.9, 12: 5000.0}
     recorded = [
         RecordedProcess(10, 1000.0),
@@ -60,7 +60,7 @@ def test_a_recorded_process_still_runs_when_its_pid_and_start_time_agree() -> No
     assert still_running(recorded, running.get) == [RecordedProcess(10, 1000.0), RecordedProcess(11, 1000.2)]
 
 
-def test_the_record_is_read_as_it_was_written(tmp_path: Path) -> None:
+def test_record_survives_writing_and_reading(tmp_path: Path) -> None:
     run = RecordedRun(Path("/tmp/fotograma-x"), (RecordedProcess(1, 2.25), RecordedProcess(3, 4.5)))
 
     write_record(tmp_path / "record", run)
@@ -69,7 +69,7 @@ def test_the_record_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"folder": "", "processes": [[1]]}', '{"processes": 3}'])
-def test_a_damaged_record_records_nothing(tmp_path: Path, text: str) -> None:
+def test_damaged_record_counts_as_empty(tmp_path: Path, text: str) -> None:
     (tmp_path / "record").write_text(text)
 
     assert read_record(tmp_path / "record") == RecordedRun()
@@ -83,43 +83,43 @@ def test_cpu_limit_of_a_container_is_rounded_up_to_whole_cores(text: str, limit:
 
 
 def test_settings_and_secrets_reach_the_replicas_by_the_environment() -> None:
-    made = made_of({"RAY_ADDRESS": "elsewhere:6379"})
+    variables = variables_of({"RAY_ADDRESS": "elsewhere:6379"})
 
-    assert made["FOTOGRAMA_DATABASE_URL"] == "postgresql://db/x"
-    assert made["FOTOGRAMA_SECRET_KEY"] == SECRETS.secret_key
-    assert made["FOTOGRAMA_WORKERS"] == "3"
-    assert made["RAY_AUTH_MODE"] == "token"
-    assert made["RAY_ADDRESS"] is None, "another cluster is named by it"
+    assert variables["FOTOGRAMA_DATABASE_URL"] == "postgresql://db/x"
+    assert variables["FOTOGRAMA_SECRET_KEY"] == SECRETS.secret_key
+    assert variables["FOTOGRAMA_WORKERS"] == "3"
+    assert variables["RAY_AUTH_MODE"] == "token"
+    assert variables["RAY_ADDRESS"] is None, "it names another cluster"
 
 
 def test_serve_starts_no_ingress_of_its_own() -> None:
-    made = made_of({"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_ENABLE_DIRECT_INGRESS": "1"})
+    variables = variables_of({"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_ENABLE_DIRECT_INGRESS": "1"})
 
-    assert made["RAY_SERVE_ENABLE_HA_PROXY"] is None
-    assert made["RAY_SERVE_ENABLE_DIRECT_INGRESS"] is None
-    assert made["FOTOGRAMA_API_SOCKETS"] == "/a"
+    assert variables["RAY_SERVE_ENABLE_HA_PROXY"] is None
+    assert variables["RAY_SERVE_ENABLE_DIRECT_INGRESS"] is None
+    assert variables["FOTOGRAMA_API_SOCKETS"] == "/a"
 
 
-def test_the_processes_of_the_service_keep_their_bytecode() -> None:
-    assert made_of({"PYTHONDONTWRITEBYTECODE": "1"})["PYTHONDONTWRITEBYTECODE"] is None
+def test_processes_of_the_service_write_bytecode() -> None:
+    assert variables_of({"PYTHONDONTWRITEBYTECODE": "1"})["PYTHONDONTWRITEBYTECODE"] is None
 
 
 def test_variables_of_the_environment_override_the_defaults() -> None:
-    made = made_of({"FOTOGRAMA_PUBLIC_URL": "https://frames.example", "FOTOGRAMA_WORKERS": "9"})
+    variables = variables_of({"FOTOGRAMA_PUBLIC_URL": "https://frames.example", "FOTOGRAMA_WORKERS": "9"})
 
-    assert made["FOTOGRAMA_PUBLIC_URL"] == "https://frames.example"
-    assert made["FOTOGRAMA_WORKERS"] == "3", "the number of workers of this run"
+    assert variables["FOTOGRAMA_PUBLIC_URL"] == "https://frames.example"
+    assert variables["FOTOGRAMA_WORKERS"] == "3", "the number of workers of this run"
 
 
-def test_under_up_one_request_may_bring_a_whole_upload(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_up_sets_no_limit_for_the_bytes_of_an_upload_request(monkeypatch: pytest.MonkeyPatch) -> None:
     name = "FOTOGRAMA_UPLOAD_REQUEST_MAX_BYTES"
-    made = {**made_of({}), "FOTOGRAMA_OBJECTS_URL": "file:///x"}
-    for variable, value in made.items():
+    variables = {**variables_of({}), "FOTOGRAMA_OBJECTS_URL": "file:///x"}
+    for variable, value in variables.items():
         if variable.startswith("FOTOGRAMA_") and value is not None:
             monkeypatch.setenv(variable, value)
 
     assert load().upload_request_max_bytes is None
-    assert made_of({name: "1048576"})[name] == "1048576"
+    assert variables_of({name: "1048576"})[name] == "1048576"
 
 
 def test_full_disk_is_refused_with_the_needed_space() -> None:
@@ -146,31 +146,31 @@ def test_message_about_a_server_contains_no_secret(url: str, place: str) -> None
 def test_secrets_are_generated_once_and_readable_by_their_owner_only(tmp_path: Path) -> None:
     files = tmp_path / "secrets.json", tmp_path / "ray-token"
 
-    made = open_secrets(*files)
+    secrets = open_secrets(*files)
 
-    assert open_secrets(*files) == made
-    assert files[1].read_text() == made.ray_token
+    assert open_secrets(*files) == secrets
+    assert files[1].read_text() == secrets.ray_token
     assert [file.stat().st_mode & 0o777 for file in files] == [0o600, 0o600]
-    assert made.secret_key not in repr(made)
+    assert secrets.secret_key not in repr(secrets)
 
 
 @pytest.fixture
 def shared_dir() -> Iterator[Path]:
-    """A folder that is missing yet, below one that everybody may pass through."""
+    """A folder that does not exist yet, in a folder that every user may enter."""
     with tempfile.TemporaryDirectory(prefix="fotograma-test-", dir="/tmp") as folder:
         Path(folder).chmod(0o711)
         yield Path(folder) / "shared_dir"
 
 
 @pytest.fixture
-def closing_umask() -> Iterator[None]:
-    """The strictest."""
+def strict_umask() -> Iterator[None]:
+    """The strictest umask."""
     before = os.umask(0o077)
     yield
     os.umask(before)
 
 
-@pytest.mark.usefixtures("closing_umask")
+@pytest.mark.usefixtures("strict_umask")
 def test_database_is_stored_in_the_shared_folder_when_its_user_can_t_enter_the_data_directory(
     tmp_path: Path, shared_dir: Path
 ) -> None:

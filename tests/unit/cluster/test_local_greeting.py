@@ -1,4 +1,4 @@
-"""The greeting of `fotograma up`: what can be pasted into another terminal."""
+"""The greeting of `fotograma up`: a command that works in another terminal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from cluster.local.greeting import UNDER_UV, cli_command
 
 
 @pytest.mark.parametrize(
-    ("environment", "program", "found", "command"),
+    ("environment", "program", "path_lookup", "command"),
     [
         ({UNDER_UV: "1"}, ["/clone/.venv/bin/fotograma"], "/clone/.venv/bin/fotograma", "uv run fotograma"),
         ({}, ["/usr/bin/fotograma"], "/usr/bin/fotograma", "fotograma"),
@@ -17,6 +17,6 @@ from cluster.local.greeting import UNDER_UV, cli_command
     ],
 )
 def test_greeting_shows_the_command_as_it_was_started(
-    environment: dict[str, str], program: list[str], found: str | None, command: str
+    environment: dict[str, str], program: list[str], path_lookup: str | None, command: str
 ) -> None:
-    assert cli_command(environment, program, found) == command
+    assert cli_command(environment, program, path_lookup) == command

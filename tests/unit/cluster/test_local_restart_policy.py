@@ -1,4 +1,4 @@
-"""Restarts: at once after a stable run, else after pauses that grow up to a bound."""
+"""Restarts: at once after a stable run, otherwise after pauses that grow up to a bound."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ POLICIES = st.builds(
 )
 
 
-def pauses(policy: RestartPolicy, ends: list[float | None]) -> list[float]:
-    """The pause after each end. ends: how long it had been usable, None for a start that failed."""
-    failures, found = 0, []
-    for ran_seconds in ends:
-        failures = policy.failures_after(failures, ran_seconds)
-        found.append(policy.pause_after(failures))
-    return found
+def pauses(policy: RestartPolicy, runs: list[float | None]) -> list[float]:
+    """The pause after each run. runs: how many seconds each lasted; None: the start failed."""
+    failures, seconds = 0, []
+    for run_seconds in runs:
+        failures = policy.failures_after(failures, run_seconds)
+        seconds.append(policy.pause_after(failures))
+    return seconds
 
 
 @given(POLICIES, st.lists(st.none() | st.floats(0, 2000), max_size=200))
-def test_pauses_are_bounded(policy: RestartPolicy, ends: list[float | None]) -> None:
-    assert all(0 <= pause <= policy.longest_pause for pause in pauses(policy, ends))
+def test_pauses_are_bounded(policy: RestartPolicy, runs: list[float | None]) -> None:
+    assert all(0 <= pause <= policy.longest_pause for pause in pauses(policy, runs))
 
 
 @given(POLICIES, st.integers(2, 3000))
 def test_pauses_grow_with_failures_in_a_row(policy: RestartPolicy, times: int) -> None:
-    found = pauses(policy, [None] * times)
-    assert found == sorted(found)
-    assert found[0] == 0
-    assert found[1] == policy.first_pause
+    seconds = pauses(policy, [None] * times)
+    assert seconds == sorted(seconds)
+    assert seconds[0] == 0
+    assert seconds[1] == policy.first_pause
 
 
 @given(POLICIES, st.lists(st.none(), max_size=50), st.floats(0, 1000))
@@ -43,7 +43,7 @@ def test_server_restarts_at_once_after_a_stable_run(policy: RestartPolicy, faile
 
 
 @given(POLICIES, st.integers(1, 100))
-def test_a_short_run_counts_as_one_more_failure(policy: RestartPolicy, times: int) -> None:
+def test_short_run_counts_as_a_failure(policy: RestartPolicy, times: int) -> None:
     short = policy.stable / 2
     if short < policy.stable:
         assert pauses(policy, [short] * times) == pauses(policy, [None] * times)

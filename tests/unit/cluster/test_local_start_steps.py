@@ -24,15 +24,18 @@ def head(tmp_path: Path) -> RayHeadCommand:
 
 @contextmanager
 def pseudo_terminal() -> Iterator[int]:
-    """Standard output goes to a terminal; yields its other end. Not a fixture: pytest captures each phase anew."""
+    """Connects standard output to a pseudo terminal, and yields its other end.
+
+    It is no fixture, because pytest captures the output of the setup and of the test separately.
+    """
     master, slave = pty.openpty()
-    kept = os.dup(1)
+    stdout_copy = os.dup(1)
     os.dup2(slave, 1)
     try:
         yield master
     finally:
-        os.dup2(kept, 1)
-        for descriptor in (kept, master, slave):
+        os.dup2(stdout_copy, 1)
+        for descriptor in (stdout_copy, master, slave):
             os.close(descriptor)
 
 
@@ -46,11 +49,11 @@ def test_unfinished_steps_are_one_line() -> None:
 
 
 def read_until(screen: int, end: str) -> str:
-    """What was written to a pseudo terminal up to `end`; one read may return less."""
-    shown = b""
-    while not shown.endswith(end.encode()):
-        shown += os.read(screen, 1000)
-    return shown.decode()
+    """The text written to a pseudo terminal up to `end`; a single read may return less."""
+    output = b""
+    while not output.endswith(end.encode()):
+        output += os.read(screen, 1000)
+    return output.decode()
 
 
 def test_printed_line_replaces_the_progress_line_on_a_terminal() -> None:
@@ -62,10 +65,10 @@ def test_printed_line_replaces_the_progress_line_on_a_terminal() -> None:
         console.print_line("  Ray  2.5 s")
         console.print_line("done")
         console.close()
-        shown = read_until(screen, "done\r\n")
+        output = read_until(screen, "done\r\n")
 
     before = f"{START_OF_LINE}  Ray ... 1 s{START_OF_LINE}  Ray ... 2 s"
-    assert shown == f"{before}{START_OF_LINE}  Ray  2.5 s\r\ndone\r\n"
+    assert output == f"{before}{START_OF_LINE}  Ray  2.5 s\r\ndone\r\n"
 
 
 def test_progress_line_is_cut_to_the_width_of_the_terminal() -> None:
@@ -73,9 +76,9 @@ def test_progress_line_is_cut_to_the_width_of_the_terminal() -> None:
         console = Console()
         console.show_progress("x" * 1000)
         console.close()
-        shown = os.read(screen, 2000).decode()
+        output = os.read(screen, 2000).decode()
 
-    assert shown == START_OF_LINE + "x" * 79
+    assert output == START_OF_LINE + "x" * 79
 
 
 def test_output_without_a_terminal_has_no_progress_line(capfd: pytest.CaptureFixture[str]) -> None:
@@ -102,7 +105,7 @@ def test_ray_head_parses_its_command(head: RayHeadCommand) -> None:
 
 
 @pytest.mark.parametrize("module", ["cluster.local.up", "cluster.local.one_machine_service"])
-def test_the_first_line_and_the_start_of_ray_need_nothing_heavy(module: str) -> None:
+def test_modules_for_the_first_line_and_the_start_of_ray_import_nothing_heavy(module: str) -> None:
     heavy = {"alembic", "asyncio", "cluster.settings", "obstore", "psycopg", "pydantic", "ray", "redis", "sqlalchemy"}
     code = f"import sys, {module}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
