@@ -1,4 +1,4 @@
-"""Fixtures for tests of notifications: an SMTP server, webhook receivers, and what sends to them."""
+"""Fixtures for tests of notifications: an SMTP server, webhook receivers, and the sender of the outbox."""
 
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -19,31 +19,31 @@ from tests.support.state.notification_setup import MAIL_FROM, FailingSmtpInbox
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[WebhookReceiver]:
-    async with run_webhook_receiver() as one:
-        yield one
+    async with run_webhook_receiver() as webhook_receiver:
+        yield webhook_receiver
 
 
 @pytest.fixture
 async def other_receiver() -> AsyncIterator[WebhookReceiver]:
-    async with run_webhook_receiver() as one:
-        yield one
+    async with run_webhook_receiver() as webhook_receiver:
+        yield webhook_receiver
 
 
 @pytest.fixture
 async def webhook_client() -> AsyncIterator[WebhookHttpClient]:
-    one = WebhookHttpClient(Reach.LOOPBACK, answer_seconds=0.5)
-    yield one
-    await one.close()
+    client = WebhookHttpClient(Reach.LOOPBACK, answer_seconds=0.5)
+    yield client
+    await client.close()
 
 
 @pytest.fixture
 async def outbox_sender(database: AsyncEngine, webhook_client: WebhookHttpClient) -> AsyncIterator[OutboxSender]:
-    one = OutboxSender(
+    sender = OutboxSender(
         database, None, mail_from=MAIL_FROM, public_url="http://here", webhooks=WebhookSender(database, webhook_client),
         jitter=lambda: 0,
     )  # fmt: skip
-    yield one
-    await one.close()
+    yield sender
+    await sender.close()
 
 
 @pytest.fixture
@@ -57,8 +57,8 @@ async def webhook_user(database: AsyncEngine) -> UUID:
 @pytest.fixture
 def inbox() -> Iterator[FailingSmtpInbox]:
     handler = FailingSmtpInbox()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
     controller = Controller(handler, hostname="127.0.0.1", port=port)
     controller.start()
     handler.url = f"smtp://127.0.0.1:{port}"

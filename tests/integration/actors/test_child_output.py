@@ -22,16 +22,16 @@ from tests.support.state import database_rows
 from tests.support.state.worker_setup import ALL_FRAMES, submit_video
 from tests.support.videos.clips import ClipByName
 
-SECRET = "what only the worker may read"
+SECRET = "readable by the worker only"
 REPORT = "(out / 'report.json')"
 
 
-async def take(worker_deps: WorkerDeps, child: DecodingChild) -> tuple[TaskOutcome, Row[Any]]:
-    """Claims a task and does it; its row afterwards."""
-    (claimed,) = await task_queue.claim(worker_deps.database, worker="w1")
+async def run_task(worker_deps: WorkerDeps, child: DecodingChild) -> tuple[TaskOutcome, Row[Any]]:
+    """Claims a task and performs it; returns the outcome and the task's row afterwards."""
+    (claim,) = await task_queue.claim(worker_deps.database, worker="w1")
     async with asyncio.timeout(30):
-        outcome = await perform(claimed, child, worker_deps, asyncio.Event(), lambda: None)
-    return outcome, await database_rows.fetch_task(worker_deps.database, claimed.lease.task_id)
+        outcome = await perform(claim, child, worker_deps, asyncio.Event(), lambda: None)
+    return outcome, await database_rows.fetch_task(worker_deps.database, claim.lease.task_id)
 
 
 async def set_service_errors(database: AsyncEngine, count: int) -> None:
@@ -49,24 +49,24 @@ def is_crash(outcome: TaskOutcome, task: Row[Any]) -> bool:
     [
         pytest.param(f"{REPORT}.unlink()", id="no report"),
         pytest.param(f"{REPORT}.write_text('{{')", id="half a report"),
-        pytest.param(f"{REPORT}.write_text('[]')", id="a report that is no object"),
-        pytest.param(f"{REPORT}.write_bytes(bytes([255]))", id="a report that is no text"),
-        pytest.param(f"{REPORT}.write_text('[' * 100_000)", id="a deep report"),
-        pytest.param(f"""{REPORT}.write_text('{{"seconds": NaN}}')""", id="a report with what is no number"),
+        pytest.param(f"{REPORT}.write_text('[]')", id="a report that is not an object"),
+        pytest.param(f"{REPORT}.write_bytes(bytes([255]))", id="a report that is not UTF-8"),
+        pytest.param(f"{REPORT}.write_text('[' * 100_000)", id="a report nested too deeply"),
+        pytest.param(f"""{REPORT}.write_text('{{"seconds": NaN}}')""", id="a report with NaN"),
         pytest.param(f"{REPORT}.open('ab').truncate(1 << 24)", id="a report that is too long"),
         pytest.param(f"(out / '{ARCHIVE_FILE}').unlink()", id="no archive"),
-        pytest.param(f"(out / '{ARCHIVE_FILE}').open('ab').write(b'more')", id="another archive than was told"),
-        pytest.param("(out / 'sheet.jpg').unlink(); (out / 'sheet.jpg').mkdir()", id="a folder for a file"),
-        pytest.param("(out / 'sheet.jpg').unlink(); os.mkfifo(out / 'sheet.jpg')", id="a pipe for a file"),
-        pytest.param("os.rename(out, str(out) + '2'); os.symlink(str(out) + '2', out)", id="a link for the folder"),
+        pytest.param(f"(out / '{ARCHIVE_FILE}').open('ab').write(b'more')", id="an archive unlike its report"),
+        pytest.param("(out / 'sheet.jpg').unlink(); (out / 'sheet.jpg').mkdir()", id="a folder instead of a file"),
+        pytest.param("(out / 'sheet.jpg').unlink(); os.mkfifo(out / 'sheet.jpg')", id="a pipe instead of a file"),
+        pytest.param("os.rename(out, str(out) + '2'); os.symlink(str(out) + '2', out)", id="a link to the folder"),
     ],
 )
 async def test_result_that_differs_from_its_report_is_a_crash_of_the_child(
     database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipByName, code: str
 ) -> None:
     await submit_video(database, store, clips("h264")[0])
-    assert is_crash(*await take(worker_deps, await child_that_runs(code)))
-    outcome, _ = await take(worker_deps, await DecodingChild.start())
+    assert is_crash(*await run_task(worker_deps, await child_that_runs(code)))
+    outcome, _ = await run_task(worker_deps, await DecodingChild.start())
     assert outcome is TaskOutcome.PUBLISHED
 
 
@@ -75,11 +75,11 @@ async def test_child_that_keeps_blaming_the_service_counts_as_crashed(
     database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipByName, code: int
 ) -> None:
     accepted = await submit_video(database, store, clips("h264")[0])
-    outcome, task = await take(worker_deps, await child_that_runs(f"os._exit({code})"))
+    outcome, task = await run_task(worker_deps, await child_that_runs(f"os._exit({code})"))
     assert (outcome, task.crashes, task.service_errors) == (TaskOutcome.RETRIED, 0, 1)
     for crashes in range(1, MAX_CRASHES + 1):
         await set_service_errors(database, MAX_CHILD_REPORTS)
-        outcome, task = await take(worker_deps, await child_that_runs(f"os._exit({code})"))
+        outcome, task = await run_task(worker_deps, await child_that_runs(f"os._exit({code})"))
         assert (task.crashes, task.service_errors) == (crashes, MAX_CHILD_REPORTS)
     extraction = await database_rows.fetch_extraction(database, accepted.extraction_id)
     assert (outcome, extraction.error_code) == (TaskOutcome.FAILED, "gave_up")
@@ -92,38 +92,40 @@ async def test_symbolic_link_of_the_child_is_not_stored(
     secret = tmp_path / "secret"
     secret.write_text(f'{{"secret": "{SECRET}"}}')
     await submit_video(database, store, clips("h264")[0])
-    linked = f"(out / '{name}').unlink(); (out / '{name}').symlink_to({str(secret)!r})"
-    assert is_crash(*await take(worker_deps, await child_that_runs(linked)))
+    link_code = f"(out / '{name}').unlink(); (out / '{name}').symlink_to({str(secret)!r})"
+    assert is_crash(*await run_task(worker_deps, await child_that_runs(link_code)))
     for key in await store.keys("results"):
         assert SECRET.encode() not in b"".join([chunk async for chunk in store.read(key)])
     assert secret.read_text() == f'{{"secret": "{SECRET}"}}'
 
 
-@pytest.mark.parametrize("made", ["", "{}", '{"sha256":"' + "0" * 64 + '","document":{}}\n'])
+@pytest.mark.parametrize("plan", ["", "{}", '{"sha256":"' + "0" * 64 + '","document":{}}\n'])
 async def test_incomplete_plan_is_a_crash_of_the_child(
-    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipByName, made: str
+    database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipByName, plan: str
 ) -> None:
-    dividing = replace(worker_deps, segment_seconds=1e-6)
+    splitting_deps = replace(worker_deps, segment_seconds=1e-6)
     await submit_video(database, store, clips("h264")[0], ALL_FRAMES)
-    assert is_crash(*await take(dividing, await child_that_runs(f"(out / '{PLAN_FILE}').write_text({made!r})")))
-    outcome, _ = await take(dividing, await DecodingChild.start())
+    assert is_crash(
+        *await run_task(splitting_deps, await child_that_runs(f"(out / '{PLAN_FILE}').write_text({plan!r})"))
+    )
+    outcome, _ = await run_task(splitting_deps, await DecodingChild.start())
     assert outcome is TaskOutcome.SPLIT
 
 
 @pytest.mark.parametrize(
     "code",
     [
-        pytest.param(f"(out / '{SEGMENT_REPORT}').unlink()", id="no notes"),
-        pytest.param(f"(out / '{SEGMENT_REPORT}').write_text('{{}}')", id="notes without their digest"),
-        pytest.param(f"(out / '{SEGMENT_INDEX}').open('ab').write(b'more')", id="another index than was noted"),
+        pytest.param(f"(out / '{SEGMENT_REPORT}').unlink()", id="no segment report"),
+        pytest.param(f"(out / '{SEGMENT_REPORT}').write_text('{{}}')", id="a segment report without its digest"),
+        pytest.param(f"(out / '{SEGMENT_INDEX}').open('ab').write(b'more')", id="an index unlike its report"),
     ],
 )
 async def test_incomplete_segment_is_a_crash_of_the_child(
     database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipByName, code: str
 ) -> None:
-    dividing = replace(worker_deps, segment_seconds=1e-6)
+    splitting_deps = replace(worker_deps, segment_seconds=1e-6)
     await submit_video(database, store, clips("h264")[0], ALL_FRAMES)
-    await take(dividing, await DecodingChild.start())
-    assert is_crash(*await take(dividing, await child_that_runs(code)))
-    outcome, _ = await take(dividing, await DecodingChild.start())
+    await run_task(splitting_deps, await DecodingChild.start())
+    assert is_crash(*await run_task(splitting_deps, await child_that_runs(code)))
+    outcome, _ = await run_task(splitting_deps, await DecodingChild.start())
     assert outcome is TaskOutcome.PUBLISHED

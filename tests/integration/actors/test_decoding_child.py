@@ -27,10 +27,10 @@ async def test_hanging_child_is_killed_at_its_deadline(clips: ClipByName, tmp_pa
     os.kill(child.pid, signal.SIGSTOP)
     job = Job(clips("h264")[0], "{}", tmp_path, EngineOptions(), Limits(4 * GIB, 60, GIB, 0.3, 60))
 
-    async def tell(_news: object) -> None:
-        raise AssertionError("a stopped child says nothing")
+    async def on_progress(_progress: object) -> None:
+        raise AssertionError("a stopped child reported progress")
 
-    outcome = await child.run(job, tell)
+    outcome = await child.run(job, on_progress)
     assert isinstance(outcome, ChildCrashed)
     assert "deadline" in outcome.detail
     assert process_ends(child.pid)
@@ -43,32 +43,32 @@ async def test_time_to_report_the_plan_does_not_count_for_the_deadline(
     child = await DecodingChild.start()
     job = Job(clips("h264")[0], "{}", tmp_path, EngineOptions(), Limits(4 * GIB, 60, GIB, 20, 25))
 
-    async def tell(_news: object) -> None:
+    async def on_progress(_progress: object) -> None:
         await asyncio.sleep(3)
 
-    assert isinstance(await child.run(job, tell), Extracted)
+    assert isinstance(await child.run(job, on_progress), Extracted)
 
 
 async def test_child_above_its_memory_limit_counts_as_crashed(clips: ClipByName, tmp_path: Path) -> None:
     child = await DecodingChild.start()
-    in_use = int(Path(f"/proc/{child.pid}/statm").read_text().split()[0]) * 4096
-    job = Job(clips("h264")[0], ALL_FRAMES, tmp_path, EngineOptions(), Limits(in_use // 2, 60, GIB, 60, 60))
+    memory_bytes = int(Path(f"/proc/{child.pid}/statm").read_text().split()[0]) * 4096
+    job = Job(clips("h264")[0], ALL_FRAMES, tmp_path, EngineOptions(), Limits(memory_bytes // 2, 60, GIB, 60, 60))
 
-    async def tell(_news: object) -> None:
+    async def on_progress(_progress: object) -> None:
         pass
 
-    assert isinstance(await child.run(job, tell), ChildCrashed)
+    assert isinstance(await child.run(job, on_progress), ChildCrashed)
 
 
 async def test_child_without_disk_space_is_a_service_error(clips: ClipByName, tmp_path: Path) -> None:
     child = await DecodingChild.start()
     job = Job(clips("h264")[0], ALL_FRAMES, tmp_path, EngineOptions(), Limits(4 * GIB, 60, 1000, 60, 60))
 
-    async def tell(_news: object) -> None:
+    async def on_progress(_progress: object) -> None:
         pass
 
     with pytest.raises(CatalogueError, match="storage_full"):
-        await child.run(job, tell)
+        await child.run(job, on_progress)
 
 
 async def test_child_environment_has_no_secrets(
@@ -78,10 +78,10 @@ async def test_child_environment_has_no_secrets(
     child = await child_that_runs("(out / 'environ').write_bytes(b' '.join([*os.environb, *os.environb.values()]))")
     job = Job(clips("h264")[0], "{}", tmp_path, EngineOptions(), Limits(4 * GIB, 60, GIB, 60, 60))
 
-    async def tell(_news: object) -> None:
+    async def on_progress(_progress: object) -> None:
         pass
 
-    assert isinstance(await child.run(job, tell), Extracted)
+    assert isinstance(await child.run(job, on_progress), Extracted)
     environment = (tmp_path / "environ").read_bytes()
     assert b"LANG" in environment
     assert b"FOTOGRAMA" not in environment

@@ -77,13 +77,13 @@ def tls_context(authority: trustme.CA) -> ssl.SSLContext:
 
 @pytest.fixture
 def start_server() -> Iterator[StartServer]:
-    """Starts a server; the options are the Controller's."""
+    """A function that starts a server, with the options of aiosmtpd's Controller."""
     with ExitStack() as stack:
 
         def start(**options: Any) -> Mailbox:
             mailbox = Mailbox()
-            with socket.create_server(("127.0.0.1", 0)) as free:
-                mailbox.port = free.getsockname()[1]
+            with socket.create_server(("127.0.0.1", 0)) as listener:
+                mailbox.port = listener.getsockname()[1]
             controller = Controller(
                 mailbox, hostname="127.0.0.1", port=mailbox.port, authenticator=mailbox.authenticate, **options
             )
@@ -109,14 +109,14 @@ async def test_starttls_is_used_when_the_server_offers_it(authority: trustme.CA,
     assert mailbox.over_tls == [True]
 
 
-async def test_the_password_is_sent_after_starttls_only(authority: trustme.CA, start_server: StartServer) -> None:
+async def test_password_is_sent_only_after_starttls(authority: trustme.CA, start_server: StartServer) -> None:
     mailbox = start_server(tls_context=tls_context(authority), auth_required=True)
     await Mailer(f"smtp://{CREDENTIALS}@{HOST}:{mailbox.port}").send(message_to("bob@example.com"))
     assert mailbox.logins == [LOGIN]
     assert mailbox.over_tls == [True]
 
 
-async def test_a_certificate_of_an_unknown_authority_is_refused_before_the_password(
+async def test_certificate_of_an_unknown_authority_is_refused_before_the_password(
     authority: trustme.CA, start_server: StartServer
 ) -> None:
     mailbox = start_server(tls_context=tls_context(trustme.CA()))
@@ -133,20 +133,20 @@ async def test_smtps_uses_tls_from_the_start(authority: trustme.CA, start_server
     assert len(mailbox.messages) == 1
 
 
-async def test_a_server_without_tls_gets_the_mail_in_clear(start_server: StartServer) -> None:
+async def test_server_without_tls_gets_the_mail_unencrypted(start_server: StartServer) -> None:
     mailbox = start_server()
     await Mailer(f"smtp://{HOST}:{mailbox.port}").send(message_to("bob@example.com"))
     assert mailbox.over_tls == [False]
 
 
-async def test_a_wrong_password_is_refused(authority: trustme.CA, start_server: StartServer) -> None:
+async def test_wrong_password_is_refused(authority: trustme.CA, start_server: StartServer) -> None:
     mailbox = start_server(tls_context=tls_context(authority))
     with pytest.raises(aiosmtplib.SMTPAuthenticationError, match="535"):
         await Mailer(f"smtp://ana%40example.com:wrong@{HOST}:{mailbox.port}").send(message_to("bob@example.com"))
     assert mailbox.messages == []
 
 
-async def test_a_refused_recipient_is_an_error_with_the_servers_answer(start_server: StartServer) -> None:
+async def test_refused_recipient_is_an_error_with_the_servers_answer(start_server: StartServer) -> None:
     mailbox = start_server()
     with pytest.raises(aiosmtplib.SMTPException, match="No such user"):
         await Mailer(f"smtp://{HOST}:{mailbox.port}").send(message_to("unknown@example.com"))
@@ -181,33 +181,33 @@ async def raw_server(
 
 
 @pytest.mark.parametrize("greeting", [b"", b"220 mail.example.com\r\n"], ids=["silent", "silent after its greeting"])
-async def test_a_server_that_hangs_ends_in_a_timeout(monkeypatch: pytest.MonkeyPatch, greeting: bytes) -> None:
+async def test_server_that_hangs_ends_in_a_timeout(monkeypatch: pytest.MonkeyPatch, greeting: bytes) -> None:
     monkeypatch.setattr(email_sender, "TIMEOUT_SECONDS", 0.2)
 
-    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def stay_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(greeting)
         await reader.read()
 
-    async with raw_server(hang) as port:
+    async with raw_server(stay_silent) as port:
         with pytest.raises(OSError, match=r"did not accept the e-mail in 0\.2 s"):
             await Mailer(f"smtp://127.0.0.1:{port}").send(message_to("bob@example.com"))
 
 
-async def test_a_server_whose_answer_never_ends_is_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_server_whose_answer_never_ends_is_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(email_sender, "TIMEOUT_SECONDS", 0.3)
 
-    async def answer_on_and_on(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def never_finish_the_greeting(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
             writer.write(b"220-Please wait\r\n")
             await writer.drain()
             await asyncio.sleep(0.05)
 
-    async with raw_server(answer_on_and_on) as port:
+    async with raw_server(never_finish_the_greeting) as port:
         with pytest.raises(OSError, match=r"did not accept the e-mail in 0\.3 s"):
             await Mailer(f"smtp://127.0.0.1:{port}").send(message_to("bob@example.com"))
 
 
-async def test_an_accepted_mail_is_sent_although_the_server_does_not_answer_to_quit(
+async def test_accepted_mail_is_sent_although_the_server_does_not_answer_quit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(email_sender, "QUIT_SECONDS", 0.1)

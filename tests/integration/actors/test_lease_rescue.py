@@ -29,11 +29,15 @@ async def test_expired_lease_is_rescued_after_a_whole_lease_of_a_reachable_datab
     assert (await database_rows.fetch_task(database, accepted.task_id)).losses == 1
 
 
-@pytest.mark.parametrize(("ours", "theirs"), [(0, 3600), (3600, 0), (3600, 3600), (0, -60)])
+@pytest.mark.parametrize(("process_seconds", "server_seconds"), [(0, 3600), (3600, 0), (3600, 3600), (0, -60)])
 async def test_suspended_process_or_server_counts_as_an_outage(
-    database: AsyncEngine, store: ObjectStore, monkeypatch: pytest.MonkeyPatch, ours: float, theirs: float
+    database: AsyncEngine,
+    store: ObjectStore,
+    monkeypatch: pytest.MonkeyPatch,
+    process_seconds: float,
+    server_seconds: float,
 ) -> None:
-    """After a suspension or a clock jump leases are expired, but their workers had no chance to renew them."""
+    """After a suspension or a clock jump, leases have expired whose workers had no chance to renew them."""
     accepted = await database_rows.accept_video(database)
     await claim_one(database)
     await expire_lease(database, accepted.task_id)
@@ -45,26 +49,26 @@ async def test_suspended_process_or_server_counts_as_an_outage(
     monkeypatch.setattr("db.connection.check", check)
     maintenance = make_maintenance(database, store, clock=lambda: clocks["ours"], lease_seconds=0.5)
 
-    async def turn(ours: float, theirs: float) -> int:
-        clocks["ours"] += ours
-        clocks["theirs"] += theirs
+    async def advance_and_rescue(process_seconds: float, server_seconds: float) -> int:
+        clocks["ours"] += process_seconds
+        clocks["theirs"] += server_seconds
         return await maintenance.lease_rescuer.run()
 
-    assert [await turn(0.2, 0.2) for _ in range(3)] == [0, 0, 0]
-    assert await turn(ours or 0.2, theirs or 0.2) == 0
-    assert [await turn(0.2, 0.2) for _ in range(3)] == [0, 0, 1]
+    assert [await advance_and_rescue(0.2, 0.2) for _ in range(3)] == [0, 0, 0]
+    assert await advance_and_rescue(process_seconds or 0.2, server_seconds or 0.2) == 0
+    assert [await advance_and_rescue(0.2, 0.2) for _ in range(3)] == [0, 0, 1]
 
 
 async def test_locked_task_does_not_delay_the_rescue_of_others(database: AsyncEngine, store: ObjectStore) -> None:
-    frozen, late = await database_rows.accept_video(database), await database_rows.accept_video(database)
-    for one in (frozen, late):
+    locked, unlocked = await database_rows.accept_video(database), await database_rows.accept_video(database)
+    for accepted in (locked, unlocked):
         await claim_one(database)
-        await expire_lease(database, one.task_id)
+        await expire_lease(database, accepted.task_id)
     maintenance = make_maintenance(database, store)
     async with database.begin() as connection:
-        await connection.execute(text("SELECT FROM tasks WHERE id = :id FOR UPDATE"), {"id": frozen.task_id})
+        await connection.execute(text("SELECT FROM tasks WHERE id = :id FOR UPDATE"), {"id": locked.task_id})
         assert await maintenance.lease_rescuer.run() == 1
-        assert (await database_rows.fetch_task(database, late.task_id)).losses == 1
+        assert (await database_rows.fetch_task(database, unlocked.task_id)).losses == 1
     assert await maintenance.lease_rescuer.run() == 1
 
 
@@ -97,14 +101,14 @@ async def test_lock_timeout_is_not_an_outage_and_does_not_delay_rescue(
     await expire_lease(database, accepted.task_id)
     assert await maintenance.lease_rescuer.run() == 0
 
-    async def locked_out() -> int:
+    async def time_out_on_a_lock() -> int:
         async with database.begin() as first, database.begin() as second:
             await first.execute(text("LOCK TABLE outbox"))
             await second.execute(text("SET LOCAL lock_timeout = '10ms'"))
             await second.execute(text("LOCK TABLE outbox"))
         return 0
 
-    await maintenance.run_job(FunctionJob("locked_out", 0, locked_out))
+    await maintenance.run_job(FunctionJob("locked_out", 0, time_out_on_a_lock))
     now[0] = 5.0
     assert await maintenance.lease_rescuer.run() == 1
 

@@ -17,12 +17,12 @@ from tests.support.servers.running_service import free_port
 PASSWORD = "TopSecretPassword"
 
 
-async def logged(work: Awaitable[object], expected: type[Exception]) -> str:
-    """The line of the log about what this piece of work raises."""
+async def log_of_failure(failing_call: Awaitable[object], expected: type[Exception]) -> str:
+    """Logs the exception that the call raises; returns the log line."""
     lines = io.StringIO()
     log = structlog.wrap_logger(structlog.PrintLogger(lines), processors=JSON_LINES)
     with pytest.raises(expected) as raised:
-        await work
+        await failing_call
     try:
         raise raised.value
     except expected:
@@ -31,13 +31,13 @@ async def logged(work: Awaitable[object], expected: type[Exception]) -> str:
 
 
 async def test_database_outage_is_logged_without_the_password() -> None:
-    away = open_database(f"postgresql://somebody:{PASSWORD}@127.0.0.1:{free_port()}/fotograma", name="test")
-    line = await logged(check(away), OperationalError)
-    await away.dispose()
+    database = open_database(f"postgresql://somebody:{PASSWORD}@127.0.0.1:{free_port()}/fotograma", name="test")
+    line = await log_of_failure(check(database), OperationalError)
+    await database.dispose()
     assert PASSWORD not in line
-    told = json.loads(line)
-    assert told["event"] == "test.failed"
-    frames = [frame["name"] for stack in told["exception"] for frame in stack["frames"]]
+    entry = json.loads(line)
+    assert entry["event"] == "test.failed"
+    frames = [frame["name"] for stack in entry["exception"] for frame in stack["frames"]]
     assert "check" in frames
 
 
@@ -46,6 +46,6 @@ async def test_failed_statement_is_logged_without_its_values(database: AsyncEngi
         async with database.connect() as connection:
             await connection.execute(text("SELECT no_such_function(:secret)"), {"secret": PASSWORD})
 
-    line = await logged(fail(), DBAPIError)
+    line = await log_of_failure(fail(), DBAPIError)
     assert "no_such_function" in line
     assert PASSWORD not in line

@@ -15,15 +15,15 @@ from tests.support.state.maintenance_setup import RecordedMetrics, execute_past_
 async def test_hanging_job_fails_the_health_check(database: AsyncEngine, store: ObjectStore) -> None:
     now = [0.0]
     maintenance = make_maintenance(database, store, clock=lambda: now[0])
-    begun, never = asyncio.Event(), asyncio.Event()
+    started, never = asyncio.Event(), asyncio.Event()
 
     async def hang() -> int:
-        begun.set()
+        started.set()
         await never.wait()
         return 0
 
     hanging = asyncio.create_task(maintenance.run_job(FunctionJob("rescue", 0, hang)))
-    await begun.wait()
+    await started.wait()
     maintenance.check()
     now[0] = STALLED_SECONDS + 1
     with pytest.raises(MaintenanceStalledError, match="rescue"):
@@ -34,11 +34,11 @@ async def test_hanging_job_fails_the_health_check(database: AsyncEngine, store: 
 async def test_metrics_count_maintenance_and_ledger_differences(database: AsyncEngine, store: ObjectStore) -> None:
     accepted = await database_rows.accept_video(database)
     await execute_past_triggers(database, "DELETE FROM extractions WHERE id = :id", accepted.extraction_id)
-    noted = RecordedMetrics()
-    running = asyncio.create_task(make_maintenance(database, store).run(noted))
+    metrics = RecordedMetrics()
+    running_task = asyncio.create_task(make_maintenance(database, store).run(metrics))
     async with asyncio.timeout(10):
-        await noted.compared.wait()
-    running.cancel()
-    await asyncio.wait({running})
-    assert noted.balances[0].difference_count == 1
-    assert ("ledger", 1) in noted.actions
+        await metrics.compared.wait()
+    running_task.cancel()
+    await asyncio.wait({running_task})
+    assert metrics.balances[0].difference_count == 1
+    assert ("ledger", 1) in metrics.actions

@@ -13,13 +13,13 @@ from tests.support.own_process import command_of
 from tests.support.programs import look_at_parent, worker_with_one_child
 from tests.support.videos.clips import ClipByName
 
-ORDINARY = 65_534
-USERS = [0, ORDINARY] if os.geteuid() == 0 else [os.geteuid()]
-LOOKED_AT = ("environ", "mem", "maps")
+ORDINARY_USER = 65_534
+USERS = [0, ORDINARY_USER] if os.geteuid() == 0 else [os.geteuid()]
+PROC_FILES = ("environ", "mem", "maps")
 
-LOOK = f"""
+READ_PARENT = f"""
 found = {{}}
-for name in {LOOKED_AT}:
+for name in {PROC_FILES}:
     try:
         found[name] = len(open(f"/proc/{{os.getppid()}}/{{name}}", "rb").read(10))
     except OSError as error:
@@ -37,47 +37,47 @@ def test_child_cannot_read_environment_and_memory_of_its_worker(clips: ClipByNam
         "FOTOGRAMA_SECRET_KEY": "of the worker alone" * 2,
         "FOTOGRAMA_SCRATCH": str(tmp_path / "scratch"),
     }
-    command = command_of(worker_with_one_child, clips("h264")[0], out, LOOK)
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, timeout=120, check=True)
-    assert done.stdout == "Extracted\n"
-    assert json.loads((out / "found").read_text()) == dict.fromkeys(LOOKED_AT, "PermissionError")
+    command = command_of(worker_with_one_child, clips("h264")[0], out, READ_PARENT)
+    completed = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, timeout=120, check=True)
+    assert completed.stdout == "Extracted\n"
+    assert json.loads((out / "found").read_text()) == dict.fromkeys(PROC_FILES, "PermissionError")
 
 
-def look(
-    user: int, victim: Callable[[], None] | None, spy: Callable[..., object] | None, *, landlock: bool = True
+def read_parent(
+    user: int, victim: Callable[[], None] | None, reader: Callable[..., object] | None, *, landlock: bool = True
 ) -> set[str]:
-    """What a process meets that looks at its parent.
+    """Lets a process read its parent in /proc; returns the errors, or "opened".
 
-    victim, spy: what each has done before. landlock: False for a kernel that has none.
+    victim, reader: what the parent and the process call before. landlock: False simulates a kernel without Landlock.
     """
-    names = [step.__name__ if step else "" for step in (victim, spy)]
+    names = [step.__name__ if step else "" for step in (victim, reader)]
     command = command_of(look_at_parent, user, "landlock" if landlock else "", *names)
     return set(subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=60, check=True).stdout.split())
 
 
 @pytest.mark.parametrize("user", USERS)
 def test_process_without_isolation_reads_other_processes_of_its_user(user: int) -> None:
-    assert look(user, None, None) == {"opened"}
+    assert read_parent(user, None, None) == {"opened"}
 
 
 @pytest.mark.parametrize("user", USERS)
 def test_isolated_process_reads_nothing_of_dumpable_processes(user: int) -> None:
-    """Ray's own processes, which inherit the secrets, can't hide theirs."""
-    assert look(user, None, isolate) == {"PermissionError"}
+    """Ray's own processes inherit the secrets, and can't hide their memory."""
+    assert read_parent(user, None, isolate) == {"PermissionError"}
 
 
 @pytest.mark.parametrize("user", USERS)
 def test_non_dumpable_process_is_unreadable_without_capabilities(user: int) -> None:
-    """Whether the kernel has Landlock or not."""
-    assert look(user, hide_memory, drop_capabilities) == {"PermissionError"}
+    """This does not need Landlock."""
+    assert read_parent(user, hide_memory, drop_capabilities) == {"PermissionError"}
 
 
 @pytest.mark.parametrize("user", [user for user in USERS if user == 0])
 def test_root_without_capabilities_reads_nothing_of_root_with_capabilities(user: int) -> None:
-    assert look(user, None, drop_capabilities) == {"PermissionError"}
+    assert read_parent(user, None, drop_capabilities) == {"PermissionError"}
 
 
 @pytest.mark.parametrize("user", USERS)
 def test_isolated_process_reads_nothing_of_others_without_landlock(user: int) -> None:
-    """An ordinary user's process enters a user namespace of its own; root's gives up its capabilities."""
-    assert look(user, None, isolate, landlock=False) == {"PermissionError"}
+    """An ordinary user's process enters its own user namespace. A process of root gives up its capabilities."""
+    assert read_parent(user, None, isolate, landlock=False) == {"PermissionError"}

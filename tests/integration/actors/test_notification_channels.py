@@ -37,7 +37,7 @@ async def test_failing_channel_does_not_repeat_other_channels(
     webhook_user: UUID,
 ) -> None:
     await database_rows.execute(database, "UPDATE users SET notify = 'all'")
-    bad = await create_webhook(database, webhook_user, receiver.url)
+    failing = await create_webhook(database, webhook_user, receiver.url)
     await create_webhook(database, webhook_user, other_receiver.url)
     object.__setattr__(outbox_sender, "mailer", Mailer(inbox.url))
     await accept_and_fail(database, webhook_user)
@@ -47,12 +47,12 @@ async def test_failing_channel_does_not_repeat_other_channels(
         await make_outbox_due(database)
     assert (len(receiver.received), len(other_receiver.received), len(inbox.messages)) == (3, 1, 1)
     assert len({*receiver.ids, *other_receiver.ids}) == 2
-    (delivery,) = await webhook_deliveries.list_deliveries(database, bad.id, limit=10)
-    assert [one.status for one in delivery.tries] == [500, 500, 204]
+    (delivery,) = await webhook_deliveries.list_deliveries(database, failing.id, limit=10)
+    assert [attempt.status for attempt in delivery.tries] == [500, 500, 204]
 
 
 @dataclass(frozen=True, slots=True)
-class Interrupted(WebhookSender):
+class InterruptedSender(WebhookSender):
     """A sender whose database connection breaks at deliveries of one webhook or one extraction."""
 
     victim: UUID | None = None
@@ -64,7 +64,7 @@ class Interrupted(WebhookSender):
 
 
 def interrupted_sender(database: AsyncEngine, webhook_client: WebhookHttpClient, victim: UUID) -> OutboxSender:
-    webhook_sender = Interrupted(database, webhook_client, victim=victim)
+    webhook_sender = InterruptedSender(database, webhook_client, victim=victim)
     return OutboxSender(database, None, mail_from=MAIL_FROM, public_url="http://here", webhooks=webhook_sender)
 
 
@@ -76,14 +76,14 @@ async def test_database_error_in_one_channel_does_not_stop_other_channels(
     webhook_user: UUID,
 ) -> None:
     broken = await create_webhook(database, webhook_user, other_receiver.url)
-    fine = [await create_webhook(database, webhook_user, receiver.url) for _ in range(3)]
+    healthy = [await create_webhook(database, webhook_user, receiver.url) for _ in range(3)]
     await accept_and_fail(database, webhook_user)
     outbox_sender = interrupted_sender(database, webhook_client, broken.id)
     with capture_logs() as logs:
-        assert await outbox_sender.run_once() == len(fine)
-    assert (len(receiver.verified(WEBHOOK_SECRET)), len(other_receiver.verified(WEBHOOK_SECRET))) == (len(fine), 0)
-    (told,) = [line for line in logs if line["event_name"] == "channel.failed"]
-    assert (told["channel"], type(told["exc_info"])) == (f"webhook:{broken.id}", OperationalError)
+        assert await outbox_sender.run_once() == len(healthy)
+    assert (len(receiver.verified(WEBHOOK_SECRET)), len(other_receiver.verified(WEBHOOK_SECRET))) == (len(healthy), 0)
+    (entry,) = [line for line in logs if line["event_name"] == "channel.failed"]
+    assert (entry["channel"], type(entry["exc_info"])) == (f"webhook:{broken.id}", OperationalError)
 
 
 async def test_database_error_in_one_delivery_does_not_stop_the_others_of_its_channel(
@@ -99,10 +99,10 @@ async def test_database_error_in_one_delivery_does_not_stop_the_others_of_its_ch
 async def test_hanging_receiver_delays_no_other_webhook(
     database: AsyncEngine, receiver: WebhookReceiver, other_receiver: WebhookReceiver, webhook_user: UUID
 ) -> None:
-    """The round that reaches it does not wait either: later rounds serve the other webhooks."""
-    patient = WebhookHttpClient(Reach.LOOPBACK, answer_seconds=60)
+    """The turn that starts the hanging delivery does not wait for it. Later turns serve the other webhooks."""
+    slow_client = WebhookHttpClient(Reach.LOOPBACK, answer_seconds=60)
     outbox_sender = OutboxSender(
-        database, None, mail_from=MAIL_FROM, public_url="http://here", webhooks=WebhookSender(database, patient)
+        database, None, mail_from=MAIL_FROM, public_url="http://here", webhooks=WebhookSender(database, slow_client)
     )
     await create_webhook(database, webhook_user, receiver.url)
     receiver.hanging = True
@@ -118,4 +118,4 @@ async def test_hanging_receiver_delays_no_other_webhook(
     assert len(other_receiver.received) == 1
     assert len(receiver.received) <= 4
     await outbox_sender.close()
-    await patient.close()
+    await slow_client.close()

@@ -49,15 +49,15 @@ async def test_objects_of_lost_attempts_are_removed_and_the_result_stays(
 ) -> None:
     accepted = await database_rows.accept_video(database)
     lease = (await claim_one(database)).lease
-    kept = result_prefix(accepted.extraction_id, accepted.task_id, lease.attempt)
-    lost = result_prefix(accepted.extraction_id, accepted.task_id, 10)
-    for prefix in (kept, lost):
+    result_key = result_prefix(accepted.extraction_id, accepted.task_id, lease.attempt)
+    lost_attempt = result_prefix(accepted.extraction_id, accepted.task_id, 10)
+    for prefix in (result_key, lost_attempt):
         await store.put(f"{prefix}/frames.zip", one_chunk(b"data"))
-    publication = Publication(kept, "auto/1", 1, 4, "f" * 64, [])
+    publication = Publication(result_key, "auto/1", 1, 4, "f" * 64, [])
     await task_queue.publish(database, lease, publication)
     maintenance = make_maintenance(database, store)
     assert await maintenance.lost_attempt_cleaner.run() == 1
-    assert await store.keys("results") == [f"{kept}/frames.zip"]
+    assert await store.keys("results") == [f"{result_key}/frames.zip"]
     assert await maintenance.lost_attempt_cleaner.run() == 0
 
 

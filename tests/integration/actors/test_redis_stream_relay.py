@@ -27,50 +27,50 @@ Entries = list[tuple[str, dict[str, str]]]
 
 @pytest.fixture
 async def redis(redis_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(redis_url, decode_responses=True) as one:
-        yield one
+    async with Redis.from_url(redis_url, decode_responses=True) as client:
+        yield client
 
 
 @pytest.fixture
 async def relay(database: AsyncEngine, redis_url: str) -> AsyncIterator[StreamRelay]:
-    one = open_relay(database, redis_url, key=KEY, length=LENGTH)
-    yield one
-    await one.close()
+    stream_relay = open_relay(database, redis_url, key=KEY, length=LENGTH)
+    yield stream_relay
+    await stream_relay.close()
 
 
-async def ended(database: AsyncEngine) -> Accepted:
+async def accept_and_publish(database: AsyncEngine) -> Accepted:
     accepted = await database_rows.accept_video(database)
     await publish_result(database, (await claim_one(database)).lease)
     return accepted
 
 
-async def ids(database: AsyncEngine) -> list[int]:
+async def event_ids(database: AsyncEngine) -> list[int]:
     return list((await database_rows.fetch_one(database, "SELECT array_agg(id ORDER BY id) AS all FROM events")).all)
 
 
-async def stream(redis: Redis) -> Entries:
+async def stream_entries(redis: Redis) -> Entries:
     entries: Any = await redis.xrange(KEY)
     return list(entries)
 
 
-def told(entries: Entries) -> list[int]:
+def relayed_ids(entries: Entries) -> list[int]:
     return [int(fields["id"]) for _, fields in entries]
 
 
 async def test_every_event_is_relayed_once_in_order_with_its_user(
     database: AsyncEngine, relay: StreamRelay, redis: Redis
 ) -> None:
-    accepted = await ended(database)
+    accepted = await accept_and_publish(database)
     assert await relay.run_once() == 3
     assert await relay.run_once() == 0
-    entries = await stream(redis)
-    assert told(entries) == await ids(database)
+    entries = await stream_entries(redis)
+    assert relayed_ids(entries) == await event_ids(database)
     assert [fields["kind"] for _, fields in entries] == ["accepted", "claimed", "published"]
     fields = entries[1][1]
     assert fields["extraction_id"] == str(accepted.extraction_id)
     assert (fields["video_id"], fields["user_id"]) == (str(accepted.video_id), str(accepted.user_id))
     assert json.loads(fields["data"])["attempt"] == 1
-    await ended(database)
+    await accept_and_publish(database)
     assert await relay.run_once() == 3
     assert await redis.ttl(KEY) == -1
 
@@ -78,32 +78,32 @@ async def test_every_event_is_relayed_once_in_order_with_its_user(
 async def test_consumers_of_a_group_share_the_events(database: AsyncEngine, relay: StreamRelay, redis: Redis) -> None:
     await redis.xgroup_create(KEY, "billing", id="0", mkstream=True)
     for _ in range(2):
-        await ended(database)
+        await accept_and_publish(database)
     await relay.run_once()
     seen = []
     for consumer in ("a", "b", "a"):
         answer: Any = await redis.xreadgroup("billing", consumer, {KEY: ">"}, count=2)
         ((_, entries),) = answer
-        seen += told(entries)
+        seen += relayed_ids(entries)
         await redis.xack(KEY, "billing", *(entry for entry, _ in entries))
-    assert seen == await ids(database)
+    assert seen == await event_ids(database)
     assert (await redis.xpending(KEY, "billing"))["pending"] == 0
 
 
 async def test_event_that_commits_late_is_relayed(
     database: AsyncEngine, database_url: str, relay: StreamRelay, redis: Redis
 ) -> None:
-    """Its id is lower than that of one which is committed already."""
+    """Its id is lower than the id of an event that is already committed."""
     first = await database_rows.accept_video(database)
     await relay.run_once()
-    async with await psycopg.AsyncConnection.connect(database_url) as late:
+    async with await psycopg.AsyncConnection.connect(database_url) as late_connection:
         statement = "INSERT INTO events (extraction_id, kind) VALUES (%s, 'late')"
-        await late.execute(statement, [first.extraction_id])
+        await late_connection.execute(statement, [first.extraction_id])
         await database_rows.accept_video(database)
         await relay.run_once()
-        assert "late" not in [fields["kind"] for _, fields in await stream(redis)]
+        assert "late" not in [fields["kind"] for _, fields in await stream_entries(redis)]
     await relay.run_once()
-    assert told(await stream(redis)) == await ids(database)
+    assert relayed_ids(await stream_entries(redis)) == await event_ids(database)
 
 
 async def test_events_of_one_extraction_keep_their_order(
@@ -119,7 +119,7 @@ async def test_events_of_one_extraction_keep_their_order(
         await relay.run_once()
         await older.execute(statement, [accepted.extraction_id, "second"])
     await relay.run_once()
-    assert [fields["kind"] for _, fields in await stream(redis)] == ["accepted", "first", "second"]
+    assert [fields["kind"] for _, fields in await stream_entries(redis)] == ["accepted", "first", "second"]
 
 
 async def test_long_backlog_is_relayed_in_pages(
@@ -127,9 +127,9 @@ async def test_long_backlog_is_relayed_in_pages(
 ) -> None:
     monkeypatch.setattr(relays, "PAGE_EVENTS", 2)
     for _ in range(3):
-        await ended(database)
+        await accept_and_publish(database)
     assert await relay.run_once() == 9
-    assert told(await stream(redis)) == await ids(database)
+    assert relayed_ids(await stream_entries(redis)) == await event_ids(database)
 
 
 async def test_two_concurrent_relays_skip_no_event(
@@ -137,18 +137,18 @@ async def test_two_concurrent_relays_skip_no_event(
 ) -> None:
     monkeypatch.setattr(relays, "PAGE_EVENTS", 3)
     other = open_relay(database, redis_url, key=KEY, length=LENGTH)
-    going = True
+    running = True
 
-    async def follow(one: StreamRelay) -> None:
-        while going:
-            await one.run_once()
+    async def relay_events(each: StreamRelay) -> None:
+        while running:
+            await each.run_once()
 
-    following = [asyncio.create_task(follow(one)) for one in (relay, other)]
+    relaying = [asyncio.create_task(relay_events(each)) for each in (relay, other)]
     await asyncio.gather(*(database_rows.accept_video(database) for _ in range(40)))
-    going = False
-    await asyncio.gather(*following)
+    running = False
+    await asyncio.gather(*relaying)
     await relay.run_once()
-    assert sorted(set(told(await stream(redis)))) == await ids(database)
+    assert sorted(set(relayed_ids(await stream_entries(redis)))) == await event_ids(database)
     await other.close()
 
 
@@ -171,15 +171,15 @@ async def test_events_wait_while_redis_is_away(database: AsyncEngine, server_fol
     (folder := server_folder / "stream").mkdir()
     with running_valkey(folder) as server:
         relay = open_relay(database, server.url, key=KEY, length=LENGTH)
-        await ended(database)
+        await accept_and_publish(database)
         assert await relay.run_once() == 3
         server.stop()
-        await ended(database)
+        await accept_and_publish(database)
         assert await relay.run_once() == 0
         server.start()
         assert await relay.run_once() == 3
         async with Redis.from_url(server.url, decode_responses=True) as redis:
-            assert (await ids(database))[3:] == told(await stream(redis))[-3:]
+            assert (await event_ids(database))[3:] == relayed_ids(await stream_entries(redis))[-3:]
         await relay.close()
 
 
@@ -194,7 +194,7 @@ async def test_stream_length_is_bounded(database: AsyncEngine, redis: Redis, red
 
 
 async def test_unrelayed_events_are_found_by_an_index(database: AsyncEngine) -> None:
-    """Without walking the ids from the first one on."""
+    """The query does not read all ids from the first one on."""
     accepted = await database_rows.accept_video(database)
     statement = "INSERT INTO events (extraction_id, kind) SELECT :id, 'claimed' FROM generate_series(1, 20000)"
     await database_rows.execute(database, statement, id=accepted.extraction_id)

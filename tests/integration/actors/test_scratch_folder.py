@@ -13,14 +13,14 @@ from tests.support.programs import hold_scratch_folder
 
 
 @pytest.fixture
-def other(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Another process that holds a folder."""
+def other_worker(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Another process with a scratch folder."""
     command = command_of(hold_scratch_folder, tmp_path)
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as one:
-        assert one.stdout is not None
-        assert one.stdout.readline() == b"held\n"
-        yield one
-        one.kill()
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"held\n"
+        yield process
+        process.kill()
 
 
 def test_scratch_folder_starts_empty_and_is_removed_by_its_worker(tmp_path: Path) -> None:
@@ -30,17 +30,17 @@ def test_scratch_folder_starts_empty_and_is_removed_by_its_worker(tmp_path: Path
     assert list((tmp_path / "root").iterdir()) == []
 
 
-def test_scratch_folder_of_a_live_worker_stays(tmp_path: Path, other: subprocess.Popen[bytes]) -> None:
+def test_scratch_folder_of_a_live_worker_stays(tmp_path: Path, other_worker: subprocess.Popen[bytes]) -> None:
     with own_folder(tmp_path, "mine"):
         assert (tmp_path / "other" / "source").exists()
-    assert other.poll() is None
+    assert other_worker.poll() is None
 
 
 def test_scratch_folder_of_a_killed_worker_is_removed_by_the_next(
-    tmp_path: Path, other: subprocess.Popen[bytes]
+    tmp_path: Path, other_worker: subprocess.Popen[bytes]
 ) -> None:
-    other.kill()
-    other.wait()
+    other_worker.kill()
+    other_worker.wait()
     assert (tmp_path / "other" / "source").exists()
     with own_folder(tmp_path, "mine"):
         assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "mine.lock"]

@@ -1,4 +1,4 @@
-"""The workers of a machine fetch a video once. A crash, a full disk or a damaged copy costs only another fetch."""
+"""The workers of a machine fetch a video once. A crash, a full disk or a damaged copy only causes another fetch."""
 
 from __future__ import annotations
 
@@ -42,23 +42,23 @@ def store(tmp_path: Path) -> CountingStore:
 
 @pytest.fixture
 async def claim(database: AsyncEngine, store: CountingStore, clips: ClipByName) -> Claim:
-    """Of a video in chunks that no worker has read."""
+    """The claim of a video in chunks that no worker has read."""
     await submit_in_chunks(database, store, clips("h264")[0])
-    (claimed,) = await task_queue.claim(database, worker="w1")
-    return claimed
+    (claim,) = await task_queue.claim(database, worker="w1")
+    return claim
 
 
-async def staged(claim: Claim, deps: WorkerDeps, into: Path) -> bytes:
+async def stage(claim: Claim, deps: WorkerDeps, into: Path) -> bytes:
     return (await stage_video(claim, deps, into)).read_bytes()
 
 
-async def known(database: AsyncEngine, claim: Claim, deps: WorkerDeps, into: Path) -> Claim:
-    """The claim as a later task has it: with the digest that the first one computed."""
-    await staged(claim, deps, into)
+async def claim_with_digest(database: AsyncEngine, claim: Claim, deps: WorkerDeps, into: Path) -> Claim:
+    """Stages the video for a first task, releases it, and claims it again: now with the digest of the video."""
+    await stage(claim, deps, into)
     await task_queue.release(database, claim.lease)
-    (again,) = await task_queue.claim(database, worker="w2")
-    assert again.sha256 is not None
-    return again
+    (later_claim,) = await task_queue.claim(database, worker="w2")
+    assert later_claim.sha256 is not None
+    return later_claim
 
 
 async def test_later_tasks_of_a_video_read_nothing_from_the_store(
@@ -69,22 +69,22 @@ async def test_later_tasks_of_a_video_read_nothing_from_the_store(
     clips: ClipByName,
     tmp_path: Path,
 ) -> None:
-    again = await known(database, claim, worker_deps, tmp_path / "first")
+    later_claim = await claim_with_digest(database, claim, worker_deps, tmp_path / "first")
     reads = store.reads
     assert reads > 1
-    assert await staged(again, worker_deps, tmp_path / "second") == clips("h264")[0].read_bytes()
+    assert await stage(later_claim, worker_deps, tmp_path / "second") == clips("h264")[0].read_bytes()
     assert store.reads == reads
 
 
 async def test_workers_that_need_a_video_at_the_same_time_fetch_it_once(
     database: AsyncEngine, store: CountingStore, worker_deps: WorkerDeps, claim: Claim, tmp_path: Path
 ) -> None:
-    again = await known(database, claim, worker_deps, tmp_path / "first")
-    worker_deps.staging_cache.remove(str(again.sha256))
-    once, store.reads = store.reads, 0
-    contents = await asyncio.gather(*(staged(again, worker_deps, tmp_path / f"{n}") for n in range(5)))
+    later_claim = await claim_with_digest(database, claim, worker_deps, tmp_path / "first")
+    worker_deps.staging_cache.remove(str(later_claim.sha256))
+    reads_of_one_fetch, store.reads = store.reads, 0
+    contents = await asyncio.gather(*(stage(later_claim, worker_deps, tmp_path / f"{n}") for n in range(5)))
     assert len(set(contents)) == 1
-    assert store.reads == once
+    assert store.reads == reads_of_one_fetch
 
 
 async def test_damaged_copy_is_dropped_and_fetched_again(
@@ -95,11 +95,11 @@ async def test_damaged_copy_is_dropped_and_fetched_again(
     clips: ClipByName,
     tmp_path: Path,
 ) -> None:
-    again = await known(database, claim, worker_deps, tmp_path / "first")
-    copy = worker_deps.staging_cache.folder / str(again.sha256)
-    damaged = copy.read_bytes()
-    copy.write_bytes(bytes([damaged[0] ^ 1]) + damaged[1:])
-    assert await staged(again, worker_deps, tmp_path / "second") == clips("h264")[0].read_bytes()
+    later_claim = await claim_with_digest(database, claim, worker_deps, tmp_path / "first")
+    copy = worker_deps.staging_cache.folder / str(later_claim.sha256)
+    content = copy.read_bytes()
+    copy.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    assert await stage(later_claim, worker_deps, tmp_path / "second") == clips("h264")[0].read_bytes()
     assert copy.read_bytes() == clips("h264")[0].read_bytes()
 
 
@@ -107,7 +107,7 @@ async def test_cache_without_room_keeps_nothing_and_the_task_has_its_video(
     database: AsyncEngine, worker_deps: WorkerDeps, claim: Claim, clips: ClipByName, tmp_path: Path
 ) -> None:
     deps = replace(worker_deps, staging_cache=StagingCache(tmp_path / "none", 0))
-    assert await staged(claim, deps, tmp_path / "first") == clips("h264")[0].read_bytes()
+    assert await stage(claim, deps, tmp_path / "first") == clips("h264")[0].read_bytes()
     assert [path.name for path in (tmp_path / "none").iterdir()] == ["locks"]
 
 
@@ -118,30 +118,30 @@ def write_files(folder: Path, count: int) -> list[Path]:
     return paths
 
 
-def name(n: int) -> str:
+def digest_of(n: int) -> str:
     return f"{n:064x}"
 
 
-def test_copy_that_was_not_used_for_longest_is_evicted_and_a_running_task_keeps_its_file(tmp_path: Path) -> None:
+def test_least_recently_used_copy_is_evicted_and_a_running_task_keeps_its_file(tmp_path: Path) -> None:
     cache = StagingCache(tmp_path / "staged", 2500)
     for n, path in enumerate(write_files(tmp_path, 2)):
         os.utime(path, (n, n))
-        cache.add(name(n), path)
-    assert cache.link(name(0), tmp_path / "running")
+        cache.add(digest_of(n), path)
+    assert cache.link(digest_of(0), tmp_path / "running")
     (third,) = write_files(tmp_path, 1)
-    cache.add(name(2), third)
-    assert not cache.link(name(1), tmp_path / "x")
-    assert cache.link(name(0), tmp_path / "y")
-    cache.remove(name(0))
+    cache.add(digest_of(2), third)
+    assert not cache.link(digest_of(1), tmp_path / "x")
+    assert cache.link(digest_of(0), tmp_path / "y")
+    cache.remove(digest_of(0))
     assert (tmp_path / "running").stat().st_size == 1000
 
 
-def test_copies_give_way_when_the_disk_has_no_room(tmp_path: Path) -> None:
+def test_copies_are_evicted_when_the_disk_has_no_room(tmp_path: Path) -> None:
     cache = StagingCache(tmp_path / "staged", 10_000, free_bytes=lambda _folder: 0)
     for n, path in enumerate(write_files(tmp_path, 3)):
-        cache.add(name(n), path)
+        cache.add(digest_of(n), path)
     cache.make_room(1000)
-    assert not any(cache.link(name(n), tmp_path / "x") for n in range(3))
+    assert not any(cache.link(digest_of(n), tmp_path / "x") for n in range(3))
 
 
 async def test_lock_of_a_killed_process_is_free_at_once(tmp_path: Path) -> None:

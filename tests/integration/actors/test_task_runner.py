@@ -61,7 +61,7 @@ async def test_plan_writes_the_media_facts(
     assert video.media["frames"] == len(truth.shown)
 
 
-def only_sound(path: Path) -> Path:
+def make_audio_only(path: Path) -> Path:
     write_audio_only(path)
     return path
 
@@ -69,7 +69,7 @@ def only_sound(path: Path) -> Path:
 @pytest.mark.parametrize(
     ("make", "code"),
     [
-        (lambda folder, clip: only_sound(folder / "sound.mp4"), "no_video_stream"),
+        (lambda folder, clip: make_audio_only(folder / "sound.mp4"), "no_video_stream"),
         (lambda folder, clip: truncated_copy(clip), "unreadable_container"),
     ],
     ids=["audio only", "truncated"],
@@ -103,9 +103,9 @@ async def test_child_crash_is_counted_and_the_task_retried(
 ) -> None:
     accepted = await submit_video(database, store, clips("h264")[0])
     child = await DecodingChild.start()
-    claimed = await claim_task(worker_deps)
+    claim = await claim_task(worker_deps)
     os.kill(child.pid, signal.SIGSEGV)
-    assert await perform(claimed, child, worker_deps, asyncio.Event(), lambda: None) is TaskOutcome.RETRIED
+    assert await perform(claim, child, worker_deps, asyncio.Event(), lambda: None) is TaskOutcome.RETRIED
     assert (await database_rows.fetch_task(database, accepted.task_id)).crashes == 1
     assert await run_next_task(worker_deps) is TaskOutcome.PUBLISHED
 
@@ -122,15 +122,15 @@ async def test_non_video_never_reaches_a_demuxer(
 async def test_lost_lease_kills_the_child_and_leaves_no_objects(
     database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipByName
 ) -> None:
-    quick = replace(worker_deps, heartbeat_seconds=0.1)
+    fast_deps = replace(worker_deps, heartbeat_seconds=0.1)
     accepted = await submit_video(database, store, clips("h264")[0], ALL_FRAMES)
     child = await DecodingChild.start()
-    claimed = await claim_task(quick)
+    claim = await claim_task(fast_deps)
     os.kill(child.pid, signal.SIGSTOP)
-    work = asyncio.create_task(perform(claimed, child, quick, asyncio.Event(), lambda: None))
+    performing = asyncio.create_task(perform(claim, child, fast_deps, asyncio.Event(), lambda: None))
     async with database.begin() as connection:
         assert await task_queue.cancel(connection, accepted.extraction_id)
-    assert await asyncio.wait_for(work, 10) is TaskOutcome.LOST
+    assert await asyncio.wait_for(performing, 10) is TaskOutcome.LOST
     assert process_ends(child.pid)
     assert await store.keys("results") == []
     assert list(worker_deps.scratch.iterdir()) == []
@@ -141,11 +141,11 @@ async def test_draining_worker_releases_its_task_and_counts_nothing(
 ) -> None:
     accepted = await submit_video(database, store, clips("h264")[0])
     child = await DecodingChild.start()
-    claimed = await claim_task(worker_deps)
+    claim = await claim_task(worker_deps)
     os.kill(child.pid, signal.SIGSTOP)
     stop = asyncio.Event()
     stop.set()
-    assert await perform(claimed, child, worker_deps, stop, lambda: None) is TaskOutcome.RELEASED
+    assert await perform(claim, child, worker_deps, stop, lambda: None) is TaskOutcome.RELEASED
     task = await database_rows.fetch_task(database, accepted.task_id)
     assert (task.state, task.crashes, task.losses, task.service_errors) == ("ready", 0, 0, 0)
     assert process_ends(child.pid)

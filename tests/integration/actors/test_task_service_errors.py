@@ -43,13 +43,13 @@ async def test_publish_with_a_lost_commit_response_counts_as_published(
     accepted = await submit_video(database, store, clips("h264")[0])
     publish, calls = task_queue.publish, []
 
-    async def answer_lost(*arguments: Any, **options: Any) -> None:
+    async def lose_first_answer(*arguments: Any, **options: Any) -> None:
         await publish(*arguments, **options)
         calls.append(1)
         if len(calls) == 1:
-            raise text_outage()
+            raise make_outage()
 
-    monkeypatch.setattr(task_queue, "publish", answer_lost)
+    monkeypatch.setattr(task_queue, "publish", lose_first_answer)
     monkeypatch.setattr("db.connection.REPEAT_FIRST_SECONDS", 0.01)
     assert await run_next_task(worker_deps) is TaskOutcome.PUBLISHED
     assert len(calls) == 2
@@ -67,19 +67,21 @@ async def test_worker_reports_liveness_while_publish_waits_for_the_database(
     await submit_video(database, store, clips("h264")[0])
     publish = task_queue.publish
     calls: list[int] = []
-    beats: list[int] = []
+    liveness_reports: list[int] = []
 
-    async def away(*arguments: Any, **options: Any) -> None:
-        calls.append(len(beats))
+    async def fail_four_times(*arguments: Any, **options: Any) -> None:
+        calls.append(len(liveness_reports))
         if len(calls) < 5:
-            raise text_outage()
+            raise make_outage()
         await publish(*arguments, **options)
 
-    monkeypatch.setattr(task_queue, "publish", away)
+    monkeypatch.setattr(task_queue, "publish", fail_four_times)
     monkeypatch.setattr("db.connection.REPEAT_FIRST_SECONDS", 0.01)
     child = await DecodingChild.start()
     assert (
-        await perform(await claim_task(worker_deps), child, worker_deps, asyncio.Event(), lambda: beats.append(1))
+        await perform(
+            await claim_task(worker_deps), child, worker_deps, asyncio.Event(), lambda: liveness_reports.append(1)
+        )
         is TaskOutcome.PUBLISHED
     )
     assert all(later > earlier for earlier, later in pairwise(calls))
@@ -95,29 +97,29 @@ async def test_read_only_database_is_an_outage(
     accepted = await submit_video(database, store, clips("h264")[0])
     monkeypatch.setattr("db.connection.REPEAT_FIRST_SECONDS", 0.05)
     address = database.url.render_as_string(hide_password=False)
-    refusing = open_database(address, name="victim")
+    read_only = open_database(address, name="victim")
 
-    @event.listens_for(refusing.sync_engine, "begin")
-    def refuse(connection: Connection) -> None:
-        if not_yet:
-            not_yet.append(True)
+    @event.listens_for(read_only.sync_engine, "begin")
+    def make_read_only(connection: Connection) -> None:
+        if refusals:
+            refusals.append(True)
             connection.exec_driver_sql("SET TRANSACTION READ ONLY")
 
-    not_yet = [True]
+    refusals = [True]
 
-    async def refused_again_and_again() -> bool:
-        return len(not_yet) > 5
+    async def is_refused_often() -> bool:
+        return len(refusals) > 5
 
-    child, claimed = await DecodingChild.start(), await claim_task(worker_deps)
-    victim = replace(worker_deps, database=refusing, heartbeat_seconds=0.2)
-    working = asyncio.create_task(perform(claimed, child, victim, asyncio.Event(), lambda: None))
-    await wait_until(refused_again_and_again)
-    assert not working.done()
-    not_yet.clear()
-    assert await asyncio.wait_for(working, 30) is TaskOutcome.PUBLISHED
+    child, claim = await DecodingChild.start(), await claim_task(worker_deps)
+    read_only_deps = replace(worker_deps, database=read_only, heartbeat_seconds=0.2)
+    performing = asyncio.create_task(perform(claim, child, read_only_deps, asyncio.Event(), lambda: None))
+    await wait_until(is_refused_often)
+    assert not performing.done()
+    refusals.clear()
+    assert await asyncio.wait_for(performing, 30) is TaskOutcome.PUBLISHED
     assert (await database_rows.fetch_task(database, accepted.task_id)).attempt == 1
-    await refusing.dispose()
+    await read_only.dispose()
 
 
-def text_outage() -> OperationalError:
+def make_outage() -> OperationalError:
     return OperationalError("COMMIT", {}, ConnectionResetError("the answer was lost"))

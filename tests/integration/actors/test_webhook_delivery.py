@@ -44,7 +44,7 @@ async def test_refused_delivery_is_retried_with_the_same_id_and_body(
     assert receiver.ids == [str(row.id)] * 2
     assert receiver.received[0][1] == receiver.received[1][1]
     (delivery,) = await webhook_deliveries.list_deliveries(database, webhook.id, limit=10)
-    assert [(one.status, one.error is None) for one in delivery.tries] == [(status, False), (204, True)]
+    assert [(attempt.status, attempt.error is None) for attempt in delivery.tries] == [(status, False), (204, True)]
 
 
 async def test_delivery_is_given_up_after_a_day(
@@ -97,11 +97,11 @@ async def test_hanging_receiver_times_out_and_is_retried(
     receiver.hanging = True
     assert await outbox_sender.run_once() == 0
     (delivery,) = await webhook_deliveries.list_deliveries(database, webhook.id, limit=10)
-    (one,) = delivery.tries
-    assert one.status is None
-    assert one.error is not None
-    assert "no answer in 0.5 s" in one.error
-    assert one.milliseconds >= 500
+    (attempt,) = delivery.tries
+    assert attempt.status is None
+    assert attempt.error is not None
+    assert "no answer in 0.5 s" in attempt.error
+    assert attempt.milliseconds >= 500
 
 
 async def test_410_disables_the_webhook_and_mails_its_owner(
@@ -123,8 +123,8 @@ async def test_410_disables_the_webhook_and_mails_its_owner(
     (mail,) = inbox.messages
     assert mail["subject"] == "Your webhook was switched off"
     assert str(webhook.id) in mail.get_content()
-    found = await webhook_deliveries.list_deliveries(database, webhook.id, limit=10)
-    assert {one.status for one in found} == {webhook_deliveries.DeliveryStatus.GIVEN_UP}
+    deliveries = await webhook_deliveries.list_deliveries(database, webhook.id, limit=10)
+    assert {delivery.status for delivery in deliveries} == {webhook_deliveries.DeliveryStatus.GIVEN_UP}
     await accept_and_fail(database, webhook_user)
     assert len(await webhook_deliveries.list_deliveries(database, webhook.id, limit=10)) == 3
 
@@ -158,17 +158,17 @@ async def test_deleting_a_video_and_recording_its_delivery_do_not_deadlock(
     await create_webhook(database, webhook_user, receiver.url)
     accepted = await accept_and_fail(database, webhook_user)
     (channel,) = await outbox.due_channels(database, without=(), limit=10)
-    (owed,) = await outbox.take(database, channel)
-    mine = {"video_id": accepted.video_id, "user_id": webhook_user}
-    async with database.begin() as deleting:
-        await deleting.execute(text("SELECT FROM extractions WHERE video_id = :video_id FOR UPDATE"), mine)
-        noting = asyncio.create_task(outbox.mark_delivered(database, owed))
+    (notification,) = await outbox.take(database, channel)
+    ids = {"video_id": accepted.video_id, "user_id": webhook_user}
+    async with database.begin() as deletion:
+        await deletion.execute(text("SELECT FROM extractions WHERE video_id = :video_id FOR UPDATE"), ids)
+        marking = asyncio.create_task(outbox.mark_delivered(database, notification))
         while not (
             await database_rows.fetch_one(database, "SELECT count(*) AS waiting FROM pg_locks WHERE NOT granted")
         ).waiting:
             await asyncio.sleep(0.01)
-        await deleting.execute(videos.DELETE, mine)
-    await noting
+        await deletion.execute(videos.DELETE, ids)
+    await marking
     assert await outbox_channels(database) == []
 
 
@@ -202,5 +202,5 @@ async def test_concurrent_senders_send_each_delivery_once(
         )
         for _ in range(2)
     ]
-    assert sum(await asyncio.gather(*(one.run_once() for one in senders))) == 12
+    assert sum(await asyncio.gather(*(sender.run_once() for sender in senders))) == 12
     assert len(receiver.ids) == len(set(receiver.ids)) == 12

@@ -29,21 +29,21 @@ async def test_host_that_resolves_to_a_forbidden_address_is_not_connected(
 
 
 async def test_connection_uses_the_checked_address(monkeypatch: pytest.MonkeyPatch, receiver: WebhookReceiver) -> None:
-    """A name server that answers otherwise the second time is asked once."""
-    asked, real = [], socket.getaddrinfo
+    """A name whose second resolution gives another address is resolved only once."""
+    resolved_hosts, real_getaddrinfo = [], socket.getaddrinfo
 
-    def rebinding(host: str, port: int, *more: Any, **options: Any) -> Any:
+    def resolve_differently(host: str, port: int, *more: Any, **options: Any) -> Any:
         if host != "rebind.example":
-            return real(host, port, *more, **options)
-        asked.append(host)
-        address = "127.0.0.1" if len(asked) == 1 else "10.0.0.1"
+            return real_getaddrinfo(host, port, *more, **options)
+        resolved_hosts.append(host)
+        address = "127.0.0.1" if len(resolved_hosts) == 1 else "10.0.0.1"
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
 
-    monkeypatch.setattr(socket, "getaddrinfo", rebinding)
+    monkeypatch.setattr(socket, "getaddrinfo", resolve_differently)
     webhook_client = WebhookHttpClient(Reach.LOOPBACK)
     url = receiver.url.replace("127.0.0.1", "rebind.example")
     assert await webhook_client.post(url, {}, b"{}") == 204
-    assert asked == ["rebind.example"]
+    assert resolved_hosts == ["rebind.example"]
     assert receiver.received[0][0]["host"].startswith("rebind.example:")
     with pytest.raises(NoHttpResponseError, match="no address that may be reached"):
         await webhook_client.post(url, {}, b"{}")

@@ -1,4 +1,4 @@
-"""What a webhook gets: every subscribed end of its account, signed and complete."""
+"""What a webhook receives: every subscribed end of its account, signed and complete."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -40,10 +40,10 @@ async def test_every_end_is_delivered_once_signed_and_complete(
     accepted = await end(database, webhook_user)
     assert await outbox_sender.run_once() == 1
     assert await outbox_sender.run_once() == 0
-    (told,) = receiver.verified(WEBHOOK_SECRET)
-    assert told["type"] == f"extraction.{status}"
-    assert told["timestamp"].endswith("Z")
-    extraction, video = told["data"]["extraction"], told["data"]["video"]
+    (message,) = receiver.verified(WEBHOOK_SECRET)
+    assert message["type"] == f"extraction.{status}"
+    assert message["timestamp"].endswith("Z")
+    extraction, video = message["data"]["extraction"], message["data"]["video"]
     assert (extraction["id"], extraction["status"]) == (str(accepted.extraction_id), status)
     assert video["id"] == extraction["video_id"] == str(accepted.video_id)
     assert (await database_rows.event_kinds(database, accepted.extraction_id))[-1] == "notified"
@@ -55,9 +55,9 @@ async def test_payload_of_a_failure_has_reason_and_remedy(
     await create_webhook(database, webhook_user, receiver.url)
     await accept_and_fail(database, webhook_user, filename="férias.mp4")
     await outbox_sender.run_once()
-    (told,) = receiver.verified(WEBHOOK_SECRET)
-    assert told["data"]["video"]["filename"] == "férias.mp4"
-    error = told["data"]["extraction"]["error"]
+    (message,) = receiver.verified(WEBHOOK_SECRET)
+    assert message["data"]["video"]["filename"] == "férias.mp4"
+    error = message["data"]["extraction"]["error"]
     assert (error["code"], error["fault"]) == ("no_video_stream", "file")
     assert error["remedy"].startswith("Send a file that has pictures")
 
@@ -80,19 +80,19 @@ async def test_reused_result_notifies_webhooks_and_sends_no_mail(
     await create_webhook(database, first.user_id, receiver.url)
     again = await database_rows.accept_reextraction(database, first, engine_name=PUBLICATION.engine)
     assert await outbox_sender.run_once() == 1
-    (told,) = receiver.verified(WEBHOOK_SECRET)
-    assert (told["data"]["extraction"]["id"], told["data"]["extraction"]["reused"]) == (str(again), True)
+    (message,) = receiver.verified(WEBHOOK_SECRET)
+    assert (message["data"]["extraction"]["id"], message["data"]["extraction"]["reused"]) == (str(again), True)
 
 
 async def test_webhook_gets_its_subscribed_events_of_its_own_account_only(
     database: AsyncEngine, webhook_user: UUID, receiver: WebhookReceiver
 ) -> None:
-    mine = await create_webhook(database, webhook_user, receiver.url, events=["extraction.failed"])
+    webhook = await create_webhook(database, webhook_user, receiver.url, events=["extraction.failed"])
     await create_webhook(database, await database_rows.create_user(database, "bob@example.com"), receiver.url)
     await accept_and_publish(database, webhook_user)
     assert await outbox_channels(database) == []
     await accept_and_fail(database, webhook_user)
-    assert await outbox_channels(database) == [f"webhook:{mine.id}"]
+    assert await outbox_channels(database) == [f"webhook:{webhook.id}"]
 
 
 async def test_payload_has_content_type_user_agent_and_fields(

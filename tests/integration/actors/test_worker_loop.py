@@ -30,11 +30,11 @@ async def test_worker_runs_all_tasks_and_stops_on_request(
     worker = Worker(worker_deps, Cache(None), name="w1")
     working = asyncio.create_task(worker.run())
 
-    async def all_done() -> bool:
+    async def are_all_done() -> bool:
         statuses = [(await database_rows.fetch_extraction(database, a.extraction_id)).status for a in accepted]
         return statuses == ["succeeded"] * 3
 
-    await wait_until(all_done, 60)
+    await wait_until(are_all_done, 60)
     worker.check()
     worker.stop()
     await asyncio.wait_for(working, 10)
@@ -46,8 +46,8 @@ async def test_worker_runs_all_tasks_and_stops_on_request(
 async def test_worker_without_object_store_claims_nothing(
     database: AsyncEngine, worker_deps: WorkerDeps, clips: ClipByName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    good = FolderStore(tmp_path / "good")
-    accepted = await submit_video(database, good, clips("h264")[0])
+    object_store = FolderStore(tmp_path / "good")
+    accepted = await submit_video(database, object_store, clips("h264")[0])
     (tmp_path / "file").write_text("not a folder")
     broken = replace(worker_deps, objects=FolderStore(tmp_path / "file"))
     worker = Worker(broken, Cache(None), name="w1")
@@ -55,11 +55,11 @@ async def test_worker_without_object_store_claims_nothing(
     checked = asyncio.Event()
     check = broken.objects.check
 
-    async def told() -> None:
+    async def record_check() -> None:
         checked.set()
         await check()
 
-    monkeypatch.setattr(broken.objects, "check", told)
+    monkeypatch.setattr(broken.objects, "check", record_check)
     await asyncio.wait_for(checked.wait(), 10)
     worker.stop()
     await asyncio.wait_for(working, 10)
@@ -80,10 +80,10 @@ async def test_worker_without_disk_space_claims_nothing(
     with capture_logs() as logs:
         working = asyncio.create_task(worker.run())
 
-        async def told() -> bool:
+        async def has_paused_twice() -> bool:
             return [line.get("event_name") for line in logs].count("worker.paused") > 1
 
-        await wait_until(told)
+        await wait_until(has_paused_twice)
         worker.stop()
         await asyncio.wait_for(working, 10)
     assert (await database_rows.fetch_task(database, accepted.task_id)).attempt == 0
@@ -107,10 +107,10 @@ async def test_claim_with_a_lost_response_is_released_and_counts_nothing(
         proxy.drop_after(0)
         working = asyncio.create_task(worker.run())
 
-        async def done() -> bool:
+        async def is_done() -> bool:
             return bool((await database_rows.fetch_extraction(database, accepted.extraction_id)).status == "succeeded")
 
-        await wait_until(done, 30)
+        await wait_until(is_done, 30)
         worker.stop()
         await asyncio.wait_for(working, 10)
         await faulty.dispose()
