@@ -69,10 +69,11 @@ class Deps:
     chunk_receiver: ChunkReceiver = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "admission", AdmissionControl(self.database, self.cache, self.objects, self.limits))
+        admission = AdmissionControl(self.database, self.cache, self.objects, self.limits, self.uploads.expiry_seconds)
+        object.__setattr__(self, "admission", admission)
         object.__setattr__(self, "file_receiver", FileReceiver(self.database, self.objects, self.request_max_files))
         object.__setattr__(self, "group_commit", GroupCommit(self.database, self.limits.quotas))
-        chunk_receiver = ChunkReceiver(self.database, self.objects, self.group_commit, self.limits.quotas, self.uploads)
+        chunk_receiver = ChunkReceiver(self.database, self.objects, self.group_commit, admission, self.uploads)
         object.__setattr__(self, "chunk_receiver", chunk_receiver)
 
 

@@ -123,9 +123,6 @@ _BRANCHES = " UNION ALL ".join(
     for state in TaskState
     if state.value in {"ready", "throttled"}
 )
-ANNOUNCED_BYTES = text("""
-    SELECT coalesce(sum(size - received), 0) FROM uploads WHERE completed_at IS NULL AND discarded_at IS NULL
-""")
 QUEUE_DEPTH = text(f"SELECT count(*) FROM (SELECT FROM ({_BRANCHES}) AS each LIMIT :max_count) AS waiting")
 
 
@@ -198,9 +195,3 @@ async def _usages(connection: AsyncConnection, user_ids: Sequence[UUID], quotas:
         row.user_id: Usage(row.waiting, int(row.stored_bytes), float(row.planned_seconds), float(row.over_seconds))
         for row in await connection.execute(USAGE, values)
     }
-
-
-async def announced_bytes(database: AsyncEngine) -> int:
-    """Returns how many bytes the open uploads of all accounts still bring."""
-    async with database.connect() as connection:
-        return int((await connection.execute(ANNOUNCED_BYTES)).scalar_one())

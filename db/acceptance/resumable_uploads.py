@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +21,9 @@ from db.values.error_catalogue import CatalogueError
 
 DISCARDED_RETENTION_SECONDS = 7 * 24 * 3600.0
 """How long the row of a discarded upload is kept. Until then a request for it gets `upload_gone`."""
+ACTIVE_SECONDS = 3600.0
+"""How long after its last byte an upload is active: room is kept for the bytes that it still brings. An idle one keeps
+nobody out for the days until it expires; when it goes on, it may meet a full store, and what has arrived stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +146,14 @@ DELETE_DISCARDED = text("""
 CHUNKS = text("""
     SELECT start, size, sha256, object_key FROM upload_chunks WHERE upload_id = :id ORDER BY start
 """)
+# Active are those whose expiry was moved lately. The sum reads the index of the expiries.
+ANNOUNCED_BYTES = text("""
+    SELECT coalesce(sum(size - received), 0) FROM uploads
+    WHERE completed_at IS NULL AND discarded_at IS NULL
+      AND expires_at > clock_timestamp() + make_interval(secs => :idle_expiry_seconds)
+""")
+# Released at the end of the transaction. It is always the last lock that a transaction takes.
+LOCK_ANNOUNCEMENTS = text("SELECT pg_advisory_xact_lock(hashtextextended('announced bytes', 0))")
 DECLARED_SHA256 = text("SELECT sha256 FROM uploads WHERE id = :id")
 
 
@@ -167,6 +178,27 @@ async def find(database: AsyncEngine, user_id: UUID, upload_id: UUID) -> UploadS
     if row.is_gone:
         raise CatalogueError("upload_gone")
     return _state_of(row)
+
+
+async def announced_bytes(connection: AsyncConnection, *, expiry_seconds: float) -> int:
+    """Returns how many bytes the active uploads of all accounts still bring. expiry_seconds: of `create`."""
+    values = {"idle_expiry_seconds": _idle_expiry_seconds(expiry_seconds)}
+    return int((await connection.execute(ANNOUNCED_BYTES, values)).scalar_one())
+
+
+async def lock_announcements(connection: AsyncConnection) -> None:
+    """Lets no other transaction announce bytes until the caller's ends."""
+    await connection.execute(LOCK_ANNOUNCEMENTS)
+
+
+def is_active(upload: UploadState, now: datetime, *, expiry_seconds: float) -> bool:
+    """Whether the bytes that the upload still brings are among the announced ones."""
+    return upload.expires_at > now + timedelta(seconds=_idle_expiry_seconds(expiry_seconds))
+
+
+def _idle_expiry_seconds(expiry_seconds: float) -> float:
+    """An upload that expires within this time is idle."""
+    return max(0.0, expiry_seconds - ACTIVE_SECONDS)
 
 
 async def set_size(

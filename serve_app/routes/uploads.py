@@ -31,7 +31,6 @@ from serve_app.submission.idempotent_requests import (
     request_fingerprint,
     store_response,
 )
-from serve_app.submission.receive_chunks import CHUNK_BYTES
 
 log = structlog.get_logger(__name__)
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -50,7 +49,8 @@ def tus_endpoint(endpoint: Endpoint) -> Endpoint:
 
 async def discover(request: Request) -> Response:
     """OPTIONS /v1/uploads"""
-    headers = tus_headers.discovery_headers(deps_of(request).uploads.max_bytes)
+    deps = deps_of(request)
+    headers = tus_headers.discovery_headers(await deps.admission.max_video_bytes(deps.uploads.max_bytes))
     return Response(status_code=204, headers={"Tus-Resumable": tus_headers.VERSION} | headers)
 
 
@@ -93,6 +93,7 @@ async def _create(deps: Deps, new: NewUpload, key: OwnedKey | None, fingerprint:
     async with deps.database.begin() as connection:
         usage = (await quotas.lock_usage(connection, [new.user_id], limits))[new.user_id]
         quotas.check(limits, usage, files=1, size=new.size or 0)
+        await deps.admission.announce(connection, new.size or 0)
         upload = await resumable_uploads.create(connection, new, expiry_seconds=deps.uploads.expiry_seconds)
         await store_response(connection, key, fingerprint, 201, orjson.dumps(str(upload.id)))
         return upload
@@ -162,7 +163,7 @@ async def terminate(request: Request, principal: Principal) -> Response:
 async def _receive(request: Request, upload: UploadState) -> UploadState:
     deps = deps_of(request)
     promised = tus_headers.checksum(request.headers)
-    async with deps.admission.admit_chunks(_content_length(request.headers) or CHUNK_BYTES):
+    async with deps.admission.admit_chunks(upload):
         received = await deps.chunk_receiver.receive(upload, request.stream(), promised)
     if received.is_complete:
         await deps.cache.announce()

@@ -12,12 +12,14 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from db.acceptance import quotas
+from db.acceptance import quotas, resumable_uploads
 from db.acceptance.quotas import Quotas
+from db.acceptance.resumable_uploads import UploadState
 from db.cache import Cache
 from db.object_store.object_store import ObjectStore
 from db.values.error_catalogue import CatalogueError
@@ -27,6 +29,7 @@ BUSY_RETRY_SECONDS = 1
 QUEUE_RETRY_SECONDS = 15
 STORAGE_RETRY_SECONDS = 60
 DEPTH_CACHE_SECONDS = 1.0
+ANNOUNCED_CACHE_SECONDS = 1.0
 DEPTH_CACHE_RATIO = 20
 """A count of the queue is cached for at least this many times as long as counting took."""
 
@@ -56,28 +59,37 @@ def check_storage(free_bytes: int | None, *, incoming_bytes: int, size: int, min
 
     free_bytes: None when the store has no bound. Raises CatalogueError `storage_full`.
     """
-    if free_bytes is not None and free_bytes - incoming_bytes - size < min_free_bytes:
-        raise CatalogueError("storage_full", retry_after=STORAGE_RETRY_SECONDS)
+    room = None if free_bytes is None else free_bytes - incoming_bytes - min_free_bytes
+    if room is not None and size > room:
+        detail = f"There is room for {max(0, room):,} bytes beside what is on its way; this needs {size:,}."
+        raise CatalogueError("storage_full", detail, retry_after=STORAGE_RETRY_SECONDS)
 
 
 @dataclass(slots=True)
 class AdmissionControl:
     """Decides for one replica. Each refusal says after how many seconds to try again.
 
-    Quotas are exact, because the accepting transaction checks them again. The others are not: the rate during an outage
-    of Redis (each replica then allows the whole rate), the queue's depth (replicas may exceed it while a count is
-    cached), and the disk space (each replica counts only its own uploads).
+    Quotas are exact, because the accepting transaction checks them again. So is the room that uploads by tus announce.
+    The others are not: the rate during an outage of Redis (each replica then allows the whole rate), the queue's depth
+    (replicas may exceed it while a count is cached), and the disk space of what is not announced (each replica counts
+    only its own requests).
+
+    upload_expiry_seconds: an upload by tus that gets no byte for so long is discarded.
     """
 
     database: AsyncEngine
     cache: Cache
     objects: ObjectStore
     limits: AdmissionLimits
+    upload_expiry_seconds: float
     clock: Callable[[], float] = time.monotonic
     _uploads: int = 0
     _incoming_bytes: int = 0
+    _announced_chunk_bytes: int = 0
     _depth: int = 0
     _depth_expires_at: float = -math.inf
+    _announced: int = 0
+    _announced_expires_at: float = -math.inf
     _local_rate: RateLimiter = field(init=False)
 
     def __post_init__(self) -> None:
@@ -123,22 +135,51 @@ class AdmissionControl:
         Raises CatalogueError as `check_rate` and `check_capacity`.
         """
         await self.check_rate(user_id)
-        announced_bytes = await quotas.announced_bytes(self.database)
-        await self._check_capacity(user_id, size=size, incoming_bytes=self._incoming_bytes + announced_bytes)
+        await self._check_capacity(user_id, size=size, incoming_bytes=self._incoming_bytes)
+
+    async def announce(self, connection: AsyncConnection, size: int) -> None:
+        """Checks, in the transaction that announces `size` bytes, that they fit beside all that is announced.
+
+        Raises CatalogueError `storage_full`.
+        """
+        if await self.objects.free_bytes() is None:
+            return
+        await resumable_uploads.lock_announcements(connection)
+        announced = await resumable_uploads.announced_bytes(connection, expiry_seconds=self.upload_expiry_seconds)
+        await self._check_storage(size, self._incoming_bytes + announced)
+        self._announced_expires_at = -math.inf
 
     @asynccontextmanager
-    async def admit_chunks(self, size: int) -> AsyncIterator[None]:
-        """Decides about `size` bytes of an upload by tus, and counts them while the block runs.
+    async def admit_chunks(self, upload: UploadState) -> AsyncIterator[None]:
+        """Decides about a request that brings bytes of an upload by tus, and counts it while the block runs.
 
-        Raises CatalogueError `busy` or `storage_full`.
+        Raises CatalogueError `busy`; `storage_full` when the upload was idle and its room has been given to others.
         """
         if self._uploads >= self.limits.max_concurrent_uploads:
             raise CatalogueError("busy", retry_after=BUSY_RETRY_SECONDS)
-        earlier_bytes = self._incoming_bytes
-        with self._counted(size):
-            free_bytes, min_free_bytes = await self.objects.free_bytes(), self.limits.min_free_bytes
-            check_storage(free_bytes, incoming_bytes=earlier_bytes, size=size, min_free_bytes=min_free_bytes)
+        with self._counted(0):
+            now = datetime.now(UTC)
+            if not resumable_uploads.is_active(upload, now, expiry_seconds=self.upload_expiry_seconds):
+                rest = 0 if upload.size is None else upload.size - upload.received
+                await self._check_storage(rest, self._incoming_bytes + await self._announced_bytes())
             yield
+
+    @asynccontextmanager
+    async def admit_chunk(self, size: int, *, announced: bool) -> AsyncIterator[None]:
+        """Decides about one chunk object of at most `size` bytes, and counts them while the block writes it.
+
+        announced: whether the upload has announced its bytes, so that there is room for them already; the disk is
+        looked at all the same, because others write to it too. Raises CatalogueError `storage_full`.
+        """
+        earlier_bytes = self._announced_chunk_bytes + self._incoming_bytes
+        with self._chunk_counted(size, announced=announced):
+            await self._check_storage(size, earlier_bytes + (0 if announced else await self._announced_bytes()))
+            yield
+
+    async def max_video_bytes(self, most: int) -> int:
+        """Returns the size of the largest video that fits: `most`, or less when the disk has no room for it."""
+        free_bytes = await self.objects.free_bytes()
+        return most if free_bytes is None else max(0, min(most, free_bytes - self.limits.min_free_bytes))
 
     def admit_replay(self) -> AbstractContextManager[None]:
         """Counts a repeated upload while the block runs. It is always admitted, and its body is never stored."""
@@ -154,11 +195,36 @@ class AdmissionControl:
             self._uploads -= 1
             self._incoming_bytes -= size
 
+    @contextmanager
+    def _chunk_counted(self, size: int, *, announced: bool) -> Iterator[None]:
+        """Announced bytes are counted in the database already, for all checks but those of other chunks."""
+        self._announced_chunk_bytes += size if announced else 0
+        self._incoming_bytes += 0 if announced else size
+        try:
+            yield
+        finally:
+            self._announced_chunk_bytes -= size if announced else 0
+            self._incoming_bytes -= 0 if announced else size
+
     async def _check_capacity(self, user_id: UUID, *, size: int, incoming_bytes: int) -> None:
         await quotas.precheck(self.database, user_id, self.limits.quotas, files=1, size=size)
         check_depth(self.limits.max_queued_tasks, await self._queue_depth())
+        # What stores nothing itself is refused when the disk is full, not when it will be.
+        await self._check_storage(size, incoming_bytes + (await self._announced_bytes() if size else 0))
+
+    async def _check_storage(self, size: int, incoming_bytes: int) -> None:
         free_bytes, min_free_bytes = await self.objects.free_bytes(), self.limits.min_free_bytes
         check_storage(free_bytes, incoming_bytes=incoming_bytes, size=size, min_free_bytes=min_free_bytes)
+
+    async def _announced_bytes(self) -> int:
+        """As they were a second ago at most."""
+        if self.clock() >= self._announced_expires_at:
+            self._announced_expires_at = self.clock() + ANNOUNCED_CACHE_SECONDS
+            async with self.database.connect() as connection:
+                self._announced = await resumable_uploads.announced_bytes(
+                    connection, expiry_seconds=self.upload_expiry_seconds
+                )
+        return self._announced
 
     async def _queue_depth(self) -> int:
         started = self.clock()

@@ -19,7 +19,6 @@ from uuid_utils.compat import uuid7
 
 from db.acceptance import quotas, resumable_uploads
 from db.acceptance.accept import Upload
-from db.acceptance.quotas import Quotas
 from db.acceptance.resumable_uploads import Chunk, UploadState
 from db.connection import is_outage
 from db.object_store.object_keys import chunk_key
@@ -30,6 +29,7 @@ from serve_app.http.request_body_reader import RequestBodyReader
 from serve_app.http.run_to_completion import run_to_completion
 from serve_app.http.slow_clients import too_slow
 from serve_app.http.tus_headers import Checksum
+from serve_app.submission.admission_control import AdmissionControl
 from serve_app.submission.group_commit import AcceptRequest, GroupCommit, UploadEnd
 
 CHUNK_BYTES = 16 << 20
@@ -58,11 +58,11 @@ class ChunkReceiver:
         database: AsyncEngine,
         objects: ObjectStore,
         group_commit: GroupCommit,
-        limits: Quotas,
+        admission: AdmissionControl,
         policy: UploadPolicy,
     ) -> None:
         self._database, self._objects, self._group_commit = database, objects, group_commit
-        self._quotas, self._policy = limits, policy
+        self._admission, self._quotas, self._policy = admission, admission.limits.quotas, policy
 
     async def receive(
         self, upload: UploadState, blocks: AsyncIterator[bytes], checksum: Checksum | None
@@ -93,7 +93,8 @@ class ChunkReceiver:
     async def fix_size(self, upload: UploadState, size: int) -> UploadState:
         """Fixes a size that was deferred. Accepts the video when all its bytes are there.
 
-        Raises CatalogueError `upload_conflict` and those of `sniff` and of accepting.
+        Raises CatalogueError `upload_conflict`, those of quotas and of the room in the store, of `sniff` and of
+        accepting.
         """
         if size < upload.received:
             raise CatalogueError("upload_conflict", f"{upload.received} bytes have arrived; {size} is less.")
@@ -104,6 +105,7 @@ class ChunkReceiver:
             limits, expiry = self._quotas, self._policy.expiry_seconds
             usage = (await quotas.lock_usage(connection, [upload.user_id], limits))[upload.user_id]
             quotas.check(limits, usage, files=0, size=size - upload.received)
+            await self._admission.announce(connection, size - upload.received)
             return await resumable_uploads.set_size(connection, upload, size, expiry_seconds=expiry)
 
     async def _receive(self, upload: UploadState, body: RequestBodyReader, checksum: Checksum | None) -> UploadState:
@@ -163,8 +165,9 @@ class ChunkReceiver:
         most = self._policy.max_bytes if upload.size is None else upload.size
         if start >= most:
             raise CatalogueError("too_large", f"The upload has {most} bytes; the request brings more.")
-        key = chunk_key(upload.id, start)
-        stored = await self._objects.put(key, body.take(min(CHUNK_BYTES, most - start)))
+        key, size = chunk_key(upload.id, start), min(CHUNK_BYTES, most - start)
+        async with self._admission.admit_chunk(size, announced=upload.size is not None):
+            stored = await self._objects.put(key, body.take(size))
         return Chunk(start, stored.size, stored.sha256, key)
 
     async def _commit(

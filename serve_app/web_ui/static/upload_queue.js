@@ -117,7 +117,8 @@ export class UploadQueue {
       onChange: this.onChange,
       onPosition: () => this.handlePosition(upload),
     });
-    if (file.size > this.maxBytes) {
+    // A begun upload is already in the room that is left.
+    if (file.size > this.maxBytes && !record) {
       this.refuse(upload, `The file is larger than ${formatBytes(this.maxBytes)}.`, "Send a shorter or smaller video.");
     } else if (file.size === 0) {
       this.refuse(upload, "The file is empty.", "Check that it was copied completely.");

@@ -39,7 +39,9 @@ async def test_queue_depth_is_counted_at_most_once_per_second(deps: Deps, monkey
         return await count(database, most)
 
     monkeypatch.setattr(quotas, "queue_depth", depth)
-    admission = AdmissionControl(deps.database, deps.cache, deps.objects, api_client.make_limits(), clock=lambda: now)
+    admission = AdmissionControl(
+        deps.database, deps.cache, deps.objects, api_client.make_limits(), 3600.0, clock=lambda: now
+    )
     await asyncio.gather(*(admission.check_capacity(uuid4()) for _ in range(20)))
     assert counted == 1
     now += 1.0
@@ -117,7 +119,7 @@ async def test_upload_that_ends_during_the_measurement_still_counts(deps: Deps, 
     assert free is not None
     store = MeasuredEarly(tmp_path / "objects")
     admission = AdmissionControl(
-        deps.database, deps.cache, store, api_client.make_limits(min_free_bytes=free - int(1.5 * size))
+        deps.database, deps.cache, store, api_client.make_limits(min_free_bytes=free - int(1.5 * size)), 3600.0
     )
     store.told.set()
     async with admission.admit_upload(uuid4(), size):

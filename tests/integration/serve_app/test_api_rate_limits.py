@@ -34,7 +34,7 @@ async def test_rate_is_shared_by_replicas_and_counted_per_user(
 ) -> None:
     caches = [open_cache(redis_url), open_cache(redis_url)]
     one, two = (
-        AdmissionControl(deps.database, cache, deps.objects, api_client.make_limits(rate=RateLimit(3, 3600)))
+        AdmissionControl(deps.database, cache, deps.objects, api_client.make_limits(rate=RateLimit(3, 3600)), 3600.0)
         for cache in caches
     )
     user = uuid4()
@@ -51,7 +51,7 @@ async def test_rate_is_shared_by_replicas_and_counted_per_user(
 
 async def test_without_redis_each_replica_limits_the_rate(deps: Deps) -> None:
     admission = AdmissionControl(
-        deps.database, Cache(None), deps.objects, api_client.make_limits(rate=RateLimit(3, 3600))
+        deps.database, Cache(None), deps.objects, api_client.make_limits(rate=RateLimit(3, 3600)), 3600.0
     )
     user = uuid4()
     tries = await asyncio.gather(*(admission.check_rate(user) for _ in range(10)), return_exceptions=True)
@@ -61,7 +61,9 @@ async def test_without_redis_each_replica_limits_the_rate(deps: Deps) -> None:
 async def test_redis_outage_gives_no_second_burst(deps: Deps, redis_url: str) -> None:
     redis = Redis.from_url(redis_url)
     cache = Cache(redis)
-    admission = AdmissionControl(deps.database, cache, deps.objects, api_client.make_limits(rate=RateLimit(3, 3600)))
+    admission = AdmissionControl(
+        deps.database, cache, deps.objects, api_client.make_limits(rate=RateLimit(3, 3600)), 3600.0
+    )
     user = uuid4()
     for _ in range(2):
         await admission.check_rate(user)
