@@ -18,7 +18,7 @@ from cluster.local import process_record
 from cluster.local.supervision.readiness_probe import ReadinessProbe, parts_of
 from tests.support.servers.listening_sockets import listening_sockets
 from tests.support.servers.request_loop import RequestLoop
-from tests.support.servers.running_service import PASSWORD, READY, START_SECONDS, Service
+from tests.support.servers.running_service import READY, START_SECONDS, Service
 from tests.support.unprivileged_user import unprivileged_user
 
 LOOK_SECONDS = 0.02
@@ -150,12 +150,8 @@ def test_only_the_replicas_listen_beyond_the_loopback_interface_and_ask_for_the_
 
 def plain_requests(service: Service) -> list[tuple[httpx.Request, int]]:
     """Of an account, with the status of the right answer."""
-    login = {"email": f"{time.time_ns()}@example.org", "password": PASSWORD}
+    file, headers = {"file": ("notes.txt", b"no video at all")}, service.authorization()
     with httpx.Client(base_url=service.url, timeout=30) as http:
-        http.post("/v1/users", json=login).raise_for_status()
-        token = http.post("/v1/tokens", json=login).raise_for_status().json()["access_token"]
-        file = {"file": ("notes.txt", b"no video at all")}
-        headers = {"Authorization": f"Bearer {token}"}
         return [
             (http.build_request("GET", "/healthz"), 200),
             (http.build_request("GET", "/v1/me", headers=headers), 200),

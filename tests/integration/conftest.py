@@ -14,6 +14,7 @@ from db.object_store.folder_store import FolderStore
 from serve_app.app import create_app
 from serve_app.deps import Deps
 from tests.support.clients import api_client
+from tests.support.state.stores import Stores
 from tests.support.state.worker_setup import make_worker_deps
 
 
@@ -52,6 +53,19 @@ async def deps(database: AsyncEngine, redis_url: str, tmp_path: Path) -> AsyncIt
 
 
 @pytest.fixture
+def stores(deps: Deps, tmp_path: Path) -> Stores:
+    """Those of `deps`."""
+    return Stores(deps.database, tmp_path / "objects")
+
+
+@pytest.fixture
+async def port(deps: Deps) -> AsyncIterator[int]:
+    """Where the application in this process listens."""
+    async with api_client.listen(create_app(deps)) as port:
+        yield port
+
+
+@pytest.fixture
 async def visitor(deps: Deps) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the application in this process, not logged in."""
     async with api_client.open_client(create_app(deps)) as client:
@@ -63,3 +77,11 @@ async def ana(visitor: httpx.AsyncClient) -> httpx.AsyncClient:
     """The client `visitor`, logged in as ana@example.org."""
     await api_client.log_in(visitor)
     return visitor
+
+
+@pytest.fixture
+async def bob(deps: Deps) -> AsyncIterator[httpx.AsyncClient]:
+    """Another client, logged in as bob@example.net."""
+    async with api_client.open_client(create_app(deps)) as client:
+        await api_client.log_in(client, "bob@example.net")
+        yield client

@@ -9,6 +9,7 @@ WHOLE_SERVICE = {
     "tests/acceptance/test_main_job.py",
     "tests/acceptance/test_page_large_video.py",
     "tests/acceptance/test_restarts_in_a_batch.py",
+    "tests/acceptance/test_tus_protocol.py",
     "tests/acceptance/test_up.py",
     "tests/acceptance/test_up_restarts.py",
     "tests/faults/test_rows_service.py",

@@ -57,13 +57,6 @@ async def assert_gone(deps: Deps, account: WholeAccount) -> None:
 
 
 @pytest.fixture
-async def bob(deps: Deps) -> AsyncIterator[httpx.AsyncClient]:
-    async with open_client(create_app(deps)) as client:
-        await log_in(client, "bob@example.net")
-        yield client
-
-
-@pytest.fixture
 async def account(ana: httpx.AsyncClient, deps: Deps) -> WholeAccount:
     """Ana's account, with something of everything."""
     made = await whole_account.add_ended_and_running(ana, deps, "ana")

@@ -6,7 +6,6 @@ import json
 import os
 import tracemalloc
 import zipfile
-from collections.abc import AsyncIterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,6 @@ from tests.support.clients.api_client import (
     listen,
     log_in,
     make_result,
-    open_client,
     publish_next_task,
     status_and_code,
     upload_video,
@@ -60,13 +58,6 @@ async def export(client: httpx.AsyncClient) -> Export:
     assert answer.headers["cache-control"] == "no-store"
     assert "attachment" in answer.headers["content-disposition"]
     return Export(answer.content)
-
-
-@pytest.fixture
-async def bob(deps: Deps) -> AsyncIterator[httpx.AsyncClient]:
-    async with open_client(create_app(deps)) as client:
-        await log_in(client, "bob@example.net")
-        yield client
 
 
 async def test_export_has_every_row_and_every_file_of_the_account_and_no_secret(

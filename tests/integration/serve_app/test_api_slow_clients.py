@@ -51,7 +51,7 @@ async def test_request_with_a_checksum_keeps_nothing_of_a_slow_client(ana: httpx
     refused = await tus_client.patch(ana, path, 0, silent_after(MP4), tus_client.checksum(MP4))
     assert status_and_code(refused) == (408, "request_timeout")
     assert await tus_client.committed_offset(ana, path) == 0
-    assert await tus_client.chunk_keys(deps.objects) == []
+    assert await tus_client.chunk_keys(deps.objects, path) == []
 
 
 async def test_upload_whose_bytes_are_all_there_is_accepted_although_its_request_does_not_end(
@@ -70,7 +70,7 @@ async def test_chunk_that_is_older_than_maintenance_allows_gets_no_row(
     path = await tus_client.open_upload(ana, len(MP4))
     assert status_and_code(await tus_client.patch(ana, path, 0, MP4, headers)) == (408, "request_timeout")
     assert await tus_client.committed_offset(ana, path) == 0
-    assert await tus_client.chunk_keys(deps.objects) == []
+    assert await tus_client.chunk_keys(deps.objects, path) == []
 
 
 async def test_slow_multipart_request_gives_its_place_back_and_leaves_nothing(

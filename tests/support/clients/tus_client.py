@@ -8,6 +8,7 @@ from collections.abc import AsyncIterable
 from uuid import UUID
 
 import httpx
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db.acceptance import resumable_uploads
@@ -22,9 +23,24 @@ def id_of(path: str) -> str:
     return path.rpartition("/")[2]
 
 
-async def chunk_keys(objects: ObjectStore) -> list[str]:
-    """The keys of all chunk objects."""
-    return await objects.keys("videos")
+async def chunk_keys(objects: ObjectStore, path: str) -> list[str]:
+    """The keys of an upload's chunk objects."""
+    return await objects.keys(f"videos/{id_of(path)}")
+
+
+async def upload_ids(database: AsyncEngine, client: httpx.AsyncClient) -> set[UUID]:
+    """All uploads that the account of a client has begun."""
+    me = (await client.get("/v1/me")).json()["id"]
+    async with database.connect() as connection:
+        found = await connection.execute(text("SELECT id FROM uploads WHERE user_id = :me"), {"me": UUID(me)})
+        return set(found.scalars())
+
+
+async def expire(database: AsyncEngine, path: str) -> None:
+    """Lets the time of an upload be over."""
+    statement = "UPDATE uploads SET expires_at = now() - interval '1 s' WHERE id = :id"
+    async with database.begin() as connection:
+        assert (await connection.execute(text(statement), {"id": UUID(id_of(path))})).rowcount == 1
 
 
 async def stored_bytes(database: AsyncEngine, objects: ObjectStore, video_id: str) -> bytes:
@@ -38,7 +54,8 @@ def metadata(**values: str | bytes) -> str:
     encoded = {
         key: base64.b64encode(value.encode() if isinstance(value, str) else value) for key, value in values.items()
     }
-    return ",".join(f"{key} {value.decode()}" for key, value in encoded.items())
+    # An empty value needs no blank, and HTTP takes none at the end of a header.
+    return ",".join(f"{key} {value.decode()}".rstrip() for key, value in encoded.items())
 
 
 def checksum(content: bytes, algorithm: str = "sha256") -> dict[str, str]:

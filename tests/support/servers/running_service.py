@@ -124,10 +124,13 @@ class Service:
     def client(self) -> Client:
         """A client that is logged in with a new account."""
         client = Client(self.url)
-        email = f"{time.time_ns()}@example.org"
-        client.register(email, PASSWORD)
-        client.login(email, PASSWORD)
+        _log_in_new_account(client)
         return client
+
+    def authorization(self) -> dict[str, str]:
+        """The header with which a new account sends its requests."""
+        with Client(self.url) as client:
+            return {"Authorization": f"Bearer {_log_in_new_account(client)}"}
 
     def run_command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Runs `fotograma` as a user does."""
@@ -174,12 +177,12 @@ class Service:
 
     def fetch_rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """The rows that a statement returns."""
-        with psycopg.connect(self._database_url()) as connection:
+        with psycopg.connect(self.database_url()) as connection:
             return connection.execute(statement.encode(), values).fetchall()
 
     def execute(self, statement: str) -> None:
         """Runs a statement that returns no rows."""
-        with psycopg.connect(self._database_url()) as connection:
+        with psycopg.connect(self.database_url()) as connection:
             connection.execute(statement.encode())
 
     def fetch_count(self, statement: str) -> int:
@@ -189,7 +192,7 @@ class Service:
         rows = self.fetch_rows("SELECT kind FROM events WHERE extraction_id = %s ORDER BY id", extraction_id)
         return [kind for (kind,) in rows]
 
-    def _database_url(self) -> str:
+    def database_url(self) -> str:
         """The database's URL in the environment of the API replica."""
         (replica, *_) = self.replica_pids("api")
         return str(psutil.Process(replica).environ()["FOTOGRAMA_DATABASE_URL"])
@@ -244,6 +247,13 @@ class Inbox:
     async def handle_DATA(self, _server: object, _session: object, envelope: Any) -> str:
         self._messages.append((envelope.rcpt_tos, message_from_bytes(envelope.content, policy=policy.default)))
         return "250 OK"
+
+
+def _log_in_new_account(client: Client) -> str:
+    """Returns the access token."""
+    email = f"{time.time_ns()}@example.org"
+    client.register(email, PASSWORD)
+    return client.login(email, PASSWORD).access_token
 
 
 def _name(process: psutil.Process) -> str:

@@ -1,0 +1,32 @@
+"""What tests look at when an application has answered: its database and its objects."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from db.object_store.folder_store import FolderStore
+from db.object_store.object_store import ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """folder: of the objects."""
+
+    database: AsyncEngine
+    folder: Path
+
+    @property
+    def objects(self) -> ObjectStore:
+        return FolderStore(self.folder)
+
+    def staged_bytes(self) -> int:
+        """The size of the files that are being written."""
+        size = 0
+        for path in (self.folder / ".staging").glob("*"):
+            with suppress(FileNotFoundError):  # it ended meanwhile
+                size += path.stat().st_size
+        return size
