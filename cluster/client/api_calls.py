@@ -1,4 +1,4 @@
-"""The API calls as flows. Every one raises ApiError, ConnectionFailed, UnexpectedAnswer."""
+"""The API calls as flows (`cluster.client.effects`). Each raises ApiError, ConnectionFailed or UnexpectedAnswer."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ POLL_FIRST_SECONDS = 0.2
 POLL_GROWTH = 1.4
 POLL_MAX_SECONDS = 3.0
 OUTAGE_SECONDS = 300.0
-"""How long `wait` goes on while the server does not answer: a restart only delays the result."""
+"""How long `wait` continues while the server does not answer: a restart only delays the result."""
 
 
 def register(session: Session, email: str, password: str, name: str | None, locale: str | None) -> Flow[Account]:
     fields = {"email": email, "password": password, "name": name, "locale": locale}
-    given = {field: value for field, value in fields.items() if value is not None}
-    reply = yield from anonymous(session, json_request("POST", "/v1/users", given))
+    body = {field: value for field, value in fields.items() if value is not None}
+    reply = yield from anonymous(session, json_request("POST", "/v1/users", body))
     return decode(Account, reply.content)
 
 
@@ -58,7 +58,7 @@ def refresh(session: Session) -> Flow[Tokens | None]:
 
 
 def logout(session: Session) -> Flow[None]:
-    """A session that has ended already is no error."""
+    """Ends the session. A session that has ended already is no error."""
     if session.store.tokens is None:
         return
     try:
@@ -84,22 +84,22 @@ def video_page(
     limit: int,
     cursor: str | None,
 ) -> Flow[Page[Video]]:
-    asked = {"status": status, "q": q, "sha256": sha256, "cursor": cursor}
-    params = {"limit": str(limit)} | {name: str(value) for name, value in asked.items() if value is not None}
+    filters = {"status": status, "q": q, "sha256": sha256, "cursor": cursor}
+    params = {"limit": str(limit)} | {name: str(value) for name, value in filters.items() if value is not None}
     reply = yield from authorized(session, Request("GET", "/v1/videos", params))
     return decode(Page[Video], reply.content)
 
 
 def video(session: Session, video_id: str) -> Flow[Video]:
-    reply = yield from authorized(session, Request("GET", _video(video_id)))
+    reply = yield from authorized(session, Request("GET", _video_path(video_id)))
     return decode(Video, reply.content)
 
 
 def delete(session: Session, video: Video | str) -> Flow[None]:
     try:
-        yield from authorized(session, Request("DELETE", _video(video)))
+        yield from authorized(session, Request("DELETE", _video_path(video)))
     except ApiError as error:
-        # Not found at the second try: the first one deleted it, and its response was lost.
+        # The second try finds no video: the first try has deleted it, and its response was lost.
         if error.status != 404 or error.tries == 1:
             raise
 
@@ -108,14 +108,15 @@ def extract(session: Session, video: Video | str, spec: str, key: str | None) ->
     """spec: JSON text."""
     headers = {"Content-Type": "application/json", "Idempotency-Key": key or session.new_key()}
     body = f'{{"spec":{spec}}}'.encode()
-    reply = yield from authorized(session, Request("POST", f"{_video(video)}/extractions", headers=headers, body=body))
+    request = Request("POST", f"{_video_path(video)}/extractions", headers=headers, body=body)
+    reply = yield from authorized(session, request)
     return decode(Extraction, reply.content)
 
 
 def estimate(session: Session, video: Video | str | Media | Mapping[str, Any], spec: str | None) -> Flow[Estimate]:
     """spec: JSON text."""
-    known = {"video_id": _id(video)} if isinstance(video, Video | str) else {"media": _media_facts(video)}
-    body = f'{json.dumps(known)[:-1]}, "spec": {spec or "{}"}}}'.encode()
+    subject = {"video_id": _id(video)} if isinstance(video, Video | str) else {"media": _media_facts(video)}
+    body = f'{json.dumps(subject)[:-1]}, "spec": {spec or "{}"}}}'.encode()
     headers = {"Content-Type": "application/json"}
     reply = yield from authorized(
         session, Request("POST", "/v1/estimates", headers=headers, body=body, repeatable=True)
@@ -134,18 +135,18 @@ def extraction(session: Session, extraction_id: str) -> Flow[Extraction]:
     return decode(Extraction, reply.content)
 
 
-def cancel(session: Session, wanted: Extraction | str) -> Flow[Extraction]:
-    request = Request("POST", f"{extraction_path(wanted)}/cancel", repeatable=True)
+def cancel(session: Session, extraction_or_id: Extraction | str) -> Flow[Extraction]:
+    request = Request("POST", f"{extraction_path(extraction_or_id)}/cancel", repeatable=True)
     try:
         reply = yield from authorized(session, request)
     except ApiError as error:
-        # Ended at the second try: the first one may have cancelled it, and its response was lost.
+        # The second try finds it ended: the first try may have cancelled it, and its response was lost.
         if error.status != 409 or error.tries == 1:
             raise
-        known = yield from extraction(session, wanted if isinstance(wanted, str) else wanted.id)
-        if known.status is not Status.CANCELLED:
+        latest = yield from extraction(session, _id(extraction_or_id))
+        if latest.status is not Status.CANCELLED:
             raise
-        return known
+        return latest
     return decode(Extraction, reply.content)
 
 
@@ -181,27 +182,29 @@ def ledger(session: Session) -> Flow[Ledger]:
 
 
 def wait(
-    session: Session, known: Extraction | str, timeout_seconds: float | None, on_progress: OnProgress | None
+    session: Session, extraction_or_id: Extraction | str, timeout_seconds: float | None, on_progress: OnProgress | None
 ) -> Flow[Extraction]:
     """Polls at growing intervals until the extraction has succeeded. Also raises ExtractionFailed, WaitTimeout."""
-    began = heard = session.monotonic()
-    latest = known if isinstance(known, Extraction) else (yield from extraction(session, known))
+    started_at = answered_at = session.monotonic()
+    latest = extraction_or_id
+    if isinstance(latest, str):
+        latest = yield from extraction(session, latest)
     interval = POLL_FIRST_SECONDS
     while True:
         if on_progress is not None:
             on_progress(latest)
         if latest.status.ended:
             break
-        left = float("inf") if timeout_seconds is None else began + timeout_seconds - session.monotonic()
-        if left <= 0:
+        remaining = float("inf") if timeout_seconds is None else started_at + timeout_seconds - session.monotonic()
+        if remaining <= 0:
             raise WaitTimeout(latest, timeout_seconds or 0)
-        yield Sleep(min(left, interval * (0.75 + session.random() / 2)))
+        yield Sleep(min(remaining, interval * (0.75 + session.random() / 2)))
         interval = min(interval * POLL_GROWTH, POLL_MAX_SECONDS)
         try:
             latest = yield from extraction(session, latest.id)
-            heard = session.monotonic()
+            answered_at = session.monotonic()
         except (ConnectionFailed, ApiError) as error:
-            if not _is_outage(error) or session.monotonic() - heard > OUTAGE_SECONDS:
+            if not _is_outage(error) or session.monotonic() - answered_at > OUTAGE_SECONDS:
                 raise
     if latest.status is not Status.SUCCEEDED:
         raise ExtractionFailed(latest)
@@ -212,7 +215,7 @@ def extraction_path(extraction: Extraction | str) -> str:
     return f"/v1/extractions/{path_segment(extraction)}"
 
 
-def _video(video: Video | str) -> str:
+def _video_path(video: Video | str) -> str:
     return f"/v1/videos/{path_segment(video)}"
 
 

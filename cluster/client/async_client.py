@@ -30,7 +30,7 @@ from cluster.client.api_types import (
     Webhook,
 )
 from cluster.client.authorized_requests import Session, new_key
-from cluster.client.effects import Body, Effect, Flow, Reply, RunExclusively, RunInThread, RunTogether, Send, Sleep
+from cluster.client.effects import Body, Effect, Flow, Reply, RunConcurrently, RunExclusively, RunInThread, Send, Sleep
 from cluster.client.extraction_spec import Spec, spec_text
 from cluster.client.file_transfers import AnyPath
 from cluster.client.local_files.local_file import OnRead, OnSent
@@ -48,8 +48,8 @@ class AsyncClient:
     token: an access token or an API key. refresh_token: renews an expired access token, once per call. A refresh token
     works once, so `on_tokens` gets each new pair at once (None after a logout).
     store: reads and keeps the tokens, instead of these three. timeout_seconds: for each read and write.
-    retry: how often and how long to repeat. upload_state: a file that remembers uploads under way, so that the same
-    upload goes on after a crash of this program; several programs may share it.
+    retry: how often and how long to repeat. upload_state: a file that records unfinished uploads, so that the same call
+    continues them after a crash of this program; several programs may share it.
 
     Every call raises ApiError, ConnectionFailed, UnexpectedAnswer.
     """
@@ -291,19 +291,19 @@ class AsyncClient:
             case RunInThread(call):
                 return await asyncio.to_thread(call)
             case RunExclusively(flow):
-                async with self._lock, _held(self._session.store.exclusive()):
+                async with self._lock, _entered_in_thread(self._session.store.exclusive()):
                     return await self._run(flow)
-            case RunTogether(flows, at_once):
-                return await self._run_together(flows, at_once)
+            case RunConcurrently(flows, max_concurrent):
+                return await self._run_concurrently(flows, max_concurrent)
             case _:
                 assert_never(effect)
 
-    async def _run_together(self, flows: Sequence[Flow[Any]], at_once: int) -> list[Any]:
-        turns, has_failed = asyncio.Semaphore(at_once), False
+    async def _run_concurrently(self, flows: Sequence[Flow[Any]], max_concurrent: int) -> list[Any]:
+        slots, has_failed = asyncio.Semaphore(max_concurrent), False
 
         async def run(flow: Flow[Any]) -> Any:
             nonlocal has_failed
-            async with turns:
+            async with slots:
                 if has_failed:
                     return None
                 try:
@@ -315,15 +315,16 @@ class AsyncClient:
         return await asyncio.gather(*map(run, flows))
 
     async def _send(self, send: Send) -> Reply:
-        asked, into = send.request, send.into
-        body = asked.body if asked.body is None or isinstance(asked.body, bytes) else _read_in_threads(asked.body)
+        request, into = send.request, send.into
+        body = request.body
+        content = body if body is None or isinstance(body, bytes) else _read_in_threads(body)
         try:
             async with self._http.stream(
-                asked.method,
-                asked.path,
-                params=asked.params,
-                headers=httpx_adapter.headers(asked),
-                content=body,
+                request.method,
+                request.path,
+                params=request.params,
+                headers=httpx_adapter.headers(request),
+                content=content,
                 # To the signed URL of a bucket. httpx sends the token to no other host.
                 follow_redirects=into is not None,
             ) as response:
@@ -345,15 +346,15 @@ async def _read_in_threads(body: Body) -> AsyncIterator[bytes]:
 
 
 @asynccontextmanager
-async def _held(guard: AbstractContextManager[None]) -> AsyncIterator[None]:
-    """Enters a blocking context manager in a thread. A caller that is cancelled meanwhile leaves it exited."""
-    entering = asyncio.ensure_future(asyncio.to_thread(guard.__enter__))
+async def _entered_in_thread(lock: AbstractContextManager[None]) -> AsyncIterator[None]:
+    """Enters a blocking context manager in a thread. If the caller is cancelled meanwhile, it is entered and exited."""
+    entering = asyncio.ensure_future(asyncio.to_thread(lock.__enter__))
     try:
         await asyncio.shield(entering)
     except asyncio.CancelledError:
-        entering.add_done_callback(lambda _: guard.__exit__(None, None, None))
+        entering.add_done_callback(lambda _: lock.__exit__(None, None, None))
         raise
     try:
         yield
     finally:
-        guard.__exit__(None, None, None)
+        lock.__exit__(None, None, None)

@@ -22,7 +22,7 @@ from cluster.client.token_store import TokenStore
 
 PROBLEM = "application/problem+json"
 _CODES_WITHOUT_BODY = {404: "not_found", 410: "upload_gone"}
-"""The codes of problems that answer a HEAD request; their status alone arrives."""
+"""Codes by status, for the response to a HEAD request: its problem object does not arrive."""
 
 
 def new_key() -> str:
@@ -34,8 +34,8 @@ def new_key() -> str:
 class Session:
     """What every call needs.
 
-    upload_state: where uploads are remembered beyond the life of the client.
-    monotonic: seconds of a clock that never goes back. random: in [0, 1). new_key: unique text.
+    upload_state: the file that records unfinished uploads. monotonic: seconds of a clock that never goes back. random:
+    in [0, 1). new_key: unique text.
     """
 
     base_url: str
@@ -64,16 +64,15 @@ def anonymous(session: Session, request: Request) -> Flow[Reply]:
 
 def authorized(session: Session, request: Request, into: ResumableDownload | None = None) -> Flow[Reply]:
     """Sends with the access token, and renews it once when it has expired. Raises ApiError, ConnectionFailed."""
-
     used: Tokens | None = None
 
     def with_current_token() -> Request:
         nonlocal used
         used = session.store.tokens
-        asked = request
+        prepared = request
         for name, value in into.headers().items() if into else ():
-            asked = asked.with_header(name, value)
-        return asked.with_header("Authorization", f"Bearer {used.access_token}") if used else asked
+            prepared = prepared.with_header(name, value)
+        return prepared.with_header("Authorization", f"Bearer {used.access_token}") if used else prepared
 
     reply = yield from _send_with_retries(session, with_current_token, into)
     if reply.status == 401 and used is not None and used.refresh_token is not None:
@@ -99,29 +98,34 @@ def raise_for_error(reply: Reply) -> Reply:
         return reply
     if reply.status < 400:
         target = reply.headers.get("location", "nowhere")
-        raise UnexpectedAnswer(f"The server points to {target}; use that address if you trust it.")
+        raise UnexpectedAnswer(f"The server redirects to {target}; use that address if you trust it.")
     raise _api_error(reply)
 
 
 def _send_with_retries(session: Session, request: Callable[[], Request], into: ResumableDownload | None) -> Flow[Reply]:
-    """Sends until no retry is due. A download that has progressed starts to count anew. Raises ConnectionFailed."""
-    here, earlier = into.size if into else 0, 0
-    failed_at = busy_since = 0.0
-    was_busy = False
+    """Repeats a request as the retry policy says. After progress of a download, its tries are counted from one again.
+
+    Raises ConnectionFailed.
+    """
+    received_bytes, tries_before_progress = into.size if into else 0, 0
+    first_failed_at = in_progress_since = 0.0
+    was_in_progress = False
     for sent in count(1):
-        asked = request()
-        outcome = yield from _send_once(asked, into)
-        if into is not None and into.size > here:
-            here, earlier = into.size, sent - 1
+        prepared = request()
+        outcome = yield from _send_once(prepared, into)
+        if into is not None and into.size > received_bytes:
+            received_bytes, tries_before_progress = into.size, sent - 1
         now = session.monotonic()
         if sent == 1:
-            # Patience begins at the first failure: an upload alone may take longer.
-            failed_at = now
+            # The policy's patience begins with the first failure: one upload alone may take longer.
+            first_failed_at = now
         code = _api_error(outcome).code if isinstance(outcome, Reply) and outcome.status >= 400 else ""
-        if code != IN_PROGRESS or not was_busy:
-            busy_since = now
-        was_busy = code == IN_PROGRESS
-        attempt = Attempt(sent - earlier, now - failed_at, asked.repeatable, now - busy_since)
+        if code != IN_PROGRESS or not was_in_progress:
+            in_progress_since = now
+        was_in_progress = code == IN_PROGRESS
+        attempt = Attempt(
+            sent - tries_before_progress, now - first_failed_at, prepared.repeatable, now - in_progress_since
+        )
         seconds = wait_seconds(session.policy, attempt, outcome, code, session.random())
         if seconds is None:
             break
@@ -149,8 +153,8 @@ def _api_error(reply: Reply) -> ApiError:
         problem = None
     fields: dict[str, Any] = problem if isinstance(problem, dict) else {}
 
-    def text(name: str, otherwise: str) -> str:
-        return fields[name] if isinstance(fields.get(name), str) else otherwise
+    def text(name: str, default: str) -> str:
+        return fields[name] if isinstance(fields.get(name), str) else default
 
     return ApiError(
         status=reply.status,
@@ -165,6 +169,6 @@ def _api_error(reply: Reply) -> ApiError:
 
 
 def _code_without_body(reply: Reply) -> str:
-    otherwise = f"http_{reply.status}"
+    default = f"http_{reply.status}"
     is_problem = reply.headers.get("content-type", "").startswith(PROBLEM)
-    return _CODES_WITHOUT_BODY.get(reply.status, otherwise) if is_problem else otherwise
+    return _CODES_WITHOUT_BODY.get(reply.status, default) if is_problem else default

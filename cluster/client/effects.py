@@ -1,7 +1,7 @@
 """The effects of API calls as values: a call is a generator of effects, and a client carries each one out.
 
-A call (`Flow`) decides; it never touches a socket, a clock or a lock. The blocking and the asyncio client carry out the
-same flows in two ways.
+A call (`Flow`) only decides; it uses no socket, clock or lock. So the blocking and the asyncio client can carry out the
+same flows.
 """
 
 from __future__ import annotations
@@ -103,16 +103,16 @@ class RunExclusively:
 
 
 @dataclass(frozen=True, slots=True)
-class RunTogether:
-    """→ a list of what each flow came to: its result, or the exception that ended it. After an exception no further
-    flow begins; those that had not begun come to None.
+class RunConcurrently:
+    """→ a list with the outcome of each flow: its result, or the exception that ended it. After an exception no further
+    flow begins; the outcome of those is None.
 
-    The asyncio client runs up to `at_once` flows at a time, the blocking client one after the other.
+    The asyncio client runs up to `max_concurrent` flows at a time, the blocking client one after the other.
     """
 
     flows: Sequence[Flow[Any]]
-    at_once: int
+    max_concurrent: int
 
 
-Effect: TypeAlias = Send | Sleep | RunInThread | RunExclusively | RunTogether
+Effect: TypeAlias = Send | Sleep | RunInThread | RunExclusively | RunConcurrently
 Flow: TypeAlias = Generator[Effect, Any, T]

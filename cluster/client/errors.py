@@ -6,7 +6,7 @@
     ├── UnexpectedAnswer    the response is not one of this API
     ├── UnsendableFile      a local file can't be sent: it is a folder or device, or changed while it was sent
     ├── ExtractionFailed    the extraction ended without a result: failed or cancelled
-    ├── WaitTimeout         the extraction has not ended in the time given; the server goes on
+    ├── WaitTimeout         the extraction did not end in the given time; the server continues it
     └── DownloadCorrupt     the downloaded bytes have another digest than the result
 
 A local file that can't be opened raises OSError, as usual.
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class FotogramaError(Exception):
     """The base class.
 
-    submitted: videos that the same `submit` has uploaded in spite of the error; they stay on the server. failed_file:
-    the file that `submit` could not upload.
+    submitted: videos that the same `submit` has uploaded all the same; they stay on the server. failed_file: the file
+    that `submit` could not upload.
     """
 
     def __init__(self, *args: object) -> None:
@@ -110,5 +110,5 @@ class DownloadCorrupt(FotogramaError):
     """The downloaded archive has another digest than the result. Nothing was written to `path`."""
 
     def __init__(self, path: Path, expected: str, actual: str) -> None:
-        super().__init__(f"What arrived for {path} has SHA-256 {actual}, the result has {expected}.")
+        super().__init__(f"The bytes received for {path} have SHA-256 {actual}, the result has {expected}.")
         self.path, self.expected, self.actual = path, expected, actual

@@ -1,6 +1,6 @@
-"""What a user writes a frame specification with, and the JSON text that it is sent as: decimals stay digit by digit.
+"""The frame specification as a user writes it, and its JSON text, in which decimals keep every digit.
 
-Only the shape is known here. `db.values.frame_spec` holds the defaults and the bounds, on the server and in the engine.
+This module has only the types. `db.values.frame_spec` has the defaults and the bounds, for the server and the engine.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Image(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtractionSpec:
-    """Which frames of a video, and as what images. What is None has the default of the service.
+    """Which frames of a video, and as which images. A field that is None has the default of the service.
 
         ExtractionSpec(fps=1)
         ExtractionSpec(sample={"mode": "uniform", "count": 20}, image={"format": "png", "max_side": 640})
@@ -104,12 +104,12 @@ class ExtractionSpec:
             raise ValueError("give fps or sample, not both")
 
     def document(self) -> dict[str, Any]:
-        """The specification as the HTTP interface takes it, without what is left to the defaults."""
-        given = {field.name: getattr(self, field.name) for field in fields(self)}
-        given = {name: value for name, value in given.items() if value is not None}
-        if "fps" in given:
-            given["sample"] = {"mode": "fps", "fps": given.pop("fps")}
-        return given
+        """The specification as the API takes it, without the fields that are None."""
+        fields_set = {field.name: getattr(self, field.name) for field in fields(self)}
+        fields_set = {name: value for name, value in fields_set.items() if value is not None}
+        if "fps" in fields_set:
+            fields_set["sample"] = {"mode": "fps", "fps": fields_set.pop("fps")}
+        return fields_set
 
 
 _SAMPLE_DEFAULTS: Mapping[str, dict[str, Any]] = {"fps": {"fps": 1}, "scenes": {"threshold": 27}}
@@ -126,24 +126,26 @@ Spec = ExtractionSpec | Mapping[str, Any] | str
 
 
 def spec_text(spec: Spec) -> str:
-    """JSON text. Raises ValueError for text that is not JSON or a number that JSON can't hold, TypeError otherwise."""
+    """Returns JSON text. Raises ValueError for text that is not JSON and for NaN, TypeError for other types."""
     if isinstance(spec, str):
         json.loads(spec)
         return spec
     return _encode(spec.document() if isinstance(spec, ExtractionSpec) else spec)
 
 
-def is_same_spec(text: str | None, shown: Mapping[str, Any]) -> bool:
-    """Whether the text, or the defaults for None, certainly means the specification that the service shows.
+def is_same_spec(text: str | None, canonical: Mapping[str, Any]) -> bool:
+    """Whether the text (None: all defaults) certainly means the specification that the service returned.
 
-    A field that is unknown here makes them different.
+    A field that this client does not know makes them different.
     """
     given = json.loads(text or "{}", parse_float=Decimal)
-    return isinstance(given, dict) and _complete(given) == _complete(json.loads(_encode(shown), parse_float=Decimal))
+    return isinstance(given, dict) and _with_defaults(given) == _with_defaults(
+        json.loads(_encode(canonical), parse_float=Decimal)
+    )
 
 
-def _complete(document: Mapping[str, Any]) -> dict[str, Any]:
-    """A specification with its defaults. Numbers stay exact."""
+def _with_defaults(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Adds the defaults to a specification. Numbers stay exact."""
     complete = {**_DEFAULTS, **document}
     for part in ("range", "image"):
         complete[part] = {**_DEFAULTS[part], **(document.get(part) or {})}

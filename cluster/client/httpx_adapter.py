@@ -11,14 +11,14 @@ import httpx
 from cluster.client.effects import ConnectionLost, Reply, Request
 
 CONNECTIONS = 16
-# Addresses of this machine never go through a proxy, whatever the environment says.
+# Addresses of this machine never go through a proxy, also when the environment names one.
 DIRECT = ("all://127.0.0.1", "all://localhost", "all://[::1]")
-# No limit for the wait for a free connection: many concurrent calls queue here, which is no failure.
+# No timeout for a free connection: many concurrent calls may wait for one.
 TIMEOUT = httpx.Timeout(120.0, connect=10.0, pool=None)
 LIMITS = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
 
 CONTENT_STATUSES = frozenset({200, 206})
-"""Statuses whose body is the requested content."""
+"""Statuses with the requested content as the body."""
 
 _UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
@@ -50,10 +50,10 @@ def headers(request: Request) -> dict[str, str]:
 
 
 def reply(response: httpx.Response, content: bytes) -> Reply:
-    """Converts a response. One without a Date gets the time of its arrival (RFC 9110 §6.6.1)."""
-    arrived = {"date": format_datetime(datetime.now(UTC), usegmt=True)}
+    """Converts a response. Adds a missing Date, the time of arrival (RFC 9110 §6.6.1)."""
+    default_date = {"date": format_datetime(datetime.now(UTC), usegmt=True)}
     headers = {name.lower(): value for name, value in response.headers.items()}
-    return Reply(response.status_code, arrived | headers, content)
+    return Reply(response.status_code, default_date | headers, content)
 
 
 def connection_lost(error: httpx.TransportError) -> ConnectionLost:

@@ -1,6 +1,6 @@
-"""The upload of one file by tus, as a flow: what breaks off goes on where the service is.
+"""The upload of one file by tus, as a flow. An interrupted upload continues at the offset that the service has.
 
-Tried in this order: the upload that the state file knows, the upload of the same Idempotency-Key, a new upload.
+It tries in this order: the upload that the state file names, the upload of the same Idempotency-Key, a new upload.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from cluster.client.authorized_requests import Session, authorized
 from cluster.client.content_reuse import (
     account_id,
     content_key,
-    extracted_by_spec,
+    extract_by_spec,
     find_by_content,
     is_gone,
     record_sent,
-    remembered,
+    use_state_file,
 )
 from cluster.client.effects import Flow, RunInThread, Sleep
 from cluster.client.errors import ApiError, ConnectionFailed, FotogramaError, UnexpectedAnswer, UnsendableFile
@@ -29,14 +29,14 @@ from cluster.client.retry_policy import Attempt, resume_seconds
 from cluster.client.tus_protocol import MIN_PIECE_BYTES, ONE_REQUEST_BYTES, PIECE_BYTES, UploadPosition
 
 RECORD_STEP = timedelta(hours=1)
-"""Each byte moves the time at which an upload expires. The state file is written again after so much."""
-_REFUSALS_OF_BYTES = frozenset({"upload_conflict", "too_large", "length_required"})
-"""Codes with which a creation that brings the file is refused, while one without it may succeed."""
+"""Each byte postpones the expiry of an upload. The state file is written again when the expiry has moved by this."""
+_CONTENT_REFUSED_CODES = frozenset({"upload_conflict", "too_large", "length_required"})
+"""Codes with which the service refuses a creation with content, though one without content may succeed."""
 
 
 @dataclass(frozen=True, slots=True)
-class WantedUpload:
-    """spec: JSON text. key: the caller's Idempotency-Key. by_content: as in `Client.upload`."""
+class FileUpload:
+    """What to upload. spec: JSON text. key: the caller's Idempotency-Key. by_content: as in `Client.upload`."""
 
     file: LocalFile
     spec: str | None = None
@@ -45,8 +45,8 @@ class WantedUpload:
     on_sent: OnSent | None = None
     on_read: OnRead | None = None
 
-    def piece(self, start: int, most: int) -> FilePiece:
-        return FilePiece(self.file, start, min(most, self.file.size - start), self.on_sent)
+    def piece(self, start: int, max_bytes: int) -> FilePiece:
+        return FilePiece(self.file, start, min(max_bytes, self.file.size - start), self.on_sent)
 
     def report(self, sent: int) -> None:
         if self.on_sent is not None:
@@ -55,7 +55,7 @@ class WantedUpload:
 
 @dataclass(slots=True)
 class _StateEntry:
-    """The entry of one upload in the state file. sha256: of the file now. expires_at: as it was written last."""
+    """The entry of one upload in the state file. sha256: of the local file. expires_at: None before the first write."""
 
     state: UploadStateFile
     identity: str
@@ -63,41 +63,45 @@ class _StateEntry:
     expires_at: datetime | None = None
 
 
-def upload(session: Session, wanted: WantedUpload) -> Flow[Video]:
-    """Raises ApiError, ConnectionFailed, UnexpectedAnswer, UnsendableFile, OSError."""
-    sha256, key = None, wanted.key
-    is_remembered = session.upload_state is not None and wanted.file.size > ONE_REQUEST_BYTES
-    if wanted.by_content or wanted.key is not None or is_remembered:
-        # What a later call goes on with must be the same content: neither size nor time tell so.
-        sha256 = yield RunInThread(lambda: sha256_of(wanted.file, wanted.on_read))
+def upload(session: Session, file_upload: FileUpload) -> Flow[Video]:
+    """Uploads a file, or continues its upload.
+
+    Raises ApiError, ConnectionFailed, UnexpectedAnswer, UnsendableFile, OSError.
+    """
+    sha256, key = None, file_upload.key
+    is_recorded = session.upload_state is not None and file_upload.file.size > ONE_REQUEST_BYTES
+    if file_upload.by_content or file_upload.key is not None or is_recorded:
+        # Only the digest shows that a later call continues with the same content; size and time do not.
+        sha256 = yield RunInThread(lambda: sha256_of(file_upload.file, file_upload.on_read))
     entry = None
-    if is_remembered and sha256 is not None:
-        entry = yield from _state_entry(session, wanted, sha256)
-        resumed = yield from _resume(session, wanted, entry)
+    if is_recorded and sha256 is not None:
+        entry = yield from _state_entry(session, file_upload, sha256)
+        resumed = yield from _resume(session, file_upload, entry)
         if resumed is not None:
             return resumed
-    if wanted.by_content and sha256 is not None:
-        found = yield from _find_extracted(session, sha256, wanted.spec)
+    if file_upload.by_content and sha256 is not None:
+        found = yield from _find_extracted(session, sha256, file_upload.spec)
         if found is not None:
             return found
-        key = key or content_key(wanted.file.path.name, wanted.spec, sha256)
-    placed = yield from _begin_once_more(session, wanted, sha256, key, entry)
-    if wanted.by_content and sha256 is not None:
-        yield from record_sent(session, sha256, placed.id)
-    return placed
+        key = key or content_key(file_upload.file.path.name, file_upload.spec, sha256)
+    created = yield from _create_and_send_with_retry(session, file_upload, sha256, key, entry)
+    if file_upload.by_content and sha256 is not None:
+        yield from record_sent(session, sha256, created.id)
+    return created
 
 
-def _resume(session: Session, wanted: WantedUpload, entry: _StateEntry) -> Flow[Video | None]:
-    """Goes on with the upload that the state file knows. None when there is none, it is gone, or of another content."""
-    recorded = yield from remembered(lambda: entry.state.find(entry.identity))
+def _resume(session: Session, file_upload: FileUpload, entry: _StateEntry) -> Flow[Video | None]:
+    """Continues the upload that the state file names. None when there is none, or it is gone or has other content."""
+    recorded = yield from use_state_file(lambda: entry.state.find(entry.identity))
     if recorded is None:
         return None
     if recorded.sha256 != entry.sha256:
         yield from _terminate(session, recorded.upload_path)
-        yield from _forget(entry)
+        yield from _delete_entry(entry)
         return None
     try:
-        return (yield from _finish(session, wanted, UploadPosition(recorded.upload_path, None, is_earlier=True), entry))
+        position = UploadPosition(recorded.upload_path, None, is_resumed=True)
+        return (yield from _send_rest(session, file_upload, position, entry))
     except ApiError as error:
         if not is_gone(error):
             raise
@@ -108,100 +112,105 @@ def _find_extracted(session: Session, sha256: str, spec: str | None) -> Flow[Vid
     """Returns a video of this content, extracted by `spec`. None when its bytes are gone."""
     found = yield from find_by_content(session, sha256)
     try:
-        return None if found is None else (yield from extracted_by_spec(session, found, spec))
+        return None if found is None else (yield from extract_by_spec(session, found, spec))
     except ApiError as error:
         if not is_gone(error):
             raise
         return None
 
 
-def _begin_once_more(
-    session: Session, wanted: WantedUpload, sha256: str | None, key: str | None, entry: _StateEntry | None
+def _create_and_send_with_retry(
+    session: Session, file_upload: FileUpload, sha256: str | None, key: str | None, entry: _StateEntry | None
 ) -> Flow[Video]:
-    """Begins an upload, and once more when the earlier one of this key is gone."""
+    """Creates an upload; creates another one when the earlier upload of the same key is gone."""
     try:
-        return (yield from _begin(session, wanted, sha256, key, entry))
+        return (yield from _create_and_send(session, file_upload, sha256, key, entry))
     except ApiError as error:
-        # A caller's own key stands for one video, also when that was deleted.
-        if not is_gone(error) or (error.status == 404 and wanted.key is not None):
+        # The caller's own key stands for one video, even when that video was deleted.
+        if not is_gone(error) or (error.status == 404 and file_upload.key is not None):
             raise
-    return (yield from _begin(session, wanted, sha256, None, entry))
+    return (yield from _create_and_send(session, file_upload, sha256, None, entry))
 
 
-def _begin(
-    session: Session, wanted: WantedUpload, sha256: str | None, key: str | None, entry: _StateEntry | None
+def _create_and_send(
+    session: Session, file_upload: FileUpload, sha256: str | None, key: str | None, entry: _StateEntry | None
 ) -> Flow[Video]:
-    metadata = {"filename": wanted.file.path.name, "sha256": sha256}
-    used, size = key or session.new_key(), wanted.file.size
-    if size <= ONE_REQUEST_BYTES and not tus_protocol.comes_as_body(wanted.spec):
-        wanted.report(0)
-        whole = tus_protocol.creation(size, metadata, used, wanted.spec, wanted.piece(0, size))
+    metadata = {"filename": file_upload.file.path.name, "sha256": sha256}
+    used_key, size = key or session.new_key(), file_upload.file.size
+    if size <= ONE_REQUEST_BYTES and not tus_protocol.needs_body_for_spec(file_upload.spec):
+        file_upload.report(0)
+        content = file_upload.piece(0, size)
+        request = tus_protocol.creation_request(size, metadata, used_key, file_upload.spec, content)
         try:
-            reply = yield from authorized(session, whole)
+            reply = yield from authorized(session, request)
         except ApiError as error:
-            if error.code not in _REFUSALS_OF_BYTES:
+            if error.code not in _CONTENT_REFUSED_CODES:
                 raise
         else:
             path = tus_protocol.upload_path(reply)
-            return (yield from _finish(session, wanted, tus_protocol.position_of(path, reply, size), None))
-    reply = yield from authorized(session, tus_protocol.creation(size, metadata, used, wanted.spec))
+            return (yield from _send_rest(session, file_upload, tus_protocol.position_of(path, reply, size), None))
+    reply = yield from authorized(session, tus_protocol.creation_request(size, metadata, used_key, file_upload.spec))
     created = tus_protocol.position_of(tus_protocol.upload_path(reply), reply, size)
     if key is None:
-        # Nobody knows this key, so nobody has sent anything yet.
+        # The key is new, so no bytes have been sent yet.
         created = replace(created, offset=0)
-    yield from _record_position(wanted, created, entry)
-    return (yield from _finish(session, wanted, created, entry))
+    yield from _record_position(file_upload, created, entry)
+    return (yield from _send_rest(session, file_upload, created, entry))
 
 
-def _finish(session: Session, wanted: WantedUpload, at: UploadPosition, entry: _StateEntry | None) -> Flow[Video]:
-    """Sends what is missing, and returns the video."""
-    is_earlier = at.is_earlier
+def _send_rest(
+    session: Session, file_upload: FileUpload, position: UploadPosition, entry: _StateEntry | None
+) -> Flow[Video]:
+    """Sends the bytes that the service does not have, and returns the video."""
+    is_resumed = position.is_resumed
     try:
-        if at.offset is None and at.video_id is None:
-            at = yield from _fetch_position(session, wanted, at.path)
-        wanted.report(at.offset or 0)
-        video_id = yield from _send_pieces(session, wanted, at, entry)
+        if position.offset is None and position.video_id is None:
+            position = yield from _fetch_position(session, file_upload, position.path)
+        file_upload.report(position.offset or 0)
+        video_id = yield from _send_pieces(session, file_upload, position, entry)
     except UnsendableFile:
-        yield from _terminate(session, at.path)
-        yield from _forget(entry)
+        yield from _terminate(session, position.path)
+        yield from _delete_entry(entry)
         raise
     except ApiError as error:
         if is_gone(error) or error.fault == "file":
-            yield from _forget(entry)
+            yield from _delete_entry(entry)
         raise
-    wanted.report(wanted.file.size)
-    placed = yield from video(session, video_id)
-    # An earlier upload's video may have been extracted by another specification since.
-    return (yield from extracted_by_spec(session, placed, wanted.spec)) if is_earlier else placed
+    file_upload.report(file_upload.file.size)
+    stored = yield from video(session, video_id)
+    # The video of a resumed upload may have been extracted by another specification in the meantime.
+    return (yield from extract_by_spec(session, stored, file_upload.spec)) if is_resumed else stored
 
 
-def _send_pieces(session: Session, wanted: WantedUpload, at: UploadPosition, entry: _StateEntry | None) -> Flow[str]:
-    """Sends all bytes from the offset on. Returns the id of the video. After a failure the service tells its offset."""
-    most, failures = PIECE_BYTES, _Failures()
-    while at.video_id is None:
-        assert at.offset is not None
+def _send_pieces(
+    session: Session, file_upload: FileUpload, position: UploadPosition, entry: _StateEntry | None
+) -> Flow[str]:
+    """Sends all bytes from the offset on. Returns the id of the video. After a failure it asks for the offset."""
+    max_bytes, failures = PIECE_BYTES, _Failures()
+    while position.video_id is None:
+        assert position.offset is not None
         try:
-            moved = yield from _send_piece(session, wanted, at, most)
+            new_position = yield from _send_piece(session, file_upload, position, max_bytes)
         except (ApiError, ConnectionFailed) as error:
-            if isinstance(error, ApiError) and error.status == 413 and most > MIN_PIECE_BYTES:
-                most //= 2
+            if isinstance(error, ApiError) and error.status == 413 and max_bytes > MIN_PIECE_BYTES:
+                max_bytes //= 2
                 continue
             seconds = failures.wait_seconds(session, error)
             if seconds is None:
                 raise
             yield Sleep(seconds)
-            moved = yield from _fetch_position(session, wanted, at.path)
-            wanted.report(moved.offset or 0)
-        if moved.offset != at.offset:
+            new_position = yield from _fetch_position(session, file_upload, position.path)
+            file_upload.report(new_position.offset or 0)
+        if new_position.offset != position.offset:
             failures = _Failures()
-        at = moved
-        yield from _record_position(wanted, at, entry)
-    return at.video_id
+        position = new_position
+        yield from _record_position(file_upload, position, entry)
+    return position.video_id
 
 
 @dataclass(slots=True)
 class _Failures:
-    """Failures since the offset has moved last."""
+    """Failures since the last progress of the offset."""
 
     count: int = 0
     first_at: float = 0.0
@@ -214,47 +223,50 @@ class _Failures:
         return resume_seconds(session.policy, attempt, error, session.random())
 
 
-def _send_piece(session: Session, wanted: WantedUpload, at: UploadPosition, most: int) -> Flow[UploadPosition]:
-    start = at.offset or 0
-    reply = yield from authorized(session, tus_protocol.piece(at.path, wanted.piece(start, most)))
-    moved = tus_protocol.position_of(at.path, reply, wanted.file.size)
-    if moved.video_id is None and (moved.offset is None or moved.offset <= start):
+def _send_piece(
+    session: Session, file_upload: FileUpload, position: UploadPosition, max_bytes: int
+) -> Flow[UploadPosition]:
+    start = position.offset or 0
+    content = file_upload.piece(start, max_bytes)
+    reply = yield from authorized(session, tus_protocol.piece_request(position.path, content))
+    new_position = tus_protocol.position_of(position.path, reply, file_upload.file.size)
+    if new_position.video_id is None and (new_position.offset is None or new_position.offset <= start):
         raise UnexpectedAnswer("The server took bytes of an upload, and its offset has not moved.")
-    return moved
+    return new_position
 
 
-def _fetch_position(session: Session, wanted: WantedUpload, path: str) -> Flow[UploadPosition]:
-    reply = yield from authorized(session, tus_protocol.position(path))
-    found = tus_protocol.position_of(path, reply, wanted.file.size)
-    if found.video_id is None and found.offset is None:
+def _fetch_position(session: Session, file_upload: FileUpload, path: str) -> Flow[UploadPosition]:
+    reply = yield from authorized(session, tus_protocol.position_request(path))
+    position = tus_protocol.position_of(path, reply, file_upload.file.size)
+    if position.video_id is None and position.offset is None:
         raise UnexpectedAnswer("The server does not tell the offset of an upload.")
-    return found
+    return position
 
 
 def _terminate(session: Session, path: str) -> Flow[None]:
-    """Frees the room of an upload that will not end. It expires by itself when this fails."""
+    """Discards an upload that can't be completed, so that it takes no quota. If this fails, the upload expires."""
     try:
-        yield from authorized(session, tus_protocol.termination(path))
+        yield from authorized(session, tus_protocol.termination_request(path))
     except FotogramaError:
         return
 
 
-def _state_entry(session: Session, wanted: WantedUpload, sha256: str) -> Flow[_StateEntry]:
+def _state_entry(session: Session, file_upload: FileUpload, sha256: str) -> Flow[_StateEntry]:
     assert session.upload_state is not None
     owner = yield from account_id(session)
-    identity = upload_identity(session.base_url, owner, wanted.file.path, wanted.spec, wanted.key)
+    identity = upload_identity(session.base_url, owner, file_upload.file.path, file_upload.spec, file_upload.key)
     return _StateEntry(session.upload_state, identity, sha256)
 
 
-def _record_position(wanted: WantedUpload, at: UploadPosition, entry: _StateEntry | None) -> Flow[None]:
-    expires_at = at.expires_at
+def _record_position(file_upload: FileUpload, position: UploadPosition, entry: _StateEntry | None) -> Flow[None]:
+    expires_at = position.expires_at
     if entry is None or expires_at is None or (entry.expires_at and expires_at - entry.expires_at < RECORD_STEP):
         return
     entry.expires_at = expires_at
-    known = RecordedUpload(at.path, entry.sha256)
-    yield from remembered(lambda: entry.state.record(entry.identity, wanted.file.path, known, expires_at))
+    known = RecordedUpload(position.path, entry.sha256)
+    yield from use_state_file(lambda: entry.state.record(entry.identity, file_upload.file.path, known, expires_at))
 
 
-def _forget(entry: _StateEntry | None) -> Flow[None]:
+def _delete_entry(entry: _StateEntry | None) -> Flow[None]:
     if entry is not None:
-        yield from remembered(lambda: entry.state.forget(entry.identity))
+        yield from use_state_file(lambda: entry.state.delete(entry.identity))

@@ -14,11 +14,11 @@ from cluster.client.errors import ApiError, ConnectionFailed
 
 TRANSIENT_STATUSES = frozenset({429, 502, 503, 504, 507})
 PERMANENT_CODES = frozenset({"quota_exceeded", "minutes_exceeded", "too_many_webhooks"})
-"""Codes that come with a transient status although waiting does not help, or only after hours."""
+"""Codes with a transient status for which a retry does not help, or only after hours."""
 PROXY_CODES = frozenset({"http_404", "http_500"})
 """Responses without a problem object: from a proxy whose application is starting or has just died."""
 RESUMABLE_STATUSES = frozenset({408, 409, 460})
-"""Statuses below 500 after which an upload asks for its offset and goes on. 460: a wrong checksum (tus)."""
+"""Statuses below 500 after which an upload asks for its offset and continues. 460: a wrong checksum (tus)."""
 IN_PROGRESS = "idempotency_in_progress"
 
 
@@ -31,7 +31,7 @@ class RetryPolicy:
     first_seconds, max_seconds: upper bound of the random wait before the second request; it doubles up to max_seconds.
     retry_after_seconds: when the server asks for a longer wait, the client gives up.
     in_progress_seconds: how long to wait for another request with the same Idempotency-Key; longer than its lease on
-    the server. proxy_error_seconds: how long errors of a proxy are repeated.
+    the server. proxy_error_seconds: how long requests are repeated after errors of a proxy.
     """
 
     attempts: int | None = 6
@@ -63,17 +63,17 @@ def wait_seconds(
     """Returns the seconds to wait before the next try, or None when there is none. jitter: random in [0, 1)."""
     if not _may_repeat(attempt, outcome, code):
         return None
-    asked = retry_after_seconds(outcome.headers) if isinstance(outcome, Reply) else None
-    return _backoff_seconds(policy, attempt, code, asked, jitter)
+    retry_after = retry_after_seconds(outcome.headers) if isinstance(outcome, Reply) else None
+    return _backoff_seconds(policy, attempt, code, retry_after, jitter)
 
 
 def resume_seconds(
     policy: RetryPolicy, attempt: Attempt, error: ApiError | ConnectionFailed, jitter: float
 ) -> float | None:
-    """Returns the seconds to wait before an upload goes on at its committed offset; None when it does not.
+    """Returns the seconds to wait before an upload continues at its committed offset; None when it must not.
 
-    The offset is a fence, so any failure of the connection or the service allows it. Error 429 is not among them: such
-    a request was repeated before.
+    The offset is a fence, so the upload may continue after any failure of the connection or the service. Status 429 is
+    excluded, because `wait_seconds` has handled it.
     """
     if isinstance(error, ConnectionFailed):
         return _backoff_seconds(policy, attempt, "", None, jitter)
@@ -83,13 +83,13 @@ def resume_seconds(
 
 
 def _backoff_seconds(
-    policy: RetryPolicy, attempt: Attempt, code: str, asked: float | None, jitter: float
+    policy: RetryPolicy, attempt: Attempt, code: str, retry_after: float | None, jitter: float
 ) -> float | None:
-    if _is_exhausted(policy, attempt, code) or (asked or 0) > policy.retry_after_seconds:
+    if _is_exhausted(policy, attempt, code) or (retry_after or 0) > policy.retry_after_seconds:
         return None
     bound = min(policy.max_seconds, policy.first_seconds * 2.0 ** min(attempt.tries - 1, 32))
-    # The jitter is added to Retry-After; else all clients would return at the same moment.
-    return (asked or 0) + jitter * bound
+    # The jitter is added to Retry-After, so that not all clients come back at the same moment.
+    return (retry_after or 0) + jitter * bound
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
@@ -113,8 +113,8 @@ def _is_exhausted(policy: RetryPolicy, attempt: Attempt, code: str) -> bool:
     if code == IN_PROGRESS:
         return attempt.in_progress_seconds >= policy.in_progress_seconds
     patience = policy.proxy_error_seconds if code in PROXY_CODES else policy.patience_seconds
-    over = policy.attempts is not None and attempt.tries >= policy.attempts
-    return over or attempt.elapsed_seconds >= min(patience, policy.patience_seconds)
+    is_out_of_tries = policy.attempts is not None and attempt.tries >= policy.attempts
+    return is_out_of_tries or attempt.elapsed_seconds >= min(patience, policy.patience_seconds)
 
 
 def _may_repeat(attempt: Attempt, outcome: Reply | ConnectionLost, code: str) -> bool:

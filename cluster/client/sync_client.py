@@ -29,7 +29,7 @@ from cluster.client.api_types import (
     Webhook,
 )
 from cluster.client.authorized_requests import Session, new_key
-from cluster.client.effects import Effect, Flow, Reply, RunExclusively, RunInThread, RunTogether, Send, Sleep
+from cluster.client.effects import Effect, Flow, Reply, RunConcurrently, RunExclusively, RunInThread, Send, Sleep
 from cluster.client.extraction_spec import Spec, spec_text
 from cluster.client.file_transfers import AnyPath
 from cluster.client.local_files.local_file import OnRead, OnSent
@@ -47,8 +47,8 @@ class Client:
     token: an access token or an API key. refresh_token: renews an expired access token, once per call. A refresh token
     works once, so `on_tokens` gets each new pair at once (None after a logout).
     store: reads and keeps the tokens, instead of these three. timeout_seconds: for each read and write.
-    retry: how often and how long to repeat. upload_state: a file that remembers uploads under way, so that the same
-    upload goes on after a crash of this program; several programs may share it.
+    retry: how often and how long to repeat. upload_state: a file that records unfinished uploads, so that the same call
+    continues them after a crash of this program; several programs may share it.
 
     Every call raises ApiError, ConnectionFailed, UnexpectedAnswer.
     """
@@ -110,15 +110,15 @@ class Client:
         return self._run(api_calls.login(self._session, email, password))
 
     def refresh(self) -> Tokens | None:
-        """Renews the tokens. Calls do so by themselves when the access token has expired."""
+        """Renews the tokens. The other calls renew an expired access token themselves."""
         return self._run(api_calls.refresh(self._session))
 
     def logout(self) -> None:
-        """Ends the session on the server and forgets the tokens."""
+        """Ends the session on the server and deletes the tokens."""
         self._run(api_calls.logout(self._session))
 
     def me(self) -> Account:
-        """The account that the token belongs to."""
+        """Returns the account that the token belongs to."""
         return self._run(api_calls.me(self._session))
 
     def upload(
@@ -131,11 +131,11 @@ class Client:
         on_sent: OnSent | None = None,
         on_read: OnRead | None = None,
     ) -> Video:
-        """Uploads one video and extracts its frames by `spec`. Goes on where a broken connection left it.
+        """Uploads one video and extracts its frames by `spec`. Resumes after a broken connection.
 
-        A repeated call with the same `idempotency_key` gives the same video. by_content: a video of the account with
-        the same content is not sent again. Then, with a key, and for a large file with an `upload_state`, the file is
-        read for its SHA-256 first, and the service compares it. on_read: the progress of that.
+        A repeated call with the same `idempotency_key` returns the same video. by_content: does not send content that
+        a video of the account has. With `by_content`, with a key, and for a large file with an `upload_state`, the file
+        is read for its SHA-256 first, and the service compares it. on_read: reports the progress of reading.
         Also raises UnsendableFile and OSError.
         """
         (video,) = self.submit(
@@ -157,7 +157,7 @@ class Client:
 
         Returns the videos in the order of the files.
 
-        When one fails, the error's `failed_file` names it and `submitted` holds the videos of the others.
+        When an upload fails, the error's `failed_file` names the file and `submitted` has the videos of the others.
         """
         return self._run(
             file_transfers.submit(
@@ -197,11 +197,11 @@ class Client:
         )
 
     def video(self, video_id: str) -> Video:
-        """One video, with its newest extraction."""
+        """Returns one video, with its newest extraction."""
         return self._run(api_calls.video(self._session, video_id))
 
     def delete(self, video: Video | str) -> None:
-        """Removes a video, its extractions and their files; a running one is cancelled first."""
+        """Deletes a video, its extractions and their files. Cancels a running extraction first."""
         self._run(api_calls.delete(self._session, video))
 
     def extract(self, video: Video | str, spec: Spec, *, idempotency_key: str | None = None) -> Extraction:
@@ -209,15 +209,15 @@ class Client:
         return self._run(api_calls.extract(self._session, video, spec_text(spec), idempotency_key))
 
     def estimate(self, video: Video | str | Media | Mapping[str, Any], spec: Spec | None = None) -> Estimate:
-        """Tells what an extraction of a video is going to give, or of a file of which the caller knows the media.
+        """Estimates an extraction: the number of images, the bytes of the archive and the seconds. Queues nothing.
 
-        Nothing is queued. video: stored, or the `codec`, `width`, `height`, `duration` and `fps_average` of a file.
+        video: a stored video; or the `codec`, `width`, `height`, `duration` and `fps_average` of a file.
         """
         text = None if spec is None else spec_text(spec)
         return self._run(api_calls.estimate(self._session, video, text))
 
     def extraction(self, extraction_id: str) -> Extraction:
-        """One extraction, with its progress."""
+        """Returns one extraction, with its progress."""
         return self._run(api_calls.extraction(self._session, extraction_id))
 
     def cancel(self, extraction: Extraction | str) -> Extraction:
@@ -225,7 +225,7 @@ class Client:
         return self._run(api_calls.cancel(self._session, extraction))
 
     def retry(self, extraction: Extraction | str, *, idempotency_key: str | None = None) -> Extraction:
-        """Starts a new extraction like this failed or cancelled one. Raises ApiError `wrong_state` for others."""
+        """Starts an extraction like this failed or cancelled one. Raises ApiError `wrong_state` for others."""
         return self._run(api_calls.retry(self._session, extraction, idempotency_key))
 
     def wait(
@@ -242,8 +242,8 @@ class Client:
         return self._run(api_calls.wait(self._session, extraction, timeout_seconds, on_progress))
 
     def download(self, extraction: Extraction | str, path: AnyPath, *, on_received: OnReceived | None = None) -> Path:
-        """Writes the archive to the file `path`, whole and with the right digest, or not at all. A file that is the
-        archive already stays as it is.
+        """Writes the archive to the file `path`, whole and with the right digest, or not at all. A file with
+        the same bytes is not downloaded again.
 
         Resumes after a broken connection. Also raises DownloadCorrupt and OSError.
         """
@@ -254,7 +254,7 @@ class Client:
         return self._run(api_calls.manifest(self._session, extraction))
 
     def timeline(self, extraction: Extraction | str) -> tuple[TimelineEvent, ...]:
-        """What happened to an extraction, oldest first."""
+        """Returns the events of an extraction, oldest first."""
         return self._run(api_calls.timeline(self._session, extraction))
 
     def ledger(self) -> Ledger:
@@ -276,7 +276,7 @@ class Client:
         self._run(webhook_calls.delete_webhook(self._session, webhook))
 
     def deliveries(self, webhook: Webhook | str) -> tuple[Delivery, ...]:
-        """What was sent to a webhook, newest first."""
+        """Returns the deliveries to a webhook, newest first."""
         return self._run(webhook_calls.deliveries(self._session, webhook))
 
     def redeliver(self, webhook: Webhook | str, delivery: Delivery | str) -> Delivery:
@@ -308,7 +308,7 @@ class Client:
             case RunExclusively(flow):
                 with self._lock, self._session.store.exclusive():
                     return self._run(flow)
-            case RunTogether(flows):
+            case RunConcurrently(flows):
                 return self._run_in_turn(flows)
             case _:
                 assert_never(effect)
@@ -324,15 +324,16 @@ class Client:
         return outcomes
 
     def _send(self, send: Send) -> Reply:
-        asked, into = send.request, send.into
-        body = asked.body if asked.body is None or isinstance(asked.body, bytes) else asked.body.chunks()
+        request, into = send.request, send.into
+        body = request.body
+        content = body if body is None or isinstance(body, bytes) else body.chunks()
         try:
             with self._http.stream(
-                asked.method,
-                asked.path,
-                params=asked.params,
-                headers=httpx_adapter.headers(asked),
-                content=body,
+                request.method,
+                request.path,
+                params=request.params,
+                headers=httpx_adapter.headers(request),
+                content=content,
                 # To the signed URL of a bucket. httpx sends the token to no other host.
                 follow_redirects=into is not None,
             ) as response:

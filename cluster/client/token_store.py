@@ -1,4 +1,4 @@
-"""Keeps a client's tokens."""
+"""The tokens of a client, in memory; subclasses store them and share them between processes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ OnTokens = Callable[[Tokens | None], None]
 class TokenStore:
     """Tokens in memory. `on_change` gets each new pair, and None after a logout, so that it can be stored.
 
-    A refresh token works once: the new pair must be stored before the old one is needed again.
-    Subclasses share tokens between processes. account_id: of the account they belong to, once it is known.
+    A refresh token works once: the new pair must be stored before the old one is needed again. account_id: of the
+    account that the tokens belong to; None until it is known.
     """
 
     def __init__(self, tokens: Tokens | None = None, on_change: OnTokens | None = None) -> None:

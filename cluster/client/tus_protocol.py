@@ -15,11 +15,10 @@ from cluster.client.local_files.local_file import FilePiece
 
 PATH = "/v1/uploads"
 PIECE_BYTES = 16 << 20
-"""The largest request that the service takes behind every proxy."""
+"""The largest body that is sent in one request. Usual proxies in front of the service accept it."""
 MIN_PIECE_BYTES = 1 << 18
 ONE_REQUEST_BYTES = 8 << 20
-"""A file up to this size comes with the request that creates its upload."""
-
+"""A file up to this size is sent with the request that creates its upload."""
 MAX_HEADER_SPEC_BYTES = 4096
 
 _JSON: Mapping[str, str] = {"Content-Type": "application/json"}
@@ -28,49 +27,49 @@ _VERSION: Mapping[str, str] = {"Tus-Resumable": "1.0.0"}
 
 @dataclass(frozen=True, slots=True)
 class UploadPosition:
-    """What the service has of an upload. offset: None when the response does not tell. video_id: once it is complete.
+    """How far an upload is. offset: None when the response has none. video_id: None until the upload is complete.
 
-    expires_at: None when it does not expire. is_earlier: an earlier request has created it.
+    expires_at: None when the upload does not expire. is_resumed: an earlier request has created the upload.
     """
 
     path: str
     offset: int | None
     video_id: str | None = None
     expires_at: datetime | None = None
-    is_earlier: bool = False
+    is_resumed: bool = False
 
 
-def creation(
+def creation_request(
     size: int, metadata: Mapping[str, str | None], key: str, spec: str | None, content: FilePiece | None = None
 ) -> Request:
     """Creates an upload. spec: JSON text. content: the whole file, when it comes with this request.
 
-    A long specification is the body; there may be no content then.
+    A long specification takes the place of the body; then `content` must be None.
     """
-    is_body = comes_as_body(spec)
-    values = metadata if is_body else {**metadata, "spec": spec}
+    spec_in_body = needs_body_for_spec(spec)
+    values = metadata if spec_in_body else {**metadata, "spec": spec}
     headers = {"Idempotency-Key": key, "Upload-Length": str(size), "Upload-Metadata": metadata_header(values)}
-    body = f'{{"spec":{spec}}}'.encode() if is_body else content
-    return Request("POST", PATH, headers={**_VERSION, **headers, **(_JSON if is_body else {})}, body=body)
+    body = f'{{"spec":{spec}}}'.encode() if spec_in_body else content
+    return Request("POST", PATH, headers={**_VERSION, **headers, **(_JSON if spec_in_body else {})}, body=body)
 
 
-def comes_as_body(spec: str | None) -> bool:
-    """Whether a specification is too long for a header: proxies take 8 KiB of headers in all."""
+def needs_body_for_spec(spec: str | None) -> bool:
+    """Whether a specification is too long for a header: proxies accept 8 KiB of headers in all."""
     return spec is not None and len(spec.encode()) > MAX_HEADER_SPEC_BYTES
 
 
-def position(path: str) -> Request:
+def position_request(path: str) -> Request:
     """Asks how many bytes the service has."""
     return Request("HEAD", path, headers=_VERSION)
 
 
-def piece(path: str, content: FilePiece) -> Request:
+def piece_request(path: str, content: FilePiece) -> Request:
     """Sends bytes. Not repeatable: the service may have taken a part of them."""
     return Request("PATCH", path, headers={**_VERSION, "Upload-Offset": str(content.start)}, body=content)
 
 
-def termination(path: str) -> Request:
-    """Ends an upload without a video."""
+def termination_request(path: str) -> Request:
+    """Discards an upload."""
     return Request("DELETE", path, headers=_VERSION)
 
 
@@ -94,8 +93,8 @@ def position_of(path: str, reply: Reply, size: int) -> UploadPosition:
     video_id = None if location is None else _last_segment(location)
     if offset == size and video_id is None:
         raise UnexpectedAnswer("The server has all bytes of an upload, and names no video.")
-    is_earlier = reply.headers.get("idempotency-replayed") == "true"
-    return UploadPosition(path, offset, video_id, _date(reply.headers.get("upload-expires")), is_earlier)
+    is_resumed = reply.headers.get("idempotency-replayed") == "true"
+    return UploadPosition(path, offset, video_id, _date(reply.headers.get("upload-expires")), is_resumed)
 
 
 def _last_segment(location: str) -> str:

@@ -1,4 +1,4 @@
-"""The API calls for webhooks as flows. Every one raises ApiError, ConnectionFailed, UnexpectedAnswer."""
+"""The API calls for webhooks as flows. Each raises ApiError, ConnectionFailed or UnexpectedAnswer."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ _LIMIT = "200"
 
 
 def list_webhooks(session: Session) -> Flow[tuple[Webhook, ...]]:
-    return (yield from _all(session, _PATH, Page[Webhook]))
+    return (yield from _all_pages(session, _PATH, Page[Webhook]))
 
 
 def add_webhook(session: Session, url: str, events: Sequence[str] | None, key: str | None) -> Flow[Webhook]:
     """events: None for all of them."""
-    wanted = {"url": url} | ({} if events is None else {"events": list(events)})
-    reply = yield from authorized(session, json_request("POST", _PATH, wanted, key=key or session.new_key()))
+    body = {"url": url} | ({} if events is None else {"events": list(events)})
+    reply = yield from authorized(session, json_request("POST", _PATH, body, key=key or session.new_key()))
     return decode(Webhook, reply.content)
 
 
 def delete_webhook(session: Session, webhook: Webhook | str) -> Flow[None]:
     try:
-        yield from authorized(session, Request("DELETE", _webhook(webhook)))
+        yield from authorized(session, Request("DELETE", _webhook_path(webhook)))
     except ApiError as error:
-        # Not found at the second try: the first one deleted it, and its response was lost.
+        # The second try finds no webhook: the first try has deleted it, and its response was lost.
         if error.status != 404 or error.tries == 1:
             raise
 
 
 def deliveries(session: Session, webhook: Webhook | str) -> Flow[tuple[Delivery, ...]]:
-    return (yield from _all(session, f"{_webhook(webhook)}/deliveries", Page[Delivery]))
+    return (yield from _all_pages(session, f"{_webhook_path(webhook)}/deliveries", Page[Delivery]))
 
 
 def redeliver(session: Session, webhook: Webhook | str, delivery: Delivery | str) -> Flow[Delivery]:
-    path = f"{_webhook(webhook)}/deliveries/{path_segment(delivery)}/redeliver"
-    # Repeatable: the delivery is sent once more under its own id, however often this is asked.
+    path = f"{_webhook_path(webhook)}/deliveries/{path_segment(delivery)}/redeliver"
+    # Repeatable: the delivery is queued once, under its own id, also when the request arrives twice.
     reply = yield from authorized(session, Request("POST", path, repeatable=True))
     return decode(Delivery, reply.content)
 
 
-def _all(session: Session, path: str, kind: type[Page[T]]) -> Flow[tuple[T, ...]]:
+def _all_pages(session: Session, path: str, kind: type[Page[T]]) -> Flow[tuple[T, ...]]:
     items: tuple[T, ...] = ()
     cursor: str | None = None
     while True:
@@ -57,5 +57,5 @@ def _all(session: Session, path: str, kind: type[Page[T]]) -> Flow[tuple[T, ...]
             return items
 
 
-def _webhook(webhook: Webhook | str) -> str:
+def _webhook_path(webhook: Webhook | str) -> str:
     return f"{_PATH}/{path_segment(webhook)}"

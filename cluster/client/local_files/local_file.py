@@ -1,4 +1,4 @@
-"""A local file that is sent in pieces, each streamed from the disk. A file that changes meanwhile is refused."""
+"""A local file that is sent in pieces, each streamed from the disk. A file that changes in the meantime is refused."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ OnRead = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class LocalFile:
-    """size: in bytes; mtime_ns: time of the last change. Both as they were when `stat_file` was called."""
+    """size: in bytes. mtime_ns: time of the last change. Both are those of the call of `stat_file`."""
 
     path: Path
     size: int
     mtime_ns: int
 
     def check_unchanged(self, opened: IO[bytes]) -> None:
-        """Raises UnsendableFile when the opened file is another one than at the beginning."""
+        """Raises UnsendableFile when the file has changed since `stat_file`."""
         now = os.fstat(opened.fileno())
         if (now.st_size, now.st_mtime_ns) != (self.size, self.mtime_ns):
             raise UnsendableFile(self.path, "changed while it was read.")
 
 
 def stat_file(path: Path) -> LocalFile:
-    """Raises OSError when the file does not exist, UnsendableFile when it is not a regular file."""
+    """Returns the file as it is now. Raises OSError when it is missing, UnsendableFile when it is no regular file."""
     if not path.is_file():
         path.stat()
         raise UnsendableFile(path, "is not a file.")
-    found = path.stat()
-    return LocalFile(path, found.st_size, found.st_mtime_ns)
+    status = path.stat()
+    return LocalFile(path, status.st_size, status.st_mtime_ns)
 
 
 def sha256_of(file: LocalFile, on_read: OnRead | None = None) -> str:
@@ -75,16 +75,16 @@ class FilePiece:
     content_type: str = "application/offset+octet-stream"
 
     def chunks(self) -> Iterator[bytes]:
-        """Raises OSError, or UnsendableFile when the file has changed; then the last block is not given."""
-        left = self.length
+        """Yields blocks. Raises OSError; UnsendableFile when the file has changed, before the last block is sent."""
+        remaining = self.length
         with self.file.path.open("rb") as source:
             self.file.check_unchanged(source)
             source.seek(self.start)
-            while left:
-                block = source.read(min(BLOCK_BYTES, left))
-                left -= len(block)
-                if not left or not block:
+            while remaining:
+                block = source.read(min(BLOCK_BYTES, remaining))
+                remaining -= len(block)
+                if not remaining or not block:
                     self.file.check_unchanged(source)
                 yield block
                 if self.on_sent is not None:
-                    self.on_sent(self.start + self.length - left, self.file.size)
+                    self.on_sent(self.start + self.length - remaining, self.file.size)

@@ -1,4 +1,4 @@
-"""A JSON object in a file that only its owner can read, shared by processes and replaced as a whole."""
+"""A JSON object in a file that only its owner can read. Processes may share it; a write replaces it as a whole."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class DamagedFile(ValueError):
 
 
 class PrivateJsonFile:
-    """Mode 0600. A reader needs no lock: it sees one whole state or the next."""
+    """The mode is 0600. A reader needs no lock: it sees the whole object before a write or after it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def locked(self) -> AbstractContextManager[object]:
-        """Keeps other processes out. The system takes the lock back when its holder dies in any way."""
+        """Locks out other processes. The kernel releases the lock when the process dies."""
         from filelock import FileLock  # noqa: PLC0415
 
         self._make_folder()

@@ -1,4 +1,4 @@
-"""A download that can be resumed: into a temporary file beside its target, renamed when its digest is right."""
+"""A download that can be resumed: it is written to a temporary file, which gets its name when the digest is right."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 
 
 class ResumableDownload:
-    """The part of a download that has arrived. The `with` block removes it at its end unless `finish` was called."""
+    """The received bytes of a download. The `with` block removes them at its end unless `finish` was called."""
 
     def __init__(self, target: Path, on_received: OnReceived | None = None) -> None:
         self.target = target
@@ -60,7 +60,7 @@ class ResumableDownload:
         self._hash, self.size = hashlib.sha256(), 0
         length, etag = headers.get("content-length", ""), headers.get("etag", "")
         self._total = int(length) if length.isdigit() else None
-        # A weak tag does not say that the bytes are the same.
+        # A weak ETag does not mean that the bytes are the same.
         self._etag = etag if etag.startswith('"') else None
 
     def write(self, chunk: bytes) -> None:

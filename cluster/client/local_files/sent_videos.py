@@ -1,8 +1,9 @@
-"""Which contents a client has sent, in a file beside the state file: the service finds a video by its content only when
-a worker has read it.
+"""A file that records which videos a client has uploaded, by their content.
 
-One JSON array in each line: identity, video, time. A line is appended as a whole, so that each of thousands of files
-costs one line, and several processes may share the file.
+The service itself finds a video of an upload by its content only after a worker has read it.
+
+One JSON array in each line: identity, video, time. A line is appended as a whole: a video costs one write, and several
+processes may share the file.
 """
 
 from __future__ import annotations
@@ -14,18 +15,18 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-KEPT = timedelta(days=7)
+RETENTION = timedelta(days=7)
 MAX_LINES = 20_000
-"""A longer file begins anew when it is opened: what it knew can be sent again."""
+"""After so many lines the file is emptied. Content that it has named is then sent again."""
 
 
 def content_identity(server: str, account_id: str, sha256: str) -> str:
-    """Returns the name of a content in the file."""
+    """Returns the digest that identifies this content of this account in the file."""
     return hashlib.sha256(json.dumps([server.rstrip("/"), account_id, sha256]).encode()).hexdigest()
 
 
 class SentVideos:
-    """Damaged lines count for nothing: remembering only saves time."""
+    """Damaged lines are ignored, because the record only saves time."""
 
     def __init__(self, path: Path, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._path = path
@@ -34,13 +35,13 @@ class SentVideos:
         self._read_bytes = 0
 
     def find(self, identity: str) -> str | None:
-        """Returns the id of the video that was made of a content. Raises OSError."""
+        """Returns the id of the video with this content; None without one. Raises OSError."""
         self._read_new_lines()
         video_id, sent_at = self._videos.get(identity, ("", datetime.min.replace(tzinfo=UTC)))
-        return video_id if self._now() - sent_at < KEPT else None
+        return video_id if self._now() - sent_at < RETENTION else None
 
     def record(self, identity: str, video_id: str) -> None:
-        """Raises OSError."""
+        """Adds a line. Raises OSError."""
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         line = json.dumps([identity, video_id, self._now().isoformat()]) + "\n"
         flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if len(self._videos) >= MAX_LINES else os.O_APPEND)
@@ -51,7 +52,7 @@ class SentVideos:
             os.close(descriptor)
 
     def _read_new_lines(self) -> None:
-        """Reads what any process has added since."""
+        """Reads the lines that this and other processes have added."""
         try:
             with self._path.open("rb") as file:
                 if os.fstat(file.fileno()).st_size < self._read_bytes:

@@ -1,7 +1,7 @@
-"""Which uploads are under way, in a file that outlives the client: after a crash the same call goes on with them.
+"""A file that records unfinished uploads, so that the same call continues them after a crash of the program.
 
-`{"uploads": {identity: {"file": path, "sha256": digest, "upload": path on the server, "expires_at": time}}}`. An
-identity stands for server, account, path, specification and key. The digest tells whether the file still has the
+`{"uploads": {identity: {"file": path, "sha256": digest, "upload": path on the server, "expires_at": time}}}`. The
+identity is a digest of server, account, path, specification and key. `sha256` shows whether the file still has the
 content with which the upload began. Several processes may share the file.
 """
 
@@ -38,9 +38,9 @@ class RecordedUpload:
 
 
 class UploadStateFile:
-    """Entries end when their uploads expire. A damaged file counts as empty: resuming only saves time.
+    """An entry is valid until its upload expires. A damaged file counts as empty, because resuming only saves time.
 
-    sent_videos: what was sent completely, in a file of its own beside this one.
+    sent_videos: the videos whose upload is complete, in another file beside this one.
     """
 
     def __init__(self, path: Path, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
@@ -49,18 +49,18 @@ class UploadStateFile:
         self._now = now
 
     def find(self, identity: str) -> RecordedUpload | None:
-        """Returns the upload, if it is known. Raises OSError."""
+        """Returns the upload, if the file has it. Raises OSError."""
         entry = self._entries().get(identity)
         return None if entry is None else RecordedUpload(entry["upload"], entry["sha256"])
 
     def record(self, identity: str, file: Path, upload: RecordedUpload, expires_at: datetime) -> None:
-        """Remembers an upload until it expires. Raises OSError."""
+        """Writes the entry of an upload. Raises OSError."""
         entry = {"file": os.path.abspath(file), "sha256": upload.sha256, "upload": upload.upload_path}
         with self._file.locked():
             self._write({**self._entries(), identity: {**entry, "expires_at": expires_at.isoformat()}})
 
-    def forget(self, identity: str) -> None:
-        """Raises OSError."""
+    def delete(self, identity: str) -> None:
+        """Deletes the entry of an upload, if there is one. Raises OSError."""
         with self._file.locked():
             entries = dict(self._entries())
             if entries.pop(identity, None) is not None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cluster.client.local_files import sent_videos
-from cluster.client.local_files.sent_videos import KEPT, SentVideos
+from cluster.client.local_files.sent_videos import RETENTION, SentVideos
 from cluster.client.local_files.upload_state_file import RecordedUpload, UploadStateFile, upload_identity
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -33,8 +33,8 @@ def test_entry_is_found_until_its_upload_expires(state: UploadStateFile, monkeyp
     assert (state.find("x"), state.find("y"), state.find("z")) == (FIRST, SECOND, None)
     monkeypatch.setattr(Clock, "now", NOW + timedelta(days=1))
     assert (state.find("x"), state.find("y")) == (None, SECOND)
-    state.forget("y")
-    state.forget("y")
+    state.delete("y")
+    state.delete("y")
     assert state.find("y") is None
 
 
@@ -105,7 +105,7 @@ def test_sent_videos_are_known_to_other_processes_for_a_week(tmp_path: Path, mon
     other.record("y", "v-2")
     assert [(kept.find("x"), kept.find("y"), kept.find("z")) for kept in (one, other)] == [("v-1", "v-2", None)] * 2
     assert (tmp_path / "new" / "uploads.sent").stat().st_mode & 0o777 == 0o600
-    monkeypatch.setattr(Clock, "now", NOW + KEPT)
+    monkeypatch.setattr(Clock, "now", NOW + RETENTION)
     assert one.find("x") is None
 
 
