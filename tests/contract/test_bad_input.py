@@ -22,20 +22,20 @@ CENC = (
     ("encryption_kid", "a7e61c373e219033c21091fa607bf3b8"),
 )
 SMALL = ClipSpec(width=96, height=64, frames=20, fps=Fraction(25), gop=5)
-Make = Callable[[Path], None]
+MakeFile = Callable[[Path], None]
 
 
-def clip(**changes: Any) -> Make:
-    return lambda path: void(make_clip(path, replace(SMALL, suffix=path.suffix, **changes)))
+def clip(**changes: Any) -> MakeFile:
+    return lambda path: discard(make_clip(path, replace(SMALL, suffix=path.suffix, **changes)))
 
 
-def void(_: object) -> None:
+def discard(_: object) -> None:
     return None
 
 
-def patched(make_whole: Make, old: bytes, new: bytes) -> Make:
+def patched(make_intact: MakeFile, old: bytes, new: bytes) -> MakeFile:
     def patch(path: Path) -> None:
-        make_whole(path)
+        make_intact(path)
         data = path.read_bytes()
         assert old in data
         path.write_bytes(data.replace(old, new))
@@ -43,9 +43,9 @@ def patched(make_whole: Make, old: bytes, new: bytes) -> Make:
     return patch
 
 
-def cut(make_whole: Make, start: float, end: float) -> Make:
+def cut(make_intact: MakeFile, start: float, end: float) -> MakeFile:
     def cut_out(path: Path) -> None:
-        make_whole(path)
+        make_intact(path)
         data = path.read_bytes()
         path.write_bytes(data[int(len(data) * start) : int(len(data) * end)])
 
@@ -53,7 +53,7 @@ def cut(make_whole: Make, start: float, end: float) -> Make:
 
 
 def header_alone(path: Path) -> None:
-    """A fragmented MP4 whose first fragment never came."""
+    """A fragmented MP4 that ends before its first fragment."""
     clip(fragmented=True)(path)
     data = path.read_bytes()
     path.write_bytes(data[: data.index(b"moof") - 4])
@@ -74,12 +74,12 @@ def zeroed_media(path: Path) -> None:
     path.write_bytes(data)
 
 
-FILES: dict[str, tuple[str, Make, str]] = {
+FILES: dict[str, tuple[str, MakeFile, str]] = {
     "nothing": (".mp4", lambda path: path.touch(), "empty_file"),
     "a text": (".mp4", write_text_file, "not_a_video"),
     "a playlist": (".mp4", write_hls_playlist, "playlist"),
-    "a zip": (".mp4", lambda path: void(path.write_bytes(b"PK\x03\x04" + bytes(5000))), "not_a_video"),
-    "zeros": (".mp4", lambda path: void(path.write_bytes(bytes(5000))), "not_a_video"),
+    "a zip": (".mp4", lambda path: discard(path.write_bytes(b"PK\x03\x04" + bytes(5000))), "not_a_video"),
+    "zeros": (".mp4", lambda path: discard(path.write_bytes(bytes(5000))), "not_a_video"),
     "sound alone in MP4": (".mp4", write_audio_only, "no_video_stream"),
     "sound alone in MKV": (".mkv", write_audio_only, "no_video_stream"),
     "sound alone in TS": (".ts", write_audio_only, "no_video_stream"),
@@ -183,25 +183,25 @@ def test_invalid_specification_has_fault_request_and_its_code(name: str, small: 
     assert all(raised.value.entry.text(locale).remedy for locale in ("en", "pt-BR"))
 
 
-def given(small: Path, out: Path, text: str) -> Extracted:
+def extract_text(small: Path, out: Path, text: str) -> Extracted:
     return extract(small, parse(text), out)
 
 
 def test_times_outside_of_the_video_give_a_warning(small: Path, tmp_path: Path) -> None:
-    result = given(small, tmp_path, '{"sample": {"mode": "timestamps", "at": [-1, 0.1, 99]}}')
+    result = extract_text(small, tmp_path, '{"sample": {"mode": "timestamps", "at": [-1, 0.1, 99]}}')
     assert result.frames == 1
     assert [warning.code for warning in result.warnings] == ["times_outside_video"]
 
 
 def test_hundred_thousand_timestamps_are_accepted(small: Path, tmp_path: Path) -> None:
     at = ",".join(f"{i / 125_000:.6f}" for i in range(100_000))
-    result = given(small, tmp_path, f'{{"sample": {{"mode": "timestamps", "at": [{at}]}}}}')
+    result = extract_text(small, tmp_path, f'{{"sample": {{"mode": "timestamps", "at": [{at}]}}}}')
     assert result.frames == SMALL.frames
     assert result.warnings == ()
 
 
 def test_intact_clips_give_no_damage_warning(tmp_path: Path) -> None:
-    """What looks for damage must find none in what our encoders and muxers write."""
+    """The checks for damage find none in what FFmpeg's encoders and muxers write."""
     for name, spec in CLIPS.items():
         path = tmp_path / f"{name}{spec.suffix}"
         make_clip(path, replace(spec, frames=min(spec.frames, 20)) if not spec.edit_list else spec)

@@ -1,4 +1,4 @@
-"""The test clips themselves: a plain sequential decode gives exactly the recorded truth."""
+"""The test clips themselves: a plain sequential decode gives exactly the content that their truth records."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def decode(path: Path) -> list[av.VideoFrame]:
         return list(container.decode(stream))
 
 
-def shown_at(packet: Packet[VideoStream]) -> int:
-    """Presentation time in ticks; AVI has decoding times alone."""
+def presentation_ticks(packet: Packet[VideoStream]) -> int:
+    """Presentation time in ticks; AVI has only decoding times."""
     time = packet.dts if packet.pts is None else packet.pts
     assert time is not None
     return time
@@ -54,7 +54,7 @@ def upright(frame: av.VideoFrame, spec: ClipSpec) -> Rgb:
 
 
 def jpeg(rgb: Rgb, max_side: int) -> Rgb:
-    """Through a small, bad JPEG with 4:2:0 and back."""
+    """Encodes a small JPEG of low quality with 4:2:0, and decodes it."""
     image = Image.fromarray(rgb)
     image.thumbnail((max_side, max_side))
     file = io.BytesIO()
@@ -69,7 +69,7 @@ def test_sequential_decode_matches_the_truth(clips: ClipByName, name: str) -> No
     pts = [frame.pts for frame in frames if frame.pts is not None]
     pictures = [upright(frame, truth.spec) for frame in frames]
     assert [read_number(rgb) for rgb in pictures] == truth.numbers
-    assert [(one - pts[0]) * truth.time_base for one in pts] == truth.times
+    assert [(ticks - pts[0]) * truth.time_base for ticks in pts] == truth.times
     assert [frame.key_frame for frame in frames] == [shown.key for shown in truth.shown]
     assert {rgb.shape for rgb in pictures} == {(truth.height, truth.width, 3)}
 
@@ -80,7 +80,7 @@ def test_packet_table_matches_the_truth(clips: ClipByName, name: str) -> None:
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         packets = [packet for packet in container.demux(stream) if packet.size and not packet.is_discard]
-    table = sorted((shown_at(packet), packet.is_keyframe, packet.duration or 0) for packet in packets)
+    table = sorted((presentation_ticks(packet), packet.is_keyframe, packet.duration or 0) for packet in packets)
     assert stream.time_base == truth.time_base
     assert [key for _, key, _ in table] == [shown.key for shown in truth.shown]
     assert (table[-1][0] - table[0][0] + table[-1][2]) * truth.time_base == truth.duration
@@ -101,11 +101,11 @@ def test_rotated_picture_gives_no_number(turns: int) -> None:
 
 def test_mirrored_or_blended_picture_gives_no_number() -> None:
     for number in range(200):
-        one, other = picture(192, 112, number), picture(192, 112, number + 1)
-        assert read_number(one[:, ::-1]) is None
-        assert read_number(one[::-1]) is None
-        assert read_number(((one.astype(np.uint16) + other) // 2).astype(np.uint8)) is None
-        assert read_number(np.concatenate([one[:56], other[56:]])) is None
+        this, following = picture(192, 112, number), picture(192, 112, number + 1)
+        assert read_number(this[:, ::-1]) is None
+        assert read_number(this[::-1]) is None
+        assert read_number(((this.astype(np.uint16) + following) // 2).astype(np.uint8)) is None
+        assert read_number(np.concatenate([this[:56], following[56:]])) is None
 
 
 @pytest.mark.parametrize("number", [0, 1, 255, 256, 4_660, 65_535])
@@ -140,8 +140,8 @@ def test_edit_list_hides_frames_and_starts_within_a_gop(clips: ClipByName, name:
 @pytest.mark.parametrize("name", ["h264_rotated_90", "h264_rotated_180", "h264_rotated_270"])
 def test_display_matrix_has_the_rotation(clips: ClipByName, name: str) -> None:
     path, truth = clips(name)
-    one = 0x10000
-    turn = {90: (0, one, -one, 0), 180: (-one, 0, 0, -one), 270: (0, -one, one, 0)}[truth.rotation]
+    unit = 0x10000  # 1 as a fixed-point number
+    turn = {90: (0, unit, -unit, 0), 180: (-unit, 0, 0, -unit), 270: (0, -unit, unit, 0)}[truth.rotation]
     data = path.read_bytes()
     # ISO/IEC 14496-12, 8.3.2: the matrix (a, b, u, c, d, v, x, y, w) is 44 bytes after the type of a tkhd version 0.
     a, b, _, c, d = struct.unpack_from(">5i", data, data.index(b"tkhd") + 44)
@@ -151,11 +151,11 @@ def test_display_matrix_has_the_rotation(clips: ClipByName, name: str) -> None:
 
 def test_open_gop_has_leading_frames_that_need_the_previous_gop(clips: ClipByName) -> None:
     for name in ("h264_open_gop", "hevc_open_gop"):
-        assert leading(clips(name)[0]) > 0
-    assert leading(clips("h264_b_frames")[0]) == 0
+        assert count_leading_frames(clips(name)[0]) > 0
+    assert count_leading_frames(clips("h264_b_frames")[0]) == 0
 
 
-def leading(path: Path) -> int:
+def count_leading_frames(path: Path) -> int:
     """How many frames are coded after a key frame and shown before it."""
     with av.open(str(path)) as container:
         count, key = 0, None

@@ -1,10 +1,10 @@
-"""The engine against the slow reference, over codecs × containers × what is special about a video × modes.
+"""The engine against the slow reference, over codecs × containers × features of a video × modes.
 
-Each clip is made, read by `tests.support.videos.reference_selection`, and extracted by many specifications; frame by
-frame the index, time and key mark of the manifest and the number in the image's pixels must be those of the reference.
-By default a covering part runs, in which every pair of codec, container, feature, mode and constraint meets;
-FOTOGRAMA_SUITE=full runs them all. The terminal summary tells the count of cases (a case is one specification over
-one clip).
+Each clip is made, read by `tests.support.videos.reference_selection`, and extracted by many specifications. For each
+frame the index, time and key flag in the manifest and the number in the image's pixels must be those of the reference.
+By default a covering subset runs, in which every pair of codec, container, feature, mode and constraint occurs;
+FOTOGRAMA_SUITE=full runs all combinations. The terminal summary shows the number of cases (a case is one specification
+over one clip).
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ FULL = os.environ.get("FOTOGRAMA_SUITE") == "full"
 KINDS = all_kinds() if FULL else list(covering_kinds(all_kinds()))
 MODES = ("fps", "fast_fps", "interval", "uniform", "timestamps", "keyframes", "every_nth", "all")
 CONSTRAINTS = ("none", "range", "open_range", "snap", "snap_in_range", "max_frames")
-HOW = (EngineOptions(), EngineOptions(threads=2), EngineOptions(sequential=True))
-HEADING = "correctness suite, cases all right"
+OPTIONS = (EngineOptions(), EngineOptions(threads=2), EngineOptions(sequential=True))
+HEADING = "correctness suite, correct cases"
 
 
 def spec_of(mode: str, constraint: str, end: Fraction) -> dict[str, Any]:
-    """A specification; its numbers are decimal texts. end: of the video, seconds."""
+    """A specification whose numbers are decimal strings. end: the end of the video, seconds."""
 
     def part(share: str) -> str:
         return f"{float(end * Fraction(share)):.4f}"
@@ -68,7 +68,7 @@ def spec_of(mode: str, constraint: str, end: Fraction) -> dict[str, Any]:
 
 
 def text_of(spec: dict[str, Any]) -> str:
-    """JSON in which the decimal texts are numbers."""
+    """The specification as JSON, with the decimal strings as numbers."""
 
     def plain(value: Any) -> str:
         if isinstance(value, dict):
@@ -81,11 +81,13 @@ def text_of(spec: dict[str, Any]) -> str:
     return plain(spec)
 
 
-def specs_for(place: int, end: Fraction) -> list[dict[str, Any]]:
-    """All modes with all constraints; in the covering part one constraint for each mode, another one at each clip."""
+def specs_for(clip_number: int, end: Fraction) -> list[dict[str, Any]]:
+    """All modes with all constraints; in the covering subset one constraint for each mode, another for each clip."""
     if FULL:
         return [spec_of(mode, constraint, end) for mode, constraint in every(MODES, CONSTRAINTS)]
-    return [spec_of(mode, CONSTRAINTS[(place + at) % len(CONSTRAINTS)], end) for at, mode in enumerate(MODES)]
+    return [
+        spec_of(mode, CONSTRAINTS[(clip_number + number) % len(CONSTRAINTS)], end) for number, mode in enumerate(MODES)
+    ]
 
 
 def compare(
@@ -94,18 +96,21 @@ def compare(
     manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"), parse_float=Fraction)
     frames = manifest["frames"]
     assert [frame["index"] for frame in frames] == expected.indexes
-    wanted = [truth.frames[index] for index in expected.indexes]
+    expected_frames = [truth.frames[index] for index in expected.indexes]
     assert Fraction(*manifest["time_base"]) == truth.time_base
-    assert [frame["key"] for frame in frames] == [seen.key for seen in wanted]
-    assert [frame["pts"] - frames[0]["pts"] for frame in frames] == [seen.pts - wanted[0].pts for seen in wanted]
-    assert result.media.container == "avi" or frames[0]["pts"] == wanted[0].pts
+    assert [frame["key"] for frame in frames] == [frame.key for frame in expected_frames]
+    assert [frame["pts"] - frames[0]["pts"] for frame in frames] == [
+        frame.pts - expected_frames[0].pts for frame in expected_frames
+    ]
+    assert result.media.container == "avi" or frames[0]["pts"] == expected_frames[0].pts
     assert all(
-        abs(frame["time"] - seen.time) <= Fraction(1, 2_000_000) for frame, seen in zip(frames, wanted, strict=True)
+        abs(frame["time"] - reference.time) <= Fraction(1, 2_000_000)
+        for frame, reference in zip(frames, expected_frames, strict=True)
     )
     assert {(frame["width"], frame["height"]) for frame in frames} == {(truth.width, truth.height)}
     with zipfile.ZipFile(out / "frames.zip") as archive:
         images = [simplejpeg.decode_jpeg(archive.read(frame["name"]), "RGB") for frame in frames]
-    assert [read_number(image) for image in images] == [seen.number for seen in wanted]
+    assert [read_number(image) for image in images] == [frame.number for frame in expected_frames]
     codes = {"times_outside_video"} if expected.outside else set()
     assert {warning.code for warning in result.warnings} == codes | (
         {"max_frames_reached"} if expected.limited else set()
@@ -116,21 +121,21 @@ def compare(
 def test_every_image_is_the_frame_of_the_reference(kind: ClipKind, tmp_path: Path, count_cases: CountCases) -> None:
     path, clip = kind.make(tmp_path)
     truth = reference_selection.decode_reference(path, counts_pictures=kind.container == "avi")
-    assert [seen.number for seen in truth.frames] == list(range(clip.edit_list, clip.frames - clip.edit_end))
-    place = KINDS.index(kind)
-    wanted = []
-    for at, spec in enumerate(specs_for(place, truth.end)):
+    assert [frame.number for frame in truth.frames] == list(range(clip.edit_list, clip.frames - clip.edit_end))
+    clip_number = KINDS.index(kind)
+    cases = []
+    for number, spec in enumerate(specs_for(clip_number, truth.end)):
         expected = truth.select(spec)
         if not expected.indexes:
             with pytest.raises(CatalogueError, match="empty_selection"):
                 extract(path, parse(text_of(spec)), tmp_path)
             count_cases(HEADING, 1)
             continue
-        out = tmp_path / f"out{at}"
+        out = tmp_path / f"out{number}"
         out.mkdir()
-        wanted.append((spec, expected, out))
-    orders = [(parse(text_of(spec)), out) for spec, _, out in wanted]
-    results = extract_many(path, orders, options=HOW[place % len(HOW)])
-    for (_, expected, out), result in zip(wanted, results, strict=True):
+        cases.append((spec, expected, out))
+    requests = [(parse(text_of(spec)), out) for spec, _, out in cases]
+    results = extract_many(path, requests, options=OPTIONS[clip_number % len(OPTIONS)])
+    for (_, expected, out), result in zip(cases, results, strict=True):
         compare(expected, truth, result, out)
         count_cases(HEADING, 1)

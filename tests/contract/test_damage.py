@@ -1,8 +1,8 @@
-"""Damaged files: never a wrong frame without a warning, never a missing one, never a hang, never a foreign exception.
+"""Damaged files: no wrong or missing frame without a warning, no hang, and no exception other than a catalogue error.
 
-Each case damages a healthy clip by one kind of damage and one seed. Without a warning the result must be that of the
-whole file: every frame, with its own number in its pixels. What no reader can notice is listed in SILENT, and why in
-docs/decisions/0006-what-damage-is-noticed.md. FOTOGRAMA_SUITE=full runs ten times as many seeds.
+Each case damages an intact clip by one kind of damage and one seed. A result without a warning must be that of the
+intact file: every frame, with its own number in its pixels. SILENT lists the damage that no reader can notice;
+docs/decisions/0006-what-damage-is-noticed.md says why. FOTOGRAMA_SUITE=full runs many more seeds.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from tests.support.videos.frame_number_pattern import read_number
 
 SEEDS = 100 if os.environ.get("FOTOGRAMA_SUITE") == "full" else 6
 DEADLINE_SECONDS = 20.0
-"""Of a file that takes 0.03 s when it is whole; a machine may be busy."""
-HEADING = "damaged files, cases all right"
+"""For a file that takes 0.03 s when it is intact, because a machine may be busy."""
+HEADING = "damaged files, correct cases"
 ALL = parse('{"sample": {"mode": "all"}}')
 CABAC = "keyint=12:min-keyint=12:scenecut=0:bframes=2:cabac=1"
 
@@ -86,7 +86,7 @@ SILENT: dict[str, set[str]] = {
     "flv1 flv": INSIDE_PACKETS,
     "h264 mp4": INSIDE_PACKETS,
 }
-"""Formats without checksums whose decoders take any bits as they come, and the damage that may pass for that."""
+"""Formats without checksums whose decoders accept any bits, and the damage that may stay unnoticed in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class Outcome:
 
 
 def run(source: Path, out: Path) -> Outcome | None:
-    """None: an error of the file, or no memory for what it asks for."""
+    """Returns None after an error of the file, or when the file makes the engine need more memory than there is."""
     try:
         extracted = extract(source, ALL, out)
     except MemoryError:
@@ -118,9 +118,12 @@ def run(source: Path, out: Path) -> Outcome | None:
     return Outcome(extracted, [read_number(image) for image in images], [frame["index"] for frame in frames])
 
 
-def is_right(outcome: Outcome, kind: str, frames: int) -> bool:
-    """Without a warning: all frames, each the one that its index says. Where the damage is in what the container says
-    of times, it says so with as much right as before: then frames may be hidden, but none is another or unreadable."""
+def is_correct(outcome: Outcome, kind: str, frames: int) -> bool:
+    """Returns whether a result is correct. One with a warning is.
+
+    Without a warning it must have all frames, each with the number of its index. An absurd number may be a time of the
+    container, and a file with other times is valid: then frames may be hidden, but none may be wrong or unreadable.
+    """
     if outcome.is_warned:
         return True
     if kind != "absurd number":
@@ -135,24 +138,24 @@ def test_damaged_file_gives_right_frames_a_warning_or_a_file_error(
     name: str, kind: str, tmp_path: Path, count_cases: CountCases
 ) -> None:
     spec = CLIPS[name]
-    whole = tmp_path / f"whole{spec.suffix}"
-    make_clip(whole, spec)
-    healthy = run(whole, tmp_path)
-    assert healthy is not None
-    assert not healthy.is_warned
-    assert healthy.numbers == healthy.indexes == list(range(spec.frames))
-    data, silent = whole.read_bytes(), []
+    intact = tmp_path / f"intact{spec.suffix}"
+    make_clip(intact, spec)
+    intact_outcome = run(intact, tmp_path)
+    assert intact_outcome is not None
+    assert not intact_outcome.is_warned
+    assert intact_outcome.numbers == intact_outcome.indexes == list(range(spec.frames))
+    data, unnoticed = intact.read_bytes(), []
     for seed in range(SEEDS):
         damaged = bytearray(data)
         DAMAGES[kind](damaged, Random(f"{name} {kind} {seed}"))
         source = tmp_path / f"damaged{spec.suffix}"
         source.write_bytes(damaged)
-        began = time.perf_counter()
+        start = time.perf_counter()
         outcome = run(source, tmp_path)
-        assert time.perf_counter() - began < DEADLINE_SECONDS
-        if outcome is not None and not is_right(outcome, kind, spec.frames):
-            silent.append((seed, outcome.numbers))
+        assert time.perf_counter() - start < DEADLINE_SECONDS
+        if outcome is not None and not is_correct(outcome, kind, spec.frames):
+            unnoticed.append((seed, outcome.numbers))
     if kind not in SILENT.get(name, set()):
-        assert silent == []
-    count_cases(HEADING, SEEDS - len(silent))
-    count_cases("damaged files, cases that nothing can notice", len(silent))
+        assert unnoticed == []
+    count_cases(HEADING, SEEDS - len(unnoticed))
+    count_cases("damaged files, cases with damage that no reader can notice", len(unnoticed))

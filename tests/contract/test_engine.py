@@ -97,7 +97,7 @@ def test_media_facts_match_the_clip(name: str, clips: ClipByName, run: Run) -> N
 @pytest.mark.parametrize("name", ["h264_b_frames", "hevc_open_gop", "vp9_webm", "av1_mp4", "mpegts", "h264_edit_list"])
 def test_result_bytes_do_not_depend_on_threads_or_sequential_reading(name: str, clips: ClipByName, run: Run) -> None:
     source, _ = clips(name)
-    results = [run(source, **how) for how in ({"threads": 1}, {"threads": 2}, {"sequential": True})]
+    results = [run(source, **options) for options in ({"threads": 1}, {"threads": 2}, {"sequential": True})]
     assert len({result.extracted.sha256 for result in results}) == 1
 
 
@@ -124,11 +124,11 @@ def test_report_has_reader_and_engine(clips: ClipByName, run: Run) -> None:
 
 
 def test_plan_is_reported_before_the_first_image_and_progress_after_each(clips: ClipByName, tmp_path: Path) -> None:
-    told: list[ProgressEvent] = []
-    extract(clips("h264")[0], parse('{"sample": {"mode": "every_nth", "n": 20}}'), tmp_path, on_progress=told.append)
-    assert isinstance(told[0], Planned)
-    assert told[0].frames_total == 3
-    assert told[1:] == [Progress(1), Progress(2), Progress(3)]
+    events: list[ProgressEvent] = []
+    extract(clips("h264")[0], parse('{"sample": {"mode": "every_nth", "n": 20}}'), tmp_path, on_progress=events.append)
+    assert isinstance(events[0], Planned)
+    assert events[0].frames_total == 3
+    assert events[1:] == [Progress(1), Progress(2), Progress(3)]
 
 
 def test_unsupported_video_replaces_decord_with_a_warning(clips: ClipByName, run: Run) -> None:
@@ -155,14 +155,14 @@ def test_higher_quality_gives_larger_images(clips: ClipByName, run: Run) -> None
 @pytest.mark.parametrize(
     "name", ["h264", "h264_full_range", "h264_bt709", "h264_bt709_full_range", "h264_10_bit", "h264_444", "hevc"]
 )
-@pytest.mark.parametrize("side", ["null", "97"])
-def test_image_colors_match_the_drawn_colors(name: str, side: str, clips: ClipByName, run: Run) -> None:
-    spec = f'{{"image": {{"quality": 100, "max_side": {side}}}, "max_frames": 1}}'
-    drawn = np.asarray(Image.fromarray(picture(192, 112, 0)))
+@pytest.mark.parametrize("max_side", ["null", "97"])
+def test_image_colors_equal_those_of_the_encoded_picture(name: str, max_side: str, clips: ClipByName, run: Run) -> None:
+    spec = f'{{"image": {{"quality": 100, "max_side": {max_side}}}, "max_frames": 1}}'
+    expected = np.asarray(Image.fromarray(picture(192, 112, 0)))
     result = run(clips(name)[0], spec).pictures()[0]
-    if side != "null":
-        drawn = np.asarray(Image.fromarray(drawn).resize((97, 57), Image.Resampling.BICUBIC))
-    difference = result.astype(int) - drawn.astype(int)
+    if max_side != "null":
+        expected = np.asarray(Image.fromarray(expected).resize((97, 57), Image.Resampling.BICUBIC))
+    difference = result.astype(int) - expected.astype(int)
     assert np.abs(difference.mean(axis=(0, 1))).max() < 2
 
 
@@ -183,7 +183,7 @@ def test_truncated_file_is_never_taken_for_complete(name: str, keep: float, clip
     assert result.numbers() == truth.numbers[: result.extracted.frames]
 
 
-def broken(path: Path, clips: ClipByName, kind: str) -> Path:
+def write_unreadable_file(path: Path, clips: ClipByName, kind: str) -> Path:
     source = path / f"{kind}.mp4"
     match kind:
         case "empty_file":
@@ -197,9 +197,12 @@ def broken(path: Path, clips: ClipByName, kind: str) -> Path:
         case "unreadable_container":
             return truncated_copy(clips("h264")[0])
         case "undecodable":
-            whole = clips("h264")[0].read_bytes()
-            start, length = whole.index(b"mdat") + 4, int.from_bytes(whole[whole.index(b"mdat") - 4 :][:4], "big") - 8
-            source.write_bytes(whole[:start] + bytes(length) + whole[start + length :])
+            intact = clips("h264")[0].read_bytes()
+            start, length = (
+                intact.index(b"mdat") + 4,
+                int.from_bytes(intact[intact.index(b"mdat") - 4 :][:4], "big") - 8,
+            )
+            source.write_bytes(intact[:start] + bytes(length) + intact[start + length :])
     return source
 
 
@@ -208,7 +211,7 @@ def broken(path: Path, clips: ClipByName, kind: str) -> Path:
 )
 def test_unreadable_file_has_fault_file_and_its_code(kind: str, clips: ClipByName, tmp_path: Path) -> None:
     with pytest.raises(CatalogueError, match=kind) as raised:
-        extract(broken(tmp_path, clips, kind), parse(ALL), tmp_path)
+        extract(write_unreadable_file(tmp_path, clips, kind), parse(ALL), tmp_path)
     assert raised.value.fault is Fault.FILE
 
 

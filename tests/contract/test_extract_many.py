@@ -21,14 +21,14 @@ SPECS = [
     '{"sample": {"mode": "keyframes"}, "image": {"format": "png"}}',
     '{"sample": {"mode": "every_nth", "n": 7}, "image": {"format": "webp", "quality": 60}}',
 ]
-SAME = ("frames.zip", "manifest.json", "manifest.csv", "sheet.jpg", "sheet.vtt")
+COMPARED_FILES = ("frames.zip", "manifest.json", "manifest.csv", "sheet.jpg", "sheet.vtt")
 
 
 def digests(folder: Path) -> list[str]:
-    return [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in SAME]
+    return [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in COMPARED_FILES]
 
 
-def orders(folder: Path, specs: list[str]) -> list[tuple[FrameSpec, Path]]:
+def make_requests(folder: Path, specs: list[str]) -> list[tuple[FrameSpec, Path]]:
     folders = [folder / str(n) for n in range(len(specs))]
     for out in folders:
         out.mkdir(parents=True)
@@ -41,7 +41,7 @@ def test_each_result_equals_its_single_extraction(
     name: str, options: EngineOptions, clips: ClipByName, tmp_path: Path
 ) -> None:
     source, _ = clips(name)
-    together = orders(tmp_path / "together", SPECS)
+    together = make_requests(tmp_path / "together", SPECS)
     results = extract_many(source, together, options=options)
     for (spec, out), result in zip(together, results, strict=True):
         alone = tmp_path / "alone" / out.name
@@ -52,18 +52,18 @@ def test_each_result_equals_its_single_extraction(
 
 def test_video_is_decoded_once(clips: ClipByName, tmp_path: Path) -> None:
     source, truth = clips("h264_b_frames")
-    extract_many(source, wanted := orders(tmp_path, SPECS))
-    decoded = [json.loads((out / "report.json").read_text())["frames"]["decoded"] for _, out in wanted]
+    extract_many(source, requests := make_requests(tmp_path, SPECS))
+    decoded = [json.loads((out / "report.json").read_text())["frames"]["decoded"] for _, out in requests]
     assert decoded == [len(truth.shown)] * len(SPECS)
 
 
 def test_plan_and_progress_count_the_images_of_all_specifications(clips: ClipByName, tmp_path: Path) -> None:
-    told: list[DetectingScenes | Planned | Progress] = []
-    results = extract_many(clips("h264")[0], orders(tmp_path, SPECS), on_progress=told.append)
+    events: list[DetectingScenes | Planned | Progress] = []
+    results = extract_many(clips("h264")[0], make_requests(tmp_path, SPECS), on_progress=events.append)
     images = sum(result.frames for result in results)
-    assert isinstance(told[0], Planned)
-    assert told[0].frames_total == images
-    assert told[-1] == Progress(images)
+    assert isinstance(events[0], Planned)
+    assert events[0].frames_total == images
+    assert events[-1] == Progress(images)
 
 
 def test_damaged_frames_are_missing_only_from_specifications_that_select_them(
@@ -75,13 +75,13 @@ def test_damaged_frames_are_missing_only_from_specifications_that_select_them(
     damaged = tmp_path / source.name
     damaged.write_bytes(data)
     specs = ['{"sample": {"mode": "all"}}', '{"sample": {"mode": "timestamps", "at": [0]}}']
-    whole, first = extract_many(damaged, orders(tmp_path / "out", specs))
+    whole, first = extract_many(damaged, make_requests(tmp_path / "out", specs))
     assert "frames_missing" in {warning.code for warning in whole.warnings}
     assert first.warnings == ()
 
 
 def test_one_failing_specification_writes_no_result(clips: ClipByName, tmp_path: Path) -> None:
-    wanted = orders(tmp_path, ['{"sample": {"mode": "all"}}', '{"range": {"start": 1000}}'])
+    requests = make_requests(tmp_path, ['{"sample": {"mode": "all"}}', '{"range": {"start": 1000}}'])
     with pytest.raises(CatalogueError, match="empty_selection"):
-        extract_many(clips("h264")[0], wanted)
+        extract_many(clips("h264")[0], requests)
     assert not any(tmp_path.rglob("*.zip"))

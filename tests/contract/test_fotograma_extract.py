@@ -47,23 +47,23 @@ def test_default_folder_is_named_after_the_video(
 
 def test_several_specifications_get_a_folder_each(clips: ClipByName, tmp_path: Path) -> None:
     source, _ = clips("h264")
-    wanted = [(ExtractionSpec(fps=2), tmp_path / "a"), (None, tmp_path / "b")]
-    results = extract_many(source, wanted)
-    assert [digest(folder) for _, folder in wanted] == [result.sha256 for result in results]
+    requests = [(ExtractionSpec(fps=2), tmp_path / "a"), (None, tmp_path / "b")]
+    results = extract_many(source, requests)
+    assert [digest(folder) for _, folder in requests] == [result.sha256 for result in results]
 
 
 def test_progress_has_the_number_of_images(clips: ClipByName, tmp_path: Path) -> None:
-    told: list[tuple[int, int | None]] = []
-    result = extract(clips("h264")[0], out=tmp_path, on_progress=lambda done, total: told.append((done, total)))
-    assert told[0] == (0, result.frames)
-    assert told[-1] == (result.frames, result.frames)
+    progress: list[tuple[int, int | None]] = []
+    result = extract(clips("h264")[0], out=tmp_path, on_progress=lambda done, total: progress.append((done, total)))
+    assert progress[0] == (0, result.frames)
+    assert progress[-1] == (result.frames, result.frames)
 
 
 def test_progress_has_no_total_during_scene_detection(clips: ClipByName, tmp_path: Path) -> None:
-    told: list[tuple[int, int | None]] = []
+    progress: list[tuple[int, int | None]] = []
     spec = ExtractionSpec(sample={"mode": "scenes"})
-    extract(clips("h264")[0], spec, tmp_path, on_progress=lambda done, total: told.append((done, total)))
-    assert told[0] == (0, None)
+    extract(clips("h264")[0], spec, tmp_path, on_progress=lambda done, total: progress.append((done, total)))
+    assert progress[0] == (0, None)
 
 
 def test_invalid_specification_raises_an_error_with_its_remedy(tmp_path: Path) -> None:
@@ -89,11 +89,11 @@ def test_missing_file_raises_an_os_error(tmp_path: Path) -> None:
 
 
 def test_missing_engine_error_names_the_install_command() -> None:
-    # None in sys.modules is how Python marks a module that is not there.
+    # With None in sys.modules an import raises ModuleNotFoundError.
     script = (
         "import sys, fotograma; sys.modules['av'] = None\n"
         "try: fotograma.extract('talk.mov')\n"
         "except fotograma.FotogramaError as error: print(error)\n"
     )
-    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert 'pip install "fotograma[engine]"' in ran.stdout
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert 'pip install "fotograma[engine]"' in process.stdout

@@ -54,7 +54,7 @@ def images(film: Path, spec: str, out: Path, **options: Any) -> dict[int, bytes]
 
 
 def combing(image: bytes) -> float:
-    """How much more neighboring rows differ than rows of the same field."""
+    """How much more neighboring rows differ than neighboring rows of one field."""
     gray: NDArray[np.float64] = np.asarray(Image.open(io.BytesIO(image)).convert("L")).astype(np.float64)
     return float(np.abs(np.diff(gray, axis=0)).mean() - np.abs(gray[2:] - gray[:-2]).mean())
 
@@ -65,12 +65,12 @@ ALL = '{"sample": {"mode": "all"}}'
 def test_no_image_blends_two_fields(film: Path, tmp_path: Path) -> None:
     with av.open(str(film)) as container:
         raw = next(container.decode(video=0)).to_ndarray(format="rgb24")
-    woven = io.BytesIO()
-    Image.fromarray(raw).save(woven, "PNG")
-    given = images(film, ALL, tmp_path / "all")
-    assert sorted(given) == list(range(FRAMES))
-    assert combing(woven.getvalue()) > 5
-    assert max(combing(image) for image in given.values()) < 1
+    interleaved = io.BytesIO()
+    Image.fromarray(raw).save(interleaved, "PNG")
+    images_by_index = images(film, ALL, tmp_path / "all")
+    assert sorted(images_by_index) == list(range(FRAMES))
+    assert combing(interleaved.getvalue()) > 5
+    assert max(combing(image) for image in images_by_index.values()) < 1
 
 
 def test_deinterlaced_image_shows_its_own_time(film: Path, tmp_path: Path) -> None:

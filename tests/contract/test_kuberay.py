@@ -27,12 +27,12 @@ def test_every_import_path_exists_and_takes_its_arguments(application: dict[str,
 
 
 def test_every_custom_resource_is_offered_by_a_node_group() -> None:
-    asked = {name for application in APPLICATIONS for name in application["args"]["resources"]}
+    required = {name for application in APPLICATIONS for name in application["args"]["resources"]}
     offered = "".join(group["rayStartParams"].get("resources", "") for group in CLUSTER["workerGroupSpecs"])
-    assert all(f'\\"{name}\\"' in offered for name in asked)
+    assert all(f'\\"{name}\\"' in offered for name in required)
 
 
-def test_cluster_ray_version_is_the_locked_one() -> None:
+def test_ray_version_of_the_cluster_is_the_installed_one() -> None:
     assert CLUSTER["rayVersion"] == version("ray")
 
 

@@ -34,7 +34,7 @@ CHOICES: dict[str, Callable[[FrameTable], list[int]]] = {
     "key frames": lambda table: np.flatnonzero(table.is_key).tolist() or [0],
 }
 PROVEN = {"h264", "hevc", "vp8", "vp9", "av1"}
-MORE = {
+DIFFICULT_CLIPS = {
     "open groups of pictures, pyramids": ClipSpec(
         open_gop=True, b_frames=5, frames=90, gop=15, options=(("preset", "medium"),)
     ),
@@ -47,24 +47,24 @@ MORE = {
     "hevc in a transport stream": ClipSpec(codec="libx265", suffix=".ts", frames=48, b_frames=3, open_gop=True),
     "hidden VP9 frames": ClipSpec(codec="libvpx-vp9", suffix=".mkv", frames=60, gop=25),
 }
-"""What NAMED does not have: key frames after which pictures refer to what came before, and leaves that are none."""
+"""What CLIPS does not have: pictures after a key frame that refer to pictures before it, and B-frames as references."""
 
 
 def digest(frame: VideoFrame) -> str:
-    """Of the samples as decoded, without the padding of the lines."""
-    sums = hashlib.sha256(f"{frame.format.name} {frame.width} {frame.height}".encode())
+    """The digest of the samples as decoded, without the padding of the lines."""
+    sha256 = hashlib.sha256(f"{frame.format.name} {frame.width} {frame.height}".encode())
     for plane, component in zip(frame.planes, frame.format.components, strict=False):
         lines = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
-        sums.update(lines[: plane.height, : plane.width * -(-component.bits // 8)].tobytes())
-    return sums.hexdigest()
+        sha256.update(lines[: plane.height, : plane.width * -(-component.bits // 8)].tobytes())
+    return sha256.hexdigest()
 
 
-def take_all(results: Iterable[tuple[Target, object]], into: list[int]) -> None:
+def append_pts(results: Iterable[tuple[Target, object]], into: list[int]) -> None:
     for target, _ in results:
         into.append(target.pts)
 
 
-def in_sequence(probed: Probe, planned: tuple[GopTargets, ...]) -> list[tuple[Target, str]]:
+def read_sequentially(probed: Probe, planned: tuple[GopTargets, ...]) -> list[tuple[Target, str]]:
     return list(SequentialReader(probed, full_pass_only=True).read(planned, digest))
 
 
@@ -73,22 +73,22 @@ def in_sequence(probed: Probe, planned: tuple[GopTargets, ...]) -> list[tuple[Ta
 def test_planned_samples_equal_a_sequential_decode(name: str, choice: str, clips: ClipByName) -> None:
     probed = probe(clips(name)[0])
     planned = group_by_gop(probed.table, CHOICES[choice](probed.table))
-    expected = in_sequence(probed, planned)
+    expected = read_sequentially(probed, planned)
     for threads in (1, 2, 3):
         reader = PlannedReader(probed, threads=threads)
         assert list(reader.read(planned, digest)) == expected
         assert (reader.missing, reader.repeated) == ([], 0)
 
 
-@pytest.mark.parametrize("name", MORE)
+@pytest.mark.parametrize("name", DIFFICULT_CLIPS)
 def test_streams_with_difficult_entry_points_equal_a_sequential_decode(name: str, tmp_path: Path) -> None:
-    path = tmp_path / f"clip{MORE[name].suffix}"
-    make_clip(path, MORE[name])
+    path = tmp_path / f"clip{DIFFICULT_CLIPS[name].suffix}"
+    make_clip(path, DIFFICULT_CLIPS[name])
     probed = probe(path)
     assert has_exact_random_access(probed)
     for choice in CHOICES.values():
         planned = group_by_gop(probed.table, choice(probed.table))
-        expected = in_sequence(probed, planned)
+        expected = read_sequentially(probed, planned)
         for threads in (1, 3):
             assert list(PlannedReader(probed, threads=threads).read(planned, digest)) == expected
 
@@ -117,15 +117,15 @@ def test_only_proven_formats_have_exact_random_access(clips: ClipByName) -> None
     assert all(probe(clips(name)[0]).media.codec in PROVEN for name in proven)
 
 
-@pytest.mark.parametrize("at", [0.2, 0.5, 0.8])
+@pytest.mark.parametrize("position", [0.2, 0.5, 0.8])
 @pytest.mark.parametrize("name", ["h264_b_frames", "hevc", "mkv", "mpegts", "vp9_webm", "av1_mp4"])
 def test_damaged_file_gives_the_same_frames_as_the_sequential_reader(
-    name: str, at: float, clips: ClipByName, tmp_path: Path
+    name: str, position: float, clips: ClipByName, tmp_path: Path
 ) -> None:
     path, _ = clips(name)
     data = bytearray(path.read_bytes())
-    place = int(len(data) * at)
-    data[place : place + 300] = bytes(300)
+    start = int(len(data) * position)
+    data[start : start + 300] = bytes(300)
     damaged = tmp_path / path.name
     damaged.write_bytes(data)
     probed = probe(damaged)
@@ -144,26 +144,26 @@ def test_extra_frame_of_the_frame_table_is_the_only_missing_one(clips: ClipByNam
     table = probed.table
     wrong = replace(table, pts=np.where(np.arange(len(table)) == 30, table.pts + 1, table.pts))
     reader = PlannedReader(replace(probed, table=wrong), threads=2)
-    given = list(reader.read(group_by_gop(wrong, range(len(wrong))), digest))
+    results = list(reader.read(group_by_gop(wrong, range(len(wrong))), digest))
     assert [target.index for target in reader.missing] == [30]
-    assert len(given) == len(table) - 1
+    assert len(results) == len(table) - 1
 
 
 def test_error_of_the_image_encoder_is_raised_at_the_consumer(clips: ClipByName) -> None:
     probed = probe(clips("h264")[0])
     planned = group_by_gop(probed.table, range(len(probed.table)))
-    bad = planned[2].targets[3].pts
+    failing_pts = planned[2].targets[3].pts
 
     def finish(frame: VideoFrame) -> int | None:
-        if frame.pts == bad:
+        if frame.pts == failing_pts:
             raise ZeroDivisionError
         return frame.pts
 
     before = threading.active_count()
-    given: list[int] = []
+    pts: list[int] = []
     with pytest.raises(ZeroDivisionError):
-        take_all(PlannedReader(probed, threads=3).read(planned, finish), given)
-    assert given == [target.pts for gop in planned for target in gop.targets if target.pts < bad]
+        append_pts(PlannedReader(probed, threads=3).read(planned, finish), pts)
+    assert pts == [target.pts for gop in planned for target in gop.targets if target.pts < failing_pts]
     assert threading.active_count() == before
 
 
@@ -178,20 +178,25 @@ def test_closing_the_reader_early_ends_its_threads(clips: ClipByName) -> None:
 
 
 def test_reader_waits_for_a_slow_consumer(clips: ClipByName) -> None:
-    """What the threads are ahead by when they have nothing left to do."""
+    """Counts how many frames the threads finish ahead of the consumer before they wait."""
     probed = probe(clips("h264_long")[0])
-    window, made = 20, threading.Semaphore(0)
+    window, finished = 20, threading.Semaphore(0)
     planned = group_by_gop(probed.table, range(len(probed.table)))
     decoders = [GopDecoder(probed, 1) for _ in range(2)]
     runs = schedule_runs(probed.table, planned)
     assert runs is not None
     pool = GopPool(
-        runs, decoders, 2, lambda frame: made.release(), confirmation_pts=probed.table.confirmation_pts(), window=window
+        runs,
+        decoders,
+        2,
+        lambda frame: finished.release(),
+        confirmation_pts=probed.table.confirmation_pts(),
+        window=window,
     )
     results = pool.results()
     next(results)
     ahead = 0
-    while made.acquire(timeout=1):
+    while finished.acquire(timeout=1):
         ahead += 1
     results.close()
     assert window <= ahead <= 2 * window + MAX_REORDERED

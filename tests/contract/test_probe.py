@@ -24,7 +24,7 @@ from tests.support.videos.remux import add_cover, join_video_streams, multiply_c
 SMALL = ClipSpec(width=96, height=64, frames=24, fps=Fraction(25), gop=8)
 
 
-def made(path: Path, **changes: Any) -> Path:
+def write_clip(path: Path, **changes: Any) -> Path:
     make_clip(path, replace(SMALL, suffix=path.suffix, **changes))
     return path
 
@@ -32,31 +32,33 @@ def made(path: Path, **changes: Any) -> Path:
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 def test_cover_picture_is_never_the_video_stream(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"covered{suffix}"
-    add_cover(made(tmp_path / f"plain{suffix}"), path)
+    add_cover(write_clip(tmp_path / f"plain{suffix}"), path)
     assert (probe(path).media.width, probe(path).media.frames) == (96, 24)
 
 
 @pytest.mark.parametrize(("default", "width"), [(None, 96), (0, 64), (1, 96)])
 def test_default_stream_is_read_else_the_largest(default: int | None, width: int, tmp_path: Path) -> None:
     path = tmp_path / "two.mkv"
-    small = made(tmp_path / "small.mkv", width=64, height=48)
-    join_video_streams(made(tmp_path / "plain.mkv"), small, path, default=default)
+    small = write_clip(tmp_path / "small.mkv", width=64, height=48)
+    join_video_streams(write_clip(tmp_path / "plain.mkv"), small, path, default=default)
     assert probe(path).media.width == width
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".avi", ".flv"])
 def test_wrong_container_duration_is_ignored(suffix: str, tmp_path: Path) -> None:
-    path = tmp_path / f"lying{suffix}"
-    multiply_claimed_duration(made(tmp_path / f"plain{suffix}"), path)
+    path = tmp_path / f"wrong{suffix}"
+    multiply_claimed_duration(write_clip(tmp_path / f"plain{suffix}"), path)
     assert probe(path).media.duration == pytest.approx(24 / 25, abs=0.002)
     assert probe(path).warnings == ()
 
 
 def test_negative_matroska_times_are_read_from_the_blocks(tmp_path: Path) -> None:
-    path = made(tmp_path / "early.mkv", start_offset=Fraction(-1, 5), muxer=(("avoid_negative_ts", "disabled"),))
+    path = write_clip(tmp_path / "early.mkv", start_offset=Fraction(-1, 5), muxer=(("avoid_negative_ts", "disabled"),))
     with av.open(str(path)) as container:
-        untold = [packet.pts for packet in container.demux(video=0) if packet.size and packet.pts is None]
-    assert untold
+        packets_without_times = [
+            packet.pts for packet in container.demux(video=0) if packet.size and packet.pts is None
+        ]
+    assert packets_without_times
     assert probe(path).table.pts.tolist() == list(range(-200, 760, 40))
 
 
@@ -65,10 +67,10 @@ def test_negative_matroska_times_are_read_from_the_blocks(tmp_path: Path) -> Non
     [("libx264", ".mp4", "+ildct+ilme"), ("mpeg2video", ".ts", "+ildct+ilme"), ("libx264", ".ts", "+ildct+ilme")],
 )
 def test_field_coded_pictures_are_reported_as_interlaced(codec: str, suffix: str, options: str, tmp_path: Path) -> None:
-    fields = made(tmp_path / f"fields{suffix}", codec=codec, options=(("flags", options),))
-    whole = made(tmp_path / f"whole{suffix}", codec=codec)
+    fields = write_clip(tmp_path / f"fields{suffix}", codec=codec, options=(("flags", options),))
+    progressive = write_clip(tmp_path / f"progressive{suffix}", codec=codec)
     assert probe(fields).is_interlaced
-    assert not probe(whole).is_interlaced
+    assert not probe(progressive).is_interlaced
 
 
 def test_changing_frame_size_gives_images_of_both_sizes(tmp_path: Path) -> None:
@@ -105,7 +107,7 @@ def test_changing_frame_size_gives_images_of_both_sizes(tmp_path: Path) -> None:
 
 
 def test_transport_stream_starting_between_key_frames_warns_of_skipped_frames(tmp_path: Path) -> None:
-    path = made(tmp_path / "late.ts", frames=40, gop=10)
+    path = write_clip(tmp_path / "late.ts", frames=40, gop=10)
     data = path.read_bytes()
     path.write_bytes(data[len(data) // 188 // 6 * 188 :])
     probed = probe(path)
@@ -122,7 +124,7 @@ def test_intact_file_has_no_damage(name: str, clips: ClipByName) -> None:
 
 
 def test_matroska_cluster_with_a_wrong_checksum_is_located(tmp_path: Path) -> None:
-    path = made(tmp_path / "summed.mkv", frames=60, muxer=(("cluster_time_limit", "400"),))
+    path = write_clip(tmp_path / "summed.mkv", frames=60, muxer=(("cluster_time_limit", "400"),))
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
@@ -140,7 +142,7 @@ def test_matroska_cluster_with_a_wrong_checksum_is_located(tmp_path: Path) -> No
 @pytest.mark.parametrize("suffix", [".m2ts", ".wmv", ".flv", ".mpg"])
 def test_rare_containers_are_read(suffix: str, tmp_path: Path) -> None:
     codec = {".wmv": "wmv2", ".mpg": "mpeg2video"}.get(suffix, "libx264")
-    probed = probe(made(tmp_path / f"clip{suffix}", codec=codec))
+    probed = probe(write_clip(tmp_path / f"clip{suffix}", codec=codec))
     assert probed.media.frames == 24
     assert probed.media.duration == pytest.approx(24 / 25, abs=0.002)
     assert probed.warnings == ()

@@ -1,4 +1,4 @@
-"""Every reader gives the right frames of a plan in order, or reports them as missing."""
+"""Every reader gives the correct frames of a plan in order, or reports them as missing."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ CHOICES: dict[str, Callable[[int], list[int]]] = {
     "some from the middle": lambda frames: sorted({frames // 2, min(frames // 2 + 1, frames - 1), frames * 3 // 4}),
 }
 DECORD_FAILS = {"hevc"}
-"""Inside the envelope and yet refused by the library when it opens or reads the file."""
+"""Clips without an unsupported feature that the library refuses when it opens or reads the file."""
 
 
 def upright_rgb(probed: Probe, reader: FrameReader, frame: VideoFrame) -> NDArray[np.uint8]:
@@ -70,12 +70,12 @@ def test_reader_gives_the_planned_frames_in_order(name: str, choice: str, reader
     path, truth = clips(name)
     probed = probe(path)
     if "decord" in reader_name and (unsupported_feature(probed) or name in DECORD_FAILS):
-        pytest.skip("outside of decord's envelope")
+        pytest.skip("decord does not support this video")
     planned = group_by_gop(probed.table, CHOICES[choice](len(probed.table)))
     reader = READERS[reader_name](probed)
-    given = numbers(probed, reader, planned)
-    assert [target for target, _ in given] == [target for gop in planned for target in gop.targets]
-    assert [number for _, number in given] == [truth.numbers[target.index] for target, _ in given]
+    results = numbers(probed, reader, planned)
+    assert [target for target, _ in results] == [target for gop in planned for target in gop.targets]
+    assert [number for _, number in results] == [truth.numbers[target.index] for target, _ in results]
     assert reader.missing == []
 
 
@@ -107,9 +107,11 @@ def test_damaged_frame_and_its_dependents_are_skipped(
     probed = probe(damaged)
     true_numbers = {time: shown.number for time, shown in zip(truth.times, truth.shown, strict=True)}
     reader = SequentialReader(probed, threads=threads)
-    given = numbers(probed, reader, group_by_gop(probed.table, range(len(probed.table))))
-    assert 0 < len(given) < len(truth.shown)
-    assert [number for _, number in given] == [true_numbers[probed.table.time_of(target.index)] for target, _ in given]
+    results = numbers(probed, reader, group_by_gop(probed.table, range(len(probed.table))))
+    assert 0 < len(results) < len(truth.shown)
+    assert [number for _, number in results] == [
+        true_numbers[probed.table.time_of(target.index)] for target, _ in results
+    ]
     assert reader.missing or probed.warnings
 
 
@@ -117,10 +119,10 @@ def test_truncated_file_gives_its_frames_and_reports_missing_ones(clips: ClipByN
     path, truth = clips("h264_b_frames")
     probed = probe(truncated_copy(path))
     reader = SequentialReader(probed)
-    given = numbers(probed, reader, group_by_gop(probed.table, range(len(probed.table))))
-    assert [number for _, number in given] == truth.numbers[: len(given)]
+    results = numbers(probed, reader, group_by_gop(probed.table, range(len(probed.table))))
+    assert [number for _, number in results] == truth.numbers[: len(results)]
     assert [warning.code for warning in probed.warnings] == ["truncated"]
-    assert len(given) + len(reader.missing) == len(probed.table) < len(truth.shown)
+    assert len(results) + len(reader.missing) == len(probed.table) < len(truth.shown)
 
 
 @pytest.mark.parametrize(
@@ -136,8 +138,8 @@ def test_decord_supports_the_verified_videos(name: str, clips: ClipByName) -> No
     assert unsupported_feature(probe(clips(name)[0])) is None
 
 
-class LateByOne(DecordReader):
-    """Gives the last frame's neighbor for it, as decord does outside of its envelope."""
+class WrongLastFrameReader(DecordReader):
+    """Gives the last frame's neighbor in its place, as decord does with some videos that it does not support."""
 
     def read(self, gops: Sequence[GopTargets], finish: Callable[[VideoFrame], T]) -> Iterator[tuple[Target, T]]:
         frames = list(super().read(gops, lambda frame: frame))
@@ -149,12 +151,12 @@ class LateByOne(DecordReader):
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("name", ["h264", "h264_b_frames", "h264_rotated_90", "h264_10_bit", "vp9_webm"])
-def test_right_frames_pass_verification(name: str, threads: int, clips: ClipByName) -> None:
+def test_correct_frames_pass_verification(name: str, threads: int, clips: ClipByName) -> None:
     probed = probe(clips(name)[0])
     planned = group_by_gop(probed.table, range(len(probed.table)))
     reader = DecordReader(probed, threads=threads)
-    given = list(read_verified(reader, probed, planned, pts_of, threads=threads))
-    assert given == [(target, target.pts) for gop in planned for target in gop.targets]
+    results = list(read_verified(reader, probed, planned, pts_of, threads=threads))
+    assert results == [(target, target.pts) for gop in planned for target in gop.targets]
     assert reader.decoded == len(probed.table)
 
 
@@ -162,12 +164,12 @@ def test_neighboring_frame_fails_verification(clips: ClipByName) -> None:
     probed = probe(clips("h264")[0])
     planned = group_by_gop(probed.table, range(len(probed.table)))
     with pytest.raises(FrameMismatchError, match="another picture"):
-        list(read_verified(LateByOne(probed), probed, planned, pts_of, threads=1))
+        list(read_verified(WrongLastFrameReader(probed), probed, planned, pts_of, threads=1))
 
 
 def test_verification_sample_has_first_last_and_every_tenth() -> None:
     targets = [Target(3 * i, i, False) for i in range(100)]
-    chosen = sample_indexes(targets)
-    assert {0, 297} <= chosen
-    assert len(chosen) == 10
+    selected = sample_indexes(targets)
+    assert {0, 297} <= selected
+    assert len(selected) == 10
     assert [len(sample_indexes(targets[:n])) for n in (1, 2, 3, 30, 31)] == [1, 2, 3, 3, 4]

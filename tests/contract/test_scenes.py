@@ -1,4 +1,4 @@
-"""First frames of shots in clips with known cuts, by every reader."""
+"""The first frames of shots in a clip with known cuts, by every reader."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SCENES = '{"sample": {"mode": "scenes"}}'
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four shots in 25 frames a second; in each a pattern of its own color moves."""
+    """Four shots at 25 frames a second, each a moving pattern in its own color."""
     path = tmp_path_factory.mktemp("scenes") / "film.mp4"
     colors = np.random.default_rng(1).permutation([[230, 40, 40], [40, 220, 60], [60, 60, 235], [220, 220, 40]])
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
@@ -60,10 +60,10 @@ def test_highest_threshold_gives_one_shot(film: Path, tmp_path: Path) -> None:
     assert indexes(tmp_path) == [0]
 
 
-def test_scan_is_reported_before_the_plan(film: Path, tmp_path: Path) -> None:
-    told: list[DetectingScenes | Planned | Progress] = []
-    extract(film, parse(SCENES), tmp_path, on_progress=told.append)
-    assert [type(news) for news in told] == [DetectingScenes, Planned, *[Progress] * 4]
-    assert isinstance(told[0], DetectingScenes)
-    assert told[0].frames_to_decode == FRAMES
-    assert told[0].media.duration == float(Fraction(FRAMES, 25))
+def test_scene_detection_is_reported_before_the_plan(film: Path, tmp_path: Path) -> None:
+    events: list[DetectingScenes | Planned | Progress] = []
+    extract(film, parse(SCENES), tmp_path, on_progress=events.append)
+    assert [type(event) for event in events] == [DetectingScenes, Planned, *[Progress] * 4]
+    assert isinstance(events[0], DetectingScenes)
+    assert events[0].frames_to_decode == FRAMES
+    assert events[0].media.duration == float(Fraction(FRAMES, 25))

@@ -33,7 +33,7 @@ from db.values.segment import Segment
 from tests.contract.test_scenes import film  # noqa: F401
 from tests.support.videos.clips import ClipByName, ClipSpec, make_clip, truncated_copy
 
-PLAIN = EngineOptions()
+DEFAULT_OPTIONS = EngineOptions()
 ENGINE = engine_name(Reader.AUTO)
 ALL = '{"sample": {"mode": "all"}}'
 SPECS = [
@@ -47,7 +47,7 @@ CLIPS = ["h264_b_frames", "h264_vfr", "h264_edit_list", "h264_open_gop", "hevc",
 
 
 @dataclass(frozen=True)
-class InSegments:
+class SegmentedResult:
     split: Split
     folders: list[Path]
     plan: Path
@@ -55,31 +55,41 @@ class InSegments:
     extracted: Extracted
 
 
-def nothing(_news: object) -> None:
+def ignore_progress(_event: object) -> None:
     pass
 
 
-def folder(path: Path) -> Path:
+def make_folder(path: Path) -> Path:
     path.mkdir(parents=True)
     return path
 
 
-def in_segments(
-    source: Path, spec: str, root: Path, *, options: EngineOptions = PLAIN, longest: float = 1e-6
-) -> InSegments:
-    wanted = parse(spec)
-    planned = folder(root / "plan")
+def extract_in_segments(
+    source: Path, spec: str, root: Path, *, options: EngineOptions = DEFAULT_OPTIONS, max_task_seconds: float = 1e-6
+) -> SegmentedResult:
+    frame_spec = parse(spec)
+    plan_folder = make_folder(root / "plan")
     split = extract_or_split(
-        source, wanted, planned, max_task_seconds=longest, engine=ENGINE, options=options, on_progress=nothing
+        source,
+        frame_spec,
+        plan_folder,
+        max_task_seconds=max_task_seconds,
+        engine=ENGINE,
+        options=options,
+        on_progress=ignore_progress,
     )
     assert isinstance(split, Split)
-    plan, folders = planned / PLAN_FILE, []
+    plan, folders = plan_folder / PLAN_FILE, []
     for number, segment in enumerate(split.segments):
-        folders.append(folder(root / f"segment{number}"))
-        extract_segment(source, plan, segment, wanted, folders[-1], engine=ENGINE, options=options, on_progress=nothing)
-    out = folder(root / "joined")
-    joined = assemble(source, plan, folders, wanted, out, engine=ENGINE, options=options, on_progress=nothing)
-    return InSegments(split, folders, plan, out, joined)
+        folders.append(make_folder(root / f"segment{number}"))
+        extract_segment(
+            source, plan, segment, frame_spec, folders[-1], engine=ENGINE, options=options, on_progress=ignore_progress
+        )
+    out = make_folder(root / "joined")
+    joined = assemble(
+        source, plan, folders, frame_spec, out, engine=ENGINE, options=options, on_progress=ignore_progress
+    )
+    return SegmentedResult(split, folders, plan, out, joined)
 
 
 def assert_same(whole: Path, joined: Path) -> None:
@@ -89,9 +99,11 @@ def assert_same(whole: Path, joined: Path) -> None:
     assert {path.name for path in joined.iterdir()} == set(RESULT_FILES)
 
 
-def compare(source: Path, spec: str, root: Path, options: EngineOptions = PLAIN) -> tuple[Extracted, InSegments]:
-    whole = extract(source, parse(spec), folder(root / "whole"), options=options)
-    segments = in_segments(source, spec, root, options=options)
+def compare(
+    source: Path, spec: str, root: Path, options: EngineOptions = DEFAULT_OPTIONS
+) -> tuple[Extracted, SegmentedResult]:
+    whole = extract(source, parse(spec), make_folder(root / "whole"), options=options)
+    segments = extract_in_segments(source, spec, root, options=options)
     assert_same(root / "whole", segments.out)
     assert segments.extracted == whole
     return whole, segments
@@ -122,32 +134,32 @@ def test_every_reader_in_segments_equals_one_pass(options: EngineOptions, clips:
     compare(clips("h264")[0], ALL, tmp_path, options)
 
 
-def test_replaced_reader_is_warned_of_once(clips: ClipByName, tmp_path: Path) -> None:
+def test_replaced_reader_gives_one_warning(clips: ClipByName, tmp_path: Path) -> None:
     whole, segments = compare(clips("h264_open_gop")[0], ALL, tmp_path, EngineOptions(reader=Reader.DECORD))
     assert [warning.code for warning in whole.warnings] == ["reader_fallback"]
     assert len(json.loads((segments.out / "report.json").read_text())["fallbacks"]) == 1
 
 
-def with_broken_packets(source: Path, into: Path, places: tuple[int, ...]) -> Path:
-    """A copy in which packets (places in decoding order) are noise."""
+def copy_with_noise_packets(source: Path, into: Path, positions: tuple[int, ...]) -> Path:
+    """A copy in which these packets are noise. positions: of the packets in decoding order."""
     with av.open(str(source)) as container:
-        stretches = [(packet.pos or 0, packet.size) for packet in container.demux(video=0) if packet.size]
+        ranges = [(packet.pos or 0, packet.size) for packet in container.demux(video=0) if packet.size]
     data, noise = bytearray(source.read_bytes()), random.Random(1)
-    for place in places:
-        at, size = stretches[place]
-        data[at : at + size] = noise.randbytes(size)
+    for position in positions:
+        start, size = ranges[position]
+        data[start : start + size] = noise.randbytes(size)
     broken = into / f"broken{source.suffix}"
     broken.write_bytes(data)
     return broken
 
 
 @pytest.mark.parametrize("spec", [ALL, '{"sample": {"mode": "fps", "fps": 10}}'], ids=["all", "fps"])
-@pytest.mark.parametrize("places", [(14,), (0, 30), (11, 12, 47)], ids=str)
+@pytest.mark.parametrize("positions", [(14,), (0, 30), (11, 12, 47)], ids=str)
 @pytest.mark.parametrize("name", ["h264_b_frames", "h264_vfr_b_frames", "hevc"])
 def test_missing_frames_and_warning_equal_one_pass(
-    name: str, places: tuple[int, ...], spec: str, clips: ClipByName, tmp_path: Path
+    name: str, positions: tuple[int, ...], spec: str, clips: ClipByName, tmp_path: Path
 ) -> None:
-    whole, _ = compare(with_broken_packets(clips(name)[0], tmp_path, places), spec, tmp_path)
+    whole, _ = compare(copy_with_noise_packets(clips(name)[0], tmp_path, positions), spec, tmp_path)
     assert "frames_missing" in {warning.code for warning in whole.warnings}
 
 
@@ -168,17 +180,17 @@ def test_decord_rejected_in_one_segment_is_rejected_in_all(
 ) -> None:
     options, tries = EngineOptions(reader=Reader.DECORD), []
 
-    def wrong_once(*_arguments: object) -> None:
+    def mismatch_once(*_arguments: object) -> None:
         tries.append(1)
         if len(tries) == 1:
             raise FrameMismatchError("another picture")
 
-    monkeypatch.setattr("actors.readers.decord_verification._compare", wrong_once)
+    monkeypatch.setattr("actors.readers.decord_verification._compare", mismatch_once)
     source = clips("h264")[0]
-    whole = extract(source, parse(ALL), folder(tmp_path / "whole"), options=options)
+    whole = extract(source, parse(ALL), make_folder(tmp_path / "whole"), options=options)
     assert whole.warnings == (DECORD_DISAGREED,)
     tries.clear()
-    segments = in_segments(source, ALL, tmp_path, options=options)
+    segments = extract_in_segments(source, ALL, tmp_path, options=options)
     assert_same(tmp_path / "whole", segments.out)
     report = json.loads((segments.out / "report.json").read_text())
     assert report["reader"] == "pyav"
@@ -187,15 +199,21 @@ def test_decord_rejected_in_one_segment_is_rejected_in_all(
 
 def test_short_or_unsplittable_work_is_not_split(clips: ClipByName, tmp_path: Path) -> None:
     for name, longest in [("h264", 60.0), ("h264_one_gop", 1e-6), ("mpeg4_avi", 1e-6), ("mpegts_mpeg2", 1e-6)]:
-        out, source = folder(tmp_path / name), clips(name)[0]
-        made = extract_or_split(
-            source, parse(ALL), out, max_task_seconds=longest, engine=ENGINE, options=PLAIN, on_progress=nothing
+        out, source = make_folder(tmp_path / name), clips(name)[0]
+        outcome = extract_or_split(
+            source,
+            parse(ALL),
+            out,
+            max_task_seconds=longest,
+            engine=ENGINE,
+            options=DEFAULT_OPTIONS,
+            on_progress=ignore_progress,
         )
-        assert isinstance(made, Extracted)
+        assert isinstance(outcome, Extracted)
 
 
-def test_report_sums_up_the_segments(clips: ClipByName, tmp_path: Path) -> None:
-    segments = in_segments(clips("h264")[0], ALL, tmp_path)
+def test_report_is_the_sum_of_the_segments(clips: ClipByName, tmp_path: Path) -> None:
+    segments = extract_in_segments(clips("h264")[0], ALL, tmp_path)
     report = json.loads((segments.out / "report.json").read_text())
     count = len(segments.split.segments)
     assert report["frames"] == {"table": 60, "planned": 60, "decoded": 60, "given": 60, "missing": 0, "repeated": 0}
@@ -206,38 +224,47 @@ def test_report_sums_up_the_segments(clips: ClipByName, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [PLAN_FILE, *SEGMENT_FILES])
 def test_bit_flip_in_a_stored_segment_is_detected(name: str, clips: ClipByName, tmp_path: Path) -> None:
     source = clips("h264")[0]
-    segments = in_segments(source, ALL, tmp_path)
+    segments = extract_in_segments(source, ALL, tmp_path)
     file = segments.plan if name == PLAN_FILE else segments.folders[1] / name
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
-    out = folder(tmp_path / "again")
+    out = make_folder(tmp_path / "again")
     with pytest.raises(ChecksumMismatchError):
         assemble(
-            source, segments.plan, segments.folders, parse(ALL), out, engine=ENGINE, options=PLAIN, on_progress=nothing
+            source,
+            segments.plan,
+            segments.folders,
+            parse(ALL),
+            out,
+            engine=ENGINE,
+            options=DEFAULT_OPTIONS,
+            on_progress=ignore_progress,
         )
 
 
 def test_segment_of_another_video_is_refused(clips: ClipByName, tmp_path: Path) -> None:
-    segments = in_segments(clips("h264")[0], ALL, tmp_path)
-    other, out = clips("h264_vfr")[0], folder(tmp_path / "other")
+    segments = extract_in_segments(clips("h264")[0], ALL, tmp_path)
+    other, out = clips("h264_vfr")[0], make_folder(tmp_path / "other")
     with pytest.raises(ChecksumMismatchError):
         make_segment(other, segments.plan, segments.split.segments[0], out)
 
 
 def make_segment(source: Path, plan: Path, segment: Segment, out: Path, engine: str = ENGINE) -> None:
-    extract_segment(source, plan, segment, parse(ALL), out, engine=engine, options=PLAIN, on_progress=nothing)
+    extract_segment(
+        source, plan, segment, parse(ALL), out, engine=engine, options=DEFAULT_OPTIONS, on_progress=ignore_progress
+    )
 
 
 def test_plan_and_segments_of_another_engine_are_refused(clips: ClipByName, tmp_path: Path) -> None:
     source = clips("h264")[0]
-    segments = in_segments(source, ALL, tmp_path)
+    segments = extract_in_segments(source, ALL, tmp_path)
     with pytest.raises(EngineMismatchError) as refused:
         make_segment(
-            source, segments.plan, segments.split.segments[0], folder(tmp_path / "segment"), engine="auto/next"
+            source, segments.plan, segments.split.segments[0], make_folder(tmp_path / "segment"), engine="auto/next"
         )
     assert refused.value.outcome.engine == ENGINE
-    out = folder(tmp_path / "again")
+    out = make_folder(tmp_path / "again")
     with pytest.raises(EngineMismatchError):
         assemble(
             source,
@@ -246,36 +273,43 @@ def test_plan_and_segments_of_another_engine_are_refused(clips: ClipByName, tmp_
             parse(ALL),
             out,
             engine="auto/next",
-            options=PLAIN,
-            on_progress=nothing,
+            options=DEFAULT_OPTIONS,
+            on_progress=ignore_progress,
         )
 
 
-@pytest.mark.parametrize("made_by", ["auto/before", None], ids=["another", "one that had no name"])
-def test_one_segment_of_another_engine_is_refused(made_by: str | None, clips: ClipByName, tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["auto/before", None], ids=["another", "one that had no name"])
+def test_one_segment_of_another_engine_is_refused(engine: str | None, clips: ClipByName, tmp_path: Path) -> None:
     source = clips("h264")[0]
-    segments = in_segments(source, ALL, tmp_path)
-    notes = read_checksummed(segments.folders[1] / SEGMENT_REPORT) | {"engine": made_by}
+    segments = extract_in_segments(source, ALL, tmp_path)
+    report = read_checksummed(segments.folders[1] / SEGMENT_REPORT) | {"engine": engine}
     write_checksummed(
-        segments.folders[1] / SEGMENT_REPORT, {name: value for name, value in notes.items() if value is not None}
+        segments.folders[1] / SEGMENT_REPORT, {name: value for name, value in report.items() if value is not None}
     )
-    out = folder(tmp_path / "again")
+    out = make_folder(tmp_path / "again")
     with pytest.raises(EngineMismatchError) as refused:
         assemble(
-            source, segments.plan, segments.folders, parse(ALL), out, engine=ENGINE, options=PLAIN, on_progress=nothing
+            source,
+            segments.plan,
+            segments.folders,
+            parse(ALL),
+            out,
+            engine=ENGINE,
+            options=DEFAULT_OPTIONS,
+            on_progress=ignore_progress,
         )
-    assert refused.value.outcome.engine == (made_by or "")
+    assert refused.value.outcome.engine == (engine or "")
 
 
 def test_damage_before_an_open_gop_spoils_no_frame_of_another_segment(clips: ClipByName, tmp_path: Path) -> None:
-    """A pass over the whole gives up the group of pictures; a segment that never needs the damaged ones may give it."""
+    """One pass over the video drops the whole GOP. A segment that needs no damaged frame may still give its frames."""
     source, truth = clips("h264_open_gop")
-    segments = in_segments(with_broken_packets(source, tmp_path, (11, 12, 47)), ALL, tmp_path)
+    segments = extract_in_segments(copy_with_noise_packets(source, tmp_path, (11, 12, 47)), ALL, tmp_path)
     manifest = json.loads((segments.out / "manifest.json").read_text())
-    intact = extract(source, parse(ALL), folder(tmp_path / "intact"))
+    intact = extract(source, parse(ALL), make_folder(tmp_path / "intact"))
     assert intact.frames == len(truth.shown)
-    right = json.loads((tmp_path / "intact" / "manifest.json").read_text())["frames"]
-    assert all(frame["sha256"] == right[frame["index"]]["sha256"] for frame in manifest["frames"])
+    expected = json.loads((tmp_path / "intact" / "manifest.json").read_text())["frames"]
+    assert all(frame["sha256"] == expected[frame["index"]]["sha256"] for frame in manifest["frames"])
     missing = len(truth.shown) - segments.extracted.frames
     assert missing > 0
     assert f"{missing} of {len(truth.shown)} frames" in segments.extracted.warnings[-1].detail

@@ -1,4 +1,4 @@
-"""A zip that is made while it is sent: programs read it, it has no largest size, and it needs little memory."""
+"""A zip file that is written while it is sent: other programs read it, it may have any size and needs little memory."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ async def chunks(*content: bytes) -> AsyncIterator[bytes]:
         yield chunk
 
 
-async def entries(*given: ZipEntry) -> AsyncIterator[ZipEntry]:
-    for entry in given:
+async def entries(*zip_entries: ZipEntry) -> AsyncIterator[ZipEntry]:
+    for entry in zip_entries:
         yield entry
 
 
-async def write_sparse(path: Path, *given: ZipEntry) -> Path:
+async def write_sparse(path: Path, *zip_entries: ZipEntry) -> Path:
     """Writes the archive to a file. Zeros take no room on the disk."""
     with path.open("wb") as file:
-        async for block in stream_zip(entries(*given), NOON):
+        async for block in stream_zip(entries(*zip_entries), NOON):
             if block == ZEROS:
                 file.seek(len(block), 1)
             else:
@@ -60,15 +60,15 @@ async def test_archive_has_its_entries_stored_with_their_names_and_times(tmp_pat
 
 
 @pytest.mark.skipif(shutil.which("unzip") is None, reason="needs Info-ZIP")
-async def test_other_programs_read_it(tmp_path: Path) -> None:
+async def test_unzip_reads_the_archive(tmp_path: Path) -> None:
     small = ZipEntry("small", chunks(b"one"), 3)
     path = await write_sparse(tmp_path / "a.zip", small, ZipEntry("unknown", chunks(b"two", b"three")))
-    tested = await asyncio.create_subprocess_exec("unzip", "-tq", str(path), stderr=asyncio.subprocess.PIPE)
-    _, said = await tested.communicate()
-    assert tested.returncode == 0, said
+    process = await asyncio.create_subprocess_exec("unzip", "-tq", str(path), stderr=asyncio.subprocess.PIPE)
+    _, stderr = await process.communicate()
+    assert process.returncode == 0, stderr
 
 
-async def test_entries_and_archives_beyond_four_gibibytes_are_whole(tmp_path: Path) -> None:
+async def test_entries_and_archives_beyond_four_gibibytes_are_complete(tmp_path: Path) -> None:
     count = (4 << 30) // len(ZEROS) + 1
     large = ZipEntry("large", chunks(*[ZEROS] * count), count * len(ZEROS))
     path = await write_sparse(tmp_path / "a.zip", large, ZipEntry("after", chunks(b"the end"), 7))
@@ -80,12 +80,12 @@ async def test_entries_and_archives_beyond_four_gibibytes_are_whole(tmp_path: Pa
             assert file.read(10) == bytes(10)
 
 
-async def sent_and_peak_bytes(given: AsyncIterator[ZipEntry]) -> tuple[int, int]:
-    """How long the archive is, and the most memory that making it takes."""
+async def sent_and_peak_bytes(zip_entries: AsyncIterator[ZipEntry]) -> tuple[int, int]:
+    """The size of the archive and the peak memory of its creation, in bytes."""
     sent = 0
     tracemalloc.start()
     try:
-        async for block in stream_zip(given, NOON):
+        async for block in stream_zip(zip_entries, NOON):
             sent += len(block)
         return sent, tracemalloc.get_traced_memory()[1]
     finally:
@@ -109,9 +109,9 @@ async def test_memory_does_not_grow_with_the_number_of_files() -> None:
     assert peak < 4 << 20
 
 
-async def test_archive_of_more_files_than_its_directory_has_room_for_in_memory_is_whole(tmp_path: Path) -> None:
-    given = [ZipEntry(name_of(number), chunks(b"%d" % number), 10) for number in range(70_000)]
-    with zipfile.ZipFile(await write_sparse(tmp_path / "a.zip", *given)) as archive:
+async def test_archive_whose_directory_does_not_fit_in_memory_is_complete(tmp_path: Path) -> None:
+    zip_entries = [ZipEntry(name_of(number), chunks(b"%d" % number), 10) for number in range(70_000)]
+    with zipfile.ZipFile(await write_sparse(tmp_path / "a.zip", *zip_entries)) as archive:
         assert len(archive.namelist()) == 70_000
         for number in (0, 1, 65_535, 65_536, 69_999):
             assert archive.read(name_of(number)) == b"%d" % number
@@ -121,17 +121,17 @@ def name_of(number: int) -> str:
     return f"results/{number:036d}/{'t' * 36}/1/manifest.json"
 
 
-async def test_archive_that_is_given_up_leaves_nothing_open() -> None:
-    async def breaking() -> AsyncIterator[bytes]:
+async def test_abandoned_archive_leaves_nothing_open() -> None:
+    async def failing_chunks() -> AsyncIterator[bytes]:
         yield b"one"
         raise ConnectionError("the store is away")
 
-    sent = stream_zip(entries(ZipEntry("first", chunks(b"x")), ZipEntry("second", breaking())), NOON)
+    sent = stream_zip(entries(ZipEntry("first", chunks(b"x")), ZipEntry("second", failing_chunks())), NOON)
     with pytest.raises(ConnectionError):
         async for _ in sent:
             pass
     abandoned = stream_zip(entries(ZipEntry("first", chunks(b"x", b"y"))), NOON)
     assert await anext(abandoned)
-    await abandoned.aclose()  # type: ignore[attr-defined]
-    # What is closed by the collector raises a warning, which is an error here.
+    await abandoned.aclose()  # type: ignore[attr-defined]  # the iterator is an async generator
+    # A generator that the garbage collector has to close raises a warning, and tests turn warnings into errors.
     gc.collect()
