@@ -41,17 +41,17 @@ async def test_suspended_process_or_server_counts_as_an_outage(
     accepted = await database_rows.accept_video(database)
     await claim_one(database)
     await expire_lease(database, accepted.task_id)
-    clocks = {"ours": 0.0, "theirs": 1000.0}
+    clocks = {"process": 0.0, "server": 1000.0}
 
     async def check(_database: AsyncEngine) -> float:
-        return clocks["theirs"]
+        return clocks["server"]
 
     monkeypatch.setattr("db.connection.check", check)
-    maintenance = make_maintenance(database, store, clock=lambda: clocks["ours"], lease_seconds=0.5)
+    maintenance = make_maintenance(database, store, clock=lambda: clocks["process"], lease_seconds=0.5)
 
     async def advance_and_rescue(process_seconds: float, server_seconds: float) -> int:
-        clocks["ours"] += process_seconds
-        clocks["theirs"] += server_seconds
+        clocks["process"] += process_seconds
+        clocks["server"] += server_seconds
         return await maintenance.lease_rescuer.run()
 
     assert [await advance_and_rescue(0.2, 0.2) for _ in range(3)] == [0, 0, 0]

@@ -23,9 +23,9 @@ ANA = {"email": "ana@example.org", "password": PASSWORD}
 
 
 async def test_account_is_created_once_for_any_letter_case_of_its_email(visitor: httpx.AsyncClient) -> None:
-    made = await visitor.post("/v1/users", json={**ANA, "email": " Ana@Example.ORG ", "name": "Ana"})
-    assert made.status_code == 201
-    assert made.json() == {"id": made.json()["id"], "email": "ana@example.org", "name": "Ana", "role": "user"}
+    created = await visitor.post("/v1/users", json={**ANA, "email": " Ana@Example.ORG ", "name": "Ana"})
+    assert created.status_code == 201
+    assert created.json() == {"id": created.json()["id"], "email": "ana@example.org", "name": "Ana", "role": "user"}
     assert status_and_code(await visitor.post("/v1/users", json=ANA)) == (409, "email_taken")
     assert (await visitor.post("/v1/tokens", json={**ANA, "email": "ANA@example.org"})).status_code == 200
 
@@ -61,8 +61,8 @@ async def test_registration_names_the_invalid_field(
 
 
 async def test_internationalized_domain_is_stored_as_punycode(visitor: httpx.AsyncClient) -> None:
-    made = await visitor.post("/v1/users", json=ANA | {"email": "Ana@Exämple.org"})
-    assert (made.status_code, made.json()["email"]) == (201, "ana@xn--exmple-cua.org")
+    created = await visitor.post("/v1/users", json=ANA | {"email": "Ana@Exämple.org"})
+    assert (created.status_code, created.json()["email"]) == (201, "ana@xn--exmple-cua.org")
     for spelling in ("ana@exa\u0308mple.org", "ana@EXÄMPLE.org", "ana@xn--exmple-cua.org"):
         assert status_and_code(await visitor.post("/v1/users", json=ANA | {"email": spelling})) == (409, "email_taken")
         assert (await visitor.post("/v1/tokens", json=ANA | {"email": spelling})).status_code == 200
@@ -77,8 +77,8 @@ async def test_login_with_a_malformed_email_is_bad_credentials(visitor: httpx.As
     "email", ["ana+tag@example.org", "o'brien@example.org", "a!#$%&*/=?^_`{|}~-@x", "root@localhost"]
 )
 async def test_valid_email_is_stored_unchanged(visitor: httpx.AsyncClient, email: str) -> None:
-    made = await visitor.post("/v1/users", json=ANA | {"email": email})
-    assert (made.status_code, made.json()["email"]) == (201, email)
+    created = await visitor.post("/v1/users", json=ANA | {"email": email})
+    assert (created.status_code, created.json()["email"]) == (201, email)
     message = EmailMessage()
     message["To"] = Address(addr_spec=email)
     assert str(message["To"]) == email
@@ -164,8 +164,8 @@ async def test_reused_refresh_token_ends_its_session(visitor: httpx.AsyncClient)
     assert status_and_code(again) == (401, "refresh_token_reused")
     headers = {"Authorization": f"Bearer {third.json()['access_token']}"}
     assert (await visitor.get("/v1/me", headers=headers)).status_code == 401
-    dead = await visitor.post("/v1/tokens/refresh", json={"refresh_token": third.json()["refresh_token"]})
-    assert status_and_code(dead) == (401, "unauthenticated")
+    after_reuse = await visitor.post("/v1/tokens/refresh", json={"refresh_token": third.json()["refresh_token"]})
+    assert status_and_code(after_reuse) == (401, "unauthenticated")
 
 
 async def test_logout_ends_the_session_at_once(visitor: httpx.AsyncClient) -> None:
@@ -201,15 +201,15 @@ async def test_new_password_ends_every_other_session(ana: httpx.AsyncClient, dep
 
 
 async def test_login_attempts_are_limited_per_email_and_per_address(deps: Deps) -> None:
-    slow = replace(
+    limited = replace(
         deps, email_rate_limiter=RateLimiter(RateLimit(3, 60)), address_rate_limiter=RateLimiter(RateLimit(6, 60))
     )
-    async with open_client(create_app(slow)) as client:
+    async with open_client(create_app(limited)) as client:
         await client.post("/v1/users", json=ANA)
         answers = [await client.post("/v1/tokens", json={**ANA, "password": "guess"}) for _ in range(4)]
         assert [answer.status_code for answer in answers] == [401, 401, 401, 429]
         assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
-        # Even the right password has to wait now, and so has every account that this address tries.
+        # The right password is refused as well now, and so is every other account from this address.
         assert status_and_code(await client.post("/v1/tokens", json=ANA)) == (429, "too_many_requests")
         other = await client.post("/v1/tokens", json={**ANA, "email": "bob@example.org"})
         assert status_and_code(other) == (429, "too_many_requests")
@@ -232,30 +232,30 @@ async def test_rate_limit_per_address_is_a_setting(
 
 
 class TestPageSession:
-    """The cookie that the page uses."""
+    """The session cookie of the web page."""
 
     async def test_cookie_session_is_created_used_and_ended(self, visitor: httpx.AsyncClient) -> None:
         await visitor.post("/v1/users", json=ANA)
-        made = await visitor.post("/session", json=ANA)
-        assert made.status_code == 204
-        cookie = made.headers["set-cookie"].lower()
+        created = await visitor.post("/session", json=ANA)
+        assert created.status_code == 204
+        cookie = created.headers["set-cookie"].lower()
         assert cookie.startswith("fotograma_session=")
         assert "httponly" in cookie
         assert "samesite=strict" in cookie
         assert "secure" not in cookie
         assert (await visitor.get("/v1/me")).json()["email"] == "ana@example.org"
-        kept = visitor.cookies["fotograma_session"]
+        session_cookie = visitor.cookies["fotograma_session"]
         assert (await visitor.delete("/session", headers={"X-Fotograma-Page": "1"})).status_code == 204
         assert "fotograma_session" not in visitor.cookies
-        visitor.cookies.set("fotograma_session", kept)
+        visitor.cookies.set("fotograma_session", session_cookie)
         assert (await visitor.get("/v1/me")).status_code == 401
 
     async def test_cookie_is_secure_over_https(self, deps: Deps) -> None:
         async with open_client(create_app(replace(deps, https=True))) as client:
             await client.post("/v1/users", json=ANA)
-            made = await client.post("/session", json=ANA)
-            assert "secure" in made.headers["set-cookie"].lower()
-            assert "max-age" in made.headers["strict-transport-security"]
+            created = await client.post("/session", json=ANA)
+            assert "secure" in created.headers["set-cookie"].lower()
+            assert "max-age" in created.headers["strict-transport-security"]
 
     async def test_cross_site_request_is_refused(self, visitor: httpx.AsyncClient) -> None:
         await visitor.post("/v1/users", json=ANA)

@@ -22,9 +22,9 @@ async def test_ledger_is_readable_by_admins_only_from_the_next_request_on(ana: h
     assert await accounts.set_role(deps.database, "ana@example.org", "admin") is not None
     await upload_video(ana)
     answer = await ana.get("/v1/admin/ledger")
-    told = response_schemas.Ledger.model_validate_json(answer.content)
-    assert (told.accepted, told.queued, told.balanced, told.differences) == (1, 1, True, [])
-    assert [(user.email, user.accepted) for user in told.users] == [("ana@example.org", 1)]
+    ledger = response_schemas.Ledger.model_validate_json(answer.content)
+    assert (ledger.accepted, ledger.queued, ledger.balanced, ledger.differences) == (1, 1, True, [])
+    assert [(user.email, user.accepted) for user in ledger.users] == [("ana@example.org", 1)]
     await accounts.set_role(deps.database, "ana@example.org", "user")
     assert (await ana.get("/v1/admin/ledger")).status_code == 404
 
@@ -33,8 +33,8 @@ async def test_ledger_names_missing_extractions(ana: httpx.AsyncClient, deps: De
     await accounts.set_role(deps.database, "ana@example.org", "admin")
     lost = (await upload_video(ana))["extraction"]["id"]
     await database_rows.execute(deps.database, "DELETE FROM extractions")
-    told = (await ana.get("/v1/admin/ledger")).json()
-    assert (told["balanced"], told["differences"], told["reasons"]) == (False, [lost], {lost: "lost"})
+    ledger = (await ana.get("/v1/admin/ledger")).json()
+    assert (ledger["balanced"], ledger["differences"], ledger["reasons"]) == (False, [lost], {lost: "lost"})
 
 
 async def test_role_of_an_unknown_account_cannot_be_set(deps: Deps) -> None:
@@ -48,8 +48,10 @@ async def test_time_line_has_events_with_their_faults(ana: httpx.AsyncClient, de
         deps.database, claim.lease, blame=Blame.CRASH, code="gave_up", detail="The decoder crashed.", jitter=0.0
     )
     (claim,) = await task_queue.claim(deps.database, worker="host-7:abc")
-    away = "connection to 10.0.0.3 refused"
-    await task_queue.fail(deps.database, claim.lease, blame=Blame.SERVICE, code="unavailable", detail=away, jitter=0.0)
+    internal_detail = "connection to 10.0.0.3 refused"
+    await task_queue.fail(
+        deps.database, claim.lease, blame=Blame.SERVICE, code="unavailable", detail=internal_detail, jitter=0.0
+    )
     answer = await ana.get(f"/v1/extractions/{extraction_id}/timeline")
     response_schemas.Timeline.model_validate_json(answer.content)
     items = answer.json()["items"]

@@ -22,13 +22,13 @@ from tests.support.clients.limited_api import ONE_PER_HOUR, assert_refused, open
 
 
 async def test_repeated_idempotent_request_is_answered_past_every_limit(deps: Deps, tmp_path: Path) -> None:
-    full: dict[str, Any] = {"rate": ONE_PER_HOUR, "quotas": Quotas(1, len(MP4)), "max_queued_tasks": 1}
-    async with open_limited_api(deps, tmp_path, **full) as (made, client):
+    limits: dict[str, Any] = {"rate": ONE_PER_HOUR, "quotas": Quotas(1, len(MP4)), "max_queued_tasks": 1}
+    async with open_limited_api(deps, tmp_path, **limits) as (limited_deps, client):
         key = {"Idempotency-Key": "one"}
         first = await upload_videos(client, ("a.mp4", MP4), headers=key)
         assert first.status_code == 201
-        for bodies in (0, 64):
-            object.__setattr__(made.limits, "max_concurrent_uploads", bodies)
+        for max_uploads in (0, 64):
+            object.__setattr__(limited_deps.limits, "max_concurrent_uploads", max_uploads)
             again = await upload_videos(client, ("a.mp4", MP4), headers=key)
             assert (again.status_code, again.content) == (201, first.content)
             assert again.headers["idempotency-replayed"] == "true"
@@ -76,18 +76,18 @@ async def test_refused_request_leaves_its_idempotency_key_unused(deps: Deps, tmp
 
 async def test_idempotency_in_progress_is_answered_before_any_limit(deps: Deps, tmp_path: Path) -> None:
     async with open_limited_api(deps, tmp_path, rate=RateLimit(1, 3600)) as (_, client):
-        begun, end = asyncio.Event(), asyncio.Event()
+        started, end = asyncio.Event(), asyncio.Event()
 
-        async def slow() -> AsyncIterator[bytes]:
+        async def slow_body() -> AsyncIterator[bytes]:
             head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n'
             yield head + MP4
-            begun.set()
+            started.set()
             await end.wait()
             yield b"\r\n--b--\r\n"
 
         headers = {"Idempotency-Key": "k", "Content-Type": "multipart/form-data; boundary=b"}
-        first = asyncio.create_task(client.post("/v1/videos", content=slow(), headers=headers))
-        await begun.wait()
+        first = asyncio.create_task(client.post("/v1/videos", content=slow_body(), headers=headers))
+        await started.wait()
         assert_refused(
             await upload_videos(client, ("a.mp4", MP4), headers={"Idempotency-Key": "k"}),
             409,
@@ -98,7 +98,7 @@ async def test_idempotency_in_progress_is_answered_before_any_limit(deps: Deps, 
         assert (await first).status_code == 201
 
 
-FULL: dict[str, tuple[str, Any, int, str, str]] = {
+LIMITS: dict[str, tuple[str, Any, int, str, str]] = {
     "waiting": ("quotas", Quotas(waiting=0), 429, "too_many_waiting", "request"),
     "stored bytes": ("quotas", Quotas(stored_bytes=1), 429, "quota_exceeded", "request"),
     "queue": ("max_queued_tasks", 0, 503, "queue_full", "service"),
@@ -106,17 +106,17 @@ FULL: dict[str, tuple[str, Any, int, str, str]] = {
 }
 
 
-@pytest.mark.parametrize("full", FULL)
-async def test_stored_result_is_reused_when_new_work_is_refused(deps: Deps, tmp_path: Path, full: str) -> None:
-    limit, value, status, code, fault = FULL[full]
-    async with open_limited_api(deps, tmp_path) as (made, client):
+@pytest.mark.parametrize("limit_name", LIMITS)
+async def test_stored_result_is_reused_when_new_work_is_refused(deps: Deps, tmp_path: Path, limit_name: str) -> None:
+    limit, value, status, code, fault = LIMITS[limit_name]
+    async with open_limited_api(deps, tmp_path) as (limited_deps, client):
         video = await upload_video(client)
-        await api_client.publish_next_task(made, api_client.make_result([b"one"]))
-        object.__setattr__(made.limits, limit, value)
+        await api_client.publish_next_task(limited_deps, api_client.make_result([b"one"]))
+        object.__setattr__(limited_deps.limits, limit, value)
         path, key = f"/v1/videos/{video['id']}/extractions", {"Idempotency-Key": "again"}
         new = {"spec": {"sample": {"mode": "all"}}}
         assert_refused(await client.post(path, json=new, headers=key), status, code, fault)
-        # The refused call left its key free.
+        # The refused call did not use its key up.
         reused = await client.post(path, json={}, headers=key)
         assert (reused.status_code, reused.json()["status"], reused.json()["reused"]) == (201, "succeeded", True)
         repeated = await client.post(path, json={}, headers=key)
@@ -126,11 +126,11 @@ async def test_stored_result_is_reused_when_new_work_is_refused(deps: Deps, tmp_
 
 
 async def test_retry_reuses_a_stored_result_past_the_quota(deps: Deps, tmp_path: Path) -> None:
-    async with open_limited_api(deps, tmp_path) as (made, client):
+    async with open_limited_api(deps, tmp_path) as (limited_deps, client):
         video = await upload_video(client)
         await client.post(f"/v1/extractions/{video['extraction']['id']}/cancel")
         await client.post(f"/v1/videos/{video['id']}/extractions", json={})
-        await api_client.publish_next_task(made, api_client.make_result([b"one"]))
-        object.__setattr__(made.limits, "quotas", Quotas(waiting=0))
+        await api_client.publish_next_task(limited_deps, api_client.make_result([b"one"]))
+        object.__setattr__(limited_deps.limits, "quotas", Quotas(waiting=0))
         retried = await client.post(f"/v1/extractions/{video['extraction']['id']}/retry")
         assert (retried.status_code, retried.json()["reused"]) == (201, True)

@@ -23,30 +23,30 @@ from tests.support.clients.limited_api import assert_refused, open_limited_api, 
 
 
 async def test_full_queue_refuses_uploads(deps: Deps, tmp_path: Path) -> None:
-    async with open_limited_api(deps, tmp_path, max_queued_tasks=2) as (made, client):
+    async with open_limited_api(deps, tmp_path, max_queued_tasks=2) as (limited_deps, client):
         await upload_videos(client, ("a.mp4", MP4), ("b.mp4", MP4))
-        made.admission._depth_expires_at = 0
+        limited_deps.admission._depth_expires_at = 0
         assert_refused(await send_unread(client), 503, "queue_full", "service")
 
 
 async def test_queue_depth_is_counted_at_most_once_per_second(deps: Deps, monkeypatch: pytest.MonkeyPatch) -> None:
-    counted, now = 0, 100.0
-    count = quotas.queue_depth
+    queries, now = 0, 100.0
+    queue_depth = quotas.queue_depth
 
-    async def depth(database: AsyncEngine, most: int) -> int:
-        nonlocal counted
-        counted += 1
-        return await count(database, most)
+    async def count_queue_depth(database: AsyncEngine, max_count: int) -> int:
+        nonlocal queries
+        queries += 1
+        return await queue_depth(database, max_count)
 
-    monkeypatch.setattr(quotas, "queue_depth", depth)
+    monkeypatch.setattr(quotas, "queue_depth", count_queue_depth)
     admission = AdmissionControl(
         deps.database, deps.cache, deps.objects, api_client.make_limits(), 3600.0, clock=lambda: now
     )
     await asyncio.gather(*(admission.check_capacity(uuid4()) for _ in range(20)))
-    assert counted == 1
+    assert queries == 1
     now += 1.0
     await admission.check_capacity(uuid4())
-    assert counted == 2
+    assert queries == 2
 
 
 async def test_upload_below_the_disk_reserve_is_refused(deps: Deps, tmp_path: Path) -> None:
@@ -56,78 +56,78 @@ async def test_upload_below_the_disk_reserve_is_refused(deps: Deps, tmp_path: Pa
         assert_refused(await send_unread(client), 507, "storage_full", "service")
 
 
-@pytest.mark.parametrize("keyed", [False, True])
-async def test_concurrent_uploads_never_use_the_disk_reserve(deps: Deps, tmp_path: Path, keyed: bool) -> None:
+@pytest.mark.parametrize("has_key", [False, True])
+async def test_concurrent_uploads_never_use_the_disk_reserve(deps: Deps, tmp_path: Path, has_key: bool) -> None:
     free, size, tries = await deps.objects.free_bytes(), 1 << 30, 6
     assert free is not None
-    read, end, decided = 0, asyncio.Event(), asyncio.Semaphore(0)
+    bodies_read, end, admitted_or_refused = 0, asyncio.Event(), asyncio.Semaphore(0)
 
     async def body() -> AsyncIterator[bytes]:
-        nonlocal read
-        read += 1
-        decided.release()
+        nonlocal bodies_read
+        bodies_read += 1
+        admitted_or_refused.release()
         await end.wait()
         yield b"no multipart"
 
-    async def try_(n: int) -> int:
+    async def send(n: int) -> int:
         headers = {"Content-Type": "multipart/form-data; boundary=b", "Content-Length": str(size)}
-        headers |= {"Idempotency-Key": f"{n}"} if keyed else {}
+        headers |= {"Idempotency-Key": f"{n}"} if has_key else {}
         answer = await client.post("/v1/videos", content=body(), headers=headers)
-        decided.release()
+        admitted_or_refused.release()
         return answer.status_code
 
-    made = api_client.make_deps(
+    limited_deps = api_client.make_deps(
         deps.database,
         tmp_path / "objects",
         deps.cache,
         limits=api_client.make_limits(min_free_bytes=free - int(2.5 * size)),
         request_max_bytes=size,
     )
-    async with api_client.open_client(create_app(made)) as client, asyncio.timeout(60):
+    async with api_client.open_client(create_app(limited_deps)) as client, asyncio.timeout(60):
         await api_client.log_in(client)
-        for _ in range(2):  # what is refused or has ended is given back
-            read = 0
+        for _ in range(2):  # refused and ended uploads free their part of the disk again
+            bodies_read = 0
             end.clear()
-            calls = [asyncio.create_task(try_(n)) for n in range(tries)]
+            calls = [asyncio.create_task(send(n)) for n in range(tries)]
             for _ in calls:
-                await decided.acquire()
-            assert read == 2
+                await admitted_or_refused.acquire()
+            assert bodies_read == 2
             end.set()
             statuses = sorted(await asyncio.gather(*calls))
             assert statuses == [400, 400, 507, 507, 507, 507]
             for _ in range(2):
-                await decided.acquire()
-    made.password_hasher.close()
+                await admitted_or_refused.acquire()
+    limited_deps.password_hasher.close()
 
 
-class MeasuredEarly(FolderStore):
-    """Tells how much was free some time ago."""
+class PausedMeasurement(FolderStore):
+    """Measures the free space, and returns it only when it may: by then the figure is old."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
-        self.measured, self.told = asyncio.Event(), asyncio.Event()
+        self.measured, self.may_return = asyncio.Event(), asyncio.Event()
 
     async def free_bytes(self) -> int | None:
         free = await super().free_bytes()
         self.measured.set()
-        await self.told.wait()
+        await self.may_return.wait()
         return free
 
 
 async def test_upload_that_ends_during_the_measurement_still_counts(deps: Deps, tmp_path: Path) -> None:
     free, size = await deps.objects.free_bytes(), 1 << 30
     assert free is not None
-    store = MeasuredEarly(tmp_path / "objects")
+    store = PausedMeasurement(tmp_path / "objects")
     admission = AdmissionControl(
         deps.database, deps.cache, store, api_client.make_limits(min_free_bytes=free - int(1.5 * size)), 3600.0
     )
-    store.told.set()
+    store.may_return.set()
     async with admission.admit_upload(uuid4(), size):
         store.measured.clear()
-        store.told.clear()
+        store.may_return.clear()
         second = asyncio.create_task(admission.admit_upload(uuid4(), size).__aenter__())
         await store.measured.wait()
-    store.told.set()
+    store.may_return.set()
     with pytest.raises(CatalogueError, match="storage_full"):
         await second
     async with admission.admit_upload(uuid4(), size):

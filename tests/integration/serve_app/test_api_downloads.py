@@ -77,15 +77,15 @@ async def test_unsatisfiable_range_is_refused_with_the_size(ana: httpx.AsyncClie
 
 
 async def test_download_resumes_only_for_the_same_archive(ana: httpx.AsyncClient, path: str) -> None:
-    goes_on = {"Range": "bytes=10-", "If-Range": f'"{RESULT.sha256}"'}
-    assert (await ana.get(f"{path}/frames.zip", headers=goes_on)).status_code == 206
-    other = await ana.get(f"{path}/frames.zip", headers=goes_on | {"If-Range": '"other"'})
+    range_headers = {"Range": "bytes=10-", "If-Range": f'"{RESULT.sha256}"'}
+    assert (await ana.get(f"{path}/frames.zip", headers=range_headers)).status_code == 206
+    other = await ana.get(f"{path}/frames.zip", headers=range_headers | {"If-Range": '"other"'})
     assert (other.status_code, other.content) == (200, RESULT.archive)
 
 
 async def test_matching_etag_gives_304(ana: httpx.AsyncClient, path: str) -> None:
-    known = await ana.get(f"{path}/frames.zip", headers={"If-None-Match": f'"{RESULT.sha256}"'})
-    assert (known.status_code, known.content) == (304, b"")
+    cached = await ana.get(f"{path}/frames.zip", headers={"If-None-Match": f'"{RESULT.sha256}"'})
+    assert (cached.status_code, cached.content) == (304, b"")
 
 
 @pytest.mark.parametrize(
@@ -113,20 +113,20 @@ async def test_single_image_is_read_from_the_archive(ana: httpx.AsyncClient, pat
         assert answer.headers["content-length"] == str(len(image))
     part = await ana.get(f"{path}/frames/2", headers={"Range": "bytes=-1"})
     assert (part.status_code, part.content) == (206, b"\1")
-    for none in ("6", "0", "-1", "x", "1.5", "9999999999"):
-        assert status_and_code(await ana.get(f"{path}/frames/{none}")) == (404, "not_found")
+    for missing in ("6", "0", "-1", "x", "1.5", "9999999999"):
+        assert status_and_code(await ana.get(f"{path}/frames/{missing}")) == (404, "not_found")
 
 
 async def test_cached_image_offsets_are_bounded(deps: Deps) -> None:
-    tables = ArchiveIndexCache(max_frames=3)
+    index_cache = ArchiveIndexCache(max_frames=3)
     for name in ("a", "b", "a"):
         await deps.objects.put(f"results/{name}", one_chunk(make_result([b"1", b"22"]).manifest_csv))
-        assert (await tables.locate(deps.objects, f"results/{name}", 2)).size == 2
+        assert (await index_cache.locate(deps.objects, f"results/{name}", 2)).size == 2
     await deps.objects.delete("results/a")
-    assert (await tables.locate(deps.objects, "results/a", 1)).size == 1
+    assert (await index_cache.locate(deps.objects, "results/a", 1)).size == 1
     await deps.objects.delete("results/b")
     with pytest.raises(ObjectNotFound):
-        await tables.locate(deps.objects, "results/b", 1)
+        await index_cache.locate(deps.objects, "results/b", 1)
 
 
 NAMES = ("frames.zip", "manifest.json", "manifest.csv", "report.json", "sheet.jpg", "sheet.vtt", "frames/1")
@@ -166,7 +166,9 @@ async def test_archive_without_images_is_sent(ana: httpx.AsyncClient, deps: Deps
     assert status_and_code(await ana.get(f"{path}/frames/1")) == (404, "not_found")
 
 
-async def test_result_says_when_it_ends_and_is_gone_afterwards(ana: httpx.AsyncClient, deps: Deps, path: str) -> None:
+async def test_result_shows_when_it_expires_and_is_gone_afterwards(
+    ana: httpx.AsyncClient, deps: Deps, path: str
+) -> None:
     extraction = (await ana.get(path)).json()
     assert extraction["result"]["expires_at"] is None
     change = "UPDATE {} SET {} = now() - interval '1 s'"

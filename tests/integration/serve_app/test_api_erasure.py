@@ -1,4 +1,4 @@
-"""The erasure of an account: nothing of it is left, and the ledger stays balanced."""
+"""The erasure of an account deletes everything of the account, and the ledger stays balanced."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from tests.support.state.whole_account import WholeAccount
 from tests.support.wait_conditions import wait_until
 
 ANA = {"email": "ana@example.org", "password": PASSWORD}
-KEPT = {"acceptances", "tombstones"}
-"""What stays of an account: random ids and times of the ledger."""
+LEDGER_TABLES = {"acceptances", "tombstones"}
+"""The tables that keep rows of an erased account: random ids and times of the ledger."""
 
 
 async def erase(client: httpx.AsyncClient, password: str = PASSWORD) -> httpx.Response:
@@ -49,19 +49,19 @@ async def stored_keys(deps: Deps) -> list[str]:
 
 async def assert_gone(deps: Deps, account: WholeAccount) -> None:
     counts = await whole_account.rows_of_user(deps.database, account.user_id)
-    assert set(counts) > KEPT
-    assert {table for table, count in counts.items() if count} == KEPT
+    assert set(counts) > LEDGER_TABLES
+    assert {table for table, count in counts.items() if count} == LEDGER_TABLES
     rows = await whole_account.all_rows(deps.database)
-    assert not [row for row in rows if "ana" in row[1] and row[0] not in KEPT]
+    assert not [row for row in rows if "ana" in row[1] and row[0] not in LEDGER_TABLES]
     assert (await acceptance_audit.compare(deps.database)).total.balanced
 
 
 @pytest.fixture
 async def account(ana: httpx.AsyncClient, deps: Deps) -> WholeAccount:
-    """Ana's account, with something of everything."""
-    made = await whole_account.add_ended_and_running(ana, deps, "ana")
-    await whole_account.add_waiting(ana, deps, made, "ana")
-    return made
+    """Ana's account, with at least one row in each table."""
+    account = await whole_account.add_ended_and_running(ana, deps, "ana")
+    await whole_account.add_waiting(ana, deps, account, "ana")
+    return account
 
 
 async def test_nothing_of_an_erased_account_is_left_and_nothing_of_another_one_is_touched(
@@ -83,8 +83,8 @@ async def test_nothing_of_an_erased_account_is_left_and_nothing_of_another_one_i
 
     await assert_gone(deps, account)
     after = await whole_account.all_rows(deps.database)
-    added = {table for table, _ in after - before}
-    assert added <= {"tombstones", "garbage", "queue_state"}
+    changed_tables = {table for table, _ in after - before}
+    assert changed_tables <= {"tombstones", "garbage", "queue_state"}
     assert await whole_account.rows_of_user(deps.database, other.user_id) == bobs_before
     assert not [row for table, row in before - after if "bob" in row or str(other.user_id) in row]
     await collect_garbage(deps)
@@ -121,7 +121,7 @@ async def test_running_extraction_loses_its_lease_and_nobody_is_notified(
     await account_erasure.mark(deps.database, account.user_id)
     assert await outbox.take(deps.database, "email") == []
     await account_erasure.erase(deps.database, account.user_id, max_videos=1)
-    # The one that runs goes first.
+    # The running extraction is deleted first.
     with pytest.raises(LeaseLost):
         await task_queue.heartbeat(deps.database, account.running.lease, frames_done=1)
     assert await outbox.take(deps.database, "email") == []
@@ -145,9 +145,7 @@ async def test_every_session_ends_and_the_email_is_free_again(ana: httpx.AsyncCl
         assert (await other.get("/v1/me")).json()["use"]["videos"] == 0
 
 
-async def test_sessions_are_over_with_the_mark_before_any_row_is_deleted(
-    visitor: httpx.AsyncClient, deps: Deps
-) -> None:
+async def test_sessions_end_with_the_mark_before_any_row_is_deleted(visitor: httpx.AsyncClient, deps: Deps) -> None:
     tokens = await log_in(visitor)
     assert await account_erasure.mark(deps.database, UUID((await visitor.get("/v1/me")).json()["id"]))
     assert (await database_rows.fetch_one(deps.database, "SELECT count(*) AS n FROM sessions")).n == 1
@@ -159,8 +157,8 @@ async def test_sessions_are_over_with_the_mark_before_any_row_is_deleted(
 
 
 async def test_wrong_password_erases_nothing_and_is_limited_as_a_login(deps: Deps) -> None:
-    slow = replace(deps, email_rate_limiter=RateLimiter(RateLimit(4, 60)))
-    async with open_client(create_app(slow)) as client:
+    limited_by_email = replace(deps, email_rate_limiter=RateLimiter(RateLimit(4, 60)))
+    async with open_client(create_app(limited_by_email)) as client:
         await log_in(client)
         await upload_video(client)
         assert status_and_code(await erase(client, "wrong horse")) == (401, "bad_credentials")
@@ -168,8 +166,8 @@ async def test_wrong_password_erases_nothing_and_is_limited_as_a_login(deps: Dep
         answers = [await erase(client, "guess") for _ in range(4)]
         assert [answer.status_code for answer in answers] == [401, 401, 401, 429]
         assert status_and_code(await erase(client)) == (429, "too_many_requests")
-    no_address = replace(deps, address_rate_limiter=RateLimiter(RateLimit(2, 60)))
-    async with open_client(create_app(no_address)) as client:
+    limited_by_address = replace(deps, address_rate_limiter=RateLimiter(RateLimit(2, 60)))
+    async with open_client(create_app(limited_by_address)) as client:
         await log_in(client)
         assert status_and_code(await erase(client)) == (429, "too_many_requests")
 
@@ -182,7 +180,7 @@ async def test_erasure_needs_a_body_with_the_password_alone(ana: httpx.AsyncClie
 
 
 class TestInterrupted:
-    """Erasures that end before all is deleted. Maintenance finishes them."""
+    """Erasures that stop before everything is deleted. Maintenance finishes them."""
 
     async def test_maintenance_deletes_what_one_request_does_not(
         self, ana: httpx.AsyncClient, deps: Deps, account: WholeAccount, monkeypatch: pytest.MonkeyPatch
@@ -191,9 +189,9 @@ class TestInterrupted:
         assert (await erase(ana)).status_code == 204
         assert (await whole_account.rows_of_user(deps.database, account.user_id))["videos"] > 1
         assert (await ana.get("/v1/me")).status_code == 401
-        assert await eraser(deps).run() == 1
+        assert await make_eraser(deps).run() == 1
         await assert_gone(deps, account)
-        assert await eraser(deps).run() == 0
+        assert await make_eraser(deps).run() == 0
 
     async def test_database_that_refuses_a_deletion_leaves_the_rest_to_maintenance(
         self, ana: httpx.AsyncClient, deps: Deps, account: WholeAccount
@@ -205,7 +203,7 @@ class TestInterrupted:
         assert (await erase(ana)).status_code == 204
         assert (await ana.get("/v1/me")).status_code == 401
         await database_rows.execute(deps.database, "DROP TRIGGER refuse ON videos")
-        assert await eraser(deps).run() == 1
+        assert await make_eraser(deps).run() == 1
         await assert_gone(deps, account)
 
     async def test_two_processes_erase_one_account_at_the_same_time(self, deps: Deps, account: WholeAccount) -> None:
@@ -216,13 +214,13 @@ class TestInterrupted:
         await assert_gone(deps, account)
 
 
-class TestOnItsWayIn:
-    """Requests that were authenticated before the erasure and go on after it."""
+class TestRequestsDuringErasure:
+    """Requests that were authenticated before the erasure and continue after it."""
 
     async def test_upload_that_is_being_received_is_not_accepted(self, ana: httpx.AsyncClient, deps: Deps) -> None:
         async def body() -> AsyncIterator[bytes]:
             yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n' + MP4
-            await wait_until(lambda: reserved(deps))
+            await wait_until(lambda: has_reservation(deps))
             assert (await erase(ana)).status_code == 204
             yield b"\r\n--b--\r\n"
 
@@ -244,7 +242,7 @@ class TestOnItsWayIn:
         await collect_garbage(deps)
         assert await api_client.stored_state(deps.database, deps.objects) == api_client.NOTHING_STORED
 
-    async def test_mark_waits_for_what_is_being_written_and_refuses_what_comes_after(
+    async def test_mark_waits_for_open_transactions_and_refuses_later_ones(
         self, ana: httpx.AsyncClient, deps: Deps
     ) -> None:
         user_id = (await ana.get("/v1/me")).json()["id"]
@@ -252,7 +250,7 @@ class TestOnItsWayIn:
         async with deps.database.begin() as writing:
             await writing.execute(object_reservations.RESERVE, {"object_key": key, "user_id": user_id})
             marking = asyncio.create_task(account_erasure.mark(deps.database, user_id))
-            await wait_until(lambda: waits_for_lock(deps))
+            await wait_until(lambda: is_waiting_for_lock(deps))
             assert not marking.done()
         assert await marking
         with pytest.raises(Exception, match="unauthenticated"):
@@ -264,7 +262,7 @@ class TestOnItsWayIn:
     async def test_request_after_the_last_row_is_answered_as_unauthenticated(
         self, ana: httpx.AsyncClient, deps: Deps
     ) -> None:
-        """The account goes between the authentication and the write of the request."""
+        """The account is erased between the authentication and the write of the request."""
 
         async def body() -> AsyncIterator[bytes]:
             assert (await erase(ana)).status_code == 204
@@ -277,14 +275,14 @@ class TestOnItsWayIn:
             assert status_and_code(answer) == (401, "unauthenticated")
 
 
-def eraser(deps: Deps) -> Any:
+def make_eraser(deps: Deps) -> Any:
     return make_maintenance(deps.database, deps.objects).account_eraser
 
 
-async def reserved(deps: Deps) -> bool:
+async def has_reservation(deps: Deps) -> bool:
     return bool((await database_rows.fetch_one(deps.database, "SELECT count(*) AS n FROM reservations")).n)
 
 
-async def waits_for_lock(deps: Deps) -> bool:
+async def is_waiting_for_lock(deps: Deps) -> bool:
     statement = "SELECT count(*) AS n FROM pg_locks WHERE NOT granted"
     return bool((await database_rows.fetch_one(deps.database, statement)).n)

@@ -1,4 +1,4 @@
-"""Estimates over HTTP: of a stored video, of a file that was not sent, and what is refused."""
+"""Estimates over HTTP: of a stored video, of a file that is not uploaded, and refused requests."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from tests.support.clients import api_client
 from tests.support.clients.api_client import status_and_code
 from tests.support.videos.clips import ClipByName
 
-FILE = {"codec": "h264", "width": 1920, "height": 1080, "duration": 90.04, "fps_average": 25}
+MEDIA = {"codec": "h264", "width": 1920, "height": 1080, "duration": 90.04, "fps_average": 25}
 
 
 @pytest.fixture
 def store(deps: Deps) -> Any:
-    """The object store of the application is that of the worker."""
+    """The object store of the application, which the worker uses as well."""
     assert isinstance(deps.objects, FolderStore)
     return deps.objects
 
 
 async def extract(ana: httpx.AsyncClient, worker_deps: WorkerDeps, video_id: str, spec: dict[str, Any]) -> Any:
-    """Extracts a stored video by a real worker; gives the result."""
+    """Extracts a stored video with a real worker; returns the result's representation."""
     answer = await ana.post(f"/v1/videos/{video_id}/extractions", json={"spec": spec})
     assert answer.status_code == 201
     await run_next(worker_deps)
@@ -44,7 +44,7 @@ async def run_next(worker_deps: WorkerDeps) -> None:
     assert await perform(claim, child, worker_deps, asyncio.Event(), lambda: None) is TaskOutcome.PUBLISHED
 
 
-async def test_estimate_of_a_stored_video_is_within_a_fifth_of_what_comes_out(
+async def test_estimate_of_a_stored_video_is_within_a_fifth_of_the_result(
     ana: httpx.AsyncClient, worker_deps: WorkerDeps, clips: ClipByName
 ) -> None:
     video = await api_client.upload_video(ana, "clip.mp4", clips("h264")[0].read_bytes())
@@ -59,8 +59,8 @@ async def test_estimate_of_a_stored_video_is_within_a_fifth_of_what_comes_out(
         assert estimate["seconds"] > 0
 
 
-async def test_estimate_of_a_file_that_was_not_sent_needs_its_facts_alone(ana: httpx.AsyncClient) -> None:
-    answer = await ana.post("/v1/estimates", json={"media": FILE, "spec": {"sample": {"mode": "fps", "fps": 2}}})
+async def test_estimate_of_a_file_that_is_not_uploaded_needs_only_its_media_facts(ana: httpx.AsyncClient) -> None:
+    answer = await ana.post("/v1/estimates", json={"media": MEDIA, "spec": {"sample": {"mode": "fps", "fps": 2}}})
     assert answer.status_code == 200
     assert answer.json()["frames"] == 181
     assert 10_000_000 < answer.json()["bytes"] < 200_000_000
@@ -70,22 +70,20 @@ async def test_estimate_of_a_file_that_was_not_sent_needs_its_facts_alone(ana: h
     ("body", "answer"),
     [
         ({}, (422, "invalid_field")),
-        ({"media": FILE, "video_id": "0"}, (422, "invalid_field")),
-        ({"media": FILE, "other": 1}, (422, "invalid_field")),
-        ({"media": FILE | {"width": -1}}, (422, "invalid_field")),
-        ({"media": FILE | {"duration": 0}}, (422, "invalid_field")),
-        ({"media": FILE | {"duration": "ten"}}, (422, "invalid_field")),
-        ({"media": FILE | {"bitrate": 1}}, (422, "invalid_field")),
+        ({"media": MEDIA, "video_id": "0"}, (422, "invalid_field")),
+        ({"media": MEDIA, "other": 1}, (422, "invalid_field")),
+        ({"media": MEDIA | {"width": -1}}, (422, "invalid_field")),
+        ({"media": MEDIA | {"duration": 0}}, (422, "invalid_field")),
+        ({"media": MEDIA | {"duration": "ten"}}, (422, "invalid_field")),
+        ({"media": MEDIA | {"bitrate": 1}}, (422, "invalid_field")),
         ({"media": None}, (422, "invalid_field")),
-        ({"media": FILE, "spec": {"sample": {"mode": "some"}}}, (422, "invalid_spec")),
+        ({"media": MEDIA, "spec": {"sample": {"mode": "some"}}}, (422, "invalid_spec")),
         ({"video_id": "01a223d8-2767-71ae-9cbf-73064d755222"}, (404, "not_found")),
         ({"video_id": "none"}, (400, "malformed_request")),
         ([], (422, "invalid_field")),
     ],
 )
-async def test_estimate_that_can_not_be_made_is_refused(
-    ana: httpx.AsyncClient, body: Any, answer: tuple[int, str]
-) -> None:
+async def test_invalid_estimate_request_is_refused(ana: httpx.AsyncClient, body: Any, answer: tuple[int, str]) -> None:
     assert status_and_code(await ana.post("/v1/estimates", json=body)) == answer
 
 
@@ -96,14 +94,14 @@ async def test_video_that_no_worker_has_read_has_no_estimate_yet(ana: httpx.Asyn
     assert refused.headers["retry-after"] == "2"
 
 
-async def test_somebody_elses_video_and_results_tell_nothing(
+async def test_estimate_reveals_nothing_of_other_accounts(
     ana: httpx.AsyncClient, deps: Deps, database: AsyncEngine, worker_deps: WorkerDeps, clips: ClipByName
 ) -> None:
     video = await api_client.upload_video(ana, "clip.mp4", clips("h264")[0].read_bytes())
-    alone = (await ana.post("/v1/estimates", json={"media": FILE})).json()
+    before = (await ana.post("/v1/estimates", json={"media": MEDIA})).json()
     await run_next(worker_deps)
     async with api_client.open_client(create_app(deps)) as bob:
         await api_client.log_in(bob, "bob@example.org")
         refused = await bob.post("/v1/estimates", json={"video_id": video["id"]})
         assert status_and_code(refused) == (404, "not_found")
-        assert (await bob.post("/v1/estimates", json={"media": FILE})).json() == alone
+        assert (await bob.post("/v1/estimates", json={"media": MEDIA})).json() == before

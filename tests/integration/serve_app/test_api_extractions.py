@@ -28,7 +28,7 @@ from tests.support.clients.api_client import (
 RESULT = make_result([b"one", b"two"])
 
 
-async def failed(deps: Deps, code: str = "no_video_stream") -> None:
+async def fail_next_task(deps: Deps, code: str = "no_video_stream") -> None:
     (claim,) = await task_queue.claim(deps.database, worker="w")
     await task_queue.fail(deps.database, claim.lease, blame=Blame.FILE, code=code, detail="Only sound.", jitter=0.0)
 
@@ -78,7 +78,7 @@ async def test_responses_match_the_openapi_schemas(ana: httpx.AsyncClient, deps:
         response_schemas.Account.model_validate_json((await ana.get("/v1/me")).content)
 
     await check()
-    await failed(deps)
+    await fail_next_task(deps)
     await check()
     await ana.post(f"{paths[1]}/retry")
     await publish_next_task(deps, RESULT)
@@ -90,7 +90,7 @@ async def test_responses_match_the_openapi_schemas(ana: httpx.AsyncClient, deps:
 
 async def test_failure_has_fault_and_remedy(ana: httpx.AsyncClient, deps: Deps) -> None:
     video = await upload_video(ana)
-    await failed(deps)
+    await fail_next_task(deps)
     shown = (await ana.get(f"/v1/videos/{video['id']}")).json()
     assert shown["status"] == "failed"
     error = shown["extraction"]["error"]
@@ -110,7 +110,7 @@ async def test_retry_of_a_failed_or_cancelled_extraction_creates_a_new_one(ana: 
     video = await upload_video(ana)
     path = f"/v1/extractions/{video['extraction']['id']}/retry"
     assert status_and_code(await ana.post(path)) == (409, "wrong_state")
-    await failed(deps)
+    await fail_next_task(deps)
     again = await ana.post(path)
     assert again.status_code == 201
     assert again.json()["id"] != video["extraction"]["id"]
@@ -164,23 +164,23 @@ async def test_invalid_extraction_request_is_refused(
 
 async def test_extraction_with_an_idempotency_key_is_created_once(ana: httpx.AsyncClient) -> None:
     path = f"/v1/videos/{(await upload_video(ana))['id']}/extractions"
-    keyed = {"Idempotency-Key": "k"}
-    first = await ana.post(path, json={"spec": {"sample": {"fps": 2}}}, headers=keyed)
-    again = await ana.post(path, json={"spec": {"sample": {"fps": 2.0, "mode": "fps"}}}, headers=keyed)
+    key = {"Idempotency-Key": "k"}
+    first = await ana.post(path, json={"spec": {"sample": {"fps": 2}}}, headers=key)
+    again = await ana.post(path, json={"spec": {"sample": {"fps": 2.0, "mode": "fps"}}}, headers=key)
     assert again.content == first.content
-    other = await ana.post(path, json={"spec": {"sample": {"fps": 3}}}, headers=keyed)
+    other = await ana.post(path, json={"spec": {"sample": {"fps": 3}}}, headers=key)
     assert status_and_code(other) == (422, "idempotency_key_reused")
     retried = f"/v1/extractions/{first.json()['id']}"
     await ana.post(f"{retried}/cancel")
-    one = await ana.post(f"{retried}/retry", headers=keyed)
-    two = await ana.post(f"{retried}/retry", headers=keyed)
-    assert one.status_code == 201
-    assert one.content == two.content
+    first_retry = await ana.post(f"{retried}/retry", headers=key)
+    second_retry = await ana.post(f"{retried}/retry", headers=key)
+    assert first_retry.status_code == 201
+    assert first_retry.content == second_retry.content
 
 
 @pytest.fixture
-def patient_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a slow machine too, Redis answers in time and an entry lives as long as the test."""
+def long_cache_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets Redis answer in time on a slow machine, and entries live as long as the test."""
     monkeypatch.setattr("db.cache.TIMEOUT_SECONDS", 30.0)
     monkeypatch.setattr("db.cache.LIVE_SECONDS", 3600)
 
@@ -209,14 +209,14 @@ async def test_access_is_never_decided_by_the_cache(ana: httpx.AsyncClient) -> N
 
 
 async def test_without_cache_representations_come_from_postgres(ana: httpx.AsyncClient, deps: Deps) -> None:
-    gone = replace(deps, cache=open_cache("redis://127.0.0.1:1"))
-    async with open_client(create_app(gone), headers=ana.headers) as client:
+    deps_without_cache = replace(deps, cache=open_cache("redis://127.0.0.1:1"))
+    async with open_client(create_app(deps_without_cache), headers=ana.headers) as client:
         video = await upload_video(client)
         assert (await client.get(f"/v1/videos/{video['id']}")).json() == video
         assert (await client.get("/v1/videos")).json()["items"] == [video]
         ready = await client.get("/readyz")
         assert (ready.status_code, ready.json()["parts"]["cache"]) == (200, "away")
-    await gone.cache.close()
+    await deps_without_cache.cache.close()
 
 
 async def test_wrong_state_has_the_current_status(ana: httpx.AsyncClient) -> None:

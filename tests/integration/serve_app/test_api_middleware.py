@@ -31,16 +31,16 @@ from tests.support.clients.api_client import (
     upload_video,
 )
 
-SLOW_SECONDS = 60.0
-"""A busy machine answers later than an idle one, and then still as it should."""
+TIMEOUT_SECONDS = 60.0
+"""Long enough for an answer of a busy machine."""
 
 
 @asynccontextmanager
-async def connected(deps: Deps, **more: Any) -> AsyncIterator[httpx.AsyncClient]:
+async def open_real_connections(deps: Deps, **more: Any) -> AsyncIterator[httpx.AsyncClient]:
     """A client with real connections to the application."""
     async with listen(create_app(deps)) as port:
         url = f"http://127.0.0.1:{port}"
-        async with httpx.AsyncClient(base_url=url, timeout=SLOW_SECONDS, **more) as client:
+        async with httpx.AsyncClient(base_url=url, timeout=TIMEOUT_SECONDS, **more) as client:
             yield client
 
 
@@ -79,15 +79,15 @@ async def test_page_loads_nothing_from_other_hosts(visitor: httpx.AsyncClient) -
     assert again.status_code == 304
 
 
-def not_ready(answer: httpx.Response) -> Mapping[str, str]:
-    """The parts that it tells beside what every problem tells."""
+def parts_of_not_ready(answer: httpx.Response) -> Mapping[str, str]:
+    """Checks the problem that /readyz answers; returns the states of the parts in it."""
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.headers["retry-after"] == "2"
-    told = response_schemas.Problem.model_validate_json(answer.content)
-    assert (answer.status_code, told.status, told.code, told.fault) == (503, 503, "unavailable", "service")
-    assert told.parts is not None
-    assert all(name in told.detail for name, state in told.parts.items() if state != "ok" and name != "cache")
-    return told.parts
+    problem = response_schemas.Problem.model_validate_json(answer.content)
+    assert (answer.status_code, problem.status, problem.code, problem.fault) == (503, 503, "unavailable", "service")
+    assert problem.parts is not None
+    assert all(name in problem.detail for name, state in problem.parts.items() if state != "ok" and name != "cache")
+    return problem.parts
 
 
 class TestReadiness:
@@ -101,48 +101,48 @@ class TestReadiness:
     async def test_database_outage_is_named_and_requests_get_retry_after(
         self, deps: Deps, ana: httpx.AsyncClient
     ) -> None:
-        away = open_database("postgresql://nobody@127.0.0.1:1/none", name="test")
-        async with open_client(create_app(replace(deps, database=away)), headers=ana.headers) as client:
-            parts = not_ready(await client.get("/readyz"))
+        unreachable = open_database("postgresql://nobody@127.0.0.1:1/none", name="test")
+        async with open_client(create_app(replace(deps, database=unreachable)), headers=ana.headers) as client:
+            parts = parts_of_not_ready(await client.get("/readyz"))
             assert (parts["database"], parts["migrations"], parts["objects"]) == ("away", "away", "ok")
             assert (await client.get("/healthz")).status_code == 200
             refused = await client.get("/v1/videos")
             assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
             assert refused.json()["fault"] == "service"
             assert refused.headers["retry-after"]
-        await away.dispose()
+        await unreachable.dispose()
 
     async def test_part_restarted_by_the_supervisor_is_restarting(self, deps: Deps, tmp_path: Path) -> None:
-        away = open_database("postgresql://nobody@127.0.0.1:1/none", name="test")
+        unreachable = open_database("postgresql://nobody@127.0.0.1:1/none", name="test")
         state = tmp_path / "parts.json"
-        supervised = replace(deps, database=away, supervisor_state=state)
+        supervised = replace(deps, database=unreachable, supervisor_state=state)
         async with open_client(create_app(supervised)) as client:
-            assert not_ready(await client.get("/readyz"))["database"] == "away"
+            assert parts_of_not_ready(await client.get("/readyz"))["database"] == "away"
             state.write_text('{"database": "restarting", "cache": "restarting", "migrations": "ok", "api": "ok"}')
-            parts = not_ready(await client.get("/readyz"))
+            parts = parts_of_not_ready(await client.get("/readyz"))
             assert (parts["database"], parts["migrations"], parts["cache"]) == ("restarting", "away", "ok")
             state.write_text("half a")
-            assert not_ready(await client.get("/readyz"))["database"] == "away"
-        await away.dispose()
+            assert parts_of_not_ready(await client.get("/readyz"))["database"] == "away"
+        await unreachable.dispose()
 
     async def test_outdated_schema_is_named(
         self, deps: Deps, visitor: httpx.AsyncClient, database: AsyncEngine
     ) -> None:
         async with database.begin() as connection:
             await connection.execute(text("UPDATE alembic_version SET version_num = 'older'"))
-        assert not_ready(await visitor.get("/readyz"))["migrations"] == "behind"
+        assert parts_of_not_ready(await visitor.get("/readyz"))["migrations"] == "behind"
 
     async def test_unwritable_store_is_named(self, deps: Deps, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("no folder")
         broken = replace(deps, objects=FolderStore(tmp_path / "file"))
         async with open_client(create_app(broken)) as client:
-            assert not_ready(await client.get("/readyz"))["objects"] == "away"
+            assert parts_of_not_ready(await client.get("/readyz"))["objects"] == "away"
 
     async def test_store_below_its_disk_reserve_is_named(self, deps: Deps) -> None:
         free = await deps.objects.free_bytes()
         assert free is not None
         async with open_client(create_app(replace(deps, limits=make_limits(min_free_bytes=free * 2)))) as client:
-            parts = not_ready(await client.get("/readyz"))
+            parts = parts_of_not_ready(await client.get("/readyz"))
             assert (parts["storage"], parts["objects"]) == ("full", "ok")
 
     async def test_store_without_a_size_limit_is_never_full(self, deps: Deps, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,10 +169,10 @@ class TestConnection:
             part = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n' + MP4 * 20
             writer.write(head.encode() + part)
             await writer.drain()
-            await _until(database, "SELECT count(*) = 1 FROM reservations")
+            await _wait_until_true(database, "SELECT count(*) = 1 FROM reservations")
             writer.close()
             await writer.wait_closed()
-            await _until(database, "SELECT count(*) = 0 FROM reservations")
+            await _wait_until_true(database, "SELECT count(*) = 0 FROM reservations")
         assert await deps.objects.keys("videos") == []
         assert not list((tmp_path / "objects" / ".staging").iterdir())
         async with database.connect() as connection:
@@ -188,7 +188,7 @@ class TestConnection:
                 "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 99000000000\r\n\r\n"
             )
             writer.write(head.encode())
-            status = await asyncio.wait_for(reader.readline(), SLOW_SECONDS)
+            status = await asyncio.wait_for(reader.readline(), TIMEOUT_SECONDS)
             assert b" 413 " in status
             writer.close()
             await writer.wait_closed()
@@ -199,7 +199,7 @@ class TestConnection:
         result = make_result([bytes(1 << 20)] * 8)
         path = f"/v1/extractions/{(await upload_video(ana))['extraction']['id']}/frames.zip"
         await publish_next_task(deps, result)
-        async with connected(deps, headers=ana.headers) as client:
+        async with open_real_connections(deps, headers=ana.headers) as client:
             async with client.stream("GET", path) as abandoned:
                 await anext(abandoned.aiter_raw())
             whole = await client.get(path)
@@ -215,19 +215,19 @@ class TestConnection:
         shutil.copy(archive, tmp_path / "kept")
         with archive.open("r+b") as file:
             file.truncate(1 << 20)
-        async with connected(deps, headers=ana.headers) as client:
+        async with open_real_connections(deps, headers=ana.headers) as client:
             with pytest.raises(httpx.RemoteProtocolError):
                 await client.get(path)
 
     async def test_accounts_work_over_a_real_connection(self, deps: Deps) -> None:
-        async with connected(deps) as client:
+        async with open_real_connections(deps) as client:
             await log_in(client, "bob@example.org")
             assert (await client.get("/v1/me")).json()["email"] == "bob@example.org"
 
 
-async def _until(database: AsyncEngine, statement: str) -> None:
-    """Waits until a query is true: the server works in a connection of its own, and tells nobody."""
-    async with asyncio.timeout(SLOW_SECONDS):
+async def _wait_until_true(database: AsyncEngine, statement: str) -> None:
+    """Polls the database until the query returns true: the server reports nothing to the test."""
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while True:
             async with database.connect() as connection:
                 if (await connection.execute(text(statement))).scalar():

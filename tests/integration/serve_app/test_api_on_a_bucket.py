@@ -1,4 +1,4 @@
-"""With a bucket in place of the folder everything works by one setting: uploads, workers, downloads."""
+"""With a bucket instead of the folder, which is one setting, uploads, workers and downloads work the same."""
 
 from __future__ import annotations
 
@@ -36,12 +36,14 @@ def bucket(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
 async def bucket_deps(
     request: pytest.FixtureRequest, deps: Deps, bucket: ObjectStore, tmp_path: Path
 ) -> AsyncIterator[Deps]:
-    made = api_client.make_deps(deps.database, tmp_path, deps.cache, objects=bucket, signed_url_seconds=request.param)
-    yield made
-    made.password_hasher.close()
+    app_deps = api_client.make_deps(
+        deps.database, tmp_path, deps.cache, objects=bucket, signed_url_seconds=request.param
+    )
+    yield app_deps
+    app_deps.password_hasher.close()
 
 
-async def test_video_sent_in_pieces_ends_as_an_archive_that_the_client_verifies(
+async def test_video_sent_in_chunks_becomes_an_archive_that_the_client_verifies(
     database: AsyncEngine, bucket_deps: Deps, bucket: ObjectStore, clips: ClipByName, tmp_path: Path
 ) -> None:
     path, _ = clips("h264")
@@ -50,8 +52,8 @@ async def test_video_sent_in_pieces_ends_as_an_archive_that_the_client_verifies(
         address = f"http://127.0.0.1:{port}"
         async with httpx.AsyncClient(base_url=address) as ana:
             await api_client.log_in(ana)
-            promised = hashlib.sha256(content).hexdigest()
-            upload = await tus_client.open_upload(ana, len(content), sha256=promised)
+            sha256 = hashlib.sha256(content).hexdigest()
+            upload = await tus_client.open_upload(ana, len(content), sha256=sha256)
             middle = len(content) // 2
             await tus_client.patch(ana, upload, 0, content[:middle])
             await tus_client.patch(ana, upload, middle, content[middle:])
@@ -59,8 +61,8 @@ async def test_video_sent_in_pieces_ends_as_an_archive_that_the_client_verifies(
             worker_deps = make_worker_deps(database, bucket, tmp_path)
             child = await DecodingChild.start()
             assert await perform(claim, child, worker_deps, asyncio.Event(), lambda: None) is TaskOutcome.PUBLISHED
-            found = await ana.get(f"/v1/extractions/{claim.extraction_id}/frames.zip")
-            assert found.status_code == (200 if bucket_deps.signed_url_seconds is None else 307)
+            answer = await ana.get(f"/v1/extractions/{claim.extraction_id}/frames.zip")
+            assert answer.status_code == (200 if bucket_deps.signed_url_seconds is None else 307)
         async with AsyncClient(address) as client:
             await client.login("ana@example.org", api_client.PASSWORD)
             extraction = await client.extraction(str(claim.extraction_id))

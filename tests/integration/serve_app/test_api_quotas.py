@@ -31,33 +31,36 @@ from tests.support.state import database_rows
 
 
 async def test_fifty_concurrent_requests_never_exceed_a_quota(deps: Deps, tmp_path: Path) -> None:
-    async with open_limited_api(deps, tmp_path, quotas=Quotas(waiting=5, stored_bytes=4 * len(MP4))) as (made, client):
+    async with open_limited_api(deps, tmp_path, quotas=Quotas(waiting=5, stored_bytes=4 * len(MP4))) as (
+        limited_deps,
+        client,
+    ):
         answers = await asyncio.gather(*(upload_videos(client, (f"{n}.mp4", MP4)) for n in range(50)))
         assert sorted({answer.status_code for answer in answers}) == [201, 429]
         assert sum(answer.status_code == 201 for answer in answers) == 4
-        videos, reservations, keys = await stored_state(made.database, made.objects)
+        videos, reservations, keys = await stored_state(limited_deps.database, limited_deps.objects)
         assert (videos, reservations, len(keys)) == (4, 0, 4)
 
 
 async def test_every_file_of_a_request_counts_for_the_quota(deps: Deps, tmp_path: Path) -> None:
-    async with open_limited_api(deps, tmp_path, quotas=Quotas(waiting=2)) as (made, client):
+    async with open_limited_api(deps, tmp_path, quotas=Quotas(waiting=2)) as (limited_deps, client):
         three = [(f"{n}.mp4", MP4) for n in range(3)]
         assert_refused(await upload_videos(client, *three), 429, "too_many_waiting", "request")
-        assert await stored_state(made.database, made.objects) == (0, 0, [])
+        assert await stored_state(limited_deps.database, limited_deps.objects) == (0, 0, [])
         assert (await upload_videos(client, *three[:2])).status_code == 201
 
 
 async def test_new_extractions_and_retries_count_as_waiting(deps: Deps, tmp_path: Path) -> None:
     async with open_limited_api(deps, tmp_path, quotas=Quotas(waiting=2)) as (_, client):
-        one = await upload_video(client)
-        two = await upload_video(client, "b.mp4")
+        first = await upload_video(client)
+        second = await upload_video(client, "b.mp4")
         spec = {"spec": {"sample": {"mode": "all"}}}
-        again = await client.post(f"/v1/videos/{one['id']}/extractions", json=spec)
+        again = await client.post(f"/v1/videos/{first['id']}/extractions", json=spec)
         assert_refused(again, 429, "too_many_waiting", "request")
-        await client.post(f"/v1/extractions/{two['extraction']['id']}/cancel")
-        assert (await client.post(f"/v1/extractions/{two['extraction']['id']}/retry")).status_code == 201
+        await client.post(f"/v1/extractions/{second['extraction']['id']}/cancel")
+        assert (await client.post(f"/v1/extractions/{second['extraction']['id']}/retry")).status_code == 201
         assert_refused(
-            await client.post(f"/v1/extractions/{two['extraction']['id']}/retry"), 429, "too_many_waiting", "request"
+            await client.post(f"/v1/extractions/{second['extraction']['id']}/retry"), 429, "too_many_waiting", "request"
         )
 
 
@@ -91,11 +94,11 @@ class TestMinutesPerDay:
     async def test_account_over_its_minutes_waits_until_enough_of_the_oldest_are_a_day_old(
         self, deps: Deps, tmp_path: Path
     ) -> None:
-        async with open_limited_api(deps, tmp_path, quotas=Quotas(minutes_per_day=1)) as (made, client):
+        async with open_limited_api(deps, tmp_path, quotas=Quotas(minutes_per_day=1)) as (limited_deps, client):
             videos = [await upload_video(client, f"{n}.mp4") for n in range(3)]
-            # Without the first there are 70 seconds left, without the second 30.
+            # Without the first video the sum is 70 seconds, without the first two it is 30.
             for seconds, hours_ago in ((50, 23), (40, 22), (30, 1)):
-                await plan_and_publish(made, seconds=seconds, hours_ago=hours_ago)
+                await plan_and_publish(limited_deps, seconds=seconds, hours_ago=hours_ago)
             body, path = {"spec": {"sample": {"mode": "all"}}}, f"/v1/videos/{videos[0]['id']}/extractions"
             for refused in (
                 await send_unread(client),
@@ -109,13 +112,13 @@ class TestMinutesPerDay:
     async def test_minutes_of_the_day_before_and_of_other_accounts_do_not_count(
         self, deps: Deps, tmp_path: Path
     ) -> None:
-        async with open_limited_api(deps, tmp_path, quotas=Quotas(minutes_per_day=1)) as (made, client):
+        async with open_limited_api(deps, tmp_path, quotas=Quotas(minutes_per_day=1)) as (limited_deps, client):
             await upload_video(client)
-            await plan_and_publish(made, seconds=3600, hours_ago=24.1)
+            await plan_and_publish(limited_deps, seconds=3600, hours_ago=24.1)
             await database_rows.accept_video(deps.database)
-            await plan_and_publish(made, seconds=3600)
+            await plan_and_publish(limited_deps, seconds=3600)
             await upload_video(client)
-            await plan_and_publish(made, seconds=59)
+            await plan_and_publish(limited_deps, seconds=59)
             assert (await client.get("/v1/me")).json()["use"]["minutes_per_day"] == 0.98
             assert (await upload_videos(client, ("a.mp4", MP4))).status_code == 201
             assert await quotas.forget_planned(deps.database) == 1
@@ -149,39 +152,42 @@ class TestMinutesPerDay:
         assert (await ana.get("/v1/me")).json()["use"]["minutes_per_day"] == 1.5
 
     async def test_deletion_gives_no_minutes_back(self, deps: Deps, tmp_path: Path) -> None:
-        async with open_limited_api(deps, tmp_path, quotas=Quotas(minutes_per_day=1)) as (made, client):
+        async with open_limited_api(deps, tmp_path, quotas=Quotas(minutes_per_day=1)) as (limited_deps, client):
             video = await upload_video(client)
-            await plan_and_publish(made, seconds=60)
+            await plan_and_publish(limited_deps, seconds=60)
             assert (await client.delete(f"/v1/videos/{video['id']}")).status_code == 204
             assert_refused(await upload_videos(client, ("a.mp4", MP4)), 429, "minutes_exceeded", "request")
 
     async def test_upload_by_tus_is_checked_at_its_creation_alone(self, deps: Deps, tmp_path: Path) -> None:
-        async with open_limited_api(deps, tmp_path, quotas=Quotas(minutes_per_day=1)) as (made, client):
-            known, deferred = await tus_client.open_upload(client, len(MP4)), await tus_client.open_upload(client, None)
+        async with open_limited_api(deps, tmp_path, quotas=Quotas(minutes_per_day=1)) as (limited_deps, client):
+            with_length, deferred = (
+                await tus_client.open_upload(client, len(MP4)),
+                await tus_client.open_upload(client, None),
+            )
             await upload_video(client)
-            await plan_and_publish(made, seconds=60)
-            assert (await tus_client.patch(client, known, 0, MP4)).status_code == 204
+            await plan_and_publish(limited_deps, seconds=60)
+            assert (await tus_client.patch(client, with_length, 0, MP4)).status_code == 204
             last = await tus_client.patch(client, deferred, 0, MP4, {"Upload-Length": str(len(MP4))})
             assert "video-location" in last.headers
 
     async def test_request_that_was_admitted_before_the_minutes_were_used_up_is_refused_in_its_transaction(
         self, deps: Deps, tmp_path: Path
     ) -> None:
-        async with open_limited_api(deps, tmp_path, quotas=Quotas(minutes_per_day=1)) as (made, client):
+        async with open_limited_api(deps, tmp_path, quotas=Quotas(minutes_per_day=1)) as (limited_deps, client):
             await upload_video(client)
 
             async def body() -> AsyncIterator[bytes]:
-                await plan_and_publish(made, seconds=60)
+                await plan_and_publish(limited_deps, seconds=60)
                 yield multipart_body("late.mp4", MP4)
 
             headers = {"Content-Type": "multipart/form-data; boundary=b", "Content-Length": str(20_000)}
-            late = await client.post("/v1/videos", content=body(), headers=headers)
-            assert_refused(late, 429, "minutes_exceeded", "request")
-            assert (await stored_state(made.database, made.objects))[:2] == (1, 0)
+            refused = await client.post("/v1/videos", content=body(), headers=headers)
+            assert_refused(refused, 429, "minutes_exceeded", "request")
+            assert (await stored_state(limited_deps.database, limited_deps.objects))[:2] == (1, 0)
 
 
 async def plan_and_publish(deps: Deps, *, seconds: float, hours_ago: float = 0) -> None:
-    """The next task's video is so long, and was planned so long ago."""
+    """Plans and publishes the next task: its video has this duration, and was planned this long ago."""
     extraction_id = await publish_next_task(deps, make_result([b"one"]), MEDIA | {"duration": seconds})
     await database_rows.execute(
         deps.database,

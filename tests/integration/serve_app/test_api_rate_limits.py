@@ -20,11 +20,11 @@ from tests.support.clients.limited_api import ONE_PER_HOUR, assert_refused, open
 
 
 async def test_request_above_the_rate_is_refused_unread_and_stores_nothing(deps: Deps, tmp_path: Path) -> None:
-    async with open_limited_api(deps, tmp_path, rate=ONE_PER_HOUR) as (made, client):
+    async with open_limited_api(deps, tmp_path, rate=ONE_PER_HOUR) as (limited_deps, client):
         await upload_video(client)
-        before = await stored_state(made.database, made.objects)
+        before = await stored_state(limited_deps.database, limited_deps.objects)
         assert assert_refused(await send_unread(client), 429, "too_many_requests", "request") > 3000
-        assert await stored_state(made.database, made.objects) == before
+        assert await stored_state(limited_deps.database, limited_deps.objects) == before
         again = await client.post(f"/v1/videos/{uuid4()}/extractions", json={})
         assert_refused(again, 429, "too_many_requests", "request")
 
@@ -33,18 +33,18 @@ async def test_rate_is_shared_by_replicas_and_counted_per_user(
     deps: Deps, long_redis_timeout: None, redis_url: str
 ) -> None:
     caches = [open_cache(redis_url), open_cache(redis_url)]
-    one, two = (
+    first, second = (
         AdmissionControl(deps.database, cache, deps.objects, api_client.make_limits(rate=RateLimit(3, 3600)), 3600.0)
         for cache in caches
     )
     user = uuid4()
-    taken = 0
-    for admission in (one, two) * 10:
+    admitted = 0
+    for admission in (first, second) * 10:
         with suppress(CatalogueError):
             await admission.check_rate(user)
-            taken += 1
-    assert taken == 3
-    await one.check_rate(uuid4())
+            admitted += 1
+    assert admitted == 3
+    await first.check_rate(uuid4())
     for cache in caches:
         await cache.close()
 

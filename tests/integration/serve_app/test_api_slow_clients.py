@@ -16,7 +16,7 @@ from tests.support.clients.api_client import MP4, NOTHING_STORED, status_and_cod
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_silence_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slow_clients, "SILENT_SECONDS", 0.2)
 
 
@@ -39,10 +39,10 @@ async def test_upload_keeps_what_a_slow_client_has_sent(ana: httpx.AsyncClient, 
     refused = await tus_client.patch(ana, path, 0, body(MP4))
     assert status_and_code(refused) == (408, "request_timeout")
     assert refused.json()["fault"] == "request"
-    kept = await tus_client.committed_offset(ana, path)
-    assert len(MP4) <= kept < len(MP4) + 1000
+    offset = await tus_client.committed_offset(ana, path)
+    assert len(MP4) <= offset < len(MP4) + 1000
     whole = MP4 + b"x" * 1000
-    assert (await tus_client.patch(ana, path, kept, whole[kept:])).status_code == 204
+    assert (await tus_client.patch(ana, path, offset, whole[offset:])).status_code == 204
     assert await tus_client.stored_bytes(deps.database, deps.objects, tus_client.id_of(path)) == whole
 
 
@@ -54,7 +54,7 @@ async def test_request_with_a_checksum_keeps_nothing_of_a_slow_client(ana: httpx
     assert await tus_client.chunk_keys(deps.objects, path) == []
 
 
-async def test_upload_whose_bytes_are_all_there_is_accepted_although_its_request_does_not_end(
+async def test_upload_with_all_its_bytes_is_accepted_although_its_request_does_not_end(
     ana: httpx.AsyncClient,
 ) -> None:
     path = await tus_client.open_upload(ana, len(MP4))

@@ -36,13 +36,13 @@ KEYED = {"Idempotency-Key": "key-1"}
 
 
 class TestIdempotencyKey:
-    """The same key and the same request answer the same result."""
+    """The same request with the same key gets the same response."""
 
     async def test_repeated_request_gets_the_same_response_and_creates_nothing(
         self, ana: httpx.AsyncClient, deps: Deps
     ) -> None:
         first = await upload_videos(ana, ("a.mp4", MP4), spec='{"sample":{"fps":0.5}}', headers=KEYED)
-        # Another boundary, the part in another place, another spelling of the same number.
+        # The boundary, the order of the parts and the spelling of the number differ.
         again = await ana.post(
             "/v1/videos",
             files=[("spec", (None, b'{"sample": {"mode": "fps", "fps": 0.50}}')), ("file", ("a.mp4", MP4))],
@@ -70,24 +70,24 @@ class TestIdempotencyKey:
     async def test_second_request_during_the_first_is_idempotency_in_progress(
         self, ana: httpx.AsyncClient, deps: Deps
     ) -> None:
-        entered, leave = asyncio.Event(), asyncio.Event()
+        started, may_finish = asyncio.Event(), asyncio.Event()
 
-        class Slow(FolderStore):
+        class SlowStore(FolderStore):
             async def put(self, key: str, chunks: AsyncIterator[bytes]) -> StoredObject:
-                entered.set()
-                await leave.wait()
+                started.set()
+                await may_finish.wait()
                 return await super().put(key, chunks)
 
         assert isinstance(deps.objects, FolderStore)
-        slow = replace(deps, objects=Slow(deps.objects._root))
+        slow = replace(deps, objects=SlowStore(deps.objects._root))
         async with open_client(create_app(slow), headers=ana.headers) as client:
             first = asyncio.create_task(upload_videos(client, ("a.mp4", MP4), headers=KEYED))
-            await entered.wait()
+            await started.wait()
             assert status_and_code(await upload_videos(ana, ("a.mp4", MP4), headers=KEYED)) == (
                 409,
                 "idempotency_in_progress",
             )
-            leave.set()
+            may_finish.set()
             assert (await first).status_code == 201
 
     async def test_refused_upload_leaves_its_idempotency_key_unused(self, ana: httpx.AsyncClient) -> None:
@@ -119,18 +119,18 @@ class TestIdempotencyKey:
         assert status_and_code(answer) == (422, "invalid_field")
 
 
-class TestTrouble:
-    """A part of the service fails while a request is taken in."""
+class TestFaults:
+    """A part of the service fails while it receives a request."""
 
     async def test_full_store_is_reported_and_stores_nothing(self, ana: httpx.AsyncClient, deps: Deps) -> None:
-        class Full(FolderStore):
+        class FullStore(FolderStore):
             async def put(self, key: str, chunks: AsyncIterator[bytes]) -> StoredObject:
                 if await self.keys("videos"):
                     raise CatalogueError("storage_full", retry_after=60)
                 return await super().put(key, chunks)
 
         assert isinstance(deps.objects, FolderStore)
-        full = replace(deps, objects=Full(deps.objects._root))
+        full = replace(deps, objects=FullStore(deps.objects._root))
         async with open_client(create_app(full), headers=ana.headers) as client:
             answer = await upload_videos(client, ("a.mp4", MP4), ("b.mp4", MP4))
         assert status_and_code(answer) == (507, "storage_full")
@@ -140,13 +140,13 @@ class TestTrouble:
     async def test_unexpected_error_stores_nothing_and_reveals_nothing(
         self, ana: httpx.AsyncClient, deps: Deps
     ) -> None:
-        class Broken(FolderStore):
+        class BrokenStore(FolderStore):
             async def put(self, key: str, chunks: AsyncIterator[bytes]) -> StoredObject:
                 await super().put(key, chunks)
                 raise ZeroDivisionError("a secret of the code")
 
         assert isinstance(deps.objects, FolderStore)
-        broken = replace(deps, objects=Broken(deps.objects._root))
+        broken = replace(deps, objects=BrokenStore(deps.objects._root))
         async with open_client(create_app(broken), headers=ana.headers) as client:
             answer = await upload_videos(client, ("a.mp4", MP4))
         assert status_and_code(answer) == (500, "internal")
@@ -157,16 +157,16 @@ class TestTrouble:
     async def test_cancelled_request_leaves_no_rows_and_at_most_a_reserved_object(
         self, ana: httpx.AsyncClient, deps: Deps
     ) -> None:
-        entered = asyncio.Event()
+        started = asyncio.Event()
 
-        async def stuck() -> AsyncIterator[bytes]:
+        async def stuck_body() -> AsyncIterator[bytes]:
             yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n' + MP4
-            entered.set()
+            started.set()
             await asyncio.Event().wait()
 
         headers = {"Content-Type": "multipart/form-data; boundary=x", "Transfer-Encoding": "chunked"}
-        call = asyncio.create_task(ana.post("/v1/videos", content=stuck(), headers=headers))
-        await entered.wait()
+        call = asyncio.create_task(ana.post("/v1/videos", content=stuck_body(), headers=headers))
+        await started.wait()
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
@@ -176,26 +176,26 @@ class TestTrouble:
             assert (await connection.execute(statement)).scalar() == 0
 
 
-class Engine:
-    """A database whose `nth` transaction does something odd after its COMMIT."""
+class DisturbedDatabase:
+    """A database that calls `disturb` after the COMMIT of its nth transaction."""
 
-    def __init__(self, real: AsyncEngine, nth: int, odd: Callable[[], Awaitable[None]]) -> None:
-        self._real, self._left, self._odd = real, nth, odd
+    def __init__(self, database: AsyncEngine, nth: int, disturb: Callable[[], Awaitable[None]]) -> None:
+        self._database, self._transactions_left, self._disturb = database, nth, disturb
 
     def connect(self) -> AsyncConnection:
-        return self._real.connect()
+        return self._database.connect()
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncConnection]:
-        async with self._real.begin() as connection:
+        async with self._database.begin() as connection:
             yield connection
-        self._left -= 1
-        if not self._left:
-            await self._odd()
+        self._transactions_left -= 1
+        if not self._transactions_left:
+            await self._disturb()
 
 
 class TestCommit:
-    """The moment that decides. Transactions of a request: 1 reserves, 2 accepts."""
+    """Faults at the COMMIT. Transactions of a request without a key: 1 reserves, 2 accepts."""
 
     async def test_commit_with_a_lost_response_counts_when_its_rows_exist(
         self, ana: httpx.AsyncClient, deps: Deps
@@ -203,8 +203,8 @@ class TestCommit:
         async def lose_the_answer() -> None:
             raise OperationalError("COMMIT", {}, ConnectionResetError())
 
-        odd: Any = Engine(deps.database, 2, lose_the_answer)
-        async with open_client(create_app(replace(deps, database=odd)), headers=ana.headers) as client:
+        disturbed: Any = DisturbedDatabase(deps.database, 2, lose_the_answer)
+        async with open_client(create_app(replace(deps, database=disturbed)), headers=ana.headers) as client:
             answer = await upload_videos(client, ("a.mp4", MP4))
         assert answer.status_code == 201
         video = answer.json()["items"][0]
@@ -215,27 +215,27 @@ class TestCommit:
         async def fail() -> None:
             raise OperationalError("COMMIT", {}, ConnectionResetError())
 
-        odd: Any = Engine(deps.database, 1, fail)
-        async with open_client(create_app(replace(deps, database=odd)), headers=ana.headers) as client:
+        disturbed: Any = DisturbedDatabase(deps.database, 1, fail)
+        async with open_client(create_app(replace(deps, database=disturbed)), headers=ana.headers) as client:
             assert status_and_code(await upload_videos(client, ("a.mp4", MP4))) == (503, "unavailable")
         assert await stored_state(deps.database, deps.objects) == NOTHING_STORED
 
-    @pytest.mark.parametrize("lost", [1, 2], ids=["of the key", "of the reservation"])
+    @pytest.mark.parametrize("nth", [1, 2], ids=["of the key", "of the reservation"])
     async def test_idempotency_key_is_usable_as_soon_as_the_database_is_back(
-        self, ana: httpx.AsyncClient, deps: Deps, monkeypatch: pytest.MonkeyPatch, lost: int
+        self, ana: httpx.AsyncClient, deps: Deps, monkeypatch: pytest.MonkeyPatch, nth: int
     ) -> None:
-        drop, tries = idempotency_keys.release, []
+        release, tries = idempotency_keys.release, []
 
-        async def away() -> None:
+        async def fail() -> None:
             raise OperationalError("COMMIT", {}, ConnectionResetError())
 
-        async def drop_when_back(database: AsyncEngine, owned: OwnedKey) -> None:
+        async def release_when_back(database: AsyncEngine, owned: OwnedKey) -> None:
             tries.append(owned)
-            await (away() if len(tries) < 3 else drop(database, owned))
+            await (fail() if len(tries) < 3 else release(database, owned))
 
-        monkeypatch.setattr("db.acceptance.idempotency_keys.release", drop_when_back)
-        odd: Any = Engine(deps.database, lost, away)
-        async with open_client(create_app(replace(deps, database=odd)), headers=ana.headers) as client:
+        monkeypatch.setattr("db.acceptance.idempotency_keys.release", release_when_back)
+        disturbed: Any = DisturbedDatabase(deps.database, nth, fail)
+        async with open_client(create_app(replace(deps, database=disturbed)), headers=ana.headers) as client:
             assert status_and_code(await upload_videos(client, ("a.mp4", MP4), headers=KEYED)) == (503, "unavailable")
         async with asyncio.timeout(10):
             while (answer := await upload_videos(ana, ("a.mp4", MP4), headers=KEYED)).status_code == 409:
@@ -243,18 +243,18 @@ class TestCommit:
         assert answer.status_code == 201
 
     async def test_committed_upload_stays_after_a_disconnect(self, ana: httpx.AsyncClient, deps: Deps) -> None:
-        committed, go_on = asyncio.Event(), asyncio.Event()
+        committed, may_continue = asyncio.Event(), asyncio.Event()
 
         async def wait() -> None:
             committed.set()
-            await go_on.wait()
+            await may_continue.wait()
 
-        odd: Any = Engine(deps.database, 3, wait)
-        async with open_client(create_app(replace(deps, database=odd)), headers=ana.headers) as client:
+        disturbed: Any = DisturbedDatabase(deps.database, 3, wait)
+        async with open_client(create_app(replace(deps, database=disturbed)), headers=ana.headers) as client:
             call = asyncio.create_task(upload_videos(client, ("a.mp4", MP4), headers=KEYED))
             await committed.wait()
             call.cancel()
-            go_on.set()
+            may_continue.set()
             with pytest.raises(asyncio.CancelledError):
                 await call
         videos, reservations, keys = await stored_state(deps.database, deps.objects)

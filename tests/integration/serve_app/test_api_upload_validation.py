@@ -44,8 +44,8 @@ async def test_one_invalid_file_refuses_the_request_and_every_invalid_file_is_na
     files = ("a.mp4", MP4), ("b.mp4", b"text"), ("c.mp4", MP4), ("d.mp4", b"")
     answer = await upload_videos(ana, *files, spec='{"sample": {"fps": 0}}')
     assert answer.status_code == 422
-    found = [(error["part"], error["filename"], error["code"]) for error in answer.json()["errors"]]
-    assert found == [
+    errors = [(error["part"], error["filename"], error["code"]) for error in answer.json()["errors"]]
+    assert errors == [
         ("spec", None, "invalid_spec"),
         ("file", "b.mp4", "not_a_video"),
         ("file", "d.mp4", "empty_file"),
@@ -85,19 +85,22 @@ async def test_malformed_form_is_refused_with_its_reason(ana: httpx.AsyncClient,
     only_spec: Any = {"spec": (None, b"{}")}
     assert status_and_code(await ana.post("/v1/videos", files=only_spec)) == (422, "no_file")
     assert status_and_code(await ana.post("/v1/videos", json={})) == (415, "unsupported_media_type")
-    cut = {"Content-Type": "multipart/form-data; boundary=x"}
-    half = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n' + MP4
-    assert status_and_code(await ana.post("/v1/videos", content=half, headers=cut)) == (400, "malformed_request")
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    cut_body = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n' + MP4
+    assert status_and_code(await ana.post("/v1/videos", content=cut_body, headers=headers)) == (
+        400,
+        "malformed_request",
+    )
     assert await stored_state(deps.database, deps.objects) == NOTHING_STORED
 
 
 async def test_declared_length_above_the_limit_is_refused_before_reading(ana: httpx.AsyncClient, deps: Deps) -> None:
-    async def never() -> AsyncIterator[bytes]:
+    async def unread_body() -> AsyncIterator[bytes]:
         raise AssertionError("the body was read")
         yield b""
 
     headers = {"Content-Type": "multipart/form-data; boundary=x", "Content-Length": str(deps.request_max_bytes * 2)}
-    answer = await ana.post("/v1/videos", content=never(), headers=headers)
+    answer = await ana.post("/v1/videos", content=unread_body(), headers=headers)
     assert status_and_code(answer) == (413, "too_large")
     assert int(answer.headers["retry-after"]) > 0
 
@@ -105,7 +108,7 @@ async def test_declared_length_above_the_limit_is_refused_before_reading(ana: ht
 async def test_body_above_the_limit_without_a_length_is_refused_while_reading(
     ana: httpx.AsyncClient, deps: Deps
 ) -> None:
-    async def endless() -> AsyncIterator[bytes]:
+    async def endless_body() -> AsyncIterator[bytes]:
         yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n' + MP4
         while True:
             yield MP4
@@ -113,7 +116,7 @@ async def test_body_above_the_limit_without_a_length_is_refused_while_reading(
     headers = {"Content-Type": "multipart/form-data; boundary=x", "Transfer-Encoding": "chunked"}
     small = replace(deps, request_max_bytes=100_000)
     async with open_client(create_app(small), headers=ana.headers) as client:
-        answer = await client.post("/v1/videos", content=endless(), headers=headers)
+        answer = await client.post("/v1/videos", content=endless_body(), headers=headers)
         assert status_and_code(answer) == (413, "too_large")
         whole = await upload_videos(client, ("a.mp4", MP4 + bytes(100_000 - len(MP4))))
         assert whole.status_code == 201

@@ -60,7 +60,7 @@ class TestListing:
     """GET /v1/videos"""
 
     async def test_list_is_paged_newest_first_without_gaps(self, ana: httpx.AsyncClient) -> None:
-        made = [(await upload_video(ana, f"clip {n}.mp4"))["id"] for n in range(5)]
+        ids = [(await upload_video(ana, f"clip {n}.mp4"))["id"] for n in range(5)]
         seen, cursor = [], None
         while True:
             query = {"limit": 2} | ({"cursor": cursor} if cursor else {})
@@ -69,23 +69,23 @@ class TestListing:
             cursor = page["next_cursor"]
             if cursor is None:
                 break
-        assert seen == made[::-1]
+        assert seen == ids[::-1]
 
     async def test_list_is_filtered(self, ana: httpx.AsyncClient) -> None:
         beach, city = await upload_video(ana, "Beach 100%.mp4"), await upload_video(ana, "city.webm", WEBM)
         await ana.post(f"/v1/extractions/{city['extraction']['id']}/cancel")
 
-        async def found(**query: str) -> list[str]:
+        async def list_filenames(**query: str) -> list[str]:
             items = (await ana.get("/v1/videos", params=query)).json()["items"]
             return [item["filename"] for item in items]
 
-        assert await found(status="queued") == ["Beach 100%.mp4"]
-        assert await found(status="cancelled") == ["city.webm"]
-        assert await found(q="beach 100%") == ["Beach 100%.mp4"]
-        assert await found(q="100_") == []
-        assert await found(q="\0") == []
-        assert await found(sha256=beach["sha256"].upper()) == ["Beach 100%.mp4"]
-        assert await found(sha256="0" * 64) == []
+        assert await list_filenames(status="queued") == ["Beach 100%.mp4"]
+        assert await list_filenames(status="cancelled") == ["city.webm"]
+        assert await list_filenames(q="beach 100%") == ["Beach 100%.mp4"]
+        assert await list_filenames(q="100_") == []
+        assert await list_filenames(q="\0") == []
+        assert await list_filenames(sha256=beach["sha256"].upper()) == ["Beach 100%.mp4"]
+        assert await list_filenames(sha256="0" * 64) == []
 
     @pytest.mark.parametrize(
         "query", ["limit=0", "limit=201", "limit=x", "cursor=x", "status=gone", "sha256=x", "colour=red", "q=a&q=b"]

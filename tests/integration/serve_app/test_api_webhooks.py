@@ -22,7 +22,7 @@ from tests.support.clients.api_client import log_in, make_deps, open_client, upl
 URL = "https://example.org/hook"
 
 
-async def added(client: httpx.AsyncClient, **body: Any) -> dict[str, Any]:
+async def create_webhook(client: httpx.AsyncClient, **body: Any) -> dict[str, Any]:
     answer = await client.post("/v1/webhooks", json={"url": URL} | body)
     assert answer.status_code == 201, answer.text
     response_schemas.NewWebhook.model_validate_json(answer.content)
@@ -30,8 +30,8 @@ async def added(client: httpx.AsyncClient, **body: Any) -> dict[str, Any]:
     return webhook
 
 
-async def owed(client: httpx.AsyncClient, deps: Deps) -> None:
-    """One extraction of the caller's that has failed."""
+async def fail_an_extraction(client: httpx.AsyncClient, deps: Deps) -> None:
+    """Accepts a video of the client's account and fails its extraction."""
     await upload_video(client)
     (claim,) = await task_queue.claim(deps.database, worker="w")
     await task_queue.fail(
@@ -40,21 +40,21 @@ async def owed(client: httpx.AsyncClient, deps: Deps) -> None:
 
 
 async def test_webhook_secret_is_shown_once(ana: httpx.AsyncClient) -> None:
-    webhook = await added(ana)
+    webhook = await create_webhook(ana)
     assert webhook["secret"].startswith("whsec_")
     assert sorted(webhook["events"]) == sorted(webhooks.EVENTS)
     page = await ana.get("/v1/webhooks")
-    told = response_schemas.WebhookPage.model_validate_json(page.content)
-    assert [(str(one.id), one.url, one.disabled_at) for one in told.items] == [(webhook["id"], URL, None)]
+    listed = response_schemas.WebhookPage.model_validate_json(page.content)
+    assert [(str(each.id), each.url, each.disabled_at) for each in listed.items] == [(webhook["id"], URL, None)]
     assert "secret" not in page.text
-    assert (await added(ana))["secret"] != webhook["secret"]
+    assert (await create_webhook(ana))["secret"] != webhook["secret"]
 
 
 async def test_webhooks_are_listed_newest_first_in_pages(ana: httpx.AsyncClient) -> None:
-    made = [(await added(ana))["id"] for _ in range(3)]
+    ids = [(await create_webhook(ana))["id"] for _ in range(3)]
     first = (await ana.get("/v1/webhooks", params={"limit": "2"})).json()
     second = (await ana.get("/v1/webhooks", params={"limit": "2", "cursor": first["next_cursor"]})).json()
-    assert [one["id"] for one in first["items"] + second["items"]] == made[::-1]
+    assert [webhook["id"] for webhook in first["items"] + second["items"]] == ids[::-1]
     assert second["next_cursor"] is None
 
 
@@ -86,61 +86,61 @@ async def test_invalid_webhook_is_refused(ana: httpx.AsyncClient, body: dict[str
     assert (await ana.get("/v1/webhooks")).json()["items"] == []
 
 
-async def test_reach_setting_allows_nearer_receivers(ana: httpx.AsyncClient, deps: Deps, tmp_path: Any) -> None:
-    near = make_deps(deps.database, tmp_path, deps.cache, webhook_reach=Reach.LOOPBACK)
-    async with open_client(create_app(near)) as client:
+async def test_reach_setting_allows_loopback_receivers(ana: httpx.AsyncClient, deps: Deps, tmp_path: Any) -> None:
+    deps_with_loopback = make_deps(deps.database, tmp_path, deps.cache, webhook_reach=Reach.LOOPBACK)
+    async with open_client(create_app(deps_with_loopback)) as client:
         await log_in(client)
-        await added(client, url="http://127.0.0.1:9/hook")
-    near.password_hasher.close()
+        await create_webhook(client, url="http://127.0.0.1:9/hook")
+    deps_with_loopback.password_hasher.close()
 
 
 async def test_webhooks_per_account_are_limited(ana: httpx.AsyncClient) -> None:
-    made = [await added(ana) for _ in range(webhooks.MAX_WEBHOOKS)]
+    created = [await create_webhook(ana) for _ in range(webhooks.MAX_WEBHOOKS)]
     refused = await ana.post("/v1/webhooks", json={"url": URL})
     assert (refused.status_code, refused.json()["code"]) == (429, "too_many_webhooks")
     assert int(refused.headers["retry-after"]) > 0
-    assert (await ana.delete(f"/v1/webhooks/{made[0]['id']}")).status_code == 204
-    await added(ana)
+    assert (await ana.delete(f"/v1/webhooks/{created[0]['id']}")).status_code == 204
+    await create_webhook(ana)
 
 
 async def test_deliveries_are_listed_with_their_tries_and_redelivered(ana: httpx.AsyncClient, deps: Deps) -> None:
-    webhook = await added(ana)
-    await owed(ana, deps)
+    webhook = await create_webhook(ana)
+    await fail_an_extraction(ana, deps)
     (channel,) = set(await outbox.due_channels(deps.database, without=["email"], limit=9))
-    (one,) = await outbox.take(deps.database, channel)
-    await record(deps.database, one.id, status=503, error="The receiver answered 503.", milliseconds=12)
-    await outbox.give_up(deps.database, one, "no")
+    (notification,) = await outbox.take(deps.database, channel)
+    await record(deps.database, notification.id, status=503, error="The receiver answered 503.", milliseconds=12)
+    await outbox.give_up(deps.database, notification, "no")
     path = f"/v1/webhooks/{webhook['id']}/deliveries"
     (delivery,) = response_schemas.DeliveryPage.model_validate_json((await ana.get(path)).content).items
-    assert (delivery.id, delivery.status, delivery.due_at) == (one.id, "given_up", None)
+    assert (delivery.id, delivery.status, delivery.due_at) == (notification.id, "given_up", None)
     assert delivery.type == "extraction.failed"
     assert [(each.status, each.milliseconds) for each in delivery.tries] == [(503, 12)]
     again = await ana.post(f"{path}/{delivery.id}/redeliver")
     assert again.status_code == 202
     assert response_schemas.Delivery.model_validate_json(again.content).status == "pending"
-    (taken,) = await outbox.take(deps.database, channel)
-    assert taken.id == one.id
+    (taken_again,) = await outbox.take(deps.database, channel)
+    assert taken_again.id == notification.id
 
 
 async def test_deliveries_are_listed_newest_first_in_pages(ana: httpx.AsyncClient, deps: Deps) -> None:
-    webhook = await added(ana)
+    webhook = await create_webhook(ana)
     for _ in range(3):
-        await owed(ana, deps)
+        await fail_an_extraction(ana, deps)
     path, seen, cursor = f"/v1/webhooks/{webhook['id']}/deliveries", [], None
     while True:
         query = {"limit": "2"} | ({"cursor": cursor} if cursor else {})
         page = (await ana.get(path, params=query)).json()
-        seen += [UUID(one["id"]) for one in page["items"]]
+        seen += [UUID(item["id"]) for item in page["items"]]
         if (cursor := page["next_cursor"]) is None:
             break
     assert len(seen) == 3
     assert seen == sorted(seen, reverse=True)
-    assert {one.version for one in seen} == {7}
+    assert {item.version for item in seen} == {7}
 
 
 async def test_disabled_webhook_gets_no_redelivery(ana: httpx.AsyncClient, deps: Deps) -> None:
-    webhook = await added(ana)
-    await owed(ana, deps)
+    webhook = await create_webhook(ana)
+    await fail_an_extraction(ana, deps)
     path = f"/v1/webhooks/{webhook['id']}/deliveries"
     (delivery,) = (await ana.get(path)).json()["items"]
     await webhooks.disable(deps.database, UUID(webhook["id"]), UUID(delivery["extraction_id"]), "gone")
@@ -150,23 +150,23 @@ async def test_disabled_webhook_gets_no_redelivery(ana: httpx.AsyncClient, deps:
 
 
 async def test_webhook_of_another_user_is_not_found(ana: httpx.AsyncClient, deps: Deps) -> None:
-    webhook = await added(ana)
-    await owed(ana, deps)
+    webhook = await create_webhook(ana)
+    await fail_an_extraction(ana, deps)
     path = f"/v1/webhooks/{webhook['id']}"
     (delivery,) = (await ana.get(f"{path}/deliveries")).json()["items"]
     async with open_client(create_app(deps)) as bob:
         assert (await bob.get("/v1/webhooks")).status_code == 401
         await log_in(bob, "bob@example.org")
-        his = await added(bob)
+        bobs_webhook = await create_webhook(bob)
         for answer in [
             await bob.delete(path),
             await bob.get(f"{path}/deliveries"),
             await bob.post(f"{path}/deliveries/{delivery['id']}/redeliver"),
-            await bob.post(f"/v1/webhooks/{his['id']}/deliveries/{delivery['id']}/redeliver"),
+            await bob.post(f"/v1/webhooks/{bobs_webhook['id']}/deliveries/{delivery['id']}/redeliver"),
             await bob.delete(f"/v1/webhooks/{uuid7()}"),
             await bob.delete("/v1/webhooks/x"),
-            await bob.post(f"/v1/webhooks/{his['id']}/deliveries/x/redeliver"),
+            await bob.post(f"/v1/webhooks/{bobs_webhook['id']}/deliveries/x/redeliver"),
         ]:
             assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
-        assert [one["id"] for one in (await bob.get("/v1/webhooks")).json()["items"]] == [his["id"]]
+        assert [item["id"] for item in (await bob.get("/v1/webhooks")).json()["items"]] == [bobs_webhook["id"]]
     assert (await ana.get(f"{path}/deliveries")).status_code == 200

@@ -1,4 +1,4 @@
-"""tus-js-client, which browsers use, works unchanged. Runs where Node.js and npm are."""
+"""tus-js-client, which browsers use, works unchanged. The tests need Node.js and npm."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="session")
 def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The program, beside the installed package."""
+    """The program, in a folder where its npm package is installed."""
     folder = tmp_path_factory.mktemp("tus_js") / "package"
     shutil.copytree(PACKAGE, folder)
     subprocess.run(["npm", "ci", "--silent", "--no-audit", "--no-fund"], cwd=folder, check=True, timeout=300)
@@ -32,7 +32,7 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(("chunk_bytes", "stop_at"), [(16 << 20, 0), (100_000, 0), (100_000, 200_000)])
-async def test_tus_js_client_uploads_a_file_and_goes_on_after_an_abort(
+async def test_tus_js_client_uploads_a_file_and_resumes_after_an_abort(
     ana: httpx.AsyncClient, deps: Deps, script: Path, tmp_path: Path, chunk_bytes: int, stop_at: int
 ) -> None:
     file = tmp_path / "file.mp4"

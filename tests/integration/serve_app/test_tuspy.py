@@ -1,4 +1,4 @@
-"""tuspy, the Python client of the tus project, works unchanged: whole files, pieces, checksums, and going on later."""
+"""tuspy, the Python client of the tus project, works unchanged: whole files, chunks, checksums, and resuming."""
 
 from __future__ import annotations
 
@@ -41,21 +41,21 @@ async def test_tuspy_uploads_a_file(ana: httpx.AsyncClient, deps: Deps, chunk_si
     assert await tus_client.stored_bytes(deps.database, deps.objects, str(video["id"])) == CONTENT
 
 
-async def test_tuspy_goes_on_where_another_process_stopped(ana: httpx.AsyncClient, deps: Deps) -> None:
+async def test_tuspy_resumes_where_another_uploader_stopped(ana: httpx.AsyncClient, deps: Deps) -> None:
     async with api_client.listen(create_app(deps)) as port:
         headers = {"Authorization": ana.headers["Authorization"]}
         client = TusClient(f"http://127.0.0.1:{port}/v1/uploads", headers)
 
-        def begin() -> str:
+        def start() -> str:
             first = client.uploader(file_stream=io.BytesIO(CONTENT), chunk_size=100_000)
             first.upload(stop_at=200_000)
             return str(first.url)
 
-        def go_on(url: str) -> int:
-            later = client.uploader(file_stream=io.BytesIO(CONTENT), chunk_size=70_000, url=url)
-            found = later.offset
-            later.upload()
-            return int(found)
+        def resume(url: str) -> int:
+            uploader = client.uploader(file_stream=io.BytesIO(CONTENT), chunk_size=70_000, url=url)
+            offset = uploader.offset
+            uploader.upload()
+            return int(offset)
 
-        assert await asyncio.to_thread(go_on, await asyncio.to_thread(begin)) == 200_000
+        assert await asyncio.to_thread(resume, await asyncio.to_thread(start)) == 200_000
     assert await tus_client.stored_bytes(deps.database, deps.objects, str((await video_of(ana))["id"])) == CONTENT
