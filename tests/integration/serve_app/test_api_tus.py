@@ -35,7 +35,7 @@ async def garbage_of(stores: Stores, path: str) -> int:
 class TestTusUploads:
     """Uploads, as tus describes them."""
 
-    async def test_options_tells_the_version_the_extensions_and_the_largest_size(
+    async def test_options_shows_the_version_the_extensions_and_the_maximum_size(
         self, visitor: httpx.AsyncClient
     ) -> None:
         answer = await visitor.options("/v1/uploads")
@@ -89,7 +89,7 @@ class TestTusUploads:
             (b'{"spec": "' + b" " * (1 << 22) + b'"}', (413, "too_large")),
         ],
     )
-    async def test_body_of_a_creation_that_is_no_specification_is_refused(
+    async def test_creation_with_an_invalid_specification_as_its_body_is_refused(
         self, ana: httpx.AsyncClient, stores: Stores, body: bytes, answer: tuple[int, str]
     ) -> None:
         headers = TUS | {"Upload-Length": "100", "Content-Type": "application/json"}
@@ -106,7 +106,7 @@ class TestTusUploads:
         assert answer.headers["cache-control"] == "no-store"
         assert "upload-expires" not in answer.headers
 
-    async def test_the_request_that_completed_the_upload_can_be_repeated_and_makes_nothing_twice(
+    async def test_repeated_last_request_of_an_upload_creates_nothing(
         self, ana: httpx.AsyncClient, stores: Stores
     ) -> None:
         path = await tus_client.open_upload(ana, len(MP4))
@@ -128,7 +128,7 @@ class TestTusUploads:
             == MP4
         )
 
-    async def test_a_deferred_length_is_fixed_by_a_later_request(self, ana: httpx.AsyncClient, stores: Stores) -> None:
+    async def test_deferred_length_is_set_by_a_later_request(self, ana: httpx.AsyncClient, stores: Stores) -> None:
         path = await tus_client.open_upload(ana, None)
         answer = await ana.head(path, headers=TUS)
         assert answer.headers["upload-defer-length"] == "1"
@@ -138,13 +138,15 @@ class TestTusUploads:
         assert last.headers["video-location"] == f"/v1/videos/{tus_client.id_of(path)}"
         assert await tus_client.stored_bytes(stores.database, stores.objects, tus_client.id_of(path)) == MP4
 
-    async def test_a_length_that_is_told_after_the_last_byte_completes_the_upload(self, ana: httpx.AsyncClient) -> None:
+    async def test_deferred_length_that_is_set_after_the_last_byte_completes_the_upload(
+        self, ana: httpx.AsyncClient
+    ) -> None:
         path = await tus_client.open_upload(ana, None)
         await tus_client.patch(ana, path, 0, MP4)
         last = await tus_client.patch(ana, path, len(MP4), b"", {"Upload-Length": str(len(MP4))})
         assert (last.status_code, last.headers["video-location"]) == (204, f"/v1/videos/{tus_client.id_of(path)}")
 
-    async def test_a_length_below_what_has_arrived_or_another_length_is_refused(self, ana: httpx.AsyncClient) -> None:
+    async def test_length_below_the_offset_or_unlike_the_first_length_is_refused(self, ana: httpx.AsyncClient) -> None:
         path = await tus_client.open_upload(ana, None)
         await tus_client.patch(ana, path, 0, MP4[:3000])
         for length in (10, 2999):
@@ -157,13 +159,13 @@ class TestTusUploads:
         )
 
     @pytest.mark.parametrize("algorithm", ["sha1", "sha256"])
-    async def test_a_right_checksum_is_taken(self, ana: httpx.AsyncClient, algorithm: str) -> None:
+    async def test_matching_checksum_is_accepted(self, ana: httpx.AsyncClient, algorithm: str) -> None:
         path = await tus_client.open_upload(ana, len(MP4))
         answer = await tus_client.patch(ana, path, 0, MP4, tus_client.checksum(MP4, algorithm))
         assert answer.status_code == 204
         assert "video-location" in answer.headers
 
-    async def test_a_wrong_checksum_answers_460_and_leaves_nothing_of_the_request(
+    async def test_wrong_checksum_is_answered_with_460_and_nothing_of_the_request_is_kept(
         self, ana: httpx.AsyncClient, stores: Stores
     ) -> None:
         path = await tus_client.open_upload(ana, len(LARGE))
@@ -179,13 +181,13 @@ class TestTusUploads:
         "header",
         ["md5 AAAA", "sha256", "sha256 AAAA", "sha256 !!!!", "", "SHA256 47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="],
     )
-    async def test_a_checksum_that_can_not_be_read_is_refused(self, ana: httpx.AsyncClient, header: str) -> None:
+    async def test_malformed_checksum_is_refused(self, ana: httpx.AsyncClient, header: str) -> None:
         path = await tus_client.open_upload(ana, len(MP4))
         refused = await tus_client.patch(ana, path, 0, MP4, {"Upload-Checksum": header})
         assert status_and_code(refused) == (400, "malformed_request")
         assert await tus_client.committed_offset(ana, path) == 0
 
-    async def test_a_large_request_is_cut_into_chunk_objects(self, ana: httpx.AsyncClient, stores: Stores) -> None:
+    async def test_large_request_is_stored_in_several_chunks(self, ana: httpx.AsyncClient, stores: Stores) -> None:
         path = await tus_client.open_upload(ana, len(LARGE))
         await tus_client.patch(ana, path, 0, LARGE)
         chunks = await resumable_uploads.chunks_of(stores.database, UUID(tus_client.id_of(path)))
@@ -195,7 +197,7 @@ class TestTusUploads:
         assert chunks[0].sha256 == hashlib.sha256(LARGE[:CHUNK_BYTES]).hexdigest()
         assert await tus_client.stored_bytes(stores.database, stores.objects, tus_client.id_of(path)) == LARGE
 
-    async def test_of_two_clients_that_send_the_same_bytes_one_gets_them_in(
+    async def test_only_one_of_concurrent_clients_with_the_same_bytes_succeeds(
         self, ana: httpx.AsyncClient, stores: Stores
     ) -> None:
         path = await tus_client.open_upload(ana, len(MP4))
@@ -204,7 +206,7 @@ class TestTusUploads:
         assert await tus_client.stored_bytes(stores.database, stores.objects, tus_client.id_of(path)) == MP4
         assert len(await tus_client.chunk_keys(stores.objects, path)) == 1
 
-    async def test_termination_ends_the_upload_and_gives_its_objects_to_maintenance(
+    async def test_termination_ends_the_upload_and_makes_its_objects_garbage(
         self, ana: httpx.AsyncClient, stores: Stores
     ) -> None:
         path = await tus_client.open_upload(ana, len(MP4))
@@ -215,12 +217,12 @@ class TestTusUploads:
         assert (await ana.head(path, headers=TUS)).status_code == 410
         assert await garbage_of(stores, path) == 1
 
-    async def test_a_complete_upload_can_not_be_terminated(self, ana: httpx.AsyncClient) -> None:
+    async def test_complete_upload_cannot_be_terminated(self, ana: httpx.AsyncClient) -> None:
         path = await tus_client.open_upload(ana, len(MP4))
         await tus_client.patch(ana, path, 0, MP4)
         assert status_and_code(await ana.delete(path, headers=TUS)) == (409, "upload_conflict")
 
-    async def test_an_expired_upload_is_gone(self, ana: httpx.AsyncClient, stores: Stores) -> None:
+    async def test_expired_upload_is_gone(self, ana: httpx.AsyncClient, stores: Stores) -> None:
         path = await tus_client.open_upload(ana, len(MP4))
         await tus_client.patch(ana, path, 0, MP4[:3000])
         await tus_client.expire(stores.database, path)
@@ -228,7 +230,7 @@ class TestTusUploads:
             assert status_and_code(answer) == (410, "upload_gone")
         assert (await ana.head(path, headers=TUS)).status_code == 410
 
-    async def test_deleting_the_video_takes_the_upload_and_its_chunks_along(
+    async def test_deleting_the_video_deletes_the_upload_and_its_chunks(
         self, ana: httpx.AsyncClient, stores: Stores
     ) -> None:
         path = await tus_client.open_upload(ana, len(MP4))
@@ -242,7 +244,7 @@ class TestTusUploads:
         assert tuple(await database_rows.fetch_one(stores.database, counts, id=UUID(tus_client.id_of(path)))) == (0, 0)
         assert await garbage_of(stores, path) == 1
 
-    async def test_the_same_creation_with_the_same_key_is_one_upload(
+    async def test_repeated_creation_with_the_same_key_creates_one_upload(
         self, ana: httpx.AsyncClient, stores: Stores
     ) -> None:
         key, before = {"Idempotency-Key": "one"}, len(await tus_client.upload_ids(stores.database, ana))
@@ -253,7 +255,7 @@ class TestTusUploads:
         assert status_and_code(await tus_client.create(ana, 77, headers=key)) == (422, "idempotency_key_reused")
         assert len(await tus_client.upload_ids(stores.database, ana)) == before + 1
 
-    async def test_a_client_that_may_only_post_names_the_method_in_a_header(self, ana: httpx.AsyncClient) -> None:
+    async def test_client_that_can_only_post_names_the_method_in_a_header(self, ana: httpx.AsyncClient) -> None:
         path = await tus_client.open_upload(ana, len(MP4))
         patch = TUS | {"X-HTTP-Method-Override": "PATCH", "Upload-Offset": "0", "Content-Type": tus_client.CHUNK}
         assert (await ana.post(path, content=MP4[:2000], headers=patch)).headers["upload-offset"] == "2000"

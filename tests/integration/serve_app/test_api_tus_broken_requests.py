@@ -54,7 +54,7 @@ async def until_staged(stores: Stores) -> None:
 class TestTusBrokenRequests:
     """Requests whose body is not what their headers announce."""
 
-    async def test_a_request_that_breaks_off_keeps_what_has_arrived(
+    async def test_interrupted_request_keeps_the_bytes_that_arrived(
         self, ana: httpx.AsyncClient, stores: Stores, port: int
     ) -> None:
         path = await tus_client.open_upload(ana, len(CONTENT))
@@ -67,7 +67,7 @@ class TestTusBrokenRequests:
         assert (await tus_client.patch(ana, path, arrived, CONTENT[arrived:])).status_code == 204
         assert await tus_client.stored_bytes(stores.database, stores.objects, tus_client.id_of(path)) == CONTENT
 
-    async def test_a_request_with_a_checksum_that_breaks_off_keeps_nothing(
+    async def test_interrupted_request_with_a_checksum_keeps_nothing(
         self, ana: httpx.AsyncClient, stores: Stores, port: int
     ) -> None:
         path = await tus_client.open_upload(ana, len(CONTENT))

@@ -25,7 +25,7 @@ async def test_maintenance_discards_an_expired_upload_once(ana: httpx.AsyncClien
     assert status_and_code(await tus_client.patch(ana, path, 0, MP4)) == (410, "upload_gone")
 
 
-async def test_a_request_above_the_limit_of_one_request_is_refused(ana: httpx.AsyncClient, deps: Deps) -> None:
+async def test_request_above_the_maximum_request_size_is_refused(ana: httpx.AsyncClient, deps: Deps) -> None:
     object.__setattr__(deps, "uploads", UploadPolicy(max_bytes=1 << 30, max_request_bytes=4000, expiry_seconds=60))
     path = await tus_client.open_upload(ana, len(MP4))
     assert status_and_code(await tus_client.patch(ana, path, 0, MP4)) == (413, "too_large")
@@ -33,7 +33,7 @@ async def test_a_request_above_the_limit_of_one_request_is_refused(ana: httpx.As
     assert (await tus_client.patch(ana, path, 0, MP4[:4000])).status_code == 204
 
 
-async def test_a_quota_is_taken_at_the_creation_and_the_last_byte_meets_none(
+async def test_quota_is_checked_at_the_creation_and_not_at_the_last_byte(
     database: AsyncEngine, tmp_path: Path, deps: Deps
 ) -> None:
     small = api_client.make_limits(quotas=Quotas(waiting=2, stored_bytes=3 * len(MP4)))
@@ -49,7 +49,7 @@ async def test_a_quota_is_taken_at_the_creation_and_the_last_byte_meets_none(
     limited.password_hasher.close()
 
 
-async def test_bytes_that_are_announced_count_as_used(database: AsyncEngine, tmp_path: Path, deps: Deps) -> None:
+async def test_declared_bytes_count_as_used(database: AsyncEngine, tmp_path: Path, deps: Deps) -> None:
     small = api_client.make_limits(quotas=Quotas(stored_bytes=3 * len(MP4)))
     limited = api_client.make_deps(database, tmp_path / "objects", deps.cache, limits=small)
     async with api_client.open_client(create_app(limited)) as client:

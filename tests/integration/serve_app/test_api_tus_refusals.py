@@ -21,7 +21,7 @@ from tests.support.state.stores import Stores
 class TestTusRefusals:
     """Requests that are refused."""
 
-    async def test_somebody_elses_upload_is_unknown(self, ana: httpx.AsyncClient, bob: httpx.AsyncClient) -> None:
+    async def test_upload_of_another_user_is_not_found(self, ana: httpx.AsyncClient, bob: httpx.AsyncClient) -> None:
         path = await tus_client.open_upload(ana, len(MP4))
         assert (await bob.head(path, headers=TUS)).status_code == 404
         assert status_and_code(await tus_client.patch(bob, path, 0, MP4)) == (404, "not_found")
@@ -72,7 +72,7 @@ class TestTusRefusals:
             ),
         ],
     )
-    async def test_a_creation_that_can_not_be_taken_is_refused_and_leaves_nothing(
+    async def test_invalid_creation_is_refused_and_stores_nothing(
         self, ana: httpx.AsyncClient, stores: Stores, headers: dict[str, str], answer: tuple[int, str]
     ) -> None:
         before = await tus_client.upload_ids(stores.database, ana)
@@ -90,7 +90,7 @@ class TestTusRefusals:
             ({"Content-Type": "application/octet-stream"}, (415, "unsupported_media_type")),
         ],
     )
-    async def test_a_patch_that_can_not_be_taken_is_refused_and_the_offset_stays(
+    async def test_invalid_patch_is_refused_and_the_offset_stays(
         self, ana: httpx.AsyncClient, stores: Stores, headers: dict[str, str], answer: tuple[int, str]
     ) -> None:
         path = await tus_client.open_upload(ana, len(MP4))
@@ -109,7 +109,7 @@ class TestTusRefusals:
         assert (await tus_client.patch(ana, path, 0, MP4[:5000])).status_code == 204
 
     @pytest.mark.parametrize("pieces", [[2000], [700, 700, 600], [1, 1999], [1500, 500]])
-    async def test_what_is_no_video_is_refused_by_its_first_bytes_and_leaves_nothing(
+    async def test_non_video_is_refused_by_its_first_bytes_and_stores_nothing(
         self, ana: httpx.AsyncClient, stores: Stores, pieces: list[int]
     ) -> None:
         content = b"#EXTM3U\n" + b"x" * 1992
@@ -137,7 +137,7 @@ class TestTusRefusals:
             ("", "video"),
         ],
     )
-    async def test_a_file_name_is_cleaned_and_never_names_an_object(
+    async def test_file_name_is_cleaned_and_never_part_of_an_object_key(
         self, ana: httpx.AsyncClient, stores: Stores, sent: str, shown: str
     ) -> None:
         answer = await tus_client.create(ana, len(MP4), MP4, filename=sent)
