@@ -25,6 +25,11 @@ ACTIVE_SECONDS = 3600.0
 """How long after its last byte an upload is active: room is kept for the bytes that it still brings. An idle one keeps
 nobody out for the days until it expires; when it goes on, it may meet a full store, and what has arrived stays."""
 
+MAX_SMALL_CHUNKS = 10_000
+SMALL_CHUNK_BYTES = 1 << 18
+"""An upload may have MAX_SMALL_CHUNKS chunks, and one more for each SMALL_CHUNK_BYTES of it. So a client with larger
+chunks meets no bound, and single bytes do not become a million objects."""
+
 
 @dataclass(frozen=True, slots=True)
 class NewUpload:
@@ -44,7 +49,7 @@ class NewUpload:
 
 @dataclass(frozen=True, slots=True)
 class UploadState:
-    """The committed state of an upload. received: its offset."""
+    """The committed state of an upload. received: its offset. chunk_count: objects that hold these bytes."""
 
     id: UUID
     user_id: UUID
@@ -53,6 +58,7 @@ class UploadState:
     metadata: str
     size: int | None
     received: int
+    chunk_count: int
     expires_at: datetime
     is_complete: bool
     is_gone: bool
@@ -80,7 +86,8 @@ class ChunkedContent:
 _OPEN = "completed_at IS NULL AND discarded_at IS NULL AND expires_at > clock_timestamp()"
 _EXPIRY = "clock_timestamp() + make_interval(secs => :expiry_seconds)"
 _STATE = """
-    id, user_id, filename, spec, metadata, size, received, expires_at, completed_at IS NOT NULL AS is_complete,
+    id, user_id, filename, spec, metadata, size, received, chunk_count, expires_at,
+    completed_at IS NOT NULL AS is_complete,
     discarded_at IS NOT NULL OR completed_at IS NULL AND expires_at <= clock_timestamp() AS is_gone
 """
 
@@ -99,7 +106,7 @@ SET_SIZE = text(f"""
 """)
 ADD_CHUNKS = text(f"""
     WITH updated AS (
-        UPDATE uploads SET received = received + :bytes, expires_at = {_EXPIRY},
+        UPDATE uploads SET received = received + :bytes, chunk_count = chunk_count + :count, expires_at = {_EXPIRY},
             completed_at = {_COMPLETED_AT.format(received="received + :bytes", size="size")}
         WHERE id = :id AND user_id = :user_id AND received = :start AND (size IS NULL OR received + :bytes <= size)
           AND {_OPEN}
@@ -196,6 +203,14 @@ def is_active(upload: UploadState, now: datetime, *, expiry_seconds: float) -> b
     return upload.expires_at > now + timedelta(seconds=_idle_expiry_seconds(expiry_seconds))
 
 
+def check_chunk_count(upload: UploadState, chunks: Sequence[Chunk]) -> None:
+    """Raises CatalogueError `too_many_chunks`. The last chunk is always taken."""
+    end = chunks[-1].start + chunks[-1].size
+    if end != upload.size and upload.chunk_count + len(chunks) > MAX_SMALL_CHUNKS + end // SMALL_CHUNK_BYTES:
+        detail = f"{upload.received} bytes came in {upload.chunk_count} pieces; send {SMALL_CHUNK_BYTES} bytes or more."
+        raise CatalogueError("too_many_chunks", detail)
+
+
 def _idle_expiry_seconds(expiry_seconds: float) -> float:
     """An upload that expires within this time is idle."""
     return max(0.0, expiry_seconds - ACTIVE_SECONDS)
@@ -218,13 +233,15 @@ async def add_chunks(
     """Adds stored chunks, at least one, each after the other. The caller accepts the video when the upload is complete.
 
     Raises CatalogueError `upload_conflict` when the first chunk does not begin at the committed offset, when the chunks
-    exceed the size, or when the upload is not open.
+    exceed the size, or when the upload is not open; `too_many_chunks` when too many of them are small.
     """
+    check_chunk_count(upload, chunks)
     values = {
         "id": upload.id,
         "user_id": upload.user_id,
         "start": chunks[0].start,
         "bytes": sum(chunk.size for chunk in chunks),
+        "count": len(chunks),
         "starts": [chunk.start for chunk in chunks],
         "sizes": [chunk.size for chunk in chunks],
         "sha256s": [chunk.sha256 for chunk in chunks],

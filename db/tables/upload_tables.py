@@ -36,6 +36,7 @@ class UploadRow(Base):
     metadata_header: Mapped[str] = mapped_column("metadata")
     size: Mapped[int | None] = mapped_column(BigInteger)
     received: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    chunk_count: Mapped[int] = mapped_column(server_default="0")
     sha256: Mapped[str | None]
     created_at: Mapped[datetime] = now()
     expires_at: Mapped[datetime]

@@ -105,6 +105,9 @@ CATALOGUE: Mapping[str, CatalogueEntry] = {
     "chunk_checksum_mismatch": _entry(
         _R, "The bytes that arrived do not have the checksum of the request.", "Send the same bytes again.",
         "Os bytes recebidos não têm o checksum da requisição.", "Envie os mesmos bytes novamente."),
+    "too_many_chunks": _entry(
+        _R, "The upload came in too many small pieces.", "Send the rest in larger pieces.",
+        "O envio veio em pedaços pequenos demais.", "Envie o restante em pedaços maiores."),
     "upload_gone": _entry(
         _R, "The upload was terminated or has expired.", "Begin a new upload.",
         "O envio foi cancelado ou expirou.", "Comece um novo envio."),

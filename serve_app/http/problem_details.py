@@ -41,6 +41,7 @@ HTTP_STATUS: Mapping[str, int] = {
     "upload_conflict": 409,
     # Of tus: Checksum Mismatch.
     "chunk_checksum_mismatch": 460,
+    "too_many_chunks": 422,
     "upload_gone": 410,
     "unauthenticated": 401,
     "bad_credentials": 401,

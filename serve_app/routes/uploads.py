@@ -102,9 +102,12 @@ async def _create(deps: Deps, new: NewUpload, key: OwnedKey | None, fingerprint:
 async def _created(request: Request, upload: UploadState, more: dict[str, str]) -> Response:
     """The answer of a creation. Takes the bytes that came with it, unless they came before."""
     with_bytes = tus_headers.has_chunk(request.headers)
+    location = {"Location": f"/v1/uploads/{upload.id}"}
+    # Also of an error: without it nobody could go on with the upload, or end it.
+    request.state.default_headers.update(location)
     if with_bytes and upload.received == 0:
         upload = await _receive(request, upload)
-    headers = {"Location": f"/v1/uploads/{upload.id}"} | _position(upload, with_offset=with_bytes)
+    headers = location | _position(upload, with_offset=with_bytes)
     return Response(status_code=201, headers=headers | more)
 
 

@@ -100,7 +100,8 @@ class ChunkReceiver:
             raise CatalogueError("upload_conflict", f"{upload.received} bytes have arrived; {size} is less.")
         if size == upload.received:
             await self._check_stored_type(upload)
-            return await self._accept(upload, UploadEnd(upload, (), size))
+            await self._accept(upload, UploadEnd(upload, (), size))
+            return await resumable_uploads.find(self._database, upload.user_id, upload.id)
         async with self._database.begin() as connection:
             limits, expiry = self._quotas, self._policy.expiry_seconds
             usage = (await quotas.lock_usage(connection, [upload.user_id], limits))[upload.user_id]
@@ -178,28 +179,35 @@ class ChunkReceiver:
         try:
             if time.monotonic() - started > ROWLESS_SECONDS:
                 raise too_slow("The service was stopped, or its store was away, while the bytes arrived.")
-            if upload.size is None:
-                # Nobody has reserved room for bytes whose number is not known.
-                limits, more = self._quotas, end - upload.received
-                await quotas.precheck(self._database, upload.user_id, limits, files=0, size=more)
-            if end == upload.size:
-                if await body.has_more():
-                    raise CatalogueError("too_large", f"The upload has {end} bytes; the request brings more.")
-                await self._check_stored_type(upload, chunks)
-                return await self._accept(upload, UploadEnd(upload, tuple(chunks), end))
-            async with self._database.begin() as connection:
-                expiry = self._policy.expiry_seconds
-                return await resumable_uploads.add_chunks(connection, upload, chunks, expiry_seconds=expiry)
+            if end != upload.size:
+                return await self._add(upload, chunks, end)
+            if await body.has_more():
+                raise CatalogueError("too_large", f"The upload has {end} bytes; the request brings more.")
+            await self._check_stored_type(upload, chunks)
+            await self._accept(upload, UploadEnd(upload, tuple(chunks), end))
         except Exception as error:
             # After an outage nobody knows whether the chunks were committed; orphaned ones are found by maintenance.
             if not is_outage(error):
                 await run_to_completion(self._remove(chunks))
+            if isinstance(error, CatalogueError) and error.code == "upload_conflict":
+                # Tells a client whose upload was ended meanwhile that it is gone.
+                await resumable_uploads.find(self._database, upload.user_id, upload.id)
             raise
+        return await resumable_uploads.find(self._database, upload.user_id, upload.id)
 
-    async def _accept(self, upload: UploadState, end: UploadEnd) -> UploadState:
+    async def _add(self, upload: UploadState, chunks: Sequence[Chunk], end: int) -> UploadState:
+        """Commits chunks after which more are expected."""
+        async with self._database.begin() as connection:
+            if upload.size is None:
+                # The quota was not taken at the creation, because nobody knew the size.
+                usage = (await quotas.lock_usage(connection, [upload.user_id], self._quotas))[upload.user_id]
+                quotas.check(self._quotas, usage, files=0, size=end - upload.received)
+            expiry = self._policy.expiry_seconds
+            return await resumable_uploads.add_chunks(connection, upload, chunks, expiry_seconds=expiry)
+
+    async def _accept(self, upload: UploadState, end: UploadEnd) -> None:
         """Commits the last chunks and the video in one transaction."""
         await self._group_commit.accept(AcceptRequest([_accepted(upload, end.size)], end=end))
-        return await resumable_uploads.find(self._database, upload.user_id, upload.id)
 
     async def _remove(self, chunks: Sequence[Chunk]) -> None:
         """Deletes objects that will not be committed. What can't be deleted now is found by maintenance."""

@@ -12,6 +12,8 @@ CREATE TABLE uploads (
     -- Null until a client that deferred it tells it.
     size bigint,
     received bigint NOT NULL DEFAULT 0,
+    -- Counted here, because it is bounded.
+    chunk_count integer NOT NULL DEFAULT 0,
     -- Of the whole, as the client promised it.
     sha256 text,
     created_at timestamptz NOT NULL DEFAULT now(),
