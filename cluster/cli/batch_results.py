@@ -1,4 +1,4 @@
-"""What became of a batch, and lists of videos: lines for people, objects for programs."""
+"""The results of a batch and lists of videos, as lines for people and as JSON objects for programs."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from cluster.cli.server_batch import VideoOutcome
 from cluster.client.api_types import Video
 
 
-def say(console: Console, line: str) -> None:
-    """Prints a line as it is: not wrapped, not coloured, not read as markup."""
+def print_line(console: Console, line: str) -> None:
+    """Prints a line unchanged: without wrapping, colours and markup."""
     console.print(Text(printable(line)), soft_wrap=True)
 
 
 def printable(text: str) -> str:
-    """Replaces control characters, which file names may hold, by visible ones."""
+    """Escapes control characters, which file names may contain."""
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
-def lines_of(outcome: VideoOutcome) -> list[str]:
-    """Returns how a video ended: one line, and one for each warning."""
+def outcome_lines(outcome: VideoOutcome) -> list[str]:
+    """Returns the outcome of a video as a line, followed by a line for each warning."""
     if outcome.failure is not None or outcome.result is None:
         return [f"{outcome.name}: failed"]
-    place = f"{outcome.folder}/" if outcome.folder else str(outcome.archive)
+    path = f"{outcome.folder}/" if outcome.folder else str(outcome.archive)
     frames = outcome.result.frames
     warnings = [f"{outcome.name}: warning: {warning.detail} ({warning.code})" for warning in outcome.warnings]
     unchanged = " (unchanged)" if outcome.is_unchanged else ""
-    return [f"{outcome.name}: {frames} {'frame' if frames == 1 else 'frames'} → {place}{unchanged}", *warnings]
+    return [f"{outcome.name}: {frames} {'frame' if frames == 1 else 'frames'} → {path}{unchanged}", *warnings]
 
 
 def failures(outcomes: Sequence[VideoOutcome]) -> list[str]:
@@ -72,7 +72,7 @@ def summary_line(counts: Mapping[str, Any]) -> str:
     )
 
 
-def document(outcome: VideoOutcome) -> dict[str, Any]:
+def json_object(outcome: VideoOutcome) -> dict[str, Any]:
     """Returns an outcome as an object for `--json`."""
     extraction = outcome.extraction
     return {

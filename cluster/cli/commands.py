@@ -26,7 +26,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Folder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the results; made if missing.")]
+Folder = Annotated[
+    Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of the results; created if missing.")
+]
 Unpack = Annotated[bool, typer.Option("--unpack", help="Also write the images to DIR/<file stem>/.")]
 
 
@@ -42,8 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _show_version(asked: bool) -> None:
-    if asked:
+def _show_version(is_set: bool) -> None:
+    if is_set:
         from importlib.metadata import version  # noqa: PLC0415
 
         typer.echo(f"fotograma {version('fotograma')}")
@@ -65,7 +67,7 @@ def login(
         str | None, typer.Option(envvar="FOTOGRAMA_URL", help="Address of the service.", show_default=False)
     ] = None,
     email: Annotated[str | None, typer.Option(help="E-mail of the account.", show_default=False)] = None,
-    register: Annotated[bool, typer.Option("--register", help="Make the account first.")] = False,
+    register: Annotated[bool, typer.Option("--register", help="Create the account first.")] = False,
 ) -> None:
     """Log in to a service. The password is asked for, or taken from FOTOGRAMA_PASSWORD."""
     from cluster.cli.stored_credentials import DEFAULT_URL, canonical_url, credentials_file  # noqa: PLC0415
@@ -73,29 +75,29 @@ def login(
 
     file = credentials_file(os.environ)
     address = canonical_url(url or file.current_url() or DEFAULT_URL)
-    who = email or typer.prompt("E-mail", err=True)
+    account_email = email or typer.prompt("E-mail", err=True)
     password = os.environ.get("FOTOGRAMA_PASSWORD") or typer.prompt(
         "Password", hide_input=True, confirmation_prompt=register, err=True
     )
     with Client(address) as client:
         if register:
-            client.register(who, password)
-        tokens = client.login(who, password)
+            client.register(account_email, password)
+        tokens = client.login(account_email, password)
     with file.locked():
-        file.keep(address, tokens, who)
-    typer.echo(f"Logged in at {address} as {who}.")
+        file.write_tokens(address, tokens, account_email)
+    typer.echo(f"Logged in at {address} as {account_email}.")
 
 
 @app.command(epilog=example("fotograma logout"))
 def logout() -> None:
-    """End the session and forget its tokens."""
-    from cluster.cli.stored_credentials import identity  # noqa: PLC0415
+    """End the session and delete its tokens."""
+    from cluster.cli.stored_credentials import server_credentials  # noqa: PLC0415
     from cluster.client.sync_client import Client  # noqa: PLC0415
 
-    who = identity(os.environ)
-    with Client(who.url, store=who.store) as client:
+    server = server_credentials(os.environ)
+    with Client(server.url, store=server.store) as client:
         client.logout()
-    typer.echo(f"Logged out at {who.url}.")
+    typer.echo(f"Logged out at {server.url}.")
 
 
 @app.command(epilog=batch_example("fotograma extract clips/*.mp4 --fps 1 -o frames"))
@@ -107,40 +109,38 @@ def extract(
     *,
     folder: Folder = Path("frames"),
     fps: Annotated[
-        str | None, typer.Option(metavar="NUMBER", help="Frames a second; 1 when nothing is said.", show_default=False)
+        str | None, typer.Option(metavar="NUMBER", help="Frames a second; 1 by default.", show_default=False)
     ] = None,
     spec: Annotated[
         str | None, typer.Option(metavar="JSON", help="A frame specification, or @FILE to read it from.")
     ] = None,
-    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Also take videos below the folders.")] = False,
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Also take videos in subfolders.")] = False,
     unpack: Unpack = False,
     as_json: Json = False,
     local: Annotated[bool, typer.Option("--local", help="Extract on this machine; no server is needed.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only show the files, and what would come of them.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the files and the expected results.")] = False,
 ) -> None:
-    """Extract frames of videos into DIR/<file stem>.zip. What is there from an earlier run is not done again."""
+    """Extract frames of videos into DIR/<file stem>.zip. Skips what an earlier run has finished."""
     from cluster.cli.input_files import input_files  # noqa: PLC0415
 
-    chosen = _spec_text(fps, spec)
+    spec_text = _spec_text(fps, spec)
     found = input_files(files, recursive=recursive)
     if not found:
-        below = "" if recursive else " --recursive also looks below it."
-        raise typer.BadParameter(f"there is no video in the folder.{below}", param_hint="FILES")
+        hint = "" if recursive else " --recursive also looks below it."
+        raise typer.BadParameter(f"there is no video in the folder.{hint}", param_hint="FILES")
     if dry_run:
         from cluster.cli.dry_run import show_dry_run  # noqa: PLC0415
         from cluster.cli.run_batch import batch_items  # noqa: PLC0415
 
-        show_dry_run(batch_items(found, folder), chosen, local=local, as_json=as_json)
+        show_dry_run(batch_items(found, folder), spec_text, local=local, as_json=as_json)
     elif local:
         from cluster.cli.extract_local_command import run_local  # noqa: PLC0415
 
-        run_local(found, chosen, folder, unpack=unpack, as_json=as_json)
+        run_local(found, spec_text, folder, unpack=unpack, as_json=as_json)
     else:
-        from cluster.cli.run_batch import batch_items, run_remote  # noqa: PLC0415
+        from cluster.cli.run_batch import batch_items, run_on_server  # noqa: PLC0415
 
-        run_remote(batch_items(found, folder), chosen, folder, unpack=unpack, as_json=as_json)
+        run_on_server(batch_items(found, folder), spec_text, folder, unpack=unpack, as_json=as_json)
 
 
 @app.command(epilog=batch_example("fotograma download 01890c5e-7b1a-7c3e-9f00-2b6c1d8e4a10 -o frames"))
@@ -156,15 +156,16 @@ def download(
     import asyncio  # noqa: PLC0415
 
     from cluster.cli.output_paths import output_paths  # noqa: PLC0415
-    from cluster.cli.run_batch import run_remote  # noqa: PLC0415
+    from cluster.cli.run_batch import run_on_server  # noqa: PLC0415
     from cluster.cli.server_batch import BatchItem  # noqa: PLC0415
 
     found = asyncio.run(_find_items(ids))
-    places = zip(found, output_paths(folder, [video.filename for video, _ in found]), strict=True)
+    targets = output_paths(folder, [video.filename for video, _ in found])
     items = [
-        BatchItem(video.filename, target, video=video, extraction=extraction) for (video, extraction), target in places
+        BatchItem(video.filename, target, video=video, extraction=extraction)
+        for (video, extraction), target in zip(found, targets, strict=True)
     ]
-    run_remote(items, None, folder, unpack=unpack, as_json=as_json)
+    run_on_server(items, None, folder, unpack=unpack, as_json=as_json)
 
 
 @app.command(name="list", epilog=example("fotograma list --status failed"))
@@ -205,7 +206,7 @@ def up(
     demo: Annotated[bool, typer.Option("--demo", help="Also extract a sample clip.")] = False,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, envvar="FOTOGRAMA_WORKERS", help="Videos worked on at once.", show_default="the cores"),
+        typer.Option(min=1, envvar="FOTOGRAMA_WORKERS", help="Videos processed at once.", show_default="the cores"),
     ] = None,
 ) -> None:
     """Run the whole service on this machine until Ctrl-C."""
@@ -223,11 +224,11 @@ def up(
 
 async def _find_items(ids: Sequence[str]) -> list[tuple[Video, Extraction]]:
     from cluster.cli.server_batch import find_items  # noqa: PLC0415
-    from cluster.cli.stored_credentials import identity  # noqa: PLC0415
+    from cluster.cli.stored_credentials import server_credentials  # noqa: PLC0415
     from cluster.client.async_client import AsyncClient  # noqa: PLC0415
 
-    who = identity(os.environ)
-    async with AsyncClient(who.url, store=who.store) as client:
+    server = server_credentials(os.environ)
+    async with AsyncClient(server.url, store=server.store) as client:
         return await find_items(client, ids)
 
 

@@ -1,4 +1,4 @@
-"""`fotograma extract --dry-run`: which files would be sent, and what would come of them. Nothing is sent."""
+"""`fotograma extract --dry-run`: shows which files would be sent, and the expected results. Sends no file."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 
 import typer
 
-from cluster.cli.batch_results import json_text, say
+from cluster.cli.batch_results import json_text, print_line
 from cluster.cli.run_batch import console
 from cluster.cli.server_batch import BatchItem, failure_of
-from cluster.cli.stored_credentials import NotLoggedIn, identity
+from cluster.cli.stored_credentials import NotLoggedIn, server_credentials
 from cluster.client.api_types import Estimate, Failure, Media
 from cluster.client.async_client import AsyncClient
 from cluster.client.errors import ApiError, ConnectionFailed, FotogramaError
@@ -23,12 +23,12 @@ from cluster.client.retry_policy import RetryPolicy
 from db.values.error_catalogue import CatalogueError
 from db.values.frame_spec import canonical, parse
 
-FILES_AT_ONCE = 4
+MAX_FILES = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What would become of one file. size: in bytes. frames: images, exact; None when that is not known.
+    """The expected result of one file. size: in bytes. frames: exact number of images; None when it is unknown.
 
     media: None without the engine. estimate: None without a service that estimates.
     """
@@ -42,66 +42,68 @@ class Forecast:
 
 
 def show_dry_run(items: Sequence[BatchItem], spec: str | None, *, local: bool, as_json: bool) -> None:
-    """Prints what would be done. Exits with 1 when a file can't be extracted. local: asks no service."""
+    """Prints the expected results. Exits with 1 when a file can't be extracted. local: without asking the service."""
     try:
-        chosen = canonical(parse(spec or "{}"))
+        canonical_spec = canonical(parse(spec or "{}"))
     except CatalogueError as error:
         raise typer.BadParameter(error.detail, param_hint="--spec") from error
-    forecasts = asyncio.run(_forecasts(items, chosen, local=local))
+    forecasts = asyncio.run(_forecasts(items, canonical_spec, local=local))
     if as_json:
-        typer.echo(json_text({"items": [document(one) for one in forecasts], "summary": totals(forecasts)}))
+        typer.echo(
+            json_text({"items": [json_object(forecast) for forecast in forecasts], "summary": totals(forecasts)})
+        )
     else:
-        for one in forecasts:
-            say(console(), line_of(one))
-        say(console(), summary_line(totals(forecasts)))
-    if any(one.failure for one in forecasts):
+        for forecast in forecasts:
+            print_line(console(), line_of(forecast))
+        print_line(console(), summary_line(totals(forecasts)))
+    if any(forecast.failure for forecast in forecasts):
         raise typer.Exit(1)
 
 
 async def _forecasts(items: Sequence[BatchItem], spec: str, *, local: bool) -> list[Forecast]:
-    turns = asyncio.Semaphore(FILES_AT_ONCE)
+    slots = asyncio.Semaphore(MAX_FILES)
 
     async def inspect(item: BatchItem) -> Forecast:
-        async with turns:
+        async with slots:
             return await _inspect(item, spec)
 
     inspected = list(await asyncio.gather(*map(inspect, items)))
-    return inspected if local else await _estimated(inspected, spec)
+    return inspected if local else await _with_estimates(inspected, spec)
 
 
 async def _inspect(item: BatchItem, spec: str) -> Forecast:
     assert item.source is not None
     try:
         size = (await asyncio.to_thread(stat_file, item.source)).size
-        # Without the engine nothing but the size is known.
-        return await _planned(Forecast(item, size), spec) if find_spec("av") else Forecast(item, size)
+        # Without the engine, only the size is known.
+        return await _with_plan(Forecast(item, size), spec) if find_spec("av") else Forecast(item, size)
     except (FotogramaError, OSError) as error:
         return Forecast(item, failure=failure_of(error))
 
 
-async def _planned(forecast: Forecast, spec: str) -> Forecast:
+async def _with_plan(forecast: Forecast, spec: str) -> Forecast:
     from actors.extraction_types import Planned  # noqa: PLC0415
     from actors.sandbox.child_process import ChildStartError  # noqa: PLC0415
-    from cluster.cli.local_batch import VideoRefused, planned_work  # noqa: PLC0415
+    from cluster.cli.local_batch import VideoRefused, probe_and_plan  # noqa: PLC0415
 
     assert forecast.item.source is not None
     try:
-        work = await planned_work(forecast.item.source, forecast.size or 0, spec)
+        work = await probe_and_plan(forecast.item.source, forecast.size or 0, spec)
     except VideoRefused as refused:
         return replace(forecast, failure=refused.failure)
     except ChildStartError:
-        # As without the engine.
+        # The same as without the engine.
         return forecast
     frames = work.frames_total if isinstance(work, Planned) else None
     return replace(forecast, media=Media(**work.media.document()), frames=frames)
 
 
-async def _estimated(forecasts: list[Forecast], spec: str) -> list[Forecast]:
-    """Adds the estimates of the service, if it is there and gives any."""
+async def _with_estimates(forecasts: list[Forecast], spec: str) -> list[Forecast]:
+    """Adds the estimates of the service, if it can be reached and gives estimates."""
     try:
-        who = identity(os.environ)
-        async with AsyncClient(who.url, store=who.store, retry=RetryPolicy(attempts=2)) as client:
-            return [replace(one, estimate=await _estimate(client, one.media, spec)) for one in forecasts]
+        server = server_credentials(os.environ)
+        async with AsyncClient(server.url, store=server.store, retry=RetryPolicy(attempts=2)) as client:
+            return [replace(forecast, estimate=await _estimate(client, forecast.media, spec)) for forecast in forecasts]
     except (NotLoggedIn, ConnectionFailed, ApiError) as error:
         if not (isinstance(error, ApiError) and error.status == 404):
             typer.echo(f"There is no estimate: {error}", err=True)
@@ -114,23 +116,29 @@ async def _estimate(client: AsyncClient, media: Media | None, spec: str) -> Esti
     except ApiError as error:
         if error.status != 422:
             raise
-        # The service estimates nothing of media such as these.
+        # The service gives no estimate for media like these.
         return None
 
 
+def _known_frames(forecast: Forecast) -> int | None:
+    if forecast.frames is not None:
+        return forecast.frames
+    return None if forecast.estimate is None else forecast.estimate.frames
+
+
 def totals(forecasts: Sequence[Forecast]) -> dict[str, Any]:
-    """The sums of what is known; None when that is not known of every file that can be extracted."""
-    good = [one for one in forecasts if one.failure is None]
-    estimates = [one.estimate for one in good if one.estimate is not None]
-    counts = [one.frames if one.frames is not None else one.estimate and one.estimate.frames for one in good]
-    known = [count for count in counts if count is not None]
+    """Returns the sums over the files that can be extracted. A sum is None when it is unknown for one of them."""
+    extractable = [forecast for forecast in forecasts if forecast.failure is None]
+    estimates = [forecast.estimate for forecast in extractable if forecast.estimate is not None]
+    counts = [_known_frames(forecast) for forecast in extractable]
+    known_counts = [count for count in counts if count is not None]
     return {
-        "videos": len(good),
-        "failed": len(forecasts) - len(good),
-        "size": sum(one.size or 0 for one in good),
-        "frames": sum(known) if len(known) == len(good) else None,
-        "bytes": sum(one.bytes for one in estimates) if len(estimates) == len(good) else None,
-        "seconds": sum(one.seconds for one in estimates) if len(estimates) == len(good) else None,
+        "videos": len(extractable),
+        "failed": len(forecasts) - len(extractable),
+        "size": sum(forecast.size or 0 for forecast in extractable),
+        "frames": sum(known_counts) if len(known_counts) == len(extractable) else None,
+        "bytes": sum(estimate.bytes for estimate in estimates) if len(estimates) == len(extractable) else None,
+        "seconds": sum(estimate.seconds for estimate in estimates) if len(estimates) == len(extractable) else None,
     }
 
 
@@ -156,7 +164,7 @@ def _result_text(estimate: Mapping[str, Any], frames: int | None) -> str:
     return f": {', '.join(parts)}" if parts else ""
 
 
-def document(forecast: Forecast) -> dict[str, Any]:
+def json_object(forecast: Forecast) -> dict[str, Any]:
     return {
         "file": forecast.item.name,
         "size": forecast.size,

@@ -1,5 +1,6 @@
-"""Runs `fotograma extract --local`. The first decoding child does its imports while this process does the rest of its
-own.
+"""The command `fotograma extract --local`.
+
+It starts the first decoding child early: the child does its imports while this process does the rest of its own.
 """
 
 from __future__ import annotations
@@ -28,28 +29,28 @@ class EngineMissing(FotogramaError):
 
 
 def check_engine() -> None:
-    """Raises EngineMissing."""
+    """Raises EngineMissing when a decoding library is not installed."""
     missing = [name for name in ("av", "decord", "numpy", "simplejpeg") if find_spec(name) is None]
     if missing:
         raise EngineMissing(f'The engine is not installed ({missing[0]}). Run: pip install "fotograma[engine]"')
 
 
 def run_local(files: Sequence[Path], spec: str | None, folder: Path, *, unpack: bool, as_json: bool) -> None:
-    """Extracts on this machine. Exits with 1 when an item failed. Raises EngineMissing."""
+    """Extracts the files on this machine. Exits as `run_batch`. Raises EngineMissing."""
     check_engine()
     try:
-        chosen = canonical(parse(spec or "{}"))
+        canonical_spec = canonical(parse(spec or "{}"))
     except CatalogueError as error:
         raise typer.BadParameter(error.detail, param_hint="--spec") from error
     with asyncio.Runner() as runner, _started_child(runner) as child:
-        # The child is on its way: it takes longest.
+        # These imports run while the child starts, which takes longest.
         from cluster.cli.run_batch import batch_items, run_batch  # noqa: PLC0415
 
         items = batch_items(files, folder)
-        run_batch(runner, _Local(items, chosen, unpack, child), items, folder, as_json=as_json)
+        run_batch(runner, _LocalRun(items, canonical_spec, unpack, child), items, folder, as_json=as_json)
 
 
-class _Local:
+class _LocalRun:
     def __init__(self, items: list[BatchItem], spec: str, unpack: bool, child: asyncio.Task[DecodingChild]) -> None:
         self._items, self._spec, self._unpack, self._child = items, spec, unpack, child
 
@@ -64,7 +65,7 @@ class _Local:
 
 @contextmanager
 def _started_child(runner: asyncio.Runner) -> Iterator[asyncio.Task[DecodingChild]]:
-    """Starts a child without waiting for it, and ends it."""
+    """Starts a child without waiting for it. Ends it on exit."""
 
     async def start() -> asyncio.Task[DecodingChild]:
         task = asyncio.create_task(DecodingChild.start())

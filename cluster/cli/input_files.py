@@ -1,4 +1,4 @@
-"""The input files of a command: named files, the videos in named folders, and what patterns match."""
+"""Finds the input files of a command: named files, the videos in named folders, and the matches of patterns."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ SUFFIXES = frozenset(
         ".wmv",
     }
 )
-"""Suffixes of the containers that the service accepts. A file that is named itself may have any suffix."""
+"""Suffixes of the containers that the service accepts. A named file may have any suffix."""
 
 
 def input_files(paths: Iterable[Path], *, recursive: bool = False) -> list[Path]:
-    """Returns named files as they are, the videos in a named folder, sorted and without hidden ones, and what patterns
-    match. Each file comes once.
+    """Returns named files, the videos in named folders (sorted, without hidden ones) and the matches of patterns. Each
+    file comes once.
 
-    recursive: also the videos below a folder. A pattern that matches nothing comes as it is, like a missing file.
+    recursive: also the videos in subfolders. A pattern that matches nothing is returned unchanged, like a missing file.
     Raises OSError.
     """
     found: dict[str, Path] = {}
@@ -46,7 +46,7 @@ def input_files(paths: Iterable[Path], *, recursive: bool = False) -> list[Path]
 
 
 def _matches(path: Path) -> list[Path]:
-    """A shell leaves a quoted pattern, and one that is longer than its limit, to the program."""
+    """Returns the matches of a pattern. A shell does not expand a quoted pattern, or one with too many matches."""
     if os.path.lexists(path) or not glob.has_magic(str(path)):
         return [path]
     return [Path(match) for match in sorted(glob.iglob(str(path), recursive=True))] or [path]

@@ -1,7 +1,7 @@
 """Extracts many videos on this machine without a server, each in its own decoding child.
 
-The child is the one of the service (`actors.sandbox.child_process`): a local video is untrusted too, a file that
-crashes native code fails alone, and the memory is freed after each video. This module imports neither Ray nor FFmpeg.
+It is the child of the service (`actors.sandbox.child_process`): a local video is untrusted too, a file that crashes
+native code fails alone, and the memory is freed after each video. This module imports neither Ray nor FFmpeg.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from db.values.error_catalogue import CATALOGUE, CatalogueError
 ADDRESS_SPACE_BYTES = 4 << 30
 SECONDS_MAX = 24 * 3600.0
 DISK_RESERVE_BYTES = 64 << 20
-CAREFUL_TRY = (False, True)
-"""The second and last try of a file that crashes the decoder reads sequentially with one thread."""
+SEQUENTIAL_TRIES = (False, True)
+"""Whether each try reads sequentially with one thread. The second and last try follows a crash of the decoder."""
 
 
 @dataclass(slots=True)
 class LocalBatch:
-    """spec: canonical JSON text. started: children that were started ahead; the first videos take them. cores: videos
-    extracted at once; cores that are left over become threads."""
+    """spec: canonical JSON text. started: children that were started ahead, for the first videos. cores: the most
+    videos that are extracted at a time. With fewer videos, each gets several threads."""
 
     observer: BatchObserver
     spec: str
@@ -45,17 +45,17 @@ class LocalBatch:
     cores: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
 
     async def run(self, items: Sequence[BatchItem]) -> list[VideoOutcome]:
-        """Extracts all videos; one that fails stops no other. Returns outcomes in the order of the items."""
-        at_once = max(1, min(self.cores, len(items)))
-        threads, turns = max(1, self.cores // at_once), asyncio.Semaphore(at_once)
+        """Extracts all videos. A failure stops no other video. Returns outcomes in the order of the items."""
+        max_concurrent = max(1, min(self.cores, len(items)))
+        threads, slots = max(1, self.cores // max_concurrent), asyncio.Semaphore(max_concurrent)
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._run_item(turns, threads, index, one)) for index, one in enumerate(items)]
+            tasks = [group.create_task(self._run_item(slots, threads, index, item)) for index, item in enumerate(items)]
         return [task.result() for task in tasks]
 
-    async def _run_item(self, turns: asyncio.Semaphore, threads: int, index: int, item: BatchItem) -> VideoOutcome:
+    async def _run_item(self, slots: asyncio.Semaphore, threads: int, index: int, item: BatchItem) -> VideoOutcome:
         on_stage = partial(self.observer.stage, index, item.name)
         on_stage(Stage.WAITING)
-        async with turns:
+        async with slots:
             try:
                 outcome = await self._extract(item, threads, on_stage)
             except (FotogramaError, OSError) as error:
@@ -63,7 +63,7 @@ class LocalBatch:
             except CatalogueError as error:
                 outcome = VideoOutcome(item.name, failure=_failure(error.code, error.detail))
             except ChildStartError as error:
-                outcome = VideoOutcome(item.name, failure=_broken(error))
+                outcome = VideoOutcome(item.name, failure=_engine_failure(error))
         self.observer.end(index, outcome)
         return outcome
 
@@ -73,15 +73,16 @@ class LocalBatch:
         size = item.source.stat().st_size
         with _scratch(target.archive.parent) as folder:
             on_stage(Stage.RUNNING)
-            for careful in CAREFUL_TRY:
-                job = _job(item.source, size, self.spec, _emptied(folder / "out"), threads, careful=careful)
+            for is_sequential in SEQUENTIAL_TRIES:
+                out = _empty_folder(folder / "out")
+                job = _job(item.source, size, self.spec, out, threads, is_sequential=is_sequential)
                 child = await (self.started.pop() if self.started else DecodingChild.start())
                 end = await child.run(job, _ProgressForwarder(on_stage))
                 if not isinstance(end, ChildCrashed):
                     break
             match end:
                 case Extracted():
-                    os.replace(folder / "out" / "frames.zip", target.archive)
+                    os.replace(out / "frames.zip", target.archive)
                 case Refused(code, detail):
                     return VideoOutcome(item.name, failure=_failure(code, detail))
                 case ChildCrashed(detail):
@@ -89,35 +90,37 @@ class LocalBatch:
         if self.unpack:
             on_stage(Stage.UNPACKING)
             await asyncio.to_thread(unpack, target.archive, target.folder)
-        given = tuple(ResultWarning(warning.code, warning.detail) for warning in end.warnings)
-        result = Result(end.frames, end.bytes, end.sha256, given)
+        warnings = tuple(ResultWarning(warning.code, warning.detail) for warning in end.warnings)
+        result = Result(end.frames, end.bytes, end.sha256, warnings)
         return VideoOutcome(
             item.name, archive=target.archive, folder=target.folder if self.unpack else None, result=result
         )
 
 
-async def planned_work(source: Path, size: int, spec: str) -> Planned | DetectingScenes:
-    """What a video is and how many images it is going to give; before scenes are detected, only what it is.
+async def probe_and_plan(source: Path, size: int, spec: str) -> Planned | DetectingScenes:
+    """Returns what the probe found and the number of images. Without the number if scenes must be detected first.
 
     Nothing is decoded. Raises VideoRefused, ChildStartError, OSError.
     """
 
     async def stop(event: ProgressEvent) -> None:
         if isinstance(event, Planned | DetectingScenes):
-            raise _WorkKnown(event)
+            raise _PlanReceived(event)
 
     with _scratch(Path(tempfile.gettempdir())) as folder:
-        job = _job(source, size, spec, _emptied(folder / "out"), threads=1, careful=False)
+        job = _job(source, size, spec, _empty_folder(folder / "out"), threads=1, is_sequential=False)
         try:
             end = await (await DecodingChild.start()).run(job, stop)
-        except _WorkKnown as known:
-            return known.event
+        except _PlanReceived as received:
+            return received.event
     raise VideoRefused(
         _failure(end.code, end.detail) if isinstance(end, Refused) else _failure("gave_up", "It crashed.")
     )
 
 
-class _WorkKnown(Exception):
+class _PlanReceived(Exception):
+    """Ends the child as soon as its plan has arrived."""
+
     def __init__(self, event: Planned | DetectingScenes) -> None:
         super().__init__()
         self.event = event
@@ -138,9 +141,9 @@ class _ProgressForwarder:
     on_stage: partial[None]
     total: int | None = None
 
-    async def __call__(self, news: ProgressEvent) -> None:
+    async def __call__(self, event: ProgressEvent) -> None:
         done = 0
-        match news:
+        match event:
             case Planned(frames_total=total):
                 self.total = total
             case Progress(frames_done=frames):
@@ -150,12 +153,12 @@ class _ProgressForwarder:
         self.on_stage(Stage.RUNNING, done, self.total)
 
 
-def _job(source: Path, size: int, spec: str, out: Path, threads: int, *, careful: bool) -> Job:
+def _job(source: Path, size: int, spec: str, out: Path, threads: int, *, is_sequential: bool) -> Job:
     return Job(
         source=source.absolute(),
         spec=spec,
         out=out.absolute(),
-        options=EngineOptions(threads=1 if careful else threads, sequential=careful),
+        options=EngineOptions(threads=1 if is_sequential else threads, sequential=is_sequential),
         limits=Limits(
             address_space_bytes=ADDRESS_SPACE_BYTES,
             cpu_seconds=int(SECONDS_MAX) * (threads + 1),
@@ -176,13 +179,13 @@ def _scratch(beside: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _emptied(folder: Path) -> Path:
+def _empty_folder(folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     return folder
 
 
-def _broken(error: ChildStartError) -> Failure:
+def _engine_failure(error: ChildStartError) -> Failure:
     last = str(error).strip().rpartition("\n")[2]
     remedy = 'Install it again: pip install --force-reinstall "fotograma[engine]"'
     return Failure("engine_broken", f"The decoder can't be started: {last}", "service", remedy)

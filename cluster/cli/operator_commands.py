@@ -41,7 +41,7 @@ MAX_RUNNING = 2**31 - 1
 
 
 class NoDatabase(FotogramaError):
-    """No database is known."""
+    """Neither the environment nor a running service names a database."""
 
     def __init__(self, data_dir: Path) -> None:
         super().__init__(f"No service runs on {data_dir}. Start it with `fotograma up`, or set FOTOGRAMA_DATABASE_URL.")
@@ -51,7 +51,7 @@ class NoAccount(FotogramaError):
     """No account has this e-mail address."""
 
     def __init__(self, email: str) -> None:
-        super().__init__(f"There is no account {email}. Make it first: fotograma login --register")
+        super().__init__(f"There is no account {email}. Create it first: fotograma login --register")
 
 
 @users.command(epilog=example("fotograma ops users promote ana@example.com"))
@@ -66,15 +66,15 @@ def demote(email: Email, data_dir: DataDirOption = DEFAULT_DATA_DIR) -> None:
     _set_role(email, "user", data_dir)
 
 
-def _running_limit(word: str) -> int:
-    """Parses a limit; the word `none` means COMMON_LIMIT. Raises typer.BadParameter."""
+def _running_limit(text: str) -> int:
+    """Parses a limit; `none` means COMMON_LIMIT. Raises typer.BadParameter."""
     from db.queue.fair_queueing import COMMON_LIMIT  # noqa: PLC0415
 
-    if word == "none":
+    if text == "none":
         return COMMON_LIMIT
-    if not (word.isascii() and word.isdigit() and 0 < int(word) <= MAX_RUNNING):
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= MAX_RUNNING):
         raise typer.BadParameter("It must be a whole number above 0, or none.")
-    return int(word)
+    return int(text)
 
 
 def _weight(weight: float | None) -> float | None:
@@ -88,14 +88,14 @@ def _weight(weight: float | None) -> float | None:
 def share(
     email: Email,
     weight: Annotated[
-        float | None, typer.Option(callback=_weight, help="Turns in the queue, as a multiple of the usual 1.")
+        float | None, typer.Option(callback=_weight, help="Weight of the account in the queue; the default is 1.")
     ] = None,
     running_limit: Annotated[
         int | None,
         typer.Option(
             parser=_running_limit,
             metavar="N|none",
-            help="Tasks that are worked on or next in turn; none: the limit that all have.",
+            help="The most open tasks; none: the limit of all accounts.",
         ),
     ] = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
@@ -109,9 +109,9 @@ def share(
         raise typer.BadParameter("Give --weight, --running-limit or both.")
 
     async def change(database: AsyncEngine) -> bool:
-        found = await accounts.credentials(database, normal_email(email) or "")
-        return found is not None and await fair_queueing.set_share(
-            database, found[0], weight=weight, running_limit=running_limit
+        account = await accounts.credentials(database, normal_email(email) or "")
+        return account is not None and await fair_queueing.set_share(
+            database, account[0], weight=weight, running_limit=running_limit
         )
 
     if not _run_on_database(data_dir, change):
@@ -126,18 +126,18 @@ def ledger(
     check: Annotated[bool, typer.Option("--check", help="Exit with 1 on any difference, and list the ids.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Compare every accepted extraction with what became of it. For admins."""
+    """Compare every accepted extraction with its outcome. For admins."""
     from dataclasses import asdict  # noqa: PLC0415
 
     from cluster.cli.batch_results import json_text  # noqa: PLC0415
     from cluster.cli.stored_credentials import logged_in_client  # noqa: PLC0415
 
     with logged_in_client(os.environ) as client:
-        found = client.ledger()
-    typer.echo(json_text(asdict(found)) if as_json else "\n".join(ledger_lines(found)))
-    if check and not found.balanced:
+        result = client.ledger()
+    typer.echo(json_text(asdict(result)) if as_json else "\n".join(ledger_lines(result)))
+    if check and not result.balanced:
         if not as_json:
-            for line in difference_lines(found):
+            for line in difference_lines(result):
                 typer.echo(line, err=True)
         raise typer.Exit(1)
 
@@ -153,38 +153,38 @@ def timeline(
     from cluster.cli.stored_credentials import logged_in_client  # noqa: PLC0415
 
     with logged_in_client(os.environ) as client:
-        moments = list(client.timeline(extraction_id))
+        events = list(client.timeline(extraction_id))
     if as_json:
-        typer.echo(json_text({"items": [asdict(moment) for moment in moments]}))
+        typer.echo(json_text({"items": [asdict(event) for event in events]}))
     else:
-        for moment in moments:
-            typer.echo(moment_line(moment))
+        for event in events:
+            typer.echo(event_line(event))
 
 
-def ledger_lines(found: Ledger) -> list[str]:
+def ledger_lines(result: Ledger) -> list[str]:
     """Returns the ledger as text: one figure in each line."""
     names = ("accepted", "succeeded", "failed", "cancelled", "queued", "running", "deleted")
-    lines = [f"{name:<11}{getattr(found, name):>10}" for name in names]
-    end = "Balanced." if found.balanced else f"Not balanced: {found.difference_count} extractions differ."
+    lines = [f"{name:<11}{getattr(result, name):>10}" for name in names]
+    end = "Balanced." if result.balanced else f"Not balanced: {result.difference_count} extractions differ."
     return [*lines, end]
 
 
-def difference_lines(found: Ledger) -> list[str]:
+def difference_lines(result: Ledger) -> list[str]:
     """Returns one line for each difference with its reason, and how many more there are."""
-    lists = [(found.differences, found.reasons)]
-    lists += [(account.get("differences", ()), account.get("reasons", {})) for account in found.users]
-    why = {extraction_id: reasons.get(extraction_id, "") for ids, reasons in lists for extraction_id in ids}
-    lines = [f"{extraction_id}  {reason}".rstrip() for extraction_id, reason in why.items()]
-    more = found.difference_count - len(why)
+    lists = [(result.differences, result.reasons)]
+    lists += [(account.get("differences", ()), account.get("reasons", {})) for account in result.users]
+    reason_of = {extraction_id: reasons.get(extraction_id, "") for ids, reasons in lists for extraction_id in ids}
+    lines = [f"{extraction_id}  {reason}".rstrip() for extraction_id, reason in reason_of.items()]
+    more = result.difference_count - len(reason_of)
     return [*lines, f"and {more} more"] if more > 0 else lines
 
 
-def moment_line(moment: TimelineEvent) -> str:
+def event_line(event: TimelineEvent) -> str:
     """Returns one event as text: time, kind and facts."""
-    numbers = {"attempt": moment.attempt, "segment": moment.segment, "segments": moment.segments}
+    numbers = {"attempt": event.attempt, "segment": event.segment, "segments": event.segments}
     facts = [f"{name} {value}" for name, value in numbers.items() if value is not None]
-    facts += [fact for fact in (moment.channel, moment.blame, moment.code, moment.detail) if fact is not None]
-    return f"{moment.at:%Y-%m-%d %H:%M:%S}  {moment.kind:<12} {', '.join(facts)}".rstrip()
+    facts += [fact for fact in (event.channel, event.blame, event.code, event.detail) if fact is not None]
+    return f"{event.at:%Y-%m-%d %H:%M:%S}  {event.kind:<12} {', '.join(facts)}".rstrip()
 
 
 def _set_role(email: str, role: str, data_dir: Path) -> None:
@@ -228,10 +228,10 @@ def database_url(data_dir: Path) -> str:
     from cluster.local.startup_error import StartupError  # noqa: PLC0415
 
     try:
-        place = data_dir_at(data_dir)
+        opened = data_dir_at(data_dir)
     except StartupError as error:
         raise NoDatabase(data_dir) from error
-    folder = process_record.read_record(place.record).folder
+    folder = process_record.read_record(opened.record).folder
     if folder is None or not folder.is_dir():
         raise NoDatabase(data_dir)
-    return url_of(folder / "postgres", open_secrets(place.secrets, place.ray_token).postgres_password)
+    return url_of(folder / "postgres", open_secrets(opened.secrets, opened.ray_token).postgres_password)

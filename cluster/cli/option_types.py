@@ -1,4 +1,4 @@
-"""Types of options that several commands share, and the form of the example in a help text."""
+"""Types of options that several commands share, and the example at the end of a help text."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _BATCH_EXIT_CODES = """
 \b
 Exit codes:
   0    every video succeeded
-  1    a video failed for a reason of its own; sending it again changes nothing
+  1    a video failed for a reason of its own; the same command again changes nothing
   2    the command line is wrong
   75   the service or the network failed; the same command again does the rest
   130  stopped by Ctrl-C"""
 
 
 def example(command: str) -> str:
-    """The end of a command's help. The command stays on one line, whatever the width of the terminal."""
+    """Returns the end of a command's help text. The command stays on one line, whatever the width of the terminal."""
     return f"\b\nExample:\n  {command}"
 
 
 def batch_example(command: str) -> str:
-    """The end of the help of a command that works on several videos."""
+    """Returns the end of the help text of a command for several videos."""
     return example(command) + _BATCH_EXIT_CODES

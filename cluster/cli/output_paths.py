@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 @dataclass(frozen=True, slots=True)
 class OutputPath:
-    """archive: the zip. folder: for the unpacked images. renamed: another video of the batch has the plain name."""
+    """archive: the zip. folder: for the unpacked images. renamed: another video has the plain name."""
 
     archive: Path
     folder: Path
@@ -23,10 +23,10 @@ def output_paths(folder: Path, filenames: Iterable[str]) -> list[OutputPath]:
     Names that differ only in case count as equal: some file systems can't tell them apart.
     """
     taken: set[str] = set()
-    return [_claim(folder, _stem(filename), taken) for filename in filenames]
+    return [_unique_path(folder, _stem(filename), taken) for filename in filenames]
 
 
-def _claim(folder: Path, stem: str, taken: set[str]) -> OutputPath:
+def _unique_path(folder: Path, stem: str, taken: set[str]) -> OutputPath:
     names = (stem if number == 1 else f"{stem}-{number}" for number in count(1))
     name = next(name for name in names if name.casefold() not in taken)
     taken.add(name.casefold())

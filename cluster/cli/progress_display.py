@@ -1,4 +1,4 @@
-"""Progress of a batch: bars on a terminal, lines elsewhere, nothing with `--json`."""
+"""Shows the progress of a batch: bars on a terminal, lines elsewhere, nothing with `--json`."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from cluster.cli.batch_results import lines_of, say
+from cluster.cli.batch_results import outcome_lines, print_line
 from cluster.cli.server_batch import BatchObserver, Stage, VideoOutcome
 
-STAGES_OF_BYTES = frozenset({Stage.READING, Stage.UPLOADING, Stage.DOWNLOADING})
+BYTE_STAGES = frozenset({Stage.READING, Stage.UPLOADING, Stage.DOWNLOADING})
 
 
 class Display(BatchObserver, AbstractContextManager["Display"], Protocol):
-    """An observer of a batch that is shown from enter to exit."""
+    """An observer of a batch. It shows the progress inside its `with` block."""
 
 
 class SilentDisplay:
-    """For programs: only the result is printed."""
+    """Shows nothing, for programs: they read only the result."""
 
     def __enter__(self) -> SilentDisplay:
         return self
@@ -34,10 +34,10 @@ class SilentDisplay:
         return None
 
     def stage(self, index: int, name: str, stage: Stage, done: int = 0, total: int | None = None) -> None:
-        """Says nothing."""
+        """Shows nothing."""
 
     def end(self, index: int, outcome: VideoOutcome) -> None:
-        """Says nothing."""
+        """Shows nothing."""
 
 
 class LineDisplay(SilentDisplay):
@@ -53,11 +53,11 @@ class LineDisplay(SilentDisplay):
     def stage(self, index: int, name: str, stage: Stage, done: int = 0, total: int | None = None) -> None:
         if stage in {Stage.QUEUED, Stage.RUNNING} and index not in self._accepted:
             self._accepted.add(index)
-            say(self._console, f"{name}: accepted")
+            print_line(self._console, f"{name}: accepted")
 
     def end(self, index: int, outcome: VideoOutcome) -> None:
-        for line in lines_of(outcome):
-            say(self._console, line)
+        for line in outcome_lines(outcome):
+            print_line(self._console, line)
 
 
 class ProgressBars(SilentDisplay):
@@ -95,7 +95,7 @@ class ProgressBars(SilentDisplay):
             self._bars[index] = self._progress.add_task("", name=_short(name), amount="", total=None)
         bar = self._bars[index]
         if self._stages.get(index) is not stage:
-            # The rate is that of one stage, and counts from where it began.
+            # The rate is that of one stage, from its first byte on.
             self._progress.reset(bar, completed=done, total=total)
             self._stages[index] = stage
         self._show_uploads(index, stage, done, total)
@@ -110,7 +110,7 @@ class ProgressBars(SilentDisplay):
         )
 
     def _show_uploads(self, index: int, stage: Stage, done: int, total: int | None) -> None:
-        """Shows all uploads together, while there are several."""
+        """Shows one bar for all uploads while there are several."""
         sums = self._upload_total
         if stage is Stage.UPLOADING and total is not None:
             sums.report(index, done, total)
@@ -130,13 +130,13 @@ class ProgressBars(SilentDisplay):
             self._progress.remove_task(self._bars.pop(index))
         self._ended += 1
         self._progress.update(self._all, completed=self._ended, amount=f"{self._ended}/{self._videos}")
-        for line in lines_of(outcome):
-            say(self._console, line)
+        for line in outcome_lines(outcome):
+            print_line(self._console, line)
 
 
 @dataclass(slots=True)
 class UploadTotal:
-    """Adds up the uploads that have begun. sent: without what was there when they began; size: the same of them all."""
+    """Sums up the uploads that have begun. sent, size: bytes, without those that the server had before."""
 
     sent: int = 0
     size: int = 0
@@ -150,28 +150,28 @@ class UploadTotal:
         if index not in self._parts:
             self._parts[index] = (sent, sent)
             self.size += size - sent
-        start, before = self._parts[index]
+        start, sent_before = self._parts[index]
         self._parts[index] = (start, sent)
-        self.sent += sent - before
+        self.sent += sent - sent_before
 
     def end(self, index: int) -> bool:
-        """Whether the upload was active."""
+        """Ends an upload. Returns whether it was active."""
         return self._parts.pop(index, None) is not None
 
 
 class _RateColumn(ProgressColumn):
-    """Bytes a second, and the time left."""
+    """Shows bytes per second and the remaining time."""
 
     def render(self, task: Task) -> Text:
-        moves_bytes = task.description in STAGES_OF_BYTES
-        return Text(rate_text(task.speed, task.time_remaining) if moves_bytes else "")
+        has_rate = task.description in BYTE_STAGES
+        return Text(rate_text(task.speed, task.time_remaining) if has_rate else "")
 
 
-def rate_text(bytes_a_second: float | None, seconds_left: float | None) -> str:
-    if not bytes_a_second:
+def rate_text(bytes_per_second: float | None, seconds_left: float | None) -> str:
+    if not bytes_per_second:
         return ""
     left = "" if seconds_left is None else f", {timedelta(seconds=int(seconds_left))} left"
-    return f"{bytes_a_second / 1e6:.1f} MB/s{left}"
+    return f"{bytes_per_second / 1e6:.1f} MB/s{left}"
 
 
 def display_for(console: Console, videos: int, *, silent: bool) -> Display:
@@ -182,7 +182,7 @@ def display_for(console: Console, videos: int, *, silent: bool) -> Display:
 
 
 def _amount(stage: Stage, done: int, total: int | None) -> str:
-    if stage in STAGES_OF_BYTES and (done or total):
+    if stage in BYTE_STAGES and (done or total):
         return f"{done / 1e6:.1f}/{total / 1e6:.1f} MB" if total else f"{done / 1e6:.1f} MB"
     if stage is Stage.RUNNING:
         return f"{done}/{'?' if total is None else total} frames"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import typer
 from rich.console import Console
 
-from cluster.cli.batch_results import document, failures, json_text, summary, summary_line
+from cluster.cli.batch_results import failures, json_object, json_text, summary, summary_line
 from cluster.cli.output_paths import output_paths
 from cluster.cli.progress_display import Display, display_for
 from cluster.cli.server_batch import BATCH_RETRY_POLICY, BatchItem, ServerBatch, VideoOutcome
@@ -30,9 +30,9 @@ class BatchExitCode(IntEnum):
     FAILED = 1
     """A video failed for a reason of its own; the same command again changes nothing."""
     TRY_AGAIN = 75
-    """A video failed through the service or the network; the same command again does what is missing. EX_TEMPFAIL."""
+    """The service or the network failed; the same command again does the rest. The value is EX_TEMPFAIL."""
     INTERRUPTED = 130
-    """128 + SIGINT, as shells say it."""
+    """128 + SIGINT, as in shells."""
 
 
 class BatchRun(Protocol):
@@ -43,34 +43,34 @@ class BatchRun(Protocol):
     def interrupted(self) -> list[str]: ...
 
 
-def run_remote(items: list[BatchItem], spec: str | None, folder: Path, *, unpack: bool, as_json: bool) -> None:
-    """Uploads what is not on the server yet and downloads the results. Exits as `run_batch`."""
-    from cluster.cli.stored_credentials import identity, upload_state_path  # noqa: PLC0415
+def run_on_server(items: list[BatchItem], spec: str | None, folder: Path, *, unpack: bool, as_json: bool) -> None:
+    """Uploads the files that the server does not have, and downloads the results. Exits as `run_batch`."""
+    from cluster.cli.stored_credentials import server_credentials, upload_state_path  # noqa: PLC0415
     from cluster.client.async_client import AsyncClient  # noqa: PLC0415
 
-    who = identity(os.environ)
+    server = server_credentials(os.environ)
     state = None
     try:
         state = upload_state_path(os.environ)
     except OSError as error:
         typer.echo(f"An upload can't go on after a crash of this command: {error}", err=True)
-    client = AsyncClient(who.url, store=who.store, retry=BATCH_RETRY_POLICY, upload_state=state)
+    client = AsyncClient(server.url, store=server.store, retry=BATCH_RETRY_POLICY, upload_state=state)
     with asyncio.Runner() as runner:
-        run_batch(runner, _Remote(client, items, spec, folder, unpack), items, folder, as_json=as_json)
+        run_batch(runner, _ServerRun(client, items, spec, folder, unpack), items, folder, as_json=as_json)
 
 
 def batch_items(files: Sequence[Path], folder: Path) -> list[BatchItem]:
     """Returns one item for each input file, with its output path in the folder."""
-    places = zip(files, output_paths(folder, [file.name for file in files]), strict=True)
-    return [BatchItem(str(file), target, source=file) for file, target in places]
+    targets = output_paths(folder, [file.name for file in files])
+    return [BatchItem(str(file), target, source=file) for file, target in zip(files, targets, strict=True)]
 
 
 def console() -> Console:
-    # Does not use rich's own detection: with FORCE_COLOR it would write bars into a log file.
+    # Without rich's own detection, which with FORCE_COLOR would write bars into a log file.
     return Console(highlight=False, force_terminal=sys.stdout.isatty())
 
 
-class _Remote:
+class _ServerRun:
     def __init__(
         self, client: AsyncClient, items: list[BatchItem], spec: str | None, folder: Path, unpack: bool
     ) -> None:
@@ -96,26 +96,26 @@ def run_batch(
     runner: asyncio.Runner, run: BatchRun, items: Sequence[BatchItem], folder: Path, *, as_json: bool
 ) -> None:
     """Shows the progress of the batch and prints its results. Exits with a `BatchExitCode` when an item failed."""
-    for one in items:
-        if one.target.renamed:
-            typer.echo(f"{one.name}: is written as {one.target.archive.name}; the plain name is taken.", err=True)
+    for item in items:
+        if item.target.renamed:
+            typer.echo(f"{item.name}: is written as {item.target.archive.name}; the plain name is taken.", err=True)
     folder.mkdir(parents=True, exist_ok=True)
     display = display_for(console(), len(items), silent=as_json)
 
-    async def bring() -> list[VideoOutcome]:
+    async def run_batch_items() -> list[VideoOutcome]:
         return await run(display)
 
-    began = time.monotonic()
+    started_at = time.monotonic()
     try:
         with display:
-            outcomes = runner.run(bring())
+            outcomes = runner.run(run_batch_items())
     except KeyboardInterrupt as error:
         for line in run.interrupted():
             typer.echo(line, err=True)
         raise typer.Exit(BatchExitCode.INTERRUPTED) from error
-    counts = summary(outcomes, time.monotonic() - began)
+    counts = summary(outcomes, time.monotonic() - started_at)
     if as_json:
-        typer.echo(json_text({"items": [document(outcome) for outcome in outcomes], "summary": counts}))
+        typer.echo(json_text({"items": [json_object(outcome) for outcome in outcomes], "summary": counts}))
     elif len(outcomes) > 1:
         typer.echo(summary_line(counts))
     failed = failures(outcomes)

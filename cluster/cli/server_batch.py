@@ -1,4 +1,4 @@
-"""Uploads, extracts and downloads many videos at once through the server. A video that fails stops no other."""
+"""Uploads, extracts and downloads many videos concurrently through the server. A failure stops no other video."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 BATCH_RETRY_POLICY = RetryPolicy(
     attempts=None, patience_seconds=900.0, retry_after_seconds=600.0, in_progress_seconds=300.0
 )
-"""Patient enough that a batch survives restarts of the server."""
+"""Long enough for restarts of the server."""
 MAX_UPLOADS = 4
 MAX_DOWNLOADS = 4
 MAX_IN_PROGRESS = 64
@@ -53,7 +53,7 @@ class Stage(StrEnum):
 class VideoOutcome:
     """The outcome of one video. archive, folder: the written files, else None. failure: None after success. result:
     None after a failure. video, extraction: on the server. sent_bytes: of the file, in this run. is_unchanged: the
-    archive was there, from an earlier run."""
+    archive is from an earlier run."""
 
     name: str
     video: Video | None = None
@@ -91,13 +91,13 @@ class BatchItem:
 
 @dataclass(slots=True)
 class _ItemState:
-    """What is known about one video so far."""
+    """The state of one video while the batch runs. first_sent: bytes that the server had before this run."""
 
     video: Video | None
     extraction: Extraction | None
     archive: Path | None = None
     folder: Path | None = None
-    sent_from: int | None = None
+    first_sent: int | None = None
     sent_bytes: int = 0
     is_downloaded: bool = False
     is_extracted_again: bool = False
@@ -114,21 +114,21 @@ class ServerBatch:
     spec: str | None = None
     unpack: bool = False
     pending: dict[int, Extraction] = field(default_factory=dict)
-    _under_way: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_IN_PROGRESS))
+    _in_progress: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_IN_PROGRESS))
     _uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_UPLOADS))
     _downloads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_DOWNLOADS))
 
     async def run(self, items: Iterable[BatchItem]) -> list[VideoOutcome]:
-        """Runs all items; one that fails stops no other. Returns outcomes in the order of the items."""
+        """Runs all items. A failure stops no other item. Returns outcomes in the order of the items."""
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._run_item(index, one)) for index, one in enumerate(items)]
+            tasks = [group.create_task(self._run_item(index, item)) for index, item in enumerate(items)]
         return [task.result() for task in tasks]
 
     async def _run_item(self, index: int, item: BatchItem) -> VideoOutcome:
         state = _ItemState(item.video, item.extraction)
         failure = None
         try:
-            async with self._under_way:
+            async with self._in_progress:
                 await self._run_stages(index, item, state)
         except (FotogramaError, OSError) as error:
             failure = failure_of(error)
@@ -163,7 +163,7 @@ class ServerBatch:
             await asyncio.to_thread(self._unpack, state, item.target)
 
     async def _fetch_result(self, index: int, item: BatchItem, on_stage: _OnStage, state: _ItemState) -> None:
-        """Waits for the result and downloads it. A result of an earlier run that has expired is made again."""
+        """Waits for the result and downloads it. Extracts again when the result of an earlier run has expired."""
 
         def report_received(received: int, total: int | None) -> None:
             state.is_downloaded = True
@@ -173,7 +173,7 @@ class ServerBatch:
             assert state.extraction is not None
             self.pending[index] = state.extraction
             state.extraction = await self.client.wait(
-                state.extraction, on_progress=lambda seen: _report_progress(on_stage, seen)
+                state.extraction, on_progress=lambda latest: _report_progress(on_stage, latest)
             )
             target = item.target.archive
             try:
@@ -196,12 +196,12 @@ class ServerBatch:
             if error.code != "video_expired":
                 raise
         async with self._uploads:
-            return await self._upload_anew(source, on_stage, state, key)
+            return await self._upload_again(source, on_stage, state, key)
 
-    async def _upload_anew(
+    async def _upload_again(
         self, source: Path, on_stage: _OnStage, state: _ItemState, key: str
     ) -> tuple[Video, Extraction]:
-        """Sends a file whose bytes have expired on the server."""
+        """Uploads a file whose bytes the server has removed or never got right."""
         sent = partial(_report_sent, on_stage, state)
         video = await self.client.upload(source, self.spec, idempotency_key=key, on_sent=sent)
         return video, video.extraction
@@ -220,34 +220,34 @@ class ServerBatch:
         while _is_retryable(extraction):
             key = f"retry-{extraction.id}"
             if _is_damaged(extraction):
-                video, extraction = await self._upload_anew(source, on_stage, state, key)
+                video, extraction = await self._upload_again(source, on_stage, state, key)
                 continue
             try:
-                again = await self.client.retry(extraction, idempotency_key=key)
+                retried = await self.client.retry(extraction, idempotency_key=key)
             except ApiError as error:
                 if error.code != "video_expired":
                     raise
-                return await self._upload_anew(source, on_stage, state, key)
-            extraction = await self.client.extraction(again.id)
+                return await self._upload_again(source, on_stage, state, key)
+            extraction = await self.client.extraction(retried.id)
         return video, extraction
 
 
 def _is_retryable(extraction: Extraction) -> bool:
-    """Returns whether the extraction failed through no fault of the file or the request."""
+    """Returns whether the extraction failed for another reason than the file or the request."""
     by_service = extraction.error is not None and extraction.error.fault == "service"
-    failed_otherwise = by_service or _is_damaged(extraction)
-    return extraction.status is Status.CANCELLED or (extraction.status is Status.FAILED and failed_otherwise)
+    may_succeed = by_service or _is_damaged(extraction)
+    return extraction.status is Status.CANCELLED or (extraction.status is Status.FAILED and may_succeed)
 
 
 def _is_damaged(extraction: Extraction) -> bool:
-    """Returns whether other bytes arrived than those of the file."""
+    """Returns whether the server got other bytes than those of the file."""
     return extraction.error is not None and extraction.error.code == CHECKSUM_MISMATCH
 
 
 async def find_items(client: AsyncClient, ids: Sequence[str]) -> list[tuple[Video, Extraction]]:
     """Returns an item for each id of a video (its newest extraction) or an extraction. Raises ApiError `not_found`."""
 
-    async def one(id_: str) -> tuple[Video, Extraction]:
+    async def find_item(id_: str) -> tuple[Video, Extraction]:
         try:
             video = await client.video(id_)
         except ApiError as error:
@@ -257,11 +257,11 @@ async def find_items(client: AsyncClient, ids: Sequence[str]) -> list[tuple[Vide
             return await client.video(extraction.video_id), extraction
         return video, video.extraction
 
-    return list(await asyncio.gather(*map(one, ids)))
+    return list(await asyncio.gather(*map(find_item, ids)))
 
 
 def failure_of(error: FotogramaError | OSError) -> Failure:
-    """Returns any error as a failure with code, detail, fault and remedy."""
+    """Converts any error to a failure with code, detail, fault and remedy."""
     match error:
         case ApiError(status=401) if error.code != "bad_credentials":
             return Failure(error.code, error.detail, error.fault, "Log in again: fotograma login")
@@ -292,9 +292,9 @@ class _OnStage(Protocol):
 
 
 def _report_sent(on_stage: _OnStage, state: _ItemState, sent: int, total: int) -> None:
-    # The first report tells what the server has already.
-    state.sent_from = sent if state.sent_from is None else state.sent_from
-    state.sent_bytes = max(state.sent_bytes, sent - state.sent_from)
+    # The first report has the bytes that the server has already.
+    state.first_sent = sent if state.first_sent is None else state.first_sent
+    state.sent_bytes = max(state.sent_bytes, sent - state.first_sent)
     on_stage(Stage.UPLOADING, sent, total)
 
 

@@ -1,6 +1,6 @@
 """The server and the tokens of the command line: from the environment, else from a file that only its owner can read.
 
-FOTOGRAMA_URL names the server, FOTOGRAMA_TOKEN an access token or API key. The file holds the sessions of several
+FOTOGRAMA_URL names the server, FOTOGRAMA_TOKEN an access token or API key. The file has the sessions of several
 servers; a token is sent only to the server that issued it.
 """
 
@@ -48,23 +48,23 @@ class CredentialsFile:
         self._file = PrivateJsonFile(path)
 
     def current_url(self) -> str | None:
-        """Returns the server of the latest log-in."""
+        """Returns the URL of the server of the latest log-in."""
         url = self._read().get("current")
         return url if isinstance(url, str) else None
 
     def tokens(self, url: str) -> Tokens | None:
-        kept = self._servers(self._read()).get(url, {})
-        access, refresh = kept.get("access_token"), kept.get("refresh_token")
+        entry = self._servers(self._read()).get(url, {})
+        access, refresh = entry.get("access_token"), entry.get("refresh_token")
         return Tokens(access, refresh) if isinstance(access, str) else None
 
-    def keep(self, url: str, tokens: Tokens | None, email: str | None = None) -> None:
+    def write_tokens(self, url: str, tokens: Tokens | None, email: str | None = None) -> None:
         """Replaces the tokens of a server; None deletes them. email: None leaves it as it is."""
         document = self._read()
         servers = self._servers(document)
-        before = servers.pop(url, {})
+        earlier = servers.pop(url, {})
         if tokens is not None:
             servers[url] = {
-                "email": email or before.get("email"),
+                "email": email or earlier.get("email"),
                 "access_token": tokens.access_token,
                 "refresh_token": tokens.refresh_token,
             }
@@ -72,7 +72,7 @@ class CredentialsFile:
         self._file.write({"current": current, "servers": servers})
 
     def locked(self) -> AbstractContextManager[object]:
-        """Keeps other processes out. The system takes the lock back when its holder dies in any way."""
+        """Locks out other processes. The kernel releases the lock when the process dies."""
         return self._file.locked()
 
     def _read(self) -> dict[str, Any]:
@@ -87,35 +87,35 @@ class CredentialsFile:
         return servers if isinstance(servers, dict) else {}
 
 
-class FileStore(TokenStore):
-    """One server's tokens in the file. Processes that share the file renew them one at a time: a refresh token works
-    once.
+class FileTokenStore(TokenStore):
+    """The tokens of one server in the file. Processes that share the file renew them one after the other, because a
+    refresh token works once.
     """
 
     def __init__(self, file: CredentialsFile, url: str) -> None:
         super().__init__(file.tokens(url))
         self._file, self._url = file, url
-        self._held = False
+        self._is_locked = False
 
     def change(self, tokens: Tokens | None) -> None:
-        with nullcontext() if self._held else self._file.locked():
-            self._file.keep(self._url, tokens)
+        with nullcontext() if self._is_locked else self._file.locked():
+            self._file.write_tokens(self._url, tokens)
         super().change(tokens)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         with self._file.locked():
             self._tokens = self._file.tokens(self._url)
-            self._held = True
+            self._is_locked = True
             try:
                 yield
             finally:
-                self._held = False
+                self._is_locked = False
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
-    """The server, and the tokens for it."""
+class ServerCredentials:
+    """The server of the command line, and the tokens for it."""
 
     url: str
     store: TokenStore
@@ -141,23 +141,23 @@ def upload_state_path(environ: Mapping[str, str]) -> Path:
     return folder / "uploads.json"
 
 
-def identity(environ: Mapping[str, str]) -> Identity:
+def server_credentials(environ: Mapping[str, str]) -> ServerCredentials:
     """Returns the server and its tokens. Raises NotLoggedIn."""
     file = credentials_file(environ)
     url = canonical_url(environ.get("FOTOGRAMA_URL") or file.current_url() or DEFAULT_URL)
     token = environ.get("FOTOGRAMA_TOKEN")
-    store = TokenStore(Tokens(token)) if token else FileStore(file, url)
+    store = TokenStore(Tokens(token)) if token else FileTokenStore(file, url)
     if store.tokens is None:
         raise NotLoggedIn(url)
-    return Identity(url, store)
+    return ServerCredentials(url, store)
 
 
 def logged_in_client(environ: Mapping[str, str]) -> Client:
-    """A client that is us. Raises NotLoggedIn."""
+    """Returns a client with the stored credentials. Raises NotLoggedIn."""
     from cluster.client.sync_client import Client  # noqa: PLC0415
 
-    who = identity(environ)
-    return Client(who.url, store=who.store)
+    server = server_credentials(environ)
+    return Client(server.url, store=server.store)
 
 
 def canonical_url(url: str) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cluster.client.sync_client import Client
 
 webhooks = typer.Typer(
-    help="Manage webhooks: who is told when an extraction ends.",
+    help="Manage webhooks: URLs that get a message when an extraction ends.",
     epilog=example("fotograma webhooks add https://example.org/hook"),
     no_args_is_help=True,
 )
@@ -25,7 +25,7 @@ DeliveryId = Annotated[str, typer.Argument(metavar="DELIVERY", help="Id of a del
 
 @webhooks.command(epilog=example("fotograma webhooks add https://example.org/hook --event extraction.failed"))
 def add(
-    url: Annotated[str, typer.Argument(metavar="URL", help="Where to send messages.", show_default=False)],
+    url: Annotated[str, typer.Argument(metavar="URL", help="URL to which messages are sent.", show_default=False)],
     events: Annotated[
         list[str] | None,
         typer.Option("--event", metavar="TYPE", help="Send only this type of message. Can be given several times."),
@@ -48,14 +48,14 @@ def list_() -> None:
 
 @webhooks.command(epilog=example("fotograma webhooks delete 01890c5e-7b1a-7c3e-9f00-2b6c1d8e4a10"))
 def delete(webhook: WebhookId) -> None:
-    """Remove a webhook, and the messages that it has not got yet."""
+    """Delete a webhook and its pending messages."""
     with _client() as client:
         client.delete_webhook(webhook)
 
 
 @webhooks.command(epilog=example("fotograma webhooks deliveries 01890c5e-7b1a-7c3e-9f00-2b6c1d8e4a10"))
 def deliveries(webhook: WebhookId) -> None:
-    """List what was sent to a webhook, newest first."""
+    """List the deliveries to a webhook, newest first."""
     with _client() as client:
         for delivery in client.deliveries(webhook):
             typer.echo(delivery_line(delivery))

@@ -1,4 +1,4 @@
-"""The identity that the command line uses, and where its credentials are stored."""
+"""The server_credentials that the command line uses, and where its credentials are stored."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ from pathlib import Path
 import pytest
 from filelock import FileLock, Timeout
 
-from cluster.cli.stored_credentials import BadAddress, CredentialsFile, FileStore, NotLoggedIn, canonical_url, identity
+from cluster.cli.stored_credentials import (
+    BadAddress,
+    CredentialsFile,
+    FileTokenStore,
+    NotLoggedIn,
+    canonical_url,
+    server_credentials,
+)
 from cluster.client.api_types import Tokens
 from cluster.client.errors import FotogramaError
 from tests.support.own_process import command_of
@@ -32,7 +39,7 @@ def file(tmp_path: Path) -> CredentialsFile:
 
 
 def test_only_the_owner_can_read_the_file(file: CredentialsFile) -> None:
-    file.keep(HERE, Tokens("a", "r"), "ana@example.org")
+    file.write_tokens(HERE, Tokens("a", "r"), "ana@example.org")
     assert stat.S_IMODE(file.path.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.path.parent.stat().st_mode) == 0o700
     assert [path.name for path in file.path.parent.iterdir()] == ["credentials.json"]
@@ -41,23 +48,23 @@ def test_only_the_owner_can_read_the_file(file: CredentialsFile) -> None:
 def test_sessions_of_several_servers_are_kept_and_the_latest_login_is_the_current_one(
     file: CredentialsFile, environ: dict[str, str]
 ) -> None:
-    file.keep(HERE, Tokens("a", "r"), "ana@example.org")
-    file.keep(THERE, Tokens("b"), "ana@example.org")
-    file.keep(HERE, Tokens("c", "s"))
-    assert identity(environ).url == THERE
-    assert identity(environ | {"FOTOGRAMA_URL": f"{HERE}/"}).store.tokens == Tokens("c", "s")
+    file.write_tokens(HERE, Tokens("a", "r"), "ana@example.org")
+    file.write_tokens(THERE, Tokens("b"), "ana@example.org")
+    file.write_tokens(HERE, Tokens("c", "s"))
+    assert server_credentials(environ).url == THERE
+    assert server_credentials(environ | {"FOTOGRAMA_URL": f"{HERE}/"}).store.tokens == Tokens("c", "s")
     assert json.loads(file.path.read_text())["servers"][HERE]["email"] == "ana@example.org"
 
 
 def test_a_token_is_never_sent_to_another_server(file: CredentialsFile, environ: dict[str, str]) -> None:
-    file.keep(HERE, Tokens("a", "r"), "ana@example.org")
+    file.write_tokens(HERE, Tokens("a", "r"), "ana@example.org")
     with pytest.raises(NotLoggedIn, match=r"fotograma login --url https://other\.example"):
-        identity(environ | {"FOTOGRAMA_URL": "https://other.example"})
+        server_credentials(environ | {"FOTOGRAMA_URL": "https://other.example"})
 
 
 def test_the_environment_overrides_the_file(file: CredentialsFile, environ: dict[str, str]) -> None:
-    file.keep(HERE, Tokens("a", "r"), "ana@example.org")
-    current = identity(environ | {"FOTOGRAMA_URL": THERE, "FOTOGRAMA_TOKEN": "key"})
+    file.write_tokens(HERE, Tokens("a", "r"), "ana@example.org")
+    current = server_credentials(environ | {"FOTOGRAMA_URL": THERE, "FOTOGRAMA_TOKEN": "key"})
     assert (current.url, current.store.tokens) == (THERE, Tokens("key"))
     current.store.change(None)
     assert file.tokens(HERE) == Tokens("a", "r")
@@ -65,24 +72,24 @@ def test_the_environment_overrides_the_file(file: CredentialsFile, environ: dict
 
 def test_nobody_is_logged_in_without_a_file_or_after_a_logout(file: CredentialsFile, environ: dict[str, str]) -> None:
     with pytest.raises(NotLoggedIn):
-        identity(environ)
-    file.keep(HERE, Tokens("a", "r"), "ana@example.org")
-    identity(environ).store.change(None)
+        server_credentials(environ)
+    file.write_tokens(HERE, Tokens("a", "r"), "ana@example.org")
+    server_credentials(environ).store.change(None)
     with pytest.raises(NotLoggedIn):
-        identity(environ)
+        server_credentials(environ)
 
 
 def test_damaged_file_is_an_error_and_stays_unchanged(file: CredentialsFile, environ: dict[str, str]) -> None:
     file.path.parent.mkdir()
     file.path.write_text("{")
     with pytest.raises(FotogramaError, match=r"credentials\.json is damaged"):
-        identity(environ)
+        server_credentials(environ)
     assert file.path.read_text() == "{"
 
 
 def test_renewal_is_exclusive_and_sees_the_tokens_of_an_earlier_renewal(file: CredentialsFile) -> None:
-    file.keep(HERE, Tokens("a", "r"), "ana@example.org")
-    mine, other = FileStore(file, HERE), FileStore(file, HERE)
+    file.write_tokens(HERE, Tokens("a", "r"), "ana@example.org")
+    mine, other = FileTokenStore(file, HERE), FileTokenStore(file, HERE)
     order: list[str] = []
 
     def renew() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from cluster.cli.batch_results import failures, lines_of, printable, summary, summary_line
+from cluster.cli.batch_results import failures, outcome_lines, printable, summary, summary_line
 from cluster.cli.output_paths import output_paths
 from cluster.cli.progress_display import LineDisplay, ProgressBars, UploadTotal, rate_text
 from cluster.cli.run_batch import exit_code
@@ -298,7 +298,7 @@ def test_summary_counts_succeeded_unchanged_and_failed_videos() -> None:
     }
     line = "3 videos: 2 succeeded (1 of them unchanged), 1 failed; 15 frames, 34.5 MB sent in 0:01:05"
     assert summary_line(counts) == line
-    assert lines_of(UNCHANGED) == ["b.mp4: 3 frames → out/b.zip (unchanged)"]
+    assert outcome_lines(UNCHANGED) == ["b.mp4: 3 frames → out/b.zip (unchanged)"]
 
 
 @pytest.mark.parametrize(
