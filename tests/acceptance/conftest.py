@@ -1,4 +1,4 @@
-"""One running system for all acceptance tests that do not start their own."""
+"""One running service for all acceptance tests that do not start their own."""
 
 import shutil
 import tempfile
@@ -19,7 +19,7 @@ def inbox() -> Iterator[Inbox]:
 
 @pytest.fixture(scope="package")
 def service(inbox: Inbox) -> Iterator[Service]:
-    """With the demonstration, two workers, short leases and a mail server, in a data directory whose path has a blank.
+    """A service with the demonstration, two workers, short leases and a mail server. Its path contains a blank.
 
     Its data directory, its temporary files and PostgreSQL's programs are in a folder that no other user can enter, as
     for root in a container. A test that ends the service starts it again. The service ends before the tests of other
@@ -41,7 +41,7 @@ def service(inbox: Inbox) -> Iterator[Service]:
             folder / "my data", arguments=["--demo"], environment=settings, popen_options={"umask": 0o077}
         )
         service.start()
-        # Root's database lies where its user can reach it, outside of the folder.
+        # As root, the database lies outside of this folder, where PostgreSQL's user can reach it.
         database = (service.data_dir / "postgres").resolve()
         try:
             yield service

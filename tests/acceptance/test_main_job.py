@@ -1,4 +1,4 @@
-"""The main job on the running service: real clips in, exact frames out, whatever dies."""
+"""The main job on the running service: real clips give exact frames, whichever process dies."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.videos.clips import (
 )
 from tests.support.videos.result_archives import numbers_in, read_archive
 
-TEN = (
+TEN_CLIPS = (
     "h264",
     "h264_b_frames",
     "h264_vfr",
@@ -46,24 +46,24 @@ def client(service: Service) -> Iterator[Client]:
         yield client
 
 
-def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
+        assert time.monotonic() < deadline, f"the condition was not true within {seconds:.0f} s"
         time.sleep(0.05)
 
 
-def on_screen(truth: ClipTruth, fps: int) -> list[int]:
-    """The contract's frames of mode `fps`, found the slow way: for each k the last frame that has begun."""
-    wanted: list[int] = []
+def expected_numbers(truth: ClipTruth, fps: int) -> list[int]:
+    """The frame numbers that mode `fps` selects, computed without the product: for each k, the last frame shown."""
+    numbers: list[int] = []
     tick = min(truth.time_base / 2, type(truth.time_base)(1, 2000))
     k = 0
     while type(truth.time_base)(k, fps) < truth.duration:
-        begun = [shown.number for shown in truth.shown if shown.pts <= type(truth.time_base)(k, fps) + tick]
-        if begun[-1:] != wanted[-1:]:
-            wanted.append(begun[-1])
+        started = [shown.number for shown in truth.shown if shown.pts <= type(truth.time_base)(k, fps) + tick]
+        if started[-1:] != numbers[-1:]:
+            numbers.append(started[-1])
         k += 1
-    return wanted
+    return numbers
 
 
 def extract(service: Service, paths: list[Path], out: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -71,16 +71,16 @@ def extract(service: Service, paths: list[Path], out: Path, *options: str) -> su
     return service.run_command("extract", *map(str, paths), "-o", str(out), *options)
 
 
-def test_ten_clips_in_one_command_give_exactly_the_frames_of_the_specification(
+def test_ten_clips_in_one_command_give_exactly_the_specified_frames(
     service: Service, clips: ClipByName, tmp_path: Path
 ) -> None:
     service.log_in_cli()
-    paths = [clips(name)[0] for name in TEN]
-    done = extract(service, paths, tmp_path / "first", "--fps", "5")
-    assert done.returncode == 0, done.stderr
-    for name, path in zip(TEN, paths, strict=True):
+    paths = [clips(name)[0] for name in TEN_CLIPS]
+    completed = extract(service, paths, tmp_path / "first", "--fps", "5")
+    assert completed.returncode == 0, completed.stderr
+    for name, path in zip(TEN_CLIPS, paths, strict=True):
         manifest, images = read_archive(tmp_path / "first" / f"{path.stem}.zip")
-        assert numbers_in(images) == on_screen(clips(name)[1], 5), name
+        assert numbers_in(images) == expected_numbers(clips(name)[1], 5), name
         assert [frame["index"] for frame in manifest["frames"]] == sorted(f["index"] for f in manifest["frames"])
         assert manifest["warnings"] == []
     again = extract(service, paths, tmp_path / "second", "--fps", "5")
@@ -90,10 +90,10 @@ def test_ten_clips_in_one_command_give_exactly_the_frames_of_the_specification(
         assert first.read_bytes() == second.read_bytes()
 
 
-def test_as_many_videos_run_at_once_as_there_are_workers(service: Service, client: Client, clips: ClipByName) -> None:
+def test_each_worker_runs_one_video_at_a_time(service: Service, client: Client, clips: ClipByName) -> None:
     path, _ = clips("h264_long")
     videos = [client.upload(path, spec=SLOW) for _ in range(service.workers + 2)]
-    until(lambda: len(list(client.videos(status="running"))) == service.workers)
+    wait_until(lambda: len(list(client.videos(status="running"))) == service.workers)
     assert len(list(client.videos(status="queued"))) == 2
     for video in videos:
         client.delete(video)
@@ -104,11 +104,11 @@ def test_task_of_a_killed_worker_is_published_once_by_another_worker(
 ) -> None:
     path, truth = clips("h264_long")
     video = client.upload(path, spec={"sample": {"mode": "every_nth", "n": 2}})
-    until(lambda: client.video(video.id).extraction.progress.frames_done > 0)
+    wait_until(lambda: client.video(video.id).extraction.progress.frames_done > 0)
     worker = next(pid for pid in service.replica_pids("pool") if service.decoding_child(pid))
     child = service.decoding_child(worker)
     os.kill(worker, signal.SIGKILL)
-    until(lambda: not Path(f"/proc/{child}").exists())
+    wait_until(lambda: not Path(f"/proc/{child}").exists())
     extraction = client.wait(video.extraction, timeout_seconds=120)
     assert extraction.attempt == 2
     assert service.event_kinds(extraction.id).count("published") == 1
@@ -116,7 +116,7 @@ def test_task_of_a_killed_worker_is_published_once_by_another_worker(
     assert numbers_in(read_archive(archive)[1]) == [shown.number for shown in truth.shown][::2]
 
 
-def test_file_that_is_no_video_is_refused_with_code_fault_and_remedy_and_nothing_is_stored(
+def test_non_video_is_refused_with_code_fault_and_remedy_and_nothing_is_stored(
     service: Service, client: Client, tmp_path: Path
 ) -> None:
     before = service.object_files()
@@ -140,7 +140,7 @@ def test_broken_video_fails_and_its_owner_is_notified_while_other_videos_succeed
     write_audio_only(tmp_path / "sound.mp4")
     cut = truncated_copy(clips("h264_vfr")[0])
     videos = {path.name: client.upload(path) for path in (tmp_path / "sound.mp4", cut, good)}
-    until(lambda: all(client.video(video.id).status.ended for video in videos.values()))
+    wait_until(lambda: all(client.video(video.id).status.ended for video in videos.values()))
     ends = {name: client.video(video.id).extraction for name, video in videos.items()}
     assert ends.pop(good.name).status == "succeeded"
     codes = {name: (end.error.code, end.error.fault, bool(end.error.remedy)) for name, end in ends.items() if end.error}
@@ -149,12 +149,12 @@ def test_broken_video_fails_and_its_owner_is_notified_while_other_videos_succeed
         cut.name: ("unreadable_container", "file", True),
     }
     me = client.me().email
-    until(lambda: len(inbox.messages_to(me)) == 3)
+    wait_until(lambda: len(inbox.messages_to(me)) == 3)
     subjects = {message["subject"] for message in inbox.messages_to(me)}
     assert {"Your video failed: sound.mp4", f"Your video failed: {cut.name}"} <= subjects
 
 
-def test_everything_killed_and_started_again_ends_every_accepted_video(
+def test_every_accepted_video_ends_after_all_processes_were_killed(
     service: Service, clips: ClipByName, tmp_path: Path
 ) -> None:
     path, truth = clips("h264_long")
@@ -162,7 +162,7 @@ def test_everything_killed_and_started_again_ends_every_accepted_video(
         spec = {"sample": {"mode": "every_nth", "n": 20}}
         with ThreadPoolExecutor(4) as pool:
             videos = list(pool.map(lambda _: client.upload(path, spec=spec), range(6)))
-        until(lambda: any(client.video(video.id).extraction.progress.frames_done for video in videos))
+        wait_until(lambda: any(client.video(video.id).extraction.progress.frames_done for video in videos))
         service.kill_everything()
         service.start()
         for video in videos:
@@ -172,7 +172,7 @@ def test_everything_killed_and_started_again_ends_every_accepted_video(
 
 
 def test_another_number_of_workers_gives_the_same_bytes(service: Service, clips: ClipByName, tmp_path: Path) -> None:
-    paths = [clips(name)[0] for name in TEN[:4]]
+    paths = [clips(name)[0] for name in TEN_CLIPS[:4]]
 
     def archives(folder: Path) -> list[bytes]:
         with service.client() as client:

@@ -1,4 +1,4 @@
-"""The page in a real browser: logging in, adding files, and a table that updates itself."""
+"""The page in a real browser: the session, adding files, and a table that updates itself."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ JPEG = bytes.fromhex("ffd8ffd9")
 pytestmark = needs_chromium
 
 
-def test_several_files_go_from_the_drop_to_the_download_without_a_reload(page: Page, site: Site) -> None:
+def test_several_files_are_uploaded_extracted_and_downloaded_without_a_reload(page: Page, site: Site) -> None:
     page.get_by_label("Per second", exact=True).fill("0.5")
     page.get_by_label("Longest side").select_option("640")
     choose_files(page, ("one.mp4", MP4), ("two.mp4", MP4 + b"2"))
@@ -44,7 +44,7 @@ def test_several_files_go_from_the_drop_to_the_download_without_a_reload(page: P
         file_row(page, "one.mp4").get_by_role("link", name="Download").click()
     assert download.value.suggested_filename == "one.zip"
     assert download.value.path().read_bytes() == result.archive
-    # The browser itself streams it to the disk; no script holds it.
+    # The browser itself saves the archive: no script has it in memory.
     assert download.value.url.endswith("/frames.zip")
     assert not [url for url in fetched if url.endswith("/frames.zip")]
 
@@ -67,7 +67,7 @@ def test_files_can_be_dropped_anywhere_on_the_page(page: Page) -> None:
     expect(file_row(page, "right.mp4")).to_contain_text("Waiting")
 
 
-def test_what_was_chosen_is_what_is_asked_for(page: Page) -> None:
+def test_chosen_options_are_the_specification_of_the_extraction(page: Page) -> None:
     page.get_by_label("Frames", exact=True).select_option("keyframes")
     page.get_by_label("Longest side").select_option("320")
     expect(page.get_by_label("Per second", exact=True)).to_be_hidden()
@@ -77,22 +77,22 @@ def test_what_was_chosen_is_what_is_asked_for(page: Page) -> None:
     assert (spec["sample"], spec["image"]["max_side"]) == ({"mode": "keyframes"}, 320)
 
 
-def test_progress_is_seen_while_it_runs(page: Page, site: Site) -> None:
+def test_progress_is_shown_during_the_extraction(page: Page, site: Site) -> None:
     choose_files(page, ("long.mp4", MP4))
     expect(file_row(page, "long.mp4")).to_contain_text("Number 1 in line")
 
-    async def half() -> None:
+    async def reach_a_quarter() -> None:
         (claim,) = await task_queue.claim(site.deps.database, worker="w")
         await task_queue.plan(site.deps.database, claim.lease, media=MEDIA, frames_total=1200)
         await task_queue.heartbeat(site.deps.database, claim.lease, frames_done=300)
 
-    site.run(half())
+    site.run(reach_a_quarter())
     expect(file_row(page, "long.mp4")).to_contain_text("300 of 1,200", timeout=SECONDS_10)
     expect(file_row(page, "long.mp4")).to_contain_text("64 × 48")
     expect(file_row(page, "long.mp4").get_by_role("progressbar")).to_have_attribute("value", "0.25")
 
 
-def test_a_failure_tells_reason_and_remedy_and_can_be_retried(page: Page, site: Site) -> None:
+def test_failure_shows_reason_and_remedy_and_can_be_retried(page: Page, site: Site) -> None:
     choose_files(page, ("sound.mp4", MP4))
     expect(file_row(page, "sound.mp4")).to_contain_text("Waiting")
     site.fail("no_video_stream", "The file has only sound.")
@@ -103,7 +103,7 @@ def test_a_failure_tells_reason_and_remedy_and_can_be_retried(page: Page, site: 
     expect(file_row(page, "sound.mp4")).to_contain_text("Waiting")
 
 
-def test_a_file_that_is_no_video_is_refused_and_the_others_go_on(page: Page) -> None:
+def test_non_video_is_refused_and_the_other_files_are_accepted(page: Page) -> None:
     choose_files(page, ("notes.mp4", b"some text"), ("empty.mp4", b""), ("good.mp4", MP4))
     expect(file_row(page, "notes.mp4")).to_contain_text("The file is not a video of a known container.")
     expect(file_row(page, "empty.mp4")).to_contain_text("The file is empty.")
@@ -112,7 +112,7 @@ def test_a_file_that_is_no_video_is_refused_and_the_others_go_on(page: Page) -> 
     expect(file_row(page, "notes.mp4")).to_have_count(0)
 
 
-def test_a_hostile_file_name_is_only_text(page: Page) -> None:
+def test_file_name_with_html_is_shown_as_text(page: Page) -> None:
     name = "<img src=x onerror=document.title='broken'>&amp;\"'.mp4"
     choose_files(page, (name, MP4))
     expect(page.locator("#videos .name")).to_have_text(name)
@@ -120,7 +120,7 @@ def test_a_hostile_file_name_is_only_text(page: Page) -> None:
     assert page.title() == "Fotograma"
 
 
-def test_cancel_filter_search_and_delete(page: Page) -> None:
+def test_videos_can_be_cancelled_filtered_searched_and_deleted(page: Page) -> None:
     choose_files(page, ("beach.mp4", MP4), ("city.mp4", MP4))
     expect(page.locator("#videos tr")).to_have_count(2)
     file_row(page, "beach.mp4").get_by_role("button", name="Cancel").click()
@@ -141,7 +141,7 @@ def test_cancel_filter_search_and_delete(page: Page) -> None:
     expect(file_row(page, "city.mp4")).to_have_count(1)
 
 
-def test_an_upload_whose_answer_was_lost_is_sent_again_and_is_there_once(page: Page) -> None:
+def test_upload_whose_answer_was_lost_is_repeated_and_accepted_once(page: Page) -> None:
     lost: list[str] = []
 
     def lose_first_answer(route: Route) -> None:
@@ -160,7 +160,7 @@ def test_an_upload_whose_answer_was_lost_is_sent_again_and_is_there_once(page: P
     expect(page.locator("#videos tr").filter(has_text="once.mp4")).to_have_count(1)
 
 
-def test_a_lost_connection_is_said_and_mends_by_itself(page: Page) -> None:
+def test_lost_connection_is_shown_until_it_is_back(page: Page) -> None:
     choose_files(page, ("clip.mp4", MP4))
     expect(file_row(page, "clip.mp4")).to_contain_text("Waiting")
     page.route("**/v1/videos?*", lambda route: route.abort("connectionrefused"))
@@ -170,7 +170,7 @@ def test_a_lost_connection_is_said_and_mends_by_itself(page: Page) -> None:
     expect(file_row(page, "clip.mp4")).to_contain_text("Waiting")
 
 
-def test_logging_out_and_in_again(page: Page) -> None:
+def test_videos_are_shown_again_after_logging_out_and_in(page: Page) -> None:
     choose_files(page, ("mine.mp4", MP4))
     expect(file_row(page, "mine.mp4")).to_contain_text("Waiting")
     page.get_by_role("button", name="Log out").click()
@@ -184,11 +184,11 @@ def test_logging_out_and_in_again(page: Page) -> None:
     expect(file_row(page, "mine.mp4")).to_have_count(1)
 
 
-def test_it_fits_a_narrow_screen_and_every_control_has_a_name(page: Page) -> None:
+def test_page_fits_a_narrow_screen_and_every_control_has_a_name(page: Page) -> None:
     choose_files(page, ("a-very-long-file-name-without-any-space-" * 5 + ".mp4", MP4))
     expect(page.locator("#videos tr")).to_have_count(1)
     page.set_viewport_size({"width": 360, "height": 700})
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     for control in page.locator("button:visible, a:visible, input:visible, select:visible").all():
-        named = control.evaluate("e => e.textContent.trim() || e.ariaLabel || e.labels?.[0]?.textContent.trim()")
-        assert named, control.evaluate("e => e.outerHTML")
+        name = control.evaluate("e => e.textContent.trim() || e.ariaLabel || e.labels?.[0]?.textContent.trim()")
+        assert name, control.evaluate("e => e.outerHTML")

@@ -1,6 +1,6 @@
-"""A large video, dropped on the page of the running service, with one reload in the middle.
+"""A large video is dropped on the page of the running service. The page is reloaded once during the upload.
 
-It has 64 MiB. With FOTOGRAMA_SUITE=full it has 3 GB.
+The video has 64 MiB; with FOTOGRAMA_SUITE=full it has 3 GB.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ __all__ = ["browser"]
 
 FULL = os.environ.get("FOTOGRAMA_SUITE") == "full"
 VIDEO_BYTES = 3_000_000_000 if FULL else 64 << 20
-IN_THE_MIDDLE, GOES_ON = re.compile("[3-9][0-9] %"), re.compile("Goes on at [3-9][0-9] %")
+HALF_SENT, RESUMED = re.compile("[3-9][0-9] %"), re.compile("Goes on at [3-9][0-9] %")
 TIMEOUT_MS = 1_800_000 if FULL else 120_000
 
 pytestmark = needs_chromium
 
 
 def padded_copy(clip: Path, path: Path, size: int) -> Path:
-    """The same MP4 with a box `free` at its end that fills it to `size` bytes. The file has a hole on the disk."""
+    """Copies an MP4 and appends a `free` box that fills it to `size` bytes. The copy is a sparse file."""
     content = clip.read_bytes()
     path.write_bytes(content + (size - len(content)).to_bytes(4, "big") + b"free")
     os.truncate(path, size)
@@ -35,7 +35,7 @@ def padded_copy(clip: Path, path: Path, size: int) -> Path:
 
 
 def drop(page: Page, video: Path) -> None:
-    """Drops a file of the disk on the page."""
+    """Drops a file from the disk on the page."""
     expect(page.locator("#workspace")).to_be_visible()
     page.evaluate(
         """() => {
@@ -57,13 +57,13 @@ def drop(page: Page, video: Path) -> None:
     )
 
 
-def test_a_large_video_with_one_reload_in_the_middle_ends_with_its_frames(
+def test_large_video_gives_its_frames_after_a_reload_during_the_upload(
     browser: Browser, service: Service, clips: ClipByName, tmp_path: Path
 ) -> None:
     clip, truth = clips("h264")
     video = padded_copy(clip, tmp_path / "concert.mp4", VIDEO_BYTES)
     with open_page(browser, service.url) as page:
-        # Requests are neither held nor listened to: Playwright would keep all their bodies in its memory.
+        # The test neither delays nor listens to requests: Playwright would keep all their bodies in memory.
         network = page.context.new_cdp_session(page)
         slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": VIDEO_BYTES // 16}
         network.send("Network.enable")
@@ -71,12 +71,12 @@ def test_a_large_video_with_one_reload_in_the_middle_ends_with_its_frames(
         page.get_by_label("Frames", exact=True).select_option("all")
         drop(page, video)
         bar = file_row(page, video.name).get_by_role("progressbar")
-        expect(bar).to_have_attribute("aria-valuetext", IN_THE_MIDDLE, timeout=TIMEOUT_MS)
+        expect(bar).to_have_attribute("aria-valuetext", HALF_SENT, timeout=TIMEOUT_MS)
         page.reload()
         network.send("Network.emulateNetworkConditions", slow | {"uploadThroughput": -1})
         expect(page.get_by_text("Not uploaded completely: concert.mp4.")).to_be_visible()
         drop(page, video)
-        expect(file_row(page, video.name)).to_contain_text(GOES_ON)
+        expect(file_row(page, video.name)).to_contain_text(RESUMED)
         expect(file_row(page, video.name)).to_contain_text("Done", timeout=TIMEOUT_MS)
         with page.expect_download() as download:
             file_row(page, video.name).get_by_role("link", name="Download").click()

@@ -1,4 +1,4 @@
-"""The page in a real browser: uploads are paused, resumed, cancelled and refused; many of them keep it fluent."""
+"""The page in a real browser: uploads are paused, resumed, cancelled and refused; many uploads don't block the page."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ __all__ = ["browser", "page", "site"]
 pytestmark = needs_chromium
 
 LONGEST_TASK_MS = 100
-"""A longer one is felt by people who type or scroll."""
+"""A longer task delays typing and scrolling noticeably."""
 
 
 async def locked_videos(site: Site) -> AsyncConnection:
-    """A connection that lets no video be stored until it is closed."""
+    """Locks the table of videos, so that no video is accepted; returns the connection that has the lock."""
     connection = await site.deps.database.connect()
     await connection.execute(text("LOCK TABLE videos IN EXCLUSIVE MODE"))
     return connection
 
 
-def test_pause_and_resume(page: Page, site: Site, tmp_path: Path) -> None:
+def test_upload_is_paused_and_resumed(page: Page, site: Site, tmp_path: Path) -> None:
     video = make_video(tmp_path)
     paused = PausedSlices(page, 2 * MIB)
     choose_paths(page, video)
@@ -56,7 +56,7 @@ def test_pause_and_resume(page: Page, site: Site, tmp_path: Path) -> None:
     assert site.received.by_method["PATCH"] == 16 * MIB
 
 
-def test_a_pause_within_a_slice_loses_nothing_that_has_arrived(page: Page, site: Site, tmp_path: Path) -> None:
+def test_pause_during_a_slice_keeps_the_bytes_that_arrived(page: Page, site: Site, tmp_path: Path) -> None:
     video = make_video(tmp_path)
     network = page.context.new_cdp_session(page)
     slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 4 * MIB}
@@ -72,7 +72,7 @@ def test_a_pause_within_a_slice_loses_nothing_that_has_arrived(page: Page, site:
     assert site.received.by_method["PATCH"] == 16 * MIB
 
 
-def test_cancel_takes_the_upload_off_the_service(page: Page, tmp_path: Path) -> None:
+def test_cancel_deletes_the_upload_from_the_service(page: Page, tmp_path: Path) -> None:
     video = make_video(tmp_path)
     PausedSlices(page, 2 * MIB)
     choose_paths(page, video)
@@ -83,11 +83,11 @@ def test_cancel_takes_the_upload_off_the_service(page: Page, tmp_path: Path) -> 
     assert answer.value.status == 204
     expect(file_row(page, video.name)).to_have_count(0)
     assert count_upload_records(page) == 0
-    gone = page.request.head(answer.value.url, headers={"Tus-Resumable": "1.0.0"})
-    assert gone.status == 410
+    deleted = page.request.head(answer.value.url, headers={"Tus-Resumable": "1.0.0"})
+    assert deleted.status == 410
 
 
-def test_all_can_be_paused_resumed_and_cancelled(page: Page, tmp_path: Path) -> None:
+def test_all_uploads_can_be_paused_resumed_and_cancelled(page: Page, tmp_path: Path) -> None:
     videos = [make_video(tmp_path, f"part-{n}.mp4", 2 * MIB) for n in range(5)]
     PausedSlices(page, 0)
     choose_paths(page, *videos)
@@ -108,31 +108,33 @@ def test_all_can_be_paused_resumed_and_cancelled(page: Page, tmp_path: Path) -> 
     expect(page.get_by_text("Not uploaded completely")).to_be_hidden()
 
 
-def test_leaving_the_page_is_warned_of_while_something_is_sent(page: Page, tmp_path: Path) -> None:
+def test_leaving_the_page_during_an_upload_needs_a_confirmation(page: Page, tmp_path: Path) -> None:
     video = make_video(tmp_path)
     paused = PausedSlices(page, 0)
     choose_paths(page, video)
     expect(file_row(page, video.name)).to_contain_text("Uploading")
-    asked: list[str] = []
+    dialogs: list[str] = []
 
-    def stay(dialog: Dialog) -> None:
-        asked.append(dialog.type)
+    def dismiss(dialog: Dialog) -> None:
+        dialogs.append(dialog.type)
         dialog.dismiss()
 
-    page.on("dialog", stay)
+    page.on("dialog", dismiss)
     page.evaluate("location.reload()")
     expect(file_row(page, video.name)).to_contain_text("Uploading")
     paused.release()
     expect_accepted(page, video.name)
-    assert asked == ["beforeunload"]
+    assert dialogs == ["beforeunload"]
     page.evaluate("location.reload()")
     expect(file_row(page, video.name)).to_have_count(1)
-    assert asked == ["beforeunload"]
+    assert dialogs == ["beforeunload"]
 
 
-def test_between_the_last_byte_and_the_acceptance_it_is_checking(page: Page, site: Site, tmp_path: Path) -> None:
+def test_upload_is_shown_as_checking_between_its_last_byte_and_its_acceptance(
+    page: Page, site: Site, tmp_path: Path
+) -> None:
     video = make_video(tmp_path, size=2 * MIB)
-    # Uploads go on, but no video can be accepted.
+    # Bytes are still received, but no video can be accepted.
     lock = site.run(locked_videos(site))
     choose_paths(page, video)
     expect(file_row(page, video.name)).to_contain_text("Checking")
@@ -141,20 +143,20 @@ def test_between_the_last_byte_and_the_acceptance_it_is_checking(page: Page, sit
     expect_accepted(page, video.name)
 
 
-def test_a_large_file_that_is_no_video_is_refused_by_its_first_slice(page: Page, site: Site, tmp_path: Path) -> None:
-    notes = tmp_path / "notes.mp4"
-    notes.write_bytes(b"some text\n" * (2 * MIB))
-    choose_paths(page, notes)
-    expect(file_row(page, notes.name)).to_contain_text("The file is not a video of a known container.")
+def test_large_non_video_is_refused_by_its_first_slice(page: Page, site: Site, tmp_path: Path) -> None:
+    text_file = tmp_path / "notes.mp4"
+    text_file.write_bytes(b"some text\n" * (2 * MIB))
+    choose_paths(page, text_file)
+    expect(file_row(page, text_file.name)).to_contain_text("The file is not a video of a known container.")
     expect(page.locator("#announcer")).to_contain_text("notes.mp4: Not accepted.")
     assert site.received.by_method["PATCH"] <= MIB // 4
-    expect(file_row(page, notes.name).get_by_role("button", name="Try again")).to_be_hidden()
-    file_row(page, notes.name).get_by_role("button", name="Dismiss").click()
-    expect(file_row(page, notes.name)).to_have_count(0)
+    expect(file_row(page, text_file.name).get_by_role("button", name="Try again")).to_be_hidden()
+    file_row(page, text_file.name).get_by_role("button", name="Dismiss").click()
+    expect(file_row(page, text_file.name)).to_have_count(0)
     assert count_upload_records(page) == 0
 
 
-def test_a_file_that_was_deleted_meanwhile_is_refused(page: Page, tmp_path: Path) -> None:
+def test_file_that_was_deleted_during_its_upload_is_refused(page: Page, tmp_path: Path) -> None:
     video = make_video(tmp_path)
     paused = PausedSlices(page, 2 * MIB)
     choose_paths(page, video)
@@ -180,9 +182,7 @@ def test_the_largest_size_is_told_and_a_larger_file_is_refused_before_its_first_
 
 
 @pytest.mark.parametrize("site", [{"uploads": SMALL}], indirect=True)
-def test_behind_a_proxy_that_answers_options_itself_the_service_refuses_what_is_too_large(
-    page: Page, tmp_path: Path
-) -> None:
+def test_service_refuses_a_too_large_file_when_a_proxy_answers_options(page: Page, tmp_path: Path) -> None:
     def answer_options(route: Route) -> None:
         if route.request.method == "OPTIONS":
             route.fulfill(status=204)
@@ -196,7 +196,7 @@ def test_behind_a_proxy_that_answers_options_itself_the_service_refuses_what_is_
 
 
 @pytest.mark.parametrize("site", [{"limits": make_limits(quotas=Quotas(stored_bytes=3 * MIB))}], indirect=True)
-def test_a_file_beyond_the_quota_is_refused_and_can_be_tried_again(page: Page, tmp_path: Path) -> None:
+def test_file_above_the_quota_is_refused_and_can_be_tried_again(page: Page, tmp_path: Path) -> None:
     choose_paths(page, make_video(tmp_path, "first.mp4", 2 * MIB))
     expect_accepted(page, "first.mp4")
     choose_paths(page, make_video(tmp_path, "second.mp4", 2 * MIB))
@@ -212,7 +212,7 @@ def test_a_file_beyond_the_quota_is_refused_and_can_be_tried_again(page: Page, t
     expect_accepted(page, "second.mp4")
 
 
-def test_a_thousand_files_keep_the_page_fluent(page: Page) -> None:
+def test_thousand_files_do_not_block_the_page(page: Page) -> None:
     page.evaluate(
         """bytes => {
             window.longTasks = [];
@@ -241,7 +241,7 @@ def test_a_thousand_files_keep_the_page_fluent(page: Page) -> None:
     page.get_by_role("button", name="Cancel all").click()
     page.get_by_role("button", name="Cancel them").click()
     expect(page.locator("#uploads tr")).to_have_count(0, timeout=SECONDS_60)
-    longest = max(page.evaluate("longTasks"), default=0)
-    # Other work on the machine makes every task longer.
-    busy = max(1.0, os.getloadavg()[0] / cores())
-    assert longest < LONGEST_TASK_MS * busy
+    longest_ms = max(page.evaluate("longTasks"), default=0)
+    # On a busy machine every task takes longer.
+    load_factor = max(1.0, os.getloadavg()[0] / cores())
+    assert longest_ms < LONGEST_TASK_MS * load_factor

@@ -1,4 +1,4 @@
-"""The page in a real browser: an upload that breaks off goes on, and nothing that has arrived is sent again."""
+"""The page in a real browser: an interrupted upload continues, and no byte that arrived is sent again."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def reload(page: Page) -> Page:
 
 
 def crash(page: Page) -> Page:
-    """The process of the page dies; the user opens a new one."""
+    """Crashes the process of the page, and opens a new page."""
     with pytest.raises(BrowserError):
         page.goto("chrome://crash")
     opened = page.context.new_page()
@@ -65,7 +65,7 @@ def crash(page: Page) -> Page:
 
 
 @pytest.mark.parametrize("leave", [reload, crash])
-def test_the_same_file_chosen_again_goes_on_where_it_was(
+def test_same_file_chosen_again_resumes_at_its_offset(
     page: Page, site: Site, tmp_path: Path, leave: Callable[[Page], Page]
 ) -> None:
     video = make_video(tmp_path)
@@ -88,7 +88,7 @@ def test_the_same_file_chosen_again_goes_on_where_it_was(
 
 
 def open_profile(browser: Browser, site: Site, profile: Path) -> Page:
-    """A browser of its own, which keeps what it stores in a folder."""
+    """Starts another browser, which stores its data in a folder; returns its page."""
     context = browser.browser_type.launch_persistent_context(
         profile, executable_path=CHROMIUM, args=ARGUMENTS, base_url=site.address
     )
@@ -96,7 +96,7 @@ def open_profile(browser: Browser, site: Site, profile: Path) -> Page:
 
 
 def wait_for_record_on_disk(page: Page, profile: Path) -> None:
-    """The browser writes its storage to the disk some seconds later."""
+    """Waits until the browser has written its local storage to the disk, which takes some seconds."""
     deadline = time.monotonic() + 30
     while not any(
         b"fotograma.upload" in log.read_bytes() for log in profile.glob("Default/Local Storage/leveldb/*.log")
@@ -106,15 +106,19 @@ def wait_for_record_on_disk(page: Page, profile: Path) -> None:
 
 
 def kill_browser(profile: Path) -> None:
-    """SIGKILL to the processes of the browser that uses this folder."""
-    killed = [one for one in psutil.Process().children(recursive=True) if f"--user-data-dir={profile}" in one.cmdline()]
-    assert killed
-    for one in killed:
-        one.kill()
-    psutil.wait_procs(killed, 30)
+    """Kills the processes of the browser that uses this folder."""
+    processes = [
+        process
+        for process in psutil.Process().children(recursive=True)
+        if f"--user-data-dir={profile}" in process.cmdline()
+    ]
+    assert processes
+    for process in processes:
+        process.kill()
+    psutil.wait_procs(processes, 30)
 
 
-def test_the_same_file_goes_on_after_a_crash_of_the_browser(browser: Browser, site: Site, tmp_path: Path) -> None:
+def test_same_file_resumes_after_a_crash_of_the_browser(browser: Browser, site: Site, tmp_path: Path) -> None:
     video, profile = make_video(tmp_path), tmp_path / "profile"
     page = open_profile(browser, site, profile)
     create_account(page)
@@ -133,9 +137,7 @@ def test_the_same_file_goes_on_after_a_crash_of_the_browser(browser: Browser, si
     page.context.close()
 
 
-def test_a_file_that_is_chosen_with_other_frames_is_an_upload_of_its_own(
-    page: Page, site: Site, tmp_path: Path
-) -> None:
+def test_same_file_with_another_specification_is_another_upload(page: Page, site: Site, tmp_path: Path) -> None:
     video = make_video(tmp_path)
     paused = PausedSlices(page, 2 * MIB)
     choose_paths(page, video)
@@ -152,9 +154,7 @@ def test_a_file_that_is_chosen_with_other_frames_is_an_upload_of_its_own(
     assert count_upload_records(page) == 0
 
 
-def test_a_connection_that_breaks_again_and_again_loses_only_the_slice_under_way(
-    page: Page, site: Site, tmp_path: Path
-) -> None:
+def test_repeatedly_broken_connection_repeats_only_the_current_slice(page: Page, site: Site, tmp_path: Path) -> None:
     video = make_video(tmp_path)
     slices: list[int] = []
 
@@ -174,7 +174,7 @@ def test_a_connection_that_breaks_again_and_again_loses_only_the_slice_under_way
     assert site.received.by_method["PATCH"] == 16 * MIB
 
 
-def test_an_answer_that_is_lost_costs_no_byte(page: Page, site: Site, tmp_path: Path) -> None:
+def test_lost_answer_repeats_no_byte(page: Page, site: Site, tmp_path: Path) -> None:
     video = make_video(tmp_path, size=2 * MIB)
     lost: list[int] = []
 
@@ -192,7 +192,7 @@ def test_an_answer_that_is_lost_costs_no_byte(page: Page, site: Site, tmp_path: 
     assert site.received.by_method["PATCH"] == 2 * MIB
 
 
-def test_two_pages_that_send_one_file_end_with_one_video(page: Page, site: Site, tmp_path: Path) -> None:
+def test_two_pages_that_send_the_same_file_create_one_video(page: Page, site: Site, tmp_path: Path) -> None:
     video = make_video(tmp_path)
     paused = PausedSlices(page, 2 * MIB)
     choose_paths(page, video)
@@ -201,19 +201,19 @@ def test_two_pages_that_send_one_file_end_with_one_video(page: Page, site: Site,
     other.goto("/")
     choose_paths(other, video)
     expect_accepted(other, video.name)
-    paused.release()  # its slice conflicts with those of the other page
+    paused.release()  # this slice conflicts with the slices of the other page
     page.bring_to_front()
     expect_accepted(page, video.name)
     assert len(page.request.get("/v1/videos").json()["items"]) == 1
 
 
-def test_a_proxys_own_404_while_the_service_starts_ends_no_upload(page: Page, site: Site, tmp_path: Path) -> None:
+def test_404_of_a_proxy_during_a_start_of_the_service_ends_no_upload(page: Page, site: Site, tmp_path: Path) -> None:
     video = make_video(tmp_path)
-    answered: list[str] = []
+    answered_methods: list[str] = []
 
     def start_slowly(route: Route) -> None:
-        if len(answered) < 2 and (route.request.method == "HEAD" or offset_of(route.request) > 2 * MIB):
-            answered.append(route.request.method)
+        if len(answered_methods) < 2 and (route.request.method == "HEAD" or offset_of(route.request) > 2 * MIB):
+            answered_methods.append(route.request.method)
             route.fulfill(status=404, body="Path '/v1/uploads' not found.")
         else:
             route.continue_()
@@ -221,11 +221,11 @@ def test_a_proxys_own_404_while_the_service_starts_ends_no_upload(page: Page, si
     page.route(UPLOADS, start_slowly)
     choose_paths(page, video)
     expect_accepted(page, video.name)
-    assert answered == ["PATCH", "HEAD"]
+    assert answered_methods == ["PATCH", "HEAD"]
     assert site.received.by_method["PATCH"] == 16 * MIB
 
 
-def test_an_upload_that_has_expired_begins_anew(page: Page, site: Site, tmp_path: Path) -> None:
+def test_expired_upload_starts_again(page: Page, site: Site, tmp_path: Path) -> None:
     video = make_video(tmp_path)
     paused = PausedSlices(page, 2 * MIB)
     choose_paths(page, video)
@@ -236,7 +236,9 @@ def test_an_upload_that_has_expired_begins_anew(page: Page, site: Site, tmp_path
     assert site.received.by_method["PATCH"] == int(5.25 * MIB) + 16 * MIB
 
 
-def test_an_upload_goes_on_after_a_session_that_ended_in_the_middle(page: Page, site: Site, tmp_path: Path) -> None:
+def test_upload_continues_after_its_session_ended_and_the_user_logged_in_again(
+    page: Page, site: Site, tmp_path: Path
+) -> None:
     video = make_video(tmp_path)
     paused = PausedSlices(page, 2 * MIB)
     choose_paths(page, video)
@@ -250,7 +252,7 @@ def test_an_upload_goes_on_after_a_session_that_ended_in_the_middle(page: Page, 
 
 
 @pytest.mark.parametrize("site", [{"limits": make_limits(rate=RateLimit(burst=1, refill_seconds=2.0))}], indirect=True)
-def test_a_service_that_asks_for_patience_is_asked_again_when_it_says(page: Page, site: Site) -> None:
+def test_upload_is_repeated_only_after_the_time_of_retry_after(page: Page, site: Site) -> None:
     sent: list[float] = []
     page.on("request", lambda request: sent.append(time.monotonic()) if request.method == "POST" else None)
     choose_files(page, *[(f"{n}.mp4", MP4 + bytes([n])) for n in range(3)])
@@ -259,21 +261,21 @@ def test_a_service_that_asks_for_patience_is_asked_again_when_it_says(page: Page
     ).to_be_visible()
     expect(page.locator("#videos tr")).to_have_count(3)
     expect(page.locator("#uploads tr")).to_have_count(0)
-    # Three are sent at once. The two that have to wait are asked for again only after the time that Retry-After says.
+    # Three requests are sent at once. The two that are refused are repeated only after the time in Retry-After.
     assert min(after - sent[2] for after in sent[3:]) >= 1.0
     assert len(sent) <= 8
 
 
-def test_waiting_times_grow_and_slices_shrink_with_failures(page: Page) -> None:
+def test_pauses_grow_and_slices_shrink_with_failures(page: Page) -> None:
     delays, slices, metadata = page.evaluate(
         """async () => {
             const { nextSliceBytes, retryDelayMs, uploadMetadata } = await import("/static/resumable_upload.js");
             const delays = [1, 2, 3, 9, 99].map(n => [retryDelayMs(n, 0, 0), retryDelayMs(n, 0, 1)]);
-            const told = [retryDelayMs(1, 60, 0), retryDelayMs(9, 1, 1)];
+            const withRetryAfter = [retryDelayMs(1, 60, 0), retryDelayMs(9, 1, 1)];
             const slices = [[8, true], [8, false], [2, true], [0.25, false]].map(
                 ([mib, hasArrived]) => nextSliceBytes(mib * 2 ** 20, hasArrived, 8 * 2 ** 20) / 2 ** 20);
             const metadata = uploadMetadata({ filename: "Ana’s 🎬.mp4", spec: "{}" });
-            return [[...delays, told], slices, metadata];
+            return [[...delays, withRetryAfter], slices, metadata];
         }"""
     )
     backoff = [[500, 1000], [1000, 2000], [2000, 4000], [15_000, 30_000], [15_000, 30_000]]
@@ -283,7 +285,7 @@ def test_waiting_times_grow_and_slices_shrink_with_failures(page: Page) -> None:
     assert decoded == {"filename": "Ana’s 🎬.mp4", "spec": "{}"}
 
 
-def test_the_uploads_of_another_account_are_not_shown(page: Page, tmp_path: Path) -> None:
+def test_uploads_of_another_account_are_not_shown(page: Page, tmp_path: Path) -> None:
     video = make_video(tmp_path)
     paused = PausedSlices(page, 2 * MIB)
     choose_paths(page, video)

@@ -19,26 +19,26 @@ from tests.support.videos.clips import ClipByName
 FULL = os.environ.get("FOTOGRAMA_FAULTS") == "full"
 FILES = 1000 if FULL else 40
 KILLS_AFTER = (0.2, 0.6) if FULL else (0.3,)
-"""Shares of the files whose archives are there when everything is killed."""
+"""Everything is killed when the archives of these shares of the files exist."""
 MAX_SECONDS = 300 + FILES
 LARGE_BYTES = 1_000_000_000 if FULL else 600_000_000
 
 
 @pytest.fixture
 def folder(clips: ClipByName, tmp_path: Path) -> Path:
-    """Clips that differ, so that no result stands in for another's."""
+    """A folder of different clips, so that no result is reused for another clip."""
     clip, _ = clips("h264")
     videos = tmp_path / "videos"
     videos.mkdir()
     for number in range(FILES):
-        # A free box at the end: players skip it, and the bytes are other ones.
+        # A `free` box at the end, which players skip, makes the bytes of each clip different.
         copy = Path(shutil.copy(clip, videos / f"clip{number:04d}.mp4"))
         with copy.open("ab") as file:
             file.write(b"\0\0\0\x10free" + number.to_bytes(8))
     return videos
 
 
-def extract(service: Service, folder: Path, into: Path) -> subprocess.Popen[str]:
+def start_extract(service: Service, folder: Path, into: Path) -> subprocess.Popen[str]:
     command = [FOTOGRAMA, "extract", str(folder), "-o", str(into), "--json"]
     environment = {
         **os.environ,
@@ -49,96 +49,96 @@ def extract(service: Service, folder: Path, into: Path) -> subprocess.Popen[str]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def wait_for_archives(into: Path, least: float, command: subprocess.Popen[str]) -> None:
+def wait_for_archives(into: Path, min_count: float, command: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + MAX_SECONDS
-    while len(list(into.glob("*.zip"))) < least:
+    while len(list(into.glob("*.zip"))) < min_count:
         assert command.poll() is None, command.communicate()
         assert time.monotonic() < deadline, f"{len(list(into.glob('*.zip')))} archives"
         time.sleep(0.1)
 
 
-def test_a_folder_is_complete_although_everything_is_killed(service: Service, folder: Path, tmp_path: Path) -> None:
+def test_folder_is_complete_although_all_processes_are_killed(service: Service, folder: Path, tmp_path: Path) -> None:
     service.log_in_cli()
-    before, into = accepted(service), tmp_path / "frames"
-    command = extract(service, folder, into)
+    before, into = count_accepted(service), tmp_path / "frames"
+    command = start_extract(service, folder, into)
     for share in KILLS_AFTER:
         wait_for_archives(into, share * FILES, command)
         service.kill_everything()
         service.start()
-    told, complaints = command.communicate(timeout=MAX_SECONDS)
-    assert command.returncode == 0, complaints[-3000:]
-    assert {item["status"] for item in json.loads(told)["items"]} == {"succeeded"}
+    output, errors = command.communicate(timeout=MAX_SECONDS)
+    assert command.returncode == 0, errors[-3000:]
+    assert {item["status"] for item in json.loads(output)["items"]} == {"succeeded"}
     archives = sorted(into.glob("*.zip"))
     assert [archive.stem for archive in archives] == [f"clip{number:04d}" for number in range(FILES)]
     assert all(zipfile.ZipFile(archive).testzip() is None for archive in archives)
-    assert accepted(service, before) == (FILES, FILES)
+    assert count_accepted(service, before) == (FILES, FILES)
 
 
-def test_the_same_command_again_goes_on_with_what_a_broken_off_run_has_sent(
+def test_repeated_command_continues_with_the_uploads_of_a_killed_run(
     service: Service, folder: Path, tmp_path: Path
 ) -> None:
     service.log_in_cli()
     for clip in sorted(folder.iterdir())[12:]:
         clip.unlink()
-    before, into = accepted(service), tmp_path / "frames"
-    first = extract(service, folder, into)
+    before, into = count_accepted(service), tmp_path / "frames"
+    first = start_extract(service, folder, into)
     wait_for_archives(into, 2, first)
     first.kill()
     first.communicate()
-    second = extract(service, folder, into)
-    _, complaints = second.communicate(timeout=MAX_SECONDS)
-    assert second.returncode == 0, complaints[-3000:]
+    second = start_extract(service, folder, into)
+    _, errors = second.communicate(timeout=MAX_SECONDS)
+    assert second.returncode == 0, errors[-3000:]
     assert len(list(into.glob("*.zip"))) == 12
-    assert accepted(service, before) == (12, 12)
+    assert count_accepted(service, before) == (12, 12)
 
 
-def test_large_upload_goes_on_after_client_and_service_were_killed(
+def test_large_upload_continues_after_client_and_service_were_killed(
     service: Service, clips: ClipByName, tmp_path: Path
 ) -> None:
     service.log_in_cli()
     video, into = tmp_path / "large.mp4", tmp_path / "frames"
     shutil.copy(clips("h264")[0], video)
     with video.open("r+b") as file:
-        # A free box at the end: players skip it.
+        # A `free` box at the end, which players skip.
         file.seek(0, os.SEEK_END)
         file.write((LARGE_BYTES + 8).to_bytes(4) + b"free")
         file.truncate(file.tell() + LARGE_BYTES)
-    before = accepted(service)
-    first = extract(service, video, into)
-    sent = wait_for_bytes(service, 0, first)
+    before = count_accepted(service)
+    first = start_extract(service, video, into)
+    sent_bytes = wait_for_bytes(service, 0, first)
     first.kill()
     first.communicate()
-    second = extract(service, video, into)
-    sent = wait_for_bytes(service, sent, second)
+    second = start_extract(service, video, into)
+    sent_bytes = wait_for_bytes(service, sent_bytes, second)
     service.kill_everything()
     service.start()
-    told, complaints = second.communicate(timeout=MAX_SECONDS)
-    assert second.returncode == 0, complaints[-3000:]
-    document = json.loads(told)
+    output, errors = second.communicate(timeout=MAX_SECONDS)
+    assert second.returncode == 0, errors[-3000:]
+    document = json.loads(output)
     assert document["summary"]["sent_bytes"] < video.stat().st_size
     assert document["items"][0]["frames"] > 0
-    assert accepted(service, before) == (1, 1)
+    assert count_accepted(service, before) == (1, 1)
     with video.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     assert service.fetch_rows("SELECT sha256 FROM videos WHERE size = %s", video.stat().st_size) == [(digest,)]
 
 
-def wait_for_bytes(service: Service, more_than: int, command: subprocess.Popen[str]) -> int:
+def wait_for_bytes(service: Service, min_bytes: int, command: subprocess.Popen[str]) -> int:
     """Waits until the service has committed more bytes of the only large upload, but not all of them."""
     deadline = time.monotonic() + MAX_SECONDS
     while True:
         rows = service.fetch_rows("SELECT received, completed_at IS NULL FROM uploads WHERE size > %s", LARGE_BYTES)
         for received, is_open in rows:
             assert is_open, "The upload was faster than the test."
-            if received > more_than:
+            if received > min_bytes:
                 return int(received)
         assert command.poll() is None, command.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
 
-def accepted(service: Service, before: tuple[int, int] = (0, 0)) -> tuple[int, int]:
-    """Videos, and extractions that were ever accepted, since; without those of the demonstration."""
+def count_accepted(service: Service, before: tuple[int, int] = (0, 0)) -> tuple[int, int]:
+    """Counts videos and acceptances, less the earlier counts in `before`, and without the demonstration's."""
     others = "user_id NOT IN (SELECT id FROM users WHERE email = 'demo@example.org')"
     videos = service.fetch_count(f"SELECT count(*) FROM videos WHERE {others}")
     acceptances = service.fetch_count(f"SELECT count(*) FROM acceptances WHERE {others}")

@@ -1,4 +1,4 @@
-"""`fotograma up` of an ordinary user, with its parts killed one by one: each is restarted."""
+"""`fotograma up`, started by an ordinary user: each of its parts is killed, and is restarted."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from tests.support.servers.request_loop import RequestLoop
 from tests.support.servers.running_service import READY, START_SECONDS, Service
 from tests.support.unprivileged_user import unprivileged_user
 
-LOOK_SECONDS = 0.02
+POLL_SECONDS = 0.02
 
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
-    """Ray's process is killed once while it starts for the first time."""
+    """A service of an ordinary user. Its Ray process is killed once during the first start."""
     with tempfile.TemporaryDirectory(prefix="fotograma-", dir="/tmp") as name:
         folder = Path(name)
         folder.chmod(0o711)
@@ -47,65 +47,65 @@ def service() -> Iterator[Service]:
             assert process_record.still_running(started, process_record.start_time_of) == []
 
 
-def until(find: Callable[[], int | None], seconds: float = 60) -> int:
-    """What `find` finds, asked again and again."""
+def wait_for_value(find: Callable[[], int | None], seconds: float = 60) -> int:
+    """Polls `find` until it returns a value, and returns the value."""
     deadline = time.monotonic() + seconds
-    while (found := find()) is None:
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(LOOK_SECONDS)
-    return found
+    while (value := find()) is None:
+        assert time.monotonic() < deadline, f"no value within {seconds:.0f} s"
+        time.sleep(POLL_SECONDS)
+    return value
 
 
 def kill(pid: int) -> None:
-    """The process and all below it, without a word of goodbye."""
+    """Sends SIGKILL to the process and all its descendants."""
     with suppress(psutil.NoSuchProcess):
-        family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-        for process in family:
+        processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+        for process in processes:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
-        psutil.wait_procs(family, 10)
+        psutil.wait_procs(processes, 10)
 
 
-def child(service: Service, word: str, *, but: int | None = None) -> int:
-    """The child of `fotograma up` that has this word on its command line, once there is one; but: one that had it."""
+def child(service: Service, word: str, *, other_than: int | None = None) -> int:
+    """Waits for a child of `fotograma up` with this word on its command line. other_than: a pid that does not count."""
 
-    def find() -> int | None:
+    def find_pid() -> int | None:
         for process in psutil.Process(service.process.pid).children():
             with suppress(psutil.NoSuchProcess):
-                if process.pid != but and any(word in part for part in process.cmdline()):
+                if process.pid != other_than and any(word in part for part in process.cmdline()):
                     return int(process.pid)
         return None
 
-    return until(find)
+    return wait_for_value(find_pid)
 
 
-def head(service: Service, *, but: int | None = None) -> int:
-    """The process that holds Ray."""
-    return child(service, "cluster.local.ray_head", but=but)
+def head(service: Service, *, other_than: int | None = None) -> int:
+    """The process that runs Ray's head."""
+    return child(service, "cluster.local.ray_head", other_than=other_than)
 
 
-class Watch:
-    """Asks /readyz all the time, whoever answers, and keeps the states that each part had."""
+class ReadinessWatch:
+    """Polls /readyz, whichever process answers, and collects the states of each part."""
 
     def __init__(self, service: Service) -> None:
-        self._url, self._ends = f"{service.url}/readyz", threading.Event()
-        self._thread = threading.Thread(target=self._look)
+        self._url, self._stop = f"{service.url}/readyz", threading.Event()
+        self._thread = threading.Thread(target=self._poll)
         self.states: dict[str, set[str]] = {}
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> ReadinessWatch:
         self._thread.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._ends.set()
+        self._stop.set()
         self._thread.join()
 
-    def saw(self, part: str, state: str) -> bool:
+    def has_seen(self, part: str, state: str) -> bool:
         return state in self.states.get(part, ())
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         with httpx.Client() as http:
-            while not self._ends.wait(LOOK_SECONDS):
+            while not self._stop.wait(POLL_SECONDS):
                 with suppress(httpx.TransportError):
                     for part, state in (parts_of(http.get(self._url).content) or {}).items():
                         self.states.setdefault(part, set()).add(state)
@@ -116,31 +116,33 @@ def wait_until_ready(service: Service, seconds: float = 60) -> None:
     parts: Mapping[str, str] | None = None
     while set((parts := probe.parts() or {"api": "away"}).values()) != {"ok"}:
         assert time.monotonic() < deadline, f"{parts}\n{service.output}"
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
-def test_a_first_start_of_ray_that_fails_is_repeated(service: Service) -> None:
+def test_failed_first_start_of_ray_is_repeated(service: Service) -> None:
     assert "Ray did not start (killed by SIGKILL)" in service.output
     assert service.output.index("Ray did not start") < service.output.index("Ready after")
     wait_until_ready(service)
 
 
-def test_only_the_replicas_listen_beyond_the_loopback_interface_and_ask_for_the_token(service: Service) -> None:
+def test_only_replicas_listen_beyond_the_loopback_interface_and_they_need_the_token(service: Service) -> None:
     def all_replicas_listen() -> int | None:
-        open_to_all = [one for one in listening_sockets(service.process.pid) if not one.is_loopback]
-        return len(open_to_all) if len(open_to_all) >= 3 else None
+        public = [listening for listening in listening_sockets(service.process.pid) if not listening.is_loopback]
+        return len(public) if len(public) >= 3 else None
 
-    until(all_replicas_listen)
+    wait_for_value(all_replicas_listen)
     sockets = listening_sockets(service.process.pid)
 
-    assert {one.port for one in sockets if one.process == "haproxy"} == {service.port}
-    open_to_all = sorted((one for one in sockets if not one.is_loopback), key=lambda one: one.process)
-    assert [one.process for one in open_to_all] == [
+    assert {listening.port for listening in sockets if listening.process == "haproxy"} == {service.port}
+    public = sorted(
+        (listening for listening in sockets if not listening.is_loopback), key=lambda listening: listening.process
+    )
+    assert [listening.process for listening in public] == [
         "ray::ServeReplica:api:Api",
         "ray::ServeReplica:maintenance:maintenance",
         "ray::ServeReplica:pool:pool",
     ]
-    for replica in open_to_all:
+    for replica in public:
         with grpc.insecure_channel(f"127.0.0.1:{replica.port}") as channel:
             call = channel.unary_unary("/ray.serve.ASGIService/HandleRequest")
             with pytest.raises(grpc.RpcError) as refused:
@@ -149,7 +151,7 @@ def test_only_the_replicas_listen_beyond_the_loopback_interface_and_ask_for_the_
 
 
 def plain_requests(service: Service) -> list[tuple[httpx.Request, int]]:
-    """Of an account, with the status of the right answer."""
+    """Requests of an account, each with the expected status."""
     file, headers = {"file": ("notes.txt", b"no video at all")}, service.authorization()
     with httpx.Client(base_url=service.url, timeout=30) as http:
         return [
@@ -159,14 +161,14 @@ def plain_requests(service: Service) -> list[tuple[httpx.Request, int]]:
         ]
 
 
-def titled(service: Service, title: str) -> list[psutil.Process]:
-    """Processes below `fotograma up` whose title or name begins so."""
-    found = []
+def processes_titled(service: Service, title: str) -> list[psutil.Process]:
+    """Descendants of `fotograma up` whose command line starts with this title, or whose name is it."""
+    processes = []
     for process in psutil.Process(service.process.pid).children(recursive=True):
         with suppress(psutil.NoSuchProcess):
             if " ".join(process.cmdline()).startswith(title) or process.name() == title:
-                found.append(process)
-    return found
+                processes.append(process)
+    return processes
 
 
 @pytest.mark.parametrize(
@@ -180,19 +182,19 @@ def titled(service: Service, title: str) -> list[psutil.Process]:
     ],
     ids=" and ".join,
 )
-def test_after_each_kill_a_client_gets_only_right_answers_503_or_a_closed_connection(
+def test_after_each_kill_a_client_gets_only_expected_answers_503_or_a_closed_connection(
     service: Service, victims: list[str]
 ) -> None:
     wait_until_ready(service)
     with RequestLoop(plain_requests(service)) as requests:
         requests.wait_for_expected_responses(5, 60)
-        killed = [process for victim in victims for process in titled(service, victim)]
+        killed = [process for victim in victims for process in processes_titled(service, victim)]
         assert len(killed) == len(victims)
         for process in killed:
             process.kill()
         psutil.wait_procs(killed, 10)
         for victim in victims:
-            until(lambda victim=victim: 1 if titled(service, victim) else None)  # type: ignore[misc]
+            wait_for_value(lambda victim=victim: 1 if processes_titled(service, victim) else None)  # type: ignore[misc]  # no type is inferred for a lambda with a default
         requests.wait_for_expected_responses(20, 120)
     assert requests.unexpected == [], requests.statuses
 
@@ -205,44 +207,44 @@ def test_valkey_is_started_again_each_time(service: Service) -> None:
     wait_until_ready(service)
 
 
-def test_postgres_that_is_killed_again_while_it_starts_again_is_started_again(service: Service) -> None:
-    with service.client() as client, Watch(service) as watch:
+def test_postgres_killed_during_its_restart_is_started_again(service: Service) -> None:
+    with service.client() as client, ReadinessWatch(service) as watch:
         me = client.me()
         before = child(service, "/postgres")
         for _ in range(3):
             kill(before)
-            before = child(service, "/postgres", but=before)
+            before = child(service, "/postgres", other_than=before)
         kill(before)
         service.wait_for("PostgreSQL runs again", 60)
         wait_until_ready(service)
         assert client.me() == me
-        assert watch.saw("database", "restarting")
-        assert not watch.saw("api", "restarting")
+        assert watch.has_seen("database", "restarting")
+        assert not watch.has_seen("api", "restarting")
 
 
-def test_ray_that_is_killed_five_times_in_a_row_is_started_again(service: Service) -> None:
-    with service.client() as client, Watch(service) as watch:
+def test_ray_killed_five_times_in_a_row_is_started_again(service: Service) -> None:
+    with service.client() as client, ReadinessWatch(service) as watch:
         me = client.me()
         before = head(service)
         for _ in range(4):
             kill(before)
-            before = head(service, but=before)
+            before = head(service, other_than=before)
         kill(before)
         earlier = sum("Ready again" in line for line in service.lines)
         service.wait_for("Ready again", START_SECONDS, times=earlier + 1)
-        assert watch.saw("api", "restarting")
+        assert watch.has_seen("api", "restarting")
         assert client.me() == me
     assert "Ray did not start (killed by SIGKILL)" in service.output
     assert "It is tried again in 4 s." in service.output
     wait_until_ready(service)
 
 
-def test_a_database_that_was_replaced_by_an_empty_one_gets_its_schema_again(service: Service) -> None:
+def test_database_whose_tables_were_dropped_gets_its_schema_again(service: Service) -> None:
     service.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     service.wait_for("The database has an older schema; it is migrated again.", 30)
     wait_until_ready(service)
 
 
-def test_up_itself_has_never_ended(service: Service) -> None:
+def test_supervisor_survives_all_kills(service: Service) -> None:
     assert service.process.poll() is None
     wait_until_ready(service)

@@ -1,4 +1,4 @@
-"""A repeated batch continues the earlier run, and uploads what was deleted meanwhile."""
+"""A repeated batch continues the earlier run, and uploads again what was deleted meanwhile."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from tests.support.clients import api_client
 from tests.support.state import database_rows
 
 
-class Silent:
-    """Watches nothing."""
+class SilentProgress:
+    """Ignores all progress."""
 
     def stage(self, index: int, name: str, stage: Stage, done: int = 0, total: int | None = None) -> None: ...
 
@@ -46,8 +46,8 @@ def clip(tmp_path: Path) -> Path:
     return path
 
 
-async def work(deps: Deps) -> None:
-    """A worker that gives one result as soon as there is a task."""
+async def publish_when_ready(deps: Deps) -> None:
+    """Waits for the next ready task, and publishes a result for it as a worker would."""
     while True:
         async with deps.database.connect() as connection:
             if (await connection.execute(text("SELECT count(*) FROM tasks WHERE state = 'ready'"))).scalar_one():
@@ -57,15 +57,13 @@ async def work(deps: Deps) -> None:
     await api_client.publish_next_task(deps, replace(result, sha256=hashlib.sha256(result.archive).hexdigest()))
 
 
-async def run(client: AsyncClient, clip: Path) -> VideoOutcome:
-    wanted = BatchItem(
-        clip.name, OutputPath(clip.with_suffix(".zip"), clip.with_suffix(""), renamed=False), source=clip
-    )
-    (outcome,) = await ServerBatch(client, Silent()).run([wanted])
+async def run_batch(client: AsyncClient, clip: Path) -> VideoOutcome:
+    item = BatchItem(clip.name, OutputPath(clip.with_suffix(".zip"), clip.with_suffix(""), renamed=False), source=clip)
+    (outcome,) = await ServerBatch(client, SilentProgress()).run([item])
     return outcome
 
 
-async def counted(deps: Deps) -> tuple[int, int]:
+async def count_videos_and_acceptances(deps: Deps) -> tuple[int, int]:
     statement = "SELECT (SELECT count(*) FROM videos), (SELECT count(*) FROM acceptances)"
     async with deps.database.connect() as connection:
         videos, acceptances = (await connection.execute(text(statement))).one()
@@ -75,44 +73,44 @@ async def counted(deps: Deps) -> tuple[int, int]:
 async def test_video_that_was_accepted_before_is_not_uploaded_again(
     deps: Deps, client: AsyncClient, clip: Path
 ) -> None:
-    first, _ = await asyncio.gather(run(client, clip), work(deps))
-    again = await run(client, clip)
+    first, _ = await asyncio.gather(run_batch(client, clip), publish_when_ready(deps))
+    again = await run_batch(client, clip)
     assert first.failure is None
     assert again.failure is None
     assert again.video is not None
     assert first.video is not None
     assert again.video.id == first.video.id
-    assert await counted(deps) == (1, 1)
+    assert await count_videos_and_acceptances(deps) == (1, 1)
 
 
 async def test_cancelled_extraction_is_retried_once(deps: Deps, client: AsyncClient, clip: Path) -> None:
     video = await client.upload(clip, by_content=True)
     await client.cancel(video.extraction)
-    first, _ = await asyncio.gather(run(client, clip), work(deps))
-    again = await run(client, clip)
+    first, _ = await asyncio.gather(run_batch(client, clip), publish_when_ready(deps))
+    again = await run_batch(client, clip)
     assert first.failure is None
     assert again.failure is None
-    assert await counted(deps) == (1, 2)
+    assert await count_videos_and_acceptances(deps) == (1, 2)
 
 
 async def test_deleted_video_is_uploaded_again(deps: Deps, client: AsyncClient, clip: Path) -> None:
     await client.delete(await client.upload(clip, by_content=True))
-    outcome, _ = await asyncio.gather(run(client, clip), work(deps))
+    outcome, _ = await asyncio.gather(run_batch(client, clip), publish_when_ready(deps))
     assert outcome.failure is None
     assert clip.with_suffix(".zip").is_file()
-    assert await counted(deps) == (1, 2)
+    assert await count_videos_and_acceptances(deps) == (1, 2)
 
 
-async def test_file_whose_bytes_arrived_damaged_is_sent_again(deps: Deps, client: AsyncClient, clip: Path) -> None:
+async def test_file_with_a_checksum_mismatch_is_sent_again(deps: Deps, client: AsyncClient, clip: Path) -> None:
     await client.upload(clip, by_content=True)
     (claim,) = await task_queue.claim(deps.database, worker="w")
     await task_queue.fail(
         deps.database, claim.lease, blame=Blame.FILE, code="checksum_mismatch", detail="Other bytes.", jitter=0.0
     )
-    first, _ = await asyncio.gather(run(client, clip), work(deps))
-    again = await run(client, clip)
+    first, _ = await asyncio.gather(run_batch(client, clip), publish_when_ready(deps))
+    again = await run_batch(client, clip)
     assert (first.failure, again.failure) == (None, None)
-    assert await counted(deps) == (2, 2)
+    assert await count_videos_and_acceptances(deps) == (2, 2)
 
 
 async def expire_results(deps: Deps) -> None:
@@ -126,25 +124,25 @@ async def expire_results(deps: Deps) -> None:
     assert await retention.remove_expired_results(deps.database) == 1
 
 
-@pytest.mark.parametrize("bytes_are_there", [True, False])
-async def test_result_that_has_expired_is_made_again(
-    deps: Deps, client: AsyncClient, clip: Path, bytes_are_there: bool
+@pytest.mark.parametrize("is_video_kept", [True, False])
+async def test_expired_result_is_extracted_again(
+    deps: Deps, client: AsyncClient, clip: Path, is_video_kept: bool
 ) -> None:
-    await asyncio.gather(run(client, clip), work(deps))
+    await asyncio.gather(run_batch(client, clip), publish_when_ready(deps))
     clip.with_suffix(".zip").unlink()
     await expire_results(deps)
-    if not bytes_are_there:
+    if not is_video_kept:
         assert await retention.remove_old_videos(deps.database, seconds=0) == 1
-    again, _ = await asyncio.gather(run(client, clip), work(deps))
+    again, _ = await asyncio.gather(run_batch(client, clip), publish_when_ready(deps))
     assert again.failure is None
     assert clip.with_suffix(".zip").is_file()
-    assert await counted(deps) == ((1, 2) if bytes_are_there else (2, 2))
+    assert await count_videos_and_acceptances(deps) == ((1, 2) if is_video_kept else (2, 2))
 
 
 async def test_archive_that_was_downloaded_before_its_result_expired_stays(
     deps: Deps, client: AsyncClient, clip: Path
 ) -> None:
-    await asyncio.gather(run(client, clip), work(deps))
+    await asyncio.gather(run_batch(client, clip), publish_when_ready(deps))
     await expire_results(deps)
-    assert (await run(client, clip)).is_unchanged
-    assert await counted(deps) == (1, 1)
+    assert (await run_batch(client, clip)).is_unchanged
+    assert await count_videos_and_acceptances(deps) == (1, 1)

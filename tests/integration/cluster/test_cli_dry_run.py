@@ -1,4 +1,4 @@
-"""`fotograma extract --dry-run`: what would be done, and that nothing is."""
+"""`fotograma extract --dry-run` prints what an extraction would do, and does nothing."""
 
 from __future__ import annotations
 
@@ -36,32 +36,32 @@ def folder(clips: ClipByName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     return folder
 
 
-def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as ended:
+def dry_run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as exit_info:
         main(["extract", *arguments, "--dry-run"])
     out, err = capsys.readouterr()
-    return int(ended.value.code or 0), out, err
+    return int(exit_info.value.code or 0), out, err
 
 
 def items(out: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(out)["items"]
-    return found
+    parsed: list[dict[str, Any]] = json.loads(out)["items"]
+    return parsed
 
 
-def test_dry_run_tells_sizes_exact_frames_and_the_estimate_and_does_nothing(
+def test_dry_run_prints_sizes_exact_frames_and_the_estimate_and_does_nothing(
     service: FakeService, folder: Path, capsys: pytest.CaptureFixture[str], clips: ClipByName
 ) -> None:
     service.estimate = ESTIMATE
     frames = len(clips("h264")[1].shown)
     arguments = ("videos", "--spec", '{"sample": {"mode": "all"}}')
-    code, out, err = run(capsys, *arguments)
+    code, out, err = dry_run(capsys, *arguments)
     size = (folder / "clip.mp4").stat().st_size
     assert (code, err) == (0, "")
     assert out.splitlines() == [
         f"videos/clip.mp4: {size / 1e6:.1f} MB → frames/clip.zip: {frames} frames, about 1.5 MB, 2 s of one worker",
         f"1 video, {size / 1e6:.1f} MB: {frames} frames, about 1.5 MB, 2 s of one worker",
     ]
-    document = json.loads(run(capsys, *arguments, "--json")[1])
+    document = json.loads(dry_run(capsys, *arguments, "--json")[1])
     assert document["items"][0]["estimate"] == ESTIMATE
     assert document["summary"] == {
         "videos": 1, "failed": 0, "size": size, "frames": frames, "bytes": 1_500_000, "seconds": 2.0,
@@ -70,37 +70,37 @@ def test_dry_run_tells_sizes_exact_frames_and_the_estimate_and_does_nothing(
     assert not (folder.parent / "frames").exists()
 
 
-def test_service_without_estimates_is_passed_over_in_silence(
+def test_service_without_estimates_is_no_error(
     service: FakeService, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, out, err = run(capsys, "videos", "--json")
+    code, out, err = dry_run(capsys, "videos", "--json")
     assert (code, err, items(out)[0]["estimate"]) == (0, "", None)
     assert items(out)[0]["frames"] > 0
 
 
-def test_without_a_service_the_files_are_listed_and_the_reason_is_told(
+def test_without_a_session_the_files_are_listed_and_the_reason_is_printed(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.delenv("FOTOGRAMA_TOKEN", raising=False)
-    code, out, err = run(capsys, "videos")
+    code, out, err = dry_run(capsys, "videos")
     assert (code, len(out.splitlines())) == (0, 2)
     assert "You are not logged in" in err
-    assert run(capsys, "videos", "--local")[2] == ""
+    assert dry_run(capsys, "videos", "--local")[2] == ""
 
 
 @pytest.mark.usefixtures("service")
-def test_file_that_can_not_be_extracted_is_told_and_the_exit_code_is_1(
+def test_file_that_cannot_be_extracted_is_named_and_the_exit_code_is_1(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "notes.mp4").write_text("dear diary")
-    code, out, _ = run(capsys, "videos", "missing.mp4", "--json")
+    code, out, _ = dry_run(capsys, "videos", "missing.mp4", "--json")
     assert code == 1
     assert [item["error"] and item["error"]["code"] for item in items(out)] == [None, "not_a_video", "local_file"]
-    assert "videos/notes.mp4: would fail: " in run(capsys, "videos")[1]
+    assert "videos/notes.mp4: would fail: " in dry_run(capsys, "videos")[1]
 
 
-def test_wrong_specification_is_told_before_anything_is_read(capsys: pytest.CaptureFixture[str]) -> None:
-    code, _, err = run(capsys, "missing.mp4", "--spec", '{"max_frames": 0}')
+def test_invalid_specification_is_reported_before_any_file_is_read(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = dry_run(capsys, "missing.mp4", "--spec", '{"max_frames": 0}')
     assert code == 2
     assert "max_frames" in err

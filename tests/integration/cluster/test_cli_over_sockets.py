@@ -1,4 +1,4 @@
-"""The command line in a process of its own, against a server."""
+"""The command line, in its own process, with a fake service over real connections."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def service() -> FakeService:
 @pytest.fixture
 def environ(service: FakeService, tmp_path: Path) -> Iterator[dict[str, str]]:
     with serve_fake_service(service) as url:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("FOTOGRAMA_")}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("FOTOGRAMA_")}
         yield (
-            kept
+            inherited
             | {"FOTOGRAMA_URL": url, "XDG_CONFIG_HOME": str(tmp_path / "config"), "PYTHONWARNINGS": "error"}
             | {"XDG_STATE_HOME": str(tmp_path / "state")}
         )
@@ -38,10 +38,10 @@ def environ(service: FakeService, tmp_path: Path) -> Iterator[dict[str, str]]:
 
 @pytest.fixture
 def run(environ: dict[str, str], tmp_path: Path) -> Run:
-    def run_(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    def run_command(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "cluster.cli.commands", *arguments]
-        # The folder of the tests is not where a user stands.
-        env = environ | {"PYTHONPATH": os.getcwd(), "FOTOGRAMA_TOKEN": "fg_key"} | more
+        # A user runs the command in another folder than the tests'.
+        env = environ | {"PYTHONPATH": os.getcwd(), "FOTOGRAMA_TOKEN": "fg_key"} | variables
         return subprocess.run(
             command,
             check=False,
@@ -53,7 +53,7 @@ def run(environ: dict[str, str], tmp_path: Path) -> Run:
             stdin=subprocess.DEVNULL,
         )
 
-    return run_
+    return run_command
 
 
 @pytest.fixture
@@ -68,21 +68,23 @@ def clips(tmp_path: Path) -> None:
 def test_login_stores_a_session_that_later_commands_use_and_renew(
     run: Run, service: FakeService, tmp_path: Path
 ) -> None:
-    none = {"FOTOGRAMA_TOKEN": ""}
-    done = run("login", "--email", "ana@example.org", "--register", FOTOGRAMA_PASSWORD="right password", **none)
-    assert done.returncode == 0, done.stderr
-    assert "as ana@example.org" in done.stdout
-    kept = tmp_path / "config" / "fotograma" / "credentials.json"
-    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
-    assert "password" not in kept.read_text()
+    no_token = {"FOTOGRAMA_TOKEN": ""}
+    completed = run(
+        "login", "--email", "ana@example.org", "--register", FOTOGRAMA_PASSWORD="right password", **no_token
+    )
+    assert completed.returncode == 0, completed.stderr
+    assert "as ana@example.org" in completed.stdout
+    credentials = tmp_path / "config" / "fotograma" / "credentials.json"
+    assert stat.S_IMODE(credentials.stat().st_mode) == 0o600
+    assert "password" not in credentials.read_text()
     service.expire_access_token()
     with ThreadPoolExecutor(3) as threads:
-        ran = list(threads.map(lambda _: run("list", **none), range(3)))
-    assert [done.returncode for done in ran] == [0, 0, 0], [done.stderr for done in ran]
-    # Three processes at once, one refresh: a second use would have ended the session.
+        lists = list(threads.map(lambda _: run("list", **no_token), range(3)))
+    assert [completed.returncode for completed in lists] == [0, 0, 0], [completed.stderr for completed in lists]
+    # Three processes run at once, but only one refreshes: a second use of the token would have ended the session.
     assert service.refresh_count == 1
-    assert run("logout", **none).returncode == 0
-    refused = run("list", **none)
+    assert run("logout", **no_token).returncode == 0
+    refused = run("list", **no_token)
     assert refused.returncode == 1
     assert "fotograma login" in refused.stderr
 
@@ -99,20 +101,20 @@ def test_wrong_password_is_printed_with_its_remedy(run: Run, tmp_path: Path) -> 
 
 @pytest.mark.usefixtures("clips")
 def test_several_files_become_archives_and_folders(run: Run, service: FakeService, tmp_path: Path) -> None:
-    done = run("extract", "one.mp4", "two.mp4", "other/one.mov", "--fps", "29.970", "-o", "out", "--unpack")
-    assert done.returncode == 0, done.stderr
+    completed = run("extract", "one.mp4", "two.mp4", "other/one.mov", "--fps", "29.970", "-o", "out", "--unpack")
+    assert completed.returncode == 0, completed.stderr
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert written == ["one", "one-2", "one-2.zip", "one.zip", "two", "two.zip"]
     assert (tmp_path / "out" / "one.zip").read_bytes() == service.archive
     assert len(list((tmp_path / "out" / "one").iterdir())) == 3
     assert set(service.specs) == {'{"sample":{"mode":"fps","fps":29.970}}'}
-    assert "other/one.mov: is written as one-2.zip" in done.stderr
-    assert "one.mp4: 2 frames → out/one/" in done.stdout
-    assert "\x1b" not in done.stdout
+    assert "other/one.mov: is written as one-2.zip" in completed.stderr
+    assert "one.mp4: 2 frames → out/one/" in completed.stdout
+    assert "\x1b" not in completed.stdout
 
 
 @pytest.mark.usefixtures("clips")
-def test_same_folder_twice_does_nothing_twice(run: Run, service: FakeService, tmp_path: Path) -> None:
+def test_second_run_on_the_same_folder_sends_and_writes_nothing(run: Run, service: FakeService, tmp_path: Path) -> None:
     (tmp_path / "notes.mp4").unlink()
     (tmp_path / "broken.mp4").unlink()
     first = run("extract", ".", "--recursive", "-o", "out", "--unpack")
@@ -139,31 +141,31 @@ def test_other_specification_sends_no_file_again(run: Run, service: FakeService)
 
 
 @pytest.mark.usefixtures("clips")
-def test_failure_of_the_service_has_an_exit_code_of_its_own(run: Run, service: FakeService) -> None:
-    def fails(request: ApiRequest, carry_out: Callable[[], ApiResponse]) -> ApiResponse:
+def test_failure_of_the_service_exits_with_75(run: Run, service: FakeService) -> None:
+    def fail(request: ApiRequest, carry_out: Callable[[], ApiResponse]) -> ApiResponse:
         return problem_response(500, "internal", fault="service")
 
-    service.add_faults("GET", "/v1/videos/v-1", fails)
+    service.add_faults("GET", "/v1/videos/v-1", fail)
     assert run("extract", "one.mp4", "-o", "out").returncode == 75
 
 
 @pytest.mark.usefixtures("clips")
 def test_failed_videos_are_listed_and_the_others_downloaded(run: Run, tmp_path: Path) -> None:
-    done = run("extract", "notes.mp4", "one.mp4", "broken.mp4", "none.mp4", "warned.mp4", "-o", "out")
-    assert done.returncode == 1
+    completed = run("extract", "notes.mp4", "one.mp4", "broken.mp4", "none.mp4", "warned.mp4", "-o", "out")
+    assert completed.returncode == 1
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["one.zip", "warned.zip"]
-    assert "3 of 5 failed:" in done.stderr
-    assert "  notes.mp4: This is not_a_video. (not_a_video)\n    Remedy of not_a_video." in done.stderr
-    assert "  broken.mp4: Only sound. (no_video_stream)\n    Send pictures." in done.stderr
-    assert "none.mp4" in done.stderr
-    assert "warned.mp4: warning: There are more. (max_frames_reached)" in done.stdout
+    assert "3 of 5 failed:" in completed.stderr
+    assert "  notes.mp4: This is not_a_video. (not_a_video)\n    Remedy of not_a_video." in completed.stderr
+    assert "  broken.mp4: Only sound. (no_video_stream)\n    Send pictures." in completed.stderr
+    assert "none.mp4" in completed.stderr
+    assert "warned.mp4: warning: There are more. (max_frames_reached)" in completed.stdout
 
 
 @pytest.mark.usefixtures("clips")
 def test_json_option_prints_one_document(run: Run, tmp_path: Path) -> None:
     (tmp_path / "spec.json").write_text('{"max_frames": 2}')
-    done = run("extract", "one.mp4", "notes.mp4", "--spec", "@spec.json", "-o", "out", "--json")
-    document = json.loads(done.stdout)
+    completed = run("extract", "one.mp4", "notes.mp4", "--spec", "@spec.json", "-o", "out", "--json")
+    document = json.loads(completed.stdout)
     good, bad = document["items"]
     assert document["summary"] | {"seconds": 0} == {
         "videos": 2,
@@ -175,14 +177,14 @@ def test_json_option_prints_one_document(run: Run, tmp_path: Path) -> None:
         "seconds": 0,
     }
     assert (good["file"], good["status"], good["frames"], good["archive"]) == ("one.mp4", "succeeded", 2, "out/one.zip")
-    assert (bad["error"]["code"], bad["video_id"], done.returncode) == ("not_a_video", None, 1)
+    assert (bad["error"]["code"], bad["video_id"], completed.returncode) == ("not_a_video", None, 1)
     items = json.loads(run("list", "--json", "--status", "succeeded").stdout)["items"]
     assert [item["filename"] for item in items] == ["one.mp4"]
     assert items[0]["created_at"].endswith("Z")
 
 
 @pytest.mark.usefixtures("clips")
-def test_a_list_without_a_terminal_has_one_line_for_each_video(run: Run) -> None:
+def test_list_without_a_terminal_prints_one_line_for_each_video(run: Run) -> None:
     assert run("extract", "one.mp4", "two.mp4", "warned.mp4").returncode == 0
     rows = [line.split("\t") for line in run("list").stdout.splitlines()]
     assert {tuple(row[1:4]) for row in rows} == {("succeeded", "2", f"{n}.mp4") for n in ("one", "two", "warned")}
@@ -192,9 +194,9 @@ def test_a_list_without_a_terminal_has_one_line_for_each_video(run: Run) -> None
 @pytest.mark.usefixtures("clips")
 def test_results_are_fetched_later_by_video_or_extraction(run: Run, service: FakeService, tmp_path: Path) -> None:
     service.add_faults("GET", ".*zip", corrupt_body)
-    lost = run("extract", "one.mp4", "-o", "out")
-    assert lost.returncode == 75
-    assert "corrupt_archive" in lost.stderr
+    corrupt = run("extract", "one.mp4", "-o", "out")
+    assert corrupt.returncode == 75
+    assert "corrupt_archive" in corrupt.stderr
     assert run("download", "v-1", "e-1", "-o", "out").returncode == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["one-2.zip", "one.zip"]
     unknown = run("download", "v-9", "-o", "out")
@@ -216,13 +218,13 @@ def test_ctrl_c_leaves_the_extractions_and_prints_how_to_download_them(
     accepted = {process.stdout.readline(), process.stdout.readline()}
     assert accepted == {"one.mp4: accepted\n", "two.mp4: accepted\n"}
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=30)
-    assert process.returncode == 130, told
-    assert "The server goes on with 2 of the videos" in told
-    again = told.splitlines()[-1].split()
-    assert again[:2] == ["fotograma", "download"]
+    _, printed = process.communicate(timeout=30)
+    assert process.returncode == 130, printed
+    assert "The server goes on with 2 of the videos" in printed
+    download = printed.splitlines()[-1].split()
+    assert download[:2] == ["fotograma", "download"]
     service.polls_until_end = 1
-    assert run(*again[1:]).returncode == 0
+    assert run(*download[1:]).returncode == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["one.zip", "two.zip"]
 
 
@@ -244,7 +246,7 @@ def test_wrong_option_is_refused_before_any_request(run: Run, service: FakeServi
     assert not service.requests
 
 
-def test_url_that_is_no_address_of_a_server_is_an_error(run: Run) -> None:
+def test_invalid_service_url_is_an_error(run: Run) -> None:
     assert "is not the address of a server" in run("list", FOTOGRAMA_URL="localhost").stderr
 
 
@@ -252,7 +254,7 @@ def test_version_and_help_do_not_import_slow_packages(run: Run) -> None:
     assert run("--version").stdout.startswith("fotograma ")
     assert "extract" in run("--help").stdout
     loaded = run("--help", PYTHONVERBOSE="1").stderr
-    # A help text needs none of the packages that take long to import.
+    # The help text needs no package that is slow to import.
     assert "import 'typer" in loaded
     assert not [
         line
@@ -262,7 +264,7 @@ def test_version_and_help_do_not_import_slow_packages(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("clips")
-def test_state_folder_that_can_not_be_written_costs_only_the_resumption(run: Run, tmp_path: Path) -> None:
+def test_unwritable_state_folder_only_prevents_resuming(run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = run("extract", "one.mp4", "-o", "out", XDG_STATE_HOME=str(tmp_path / "file"))
     assert done.returncode == 0

@@ -44,11 +44,11 @@ def clip(tmp_path: Path) -> Path:
     return path
 
 
-def quick(_: float) -> None:
-    """Waits for nothing."""
+def no_sleep(_: float) -> None:
+    """Returns at once."""
 
 
-async def quick_async(_: float) -> None:
+async def no_sleep_async(_: float) -> None:
     await asyncio.sleep(0)
 
 
@@ -58,7 +58,7 @@ def test_upload_and_download_survive_broken_connections(
     service.archive = make_archive([f"f{n}.jpg" for n in range(20)], 100_000)
     service.add_faults("POST", "/v1/uploads", act_and_drop_connection)
     service.add_faults("GET", ".*zip", truncate_body(700_001), drop_connection, truncate_body(1))
-    with Client(url, "fg_key", sleep=quick) as client:
+    with Client(url, "fg_key", sleep=no_sleep) as client:
         video = client.upload(clip)
         client.download(client.wait(video.extraction), tmp_path / "out.zip")
     assert service.file_contents == {video.id: clip.read_bytes()}
@@ -75,13 +75,13 @@ async def test_many_clips_are_extracted_concurrently(
     url: str, service: FakeService, clip: Path, tmp_path: Path
 ) -> None:
     service.add_faults("POST", "/v1/uploads", act_and_drop_connection, drop_connection)
-    async with AsyncClient(url, "fg_key", sleep=quick_async) as client:
+    async with AsyncClient(url, "fg_key", sleep=no_sleep_async) as client:
 
-        async def one(number: int) -> Path:
+        async def upload_and_download(number: int) -> Path:
             video = await client.upload(clip)
             return await client.download(await client.wait(video.extraction), tmp_path / f"{number}.zip")
 
-        paths = await asyncio.gather(*map(one, range(12)))
+        paths = await asyncio.gather(*map(upload_and_download, range(12)))
     assert len(service.file_contents) == 12
     assert {path.read_bytes() for path in paths} == {service.archive}
 
@@ -91,21 +91,21 @@ def test_upload_does_not_load_the_file_into_memory(url: str, tmp_path: Path) -> 
     with large.open("wb") as file:
         file.write(b"video")
         file.truncate(40_000_000)
-    # In another process, because the server in this one does keep the body in memory.
+    # In another process, because the fake service in this process keeps the body in memory.
     command = command_of(upload_file, url, large)
-    grown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert int(grown) < 8_000  # KiB
+    growth_kib = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert int(growth_kib) < 8_000  # KiB
 
 
 def test_threads_that_share_a_client_renew_its_tokens_once(url: str, service: FakeService) -> None:
     with Client(url, "old", refresh_token="refresh-0") as client, ThreadPoolExecutor(8) as threads:
-        together = threading.Barrier(8)
+        barrier = threading.Barrier(8)
 
-        def ask(_: int) -> str:
-            together.wait()
+        def fetch_own_id(_: int) -> str:
+            barrier.wait()
             return client.me().id
 
-        assert set(threads.map(ask, range(8))) == {"u-1"}
+        assert set(threads.map(fetch_own_id, range(8))) == {"u-1"}
     assert service.refresh_count == 1
 
 
@@ -115,10 +115,10 @@ async def test_tasks_that_share_a_client_renew_its_tokens_once(url: str, service
     assert service.refresh_count == 1
 
 
-async def test_a_cancelled_download_leaves_nothing(url: str, service: FakeService, clip: Path, tmp_path: Path) -> None:
+async def test_cancelled_download_leaves_no_file(url: str, service: FakeService, clip: Path, tmp_path: Path) -> None:
     service.archive = make_archive(["f.jpg"], 20_000_000)
     arrived = asyncio.Event()
-    async with AsyncClient(url, "fg_key", sleep=quick_async) as client:
+    async with AsyncClient(url, "fg_key", sleep=no_sleep_async) as client:
         extraction = await client.wait((await client.upload(clip)).extraction)
         task = asyncio.create_task(
             client.download(extraction, tmp_path / "out.zip", on_received=lambda *_: arrived.set())
@@ -132,7 +132,7 @@ async def test_a_cancelled_download_leaves_nothing(url: str, service: FakeServic
 
 def test_unreachable_server_is_an_error_with_its_address() -> None:
     with (
-        Client("http://127.0.0.1:1", "fg_key", sleep=quick) as client,
+        Client("http://127.0.0.1:1", "fg_key", sleep=no_sleep) as client,
         pytest.raises(ConnectionFailed, match=r"http://127\.0\.0\.1:1 can't be reached"),
     ):
         client.me()

@@ -15,51 +15,53 @@ from db.queue import task_queue
 from db.values.lifecycle import Blame
 from fotograma import ApiError, AsyncClient, Client
 from serve_app.deps import Deps
-from tests.integration.cluster.test_cli_ops import Desk, desk
+from tests.integration.cluster.test_cli_ops import OperatorShell, shell
 from tests.integration.cluster.test_client_with_service import ana, url
 from tests.support.clients import api_client
 from tests.support.servers.webhook_receiver import run_webhook_receiver
 
-__all__ = ["ana", "desk", "url"]
+__all__ = ["ana", "shell", "url"]
 
 URL = "https://example.org/hook"
 
 
-async def owed(ana: AsyncClient, deps: Deps, clip: Path) -> str:
-    """One extraction that has failed; its id."""
+async def fail_an_extraction(ana: AsyncClient, deps: Deps, clip: Path) -> str:
+    """Uploads a clip and fails its extraction; returns the extraction's id."""
     clip.write_bytes(api_client.MP4)
     video = await ana.upload(clip)
     (claim,) = await task_queue.claim(deps.database, worker="w")
-    why: dict[str, Any] = {"code": "no_video_stream", "detail": "There is none.", "jitter": 0.0}
-    await task_queue.fail(deps.database, claim.lease, blame=Blame.FILE, **why)
+    error: dict[str, Any] = {"code": "no_video_stream", "detail": "There is none.", "jitter": 0.0}
+    await task_queue.fail(deps.database, claim.lease, blame=Blame.FILE, **error)
     return video.extraction.id
 
 
 async def test_webhooks_are_added_listed_and_removed(ana: AsyncClient, deps: Deps, tmp_path: Path) -> None:
-    made = await ana.add_webhook(URL, ["extraction.failed"])
-    assert made.secret is not None
-    assert made.secret not in repr(made)
+    webhook = await ana.add_webhook(URL, ["extraction.failed"])
+    assert webhook.secret is not None
+    assert webhook.secret not in repr(webhook)
     (listed,) = await ana.webhooks()
-    assert (listed.id, listed.url, listed.events, listed.secret) == (made.id, URL, ("extraction.failed",), None)
-    extraction_id = await owed(ana, deps, tmp_path / "clip.mp4")
-    (delivery,) = await ana.deliveries(made)
+    assert (listed.id, listed.url, listed.events, listed.secret) == (webhook.id, URL, ("extraction.failed",), None)
+    extraction_id = await fail_an_extraction(ana, deps, tmp_path / "clip.mp4")
+    (delivery,) = await ana.deliveries(webhook)
     assert (delivery.extraction_id, delivery.status, delivery.tries) == (extraction_id, "pending", ())
-    assert (await ana.redeliver(made, delivery)).id == delivery.id
-    await ana.delete_webhook(made)
+    assert (await ana.redeliver(webhook, delivery)).id == delivery.id
+    await ana.delete_webhook(webhook)
     assert await ana.webhooks() == ()
     with pytest.raises(ApiError, match="not_found"):
-        await ana.delete_webhook(made)
+        await ana.delete_webhook(webhook)
 
 
-async def test_the_blocking_client_does_the_same(ana: AsyncClient, deps: Deps, url: str, tmp_path: Path) -> None:
+async def test_blocking_client_adds_lists_and_removes_webhooks(
+    ana: AsyncClient, deps: Deps, url: str, tmp_path: Path
+) -> None:
     assert ana.tokens is not None
     with Client(url, ana.tokens.access_token) as client:
-        made = await asyncio.to_thread(client.add_webhook, URL)
-        await owed(ana, deps, tmp_path / "clip.mp4")
-        (delivery,) = await asyncio.to_thread(client.deliveries, made)
-        assert (await asyncio.to_thread(client.redeliver, made, delivery)).id == delivery.id
-        assert [one.id for one in await asyncio.to_thread(client.webhooks)] == [made.id]
-        await asyncio.to_thread(client.delete_webhook, made)
+        webhook = await asyncio.to_thread(client.add_webhook, URL)
+        await fail_an_extraction(ana, deps, tmp_path / "clip.mp4")
+        (delivery,) = await asyncio.to_thread(client.deliveries, webhook)
+        assert (await asyncio.to_thread(client.redeliver, webhook, delivery)).id == delivery.id
+        assert [each.id for each in await asyncio.to_thread(client.webhooks)] == [webhook.id]
+        await asyncio.to_thread(client.delete_webhook, webhook)
 
 
 async def test_webhook_limit_is_an_error_without_a_retry(ana: AsyncClient) -> None:
@@ -70,24 +72,24 @@ async def test_webhook_limit_is_an_error_without_a_retry(ana: AsyncClient) -> No
             await ana.add_webhook(URL)
 
 
-async def test_webhooks_from_the_command_line(desk: Desk, deps: Deps) -> None:
-    made = await desk.run("webhooks", "add", URL, "--event", "extraction.failed")
-    assert made.returncode == 0, made.stderr
-    webhook_id, *_ = made.stdout.split()
-    assert "Secret: whsec_" in made.stdout
-    listed = await desk.run("webhooks", "list")
+async def test_webhooks_from_the_command_line(shell: OperatorShell, deps: Deps) -> None:
+    added = await shell.run("webhooks", "add", URL, "--event", "extraction.failed")
+    assert added.returncode == 0, added.stderr
+    webhook_id, *_ = added.stdout.split()
+    assert "Secret: whsec_" in added.stdout
+    listed = await shell.run("webhooks", "list")
     assert listed.stdout.split() == [webhook_id, "on", URL, "extraction.failed"]
-    await api_client.upload_video(desk.http)
+    await api_client.upload_video(shell.http)
     (claim,) = await task_queue.claim(deps.database, worker="w")
     await task_queue.fail(
         deps.database, claim.lease, blame=Blame.FILE, code="no_video_stream", detail="None.", jitter=0.0
     )
-    sent = await desk.run("webhooks", "deliveries", webhook_id)
-    delivery_id, *facts = sent.stdout.split()
-    assert facts == ["pending", "extraction.failed", str(claim.extraction_id)]
-    assert (await desk.run("webhooks", "redeliver", webhook_id, delivery_id)).returncode == 0
-    assert (await desk.run("webhooks", "delete", webhook_id)).returncode == 0
-    assert (await desk.run("webhooks", "list")).stdout == ""
+    deliveries = await shell.run("webhooks", "deliveries", webhook_id)
+    delivery_id, *fields = deliveries.stdout.split()
+    assert fields == ["pending", "extraction.failed", str(claim.extraction_id)]
+    assert (await shell.run("webhooks", "redeliver", webhook_id, delivery_id)).returncode == 0
+    assert (await shell.run("webhooks", "delete", webhook_id)).returncode == 0
+    assert (await shell.run("webhooks", "list")).stdout == ""
 
 
 async def test_maintenance_notifies_webhooks_and_the_stream_by_its_settings(
@@ -114,20 +116,20 @@ async def test_maintenance_notifies_webhooks_and_the_stream_by_its_settings(
         wiring.open_maintenance() as maintenance,
         Redis.from_url(redis_url) as redis,
     ):
-        made = await ana.add_webhook(receiver.url)
-        assert made.secret is not None
-        extraction_id = await owed(ana, deps, tmp_path / "clip.mp4")
-        keeping = asyncio.create_task(maintenance.run())
+        webhook = await ana.add_webhook(receiver.url)
+        assert webhook.secret is not None
+        extraction_id = await fail_an_extraction(ana, deps, tmp_path / "clip.mp4")
+        maintenance_run = asyncio.create_task(maintenance.run())
         try:
             async with asyncio.timeout(20):
                 await receiver.arrived.wait()
-                while (await ana.deliveries(made))[0].status != "delivered":
+                while (await ana.deliveries(webhook))[0].status != "delivered":
                     await asyncio.sleep(0.05)
-                # Accepted, claimed, failed, and told on two channels.
+                # The events: accepted, claimed, failed, and one notified event for each of the two channels.
                 while await redis.xlen("elsewhere:events") < 5:
                     await asyncio.sleep(0.05)
         finally:
-            keeping.cancel()
-            await asyncio.wait({keeping})
-        (told,) = receiver.verified(made.secret)
-        assert told["data"]["extraction"]["id"] == extraction_id
+            maintenance_run.cancel()
+            await asyncio.wait({maintenance_run})
+        (message,) = receiver.verified(webhook.secret)
+        assert message["data"]["extraction"]["id"] == extraction_id

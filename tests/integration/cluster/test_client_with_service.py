@@ -41,28 +41,28 @@ def clips(tmp_path: Path) -> list[Path]:
     return paths
 
 
-async def finished(deps: Deps) -> bytes:
-    """Ends the next task with a result; gives the archive."""
+async def publish_next_result(deps: Deps) -> bytes:
+    """Publishes a result for the next task; returns the archive."""
     result = api_client.make_result([b"first" * 1000, b"second" * 1000])
     await api_client.publish_next_task(deps, replace(result, sha256=hashlib.sha256(result.archive).hexdigest()))
     return result.archive
 
 
 async def test_account_registers_renews_its_session_and_logs_out(url: str) -> None:
-    kept: list[Tokens | None] = []
-    async with AsyncClient(url, on_tokens=kept.append) as client:
-        made = await client.register(EMAIL, api_client.PASSWORD, name="Ana", locale="pt-BR")
-        with pytest.raises(ApiError) as taken:
+    stored_tokens: list[Tokens | None] = []
+    async with AsyncClient(url, on_tokens=stored_tokens.append) as client:
+        account = await client.register(EMAIL, api_client.PASSWORD, name="Ana", locale="pt-BR")
+        with pytest.raises(ApiError) as second_registration:
             await client.register(EMAIL, api_client.PASSWORD)
-        assert (taken.value.status, taken.value.code) == (409, "email_taken")
+        assert (second_registration.value.status, second_registration.value.code) == (409, "email_taken")
         await client.login(EMAIL, api_client.PASSWORD)
-        assert (await client.me()).id == made.id
+        assert (await client.me()).id == account.id
         renewed = await client.refresh()
         assert renewed is not None
         assert renewed.refresh_token is not None
         assert (await client.me()).email == EMAIL
         await client.logout()
-    assert len({tokens and tokens.refresh_token for tokens in kept}) == 3
+    assert len({tokens and tokens.refresh_token for tokens in stored_tokens}) == 3
     async with AsyncClient(url, renewed.access_token, refresh_token=renewed.refresh_token) as ended:
         with pytest.raises(ApiError) as refused:
             await ended.me()
@@ -76,16 +76,18 @@ async def test_expired_access_token_is_renewed(url: str, ana: AsyncClient) -> No
     assert {account.email for account in accounts} == {EMAIL}
 
 
-async def test_estimate_of_a_file_comes_before_it_is_sent(ana: AsyncClient) -> None:
+async def test_file_is_estimated_without_being_sent(ana: AsyncClient) -> None:
     media = {"codec": "h264", "width": 1920, "height": 1080, "duration": 60.0, "fps_average": 25.0}
-    found = await ana.estimate(media, {"sample": {"mode": "fps", "fps": 2}})
-    assert found.frames == 120
-    assert found.bytes > 120 * 10_000
-    assert found.seconds > 0
+    estimate = await ana.estimate(media, {"sample": {"mode": "fps", "fps": 2}})
+    assert estimate.frames == 120
+    assert estimate.bytes > 120 * 10_000
+    assert estimate.seconds > 0
     assert [video async for video in ana.videos()] == []
 
 
-async def test_specification_of_thousands_of_times_goes_with_an_upload(ana: AsyncClient, clips: list[Path]) -> None:
+async def test_specification_of_thousands_of_timestamps_is_sent_with_an_upload(
+    ana: AsyncClient, clips: list[Path]
+) -> None:
     spec = {"sample": {"mode": "timestamps", "at": list(range(50_000))}}
     assert (await ana.upload(clips[0], spec)).extraction.spec["sample"] == spec["sample"]
 
@@ -115,21 +117,21 @@ async def test_same_idempotency_key_accepts_the_same_clips_once(ana: AsyncClient
     assert refused.value.code == "idempotency_key_reused"
 
 
-async def test_file_that_is_no_video_is_refused_with_its_reason(ana: AsyncClient, clips: list[Path]) -> None:
+async def test_non_video_is_refused_with_its_reason(ana: AsyncClient, clips: list[Path]) -> None:
     clips[1].write_bytes(b"#EXTM3U\n")
     with pytest.raises(ApiError) as refused:
         await ana.submit(clips)
     assert (refused.value.status, refused.value.code, refused.value.fault) == (422, "playlist", "file")
     assert refused.value.remedy
     assert refused.value.failed_file == clips[1]
-    placed = {video.id for video in refused.value.submitted}
-    assert {video.id async for video in ana.videos()} == placed
+    submitted_ids = {video.id for video in refused.value.submitted}
+    assert {video.id async for video in ana.videos()} == submitted_ids
     with pytest.raises(ApiError) as refused:
         await ana.upload(clips[0], {"sample": {"mode": "every"}})
     assert refused.value.code == "invalid_spec"
 
 
-async def test_a_result_is_waited_for_and_fetched_by_both_clients(
+async def test_both_clients_wait_for_a_result_and_download_it(
     url: str, deps: Deps, ana: AsyncClient, clips: list[Path], tmp_path: Path
 ) -> None:
     extraction = (await ana.upload(clips[0])).extraction
@@ -137,22 +139,22 @@ async def test_a_result_is_waited_for_and_fetched_by_both_clients(
         await ana.download(extraction, tmp_path / "early.zip")
     assert early.value.code == "not_ready"
     waiting = asyncio.create_task(ana.wait(extraction))
-    archive = await finished(deps)
-    done = await waiting
-    assert done.result is not None
-    assert done.progress.fraction == 1
-    assert (await ana.download(done, tmp_path / "a.zip")).read_bytes() == archive
+    archive = await publish_next_result(deps)
+    ended = await waiting
+    assert ended.result is not None
+    assert ended.progress.fraction == 1
+    assert (await ana.download(ended, tmp_path / "a.zip")).read_bytes() == archive
     assert ana.tokens is not None
     token = ana.tokens.access_token
 
-    def blocking() -> bytes:
+    def download_blocking() -> bytes:
         with Client(url, token) as client:
             return client.download(extraction.id, tmp_path / "b.zip").read_bytes()
 
-    assert await asyncio.to_thread(blocking) == archive
+    assert await asyncio.to_thread(download_blocking) == archive
 
 
-async def test_a_cancelled_extraction_is_retried_once_with_one_key(ana: AsyncClient, clips: list[Path]) -> None:
+async def test_cancelled_extraction_is_retried_once_with_one_key(ana: AsyncClient, clips: list[Path]) -> None:
     extraction = (await ana.upload(clips[0])).extraction
     assert (await ana.cancel(extraction)).status is Status.CANCELLED
     with pytest.raises(ExtractionFailed):
@@ -165,25 +167,25 @@ async def test_a_cancelled_extraction_is_retried_once_with_one_key(ana: AsyncCli
     assert (await ana.retry(extraction, idempotency_key="again")).id == first.id
 
 
-async def test_file_beyond_the_largest_video_is_refused_before_its_bytes(deps: Deps, clips: list[Path]) -> None:
+async def test_file_above_the_maximum_size_is_refused_before_its_bytes_are_sent(deps: Deps, clips: list[Path]) -> None:
     with clips[0].open("ab") as file:
         file.truncate(60_000_000)
-    small = replace(deps, uploads=replace(deps.uploads, max_bytes=1_000_000))
-    told: list[int] = []
-    async with api_client.listen(create_app(small)) as port, AsyncClient(f"http://127.0.0.1:{port}") as client:
+    limited_deps = replace(deps, uploads=replace(deps.uploads, max_bytes=1_000_000))
+    progress: list[int] = []
+    async with api_client.listen(create_app(limited_deps)) as port, AsyncClient(f"http://127.0.0.1:{port}") as client:
         await client.register(EMAIL, api_client.PASSWORD)
         await client.login(EMAIL, api_client.PASSWORD)
         with pytest.raises(ApiError) as refused:
-            await client.upload(clips[0], on_sent=lambda sent, _: told.append(sent))
+            await client.upload(clips[0], on_sent=lambda sent, _: progress.append(sent))
     assert (refused.value.status, refused.value.code) == (413, "too_large")
-    assert not told
+    assert not progress
 
 
 async def test_refusal_of_a_large_request_arrives_and_smaller_ones_follow(deps: Deps, clips: list[Path]) -> None:
     with clips[0].open("ab") as file:
         file.truncate(60_000_000)
-    small = replace(deps, uploads=replace(deps.uploads, max_request_bytes=3_000_000))
-    async with api_client.listen(create_app(small)) as port, AsyncClient(f"http://127.0.0.1:{port}") as client:
+    limited_deps = replace(deps, uploads=replace(deps.uploads, max_request_bytes=3_000_000))
+    async with api_client.listen(create_app(limited_deps)) as port, AsyncClient(f"http://127.0.0.1:{port}") as client:
         await client.register(EMAIL, api_client.PASSWORD)
         await client.login(EMAIL, api_client.PASSWORD)
         assert (await client.upload(clips[0])).size == 60_000_000

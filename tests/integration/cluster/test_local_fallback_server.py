@@ -22,34 +22,34 @@ def fallback(tmp_path: Path) -> Iterator[FallbackServer]:
     server.close()
 
 
-def ask(fallback: FallbackServer, method: str) -> httpx.Response:
+def send_request(fallback: FallbackServer, method: str) -> httpx.Response:
     with httpx.Client(transport=httpx.HTTPTransport(uds=str(fallback.path))) as client:
         return client.request(method, "http://fotograma.test/readyz")
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "OPTIONS"])
 def test_every_request_gets_503_with_retry_after_and_the_reason(fallback: FallbackServer, method: str) -> None:
-    answer = ask(fallback, method)
+    answer = send_request(fallback, method)
 
-    told = Problem.model_validate_json(answer.content)
-    assert (answer.status_code, told.status, told.code, told.fault) == (503, 503, "unavailable", "service")
+    problem = Problem.model_validate_json(answer.content)
+    assert (answer.status_code, problem.status, problem.code, problem.fault) == (503, 503, "unavailable", "service")
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.headers["retry-after"] == "2"
-    assert answer.headers["x-request-id"] == told.request_id
+    assert answer.headers["x-request-id"] == problem.request_id
     assert answer.headers["server"].strip() == SERVER
-    assert told.parts == PARTS
-    assert "api (restarting)" in told.detail
+    assert problem.parts == PARTS
+    assert "api (restarting)" in problem.detail
 
 
 def test_response_to_a_head_request_has_no_body(fallback: FallbackServer) -> None:
-    answer = ask(fallback, "HEAD")
+    answer = send_request(fallback, "HEAD")
     assert (answer.status_code, answer.content) == (503, b"")
 
 
 def test_api_is_away_even_when_its_processes_run(tmp_path: Path) -> None:
     fallback = FallbackServer(tmp_path / "fallback.sock", lambda: {"api": "ok", "database": "ok"})
     fallback.open()
-    told = Problem.model_validate_json(ask(fallback, "GET").content)
+    problem = Problem.model_validate_json(send_request(fallback, "GET").content)
     fallback.close()
-    assert told.parts == {"api": "away", "database": "ok"}
-    assert told.detail == "Nothing can be accepted now: api (away)."
+    assert problem.parts == {"api": "away", "database": "ok"}
+    assert problem.detail == "Nothing can be accepted now: api (away)."

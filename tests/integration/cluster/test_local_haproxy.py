@@ -1,4 +1,4 @@
-"""HAProxy in front of the API's replicas: what clients get while replicas come, go and die, and what is open."""
+"""HAProxy in front of the API's replicas: what clients get while replicas start, end and die; which ports are open."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from tests.support.programs import listening_replica
 from tests.support.servers.listening_sockets import listening_sockets
 from tests.support.servers.running_service import free_port
 
-SENT_AHEAD_BYTES = 16 << 20
+MAX_BUFFERED_BYTES = 16 << 20
 
 
 class Ingress:
-    """HAProxy on a port of its own, the folder of its sockets, and replicas in processes of their own."""
+    """HAProxy on a free port, the folder of its sockets, and replicas in their own processes."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.port = folder, free_port()
@@ -40,41 +40,41 @@ class Ingress:
 
     @contextmanager
     def replica(self) -> Iterator[subprocess.Popen[str]]:
-        """A replica that is known to HAProxy."""
+        """Starts a replica, and waits until HAProxy sends it requests."""
         command = command_of(listening_replica, self.folder)
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == "listens\n"
-            self.until_answered_by(process.pid)
+            self.wait_until_answered_by(process.pid)
             yield process
             process.kill()
 
-    def until_answered_by(self, pid: int) -> None:
+    def wait_until_answered_by(self, pid: int) -> None:
         deadline = time.monotonic() + 10
         while (answer := self.http.get("/who")).status_code != 200 or answer.json()["pid"] != pid:
             assert (answer.status_code, "retry-after" in answer.headers) in ((200, False), (503, True)), answer.text
             assert time.monotonic() < deadline
 
-    def until_away(self) -> None:
-        """Until nobody listens on the port."""
+    def wait_until_port_is_closed(self) -> None:
+        """Waits until no process listens on the port."""
         deadline = time.monotonic() + 10
         with suppress(httpx.TransportError):
             while self.http.get("/who"):
                 assert time.monotonic() < deadline
 
-    def until_asked(self) -> None:
-        """Until a replica has begun with a request that takes longer."""
+    def wait_until_request_has_started(self) -> None:
+        """Waits until a replica has started a request that takes longer."""
         deadline = time.monotonic() + 10
         while not (self.folder / "asked").exists():
             assert time.monotonic() < deadline
             time.sleep(0.01)
 
 
-def bytes_taken(client: socket.socket) -> int:
-    """How much can be sent before the other end wants no more of it."""
+def count_sendable_bytes(client: socket.socket) -> int:
+    """How many bytes can be sent before the other end stops reading."""
     sent = 0
     with suppress(TimeoutError):
-        while sent < 4 * SENT_AHEAD_BYTES:
+        while sent < 4 * MAX_BUFFERED_BYTES:
             sent += client.send(bytes(1 << 20))
     return sent
 
@@ -93,7 +93,9 @@ def ingress(tmp_path: Path) -> Iterator[Ingress]:
 
 def test_haproxy_listens_on_the_service_port_of_the_loopback_interface_only(ingress: Ingress) -> None:
     assert ingress.haproxy.pid is not None
-    assert {(one.host, one.port) for one in listening_sockets(ingress.haproxy.pid)} == {("127.0.0.1", ingress.port)}
+    assert {(listening.host, listening.port) for listening in listening_sockets(ingress.haproxy.pid)} == {
+        ("127.0.0.1", ingress.port)
+    }
 
 
 def test_fallback_server_answers_while_no_replica_listens(ingress: Ingress) -> None:
@@ -101,16 +103,16 @@ def test_fallback_server_answers_while_no_replica_listens(ingress: Ingress) -> N
         answer = ingress.http.request(method, "/who")
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
         assert answer.headers["server"].strip() == SERVER
-    assert ReadinessProbe(ingress.port).parts() is None, "the supervisor's own answer was taken for the API's"
+    assert ReadinessProbe(ingress.port).parts() is None, "the answer of the fallback server counts as the API's"
 
 
 def test_haproxy_answers_503_when_the_supervisor_has_ended_as_well(ingress: Ingress) -> None:
     ingress.fallback.close()
     answer = ingress.http.post("/who")
-    told = Problem.model_validate_json(answer.content)
-    assert (answer.status_code, answer.headers["retry-after"], told.code) == (503, "2", "unavailable")
+    problem = Problem.model_validate_json(answer.content)
+    assert (answer.status_code, answer.headers["retry-after"], problem.code) == (503, "2", "unavailable")
     assert answer.headers["content-type"] == "application/problem+json"
-    assert len(told.request_id) == 36
+    assert len(problem.request_id) == 36
 
 
 def test_replica_gets_the_address_of_the_client(ingress: Ingress) -> None:
@@ -132,7 +134,7 @@ def test_death_of_a_replica_closes_the_connection_of_a_post_and_repeats_a_get(in
     for method, path in (("POST", "/never"), ("GET", "/never")):
         with ingress.replica() as replica, socket.create_connection(("127.0.0.1", ingress.port), timeout=10) as client:
             client.sendall(f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".encode())
-            ingress.until_asked()
+            ingress.wait_until_request_has_started()
             replica.kill()
             answer = client.recv(1 << 16)
             if method == "POST":
@@ -142,24 +144,24 @@ def test_death_of_a_replica_closes_the_connection_of_a_post_and_repeats_a_get(in
         (ingress.folder / "asked").unlink()
 
 
-def test_replica_that_ends_finishes_its_requests_while_the_next_one_gets_new_ones(ingress: Ingress) -> None:
+def test_ending_replica_finishes_its_requests_while_its_successor_gets_the_new_ones(ingress: Ingress) -> None:
     with ingress.replica() as old, httpx.Client() as other, ThreadPoolExecutor() as threads:
-        replied = threads.submit(other.get, f"http://127.0.0.1:{ingress.port}/short", timeout=10)
-        ingress.until_asked()
-        # It closes its socket, and has a second to go with its request.
+        response = threads.submit(other.get, f"http://127.0.0.1:{ingress.port}/short", timeout=10)
+        ingress.wait_until_request_has_started()
+        # The replica closes its listening socket; its request still needs a second.
         assert old.stdin is not None
         old.stdin.close()
         with ingress.replica() as new:
             assert old.pid != new.pid
-            assert replied.result().text == "done"
+            assert response.result().text == "done"
 
 
-def test_client_can_t_send_a_body_that_the_application_does_not_read(ingress: Ingress) -> None:
+def test_unread_body_is_not_buffered_without_bound(ingress: Ingress) -> None:
     with ingress.replica() as replica, socket.create_connection(("127.0.0.1", ingress.port)) as client:
         client.sendall(b"POST /never HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n")
-        ingress.until_asked()
+        ingress.wait_until_request_has_started()
         client.settimeout(1.0)
-        assert bytes_taken(client) < SENT_AHEAD_BYTES
+        assert count_sendable_bytes(client) < MAX_BUFFERED_BYTES
         assert replica.poll() is None
 
 
@@ -172,10 +174,10 @@ def test_haproxy_that_was_killed_starts_again_on_the_same_port(ingress: Ingress)
     with ingress.replica() as replica:
         assert ingress.haproxy.pid is not None
         os.kill(ingress.haproxy.pid, signal.SIGKILL)
-        ingress.until_away()
+        ingress.wait_until_port_is_closed()
         assert "killed by SIGKILL" in ingress.haproxy.ending
         ingress.haproxy.start()
-        ingress.until_answered_by(replica.pid)
+        ingress.wait_until_answered_by(replica.pid)
 
 
 def test_port_of_another_program_is_refused(tmp_path: Path) -> None:

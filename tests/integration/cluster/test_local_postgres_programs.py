@@ -18,12 +18,12 @@ from cluster.local.servers.postgres_programs import LIBRARIES, WHEEL, programs_f
 from cluster.local.startup_error import ExitCode, StartupError
 from tests.support.servers.postgres_wheel import link_postgres_wheel
 
-AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="everybody else's PostgreSQL runs as the same user")
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root's PostgreSQL runs as another user")
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """One that everybody may pass through, with a path short enough for sockets."""
+    """A folder that every user may enter, with a path short enough for sockets."""
     with tempfile.TemporaryDirectory(prefix="fotograma-test-", dir="/tmp") as name:
         Path(name).chmod(0o711)
         yield Path(name)
@@ -41,7 +41,7 @@ def account() -> OsUser:
 
 @pytest.fixture
 def closed_wheel(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The wheel as it is in a virtual environment below a folder that only its owner can enter. Gives its package."""
+    """The wheel's package, installed below a folder that only its owner can enter, as in a virtual environment."""
     packages = folder / "closed" / "site-packages"
     packages.parent.mkdir(mode=0o700)
     link_postgres_wheel(packages)
@@ -52,7 +52,7 @@ def closed_wheel(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def closing_umask() -> Iterator[None]:
-    """The strictest."""
+    """The strictest umask: new files are for their owner only."""
     before = os.umask(0o077)
     yield
     os.umask(before)
@@ -68,7 +68,7 @@ def test_programs_run_in_the_wheel_when_their_user_can_reach_it(account: OsUser,
 
 @AS_ROOT
 @pytest.mark.usefixtures("closed_wheel", "closing_umask")
-def test_a_server_runs_from_the_copy_of_a_wheel_in_a_closed_folder(
+def test_server_runs_from_a_copy_of_a_wheel_that_its_user_cannot_reach(
     account: OsUser, folder: Path, shared_dir: Path
 ) -> None:
     programs = programs_for(account, shared_dir)
@@ -93,13 +93,13 @@ def test_programs_are_copied_once(account: OsUser, shared_dir: Path) -> None:
 
 @AS_ROOT
 @pytest.mark.usefixtures("closed_wheel")
-@pytest.mark.parametrize("lost", [f"{LIBRARIES}", f"{WHEEL}/pginstall18/bin/postgres"])
-def test_a_copy_that_can_t_be_run_is_replaced(account: OsUser, shared_dir: Path, lost: str) -> None:
+@pytest.mark.parametrize("missing", [f"{LIBRARIES}", f"{WHEEL}/pginstall18/bin/postgres"])
+def test_copy_that_cannot_be_run_is_replaced(account: OsUser, shared_dir: Path, missing: str) -> None:
     copy = programs_for(account, shared_dir).parents[2]
-    if (copy / lost).is_dir():
-        shutil.rmtree(copy / lost)
+    if (copy / missing).is_dir():
+        shutil.rmtree(copy / missing)
     else:
-        os.truncate(copy / lost, 4096)
+        os.truncate(copy / missing, 4096)
 
     programs = programs_for(account, shared_dir)
 
@@ -112,9 +112,9 @@ def test_a_copy_that_can_t_be_run_is_replaced(account: OsUser, shared_dir: Path,
 def test_incomplete_copy_is_removed(account: OsUser, shared_dir: Path) -> None:
     name = programs_for(account, shared_dir).parents[2].name
     shutil.rmtree(shared_dir)
-    half = shared_dir / f".{name}" / WHEEL / "pginstall18" / "bin"
-    half.mkdir(parents=True)
-    (half / "postgres").write_bytes(b"half")
+    partial_copy = shared_dir / f".{name}" / WHEEL / "pginstall18" / "bin"
+    partial_copy.mkdir(parents=True)
+    (partial_copy / "postgres").write_bytes(b"half")
 
     programs = programs_for(account, shared_dir)
 
@@ -124,24 +124,22 @@ def test_incomplete_copy_is_removed(account: OsUser, shared_dir: Path) -> None:
 
 @AS_ROOT
 @pytest.mark.usefixtures("closed_wheel")
-def test_starts_at_the_same_time_share_one_copy(account: OsUser, shared_dir: Path) -> None:
+def test_concurrent_starts_share_one_copy(account: OsUser, shared_dir: Path) -> None:
     with ThreadPoolExecutor(3) as threads:
-        found = set(threads.map(lambda _: programs_for(account, shared_dir), range(3)))
+        folders = set(threads.map(lambda _: programs_for(account, shared_dir), range(3)))
 
-    (programs,) = found
+    (programs,) = folders
     assert account.why_not_run(programs / "postgres") is None
 
 
 @AS_ROOT
 @pytest.mark.usefixtures("closed_wheel")
-def test_programs_are_copied_to_the_next_folder_when_the_first_can_t_be_written(
-    account: OsUser, shared_dir: Path
-) -> None:
+def test_programs_are_copied_to_the_next_folder_when_the_first_is_unwritable(account: OsUser, shared_dir: Path) -> None:
     assert programs_for(account, Path("/proc/fotograma"), shared_dir).is_relative_to(shared_dir)
 
 
 @AS_ROOT
-def test_a_wheel_without_its_libraries_is_a_broken_installation(
+def test_wheel_without_its_libraries_is_a_broken_installation(
     account: OsUser, closed_wheel: Path, shared_dir: Path
 ) -> None:
     shutil.rmtree(closed_wheel.with_name(LIBRARIES))

@@ -40,29 +40,29 @@ def data_dir(tmp_path: Path) -> DataDir:
 
 
 @pytest.fixture
-def started() -> Iterator[ExitStack]:
+def processes() -> Iterator[ExitStack]:
     with ExitStack() as stack:
         yield stack
 
 
-def python(started: ExitStack, command: Sequence[str]) -> subprocess.Popen[bytes]:
-    """Runs the program until it has written its first line; killed at the end of the test."""
+def start_program(processes: ExitStack, command: Sequence[str]) -> subprocess.Popen[bytes]:
+    """Starts the program and waits for its first line. The program is killed at the end of the test."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
-    started.enter_context(process)
-    started.callback(process.kill)
+    processes.enter_context(process)
+    processes.callback(process.kill)
     assert process.stdout is not None
     assert process.stdout.readline()
     return process
 
 
-def seen(process: subprocess.Popen[bytes]) -> RecordedProcess:
+def recorded(process: subprocess.Popen[bytes]) -> RecordedProcess:
     return RecordedProcess(process.pid, psutil.Process(process.pid).create_time())
 
 
-def test_processes_of_a_killed_run_are_ended_with_their_descendants(data_dir: DataDir, started: ExitStack) -> None:
-    parent = python(started, PARENT)
+def test_processes_of_a_killed_run_are_ended_with_their_descendants(data_dir: DataDir, processes: ExitStack) -> None:
+    parent = start_program(processes, PARENT)
     (child,) = process_record.descendants(parent.pid)
-    process_record.write_record(data_dir.record, RecordedRun(None, (seen(parent),)))
+    process_record.write_record(data_dir.record, RecordedRun(None, (recorded(parent),)))
 
     assert clean_up_killed_run(data_dir) == 2
 
@@ -72,9 +72,9 @@ def test_processes_of_a_killed_run_are_ended_with_their_descendants(data_dir: Da
 
 
 def test_process_that_ends_during_the_scan_has_no_process_tree(
-    started: ExitStack, monkeypatch: pytest.MonkeyPatch
+    processes: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ended, alive = python(started, PARENT), python(started, PARENT)
+    ended, alive = start_program(processes, PARENT), start_program(processes, PARENT)
     parent_of = psutil.Process.ppid
 
     def parent_unless_ended(process: psutil.Process) -> int:
@@ -86,27 +86,28 @@ def test_process_that_ends_during_the_scan_has_no_process_tree(
 
     families = process_record.process_trees(os.getpid())
 
-    assert seen(alive) in families
-    assert seen(ended) not in families
+    assert recorded(alive) in families
+    assert recorded(ended) not in families
 
 
-def test_process_with_a_reused_pid_is_not_ended(data_dir: DataDir, started: ExitStack) -> None:
-    stranger = python(started, PARENT)
+def test_process_with_a_reused_pid_is_not_ended(data_dir: DataDir, processes: ExitStack) -> None:
+    other_process = start_program(processes, PARENT)
     process_record.write_record(
-        data_dir.record, RecordedRun(None, (RecordedProcess(stranger.pid, seen(stranger).start_time - 60),))
+        data_dir.record,
+        RecordedRun(None, (RecordedProcess(other_process.pid, recorded(other_process).start_time - 60),)),
     )
 
     assert clean_up_killed_run(data_dir) == 0
 
-    assert stranger.poll() is None
+    assert other_process.poll() is None
 
 
 def test_process_that_ignores_sigterm_is_killed(
-    data_dir: DataDir, started: ExitStack, monkeypatch: pytest.MonkeyPatch
+    data_dir: DataDir, processes: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process_record, "END_SECONDS", 0.1)
-    stubborn = python(started, STUBBORN)
-    process_record.write_record(data_dir.record, RecordedRun(None, (seen(stubborn),)))
+    stubborn = start_program(processes, STUBBORN)
+    process_record.write_record(data_dir.record, RecordedRun(None, (recorded(stubborn),)))
 
     clean_up_killed_run(data_dir)
 
@@ -128,11 +129,11 @@ def test_files_of_a_killed_run_are_removed_and_its_logs_saved(data_dir: DataDir,
     assert list(data_dir.scratch.iterdir()) == []
 
 
-def test_record_contains_every_process_of_the_run(data_dir: DataDir, started: ExitStack) -> None:
+def test_record_contains_every_process_of_the_run(data_dir: DataDir, processes: ExitStack) -> None:
     with run_folder(data_dir) as folder:
         recorder = ProcessRecorder(data_dir, folder)
-        parent = python(started, PARENT)
-        family = {seen(parent), *process_record.descendants(parent.pid)}
+        parent = start_program(processes, PARENT)
+        family = {recorded(parent), *process_record.descendants(parent.pid)}
 
         recorder.refresh()
 
@@ -140,10 +141,10 @@ def test_record_contains_every_process_of_the_run(data_dir: DataDir, started: Ex
     assert not data_dir.record.exists()
 
 
-def test_orphan_stays_in_the_record_until_its_end(data_dir: DataDir, started: ExitStack) -> None:
+def test_orphan_stays_in_the_record_until_its_end(data_dir: DataDir, processes: ExitStack) -> None:
     with run_folder(data_dir) as folder:
         recorder = ProcessRecorder(data_dir, folder)
-        parent = python(started, PARENT)
+        parent = start_program(processes, PARENT)
         (child,) = process_record.descendants(parent.pid)
         recorder.refresh()
         parent.kill()
@@ -157,20 +158,20 @@ def test_orphan_stays_in_the_record_until_its_end(data_dir: DataDir, started: Ex
         assert child not in process_record.read_record(data_dir.record).processes
 
 
-def test_only_the_process_tree_of_the_child_is_ended(data_dir: DataDir, started: ExitStack) -> None:
+def test_only_the_process_tree_of_the_child_is_ended(data_dir: DataDir, processes: ExitStack) -> None:
     with run_folder(data_dir) as folder:
-        kept, ended = python(started, PARENT), python(started, PARENT)
+        other, ended = start_program(processes, PARENT), start_program(processes, PARENT)
 
         ProcessRecorder(data_dir, folder).end_process_tree(ended.pid)
 
         assert ended.poll() is not None
-        assert kept.poll() is None
+        assert other.poll() is None
 
 
-def test_orphan_is_ended_with_its_former_process_tree(data_dir: DataDir, started: ExitStack) -> None:
+def test_orphan_is_ended_with_its_former_process_tree(data_dir: DataDir, processes: ExitStack) -> None:
     with run_folder(data_dir) as folder:
         recorder = ProcessRecorder(data_dir, folder)
-        kept, parent = python(started, PARENT), python(started, PARENT)
+        other, parent = start_program(processes, PARENT), start_program(processes, PARENT)
         (child,) = process_record.descendants(parent.pid)
         recorder.refresh()
         parent.kill()
@@ -179,29 +180,27 @@ def test_orphan_is_ended_with_its_former_process_tree(data_dir: DataDir, started
         recorder.end_process_tree(parent.pid)
 
         assert process_record.still_running([child], process_record.start_time_of) == []
-        assert kept.poll() is None
+        assert other.poll() is None
 
 
-def test_a_record_that_can_t_be_written_ends_nothing_and_is_written_later(
-    data_dir: DataDir, started: ExitStack
-) -> None:
+def test_unwritable_record_ends_no_process_and_is_written_later(data_dir: DataDir, processes: ExitStack) -> None:
     with run_folder(data_dir) as folder:
         recorder = ProcessRecorder(data_dir, folder)
         data_dir.record.unlink()
         (data_dir.record / "in the way").mkdir(parents=True)
-        process = python(started, PARENT)
+        process = start_program(processes, PARENT)
         recorder.refresh()
 
         shutil.rmtree(data_dir.record)
         recorder.refresh()
 
-        assert seen(process) in process_record.read_record(data_dir.record).processes
+        assert recorded(process) in process_record.read_record(data_dir.record).processes
 
 
-def test_a_data_directory_in_use_is_refused_until_the_process_that_uses_it_ends(
-    data_dir: DataDir, started: ExitStack
+def test_data_directory_in_use_is_refused_until_the_process_that_uses_it_ends(
+    data_dir: DataDir, processes: ExitStack
 ) -> None:
-    holder = python(started, command_of(hold_instance_lock, data_dir.lock))
+    holder = start_program(processes, command_of(hold_instance_lock, data_dir.lock))
 
     with pytest.raises(StartupError, match="process 42") as refused, instance_lock(data_dir.lock, description="me"):
         pass
@@ -214,13 +213,13 @@ def test_a_data_directory_in_use_is_refused_until_the_process_that_uses_it_ends(
 
 
 @pytest.mark.parametrize("place", ["/proc/fotograma", "/dev/null/data"])
-def test_data_directory_that_can_t_be_written_is_refused(place: str) -> None:
+def test_unwritable_data_directory_is_refused(place: str) -> None:
     with pytest.raises(StartupError, match="can't be written") as refused:
         open_data_dir(Path(place))
     assert refused.value.code is ExitCode.NO_SPACE
 
 
-def test_the_pid_of_this_process_is_never_ended(data_dir: DataDir) -> None:
+def test_process_with_the_pid_of_this_process_is_never_ended(data_dir: DataDir) -> None:
     process_record.write_record(data_dir.record, RecordedRun(None, (RecordedProcess(os.getpid(), 0.0),)))
 
     assert clean_up_killed_run(data_dir) == 0

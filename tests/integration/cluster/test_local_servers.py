@@ -1,4 +1,4 @@
-"""The real servers of `fotograma up`: their data survive stops and kills."""
+"""The real servers of `fotograma up`: their data survives stops and kills."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ SECRETS = Secrets(secret_key="s" * 64, postgres_password="p", valkey_password="v
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """With a blank in its name, and open to the user that PostgreSQL runs as."""
+    """A folder with a blank in its path, which PostgreSQL's user may enter."""
     with tempfile.TemporaryDirectory(prefix="fotograma test ", dir="/tmp") as name:
         Path(name).chmod(0o755)
         yield Path(name)
@@ -82,7 +82,7 @@ def own_valkey(folder: Path) -> Iterator[Valkey]:
 
 @contextmanager
 def running(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that is killed at the end."""
+    """Starts a process, and kills it at the end of the block."""
     with subprocess.Popen(command, **options) as process:
         try:
             yield process
@@ -90,20 +90,20 @@ def running(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen
             process.kill()
 
 
-def remember(server: Postgres) -> None:
+def store_number(server: Postgres) -> None:
     with psycopg.connect(server.url()) as connection:
         connection.execute("CREATE TABLE remembered AS SELECT 7 AS number")
 
 
-def recall(server: Postgres) -> int:
+def read_number(server: Postgres) -> int:
     with psycopg.connect(server.url()) as connection:
         row = connection.execute("SELECT number FROM remembered").fetchone()
     assert row is not None
     return int(row[0])
 
 
-def killed(pid: int | None) -> None:
-    """Kills the process and everything below it, as a machine that runs out of memory may."""
+def kill_process_tree(pid: int | None) -> None:
+    """Kills the process and all its descendants, as a machine that runs out of memory may."""
     assert pid is not None
     family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
     for process in family:
@@ -119,8 +119,8 @@ def test_start_timeout_doubles_after_each_timeout(tmp_path: Path) -> None:
         began = time.monotonic()
         server.wait_until(lambda: time.monotonic() - began >= seconds_needed, 0.1)
 
-    for patience in ("0.1", "0.2", "0.4"):
-        with pytest.raises(ServerDidNotStart, match=rf"no answer in {patience} s"):
+    for timeout in ("0.1", "0.2", "0.4"):
+        with pytest.raises(ServerDidNotStart, match=rf"no answer in {timeout} s"):
             start(seconds_needed=60)
         assert not server.is_running()
     start(seconds_needed=0.5)
@@ -130,13 +130,13 @@ def test_start_timeout_doubles_after_each_timeout(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("program", ["/no/such/program", "/etc/passwd", "/tmp"])
-def test_a_program_that_can_t_be_run_is_a_broken_installation(tmp_path: Path, program: str) -> None:
+def test_program_that_cannot_be_run_is_a_broken_installation(tmp_path: Path, program: str) -> None:
     with pytest.raises(StartupError, match="can't be run") as refused:
         ServerProcess("Server", tmp_path / "log", environment={}).start([program], folder=tmp_path)
     assert refused.value.code is ExitCode.NOT_INSTALLED
 
 
-def test_a_program_without_its_libraries_is_a_broken_installation(tmp_path: Path) -> None:
+def test_program_without_its_libraries_is_a_broken_installation(tmp_path: Path) -> None:
     server = ServerProcess("Server", tmp_path / "log", environment={})
     server.start(["/bin/sh", "-c", "echo libpq.so: cannot open shared object file; exit 127"], folder=tmp_path)
     with pytest.raises(StartupError, match=r"libpq\.so: cannot open") as refused:
@@ -152,7 +152,7 @@ def test_error_quotes_the_log_of_this_start_only(tmp_path: Path) -> None:
             server.wait_until(lambda: False)
 
 
-def test_a_database_of_another_major_version_is_refused(own_postgres: Postgres) -> None:
+def test_database_of_another_major_version_is_refused(own_postgres: Postgres) -> None:
     own_postgres.start()
     own_postgres.stop()
     (own_postgres.data / "PG_VERSION").write_text("17\n")
@@ -163,30 +163,30 @@ def test_a_database_of_another_major_version_is_refused(own_postgres: Postgres) 
 
 def test_postgres_data_survive_a_stop_and_a_kill(own_postgres: Postgres) -> None:
     own_postgres.start()
-    remember(own_postgres)
+    store_number(own_postgres)
     own_postgres.stop()
     own_postgres.start()
-    assert recall(own_postgres) == 7
+    assert read_number(own_postgres) == 7
 
-    killed(own_postgres.pid)
+    kill_process_tree(own_postgres.pid)
     own_postgres.start()
 
-    assert recall(own_postgres) == 7
+    assert read_number(own_postgres) == 7
 
 
 def test_postgres_starts_although_another_process_has_its_old_pid(own_postgres: Postgres, account: OsUser) -> None:
     own_postgres.start()
-    remember(own_postgres)
-    killed(own_postgres.pid)
-    with running(["sleep", "600"], **account.popen_options()) as stranger:
+    store_number(own_postgres)
+    kill_process_tree(own_postgres.pid)
+    with running(["sleep", "600"], **account.popen_options()) as other_process:
         file = own_postgres.data / "postmaster.pid"
         lines = file.read_text().splitlines()
-        file.write_text("\n".join([str(stranger.pid), lines[1], "1000000000", *lines[3:], ""]))
+        file.write_text("\n".join([str(other_process.pid), lines[1], "1000000000", *lines[3:], ""]))
 
         own_postgres.start()
 
-        assert recall(own_postgres) == 7
-        assert stranger.poll() is None
+        assert read_number(own_postgres) == 7
+        assert other_process.poll() is None
 
 
 def test_running_server_keeps_its_pid_file(own_postgres: Postgres) -> None:
@@ -206,13 +206,13 @@ def test_postgres_asks_for_the_password(own_postgres: Postgres) -> None:
         psycopg.connect(own_postgres.url().replace("a%20secret", "guessed"))
 
 
-def test_valkey_keeps_its_data_over_a_kill_and_evicts_only_what_expires(own_valkey: Valkey) -> None:
+def test_valkey_keeps_its_data_after_a_kill_and_evicts_only_expiring_keys(own_valkey: Valkey) -> None:
     own_valkey.start()
     with Redis.from_url(own_valkey.url) as redis:
         redis.set("kept", "7")
         redis.waitaof(1, 0, 5000)
         assert redis.config_get("maxmemory-policy") == {"maxmemory-policy": "volatile-lru"}
-    killed(own_valkey.pid)
+    kill_process_tree(own_valkey.pid)
 
     own_valkey.start()
 
@@ -242,13 +242,13 @@ def test_servers_of_the_environment_are_used_and_none_is_started(
     postgres: Postgres, valkey: Valkey, tmp_path: Path
 ) -> None:
     data_dir = open_data_dir(tmp_path / "data")
-    given = {DATABASE: postgres.url("postgres"), REDIS: valkey.url, OBJECTS: (tmp_path / "objects").as_uri()}
+    environment = {DATABASE: postgres.url("postgres"), REDIS: valkey.url, OBJECTS: (tmp_path / "objects").as_uri()}
 
-    servers = plan_backing_services(data_dir, tmp_path, SECRETS, given)
+    servers = plan_backing_services(data_dir, tmp_path, SECRETS, environment)
 
     servers.check_others()
     assert servers.own == []
-    assert servers.database_url == given[DATABASE]
+    assert servers.database_url == environment[DATABASE]
 
 
 @pytest.mark.parametrize(
@@ -265,8 +265,8 @@ def test_server_of_the_environment_that_does_not_answer_is_named(
     postgres: Postgres, valkey: Valkey, tmp_path: Path, variable: str, url: str
 ) -> None:
     data_dir = open_data_dir(tmp_path / "data")
-    given = {DATABASE: postgres.url("postgres"), REDIS: valkey.url, OBJECTS: tmp_path.as_uri(), variable: url}
-    servers = plan_backing_services(data_dir, tmp_path, SECRETS, given)
+    environment = {DATABASE: postgres.url("postgres"), REDIS: valkey.url, OBJECTS: tmp_path.as_uri(), variable: url}
+    servers = plan_backing_services(data_dir, tmp_path, SECRETS, environment)
 
     with pytest.raises(StartupError, match=variable) as refused:
         servers.check_others()
@@ -277,25 +277,25 @@ def test_server_of_the_environment_that_does_not_answer_is_named(
 
 @pytest.fixture
 def supervised(folder: Path) -> Iterator[tuple[BackingServices, Callable[[str, int], None]]]:
-    """The supervised servers of a data directory, and a function that waits until a line was printed so many times."""
+    """The supervised servers of a data directory, and a function that waits until a text was printed some times."""
     data_dir = open_data_dir(folder / "data")
     data_dir.path.chmod(0o755)
     servers = plan_backing_services(data_dir, folder, SECRETS, {})
     assert servers.postgres is not None
     schema = DatabaseSchema(servers.database_url, after=[servers.postgres.name])
-    said, changed = list[str](), threading.Condition()
+    lines, changed = list[str](), threading.Condition()
 
-    def say(event: Event) -> None:
+    def record_line(event: Event) -> None:
         with changed:
-            said.append(event_line(event))
+            lines.append(event_line(event))
             changed.notify_all()
 
     def wait_for(text: str, times: int = 1) -> None:
         with changed:
-            assert changed.wait_for(lambda: sum(text in line for line in said) >= times, 60), said
+            assert changed.wait_for(lambda: sum(text in line for line in lines) >= times, 60), lines
 
     supervisor = Supervisor(
-        [*servers.own, schema], on_event=say, policy=RestartPolicy(first_pause=0.1, longest_pause=0.2)
+        [*servers.own, schema], on_event=record_line, policy=RestartPolicy(first_pause=0.1, longest_pause=0.2)
     )
     supervisor.start()
     try:
@@ -312,13 +312,13 @@ def test_server_is_restarted_after_every_kill(
     wait_for("Database schema", 1)
     for server in servers.own:
         for times in range(1, 6):
-            killed(server.pid)
+            kill_process_tree(server.pid)
             wait_for(f"{server.name} runs again", times)
     with psycopg.connect(servers.database_url) as connection:
         assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == (schema_revision.HEAD,)
 
 
-def test_postgres_is_started_again_when_it_is_killed_while_it_starts(
+def test_postgres_killed_during_its_start_is_started_again(
     supervised: tuple[BackingServices, Callable[[str, int], None]],
 ) -> None:
     servers, wait_for = supervised
@@ -327,16 +327,16 @@ def test_postgres_is_started_again_when_it_is_killed_while_it_starts(
     wait_for("Database schema", 1)
     for times in range(1, 6):
         before = postgres.pid
-        killed(before)
+        kill_process_tree(before)
         while postgres.pid == before:
             time.sleep(0.001)
-        killed(postgres.pid)
+        kill_process_tree(postgres.pid)
         wait_for("PostgreSQL runs again", times)
     with psycopg.connect(servers.database_url) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_a_port_is_taken_while_somebody_listens_on_it() -> None:
+def test_port_is_refused_while_a_process_listens_on_it() -> None:
     port = cores_and_ports.first_free(23_000, but=23_000)
     cores_and_ports.check_port(port)
     with running([sys.executable, "-c", LISTENER, str(port)], stdout=subprocess.PIPE) as listener:

@@ -1,4 +1,4 @@
-"""What a replica opens for its work is closed again when the rest can't be opened."""
+"""A replica closes the resources that it has opened, at its end and when the next one can't be opened."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -25,29 +25,29 @@ OPENED: dict[Open, set[object]] = {
 
 @pytest.fixture
 def closed(monkeypatch: pytest.MonkeyPatch) -> set[object]:
-    """Notes what was closed, and closes it."""
-    noted: set[object] = set()
+    """The resources that were closed so far. They are really closed, and recorded here."""
+    closed_resources: set[object] = set()
 
-    def note(kind: type, name: str, what: object) -> None:
+    def record_calls(kind: type, name: str, resource: object) -> None:
         original = getattr(kind, name)
 
-        def noting(self: Any, *arguments: Any, **named: Any) -> Any:
-            noted.add(what)
+        def record_and_call(self: Any, *arguments: Any, **named: Any) -> Any:
+            closed_resources.add(resource)
             return original(self, *arguments, **named)
 
-        monkeypatch.setattr(kind, name, noting)
+        monkeypatch.setattr(kind, name, record_and_call)
 
-    note(AsyncEngine, "dispose", "database")
-    note(Cache, "close", Cache)
-    note(WebhookHttpClient, "close", WebhookHttpClient)
-    note(StreamRelay, "close", StreamRelay)
-    note(PasswordHasher, "close", PasswordHasher)
-    return noted
+    record_calls(AsyncEngine, "dispose", "database")
+    record_calls(Cache, "close", Cache)
+    record_calls(WebhookHttpClient, "close", WebhookHttpClient)
+    record_calls(StreamRelay, "close", StreamRelay)
+    record_calls(PasswordHasher, "close", PasswordHasher)
+    return closed_resources
 
 
 @pytest.fixture(autouse=True)
 def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    # The log of this process stays as it is.
+    # The tests must not change the logging of this process.
     for module in (api, maintenance, worker):
         monkeypatch.setattr(module, "log_as_json", lambda: None)
     values = {
@@ -61,31 +61,31 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv(f"FOTOGRAMA_{name}", value)
 
 
-@pytest.mark.parametrize("open_it", OPENED, ids=lambda open_it: open_it.__name__)
+@pytest.mark.parametrize("open_wiring", OPENED, ids=lambda open_wiring: open_wiring.__name__)
 async def test_nothing_stays_open_when_the_store_can_not_be_opened(
-    monkeypatch: pytest.MonkeyPatch, closed: set[object], open_it: Open
+    monkeypatch: pytest.MonkeyPatch, closed: set[object], open_wiring: Open
 ) -> None:
     monkeypatch.setenv("FOTOGRAMA_OBJECTS_URL", "nonsense://nowhere")
     with pytest.raises(Exception, match="nonsense"):
-        async with open_it():
+        async with open_wiring():
             raise AssertionError("it was opened")
-    assert closed == OPENED[open_it]
+    assert closed == OPENED[open_wiring]
 
 
-@pytest.mark.parametrize("open_it", OPENED, ids=lambda open_it: open_it.__name__)
+@pytest.mark.parametrize("open_wiring", OPENED, ids=lambda open_wiring: open_wiring.__name__)
 async def test_nothing_stays_open_when_the_cache_can_not_be_opened(
-    monkeypatch: pytest.MonkeyPatch, closed: set[object], open_it: Open
+    monkeypatch: pytest.MonkeyPatch, closed: set[object], open_wiring: Open
 ) -> None:
     monkeypatch.setenv("FOTOGRAMA_REDIS_URL", "nonsense://nowhere")
     with pytest.raises(ValueError, match="Redis URL"):
-        async with open_it():
+        async with open_wiring():
             raise AssertionError("it was opened")
     assert closed >= {"database"}
-    assert closed >= OPENED[open_it] & {WebhookHttpClient}
+    assert closed >= OPENED[open_wiring] & {WebhookHttpClient}
 
 
-@pytest.mark.parametrize("open_it", OPENED, ids=lambda open_it: open_it.__name__)
-async def test_what_was_opened_is_closed_at_the_end(closed: set[object], open_it: Open) -> None:
-    async with open_it():
+@pytest.mark.parametrize("open_wiring", OPENED, ids=lambda open_wiring: open_wiring.__name__)
+async def test_what_was_opened_is_closed_at_the_end(closed: set[object], open_wiring: Open) -> None:
+    async with open_wiring():
         assert not closed
-    assert closed == OPENED[open_it]
+    assert closed == OPENED[open_wiring]

@@ -1,4 +1,4 @@
-"""A replica imports its own part only, because imports are most of its start."""
+"""A replica imports only the modules of its own part, because imports take most of its start time."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ EVERYTHING = {"actors.maintenance", "actors.notify", "actors.worker", "serve_app
 
 
 @pytest.mark.parametrize(
-    ("module", "wanted"),
+    ("module", "expected"),
     [
         ("cluster.wiring.api", {"serve_app"}),
         ("cluster.wiring.worker", {"actors.worker"}),
         ("cluster.wiring.maintenance", {"actors.maintenance", "actors.notify"}),
     ],
 )
-def test_a_replica_imports_its_own_part_only(module: str, wanted: set[str]) -> None:
-    assert EVERYTHING & imported(module) == wanted
+def test_replica_imports_only_its_own_part(module: str, expected: set[str]) -> None:
+    assert EVERYTHING & modules_imported_by(module) == expected
 
 
 @pytest.mark.parametrize("module", ["cluster.wiring.api", "serve_app.app"])
-def test_the_api_leaves_alembic_out(module: str) -> None:
-    assert "alembic" not in imported(module)
+def test_api_does_not_import_alembic(module: str) -> None:
+    assert "alembic" not in modules_imported_by(module)
 
 
-def test_the_settings_bring_neither_the_database_nor_redis() -> None:
-    assert not {"sqlalchemy", "redis", "structlog"} & imported("cluster.settings")
+def test_settings_import_neither_sqlalchemy_nor_redis_nor_structlog() -> None:
+    assert not {"sqlalchemy", "redis", "structlog"} & modules_imported_by("cluster.settings")
 
 
-def imported(module: str) -> set[str]:
-    """All that a process has imported which imports this module."""
+def modules_imported_by(module: str) -> set[str]:
+    """All modules in a process that has imported this module."""
     code = f"import sys, {module}; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return set(done.stdout.split())
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(completed.stdout.split())

@@ -185,7 +185,7 @@ def long_cache_times(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("db.cache.LIVE_SECONDS", 3600)
 
 
-@pytest.mark.usefixtures("patient_cache")
+@pytest.mark.usefixtures("long_cache_times")
 async def test_cached_representation_is_used_only_in_its_newest_version(ana: httpx.AsyncClient, deps: Deps) -> None:
     video = await upload_video(ana)
     path = f"/v1/videos/{video['id']}"
