@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import os
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +31,7 @@ from tests.support.clients.page_in_browser import (
     page,
     site,
 )
+from tests.support.clients.tus_client import stored_bytes
 from tests.support.clients.uploads_in_browser import (
     MIB,
     UPLOADS,
@@ -85,6 +89,73 @@ def test_same_file_chosen_again_resumes_at_its_offset(
     assert site.received.by_method["PATCH"] == 16 * MIB
     expect(page.get_by_text("Not uploaded completely")).to_be_hidden()
     assert count_upload_records(page) == 0
+
+
+@pytest.mark.parametrize(("changed_at", "goes_on"), [(MIB, False), (10 * MIB, False), (14 * MIB, True)])
+def test_a_file_whose_sent_part_has_changed_is_sent_from_its_beginning(
+    page: Page, site: Site, tmp_path: Path, changed_at: int, goes_on: bool
+) -> None:
+    """5.25 MiB are confirmed, and a slice of 8 MiB is under way."""
+    video = make_video(tmp_path)
+    slices = PausedSlices(page, 2 * MIB)
+    choose_paths(page, video)
+    expect_sent(page, video.name, 32)
+    slices.drop()
+    page.reload()
+    before = video.stat()
+    with video.open("r+b") as file:
+        file.seek(changed_at)
+        file.write(b"another content")
+    os.utime(video, ns=(before.st_atime_ns, before.st_mtime_ns))
+    choose_paths(page, video)
+    if not goes_on:
+        expect(page.locator("#announcer")).to_contain_text("holiday.mp4 is uploaded from its beginning")
+    expect_accepted(page, video.name)
+    assert site.received.by_method["PATCH"] == 16 * MIB + (0 if goes_on else int(5.25 * MIB))
+    (listed,) = page.request.get("/v1/videos").json()["items"]
+    stored = site.run(stored_bytes(site.deps.database, site.deps.objects, listed["id"]))
+    assert hashlib.sha256(stored).digest() == hashlib.sha256(video.read_bytes()).digest()
+
+
+def test_an_upload_tells_its_rate_and_the_time_left_without_saying_them_aloud(page: Page, tmp_path: Path) -> None:
+    video = make_video(tmp_path)
+    network = page.context.new_cdp_session(page)
+    network.send("Network.enable")
+    network.send(
+        "Network.emulateNetworkConditions",
+        {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": MIB // 2},
+    )
+    choose_paths(page, video)
+    expect(file_row(page, video.name)).to_contain_text(re.compile(r"MiB · [0-9.]+ (KiB|MiB)/s · about 0:[0-9]{2} left"))
+    assert "left" not in str(page.locator("#announcer").text_content())
+    assert file_row(page, video.name).locator("[aria-live], [role=status]").count() == 0
+    file_row(page, video.name).get_by_role("button", name="Pause").click()
+    expect(file_row(page, video.name)).to_contain_text("Paused")
+    expect(file_row(page, video.name)).not_to_contain_text("left")
+
+
+def test_the_rate_is_that_of_the_last_while_and_digests_do_not_depend_on_slices(page: Page) -> None:
+    rates, digests = page.evaluate(
+        """async () => {
+            const { TransferRate } = await import("/static/transfer_rate.js");
+            const { ContentHash } = await import("/static/content_hash.js");
+            const rate = new TransferRate();
+            const told = [[0, 0], [0, 500], [100, 900], [2000, 2000], [20_000, 12_000], [26_000, 32_000], [9, 33_000]];
+            const rates = told.map(([bytes, atMs]) => { rate.add(bytes, atMs); return rate.bytesPerSecond; });
+            const bytes = Uint8Array.from({ length: 1003 }, (_, n) => n * 7);
+            const digest = (content, ...ends) => {
+                const hash = new ContentHash();
+                [0, ...ends].forEach((start, n) => hash.update(content.slice(start, ends[n]).buffer));
+                return hash.value;
+            };
+            const changed = Array.from(bytes, (_, n) => digest(bytes.with(n, bytes[n] ^ 1)).digest);
+            return [rates, [digest(bytes), digest(bytes, 4, 512), new Set(changed).add(digest(bytes).digest).size]];
+        }"""
+    )
+    # At 32,000 ms the window begins at 12,000 ms. A smaller number of bytes is another transfer.
+    assert rates == [None, None, None, 1000, pytest.approx(20_000 / 12), 300, None]
+    assert digests == [digests[0], digests[0], 1004]
+    assert digests[0]["bytes"] == 1003
 
 
 def open_profile(browser: Browser, site: Site, profile: Path) -> Page:

@@ -41,9 +41,14 @@ export const formatPercent = (fraction) => `${Math.floor(fraction * 100)} %`;
 /** The line under the progress bar of an upload. */
 export function uploadText(upload) {
   const { file, resumedAt, transfer } = upload;
+  const rate = upload.status === "sending" ? transfer.rate.bytesPerSecond : null;
   const parts = [];
   if (resumedAt !== null) parts.push(`Goes on at ${formatPercent(resumedAt)}`);
   if (upload.status !== "waiting") parts.push(`${formatBytes(transfer.confirmedBytes)} of ${formatBytes(file.size)}`);
+  if (rate !== null) {
+    const secondsLeft = (file.size - transfer.confirmedBytes) / rate;
+    parts.push(`${formatBytes(rate)}/s`, `about ${formatDuration(secondsLeft)} left`);
+  }
   return parts.join(" · ");
 }
 

@@ -33,6 +33,7 @@ const uploadQueue = new UploadQueue({
     announcer.say(`${file.name}: ${STATUS_LABELS.accepted}`);
     videoList.refreshSoon();
   },
+  onBegunAnew: ({ file }) => announcer.say(`${file.name} is uploaded from its beginning`),
   onRefused: ({ file, refusal }) => announcer.say(`${file.name}: ${STATUS_LABELS.refused}. ${refusal.reason}`),
   onLoggedOut: showLogin,
 });

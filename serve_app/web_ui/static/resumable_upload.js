@@ -1,6 +1,9 @@
 // Sends one file by tus 1.0.0 (https://tus.io/protocols/resumable-upload), slice by slice, until the service has all of it.
 
 import { PAGE_HEADERS, Problem, newIdempotencyKey, readResponse } from "./api_client.js";
+import { ContentHash } from "./content_hash.js";
+import { formatPercent } from "./formatting.js";
+import { TransferRate } from "./transfer_rate.js";
 
 const UPLOADS_PATH = "/v1/uploads";
 const TUS_HEADERS = { ...PAGE_HEADERS, "Tus-Resumable": "1.0.0" };
@@ -133,12 +136,17 @@ export async function terminateUpload(location) {
  */
 export class ResumableUpload {
   /**
-   * location: of the upload that an earlier page had begun, or null. maxRequestBytes: of one request, null for any.
-   * onChange(): a field has changed. onPosition(): the service has said where the upload is; `location` is null when it
-   * is gone.
+   * record: of the upload that an earlier page had begun, or null. maxRequestBytes: of one request, null for any.
+   * onChange(): a field has changed. onPosition(): what is to be recorded has changed; `location` is null when the
+   * upload is gone.
    */
-  constructor({ file, spec, location, maxRequestBytes, onChange, onPosition }) {
-    Object.assign(this, { file, spec, location, onChange, onPosition });
+  constructor({ file, spec, record, maxRequestBytes, onChange, onPosition }) {
+    Object.assign(this, { file, spec, onChange, onPosition });
+    this.location = record?.location ?? null;
+    // What the earlier page may have sent, until it is compared.
+    this.recordedContent = record && (record.content ?? { bytes: 0 });
+    this.contentHash = new ContentHash();
+    this.rate = new TransferRate();
     this.maxSliceBytes = Math.min(MAX_SLICE_BYTES, maxRequestBytes ?? Infinity);
     this.sliceBytes = Math.min(MIN_SLICE_BYTES, this.maxSliceBytes);
     this.confirmedBytes = 0;
@@ -165,8 +173,10 @@ export class ResumableUpload {
     this.isOffsetKnown = false;
     this.failures = 0;
     this.waitMessage = "";
+    this.rate.reset();
     for (;;) {
       try {
+        if (this.recordedContent) await this.compareContent(signal);
         if (this.location === null) await this.create();
         while (this.videoPath === null) {
           signal.throwIfAborted();
@@ -186,18 +196,61 @@ export class ResumableUpload {
     if (this.location !== null) await terminateUpload(this.location);
   }
 
+  /**
+   * Reads again what an earlier page may have sent. A file of the same name, size and time that has another content is sent
+   * from its beginning: a mixture of two contents would be a video that nobody has.
+   */
+  async compareContent(signal) {
+    const { bytes, digest } = this.recordedContent;
+    while (this.contentHash.bytes < bytes) {
+      signal.throwIfAborted();
+      this.waitMessage = `Comparing with what was uploaded: ${formatPercent(this.contentHash.bytes / bytes)}`;
+      this.onChange();
+      await this.extendContentHash(Math.min(bytes, this.contentHash.bytes + MAX_SLICE_BYTES));
+    }
+    this.waitMessage = "";
+    this.recordedContent = null;
+    if (bytes && this.contentHash.value.digest === digest) return;
+    terminateUpload(this.location);
+    this.beginAnew();
+  }
+
+  async extendContentHash(end) {
+    while (this.contentHash.bytes < end) {
+      const start = this.contentHash.bytes;
+      this.contentHash.update(await this.read(start, Math.min(end, start + MAX_SLICE_BYTES)));
+    }
+  }
+
+  /** Bytes of the file. Throws a Problem when it was moved, deleted or changed. */
+  async read(start, end) {
+    const buffer = await this.file.slice(start, end).arrayBuffer().catch(() => null);
+    if (buffer?.byteLength === end - start) return buffer;
+    const remedy = "Check that it is there and unchanged, then choose it again.";
+    throw new Problem(422, { detail: "The file can't be read.", remedy }, 0);
+  }
+
+  /** Where the slice from `start` on ends: at the file's end, or at a multiple of four, as the digest needs it. */
+  sliceEnd(start) {
+    const end = start + this.sliceBytes;
+    return end >= this.file.size ? this.file.size : Math.max(start + 1, end - (end % 4));
+  }
+
   /** Is not aborted by a pause, because only the response tells the upload's address. */
   async create() {
     const { file } = this;
+    // Whatever is recorded covers at least the first slice.
+    await this.extendContentHash(this.sliceEnd(0));
     const headers = {
       "Upload-Length": String(file.size),
       "Upload-Metadata": uploadMetadata({ filename: file.name, spec: JSON.stringify(this.spec) }),
       "Idempotency-Key": this.idempotencyKey,
     };
     const withBytes = file.size <= Math.min(MAX_CREATION_BYTES, this.maxSliceBytes);
+    if (withBytes) await this.extendContentHash(file.size);
     const response = await send("POST", UPLOADS_PATH, {
       headers: withBytes ? { ...headers, ...BYTES_TYPE } : headers,
-      body: withBytes ? file : null,
+      body: withBytes ? await this.read(0, file.size) : null,
       onSent: (bytes) => this.setSent(Math.min(file.size, bytes)),
     });
     this.location = response.getResponseHeader("Location");
@@ -210,13 +263,19 @@ export class ResumableUpload {
 
   async sendSlice(signal) {
     const start = this.confirmedBytes;
-    const slice = this.file.slice(start, start + this.sliceBytes);
+    const end = this.sliceEnd(start);
+    const slice = await this.read(start, end);
+    if (start === this.contentHash.bytes) this.contentHash.update(slice);
+    await this.extendContentHash(end);
+    // Recorded before it is sent: whatever arrives of it can be compared later.
+    this.onPosition();
     this.isOffsetKnown = false;
     const response = await send("PATCH", this.location, {
       headers: { ...BYTES_TYPE, "Upload-Offset": String(start) },
-      body: slice,
+      // A Blob leaves the browser in small pieces, so progress is shown within a slice; an ArrayBuffer does not.
+      body: new Blob([slice]),
       signal,
-      onSent: (bytes) => this.setSent(start + Math.min(slice.size, bytes)),
+      onSent: (bytes) => this.setSent(start + Math.min(slice.byteLength, bytes)),
     });
     this.readPosition(response);
     if (this.confirmedBytes <= start) throw new Problem(0, { detail: "The service did not take the bytes." }, 0);
@@ -230,6 +289,7 @@ export class ResumableUpload {
     this.videoPath = response.getResponseHeader("Video-Location");
     this.isOffsetKnown = true;
     this.waitMessage = "";
+    this.rate.add(this.confirmedBytes, performance.now());
     this.onPosition();
     this.setSent(this.confirmedBytes);
   }
@@ -247,12 +307,10 @@ export class ResumableUpload {
     else if (!isRetryable(problem)) throw problem;
     this.failures += 1;
     if (problem.code === "internal" && this.failures >= MAX_INTERNAL_ERRORS) throw problem;
-    if (problem.status === 0) {
-      await this.checkReadable();
-      this.sliceBytes = nextSliceBytes(this.sliceBytes, false, this.maxSliceBytes);
-    }
+    if (problem.status === 0) this.sliceBytes = nextSliceBytes(this.sliceBytes, false, this.maxSliceBytes);
     // What only needs another request is tried at once, but not again and again.
     if (this.failures === 1 && (isGone || problem.status === 409)) return;
+    this.rate.reset();
     this.waitMessage = `${problem.message} The upload goes on by itself.`;
     this.onChange();
     await wait(retryDelayMs(this.failures, problem.retryAfterSeconds, Math.random()), signal);
@@ -264,14 +322,5 @@ export class ResumableUpload {
     this.idempotencyKey = newIdempotencyKey();
     this.onPosition();
     this.setSent(0);
-  }
-
-  /** Throws a Problem when the file was moved, deleted or changed: a browser reports that as a lost connection. */
-  async checkReadable() {
-    try {
-      await this.file.slice(0, 1).arrayBuffer();
-    } catch {
-      throw new Problem(422, { detail: "The file can't be read.", remedy: "Check that it is there and unchanged, then choose it again." }, 0);
-    }
   }
 }

@@ -45,10 +45,11 @@ export function firstUploads(uploads, limit) {
 export class UploadQueue {
   /**
    * maxRequestBytes: of one request, null for any. onChange(): the queue is to be rendered. onAccepted(upload).
-   * onRefused(upload). onLoggedOut(): the session has ended.
+   * onRefused(upload). onBegunAnew(upload): what an earlier page had sent is of no use. onLoggedOut(): the session has
+   * ended.
    */
-  constructor({ maxRequestBytes, onChange, onAccepted, onRefused, onLoggedOut }) {
-    Object.assign(this, { maxRequestBytes, onChange, onAccepted, onRefused, onLoggedOut });
+  constructor({ maxRequestBytes, onChange, onAccepted, onRefused, onBegunAnew, onLoggedOut }) {
+    Object.assign(this, { maxRequestBytes, onChange, onAccepted, onRefused, onBegunAnew, onLoggedOut });
     this.uploads = [];
     this.maxBytes = Infinity;
     this.accountId = null;
@@ -112,7 +113,7 @@ export class UploadQueue {
     upload.transfer = new ResumableUpload({
       file,
       spec,
-      location: record?.location ?? null,
+      record,
       maxRequestBytes: this.maxRequestBytes,
       onChange: this.onChange,
       onPosition: () => this.handlePosition(upload),
@@ -188,7 +189,10 @@ export class UploadQueue {
   /** The service has said where an upload is: its record follows. */
   handlePosition(upload) {
     const { transfer, recordKey: key } = upload;
-    if (transfer.location === null) upload.resumedAt = null;
+    if (transfer.location === null && upload.resumedAt !== null) {
+      upload.resumedAt = null;
+      this.onBegunAnew(upload);
+    }
     if (upload.resumedAt !== null && !upload.isPositionKnown) upload.resumedAt = transfer.confirmedBytes / upload.file.size;
     upload.isPositionKnown = true;
     if (!key || !this.recordKeys.has(key)) return;

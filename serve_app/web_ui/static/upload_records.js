@@ -16,14 +16,17 @@ function attempt(action) {
   }
 }
 
-/** The record under a key: {location, confirmedBytes, expiresAt}, or null when there is none or it has expired. */
+/**
+ * The record under a key: {location, confirmedBytes, expiresAt, content}, or null when there is none or it has expired.
+ * content: digest of the bytes that may have been sent.
+ */
 export function findRecord(key) {
   const record = attempt(() => JSON.parse(localStorage.getItem(key)));
   return record && record.expiresAt > Date.now() ? record : null;
 }
 
-export function storeRecord(key, { location, confirmedBytes, expiresAt }) {
-  attempt(() => localStorage.setItem(key, JSON.stringify({ location, confirmedBytes, expiresAt })));
+export function storeRecord(key, { location, confirmedBytes, expiresAt, contentHash }) {
+  attempt(() => localStorage.setItem(key, JSON.stringify({ location, confirmedBytes, expiresAt, content: contentHash.value })));
 }
 
 export function deleteRecord(key) {
