@@ -192,6 +192,6 @@ def test_statuses_are_read_without_redis(service: Service, client: Client, clips
     service.send_signal("valkey-server", signal.SIGSTOP)
     try:
         assert client.wait(video.extraction, timeout_seconds=60).status == "succeeded"
-        assert [found.id for found in client.videos()] == [video.id]
+        assert [video.id for video in client.videos()] == [video.id]
     finally:
         service.send_signal("valkey-server", signal.SIGCONT)

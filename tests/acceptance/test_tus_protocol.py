@@ -1,6 +1,6 @@
-"""All cases of the protocol tus against the running service: over TCP, through its HAProxy.
+"""All test cases of the tus protocol against the running service: over TCP, through its HAProxy.
 
-They are the cases of the application, with other fixtures. All requests are of two accounts.
+The cases are those of tests/integration/serve_app, with other fixtures. Two accounts send all requests.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ async def stores(service: Service) -> AsyncIterator[Stores]:
 
 
 class TestTusUploads(test_api_tus.TestTusUploads):
-    """Uploads, as tus describes them."""
+    """Uploads that follow the protocol."""
 
 
 class TestTusRefusals(test_api_tus_refusals.TestTusRefusals):
@@ -67,4 +67,4 @@ class TestTusRefusals(test_api_tus_refusals.TestTusRefusals):
 
 
 class TestTusBrokenRequests(test_api_tus_broken_requests.TestTusBrokenRequests):
-    """Requests whose body is not what their headers announce."""
+    """Requests whose body does not match their headers."""

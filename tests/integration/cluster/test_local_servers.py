@@ -116,8 +116,8 @@ def test_start_timeout_doubles_after_each_timeout(tmp_path: Path) -> None:
 
     def start(seconds_needed: float) -> None:
         server.start(["/bin/sleep", "60"], folder=tmp_path)
-        began = time.monotonic()
-        server.wait_until(lambda: time.monotonic() - began >= seconds_needed, 0.1)
+        started = time.monotonic()
+        server.wait_until(lambda: time.monotonic() - started >= seconds_needed, 0.1)
 
     for timeout in ("0.1", "0.2", "0.4"):
         with pytest.raises(ServerDidNotStart, match=rf"no answer in {timeout} s"):

@@ -22,18 +22,18 @@ from tests.support.state import database_rows
 from tests.support.state.stores import Stores
 
 LARGE = MP4 + bytes(2 * CHUNK_BYTES)
-"""Three chunks."""
+"""A video that is stored in three chunks."""
 
 
 async def garbage_of(stores: Stores, path: str) -> int:
-    """How many rows tell maintenance to delete the chunks of an upload."""
+    """Counts the garbage rows of an upload's chunks."""
     statement = "SELECT count(*) AS n FROM garbage WHERE object_key = :key"
     row = await database_rows.fetch_one(stores.database, statement, key=f"videos/{tus_client.id_of(path)}/")
     return int(row.n)
 
 
 class TestTusUploads:
-    """Uploads, as tus describes them."""
+    """Uploads that follow the protocol."""
 
     async def test_options_shows_the_version_the_extensions_and_the_maximum_size(
         self, visitor: httpx.AsyncClient
@@ -47,7 +47,7 @@ class TestTusUploads:
             "creation", "creation-defer-length", "creation-with-upload", "checksum", "expiration", "termination",
         }  # fmt: skip
 
-    async def test_an_upload_in_pieces_becomes_an_accepted_video_of_the_same_bytes(
+    async def test_upload_in_several_requests_becomes_an_accepted_video_of_the_same_bytes(
         self, ana: httpx.AsyncClient, stores: Stores
     ) -> None:
         spec = json.dumps({"sample": {"mode": "every_nth", "n": 5}})
@@ -67,7 +67,7 @@ class TestTusUploads:
         assert video["extraction"]["spec"]["sample"] == {"mode": "every_nth", "n": 5}
         assert await tus_client.stored_bytes(stores.database, stores.objects, video["id"]) == MP4
 
-    async def test_long_specification_comes_as_the_body_of_the_creation(self, ana: httpx.AsyncClient) -> None:
+    async def test_long_specification_is_sent_as_the_body_of_the_creation(self, ana: httpx.AsyncClient) -> None:
         spec = {"sample": {"mode": "timestamps", "at": list(range(100_000))}}
         headers = TUS | {"Upload-Length": str(len(MP4)), "Idempotency-Key": "long-specification"}
         paths = {

@@ -1,4 +1,4 @@
-"""Requests of uploads by tus 1.0.0 that break off, or whose length is a lie.
+"""Requests of uploads by tus 1.0.0 that are interrupted, or whose length is wrong.
 
 The acceptance tests run the same cases against the running service.
 """
@@ -22,17 +22,17 @@ SENT = CONTENT[: -1 << 20]
 
 @asynccontextmanager
 async def raw_patch(
-    port: int, client: httpx.AsyncClient, path: str, sent: bytes, more: Mapping[str, str]
+    port: int, client: httpx.AsyncClient, path: str, sent: bytes, headers: Mapping[str, str]
 ) -> AsyncIterator[asyncio.StreamReader]:
-    """Sends a PATCH with these bytes as its body, yields the reader of its answer, and closes the connection."""
-    fixed = {
+    """Sends a PATCH with this body, yields the reader of its answer, and closes the connection after the block."""
+    default_headers = {
         "Host": "fotograma.test",
         "Authorization": client.headers["Authorization"],
         "Tus-Resumable": "1.0.0",
         "Content-Type": tus_client.CHUNK,
         "Upload-Offset": "0",
     }
-    head = "".join(f"{name}: {value}\r\n" for name, value in (fixed | dict(more)).items())
+    head = "".join(f"{name}: {value}\r\n" for name, value in (default_headers | dict(headers)).items())
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(f"PATCH {path} HTTP/1.1\r\n{head}\r\n".encode() + sent)
@@ -44,52 +44,52 @@ async def raw_patch(
             await writer.wait_closed()
 
 
-async def until_staged(stores: Stores) -> None:
-    """Until the first bytes of a chunk are on the disk."""
+async def wait_until_staged(stores: Stores) -> None:
+    """Waits until the first bytes of a chunk are on the disk."""
     async with asyncio.timeout(20):
         while not stores.staged_bytes():
             await asyncio.sleep(0.01)
 
 
 class TestTusBrokenRequests:
-    """Requests whose body is not what their headers announce."""
+    """Requests whose body does not match their headers."""
 
     async def test_interrupted_request_keeps_the_bytes_that_arrived(
         self, ana: httpx.AsyncClient, stores: Stores, port: int
     ) -> None:
         path = await tus_client.open_upload(ana, len(CONTENT))
         async with raw_patch(port, ana, path, SENT, {"Content-Length": str(len(CONTENT))}):
-            await until_staged(stores)
+            await wait_until_staged(stores)
         async with asyncio.timeout(20):
-            while not (arrived := await tus_client.committed_offset(ana, path)):
+            while not (offset := await tus_client.committed_offset(ana, path)):
                 await asyncio.sleep(0.01)
-        assert 1 << 20 <= arrived <= len(SENT)
-        assert (await tus_client.patch(ana, path, arrived, CONTENT[arrived:])).status_code == 204
+        assert 1 << 20 <= offset <= len(SENT)
+        assert (await tus_client.patch(ana, path, offset, CONTENT[offset:])).status_code == 204
         assert await tus_client.stored_bytes(stores.database, stores.objects, tus_client.id_of(path)) == CONTENT
 
     async def test_interrupted_request_with_a_checksum_keeps_nothing(
         self, ana: httpx.AsyncClient, stores: Stores, port: int
     ) -> None:
         path = await tus_client.open_upload(ana, len(CONTENT))
-        promised = {"Content-Length": str(len(CONTENT))} | tus_client.checksum(CONTENT)
-        async with raw_patch(port, ana, path, SENT, promised):
-            await until_staged(stores)
+        headers = {"Content-Length": str(len(CONTENT))} | tus_client.checksum(CONTENT)
+        async with raw_patch(port, ana, path, SENT, headers):
+            await wait_until_staged(stores)
         async with asyncio.timeout(20):
             while stores.staged_bytes():
                 await asyncio.sleep(0.01)
         assert await tus_client.committed_offset(ana, path) == 0
         assert await tus_client.chunk_keys(stores.objects, path) == []
 
-    async def test_bytes_after_the_declared_length_are_no_part_of_the_upload(
+    async def test_bytes_after_the_declared_length_are_not_part_of_the_upload(
         self, ana: httpx.AsyncClient, stores: Stores, port: int
     ) -> None:
         path = await tus_client.open_upload(ana, len(MP4))
         async with raw_patch(port, ana, path, MP4, {"Content-Length": "3000"}) as answer:
-            # The next request is no HTTP. A server may refuse both because of it.
+            # The remaining bytes are not a valid HTTP request. A server may refuse both requests because of them.
             assert (await answer.readline()).split()[1] in (b"204", b"400")
-        arrived = await tus_client.committed_offset(ana, path)
-        assert arrived in (0, 3000)
-        assert (await tus_client.patch(ana, path, arrived, MP4[arrived:])).status_code == 204
+        offset = await tus_client.committed_offset(ana, path)
+        assert offset in (0, 3000)
+        assert (await tus_client.patch(ana, path, offset, MP4[offset:])).status_code == 204
         assert await tus_client.stored_bytes(stores.database, stores.objects, tus_client.id_of(path)) == MP4
 
     @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ class TestTusBrokenRequests:
             {"Transfer-Encoding": "chunked"},
         ],
     )
-    async def test_a_request_whose_length_can_not_be_read_is_refused_and_the_offset_stays(
+    async def test_malformed_length_is_refused_and_the_offset_stays(
         self, ana: httpx.AsyncClient, stores: Stores, port: int, lengths: Mapping[str, str]
     ) -> None:
         path = await tus_client.open_upload(ana, len(MP4))

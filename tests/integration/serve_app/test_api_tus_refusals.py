@@ -1,4 +1,4 @@
-"""What is refused of uploads by tus 1.0.0, and that nothing of it is left.
+"""Invalid uploads by tus 1.0.0 are refused, and nothing of them is stored.
 
 The acceptance tests run the same cases against the running service.
 """
@@ -35,11 +35,11 @@ class TestTusRefusals:
         assert status_and_code(refused) == (412, "tus_unsupported")
         assert refused.headers["tus-version"] == "1.0.0"
 
-    async def test_an_unknown_extension_is_refused(self, ana: httpx.AsyncClient) -> None:
+    async def test_unknown_extension_is_refused(self, ana: httpx.AsyncClient) -> None:
         refused = await ana.post("/v1/uploads", headers=TUS | {"Upload-Concat": "partial", "Upload-Length": "100"})
         assert status_and_code(refused) == (412, "tus_unsupported")
 
-    async def test_an_upload_needs_an_account(self, visitor: httpx.AsyncClient) -> None:
+    async def test_upload_needs_an_account(self, visitor: httpx.AsyncClient) -> None:
         refused = await tus_client.create(visitor, 100)
         assert status_and_code(refused) == (401, "unauthenticated")
         assert refused.headers["tus-resumable"] == "1.0.0"

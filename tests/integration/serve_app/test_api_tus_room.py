@@ -1,4 +1,4 @@
-"""Uploads by tus on a disk that is nearly full: what is announced has room, and the reserve stays free."""
+"""Uploads by tus on a nearly full disk: declared bytes have room, and the disk reserve stays free."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RESERVE, LIMIT, EXPIRY_SECONDS = 1000, 1_000_000, 7 * 24 * 3600.0
 
 
 class SmallDisk(FolderStore):
-    """A folder store on a disk of which a test says how much is free."""
+    """A folder store whose free bytes are set by the test."""
 
     free = 0
 
@@ -34,8 +34,8 @@ class SmallDisk(FolderStore):
 
 
 @dataclass
-class Site:
-    """Two replicas on one disk, and a client of each, of the same account."""
+class TwoReplicas:
+    """Two replicas that share a disk, and a client for each of them, both of the same account."""
 
     disk: SmallDisk
     clients: tuple[httpx.AsyncClient, httpx.AsyncClient]
@@ -47,125 +47,130 @@ class Site:
 
 
 @pytest.fixture
-async def site(deps: Deps, tmp_path: Path) -> AsyncIterator[Site]:
+async def replicas(deps: Deps, tmp_path: Path) -> AsyncIterator[TwoReplicas]:
     disk = SmallDisk(tmp_path / "objects")
     policy = UploadPolicy(max_bytes=LIMIT, max_request_bytes=None, expiry_seconds=EXPIRY_SECONDS)
     limits = api_client.make_limits(min_free_bytes=RESERVE)
-    one, two = (
+    first_deps, second_deps = (
         api_client.make_deps(deps.database, tmp_path, deps.cache, objects=disk, uploads=policy, limits=limits)
         for _ in range(2)
     )
-    async with api_client.open_client(create_app(one)) as first, api_client.open_client(create_app(two)) as second:
+    async with (
+        api_client.open_client(create_app(first_deps)) as first,
+        api_client.open_client(create_app(second_deps)) as second,
+    ):
         await api_client.log_in(first)
         second.headers["Authorization"] = first.headers["Authorization"]
-        yield Site(disk, (first, second), one)
-    for made in (one, two):
-        made.password_hasher.close()
+        yield TwoReplicas(disk, (first, second), first_deps)
+    for app_deps in (first_deps, second_deps):
+        app_deps.password_hasher.close()
 
 
-async def idle(site: Site, path: str) -> None:
-    """Makes an upload one that has got nothing for a day."""
+async def make_idle(replicas: TwoReplicas, path: str) -> None:
+    """Changes an upload's row as if it had received no byte for a day."""
     values = {"id": tus_client.id_of(path)}
     await database_rows.execute(
-        site.deps.database, "UPDATE uploads SET expires_at = expires_at - interval '1 day' WHERE id = :id", **values
+        replicas.deps.database, "UPDATE uploads SET expires_at = expires_at - interval '1 day' WHERE id = :id", **values
     )
 
 
-@pytest.mark.parametrize(("free", "told"), [(10 * LIMIT, LIMIT), (51_000, 50_000), (RESERVE, 0), (0, 0)])
-async def test_largest_video_is_the_limit_or_what_the_disk_holds(site: Site, free: int, told: int) -> None:
-    site.disk.free = free
-    assert (await site.client.options("/v1/uploads")).headers["tus-max-size"] == str(told)
+@pytest.mark.parametrize(("free", "max_size"), [(10 * LIMIT, LIMIT), (51_000, 50_000), (RESERVE, 0), (0, 0)])
+async def test_maximum_size_is_the_limit_or_what_fits_on_the_disk(
+    replicas: TwoReplicas, free: int, max_size: int
+) -> None:
+    replicas.disk.free = free
+    assert (await replicas.client.options("/v1/uploads")).headers["tus-max-size"] == str(max_size)
 
 
-async def test_video_above_the_limit_and_one_without_room_are_refused_before_their_first_byte(site: Site) -> None:
-    site.disk.free = 10 * LIMIT
-    assert_refused(await tus_client.create(site.client, LIMIT + 1), 413, "too_large", "request")
-    site.disk.free = RESERVE + 5000
-    refused = await tus_client.create(site.client, 5001)
+async def test_video_above_the_limit_or_without_room_is_refused_before_its_first_byte(replicas: TwoReplicas) -> None:
+    replicas.disk.free = 10 * LIMIT
+    assert_refused(await tus_client.create(replicas.client, LIMIT + 1), 413, "too_large", "request")
+    replicas.disk.free = RESERVE + 5000
+    refused = await tus_client.create(replicas.client, 5001)
     assert_refused(refused, 507, "storage_full", "service")
     assert "5,000" in refused.json()["detail"]
-    assert (await tus_client.create(site.client, 5000)).status_code == 201
+    assert (await tus_client.create(replicas.client, 5000)).status_code == 201
 
 
-async def test_uploads_that_are_created_together_in_two_replicas_never_announce_more_than_fits(site: Site) -> None:
-    site.disk.free = RESERVE + 25_000
-    answers = await asyncio.gather(*(tus_client.create(site.clients[n % 2], 10_000) for n in range(8)))
+async def test_concurrent_creations_in_two_replicas_never_declare_more_than_fits(replicas: TwoReplicas) -> None:
+    replicas.disk.free = RESERVE + 25_000
+    answers = await asyncio.gather(*(tus_client.create(replicas.clients[n % 2], 10_000) for n in range(8)))
     assert sorted(answer.status_code for answer in answers) == [201] * 2 + [507] * 6
 
 
-async def test_room_that_was_announced_is_kept_from_requests_of_every_kind(site: Site) -> None:
+async def test_room_of_declared_bytes_is_kept_from_requests_of_every_kind(replicas: TwoReplicas) -> None:
     big = MP4 + bytes(4 << 20)
-    site.disk.free = RESERVE + len(MP4) + 20_000 + len(big)
-    path = await tus_client.open_upload(site.client, len(MP4))
-    assert (await api_client.upload_videos(site.client, ("a.mp4", big))).status_code == 201
-    site.disk.free = RESERVE + len(MP4) + 20_000
-    deferred = await tus_client.open_upload(site.client, None)
-    assert status_and_code(await api_client.upload_videos(site.client, ("a.mp4", big))) == (507, "storage_full")
-    late = await tus_client.patch(site.client, deferred, 0, b"", {"Upload-Length": str(20_001)})
-    assert status_and_code(late) == (507, "storage_full")
-    assert (await tus_client.patch(site.client, path, 0, MP4)).status_code == 204
+    replicas.disk.free = RESERVE + len(MP4) + 20_000 + len(big)
+    path = await tus_client.open_upload(replicas.client, len(MP4))
+    assert (await api_client.upload_videos(replicas.client, ("a.mp4", big))).status_code == 201
+    replicas.disk.free = RESERVE + len(MP4) + 20_000
+    deferred = await tus_client.open_upload(replicas.client, None)
+    assert status_and_code(await api_client.upload_videos(replicas.client, ("a.mp4", big))) == (507, "storage_full")
+    refused = await tus_client.patch(replicas.client, deferred, 0, b"", {"Upload-Length": str(20_001)})
+    assert status_and_code(refused) == (507, "storage_full")
+    assert (await tus_client.patch(replicas.client, path, 0, MP4)).status_code == 204
 
 
-async def test_another_extraction_of_a_stored_video_is_not_refused_for_room_that_uploads_have_announced(
-    site: Site,
+async def test_extraction_of_a_stored_video_is_accepted_although_uploads_have_declared_the_free_bytes(
+    replicas: TwoReplicas,
 ) -> None:
-    site.disk.free = RESERVE + 100_000
-    video = await api_client.upload_video(site.client)
-    await tus_client.open_upload(site.client, 100_000)
-    site.disk.free = RESERVE + 1
-    assert (await site.client.post(f"/v1/videos/{video['id']}/extractions", json={})).status_code == 201
-    site.disk.free = RESERVE - 1
-    refused = await site.client.post(f"/v1/videos/{video['id']}/extractions", json={})
+    replicas.disk.free = RESERVE + 100_000
+    video = await api_client.upload_video(replicas.client)
+    await tus_client.open_upload(replicas.client, 100_000)
+    replicas.disk.free = RESERVE + 1
+    assert (await replicas.client.post(f"/v1/videos/{video['id']}/extractions", json={})).status_code == 201
+    replicas.disk.free = RESERVE - 1
+    refused = await replicas.client.post(f"/v1/videos/{video['id']}/extractions", json={})
     assert_refused(refused, 507, "storage_full", "service")
 
 
-async def test_chunk_that_would_use_the_reserve_is_refused_and_what_had_arrived_stays(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+async def test_chunk_that_would_use_the_reserve_is_refused_and_earlier_chunks_stay(
+    replicas: TwoReplicas, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(receive_chunks, "CHUNK_BYTES", 4000)
-    site.disk.free = RESERVE + len(MP4)
-    path = await tus_client.open_upload(site.client, len(MP4))
+    replicas.disk.free = RESERVE + len(MP4)
+    path = await tus_client.open_upload(replicas.client, len(MP4))
 
-    async def others_fill_the_disk() -> AsyncIterator[bytes]:
+    async def body_on_a_filling_disk() -> AsyncIterator[bytes]:
         yield MP4[:4000]
         async with asyncio.timeout(20):
-            while not await tus_client.committed_offset(site.client, path):
+            while not await tus_client.committed_offset(replicas.client, path):
                 await asyncio.sleep(0.01)
-        site.disk.free = RESERVE + 3999
+        replicas.disk.free = RESERVE + 3999
         yield MP4[4000:]
 
-    refused = await tus_client.patch(site.client, path, 0, others_fill_the_disk())
+    refused = await tus_client.patch(replicas.client, path, 0, body_on_a_filling_disk())
     assert_refused(refused, 507, "storage_full", "service")
-    assert await tus_client.committed_offset(site.client, path) == 4000
-    site.disk.free = RESERVE + len(MP4)
-    assert (await tus_client.patch(site.client, path, 4000, MP4[4000:])).status_code == 204
+    assert await tus_client.committed_offset(replicas.client, path) == 4000
+    replicas.disk.free = RESERVE + len(MP4)
+    assert (await tus_client.patch(replicas.client, path, 4000, MP4[4000:])).status_code == 204
 
 
-async def test_idle_upload_keeps_no_room_from_others_and_goes_on_when_there_is_some(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+async def test_idle_upload_keeps_no_room_and_continues_when_there_is_room(
+    replicas: TwoReplicas, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(admission_control, "ANNOUNCED_CACHE_SECONDS", 0.0)
-    site.disk.free = RESERVE + 15_000
-    path = await tus_client.open_upload(site.client, len(MP4))
-    await tus_client.patch(site.client, path, 0, MP4[:2000])
-    assert status_and_code(await tus_client.create(site.client, 10_000)) == (507, "storage_full")
-    await idle(site, path)
-    other = (await tus_client.create(site.client, 10_000)).headers["location"]
-    refused = await tus_client.patch(site.clients[1], path, 2000, MP4[2000:])
+    replicas.disk.free = RESERVE + 15_000
+    path = await tus_client.open_upload(replicas.client, len(MP4))
+    await tus_client.patch(replicas.client, path, 0, MP4[:2000])
+    assert status_and_code(await tus_client.create(replicas.client, 10_000)) == (507, "storage_full")
+    await make_idle(replicas, path)
+    other = (await tus_client.create(replicas.client, 10_000)).headers["location"]
+    refused = await tus_client.patch(replicas.clients[1], path, 2000, MP4[2000:])
     assert_refused(refused, 507, "storage_full", "service")
-    assert (await site.client.delete(other, headers=TUS)).status_code == 204
-    assert (await tus_client.patch(site.client, path, 2000, MP4[2000:])).status_code == 204
+    assert (await replicas.client.delete(other, headers=TUS)).status_code == 204
+    assert (await tus_client.patch(replicas.client, path, 2000, MP4[2000:])).status_code == 204
 
 
-async def test_request_that_is_being_received_is_not_counted_twice(site: Site) -> None:
-    site.disk.free = RESERVE + 2 * len(MP4)
-    path = await tus_client.open_upload(site.client, len(MP4))
-    other: list[int] = []
+async def test_request_that_is_being_received_is_not_counted_twice(replicas: TwoReplicas) -> None:
+    replicas.disk.free = RESERVE + 2 * len(MP4)
+    path = await tus_client.open_upload(replicas.client, len(MP4))
+    statuses: list[int] = []
 
     async def body() -> AsyncIterator[bytes]:
         yield MP4[:4000]
-        other.append((await tus_client.create(site.client, len(MP4) - 1)).status_code)
+        statuses.append((await tus_client.create(replicas.client, len(MP4) - 1)).status_code)
         yield MP4[4000:]
 
-    assert (await tus_client.patch(site.client, path, 0, body())).status_code == 204
-    assert other == [201]
+    assert (await tus_client.patch(replicas.client, path, 0, body())).status_code == 204
+    assert statuses == [201]

@@ -63,8 +63,8 @@ def url_on_socket(database: AsyncEngine, folder: Path) -> str:
 
 async def stored_video_ids(database: AsyncEngine) -> set[str]:
     async with database.connect() as connection:
-        found = await connection.exec_driver_sql("SELECT id::text FROM videos")
-        return set(found.scalars())
+        rows = await connection.exec_driver_sql("SELECT id::text FROM videos")
+        return set(rows.scalars())
 
 
 async def test_concurrent_requests_share_transactions_and_get_their_own_responses(database: AsyncEngine) -> None:
