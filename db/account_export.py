@@ -47,14 +47,6 @@ class UploadRow:
     expires_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class ResultRow:
-    """The stored files of a result. key: the prefix of their objects. bytes: of the archive."""
-
-    key: str
-    bytes: int
-
-
 SESSIONS = text("""
     SELECT id, created_at, expires_at, revoked_at FROM sessions
     WHERE user_id = :user_id AND (CAST(:after AS uuid) IS NULL OR id > :after) ORDER BY id LIMIT :limit
@@ -74,11 +66,6 @@ EXTRACTIONS = text("""
     SELECT id FROM extractions
     WHERE video_id = :video_id AND user_id = :user_id AND (CAST(:after AS uuid) IS NULL OR id > :after)
     ORDER BY id LIMIT :limit
-""")
-RESULTS = text("""
-    SELECT key, bytes FROM results
-    WHERE user_id = :user_id AND removed_at IS NULL AND (CAST(:after AS text) IS NULL OR key > :after)
-    ORDER BY key LIMIT :limit
 """)
 
 
@@ -100,11 +87,6 @@ async def open_uploads(database: AsyncEngine, user_id: UUID) -> AsyncIterator[Up
 async def extraction_ids(database: AsyncEngine, user_id: UUID, video_id: UUID) -> AsyncIterator[UUID]:
     async for row in _rows(database, EXTRACTIONS, "id", {"user_id": user_id, "video_id": video_id}):
         yield row.id
-
-
-async def results(database: AsyncEngine, user_id: UUID) -> AsyncIterator[ResultRow]:
-    async for row in _rows(database, RESULTS, "key", {"user_id": user_id}):
-        yield ResultRow(row.key, row.bytes)
 
 
 async def _rows(

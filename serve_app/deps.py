@@ -11,6 +11,7 @@ from starlette.requests import HTTPConnection
 from db.cache import Cache
 from db.notification.webhook_url_policy import Reach
 from db.object_store.object_store import ObjectStore
+from serve_app.account_exports import ConcurrentExports
 from serve_app.archive_index import ArchiveIndexCache
 from serve_app.security.password_hashing import PasswordHasher
 from serve_app.security.rate_limit import RateLimit, RateLimiter
@@ -61,6 +62,7 @@ class Deps:
     webhook_reach: Reach
     supervisor_state: Path | None
     address_rate_limiter: RateLimiter
+    exports: ConcurrentExports = field(default_factory=ConcurrentExports)
     archive_indexes: ArchiveIndexCache = field(default_factory=ArchiveIndexCache)
     email_rate_limiter: RateLimiter = field(default_factory=lambda: RateLimiter(EMAIL_RATE))
     admission: AdmissionControl = field(init=False)

@@ -24,6 +24,11 @@ def chunks_prefix(video_id: UUID) -> str:
     return f"{video_key(video_id)}/"
 
 
+def id_of_chunks(prefix: str) -> UUID:
+    """The video whose `chunks_prefix` this is."""
+    return UUID(prefix.strip("/").rpartition("/")[2])
+
+
 def chunk_key(video_id: UUID, start: int) -> str:
     """A new key for a chunk of a video from the byte `start` on. Two writers of one chunk have two keys."""
     return f"{chunks_prefix(video_id)}{start:015d}-{secrets.token_hex(4)}"

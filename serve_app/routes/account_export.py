@@ -1,14 +1,14 @@
 """The export of an account: all that is stored about it, as a zip that is made while it is sent.
 
-Neither files nor rows are held as a whole, so an account of any size needs little memory. An object that is missing is
-noted in `missing.txt`.
+Neither files nor rows are held as a whole, so an account of any size needs little memory. A file that the rows name and
+that is gone when its turn comes is noted in `missing.txt`. After any other failure the archive has no end.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Any
@@ -16,16 +16,19 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from db import account_export, accounts, videos
 from db.acceptance import resumable_uploads
-from db.account_export import ResultRow, VideoRow
+from db.acceptance.resumable_uploads import is_chunked
+from db.account_export import VideoRow
 from db.accounts import Principal
 from db.extraction_json import extraction_representation
 from db.notification import event_timeline, webhook_deliveries, webhooks
 from db.notification.webhooks import MAX_WEBHOOKS
+from db.object_store.object_keys import chunks_prefix, id_of_chunks
 from db.object_store.object_store import ObjectNotFound, blocks_of
+from serve_app.account_exports import EndingResponse, FileList, ListedFile
 from serve_app.deps import Deps, deps_of
 from serve_app.http.json_response import encode_json
 from serve_app.http.streamed_zip import ZIP32_BYTES, ZipEntry, stream_zip
@@ -48,19 +51,35 @@ async def download(request: Request, principal: Principal) -> Response:
     if request.method == "HEAD":
         return Response(headers=headers)
     account = await account_json(deps, await accounts.get(deps.database, principal.user_id))
-    return StreamingResponse(stream_zip(_Export(deps, principal.user_id).entries(account), now), headers=headers)
+    end = deps.exports.begin(principal.user_id)
+    response = EndingResponse(stream_zip(_Export(deps, principal.user_id).entries(account), now), headers=headers)
+    response.on_end = end
+    return response
 
 
 @dataclass(slots=True)
 class _Export:
-    """missing: what is noted of objects that are not there, one line each."""
+    """files: those that the rows name. missing: what is noted of those that are not there, one line each."""
 
     deps: Deps
     user_id: UUID
+    files: FileList = field(default_factory=FileList)
     missing: list[str] = field(default_factory=list)
 
     async def entries(self, account: dict[str, Any]) -> AsyncIterator[ZipEntry]:
-        """The rows first, then the files."""
+        """The rows first, then the files that they name."""
+        try:
+            async for entry in self._row_entries(account):
+                yield entry
+            for file in self.files:
+                async for entry in self._file_entries(file):
+                    yield entry
+            if self.missing:
+                yield ZipEntry("missing.txt", _one("".join(self.missing).encode()), ZIP32_BYTES)
+        finally:
+            self.files.close()
+
+    async def _row_entries(self, account: dict[str, Any]) -> AsyncIterator[ZipEntry]:
         database = self.deps.database
         yield ZipEntry("account.json", _one(encode_json(account)), ZIP32_BYTES)
         for name, items in (
@@ -72,10 +91,6 @@ class _Export:
             ("extractions.json", self._extractions()),
         ):
             yield ZipEntry(name, blocks_of(_json_array(items)))
-        async for entry in self._files():
-            yield entry
-        if self.missing:
-            yield ZipEntry("missing.txt", _one("".join(self.missing).encode()), ZIP32_BYTES)
 
     async def _webhooks(self) -> AsyncIterator[dict[str, Any]]:
         for webhook in await webhooks.list_webhooks(self.deps.database, self.user_id, limit=MAX_WEBHOOKS):
@@ -92,13 +107,18 @@ class _Export:
 
     async def _uploads(self) -> AsyncIterator[dict[str, Any]]:
         async for upload in account_export.open_uploads(self.deps.database, self.user_id):
-            yield {**asdict(upload), "file": f"uploads/{upload.id}"}
+            name = f"uploads/{upload.id}"
+            self.files.add(ListedFile(name, chunks_prefix(upload.id), upload.received, upload.size))
+            yield {**asdict(upload), "file": name}
 
     async def _videos(self) -> AsyncIterator[dict[str, Any]]:
         async for video in account_export.videos(self.deps.database, self.user_id):
             row = asdict(video)
             del row["object_key"]
-            yield {**row, "file": None if video.object_key is None else _name_of(video)}
+            name = None if video.object_key is None else _name_of(video)
+            if name is not None and video.object_key is not None:
+                self.files.add(ListedFile(name, video.object_key, video.size, video.size))
+            yield {**row, "file": name}
 
     async def _extractions(self) -> AsyncIterator[dict[str, Any]]:
         database = self.deps.database
@@ -106,60 +126,57 @@ class _Export:
             async for extraction_id in account_export.extraction_ids(database, self.user_id, video.id):
                 rows = await videos.read_rows(database, [extraction_id])
                 for row in rows.values():
+                    files = None if row.extraction.result_has_expired else row.extraction.result_key
+                    if files is not None:
+                        size = row.extraction.result_bytes or 0
+                        self.files.add(ListedFile(files, f"{files}/frames.zip", size, size))
                     yield {
                         **extraction_representation(row.extraction),
-                        "files": None if row.extraction.result_has_expired else row.extraction.result_key,
+                        "files": files,
                         "timeline": [event async for event in _timeline(database, extraction_id)],
                     }
 
-    async def _files(self) -> AsyncIterator[ZipEntry]:
-        database = self.deps.database
-        async for video in account_export.videos(database, self.user_id):
-            if video.object_key is not None:
-                content = self._video_content(video.id, video.object_key)
-                async for entry in self._existing(_name_of(video), content, video.size):
+    async def _file_entries(self, file: ListedFile) -> AsyncIterator[ZipEntry]:
+        objects = self.deps.objects
+        if is_chunked(file.object_key):
+            content = self._chunks(id_of_chunks(file.object_key))
+        else:
+            content = objects.read(file.object_key)
+        # The name of a file of a result is the key of its object: `files` of the extractions leads to it.
+        is_result = file.object_key.startswith(f"{file.name}/")
+        archive = replace(file, name=file.object_key) if is_result else file
+        async for entry in self._existing(archive, content):
+            yield entry
+        for key in await objects.keys(file.name) if is_result else ():
+            if key != archive.name:
+                async for entry in self._existing(ListedFile(key, key, 0, ZIP32_BYTES), objects.read(key)):
                     yield entry
-        async for upload in account_export.open_uploads(database, self.user_id):
-            content = self._chunks(upload.id)
-            async for entry in self._existing(f"uploads/{upload.id}", content, upload.size):
-                yield entry
-        async for result in account_export.results(database, self.user_id):
-            async for entry in self._result(result):
-                yield entry
 
-    async def _result(self, result: ResultRow) -> AsyncIterator[ZipEntry]:
-        # The name of a file in the archive is the key of its object: `files` of the extractions leads to it.
-        archive = f"{result.key}/frames.zip"
-        for key in sorted({archive, *await self.deps.objects.keys(result.key)}):
-            max_bytes = result.bytes if key == archive else ZIP32_BYTES
-            async for entry in self._existing(key, self.deps.objects.read(key), max_bytes):
-                yield entry
-
-    async def _existing(
-        self, name: str, content: AsyncIterator[bytes], max_bytes: int | None
-    ) -> AsyncIterator[ZipEntry]:
+    async def _existing(self, file: ListedFile, content: AsyncIterator[bytes]) -> AsyncIterator[ZipEntry]:
         """Yields the entry of a file, or nothing when its first byte is missing already."""
         try:
             first = await anext(content, b"")
         except ObjectNotFound:
-            self.missing.append(f"{name}\n")
+            first = b""
+            is_there = False
         else:
-            yield ZipEntry(name, self._noted(name, first, content), max_bytes)
+            is_there = bool(first) or not file.size
+        if is_there:
+            yield ZipEntry(file.name, self._noted(file, first, content), file.max_bytes)
+        else:
+            self.missing.append(f"{file.name}\n")
 
-    async def _noted(self, name: str, first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def _noted(self, file: ListedFile, first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         yield first
-        sent = len(first)
+        sent, is_whole = len(first), True
         try:
             async for block in rest:
                 yield block
                 sent += len(block)
         except ObjectNotFound:
-            self.missing.append(f"{name} (from byte {sent} on)\n")
-
-    def _video_content(self, video_id: UUID, object_key: str) -> AsyncIterator[bytes]:
-        if resumable_uploads.is_chunked(object_key):
-            return self._chunks(video_id)
-        return self.deps.objects.read(object_key)
+            is_whole = False
+        if not is_whole or sent < file.size:
+            self.missing.append(f"{file.name} (from byte {sent} on)\n")
 
     async def _chunks(self, upload_id: UUID) -> AsyncIterator[bytes]:
         for chunk in await resumable_uploads.chunks_of(self.deps.database, upload_id):

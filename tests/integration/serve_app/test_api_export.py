@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import tracemalloc
 import zipfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,8 @@ import pytest
 
 from db import account_export
 from db.object_store import retention
+from db.object_store.folder_store import FolderStore
+from serve_app import account_exports
 from serve_app.app import create_app
 from serve_app.deps import Deps
 from tests.support.clients import tus_client
@@ -24,11 +29,14 @@ from tests.support.clients.api_client import (
     PASSWORD,
     listen,
     log_in,
+    make_deps,
     make_result,
+    open_client,
     publish_next_task,
     status_and_code,
     upload_video,
 )
+from tests.support.clients.limited_api import assert_refused
 from tests.support.state import database_rows, whole_account
 
 ROWS = ("sessions", "webhooks", "deliveries", "uploads", "videos", "extractions")
@@ -205,3 +213,89 @@ async def test_export_needs_a_session_and_sends_no_body_to_head(visitor: httpx.A
     assert (head.status_code, head.content, head.headers["content-type"]) == (200, b"", "application/zip")
     assert UUID((await visitor.get("/v1/me")).json()["id"])
     assert PASSWORD.encode() not in (await export(visitor)).content
+
+
+class StoreWithCallback(FolderStore):
+    """Calls `before_first_read` once, before it gives the first bytes of a video."""
+
+    before_first_read: Callable[[], Awaitable[object]] | None = None
+
+    async def read(self, key: str, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+        call, self.before_first_read = self.before_first_read, None
+        if call is not None:
+            await call()
+        async for block in super().read(key, start, length):
+            yield block
+
+
+@pytest.mark.parametrize("by", ["video", "account"])
+async def test_file_whose_row_is_deleted_during_the_export_is_noted(deps: Deps, tmp_path: Path, by: str) -> None:
+    store = StoreWithCallback(tmp_path / "objects")
+    made = make_deps(deps.database, tmp_path, deps.cache, objects=store)
+    async with open_client(create_app(made)) as client:
+        await log_in(client)
+        await upload_video(client, "first.mp4")
+        (await tus_client.create(client, len(MP4), MP4)).raise_for_status()
+        open_upload = await tus_client.open_upload(client, len(MP4))
+        await tus_client.patch(client, open_upload, 0, MP4[:4000])
+        last = await upload_video(client, "last.mp4")
+        for _ in range(3):
+            await publish_next_task(made, make_result([b"one"]))
+        whole = await export(client)
+
+        async def delete() -> None:
+            if by == "account":
+                await client.request("DELETE", "/v1/me", json={"password": PASSWORD})
+            else:
+                for video in (await client.get("/v1/videos")).json()["items"][:2]:
+                    await client.delete(f"/v1/videos/{video['id']}")
+                await client.delete(open_upload, headers=tus_client.TUS)
+            # As maintenance does it some minutes later. The first video is being read already.
+            for key in [*await store.keys("videos"), *await store.keys("results")]:
+                if not key.endswith(whole.rows("videos")[0]["id"]):
+                    await store.delete(key)
+
+        store.before_first_read = delete
+        found = await export(client)
+    assert found.archive.testzip() is None
+    missing = found.read("missing.txt").decode().splitlines()
+    named = [video["file"] for video in found.rows("videos")] + [found.rows("uploads")[0]["file"]]
+    named += [f"{extraction['files']}/frames.zip" for extraction in found.rows("extractions")]
+    assert len(named) == 7
+    assert sorted(missing) == sorted(named[1:])
+    assert named[0] in found.names
+    assert last["id"] in named[2]
+    made.password_hasher.close()
+
+
+@asynccontextmanager
+async def begun_export(port: int, client: httpx.AsyncClient) -> AsyncIterator[httpx.Response]:
+    """An export of which only the beginning is read."""
+    url = f"http://127.0.0.1:{port}/v1/me/export"
+    async with httpx.AsyncClient(headers=client.headers) as own, own.stream("GET", url) as answer:
+        assert answer.status_code == 200
+        blocks = answer.aiter_raw(1000)
+        await anext(blocks)
+        yield answer
+        await blocks.aclose()  # type: ignore[attr-defined]
+
+
+async def test_account_has_one_export_at_a_time_and_a_replica_a_few(
+    ana: httpx.AsyncClient, bob: httpx.AsyncClient, deps: Deps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(account_exports, "MAX_EXPORTS", 1)
+    video = await upload_video(ana)
+    os.truncate(tmp_path / "objects" / "videos" / video["id"], 100 << 20)
+    async with listen(create_app(deps)) as port:
+        async with begun_export(port, ana):
+            assert_refused(await ana.get("/v1/me/export"), 429, "too_many_requests", "request")
+            assert_refused(await bob.get("/v1/me/export"), 429, "too_many_requests", "request")
+            assert (await ana.head("/v1/me/export")).status_code == 200
+            monkeypatch.setattr(account_exports, "MAX_EXPORTS", 2)
+            await export(bob)
+            assert_refused(await ana.get("/v1/me/export"), 429, "too_many_requests", "request")
+        # The client went away in the middle.
+        async with asyncio.timeout(20):
+            while (await bob.get("/v1/me/export")).status_code == 429 or deps.exports.count:
+                await asyncio.sleep(0.01)
+        assert (await export(ana)).archive.testzip() is None
