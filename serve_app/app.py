@@ -71,7 +71,7 @@ def routes() -> Sequence[BaseRoute]:
             GET=uploads.show,
             PATCH=uploads.append,
             DELETE=uploads.terminate,
-            POST=uploads.overridden,
+            POST=uploads.override_method,
         ),
         authenticated_route("/v1/extractions/{id}", GET=extractions.show),
         authenticated_route("/v1/extractions/{id}/cancel", POST=extractions.cancel),

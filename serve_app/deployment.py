@@ -83,8 +83,8 @@ def _lifespan(
 async def _listening(app: Starlette, folder: Path, replicas: int, drain_seconds: float) -> AsyncIterator[None]:
     # In the replica alone.
     from serve_app.http.replica_sockets import bound_socket, socket_paths  # noqa: PLC0415
-    from serve_app.http.socket_server import listening  # noqa: PLC0415
+    from serve_app.http.socket_server import serve_on_socket  # noqa: PLC0415
 
     with bound_socket(socket_paths(folder, replicas)) as bound:
-        async with listening(app, bound, drain_seconds=drain_seconds):
+        async with serve_on_socket(app, bound, drain_seconds=drain_seconds):
             yield

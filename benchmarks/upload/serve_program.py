@@ -93,10 +93,10 @@ def _listening_in(folder: Path) -> object:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         from serve_app.http.replica_sockets import bound_socket, socket_paths  # noqa: PLC0415 - in the replica alone
-        from serve_app.http.socket_server import listening  # noqa: PLC0415
+        from serve_app.http.socket_server import serve_on_socket  # noqa: PLC0415
 
         with bound_socket(socket_paths(folder, 1)) as bound:
-            async with listening(app, bound, drain_seconds=1):
+            async with serve_on_socket(app, bound, drain_seconds=1):
                 yield
 
     return lifespan

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from db.values import frame_spec
 from db.values.error_catalogue import CatalogueError
 from db.values.frame_spec import FrameSpec
-from serve_app.http.slow_clients import bounded_pace
+from serve_app.http.slow_clients import enforce_min_rate
 
 MAX_JSON_BYTES = 1 << 16
 MAX_SPEC_BYTES = 1 << 22
@@ -59,21 +59,21 @@ async def read_json(request: Request, max_bytes: int) -> Any:
     if not has_json(request.headers):
         raise CatalogueError("unsupported_media_type", "This route takes application/json.")
     body = bytearray()
-    async for chunk in bounded_pace(request.stream()):
+    async for chunk in enforce_min_rate(request.stream()):
         body += chunk
         if len(body) > max_bytes:
             raise CatalogueError("too_large", f"The body may have at most {max_bytes} bytes.")
     return parse_json(bytes(body), "The body")
 
 
-def parse_json(text: bytes, what: str) -> Any:
+def parse_json(text: bytes, subject: str) -> Any:
     """JSON with numbers as `int` or `Decimal`. Raises CatalogueError `malformed_request`."""
     try:
         # orjson is strict. json alone accepts lone surrogates, which no UTF-8 response can contain.
         orjson.loads(text)
         return json.loads(text, parse_float=Decimal)
     except (ValueError, ArithmeticError, RecursionError) as error:
-        raise CatalogueError("malformed_request", f"{what} is not well-formed JSON in UTF-8.") from error
+        raise CatalogueError("malformed_request", f"{subject} is not well-formed JSON in UTF-8.") from error
 
 
 def validate(model: type[M], value: Any) -> M:

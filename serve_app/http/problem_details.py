@@ -90,7 +90,7 @@ EXTRACTION_ONLY_CODES = frozenset(
         "service_failed",
     }
 )
-"""Codes of decoding and of the queue. They stand in an extraction's `error` and are never the error of a request."""
+"""Codes of decoding and of the queue. They occur in an extraction's `error`, never as the error of a request."""
 
 _ROUTER_CODES = {404: "not_found", 405: "method_not_allowed"}
 
@@ -115,7 +115,7 @@ class ProblemError(CatalogueError):
 
 
 def problem_response(error: CatalogueError, request_id: str) -> Response:
-    """The problem response of an error."""
+    """Returns the problem response for an error."""
     body: dict[str, Any] = {
         "type": f"{TYPE_PREFIX}{error.code}",
         "title": error.entry.en.title,
@@ -139,7 +139,7 @@ def problem_response(error: CatalogueError, request_id: str) -> Response:
 
 
 def to_catalogue_error(error: Exception) -> CatalogueError:
-    """The catalogue's error for any exception. An unexpected exception is `internal`."""
+    """Converts any exception to an error of the catalogue. An unexpected exception becomes `internal`."""
     match error:
         case CatalogueError():
             return error
@@ -156,7 +156,7 @@ def to_catalogue_error(error: Exception) -> CatalogueError:
 
 
 def error_response(error: Exception, request_id: str) -> Response:
-    """The response to any exception. Unexpected exceptions are logged with their stack trace."""
+    """Returns the response for any exception. Logs unexpected exceptions with their stack trace."""
     if isinstance(error, ClientDisconnect):
         return Response(status_code=CLIENT_CLOSED_REQUEST)
     catalogue_error = to_catalogue_error(error)

@@ -1,4 +1,4 @@
-"""An HTTP server for an application, on a given socket and in the event loop that runs already."""
+"""Serves an application over HTTP on a given socket, in the running event loop."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ KEEP_ALIVE_SECONDS = 60
 
 
 class _Server(uvicorn.Server):
-    """`listens` is set when it listens."""
+    """is_listening: set when the server listens."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
-        self.listens = asyncio.Event()
+        self.is_listening = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self.listens.set()
+        self.is_listening.set()
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -31,11 +31,11 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def listening(app: ASGIApp, bound: socket.socket, *, drain_seconds: float) -> AsyncIterator[None]:
+async def serve_on_socket(app: ASGIApp, bound: socket.socket, *, drain_seconds: float) -> AsyncIterator[None]:
     """Serves the application. At the end, running requests may continue for `drain_seconds`; then they are cancelled.
 
     The server reads a body only as fast as the application does, so a slow application needs no memory for it. It
-    trusts the X-Forwarded-For header of everyone who can connect.
+    trusts the X-Forwarded-For header of every client.
     """
     server = _Server(
         uvicorn.Config(
@@ -50,14 +50,14 @@ async def listening(app: ASGIApp, bound: socket.socket, *, drain_seconds: float)
         )
     )
     serving = asyncio.create_task(server.serve([bound]))
-    listens = asyncio.create_task(server.listens.wait())
+    listening = asyncio.create_task(server.is_listening.wait())
     try:
-        await asyncio.wait((serving, listens), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((serving, listening), return_when=asyncio.FIRST_COMPLETED)
         if serving.done():
             # It could not listen. This raises the reason.
             await serving
         yield
     finally:
-        listens.cancel()
+        listening.cancel()
         server.should_exit = True
         await serving

@@ -1,5 +1,5 @@
-"""A zip archive that is made while it is sent: its entries are stored, and neither they nor their directory are kept in
-memory.
+"""A zip archive that is created while it is sent. Its entries are stored without compression. Neither they nor the
+central directory are in memory as a whole.
 
 The sizes and CRCs of an entry follow its data (APPNOTE.TXT 4.4.4, bit 3), as `zipfile` writes them to a stream.
 """
@@ -16,16 +16,16 @@ from datetime import datetime
 from typing import IO
 
 ZIP32_BYTES = (1 << 31) - 1
-"""The largest entry that is written without the fields of zip64."""
+"""The largest entry that is written without the zip64 fields."""
 SPOOL_BYTES = 1 << 20
-"""A larger directory is in a temporary file."""
+"""A larger central directory is in a temporary file."""
 BLOCK_BYTES = 1 << 18
-_ROW = struct.Struct("<HIQQB")
+_RECORD = struct.Struct("<HIQQB")
 
 
 @dataclass(frozen=True, slots=True)
 class ZipEntry:
-    """max_bytes: an upper bound of its size; None when there is none."""
+    """One file of the archive. max_bytes: an upper bound of its size; None when it is unknown."""
 
     name: str
     chunks: AsyncIterator[bytes]
@@ -33,7 +33,7 @@ class ZipEntry:
 
 
 class _Output:
-    """What `zipfile` writes, in memory or in a file. Without `tell` and `seek`, so that it writes as to a stream."""
+    """Takes what `zipfile` writes, in memory or in a file. It has no `tell` and `seek`, so `zipfile` streams."""
 
     def __init__(self) -> None:
         self._written = bytearray()
@@ -53,8 +53,8 @@ class _Output:
         return taken
 
 
-class _Directory(list[zipfile.ZipInfo]):
-    """The `filelist` of an archive: an entry takes its name and a few numbers in a file, instead of a kilobyte."""
+class _CentralDirectory(list[zipfile.ZipInfo]):
+    """Replaces `ZipFile.filelist`: an entry is a short record in a file, instead of a ZipInfo of a kilobyte."""
 
     def __init__(self, date_time: tuple[int, int, int, int, int, int]) -> None:
         super().__init__()
@@ -63,8 +63,8 @@ class _Directory(list[zipfile.ZipInfo]):
 
     def append(self, info: zipfile.ZipInfo) -> None:
         name = info.filename.encode()
-        row = _ROW.pack(len(name), info.CRC, info.file_size, info.header_offset, info.extract_version)
-        self._file.write(row + name)
+        record = _RECORD.pack(len(name), info.CRC, info.file_size, info.header_offset, info.extract_version)
+        self._file.write(record + name)
         self._count += 1
 
     def __len__(self) -> int:
@@ -74,20 +74,20 @@ class _Directory(list[zipfile.ZipInfo]):
         if self._count:
             self._file.seek(0)
         for _ in range(self._count):
-            length, crc, size, offset, version = _ROW.unpack(self._file.read(_ROW.size))
+            length, crc, size, offset, version = _RECORD.unpack(self._file.read(_RECORD.size))
             info = zipfile.ZipInfo(self._file.read(length).decode(), self._date_time)
             info.CRC, info.file_size, info.compress_size, info.header_offset = crc, size, size, offset
             info.extract_version, info.flag_bits, info.external_attr = version, 0x08, 0o600 << 16
             yield info
 
     def close(self) -> None:
-        """An archive that is given up writes its end all the same; then it finds no entries."""
+        """Removes the records. `zipfile` writes an end even after an aborted response; it has no entries then."""
         self._count = 0
         self._file.close()
 
 
-class _NoNames(dict[str, zipfile.ZipInfo]):
-    """The `NameToInfo` of an archive, which is for reading."""
+class _EmptyDict(dict[str, zipfile.ZipInfo]):
+    """Replaces `ZipFile.NameToInfo`, which only reading needs."""
 
     def __setitem__(self, name: str, info: zipfile.ZipInfo) -> None: ...
 
@@ -95,9 +95,9 @@ class _NoNames(dict[str, zipfile.ZipInfo]):
 async def stream_zip(entries: AsyncIterator[ZipEntry], written_at: datetime) -> AsyncIterator[bytes]:
     """Yields the archive's bytes as those of the entries arrive. written_at: the time of all entries."""
     date_time = (*written_at.timetuple()[:6],)
-    output, directory = _Output(), _Directory(date_time)
-    archive = zipfile.ZipFile(output, "w", zipfile.ZIP_STORED)  # type: ignore[call-overload]
-    archive.filelist, archive.NameToInfo = directory, _NoNames()
+    output, directory = _Output(), _CentralDirectory(date_time)
+    archive = zipfile.ZipFile(output, "w", zipfile.ZIP_STORED)  # type: ignore[call-overload]  # only `write` and `flush` are needed
+    archive.filelist, archive.NameToInfo = directory, _EmptyDict()
     try:
         async for entry in entries:
             is_large = entry.max_bytes is None or entry.max_bytes > ZIP32_BYTES
@@ -106,13 +106,13 @@ async def stream_zip(entries: AsyncIterator[ZipEntry], written_at: datetime) -> 
                     file.write(chunk)
                     yield output.take()
         yield output.take()
-        async for block in _end_of(archive, output):
+        async for block in _close(archive, output):
             yield block
     finally:
         directory.close()
 
 
-async def _end_of(archive: zipfile.ZipFile, output: _Output) -> AsyncIterator[bytes]:
+async def _close(archive: zipfile.ZipFile, output: _Output) -> AsyncIterator[bytes]:
     with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as end:
         output.file = end
         await asyncio.to_thread(archive.close)

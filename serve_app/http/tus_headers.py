@@ -26,7 +26,7 @@ EXTENSIONS = ("creation", "creation-defer-length", "creation-with-upload", "chec
 CHUNK_TYPE = "application/offset+octet-stream"
 MAX_METADATA_BYTES = 1 << 16
 MAX_SIZE = (1 << 63) - 1
-"""The largest number that a length or an offset may be: that of a column."""
+"""The largest length or offset: the greatest value of a bigint column."""
 
 _ALGORITHMS: Mapping[str, Callable[[], Any]] = {
     "sha1": lambda: hashlib.sha1(usedforsecurity=False),
@@ -38,19 +38,19 @@ _SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class Checksum:
-    """What `Upload-Checksum` promises. algorithm: sha1 or sha256."""
+    """The content of `Upload-Checksum`. algorithm: sha1 or sha256."""
 
     algorithm: str
     digest: bytes
 
     def hasher(self) -> Any:
-        """A new hash object of the algorithm."""
+        """Returns a new hash object of the algorithm."""
         return _ALGORITHMS[self.algorithm]()
 
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """What `Upload-Metadata` says. text: the header as it came. sha256: of the whole file, lower-case hex."""
+    """The content of `Upload-Metadata`. text: the header unchanged. sha256: of the whole file, lower-case hex."""
 
     text: str
     filename: str
@@ -59,7 +59,7 @@ class Metadata:
 
 
 def discovery_headers(max_size: int) -> dict[str, str]:
-    """What OPTIONS answers."""
+    """Returns the headers of the response to OPTIONS."""
     return {
         "Tus-Version": VERSION,
         "Tus-Extension": ",".join(EXTENSIONS),
@@ -69,14 +69,14 @@ def discovery_headers(max_size: int) -> dict[str, str]:
 
 
 def check_version(headers: Headers) -> None:
-    """Raises CatalogueError `tus_unsupported`."""
+    """Raises CatalogueError `tus_unsupported` unless the client speaks version 1.0.0."""
     if headers.get("tus-resumable") != VERSION:
         detail = f"The header Tus-Resumable must be {VERSION}."
         raise ProblemError("tus_unsupported", detail, headers={"Tus-Version": VERSION})
 
 
 def upload_length(headers: Headers, max_size: int) -> int | None:
-    """The size of a new upload in bytes; None when it is deferred.
+    """Returns the size of a new upload in bytes; None when it is deferred.
 
     Raises CatalogueError `tus_unsupported` for the extension `concatenation`, `malformed_request`, `empty_file`,
     `too_large`.
@@ -95,7 +95,7 @@ def upload_length(headers: Headers, max_size: int) -> int | None:
 
 
 def declared_length(headers: Headers, max_size: int) -> int | None:
-    """`Upload-Length`, if it is there. Raises CatalogueError `malformed_request`, `empty_file`, `too_large`."""
+    """Returns `Upload-Length`, if present. Raises CatalogueError `malformed_request`, `empty_file`, `too_large`."""
     if "upload-length" not in headers:
         return None
     length = _number(headers, "Upload-Length")
@@ -107,38 +107,38 @@ def declared_length(headers: Headers, max_size: int) -> int | None:
 
 
 def upload_offset(headers: Headers) -> int:
-    """Raises CatalogueError `malformed_request`."""
+    """Returns `Upload-Offset`. Raises CatalogueError `malformed_request`."""
     return _number(headers, "Upload-Offset")
 
 
 def check_chunk_type(headers: Headers) -> None:
-    """Raises CatalogueError `unsupported_media_type`."""
+    """Raises CatalogueError `unsupported_media_type` when the body is not bytes of an upload."""
     if not has_chunk(headers):
         raise CatalogueError("unsupported_media_type", f"A PATCH must have the Content-Type {CHUNK_TYPE}.")
 
 
 def has_chunk(headers: Headers) -> bool:
-    """Whether the body is bytes of the upload."""
+    """Whether the body is bytes of an upload."""
     return headers.get("content-type", "").partition(";")[0].strip().lower() == CHUNK_TYPE
 
 
 def checksum(headers: Headers) -> Checksum | None:
-    """`Upload-Checksum`, if it is there. Raises CatalogueError `malformed_request`."""
+    """Returns `Upload-Checksum`, if present. Raises CatalogueError `malformed_request`."""
     header = headers.get("upload-checksum")
     if header is None:
         return None
     algorithm, _, encoded = header.partition(" ")
     if algorithm not in _ALGORITHMS:
-        known = " or ".join(_ALGORITHMS)
-        raise CatalogueError("malformed_request", f"Upload-Checksum: The algorithm must be {known}.")
-    promised = Checksum(algorithm, _base64(encoded, "Upload-Checksum"))
-    if len(promised.digest) != promised.hasher().digest_size:
+        names = " or ".join(_ALGORITHMS)
+        raise CatalogueError("malformed_request", f"Upload-Checksum: The algorithm must be {names}.")
+    parsed = Checksum(algorithm, _base64(encoded, "Upload-Checksum"))
+    if len(parsed.digest) != parsed.hasher().digest_size:
         raise CatalogueError("malformed_request", f"Upload-Checksum: This is no {algorithm} digest.")
-    return promised
+    return parsed
 
 
 def metadata(headers: Headers) -> Metadata:
-    """`Upload-Metadata`: the keys `filename`, `spec` and `sha256`. Other keys are the client's own.
+    """Returns `Upload-Metadata`: the keys `filename`, `spec` and `sha256`. Other keys are the client's own.
 
     Raises CatalogueError `malformed_request`, `invalid_field`, `invalid_spec`, `too_large`.
     """
@@ -160,7 +160,7 @@ def metadata(headers: Headers) -> Metadata:
 
 
 def http_date(time: datetime) -> str:
-    """A time as `Upload-Expires` has it (RFC 9110, 5.6.7)."""
+    """Returns a time in the format of HTTP headers (RFC 9110, 5.6.7)."""
     return format_datetime(time.astimezone(UTC), usegmt=True)
 
 

@@ -36,7 +36,7 @@ from serve_app.routes.accounts import account_json
 from serve_app.routes.downloads import attachment
 from serve_app.routes.webhooks import delivery_json, webhook_json
 
-PAGE = 200
+PAGE_ROWS = 200
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,10}")
 
 
@@ -75,13 +75,13 @@ class _Export:
                 async for entry in self._file_entries(file):
                     yield entry
             if self.missing:
-                yield ZipEntry("missing.txt", _one("".join(self.missing).encode()), ZIP32_BYTES)
+                yield ZipEntry("missing.txt", _single_chunk("".join(self.missing).encode()), ZIP32_BYTES)
         finally:
             self.files.close()
 
     async def _row_entries(self, account: dict[str, Any]) -> AsyncIterator[ZipEntry]:
         database = self.deps.database
-        yield ZipEntry("account.json", _one(encode_json(account)), ZIP32_BYTES)
+        yield ZipEntry("account.json", _single_chunk(encode_json(account)), ZIP32_BYTES)
         for name, items in (
             ("sessions.json", _as_dicts(account_export.sessions(database, self.user_id))),
             ("webhooks.json", self._webhooks()),
@@ -100,7 +100,9 @@ class _Export:
         database = self.deps.database
         for webhook in await webhooks.list_webhooks(database, self.user_id, limit=MAX_WEBHOOKS):
             before: UUID | None = None
-            while page := await webhook_deliveries.list_deliveries(database, webhook.id, limit=PAGE, before=before):
+            while page := await webhook_deliveries.list_deliveries(
+                database, webhook.id, limit=PAGE_ROWS, before=before
+            ):
                 for delivery in page:
                     yield {"webhook_id": webhook.id, **delivery_json(delivery)}
                 before = page[-1].id
@@ -115,7 +117,7 @@ class _Export:
         async for video in account_export.videos(self.deps.database, self.user_id):
             row = asdict(video)
             del row["object_key"]
-            name = None if video.object_key is None else _name_of(video)
+            name = None if video.object_key is None else _archive_name(video)
             if name is not None and video.object_key is not None:
                 self.files.add(ListedFile(name, video.object_key, video.size, video.size))
             yield {**row, "file": name}
@@ -145,15 +147,15 @@ class _Export:
         # The name of a file of a result is the key of its object: `files` of the extractions leads to it.
         is_result = file.object_key.startswith(f"{file.name}/")
         archive = replace(file, name=file.object_key) if is_result else file
-        async for entry in self._existing(archive, content):
+        async for entry in self._entry_if_exists(archive, content):
             yield entry
         for key in await objects.keys(file.name) if is_result else ():
             if key != archive.name:
-                async for entry in self._existing(ListedFile(key, key, 0, ZIP32_BYTES), objects.read(key)):
+                async for entry in self._entry_if_exists(ListedFile(key, key, 0, ZIP32_BYTES), objects.read(key)):
                     yield entry
 
-    async def _existing(self, file: ListedFile, content: AsyncIterator[bytes]) -> AsyncIterator[ZipEntry]:
-        """Yields the entry of a file, or nothing when its first byte is missing already."""
+    async def _entry_if_exists(self, file: ListedFile, content: AsyncIterator[bytes]) -> AsyncIterator[ZipEntry]:
+        """Yields the entry of a file, or nothing when its object is missing."""
         try:
             first = await anext(content, b"")
         except ObjectNotFound:
@@ -162,11 +164,11 @@ class _Export:
         else:
             is_there = bool(first) or not file.size
         if is_there:
-            yield ZipEntry(file.name, self._noted(file, first, content), file.max_bytes)
+            yield ZipEntry(file.name, self._read_rest(file, first, content), file.max_bytes)
         else:
             self.missing.append(f"{file.name}\n")
 
-    async def _noted(self, file: ListedFile, first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def _read_rest(self, file: ListedFile, first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         yield first
         sent, is_whole = len(first), True
         try:
@@ -184,15 +186,15 @@ class _Export:
                 yield block
 
 
-def _name_of(video: VideoRow) -> str:
-    """The video's file in the archive. Of the user's own name only an ordinary suffix is used."""
+def _archive_name(video: VideoRow) -> str:
+    """Returns the name of the video's file in the archive: its id, with the suffix of the user's file name."""
     suffix = PurePath(video.filename).suffix
     return f"videos/{video.id}{suffix if _SUFFIX.fullmatch(suffix) else ''}"
 
 
 async def _timeline(database: AsyncEngine, extraction_id: UUID) -> AsyncIterator[dict[str, Any]]:
     after = 0
-    while page := await event_timeline.read(database, extraction_id, after=after, limit=PAGE):
+    while page := await event_timeline.read(database, extraction_id, after=after, limit=PAGE_ROWS):
         for event in page:
             yield {"at": event.at, "kind": event.kind, **event.facts}
         after = page[-1].id
@@ -211,5 +213,5 @@ async def _json_array(items: AsyncIterator[dict[str, Any]]) -> AsyncIterator[byt
     yield b"[]\n" if before == b"[\n" else b"\n]\n"
 
 
-async def _one(content: bytes) -> AsyncIterator[bytes]:
+async def _single_chunk(content: bytes) -> AsyncIterator[bytes]:
     yield content

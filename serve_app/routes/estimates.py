@@ -1,4 +1,4 @@
-"""Estimates: what an extraction will give, before anything is queued or sent."""
+"""Estimates of an extraction's images, bytes and time, before anything is queued or sent."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Pixels = Annotated[int, Field(gt=0, lt=1 << 16)]
 
 
 class MediaOfClient(RequestModel):
-    """What a client knows of a file that it has not sent."""
+    """What a client knows about a file that it has not sent."""
 
     codec: Annotated[str, Field(max_length=40)]
     width: Pixels
@@ -44,26 +44,26 @@ async def create(request: Request, principal: Principal) -> Response:
     spec = frame_spec.from_document(body.get("spec", {}))
     video_id, media = await _media(deps, principal, body)
     earlier = await estimate_inputs.earlier_results(deps.database, principal.user_id, video_id)
-    found = estimate(spec, media, earlier)
-    return JsonResponse({"frames": found.frames, "bytes": found.size, "seconds": found.seconds})
+    result = estimate(spec, media, earlier)
+    return JsonResponse({"frames": result.frames, "bytes": result.size, "seconds": result.seconds})
 
 
 async def _media(deps: Deps, principal: Principal, body: dict[str, Any]) -> tuple[UUID | None, MediaFacts]:
-    """Of the stored video, or what the client says of its file. Raises CatalogueError."""
+    """Returns the media of the stored video with its id, or those that the client sent. Raises CatalogueError."""
     if ("video_id" in body) == ("media" in body):
         raise CatalogueError("invalid_field", "body: Give either video_id or media.")
     if "media" in body:
-        known = body["media"] if isinstance(body["media"], dict) else {}
-        # Decimals come from the JSON reader; here a float is exact enough.
-        given = json_request_body.validate(
+        fields = body["media"] if isinstance(body["media"], dict) else {}
+        # The JSON parser returns decimals. A float is exact enough for an estimate.
+        client_media = json_request_body.validate(
             MediaOfClient,
             {name: float(value) if name in {"duration", "fps_average"} and _is_number(value) else value
-             for name, value in known.items()},
+             for name, value in fields.items()},
         )  # fmt: skip
-        return None, MediaFacts(**given.model_dump())
+        return None, MediaFacts(**client_media.model_dump())
     video_id = _video_id(body["video_id"])
-    is_there, media = await estimate_inputs.media_of(deps.database, principal.user_id, video_id)
-    if not is_there:
+    exists, media = await estimate_inputs.media_of(deps.database, principal.user_id, video_id)
+    if not exists:
         raise CatalogueError("not_found")
     if media is None:
         raise CatalogueError("not_probed", retry_after=2)

@@ -37,7 +37,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def tus_endpoint(endpoint: Endpoint) -> Endpoint:
-    """Checks the version of the protocol, and lets every answer name it."""
+    """Wraps an endpoint: checks the version of the protocol, and adds it to every response."""
 
     async def checked(request: Request) -> Response:
         request.state.default_headers["Tus-Resumable"] = tus_headers.VERSION
@@ -84,8 +84,8 @@ async def create(request: Request, principal: Principal) -> Response:
     if stored is not None:
         replay(stored, fingerprint)
         upload = await resumable_uploads.find(deps.database, principal.user_id, UUID(orjson.loads(stored.response)))
-        return await _created(request, upload, REPLAYED)
-    return await _created(request, upload, {})
+        return await _creation_response(request, upload, REPLAYED)
+    return await _creation_response(request, upload, {})
 
 
 async def _create(deps: Deps, new: NewUpload, key: OwnedKey | None, fingerprint: str) -> UploadState:
@@ -99,20 +99,20 @@ async def _create(deps: Deps, new: NewUpload, key: OwnedKey | None, fingerprint:
         return upload
 
 
-async def _created(request: Request, upload: UploadState, more: dict[str, str]) -> Response:
-    """The answer of a creation. Takes the bytes that came with it, unless they came before."""
+async def _creation_response(request: Request, upload: UploadState, more: dict[str, str]) -> Response:
+    """Returns the response to a creation. Receives the bytes in its body, unless an earlier request has sent bytes."""
     with_bytes = tus_headers.has_chunk(request.headers)
     location = {"Location": f"/v1/uploads/{upload.id}"}
-    # Also of an error: without it nobody could go on with the upload, or end it.
+    # An error has it too: without it the client could neither continue nor end the upload.
     request.state.default_headers.update(location)
     if with_bytes and upload.received == 0:
         upload = await _receive(request, upload)
-    headers = location | _position(upload, with_offset=with_bytes)
+    headers = location | _position_headers(upload, with_offset=with_bytes)
     return Response(status_code=201, headers=headers | more)
 
 
-async def overridden(request: Request, principal: Principal) -> Response:
-    """POST /v1/uploads/{id}, of a client whose network lets no other method through."""
+async def override_method(request: Request, principal: Principal) -> Response:
+    """POST /v1/uploads/{id}, from a client whose network blocks other methods (X-HTTP-Method-Override)."""
     match request.headers.get("x-http-method-override", "").upper():
         case "PATCH":
             return await append(request, principal)
@@ -129,7 +129,7 @@ async def show(request: Request, principal: Principal) -> Response:
     upload = await resumable_uploads.find(deps_of(request).database, principal.user_id, path_id(request))
     length = {"Upload-Defer-Length": "1"} if upload.size is None else {"Upload-Length": str(upload.size)}
     metadata = {"Upload-Metadata": upload.metadata} if upload.metadata else {}
-    return Response(status_code=200, headers=_position(upload) | length | metadata)
+    return Response(status_code=200, headers=_position_headers(upload) | length | metadata)
 
 
 async def append(request: Request, principal: Principal) -> Response:
@@ -144,11 +144,11 @@ async def append(request: Request, principal: Principal) -> Response:
     if size is not None and size != upload.size:
         if upload.size is not None:
             raise CatalogueError("upload_conflict", f"The upload's length is {upload.size}, not {size}.")
-        upload = await run_to_completion(deps.chunk_receiver.fix_size(upload, size))
+        upload = await run_to_completion(deps.chunk_receiver.set_size(upload, size))
     if not upload.is_complete:
         _check_request_size(headers, deps, room=None if upload.size is None else upload.size - offset)
         upload = await _receive(request, upload)
-    return Response(status_code=204, headers=_position(upload))
+    return Response(status_code=204, headers=_position_headers(upload))
 
 
 async def terminate(request: Request, principal: Principal) -> Response:
@@ -165,9 +165,9 @@ async def terminate(request: Request, principal: Principal) -> Response:
 
 async def _receive(request: Request, upload: UploadState) -> UploadState:
     deps = deps_of(request)
-    promised = tus_headers.checksum(request.headers)
+    checksum = tus_headers.checksum(request.headers)
     async with deps.admission.admit_chunks(upload):
-        received = await deps.chunk_receiver.receive(upload, request.stream(), promised)
+        received = await deps.chunk_receiver.receive(upload, request.stream(), checksum)
     if received.is_complete:
         await deps.cache.announce()
         log.info(
@@ -177,14 +177,14 @@ async def _receive(request: Request, upload: UploadState) -> UploadState:
 
 
 def _check_request_size(headers: Headers, deps: Deps, *, room: int | None) -> None:
-    """room: bytes that the upload still takes. Raises CatalogueError `too_large`, `length_required`."""
-    length, most = _content_length(headers), deps.uploads.max_request_bytes
+    """room: the most bytes that the upload can still take. Raises CatalogueError `too_large`, `length_required`."""
+    length, max_bytes = _content_length(headers), deps.uploads.max_request_bytes
     if length is None:
-        if most is not None:
+        if max_bytes is not None:
             raise CatalogueError("length_required")
         return
-    if most is not None and length > most:
-        raise CatalogueError("too_large", f"One request may bring at most {most} bytes; send the rest in others.")
+    if max_bytes is not None and length > max_bytes:
+        raise CatalogueError("too_large", f"One request may bring at most {max_bytes} bytes; send the rest in others.")
     if room is not None and length > room:
         raise CatalogueError("too_large", f"The request brings {length} bytes; {room} are missing.")
 
@@ -198,8 +198,8 @@ def _content_length(headers: Headers) -> int | None:
     return int(text)
 
 
-def _position(upload: UploadState, *, with_offset: bool = True) -> dict[str, str]:
-    """Where an upload is, and until when; or the video that it has become."""
+def _position_headers(upload: UploadState, *, with_offset: bool = True) -> dict[str, str]:
+    """Returns the offset and the expiry of an upload; of a complete one, the path of its video."""
     offset = {"Upload-Offset": str(upload.received)} if with_offset else {}
     if upload.is_complete:
         return offset | {"Video-Location": f"/v1/videos/{upload.id}"}

@@ -23,7 +23,7 @@ from serve_app.http.multipart_parser import MultipartReader, boundary_of
 from serve_app.http.pagination import PageQuery
 from serve_app.http.path_params import path_id
 from serve_app.http.run_to_completion import run_to_completion
-from serve_app.http.slow_clients import bounded_pace
+from serve_app.http.slow_clients import enforce_min_rate
 from serve_app.submission.group_commit import AcceptRequest
 from serve_app.submission.idempotent_requests import (
     claim_key,
@@ -51,7 +51,7 @@ async def accept(request: Request, principal: Principal) -> Response:
     boundary = boundary_of(request.headers.get("content-type"))
     size = declared_size(request.headers, deps.request_max_bytes)
     key = idempotency_key(request.headers, principal.user_id, "POST /v1/videos")
-    body = MultipartReader(bounded_pace(request.stream()), boundary, deps.request_max_bytes)
+    body = MultipartReader(enforce_min_rate(request.stream()), boundary, deps.request_max_bytes)
     stored = await find_response(deps.database, key)
     if stored is None:
         async with deps.admission.admit_upload(principal.user_id, size), claim_key(deps.database, key) as stored:

@@ -1,8 +1,8 @@
 """Receives the bytes of an upload by tus: a request body of any size becomes chunk objects while it arrives.
 
-A connection that is cut keeps what has arrived: the chunk that was being written ends there and is committed. With a
-checksum the request is all or nothing, because tus demands it. A client that is too slow is told so, and what has
-arrived is kept likewise.
+When a connection breaks, what has arrived is kept: the chunk that is being written ends there and is committed. With a
+checksum the request is all or nothing, because tus requires it. A client that is too slow gets an error, and what has
+arrived is kept as well.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from db.values.error_catalogue import CatalogueError
 from db.values.file_type import HEAD_BYTES, sniff
 from serve_app.http.request_body_reader import RequestBodyReader
 from serve_app.http.run_to_completion import run_to_completion
-from serve_app.http.slow_clients import too_slow
+from serve_app.http.slow_clients import request_timeout_error
 from serve_app.http.tus_headers import Checksum
 from serve_app.submission.admission_control import AdmissionControl
 from serve_app.submission.group_commit import AcceptRequest, GroupCommit, UploadEnd
 
 CHUNK_BYTES = 16 << 20
-"""The largest chunk object. A replica that dies loses at most the one that it is writing."""
-ROWLESS_SECONDS = 12 * 3600.0
-"""From its first byte on, a chunk gets its row within this time, or never: maintenance takes an object that has none
-after a day for garbage (`actors.maintenance.orphan_collector`). A request with a checksum adds its rows at its end."""
+"""The largest chunk object. A replica that dies loses at most the chunk that it is writing."""
+MAX_UNCOMMITTED_SECONDS = 12 * 3600.0
+"""The longest time from the first byte of a chunk to the commit of its row. After a day, maintenance deletes an
+object without a row (`actors.maintenance.orphan_collector`). With a checksum, a request adds its rows at its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,31 +67,31 @@ class ChunkReceiver:
     async def receive(
         self, upload: UploadState, blocks: AsyncIterator[bytes], checksum: Checksum | None
     ) -> UploadState:
-        """Takes the bytes of a request, from the upload's offset on, and returns the upload as it is then committed.
+        """Stores and commits the bytes of a request, from the upload's offset on. Returns the new state of the upload.
 
         Raises CatalogueError `upload_conflict`, `chunk_checksum_mismatch`, `too_large`, those of the object store and
-        of accepting; of `sniff`, and then the upload is discarded; `request_timeout` after a slow body. What was
-        committed before the error stays.
+        of accepting; those of `sniff`, after which the upload is discarded; `request_timeout` after a slow body. What
+        was committed before the error stays.
         """
         body = (
             RequestBodyReader(blocks)
             if checksum is None
-            else RequestBodyReader(blocks, checksum.hasher(), ROWLESS_SECONDS)
+            else RequestBodyReader(blocks, checksum.hasher(), MAX_UNCOMMITTED_SECONDS)
         )
         receiving = asyncio.ensure_future(self._receive(upload, body, checksum))
         try:
             return await asyncio.shield(receiving)
         except asyncio.CancelledError:
             # Serve cancels the request of a client that went away: what has arrived is still committed.
-            body.cut()
+            body.disconnect()
             with suppress(CatalogueError):
                 await run_to_completion(receiving)
             raise
         finally:
             await body.close()
 
-    async def fix_size(self, upload: UploadState, size: int) -> UploadState:
-        """Fixes a size that was deferred. Accepts the video when all its bytes are there.
+    async def set_size(self, upload: UploadState, size: int) -> UploadState:
+        """Sets a size that was deferred. Accepts the video when all its bytes have arrived.
 
         Raises CatalogueError `upload_conflict`, those of quotas and of the room in the store, of `sniff` and of
         accepting.
@@ -115,32 +115,32 @@ class ChunkReceiver:
         if checksum is not None:
             return await self._receive_checked(upload, body, checksum)
         while await body.has_more():
-            started = time.monotonic()
+            started_at = time.monotonic()
             chunk = await self._store(upload, upload.received, body)
-            upload = await self._commit(upload, [chunk], body, started)
-        if body.slowness is not None and not upload.is_complete:
-            raise body.slowness
+            upload = await self._commit(upload, [chunk], body, started_at)
+        if body.timeout_error is not None and not upload.is_complete:
+            raise body.timeout_error
         return upload
 
     async def _receive_checked(self, upload: UploadState, body: RequestBodyReader, checksum: Checksum) -> UploadState:
-        chunks, start, started = list[Chunk](), upload.received, time.monotonic()
+        chunks, start, started_at = list[Chunk](), upload.received, time.monotonic()
         try:
             while await body.has_more():
                 chunks.append(await self._store(upload, start, body))
                 start += chunks[-1].size
-            if body.was_cut:
-                raise body.slowness or ClientDisconnect
+            if body.was_disconnected:
+                raise body.timeout_error or ClientDisconnect
             if body.digest() != checksum.digest:
                 raise CatalogueError("chunk_checksum_mismatch")
         except BaseException:
             await run_to_completion(self._remove(chunks))
             raise
-        return await self._commit(upload, chunks, body, started) if chunks else upload
+        return await self._commit(upload, chunks, body, started_at) if chunks else upload
 
     async def _check_type(self, upload: UploadState, body: RequestBodyReader) -> None:
-        """Refuses what is no video by its first bytes. Fewer than it takes to tell are looked at again at the end."""
-        head = await body.first_bytes(HEAD_BYTES)
-        if len(head) >= HEAD_BYTES or (len(head) == upload.size and not body.was_cut):
+        """Refuses a file that is no video, by its first bytes. When too few have arrived, it is checked at the end."""
+        head = await body.peek(HEAD_BYTES)
+        if len(head) >= HEAD_BYTES or (len(head) == upload.size and not body.was_disconnected):
             await self._sniff(upload, head)
 
     async def _check_stored_type(self, upload: UploadState, last: Sequence[Chunk] = ()) -> None:
@@ -163,43 +163,43 @@ class ChunkReceiver:
             raise
 
     async def _store(self, upload: UploadState, start: int, body: RequestBodyReader) -> Chunk:
-        most = self._policy.max_bytes if upload.size is None else upload.size
-        if start >= most:
-            raise CatalogueError("too_large", f"The upload has {most} bytes; the request brings more.")
-        key, size = chunk_key(upload.id, start), min(CHUNK_BYTES, most - start)
+        max_bytes = self._policy.max_bytes if upload.size is None else upload.size
+        if start >= max_bytes:
+            raise CatalogueError("too_large", f"The upload has {max_bytes} bytes; the request brings more.")
+        key, size = chunk_key(upload.id, start), min(CHUNK_BYTES, max_bytes - start)
         async with self._admission.admit_chunk(size, announced=upload.size is not None):
-            stored = await self._objects.put(key, body.take(size))
+            stored = await self._objects.put(key, body.read(size))
         return Chunk(start, stored.size, stored.sha256, key)
 
     async def _commit(
-        self, upload: UploadState, chunks: Sequence[Chunk], body: RequestBodyReader, started: float
+        self, upload: UploadState, chunks: Sequence[Chunk], body: RequestBodyReader, started_at: float
     ) -> UploadState:
-        """started: when the first of the chunks was begun, by the monotonic clock."""
+        """started_at: when the first byte of the chunks arrived, by the monotonic clock."""
         end = chunks[-1].start + chunks[-1].size
         try:
-            if time.monotonic() - started > ROWLESS_SECONDS:
-                raise too_slow("The service was stopped, or its store was away, while the bytes arrived.")
+            if time.monotonic() - started_at > MAX_UNCOMMITTED_SECONDS:
+                raise request_timeout_error("The service was stopped, or its store was away, while the bytes arrived.")
             if end != upload.size:
-                return await self._add(upload, chunks, end)
+                return await self._add_chunks(upload, chunks, end)
             if await body.has_more():
                 raise CatalogueError("too_large", f"The upload has {end} bytes; the request brings more.")
             await self._check_stored_type(upload, chunks)
             await self._accept(upload, UploadEnd(upload, tuple(chunks), end))
         except Exception as error:
-            # After an outage nobody knows whether the chunks were committed; orphaned ones are found by maintenance.
+            # After an outage it is unknown whether the chunks were committed. Maintenance finds orphaned ones.
             if not is_outage(error):
                 await run_to_completion(self._remove(chunks))
             if isinstance(error, CatalogueError) and error.code == "upload_conflict":
-                # Tells a client whose upload was ended meanwhile that it is gone.
+                # When the upload was ended meanwhile, this raises `upload_gone` instead.
                 await resumable_uploads.find(self._database, upload.user_id, upload.id)
             raise
         return await resumable_uploads.find(self._database, upload.user_id, upload.id)
 
-    async def _add(self, upload: UploadState, chunks: Sequence[Chunk], end: int) -> UploadState:
-        """Commits chunks after which more are expected."""
+    async def _add_chunks(self, upload: UploadState, chunks: Sequence[Chunk], end: int) -> UploadState:
+        """Commits chunks that do not complete the upload."""
         async with self._database.begin() as connection:
             if upload.size is None:
-                # The quota was not taken at the creation, because nobody knew the size.
+                # The quota was not taken at the creation, because the size was deferred.
                 usage = (await quotas.lock_usage(connection, [upload.user_id], self._quotas))[upload.user_id]
                 quotas.check(self._quotas, usage, files=0, size=end - upload.received)
             expiry = self._policy.expiry_seconds
@@ -207,16 +207,16 @@ class ChunkReceiver:
 
     async def _accept(self, upload: UploadState, end: UploadEnd) -> None:
         """Commits the last chunks and the video in one transaction."""
-        await self._group_commit.accept(AcceptRequest([_accepted(upload, end.size)], end=end))
+        await self._group_commit.accept(AcceptRequest([_accepted_upload(upload, end.size)], end=end))
 
     async def _remove(self, chunks: Sequence[Chunk]) -> None:
-        """Deletes objects that will not be committed. What can't be deleted now is found by maintenance."""
+        """Deletes objects that will not be committed. Maintenance finds those that can't be deleted now."""
         for chunk in chunks:
             with suppress(CatalogueError):
                 await self._objects.delete(chunk.object_key)
 
 
-def _accepted(upload: UploadState, size: int) -> Upload:
+def _accepted_upload(upload: UploadState, size: int) -> Upload:
     return Upload(
         user_id=upload.user_id,
         video_id=upload.id,

@@ -120,7 +120,7 @@ async def test_export_of_an_account_with_more_rows_than_a_page_has_all_of_them_o
     await whole_account.add_waiting(ana, deps, account, "ana")
     complete = await export(ana)
     monkeypatch.setattr(account_export, "PAGE_ROWS", 1)
-    monkeypatch.setattr("serve_app.routes.account_export.PAGE", 1)
+    monkeypatch.setattr("serve_app.routes.account_export.PAGE_ROWS", 1)
     paged = await export(ana)
     assert paged.names == complete.names
     # Whole rows are not compared: the queue position of an extraction may change between two exports.

@@ -66,7 +66,7 @@ async def test_upload_with_all_its_bytes_is_accepted_although_its_request_does_n
 async def test_chunk_that_is_older_than_maintenance_allows_gets_no_row(
     ana: httpx.AsyncClient, deps: Deps, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
 ) -> None:
-    monkeypatch.setattr(receive_chunks, "ROWLESS_SECONDS", -1.0 if not headers else 0.0)
+    monkeypatch.setattr(receive_chunks, "MAX_UNCOMMITTED_SECONDS", -1.0 if not headers else 0.0)
     path = await tus_client.open_upload(ana, len(MP4))
     assert status_and_code(await tus_client.patch(ana, path, 0, MP4, headers)) == (408, "request_timeout")
     assert await tus_client.committed_offset(ana, path) == 0

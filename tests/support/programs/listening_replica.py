@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from serve_app.http.replica_sockets import bound_socket, socket_paths
-from serve_app.http.socket_server import listening
+from serve_app.http.socket_server import serve_on_socket
 
 
 async def who(request: Request) -> Response:
@@ -48,7 +48,7 @@ async def run(folder: Path) -> None:
     )
     app.state.asked = folder / "asked"
     with bound_socket(socket_paths(folder, 1)) as bound:
-        async with listening(app, bound, drain_seconds=5):
+        async with serve_on_socket(app, bound, drain_seconds=5):
             print("listens", flush=True)
             await asyncio.to_thread(sys.stdin.read)
 

@@ -9,7 +9,7 @@ import pytest
 
 from db.values.error_catalogue import CatalogueError
 from serve_app.http import slow_clients
-from serve_app.http.slow_clients import MIN_BYTES_PER_SECOND, SILENT_SECONDS, bounded_pace
+from serve_app.http.slow_clients import MIN_BYTES_PER_SECOND, SILENT_SECONDS, enforce_min_rate
 
 
 class Clock:
@@ -35,7 +35,7 @@ async def received(blocks: Sequence[tuple[float, int]], *, reading_seconds: floa
             yield bytes(size)
 
     try:
-        async for block in bounded_pace(sent(), clock=clock):
+        async for block in enforce_min_rate(sent(), clock=clock):
             count += len(block)
             clock.now += reading_seconds
     except CatalogueError:
@@ -70,7 +70,7 @@ async def test_client_that_sends_nothing_is_refused(monkeypatch: pytest.MonkeyPa
         yield b"first"
         await asyncio.Event().wait()
 
-    blocks = bounded_pace(silent())
+    blocks = enforce_min_rate(silent())
     assert await anext(blocks) == b"first"
     with pytest.raises(CatalogueError, match="request_timeout"):
         await anext(blocks)
