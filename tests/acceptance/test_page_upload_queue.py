@@ -170,7 +170,7 @@ SMALL = UploadPolicy(max_bytes=3 * MIB, max_request_bytes=MIB, expiry_seconds=36
 
 
 @pytest.mark.parametrize("site", [{"uploads": SMALL}], indirect=True)
-def test_the_largest_size_is_told_and_a_larger_file_is_refused_before_its_first_byte(
+def test_maximum_size_is_shown_and_a_larger_file_is_refused_before_its_first_byte(
     page: Page, site: Site, tmp_path: Path
 ) -> None:
     expect(page.locator("#formats")).to_contain_text("up to 3.0 MiB each")

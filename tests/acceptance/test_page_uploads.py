@@ -91,11 +91,11 @@ def test_same_file_chosen_again_resumes_at_its_offset(
     assert count_upload_records(page) == 0
 
 
-@pytest.mark.parametrize(("changed_at", "goes_on"), [(MIB, False), (10 * MIB, False), (14 * MIB, True)])
-def test_a_file_whose_sent_part_has_changed_is_sent_from_its_beginning(
-    page: Page, site: Site, tmp_path: Path, changed_at: int, goes_on: bool
+@pytest.mark.parametrize(("changed_at", "is_resumed"), [(MIB, False), (10 * MIB, False), (14 * MIB, True)])
+def test_file_whose_sent_bytes_have_changed_is_sent_from_its_beginning(
+    page: Page, site: Site, tmp_path: Path, changed_at: int, is_resumed: bool
 ) -> None:
-    """5.25 MiB are confirmed, and a slice of 8 MiB is under way."""
+    """At the reload, 5.25 MiB are confirmed and a slice of 8 MiB is being sent."""
     video = make_video(tmp_path)
     slices = PausedSlices(page, 2 * MIB)
     choose_paths(page, video)
@@ -108,16 +108,16 @@ def test_a_file_whose_sent_part_has_changed_is_sent_from_its_beginning(
         file.write(b"another content")
     os.utime(video, ns=(before.st_atime_ns, before.st_mtime_ns))
     choose_paths(page, video)
-    if not goes_on:
+    if not is_resumed:
         expect(page.locator("#announcer")).to_contain_text("holiday.mp4 is uploaded from its beginning")
     expect_accepted(page, video.name)
-    assert site.received.by_method["PATCH"] == 16 * MIB + (0 if goes_on else int(5.25 * MIB))
+    assert site.received.by_method["PATCH"] == 16 * MIB + (0 if is_resumed else int(5.25 * MIB))
     (listed,) = page.request.get("/v1/videos").json()["items"]
     stored = site.run(stored_bytes(site.deps.database, site.deps.objects, listed["id"]))
     assert hashlib.sha256(stored).digest() == hashlib.sha256(video.read_bytes()).digest()
 
 
-def test_an_upload_tells_its_rate_and_the_time_left_without_saying_them_aloud(page: Page, tmp_path: Path) -> None:
+def test_upload_shows_its_rate_and_remaining_time_without_announcing_them(page: Page, tmp_path: Path) -> None:
     video = make_video(tmp_path)
     network = page.context.new_cdp_session(page)
     network.send("Network.enable")
@@ -134,14 +134,14 @@ def test_an_upload_tells_its_rate_and_the_time_left_without_saying_them_aloud(pa
     expect(file_row(page, video.name)).not_to_contain_text("left")
 
 
-def test_the_rate_is_that_of_the_last_while_and_digests_do_not_depend_on_slices(page: Page) -> None:
+def test_rate_is_of_the_last_seconds_and_digests_do_not_depend_on_slices(page: Page) -> None:
     rates, digests = page.evaluate(
         """async () => {
             const { TransferRate } = await import("/static/transfer_rate.js");
             const { ContentHash } = await import("/static/content_hash.js");
             const rate = new TransferRate();
-            const told = [[0, 0], [0, 500], [100, 900], [2000, 2000], [20_000, 12_000], [26_000, 32_000], [9, 33_000]];
-            const rates = told.map(([bytes, atMs]) => { rate.add(bytes, atMs); return rate.bytesPerSecond; });
+            const sent = [[0, 0], [0, 500], [100, 900], [2000, 2000], [20_000, 12_000], [26_000, 32_000], [9, 33_000]];
+            const rates = sent.map(([bytes, atMs]) => { rate.add(bytes, atMs); return rate.bytesPerSecond; });
             const bytes = Uint8Array.from({ length: 1003 }, (_, n) => n * 7);
             const digest = (content, ...ends) => {
                 const hash = new ContentHash();
@@ -152,7 +152,7 @@ def test_the_rate_is_that_of_the_last_while_and_digests_do_not_depend_on_slices(
             return [rates, [digest(bytes), digest(bytes, 4, 512), new Set(changed).add(digest(bytes).digest).size]];
         }"""
     )
-    # At 32,000 ms the window begins at 12,000 ms. A smaller number of bytes is another transfer.
+    # At 32,000 ms the window starts at 12,000 ms. A smaller number of bytes belongs to another transfer.
     assert rates == [None, None, None, 1000, pytest.approx(20_000 / 12), 300, None]
     assert digests == [digests[0], digests[0], 1004]
     assert digests[0]["bytes"] == 1003

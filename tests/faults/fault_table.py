@@ -71,7 +71,7 @@ def _run_all(chosen: Sequence[str], *, full: bool) -> Iterable[tuple[str, Outcom
         for future in as_completed(running):
             try:
                 yield running[future], future.result()
-            except Exception:  # noqa: BLE001 - one row that can't be run keeps no other one from it
+            except Exception:  # noqa: BLE001 - a row that can't be run must not stop the others
                 traceback.print_exc()
                 yield running[future], None
 

@@ -54,13 +54,13 @@ async def deps(database: AsyncEngine, redis_url: str, tmp_path: Path) -> AsyncIt
 
 @pytest.fixture
 def stores(deps: Deps, tmp_path: Path) -> Stores:
-    """Those of `deps`."""
+    """The database and the objects of `deps`."""
     return Stores(deps.database, tmp_path / "objects")
 
 
 @pytest.fixture
 async def port(deps: Deps) -> AsyncIterator[int]:
-    """Where the application in this process listens."""
+    """The port at which the application in this process listens."""
     async with api_client.listen(create_app(deps)) as port:
         yield port
 

@@ -1,4 +1,4 @@
-"""Mails: one for each failed video, in the language of its owner, sent again until a server takes it."""
+"""E-mails: one for each failed video, in the language of its owner, sent again until a server accepts it."""
 
 import asyncio
 

@@ -166,7 +166,7 @@ async def test_non_ascii_text_arrives_unchanged(start_server: StartServer) -> No
 async def raw_server(
     answer: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[object]],
 ) -> AsyncIterator[int]:
-    """A server that handles one connection by `answer`; yields its port."""
+    """Runs a server that handles one connection with `answer`; yields its port."""
     ended = asyncio.Event()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -162,7 +162,7 @@ async def test_lock_of_a_killed_process_is_free_at_once(tmp_path: Path) -> None:
 
 
 def hold_lock(folder: Path, connection: multiprocessing.connection.Connection) -> None:
-    """Takes the lock of `video` and keeps it for ever."""
+    """Takes the lock of `video` and keeps it until the process ends."""
 
     async def hold() -> None:
         async with StagingCache(folder, 1000).fetch_lock("video"):

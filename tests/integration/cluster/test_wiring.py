@@ -62,7 +62,7 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("open_wiring", OPENED, ids=lambda open_wiring: open_wiring.__name__)
-async def test_nothing_stays_open_when_the_store_can_not_be_opened(
+async def test_resources_are_closed_when_the_store_cannot_be_opened(
     monkeypatch: pytest.MonkeyPatch, closed: set[object], open_wiring: Open
 ) -> None:
     monkeypatch.setenv("FOTOGRAMA_OBJECTS_URL", "nonsense://nowhere")
@@ -73,7 +73,7 @@ async def test_nothing_stays_open_when_the_store_can_not_be_opened(
 
 
 @pytest.mark.parametrize("open_wiring", OPENED, ids=lambda open_wiring: open_wiring.__name__)
-async def test_nothing_stays_open_when_the_cache_can_not_be_opened(
+async def test_resources_are_closed_when_the_cache_cannot_be_opened(
     monkeypatch: pytest.MonkeyPatch, closed: set[object], open_wiring: Open
 ) -> None:
     monkeypatch.setenv("FOTOGRAMA_REDIS_URL", "nonsense://nowhere")
@@ -85,7 +85,7 @@ async def test_nothing_stays_open_when_the_cache_can_not_be_opened(
 
 
 @pytest.mark.parametrize("open_wiring", OPENED, ids=lambda open_wiring: open_wiring.__name__)
-async def test_what_was_opened_is_closed_at_the_end(closed: set[object], open_wiring: Open) -> None:
+async def test_resources_are_closed_at_the_end(closed: set[object], open_wiring: Open) -> None:
     async with open_wiring():
         assert not closed
     assert closed == OPENED[open_wiring]

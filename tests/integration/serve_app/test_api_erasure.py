@@ -64,7 +64,7 @@ async def account(ana: httpx.AsyncClient, deps: Deps) -> WholeAccount:
     return account
 
 
-async def test_nothing_of_an_erased_account_is_left_and_nothing_of_another_one_is_touched(
+async def test_erasure_deletes_everything_of_the_account_and_nothing_of_others(
     ana: httpx.AsyncClient, bob: httpx.AsyncClient, deps: Deps
 ) -> None:
     account = await whole_account.add_ended_and_running(ana, deps, "ana")

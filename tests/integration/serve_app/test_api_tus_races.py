@@ -1,4 +1,4 @@
-"""Uploads by tus while something happens to them: other requests, other replicas, the end of their account or token."""
+"""Uploads by tus during other events: other requests and replicas, the erasure of the account, an expired token."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from tests.support.clients.tus_client import TUS
 from tests.support.state import database_rows
 
 
-class Body:
-    """A body whose first 4,000 bytes are sent at once, and the rest when a test lets it."""
+class PausedBody:
+    """A request body. Its first 4,000 bytes are sent at once, the rest when `may_end` is set."""
 
     def __init__(self, content: bytes = MP4) -> None:
         self._content = content
-        self.has_begun, self.may_end = asyncio.Event(), asyncio.Event()
+        self.has_started, self.may_end = asyncio.Event(), asyncio.Event()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         yield self._content[:4000]
-        self.has_begun.set()
+        self.has_started.set()
         await self.may_end.wait()
         yield self._content[4000:]
 
@@ -39,55 +39,53 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(receive_chunks, "CHUNK_BYTES", 4000)
 
 
-async def count(deps: Deps, table: str) -> int:
+async def count_rows(deps: Deps, table: str) -> int:
     return int((await database_rows.fetch_one(deps.database, f"SELECT count(*) AS n FROM {table}")).n)
 
 
-async def until_offset(client: httpx.AsyncClient, path: str, offset: int) -> None:
+async def wait_until_offset(client: httpx.AsyncClient, path: str, offset: int) -> None:
     async with asyncio.timeout(20):
         while await tus_client.committed_offset(client, path) != offset:
             await asyncio.sleep(0.01)
 
 
-async def test_head_answers_during_a_patch_with_what_is_committed(ana: httpx.AsyncClient) -> None:
-    path, body = await tus_client.open_upload(ana, len(MP4)), Body()
+async def test_head_during_a_patch_shows_the_committed_offset(ana: httpx.AsyncClient) -> None:
+    path, body = await tus_client.open_upload(ana, len(MP4)), PausedBody()
     patch = asyncio.create_task(tus_client.patch(ana, path, 0, body))
-    await body.has_begun.wait()
-    await until_offset(ana, path, 4000)
+    await body.has_started.wait()
+    await wait_until_offset(ana, path, 4000)
     assert not patch.done()
     body.may_end.set()
     assert (await patch).headers["upload-offset"] == str(len(MP4))
 
 
-async def test_client_that_goes_on_while_the_old_request_still_hangs_wins_and_the_old_one_is_told(
-    ana: httpx.AsyncClient, deps: Deps
-) -> None:
-    path, body = await tus_client.open_upload(ana, len(MP4)), Body()
-    hanging = asyncio.create_task(tus_client.patch(ana, path, 0, body))
-    await until_offset(ana, path, 4000)
+async def test_newer_patch_succeeds_and_the_hanging_older_one_is_a_conflict(ana: httpx.AsyncClient, deps: Deps) -> None:
+    path, body = await tus_client.open_upload(ana, len(MP4)), PausedBody()
+    old_request = asyncio.create_task(tus_client.patch(ana, path, 0, body))
+    await wait_until_offset(ana, path, 4000)
     assert (await tus_client.patch(ana, path, 4000, MP4[4000:])).status_code == 204
     body.may_end.set()
-    assert status_and_code(await hanging) == (409, "upload_conflict")
+    assert status_and_code(await old_request) == (409, "upload_conflict")
     assert await tus_client.stored_bytes(deps.database, deps.objects, tus_client.id_of(path)) == MP4
     assert len(await tus_client.chunk_keys(deps.objects, path)) == 3
-    assert await count(deps, "extractions") == 1
+    assert await count_rows(deps, "extractions") == 1
 
 
 async def test_termination_during_a_patch_ends_both_and_leaves_only_garbage(ana: httpx.AsyncClient, deps: Deps) -> None:
-    path, body = await tus_client.open_upload(ana, len(MP4)), Body()
+    path, body = await tus_client.open_upload(ana, len(MP4)), PausedBody()
     patch = asyncio.create_task(tus_client.patch(ana, path, 0, body))
-    await until_offset(ana, path, 4000)
+    await wait_until_offset(ana, path, 4000)
     assert (await ana.delete(path, headers=TUS)).status_code == 204
     body.may_end.set()
     assert status_and_code(await patch) == (410, "upload_gone")
     assert status_and_code(await tus_client.patch(ana, path, 4000, MP4[4000:])) == (410, "upload_gone")
-    assert [await count(deps, table) for table in ("videos", "upload_chunks", "garbage")] == [0, 0, 1]
-    # That of the time before the termination, which is garbage; none was added after it.
+    assert [await count_rows(deps, table) for table in ("videos", "upload_chunks", "garbage")] == [0, 0, 1]
+    # The only chunk is from before the termination, and is garbage. No chunk was added after it.
     assert len(await tus_client.chunk_keys(deps.objects, path)) == 1
 
 
 @pytest.mark.parametrize("is_deferred", [False, True])
-async def test_end_of_an_upload_that_reaches_two_replicas_at_once_makes_one_video(
+async def test_last_bytes_sent_to_two_replicas_at_once_create_one_video(
     ana: httpx.AsyncClient, deps: Deps, tmp_path: Path, is_deferred: bool
 ) -> None:
     other = api_client.make_deps(deps.database, tmp_path / "objects", deps.cache)
@@ -105,46 +103,46 @@ async def test_end_of_an_upload_that_reaches_two_replicas_at_once_makes_one_vide
             assert set(statuses) <= {204, 409}
             assert await tus_client.stored_bytes(deps.database, deps.objects, tus_client.id_of(path)) == MP4
             assert (await ana.head(path, headers=TUS)).headers["video-location"].endswith(tus_client.id_of(path))
-    assert [await count(deps, table) for table in ("videos", "extractions", "tasks", "acceptances")] == [5] * 4
+    assert [await count_rows(deps, table) for table in ("videos", "extractions", "tasks", "acceptances")] == [5] * 4
     other.password_hasher.close()
 
 
 async def test_account_that_is_erased_during_a_patch_gets_no_video_and_leaves_only_garbage(
     ana: httpx.AsyncClient, deps: Deps
 ) -> None:
-    path, body = await tus_client.open_upload(ana, len(MP4)), Body()
+    path, body = await tus_client.open_upload(ana, len(MP4)), PausedBody()
     patch = asyncio.create_task(tus_client.patch(ana, path, 0, body))
-    await until_offset(ana, path, 4000)
+    await wait_until_offset(ana, path, 4000)
     assert (await ana.request("DELETE", "/v1/me", json={"password": PASSWORD})).status_code == 204
     body.may_end.set()
     assert status_and_code(await patch) == (404, "not_found")
     tables = ("users", "uploads", "upload_chunks", "videos", "extractions", "garbage")
-    assert [await count(deps, table) for table in tables] == [0, 0, 0, 0, 0, 1]
+    assert [await count_rows(deps, table) for table in tables] == [0, 0, 0, 0, 0, 1]
     assert len(await tus_client.chunk_keys(deps.objects, path)) == 1
 
 
 async def test_token_that_expires_during_a_patch_does_not_end_it(deps: Deps, tmp_path: Path) -> None:
-    brief = api_client.make_deps(deps.database, tmp_path / "objects", deps.cache, access_seconds=2.0)
-    async with api_client.open_client(create_app(brief)) as client:
+    short_token_deps = api_client.make_deps(deps.database, tmp_path / "objects", deps.cache, access_seconds=2.0)
+    async with api_client.open_client(create_app(short_token_deps)) as client:
         await api_client.log_in(client)
-        path, body = await tus_client.open_upload(client, len(MP4)), Body()
+        path, body = await tus_client.open_upload(client, len(MP4)), PausedBody()
         patch = asyncio.create_task(tus_client.patch(client, path, 0, body))
-        await body.has_begun.wait()
+        await body.has_started.wait()
         async with asyncio.timeout(20):
             while (await client.get("/v1/me")).status_code != 401:
                 await asyncio.sleep(0.05)
         body.may_end.set()
         assert (await patch).headers["video-location"] == f"/v1/videos/{tus_client.id_of(path)}"
-    brief.password_hasher.close()
+    short_token_deps.password_hasher.close()
 
 
-async def test_creation_whose_bytes_are_refused_still_tells_where_the_upload_is(ana: httpx.AsyncClient) -> None:
+async def test_creation_whose_bytes_are_refused_still_has_the_location_of_the_upload(ana: httpx.AsyncClient) -> None:
     refused = await tus_client.create(ana, len(MP4), MP4, headers=tus_client.checksum(b"other bytes"))
     assert status_and_code(refused) == (460, "chunk_checksum_mismatch")
     assert (await ana.delete(refused.headers["location"], headers=TUS)).status_code == 204
 
 
-async def test_single_bytes_do_not_become_objects_without_a_bound_and_larger_pieces_go_on(
+async def test_small_chunks_are_limited_and_larger_chunks_are_still_accepted(
     ana: httpx.AsyncClient, deps: Deps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resumable_uploads, "MAX_SMALL_CHUNKS", 3)
@@ -161,7 +159,7 @@ async def test_single_bytes_do_not_become_objects_without_a_bound_and_larger_pie
     assert await tus_client.stored_bytes(deps.database, deps.objects, tus_client.id_of(path)) == MP4
 
 
-async def test_uploads_of_deferred_length_never_exceed_the_quota_together(
+async def test_concurrent_uploads_of_deferred_length_never_exceed_the_quota(
     ana: httpx.AsyncClient, deps: Deps, tmp_path: Path
 ) -> None:
     limits = api_client.make_limits(quotas=Quotas(stored_bytes=int(2.5 * 4000)))
