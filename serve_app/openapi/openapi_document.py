@@ -17,6 +17,7 @@ from serve_app.http.json_response import JsonResponse
 from serve_app.http.pagination import PageQuery
 from serve_app.openapi import response_schemas
 from serve_app.openapi.frame_spec_schema import FrameSpec
+from serve_app.openapi.tus_operations import TUS_OPERATIONS, add_tus
 from serve_app.routes import accounts, login_sessions, webhooks
 from serve_app.routes.videos import VideoQuery
 
@@ -157,7 +158,11 @@ async def show(_request: Request) -> Response:
 def openapi_document() -> dict[str, Any]:
     """The OpenAPI 3.1 document."""
     models = {model for operation in OPERATIONS.values() for model in (operation.response, operation.body)}
-    named = [model for model in models if isinstance(model, type)] + [response_schemas.Problem, FrameSpec]
+    named = [model for model in models if isinstance(model, type)] + [
+        response_schemas.Problem,
+        response_schemas.UploadSpec,
+        FrameSpec,
+    ]
     _, definitions = models_json_schema(
         [(model, "validation") for model in sorted(named, key=lambda model: model.__name__)],
         ref_template="#/components/schemas/{model}",
@@ -190,6 +195,8 @@ def _operation(method: str, path: str, operation: Operation) -> dict[str, Any]:
             },
         },
     }
+    if (tus := TUS_OPERATIONS.get((method, path))) is not None:
+        add_tus(document, tus, _schema(response_schemas.UploadSpec))
     if operation.is_public:
         document["security"] = []
     if operation.is_multipart:
@@ -229,7 +236,11 @@ def _success(operation: Operation) -> dict[str, Any]:
 
 
 def _content(model: type[BaseModel], media_type: str) -> dict[str, Any]:
-    return {media_type: {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}
+    return {media_type: {"schema": _schema(model)}}
+
+
+def _schema(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{model.__name__}"}
 
 
 _FORM: Mapping[str, Any] = {

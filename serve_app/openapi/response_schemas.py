@@ -173,6 +173,12 @@ class NewExtraction(Schema):
     spec: FrameSpec = FrameSpec()
 
 
+class UploadSpec(Schema):
+    """The body of POST /v1/uploads, when the specification is too long for the header Upload-Metadata."""
+
+    spec: FrameSpec = FrameSpec()
+
+
 class MediaOfClient(Schema):
     """What a client knows of a file. width, height: pixels as displayed. duration: seconds."""
 

@@ -27,6 +27,7 @@ from db.object_store.object_store import ObjectStore
 from db.queue import task_queue
 from db.queue.task_queue import Publication
 from serve_app.deps import Deps
+from serve_app.openapi.openapi_document import openapi_document
 from serve_app.security.key_derivation import derive_key, signing_key
 from serve_app.security.password_hashing import PasswordHasher
 from serve_app.security.rate_limit import RateLimit, RateLimiter
@@ -80,7 +81,18 @@ def make_limits(**more: Any) -> AdmissionLimits:
 
 
 def open_client(app: ASGIApp, **more: Any) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://fotograma.test", **more)
+    """A client whose responses of tus must have a status that the OpenAPI document names."""
+    hooks: dict[str, list[Any]] = {"response": [check_documented_status]}
+    transport = httpx.ASGITransport(app)
+    return httpx.AsyncClient(transport=transport, base_url="http://fotograma.test", event_hooks=hooks, **more)
+
+
+async def check_documented_status(answer: httpx.Response) -> None:
+    parts = answer.request.url.path.split("/")
+    method = {"HEAD": "get"}.get(answer.request.method, answer.request.method.lower())
+    if parts[1:3] == ["v1", "uploads"]:
+        path = "/v1/uploads" if len(parts) == 3 else "/v1/uploads/{id}"
+        assert str(answer.status_code) in openapi_document()["paths"][path][method]["responses"], answer.status_code
 
 
 class _ListeningServer(uvicorn.Server):

@@ -44,3 +44,23 @@ def test_every_reference_has_a_target() -> None:
 def test_operation_ids_are_unique() -> None:
     ids = [operation["operationId"] for path in openapi_document()["paths"].values() for operation in path.values()]
     assert len(ids) == len(set(ids))
+
+
+def test_long_specification_of_an_upload_is_documented_as_its_json_body() -> None:
+    content = openapi_document()["paths"]["/v1/uploads"]["post"]["requestBody"]["content"]
+    assert set(content) == {"application/json", "application/offset+octet-stream"}
+    reference = content["application/json"]["schema"]["$ref"]
+    body = openapi_document()["components"]["schemas"][reference.rpartition("/")[2]]
+    assert list(body["properties"]) == ["spec"]
+    assert body["additionalProperties"] is False
+
+
+def test_every_operation_of_tus_names_its_headers_and_the_statuses_of_its_problems() -> None:
+    for (method, path), operation in OPERATIONS.items():
+        if not path.startswith("/v1/uploads"):
+            continue
+        document = openapi_document()["paths"][path][method.lower()]
+        headers = {parameter["name"] for parameter in document["parameters"] if parameter["in"] == "header"}
+        assert ("Tus-Resumable" in headers) is (method != "OPTIONS")
+        assert "Tus-Resumable" in document["responses"][str(operation.status)]["headers"]
+        assert {"500", "503"} <= set(document["responses"])
