@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cluster.cli import operator_commands, webhook_commands
+from cluster.cli import account_commands, operator_commands, webhook_commands
 from cluster.cli.option_types import Json, batch_example, example
 
 if TYPE_CHECKING:
@@ -197,6 +197,7 @@ app.command(epilog=example("fotograma ledger --check"))(operator_commands.ledger
 app.command(epilog=example("fotograma timeline 01890c5e-7b1a-7c3e-9f00-2b6c1d8e4a10"))(operator_commands.timeline)
 app.add_typer(operator_commands.ops, name="ops")
 app.add_typer(webhook_commands.webhooks, name="webhooks")
+app.add_typer(account_commands.account, name="account")
 
 
 @app.command(epilog=example("fotograma up --port 8080 --home ~/videos"))

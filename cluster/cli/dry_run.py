@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, TypeVar
 
 import typer
 
@@ -17,20 +18,38 @@ from cluster.cli.server_batch import BatchItem, failure_of
 from cluster.cli.stored_credentials import NotLoggedIn, server_credentials
 from cluster.client.api_types import Estimate, Failure, Media
 from cluster.client.async_client import AsyncClient
-from cluster.client.errors import ApiError, ConnectionFailed, FotogramaError
-from cluster.client.local_files.local_file import stat_file
+from cluster.client.errors import ApiError, ConnectionFailed, FotogramaError, UnsendableFile
+from cluster.client.extraction_spec import is_same_spec
+from cluster.client.local_files.local_file import has_content, sha256_of, stat_file
 from cluster.client.retry_policy import RetryPolicy
 from db.values.error_catalogue import CatalogueError
 from db.values.frame_spec import canonical, parse
 
 MAX_FILES = 4
+T = TypeVar("T")
+
+
+class Reuse(StrEnum):
+    """What of a file is there already, so that it is not sent."""
+
+    ARCHIVE = "archive"
+    EXTRACTION = "extraction"
+    VIDEO = "video"
+
+
+_REUSE_TEXTS = {
+    Reuse.ARCHIVE: "nothing to do, the archive is there",
+    Reuse.EXTRACTION: "not sent, the service has its extraction",
+    Reuse.VIDEO: "not sent, the service has its video",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
     """The expected result of one file. size: in bytes. frames: exact number of images; None when it is unknown.
 
-    media: None without the engine. estimate: None without a service that estimates.
+    media: None without the engine. estimate: None without a service that estimates. reused: None when the file is going
+    to be sent. video_id: of the same content, on the service.
     """
 
     item: BatchItem
@@ -39,6 +58,8 @@ class Forecast:
     frames: int | None = None
     estimate: Estimate | None = None
     failure: Failure | None = None
+    reused: Reuse | None = None
+    video_id: str | None = None
 
 
 def show_dry_run(items: Sequence[BatchItem], spec: str | None, *, local: bool, as_json: bool) -> None:
@@ -61,14 +82,18 @@ def show_dry_run(items: Sequence[BatchItem], spec: str | None, *, local: bool, a
 
 
 async def _forecasts(items: Sequence[BatchItem], spec: str, *, local: bool) -> list[Forecast]:
+    inspected = await _each(lambda item: _inspect(item, spec), items)
+    return inspected if local else await _with_service(inspected, spec)
+
+
+async def _each(work: Callable[[T], Awaitable[Forecast]], values: Iterable[T]) -> list[Forecast]:
     slots = asyncio.Semaphore(MAX_FILES)
 
-    async def inspect(item: BatchItem) -> Forecast:
+    async def one(value: T) -> Forecast:
         async with slots:
-            return await _inspect(item, spec)
+            return await work(value)
 
-    inspected = list(await asyncio.gather(*map(inspect, items)))
-    return inspected if local else await _with_estimates(inspected, spec)
+    return list(await asyncio.gather(*map(one, values)))
 
 
 async def _inspect(item: BatchItem, spec: str) -> Forecast:
@@ -98,25 +123,45 @@ async def _with_plan(forecast: Forecast, spec: str) -> Forecast:
     return replace(forecast, media=Media(**work.media.document()), frames=frames)
 
 
-async def _with_estimates(forecasts: list[Forecast], spec: str) -> list[Forecast]:
-    """Adds the estimates of the service, if it can be reached and gives estimates."""
+async def _with_service(forecasts: list[Forecast], spec: str) -> list[Forecast]:
+    """Adds what the service has already, and its estimates, if it can be reached."""
     try:
         server = server_credentials(os.environ)
         async with AsyncClient(server.url, store=server.store, retry=RetryPolicy(attempts=2)) as client:
-            return [replace(forecast, estimate=await _estimate(client, forecast.media, spec)) for forecast in forecasts]
+            compared = await _each(lambda forecast: _with_reuse(client, forecast, spec), forecasts)
+            return [replace(forecast, estimate=await _estimate(client, forecast.media, spec)) for forecast in compared]
     except (NotLoggedIn, ConnectionFailed, ApiError) as error:
-        if not (isinstance(error, ApiError) and error.status == 404):
-            typer.echo(f"There is no estimate: {error}", err=True)
+        typer.echo(f"What the service has, and its estimates, are not known: {error}", err=True)
         return forecasts
+
+
+async def _with_reuse(client: AsyncClient, forecast: Forecast, spec: str) -> Forecast:
+    """Adds which earlier upload and result of the same content are going to be used."""
+    source, archive = forecast.item.source, forecast.item.target.archive
+    if forecast.failure is not None or source is None:
+        return forecast
+    try:
+        sha256 = await asyncio.to_thread(lambda: sha256_of(stat_file(source)))
+        videos = (await client.video_page(sha256=sha256, limit=1)).items
+        if not videos:
+            return forecast
+        extraction = videos[0].extraction
+        reused = Reuse.EXTRACTION if is_same_spec(spec, extraction.spec) else Reuse.VIDEO
+        result = extraction.result if reused is Reuse.EXTRACTION else None
+        if result is not None and await asyncio.to_thread(has_content, archive, result.bytes, result.sha256):
+            reused = Reuse.ARCHIVE
+    except (UnsendableFile, OSError) as error:
+        return replace(forecast, failure=failure_of(error))
+    return replace(forecast, reused=reused, video_id=videos[0].id)
 
 
 async def _estimate(client: AsyncClient, media: Media | None, spec: str) -> Estimate | None:
     try:
         return None if media is None else await client.estimate(media, spec)
     except ApiError as error:
-        if error.status != 422:
+        if error.status not in {404, 422}:
             raise
-        # The service gives no estimate for media like these.
+        # The service gives no estimates, or none for media like these.
         return None
 
 
@@ -136,6 +181,8 @@ def totals(forecasts: Sequence[Forecast]) -> dict[str, Any]:
         "videos": len(extractable),
         "failed": len(forecasts) - len(extractable),
         "size": sum(forecast.size or 0 for forecast in extractable),
+        "reused": sum(forecast.reused is not None for forecast in extractable),
+        "send_bytes": sum(forecast.size or 0 for forecast in extractable if forecast.reused is None),
         "frames": sum(known_counts) if len(known_counts) == len(extractable) else None,
         "bytes": sum(estimate.bytes for estimate in estimates) if len(estimates) == len(extractable) else None,
         "seconds": sum(estimate.seconds for estimate in estimates) if len(estimates) == len(extractable) else None,
@@ -146,13 +193,15 @@ def line_of(forecast: Forecast) -> str:
     if forecast.failure is not None:
         return f"{forecast.item.name}: would fail: {forecast.failure.detail} ({forecast.failure.code})"
     result = _result_text(asdict(forecast.estimate) if forecast.estimate else {}, forecast.frames)
-    return f"{forecast.item.name}: {(forecast.size or 0) / 1e6:.1f} MB → {forecast.item.target.archive}{result}"
+    reused = f"; {_REUSE_TEXTS[forecast.reused]}" if forecast.reused else ""
+    return f"{forecast.item.name}: {(forecast.size or 0) / 1e6:.1f} MB → {forecast.item.target.archive}{result}{reused}"
 
 
 def summary_line(counts: Mapping[str, Any]) -> str:
     failed = f", {counts['failed']} would fail" if counts["failed"] else ""
     videos = f"{counts['videos']} {'video' if counts['videos'] == 1 else 'videos'}"
-    return f"{videos}, {counts['size'] / 1e6:.1f} MB{failed}{_result_text(counts, counts['frames'])}"
+    sent = f" ({counts['send_bytes'] / 1e6:.1f} MB to send)" if counts["reused"] else ""
+    return f"{videos}, {counts['size'] / 1e6:.1f} MB{sent}{failed}{_result_text(counts, counts['frames'])}"
 
 
 def _result_text(estimate: Mapping[str, Any], frames: int | None) -> str:
@@ -171,5 +220,7 @@ def json_object(forecast: Forecast) -> dict[str, Any]:
         "archive": str(forecast.item.target.archive),
         "frames": forecast.frames,
         "estimate": asdict(forecast.estimate) if forecast.estimate else None,
+        "reused": forecast.reused,
+        "video_id": forecast.video_id,
         "error": asdict(forecast.failure) if forecast.failure else None,
     }

@@ -20,7 +20,14 @@ from cluster.client.api_types import (
     Tokens,
     Video,
 )
-from cluster.client.authorized_requests import Session, anonymous, authorized, json_request, renew_tokens
+from cluster.client.authorized_requests import (
+    BAD_CREDENTIALS,
+    Session,
+    anonymous,
+    authorized,
+    json_request,
+    renew_tokens,
+)
 from cluster.client.effects import Flow, Request, RunExclusively, Sleep
 from cluster.client.errors import ApiError, ConnectionFailed, ExtractionFailed, WaitTimeout
 from cluster.client.json_decoding import decode
@@ -73,6 +80,20 @@ def logout(session: Session) -> Flow[None]:
 def me(session: Session) -> Flow[Account]:
     reply = yield from authorized(session, Request("GET", "/v1/me"))
     return decode(Account, reply.content)
+
+
+def delete_account(session: Session, password: str) -> Flow[None]:
+    """The tokens are forgotten with it."""
+    # Renews the tokens if they have expired. Otherwise the session can only have ended by the erasure.
+    yield from me(session)
+    try:
+        yield from authorized(session, json_request("DELETE", "/v1/me", {"password": password}))
+    except ApiError as error:
+        # The second try: the first one erased the account, and its response was lost.
+        if error.status != 401 or error.code == BAD_CREDENTIALS:
+            raise
+    session.store.account_id = None
+    session.store.change(None)
 
 
 def video_page(

@@ -124,6 +124,14 @@ class AsyncClient:
         """As `Client.me`."""
         return await self._run(api_calls.me(self._session))
 
+    async def export_account(self, path: AnyPath, *, on_received: OnReceived | None = None) -> Path:
+        """As `Client.export_account`."""
+        return await self._run(file_transfers.export_account(self._session, path, on_received))
+
+    async def delete_account(self, password: str) -> None:
+        """As `Client.delete_account`."""
+        await self._run(api_calls.delete_account(self._session, password))
+
     async def upload(
         self,
         path: AnyPath,

@@ -21,6 +21,8 @@ from cluster.client.retry_policy import IN_PROGRESS, Attempt, RetryPolicy, retry
 from cluster.client.token_store import TokenStore
 
 PROBLEM = "application/problem+json"
+BAD_CREDENTIALS = "bad_credentials"
+"""The code of a wrong password; other responses with status 401 are about the token."""
 _CODES_WITHOUT_BODY = {404: "not_found", 410: "upload_gone"}
 """Codes by status, for the response to a HEAD request: its problem object does not arrive."""
 
@@ -75,7 +77,8 @@ def authorized(session: Session, request: Request, into: ResumableDownload | Non
         return prepared.with_header("Authorization", f"Bearer {used.access_token}") if used else prepared
 
     reply = yield from _send_with_retries(session, with_current_token, into)
-    if reply.status == 401 and used is not None and used.refresh_token is not None:
+    is_refused = reply.status == 401 and _api_error(reply).code != BAD_CREDENTIALS
+    if is_refused and used is not None and used.refresh_token is not None:
         yield RunExclusively(renew_tokens(session, used))
         reply = yield from _send_with_retries(session, with_current_token, into)
     return raise_for_error(reply)

@@ -88,6 +88,17 @@ class _Progress:
         return report
 
 
+def export_account(session: Session, path: AnyPath, on_received: OnReceived | None) -> Flow[Path]:
+    """Writes the export of the account to the file `path`, whole or not at all.
+
+    Begins anew after a broken connection.
+    """
+    with ResumableDownload(Path(path), on_received) as received:
+        yield from authorized(session, Request("GET", "/v1/me/export"), received)
+        export: Path = yield RunInThread(lambda: received.finish(None))
+        return export
+
+
 def download(
     session: Session, extraction_or_id: Extraction | str, path: AnyPath, on_received: OnReceived | None
 ) -> Flow[Path]:

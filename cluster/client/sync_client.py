@@ -121,6 +121,20 @@ class Client:
         """Returns the account that the token belongs to."""
         return self._run(api_calls.me(self._session))
 
+    def export_account(self, path: AnyPath, *, on_received: OnReceived | None = None) -> Path:
+        """Writes all that is stored about the account to the zip file `path`, whole or not at all. Also raises OSError.
+
+        Its size is not known before. After a broken connection it begins anew.
+        """
+        return self._run(file_transfers.export_account(self._session, path, on_received))
+
+    def delete_account(self, password: str) -> None:
+        """Erases the account with all videos and results, and forgets the tokens. This can't be undone.
+
+        Raises ApiError `bad_credentials` for a wrong password.
+        """
+        self._run(api_calls.delete_account(self._session, password))
+
     def upload(
         self,
         path: AnyPath,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 
 from cluster.cli.commands import main
+from db.values.frame_spec import canonical, parse
+from fotograma import Client
 from tests.support.clients.fake_service import FakeService
 from tests.support.clients.fake_service_http_server import serve_fake_service
 from tests.support.videos.clips import ClipByName
@@ -64,10 +67,40 @@ def test_dry_run_prints_sizes_exact_frames_and_the_estimate_and_does_nothing(
     document = json.loads(dry_run(capsys, *arguments, "--json")[1])
     assert document["items"][0]["estimate"] == ESTIMATE
     assert document["summary"] == {
-        "videos": 1, "failed": 0, "size": size, "frames": frames, "bytes": 1_500_000, "seconds": 2.0,
+        "videos": 1, "failed": 0, "size": size, "reused": 0, "send_bytes": size,
+        "frames": frames, "bytes": 1_500_000, "seconds": 2.0,
     }  # fmt: skip
-    assert {(request.method, request.path) for request in service.requests} == {("POST", "/v1/estimates")}
+    calls = {(request.method, request.path) for request in service.requests}
+    assert calls == {("GET", "/v1/videos"), ("POST", "/v1/estimates")}
     assert not (folder.parent / "frames").exists()
+
+
+def test_dry_run_prints_what_the_service_and_the_output_folder_have_already(
+    service: FakeService, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, mark in (("clip.mp4", b""), ("done.mp4", b"."), ("new.mp4", b".."), ("other.mp4", b"...")):
+        (folder / name).write_bytes((folder / "clip.mp4").read_bytes() + mark)
+    (folder.parent / "frames").mkdir()
+    spec = json.loads(canonical(parse("{}")))
+    with Client(os.environ["FOTOGRAMA_URL"], "fg_key") as client:
+        client.upload(folder / "clip.mp4", spec)
+        done = client.upload(folder / "done.mp4", spec)
+        client.upload(folder / "other.mp4", {**spec, "max_frames": 1})
+        client.download(client.wait(done.extraction), folder.parent / "frames" / "done.zip")
+    service.requests.clear()
+    code, out, err = dry_run(capsys, "videos")
+    lines = out.splitlines()
+    assert (code, err) == (0, "")
+    assert lines[0].endswith("; not sent, the service has its extraction")
+    assert lines[1].endswith("; nothing to do, the archive is there")
+    assert "sent" not in lines[2]
+    assert lines[3].endswith("; not sent, the service has its video")
+    assert f"({(folder / 'new.mp4').stat().st_size / 1e6:.1f} MB to send)" in lines[4]
+    told = items(dry_run(capsys, "videos", "--json")[1])
+    assert [item["reused"] for item in told] == ["extraction", "archive", None, "video"]
+    assert [item["video_id"] for item in told] == ["v-1", "v-2", None, "v-3"]
+    assert {request.method for request in service.requests} == {"GET", "POST"}
+    assert not service.requests_to("POST", "/v1/uploads")
 
 
 def test_service_without_estimates_is_no_error(

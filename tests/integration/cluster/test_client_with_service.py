@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
+import zipfile
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -46,6 +48,20 @@ async def publish_next_result(deps: Deps) -> bytes:
     result = api_client.make_result([b"first" * 1000, b"second" * 1000])
     await api_client.publish_next_task(deps, replace(result, sha256=hashlib.sha256(result.archive).hexdigest()))
     return result.archive
+
+
+async def test_account_is_exported_and_erased(ana: AsyncClient, clips: list[Path], tmp_path: Path) -> None:
+    await ana.submit(clips)
+    with zipfile.ZipFile(await ana.export_account(tmp_path / "export.zip")) as export:
+        assert export.testzip() is None
+        assert json.loads(export.read("account.json"))["email"] == EMAIL
+        assert len(json.loads(export.read("videos.json"))) == len(clips)
+    with pytest.raises(ApiError, match="bad_credentials"):
+        await ana.delete_account("another password")
+    await ana.delete_account(api_client.PASSWORD)
+    assert ana.tokens is None
+    with pytest.raises(ApiError, match="bad_credentials"):
+        await ana.login(EMAIL, api_client.PASSWORD)
 
 
 async def test_account_registers_renews_its_session_and_logs_out(url: str) -> None:

@@ -202,6 +202,13 @@ class FakeService:
                 return json_response(
                     200, {"id": self.account_id, "email": "ana@example.org", "name": None, "role": "user"}
                 )
+            case "DELETE", ["me"] if request.json()["password"] == "right password":
+                self._access = self._refresh = "erased"
+                return ApiResponse(204)
+            case "DELETE", ["me"]:
+                return problem_response(401, "bad_credentials")
+            case "GET", ["me", "export"]:
+                return ApiResponse(200, self.archive, {"Content-Type": "application/zip"})
             case method, ["uploads", id_]:
                 return self._upload(method, id_, request)
             case "POST", ["estimates"] if self.estimate is not None:
@@ -306,7 +313,7 @@ class FakeService:
 
     def _append(self, upload: FakeUpload, content: bytes) -> ApiResponse | None:
         upload.content += content
-        if not b"video".startswith(upload.content[:5]):
+        if not b"video".startswith(upload.content[:5]) and upload.content[4:8] != b"ftyp":
             upload.is_gone = True
             return problem_response(422, "not_a_video", fault="file")
         if len(upload.content) == upload.size:
