@@ -34,7 +34,7 @@ def shift(seconds: float) -> None:
     datetime.datetime = Shifted  # type: ignore[misc]  # a class of the standard library is replaced
 
 
-async def work(url: str, objects: Path, scratch: Path, name: str) -> None:
+async def run_worker(url: str, objects: Path, scratch: Path, name: str) -> None:
     """Runs the worker until every extraction has ended."""
     from actors.worker.worker_loop import Worker
     from db.cache import open_cache
@@ -56,4 +56,4 @@ async def work(url: str, objects: Path, scratch: Path, name: str) -> None:
 if __name__ == "__main__":
     offset = float(sys.argv[4])
     shift(offset)
-    asyncio.run(work(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), f"worker {offset:+.0f} s"))
+    asyncio.run(run_worker(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), f"worker {offset:+.0f} s"))

@@ -26,12 +26,12 @@ async def postgres_away(system: System, full: bool) -> Outcome:
     """PostgreSQL killed and away for three lease times, under load."""
     times = 3 if full else 1
 
-    def be_away() -> None:
+    def stop_and_start() -> None:
         system.kill_postgres()
         time.sleep(AWAY_SECONDS)
         system.postgres.start()
 
-    sent, fault_ends = await _under_load(system, [be_away] * times)
+    sent, fault_ends = await _under_load(system, [stop_and_start] * times)
     how = f"SIGKILL, away for {AWAY_SECONDS:.0f} s (three leases), {times} ×, under load"
     outcome = await audit(
         system, sent, name="PostgreSQL away", how=how, faults=fault_ends, note="The outage cost no attempt."
@@ -44,11 +44,11 @@ async def postgres_killed(system: System, full: bool) -> Outcome:
     """PostgreSQL killed and started again at once, under load."""
     times = 20 if full else 2
 
-    def die() -> None:
+    def kill_and_start() -> None:
         system.kill_postgres()
         system.postgres.start()
 
-    sent, fault_ends = await _under_load(system, [die] * times)
+    sent, fault_ends = await _under_load(system, [kill_and_start] * times)
     how = f"SIGKILL to all its processes and a start at once, {times} ×, under load"
     return await audit(system, sent, name="PostgreSQL killed", how=how, faults=fault_ends)
 
@@ -70,7 +70,7 @@ async def redis_stopped(system: System, full: bool) -> Outcome:
     """Valkey killed and away, then hung."""
     seconds, times = (20.0, 2) if full else (4.0, 1)
 
-    def be_away() -> None:
+    def stop_and_start() -> None:
         system.kill_valkey()
         time.sleep(seconds)
         system.valkey.start()
@@ -81,7 +81,7 @@ async def redis_stopped(system: System, full: bool) -> Outcome:
         time.sleep(seconds)
         os.kill(system.valkey.pid, signal.SIGCONT)
 
-    sent, fault_ends = await _under_load(system, [be_away, hang] * times)
+    sent, fault_ends = await _under_load(system, [stop_and_start, hang] * times)
     how = f"SIGKILL and away for {seconds:.0f} s, then SIGSTOP for {seconds:.0f} s, {times} ×, under load"
     return await audit(system, sent, name="Redis stopped and hung", how=how, faults=fault_ends)
 

@@ -191,7 +191,7 @@ async def test_two_workers_share_the_segments_of_one_video(
 ) -> None:
     accepted = await submit_video(database, store, clips("h264_b_frames")[0], ALL_FRAMES)
     workers = [Worker(splitting_deps, Cache(None), name=name) for name in ("w1", "w2")]
-    working = [asyncio.create_task(worker.run()) for worker in workers]
+    worker_runs = [asyncio.create_task(worker.run()) for worker in workers]
 
     async def is_done() -> bool:
         return bool((await database_rows.fetch_extraction(database, accepted.extraction_id)).status == "succeeded")
@@ -199,7 +199,7 @@ async def test_two_workers_share_the_segments_of_one_video(
     await wait_until(is_done, 60)
     for worker in workers:
         worker.stop()
-    await asyncio.wait_for(asyncio.gather(*working), 10)
+    await asyncio.wait_for(asyncio.gather(*worker_runs), 10)
     claims = await database_rows.fetch_one(
         database,
         "SELECT count(DISTINCT data->>'worker') AS workers FROM events WHERE extraction_id = :id AND kind = 'claimed'",

@@ -28,7 +28,7 @@ async def test_worker_runs_all_tasks_and_stops_on_request(
 ) -> None:
     accepted = [await submit_video(database, store, clips(name)[0]) for name in ("h264", "h264_vfr", "hevc")]
     worker = Worker(worker_deps, Cache(None), name="w1")
-    working = asyncio.create_task(worker.run())
+    worker_run = asyncio.create_task(worker.run())
 
     async def are_all_done() -> bool:
         statuses = [(await database_rows.fetch_extraction(database, a.extraction_id)).status for a in accepted]
@@ -37,7 +37,7 @@ async def test_worker_runs_all_tasks_and_stops_on_request(
     await wait_until(are_all_done, 60)
     worker.check()
     worker.stop()
-    await asyncio.wait_for(working, 10)
+    await asyncio.wait_for(worker_run, 10)
     async with database.connect() as connection:
         leased = await connection.execute(text("SELECT count(*) FROM tasks WHERE state = 'leased'"))
         assert leased.scalar_one() == 0
@@ -51,7 +51,7 @@ async def test_worker_without_object_store_claims_nothing(
     (tmp_path / "file").write_text("not a folder")
     broken = replace(worker_deps, objects=FolderStore(tmp_path / "file"))
     worker = Worker(broken, Cache(None), name="w1")
-    working = asyncio.create_task(worker.run())
+    worker_run = asyncio.create_task(worker.run())
     checked = asyncio.Event()
     check = broken.objects.check
 
@@ -62,7 +62,7 @@ async def test_worker_without_object_store_claims_nothing(
     monkeypatch.setattr(broken.objects, "check", record_check)
     await asyncio.wait_for(checked.wait(), 10)
     worker.stop()
-    await asyncio.wait_for(working, 10)
+    await asyncio.wait_for(worker_run, 10)
     assert (await database_rows.fetch_task(database, accepted.task_id)).attempt == 0
 
 
@@ -78,14 +78,14 @@ async def test_worker_without_disk_space_claims_nothing(
     accepted = await submit_video(database, store, clips("h264")[0])
     worker = Worker(worker_deps, Cache(None), name="w1")
     with capture_logs() as logs:
-        working = asyncio.create_task(worker.run())
+        worker_run = asyncio.create_task(worker.run())
 
         async def has_paused_twice() -> bool:
             return [line.get("event_name") for line in logs].count("worker.paused") > 1
 
         await wait_until(has_paused_twice)
         worker.stop()
-        await asyncio.wait_for(working, 10)
+        await asyncio.wait_for(worker_run, 10)
     assert (await database_rows.fetch_task(database, accepted.task_id)).attempt == 0
 
 
@@ -105,14 +105,14 @@ async def test_claim_with_a_lost_response_is_released_and_counts_nothing(
         faulty = open_database(address.render_as_string(hide_password=False), name="victim")
         worker = Worker(replace(worker_deps, database=faulty), Cache(None), name="w1")
         proxy.drop_after(0)
-        working = asyncio.create_task(worker.run())
+        worker_run = asyncio.create_task(worker.run())
 
         async def is_done() -> bool:
             return bool((await database_rows.fetch_extraction(database, accepted.extraction_id)).status == "succeeded")
 
         await wait_until(is_done, 30)
         worker.stop()
-        await asyncio.wait_for(working, 10)
+        await asyncio.wait_for(worker_run, 10)
         await faulty.dispose()
     assert proxy.dropped == 1
     task = await database_rows.fetch_task(database, accepted.task_id)

@@ -65,8 +65,8 @@ class QueueMachine(RuleBasedStateMachine):
         self.model = QueueModel()
         self.users: list[UUID] = []
 
-    def run(self, work: Any) -> Any:
-        return self.runner.run(work)
+    def run(self, coroutine: Any) -> Any:
+        return self.runner.run(coroutine)
 
     @initialize()
     def accounts(self) -> None:

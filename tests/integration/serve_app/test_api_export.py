@@ -215,8 +215,8 @@ async def test_export_needs_a_session_and_sends_no_body_to_head(visitor: httpx.A
     assert PASSWORD.encode() not in (await export(visitor)).content
 
 
-class StoreWithCallback(FolderStore):
-    """Calls `before_first_read` once, before it gives the first bytes of a video."""
+class CallbackStore(FolderStore):
+    """Calls `before_first_read` once, before it returns the first bytes of an object."""
 
     before_first_read: Callable[[], Awaitable[object]] | None = None
 
@@ -228,11 +228,13 @@ class StoreWithCallback(FolderStore):
             yield block
 
 
-@pytest.mark.parametrize("by", ["video", "account"])
-async def test_file_whose_row_is_deleted_during_the_export_is_noted(deps: Deps, tmp_path: Path, by: str) -> None:
-    store = StoreWithCallback(tmp_path / "objects")
-    made = make_deps(deps.database, tmp_path, deps.cache, objects=store)
-    async with open_client(create_app(made)) as client:
+@pytest.mark.parametrize("deleted_by", ["video", "account"])
+async def test_file_whose_row_is_deleted_during_the_export_is_listed_as_missing(
+    deps: Deps, tmp_path: Path, deleted_by: str
+) -> None:
+    store = CallbackStore(tmp_path / "objects")
+    app_deps = make_deps(deps.database, tmp_path, deps.cache, objects=store)
+    async with open_client(create_app(app_deps)) as client:
         await log_in(client)
         await upload_video(client, "first.mp4")
         (await tus_client.create(client, len(MP4), MP4)).raise_for_status()
@@ -240,61 +242,61 @@ async def test_file_whose_row_is_deleted_during_the_export_is_noted(deps: Deps, 
         await tus_client.patch(client, open_upload, 0, MP4[:4000])
         last = await upload_video(client, "last.mp4")
         for _ in range(3):
-            await publish_next_task(made, make_result([b"one"]))
-        whole = await export(client)
+            await publish_next_task(app_deps, make_result([b"one"]))
+        complete = await export(client)
 
         async def delete() -> None:
-            if by == "account":
+            if deleted_by == "account":
                 await client.request("DELETE", "/v1/me", json={"password": PASSWORD})
             else:
                 for video in (await client.get("/v1/videos")).json()["items"][:2]:
                     await client.delete(f"/v1/videos/{video['id']}")
                 await client.delete(open_upload, headers=tus_client.TUS)
-            # As maintenance does it some minutes later. The first video is being read already.
+            # Maintenance deletes these objects some minutes later. The first video is not deleted: it is being read.
             for key in [*await store.keys("videos"), *await store.keys("results")]:
-                if not key.endswith(whole.rows("videos")[0]["id"]):
+                if not key.endswith(complete.rows("videos")[0]["id"]):
                     await store.delete(key)
 
         store.before_first_read = delete
-        found = await export(client)
-    assert found.archive.testzip() is None
-    missing = found.read("missing.txt").decode().splitlines()
-    named = [video["file"] for video in found.rows("videos")] + [found.rows("uploads")[0]["file"]]
-    named += [f"{extraction['files']}/frames.zip" for extraction in found.rows("extractions")]
-    assert len(named) == 7
-    assert sorted(missing) == sorted(named[1:])
-    assert named[0] in found.names
-    assert last["id"] in named[2]
-    made.password_hasher.close()
+        exported = await export(client)
+    assert exported.archive.testzip() is None
+    missing = exported.read("missing.txt").decode().splitlines()
+    listed_files = [video["file"] for video in exported.rows("videos")] + [exported.rows("uploads")[0]["file"]]
+    listed_files += [f"{extraction['files']}/frames.zip" for extraction in exported.rows("extractions")]
+    assert len(listed_files) == 7
+    assert sorted(missing) == sorted(listed_files[1:])
+    assert listed_files[0] in exported.names
+    assert last["id"] in listed_files[2]
+    app_deps.password_hasher.close()
 
 
 @asynccontextmanager
-async def begun_export(port: int, client: httpx.AsyncClient) -> AsyncIterator[httpx.Response]:
-    """An export of which only the beginning is read."""
+async def start_export(port: int, client: httpx.AsyncClient) -> AsyncIterator[httpx.Response]:
+    """Starts an export and reads only its first bytes."""
     url = f"http://127.0.0.1:{port}/v1/me/export"
-    async with httpx.AsyncClient(headers=client.headers) as own, own.stream("GET", url) as answer:
+    async with httpx.AsyncClient(headers=client.headers) as http, http.stream("GET", url) as answer:
         assert answer.status_code == 200
         blocks = answer.aiter_raw(1000)
         await anext(blocks)
         yield answer
-        await blocks.aclose()  # type: ignore[attr-defined]
+        await blocks.aclose()  # type: ignore[attr-defined]  # httpx annotates its generator as an iterator
 
 
-async def test_account_has_one_export_at_a_time_and_a_replica_a_few(
+async def test_concurrent_exports_are_limited_per_account_and_per_replica(
     ana: httpx.AsyncClient, bob: httpx.AsyncClient, deps: Deps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(account_exports, "MAX_EXPORTS", 1)
     video = await upload_video(ana)
     os.truncate(tmp_path / "objects" / "videos" / video["id"], 100 << 20)
     async with listen(create_app(deps)) as port:
-        async with begun_export(port, ana):
+        async with start_export(port, ana):
             assert_refused(await ana.get("/v1/me/export"), 429, "too_many_requests", "request")
             assert_refused(await bob.get("/v1/me/export"), 429, "too_many_requests", "request")
             assert (await ana.head("/v1/me/export")).status_code == 200
             monkeypatch.setattr(account_exports, "MAX_EXPORTS", 2)
             await export(bob)
             assert_refused(await ana.get("/v1/me/export"), 429, "too_many_requests", "request")
-        # The client went away in the middle.
+        # The client has disconnected during its export.
         async with asyncio.timeout(20):
             while (await bob.get("/v1/me/export")).status_code == 429 or deps.exports.count:
                 await asyncio.sleep(0.01)
