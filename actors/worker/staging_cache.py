@@ -1,8 +1,8 @@
 """Local copies of videos that the workers of one machine share, so that the tasks of one video fetch it once.
 
 The name of a copy is its SHA-256. A task gets a hard link to it, so an eviction does not affect running tasks, and
-verifies the bytes each time. A copy appears by a rename, and the kernel frees the lock of a process that dies: no
-crash leaves half a copy or a lock.
+verifies the bytes each time. A copy appears by one system call, and the kernel frees the lock of a process that dies:
+no crash leaves half a copy or a lock.
 """
 
 from __future__ import annotations
@@ -69,9 +69,9 @@ class StagingCache:
             if path.stat().st_size > self.max_bytes:
                 return
             self.folder.mkdir(parents=True, exist_ok=True)
-            new_link = self.folder / f".{uuid.uuid4().hex}"
-            os.link(path, new_link)
-            new_link.replace(self.folder / sha256)
+            # A copy appears at once under its own name: after a crash there is nothing that eviction does not know.
+            with suppress(FileExistsError):
+                os.link(path, self.folder / sha256)
             self._evict(self.max_bytes)
 
     def make_room(self, size: int) -> None:

@@ -144,6 +144,30 @@ def test_copies_are_evicted_when_the_disk_has_no_room(tmp_path: Path) -> None:
     assert not any(cache.link(digest_of(n), tmp_path / "x") for n in range(3))
 
 
+def test_crash_while_a_copy_is_added_leaves_no_file_that_eviction_does_not_know(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, link = StagingCache(tmp_path / "staged", 10_000), os.link
+
+    def link_and_die(source: Path, target: Path) -> None:
+        link(source, target)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "link", link_and_die)
+    (path,) = write_files(tmp_path, 1)
+    with pytest.raises(KeyboardInterrupt):
+        cache.add(digest_of(0), path)
+    assert [file.name for file in cache.folder.iterdir()] == [digest_of(0)]
+
+
+def test_copy_that_is_there_already_stays(tmp_path: Path) -> None:
+    cache = StagingCache(tmp_path / "staged", 10_000)
+    for path in write_files(tmp_path, 2):
+        cache.add(digest_of(0), path)
+    assert cache.link(digest_of(0), tmp_path / "x")
+    assert [file.name for file in cache.folder.iterdir()] == [digest_of(0)]
+
+
 async def test_lock_of_a_killed_process_is_free_at_once(tmp_path: Path) -> None:
     cache = StagingCache(tmp_path / "staged", 1000)
     context = multiprocessing.get_context("spawn")

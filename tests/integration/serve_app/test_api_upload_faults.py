@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +11,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db.acceptance import idempotency_keys
 from db.acceptance.idempotency_keys import OwnedKey
@@ -31,6 +30,7 @@ from tests.support.clients.api_client import (
     stored_state,
     upload_videos,
 )
+from tests.support.state.disturbed_database import DisturbedDatabase
 
 KEYED = {"Idempotency-Key": "key-1"}
 
@@ -174,24 +174,6 @@ class TestFaults:
         async with deps.database.connect() as connection:
             statement = text("SELECT count(*) FROM reservations WHERE abandoned_at IS NULL")
             assert (await connection.execute(statement)).scalar() == 0
-
-
-class DisturbedDatabase:
-    """A database that calls `disturb` after the COMMIT of its nth transaction."""
-
-    def __init__(self, database: AsyncEngine, nth: int, disturb: Callable[[], Awaitable[None]]) -> None:
-        self._database, self._transactions_left, self._disturb = database, nth, disturb
-
-    def connect(self) -> AsyncConnection:
-        return self._database.connect()
-
-    @asynccontextmanager
-    async def begin(self) -> AsyncIterator[AsyncConnection]:
-        async with self._database.begin() as connection:
-            yield connection
-        self._transactions_left -= 1
-        if not self._transactions_left:
-            await self._disturb()
 
 
 class TestCommit:
