@@ -43,7 +43,7 @@ def failures(outcomes: Sequence[VideoOutcome]) -> list[str]:
     lines = [f"{len(failed)} of {len(outcomes)} failed:"] if failed else []
     for outcome in failed:
         assert outcome.failure is not None
-        lines.append(f"  {outcome.name}: {outcome.failure.detail} ({outcome.failure.code})")
+        lines.append(printable(f"  {outcome.name}: {outcome.failure.detail} ({outcome.failure.code})"))
         if outcome.failure.remedy:
             lines.append(f"    {outcome.failure.remedy}")
     return lines
@@ -92,7 +92,10 @@ def json_object(outcome: VideoOutcome) -> dict[str, Any]:
 
 def json_text(value: Any) -> str:
     """Returns JSON text; times as RFC 3339."""
-    return json.dumps(value, indent=2, ensure_ascii=False, default=_plain)
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=_plain)
+    # A file name that is not UTF-8 can only be written with escapes.
+    is_utf8 = all(not "\ud800" <= character <= "\udfff" for character in text)
+    return text if is_utf8 else json.dumps(value, indent=2, default=_plain)
 
 
 def show_videos(console: Console, videos: Sequence[Video]) -> None:

@@ -121,13 +121,8 @@ def extract(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the files and the expected results.")] = False,
 ) -> None:
     """Extract frames of videos into DIR/<file stem>.zip. Skips what an earlier run has finished."""
-    from cluster.cli.input_files import input_files  # noqa: PLC0415
-
     spec_text = _spec_text(fps, spec)
-    found = input_files(files, recursive=recursive)
-    if not found:
-        hint = "" if recursive else " --recursive also looks below it."
-        raise typer.BadParameter(f"there is no video in the folder.{hint}", param_hint="FILES")
+    found, is_complete = _input_files(files, recursive=recursive)
     if dry_run:
         from cluster.cli.dry_run import show_dry_run  # noqa: PLC0415
         from cluster.cli.run_batch import batch_items  # noqa: PLC0415
@@ -141,6 +136,8 @@ def extract(
         from cluster.cli.run_batch import batch_items, run_on_server  # noqa: PLC0415
 
         run_on_server(batch_items(found, folder), spec_text, folder, unpack=unpack, as_json=as_json)
+    if not is_complete:
+        raise typer.Exit(1)
 
 
 @app.command(epilog=batch_example("fotograma download 01890c5e-7b1a-7c3e-9f00-2b6c1d8e4a10 -o frames"))
@@ -233,6 +230,23 @@ async def _find_items(ids: Sequence[str]) -> list[tuple[Video, Extraction]]:
         return await find_items(client, ids)
 
 
+def _input_files(arguments: Sequence[Path], *, recursive: bool) -> tuple[list[Path], bool]:
+    """Returns the files, and whether all folders could be read. Says which could not."""
+    from cluster.cli.batch_results import printable  # noqa: PLC0415
+    from cluster.cli.input_files import input_files  # noqa: PLC0415
+
+    unreadable: list[OSError] = []
+    found = input_files(arguments, recursive=recursive, on_unreadable=unreadable.append)
+    for error in unreadable:
+        typer.echo(printable(f"Skipped: {error}"), err=True)
+    if not found and unreadable:
+        raise typer.Exit(1)
+    if not found:
+        hint = "" if recursive else " --recursive also looks below it."
+        raise typer.BadParameter(f"there is no video in the folder.{hint}", param_hint="FILES")
+    return found, not unreadable
+
+
 def _spec_text(fps: str | None, spec: str | None) -> str | None:
     """Returns the specification as JSON text with exact decimals."""
     import json  # noqa: PLC0415
@@ -259,10 +273,11 @@ def _spec_text(fps: str | None, spec: str | None) -> str | None:
 
 
 def _print_error(error: Exception) -> None:
+    from cluster.cli.batch_results import printable  # noqa: PLC0415
     from cluster.cli.server_batch import failure_of  # noqa: PLC0415
     from cluster.client.errors import ApiError  # noqa: PLC0415
 
-    typer.echo(f"Error: {error}", err=True)
+    typer.echo(printable(f"Error: {error}"), err=True)
     if isinstance(error, ApiError):
         if remedy := failure_of(error).remedy:
             typer.echo(f"  {remedy}", err=True)

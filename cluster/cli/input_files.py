@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 SUFFIXES = frozenset(
@@ -31,17 +31,22 @@ SUFFIXES = frozenset(
 """Suffixes of the containers that the service accepts. A named file may have any suffix."""
 
 
-def input_files(paths: Iterable[Path], *, recursive: bool = False) -> list[Path]:
-    """Returns named files, the videos in named folders (sorted, without hidden ones) and the matches of patterns. Each
-    file comes once.
+OnUnreadable = Callable[[OSError], None]
 
-    recursive: also the videos in subfolders. A pattern that matches nothing is returned unchanged, like a missing file.
-    Raises OSError.
+
+def input_files(
+    paths: Iterable[Path], *, recursive: bool = False, on_unreadable: OnUnreadable | None = None
+) -> list[Path]:
+    """Returns named files, the videos in named folders (sorted, without hidden ones) and the matches of patterns. Each
+    file comes once, also when links between folders lead to it in several ways.
+
+    recursive: also the videos in subfolders. Links to folders below are not followed. on_unreadable: called for each
+    folder that can't be read. A pattern that matches nothing is returned unchanged, like a missing file.
     """
     found: dict[str, Path] = {}
     for path in (match for argument in paths for match in _matches(argument)):
-        for file in _videos(path, recursive) if path.is_dir() else [path]:
-            found.setdefault(os.path.abspath(file), file)
+        for file in _videos(path, recursive, on_unreadable) if path.is_dir() else [path]:
+            found.setdefault(os.path.join(os.path.realpath(file.parent), file.name), file)
     return list(found.values())
 
 
@@ -52,13 +57,9 @@ def _matches(path: Path) -> list[Path]:
     return [Path(match) for match in sorted(glob.iglob(str(path), recursive=True))] or [path]
 
 
-def _videos(folder: Path, recursive: bool) -> list[Path]:
-    return sorted(
-        path
-        for path in (folder.rglob("*") if recursive else folder.iterdir())
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not _is_hidden(path.relative_to(folder))
-    )
-
-
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
+def _videos(folder: Path, recursive: bool, on_unreadable: OnUnreadable | None) -> list[Path]:
+    found = []
+    for place, below, names in os.walk(folder, onerror=on_unreadable):
+        below[:] = [name for name in below if recursive and not name.startswith(".")]
+        found += [Path(place, name) for name in names if not name.startswith(".")]
+    return sorted(path for path in found if path.suffix.lower() in SUFFIXES and path.is_file())

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from cluster.cli.batch_results import outcome_lines, print_line
+from cluster.cli.batch_results import outcome_lines, print_line, printable
 from cluster.cli.server_batch import BatchObserver, Stage, VideoOutcome
 
 BYTE_STAGES = frozenset({Stage.READING, Stage.UPLOADING, Stage.DOWNLOADING})
@@ -190,4 +190,5 @@ def _amount(stage: Stage, done: int, total: int | None) -> str:
 
 
 def _short(name: str) -> str:
+    name = printable(name)
     return name if len(name) <= 32 else f"{name[:20]}…{name[-11:]}"

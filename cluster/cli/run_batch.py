@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import typer
 from rich.console import Console
 
-from cluster.cli.batch_results import failures, json_object, json_text, summary, summary_line
+from cluster.cli.batch_results import failures, json_object, json_text, printable, summary, summary_line
 from cluster.cli.output_paths import output_paths
 from cluster.cli.progress_display import Display, display_for
 from cluster.cli.server_batch import BATCH_RETRY_POLICY, BatchItem, ServerBatch, VideoOutcome
@@ -98,7 +98,8 @@ def run_batch(
     """Shows the progress of the batch and prints its results. Exits with a `BatchExitCode` when an item failed."""
     for item in items:
         if item.target.renamed:
-            typer.echo(f"{item.name}: is written as {item.target.archive.name}; the plain name is taken.", err=True)
+            note = f"{item.name}: is written as {item.target.archive.name}; the plain name is taken."
+            typer.echo(printable(note), err=True)
     folder.mkdir(parents=True, exist_ok=True)
     display = display_for(console(), len(items), silent=as_json)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,6 +49,33 @@ def test_pattern_without_a_match_is_returned_unchanged(folder: Path) -> None:
 
 def test_file_that_is_given_in_several_ways_is_read_once(folder: Path) -> None:
     assert input_names(folder, "a.mkv", "*.mkv", ".", "below/../a.mkv") == ["a.mkv", "a[1].mp4", "b.MP4"]
+
+
+def test_file_that_links_between_folders_lead_to_in_several_ways_is_read_once(folder: Path) -> None:
+    (folder / "below" / "loop").symlink_to(folder)
+    assert input_names(folder, ".", recursive=True) == ["a.mkv", "a[1].mp4", "b.MP4", "below/c.webm"]
+    assert input_names(folder, "**/*.webm") == ["below/c.webm"]
+    (folder / "link.mp4").symlink_to(folder / "b.MP4")
+    assert input_names(folder, "b.MP4", "link.mp4") == ["b.MP4", "link.mp4"]
+
+
+@pytest.mark.parametrize("recursive", [False, True])
+def test_folder_that_can_not_be_read_is_told_and_the_others_are_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, recursive: bool
+) -> None:
+    locked, scandir = folder if not recursive else folder / "below", os.scandir
+
+    def refuse(path: str) -> Any:
+        if Path(path) == locked:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    told: list[OSError] = []
+    found = input_files([folder, folder / "odd.name"], recursive=recursive, on_unreadable=told.append)
+    assert folder / "odd.name" in found
+    assert (folder / "a.mkv" in found) is recursive
+    assert [error.filename for error in told] == [str(locked)]
 
 
 @pytest.mark.parametrize("suffix", [".ogv", ".ogg"])
