@@ -109,7 +109,7 @@ async def blocks_of(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         yield bytes(pending)
 
 
-def write_block(file: Any, block: bytes, digest: Any) -> None:
+def write_block(file: Any, block: bytes | memoryview, digest: Any) -> None:
     """Writes a whole block, also when one call writes only a part of it."""
     digest.update(block)
     view = memoryview(block)

@@ -69,6 +69,13 @@ async def test_put_object_is_read_back_with_size_and_digest(store: ObjectStore, 
     assert await store.size("videos/one") == len(data)
 
 
+@pytest.mark.parametrize("size", [999, WRITE_BYTES, WRITE_BYTES + 1, len(BIG)])
+async def test_object_does_not_depend_on_the_size_of_the_chunks(store: ObjectStore, size: int) -> None:
+    stored = await store.put("videos/one", chunks(BIG, size))
+    assert (stored.size, stored.sha256) == (len(BIG), hashlib.sha256(BIG).hexdigest())
+    assert await read(store, "videos/one") == BIG
+
+
 @pytest.mark.parametrize(
     "span", [(0, 10), (5,), (WRITE_BYTES - 3, 9), (len(BIG) - 4,), (len(BIG) - 4, 100), (len(BIG), 5)]
 )
