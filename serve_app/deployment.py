@@ -23,7 +23,7 @@ MAX_ONGOING_REQUESTS = 200
 CLOSE_SECONDS = 5.0
 """The part of the drain that is left for closing the database and the store."""
 
-ALLOCATOR_ENV = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "1048576"}
+ALLOCATOR_ENV = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "8388608"}
 """Returns the memory of request bodies to the system. By default glibc keeps freed blocks of up to 32 MiB."""
 
 
