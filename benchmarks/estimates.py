@@ -1,4 +1,4 @@
-"""How far estimates are from what comes out: `python -m benchmarks.estimates [--quick] [--clips DIR] [--json FILE]`.
+"""Estimates compared with results: `python -m benchmarks.estimates [--quick] [--clips DIR] [--json FILE]`.
 
 Each specification is estimated twice before it is extracted: from the facts of the file alone, and with the result of
 another specification of the same video, as `POST /v1/estimates` does for a stored video.
@@ -20,7 +20,7 @@ from db.values.extraction_estimate import EarlierResult, Estimate, MediaFacts, e
 from db.values.frame_spec import parse
 
 CLIPS = {"1080p_gop250": "h264", "hevc_10bit": "hevc", "4k_gop60": "h264"}
-"""Each with its codec."""
+"""The clips, and the codec of each."""
 FIRST = '{"sample":{"mode":"uniform","count":5}}'
 SPECS = (
     '{"sample":{"mode":"fps","fps":1}}',
@@ -48,44 +48,44 @@ def main() -> None:
             f"{row['clip'] + ' ' + row['spec']:86} {row['frames']:>12.2f} {row['bytes_from_facts']:>13.2f}"
             f" {row['bytes']:>8.2f} {row['seconds']:>8.2f}"
         )
-    print("Each figure is the estimate divided by what came out.")
+    print("Each figure is the estimate divided by the result.")
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1))
 
 
 def rows_of(name: str, clips: Path, out: Path, *, quick: bool) -> list[dict[str, Any]]:
     """One row for each specification: estimate divided by result."""
-    found = find_clip(name, quick=quick)
-    clip, encoding = ensure_clip(clips, found), found.encoding
-    media = MediaFacts(CLIPS[name], encoding.width, encoding.height, float(found.seconds), FPS)
-    first, seconds = extract(clip, FIRST, out / name / "first")
+    clip = find_clip(name, quick=quick)
+    path, encoding = ensure_clip(clips, clip), clip.encoding
+    media = MediaFacts(CLIPS[name], encoding.width, encoding.height, float(clip.seconds), FPS)
+    first, seconds = extract(path, FIRST, out / name / "first")
     earlier = EarlierResult(media, parse(FIRST), first.frames, archive_size(out / name / "first"), seconds, True)
     rows = []
     for number, spec in enumerate(SPECS):
-        facts, informed = estimate(parse(spec), media), estimate(parse(spec), media, [earlier])
+        from_facts, with_earlier = estimate(parse(spec), media), estimate(parse(spec), media, [earlier])
         folder = out / name / str(number)
-        extracted, seconds = extract(clip, spec, folder)
-        rows.append(row(name, spec, facts, informed, extracted.frames, archive_size(folder), seconds))
+        extracted, seconds = extract(path, spec, folder)
+        rows.append(row(name, spec, from_facts, with_earlier, extracted.frames, archive_size(folder), seconds))
     return rows
 
 
 def row(
-    name: str, spec: str, facts: Estimate, informed: Estimate, frames: int, size: int, seconds: float
+    name: str, spec: str, from_facts: Estimate, with_earlier: Estimate, frames: int, size: int, seconds: float
 ) -> dict[str, Any]:
     return {
         "clip": name,
         "spec": spec,
-        "frames": informed.frames / frames,
-        "bytes_from_facts": facts.size / size,
-        "bytes": informed.size / size,
-        "seconds": informed.seconds / seconds,
+        "frames": with_earlier.frames / frames,
+        "bytes_from_facts": from_facts.size / size,
+        "bytes": with_earlier.size / size,
+        "seconds": with_earlier.seconds / seconds,
     }
 
 
-def extract(clip: Path, spec: str, folder: Path) -> tuple[Extracted, float]:
+def extract(path: Path, spec: str, folder: Path) -> tuple[Extracted, float]:
     """The result, and how many seconds one thread took."""
     start = time.perf_counter()
-    return fotograma.extract(clip, spec, folder, threads=1), time.perf_counter() - start
+    return fotograma.extract(path, spec, folder, threads=1), time.perf_counter() - start
 
 
 def archive_size(folder: Path) -> int:

@@ -113,7 +113,7 @@ def _drain(output: IO[bytes]) -> None:
 
 def _write_and_watch(process: subprocess.Popen[bytes], stdin: bytes, deadline: float) -> int:
     """Writes the input and samples memory until the process ends. Returns the peak in bytes. Kills the process group
-    when an error ends the measurement."""
+    after an error."""
     assert process.stdin is not None
     try:
         if stdin:
@@ -172,18 +172,18 @@ def read_kibibytes(pid: int, file: str, field: str) -> int:
 
 def median_usage(rounds: Sequence[Usage]) -> Usage:
     return Usage(
-        median(one.wall_seconds for one in rounds),
-        median(one.cpu_seconds for one in rounds),
-        int(median(one.peak_bytes for one in rounds)),
+        median(usage.wall_seconds for usage in rounds),
+        median(usage.cpu_seconds for usage in rounds),
+        int(median(usage.peak_bytes for usage in rounds)),
     )
 
 
 def usage_rows(name: str, rounds: Sequence[Usage]) -> Iterator[Row]:
     """Three rows, `name/wall`, `name/cpu` and `name/memory`, each with the median of its rounds."""
     for part, unit, values in (
-        ("wall", "s", [one.wall_seconds for one in rounds]),
-        ("cpu", "s", [one.cpu_seconds for one in rounds]),
-        ("memory", "MiB", [one.peak_bytes / MIB for one in rounds]),
+        ("wall", "s", [usage.wall_seconds for usage in rounds]),
+        ("cpu", "s", [usage.cpu_seconds for usage in rounds]),
+        ("memory", "MiB", [usage.peak_bytes / MIB for usage in rounds]),
     ):
         rounded = tuple(round(value, 4) for value in values)
         yield Row(f"{name}/{part}", unit, median(rounded), rounded)

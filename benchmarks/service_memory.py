@@ -35,7 +35,7 @@ class Peak:
 
 @contextmanager
 def sampled_peak(figure: Callable[[], int]) -> Iterator[Peak]:
-    """Samples a figure, in KiB, in a thread of its own."""
+    """Samples a figure, in KiB, in a thread of its own while the block runs."""
     peak, end = Peak(), threading.Event()
 
     def sample() -> None:
@@ -74,10 +74,10 @@ def worker_peak(service: Service, folder: Path) -> Iterator[Row]:
     path = ensure_clip(folder, find_clip("4k_gop60", quick=True))
     (pid,) = service.replica_pids("pool")
 
-    def together() -> int:
-        return sum(read_kibibytes(one, "smaps_rollup", "Pss:") for one in process_tree(pid))
+    def worker_pss() -> int:
+        return sum(read_kibibytes(process, "smaps_rollup", "Pss:") for process in process_tree(pid))
 
-    with service.client() as client, sampled_peak(together) as peak:
+    with service.client() as client, sampled_peak(worker_pss) as peak:
         video = client.upload(path, spec={"sample": {"mode": "every_nth", "n": 3}})
         extraction = client.wait(video.extraction, timeout_seconds=WAIT_SECONDS)
     frames = extraction.result.frames if extraction.result else 0

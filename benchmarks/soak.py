@@ -1,4 +1,4 @@
-"""Many videos in a row through one worker: `python -m benchmarks.soak [--videos 201] [--json FILE]`.
+"""Resource use over many videos in a row: `python -m benchmarks.soak [--videos 201] [--json FILE]`.
 
 Like a worker, one process starts a decoding child ahead for each video, sends it the job over its pipe, and reads the
 archive. The videos are small and of many kinds; some are damaged. Every 20 videos it prints the process's resident
@@ -32,13 +32,13 @@ from db.values.frame_spec import FrameSpec, canonical
 
 REPORT_EVERY = 20
 WARMUP_VIDEOS = 40
-"""After so many videos everything that stays in memory has been allocated."""
+"""After this many videos everything that stays in memory has been allocated."""
 GROWTH_BYTES = 2 * MIB
 
 
 @dataclass(frozen=True, slots=True)
 class ResourceUse:
-    """Of the process itself after so many videos. children: its child processes; one is always ready."""
+    """The resource use of this process after `videos` videos. children: its child processes; one is always ready."""
 
     videos: int
     resident_bytes: int
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def run_videos(clips: Sequence[Path], videos: int, out: Path) -> tuple[list[ResourceUse], Counter[str]]:
-    """The resource use over time, and how often each outcome came. Raises RuntimeError when a child crashed."""
+    """The resource use over time, and how often each outcome occurred. Raises RuntimeError when a child crashed."""
     child = await DecodingChild.start()
     uses, outcomes = [_measure(0)], Counter[str]()
     for number, source in enumerate(islice(cycle(clips), videos), start=1):
@@ -102,7 +102,7 @@ def _job(source: Path, out: Path) -> Iterator[Job]:
 
 
 def is_stable(uses: Sequence[ResourceUse]) -> bool:
-    """Whether nothing has grown since the warm-up."""
+    """Returns whether nothing has grown since the warm-up."""
     baseline = next((use for use in uses if use.videos >= WARMUP_VIDEOS), uses[0])
     last = uses[-1]
     grown = last.resident_bytes - baseline.resident_bytes
@@ -122,7 +122,7 @@ async def _ignore_progress(event: ProgressEvent) -> None:
 
 
 def _measure(videos: int) -> ResourceUse:
-    """Measures and prints."""
+    """Measures and prints the resource use."""
     own = os.getpid()
     use = ResourceUse(
         videos,

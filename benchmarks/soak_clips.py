@@ -11,7 +11,7 @@ KINDS = ("h264", "h264_b_frames", "h264_vfr", "hevc_10_bit", "vp9_webm", "av1_we
 
 
 def main(folder: Path) -> None:
-    """Intact clips of many kinds, a truncated one, one without video, and a text file."""
+    """Writes intact clips of many kinds, a truncated one, one without video, and a text file."""
     for kind in KINDS:
         make_clip(folder / f"{kind}{CLIPS[kind].suffix}", CLIPS[kind])
     truncated_copy(folder / "mpegts.ts")

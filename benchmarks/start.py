@@ -1,4 +1,4 @@
-"""From the command to ready: `python -m benchmarks.start [--rounds N] [--json FILE]`.
+"""The time from the command to ready: `python -m benchmarks.start [--rounds N] [--json FILE]`.
 
 A round starts `fotograma up` twice, first in a fresh data directory and then in the same one again, and reads the
 seconds of each step from its progress output. Steps run side by side, so their sum is more than the time to ready. Each
@@ -28,10 +28,10 @@ from tests.support.videos.clips import ClipSpec, make_clip
 
 ONE_SECOND = ClipSpec(width=640, height=360, frames=25, fps=Fraction(25))
 IS_READY = "Ready after"
-"""In the line that `up` says when /readyz is green. The line with READY comes later, after the dashboard."""
+"""Part of the line that `up` prints when /readyz reports ready. The line with READY follows after the dashboard."""
 STEP = re.compile(r"  (?P<name>\S.*?) +(?P<seconds>\d+\.\d) s")
 COMMAND_RUNS = 5
-"""Of each command in one round."""
+"""How often each command runs in one round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,8 @@ class Start:
 
 def steps_of(lines: Iterable[str]) -> dict[str, float]:
     """The seconds of each step in the output of `fotograma up`, in its order."""
-    found = (STEP.fullmatch(line) for line in lines)
-    return {match["name"]: float(match["seconds"]) for match in found if match}
+    matches = (STEP.fullmatch(line) for line in lines)
+    return {match["name"]: float(match["seconds"]) for match in matches if match}
 
 
 def start_rows(name: str, starts: Sequence[Start]) -> Iterator[Row]:
@@ -61,14 +61,14 @@ def seconds_row(name: str, rounds: Iterable[float]) -> Row:
     return Row(name, "s", median(rounded), rounded)
 
 
-def measure_start(home: Path) -> Start:
+def measure_start(data_dir: Path) -> Start:
     """Starts the service, and ends it when all its steps are done."""
-    service = Service(home)
-    began = time.perf_counter()
+    service = Service(data_dir)
+    start = time.perf_counter()
     service.launch()
     try:
         service.wait_for(IS_READY, START_SECONDS)
-        ready = time.perf_counter() - began
+        ready = time.perf_counter() - start
         service.wait_for(READY, START_SECONDS)
     finally:
         service.interrupt()
@@ -77,8 +77,8 @@ def measure_start(home: Path) -> Start:
 
 def measure_starts(folder: Path, rounds: int) -> Iterator[Row]:
     """Rows of `up/fresh` and `up/existing`."""
-    homes = [folder / f"home-{number}" for number in range(rounds)]
-    starts = [(measure_start(home), measure_start(home)) for home in homes]
+    data_dirs = [folder / f"data-{number}" for number in range(rounds)]
+    starts = [(measure_start(data_dir), measure_start(data_dir)) for data_dir in data_dirs]
     yield from start_rows("up/fresh", [fresh for fresh, _ in starts])
     yield from start_rows("up/existing", [existing for _, existing in starts])
 
@@ -97,10 +97,10 @@ def measure_commands(folder: Path, rounds: int) -> Iterator[Row]:
 
 
 def run_seconds(arguments: Sequence[str]) -> float:
-    """The wall time of one `fotograma`."""
-    began = time.perf_counter()
+    """The wall time of one `fotograma` command."""
+    start = time.perf_counter()
     subprocess.run([FOTOGRAMA, *arguments], check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - began
+    return time.perf_counter() - start
 
 
 def main() -> int:

@@ -92,12 +92,12 @@ CLIPS = {
 
 
 def find_clip(name: str, *, quick: bool = False) -> Clip:
-    """One of CLIPS. quick: with few frames."""
-    whole = CLIPS[name]
+    """The clip of this name. quick: a version with few frames."""
+    clip = CLIPS[name]
     if not quick:
-        return whole
-    encoding = replace(whole.encoding, frames=max(1, 60 // whole.encoding.gop) * whole.encoding.gop)
-    return Clip(name, encoding, min(whole.loops, 4))
+        return clip
+    encoding = replace(clip.encoding, frames=max(1, 60 // clip.encoding.gop) * clip.encoding.gop)
+    return Clip(name, encoding, min(clip.loops, 4))
 
 
 def ensure_clip(folder: Path, clip: Clip) -> Path:
@@ -158,7 +158,7 @@ def write_loops(master: Path, path: Path, clip: Clip) -> None:
 
 
 def _shifted_packets(packets: Iterator[Packet[VideoStream]], shift_frames: int) -> Iterator[Packet[VideoStream]]:
-    """The packets, later by so many frames."""
+    """The packets with their times later by `shift_frames` frames."""
     for packet in packets:
         if packet.dts is None or packet.pts is None or not packet.size:
             continue

@@ -30,7 +30,7 @@ ENGINE = "fotograma"
 BASELINE = "ffmpeg + zip"
 BARE_DECODE = "bare decode"
 JPEG_QUALITY = 90
-"""Of all programs but ffmpeg: benchmarks.extract.ffmpeg_quality_calibration chooses ffmpeg's."""
+"""The quality of all programs but ffmpeg; benchmarks.extract.ffmpeg_quality_calibration chooses that of ffmpeg."""
 MAX_SECONDS = 300.0
 CHILD_LIMITS = Limits(
     address_space_bytes=8 << 30,
@@ -95,7 +95,7 @@ def programs() -> list[Program]:
 
 
 def run_engine(run: ProgramRun, reader: Reader) -> Usage:
-    """This engine, in the decoding child of a worker."""
+    """Runs this engine in a decoding child, as a worker does."""
     scenario = run.scenario
     spec = FrameSpec(sample=scenario.sample, image=Image(quality=JPEG_QUALITY, max_side=scenario.max_side))
     options = EngineOptions(reader=reader, threads=run.threads)
@@ -104,8 +104,8 @@ def run_engine(run: ProgramRun, reader: Reader) -> Usage:
 
 
 def measure_child(message: bytes, *, output: Path | None) -> Usage:
-    """A decoding child that gets a job when it is ready, as from a worker. An empty message measures its start alone:
-    it ends after its imports."""
+    """Measures a decoding child that gets its job when it is ready, as from a worker. An empty message measures only
+    its start: it ends after its imports."""
     return measure_command(
         [sys.executable, "-I", "-m", "actors.sandbox.child_entry", str(os.getpid())],
         output=output,
@@ -116,13 +116,13 @@ def measure_child(message: bytes, *, output: Path | None) -> Usage:
     )
 
 
-def _wait_until_ready(answers: IO[bytes]) -> None:
-    (length,) = HEADER.unpack(answers.read(HEADER.size))
-    answers.read(length)
+def _wait_until_ready(output: IO[bytes]) -> None:
+    (length,) = HEADER.unpack(output.read(HEADER.size))
+    output.read(length)
 
 
 def run_ffmpeg(run: ProgramRun) -> Usage:
-    """The usual command line, then a stored zip of its images."""
+    """Runs the usual command line, then writes a stored zip of its images."""
     images = run.archive.parent / "images"
     images.mkdir()
     quality = ["-q:v", str(run.ffmpeg_quality), "-qmin", "1"]
@@ -143,14 +143,14 @@ def run_ffmpeg(run: ProgramRun) -> Usage:
 
 
 def run_bare_decode(run: ProgramRun) -> Usage:
-    """Only ffmpeg's decoder on the same input: no selection, no images, no zip."""
+    """Runs only ffmpeg's decoder on the same input: no selection, no images, no zip."""
     if isinstance(run.scenario.sample, Uniform):
         return _run_for_each_time(run, lambda n: ["-f", "null", "-"])
     return _run([*_input_arguments(run), "-fps_mode", "passthrough", "-f", "null", "-"])
 
 
 def run_peer(script: str, run: ProgramRun) -> Usage:
-    """A script of benchmarks/extract/peers."""
+    """Runs a script of benchmarks/extract/peers."""
     sample, full_size = run.scenario.sample, run.scenario.max_side is None
     job = PeerJob(
         source=str(run.source),
@@ -186,7 +186,7 @@ def _selection_arguments(scenario: Scenario, clip: Clip) -> list[str]:
 
 
 def _run_for_each_time(run: ProgramRun, output: Callable[[int], Sequence[str]]) -> Usage:
-    """One command for each time: it seeks to the key frame before the time and decodes from there."""
+    """Runs one command for each time: it seeks to the key frame before the time and decodes from there."""
     assert isinstance(run.scenario.sample, Uniform)
     total: Usage | None = None
     for n, time in enumerate(middle_times(run.scenario.sample.count, run.clip), start=1):

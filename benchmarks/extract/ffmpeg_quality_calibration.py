@@ -36,13 +36,13 @@ def calibrate_ffmpeg(source: Path) -> tuple[int, str]:
     """ffmpeg's `-q:v` for a clip, and a line with the PSNR of luma that both reach."""
     starts = [second * FPS for second in range(SECONDS)]
     reference = decode_reference(source, [*starts, *(start + FILTER_SHIFT for start in starts)])
-    ours = _psnr(_engine_images(source), reference)
-    line = f"quality {JPEG_QUALITY}: {ours:.1f} dB"
+    engine_psnr = _psnr(_engine_images(source), reference)
+    line = f"quality {JPEG_QUALITY}: {engine_psnr:.1f} dB"
     if ffmpeg_problem():
         return FFMPEG_QUALITIES[0], line
-    tried = {quality: _psnr(_ffmpeg_images(source, quality), reference) for quality in FFMPEG_QUALITIES}
-    nearest = min(tried, key=lambda quality: abs(tried[quality] - ours))
-    return nearest, f"{line}; ffmpeg -q:v {nearest}: {tried[nearest]:.1f} dB"
+    psnrs = {quality: _psnr(_ffmpeg_images(source, quality), reference) for quality in FFMPEG_QUALITIES}
+    nearest = min(psnrs, key=lambda quality: abs(psnrs[quality] - engine_psnr))
+    return nearest, f"{line}; ffmpeg -q:v {nearest}: {psnrs[nearest]:.1f} dB"
 
 
 def _psnr(files: Sequence[bytes], reference: Reference) -> float:

@@ -21,10 +21,10 @@ from benchmarks.extract.synthetic_video import read_number_in_corner
 Luma = npt.NDArray[np.float32]
 
 DRAFT = 4
-"""Frame numbers are read from images decoded at this part of their size, which is much faster."""
+"""Frame numbers are read from images decoded at a quarter of their size, which is much faster."""
 SMALLEST_DRAFT = 320
 _WEIGHTS = {"bt709": (0.2126, 0.7152, 0.0722), "bt601": (0.299, 0.587, 0.114)}
-"""Of red, green and blue in luma."""
+"""The weights of red, green and blue in luma."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Fidelity:
     """psnr: dB, of luma as the decoder gives it. has_right_colors: the images have the matrix that JPEG prescribes.
 
     A program may leave BT.709 samples in a JPEG, which holds BT.601 by its standard. Then the colors are wrong. The
-    encoder's quality is another matter, so the luma is computed with the matrix that the program used.
+    PSNR is about the encoder's quality alone, so the luma is computed with the matrix that the program used.
     """
 
     psnr: float
@@ -58,17 +58,17 @@ Reference = Mapping[int, Luma]
 
 def decode_reference(source: Path, numbers: Iterable[int]) -> Reference:
     """The frames with these numbers, as far as the video has them, from a sequential decode. BT.709, limited range."""
-    wanted = set(numbers)
-    kept: dict[int, Luma] = {}
+    requested = set(numbers)
+    lumas: dict[int, Luma] = {}
     with av.open(str(source)) as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         for number, frame in enumerate(container.decode(stream)):
-            if number > max(wanted):
+            if number > max(requested):
                 break
-            if number in wanted:
-                kept[number] = _source_luma(frame)
-    return kept
+            if number in requested:
+                lumas[number] = _source_luma(frame)
+    return lumas
 
 
 def _source_luma(frame: VideoFrame) -> Luma:
@@ -78,17 +78,19 @@ def _source_luma(frame: VideoFrame) -> Luma:
     return np.asarray((rows / 2 ** (component.bits - 8) - 16) * (255 / 219), np.float32)
 
 
-def measure_archive(archive: Path, wanted: Sequence[int], cycle: int, reference: Reference) -> ArchiveQuality:
+def measure_archive(archive: Path, requested: Sequence[int], cycle: int, reference: Reference) -> ArchiveQuality:
     """Reads an archive's JPEGs. The number in the pixels identifies the frame; numbers start again after `cycle`."""
     files = read_images(archive)
     numbers = [read_frame_number(file) for file in files]
-    offs = Counter(
+    shifts = Counter(
         (number - frame + cycle // 2) % cycle - cycle // 2
-        for number, frame in zip(numbers, wanted, strict=False)
+        for number, frame in zip(numbers, requested, strict=False)
         if number is not None
     )
-    shift = offs.most_common(1)[0] if offs else (0, 0)
-    return ArchiveQuality(len(files), sum(map(len, files)), offs[0], shift, measure_fidelity(files, numbers, reference))
+    shift = shifts.most_common(1)[0] if shifts else (0, 0)
+    return ArchiveQuality(
+        len(files), sum(map(len, files)), shifts[0], shift, measure_fidelity(files, numbers, reference)
+    )
 
 
 def read_images(archive: Path) -> list[bytes]:
@@ -104,14 +106,14 @@ def read_frame_number(file: bytes) -> int | None:
 
 
 def measure_fidelity(files: Sequence[bytes], numbers: Sequence[int | None], reference: Reference) -> Fidelity | None:
-    """Over all images of the reference's frames. A smaller image is compared with the scaled-down frame."""
+    """The fidelity of all images of the reference's frames. A smaller image is compared with the scaled-down frame."""
     errors: dict[str, list[float]] = {matrix: [] for matrix in _WEIGHTS}
     for file, number in zip(files, numbers, strict=True):
         if number is not None and number in reference:
             image = np.asarray(Image.open(io.BytesIO(file)).convert("RGB"), np.float32)
-            wanted = _resized(reference[number], image.shape[1], image.shape[0])
+            expected = _resized(reference[number], image.shape[1], image.shape[0])
             for matrix, weights in _WEIGHTS.items():
-                errors[matrix].append(float(np.mean((image @ np.array(weights, np.float32) - wanted) ** 2)))
+                errors[matrix].append(float(np.mean((image @ np.array(weights, np.float32) - expected) ** 2)))
     if not errors["bt709"]:
         return None
     right, wrong = (sum(of_matrix) / len(of_matrix) for of_matrix in (errors["bt709"], errors["bt601"]))

@@ -19,12 +19,12 @@ from benchmarks.extract.scenarios import Scenario, requested_frames
 from benchmarks.process_measurement import CommandFailed, Usage, median_usage
 
 COMPARED_IMAGES = 3
-"""Images of each program whose fidelity is measured."""
+"""How many images of each program have their fidelity measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProgramResult:
-    """One program in one scenario. note: "skipped: …", "failed: …", or a remark beside the figures.
+    """The result of one program in one scenario. note: "skipped: …", "failed: …", or a remark beside the figures.
 
     quality: None for a program that makes no images, and where there are no figures.
     """
@@ -47,7 +47,7 @@ class ProgramResult:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What is the same for all programs. source: the clip's file."""
+    """The input that is the same for all programs. source: the clip's file."""
 
     scenario: Scenario
     clip: Clip
@@ -94,9 +94,9 @@ def _result(
 def _programs_in_round(number: int, notes: dict[str, str]) -> Sequence[Program]:
     """The programs of a round. Each round starts with another one. notes: of the programs that don't run."""
     available = [program for program in programs() if program.name not in notes]
-    chosen = [program for program in available if program.every_round or number % 2 == 0]
-    first = number % len(chosen) if chosen else 0
-    return chosen[first:] + chosen[:first]
+    selected = [program for program in available if program.every_round or number % 2 == 0]
+    first = number % len(selected) if selected else 0
+    return selected[first:] + selected[:first]
 
 
 def _drop_previous(archive: Path, previous: Path | None) -> None:

@@ -15,7 +15,7 @@ from benchmarks.extract.report import image_kib, ratios
 BEGIN, END = "<!-- benchmarks.extract -->", "<!-- end -->"
 MEGABYTE = 1_000_000
 MAX_MEGABYTES = {"1080p": (150, 110), "4K": (350, 260)}
-"""Megabytes: allowed, and aimed at."""
+"""Megabytes, by the kind of clip: the limit, and the target."""
 UHD_WIDTH = 3840
 
 Cell: TypeAlias = Callable[[ProgramResult], str]
@@ -37,11 +37,11 @@ def write_between_markers(path: Path, text: str) -> None:
 
 def speed_table(results: Sequence[ProgramResult]) -> Iterator[str]:
     """ffmpeg's wall time divided by each program's."""
-    others = [one.name for one in programs() if one.name not in {ENGINE, BASELINE}]
+    others = [program.name for program in programs() if program.name not in {ENGINE, BASELINE}]
     yield from _head("times as fast as ffmpeg + zip", "at least (aim)", f"**{ENGINE}**", "in CPU time", *others)
-    for ours, group in _scenarios(results):
-        scenario = ours.scenario
-        wall, cpu = ratios(ours, results)["wall"], ratios(ours, results)["cpu"]
+    for engine_result, group in _scenarios(results):
+        scenario = engine_result.scenario
+        wall, cpu = ratios(engine_result, results)["wall"], ratios(engine_result, results)["cpu"]
         cells = [
             scenario.title,
             f"{scenario.min_speedup:.1f} ({scenario.target_speedup:.1f})",
@@ -54,27 +54,30 @@ def speed_table(results: Sequence[ProgramResult]) -> Iterator[str]:
 def figure_table(results: Sequence[ProgramResult]) -> Iterator[str]:
     """Times, memory and image quality of this engine and of ffmpeg."""
     columns: dict[str, Cell] = {
-        "seconds": lambda one: f"{one.usage.wall_seconds:.2f}" if one.usage else "–",
-        "CPU seconds": lambda one: f"{one.usage.cpu_seconds:.2f}" if one.usage else "–",
-        "memory, MB": lambda one: f"{one.usage.peak_bytes / MEGABYTE:.0f}" if one.usage else "–",
-        "KiB an image": lambda one: f"{image_kib(one):.0f}" if one.quality else "–",
-        "PSNR, dB": lambda one: f"{one.quality.fidelity.psnr:.1f}" if one.quality and one.quality.fidelity else "–",
+        "seconds": lambda result: f"{result.usage.wall_seconds:.2f}" if result.usage else "–",
+        "CPU seconds": lambda result: f"{result.usage.cpu_seconds:.2f}" if result.usage else "–",
+        "memory, MB": lambda result: f"{result.usage.peak_bytes / MEGABYTE:.0f}" if result.usage else "–",
+        "KiB an image": lambda result: f"{image_kib(result):.0f}" if result.quality else "–",
+        "PSNR, dB": lambda result: (
+            f"{result.quality.fidelity.psnr:.1f}" if result.quality and result.quality.fidelity else "–"
+        ),
         "frames asked for": _right_frames,
     }
     yield from _head(f"{ENGINE} / {BASELINE}", *columns)
-    for ours, group in _scenarios(results):
-        pairs = (f"{cell(ours)} / {cell(group[BASELINE])}" for cell in columns.values())
-        yield _line([ours.scenario.title, *pairs])
+    for engine_result, group in _scenarios(results):
+        pairs = (f"{cell(engine_result)} / {cell(group[BASELINE])}" for cell in columns.values())
+        yield _line([engine_result.scenario.title, *pairs])
 
 
 def memory_table(results: Sequence[ProgramResult], memory: Sequence[PeakMemory]) -> Iterator[str]:
-    """The peaks of this engine's process tree beside what it may use."""
+    """The peak memory of this engine's process tree beside its limit and target."""
     yield from _head("peak memory, MB", "at most (aim)", ENGINE)
     for kind, (maximum, target) in MAX_MEGABYTES.items():
         peaks = {
-            ours.scenario.title: ours.usage.peak_bytes / MEGABYTE
-            for ours, _ in _scenarios(results)
-            if ours.usage and (CLIPS[ours.scenario.clip].encoding.width == UHD_WIDTH) == (kind == "4K")
+            engine_result.scenario.title: engine_result.usage.peak_bytes / MEGABYTE
+            for engine_result, _ in _scenarios(results)
+            if engine_result.usage
+            and (CLIPS[engine_result.scenario.clip].encoding.width == UHD_WIDTH) == (kind == "4K")
         }
         if peaks:
             worst = max(peaks, key=lambda title: peaks[title])
@@ -85,29 +88,34 @@ def memory_table(results: Sequence[ProgramResult], memory: Sequence[PeakMemory])
                     _compare_with_maximum(peaks[worst], maximum),
                 ]
             )
-        for one in memory:
-            if one.kind == kind:
+        for peak in memory:
+            if peak.kind == kind:
                 yield _line(
                     [
-                        one.title,
+                        peak.title,
                         f"{maximum} ({target})",
-                        _compare_with_maximum(one.bytes / MEGABYTE, maximum) if one.bytes else one.note,
+                        _compare_with_maximum(peak.bytes / MEGABYTE, maximum) if peak.bytes else peak.note,
                     ]
                 )
 
 
 def _scenarios(results: Sequence[ProgramResult]) -> Iterator[tuple[ProgramResult, dict[str, ProgramResult]]]:
     """This engine's result of each scenario, and all results of that scenario by program."""
-    for ours in results:
-        if ours.program == ENGINE:
-            yield ours, {one.program: one for one in results if one.scenario == ours.scenario}
+    for engine_result in results:
+        if engine_result.program == ENGINE:
+            yield (
+                engine_result,
+                {result.program: result for result in results if result.scenario == engine_result.scenario},
+            )
 
 
-def _right_frames(one: ProgramResult) -> str:
-    if one.quality is None:
+def _right_frames(result: ProgramResult) -> str:
+    if result.quality is None:
         return "–"
-    off, count = one.quality.shift
-    return f"{one.quality.right} of {one.quality.images}" + (f", {count} are {off:+}" if off else "")
+    frames_off, count = result.quality.shift
+    return f"{result.quality.right} of {result.quality.images}" + (
+        f", {count} are {frames_off:+}" if frames_off else ""
+    )
 
 
 def _compare_with_minimum(ratio: float | None, minimum: float) -> str:

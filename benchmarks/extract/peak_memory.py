@@ -46,7 +46,7 @@ _MEASUREMENTS = (
 
 
 def measure_peaks(clips: Path, *, threads: int, quick: bool) -> Iterator[PeakMemory]:
-    """Each is measured once: peaks hardly vary."""
+    """Measures each peak once, because peaks hardly vary."""
     for name, kind, clip_name, title, is_slow in _MEASUREMENTS:
         source = ensure_clip(clips, find_clip(clip_name, quick=quick))
         try:

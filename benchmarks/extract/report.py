@@ -15,30 +15,34 @@ HEADING += f"{'images':>8}{'right':>7}{'KiB each':>10}{'PSNR':>7}"
 
 def result_lines(results: Sequence[ProgramResult]) -> Iterator[str]:
     """The table of one scenario."""
-    for one in results:
-        if one.usage is None:
-            yield f"{one.program:18}{shorten(one.note)}"
+    for result in results:
+        if result.usage is None:
+            yield f"{result.program:18}{shorten(result.note)}"
             continue
-        usage = one.usage
-        parts = "".join(f"{ratio:6.2f}" if ratio else f"{'–':>6}" for ratio in ratios(one, results).values())
-        line = f"{one.program:18}{usage.wall_seconds:8.2f}{usage.cpu_seconds:8.2f}{usage.peak_bytes / MIB:7.0f}"
-        yield f"{line}              {parts}{_quality_columns(one)}" + (f"  {shorten(one.note)}" if one.note else "")
+        usage = result.usage
+        parts = "".join(f"{ratio:6.2f}" if ratio else f"{'–':>6}" for ratio in ratios(result, results).values())
+        line = f"{result.program:18}{usage.wall_seconds:8.2f}{usage.cpu_seconds:8.2f}{usage.peak_bytes / MIB:7.0f}"
+        yield f"{line}              {parts}{_quality_columns(result)}" + (
+            f"  {shorten(result.note)}" if result.note else ""
+        )
 
 
-def _quality_columns(one: ProgramResult) -> str:
-    quality = one.quality
+def _quality_columns(result: ProgramResult) -> str:
+    quality = result.quality
     if quality is None:
         return ""
     psnr = f"{quality.fidelity.psnr:7.1f}" if quality.fidelity else f"{'–':>7}"
-    line = f"{quality.images:8}{quality.right:7}{image_kib(one):10.0f}{psnr}"
+    line = f"{quality.images:8}{quality.right:7}{image_kib(result):10.0f}{psnr}"
     if quality.fidelity and not quality.fidelity.has_right_colors:
         line += "  BT.709 read as BT.601"
-    off, count = quality.shift
-    return line + (f"  {count} images {off:+} frames off" if off else "")
+    frames_off, count = quality.shift
+    return line + (f"  {count} images {frames_off:+} frames off" if frames_off else "")
 
 
-def image_kib(one: ProgramResult) -> float:
-    return one.quality.image_bytes / one.quality.images / 1024 if one.quality and one.quality.images else 0.0
+def image_kib(result: ProgramResult) -> float:
+    return (
+        result.quality.image_bytes / result.quality.images / 1024 if result.quality and result.quality.images else 0.0
+    )
 
 
 def shorten(note: str) -> str:
@@ -48,42 +52,42 @@ def shorten(note: str) -> str:
     return first if not rest else f"{first[:80]} … {(errors or rest)[-1][-160:]}"
 
 
-def ratios(one: ProgramResult, results: Iterable[ProgramResult]) -> dict[str, float | None]:
+def ratios(result: ProgramResult, results: Iterable[ProgramResult]) -> dict[str, float | None]:
     """ffmpeg's figures divided by the program's, in the same scenario; None when either has no figure."""
-    theirs, ours = usage_of(BASELINE, one.scenario.name, results), one.usage
-    if theirs is None or ours is None:
+    baseline, usage = usage_of(BASELINE, result.scenario.name, results), result.usage
+    if baseline is None or usage is None:
         return dict.fromkeys(("wall", "cpu", "memory"))
     return {
-        "wall": theirs.wall_seconds / ours.wall_seconds,
-        "cpu": theirs.cpu_seconds / ours.cpu_seconds,
-        "memory": theirs.peak_bytes / ours.peak_bytes,
+        "wall": baseline.wall_seconds / usage.wall_seconds,
+        "cpu": baseline.cpu_seconds / usage.cpu_seconds,
+        "memory": baseline.peak_bytes / usage.peak_bytes,
     }
 
 
 def usage_of(program: str, scenario: str, results: Iterable[ProgramResult]) -> Usage | None:
-    found = (r.usage for r in results if r.program == program and r.scenario.name == scenario)
-    return next(found, None)
+    usages = (r.usage for r in results if r.program == program and r.scenario.name == scenario)
+    return next(usages, None)
 
 
 def result_rows(results: Sequence[ProgramResult], memory: Sequence[PeakMemory]) -> Iterator[Row]:
     """All figures, named `extract/SCENARIO/PROGRAM/FIGURE`."""
-    for one in results:
-        name = f"extract/{one.scenario.name}/{one.program}"
-        if one.usage is None:
-            yield Row(f"{name}/wall", "s", None, note=one.note)
+    for result in results:
+        name = f"extract/{result.scenario.name}/{result.program}"
+        if result.usage is None:
+            yield Row(f"{name}/wall", "s", None, note=result.note)
             continue
-        yield from usage_rows(name, one.rounds)
-        for figure, ratio in ratios(one, results).items():
+        yield from usage_rows(name, result.rounds)
+        for figure, ratio in ratios(result, results).items():
             yield Row(f"{name}/{figure}_ratio", "ffmpeg / this", ratio)
-        yield from _quality_rows(name, one)
+        yield from _quality_rows(name, result)
     for footprint in memory:
         yield Row(f"extract/{footprint.name}", "B", footprint.bytes, note=footprint.note)
 
 
-def _quality_rows(name: str, one: ProgramResult) -> Iterator[Row]:
-    if one.quality:
-        psnr = one.quality.fidelity.psnr if one.quality.fidelity else None
-        yield Row(f"{name}/images", "images", one.quality.images, note=one.note)
-        yield Row(f"{name}/right", "images", one.quality.right)
-        yield Row(f"{name}/image_bytes", "B", one.quality.image_bytes)
+def _quality_rows(name: str, result: ProgramResult) -> Iterator[Row]:
+    if result.quality:
+        psnr = result.quality.fidelity.psnr if result.quality.fidelity else None
+        yield Row(f"{name}/images", "images", result.quality.images, note=result.note)
+        yield Row(f"{name}/right", "images", result.quality.right)
+        yield Row(f"{name}/image_bytes", "B", result.quality.image_bytes)
         yield Row(f"{name}/psnr", "dB", psnr)

@@ -16,8 +16,8 @@ ONE_FPS = Fps(Fraction(1))
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """min_speedup, target_speedup: ffmpeg's wall time divided by this engine's, required and aimed at. max_side: of the
-    images, pixels."""
+    """min_speedup, target_speedup: ffmpeg's wall time divided by this engine's: the limit and the target. max_side: of
+    the images, pixels."""
 
     name: str
     title: str

@@ -87,7 +87,7 @@ class SyntheticVideo:
 
 
 class _MovingRectangle:
-    """A textured rectangle that moves to and fro. room: how far its corner may be from the top left, in pixels."""
+    """A textured rectangle that moves back and forth. room: how far its corner moves from the top left, in pixels."""
 
     def __init__(
         self, planes: list[Plane], room: tuple[int, int], speed: npt.NDArray[np.float64], phase: npt.NDArray[np.float64]
@@ -97,23 +97,23 @@ class _MovingRectangle:
     def draw(self, planes: tuple[Plane, ...], number: int) -> None:
         swing = (1 + np.sin(number / self._speed + self._phase)) / 2
         left, top = (int(room * part) // 2 for room, part in zip(self._room, swing, strict=True))
-        for plane, mine, scale in zip(planes, self._planes, (2, 1, 1), strict=True):
-            rows, columns = mine.shape
-            plane[top * scale : top * scale + rows, left * scale : left * scale + columns] = mine
+        for plane, texture, scale in zip(planes, self._planes, (2, 1, 1), strict=True):
+            rows, columns = texture.shape
+            plane[top * scale : top * scale + rows, left * scale : left * scale + columns] = texture
 
 
 def draw_texture(
     random: np.random.Generator, width: int, height: int, low: int, high: int, *, finest: int = 4
 ) -> Plane:
-    """Noise at several scales from `finest` pixels on; coarser noise is stronger. low, high: its range of levels, which
-    must keep every color inside of RGB."""
+    """Noise at several scales from `finest` pixels on; coarser noise is stronger. low, high: the range of its levels,
+    which must keep every color inside RGB."""
     total = np.zeros((height, width), np.float32)
     for scale in (finest, 4 * finest, 16 * finest, 64 * finest):
         small = random.integers(0, 256, (height // scale + 2, width // scale + 2), dtype=np.uint8)
         layer = Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
         total += np.asarray(layer, np.float32) * np.float32(scale**0.3)
-    least, most = float(total.min()), float(total.max())
-    return (low + (total - least) * ((high - low) / (most - least))).astype(np.uint8)
+    minimum, maximum = float(total.min()), float(total.max())
+    return (low + (total - minimum) * ((high - low) / (maximum - minimum))).astype(np.uint8)
 
 
 def read_number_in_corner(rgb: npt.NDArray[np.uint8]) -> int | None:

@@ -1,4 +1,4 @@
-"""From the acceptance of a video to the moment when a free worker's child is told its job."""
+"""The time from the acceptance of a video until the child of a free worker gets its job."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from actors.extraction_types import ProgressEvent, Reader
 from actors.sandbox.child_process import ChildOutcome, DecodingChild
 from actors.sandbox.child_protocol import Job
 from actors.worker.worker_loop import Worker
-from benchmarks.queue.harness import SPEC, Ground
+from benchmarks.queue.harness import SPEC, BenchmarkServers
 from benchmarks.queue.timed_operations import Queue
 from db.acceptance.accept import Upload
 from db.acceptance.object_reservations import reserve
@@ -27,35 +27,35 @@ from tests.support.state.worker_setup import make_worker_deps
 from tests.support.videos.clips import CLIPS, make_clip
 
 # A worker is free when the child of its next task has started; on a busy machine this takes a second.
-REST_SECONDS = 2.0
+IDLE_SECONDS = 2.0
 WAIT_SECONDS = 60.0
 
 
-async def starts(ground: Ground, queued: Queue, tries: int) -> list[float]:
+async def measure_start_seconds(servers: BenchmarkServers, queue: Queue, tries: int) -> list[float]:
     """Seconds from before the accepting transaction until the child has its job, of one idle worker with real servers.
 
-    queued: a database where nothing waits.
+    queue: of a database without waiting tasks.
     """
-    clip = ground.folder / "clip.mp4"
+    clip = servers.folder / "clip.mp4"
     make_clip(clip, CLIPS["h264"])
-    store = FolderStore(ground.folder / "objects")
-    cache, api_cache = open_cache(ground.valkey.url), open_cache(ground.valkey.url)
-    worker = Worker(make_worker_deps(queued.database, store, ground.folder, Reader.PYAV), cache, name="benchmark")
+    store = FolderStore(servers.folder / "objects")
+    cache, api_cache = open_cache(servers.valkey.url), open_cache(servers.valkey.url)
+    worker = Worker(make_worker_deps(queue.database, store, servers.folder, Reader.PYAV), cache, name="benchmark")
     working = asyncio.create_task(worker.run())
     seconds = []
     try:
-        with _told() as told:
+        with _job_starts() as job_started:
             for _ in range(tries):
-                await asyncio.sleep(REST_SECONDS)
-                told.clear()
-                upload = await _stored(queued, store, clip)
-                began = time.perf_counter()
-                await queued.accept(upload)
+                await asyncio.sleep(IDLE_SECONDS)
+                job_started.clear()
+                upload = await _store_upload(queue, store, clip)
+                start = time.perf_counter()
+                await queue.accept(upload)
                 await api_cache.announce()
                 async with asyncio.timeout(WAIT_SECONDS):
-                    await told.wait()
-                    seconds.append(time.perf_counter() - began)
-                    await _ended(queued.database, upload)
+                    await job_started.wait()
+                    seconds.append(time.perf_counter() - start)
+                    await _wait_until_ended(queue.database, upload)
     finally:
         worker.stop()
         await working
@@ -65,33 +65,35 @@ async def starts(ground: Ground, queued: Queue, tries: int) -> list[float]:
 
 
 @contextmanager
-def _told() -> Iterator[asyncio.Event]:
-    """Set whenever a child is told its job, which is then done as always."""
-    told, do = asyncio.Event(), DecodingChild.run_job
+def _job_starts() -> Iterator[asyncio.Event]:
+    """Yields an event that is set whenever a child gets a job. The child then runs the job as usual."""
+    job_started, run_job = asyncio.Event(), DecodingChild.run_job
 
-    async def watched(child: DecodingChild, job: Job, tell: Callable[[ProgressEvent], Awaitable[None]]) -> ChildOutcome:
-        told.set()
-        return await do(child, job, tell)
+    async def set_and_run(
+        child: DecodingChild, job: Job, on_progress: Callable[[ProgressEvent], Awaitable[None]]
+    ) -> ChildOutcome:
+        job_started.set()
+        return await run_job(child, job, on_progress)
 
-    DecodingChild.run_job = watched  # type: ignore[method-assign, assignment]  # measured from outside
+    DecodingChild.run_job = set_and_run  # type: ignore[method-assign, assignment]  # measured from outside
     try:
-        yield told
+        yield job_started
     finally:
-        DecodingChild.run_job = do  # type: ignore[method-assign]  # as it was
+        DecodingChild.run_job = run_job  # type: ignore[method-assign]  # restores the method
 
 
-async def _stored(queued: Queue, store: FolderStore, clip: Path) -> Upload:
+async def _store_upload(queue: Queue, store: FolderStore, clip: Path) -> Upload:
     video = uuid7()
     key = video_key(video)
-    await reserve(queued.database, queued.users[0], key)
+    await reserve(queue.database, queue.users[0], key)
     stored = await store.put_file(key, clip)
-    return Upload(queued.users[0], video, uuid7(), uuid7(), "clip.mp4", stored.size, stored.sha256, key, SPEC)
+    return Upload(queue.users[0], video, uuid7(), uuid7(), "clip.mp4", stored.size, stored.sha256, key, SPEC)
 
 
-async def _ended(database: AsyncEngine, upload: Upload) -> None:
-    ended = text("SELECT 1 FROM extractions WHERE id = :id AND finished_at IS NOT NULL")
+async def _wait_until_ended(database: AsyncEngine, upload: Upload) -> None:
+    statement = text("SELECT 1 FROM extractions WHERE id = :id AND finished_at IS NOT NULL")
     while True:
         async with database.connect() as connection:
-            if (await connection.execute(ended, {"id": upload.extraction_id})).first():
+            if (await connection.execute(statement, {"id": upload.extraction_id})).first():
                 return
         await asyncio.sleep(0.1)

@@ -1,4 +1,4 @@
-"""What is timed: accepting, claiming, publishing and listing, through the product's own functions."""
+"""The timed operations: accept, claim, publish and list, through the product's own functions."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ ONE_ROW = text(SCRIPT)
 
 
 class Queue:
-    """One database of the run. users: all accounts, in the order of their making."""
+    """The queue in one database of the run. users: all accounts, oldest first."""
 
     def __init__(self, database: AsyncEngine, users: Sequence[UUID]) -> None:
         self.database, self.users = database, users
         self._turn = count()
 
-    async def ready_upload(self, user: UUID) -> Upload:
-        """An upload whose object is reserved: what comes before accepting, and is not timed with it."""
+    async def reserve_upload(self, user: UUID) -> Upload:
+        """Reserves the object of an upload. It comes before accepting, and is not timed."""
         video = uuid7()
         upload = Upload(
             user_id=user,
@@ -64,8 +64,8 @@ class Queue:
         return claims[0] if claims else None
 
     async def publish(self, claim: Claim) -> None:
-        done = Publication(f"results/{claim.lease.task_id}", "pyav", 100, 1_000_000, "0" * 64, [])
-        await task_queue.publish(self.database, claim.lease, done)
+        publication = Publication(f"results/{claim.lease.task_id}", "pyav", 100, 1_000_000, "0" * 64, [])
+        await task_queue.publish(self.database, claim.lease, publication)
 
     async def list_page(self) -> None:
         """The newest page of the next user, as the API reads it from Postgres alone."""
@@ -77,62 +77,62 @@ class Queue:
 
 
 @asynccontextmanager
-async def opened(url: str) -> AsyncIterator[Queue]:
-    """Connects CONNECTIONS times, so that no connecting is measured."""
+async def open_queue(url: str) -> AsyncIterator[Queue]:
+    """Opens all CONNECTIONS of the pool first, so that no measurement includes connecting."""
     database = open_database(url, name="benchmark", connections=CONNECTIONS)
     try:
         async with database.connect() as connection:
             users = (await connection.execute(text("SELECT id FROM users ORDER BY id"))).scalars().all()
         open_connections = [await database.connect() for _ in range(CONNECTIONS)]
-        for one in open_connections:
-            await one.close()
+        for connection in open_connections:
+            await connection.close()
         yield Queue(database, users)
     finally:
         await database.dispose()
 
 
 async def seconds_of(action: Callable[[], Awaitable[object]]) -> float:
-    began = time.perf_counter()
+    start = time.perf_counter()
     await action()
-    return time.perf_counter() - began
+    return time.perf_counter() - start
 
 
-async def accepts_per_second(queued: Queue, users: Sequence[UUID], each: int) -> float:
-    """As one API replica accepts: a call after the other for each of `users`, `each` times, the bytes being stored and
-    the reservations made before."""
-    batches = [[await queued.ready_upload(user) for _ in range(each)] for user in users]
-    group_commit = GroupCommit(queued.database, Quotas(waiting=WAITING_MAX))
+async def accepts_per_second(queue: Queue, users: Sequence[UUID], count_each: int) -> float:
+    """Accepts as one API replica does: `count_each` calls for each user, one after the other. The reservations are made
+    before."""
+    batches = [[await queue.reserve_upload(user) for _ in range(count_each)] for user in users]
+    group_commit = GroupCommit(queue.database, Quotas(waiting=WAITING_MAX))
 
-    async def one(uploads: Sequence[Upload]) -> None:
+    async def accept_all(uploads: Sequence[Upload]) -> None:
         for upload in uploads:
             await group_commit.accept(AcceptRequest([upload]))
 
-    seconds = await seconds_of(lambda: asyncio.gather(*(one(batch) for batch in batches)))
-    return len(users) * each / seconds
+    seconds = await seconds_of(lambda: asyncio.gather(*(accept_all(batch) for batch in batches)))
+    return len(users) * count_each / seconds
 
 
-async def driver_per_second(queued: Queue, each: int) -> float:
-    """pgbench's transaction through the driver of the service: how much of a rate is the client's own work."""
+async def driver_transactions_per_second(queue: Queue, count_each: int) -> float:
+    """Runs pgbench's transaction through the service's driver: this shows how much of a rate is the client's work."""
 
-    async def one() -> None:
-        for _ in range(each):
-            async with queued.database.begin() as connection:
+    async def insert_rows() -> None:
+        for _ in range(count_each):
+            async with queue.database.begin() as connection:
                 await connection.execute(ONE_ROW)
 
-    seconds = await seconds_of(lambda: asyncio.gather(*(one() for _ in range(CONNECTIONS))))
-    return CONNECTIONS * each / seconds
+    seconds = await seconds_of(lambda: asyncio.gather(*(insert_rows() for _ in range(CONNECTIONS))))
+    return CONNECTIONS * count_each / seconds
 
 
-async def turns_per_second(queued: Queue, workers: int, seconds: float) -> float:
-    """Claims with their publications, by so many workers, for so long or until nothing waits."""
-    began = time.perf_counter()
+async def publications_per_second(queue: Queue, workers: int, seconds: float) -> float:
+    """Claims and publishes with `workers` concurrent workers, for this time or until no task waits."""
+    start = time.perf_counter()
 
-    async def one() -> int:
-        done = 0
-        while time.perf_counter() - began < seconds and (claim := await queued.claim()):
-            await queued.publish(claim)
-            done += 1
-        return done
+    async def work() -> int:
+        published = 0
+        while time.perf_counter() - start < seconds and (claim := await queue.claim()):
+            await queue.publish(claim)
+            published += 1
+        return published
 
-    done = sum(await asyncio.gather(*(one() for _ in range(workers))))
-    return done / (time.perf_counter() - began)
+    published = sum(await asyncio.gather(*(work() for _ in range(workers))))
+    return published / (time.perf_counter() - start)

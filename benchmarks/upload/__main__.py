@@ -1,8 +1,8 @@
 """Speed and memory of one large body: `python -m benchmarks.upload [--bytes N] [--rounds N] [--json FILE]`.
 
-A client sends a body to an application that only reads it: as fast as it comes, and as slowly as a store of 200 MB/s.
-Between them stands, in turn: nothing but uvicorn, Serve's proxy, Serve's HAProxy mode, and what `fotograma up` starts.
-Memory is the growth of the resident set of the proxies and of the replica, above that before the body.
+A client sends a body to an application that only reads it: as fast as it can, and as slowly as a store of 200 MB/s. The
+ingress between them is in turn: uvicorn alone, Serve's proxy, Serve's HAProxy mode, and that of `fotograma up`. Memory
+is the growth of the resident set of the proxies and of the replica while they pass the body on.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ MEGABYTE, KIBIBYTE = 1_000_000, 1024
 
 
 def send(port: int, size: int, rate: int) -> float:
-    """Sends a body of so many bytes in one request; returns the seconds until the answer."""
+    """Sends a body of `size` bytes in one request. Returns the seconds until the response."""
     with socket.create_connection(("127.0.0.1", port)) as client:
-        begun = time.perf_counter()
+        start = time.perf_counter()
         head = f"POST /?rate={rate} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\nConnection: close\r\n\r\n"
         client.sendall(head.encode())
-        left = size
-        while left:
-            left -= client.send(PIECE[:left])
-        answer = b"".join(iter(lambda: client.recv(1 << 16), b""))
-        seconds = time.perf_counter() - begun
-    assert json.loads(answer.partition(b"\r\n\r\n")[2].strip()) == {"bytes": size}, answer
+        remaining = size
+        while remaining:
+            remaining -= client.send(PIECE[:remaining])
+        response = b"".join(iter(lambda: client.recv(1 << 16), b""))
+        seconds = time.perf_counter() - start
+    assert json.loads(response.partition(b"\r\n\r\n")[2].strip()) == {"bytes": size}, response
     return seconds
 
 
-def measured(name: str, ingress: Ingress, size: int, rounds: int) -> Iterator[Row]:
+def measure(name: str, ingress: Ingress, size: int, rounds: int) -> Iterator[Row]:
     send(ingress.port, 10 * MEGABYTE, 0)
-    for how, rate, times in (("fast", 0, rounds), ("slow", SLOW_BYTES_PER_SECOND, 1)):
+    for speed, rate, times in (("fast", 0, rounds), ("slow", SLOW_BYTES_PER_SECOND, 1)):
         speeds, proxies, replicas = [], [], []
         for _ in range(times):
             before = [ingress.resident_kibibytes(pids) for pids in (ingress.proxies, ingress.replicas)]
@@ -53,9 +53,9 @@ def measured(name: str, ingress: Ingress, size: int, rounds: int) -> Iterator[Ro
                 speeds.append(round(size / send(ingress.port, size, rate) / MEGABYTE))
             proxies.append(max(0, round((proxy.kibibytes - before[0]) * KIBIBYTE / MEGABYTE)))
             replicas.append(max(0, round((replica.kibibytes - before[1]) * KIBIBYTE / MEGABYTE)))
-        yield Row(f"{name}/{how}", "MB/s", median(speeds), tuple(speeds))
-        yield Row(f"{name}/{how}/proxy", "MB", max(proxies), tuple(proxies))
-        yield Row(f"{name}/{how}/replica", "MB", max(replicas), tuple(replicas))
+        yield Row(f"{name}/{speed}", "MB/s", median(speeds), tuple(speeds))
+        yield Row(f"{name}/{speed}/proxy", "MB", max(proxies), tuple(proxies))
+        yield Row(f"{name}/{speed}/replica", "MB", max(replicas), tuple(replicas))
 
 
 def table(rows: list[Row]) -> Iterator[str]:
@@ -65,9 +65,9 @@ def table(rows: list[Row]) -> Iterator[str]:
     values = {row.name: row.value for row in rows}
     for name in INGRESSES:
         cells = []
-        for how in ("fast", "slow"):
-            proxy, replica = values[f"{name}/{how}/proxy"], values[f"{name}/{how}/replica"]
-            cells += [f"{values[f'{name}/{how}']:.0f}", f"{proxy:.0f} + {replica:.0f} MB"]
+        for speed in ("fast", "slow"):
+            proxy, replica = values[f"{name}/{speed}/proxy"], values[f"{name}/{speed}/replica"]
+            cells += [f"{values[f'{name}/{speed}']:.0f}", f"{proxy:.0f} + {replica:.0f} MB"]
         yield f"| {name} | {' | '.join(cells)} |"
 
 
@@ -79,9 +79,9 @@ def main() -> int:
     options = parser.parse_args()
     print(machine_description())
     rows: list[Row] = []
-    for name, opened in INGRESSES.items():
-        with opened() as ingress:
-            rows += measured(name, ingress, options.bytes, options.rounds)
+    for name, open_ingress in INGRESSES.items():
+        with open_ingress() as ingress:
+            rows += measure(name, ingress, options.bytes, options.rounds)
     print("\n".join(table(rows)))
     if options.json:
         write_rows(options.json, rows)

@@ -1,4 +1,4 @@
-"""An application that reads the body of a request and does nothing with it, as fast as it can or at a given rate."""
+"""An application that reads the body of a request and discards it, as fast as it can or at a given rate."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from starlette.routing import Route
 
 
 async def read(request: Request) -> Response:
-    """POST /?rate=N: N bytes a second, as a store of that speed would take them; without it as fast as they come."""
+    """POST /?rate=N reads N bytes a second, like a store of that speed; without `rate` it reads as fast as it can."""
     rate = float(request.query_params.get("rate", 0))
-    size, begun = 0, time.monotonic()
+    size, start = 0, time.monotonic()
     async for chunk in request.stream():
         size += len(chunk)
-        ahead = size / rate - (time.monotonic() - begun) if rate else 0.0
+        ahead = size / rate - (time.monotonic() - start) if rate else 0.0
         if ahead > 0.001:
             await asyncio.sleep(ahead)
     return JSONResponse({"bytes": size})
 
 
 def body_reader(**more: object) -> Starlette:
-    return Starlette(routes=[Route("/", read, methods=["POST"])], **more)  # type: ignore[arg-type]
+    return Starlette(routes=[Route("/", read, methods=["POST"])], **more)  # type: ignore[arg-type]  # arguments of any kind

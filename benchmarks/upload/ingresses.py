@@ -1,4 +1,4 @@
-"""What can stand between a client and the body reader, each on a port of its own."""
+"""The ingresses that can be between a client and the body reader, each on a port of its own."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Ingress:
 
 @contextmanager
 def plain_uvicorn() -> Iterator[Ingress]:
-    """The same application without Serve, on a port of its own."""
+    """The body reader on uvicorn, without Serve."""
     port = free_port()
     with _running([sys.executable, "-m", __name__, str(port)], os.environ) as process:
         yield Ingress(port, (), (process.pid,))
@@ -78,26 +78,26 @@ INGRESSES: Mapping[str, Callable[[], AbstractContextManager[Ingress]]] = {
 
 
 def _serve(mode: Mode, port: int, folder: Path) -> tuple[list[str], Mapping[str, str]]:
-    """The command and its environment."""
+    """The command that runs the body reader on Serve, and its environment."""
     return command_of(serve_program, mode.value, port, folder), serve_program.environment(mode, folder)
 
 
 def _ingress(port: int, program: int, *proxies: int) -> Ingress:
     titles = {pid: _title(pid) for pid in process_tree(program)}
-    found = [pid for pid, title in titles.items() if any(name in title for name in PROXIES)]
-    return Ingress(port, (*proxies, *found), tuple(pid for pid, title in titles.items() if REPLICA in title))
+    serve_proxies = [pid for pid, title in titles.items() if any(name in title for name in PROXIES)]
+    return Ingress(port, (*proxies, *serve_proxies), tuple(pid for pid, title in titles.items() if REPLICA in title))
 
 
 def _title(pid: int) -> str:
     with suppress(OSError):
-        # Its first word: Ray's own processes have the names of files among their arguments.
+        # Only the first word, because the arguments of Ray's own processes contain file names with these words.
         return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
     return ""
 
 
 @contextmanager
 def _folder() -> Iterator[Path]:
-    # Sockets have short paths.
+    # A Unix socket needs a short path.
     with tempfile.TemporaryDirectory(prefix="up-", dir="/tmp", ignore_cleanup_errors=True) as name:
         yield Path(name)
 
@@ -105,14 +105,14 @@ def _folder() -> Iterator[Path]:
 @contextmanager
 def _running(command: list[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
     """A program that prints a line when it is ready, and ends when its standard input does."""
-    begun = time.monotonic()
+    start = time.monotonic()
     with subprocess.Popen(
         command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         assert process.stdin is not None
         while "ready" not in (line := process.stdout.readline()):
-            if not line or time.monotonic() - begun > START_SECONDS:
+            if not line or time.monotonic() - start > START_SECONDS:
                 process.kill()
                 raise RuntimeError(f"{' '.join(command)} did not start")
         try:
@@ -122,7 +122,7 @@ def _running(command: list[str], environment: Mapping[str, str]) -> Iterator[sub
             process.wait(60)
 
 
-def _serve_alone(port: int) -> None:
+def _serve_with_uvicorn(port: int) -> None:
     """Serves until standard input ends."""
     import threading  # noqa: PLC0415
 
@@ -135,4 +135,4 @@ def _serve_alone(port: int) -> None:
 
 
 if __name__ == "__main__":
-    _serve_alone(int(sys.argv[1]))
+    _serve_with_uvicorn(int(sys.argv[1]))

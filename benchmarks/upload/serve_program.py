@@ -1,6 +1,6 @@
 """Runs the body reader on Serve until standard input ends: `MODE PORT FOLDER`.
 
-It prints a line when requests can come.
+Prints a line when it accepts requests.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ROUTES_SECONDS = 5.0
 
 
 class Mode(StrEnum):
-    """What of Serve's listens: its own proxy, its HAProxy, or nothing but the Unix socket of the replica."""
+    """What listens: Serve's proxy, Serve's HAProxy, or only the replica, on a Unix socket."""
 
     PROXY = "proxy"
     HAPROXY = "haproxy"
@@ -34,7 +34,7 @@ class Mode(StrEnum):
 
 def environment(mode: Mode, folder: Path) -> dict[str, str]:
     """The environment of the program. Ray reads it when it is imported. folder: with a short path, for the sockets."""
-    made = {
+    variables = {
         **os.environ,
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
@@ -42,8 +42,8 @@ def environment(mode: Mode, folder: Path) -> dict[str, str]:
         "RAY_worker_niceness": "0",
     }
     if mode is not Mode.HAPROXY:
-        return made
-    return made | {
+        return variables
+    return variables | {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
@@ -58,7 +58,7 @@ def environment(mode: Mode, folder: Path) -> dict[str, str]:
 
 
 def run(mode: Mode, port: int, folder: Path) -> None:
-    """Returns when standard input has ended."""
+    """Serves until standard input ends."""
     ray.init(
         address="local",
         num_cpus=1,
@@ -74,25 +74,25 @@ def run(mode: Mode, port: int, folder: Path) -> None:
     serve.start(proxy_location=location, http_options={"host": "127.0.0.1", "port": port})
 
     def build() -> Starlette:
-        from benchmarks.upload.body_reader import body_reader  # noqa: PLC0415 - in the replica alone
+        from benchmarks.upload.body_reader import body_reader  # noqa: PLC0415 - only in the replica
 
         return body_reader(lifespan=_listening_in(folder)) if mode is Mode.SOCKETS else body_reader()
 
     deployment = serve.deployment(name="BodyReader", ray_actor_options={"num_cpus": 0})(serve.ingress(build)())
     serve.run(deployment.bind(), route_prefix="/")
     if mode is Mode.HAPROXY:
-        # Until it knows the replica, Serve's HAProxy sends requests to a proxy of Serve's. Nothing tells when.
+        # Until Serve's HAProxy knows the replica, it sends requests to Serve's proxy. It does not report the change.
         time.sleep(ROUTES_SECONDS)
     print("ready", flush=True)
     sys.stdin.read()
-    serve.shutdown()  # type: ignore[no-untyped-call]
+    serve.shutdown()  # type: ignore[no-untyped-call]  # Serve leaves it untyped
     ray.shutdown()
 
 
 def _listening_in(folder: Path) -> object:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        from serve_app.http.replica_sockets import bound_socket, socket_paths  # noqa: PLC0415 - in the replica alone
+        from serve_app.http.replica_sockets import bound_socket, socket_paths  # noqa: PLC0415 - only in the replica
         from serve_app.http.socket_server import serve_on_socket  # noqa: PLC0415
 
         with bound_socket(socket_paths(folder, 1)) as bound:

@@ -24,11 +24,11 @@ def main(job: dict[str, Any]) -> None:
     ):
         for n, picture in enumerate(pictures(video, job), start=1):
             image = Path(folder, f"{n:06d}.jpg")
-            cv2.imwrite(str(image), sized(picture, job["size"]), quality)
+            cv2.imwrite(str(image), resize(picture, job["size"]), quality)
             frames.write(image, image.name)
 
 
-def sized(picture: Any, size: tuple[int, int] | None) -> Any:
+def resize(picture: Any, size: tuple[int, int] | None) -> Any:
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA) if size else picture
 
 
@@ -43,8 +43,8 @@ def pictures(video: Any, job: dict[str, Any]) -> Iterator[Any]:
                     second += 1
                 number += 1
         case "all":
-            while (got := video.read())[0]:
-                yield got[1]
+            while (read := video.read())[0]:
+                yield read[1]
         case _:
             for time in job["times"]:
                 video.set(cv2.CAP_PROP_POS_FRAMES, int(time * fps + 1e-6))
