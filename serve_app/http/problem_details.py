@@ -132,6 +132,9 @@ def problem_response(error: CatalogueError, request_id: str) -> Response:
         headers["Retry-After"] = str(max(1, retry_after))
     if body["status"] == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="fotograma"'
+    if body["status"] == 408:
+        # RFC 9110, 15.5.9: the rest of the body is not waited for.
+        headers["Connection"] = "close"
     if isinstance(error, ProblemError):
         body |= error.extensions
         headers |= error.headers

@@ -24,7 +24,8 @@ from serve_app.http.problem_details import ProblemError
 VERSION = "1.0.0"
 EXTENSIONS = ("creation", "creation-defer-length", "creation-with-upload", "checksum", "expiration", "termination")
 CHUNK_TYPE = "application/offset+octet-stream"
-MAX_METADATA_BYTES = 1 << 16
+MAX_METADATA_BYTES = 60 << 10
+"""HEAD answers it, and HAProxy takes 64 KiB of headers in all."""
 MAX_SIZE = (1 << 63) - 1
 """The largest length or offset: the greatest value of a bigint column."""
 

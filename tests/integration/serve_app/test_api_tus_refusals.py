@@ -58,6 +58,7 @@ class TestTusRefusals:
             ({"Upload-Length": "9", "Upload-Metadata": "filename !"}, (400, "malformed_request")),
             ({"Upload-Length": "9", "Upload-Metadata": "filename YQ==,filename YQ=="}, (400, "malformed_request")),
             ({"Upload-Length": "9", "Upload-Metadata": "spec e30"}, (400, "malformed_request")),
+            ({"Upload-Length": "9", "Upload-Metadata": "own " + "A" * (60 << 10)}, (413, "too_large")),
             (
                 {"Upload-Length": "9", "Upload-Metadata": "spec " + base64.b64encode(b'{"x":1}').decode()},
                 (422, "invalid_spec"),
