@@ -157,7 +157,7 @@ class Cache:
         hints, self._hints = self._hints, None
         if hints is not None:
             with contextlib.suppress(RedisError, OSError):
-                await hints.aclose()  # type: ignore[no-untyped-call]
+                await hints.aclose()  # type: ignore[no-untyped-call]  # redis has no type for it
 
     def _awake(self) -> Redis | None:
         return None if self._clock() < self._asleep_until else self._redis

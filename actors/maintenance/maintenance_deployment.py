@@ -41,7 +41,7 @@ class RayMetrics:
 class MaintenanceReplica:
     """open_maintenance: importable, so that no setting or secret is stored in the cluster's state."""
 
-    async def __init__(self, open_maintenance: OpenMaintenance) -> None:  # type: ignore[misc]
+    async def __init__(self, open_maintenance: OpenMaintenance) -> None:  # type: ignore[misc]  # Serve awaits it
         self._stack = AsyncExitStack()
         self._maintenance = await self._stack.enter_async_context(open_maintenance())
         self._work = asyncio.create_task(self._maintenance.run(RayMetrics()))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class WorkerReplica:
     """open_worker: importable, so that no setting or secret is stored in the cluster's state."""
 
-    async def __init__(self, open_worker: OpenWorker) -> None:  # type: ignore[misc]
+    async def __init__(self, open_worker: OpenWorker) -> None:  # type: ignore[misc]  # Serve awaits it
         self._stack = AsyncExitStack()
         self._worker = await self._stack.enter_async_context(open_worker())
         self._work = asyncio.create_task(self._worker.run())

@@ -56,7 +56,7 @@ def run_servers() -> Iterator[BenchmarkServers]:
         folder / "sockets",
         folder / "postgres.log",
         password="benchmark",
-        account=account,
+        os_user=account,
         programs=programs,
         settings=SETTINGS,
     )

@@ -68,7 +68,7 @@ class OneMachineService:
 
     def start(self, secrets: Secrets, *, workers: int) -> None:
         """Returns when /readyz reports that all is ready, however long that takes. Raises StartupError."""
-        self._servers.check_others()
+        self._servers.check_external()
         self._set_environment(secrets, workers=workers)
         self._sockets.mkdir(mode=0o700)
         self._fallback.open()
@@ -185,7 +185,7 @@ class OneMachineService:
             self._data_dir,
             head,
             self._recorder,
-            self._schema.was_current,
+            self._schema.has_been_current,
             on_step=lambda step, seconds: self._console.print_line(step_line(step, seconds)),
         )
         haproxy = HAProxy(
@@ -195,7 +195,7 @@ class OneMachineService:
             self._data_dir.logs / "haproxy.log",
             replicas=lambda: check_settings().api_replicas,
         )
-        return [haproxy, *self._servers.own, self._schema, self._ray]
+        return [haproxy, *self._servers.embedded, self._schema, self._ray]
 
     def _set_environment(self, secrets: Secrets, *, workers: int) -> None:
         servers = self._servers

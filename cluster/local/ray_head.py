@@ -47,7 +47,7 @@ class HeadNode(ray_node.Node):
 
         The calling thread must outlive them.
         """
-        super().start_monitor()  # type: ignore[no-untyped-call]
+        super().start_monitor()  # type: ignore[no-untyped-call]  # Ray has no type for it
         super().start_api_server(include_dashboard=True, raise_on_failure=True)
         return f"http://{self.webui_url}"
 
@@ -88,8 +88,7 @@ def _start_ray(head: RayHeadCommand) -> str:
 
     A worker requests one logical CPU; the API and maintenance request none.
     """
-    # `ray.init` has no parameter for the class of the node.
-    ray_node.Node = HeadNode  # type: ignore[misc]
+    ray_node.Node = HeadNode  # type: ignore[misc]  # `ray.init` has no parameter for the class of the node
     context: Any = ray.init(
         address="local",
         num_cpus=head.workers,
@@ -160,7 +159,7 @@ def _stop_ray() -> None:
     from ray import serve  # noqa: PLC0415
 
     try:
-        serve.shutdown()  # type: ignore[no-untyped-call]
+        serve.shutdown()  # type: ignore[no-untyped-call]  # Ray has no type for it
     except Exception:  # a broken cluster must end as well
         log.exception("Serve did not shut down.")
     ray.shutdown()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from functools import cache
+from os import PathLike
 from pathlib import Path
 
 import jinja2
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 
 from serve_app.deps import deps_of
 
@@ -46,8 +49,10 @@ class StaticAssets(StaticFiles):
     def __init__(self) -> None:
         super().__init__(directory=_HERE / "static")
 
-    def file_response(self, *args: object, **kwargs: object) -> Response:
-        response = super().file_response(*args, **kwargs)  # type: ignore[arg-type]
+    def file_response(
+        self, full_path: PathLike[str] | str, stat_result: os.stat_result, scope: Scope, status_code: int = 200
+    ) -> Response:
+        response = super().file_response(full_path, stat_result, scope, status_code)
         response.headers["Cache-Control"] = "no-cache"
         return response
 

@@ -24,9 +24,9 @@ CONNECT_SECONDS = 5
 
 @dataclass(frozen=True, slots=True)
 class BackingServices:
-    """Where the data are. postgres, valkey: embedded servers; None where the environment names another server.
+    """Where the data are. postgres, valkey: embedded servers; None where the environment names a server.
 
-    own_objects: the objects are a folder of the data directory.
+    has_embedded_objects: whether the objects are in a folder of the data directory.
     """
 
     database_url: str
@@ -34,20 +34,20 @@ class BackingServices:
     objects_url: str
     postgres: Postgres | None = None
     valkey: Valkey | None = None
-    own_objects: bool = False
+    has_embedded_objects: bool = False
 
     @property
-    def own(self) -> list[Postgres | Valkey]:
+    def embedded(self) -> list[Postgres | Valkey]:
         """The embedded servers."""
         return [server for server in (self.postgres, self.valkey) if server is not None]
 
-    def check_others(self) -> None:
+    def check_external(self) -> None:
         """Raises StartupError when a server that the environment names does not answer."""
         if self.postgres is None:
             check_database(self.database_url)
         if self.valkey is None:
             check_redis(self.redis_url)
-        if not self.own_objects:
+        if not self.has_embedded_objects:
             check_objects(self.objects_url)
 
 
@@ -55,7 +55,7 @@ def plan_backing_services(
     data_dir: DataDir, run_folder: Path, secrets: Secrets, environment: Mapping[str, str]
 ) -> BackingServices:
     """Decides which servers are embedded, and their addresses. Starts nothing. Raises StartupError."""
-    postgres = None if environment.get(DATABASE) else _own_postgres(data_dir, run_folder, secrets)
+    postgres = None if environment.get(DATABASE) else _embedded_postgres(data_dir, run_folder, secrets)
     valkey = None
     if not environment.get(REDIS):
         valkey = Valkey(
@@ -67,27 +67,27 @@ def plan_backing_services(
         objects_url=environment.get(OBJECTS) or data_dir.objects.as_uri(),
         postgres=postgres,
         valkey=valkey,
-        own_objects=not environment.get(OBJECTS),
+        has_embedded_objects=not environment.get(OBJECTS),
     )
 
 
-def _own_postgres(data_dir: DataDir, run_folder: Path, secrets: Secrets) -> Postgres:
-    account = server_user()
-    folder = postgres_folder(data_dir, account)
+def _embedded_postgres(data_dir: DataDir, run_folder: Path, secrets: Secrets) -> Postgres:
+    os_user = server_user()
+    folder = postgres_folder(data_dir, os_user)
     check_space(folder, shutil.disk_usage(folder).free)
     return Postgres(
         folder,
         run_folder / "postgres",
         data_dir.logs / "postgres.log",
         password=secrets.postgres_password,
-        account=account,
-        programs=programs_for(account, SHARED_DIR, data_dir.programs),
+        os_user=os_user,
+        programs=programs_for(os_user, SHARED_DIR, data_dir.programs),
     )
 
 
 def check_database(url: str) -> None:
     """Raises StartupError when no PostgreSQL server answers at the address."""
-    import psycopg  # noqa: PLC0415 - a client is only needed for a server that is not our own
+    import psycopg  # noqa: PLC0415 - only needed for an external server
 
     try:
         plain = re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql://", url)
@@ -124,13 +124,15 @@ def check_objects(url: str) -> None:
 
 def unreachable(variable: str, url: str, error: Exception) -> StartupError:
     """Returns the error for a server. It names the variable and the address without a password."""
-    why = first_line(error)
-    if any(part in why for part in _secrets_of(url)):
-        why = type(error).__name__
-    return StartupError(ExitCode.UNREACHABLE, f"{variable}: nothing usable at {place_of(url)} ({why}).")
+    reason = first_line(error)
+    if any(part in reason for part in _secrets_of(url)):
+        reason = type(error).__name__
+    return StartupError(
+        ExitCode.UNREACHABLE, f"{variable}: nothing usable at {address_without_secrets(url)} ({reason})."
+    )
 
 
-def place_of(url: str) -> str:
+def address_without_secrets(url: str) -> str:
     """Returns the address without user, password and options, because each can be secret."""
     try:
         parts = urlsplit(url)

@@ -20,15 +20,15 @@ class DatabaseSchema:
         self.after = after
         self._url = url
         self._is_current = False
-        self.was_current = threading.Event()
-        """Set when the database could be used for the first time."""
+        self.has_been_current = threading.Event()
+        """Set when the database can be used for the first time."""
 
     def start(self) -> None:
         """Raises StartupError when the database refuses the schema; another error when it is away."""
         if not has_schema(self._url):
             self._migrate()
         self._is_current = True
-        self.was_current.set()
+        self.has_been_current.set()
 
     def _migrate(self) -> None:
         from alembic.util.exc import CommandError  # noqa: PLC0415 - only when there is something to migrate

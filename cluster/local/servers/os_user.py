@@ -14,7 +14,7 @@ from typing import Any
 
 from cluster.local.startup_error import ExitCode, StartupError
 
-NAME = "pgserver"
+USER_NAME = "pgserver"
 """The account that the PostgreSQL wheel creates, too."""
 
 
@@ -48,19 +48,19 @@ class OsUser:
                 "name a PostgreSQL server with FOTOGRAMA_DATABASE_URL.",
             ) from error
 
-    def why_not_run(self, program: Path) -> str | None:
-        """Returns why this user can't execute the program at its path; None when the user can."""
+    def run_error(self, program: Path) -> str | None:
+        """Returns why this user can't execute the program; None when the user can."""
         command = [str(program), "--version"]
         try:
-            done = subprocess.run(  # noqa: S603
+            completed = subprocess.run(  # noqa: S603
                 command, check=False, capture_output=True, text=True, cwd="/", **self.popen_options()
             )
         except OSError as error:
             return f"{program}: {(error.strerror or str(error)).lower()}"
-        if done.returncode == 0:
+        if completed.returncode == 0:
             return None
-        lines: list[str] = done.stderr.strip().splitlines()
-        return lines[-1] if lines else f"{program}: exit code {done.returncode}"
+        lines: list[str] = completed.stderr.strip().splitlines()
+        return lines[-1] if lines else f"{program}: exit code {completed.returncode}"
 
     def can_reach(self, folder: Path) -> bool:
         """Whether this user may pass through all folders above `folder`."""
@@ -78,39 +78,39 @@ def server_user() -> OsUser:
     if os.geteuid() != 0:
         return OsUser()
     try:
-        entry = pwd.getpwnam(NAME)
+        entry = pwd.getpwnam(USER_NAME)
     except KeyError:
         _add_user()
-        entry = pwd.getpwnam(NAME)
-    account = OsUser(entry.pw_uid, entry.pw_gid)
-    _check_may_run_as(account)
-    return account
+        entry = pwd.getpwnam(USER_NAME)
+    os_user = OsUser(entry.pw_uid, entry.pw_gid)
+    _check_may_run_as(os_user)
+    return os_user
 
 
-def _check_may_run_as(account: OsUser) -> None:
+def _check_may_run_as(os_user: OsUser) -> None:
     """Raises StartupError when root may not start programs as this user, as in a container without that capability."""
     program = shutil.which("true", path=os.defpath) or "/bin/true"
     try:
-        subprocess.run([program], check=False, cwd="/", **account.popen_options())  # noqa: S603
+        subprocess.run([program], check=False, cwd="/", **os_user.popen_options())  # noqa: S603
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.EINVAL):
             return
         raise StartupError(
             ExitCode.FAILED,
-            f"PostgreSQL does not run as root, and this root may not start it as the user {NAME!r} "
+            f"PostgreSQL does not run as root, and this root may not start it as the user {USER_NAME!r} "
             f"({(error.strerror or str(error)).lower()}). Start Fotograma as another user than root.",
         ) from error
 
 
 def _add_user() -> None:
     useradd = shutil.which("useradd")
-    command = [useradd or "useradd", "--system", "--user-group", "--no-create-home", "--shell", "/bin/false", NAME]
+    command = [useradd or "useradd", "--system", "--user-group", "--no-create-home", "--shell", "/bin/false", USER_NAME]
     try:
         subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
     except (OSError, subprocess.CalledProcessError) as error:
-        why = getattr(error, "stderr", None) or str(error)
+        reason = getattr(error, "stderr", None) or str(error)
         raise StartupError(
             ExitCode.FAILED,
-            f"PostgreSQL does not run as root, and its user {NAME!r} could not be created ({why.strip()}). "
+            f"PostgreSQL does not run as root, and its user {USER_NAME!r} could not be created ({reason.strip()}). "
             "Start Fotograma as another user than root.",
         ) from error

@@ -21,7 +21,7 @@ LIBRARIES = f"{WHEEL}.libs"
 """The folder of shared libraries beside the package. The programs find it by a relative path."""
 MAJOR_VERSION = "18"
 INSTALLATION = f"pginstall{MAJOR_VERSION}"
-NEEDED = ("bin", "lib", "share")
+COPIED_FOLDERS = ("bin", "lib", "share")
 PROGRAMS = ("initdb", "postgres")
 
 
@@ -30,23 +30,23 @@ def wheel_programs() -> Path:
     return _package() / INSTALLATION / "bin"
 
 
-def programs_for(account: OsUser, *folders: Path) -> Path:
-    """Returns a folder of PostgreSQL's programs in which `account` can run them.
+def programs_for(os_user: OsUser, *folders: Path) -> Path:
+    """Returns a folder of PostgreSQL's programs in which `os_user` can run them.
 
-    A virtual environment below /root is closed to other users. Its permissions stay as they are. Instead, the programs
-    are copied into the first of `folders` that works, once for each version. Raises StartupError when none works.
+    Other users can't enter a virtual environment below /root, and its permissions are not changed. Instead, the
+    programs are copied to the first of `folders` that works, once for each version. Raises StartupError if none works.
     """
     original = wheel_programs()
-    reason = _why_not(account, original)
+    reason = _run_error(os_user, original)
     if reason is None:
         return original
     for folder in folders:
         try:
-            copy = _copy_to(folder, account)
+            copy = _copy_to(folder, os_user)
         except OSError as error:
             reason = f"{folder}: {(error.strerror or str(error)).lower()}"
             continue
-        reason = _why_not(account, copy)
+        reason = _run_error(os_user, copy)
         if reason is None:
             return copy
     raise broken_installation("PostgreSQL", reason)
@@ -60,25 +60,25 @@ def _package() -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
-def _why_not(account: OsUser, programs: Path) -> str | None:
+def _run_error(os_user: OsUser, programs: Path) -> str | None:
     """Returns why this user can't run the programs; None when the user can."""
-    reasons = (account.why_not_run(programs / name) for name in PROGRAMS)
+    reasons = (os_user.run_error(programs / name) for name in PROGRAMS)
     return next((reason for reason in reasons if reason is not None), None)
 
 
-def _copy_to(folder: Path, account: OsUser) -> Path:
+def _copy_to(folder: Path, os_user: OsUser) -> Path:
     """Returns the folder of the copied programs. Replaces a copy that does not run, and an incomplete one."""
     make_shared_dir(folder)
     copy = folder / f"postgres-{_fingerprint()}"
     programs = copy / WHEEL / INSTALLATION / "bin"
     with _locked(folder / ".lock"):
-        if copy.exists() and _why_not(account, programs) is None:
+        if copy.exists() and _run_error(os_user, programs) is None:
             return programs
-        for unusable in [*folder.glob(".postgres-*"), copy]:
-            shutil.rmtree(unusable, ignore_errors=True)
+        for old_copy in [*folder.glob(".postgres-*"), copy]:
+            shutil.rmtree(old_copy, ignore_errors=True)
         new_copy = folder / f".{copy.name}"
         package = _package()
-        for name in NEEDED:
+        for name in COPIED_FOLDERS:
             shutil.copytree(package / INSTALLATION / name, new_copy / WHEEL / INSTALLATION / name, symlinks=True)
         if (libraries := package.with_name(LIBRARIES)).is_dir():
             shutil.copytree(libraries, new_copy / LIBRARIES, symlinks=True)

@@ -26,8 +26,8 @@ START_SECONDS = 180.0
 START_POLL_SECONDS = 0.2
 # Longer than the drain of the workers and the timeouts of Serve.
 STOP = [(signal.SIGTERM, 45.0), (signal.SIGKILL, 5.0)]
-GO = b"\n"
-"""Written to the process when the database is ready."""
+DATABASE_READY = b"\n"
+"""Written to the standard input of the process when the database is ready."""
 API = "API"
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class RayCluster:
         self._database_ready = database_ready
         self._probe = ReadinessProbe(head.port)
         self._process = ServerProcess(self.name, data_dir.ray_log, environment=os.environ)
-        self._on_step, self._step_began = on_step, 0.0
+        self._on_step, self._step_started_at = on_step, 0.0
         self._steps: list[str] = []
         self.addresses = Addresses()
 
@@ -76,12 +76,15 @@ class RayCluster:
         if self._process.pid is not None:
             self._clean_up_last_cluster()
         self._head.delete_report()
-        self._steps, self._step_began = [HeadStep.RAY, API, HeadStep.APPLICATIONS, HeadStep.DASHBOARD], time.monotonic()
+        self._steps, self._step_started_at = (
+            [HeadStep.RAY, API, HeadStep.APPLICATIONS, HeadStep.DASHBOARD],
+            time.monotonic(),
+        )
         self._process.start(self._head.command(), folder=self._head.folder, keep_stdin_open=True)
         self._recorder.refresh()
         self._process.wait_until(self._may_use_database)
-        self._process.write_stdin(GO)
-        self._process.wait_until(self._is_answered, START_SECONDS, pause=START_POLL_SECONDS)
+        self._process.write_stdin(DATABASE_READY)
+        self._process.wait_until(self._is_api_ready, START_SECONDS, pause=START_POLL_SECONDS)
         self._recorder.refresh()
 
     @property
@@ -95,14 +98,14 @@ class RayCluster:
         if report is None:
             return
         self.addresses = report.addresses
-        done = list(HeadStep)[: list(HeadStep).index(report.step) + 1]
-        while self.step in done:
+        finished = list(HeadStep)[: list(HeadStep).index(report.step) + 1]
+        while self.step in finished:
             self._finish_step()
 
     def _finish_step(self) -> None:
         name, now = self._steps.pop(0), time.monotonic()
-        self._on_step(name, now - self._step_began)
-        self._step_began = now
+        self._on_step(name, now - self._step_started_at)
+        self._step_started_at = now
 
     def stop(self) -> None:
         """Lets the workers release their tasks, then ends the remaining processes of the cluster."""
@@ -114,7 +117,7 @@ class RayCluster:
         self.update_steps()
         return self._database_ready.is_set()
 
-    def _is_answered(self) -> bool:
+    def _is_api_ready(self) -> bool:
         self.update_steps()
         if self.step != API or self._probe.parts() is None:
             return False

@@ -16,9 +16,9 @@ from cluster.local.startup_error import ExitCode, StartupError
 
 POLL_SECONDS = 0.05
 LOG_LINES = 3
-MAX_PATIENCE = 8
-BROKEN_PROGRAM = {errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOTDIR, errno.ELIBBAD}
-NOT_LOADED = {126, 127}
+MAX_TIMEOUT_FACTOR = 8
+BROKEN_PROGRAM_ERRORS = {errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOTDIR, errno.ELIBBAD}
+LOADER_EXIT_CODES = {126, 127}
 """Exit codes of the system's loader: a program without its libraries."""
 
 
@@ -28,10 +28,10 @@ class ServerDidNotStart(Exception):
     since: size of the log before this start. exit_code: None when the process still ran.
     """
 
-    def __init__(self, name: str, why: str, log: Path, *, since: int = 0, exit_code: int | None = None) -> None:
+    def __init__(self, name: str, reason: str, log: Path, *, since: int = 0, exit_code: int | None = None) -> None:
         last = " | ".join(_last_lines(log, since))
         output = f"{log} ends with: {last}" if last else f"{log} has no new line"
-        super().__init__(f"{name} did not start ({why}). {output}")
+        super().__init__(f"{name} did not start ({reason}). {output}")
         self.exit_code = exit_code
 
 
@@ -42,12 +42,12 @@ class StillStarting(Exception):
 class ServerProcess:
     """name: for messages. log: its output is appended to this file. environment: complete; nothing is inherited."""
 
-    def __init__(self, name: str, log: Path, *, environment: Mapping[str, str], account: OsUser | None = None) -> None:
+    def __init__(self, name: str, log: Path, *, environment: Mapping[str, str], os_user: OsUser | None = None) -> None:
         self.name, self.log = name, log
-        self._environment, self._account = dict(environment), account or OsUser()
+        self._environment, self._os_user = dict(environment), os_user or OsUser()
         self._process: subprocess.Popen[bytes] | None = None
         self._pid: int | None = None
-        self._log_size, self._patience = 0, 1
+        self._log_size, self._timeout_factor = 0, 1
 
     @property
     def pid(self) -> int | None:
@@ -59,8 +59,8 @@ class ServerProcess:
         """A sentence for people: the process has ended by itself and is started again."""
         process = self._process
         code = None if process is None else process.poll()
-        how = "" if code is None else f" ({_ending_of(code)})"
-        return f"{self.name} ended unexpectedly{how}; it is started again"
+        detail = "" if code is None else f" ({_exit_text(code)})"
+        return f"{self.name} ended unexpectedly{detail}; it is started again"
 
     def is_running(self) -> bool:
         process = self._process
@@ -84,10 +84,10 @@ class ServerProcess:
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
-                    **self._account.popen_options(),
+                    **self._os_user.popen_options(),
                 )
             except OSError as error:
-                if error.errno not in BROKEN_PROGRAM:
+                if error.errno not in BROKEN_PROGRAM_ERRORS:
                     raise
                 raise broken_installation(self.name, f"{command[0]}: {error.strerror}") from error
         self._pid = self._process.pid
@@ -106,36 +106,36 @@ class ServerProcess:
                 process.stdin.flush()
 
     def wait_until(
-        self, answers: Callable[[], bool], seconds: float = math.inf, *, pause: float = POLL_SECONDS
+        self, is_ready: Callable[[], bool], seconds: float = math.inf, *, pause: float = POLL_SECONDS
     ) -> None:
-        """Waits until `answers` returns True. pause: seconds between two calls.
+        """Waits until `is_ready` returns True. pause: seconds between two calls.
 
-        seconds: the timeout. It restarts whenever `answers` raises StillStarting, and doubles after each timeout,
+        seconds: the timeout. It restarts whenever `is_ready` raises StillStarting, and doubles after each timeout,
         because the machine may be slow. Raises ServerDidNotStart; StartupError when the program could not be loaded.
         """
-        patience = seconds * self._patience
-        deadline = time.monotonic() + patience
+        timeout = seconds * self._timeout_factor
+        deadline = time.monotonic() + timeout
         while True:
             try:
-                if answers():
+                if is_ready():
                     # A wait without a timeout does not show how slow the machine is.
-                    self._patience = 1 if math.isfinite(seconds) else self._patience
+                    self._timeout_factor = 1 if math.isfinite(seconds) else self._timeout_factor
                     return
             except StillStarting:
-                deadline = time.monotonic() + patience
+                deadline = time.monotonic() + timeout
             # None when another thread has stopped it.
             process = self._process
             if process is None or process.poll() is not None:
-                raise self._ending(None if process is None else process.returncode)
+                raise self._start_error(None if process is None else process.returncode)
             if time.monotonic() > deadline:
                 self.stop([(signal.SIGKILL, 5.0)])
-                self._patience = min(self._patience * 2, MAX_PATIENCE)
-                raise ServerDidNotStart(self.name, f"no answer in {patience:g} s", self.log, since=self._log_size)
+                self._timeout_factor = min(self._timeout_factor * 2, MAX_TIMEOUT_FACTOR)
+                raise ServerDidNotStart(self.name, f"no answer in {timeout:g} s", self.log, since=self._log_size)
             time.sleep(pause)
 
-    def _ending(self, exit_code: int | None) -> Exception:
-        how = "stopped" if exit_code is None else _ending_of(exit_code)
-        return did_not_start(self.name, how, self.log, since=self._log_size, exit_code=exit_code)
+    def _start_error(self, exit_code: int | None) -> Exception:
+        detail = "stopped" if exit_code is None else _exit_text(exit_code)
+        return did_not_start(self.name, detail, self.log, since=self._log_size, exit_code=exit_code)
 
     def stop(self, steps: Sequence[tuple[signal.Signals, float]]) -> None:
         """Sends one signal after the other, each followed by a wait of its seconds, until the process has ended."""
@@ -157,19 +157,19 @@ class ServerProcess:
             self._process = None
 
 
-def broken_installation(name: str, why: str) -> StartupError:
+def broken_installation(name: str, reason: str) -> StartupError:
     """Returns the error for a program that is missing, or that the system can't run."""
     return StartupError(
         ExitCode.NOT_INSTALLED,
-        f'{name} can\'t be run ({why}). Install Fotograma again: pip install --force-reinstall "fotograma[local]"',
+        f'{name} can\'t be run ({reason}). Install Fotograma again: pip install --force-reinstall "fotograma[local]"',
     )
 
 
-def did_not_start(name: str, why: str, log: Path, *, since: int, exit_code: int | None) -> Exception:
+def did_not_start(name: str, reason: str, log: Path, *, since: int, exit_code: int | None) -> Exception:
     """Returns the error for a program that ended: StartupError when it could not be loaded, else ServerDidNotStart."""
-    if exit_code in NOT_LOADED:
+    if exit_code in LOADER_EXIT_CODES:
         return broken_installation(name, (_last_lines(log, since) or [f"exit code {exit_code}"])[-1])
-    return ServerDidNotStart(name, why, log, since=since, exit_code=exit_code)
+    return ServerDidNotStart(name, reason, log, since=since, exit_code=exit_code)
 
 
 def size_of(file: Path) -> int:
@@ -180,7 +180,7 @@ def size_of(file: Path) -> int:
         return 0
 
 
-def _ending_of(exit_code: int) -> str:
+def _exit_text(exit_code: int) -> str:
     """Describes the end of a process by its return code (negative: killed by this signal)."""
     if exit_code >= 0:
         return f"exit code {exit_code}"

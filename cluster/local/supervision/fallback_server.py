@@ -31,8 +31,7 @@ class FallbackServer:
 
     def open(self) -> None:
         """Starts to listen."""
-        # The declared type has only addresses of the Internet.
-        server = _Server(str(self.path), _handler(self._parts))  # type: ignore[arg-type]
+        server = _Server(str(self.path), _handler(self._parts))  # type: ignore[arg-type]  # typed for IP only
         threading.Thread(target=server.serve_forever, args=[0.05], name="fallback", daemon=True).start()
         self._server = server
 

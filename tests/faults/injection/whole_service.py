@@ -47,7 +47,7 @@ class System:
             folder / "s",
             folder / "postgres.log",
             password="faults",
-            account=account,
+            os_user=account,
             programs=programs_for(account, SHARED_DIR),
         )
         self.valkey = Valkey(folder / "valkey", folder / "valkey.sock", folder / "valkey.log", password="faults")

@@ -59,7 +59,7 @@ def closing_umask() -> Iterator[None]:
 
 
 def test_programs_run_in_the_wheel_when_their_user_can_reach_it(account: OsUser, shared_dir: Path) -> None:
-    if account.why_not_run(wheel_programs() / "initdb") is None:
+    if account.run_error(wheel_programs() / "initdb") is None:
         assert programs_for(account, shared_dir) == wheel_programs()
         assert not shared_dir.exists()
     else:
@@ -73,7 +73,7 @@ def test_server_runs_from_a_copy_of_a_wheel_that_its_user_cannot_reach(
 ) -> None:
     programs = programs_for(account, shared_dir)
     server = Postgres(
-        folder / "place", folder / "sockets", folder / "log", password="a secret", account=account, programs=programs
+        folder / "place", folder / "sockets", folder / "log", password="a secret", os_user=account, programs=programs
     )
     try:
         server.start()
@@ -103,8 +103,8 @@ def test_copy_that_cannot_be_run_is_replaced(account: OsUser, shared_dir: Path, 
 
     programs = programs_for(account, shared_dir)
 
-    assert account.why_not_run(programs / "initdb") is None
-    assert account.why_not_run(programs / "postgres") is None
+    assert account.run_error(programs / "initdb") is None
+    assert account.run_error(programs / "postgres") is None
 
 
 @AS_ROOT
@@ -118,7 +118,7 @@ def test_incomplete_copy_is_removed(account: OsUser, shared_dir: Path) -> None:
 
     programs = programs_for(account, shared_dir)
 
-    assert account.why_not_run(programs / "postgres") is None
+    assert account.run_error(programs / "postgres") is None
     assert [path.name for path in shared_dir.glob("*postgres-*")] == [name]
 
 
@@ -129,7 +129,7 @@ def test_concurrent_starts_share_one_copy(account: OsUser, shared_dir: Path) -> 
         folders = set(threads.map(lambda _: programs_for(account, shared_dir), range(3)))
 
     (programs,) = folders
-    assert account.why_not_run(programs / "postgres") is None
+    assert account.run_error(programs / "postgres") is None
 
 
 @AS_ROOT

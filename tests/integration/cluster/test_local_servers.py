@@ -24,7 +24,7 @@ from cluster.local.data_dir import open_data_dir
 from cluster.local.secret_files import Secrets
 from cluster.local.servers.backing_services import DATABASE, OBJECTS, REDIS, BackingServices, plan_backing_services
 from cluster.local.servers.database_schema import DatabaseSchema
-from cluster.local.servers.embedded_postgres import Postgres, disown
+from cluster.local.servers.embedded_postgres import Postgres, replace_stale_pid
 from cluster.local.servers.embedded_valkey import Valkey
 from cluster.local.servers.os_user import OsUser, server_user
 from cluster.local.servers.postgres_programs import programs_for
@@ -65,7 +65,7 @@ def own_postgres(folder: Path, account: OsUser) -> Iterator[Postgres]:
         folder / "sockets",
         folder / "postgres.log",
         password="a secret",
-        account=account,
+        os_user=account,
         programs=programs_for(account, folder),
         settings={"fsync": "off"},
     )
@@ -194,7 +194,7 @@ def test_running_server_keeps_its_pid_file(own_postgres: Postgres) -> None:
     file = own_postgres.data / "postmaster.pid"
     before = file.read_text()
 
-    disown(file, parent=1)
+    replace_stale_pid(file, parent=1)
 
     assert file.read_text() == before
 
@@ -246,8 +246,8 @@ def test_servers_of_the_environment_are_used_and_none_is_started(
 
     servers = plan_backing_services(data_dir, tmp_path, SECRETS, environment)
 
-    servers.check_others()
-    assert servers.own == []
+    servers.check_external()
+    assert servers.embedded == []
     assert servers.database_url == environment[DATABASE]
 
 
@@ -269,7 +269,7 @@ def test_server_of_the_environment_that_does_not_answer_is_named(
     servers = plan_backing_services(data_dir, tmp_path, SECRETS, environment)
 
     with pytest.raises(StartupError, match=variable) as refused:
-        servers.check_others()
+        servers.check_external()
 
     assert refused.value.code is ExitCode.UNREACHABLE
     assert "secret" not in str(refused.value)
@@ -295,14 +295,14 @@ def supervised(folder: Path) -> Iterator[tuple[BackingServices, Callable[[str, i
             assert changed.wait_for(lambda: sum(text in line for line in lines) >= times, 60), lines
 
     supervisor = Supervisor(
-        [*servers.own, schema], on_event=record_line, policy=RestartPolicy(first_pause=0.1, longest_pause=0.2)
+        [*servers.embedded, schema], on_event=record_line, policy=RestartPolicy(first_pause=0.1, longest_pause=0.2)
     )
     supervisor.start()
     try:
         yield servers, wait_for
     finally:
         supervisor.stop()
-        assert not any(server.is_running() for server in servers.own)
+        assert not any(server.is_running() for server in servers.embedded)
 
 
 def test_server_is_restarted_after_every_kill(
@@ -310,7 +310,7 @@ def test_server_is_restarted_after_every_kill(
 ) -> None:
     servers, wait_for = supervised
     wait_for("Database schema", 1)
-    for server in servers.own:
+    for server in servers.embedded:
         for times in range(1, 6):
             kill_process_tree(server.pid)
             wait_for(f"{server.name} runs again", times)

@@ -49,7 +49,7 @@ def running_postgres(folder: Path) -> Iterator[Postgres]:
         folder / "sockets",
         folder / "postgres.log",
         password="test",
-        account=account,
+        os_user=account,
         programs=programs_for(account, folder),
         settings=FAST_SETTINGS,
     )

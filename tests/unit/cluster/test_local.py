@@ -25,7 +25,7 @@ from cluster.local.data_dir import (
 from cluster.local.process_record import RecordedProcess, RecordedRun, read_record, still_running, write_record
 from cluster.local.ray_environment import changes
 from cluster.local.secret_files import Secrets, open_secrets
-from cluster.local.servers.backing_services import place_of
+from cluster.local.servers.backing_services import address_without_secrets
 from cluster.local.servers.os_user import OsUser, is_open_to_all
 from cluster.local.startup_error import ExitCode, StartupError
 from cluster.settings import load
@@ -140,7 +140,7 @@ def test_full_disk_is_refused_with_the_needed_space() -> None:
     ],
 )
 def test_message_about_a_server_contains_no_secret(url: str, place: str) -> None:
-    assert place_of(url) == place
+    assert address_without_secrets(url) == place
 
 
 def test_secrets_are_generated_once_and_readable_by_their_owner_only(tmp_path: Path) -> None:
