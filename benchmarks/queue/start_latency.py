@@ -16,13 +16,14 @@ from actors.extraction_types import ProgressEvent, Reader
 from actors.sandbox.child_process import ChildOutcome, DecodingChild
 from actors.sandbox.child_protocol import Job
 from actors.worker.worker_loop import Worker
-from benchmarks.queue.harness import SPEC, BenchmarkServers
+from benchmarks.queue.harness import BenchmarkServers
 from benchmarks.queue.timed_operations import Queue
 from db.acceptance.accept import Upload
 from db.acceptance.object_reservations import reserve
 from db.cache import open_cache
 from db.object_store.folder_store import FolderStore
 from db.object_store.object_keys import video_key
+from db.values.frame_spec import AllFrames, FrameSpec, canonical
 from tests.support.state.worker_setup import make_worker_deps
 from tests.support.videos.clips import CLIPS, make_clip
 
@@ -45,10 +46,10 @@ async def measure_start_seconds(servers: BenchmarkServers, queue: Queue, tries: 
     seconds = []
     try:
         with _job_starts() as job_started:
-            for _ in range(tries):
+            for number in range(tries):
                 await asyncio.sleep(IDLE_SECONDS)
                 job_started.clear()
-                upload = await _store_upload(queue, store, clip)
+                upload = await _store_upload(queue, store, clip, number)
                 start = time.perf_counter()
                 await queue.accept(upload)
                 await api_cache.announce()
@@ -82,12 +83,14 @@ def _job_starts() -> Iterator[asyncio.Event]:
         DecodingChild.run_job = run_job  # type: ignore[method-assign]  # restores the method
 
 
-async def _store_upload(queue: Queue, store: FolderStore, clip: Path) -> Upload:
+async def _store_upload(queue: Queue, store: FolderStore, clip: Path, number: int) -> Upload:
+    """Stores the clip. Each number gives another specification: a worker that can reuse a result runs no job."""
+    spec = canonical(FrameSpec(AllFrames(), max_frames=CLIPS["h264"].frames + number))
     video = uuid7()
     key = video_key(video)
     await reserve(queue.database, queue.users[0], key)
     stored = await store.put_file(key, clip)
-    return Upload(queue.users[0], video, uuid7(), uuid7(), "clip.mp4", stored.size, stored.sha256, key, SPEC)
+    return Upload(queue.users[0], video, uuid7(), uuid7(), "clip.mp4", stored.size, stored.sha256, key, spec)
 
 
 async def _wait_until_ended(database: AsyncEngine, upload: Upload) -> None:
