@@ -144,9 +144,7 @@ def test_copies_are_evicted_when_the_disk_has_no_room(tmp_path: Path) -> None:
     assert not any(cache.link(digest_of(n), tmp_path / "x") for n in range(3))
 
 
-def test_crash_while_a_copy_is_added_leaves_no_file_that_eviction_does_not_know(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_crash_while_a_copy_is_added_leaves_no_other_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache, link = StagingCache(tmp_path / "staged", 10_000), os.link
 
     def link_and_die(source: Path, target: Path) -> None:
@@ -160,7 +158,7 @@ def test_crash_while_a_copy_is_added_leaves_no_file_that_eviction_does_not_know(
     assert [file.name for file in cache.folder.iterdir()] == [digest_of(0)]
 
 
-def test_copy_that_is_there_already_stays(tmp_path: Path) -> None:
+def test_adding_an_existing_copy_again_keeps_it(tmp_path: Path) -> None:
     cache = StagingCache(tmp_path / "staged", 10_000)
     for path in write_files(tmp_path, 2):
         cache.add(digest_of(0), path)

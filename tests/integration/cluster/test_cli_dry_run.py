@@ -96,9 +96,9 @@ def test_dry_run_prints_what_the_service_and_the_output_folder_have_already(
     assert "sent" not in lines[2]
     assert lines[3].endswith("; not sent, the service has its video")
     assert f"({(folder / 'new.mp4').stat().st_size / 1e6:.1f} MB to send)" in lines[4]
-    told = items(dry_run(capsys, "videos", "--json")[1])
-    assert [item["reused"] for item in told] == ["extraction", "archive", None, "video"]
-    assert [item["video_id"] for item in told] == ["v-1", "v-2", None, "v-3"]
+    listed = items(dry_run(capsys, "videos", "--json")[1])
+    assert [item["reused"] for item in listed] == ["extraction", "archive", None, "video"]
+    assert [item["video_id"] for item in listed] == ["v-1", "v-2", None, "v-3"]
     assert {request.method for request in service.requests} == {"GET", "POST"}
     assert not service.requests_to("POST", "/v1/uploads")
 

@@ -272,45 +272,45 @@ def test_unwritable_state_folder_only_prevents_resuming(run: Run, tmp_path: Path
     assert "An upload can't go on after a crash of this command" in done.stderr
 
 
-def test_names_with_control_characters_and_wrong_bytes_are_shown_escaped(run: Run, tmp_path: Path) -> None:
+def test_file_names_with_control_characters_and_invalid_bytes_are_printed_escaped(run: Run, tmp_path: Path) -> None:
     for name in (b"broken\n\x1b[31m\xff.mp4", b"one\n\xff.mp4"):
         with open(os.path.join(os.fsencode(tmp_path), name), "wb") as file:
             file.write(b"video " + name)
-    done = run("extract", ".", "-o", "out")
-    assert done.returncode == 1
-    assert "one\\n\\udcff.mp4: 2 frames" in done.stdout
-    assert "broken\\n\\x1b[31m\\udcff.mp4: Only sound. (no_video_stream)" in done.stderr
-    assert "\x1b" not in done.stdout + done.stderr
-    told = run("extract", ".", "-o", "out", "--json")
-    assert told.returncode == 1
-    assert [os.fsencode(item["file"]) for item in json.loads(told.stdout)["items"]] == [
+    completed = run("extract", ".", "-o", "out")
+    assert completed.returncode == 1
+    assert "one\\n\\udcff.mp4: 2 frames" in completed.stdout
+    assert "broken\\n\\x1b[31m\\udcff.mp4: Only sound. (no_video_stream)" in completed.stderr
+    assert "\x1b" not in completed.stdout + completed.stderr
+    as_json = run("extract", ".", "-o", "out", "--json")
+    assert as_json.returncode == 1
+    assert [os.fsencode(item["file"]) for item in json.loads(as_json.stdout)["items"]] == [
         b"broken\n\x1b[31m\xff.mp4",
         b"one\n\xff.mp4",
     ]
 
 
 def make_deep_folders(folder: Path) -> None:
-    """Folders below each other whose path is longer than the system opens, also for root."""
+    """Makes nested folders whose path is too long for the system to open, also for root."""
     descriptor = os.open(folder, os.O_RDONLY)
     for _ in range(20):
         os.mkdir("d" * 250, dir_fd=descriptor)
-        below = os.open("d" * 250, os.O_RDONLY, dir_fd=descriptor)
+        subfolder = os.open("d" * 250, os.O_RDONLY, dir_fd=descriptor)
         os.close(descriptor)
-        descriptor = below
+        descriptor = subfolder
     os.close(descriptor)
 
 
-def test_folder_that_can_not_be_read_is_skipped_with_exit_code_1(run: Run, tmp_path: Path) -> None:
+def test_unreadable_folder_is_skipped_with_exit_code_1(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "videos"
     folder.mkdir()
     (folder / "one.mp4").write_bytes(b"video one")
     (folder / "loop").symlink_to(folder)
     make_deep_folders(folder)
     try:
-        done = run("extract", "videos", "--recursive", "-o", "out")
-        assert done.returncode == 1
-        assert done.stdout.count("one.mp4: 2 frames") == 1
-        assert done.stderr.startswith("Skipped: [Errno 36] File name too long: 'videos/ddd")
+        completed = run("extract", "videos", "--recursive", "-o", "out")
+        assert completed.returncode == 1
+        assert completed.stdout.count("one.mp4: 2 frames") == 1
+        assert completed.stderr.startswith("Skipped: [Errno 36] File name too long: 'videos/ddd")
         shutil.rmtree(folder / ("d" * 250))
         assert run("extract", "videos", "--recursive", "-o", "out").returncode == 0
     finally:

@@ -1,4 +1,4 @@
-"""Uploads by tus while the store, the database or the disk fails: nothing confirmed is lost, and they go on."""
+"""Uploads by tus while the store, the database or the disk fails: no confirmed byte is lost, and uploads continue."""
 
 from __future__ import annotations
 
@@ -34,25 +34,25 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def disturbed(deps: Deps, client: httpx.AsyncClient, **parts: Any) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a replica with other parts."""
-    async with open_client(create_app(replace(deps, **parts)), headers=client.headers) as made:
-        yield made
+async def open_replica(deps: Deps, client: httpx.AsyncClient, **parts: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """Opens a client of a replica that has other dependencies."""
+    async with open_client(create_app(replace(deps, **parts)), headers=client.headers) as replica_client:
+        yield replica_client
 
 
 async def lose_the_answer() -> None:
     raise OperationalError("COMMIT", {}, ConnectionResetError())
 
 
-async def finish(client: httpx.AsyncClient, deps: Deps, path: str) -> None:
-    """Goes on where the service is; then all bytes must be there, once."""
+async def finish_upload(client: httpx.AsyncClient, deps: Deps, path: str) -> None:
+    """Sends the bytes after the committed offset, and checks that the video is complete and accepted once."""
     offset = await tus_client.committed_offset(client, path)
     assert (await tus_client.patch(client, path, offset, MP4[offset:])).status_code == 204
     assert await tus_client.stored_bytes(deps.database, deps.objects, tus_client.id_of(path)) == MP4
     assert (await database_rows.fetch_one(deps.database, "SELECT count(*) AS n FROM extractions")).n == 1
 
 
-async def test_disk_that_fills_up_within_a_chunk_keeps_the_chunks_before_it(
+async def test_full_disk_during_a_chunk_keeps_the_earlier_chunks(
     ana: httpx.AsyncClient, deps: Deps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write, blocks = object_store.write_block, 0
@@ -72,11 +72,11 @@ async def test_disk_that_fills_up_within_a_chunk_keeps_the_chunks_before_it(
     assert len(await tus_client.chunk_keys(deps.objects, path)) == 1
     assert isinstance(deps.objects, FolderStore)
     assert list((deps.objects._root / ".staging").iterdir()) == []
-    await finish(ana, deps, path)
+    await finish_upload(ana, deps, path)
 
 
 @pytest.mark.parametrize("headers", [{}, tus_client.checksum(MP4)])
-async def test_store_that_goes_away_within_a_request_keeps_what_was_committed(
+async def test_store_failure_during_a_request_keeps_the_committed_chunks(
     ana: httpx.AsyncClient, deps: Deps, headers: dict[str, str]
 ) -> None:
     class FailingStore(FolderStore):
@@ -90,30 +90,30 @@ async def test_store_that_goes_away_within_a_request_keeps_what_was_committed(
 
     assert isinstance(deps.objects, FolderStore)
     path = await tus_client.open_upload(ana, len(MP4))
-    async with disturbed(deps, ana, objects=FailingStore(deps.objects._root)) as client:
+    async with open_replica(deps, ana, objects=FailingStore(deps.objects._root)) as client:
         assert_refused(await tus_client.patch(client, path, 0, MP4, headers), 503, "unavailable", "service")
-    kept = 0 if headers else 2
-    assert await tus_client.committed_offset(ana, path) == 4000 * kept
-    assert len(await tus_client.chunk_keys(deps.objects, path)) == kept
-    await finish(ana, deps, path)
+    kept_chunks = 0 if headers else 2
+    assert await tus_client.committed_offset(ana, path) == 4000 * kept_chunks
+    assert len(await tus_client.chunk_keys(deps.objects, path)) == kept_chunks
+    await finish_upload(ana, deps, path)
 
 
 @pytest.mark.parametrize("nth", [1, 2])
-async def test_chunk_whose_commit_was_not_answered_is_kept_and_the_offset_tells(
+async def test_chunk_whose_commit_was_not_answered_counts_in_the_offset(
     ana: httpx.AsyncClient, deps: Deps, nth: int
 ) -> None:
     path = await tus_client.open_upload(ana, len(MP4))
     database: Any = DisturbedDatabase(deps.database, nth, lose_the_answer)
-    async with disturbed(deps, ana, database=database) as client:
+    async with open_replica(deps, ana, database=database) as client:
         assert_refused(await tus_client.patch(client, path, 0, MP4), 503, "unavailable", "service")
     assert await tus_client.committed_offset(ana, path) == 4000 * nth
-    await finish(ana, deps, path)
+    await finish_upload(ana, deps, path)
 
 
 async def test_video_whose_commit_was_not_answered_is_accepted(ana: httpx.AsyncClient, deps: Deps) -> None:
     path = await tus_client.open_upload(ana, len(MP4))
     database: Any = DisturbedDatabase(deps.database, 3, lose_the_answer)
-    async with disturbed(deps, ana, database=database) as client:
+    async with open_replica(deps, ana, database=database) as client:
         answer = await tus_client.patch(client, path, 0, MP4)
     assert (answer.status_code, answer.headers["video-location"]) == (204, f"/v1/videos/{tus_client.id_of(path)}")
     assert await tus_client.stored_bytes(deps.database, deps.objects, tus_client.id_of(path)) == MP4
@@ -126,10 +126,10 @@ async def test_accepted_video_keeps_its_bytes_when_its_answer_fails(
     find, path = resumable_uploads.find, await tus_client.open_upload(ana, len(MP4))
 
     async def fail_when_complete(database: AsyncEngine, *ids: Any) -> Any:
-        found = await find(database, *ids)
-        if found.is_complete:
+        upload = await find(database, *ids)
+        if upload.is_complete:
             raise error
-        return found
+        return upload
 
     monkeypatch.setattr(resumable_uploads, "find", fail_when_complete)
     assert (await tus_client.patch(ana, path, 0, MP4)).status_code in {500, 503}
@@ -142,9 +142,9 @@ class ReadOnlyDatabase(DisturbedDatabase):
     """A database after a failover: every transaction is read-only."""
 
     def __init__(self, database: AsyncEngine) -> None:
-        async def nothing() -> None: ...
+        async def do_nothing() -> None: ...
 
-        super().__init__(database, 0, nothing)
+        super().__init__(database, 0, do_nothing)
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncConnection]:
@@ -154,13 +154,13 @@ class ReadOnlyDatabase(DisturbedDatabase):
 
 
 @pytest.mark.parametrize("offset", [0, 8000])
-async def test_read_only_database_answers_503_and_the_upload_goes_on_after_it(
+async def test_read_only_database_is_answered_with_503_and_the_upload_continues_afterwards(
     ana: httpx.AsyncClient, deps: Deps, offset: int
 ) -> None:
     path = await tus_client.open_upload(ana, len(MP4))
     await tus_client.patch(ana, path, 0, MP4[:offset])
     database: Any = ReadOnlyDatabase(deps.database)
-    async with disturbed(deps, ana, database=database) as client:
+    async with open_replica(deps, ana, database=database) as client:
         calls: list[Callable[[], Awaitable[httpx.Response]]] = [
             lambda: tus_client.patch(client, path, offset, MP4[offset:]),
             lambda: tus_client.create(client, len(MP4)),
@@ -169,4 +169,4 @@ async def test_read_only_database_answers_503_and_the_upload_goes_on_after_it(
         for call in calls:
             assert status_and_code(await call()) == (503, "unavailable")
         assert await tus_client.committed_offset(client, path) == offset
-    await finish(ana, deps, path)
+    await finish_upload(ana, deps, path)

@@ -175,22 +175,27 @@ async def test_concurrent_uploads_of_deferred_length_never_exceed_the_quota(
 
 
 @pytest.mark.parametrize(
-    ("quota", "most", "code"),
+    ("quota", "max_uploads", "code"),
     [(Quotas(waiting=2), 2, "too_many_waiting"), (Quotas(stored_bytes=3 * len(MP4)), 3, "quota_exceeded")],
 )
-async def test_uploads_created_together_in_two_replicas_never_exceed_a_quota_and_each_of_them_can_be_finished(
-    deps: Deps, tmp_path: Path, quota: Quotas, most: int, code: str
+async def test_concurrent_creations_in_two_replicas_never_exceed_a_quota_and_all_can_be_finished(
+    deps: Deps, tmp_path: Path, quota: Quotas, max_uploads: int, code: str
 ) -> None:
     limits = api_client.make_limits(quotas=quota)
-    one, two = (api_client.make_deps(deps.database, tmp_path / "objects", deps.cache, limits=limits) for _ in range(2))
-    async with api_client.open_client(create_app(one)) as first, api_client.open_client(create_app(two)) as second:
+    first_deps, second_deps = (
+        api_client.make_deps(deps.database, tmp_path / "objects", deps.cache, limits=limits) for _ in range(2)
+    )
+    async with (
+        api_client.open_client(create_app(first_deps)) as first,
+        api_client.open_client(create_app(second_deps)) as second,
+    ):
         await api_client.log_in(first)
         second.headers["Authorization"] = first.headers["Authorization"]
         answers = await asyncio.gather(*(tus_client.create(client, len(MP4)) for client in (first, second) * 5))
         created = [answer.headers["location"] for answer in answers if answer.status_code == 201]
         refused = [status_and_code(answer) for answer in answers if answer.status_code != 201]
-        assert (len(created), refused) == (most, [(429, code)] * (10 - most))
+        assert (len(created), refused) == (max_uploads, [(429, code)] * (10 - max_uploads))
         for path in created:
             assert "video-location" in (await tus_client.patch(second, path, 0, MP4)).headers
-    for made in (one, two):
-        made.password_hasher.close()
+    for app_deps in (first_deps, second_deps):
+        app_deps.password_hasher.close()
