@@ -12,11 +12,10 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from dataclasses import dataclass
 from pathlib import Path
 
-import uvicorn
-
 from benchmarks.process_measurement import process_tree, read_kibibytes
 from benchmarks.upload import serve_program
 from benchmarks.upload.body_reader import body_reader
+from benchmarks.upload.disk_writer import serve_until_input_ends
 from benchmarks.upload.serve_program import Mode
 from cluster.local.servers.embedded_haproxy import HAProxy
 from tests.support.own_process import command_of
@@ -43,27 +42,27 @@ class Ingress:
 def plain_uvicorn() -> Iterator[Ingress]:
     """The body reader on uvicorn, without Serve."""
     port = free_port()
-    with _running([sys.executable, "-m", __name__, str(port)], os.environ) as process:
+    with running([sys.executable, "-m", __name__, str(port)], os.environ) as process:
         yield Ingress(port, (), (process.pid,))
 
 
 @contextmanager
 def serve_ingress(mode: Mode) -> Iterator[Ingress]:
     """Serve's proxy, or its HAProxy mode."""
-    with _folder() as folder:
+    with temporary_folder() as folder:
         port = free_port()
-        with _running(*_serve(mode, port, folder)) as process:
+        with running(*_serve(mode, port, folder)) as process:
             yield _ingress(port, process.pid)
 
 
 @contextmanager
 def fotograma_ingress() -> Iterator[Ingress]:
     """HAProxy and a replica that listens on a Unix socket, as `fotograma up` starts them."""
-    with _folder() as folder, ExitStack() as stack:
+    with temporary_folder() as folder, ExitStack() as stack:
         port = free_port()
         haproxy = HAProxy(port, folder, folder / "none.sock", folder / "haproxy.log", replicas=lambda: 1)
         stack.callback(haproxy.stop)
-        process = stack.enter_context(_running(*_serve(Mode.SOCKETS, port, folder)))
+        process = stack.enter_context(running(*_serve(Mode.SOCKETS, port, folder)))
         haproxy.start()
         assert haproxy.pid is not None
         yield _ingress(port, process.pid, haproxy.pid)
@@ -83,9 +82,15 @@ def _serve(mode: Mode, port: int, folder: Path) -> tuple[list[str], Mapping[str,
 
 
 def _ingress(port: int, program: int, *proxies: int) -> Ingress:
+    serve_proxies, replicas = proxies_and_replicas(program)
+    return Ingress(port, (*proxies, *serve_proxies), replicas)
+
+
+def proxies_and_replicas(program: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The processes of Serve below a program through which a request passes."""
     titles = {pid: _title(pid) for pid in process_tree(program)}
-    serve_proxies = [pid for pid, title in titles.items() if any(name in title for name in PROXIES)]
-    return Ingress(port, (*proxies, *serve_proxies), tuple(pid for pid, title in titles.items() if REPLICA in title))
+    proxies = tuple(pid for pid, title in titles.items() if any(name in title for name in PROXIES))
+    return proxies, tuple(pid for pid, title in titles.items() if REPLICA in title)
 
 
 def _title(pid: int) -> str:
@@ -96,14 +101,14 @@ def _title(pid: int) -> str:
 
 
 @contextmanager
-def _folder() -> Iterator[Path]:
+def temporary_folder() -> Iterator[Path]:
     # A Unix socket needs a short path.
     with tempfile.TemporaryDirectory(prefix="up-", dir="/tmp", ignore_cleanup_errors=True) as name:
         yield Path(name)
 
 
 @contextmanager
-def _running(command: list[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
+def running(command: list[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
     """A program that prints a line when it is ready, and ends when its standard input does."""
     start = time.monotonic()
     with subprocess.Popen(
@@ -122,17 +127,5 @@ def _running(command: list[str], environment: Mapping[str, str]) -> Iterator[sub
             process.wait(60)
 
 
-def _serve_with_uvicorn(port: int) -> None:
-    """Serves until standard input ends."""
-    import threading  # noqa: PLC0415
-
-    server = uvicorn.Server(uvicorn.Config(body_reader(), port=port, log_config=None, access_log=False, ws="none"))
-    threading.Thread(target=server.run, daemon=True).start()
-    while not server.started:
-        time.sleep(0.01)
-    print("ready", flush=True)
-    sys.stdin.read()
-
-
 if __name__ == "__main__":
-    _serve_with_uvicorn(int(sys.argv[1]))
+    serve_until_input_ends(body_reader(), int(sys.argv[1]))

@@ -1,4 +1,4 @@
-"""Runs the body reader on Serve until standard input ends: `MODE PORT FOLDER`.
+"""Runs the body reader, or the API, on Serve until standard input ends: `MODE PORT FOLDER`.
 
 Prints a line when it accepts requests.
 """
@@ -25,11 +25,15 @@ ROUTES_SECONDS = 5.0
 
 
 class Mode(StrEnum):
-    """What listens: Serve's proxy, Serve's HAProxy, or only the replica, on a Unix socket."""
+    """What listens: Serve's proxy, Serve's HAProxy, or only the replica, on a Unix socket.
+
+    API: Serve's proxy, with the API behind it. The environment has its settings.
+    """
 
     PROXY = "proxy"
     HAPROXY = "haproxy"
     SOCKETS = "sockets"
+    API = "api"
 
 
 def environment(mode: Mode, folder: Path) -> dict[str, str]:
@@ -73,13 +77,7 @@ def run(mode: Mode, port: int, folder: Path) -> None:
     location = "Disabled" if mode is Mode.SOCKETS else "HeadOnly"
     serve.start(proxy_location=location, http_options={"host": "127.0.0.1", "port": port})
 
-    def build() -> Starlette:
-        from benchmarks.upload.body_reader import body_reader  # noqa: PLC0415 - only in the replica
-
-        return body_reader(lifespan=_listening_in(folder)) if mode is Mode.SOCKETS else body_reader()
-
-    deployment = serve.deployment(name="BodyReader", ray_actor_options={"num_cpus": 0})(serve.ingress(build)())
-    serve.run(deployment.bind(), route_prefix="/")
+    serve.run(_api() if mode is Mode.API else _body_reader(mode, folder), route_prefix="/")
     if mode is Mode.HAPROXY:
         # Until Serve's HAProxy knows the replica, it sends requests to Serve's proxy. It does not report the change.
         time.sleep(ROUTES_SECONDS)
@@ -87,6 +85,22 @@ def run(mode: Mode, port: int, folder: Path) -> None:
     sys.stdin.read()
     serve.shutdown()  # type: ignore[no-untyped-call]  # Serve leaves it untyped
     ray.shutdown()
+
+
+def _api() -> serve.Application:
+    from cluster.serve_applications import Placement, api  # noqa: PLC0415 - it needs the settings
+
+    return api(Placement())
+
+
+def _body_reader(mode: Mode, folder: Path) -> serve.Application:
+    def build() -> Starlette:
+        from benchmarks.upload.body_reader import body_reader  # noqa: PLC0415 - only in the replica
+
+        return body_reader(lifespan=_listening_in(folder)) if mode is Mode.SOCKETS else body_reader()
+
+    deployment = serve.deployment(name="BodyReader", ray_actor_options={"num_cpus": 0})
+    return deployment(serve.ingress(build)()).bind()
 
 
 def _listening_in(folder: Path) -> object:
