@@ -15,7 +15,6 @@ import obstore
 from obstore.store import AzureStore, GCSStore, S3Store
 
 from db.object_store.object_store import (
-    WRITE_BYTES,
     ListedObject,
     ObjectNotFound,
     StoredObject,
@@ -27,7 +26,7 @@ from db.object_store.object_store import (
     write_block,
 )
 
-READ_BYTES = 8 * WRITE_BYTES
+READ_BYTES = 8 << 20
 SIGNING_STORES = (S3Store, GCSStore, AzureStore)
 
 

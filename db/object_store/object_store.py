@@ -18,7 +18,9 @@ from typing import Any, Protocol
 
 from db.values.error_catalogue import CatalogueError
 
-WRITE_BYTES = 1 << 20
+READ_BYTES = 1 << 20
+WRITE_BYTES = 1 << 18
+"""What one call in a thread writes, at least. As many uploads as a replica reads at a time may each wait with it."""
 _KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 
 
@@ -93,20 +95,23 @@ def checked_key(key: str) -> str:
 async def chunks_of(path: Path) -> AsyncIterator[bytes]:
     """Yields a local file in chunks, as `put` takes them."""
     with await asyncio.to_thread(path.open, "rb") as file:
-        while chunk := await asyncio.to_thread(file.read, WRITE_BYTES):
+        while chunk := await asyncio.to_thread(file.read, READ_BYTES):
             yield chunk
 
 
 async def blocks_of(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """Joins chunks to blocks that are large enough for a call in a thread."""
-    pending = bytearray()
+    pending, size = list[bytes](), 0
     async for chunk in chunks:
-        pending += chunk
-        if len(pending) >= WRITE_BYTES:
-            yield bytes(pending)
-            pending.clear()
+        pending.append(chunk)
+        size += len(chunk)
+        if size >= WRITE_BYTES:
+            block = b"".join(pending)
+            # While the block is being written, nothing keeps its parts.
+            pending, size = [], 0
+            yield block
     if pending:
-        yield bytes(pending)
+        yield b"".join(pending)
 
 
 def write_block(file: Any, block: bytes | memoryview, digest: Any) -> None:

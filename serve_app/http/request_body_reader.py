@@ -13,8 +13,10 @@ from starlette.requests import ClientDisconnect
 from db.values.error_catalogue import CatalogueError
 from serve_app.http.slow_clients import enforce_min_rate, request_timeout_error
 
-MAX_WAITING_BLOCKS = 16
-"""The most blocks of the body that wait in memory. Then the client has to wait."""
+MAX_WAITING_BLOCKS = 1
+"""The most blocks of the body that wait in memory. Then the client has to wait. A block has up to 300 KB, and a replica
+reads many uploads at a time.
+"""
 
 
 class RequestBodyReader:
