@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.support.clients.page_in_browser import browser, file_row, needs_chromium, open_page
 from tests.support.servers.running_service import Service
 from tests.support.videos.clips import ClipByName
+from tests.support.videos.padded_clip import padded_copy
 from tests.support.videos.result_archives import numbers_in, read_archive
 
 __all__ = ["browser"]
@@ -24,14 +25,6 @@ HALF_SENT, RESUMED = re.compile("[3-9][0-9] %"), re.compile("Goes on at [3-9][0-
 TIMEOUT_MS = 1_800_000 if FULL else 120_000
 
 pytestmark = needs_chromium
-
-
-def padded_copy(clip: Path, path: Path, size: int) -> Path:
-    """Copies an MP4 and appends a `free` box that fills it to `size` bytes. The copy is a sparse file."""
-    content = clip.read_bytes()
-    path.write_bytes(content + (size - len(content)).to_bytes(4, "big") + b"free")
-    os.truncate(path, size)
-    return path
 
 
 def drop(page: Page, video: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -21,7 +20,6 @@ FILES = 1000 if FULL else 40
 KILLS_AFTER = (0.2, 0.6) if FULL else (0.3,)
 """Everything is killed when the archives of these shares of the files exist."""
 MAX_SECONDS = 300 + FILES
-LARGE_BYTES = 1_000_000_000 if FULL else 600_000_000
 
 
 @pytest.fixture
@@ -90,51 +88,6 @@ def test_repeated_command_continues_with_the_uploads_of_a_killed_run(
     assert second.returncode == 0, errors[-3000:]
     assert len(list(into.glob("*.zip"))) == 12
     assert count_accepted(service, before) == (12, 12)
-
-
-def test_large_upload_continues_after_client_and_service_were_killed(
-    service: Service, clips: ClipByName, tmp_path: Path
-) -> None:
-    service.log_in_cli()
-    video, into = tmp_path / "large.mp4", tmp_path / "frames"
-    shutil.copy(clips("h264")[0], video)
-    with video.open("r+b") as file:
-        # A `free` box at the end, which players skip.
-        file.seek(0, os.SEEK_END)
-        file.write((LARGE_BYTES + 8).to_bytes(4) + b"free")
-        file.truncate(file.tell() + LARGE_BYTES)
-    before = count_accepted(service)
-    first = start_extract(service, video, into)
-    sent_bytes = wait_for_bytes(service, 0, first)
-    first.kill()
-    first.communicate()
-    second = start_extract(service, video, into)
-    sent_bytes = wait_for_bytes(service, sent_bytes, second)
-    service.kill_everything()
-    service.start()
-    output, errors = second.communicate(timeout=MAX_SECONDS)
-    assert second.returncode == 0, errors[-3000:]
-    document = json.loads(output)
-    assert document["summary"]["sent_bytes"] < video.stat().st_size
-    assert document["items"][0]["frames"] > 0
-    assert count_accepted(service, before) == (1, 1)
-    with video.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    assert service.fetch_rows("SELECT sha256 FROM videos WHERE size = %s", video.stat().st_size) == [(digest,)]
-
-
-def wait_for_bytes(service: Service, min_bytes: int, command: subprocess.Popen[str]) -> int:
-    """Waits until the service has committed more bytes of the only large upload, but not all of them."""
-    deadline = time.monotonic() + MAX_SECONDS
-    while True:
-        rows = service.fetch_rows("SELECT received, completed_at IS NULL FROM uploads WHERE size > %s", LARGE_BYTES)
-        for received, is_open in rows:
-            assert is_open, "The upload was faster than the test."
-            if received > min_bytes:
-                return int(received)
-        assert command.poll() is None, command.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def count_accepted(service: Service, before: tuple[int, int] = (0, 0)) -> tuple[int, int]:

@@ -75,10 +75,10 @@ class TestTusBrokenRequests:
         async with raw_patch(port, ana, path, SENT, headers):
             await wait_until_staged(stores)
         async with asyncio.timeout(20):
-            while stores.staged_bytes():
+            # A chunk that is complete is stored before it is removed.
+            while stores.staged_bytes() or await tus_client.chunk_keys(stores.objects, path):
                 await asyncio.sleep(0.01)
         assert await tus_client.committed_offset(ana, path) == 0
-        assert await tus_client.chunk_keys(stores.objects, path) == []
 
     async def test_bytes_after_the_declared_length_are_not_part_of_the_upload(
         self, ana: httpx.AsyncClient, stores: Stores, port: int
