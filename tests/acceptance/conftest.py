@@ -1,6 +1,5 @@
 """One running service for all acceptance tests that do not start their own."""
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,11 +39,5 @@ def service(inbox: Inbox) -> Iterator[Service]:
         service = Service(
             folder / "my data", arguments=["--demo"], environment=settings, popen_options={"umask": 0o077}
         )
-        service.start()
-        # As root, the database lies outside of this folder, where PostgreSQL's user can reach it.
-        database = (service.data_dir / "postgres").resolve()
-        try:
+        with service.running():
             yield service
-            assert service.terminate() == 0, service.output
-        finally:
-            shutil.rmtree(database, ignore_errors=True)

@@ -6,9 +6,12 @@ from xdist.scheduler import LoadScopeScheduling
 
 # Two whole services at once would only make each other slow.
 WHOLE_SERVICE = {
+    "tests/acceptance/test_bucket.py",
+    "tests/acceptance/test_large_upload.py",
     "tests/acceptance/test_main_job.py",
     "tests/acceptance/test_page_large_video.py",
     "tests/acceptance/test_restarts_in_a_batch.py",
+    "tests/acceptance/test_stalled_uploads.py",
     "tests/acceptance/test_tus_protocol.py",
     "tests/acceptance/test_up.py",
     "tests/acceptance/test_up_restarts.py",

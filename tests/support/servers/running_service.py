@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -10,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -69,6 +70,20 @@ class Service:
         """Starts it, and returns when it reports that it is ready."""
         self.launch(workers)
         self.wait_for(READY, START_SECONDS)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Starts it, ends it as an operator does, and removes its database.
+
+        As root, the database lies outside of the data directory, where PostgreSQL's user can reach it.
+        """
+        self.start()
+        database = (self.data_dir / "postgres").resolve()
+        try:
+            yield
+            assert self.terminate() == 0, self.output
+        finally:
+            shutil.rmtree(database, ignore_errors=True)
 
     def launch(self, workers: int | None = None) -> None:
         """Starts it, and returns at once."""
