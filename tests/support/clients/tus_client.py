@@ -29,15 +29,15 @@ async def chunk_keys(objects: ObjectStore, path: str) -> list[str]:
 
 
 async def upload_ids(database: AsyncEngine, client: httpx.AsyncClient) -> set[UUID]:
-    """All uploads that the account of a client has begun."""
+    """The ids of all uploads of the client's account."""
     me = (await client.get("/v1/me")).json()["id"]
     async with database.connect() as connection:
-        found = await connection.execute(text("SELECT id FROM uploads WHERE user_id = :me"), {"me": UUID(me)})
-        return set(found.scalars())
+        result = await connection.execute(text("SELECT id FROM uploads WHERE user_id = :me"), {"me": UUID(me)})
+        return set(result.scalars())
 
 
 async def expire(database: AsyncEngine, path: str) -> None:
-    """Lets the time of an upload be over."""
+    """Makes an upload expire."""
     statement = "UPDATE uploads SET expires_at = now() - interval '1 s' WHERE id = :id"
     async with database.begin() as connection:
         assert (await connection.execute(text(statement), {"id": UUID(id_of(path))})).rowcount == 1
@@ -54,7 +54,7 @@ def metadata(**values: str | bytes) -> str:
     encoded = {
         key: base64.b64encode(value.encode() if isinstance(value, str) else value) for key, value in values.items()
     }
-    # An empty value needs no blank, and HTTP takes none at the end of a header.
+    # An empty value has no space after its key, because HTTP allows none at the end of a header.
     return ",".join(f"{key} {value.decode()}".rstrip() for key, value in encoded.items())
 
 

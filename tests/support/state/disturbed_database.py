@@ -1,4 +1,4 @@
-"""A database whose transactions fail when a test wants it."""
+"""A database with a function that runs after one of its transactions."""
 
 from __future__ import annotations
 

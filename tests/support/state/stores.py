@@ -1,4 +1,4 @@
-"""What tests look at when an application has answered: its database and its objects."""
+"""The database and the objects of an application, which tests check after a response."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from db.object_store.object_store import ObjectStore
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """folder: of the objects."""
+    """folder: the folder of the objects."""
 
     database: AsyncEngine
     folder: Path
@@ -27,6 +27,6 @@ class Stores:
         """The size of the files that are being written."""
         size = 0
         for path in (self.folder / ".staging").glob("*"):
-            with suppress(FileNotFoundError):  # it ended meanwhile
+            with suppress(FileNotFoundError):  # the write has ended meanwhile
                 size += path.stat().st_size
         return size

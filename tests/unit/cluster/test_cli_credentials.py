@@ -56,13 +56,13 @@ def test_sessions_of_several_servers_are_kept_and_the_latest_login_is_the_curren
     assert json.loads(file.path.read_text())["servers"][HERE]["email"] == "ana@example.org"
 
 
-def test_a_token_is_never_sent_to_another_server(file: CredentialsFile, environ: dict[str, str]) -> None:
+def test_token_is_never_sent_to_another_server(file: CredentialsFile, environ: dict[str, str]) -> None:
     file.write_tokens(HERE, Tokens("a", "r"), "ana@example.org")
     with pytest.raises(NotLoggedIn, match=r"fotograma login --url https://other\.example"):
         server_credentials(environ | {"FOTOGRAMA_URL": "https://other.example"})
 
 
-def test_the_environment_overrides_the_file(file: CredentialsFile, environ: dict[str, str]) -> None:
+def test_environment_overrides_the_file(file: CredentialsFile, environ: dict[str, str]) -> None:
     file.write_tokens(HERE, Tokens("a", "r"), "ana@example.org")
     current = server_credentials(environ | {"FOTOGRAMA_URL": THERE, "FOTOGRAMA_TOKEN": "key"})
     assert (current.url, current.store.tokens) == (THERE, Tokens("key"))

@@ -60,7 +60,7 @@ def test_file_that_links_between_folders_lead_to_in_several_ways_is_read_once(fo
 
 
 @pytest.mark.parametrize("recursive", [False, True])
-def test_folder_that_can_not_be_read_is_told_and_the_others_are_read(
+def test_unreadable_folder_is_reported_and_the_others_are_read(
     folder: Path, monkeypatch: pytest.MonkeyPatch, recursive: bool
 ) -> None:
     locked, scandir = folder if not recursive else folder / "below", os.scandir
@@ -71,15 +71,15 @@ def test_folder_that_can_not_be_read_is_told_and_the_others_are_read(
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    told: list[OSError] = []
-    found = input_files([folder, folder / "odd.name"], recursive=recursive, on_unreadable=told.append)
-    assert folder / "odd.name" in found
-    assert (folder / "a.mkv" in found) is recursive
-    assert [error.filename for error in told] == [str(locked)]
+    errors: list[OSError] = []
+    paths = input_files([folder, folder / "odd.name"], recursive=recursive, on_unreadable=errors.append)
+    assert folder / "odd.name" in paths
+    assert (folder / "a.mkv" in paths) is recursive
+    assert [error.filename for error in errors] == [str(locked)]
 
 
 @pytest.mark.parametrize("suffix", [".ogv", ".ogg"])
-def test_a_folder_gives_no_ogg_file_because_the_service_accepts_none(tmp_path: Path, suffix: str) -> None:
+def test_folder_gives_no_ogg_file_because_the_service_accepts_none(tmp_path: Path, suffix: str) -> None:
     (tmp_path / f"video{suffix}").write_bytes(b"OggS")
     assert input_files([tmp_path]) == []
 

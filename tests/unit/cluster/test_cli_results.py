@@ -70,7 +70,7 @@ def listing(folder: Path) -> list[str]:
     return sorted(file.name for file in folder.iterdir())
 
 
-def test_an_archive_becomes_a_folder_of_its_files(tmp_path: Path) -> None:
+def test_archive_becomes_a_folder_of_its_files(tmp_path: Path) -> None:
     path = write_archive(tmp_path / "a.zip", {"frame_1.jpg": b"1", "manifest.json": b"{}"})
     unpack(path, tmp_path / "a")
     assert {file.name: file.read_bytes() for file in (tmp_path / "a").iterdir()} == {
@@ -172,7 +172,7 @@ def test_exit_during_the_swap_leaves_the_earlier_frames_beside_the_folder(tmp_pa
     assert listing(aside) == ["manifest.json", "old.jpg"]
 
 
-def test_a_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
+def test_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
     (tmp_path / "large-disk").mkdir()
     (tmp_path / "a").symlink_to("large-disk")
     for name in ("old.jpg", "new.jpg"):

@@ -1,4 +1,4 @@
-"""The export and the erasure of an account, by the SDK and by the command line."""
+"""The export and the erasure of an account, through the SDK and the command line."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from tests.support.clients.fake_service_http_server import serve_fake_service
 EXPORT = "/v1/me/export"
 
 
-def test_export_is_written_whole_after_a_connection_that_broke(
+def test_export_is_complete_after_an_interrupted_connection(
     open_client: OpenClient, service: FakeService, tmp_path: Path
 ) -> None:
     service.add_faults("GET", EXPORT, truncate_body(50), drop_connection)
-    told: list[int] = []
+    received: list[int] = []
     target = tmp_path / "export.zip"
-    assert open_client().export_account(target, on_received=lambda got, _: told.append(got)) == target
+    assert open_client().export_account(target, on_received=lambda sent_bytes, _: received.append(sent_bytes)) == target
     assert target.read_bytes() == service.archive
-    assert told[-1] == len(service.archive)
+    assert received[-1] == len(service.archive)
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_export_that_fails_leaves_no_file_and_keeps_an_older_one(
+def test_failed_export_leaves_no_file_and_keeps_an_older_one(
     open_client: OpenClient, service: FakeService, tmp_path: Path
 ) -> None:
     target = tmp_path / "export.zip"
@@ -49,7 +49,7 @@ def test_export_that_fails_leaves_no_file_and_keeps_an_older_one(
 
 @pytest.mark.parametrize("fault", [None, act_and_drop_connection])
 @pytest.mark.parametrize("login", [False, True])
-def test_erasure_forgets_the_tokens_also_when_its_answer_is_lost(
+def test_erasure_drops_the_tokens_even_when_its_answer_is_lost(
     open_client: OpenClient, service: FakeService, fault: Any, login: bool
 ) -> None:
     client = open_client(token=None) if login else open_client(token="access-0")
@@ -69,7 +69,7 @@ def test_wrong_password_is_sent_once_and_erases_nothing(open_client: OpenClient,
     assert len(service.requests_to("DELETE", "/v1/me")) == 1
 
 
-def test_session_that_has_ended_is_no_erasure(open_client: OpenClient, service: FakeService) -> None:
+def test_ended_session_erases_nothing(open_client: OpenClient, service: FakeService) -> None:
     with pytest.raises(ApiError, match="unauthenticated"):
         open_client(token="ended").delete_account("right password")
     assert not service.requests_to("DELETE", "/v1/me")
@@ -91,7 +91,7 @@ def run(*arguments: str) -> int:
 
 
 @pytest.mark.usefixtures("command_line")
-def test_command_writes_the_export_into_a_new_file_only(
+def test_command_writes_the_export_only_into_a_new_file(
     service: FakeService, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = tmp_path / "my data.zip"
@@ -103,14 +103,14 @@ def test_command_writes_the_export_into_a_new_file_only(
     assert len(service.requests_to("GET", EXPORT)) == 1
 
 
-def test_command_erases_the_account_after_a_yes_only(
+def test_command_erases_the_account_only_after_confirmation(
     service: FakeService, command_line: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked: list[str] = []
+    questions: list[str] = []
 
     def answer(yes: bool) -> Any:
         def confirm(text: str, **_: Any) -> None:
-            asked.append(text)
+            questions.append(text)
             if not yes:
                 raise typer.Abort
 
@@ -121,6 +121,6 @@ def test_command_erases_the_account_after_a_yes_only(
     assert not service.requests_to("DELETE", "/v1/me")
     command_line.setattr(typer, "confirm", answer(True))
     assert run("delete") == 0
-    assert asked == ["Erase the account ana@example.org with all its videos and results? This can't be undone."] * 2
+    assert questions == ["Erase the account ana@example.org with all its videos and results? This can't be undone."] * 2
     assert run("delete", "--yes") == 0
     assert "The account ana@example.org is erased." in capsys.readouterr().out

@@ -76,7 +76,7 @@ def test_refused_refresh_is_an_error_and_is_not_repeated(open_client: OpenClient
     assert len(service.requests_to("POST", "/v1/tokens/refresh")) == 1
 
 
-def test_a_token_without_a_refresh_token_is_not_renewed(open_client: OpenClient, service: FakeService) -> None:
+def test_token_without_a_refresh_token_is_not_renewed(open_client: OpenClient, service: FakeService) -> None:
     with pytest.raises(ApiError):
         open_client(token="old").me()
     assert len(service.requests) == 1
@@ -174,7 +174,7 @@ def test_videos_are_listed_over_all_pages_and_filtered(client: Any, service: Fak
     assert client.video_page(limit=2, cursor=page.next_cursor).items[0].id == "v-3"
 
 
-def test_a_video_is_read_extracted_again_and_deleted(client: Any, clip: Path) -> None:
+def test_video_is_read_extracted_again_and_deleted(client: Any, clip: Path) -> None:
     video = client.upload(clip)
     assert client.video(video.id) == video
     assert client.extract(video, {"max_frames": 3}).video_id == video.id
@@ -212,7 +212,7 @@ def test_wait_reports_progress_until_the_extraction_ends(
 
 
 @pytest.mark.parametrize("by_id", [True, False])
-def test_a_failed_extraction_is_an_error_with_its_reason(client: Any, tmp_path: Path, by_id: bool) -> None:
+def test_failed_extraction_is_an_error_with_its_reason(client: Any, tmp_path: Path, by_id: bool) -> None:
     (tmp_path / "broken.mp4").write_bytes(b"video")
     extraction = client.upload(tmp_path / "broken.mp4").extraction
     with pytest.raises(ExtractionFailed, match=r"Only sound\. \(no_video_stream\)") as failed:
@@ -221,7 +221,7 @@ def test_a_failed_extraction_is_an_error_with_its_reason(client: Any, tmp_path: 
     assert failed.value.extraction.error.remedy == "Send pictures."
 
 
-def test_a_cancelled_extraction_is_an_error_and_can_be_retried(client: Any, clip: Path) -> None:
+def test_cancelled_extraction_is_an_error_and_can_be_retried(client: Any, clip: Path) -> None:
     extraction = client.cancel(client.upload(clip).extraction)
     with pytest.raises(ExtractionFailed, match="cancelled"):
         client.wait(extraction)
@@ -271,11 +271,11 @@ def test_wait_ends_when_the_server_stays_away(client: Any, service: FakeService,
         client.wait(extraction)
 
 
-def test_the_manifest_is_read(client: Any, clip: Path) -> None:
+def test_manifest_is_read(client: Any, clip: Path) -> None:
     assert client.manifest(client.wait(client.upload(clip).extraction)).frames[0].name.endswith(".jpg")
 
 
-def test_an_address_without_a_scheme_is_refused_at_once() -> None:
+def test_address_without_a_scheme_is_refused_at_once() -> None:
     for kind in (Client, AsyncClient):
         with pytest.raises(ValueError, match="http://"):
             kind("localhost:8000")

@@ -42,7 +42,7 @@ def test_page_is_read_with_its_items() -> None:
     assert page.next_cursor == "n"
 
 
-def test_a_manifest_is_read() -> None:
+def test_manifest_is_read() -> None:
     manifest = decode(Manifest, json.dumps(MANIFEST).encode())
     assert manifest.time_base == (1, 15360)
     assert manifest.frames[0].key is True

@@ -36,7 +36,7 @@ def test_piece_has_its_bytes_and_reports_its_position_in_the_file(path: Path, st
     assert progress[-1] == (start + length, file.size)
 
 
-def test_a_piece_is_read_in_blocks(path: Path) -> None:
+def test_piece_is_read_in_blocks(path: Path) -> None:
     assert max(map(len, FilePiece(stat_file(path), 0, path.stat().st_size).chunks())) == BLOCK_BYTES
 
 
@@ -110,6 +110,6 @@ def test_impossible_offset_is_an_unexpected_answer(headers: dict[str, str]) -> N
         tus_protocol.position_of("/p", reply(**headers), 9)
 
 
-def test_an_upload_without_an_address_is_an_unexpected_answer() -> None:
+def test_upload_without_an_address_is_an_unexpected_answer() -> None:
     with pytest.raises(UnexpectedAnswer, match="did not say where"):
         tus_protocol.upload_path(reply())

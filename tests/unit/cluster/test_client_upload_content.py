@@ -1,4 +1,4 @@
-"""An upload that goes on never mixes two contents of one path, and no content is sent twice."""
+"""A continued upload never mixes two contents of one path, and no content is sent twice."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.clients.fake_service import FakeService, answer_problem, drop
 from tests.support.clients.fake_service_clients import OpenClient
 
 UPLOADS = "/v1/uploads"
-ONE = "/v1/uploads/.*"
+ONE_UPLOAD = "/v1/uploads/.*"
 
 
 @pytest.fixture
@@ -37,14 +37,14 @@ def state(tmp_path: Path) -> Path:
     return tmp_path / "state" / "uploads.json"
 
 
-def break_off(client: Any, service: FakeService, path: Path, **options: Any) -> None:
-    """The client dies when the service has the first piece."""
+def interrupt_upload(client: Any, service: FakeService, path: Path, **options: Any) -> None:
+    """The client fails when the service has received the first piece."""
 
-    def first_piece(request: Any, carry_out: Any) -> Any:
+    def receive_and_drop_connection(request: Any, carry_out: Any) -> Any:
         carry_out()
         return drop_connection(request, carry_out)
 
-    service.add_faults("PATCH", ONE, first_piece, *[drop_connection] * 6)
+    service.add_faults("PATCH", ONE_UPLOAD, receive_and_drop_connection, *[drop_connection] * 6)
     with pytest.raises(ConnectionFailed):
         client.upload(path, **options)
     service.requests.clear()
@@ -58,10 +58,10 @@ def change_keeping_size_and_time(path: Path) -> None:
 
 
 @pytest.mark.parametrize("by_content", [False, True])
-def test_file_that_changed_between_two_runs_is_sent_anew_as_a_whole(
+def test_file_that_changed_between_two_runs_is_sent_again_in_full(
     open_client: OpenClient, service: FakeService, large: Path, state: Path, by_content: bool
 ) -> None:
-    break_off(open_client(upload_state=state), service, large, by_content=by_content)
+    interrupt_upload(open_client(upload_state=state), service, large, by_content=by_content)
     change_keeping_size_and_time(large)
     video = open_client(upload_state=state).upload(large, by_content=by_content)
     assert service.file_contents == {video.id: large.read_bytes()}
@@ -70,10 +70,10 @@ def test_file_that_changed_between_two_runs_is_sent_anew_as_a_whole(
     assert entry["sha256"] == hashlib.sha256(large.read_bytes()).hexdigest()
 
 
-def test_file_that_was_only_touched_goes_on(
+def test_upload_of_a_file_with_only_a_new_time_continues(
     open_client: OpenClient, service: FakeService, large: Path, state: Path
 ) -> None:
-    break_off(open_client(upload_state=state), service, large)
+    interrupt_upload(open_client(upload_state=state), service, large)
     os.utime(large, ns=(1, 1))
     open_client(upload_state=state).upload(large)
     assert len(service.uploads) == 1
@@ -87,14 +87,14 @@ def test_key_of_another_content_is_refused_and_not_mixed(
         monkeypatch.setattr(resumable_upload, "ONE_REQUEST_BYTES", 10_000)
         open_client().upload(large, idempotency_key="mine")
     else:
-        break_off(open_client(), service, large, idempotency_key="mine")
+        interrupt_upload(open_client(), service, large, idempotency_key="mine")
     change_keeping_size_and_time(large)
     with pytest.raises(ApiError, match="idempotency_key_reused"):
         open_client().upload(large, idempotency_key="mine")
     assert large.read_bytes() not in service.file_contents.values()
 
 
-def test_upload_that_a_later_call_can_go_on_with_promises_its_checksum(
+def test_upload_that_a_later_call_can_continue_declares_its_checksum(
     open_client: OpenClient, service: FakeService, large: Path, state: Path
 ) -> None:
     digest = hashlib.sha256(large.read_bytes()).hexdigest()
@@ -104,7 +104,7 @@ def test_upload_that_a_later_call_can_go_on_with_promises_its_checksum(
     assert [upload.metadata.get("sha256") for upload in service.uploads.values()] == [None, digest, digest]
 
 
-def test_state_file_that_can_not_be_written_costs_a_warning_and_no_upload(
+def test_unwritable_state_file_gives_a_warning_and_the_upload_succeeds(
     open_client: OpenClient, service: FakeService, large: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "taken").write_text("a file where the folder is to be")
@@ -114,22 +114,22 @@ def test_state_file_that_can_not_be_written_costs_a_warning_and_no_upload(
     assert "can't go on after a crash" in caplog.text
 
 
-@pytest.mark.parametrize("again", ["same", "another specification", "another name"])
+@pytest.mark.parametrize("second_call", ["same", "another specification", "another name"])
 def test_content_that_no_worker_has_read_yet_is_not_sent_again(
-    open_client: OpenClient, service: FakeService, clip: Path, state: Path, again: str
+    open_client: OpenClient, service: FakeService, clip: Path, state: Path, second_call: str
 ) -> None:
     service.is_staged_at_once = False
     first = open_client(upload_state=state).upload(clip, by_content=True)
     sent_before = len(service.requests_to("POST", UPLOADS))
-    spec = {"max_frames": 1} if again == "another specification" else None
-    path = shutil.copy(clip, clip.with_name("copy.mp4")) if again == "another name" else clip
+    spec = {"max_frames": 1} if second_call == "another specification" else None
+    path = shutil.copy(clip, clip.with_name("copy.mp4")) if second_call == "another name" else clip
     second = open_client(upload_state=state).upload(path, spec, by_content=True)
     assert second.id == first.id
     assert second.extraction.spec == (spec or {})
     assert len(service.requests_to("POST", UPLOADS)) == sent_before
 
 
-def test_what_was_sent_to_another_account_counts_for_nothing(
+def test_content_sent_to_another_account_is_sent_again(
     open_client: OpenClient, service: FakeService, clip: Path, state: Path
 ) -> None:
     service.is_staged_at_once = False
@@ -140,7 +140,7 @@ def test_what_was_sent_to_another_account_counts_for_nothing(
 
 
 @pytest.mark.parametrize("end", ["deleted", "damaged", "another content"])
-def test_sent_video_that_is_not_of_this_content_any_more_is_sent_anew(
+def test_sent_video_that_is_deleted_damaged_or_of_another_content_is_sent_again(
     open_client: OpenClient, service: FakeService, clip: Path, state: Path, end: str
 ) -> None:
     service.is_staged_at_once = False
@@ -157,22 +157,22 @@ def test_sent_video_that_is_not_of_this_content_any_more_is_sent_anew(
     assert len(service.requests_to("POST", UPLOADS)) >= 2
 
 
-def test_reading_for_the_checksum_is_told_before_sending(
+def test_reading_for_the_checksum_is_reported_before_sending(
     open_client: OpenClient, service: FakeService, large: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local_file, "HASH_BLOCK_BYTES", 1000)
-    told: list[tuple[str, int, int]] = []
+    progress: list[tuple[str, int, int]] = []
     open_client().upload(
         large,
         by_content=True,
-        on_read=lambda done, total: told.append(("read", done, total)),
-        on_sent=lambda done, total: told.append(("sent", done, total)),
+        on_read=lambda done, total: progress.append(("read", done, total)),
+        on_sent=lambda done, total: progress.append(("sent", done, total)),
     )
-    assert told[:4] == [("read", 1000, 2053), ("read", 2000, 2053), ("read", 2053, 2053), ("sent", 0, 2053)]
+    assert progress[:4] == [("read", 1000, 2053), ("read", 2000, 2053), ("read", 2053, 2053), ("sent", 0, 2053)]
 
 
 @pytest.mark.parametrize(("status", "code"), [(507, "quota_exceeded"), (429, "minutes_exceeded")])
-def test_quota_that_is_used_up_ends_the_upload_at_once_with_its_remedy(
+def test_exhausted_quota_ends_the_upload_at_once_with_its_remedy(
     open_client: OpenClient, service: FakeService, large: Path, status: int, code: str
 ) -> None:
     service.add_faults("POST", UPLOADS, answer_problem(status, code, Retry_After="3600"))

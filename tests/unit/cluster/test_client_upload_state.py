@@ -103,7 +103,7 @@ def test_sent_videos_are_known_to_other_processes_for_a_week(tmp_path: Path, mon
     assert one.find("x") is None
     one.record("x", "v-1")
     other.record("y", "v-2")
-    assert [(kept.find("x"), kept.find("y"), kept.find("z")) for kept in (one, other)] == [("v-1", "v-2", None)] * 2
+    assert [(sent.find("x"), sent.find("y"), sent.find("z")) for sent in (one, other)] == [("v-1", "v-2", None)] * 2
     assert (tmp_path / "new" / "uploads.sent").stat().st_mode & 0o777 == 0o600
     monkeypatch.setattr(Clock, "now", NOW + RETENTION)
     assert one.find("x") is None
@@ -121,7 +121,7 @@ def test_damaged_lines_of_sent_videos_count_for_nothing(tmp_path: Path, content:
     assert sent.find("x") == "v-2"
 
 
-def test_sent_videos_that_are_too_many_begin_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_of_too_many_sent_videos_is_emptied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sent_videos, "MAX_LINES", 3)
     one, other = (SentVideos(tmp_path / "uploads.sent", lambda: NOW) for _ in range(2))
     for number in range(4):

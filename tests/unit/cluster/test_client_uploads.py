@@ -287,7 +287,7 @@ def test_earlier_upload_gives_the_frames_of_this_specification_and_not_of_a_late
     assert len(service.requests_to("POST", "/v1/videos/v-1/extractions")) == 2
 
 
-def test_new_upload_is_extracted_once_whatever_the_service_adds_to_its_specification(
+def test_new_upload_is_extracted_once_when_the_service_adds_a_field_to_its_specification(
     client: Any, service: FakeService, clip: Path
 ) -> None:
     def add_unknown_field(request: ApiRequest, carry_out: Any) -> ApiResponse:

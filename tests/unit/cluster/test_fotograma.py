@@ -29,7 +29,7 @@ def loaded_after(script: str) -> set[str]:
     return set(process.stdout.split())
 
 
-def test_the_import_alone_loads_no_other_package() -> None:
+def test_import_alone_loads_no_other_package() -> None:
     others = loaded_after("import fotograma; dir(fotograma)") - loaded_after("import __future__, importlib, typing")
     assert others == {"fotograma"}
 
@@ -39,7 +39,7 @@ def test_errors_and_specifications_load_no_library() -> None:
     assert not loaded & {"ray", "av", "numpy", "httpx", "serve_app", "sqlalchemy", "pydantic", "typer"}
 
 
-def test_the_clients_load_nothing_of_the_engine_or_the_server() -> None:
+def test_clients_load_nothing_of_the_engine_or_the_server() -> None:
     loaded = loaded_after("from fotograma import AsyncClient, Client")
     assert "httpx" in loaded
     assert not loaded & {"ray", "db", "serve_app", "actors", "sqlalchemy", "pydantic", "typer"}

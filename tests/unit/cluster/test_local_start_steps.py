@@ -39,7 +39,7 @@ def pseudo_terminal() -> Iterator[int]:
             os.close(descriptor)
 
 
-def test_a_finished_step_is_a_line_with_its_seconds() -> None:
+def test_finished_step_is_a_line_with_its_seconds() -> None:
     assert step_line("PostgreSQL", 0.25).split() == ["PostgreSQL", "0.2", "s"]
 
 

@@ -163,7 +163,7 @@ def test_lasting_cause_is_retried_once_all_was_ready() -> None:
         supervisor.wait(0)
 
 
-def test_a_part_that_ended_is_in_the_phase_restarting() -> None:
+def test_part_that_ended_is_in_the_phase_restarting() -> None:
     server = Server("server", [None, RuntimeError("no"), None], log=[])
     with supervised(server) as (_, recorded):
         recorded.wait_for(lambda _: recorded.starts_of("server") == 1)
@@ -172,7 +172,7 @@ def test_a_part_that_ended_is_in_the_phase_restarting() -> None:
     assert [phases["server"] for phases in recorded.phases] == [Phase.RUNNING, Phase.RESTARTING, Phase.RUNNING]
 
 
-def test_the_last_part_is_stopped_first_and_nothing_starts_afterwards() -> None:
+def test_last_part_is_stopped_first_and_nothing_starts_afterwards() -> None:
     log: list[str] = []
     parts = [Server(name, log=log) for name in ("database", "cache", "ray")]
     with supervised(*parts) as (supervisor, recorded):

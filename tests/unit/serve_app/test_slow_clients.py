@@ -1,4 +1,4 @@
-"""A client that sends a body too slowly is told so; one that waits for the service is not."""
+"""A client that sends a body too slowly is refused; one that waits for the service is not."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ class Clock:
         return self.now
 
 
-async def received(blocks: Sequence[tuple[float, int]], *, reading_seconds: float = 0.0) -> int:
-    """How many bytes arrive of blocks that come after so many seconds each, negative when the client was too slow.
+async def received_bytes(blocks: Sequence[tuple[float, int]], *, reading_seconds: float = 0.0) -> int:
+    """The number of received bytes; negative when the client was refused as too slow.
 
-    reading_seconds: of the service.
+    blocks: for each block, the seconds before it and its bytes. reading_seconds: how long the service reads each one.
     """
     clock, count = Clock(), 0
 
-    async def sent() -> AsyncIterator[bytes]:
+    async def send() -> AsyncIterator[bytes]:
         for seconds, size in blocks:
             clock.now += seconds
             yield bytes(size)
 
     try:
-        async for block in enforce_min_rate(sent(), clock=clock):
+        async for block in enforce_min_rate(send(), clock=clock):
             count += len(block)
             clock.now += reading_seconds
     except CatalogueError:
@@ -44,23 +44,23 @@ async def received(blocks: Sequence[tuple[float, int]], *, reading_seconds: floa
 
 
 async def test_client_that_trickles_single_bytes_is_refused_within_two_minutes() -> None:
-    assert -3 < await received([(SILENT_SECONDS - 1, 1)] * 10) < 0
+    assert -3 < await received_bytes([(SILENT_SECONDS - 1, 1)] * 10) < 0
 
 
-async def test_client_just_above_the_least_rate_may_send_for_as_long_as_it_likes() -> None:
-    assert await received([(10.0, 10 * MIN_BYTES_PER_SECOND)] * 10_000) == 100_000 * MIN_BYTES_PER_SECOND
+async def test_client_at_the_minimum_rate_may_send_for_any_time() -> None:
+    assert await received_bytes([(10.0, 10 * MIN_BYTES_PER_SECOND)] * 10_000) == 100_000 * MIN_BYTES_PER_SECOND
 
 
-async def test_client_just_below_the_least_rate_is_refused() -> None:
-    assert await received([(10.0, 10 * MIN_BYTES_PER_SECOND - 1)] * 100) < 0
+async def test_client_just_below_the_minimum_rate_is_refused() -> None:
+    assert await received_bytes([(10.0, 10 * MIN_BYTES_PER_SECOND - 1)] * 100) < 0
 
 
-async def test_bytes_that_came_quickly_before_do_not_excuse_a_trickle() -> None:
-    assert await received([(1.0, 1 << 30)] * 70 + [(SILENT_SECONDS - 1, 1)] * 10) < 0
+async def test_fast_start_does_not_excuse_a_slow_end() -> None:
+    assert await received_bytes([(1.0, 1 << 30)] * 70 + [(SILENT_SECONDS - 1, 1)] * 10) < 0
 
 
-async def test_time_that_the_service_needs_is_not_counted_against_the_client() -> None:
-    assert await received([(0.1, 1000)] * 100, reading_seconds=3600.0) == 100_000
+async def test_time_that_the_service_needs_does_not_count_against_the_client() -> None:
+    assert await received_bytes([(0.1, 1000)] * 100, reading_seconds=3600.0) == 100_000
 
 
 async def test_client_that_sends_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
