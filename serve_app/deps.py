@@ -11,8 +11,8 @@ from starlette.requests import HTTPConnection
 from db.cache import Cache
 from db.notification.webhook_url_policy import Reach
 from db.object_store.object_store import ObjectStore
-from serve_app.account_exports import ConcurrentExports
 from serve_app.archive_index import ArchiveIndexCache
+from serve_app.concurrent_exports import ConcurrentExports
 from serve_app.security.password_hashing import PasswordHasher
 from serve_app.security.rate_limit import RateLimit, RateLimiter
 from serve_app.security.signed_tokens import TokenSigner

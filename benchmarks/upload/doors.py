@@ -22,8 +22,9 @@ from benchmarks.process_measurement import read_kibibytes
 from benchmarks.upload import disk_writer, serve_program
 from benchmarks.upload.ingresses import proxies_and_replicas, running, temporary_folder
 from benchmarks.upload.serve_program import Mode
-from cluster.client import httpx_adapter, tus_protocol
+from cluster.client import httpx_adapter
 from cluster.client.local_files.local_file import FilePiece, stat_file
+from cluster.client.uploads import tus_protocol
 from fotograma import Client
 from tests.support.own_process import command_of
 from tests.support.servers.running_service import PASSWORD, Service, free_port

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from cluster.cli.output_paths import OutputPath
 from cluster.client.api_types import Extraction, Failure, Result, ResultWarning, Status, Video
-from cluster.client.content_reuse import CHECKSUM_MISMATCH
 from cluster.client.errors import (
     ApiError,
     ConnectionFailed,
@@ -22,6 +21,7 @@ from cluster.client.errors import (
     UnsendableFile,
 )
 from cluster.client.retry_policy import RetryPolicy
+from cluster.client.uploads.content_reuse import CHECKSUM_MISMATCH
 from cluster.unpack_archive import BadArchive, FolderNotReplaceable, is_unpacked, unpack
 
 if TYPE_CHECKING:

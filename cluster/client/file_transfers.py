@@ -16,7 +16,7 @@ from cluster.client.errors import FotogramaError
 from cluster.client.extraction_spec import Spec, spec_text
 from cluster.client.local_files.local_file import LocalFile, OnRead, OnSent, has_content, stat_file
 from cluster.client.local_files.resumable_download import OnReceived, ResumableDownload
-from cluster.client.resumable_upload import FileUpload, upload
+from cluster.client.uploads.resumable_upload import FileUpload, upload
 
 AnyPath = str | PathLike[str]
 MAX_UPLOADS = 4

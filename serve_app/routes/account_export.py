@@ -28,8 +28,9 @@ from db.notification import event_timeline, webhook_deliveries, webhooks
 from db.notification.webhooks import MAX_WEBHOOKS
 from db.object_store.object_keys import chunks_prefix, id_of_chunks
 from db.object_store.object_store import ObjectNotFound, blocks_of
-from serve_app.account_exports import EndingResponse, FileList, ListedFile
+from serve_app.concurrent_exports import EndingResponse
 from serve_app.deps import Deps, deps_of
+from serve_app.export_file_list import FileList, ListedFile
 from serve_app.http.json_response import encode_json
 from serve_app.http.streamed_zip import ZIP32_BYTES, ZipEntry, stream_zip
 from serve_app.routes.accounts import account_json
@@ -59,7 +60,7 @@ async def download(request: Request, principal: Principal) -> Response:
 
 @dataclass(slots=True)
 class _Export:
-    """files: those that the rows name. missing: what is noted of those that are not there, one line each."""
+    """files: those that the rows name. missing: the lines of `missing.txt`, one for each missing file."""
 
     deps: Deps
     user_id: UUID
@@ -67,7 +68,7 @@ class _Export:
     missing: list[str] = field(default_factory=list)
 
     async def entries(self, account: dict[str, Any]) -> AsyncIterator[ZipEntry]:
-        """The rows first, then the files that they name."""
+        """Yields the entries: first the rows, then the files that they name."""
         try:
             async for entry in self._row_entries(account):
                 yield entry

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from cluster.client.tus_protocol import PIECE_BYTES
+from cluster.client.uploads.tus_protocol import PIECE_BYTES
 from fotograma import AsyncClient, RetryPolicy
 from serve_app.app import create_app
 from serve_app.deps import Deps

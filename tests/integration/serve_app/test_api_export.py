@@ -20,7 +20,7 @@ import pytest
 from db import account_export
 from db.object_store import retention
 from db.object_store.folder_store import FolderStore
-from serve_app import account_exports
+from serve_app import concurrent_exports
 from serve_app.app import create_app
 from serve_app.deps import Deps
 from tests.support.clients import tus_client
@@ -285,7 +285,7 @@ async def start_export(port: int, client: httpx.AsyncClient) -> AsyncIterator[ht
 async def test_concurrent_exports_are_limited_per_account_and_per_replica(
     ana: httpx.AsyncClient, bob: httpx.AsyncClient, deps: Deps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(account_exports, "MAX_EXPORTS", 1)
+    monkeypatch.setattr(concurrent_exports, "MAX_EXPORTS", 1)
     video = await upload_video(ana)
     os.truncate(tmp_path / "objects" / "videos" / video["id"], 100 << 20)
     async with listen(create_app(deps)) as port:
@@ -293,7 +293,7 @@ async def test_concurrent_exports_are_limited_per_account_and_per_replica(
             assert_refused(await ana.get("/v1/me/export"), 429, "too_many_requests", "request")
             assert_refused(await bob.get("/v1/me/export"), 429, "too_many_requests", "request")
             assert (await ana.head("/v1/me/export")).status_code == 200
-            monkeypatch.setattr(account_exports, "MAX_EXPORTS", 2)
+            monkeypatch.setattr(concurrent_exports, "MAX_EXPORTS", 2)
             await export(bob)
             assert_refused(await ana.get("/v1/me/export"), 429, "too_many_requests", "request")
         # The client has disconnected during its export.

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from cluster.client import tus_protocol
-from cluster.client.content_reuse import content_key
 from cluster.client.effects import Reply
 from cluster.client.errors import UnexpectedAnswer, UnsendableFile
 from cluster.client.local_files.local_file import BLOCK_BYTES, FilePiece, sha256_of, stat_file
+from cluster.client.uploads import tus_protocol
+from cluster.client.uploads.content_reuse import content_key
 from tests.support.clients.tus_client import metadata
 
 

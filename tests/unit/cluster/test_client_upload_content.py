@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from cluster.client import resumable_upload
 from cluster.client.local_files import local_file
+from cluster.client.uploads import resumable_upload
 from fotograma import ApiError, ConnectionFailed
 from tests.support.clients.fake_service import FakeService, answer_problem, drop_connection
 from tests.support.clients.fake_service_clients import OpenClient

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cluster.client import resumable_upload, tus_protocol
+from cluster.client.uploads import resumable_upload, tus_protocol
 from fotograma import ApiError, ConnectionFailed, UnexpectedAnswer, UnsendableFile
 from tests.support.clients.fake_service import (
     ApiRequest,

@@ -8,11 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from cluster.client import tus_protocol
 from cluster.client.api_calls import video
 from cluster.client.api_types import Video
 from cluster.client.authorized_requests import Session, authorized
-from cluster.client.content_reuse import (
+from cluster.client.effects import Flow, RunInThread, Sleep
+from cluster.client.errors import ApiError, ConnectionFailed, FotogramaError, UnexpectedAnswer, UnsendableFile
+from cluster.client.local_files.local_file import FilePiece, LocalFile, OnRead, OnSent, sha256_of
+from cluster.client.local_files.upload_state_file import RecordedUpload, UploadStateFile, upload_identity
+from cluster.client.retry_policy import Attempt, resume_seconds
+from cluster.client.uploads import tus_protocol
+from cluster.client.uploads.content_reuse import (
     account_id,
     content_key,
     extract_by_spec,
@@ -21,12 +26,7 @@ from cluster.client.content_reuse import (
     record_sent,
     use_state_file,
 )
-from cluster.client.effects import Flow, RunInThread, Sleep
-from cluster.client.errors import ApiError, ConnectionFailed, FotogramaError, UnexpectedAnswer, UnsendableFile
-from cluster.client.local_files.local_file import FilePiece, LocalFile, OnRead, OnSent, sha256_of
-from cluster.client.local_files.upload_state_file import RecordedUpload, UploadStateFile, upload_identity
-from cluster.client.retry_policy import Attempt, resume_seconds
-from cluster.client.tus_protocol import MIN_PIECE_BYTES, ONE_REQUEST_BYTES, PIECE_BYTES, UploadPosition
+from cluster.client.uploads.tus_protocol import MIN_PIECE_BYTES, ONE_REQUEST_BYTES, PIECE_BYTES, UploadPosition
 
 RECORD_STEP = timedelta(hours=1)
 """Each byte postpones the expiry of an upload. The state file is written again when the expiry has moved by this."""
