@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import statistics
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,6 @@ from playwright.sync_api import Dialog, Page, Route, expect
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from cluster.local.cores_and_ports import cores
 from db.acceptance.quotas import Quotas
 from serve_app.submission.receive_chunks import UploadPolicy
 from tests.support.clients.api_client import MP4, make_limits
@@ -31,8 +30,11 @@ __all__ = ["browser", "page", "site"]
 
 pytestmark = needs_chromium
 
-LONGEST_TASK_MS = 100
-"""A longer task delays typing and scrolling noticeably."""
+LONGEST_TASK_IN_COMPUTATIONS = 10
+"""The longest task may take as long as ten of a fixed computation in the same page, which takes 10 ms on an idle
+machine of 2026. People who type or scroll notice a task of 100 ms."""
+MOST_ROWS_AT_ONCE = 60
+"""Rows that are made or changed before the browser shows the next frame."""
 
 
 async def locked_videos(site: Site) -> AsyncConnection:
@@ -216,11 +218,25 @@ def test_thousand_files_do_not_block_the_page(page: Page) -> None:
     page.evaluate(
         """bytes => {
             window.longTasks = [];
+            window.computations = [];
+            const compute = () => {
+                const start = performance.now();
+                for (let n = 0, x = 1; n < 6e6; n += 1) x = Math.imul(x ^ n, 0x01000193);
+                computations.push({ start, duration: performance.now() - start });
+                setTimeout(compute, 50);
+            };
+            compute();
+            window.mostRowsAtOnce = 0;
+            new MutationObserver(records => {
+                const nodes = records.flatMap(({ target, addedNodes }) => [target, ...addedNodes]);
+                const rows = new Set(nodes.map(node => (node.closest ? node : node.parentElement)?.closest("tr")));
+                mostRowsAtOnce = Math.max(mostRowsAtOnce, rows.size - rows.has(null) - rows.has(undefined));
+            }).observe(document.querySelector("#uploads"), { subtree: true, childList: true, attributes: true });
             window.files = new DataTransfer();
             for (let n = 0; n < 1000; n += 1) {
                 files.items.add(new File([new Uint8Array(bytes), String(n)], `clip-${n}.mp4`, { lastModified: n }));
             }
-            const note = list => longTasks.push(...list.getEntries().map(entry => entry.duration));
+            const note = list => longTasks.push(...list.getEntries());
             new PerformanceObserver(note).observe({ entryTypes: ["longtask"] });
             const options = { dataTransfer: files, bubbles: true, cancelable: true };
             setTimeout(() => document.querySelector("#drop").dispatchEvent(new DragEvent("drop", options)));
@@ -234,14 +250,22 @@ def test_thousand_files_do_not_block_the_page(page: Page) -> None:
     expect(page.locator("#uploads tr")).to_have_count(250)
     while more.is_visible():
         more.click()
-    assert page.locator("#uploads tr").count() > 500
+    wait_until(page, "document.querySelectorAll('#uploads tr').length > 500")
     page.get_by_label("Search by file name").press_sequentially("clip")
     waiting = r"Number(/(\d+) waiting/.exec(document.querySelector('#upload-counts').textContent)[1])"
     wait_until(page, f"{waiting} < 900")
     page.get_by_role("button", name="Cancel all").click()
     page.get_by_role("button", name="Cancel them").click()
     expect(page.locator("#uploads tr")).to_have_count(0, timeout=SECONDS_60)
-    longest_ms = max(page.evaluate("longTasks"), default=0)
-    # On a busy machine every task takes longer.
-    load_factor = max(1.0, os.getloadavg()[0] / cores())
-    assert longest_ms < LONGEST_TASK_MS * load_factor
+    assert 0 < page.evaluate("mostRowsAtOnce") <= MOST_ROWS_AT_ONCE
+    longest_ms, durations = page.evaluate(
+        """() => {
+            const isComputation = task => computations.some(
+                ({ start, duration }) => start < task.startTime + task.duration && task.startTime < start + duration);
+            const tasks = longTasks.filter(task => !isComputation(task)).map(task => task.duration);
+            return [Math.max(0, ...tasks), computations.map(({ duration }) => duration)];
+        }"""
+    )
+    # On a busy machine a task also waits for other processes, at most about as long as a computation had to.
+    longest_wait_ms = max(durations) - min(durations)
+    assert longest_ms < LONGEST_TASK_IN_COMPUTATIONS * statistics.mean(durations) + longest_wait_ms

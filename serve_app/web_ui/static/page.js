@@ -66,8 +66,8 @@ function render() {
 }
 
 function renderVideos() {
-  mustRenderVideos = false;
-  videoRows.render(videoList.videos);
+  mustRenderVideos = !videoRows.render(videoList.videos);
+  if (mustRenderVideos) renderSoon();
   byId("more").hidden = !videoList.nextCursor;
   announceEnded();
 }

@@ -56,7 +56,7 @@ export class UploadPanel {
   render() {
     const { uploads, interrupted } = this.queue;
     const shown = firstUploads(uploads, this.maxRows);
-    this.table.render(shown);
+    if (!this.table.render(shown)) this.queue.onChange();
     if (uploads.length <= FIRST_ROWS) this.maxRows = FIRST_ROWS;
     byId("more-uploads").hidden = shown.length === uploads.length;
     byId("more-uploads-button").textContent = `Show more of ${formatCount(uploads.length - shown.length)} other uploads`;
