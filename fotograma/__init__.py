@@ -1,4 +1,4 @@
-"""Fotograma: exact, timestamped frames out of videos.
+"""Fotograma: exact, timestamped frames of videos.
 
     import fotograma
 
@@ -9,7 +9,7 @@
         video = client.upload("talk.mov", fotograma.ExtractionSpec(fps=1))
         client.download(client.wait(video.extraction), "talk.zip")
 
-These names are what programs can rely on; the packages behind them are internal. Each is loaded at its first use.
+Only these names are public; the packages behind them are internal. Each name is loaded when it is first used.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ _MODULES = {
     "extract": "fotograma.engine",
     "extract_many": "fotograma.engine",
 }
-"""Where a name is defined; the errors are in one module of their own."""
+"""Where each name is defined. Names that are absent here are in `cluster.client.errors`."""
 
 # A type checker reads the imports above instead, and reports a name that is not among them.
 if not TYPE_CHECKING:

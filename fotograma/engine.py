@@ -1,7 +1,7 @@
-"""The engine for a program of one's own: in this process, without a server.
+"""The extraction engine as a library: it decodes in this process, without a server.
 
-A video that comes from somebody else belongs into the sandbox of the service or of `fotograma extract --local`: here a
-file that makes native code crash ends the program.
+For videos from people you don't trust use the service or `fotograma extract --local`, which decode in a sandbox. Here a
+file that makes native code crash ends your program.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from db.values.frame_spec import FrameSpec, parse
 
 AnyPath = str | os.PathLike[str]
 OnProgress = Callable[[int, int | None], None]
-"""Is told how many images are made, and how many there will be: None until that is known."""
+"""Called with the number of images that are written, and of all that will be: None until that is known."""
 
 
 class EngineError(FotogramaError):
-    """The engine can't do what was asked.
+    """The engine can't extract these frames.
 
     code: stable, see docs/errors.md. fault: "request" or "file". detail: the facts. remedy: what to do.
     """
@@ -57,18 +57,18 @@ def extract(
 
 def extract_many(
     source: AnyPath,
-    wanted: Sequence[tuple[Spec | None, AnyPath]],
+    requests: Sequence[tuple[Spec | None, AnyPath]],
     *,
     threads: int | None = None,
     reader: Literal["auto", "pyav", "decord"] = "auto",
     on_progress: OnProgress | None = None,
 ) -> list[Extracted]:
-    """Several specifications, each with its folder, over one video that is decoded once.
+    """Extracts by several specifications from one video, which is decoded once.
 
-    Each folder gets what `extract` alone would write. All or nothing: raises the first error that one of them has.
-    `on_progress` is told of the images of all together.
+    requests: each specification with the folder of its result, which gets what `extract` alone would write there. When
+    one of them fails, all fail: its error is raised. `on_progress` counts the images of all of them.
     """
-    # Only now: the errors and the type of a specification are there without the libraries that decode.
+    # Imported late, so that the rest of this module works without the libraries that decode.
     from cluster.cli.extract_local_command import check_engine  # noqa: PLC0415
 
     check_engine()
@@ -77,34 +77,34 @@ def extract_many(
     cores = len(os.sched_getaffinity(0))
     options = EngineOptions(Reader(reader), threads=cores if threads is None else threads)
     with _catalogue_errors():
-        orders = [(_parsed(spec), Path(out)) for spec, out in wanted]
-        for _, out in orders:
+        parsed = [(_parse(spec), Path(out)) for spec, out in requests]
+        for _, out in parsed:
             out.mkdir(parents=True, exist_ok=True)
-        return extract.extract_many(Path(source), orders, options=options, on_progress=_told(on_progress))
+        return extract.extract_many(Path(source), parsed, options=options, on_progress=_event_callback(on_progress))
 
 
-def _parsed(spec: Spec | None) -> FrameSpec:
+def _parse(spec: Spec | None) -> FrameSpec:
     return parse("{}" if spec is None else spec_text(spec))
 
 
-def _told(on_progress: OnProgress | None) -> Callable[[ProgressEvent], None]:
-    """What the engine tells its news to."""
+def _event_callback(on_progress: OnProgress | None) -> Callable[[ProgressEvent], None]:
+    """Returns a callback for the engine's events that calls `on_progress` with their numbers."""
     total: int | None = None
 
-    def tell(news: ProgressEvent) -> None:
+    def on_event(event: ProgressEvent) -> None:
         nonlocal total
         if on_progress is None:
             return
-        if isinstance(news, Planned):
-            total = news.frames_total
-        on_progress(news.frames_done if isinstance(news, Progress) else 0, total)
+        if isinstance(event, Planned):
+            total = event.frames_total
+        on_progress(event.frames_done if isinstance(event, Progress) else 0, total)
 
-    return tell
+    return on_event
 
 
 @contextmanager
 def _catalogue_errors() -> Iterator[None]:
-    """As the one family of errors that programs catch."""
+    """Raises the engine's errors as EngineError."""
     try:
         yield
     except error_catalogue.CatalogueError as error:
