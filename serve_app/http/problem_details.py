@@ -17,6 +17,8 @@ from db.values.error_catalogue import CatalogueError
 
 TYPE_PREFIX = "urn:fotograma:problem:"
 OUTAGE_RETRY_SECONDS = 5
+_ENDING = "cannot schedule new futures after"
+"""How `concurrent.futures` begins its error in a process that is ending, while a thread still answers requests."""
 RETRY_SECONDS: Mapping[int, int] = {413: 3600, 429: 60, 503: OUTAGE_RETRY_SECONDS, 507: 60}
 """Retry-After by status, for errors without a time of their own. 413: until the limit may have been raised."""
 CLIENT_CLOSED_REQUEST = 499
@@ -154,6 +156,8 @@ def to_catalogue_error(error: Exception) -> CatalogueError:
             return CatalogueError("unauthenticated", "The account was erased.")
         case _ if is_outage(error):
             return CatalogueError("unavailable", "The database is not available.", retry_after=OUTAGE_RETRY_SECONDS)
+        case RuntimeError() if str(error).startswith(_ENDING):
+            return CatalogueError("unavailable", "This replica is ending.", retry_after=OUTAGE_RETRY_SECONDS)
         case _:
             return CatalogueError("internal")
 

@@ -154,6 +154,17 @@ class TestFaults:
         assert answer.json()["request_id"] == answer.headers["x-request-id"]
         assert await stored_state(deps.database, deps.objects) == NOTHING_STORED
 
+    async def test_upload_to_a_process_that_is_ending_is_refused_with_503_and_stores_nothing(
+        self, ana: httpx.AsyncClient, deps: Deps, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Python sets it at the end of the process: threads that still run get no more work done by others.
+        monkeypatch.setattr("concurrent.futures.thread._shutdown", True)
+        answer = await upload_videos(ana, ("a.mp4", MP4))
+        assert status_and_code(answer) == (503, "unavailable")
+        assert int(answer.headers["retry-after"]) > 0
+        monkeypatch.undo()
+        assert await stored_state(deps.database, deps.objects) == NOTHING_STORED
+
     async def test_cancelled_request_leaves_no_rows_and_at_most_a_reserved_object(
         self, ana: httpx.AsyncClient, deps: Deps
     ) -> None:
