@@ -1,12 +1,12 @@
 // Sends one file by tus 1.0.0 (https://tus.io/protocols/resumable-upload), slice by slice, until the service has all of it.
 
-import { PAGE_HEADERS, Problem, newIdempotencyKey, readResponse } from "./api_client.js";
+import { Problem, newIdempotencyKey } from "./api_client.js";
 import { ContentHash } from "./content_hash.js";
 import { formatPercent } from "./formatting.js";
 import { TransferRate } from "./transfer_rate.js";
+import { send, wait } from "./tus_requests.js";
 
 const UPLOADS_PATH = "/v1/uploads";
-const TUS_HEADERS = { ...PAGE_HEADERS, "Tus-Resumable": "1.0.0" };
 const BYTES_TYPE = { "Content-Type": "application/offset+octet-stream" };
 const MAX_SLICE_BYTES = 8 << 20;
 // The first slice is small, because what is no video is refused by it.
@@ -14,8 +14,6 @@ const MIN_SLICE_BYTES = 256 << 10;
 const SLICE_GROWTH = 4;
 // A file of this size or less goes with the request that creates its upload.
 const MAX_CREATION_BYTES = 1 << 20;
-// A request on which nothing moves for so long is given up.
-const STALL_MS = 120_000;
 const FIRST_RETRY_MS = 1000;
 const MAX_RETRY_MS = 30_000;
 const MAX_INTERNAL_ERRORS = 5;
@@ -42,68 +40,6 @@ export function uploadMetadata(values) {
 /** The size of the largest file that the service takes. Throws a Problem. */
 export async function discoverMaxBytes() {
   return Number((await send("OPTIONS", UPLOADS_PATH)).getResponseHeader("Tus-Max-Size"));
-}
-
-/**
- * Sends one request. Gives the XMLHttpRequest of a successful response; throws a Problem, or the signal's reason.
- * XMLHttpRequest is used because fetch does not tell how much of a body has left. onSent(bytes): so much has.
- */
-function send(method, url, { headers = {}, body = null, signal = null, onSent = () => {} } = {}) {
-  return new Promise((resolve, reject) => {
-    const request = new XMLHttpRequest();
-    const abort = () => request.abort();
-    let timer = 0;
-    const restartTimer = () => {
-      clearTimeout(timer);
-      timer = setTimeout(abort, STALL_MS);
-    };
-    request.open(method, url);
-    for (const [name, value] of Object.entries({ ...TUS_HEADERS, ...headers })) request.setRequestHeader(name, value);
-    request.upload.onprogress = (event) => {
-      restartTimer();
-      onSent(event.loaded);
-    };
-    request.onloadend = () => {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", abort);
-      if (request.status === 0 && signal?.aborted) return reject(signal.reason);
-      try {
-        readTusResponse(request);
-        resolve(request);
-      } catch (error) {
-        reject(error);
-      }
-    };
-    signal?.addEventListener("abort", abort);
-    restartTimer();
-    request.send(body);
-  });
-}
-
-/** Throws a Problem unless the response is the service's own and successful. */
-function readTusResponse(request) {
-  // A proxy's own error, such as 404 while the service starts, says nothing about the upload.
-  if (request.status === 0 || !request.getResponseHeader("Tus-Resumable")) {
-    throw new Problem(0, { detail: "The connection was lost." }, Number(request.getResponseHeader("Retry-After")) || 0);
-  }
-  readResponse(request.status, request.responseText, request.getResponseHeader("Retry-After"));
-}
-
-/** Waits. Ends earlier when the browser is online again. Throws the signal's reason when it is aborted. */
-function wait(milliseconds, signal) {
-  return new Promise((resolve, reject) => {
-    if (signal?.aborted) return reject(signal.reason);
-    const end = () => {
-      clearTimeout(timer);
-      removeEventListener("online", end);
-      signal?.removeEventListener("abort", end);
-      if (signal?.aborted) reject(signal.reason);
-      else resolve();
-    };
-    const timer = setTimeout(end, milliseconds);
-    addEventListener("online", end);
-    signal?.addEventListener("abort", end);
-  });
 }
 
 // Only the user, or a long time, changes these: they are not repeated by themselves.
