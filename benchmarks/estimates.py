@@ -29,6 +29,10 @@ SPECS = (
     '{"sample":{"mode":"fps","fps":1},"image":{"quality":75}}',
 )
 
+GUESSES = ('{"sample":{"mode":"keyframes"}}', '{"sample":{"mode":"scenes"}}')
+"""How many images these give is known only from the packets, or from the pictures."""
+FIGURES = ("frames", "bytes_from_facts", "bytes", "seconds_from_facts", "seconds")
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -42,12 +46,11 @@ def main() -> None:
             for name in CLIPS
             for row in rows_of(name, options.clips or Path(folder), Path(folder) / "out", quick=options.quick)
         ]
-    print(f"{'clip and specification':86} {'frames':>12} {'bytes, facts':>13} {'earlier':>8} {'seconds':>8}")
+    columns = ("clip", "spec", *FIGURES)
+    print("| " + " | ".join(columns) + " |\n| --- | --- |" + " ---: |" * len(FIGURES))
     for row in rows:
-        print(
-            f"{row['clip'] + ' ' + row['spec']:86} {row['frames']:>12.2f} {row['bytes_from_facts']:>13.2f}"
-            f" {row['bytes']:>8.2f} {row['seconds']:>8.2f}"
-        )
+        figures = " | ".join(f"{row[name]:.2f}" for name in FIGURES)
+        print(f"| {row['clip']} | `{row['spec']}`{' (guess)' if row['spec'] in GUESSES else ''} | {figures} |")
     print("Each figure is the estimate divided by the result.")
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1))
@@ -61,7 +64,7 @@ def rows_of(name: str, clips: Path, out: Path, *, quick: bool) -> list[dict[str,
     first, seconds = extract(path, FIRST, out / name / "first")
     earlier = EarlierResult(media, parse(FIRST), first.frames, archive_size(out / name / "first"), seconds, True)
     rows = []
-    for number, spec in enumerate(SPECS):
+    for number, spec in enumerate((*SPECS, *GUESSES)):
         from_facts, with_earlier = estimate(parse(spec), media), estimate(parse(spec), media, [earlier])
         folder = out / name / str(number)
         extracted, seconds = extract(path, spec, folder)
@@ -78,6 +81,7 @@ def row(
         "frames": with_earlier.frames / frames,
         "bytes_from_facts": from_facts.size / size,
         "bytes": with_earlier.size / size,
+        "seconds_from_facts": from_facts.seconds / seconds,
         "seconds": with_earlier.seconds / seconds,
     }
 
