@@ -10,6 +10,7 @@ import argparse
 import json
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +63,12 @@ def rows_of(name: str, clips: Path, out: Path, *, quick: bool) -> list[dict[str,
     path, encoding = ensure_clip(clips, clip), clip.encoding
     media = MediaFacts(CLIPS[name], encoding.width, encoding.height, float(clip.seconds), FPS)
     first, seconds = extract(path, FIRST, out / name / "first")
-    earlier = EarlierResult(media, parse(FIRST), first.frames, archive_size(out / name / "first"), seconds, True)
+    # What the service stores of a video that it has probed.
+    stored = replace(media, key_frames=first.media.key_frames)
+    earlier = EarlierResult(stored, parse(FIRST), first.frames, archive_size(out / name / "first"), seconds, True)
     rows = []
     for number, spec in enumerate((*SPECS, *GUESSES)):
-        from_facts, with_earlier = estimate(parse(spec), media), estimate(parse(spec), media, [earlier])
+        from_facts, with_earlier = estimate(parse(spec), media), estimate(parse(spec), stored, [earlier])
         folder = out / name / str(number)
         extracted, seconds = extract(path, spec, folder)
         rows.append(row(name, spec, from_facts, with_earlier, extracted.frames, archive_size(folder), seconds))

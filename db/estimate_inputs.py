@@ -59,4 +59,4 @@ async def earlier_results(database: AsyncEngine, user_id: UUID, video_id: UUID |
 
 
 def _facts(media: dict[str, Any]) -> MediaFacts:
-    return MediaFacts(**{name: media[name] for name in MediaFacts.__slots__})
+    return MediaFacts(**{name: media[name] for name in MediaFacts.__slots__ if name in media})

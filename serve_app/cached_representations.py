@@ -18,6 +18,7 @@ from db import videos
 from db.cache import Cache
 from db.extraction_json import extraction_representation
 from db.values.lifecycle import is_terminal
+from db.values.media_info import public_media
 from db.videos import RepresentationKey, VideoRow
 from serve_app.http.json_response import encode_json
 
@@ -65,7 +66,7 @@ def video_json(row: VideoRow, extraction: bytes) -> dict[str, Any]:
         "sha256": row.sha256,
         "status": row.extraction.status.value,
         "created_at": row.created_at,
-        "media": row.media,
+        "media": row.media and public_media(row.media),
         "extraction": orjson.Fragment(extraction),
     }
 

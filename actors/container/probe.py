@@ -145,4 +145,5 @@ def _media(source: VideoSource, codec: str, table: FrameTable, geometry: Display
         frames=len(table),
         fps_average=float(len(table) / table.end),
         variable_frame_rate=bool(is_variable),
+        key_frames=int(table.is_key.sum()),
     )

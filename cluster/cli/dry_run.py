@@ -24,6 +24,7 @@ from cluster.client.local_files.local_file import has_content, sha256_of, stat_f
 from cluster.client.retry_policy import RetryPolicy
 from db.values.error_catalogue import CatalogueError
 from db.values.frame_spec import canonical, parse
+from db.values.media_info import public_media
 
 MAX_FILES = 4
 T = TypeVar("T")
@@ -120,7 +121,7 @@ async def _with_plan(forecast: Forecast, spec: str) -> Forecast:
         # The same as without the engine.
         return forecast
     frames = work.frames_total if isinstance(work, Planned) else None
-    return replace(forecast, media=Media(**work.media.document()), frames=frames)
+    return replace(forecast, media=Media(**public_media(work.media.document())), frames=frames)
 
 
 async def _with_service(forecasts: list[Forecast], spec: str) -> list[Forecast]:

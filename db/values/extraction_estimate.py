@@ -33,7 +33,7 @@ from db.values.frame_spec import (
 
 KEY_FRAME_SECONDS = 2.0
 SCENE_SECONDS = 5.0
-"""The assumed distance of two key frames, and the assumed duration of a scene."""
+"""The assumed distance of two key frames when it is not known, and the assumed duration of a scene."""
 ARCHIVE_BYTES_PER_IMAGE = 700
 """What an image adds to the archive beside its own bytes: two ZIP headers and its rows in the two manifests."""
 # Pairs of quality and bytes per pixel, for detailed 1080p.
@@ -50,13 +50,19 @@ _START_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class MediaFacts:
-    """width, height: as displayed. duration: seconds. fps_average: frames a second."""
+    """width, height: as displayed. duration: seconds. fps_average: frames a second. key_frames: None if not known."""
 
     codec: str
     width: int
     height: int
     duration: float
     fps_average: float
+    key_frames: int | None = None
+
+    @property
+    def key_frame_seconds(self) -> float:
+        """The mean distance of two key frames."""
+        return self.duration / self.key_frames if self.duration and self.key_frames else KEY_FRAME_SECONDS
 
     @property
     def pixels(self) -> int:
@@ -98,7 +104,7 @@ def estimate_frames(spec: FrameSpec, media: MediaFacts) -> int:
     frames_in_range = max(1, round(seconds_in_range * media.fps_average))
     frames = _sampled_frames(spec.sample, seconds_in_range, frames_in_range, media)
     if spec.snap is Snap.KEYFRAME:
-        frames = min(frames, math.ceil(seconds_in_range / KEY_FRAME_SECONDS))
+        frames = min(frames, _count_key_frames(seconds_in_range, media))
     return max(1, min(frames, frames_in_range, spec.max_frames or frames_in_range))
 
 
@@ -121,13 +127,17 @@ def _sampled_frames(sample: Sample, seconds_in_range: float, frames_in_range: in
         case EveryNth(n):
             return math.ceil(frames_in_range / n)
         case Keyframes():
-            return math.ceil(seconds_in_range / KEY_FRAME_SECONDS)
+            return _count_key_frames(seconds_in_range, media)
         case Scenes():
             return math.ceil(seconds_in_range / SCENE_SECONDS)
         case AllFrames():
             return frames_in_range
         case _:
             assert_never(sample)
+
+
+def _count_key_frames(seconds_in_range: float, media: MediaFacts) -> int:
+    return math.ceil(seconds_in_range / media.key_frame_seconds - 1e-6)
 
 
 def _count_periods(seconds: float, period: Fraction) -> int:
@@ -184,17 +194,26 @@ def _interpolate(points: Sequence[tuple[int, float]], quality: int) -> float:
 
 def _typical_seconds(spec: FrameSpec, media: MediaFacts, frames: int) -> float:
     """Returns the seconds of one worker by the constants."""
-    seconds_in_range = _range_seconds(spec, media)
-    frames_in_range = max(1.0, seconds_in_range * media.fps_average)
-    # On average half a GOP is decoded for an image; with many images at most every frame once.
-    decoded = min(frames_in_range, frames * KEY_FRAME_SECONDS * media.fps_average / 2)
-    if isinstance(spec.sample, Keyframes) or spec.snap is Snap.KEYFRAME:
-        decoded = frames
-    if isinstance(spec.sample, Scenes):
-        decoded = frames_in_range
-    decoding = decoded * media.pixels / _DECODED_PIXELS_PER_SECOND.get(media.codec, _OTHER_DECODED_PIXELS_PER_SECOND)
+    decoding = (
+        _decoded_frames(spec, media, frames)
+        * media.pixels
+        / _DECODED_PIXELS_PER_SECOND.get(media.codec, _OTHER_DECODED_PIXELS_PER_SECOND)
+    )
     encoding = frames * _pixels_per_image(spec.image, media) / _ENCODED_PIXELS_PER_SECOND[spec.image.format]
     return _START_SECONDS + decoding + encoding
+
+
+def _decoded_frames(spec: FrameSpec, media: MediaFacts, frames: int) -> float:
+    """Returns how many frames are decoded for `frames` images that are spread evenly over the range."""
+    seconds_in_range = _range_seconds(spec, media)
+    if isinstance(spec.sample, Keyframes) or spec.snap is Snap.KEYFRAME:
+        return frames
+    if isinstance(spec.sample, Scenes):
+        return max(1.0, seconds_in_range * media.fps_average)
+    gop, distance = media.key_frame_seconds, seconds_in_range / max(1, frames)
+    # A GOP is decoded up to its last image: on average half of it for one image, nearly all of it for many.
+    seconds = frames * gop / 2 if distance > gop else seconds_in_range * (1 - distance / (2 * gop))
+    return max(frames, seconds * media.fps_average)
 
 
 def _time_ratio(earlier: Sequence[EarlierResult]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
@@ -20,7 +21,8 @@ class Media:
     """What the probe found out about a video.
 
     width, height: pixels as displayed (pixel aspect and rotation applied). rotation: degrees clockwise, 0–359.
-    duration: seconds, from the first displayed frame to the end of the last. frames: displayed frames.
+    duration: seconds, from the first displayed frame to the end of the last. frames: displayed frames. key_frames: of
+    these, the key frames; the API does not show them.
     """
 
     container: str
@@ -32,7 +34,13 @@ class Media:
     frames: Count
     fps_average: Finite
     variable_frame_rate: bool
+    key_frames: Count
 
     def document(self) -> dict[str, Any]:
-        """The JSON object of the contract's `media`."""
+        """The JSON object that is stored."""
         return asdict(self)
+
+
+def public_media(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the contract's `media` of a stored JSON object."""
+    return {name: value for name, value in document.items() if name != "key_frames"}

@@ -27,6 +27,7 @@ MEDIA = {
     "frames": 50,
     "fps_average": 25.0,
     "variable_frame_rate": False,
+    "key_frames": 1,
 }
 HUGE = {"width": 2**53 - 1, "height": 2**53 - 1}
 PLANNED = {"type": "Planned", "media": MEDIA, "frames_total": 2, "frames_to_decode": 50}

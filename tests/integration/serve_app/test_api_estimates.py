@@ -49,7 +49,12 @@ async def test_estimate_of_a_stored_video_is_within_a_fifth_of_the_result(
 ) -> None:
     video = await api_client.upload_video(ana, "clip.mp4", clips("h264")[0].read_bytes())
     await run_next(worker_deps)
-    for sample in ({"mode": "all"}, {"mode": "every_nth", "n": 3}, {"mode": "uniform", "count": 7}):
+    for sample in (
+        {"mode": "all"},
+        {"mode": "every_nth", "n": 3},
+        {"mode": "uniform", "count": 7},
+        {"mode": "keyframes"},
+    ):
         spec = {"sample": sample}
         answer = await ana.post("/v1/estimates", json={"video_id": video["id"], "spec": spec})
         assert answer.status_code == 200

@@ -228,7 +228,9 @@ MEDIA = {
     "frames": 50,
     "fps_average": 25.0,
     "variable_frame_rate": False,
+    "key_frames": 5,
 }
+"""As it is stored."""
 
 
 async def one_chunk(content: bytes) -> AsyncIterator[bytes]:

@@ -47,7 +47,7 @@ from actors.sandbox.child_protocol import (
 from db.values.media_info import Media
 from db.values.segment import Segment
 
-MEDIA = Media("mp4", "h264", 64, 48, 90, 2.5, 50, 24.99, variable_frame_rate=True)
+MEDIA = Media("mp4", "h264", 64, 48, 90, 2.5, 50, 24.99, variable_frame_rate=True, key_frames=3)
 MESSAGES: list[ChildMessage] = [
     Ready(),
     DetectingScenes(MEDIA, 50),

@@ -8,7 +8,7 @@ from actors.extraction_types import DetectingScenes, Planned
 from actors.plan.decode_deadline import BASE_SECONDS, PROBE_SECONDS, max_probe_seconds, max_work_seconds
 from db.values.media_info import Media
 
-MEDIA = Media("mp4", "h264", 1920, 1080, 0, 600.0, 18_000, 30.0, False)
+MEDIA = Media("mp4", "h264", 1920, 1080, 0, 600.0, 18_000, 30.0, False, 300)
 
 
 def test_deadline_of_a_full_hd_video_is_over_five_times_the_work_of_a_slow_processor() -> None:

@@ -71,7 +71,7 @@ def test_minute_of_full_hd_is_not_split_and_an_hour_is() -> None:
     def work_seconds(seconds: int) -> float:
         frames = 30 * seconds
         return usual_work_seconds(
-            Planned(Media("mp4", "h264", 1920, 1080, 0, seconds, frames, 30.0, False), 60, frames)
+            Planned(Media("mp4", "h264", 1920, 1080, 0, seconds, frames, 30.0, False, frames), 60, frames)
         )
 
     assert work_seconds(60) < 60

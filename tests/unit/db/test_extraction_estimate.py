@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from db.values.extraction_estimate import EarlierResult, MediaFacts, estimate, estimate_frames
@@ -30,6 +32,24 @@ FULL_HD = MediaFacts("h264", 1920, 1080, 60.0, 25.0)
 )
 def test_number_of_images_follows_from_the_specification(spec: str, frames: int) -> None:
     assert estimate_frames(parse(spec), FULL_HD) == frames
+
+
+@pytest.mark.parametrize(
+    ("spec", "frames"),
+    [
+        ('{"sample":{"mode":"keyframes"}}', 7),
+        ('{"sample":{"mode":"keyframes"},"range":{"end":30}}', 4),
+        ('{"snap":"keyframe"}', 7),
+    ],
+)
+def test_number_of_key_frames_is_that_of_the_probe(spec: str, frames: int) -> None:
+    assert estimate_frames(parse(spec), replace(FULL_HD, key_frames=7)) == frames
+
+
+def test_few_images_from_long_groups_of_pictures_take_longer_than_from_short_ones() -> None:
+    spec = parse('{"sample":{"mode":"uniform","count":4}}')
+    long, short = (estimate(spec, replace(FULL_HD, key_frames=count)) for count in (4, 60))
+    assert long.seconds > short.seconds * 1.5
 
 
 def earlier(spec: str, frames: int, size: int, seconds: float | None, *, is_same_video: bool = True) -> EarlierResult:
@@ -63,7 +83,7 @@ def test_time_follows_the_measured_times_of_earlier_results() -> None:
 
 
 def test_video_without_size_and_length_has_an_estimate() -> None:
-    unknown_media = MediaFacts("unknown", 0, 0, 0.0, 0.0)
+    unknown_media = MediaFacts("unknown", 0, 0, 0.0, 0.0, key_frames=1)
     assert (
         estimate(parse("{}"), unknown_media, [EarlierResult(unknown_media, parse("{}"), 0, 0, 0.0, True)]).frames == 1
     )
