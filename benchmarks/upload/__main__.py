@@ -10,6 +10,7 @@ Memory is the growth of the proxies and of the replica above that before the tra
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -24,8 +25,10 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="small files, one round: about a minute")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, help="write the rows to this file")
-    parser.add_argument("--folder", type=Path, help="on the disk that is measured; 30 GB are free there")
+    parser.add_argument("--folder", type=Path, help="on the disk to measure, with 30 GB of free space")
     options = parser.parse_args()
+    # A benchmark that is told to end, by `timeout` for example, ends its service as well.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     print(machine_description())
     rounds, rows = 1 if options.quick else options.rounds, list[Row]()
     if options.only != "body":
