@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from cluster.client.uploads import resumable_upload
 from tests.support.clients.fake_service import FakeService
 from tests.support.clients.fake_service_clients import CLIENT_KINDS, FakeClock, OpenClient, client_opener
 
@@ -39,3 +40,20 @@ def clip(tmp_path: Path) -> Path:
     path = tmp_path / "clip.mp4"
     path.write_bytes(b"video of ana")
     return path
+
+
+@pytest.fixture
+def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file of several pieces."""
+    monkeypatch.setattr(resumable_upload, "ONE_REQUEST_BYTES", 10)
+    monkeypatch.setattr(resumable_upload, "PIECE_BYTES", 400)
+    monkeypatch.setattr(resumable_upload, "MIN_PIECE_BYTES", 100)
+    path = tmp_path / "large.mp4"
+    path.write_bytes(b"video" + bytes(range(256)) * 8)
+    return path
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """Path of a state file that does not exist yet."""
+    return tmp_path / "state" / "uploads.json"

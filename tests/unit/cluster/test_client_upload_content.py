@@ -8,46 +8,15 @@ import logging
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from cluster.client.local_files import local_file
 from cluster.client.uploads import resumable_upload
-from fotograma import ApiError, ConnectionFailed
-from tests.support.clients.fake_service import FakeService, answer_problem, drop_connection
+from fotograma import ApiError
+from tests.support.clients.fake_service import FakeService, answer_problem
 from tests.support.clients.fake_service_clients import OpenClient
-
-UPLOADS = "/v1/uploads"
-ONE_UPLOAD = "/v1/uploads/.*"
-
-
-@pytest.fixture
-def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file of several pieces."""
-    monkeypatch.setattr(resumable_upload, "ONE_REQUEST_BYTES", 10)
-    monkeypatch.setattr(resumable_upload, "PIECE_BYTES", 400)
-    path = tmp_path / "large.mp4"
-    path.write_bytes(b"video" + bytes(range(256)) * 8)
-    return path
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> Path:
-    return tmp_path / "state" / "uploads.json"
-
-
-def interrupt_upload(client: Any, service: FakeService, path: Path, **options: Any) -> None:
-    """The client fails when the service has received the first piece."""
-
-    def receive_and_drop_connection(request: Any, carry_out: Any) -> Any:
-        carry_out()
-        return drop_connection(request, carry_out)
-
-    service.add_faults("PATCH", ONE_UPLOAD, receive_and_drop_connection, *[drop_connection] * 6)
-    with pytest.raises(ConnectionFailed):
-        client.upload(path, **options)
-    service.requests.clear()
+from tests.support.clients.upload_faults import UPLOADS, interrupt_upload
 
 
 def change_keeping_size_and_time(path: Path) -> None:

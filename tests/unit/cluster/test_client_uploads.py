@@ -3,55 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cluster.client.uploads import resumable_upload, tus_protocol
 from fotograma import ApiError, ConnectionFailed, UnexpectedAnswer, UnsendableFile
 from tests.support.clients.fake_service import (
     ApiRequest,
     ApiResponse,
     ConnectionDropped,
     FakeService,
-    Fault,
     act_and_drop_connection,
     answer_problem,
     drop_connection,
 )
-from tests.support.clients.fake_service_clients import FakeClock, OpenClient
-
-UPLOADS = "/v1/uploads"
-ONE_UPLOAD = "/v1/uploads/.*"
-
-
-@pytest.fixture
-def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file of several pieces."""
-    monkeypatch.setattr(resumable_upload, "ONE_REQUEST_BYTES", 10)
-    monkeypatch.setattr(resumable_upload, "PIECE_BYTES", 400)
-    monkeypatch.setattr(resumable_upload, "MIN_PIECE_BYTES", 100)
-    path = tmp_path / "large.mp4"
-    path.write_bytes(b"video" + bytes(range(256)) * 8)
-    return path
-
-
-def receive_part(size: int, then: Fault = drop_connection) -> Fault:
-    """The service receives `size` bytes of the request; then the second fault follows."""
-
-    def fault(request: ApiRequest, carry_out: Any) -> ApiResponse:
-        request.body = request.body[:size]
-        carry_out()
-        return then(request, carry_out)
-
-    return fault
-
-
-def offsets(service: FakeService) -> list[int]:
-    return [int(request.headers["upload-offset"]) for request in service.requests_to("PATCH", ONE_UPLOAD)]
+from tests.support.clients.fake_service_clients import FakeClock
+from tests.support.clients.upload_faults import ONE_UPLOAD, UPLOADS, offsets, receive_part
 
 
 def test_files_are_submitted_in_order_with_the_specification(client: Any, service: FakeService, tmp_path: Path) -> None:
@@ -412,85 +381,3 @@ def test_upload_of_a_file_that_was_unreadable_for_a_moment_continues(
     large.with_name("away").rename(large)
     client.upload(large, idempotency_key="mine")
     assert len(service.uploads) == 1
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> Path:
-    return tmp_path / "state" / "uploads.json"
-
-
-def interrupt_upload(client: Any, service: FakeService, path: Path, **options: Any) -> None:
-    service.add_faults("PATCH", ONE_UPLOAD, receive_part(400), *[drop_connection] * 6)
-    with pytest.raises(ConnectionFailed):
-        client.upload(path, **options)
-    service.requests.clear()
-
-
-def test_another_client_continues_the_upload_in_the_state_file(
-    open_client: OpenClient, service: FakeService, large: Path, state: Path
-) -> None:
-    interrupt_upload(open_client(upload_state=state), service, large)
-    video = open_client(upload_state=state).upload(large)
-    assert service.file_contents == {video.id: large.read_bytes()}
-    assert offsets(service) == [400, 800, 1200, 1600, 2000]
-    assert not service.requests_to("POST", UPLOADS)
-    assert open_client(upload_state=state).upload(large).id == video.id
-    assert len(service.uploads) == 1
-
-
-def test_client_without_a_state_file_starts_again(open_client: OpenClient, service: FakeService, large: Path) -> None:
-    interrupt_upload(open_client(), service, large)
-    open_client().upload(large)
-    assert offsets(service)[0] == 0
-
-
-@pytest.mark.parametrize("difference", ["content", "specification", "key", "account", "file"])
-def test_any_difference_makes_another_upload(
-    open_client: OpenClient, service: FakeService, large: Path, state: Path, difference: str
-) -> None:
-    interrupt_upload(open_client(upload_state=state), service, large)
-    options: dict[str, Any] = {}
-    if difference == "content":
-        large.write_bytes(large.read_bytes()[:-1] + b".")
-    if difference == "account":
-        service.account_id = "u-2"
-    if difference == "file":
-        large = large.rename(large.with_name("other.mp4"))
-    if difference in {"specification", "key"}:
-        options = {"spec": {"max_frames": 1}} if difference == "specification" else {"idempotency_key": "mine"}
-    open_client(upload_state=state).upload(large, **options)
-    assert offsets(service)[0] == 0
-    assert len(service.uploads) == 2
-
-
-@pytest.mark.parametrize("ending", ["terminated", "deleted", "forgotten"])
-def test_upload_that_only_the_state_file_has_is_started_again(
-    open_client: OpenClient, service: FakeService, large: Path, state: Path, ending: str
-) -> None:
-    client = open_client(upload_state=state)
-    if ending == "deleted":
-        client.delete(client.upload(large))
-    else:
-        interrupt_upload(client, service, large)
-        upload = service.uploads["u-1"]
-        upload.is_gone = ending == "terminated"
-        service.uploads = {"u-1": upload} if ending == "terminated" else {"other": upload}
-    video = open_client(upload_state=state).upload(large)
-    assert service.file_contents[video.id] == large.read_bytes()
-    (entry,) = json.loads(state.read_text())["uploads"].values()
-    assert entry["upload"] == "/v1/uploads/u-2"
-
-
-def test_refused_file_leaves_no_entry(open_client: OpenClient, service: FakeService, large: Path, state: Path) -> None:
-    large.write_bytes(b"dear diary, " * 100)
-    with pytest.raises(ApiError, match="not_a_video"):
-        open_client(upload_state=state).upload(large)
-    assert json.loads(state.read_text())["uploads"] == {}
-
-
-def test_file_that_is_sent_in_one_request_needs_no_entry(
-    open_client: OpenClient, service: FakeService, clip: Path, state: Path
-) -> None:
-    open_client(upload_state=state).upload(clip)
-    assert not state.exists()
-    assert tus_protocol.ONE_REQUEST_BYTES <= tus_protocol.PIECE_BYTES
