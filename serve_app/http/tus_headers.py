@@ -69,6 +69,14 @@ def discovery_headers(max_size: int) -> dict[str, str]:
     }
 
 
+def append_limit(max_request_bytes: int) -> dict[str, str]:
+    """Returns the header that tells how many bytes one request may bring.
+
+    Source: draft-ietf-httpbis-resumable-upload, "Upload-Limit".
+    """
+    return {"Upload-Limit": f"max-append-size={max_request_bytes}"}
+
+
 def check_version(headers: Headers) -> None:
     """Raises CatalogueError `tus_unsupported` unless the client speaks version 1.0.0."""
     if headers.get("tus-resumable") != VERSION:

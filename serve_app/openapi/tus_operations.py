@@ -23,6 +23,7 @@ _SCHEMAS: Mapping[str, Mapping[str, Any]] = {
     "Upload-Metadata": _TEXT,
     "Upload-Checksum": _TEXT,
     "Upload-Expires": _TEXT,
+    "Upload-Limit": {"type": "string", "pattern": "^max-append-size=[0-9]+$"},
     "X-HTTP-Method-Override": {"enum": ["PATCH", "DELETE", "HEAD"]},
     "Location": {"type": "string", "format": "uri-reference"},
     "Video-Location": {"type": "string", "format": "uri-reference"},
@@ -48,10 +49,17 @@ class TusOperation:
     other_success: int | None = None
 
 
-_POSITION = ("Tus-Resumable", "Upload-Offset", "Upload-Expires", "Video-Location")
+_POSITION = ("Tus-Resumable", "Upload-Offset", "Upload-Expires", "Upload-Limit", "Video-Location")
 _DISCOVERY = TusOperation(
     required=(),
-    answered=("Tus-Resumable", "Tus-Version", "Tus-Extension", "Tus-Max-Size", "Tus-Checksum-Algorithm"),
+    answered=(
+        "Tus-Resumable",
+        "Tus-Version",
+        "Tus-Extension",
+        "Tus-Max-Size",
+        "Tus-Checksum-Algorithm",
+        "Upload-Limit",
+    ),
     problems=(500, 503),
 )
 _APPEND = TusOperation(

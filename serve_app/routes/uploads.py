@@ -51,6 +51,7 @@ async def discover(request: Request) -> Response:
     """OPTIONS /v1/uploads"""
     deps = deps_of(request)
     headers = tus_headers.discovery_headers(await deps.admission.max_video_bytes(deps.uploads.max_bytes))
+    headers |= tus_headers.append_limit(deps.uploads.max_append_bytes)
     return Response(status_code=204, headers={"Tus-Resumable": tus_headers.VERSION} | headers)
 
 
@@ -107,7 +108,7 @@ async def _creation_response(request: Request, upload: UploadState, more: dict[s
     request.state.default_headers.update(location)
     if with_bytes and upload.received == 0:
         upload = await _receive(request, upload)
-    headers = location | _position_headers(upload, with_offset=with_bytes)
+    headers = location | _position_headers(deps_of(request), upload, with_offset=with_bytes)
     return Response(status_code=201, headers=headers | more)
 
 
@@ -129,7 +130,7 @@ async def show(request: Request, principal: Principal) -> Response:
     upload = await resumable_uploads.find(deps_of(request).database, principal.user_id, path_id(request))
     length = {"Upload-Defer-Length": "1"} if upload.size is None else {"Upload-Length": str(upload.size)}
     metadata = {"Upload-Metadata": upload.metadata} if upload.metadata else {}
-    return Response(status_code=200, headers=_position_headers(upload) | length | metadata)
+    return Response(status_code=200, headers=_position_headers(deps_of(request), upload) | length | metadata)
 
 
 async def append(request: Request, principal: Principal) -> Response:
@@ -148,7 +149,7 @@ async def append(request: Request, principal: Principal) -> Response:
     if not upload.is_complete:
         _check_request_size(headers, deps, room=None if upload.size is None else upload.size - offset)
         upload = await _receive(request, upload)
-    return Response(status_code=204, headers=_position_headers(upload))
+    return Response(status_code=204, headers=_position_headers(deps_of(request), upload))
 
 
 async def terminate(request: Request, principal: Principal) -> Response:
@@ -198,9 +199,10 @@ def _content_length(headers: Headers) -> int | None:
     return int(text)
 
 
-def _position_headers(upload: UploadState, *, with_offset: bool = True) -> dict[str, str]:
-    """Returns the offset and the expiry of an upload; of a complete one, the path of its video."""
+def _position_headers(deps: Deps, upload: UploadState, *, with_offset: bool = True) -> dict[str, str]:
+    """Returns the offset, the expiry and the limit of an upload; of a complete one, the path of its video."""
     offset = {"Upload-Offset": str(upload.received)} if with_offset else {}
     if upload.is_complete:
         return offset | {"Video-Location": f"/v1/videos/{upload.id}"}
-    return offset | {"Upload-Expires": tus_headers.http_date(upload.expires_at)}
+    expiry = {"Upload-Expires": tus_headers.http_date(upload.expires_at)}
+    return offset | expiry | tus_headers.append_limit(deps.uploads.max_append_bytes)

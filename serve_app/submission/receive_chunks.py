@@ -49,6 +49,11 @@ class UploadPolicy:
     max_request_bytes: int | None
     expiry_seconds: float
 
+    @property
+    def max_append_bytes(self) -> int:
+        """The most bytes that one request may bring."""
+        return self.max_bytes if self.max_request_bytes is None else self.max_request_bytes
+
 
 class ChunkReceiver:
     """Stores and commits the bytes of uploads. One for each replica."""

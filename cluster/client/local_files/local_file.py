@@ -11,8 +11,7 @@ from typing import IO
 
 from cluster.client.errors import UnsendableFile
 
-BLOCK_BYTES = 1 << 18
-HASH_BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 20
 
 OnSent = Callable[[int, int], None]
 """Called while a file is sent: bytes so far, bytes in all. A resumed upload starts from what the service has."""
@@ -46,7 +45,7 @@ def stat_file(path: Path) -> LocalFile:
 
 def sha256_of(file: LocalFile, on_read: OnRead | None = None) -> str:
     """Returns the digest of the whole file in hexadecimal digits. Raises OSError, UnsendableFile."""
-    digest, block, done = hashlib.sha256(), memoryview(bytearray(HASH_BLOCK_BYTES)), 0
+    digest, block, done = hashlib.sha256(), memoryview(bytearray(BLOCK_BYTES)), 0
     with file.path.open("rb", buffering=0) as source:
         while count := source.readinto(block):
             digest.update(block[:count])

@@ -26,7 +26,13 @@ from cluster.client.uploads.content_reuse import (
     record_sent,
     use_state_file,
 )
-from cluster.client.uploads.tus_protocol import MIN_PIECE_BYTES, ONE_REQUEST_BYTES, PIECE_BYTES, UploadPosition
+from cluster.client.uploads.tus_protocol import (
+    MAX_PIECE_BYTES,
+    MIN_PIECE_BYTES,
+    ONE_REQUEST_BYTES,
+    PIECE_BYTES,
+    UploadPosition,
+)
 
 RECORD_STEP = timedelta(hours=1)
 """Each byte postpones the expiry of an upload. The state file is written again when the expiry has moved by this."""
@@ -186,7 +192,7 @@ def _send_pieces(
     session: Session, file_upload: FileUpload, position: UploadPosition, entry: _StateEntry | None
 ) -> Flow[str]:
     """Sends all bytes from the offset on. Returns the id of the video. After a failure it asks for the offset."""
-    max_bytes, failures = PIECE_BYTES, _Failures()
+    max_bytes, failures = min(position.max_piece_bytes or PIECE_BYTES, MAX_PIECE_BYTES), _Failures()
     while position.video_id is None:
         assert position.offset is not None
         try:
@@ -195,6 +201,8 @@ def _send_pieces(
             if isinstance(error, ApiError) and error.status == 413 and max_bytes > MIN_PIECE_BYTES:
                 max_bytes //= 2
                 continue
+            # A proxy that collects whole bodies, or a network that breaks off, loses less of a smaller one.
+            max_bytes = min(max_bytes, PIECE_BYTES)
             seconds = failures.wait_seconds(session, error)
             if seconds is None:
                 raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +16,11 @@ from cluster.client.local_files.local_file import FilePiece
 
 PATH = "/v1/uploads"
 PIECE_BYTES = 16 << 20
-"""The largest body that is sent in one request. Usual proxies in front of the service accept it."""
+"""The largest body that is sent in one request to a service that tells no limit."""
+MAX_PIECE_BYTES = 64 << 20
+"""The largest body that is sent in one request. The service answers a request only when its bytes are durable; with
+larger bodies the client waits less often. Usual proxies for large files accept it.
+"""
 MIN_PIECE_BYTES = 1 << 18
 ONE_REQUEST_BYTES = 8 << 20
 """A file up to this size is sent with the request that creates its upload."""
@@ -30,6 +35,7 @@ class UploadPosition:
     """How far an upload is. offset: None when the response has none. video_id: None until the upload is complete.
 
     expires_at: None when the upload does not expire. is_resumed: an earlier request has created the upload.
+    max_piece_bytes: the most that the service takes in one request; None when it does not tell it.
     """
 
     path: str
@@ -37,6 +43,7 @@ class UploadPosition:
     video_id: str | None = None
     expires_at: datetime | None = None
     is_resumed: bool = False
+    max_piece_bytes: int | None = None
 
 
 def creation_request(
@@ -94,7 +101,14 @@ def position_of(path: str, reply: Reply, size: int) -> UploadPosition:
     if offset == size and video_id is None:
         raise UnexpectedAnswer("The server has all bytes of an upload, and names no video.")
     is_resumed = reply.headers.get("idempotency-replayed") == "true"
-    return UploadPosition(path, offset, video_id, _date(reply.headers.get("upload-expires")), is_resumed)
+    expires_at = _date(reply.headers.get("upload-expires"))
+    return UploadPosition(path, offset, video_id, expires_at, is_resumed, _append_limit(reply.headers))
+
+
+def _append_limit(headers: Mapping[str, str]) -> int | None:
+    """Reads `max-append-size` of `Upload-Limit`. Source: draft-ietf-httpbis-resumable-upload."""
+    found = re.search(r"(?:^|[,;\s])max-append-size=([0-9]{1,18})(?![0-9])", headers.get("upload-limit", ""))
+    return int(found[1]) if found and int(found[1]) else None
 
 
 def _last_segment(location: str) -> str:

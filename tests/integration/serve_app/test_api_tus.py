@@ -42,6 +42,7 @@ class TestTusUploads:
         assert answer.status_code == 204
         assert answer.headers["tus-version"] == answer.headers["tus-resumable"] == "1.0.0"
         assert int(answer.headers["tus-max-size"]) > len(LARGE)
+        assert int(answer.headers["upload-limit"].removeprefix("max-append-size=")) > len(LARGE)
         assert answer.headers["tus-checksum-algorithm"] == "sha1,sha256"
         assert set(answer.headers["tus-extension"].split(",")) == {
             "creation", "creation-defer-length", "creation-with-upload", "checksum", "expiration", "termination",

@@ -28,6 +28,8 @@ async def test_maintenance_discards_an_expired_upload_once(ana: httpx.AsyncClien
 async def test_request_above_the_maximum_request_size_is_refused(ana: httpx.AsyncClient, deps: Deps) -> None:
     object.__setattr__(deps, "uploads", UploadPolicy(max_bytes=1 << 30, max_request_bytes=4000, expiry_seconds=60))
     path = await tus_client.open_upload(ana, len(MP4))
+    answers = await ana.options("/v1/uploads"), await ana.head(path, headers=TUS)
+    assert [answer.headers["upload-limit"] for answer in answers] == ["max-append-size=4000"] * 2
     assert status_and_code(await tus_client.patch(ana, path, 0, MP4)) == (413, "too_large")
     assert status_and_code(await tus_client.patch(ana, path, 0, api_client.one_chunk(MP4))) == (411, "length_required")
     assert (await tus_client.patch(ana, path, 0, MP4[:4000])).status_code == 204

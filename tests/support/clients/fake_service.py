@@ -1,7 +1,6 @@
 """A fake of the HTTP API for tests of the SDK and the CLI. It keeps its state in memory and injects faults.
 
-`FakeService.respond` maps a request to a response without any I/O. Tests put it behind an httpx transport or a real
-socket.
+`FakeService.respond` does no I/O. Tests put it behind an httpx transport or a real socket.
 """
 
 from __future__ import annotations
@@ -130,14 +129,15 @@ class FakeUpload:
 
 
 class FakeService:
-    """requests: all requests in order. polls_until_end: how often an extraction is read before it ends. estimate: what
-    POST /v1/estimates answers; None: there is no such route. is_staged_at_once: a worker reads each video at once, and
-    then it has its SHA-256."""
+    """requests: all requests in order. polls_until_end: how often an extraction is read before it ends.
+    max_append_bytes: told in `Upload-Limit`. estimate: what POST /v1/estimates answers; None: there is no such route.
+    is_staged_at_once: a worker reads each video at once, and then it has its SHA-256."""
 
     def __init__(self) -> None:
         self.requests: list[ApiRequest] = []
         self.faults: deque[FaultRule] = deque()
         self.polls_until_end = 2
+        self.max_append_bytes: int | None = None
         self.archive = make_archive(["frame_000001_t000000.000.jpg", "frame_000002_t000001.000.jpg"])
         self.uploads: dict[str, FakeUpload] = {}
         self.videos: dict[str, dict[str, Any]] = {}
@@ -284,8 +284,7 @@ class FakeService:
         self.uploads[upload.id] = self._uploads_by_key[request.headers["idempotency-key"]] = upload
         headers = {"Location": f"/v1/uploads/{upload.id}"} | ({"Idempotency-Replayed": "true"} if existing else {})
         if request.headers.get("content-type") != "application/offset+octet-stream":
-            video_location = {"Video-Location": f"/v1/videos/{upload.video_id}"} if upload.video_id else {}
-            return ApiResponse(201, headers=headers | {"Upload-Expires": UPLOAD_EXPIRES} | video_location)
+            return ApiResponse(201, headers=headers | self._state_headers(upload))
         refusal = None if upload.content else self._append(upload, request.body)
         return refusal or ApiResponse(201, headers=headers | self._position(upload))
 
@@ -300,15 +299,13 @@ class FakeService:
         upload = self.uploads.get(id_)
         if upload is None or upload.is_gone:
             return problem_response(404, "not_found") if upload is None else problem_response(410, "upload_gone")
-        match method:
-            case "DELETE":
-                upload.is_gone = True
-                return ApiResponse(204)
-            case "PATCH":
-                if int(request.headers["upload-offset"]) != len(upload.content):
-                    return problem_response(409, "upload_conflict")
-                refusal = self._append(upload, request.body)
-                return refusal or ApiResponse(204, headers=self._position(upload))
+        if method == "DELETE":
+            upload.is_gone = True
+            return ApiResponse(204)
+        if method == "PATCH":
+            if int(request.headers["upload-offset"]) != len(upload.content):
+                return problem_response(409, "upload_conflict")
+            return self._append(upload, request.body) or ApiResponse(204, headers=self._position(upload))
         return ApiResponse(200, headers=self._position(upload))
 
     def _append(self, upload: FakeUpload, content: bytes) -> ApiResponse | None:
@@ -322,8 +319,14 @@ class FakeService:
         return None
 
     def _position(self, upload: FakeUpload) -> dict[str, str]:
+        return {"Upload-Offset": str(len(upload.content))} | self._state_headers(upload)
+
+    def _state_headers(self, upload: FakeUpload) -> dict[str, str]:
         video_location = {"Video-Location": f"/v1/videos/{upload.video_id}"} if upload.video_id else {}
-        return {"Upload-Offset": str(len(upload.content)), "Upload-Expires": UPLOAD_EXPIRES} | video_location
+        return {
+            "Upload-Expires": UPLOAD_EXPIRES,
+            "Upload-Limit": f"max-append-size={self.max_append_bytes or ''}",
+        } | video_location
 
     def _create_video(self, filename: str, content: bytes, spec: str | None) -> dict[str, Any]:
         number = len(self.file_contents) + 1

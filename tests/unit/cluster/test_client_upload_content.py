@@ -129,7 +129,7 @@ def test_sent_video_that_is_deleted_damaged_or_of_another_content_is_sent_again(
 def test_reading_for_the_checksum_is_reported_before_sending(
     open_client: OpenClient, service: FakeService, large: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local_file, "HASH_BLOCK_BYTES", 1000)
+    monkeypatch.setattr(local_file, "BLOCK_BYTES", 1000)
     progress: list[tuple[str, int, int]] = []
     open_client().upload(
         large,
