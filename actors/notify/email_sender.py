@@ -136,15 +136,17 @@ class Mailer:
         client = aiosmtplib.SMTP(
             hostname=self._host,
             port=self._port,
-            username=self._username,
-            password=self._password,
             use_tls=self._tls,
             tls_context=ssl.create_default_context(),
             timeout=None,
         )
+        transport: asyncio.BaseTransport | None = None
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 await client.connect()
+                transport = client.transport
+                if self._username is not None:
+                    await client.login(self._username, self._password or "")
                 await client.send_message(message)
             # The e-mail is accepted: a server that does not answer to this must not make it fail.
             with suppress(aiosmtplib.SMTPException):
@@ -153,5 +155,8 @@ class Mailer:
             raise TimeoutError(f"{self._host} did not accept the e-mail in {TIMEOUT_SECONDS:g} s.") from error
         finally:
             client.close()
+            if isinstance(transport, asyncio.WriteTransport):
+                # A TLS connection would wait for the server's goodbye, perhaps longer than the loop runs.
+                transport.abort()
             # The loop closes the socket in its next turn, which may be its last one.
             await asyncio.sleep(0)

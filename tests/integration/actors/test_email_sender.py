@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import aiosmtplib
+import psutil
 import pytest
 import trustme
 from aiosmtpd.controller import Controller
@@ -106,6 +107,7 @@ def message_to(address: str, subject: str = "Your frames are ready") -> EmailMes
 async def test_starttls_is_used_when_the_server_offers_it(authority: trustme.CA, start_server: StartServer) -> None:
     mailbox = start_server(tls_context=tls_context(authority))
     await Mailer(f"smtp://{HOST}:{mailbox.port}").send(message_to("bob@example.com"))
+    assert connections_to(mailbox) == []
     assert mailbox.over_tls == [True]
 
 
@@ -139,10 +141,17 @@ async def test_server_without_tls_gets_the_mail_unencrypted(start_server: StartS
     assert mailbox.over_tls == [False]
 
 
-async def test_wrong_password_is_refused(authority: trustme.CA, start_server: StartServer) -> None:
+def connections_to(mailbox: Mailbox) -> list[Any]:
+    return [found for found in psutil.Process().net_connections() if found.raddr and found.raddr.port == mailbox.port]
+
+
+async def test_wrong_password_is_refused_and_the_connection_is_closed_at_once(
+    authority: trustme.CA, start_server: StartServer
+) -> None:
     mailbox = start_server(tls_context=tls_context(authority))
     with pytest.raises(aiosmtplib.SMTPAuthenticationError, match="535"):
         await Mailer(f"smtp://ana%40example.com:wrong@{HOST}:{mailbox.port}").send(message_to("bob@example.com"))
+    assert connections_to(mailbox) == []
     assert mailbox.messages == []
 
 
