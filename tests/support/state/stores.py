@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -18,6 +18,11 @@ class Stores:
 
     database: AsyncEngine
     folder: Path
+    _abandoned: frozenset[Path] = field(init=False)
+    """Files that processes were writing when earlier tests killed them."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_abandoned", frozenset(self._staged_files()))
 
     @property
     def objects(self) -> ObjectStore:
@@ -26,7 +31,10 @@ class Stores:
     def staged_bytes(self) -> int:
         """The size of the files that are being written."""
         size = 0
-        for path in (self.folder / ".staging").glob("*"):
+        for path in self._staged_files() - self._abandoned:
             with suppress(FileNotFoundError):  # the write has ended meanwhile
                 size += path.stat().st_size
         return size
+
+    def _staged_files(self) -> set[Path]:
+        return set((self.folder / ".staging").glob("*"))
