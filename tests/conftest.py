@@ -48,8 +48,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """One process for each core when the whole suite runs; a part of it starts faster without."""
-    return cores() if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
+    """Of the whole suite: one for each core, and one for the tests of whole services, which mostly wait. A part of the
+    suite starts faster without other processes.
+    """
+    return cores() + 1 if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> SuiteScheduling:
