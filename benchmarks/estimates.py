@@ -1,7 +1,7 @@
 """Estimates compared with results: `python -m benchmarks.estimates [--quick] [--clips DIR] [--json FILE]`.
 
-Each specification is estimated twice before it is extracted: from the facts of the file alone, and with the result of
-another specification of the same video, as `POST /v1/estimates` does for a stored video.
+Each specification is estimated twice before it is extracted: from the facts of the file alone, and with the number of
+its key frames and the result of another specification, as `POST /v1/estimates` does for a stored video.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SPECS = (
     '{"sample":{"mode":"fps","fps":1},"image":{"quality":75}}',
 )
 
-GUESSES = ('{"sample":{"mode":"keyframes"}}', '{"sample":{"mode":"scenes"}}')
+KEY_FRAMES, SCENES = '{"sample":{"mode":"keyframes"}}', '{"sample":{"mode":"scenes"}}'
 """How many images these give is known only from the packets, or from the pictures."""
 FIGURES = ("frames", "bytes_from_facts", "bytes", "seconds_from_facts", "seconds")
 
@@ -51,7 +51,7 @@ def main() -> None:
     print("| " + " | ".join(columns) + " |\n| --- | --- |" + " ---: |" * len(FIGURES))
     for row in rows:
         figures = " | ".join(f"{row[name]:.2f}" for name in FIGURES)
-        print(f"| {row['clip']} | `{row['spec']}`{' (guess)' if row['spec'] in GUESSES else ''} | {figures} |")
+        print(f"| {row['clip']} | `{row['spec']}`{' (guess)' if row['spec'] == SCENES else ''} | {figures} |")
     print("Each figure is the estimate divided by the result.")
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1))
@@ -67,7 +67,7 @@ def rows_of(name: str, clips: Path, out: Path, *, quick: bool) -> list[dict[str,
     stored = replace(media, key_frames=first.media.key_frames)
     earlier = EarlierResult(stored, parse(FIRST), first.frames, archive_size(out / name / "first"), seconds, True)
     rows = []
-    for number, spec in enumerate((*SPECS, *GUESSES)):
+    for number, spec in enumerate((*SPECS, KEY_FRAMES, SCENES)):
         from_facts, with_earlier = estimate(parse(spec), media), estimate(parse(spec), stored, [earlier])
         folder = out / name / str(number)
         extracted, seconds = extract(path, spec, folder)
