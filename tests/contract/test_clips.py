@@ -80,8 +80,10 @@ def test_packet_table_matches_the_truth(clips: ClipByName, name: str) -> None:
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         packets = [packet for packet in container.demux(stream) if packet.size and not packet.is_discard]
+        # A stream belongs to its open container.
+        time_base = stream.time_base
     table = sorted((presentation_ticks(packet), packet.is_keyframe, packet.duration or 0) for packet in packets)
-    assert stream.time_base == truth.time_base
+    assert time_base == truth.time_base
     assert [key for _, key, _ in table] == [shown.key for shown in truth.shown]
     assert (table[-1][0] - table[0][0] + table[-1][2]) * truth.time_base == truth.duration
 
