@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -22,6 +23,7 @@ import psutil
 import psycopg
 from aiosmtpd.controller import Controller
 
+from cluster.local.servers.embedded_postgres import url_of
 from fotograma import Client
 
 FOTOGRAMA = str(Path(sys.executable).with_name("fotograma"))
@@ -208,9 +210,15 @@ class Service:
         return [kind for (kind,) in rows]
 
     def database_url(self) -> str:
-        """The database's URL in the environment of the API replica."""
+        """The database's URL, which is in the environment of the API replica."""
         (replica, *_) = self.replica_pids("api")
-        return str(psutil.Process(replica).environ()["FOTOGRAMA_DATABASE_URL"])
+        try:
+            return str(psutil.Process(replica).environ()["FOTOGRAMA_DATABASE_URL"])
+        except psutil.AccessDenied:
+            # Only root can read the environment of a process that has secrets.
+            sockets = (self.data_dir / "postgres" / "data" / "postmaster.pid").read_text().splitlines()[4]
+            secrets = json.loads((self.data_dir / "secrets.json").read_text())
+            return url_of(Path(sockets), secrets["postgres_password"])
 
     def _descendants(self) -> list[psutil.Process]:
         return list(psutil.Process(self.process.pid).children(recursive=True))
