@@ -94,7 +94,7 @@ async def _create(deps: Deps, new: NewUpload, key: OwnedKey | None, fingerprint:
     async with deps.database.begin() as connection:
         usage = (await quotas.lock_usage(connection, [new.user_id], limits))[new.user_id]
         quotas.check(limits, usage, files=1, size=new.size or 0)
-        await deps.admission.announce(connection, new.size or 0)
+        await deps.admission.admit_announced(connection, new.size or 0)
         upload = await resumable_uploads.create(connection, new, expiry_seconds=deps.uploads.expiry_seconds)
         await store_response(connection, key, fingerprint, 201, orjson.dumps(str(upload.id)))
         return upload

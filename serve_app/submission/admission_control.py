@@ -137,7 +137,7 @@ class AdmissionControl:
         await self.check_rate(user_id)
         await self._check_capacity(user_id, size=size, incoming_bytes=self._incoming_bytes)
 
-    async def announce(self, connection: AsyncConnection, size: int) -> None:
+    async def admit_announced(self, connection: AsyncConnection, size: int) -> None:
         """Checks, in the transaction that announces `size` bytes, that they fit beside all that is announced.
 
         Raises CatalogueError `storage_full`.

@@ -111,7 +111,7 @@ class ChunkReceiver:
             limits, expiry = self._quotas, self._policy.expiry_seconds
             usage = (await quotas.lock_usage(connection, [upload.user_id], limits))[upload.user_id]
             quotas.check(limits, usage, files=0, size=size - upload.received)
-            await self._admission.announce(connection, size - upload.received)
+            await self._admission.admit_announced(connection, size - upload.received)
             return await resumable_uploads.set_size(connection, upload, size, expiry_seconds=expiry)
 
     async def _receive(self, upload: UploadState, body: RequestBodyReader, checksum: Checksum | None) -> UploadState:
