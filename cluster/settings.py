@@ -106,8 +106,9 @@ class Settings(BaseSettings):
     user_stored_bytes_max: Annotated[int, Field(ge=1)] | None = None
     """Bytes of the videos and results of one user."""
     user_minutes_per_day: Annotated[int, Field(ge=1)] | None = None
-    """Minutes of video that may be extracted for one user in 24 hours. A video counts with its whole length, from the
-    moment when a worker has planned it; what waits does not count yet."""
+    """Minutes of video that may be extracted for one user in 24 hours. A video counts with its whole duration while it
+    waits and for 24 hours from its plan; while no worker has planned it, its duration is unknown, and it counts as one
+    minute."""
     queue_tasks_max: Annotated[int, Field(ge=1)] = 1_000_000
     """Tasks of all users that may wait for a worker."""
     bodies_max: Annotated[int, Field(ge=1)] = 64

@@ -19,12 +19,14 @@ from db.values.lifecycle import TaskState
 
 WAITING_RETRY_SECONDS = 10
 STORED_RETRY_SECONDS = 60
+UNKNOWN_DURATION_SECONDS = 60
+"""What a video counts for the minutes per day until a worker has planned it, which is when its duration is known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quotas:
     """None: no limit. waiting: open uploads, and extractions that have not ended. stored_bytes: of videos, open uploads
-    and archives together. minutes_per_day: of the videos whose extraction was planned in the last 24 hours.
+    and archives together. minutes_per_day: of the videos whose extraction waits or was planned in the last 24 hours.
     """
 
     waiting: int | None = None
@@ -39,18 +41,25 @@ UNLIMITED = Quotas()
 class Usage:
     """What an account has, counted as far as a quota needs: `waiting` only up to that quota.
 
-    planned_seconds: of the videos whose extraction was planned in the last 24 hours. over_seconds: until enough of them
-    are older for the account to be below its quota.
+    day_seconds: of the videos whose extraction was planned in the last 24 hours, or waits and the duration is known.
+    over_seconds: until enough of them are older for the account to be below its quota. unknown_durations: open uploads,
+    and extractions that wait for the first plan of their video; counted only up to the quota of minutes.
     """
 
     waiting: int
     stored_bytes: int
-    planned_seconds: float = 0.0
+    day_seconds: float = 0.0
     over_seconds: float = 0.0
+    unknown_durations: int = 0
 
     def with_more(self, *, files: int, size: int) -> Usage:
         """Returns the usage after so many more files of `size` bytes together."""
-        return replace(self, waiting=self.waiting + files, stored_bytes=self.stored_bytes + size)
+        return replace(
+            self,
+            waiting=self.waiting + files,
+            stored_bytes=self.stored_bytes + size,
+            unknown_durations=self.unknown_durations + files,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +95,23 @@ _STORED_BYTES = f"""
             SELECT sum(bytes) FROM results WHERE results.user_id = asked.user_id AND results.removed_at IS NULL
         ), 0)
 """
-# The duration of a video is known once a worker has planned it, so what waits is not counted yet. `passed` is the sum
-# from the oldest row up to each row: without these rows the account has `total - passed`.
-_PLANNED = """
+# The duration of a video is known once a worker has planned an extraction of it.
+_UNPLANNED = """
+    FROM extractions JOIN videos ON videos.id = extractions.video_id
+    WHERE extractions.user_id = asked.user_id AND status IN ('queued', 'running') AND frames_total IS NULL
+"""
+_UNKNOWN_DURATIONS = f"(SELECT {_UNPLANNED} AND media IS NULL UNION ALL SELECT {_OPEN_UPLOADS})"
+# What waits is counted as if it were planned at this moment. `passed` is the sum from the oldest row up to each row:
+# without these rows the account has `total - passed`.
+_DAY = f"""
     SELECT planned_at, sum(seconds) OVER () AS total, sum(seconds) OVER (ORDER BY planned_at, extraction_id) AS passed
-    FROM planned_durations
-    WHERE planned_durations.user_id = asked.user_id AND planned_at > clock_timestamp() - interval '24 hours'
+    FROM (
+        SELECT extraction_id, planned_at, seconds FROM planned_durations
+        WHERE planned_durations.user_id = asked.user_id AND planned_at > clock_timestamp() - interval '24 hours'
+        UNION ALL
+        SELECT extractions.id, clock_timestamp(), coalesce(CAST(media ->> 'duration' AS numeric), 0)
+        {_UNPLANNED} AND media IS NOT NULL
+    ) AS each
 """
 # Counts no further than the quota: more rows change nothing. Without a quota nothing is counted.
 USAGE = text(f"""
@@ -99,17 +119,20 @@ USAGE = text(f"""
             SELECT count(*) FROM (SELECT FROM {_UNENDED} AS unended LIMIT :max_waiting) AS waiting
         ) AS waiting,
         CASE WHEN :count_stored THEN {_STORED_BYTES} ELSE 0 END AS stored_bytes,
-        day.planned_seconds, day.over_seconds
+        (
+            SELECT count(*) FROM (SELECT FROM {_UNKNOWN_DURATIONS} AS each LIMIT :max_unknown) AS unknown
+        ) AS unknown_durations,
+        day.day_seconds, day.over_seconds
     FROM unnest(CAST(:user_ids AS uuid[])) AS asked (user_id) CROSS JOIN LATERAL (
-        SELECT coalesce(max(total), 0) AS planned_seconds, coalesce(extract(epoch FROM interval '24 hours'
+        SELECT coalesce(max(total), 0) AS day_seconds, coalesce(extract(epoch FROM interval '24 hours'
             + min(planned_at) FILTER (WHERE total - passed < :max_seconds) - clock_timestamp()), 0) AS over_seconds
-        FROM ({_PLANNED} AND :count_planned) AS planned
+        FROM ({_DAY}) AS each WHERE :count_day
     ) AS day
 """)
 ACCOUNT_USAGE = text(f"""
     SELECT (SELECT count(*) FROM videos WHERE videos.user_id = asked.user_id) AS videos,
         (SELECT count(*) FROM {_UNENDED} AS unended) AS waiting, {_STORED_BYTES} AS stored_bytes,
-        (SELECT coalesce(max(total), 0) FROM ({_PLANNED}) AS planned) AS planned_seconds
+        (SELECT coalesce(max(total), 0) FROM ({_DAY}) AS each) AS day_seconds
     FROM (SELECT CAST(:user_id AS uuid) AS user_id) AS asked
 """)
 
@@ -137,11 +160,26 @@ def check(quotas: Quotas, usage: Usage, *, files: int, size: int) -> None:
     if quotas.stored_bytes is not None and usage.stored_bytes + size > quotas.stored_bytes:
         detail = f"You have {usage.stored_bytes:,} of {quotas.stored_bytes:,} bytes in use; this needs {size:,} more."
         raise CatalogueError("quota_exceeded", detail, retry_after=STORED_RETRY_SECONDS)
-    minutes = quotas.minutes_per_day
-    if files and minutes is not None and usage.planned_seconds >= 60 * minutes:
-        planned = usage.planned_seconds / 60
-        detail = f"{planned:,.1f} minutes of video were extracted for you in 24 hours; {minutes:,} may be."
+    if files and quotas.minutes_per_day is not None:
+        _check_minutes(quotas.minutes_per_day, usage, files)
+
+
+def _check_minutes(minutes: int, usage: Usage, files: int) -> None:
+    """An account may begin an extraction while it is below its minutes, however long the video is.
+
+    An extraction that was accepted is always carried out. So the number of videos whose duration is unknown is bounded.
+    """
+    if usage.day_seconds >= 60 * minutes:
+        counted = usage.day_seconds / 60
+        detail = f"{counted:,.1f} minutes of video were extracted for you in 24 hours, or wait; {minutes:,} may be."
         raise CatalogueError("minutes_exceeded", detail, retry_after=math.ceil(usage.over_seconds))
+    unknown = usage.unknown_durations + files - 1
+    if usage.day_seconds + UNKNOWN_DURATION_SECONDS * unknown >= 60 * minutes:
+        detail = (
+            f"{unknown:,} of your videos wait until their duration is known. Until then each counts as a minute; "
+            f"{minutes:,} minutes a day may be."
+        )
+        raise CatalogueError("too_many_waiting", detail, retry_after=WAITING_RETRY_SECONDS)
 
 
 async def precheck(database: AsyncEngine, user_id: UUID, quotas: Quotas, *, files: int, size: int) -> None:
@@ -168,7 +206,7 @@ async def lock_usage(connection: AsyncConnection, user_ids: Collection[UUID], qu
 async def account_usage(database: AsyncEngine, user_id: UUID) -> AccountUsage:
     async with database.connect() as connection:
         row = (await connection.execute(ACCOUNT_USAGE, {"user_id": user_id})).one()
-    return AccountUsage(row.videos, row.waiting, int(row.stored_bytes), round(float(row.planned_seconds) / 60, 2))
+    return AccountUsage(row.videos, row.waiting, int(row.stored_bytes), round(float(row.day_seconds) / 60, 2))
 
 
 async def forget_planned(database: AsyncEngine) -> int:
@@ -188,10 +226,17 @@ async def _usages(connection: AsyncConnection, user_ids: Sequence[UUID], quotas:
         "user_ids": list(user_ids),
         "max_waiting": quotas.waiting or 0,
         "count_stored": quotas.stored_bytes is not None,
-        "count_planned": quotas.minutes_per_day is not None,
+        "count_day": quotas.minutes_per_day is not None,
         "max_seconds": 60 * (quotas.minutes_per_day or 0),
+        "max_unknown": quotas.minutes_per_day or 0,
     }
     return {
-        row.user_id: Usage(row.waiting, int(row.stored_bytes), float(row.planned_seconds), float(row.over_seconds))
+        row.user_id: Usage(
+            row.waiting,
+            int(row.stored_bytes),
+            float(row.day_seconds),
+            float(row.over_seconds),
+            row.unknown_durations,
+        )
         for row in await connection.execute(USAGE, values)
     }

@@ -54,7 +54,7 @@ class NewAccount(Schema):
 
 class Quotas(Schema):
     """waiting: extractions that have not ended. stored_bytes: videos and archives. minutes_per_day: of video, extracted
-    in the last 24 hours. null: no limit.
+    in the last 24 hours or waiting. null: no limit.
     """
 
     waiting: int | None

@@ -94,10 +94,10 @@ class TestMinutesPerDay:
     async def test_account_over_its_minutes_waits_until_enough_of_the_oldest_are_a_day_old(
         self, deps: Deps, tmp_path: Path
     ) -> None:
-        async with open_limited_api(deps, tmp_path, quotas=Quotas(minutes_per_day=1)) as (limited_deps, client):
+        async with open_limited_api(deps, tmp_path, quotas=Quotas(minutes_per_day=3)) as (limited_deps, client):
             videos = [await upload_video(client, f"{n}.mp4") for n in range(3)]
-            # Without the first video the sum is 70 seconds, without the first two it is 30.
-            for seconds, hours_ago in ((50, 23), (40, 22), (30, 1)):
+            # Without the first video the sum is 210 seconds, without the first two it is 90.
+            for seconds, hours_ago in ((150, 23), (120, 22), (90, 1)):
                 await plan_and_publish(limited_deps, seconds=seconds, hours_ago=hours_ago)
             body, path = {"spec": {"sample": {"mode": "all"}}}, f"/v1/videos/{videos[0]['id']}/extractions"
             for refused in (
@@ -107,7 +107,7 @@ class TestMinutesPerDay:
             ):
                 wait = assert_refused(refused, 429, "minutes_exceeded", "request")
                 assert 2 * 3600 - 300 < wait <= 2 * 3600
-            assert (await client.get("/v1/me")).json()["use"]["minutes_per_day"] == 2.0
+            assert (await client.get("/v1/me")).json()["use"]["minutes_per_day"] == 6.0
 
     async def test_minutes_of_the_day_before_and_of_other_accounts_do_not_count(
         self, deps: Deps, tmp_path: Path
@@ -158,14 +158,63 @@ class TestMinutesPerDay:
             assert (await client.delete(f"/v1/videos/{video['id']}")).status_code == 204
             assert_refused(await upload_videos(client, ("a.mp4", MP4)), 429, "minutes_exceeded", "request")
 
+    async def test_waiting_extraction_of_a_video_of_known_duration_counts_from_its_creation(
+        self, deps: Deps, tmp_path: Path
+    ) -> None:
+        async with open_limited_api(deps, tmp_path, quotas=Quotas(minutes_per_day=2)) as (limited_deps, client):
+            path = f"/v1/videos/{(await upload_video(client))['id']}/extractions"
+            await plan_and_publish(limited_deps, seconds=70)
+            again = await client.post(path, json={"spec": {"sample": {"mode": "all"}}})
+            assert again.status_code == 201
+            assert (await client.get("/v1/me")).json()["use"]["minutes_per_day"] == 2.33
+            for refused in (
+                await send_unread(client),
+                await client.post(path, json={"spec": {"sample": {"mode": "keyframes"}}}),
+                await tus_client.create(client, len(MP4)),
+            ):
+                wait = assert_refused(refused, 429, "minutes_exceeded", "request")
+                assert 24 * 3600 - 300 < wait <= 24 * 3600
+            await client.post(f"/v1/extractions/{again.json()['id']}/cancel")
+            assert (await client.get("/v1/me")).json()["use"]["minutes_per_day"] == 1.17
+            assert (await tus_client.create(client, len(MP4))).status_code == 201
+
+    async def test_planned_extraction_that_still_runs_counts_once(self, ana: httpx.AsyncClient, deps: Deps) -> None:
+        await upload_video(ana)
+        (claim,) = await task_queue.claim(deps.database, worker="w")
+        await task_queue.plan(deps.database, claim.lease, media=MEDIA | {"duration": 60.0}, frames_total=1)
+        assert (await ana.get("/v1/me")).json()["use"]["minutes_per_day"] == 1.0
+
+    async def test_video_of_unknown_duration_counts_as_a_minute_until_it_is_planned(
+        self, deps: Deps, tmp_path: Path
+    ) -> None:
+        async with open_limited_api(deps, tmp_path, quotas=Quotas(minutes_per_day=3)) as (limited_deps, client):
+            await upload_video(client)
+            await tus_client.open_upload(client, len(MP4))
+            # Each file of a request must find the account below its minutes.
+            two = await upload_videos(client, ("b.mp4", MP4), ("c.mp4", MP4))
+            assert_refused(two, 429, "too_many_waiting", "request")
+            await upload_video(client, "b.mp4")
+            for refused in (await send_unread(client), await tus_client.create(client, len(MP4))):
+                assert assert_refused(refused, 429, "too_many_waiting", "request") == quotas.WAITING_RETRY_SECONDS
+            await plan_and_publish(limited_deps, seconds=5)
+            assert (await upload_videos(client, ("c.mp4", MP4))).status_code == 201
+            assert_refused(await send_unread(client), 429, "too_many_waiting", "request")
+            await plan_and_publish(limited_deps, seconds=3600)
+            assert_refused(await send_unread(client), 429, "minutes_exceeded", "request")
+
+    async def test_concurrent_requests_share_the_bound_of_unknown_durations(self, deps: Deps, tmp_path: Path) -> None:
+        async with open_limited_api(deps, tmp_path, quotas=Quotas(minutes_per_day=4)) as (_, client):
+            answers = await asyncio.gather(*(upload_videos(client, (f"{n}.mp4", MP4)) for n in range(20)))
+            assert sorted(answer.status_code for answer in answers) == [201] * 4 + [429] * 16
+
     async def test_upload_by_tus_is_checked_at_its_creation_alone(self, deps: Deps, tmp_path: Path) -> None:
-        async with open_limited_api(deps, tmp_path, quotas=Quotas(minutes_per_day=1)) as (limited_deps, client):
+        async with open_limited_api(deps, tmp_path, quotas=Quotas(minutes_per_day=3)) as (limited_deps, client):
             with_length, deferred = (
                 await tus_client.open_upload(client, len(MP4)),
                 await tus_client.open_upload(client, None),
             )
             await upload_video(client)
-            await plan_and_publish(limited_deps, seconds=60)
+            await plan_and_publish(limited_deps, seconds=180)
             assert (await tus_client.patch(client, with_length, 0, MP4)).status_code == 204
             last = await tus_client.patch(client, deferred, 0, MP4, {"Upload-Length": str(len(MP4))})
             assert "video-location" in last.headers
@@ -173,11 +222,11 @@ class TestMinutesPerDay:
     async def test_request_that_was_admitted_before_the_minutes_were_used_up_is_refused_in_its_transaction(
         self, deps: Deps, tmp_path: Path
     ) -> None:
-        async with open_limited_api(deps, tmp_path, quotas=Quotas(minutes_per_day=1)) as (limited_deps, client):
+        async with open_limited_api(deps, tmp_path, quotas=Quotas(minutes_per_day=2)) as (limited_deps, client):
             await upload_video(client)
 
             async def body() -> AsyncIterator[bytes]:
-                await plan_and_publish(limited_deps, seconds=60)
+                await plan_and_publish(limited_deps, seconds=120)
                 yield multipart_body("late.mp4", MP4)
 
             headers = {"Content-Type": "multipart/form-data; boundary=b", "Content-Length": str(20_000)}
