@@ -112,7 +112,7 @@ class Settings(BaseSettings):
     queue_tasks_max: Annotated[int, Field(ge=1)] = 1_000_000
     """Tasks of all users that may wait for a worker."""
     bodies_max: Annotated[int, Field(ge=1)] = 64
-    """Uploads that one API replica reads at a time."""
+    """Uploads that one API replica reads at a time. An account that has half of them gets none of the last eighth."""
     storage_reserve_bytes: Annotated[int, Field(ge=0)] = 1024 * MIB
     """Bytes that accepting leaves free on the disk of a folder store, for results and for the rest of the machine."""
 

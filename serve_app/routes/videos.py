@@ -57,7 +57,7 @@ async def accept(request: Request, principal: Principal) -> Response:
         async with deps.admission.admit_upload(principal.user_id, size), claim_key(deps.database, key) as stored:
             if stored is None:
                 return await _accept(deps, principal.user_id, body, key)
-    with deps.admission.admit_replay():
+    with deps.admission.admit_replay(principal.user_id):
         received = await deps.file_receiver.digest(body)
     return replay(stored, request_fingerprint(received.identity))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -48,6 +49,21 @@ class AdmissionLimits:
     min_free_bytes: int
 
 
+def check_concurrency(max_uploads: int, uploads: int, of_account: int) -> None:
+    """Checks that one more upload may be read beside so many, of which the account has `of_account`.
+
+    An account that has half of the places gets none of the last eighth, so that one account does not keep out all
+    others. Raises CatalogueError `busy` or `too_many_requests`.
+    """
+    free = max_uploads - uploads
+    if free <= 0:
+        raise CatalogueError("busy", retry_after=BUSY_RETRY_SECONDS)
+    kept_for_others = min(max_uploads - 1, max(1, max_uploads // 8))
+    if free <= kept_for_others and 2 * of_account >= max_uploads:
+        detail = f"{of_account} of your uploads are being read; the last places are for other accounts."
+        raise CatalogueError("too_many_requests", detail, retry_after=BUSY_RETRY_SECONDS)
+
+
 def check_depth(max_tasks: int, waiting: int) -> None:
     """Raises CatalogueError `queue_full`."""
     if waiting >= max_tasks:
@@ -83,7 +99,7 @@ class AdmissionControl:
     limits: AdmissionLimits
     upload_expiry_seconds: float
     clock: Callable[[], float] = time.monotonic
-    _uploads: int = 0
+    _uploads: Counter[UUID] = field(default_factory=Counter)
     _incoming_bytes: int = 0
     _announced_chunk_bytes: int = 0
     _depth: int = 0
@@ -118,13 +134,12 @@ class AdmissionControl:
     async def admit_upload(self, user_id: UUID, size: int) -> AsyncIterator[None]:
         """Decides about an upload of `size` bytes, and counts it while the block runs.
 
-        Raises CatalogueError as `check_rate` and `check_capacity`, and `busy` when this replica has too many uploads.
+        Raises CatalogueError as `check_concurrency`, `check_rate` and `check_capacity`.
         """
-        if self._uploads >= self.limits.max_concurrent_uploads:
-            raise CatalogueError("busy", retry_after=BUSY_RETRY_SECONDS)
+        self._check_concurrency(user_id)
         # Counted before the checks, which await: uploads that arrive meanwhile are checked against this one too.
         earlier_bytes = self._incoming_bytes
-        with self._counted(size):
+        with self._counted(user_id, size):
             await self.check_rate(user_id)
             await self._check_capacity(user_id, size=size, incoming_bytes=earlier_bytes)
             yield
@@ -153,11 +168,11 @@ class AdmissionControl:
     async def admit_chunks(self, upload: UploadState) -> AsyncIterator[None]:
         """Decides about a request that brings bytes of an upload by tus, and counts it while the block runs.
 
-        Raises CatalogueError `busy`; `storage_full` when the upload was idle and its room has been given to others.
+        Raises CatalogueError as `check_concurrency`; `storage_full` when the upload was idle and its room has been
+        given to others.
         """
-        if self._uploads >= self.limits.max_concurrent_uploads:
-            raise CatalogueError("busy", retry_after=BUSY_RETRY_SECONDS)
-        with self._counted(0):
+        self._check_concurrency(upload.user_id)
+        with self._counted(upload.user_id, 0):
             now = datetime.now(UTC)
             if not resumable_uploads.is_active(upload, now, expiry_seconds=self.upload_expiry_seconds):
                 rest = 0 if upload.size is None else upload.size - upload.received
@@ -181,18 +196,23 @@ class AdmissionControl:
         free_bytes = await self.objects.free_bytes()
         return most if free_bytes is None else max(0, min(most, free_bytes - self.limits.min_free_bytes))
 
-    def admit_replay(self) -> AbstractContextManager[None]:
+    def admit_replay(self, user_id: UUID) -> AbstractContextManager[None]:
         """Counts a repeated upload while the block runs. It is always admitted, and its body is never stored."""
-        return self._counted(0)
+        return self._counted(user_id, 0)
+
+    def _check_concurrency(self, user_id: UUID) -> None:
+        check_concurrency(self.limits.max_concurrent_uploads, self._uploads.total(), self._uploads[user_id])
 
     @contextmanager
-    def _counted(self, size: int) -> Iterator[None]:
-        self._uploads += 1
+    def _counted(self, user_id: UUID, size: int) -> Iterator[None]:
+        self._uploads[user_id] += 1
         self._incoming_bytes += size
         try:
             yield
         finally:
-            self._uploads -= 1
+            self._uploads[user_id] -= 1
+            if not self._uploads[user_id]:
+                del self._uploads[user_id]
             self._incoming_bytes -= size
 
     @contextmanager

@@ -17,7 +17,7 @@ from db.values.error_catalogue import CatalogueError
 from serve_app.app import create_app
 from serve_app.deps import Deps
 from serve_app.submission.admission_control import AdmissionControl
-from tests.support.clients import api_client
+from tests.support.clients import api_client, tus_client
 from tests.support.clients.api_client import MP4, upload_videos
 from tests.support.clients.limited_api import assert_refused, open_limited_api, send_unread
 
@@ -137,6 +137,37 @@ async def test_upload_that_ends_during_the_measurement_still_counts(deps: Deps, 
 async def test_concurrent_uploads_of_a_replica_are_bounded(deps: Deps, tmp_path: Path) -> None:
     async with open_limited_api(deps, tmp_path, max_concurrent_uploads=0) as (_, client):
         assert_refused(await send_unread(client), 503, "busy", "service")
+
+
+async def test_one_account_leaves_places_for_other_accounts(deps: Deps, tmp_path: Path) -> None:
+    may_end, started = asyncio.Event(), asyncio.Semaphore(0)
+
+    async def body() -> AsyncIterator[bytes]:
+        started.release()
+        await may_end.wait()
+        yield MP4
+
+    async with (
+        open_limited_api(deps, tmp_path, max_concurrent_uploads=8) as (limited_deps, ana),
+        api_client.open_client(create_app(limited_deps)) as bob,
+        asyncio.timeout(60),
+    ):
+        await api_client.log_in(bob, "bob@example.org")
+        paths = [await tus_client.open_upload(ana, len(MP4)) for _ in range(8)]
+        patches = [asyncio.create_task(tus_client.patch(ana, path, 0, body())) for path in paths[:7]]
+        for _ in patches:
+            await started.acquire()
+        for refused in (await send_unread(ana), await tus_client.patch(ana, paths[7], 0, MP4)):
+            assert_refused(refused, 429, "too_many_requests", "request")
+        patches.append(
+            asyncio.create_task(tus_client.patch(bob, await tus_client.open_upload(bob, len(MP4)), 0, body()))
+        )
+        await started.acquire()
+        for client in (ana, bob):
+            assert_refused(await send_unread(client), 503, "busy", "service")
+        may_end.set()
+        assert {answer.status_code for answer in await asyncio.gather(*patches)} == {204}
+        assert (await tus_client.patch(ana, paths[7], 0, MP4)).status_code == 204
 
 
 async def test_queue_depth_is_read_from_an_index(database: AsyncEngine) -> None:

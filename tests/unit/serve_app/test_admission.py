@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from db.acceptance.quotas import UNLIMITED, Quotas, Usage, check
 from db.values.error_catalogue import CatalogueError
-from serve_app.submission.admission_control import check_depth, check_storage
+from serve_app.submission.admission_control import check_concurrency, check_depth, check_storage
 
 AMOUNT = st.integers(0, 1000)
 LIMIT = st.none() | st.integers(1, 1000)
@@ -52,6 +52,22 @@ def test_without_quota_everything_is_admitted() -> None:
 @given(max_queued=st.integers(1, 100), waiting=st.integers(0, 200))
 def test_queue_admits_work_up_to_its_maximum(max_queued: int, waiting: int) -> None:
     assert is_admitted(check_depth, max_queued, waiting) is (waiting < max_queued)
+
+
+@given(places=st.integers(2, 100), requests=st.lists(st.booleans(), max_size=300))
+def test_one_account_never_takes_all_places_of_a_replica(places: int, requests: list[bool]) -> None:
+    uploads = 0
+    for begins in requests:
+        if not begins:
+            uploads = max(0, uploads - 1)
+        elif is_admitted(check_concurrency, places, uploads, uploads):
+            uploads += 1
+        assert is_admitted(check_concurrency, places, uploads, 0)
+
+
+@given(places=st.integers(1, 100), uploads=st.integers(0, 200), share=st.floats(0, 0.49))
+def test_account_with_less_than_half_of_the_places_gets_every_free_one(places: int, uploads: int, share: float) -> None:
+    assert is_admitted(check_concurrency, places, uploads, int(places * share)) is (uploads < places)
 
 
 @given(free=AMOUNT, incoming=AMOUNT, size=AMOUNT, reserve=AMOUNT)
