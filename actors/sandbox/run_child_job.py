@@ -43,6 +43,8 @@ from db.values.error_catalogue import CatalogueError
 from db.values.frame_spec import parse
 
 PR_SET_PDEATHSIG = 1
+PR_SET_NAME = 15
+PROCESS_NAME = "decoding-child"
 PROGRESS_SECONDS = 0.2
 PARENT_GONE_EXIT = 98
 MAX_OPEN_FILES = 64
@@ -57,6 +59,7 @@ def main() -> None:
     if body is None:
         return
     job = decode_job(body)
+    set_process_name(PROCESS_NAME)
     threading.Thread(target=_watch_parent, args=(sys.stdin.buffer,), daemon=True).start()
     apply_limits(job.limits)
     try:
@@ -76,6 +79,11 @@ def die_with_parent(parent: int) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(PARENT_GONE_EXIT)
+
+
+def set_process_name(name: str) -> None:
+    """Gives this process its name in `ps` and `top`, of at most 15 bytes: an operator sees which children decode."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_NAME, name.encode(), 0, 0, 0)
 
 
 def apply_limits(limits: Limits) -> None:
