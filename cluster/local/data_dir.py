@@ -223,6 +223,16 @@ def ray_folder(run_folder: Path) -> Path:
     return run_folder / "ray"
 
 
+def api_sockets(run_folder: Path) -> Path:
+    """The folder in it for the sockets of the API's replicas."""
+    return run_folder / "api"
+
+
+def part_states_file(run_folder: Path) -> Path:
+    """The file in it in which the supervisor says what its parts do."""
+    return run_folder / "parts.json"
+
+
 def remove_run_folder(folder: Path) -> None:
     """Removes a folder of `make_run_folder`. Ignores any other path, because the path may come from a file."""
     is_run_folder = folder.name.startswith(RUN_PREFIX) and folder.is_dir() and not folder.is_symlink()

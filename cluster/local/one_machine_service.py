@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from cluster.local import cores_and_ports, ray_environment
 from cluster.local.console import Console
-from cluster.local.data_dir import DataDir, ray_folder
+from cluster.local.data_dir import DataDir, api_sockets, part_states_file
 from cluster.local.greeting import cli_command, greeting, this_program
 from cluster.local.process_record import ProcessRecorder
 from cluster.local.secret_files import Secrets, write_private
@@ -60,9 +60,9 @@ class OneMachineService:
         self._supervisor: Supervisor | None = None
         self._readiness, self._checked_at = ReadinessWatch(), 0.0
         self._part_states: Mapping[str, str] = dict.fromkeys(PARTS.values(), Phase.STARTING.value)
-        self._sockets = folder / "api"
+        self._sockets = api_sockets(folder)
         self._fallback = FallbackServer(self._sockets / "fallback.sock", lambda: self._part_states)
-        self._state_file = folder / "parts.json"
+        self._state_file = part_states_file(folder)
         self._printed_addresses: Addresses | None = None
         self._recorded = 0.0
 
@@ -207,9 +207,7 @@ class OneMachineService:
             addresses=addresses,
             url=self.url,
             workers=workers,
-            ray_folder=ray_folder(self._folder),
-            supervisor_state=self._state_file,
-            api_sockets=self._sockets,
+            run_folder=self._folder,
         )
         for name, value in changes.items():
             os.environ.pop(name, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from cluster.local.data_dir import DataDir
+from cluster.local.data_dir import DataDir, api_sockets, part_states_file, ray_folder
 from cluster.local.secret_files import Secrets
 
 # Variables that name another cluster, or the token of another one.
@@ -27,13 +27,12 @@ def changes(
     addresses: Mapping[str, str],
     url: str,
     workers: int,
-    ray_folder: Path,
-    supervisor_state: Path,
-    api_sockets: Path,
+    run_folder: Path,
 ) -> dict[str, str | None]:
     """Returns the changes: a value to set, or None to remove the variable. `given` goes before the defaults.
 
     given: the present environment. addresses: FOTOGRAMA_… variables of the servers. url: of the page.
+    run_folder: the temporary one.
     """
     defaults = {
         "FOTOGRAMA_SECRET_KEY": secrets.secret_key,
@@ -47,14 +46,14 @@ def changes(
     fixed = {
         **addresses,
         "FOTOGRAMA_WORKERS": str(workers),
-        "FOTOGRAMA_SUPERVISOR_STATE": str(supervisor_state),
-        "FOTOGRAMA_API_SOCKETS": str(api_sockets),
+        "FOTOGRAMA_SUPERVISOR_STATE": str(part_states_file(run_folder)),
+        "FOTOGRAMA_API_SOCKETS": str(api_sockets(run_folder)),
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(data_dir.ray_token),
-        "RAY_TMPDIR": str(ray_folder),
+        "RAY_TMPDIR": str(ray_folder(run_folder)),
         # A restarted GCS finds its state again.
         "RAY_gcs_storage": "rocksdb",
-        "RAY_gcs_storage_path": str(ray_folder / "gcs"),
+        "RAY_gcs_storage_path": str(ray_folder(run_folder) / "gcs"),
         # With 1, which allows several nodes, Ray would replace the loopback address by the machine's own. With 0 every
         # port of Ray listens on the loopback address only.
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",

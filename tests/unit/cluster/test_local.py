@@ -42,9 +42,7 @@ def variables_of(environment: dict[str, str], data_dir: Path = Path("/home")) ->
         addresses=ADDRESSES,
         url="http://127.0.0.1:8000",
         workers=3,
-        ray_folder=Path("/r"),
-        supervisor_state=Path("/s"),
-        api_sockets=Path("/a"),
+        run_folder=Path("/r"),
     )
 
 
@@ -97,7 +95,7 @@ def test_serve_starts_no_ingress_of_its_own() -> None:
 
     assert variables["RAY_SERVE_ENABLE_HA_PROXY"] is None
     assert variables["RAY_SERVE_ENABLE_DIRECT_INGRESS"] is None
-    assert variables["FOTOGRAMA_API_SOCKETS"] == "/a"
+    assert variables["FOTOGRAMA_API_SOCKETS"] == "/r/api"
 
 
 def test_processes_of_the_service_write_bytecode() -> None:
