@@ -2,7 +2,7 @@
 GCS_ADDRESS NAME...`.
 
 Serve replaces every replica when the code version of its deployment changes. Each deployment here gets a new one. The
-program needs the environment of the process that runs Ray.
+program needs the service's settings and Ray's token in its environment (`System.deploying_environment`).
 """
 
 from __future__ import annotations

@@ -19,7 +19,10 @@ from typing import Any
 import psutil
 import psycopg
 
-from cluster.local.data_dir import SHARED_DIR
+from cluster.local import ray_environment
+from cluster.local.data_dir import SHARED_DIR, DataDir, ray_folder
+from cluster.local.process_record import read_record
+from cluster.local.secret_files import open_secrets
 from cluster.local.servers.embedded_postgres import Postgres
 from cluster.local.servers.embedded_valkey import Valkey
 from cluster.local.servers.os_user import server_user
@@ -129,12 +132,32 @@ class System:
                 )
         raise AssertionError("no raylet runs")
 
-    def head_environment(self) -> dict[str, str]:
-        """The environment that every replica inherits."""
-        for process in psutil.Process(self.service.process.pid).children():
-            if "cluster.local.ray_head" in process.cmdline():
-                return dict(process.environ())
-        raise AssertionError("no head runs")
+    def deploying_environment(self) -> dict[str, str]:
+        """The environment of a program that deploys to the cluster, as Ray's head has it.
+
+        That of the head itself only root can read.
+        """
+        data_dir, given = DataDir(self.service.data_dir), {**os.environ, **self.service.environment}
+        changes = ray_environment.changes(
+            given,
+            data_dir,
+            open_secrets(data_dir.secrets, data_dir.ray_token),
+            addresses={"FOTOGRAMA_OBJECTS_URL": data_dir.objects.as_uri()},
+            url=self.service.url,
+            workers=self.service.workers,
+            run_folder=self._run_folder(),
+        )
+        return {name: value for name, value in {**given, **changes}.items() if value is not None}
+
+    def worker_log(self, pid: int) -> str:
+        """What a process of Ray has written to its standard output."""
+        (log,) = ray_folder(self._run_folder()).glob(f"session_latest/logs/worker-*-{pid}.out")
+        return log.read_text(errors="replace")
+
+    def _run_folder(self) -> Path:
+        folder = read_record(DataDir(self.service.data_dir).record).folder
+        assert folder is not None, "no run is recorded"
+        return folder
 
     def _end_service(self) -> None:
         if self.service.process.poll() is None:

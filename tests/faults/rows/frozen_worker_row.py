@@ -91,7 +91,7 @@ def _freeze_and_wake(system: System, extraction_id: UUID) -> float | None:
             holder.execute("LOCK TABLE tasks IN EXCLUSIVE MODE")
             frozen_seconds = time.monotonic() - stopped_at
         wait_until(lambda: system.fetch_count(PUBLISHING) == 1, what="the woken worker's publication")
-    wait_until(lambda: _has_lost_lease(frozen), what="the end of the frozen attempt")
+    wait_until(lambda: _has_lost_lease(system, frozen), what="the end of the frozen attempt")
     _check_refused(system, frozen)
     return frozen_seconds
 
@@ -109,7 +109,7 @@ def _lock_planned_task(holder: psycopg.Connection[Any], system: System, extracti
     (pid,) = [
         pid
         for pid in system.service.replica_pids("pool")
-        if any(event.get("worker") == name for event in _log_events(pid))
+        if any(event.get("worker") == name for event in _log_events(system, pid))
     ]
     return FrozenAttempt(extraction_id, task_id, attempt, pid)
 
@@ -136,13 +136,13 @@ def _stored_objects(system: System, frozen: FrozenAttempt) -> list[Path]:
     return list((system.service.data_dir / "objects" / prefix).glob("*"))
 
 
-def _has_lost_lease(frozen: FrozenAttempt) -> bool:
+def _has_lost_lease(system: System, frozen: FrozenAttempt) -> bool:
     """Whether the worker has logged that this attempt lost its lease."""
     lost_event = {"event": "task.lost", "task_id": str(frozen.task_id), "attempt": frozen.attempt}
-    return any(lost_event.items() <= event.items() for event in _log_events(frozen.pid))
+    return any(lost_event.items() <= event.items() for event in _log_events(system, frozen.pid))
 
 
-def _log_events(pid: int) -> list[dict[str, Any]]:
+def _log_events(system: System, pid: int) -> list[dict[str, Any]]:
     """The JSON log lines that a process has written to its standard output."""
-    lines = Path(f"/proc/{pid}/fd/1").read_text(errors="replace").splitlines()
+    lines = system.worker_log(pid).splitlines()
     return [json.loads(line) for line in lines if line.startswith("{")]

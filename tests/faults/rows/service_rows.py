@@ -179,7 +179,7 @@ def _redeploy(system: System) -> None:
     completed = subprocess.run(
         command,
         check=False,
-        env=system.head_environment(),
+        env=system.deploying_environment(),
         capture_output=True,
         text=True,
         timeout=REDEPLOY_SECONDS,

@@ -6,10 +6,9 @@ import asyncio
 import hashlib
 import os
 import signal
-import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -26,6 +25,7 @@ from db.queue.task_queue import Claim
 from db.values.error_catalogue import CatalogueError
 from serve_app.app import create_app
 from tests.faults.injection.faulty_store import Fault, FaultyStore
+from tests.faults.injection.small_filesystem import small_filesystem
 from tests.faults.row_outcome import Outcome
 from tests.faults.rows.queue_harness import (
     count_outcomes,
@@ -109,8 +109,9 @@ async def disk_full(full: bool, folder: Path) -> Outcome:
     """Uploads until the disk of the store is full during a write; then the disk is enlarged, again and again."""
     rounds = 50 if full else 5
     body = api_client.MP4 + bytes(200_000)
-    objects, extraction_ids, refused = folder / "objects", [], 0
-    with _small_filesystem(objects, mebibytes=2):
+    extraction_ids, refused = [], 0
+    with small_filesystem(folder / "objects", mebibytes=2) as filesystem:
+        objects = filesystem.folder
         async with queue_database(folder) as database:
             cache = open_cache("redis://127.0.0.1:1/0")
             deps = api_client.make_deps(database, objects, cache)
@@ -130,7 +131,7 @@ async def disk_full(full: bool, folder: Path) -> Outcome:
                     assert (videos, reservations, len(stored)) == (len(extraction_ids), 0, len(extraction_ids)), (
                         "a refused upload left rows or objects"
                     )
-                    _enlarge(objects, mebibytes=2 + refused)
+                    filesystem.enlarge(mebibytes=2 + refused)
             assert await _is_full(unbounded, objects), "a worker would claim without room for the result"
             counts = await count_outcomes(database, extraction_ids, ("queued",))
             truncated = sum(path.stat().st_size != len(body) for path in (objects / "videos").iterdir())
@@ -163,21 +164,6 @@ async def _is_full(store: FolderStore, folder: Path) -> bool:
 
 async def _unknown_free_bytes() -> int | None:
     return None
-
-
-@contextmanager
-def _small_filesystem(folder: Path, *, mebibytes: int) -> Iterator[None]:
-    """Mounts a tmpfs of this size. Raises CalledProcessError where mounting is not allowed."""
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "none", folder], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-def _enlarge(folder: Path, *, mebibytes: int) -> None:
-    subprocess.run(["mount", "-o", f"remount,size={mebibytes}m", folder], check=True)
 
 
 async def poison_video(full: bool, folder: Path) -> Outcome:

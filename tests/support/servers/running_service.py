@@ -23,6 +23,7 @@ import psutil
 import psycopg
 from aiosmtpd.controller import Controller
 
+from actors.sandbox.run_child_job import PROCESS_NAME
 from cluster.local.servers.embedded_postgres import url_of
 from fotograma import Client
 
@@ -170,12 +171,8 @@ class Service:
         return [process.pid for process in self._descendants() if f"ServeReplica:{deployment}:" in _title(process)]
 
     def decoding_child(self, worker: int) -> int | None:
-        """The process id of the worker's child that has a video open; None when there is none."""
-        for child in psutil.Process(worker).children():
-            # A video of one object is read where it is stored, one of chunks from the folder of the task.
-            if any("/objects/videos/" in target or target.endswith("/source") for target in _open_files(child.pid)):
-                return int(child.pid)
-        return None
+        """The process id of the worker's child that runs a job; None when there is none."""
+        return next((child.pid for child in psutil.Process(worker).children() if _name(child) == PROCESS_NAME), None)
 
     def send_signal(self, name: str, number: signal.Signals) -> None:
         """Sends a signal to each descendant of `fotograma up` with this name."""
@@ -291,11 +288,3 @@ def _title(process: psutil.Process) -> str:
         return " ".join(process.cmdline())
     except psutil.Error:
         return ""
-
-
-def _open_files(pid: int) -> Iterator[str]:
-    try:
-        for link in Path(f"/proc/{pid}/fd").iterdir():
-            yield os.readlink(link)
-    except OSError:
-        return
