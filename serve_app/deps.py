@@ -13,6 +13,7 @@ from db.notification.webhook_url_policy import Reach
 from db.object_store.object_store import ObjectStore
 from serve_app.archive_index import ArchiveIndexCache
 from serve_app.concurrent_exports import ConcurrentExports
+from serve_app.image_renditions import ImageRenditions
 from serve_app.security.password_hashing import PasswordHasher
 from serve_app.security.rate_limit import RateLimit, RateLimiter
 from serve_app.security.signed_tokens import TokenSigner
@@ -64,6 +65,7 @@ class Deps:
     address_rate_limiter: RateLimiter
     exports: ConcurrentExports = field(default_factory=ConcurrentExports)
     archive_indexes: ArchiveIndexCache = field(default_factory=ArchiveIndexCache)
+    image_renditions: ImageRenditions = field(default_factory=ImageRenditions)
     email_rate_limiter: RateLimiter = field(default_factory=lambda: RateLimiter(EMAIL_RATE))
     admission: AdmissionControl = field(init=False)
     file_receiver: FileReceiver = field(init=False)

@@ -28,10 +28,13 @@ def _parse_whole_number(text: object) -> object:
     return int(text) if isinstance(text, str) and text.isascii() and text.isdigit() and len(text) < 10 else text
 
 
+WholeNumber = Annotated[int, BeforeValidator(_parse_whole_number)]
+
+
 class PageQuery(RequestModel):
     """The query of every list."""
 
-    limit: Annotated[int, BeforeValidator(_parse_whole_number), Field(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT
+    limit: Annotated[WholeNumber, Field(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT
     cursor: str | None = Field(None, max_length=200)
 
     @property
@@ -40,7 +43,7 @@ class PageQuery(RequestModel):
         return None if self.cursor is None else decode_cursor(self.cursor)
 
 
-Q = TypeVar("Q", bound=PageQuery)
+Q = TypeVar("Q", bound=RequestModel)
 
 
 def read_query(model: type[Q], request: Request) -> Q:

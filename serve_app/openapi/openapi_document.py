@@ -19,6 +19,7 @@ from serve_app.openapi import response_schemas
 from serve_app.openapi.frame_spec_schema import FrameSpec
 from serve_app.openapi.tus_operations import TUS_OPERATIONS, add_tus
 from serve_app.routes import accounts, login_sessions, webhooks
+from serve_app.routes.downloads import FrameQuery
 from serve_app.routes.videos import VideoQuery
 
 _ZIP, _CSV, _IMAGE = "application/zip", "text/csv", "image/*"
@@ -112,7 +113,9 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("GET", "/v1/extractions/{id}/sheet.vtt"): Operation(
         "Download the WebVTT index of the contact sheet", 200, "text/vtt"
     ),
-    ("GET", "/v1/extractions/{id}/frames/{n}"): Operation("Download image n, from 1", 200, _IMAGE),
+    ("GET", "/v1/extractions/{id}/frames/{n}"): Operation(
+        "Download image n, from 1; with a width, a JPEG of at most this width", 200, _IMAGE, query=FrameQuery
+    ),
     ("GET", "/v1/extractions/{id}/timeline"): Operation(
         "List the events of an extraction, oldest first", 200, response_schemas.Timeline, query=PageQuery
     ),

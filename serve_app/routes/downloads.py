@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import Annotated
 from urllib.parse import quote
 
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
@@ -15,14 +17,24 @@ from db.accounts import Principal
 from db.values.error_catalogue import CatalogueError
 from db.values.lifecycle import ExtractionStatus
 from db.videos import ExtractionRow, VideoRow
+from serve_app import image_renditions
+from serve_app.archive_index import ImageLocation
 from serve_app.deps import Deps, deps_of
-from serve_app.http import byte_ranges
+from serve_app.http import byte_ranges, pagination
+from serve_app.http.json_request_body import RequestModel
+from serve_app.http.pagination import WholeNumber
 from serve_app.http.path_params import path_id, path_number
 from serve_app.http.problem_details import ProblemError
 
 _NOT_ENDED = {ExtractionStatus.QUEUED, ExtractionStatus.RUNNING}
 # Private to the account, and immutable: an extraction's bytes never change.
 _CACHING = {"Cache-Control": "private, max-age=3600", "Vary": "Authorization, Cookie"}
+
+
+class FrameQuery(RequestModel):
+    """The query of one image."""
+
+    width: Annotated[WholeNumber, Field(ge=16, le=image_renditions.MAX_WIDTH)] | None = None
 
 
 async def download_archive(request: Request, principal: Principal) -> Response:
@@ -73,11 +85,15 @@ async def download_frame(request: Request, principal: Principal) -> Response:
     deps = deps_of(request)
     row = (await _succeeded_extraction(deps, principal, request)).extraction
     n = path_number(request)
+    width = pagination.read_query(FrameQuery, request).width
     assert row.result_frames is not None
     if n > row.result_frames:
         raise CatalogueError("not_found", f"The archive has {row.result_frames} images.")
     location = await deps.archive_indexes.locate(deps.objects, f"{row.result_key}/manifest.csv", n)
-    headers = {"Content-Type": location.media_type, "ETag": f'"{row.result_sha256}.{n}"'}
+    etag = f"{row.result_sha256}.{n}"
+    if width is not None:
+        return await _send_rendition(request, row, location, width, f'"{etag}.{width}"')
+    headers = {"Content-Type": location.media_type, "ETag": f'"{etag}"'}
     return await _send(request, deps, _Content(f"{row.result_key}/frames.zip", location.size, headers, location.offset))
 
 
@@ -85,6 +101,21 @@ def attachment(filename: str) -> str:
     """Content-Disposition (RFC 6266): an ASCII name for old clients, and the real name in UTF-8."""
     plain = "".join(c if c.isascii() and (c.isalnum() or c in " ._-()") else "_" for c in filename)
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"
+
+
+async def _send_rendition(
+    request: Request, row: ExtractionRow, location: ImageLocation, width: int, etag: str
+) -> Response:
+    headers = {"ETag": etag, **_CACHING}
+    if byte_ranges.is_not_modified(request.headers.get("if-none-match"), etag):
+        return Response(status_code=304, headers=headers)
+    deps = deps_of(request)
+    chunks = deps.objects.read(f"{row.result_key}/frames.zip", location.offset, location.size)
+    image = b"".join([chunk async for chunk in chunks])
+    rendition = await deps.image_renditions.render(image, width)
+    if rendition is None:
+        return Response(image, headers=headers, media_type=location.media_type)
+    return Response(rendition, headers=headers, media_type=image_renditions.MEDIA_TYPE)
 
 
 async def _send_file(request: Request, principal: Principal, name: str, media_type: str) -> Response:

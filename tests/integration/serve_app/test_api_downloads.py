@@ -7,6 +7,7 @@ import zipfile
 
 import httpx
 import pytest
+from PIL import Image
 
 from db.object_store.object_store import ObjectNotFound
 from db.queue import task_queue
@@ -115,6 +116,44 @@ async def test_single_image_is_read_from_the_archive(ana: httpx.AsyncClient, pat
     assert (part.status_code, part.content) == (206, b"\1")
     for missing in ("6", "0", "-1", "x", "1.5", "9999999999"):
         assert status_and_code(await ana.get(f"{path}/frames/{missing}")) == (404, "not_found")
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP"])
+async def test_image_with_a_width_is_a_small_jpeg_with_the_same_ratio(
+    ana: httpx.AsyncClient, deps: Deps, image_format: str
+) -> None:
+    picture = io.BytesIO()
+    Image.linear_gradient("L").resize((1280, 720)).convert("RGB").save(picture, image_format)
+    video = await upload_video(ana, "holiday.mp4")
+    await publish_next_task(deps, make_result([b"", picture.getvalue()], image_format.lower()))
+    address = f"/v1/extractions/{video['extraction']['id']}/frames/2"
+    answer = await ana.get(f"{address}?width=160")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/jpeg")
+    small = Image.open(io.BytesIO(answer.content))
+    assert (small.format, small.size) == ("JPEG", (160, 90))
+    # The gradient goes from black at the top to white at the bottom.
+    brightness = small.convert("L").tobytes()
+    assert brightness[0] < 8
+    assert brightness[-1] > 247
+    assert answer.headers["cache-control"] == "private, max-age=3600"
+    assert (await ana.get(f"{address}?width=160", headers={"If-None-Match": answer.headers["etag"]})).status_code == 304
+    assert (await ana.get(f"{address}?width=320")).headers["etag"] != answer.headers["etag"]
+
+
+async def test_image_is_never_enlarged(ana: httpx.AsyncClient, deps: Deps) -> None:
+    picture = io.BytesIO()
+    Image.new("RGB", (64, 48), "teal").save(picture, "PNG")
+    video = await upload_video(ana, "holiday.mp4")
+    await publish_next_task(deps, make_result([picture.getvalue()], "png"))
+    answer = await ana.get(f"/v1/extractions/{video['extraction']['id']}/frames/1?width=320")
+    assert (answer.content, answer.headers["content-type"]) == (picture.getvalue(), "image/png")
+
+
+@pytest.mark.parametrize(
+    "query", ["width=15", "width=1025", "width=x", "width=", "width=1.5", "height=90", "width=64&width=64"]
+)
+async def test_width_that_is_not_offered_is_refused(ana: httpx.AsyncClient, path: str, query: str) -> None:
+    assert status_and_code(await ana.get(f"{path}/frames/1?{query}")) == (422, "invalid_field")
 
 
 async def test_cached_image_offsets_are_bounded(deps: Deps) -> None:

@@ -180,11 +180,11 @@ class Result:
     sha256: str
 
 
-def make_result(images: Sequence[bytes]) -> Result:
+def make_result(images: Sequence[bytes], suffix: str = "jpg") -> Result:
     archive, lines = BytesIO(), ["n,name,index,pts,time,key,width,height,bytes,sha256,offset"]
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as target:
         for n, image in enumerate(images, 1):
-            name = f"frame_{n:06d}_t{n - 1:010.3f}.jpg"
+            name = f"frame_{n:06d}_t{n - 1:010.3f}.{suffix}"
             target.writestr(name, image)
             offset = archive.tell() - len(image)
             lines.append(f"{n},{name},{n},0,{n}.000000,true,8,8,{len(image)},00,{offset}")
