@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from cluster.cli.equal_files import EqualFiles
 from cluster.cli.output_paths import OutputPath
 from cluster.client.api_types import Extraction, Failure, Result, ResultWarning, Status, Video
 from cluster.client.errors import (
@@ -116,12 +117,15 @@ class ServerBatch:
     pending: dict[int, Extraction] = field(default_factory=dict)
     _in_progress: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_IN_PROGRESS))
     _uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_UPLOADS))
+    _equal_files: EqualFiles = field(default_factory=EqualFiles)
     _downloads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_DOWNLOADS))
 
     async def run(self, items: Iterable[BatchItem]) -> list[VideoOutcome]:
         """Runs all items. A failure stops no other item. Returns outcomes in the order of the items."""
+        batch = list(items)
+        await asyncio.to_thread(self._equal_files.count, [item.source for item in batch if item.source is not None])
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._run_item(index, item)) for index, item in enumerate(items)]
+            tasks = [group.create_task(self._run_item(index, item)) for index, item in enumerate(batch)]
         return [task.result() for task in tasks]
 
     async def _run_item(self, index: int, item: BatchItem) -> VideoOutcome:
@@ -154,7 +158,7 @@ class ServerBatch:
         on_stage = partial(self.observer.stage, index, item.name)
         if item.source is not None:
             on_stage(Stage.WAITING)
-            async with self._uploads:
+            async with self._equal_files.turn(item.source, self._uploads, partial(on_stage, Stage.READING)):
                 state.video, state.extraction = await self._upload(item.source, on_stage, state)
         await self._fetch_result(index, item, on_stage, state)
         del self.pending[index]

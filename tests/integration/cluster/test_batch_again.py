@@ -57,9 +57,17 @@ async def publish_when_ready(deps: Deps) -> None:
     await api_client.publish_next_task(deps, replace(result, sha256=hashlib.sha256(result.archive).hexdigest()))
 
 
+async def publish_all(deps: Deps) -> None:
+    while True:
+        await publish_when_ready(deps)
+
+
+def batch_item(clip: Path) -> BatchItem:
+    return BatchItem(clip.name, OutputPath(clip.with_suffix(".zip"), clip.with_suffix(""), renamed=False), source=clip)
+
+
 async def run_batch(client: AsyncClient, clip: Path) -> VideoOutcome:
-    item = BatchItem(clip.name, OutputPath(clip.with_suffix(".zip"), clip.with_suffix(""), renamed=False), source=clip)
-    (outcome,) = await ServerBatch(client, SilentProgress()).run([item])
+    (outcome,) = await ServerBatch(client, SilentProgress()).run([batch_item(clip)])
     return outcome
 
 
@@ -81,6 +89,31 @@ async def test_video_that_was_accepted_before_is_not_uploaded_again(
     assert first.video is not None
     assert again.video.id == first.video.id
     assert await count_videos_and_acceptances(deps) == (1, 1)
+
+
+@pytest.mark.parametrize("is_accepted", [True, False])
+async def test_equal_files_of_one_batch_are_sent_once(deps: Deps, tmp_path: Path, is_accepted: bool) -> None:
+    names = ["a.mp4", "copy/a.mp4", "b.mp4", "c.mp4", "d.mp4", "e.mp4"]
+    content = api_client.MP4 if is_accepted else bytes(len(api_client.MP4))
+    (tmp_path / "copy").mkdir()
+    for name in names:
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "other.mp4").write_bytes(api_client.MP4[:-1] + b"x")
+    async with (
+        api_client.listen(create_app(deps)) as port,
+        AsyncClient(f"http://127.0.0.1:{port}", upload_state=tmp_path / "state") as client,
+    ):
+        await client.register("ana@example.org", api_client.PASSWORD)
+        await client.login("ana@example.org", api_client.PASSWORD)
+        items = [batch_item(tmp_path / name) for name in [*names, "other.mp4"]]
+        publishing = asyncio.create_task(publish_all(deps))
+        outcomes = await ServerBatch(client, SilentProgress()).run(items)
+        publishing.cancel()
+    assert [outcome.failure is None for outcome in outcomes] == [is_accepted] * len(names) + [True]
+    if is_accepted:
+        assert len({outcome.video.id for outcome in outcomes if outcome.video}) == 2
+        assert sorted(outcome.sent_bytes for outcome in outcomes) == [0] * 5 + [len(api_client.MP4)] * 2
+    assert await count_videos_and_acceptances(deps) == ((2, 2) if is_accepted else (1, 1))
 
 
 async def test_cancelled_extraction_is_retried_once(deps: Deps, client: AsyncClient, clip: Path) -> None:
