@@ -69,7 +69,7 @@ def extract_many(
     one of them fails, all fail: its error is raised. `on_progress` counts the images of all of them.
     """
     # Imported late, so that the rest of this module works without the libraries that decode.
-    from cluster.cli.extract_local_command import check_engine  # noqa: PLC0415
+    from cluster.cli.batch.run_local import check_engine  # noqa: PLC0415
 
     check_engine()
     from actors.engine import extract  # noqa: PLC0415

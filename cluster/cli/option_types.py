@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Folder = Annotated[
+    Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of the results; created if missing.")
+]
+Unpack = Annotated[bool, typer.Option("--unpack", help="Also write the images to DIR/<file stem>/.")]
 
 
 _BATCH_EXIT_CODES = """

@@ -44,4 +44,4 @@ def cli_command(environment: Mapping[str, str], program: Sequence[str], found: s
 def this_program() -> Sequence[str]:
     """How this process was started: as a script, or as Python with the name of a module."""
     script = Path(sys.argv[0]).absolute()
-    return [str(script)] if os.access(script, os.X_OK) else [sys.executable, "-m", "cluster.cli.commands"]
+    return [str(script)] if os.access(script, os.X_OK) else [sys.executable, "-m", "cluster.cli.app"]

@@ -75,7 +75,7 @@ def _command_for_all(folder: Path) -> tuple[list[str], dict[str, str]]:
     ]
     python = folder / "python" / "bin" / interpreter.name
     environment = {"PYTHONPATH": os.pathsep.join(map(str, paths)), "LD_LIBRARY_PATH": str(folder / "python" / "lib")}
-    return [str(python), "-m", "cluster.cli.commands"], environment
+    return [str(python), "-m", "cluster.cli.app"], environment
 
 
 def _open_to_all(tree: Path, links: Path, *, ignore: Ignore | None = None) -> Path:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from cluster.cli.output_paths import OutputPath
-from cluster.cli.server_batch import BatchItem, ServerBatch, Stage, VideoOutcome
+from cluster.cli.batch.output_paths import OutputPath
+from cluster.cli.batch.server_batch import BatchItem, ServerBatch, Stage, VideoOutcome
 from db.object_store import retention
 from db.queue import task_queue
 from db.values.lifecycle import Blame

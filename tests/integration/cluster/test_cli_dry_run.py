@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cluster.cli.commands import main
+from cluster.cli.app import main
 from db.values.frame_spec import canonical, parse
 from fotograma import Client
 from tests.support.clients.fake_service import FakeService

@@ -15,7 +15,7 @@ from unittest.mock import AsyncMock
 import httpx
 import pytest
 
-from cluster.cli import operator_commands
+from cluster.cli.commands import operations
 from cluster.local import process_record, secret_files
 from cluster.local.data_dir import DataDir
 from cluster.local.servers.embedded_postgres import url_of
@@ -44,7 +44,7 @@ class OperatorShell:
         environ |= {"FOTOGRAMA_URL": self.url, "FOTOGRAMA_TOKEN": self.token, "PYTHONPATH": os.getcwd()}
         return await asyncio.to_thread(
             subprocess.run,
-            [sys.executable, "-m", "cluster.cli.commands", *arguments],
+            [sys.executable, "-m", "cluster.cli.app", *arguments],
             check=False,
             env=environ | {"XDG_CONFIG_HOME": str(self.folder / "config")} | environment,
             cwd=self.folder,
@@ -160,7 +160,7 @@ def test_ops_finds_the_database_of_a_running_data_directory(tmp_path: Path, monk
     secrets = secret_files.open_secrets(data_dir.secrets, data_dir.ray_token)
     process_record.write_record(data_dir.record, process_record.RecordedRun(tmp_path))
     monkeypatch.delenv("FOTOGRAMA_DATABASE_URL", raising=False)
-    assert operator_commands.database_url(tmp_path) == url_of(tmp_path / "postgres", secrets.postgres_password)
+    assert operations.database_url(tmp_path) == url_of(tmp_path / "postgres", secrets.postgres_password)
 
 
 async def test_time_line_is_printed_to_its_end(shell: OperatorShell, deps: Deps) -> None:

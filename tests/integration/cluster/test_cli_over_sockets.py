@@ -40,7 +40,7 @@ def environ(service: FakeService, tmp_path: Path) -> Iterator[dict[str, str]]:
 @pytest.fixture
 def run(environ: dict[str, str], tmp_path: Path) -> Run:
     def run_command(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "cluster.cli.commands", *arguments]
+        command = [sys.executable, "-m", "cluster.cli.app", *arguments]
         # A user runs the command in another folder than the tests'.
         env = environ | {"PYTHONPATH": os.getcwd(), "FOTOGRAMA_TOKEN": "fg_key"} | variables
         return subprocess.run(
@@ -210,7 +210,7 @@ def test_ctrl_c_leaves_the_extractions_and_prints_how_to_download_them(
     service: FakeService, environ: dict[str, str], tmp_path: Path, run: Run
 ) -> None:
     service.polls_until_end = 10**9
-    command = [sys.executable, "-m", "cluster.cli.commands", "extract", "one.mp4", "two.mp4", "-o", "out"]
+    command = [sys.executable, "-m", "cluster.cli.app", "extract", "one.mp4", "two.mp4", "-o", "out"]
     env = environ | {"PYTHONPATH": os.getcwd(), "FOTOGRAMA_TOKEN": "fg_key", "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
         command, env=env, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

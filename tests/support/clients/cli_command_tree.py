@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from cluster.cli.commands import app
+from cluster.cli.app import app
 
 ROOT_COMMAND: Any = get_command(app)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import suppress
 
-from cluster.cli.commands import main as run_command
+from cluster.cli.app import main as run_command
 
 LARGE = {"ray", "av", "decord", "sqlalchemy", "starlette", "psycopg"}
 

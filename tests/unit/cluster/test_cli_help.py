@@ -57,7 +57,7 @@ def test_example_with_invalid_arguments_is_rejected(line: str, fault: str) -> No
 
 def test_help_imports_nothing_that_only_a_running_command_needs() -> None:
     slow = {"asyncio", "httpx", "json", "msgspec", "pydantic", "rich", "ssl"}
-    code = "import sys, cluster.cli.commands as c; c.app(['--help'], standalone_mode=False); print(*sys.modules)"
+    code = "import sys, cluster.cli.app as c; c.app(['--help'], standalone_mode=False); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "Usage: " in done.stdout
     assert not slow & set(done.stdout.splitlines()[-1].split())

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cluster.cli.input_files import input_files
+from cluster.cli.batch.input_files import input_files
 
 
 @pytest.fixture

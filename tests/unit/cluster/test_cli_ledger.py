@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cluster.cli.operator_commands import difference_lines
+from cluster.cli.commands.operations import difference_lines
 from cluster.client.api_types import Ledger
 
 

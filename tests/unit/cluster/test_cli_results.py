@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from cluster.cli.batch_results import failures, outcome_lines, printable, summary, summary_line
-from cluster.cli.output_paths import output_paths
-from cluster.cli.progress_display import LineDisplay, ProgressBars, UploadTotal, rate_text
-from cluster.cli.run_batch import exit_code
-from cluster.cli.server_batch import Stage, VideoOutcome, failure_of
+from cluster.cli.batch.batch_results import failures, outcome_lines, summary, summary_line
+from cluster.cli.batch.output_paths import output_paths
+from cluster.cli.batch.progress_display import LineDisplay, ProgressBars, UploadTotal, rate_text
+from cluster.cli.batch.run_batch import exit_code
+from cluster.cli.batch.server_batch import Stage, VideoOutcome
+from cluster.cli.failures import failure_of
+from cluster.cli.terminal_output import printable
 from cluster.client.api_types import Failure, Result
 from cluster.client.errors import ApiError
 from cluster.unpack_archive import BadArchive, FolderNotReplaceable, is_unpacked, unpack

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cluster.cli.commands import app
+from cluster.cli.app import app
 from cluster.local.startup_error import ExitCode
 
 

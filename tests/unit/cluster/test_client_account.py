@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import typer
 
-from cluster.cli.commands import main
+from cluster.cli.app import main
 from fotograma import ApiError, ConnectionFailed
 from tests.support.clients.fake_service import (
     FakeService,

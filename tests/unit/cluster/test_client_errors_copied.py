@@ -14,7 +14,9 @@ import pytest
 
 from actors.sandbox.child_process import ServiceErrorReport
 from cluster import unpack_archive
-from cluster.cli import extract_local_command, operator_commands, stored_credentials
+from cluster.cli import stored_credentials
+from cluster.cli.batch import run_local
+from cluster.cli.commands import operations
 from cluster.client import errors as sdk
 from cluster.client.api_types import Extraction, Failure, Progress, Status, Video
 from db.values.error_catalogue import CatalogueError
@@ -45,9 +47,9 @@ SDK_ERRORS = [
     sdk.DownloadCorrupt(Path("a.zip"), "ab", "cd"),
     stored_credentials.BadAddress("here"),
     stored_credentials.NotLoggedIn("http://127.0.0.1:1"),
-    extract_local_command.EngineMissing("It is not installed."),
-    operator_commands.NoDatabase(Path("data")),
-    operator_commands.NoAccount("ana@example.org"),
+    run_local.EngineMissing("It is not installed."),
+    operations.NoDatabase(Path("data")),
+    operations.NoAccount("ana@example.org"),
     EngineError(code="no_frames", detail="It has none.", fault="file", remedy="Look."),
     unpack_archive.BadArchive("It is damaged."),
     unpack_archive.FolderNotReplaceable("It is not empty."),

@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from cluster.cli.batch_results import outcome_lines, print_line, printable
-from cluster.cli.server_batch import BatchObserver, Stage, VideoOutcome
+from cluster.cli.batch.batch_results import outcome_lines
+from cluster.cli.batch.server_batch import BatchObserver, Stage, VideoOutcome
+from cluster.cli.terminal_output import print_line, printable
 
 BYTE_STAGES = frozenset({Stage.READING, Stage.UPLOADING, Stage.DOWNLOADING})
 

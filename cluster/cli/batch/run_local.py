@@ -20,8 +20,8 @@ from db.values.error_catalogue import CatalogueError
 from db.values.frame_spec import canonical, parse
 
 if TYPE_CHECKING:
-    from cluster.cli.progress_display import Display
-    from cluster.cli.server_batch import BatchItem, VideoOutcome
+    from cluster.cli.batch.progress_display import Display
+    from cluster.cli.batch.server_batch import BatchItem, VideoOutcome
 
 
 class EngineMissing(FotogramaError):
@@ -44,7 +44,7 @@ def run_local(files: Sequence[Path], spec: str | None, folder: Path, *, unpack: 
         raise typer.BadParameter(error.detail, param_hint="--spec") from error
     with asyncio.Runner() as runner, _started_child(runner) as child:
         # These imports run while the child starts, which takes longest.
-        from cluster.cli.run_batch import batch_items, run_batch  # noqa: PLC0415
+        from cluster.cli.batch.run_batch import batch_items, run_batch  # noqa: PLC0415
 
         items = batch_items(files, folder)
         run_batch(runner, _LocalRun(items, canonical_spec, unpack, child), items, folder, as_json=as_json)
@@ -55,7 +55,7 @@ class _LocalRun:
         self._items, self._spec, self._unpack, self._child = items, spec, unpack, child
 
     async def __call__(self, display: Display) -> list[VideoOutcome]:
-        from cluster.cli.local_batch import LocalBatch  # noqa: PLC0415
+        from cluster.cli.batch.local_batch import LocalBatch  # noqa: PLC0415
 
         return await LocalBatch(display, self._spec, self._unpack, [self._child]).run(self._items)
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from cluster.client.api_types import Ledger, TimelineEvent
 
+commands = typer.Typer()
 ops = typer.Typer(
     help="Commands for the operator of a service. They go to its database.",
     epilog=example("fotograma ops users promote ana@example.com"),
@@ -122,6 +123,7 @@ def share(
     typer.echo(f"{email} has {' and '.join(changes)} now.")
 
 
+@commands.command(epilog=example("fotograma ledger --check"))
 def ledger(
     check: Annotated[bool, typer.Option("--check", help="Exit with 1 on any difference, and list the ids.")] = False,
     as_json: Json = False,
@@ -129,8 +131,8 @@ def ledger(
     """Compare every accepted extraction with its outcome. For admins."""
     from dataclasses import asdict  # noqa: PLC0415
 
-    from cluster.cli.batch_results import json_text  # noqa: PLC0415
     from cluster.cli.stored_credentials import logged_in_client  # noqa: PLC0415
+    from cluster.cli.terminal_output import json_text  # noqa: PLC0415
 
     with logged_in_client(os.environ) as client:
         result = client.ledger()
@@ -142,6 +144,7 @@ def ledger(
         raise typer.Exit(1)
 
 
+@commands.command(epilog=example("fotograma timeline 01890c5e-7b1a-7c3e-9f00-2b6c1d8e4a10"))
 def timeline(
     extraction_id: Annotated[str, typer.Argument(metavar="ID", help="Id of an extraction.", show_default=False)],
     as_json: Json = False,
@@ -149,8 +152,8 @@ def timeline(
     """Show what happened to an extraction."""
     from dataclasses import asdict  # noqa: PLC0415
 
-    from cluster.cli.batch_results import json_text  # noqa: PLC0415
     from cluster.cli.stored_credentials import logged_in_client  # noqa: PLC0415
+    from cluster.cli.terminal_output import json_text  # noqa: PLC0415
 
     with logged_in_client(os.environ) as client:
         events = list(client.timeline(extraction_id))

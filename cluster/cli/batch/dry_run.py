@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 
 import typer
 
-from cluster.cli.batch_results import json_text, print_line
-from cluster.cli.run_batch import console
-from cluster.cli.server_batch import BatchItem, failure_of
+from cluster.cli.batch.server_batch import BatchItem
+from cluster.cli.failures import failure_of
 from cluster.cli.stored_credentials import NotLoggedIn, server_credentials
+from cluster.cli.terminal_output import console, json_text, print_line
 from cluster.client.api_types import Estimate, Failure, Media
 from cluster.client.async_client import AsyncClient
 from cluster.client.errors import ApiError, ConnectionFailed, FotogramaError, UnsendableFile
@@ -110,7 +110,7 @@ async def _inspect(item: BatchItem, spec: str) -> Forecast:
 async def _with_plan(forecast: Forecast, spec: str) -> Forecast:
     from actors.extraction_types import Planned  # noqa: PLC0415
     from actors.sandbox.child_process import ChildStartError  # noqa: PLC0415
-    from cluster.cli.local_batch import VideoRefused, probe_and_plan  # noqa: PLC0415
+    from cluster.cli.batch.local_batch import VideoRefused, probe_and_plan  # noqa: PLC0415
 
     assert forecast.item.source is not None
     try:

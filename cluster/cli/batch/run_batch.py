@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 import time
 from collections.abc import Sequence
 from enum import IntEnum
@@ -13,12 +12,12 @@ from shlex import join
 from typing import TYPE_CHECKING, Protocol
 
 import typer
-from rich.console import Console
 
-from cluster.cli.batch_results import failures, json_object, json_text, printable, summary, summary_line
-from cluster.cli.output_paths import output_paths
-from cluster.cli.progress_display import Display, display_for
-from cluster.cli.server_batch import BATCH_RETRY_POLICY, BatchItem, ServerBatch, VideoOutcome
+from cluster.cli.batch.batch_results import failures, json_object, summary, summary_line
+from cluster.cli.batch.output_paths import output_paths
+from cluster.cli.batch.progress_display import Display, display_for
+from cluster.cli.batch.server_batch import BATCH_RETRY_POLICY, BatchItem, ServerBatch, VideoOutcome
+from cluster.cli.terminal_output import console, json_text, printable
 
 if TYPE_CHECKING:
     from cluster.client.async_client import AsyncClient
@@ -63,11 +62,6 @@ def batch_items(files: Sequence[Path], folder: Path) -> list[BatchItem]:
     """Returns one item for each input file, with its output path in the folder."""
     targets = output_paths(folder, [file.name for file in files])
     return [BatchItem(str(file), target, source=file) for file, target in zip(files, targets, strict=True)]
-
-
-def console() -> Console:
-    # Without rich's own detection, which with FORCE_COLOR would write bars into a log file.
-    return Console(highlight=False, force_terminal=sys.stdout.isatty())
 
 
 class _ServerRun:

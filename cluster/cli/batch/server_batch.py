@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from cluster.cli.equal_files import EqualFiles
-from cluster.cli.output_paths import OutputPath
+from cluster.cli.batch.equal_files import EqualFiles
+from cluster.cli.batch.output_paths import OutputPath
+from cluster.cli.failures import failure_of
 from cluster.client.api_types import Extraction, Failure, Result, ResultWarning, Status, Video
 from cluster.client.errors import (
     ApiError,
-    ConnectionFailed,
-    DownloadCorrupt,
     ExtractionFailed,
     FotogramaError,
-    UnsendableFile,
 )
 from cluster.client.retry_policy import RetryPolicy
 from cluster.client.uploads.content_reuse import CHECKSUM_MISMATCH
-from cluster.unpack_archive import BadArchive, FolderNotReplaceable, is_unpacked, unpack
+from cluster.unpack_archive import is_unpacked, unpack
 
 if TYPE_CHECKING:
     from cluster.client.async_client import AsyncClient
@@ -246,49 +244,6 @@ def _is_retryable(extraction: Extraction) -> bool:
 def _is_damaged(extraction: Extraction) -> bool:
     """Returns whether the server got other bytes than those of the file."""
     return extraction.error is not None and extraction.error.code == CHECKSUM_MISMATCH
-
-
-async def find_items(client: AsyncClient, ids: Sequence[str]) -> list[tuple[Video, Extraction]]:
-    """Returns an item for each id of a video (its newest extraction) or an extraction. Raises ApiError `not_found`."""
-
-    async def find_item(id_: str) -> tuple[Video, Extraction]:
-        try:
-            video = await client.video(id_)
-        except ApiError as error:
-            if error.status != 404:
-                raise
-            extraction = await client.extraction(id_)
-            return await client.video(extraction.video_id), extraction
-        return video, video.extraction
-
-    return list(await asyncio.gather(*map(find_item, ids)))
-
-
-def failure_of(error: FotogramaError | OSError) -> Failure:
-    """Converts any error to a failure with code, detail, fault and remedy."""
-    match error:
-        case ApiError(status=401) if error.code != "bad_credentials":
-            return Failure(error.code, error.detail, error.fault, "Log in again: fotograma login")
-        case ApiError():
-            return Failure(error.code, error.detail, error.fault, error.remedy)
-        case ExtractionFailed() if error.extraction.error is not None:
-            return error.extraction.error
-        case ExtractionFailed():
-            return Failure("cancelled", "The extraction was cancelled.", "request", "Extract the video again.")
-        case ConnectionFailed():
-            remedy = "Check the address and the network; what the server accepted goes on: fotograma list"
-            return Failure("connection_failed", str(error), "service", remedy)
-        case UnsendableFile():
-            return Failure("unsendable_file", str(error), "request", "Correct the file and send it again.")
-        case DownloadCorrupt() | BadArchive():
-            remedy = "Fetch it again: fotograma download ID -o DIR"
-            return Failure("corrupt_archive", str(error), "service", remedy)
-        case FolderNotReplaceable():
-            return Failure("folder_taken", str(error), "request", "Choose another folder with -o.")
-        case OSError():
-            return Failure("local_file", str(error), "request", "Check the path, its permissions and the free space.")
-        case _:
-            return Failure("unexpected_answer", str(error), "service", "Check the server's address and version.")
 
 
 class _OnStage(Protocol):

@@ -24,9 +24,8 @@ def export(
     """Write all that the service stores about you into a zip file, with your videos and results."""
     from rich.progress import DownloadColumn, Progress, TimeElapsedColumn, TransferSpeedColumn  # noqa: PLC0415
 
-    from cluster.cli.batch_results import printable  # noqa: PLC0415
-    from cluster.cli.run_batch import console  # noqa: PLC0415
     from cluster.cli.stored_credentials import logged_in_client  # noqa: PLC0415
+    from cluster.cli.terminal_output import console, printable  # noqa: PLC0415
 
     if os.path.lexists(file):
         raise typer.BadParameter(f"{printable(str(file))} is there already.", param_hint="FILE")

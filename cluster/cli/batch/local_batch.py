@@ -20,7 +20,8 @@ from actors.extraction_types import DetectingScenes, EngineOptions, Extracted, P
 from actors.plan.decode_deadline import max_probe_seconds
 from actors.sandbox.child_process import ChildCrashed, ChildStartError, DecodingChild
 from actors.sandbox.child_protocol import Job, Limits, Refused
-from cluster.cli.server_batch import BatchItem, BatchObserver, Stage, VideoOutcome, failure_of
+from cluster.cli.batch.server_batch import BatchItem, BatchObserver, Stage, VideoOutcome
+from cluster.cli.failures import failure_of
 from cluster.client.api_types import Failure, Result, ResultWarning
 from cluster.client.errors import FotogramaError
 from cluster.unpack_archive import unpack

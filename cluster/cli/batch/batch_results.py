@@ -3,27 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from cluster.cli.server_batch import VideoOutcome
-from cluster.client.api_types import Video
-
-
-def print_line(console: Console, line: str) -> None:
-    """Prints a line unchanged: without wrapping, colours and markup."""
-    console.print(Text(printable(line)), soft_wrap=True)
-
-
-def printable(text: str) -> str:
-    """Escapes control characters, which file names may contain."""
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+from cluster.cli.batch.server_batch import VideoOutcome
+from cluster.cli.terminal_output import printable
 
 
 def outcome_lines(outcome: VideoOutcome) -> list[str]:
@@ -88,41 +73,3 @@ def json_object(outcome: VideoOutcome) -> dict[str, Any]:
         "warnings": [dataclasses.asdict(warning) for warning in outcome.warnings],
         "error": dataclasses.asdict(outcome.failure) if outcome.failure else None,
     }
-
-
-def json_text(value: Any) -> str:
-    """Returns JSON text; times as RFC 3339."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, default=_plain)
-    # A file name that is not UTF-8 can only be written with escapes.
-    is_utf8 = all(not "\ud800" <= character <= "\udfff" for character in text)
-    return text if is_utf8 else json.dumps(value, indent=2, default=_plain)
-
-
-def show_videos(console: Console, videos: Sequence[Video]) -> None:
-    """Prints videos as a table on a terminal, as tab-separated lines elsewhere."""
-    rows = [_row(video) for video in videos]
-    if not console.is_terminal:
-        for row in rows:
-            # Does not use rich, which turns tabs into spaces.
-            console.file.write("\t".join(map(printable, row)) + "\n")
-        return
-    table = Table(box=None, pad_edge=False)
-    for title in ("VIDEO", "STATUS", "FRAMES", "FILE", "WHEN"):
-        table.add_column(title, no_wrap=title != "FILE", justify="right" if title == "FRAMES" else "left")
-    for row in rows:
-        table.add_row(*map(Text, row))
-    console.print(table)
-
-
-def _row(video: Video) -> tuple[str, ...]:
-    progress, result = video.extraction.progress, video.extraction.result
-    total = "?" if progress.frames_total is None else str(progress.frames_total)
-    frames = str(result.frames) if result else f"{progress.frames_done}/{total}"
-    when = video.created_at.astimezone().isoformat(" ", "seconds")
-    return (video.id, video.status.value, frames, video.filename, when)
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
-    raise TypeError(f"{type(value).__name__} is not JSON")

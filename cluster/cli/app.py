@@ -1,0 +1,75 @@
+"""The command line `fotograma`. A command imports what it needs when it runs, so that `--help` is fast."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from cluster.cli.commands import account, extract, operations, sessions, up, videos, webhooks
+from cluster.cli.option_types import example
+
+app = typer.Typer(
+    help="Exact, timestamped frames out of videos: by a service, or on this machine.",
+    epilog=example("fotograma extract talk.mov --fps 1 --local"),
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command. An error becomes a message on standard error and the exit code 1."""
+    from cluster.client.errors import FotogramaError  # noqa: PLC0415
+
+    try:
+        app(arguments)
+    except (FotogramaError, OSError) as error:
+        _print_error(error)
+        return 1
+    return 0
+
+
+def _show_version(is_set: bool) -> None:
+    if is_set:
+        from importlib.metadata import version  # noqa: PLC0415
+
+        typer.echo(f"fotograma {version('fotograma')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options of all commands."""
+
+
+for group in (sessions, extract, videos, operations, up):
+    app.add_typer(group.commands)
+app.add_typer(operations.ops, name="ops")
+app.add_typer(webhooks.webhooks, name="webhooks")
+app.add_typer(account.account, name="account")
+
+
+def _print_error(error: Exception) -> None:
+    from cluster.cli.failures import failure_of  # noqa: PLC0415
+    from cluster.cli.terminal_output import printable  # noqa: PLC0415
+    from cluster.client.errors import ApiError  # noqa: PLC0415
+
+    typer.echo(printable(f"Error: {error}"), err=True)
+    if isinstance(error, ApiError):
+        if remedy := failure_of(error).remedy:
+            typer.echo(f"  {remedy}", err=True)
+        if error.fault == "service" and error.request_id:
+            typer.echo(f"  request_id: {error.request_id}", err=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
