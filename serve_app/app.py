@@ -94,6 +94,7 @@ def routes() -> Sequence[BaseRoute]:
         public_route("/readyz", GET=health.show_readiness),
         public_route("/openapi.json", GET=openapi_document.show),
         public_route("/", GET=page.show),
+        public_route("/texts/{file}", GET=page.show_texts),
         Mount("/static", page.StaticAssets()),
     ]
 

@@ -148,7 +148,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ),
 }
 
-UNDOCUMENTED = {"/", "/session", "/openapi.json", "/static"}
+UNDOCUMENTED = {"/", "/session", "/openapi.json", "/static", "/texts/{file}"}
 """The paths of the web page, and of this document."""
 
 

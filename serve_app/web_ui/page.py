@@ -14,8 +14,12 @@ from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from db.values.error_catalogue import CatalogueError
 from serve_app.deps import deps_of
+from serve_app.web_ui import texts
 
+LANGUAGE_COOKIE = "fotograma_language"
+"""The page's script stores the language of the account here. It is no secret."""
 _HERE = Path(__file__).parent
 CONTENT_SECURITY_POLICY = "; ".join(
     [
@@ -38,9 +42,33 @@ async def show(request: Request) -> Response:
         "upload_request_max_bytes": deps.uploads.max_request_bytes,
         "password_min_length": deps.password_min_length,
         "registration_open": deps.registration_open,
+        "languages": texts.LANGUAGES,
     }
-    html = _template().render(settings=json.dumps(settings), **settings)
-    return HTMLResponse(html, headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})
+    language = texts.choose_language(
+        request.cookies.get(LANGUAGE_COOKIE, ""), ",".join(request.headers.getlist("accept-language"))
+    )
+    chosen = texts.texts_in(language)
+    html = _template().render(
+        settings=json.dumps(settings), language=language, texts_file=chosen.file_name, t=chosen.text, **settings
+    )
+    headers = {
+        "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+        "Content-Language": language,
+        "Vary": "Accept-Language, Cookie",
+    }
+    return HTMLResponse(html, headers=headers)
+
+
+async def show_texts(request: Request) -> Response:
+    """GET /texts/{file}: a catalogue. A page of another version gets the present one, which is then not kept."""
+    file_name = request.path_params["file"]
+    language = file_name.partition(".")[0]
+    if language not in texts.LANGUAGES:
+        raise CatalogueError("not_found")
+    found = texts.texts_in(language)
+    is_same = file_name == found.file_name
+    cache_control = "public, max-age=31536000, immutable" if is_same else "no-cache"
+    return Response(found.module, headers={"Cache-Control": cache_control}, media_type="text/javascript")
 
 
 class StaticAssets(StaticFiles):

@@ -21,7 +21,7 @@ __all__ = ["browser"]
 
 FULL = os.environ.get("FOTOGRAMA_SUITE") == "full"
 VIDEO_BYTES = 3_000_000_000 if FULL else 64 << 20
-HALF_SENT, RESUMED = re.compile("[3-9][0-9] %"), re.compile("Goes on at [3-9][0-9] %")
+HALF_SENT, RESUMED = re.compile("[3-9][0-9]%"), re.compile("Goes on at [3-9][0-9]%")
 TIMEOUT_MS = 1_800_000 if FULL else 120_000
 
 pytestmark = needs_chromium

@@ -93,7 +93,7 @@ def test_all_uploads_can_be_paused_resumed_and_cancelled(page: Page, tmp_path: P
     videos = [make_video(tmp_path, f"part-{n}.mp4", 2 * MIB) for n in range(5)]
     PausedSlices(page, 0)
     choose_paths(page, *videos)
-    expect(page.locator("#upload-counts")).to_contain_text("3 uploading · 2 waiting · 0 % of 10 MiB")
+    expect(page.locator("#upload-counts")).to_contain_text("3 uploading · 2 waiting · 0% of 10 MiB")
     page.get_by_role("button", name="Pause all").click()
     expect(page.locator("#upload-counts")).to_contain_text("5 paused")
     page.get_by_role("button", name="Resume all").click()

@@ -84,7 +84,7 @@ def test_same_file_chosen_again_resumes_at_its_offset(
     page = leave(page)
     expect(page.get_by_text("Not uploaded completely: holiday.mp4.")).to_be_visible()
     choose_paths(page, video)
-    expect(page.locator("#announcer")).to_contain_text("holiday.mp4 goes on at 32 %")
+    expect(page.locator("#announcer")).to_contain_text("holiday.mp4 goes on at 32%")
     expect_accepted(page, video.name)
     assert site.received.by_method["PATCH"] == 16 * MIB
     expect(page.get_by_text("Not uploaded completely")).to_be_hidden()

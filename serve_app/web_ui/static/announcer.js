@@ -1,5 +1,7 @@
 // Says to screen readers what has happened. Several messages within a moment are said together.
 
+import { t } from "./texts.js";
+
 const DELAY_MS = 500;
 const MAX_MESSAGES = 3;
 
@@ -18,7 +20,7 @@ export class Announcer {
   flush() {
     const others = this.messages.length - MAX_MESSAGES;
     const said = this.messages.slice(0, MAX_MESSAGES);
-    this.element.textContent = [...said, ...(others > 0 ? [`And ${others} more messages`] : [])].join(". ");
+    this.element.textContent = [...said, ...(others > 0 ? [t("page.more_messages", { count: others })] : [])].join(". ");
     this.messages = [];
     this.timer = 0;
   }

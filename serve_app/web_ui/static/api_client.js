@@ -1,12 +1,15 @@
 // Calls the HTTP API with the page's cookie session.
 
-/** An error response: its problem object (RFC 9457). status: the HTTP status, or 0 when the server can't be reached. */
+import { errorText, t } from "./texts.js";
+
+/** An error response: its problem object (RFC 9457), with its texts in the page's language. status: the HTTP status, or 0 when the server can't be reached. */
 export class Problem extends Error {
   constructor(status, problem, retryAfterSeconds) {
-    super(problem.detail || problem.title || "The request failed.");
+    const { reason, remedy } = errorText(problem);
+    super(reason);
     this.status = status;
     this.code = problem.code || "";
-    this.remedy = problem.remedy || "";
+    this.remedy = remedy;
     this.retryAfterSeconds = retryAfterSeconds;
   }
 
@@ -45,7 +48,7 @@ export async function callApi(method, path, body) {
     });
     text = await response.text();
   } catch {
-    throw new Problem(0, { detail: "The server can't be reached." }, 0);
+    throw new Problem(0, { detail: t("local.unreachable") }, 0);
   }
   return readResponse(response.status, text, response.headers.get("Retry-After"));
 }

@@ -1,20 +1,25 @@
 // Formats sizes, durations, statuses and progress for display. Pure functions.
 
+import { language, t } from "./texts.js";
+
 export const STATUS_LABELS = {
-  queued: "Waiting",
-  running: "Running",
-  succeeded: "Done",
-  failed: "Failed",
-  cancelled: "Cancelled",
-  waiting: "To upload",
-  sending: "Uploading",
-  paused: "Paused",
-  checking: "Checking",
-  accepted: "Accepted",
-  refused: "Not accepted",
+  queued: t("status.queued"),
+  running: t("status.running"),
+  succeeded: t("status.succeeded"),
+  failed: t("status.failed"),
+  cancelled: t("status.cancelled"),
+  waiting: t("status.waiting"),
+  sending: t("status.sending"),
+  paused: t("status.paused"),
+  checking: t("status.checking"),
+  accepted: t("status.accepted"),
+  refused: t("status.refused"),
 };
 
-const UNITS = ["bytes", "KiB", "MiB", "GiB", "TiB"];
+const UNITS = ["", "KiB", "MiB", "GiB", "TiB"];
+const numberFormat = new Intl.NumberFormat(language);
+const tenthsFormat = new Intl.NumberFormat(language, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+const percentFormat = new Intl.NumberFormat(language, { style: "percent" });
 
 export function formatBytes(count) {
   let value = count;
@@ -23,7 +28,8 @@ export function formatBytes(count) {
     value /= 1024;
     unit += 1;
   }
-  return `${unit && value < 10 ? value.toFixed(1) : Math.round(value)} ${UNITS[unit]}`;
+  if (!unit) return t("unit.bytes", { count });
+  return `${value < 10 ? tenthsFormat.format(value) : numberFormat.format(Math.round(value))} ${UNITS[unit]}`;
 }
 
 export function formatDuration(seconds) {
@@ -33,21 +39,23 @@ export function formatDuration(seconds) {
   return h ? `${h}:${padded(m)}:${padded(s)}` : `${m}:${padded(s)}`;
 }
 
-export const formatCount = (value) => value.toLocaleString("en");
+export const formatCount = (value) => numberFormat.format(value);
 
 /** A share as a percentage. It is rounded down, so that only the whole is 100 %. */
-export const formatPercent = (fraction) => `${Math.floor(fraction * 100)} %`;
+export const formatPercent = (fraction) => percentFormat.format(Math.floor(fraction * 100) / 100);
 
 /** The line under the progress bar of an upload. */
 export function uploadText(upload) {
   const { file, resumedAt, transfer } = upload;
   const rate = upload.status === "sending" ? transfer.rate.bytesPerSecond : null;
   const parts = [];
-  if (resumedAt !== null) parts.push(`Goes on at ${formatPercent(resumedAt)}`);
-  if (upload.status !== "waiting") parts.push(`${formatBytes(transfer.confirmedBytes)} of ${formatBytes(file.size)}`);
+  if (resumedAt !== null) parts.push(t("upload.resumed", { percent: formatPercent(resumedAt) }));
+  if (upload.status !== "waiting") {
+    parts.push(t("upload.part", { part: formatBytes(transfer.confirmedBytes), size: formatBytes(file.size) }));
+  }
   if (rate !== null) {
     const secondsLeft = (file.size - transfer.confirmedBytes) / rate;
-    parts.push(`${formatBytes(rate)}/s`, `about ${formatDuration(secondsLeft)} left`);
+    parts.push(t("upload.rate", { size: formatBytes(rate) }), t("upload.left", { duration: formatDuration(secondsLeft) }));
   }
   return parts.join(" · ");
 }
@@ -65,9 +73,9 @@ export function mediaSummary(video) {
 /** The line under the progress bar of an extraction; "" when it has ended. */
 export function progressText(extraction) {
   const { frames_done: done, frames_total: total, queue_position: position, eta_seconds: eta } = extraction.progress;
-  if (extraction.status === "queued") return position ? `Number ${formatCount(position)} in line` : "In line";
+  if (extraction.status === "queued") return position ? t("video.position", { position }) : t("video.in_line");
   if (extraction.status !== "running") return "";
-  if (total === null) return "Reading the video…";
-  const left = eta === null ? "" : ` · about ${formatDuration(eta)} left`;
-  return `${formatCount(done)} of ${formatCount(total)}${left}`;
+  if (total === null) return t("video.reading");
+  if (eta === null) return t("video.frames_done", { done, total });
+  return t("video.frames_done_left", { done, total, duration: formatDuration(eta) });
 }

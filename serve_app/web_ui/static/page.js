@@ -1,5 +1,6 @@
 // Wires the page: log-in, adding files, the filters and the table of videos.
 
+import { forgetLanguage, rememberLanguage } from "./account_language.js";
 import { Announcer } from "./announcer.js";
 import { Problem, callApi } from "./api_client.js";
 import { acceptFiles } from "./file_drop.js";
@@ -7,6 +8,7 @@ import { STATUS_LABELS, formatBytes, formatPercent } from "./formatting.js";
 import { FrameOptions } from "./frame_options.js";
 import { discoverMaxBytes } from "./resumable_upload.js";
 import { videoTable } from "./table_rows.js";
+import { language, t } from "./texts.js";
 import { UploadPanel } from "./upload_panel.js";
 import { UploadQueue } from "./upload_queue.js";
 import { VideoList } from "./video_list.js";
@@ -30,15 +32,18 @@ const uploadQueue = new UploadQueue({
   maxRequestBytes: settings.upload_request_max_bytes,
   onChange: renderSoon,
   onAccepted: ({ file }) => {
-    announcer.say(`${file.name}: ${STATUS_LABELS.accepted}`);
+    announcer.say(t("status.of_file", { name: file.name, status: STATUS_LABELS.accepted }));
     videoList.refreshSoon();
   },
-  onBegunAnew: ({ file }) => announcer.say(`${file.name} is uploaded from its beginning`),
-  onRefused: ({ file, refusal }) => announcer.say(`${file.name}: ${STATUS_LABELS.refused}. ${refusal.reason}`),
+  onBegunAnew: ({ file }) => announcer.say(t("upload.begun_anew", { name: file.name })),
+  onRefused: ({ file, refusal }) => {
+    announcer.say(t("status.of_file", { name: file.name, status: STATUS_LABELS.refused }));
+    announcer.say(refusal.reason);
+  },
   onLoggedOut: showLogin,
 });
 const uploadPanel = new UploadPanel(uploadQueue, (count) =>
-  confirmWithUser(`Cancel ${count === 1 ? "the upload" : `all ${count} uploads`}?`, "Cancel them", "Go on"));
+  confirmWithUser(t("upload.cancel_question", { count }), t("upload.cancel_yes"), t("upload.cancel_no")));
 const videoRows = videoTable(byId("videos"), runAction);
 const lastStatus = new Map();
 let registering = false;
@@ -61,7 +66,7 @@ function render() {
   if (mustRenderVideos) renderVideos();
   const isEmpty = videoList.loaded && !videoList.videos.length && !uploadQueue.uploads.length;
   const filtered = videoList.filter.status || videoList.filter.q;
-  byId("empty").textContent = filtered ? "No video matches." : "Nothing here yet. Drop a video above to begin.";
+  byId("empty").textContent = filtered ? t("videos.none_matches") : t("videos.none");
   byId("empty").hidden = !isEmpty;
 }
 
@@ -77,7 +82,7 @@ function announceEnded() {
   for (const { id, filename, status } of videoList.videos) {
     const before = lastStatus.get(id);
     const hasEnded = !["queued", "running"].includes(status);
-    if (before && before !== status && hasEnded) announcer.say(`${filename}: ${STATUS_LABELS[status]}`);
+    if (before && before !== status && hasEnded) announcer.say(t("status.of_file", { name: filename, status: STATUS_LABELS[status] }));
     lastStatus.set(id, status);
   }
 }
@@ -85,8 +90,8 @@ function announceEnded() {
 async function runAction(verb, video) {
   try {
     if (verb === "delete") {
-      const question = `Delete ${video.filename} and its frames? This can't be undone.`;
-      if (!(await confirmWithUser(question, "Delete", "Keep it"))) return;
+      const question = t("video.delete_question", { name: video.filename });
+      if (!(await confirmWithUser(question, t("video.delete"), t("video.keep")))) return;
       await callApi("DELETE", `/v1/videos/${video.id}`);
       lastStatus.delete(video.id);
     } else {
@@ -132,7 +137,7 @@ function showLogin() {
 async function loadLimit() {
   try {
     uploadQueue.maxBytes = await discoverMaxBytes();
-    byId("limit").textContent = `, up to ${formatBytes(uploadQueue.maxBytes)} each`;
+    byId("limit").textContent = t("add.limit", { size: formatBytes(uploadQueue.maxBytes) });
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
   }
@@ -150,6 +155,7 @@ async function loadAccount() {
     setTimeout(loadAccount, 2000);
     return;
   }
+  if (rememberLanguage(me.locale, settings.languages) && !uploadQueue.isActive) return location.reload();
   byId("connection").hidden = true;
   byId("account-email").textContent = me.email;
   lastStatus.clear();
@@ -163,7 +169,7 @@ function setRegistering(isRegistering) {
   registering = isRegistering;
   byId("choose-login").setAttribute("aria-pressed", String(!isRegistering));
   byId("choose-register").setAttribute("aria-pressed", String(isRegistering));
-  byId("credentials-submit").textContent = isRegistering ? "Create account" : "Log in";
+  byId("credentials-submit").textContent = isRegistering ? t("login.create_account") : t("login.log_in");
   byId("password").autocomplete = isRegistering ? "new-password" : "current-password";
   byId("password-hint").hidden = !isRegistering;
   byId("credentials-error").hidden = true;
@@ -176,7 +182,7 @@ async function submitCredentials(event) {
   byId("credentials-error").hidden = true;
   try {
     if (registering) {
-      await callApi("POST", "/v1/users", { ...body, locale: navigator.language.split("-")[0] });
+      await callApi("POST", "/v1/users", { ...body, locale: language });
       setRegistering(false);
     }
     await callApi("POST", "/session", body);
@@ -202,6 +208,7 @@ async function logOut() {
     }
   }
   uploadQueue.drop();
+  forgetLanguage();
   showLogin();
 }
 
@@ -209,7 +216,7 @@ function addFiles(files) {
   const { spec } = frameOptions;
   if (!spec || !files.length) return;
   const goingOn = uploadQueue.add(files, spec).filter(({ resumedAt }) => resumedAt !== null);
-  for (const { file, resumedAt } of goingOn) announcer.say(`${file.name} goes on at ${formatPercent(resumedAt)}`);
+  for (const { file, resumedAt } of goingOn) announcer.say(t("upload.goes_on", { name: file.name, percent: formatPercent(resumedAt) }));
 }
 
 function wireFilters() {

@@ -3,6 +3,7 @@
 import { Problem, newIdempotencyKey } from "./api_client.js";
 import { ContentHash } from "./content_hash.js";
 import { formatPercent } from "./formatting.js";
+import { t } from "./texts.js";
 import { TransferRate } from "./transfer_rate.js";
 import { send, wait } from "./tus_requests.js";
 
@@ -140,7 +141,7 @@ export class ResumableUpload {
     const { bytes, digest } = this.recordedContent;
     while (this.contentHash.bytes < bytes) {
       signal.throwIfAborted();
-      this.waitMessage = `Comparing with what was uploaded: ${formatPercent(this.contentHash.bytes / bytes)}`;
+      this.waitMessage = t("upload.comparing", { percent: formatPercent(this.contentHash.bytes / bytes) });
       this.onChange();
       await this.extendContentHash(Math.min(bytes, this.contentHash.bytes + MAX_SLICE_BYTES));
     }
@@ -162,8 +163,7 @@ export class ResumableUpload {
   async read(start, end) {
     const buffer = await this.file.slice(start, end).arrayBuffer().catch(() => null);
     if (buffer?.byteLength === end - start) return buffer;
-    const remedy = "Check that it is there and unchanged, then choose it again.";
-    throw new Problem(422, { detail: "The file can't be read.", remedy }, 0);
+    throw new Problem(422, { detail: t("local.unreadable"), remedy: t("local.unreadable_remedy") }, 0);
   }
 
   /** Where the slice from `start` on ends: at the file's end, or at a multiple of four, as the digest needs it. */
@@ -214,7 +214,7 @@ export class ResumableUpload {
       onSent: (bytes) => this.setSent(start + Math.min(slice.byteLength, bytes)),
     });
     this.readPosition(response);
-    if (this.confirmedBytes <= start) throw new Problem(0, { detail: "The service did not take the bytes." }, 0);
+    if (this.confirmedBytes <= start) throw new Problem(0, { detail: t("local.not_taken") }, 0);
     this.sliceBytes = nextSliceBytes(this.sliceBytes, true, this.maxSliceBytes);
     this.failures = 0;
   }
@@ -247,7 +247,7 @@ export class ResumableUpload {
     // What only needs another request is tried at once, but not again and again.
     if (this.failures === 1 && (isGone || problem.status === 409)) return;
     this.rate.reset();
-    this.waitMessage = `${problem.message} The upload goes on by itself.`;
+    this.waitMessage = t("upload.goes_on_by_itself", { problem: problem.message });
     this.onChange();
     await wait(retryDelayMs(this.failures, problem.retryAfterSeconds, Math.random()), signal);
   }

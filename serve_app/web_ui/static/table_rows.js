@@ -1,6 +1,7 @@
 // Renders the table's rows. Text of files and of the server is set as text, never as markup.
 
 import { STATUS_LABELS, formatBytes, formatCount, formatPercent, mediaSummary, progressText, uploadText } from "./formatting.js";
+import { errorText, t, warningText } from "./texts.js";
 
 function appendElement(parent, name, className) {
   const node = document.createElement(name);
@@ -55,6 +56,7 @@ class Row {
     this.bar.max = 1;
     this.detail = appendElement(cell, "div", "detail");
     this.frames = appendCell(this.tr, "number");
+    this.frames.dataset.label = t("videos.frames");
     this.actions = appendCell(this.tr, "actions");
   }
 
@@ -87,8 +89,8 @@ class UploadRow extends Row {
     this.sentBar.className = "sent";
     this.sentBar.setAttribute("aria-hidden", "true");
     this.bars.prepend(this.sentBar);
-    this.toggle = appendButton(this.actions, "Pause", () => onAction(this.toggle.dataset.verb, upload));
-    this.remove = appendButton(this.actions, "Cancel", () => onAction("remove", upload));
+    this.toggle = appendButton(this.actions, "", () => onAction(this.toggle.dataset.verb, upload));
+    this.remove = appendButton(this.actions, "", () => onAction("remove", upload));
   }
 
   update(upload) {
@@ -102,10 +104,15 @@ class UploadRow extends Row {
     this.setExplanation(refusal?.reason ?? "", refusal?.remedy ?? "");
     const isMoving = status === "waiting" || status === "sending";
     const verb = isMoving ? "pause" : "resume";
-    const label = refusal ? "Try again" : isMoving ? "Pause" : "Resume";
     this.toggle.dataset.verb = verb;
-    this.setButton(this.toggle, label, isMoving || status === "paused" || Boolean(refusal?.isTransient), upload);
-    this.setButton(this.remove, refusal ? "Dismiss" : "Cancel", status !== "accepted", upload);
+    const { name } = upload.file;
+    const labels = refusal ? [t("upload.try_again"), t("upload.try_again_name", { name })]
+      : isMoving ? [t("upload.pause"), t("upload.pause_name", { name })]
+        : [t("upload.resume"), t("upload.resume_name", { name })];
+    this.setButton(this.toggle, labels, isMoving || status === "paused" || Boolean(refusal?.isTransient));
+    const removeLabels = refusal ? [t("upload.dismiss"), t("upload.dismiss_name", { name })]
+      : [t("upload.cancel"), t("upload.cancel_name", { name })];
+    this.setButton(this.remove, removeLabels, status !== "accepted");
   }
 
   /** The bar ends where the service has confirmed the bytes. The pale bar behind it has what is on its way. */
@@ -114,7 +121,7 @@ class UploadRow extends Row {
     const confirmed = file.size ? transfer.confirmedBytes / file.size : 0;
     const hasEnded = status === "refused" || status === "accepted";
     const isUntouched = status === "waiting" && !confirmed;
-    this.setProgress(hasEnded || isUntouched ? undefined : status === "checking" ? null : confirmed, `Upload of ${file.name}`);
+    this.setProgress(hasEnded || isUntouched ? undefined : status === "checking" ? null : confirmed, t("upload.progress", { name: file.name }));
     this.bar.setAttribute("aria-valuetext", status === "checking" ? STATUS_LABELS.checking : formatPercent(confirmed));
     this.sentBar.hidden = transfer.sentBytes <= transfer.confirmedBytes;
     this.sentBar.value = file.size ? transfer.sentBytes / file.size : 0;
@@ -122,10 +129,10 @@ class UploadRow extends Row {
     setText(this.detail, hasEnded ? "" : waitMessage || uploadText(upload));
   }
 
-  setButton(button, label, visible, upload) {
+  setButton(button, [label, name], visible) {
     button.textContent = label;
     button.hidden = !visible;
-    button.setAttribute("aria-label", `${label} ${upload.file.name}`);
+    button.setAttribute("aria-label", name);
   }
 }
 
@@ -134,10 +141,10 @@ class VideoRow extends Row {
     super();
     this.tr.dataset.video = video.id;
     this.download = appendElement(this.actions, "a", "button primary");
-    this.download.textContent = "Download";
+    this.download.textContent = t("video.download");
     this.download.setAttribute("download", "");
     this.buttons = {};
-    for (const [verb, label] of [["cancel", "Cancel"], ["retry", "Retry"], ["delete", "Delete"]]) {
+    for (const [verb, label] of [["cancel", t("video.cancel")], ["retry", t("video.retry")], ["delete", t("video.delete")]]) {
       this.buttons[verb] = appendButton(this.actions, label, () => onAction(verb, this.video));
     }
   }
@@ -149,26 +156,28 @@ class VideoRow extends Row {
     this.video = video;
     const { extraction, status } = video;
     const isActive = status === "queued" || status === "running";
-    setText(this.name, video.filename);
+    const { filename: name } = video;
+    setText(this.name, name);
     setText(this.summary, mediaSummary(video));
     this.setStatus(status);
     const fraction = extraction.progress.fraction;
-    this.setProgress(status === "running" ? fraction : undefined, `Progress of ${video.filename}`);
-    setText(this.detail, status === "succeeded" ? `Archive of ${formatBytes(extraction.result.bytes)}` : progressText(extraction));
+    this.setProgress(status === "running" ? fraction : undefined, t("video.progress", { name }));
+    const archive = status === "succeeded" ? t("video.archive", { size: formatBytes(extraction.result.bytes) }) : "";
+    setText(this.detail, archive || progressText(extraction));
     setText(this.frames, extraction.result ? formatCount(extraction.result.frames) : "");
     this.frames.hidden = false;
     this.showExplanation(extraction);
-    this.setVisible(this.download, status === "succeeded", `Download the frames of ${video.filename}`);
-    this.setVisible(this.buttons.cancel, isActive, `Cancel ${video.filename}`);
-    this.setVisible(this.buttons.retry, status === "failed" || status === "cancelled", `Retry ${video.filename}`);
-    this.setVisible(this.buttons.delete, !isActive, `Delete ${video.filename}`);
+    this.setVisible(this.download, status === "succeeded", t("video.download_name", { name }));
+    this.setVisible(this.buttons.cancel, isActive, t("video.cancel_name", { name }));
+    this.setVisible(this.buttons.retry, status === "failed" || status === "cancelled", t("video.retry_name", { name }));
+    this.setVisible(this.buttons.delete, !isActive, t("video.delete_name", { name }));
     if (status === "succeeded") this.showResult(extraction);
   }
 
   showExplanation(extraction) {
     const warnings = extraction.result?.warnings ?? [];
-    const { error } = extraction;
-    this.setExplanation(error?.detail ?? "", error?.remedy ?? warnings.map((warning) => warning.detail).join(" "));
+    const error = extraction.error && errorText(extraction.error);
+    this.setExplanation(error?.reason ?? "", error?.remedy ?? warnings.map(warningText).join(" "));
   }
 
   showResult(extraction) {

@@ -1,6 +1,7 @@
 // Requests of tus 1.0.0 whose bodies report how much of them has left, and the wait before the next one.
 
 import { PAGE_HEADERS, Problem, readResponse } from "./api_client.js";
+import { t } from "./texts.js";
 
 const TUS_HEADERS = { ...PAGE_HEADERS, "Tus-Resumable": "1.0.0" };
 // A request on which nothing moves for so long is given up.
@@ -46,7 +47,7 @@ export function send(method, url, { headers = {}, body = null, signal = null, on
 function readTusResponse(request) {
   // A proxy's own error, such as 404 while the service starts, says nothing about the upload.
   if (request.status === 0 || !request.getResponseHeader("Tus-Resumable")) {
-    throw new Problem(0, { detail: "The connection was lost." }, Number(request.getResponseHeader("Retry-After")) || 0);
+    throw new Problem(0, { detail: t("local.connection_lost") }, Number(request.getResponseHeader("Retry-After")) || 0);
   }
   readResponse(request.status, request.responseText, request.getResponseHeader("Retry-After"));
 }

@@ -1,7 +1,8 @@
 // Shows the uploads of this page: their rows, their sum with buttons for all, and those that an earlier page had begun.
 
-import { formatBytes, formatCount, formatPercent } from "./formatting.js";
+import { formatBytes, formatPercent } from "./formatting.js";
 import { uploadTable } from "./table_rows.js";
+import { t } from "./texts.js";
 import { firstUploads } from "./upload_queue.js";
 
 // Making a row takes time, so the rows of a long queue are made on demand.
@@ -17,11 +18,14 @@ export function uploadSummary(uploads) {
   const [size, confirmed] = unfinished.reduce(
     ([bytes, done], { file, transfer }) => [bytes + file.size, done + transfer.confirmedBytes], [0, 0],
   );
-  const parts = [
-    [count("sending"), "uploading"], [count("waiting"), "waiting"], [count("paused"), "paused"], [count("refused"), "not accepted"],
-  ].filter(([number]) => number).map(([number, label]) => `${formatCount(number)} ${label}`);
-  if (size) parts.push(`${formatPercent(confirmed / size)} of ${formatBytes(size)}`);
-  return parts.join(" · ");
+  const counts = { sending: count("sending"), waiting: count("waiting"), paused: count("paused"), refused: count("refused") };
+  return [
+    counts.sending && t("upload.count_sending", { count: counts.sending }),
+    counts.waiting && t("upload.count_waiting", { count: counts.waiting }),
+    counts.paused && t("upload.count_paused", { count: counts.paused }),
+    counts.refused && t("upload.count_refused", { count: counts.refused }),
+    size && t("upload.part", { part: formatPercent(confirmed / size), size: formatBytes(size) }),
+  ].filter(Boolean).join(" · ");
 }
 
 /** The sentence about uploads whose files must be chosen again; "" for none. Pure. */
@@ -29,8 +33,7 @@ export function interruptedText(interrupted) {
   if (!interrupted.length) return "";
   const names = interrupted.slice(0, MAX_NAMES).map(({ filename }) => filename).join(", ");
   const others = interrupted.length - MAX_NAMES;
-  const more = others > 0 ? ` and ${formatCount(others)} more` : "";
-  return `Not uploaded completely: ${names}${more}. Choose the same files again, and they go on where they were.`;
+  return t("interrupted.text", { names: others > 0 ? t("interrupted.names_and_more", { names, count: others }) : names });
 }
 
 export class UploadPanel {
@@ -59,7 +62,7 @@ export class UploadPanel {
     if (!this.table.render(shown)) this.queue.onChange();
     if (uploads.length <= FIRST_ROWS) this.maxRows = FIRST_ROWS;
     byId("more-uploads").hidden = shown.length === uploads.length;
-    byId("more-uploads-button").textContent = `Show more of ${formatCount(uploads.length - shown.length)} other uploads`;
+    byId("more-uploads-button").textContent = t("upload.more", { count: uploads.length - shown.length });
     const has = (state) => uploads.some((upload) => upload.state === state);
     byId("upload-summary").hidden = uploads.length < 2;
     byId("upload-counts").textContent = uploadSummary(uploads);

@@ -3,6 +3,7 @@
 import { Problem, newIdempotencyKey } from "./api_client.js";
 import { formatBytes } from "./formatting.js";
 import { ResumableUpload, isTransient, terminateUpload } from "./resumable_upload.js";
+import { t } from "./texts.js";
 import { deleteRecord, findRecord, recordKey, storeRecord, unfinishedUploads } from "./upload_records.js";
 
 const MAX_CONCURRENT_UPLOADS = 3;
@@ -120,9 +121,9 @@ export class UploadQueue {
     });
     // A begun upload is already in the room that is left.
     if (file.size > this.maxBytes && !record) {
-      this.refuse(upload, `The file is larger than ${formatBytes(this.maxBytes)}.`, "Send a shorter or smaller video.");
+      this.refuse(upload, t("local.too_large", { size: formatBytes(this.maxBytes) }), t("local.too_large_remedy"));
     } else if (file.size === 0) {
-      this.refuse(upload, "The file is empty.", "Check that it was copied completely.");
+      this.refuse(upload, t("local.empty"), t("local.empty_remedy"));
     } else if (hasRecord) {
       upload.recordKey = key;
       this.recordKeys.add(key);

@@ -123,18 +123,28 @@ def browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def open_page(browser: Browser, address: str) -> Iterator[Page]:
-    """The page, logged in with a new account. Fails when a script fails or breaks the Content-Security-Policy."""
-    context = browser.new_context(base_url=address, accept_downloads=True)
+def open_visitor_page(browser: Browser, address: str, locale: str = "en-US") -> Iterator[Page]:
+    """The page in a browser of its own, without an account. Fails when a script fails or breaks the
+    Content-Security-Policy.
+    """
+    context = browser.new_context(base_url=address, accept_downloads=True, locale=locale)
     page = context.new_page()
     page.set_default_timeout(SECONDS_10)
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("console", lambda message: problems.append(message.text) if "Policy" in message.text else None)
-    create_account(page)
+    page.goto("/")
     yield page
     context.close()
     assert problems == []
+
+
+@contextmanager
+def open_page(browser: Browser, address: str) -> Iterator[Page]:
+    """The page, logged in with a new account."""
+    with open_visitor_page(browser, address) as page:
+        create_account(page)
+        yield page
 
 
 @pytest.fixture
@@ -144,7 +154,6 @@ def page(browser: Browser, site: Site) -> Iterator[Page]:
 
 
 def create_account(page: Page) -> None:
-    page.goto("/")
     page.get_by_role("button", name="Create account").click()
     fill_credentials(page)
     expect(page.get_by_text(EMAIL)).to_be_visible()
