@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -28,12 +28,13 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The caller: an account, authenticated by one of its sessions."""
+    """The caller: an account, authenticated by one of its sessions. expires_at: when it must authenticate again."""
 
     user_id: UUID
     session_id: UUID
     email: str
     role: str
+    expires_at: datetime
 
 
 _ACCOUNT = "id, email, name, locale, notify, role, created_at"
@@ -60,9 +61,13 @@ OPEN_SESSION = text("""
 """)
 _LIVE = "revoked_at IS NULL AND expires_at > now()"
 PRINCIPAL = text(f"""
-    SELECT users.id AS user_id, sessions.id AS session_id, users.email, users.role
+    SELECT users.id AS user_id, sessions.id AS session_id, users.email, users.role, sessions.expires_at
     FROM sessions JOIN users ON users.id = sessions.user_id
     WHERE sessions.id = :session_id AND {_LIVE} AND users.erased_at IS NULL
+""")
+LIVE_SESSIONS = text(f"""
+    SELECT sessions.id FROM sessions JOIN users ON users.id = sessions.user_id
+    WHERE sessions.id = ANY(:session_ids) AND {_LIVE} AND users.erased_at IS NULL
 """)
 ROTATE = text(f"""
     UPDATE sessions SET generation = generation + 1
@@ -140,7 +145,13 @@ async def principal(database: AsyncEngine, session_id: UUID) -> Principal | None
     """Returns the account of a session. None when the session is revoked, expired or unknown."""
     async with database.connect() as connection:
         row = (await connection.execute(PRINCIPAL, {"session_id": session_id})).first()
-    return None if row is None else Principal(row.user_id, row.session_id, row.email, row.role)
+    return None if row is None else _principal(row)
+
+
+async def live_sessions(database: AsyncEngine, session_ids: Collection[UUID]) -> set[UUID]:
+    """Returns those of the sessions that are neither revoked nor expired."""
+    async with database.connect() as connection:
+        return set((await connection.execute(LIVE_SESSIONS, {"session_ids": list(session_ids)})).scalars())
 
 
 async def rotate(database: AsyncEngine, session_id: UUID, generation: int) -> int:
@@ -161,6 +172,10 @@ async def revoke(database: AsyncEngine, session_id: UUID) -> None:
     """Ends a session at once."""
     async with database.begin() as connection:
         await connection.execute(REVOKE, {"session_id": session_id})
+
+
+def _principal(row: Row[Any]) -> Principal:
+    return Principal(row.user_id, row.session_id, row.email, row.role, row.expires_at)
 
 
 def _account(row: Row[Any]) -> Account:

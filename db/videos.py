@@ -73,10 +73,11 @@ class VideoRow:
     extraction: ExtractionRow
 
 
-_KEY = "extractions.video_id, extractions.id AS extraction_id, extractions.version, extractions.status"
+KEY_COLUMNS = "extractions.video_id, extractions.id AS extraction_id, extractions.version, extractions.status"
+"""The columns of a RepresentationKey."""
 
 LIST = text(f"""
-    SELECT {_KEY}
+    SELECT {KEY_COLUMNS}
     FROM videos CROSS JOIN LATERAL (
         SELECT * FROM extractions WHERE extractions.video_id = videos.id ORDER BY extractions.id DESC LIMIT 1
     ) AS extractions
@@ -88,9 +89,9 @@ LIST = text(f"""
     ORDER BY videos.id DESC LIMIT :limit
 """)
 VIDEO_KEY = text(f"""
-    SELECT {_KEY} FROM extractions WHERE video_id = :id AND user_id = :user_id ORDER BY id DESC LIMIT 1
+    SELECT {KEY_COLUMNS} FROM extractions WHERE video_id = :id AND user_id = :user_id ORDER BY id DESC LIMIT 1
 """)
-EXTRACTION_KEY = text(f"SELECT {_KEY} FROM extractions WHERE id = :id AND user_id = :user_id")
+EXTRACTION_KEY = text(f"SELECT {KEY_COLUMNS} FROM extractions WHERE id = :id AND user_id = :user_id")
 
 _EXTRACTION = """
     extractions.id, extractions.video_id, extractions.spec, extractions.status, extractions.reused,
@@ -184,7 +185,7 @@ async def list_keys(
     values = {"user_id": user_id, "limit": limit, "before": before, "words": words, "sha256": sha256}
     async with database.connect() as connection:
         rows = (await connection.execute(LIST, values | {"status": None if status is None else str(status)})).all()
-    return [_key_of(row) for row in rows]
+    return [key_of(row) for row in rows]
 
 
 async def video_key_of(database: AsyncEngine, user_id: UUID, video_id: UUID) -> RepresentationKey | None:
@@ -242,7 +243,7 @@ async def _delete_locked(database: AsyncEngine, mine: Mapping[str, UUID]) -> boo
 async def _one_key(database: AsyncEngine, statement: Any, user_id: UUID, wanted: UUID) -> RepresentationKey | None:
     async with database.connect() as connection:
         row = (await connection.execute(statement, {"user_id": user_id, "id": wanted})).first()
-    return None if row is None else _key_of(row)
+    return None if row is None else key_of(row)
 
 
 async def _positions(connection: AsyncConnection, waiting: Sequence[UUID]) -> dict[UUID, int]:
@@ -252,7 +253,8 @@ async def _positions(connection: AsyncConnection, waiting: Sequence[UUID]) -> di
     return {row.extraction_id: int(row.position) for row in rows}
 
 
-def _key_of(row: Row[Any]) -> RepresentationKey:
+def key_of(row: Row[Any]) -> RepresentationKey:
+    """The key in a row that has KEY_COLUMNS."""
     return RepresentationKey(row.video_id, row.extraction_id, row.version, ExtractionStatus(row.status))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from starlette.requests import Request
 
 from db import accounts
@@ -34,7 +36,9 @@ async def authenticate(request: Request) -> Principal | None:
         refuse_cross_site(request)
         _refuse_without_page_header(request)
     principal = await accounts.principal(deps.database, claims.session_id)
-    return principal if principal is not None and principal.user_id == claims.user_id else None
+    if principal is None or principal.user_id != claims.user_id or claims.expires_at is None:
+        return None
+    return replace(principal, expires_at=min(principal.expires_at, claims.expires_at))
 
 
 def refuse_cross_site(request: Request) -> None:

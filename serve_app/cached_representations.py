@@ -36,13 +36,21 @@ class Representation:
 
 async def read(database: AsyncEngine, cache: Cache, keys: Sequence[RepresentationKey]) -> list[Representation]:
     """The representations in the order of `keys`. A row that was deleted meanwhile is left out."""
+    found = await read_by_id(database, cache, keys)
+    return [found[key.extraction_id] for key in keys if key.extraction_id in found]
+
+
+async def read_by_id(
+    database: AsyncEngine, cache: Cache, keys: Sequence[RepresentationKey]
+) -> dict[UUID, Representation]:
+    """The representations by the id of the extraction, in the versions of `keys` or newer ones."""
     cached = await cache.get([_cache_key(key) for key in keys])
     missing = [key for key in keys if _cache_key(key) not in cached]
     rows = await videos.read_rows(database, [key.extraction_id for key in missing])
     encoded = {extraction_id: encode_entry(row) for extraction_id, row in rows.items()}
     await cache.put(dict(_cache_entries(rows.values(), encoded)))
-    texts = ((cached.get(_cache_key(key)) or encoded.get(key.extraction_id)) for key in keys)
-    return [_decode_entry(text) for text in texts if text is not None]
+    texts = {key.extraction_id: cached.get(_cache_key(key)) or encoded.get(key.extraction_id) for key in keys}
+    return {extraction_id: _decode_entry(text) for extraction_id, text in texts.items() if text is not None}
 
 
 def encode_entry(row: VideoRow) -> bytes:

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     OpenDeps = Callable[[], AbstractAsyncContextManager[Deps]]
 
 NAME = "Api"
-MAX_ONGOING_REQUESTS = 200
-"""A download counts as one request until it ends. Serve's own default is 5."""
+MAX_ONGOING_REQUESTS = 700
+"""A download counts as one request until it ends, and so does a stream of events, of which 500 may be open. Serve's own
+default is 5.
+"""
 
 CLOSE_SECONDS = 5.0
 """The part of the drain that is left for closing the database and the store."""
@@ -49,7 +51,7 @@ def application(
     def build() -> Starlette:
         from serve_app.app import create_app  # noqa: PLC0415 - in the replica alone
 
-        return create_app(lifespan=_lifespan(open_deps, listen))
+        return create_app(lifespan=replica_lifespan(open_deps, listen))
 
     options = serve.deployment(
         name=NAME,
@@ -65,16 +67,22 @@ def application(
     return options(serve.ingress(build)()).bind()
 
 
-def _lifespan(
+def replica_lifespan(
     open_deps: OpenDeps, listen: Callable[[Starlette], AbstractAsyncContextManager[None]]
 ) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+    """The lifespan of a replica. listen: serves the application on a socket as well, until its block ends."""
+
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         # Serve does not pass the lifespan's state to requests, so the application carries it.
         async with open_deps() as deps:
             app.state.deps = deps
             async with listen(app):
-                yield
+                try:
+                    yield
+                finally:
+                    # Otherwise the server would wait for the streams of events until the time of the drain is over.
+                    await deps.extraction_feed.close()
 
     return lifespan
 

@@ -14,6 +14,7 @@ from db.object_store.object_store import ObjectStore
 from serve_app.archive_index import ArchiveIndexCache
 from serve_app.concurrent_exports import ConcurrentExports
 from serve_app.image_renditions import ImageRenditions
+from serve_app.live.extraction_feed import ExtractionFeed
 from serve_app.security.password_hashing import PasswordHasher
 from serve_app.security.rate_limit import RateLimit, RateLimiter
 from serve_app.security.signed_tokens import TokenSigner
@@ -67,12 +68,14 @@ class Deps:
     archive_indexes: ArchiveIndexCache = field(default_factory=ArchiveIndexCache)
     image_renditions: ImageRenditions = field(default_factory=ImageRenditions)
     email_rate_limiter: RateLimiter = field(default_factory=lambda: RateLimiter(EMAIL_RATE))
+    extraction_feed: ExtractionFeed = field(init=False)
     admission: AdmissionControl = field(init=False)
     file_receiver: FileReceiver = field(init=False)
     group_commit: GroupCommit = field(init=False)
     chunk_receiver: ChunkReceiver = field(init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "extraction_feed", ExtractionFeed(self.database, self.cache))
         admission = AdmissionControl(self.database, self.cache, self.objects, self.limits, self.uploads.expiry_seconds)
         object.__setattr__(self, "admission", admission)
         object.__setattr__(self, "file_receiver", FileReceiver(self.database, self.objects, self.request_max_files))

@@ -149,6 +149,11 @@ CATALOGUE: Mapping[str, CatalogueEntry] = {
     "too_many_webhooks": _entry(
         _R, "Your account has as many webhooks as it may have.", "Delete one that you no longer need.",
         "Sua conta já tem tantos webhooks quantos são permitidos.", "Exclua um de que não precisa mais."),
+    "too_many_streams": _entry(
+        _R, "As many streams of events are open for your account as may be.",
+        "Close one that you no longer need, or read the list from time to time.",
+        "Já há tantos fluxos de eventos abertos para sua conta quantos são permitidos.",
+        "Feche um de que não precisa mais ou leia a lista de tempos em tempos."),
     # The state of resources.
     "not_found": _entry(
         _R, "There is nothing of yours under this address.", "Check the id, or list your videos.",
@@ -242,6 +247,10 @@ CATALOGUE: Mapping[str, CatalogueEntry] = {
     "busy": _entry(
         _S, "As many uploads are being read as can be.", "Wait as long as Retry-After says, then repeat.",
         "Já há tantos envios sendo lidos quantos são possíveis.", "Espere o tempo indicado em Retry-After e repita."),
+    "streams_full": _entry(
+        _S, "As many streams of events are open as can be.", "Wait as long as Retry-After says, then connect again.",
+        "Já há tantos fluxos de eventos abertos quantos são possíveis.",
+        "Espere o tempo indicado em Retry-After e conecte-se de novo."),
     "storage_full": _entry(
         _S, "The store has no room left.", "Try again later; tell the operator.",
         "Não há mais espaço de armazenamento.", "Tente mais tarde; avise o operador."),

@@ -30,6 +30,7 @@ class Operation:
     """One method of one path.
 
     status, response: of success; the response is a model, a media type, or empty. body: the model of a JSON body.
+    header: an optional header that it reads.
     has_idempotency_key: whether it reads Idempotency-Key. is_public: whether it needs no account.
     """
 
@@ -38,6 +39,7 @@ class Operation:
     response: type[BaseModel] | str | None = None
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
+    header: str | None = None
     has_idempotency_key: bool = False
     is_public: bool = False
     is_multipart: bool = False
@@ -118,6 +120,14 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ),
     ("GET", "/v1/extractions/{id}/timeline"): Operation(
         "List the events of an extraction, oldest first", 200, response_schemas.Timeline, query=PageQuery
+    ),
+    ("GET", "/v1/events"): Operation(
+        "Follow the account's extractions live: server-sent events of the type `extraction`, whose data is an "
+        "Extraction; keep the one with the highest version. After `reset`, which follows a Last-Event-ID that is "
+        "unknown or too old, only what has not ended is sent again: read the list of videos",
+        200,
+        "text/event-stream",
+        header="Last-Event-ID",
     ),
     ("GET", "/v1/webhooks"): Operation(
         "List webhooks, newest first", 200, response_schemas.WebhookPage, query=PageQuery
@@ -216,6 +226,8 @@ def _parameters(path: str, operation: Operation) -> list[dict[str, Any]]:
         parameters.append(_parameter("n", "path", {"type": "integer", "minimum": 1}))
     if operation.has_idempotency_key:
         parameters.append(_parameter("Idempotency-Key", "header", {"type": "string", "maxLength": 255}))
+    if operation.header is not None:
+        parameters.append(_parameter(operation.header, "header", {"type": "string"}))
     if operation.query is not None:
         schema = operation.query.model_json_schema()
         named = schema.get("$defs", {})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -29,11 +29,14 @@ class Audience(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """Whose token it is. generation: of a refresh token in its family; 0 in other audiences."""
+    """Whose token it is. generation: of a refresh token in its family; 0 in other audiences. expires_at: when a
+    verified token ends.
+    """
 
     user_id: UUID
     session_id: UUID
     generation: int
+    expires_at: datetime | None = field(default=None, compare=False)
 
 
 class TokenSigner:
@@ -76,4 +79,5 @@ class TokenSigner:
 
 
 def _claims(payload: dict[str, Any]) -> Claims:
-    return Claims(UUID(payload["sub"]), UUID(payload["sid"]), int(payload.get("gen", 0)))
+    expires_at = datetime.fromtimestamp(payload["exp"], UTC)
+    return Claims(UUID(payload["sub"]), UUID(payload["sid"]), int(payload.get("gen", 0)), expires_at)

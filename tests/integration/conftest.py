@@ -48,6 +48,7 @@ async def deps(database: AsyncEngine, redis_url: str, tmp_path: Path) -> AsyncIt
     cache = open_cache(redis_url)
     app_deps = api_client.make_deps(database, tmp_path / "objects", cache)
     yield app_deps
+    await app_deps.extraction_feed.close()
     app_deps.password_hasher.close()
     await cache.close()
 

@@ -15,6 +15,8 @@ from cluster.local.supervision.fallback_server import RETRY_AFTER_SECONDS, probl
 
 MAX_REQUESTS_PER_REPLICA = 200
 """The most requests that a replica gets at a time. A download counts until it ends. The others wait."""
+MAX_STREAMS_PER_REPLICA = 600
+"""The same of streams of events, which stay open. A replica refuses some of them itself, with a problem."""
 HEADER_BYTES = 64 * 1024
 """Room for the headers of a request. `Upload-Metadata` may hold a specification with many time stamps."""
 
@@ -52,6 +54,7 @@ defaults
 
 frontend service
     bind {host}:{port}
+    use_backend events if {{ path /v1/events }}
     default_backend api
 
 backend api
@@ -61,6 +64,12 @@ backend api
     default-server check inter 1s fastinter 100ms downinter 100ms fall 1 rise 1 maxconn {max_requests}
     default-server observe layer4 error-limit 1 on-error mark-down
 {replicas}
+    server fallback unix@{fallback} backup no-check maxconn {max_requests}
+
+# Streams of events have their own number of connections: many open streams must not keep other requests waiting.
+backend events
+    timeout queue 1s
+{streams}
     server fallback unix@{fallback} backup no-check maxconn {max_requests}
 """
 
@@ -78,6 +87,10 @@ def haproxy_config(port: int, replicas: Sequence[Path], fallback: Path) -> str:
         retry_after=RETRY_AFTER_SECONDS,
         max_requests=MAX_REQUESTS_PER_REPLICA,
         replicas="\n".join(f"    server {path.stem} unix@{path}" for path in replicas),
+        streams="\n".join(
+            f"    server {path.stem} unix@{path} track api/{path.stem} maxconn {MAX_STREAMS_PER_REPLICA}"
+            for path in replicas
+        ),
         fallback=fallback,
     )
 

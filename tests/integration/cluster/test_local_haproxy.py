@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from cluster.local.servers.embedded_haproxy import HAProxy
+from cluster.local.servers.haproxy_config import MAX_REQUESTS_PER_REPLICA
 from cluster.local.startup_error import ExitCode, StartupError
 from cluster.local.supervision.fallback_server import SERVER, FallbackServer
 from cluster.local.supervision.readiness_probe import ReadinessProbe
@@ -163,6 +164,21 @@ def test_unread_body_is_not_buffered_without_bound(ingress: Ingress) -> None:
         client.settimeout(1.0)
         assert count_sendable_bytes(client) < MAX_BUFFERED_BYTES
         assert replica.poll() is None
+
+
+def test_open_streams_of_events_do_not_keep_other_requests_waiting(ingress: Ingress) -> None:
+    with ingress.replica(), ExitStack() as streams:
+        for _ in range(MAX_REQUESTS_PER_REPLICA + 5):
+            client = streams.enter_context(socket.create_connection(("127.0.0.1", ingress.port)))
+            client.sendall(b"GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n")
+        ingress.wait_until_request_has_started()
+        assert ingress.http.get("/who", timeout=10).status_code == 200
+
+
+def test_stream_of_events_without_a_replica_is_answered_by_the_fallback_server(ingress: Ingress) -> None:
+    assert ingress.http.get("/who").status_code == 503
+    answer = ingress.http.get("/v1/events")
+    assert (answer.status_code, answer.headers["server"].strip()) == (503, SERVER)
 
 
 def test_header_of_60_kb_reaches_the_replica(ingress: Ingress) -> None:

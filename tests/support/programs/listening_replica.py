@@ -46,6 +46,7 @@ async def run(folder: Path) -> None:
             for endpoint in (who, never, short, readyz)
         ]
     )
+    app.routes.append(Route("/v1/events", never))
     app.state.asked = folder / "asked"
     with bound_socket(socket_paths(folder, 1)) as bound:
         async with serve_on_socket(app, bound, drain_seconds=5):
