@@ -44,6 +44,7 @@ CREATE = text(f"""
     VALUES (:id, :email, :password_hash, :name, :locale) RETURNING {_ACCOUNT}
 """)
 GET = text(f"SELECT {_ACCOUNT} FROM users WHERE id = :id AND erased_at IS NULL")
+EXIST = text("SELECT EXISTS (SELECT FROM users WHERE erased_at IS NULL)")
 CREDENTIALS = text("SELECT id, password_hash FROM users WHERE email = :email")
 PASSWORD = text("SELECT password_hash FROM users WHERE id = :id AND erased_at IS NULL")
 UPDATE = text(f"""
@@ -99,6 +100,12 @@ async def get(database: AsyncEngine, user_id: UUID) -> Account | None:
     async with database.connect() as connection:
         row = (await connection.execute(GET, {"id": user_id})).first()
     return None if row is None else _account(row)
+
+
+async def exist(database: AsyncEngine) -> bool:
+    """Whether there is any account."""
+    async with database.connect() as connection:
+        return bool((await connection.execute(EXIST)).scalar())
 
 
 async def credentials(database: AsyncEngine, email: str) -> tuple[UUID, str] | None:

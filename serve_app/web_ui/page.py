@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from functools import cache
@@ -9,17 +10,21 @@ from os import PathLike
 from pathlib import Path
 
 import jinja2
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from db import accounts
 from db.values.error_catalogue import CatalogueError
 from serve_app.deps import deps_of
 from serve_app.web_ui import texts
 
 LANGUAGE_COOKIE = "fotograma_language"
 """The page's script stores the language of the account here. It is no secret."""
+DATABASE_SECONDS = 2.0
+"""The page does not wait longer for the database."""
 _HERE = Path(__file__).parent
 CONTENT_SECURITY_POLICY = "; ".join(
     [
@@ -38,10 +43,12 @@ CONTENT_SECURITY_POLICY = "; ".join(
 async def show(request: Request) -> Response:
     """GET /"""
     deps = deps_of(request)
+    has_accounts = await _has_accounts(request)
     settings = {
         "upload_request_max_bytes": deps.uploads.max_request_bytes,
         "password_min_length": deps.password_min_length,
         "registration_open": deps.registration_open,
+        "has_accounts": has_accounts,
         "languages": texts.LANGUAGES,
     }
     language = texts.choose_language(
@@ -57,6 +64,18 @@ async def show(request: Request) -> Response:
         "Vary": "Accept-Language, Cookie",
     }
     return HTMLResponse(html, headers=headers)
+
+
+async def _has_accounts(request: Request) -> bool:
+    """Whether anybody can log in. Once there was an account, or when the database is away, the answer is yes."""
+    state = request.app.state
+    if not getattr(state, "has_accounts", False):
+        try:
+            async with asyncio.timeout(DATABASE_SECONDS):
+                state.has_accounts = await accounts.exist(deps_of(request).database)
+        except (SQLAlchemyError, OSError):
+            return True
+    return bool(state.has_accounts)
 
 
 async def show_texts(request: Request) -> Response:

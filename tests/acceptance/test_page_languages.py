@@ -28,10 +28,14 @@ def test_visitor_with_a_portuguese_browser_has_page_account_and_errors_in_portug
 ) -> None:
     with open_visitor_page(browser, site.address, locale="pt-PT") as page:
         expect(page.locator("html")).to_have_attribute("lang", "pt-BR")
-        page.get_by_role("button", name="Criar conta").click()
-        page.get_by_label("E-mail").fill(EMAIL)
-        page.get_by_label("Senha").fill(PASSWORD)
-        page.locator("#credentials-submit").click()
+        expect(page.get_by_text("Crie a primeira")).to_be_visible()
+        login = page.locator("#credentials")
+        login.get_by_label("E-mail").fill(EMAIL)
+        login.get_by_label("Senha").fill("curta")
+        login.get_by_role("button", name="Criar conta").last.click()
+        expect(login.get_by_text("Pelo menos 8 caracteres; por enquanto são 5.")).to_be_visible()
+        login.get_by_label("Senha").fill(PASSWORD)
+        login.get_by_role("button", name="Criar conta").last.click()
         expect(page.get_by_role("heading", name="Seus vídeos")).to_be_visible()
         assert page.request.get("/v1/me").json()["locale"] == "pt-BR"
         choose_files(page, ("notas.mp4", b"some text"), ("praia.mp4", MP4[:5000]))
@@ -50,6 +54,6 @@ def test_language_of_the_account_comes_before_that_of_the_browser(page: Page) ->
     expect(page.get_by_role("heading", name="Seus vídeos")).to_be_visible()
     expect(page.locator("html")).to_have_attribute("lang", "pt-BR")
     page.get_by_role("button", name="Sair").click()
-    expect(page.get_by_label("Senha")).to_be_visible()
+    expect(page.locator("#credentials").get_by_label("Senha")).to_be_visible()
     page.reload()
-    expect(page.get_by_label("Password")).to_be_visible()
+    expect(page.locator("#credentials").get_by_label("Password")).to_be_visible()

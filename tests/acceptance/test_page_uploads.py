@@ -17,10 +17,11 @@ from playwright.sync_api import Error as BrowserError
 from sqlalchemy import text
 
 from serve_app.security.rate_limit import RateLimit
-from tests.support.clients.api_client import MP4, make_limits
+from tests.support.clients.api_client import MP4, PASSWORD, make_limits
 from tests.support.clients.page_in_browser import (
     ARGUMENTS,
     CHROMIUM,
+    EMAIL,
     Site,
     browser,
     choose_files,
@@ -316,8 +317,15 @@ def test_upload_continues_after_its_session_ended_and_the_user_logged_in_again(
     expect_sent(page, video.name, 32)
     page.context.clear_cookies()
     paused.reset_connections()
-    expect(page.get_by_label("E-mail")).to_be_visible()
-    fill_credentials(page)
+    dialog = page.get_by_role("dialog", name="Your session has ended")
+    expect(dialog).to_contain_text(f"Enter the password of {EMAIL} to go on. Your uploads wait")
+    page.keyboard.press("Escape")
+    dialog.get_by_label("Password").fill("wrong horse")
+    dialog.get_by_role("button", name="Go on").click()
+    expect(dialog).to_contain_text("This is not the password of the account.")
+    dialog.get_by_label("Password").fill(PASSWORD)
+    page.keyboard.press("Enter")
+    expect(dialog).to_be_hidden()
     expect_accepted(page, video.name)
     assert site.received.by_method["PATCH"] == 16 * MIB
 
@@ -363,7 +371,7 @@ def test_uploads_of_another_account_are_not_shown(page: Page, tmp_path: Path) ->
     expect_sent(page, video.name, 32)
     paused.drop()
     page.get_by_role("button", name="Log out").click()
-    page.get_by_role("button", name="Create account").click()
+    page.locator("#choose-register").click()
     fill_credentials(page, "eva@example.org")
     expect(page.get_by_text("Nothing here yet.")).to_be_visible()
     expect(page.get_by_text("Not uploaded completely")).to_be_hidden()

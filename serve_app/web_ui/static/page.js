@@ -3,12 +3,15 @@
 import { forgetLanguage, rememberLanguage } from "./account_language.js";
 import { Announcer } from "./announcer.js";
 import { Problem, callApi } from "./api_client.js";
+import { confirmWithUser } from "./confirm_dialog.js";
 import { acceptFiles } from "./file_drop.js";
 import { STATUS_LABELS, formatBytes, formatPercent } from "./formatting.js";
 import { FrameOptions } from "./frame_options.js";
+import { LoginForm } from "./login_form.js";
 import { discoverMaxBytes } from "./resumable_upload.js";
+import { SessionDialog } from "./session_dialog.js";
 import { videoTable } from "./table_rows.js";
-import { language, t } from "./texts.js";
+import { t } from "./texts.js";
 import { UploadPanel } from "./upload_panel.js";
 import { UploadQueue } from "./upload_queue.js";
 import { VideoList } from "./video_list.js";
@@ -45,8 +48,10 @@ const uploadQueue = new UploadQueue({
 const uploadPanel = new UploadPanel(uploadQueue, (count) =>
   confirmWithUser(t("upload.cancel_question", { count }), t("upload.cancel_yes"), t("upload.cancel_no")));
 const videoRows = videoTable(byId("videos"), runAction);
+const loginForm = new LoginForm(settings, enter);
+const sessionDialog = new SessionDialog({ onLoggedIn: loadAccount, onLeave: leave });
 const lastStatus = new Map();
-let registering = false;
+let account = null;
 let isRenderPending = false;
 let mustRenderVideos = false;
 
@@ -106,18 +111,6 @@ async function runAction(verb, video) {
   videoList.refreshSoon();
 }
 
-function confirmWithUser(question, yes, no) {
-  const dialog = byId("confirm");
-  byId("confirm-text").textContent = question;
-  byId("confirm-yes").textContent = yes;
-  byId("confirm-no").textContent = no;
-  dialog.returnValue = "no";
-  dialog.showModal();
-  return new Promise((resolve) => {
-    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
-  });
-}
-
 // Log-in.
 
 function setLoggedIn(isLoggedIn) {
@@ -126,11 +119,27 @@ function setLoggedIn(isLoggedIn) {
   byId("account").hidden = !isLoggedIn;
 }
 
+/** After a log-in by the form. */
+async function enter() {
+  await loadAccount();
+  if (!byId("workspace").hidden) byId("videos-title").focus();
+}
+
+/** Without a session: a visitor gets the form, and who uses the page is asked for the password. */
 function showLogin() {
   videoList.reset();
-  setLoggedIn(false);
   byId("connection").hidden = true;
-  byId("email").focus();
+  if (account) return sessionDialog.ask(account.email, uploadQueue.isActive);
+  setLoggedIn(false);
+  loginForm.focus();
+}
+
+/** Goes back to the form of visitors. */
+function leave() {
+  account = null;
+  uploadQueue.drop();
+  forgetLanguage();
+  showLogin();
 }
 
 /** A proxy may answer OPTIONS itself. Then only the service refuses a file that is too large. */
@@ -157,44 +166,13 @@ async function loadAccount() {
   }
   if (rememberLanguage(me.locale, settings.languages) && !uploadQueue.isActive) return location.reload();
   byId("connection").hidden = true;
+  if (me.id !== account?.id) lastStatus.clear();
+  account = me;
   byId("account-email").textContent = me.email;
-  lastStatus.clear();
   setLoggedIn(true);
   videoList.reset();
   videoList.start();
   uploadQueue.start(me.id);
-}
-
-function setRegistering(isRegistering) {
-  registering = isRegistering;
-  byId("choose-login").setAttribute("aria-pressed", String(!isRegistering));
-  byId("choose-register").setAttribute("aria-pressed", String(isRegistering));
-  byId("credentials-submit").textContent = isRegistering ? t("login.create_account") : t("login.log_in");
-  byId("password").autocomplete = isRegistering ? "new-password" : "current-password";
-  byId("password-hint").hidden = !isRegistering;
-  byId("credentials-error").hidden = true;
-}
-
-async function submitCredentials(event) {
-  event.preventDefault();
-  const body = { email: byId("email").value, password: byId("password").value };
-  byId("credentials-submit").disabled = true;
-  byId("credentials-error").hidden = true;
-  try {
-    if (registering) {
-      await callApi("POST", "/v1/users", { ...body, locale: language });
-      setRegistering(false);
-    }
-    await callApi("POST", "/session", body);
-    byId("password").value = "";
-    await loadAccount();
-  } catch (error) {
-    if (!(error instanceof Problem)) throw error;
-    byId("credentials-error").textContent = `${error.message} ${error.remedy}`;
-    byId("credentials-error").hidden = false;
-  } finally {
-    byId("credentials-submit").disabled = false;
-  }
 }
 
 async function logOut() {
@@ -207,9 +185,7 @@ async function logOut() {
       return;
     }
   }
-  uploadQueue.drop();
-  forgetLanguage();
-  showLogin();
+  leave();
 }
 
 function addFiles(files) {
@@ -246,9 +222,6 @@ async function showMore() {
   }
 }
 
-byId("credentials").addEventListener("submit", submitCredentials);
-byId("choose-login").addEventListener("click", () => setRegistering(false));
-byId("choose-register").addEventListener("click", () => setRegistering(true));
 byId("logout").addEventListener("click", logOut);
 byId("more").addEventListener("click", showMore);
 acceptFiles({ input: byId("files"), zone: byId("drop"), isOpen: () => !byId("workspace").hidden, onFiles: addFiles });

@@ -154,14 +154,14 @@ def page(browser: Browser, site: Site) -> Iterator[Page]:
 
 
 def create_account(page: Page) -> None:
-    page.get_by_role("button", name="Create account").click()
+    page.locator("#choose-register").click()
     fill_credentials(page)
     expect(page.get_by_text(EMAIL)).to_be_visible()
 
 
 def fill_credentials(page: Page, email: str = EMAIL) -> None:
-    page.get_by_label("E-mail").fill(email)
-    page.get_by_label("Password").fill(PASSWORD)
+    page.locator("#email").fill(email)
+    page.locator("#password").fill(PASSWORD)
     page.locator("#credentials-submit").click()
 
 

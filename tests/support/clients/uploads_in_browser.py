@@ -67,7 +67,7 @@ def choose_paths(page: Page, *paths: Path) -> None:
 def expect_sent(page: Page, name: str, percent: int) -> None:
     """Waits until the service has confirmed this share of the file."""
     bar = file_row(page, name).get_by_role("progressbar")
-    expect(bar).to_have_attribute("aria-valuetext", f"{percent} %", timeout=SECONDS_60)
+    expect(bar).to_have_attribute("aria-valuetext", f"{percent}%", timeout=SECONDS_60)
 
 
 def wait_until(page: Page, condition: str) -> None:
