@@ -92,15 +92,13 @@ def test_progress_is_shown_during_the_extraction(page: Page, site: Site) -> None
     expect(file_row(page, "long.mp4").get_by_role("progressbar")).to_have_attribute("value", "0.25")
 
 
-def test_failure_shows_reason_and_remedy_and_can_be_retried(page: Page, site: Site) -> None:
+def test_failure_shows_reason_and_remedy(page: Page, site: Site) -> None:
     choose_files(page, ("sound.mp4", MP4))
     expect(file_row(page, "sound.mp4")).to_contain_text("Waiting")
     site.fail("no_video_stream", "The file has only sound.")
     expect(file_row(page, "sound.mp4")).to_contain_text("Failed", timeout=SECONDS_10)
     expect(file_row(page, "sound.mp4")).to_contain_text("The file has only sound.")
     expect(file_row(page, "sound.mp4")).to_contain_text("Send a file that has pictures")
-    file_row(page, "sound.mp4").get_by_role("button", name="Retry").click()
-    expect(file_row(page, "sound.mp4")).to_contain_text("Waiting")
 
 
 def test_non_video_is_refused_and_the_other_files_are_accepted(page: Page) -> None:

@@ -33,24 +33,30 @@ export function readResponse(status, text, retryAfter) {
   throw new Problem(status, value ?? {}, Number(retryAfter) || 0);
 }
 
-export async function callApi(method, path, body) {
-  const headers = { ...PAGE_HEADERS };
-  if (body !== undefined) headers["Content-Type"] = "application/json";
-  let response;
-  let text;
+const CALL_TIMEOUT_MS = 30_000;
+const DOWNLOAD_TIMEOUT_MS = 300_000;
+
+async function request(path, options, timeoutMs) {
   try {
-    response = await fetch(path, {
-      method,
-      headers,
-      body: body === undefined ? undefined : JSON.stringify(body),
-      credentials: "same-origin",
-      signal: AbortSignal.timeout(30_000),
-    });
-    text = await response.text();
+    const response = await fetch(path, { credentials: "same-origin", signal: AbortSignal.timeout(timeoutMs), ...options });
+    return { response, text: await response.text() };
   } catch {
     throw new Problem(0, { detail: t("local.unreachable") }, 0);
   }
+}
+
+export async function callApi(method, path, body) {
+  const headers = { ...PAGE_HEADERS };
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  const options = { method, headers, body: body === undefined ? undefined : JSON.stringify(body) };
+  const { response, text } = await request(path, options, CALL_TIMEOUT_MS);
   return readResponse(response.status, text, response.headers.get("Retry-After"));
+}
+
+/** The text of a file. Throws a Problem for any other response. */
+export async function fetchText(path) {
+  const { response, text } = await request(path, { headers: PAGE_HEADERS }, DOWNLOAD_TIMEOUT_MS);
+  return response.ok ? text : readResponse(response.status, text, response.headers.get("Retry-After"));
 }
 
 /** A random idempotency key. `crypto.randomUUID` does not exist on plain HTTP addresses. */

@@ -39,6 +39,23 @@ export function formatDuration(seconds) {
   return h ? `${h}:${padded(m)}:${padded(s)}` : `${m}:${padded(s)}`;
 }
 
+const secondsFormat = new Intl.NumberFormat(language, { minimumFractionDigits: 3, maximumFractionDigits: 6 });
+const partOfMinuteFormat = new Intl.NumberFormat(language, { minimumIntegerDigits: 2, minimumFractionDigits: 3 });
+const momentFormat = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "medium" });
+
+/** A place in a video with milliseconds, as in 1:05.040. */
+export function formatTime(seconds) {
+  const milliseconds = Math.round(seconds * 1000);
+  const [h, m] = [Math.floor(milliseconds / 3_600_000), Math.floor(milliseconds / 60_000) % 60];
+  const rest = partOfMinuteFormat.format((milliseconds % 60_000) / 1000);
+  return h ? `${h}:${String(m).padStart(2, "0")}:${rest}` : `${m}:${rest}`;
+}
+
+export const formatSeconds = (seconds) => t("unit.seconds", { seconds: secondsFormat.format(seconds) });
+
+/** A date with its time of day, of an RFC 3339 text. */
+export const formatMoment = (text) => momentFormat.format(new Date(text));
+
 export const formatCount = (value) => numberFormat.format(value);
 
 /** A share as a percentage. It is rounded down, so that only the whole is 100 %. */

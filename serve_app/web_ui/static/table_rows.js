@@ -1,7 +1,8 @@
 // Renders the table's rows. Text of files and of the server is set as text, never as markup.
 
 import { STATUS_LABELS, formatBytes, formatCount, formatPercent, mediaSummary, progressText, uploadText } from "./formatting.js";
-import { errorText, t, warningText } from "./texts.js";
+import { t } from "./texts.js";
+import { badgeOf, canRetry, explanationOf, isActive } from "./video_status.js";
 
 function appendElement(parent, name, className) {
   const node = document.createElement(name);
@@ -32,21 +33,23 @@ function appendButton(parent, label, onclick) {
 
 /** The cells that rows of uploads and of videos share. */
 class Row {
-  constructor() {
+  /** nameElement: the name of the element that has the name of the file. */
+  constructor(nameElement = "span") {
     this.tr = document.createElement("tr");
     this.tr.setAttribute("role", "row");
     const line = appendElement(appendCell(this.tr, "file"), "div", "file-line");
-    this.thumb = appendElement(line, "img", "thumb");
+    this.thumb = appendElement(appendElement(line, "span", "thumb"), "img", "");
     this.thumb.alt = "";
     this.thumb.loading = "lazy";
     this.thumb.decoding = "async";
     this.thumb.hidden = true;
     this.thumb.addEventListener("error", () => { this.thumb.hidden = true; });
     const text = appendElement(line, "div", "file-text");
-    this.name = appendElement(text, "div", "name");
+    this.name = appendElement(appendElement(text, "div", "name"), nameElement, nameElement === "a" ? "open" : "");
     this.name.dir = "auto";
     this.summary = appendElement(text, "div", "summary");
     this.explanation = appendElement(text, "div", "explanation");
+    this.warning = appendElement(this.explanation, "div", "warning");
     this.reason = appendElement(this.explanation, "div", "reason");
     this.remedy = appendElement(this.explanation, "div", "remedy");
     this.badge = appendElement(appendCell(this.tr, ""), "span", "badge");
@@ -60,9 +63,10 @@ class Row {
     this.actions = appendCell(this.tr, "actions");
   }
 
-  setStatus(status) {
-    this.badge.className = `badge ${status}`;
-    setText(this.badge, STATUS_LABELS[status] ?? status);
+  /** {name, label}: of the badge. */
+  setBadge({ name, label }) {
+    this.badge.className = `badge ${name}`;
+    setText(this.badge, label);
   }
 
   /** fraction: 0 to 1, null for an indeterminate bar, undefined to hide the bar. */
@@ -73,8 +77,9 @@ class Row {
     else if (fraction !== undefined) this.bar.value = fraction;
   }
 
-  setExplanation(reason, remedy) {
-    this.explanation.hidden = !reason && !remedy;
+  setExplanation({ warning = "", reason = "", remedy = "" }) {
+    this.explanation.hidden = !warning && !reason && !remedy;
+    setText(this.warning, warning);
     setText(this.reason, reason);
     setText(this.remedy, remedy);
   }
@@ -91,6 +96,7 @@ class UploadRow extends Row {
     this.bars.prepend(this.sentBar);
     this.toggle = appendButton(this.actions, "", () => onAction(this.toggle.dataset.verb, upload));
     this.remove = appendButton(this.actions, "", () => onAction("remove", upload));
+    this.remove.classList.add("last");
   }
 
   update(upload) {
@@ -99,9 +105,9 @@ class UploadRow extends Row {
     const rendered = [status, confirmedBytes, sentBytes, waitMessage, upload.resumedAt, refusal?.reason].join();
     if (rendered === this.rendered) return;
     this.rendered = rendered;
-    this.setStatus(status);
+    this.setBadge({ name: status, label: STATUS_LABELS[status] });
     this.showProgress(upload);
-    this.setExplanation(refusal?.reason ?? "", refusal?.remedy ?? "");
+    this.setExplanation(refusal ?? {});
     const isMoving = status === "waiting" || status === "sending";
     const verb = isMoving ? "pause" : "resume";
     this.toggle.dataset.verb = verb;
@@ -136,10 +142,19 @@ class UploadRow extends Row {
   }
 }
 
+const THUMBNAIL_WIDTH = 160;
+
 class VideoRow extends Row {
-  constructor(video, onAction) {
-    super();
+  /** onAction(verb, video): cancel, retry or delete. address: of the page. */
+  constructor(video, { onAction, address }) {
+    super("a");
     this.tr.dataset.video = video.id;
+    const changes = () => ({ video: this.video.id, part: "frames", frame: null });
+    this.hrefOf = () => address.hrefOf(changes());
+    address.followLink(this.name, changes);
+    this.tr.addEventListener("click", ({ target }) => {
+      if (!target.closest("a, button") && getSelection().isCollapsed) address.push(changes());
+    });
     this.download = appendElement(this.actions, "a", "button primary");
     this.download.textContent = t("video.download");
     this.download.setAttribute("download", "");
@@ -147,46 +162,50 @@ class VideoRow extends Row {
     for (const [verb, label] of [["cancel", t("video.cancel")], ["retry", t("video.retry")], ["delete", t("video.delete")]]) {
       this.buttons[verb] = appendButton(this.actions, label, () => onAction(verb, this.video));
     }
+    this.buttons.delete.classList.add("last");
   }
 
   update(video) {
+    this.video = video;
+    this.name.href = this.hrefOf();
     const rendered = JSON.stringify(video);
     if (rendered === this.rendered) return;
     this.rendered = rendered;
-    this.video = video;
-    const { extraction, status } = video;
-    const isActive = status === "queued" || status === "running";
-    const { filename: name } = video;
+    const { extraction, filename: name, status } = video;
     setText(this.name, name);
     setText(this.summary, mediaSummary(video));
-    this.setStatus(status);
-    const fraction = extraction.progress.fraction;
-    this.setProgress(status === "running" ? fraction : undefined, t("video.progress", { name }));
+    this.setBadge(badgeOf(video));
+    this.setProgress(status === "running" ? extraction.progress.fraction : undefined, t("video.progress", { name }));
     const archive = status === "succeeded" ? t("video.archive", { size: formatBytes(extraction.result.bytes) }) : "";
     setText(this.detail, archive || progressText(extraction));
     setText(this.frames, extraction.result ? formatCount(extraction.result.frames) : "");
     this.frames.hidden = false;
-    this.showExplanation(extraction);
-    this.setVisible(this.download, status === "succeeded", t("video.download_name", { name }));
-    this.setVisible(this.buttons.cancel, isActive, t("video.cancel_name", { name }));
-    this.setVisible(this.buttons.retry, status === "failed" || status === "cancelled", t("video.retry_name", { name }));
-    this.setVisible(this.buttons.delete, !isActive, t("video.delete_name", { name }));
-    if (status === "succeeded") this.showResult(extraction);
+    this.setExplanation(explanationOf(video));
+    this.showActions(video);
+    this.showThumbnail(extraction);
   }
 
-  showExplanation(extraction) {
-    const warnings = extraction.result?.warnings ?? [];
-    const error = extraction.error && errorText(extraction.error);
-    this.setExplanation(error?.reason ?? "", error?.remedy ?? warnings.map(warningText).join(" "));
-  }
-
-  showResult(extraction) {
+  showActions(video) {
+    const { extraction, filename: name, status } = video;
+    const focused = [...this.actions.children].find((button) => button === document.activeElement);
     this.download.href = `/v1/extractions/${extraction.id}/frames.zip`;
-    const first = `/v1/extractions/${extraction.id}/frames/1`;
-    if (extraction.result.frames && this.thumb.getAttribute("src") !== first) {
-      this.thumb.hidden = false;
-      this.thumb.src = first;
+    this.setVisible(this.download, status === "succeeded", t("video.download_name", { name }));
+    this.setVisible(this.buttons.cancel, isActive(video), t("video.cancel_name", { name }));
+    this.setVisible(this.buttons.retry, canRetry(video), t("video.retry_name", { name }));
+    this.setVisible(this.buttons.delete, true, t("video.delete_name", { name }));
+    if (focused?.hidden) this.actions.querySelector(":not([hidden])").focus();
+  }
+
+  /** The frame in the middle tells more than the first one, which is often black. */
+  showThumbnail({ id, result }) {
+    if (!result?.frames) {
+      this.thumb.hidden = true;
+      return;
     }
+    const src = `/v1/extractions/${id}/frames/${Math.ceil(result.frames / 2)}?width=${THUMBNAIL_WIDTH}`;
+    if (this.thumb.getAttribute("src") === src) return;
+    this.thumb.hidden = false;
+    this.thumb.src = src;
   }
 
   setVisible(node, visible, label) {
@@ -268,6 +287,6 @@ export function uploadTable(body, onAction) {
   return new TableBody(body, (upload) => new UploadRow(upload, onAction), (upload) => upload.key);
 }
 
-export function videoTable(body, onAction) {
-  return new TableBody(body, (video) => new VideoRow(video, onAction), (video) => video.id);
+export function videoTable(body, options) {
+  return new TableBody(body, (video) => new VideoRow(video, options), (video) => video.id);
 }

@@ -59,7 +59,8 @@ export class VideoList {
   }
 
   get videos() {
-    return [...this.newest, ...this.older];
+    const all = [...this.newest, ...this.older];
+    return this.filter.status === "warned" ? all.filter(({ extraction }) => extraction.result?.warnings.length) : all;
   }
 
   /** Requests the list now instead of after the delay. Many calls, of uploads that are accepted, make few requests. */
@@ -119,7 +120,8 @@ export class VideoList {
 
   url(cursor, limit) {
     const query = new URLSearchParams({ limit });
-    if (this.filter.status) query.set("status", this.filter.status);
+    if (this.filter.status === "warned") query.set("status", "succeeded");
+    else if (this.filter.status) query.set("status", this.filter.status);
     if (this.filter.q) query.set("q", this.filter.q);
     if (cursor) query.set("cursor", cursor);
     return `/v1/videos?${query}`;

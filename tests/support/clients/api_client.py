@@ -191,8 +191,18 @@ def make_result(images: Sequence[bytes], suffix: str = "jpg") -> Result:
     return Result(archive.getvalue(), "\r\n".join([*lines, ""]).encode(), images, "ab" * 32)
 
 
-async def publish_next_task(deps: Deps, result: Result, media: Mapping[str, Any] | None = None) -> UUID:
-    """Claims the next task and publishes this result. Returns the id of the extraction."""
+async def publish_next_task(
+    deps: Deps,
+    result: Result,
+    media: Mapping[str, Any] | None = None,
+    *,
+    warnings: Sequence[Mapping[str, str]] = (),
+    files: Mapping[str, bytes] | None = None,
+) -> UUID:
+    """Claims the next task and publishes this result. Returns the id of the extraction.
+
+    files: other contents of the files beside the archive, by their names.
+    """
     (claim,) = await task_queue.claim(deps.database, worker="test-worker")
     prefix = f"results/{claim.extraction_id}/{claim.lease.task_id}/{claim.lease.attempt}"
     objects = {
@@ -202,6 +212,7 @@ async def publish_next_task(deps: Deps, result: Result, media: Mapping[str, Any]
         "report.json": b'{"reader":"pyav"}',
         "sheet.jpg": b"\xff\xd8sheet",
         "sheet.vtt": b"WEBVTT\n",
+        **(files or {}),
     }
     for name, content in objects.items():
         await deps.objects.put(f"{prefix}/{name}", one_chunk(content))
@@ -212,7 +223,7 @@ async def publish_next_task(deps: Deps, result: Result, media: Mapping[str, Any]
         frames=len(result.images),
         size=len(result.archive),
         sha256=result.sha256,
-        warnings=(),
+        warnings=list(warnings),
     )
     await task_queue.publish(deps.database, claim.lease, publication)
     return claim.extraction_id

@@ -136,7 +136,7 @@ def open_visitor_page(browser: Browser, address: str, locale: str = "en-US") -> 
     page.goto("/")
     yield page
     context.close()
-    assert problems == []
+    assert not problems, problems
 
 
 @contextmanager

@@ -1,0 +1,47 @@
+// The contact sheet of a result: one image with up to a hundred frames. A click opens the frame at that place.
+
+import { fetchText } from "../api_client.js";
+import { t } from "../texts.js";
+
+const MAX_CELLS = 100;
+const MAX_COLUMNS = 10;
+const CUE = /(\d+):(\d+):(\d+\.\d+) -->[^\n]*\n[^\n#]*#xywh=(\d+),(\d+),(\d+),(\d+)/g;
+
+/** The places on a sheet by its WebVTT index: [{seconds, x, y, width, height}], in pixels. Pure. */
+export function parseSheetIndex(text) {
+  return [...text.matchAll(CUE)].map(([, ...values]) => {
+    const [hours, minutes, seconds, x, y, width, height] = values.map(Number);
+    return { seconds: hours * 3600 + minutes * 60 + seconds, x, y, width, height };
+  });
+}
+
+export class ContactSheet {
+  /** onOpen(seconds): the frame that is shown from this time on. */
+  constructor(figure, onOpen) {
+    this.figure = figure;
+    this.image = figure.querySelector("img");
+    this.image.addEventListener("error", () => { figure.hidden = true; });
+    this.image.addEventListener("click", (event) => this.handleClick(event, onOpen));
+  }
+
+  /** frame: {width, height} of one, so that the place of the sheet is known before it is loaded. */
+  show(extractionId, count, frame) {
+    const src = `/v1/extractions/${extractionId}/sheet.jpg`;
+    this.figure.hidden = count < 2;
+    if (count < 2 || this.image.getAttribute("src") === src) return;
+    const shown = Math.min(count, MAX_CELLS);
+    const columns = Math.min(shown, MAX_COLUMNS);
+    this.image.width = 160 * columns;
+    this.image.height = Math.round(160 * frame.height / frame.width) * Math.ceil(shown / columns);
+    this.image.alt = t("sheet.alt", { count: shown, total: count });
+    this.image.src = src;
+    this.index = fetchText(`/v1/extractions/${extractionId}/sheet.vtt`).then(parseSheetIndex, () => []);
+  }
+
+  async handleClick({ offsetX, offsetY }, onOpen) {
+    const scale = this.image.naturalWidth / this.image.clientWidth;
+    const [x, y] = [offsetX * scale, offsetY * scale];
+    const place = (await this.index).find((one) => x >= one.x && y >= one.y && x < one.x + one.width && y < one.y + one.height);
+    if (place) onOpen(place.seconds);
+  }
+}
