@@ -16,7 +16,7 @@ from msgspec import Meta, Struct
 from db.values.media_info import Count, Media
 from db.values.segment import Segment
 
-ENGINE_VERSION = "2"
+ENGINE_VERSION = "3"
 """Rises whenever the same bytes and specification could give another archive."""
 
 ARCHIVE_FILE = "frames.zip"

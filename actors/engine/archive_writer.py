@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import io
 import json
 import shutil
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, assert_never
 
 from actors.engine.zip_writer import ZipWriter
 from actors.extraction_types import ARCHIVE_FILE, ResultWarning
-from db.values.frame_spec import FrameSpec, canonical
-
-MANIFEST_VERSION = 1
+from db.values.frame_spec import FrameSpec, ImageNames, canonical
+from db.values.manifest import CSV_HEAD, MANIFEST_VERSION, ManifestRow, ManifestVideo
 
 
 def half_up(value: Fraction) -> int:
@@ -32,33 +30,17 @@ def decimal(seconds: Fraction, digits: int) -> str:
     return f"{whole}.{rest:0{digits}d}"
 
 
-def image_name(n: int, time: Fraction, suffix: str) -> str:
-    """An image's name in the archive. n: counts from 1. time: the frame's own, seconds."""
-    return f"frame_{n:06d}_t{decimal(time, 3):0>10}.{suffix}"
-
-
-@dataclass(frozen=True, slots=True)
-class ManifestRow:
-    """One image in the manifest. time: seconds, as text. offset: first byte of the image in the zip."""
-
-    n: int
-    name: str
-    index: int
-    pts: int
-    time: str
-    key: bool
-    width: int
-    height: int
-    bytes: int
-    sha256: str
-    offset: int
-
-    def json(self) -> str:
-        values = {name: json.dumps(value) for name, value in asdict(self).items()} | {"time": self.time}
-        return "{" + ",".join(f'"{name}":{value}' for name, value in values.items()) + "}"
-
-    def csv_row(self) -> list[object]:
-        return [str(value).lower() if isinstance(value, bool) else value for value in asdict(self).values()]
+def image_name(names: ImageNames, n: int, index: int, time: Fraction, suffix: str) -> str:
+    """An image's name in the archive. n: counts from 1. index: of the frame in the video. time: its own, seconds."""
+    match names:
+        case ImageNames.TIME:
+            return f"frame_{n:06d}_t{decimal(time, 3):0>10}.{suffix}"
+        case ImageNames.NUMBER:
+            return f"frame_{n:06d}.{suffix}"
+        case ImageNames.INDEX:
+            return f"frame_{index:06d}.{suffix}"
+        case _:
+            assert_never(names)
 
 
 class ArchiveWriter:
@@ -68,27 +50,29 @@ class ArchiveWriter:
     bytes for each image.
     """
 
-    def __init__(self, folder: Path, spec: FrameSpec, time_base: Fraction, suffix: str = "jpg") -> None:
-        self._folder, self._spec, self._time_base, self._suffix = folder, spec, time_base, suffix
+    def __init__(
+        self, folder: Path, spec: FrameSpec, video: ManifestVideo, time_base: Fraction, suffix: str = "jpg"
+    ) -> None:
+        self._folder, self._spec, self._video = folder, spec, video
+        self._time_base, self._suffix = time_base, suffix
         self._zip_file = (folder / ARCHIVE_FILE).open("wb")
         self._json_rows = (folder / "manifest.rows").open("w+", encoding="ascii")
         self._csv_file = (folder / "manifest.csv").open("w", encoding="ascii", newline="")
-        self._csv = csv.writer(self._csv_file)
-        self._csv.writerow([field.name for field in fields(ManifestRow)])
+        self._csv_file.write(f"{CSV_HEAD}\r\n")
         self._zip = ZipWriter(self._zip_file)
         self.image_count = 0
 
     def add(self, image: bytes, size: tuple[int, int], *, index: int, pts: int, time: Fraction, key: bool) -> None:
         """size: (width, height). time: seconds from the first displayed frame."""
         self.image_count += 1
-        name = image_name(self.image_count, time, self._suffix)
+        name = image_name(self._spec.image.names, self.image_count, index, time, self._suffix)
         digest = hashlib.sha256(image).hexdigest()
         offset = self._zip.add(name, image)
         row = ManifestRow(
             self.image_count, name, index, pts, decimal(time, 6), key, size[0], size[1], len(image), digest, offset
         )
         self._json_rows.write(("," if self.image_count > 1 else "") + row.json())
-        self._csv.writerow(row.csv_row())
+        self._csv_file.write(f"{row.csv_line()}\r\n")
 
     def finish(self, warnings: Iterable[ResultWarning]) -> tuple[int, str]:
         """Writes the manifests and completes the zip. Returns its size in bytes and its SHA-256."""
@@ -118,6 +102,7 @@ class ArchiveWriter:
         self._json_rows.seek(0)
         with path.open("w", encoding="utf-8", newline="") as file:
             file.write(f'{{"version":{MANIFEST_VERSION},"spec":{canonical(self._spec)},')
+            file.write(f'"video":{self._video.json()},')
             file.write(f'"time_base":[{self._time_base.numerator},{self._time_base.denominator}],')
             file.write(f'"warnings":{json.dumps([asdict(warning) for warning in warnings], ensure_ascii=False)},')
             file.write('"frames":[')

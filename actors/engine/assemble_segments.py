@@ -55,11 +55,11 @@ def assemble(
     if warnings and len({report["reader"] for report in reports}) > 1:
         written = _decode_again(assembly, source)
     else:
-        on_progress(Planned(stored_plan.media, whole_plan.frames, 0))
+        on_progress(Planned(stored_plan.video.media, whole_plan.frames, 0))
         written = _join_segments(assembly, zip(segments, reports, strict=True))
     images = ImageCounts(whole_plan.frames, written.images, written.missing)
     write_report(out / REPORT_FILE, stats, images, av.ffmpeg_version_info, segments=_summaries(reports))
-    return Extracted(stored_plan.media, written.images, written.size, written.sha256, written.warnings)
+    return Extracted(stored_plan.video.media, written.images, written.size, written.sha256, written.warnings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class _Assembly:
     stats: DecodeStats
 
     def open_result(self, request: ResultRequest) -> ResultWriter:
-        return ResultWriter(request, self.plan.time_scale, self.plan.media)
+        return ResultWriter(request, self.plan.time_scale, self.plan.video)
 
 
 def _join_segments(assembly: _Assembly, segments: Iterable[tuple[Path, SegmentReport]]) -> WrittenResult:
@@ -117,7 +117,7 @@ def _merge_warnings(reports: Sequence[SegmentReport]) -> list[ResultWarning]:
 
 def _sum_stats(plan: StoredPlan, reports: Sequence[SegmentReport]) -> DecodeStats:
     """Of planning and all segments together."""
-    stats = DecodeStats(displayed=plan.media.frames, seconds=dict(plan.seconds))
+    stats = DecodeStats(displayed=plan.video.media.frames, seconds=dict(plan.seconds))
     stats.reader = Reader.DECORD if all(report["reader"] == Reader.DECORD for report in reports) else Reader.PYAV
     for report in reports:
         stats.decoded += report["decoded"]

@@ -115,7 +115,7 @@ def _read_and_write(decode_pass: DecodePass, reader: FrameReader) -> list[Writte
             with stats.stage("archive"):
                 for output in outputs:
                     if output.includes(target.pts):
-                        output.add(target, images[output.request.spec.image])
+                        output.add(target, images[output.image])
             decode_pass.on_progress(Progress(sum(output.image_count for output in outputs)))
         stats.decoded, stats.repeated = reader.decoded, reader.repeated
         with stats.stage("archive"):

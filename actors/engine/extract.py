@@ -11,7 +11,7 @@ import numpy as np
 from actors.container.probe import Probe, probe
 from actors.engine.decode_pass import DecodePass, pyav_reader, run_decode_pass
 from actors.engine.extraction_report import DecodeStats, ImageCounts, write_report
-from actors.engine.plan_file import time_scale_of
+from actors.engine.plan_file import manifest_video, time_scale_of
 from actors.engine.result_writer import ResultRequest, ResultWriter
 from actors.engine.scene_detection import detect_scenes
 from actors.engine.split_long_video import split_long_video
@@ -81,18 +81,19 @@ def extract_or_split(
     *,
     max_task_seconds: float,
     engine: str,
+    sha256: str | None = None,
     options: EngineOptions,
     on_progress: OnProgress,
 ) -> Extracted | Split:
     """As `extract`, but work that usually takes longer than `max_task_seconds` is only planned when it can be split.
 
-    `out` then gets plan.json, with the name of the engine.
+    `out` then gets plan.json, with the name of the engine. sha256: of the source; None: it is computed.
     """
     stats = DecodeStats()
     probed = _probe(source, stats)
     request = _request(probed, spec, out, _plan(probed, spec, options, on_progress, stats))
-    split = split_long_video(probed, request, stats, max_task_seconds, engine)
-    return split or _extract(probed, [request], options, on_progress, stats)[0]
+    split = split_long_video(probed, request, stats, max_task_seconds, engine, sha256=sha256)
+    return split or _extract(probed, [request], options, on_progress, stats, sha256=sha256)[0]
 
 
 def _extract(
@@ -101,13 +102,16 @@ def _extract(
     options: EngineOptions,
     on_progress: OnProgress,
     stats: DecodeStats,
+    *,
+    sha256: str | None = None,
 ) -> list[Extracted]:
     gops, time_scale = _union_of_targets(probed, requests), time_scale_of(probed.table)
     frames_total = sum(request.plan.frames for request in requests)
     on_progress(Planned(probed.media, frames_total, count_frames_to_decode(probed.table, gops)))
+    video = manifest_video(probed, sha256, stats)
 
     def open_result(request: ResultRequest) -> ResultWriter:
-        return ResultWriter(request, time_scale, probed.media)
+        return ResultWriter(request, time_scale, video)
 
     results = run_decode_pass(DecodePass(probed, requests, gops, open_result, options, on_progress, stats))
     for request, written in zip(requests, results, strict=True):

@@ -22,7 +22,7 @@ class FrameEncoder:
         cell = cell_for(media.width, media.height)
         self._encoders: dict[Image, tuple[ImageEncoder, ThumbnailScaler]] = {}
         for output in outputs:
-            image = output.request.spec.image
+            image = output.image
             if image not in self._encoders:
                 self._encoders[image] = ImageEncoder(geometry, image), ThumbnailScaler(cell, image.format)
 
@@ -33,7 +33,7 @@ class FrameEncoder:
         needs_thumbnail: dict[Image, bool] = {}
         for output in self._outputs:
             if output.includes(pts):
-                image = output.request.spec.image
+                image = output.image
                 needs_thumbnail[image] = needs_thumbnail.get(image, False) or output.is_on_sheet(pts)
         return {image: self._encode(frame, image, thumbnail=needs) for image, needs in needs_thumbnail.items()}
 

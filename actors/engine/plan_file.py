@@ -7,10 +7,13 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from actors.engine.checksummed_json import read_checksummed, write_checksummed
+from actors.container.probe import Probe
+from actors.engine.checksummed_json import file_sha256, read_checksummed, write_checksummed
+from actors.engine.extraction_report import DecodeStats
 from actors.extraction_types import EngineMismatch, ResultWarning
 from actors.plan.frame_selection import Target
 from actors.plan.frame_table import FrameTable
+from db.values.manifest import ManifestVideo
 from db.values.media_info import Media
 
 
@@ -40,13 +43,22 @@ def time_scale_of(table: FrameTable) -> TimeScale:
     return TimeScale(table.time_base, int(table.pts[0]), table.end)
 
 
+def manifest_video(probed: Probe, sha256: str | None, stats: DecodeStats) -> ManifestVideo:
+    """The video as its manifest names it. sha256: of the file; None: it is computed."""
+    path = probed.source.path
+    if sha256 is None:
+        with stats.stage("hash"):
+            sha256 = file_sha256(path)
+    return ManifestVideo(sha256, path.stat().st_size, probed.media)
+
+
 @dataclass(frozen=True, slots=True)
 class StoredPlan:
     """engine: the name of the engine that planned; the segments must be made by the same one. warnings: of probing and
     planning. seconds: that planning took, by stage."""
 
     engine: str
-    media: Media
+    video: ManifestVideo
     time_scale: TimeScale
     targets: tuple[Target, ...]
     warnings: tuple[ResultWarning, ...]
@@ -56,7 +68,8 @@ class StoredPlan:
 def write_plan_file(path: Path, plan: StoredPlan) -> None:
     document = {
         "engine": plan.engine,
-        "media": plan.media.document(),
+        "video": {"sha256": plan.video.sha256, "size": plan.video.size},
+        "media": plan.video.media.document(),
         "time_base": str(plan.time_scale.time_base),
         "first_pts": plan.time_scale.first_pts,
         "end": str(plan.time_scale.end),
@@ -76,7 +89,7 @@ def read_plan_file(path: Path, engine: str) -> StoredPlan:
     columns = zip(document["index"], document["pts"], document["key"], strict=True)
     return StoredPlan(
         engine,
-        Media(**document["media"]),
+        ManifestVideo(**document["video"], media=Media(**document["media"])),
         TimeScale(Fraction(document["time_base"]), document["first_pts"], Fraction(document["end"])),
         tuple(Target(index, pts, bool(key)) for index, pts, key in columns),
         tuple(ResultWarning(**warning) for warning in document["warnings"]),

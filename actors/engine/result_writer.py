@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -23,8 +23,8 @@ from actors.images.frame_arrays import YuvPlanes
 from actors.images.image_encoder import SUFFIXES
 from actors.plan.frame_selection import Plan, Target
 from db.values.error_catalogue import CatalogueError
-from db.values.frame_spec import FrameSpec
-from db.values.media_info import Media
+from db.values.frame_spec import FrameSpec, Image, ImageNames
+from db.values.manifest import ManifestVideo
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +62,14 @@ class EncodedFrame:
 
 
 class OutputWriter(ABC):
-    """Takes the images of one request. sheet_pts: presentation times of the frames on the contact sheet, ticks."""
+    """Takes the images of one request. sheet_pts: presentation times of the frames on the contact sheet, ticks.
+
+    image: how the request's images are encoded, whatever their names; outputs with an equal one share their images.
+    """
 
     def __init__(self, request: ResultRequest, sheet_pts: Collection[int]) -> None:
         self.request = request
+        self.image: Image = replace(request.spec.image, names=ImageNames.TIME)
         self._pts = np.array([target.pts for target in request.targets()], np.int64)
         self._sheet_pts = frozenset(sheet_pts)
 
@@ -105,13 +109,13 @@ class OutputWriter(ABC):
 class ResultWriter(OutputWriter):
     """Writes a whole result. When another reader starts over, a new writer takes its place."""
 
-    def __init__(self, request: ResultRequest, time_scale: TimeScale, media: Media) -> None:
+    def __init__(self, request: ResultRequest, time_scale: TimeScale, video: ManifestVideo) -> None:
         on_sheet = sheet_targets(request.targets())
         super().__init__(request, [target.pts for target in on_sheet])
         self._time_scale = time_scale
         suffix = SUFFIXES[request.spec.image.format]
-        self._archive = ArchiveWriter(request.out, request.spec, time_scale.time_base, suffix)
-        self._sheet = ContactSheet(request.out, cell_for(media.width, media.height), len(on_sheet))
+        self._archive = ArchiveWriter(request.out, request.spec, video, time_scale.time_base, suffix)
+        self._sheet = ContactSheet(request.out, cell_for(video.media.width, video.media.height), len(on_sheet))
 
     @property
     def image_count(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from actors.container.probe import Probe
 from actors.engine.extraction_report import DecodeStats
-from actors.engine.plan_file import StoredPlan, time_scale_of, write_plan_file
+from actors.engine.plan_file import StoredPlan, manifest_video, time_scale_of, write_plan_file
 from actors.engine.result_writer import ResultRequest
 from actors.extraction_types import PLAN_FILE, Planned, Split
 from actors.plan.decode_deadline import usual_work_seconds
@@ -14,9 +14,15 @@ from actors.readers.planned_reader import VERIFIED_CODECS, has_exact_random_acce
 
 
 def split_long_video(
-    probed: Probe, request: ResultRequest, stats: DecodeStats, max_task_seconds: float, engine: str
+    probed: Probe,
+    request: ResultRequest,
+    stats: DecodeStats,
+    max_task_seconds: float,
+    engine: str,
+    *,
+    sha256: str | None,
 ) -> Split | None:
-    """Writes plan.json and gives the segments; None when the work is short or can't be split."""
+    """Writes plan.json and gives the segments; None when the work is short or can't be split. sha256: of the video."""
     table, plan = probed.table, request.plan
     seconds = usual_work_seconds(Planned(probed.media, plan.frames, count_frames_to_decode(table, plan.gops)))
     count = min(segment_count(seconds, max_task_seconds), len(plan.gops))
@@ -26,7 +32,8 @@ def split_long_video(
     if len(segments) < 2:
         return None
     targets = tuple(request.targets())
-    stored_plan = StoredPlan(engine, probed.media, time_scale_of(table), targets, request.warnings, stats.seconds)
+    video = manifest_video(probed, sha256, stats)
+    stored_plan = StoredPlan(engine, video, time_scale_of(table), targets, request.warnings, stats.seconds)
     write_plan_file(request.out / PLAN_FILE, stored_plan)
     return Split(probed.media, plan.frames, segments)
 

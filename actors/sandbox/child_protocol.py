@@ -91,7 +91,7 @@ Work = ExtractWork | SegmentWork | AssembleWork
 
 class Job(Struct, frozen=True):
     """spec: canonical text. out: an empty folder for the results. engine: its name and version, which the result, the
-    plan and the segments contain.
+    plan and the segments contain. sha256: of the source; None: the child computes it.
     """
 
     source: Path
@@ -101,6 +101,7 @@ class Job(Struct, frozen=True):
     limits: Limits
     work: Work = ExtractWork()
     engine: str = ""
+    sha256: str | None = None
 
 
 class Ready(Struct, frozen=True, tag=True):

@@ -126,6 +126,7 @@ def _run_work(job: Job, on_progress: OnProgress) -> Extracted | Split | SegmentE
                 out,
                 max_task_seconds=max_seconds,
                 engine=engine,
+                sha256=job.sha256,
                 options=options,
                 on_progress=on_progress,
             )

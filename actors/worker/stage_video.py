@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,15 @@ class DeclaredChecksumError(Exception):
     """The bytes have another SHA-256 than the client declared. The message is for the video's owner."""
 
 
-async def stage_video(claim: Claim, deps: WorkerDeps, target: Path) -> Path:
+@dataclass(frozen=True, slots=True)
+class StagedVideo:
+    """A local file with a video's bytes. sha256: its digest, if it is known."""
+
+    path: Path
+    sha256: str | None
+
+
+async def stage_video(claim: Claim, deps: WorkerDeps, target: Path) -> StagedVideo:
     """Returns a local file with the video's bytes: the file of the store itself, or a copy at `target`.
 
     The SHA-256 of an upload by tus is computed here, when its video is staged for the first time. Raises
@@ -34,10 +43,10 @@ async def stage_video(claim: Claim, deps: WorkerDeps, target: Path) -> Path:
         await deps.objects.size(claim.object_key)
         if not await _is_verified(store_file, claim.sha256):
             raise _wrong_bytes_error()
-        return store_file
+        return StagedVideo(store_file, claim.sha256)
     async with deps.staging_cache.fetch_lock(claim.sha256 or str(claim.video_id)):
         if claim.sha256 is not None and await _link_cached_copy(claim.sha256, deps, target):
-            return target
+            return StagedVideo(target, claim.sha256)
         return await _fetch(claim, deps, target)
 
 
@@ -51,7 +60,7 @@ async def _link_cached_copy(sha256: str, deps: WorkerDeps, target: Path) -> bool
     return False
 
 
-async def _fetch(claim: Claim, deps: WorkerDeps, target: Path) -> Path:
+async def _fetch(claim: Claim, deps: WorkerDeps, target: Path) -> StagedVideo:
     """Fetches the video and adds it to the cache, for later tasks."""
     source, sha256 = target, claim.sha256
     if is_chunked(claim.object_key):
@@ -63,7 +72,7 @@ async def _fetch(claim: Claim, deps: WorkerDeps, target: Path) -> Path:
             raise _wrong_bytes_error()
     if sha256 is not None:
         await asyncio.to_thread(deps.staging_cache.add, sha256, source)
-    return source
+    return StagedVideo(source, sha256)
 
 
 async def _fetch_chunks(claim: Claim, deps: WorkerDeps, target: Path) -> str:

@@ -66,11 +66,11 @@ async def fetch_job(claim: Claim, deps: WorkerDeps, folder: Path) -> Job:
 
     Raises as `stage_video`.
     """
-    source = await stage_video(claim, deps, folder / "source")
-    size = (await asyncio.to_thread(source.stat)).st_size
+    video = await stage_video(claim, deps, folder / "source")
+    size = (await asyncio.to_thread(video.path.stat)).st_size
     out = await asyncio.to_thread(_make_out, folder)
     return Job(
-        source=source.absolute(),
+        source=video.path.absolute(),
         spec=claim.spec,
         out=out,
         options=EngineOptions(
@@ -88,6 +88,7 @@ async def fetch_job(claim: Claim, deps: WorkerDeps, folder: Path) -> Job:
         ),
         work=await _fetch_work(claim, deps, folder),
         engine=engine_name(deps.reader),
+        sha256=video.sha256,
     )
 
 

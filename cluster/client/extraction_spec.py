@@ -74,11 +74,13 @@ class Range(TypedDict, total=False):
 
 
 class Image(TypedDict, total=False):
-    """quality: from 1 to 100. max_side: pixels of the longer side at most, None for no limit."""
+    """quality: from 1 to 100. max_side: pixels of the longer side at most, None for no limit. names: what the name of
+    an image tells: its number and time, its number alone, or the index of its frame in the video."""
 
     format: Literal["jpeg", "png", "webp"]
     quality: int
     max_side: int | None
+    names: Literal["time", "number", "index"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,14 @@ class ImageFormat(StrEnum):
     WEBP = "webp"
 
 
+class ImageNames(StrEnum):
+    """What the name of an image in the archive tells: its number and its time, its number alone, or its index."""
+
+    TIME = "time"
+    NUMBER = "number"
+    INDEX = "index"
+
+
 class Snap(StrEnum):
     EXACT = "exact"
     KEYFRAME = "keyframe"
@@ -92,6 +100,7 @@ class Image:
     format: ImageFormat = ImageFormat.JPEG
     quality: int = 90
     max_side: int | None = None
+    names: ImageNames = ImageNames.TIME
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +149,7 @@ def document(spec: FrameSpec) -> dict[str, Any]:
             "format": spec.image.format.value,
             "quality": spec.image.quality,
             "max_side": spec.image.max_side,
+            "names": spec.image.names.value,
         },
         "snap": spec.snap.value,
         "max_frames": spec.max_frames,
@@ -218,6 +228,7 @@ def _image(value: object) -> Image:
         format=choice("image.format", ImageFormat, fields.pop("format", ImageFormat.JPEG)),
         quality=whole(1, 100)("image.quality", fields.pop("quality", 90)),
         max_side=optional("image.max_side", fields.pop("max_side", None), whole(16, MAX_SIDE)),
+        names=choice("image.names", ImageNames, fields.pop("names", ImageNames.TIME)),
     )
     fields.finish()
     return image

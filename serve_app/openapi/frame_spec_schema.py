@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from db.values.frame_spec import ImageFormat, Snap
+from db.values.frame_spec import ImageFormat, ImageNames, Snap
 
 
 class Schema(BaseModel):
@@ -71,11 +71,13 @@ class Range(Schema):
 
 
 class Image(Schema):
-    """max_side: the most pixels of the longer displayed side."""
+    """max_side: the most pixels of the longer displayed side. names: an image is named by its number and time, by its
+    number alone, or by the index of its frame in the video."""
 
     format: ImageFormat = ImageFormat.JPEG
     quality: Annotated[int, Field(ge=1, le=100)] = 90
     max_side: Annotated[int, Field(ge=16)] | None = None
+    names: ImageNames = ImageNames.TIME
 
 
 class FrameSpec(Schema):

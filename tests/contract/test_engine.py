@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import shutil
 import subprocess
 import zipfile
 from collections.abc import Callable
@@ -113,6 +115,44 @@ def test_result_has_size_hash_and_number_of_its_files(clips: ClipByName, run: Ru
     assert {path.name for path in result.out.iterdir()} == RESULTS
     assert result.extracted.bytes == (result.out / "frames.zip").stat().st_size
     assert result.extracted.frames == len(result.manifest["frames"]) == 6
+
+
+def test_manifest_names_the_video_by_its_bytes_alone(clips: ClipByName, run: Run, tmp_path: Path) -> None:
+    source, truth = clips("h264_anamorphic_rotated")
+    result = run(source)
+    assert result.manifest["version"] == 2
+    assert result.manifest["video"] == {
+        "sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
+        "size": source.stat().st_size,
+        "container": "mp4",
+        "codec": "h264",
+        "width": truth.width,
+        "height": truth.height,
+        "rotation": truth.rotation,
+        "duration": float(truth.duration),
+        "frames": len(truth.shown),
+        "fps_average": float(len(truth.shown) / truth.duration),
+        "variable_frame_rate": False,
+    }
+    renamed = shutil.copyfile(source, tmp_path / "another name.mov")
+    assert run(renamed).extracted.sha256 == result.extracted.sha256
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ("time", ["frame_000001_t000000.000.jpg", "frame_000002_t000001.000.jpg"]),
+        ("number", ["frame_000001.jpg", "frame_000002.jpg"]),
+        ("index", ["frame_000000.jpg", "frame_000030.jpg"]),
+    ],
+)
+def test_images_are_named_as_the_specification_says(
+    names: str, expected: list[str], clips: ClipByName, run: Run
+) -> None:
+    result = run(clips("h264")[0], f'{{"image": {{"names": "{names}"}}}}')
+    assert [frame["name"] for frame in result.manifest["frames"]] == expected
+    assert result.manifest["spec"]["image"]["names"] == names
+    assert result.numbers() == [0, 30]
 
 
 def test_report_has_reader_and_engine(clips: ClipByName, run: Run) -> None:

@@ -7,9 +7,11 @@ import json
 from pathlib import Path
 
 import pytest
+from av.video.frame import VideoFrame
 
 from actors.engine.extract import extract, extract_many
 from actors.extraction_types import DetectingScenes, EngineOptions, Planned, Progress
+from actors.images.image_encoder import EncodedImage, ImageEncoder
 from db.values.error_catalogue import CatalogueError
 from db.values.frame_spec import FrameSpec, parse
 from tests.support.videos.clips import ClipByName
@@ -18,6 +20,7 @@ SPECS = [
     '{"sample": {"mode": "fps", "fps": 5}}',
     '{"sample": {"mode": "all"}, "image": {"max_side": 64}}',
     '{"sample": {"mode": "uniform", "count": 4}}',
+    '{"sample": {"mode": "uniform", "count": 4}, "image": {"names": "index"}}',
     '{"sample": {"mode": "keyframes"}, "image": {"format": "png"}}',
     '{"sample": {"mode": "every_nth", "n": 7}, "image": {"format": "webp", "quality": 60}}',
 ]
@@ -55,6 +58,22 @@ def test_video_is_decoded_once(clips: ClipByName, tmp_path: Path) -> None:
     extract_many(source, requests := make_requests(tmp_path, SPECS))
     decoded = [json.loads((out / "report.json").read_text())["frames"]["decoded"] for _, out in requests]
     assert decoded == [len(truth.shown)] * len(SPECS)
+
+
+def test_specifications_that_differ_in_names_only_share_their_images(
+    clips: ClipByName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode, encoded = ImageEncoder.encode, []
+
+    def encode_and_count(self: ImageEncoder, frame: VideoFrame) -> EncodedImage:
+        encoded.append(frame.pts)
+        return encode(self, frame)
+
+    monkeypatch.setattr(ImageEncoder, "encode", encode_and_count)
+    specs = [f'{{"image": {{"names": "{names}"}}}}' for names in ("time", "number", "index")]
+    results = extract_many(clips("h264")[0], make_requests(tmp_path, specs))
+    assert [result.frames for result in results] == [2, 2, 2]
+    assert len(encoded) == 2
 
 
 def test_plan_and_progress_count_the_images_of_all_specifications(clips: ClipByName, tmp_path: Path) -> None:

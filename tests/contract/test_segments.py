@@ -38,8 +38,8 @@ ENGINE = engine_name(Reader.AUTO)
 ALL = '{"sample": {"mode": "all"}}'
 SPECS = [
     ALL,
-    '{"sample": {"mode": "fps", "fps": 7}, "image": {"format": "png", "max_side": 90}}',
-    '{"sample": {"mode": "timestamps", "at": [0.1, 1.4, 0.7, 99]}, "image": {"format": "webp"}}',
+    '{"sample": {"mode": "fps", "fps": 7}, "image": {"format": "png", "max_side": 90, "names": "number"}}',
+    '{"sample": {"mode": "timestamps", "at": [0.1, 1.4, 0.7, 99]}, "image": {"format": "webp", "names": "index"}}',
     '{"sample": {"mode": "keyframes"}, "snap": "keyframe", "max_frames": 4}',
     '{"sample": {"mode": "uniform", "count": 9}, "range": {"start": 0.5, "end": 1.7}}',
 ]

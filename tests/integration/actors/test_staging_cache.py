@@ -49,7 +49,7 @@ async def claim(database: AsyncEngine, store: CountingStore, clips: ClipByName) 
 
 
 async def stage(claim: Claim, deps: WorkerDeps, into: Path) -> bytes:
-    return (await stage_video(claim, deps, into)).read_bytes()
+    return (await stage_video(claim, deps, into)).path.read_bytes()
 
 
 async def claim_with_digest(database: AsyncEngine, claim: Claim, deps: WorkerDeps, into: Path) -> Claim:

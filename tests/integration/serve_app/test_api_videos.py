@@ -50,7 +50,7 @@ async def test_missing_specification_means_the_defaults(ana: httpx.AsyncClient) 
     assert (await upload_video(ana))["extraction"]["spec"] == {
         "sample": {"mode": "fps", "fps": 1},
         "range": {"start": 0, "end": None},
-        "image": {"format": "jpeg", "quality": 90, "max_side": None},
+        "image": {"format": "jpeg", "quality": 90, "max_side": None, "names": "time"},
         "snap": "exact",
         "max_frames": None,
     }

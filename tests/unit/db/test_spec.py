@@ -16,6 +16,7 @@ from db.values.frame_spec import (
     FrameSpec,
     Image,
     ImageFormat,
+    ImageNames,
     Interval,
     Keyframes,
     Range,
@@ -29,7 +30,7 @@ from db.values.frame_spec import (
 
 DEFAULTS = (
     '{"sample":{"mode":"fps","fps":1},"range":{"start":0,"end":null},'
-    '"image":{"format":"jpeg","quality":90,"max_side":null},"snap":"exact","max_frames":null}'
+    '"image":{"format":"jpeg","quality":90,"max_side":null,"names":"time"},"snap":"exact","max_frames":null}'
 )
 
 
@@ -83,6 +84,8 @@ def test_timestamps_are_sorted_without_duplicates() -> None:
         ('{"image": {"quality": 0}}', "image.quality"),
         ('{"image": {"quality": 101}}', "image.quality"),
         ('{"image": {"max_side": 15}}', "image.max_side"),
+        ('{"image": {"names": "hash"}}', "image.names"),
+        ('{"image": {"names": null}}', "image.names"),
         ('{"snap": "nearest"}', "snap"),
         ('{"max_frames": 0}', "max_frames"),
     ],
@@ -121,6 +124,7 @@ images = st.builds(
     format=st.sampled_from(ImageFormat),
     quality=st.integers(1, 100),
     max_side=st.none() | st.integers(16, 8000),
+    names=st.sampled_from(ImageNames),
 )
 
 
