@@ -78,6 +78,7 @@ def routes() -> Sequence[BaseRoute]:
         authenticated_route("/v1/extractions/{id}/cancel", POST=extractions.cancel),
         authenticated_route("/v1/extractions/{id}/retry", POST=extractions.retry),
         authenticated_route("/v1/extractions/{id}/frames.zip", GET=downloads.download_archive),
+        authenticated_route("/v1/extractions/{id}/frames.tar", GET=downloads.download_shard),
         authenticated_route("/v1/extractions/{id}/manifest.json", GET=downloads.download_manifest_json),
         authenticated_route("/v1/extractions/{id}/manifest.csv", GET=downloads.download_manifest_csv),
         authenticated_route("/v1/extractions/{id}/report.json", GET=downloads.download_report),

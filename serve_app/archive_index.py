@@ -1,15 +1,18 @@
-"""Finds an image in its archive: offsets and sizes, read from the CSV manifest and cached."""
+"""Finds images in their archive: offsets, sizes and WebDataset shards, read from the CSV manifest and cached."""
 
 from __future__ import annotations
 
-import csv
+import asyncio
 from array import array
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import Sequence
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 from db.object_store.object_store import ObjectStore
 from db.values.error_catalogue import CatalogueError
+from db.values.manifest import CSV_HEAD, row_of
+from serve_app.webdataset_shards import Shard, ShardPlanner, lines_of
 
 MAX_CACHED_FRAMES = 2_000_000
 """Over all archives; 16 bytes for each frame."""
@@ -30,6 +33,7 @@ class _ArchiveIndex:
     offsets: array[int]
     sizes: array[int]
     media_type: str
+    shards: Sequence[Shard]
 
 
 class ArchiveIndexCache:
@@ -38,17 +42,28 @@ class ArchiveIndexCache:
     def __init__(self, max_frames: int = MAX_CACHED_FRAMES) -> None:
         self._max_frames = max_frames
         self._indexes: OrderedDict[str, _ArchiveIndex] = OrderedDict()
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def locate(self, objects: ObjectStore, manifest_key: str, n: int) -> ImageLocation:
         """The location of image n, from 1. Raises CatalogueError `not_found`, and as the object store does."""
-        index = self._indexes.get(manifest_key)
-        if index is None:
-            index = self._indexes[manifest_key] = await _read_index(objects, manifest_key)
-            self._evict()
-        self._indexes.move_to_end(manifest_key)
+        index = await self._index(objects, manifest_key)
         if not 1 <= n <= len(index.offsets):
             raise CatalogueError("not_found")
         return ImageLocation(index.offsets[n - 1], index.sizes[n - 1], index.media_type)
+
+    async def shards(self, objects: ObjectStore, manifest_key: str) -> Sequence[Shard]:
+        """The shards of the archive. Raises as the object store does."""
+        return (await self._index(objects, manifest_key)).shards
+
+    async def _index(self, objects: ObjectStore, manifest_key: str) -> _ArchiveIndex:
+        # The images of a gallery are asked for all at once: the first request reads the manifest for all of them.
+        async with self._locks.setdefault(manifest_key, asyncio.Lock()):
+            index = self._indexes.get(manifest_key)
+            if index is None:
+                index = self._indexes[manifest_key] = await _read_index(objects, manifest_key)
+                self._evict()
+            self._indexes.move_to_end(manifest_key)
+            return index
 
     def _evict(self) -> None:
         while len(self._indexes) > 1 and sum(len(index.offsets) for index in self._indexes.values()) > self._max_frames:
@@ -56,26 +71,17 @@ class ArchiveIndexCache:
 
 
 async def _read_index(objects: ObjectStore, key: str) -> _ArchiveIndex:
+    """Raises ValueError when the object is no manifest."""
     offsets, sizes, suffix = array("Q"), array("Q"), ""
-    header: list[str] = []
-    async for line in _lines(objects.read(key)):
-        row = next(csv.reader([line]))
-        if not header:
-            header = row
-            continue
-        fields = dict(zip(header, row, strict=True))
-        offsets.append(int(fields["offset"]))
-        sizes.append(int(fields["bytes"]))
-        suffix = suffix or fields["name"].rpartition(".")[2]
-    return _ArchiveIndex(offsets, sizes, _MEDIA_TYPES.get(suffix, "application/octet-stream"))
-
-
-async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
-    """Lines without their line ends. No field of a manifest contains a line break."""
-    rest = b""
-    async for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            yield line.decode().rstrip("\r")
-    if rest.strip():
-        yield rest.decode().rstrip("\r")
+    planner, start = ShardPlanner(), 0
+    async for end, line in lines_of(objects.read(key)):
+        if start:
+            row = row_of(line)
+            offsets.append(row.offset)
+            sizes.append(row.bytes)
+            suffix = suffix or row.name.rpartition(".")[2]
+            planner.add(row, start, end)
+        elif line != CSV_HEAD:
+            raise ValueError(f"{key} has other columns than a manifest")
+        start = end
+    return _ArchiveIndex(offsets, sizes, _MEDIA_TYPES.get(suffix, "application/octet-stream"), planner.finish())

@@ -19,7 +19,7 @@ from serve_app.openapi import response_schemas
 from serve_app.openapi.frame_spec_schema import FrameSpec
 from serve_app.openapi.tus_operations import TUS_OPERATIONS, add_tus
 from serve_app.routes import accounts, login_sessions, webhooks
-from serve_app.routes.downloads import FrameQuery
+from serve_app.routes.downloads import FrameQuery, ShardQuery
 from serve_app.routes.videos import VideoQuery
 
 _ZIP, _CSV, _IMAGE = "application/zip", "text/csv", "image/*"
@@ -108,6 +108,9 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         has_idempotency_key=True,
     ),
     ("GET", "/v1/extractions/{id}/frames.zip"): Operation("Download the archive; supports Range", 200, _ZIP),
+    ("GET", "/v1/extractions/{id}/frames.tar"): Operation(
+        "Download a WebDataset shard of the images, from 0; supports Range", 200, "application/x-tar", query=ShardQuery
+    ),
     ("GET", "/v1/extractions/{id}/manifest.json"): Operation("Download the manifest", 200, "application/json"),
     ("GET", "/v1/extractions/{id}/manifest.csv"): Operation("Download the manifest as CSV", 200, _CSV),
     ("GET", "/v1/extractions/{id}/report.json"): Operation("Show how the archive was made", 200, "application/json"),

@@ -1,9 +1,10 @@
-"""Downloads of a result: archive, manifests, report, contact sheet, and single images; with ranges and ETags."""
+"""Downloads of a result: archive, shards, manifests, report, contact sheet, single images; with ranges and ETags."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePath
 from typing import Annotated
 from urllib.parse import quote
@@ -17,7 +18,7 @@ from db.accounts import Principal
 from db.values.error_catalogue import CatalogueError
 from db.values.lifecycle import ExtractionStatus
 from db.videos import ExtractionRow, VideoRow
-from serve_app import image_renditions
+from serve_app import image_renditions, webdataset_shards
 from serve_app.archive_index import ImageLocation
 from serve_app.deps import Deps, deps_of
 from serve_app.http import byte_ranges, pagination
@@ -27,14 +28,21 @@ from serve_app.http.path_params import path_id, path_number
 from serve_app.http.problem_details import ProblemError
 
 _NOT_ENDED = {ExtractionStatus.QUEUED, ExtractionStatus.RUNNING}
-# Private to the account, and immutable: an extraction's bytes never change.
-_CACHING = {"Cache-Control": "private, max-age=3600", "Vary": "Authorization, Cookie"}
+# Private to the account, and immutable: an extraction's bytes never change. A day, because deleted images must not stay
+# in a browser for long.
+_CACHING = {"Cache-Control": "private, max-age=86400, immutable", "Vary": "Authorization, Cookie"}
 
 
 class FrameQuery(RequestModel):
     """The query of one image."""
 
     width: Annotated[WholeNumber, Field(ge=16, le=image_renditions.MAX_WIDTH)] | None = None
+
+
+class ShardQuery(RequestModel):
+    """The query of the shards."""
+
+    shard: Annotated[WholeNumber, Field(ge=0)] = 0
 
 
 async def download_archive(request: Request, principal: Principal) -> Response:
@@ -52,7 +60,29 @@ async def download_archive(request: Request, principal: Principal) -> Response:
         "Content-Disposition": attachment(f"{PurePath(video.filename).stem}.zip"),
     }
     assert row.result_bytes is not None
-    return await _send(request, deps, _Content(f"{row.result_key}/frames.zip", row.result_bytes, headers))
+    return await _send(request, _object_content(deps, f"{row.result_key}/frames.zip", row.result_bytes, headers))
+
+
+async def download_shard(request: Request, principal: Principal) -> Response:
+    """GET /v1/extractions/{id}/frames.tar"""
+    deps = deps_of(request)
+    video = await _succeeded_extraction(deps, principal, request)
+    row, number = video.extraction, pagination.read_query(ShardQuery, request).shard
+    assert row.result_key is not None
+    # The manifest may be cached: a missing archive must give an error response.
+    await deps.objects.size(f"{row.result_key}/frames.zip")
+    shards = await deps.archive_indexes.shards(deps.objects, f"{row.result_key}/manifest.csv")
+    if number >= len(shards):
+        raise CatalogueError("not_found", f"The archive has {len(shards)} shards; the first is 0.")
+    headers = {
+        "Content-Type": "application/x-tar",
+        "ETag": f'"{row.result_sha256}.{webdataset_shards.LAYOUT}.{number}.tar"',
+        "Content-Disposition": attachment(f"{PurePath(video.filename).stem}-{number:06d}.tar"),
+    }
+    if number + 1 < len(shards):
+        headers["Link"] = f'<{request.url.path}?shard={number + 1}>; rel="next"'
+    read = partial(webdataset_shards.read_shard, deps.objects, row.result_key, shards[number])
+    return await _send(request, _Content(shards[number].size, headers, read))
 
 
 async def download_manifest_json(request: Request, principal: Principal) -> Response:
@@ -94,7 +124,8 @@ async def download_frame(request: Request, principal: Principal) -> Response:
     if width is not None:
         return await _send_rendition(request, row, location, width, f'"{etag}.{width}"')
     headers = {"Content-Type": location.media_type, "ETag": f'"{etag}"'}
-    return await _send(request, deps, _Content(f"{row.result_key}/frames.zip", location.size, headers, location.offset))
+    content = _object_content(deps, f"{row.result_key}/frames.zip", location.size, headers, location.offset)
+    return await _send(request, content)
 
 
 def attachment(filename: str) -> str:
@@ -125,7 +156,7 @@ async def _send_file(request: Request, principal: Principal, name: str, media_ty
     size = await deps.objects.size(key)
     # The archive's digest covers its manifests. The report is written once, together with the archive.
     headers = {"Content-Type": media_type, "ETag": f'"{row.result_sha256}.{row.id.hex}.{name}"'}
-    return await _send(request, deps, _Content(key, size, headers))
+    return await _send(request, _object_content(deps, key, size, headers))
 
 
 async def _succeeded_extraction(deps: Deps, principal: Principal, request: Request) -> VideoRow:
@@ -154,15 +185,19 @@ def _refuse_without_result(row: ExtractionRow) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    """`size` bytes of an object, from `start` on. headers: with Content-Type and a strong ETag."""
+    """headers: with Content-Type and a strong ETag. read: yields so many bytes from a position on."""
 
-    key: str
     size: int
     headers: Mapping[str, str]
-    start: int = 0
+    read: Callable[[int, int], AsyncIterator[bytes]]
 
 
-async def _send(request: Request, deps: Deps, content: _Content) -> Response:
+def _object_content(deps: Deps, key: str, size: int, headers: Mapping[str, str], offset: int = 0) -> _Content:
+    """`size` bytes of an object, from `offset` on."""
+    return _Content(size, headers, lambda start, length: deps.objects.read(key, offset + start, length))
+
+
+async def _send(request: Request, content: _Content) -> Response:
     """Sends the content, or the range of it that the request asks for."""
     headers = {**content.headers, **_CACHING, "Accept-Ranges": "bytes"}
     if byte_ranges.is_not_modified(request.headers.get("if-none-match"), headers["ETag"]):
@@ -175,7 +210,7 @@ async def _send(request: Request, deps: Deps, content: _Content) -> Response:
     status = 200 if byte_range is None else 206
     if request.method == "HEAD" or not sent.length:
         return Response(status_code=status, headers=headers)
-    chunks = await _read_first_chunk(deps.objects.read(content.key, content.start + sent.start, sent.length))
+    chunks = await _read_first_chunk(content.read(sent.start, sent.length))
     return StreamingResponse(chunks, status, headers)
 
 

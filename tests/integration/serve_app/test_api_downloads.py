@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import json
+import tarfile
 import zipfile
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 from PIL import Image
 
+from db.object_store.folder_store import FolderStore
 from db.object_store.object_store import ObjectNotFound
 from db.queue import task_queue
+from db.values.frame_spec import ImageNames
 from db.values.lifecycle import Blame
 from serve_app.archive_index import ArchiveIndexCache
 from serve_app.deps import Deps
+from serve_app.webdataset_shards import MAX_SHARD_IMAGES
 from tests.support.clients.api_client import make_result, one_chunk, publish_next_task, status_and_code, upload_video
 from tests.support.state import database_rows
 
@@ -92,7 +99,7 @@ async def test_matching_etag_gives_304(ana: httpx.AsyncClient, path: str) -> Non
 @pytest.mark.parametrize(
     ("name", "content", "kind"),
     [
-        ("manifest.json", b'{"version":1}', "application/json"),
+        ("manifest.json", b'{"version":2}', "application/json"),
         ("manifest.csv", RESULT.manifest_csv, "text/csv; charset=utf-8"),
         ("report.json", b'{"reader":"pyav"}', "application/json"),
         ("sheet.jpg", b"\xff\xd8sheet", "image/jpeg"),
@@ -135,7 +142,7 @@ async def test_image_with_a_width_is_a_small_jpeg_with_the_same_ratio(
     brightness = small.convert("L").tobytes()
     assert brightness[0] < 8
     assert brightness[-1] > 247
-    assert answer.headers["cache-control"] == "private, max-age=3600"
+    assert answer.headers["cache-control"] == "private, max-age=86400, immutable"
     assert (await ana.get(f"{address}?width=160", headers={"If-None-Match": answer.headers["etag"]})).status_code == 304
     assert (await ana.get(f"{address}?width=320")).headers["etag"] != answer.headers["etag"]
 
@@ -156,6 +163,91 @@ async def test_width_that_is_not_offered_is_refused(ana: httpx.AsyncClient, path
     assert status_and_code(await ana.get(f"{path}/frames/1?{query}")) == (422, "invalid_field")
 
 
+async def test_images_may_stay_in_a_private_cache_without_being_asked_for_again(
+    ana: httpx.AsyncClient, path: str
+) -> None:
+    answer = await ana.get(f"{path}/frames/2")
+    assert answer.headers["cache-control"] == "private, max-age=86400, immutable"
+    cached = await ana.get(f"{path}/frames/2", headers={"If-None-Match": answer.headers["etag"]})
+    assert (cached.status_code, cached.content) == (304, b"")
+    assert cached.headers["cache-control"] == answer.headers["cache-control"]
+    assert answer.headers["etag"] != (await ana.get(f"{path}/frames/3")).headers["etag"]
+
+
+async def test_shard_has_each_image_and_its_row_of_the_manifest(ana: httpx.AsyncClient, path: str) -> None:
+    answer = await ana.get(f"{path}/frames.tar")
+    assert answer.status_code == 200
+    assert answer.headers["content-length"] == str(len(answer.content))
+    assert answer.headers["content-type"] == "application/x-tar"
+    assert "my%20%22holiday%22-000000.tar" in answer.headers["content-disposition"]
+    assert answer.headers["cache-control"].startswith("private")
+    assert "link" not in answer.headers
+    with tarfile.open(fileobj=io.BytesIO(answer.content)) as shard:
+        entries = [(member.name, read_member(shard, member)) for member in shard]
+    assert [name for name, _ in entries[::2]] == [f"frame_00000{n}.jpg" for n in range(1, 6)]
+    assert [content for _, content in entries[::2]] == IMAGES
+    assert [name for name, _ in entries[1::2]] == [f"frame_00000{n}.json" for n in range(1, 6)]
+    rows = [json.loads(content) for _, content in entries[1::2]]
+    assert [row["name"] for row in rows] == [f"frame_00000{n}_t00000{n - 1}.000.jpg" for n in range(1, 6)]
+    assert [RESULT.archive[row["offset"] : row["offset"] + row["bytes"]] for row in rows] == IMAGES
+
+
+def read_member(shard: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = shard.extractfile(member)
+    assert file is not None
+    return file.read()
+
+
+async def test_download_of_a_shard_resumes_and_is_cached(ana: httpx.AsyncClient, path: str) -> None:
+    whole = await ana.get(f"{path}/frames.tar?shard=000")
+    head = await ana.head(f"{path}/frames.tar")
+    assert (head.content, head.headers["content-length"]) == (b"", str(len(whole.content)))
+    etag = whole.headers["etag"]
+    assert etag == head.headers["etag"] != (await ana.head(f"{path}/frames.zip")).headers["etag"]
+    rest = await ana.get(f"{path}/frames.tar", headers={"Range": "bytes=1500-", "If-Range": etag})
+    assert (rest.status_code, rest.content) == (206, whole.content[1500:])
+    assert rest.headers["content-range"] == f"bytes 1500-{len(whole.content) - 1}/{len(whole.content)}"
+    assert (await ana.get(f"{path}/frames.tar", headers={"If-None-Match": etag})).status_code == 304
+
+
+async def test_images_of_a_long_video_are_in_several_shards_and_each_names_the_next(
+    ana: httpx.AsyncClient, deps: Deps
+) -> None:
+    path = f"/v1/extractions/{(await upload_video(ana))['extraction']['id']}/frames.tar"
+    images = [bytes([n % 251]) for n in range(MAX_SHARD_IMAGES + 1)]
+    await publish_next_task(deps, make_result(images, names=ImageNames.INDEX))
+    first, last = await ana.get(path), await ana.get(f"{path}?shard=1")
+    assert first.headers["link"] == f'<{path}?shard=1>; rel="next"'
+    assert "link" not in last.headers
+    assert first.headers["etag"] != last.headers["etag"]
+    names = []
+    for answer in (first, last):
+        with tarfile.open(fileobj=io.BytesIO(answer.content)) as shard:
+            names += shard.getnames()[::2]
+    assert names == [f"frame_{30 * n:06d}.jpg" for n in range(1, len(images) + 1)]
+    assert status_and_code(await ana.get(f"{path}?shard=2")) == (404, "not_found")
+    for wrong in ("-1", "x", "1.0", ""):
+        assert status_and_code(await ana.get(f"{path}?shard={wrong}")) == (422, "invalid_field")
+    assert status_and_code(await ana.get(f"{path}?shard=0&shard=1")) == (422, "invalid_field")
+
+
+async def test_images_that_are_asked_for_at_once_read_the_manifest_once(deps: Deps) -> None:
+    class CountingStore(FolderStore):
+        reads = 0
+
+        def read(self, key: str, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+            self.reads += 1
+            return super().read(key, start, length)
+
+    await deps.objects.put("results/a", one_chunk(RESULT.manifest_csv))
+    folder = deps.objects.local_path("results/a")
+    assert folder is not None
+    store, index_cache = CountingStore(folder.parents[1]), ArchiveIndexCache()
+    located = await asyncio.gather(*(index_cache.locate(store, "results/a", n) for n in range(1, 6)))
+    assert [location.size for location in located] == [len(image) for image in IMAGES]
+    assert store.reads == 1
+
+
 async def test_cached_image_offsets_are_bounded(deps: Deps) -> None:
     index_cache = ArchiveIndexCache(max_frames=3)
     for name in ("a", "b", "a"):
@@ -168,7 +260,8 @@ async def test_cached_image_offsets_are_bounded(deps: Deps) -> None:
         await index_cache.locate(deps.objects, "results/b", 1)
 
 
-NAMES = ("frames.zip", "manifest.json", "manifest.csv", "report.json", "sheet.jpg", "sheet.vtt", "frames/1")
+FILES = ("frames.zip", "frames.tar", "manifest.json", "manifest.csv", "report.json", "sheet.jpg", "sheet.vtt")
+NAMES = (*FILES, "frames/1")
 
 
 async def test_result_is_not_ready_before_the_end(ana: httpx.AsyncClient, deps: Deps) -> None:
@@ -193,7 +286,7 @@ async def test_cancelled_extraction_has_no_result(ana: httpx.AsyncClient) -> Non
 async def test_result_without_objects_is_expired(ana: httpx.AsyncClient, deps: Deps, path: str) -> None:
     for key in await deps.objects.keys("results"):
         await deps.objects.delete(key)
-    for name in NAMES[:-1]:
+    for name in FILES:
         assert status_and_code(await ana.get(f"{path}/{name}")) == (410, "expired")
 
 

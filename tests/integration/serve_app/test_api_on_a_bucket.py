@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
+import tarfile
+import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -63,9 +66,17 @@ async def test_video_sent_in_chunks_becomes_an_archive_that_the_client_verifies(
             assert await perform(claim, child, worker_deps, asyncio.Event(), lambda: None) is TaskOutcome.PUBLISHED
             answer = await ana.get(f"/v1/extractions/{claim.extraction_id}/frames.zip")
             assert answer.status_code == (200 if bucket_deps.signed_url_seconds is None else 307)
+            image = await ana.get(f"/v1/extractions/{claim.extraction_id}/frames/2")
+            shard = await ana.get(f"/v1/extractions/{claim.extraction_id}/frames.tar")
         async with AsyncClient(address) as client:
             await client.login("ana@example.org", api_client.PASSWORD)
             extraction = await client.extraction(str(claim.extraction_id))
             archive = await client.download(extraction, tmp_path / "frames.zip")
     assert extraction.result is not None
+    with zipfile.ZipFile(archive) as zipped, tarfile.open(fileobj=io.BytesIO(shard.content)) as tar:
+        names = [name for name in zipped.namelist() if name.endswith(".jpg")]
+        assert image.content == zipped.read(names[1])
+        files = [tar.extractfile(member) for member in tar if member.name.endswith(".jpg")]
+        assert [file.read() for file in files if file is not None] == [zipped.read(name) for name in names]
+    assert shard.headers["content-length"] == str(len(shard.content))
     assert hashlib.sha256(archive.read_bytes()).hexdigest() == extraction.result.sha256

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import socket
 import zipfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.types import ASGIApp
 
+from actors.engine.archive_writer import image_name
 from db.acceptance.quotas import UNLIMITED
 from db.cache import Cache
 from db.notification.webhook_url_policy import Reach
@@ -26,6 +29,8 @@ from db.object_store.folder_store import FolderStore
 from db.object_store.object_store import ObjectStore
 from db.queue import task_queue
 from db.queue.task_queue import Publication
+from db.values.frame_spec import ImageNames
+from db.values.manifest import CSV_HEAD, ManifestRow
 from serve_app.deps import Deps
 from serve_app.openapi.openapi_document import openapi_document
 from serve_app.security.key_derivation import derive_key, signing_key
@@ -180,14 +185,15 @@ class Result:
     sha256: str
 
 
-def make_result(images: Sequence[bytes], suffix: str = "jpg") -> Result:
-    archive, lines = BytesIO(), ["n,name,index,pts,time,key,width,height,bytes,sha256,offset"]
+def make_result(images: Sequence[bytes], suffix: str = "jpg", names: ImageNames = ImageNames.TIME) -> Result:
+    archive, lines = BytesIO(), [CSV_HEAD]
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as target:
         for n, image in enumerate(images, 1):
-            name = f"frame_{n:06d}_t{n - 1:010.3f}.{suffix}"
+            name = image_name(names, n, 30 * n, Fraction(n - 1), suffix)
             target.writestr(name, image)
-            offset = archive.tell() - len(image)
-            lines.append(f"{n},{name},{n},0,{n}.000000,true,8,8,{len(image)},00,{offset}")
+            offset, digest = archive.tell() - len(image), hashlib.sha256(image).hexdigest()
+            row = ManifestRow(n, name, 30 * n, 0, f"{n - 1}.000000", True, 8, 8, len(image), digest, offset)
+            lines.append(row.csv_line())
     return Result(archive.getvalue(), "\r\n".join([*lines, ""]).encode(), images, "ab" * 32)
 
 
@@ -207,7 +213,7 @@ async def publish_next_task(
     prefix = f"results/{claim.extraction_id}/{claim.lease.task_id}/{claim.lease.attempt}"
     objects = {
         "frames.zip": result.archive,
-        "manifest.json": b'{"version":1}',
+        "manifest.json": b'{"version":2}',
         "manifest.csv": result.manifest_csv,
         "report.json": b'{"reader":"pyav"}',
         "sheet.jpg": b"\xff\xd8sheet",
