@@ -193,6 +193,7 @@ def kill_browser(profile: Path) -> None:
 def test_same_file_resumes_after_a_crash_of_the_browser(browser: Browser, site: Site, tmp_path: Path) -> None:
     video, profile = make_video(tmp_path), tmp_path / "profile"
     page = open_profile(browser, site, profile)
+    page.goto("/")
     create_account(page)
     PausedSlices(page, 2 * MIB)
     choose_paths(page, video)
