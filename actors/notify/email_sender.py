@@ -17,6 +17,7 @@ import aiosmtplib
 from db.notification.outbox import WEBHOOK_OFF, Notification, webhook_of
 from db.values.error_catalogue import CATALOGUE
 from db.values.lifecycle import ExtractionStatus
+from db.values.warning_texts import missing_frames, warning_sentence
 
 TIMEOUT_SECONDS = 20.0
 """For one e-mail, from the connection to its acceptance."""
@@ -30,6 +31,9 @@ class EmailTexts:
 
     succeeded_subject: str
     succeeded_body: str
+    missing_subject: str
+    warned_subject: str
+    warned_body: str
     failed_subject: str
     failed_body: str
     cancelled_subject: str
@@ -42,6 +46,10 @@ EMAIL_TEXTS: Mapping[str, EmailTexts] = {
     "en": EmailTexts(
         succeeded_subject="Your frames are ready: {file}",
         succeeded_body="Hello {name},\n\n{file} is done: {frames} frames.\n\nDownload them here: {link}\n",
+        missing_subject="Your frames are ready, {missing} missing: {file}",
+        warned_subject="Your frames are ready, with warnings: {file}",
+        warned_body="Hello {name},\n\n{file} is done: {frames} frames.\n\nPlease note: {warnings}\n\n"
+        "Download them here: {link}\n",
         failed_subject="Your video failed: {file}",
         failed_body="Hello {name},\n\n{file} could not be processed.\n\nReason: {reason}\n{detail}\n"
         "What to do: {remedy}\n\nYour videos: {link}\n",
@@ -55,6 +63,9 @@ EMAIL_TEXTS: Mapping[str, EmailTexts] = {
     "pt": EmailTexts(
         succeeded_subject="Seus quadros estão prontos: {file}",
         succeeded_body="Olá {name},\n\n{file} terminou: {frames} quadros.\n\nBaixe aqui: {link}\n",
+        missing_subject="Seus quadros estão prontos, {missing} em falta: {file}",
+        warned_subject="Seus quadros estão prontos, com avisos: {file}",
+        warned_body="Olá {name},\n\n{file} terminou: {frames} quadros.\n\nAtenção: {warnings}\n\nBaixe aqui: {link}\n",
         failed_subject="Seu vídeo falhou: {file}",
         failed_body="Olá {name},\n\n{file} não pôde ser processado.\n\nMotivo: {reason}\n{detail}\n"
         "O que fazer: {remedy}\n\nSeus vídeos: {link}\n",
@@ -95,17 +106,31 @@ def _texts(notification: Notification) -> tuple[str, str]:
             return wording.failed_subject, wording.failed_body
         case ExtractionStatus.CANCELLED:
             return wording.cancelled_subject, wording.cancelled_body
-        case _:
+        case _ if not notification.warnings:
             return wording.succeeded_subject, wording.succeeded_body
+        case _ if _missing(notification):
+            return wording.missing_subject, wording.warned_body
+        case _:
+            return wording.warned_subject, wording.warned_body
+
+
+def _missing(notification: Notification) -> int:
+    return sum(missing_frames(warning["code"], warning["detail"]) for warning in notification.warnings or [])
 
 
 def _placeholders(notification: Notification, public_url: str) -> dict[str, str]:
     entry = CATALOGUE.get(notification.error_code or "")
     text = entry.text(notification.locale) if entry else None
+    warnings = [
+        warning_sentence(warning["code"], warning["detail"], notification.locale)
+        for warning in notification.warnings or []
+    ]
     return {
         "name": _one_line(notification.name) or notification.email,
         "file": _one_line(notification.filename),
         "frames": str(notification.frames or 0),
+        "missing": str(_missing(notification)),
+        "warnings": _one_line(" ".join(warnings)),
         "reason": text.title if text else "",
         "detail": _one_line(notification.error_detail or ""),
         "remedy": text.remedy if text else "",

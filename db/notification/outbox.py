@@ -43,6 +43,7 @@ class Notification:
     error_code: str | None
     error_detail: str | None
     frames: int | None
+    warnings: list[dict[str, str]] | None
     email: str
     name: str
     locale: str
@@ -78,6 +79,7 @@ TAKE = text(f"""
     SELECT taken.id, taken.channel, taken.tries, taken.owed_since, taken.extraction_id,
         videos.id AS video_id, videos.filename,
         extractions.status, extractions.error_code, extractions.error_detail, extractions.result_frames AS frames,
+        extractions.result_warnings AS warnings,
         users.email, users.name, users.locale
     FROM taken JOIN extractions ON extractions.id = taken.extraction_id
     JOIN videos ON videos.id = extractions.video_id

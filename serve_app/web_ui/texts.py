@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from db.values.error_catalogue import CATALOGUE
+from db.values.warning_texts import WARNING_TEXTS
 
 LANGUAGES = ("en", "pt-BR")
 """The first one is for visitors of all other languages."""
@@ -45,7 +46,8 @@ def texts_in(language: str) -> Texts:
     messages: dict[str, Message] = json.loads((_FOLDER / f"{language}.json").read_bytes())
     entries = {code: entry.text(language) for code, entry in CATALOGUE.items()}
     errors = {code: [text.title, text.remedy] for code, text in entries.items()}
-    module = _export("messages", messages) + _export("errors", errors)
+    warnings = {code: entry.text(language) for code, entry in WARNING_TEXTS.items()}
+    module = _export("messages", messages) + _export("errors", errors) + _export("warnings", warnings)
     return Texts(language, messages, module, f"{language}.{hashlib.sha256(module).hexdigest()[:16]}.js")
 
 

@@ -1,6 +1,6 @@
 // The texts of the page in its language. The server chooses the language and names the catalogue at the html element.
 
-const { messages, errors } = await import(document.documentElement.dataset.texts);
+const { messages, errors, warnings } = await import(document.documentElement.dataset.texts);
 
 export const language = document.documentElement.lang;
 const numberFormat = new Intl.NumberFormat(language);
@@ -26,7 +26,7 @@ export function errorText({ code, detail, remedy }) {
 
 /** The sentence of a result's warning: {code, detail}. Its numbers are those of the detail. */
 export function warningText({ code, detail }) {
-  const message = messages[`warning.${code}`];
+  const message = warnings[code];
   const numbers = (detail.match(/\d+(\.\d+)?/g) ?? []).map(Number);
   const hasAll = message && numbers.length >= (message.match(/\{n\d\}/g) ?? []).length;
   return hasAll ? fill(message, Object.fromEntries(numbers.map((number, at) => [`n${at + 1}`, number]))) : detail;

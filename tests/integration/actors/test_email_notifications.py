@@ -2,11 +2,19 @@
 
 import asyncio
 
+import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from db.notification import outbox
 from tests.support.state import database_rows
-from tests.support.state.notification_setup import FailingSmtpInbox, accept_and_fail, make_outbox_sender
+from tests.support.state.notification_setup import (
+    FailingSmtpInbox,
+    accept_and_fail,
+    accept_and_publish,
+    make_outbox_sender,
+)
+
+MISSING = "9 of 309 frames could not be decoded with certainty and are left out, the first at 12.345 s."
 
 
 async def test_failed_video_sends_one_mail_with_reason_and_remedy(
@@ -30,6 +38,29 @@ async def test_mail_is_in_the_language_of_the_account(database: AsyncEngine, inb
     await make_outbox_sender(database, inbox.url).run_once()
     assert inbox.messages[0]["subject"] == "Seu vídeo falhou: holiday.mp4"
     assert "este só tem som" in inbox.messages[0].get_content()
+
+
+@pytest.mark.parametrize(
+    ("locale", "subject", "sentence"),
+    [
+        ("en", "Your frames are ready, 9 missing: clip.mp4", MISSING),
+        (
+            "pt-BR",
+            "Seus quadros estão prontos, 9 em falta: clip.mp4",
+            "9 de 309 quadros não puderam ser decodificados com certeza e ficaram de fora, o primeiro em 12,345 s.",
+        ),
+    ],
+)
+async def test_mail_about_a_result_tells_how_many_frames_are_missing(
+    database: AsyncEngine, inbox: FailingSmtpInbox, locale: str, subject: str, sentence: str
+) -> None:
+    user_id = await database_rows.create_user(database)
+    await accept_and_publish(database, user_id, [{"code": "frames_missing", "detail": MISSING}])
+    await database_rows.execute(database, "UPDATE users SET locale = :locale", locale=locale)
+    await make_outbox_sender(database, inbox.url).run_once()
+    (message,) = inbox.messages
+    assert message["subject"] == subject
+    assert sentence in message.get_content()
 
 
 async def test_file_name_cannot_inject_mail_headers(database: AsyncEngine, inbox: FailingSmtpInbox) -> None:

@@ -1,6 +1,6 @@
 """Steps of notification tests: create senders and webhooks, end extractions, change the outbox."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from uuid import UUID
@@ -45,9 +45,11 @@ async def accept_and_fail(
     return accepted
 
 
-async def accept_and_publish(database: AsyncEngine, user_id: UUID) -> Accepted:
+async def accept_and_publish(
+    database: AsyncEngine, user_id: UUID, warnings: Sequence[Mapping[str, str]] = ()
+) -> Accepted:
     accepted = await database_rows.accept_video(database, user_id)
-    await publish_result(database, (await claim_one(database)).lease)
+    await publish_result(database, (await claim_one(database)).lease, warnings)
     return accepted
 
 

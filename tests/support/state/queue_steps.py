@@ -1,6 +1,6 @@
 """Steps on the queue that many tests take: claim, fail, cancel, split, count."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID
 
@@ -21,9 +21,10 @@ async def claim_one(database: AsyncEngine, worker: str = "w1", lease_seconds: fl
     return claim
 
 
-async def publish_result(database: AsyncEngine, lease: Lease) -> None:
-    """Publishes PUBLICATION under the prefix of this attempt."""
-    await task_queue.publish(database, lease, replace(PUBLICATION, key=f"results/{lease.task_id}/{lease.attempt}"))
+async def publish_result(database: AsyncEngine, lease: Lease, warnings: Sequence[Mapping[str, str]] = ()) -> None:
+    """Publishes PUBLICATION with these warnings under the prefix of this attempt."""
+    key = f"results/{lease.task_id}/{lease.attempt}"
+    await task_queue.publish(database, lease, replace(PUBLICATION, key=key, warnings=warnings))
 
 
 async def fail_task(database: AsyncEngine, lease: Lease, blame: Blame, code: str = "unavailable") -> Retry | GiveUp:
