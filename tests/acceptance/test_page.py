@@ -101,13 +101,20 @@ def test_failure_shows_reason_and_remedy(page: Page, site: Site) -> None:
     expect(file_row(page, "sound.mp4")).to_contain_text("Send a file that has pictures")
 
 
-def test_non_video_is_refused_and_the_other_files_are_accepted(page: Page) -> None:
+def test_non_video_is_refused_until_it_is_dismissed_and_the_other_files_are_accepted(page: Page) -> None:
     choose_files(page, ("notes.mp4", b"some text"), ("empty.mp4", b""), ("good.mp4", MP4))
     expect(file_row(page, "notes.mp4")).to_contain_text("The file is not a video of a known container.")
     expect(file_row(page, "empty.mp4")).to_contain_text("The file is empty.")
     expect(file_row(page, "good.mp4")).to_contain_text("Waiting")
     file_row(page, "notes.mp4").get_by_role("button", name="Dismiss").click()
     expect(file_row(page, "notes.mp4")).to_have_count(0)
+    page.reload()
+    expect(file_row(page, "empty.mp4")).to_contain_text("The file is empty.")
+    expect(file_row(page, "notes.mp4")).to_have_count(0)
+    file_row(page, "empty.mp4").get_by_role("button", name="Dismiss").click()
+    page.reload()
+    expect(file_row(page, "good.mp4")).to_contain_text("Waiting")
+    expect(file_row(page, "empty.mp4")).to_have_count(0)
 
 
 def test_file_name_with_html_is_shown_as_text(page: Page) -> None:

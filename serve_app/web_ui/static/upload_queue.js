@@ -2,6 +2,7 @@
 
 import { Problem, newIdempotencyKey } from "./api_client.js";
 import { formatBytes } from "./formatting.js";
+import { earlierRefusals, forgetRefusal, isSameFile, rememberRefusal } from "./refused_files.js";
 import { ResumableUpload, isTransient, terminateUpload } from "./resumable_upload.js";
 import { t } from "./texts.js";
 import { deleteRecord, findRecord, recordKey, storeRecord, unfinishedUploads } from "./upload_records.js";
@@ -82,6 +83,8 @@ export class UploadQueue {
   start(accountId) {
     if (this.accountId !== accountId) this.drop();
     this.accountId = accountId;
+    const shown = new Set(this.uploads.map(({ key }) => key));
+    this.uploads = [...earlierRefusals(accountId).filter(({ key }) => !shown.has(key)), ...this.uploads];
     this.setInterrupted(unfinishedUploads(accountId).filter(({ key }) => !this.recordKeys.has(key)));
     this.channel.postMessage({});
     this.isSuspended = false;
@@ -99,6 +102,7 @@ export class UploadQueue {
 
   /** Gives the new uploads. */
   add(files, spec) {
+    this.remove(...this.uploads.filter((upload) => upload.isEarlier && files.some((file) => isSameFile(file, upload.file))));
     const added = files.map((file) => this.newUpload(file, spec));
     this.uploads = [...this.uploads, ...added];
     this.sendNext();
@@ -184,6 +188,7 @@ export class UploadQueue {
   refuse(upload, reason, remedy, isTransient = false) {
     upload.state = "refused";
     upload.refusal = { reason, remedy, isTransient };
+    rememberRefusal(this.accountId, upload);
     this.onRefused(upload);
   }
 
@@ -221,6 +226,7 @@ export class UploadQueue {
   resume(upload) {
     upload.state = "waiting";
     upload.refusal = null;
+    forgetRefusal(this.accountId, upload.key);
     this.sendNext();
   }
 
@@ -230,6 +236,7 @@ export class UploadQueue {
     this.uploads = this.uploads.filter((upload) => !removed.has(upload));
     for (const upload of uploads) {
       if (upload.state === "accepted") continue;
+      if (upload.refusal) forgetRefusal(this.accountId, upload.key);
       this.forget(upload);
       upload.isCancelled = true;
       upload.abortController?.abort();
