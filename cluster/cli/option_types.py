@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,21 @@ Folder = Annotated[
     Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of the results; created if missing.")
 ]
 Unpack = Annotated[bool, typer.Option("--unpack", help="Also write the images to DIR/<file stem>/.")]
+Prefix = Annotated[bool, typer.Option("--prefix", help="With --unpack: name the images <file stem>_frame_….")]
+
+
+@dataclass(frozen=True, slots=True)
+class Unpacking:
+    """How images are written to folders. prefix: whether the video's name comes before those of its images."""
+
+    prefix: bool
+
+
+def unpacking(*, unpack: bool, prefix: bool) -> Unpacking | None:
+    """None when images are not unpacked."""
+    if prefix and not unpack:
+        raise typer.BadParameter("is for unpacked images: give --unpack too.", param_hint="--prefix")
+    return Unpacking(prefix) if unpack else None
 
 
 _BATCH_EXIT_CODES = """

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -22,9 +23,10 @@ from actors.sandbox.child_process import ChildCrashed, ChildStartError, Decoding
 from actors.sandbox.child_protocol import Job, Limits, Refused
 from cluster.cli.batch.server_batch import BatchItem, BatchObserver, Stage, VideoOutcome
 from cluster.cli.failures import failure_of
+from cluster.cli.option_types import Unpacking
 from cluster.client.api_types import Failure, Result, ResultWarning
 from cluster.client.errors import FotogramaError
-from cluster.unpack_archive import unpack
+from cluster.unpack_archive import Run, image_prefix, unpack
 from db.values.error_catalogue import CATALOGUE, CatalogueError
 
 ADDRESS_SPACE_BYTES = 4 << 30
@@ -41,7 +43,7 @@ class LocalBatch:
 
     observer: BatchObserver
     spec: str
-    unpack: bool = False
+    unpack: Unpacking | None = None
     started: list[asyncio.Task[DecodingChild]] = field(default_factory=list)
     cores: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
 
@@ -71,7 +73,7 @@ class LocalBatch:
     async def _extract(self, item: BatchItem, threads: int, on_stage: partial[None]) -> VideoOutcome:
         assert item.source is not None
         target = item.target
-        size = item.source.stat().st_size
+        size, started_at = item.source.stat().st_size, datetime.now(UTC)
         with _scratch(target.archive.parent) as folder:
             on_stage(Stage.RUNNING)
             for is_sequential in SEQUENTIAL_TRIES:
@@ -90,7 +92,9 @@ class LocalBatch:
                     return VideoOutcome(item.name, failure=_failure("gave_up", detail))
         if self.unpack:
             on_stage(Stage.UNPACKING)
-            await asyncio.to_thread(unpack, target.archive, target.folder)
+            prefix = image_prefix(target.folder.name) if self.unpack.prefix else ""
+            run = Run(item.source.name, prefix, started_at=started_at, finished_at=datetime.now(UTC))
+            await asyncio.to_thread(unpack, target.archive, target.folder, run)
         warnings = tuple(ResultWarning(warning.code, warning.detail) for warning in end.warnings)
         result = Result(end.frames, end.bytes, end.sha256, warnings)
         return VideoOutcome(

@@ -17,6 +17,7 @@ from cluster.cli.batch.batch_results import failures, json_object, summary, summ
 from cluster.cli.batch.output_paths import output_paths
 from cluster.cli.batch.progress_display import Display, display_for
 from cluster.cli.batch.server_batch import BATCH_RETRY_POLICY, BatchItem, ServerBatch, VideoOutcome
+from cluster.cli.option_types import Unpacking
 from cluster.cli.terminal_output import console, json_text, printable
 
 if TYPE_CHECKING:
@@ -42,7 +43,9 @@ class BatchRun(Protocol):
     def interrupted(self) -> list[str]: ...
 
 
-def run_on_server(items: list[BatchItem], spec: str | None, folder: Path, *, unpack: bool, as_json: bool) -> None:
+def run_on_server(
+    items: list[BatchItem], spec: str | None, folder: Path, *, unpack: Unpacking | None, as_json: bool
+) -> None:
     """Uploads the files that the server does not have, and downloads the results. Exits as `run_batch`."""
     from cluster.cli.stored_credentials import server_credentials, upload_state_path  # noqa: PLC0415
     from cluster.client.async_client import AsyncClient  # noqa: PLC0415
@@ -66,7 +69,7 @@ def batch_items(files: Sequence[Path], folder: Path) -> list[BatchItem]:
 
 class _ServerRun:
     def __init__(
-        self, client: AsyncClient, items: list[BatchItem], spec: str | None, folder: Path, unpack: bool
+        self, client: AsyncClient, items: list[BatchItem], spec: str | None, folder: Path, unpack: Unpacking | None
     ) -> None:
         self._client, self._items, self._spec, self._folder, self._unpack = client, items, spec, folder, unpack
         self._batch: ServerBatch | None = None

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from actors.sandbox.child_process import ChildStartError, DecodingChild
+from cluster.cli.option_types import Unpacking
 from cluster.client.errors import FotogramaError
 from db.values.error_catalogue import CatalogueError
 from db.values.frame_spec import canonical, parse
@@ -35,7 +36,9 @@ def check_engine() -> None:
         raise EngineMissing(f'The engine is not installed ({missing[0]}). Run: pip install "fotograma[engine]"')
 
 
-def run_local(files: Sequence[Path], spec: str | None, folder: Path, *, unpack: bool, as_json: bool) -> None:
+def run_local(
+    files: Sequence[Path], spec: str | None, folder: Path, *, unpack: Unpacking | None, as_json: bool
+) -> None:
     """Extracts the files on this machine. Exits as `run_batch`. Raises EngineMissing."""
     check_engine()
     try:
@@ -51,7 +54,9 @@ def run_local(files: Sequence[Path], spec: str | None, folder: Path, *, unpack: 
 
 
 class _LocalRun:
-    def __init__(self, items: list[BatchItem], spec: str, unpack: bool, child: asyncio.Task[DecodingChild]) -> None:
+    def __init__(
+        self, items: list[BatchItem], spec: str, unpack: Unpacking | None, child: asyncio.Task[DecodingChild]
+    ) -> None:
         self._items, self._spec, self._unpack, self._child = items, spec, unpack, child
 
     async def __call__(self, display: Display) -> list[VideoOutcome]:

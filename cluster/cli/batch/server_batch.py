@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from cluster.cli.batch.equal_files import EqualFiles
 from cluster.cli.batch.output_paths import OutputPath
 from cluster.cli.failures import failure_of
+from cluster.cli.option_types import Unpacking
 from cluster.client.api_types import Extraction, Failure, Result, ResultWarning, Status, Video
 from cluster.client.errors import (
     ApiError,
@@ -21,7 +22,7 @@ from cluster.client.errors import (
 )
 from cluster.client.retry_policy import RetryPolicy
 from cluster.client.uploads.content_reuse import CHECKSUM_MISMATCH
-from cluster.unpack_archive import is_unpacked, unpack
+from cluster.unpack_archive import Run, image_prefix, is_unpacked, unpack
 
 if TYPE_CHECKING:
     from cluster.client.async_client import AsyncClient
@@ -111,7 +112,7 @@ class ServerBatch:
     client: AsyncClient
     observer: BatchObserver
     spec: str | None = None
-    unpack: bool = False
+    unpack: Unpacking | None = None
     pending: dict[int, Extraction] = field(default_factory=dict)
     _in_progress: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_IN_PROGRESS))
     _uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_UPLOADS))
@@ -162,7 +163,7 @@ class ServerBatch:
         del self.pending[index]
         if self.unpack:
             on_stage(Stage.UNPACKING)
-            await asyncio.to_thread(self._unpack, state, item.target)
+            await asyncio.to_thread(self._unpack, state, item, self.unpack)
 
     async def _fetch_result(self, index: int, item: BatchItem, on_stage: _OnStage, state: _ItemState) -> None:
         """Waits for the result and downloads it. Extracts again when the result of an earlier run has expired."""
@@ -208,9 +209,21 @@ class ServerBatch:
         video = await self.client.upload(source, self.spec, idempotency_key=key, on_sent=sent)
         return video, video.extraction
 
-    def _unpack(self, state: _ItemState, target: OutputPath) -> None:
-        if state.is_downloaded or not is_unpacked(target.archive, target.folder):
-            unpack(target.archive, target.folder)
+    def _unpack(self, state: _ItemState, item: BatchItem, unpacking: Unpacking) -> None:
+        video, extraction, target = state.video, state.extraction, item.target
+        assert video is not None
+        assert extraction is not None
+        run = Run(
+            video.filename if item.source is None else item.source.name,
+            image_prefix(target.folder.name) if unpacking.prefix else "",
+            video.id,
+            extraction.id,
+            extraction.created_at,
+            extraction.started_at,
+            extraction.finished_at,
+        )
+        if state.is_downloaded or not is_unpacked(target.archive, target.folder, run):
+            unpack(target.archive, target.folder, run)
         state.folder = target.folder
 
     async def _upload(self, source: Path, on_stage: _OnStage, state: _ItemState) -> tuple[Video, Extraction]:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cluster.cli.option_types import Folder, Json, Unpack, batch_example
+from cluster.cli.option_types import Folder, Json, Prefix, Unpack, batch_example, unpacking
 
 commands = typer.Typer()
 
@@ -29,12 +29,13 @@ def extract(
     ] = None,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Also take videos in subfolders.")] = False,
     unpack: Unpack = False,
+    prefix: Prefix = False,
     as_json: Json = False,
     local: Annotated[bool, typer.Option("--local", help="Extract on this machine; no server is needed.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the files and the expected results.")] = False,
 ) -> None:
     """Extract frames of videos into DIR/<file stem>.zip. Skips what an earlier run has finished."""
-    spec_text = _spec_text(fps, spec)
+    spec_text, images = _spec_text(fps, spec), unpacking(unpack=unpack, prefix=prefix)
     found, is_complete = _input_files(files, recursive=recursive)
     if dry_run:
         from cluster.cli.batch.dry_run import show_dry_run  # noqa: PLC0415
@@ -44,11 +45,11 @@ def extract(
     elif local:
         from cluster.cli.batch.run_local import run_local  # noqa: PLC0415
 
-        run_local(found, spec_text, folder, unpack=unpack, as_json=as_json)
+        run_local(found, spec_text, folder, unpack=images, as_json=as_json)
     else:
         from cluster.cli.batch.run_batch import batch_items, run_on_server  # noqa: PLC0415
 
-        run_on_server(batch_items(found, folder), spec_text, folder, unpack=unpack, as_json=as_json)
+        run_on_server(batch_items(found, folder), spec_text, folder, unpack=images, as_json=as_json)
     if not is_complete:
         raise typer.Exit(1)
 

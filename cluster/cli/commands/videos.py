@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cluster.cli.option_types import Folder, Json, Unpack, batch_example, example
+from cluster.cli.option_types import Folder, Json, Prefix, Unpack, batch_example, example, unpacking
 
 if TYPE_CHECKING:
     from cluster.client.api_types import Extraction, Video
@@ -24,6 +24,7 @@ def download(
     ],
     folder: Folder = Path("frames"),
     unpack: Unpack = False,
+    prefix: Prefix = False,
     as_json: Json = False,
 ) -> None:
     """Fetch results into DIR. Waits for those that are not finished."""
@@ -33,13 +34,14 @@ def download(
     from cluster.cli.batch.run_batch import run_on_server  # noqa: PLC0415
     from cluster.cli.batch.server_batch import BatchItem  # noqa: PLC0415
 
+    images = unpacking(unpack=unpack, prefix=prefix)
     found = asyncio.run(_find_items(ids))
     targets = output_paths(folder, [video.filename for video, _ in found])
     items = [
         BatchItem(video.filename, target, video=video, extraction=extraction)
         for (video, extraction), target in zip(found, targets, strict=True)
     ]
-    run_on_server(items, None, folder, unpack=unpack, as_json=as_json)
+    run_on_server(items, None, folder, unpack=images, as_json=as_json)
 
 
 @commands.command(name="list", epilog=example("fotograma list --status failed"))

@@ -63,7 +63,11 @@ def test_images_are_unpacked_and_results_printed_as_json(
     folder = Path(item["folder"])
     assert (item["frames"], item["error"], item["video_id"]) == (6, None, None)
     assert len(list(folder.glob("frame_*.jpg"))) == 6
-    assert (folder / "manifest.json").exists()
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["video"]["sha256"] == hashlib.sha256(source.read_bytes()).hexdigest()
+    video = json.loads((folder / "video.json").read_text())
+    assert (video["filename"], video["video_id"], video["extraction_id"]) == (source.name, None, None)
+    assert video["started_at"] < video["finished_at"]
 
 
 def test_invalid_specification_is_refused_before_any_extraction(

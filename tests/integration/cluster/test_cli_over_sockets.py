@@ -107,11 +107,40 @@ def test_several_files_become_archives_and_folders(run: Run, service: FakeServic
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert written == ["one", "one-2", "one-2.zip", "one.zip", "two", "two.zip"]
     assert (tmp_path / "out" / "one.zip").read_bytes() == service.archive
-    assert len(list((tmp_path / "out" / "one").iterdir())) == 3
+    assert sorted(path.name for path in (tmp_path / "out" / "one").iterdir()) == [
+        "frame_000001_t000000.000.jpg",
+        "frame_000002_t000001.000.jpg",
+        "manifest.csv",
+        "manifest.json",
+        "metadata.csv",
+        "video.json",
+    ]
+    video = json.loads((tmp_path / "out" / "one-2" / "video.json").read_text())
+    assert (video["version"], video["filename"], video["prefix"]) == (1, "one.mov", "")
+    assert video["video_id"]
+    assert video["extraction_id"]
+    assert video["created_at"].endswith("Z")
     assert set(service.specs) == {'{"sample":{"mode":"fps","fps":29.970}}'}
     assert "other/one.mov: is written as one-2.zip" in completed.stderr
     assert "one.mp4: 2 frames → out/one/" in completed.stdout
     assert "\x1b" not in completed.stdout
+
+
+@pytest.mark.usefixtures("clips")
+def test_prefix_names_the_images_by_their_video_and_needs_unpack(run: Run, tmp_path: Path) -> None:
+    arguments = ("extract", "one.mp4", "other/one.mov", "-o", "out", "--prefix")
+    refused = run(*arguments)
+    assert (refused.returncode, "--unpack" in refused.stderr) == (2, True)
+    assert run(*arguments, "--unpack").returncode == 0
+    names = [path.name for path in (tmp_path / "out").glob("*/*.jpg")]
+    assert sorted(names) == sorted(
+        f"{stem}_frame_00000{n}_t00000{n - 1}.000.jpg" for stem in ("one", "one-2") for n in (1, 2)
+    )
+    again = run(*arguments, "--unpack")
+    assert "one/ (unchanged)" in again.stdout
+    assert run(*arguments[:-1], "--unpack").returncode == 0
+    assert len(list((tmp_path / "out" / "one").glob("frame_*.jpg"))) == 2
+    assert len(list((tmp_path / "out" / "one").iterdir())) == 6
 
 
 @pytest.mark.usefixtures("clips")

@@ -19,7 +19,14 @@ from typing import Any
 
 FRAME = {"n": 1, "name": "frame_000001_t000000.000.jpg", "index": 0, "pts": 0, "time": 0.0, "key": True}
 FRAME |= {"width": 64, "height": 48, "bytes": 100, "sha256": "0" * 64, "offset": 58}
-MANIFEST = {"version": 1, "spec": {}, "time_base": [1, 15360], "warnings": [], "frames": [FRAME]}
+MANIFEST = {
+    "version": 2,
+    "spec": {},
+    "video": {"sha256": "5e" * 32, "size": 9},
+    "time_base": [1, 15360],
+    "warnings": [],
+    "frames": [FRAME],
+}
 UPLOAD_EXPIRES = "Wed, 21 Oct 2099 07:28:00 GMT"
 NOW = "2026-01-02T03:04:05.678901Z"
 
@@ -98,6 +105,15 @@ def make_archive(names: list[str], size: int = 100) -> bytes:
     return content.getvalue()
 
 
+def make_result_archive(names: list[str]) -> bytes:
+    """An archive as that of the engine, with both manifests."""
+    content = io.BytesIO(make_archive(names))
+    with zipfile.ZipFile(content, "a") as file:
+        rows = [f"{n},{name}" for n, name in enumerate(names, 1)]
+        file.writestr(zipfile.ZipInfo("manifest.csv"), "\r\n".join(["n,name", *rows, ""]))
+    return content.getvalue()
+
+
 def problem_response(
     status: int, code: str, *, headers: Mapping[str, str] | None = None, **members: Any
 ) -> ApiResponse:
@@ -138,7 +154,7 @@ class FakeService:
         self.faults: deque[FaultRule] = deque()
         self.polls_until_end = 2
         self.max_append_bytes: int | None = None
-        self.archive = make_archive(["frame_000001_t000000.000.jpg", "frame_000002_t000001.000.jpg"])
+        self.archive = make_result_archive(["frame_000001_t000000.000.jpg", "frame_000002_t000001.000.jpg"])
         self.uploads: dict[str, FakeUpload] = {}
         self.videos: dict[str, dict[str, Any]] = {}
         self.file_contents: dict[str, bytes] = {}

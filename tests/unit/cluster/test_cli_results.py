@@ -1,13 +1,9 @@
-"""Where results are written, how archives are unpacked, and what is printed."""
+"""Where results are written, and what is printed."""
 
 from __future__ import annotations
 
-import errno
 import io
 import re
-import subprocess
-import zipfile
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -22,10 +18,6 @@ from cluster.cli.failures import failure_of
 from cluster.cli.terminal_output import printable
 from cluster.client.api_types import Failure, Result
 from cluster.client.errors import ApiError
-from cluster.unpack_archive import BadArchive, FolderNotReplaceable, is_unpacked, unpack
-from tests.support.clients.fake_service import make_archive
-from tests.support.own_process import command_of
-from tests.support.programs import exit_while_unpacking
 
 
 def archive_names(*filenames: str) -> list[str]:
@@ -54,169 +46,6 @@ def test_archive_is_always_inside_the_folder(name: str) -> None:
 
 def test_name_that_is_not_a_file_name_is_replaced() -> None:
     assert archive_names("..", "") == ["video.zip", "video-2.zip"]
-
-
-def write_archive(path: Path, entries: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> Path:
-    with zipfile.ZipFile(path, "w", compression) as file:
-        for name, content in entries.items():
-            file.writestr(name, content)
-    return path
-
-
-def write_frames_archive(path: Path, *names: str) -> Path:
-    path.write_bytes(make_archive(list(names)))
-    return path
-
-
-def listing(folder: Path) -> list[str]:
-    return sorted(file.name for file in folder.iterdir())
-
-
-def test_archive_becomes_a_folder_of_its_files(tmp_path: Path) -> None:
-    path = write_archive(tmp_path / "a.zip", {"frame_1.jpg": b"1", "manifest.json": b"{}"})
-    unpack(path, tmp_path / "a")
-    assert {file.name: file.read_bytes() for file in (tmp_path / "a").iterdir()} == {
-        "frame_1.jpg": b"1",
-        "manifest.json": b"{}",
-    }
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["a", "a.zip"]
-
-
-def test_frames_of_an_earlier_archive_are_removed(tmp_path: Path) -> None:
-    unpack(write_frames_archive(tmp_path / "a.zip", "old.jpg"), tmp_path / "a")
-    unpack(write_frames_archive(tmp_path / "a.zip", "new.jpg"), tmp_path / "a")
-    assert listing(tmp_path / "a") == ["manifest.json", "new.jpg"]
-    assert listing(tmp_path) == ["a", "a.zip"]
-
-
-def test_folder_with_other_files_is_not_replaced(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "thesis.txt").write_text("three years")
-    with pytest.raises(FolderNotReplaceable):
-        unpack(write_archive(tmp_path / "a.zip", {"manifest.json": b"{}"}), tmp_path / "a")
-    assert (tmp_path / "a" / "thesis.txt").read_text() == "three years"
-
-
-@pytest.mark.parametrize("manifest", ['{"name": "An app", "icons": []}', "[]", "no JSON", "\udcff"])
-def test_folder_with_the_manifest_of_another_program_is_not_replaced(tmp_path: Path, manifest: str) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "manifest.json").write_text(manifest, errors="surrogateescape")
-    with pytest.raises(FolderNotReplaceable):
-        unpack(write_frames_archive(tmp_path / "a.zip", "new.jpg"), tmp_path / "a")
-    assert (tmp_path / "a" / "manifest.json").read_text(errors="surrogateescape") == manifest
-
-
-def test_folder_of_frames_with_a_file_of_the_user_is_not_replaced(tmp_path: Path) -> None:
-    unpack(write_frames_archive(tmp_path / "a.zip", "old.jpg"), tmp_path / "a")
-    (tmp_path / "a" / "notes.txt").write_text("The third one is good.")
-    with pytest.raises(FolderNotReplaceable, match=r"notes\.txt"):
-        unpack(write_frames_archive(tmp_path / "a.zip", "new.jpg"), tmp_path / "a")
-    assert listing(tmp_path / "a") == ["manifest.json", "notes.txt", "old.jpg"]
-
-
-def test_folder_of_frames_with_a_file_of_a_file_browser_is_replaced(tmp_path: Path) -> None:
-    unpack(write_frames_archive(tmp_path / "a.zip", "old.jpg"), tmp_path / "a")
-    (tmp_path / "a" / ".DS_Store").write_bytes(b"\0")
-    unpack(write_frames_archive(tmp_path / "a.zip", "new.jpg"), tmp_path / "a")
-    assert listing(tmp_path / "a") == ["manifest.json", "new.jpg"]
-
-
-@pytest.mark.parametrize("failing_call", [1, 2])
-def test_failed_swap_leaves_the_folder_unchanged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing_call: int
-) -> None:
-    unpack(write_frames_archive(tmp_path / "a.zip", "old.jpg"), tmp_path / "a")
-    rename, calls = Path.rename, count(1)
-
-    def fail_one_call(self: Path, target: Path) -> Path:
-        if next(calls) == failing_call:
-            raise PermissionError(errno.EACCES, "The folder is in use")
-        return rename(self, target)
-
-    new = write_frames_archive(tmp_path / "a.zip", "new.jpg")
-    monkeypatch.setattr(Path, "rename", fail_one_call)
-    with pytest.raises(PermissionError):
-        unpack(new, tmp_path / "a")
-    assert listing(tmp_path / "a") == ["manifest.json", "old.jpg"]
-    assert listing(tmp_path) == ["a", "a.zip"]
-
-
-def test_folder_that_appears_during_the_swap_stays_and_so_does_the_earlier_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    unpack(write_frames_archive(tmp_path / "a.zip", "old.jpg"), tmp_path / "a")
-    rename = Path.rename
-
-    def rename_and_make_folder(self: Path, target: Path) -> Path:
-        renamed = rename(self, target)
-        (tmp_path / "a").mkdir()
-        (tmp_path / "a" / "thesis.txt").write_text("three years")
-        return renamed
-
-    new = write_frames_archive(tmp_path / "a.zip", "new.jpg")
-    monkeypatch.setattr(Path, "rename", rename_and_make_folder)
-    with pytest.raises(OSError, match=r"a\.old-"):
-        unpack(new, tmp_path / "a")
-    assert listing(tmp_path / "a") == ["thesis.txt"]
-    (aside,) = tmp_path.glob("a.old-*")
-    assert listing(aside) == ["manifest.json", "old.jpg"]
-
-
-def test_exit_during_the_swap_leaves_the_earlier_frames_beside_the_folder(tmp_path: Path) -> None:
-    unpack(write_frames_archive(tmp_path / "a.zip", "old.jpg"), tmp_path / "a")
-    write_frames_archive(tmp_path / "a.zip", "new.jpg")
-    command = command_of(exit_while_unpacking, tmp_path / "a.zip", tmp_path / "a")
-    assert subprocess.run(command, check=False).returncode == 9
-    (aside,) = tmp_path.glob("a.old-*")
-    assert listing(aside) == ["manifest.json", "old.jpg"]
-    unpack(tmp_path / "a.zip", tmp_path / "a")
-    assert listing(tmp_path / "a") == ["manifest.json", "new.jpg"]
-    assert listing(aside) == ["manifest.json", "old.jpg"]
-
-
-def test_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
-    (tmp_path / "large-disk").mkdir()
-    (tmp_path / "a").symlink_to("large-disk")
-    for name in ("old.jpg", "new.jpg"):
-        unpack(write_frames_archive(tmp_path / "a.zip", name), tmp_path / "a")
-    assert (tmp_path / "a").is_symlink()
-    assert listing(tmp_path / "large-disk") == ["manifest.json", "new.jpg"]
-
-
-def test_mount_point_is_refused() -> None:
-    with pytest.raises(FolderNotReplaceable, match="mount point"):
-        unpack(Path("a.zip"), Path("/"))
-
-
-def test_folder_with_a_long_name_of_multibyte_letters_is_unpacked(tmp_path: Path) -> None:
-    folder = tmp_path / ("映" * 83)
-    for name in ("old.jpg", "new.jpg"):
-        unpack(write_frames_archive(tmp_path / "a.zip", name), folder)
-    assert listing(folder) == ["manifest.json", "new.jpg"]
-
-
-@pytest.mark.parametrize("name", ["../out.jpg", "/out.jpg", "a/b.jpg", "..", ".hidden", "a\\b.jpg", "C:x.jpg", "d/"])
-def test_archive_with_an_unsafe_entry_is_refused_and_nothing_is_written(tmp_path: Path, name: str) -> None:
-    path = write_archive(tmp_path / "a.zip", {"frame.jpg": b"1", name: b"", "manifest.json": b"{}"})
-    with pytest.raises(BadArchive):
-        unpack(path, tmp_path / "a")
-    assert [file.name for file in tmp_path.iterdir()] == ["a.zip"]
-
-
-def test_compressed_archive_is_refused(tmp_path: Path) -> None:
-    path = write_archive(tmp_path / "a.zip", {"manifest.json": b"0" * 10**6}, zipfile.ZIP_DEFLATED)
-    with pytest.raises(BadArchive):
-        unpack(path, tmp_path / "a")
-
-
-def test_damaged_archive_leaves_the_folder_unchanged(tmp_path: Path) -> None:
-    unpack(write_frames_archive(tmp_path / "a.zip", "old.jpg"), tmp_path / "a")
-    content = bytearray(make_archive(["frame.jpg"]))
-    content[60] ^= 0xFF
-    (tmp_path / "a.zip").write_bytes(content)
-    with pytest.raises(BadArchive):
-        unpack(tmp_path / "a.zip", tmp_path / "a")
-    assert sorted(file.name for file in (tmp_path / "a").iterdir()) == ["manifest.json", "old.jpg"]
 
 
 FAILED = VideoOutcome("notes.mp4", failure=Failure("not_a_video", "It is text.", "file", "Send MP4."))
@@ -309,17 +138,6 @@ def test_summary_counts_succeeded_unchanged_and_failed_videos() -> None:
 )
 def test_exit_code_says_whether_a_repeated_command_can_succeed(outcomes: list[VideoOutcome], code: int | None) -> None:
     assert exit_code(outcomes) == code
-
-
-def test_folder_is_unpacked_when_it_has_every_file_of_the_archive(tmp_path: Path) -> None:
-    path = write_frames_archive(tmp_path / "a.zip", "1.jpg", "2.jpg")
-    assert not is_unpacked(path, tmp_path / "a")
-    unpack(path, tmp_path / "a")
-    assert is_unpacked(path, tmp_path / "a")
-    (tmp_path / "a" / "2.jpg").write_bytes(b"half")
-    assert not is_unpacked(path, tmp_path / "a")
-    unpack(write_frames_archive(tmp_path / "b.zip", "1.jpg"), tmp_path / "a")
-    assert not is_unpacked(path, tmp_path / "a")
 
 
 def test_control_characters_of_names_are_escaped() -> None:
