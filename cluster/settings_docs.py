@@ -22,7 +22,7 @@ on the same machine (`FOTOGRAMA_WEBHOOK_REACH=loopback`).
 
 What the limits do is described in [limits.md](limits.md).
 """
-_CLIENT = """## Command line
+_CLIENT = """## Command line and Python clients
 
 The commands that use a service read these, and after them the file that `fotograma login` writes
 (`fotograma/credentials.json` in `$XDG_CONFIG_HOME`, by default in `~/.config`).
@@ -30,7 +30,7 @@ The commands that use a service read these, and after them the file that `fotogr
 | variable | meaning |
 | --- | --- |
 | `FOTOGRAMA_URL` | Address of the service. |
-| `FOTOGRAMA_TOKEN` | Access token for it. |
+| `FOTOGRAMA_API_KEY` | API key or access token for it. |
 | `FOTOGRAMA_PASSWORD` | Password for `fotograma login`, which asks for it otherwise. |
 """
 SECTIONS = {

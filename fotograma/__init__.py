@@ -4,10 +4,10 @@
 
     fotograma.extract("talk.mov", fotograma.ExtractionSpec(fps=1))  # on this machine
 
-    with fotograma.Client("http://127.0.0.1:8000") as client:  # by a service
-        client.login("ana@example.org", "a long password")
+    with fotograma.Client() as client:  # by a service
         video = client.upload("talk.mov", fotograma.ExtractionSpec(fps=1))
-        client.download(client.wait(video.extraction), "talk.zip")
+        for image in client.frames(client.wait(video.extraction)):
+            print(image.frame.time, image.to_numpy().shape)
 
 Only these names are public; the packages behind them are internal. Each name is loaded when it is first used.
 """
@@ -18,53 +18,119 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cluster.client.account_types import Account, ApiKey, Delivery, Ledger, Webhook
+    from cluster.client.api_types import Estimate, Extraction, Media, Page, Status, TimelineEvent, Tokens, Video
     from cluster.client.async_client import AsyncClient
+    from cluster.client.credentials.token_store import TokenStore
     from cluster.client.errors import (
         ApiError,
+        BadAddress,
+        BadRequest,
+        BadSignature,
         ConnectionFailed,
         DownloadCorrupt,
         ExtractionFailed,
+        FileRefused,
         FotogramaError,
+        Gone,
+        InvalidArgument,
+        InvalidSpec,
+        LimitReached,
+        LocalFileError,
+        LocalFileNotFound,
+        NotAllowed,
+        NotAuthenticated,
+        NotFound,
+        PackageMissing,
+        ServiceUnavailable,
         UnexpectedAnswer,
         UnsendableFile,
         WaitTimeout,
+        WrongState,
     )
     from cluster.client.extraction_spec import ExtractionSpec
+    from cluster.client.result_types import ContactSheet, Frame, FrameImage, Manifest
     from cluster.client.retry_policy import RetryPolicy
     from cluster.client.sync_client import Client
     from fotograma.engine import EngineError, extract, extract_many
 
     __version__: str
 
+_MODULES = {
+    "cluster.client.account_types": ("Account", "ApiKey", "Delivery", "Ledger", "Webhook"),
+    "cluster.client.api_types": (
+        "Estimate",
+        "Extraction",
+        "Media",
+        "Page",
+        "Status",
+        "TimelineEvent",
+        "Tokens",
+        "Video",
+    ),
+    "cluster.client.async_client": ("AsyncClient",),
+    "cluster.client.credentials.token_store": ("TokenStore",),
+    "cluster.client.extraction_spec": ("ExtractionSpec",),
+    "cluster.client.result_types": ("ContactSheet", "Frame", "FrameImage", "Manifest"),
+    "cluster.client.retry_policy": ("RetryPolicy",),
+    "cluster.client.sync_client": ("Client",),
+    "fotograma.engine": ("EngineError", "extract", "extract_many"),
+}
+"""Where each name is defined. Names that are absent here are in `cluster.client.errors`."""
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
 __all__ = [
+    "Account",
     "ApiError",
+    "ApiKey",
     "AsyncClient",
+    "BadAddress",
+    "BadRequest",
+    "BadSignature",
     "Client",
     "ConnectionFailed",
+    "ContactSheet",
+    "Delivery",
     "DownloadCorrupt",
     "EngineError",
+    "Estimate",
+    "Extraction",
     "ExtractionFailed",
     "ExtractionSpec",
+    "FileRefused",
     "FotogramaError",
+    "Frame",
+    "FrameImage",
+    "Gone",
+    "InvalidArgument",
+    "InvalidSpec",
+    "Ledger",
+    "LimitReached",
+    "LocalFileError",
+    "LocalFileNotFound",
+    "Manifest",
+    "Media",
+    "NotAllowed",
+    "NotAuthenticated",
+    "NotFound",
+    "PackageMissing",
+    "Page",
     "RetryPolicy",
+    "ServiceUnavailable",
+    "Status",
+    "TimelineEvent",
+    "TokenStore",
+    "Tokens",
     "UnexpectedAnswer",
     "UnsendableFile",
+    "Video",
     "WaitTimeout",
+    "Webhook",
+    "WrongState",
     "__version__",
     "extract",
     "extract_many",
 ]
-
-_MODULES = {
-    "AsyncClient": "cluster.client.async_client",
-    "Client": "cluster.client.sync_client",
-    "EngineError": "fotograma.engine",
-    "ExtractionSpec": "cluster.client.extraction_spec",
-    "RetryPolicy": "cluster.client.retry_policy",
-    "extract": "fotograma.engine",
-    "extract_many": "fotograma.engine",
-}
-"""Where each name is defined. Names that are absent here are in `cluster.client.errors`."""
 
 # A type checker reads the imports above instead, and reports a name that is not among them.
 if not TYPE_CHECKING:
@@ -75,7 +141,7 @@ if not TYPE_CHECKING:
         if name == "__version__":
             value = import_module("importlib.metadata").version("fotograma")
         else:
-            value = getattr(import_module(_MODULES.get(name, "cluster.client.errors")), name)
+            value = getattr(import_module(_MODULE_OF.get(name, "cluster.client.errors")), name)
         globals()[name] = value
         return value
 

@@ -30,8 +30,8 @@ class EngineError(FotogramaError):
     """
 
     def __init__(self, *, code: str, detail: str, fault: str, remedy: str) -> None:
-        super().__init__(f"{detail} ({code})")
-        self.code, self.detail, self.fault, self.remedy = code, detail, fault, remedy
+        super().__init__(f"{detail} ({code})", code=code, fault=fault, remedy=remedy)
+        self.detail = detail
 
 
 def extract(
@@ -48,7 +48,7 @@ def extract(
     spec: an ExtractionSpec, the same as a dict, or its JSON text; None: one frame a second. out: made if missing; None:
     `frames/<stem of the file's name>`. threads: None: one for each core. Neither threads nor `reader` changes a frame.
     Raises EngineError; FotogramaError when the engine is not installed; OSError when `source` can't be read or `out`
-    can't be written; ValueError or TypeError for a specification that JSON can't hold.
+    can't be written; InvalidSpec for a specification that JSON can't hold.
     """
     folder = Path("frames", Path(source).stem) if out is None else out
     (extracted,) = extract_many(source, [(spec, folder)], threads=threads, reader=reader, on_progress=on_progress)

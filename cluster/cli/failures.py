@@ -38,4 +38,4 @@ def failure_of(error: FotogramaError | OSError) -> Failure:
         case OSError():
             return Failure("local_file", str(error), "request", "Check the path, its permissions and the free space.")
         case _:
-            return Failure("unexpected_answer", str(error), "service", "Check the server's address and version.")
+            return Failure(error.code, error.detail, error.fault, error.remedy)

@@ -8,11 +8,28 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Generic, TypeVar
 
-from msgspec import Meta
+from msgspec import Meta, to_builtins
 
 T = TypeVar("T")
 Time = Annotated[datetime, Meta(tz=True)]
 """A time without a zone is refused."""
+
+
+class ApiValue:
+    """A value of the API. It can't be changed, and two with equal fields are equal."""
+
+    __slots__ = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the value as an object that JSON can hold, with the field names of the API.
+
+        >>> Status.RUNNING in [video.status for video in client.videos()]
+        False
+        >>> client.me().to_dict()["email"]
+        'ana@example.org'
+        """
+        document: dict[str, Any] = to_builtins(self)
+        return document
 
 
 class Status(StrEnum):
@@ -30,7 +47,7 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Tokens:
+class Tokens(ApiValue):
     """A session. refresh_token: works once; None for an API key or a token that can't be renewed."""
 
     access_token: str = field(repr=False)
@@ -39,17 +56,7 @@ class Tokens:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
-    id: str
-    email: str
-    name: str | None = None
-    role: str = "user"
-    locale: str | None = None
-    notify: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Media:
+class Media(ApiValue):
     """What the file is. Width and height are pixels as displayed; rotation in degrees."""
 
     container: str | None = None
@@ -64,7 +71,7 @@ class Media:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(ApiValue):
     """frames_total, fraction: None until planned. queue_position: 1 to 1,000 while waiting, else None."""
 
     frames_done: int = 0
@@ -75,7 +82,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(ApiValue):
     """Why an extraction failed. fault: "request", "file" or "service"."""
 
     code: str
@@ -85,13 +92,13 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class ResultWarning:
+class ResultWarning(ApiValue):
     code: str
     detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class Result(ApiValue):
     """frames: images in the archive. bytes, sha256: of the archive. expires_at: when its files go; None for never."""
 
     frames: int
@@ -102,7 +109,7 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Extraction:
+class Extraction(ApiValue):
     """One run of a frame specification over a video. error is set when failed, result when succeeded."""
 
     id: str
@@ -121,7 +128,7 @@ class Extraction:
 
 
 @dataclass(frozen=True, slots=True)
-class Video:
+class Video(ApiValue):
     """What was uploaded. extraction: the newest one; media: None until the probe."""
 
     id: str
@@ -135,7 +142,7 @@ class Video:
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(ApiValue):
     """What an extraction is going to give. frames: images. bytes: of the archive. seconds: of one worker."""
 
     frames: int
@@ -144,7 +151,7 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
-class TimelineEvent:
+class TimelineEvent(ApiValue):
     """One event of a time line. blame: what a retry counts against."""
 
     at: Time
@@ -161,96 +168,8 @@ class TimelineEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class Ledger:
-    """Every acceptance compared with its extraction. differences: ids that disagree (a limited number); reasons: by id.
-
-    users: the same figures for each account.
-    """
-
-    accepted: int
-    succeeded: int
-    failed: int
-    cancelled: int
-    queued: int
-    running: int
-    deleted: int
-    balanced: bool
-    difference_count: int
-    differences: tuple[str, ...]
-    reasons: Mapping[str, str]
-    users: tuple[Mapping[str, Any], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Webhook:
-    """A URL that receives notifications. secret: only when it was just added. disabled_at: since when it is off."""
-
-    id: str
-    url: str
-    events: tuple[str, ...]
-    created_at: Time
-    disabled_at: Time | None = None
-    secret: str | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveryTry:
-    """status: of the HTTP response, None without one. error: None when the delivery succeeded."""
-
-    at: Time
-    milliseconds: int
-    status: int | None = None
-    error: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """One notification to one webhook; id is its `webhook-id`. status: pending, delivered or given_up."""
-
-    id: str
-    type: str
-    extraction_id: str
-    status: str
-    created_at: Time
-    due_at: Time | None = None
-    delivered_at: Time | None = None
-    tries: tuple[DeliveryTry, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
+class Page(ApiValue, Generic[T]):
     """One page of a list. next_cursor: None on the last one."""
 
     items: tuple[T, ...]
     next_cursor: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """One image of an archive. n: from 1. index: among the video's displayed frames, from 0. pts: ticks.
-
-    time: seconds from the first displayed frame. offset: first byte of the image in the archive.
-    """
-
-    n: int
-    name: str
-    index: int
-    pts: int
-    time: float
-    key: bool
-    width: int
-    height: int
-    bytes: int
-    sha256: str
-    offset: int
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """The manifest of an archive. time_base: seconds per tick, as numerator and denominator."""
-
-    version: int
-    spec: Mapping[str, Any]
-    time_base: tuple[int, ...]
-    frames: tuple[Frame, ...]
-    warnings: tuple[ResultWarning, ...] = ()

@@ -12,13 +12,13 @@ from itertools import count
 from typing import Any
 
 from cluster.client.api_types import Tokens
-from cluster.client.effects import ConnectionLost, Flow, Reply, Request, RunExclusively, Send, Sleep
+from cluster.client.credentials.token_store import TokenStore
+from cluster.client.effects import ConnectionLost, ContentSink, Flow, Reply, Request, RunExclusively, Send, Sleep
+from cluster.client.error_families import error_class
 from cluster.client.errors import ApiError, ConnectionFailed, UnexpectedAnswer
 from cluster.client.json_decoding import decode
-from cluster.client.local_files.resumable_download import ResumableDownload
 from cluster.client.local_files.upload_state_file import UploadStateFile
 from cluster.client.retry_policy import IN_PROGRESS, Attempt, RetryPolicy, retry_after_seconds, wait_seconds
-from cluster.client.token_store import TokenStore
 
 PROBLEM = "application/problem+json"
 BAD_CREDENTIALS = "bad_credentials"
@@ -30,6 +30,14 @@ _CODES_WITHOUT_BODY = {404: "not_found", 410: "upload_gone"}
 def new_key() -> str:
     """Returns a unique text of 32 characters."""
     return uuid.uuid4().hex
+
+
+@dataclass(slots=True)
+class LearntLimits:
+    """Limits that the server has told. page_limit: items of one page; None when the server does not tell it."""
+
+    is_page_limit_known: bool = False
+    page_limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +52,10 @@ class Session:
     store: TokenStore
     policy: RetryPolicy = field(default_factory=RetryPolicy)
     upload_state: UploadStateFile | None = None
+    learnt: LearntLimits = field(default_factory=LearntLimits)
     monotonic: Callable[[], float] = time.monotonic
     random: Callable[[], float] = random.random
     new_key: Callable[[], str] = new_key
-
-    def __post_init__(self) -> None:
-        if not self.base_url.startswith(("http://", "https://")):
-            raise ValueError(f"the address must start with http:// or https://, and is {self.base_url!r}")
 
 
 def json_request(method: str, path: str, document: Any, *, key: str | None = None, repeatable: bool = False) -> Request:
@@ -64,7 +69,7 @@ def anonymous(session: Session, request: Request) -> Flow[Reply]:
     return raise_for_error(reply)
 
 
-def authorized(session: Session, request: Request, into: ResumableDownload | None = None) -> Flow[Reply]:
+def authorized(session: Session, request: Request, into: ContentSink | None = None) -> Flow[Reply]:
     """Sends with the access token, and renews it once when it has expired. Raises ApiError, ConnectionFailed."""
     used: Tokens | None = None
 
@@ -82,6 +87,16 @@ def authorized(session: Session, request: Request, into: ResumableDownload | Non
         yield RunExclusively(renew_tokens(session, used))
         reply = yield from _send_with_retries(session, with_current_token, into)
     return raise_for_error(reply)
+
+
+def delete_once(session: Session, path: str) -> Flow[None]:
+    """Deletes a resource. Raises NotFound only when the first try found none."""
+    try:
+        yield from authorized(session, Request("DELETE", path))
+    except ApiError as error:
+        # A later try finds nothing when the first one has deleted it and its response was lost.
+        if error.status != 404 or error.tries == 1:
+            raise
 
 
 def renew_tokens(session: Session, used: Tokens | None) -> Flow[None]:
@@ -105,7 +120,7 @@ def raise_for_error(reply: Reply) -> Reply:
     raise _api_error(reply)
 
 
-def _send_with_retries(session: Session, request: Callable[[], Request], into: ResumableDownload | None) -> Flow[Reply]:
+def _send_with_retries(session: Session, request: Callable[[], Request], into: ContentSink | None) -> Flow[Reply]:
     """Repeats a request as the retry policy says. After progress of a download, its tries are counted from one again.
 
     Raises ConnectionFailed.
@@ -138,7 +153,7 @@ def _send_with_retries(session: Session, request: Callable[[], Request], into: R
     return replace(outcome, tries=sent)
 
 
-def _send_once(request: Request, into: ResumableDownload | None) -> Flow[Reply | ConnectionLost]:
+def _send_once(request: Request, into: ContentSink | None) -> Flow[Reply | ConnectionLost]:
     try:
         reply: Reply = yield Send(request, into)
     except ConnectionLost as lost:
@@ -159,16 +174,22 @@ def _api_error(reply: Reply) -> ApiError:
     def text(name: str, default: str) -> str:
         return fields[name] if isinstance(fields.get(name), str) else default
 
-    return ApiError(
+    fault = text("fault", "service" if reply.status >= 500 else "request")
+    return error_class(reply.status, fault)(
         status=reply.status,
         code=text("code", _code_without_body(reply)),
         detail=text("detail", text("title", f"The server answered {reply.status}.")),
-        fault=text("fault", "service" if reply.status >= 500 else "request"),
-        remedy=text("remedy", ""),
+        fault=fault,
+        remedy=text("remedy", _default_remedy(fault)),
         request_id=text("request_id", reply.headers.get("x-request-id", "")) or None,
         retry_after=retry_after_seconds(reply.headers),
         tries=reply.tries,
     )
+
+
+def _default_remedy(fault: str) -> str:
+    """For a response that names none, as from a proxy."""
+    return "Try again later." if fault == "service" else "Check the address of the server and the request."
 
 
 def _code_without_body(reply: Reply) -> str:

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
-
-if TYPE_CHECKING:
-    from cluster.client.local_files.resumable_download import ResumableDownload
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 T = TypeVar("T")
 
@@ -29,6 +26,22 @@ class Body(Protocol):
         """Bytes."""
 
     def chunks(self) -> Iterator[bytes]: ...
+
+
+class ContentSink(Protocol):
+    """Receives the content of a download, which may arrive in several responses."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that have arrived."""
+
+    def headers(self) -> Mapping[str, str]:
+        """Returns the request headers: they ask for the rest."""
+
+    def begin(self, status: int, headers: Mapping[str, str]) -> None:
+        """Reads the head of a response, 200 or 206."""
+
+    def write(self, chunk: bytes) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +68,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """headers: names in lower case. content: the body, empty when it went into a `ResumableDownload`. tries:
+    """headers: names in lower case. content: the body, empty when it went into a `ContentSink`. tries:
     requests sent.
     """
 
@@ -78,7 +91,7 @@ class Send:
     """→ Reply, or raises ConnectionLost. into: receives the content of a 200 or 206."""
 
     request: Request
-    into: ResumableDownload | None = None
+    into: ContentSink | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +120,27 @@ class RunConcurrently:
     """→ a list with the outcome of each flow: its result, or the exception that ended it. After an exception no further
     flow begins; the outcome of those is None.
 
-    The asyncio client runs up to `max_concurrent` flows at a time, the blocking client one after the other.
+    Up to `max_concurrent` flows run at a time: as tasks of the asyncio client, as threads of the blocking one.
     """
 
     flows: Sequence[Flow[Any]]
     max_concurrent: int
 
 
-Effect: TypeAlias = Send | Sleep | RunInThread | RunExclusively | RunConcurrently
+@dataclass(frozen=True, eq=False)
+class Slots:
+    """Flows that hold one of these slots run at the same time, `max_concurrent` at most."""
+
+    max_concurrent: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunInSlot:
+    """→ the result of `flow`, which begins when one of the slots is free."""
+
+    slots: Slots
+    flow: Flow[Any]
+
+
+Effect: TypeAlias = Send | Sleep | RunInThread | RunExclusively | RunConcurrently | RunInSlot
 Flow: TypeAlias = Generator[Effect, Any, T]

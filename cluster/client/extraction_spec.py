@@ -11,6 +11,8 @@ from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import Any, Literal, NotRequired, TypedDict
 
+from cluster.client.errors import InvalidSpec
+
 Number = int | float | Decimal
 """A float means the decimal that Python prints for it: 0.1 is a tenth."""
 
@@ -91,7 +93,7 @@ class ExtractionSpec:
         ExtractionSpec(sample={"mode": "uniform", "count": 20}, image={"format": "png", "max_side": 640})
 
     fps: short for `sample={"mode": "fps", "fps": fps}`. snap: "keyframe" takes the nearest key frame instead.
-    max_frames: images at most. Raises ValueError when both `fps` and `sample` are given.
+    max_frames: images at most. Raises InvalidSpec when both `fps` and `sample` are given.
     """
 
     fps: Number | None = None
@@ -103,7 +105,7 @@ class ExtractionSpec:
 
     def __post_init__(self) -> None:
         if self.fps is not None and self.sample is not None:
-            raise ValueError("give fps or sample, not both")
+            raise InvalidSpec("give fps or sample, not both")
 
     def document(self) -> dict[str, Any]:
         """The specification as the API takes it, without the fields that are None."""
@@ -128,11 +130,14 @@ Spec = ExtractionSpec | Mapping[str, Any] | str
 
 
 def spec_text(spec: Spec) -> str:
-    """Returns JSON text. Raises ValueError for text that is not JSON and for NaN, TypeError for other types."""
-    if isinstance(spec, str):
-        json.loads(spec)
-        return spec
-    return _encode(spec.document() if isinstance(spec, ExtractionSpec) else spec)
+    """Returns JSON text. Raises InvalidSpec for text that is not JSON, for NaN, and for values that JSON can't hold."""
+    try:
+        if isinstance(spec, str):
+            json.loads(spec)
+            return spec
+        return _encode(spec.document() if isinstance(spec, ExtractionSpec) else spec)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InvalidSpec(f"The specification can't be written as JSON: {error}.") from error
 
 
 def is_same_spec(text: str | None, canonical: Mapping[str, Any]) -> bool:

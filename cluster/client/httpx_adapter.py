@@ -9,6 +9,7 @@ from typing import TypedDict
 import httpx
 
 from cluster.client.effects import ConnectionLost, Reply, Request
+from cluster.client.errors import FotogramaError, InvalidArgument, UnexpectedAnswer
 
 CONNECTIONS = 16
 # Addresses of this machine never go through a proxy, also when the environment names one.
@@ -56,5 +57,21 @@ def reply(response: httpx.Response, content: bytes) -> Reply:
     return Reply(response.status_code, default_date | headers, content)
 
 
-def connection_lost(error: httpx.TransportError) -> ConnectionLost:
-    return ConnectionLost(str(error) or type(error).__name__, unsent=isinstance(error, _UNSENT))
+FAILURES = (httpx.RequestError, httpx.InvalidURL, httpx.StreamError, UnicodeEncodeError)
+"""What httpx raises for a request that gets no whole response."""
+
+
+def explained(error: Exception) -> ConnectionLost | FotogramaError:
+    """Returns one of FAILURES as an error of the SDK: what another try can mend is a lost connection."""
+    match error:
+        case UnicodeEncodeError() | httpx.LocalProtocolError():
+            return InvalidArgument(f"A header of the request can't be written: {error}")
+        case httpx.InvalidURL() | httpx.UnsupportedProtocol() | httpx.TooManyRedirects():
+            return UnexpectedAnswer(f"The server redirects to an address that can't be used: {error}")
+        case _:
+            return ConnectionLost(str(error) or type(error).__name__, unsent=isinstance(error, _UNSENT))
+
+
+def closed_client() -> FotogramaError:
+    """The error of a call after `close`."""
+    return FotogramaError("The client is closed.", code="client_closed", fault="request", remedy="Open a new client.")

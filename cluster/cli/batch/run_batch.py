@@ -47,8 +47,9 @@ def run_on_server(
     items: list[BatchItem], spec: str | None, folder: Path, *, unpack: Unpacking | None, as_json: bool
 ) -> None:
     """Uploads the files that the server does not have, and downloads the results. Exits as `run_batch`."""
-    from cluster.cli.stored_credentials import server_credentials, upload_state_path  # noqa: PLC0415
+    from cluster.cli.stored_credentials import server_credentials  # noqa: PLC0415
     from cluster.client.async_client import AsyncClient  # noqa: PLC0415
+    from cluster.client.credentials.credentials_file import upload_state_path  # noqa: PLC0415
 
     server = server_credentials(os.environ)
     state = None

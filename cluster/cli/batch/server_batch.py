@@ -194,7 +194,7 @@ class ServerBatch:
         assert state.extraction is not None
         key = f"again-{state.extraction.id}"
         try:
-            return state.video, await self.client.extract(state.video, self.spec or "{}", idempotency_key=key)
+            return state.video, await self.client.extract_again(state.video, self.spec or "{}", idempotency_key=key)
         except ApiError as error:
             if error.code != "video_expired":
                 raise

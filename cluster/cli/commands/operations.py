@@ -20,7 +20,8 @@ from cluster.client.errors import FotogramaError
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from cluster.client.api_types import Ledger, TimelineEvent
+    from cluster.client.account_types import Ledger
+    from cluster.client.api_types import TimelineEvent
 
 commands = typer.Typer()
 ops = typer.Typer(

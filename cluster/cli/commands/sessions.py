@@ -21,11 +21,12 @@ def login(
     register: Annotated[bool, typer.Option("--register", help="Create the account first.")] = False,
 ) -> None:
     """Log in to a service. The password is asked for, or taken from FOTOGRAMA_PASSWORD."""
-    from cluster.cli.stored_credentials import DEFAULT_URL, canonical_url, credentials_file  # noqa: PLC0415
+    from cluster.client.credentials.credentials_file import credentials_file  # noqa: PLC0415
+    from cluster.client.credentials.server_choice import choose_server  # noqa: PLC0415
     from cluster.client.sync_client import Client  # noqa: PLC0415
 
     file = credentials_file(os.environ)
-    address = canonical_url(url or file.current_url() or DEFAULT_URL)
+    address = choose_server(url, None, {}, file.current_url).url
     account_email = email or typer.prompt("E-mail", err=True)
     password = os.environ.get("FOTOGRAMA_PASSWORD") or typer.prompt(
         "Password", hide_input=True, confirmation_prompt=register, err=True

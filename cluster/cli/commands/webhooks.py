@@ -10,7 +10,7 @@ import typer
 from cluster.cli.option_types import example
 
 if TYPE_CHECKING:
-    from cluster.client.api_types import Delivery, Webhook
+    from cluster.client.account_types import Delivery, Webhook
     from cluster.client.sync_client import Client
 
 webhooks = typer.Typer(

@@ -11,6 +11,7 @@ from typing import IO
 
 from cluster.client.errors import UnsendableFile
 
+AnyPath = str | os.PathLike[str]
 BLOCK_BYTES = 1 << 20
 
 OnSent = Callable[[int, int], None]

@@ -9,9 +9,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from cluster.client.api_calls import extract, extraction, me, video, video_page
 from cluster.client.api_types import Video
 from cluster.client.authorized_requests import Session
+from cluster.client.calls.account_calls import me
+from cluster.client.calls.extraction_calls import extraction
+from cluster.client.calls.video_calls import extract, video, video_page
 from cluster.client.effects import Flow, RunInThread
 from cluster.client.errors import ApiError
 from cluster.client.extraction_spec import is_same_spec
@@ -30,7 +32,7 @@ def content_key(name: str, spec: str | None, content: str) -> str:
 
 def find_by_content(session: Session, sha256: str) -> Flow[Video | None]:
     """Returns the account's newest video of this content, by the service's digest or by this client's own record."""
-    page = yield from video_page(session, status=None, q=None, sha256=sha256, limit=1, cursor=None)
+    page = yield from video_page(session, status=None, q=None, sha256=sha256, limit=1)
     state = session.upload_state
     if page.items or state is None:
         return page.items[0] if page.items else None

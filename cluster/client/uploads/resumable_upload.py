@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from cluster.client.api_calls import video
 from cluster.client.api_types import Video
 from cluster.client.authorized_requests import Session, authorized
+from cluster.client.calls.video_calls import video
 from cluster.client.effects import Flow, RunInThread, Sleep
 from cluster.client.errors import ApiError, ConnectionFailed, FotogramaError, UnexpectedAnswer, UnsendableFile
 from cluster.client.local_files.local_file import FilePiece, LocalFile, OnRead, OnSent, sha256_of

@@ -26,7 +26,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeService]:
     fake = FakeService()
     with serve_fake_service(fake) as url:
         monkeypatch.setenv("FOTOGRAMA_URL", url)
-        monkeypatch.setenv("FOTOGRAMA_TOKEN", "fg_key")
+        monkeypatch.setenv("FOTOGRAMA_API_KEY", "fg_key")
         yield fake
 
 
@@ -115,7 +115,7 @@ def test_without_a_session_the_files_are_listed_and_the_reason_is_printed(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    monkeypatch.delenv("FOTOGRAMA_TOKEN", raising=False)
+    monkeypatch.delenv("FOTOGRAMA_API_KEY", raising=False)
     code, out, err = dry_run(capsys, "videos")
     assert (code, len(out.splitlines())) == (0, 2)
     assert "You are not logged in" in err

@@ -41,7 +41,7 @@ class OperatorShell:
 
     async def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         environ = {name: value for name, value in os.environ.items() if not name.startswith("FOTOGRAMA_")}
-        environ |= {"FOTOGRAMA_URL": self.url, "FOTOGRAMA_TOKEN": self.token, "PYTHONPATH": os.getcwd()}
+        environ |= {"FOTOGRAMA_URL": self.url, "FOTOGRAMA_API_KEY": self.token, "PYTHONPATH": os.getcwd()}
         return await asyncio.to_thread(
             subprocess.run,
             [sys.executable, "-m", "cluster.cli.app", *arguments],

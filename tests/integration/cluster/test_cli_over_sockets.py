@@ -42,7 +42,7 @@ def run(environ: dict[str, str], tmp_path: Path) -> Run:
     def run_command(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "cluster.cli.app", *arguments]
         # A user runs the command in another folder than the tests'.
-        env = environ | {"PYTHONPATH": os.getcwd(), "FOTOGRAMA_TOKEN": "fg_key"} | variables
+        env = environ | {"PYTHONPATH": os.getcwd(), "FOTOGRAMA_API_KEY": "fg_key"} | variables
         return subprocess.run(
             command,
             check=False,
@@ -69,7 +69,7 @@ def clips(tmp_path: Path) -> None:
 def test_login_stores_a_session_that_later_commands_use_and_renew(
     run: Run, service: FakeService, tmp_path: Path
 ) -> None:
-    no_token = {"FOTOGRAMA_TOKEN": ""}
+    no_token = {"FOTOGRAMA_API_KEY": ""}
     completed = run(
         "login", "--email", "ana@example.org", "--register", FOTOGRAMA_PASSWORD="right password", **no_token
     )
@@ -240,7 +240,7 @@ def test_ctrl_c_leaves_the_extractions_and_prints_how_to_download_them(
 ) -> None:
     service.polls_until_end = 10**9
     command = [sys.executable, "-m", "cluster.cli.app", "extract", "one.mp4", "two.mp4", "-o", "out"]
-    env = environ | {"PYTHONPATH": os.getcwd(), "FOTOGRAMA_TOKEN": "fg_key", "PYTHONUNBUFFERED": "1"}
+    env = environ | {"PYTHONPATH": os.getcwd(), "FOTOGRAMA_API_KEY": "fg_key", "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
         command, env=env, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fotograma import AsyncClient, Client, ConnectionFailed
+from fotograma import AsyncClient, Client, ConnectionFailed, RetryPolicy, Tokens, TokenStore
 from tests.support.clients.fake_service import (
     FakeService,
     act_and_drop_connection,
@@ -24,6 +24,8 @@ from tests.support.clients.fake_service import (
 from tests.support.clients.fake_service_http_server import serve_fake_service
 from tests.support.own_process import command_of
 from tests.support.programs import upload_file
+
+AT_ONCE = RetryPolicy(first_seconds=0.0)
 
 
 @pytest.fixture
@@ -44,21 +46,13 @@ def clip(tmp_path: Path) -> Path:
     return path
 
 
-def no_sleep(_: float) -> None:
-    """Returns at once."""
-
-
-async def no_sleep_async(_: float) -> None:
-    await asyncio.sleep(0)
-
-
 def test_upload_and_download_survive_broken_connections(
     url: str, service: FakeService, clip: Path, tmp_path: Path
 ) -> None:
     service.archive = make_archive([f"f{n}.jpg" for n in range(20)], 100_000)
     service.add_faults("POST", "/v1/uploads", act_and_drop_connection)
     service.add_faults("GET", ".*zip", truncate_body(700_001), drop_connection, truncate_body(1))
-    with Client(url, "fg_key", sleep=no_sleep) as client:
+    with Client(url, "fg_key", retry=AT_ONCE) as client:
         video = client.upload(clip)
         client.download(client.wait(video.extraction), tmp_path / "out.zip")
     assert service.file_contents == {video.id: clip.read_bytes()}
@@ -75,7 +69,7 @@ async def test_many_clips_are_extracted_concurrently(
     url: str, service: FakeService, clip: Path, tmp_path: Path
 ) -> None:
     service.add_faults("POST", "/v1/uploads", act_and_drop_connection, drop_connection)
-    async with AsyncClient(url, "fg_key", sleep=no_sleep_async) as client:
+    async with AsyncClient(url, "fg_key", retry=AT_ONCE) as client:
 
         async def upload_and_download(number: int) -> Path:
             video = await client.upload(clip)
@@ -98,7 +92,7 @@ def test_upload_does_not_load_the_file_into_memory(url: str, tmp_path: Path) -> 
 
 
 def test_threads_that_share_a_client_renew_its_tokens_once(url: str, service: FakeService) -> None:
-    with Client(url, "old", refresh_token="refresh-0") as client, ThreadPoolExecutor(8) as threads:
+    with Client(url, store=TokenStore(Tokens("old", "refresh-0"))) as client, ThreadPoolExecutor(8) as threads:
         barrier = threading.Barrier(8)
 
         def fetch_own_id(_: int) -> str:
@@ -110,7 +104,7 @@ def test_threads_that_share_a_client_renew_its_tokens_once(url: str, service: Fa
 
 
 async def test_tasks_that_share_a_client_renew_its_tokens_once(url: str, service: FakeService) -> None:
-    async with AsyncClient(url, "old", refresh_token="refresh-0") as client:
+    async with AsyncClient(url, store=TokenStore(Tokens("old", "refresh-0"))) as client:
         assert {account.id for account in await asyncio.gather(*(client.me() for _ in range(8)))} == {"u-1"}
     assert service.refresh_count == 1
 
@@ -118,7 +112,7 @@ async def test_tasks_that_share_a_client_renew_its_tokens_once(url: str, service
 async def test_cancelled_download_leaves_no_file(url: str, service: FakeService, clip: Path, tmp_path: Path) -> None:
     service.archive = make_archive(["f.jpg"], 20_000_000)
     arrived = asyncio.Event()
-    async with AsyncClient(url, "fg_key", sleep=no_sleep_async) as client:
+    async with AsyncClient(url, "fg_key", retry=AT_ONCE) as client:
         extraction = await client.wait((await client.upload(clip)).extraction)
         task = asyncio.create_task(
             client.download(extraction, tmp_path / "out.zip", on_received=lambda *_: arrived.set())
@@ -132,7 +126,7 @@ async def test_cancelled_download_leaves_no_file(url: str, service: FakeService,
 
 def test_unreachable_server_is_an_error_with_its_address() -> None:
     with (
-        Client("http://127.0.0.1:1", "fg_key", sleep=no_sleep) as client,
+        Client("http://127.0.0.1:1", "fg_key", retry=AT_ONCE) as client,
         pytest.raises(ConnectionFailed, match=r"http://127\.0\.0\.1:1 can't be reached"),
     ):
         client.me()

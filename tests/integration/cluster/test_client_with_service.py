@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from cluster.client.api_types import Status, Tokens
-from fotograma import ApiError, AsyncClient, Client, ExtractionFailed
+from fotograma import ApiError, AsyncClient, Client, ExtractionFailed, TokenStore
 from serve_app.app import create_app
 from serve_app.deps import Deps
 from tests.support.clients import api_client
@@ -66,7 +66,7 @@ async def test_account_is_exported_and_erased(ana: AsyncClient, clips: list[Path
 
 async def test_account_registers_renews_its_session_and_logs_out(url: str) -> None:
     stored_tokens: list[Tokens | None] = []
-    async with AsyncClient(url, on_tokens=stored_tokens.append) as client:
+    async with AsyncClient(url, store=TokenStore(on_change=stored_tokens.append)) as client:
         account = await client.register(EMAIL, api_client.PASSWORD, name="Ana", locale="pt-BR")
         with pytest.raises(ApiError) as second_registration:
             await client.register(EMAIL, api_client.PASSWORD)
@@ -79,7 +79,7 @@ async def test_account_registers_renews_its_session_and_logs_out(url: str) -> No
         assert (await client.me()).email == EMAIL
         await client.logout()
     assert len({tokens and tokens.refresh_token for tokens in stored_tokens}) == 3
-    async with AsyncClient(url, renewed.access_token, refresh_token=renewed.refresh_token) as ended:
+    async with AsyncClient(url, store=TokenStore(renewed)) as ended:
         with pytest.raises(ApiError) as refused:
             await ended.me()
         assert refused.value.status == 401
@@ -87,7 +87,7 @@ async def test_account_registers_renews_its_session_and_logs_out(url: str) -> No
 
 async def test_expired_access_token_is_renewed(url: str, ana: AsyncClient) -> None:
     assert ana.tokens is not None
-    async with AsyncClient(url, "run.out.token", refresh_token=ana.tokens.refresh_token) as client:
+    async with AsyncClient(url, store=TokenStore(Tokens("run.out.token", ana.tokens.refresh_token))) as client:
         accounts = await asyncio.gather(*(client.me() for _ in range(5)))
     assert {account.email for account in accounts} == {EMAIL}
 
@@ -118,7 +118,7 @@ async def test_clips_are_uploaded_listed_extracted_and_deleted(ana: AsyncClient,
     page = await ana.video_page(limit=2)
     assert page.next_cursor is not None
     assert (await ana.video_page(limit=2, cursor=page.next_cursor)).next_cursor is None
-    again = await ana.extract(videos[0], {"sample": {"mode": "keyframes"}})
+    again = await ana.extract_again(videos[0], {"sample": {"mode": "keyframes"}})
     assert (await ana.video(videos[0].id)).extraction.id == again.id
     await ana.delete(videos[0])
     with pytest.raises(ApiError, match="not_found"):

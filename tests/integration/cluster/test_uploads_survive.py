@@ -109,7 +109,7 @@ async def test_killed_client_resumes_at_the_offset_of_the_service(
     async with proxied(deps, proxy) as url:
         sdk = [sys.executable, "-c", UPLOAD, url, token, str(video), str(state)]
         command = [sys.executable, "-m", "cluster.cli.app", "extract", str(video), "-o", str(tmp_path / "out")]
-        environ = os.environ | {"FOTOGRAMA_URL": url, "FOTOGRAMA_TOKEN": token, "XDG_STATE_HOME": str(tmp_path)}
+        environ = os.environ | {"FOTOGRAMA_URL": url, "FOTOGRAMA_API_KEY": token, "XDG_STATE_HOME": str(tmp_path)}
         killed = await asyncio.create_subprocess_exec(*(sdk if client_kind == "SDK" else command), env=environ)
         await proxy.stalled.wait()
         killed.send_signal(signal.SIGKILL)

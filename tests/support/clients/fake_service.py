@@ -155,6 +155,7 @@ class FakeService:
         self.polls_until_end = 2
         self.max_append_bytes: int | None = None
         self.archive = make_result_archive(["frame_000001_t000000.000.jpg", "frame_000002_t000001.000.jpg"])
+        self.manifest: dict[str, Any] = MANIFEST
         self.uploads: dict[str, FakeUpload] = {}
         self.videos: dict[str, dict[str, Any]] = {}
         self.file_contents: dict[str, bytes] = {}
@@ -256,7 +257,7 @@ class FakeService:
             case "GET", ["frames.zip"] if extraction["status"] == "succeeded":
                 return self._content(request)
             case "GET", ["manifest.json"]:
-                return json_response(200, MANIFEST)
+                return json_response(200, self.manifest)
             case "POST", ["cancel"]:
                 video["status"] = extraction["status"] = "cancelled"
                 return json_response(202, extraction)
@@ -372,13 +373,18 @@ class FakeService:
             and query.get("q", "") in video["filename"]
             and video["sha256"] == query.get("sha256", video["sha256"])
         ]
-        start, limit = int(request.query.get("cursor", 0)), min(2, int(request.query["limit"]))
+        start, limit = int(request.query.get("cursor", 0)), min(2, int(request.query.get("limit", 2)))
         has_more = start + limit < len(matching)
         return json_response(
             200, {"items": matching[start : start + limit], "next_cursor": str(start + limit) if has_more else None}
         )
 
     def _content(self, request: ApiRequest) -> ApiResponse:
+        closed_range = re.fullmatch(r"bytes=(\d+)-(\d+)", request.headers.get("range", ""))
+        if closed_range is not None:
+            start, end = int(closed_range[1]), int(closed_range[2])
+            headers = {"Content-Range": f"bytes {start}-{end}/{len(self.archive)}"}
+            return ApiResponse(206, self.archive[start : end + 1], headers)
         etag = f'"{hashlib.sha256(self.archive).hexdigest()}"'
         complete = ApiResponse(200, self.archive, {"ETag": etag, "Content-Length": str(len(self.archive))})
         open_range = re.fullmatch(r"bytes=(\d+)-", request.headers.get("range", ""))

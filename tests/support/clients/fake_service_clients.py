@@ -6,10 +6,17 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import httpx
 
+from cluster.client import httpx_adapter
+from cluster.client.api_types import Tokens
+from cluster.client.authorized_requests import Session
+from cluster.client.credentials.token_store import OnTokens, TokenStore
+from cluster.client.local_files.upload_state_file import UploadStateFile
+from cluster.client.retry_policy import RetryPolicy
 from fotograma import AsyncClient, Client
 from tests.support.clients.fake_service import ApiRequest, ConnectionDropped, FakeService
 
@@ -106,12 +113,30 @@ def client_opener(kind: str, service: FakeService, clock: FakeClock, runner: asy
 
     keys = count()
 
-    def open_(**options: Any) -> Any:
-        common: dict[str, Any] = {"monotonic": clock.monotonic, "random": lambda: 0.5}
-        common |= {"new_key": lambda: f"key-{next(keys)}", "token": "fg_key"} | options
+    def open_(
+        *,
+        token: str | None = "fg_key",
+        refresh_token: str | None = None,
+        on_tokens: OnTokens | None = None,
+        store: TokenStore | None = None,
+        retry: RetryPolicy | None = None,
+        upload_state: Path | None = None,
+    ) -> Any:
+        tokens = None if token is None else Tokens(token, refresh_token)
+        session = Session(
+            base_url="http://fotograma",
+            store=store or TokenStore(tokens, on_tokens),
+            policy=retry or RetryPolicy(),
+            upload_state=None if upload_state is None else UploadStateFile(upload_state),
+            monotonic=clock.monotonic,
+            random=lambda: 0.5,
+            new_key=lambda: f"key-{next(keys)}",
+        )
+        arguments = httpx_adapter.client_arguments(session.base_url, None)
         if kind == "blocking":
-            return Client("http://fotograma", transport=blocking_transport(service), sleep=clock.sleep, **common)
-        client = AsyncClient("http://fotograma", transport=AsyncTransport(service), sleep=clock.sleep_async, **common)
-        return BlockingAsyncClient(client, runner)
+            http = httpx.Client(**arguments, transport=blocking_transport(service))
+            return Client._assemble(session, http, lambda _, seconds: clock.sleep(seconds))
+        asynchronous_http = httpx.AsyncClient(**arguments, transport=AsyncTransport(service))
+        return BlockingAsyncClient(AsyncClient._assemble(session, asynchronous_http, clock.sleep_async), runner)
 
     return open_

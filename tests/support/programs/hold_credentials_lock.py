@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from cluster.cli.stored_credentials import CredentialsFile
+from cluster.client.credentials.credentials_file import CredentialsFile
 
 
 def main() -> None:

@@ -12,16 +12,11 @@ from pathlib import Path
 import pytest
 from filelock import FileLock, Timeout
 
-from cluster.cli.stored_credentials import (
-    BadAddress,
-    CredentialsFile,
-    FileTokenStore,
-    NotLoggedIn,
-    canonical_url,
-    server_credentials,
-)
+from cluster.cli.stored_credentials import NotLoggedIn, server_credentials
 from cluster.client.api_types import Tokens
-from cluster.client.errors import FotogramaError
+from cluster.client.credentials.credentials_file import CredentialsFile, FileTokenStore
+from cluster.client.credentials.server_choice import canonical_url
+from cluster.client.errors import BadAddress, FotogramaError
 from tests.support.own_process import command_of
 from tests.support.programs import hold_credentials_lock
 
@@ -64,7 +59,7 @@ def test_token_is_never_sent_to_another_server(file: CredentialsFile, environ: d
 
 def test_environment_overrides_the_file(file: CredentialsFile, environ: dict[str, str]) -> None:
     file.write_tokens(HERE, Tokens("a", "r"), "ana@example.org")
-    current = server_credentials(environ | {"FOTOGRAMA_URL": THERE, "FOTOGRAMA_TOKEN": "key"})
+    current = server_credentials(environ | {"FOTOGRAMA_URL": THERE, "FOTOGRAMA_API_KEY": "key"})
     assert (current.url, current.store.tokens) == (THERE, Tokens("key"))
     current.store.change(None)
     assert file.tokens(HERE) == Tokens("a", "r")

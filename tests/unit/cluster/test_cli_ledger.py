@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cluster.cli.commands.operations import difference_lines
-from cluster.client.api_types import Ledger
+from cluster.client.account_types import Ledger
 
 
 def ledger(count: int, ids: list[str], *accounts: dict[str, Any]) -> Ledger:

@@ -79,7 +79,7 @@ def test_ended_session_erases_nothing(open_client: OpenClient, service: FakeServ
 def command_line(service: FakeService, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     with serve_fake_service(service) as url:
         monkeypatch.setenv("FOTOGRAMA_URL", url)
-        monkeypatch.setenv("FOTOGRAMA_TOKEN", "fg_key")
+        monkeypatch.setenv("FOTOGRAMA_API_KEY", "fg_key")
         monkeypatch.setenv("FOTOGRAMA_PASSWORD", "right password")
         yield monkeypatch
 

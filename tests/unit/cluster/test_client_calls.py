@@ -177,7 +177,7 @@ def test_videos_are_listed_over_all_pages_and_filtered(client: Any, service: Fak
 def test_video_is_read_extracted_again_and_deleted(client: Any, clip: Path) -> None:
     video = client.upload(clip)
     assert client.video(video.id) == video
-    assert client.extract(video, {"max_frames": 3}).video_id == video.id
+    assert client.extract_again(video, {"max_frames": 3}).video_id == video.id
     client.delete(video)
     with pytest.raises(ApiError, match="not_found"):
         client.video(video.id)

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from cluster.client.api_types import Extraction, Manifest, Page, Status, Video
+from cluster.client.api_types import Extraction, Page, Status, Video
 from cluster.client.errors import UnexpectedAnswer
 from cluster.client.json_decoding import decode
+from cluster.client.result_types import Manifest
 from tests.support.clients.fake_service import MANIFEST
 
 EXTRACTION: dict[str, Any] = {

@@ -250,7 +250,7 @@ def test_earlier_upload_gives_the_frames_of_this_specification_and_not_of_a_late
     client: Any, service: FakeService, clip: Path
 ) -> None:
     first = client.upload(clip, idempotency_key="mine")
-    assert client.extract(first, {"max_frames": 1}).spec == {"max_frames": 1}
+    assert client.extract_again(first, {"max_frames": 1}).spec == {"max_frames": 1}
     again = client.upload(clip, idempotency_key="mine")
     assert (again.id, again.extraction.spec) == (first.id, {})
     assert len(service.requests_to("POST", "/v1/videos/v-1/extractions")) == 2

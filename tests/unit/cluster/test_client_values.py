@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from cluster.client import api_types
+from cluster.client import account_types, api_types
 from db.values.lifecycle import ExtractionStatus, is_terminal
 from serve_app.openapi import response_schemas
 from serve_app.openapi.frame_spec_schema import Schema
 
 SCHEMAS: dict[type[Any], type[Schema]] = {
-    api_types.Account: response_schemas.Account,
+    account_types.Account: response_schemas.Account,
     api_types.Tokens: response_schemas.Tokens,
     api_types.Media: response_schemas.Media,
     api_types.Progress: response_schemas.Progress,
@@ -23,10 +23,10 @@ SCHEMAS: dict[type[Any], type[Schema]] = {
     api_types.Extraction: response_schemas.Extraction,
     api_types.Video: response_schemas.Video,
     api_types.TimelineEvent: response_schemas.TimelineEvent,
-    api_types.Ledger: response_schemas.Ledger,
-    api_types.Webhook: response_schemas.NewWebhook,
-    api_types.DeliveryTry: response_schemas.DeliveryTry,
-    api_types.Delivery: response_schemas.Delivery,
+    account_types.Ledger: response_schemas.Ledger,
+    account_types.Webhook: response_schemas.NewWebhook,
+    account_types.DeliveryTry: response_schemas.DeliveryTry,
+    account_types.Delivery: response_schemas.Delivery,
 }
 
 

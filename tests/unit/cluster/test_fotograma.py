@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +18,7 @@ import fotograma
 from cluster.client import extraction_spec as written
 from cluster.client.extraction_spec import spec_text
 from db.values import frame_spec as read
-from fotograma import ExtractionSpec
+from fotograma import ExtractionSpec, FotogramaError
 
 ROOT = Path(__file__).parents[3]
 
@@ -56,10 +57,18 @@ def test_unknown_name_is_an_attribute_error() -> None:
         fotograma.Clint  # type: ignore[attr-defined]  # noqa: B018 - it is not there
 
 
+def errors_of_the_sdk(root: type[FotogramaError]) -> Iterator[str]:
+    """The names of the class and of its subclasses in `cluster.client.errors`."""
+    if root.__module__ == FotogramaError.__module__:
+        yield root.__name__
+    for subclass in root.__subclasses__():
+        yield from errors_of_the_sdk(subclass)
+
+
 def test_all_errors_have_one_root() -> None:
     values = [getattr(fotograma, name) for name in fotograma.__all__]
     errors = [value for value in values if isinstance(value, type) and issubclass(value, Exception)]
-    assert len(errors) == 9
+    assert {error.__name__ for error in errors} == {*errors_of_the_sdk(FotogramaError), "EngineError"}
     assert {error for error in errors if not issubclass(error, fotograma.FotogramaError)} == set()
 
 

@@ -12,7 +12,7 @@ from cluster.settings_docs import SECTIONS, page
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "settings.md"
-CLIENT_VARIABLES = {"FOTOGRAMA_URL", "FOTOGRAMA_TOKEN", "FOTOGRAMA_PASSWORD"}
+CLIENT_VARIABLES = {"FOTOGRAMA_URL", "FOTOGRAMA_API_KEY", "FOTOGRAMA_PASSWORD"}
 DOCUMENTS = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
 
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cluster.client.api_calls import path_segment
-from cluster.client.api_types import Delivery, Page, Webhook
-from cluster.client.authorized_requests import Session, authorized, json_request
+from cluster.client.account_types import Delivery, Webhook
+from cluster.client.api_types import Page
+from cluster.client.authorized_requests import Session, authorized, delete_once, json_request
+from cluster.client.calls.lists import all_pages
+from cluster.client.calls.resource_paths import path_segment
 from cluster.client.effects import Flow, Request
-from cluster.client.errors import ApiError
-from cluster.client.json_decoding import T, decode
+from cluster.client.json_decoding import decode
 
 _PATH = "/v1/webhooks"
-_LIMIT = "200"
 
 
 def list_webhooks(session: Session) -> Flow[tuple[Webhook, ...]]:
-    return (yield from _all_pages(session, _PATH, Page[Webhook]))
+    return (yield from all_pages(session, _PATH, Page[Webhook]))
 
 
 def add_webhook(session: Session, url: str, events: Sequence[str] | None, key: str | None) -> Flow[Webhook]:
@@ -27,16 +27,11 @@ def add_webhook(session: Session, url: str, events: Sequence[str] | None, key: s
 
 
 def delete_webhook(session: Session, webhook: Webhook | str) -> Flow[None]:
-    try:
-        yield from authorized(session, Request("DELETE", _webhook_path(webhook)))
-    except ApiError as error:
-        # The second try finds no webhook: the first try has deleted it, and its response was lost.
-        if error.status != 404 or error.tries == 1:
-            raise
+    yield from delete_once(session, _webhook_path(webhook))
 
 
 def deliveries(session: Session, webhook: Webhook | str) -> Flow[tuple[Delivery, ...]]:
-    return (yield from _all_pages(session, f"{_webhook_path(webhook)}/deliveries", Page[Delivery]))
+    return (yield from all_pages(session, f"{_webhook_path(webhook)}/deliveries", Page[Delivery]))
 
 
 def redeliver(session: Session, webhook: Webhook | str, delivery: Delivery | str) -> Flow[Delivery]:
@@ -44,17 +39,6 @@ def redeliver(session: Session, webhook: Webhook | str, delivery: Delivery | str
     # Repeatable: the delivery is queued once, under its own id, also when the request arrives twice.
     reply = yield from authorized(session, Request("POST", path, repeatable=True))
     return decode(Delivery, reply.content)
-
-
-def _all_pages(session: Session, path: str, kind: type[Page[T]]) -> Flow[tuple[T, ...]]:
-    items: tuple[T, ...] = ()
-    cursor: str | None = None
-    while True:
-        params = {"limit": _LIMIT} | ({"cursor": cursor} if cursor is not None else {})
-        page = decode(kind, (yield from authorized(session, Request("GET", path, params))).content)
-        items += page.items
-        if (cursor := page.next_cursor) is None:
-            return items
 
 
 def _webhook_path(webhook: Webhook | str) -> str:

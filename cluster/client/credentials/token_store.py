@@ -15,6 +15,10 @@ class TokenStore:
 
     A refresh token works once: the new pair must be stored before the old one is needed again. account_id: of the
     account that the tokens belong to; None until it is known.
+
+        >>> kept = []
+        >>> store = TokenStore(Tokens("access", "refresh"), on_change=kept.append)
+        >>> client = Client("http://127.0.0.1:8000", store=store)
     """
 
     def __init__(self, tokens: Tokens | None = None, on_change: OnTokens | None = None) -> None:
@@ -24,9 +28,16 @@ class TokenStore:
 
     @property
     def tokens(self) -> Tokens | None:
+        """The present tokens; None without a session."""
         return self._tokens
 
+    def begin(self, tokens: Tokens) -> None:
+        """Takes the tokens of a session that a log-in has just started."""
+        self.account_id = None
+        self.change(tokens)
+
     def change(self, tokens: Tokens | None) -> None:
+        """Takes new tokens of the same session; None at its end."""
         self._tokens = tokens
         if self._on_change is not None:
             self._on_change(tokens)

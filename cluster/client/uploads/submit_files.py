@@ -1,30 +1,27 @@
-"""Upload and download of files, as flows. Each raises ApiError, ConnectionFailed, UnexpectedAnswer or OSError."""
+"""The upload of several files, as a flow."""
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterable
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from cluster.client.api_calls import extraction, extraction_path
-from cluster.client.api_types import Extraction, Video
-from cluster.client.authorized_requests import Session, authorized
-from cluster.client.effects import Flow, Request, RunConcurrently, RunInThread
+from cluster.client.api_types import Video
+from cluster.client.authorized_requests import Session
+from cluster.client.effects import Flow, RunConcurrently, RunInThread
 from cluster.client.errors import FotogramaError
 from cluster.client.extraction_spec import Spec, spec_text
-from cluster.client.local_files.local_file import LocalFile, OnRead, OnSent, has_content, stat_file
-from cluster.client.local_files.resumable_download import OnReceived, ResumableDownload
+from cluster.client.local_files.local_file import AnyPath, LocalFile, OnRead, OnSent, stat_file
 from cluster.client.uploads.resumable_upload import FileUpload, upload
 
-AnyPath = str | PathLike[str]
 MAX_UPLOADS = 4
 
 
 def submit(
     session: Session,
-    paths: Iterable[AnyPath],
+    paths: AnyPath | Iterable[AnyPath],
     spec: Spec | None,
     *,
     key: str | None,
@@ -32,13 +29,14 @@ def submit(
     on_sent: OnSent | None,
     on_read: OnRead | None = None,
 ) -> Flow[list[Video]]:
-    """Uploads files, several at once where the client can. The videos are in the order of the files.
+    """Uploads files, several at once. The videos are in the order of the files.
 
     When an upload fails, the error's `submitted` has the videos of the others. Raises UnsendableFile and OSError before
     anything is sent when a file can't be read at all.
     """
     text = None if spec is None else spec_text(spec)
-    files: list[LocalFile] = yield RunInThread(lambda: [stat_file(Path(path)) for path in paths])
+    named = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    files: list[LocalFile] = yield RunInThread(lambda: [stat_file(Path(path)) for path in named])
     total = sum(file.size for file in files)
     sent, read = (None if callback is None else _Progress(callback, total) for callback in (on_sent, on_read))
     file_uploads = [
@@ -86,35 +84,3 @@ class _Progress:
                 self._on_sent(self._sent, self._total)
 
         return report
-
-
-def export_account(session: Session, path: AnyPath, on_received: OnReceived | None) -> Flow[Path]:
-    """Writes the export of the account to the file `path`, whole or not at all.
-
-    Begins anew after a broken connection.
-    """
-    with ResumableDownload(Path(path), on_received) as received:
-        yield from authorized(session, Request("GET", "/v1/me/export"), received)
-        export: Path = yield RunInThread(lambda: received.finish(None))
-        return export
-
-
-def download(
-    session: Session, extraction_or_id: Extraction | str, path: AnyPath, on_received: OnReceived | None
-) -> Flow[Path]:
-    """Downloads an archive to the file `path`, whole or not at all. A file with the same bytes is not downloaded again.
-    Resumes after a broken connection.
-
-    Raises DownloadCorrupt, and ApiError `not_ready`, `no_result` or `expired` when there is no archive.
-    """
-    latest = extraction_or_id
-    if isinstance(latest, str) or latest.result is None:
-        latest = yield from extraction(session, latest if isinstance(latest, str) else latest.id)
-    result, target = latest.result, Path(path)
-    if result is not None and (yield RunInThread(lambda: has_content(target, result.bytes, result.sha256))):
-        return target
-    sha256 = None if result is None else result.sha256
-    with ResumableDownload(target, on_received) as received:
-        yield from authorized(session, Request("GET", f"{extraction_path(latest)}/frames.zip"), received)
-        archive: Path = yield RunInThread(lambda: received.finish(sha256))
-        return archive

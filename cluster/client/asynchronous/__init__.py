@@ -1,0 +1,1 @@
+"""The asyncio client: it carries out flows as coroutines."""

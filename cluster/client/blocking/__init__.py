@@ -1,0 +1,1 @@
+"""The blocking client: it carries out flows in the calling thread, and in threads of its own."""

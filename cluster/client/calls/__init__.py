@@ -1,0 +1,1 @@
+"""The API calls as flows, one file for each resource."""

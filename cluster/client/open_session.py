@@ -1,0 +1,38 @@
+"""What both clients are made of, from the arguments of their constructors."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cluster.client.authorized_requests import Session
+from cluster.client.credentials.credentials_file import credentials_file
+from cluster.client.credentials.server_choice import choose_server, token_store
+from cluster.client.credentials.token_store import TokenStore
+from cluster.client.errors import InvalidArgument, local_file_error
+from cluster.client.local_files.local_file import AnyPath
+from cluster.client.local_files.upload_state_file import UploadStateFile
+from cluster.client.retry_policy import RetryPolicy
+
+
+def open_session(
+    url: str | None,
+    api_key: str | None,
+    store: TokenStore | None,
+    retry: RetryPolicy | None,
+    upload_state: AnyPath | None,
+) -> Session:
+    """Chooses server and tokens (`choose_server`). Raises BadAddress, InvalidArgument, LocalFileError."""
+    if api_key is not None and store is not None:
+        raise InvalidArgument("Give api_key or store, not both.")
+    try:
+        choice = choose_server(url, api_key, os.environ, credentials_file(os.environ).current_url)
+        chosen_store = store or token_store(choice, os.environ)
+    except OSError as error:
+        raise local_file_error(error) from error
+    return Session(
+        base_url=choice.url,
+        store=chosen_store,
+        policy=retry or RetryPolicy(),
+        upload_state=None if upload_state is None else UploadStateFile(Path(upload_state)),
+    )
