@@ -45,7 +45,7 @@ class ShardPlanner:
 
     def add(self, row: ManifestRow, start: int, end: int) -> None:
         """start, end: where the row's line is in manifest.csv, bytes."""
-        size = sum(_entry_size(content) for content in (row.bytes, len(row.json())))
+        size = _sample_size(row)
         if self._images and (self._size + size > self._max_bytes or self._images == self._max_images):
             self._close_shard()
         if not self._images:
@@ -77,7 +77,11 @@ async def read_shard(
     async for _, line in lines_of(objects.read(rows, shard.rows_start, shard.rows_size)):
         if position >= stop:
             return
-        for part in _sample(row_of(line)):
+        row = row_of(line)
+        if position + (size := _sample_size(row)) <= start:
+            position += size
+            continue
+        for part in _sample(row):
             first, last = max(0, start - position), min(part.size, stop - position)
             position += part.size
             if first >= last:
@@ -133,8 +137,9 @@ def tar_header(name: str, size: int) -> bytes:
     return info.tobuf(tarfile.USTAR_FORMAT)
 
 
-def _entry_size(content: int) -> int:
-    return tarfile.BLOCKSIZE + content + _padding(content)
+def _sample_size(row: ManifestRow) -> int:
+    """Bytes of the tar for one image."""
+    return sum(tarfile.BLOCKSIZE + content + _padding(content) for content in (row.bytes, len(row.json())))
 
 
 def _padding(size: int) -> int:
