@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cluster.cli.commands import account, extract, operations, sessions, up, videos, webhooks
 from cluster.cli.option_types import example
+
+if TYPE_CHECKING:
+    from cluster.client.errors import FotogramaError
 
 app = typer.Typer(
     help="Exact, timestamped frames out of videos: by a service, or on this machine.",
@@ -23,14 +26,13 @@ app = typer.Typer(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command. An error becomes a message on standard error and the exit code 1."""
+    """Runs a command. An error becomes a message on standard error and an exit code (`CommandExitCode`)."""
     from cluster.client.errors import FotogramaError  # noqa: PLC0415
 
     try:
         app(arguments)
     except (FotogramaError, OSError) as error:
-        _print_error(error)
-        return 1
+        return _report_error(error)
     return 0
 
 
@@ -58,17 +60,21 @@ app.add_typer(webhooks.webhooks, name="webhooks")
 app.add_typer(account.account, name="account")
 
 
-def _print_error(error: Exception) -> None:
+def _report_error(error: FotogramaError | OSError) -> int:
+    """Prints an error with its remedy. Returns the exit code."""
+    from cluster.cli.exit_codes import exit_code_of  # noqa: PLC0415
     from cluster.cli.failures import failure_of  # noqa: PLC0415
     from cluster.cli.terminal_output import printable  # noqa: PLC0415
-    from cluster.client.errors import ApiError  # noqa: PLC0415
+    from cluster.client.errors import ApiError, ConnectionFailed  # noqa: PLC0415
 
+    failure = failure_of(error)
     typer.echo(printable(f"Error: {error}"), err=True)
-    if isinstance(error, ApiError):
-        if remedy := failure_of(error).remedy:
-            typer.echo(f"  {remedy}", err=True)
-        if error.fault == "service" and error.request_id:
-            typer.echo(f"  request_id: {error.request_id}", err=True)
+    # The messages of the other errors have their remedies in them.
+    if failure.remedy and isinstance(error, ApiError | ConnectionFailed | OSError):
+        typer.echo(f"  {failure.remedy}", err=True)
+    if isinstance(error, ApiError) and error.fault == "service" and error.request_id:
+        typer.echo(f"  request_id: {error.request_id}", err=True)
+    return exit_code_of(failure)
 
 
 if __name__ == "__main__":

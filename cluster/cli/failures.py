@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cluster.cli.exit_codes import CONNECTION_FAILED
 from cluster.client.api_types import Failure
 from cluster.client.errors import (
     ApiError,
@@ -27,7 +28,7 @@ def failure_of(error: FotogramaError | OSError) -> Failure:
             return Failure("cancelled", "The extraction was cancelled.", "request", "Extract the video again.")
         case ConnectionFailed():
             remedy = "Check the address and the network; what the server accepted goes on: fotograma list"
-            return Failure("connection_failed", str(error), "service", remedy)
+            return Failure(CONNECTION_FAILED, str(error), "service", remedy)
         case UnsendableFile():
             return Failure("unsendable_file", str(error), "request", "Correct the file and send it again.")
         case DownloadCorrupt() | BadArchive():

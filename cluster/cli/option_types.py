@@ -34,10 +34,14 @@ _BATCH_EXIT_CODES = """
 
 \b
 Exit codes:
-  0    every video succeeded
-  1    a video failed for a reason of its own; the same command again changes nothing
+  0    every video is done, with or without warnings
+  1    the videos failed; the same command again changes nothing
   2    the command line is wrong
-  75   the service or the network failed; the same command again does the rest
+  3    some videos are done, the others failed or were refused
+  65   no video was taken: all were refused
+  69   the service can't be reached
+  75   the service failed, or the time was over; the same command again does the rest
+  77   not logged in, or not allowed
   130  stopped by Ctrl-C"""
 
 

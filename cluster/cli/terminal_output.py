@@ -16,9 +16,9 @@ def console() -> Console:
     return Console(highlight=False, force_terminal=sys.stdout.isatty())
 
 
-def print_line(console: Console, line: str) -> None:
-    """Prints a line unchanged: without wrapping, colours and markup."""
-    console.print(Text(printable(line)), soft_wrap=True)
+def print_line(console: Console, line: str, style: str = "") -> None:
+    """Prints a line unchanged: without wrapping and markup. style: its colour on a terminal."""
+    console.print(Text(printable(line), style), soft_wrap=True)
 
 
 def printable(text: str) -> str:

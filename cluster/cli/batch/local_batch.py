@@ -21,7 +21,8 @@ from actors.extraction_types import DetectingScenes, EngineOptions, Extracted, P
 from actors.plan.decode_deadline import max_probe_seconds
 from actors.sandbox.child_process import ChildCrashed, ChildStartError, DecodingChild
 from actors.sandbox.child_protocol import Job, Limits, Refused
-from cluster.cli.batch.server_batch import BatchItem, BatchObserver, Stage, VideoOutcome
+from cluster.cli.batch.server_batch import BatchItem, BatchObserver, Stage
+from cluster.cli.batch.video_outcome import VideoOutcome
 from cluster.cli.failures import failure_of
 from cluster.cli.option_types import Unpacking
 from cluster.client.api_types import Failure, Result, ResultWarning
@@ -62,11 +63,11 @@ class LocalBatch:
             try:
                 outcome = await self._extract(item, threads, on_stage)
             except (FotogramaError, OSError) as error:
-                outcome = VideoOutcome(item.name, failure=failure_of(error))
+                outcome = VideoOutcome(item.name, failure=failure_of(error), is_local=True)
             except CatalogueError as error:
-                outcome = VideoOutcome(item.name, failure=_failure(error.code, error.detail))
+                outcome = VideoOutcome(item.name, failure=_failure(error.code, error.detail), is_local=True)
             except ChildStartError as error:
-                outcome = VideoOutcome(item.name, failure=_engine_failure(error))
+                outcome = VideoOutcome(item.name, failure=_engine_failure(error), is_local=True)
         self.observer.end(index, outcome)
         return outcome
 
@@ -87,9 +88,9 @@ class LocalBatch:
                 case Extracted():
                     os.replace(out / "frames.zip", target.archive)
                 case Refused(code, detail):
-                    return VideoOutcome(item.name, failure=_failure(code, detail))
+                    return VideoOutcome(item.name, failure=_failure(code, detail), is_local=True)
                 case ChildCrashed(detail):
-                    return VideoOutcome(item.name, failure=_failure("gave_up", detail))
+                    return VideoOutcome(item.name, failure=_failure("gave_up", detail), is_local=True)
         if self.unpack:
             on_stage(Stage.UNPACKING)
             prefix = image_prefix(target.folder.name) if self.unpack.prefix else ""

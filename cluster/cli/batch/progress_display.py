@@ -13,7 +13,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.text import Text
 
 from cluster.cli.batch.batch_results import outcome_lines
-from cluster.cli.batch.server_batch import BatchObserver, Stage, VideoOutcome
+from cluster.cli.batch.server_batch import BatchObserver, Stage
+from cluster.cli.batch.video_outcome import VideoOutcome
 from cluster.cli.terminal_output import print_line, printable
 
 BYTE_STAGES = frozenset({Stage.READING, Stage.UPLOADING, Stage.DOWNLOADING})
@@ -58,7 +59,7 @@ class LineDisplay(SilentDisplay):
 
     def end(self, index: int, outcome: VideoOutcome) -> None:
         for line in outcome_lines(outcome):
-            print_line(self._console, line)
+            print_line(self._console, line.text, line.style)
 
 
 class ProgressBars(SilentDisplay):
@@ -132,7 +133,7 @@ class ProgressBars(SilentDisplay):
         self._ended += 1
         self._progress.update(self._all, completed=self._ended, amount=f"{self._ended}/{self._videos}")
         for line in outcome_lines(outcome):
-            print_line(self._console, line)
+            print_line(self._console, line.text, line.style)
 
 
 @dataclass(slots=True)

@@ -6,7 +6,6 @@ import asyncio
 import os
 import time
 from collections.abc import Sequence
-from enum import IntEnum
 from pathlib import Path
 from shlex import join
 from typing import TYPE_CHECKING, Protocol
@@ -16,23 +15,14 @@ import typer
 from cluster.cli.batch.batch_results import failures, json_object, summary, summary_line
 from cluster.cli.batch.output_paths import output_paths
 from cluster.cli.batch.progress_display import Display, display_for
-from cluster.cli.batch.server_batch import BATCH_RETRY_POLICY, BatchItem, ServerBatch, VideoOutcome
+from cluster.cli.batch.server_batch import BATCH_RETRY_POLICY, BatchItem, ServerBatch
+from cluster.cli.batch.video_outcome import VideoOutcome, exit_code
+from cluster.cli.exit_codes import CommandExitCode
 from cluster.cli.option_types import Unpacking
 from cluster.cli.terminal_output import console, json_text, printable
 
 if TYPE_CHECKING:
     from cluster.client.async_client import AsyncClient
-
-
-class BatchExitCode(IntEnum):
-    """How a batch ended, for scripts. 0: every video succeeded."""
-
-    FAILED = 1
-    """A video failed for a reason of its own; the same command again changes nothing."""
-    TRY_AGAIN = 75
-    """The service or the network failed; the same command again does the rest. The value is EX_TEMPFAIL."""
-    INTERRUPTED = 130
-    """128 + SIGINT, as in shells."""
 
 
 class BatchRun(Protocol):
@@ -93,7 +83,7 @@ class _ServerRun:
 def run_batch(
     runner: asyncio.Runner, run: BatchRun, items: Sequence[BatchItem], folder: Path, *, as_json: bool
 ) -> None:
-    """Shows the progress of the batch and prints its results. Exits with a `BatchExitCode` when an item failed."""
+    """Shows the progress of the batch and prints its results. Exits with a `CommandExitCode` when an item failed."""
     for item in items:
         if item.target.renamed:
             note = f"{item.name}: is written as {item.target.archive.name}; the plain name is taken."
@@ -111,7 +101,7 @@ def run_batch(
     except KeyboardInterrupt as error:
         for line in run.interrupted():
             typer.echo(line, err=True)
-        raise typer.Exit(BatchExitCode.INTERRUPTED) from error
+        raise typer.Exit(CommandExitCode.INTERRUPTED) from error
     counts = summary(outcomes, time.monotonic() - started_at)
     if as_json:
         typer.echo(json_text({"items": [json_object(outcome) for outcome in outcomes], "summary": counts}))
@@ -123,11 +113,3 @@ def run_batch(
     code = exit_code(outcomes)
     if code is not None:
         raise typer.Exit(code)
-
-
-def exit_code(outcomes: Sequence[VideoOutcome]) -> BatchExitCode | None:
-    """None when no video failed."""
-    faults = {outcome.failure.fault for outcome in outcomes if outcome.failure is not None}
-    if not faults:
-        return None
-    return BatchExitCode.TRY_AGAIN if "service" in faults else BatchExitCode.FAILED

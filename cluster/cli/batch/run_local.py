@@ -22,7 +22,8 @@ from db.values.frame_spec import canonical, parse
 
 if TYPE_CHECKING:
     from cluster.cli.batch.progress_display import Display
-    from cluster.cli.batch.server_batch import BatchItem, VideoOutcome
+    from cluster.cli.batch.server_batch import BatchItem
+    from cluster.cli.batch.video_outcome import VideoOutcome
 
 
 class EngineMissing(FotogramaError):

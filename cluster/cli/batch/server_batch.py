@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from cluster.cli.batch.equal_files import EqualFiles
 from cluster.cli.batch.output_paths import OutputPath
+from cluster.cli.batch.video_outcome import VideoOutcome
 from cluster.cli.failures import failure_of
 from cluster.cli.option_types import Unpacking
-from cluster.client.api_types import Extraction, Failure, Result, ResultWarning, Status, Video
+from cluster.client.api_types import Extraction, Status, Video
 from cluster.client.errors import (
     ApiError,
     ExtractionFailed,
@@ -47,27 +48,6 @@ class Stage(StrEnum):
     RUNNING = "extracting"
     DOWNLOADING = "downloading"
     UNPACKING = "unpacking"
-
-
-@dataclass(frozen=True, slots=True)
-class VideoOutcome:
-    """The outcome of one video. archive, folder: the written files, else None. failure: None after success. result:
-    None after a failure. video, extraction: on the server. sent_bytes: of the file, in this run. is_unchanged: the
-    archive is from an earlier run."""
-
-    name: str
-    video: Video | None = None
-    extraction: Extraction | None = None
-    archive: Path | None = None
-    folder: Path | None = None
-    failure: Failure | None = None
-    result: Result | None = None
-    sent_bytes: int = 0
-    is_unchanged: bool = False
-
-    @property
-    def warnings(self) -> tuple[ResultWarning, ...]:
-        return self.result.warnings if self.result else ()
 
 
 class BatchObserver(Protocol):

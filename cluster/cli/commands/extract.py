@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from cluster.cli.exit_codes import CommandExitCode
 from cluster.cli.option_types import Folder, Json, Prefix, Unpack, batch_example, unpacking
 
 commands = typer.Typer()
@@ -51,7 +52,7 @@ def extract(
 
         run_on_server(batch_items(found, folder), spec_text, folder, unpack=images, as_json=as_json)
     if not is_complete:
-        raise typer.Exit(1)
+        raise typer.Exit(CommandExitCode.PARTIAL)
 
 
 def _input_files(arguments: Sequence[Path], *, recursive: bool) -> tuple[list[Path], bool]:
@@ -64,7 +65,7 @@ def _input_files(arguments: Sequence[Path], *, recursive: bool) -> tuple[list[Pa
     for error in unreadable:
         typer.echo(printable(f"Skipped: {error}"), err=True)
     if not found and unreadable:
-        raise typer.Exit(1)
+        raise typer.Exit(CommandExitCode.FAILED)
     if not found:
         hint = "" if recursive else " --recursive also looks below it."
         raise typer.BadParameter(f"there is no video in the folder.{hint}", param_hint="FILES")

@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy import text
 
 from cluster.cli.batch.output_paths import OutputPath
-from cluster.cli.batch.server_batch import BatchItem, ServerBatch, Stage, VideoOutcome
+from cluster.cli.batch.server_batch import BatchItem, ServerBatch, Stage
+from cluster.cli.batch.video_outcome import VideoOutcome
 from db.object_store import retention
 from db.queue import task_queue
 from db.values.lifecycle import Blame

@@ -86,13 +86,13 @@ def test_login_stores_a_session_that_later_commands_use_and_renew(
     assert service.refresh_count == 1
     assert run("logout", **no_token).returncode == 0
     refused = run("list", **no_token)
-    assert refused.returncode == 1
+    assert refused.returncode == 77
     assert "fotograma login" in refused.stderr
 
 
 def test_wrong_password_is_printed_with_its_remedy(run: Run, tmp_path: Path) -> None:
     refused = run("login", "--email", "ana@example.org", FOTOGRAMA_PASSWORD="wrong")
-    assert refused.returncode == 1
+    assert refused.returncode == 77
     assert refused.stderr.splitlines() == [
         "Error: This is bad_credentials. (bad_credentials)",
         "  Remedy of bad_credentials.",
@@ -149,13 +149,15 @@ def test_second_run_on_the_same_folder_sends_and_writes_nothing(run: Run, servic
     (tmp_path / "broken.mp4").unlink()
     first = run("extract", ".", "--recursive", "-o", "out", "--unpack")
     assert first.returncode == 0, first.stderr
-    assert first.stdout.splitlines()[-1].startswith("4 videos: 4 succeeded, 0 failed; 8 frames, 0.0 MB sent in ")
+    assert first.stdout.splitlines()[-1].startswith(
+        "4 videos: 4 taken; 3 done, 1 done with warnings; 8 frames, 0.0 MB sent in "
+    )
     written = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
     service.requests.clear()
     again = run("extract", "*.mp4", "other", "-o", "out", "--unpack")
     assert again.returncode == 0, again.stderr
     assert again.stdout.splitlines()[-1].startswith(
-        "4 videos: 4 succeeded (4 of them unchanged), 0 failed; 8 frames in "
+        "4 videos: 4 taken; 3 done, 1 done with warnings (4 unchanged); 8 frames in "
     )
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == written
     assert {request.method for request in service.requests} == {"GET"}
@@ -182,9 +184,9 @@ def test_failure_of_the_service_exits_with_75(run: Run, service: FakeService) ->
 @pytest.mark.usefixtures("clips")
 def test_failed_videos_are_listed_and_the_others_downloaded(run: Run, tmp_path: Path) -> None:
     completed = run("extract", "notes.mp4", "one.mp4", "broken.mp4", "none.mp4", "warned.mp4", "-o", "out")
-    assert completed.returncode == 1
+    assert completed.returncode == 3
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["one.zip", "warned.zip"]
-    assert "3 of 5 failed:" in completed.stderr
+    assert "3 of 5 not done:" in completed.stderr
     assert "  notes.mp4: This is not_a_video. (not_a_video)\n    Remedy of not_a_video." in completed.stderr
     assert "  broken.mp4: Only sound. (no_video_stream)\n    Send pictures." in completed.stderr
     assert "none.mp4" in completed.stderr
@@ -198,16 +200,24 @@ def test_json_option_prints_one_document(run: Run, tmp_path: Path) -> None:
     document = json.loads(completed.stdout)
     good, bad = document["items"]
     assert document["summary"] | {"seconds": 0} == {
+        "status": "partial",
+        "exit_code": 3,
         "videos": 2,
-        "succeeded": 1,
+        "taken": 1,
+        "done": 1,
+        "done_with_warnings": 0,
+        "failed": 0,
+        "unfinished": 0,
+        "refused": 1,
+        "not_sent": 0,
+        "kept": 0,
         "unchanged": 0,
-        "failed": 1,
         "frames": 2,
         "sent_bytes": len("video one") + len("dear diary"),
         "seconds": 0,
     }
     assert (good["file"], good["status"], good["frames"], good["archive"]) == ("one.mp4", "succeeded", 2, "out/one.zip")
-    assert (bad["error"]["code"], bad["video_id"], completed.returncode) == ("not_a_video", None, 1)
+    assert (bad["error"]["code"], bad["video_id"], completed.returncode) == ("not_a_video", None, 3)
     items = json.loads(run("list", "--json", "--status", "succeeded").stdout)["items"]
     assert [item["filename"] for item in items] == ["one.mp4"]
     assert items[0]["created_at"].endswith("Z")
@@ -230,7 +240,7 @@ def test_results_are_fetched_later_by_video_or_extraction(run: Run, service: Fak
     assert run("download", "v-1", "e-1", "-o", "out").returncode == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["one-2.zip", "one.zip"]
     unknown = run("download", "v-9", "-o", "out")
-    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert (unknown.returncode, unknown.stdout) == (65, "")
     assert "not_found" in unknown.stderr
 
 
@@ -306,12 +316,12 @@ def test_file_names_with_control_characters_and_invalid_bytes_are_printed_escape
         with open(os.path.join(os.fsencode(tmp_path), name), "wb") as file:
             file.write(b"video " + name)
     completed = run("extract", ".", "-o", "out")
-    assert completed.returncode == 1
+    assert completed.returncode == 3
     assert "one\\n\\udcff.mp4: 2 frames" in completed.stdout
     assert "broken\\n\\x1b[31m\\udcff.mp4: Only sound. (no_video_stream)" in completed.stderr
     assert "\x1b" not in completed.stdout + completed.stderr
     as_json = run("extract", ".", "-o", "out", "--json")
-    assert as_json.returncode == 1
+    assert as_json.returncode == 3
     assert [os.fsencode(item["file"]) for item in json.loads(as_json.stdout)["items"]] == [
         b"broken\n\x1b[31m\xff.mp4",
         b"one\n\xff.mp4",
@@ -329,7 +339,7 @@ def make_deep_folders(folder: Path) -> None:
     os.close(descriptor)
 
 
-def test_unreadable_folder_is_skipped_with_exit_code_1(run: Run, tmp_path: Path) -> None:
+def test_unreadable_folder_is_skipped_with_the_exit_code_of_a_part(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "videos"
     folder.mkdir()
     (folder / "one.mp4").write_bytes(b"video one")
@@ -337,7 +347,7 @@ def test_unreadable_folder_is_skipped_with_exit_code_1(run: Run, tmp_path: Path)
     make_deep_folders(folder)
     try:
         completed = run("extract", "videos", "--recursive", "-o", "out")
-        assert completed.returncode == 1
+        assert completed.returncode == 3
         assert completed.stdout.count("one.mp4: 2 frames") == 1
         assert completed.stderr.startswith("Skipped: [Errno 36] File name too long: 'videos/ddd")
         shutil.rmtree(folder / ("d" * 250))

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from random import Random
 
 import pytest
 from rich.console import Console
@@ -12,11 +15,12 @@ from rich.console import Console
 from cluster.cli.batch.batch_results import failures, outcome_lines, summary, summary_line
 from cluster.cli.batch.output_paths import output_paths
 from cluster.cli.batch.progress_display import LineDisplay, ProgressBars, UploadTotal, rate_text
-from cluster.cli.batch.run_batch import exit_code
-from cluster.cli.batch.server_batch import Stage, VideoOutcome
+from cluster.cli.batch.server_batch import Stage
+from cluster.cli.batch.video_outcome import VideoOutcome, exit_code
 from cluster.cli.failures import failure_of
+from cluster.cli.result_warnings import warned_status
 from cluster.cli.terminal_output import printable
-from cluster.client.api_types import Failure, Result
+from cluster.client.api_types import Extraction, Failure, Progress, Result, ResultWarning, Status
 from cluster.client.errors import ApiError
 
 
@@ -53,7 +57,7 @@ FAILED = VideoOutcome("notes.mp4", failure=Failure("not_a_video", "It is text.",
 
 def test_failures_are_listed_with_code_detail_and_remedy() -> None:
     assert failures([FAILED, VideoOutcome("a.mp4")]) == [
-        "1 of 2 failed:",
+        "1 of 2 not done:",
         "  notes.mp4: It is text. (not_a_video)",
         "    Send MP4.",
     ]
@@ -72,7 +76,7 @@ def test_without_a_terminal_there_are_lines_without_control_sequences() -> None:
         lines.stage(0, "a.mp4", Stage.QUEUED)
         lines.stage(0, "a.mp4", Stage.RUNNING, 1, 2)
         lines.end(1, FAILED)
-    assert out.getvalue() == "a.mp4: accepted\nnotes.mp4: failed\n"
+    assert out.getvalue() == "a.mp4: accepted\nnotes.mp4: refused\n"
 
 
 def test_on_a_terminal_there_is_a_bar_for_each_video() -> None:
@@ -116,27 +120,99 @@ UNCHANGED = VideoOutcome("b.mp4", archive=Path("out/b.zip"), result=Result(3, 10
 UNREACHABLE = VideoOutcome("c.mp4", failure=Failure("connection_failed", "Away.", "service"))
 
 
-def test_summary_counts_succeeded_unchanged_and_failed_videos() -> None:
-    counts = summary([SUCCEEDED, UNCHANGED, FAILED], 65.04)
+MISSING = ResultWarning("frames_missing", "9 of 21 frames could not be decoded with certainty and are left out.")
+MORE = ResultWarning("max_frames_reached", "There are more.")
+WARNED = VideoOutcome("d.mp4", archive=Path("out/d.zip"), result=Result(12, 100, "ab", (MISSING,)))
+KEPT = VideoOutcome("e.mp4", archive=Path("out/e.zip"), is_kept=True)
+EXTRACTION = Extraction("e-1", "v-1", {}, Status.RUNNING, Progress(), datetime(2026, 1, 2, tzinfo=UTC))
+BROKEN = VideoOutcome(
+    "f.mp4",
+    extraction=replace(EXTRACTION, status=Status.FAILED),
+    failure=Failure("no_video_stream", "Only sound.", "file"),
+)
+UNFINISHED = VideoOutcome("g.mp4", extraction=EXTRACTION, failure=Failure("connection_failed", "Away.", "service"))
+LOGGED_OUT = VideoOutcome("h.mp4", failure=Failure("unauthenticated", "No.", "request"))
+BUSY = VideoOutcome("i.mp4", failure=Failure("queue_full", "Many wait.", "service"))
+
+
+def test_summary_counts_every_video_once() -> None:
+    outcomes = [SUCCEEDED, UNCHANGED, FAILED, UNREACHABLE, WARNED, KEPT, BROKEN, UNFINISHED]
+    counts = summary(outcomes, 65.04)
     assert counts == {
-        "videos": 3,
-        "succeeded": 2,
-        "unchanged": 1,
+        "status": "unreachable",
+        "exit_code": 69,
+        "videos": 8,
+        "taken": 5,
+        "done": 2,
+        "done_with_warnings": 1,
         "failed": 1,
-        "frames": 15,
+        "unfinished": 1,
+        "refused": 1,
+        "not_sent": 1,
+        "kept": 1,
+        "unchanged": 1,
+        "frames": 27,
         "sent_bytes": 34_500_000,
         "seconds": 65.0,
     }
-    line = "3 videos: 2 succeeded (1 of them unchanged), 1 failed; 15 frames, 34.5 MB sent in 0:01:05"
-    assert summary_line(counts) == line
-    assert outcome_lines(UNCHANGED) == ["b.mp4: 3 frames → out/b.zip (unchanged)"]
+    assert summary_line(counts) == (
+        "8 videos: 5 taken, 1 refused, 1 not sent, 1 kept; 2 done, 1 done with warnings, 1 failed, 1 not finished "
+        "(1 unchanged); 27 frames, 34.5 MB sent in 0:01:05"
+    )
+
+
+@pytest.mark.parametrize("number", range(30))
+def test_summary_adds_up_for_every_mixture(number: int) -> None:
+    every = [SUCCEEDED, UNCHANGED, FAILED, UNREACHABLE, WARNED, KEPT, BROKEN, UNFINISHED, LOGGED_OUT, BUSY]
+    outcomes = Random(number).choices(every, k=number)
+    counts = summary(outcomes, 1.0)
+    assert counts["videos"] == counts["taken"] + counts["refused"] + counts["not_sent"] + counts["kept"] == number
+    assert counts["taken"] == sum(counts[kind] for kind in ("done", "done_with_warnings", "failed", "unfinished"))
+
+
+def test_outcome_is_one_line_and_a_result_with_warnings_is_amber() -> None:
+    assert outcome_lines(UNCHANGED) == [("b.mp4: 3 frames → out/b.zip (unchanged)", "")]
+    assert outcome_lines(KEPT) == [("e.mp4: kept, out/e.zip is there", "")]
+    assert outcome_lines(BROKEN) == [("f.mp4: failed", "")]
+    assert outcome_lines(UNFINISHED) == [("g.mp4: not finished", "")]
+    assert outcome_lines(UNREACHABLE) == [("c.mp4: not sent", "")]
+    assert outcome_lines(WARNED) == [
+        ("d.mp4: Done, 9 frames missing: 12 frames → out/d.zip", "yellow"),
+        (f"d.mp4: warning: {MISSING.detail} (frames_missing)", "yellow"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("warnings", "status"),
+    [
+        ([MISSING], "Done, 9 frames missing"),
+        ([ResultWarning("frames_missing", "1 of 2 frames could not be decoded.")], "Done, 1 frame missing"),
+        ([MORE], "Done, with a warning"),
+        ([MORE, MORE], "Done, 2 warnings"),
+    ],
+)
+def test_status_of_a_result_with_warnings_tells_how_many_frames_are_missing(
+    warnings: list[ResultWarning], status: str
+) -> None:
+    assert warned_status(warnings) == status
 
 
 @pytest.mark.parametrize(
     ("outcomes", "code"),
-    [([SUCCEEDED, UNCHANGED], None), ([SUCCEEDED, FAILED], 1), ([FAILED, UNREACHABLE], 75), ([UNREACHABLE], 75)],
+    [
+        ([SUCCEEDED, UNCHANGED, WARNED, KEPT], None),
+        ([BROKEN], 1),
+        ([BROKEN, FAILED], 1),
+        ([SUCCEEDED, FAILED], 3),
+        ([KEPT, BROKEN], 3),
+        ([FAILED, FAILED], 65),
+        ([FAILED, UNREACHABLE], 69),
+        ([SUCCEEDED, UNFINISHED], 69),
+        ([SUCCEEDED, BUSY], 75),
+        ([UNREACHABLE, LOGGED_OUT], 77),
+    ],
 )
-def test_exit_code_says_whether_a_repeated_command_can_succeed(outcomes: list[VideoOutcome], code: int | None) -> None:
+def test_exit_code_says_what_the_user_can_do(outcomes: list[VideoOutcome], code: int | None) -> None:
     assert exit_code(outcomes) == code
 
 
