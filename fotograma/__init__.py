@@ -5,9 +5,10 @@
     fotograma.extract("talk.mov", fotograma.ExtractionSpec(fps=1))  # on this machine
 
     with fotograma.Client() as client:  # by a service
-        video = client.upload("talk.mov", fotograma.ExtractionSpec(fps=1))
-        for image in client.frames(client.wait(video.extraction)):
-            print(image.frame.time, image.to_numpy().shape)
+        for outcome in client.extract(["a.mp4", "b.mov"], fotograma.ExtractionSpec(fps=1), progress=True):
+            if outcome.error is None:
+                for image in client.frames(outcome.extraction):
+                    print(image.frame.time, image.to_numpy().shape)
 
 Only these names are public; the packages behind them are internal. Each name is loaded when it is first used.
 """
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from cluster.client.account_types import Account, ApiKey, Delivery, Ledger, Webhook
     from cluster.client.api_types import Estimate, Extraction, Media, Page, Status, TimelineEvent, Tokens, Video
     from cluster.client.async_client import AsyncClient
+    from cluster.client.batch.outcome import ExtractOutcome, ExtractProgress, ExtractStage
     from cluster.client.credentials.token_store import TokenStore
     from cluster.client.errors import (
         ApiError,
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from cluster.client.result_types import ContactSheet, Frame, FrameImage, Manifest
     from cluster.client.retry_policy import RetryPolicy
     from cluster.client.sync_client import Client
+    from cluster.client.webhook_messages import verify_webhook
     from fotograma.engine import EngineError, extract, extract_many
 
     __version__: str
@@ -69,11 +72,13 @@ _MODULES = {
         "Video",
     ),
     "cluster.client.async_client": ("AsyncClient",),
+    "cluster.client.batch.outcome": ("ExtractOutcome", "ExtractProgress", "ExtractStage"),
     "cluster.client.credentials.token_store": ("TokenStore",),
     "cluster.client.extraction_spec": ("ExtractionSpec",),
     "cluster.client.result_types": ("ContactSheet", "Frame", "FrameImage", "Manifest"),
     "cluster.client.retry_policy": ("RetryPolicy",),
     "cluster.client.sync_client": ("Client",),
+    "cluster.client.webhook_messages": ("verify_webhook",),
     "fotograma.engine": ("EngineError", "extract", "extract_many"),
 }
 """Where each name is defined. Names that are absent here are in `cluster.client.errors`."""
@@ -94,6 +99,9 @@ __all__ = [
     "DownloadCorrupt",
     "EngineError",
     "Estimate",
+    "ExtractOutcome",
+    "ExtractProgress",
+    "ExtractStage",
     "Extraction",
     "ExtractionFailed",
     "ExtractionSpec",
@@ -130,6 +138,7 @@ __all__ = [
     "__version__",
     "extract",
     "extract_many",
+    "verify_webhook",
 ]
 
 # A type checker reads the imports above instead, and reports a name that is not among them.

@@ -33,6 +33,12 @@ class Usage(ApiValue):
 
 @dataclass(frozen=True, slots=True)
 class Account(ApiValue):
+    """A user of the service. notify: which ends are told by e-mail. quotas, use: only of `Client.me`.
+
+    >>> client.me().quotas.waiting
+    500
+    """
+
     id: str
     email: str
     name: str | None = None
@@ -46,7 +52,11 @@ class Account(ApiValue):
 
 @dataclass(frozen=True, slots=True)
 class ApiKey(ApiValue):
-    """A long-lived key for scripts. secret: only when it was just added."""
+    """A long-lived key for scripts. secret: only when it was just added.
+
+    >>> client.add_api_key("nightly job").secret
+    'fg_secret'
+    """
 
     id: str
     name: str
@@ -60,6 +70,9 @@ class Ledger(ApiValue):
     """Every acceptance compared with its extraction. differences: ids that disagree (a limited number); reasons: by id.
 
     users: the same figures for each account.
+
+        >>> client.ledger().accepted
+        1
     """
 
     accepted: int
@@ -78,7 +91,11 @@ class Ledger(ApiValue):
 
 @dataclass(frozen=True, slots=True)
 class Webhook(ApiValue):
-    """A URL that receives notifications. secret: only when it was just added. disabled_at: since when it is off."""
+    """A URL that receives notifications. secret: only when it was just added. disabled_at: since when it is off.
+
+    >>> client.webhooks()[0].events
+    ('extraction.failed',)
+    """
 
     id: str
     url: str
@@ -100,7 +117,11 @@ class DeliveryTry(ApiValue):
 
 @dataclass(frozen=True, slots=True)
 class Delivery(ApiValue):
-    """One notification to one webhook; id is its `webhook-id`. status: pending, delivered or given_up."""
+    """One notification to one webhook; id is its `webhook-id`. status: pending, delivered or given_up.
+
+    >>> client.deliveries("w-1")[0].type
+    'extraction.failed'
+    """
 
     id: str
     type: str

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Generic, TypeVar
 
-from msgspec import Meta, to_builtins
+from msgspec import Meta, json
 
 T = TypeVar("T")
 Time = Annotated[datetime, Meta(tz=True)]
@@ -28,12 +28,16 @@ class ApiValue:
         >>> client.me().to_dict()["email"]
         'ana@example.org'
         """
-        document: dict[str, Any] = to_builtins(self)
+        document: dict[str, Any] = json.decode(json.encode(self))
         return document
 
 
 class Status(StrEnum):
-    """queued → running → succeeded | failed | cancelled; the last three never change."""
+    """queued → running → succeeded | failed | cancelled; the last three never change.
+
+    >>> Status.FAILED.ended
+    True
+    """
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -48,7 +52,11 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Tokens(ApiValue):
-    """A session. refresh_token: works once; None for an API key or a token that can't be renewed."""
+    """A session. refresh_token: works once; None for an API key or a token that can't be renewed.
+
+    >>> Tokens("access", "refresh")  # a secret is not shown
+    Tokens(expires_in=None)
+    """
 
     access_token: str = field(repr=False)
     refresh_token: str | None = field(default=None, repr=False)
@@ -57,7 +65,11 @@ class Tokens(ApiValue):
 
 @dataclass(frozen=True, slots=True)
 class Media(ApiValue):
-    """What the file is. Width and height are pixels as displayed; rotation in degrees."""
+    """What the file is. Width and height are pixels as displayed; rotation in degrees.
+
+    >>> client.estimate(Media(codec="h264", width=64, height=48, duration=2.5, fps_average=25.0)).frames
+    7
+    """
 
     container: str | None = None
     codec: str | None = None
@@ -110,7 +122,11 @@ class Result(ApiValue):
 
 @dataclass(frozen=True, slots=True)
 class Extraction(ApiValue):
-    """One run of a frame specification over a video. error is set when failed, result when succeeded."""
+    """One run of a frame specification over a video. error is set when failed, result when succeeded.
+
+    >>> extraction.status.value, extraction.progress.frames_done
+    ('succeeded', 1)
+    """
 
     id: str
     video_id: str
@@ -129,7 +145,11 @@ class Extraction(ApiValue):
 
 @dataclass(frozen=True, slots=True)
 class Video(ApiValue):
-    """What was uploaded. extraction: the newest one; media: None until the probe."""
+    """What was uploaded. extraction: the newest one; media: None until the probe.
+
+    >>> video.filename, video.extraction.status.ended
+    ('clip.mp4', False)
+    """
 
     id: str
     filename: str
@@ -143,7 +163,11 @@ class Video(ApiValue):
 
 @dataclass(frozen=True, slots=True)
 class Estimate(ApiValue):
-    """What an extraction is going to give. frames: images. bytes: of the archive. seconds: of one worker."""
+    """What an extraction is going to give. frames: images. bytes: of the archive. seconds: of one worker.
+
+    >>> client.estimate(video)
+    Estimate(frames=7, bytes=1000, seconds=1.5)
+    """
 
     frames: int
     bytes: int
@@ -152,7 +176,11 @@ class Estimate(ApiValue):
 
 @dataclass(frozen=True, slots=True)
 class TimelineEvent(ApiValue):
-    """One event of a time line. blame: what a retry counts against."""
+    """One event of a time line. blame: what a retry counts against.
+
+    >>> client.timeline(extraction)[-1].frames
+    2
+    """
 
     at: Time
     kind: str
@@ -169,7 +197,11 @@ class TimelineEvent(ApiValue):
 
 @dataclass(frozen=True, slots=True)
 class Page(ApiValue, Generic[T]):
-    """One page of a list. next_cursor: None on the last one."""
+    """One page of a list. next_cursor: None on the last one.
+
+    >>> client.video_page().items[0].filename
+    'clip.mp4'
+    """
 
     items: tuple[T, ...]
     next_cursor: str | None = None

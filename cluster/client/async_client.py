@@ -7,18 +7,24 @@ import httpx
 from cluster.client import httpx_adapter
 from cluster.client.api_types import Tokens
 from cluster.client.asynchronous.account_methods import AsyncAccountMethods
+from cluster.client.asynchronous.extract_methods import AsyncExtractMethods
 from cluster.client.asynchronous.extraction_methods import AsyncExtractionMethods
 from cluster.client.asynchronous.result_methods import AsyncResultMethods
 from cluster.client.asynchronous.video_methods import AsyncVideoMethods
 from cluster.client.asynchronous.webhook_methods import AsyncWebhookMethods
+from cluster.client.credentials.open_session import open_session
 from cluster.client.credentials.token_store import TokenStore
 from cluster.client.local_files.local_file import AnyPath
-from cluster.client.open_session import open_session
 from cluster.client.retry_policy import RetryPolicy
 
 
 class AsyncClient(
-    AsyncVideoMethods, AsyncExtractionMethods, AsyncResultMethods, AsyncAccountMethods, AsyncWebhookMethods
+    AsyncExtractMethods,
+    AsyncVideoMethods,
+    AsyncExtractionMethods,
+    AsyncResultMethods,
+    AsyncAccountMethods,
+    AsyncWebhookMethods,
 ):
     """Fotograma over HTTP, for asyncio: `Client` with coroutines. The tasks of one event loop may share one client.
 

@@ -44,7 +44,8 @@ class LearntLimits:
 class Session:
     """What every call needs.
 
-    upload_state: the file that records unfinished uploads. monotonic: seconds of a clock that never goes back. random:
+    upload_state: the file that records unfinished uploads. extract_state: that of `extract`, without an upload_state.
+    monotonic: seconds of a clock that never goes back. random:
     in [0, 1). new_key: unique text.
     """
 
@@ -52,6 +53,7 @@ class Session:
     store: TokenStore
     policy: RetryPolicy = field(default_factory=RetryPolicy)
     upload_state: UploadStateFile | None = None
+    extract_state: UploadStateFile | None = None
     learnt: LearntLimits = field(default_factory=LearntLimits)
     monotonic: Callable[[], float] = time.monotonic
     random: Callable[[], float] = random.random

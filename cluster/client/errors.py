@@ -46,8 +46,8 @@ class FotogramaError(Exception):
         >>> try:
         ...     client.video("01890c5e-0000-7000-8000-000000000000")
         ... except FotogramaError as error:
-        ...     print(error.code, error.fault, error.remedy, sep=" | ")
-        not_found | request | Check the id, or list your videos.
+        ...     print(error.code, error.fault, bool(error.remedy))
+        not_found request True
     """
 
     default_code, default_fault = "failed", "service"

@@ -89,8 +89,9 @@ class Image(TypedDict, total=False):
 class ExtractionSpec:
     """Which frames of a video, and as which images. A field that is None has the default of the service.
 
-        ExtractionSpec(fps=1)
-        ExtractionSpec(sample={"mode": "uniform", "count": 20}, image={"format": "png", "max_side": 640})
+        >>> spec = ExtractionSpec(sample={"mode": "uniform", "count": 20}, image={"format": "png", "max_side": 640})
+        >>> client.upload(clip, spec).extraction.spec["sample"]["count"]
+        20
 
     fps: short for `sample={"mode": "fps", "fps": fps}`. snap: "keyframe" takes the nearest key frame instead.
     max_frames: images at most. Raises InvalidSpec when both `fps` and `sample` are given.

@@ -23,6 +23,9 @@ class Frame(ApiValue):
     """One image of an archive. n: from 1. index: among the video's displayed frames, from 0. pts: ticks.
 
     time: seconds from the first displayed frame. offset: first byte of the image in the archive.
+
+        >>> client.manifest(extraction).frames[1].name
+        'frame_000002_t000001.000.png'
     """
 
     n: int
@@ -40,7 +43,11 @@ class Frame(ApiValue):
 
 @dataclass(frozen=True, slots=True)
 class Manifest(ApiValue):
-    """The manifest of an archive. time_base: seconds per tick, as numerator and denominator."""
+    """The manifest of an archive. time_base: seconds per tick, as numerator and denominator.
+
+    >>> len(client.manifest(extraction).frames)
+    2
+    """
 
     version: int
     spec: Mapping[str, Any]

@@ -32,6 +32,8 @@ class RetryPolicy:
     retry_after_seconds: when the server asks for a longer wait, the client gives up.
     in_progress_seconds: how long to wait for another request with the same Idempotency-Key; longer than its lease on
     the server. proxy_error_seconds: how long requests are repeated after errors of a proxy.
+
+        >>> client = Client("http://127.0.0.1:8000", "fg_key", retry=RetryPolicy(attempts=2))
     """
 
     attempts: int | None = 6

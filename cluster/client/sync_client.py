@@ -7,17 +7,18 @@ import httpx
 from cluster.client import httpx_adapter
 from cluster.client.api_types import Tokens
 from cluster.client.blocking.account_methods import AccountMethods
+from cluster.client.blocking.extract_methods import ExtractMethods
 from cluster.client.blocking.extraction_methods import ExtractionMethods
 from cluster.client.blocking.result_methods import ResultMethods
 from cluster.client.blocking.video_methods import VideoMethods
 from cluster.client.blocking.webhook_methods import WebhookMethods
+from cluster.client.credentials.open_session import open_session
 from cluster.client.credentials.token_store import TokenStore
 from cluster.client.local_files.local_file import AnyPath
-from cluster.client.open_session import open_session
 from cluster.client.retry_policy import RetryPolicy
 
 
-class Client(VideoMethods, ExtractionMethods, ResultMethods, AccountMethods, WebhookMethods):
+class Client(ExtractMethods, VideoMethods, ExtractionMethods, ResultMethods, AccountMethods, WebhookMethods):
     """Fotograma over HTTP. Threads may share one client.
 
     url: without it, FOTOGRAMA_URL, else the server of the command line's latest log-in, else this machine.

@@ -39,12 +39,12 @@ def run_on_server(
     """Uploads the files that the server does not have, and downloads the results. Exits as `run_batch`."""
     from cluster.cli.stored_credentials import server_credentials  # noqa: PLC0415
     from cluster.client.async_client import AsyncClient  # noqa: PLC0415
-    from cluster.client.credentials.credentials_file import upload_state_path  # noqa: PLC0415
+    from cluster.client.credentials.credentials_file import writable_upload_state_path  # noqa: PLC0415
 
     server = server_credentials(os.environ)
     state = None
     try:
-        state = upload_state_path(os.environ)
+        state = writable_upload_state_path(os.environ)
     except OSError as error:
         typer.echo(f"An upload can't go on after a crash of this command: {error}", err=True)
     client = AsyncClient(server.url, store=server.store, retry=BATCH_RETRY_POLICY, upload_state=state)

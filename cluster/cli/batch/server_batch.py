@@ -16,13 +16,13 @@ from cluster.cli.batch.video_outcome import VideoOutcome
 from cluster.cli.failures import failure_of
 from cluster.cli.option_types import Unpacking
 from cluster.client.api_types import Extraction, Status, Video
+from cluster.client.batch.reuse_or_upload import is_damaged, is_retryable
 from cluster.client.errors import (
     ApiError,
     ExtractionFailed,
     FotogramaError,
 )
 from cluster.client.retry_policy import RetryPolicy
-from cluster.client.uploads.content_reuse import CHECKSUM_MISMATCH
 from cluster.unpack_archive import Run, image_prefix, is_unpacked, unpack
 
 if TYPE_CHECKING:
@@ -212,9 +212,9 @@ class ServerBatch:
         read()
         video = await self.client.upload(source, self.spec, by_content=True, on_sent=sent, on_read=read)
         extraction = video.extraction
-        while _is_retryable(extraction):
+        while is_retryable(extraction):
             key = f"retry-{extraction.id}"
-            if _is_damaged(extraction):
+            if is_damaged(extraction):
                 video, extraction = await self._upload_again(source, on_stage, state, key)
                 continue
             try:
@@ -225,18 +225,6 @@ class ServerBatch:
                 return await self._upload_again(source, on_stage, state, key)
             extraction = await self.client.extraction(retried.id)
         return video, extraction
-
-
-def _is_retryable(extraction: Extraction) -> bool:
-    """Returns whether the extraction failed for another reason than the file or the request."""
-    by_service = extraction.error is not None and extraction.error.fault == "service"
-    may_succeed = by_service or _is_damaged(extraction)
-    return extraction.status is Status.CANCELLED or (extraction.status is Status.FAILED and may_succeed)
-
-
-def _is_damaged(extraction: Extraction) -> bool:
-    """Returns whether the server got other bytes than those of the file."""
-    return extraction.error is not None and extraction.error.code == CHECKSUM_MISMATCH
 
 
 class _OnStage(Protocol):

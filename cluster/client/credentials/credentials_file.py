@@ -111,13 +111,15 @@ def credentials_file(environ: Mapping[str, str]) -> CredentialsFile:
 
 
 def upload_state_path(environ: Mapping[str, str]) -> Path:
-    """Returns $XDG_STATE_HOME/fotograma/uploads.json; without the variable, below ~/.local/state.
-
-    Raises OSError when nothing can be written there.
-    """
+    """Returns $XDG_STATE_HOME/fotograma/uploads.json; without the variable, below ~/.local/state."""
     configured = environ.get("XDG_STATE_HOME")
-    folder = (Path(configured) if configured else Path.home() / ".local" / "state") / "fotograma"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if not os.access(folder, os.W_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
-    return folder / "uploads.json"
+    return (Path(configured) if configured else Path.home() / ".local" / "state") / "fotograma" / "uploads.json"
+
+
+def writable_upload_state_path(environ: Mapping[str, str]) -> Path:
+    """Returns `upload_state_path`. Raises OSError when nothing can be written there."""
+    path = upload_state_path(environ)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path.parent))
+    return path

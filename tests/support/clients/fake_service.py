@@ -254,7 +254,7 @@ class FakeService:
             case "GET", []:
                 self._advance(video)
                 return json_response(200, extraction)
-            case "GET", ["frames.zip"] if extraction["status"] == "succeeded":
+            case "GET" | "HEAD", ["frames.zip"] if extraction["status"] == "succeeded":
                 return self._content(request)
             case "GET", ["manifest.json"]:
                 return json_response(200, self.manifest)

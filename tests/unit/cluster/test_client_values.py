@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+import json
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import pytest
 
-from cluster.client import account_types, api_types
+from cluster.client import account_types, api_types, result_types
+from cluster.client.json_decoding import decode
 from db.values.lifecycle import ExtractionStatus, is_terminal
 from serve_app.openapi import response_schemas
 from serve_app.openapi.frame_spec_schema import Schema
+from tests.support.clients.documented_service import ACCOUNT, API_KEY, DELIVERY, LEDGER, WEBHOOK
 
 SCHEMAS: dict[type[Any], type[Schema]] = {
     account_types.Account: response_schemas.Account,
@@ -40,3 +43,34 @@ def test_statuses_and_which_of_them_are_final_equal_those_of_the_service() -> No
     assert {status.value: status.ended for status in api_types.Status} == {
         status.value: is_terminal(status) for status in ExtractionStatus
     }
+
+
+VALUES = [
+    value
+    for module in (api_types, account_types, result_types)
+    for value in vars(module).values()
+    if is_dataclass(value) and isinstance(value, type) and value.__module__ == module.__name__
+]
+
+
+@pytest.mark.parametrize("kind", VALUES, ids=lambda kind: kind.__name__)
+def test_every_value_can_be_written_as_a_dict(kind: type[Any]) -> None:
+    with_bytes = {result_types.FrameImage, result_types.ContactSheet}
+    assert issubclass(kind, api_types.ApiValue) is (kind not in with_bytes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "document"),
+    [
+        (account_types.Account, ACCOUNT),
+        (account_types.ApiKey, API_KEY | {"secret": None}),
+        (account_types.Webhook, WEBHOOK | {"disabled_at": None, "secret": None}),
+        (account_types.Delivery, DELIVERY | {"due_at": None, "delivered_at": None, "tries": []}),
+        (account_types.Ledger, LEDGER),
+        (api_types.Estimate, {"frames": 7, "bytes": 1000, "seconds": 1.5}),
+    ],
+)
+def test_dict_of_a_value_is_what_the_service_answered(kind: type[Any], document: dict[str, Any]) -> None:
+    value = decode(kind, json.dumps(document).encode())
+    assert value.to_dict() == document
+    assert decode(kind, json.dumps(value.to_dict()).encode()) == value

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from cluster.client.authorized_requests import Session
-from cluster.client.credentials.credentials_file import credentials_file
+from cluster.client.credentials.credentials_file import credentials_file, upload_state_path
 from cluster.client.credentials.server_choice import choose_server, token_store
 from cluster.client.credentials.token_store import TokenStore
 from cluster.client.errors import InvalidArgument, local_file_error
@@ -35,4 +35,5 @@ def open_session(
         store=chosen_store,
         policy=retry or RetryPolicy(),
         upload_state=None if upload_state is None else UploadStateFile(Path(upload_state)),
+        extract_state=UploadStateFile(upload_state_path(os.environ)),
     )
