@@ -28,13 +28,14 @@ def _parse_whole_number(text: object) -> object:
     return int(text) if isinstance(text, str) and text.isascii() and text.isdigit() and len(text) < 10 else text
 
 
-WholeNumber = Annotated[int, BeforeValidator(_parse_whole_number)]
+WHOLE_NUMBER = BeforeValidator(_parse_whole_number)
+"""After the bounds of an `int`: before them, the JSON schema would not have `minimum` and `maximum`."""
 
 
 class PageQuery(RequestModel):
     """The query of every list."""
 
-    limit: Annotated[WholeNumber, Field(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT), WHOLE_NUMBER] = DEFAULT_LIMIT
     cursor: str | None = Field(None, max_length=200)
 
     @property

@@ -23,7 +23,7 @@ from serve_app.archive_index import ImageLocation
 from serve_app.deps import Deps, deps_of
 from serve_app.http import byte_ranges, pagination
 from serve_app.http.json_request_body import RequestModel
-from serve_app.http.pagination import WholeNumber
+from serve_app.http.pagination import WHOLE_NUMBER
 from serve_app.http.path_params import path_id, path_number
 from serve_app.http.problem_details import ProblemError
 
@@ -36,13 +36,13 @@ _CACHING = {"Cache-Control": "private, max-age=86400, immutable", "Vary": "Autho
 class FrameQuery(RequestModel):
     """The query of one image."""
 
-    width: Annotated[WholeNumber, Field(ge=16, le=image_renditions.MAX_WIDTH)] | None = None
+    width: Annotated[int, Field(ge=16, le=image_renditions.MAX_WIDTH), WHOLE_NUMBER] | None = None
 
 
 class ShardQuery(RequestModel):
     """The query of the shards."""
 
-    shard: Annotated[WholeNumber, Field(ge=0)] = 0
+    shard: Annotated[int, Field(ge=0), WHOLE_NUMBER] = 0
 
 
 async def download_archive(request: Request, principal: Principal) -> Response:
