@@ -11,12 +11,23 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from cluster.client.api_types import Status, Tokens
-from fotograma import ApiError, AsyncClient, Client, ExtractionFailed, TokenStore
+from fotograma import (
+    ApiError,
+    AsyncClient,
+    Client,
+    ExtractionFailed,
+    InvalidArgument,
+    NotAuthenticated,
+    TokenStore,
+)
 from serve_app.app import create_app
 from serve_app.deps import Deps
 from tests.support.clients import api_client
+from tests.support.clients.fake_service import FakeService
+from tests.support.clients.image_archive import png, serve_images
 
 EMAIL = "ana@example.org"
 
@@ -205,3 +216,75 @@ async def test_refusal_of_a_large_request_arrives_and_smaller_ones_follow(deps: 
         await client.register(EMAIL, api_client.PASSWORD)
         await client.login(EMAIL, api_client.PASSWORD)
         assert (await client.upload(clips[0])).size == 60_000_000
+
+
+async def publish_images(deps: Deps) -> list[tuple[int, int, int]]:
+    """Publishes a result of three PNG images, with a manifest like that of the engine. Returns their colours."""
+    colours = [(200, 0, 0), (0, 200, 0), (0, 0, 200)]
+    images = FakeService()
+    serve_images(images, colours)
+    result = api_client.make_result([b"image"] * len(colours))
+    sha256 = hashlib.sha256(images.archive).hexdigest()
+    files = {
+        "manifest.json": json.dumps(images.manifest | {"time_base": [1, 25]}).encode(),
+        "sheet.jpg": png((9, 9, 9)),
+    }
+    await api_client.publish_next_task(deps, replace(result, archive=images.archive, sha256=sha256), files=files)
+    return colours
+
+
+async def test_both_clients_extract_a_file_once_and_read_its_images_by_ranges(
+    url: str, deps: Deps, ana: AsyncClient, clips: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ana.tokens is not None
+    token = ana.tokens.access_token
+    # Both clients find what the other one has sent in the state file of the command line.
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    spec = {"sample": {"mode": "fps", "fps": 2}}
+    async with AsyncClient(url, token) as client:
+        waiting = asyncio.create_task(client.extract([clips[0], tmp_path / "missing.mp4"], spec))
+        await task_is_ready(deps)
+        colours = await publish_images(deps)
+        outcome, missing = await waiting
+        assert missing.error is not None
+        assert missing.error.code == "local_file"
+        assert outcome.extraction is not None
+        extraction = outcome.extraction
+        assert [image.to_pillow().getpixel((0, 0)) async for image in client.frames(extraction)] == colours
+        assert (await client.report(extraction))["reader"] == "pyav"
+        assert (await client.sheet(extraction)).to_pillow().size == (64, 48)
+        assert [event.kind for event in await client.timeline(extraction)][:1] == ["accepted"]
+
+    def again() -> None:
+        with Client(url, token) as client:
+            (second,) = client.extract(clips[0].read_bytes(), spec, progress=True)
+            assert second.extraction is not None
+            assert second.extraction.id == extraction.id
+            last, first = client.frames(extraction.id, [3, 1])
+            assert (last.to_numpy()[0, 0].tolist(), first.frame.n) == ([0, 0, 200], 1)
+            with pytest.raises(InvalidArgument, match="images 1 to 3"):
+                list(client.frames(extraction, [4]))
+
+    await asyncio.to_thread(again)
+    assert len([video async for video in ana.videos()]) == 1
+
+
+async def task_is_ready(deps: Deps) -> None:
+    while True:
+        async with deps.database.connect() as connection:
+            if (await connection.execute(text("SELECT count(*) FROM tasks WHERE state = 'ready'"))).scalar_one():
+                return
+        await asyncio.sleep(0.01)
+
+
+async def test_account_is_changed_and_its_password_too(url: str, ana: AsyncClient) -> None:
+    changed = await ana.update_account(locale="pt-BR", notify="failures")
+    assert (changed.locale, changed.notify, changed.name) == ("pt-BR", "failures", "Ana")
+    account = await ana.me()
+    assert account.use is not None
+    assert account.use.videos == 0
+    with pytest.raises(NotAuthenticated, match="bad_credentials"):
+        await ana.change_password("wrong", "another password")
+    await ana.change_password(api_client.PASSWORD, "another password")
+    async with AsyncClient(url) as client:
+        await client.login(EMAIL, "another password")

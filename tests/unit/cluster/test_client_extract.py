@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import io
+import signal
+import threading
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from rich.console import Console
 
+from cluster.client import httpx_adapter
+from cluster.client.authorized_requests import Session
 from cluster.client.batch.outcome import ExtractProgress, ExtractStage
 from cluster.client.batch.progress_bars import ProgressBars, ProgressLines, display_for
-from fotograma import ExtractionFailed, FileRefused, InvalidArgument, InvalidSpec, LocalFileNotFound
+from fotograma import (
+    Client,
+    ExtractionFailed,
+    FileRefused,
+    InvalidArgument,
+    InvalidSpec,
+    LocalFileNotFound,
+    Tokens,
+    TokenStore,
+)
 from tests.support.clients.fake_service import FakeService, answer_problem, problem_response
-from tests.support.clients.fake_service_clients import OpenClient
+from tests.support.clients.fake_service_clients import OpenClient, blocking_transport
 
 VIDEO = b"video of ana"
 
@@ -165,6 +179,26 @@ def test_callback_that_raises_ends_the_call(client: Any, clip: Path) -> None:
 
     with pytest.raises(Stop):
         client.extract(clip, on_progress=stop)
+
+
+def test_ctrl_c_ends_the_call_and_its_threads(service: FakeService, clip: Path) -> None:
+    service.polls_until_end = 10**9
+    session = Session("http://fotograma", TokenStore(Tokens("fg_key")))
+    arguments = httpx_adapter.client_arguments(session.base_url, None)
+    client = Client._assemble(session, httpx.Client(**arguments, transport=blocking_transport(service)))
+
+    def interrupt(step: ExtractProgress) -> None:
+        if step.stage is ExtractStage.EXTRACTING:
+            main_thread = threading.main_thread().ident
+            assert main_thread is not None
+            signal.pthread_kill(main_thread, signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        client.extract([clip, b"video 2"], on_progress=interrupt)
+    for thread in threading.enumerate():
+        if thread.name.startswith("fotograma"):
+            thread.join(30)
+            assert not thread.is_alive()
 
 
 def console(**options: Any) -> Console:
