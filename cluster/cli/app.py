@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cluster.cli.commands import account, extract, operations, sessions, up, videos, webhooks
+from cluster.cli.commands import (
+    account,
+    completion,
+    extract,
+    extractions,
+    operations,
+    presets,
+    sessions,
+    up,
+    videos,
+    watch,
+    webhooks,
+)
 from cluster.cli.option_types import example
 
 if TYPE_CHECKING:
@@ -29,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command. An error becomes a message on standard error and an exit code (`CommandExitCode`)."""
     from cluster.client.errors import FotogramaError  # noqa: PLC0415
 
+    if completion.COMPLETE_VARIABLE in os.environ:
+        completion.register_shells()
     try:
         app(arguments)
     except (FotogramaError, OSError) as error:
@@ -53,8 +68,9 @@ def _options(
     """Options of all commands."""
 
 
-for group in (sessions, extract, videos, operations, up):
+for group in (sessions, extract, watch, videos, extractions, operations, up, completion):
     app.add_typer(group.commands)
+app.add_typer(presets.presets, name="presets")
 app.add_typer(operations.ops, name="ops")
 app.add_typer(webhooks.webhooks, name="webhooks")
 app.add_typer(account.account, name="account")

@@ -13,6 +13,18 @@ Folder = Annotated[
     Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of the results; created if missing.")
 ]
 Unpack = Annotated[bool, typer.Option("--unpack", help="Also write the images to DIR/<file stem>/.")]
+NoClobber = Annotated[bool, typer.Option("--no-clobber", help="Leave archives that are there, whatever is in them.")]
+Local = Annotated[bool, typer.Option("--local", help="Extract on this machine; no server is needed.")]
+Timeout = Annotated[
+    float | None,
+    typer.Option(min=0.1, metavar="SECONDS", help="Wait no longer; the service goes on.", show_default=False),
+]
+Ids = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="ID", help="Ids of videos or extractions, or the ends that `list` shows.", show_default=False
+    ),
+]
 Prefix = Annotated[bool, typer.Option("--prefix", help="With --unpack: name the images <file stem>_frame_….")]
 
 

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from cluster.client.credentials.credentials_file import credentials_file
 from cluster.client.credentials.server_choice import choose_server, token_store
 from cluster.client.credentials.token_store import TokenStore
 from cluster.client.errors import FotogramaError
-
-if TYPE_CHECKING:
-    from cluster.client.sync_client import Client
 
 
 class NotLoggedIn(FotogramaError):
@@ -40,11 +36,3 @@ def server_credentials(environ: Mapping[str, str]) -> ServerCredentials:
     if store.tokens is None:
         raise NotLoggedIn(choice.url)
     return ServerCredentials(choice.url, store)
-
-
-def logged_in_client(environ: Mapping[str, str]) -> Client:
-    """Returns a client with the stored credentials. Raises NotLoggedIn."""
-    from cluster.client.sync_client import Client  # noqa: PLC0415
-
-    server = server_credentials(environ)
-    return Client(server.url, store=server.store)

@@ -1,26 +1,93 @@
-"""Finds videos and extractions on a service by the ids that a user gives."""
+"""Finds videos and extractions by the ids that a user gives: whole ones, or the beginning or the end of one.
+
+UUIDv7 begin with the time, so those of one upload share their beginning. The end tells them apart.
+"""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from cluster.client.api_types import Extraction, Video
-from cluster.client.async_client import AsyncClient
-from cluster.client.errors import ApiError
+from cluster.client.errors import ApiError, FotogramaError
+from cluster.client.sync_client import Client
+
+SHORT_LENGTH = 8
+MAX_SEARCHED = 2000
+_PART = re.compile(r"[0-9a-f-]{4,35}")
 
 
-async def find_items(client: AsyncClient, ids: Sequence[str]) -> list[tuple[Video, Extraction]]:
-    """Returns an item for each id of a video (its newest extraction) or an extraction. Raises ApiError `not_found`."""
+class UnknownId(FotogramaError):
+    """No video or extraction has an id that begins or ends like this."""
 
-    async def find_item(id_: str) -> tuple[Video, Extraction]:
-        try:
-            video = await client.video(id_)
-        except ApiError as error:
-            if error.status != 404:
-                raise
-            extraction = await client.extraction(id_)
-            return await client.video(extraction.video_id), extraction
-        return video, video.extraction
+    default_code, default_fault = "unknown_id", "request"
 
-    return list(await asyncio.gather(*map(find_item, ids)))
+
+class AmbiguousId(FotogramaError):
+    """Several videos or extractions have an id that begins or ends like this."""
+
+    default_code, default_fault = "ambiguous_id", "request"
+
+
+class StoredItem(NamedTuple):
+    """A video, and the extraction of it that is meant."""
+
+    video: Video
+    extraction: Extraction
+
+
+def short_ids(ids: Sequence[str]) -> list[str]:
+    """Returns the ends of the ids, so long that they differ."""
+    length = SHORT_LENGTH
+    while len({id_[-length:] for id_ in ids}) < len(set(ids)):
+        length += 1
+    return [id_[-length:] for id_ in ids]
+
+
+def find_items(client: Client, ids: Sequence[str]) -> list[StoredItem]:
+    """Returns an item for each id of a video (its newest extraction) or an extraction.
+
+    Raises ApiError `not_found`, UnknownId, AmbiguousId.
+    """
+    return [_find_part(client, text) if _PART.fullmatch(text) else _find_whole(client, text) for text in ids]
+
+
+def _find_whole(client: Client, id_: str) -> StoredItem:
+    try:
+        video = client.video(id_)
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        extraction = client.extraction(id_)
+        return StoredItem(client.video(extraction.video_id), extraction)
+    return StoredItem(video, video.extraction)
+
+
+def _find_part(client: Client, text: str) -> StoredItem:
+    matches = [
+        video for video in _newest(client) if any(_matches(id_, text) for id_ in (video.id, video.extraction.id))
+    ]
+    if not matches:
+        raise UnknownId(
+            f"None of your newest {MAX_SEARCHED} videos has an id that begins or ends with {text}. Ids are in: "
+            "fotograma list"
+        )
+    if len(matches) > 1:
+        names = ", ".join(f"{video.id} ({video.filename})" for video in matches[:3])
+        raise AmbiguousId(f"{len(matches)} videos have an id like {text}: {names}. Give more of the id.")
+    return StoredItem(matches[0], matches[0].extraction)
+
+
+def _matches(id_: str, text: str) -> bool:
+    return id_.startswith(text) or id_.endswith(text)
+
+
+def _newest(client: Client) -> Iterator[Video]:
+    cursor, count = None, 0
+    while count < MAX_SEARCHED:
+        page = client.video_page(limit=200, cursor=cursor)
+        yield from page.items
+        count += len(page.items)
+        if (cursor := page.next_cursor) is None:
+            return

@@ -1,36 +1,107 @@
-"""The table of `fotograma list`."""
+"""The table of `fotograma list`. The file is always in it, however narrow the terminal is."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from cluster.cli.result_warnings import AMBER, warned_status
+from cluster.cli.stored_items import short_ids
 from cluster.cli.terminal_output import printable
-from cluster.client.api_types import Video
+from cluster.client.api_types import Status, Video
+
+GAP = "  "
+MIN_FILE_CELLS = 20
+_STYLES = {Status.FAILED: "red", Status.SUCCEEDED: "green", Status.CANCELLED: "dim"}
 
 
 def show_videos(console: Console, videos: Sequence[Video]) -> None:
-    """Prints videos as a table on a terminal, as tab-separated lines elsewhere."""
-    rows = [_row(video) for video in videos]
-    if not console.is_terminal:
-        for row in rows:
-            # Does not use rich, which turns tabs into spaces.
-            console.file.write("\t".join(map(printable, row)) + "\n")
+    """Prints videos as a table on a terminal, as tab-separated lines with whole ids elsewhere."""
+    if console.is_terminal:
+        for line in table_lines(videos, console.width, datetime.now(UTC)):
+            console.print(line, soft_wrap=True)
         return
-    table = Table(box=None, pad_edge=False)
-    for title in ("VIDEO", "STATUS", "FRAMES", "FILE", "WHEN"):
-        table.add_column(title, no_wrap=title != "FILE", justify="right" if title == "FRAMES" else "left")
-    for row in rows:
-        table.add_row(*map(Text, row))
-    console.print(table)
+    for video in videos:
+        when = video.created_at.astimezone().isoformat(" ", "seconds")
+        row = (video.id, video.status.value, _frames(video), video.filename, when)
+        # Does not use rich, which turns tabs into spaces.
+        console.file.write("\t".join(map(printable, row)) + "\n")
 
 
-def _row(video: Video) -> tuple[str, ...]:
+def table_lines(videos: Sequence[Video], width: int, now: datetime) -> list[Text]:
+    """Returns the table with its head. On a narrow terminal it has no WHEN and no FRAMES, and less of STATUS."""
+    statuses = [_status(video) for video in videos]
+    columns = {
+        "ID": short_ids([video.id for video in videos]),
+        "FILE": [printable(video.filename) for video in videos],
+        "STATUS": [text for text, _ in statuses],
+        "FRAMES": [_frames(video) for video in videos],
+        "WHEN": [when_text(video.created_at, now) for video in videos],
+    }
+    widths = {title: max(map(cell_len, [title, *cells])) for title, cells in columns.items()}
+    needed = min(MIN_FILE_CELLS, widths["FILE"])
+    for title in ("WHEN", "FRAMES"):
+        if _rest(widths, width) < needed:
+            del widths[title]
+    widths["STATUS"] = max(len("STATUS"), widths["STATUS"] - max(0, needed - _rest(widths, width)))
+    widths["FILE"] = max(len("FILE"), min(widths["FILE"], _rest(widths, width)))
+    lines = [_line({title: title for title in widths}, widths, "")]
+    for number, (_, style) in enumerate(statuses):
+        lines.append(_line({title: columns[title][number] for title in widths}, widths, style))
+    return lines
+
+
+def _rest(widths: dict[str, int], width: int) -> int:
+    """Returns the cells that the other columns leave to the file."""
+    return width - sum(cells + len(GAP) for title, cells in widths.items() if title != "FILE")
+
+
+def _line(row: dict[str, str], widths: dict[str, int], status_style: str) -> Text:
+    line = Text()
+    for title, cells in widths.items():
+        text = _shortened(row[title], cells)
+        padded = text.rjust(cells) if title == "FRAMES" else set_cell_size(text, cells)
+        line.append(padded, status_style if title == "STATUS" else "").append(GAP)
+    line.rstrip()
+    return line
+
+
+def _shortened(text: str, cells: int) -> str:
+    """Leaves out the middle: the end of a file name tells as much as its beginning."""
+    if cell_len(text) <= cells:
+        return text
+    head, tail = text, text
+    while cell_len(head) > (cells - 1) // 2 + (cells - 1) % 2:
+        head = head[:-1]
+    while cell_len(tail) > (cells - 1) // 2:
+        tail = tail[1:]
+    return f"{head}…{tail}"
+
+
+def _status(video: Video) -> tuple[str, str]:
+    """Returns the status as text, and its style."""
+    result = video.extraction.result
+    if result is not None and result.warnings:
+        return warned_status(result.warnings), AMBER
+    return video.status.value, _STYLES.get(video.status, "")
+
+
+def _frames(video: Video) -> str:
     progress, result = video.extraction.progress, video.extraction.result
     total = "?" if progress.frames_total is None else str(progress.frames_total)
-    frames = str(result.frames) if result else f"{progress.frames_done}/{total}"
-    when = video.created_at.astimezone().isoformat(" ", "seconds")
-    return (video.id, video.status.value, frames, video.filename, when)
+    return str(result.frames) if result else f"{progress.frames_done}/{total}"
+
+
+def when_text(at: datetime, now: datetime) -> str:
+    """Returns how long ago it was; the date after a week."""
+    ago = now - at
+    if ago >= timedelta(days=7):
+        return at.astimezone().date().isoformat()
+    for unit, name in ((timedelta(days=1), "d"), (timedelta(hours=1), "h"), (timedelta(minutes=1), "min")):
+        if ago >= unit:
+            return f"{ago // unit} {name} ago"
+    return "just now"

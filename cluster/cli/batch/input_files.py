@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Callable, Iterable
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import typer
 
 SUFFIXES = frozenset(
     {
@@ -48,6 +54,21 @@ def input_files(
         for file in _videos(path, recursive, on_unreadable) if path.is_dir() else [path]:
             found.setdefault(os.path.join(os.path.realpath(file.parent), file.name), file)
     return list(found.values())
+
+
+@contextmanager
+def file_of_stdin(name: str) -> Iterator[Path]:
+    """Writes the video on standard input to a temporary file of this name. Raises typer.BadParameter."""
+    if name != Path(name).name or name in {"", ".", ".."}:
+        raise typer.BadParameter(f"{name!r} is not a plain file name, such as talk.mp4.", param_hint="--stdin-name")
+    if sys.stdin.isatty():
+        detail = "standard input is a terminal. Send a video to it: cat talk.mp4 | fotograma extract -"
+        raise typer.BadParameter(detail, param_hint="FILES")
+    with tempfile.TemporaryDirectory(prefix="fotograma-") as folder:
+        path = Path(folder, name)
+        with path.open("xb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
+        yield path
 
 
 def _matches(path: Path) -> list[Path]:

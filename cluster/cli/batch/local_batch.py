@@ -21,6 +21,7 @@ from actors.extraction_types import DetectingScenes, EngineOptions, Extracted, P
 from actors.plan.decode_deadline import max_probe_seconds
 from actors.sandbox.child_process import ChildCrashed, ChildStartError, DecodingChild
 from actors.sandbox.child_protocol import Job, Limits, Refused
+from cluster.cli.batch.batch_options import deadline_after, timeout_failure
 from cluster.cli.batch.server_batch import BatchItem, BatchObserver, Stage
 from cluster.cli.batch.video_outcome import VideoOutcome
 from cluster.cli.failures import failure_of
@@ -40,34 +41,44 @@ SEQUENTIAL_TRIES = (False, True)
 @dataclass(slots=True)
 class LocalBatch:
     """spec: canonical JSON text. started: children that were started ahead, for the first videos. cores: the most
-    videos that are extracted at a time. With fewer videos, each gets several threads."""
+    videos that are extracted at a time. With fewer videos, each gets several threads. timeout: seconds for
+    all videos."""
 
     observer: BatchObserver
     spec: str
     unpack: Unpacking | None = None
     started: list[asyncio.Task[DecodingChild]] = field(default_factory=list)
+    timeout: float | None = None
     cores: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
 
-    async def run(self, items: Sequence[BatchItem]) -> list[VideoOutcome]:
+    async def run(self, items: Sequence[BatchItem], first_index: int = 0) -> list[VideoOutcome]:
         """Extracts all videos. A failure stops no other video. Returns outcomes in the order of the items."""
         max_concurrent = max(1, min(self.cores, len(items)))
         threads, slots = max(1, self.cores // max_concurrent), asyncio.Semaphore(max_concurrent)
+        deadline = deadline_after(self.timeout)
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._run_item(slots, threads, index, item)) for index, item in enumerate(items)]
+            tasks = [
+                group.create_task(self._run_item(slots, threads, index, item, deadline))
+                for index, item in enumerate(items, first_index)
+            ]
         return [task.result() for task in tasks]
 
-    async def _run_item(self, slots: asyncio.Semaphore, threads: int, index: int, item: BatchItem) -> VideoOutcome:
+    async def _run_item(
+        self, slots: asyncio.Semaphore, threads: int, index: int, item: BatchItem, deadline: float | None
+    ) -> VideoOutcome:
         on_stage = partial(self.observer.stage, index, item.name)
         on_stage(Stage.WAITING)
-        async with slots:
-            try:
+        limit = asyncio.timeout_at(deadline)
+        try:
+            async with limit, slots:
                 outcome = await self._extract(item, threads, on_stage)
-            except (FotogramaError, OSError) as error:
-                outcome = VideoOutcome(item.name, failure=failure_of(error), is_local=True)
-            except CatalogueError as error:
-                outcome = VideoOutcome(item.name, failure=_failure(error.code, error.detail), is_local=True)
-            except ChildStartError as error:
-                outcome = VideoOutcome(item.name, failure=_engine_failure(error), is_local=True)
+        except (FotogramaError, OSError) as error:
+            failure = timeout_failure(self.timeout) if limit.expired() else failure_of(error)
+            outcome = VideoOutcome(item.name, failure=failure, is_local=True)
+        except CatalogueError as error:
+            outcome = VideoOutcome(item.name, failure=_failure(error.code, error.detail), is_local=True)
+        except ChildStartError as error:
+            outcome = VideoOutcome(item.name, failure=_engine_failure(error), is_local=True)
         self.observer.end(index, outcome)
         return outcome
 

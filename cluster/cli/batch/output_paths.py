@@ -17,13 +17,14 @@ class OutputPath:
     renamed: bool
 
 
-def output_paths(folder: Path, filenames: Iterable[str]) -> list[OutputPath]:
+def output_paths(folder: Path, filenames: Iterable[str], taken: set[str] | None = None) -> list[OutputPath]:
     """Returns `<stem>.zip` for each file name; a repeated stem becomes `<stem>-2.zip`, `<stem>-3.zip`, …
 
-    Names that differ only in case count as equal: some file systems can't tell them apart.
+    Names that differ only in case count as equal: some file systems can't tell them apart. taken: the names of earlier
+    calls; those of this one are added.
     """
-    taken: set[str] = set()
-    return [_unique_path(folder, _stem(filename), taken) for filename in filenames]
+    names = set() if taken is None else taken
+    return [_unique_path(folder, _stem(filename), names) for filename in filenames]
 
 
 def _unique_path(folder: Path, stem: str, taken: set[str]) -> OutputPath:

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Protocol
 
 import typer
 
+from cluster.cli.batch.batch_options import BatchOptions
 from cluster.cli.batch.batch_results import failures, json_object, summary, summary_line
 from cluster.cli.batch.output_paths import output_paths
 from cluster.cli.batch.progress_display import Display, display_for
 from cluster.cli.batch.server_batch import BATCH_RETRY_POLICY, BatchItem, ServerBatch
 from cluster.cli.batch.video_outcome import VideoOutcome, exit_code
 from cluster.cli.exit_codes import CommandExitCode
-from cluster.cli.option_types import Unpacking
+from cluster.cli.reachability import say_when_unreachable
 from cluster.cli.terminal_output import console, json_text, printable
 
 if TYPE_CHECKING:
@@ -28,15 +29,20 @@ if TYPE_CHECKING:
 class BatchRun(Protocol):
     """Runs all items of a batch and reports progress to a display."""
 
-    async def __call__(self, display: Display) -> list[VideoOutcome]: ...
+    async def __call__(self, display: Display, items: Sequence[BatchItem]) -> list[VideoOutcome]: ...
 
     def interrupted(self) -> list[str]: ...
 
 
-def run_on_server(
-    items: list[BatchItem], spec: str | None, folder: Path, *, unpack: Unpacking | None, as_json: bool
-) -> None:
+def run_on_server(items: list[BatchItem], spec: str | None, options: BatchOptions) -> None:
     """Uploads the files that the server does not have, and downloads the results. Exits as `run_batch`."""
+    client = open_batch_client()
+    with asyncio.Runner() as runner:
+        run_batch(runner, _ServerRun(client, spec, options), items, options)
+
+
+def open_batch_client() -> AsyncClient:
+    """Returns a client that outlives restarts of the service. Says when it can't be reached. Raises NotLoggedIn."""
     from cluster.cli.stored_credentials import server_credentials  # noqa: PLC0415
     from cluster.client.async_client import AsyncClient  # noqa: PLC0415
     from cluster.client.credentials.credentials_file import writable_upload_state_path  # noqa: PLC0415
@@ -47,9 +53,8 @@ def run_on_server(
         state = writable_upload_state_path(os.environ)
     except OSError as error:
         typer.echo(f"An upload can't go on after a crash of this command: {error}", err=True)
-    client = AsyncClient(server.url, store=server.store, retry=BATCH_RETRY_POLICY, upload_state=state)
-    with asyncio.Runner() as runner:
-        run_batch(runner, _ServerRun(client, items, spec, folder, unpack), items, folder, as_json=as_json)
+    say_when_unreachable(server.url, BATCH_RETRY_POLICY.patience_seconds)
+    return AsyncClient(server.url, store=server.store, retry=BATCH_RETRY_POLICY, upload_state=state)
 
 
 def batch_items(files: Sequence[Path], folder: Path) -> list[BatchItem]:
@@ -59,16 +64,15 @@ def batch_items(files: Sequence[Path], folder: Path) -> list[BatchItem]:
 
 
 class _ServerRun:
-    def __init__(
-        self, client: AsyncClient, items: list[BatchItem], spec: str | None, folder: Path, unpack: Unpacking | None
-    ) -> None:
-        self._client, self._items, self._spec, self._folder, self._unpack = client, items, spec, folder, unpack
+    def __init__(self, client: AsyncClient, spec: str | None, options: BatchOptions) -> None:
+        self._client, self._spec, self._options = client, spec, options
         self._batch: ServerBatch | None = None
 
-    async def __call__(self, display: Display) -> list[VideoOutcome]:
-        self._batch = ServerBatch(self._client, display, self._spec, self._unpack)
+    async def __call__(self, display: Display, items: Sequence[BatchItem]) -> list[VideoOutcome]:
+        options = self._options
+        self._batch = ServerBatch(self._client, display, self._spec, options.images, options.timeout)
         async with self._client:
-            return await self._batch.run(self._items)
+            return await self._batch.run(items)
 
     def interrupted(self) -> list[str]:
         ids = [extraction.id for extraction in self._batch.pending.values()] if self._batch else []
@@ -76,23 +80,25 @@ class _ServerRun:
             return ["Stopped."]
         return [
             f"Stopped. The server goes on with {len(ids)} of the videos. Fetch them later:",
-            "  " + join(["fotograma", "download", *ids, "-o", str(self._folder)]),
+            "  " + join(["fotograma", "download", *ids, "-o", str(self._options.folder)]),
         ]
 
 
-def run_batch(
-    runner: asyncio.Runner, run: BatchRun, items: Sequence[BatchItem], folder: Path, *, as_json: bool
-) -> None:
+def run_batch(runner: asyncio.Runner, run: BatchRun, items: Sequence[BatchItem], options: BatchOptions) -> None:
     """Shows the progress of the batch and prints its results. Exits with a `CommandExitCode` when an item failed."""
     for item in items:
         if item.target.renamed:
             note = f"{item.name}: is written as {item.target.archive.name}; the plain name is taken."
             typer.echo(printable(note), err=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    display = display_for(console(), len(items), silent=as_json)
+    make_folder(options.folder)
+    display = display_for(console(), len(items), silent=options.as_json)
+    kept = {index: outcome for index, item in enumerate(items) if (outcome := kept_outcome(item, options)) is not None}
 
     async def run_batch_items() -> list[VideoOutcome]:
-        return await run(display)
+        for index, outcome in kept.items():
+            display.end(index, outcome)
+        others = iter(await run(display, [item for index, item in enumerate(items) if index not in kept]))
+        return [kept[index] if index in kept else next(others) for index in range(len(items))]
 
     started_at = time.monotonic()
     try:
@@ -103,7 +109,7 @@ def run_batch(
             typer.echo(line, err=True)
         raise typer.Exit(CommandExitCode.INTERRUPTED) from error
     counts = summary(outcomes, time.monotonic() - started_at)
-    if as_json:
+    if options.as_json:
         typer.echo(json_text({"items": [json_object(outcome) for outcome in outcomes], "summary": counts}))
     elif len(outcomes) > 1:
         typer.echo(summary_line(counts))
@@ -113,3 +119,19 @@ def run_batch(
     code = exit_code(outcomes)
     if code is not None:
         raise typer.Exit(code)
+
+
+def make_folder(folder: Path) -> None:
+    """Makes the folder of the results. Raises typer.BadParameter."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        detail = f"{folder} can't be a folder: {error.strerror}. Choose another one."
+        raise typer.BadParameter(detail, param_hint="--output") from error
+
+
+def kept_outcome(item: BatchItem, options: BatchOptions) -> VideoOutcome | None:
+    """Returns the outcome of a video whose archive is there and is not to be replaced; else None."""
+    archive = item.target.archive
+    is_kept = options.no_clobber and os.path.lexists(archive)
+    return VideoOutcome(item.name, item.video, item.extraction, archive, is_kept=True) if is_kept else None

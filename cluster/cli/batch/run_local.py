@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import typer
 
 from actors.sandbox.child_process import ChildStartError, DecodingChild
-from cluster.cli.option_types import Unpacking
 from cluster.client.errors import FotogramaError
 from db.values.error_catalogue import CatalogueError
 from db.values.frame_spec import canonical, parse
 
 if TYPE_CHECKING:
+    from cluster.cli.batch.batch_options import BatchOptions
     from cluster.cli.batch.progress_display import Display
     from cluster.cli.batch.server_batch import BatchItem
     from cluster.cli.batch.video_outcome import VideoOutcome
@@ -37,9 +37,7 @@ def check_engine() -> None:
         raise EngineMissing(f'The engine is not installed ({missing[0]}). Run: pip install "fotograma[engine]"')
 
 
-def run_local(
-    files: Sequence[Path], spec: str | None, folder: Path, *, unpack: Unpacking | None, as_json: bool
-) -> None:
+def run_local(files: Sequence[Path], spec: str | None, options: BatchOptions) -> None:
     """Extracts the files on this machine. Exits as `run_batch`. Raises EngineMissing."""
     check_engine()
     try:
@@ -50,20 +48,20 @@ def run_local(
         # These imports run while the child starts, which takes longest.
         from cluster.cli.batch.run_batch import batch_items, run_batch  # noqa: PLC0415
 
-        items = batch_items(files, folder)
-        run_batch(runner, _LocalRun(items, canonical_spec, unpack, child), items, folder, as_json=as_json)
+        items = batch_items(files, options.folder)
+        run_batch(runner, _LocalRun(canonical_spec, options, child), items, options)
 
 
 class _LocalRun:
-    def __init__(
-        self, items: list[BatchItem], spec: str, unpack: Unpacking | None, child: asyncio.Task[DecodingChild]
-    ) -> None:
-        self._items, self._spec, self._unpack, self._child = items, spec, unpack, child
+    def __init__(self, spec: str, options: BatchOptions, child: asyncio.Task[DecodingChild]) -> None:
+        self._spec, self._options, self._child = spec, options, child
 
-    async def __call__(self, display: Display) -> list[VideoOutcome]:
+    async def __call__(self, display: Display, items: Sequence[BatchItem]) -> list[VideoOutcome]:
         from cluster.cli.batch.local_batch import LocalBatch  # noqa: PLC0415
 
-        return await LocalBatch(display, self._spec, self._unpack, [self._child]).run(self._items)
+        options = self._options
+        batch = LocalBatch(display, self._spec, options.images, [self._child], options.timeout)
+        return await batch.run(items)
 
     def interrupted(self) -> list[str]:
         return ["Stopped."]

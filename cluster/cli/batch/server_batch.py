@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from cluster.cli.batch.batch_options import deadline_after, timeout_failure
 from cluster.cli.batch.equal_files import EqualFiles
 from cluster.cli.batch.output_paths import OutputPath
 from cluster.cli.batch.video_outcome import VideoOutcome
@@ -85,36 +86,47 @@ class _ItemState:
 
 @dataclass(slots=True)
 class ServerBatch:
-    """spec: JSON text for uploaded files. pending: extractions that the server has accepted and that are not
-    downloaded.
+    """spec: JSON text for uploaded files. timeout: seconds for all videos. pending: extractions that the server has
+    accepted and that are not downloaded.
     """
 
     client: AsyncClient
     observer: BatchObserver
     spec: str | None = None
     unpack: Unpacking | None = None
+    timeout: float | None = None
     pending: dict[int, Extraction] = field(default_factory=dict)
     _in_progress: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_IN_PROGRESS))
     _uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_UPLOADS))
     _equal_files: EqualFiles = field(default_factory=EqualFiles)
     _downloads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_DOWNLOADS))
 
-    async def run(self, items: Iterable[BatchItem]) -> list[VideoOutcome]:
-        """Runs all items. A failure stops no other item. Returns outcomes in the order of the items."""
+    async def run(self, items: Iterable[BatchItem], first_index: int = 0) -> list[VideoOutcome]:
+        """Runs all items. A failure stops no other item. Returns outcomes in the order of the items.
+
+        first_index: of the items, when other items of the batch run already.
+        """
         batch = list(items)
         await asyncio.to_thread(self._equal_files.count, [item.source for item in batch if item.source is not None])
+        deadline = deadline_after(self.timeout)
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._run_item(index, item)) for index, item in enumerate(batch)]
+            tasks = [
+                group.create_task(self._run_item(index, item, deadline))
+                for index, item in enumerate(batch, first_index)
+            ]
         return [task.result() for task in tasks]
 
-    async def _run_item(self, index: int, item: BatchItem) -> VideoOutcome:
+    async def _run_item(self, index: int, item: BatchItem, deadline: float | None) -> VideoOutcome:
         state = _ItemState(item.video, item.extraction)
         failure = None
+        limit = asyncio.timeout_at(deadline)
         try:
-            async with self._in_progress:
+            async with limit, self._in_progress:
                 await self._run_stages(index, item, state)
         except (FotogramaError, OSError) as error:
             failure = failure_of(error)
+            if limit.expired():
+                failure = timeout_failure(self.timeout, state.extraction.id if state.extraction else None)
             if isinstance(error, ExtractionFailed):
                 state.extraction = error.extraction
                 self.pending.pop(index, None)

@@ -24,7 +24,7 @@ def export(
     """Write all that the service stores about you into a zip file, with your videos and results."""
     from rich.progress import DownloadColumn, Progress, TimeElapsedColumn, TransferSpeedColumn  # noqa: PLC0415
 
-    from cluster.cli.stored_credentials import logged_in_client  # noqa: PLC0415
+    from cluster.cli.service_client import open_client  # noqa: PLC0415
     from cluster.cli.terminal_output import console, printable  # noqa: PLC0415
 
     if os.path.lexists(file):
@@ -33,7 +33,7 @@ def export(
     bar = Progress(
         DownloadColumn(), TransferSpeedColumn(), TimeElapsedColumn(), console=screen, disable=not screen.is_terminal
     )
-    with logged_in_client(os.environ) as client, bar:
+    with open_client() as client, bar:
         task = bar.add_task("", total=None)
         client.export_account(file, on_received=lambda received, _: bar.update(task, completed=received))
     typer.echo(f"{printable(str(file))}: {file.stat().st_size / 1e6:.1f} MB")
@@ -44,9 +44,9 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether you are sure.")] = False,
 ) -> None:
     """Erase your account with all videos and results. The password is asked for, or taken from FOTOGRAMA_PASSWORD."""
-    from cluster.cli.stored_credentials import logged_in_client  # noqa: PLC0415
+    from cluster.cli.service_client import open_client  # noqa: PLC0415
 
-    with logged_in_client(os.environ) as client:
+    with open_client() as client:
         email = client.me().email
         if not yes:
             question = f"Erase the account {email} with all its videos and results? This can't be undone."

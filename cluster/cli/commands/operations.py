@@ -132,10 +132,10 @@ def ledger(
     """Compare every accepted extraction with its outcome. For admins."""
     from dataclasses import asdict  # noqa: PLC0415
 
-    from cluster.cli.stored_credentials import logged_in_client  # noqa: PLC0415
+    from cluster.cli.service_client import open_client  # noqa: PLC0415
     from cluster.cli.terminal_output import json_text  # noqa: PLC0415
 
-    with logged_in_client(os.environ) as client:
+    with open_client() as client:
         result = client.ledger()
     typer.echo(json_text(asdict(result)) if as_json else "\n".join(ledger_lines(result)))
     if check and not result.balanced:
@@ -145,19 +145,23 @@ def ledger(
         raise typer.Exit(1)
 
 
-@commands.command(epilog=example("fotograma timeline 01890c5e-7b1a-7c3e-9f00-2b6c1d8e4a10"))
+@commands.command(epilog=example("fotograma timeline 1d8e4a10"))
 def timeline(
-    extraction_id: Annotated[str, typer.Argument(metavar="ID", help="Id of an extraction.", show_default=False)],
+    extraction_id: Annotated[
+        str, typer.Argument(metavar="ID", help="Id of an extraction, or of a video for its newest.", show_default=False)
+    ],
     as_json: Json = False,
 ) -> None:
     """Show what happened to an extraction."""
     from dataclasses import asdict  # noqa: PLC0415
 
-    from cluster.cli.stored_credentials import logged_in_client  # noqa: PLC0415
+    from cluster.cli.service_client import open_client  # noqa: PLC0415
+    from cluster.cli.stored_items import find_items  # noqa: PLC0415
     from cluster.cli.terminal_output import json_text  # noqa: PLC0415
 
-    with logged_in_client(os.environ) as client:
-        events = list(client.timeline(extraction_id))
+    with open_client() as client:
+        (item,) = find_items(client, [extraction_id])
+        events = list(client.timeline(item.extraction))
     if as_json:
         typer.echo(json_text({"items": [asdict(event) for event in events]}))
     else:

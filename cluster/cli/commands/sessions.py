@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cluster.cli.option_types import example
+from cluster.cli.option_types import Json, example
+
+if TYPE_CHECKING:
+    from cluster.client.account_types import Account
 
 commands = typer.Typer()
 
@@ -21,9 +24,9 @@ def login(
     register: Annotated[bool, typer.Option("--register", help="Create the account first.")] = False,
 ) -> None:
     """Log in to a service. The password is asked for, or taken from FOTOGRAMA_PASSWORD."""
+    from cluster.cli.service_client import open_client_at  # noqa: PLC0415
     from cluster.client.credentials.credentials_file import credentials_file  # noqa: PLC0415
     from cluster.client.credentials.server_choice import choose_server  # noqa: PLC0415
-    from cluster.client.sync_client import Client  # noqa: PLC0415
 
     file = credentials_file(os.environ)
     address = choose_server(url, None, {}, file.current_url).url
@@ -31,7 +34,7 @@ def login(
     password = os.environ.get("FOTOGRAMA_PASSWORD") or typer.prompt(
         "Password", hide_input=True, confirmation_prompt=register, err=True
     )
-    with Client(address) as client:
+    with open_client_at(address) as client:
         if register:
             client.register(account_email, password)
         tokens = client.login(account_email, password)
@@ -43,10 +46,46 @@ def login(
 @commands.command(epilog=example("fotograma logout"))
 def logout() -> None:
     """End the session and delete its tokens."""
+    from cluster.cli.service_client import open_client  # noqa: PLC0415
     from cluster.cli.stored_credentials import server_credentials  # noqa: PLC0415
-    from cluster.client.sync_client import Client  # noqa: PLC0415
 
-    server = server_credentials(os.environ)
-    with Client(server.url, store=server.store) as client:
+    url = server_credentials(os.environ).url
+    with open_client() as client:
         client.logout()
-    typer.echo(f"Logged out at {server.url}.")
+    typer.echo(f"Logged out at {url}.")
+
+
+@commands.command(epilog=example("fotograma whoami"))
+def whoami(as_json: Json = False) -> None:
+    """Show the account that you are logged in with, and the service."""
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from cluster.cli.service_client import open_client  # noqa: PLC0415
+    from cluster.cli.stored_credentials import server_credentials  # noqa: PLC0415
+    from cluster.cli.terminal_output import json_text  # noqa: PLC0415
+
+    url = server_credentials(os.environ).url
+    with open_client() as client:
+        account = client.me()
+    if as_json:
+        typer.echo(json_text({"url": url, **asdict(account)}))
+    else:
+        for line in account_lines(account, url):
+            typer.echo(line)
+
+
+def account_lines(account: Account, url: str) -> list[str]:
+    """Returns the account as text, with what it has of what it may have."""
+    name = f" ({account.name})" if account.name else ""
+    lines = [f"{account.email}{name}, {account.role}, at {url}"]
+    if account.quotas is not None and account.use is not None:
+        use, most = account.use, account.quotas
+        lines.append(f"{use.videos} videos; {use.waiting}{_of(most.waiting)} extractions wait or run")
+        stored = None if most.stored_bytes is None else f"{most.stored_bytes / 1e9:.1f}"
+        lines.append(f"{use.stored_bytes / 1e9:.1f}{_of(stored)} GB stored")
+        lines.append(f"{use.minutes_per_day:.0f}{_of(most.minutes_per_day)} minutes of video in 24 hours")
+    return lines
+
+
+def _of(most: object) -> str:
+    return "" if most is None else f" of {most}"

@@ -3,77 +3,127 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from cluster.cli.option_types import Folder, Json, Prefix, Unpack, batch_example, example, unpacking
-
-if TYPE_CHECKING:
-    from cluster.client.api_types import Extraction, Video
+from cluster.cli.option_types import (
+    Folder,
+    Ids,
+    Json,
+    NoClobber,
+    Prefix,
+    Timeout,
+    Unpack,
+    batch_example,
+    example,
+    unpacking,
+)
 
 commands = typer.Typer()
 
 
-@commands.command(epilog=batch_example("fotograma download 01890c5e-7b1a-7c3e-9f00-2b6c1d8e4a10 -o frames"))
+@commands.command(epilog=batch_example("fotograma download 1d8e4a10 -o frames"))
 def download(
-    ids: Annotated[
-        list[str], typer.Argument(metavar="ID...", help="Ids of videos or extractions.", show_default=False)
-    ],
+    ids: Ids,
+    *,
     folder: Folder = Path("frames"),
     unpack: Unpack = False,
     prefix: Prefix = False,
+    no_clobber: NoClobber = False,
+    timeout: Timeout = None,
     as_json: Json = False,
 ) -> None:
     """Fetch results into DIR. Waits for those that are not finished."""
-    import asyncio  # noqa: PLC0415
-
+    from cluster.cli.batch.batch_options import BatchOptions  # noqa: PLC0415
     from cluster.cli.batch.output_paths import output_paths  # noqa: PLC0415
     from cluster.cli.batch.run_batch import run_on_server  # noqa: PLC0415
     from cluster.cli.batch.server_batch import BatchItem  # noqa: PLC0415
+    from cluster.cli.service_client import open_client  # noqa: PLC0415
+    from cluster.cli.stored_items import find_items  # noqa: PLC0415
 
     images = unpacking(unpack=unpack, prefix=prefix)
-    found = asyncio.run(_find_items(ids))
+    with open_client() as client:
+        found = find_items(client, ids)
     targets = output_paths(folder, [video.filename for video, _ in found])
     items = [
         BatchItem(video.filename, target, video=video, extraction=extraction)
         for (video, extraction), target in zip(found, targets, strict=True)
     ]
-    run_on_server(items, None, folder, unpack=images, as_json=as_json)
+    options = BatchOptions(folder, images, no_clobber=no_clobber, timeout=timeout, as_json=as_json)
+    run_on_server(items, None, options)
 
 
 @commands.command(name="list", epilog=example("fotograma list --status failed"))
 def list_(
     status: Annotated[
-        str | None, typer.Option(help="queued, running, succeeded, failed or cancelled.", show_default=False)
+        Literal["queued", "running", "succeeded", "warned", "failed", "cancelled"] | None,
+        typer.Option(help="Only these; warned: done with warnings.", show_default=False),
     ] = None,
     q: Annotated[str | None, typer.Option("--name", help="A part of the file name.", show_default=False)] = None,
     limit: Annotated[int, typer.Option(min=1, help="Videos at most.")] = 50,
     as_json: Json = False,
 ) -> None:
-    """Show your videos, newest first."""
+    """Show your videos, newest first. Every command takes the ids in the first column."""
     from dataclasses import asdict  # noqa: PLC0415
     from itertools import islice  # noqa: PLC0415
 
-    from cluster.cli.stored_credentials import logged_in_client  # noqa: PLC0415
+    from cluster.cli.service_client import open_client  # noqa: PLC0415
     from cluster.cli.terminal_output import console, json_text  # noqa: PLC0415
     from cluster.cli.video_table import show_videos  # noqa: PLC0415
 
-    with logged_in_client(os.environ) as client:
-        videos = list(islice(client.videos(status=status, q=q), limit))
+    with open_client() as client:
+        matching = client.videos(status="succeeded" if status == "warned" else status, q=q)
+        if status == "warned":
+            matching = (video for video in matching if video.extraction.result and video.extraction.result.warnings)
+        videos = list(islice(matching, limit))
     if as_json:
         typer.echo(json_text({"items": [asdict(video) for video in videos]}))
     else:
         show_videos(console(), videos)
 
 
-async def _find_items(ids: Sequence[str]) -> list[tuple[Video, Extraction]]:
+@commands.command("open", epilog=example("fotograma open 1d8e4a10"))
+def open_(
+    id_: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="Id of a video or an extraction.", show_default=False)
+    ] = None,
+) -> None:
+    """Open the page of the service, or of a video, in the browser. Prints its address."""
+    import webbrowser  # noqa: PLC0415
+
+    from cluster.cli.service_client import open_client  # noqa: PLC0415
     from cluster.cli.stored_credentials import server_credentials  # noqa: PLC0415
     from cluster.cli.stored_items import find_items  # noqa: PLC0415
-    from cluster.client.async_client import AsyncClient  # noqa: PLC0415
 
-    server = server_credentials(os.environ)
-    async with AsyncClient(server.url, store=server.store) as client:
-        return await find_items(client, ids)
+    address = f"{server_credentials(os.environ).url}/"
+    if id_ is not None:
+        with open_client() as client:
+            (item,) = find_items(client, [id_])
+        address = f"{address}?video={item.video.id}"
+    typer.echo(address)
+    webbrowser.open(address)
+
+
+@commands.command(epilog=example("fotograma delete 1d8e4a10 --yes"))
+def delete(
+    ids: Ids,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask whether you are sure.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Delete videos with all their extractions and results. Running ones are cancelled first."""
+    from cluster.cli.commands.each_item import act_on_each, confirm  # noqa: PLC0415
+    from cluster.cli.service_client import open_client  # noqa: PLC0415
+    from cluster.cli.stored_items import StoredItem, find_items  # noqa: PLC0415
+    from cluster.client.sync_client import Client  # noqa: PLC0415
+
+    def delete_video(client: Client, item: StoredItem) -> tuple[str, object]:
+        client.delete(item.video)
+        return "deleted", {"video_id": item.video.id, "filename": item.video.filename, "deleted": True}
+
+    with open_client() as client:
+        items = list({item.video.id: item for item in find_items(client, ids)}.values())
+        if not yes:
+            confirm("Delete", items)
+        act_on_each(client, items, delete_video, as_json=as_json)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -87,6 +86,6 @@ def delivery_line(delivery: Delivery) -> str:
 
 
 def _client() -> Client:
-    from cluster.cli.stored_credentials import logged_in_client  # noqa: PLC0415
+    from cluster.cli.service_client import open_client  # noqa: PLC0415
 
-    return logged_in_client(os.environ)
+    return open_client()

@@ -45,10 +45,10 @@ def test_non_video_fails_alone_with_its_reason(
 ) -> None:
     good, bad = clips("h264")[0], tmp_path / "notes.mp4"
     write_text_file(bad)
-    assert run_fotograma("extract", "--local", bad, good, "--fps", "2", "-o", tmp_path / "out") == 1
+    assert run_fotograma("extract", "--local", bad, good, "--fps", "2", "-o", tmp_path / "out") == 3
     out, err = capfd.readouterr()
     assert f"{good}: 4 frames" in out
-    assert "1 of 2 failed" in err
+    assert "1 of 2 not done" in err
     assert "(not_a_video)" in err
     assert "Send MP4" in err
     assert [path.name for path in (tmp_path / "out").iterdir()] == [f"{good.stem}.zip"]
@@ -81,7 +81,7 @@ def test_invalid_specification_is_refused_before_any_extraction(
 
 def test_child_that_was_started_ahead_and_gets_no_video_is_ended(clips: ClipByName, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file, where the folder of the results would be")
-    assert run_fotograma("extract", "--local", clips("h264")[0], "-o", tmp_path / "out") == 1
+    assert run_fotograma("extract", "--local", clips("h264")[0], "-o", tmp_path / "out") == 2
     assert [child for child in psutil.Process().children() if "actors.sandbox.child_entry" in child.cmdline()] == []
 
 

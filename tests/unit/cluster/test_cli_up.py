@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cluster.cli.app import app
+from cluster.local import demo
 from cluster.local.startup_error import ExitCode
 
 
@@ -74,3 +75,14 @@ def test_up_without_the_service_names_the_package_to_install(monkeypatch: pytest
 
 def test_version_prints_the_version() -> None:
     assert CliRunner().invoke(app, ["--version"]).stdout.startswith("fotograma ")
+
+
+def test_sample_is_a_video_and_replaces_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "make_clip", lambda path: path.write_bytes(b"video"))
+    file = tmp_path / "clip.mp4"
+    assert CliRunner().invoke(app, ["sample", str(file)]).exit_code == 0
+    refused = CliRunner().invoke(app, ["sample", str(file)])
+    assert (refused.exit_code, "is there already" in refused.stderr) == (2, True)
+    assert CliRunner().invoke(app, ["sample", str(tmp_path / "nowhere" / "clip.mp4")]).exit_code == 2
+    assert CliRunner().invoke(app, ["sample", str(tmp_path / "clip.txt")]).exit_code == 2
+    assert [*tmp_path.iterdir()] == [file]

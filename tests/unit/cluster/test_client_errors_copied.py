@@ -14,7 +14,7 @@ import pytest
 
 from actors.sandbox.child_process import ServiceErrorReport
 from cluster import unpack_archive
-from cluster.cli import stored_credentials
+from cluster.cli import presets, stored_credentials, stored_items
 from cluster.cli.batch import run_local
 from cluster.cli.commands import operations
 from cluster.client import errors as sdk
@@ -56,6 +56,9 @@ SDK_ERRORS = [
     sdk.WaitTimeout(RUNNING, 2.5),
     sdk.DownloadCorrupt(Path("a.zip"), "ab", "cd"),
     sdk.BadAddress("here", "http://there"),
+    stored_items.UnknownId("None."),
+    stored_items.AmbiguousId("Two."),
+    presets.DamagedPresets("It is damaged."),
     stored_credentials.NotLoggedIn("http://127.0.0.1:1"),
     run_local.EngineMissing("It is not installed."),
     operations.NoDatabase(Path("data")),
