@@ -81,7 +81,7 @@ async def test_slow_multipart_request_gives_its_place_back_and_leaves_nothing(
     refused = await ana.post("/v1/videos", content=silent_after(head + MP4), headers=headers)
     assert status_and_code(refused) == (408, "request_timeout")
     assert await stored_state(deps.database, deps.objects) == NOTHING_STORED
-    assert deps.admission._uploads == 0
+    assert deps.admission._uploads.total() == 0
 
 
 async def test_slow_json_body_is_refused(visitor: httpx.AsyncClient) -> None:
