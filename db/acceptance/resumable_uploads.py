@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from db.object_store.object_keys import chunks_prefix
 from db.values.error_catalogue import CatalogueError
+from db.values.file_type import HEAD_BYTES
 
 DISCARDED_RETENTION_SECONDS = 7 * 24 * 3600.0
 """How long the row of a discarded upload is kept. Until then a request for it gets `upload_gone`."""
@@ -135,6 +136,15 @@ DISCARD = """
 DISCARD_ONE = text(f"""
     WITH to_discard AS (SELECT id FROM uploads WHERE id = :id AND user_id = :user_id FOR UPDATE), {DISCARD}
 """)
+LOCK_UPLOAD = text("SELECT FROM uploads WHERE id = :id AND user_id = :user_id FOR UPDATE")
+# A statement after the lock: it sees the chunks that another request has added until then.
+DISCARD_UNCHECKED = text(f"""
+    WITH to_discard AS (
+        SELECT id FROM uploads WHERE id = :id AND user_id = :user_id AND NOT EXISTS (
+            SELECT FROM upload_chunks WHERE upload_id = uploads.id AND start = 0 AND size >= {HEAD_BYTES}
+        )
+    ), {DISCARD}
+""")
 DISCARD_EXPIRED = text(f"""
     WITH to_discard AS (
         SELECT id FROM uploads WHERE completed_at IS NULL AND discarded_at IS NULL AND expires_at <= clock_timestamp()
@@ -147,6 +157,7 @@ DISCARD_OF_USER = text(f"""
         ORDER BY id LIMIT :limit FOR UPDATE
     ), {DISCARD}
 """)
+IS_KEPT = text("SELECT FROM uploads WHERE id = :id AND discarded_at IS NULL")
 DELETE_DISCARDED = text("""
     DELETE FROM uploads WHERE discarded_at < clock_timestamp() - make_interval(secs => :retention_seconds)
 """)
@@ -252,10 +263,28 @@ async def add_chunks(
 
 
 async def discard(database: AsyncEngine, user_id: UUID, upload_id: UUID) -> bool:
-    """Discards an upload; maintenance deletes its objects. False when it is complete or discarded already."""
+    """Discards an upload whose first bytes are no video; maintenance deletes its objects.
+
+    False when it is complete or discarded already, and when its first chunk was checked: then the refused bytes are
+    those of another request, which has lost the race for the offset 0.
+    """
+    values = {"id": upload_id, "user_id": user_id}
+    async with database.begin() as connection:
+        await connection.execute(LOCK_UPLOAD, values)
+        return (await connection.execute(DISCARD_UNCHECKED, values)).first() is not None
+
+
+async def terminate(database: AsyncEngine, user_id: UUID, upload_id: UUID) -> bool:
+    """Discards an upload at its owner's wish. False when it is complete or discarded already."""
     async with database.begin() as connection:
         values = {"id": upload_id, "user_id": user_id}
         return (await connection.execute(DISCARD_ONE, values)).first() is not None
+
+
+async def is_kept(database: AsyncEngine, upload_id: UUID) -> bool:
+    """Whether the upload is not discarded."""
+    async with database.connect() as connection:
+        return (await connection.execute(IS_KEPT, {"id": upload_id})).first() is not None
 
 
 async def discard_expired(database: AsyncEngine, *, limit: int = 100) -> int:

@@ -17,7 +17,7 @@ from db.acceptance.idempotency_keys import OwnedKey
 from db.acceptance.resumable_uploads import NewUpload, UploadState
 from db.accounts import Principal
 from db.values import frame_spec
-from db.values.error_catalogue import CatalogueError
+from db.values.error_catalogue import CatalogueError, Fault
 from serve_app.deps import Deps, deps_of
 from serve_app.http import json_request_body, tus_headers
 from serve_app.http.path_params import path_id
@@ -158,7 +158,7 @@ async def terminate(request: Request, principal: Principal) -> Response:
     upload = await resumable_uploads.find(deps.database, principal.user_id, path_id(request))
     if upload.is_complete:
         raise CatalogueError("upload_conflict", "The upload is complete; delete its video.")
-    if not await run_to_completion(resumable_uploads.discard(deps.database, principal.user_id, upload.id)):
+    if not await run_to_completion(resumable_uploads.terminate(deps.database, principal.user_id, upload.id)):
         raise CatalogueError("upload_conflict", "The upload has ended meanwhile.")
     log.info("An upload was deleted.", event_name="upload.deleted", user_id=str(principal.user_id))
     return Response(status_code=204)
@@ -168,7 +168,13 @@ async def _receive(request: Request, upload: UploadState) -> UploadState:
     deps = deps_of(request)
     checksum = tus_headers.checksum(request.headers)
     async with deps.admission.admit_chunks(upload):
-        received = await deps.chunk_receiver.receive(upload, request.stream(), checksum)
+        try:
+            received = await deps.chunk_receiver.receive(upload, request.stream(), checksum)
+        except CatalogueError as error:
+            if error.fault is Fault.FILE and await resumable_uploads.is_kept(deps.database, upload.id):
+                detail = "Another request has sent the first bytes of this upload."
+                raise CatalogueError("upload_conflict", detail) from error
+            raise
     if received.is_complete:
         await deps.cache.announce()
         log.info(

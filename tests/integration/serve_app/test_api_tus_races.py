@@ -71,6 +71,30 @@ async def test_newer_patch_succeeds_and_the_hanging_older_one_is_a_conflict(ana:
     assert await count_rows(deps, "extractions") == 1
 
 
+@pytest.mark.parametrize("sent", [4000, len(MP4)], ids=["moved on", "complete"])
+async def test_first_bytes_that_are_no_video_are_a_conflict_when_another_request_was_first(
+    ana: httpx.AsyncClient, deps: Deps, sent: int
+) -> None:
+    path, has_started, may_end = await tus_client.open_upload(ana, len(MP4)), asyncio.Event(), asyncio.Event()
+
+    async def junk() -> AsyncIterator[bytes]:
+        yield b"no video " * 10
+        has_started.set()
+        await may_end.wait()
+        yield b"no video " * 500
+
+    loser = asyncio.create_task(tus_client.patch(ana, path, 0, junk()))
+    await has_started.wait()
+    assert (await tus_client.patch(ana, path, 0, MP4[:sent])).status_code == 204
+    may_end.set()
+    assert status_and_code(await loser) == (409, "upload_conflict")
+    if sent < len(MP4):
+        assert await tus_client.committed_offset(ana, path) == sent
+        assert (await tus_client.patch(ana, path, sent, MP4[sent:])).status_code == 204
+    assert await tus_client.stored_bytes(deps.database, deps.objects, tus_client.id_of(path)) == MP4
+    assert [await count_rows(deps, table) for table in ("videos", "garbage")] == [1, 0]
+
+
 async def test_termination_during_a_patch_ends_both_and_leaves_only_garbage(ana: httpx.AsyncClient, deps: Deps) -> None:
     path, body = await tus_client.open_upload(ana, len(MP4)), PausedBody()
     patch = asyncio.create_task(tus_client.patch(ana, path, 0, body))
