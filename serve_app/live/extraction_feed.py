@@ -26,7 +26,7 @@ from serve_app.http.json_response import encode_json
 from serve_app.live import pending_events
 from serve_app.live.pending_events import PendingEvents
 
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.1
 CHECK_SECONDS = 1.0
 """How often progress and sessions are looked at."""
 OUTAGE_PAUSE_SECONDS = 1.0
