@@ -1,7 +1,8 @@
-"""Estimates compared with results: `python -m benchmarks.estimates [--quick] [--clips DIR] [--json FILE]`.
+"""Estimates compared with results: `python -m benchmarks.estimates [--quick] [--rounds N] [--clips DIR] [--json FILE]`.
 
 Each specification is estimated twice before it is extracted: from the facts of the file alone, and with the number of
-its key frames and the result of another specification, as `POST /v1/estimates` does for a stored video.
+its key frames and the result of another specification, as `POST /v1/estimates` does for a stored video. The time of an
+extraction is the shortest of all rounds: what other programs add to it is not the subject.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ FIGURES = ("frames", "bytes_from_facts", "bytes", "seconds_from_facts", "seconds
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="clips of a few seconds")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--clips", type=Path, help="folder for the generated clips")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     options = parser.parse_args()
@@ -45,7 +47,9 @@ def main() -> None:
         rows = [
             row
             for name in CLIPS
-            for row in rows_of(name, options.clips or Path(folder), Path(folder) / "out", quick=options.quick)
+            for row in rows_of(
+                name, options.clips or Path(folder), Path(folder) / "out", options.rounds, quick=options.quick
+            )
         ]
     columns = ("clip", "spec", *FIGURES)
     print("| " + " | ".join(columns) + " |\n| --- | --- |" + " ---: |" * len(FIGURES))
@@ -57,12 +61,12 @@ def main() -> None:
         options.json.write_text(json.dumps(rows, indent=1))
 
 
-def rows_of(name: str, clips: Path, out: Path, *, quick: bool) -> list[dict[str, Any]]:
+def rows_of(name: str, clips: Path, out: Path, rounds: int, *, quick: bool) -> list[dict[str, Any]]:
     """One row for each specification: estimate divided by result."""
     clip = find_clip(name, quick=quick)
     path, encoding = ensure_clip(clips, clip), clip.encoding
     media = MediaFacts(CLIPS[name], encoding.width, encoding.height, float(clip.seconds), FPS)
-    first, seconds = extract(path, FIRST, out / name / "first")
+    first, seconds = extract(path, FIRST, out / name / "first", rounds)
     # What the service stores of a video that it has probed.
     stored = replace(media, key_frames=first.media.key_frames)
     earlier = EarlierResult(stored, parse(FIRST), first.frames, archive_size(out / name / "first"), seconds, True)
@@ -70,7 +74,7 @@ def rows_of(name: str, clips: Path, out: Path, *, quick: bool) -> list[dict[str,
     for number, spec in enumerate((*SPECS, KEY_FRAMES, SCENES)):
         from_facts, with_earlier = estimate(parse(spec), media), estimate(parse(spec), stored, [earlier])
         folder = out / name / str(number)
-        extracted, seconds = extract(path, spec, folder)
+        extracted, seconds = extract(path, spec, folder, rounds)
         rows.append(row(name, spec, from_facts, with_earlier, extracted.frames, archive_size(folder), seconds))
     return rows
 
@@ -89,8 +93,15 @@ def row(
     }
 
 
-def extract(path: Path, spec: str, folder: Path) -> tuple[Extracted, float]:
-    """The result, and how many seconds one thread took."""
+def extract(path: Path, spec: str, folder: Path, rounds: int) -> tuple[Extracted, float]:
+    """The result, and how many seconds one thread took in the fastest round."""
+    extracted, seconds = _timed(path, spec, folder)
+    for number in range(1, rounds):
+        seconds = min(seconds, _timed(path, spec, folder.with_name(f"{folder.name}_{number}"))[1])
+    return extracted, seconds
+
+
+def _timed(path: Path, spec: str, folder: Path) -> tuple[Extracted, float]:
     start = time.perf_counter()
     return fotograma.extract(path, spec, folder, threads=1), time.perf_counter() - start
 

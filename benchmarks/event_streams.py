@@ -25,7 +25,7 @@ from uuid_utils.compat import uuid7
 from benchmarks.process_measurement import Row, machine_description, read_kibibytes, write_rows
 from benchmarks.queue.harness import BenchmarkServers, fill, run_servers
 from benchmarks.queue.timed_operations import Queue, open_queue
-from db import accounts
+from db.accounts import accounts
 from serve_app.security.key_derivation import signing_key
 from serve_app.security.signed_tokens import Audience, Claims, TokenSigner
 

@@ -2,8 +2,9 @@
 
 A round starts `fotograma up` twice, first in a fresh data directory and then in the same one again, and reads the
 seconds of each step from its progress output. Steps run side by side, so their sum is more than the time to ready. Each
-start ends by a signal to its process group. The benchmark also measures `fotograma --help` and `fotograma extract
---local` of a one-second clip. All figures are medians; each command has run once before it is measured.
+start ends by a signal to its process group. The benchmark also measures `fotograma --help`, `fotograma extract
+--local` of a one-second clip, and `fotograma list` with a running service. All figures are medians; each command has
+run once before it is measured.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ ONE_SECOND = ClipSpec(width=640, height=360, frames=25, fps=Fraction(25))
 IS_READY = "Ready after"
 """Part of the line that `up` prints when /readyz reports ready. The line with READY follows after the dashboard."""
 STEP = re.compile(r"  (?P<name>\S.*?) +(?P<seconds>\d+\.\d) s")
+IDLE_SECONDS = 5.0
 COMMAND_RUNS = 5
 """How often each command runs in one round."""
 
@@ -96,10 +98,25 @@ def measure_commands(folder: Path, rounds: int) -> Iterator[Row]:
         yield seconds_row(name, [run_seconds(arguments) for _ in range(rounds * COMMAND_RUNS)])
 
 
-def run_seconds(arguments: Sequence[str]) -> float:
+def measure_list(folder: Path, rounds: int) -> Row:
+    """The row of `fotograma list`, which asks a running service."""
+    service = Service(folder / "data-list", workers=1)
+    service.start()
+    try:
+        service.log_in_cli()
+        # Not beside what the service does at its start.
+        time.sleep(IDLE_SECONDS)
+        environment = service.cli_environment()
+        run_seconds(["list"], environment)
+        return seconds_row("list", [run_seconds(["list"], environment) for _ in range(rounds * COMMAND_RUNS)])
+    finally:
+        service.interrupt()
+
+
+def run_seconds(arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> float:
     """The wall time of one `fotograma` command."""
     start = time.perf_counter()
-    subprocess.run([FOTOGRAMA, *arguments], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([FOTOGRAMA, *arguments], check=True, stdout=subprocess.DEVNULL, env=environment)
     return time.perf_counter() - start
 
 
@@ -118,6 +135,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="fotograma-benchmark-") as name:
         if options.only != "up":
             rows += measure_commands(Path(name), options.rounds)
+            rows.append(measure_list(Path(name), options.rounds))
         if options.only != "commands":
             rows += measure_starts(Path(name), options.rounds)
     for row in rows:

@@ -1,17 +1,18 @@
 """The settings of the service, read from environment variables with the prefix FOTOGRAMA_.
 
-docs/settings.md is generated from the fields and their docstrings (`cluster.settings_docs`).
+docs/reference/settings.md is generated from the fields and their docstrings (`docsite.settings_page`).
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from actors.extraction_types import SEGMENT_SECONDS
+from actors.scaling.replica_decision import IDLE_SECONDS, WAIT_SECONDS
 from db.notification.webhook_url_policy import Reach
 from db.values.lifecycle import HEARTBEAT_SECONDS, LEASE_SECONDS
 
@@ -59,7 +60,8 @@ class Settings(BaseSettings):
     public_url: str = "http://127.0.0.1:8000"
     """Address of the page, as people reach it. It stands in e-mails."""
     scratch: Path = Path("/tmp/fotograma")  # noqa: S108 - a default that a deployment overrides
-    """Folder of the workers' temporary files. A task's files are removed with the task."""
+    """Folder of the workers' temporary files. A task's files are removed with the task. With a bucket, the API
+    keeps here what it receives until the bucket has it: at most 80 MiB for each upload that it reads."""
     supervisor_state: Path | None = None
     """File in which `fotograma up` says what its parts do, for `/readyz`. `up` sets it."""
     api_sockets: Path | None = None
@@ -122,8 +124,9 @@ class Settings(BaseSettings):
     default is the number of cores."""
     worker_threads: Annotated[int, Field(ge=1)] = 1
     """Decoder threads of one worker."""
-    reader: str = "auto"
-    """What decodes: `auto`, `pyav` or `decord`. The frames are the same."""
+    reader: Literal["auto", "pyav", "decord"] = "auto"
+    """What decodes: `auto`, `pyav` or `decord`. The frames are the same. With `pyav`, GPU workers don't use
+    their GPU."""
     lease_seconds: Annotated[float, Field(ge=1)] = LEASE_SECONDS
     """A task whose worker gave no sign of life for so long is given to another one."""
     heartbeat_seconds: Annotated[float, Field(gt=0)] = HEARTBEAT_SECONDS
@@ -140,9 +143,18 @@ class Settings(BaseSettings):
     max_frames: Annotated[int, Field(ge=1)] = 1_000_000
     """The most images that one extraction may give."""
     drain_seconds: Annotated[float, Field(ge=0)] = 5.0
-    """How long a task may go on when its worker is asked to stop. Then another worker takes it."""
+    """How long a task may go on when its worker is asked to stop. Then another worker takes it. On a node that is
+    drained it is released before the node's deadline. With autoscaling, set more than the longest task takes."""
+    scaling_wait_seconds: Annotated[float, Field(gt=0)] = WAIT_SECONDS
+    """With autoscaling: there are as many workers as finish the ready tasks so long after the oldest became ready."""
+    scaling_idle_seconds: Annotated[float, Field(ge=0)] = IDLE_SECONDS
+    """With autoscaling: workers end when fewer would have been enough for so long."""
     api_replicas: Annotated[int, Field(ge=1)] = 1
     """Processes that answer the HTTP interface."""
+    traceparent_trusted: bool = False
+    """Whether the trace of a client (its header `traceparent`) goes on in the service, and whether the client decides
+    that it is recorded. For services whose clients are all your own. Otherwise a request begins a trace of its own,
+    with a link to the client's. Where traces go, OpenTelemetry's own variables say: `OTEL_EXPORTER_OTLP_ENDPOINT`."""
 
     @property
     def result_retention_seconds(self) -> float | None:

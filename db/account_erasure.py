@@ -23,7 +23,7 @@ MAX_ROWS = 1000
 # either committed before the mark, or refused after it.
 MARK = text("""
     UPDATE users SET erased_at = clock_timestamp(), email = NULL, name = '', password_hash = '', locale = 'en',
-        notify = 'none', role = 'user'
+        notify = 'none', role = 'user', disabled_at = NULL
     WHERE id = :user_id AND erased_at IS NULL RETURNING id
 """)
 DELETE_WEBHOOKS = text("DELETE FROM webhooks WHERE user_id = :user_id")
@@ -41,6 +41,8 @@ DELETE_ROWS = tuple(
     text(f"DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} WHERE {condition} LIMIT :limit))")
     for table, condition in (
         ("sessions", "user_id = :user_id"),
+        ("api_keys", "user_id = :user_id"),
+        ("presets", "user_id = :user_id"),
         ("idempotency_keys", "user_id = :user_id"),
         ("planned_durations", "user_id = :user_id"),
         ("uploads", "user_id = :user_id AND discarded_at IS NOT NULL"),

@@ -23,6 +23,7 @@ def extraction_representation(row: ExtractionRow) -> dict[str, Any]:
         "attempt": row.attempt,
         "error": _error(row),
         "result": _result(row),
+        "preview": _preview(row),
         "version": row.version,
         "created_at": row.created_at,
         "started_at": row.started_at,
@@ -48,6 +49,12 @@ def _eta_seconds(row: ExtractionRow) -> float | None:
     if row.elapsed_seconds is None:
         return None
     return round(row.elapsed_seconds * (row.frames_total - row.frames_done) / row.frames_done, 1)
+
+
+def _preview(row: ExtractionRow) -> dict[str, Any] | None:
+    if row.preview_key is None:
+        return None
+    return {"frames": row.preview_frames, "segment": row.preview_segment}
 
 
 def _error(row: ExtractionRow) -> dict[str, Any] | None:

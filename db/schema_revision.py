@@ -32,10 +32,23 @@ def has_schema(url: str) -> bool:
 
 async def is_current(database: AsyncEngine) -> bool:
     """Returns whether the database has the schema that this code needs."""
+    return await revision_of(database) == HEAD
+
+
+async def revision_of(database: AsyncEngine) -> str | None:
+    """Returns the revision of the database's schema; None when it has no schema."""
     from sqlalchemy import text  # noqa: PLC0415
 
     async with database.connect() as connection:
         if (await connection.execute(text(_HAS_TABLE))).scalar() is None:
-            return False
-        found = (await connection.execute(text(_REVISION))).scalar()
-    return found == HEAD
+            return None
+        found: str | None = (await connection.execute(text(_REVISION))).scalar()
+    return found
+
+
+async def server_version(database: AsyncEngine) -> str:
+    """Returns the version of the PostgreSQL server, as it names it."""
+    from sqlalchemy import text  # noqa: PLC0415
+
+    async with database.connect() as connection:
+        return str((await connection.execute(text("SHOW server_version"))).scalar_one())

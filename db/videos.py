@@ -7,16 +7,19 @@ Postgres alone does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, text
+from sqlalchemy import Row, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from db.queue import task_queue
+from db.values.error_catalogue import CatalogueError
 from db.values.lifecycle import ExtractionStatus, is_terminal
 
 QUEUE_POSITIONS = 1000
@@ -35,7 +38,9 @@ class RepresentationKey:
 
 @dataclass(frozen=True, slots=True)
 class ExtractionRow:
-    """spec: canonical text. elapsed_seconds: since the first claim. queue_position: from 1; None when not waiting."""
+    """spec: canonical text. elapsed_seconds: since the first claim. queue_position: from 1; None when not waiting.
+    preview_…: while it runs, the preview of its task, or of the last segment that has one, with the number of images.
+    """
 
     id: UUID
     video_id: UUID
@@ -59,6 +64,9 @@ class ExtractionRow:
     started_at: datetime | None
     finished_at: datetime | None
     elapsed_seconds: float | None
+    preview_key: str | None
+    preview_frames: int | None
+    preview_segment: int | None
     queue_position: int | None
 
 
@@ -73,26 +81,62 @@ class VideoRow:
     extraction: ExtractionRow
 
 
+# How rare the words and the status are decides from which table a search begins. A plan for any words does not know it.
+_PLAN_FOR_THESE_VALUES = text("SET LOCAL plan_cache_mode = force_custom_plan")
+
 KEY_COLUMNS = "extractions.video_id, extractions.id AS extraction_id, extractions.version, extractions.status"
 """The columns of a RepresentationKey."""
 
-LIST = text(f"""
+_PAGE_BY_VIDEO = f"""
     SELECT {KEY_COLUMNS}
-    FROM videos CROSS JOIN LATERAL (
+    FROM (SELECT id FROM videos WHERE user_id = :user_id{{conditions}} ORDER BY id DESC LIMIT :limit) AS videos
+    CROSS JOIN LATERAL (
         SELECT * FROM extractions WHERE extractions.video_id = videos.id ORDER BY extractions.id DESC LIMIT 1
     ) AS extractions
-    WHERE videos.user_id = :user_id
-      AND (CAST(:before AS uuid) IS NULL OR videos.id < :before)
-      AND (CAST(:status AS extraction_status) IS NULL OR extractions.status = :status)
-      AND (CAST(:words AS text) IS NULL OR strpos(lower(videos.filename), lower(:words)) > 0)
-      AND (CAST(:sha256 AS text) IS NULL OR videos.sha256 = :sha256)
-    ORDER BY videos.id DESC LIMIT :limit
-""")
+    ORDER BY videos.id DESC
+"""
+_PAGE_BY_STATUS = f"""
+    SELECT {KEY_COLUMNS}
+    FROM extractions{{join}}
+    WHERE extractions.user_id = :user_id AND {{state}}
+      AND NOT EXISTS (
+        SELECT FROM extractions AS newer WHERE newer.video_id = extractions.video_id AND newer.id > extractions.id
+      ){{conditions}}
+    ORDER BY extractions.video_id DESC LIMIT :limit
+"""
+_LIKE_SPECIAL = re.compile(r"[%_\\]")
+_JOIN = " JOIN videos ON videos.id = extractions.video_id AND videos.user_id = extractions.user_id"
+_WITH_STATUS = "extractions.status = :status"
+# In the words of the partial index.
+_WITH_WARNINGS = "extractions.status = 'succeeded' AND extractions.result_warnings <> '[]'"
+_CONDITIONS = {
+    "before": " AND videos.id < :before",
+    "words": " AND videos.filename_lower LIKE '%' || lower(:words) || '%'",
+    "sha256": " AND videos.sha256 = :sha256",
+}
+
+
+@cache
+def list_statement(given: frozenset[str]) -> TextClause:
+    """Returns the statement for these filters. Each has its own: a plan for all of them could use no index."""
+    conditions = "".join(condition for name, condition in _CONDITIONS.items() if name in given)
+    if not given & {"status", "warned"}:
+        return text(_PAGE_BY_VIDEO.format(conditions=conditions))
+    join = _JOIN if given & {"words", "sha256"} else ""
+    if "before" in given:
+        # With a join it is said of both tables, so that the index of either can begin there.
+        conditions = (conditions if join else "") + " AND extractions.video_id < :before"
+    state = _WITH_WARNINGS if "warned" in given else _WITH_STATUS
+    return text(_PAGE_BY_STATUS.format(join=join, state=state, conditions=conditions))
+
+
 VIDEO_KEY = text(f"""
     SELECT {KEY_COLUMNS} FROM extractions WHERE video_id = :id AND user_id = :user_id ORDER BY id DESC LIMIT 1
 """)
 EXTRACTION_KEY = text(f"SELECT {KEY_COLUMNS} FROM extractions WHERE id = :id AND user_id = :user_id")
 
+_STORED_FIELDS = ExtractionRow.__slots__[:-1]
+"""All but the place in the queue."""
 _EXTRACTION = """
     extractions.id, extractions.video_id, extractions.spec, extractions.status, extractions.reused,
     extractions.attempt, extractions.version, extractions.frames_done, extractions.frames_total,
@@ -100,12 +144,20 @@ _EXTRACTION = """
     extractions.result_bytes, extractions.result_sha256, extractions.result_warnings, extractions.result_expires_at,
     coalesce(extractions.result_expires_at <= clock_timestamp(), false) AS result_has_expired, extractions.created_at,
     extractions.started_at, extractions.finished_at,
-    extract(epoch FROM clock_timestamp() - extractions.started_at) AS elapsed_seconds
+    extract(epoch FROM clock_timestamp() - extractions.started_at) AS elapsed_seconds,
+    preview.preview_key, preview.preview_frames, preview.segment_number AS preview_segment
+"""
+_PREVIEW = """
+    LEFT JOIN LATERAL (
+        SELECT preview_key, preview_frames, segment_number FROM tasks
+        WHERE extraction_id = extractions.id AND extractions.status = 'running' AND preview_key IS NOT NULL
+        ORDER BY segment_number DESC LIMIT 1
+    ) AS preview ON true
 """
 READ_ROWS = text(f"""
     SELECT {_EXTRACTION}, videos.filename, videos.size, videos.sha256, videos.media,
         videos.created_at AS video_created_at
-    FROM extractions JOIN videos ON videos.id = extractions.video_id
+    FROM extractions JOIN videos ON videos.id = extractions.video_id {_PREVIEW}
     WHERE extractions.id = ANY(:ids)
 """)
 # Throttled tasks count at the place of their tag: they become ready as earlier ones end.
@@ -176,15 +228,23 @@ async def list_keys(
     limit: int,
     before: UUID | None = None,
     status: ExtractionStatus | None = None,
+    warned: bool = False,
     words: str | None = None,
     sha256: str | None = None,
 ) -> list[RepresentationKey]:
     """Returns the caller's videos with their newest extraction, newest first. before: the last id of the previous
-    page.
+    page. warned: only those that succeeded with warnings.
     """
-    values = {"user_id": user_id, "limit": limit, "before": before, "words": words, "sha256": sha256}
+    if warned and status not in {None, ExtractionStatus.SUCCEEDED}:
+        return []
+    pattern = None if words is None else _LIKE_SPECIAL.sub(r"\\\g<0>", words)
+    filters = {"before": before, "words": pattern, "sha256": sha256, "status": None if status is None else str(status)}
+    given = {name: value for name, value in filters.items() if value is not None}
+    statement = list_statement(frozenset(given) | ({"warned"} if warned else set()))
     async with database.connect() as connection:
-        rows = (await connection.execute(LIST, values | {"status": None if status is None else str(status)})).all()
+        if words is not None:
+            await connection.execute(_PLAN_FOR_THESE_VALUES)
+        rows = (await connection.execute(statement, {"user_id": user_id, "limit": limit, **given})).all()
     return [key_of(row) for row in rows]
 
 
@@ -214,16 +274,23 @@ async def read_rows_within(connection: AsyncConnection, extraction_ids: Sequence
     return {row.id: _video_of(row, positions.get(row.id)) for row in rows}
 
 
-async def delete(database: AsyncEngine, user_id: UUID, video_id: UUID) -> bool:
-    """Cancels the running extractions of a video, then deletes it with all results. False when the caller has no
-    such video.
+async def delete(
+    database: AsyncEngine, user_id: UUID, video_id: UUID, may_delete: Callable[[RepresentationKey], bool] | None = None
+) -> bool:
+    """Cancels the running extractions of a video, then deletes it with all results.
+
+    False when the caller has no such video. may_delete: decides by the newest extraction while nothing can change it.
+    Raises CatalogueError `precondition_failed`.
     """
-    while (deleted := await _delete_locked(database, {"video_id": video_id, "user_id": user_id})) is None:
+    mine = {"video_id": video_id, "user_id": user_id}
+    while (deleted := await _delete_locked(database, mine, may_delete)) is None:
         pass
     return deleted
 
 
-async def _delete_locked(database: AsyncEngine, mine: Mapping[str, UUID]) -> bool | None:
+async def _delete_locked(
+    database: AsyncEngine, mine: Mapping[str, UUID], may_delete: Callable[[RepresentationKey], bool] | None
+) -> bool | None:
     """Returns None when an extraction was added while this call waited for the video's lock: its task is not locked,
     and to lock it now would break the order of the locks."""
     async with database.begin() as connection:
@@ -233,6 +300,10 @@ async def _delete_locked(database: AsyncEngine, mine: Mapping[str, UUID]) -> boo
             return False
         if (await connection.execute(EXTRACTIONS, mine)).scalars().all() != owned:
             return None
+        if may_delete is not None:
+            newest = (await connection.execute(VIDEO_KEY, {"user_id": mine["user_id"], "id": mine["video_id"]})).one()
+            if not may_delete(key_of(newest)):
+                raise CatalogueError("precondition_failed")
         for extraction_id in owned:
             await task_queue.cancel(connection, extraction_id)
         await connection.execute(LOCK_RESULTS, mine)
@@ -271,10 +342,8 @@ def _video_of(row: Row[Any], position: int | None) -> VideoRow:
 
 
 def _extraction_of(row: Row[Any], position: int | None) -> ExtractionRow:
-    stored = {name: getattr(row, name) for name in ExtractionRow.__slots__ if name not in _COMPUTED}
+    # The first columns are the fields, in their order: to read them by name would take most of the time of a page.
+    stored = dict(zip(_STORED_FIELDS, row, strict=False))
     status = ExtractionStatus(row.status)
     elapsed = None if row.elapsed_seconds is None or is_terminal(status) else float(row.elapsed_seconds)
     return ExtractionRow(**stored | {"status": status, "elapsed_seconds": elapsed, "queue_position": position})
-
-
-_COMPUTED = {"status", "elapsed_seconds", "queue_position"}

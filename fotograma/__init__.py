@@ -19,11 +19,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cluster.client.account_types import Account, ApiKey, Delivery, Ledger, Webhook
+    from cluster.client.account_types import Account, ApiKey, Delivery, Ledger, Preset, Webhook
     from cluster.client.api_types import Estimate, Extraction, Media, Page, Status, TimelineEvent, Tokens, Video
     from cluster.client.async_client import AsyncClient
     from cluster.client.batch.outcome import ExtractOutcome, ExtractProgress, ExtractStage
-    from cluster.client.credentials.token_store import TokenStore
     from cluster.client.errors import (
         ApiError,
         BadAddress,
@@ -51,7 +50,7 @@ if TYPE_CHECKING:
         WrongState,
     )
     from cluster.client.extraction_spec import ExtractionSpec
-    from cluster.client.result_types import ContactSheet, Frame, FrameImage, Manifest
+    from cluster.client.result_types import ContactSheet, Frame, FrameImage, Manifest, ManifestVideo
     from cluster.client.retry_policy import RetryPolicy
     from cluster.client.sync_client import Client
     from cluster.client.webhook_messages import verify_webhook
@@ -60,7 +59,7 @@ if TYPE_CHECKING:
     __version__: str
 
 _MODULES = {
-    "cluster.client.account_types": ("Account", "ApiKey", "Delivery", "Ledger", "Webhook"),
+    "cluster.client.account_types": ("Account", "ApiKey", "Delivery", "Ledger", "Preset", "Webhook"),
     "cluster.client.api_types": (
         "Estimate",
         "Extraction",
@@ -73,9 +72,8 @@ _MODULES = {
     ),
     "cluster.client.async_client": ("AsyncClient",),
     "cluster.client.batch.outcome": ("ExtractOutcome", "ExtractProgress", "ExtractStage"),
-    "cluster.client.credentials.token_store": ("TokenStore",),
     "cluster.client.extraction_spec": ("ExtractionSpec",),
-    "cluster.client.result_types": ("ContactSheet", "Frame", "FrameImage", "Manifest"),
+    "cluster.client.result_types": ("ContactSheet", "Frame", "FrameImage", "Manifest", "ManifestVideo"),
     "cluster.client.retry_policy": ("RetryPolicy",),
     "cluster.client.sync_client": ("Client",),
     "cluster.client.webhook_messages": ("verify_webhook",),
@@ -117,17 +115,18 @@ __all__ = [
     "LocalFileError",
     "LocalFileNotFound",
     "Manifest",
+    "ManifestVideo",
     "Media",
     "NotAllowed",
     "NotAuthenticated",
     "NotFound",
     "PackageMissing",
     "Page",
+    "Preset",
     "RetryPolicy",
     "ServiceUnavailable",
     "Status",
     "TimelineEvent",
-    "TokenStore",
     "Tokens",
     "UnexpectedAnswer",
     "UnsendableFile",

@@ -1,4 +1,4 @@
-"""Validates the Kubernetes manifests: `python -m kuberay.validate_manifests --crds FOLDER`.
+"""Renders every overlay and validates its objects: `python -m kuberay.validate_manifests --crds FOLDER`.
 
 The schemas are those of KubeRay and of Kubernetes itself. FOLDER contains the CRD files of a KubeRay release
 (`ray-operator/config/crd/bases`). A field that the schema does not have is an error here; the API server would drop it
@@ -17,19 +17,14 @@ import kubernetes_validate
 import yaml
 from jsonschema import Draft202012Validator
 
-MANIFESTS = Path(__file__).parent
-KUBERNETES_GROUP = ".k8s.io"
+from kuberay.render_manifests import OVERLAY_NAMES, OVERLAYS, rendered
 
 
 def validation_errors(manifest: dict[str, Any], crds: list[dict[str, Any]]) -> Iterator[str]:
     """The manifest's violations of the schema of its kind, one line each."""
-    group, _, _ = manifest["apiVersion"].partition("/")
-    if group.endswith(KUBERNETES_GROUP):
-        yield from _kubernetes_errors(manifest)
-        return
     schema = _schema_of(manifest, crds)
     if schema is None:
-        yield f"no schema for {manifest['apiVersion']} {manifest['kind']}"
+        yield from _kubernetes_errors(manifest)
         return
     for error in Draft202012Validator(forbid_unknown_fields(schema)).iter_errors(manifest):
         yield f"{'.'.join(map(str, error.path))}: {error.message}"
@@ -67,16 +62,21 @@ def _schema_of(manifest: dict[str, Any], crds: list[dict[str, Any]]) -> dict[str
     return None
 
 
+def crds_in(folder: Path) -> list[dict[str, Any]]:
+    """KubeRay's custom resource definitions."""
+    return [yaml.load(path.read_text(), yaml.CSafeLoader) for path in sorted(folder.glob("ray.io_*.yaml"))]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--crds", type=Path, required=True)
-    crds = [yaml.safe_load(path.read_text()) for path in sorted(parser.parse_args().crds.glob("ray.io_*.yaml"))]
+    crds = crds_in(parser.parse_args().crds)
     error_count = 0
-    for path in sorted(MANIFESTS.glob("*.yaml")):
-        for manifest in yaml.safe_load_all(path.read_text()):
+    for overlay in OVERLAY_NAMES:
+        for manifest in rendered(OVERLAYS / overlay):
             for line in validation_errors(manifest, crds):
                 error_count += 1
-                print(f"{path.name}: {line}")
+                print(f"{overlay}: {manifest['kind']} {manifest['metadata']['name']}: {line}")
     print(f"{error_count} errors")
     return min(error_count, 1)
 

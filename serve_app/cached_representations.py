@@ -20,6 +20,7 @@ from db.extraction_json import extraction_representation
 from db.values.lifecycle import is_terminal
 from db.values.media_info import public_media
 from db.videos import RepresentationKey, VideoRow
+from serve_app.http import conditional_requests
 from serve_app.http.json_response import encode_json
 
 _FORMAT = 1
@@ -28,8 +29,9 @@ _FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class Representation:
-    """A video with one of its extractions, both as JSON text."""
+    """A video with one of its extractions, both as JSON text. text: of the video, which has the extraction in it."""
 
+    text: bytes
     video: orjson.Fragment
     extraction: orjson.Fragment
 
@@ -44,12 +46,14 @@ async def read_by_id(
     database: AsyncEngine, cache: Cache, keys: Sequence[RepresentationKey]
 ) -> dict[UUID, Representation]:
     """The representations by the id of the extraction, in the versions of `keys` or newer ones."""
-    cached = await cache.get([_cache_key(key) for key in keys])
-    missing = [key for key in keys if _cache_key(key) not in cached]
-    rows = await videos.read_rows(database, [key.extraction_id for key in missing])
+    names = {key.extraction_id: _cache_key(key) for key in keys}
+    cached = await cache.get(list(names.values()))
+    rows = await videos.read_rows(
+        database, [extraction_id for extraction_id, name in names.items() if name not in cached]
+    )
     encoded = {extraction_id: encode_entry(row) for extraction_id, row in rows.items()}
     await cache.put(dict(_cache_entries(rows.values(), encoded)))
-    texts = {key.extraction_id: cached.get(_cache_key(key)) or encoded.get(key.extraction_id) for key in keys}
+    texts = {extraction_id: cached.get(name) or encoded.get(extraction_id) for extraction_id, name in names.items()}
     return {extraction_id: _decode_entry(text) for extraction_id, text in texts.items() if text is not None}
 
 
@@ -79,8 +83,18 @@ def video_json(row: VideoRow, extraction: bytes) -> dict[str, Any]:
     }
 
 
+def state_of(key: RepresentationKey) -> str:
+    """The state of an extraction, and of a video with this newest extraction, for its ETag."""
+    return f"{key.extraction_id.hex}.{key.version}"
+
+
+def etag_of(key: RepresentationKey, representation: Representation) -> str:
+    """The ETag of both representations."""
+    return conditional_requests.etag_of(state_of(key), representation.text)
+
+
 def _cache_key(key: RepresentationKey) -> str:
-    return f"fotograma:representation:{_FORMAT}:{key.extraction_id}:{key.version}"
+    return f"fotograma:representation:{_FORMAT}:{key.extraction_id.hex}:{key.version}"
 
 
 def _cache_entries(rows: Iterable[VideoRow], encoded: dict[UUID, bytes]) -> Iterable[tuple[str, tuple[bytes, bool]]]:
@@ -93,4 +107,4 @@ def _cache_entries(rows: Iterable[VideoRow], encoded: dict[UUID, bytes]) -> Iter
 def _decode_entry(text: bytes) -> Representation:
     length, _, both = text.partition(b"\n")
     extraction, video = both[: int(length)], both[int(length) :]
-    return Representation(video=orjson.Fragment(video), extraction=orjson.Fragment(extraction))
+    return Representation(video, video=orjson.Fragment(video), extraction=orjson.Fragment(extraction))

@@ -11,8 +11,11 @@ from starlette.requests import HTTPConnection
 from db.cache import Cache
 from db.notification.webhook_url_policy import Reach
 from db.object_store.object_store import ObjectStore
+from db.object_store.source_buckets import ObjectSources
 from serve_app.archive_index import ArchiveIndexCache
 from serve_app.concurrent_exports import ConcurrentExports
+from serve_app.http.request_metrics import NO_API_METRICS, ApiMetrics
+from serve_app.http.request_tracing import UNTRACED, RequestTracing
 from serve_app.image_renditions import ImageRenditions
 from serve_app.live.extraction_feed import ExtractionFeed
 from serve_app.security.password_hashing import PasswordHasher
@@ -31,6 +34,7 @@ class Deps:
     """What the endpoints use.
 
     engine_name: name and version of the engine that extracts now; only results of the same engine are reused.
+    sources: buckets and folders from which calls in the cluster may have videos copied.
     https: whether the public address is https; then the cookie is Secure.
     request_max_bytes: the largest sum of all files of one multipart request.
     access_seconds, session_seconds: the lifetimes of an access token and of a session.
@@ -46,6 +50,7 @@ class Deps:
 
     database: AsyncEngine
     objects: ObjectStore
+    sources: ObjectSources
     cache: Cache
     token_signer: TokenSigner
     password_hasher: PasswordHasher
@@ -64,6 +69,8 @@ class Deps:
     webhook_reach: Reach
     supervisor_state: Path | None
     address_rate_limiter: RateLimiter
+    metrics: ApiMetrics = NO_API_METRICS
+    tracing: RequestTracing = UNTRACED
     exports: ConcurrentExports = field(default_factory=ConcurrentExports)
     archive_indexes: ArchiveIndexCache = field(default_factory=ArchiveIndexCache)
     image_renditions: ImageRenditions = field(default_factory=ImageRenditions)
@@ -79,7 +86,7 @@ class Deps:
         admission = AdmissionControl(self.database, self.cache, self.objects, self.limits, self.uploads.expiry_seconds)
         object.__setattr__(self, "admission", admission)
         object.__setattr__(self, "file_receiver", FileReceiver(self.database, self.objects, self.request_max_files))
-        object.__setattr__(self, "group_commit", GroupCommit(self.database, self.limits.quotas))
+        object.__setattr__(self, "group_commit", GroupCommit(self.database, self.limits.quotas, self.metrics))
         chunk_receiver = ChunkReceiver(self.database, self.objects, self.group_commit, admission, self.uploads)
         object.__setattr__(self, "chunk_receiver", chunk_receiver)
 

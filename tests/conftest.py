@@ -19,7 +19,7 @@ from cluster.local.cores_and_ports import cores
 from tests.support.case_counts import count_cases, pytest_terminal_summary
 from tests.support.servers.real_servers import database_url, postgres, redis_url, server_folder, template, valkey
 from tests.support.servers.s3_server import s3_server
-from tests.support.suite_scheduling import SuiteScheduling
+from tests.support.suite_scheduling import ProcessEnds, SuiteScheduling
 from tests.support.videos.clips import BIG_CLIPS, CLIPS, ClipByName, ClipTruth, make_clip
 
 __all__ = [
@@ -52,6 +52,10 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     suite starts faster without other processes.
     """
     return cores() + 1 if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(ProcessEnds())
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> SuiteScheduling:

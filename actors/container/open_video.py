@@ -15,7 +15,7 @@ from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from actors.container.container_integrity import has_encrypted_mp4_track
-from actors.container.matroska_clusters import ClusterIndex
+from actors.container.matroska_cluster_checks import ClusterIndex
 from db.values.error_catalogue import CatalogueError
 from db.values.file_type import HEAD_BYTES, Container, sniff
 

@@ -16,6 +16,7 @@ from typing import cast
 import numpy as np
 from av.sidedata.sidedata import SideData
 from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange
 
 from actors.container.container_integrity import has_consistent_structure
 from actors.container.display_geometry import DisplayGeometry, display_geometry
@@ -45,7 +46,8 @@ _JITTER_SECONDS = Fraction(1, 1000)
 @dataclass(frozen=True, slots=True)
 class Probe:
     """has_hidden_packets: an edit list or discard flags hide packets. color_matrix: the first picture's tag, ISO/IEC
-    23091-2 (2: none). coded_height: pixels. is_interlaced: pictures may be of two fields; each frame says whether it
+    23091-2 (2: none). pixel_format: the first picture's, by FFmpeg's name. is_full_range: its samples use all values.
+    coded_height: pixels. is_interlaced: pictures may be of two fields; each frame says whether it
     is. corrupt_packets: places in decoding order of packets that a wrong checksum of the container covers.
     """
 
@@ -55,6 +57,8 @@ class Probe:
     media: Media
     has_hidden_packets: bool
     color_matrix: int
+    pixel_format: str
+    is_full_range: bool
     coded_height: int
     is_interlaced: bool
     corrupt_packets: frozenset[int]
@@ -103,6 +107,8 @@ def _probe(source: VideoSource) -> Probe:
         _media(source, codec, table, geometry, first),
         not all(packets.is_displayed),
         first.colorspace,
+        first.format.name,
+        first.color_range == ColorRange.JPEG,
         first.height,
         is_interlaced or first.interlaced_frame,
         frozenset(packets.corrupt),

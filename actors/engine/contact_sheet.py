@@ -108,12 +108,25 @@ class ContactSheet:
         _paste(self._v, thumbnail.v, left // 2, top // 2)
         self._times.append(time)
 
+    @property
+    def thumbnail_count(self) -> int:
+        """Thumbnails that are on the sheet so far."""
+        return len(self._times)
+
     def finish(self, end: Fraction) -> None:
         """end: of the video, seconds."""
+        (self._folder / SHEET_NAME).write_bytes(self.jpeg())
+        (self._folder / INDEX_NAME).write_text(self.index(end), encoding="ascii")
+
+    def jpeg(self) -> bytes:
+        """The thumbnails so far, which keep their places when more are added. At least one."""
         height = -(-len(self._times) // self._columns) * self._cell.height
         sheet = YuvPlanes(self._y.shape[1], height, self._y[:height], self._u[: height // 2], self._v[: height // 2])
-        (self._folder / SHEET_NAME).write_bytes(encode_jpeg(sheet, JPEG_QUALITY))
-        (self._folder / INDEX_NAME).write_text("WEBVTT\n" + "".join(self._cues(end)), encoding="ascii")
+        return encode_jpeg(sheet, JPEG_QUALITY)
+
+    def index(self, end: Fraction) -> str:
+        """The WebVTT index of `jpeg`. end: until when the last thumbnail is shown, seconds."""
+        return "WEBVTT\n" + "".join(self._cues(end))
 
     def _corner(self, number: int) -> tuple[int, int]:
         row, column = divmod(number, self._columns)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from av.video.frame import VideoFrame
 
@@ -16,6 +15,7 @@ from actors.engine.frame_encoder import FrameEncoder
 from actors.engine.result_writer import EncodedFrame, OutputWriter, ResultRequest, WrittenResult
 from actors.extraction_types import EngineOptions, OnProgress, Progress, Reader, ResultWarning
 from actors.plan.frame_selection import GopTargets, Target
+from actors.readers.decord_envelope import unsupported_feature, unsupported_on_gpu
 from actors.readers.decord_verification import FrameMismatchError, read_verified
 from actors.readers.deinterlace import DeinterlacingReader
 from actors.readers.frame_reader import FrameReader, ReaderFailedError
@@ -23,9 +23,10 @@ from actors.readers.planned_reader import PlannedReader
 from actors.readers.sequential_reader import SequentialReader
 from db.values.frame_spec import Image
 
-NVIDIA_CONTROL_DEVICE = Path("/dev/nvidiactl")
 READER_FALLBACK = ResultWarning("reader_fallback", "decord is not used for this file; PyAV read it.")
 DECORD_DISAGREED = ResultWarning("decord_disagreed", "decord gave another picture than PyAV; PyAV read the whole file.")
+GPU_FALLBACK = ResultWarning("gpu_fallback", "The GPU did not decode this file; the processor did.")
+_DECORD_READERS = {Reader.DECORD, Reader.GPU}
 
 _FrameImages = dict[Image, EncodedFrame]
 """The images of one frame by their settings."""
@@ -68,33 +69,43 @@ def pyav_reader(probed: Probe, options: EngineOptions) -> FrameReader:
 def _run_with_decord(decode_pass: DecodePass) -> list[WrittenResult] | None:
     """None when the options don't ask for decord, or when it fails; then the report says why."""
     options, stats = decode_pass.options, decode_pass.stats
-    if options.sequential or not (options.reader is Reader.DECORD or (options.reader is Reader.AUTO and _has_gpu())):
+    if options.sequential or options.reader not in _DECORD_READERS:
         return None
-    # Imported only here: it takes a tenth of a second and 40 MB, and most passes don't need it.
-    from actors.readers.decord_reader import DecordReader, gpu_device, unsupported_feature  # noqa: PLC0415
-
-    device = gpu_device()
-    if device is None and options.reader is Reader.AUTO:
-        return None
-    if feature := unsupported_feature(decode_pass.probe):
-        if options.reader is Reader.DECORD:
-            _record_fallback(decode_pass, READER_FALLBACK, f"decord does not read {feature} correctly")
+    fallback = GPU_FALLBACK if options.reader is Reader.GPU else READER_FALLBACK
+    if reason := reason_against_decord(decode_pass.probe, options):
+        _record_fallback(decode_pass, fallback, reason)
         return None
     try:
         with stats.stage("open"):
-            reader = DecordReader(decode_pass.probe, threads=options.threads, device=device)
-        stats.reader = Reader.DECORD
+            reader = _open_decord(decode_pass)
+        stats.reader = options.reader
         return _read_and_write(decode_pass, reader)
     except ReaderFailedError as error:
-        _record_fallback(decode_pass, READER_FALLBACK, str(error))
+        _record_fallback(decode_pass, fallback, str(error))
     except FrameMismatchError as error:
         _record_fallback(decode_pass, DECORD_DISAGREED, str(error))
     return None
 
 
-def _has_gpu() -> bool:
-    """Whether NVIDIA's driver is there. Only decord knows whether its build can use the device."""
-    return NVIDIA_CONTROL_DEVICE.exists()
+def reason_against_decord(probed: Probe, options: EngineOptions) -> str | None:
+    """Why decord is not used for a file, on the CPU or on the GPU; None when it is used."""
+    if options.reader is Reader.GPU:
+        feature = unsupported_on_gpu(probed, options.gpu) if options.gpu else "without a GPU that decord can use"
+        return feature and f"the GPU does not decode {feature}"
+    feature = unsupported_feature(probed)
+    return feature and f"decord does not read {feature} correctly"
+
+
+def _open_decord(decode_pass: DecodePass) -> FrameReader:
+    """Raises ReaderFailedError."""
+    # Imported only here: it takes a tenth of a second and 40 MB, and most passes don't need it.
+    try:
+        from actors.readers.decord_reader import DecordReader  # noqa: PLC0415
+    except (ImportError, OSError) as error:
+        # A build with CUDA can't be loaded without NVIDIA's driver.
+        raise ReaderFailedError("decord can't be loaded") from error
+    options = decode_pass.options
+    return DecordReader(decode_pass.probe, threads=options.threads, on_gpu=options.reader is Reader.GPU)
 
 
 def _record_fallback(decode_pass: DecodePass, warning: ResultWarning, reason: str) -> None:
@@ -116,7 +127,9 @@ def _read_and_write(decode_pass: DecodePass, reader: FrameReader) -> list[Writte
                 for output in outputs:
                     if output.includes(target.pts):
                         output.add(target, images[output.image])
-            decode_pass.on_progress(Progress(sum(output.image_count for output in outputs)))
+            # Who shows previews makes one result.
+            preview_frames = outputs[0].preview_frames
+            decode_pass.on_progress(Progress(sum(output.image_count for output in outputs), preview_frames))
         stats.decoded, stats.repeated = reader.decoded, reader.repeated
         with stats.stage("archive"):
             return [output.finish(reader.missing, decode_pass.warnings) for output in outputs]
@@ -129,7 +142,7 @@ def _read_images(
         with decode_pass.stats.stage("encode"):
             return encoder.encode(frame)
 
-    if decode_pass.stats.reader is not Reader.DECORD:
+    if decode_pass.stats.reader not in _DECORD_READERS:
         return reader.read(decode_pass.gops, encode)
     return read_verified(reader, decode_pass.probe, decode_pass.gops, encode, threads=decode_pass.options.threads)
 

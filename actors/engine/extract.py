@@ -9,7 +9,7 @@ import av
 import numpy as np
 
 from actors.container.probe import Probe, probe
-from actors.engine.decode_pass import DecodePass, pyav_reader, run_decode_pass
+from actors.engine.decode_pass import DecodePass, pyav_reader, reason_against_decord, run_decode_pass
 from actors.engine.extraction_report import DecodeStats, ImageCounts, write_report
 from actors.engine.plan_file import manifest_video, time_scale_of
 from actors.engine.result_writer import ResultRequest, ResultWriter
@@ -22,6 +22,7 @@ from actors.extraction_types import (
     Extracted,
     OnProgress,
     Planned,
+    Reader,
     Split,
 )
 from actors.plan.frame_selection import (
@@ -85,14 +86,18 @@ def extract_or_split(
     options: EngineOptions,
     on_progress: OnProgress,
 ) -> Extracted | Split:
-    """As `extract`, but work that usually takes longer than `max_task_seconds` is only planned when it can be split.
+    """As `extract`, but work that usually takes longer than `max_task_seconds` is only planned when it can be split and
+    no GPU decodes it.
 
-    `out` then gets plan.json, with the name of the engine. sha256: of the source; None: it is computed.
+    `out` then gets plan.json, with the name of the engine that is to make the segments. sha256: of the source; None: it
+    is computed.
     """
     stats = DecodeStats()
     probed = _probe(source, stats)
     request = _request(probed, spec, out, _plan(probed, spec, options, on_progress, stats))
-    split = split_long_video(probed, request, stats, max_task_seconds, engine, sha256=sha256)
+    split = None
+    if options.reader is not Reader.GPU or reason_against_decord(probed, options):
+        split = split_long_video(probed, request, stats, max_task_seconds, engine, sha256=sha256)
     return split or _extract(probed, [request], options, on_progress, stats, sha256=sha256)[0]
 
 
@@ -111,7 +116,7 @@ def _extract(
     video = manifest_video(probed, sha256, stats)
 
     def open_result(request: ResultRequest) -> ResultWriter:
-        return ResultWriter(request, time_scale, video)
+        return ResultWriter(request, time_scale, video, options.preview_seconds)
 
     results = run_decode_pass(DecodePass(probed, requests, gops, open_result, options, on_progress, stats))
     for request, written in zip(requests, results, strict=True):

@@ -46,7 +46,7 @@ def extract_segment(
     on_progress(Planned(probed.media, len(targets), count_frames_to_decode(probed.table, gops)))
 
     def open_output(request: ResultRequest) -> SegmentWriter:
-        return SegmentWriter(request, sheet_pts)
+        return SegmentWriter(request, sheet_pts, stored_plan, options.preview_seconds)
 
     decode_pass = DecodePass(probed, [request], gops, open_output, options, on_progress, stats)
     (written,) = run_decode_pass(decode_pass)

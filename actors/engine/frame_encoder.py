@@ -34,7 +34,7 @@ class FrameEncoder:
         for output in self._outputs:
             if output.includes(pts):
                 image = output.image
-                needs_thumbnail[image] = needs_thumbnail.get(image, False) or output.is_on_sheet(pts)
+                needs_thumbnail[image] = needs_thumbnail.get(image, False) or output.needs_thumbnail(pts)
         return {image: self._encode(frame, image, thumbnail=needs) for image, needs in needs_thumbnail.items()}
 
     def _encode(self, frame: VideoFrame, image: Image, *, thumbnail: bool) -> EncodedFrame:

@@ -5,6 +5,7 @@ A decode pass fills an output: a whole result, or the files of one segment (`act
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ import numpy as np
 from actors.engine.archive_writer import ArchiveWriter
 from actors.engine.contact_sheet import ContactSheet, cell_for, sheet_targets
 from actors.engine.plan_file import TimeScale
+from actors.engine.preview_sheet import PreviewSheet
 from actors.extraction_types import ResultWarning
 from actors.images.frame_arrays import YuvPlanes
 from actors.images.image_encoder import SUFFIXES
@@ -62,16 +64,19 @@ class EncodedFrame:
 
 
 class OutputWriter(ABC):
-    """Takes the images of one request. sheet_pts: presentation times of the frames on the contact sheet, ticks.
+    """Takes the images of one request. thumbnail_pts: presentation times of the frames that need a thumbnail, ticks.
 
     image: how the request's images are encoded, whatever their names; outputs with an equal one share their images.
+    preview_frames: images that the newest preview is made of; 0 when there is none.
     """
 
-    def __init__(self, request: ResultRequest, sheet_pts: Collection[int]) -> None:
+    preview_frames = 0
+
+    def __init__(self, request: ResultRequest, thumbnail_pts: Collection[int]) -> None:
         self.request = request
         self.image: Image = replace(request.spec.image, names=ImageNames.TIME)
         self._pts = np.array([target.pts for target in request.targets()], np.int64)
-        self._sheet_pts = frozenset(sheet_pts)
+        self._thumbnail_pts = frozenset(thumbnail_pts)
 
     @property
     @abstractmethod
@@ -83,8 +88,8 @@ class OutputWriter(ABC):
         position = int(np.searchsorted(self._pts, pts))
         return position < len(self._pts) and int(self._pts[position]) == pts
 
-    def is_on_sheet(self, pts: int) -> bool:
-        return pts in self._sheet_pts
+    def needs_thumbnail(self, pts: int) -> bool:
+        return pts in self._thumbnail_pts
 
     @abstractmethod
     def add(self, target: Target, frame: EncodedFrame) -> None:
@@ -109,13 +114,20 @@ class OutputWriter(ABC):
 class ResultWriter(OutputWriter):
     """Writes a whole result. When another reader starts over, a new writer takes its place."""
 
-    def __init__(self, request: ResultRequest, time_scale: TimeScale, video: ManifestVideo) -> None:
-        on_sheet = sheet_targets(request.targets())
-        super().__init__(request, [target.pts for target in on_sheet])
+    def __init__(
+        self,
+        request: ResultRequest,
+        time_scale: TimeScale,
+        video: ManifestVideo,
+        preview_seconds: float = math.inf,
+    ) -> None:
+        sheet_pts = [target.pts for target in sheet_targets(request.targets())]
+        super().__init__(request, sheet_pts)
         self._time_scale = time_scale
         suffix = SUFFIXES[request.spec.image.format]
         self._archive = ArchiveWriter(request.out, request.spec, video, time_scale.time_base, suffix)
-        self._sheet = ContactSheet(request.out, cell_for(video.media.width, video.media.height), len(on_sheet))
+        self._sheet = ContactSheet(request.out, cell_for(video.media.width, video.media.height), len(sheet_pts))
+        self._preview = PreviewSheet(request.out, self._sheet, sheet_pts, time_scale, preview_seconds)
 
     @property
     def image_count(self) -> int:
@@ -125,8 +137,10 @@ class ResultWriter(OutputWriter):
         time = self._time_scale.time_of(target.pts)
         size = (frame.width, frame.height)
         self._archive.add(frame.data, size, index=target.index, pts=target.pts, time=time, key=target.key)
-        if frame.thumbnail is not None and self.is_on_sheet(target.pts):
+        if frame.thumbnail is not None and self.needs_thumbnail(target.pts):
             self._sheet.add(frame.thumbnail, time)
+        self._preview.update(self.image_count, target.pts)
+        self.preview_frames = self._preview.frames
 
     def finish(self, missing: Sequence[Target], warnings: Sequence[ResultWarning]) -> WrittenResult:
         """Raises CatalogueError `undecodable`."""

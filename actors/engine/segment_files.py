@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from math import prod
@@ -24,8 +25,10 @@ from actors.engine.checksummed_json import (
     verify_file,
     write_checksummed,
 )
+from actors.engine.contact_sheet import ContactSheet, cell_for, sheet_targets
 from actors.engine.extraction_report import DecodeStats
-from actors.engine.plan_file import check_engine
+from actors.engine.plan_file import StoredPlan, check_engine
+from actors.engine.preview_sheet import PreviewSheet
 from actors.engine.result_writer import EncodedFrame, OutputWriter, ResultRequest, WrittenResult
 from actors.extraction_types import (
     SEGMENT_IMAGES,
@@ -43,10 +46,20 @@ SegmentReport = Mapping[str, Any]
 
 
 class SegmentWriter(OutputWriter):
-    """Writes images.bin, thumbnails.bin and index.jsonl."""
+    """Writes images.bin, thumbnails.bin and index.jsonl.
 
-    def __init__(self, request: ResultRequest, sheet_pts: Collection[int]) -> None:
-        super().__init__(request, sheet_pts)
+    The preview has thumbnails of its own: of the whole result's contact sheet, a segment may have one or none.
+    """
+
+    def __init__(
+        self, request: ResultRequest, sheet_pts: Collection[int], plan: StoredPlan, preview_seconds: float = math.inf
+    ) -> None:
+        preview_pts = [target.pts for target in sheet_targets(request.targets())] if preview_seconds < math.inf else []
+        super().__init__(request, [*sheet_pts, *preview_pts])
+        self._sheet_pts, self._preview_pts = frozenset(sheet_pts), frozenset(preview_pts)
+        self._time_scale, media = plan.time_scale, plan.video.media
+        self._sheet = ContactSheet(request.out, cell_for(media.width, media.height), len(preview_pts))
+        self._preview = PreviewSheet(request.out, self._sheet, preview_pts, plan.time_scale, preview_seconds)
         self._images = (request.out / SEGMENT_IMAGES).open("wb")
         self._thumbnails = (request.out / SEGMENT_THUMBNAILS).open("wb")
         self._index = (request.out / SEGMENT_INDEX).open("w", encoding="ascii")
@@ -58,7 +71,7 @@ class SegmentWriter(OutputWriter):
 
     def add(self, target: Target, frame: EncodedFrame) -> None:
         shapes = []
-        if frame.thumbnail is not None and self.is_on_sheet(target.pts):
+        if frame.thumbnail is not None and target.pts in self._sheet_pts:
             for plane in (frame.thumbnail.y, frame.thumbnail.u, frame.thumbnail.v):
                 self._thumbnails.write(plane.tobytes())
                 shapes.append(plane.shape)
@@ -68,6 +81,10 @@ class SegmentWriter(OutputWriter):
         self._image_count, self._size = self._image_count + 1, self._size + size
         row = asdict(target) | {"width": frame.width, "height": frame.height, "bytes": size, "sha256": digest}
         self._write_row(row | {"thumbnail": shapes})
+        if frame.thumbnail is not None and target.pts in self._preview_pts:
+            self._sheet.add(frame.thumbnail, self._time_scale.time_of(target.pts))
+        self._preview.update(self._image_count, target.pts)
+        self.preview_frames = self._preview.frames
 
     def finish(self, missing: Sequence[Target], warnings: Sequence[ResultWarning]) -> WrittenResult:
         for target in missing:

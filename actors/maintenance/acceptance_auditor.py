@@ -8,11 +8,9 @@ from collections.abc import Callable
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from actors.maintenance.maintenance_job import NO_METRICS, MaintenanceMetrics
+from actors.maintenance.maintenance_job import NO_METRICS, PAUSE_FACTOR, MaintenanceMetrics
+from actors.maintenance.service_gauges import ledger_figures
 from db.acceptance import acceptance_audit
-
-PAUSE_FACTOR = 20
-"""The next comparison starts no earlier than this many times the last one's duration after it."""
 
 log = structlog.get_logger()
 
@@ -35,7 +33,8 @@ class AcceptanceAuditor:
         balance = (await acceptance_audit.compare(self._database)).total
         ended = self._clock()
         self._next_at = ended + PAUSE_FACTOR * (ended - started)
-        metrics.balanced(balance)
+        await acceptance_audit.record(self._database, balance)
+        metrics.measured(ledger_figures(balance))
         if balance.difference_count:
             found = {str(difference.extraction_id): difference.why for difference in balance.differences}
             log.error("The ledger has differences.", event_name="ledger.mismatched", differences=found)

@@ -7,8 +7,8 @@ from __future__ import annotations
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.maintenance.maintenance_job import NO_METRICS, MaintenanceMetrics
-from db import accounts
 from db.acceptance import idempotency_keys, quotas, resumable_uploads
+from db.accounts import accounts
 from db.object_store.object_store import ObjectStore
 
 UNFINISHED_SECONDS = 24 * 3600.0

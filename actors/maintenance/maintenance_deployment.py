@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import sys
+import time
+from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import TYPE_CHECKING
 
@@ -11,31 +13,55 @@ from ray import serve
 from ray.util.metrics import Counter, Gauge
 
 if TYPE_CHECKING:
+    from actors.maintenance.maintenance_job import Figure
     from actors.maintenance.maintenance_loop import Maintenance
-    from db.acceptance.acceptance_audit import Balance
 
     OpenMaintenance = Callable[[], AbstractAsyncContextManager[Maintenance]]
 
 
 class RayMetrics:
-    """The figures of maintenance as Ray metrics, for Prometheus."""
+    """The figures of maintenance as Ray metrics, for Prometheus. Ray adds `_total` to the names of counters."""
 
     def __init__(self) -> None:
         self._actions = Counter("fotograma_maintenance_actions", "What the maintenance jobs did.", tag_keys=("action",))
+        self._completed = Gauge(
+            "fotograma_maintenance_completed_timestamp_seconds",
+            "When each job has last run to its end, since 1970.",
+            tag_keys=("maintenance_job",),
+        )
+        self._failures = Counter(
+            "fotograma_maintenance_failures", "Runs of maintenance jobs that failed.", tag_keys=("maintenance_job",)
+        )
+        self._deliveries = Counter(
+            "fotograma_notification_tries",
+            "Attempts to deliver a notification, by their outcome.",
+            tag_keys=("channel", "outcome"),
+        )
+        self._jobs: set[str] = set()
         self._gauges: dict[str, Gauge] = {}
 
     def acted(self, action: str, count: int) -> None:
         self._actions.inc(count, tags={"action": action})
 
-    def balanced(self, balance: Balance) -> None:
-        from db.acceptance.acceptance_audit import gauges  # noqa: PLC0415 - in the replica alone
+    def completed(self, job: str) -> None:
+        if job not in self._jobs:
+            # Prometheus sees no increase in a series that begins with its first failure, and Ray refuses to add 0.
+            self._jobs.add(job)
+            self._failures.inc(sys.float_info.min, tags={"maintenance_job": job})
+        self._completed.set(time.time(), tags={"maintenance_job": job})
 
-        for (name, state), value in gauges(balance).items():
-            keys = () if state is None else ("state",)
-            if name not in self._gauges:
-                self._gauges[name] = Gauge(name, "The ledger of accepted extractions.", tag_keys=keys)
-            gauge = self._gauges[name]
-            gauge.set(value, tags={} if state is None else {"state": state})
+    def failed(self, job: str) -> None:
+        self._failures.inc(tags={"maintenance_job": job})
+
+    def tried(self, channel: str, outcome: str) -> None:
+        self._deliveries.inc(tags={"channel": channel, "outcome": outcome})
+
+    def measured(self, figures: Iterable[Figure]) -> None:
+        for figure in figures:
+            tags = figure.labels
+            if figure.name not in self._gauges:
+                self._gauges[figure.name] = Gauge(figure.name, figure.description, tag_keys=tuple(tags))
+            self._gauges[figure.name].set(figure.value, tags=tags)
 
 
 class MaintenanceReplica:

@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -13,12 +14,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from actors.maintenance.acceptance_auditor import AcceptanceAuditor
 from actors.maintenance.account_eraser import AccountEraser
 from actors.maintenance.expiry_cleaner import ExpiryCleaner
+from actors.maintenance.garbage_cleaners import AbandonedUploadCleaner, GarbageCleaner, LostAttemptCleaner
 from actors.maintenance.lease_rescuer import LeaseRescuer
 from actors.maintenance.maintenance_job import NO_METRICS, FunctionJob, MaintenanceJob, MaintenanceMetrics
 from actors.maintenance.orphan_collector import OrphanCollector
 from actors.maintenance.retention_cleaner import RetentionCleaner
+from actors.maintenance.service_gauges import ServiceGauges
+from actors.maintenance.service_overview import ServiceOverview
 from actors.maintenance.share_reconciler import ShareReconciler
-from actors.maintenance.storage_cleaners import AbandonedUploadCleaner, GarbageCleaner, LostAttemptCleaner
 from actors.maintenance.stuck_work_repairer import StuckWorkRepairer
 from actors.notify.outbox_sender import OutboxSender
 from actors.notify.redis_stream_relay import StreamRelay
@@ -37,6 +40,18 @@ log = structlog.get_logger()
 
 class MaintenanceStalledError(Exception):
     """A job has not run for too long."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotifyJob:
+    """Sends what is due in the outbox."""
+
+    sender: OutboxSender
+    name: str = "notify"
+    period_seconds: float = NOTIFY_SECONDS
+
+    async def run(self, metrics: MaintenanceMetrics = NO_METRICS) -> int:
+        return await self.sender.turn(metrics)
 
 
 class Maintenance:
@@ -74,10 +89,12 @@ class Maintenance:
         self.share_reconciler = ShareReconciler(database, running_limit)
         self.stuck_work_repairer = StuckWorkRepairer(database)
         self.acceptance_auditor = AcceptanceAuditor(database, clock)
+        self.service_gauges = ServiceGauges(database)
+        self.service_overview = ServiceOverview(database, objects, clock)
         stream = () if relay is None else (FunctionJob("stream", STREAM_SECONDS, relay.run_once),)
         self.jobs: tuple[MaintenanceJob, ...] = (
             self.lease_rescuer,
-            FunctionJob("notify", NOTIFY_SECONDS, sender.turn),
+            NotifyJob(sender),
             self.abandoned_upload_cleaner,
             self.lost_attempt_cleaner,
             self.garbage_cleaner,
@@ -88,6 +105,8 @@ class Maintenance:
             self.share_reconciler,
             self.stuck_work_repairer,
             self.acceptance_auditor,
+            self.service_gauges,
+            self.service_overview,
             *stream,
         )
 
@@ -111,10 +130,13 @@ class Maintenance:
         """Runs a job once. A failure is logged: it ends neither the job nor the others."""
         self._started_at[job.name] = self._clock()
         try:
-            if done := await job.run(metrics):
+            done = await job.run(metrics)
+            metrics.completed(job.name)
+            if done:
                 metrics.acted(job.name, done)
                 log.info("A maintenance job has done work.", event_name="job.done", job=job.name, count=done)
         except Exception as error:
+            metrics.failed(job.name)
             if is_outage(error) and not is_contention(error):
                 self.lease_rescuer.note_outage()
             log.exception("A maintenance job failed.", event_name="job.failed", job=job.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,3 +26,19 @@ class Undeliverable:
 
 
 Outcome = Delivered | RetryLater | Undeliverable
+
+
+class DeliveryMetrics(Protocol):
+    """Receives what became of each attempt."""
+
+    def tried(self, channel: str, outcome: str) -> None:
+        """channel: `email`, `webhook` or `webhook_off`. outcome: `delivered`, `postponed` or `given_up`."""
+
+
+class NoDeliveryMetrics:
+    """Discards the figures."""
+
+    def tried(self, channel: str, outcome: str) -> None: ...
+
+
+NO_DELIVERY_METRICS = NoDeliveryMetrics()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -158,6 +158,17 @@ class Mailer:
 
     async def send(self, message: EmailMessage) -> None:
         """Returns when the server has accepted the e-mail. Raises OSError or aiosmtplib.SMTPException."""
+        async with self._session() as client:
+            await client.send_message(message)
+
+    async def check(self) -> None:
+        """Connects and logs in. Raises as `send`."""
+        async with self._session():
+            pass
+
+    @asynccontextmanager
+    async def _session(self) -> AsyncIterator[aiosmtplib.SMTP]:
+        """Yields a client that has logged in, for one e-mail."""
         client = aiosmtplib.SMTP(
             hostname=self._host,
             port=self._port,
@@ -172,7 +183,7 @@ class Mailer:
                 transport = client.transport
                 if self._username is not None:
                     await client.login(self._username, self._password or "")
-                await client.send_message(message)
+                yield client
             # The e-mail is accepted: a server that does not answer to this must not make it fail.
             with suppress(aiosmtplib.SMTPException):
                 await client.quit(timeout=QUIT_SECONDS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import assert_never
@@ -13,12 +13,21 @@ import aiosmtplib
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from actors.notify.delivery_outcome import Delivered, Outcome, RetryLater, Undeliverable
+from actors.notify.delivery_outcome import (
+    NO_DELIVERY_METRICS,
+    Delivered,
+    DeliveryMetrics,
+    Outcome,
+    RetryLater,
+    Undeliverable,
+)
 from actors.notify.email_sender import Mailer, compose
 from actors.notify.webhook_sender import WebhookSender
 from db.connection import is_outage, retry_until_available
 from db.notification import outbox
 from db.notification.outbox import WEBHOOK, Notification, webhook_of
+from db.tracing import NO_TRACER, SpanKind, Tracer, entered, mark_failed
+from db.values.trace_context import parse_traceparent
 
 MAX_CONCURRENT_TRIES = 4
 """Concurrent attempts on one channel. All must end within LEASE_SECONDS of the outbox."""
@@ -42,9 +51,10 @@ class OutboxSender:
     public_url: str
     webhooks: WebhookSender | None = None
     jitter: Callable[[], float] = random.random
+    tracer: Tracer = NO_TRACER
     _busy: dict[str, asyncio.Task[int]] = field(default_factory=dict, init=False)
 
-    async def turn(self) -> int:
+    async def turn(self, metrics: DeliveryMetrics = NO_DELIVERY_METRICS) -> int:
         """Starts a task for every channel with due notifications and does not wait: a slow channel delays no other.
 
         Returns how many notifications the tasks that ended since the last call have delivered.
@@ -55,7 +65,7 @@ class OutboxSender:
         ended = [self._busy.pop(channel) for channel in set(self._busy).difference(busy)]
         for channel in due:
             if self.webhooks is not None or webhook_of(channel, WEBHOOK) is None:
-                self._busy[channel] = asyncio.create_task(self._send_due(channel))
+                self._busy[channel] = asyncio.create_task(self._send_due(channel, metrics))
         return sum(task.result() for task in ended)
 
     async def run_once(self) -> int:
@@ -73,14 +83,14 @@ class OutboxSender:
         await asyncio.gather(*self._busy.values(), return_exceptions=True)
         self._busy.clear()
 
-    async def _send_due(self, channel: str) -> int:
+    async def _send_due(self, channel: str, metrics: DeliveryMetrics) -> int:
         """Sends the due notifications of one channel in batches, while some are delivered; returns how many were.
 
         An unexpected error ends it and is logged. What was delivered before still counts.
         """
         done = 0
         for _ in range(MAX_BATCHES):
-            outcomes = await self._send_batch(channel)
+            outcomes = await self._send_batch(channel, metrics)
             delivered = outcomes.count(True)
             done += delivered
             failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
@@ -90,38 +100,66 @@ class OutboxSender:
                 break
         return done
 
-    async def _send_batch(self, channel: str) -> Sequence[bool | BaseException]:
+    async def _send_batch(self, channel: str, metrics: DeliveryMetrics) -> Sequence[bool | BaseException]:
         """Sends one batch and waits for its end. Returns for each try whether it was delivered, or its error."""
         try:
             notifications = await outbox.take(self.database, channel, MAX_CONCURRENT_TRIES)
         except Exception as error:  # noqa: BLE001 - its caller records it
             return [error]
-        return await asyncio.gather(*(self._try(one) for one in notifications), return_exceptions=True)
+        return await asyncio.gather(*(self._try_traced(one, metrics) for one in notifications), return_exceptions=True)
 
-    async def _try(self, notification: Notification) -> bool:
-        facts = {
+    async def _try_traced(self, notification: Notification, metrics: DeliveryMetrics) -> bool:
+        """One attempt, in a span that belongs to the request whose extraction has ended."""
+        channel = notification.channel.partition(":")[0]
+        ids = {
             "notification_id": str(notification.id),
             "extraction_id": str(notification.extraction_id),
+            "video_id": str(notification.video_id),
             "channel": notification.channel,
         }
-        match await self._outcome(notification, facts):
+        if notification.request_id is not None:
+            ids["request_id"] = notification.request_id
+        span = self.tracer.start(
+            f"notify {channel}",
+            kind=SpanKind.CLIENT,
+            parent=parse_traceparent(notification.traceparent),
+            attributes={
+                "fotograma.notification.channel": channel,
+                "fotograma.notification.id": str(notification.id),
+                "fotograma.notification.tries": notification.tries,
+                "fotograma.extraction.id": str(notification.extraction_id),
+                "fotograma.video.id": str(notification.video_id),
+            },
+        )
+        with (
+            structlog.contextvars.bound_contextvars(trace_id=span.context.trace_id, **ids),
+            entered(span, request_id=notification.request_id),
+        ):
+            return await self._try(notification, metrics)
+
+    async def _try(self, notification: Notification, metrics: DeliveryMetrics) -> bool:
+        channel = notification.channel.partition(":")[0]
+        match await self._outcome(notification):
             case Delivered():
                 await retry_until_available(partial(outbox.mark_delivered, self.database, notification))
-                log.info("A notification was delivered.", event_name="notification.delivered", **facts)
+                metrics.tried(channel, "delivered")
+                log.info("A notification was delivered.", event_name="notification.delivered")
                 return True
             case RetryLater(error):
                 await outbox.postpone(self.database, notification, error, self.jitter())
-                log.warning(
-                    "A notification could not be delivered.", event_name="notification.failed", error=error, **facts
-                )
+                metrics.tried(channel, "postponed")
+                mark_failed("postponed")
+                log.warning("A notification could not be delivered.", event_name="notification.failed", error=error)
             case Undeliverable(error):
                 await outbox.give_up(self.database, notification, error)
-                log.warning("A notification was given up.", event_name="notification.given_up", error=error, **facts)
+                metrics.tried(channel, "given_up")
+                mark_failed("given_up")
+                log.warning("A notification was given up.", event_name="notification.given_up", error=error)
             case never:
                 assert_never(never)
         return False
 
-    async def _outcome(self, notification: Notification, facts: Mapping[str, str]) -> Outcome:
+    async def _outcome(self, notification: Notification) -> Outcome:
         """Returns the outcome of one attempt. Raises only when the database is away."""
         try:
             return await self._deliver(notification)
@@ -129,7 +167,7 @@ class OutboxSender:
             if is_outage(error):
                 raise
             # An unexpected error counts as an attempt; else it would be repeated for ever without a growing pause.
-            log.exception("A notification failed unexpectedly.", event_name="notification.failed", **facts)
+            log.exception("A notification failed unexpectedly.", event_name="notification.failed")
             return RetryLater(f"The delivery failed ({type(error).__name__}).")
 
     async def _deliver(self, notification: Notification) -> Outcome:

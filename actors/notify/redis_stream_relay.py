@@ -42,7 +42,7 @@ class StreamRelay:
         """Sends all new events and returns how many. While Redis is away they wait."""
         sent = 0
         try:
-            while (count := await self._send_page()) == PAGE_EVENTS:
+            while (count := await self.send_page()) == PAGE_EVENTS:
                 sent += count
             sent += count
         except (RedisError, OSError, TimeoutError) as error:
@@ -51,7 +51,8 @@ class StreamRelay:
             )
         return sent
 
-    async def _send_page(self) -> int:
+    async def send_page(self) -> int:
+        """Sends the next events and returns how many; 0 also while another relay sends. Raises as redis does."""
         async with event_log.next_page(self.database, PAGE_EVENTS) as events:
             if events:
                 async with asyncio.timeout(ANSWER_SECONDS):

@@ -24,6 +24,7 @@ from db.extraction_json import extraction_representation
 from db.notification import webhook_deliveries, webhooks
 from db.notification.outbox import Notification
 from db.notification.webhooks import Webhook
+from db.tracing import current_origin, describe
 from db.videos import VideoRow
 
 GONE = 410
@@ -51,7 +52,7 @@ class WebhookSender:
         if notification.extraction_id not in rows:
             return Undeliverable("The video was deleted.")
         body = payload(rows[notification.extraction_id])
-        headers = signature(webhook, notification.id, body, self.now())
+        headers = signature(webhook, notification.id, body, self.now()) | trace_headers()
         status, error = await self._post(notification, webhook, headers, body)
         if status == GONE:
             await webhooks.disable(self.database, webhook.id, notification.extraction_id, _DISABLED)
@@ -67,6 +68,7 @@ class WebhookSender:
         status, error = None, None
         try:
             status = await self.poster.post(webhook.url, headers, body)
+            describe({"http.request.method": "POST", "http.response.status_code": status})
             error = None if 200 <= status < 300 else f"The receiver answered {status}."
         except NoHttpResponseError as failure:
             error = f"The receiver did not answer: {failure}."
@@ -87,6 +89,12 @@ def payload(row: VideoRow) -> bytes:
         },
     }
     return orjson.dumps(document, option=orjson.OPT_UTC_Z)
+
+
+def trace_headers() -> dict[str, str]:
+    """Returns the W3C trace context of this attempt, for receivers that trace."""
+    traceparent = current_origin().traceparent
+    return {} if traceparent is None else {"traceparent": traceparent}
 
 
 def signature(webhook: Webhook, message_id: UUID, body: bytes, now: float) -> dict[str, str]:

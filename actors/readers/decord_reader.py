@@ -1,7 +1,5 @@
-"""The decord reader: used only for files of kinds that decord was seen to read correctly, and verified even there.
-
-For other kinds (MPEG-TS, edit lists, open GOPs) decord gives neighbors of the requested frame, or hangs.
-`actors.readers.decord_verification` compares a sample of its frames with PyAV's.
+"""The decord reader: used only for files that decord was seen to read correctly (`decord_envelope`), and verified even
+there: `decord_verification` compares a sample of its frames with PyAV's.
 """
 
 from __future__ import annotations
@@ -17,23 +15,14 @@ from av.video.frame import VideoFrame
 from decord._ffi.base import DECORDError, DECORDLimitReachedError
 
 from actors.container.probe import Probe
-from actors.images.frame_format import HD_MIN_HEIGHT
 from actors.plan.frame_selection import GopTargets, Target
 from actors.plan.frame_table import MAX_PTS, FrameTable
 from actors.plan.gop_schedule import PacketRun, schedule_runs
 from actors.readers.frame_reader import ReaderFailedError
 from actors.readers.gop_pool import GopPool
-from db.values.file_type import Container
 
-SUPPORTED_CONTAINERS = {Container.MP4, Container.MATROSKA}
-SUPPORTED_CODECS = {"h264", "hevc", "vp9", "av1"}
 FAULT_TOLERANCE = 1
 """decord repeats a neighbor for each fault that it tolerates. 1 is the smallest value that it takes."""
-MAX_PIXELS = 1920 * 1088
-"""For larger pictures its memory is not bounded well enough."""
-_TAGGED_MATRICES = {1, 5, 6}
-_SD_MATRICES = _TAGGED_MATRICES | {2}
-"""decord treats every untagged picture as BT.601."""
 BATCH_BYTES = 96 << 20
 """Of decoded pictures in memory."""
 _SINGLE_PRECISION = 1e-6
@@ -43,7 +32,8 @@ T = TypeVar("T")
 
 
 class DecordReader:
-    """One decord decoder with `threads` threads, and as many threads that process frames. device: that decodes.
+    """One decord decoder with `threads` threads, and as many threads that process frames. on_gpu: the first GPU
+    decodes.
 
     It has a single context: docs/decisions/0007-one-context-of-decord.md.
     Raises ReaderFailedError when decord can't open the file or disagrees with the frame table.
@@ -51,11 +41,11 @@ class DecordReader:
 
     autorotates = True
 
-    def __init__(self, probe: Probe, *, threads: int = 1, device: Any = None) -> None:
+    def __init__(self, probe: Probe, *, threads: int = 1, on_gpu: bool = False) -> None:
         self._probe, self._threads = probe, threads
         self.repeated = 0
         self.missing: list[Target] = []
-        self._decoder = DecordDecoder(probe, decord.cpu(0) if device is None else device, threads=threads)
+        self._decoder = DecordDecoder(probe, decord.gpu(0) if on_gpu else decord.cpu(0), threads=threads)
         self._decoder.check_against(probe.table)
 
     @property
@@ -137,37 +127,3 @@ class DecordDecoder:
             frame = VideoFrame.from_ndarray(pixels, format="rgb24")
             frame.pts = target.pts
             yield frame
-
-
-def gpu_device() -> Any:
-    """The first GPU that this build of decord can decode on; None when there is none."""
-    device = decord.gpu(0)
-    return device if device.exist else None
-
-
-def unsupported_feature(probe: Probe) -> str | None:
-    """A property of the file that decord is known to read wrongly; None when there is none."""
-    media = probe.media
-    matrices = _SD_MATRICES if probe.coded_height < HD_MIN_HEIGHT else _TAGGED_MATRICES
-    features = {
-        f"the container {probe.source.container}": probe.source.container not in SUPPORTED_CONTAINERS,
-        f"the codec {media.codec}": media.codec not in SUPPORTED_CODECS,
-        "an edit list": probe.has_hidden_packets,
-        "times that are not in the container": probe.table.match_by_index,
-        "colors that decord converts wrongly": probe.color_matrix not in matrices,
-        "pictures larger than full HD": media.width * media.height > MAX_PIXELS,
-        "damage": bool(probe.warnings),
-        "interlaced pictures": probe.is_interlaced,
-        "pixels that are not square": probe.geometry.pixel_aspect != 1,
-        "a mirrored picture": probe.geometry.mirrored,
-        "open GOPs": not _has_only_closed_gops(probe.table),
-    }
-    return next((feature for feature, is_present in features.items() if is_present), None)
-
-
-def _has_only_closed_gops(table: FrameTable) -> bool:
-    """Whether no picture is a leading picture: shown before the key frame that it is coded after."""
-    in_decode_order = np.argsort(table.decode_order, kind="stable")
-    pts, keys = table.pts[in_decode_order], table.is_key[in_decode_order]
-    latest_key_pts = np.maximum.accumulate(np.where(keys, pts, table.pts[0]))
-    return bool(table.is_key[0] and keys[0] and np.all(pts >= latest_key_pts))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from actors.sandbox.memory_isolation import isolate
+from actors.sandbox.process_hardening import isolate
 
 
 def main() -> None:

@@ -56,7 +56,8 @@ class Limits:
     """What the kernel lets the child use, and for how long the worker waits.
 
     probe_seconds: wall-clock time until the child reports its work; then it has as long as that work may take.
-    seconds_max: wall-clock time in all.
+    seconds_max: wall-clock time in all. uses_gpu: CUDA reserves far more addresses than memory, and opens many files.
+    Then the child's writable memory is limited in place of its address space.
     """
 
     address_space_bytes: int
@@ -64,12 +65,16 @@ class Limits:
     file_bytes: int
     probe_seconds: float
     seconds_max: float
+    uses_gpu: bool = False
 
 
 class ExtractWork(Struct, frozen=True, tag=True):
-    """Extract, or split the plan when the work usually takes more than `max_task_seconds`."""
+    """Extract, or split the plan when the work usually takes more than `max_task_seconds`. segment_engine: name and
+    version of the engine that is to make the segments.
+    """
 
     max_task_seconds: float = math.inf
+    segment_engine: str = ""
 
 
 class SegmentWork(Struct, frozen=True, tag=True):
@@ -90,8 +95,8 @@ Work = ExtractWork | SegmentWork | AssembleWork
 
 
 class Job(Struct, frozen=True):
-    """spec: canonical text. out: an empty folder for the results. engine: its name and version, which the result, the
-    plan and the segments contain. sha256: of the source; None: the child computes it.
+    """spec: canonical text. out: an empty folder for the results. engine: its name and version, for the result or the
+    segments. sha256: of the source; None: the child computes it.
     """
 
     source: Path
@@ -156,7 +161,7 @@ def decode_message(body: bytes) -> ChildMessage:
 
 
 class ProtocolChecker:
-    """Checks the order of a child's messages: one plan, and never more images than it has."""
+    """Checks the order of a child's messages: one plan, never more images than it has, and no more in a preview."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -168,7 +173,9 @@ class ProtocolChecker:
             case Planned(frames_total=total):
                 is_in_order = self._planned_frames < 0 and self._may_plan(total)
                 self._planned_frames = total
-            case Progress(frames_done=images) | Extracted(frames=images) | SegmentExtracted(frames=images):
+            case Progress(frames_done=images, preview_frames=shown):
+                is_in_order = shown <= images <= self._planned_frames
+            case Extracted(frames=images) | SegmentExtracted(frames=images):
                 is_in_order = images <= self._planned_frames
             case Split(frames_total=total):
                 is_in_order = self._planned_frames < 0 and self._may_plan(total)

@@ -48,6 +48,7 @@ PROCESS_NAME = "decoding-child"
 PROGRESS_SECONDS = 0.2
 PARENT_GONE_EXIT = 98
 MAX_OPEN_FILES = 64
+MAX_OPEN_FILES_WITH_GPU = 1024
 
 
 def main() -> None:
@@ -89,10 +90,10 @@ def set_process_name(name: str) -> None:
 def apply_limits(limits: Limits) -> None:
     """Sets this process's limits. They can't be raised again."""
     for limit, value in (
-        (resource.RLIMIT_AS, limits.address_space_bytes),
+        (resource.RLIMIT_DATA if limits.uses_gpu else resource.RLIMIT_AS, limits.address_space_bytes),
         (resource.RLIMIT_CPU, limits.cpu_seconds),
         (resource.RLIMIT_FSIZE, limits.file_bytes),
-        (resource.RLIMIT_NOFILE, MAX_OPEN_FILES),
+        (resource.RLIMIT_NOFILE, MAX_OPEN_FILES_WITH_GPU if limits.uses_gpu else MAX_OPEN_FILES),
         (resource.RLIMIT_CORE, 0),
     ):
         resource.setrlimit(limit, (value, value))
@@ -119,13 +120,13 @@ def _run_job(job: Job, pipe: BinaryIO) -> ChildMessage:
 def _run_work(job: Job, on_progress: OnProgress) -> Extracted | Split | SegmentExtracted:
     spec, source, out, options, engine = parse(job.spec), job.source, job.out, job.options, job.engine
     match job.work:
-        case ExtractWork(max_seconds):
+        case ExtractWork(max_seconds, segment_engine):
             return extract_or_split(
                 source,
                 spec,
                 out,
                 max_task_seconds=max_seconds,
-                engine=engine,
+                engine=segment_engine,
                 sha256=job.sha256,
                 options=options,
                 on_progress=on_progress,

@@ -27,15 +27,16 @@ from actors.extraction_types import (
 from actors.plan.decode_deadline import max_probe_seconds
 from actors.sandbox.child_process import ChildCrashed, ChildOutcome
 from actors.sandbox.child_protocol import AssembleWork, ExtractWork, Job, Limits, SegmentWork, Work
-from actors.worker.child_output import BadOutputError, check_checksum, check_files, check_segment, sign_report
 from actors.worker.scratch_folder import free_bytes
 from actors.worker.stage_video import stage_video
+from actors.worker.verify_child_files import BadOutputError, check_checksum, check_files, check_segment, sign_report
 from actors.worker.worker_deps import WorkerDeps
 from db.object_store.object_keys import result_prefix
 from db.object_store.object_store import StoredObject
 from db.queue.task_queue import Claim, Publication
 from db.values.error_catalogue import CatalogueError
 from db.values.segment import Segment
+from db.values.worker_kind import WorkerKind
 
 WRONG_RESULT = ChildCrashed("The decoder sent a result of another kind of work.")
 
@@ -66,6 +67,7 @@ async def fetch_job(claim: Claim, deps: WorkerDeps, folder: Path) -> Job:
 
     Raises as `stage_video`.
     """
+    reader = reader_of(claim, deps)
     video = await stage_video(claim, deps, folder / "source")
     size = (await asyncio.to_thread(video.path.stat)).st_size
     out = await asyncio.to_thread(_make_out, folder)
@@ -74,10 +76,12 @@ async def fetch_job(claim: Claim, deps: WorkerDeps, folder: Path) -> Job:
         spec=claim.spec,
         out=out,
         options=EngineOptions(
-            reader=Reader.PYAV if claim.sequential else deps.reader,
+            reader=Reader.PYAV if claim.sequential else reader,
             threads=1 if claim.sequential else deps.threads,
             sequential=claim.sequential,
             max_frames=deps.max_frames,
+            gpu=deps.gpu,
+            preview_seconds=deps.preview_seconds,
         ),
         limits=Limits(
             address_space_bytes=deps.address_space_bytes,
@@ -85,11 +89,20 @@ async def fetch_job(claim: Claim, deps: WorkerDeps, folder: Path) -> Job:
             file_bytes=free_bytes(out),
             probe_seconds=max_probe_seconds(size),
             seconds_max=deps.seconds_max,
+            uses_gpu=reader is Reader.GPU,
         ),
         work=await _fetch_work(claim, deps, folder),
-        engine=engine_name(deps.reader),
+        engine=engine_name(reader),
         sha256=video.sha256,
     )
+
+
+def reader_of(claim: Claim, deps: WorkerDeps) -> Reader:
+    """The reader for a claim. A GPU decodes what prefers one, in one task: segments are for CPU workers. It does not
+    get a video again that crashed its decoder.
+    """
+    is_for_gpu = claim.prefers is WorkerKind.GPU and claim.kind == "extract" and not claim.crashes
+    return Reader.GPU if deps.gpu is not None and is_for_gpu else deps.reader
 
 
 def _make_out(folder: Path) -> Path:
@@ -100,7 +113,7 @@ def _make_out(folder: Path) -> Path:
 
 async def _fetch_work(claim: Claim, deps: WorkerDeps, folder: Path) -> Work:
     if claim.plan_key is None:
-        return ExtractWork(deps.segment_seconds)
+        return ExtractWork(deps.segment_seconds, engine_name(deps.reader))
     plan = await deps.objects.fetch(f"{claim.plan_key}/{PLAN_FILE}", folder / PLAN_FILE)
     if claim.segment is not None:
         return SegmentWork(plan.absolute(), claim.segment)

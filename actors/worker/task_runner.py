@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import shutil
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -32,13 +33,24 @@ from actors.extraction_types import (
 from actors.sandbox.child_process import ChildCrashed, ChildOutcome, DecodingChild, ServiceErrorReport
 from actors.sandbox.child_protocol import Refused
 from actors.worker.stage_video import DeclaredChecksumError
-from actors.worker.task_files import SegmentStored, SplitStored, StoredOutcome, delete_objects, fetch_job, store_outcome
+from actors.worker.task_files import (
+    SegmentStored,
+    SplitStored,
+    StoredOutcome,
+    delete_objects,
+    fetch_job,
+    reader_of,
+    store_outcome,
+)
+from actors.worker.task_previews import TaskPreviews
+from actors.worker.task_spans import DecodePhases, decode_span
 from actors.worker.worker_deps import WorkerDeps
 from db.connection import is_outage, retry_until_available
 from db.object_store.object_store import ObjectNotFound
 from db.queue import task_queue
 from db.queue.replan import replan
 from db.queue.task_queue import Claim, LeaseLost, Publication
+from db.tracing import child_span, current_origin, mark_failed
 from db.values.error_catalogue import CATALOGUE, CatalogueError
 from db.values.lifecycle import Blame, Retry, blame_of, blame_of_child_report
 
@@ -70,21 +82,22 @@ class RunningTask:
     """
 
     claim: Claim
+    previews: TaskPreviews
     beat: Callable[[], None]
     frames_done: int = 0
     settling: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 async def perform(
-    claim: Claim, child: DecodingChild, deps: WorkerDeps, stop: asyncio.Event, beat: Callable[[], None]
+    claim: Claim, child: DecodingChild, deps: WorkerDeps, release: asyncio.Event, beat: Callable[[], None]
 ) -> TaskOutcome:
-    """Runs a claimed task. stop: set when the worker drains. beat: called at every sign of life."""
-    running = RunningTask(claim, beat)
+    """Runs a claimed task. release: set when the task has to be given back. beat: called at every sign of life."""
+    running = RunningTask(claim, TaskPreviews(claim, deps.objects), beat)
     work = asyncio.create_task(_run_to_outcome(running, child, deps))
     hearts = asyncio.create_task(_keep_alive(running, deps))
-    drain = asyncio.create_task(_drain_time_over(stop, deps.drain_seconds))
+    drained = asyncio.create_task(release.wait())
     try:
-        await asyncio.wait({work, hearts, drain}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({work, hearts, drained}, return_when=asyncio.FIRST_COMPLETED)
         if work.done() or running.settling.is_set():
             return await work
         await _cancel_all(work)
@@ -94,7 +107,7 @@ async def perform(
     except LeaseLost:
         return await _discard(running, deps)
     finally:
-        await _cancel_all(work, hearts, drain)
+        await _cancel_all(work, hearts, drained)
         await child.kill()
 
 
@@ -116,14 +129,27 @@ async def _run_child(
         return StoredResultPublished()
     async with _scratch(deps.scratch, claim) as folder:
         try:
-            job = await fetch_job(claim, deps, folder)
+            with child_span(deps.tracer, "stage"):
+                job = await fetch_job(claim, deps, folder)
         except DeclaredChecksumError as error:
             return Refused("checksum_mismatch", str(error))
         # The SHA-256 of an upload by tus is known from now on.
         if claim.sha256 is None and await _publish_stored_result(running, deps):
             return StoredResultPublished()
-        outcome = await child.run_job(job, partial(_report_progress, running, deps))
-        return await store_outcome(claim, deps, job, outcome)
+        started = time.perf_counter()
+        with decode_span(claim, deps) as phases:
+            async with running.previews.taken_from(job.out):
+                outcome = await child.run_job(job, partial(_report_progress, running, deps, phases))
+        deps.metrics.decoded(claim.kind, time.perf_counter() - started, _frames_made(claim, outcome))
+        with child_span(deps.tracer, "store"):
+            return await store_outcome(claim, deps, job, outcome)
+
+
+def _frames_made(claim: Claim, outcome: ChildOutcome) -> int:
+    """The images of an assemble task were made, and counted, by the segments."""
+    if claim.kind == "assemble" or not isinstance(outcome, Extracted | SegmentExtracted):
+        return 0
+    return outcome.frames
 
 
 async def _publish_stored_result(running: RunningTask, deps: WorkerDeps) -> bool:
@@ -131,7 +157,7 @@ async def _publish_stored_result(running: RunningTask, deps: WorkerDeps) -> bool
     claim = running.claim
     if claim.kind != "extract":
         return False
-    engine, retention_seconds = engine_name(deps.reader), deps.result_retention_seconds
+    engine, retention_seconds = engine_name(reader_of(claim, deps)), deps.result_retention_seconds
     return await _write_until_available(
         running,
         deps,
@@ -141,9 +167,10 @@ async def _publish_stored_result(running: RunningTask, deps: WorkerDeps) -> bool
     )
 
 
-async def _report_progress(running: RunningTask, deps: WorkerDeps, event: ProgressEvent) -> None:
+async def _report_progress(running: RunningTask, deps: WorkerDeps, phases: DecodePhases, event: ProgressEvent) -> None:
     """Writes the plan of an extract task; counts the images of an extract or segment task as progress."""
     claim = running.claim
+    phases.note(event)
     if isinstance(event, Planned) and claim.plan_key is None:
         media, total = event.media.document(), event.frames_total
         await _write_until_available(
@@ -151,6 +178,7 @@ async def _report_progress(running: RunningTask, deps: WorkerDeps, event: Progre
         )
     elif isinstance(event, Progress) and (claim.plan_key is None or claim.segment is not None):
         running.frames_done = event.frames_done
+        running.previews.announce(event.preview_frames)
 
 
 async def _settle(
@@ -163,14 +191,16 @@ async def _settle(
         case StoredResultPublished():
             return TaskOutcome.PUBLISHED
         case Publication() | SplitStored() | SegmentStored():
-            await _write_until_available(running, deps, lambda: _publish(claim, deps, outcome))
+            # The segments belong to the span of the task, not to that of this write.
+            traceparent = current_origin().traceparent
+            with child_span(deps.tracer, "publish"):
+                await _write_until_available(running, deps, lambda: _publish(claim, deps, outcome, traceparent))
             return TaskOutcome.SPLIT if isinstance(outcome, SplitStored) else TaskOutcome.PUBLISHED
         case Refused(code, detail):
             return await _fail(running, deps, blame_of(CATALOGUE[code].fault), code, detail)
         case ChildCrashed(detail, native_log):
-            log.warning(
-                "The decoder crashed.", event_name="child.crashed", task_id=str(claim.lease.task_id), log=native_log
-            )
+            deps.metrics.child_crashed()
+            log.warning("The decoder crashed.", event_name="child.crashed", log=native_log)
             return await _fail(running, deps, Blame.CRASH, "gave_up", detail)
         case EngineMismatch(engine):
             return await _replan(running, deps, engine)
@@ -186,8 +216,8 @@ async def _settle(
             assert_never(outcome)
 
 
-async def _publish(claim: Claim, deps: WorkerDeps, stored: StoredOutcome) -> None:
-    """Ends the task as done. Raises LeaseLost."""
+async def _publish(claim: Claim, deps: WorkerDeps, stored: StoredOutcome, traceparent: str | None) -> None:
+    """Ends the task as done. traceparent: the span that segments belong to. Raises LeaseLost."""
     database, lease = deps.database, claim.lease
     match stored:
         case Publication():
@@ -196,7 +226,13 @@ async def _publish(claim: Claim, deps: WorkerDeps, stored: StoredOutcome) -> Non
             await task_queue.publish_segment(database, lease, key=key, frames=frames)
         case SplitStored(media, total, plan_key, segments):
             await task_queue.split(
-                database, lease, media=media, frames_total=total, plan_key=plan_key, segments=segments
+                database,
+                lease,
+                media=media,
+                frames_total=total,
+                plan_key=plan_key,
+                segments=segments,
+                traceparent=traceparent,
             )
         case _:
             assert_never(stored)
@@ -213,6 +249,7 @@ def _service_error(error: CatalogueError | ObjectNotFound | OSError) -> Catalogu
 
 
 async def _fail(running: RunningTask, deps: WorkerDeps, blame: Blame, code: str, detail: str) -> TaskOutcome:
+    mark_failed(code)
     database, lease = deps.database, running.claim.lease
     outcome = await _write_until_available(
         running,
@@ -227,7 +264,6 @@ async def _replan(running: RunningTask, deps: WorkerDeps, plan_engine: str) -> T
     log.warning(
         "Another engine made the plan; the extraction is planned again.",
         event_name="task.replanned",
-        task_id=str(lease.task_id),
         plan_engine=plan_engine,
     )
     outcome = await _write_until_available(
@@ -239,13 +275,16 @@ async def _replan(running: RunningTask, deps: WorkerDeps, plan_engine: str) -> T
 async def _keep_alive(running: RunningTask, deps: WorkerDeps) -> None:
     """Sends heartbeats, the first one at once, and stops when the end is written. Raises LeaseLost."""
     while True:
+        preview = running.previews.stored
         try:
             await task_queue.heartbeat(
                 deps.database,
                 running.claim.lease,
                 frames_done=running.frames_done,
                 lease_seconds=deps.lease_seconds,
+                preview=preview,
             )
+            running.previews.tell(preview)
         except Exception as error:
             # An expired lease can still be renewed, so an outage is waited out.
             if not is_outage(error):
@@ -256,18 +295,13 @@ async def _keep_alive(running: RunningTask, deps: WorkerDeps) -> None:
 
 
 async def _until_next_beat(running: RunningTask, seconds: float) -> None:
-    """Waits until the next heartbeat is due or there is new progress; for ever once the task is settling."""
-    reported, waited, step = running.frames_done, 0.0, min(PROGRESS_SECONDS, seconds)
-    while waited < seconds and (running.frames_done == reported or waited < PROGRESS_SECONDS):
+    """Waits until the next heartbeat is due or there is something new to tell; for ever once the task is settling."""
+    told, waited, step = (running.frames_done, running.previews.stored), 0.0, min(PROGRESS_SECONDS, seconds)
+    while waited < seconds and ((running.frames_done, running.previews.stored) == told or waited < PROGRESS_SECONDS):
         await asyncio.sleep(step)
         waited += step
         if running.settling.is_set():
             await asyncio.Event().wait()
-
-
-async def _drain_time_over(stop: asyncio.Event, seconds: float) -> None:
-    await stop.wait()
-    await asyncio.sleep(seconds)
 
 
 async def _release(running: RunningTask, deps: WorkerDeps) -> TaskOutcome:
@@ -285,6 +319,7 @@ async def _discard(running: RunningTask, deps: WorkerDeps) -> TaskOutcome:
     ):
         return TaskOutcome.PUBLISHED
     await delete_objects(running.claim, deps)
+    await running.previews.delete()
     return TaskOutcome.LOST
 
 

@@ -9,16 +9,20 @@ from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from actors.extraction_types import SEGMENT_SECONDS, Reader
+from actors.extraction_types import PREVIEW_SECONDS, SEGMENT_SECONDS, GpuDecoder, Reader
 from actors.worker.staging_cache import StagingCache
+from actors.worker.worker_metrics import NO_WORKER_METRICS, WorkerMetrics
 from db.object_store.object_store import ObjectStore
+from db.tracing import NO_TRACER, Tracer
+from db.values.worker_kind import WorkerKind
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerDeps:
-    """scratch: folder for temporary files. address_space_bytes, seconds_max: of one child. drain_seconds: how long a
-    task may go on after the worker was asked to stop. segment_seconds: work that usually takes longer is split.
-    result_retention_seconds: how long a result is kept; None for ever.
+    """scratch: folder for temporary files. address_space_bytes, seconds_max: of one child.
+    segment_seconds: work that usually takes longer is split. preview_seconds: the shortest time between two previews.
+    result_retention_seconds: how long a result is kept; None for ever. gpu: what the worker can decode on; with it the
+    worker claims as one of the kind `gpu`.
     """
 
     database: AsyncEngine
@@ -32,7 +36,14 @@ class WorkerDeps:
     address_space_bytes: int
     seconds_max: float
     max_frames: int
-    drain_seconds: float
     segment_seconds: float = SEGMENT_SECONDS
+    preview_seconds: float = PREVIEW_SECONDS
     result_retention_seconds: float | None = None
+    gpu: GpuDecoder | None = None
     jitter: Callable[[], float] = random.random
+    metrics: WorkerMetrics = NO_WORKER_METRICS
+    tracer: Tracer = NO_TRACER
+
+    @property
+    def kind(self) -> WorkerKind:
+        return WorkerKind.CPU if self.gpu is None else WorkerKind.GPU

@@ -15,6 +15,7 @@ import structlog
 from actors.sandbox.child_process import ChildStartError, DecodingChild
 from actors.worker.scratch_folder import free_bytes
 from actors.worker.task_runner import TaskOutcome, perform
+from actors.worker.task_spans import task_span
 from actors.worker.worker_deps import WorkerDeps
 from db.cache import Cache
 from db.connection import is_outage
@@ -44,14 +45,14 @@ class Worker:
         self, deps: WorkerDeps, cache: Cache, *, name: str, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._deps, self._cache, self._name, self._clock = deps, cache, name, clock
-        self._stop = asyncio.Event()
+        self._stop, self._release = asyncio.Event(), asyncio.Event()
         self._may_hold = False
         self._spare: asyncio.Task[DecodingChild] | None = None
         self._beat_at = clock()
         self._store_checked_at = -STORE_CHECK_SECONDS
 
     async def run(self) -> None:
-        """Claims and runs tasks until stopped; then releases its task after the drain time."""
+        """Claims and runs tasks until stopped."""
         try:
             while not self._stop.is_set():
                 self._beat()
@@ -70,9 +71,13 @@ class Worker:
         finally:
             await self._end_spare()
 
-    def stop(self) -> None:
-        """Stops claiming; `run` returns when the present task has ended or was released."""
+    def stop(self, drain_seconds: float = 0.0) -> None:
+        """Stops claiming; `run` returns when the present task has ended, or was released after `drain_seconds`.
+
+        A later call can only shorten that time.
+        """
         self._stop.set()
+        asyncio.get_running_loop().call_later(drain_seconds, self._release.set)
 
     def check(self) -> None:
         """Raises WorkerStalledError when there was no sign of life for too long."""
@@ -100,24 +105,34 @@ class Worker:
         if self._may_hold:
             await task_queue.release_all(self._deps.database, self._name)
         self._may_hold = True
-        claims = await task_queue.claim(self._deps.database, worker=self._name, lease_seconds=self._deps.lease_seconds)
+        claims = await task_queue.claim(
+            self._deps.database,
+            worker=self._name,
+            kind=self._deps.kind,
+            lease_seconds=self._deps.lease_seconds,
+        )
         self._may_hold = False
         return claims
 
     async def _perform(self, claim: Claim, child: DecodingChild) -> None:
-        ids = {
-            "task_id": str(claim.lease.task_id),
-            "attempt": claim.lease.attempt,
-            "extraction_id": str(claim.extraction_id),
-        }
-        log.info("Claimed a task.", event_name="task.claimed", worker=self._name, **ids)
-        started = self._clock()
-        outcome = await perform(claim, child, self._deps, self._stop, self._beat)
-        seconds = round(self._clock() - started, 3)
-        if outcome is not TaskOutcome.LOST:
-            # Other tasks may be ready by its end: segments, the assemble task, a throttled task, or this one again.
-            await self._cache.announce()
-        log.info("A task ended.", event_name=f"task.{outcome}", worker=self._name, seconds=seconds, **ids)
+        with task_span(claim, self._deps) as span:
+            log.info("Claimed a task.", event_name="task.claimed")
+            started, metrics = self._clock(), self._deps.metrics
+            metrics.claimed(claim.waited_seconds)
+            metrics.busy(True)
+            try:
+                outcome = await perform(claim, child, self._deps, self._release, self._beat)
+            finally:
+                metrics.busy(False)
+            seconds = round(self._clock() - started, 3)
+            metrics.ended(claim.kind, outcome, seconds)
+            span.set({"fotograma.task.outcome": outcome.value})
+            if outcome is TaskOutcome.LOST:
+                span.fail(outcome.value)
+            else:
+                # Other tasks may be ready by its end: segments, the assemble task, a throttled task, or this one again.
+                await self._cache.announce()
+            log.info("A task ended.", event_name=f"task.{outcome}", seconds=seconds)
 
     async def _ready_child(self) -> DecodingChild:
         if self._spare is None or (self._spare.done() and not _is_usable(self._spare)):

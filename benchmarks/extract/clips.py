@@ -1,4 +1,4 @@
-"""Makes the clips that benchmarks read and keeps them in a folder; benchmarks.extract.synthetic_video draws them.
+"""Makes the clips that benchmarks read and keeps them in a folder; benchmarks.extract.synthetic_frames draws them.
 
 Each clip is encoded once, with B-frames, CABAC and loop filters where the codec has them. Then its encoded packets are
 written `loops` times, with later times in each loop. For a decoder that is as much work as a longer video: every GOP
@@ -17,7 +17,8 @@ import av
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from benchmarks.extract.synthetic_video import SyntheticVideo
+from benchmarks.encoder_scheduling import kept_scheduling
+from benchmarks.extract.synthetic_frames import SyntheticVideo
 
 FPS = 30
 CLIPS_VERSION = 4
@@ -137,6 +138,8 @@ def encode_video(path: Path, encoding: Encoding) -> None:
         context.gop_size, context.max_b_frames = encoding.gop, 3
         context.thread_count = os.cpu_count() or 1
         context.colorspace = context.color_primaries = context.color_trc = _BT709
+        with kept_scheduling():
+            container.start_encoding()
         for number in range(encoding.frames):
             frame = video.frame(number).reformat(format=encoding.pixel_format)
             frame.pts, frame.time_base = number, Fraction(1, FPS)

@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, TypedDict
 
-from actors.extraction_types import EngineOptions, Reader
+from actors.extraction_types import PREVIEW_SECONDS, EngineOptions, Reader
 from actors.sandbox.child_process import CHILD_ENVIRONMENT
 from actors.sandbox.child_protocol import HEADER, Job, Limits, encode_job
 from benchmarks.extract.clips import Clip
@@ -98,7 +98,7 @@ def run_engine(run: ProgramRun, reader: Reader) -> Usage:
     """Runs this engine in a decoding child, as a worker does."""
     scenario = run.scenario
     spec = FrameSpec(sample=scenario.sample, image=Image(quality=JPEG_QUALITY, max_side=scenario.max_side))
-    options = EngineOptions(reader=reader, threads=run.threads)
+    options = EngineOptions(reader=reader, threads=run.threads, preview_seconds=PREVIEW_SECONDS)
     job = Job(run.source.resolve(), canonical(spec), run.archive.parent.resolve(), options, CHILD_LIMITS)
     return measure_child(encode_job(job), output=run.archive)
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from av.video.frame import VideoFrame
 from PIL import Image
 
-from benchmarks.extract.synthetic_video import read_number_in_corner
+from benchmarks.extract.synthetic_frames import read_number_in_corner
 
 Luma = npt.NDArray[np.float32]
 

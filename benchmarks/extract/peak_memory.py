@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from actors.extraction_types import EngineOptions
+from actors.extraction_types import PREVIEW_SECONDS, EngineOptions
 from actors.sandbox.child_protocol import Job, encode_job
 from benchmarks.extract.clips import ensure_clip, find_clip
 from benchmarks.extract.compared_programs import CHILD_LIMITS, JPEG_QUALITY, measure_child
@@ -59,7 +59,8 @@ def _peak(source: Path, threads: int, *, slow: bool) -> int:
     spec = FrameSpec(AllFrames(), Range(end=Fraction(SLOW_SECONDS) if slow else None), Image(quality=JPEG_QUALITY))
     with tempfile.TemporaryDirectory(prefix="fotograma-benchmark-") as name:
         archive = Path(name, "frames.zip")
-        job = Job(source.resolve(), canonical(spec), archive.parent, EngineOptions(threads=threads), CHILD_LIMITS)
+        options = EngineOptions(threads=threads, preview_seconds=PREVIEW_SECONDS)
+        job = Job(source.resolve(), canonical(spec), archive.parent, options, CHILD_LIMITS)
         if not slow:
             return measure_child(encode_job(job), output=archive).peak_bytes
         with _slow_pipe(archive):

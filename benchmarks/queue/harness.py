@@ -112,11 +112,11 @@ _INSERT_ROWS = """
 """
 
 
-def fill(url: str, rows: int) -> None:
-    """Makes `rows` videos with an extraction each: most ended, up to a fifth waiting, over many users."""
+def fill(url: str, rows: int, users: int | None = None) -> None:
+    """Makes `rows` videos with an extraction each: most ended, up to a fifth waiting. users: by default, many."""
     values = {
         "rows": rows,
-        "users": min(USERS_MAX, max(1, rows // ROWS_A_USER)),
+        "users": users or min(USERS_MAX, max(1, rows // ROWS_A_USER)),
         "waiting": min(WAITING_MAX, rows // 5),
         "spec": SPEC,
     }

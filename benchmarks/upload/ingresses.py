@@ -14,8 +14,8 @@ from pathlib import Path
 
 from benchmarks.process_measurement import process_tree, read_kibibytes
 from benchmarks.upload import serve_program
-from benchmarks.upload.body_reader import body_reader
-from benchmarks.upload.disk_writer import serve_until_input_ends
+from benchmarks.upload.body_sink import body_reader
+from benchmarks.upload.plain_server import serve_until_input_ends
 from benchmarks.upload.serve_program import Mode
 from cluster.local.servers.embedded_haproxy import HAProxy
 from tests.support.own_process import command_of

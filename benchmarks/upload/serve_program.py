@@ -95,7 +95,7 @@ def _api() -> serve.Application:
 
 def _body_reader(mode: Mode, folder: Path) -> serve.Application:
     def build() -> Starlette:
-        from benchmarks.upload.body_reader import body_reader  # noqa: PLC0415 - only in the replica
+        from benchmarks.upload.body_sink import body_reader  # noqa: PLC0415 - only in the replica
 
         return body_reader(lifespan=_listening_in(folder)) if mode is Mode.SOCKETS else body_reader()
 

@@ -12,7 +12,7 @@ from statistics import median
 
 from benchmarks.process_measurement import Row
 from benchmarks.service_memory import sampled_peak
-from benchmarks.upload.doors import PIECES, UVICORN, Door, memory_kibibytes, opened_doors, write_file
+from benchmarks.upload.compared_servers import PIECES, UVICORN, Door, memory_kibibytes, opened_doors, write_file
 from cluster.client.uploads.submit_files import MAX_UPLOADS
 
 MEGABYTE, KIBIBYTE = 1_000_000, 1024

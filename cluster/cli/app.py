@@ -9,25 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cluster.cli.commands import (
-    account,
-    completion,
-    extract,
-    extractions,
-    operations,
-    presets,
-    sessions,
-    up,
-    videos,
-    watch,
-    webhooks,
-)
-from cluster.cli.option_types import example
+from cluster.cli.lazy_command_group import LazyCommandGroup
+from cluster.cli.shared_options import example
 
 if TYPE_CHECKING:
     from cluster.client.errors import FotogramaError
 
 app = typer.Typer(
+    cls=LazyCommandGroup,
     help="Exact, timestamped frames out of videos: by a service, or on this machine.",
     epilog=example("fotograma extract talk.mov --fps 1 --local"),
     no_args_is_help=True,
@@ -42,10 +31,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command. An error becomes a message on standard error and an exit code (`CommandExitCode`)."""
     from cluster.client.errors import FotogramaError  # noqa: PLC0415
 
-    if completion.COMPLETE_VARIABLE in os.environ:
-        completion.register_shells()
+    # The command line of httpx, with rich, pygments and click, takes as long to import as httpx.
+    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
+    if "_FOTOGRAMA_COMPLETE" in os.environ:
+        from cluster.cli.commands.completion import register_shells  # noqa: PLC0415
+
+        register_shells()
     try:
-        app(arguments)
+        app(arguments, prog_name="fotograma")
     except (FotogramaError, OSError) as error:
         return _report_error(error)
     return 0
@@ -66,14 +59,6 @@ def _options(
     ] = False,
 ) -> None:
     """Options of all commands."""
-
-
-for group in (sessions, extract, watch, videos, extractions, operations, up, completion):
-    app.add_typer(group.commands)
-app.add_typer(presets.presets, name="presets")
-app.add_typer(operations.ops, name="ops")
-app.add_typer(webhooks.webhooks, name="webhooks")
-app.add_typer(account.account, name="account")
 
 
 def _report_error(error: FotogramaError | OSError) -> int:

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
 CONNECTION_FAILED = "connection_failed"
 NOT_ALLOWED_CODES = frozenset(
-    {"bad_credentials", "refresh_token_reused", "registration_closed", "token_expired", "unauthenticated"}
-    | {"http_401", "http_403"}
+    {"account_disabled", "bad_credentials", "refresh_token_reused", "registration_closed", "session_required"}
+    | {"token_expired", "unauthenticated", "http_401", "http_403"}
 )
 
 

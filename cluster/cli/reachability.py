@@ -12,12 +12,16 @@ PROBE_SECONDS = 1.5
 _PORTS = {"http": 80, "https": 443}
 
 
-def say_when_unreachable(url: str, patience_seconds: float) -> None:
-    """Prints a line when no connection to the service can be opened. patience_seconds: how long it is tried then."""
+def say_when_unreachable(url: str, patience_seconds: float) -> str | None:
+    """Prints a line when no connection to the service can be opened, and returns the reason.
+
+    patience_seconds: how long it is tried then.
+    """
     reason = unreachable_reason(url)
     if reason is not None:
         line = f"{url} can't be reached: {reason}. It is tried for {duration_text(patience_seconds)}; Ctrl-C stops."
         typer.echo(line, err=True)
+    return reason
 
 
 def unreachable_reason(url: str) -> str | None:

@@ -65,13 +65,12 @@ def _find_whole(client: Client, id_: str) -> StoredItem:
 
 
 def _find_part(client: Client, text: str) -> StoredItem:
-    matches = [
-        video for video in _newest(client) if any(_matches(id_, text) for id_ in (video.id, video.extraction.id))
-    ]
+    newest = _newest(client)
+    matches = [video for video in newest if matches_id(video.id, text) or matches_id(video.extraction.id, text)]
     if not matches:
         raise UnknownId(
             f"None of your newest {MAX_SEARCHED} videos has an id that begins or ends with {text}. Ids are in: "
-            "fotograma list"
+            "fotograma list. An older extraction needs its whole id."
         )
     if len(matches) > 1:
         names = ", ".join(f"{video.id} ({video.filename})" for video in matches[:3])
@@ -79,7 +78,8 @@ def _find_part(client: Client, text: str) -> StoredItem:
     return StoredItem(matches[0], matches[0].extraction)
 
 
-def _matches(id_: str, text: str) -> bool:
+def matches_id(id_: str, text: str) -> bool:
+    """Whether the id begins or ends with this text."""
     return id_.startswith(text) or id_.endswith(text)
 
 

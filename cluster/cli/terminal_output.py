@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 import sys
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.text import Text
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def console() -> Console:
+    from rich.console import Console  # noqa: PLC0415
+
     # Without rich's own detection, which with FORCE_COLOR would write bars into a log file.
     return Console(highlight=False, force_terminal=sys.stdout.isatty())
 
 
 def print_line(console: Console, line: str, style: str = "") -> None:
     """Prints a line unchanged: without wrapping and markup. style: its colour on a terminal."""
+    from rich.text import Text  # noqa: PLC0415
+
     console.print(Text(printable(line), style), soft_wrap=True)
 
 

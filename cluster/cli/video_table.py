@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from rich.cells import cell_len, set_cell_size
-from rich.console import Console
 from rich.text import Text
 
-from cluster.cli.result_warnings import AMBER, warned_status
 from cluster.cli.stored_items import short_ids
-from cluster.cli.terminal_output import printable
+from cluster.cli.terminal_output import console, printable
+from cluster.cli.video_lines import frames_text
+from cluster.cli.warned_status import AMBER, warned_status
 from cluster.client.api_types import Status, Video
 
 GAP = "  "
@@ -19,17 +19,11 @@ MIN_FILE_CELLS = 20
 _STYLES = {Status.FAILED: "red", Status.SUCCEEDED: "green", Status.CANCELLED: "dim"}
 
 
-def show_videos(console: Console, videos: Sequence[Video]) -> None:
-    """Prints videos as a table on a terminal, as tab-separated lines with whole ids elsewhere."""
-    if console.is_terminal:
-        for line in table_lines(videos, console.width, datetime.now(UTC)):
-            console.print(line, soft_wrap=True)
-        return
-    for video in videos:
-        when = video.created_at.astimezone().isoformat(" ", "seconds")
-        row = (video.id, video.status.value, _frames(video), video.filename, when)
-        # Does not use rich, which turns tabs into spaces.
-        console.file.write("\t".join(map(printable, row)) + "\n")
+def show_table(videos: Sequence[Video]) -> None:
+    """Prints the table, as wide as the terminal."""
+    screen = console()
+    for line in table_lines(videos, screen.width, datetime.now(UTC)):
+        screen.print(line, soft_wrap=True)
 
 
 def table_lines(videos: Sequence[Video], width: int, now: datetime) -> list[Text]:
@@ -39,7 +33,7 @@ def table_lines(videos: Sequence[Video], width: int, now: datetime) -> list[Text
         "ID": short_ids([video.id for video in videos]),
         "FILE": [printable(video.filename) for video in videos],
         "STATUS": [text for text, _ in statuses],
-        "FRAMES": [_frames(video) for video in videos],
+        "FRAMES": [frames_text(video) for video in videos],
         "WHEN": [when_text(video.created_at, now) for video in videos],
     }
     widths = {title: max(map(cell_len, [title, *cells])) for title, cells in columns.items()}
@@ -88,12 +82,6 @@ def _status(video: Video) -> tuple[str, str]:
     if result is not None and result.warnings:
         return warned_status(result.warnings), AMBER
     return video.status.value, _STYLES.get(video.status, "")
-
-
-def _frames(video: Video) -> str:
-    progress, result = video.extraction.progress, video.extraction.result
-    total = "?" if progress.frames_total is None else str(progress.frames_total)
-    return str(result.frames) if result else f"{progress.frames_done}/{total}"
 
 
 def when_text(at: datetime, now: datetime) -> str:

@@ -66,6 +66,27 @@ class ApiKey(ApiValue):
 
 
 @dataclass(frozen=True, slots=True)
+class Preset(ApiValue):
+    """A frame specification under a name. spec: with its defaults; numbers that are not whole are `Decimal`.
+
+    >>> client.presets()[0].spec["sample"]
+    {'mode': 'keyframes'}
+    """
+
+    name: str
+    spec: Mapping[str, Any]
+    created_at: Time
+    updated_at: Time
+
+
+@dataclass(frozen=True, slots=True)
+class Presets(ApiValue):
+    """All presets of an account."""
+
+    items: tuple[Preset, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Ledger(ApiValue):
     """Every acceptance compared with its extraction. differences: ids that disagree (a limited number); reasons: by id.
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Generic, TypeVar
 from msgspec import Meta, json
 
 T = TypeVar("T")
+_ENCODER = json.Encoder(decimal_format="number")
 Time = Annotated[datetime, Meta(tz=True)]
 """A time without a zone is refused."""
 
@@ -28,7 +29,7 @@ class ApiValue:
         >>> client.me().to_dict()["email"]
         'ana@example.org'
         """
-        document: dict[str, Any] = json.decode(json.encode(self))
+        document: dict[str, Any] = json.decode(_ENCODER.encode(self))
         return document
 
 
@@ -121,8 +122,19 @@ class Result(ApiValue):
 
 
 @dataclass(frozen=True, slots=True)
+class Preview(ApiValue):
+    """While an extraction runs, `Client.sheet` gives a contact sheet of the images so far. frames: that it is made of.
+    segment: the stretch of a long video that these are from, counted from 0; None for the whole video.
+    """
+
+    frames: int
+    segment: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Extraction(ApiValue):
-    """One run of a frame specification over a video. error is set when failed, result when succeeded.
+    """One run of a frame specification over a video. error is set when failed, result when succeeded, preview while it
+    runs, from its first images on.
 
     >>> extraction.status.value, extraction.progress.frames_done
     ('succeeded', 1)
@@ -141,6 +153,7 @@ class Extraction(ApiValue):
     version: int = 0
     started_at: Time | None = None
     finished_at: Time | None = None
+    preview: Preview | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from cluster.client.asynchronous.extraction_methods import AsyncExtractionMethod
 from cluster.client.asynchronous.result_methods import AsyncResultMethods
 from cluster.client.asynchronous.video_methods import AsyncVideoMethods
 from cluster.client.asynchronous.webhook_methods import AsyncWebhookMethods
-from cluster.client.credentials.open_session import open_session
-from cluster.client.credentials.token_store import TokenStore
+from cluster.client.credentials.client_session import open_session
+from cluster.client.credentials.token_store import OnTokens
 from cluster.client.local_files.local_file import AnyPath
 from cluster.client.retry_policy import RetryPolicy
 
@@ -38,12 +38,13 @@ class AsyncClient(
         url: str | None = None,
         api_key: str | None = None,
         *,
-        store: TokenStore | None = None,
+        tokens: Tokens | None = None,
+        on_tokens: OnTokens | None = None,
         timeout_seconds: float | None = None,
         retry: RetryPolicy | None = None,
         upload_state: AnyPath | None = None,
     ) -> None:
-        session = open_session(url, api_key, store, retry, upload_state)
+        session = open_session(url, api_key, tokens=tokens, on_tokens=on_tokens, retry=retry, upload_state=upload_state)
         arguments = httpx_adapter.client_arguments(session.base_url, timeout_seconds)
         self._set_up(session, httpx.AsyncClient(**arguments))
 

@@ -17,6 +17,7 @@ from cluster.client.effects import ConnectionLost, ContentSink, Flow, Reply, Req
 from cluster.client.error_families import error_class
 from cluster.client.errors import ApiError, ConnectionFailed, UnexpectedAnswer
 from cluster.client.json_decoding import decode
+from cluster.client.live.live_extractions import LiveExtractions
 from cluster.client.local_files.upload_state_file import UploadStateFile
 from cluster.client.retry_policy import IN_PROGRESS, Attempt, RetryPolicy, retry_after_seconds, wait_seconds
 
@@ -45,7 +46,7 @@ class Session:
     """What every call needs.
 
     upload_state: the file that records unfinished uploads. extract_state: that of `extract`, without an upload_state.
-    monotonic: seconds of a clock that never goes back. random:
+    live: what the server's stream of events has told. monotonic: seconds of a clock that never goes back. random:
     in [0, 1). new_key: unique text.
     """
 
@@ -55,6 +56,7 @@ class Session:
     upload_state: UploadStateFile | None = None
     extract_state: UploadStateFile | None = None
     learnt: LearntLimits = field(default_factory=LearntLimits)
+    live: LiveExtractions = field(default_factory=LiveExtractions)
     monotonic: Callable[[], float] = time.monotonic
     random: Callable[[], float] = random.random
     new_key: Callable[[], str] = new_key

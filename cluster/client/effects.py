@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from cluster.client.api_types import Extraction
+    from cluster.client.live.live_extractions import LiveExtractions
 
 T = TypeVar("T")
 
@@ -102,6 +106,19 @@ class Sleep:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitForNews:
+    """→ None when `live` has a newer state of the extraction or another epoch; `seconds` later at the latest.
+
+    The client keeps a stream of events open for it.
+    """
+
+    live: LiveExtractions
+    extraction: Extraction
+    epoch: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class RunInThread:
     """→ the result of `call`. It may block on the disk, so the asyncio client runs it in a thread."""
 
@@ -142,5 +159,5 @@ class RunInSlot:
     flow: Flow[Any]
 
 
-Effect: TypeAlias = Send | Sleep | RunInThread | RunExclusively | RunConcurrently | RunInSlot
+Effect: TypeAlias = Send | Sleep | WaitForNews | RunInThread | RunExclusively | RunConcurrently | RunInSlot
 Flow: TypeAlias = Generator[Effect, Any, T]

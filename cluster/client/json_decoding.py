@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TypeVar
 
 import msgspec
@@ -11,10 +12,13 @@ from cluster.client.errors import UnexpectedAnswer
 T = TypeVar("T")
 
 
-def decode(kind: type[T], content: bytes) -> T:
-    """Decodes JSON text to a value of `kind`. Raises UnexpectedAnswer, which names the field."""
+def decode(kind: type[T], content: bytes, *, keeps_digits: bool = False) -> T:
+    """Decodes JSON text to a value of `kind`. keeps_digits: decimals in fields of any type become `Decimal`.
+
+    Raises UnexpectedAnswer, which names the field.
+    """
     try:
-        return msgspec.json.decode(content, type=kind)
+        return msgspec.json.Decoder(kind, float_hook=Decimal if keeps_digits else None).decode(content)
     except msgspec.ValidationError as error:
         name = kind.__name__.lower()
         reason = str(error).replace("`$", f"`{name}")

@@ -42,6 +42,30 @@ class Frame(ApiValue):
 
 
 @dataclass(frozen=True, slots=True)
+class ManifestVideo(ApiValue):
+    """The video of an archive, by what follows from its bytes. size: bytes. width, height: pixels as displayed.
+
+    rotation: degrees clockwise. duration: seconds. frames: all that are displayed.
+
+        >>> video = client.manifest(extraction).video
+        >>> video.codec, video.width, video.height
+        ('h264', 64, 48)
+    """
+
+    sha256: str
+    size: int
+    container: str
+    codec: str
+    width: int
+    height: int
+    rotation: int
+    duration: float
+    frames: int
+    fps_average: float
+    variable_frame_rate: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest(ApiValue):
     """The manifest of an archive. time_base: seconds per tick, as numerator and denominator.
 
@@ -51,6 +75,7 @@ class Manifest(ApiValue):
 
     version: int
     spec: Mapping[str, Any]
+    video: ManifestVideo
     time_base: tuple[int, ...]
     frames: tuple[Frame, ...]
     warnings: tuple[ResultWarning, ...] = ()

@@ -13,7 +13,9 @@ from cluster.client.effects import ConnectionLost, Reply
 from cluster.client.errors import ApiError, ConnectionFailed
 
 TRANSIENT_STATUSES = frozenset({429, 502, 503, 504, 507})
-PERMANENT_CODES = frozenset({"quota_exceeded", "minutes_exceeded", "too_many_webhooks"})
+PERMANENT_CODES = frozenset(
+    {"quota_exceeded", "minutes_exceeded", "too_many_webhooks", "too_many_api_keys", "too_many_presets"}
+)
 """Codes with a transient status for which a retry does not help, or only after hours."""
 PROXY_CODES = frozenset({"http_404", "http_500"})
 """Responses without a problem object: from a proxy whose application is starting or has just died."""

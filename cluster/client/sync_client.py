@@ -12,8 +12,8 @@ from cluster.client.blocking.extraction_methods import ExtractionMethods
 from cluster.client.blocking.result_methods import ResultMethods
 from cluster.client.blocking.video_methods import VideoMethods
 from cluster.client.blocking.webhook_methods import WebhookMethods
-from cluster.client.credentials.open_session import open_session
-from cluster.client.credentials.token_store import TokenStore
+from cluster.client.credentials.client_session import open_session
+from cluster.client.credentials.token_store import OnTokens
 from cluster.client.local_files.local_file import AnyPath
 from cluster.client.retry_policy import RetryPolicy
 
@@ -23,7 +23,8 @@ class Client(ExtractMethods, VideoMethods, ExtractionMethods, ResultMethods, Acc
 
     url: without it, FOTOGRAMA_URL, else the server of the command line's latest log-in, else this machine.
     api_key: an API key or an access token; without it, FOTOGRAMA_API_KEY, else the command line's log-in there.
-    store: reads and keeps the tokens, instead of `api_key`. timeout_seconds: for each read and write.
+    tokens: of a session, instead of `api_key`. on_tokens: called with each new pair of tokens, to be kept, because a
+    refresh token works once; and with None after a log-out. timeout_seconds: for each read and write.
     retry: how often and how long to repeat. upload_state: a file that records unfinished uploads, so that the same call
     continues them after a crash of this program; several programs may share it. `extract` has one without it.
 
@@ -32,6 +33,8 @@ class Client(ExtractMethods, VideoMethods, ExtractionMethods, ResultMethods, Acc
         >>> with Client("http://127.0.0.1:8000", "fg_key") as service:
         ...     service.url
         'http://127.0.0.1:8000'
+        >>> kept = []
+        >>> service = Client("http://127.0.0.1:8000", tokens=Tokens("access", "refresh"), on_tokens=kept.append)
     """
 
     def __init__(
@@ -39,12 +42,13 @@ class Client(ExtractMethods, VideoMethods, ExtractionMethods, ResultMethods, Acc
         url: str | None = None,
         api_key: str | None = None,
         *,
-        store: TokenStore | None = None,
+        tokens: Tokens | None = None,
+        on_tokens: OnTokens | None = None,
         timeout_seconds: float | None = None,
         retry: RetryPolicy | None = None,
         upload_state: AnyPath | None = None,
     ) -> None:
-        session = open_session(url, api_key, store, retry, upload_state)
+        session = open_session(url, api_key, tokens=tokens, on_tokens=on_tokens, retry=retry, upload_state=upload_state)
         arguments = httpx_adapter.client_arguments(session.base_url, timeout_seconds)
         self._set_up(session, httpx.Client(**arguments))
 

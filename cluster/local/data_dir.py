@@ -45,6 +45,11 @@ class DataDir:
         return self.path / "ray-token"
 
     @property
+    def metrics_targets(self) -> Path:
+        """Where a Prometheus finds the address of the metrics, which every start may change (`file_sd_configs`)."""
+        return self.path / "prometheus-targets.json"
+
+    @property
     def postgres(self) -> Path:
         return self.path / "postgres"
 

@@ -26,8 +26,8 @@ def greeting(url: str, addresses: Addresses, data_dir: DataDir, command: str) ->
         f"  Logs       {data_dir.logs}\n"
         "Next, in another terminal:\n"
         f"  {command} login --register --url {url} --email you@example.org\n"
-        f"  {command} sample clip.mp4\n"
-        f"  {command} extract clip.mp4 --fps 1 -o frames\n"
+        f"  {command} samples clips\n"
+        f"  {command} extract clips --fps 1 -o frames\n"
         "Ctrl-C ends it; the data are kept."
     )
 

@@ -17,7 +17,7 @@ from cluster.local.data_dir import DataDir, api_sockets, part_states_file
 from cluster.local.greeting import cli_command, greeting, this_program
 from cluster.local.process_record import ProcessRecorder
 from cluster.local.secret_files import Secrets, write_private
-from cluster.local.servers.backing_services import DATABASE, OBJECTS, REDIS, BackingServices
+from cluster.local.servers.backing_service_plan import DATABASE, OBJECTS, REDIS, BackingServices
 from cluster.local.servers.database_schema import DatabaseSchema
 from cluster.local.servers.embedded_haproxy import HAProxy
 from cluster.local.servers.embedded_postgres import Postgres
@@ -217,13 +217,9 @@ class OneMachineService:
 
 def check_settings() -> Settings:
     """Returns the settings of this process's environment. Raises StartupError for one that can't be used."""
-    from pydantic import ValidationError  # noqa: PLC0415
-
-    from cluster.settings import load  # noqa: PLC0415
+    from cluster.checks.start_check import StartRefused, usable_settings  # noqa: PLC0415
 
     try:
-        return load()
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        name = f"FOTOGRAMA_{first['loc'][0]}".upper()
-        raise StartupError(ExitCode.FAILED, f"The variable {name} can't be used: {first['msg']}.") from error
+        return usable_settings(os.environ)
+    except StartRefused as error:
+        raise StartupError(ExitCode.FAILED, error.findings[0].sentence) from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -42,9 +44,13 @@ def changes(
         "FOTOGRAMA_SCRATCH": str(data_dir.scratch),
         # The receiver of a webhook often runs on the same machine.
         "FOTOGRAMA_WEBHOOK_REACH": "loopback",
+        # Without a Grafana, Ray's dashboard would show a page of metrics that only tells how to install one.
+        "RAY_GRAFANA_HOST": "DISABLED",
     }
     fixed = {
         **addresses,
+        # The entrypoint of a Ray job finds this `fotograma` and this `python`, in whatever way they were installed.
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), given.get("PATH", os.defpath)]),
         "FOTOGRAMA_WORKERS": str(workers),
         "FOTOGRAMA_SUPERVISOR_STATE": str(part_states_file(run_folder)),
         "FOTOGRAMA_API_SOCKETS": str(api_sockets(run_folder)),
@@ -62,6 +68,8 @@ def changes(
         "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",
+        # What it measures is 28 series of metrics for each replica, which nobody reads.
+        "RAY_SERVE_EVENT_LOOP_MONITORING_INTERVAL_S": "86400",
         # By default Ray gives its workers, the API among them, the least share of a busy machine (15).
         "RAY_worker_niceness": "0",
     }

@@ -15,15 +15,17 @@ from typing import Any
 
 import ray
 from ray._private import node as ray_node
+from ray._private import utils as ray_files
 from ray._private import worker as ray_worker
 
-from actors.sandbox.memory_isolation import hide_memory
-from cluster.local.cores_and_ports import LOCALHOST
+from actors.sandbox.process_hardening import hide_memory
+from cluster.local.cores_and_ports import LOCALHOST, first_free
 from cluster.local.data_dir import ray_folder
-from cluster.local.ray_head_supervisor import supervise_ray
+from cluster.local.gcs_supervisor import supervise_ray
 from cluster.local.servers.ray_head_command import Addresses, HeadStep, RayHeadCommand
 from cluster.local.signal_handling import StopRequested, install_handlers, stop_on_signals, stop_when_parent_ends
 
+AGENT_PORT = 52365
 OBJECT_STORE_BYTES = 80_000_000
 """The minimum of Ray's object store. Videos and frames do not use it."""
 
@@ -32,6 +34,12 @@ log = logging.getLogger(__name__)
 
 class HeadNode(ray_node.Node):
     """Ray's head without the processes that no replica needs. `start_dashboard` starts the ones that people use."""
+
+    def __init__(self, ray_params: Any, **options: Any) -> None:
+        # Ray's default is one port for all clusters of a machine, and only the first could take jobs. With port 0 the
+        # start of Ray would wait until the agent has chosen one.
+        ray_params.dashboard_agent_listen_port = first_free(AGENT_PORT, but=ray_params.dashboard_port or 0)
+        super().__init__(ray_params, **options)
 
     def start_api_server(self, **_options: Any) -> None:
         """Does nothing: the dashboard starts later."""
@@ -88,7 +96,7 @@ def _start_ray(head: RayHeadCommand) -> str:
 
     A worker requests one logical CPU; the API and maintenance request none.
     """
-    ray_node.Node = HeadNode  # type: ignore[misc]  # `ray.init` has no parameter for the class of the node
+    ray_node.Node = HeadNode  # type: ignore[misc,assignment]  # `ray.init` has no parameter for the class of the node
     context: Any = ray.init(
         address="local",
         num_cpus=head.workers,
@@ -102,6 +110,8 @@ def _start_ray(head: RayHeadCommand) -> str:
         _node_ip_address=LOCALHOST,
         _temp_dir=str(ray_folder(head.folder)),
     )
+    # As `ray start` does. Without it a Ray job connects to any cluster of the machine.
+    ray_files.write_ray_address(context.address_info["gcs_address"], str(ray_folder(head.folder)))
     install_handlers()
     return f"http://{LOCALHOST}:{context.address_info['metrics_export_port']}"
 

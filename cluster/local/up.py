@@ -26,7 +26,7 @@ import traceback
 from contextlib import ExitStack
 from pathlib import Path
 
-from actors.sandbox.memory_isolation import hide_memory
+from actors.sandbox.process_hardening import hide_memory
 from cluster.local import cores_and_ports
 from cluster.local.console import Console
 from cluster.local.data_dir import DataDir, check_space, open_data_dir, unwritable
@@ -98,7 +98,7 @@ def _run(data_dir: DataDir, console: Console, *, port: int, demo: bool, workers:
         # processes that this one starts (`ray_environment.SLOW`).
         sys.dont_write_bytecode = False
         from cluster.local.one_machine_service import OneMachineService  # noqa: PLC0415
-        from cluster.local.servers.backing_services import plan_backing_services  # noqa: PLC0415
+        from cluster.local.servers.backing_service_plan import plan_backing_services  # noqa: PLC0415
 
         servers = plan_backing_services(data_dir, folder, secrets, os.environ)
         service = OneMachineService(data_dir, folder, servers, console, port=port)

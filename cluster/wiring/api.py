@@ -6,14 +6,18 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from actors.extraction_types import Reader, engine_name
-from actors.sandbox.memory_isolation import hide_memory
+from actors.sandbox.process_hardening import hide_memory
 from cluster.settings import Settings, load
 from cluster.wiring.json_log import log_as_json
+from cluster.wiring.span_export import open_tracer
 from db.acceptance.quotas import Quotas
 from db.cache import open_cache
 from db.connection import open_database
+from db.object_store.source_buckets import ObjectSources
 from db.object_store.store_factory import open_store
 from serve_app.deps import Deps
+from serve_app.http.request_metrics import NO_API_METRICS, ApiMetrics
+from serve_app.http.request_tracing import RequestTracing
 from serve_app.security.key_derivation import derive_key, signing_key
 from serve_app.security.password_hashing import PasswordHasher
 from serve_app.security.rate_limit import RateLimit, RateLimiter
@@ -25,7 +29,7 @@ API_CONNECTIONS = 20
 
 
 @asynccontextmanager
-async def open_api() -> AsyncIterator[Deps]:
+async def open_api(metrics: ApiMetrics = NO_API_METRICS) -> AsyncIterator[Deps]:
     """Is closed with the replica."""
     # The secrets stand in this process's environment.
     hide_memory()
@@ -39,9 +43,11 @@ async def open_api() -> AsyncIterator[Deps]:
         stack.push_async_callback(cache.close)
         password_hasher = PasswordHasher(derive_key(secret, "passwords"))
         stack.callback(password_hasher.close)
+        tracer = await stack.enter_async_context(open_tracer("api"))
         yield Deps(
             database=database,
-            objects=open_store(settings.objects_url),
+            objects=open_store(settings.objects_url, settings.scratch),
+            sources=ObjectSources(settings.objects_url),
             cache=cache,
             token_signer=TokenSigner([signing_key(secret)]),
             password_hasher=password_hasher,
@@ -62,6 +68,8 @@ async def open_api() -> AsyncIterator[Deps]:
             webhook_reach=settings.webhook_reach,
             supervisor_state=settings.supervisor_state,
             address_rate_limiter=RateLimiter(RateLimit(settings.address_burst, 1 / settings.address_per_second)),
+            metrics=metrics,
+            tracing=RequestTracing(tracer, trusts_clients=settings.traceparent_trusted),
         )
 
 

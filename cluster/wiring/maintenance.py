@@ -13,9 +13,10 @@ from actors.notify.outbox_sender import OutboxSender
 from actors.notify.redis_stream_relay import StreamRelay, open_relay
 from actors.notify.ssrf_safe_http import WebhookHttpClient
 from actors.notify.webhook_sender import WebhookSender
-from actors.sandbox.memory_isolation import hide_memory
+from actors.sandbox.process_hardening import hide_memory
 from cluster.settings import Settings, load
 from cluster.wiring.json_log import log_as_json
+from cluster.wiring.span_export import open_tracer
 from db.connection import open_database
 from db.object_store.store_factory import open_store
 
@@ -33,12 +34,14 @@ async def open_maintenance() -> AsyncIterator[Maintenance]:
         mailer = None if settings.smtp_url is None else Mailer(settings.smtp_url.get_secret_value())
         poster = WebhookHttpClient(settings.webhook_reach)
         stack.push_async_callback(poster.close)
+        tracer = await stack.enter_async_context(open_tracer("maintenance"))
         sender = OutboxSender(
             database,
             mailer,
             mail_from=settings.mail_from,
             public_url=settings.public_url,
             webhooks=WebhookSender(database, poster),
+            tracer=tracer,
         )
         relay = _relay(settings, database)
         if relay is not None:

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.notification.outbox_insert_sql import INSERT_WEBHOOK_NOTIFICATIONS
-from db.queue.fair_queueing import TAGGED
+from db.queue.fair_queueing import TAGGED, WORK_OF_MEDIA
 from db.queue.result_reuse_sql import EXPIRY, FIND_STORED_RESULT, RESULT_COLUMNS
 from db.values.error_catalogue import CatalogueError
 
@@ -24,7 +24,7 @@ class Upload:
     """One stored file that is about to be accepted for an account.
 
     sha256: lower-case hex; None until a worker has read the chunks of an upload by tus. object_key: of the file, or the
-    prefix of its chunks, which ends with a slash.
+    prefix of its chunks, which ends with a slash. request_id, traceparent: of db.tracing.Origin.
     """
 
     user_id: UUID
@@ -36,17 +36,21 @@ class Upload:
     sha256: str | None
     object_key: str
     spec: str
+    request_id: str | None = None
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Reextraction:
-    """Another extraction of a stored video that is about to be accepted."""
+    """Another extraction of a stored video that is about to be accepted. request_id, traceparent: as in Upload."""
 
     user_id: UUID
     video_id: UUID
     extraction_id: UUID
     task_id: UUID
     spec: str
+    request_id: str | None = None
+    traceparent: str | None = None
 
 
 # Many uploads in one statement: PostgreSQL plans it once and visits each index in one pass.
@@ -55,9 +59,11 @@ ACCEPT = text(f"""
         SELECT * FROM unnest(
             CAST(:user_ids AS uuid[]), CAST(:video_ids AS uuid[]), CAST(:extraction_ids AS uuid[]),
             CAST(:task_ids AS uuid[]), CAST(:filenames AS text[]), CAST(:sizes AS bigint[]), CAST(:sha256s AS text[]),
-            CAST(:object_keys AS text[]), CAST(:specs AS text[])
+            CAST(:object_keys AS text[]), CAST(:specs AS text[]), CAST(:request_ids AS text[]),
+            CAST(:traceparents AS text[])
         ) WITH ORDINALITY AS requested (
-            user_id, video_id, extraction_id, task_id, filename, size, sha256, object_key, spec, number)
+            user_id, video_id, extraction_id, task_id, filename, size, sha256, object_key, spec, request_id,
+            traceparent, number)
     ), reserved AS (
         DELETE FROM reservations USING requested
         WHERE reservations.object_key = requested.object_key AND reservations.user_id = requested.user_id
@@ -70,16 +76,16 @@ ACCEPT = text(f"""
     ), stored AS MATERIALIZED (
         SELECT * FROM reserved UNION ALL SELECT * FROM received
     ), asker AS (
-        SELECT task_id, extraction_id, user_id, number, size FROM stored
+        SELECT task_id, extraction_id, user_id, number, size, size AS work FROM stored
     ), {TAGGED}, video AS (
         INSERT INTO videos (id, user_id, filename, size, sha256, object_key)
         SELECT video_id, user_id, filename, size, sha256, object_key FROM stored ORDER BY number
     ), extraction AS (
-        INSERT INTO extractions (id, video_id, user_id, spec)
-        SELECT extraction_id, video_id, user_id, spec FROM stored ORDER BY number
+        INSERT INTO extractions (id, video_id, user_id, spec, request_id, traceparent)
+        SELECT extraction_id, video_id, user_id, spec, request_id, traceparent FROM stored ORDER BY number
     ), task AS (
-        INSERT INTO tasks (id, extraction_id, user_id, cost, priority, virtual_finish, state)
-        SELECT task_id, extraction_id, user_id, size, priority, finish, state FROM tagged ORDER BY number
+        INSERT INTO tasks (id, extraction_id, user_id, cost, priority, virtual_finish, state, prefers)
+        SELECT task_id, extraction_id, user_id, size, priority, finish, state, prefers FROM tagged ORDER BY number
     ), acceptance AS (
         INSERT INTO acceptances (extraction_id, video_id, user_id)
         SELECT extraction_id, video_id, user_id FROM stored ORDER BY number
@@ -91,18 +97,18 @@ ACCEPT = text(f"""
 
 EXTRACT_AGAIN = text(f"""
     WITH video AS (
-        SELECT id, user_id, size FROM videos
+        SELECT id, user_id, size, media FROM videos
         WHERE id = :video_id AND user_id = :user_id AND removed_at IS NULL FOR SHARE
     ), asker AS (
         SELECT CAST(:task_id AS uuid) AS task_id, CAST(:extraction_id AS uuid) AS extraction_id, user_id, 1 AS number,
-            size
+            size, {WORK_OF_MEDIA} AS work
         FROM video
     ), {TAGGED}, extraction AS (
-        INSERT INTO extractions (id, video_id, user_id, spec)
-        SELECT :extraction_id, id, user_id, :spec FROM video
+        INSERT INTO extractions (id, video_id, user_id, spec, request_id, traceparent)
+        SELECT :extraction_id, id, user_id, :spec, :request_id, :traceparent FROM video
     ), task AS (
-        INSERT INTO tasks (id, extraction_id, user_id, cost, priority, virtual_finish, state)
-        SELECT task_id, extraction_id, user_id, size, priority, finish, state FROM tagged
+        INSERT INTO tasks (id, extraction_id, user_id, cost, priority, virtual_finish, state, prefers)
+        SELECT task_id, extraction_id, user_id, size, priority, finish, state, prefers FROM tagged
     ), acceptance AS (
         INSERT INTO acceptances (extraction_id, video_id, user_id) SELECT :extraction_id, id, user_id FROM video
     ), event AS (
@@ -118,10 +124,10 @@ REUSE = text(f"""
         SELECT id AS video_id, user_id, sha256, CAST(:spec AS text) AS spec FROM videos
         WHERE id = :video_id AND user_id = :user_id FOR KEY SHARE
     ), {FIND_STORED_RESULT}, ended AS (
-        INSERT INTO extractions (id, video_id, user_id, spec, status, reused, finished_at, frames_done, frames_total,
-            result_expires_at, {RESULT_COLUMNS})
-        SELECT :extraction_id, requested.video_id, requested.user_id, requested.spec, 'succeeded', true,
-            clock_timestamp(), frames_done, frames_total, {EXPIRY}, {RESULT_COLUMNS}
+        INSERT INTO extractions (id, video_id, user_id, spec, request_id, traceparent, status, reused, finished_at,
+            frames_done, frames_total, result_expires_at, {RESULT_COLUMNS})
+        SELECT :extraction_id, requested.video_id, requested.user_id, requested.spec, :request_id, :traceparent,
+            'succeeded', true, clock_timestamp(), frames_done, frames_total, {EXPIRY}, {RESULT_COLUMNS}
         FROM requested, existing, extended RETURNING id, user_id, status, video_id
     ), acceptance AS (
         INSERT INTO acceptances (extraction_id, video_id, user_id) SELECT id, video_id, user_id FROM ended

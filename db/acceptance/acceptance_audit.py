@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -61,6 +62,15 @@ class AccountBalance:
 class Ledger:
     total: Balance
     accounts: tuple[AccountBalance, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LastAudit:
+    """What the last recorded comparison found."""
+
+    audited_at: datetime
+    accepted: int
+    difference_count: int
 
 
 # In the order in which they are tested: an id is listed with its first reason.
@@ -119,6 +129,28 @@ COMPARE = text(f"""
 """)
 
 
+RECORD = text("""
+    INSERT INTO last_audit (accepted, difference_count) VALUES (:accepted, :difference_count)
+    ON CONFLICT (id) DO UPDATE SET audited_at = clock_timestamp(), accepted = excluded.accepted,
+        difference_count = excluded.difference_count
+""")
+LAST = text("SELECT audited_at, accepted, difference_count FROM last_audit")
+
+
+async def record(database: AsyncEngine, balance: Balance) -> None:
+    """Records the outcome of a comparison as the last one."""
+    values = {"accepted": balance.accepted, "difference_count": balance.difference_count}
+    async with database.begin() as connection:
+        await connection.execute(RECORD, values)
+
+
+async def last_audit(database: AsyncEngine) -> LastAudit | None:
+    """Returns what the last recorded comparison found; None when there was none."""
+    async with database.connect() as connection:
+        row = (await connection.execute(LAST)).first()
+    return None if row is None else LastAudit(row.audited_at, row.accepted, row.difference_count)
+
+
 async def compare(database: AsyncEngine) -> Ledger:
     """Compares all acceptances, extractions and tombstones in one snapshot."""
     async with database.begin() as connection:
@@ -137,18 +169,6 @@ def total(balances: Sequence[Balance]) -> Balance:
     }
     differences = tuple(difference for balance in balances for difference in balance.differences)
     return Balance(**counts, differences=differences[:MAX_DIFFERENCES])
-
-
-def gauges(balance: Balance) -> dict[tuple[str, str | None], int]:
-    """Returns the ledger as metrics: (name, value of the label `state` or None) → value."""
-    states: dict[tuple[str, str | None], int] = {
-        ("fotograma_ledger_extractions", state): getattr(balance, state) for state in STATES
-    }
-    return {
-        **states,
-        ("fotograma_ledger_accepted", None): balance.accepted,
-        ("fotograma_ledger_differences", None): balance.difference_count,
-    }
 
 
 def _balance(row: Row[Any]) -> Balance:

@@ -1,7 +1,8 @@
 """Idempotency keys: the same key with the same request gets the same response.
 
 The row of a running call is a lease with an owner, so that a call whose replica died can be repeated. The response is
-written in the transaction that does the work, fenced by that owner.
+written in the transaction that does the work, fenced by that owner. A response is kept for a day, or as long as a
+video: then the same key never makes a second one beside it.
 """
 
 from __future__ import annotations
@@ -32,14 +33,19 @@ class OwnedKey:
 
 @dataclass(frozen=True, slots=True)
 class StoredResponse:
-    """A stored response. fingerprint: digest of the request. response: the JSON text."""
+    """A stored response. fingerprint: digest of the request. response: the JSON text.
+
+    kept_with: the video with which the response is kept and deleted; None: it is kept for RETENTION_SECONDS.
+    """
 
     fingerprint: str
     status: int
     response: str
+    kept_with: UUID | None = None
 
 
 _SAME_KEY = "user_id = :user_id AND route = :route AND key = :key"
+_OLD = "video_id IS NULL AND created_at < clock_timestamp() - make_interval(secs => :kept_seconds)"
 
 # Takes free keys, expired keys and expired leases; a response that has not expired stays.
 CLAIM = text("""
@@ -48,7 +54,7 @@ CLAIM = text("""
     ON CONFLICT (user_id, route, key) DO UPDATE
     SET owner = excluded.owner, lease_expires_at = excluded.lease_expires_at, created_at = clock_timestamp(),
         fingerprint = NULL, status = NULL, response = NULL
-    WHERE existing.created_at < clock_timestamp() - make_interval(secs => :kept_seconds)
+    WHERE existing.video_id IS NULL AND existing.created_at < clock_timestamp() - make_interval(secs => :kept_seconds)
        OR existing.response IS NULL AND existing.lease_expires_at < clock_timestamp()
     RETURNING owner
 """)
@@ -56,7 +62,7 @@ READ = text(f"SELECT fingerprint, status, response FROM idempotency_keys WHERE {
 # A row that CLAIM does not take.
 FIND_RESPONSE = text(f"""
     SELECT fingerprint, status, response FROM idempotency_keys
-    WHERE {_SAME_KEY} AND created_at >= clock_timestamp() - make_interval(secs => :kept_seconds)
+    WHERE {_SAME_KEY} AND NOT ({_OLD})
       AND (response IS NOT NULL OR lease_expires_at >= clock_timestamp())
 """)
 RENEW = text(f"""
@@ -65,19 +71,19 @@ RENEW = text(f"""
 """)
 STORE_RESPONSES = text("""
     UPDATE idempotency_keys AS owned
-    SET fingerprint = answered.fingerprint, status = answered.status, response = answered.response
+    SET fingerprint = answered.fingerprint, status = answered.status, response = answered.response,
+        video_id = answered.video_id
     FROM unnest(
         CAST(:user_ids AS uuid[]), CAST(:routes AS text[]), CAST(:keys AS text[]), CAST(:owners AS uuid[]),
-        CAST(:fingerprints AS text[]), CAST(:statuses AS smallint[]), CAST(:responses AS text[])
-    ) AS answered (user_id, route, key, owner, fingerprint, status, response)
+        CAST(:fingerprints AS text[]), CAST(:statuses AS smallint[]), CAST(:responses AS text[]),
+        CAST(:video_ids AS uuid[])
+    ) AS answered (user_id, route, key, owner, fingerprint, status, response, video_id)
     WHERE owned.user_id = answered.user_id AND owned.route = answered.route AND owned.key = answered.key
       AND owned.owner = answered.owner AND owned.response IS NULL
     RETURNING owned.owner
 """)
 RELEASE = text(f"DELETE FROM idempotency_keys WHERE {_SAME_KEY} AND owner = :owner AND response IS NULL")
-DELETE_EXPIRED = text("""
-    DELETE FROM idempotency_keys WHERE created_at < clock_timestamp() - make_interval(secs => :kept_seconds)
-""")
+DELETE_EXPIRED = text(f"DELETE FROM idempotency_keys WHERE {_OLD}")
 
 
 async def find_response(database: AsyncEngine, owned: OwnedKey) -> StoredResponse | None:
@@ -131,6 +137,7 @@ async def store_responses(connection: AsyncConnection, responses: Mapping[OwnedK
         "fingerprints": [response.fingerprint for response in responses.values()],
         "statuses": [response.status for response in responses.values()],
         "responses": [response.response for response in responses.values()],
+        "video_ids": [response.kept_with for response in responses.values()],
     }
     if len((await connection.execute(STORE_RESPONSES, values)).all()) < len(responses):
         raise CatalogueError("idempotency_in_progress", retry_after=1)

@@ -1,5 +1,6 @@
-"""Quotas of accounts and the depth of the queue, counted in Postgres, never in the cache.
+"""Quotas of accounts, counted in Postgres, never in the cache.
 
+An account has the quotas of the settings, unless an admin gave it quotas of its own.
 A quota is checked twice: before a body is read, so that no client sends what will be refused; and in the accepting
 transaction under a lock of the account, so that concurrent requests can't exceed it together.
 """
@@ -8,14 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from db.values.error_catalogue import CatalogueError
-from db.values.lifecycle import TaskState
 
 WAITING_RETRY_SECONDS = 10
 STORED_RETRY_SECONDS = 60
@@ -35,6 +36,7 @@ class Quotas:
 
 
 UNLIMITED = Quotas()
+_COLUMNS = ("waiting", "stored_bytes", "minutes_per_day")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,22 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class Allowance:
+    """The quotas of an account, and its usage counted as far as they need."""
+
+    quotas: Quotas
+    usage: Usage
+
+    def check(self, *, files: int, size: int) -> None:
+        """Checks that the account may have so much more. Raises as the function `check`."""
+        check(self.quotas, self.usage, files=files, size=size)
+
+    def with_more(self, *, files: int, size: int) -> Allowance:
+        """Returns the allowance after so many more files of `size` bytes together."""
+        return Allowance(self.quotas, self.usage.with_more(files=files, size=size))
+
+
+@dataclass(frozen=True, slots=True)
 class AccountUsage:
     """The full usage of an account, as its owner sees it."""
 
@@ -72,6 +90,15 @@ class AccountUsage:
     minutes_per_day: float
 
 
+@dataclass(frozen=True, slots=True)
+class AccountLimits:
+    """What an account may have and what it has. is_own: whether an admin gave it these quotas."""
+
+    quotas: Quotas
+    is_own: bool
+    usage: AccountUsage
+
+
 # Released at the end of the transaction. They can't be part of a deadlock: no other code takes these locks, and each
 # transaction takes them first and in one order.
 LOCK = text("""
@@ -79,6 +106,16 @@ LOCK = text("""
     FROM unnest(CAST(:user_ids AS uuid[])) AS asked (user_id)
 """)
 
+# The accounts that are asked for, each with its own quotas or else those of the service.
+_ASKED = """
+    SELECT asked.user_id, own.user_id IS NOT NULL AS is_own,
+        CASE WHEN own.user_id IS NULL THEN CAST(:waiting AS bigint) ELSE own.waiting END AS waiting_quota,
+        CASE WHEN own.user_id IS NULL THEN CAST(:stored_bytes AS bigint) ELSE own.stored_bytes END AS bytes_quota,
+        CASE WHEN own.user_id IS NULL THEN CAST(:minutes_per_day AS bigint) ELSE own.minutes_per_day END
+            AS minutes_quota
+    FROM unnest(CAST(:user_ids AS uuid[])) AS asked (user_id)
+    LEFT JOIN account_quotas AS own ON own.user_id = asked.user_id
+"""
 # An open upload is counted from its creation as the extraction that it will be: its last byte meets no quota.
 _OPEN_UPLOADS = """
     FROM uploads WHERE uploads.user_id = asked.user_id AND completed_at IS NULL AND discarded_at IS NULL
@@ -115,38 +152,37 @@ _DAY = f"""
 """
 # Counts no further than the quota: more rows change nothing. Without a quota nothing is counted.
 USAGE = text(f"""
-    SELECT asked.user_id, (
-            SELECT count(*) FROM (SELECT FROM {_UNENDED} AS unended LIMIT :max_waiting) AS waiting
+    SELECT asked.*, (
+            SELECT count(*) FROM (
+                SELECT FROM {_UNENDED} AS unended LIMIT coalesce(asked.waiting_quota, 0)) AS waiting
         ) AS waiting,
-        CASE WHEN :count_stored THEN {_STORED_BYTES} ELSE 0 END AS stored_bytes,
+        CASE WHEN asked.bytes_quota IS NULL THEN 0 ELSE {_STORED_BYTES} END AS stored_bytes,
         (
-            SELECT count(*) FROM (SELECT FROM {_UNKNOWN_DURATIONS} AS each LIMIT :max_unknown) AS unknown
+            SELECT count(*) FROM (
+                SELECT FROM {_UNKNOWN_DURATIONS} AS each LIMIT coalesce(asked.minutes_quota, 0)) AS unknown
         ) AS unknown_durations,
         day.day_seconds, day.over_seconds
-    FROM unnest(CAST(:user_ids AS uuid[])) AS asked (user_id) CROSS JOIN LATERAL (
+    FROM ({_ASKED}) AS asked CROSS JOIN LATERAL (
         SELECT coalesce(max(total), 0) AS day_seconds, coalesce(extract(epoch FROM interval '24 hours'
-            + min(planned_at) FILTER (WHERE total - passed < :max_seconds) - clock_timestamp()), 0) AS over_seconds
-        FROM ({_DAY}) AS each WHERE :count_day
+            + min(planned_at) FILTER (WHERE total - passed < 60 * asked.minutes_quota) - clock_timestamp()), 0)
+            AS over_seconds
+        FROM ({_DAY}) AS each WHERE asked.minutes_quota IS NOT NULL
     ) AS day
 """)
 ACCOUNT_USAGE = text(f"""
-    SELECT (SELECT count(*) FROM videos WHERE videos.user_id = asked.user_id) AS videos,
+    SELECT asked.*, (SELECT count(*) FROM videos WHERE videos.user_id = asked.user_id) AS videos,
         (SELECT count(*) FROM {_UNENDED} AS unended) AS waiting, {_STORED_BYTES} AS stored_bytes,
         (SELECT coalesce(max(total), 0) FROM ({_DAY}) AS each) AS day_seconds
-    FROM (SELECT CAST(:user_id AS uuid) AS user_id) AS asked
+    FROM ({_ASKED}) AS asked
 """)
+SET_OWN = text(f"""
+    INSERT INTO account_quotas (user_id, {", ".join(_COLUMNS)})
+    VALUES (:user_id, {", ".join(f":{column}" for column in _COLUMNS)})
+    ON CONFLICT (user_id) DO UPDATE SET {", ".join(f"{column} = excluded.{column}" for column in _COLUMNS)}
+""")
+REMOVE_OWN = text("DELETE FROM account_quotas WHERE user_id = :user_id")
 
 FORGET_PLANNED = text("DELETE FROM planned_durations WHERE planned_at <= clock_timestamp() - interval '24 hours'")
-
-# One branch per state, each a literal and in the order of its partial index. In any other order PostgreSQL would scan a
-# table whose older rows have all ended from its beginning.
-_ORDER = "priority DESC, virtual_finish, id"
-_BRANCHES = " UNION ALL ".join(
-    f"(SELECT FROM tasks WHERE state = '{state.value}' ORDER BY {_ORDER} LIMIT :max_count)"
-    for state in TaskState
-    if state.value in {"ready", "throttled"}
-)
-QUEUE_DEPTH = text(f"SELECT count(*) FROM (SELECT FROM ({_BRANCHES}) AS each LIMIT :max_count) AS waiting")
 
 
 def check(quotas: Quotas, usage: Usage, *, files: int, size: int) -> None:
@@ -182,31 +218,51 @@ def _check_minutes(minutes: int, usage: Usage, files: int) -> None:
         raise CatalogueError("too_many_waiting", detail, retry_after=WAITING_RETRY_SECONDS)
 
 
-async def precheck(database: AsyncEngine, user_id: UUID, quotas: Quotas, *, files: int, size: int) -> None:
-    """Checks the committed usage, before anything is stored. Raises as `check`."""
-    if quotas == UNLIMITED:
-        return
-    async with database.connect() as connection:
-        check(quotas, (await _usages(connection, [user_id], quotas))[user_id], files=files, size=size)
+async def precheck(database: AsyncEngine, user_id: UUID, common: Quotas, *, files: int, size: int) -> None:
+    """Checks the committed usage, before anything is stored. common: quotas of accounts without quotas of their own.
 
-
-async def lock_usage(connection: AsyncConnection, user_ids: Collection[UUID], quotas: Quotas) -> dict[UUID, Usage]:
-    """Returns the usage of accounts; no other transaction can add to it until the caller's ends.
-
-    Must be the first statement of the transaction. Then `check` decides what may be added.
+    Raises as `check`.
     """
-    if quotas == UNLIMITED:
-        return dict.fromkeys(user_ids, Usage(0, 0))
+    async with database.connect() as connection:
+        allowance = (await _allowances(connection, [user_id], common))[user_id]
+    allowance.check(files=files, size=size)
+
+
+async def lock_allowances(
+    connection: AsyncConnection, user_ids: Collection[UUID], common: Quotas
+) -> dict[UUID, Allowance]:
+    """Returns the allowances of accounts; no other transaction can add to their usage until the caller's ends.
+
+    Must be the first statement of the transaction. Then `check` decides what may be added. common: as for `precheck`.
+    """
     in_order = sorted(user_ids)
     # A separate statement: the counts must see what the last holders of the locks have committed.
     await connection.execute(LOCK, {"user_ids": in_order})
-    return await _usages(connection, in_order, quotas)
+    return await _allowances(connection, in_order, common)
 
 
-async def account_usage(database: AsyncEngine, user_id: UUID) -> AccountUsage:
+async def account_limits(
+    database: AsyncEngine, user_ids: Collection[UUID], common: Quotas
+) -> dict[UUID, AccountLimits]:
+    """Returns the quotas and the full usage of accounts. common: as for `precheck`."""
     async with database.connect() as connection:
-        row = (await connection.execute(ACCOUNT_USAGE, {"user_id": user_id})).one()
-    return AccountUsage(row.videos, row.waiting, int(row.stored_bytes), round(float(row.day_seconds) / 60, 2))
+        rows = (await connection.execute(ACCOUNT_USAGE, asdict(common) | {"user_ids": list(user_ids)})).all()
+    return {
+        row.user_id: AccountLimits(
+            _quotas_of(row),
+            row.is_own,
+            AccountUsage(row.videos, row.waiting, int(row.stored_bytes), round(float(row.day_seconds) / 60, 2)),
+        )
+        for row in rows
+    }
+
+
+async def set_own(connection: AsyncConnection, user_id: UUID, own: Quotas | None) -> None:
+    """Gives an account quotas of its own from its next request on; None: those of the service. The caller commits."""
+    if own is None:
+        await connection.execute(REMOVE_OWN, {"user_id": user_id})
+    else:
+        await connection.execute(SET_OWN, asdict(own) | {"user_id": user_id})
 
 
 async def forget_planned(database: AsyncEngine) -> int:
@@ -215,28 +271,15 @@ async def forget_planned(database: AsyncEngine) -> int:
         return (await connection.execute(FORGET_PLANNED)).rowcount
 
 
-async def queue_depth(database: AsyncEngine, max_count: int) -> int:
-    """Returns how many tasks wait for a worker, counted up to `max_count`."""
-    async with database.connect() as connection:
-        return int((await connection.execute(QUEUE_DEPTH, {"max_count": max_count})).scalar_one())
+async def _allowances(connection: AsyncConnection, user_ids: Sequence[UUID], common: Quotas) -> dict[UUID, Allowance]:
+    rows = await connection.execute(USAGE, asdict(common) | {"user_ids": list(user_ids)})
+    return {row.user_id: Allowance(_quotas_of(row), _usage_of(row)) for row in rows}
 
 
-async def _usages(connection: AsyncConnection, user_ids: Sequence[UUID], quotas: Quotas) -> dict[UUID, Usage]:
-    values = {
-        "user_ids": list(user_ids),
-        "max_waiting": quotas.waiting or 0,
-        "count_stored": quotas.stored_bytes is not None,
-        "count_day": quotas.minutes_per_day is not None,
-        "max_seconds": 60 * (quotas.minutes_per_day or 0),
-        "max_unknown": quotas.minutes_per_day or 0,
-    }
-    return {
-        row.user_id: Usage(
-            row.waiting,
-            int(row.stored_bytes),
-            float(row.day_seconds),
-            float(row.over_seconds),
-            row.unknown_durations,
-        )
-        for row in await connection.execute(USAGE, values)
-    }
+def _usage_of(row: Row[Any]) -> Usage:
+    day_seconds, over_seconds = float(row.day_seconds), float(row.over_seconds)
+    return Usage(row.waiting, int(row.stored_bytes), day_seconds, over_seconds, row.unknown_durations)
+
+
+def _quotas_of(row: Row[Any]) -> Quotas:
+    return Quotas(row.waiting_quota, row.bytes_quota, row.minutes_quota)

@@ -17,6 +17,8 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+REPLAY_SECONDS = 600
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -40,6 +42,15 @@ class _Window:
     after_id: int
 
 
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What is to be sent again: the events of the transactions from `low` to `last`. count: how many there are now."""
+
+    low: int
+    last: int
+    count: int
+
+
 LOCK_CURSOR = text("SELECT low, high, after_id FROM stream_cursor FOR UPDATE SKIP LOCKED")
 # The sum keeps the planner from scanning the index of ids from its beginning.
 NEXT_WINDOW = text("""
@@ -56,6 +67,15 @@ PAGE = text("""
     WHERE events.transaction_id >= :low AND events.transaction_id < :high AND events.id > :after_id
     ORDER BY events.id LIMIT :limit
 """)
+# Transactions that wrote an event since then wrote others before it: they come again too.
+REPLAY = text("""
+    SELECT low, max(transaction_id) AS last, count(*) AS events
+    FROM (SELECT min(transaction_id) AS low FROM events WHERE at >= :since) AS first
+    JOIN events ON transaction_id >= low GROUP BY low
+""")
+# Never forward: what was not sent yet is not passed over.
+REWIND = text("UPDATE stream_cursor SET low = :low, high = :low, after_id = 0 WHERE low >= :low")
+POSITION = text("SELECT low FROM stream_cursor")
 MOVE_CURSOR = text("UPDATE stream_cursor SET low = :low, high = :high, after_id = :after_id")
 
 
@@ -75,6 +95,27 @@ async def next_page(database: AsyncEngine, limit: int) -> AsyncIterator[Sequence
         rows = (await connection.execute(PAGE, _values(window) | {"limit": limit})).all()
         yield [_event(row) for row in rows]
         await connection.execute(MOVE_CURSOR, _values(_following_window(window, rows, limit)))
+
+
+async def find_replay(database: AsyncEngine, since: datetime) -> Replay | None:
+    """Returns what to send again so that all events since then come again; None when there are none."""
+    async with database.begin() as connection:
+        # No index is by time, because only operators ask for it.
+        await connection.execute(text(f"SET LOCAL statement_timeout = '{REPLAY_SECONDS}s'"))
+        row = (await connection.execute(REPLAY, {"since": since})).first()
+    return None if row is None else Replay(row.low, row.last, row.events)
+
+
+async def rewind(database: AsyncEngine, replay: Replay) -> None:
+    """Moves the cursor back: the relay sends the events again, in their order, and then goes on."""
+    async with database.begin() as connection:
+        await connection.execute(REWIND, {"low": replay.low})
+
+
+async def is_sent(database: AsyncEngine, replay: Replay) -> bool:
+    """Returns whether all of it has been sent."""
+    async with database.connect() as connection:
+        return int((await connection.execute(POSITION)).scalar_one()) > replay.last
 
 
 async def _next_window(connection: AsyncConnection, window: _Window) -> _Window | None:

@@ -30,7 +30,9 @@ BACKOFF_MAX_SECONDS = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """One notification to one account. id: the same at every try. owed_since: the fence for writes about it."""
+    """One notification to one account. id: the same at every try. owed_since: the fence for writes about it.
+    request_id, traceparent: of the request that was accepted.
+    """
 
     id: UUID
     channel: str
@@ -47,9 +49,26 @@ class Notification:
     email: str
     name: str
     locale: str
+    request_id: str | None = None
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """pending: notifications that are neither delivered nor given up. late_seconds: for how long the first of them has
+    been due; 0 when none is.
+    """
+
+    pending: int
+    late_seconds: float
 
 
 _PENDING = "delivered_at IS NULL AND given_up_at IS NULL"
+BACKLOG = text(f"""
+    SELECT count(*) AS pending,
+        greatest(coalesce(extract(epoch FROM clock_timestamp() - min(due_at)), 0), 0) AS late_seconds
+    FROM outbox WHERE {_PENDING}
+""")
 # Reads the index from channel to channel (a loose index scan), so a long queue of one channel delays no other.
 DUE_CHANNELS = text(f"""
     WITH RECURSIVE pending (channel) AS (
@@ -79,7 +98,7 @@ TAKE = text(f"""
     SELECT taken.id, taken.channel, taken.tries, taken.owed_since, taken.extraction_id,
         videos.id AS video_id, videos.filename,
         extractions.status, extractions.error_code, extractions.error_detail, extractions.result_frames AS frames,
-        extractions.result_warnings AS warnings,
+        extractions.result_warnings AS warnings, extractions.request_id, extractions.traceparent,
         users.email, users.name, users.locale
     FROM taken JOIN extractions ON extractions.id = taken.extraction_id
     JOIN videos ON videos.id = extractions.video_id
@@ -105,6 +124,13 @@ POSTPONE = text(f"""
     WHERE {_SAME_PENDING}
 """)
 GIVE_UP = text(f"UPDATE outbox SET last_error = :error, given_up_at = clock_timestamp() WHERE {_SAME_PENDING}")
+
+
+async def backlog(database: AsyncEngine) -> Backlog:
+    """Returns how much of the outbox is not sent yet."""
+    async with database.connect() as connection:
+        row = (await connection.execute(BACKLOG)).one()
+    return Backlog(row.pending, float(row.late_seconds))
 
 
 async def due_channels(database: AsyncEngine, *, without: Collection[str], limit: int) -> list[str]:

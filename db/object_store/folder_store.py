@@ -15,19 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from db.object_store.object_store import (
-    WRITE_BYTES,
     ListedObject,
     ObjectNotFound,
     StoredObject,
     checked_key,
     chunks_of,
     translated,
-    write_block,
 )
+from db.object_store.overlapped_writer import batch_bytes, write_stream
 
 READ_BYTES = 1 << 18
-PART_BYTES = 1 << 18
-"""Bytes of one write. For a larger one Linux takes larger pages, which a virtual machine has to get from its host."""
 UNCACHED_BYTES = 8 << 20
 """An object of this size leaves the page cache when it is on the disk. So a long upload writes to the same pages of
 memory again and again, and evicts nothing else. Unused pages, which a virtual machine has to get from its host, took
@@ -42,17 +39,16 @@ class FolderStore:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._streams = 0
 
     async def put(self, key: str, chunks: AsyncIterator[bytes]) -> StoredObject:
         target = self._root / checked_key(key)
-        digest, size = hashlib.sha256(), 0
+        digest = hashlib.sha256()
         with translated(key):
             staged = await asyncio.to_thread(self._stage)
             try:
                 with staged.open("wb", buffering=0) as file:
-                    async for block in _filled_buffers(chunks):
-                        await asyncio.to_thread(_write, file, block, digest)
-                        size += len(block)
+                    size = await self._write(file, chunks, digest)
                     await asyncio.to_thread(_sync, file, size)
                 await asyncio.to_thread(self._install, staged, target)
             finally:
@@ -109,6 +105,14 @@ class FolderStore:
     async def free_bytes(self) -> int | None:
         with translated("free"):
             return await asyncio.to_thread(self._free)
+
+    async def _write(self, file: Any, chunks: AsyncIterator[bytes], digest: Any) -> int:
+        """Returns the number of bytes."""
+        self._streams += 1
+        try:
+            return await write_stream(file, chunks, digest, lambda: batch_bytes(self._streams))
+        finally:
+            self._streams -= 1
 
     def _free(self) -> int:
         self._root.mkdir(parents=True, exist_ok=True)
@@ -197,32 +201,6 @@ def _walk(folder: Path, after: Sequence[str]) -> Iterator[tuple[Path, float]]:
         else:
             with suppress(FileNotFoundError):
                 yield path, path.stat().st_mtime
-
-
-async def _filled_buffers(chunks: AsyncIterator[bytes]) -> AsyncIterator[memoryview]:
-    """Joins chunks to blocks that are large enough for a call in a thread. A block is good until the next one is taken.
-
-    All blocks are in the same memory: new memory costs more than the copy, because the system clears each page of it.
-    """
-    buffer, filled = memoryview(bytearray(WRITE_BYTES)), 0
-    async for chunk in chunks:
-        rest = memoryview(chunk)
-        while rest:
-            part = rest[: WRITE_BYTES - filled]
-            buffer[filled : filled + len(part)] = part
-            rest, filled = rest[len(part) :], filled + len(part)
-            if filled == WRITE_BYTES:
-                yield buffer
-                filled = 0
-    if filled:
-        yield buffer[:filled]
-
-
-def _write(file: Any, block: memoryview, digest: Any) -> None:
-    for start in range(0, len(block), PART_BYTES):
-        write_block(file, block[start : start + PART_BYTES], digest)
-    # The disk begins to write while the next block arrives, so that fsync has little left to wait for.
-    os.posix_fadvise(file.fileno(), file.tell() - len(block), len(block), os.POSIX_FADV_DONTNEED)
 
 
 def _sync(file: Any, size: int) -> None:

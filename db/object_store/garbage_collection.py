@@ -18,14 +18,17 @@ class Ended:
     kept: str | None
 
 
-GARBAGE = text("""
+# While a backup runs, nothing is deleted that its dump may refer to.
+_NOT_HELD = "NOT EXISTS (SELECT FROM operator_controls WHERE deletion_held_until > clock_timestamp())"
+GARBAGE = text(f"""
     SELECT object_key FROM garbage
-    WHERE created_at < clock_timestamp() - make_interval(secs => :seconds) ORDER BY created_at LIMIT :limit
+    WHERE created_at < clock_timestamp() - make_interval(secs => :seconds) AND {_NOT_HELD}
+    ORDER BY created_at LIMIT :limit
 """)
 FORGET_GARBAGE = text("DELETE FROM garbage WHERE object_key = ANY(:keys)")
-UNSWEPT = text("""
+UNSWEPT = text(f"""
     SELECT id, result_key FROM extractions
-    WHERE finished_at < clock_timestamp() - make_interval(secs => :seconds) AND NOT swept
+    WHERE finished_at < clock_timestamp() - make_interval(secs => :seconds) AND NOT swept AND {_NOT_HELD}
     ORDER BY finished_at LIMIT :limit
 """)
 SWEPT = text("UPDATE extractions SET swept = true WHERE id = ANY(:ids) AND NOT swept")

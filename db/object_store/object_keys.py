@@ -39,6 +39,14 @@ def result_prefix(extraction_id: UUID, task_id: UUID, attempt: int) -> str:
     return f"results/{extraction_id}/{task_id}/{attempt}"
 
 
+def preview_key(extraction_id: UUID, task_id: UUID, attempt: int, frames: int) -> str:
+    """The key of an attempt's preview of so many images, without the suffixes of its two objects.
+
+    It is not below the attempt's `result_prefix`, so no preview stays with a result.
+    """
+    return f"results/{extraction_id}/previews/{task_id}/{attempt}/{frames}"
+
+
 @dataclass(frozen=True, slots=True)
 class Candidates:
     """Keys that may be orphaned. results: each with the id of its extraction."""

@@ -1,9 +1,10 @@
 """Fair queueing: one tag per task decides the order (start-time fair queueing); each account has a limit of open tasks.
 
 A task's tag is `max(V, tag of its account's latest task) + cost / weight`; V, the queue's virtual time, is the tag
-of the latest claim. When a task is accepted, its cost is its size in bytes. After planning, the difference to the
-real work is added to the account's next task or taken off it. Source: Goyal, Vin, Cheng, "Start-time Fair Queueing",
-SIGCOMM 1996; with one column, the finish tag.
+of the latest claim. Work for GPUs has a V of its own: a GPU worker takes it out of turn. If that moved the V of other
+work, newcomers would stand behind all that was passed over. When a task is accepted, its cost is its size in bytes.
+After planning, the difference to the real work is added to the account's next task or taken off it. Source: Goyal, Vin,
+Cheng, "Start-time Fair Queueing", SIGCOMM 1996; with one column, the finish tag.
 
 An account's ready and leased tasks are `open`; tasks past its limit are throttled and not in the index of the claim.
 Triggers on `tasks` admit them, so that no way of ending a task can forget to. Only acceptance inserts ready tasks, and
@@ -20,12 +21,20 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from db.queue.worker_kinds import GPU_EXISTS
+from db.values.worker_kind import GPU_WORK_BYTES, WorkerKind
+
 PIXELS_PER_BYTE = 80
 """How many decoded pixels a byte of common video gives, at a tenth of a bit per pixel."""
 MAX_WORK = 1 << 44
 """In bytes. A day of 8K at 120 frames a second costs less; a plan that claimed more would exhaust the precision of
 tags.
 """
+# What all frames of a probed video cost, in bytes like a file's size; the size of the file before the probe. A file may
+# claim any numbers: their product may not fit into an integer.
+WORK_OF_MEDIA = f"""coalesce(
+    CAST(media ->> 'width' AS double precision) * CAST(media ->> 'height' AS double precision)
+        * CAST(media ->> 'frames' AS double precision) / {PIXELS_PER_BYTE}, size)"""
 ADMIN_PRIORITY = 10
 """The priority of administrators' tasks; all others have 0."""
 
@@ -45,27 +54,35 @@ def work_of(media: Mapping[str, Any], frames: int) -> int:
     return min(frames * pixels // PIXELS_PER_BYTE, MAX_WORK)
 
 
-# Follows the CTE `asker` (task_id, extraction_id, user_id, number, size), one row per new task. Locks the shares of
-# their
-# accounts in the order of ids, and provides `tagged`: the same rows with priority, finish and state. An account's tasks
-# are charged one after another, by number; tasks without a free slot are throttled.
+_LATEST_TAG = """(
+                SELECT virtual_finish FROM tasks
+                WHERE prefers = '{kind}' AND kind = 'extract' AND claimed_at IS NOT NULL
+                ORDER BY claimed_at DESC LIMIT 1
+            )"""
+# Follows the CTE `asker` (task_id, extraction_id, user_id, number, size, work), one row per new task; work: its cost as
+# far as it is known, which decides the kind of workers that it prefers. Locks the shares of their accounts in the order
+# of ids, and provides `tagged`: the same rows with priority, finish, state and prefers. An account's tasks are charged
+# one after another, by number; tasks without a free slot are throttled.
 TAGGED = f"""
     share AS MATERIALIZED (
         SELECT shares.user_id, shares.weight, shares.last_finish, shares.owed, shares.open,
             coalesce(shares.running_limit, queue_state.running_limit) AS running_limit,
             CASE users.role WHEN 'admin' THEN {ADMIN_PRIORITY} ELSE 0 END AS priority,
-            greatest(queue_state.virtual_time, (
-                SELECT virtual_finish FROM tasks WHERE kind = 'extract' AND claimed_at IS NOT NULL
-                ORDER BY claimed_at DESC LIMIT 1
-            )) AS virtual_time
+            greatest(queue_state.virtual_time, {_LATEST_TAG.format(kind=WorkerKind.CPU)}) AS virtual_time,
+            greatest(queue_state.gpu_virtual_time, {_LATEST_TAG.format(kind=WorkerKind.GPU)}) AS gpu_virtual_time,
+            {GPU_EXISTS} AS gpu_exists
         FROM shares JOIN users ON users.id = shares.user_id CROSS JOIN queue_state
         WHERE shares.user_id IN (SELECT user_id FROM asker)
         ORDER BY shares.user_id FOR UPDATE OF shares
     ), charge AS (
-        SELECT asker.*, share.weight, share.priority, share.open, share.running_limit,
-            greatest(share.virtual_time, share.last_finish) AS start,
+        SELECT asker.*, preferred.kind AS prefers, share.weight, share.priority, share.open, share.running_limit,
+            greatest(share.virtual_time, share.last_finish,
+                CASE preferred.kind WHEN '{WorkerKind.GPU}' THEN share.gpu_virtual_time END) AS start,
             share.owed + sum(asker.size) OVER before AS owed, row_number() OVER before AS place
-        FROM asker JOIN share ON share.user_id = asker.user_id
+        FROM asker JOIN share ON share.user_id = asker.user_id CROSS JOIN LATERAL (
+            SELECT CASE WHEN share.gpu_exists AND asker.work >= {GPU_WORK_BYTES}
+                THEN '{WorkerKind.GPU}' ELSE '{WorkerKind.CPU}' END AS kind
+        ) AS preferred
         WINDOW before AS (PARTITION BY asker.user_id ORDER BY asker.number)
     ), tagged AS MATERIALIZED (
         SELECT *, start + greatest(owed, 0) / weight AS finish,

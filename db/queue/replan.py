@@ -28,13 +28,14 @@ EARLIER = text("""
 REPLAN = text("""
     WITH others AS (
         DELETE FROM tasks WHERE extraction_id = :extraction_id AND id <> :task_id
-        RETURNING kind, cost, work, claimed_at
+        RETURNING kind, cost, work, claimed_at, prefers
     ), task AS (
         UPDATE tasks
         SET kind = 'extract', state = 'ready', leased_by = NULL, lease_expires_at = NULL,
+            preview_key = NULL, preview_frames = NULL,
             ready_at = clock_timestamp() + make_interval(secs => :delay_seconds),
             attempt = extractions.attempt, cost = planning.cost, work = planning.work,
-            claimed_at = planning.claimed_at, frames_done = 0,
+            claimed_at = planning.claimed_at, prefers = planning.prefers, frames_done = 0,
             segment_number = NULL, segment_first = NULL, segment_stop = NULL,
             crashes = 0, losses = 0, service_errors = 0, first_service_error_at = NULL
         FROM extractions, others AS planning

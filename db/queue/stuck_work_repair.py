@@ -54,12 +54,13 @@ STILL_STUCK = text(f"""
 REQUEUE = text("""
     WITH old AS (
         DELETE FROM tasks WHERE extraction_id = :extraction_id
-        RETURNING priority, virtual_finish, cost
+        RETURNING priority, virtual_finish, cost, prefers
     ), task AS (
-        INSERT INTO tasks (id, extraction_id, user_id, priority, virtual_finish, cost,
+        INSERT INTO tasks (id, extraction_id, user_id, priority, virtual_finish, cost, prefers,
             state, attempt, leased_by, lease_expires_at)
         SELECT :task_id, extractions.id, extractions.user_id,
             coalesce(max(old.priority), 0), coalesce(max(old.virtual_finish), 0), coalesce(max(old.cost), 0),
+            coalesce(max(old.prefers), 'cpu'),
             CAST(:state AS task_state), CASE WHEN :state = 'leased' THEN 1 ELSE 0 END,
             CASE WHEN :state = 'leased' THEN CAST(:owner AS text) END,
             CASE WHEN :state = 'leased' THEN clock_timestamp() + make_interval(secs => :lease_seconds) END

@@ -24,6 +24,7 @@ from db.queue import task_queue_sql as sql
 from db.queue.fair_queueing import work_of
 from db.values.lifecycle import LEASE_SECONDS, Blame, Counters, GiveUp, Retry, after_failure, is_sequential
 from db.values.segment import Segment
+from db.values.worker_kind import WorkerKind
 
 
 class LeaseLost(Exception):
@@ -42,8 +43,10 @@ class Lease:
 @dataclass(frozen=True, slots=True)
 class Claim:
     """One claimed task. spec: canonical text. sequential: whether the engine reads in sequence with one thread, because
-    this is the last try before the file is given up. service_errors: of the task, so far. sha256: of the accepted
-    bytes.
+    this is the last try before the file is given up. prefers: the kind of workers that the task was left to. crashes,
+    service_errors: of the task, so far. sha256: of the accepted bytes. waited_seconds: since it was ready, or the time
+    of its next try had come. request_id: of the request that was accepted. traceparent: the span that this task belongs
+    to.
 
     segment: of kind segment. plan_key: of kinds segment and assemble, the prefix of the planning attempt's objects.
     segment_keys: of kind assemble, the prefixes of the published segments' objects, by number.
@@ -56,11 +59,16 @@ class Claim:
     object_key: str
     spec: str
     sequential: bool
+    prefers: WorkerKind = WorkerKind.CPU
+    crashes: int = 0
     service_errors: int = 0
     sha256: str | None = None
     segment: Segment | None = None
     plan_key: str | None = None
     segment_keys: tuple[str, ...] = ()
+    waited_seconds: float = 0.0
+    request_id: str | None = None
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +84,14 @@ class Publication:
 
 
 @dataclass(frozen=True, slots=True)
+class Preview:
+    """A contact sheet of the images that a running task has written so far. key: of its objects, without suffix."""
+
+    key: str
+    frames: int
+
+
+@dataclass(frozen=True, slots=True)
 class Rescued:
     """The outcome of a rescue: tasks that wait again, tasks that ended, and tasks that others had locked."""
 
@@ -85,20 +101,39 @@ class Rescued:
 
 
 async def claim(
-    database: AsyncEngine, *, worker: str, limit: int = 1, lease_seconds: float = LEASE_SECONDS
+    database: AsyncEngine,
+    *,
+    worker: str,
+    kind: WorkerKind = WorkerKind.CPU,
+    limit: int = 1,
+    lease_seconds: float = LEASE_SECONDS,
 ) -> list[Claim]:
-    """Claims up to `limit` ready tasks in the order of the queue; their extractions become `running`."""
+    """Claims up to `limit` ready tasks in the order of the queue; their extractions become `running`.
+
+    kind: of the worker. A GPU worker takes the tasks that prefer a GPU, and only without any of these others.
+    """
     values = {"worker": worker, "limit": limit, "lease_seconds": lease_seconds}
-    async with database.begin() as connection:
-        rows = (await connection.execute(sql.CLAIM, values)).all()
-    return [_claim_of(row, worker) for row in rows]
+    statements = (sql.CLAIM,) if kind is WorkerKind.CPU else (sql.CLAIM_GPU_WORK, sql.CLAIM_ANY)
+    for statement in statements:
+        async with database.begin() as connection:
+            rows = (await connection.execute(statement, values)).all()
+        if rows:
+            return [_claim_of(row, worker) for row in rows]
+    return []
 
 
 async def heartbeat(
-    database: AsyncEngine, lease: Lease, *, frames_done: int = 0, lease_seconds: float = LEASE_SECONDS
+    database: AsyncEngine,
+    lease: Lease,
+    *,
+    frames_done: int = 0,
+    lease_seconds: float = LEASE_SECONDS,
+    preview: Preview | None = None,
 ) -> None:
-    """Renews the lease and writes the progress. Raises LeaseLost."""
-    await _fenced(database, sql.HEARTBEAT, lease, frames_done=frames_done, lease_seconds=lease_seconds)
+    """Renews the lease and writes the progress. preview: the newest; None keeps the one before. Raises LeaseLost."""
+    values = {"frames_done": frames_done, "lease_seconds": lease_seconds}
+    shown = {"preview_key": preview and preview.key, "preview_frames": preview and preview.frames}
+    await _fenced(database, sql.HEARTBEAT, lease, **values, **shown)
 
 
 async def plan(database: AsyncEngine, lease: Lease, *, media: Mapping[str, Any], frames_total: int) -> None:
@@ -120,10 +155,12 @@ async def split(
     frames_total: int,
     plan_key: str,
     segments: Sequence[Segment],
+    traceparent: str | None = None,
 ) -> None:
     """Ends the planning task and adds one task for each segment.
 
-    plan_key: prefix of the objects that all segments need. Raises LeaseLost, unless this attempt had done it already.
+    plan_key: prefix of the objects that all segments need. traceparent: the span that the segments belong to.
+    Raises LeaseLost, unless this attempt had done it already.
     """
     if not segments:
         raise ValueError("an extraction is split into at least one segment")
@@ -131,6 +168,7 @@ async def split(
         "media": json.dumps(media),
         "frames_total": frames_total,
         "plan_key": plan_key,
+        "traceparent": traceparent,
         "work": work_of(media, sum(segment.cost for segment in segments)),
         "ids": [uuid7() for _ in segments],
         "numbers": [segment.number for segment in segments],
@@ -316,6 +354,8 @@ def _claim_of(row: Row[Any], worker: str) -> Claim:
         object_key=row.object_key,
         spec=row.spec,
         sequential=is_sequential(row.crashes),
+        prefers=WorkerKind(row.prefers),
+        crashes=row.crashes,
         service_errors=row.service_errors,
         sha256=row.sha256,
         segment=None
@@ -323,4 +363,7 @@ def _claim_of(row: Row[Any], worker: str) -> Claim:
         else Segment(row.segment_number, row.segment_first, row.segment_stop, row.cost),
         plan_key=None if row.kind == "extract" else row.plan_key,
         segment_keys=tuple(row.segment_keys or ()),
+        waited_seconds=float(row.waited_seconds),
+        request_id=row.request_id,
+        traceparent=row.traceparent,
     )

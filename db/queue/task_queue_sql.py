@@ -7,16 +7,22 @@ from sqlalchemy import text
 
 from db.notification.outbox_insert_sql import INSERT_NOTIFICATIONS
 from db.queue.result_reuse_sql import EXPIRY, FIND_STORED_RESULT, RESULT_COLUMNS
+from db.queue.worker_kinds import IS_LEFT_TO_GPU
+from db.values.worker_kind import WorkerKind
 
 _FENCE = "tasks.id = :task_id AND attempt = :attempt AND leased_by = :worker AND state = 'leased'"
-_UNLEASED = "leased_by = NULL, lease_expires_at = NULL"
+_UNLEASED = "leased_by = NULL, lease_expires_at = NULL, preview_key = NULL, preview_frames = NULL"
+# The images of a published segment are not shown otherwise until the extraction ends.
+_UNLEASED_SEGMENT = "leased_by = NULL, lease_expires_at = NULL"
 
 # The CTE is materialized so that only the rows within the limit are locked, once; with SKIP LOCKED, concurrent claims
-# don't wait for each other. Extractions are locked by id, because several tasks may belong to one.
-CLAIM = text("""
+# don't wait for each other. Extractions are locked by id, because several tasks may belong to one. Whether an operator
+# has paused claiming is read once.
+_CLAIM = """
     WITH next AS MATERIALIZED (
         SELECT id FROM tasks
-        WHERE state = 'ready' AND ready_at <= clock_timestamp()
+        WHERE state = 'ready' AND ready_at <= clock_timestamp() AND {condition}
+          AND NOT EXISTS (SELECT FROM operator_controls WHERE claiming_paused_at IS NOT NULL)
         ORDER BY priority DESC, virtual_finish, id
         LIMIT :limit
         FOR UPDATE SKIP LOCKED
@@ -26,8 +32,10 @@ CLAIM = text("""
             claimed_at = coalesce(claimed_at, clock_timestamp()),
             lease_expires_at = clock_timestamp() + make_interval(secs => :lease_seconds)
         FROM next WHERE tasks.id = next.id
-        RETURNING tasks.id, tasks.extraction_id, tasks.kind, tasks.attempt, tasks.crashes, tasks.service_errors,
-            tasks.cost, tasks.segment_number, tasks.segment_first, tasks.segment_stop
+        RETURNING tasks.id, tasks.extraction_id, tasks.kind, tasks.prefers, tasks.attempt, tasks.crashes,
+            tasks.service_errors, tasks.cost, tasks.segment_number, tasks.segment_first, tasks.segment_stop,
+            tasks.traceparent,
+            extract(epoch FROM clock_timestamp() - tasks.ready_at) AS waited_seconds
     ), theirs AS MATERIALIZED (
         SELECT id FROM extractions WHERE id IN (SELECT extraction_id FROM claimed) ORDER BY id FOR NO KEY UPDATE
     ), running AS (
@@ -35,16 +43,19 @@ CLAIM = text("""
         SET status = 'running', version = version + 1, started_at = coalesce(started_at, clock_timestamp()),
             attempt = greatest(attempt, (SELECT max(attempt) FROM claimed WHERE extraction_id = extractions.id))
         FROM theirs WHERE extractions.id = theirs.id
-        RETURNING extractions.id, extractions.video_id, extractions.spec, extractions.plan_key
+        RETURNING extractions.id, extractions.video_id, extractions.spec, extractions.plan_key, extractions.request_id,
+            extractions.traceparent
     ), noted AS (
         INSERT INTO events (extraction_id, kind, data)
         SELECT extraction_id, 'claimed', jsonb_strip_nulls(
             jsonb_build_object('attempt', attempt, 'worker', :worker, 'segment', segment_number))
         FROM claimed
     )
-    SELECT claimed.id AS task_id, claimed.attempt, claimed.kind, claimed.crashes, claimed.service_errors, claimed.cost,
-        claimed.segment_number, claimed.segment_first, claimed.segment_stop,
-        running.id AS extraction_id, running.spec, running.plan_key,
+    SELECT claimed.id AS task_id, claimed.attempt, claimed.kind, claimed.prefers, claimed.crashes,
+        claimed.service_errors, claimed.cost, claimed.segment_number, claimed.segment_first, claimed.segment_stop,
+        claimed.waited_seconds,
+        running.id AS extraction_id, running.spec, running.plan_key, running.request_id,
+        coalesce(claimed.traceparent, running.traceparent) AS traceparent,
         videos.id AS video_id, videos.object_key, videos.sha256,
         CASE claimed.kind WHEN 'assemble' THEN (
             SELECT array_agg(segments.segment_key ORDER BY segments.segment_number) FROM tasks AS segments
@@ -52,11 +63,16 @@ CLAIM = text("""
         ) END AS segment_keys
     FROM claimed JOIN running ON running.id = claimed.extraction_id JOIN videos ON videos.id = running.video_id
     ORDER BY claimed.id
-""")
+"""
+CLAIM = text(_CLAIM.format(condition=f"NOT {IS_LEFT_TO_GPU}"))
+# A worker with a GPU: the first is for its own work, which has an index of its own, and the second for all other work.
+CLAIM_GPU_WORK = text(_CLAIM.format(condition=f"prefers = '{WorkerKind.GPU}'"))
+CLAIM_ANY = text(_CLAIM.format(condition="true"))
 
 _LEASED = """
     leased AS MATERIALIZED (
-        SELECT id, extraction_id, user_id, kind, frames_done, cost, work FROM tasks WHERE {which} ORDER BY id FOR UPDATE
+        SELECT id, extraction_id, user_id, kind, frames_done, preview_key, cost, work
+        FROM tasks WHERE {which} ORDER BY id FOR UPDATE
     )
 """
 _FENCED = _LEASED.format(which=_FENCE)
@@ -76,12 +92,15 @@ _PLANNED = """
 HEARTBEAT = text(f"""
     WITH {_FENCED}, beat AS (
         UPDATE tasks SET lease_expires_at = clock_timestamp() + make_interval(secs => :lease_seconds),
-            frames_done = greatest(tasks.frames_done, :frames_done)
+            frames_done = greatest(tasks.frames_done, :frames_done),
+            preview_key = coalesce(CAST(:preview_key AS text), tasks.preview_key),
+            preview_frames = coalesce(CAST(:preview_frames AS integer), tasks.preview_frames)
         FROM leased WHERE tasks.id = leased.id
-        RETURNING tasks.extraction_id, tasks.frames_done - leased.frames_done AS more
+        RETURNING tasks.extraction_id, tasks.frames_done - leased.frames_done AS more,
+            tasks.preview_key IS DISTINCT FROM leased.preview_key AS has_new_preview
     ), progress AS (
         UPDATE extractions SET frames_done = frames_done + beat.more, version = version + 1
-        FROM beat WHERE extractions.id = beat.extraction_id AND beat.more > 0
+        FROM beat WHERE extractions.id = beat.extraction_id AND (beat.more > 0 OR beat.has_new_preview)
     )
     SELECT extraction_id FROM beat
 """)
@@ -118,9 +137,9 @@ SPLIT = text(f"""
         UPDATE videos SET media = CAST(:media AS jsonb) FROM planned WHERE videos.id = planned.video_id
     ), segments AS (
         INSERT INTO tasks (id, extraction_id, user_id, kind, state, priority, virtual_finish,
-            cost, segment_number, segment_first, segment_stop)
+            cost, segment_number, segment_first, segment_stop, traceparent)
         SELECT segment.id, task.extraction_id, task.user_id, 'segment', 'throttled', task.priority,
-            task.virtual_finish, segment.cost, segment.number, segment.first, segment.stop
+            task.virtual_finish, segment.cost, segment.number, segment.first, segment.stop, :traceparent
         FROM task, unnest(CAST(:ids AS uuid[]), CAST(:costs AS bigint[]), CAST(:numbers AS integer[]),
             CAST(:firsts AS integer[]), CAST(:stops AS integer[])) AS segment (id, cost, number, first, stop)
     ), noted AS (
@@ -137,9 +156,9 @@ SPLIT = text(f"""
 # see the other unfinished.
 PUBLISH_SEGMENT = text(f"""
     WITH {_FENCED}, task AS (
-        UPDATE tasks SET state = 'done', segment_key = :key, frames_done = :frames, {_UNLEASED}
+        UPDATE tasks SET state = 'done', segment_key = :key, frames_done = :frames, {_UNLEASED_SEGMENT}
         FROM leased WHERE tasks.id = leased.id AND leased.kind = 'segment'
-        RETURNING tasks.extraction_id, tasks.user_id, tasks.priority, tasks.virtual_finish,
+        RETURNING tasks.extraction_id, tasks.user_id, tasks.priority, tasks.virtual_finish, tasks.traceparent,
             tasks.attempt, tasks.segment_number, tasks.frames_done - leased.frames_done AS more
     ), counted AS (
         UPDATE extractions
@@ -147,9 +166,9 @@ PUBLISH_SEGMENT = text(f"""
         FROM task WHERE extractions.id = task.extraction_id
         RETURNING extractions.id, extractions.segments_left
     ), assembling AS (
-        INSERT INTO tasks (id, extraction_id, user_id, kind, state, priority, virtual_finish)
+        INSERT INTO tasks (id, extraction_id, user_id, kind, state, priority, virtual_finish, traceparent)
         SELECT :assemble_id, task.extraction_id, task.user_id, 'assemble', 'throttled', task.priority,
-            task.virtual_finish
+            task.virtual_finish, task.traceparent
         FROM task JOIN counted ON counted.id = task.extraction_id WHERE counted.segments_left = 0
     ), noted AS (
         INSERT INTO events (extraction_id, kind, data)

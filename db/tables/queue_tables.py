@@ -11,6 +11,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     CheckConstraint,
+    Computed,
     Double,
     ForeignKey,
     Index,
@@ -32,7 +33,7 @@ class Video(Base):
     __tablename__ = "videos"
     __table_args__ = (
         CheckConstraint("size > 0", name="size_positive"),
-        Index("videos_user_id_id_idx", "user_id", text("id DESC")),
+        Index("videos_user_id_id_idx", "user_id", text("id DESC"), postgresql_include=["filename_lower"]),
         Index("videos_user_id_sha256_idx", "user_id", "sha256"),
         Index("videos_created_at_idx", "created_at", postgresql_where=text("removed_at IS NULL")),
     )
@@ -40,6 +41,7 @@ class Video(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     filename: Mapped[str]
+    filename_lower: Mapped[str | None] = mapped_column(Computed("lower(filename)", persisted=True))
     size: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str | None]
     object_key: Mapped[str] = mapped_column(unique=True)
@@ -80,10 +82,17 @@ class Extraction(Base):
                         name="progress_within_total"),
         CheckConstraint("segments_left >= 0", name="segments_counted"),
         CheckConstraint("(plan_key IS NULL) = (segments_left IS NULL)", name="split_whole"),
+        CheckConstraint("request_id ~ '^[A-Za-z0-9._-]{1,64}$'", name="request_id_is_word"),
+        CheckConstraint("traceparent ~ '^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$'",
+                        name="traceparent_is_w3c"),
         Index("extractions_video_id_id_idx", "video_id", text("id DESC")),
         Index("extractions_result_key_idx", "result_key", postgresql_where=text("result_key IS NOT NULL")),
-        Index("extractions_user_id_status_idx", "user_id", "status"),
+        Index("extractions_user_id_status_video_id_idx", "user_id", "status", text("video_id DESC")),
+        Index("extractions_warned_idx", "user_id", text("video_id DESC"),
+              postgresql_where=text("status = 'succeeded' AND result_warnings <> '[]'")),
         Index("extractions_unswept_idx", "finished_at", postgresql_where=text("finished_at IS NOT NULL AND NOT swept")),
+        Index("extractions_given_up_idx", "finished_at",
+              postgresql_where=text("error_code IN ('gave_up', 'workers_lost', 'service_failed')")),
     )  # fmt: skip
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -113,6 +122,9 @@ class Extraction(Base):
     created_at: Mapped[datetime] = now()
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+    # Of the request that was accepted: db.tracing.Origin.
+    request_id: Mapped[str | None]
+    traceparent: Mapped[str | None]
 
 
 class Task(Base):
@@ -120,8 +132,10 @@ class Task(Base):
     limit.
 
     cost: bytes when accepted, frames to decode of a segment. work: bytes that the plan turned out to be worth, known
-    once. claimed_at: the first time. segment_…: its number, its positions [first, stop) in the plan's targets,
-    and the prefix of its published objects.
+    once. prefers: the kind of workers that it is left to for a while. claimed_at: the first time. segment_…: its
+    number, its positions [first, stop) in the plan's targets, and the prefix of its published objects. preview_…: of
+    its newest preview, and how many images that shows. traceparent: of a segment or assemble task, the span that
+    planned it.
     """
 
     __tablename__ = "tasks"
@@ -130,23 +144,32 @@ class Task(Base):
         CheckConstraint("(state = 'leased') = (lease_expires_at IS NOT NULL)", name="expiry_when_leased"),
         CheckConstraint("attempt >= 0 AND crashes >= 0 AND losses >= 0 AND service_errors >= 0", name="counters_rise"),
         CheckConstraint("kind IN ('extract', 'segment', 'assemble')", name="kind_known"),
+        CheckConstraint("prefers IN ('cpu', 'gpu')", name="prefers_known"),
         CheckConstraint("(kind = 'segment') = (segment_number IS NOT NULL AND segment_first IS NOT NULL"
                         " AND segment_stop IS NOT NULL)", name="segment_whole"),
         CheckConstraint("segment_first >= 0 AND segment_stop > segment_first", name="segment_not_empty"),
         CheckConstraint("(segment_key IS NOT NULL) = (kind = 'segment' AND state = 'done')",
                         name="segment_key_when_done"),
+        CheckConstraint("(preview_key IS NULL) = (preview_frames IS NULL) AND preview_frames > 0",
+                        name="preview_whole"),
+        CheckConstraint("preview_key IS NULL OR state = 'leased' OR kind = 'segment' AND state = 'done'",
+                        name="preview_of_images"),
         CheckConstraint("frames_done >= 0", name="progress_not_negative"),
         # The order of the claim; it contains only ready tasks.
         Index("tasks_ready_idx", text("priority DESC"), "virtual_finish", "id",
               postgresql_where=text("state = 'ready'")),
+        # What a worker with a GPU takes first.
+        Index("tasks_ready_gpu_idx", text("priority DESC"), "virtual_finish", "id",
+              postgresql_where=text("state = 'ready' AND prefers = 'gpu'")),
         # The same order for throttled tasks: for queue positions, and for which task is admitted next.
         Index("tasks_throttled_idx", text("priority DESC"), "virtual_finish", "id",
               postgresql_where=text("state = 'throttled'")),
         Index("tasks_throttled_user_idx", "user_id", text("priority DESC"), "virtual_finish", "id",
               postgresql_where=text("state = 'throttled'")),
         Index("tasks_lease_idx", "lease_expires_at", postgresql_where=text("state = 'leased'")),
-        # The last entry is the latest claim; its tag is the virtual time of the queue.
-        Index("tasks_claimed_idx", "claimed_at", postgresql_where=text("kind = 'extract' AND claimed_at IS NOT NULL")),
+        # The last entry of a kind is its latest claim; its tag is the virtual time of that kind.
+        Index("tasks_claimed_idx", "prefers", "claimed_at",
+              postgresql_where=text("kind = 'extract' AND claimed_at IS NOT NULL")),
         Index("tasks_extraction_id_idx", "extraction_id"),
         Index("tasks_segment_number_key", "extraction_id", "segment_number", unique=True,
               postgresql_where=text("kind = 'segment'")),
@@ -157,6 +180,7 @@ class Task(Base):
     extraction_id: Mapped[UUID] = mapped_column(ForeignKey("extractions.id", ondelete="CASCADE"))
     user_id: Mapped[UUID]
     kind: Mapped[str] = mapped_column(server_default="extract")
+    prefers: Mapped[str] = mapped_column(server_default="cpu")
     state: Mapped[TaskState] = mapped_column(task_state, server_default="ready")
     priority: Mapped[int] = mapped_column(SmallInteger, server_default="0")
     virtual_finish: Mapped[float] = mapped_column(Double, server_default="0")
@@ -176,7 +200,10 @@ class Task(Base):
     segment_first: Mapped[int | None] = mapped_column(Integer)
     segment_stop: Mapped[int | None] = mapped_column(Integer)
     segment_key: Mapped[str | None]
+    preview_key: Mapped[str | None]
+    preview_frames: Mapped[int | None] = mapped_column(Integer)
     created_at: Mapped[datetime] = now()
+    traceparent: Mapped[str | None]
 
 
 class PlannedDuration(Base):
@@ -192,7 +219,9 @@ class PlannedDuration(Base):
 
 
 class QueueState(Base):
-    """One row: the state of the whole queue. virtual_time: lower bound of the tag of the latest claim."""
+    """One row: the state of the whole queue. virtual_time, gpu_virtual_time: lower bounds of the tag of the latest
+    claim, among the tasks that prefer CPU workers and among those that prefer GPU workers.
+    """
 
     __tablename__ = "queue_state"
     __table_args__ = (
@@ -203,6 +232,7 @@ class QueueState(Base):
     id: Mapped[bool] = mapped_column(Boolean, primary_key=True, server_default="true")
     running_limit: Mapped[int] = mapped_column(Integer, server_default="32")
     virtual_time: Mapped[float] = mapped_column(Double, server_default="0")
+    gpu_virtual_time: Mapped[float] = mapped_column(Double, server_default="0")
 
 
 class Share(Base):

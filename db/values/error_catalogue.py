@@ -115,6 +115,9 @@ CATALOGUE: Mapping[str, CatalogueEntry] = {
     "unauthenticated": _entry(
         _R, "The request carries no valid token.", "Log in and send Authorization: Bearer with the access token.",
         "A requisição não traz um token válido.", "Entre e envie Authorization: Bearer com o token de acesso."),
+    "token_expired": _entry(
+        _R, "The token has expired.", "Get a new access token with the refresh token, or log in again.",
+        "O token expirou.", "Obtenha um novo token de acesso com o refresh token ou entre novamente."),
     "bad_credentials": _entry(
         _R, "The e-mail or the password is wrong.", "Check both, or register.",
         "O e-mail ou a senha está errado.", "Confira os dois ou cadastre-se."),
@@ -127,10 +130,16 @@ CATALOGUE: Mapping[str, CatalogueEntry] = {
     "registration_closed": _entry(
         _R, "Registration is closed here.", "Ask the operator for an account.",
         "O cadastro está fechado aqui.", "Peça uma conta ao operador."),
+    "account_disabled": _entry(
+        _R, "This account is disabled.", "Ask the operator.",
+        "Esta conta está desativada.", "Fale com o operador."),
     "cross_site": _entry(
         _R, "A cookie session can't be used from another site.", "Use the page itself, or a bearer token.",
         "Uma sessão por cookie não pode ser usada a partir de outro site.",
         "Use a própria página ou um token bearer."),
+    "session_required": _entry(
+        _R, "An API key is not enough for this.", "Log in with the password, and repeat the request with that session.",
+        "Uma chave de API não basta para isto.", "Entre com a senha e repita a requisição com essa sessão."),
     "too_many_requests": _entry(
         _R, "Too many requests.", "Wait as long as Retry-After says, then repeat.",
         "Requisições demais.", "Espere o tempo indicado em Retry-After e repita."),
@@ -149,6 +158,12 @@ CATALOGUE: Mapping[str, CatalogueEntry] = {
     "too_many_webhooks": _entry(
         _R, "Your account has as many webhooks as it may have.", "Delete one that you no longer need.",
         "Sua conta já tem tantos webhooks quantos são permitidos.", "Exclua um de que não precisa mais."),
+    "too_many_api_keys": _entry(
+        _R, "Your account has as many API keys as it may have.", "Delete one that you no longer need.",
+        "Sua conta já tem tantas chaves de API quantas são permitidas.", "Exclua uma de que não precisa mais."),
+    "too_many_presets": _entry(
+        _R, "Your account has as many presets as it may have.", "Delete one that you no longer need.",
+        "Sua conta já tem tantas predefinições quantas são permitidas.", "Exclua uma de que não precisa mais."),
     "too_many_streams": _entry(
         _R, "As many streams of events are open for your account as may be.",
         "Close one that you no longer need, or read the list from time to time.",
@@ -176,6 +191,9 @@ CATALOGUE: Mapping[str, CatalogueEntry] = {
     "video_expired": _entry(
         _R, "The video's bytes were removed after their time.", "Send the video again.",
         "Os bytes do vídeo foram removidos após o prazo.", "Envie o vídeo novamente."),
+    "precondition_failed": _entry(
+        _R, "It has changed since you read it.", "Read it again, then send the request with its new ETag.",
+        "Isto mudou desde que você o leu.", "Leia de novo e envie a requisição com o novo ETag."),
     "wrong_state": _entry(
         _R, "The extraction's status does not allow this.", "See its current status in the detail.",
         "O status da extração não permite isto.", "Veja o status atual no detalhe."),
@@ -241,6 +259,15 @@ CATALOGUE: Mapping[str, CatalogueEntry] = {
     "service_failed": _entry(
         _S, "A part of the service was away for too long.", "Retry the extraction later.",
         "Uma parte do serviço ficou fora por tempo demais.", "Tente a extração novamente mais tarde."),
+    "damaged_result": _entry(
+        _S, "The stored result is damaged.", "Delete the video and send it again; tell the operator.",
+        "O resultado armazenado está danificado.", "Exclua o vídeo e envie-o novamente; avise o operador."),
+    "paused": _entry(
+        _S, "The operator has paused the service: nothing new is accepted.",
+        "Wait as long as Retry-After says, then repeat. What was accepted is kept, and results can be fetched.",
+        "O operador pausou o serviço: nada novo é aceito.",
+        "Espere o tempo indicado em Retry-After e repita. O que foi aceito está guardado, e os resultados podem ser "
+        "baixados."),
     "queue_full": _entry(
         _S, "The queue is full.", "Wait as long as Retry-After says, then repeat.",
         "A fila está cheia.", "Espere o tempo indicado em Retry-After e repita."),

@@ -42,10 +42,18 @@ _WEBP_BYTES_PER_PIXEL = ((1, 0.01), (50, 0.04), (75, 0.06), (90, 0.12), (95, 0.1
 _PNG_BYTES_PER_PIXEL = 1.4
 _DETAIL_EXPONENT = 0.3
 # Of one core.
-_DECODED_PIXELS_PER_SECOND = {"h264": 550e6, "hevc": 430e6, "vp9": 400e6, "av1": 430e6}
+_DECODED_PIXELS_PER_SECOND = {"h264": 645e6, "hevc": 580e6, "vp9": 420e6, "av1": 630e6}
 _OTHER_DECODED_PIXELS_PER_SECOND = 300e6
+_KEY_FRAME_PIXELS_PER_SECOND = 80e6
+"""When only key frames are decoded. They have far more bits than the frames between them."""
+_SCALED_PIXELS_PER_SECOND = 500e6
+_COMPARED_PIXELS_PER_SECOND = 500e6
+"""Pixels of decoded pictures: those that are scaled down for an image, and those that are compared to find scenes."""
 _ENCODED_PIXELS_PER_SECOND = {ImageFormat.JPEG: 260e6, ImageFormat.PNG: 25e6, ImageFormat.WEBP: 15e6}
-_START_SECONDS = 0.5
+_START_SECONDS = 0.12
+"""Reading the packets, planning and writing the files: what an extraction takes beside its pixels."""
+MIN_WORK_SECONDS = 0.5
+"""An earlier result that took less work tells nothing of the speed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +102,8 @@ def estimate(spec: FrameSpec, media: MediaFacts, earlier: Sequence[EarlierResult
     """Estimates an extraction. earlier: results of the account, which correct size and time."""
     frames = estimate_frames(spec, media)
     image_bytes = _typical_image_bytes(spec.image, media) * _size_ratio(spec.image, earlier)
-    seconds = _typical_seconds(spec, media, frames) * _time_ratio(earlier)
-    return Estimate(frames, round(frames * (image_bytes + ARCHIVE_BYTES_PER_IMAGE)), round(seconds, 1))
+    seconds = _START_SECONDS + _work_seconds(spec, media, frames) * _time_ratio(earlier)
+    return Estimate(frames, round(frames * (image_bytes + ARCHIVE_BYTES_PER_IMAGE)), round(seconds, 2))
 
 
 def estimate_frames(spec: FrameSpec, media: MediaFacts) -> int:
@@ -192,21 +200,31 @@ def _interpolate(points: Sequence[tuple[int, float]], quality: int) -> float:
     return points[-1][1]
 
 
-def _typical_seconds(spec: FrameSpec, media: MediaFacts, frames: int) -> float:
-    """Returns the seconds of one worker by the constants."""
-    decoding = (
-        _decoded_frames(spec, media, frames)
-        * media.pixels
-        / _DECODED_PIXELS_PER_SECOND.get(media.codec, _OTHER_DECODED_PIXELS_PER_SECOND)
-    )
-    encoding = frames * _pixels_per_image(spec.image, media) / _ENCODED_PIXELS_PER_SECOND[spec.image.format]
-    return _START_SECONDS + decoding + encoding
+def _work_seconds(spec: FrameSpec, media: MediaFacts, frames: int) -> float:
+    """Returns the seconds of one worker by the constants, without the start."""
+    decoded = _decoded_frames(spec, media, frames) * media.pixels
+    seconds = decoded / _decoded_pixels_per_second(spec, media)
+    if isinstance(spec.sample, Scenes):
+        seconds += decoded / _COMPARED_PIXELS_PER_SECOND
+    if _scale(spec.image, media) < 1:
+        seconds += frames * media.pixels / _SCALED_PIXELS_PER_SECOND
+    return seconds + frames * _pixels_per_image(spec.image, media) / _ENCODED_PIXELS_PER_SECOND[spec.image.format]
+
+
+def _decoded_pixels_per_second(spec: FrameSpec, media: MediaFacts) -> float:
+    if _has_only_key_frames(spec):
+        return _KEY_FRAME_PIXELS_PER_SECOND
+    return _DECODED_PIXELS_PER_SECOND.get(media.codec, _OTHER_DECODED_PIXELS_PER_SECOND)
+
+
+def _has_only_key_frames(spec: FrameSpec) -> bool:
+    return isinstance(spec.sample, Keyframes) or spec.snap is Snap.KEYFRAME
 
 
 def _decoded_frames(spec: FrameSpec, media: MediaFacts, frames: int) -> float:
     """Returns how many frames are decoded for `frames` images that are spread evenly over the range."""
     seconds_in_range = _range_seconds(spec, media)
-    if isinstance(spec.sample, Keyframes) or spec.snap is Snap.KEYFRAME:
+    if _has_only_key_frames(spec):
         return frames
     if isinstance(spec.sample, Scenes):
         return max(1.0, seconds_in_range * media.fps_average)
@@ -219,8 +237,9 @@ def _decoded_frames(spec: FrameSpec, media: MediaFacts, frames: int) -> float:
 def _time_ratio(earlier: Sequence[EarlierResult]) -> float:
     """Returns by which factor earlier extractions took longer than by the constants; the median."""
     ratios = [
-        result.seconds / _typical_seconds(result.spec, result.media, result.frames)
+        max(0.0, result.seconds - _START_SECONDS) / work
         for result in earlier
         if result.seconds is not None
+        and (work := _work_seconds(result.spec, result.media, result.frames)) > MIN_WORK_SECONDS
     ]
     return median(ratios) if ratios else 1.0

@@ -38,6 +38,13 @@ class TaskState(StrEnum):
     CANCELLED = "cancelled"
 
 
+class PausableActivity(StrEnum):
+    """What an operator can pause: new uploads and extractions; the start of tasks."""
+
+    ACCEPTING = "accepting"
+    CLAIMING = "claiming"
+
+
 _E, _T = ExtractionStatus, TaskState
 
 EXTRACTION_TRANSITIONS: Mapping[ExtractionStatus, frozenset[ExtractionStatus]] = {

@@ -35,6 +35,9 @@ WARNING_TEXTS: Mapping[str, WarningText] = {
     "frames_missing": WarningText(
         "{n1} of {n2} frames could not be decoded with certainty and are left out, the first at {n3} s.",
         "{n1} de {n2} quadros não puderam ser decodificados com certeza e ficaram de fora, o primeiro em {n3} s."),
+    "gpu_fallback": WarningText(
+        "The GPU did not decode this file; the processor did.",
+        "A GPU não decodificou este arquivo; o processador o decodificou."),
     "late_start": WarningText(
         "{n1} frames come before the first key frame and can't be decoded; time 0 is the first that can.",
         "{n1} quadros vêm antes do primeiro quadro-chave e não podem ser decodificados; o tempo 0 é o do primeiro que pode."),

@@ -1,4 +1,4 @@
-"""The headers Range, If-Range and If-None-Match (RFC 9110). Pure."""
+"""The headers Range and If-Range (RFC 9110). Pure."""
 
 from __future__ import annotations
 
@@ -41,14 +41,6 @@ def parse_range(range_header: str | None, if_range: str | None, etag: str, size:
     if last is not None and last < first:
         return None
     return _byte_range(first, size if last is None else min(size, last + 1), size)
-
-
-def is_not_modified(if_none_match: str | None, etag: str) -> bool:
-    """Whether the client already has this content (weak comparison)."""
-    if if_none_match is None:
-        return False
-    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
-    return "*" in tags or etag in tags
 
 
 def _byte_range(start: int, end: int, size: int) -> ByteRange:

@@ -73,6 +73,11 @@ def decode_cursor(cursor: str) -> UUID:
     return last
 
 
+def words_of(q: str | None) -> str | None:
+    """The words of a search, or None. PostgreSQL takes no zero character; no text that it stores has one."""
+    return q.replace("\0", "\ufffd") if q else None
+
+
 def invalid_cursor_error() -> CatalogueError:
     return CatalogueError("invalid_field", "cursor: This is not a cursor of this list.")
 

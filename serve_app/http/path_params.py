@@ -1,4 +1,4 @@
-"""Parses ids and numbers in a path."""
+"""Parses ids and numbers in a path. The id of a resource stands in the log and in the span of the request."""
 
 from __future__ import annotations
 
@@ -8,8 +8,17 @@ from uuid import UUID
 from starlette.requests import Request
 
 from db.values.error_catalogue import CatalogueError
+from serve_app.http.request_tracing import note_ids
 
 _ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_ID_NAMES = {
+    "videos": "video_id",
+    # An upload has the id of its video.
+    "uploads": "video_id",
+    "extractions": "extraction_id",
+    "webhooks": "webhook_id",
+    "api-keys": "api_key_id",
+}
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
 
@@ -18,6 +27,10 @@ def path_id(request: Request, name: str = "id") -> UUID:
     text = request.path_params[name]
     if not _ID.fullmatch(text):
         raise CatalogueError("not_found")
+    if name == "id":
+        resource = request.url.path.split("/")[2]
+        if resource in _ID_NAMES:
+            note_ids(**{_ID_NAMES[resource]: text.lower()})
     return UUID(text)
 
 

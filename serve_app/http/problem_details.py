@@ -38,6 +38,7 @@ HTTP_STATUS: Mapping[str, int] = {
     "too_many_frames": 422,
     "idempotency_key_reused": 422,
     "idempotency_in_progress": 409,
+    "precondition_failed": 412,
     "bad_range": 416,
     "tus_unsupported": 412,
     "upload_conflict": 409,
@@ -46,16 +47,21 @@ HTTP_STATUS: Mapping[str, int] = {
     "too_many_chunks": 422,
     "upload_gone": 410,
     "unauthenticated": 401,
+    "token_expired": 401,
     "bad_credentials": 401,
     "refresh_token_reused": 401,
     "email_taken": 409,
     "registration_closed": 403,
+    "account_disabled": 403,
     "cross_site": 403,
+    "session_required": 403,
     "too_many_requests": 429,
     "too_many_waiting": 429,
     "quota_exceeded": 429,
     "minutes_exceeded": 429,
     "too_many_webhooks": 429,
+    "too_many_api_keys": 429,
+    "too_many_presets": 429,
     "too_many_streams": 429,
     "not_found": 404,
     "method_not_allowed": 405,
@@ -63,12 +69,14 @@ HTTP_STATUS: Mapping[str, int] = {
     "not_probed": 409,
     "no_result": 409,
     "expired": 410,
+    "damaged_result": 410,
     "video_expired": 410,
     "wrong_state": 409,
     "webhook_off": 409,
     "empty_file": 422,
     "playlist": 422,
     "not_a_video": 422,
+    "paused": 503,
     "queue_full": 503,
     "busy": 503,
     "streams_full": 503,
@@ -95,6 +103,9 @@ EXTRACTION_ONLY_CODES = frozenset(
     }
 )
 """Codes of decoding and of the queue. They occur in an extraction's `error`, never as the error of a request."""
+
+_TOKEN_ERRORS: Mapping[str, str] = {"token_expired": "invalid_token", "session_required": "insufficient_scope"}
+"""The error codes of RFC 6750, 3.1, for codes that say what is wrong with the token of the request."""
 
 _ROUTER_CODES = {404: "not_found", 405: "method_not_allowed"}
 
@@ -134,8 +145,8 @@ def problem_response(error: CatalogueError, request_id: str) -> Response:
     retry_after = RETRY_SECONDS.get(body["status"]) if error.retry_after is None else error.retry_after
     if retry_after is not None:
         headers["Retry-After"] = str(max(1, retry_after))
-    if body["status"] == 401:
-        headers["WWW-Authenticate"] = 'Bearer realm="fotograma"'
+    if body["status"] == 401 or error.code in _TOKEN_ERRORS:
+        headers["WWW-Authenticate"] = challenge(_TOKEN_ERRORS.get(error.code), error.entry.en.title)
     if body["status"] == 408:
         # RFC 9110, 15.5.9: the rest of the body is not waited for.
         headers["Connection"] = "close"
@@ -143,6 +154,15 @@ def problem_response(error: CatalogueError, request_id: str) -> Response:
         body |= error.extensions
         headers |= error.headers
     return Response(orjson.dumps(body), body["status"], headers, media_type="application/problem+json")
+
+
+def challenge(error: str | None, description: str = "") -> str:
+    """Returns the value of WWW-Authenticate (RFC 6750, 3). error: one of RFC 6750, None for a request without a token.
+
+    description: a sentence without quotes.
+    """
+    what = "" if error is None else f', error="{error}", error_description="{description}"'
+    return f'Bearer realm="fotograma"{what}'
 
 
 def to_catalogue_error(error: Exception) -> CatalogueError:

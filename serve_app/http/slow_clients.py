@@ -14,7 +14,7 @@ from db.values.error_catalogue import CatalogueError
 SILENT_SECONDS = 60.0
 """A client that sends nothing for so long counts as disconnected. The rate is checked as often."""
 MIN_BYTES_PER_SECOND = 500
-"""As in Apache's mod_reqtimeout. A chunk of 16 MiB then arrives within ten hours."""
+"""As in Apache's mod_reqtimeout. The smallest chunk of an upload, 256 KiB, then arrives within nine minutes."""
 
 
 async def enforce_min_rate(

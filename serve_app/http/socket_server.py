@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager, contextmanager
 import uvicorn
 from starlette.types import ASGIApp
 
+from serve_app.http.body_protocol import BodyProtocol
+
 KEEP_ALIVE_SECONDS = 60
 
 
@@ -40,6 +42,7 @@ async def serve_on_socket(app: ASGIApp, bound: socket.socket, *, drain_seconds: 
     server = _Server(
         uvicorn.Config(
             app,
+            http=BodyProtocol,  # type: ignore[arg-type]  # uvicorn calls it as it calls its own
             lifespan="off",
             log_config=None,
             access_log=False,

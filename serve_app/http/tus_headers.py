@@ -92,7 +92,7 @@ def upload_length(headers: Headers, max_size: int) -> int | None:
     """
     if "upload-concat" in headers:
         raise CatalogueError("tus_unsupported", "The extension concatenation is not supported.")
-    deferred = headers.get("upload-defer-length")
+    deferred = _value(headers, "Upload-Defer-Length")
     if deferred is not None:
         if deferred != "1" or "upload-length" in headers:
             raise CatalogueError("malformed_request", "Upload-Defer-Length must be 1, without Upload-Length.")
@@ -133,7 +133,7 @@ def has_chunk(headers: Headers) -> bool:
 
 def checksum(headers: Headers) -> Checksum | None:
     """Returns `Upload-Checksum`, if present. Raises CatalogueError `malformed_request`."""
-    header = headers.get("upload-checksum")
+    header = _value(headers, "Upload-Checksum")
     if header is None:
         return None
     algorithm, _, encoded = header.partition(" ")
@@ -151,7 +151,8 @@ def metadata(headers: Headers) -> Metadata:
 
     Raises CatalogueError `malformed_request`, `invalid_field`, `invalid_spec`, `too_large`.
     """
-    text = headers.get("upload-metadata", "")
+    # A list may come in several lines (RFC 9110, 5.3).
+    text = ",".join(headers.getlist("upload-metadata"))
     if len(text) > MAX_METADATA_BYTES:
         raise CatalogueError("too_large", f"Upload-Metadata may have at most {MAX_METADATA_BYTES} bytes.")
     values: dict[str, bytes] = {}
@@ -190,8 +191,16 @@ def _sha256(value: bytes | None) -> str | None:
     return text.lower()
 
 
+def _value(headers: Headers, name: str) -> str | None:
+    """Returns a header that has one value, if present. Raises CatalogueError `malformed_request` for two."""
+    values = set(headers.getlist(name))
+    if len(values) > 1:
+        raise CatalogueError("malformed_request", f"The header {name} comes twice, with different values.")
+    return values.pop() if values else None
+
+
 def _number(headers: Headers, name: str) -> int:
-    text = headers.get(name.lower())
+    text = _value(headers, name)
     if text is None:
         raise CatalogueError("malformed_request", f"The header {name} is missing.")
     if not _DIGITS.fullmatch(text) or int(text) > MAX_SIZE:

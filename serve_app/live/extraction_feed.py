@@ -14,11 +14,12 @@ from uuid import UUID
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from db import accounts, extraction_changes
-from db.accounts import Principal
+from db import extraction_change_feed
+from db.accounts import accounts
+from db.accounts.accounts import Principal
 from db.cache import Cache
 from db.connection import is_outage
-from db.extraction_changes import Change, Position
+from db.extraction_change_feed import Change, Position
 from db.values.error_catalogue import CatalogueError
 from db.videos import RepresentationKey
 from serve_app import cached_representations
@@ -28,7 +29,7 @@ from serve_app.live.pending_events import PendingEvents
 
 POLL_SECONDS = 0.1
 CHECK_SECONDS = 1.0
-"""How often progress and sessions are looked at."""
+"""How often progress, sessions and API keys are looked at."""
 OUTAGE_PAUSE_SECONDS = 1.0
 CHUNK = 100
 """The most representations that are read at a time."""
@@ -46,7 +47,7 @@ class Subscription:
     """One stream's part of the feed. changed: set when there is something to send, or the subscription has ended."""
 
     def __init__(self, principal: Principal, start: int) -> None:
-        self.user_id, self.session_id = principal.user_id, principal.session_id
+        self.user_id, self.credential_id = principal.user_id, principal.credential_id
         self.pending = PendingEvents(start, pending_events.MAX_PENDING_BYTES)
         self.changed = asyncio.Event()
         self.has_ended = False
@@ -83,7 +84,7 @@ class ExtractionFeed:
         async with self._lock:
             self._refuse_beyond_limits(principal.user_id)
             if self._task is None:
-                self._position = await extraction_changes.read_position(self._database)
+                self._position = await extraction_change_feed.read_position(self._database)
                 self._task = asyncio.create_task(self._run())
             subscription = Subscription(principal, self._position.oldest)
             self._subscriptions.add(subscription)
@@ -105,12 +106,12 @@ class ExtractionFeed:
     async def read_missed(self, user_id: UUID, start: int) -> Sequence[RepresentationKey] | None:
         """Returns what may have changed from the transaction `start` on; None when nobody can tell."""
         async with self._reads:
-            return await extraction_changes.read_missed(self._database, user_id, start)
+            return await extraction_change_feed.read_missed(self._database, user_id, start)
 
     async def read_unended(self, user_id: UUID) -> Sequence[RepresentationKey]:
         """Returns the account's extractions that wait or run."""
         async with self._reads:
-            return await extraction_changes.read_unended(self._database, user_id)
+            return await extraction_change_feed.read_unended(self._database, user_id)
 
     async def read_snapshots(self, keys: Sequence[RepresentationKey]) -> dict[UUID, bytes]:
         """Returns the JSON of the extractions, by id. One that was deleted meanwhile is left out."""
@@ -151,7 +152,7 @@ class ExtractionFeed:
     async def _look(self) -> None:
         async with self._lock:
             user_ids = {each.user_id for each in self._subscriptions}
-            position, changes = await extraction_changes.read_changes(self._database, self._position, user_ids)
+            position, changes = await extraction_change_feed.read_changes(self._database, self._position, user_ids)
             self._versions |= {change.key.extraction_id: change.key.version for change in changes}
             if asyncio.get_running_loop().time() >= self._check_at:
                 changes = [*changes, *await self._check(user_ids)]
@@ -163,13 +164,16 @@ class ExtractionFeed:
                     subscription.changed.set()
 
     async def _check(self, user_ids: set[UUID]) -> Sequence[Change]:
-        """Ends the streams of ended sessions. Returns the extractions that have progressed since the last check."""
-        sessions = {each.session_id for each in self._subscriptions}
-        live = await accounts.live_sessions(self._database, sessions)
+        """Ends the streams of ended sessions and deleted API keys.
+
+        Returns the extractions that have progressed since the last check.
+        """
+        credentials = {each.credential_id for each in self._subscriptions}
+        live = await accounts.live_credentials(self._database, credentials)
         for subscription in tuple(self._subscriptions):
-            if subscription.session_id not in live:
+            if subscription.credential_id not in live:
                 subscription.end()
-        running = await extraction_changes.read_running(self._database, user_ids)
+        running = await extraction_change_feed.read_running(self._database, user_ids)
         known, self._versions = self._versions, {each.key.extraction_id: each.key.version for each in running}
         self._check_at = asyncio.get_running_loop().time() + CHECK_SECONDS
         return [change for change in running if known.get(change.key.extraction_id, 0) < change.key.version]

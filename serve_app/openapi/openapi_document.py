@@ -3,70 +3,99 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from typing import Any
 
-from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.requests import Request
 from starlette.responses import Response
 
 from serve_app.http.json_response import JsonResponse
 from serve_app.http.pagination import PageQuery
-from serve_app.openapi import response_schemas
+from serve_app.openapi import admin_schemas, preset_schemas, response_schemas
 from serve_app.openapi.frame_spec_schema import FrameSpec
-from serve_app.openapi.tus_operations import TUS_OPERATIONS, add_tus
-from serve_app.routes import accounts, login_sessions, webhooks
+from serve_app.openapi.operation_document import NAMED_SCHEMAS, TAGS, Operation, operation_document
+from serve_app.routes import accounts, admin_accounts, api_keys, login_sessions, webhooks
 from serve_app.routes.downloads import FrameQuery, ShardQuery
 from serve_app.routes.videos import VideoQuery
 
 _ZIP, _CSV, _IMAGE = "application/zip", "text/csv", "image/*"
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One method of one path.
-
-    status, response: of success; the response is a model, a media type, or empty. body: the model of a JSON body.
-    header: an optional header that it reads.
-    has_idempotency_key: whether it reads Idempotency-Key. is_public: whether it needs no account.
-    """
-
-    summary: str
-    status: int
-    response: type[BaseModel] | str | None = None
-    body: type[BaseModel] | None = None
-    query: type[BaseModel] | None = None
-    header: str | None = None
-    has_idempotency_key: bool = False
-    is_public: bool = False
-    is_multipart: bool = False
-
-
 OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("POST", "/v1/users"): Operation(
-        "Create an account", 201, response_schemas.NewAccount, body=accounts.Registration, is_public=True
+        "Create an account",
+        201,
+        response_schemas.NewAccount,
+        body=accounts.Registration,
+        is_public=True,
+        problems=(403, 409, 429),
     ),
     ("POST", "/v1/tokens"): Operation(
-        "Log in", 200, response_schemas.Tokens, body=login_sessions.Credentials, is_public=True
+        "Log in",
+        200,
+        response_schemas.Tokens,
+        body=login_sessions.Credentials,
+        is_public=True,
+        problems=(401, 403, 429),
     ),
-    ("DELETE", "/v1/tokens"): Operation("Log out: end this session at once", 204),
+    ("DELETE", "/v1/tokens"): Operation("Log out: end this session at once", 204, needs_session=True),
     ("POST", "/v1/tokens/refresh"): Operation(
         "Exchange a refresh token for new tokens; each works once",
         200,
         response_schemas.Tokens,
         body=login_sessions.Refresh,
         is_public=True,
+        problems=(401,),
     ),
-    ("GET", "/v1/me"): Operation("Show the account", 200, response_schemas.Account),
-    ("PATCH", "/v1/me"): Operation("Change the account", 200, response_schemas.Account, body=accounts.Changes),
-    ("DELETE", "/v1/me"): Operation("Erase the account and all that it owns, at once", 204, body=accounts.Erasure),
-    ("GET", "/v1/me/export"): Operation("Download all that is stored about the account", 200, _ZIP),
+    ("GET", "/v1/me"): Operation("Show the account", 200, response_schemas.Account, has_etag=True),
+    ("PATCH", "/v1/me"): Operation(
+        "Change the account",
+        200,
+        response_schemas.Account,
+        body=accounts.Changes,
+        headers=("If-Match",),
+        problems=(412,),
+        has_etag=True,
+    ),
+    ("DELETE", "/v1/me"): Operation(
+        "Erase the account and all that it owns, at once",
+        204,
+        body=accounts.Erasure,
+        needs_session=True,
+        problems=(429,),
+    ),
+    ("GET", "/v1/me/export"): Operation("Download all that is stored about the account", 200, _ZIP, problems=(429,)),
     ("POST", "/v1/me/password"): Operation(
-        "Change the password and end every other session", 204, body=accounts.PasswordChange
+        "Change the password and end every other session",
+        204,
+        body=accounts.PasswordChange,
+        needs_session=True,
+        problems=(429,),
     ),
+    ("GET", "/v1/api-keys"): Operation(
+        "List API keys, newest first", 200, response_schemas.ApiKeyPage, query=PageQuery
+    ),
+    ("POST", "/v1/api-keys"): Operation(
+        "Create an API key; its secret is shown only once",
+        201,
+        response_schemas.NewApiKey,
+        body=api_keys.ApiKeyRequest,
+        needs_session=True,
+        problems=(429,),
+    ),
+    ("DELETE", "/v1/api-keys/{id}"): Operation("Delete an API key: it ends at once", 204, needs_session=True),
+    ("GET", "/v1/presets"): Operation("List presets, by name", 200, preset_schemas.Presets),
+    ("PUT", "/v1/presets/{name}"): Operation(
+        "Save a specification under a name, or replace the one of this name",
+        200,
+        preset_schemas.Preset,
+        body=preset_schemas.NewPreset,
+        problems=(429,),
+        creates=True,
+    ),
+    ("DELETE", "/v1/presets/{name}"): Operation("Delete a preset", 204, problems=(422,)),
     ("GET", "/v1/videos"): Operation("List videos, newest first", 200, response_schemas.VideoPage, query=VideoQuery),
     ("POST", "/v1/videos"): Operation(
         "Upload videos and queue an extraction of each; all or none",
@@ -74,21 +103,26 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         response_schemas.Videos,
         has_idempotency_key=True,
         is_multipart=True,
+        problems=(411, 429, 507),
     ),
-    ("GET", "/v1/videos/{id}"): Operation("Show a video", 200, response_schemas.Video),
-    ("DELETE", "/v1/videos/{id}"): Operation("Delete a video, its extractions and their results", 204),
+    ("GET", "/v1/videos/{id}"): Operation("Show a video", 200, response_schemas.Video, has_etag=True),
+    ("DELETE", "/v1/videos/{id}"): Operation(
+        "Delete a video, its extractions and their results", 204, headers=("If-Match",), problems=(412,)
+    ),
     ("POST", "/v1/videos/{id}/extractions"): Operation(
         "Extract from a stored video again",
         201,
         response_schemas.Extraction,
         body=response_schemas.NewExtraction,
         has_idempotency_key=True,
+        problems=(410, 429, 507),
     ),
     ("POST", "/v1/estimates"): Operation(
         "Estimate frames, bytes and seconds of an extraction, before anything is queued",
         200,
         response_schemas.Estimate,
         body=response_schemas.NewEstimate,
+        problems=(404, 409),
     ),
     ("OPTIONS", "/v1/uploads"): Operation("Discover the tus extensions and the largest size", 204, is_public=True),
     ("POST", "/v1/uploads"): Operation(
@@ -99,27 +133,56 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("DELETE", "/v1/uploads/{id}"): Operation("Terminate an upload (tus 1.0.0)", 204),
     ("POST", "/v1/uploads/{id}"): Operation("The method that X-HTTP-Method-Override names (tus 1.0.0)", 204),
     ("OPTIONS", "/v1/uploads/{id}"): Operation("Discover tus, as at /v1/uploads", 204, is_public=True),
-    ("GET", "/v1/extractions/{id}"): Operation("Show an extraction", 200, response_schemas.Extraction),
-    ("POST", "/v1/extractions/{id}/cancel"): Operation("Cancel an extraction", 202, response_schemas.Extraction),
+    ("GET", "/v1/extractions/{id}"): Operation("Show an extraction", 200, response_schemas.Extraction, has_etag=True),
+    ("POST", "/v1/extractions/{id}/cancel"): Operation(
+        "Cancel an extraction", 202, response_schemas.Extraction, problems=(409,), has_etag=True
+    ),
     ("POST", "/v1/extractions/{id}/retry"): Operation(
         "Retry a failed or cancelled extraction, as a new extraction",
         201,
         response_schemas.Extraction,
         has_idempotency_key=True,
+        problems=(410, 429, 507),
     ),
-    ("GET", "/v1/extractions/{id}/frames.zip"): Operation("Download the archive; supports Range", 200, _ZIP),
+    ("GET", "/v1/extractions/{id}/frames.zip"): Operation(
+        "Download the archive; supports Range", 200, _ZIP, is_download=True, problems=(307,)
+    ),
     ("GET", "/v1/extractions/{id}/frames.tar"): Operation(
-        "Download a WebDataset shard of the images, from 0; supports Range", 200, "application/x-tar", query=ShardQuery
+        "Download a WebDataset shard of the images, from 0; supports Range",
+        200,
+        "application/x-tar",
+        query=ShardQuery,
+        is_download=True,
     ),
-    ("GET", "/v1/extractions/{id}/manifest.json"): Operation("Download the manifest", 200, "application/json"),
-    ("GET", "/v1/extractions/{id}/manifest.csv"): Operation("Download the manifest as CSV", 200, _CSV),
-    ("GET", "/v1/extractions/{id}/report.json"): Operation("Show how the archive was made", 200, "application/json"),
-    ("GET", "/v1/extractions/{id}/sheet.jpg"): Operation("Download the contact sheet", 200, "image/jpeg"),
+    ("GET", "/v1/extractions/{id}/manifest.json"): Operation(
+        "Download the manifest", 200, "application/json", is_download=True
+    ),
+    ("GET", "/v1/extractions/{id}/manifest.csv"): Operation(
+        "Download the manifest as CSV", 200, _CSV, is_download=True
+    ),
+    ("GET", "/v1/extractions/{id}/report.json"): Operation(
+        "Show how the archive was made", 200, "application/json", is_download=True
+    ),
+    ("GET", "/v1/extractions/{id}/sheet.jpg"): Operation(
+        "Download the contact sheet; while the extraction runs, a preview of the images so far",
+        200,
+        "image/jpeg",
+        is_download=True,
+        has_preview=True,
+    ),
     ("GET", "/v1/extractions/{id}/sheet.vtt"): Operation(
-        "Download the WebVTT index of the contact sheet", 200, "text/vtt"
+        "Download the WebVTT index of the contact sheet or of its preview",
+        200,
+        "text/vtt",
+        is_download=True,
+        has_preview=True,
     ),
     ("GET", "/v1/extractions/{id}/frames/{n}"): Operation(
-        "Download image n, from 1; with a width, a JPEG of at most this width", 200, _IMAGE, query=FrameQuery
+        "Download image n, from 1; with a width, a JPEG of at most this width",
+        200,
+        _IMAGE,
+        query=FrameQuery,
+        is_download=True,
     ),
     ("GET", "/v1/extractions/{id}/timeline"): Operation(
         "List the events of an extraction, oldest first", 200, response_schemas.Timeline, query=PageQuery
@@ -130,7 +193,8 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         "unknown or too old, only what has not ended is sent again: read the list of videos",
         200,
         "text/event-stream",
-        header="Last-Event-ID",
+        headers=("Last-Event-ID",),
+        problems=(429,),
     ),
     ("GET", "/v1/webhooks"): Operation(
         "List webhooks, newest first", 200, response_schemas.WebhookPage, query=PageQuery
@@ -141,6 +205,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         response_schemas.NewWebhook,
         body=webhooks.WebhookRequest,
         has_idempotency_key=True,
+        problems=(429,),
     ),
     ("DELETE", "/v1/webhooks/{id}"): Operation("Delete a webhook and its pending deliveries", 204),
     ("GET", "/v1/webhooks/{id}/deliveries"): Operation(
@@ -150,10 +215,33 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         query=PageQuery,
     ),
     ("POST", "/v1/webhooks/{id}/deliveries/{delivery_id}/redeliver"): Operation(
-        "Send a delivery again, under the same id", 202, response_schemas.Delivery
+        "Send a delivery again, under the same id", 202, response_schemas.Delivery, problems=(409,)
     ),
     ("GET", "/v1/admin/ledger"): Operation(
-        "Compare every acceptance with its extraction; for admins", 200, response_schemas.Ledger
+        "Compare every acceptance with its extraction; for admins", 200, response_schemas.Ledger, problems=(404,)
+    ),
+    ("GET", "/v1/admin/queue"): Operation(
+        "Show what waits, runs and was given up; for admins", 200, admin_schemas.Queue, problems=(404,)
+    ),
+    ("GET", "/v1/admin/workers"): Operation(
+        "List workers that hold a task, or asked for one in the last minute; for admins",
+        200,
+        admin_schemas.Workers,
+        problems=(404,),
+    ),
+    ("GET", "/v1/admin/users"): Operation(
+        "List accounts with their use and quotas, newest first; for admins",
+        200,
+        admin_schemas.ManagedAccountPage,
+        query=admin_accounts.AccountQuery,
+        problems=(404,),
+    ),
+    ("GET", "/v1/admin/users/{id}"): Operation("Show an account; for admins", 200, admin_schemas.ManagedAccount),
+    ("PATCH", "/v1/admin/users/{id}"): Operation(
+        "Give an account quotas of its own, disable or enable it; for admins",
+        200,
+        admin_schemas.ManagedAccount,
+        body=admin_accounts.AccountChanges,
     ),
     ("GET", "/healthz"): Operation("Whether this process runs", 200, response_schemas.Liveness, is_public=True),
     ("GET", "/readyz"): Operation(
@@ -161,8 +249,8 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ),
 }
 
-UNDOCUMENTED = {"/", "/session", "/openapi.json", "/static", "/texts/{file}"}
-"""The paths of the web page, and of this document."""
+UNDOCUMENTED = {"/", "/docs", "/session", "/openapi.json", "/static", "/texts/{file}"}
+"""The paths of the web page, and of this document and its page."""
 
 
 async def show(_request: Request) -> Response:
@@ -185,88 +273,27 @@ def openapi_document() -> dict[str, Any]:
     )
     paths: dict[str, Any] = {}
     for (method, path), operation in OPERATIONS.items():
-        paths.setdefault(path, {})[method.lower()] = _operation(method, path, operation)
+        paths.setdefault(path, {})[method.lower()] = operation_document(method, path, operation)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Fotograma", "version": version("fotograma")},
+        "info": {"title": "Fotograma", "version": version("fotograma"), "description": _DESCRIPTION},
+        # Relative to this document: the service that answers it.
+        "servers": [{"url": "/"}],
+        "tags": [{"name": name, "description": description} for name, description in TAGS.items()],
         "paths": paths,
         "components": {
-            "schemas": definitions["$defs"],
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+            "schemas": definitions["$defs"] | NAMED_SCHEMAS,
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "description": _BEARER}},
         },
         "security": [{"bearer": []}],
     }
 
 
-def _operation(method: str, path: str, operation: Operation) -> dict[str, Any]:
-    document: dict[str, Any] = {
-        "operationId": f"{method.lower()}{path.replace('/', '_').replace('{', '').replace('}', '').replace('.', '_')}",
-        "summary": operation.summary,
-        "parameters": _parameters(path, operation),
-        "responses": {
-            str(operation.status): _success(operation),
-            "default": {
-                "description": "A problem",
-                "content": _content(response_schemas.Problem, "application/problem+json"),
-            },
-        },
-    }
-    if (tus := TUS_OPERATIONS.get((method, path))) is not None:
-        add_tus(document, tus, _schema(response_schemas.UploadSpec))
-    if operation.is_public:
-        document["security"] = []
-    if operation.is_multipart:
-        document["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}
-    if operation.body is not None:
-        document["requestBody"] = {"required": True, "content": _content(operation.body, "application/json")}
-    return document
-
-
-def _parameters(path: str, operation: Operation) -> list[dict[str, Any]]:
-    ids = [name for name in ("id", "delivery_id") if f"{{{name}}}" in path]
-    parameters = [_parameter(name, "path", {"type": "string", "format": "uuid"}) for name in ids]
-    if "{n}" in path:
-        parameters.append(_parameter("n", "path", {"type": "integer", "minimum": 1}))
-    if operation.has_idempotency_key:
-        parameters.append(_parameter("Idempotency-Key", "header", {"type": "string", "maxLength": 255}))
-    if operation.header is not None:
-        parameters.append(_parameter(operation.header, "header", {"type": "string"}))
-    if operation.query is not None:
-        schema = operation.query.model_json_schema()
-        named = schema.get("$defs", {})
-        inlined = {"status": {"enum": named["ExtractionStatus"]["enum"], "type": "string"}} if named else {}
-        parameters += [
-            _parameter(name, "query", inlined.get(name, field)) for name, field in schema["properties"].items()
-        ]
-    return parameters
-
-
-def _parameter(name: str, where: str, schema: Any) -> dict[str, Any]:
-    return {"name": name, "in": where, "required": where == "path", "schema": schema}
-
-
-def _success(operation: Operation) -> dict[str, Any]:
-    if operation.response is None:
-        return {"description": "Done"}
-    if isinstance(operation.response, str):
-        return {"description": "The content", "content": {operation.response: {}}}
-    return {"description": "Success", "content": _content(operation.response, "application/json")}
-
-
-def _content(model: type[BaseModel], media_type: str) -> dict[str, Any]:
-    return {media_type: {"schema": _schema(model)}}
-
-
-def _schema(model: type[BaseModel]) -> dict[str, str]:
-    return {"$ref": f"#/components/schemas/{model.__name__}"}
-
-
-_FORM: Mapping[str, Any] = {
-    "type": "object",
-    "required": ["file"],
-    "properties": {
-        "file": {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1},
-        "spec": {"$ref": "#/components/schemas/FrameSpec"},
-    },
-    "additionalProperties": False,
-}
+_DESCRIPTION = (
+    "Videos become exact, timestamped frames. Each error is a problem object (RFC 9457) with a stable `code`. Every "
+    "path answers OPTIONS with its methods in Allow, and another method with 405."
+)
+_BEARER = (
+    "The access token of a session, or an API key (`fg_…`). A key may do all that a session may, but not create or "
+    "delete API keys, log out, change the password or erase the account. It works until it is deleted."
+)

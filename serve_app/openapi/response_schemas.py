@@ -12,6 +12,7 @@ from db.notification.webhook_deliveries import DeliveryStatus
 from db.values.error_catalogue import Fault
 from db.values.lifecycle import ExtractionStatus
 from serve_app.openapi.frame_spec_schema import FrameSpec, Schema
+from serve_app.routes.estimates import MediaOfClient
 
 
 class PartError(Schema):
@@ -128,6 +129,15 @@ class Result(Schema):
     expires_at: datetime | None
 
 
+class Preview(Schema):
+    """While it runs: sheet.jpg shows the images so far. frames: that it is made of. segment: the stretch of a long
+    video that these are from, counted from 0; null for the whole video.
+    """
+
+    frames: int
+    segment: int | None
+
+
 class Extraction(Schema):
     """One run of a frame specification over a video."""
 
@@ -140,6 +150,7 @@ class Extraction(Schema):
     attempt: int
     error: ExtractionError | None
     result: Result | None
+    preview: Preview | None
     version: int
     created_at: datetime
     started_at: datetime | None
@@ -177,16 +188,6 @@ class UploadSpec(Schema):
     """The body of POST /v1/uploads, when the specification is too long for the header Upload-Metadata."""
 
     spec: FrameSpec = FrameSpec()
-
-
-class MediaOfClient(Schema):
-    """What a client knows of a file. width, height: pixels as displayed. duration: seconds."""
-
-    codec: str
-    width: int
-    height: int
-    duration: float
-    fps_average: float
 
 
 class NewEstimate(Schema):
@@ -255,6 +256,26 @@ class Ledger(Balance):
     user_count: int
 
 
+class ApiKey(Schema):
+    """last_used_at: to some minutes; null when it was never used."""
+
+    id: UUID
+    name: str
+    created_at: datetime
+    last_used_at: datetime | None
+
+
+class NewApiKey(ApiKey):
+    """secret: what programs send as their bearer token. It is shown only once; only its hash is stored."""
+
+    secret: str
+
+
+class ApiKeyPage(Schema):
+    items: list[ApiKey]
+    next_cursor: str | None
+
+
 class Webhook(Schema):
     """disabled_at: when it was disabled because it answered 410 Gone; null while it is enabled."""
 
@@ -309,7 +330,7 @@ class Liveness(Schema):
 
 class Readiness(Schema):
     """parts: by name `ok`, `away`, `restarting` (away, and `fotograma up` starts it again), `behind` (an older schema)
-    or `full` (less room than the reserve).
+    or `full` (less room than the reserve). paused: what an operator has paused; the service is ready all the same.
 
     Only the cache may be away. When another part is not `ok`, the answer is a Problem with the same `parts`. While the
     API itself is away, `fotograma up` answers in its place: `api` and other parts are `starting` or `restarting` then.
@@ -317,3 +338,4 @@ class Readiness(Schema):
 
     status: Literal["ready"]
     parts: dict[str, PartState]
+    paused: list[Literal["accepting", "claiming"]]

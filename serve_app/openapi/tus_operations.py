@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any
 
 from serve_app.http.tus_headers import CHUNK_TYPE, EXTENSIONS, VERSION
@@ -18,7 +17,7 @@ _SCHEMAS: Mapping[str, Mapping[str, Any]] = {
     "Tus-Max-Size": _NUMBER,
     "Tus-Checksum-Algorithm": _TEXT,
     "Upload-Length": _NUMBER,
-    "Upload-Defer-Length": {"const": 1},
+    "Upload-Defer-Length": {"type": "string", "pattern": "^1$"},
     "Upload-Offset": _NUMBER,
     "Upload-Metadata": _TEXT,
     "Upload-Checksum": _TEXT,
@@ -31,7 +30,6 @@ _SCHEMAS: Mapping[str, Mapping[str, Any]] = {
 _PROBLEMS_OF_ALL = (401, 403, 412, 500, 503)
 _PROBLEMS_OF_ONE = (*_PROBLEMS_OF_ALL, 404, 410)
 _PROBLEMS_OF_BYTES = (400, 408, 409, 411, 413, 422, 429, 460, 507)
-_DESCRIPTIONS = {460: "Checksum Mismatch", 507: "Insufficient Storage"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +93,16 @@ TUS_OPERATIONS: Mapping[tuple[str, str], TusOperation] = {
 }
 
 
-def add_tus(document: dict[str, Any], operation: TusOperation, json_body: Mapping[str, Any]) -> None:
-    """Adds it to the OpenAPI document of an operation. json_body: the schema of a body in JSON."""
+def add_tus(
+    document: dict[str, Any],
+    operation: TusOperation,
+    json_body: Mapping[str, Any],
+    problem: Callable[[int], dict[str, Any]],
+) -> None:
+    """Adds it to the OpenAPI document of an operation.
+
+    json_body: the schema of a body in JSON. problem: returns the response of an error by its status.
+    """
     for names, required in ((operation.required, True), (operation.optional, False)):
         document["parameters"] += [
             {"name": name, "in": "header", "required": required, "schema": dict(_SCHEMAS[name])} for name in names
@@ -107,8 +113,7 @@ def add_tus(document: dict[str, Any], operation: TusOperation, json_body: Mappin
         if operation.other_success is not None:
             responses[str(operation.other_success)] = responses[success]
     for status in sorted(set(operation.problems)):
-        title = _DESCRIPTIONS.get(status) or HTTPStatus(status).phrase
-        responses[str(status)] = {**responses["default"], "description": title}
+        responses[str(status)] = problem(status)
     if operation.bodies:
         bytes_schema = {"type": "string", "format": "binary"}
         document["requestBody"] = {

@@ -18,11 +18,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.requests import Request
 from starlette.responses import Response
 
-from db import account_export, accounts, videos
+from db import videos
 from db.acceptance import resumable_uploads
 from db.acceptance.resumable_uploads import is_chunked
-from db.account_export import VideoRow
-from db.accounts import Principal
+from db.accounts import account_export, accounts, api_keys, presets
+from db.accounts.account_export import VideoRow
+from db.accounts.accounts import Principal
+from db.accounts.api_keys import MAX_API_KEYS
 from db.extraction_json import extraction_representation
 from db.notification import event_timeline, webhook_deliveries, webhooks
 from db.notification.webhooks import MAX_WEBHOOKS
@@ -34,7 +36,9 @@ from serve_app.export_file_list import FileList, ListedFile
 from serve_app.http.json_response import encode_json
 from serve_app.http.streamed_zip import ZIP32_BYTES, ZipEntry, stream_zip
 from serve_app.routes.accounts import account_json
+from serve_app.routes.api_keys import api_key_json
 from serve_app.routes.downloads import attachment
+from serve_app.routes.presets import preset_json
 from serve_app.routes.webhooks import delivery_json, webhook_json
 
 PAGE_ROWS = 200
@@ -85,6 +89,8 @@ class _Export:
         yield ZipEntry("account.json", _single_chunk(encode_json(account)), ZIP32_BYTES)
         for name, items in (
             ("sessions.json", _as_dicts(account_export.sessions(database, self.user_id))),
+            ("api_keys.json", self._api_keys()),
+            ("presets.json", self._presets()),
             ("webhooks.json", self._webhooks()),
             ("deliveries.json", self._deliveries()),
             ("uploads.json", self._uploads()),
@@ -92,6 +98,14 @@ class _Export:
             ("extractions.json", self._extractions()),
         ):
             yield ZipEntry(name, blocks_of(_json_array(items)))
+
+    async def _api_keys(self) -> AsyncIterator[dict[str, Any]]:
+        for api_key in await api_keys.list_api_keys(self.deps.database, self.user_id, limit=MAX_API_KEYS):
+            yield api_key_json(api_key)
+
+    async def _presets(self) -> AsyncIterator[dict[str, Any]]:
+        for preset in await presets.list_presets(self.deps.database, self.user_id):
+            yield preset_json(preset)
 
     async def _webhooks(self) -> AsyncIterator[dict[str, Any]]:
         for webhook in await webhooks.list_webhooks(self.deps.database, self.user_id, limit=MAX_WEBHOOKS):

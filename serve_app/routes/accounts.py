@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -12,16 +13,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from uuid_utils.compat import uuid7
 
-from db import account_erasure, accounts
+from db import account_erasure
 from db.acceptance import quotas
-from db.accounts import Account, Principal
+from db.accounts import accounts
+from db.accounts.accounts import Account, Principal
+from db.run_to_completion import run_to_completion
 from db.values.email_address import normal_email
 from db.values.error_catalogue import CatalogueError
 from serve_app import authentication
 from serve_app.deps import Deps, deps_of
-from serve_app.http import json_request_body
-from serve_app.http.json_response import JsonResponse
-from serve_app.http.run_to_completion import run_to_completion
+from serve_app.http import conditional_requests, json_request_body
+from serve_app.http.conditional_requests import is_match_of_state, json_document
+from serve_app.http.json_response import JsonResponse, encode_json
 
 MAX_PASSWORD_CHARACTERS = 1024
 ERASED_AT_ONCE = 100
@@ -82,26 +85,32 @@ async def register(request: Request) -> Response:
 async def show(request: Request, principal: Principal) -> Response:
     """GET /v1/me"""
     deps = deps_of(request)
-    return JsonResponse(await account_json(deps, await accounts.get(deps.database, principal.user_id)))
+    content, etag = await _account_document(deps, await accounts.get(deps.database, principal.user_id))
+    return json_document(request, content, etag)
 
 
 async def change(request: Request, principal: Principal) -> Response:
     """PATCH /v1/me"""
     deps = deps_of(request)
     body = await json_request_body.read_model(request, Changes)
-    return JsonResponse(
-        await account_json(deps, await accounts.update(deps.database, principal.user_id, body.model_dump()))
-    )
+    if_match = request.headers.get("if-match")
+
+    def may_change(account: Account) -> bool:
+        return is_match_of_state(if_match, _state_of(account))
+
+    changed = await accounts.update(deps.database, principal.user_id, body.model_dump(), may_change)
+    content, etag = await _account_document(deps, changed)
+    return JsonResponse(content, headers={"ETag": etag})
 
 
 async def change_password(request: Request, principal: Principal) -> Response:
     """POST /v1/me/password"""
-    deps = deps_of(request)
+    deps, session_id = deps_of(request), principal.require_session()
     body = await json_request_body.read_model(request, PasswordChange)
     _check_length(deps, "new", body.new)
     await _check_password(deps, principal, body.current)
     hashed = await deps.password_hasher.hash(body.new)
-    await accounts.set_password(deps.database, principal.user_id, hashed, kept=principal.session_id)
+    await accounts.set_password(deps.database, principal.user_id, hashed, kept=session_id)
     deps.email_rate_limiter.reset(principal.email)
     log.info("A password was changed.", event_name="account.password_changed", user_id=str(principal.user_id))
     return Response(status_code=204)
@@ -109,6 +118,7 @@ async def change_password(request: Request, principal: Principal) -> Response:
 
 async def erase(request: Request, principal: Principal) -> Response:
     """DELETE /v1/me"""
+    principal.require_session()
     deps = deps_of(request)
     body = await json_request_body.read_model(request, Erasure)
     deps.address_rate_limiter.take(authentication.client_address(request))
@@ -137,10 +147,23 @@ async def _check_password(deps: Deps, principal: Principal, password: str) -> No
         raise CatalogueError("bad_credentials", "The current password is wrong.")
 
 
+async def _account_document(deps: Deps, account: Account | None) -> tuple[dict[str, Any], str]:
+    """The account with its ETag. Raises CatalogueError `unauthenticated` for None."""
+    content = await account_json(deps, account)
+    assert account is not None
+    return content, conditional_requests.etag_of(_state_of(account), encode_json(content))
+
+
+def _state_of(account: Account) -> str:
+    """What can be changed of an account, as a digest. Its use of quotas changes too often to be a condition."""
+    fields = [account.name, account.locale, account.notify, account.role]
+    return hashlib.sha256(encode_json(fields)).hexdigest()[:32]
+
+
 async def account_json(deps: Deps, account: Account | None) -> dict[str, Any]:
     if account is None:
         raise CatalogueError("unauthenticated")
-    usage = await quotas.account_usage(deps.database, account.id)
+    limits = (await quotas.account_limits(deps.database, [account.id], deps.limits.quotas))[account.id]
     return {
         "id": account.id,
         "email": account.email,
@@ -149,8 +172,8 @@ async def account_json(deps: Deps, account: Account | None) -> dict[str, Any]:
         "locale": account.locale,
         "notify": account.notify,
         "created_at": account.created_at,
-        "quotas": asdict(deps.limits.quotas),
-        "use": asdict(usage),
+        "quotas": asdict(limits.quotas),
+        "use": asdict(limits.usage),
     }
 
 

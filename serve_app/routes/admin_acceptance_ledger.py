@@ -1,4 +1,4 @@
-"""The ledger, for admins. Other accounts get 404."""
+"""The ledger, for admins."""
 
 from __future__ import annotations
 
@@ -9,20 +9,16 @@ from starlette.responses import Response
 
 from db.acceptance import acceptance_audit
 from db.acceptance.acceptance_audit import AccountBalance, Balance
-from db.accounts import Principal
-from db.values.error_catalogue import CatalogueError
+from db.accounts.accounts import Principal
 from serve_app.deps import deps_of
 from serve_app.http.json_response import JsonResponse
 
-ADMIN = "admin"
 MAX_ACCOUNTS = 1000
 """The most accounts in a response; accounts with differences come first."""
 
 
-async def show(request: Request, principal: Principal) -> Response:
+async def show(request: Request, _admin: Principal) -> Response:
     """GET /v1/admin/ledger"""
-    if principal.role != ADMIN:
-        raise CatalogueError("not_found")
     ledger = await acceptance_audit.compare(deps_of(request).database)
     accounts = [_account(account) for account in ledger.accounts[:MAX_ACCOUNTS]]
     return JsonResponse({**_balance(ledger.total), "users": accounts, "user_count": len(ledger.accounts)})

@@ -1,4 +1,7 @@
-"""Downloads of a result: archive, shards, manifests, report, contact sheet, single images; with ranges and ETags."""
+"""Downloads of a result: archive, shards, manifests, report, contact sheet, single images; with ranges and ETags.
+
+While an extraction runs, its contact sheet is a preview: of the images so far.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,16 @@ from functools import partial
 from pathlib import PurePath
 from typing import Annotated
 from urllib.parse import quote
+from uuid import UUID
 
+import structlog
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from db import videos
-from db.accounts import Principal
+from db.accounts.accounts import Principal
+from db.object_store.object_store import ObjectNotFound
 from db.values.error_catalogue import CatalogueError
 from db.values.lifecycle import ExtractionStatus
 from db.videos import ExtractionRow, VideoRow
@@ -22,15 +28,22 @@ from serve_app import image_renditions, webdataset_shards
 from serve_app.archive_index import ImageLocation
 from serve_app.deps import Deps, deps_of
 from serve_app.http import byte_ranges, pagination
+from serve_app.http.conditional_requests import client_has
 from serve_app.http.json_request_body import RequestModel
 from serve_app.http.pagination import WHOLE_NUMBER
 from serve_app.http.path_params import path_id, path_number
 from serve_app.http.problem_details import ProblemError
+from serve_app.image_renditions import DamagedImageError
+
+log = structlog.get_logger(__name__)
 
 _NOT_ENDED = {ExtractionStatus.QUEUED, ExtractionStatus.RUNNING}
 # Private to the account, and immutable: an extraction's bytes never change. A day, because deleted images must not stay
 # in a browser for long.
 _CACHING = {"Cache-Control": "private, max-age=86400, immutable", "Vary": "Authorization, Cookie"}
+_NO_CACHING = {"Cache-Control": "no-store"}
+PREVIEW_HEADER = "Preview-Frames"
+"""Only on a preview: the number of images that it is made of."""
 
 
 class FrameQuery(RequestModel):
@@ -48,7 +61,7 @@ class ShardQuery(RequestModel):
 async def download_archive(request: Request, principal: Principal) -> Response:
     """GET /v1/extractions/{id}/frames.zip"""
     deps = deps_of(request)
-    video = await _succeeded_extraction(deps, principal, request)
+    video = await succeeded_extraction(deps, principal.user_id, path_id(request))
     row = video.extraction
     if deps.signed_url_seconds is not None and request.method == "GET":
         url = await deps.objects.signed_url(f"{row.result_key}/frames.zip", deps.signed_url_seconds)
@@ -66,7 +79,7 @@ async def download_archive(request: Request, principal: Principal) -> Response:
 async def download_shard(request: Request, principal: Principal) -> Response:
     """GET /v1/extractions/{id}/frames.tar"""
     deps = deps_of(request)
-    video = await _succeeded_extraction(deps, principal, request)
+    video = await succeeded_extraction(deps, principal.user_id, path_id(request))
     row, number = video.extraction, pagination.read_query(ShardQuery, request).shard
     assert row.result_key is not None
     # The manifest may be cached: a missing archive must give an error response.
@@ -102,18 +115,18 @@ async def download_report(request: Request, principal: Principal) -> Response:
 
 async def download_sheet(request: Request, principal: Principal) -> Response:
     """GET /v1/extractions/{id}/sheet.jpg"""
-    return await _send_file(request, principal, "sheet.jpg", "image/jpeg")
+    return await _send_sheet(request, principal, ".jpg", "image/jpeg")
 
 
 async def download_sheet_index(request: Request, principal: Principal) -> Response:
     """GET /v1/extractions/{id}/sheet.vtt"""
-    return await _send_file(request, principal, "sheet.vtt", "text/vtt; charset=utf-8")
+    return await _send_sheet(request, principal, ".vtt", "text/vtt; charset=utf-8")
 
 
 async def download_frame(request: Request, principal: Principal) -> Response:
     """GET /v1/extractions/{id}/frames/{n}"""
     deps = deps_of(request)
-    row = (await _succeeded_extraction(deps, principal, request)).extraction
+    row = (await succeeded_extraction(deps, principal.user_id, path_id(request))).extraction
     n = path_number(request)
     width = pagination.read_query(FrameQuery, request).width
     assert row.result_frames is not None
@@ -138,20 +151,50 @@ async def _send_rendition(
     request: Request, row: ExtractionRow, location: ImageLocation, width: int, etag: str
 ) -> Response:
     headers = {"ETag": etag, **_CACHING}
-    if byte_ranges.is_not_modified(request.headers.get("if-none-match"), etag):
+    if client_has(request.headers, etag):
         return Response(status_code=304, headers=headers)
     deps = deps_of(request)
     chunks = deps.objects.read(f"{row.result_key}/frames.zip", location.offset, location.size)
     image = b"".join([chunk async for chunk in chunks])
-    rendition = await deps.image_renditions.render(image, width)
+    try:
+        rendition = await deps.image_renditions.render(image, width)
+    except DamagedImageError as error:
+        extraction_id = str(row.id)
+        log.error(
+            "A stored image is damaged.", event_name="result.damaged", extraction_id=extraction_id, error=str(error)
+        )
+        raise CatalogueError("damaged_result", "The stored image can't be decoded.") from error
     if rendition is None:
         return Response(image, headers=headers, media_type=location.media_type)
     return Response(rendition, headers=headers, media_type=image_renditions.MEDIA_TYPE)
 
 
+async def _send_sheet(request: Request, principal: Principal, suffix: str, media_type: str) -> Response:
+    row = (await _own_extraction(deps_of(request), principal.user_id, path_id(request))).extraction
+    if row.preview_key is not None:
+        return await _send_preview(request, row, suffix, media_type)
+    return await _send_file_of(request, row, f"sheet{suffix}", media_type)
+
+
+async def _send_preview(request: Request, row: ExtractionRow, suffix: str, media_type: str) -> Response:
+    deps, key = deps_of(request), f"{row.preview_key}{suffix}"
+    headers = {"Content-Type": media_type, "ETag": f'"{key}"', PREVIEW_HEADER: str(row.preview_frames)}
+    try:
+        size = await deps.objects.size(key)
+        return await _send(request, _object_content(deps, key, size, headers), _NO_CACHING)
+    except ObjectNotFound as error:
+        # Its attempt has ended, or newer ones have replaced it.
+        raise CatalogueError("not_ready", "The preview is being replaced.", retry_after=2) from error
+
+
 async def _send_file(request: Request, principal: Principal, name: str, media_type: str) -> Response:
+    row = (await _own_extraction(deps_of(request), principal.user_id, path_id(request))).extraction
+    return await _send_file_of(request, row, name, media_type)
+
+
+async def _send_file_of(request: Request, row: ExtractionRow, name: str, media_type: str) -> Response:
+    _refuse_without_result(row)
     deps = deps_of(request)
-    row = (await _succeeded_extraction(deps, principal, request)).extraction
     key = f"{row.result_key}/{name}"
     size = await deps.objects.size(key)
     # The archive's digest covers its manifests. The report is written once, together with the archive.
@@ -159,19 +202,23 @@ async def _send_file(request: Request, principal: Principal, name: str, media_ty
     return await _send(request, _object_content(deps, key, size, headers))
 
 
-async def _succeeded_extraction(deps: Deps, principal: Principal, request: Request) -> VideoRow:
+async def succeeded_extraction(deps: Deps, user_id: UUID, extraction_id: UUID) -> VideoRow:
     """The account's succeeded extraction with its video.
 
     Raises CatalogueError `not_found`, `not_ready`, `no_result` or `expired`.
     """
-    extraction_id = path_id(request)
-    key = await videos.extraction_key_of(deps.database, principal.user_id, extraction_id)
+    video = await _own_extraction(deps, user_id, extraction_id)
+    _refuse_without_result(video.extraction)
+    return video
+
+
+async def _own_extraction(deps: Deps, user_id: UUID, extraction_id: UUID) -> VideoRow:
+    """The account's extraction with its video. Raises CatalogueError `not_found`."""
+    key = await videos.extraction_key_of(deps.database, user_id, extraction_id)
     rows = await videos.read_rows(deps.database, [extraction_id]) if key is not None else {}
     if extraction_id not in rows:
         raise CatalogueError("not_found")
-    video = rows[extraction_id]
-    _refuse_without_result(video.extraction)
-    return video
+    return rows[extraction_id]
 
 
 def _refuse_without_result(row: ExtractionRow) -> None:
@@ -197,11 +244,11 @@ def _object_content(deps: Deps, key: str, size: int, headers: Mapping[str, str],
     return _Content(size, headers, lambda start, length: deps.objects.read(key, offset + start, length))
 
 
-async def _send(request: Request, content: _Content) -> Response:
+async def _send(request: Request, content: _Content, caching: Mapping[str, str] = _CACHING) -> Response:
     """Sends the content, or the range of it that the request asks for."""
-    headers = {**content.headers, **_CACHING, "Accept-Ranges": "bytes"}
-    if byte_ranges.is_not_modified(request.headers.get("if-none-match"), headers["ETag"]):
-        return Response(status_code=304, headers={name: headers[name] for name in ("ETag", *_CACHING)})
+    headers = {**content.headers, **caching, "Accept-Ranges": "bytes"}
+    if client_has(request.headers, headers["ETag"]):
+        return Response(status_code=304, headers={name: headers[name] for name in ("ETag", *caching)})
     byte_range = _requested_range(request, headers["ETag"], content.size)
     sent = byte_range or byte_ranges.ByteRange(0, content.size)
     headers["Content-Length"] = str(sent.length)

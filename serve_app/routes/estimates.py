@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from decimal import Decimal
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -10,10 +13,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from db import estimate_inputs
-from db.accounts import Principal
-from db.values import frame_spec
+from db.accounts.accounts import Principal
+from db.values import client_media, frame_spec
 from db.values.error_catalogue import CatalogueError
-from db.values.extraction_estimate import MediaFacts, estimate
+from db.values.extraction_estimate import EarlierResult, MediaFacts, estimate
 from serve_app.deps import Deps, deps_of
 from serve_app.http import json_request_body
 from serve_app.http.json_request_body import RequestModel
@@ -23,13 +26,26 @@ Pixels = Annotated[int, Field(gt=0, lt=1 << 16)]
 
 
 class MediaOfClient(RequestModel):
-    """What a client knows about a file that it has not sent."""
+    """What a client knows of a file. width, height: pixels as displayed. duration: seconds. codec: FFmpeg's name, or
+    that of RFC 6381. Without codec or fps_average, those of the account's latest videos are assumed, or else H.264 and
+    30 frames a second.
+    """
 
-    codec: Annotated[str, Field(max_length=40)]
+    codec: Annotated[str, Field(max_length=40)] | None = None
     width: Pixels
     height: Pixels
-    duration: Annotated[float, Field(gt=0, le=1e9, strict=False)]
-    fps_average: Annotated[float, Field(gt=0, le=1e6, strict=False)]
+    duration: Annotated[float, Field(gt=0, le=1e9)]
+    fps_average: Annotated[float, Field(gt=0, le=1e6)] | None = None
+
+    def complete(self, earlier: Sequence[EarlierResult]) -> MediaFacts:
+        """With what the account's latest videos have in place of what is not known."""
+        return MediaFacts(
+            codec=client_media.codec_or_usual(self.codec, earlier),
+            width=self.width,
+            height=self.height,
+            duration=self.duration,
+            fps_average=client_media.fps_or_usual(self.fps_average, earlier),
+        )
 
 
 async def create(request: Request, principal: Principal) -> Response:
@@ -44,23 +60,20 @@ async def create(request: Request, principal: Principal) -> Response:
     spec = frame_spec.from_document(body.get("spec", {}))
     video_id, media = await _media(deps, principal, body)
     earlier = await estimate_inputs.earlier_results(deps.database, principal.user_id, video_id)
-    result = estimate(spec, media, earlier)
+    result = estimate(spec, media.complete(earlier) if isinstance(media, MediaOfClient) else media, earlier)
     return JsonResponse({"frames": result.frames, "bytes": result.size, "seconds": result.seconds})
 
 
-async def _media(deps: Deps, principal: Principal, body: dict[str, Any]) -> tuple[UUID | None, MediaFacts]:
+async def _media(
+    deps: Deps, principal: Principal, body: dict[str, Any]
+) -> tuple[UUID | None, MediaFacts | MediaOfClient]:
     """Returns the media of the stored video with its id, or those that the client sent. Raises CatalogueError."""
     if ("video_id" in body) == ("media" in body):
         raise CatalogueError("invalid_field", "body: Give either video_id or media.")
     if "media" in body:
         fields = body["media"] if isinstance(body["media"], dict) else {}
-        # The JSON parser returns decimals. A float is exact enough for an estimate.
-        client_media = json_request_body.validate(
-            MediaOfClient,
-            {name: float(value) if name in {"duration", "fps_average"} and _is_number(value) else value
-             for name, value in fields.items()},
-        )  # fmt: skip
-        return None, MediaFacts(**client_media.model_dump())
+        floats = {name: _as_float(fields[name]) for name in ("duration", "fps_average") if name in fields}
+        return None, json_request_body.validate(MediaOfClient, fields | floats)
     video_id = _video_id(body["video_id"])
     exists, media = await estimate_inputs.media_of(deps.database, principal.user_id, video_id)
     if not exists:
@@ -70,8 +83,14 @@ async def _media(deps: Deps, principal: Principal, body: dict[str, Any]) -> tupl
     return video_id, media
 
 
-def _is_number(value: object) -> bool:
-    return not isinstance(value, (str, bool, list, dict, type(None)))
+def _as_float(value: object) -> object:
+    """The JSON parser returns decimals. A float is exact enough for an estimate. What is no number stays as it is."""
+    if not isinstance(value, int | Decimal) or isinstance(value, bool):
+        return value
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def _video_id(value: object) -> UUID:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+import orjson
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
@@ -14,8 +15,10 @@ from db import videos
 from db.acceptance import accept, quotas
 from db.acceptance.accept import Reextraction
 from db.acceptance.idempotency_keys import OwnedKey
-from db.accounts import Principal
+from db.accounts.accounts import Principal
 from db.queue import task_queue
+from db.run_to_completion import run_to_completion
+from db.tracing import current_origin
 from db.values import frame_spec
 from db.values.error_catalogue import CatalogueError
 from db.values.lifecycle import ExtractionStatus
@@ -23,10 +26,11 @@ from db.videos import ExtractionRow
 from serve_app import cached_representations
 from serve_app.deps import Deps, deps_of
 from serve_app.http import json_request_body
+from serve_app.http.conditional_requests import json_document
 from serve_app.http.json_response import JsonResponse, encode_json
 from serve_app.http.path_params import path_id
 from serve_app.http.problem_details import ProblemError
-from serve_app.http.run_to_completion import run_to_completion
+from serve_app.http.request_tracing import note_ids
 from serve_app.submission.idempotent_requests import (
     claim_key,
     find_response,
@@ -47,6 +51,7 @@ async def create(request: Request, principal: Principal) -> Response:
     key = idempotency_key(request.headers, principal.user_id, "POST /v1/videos/{id}/extractions")
     stored = await find_response(deps.database, key)
     if stored is None:
+        await deps.admission.check_accepting()
         await deps.admission.check_rate(principal.user_id)
     spec = await json_request_body.read_spec(request)
     requested = _new_extraction(principal, video_id, frame_spec.canonical(spec))
@@ -60,6 +65,7 @@ async def retry(request: Request, principal: Principal) -> Response:
     key = idempotency_key(request.headers, principal.user_id, "POST /v1/extractions/{id}/retry")
     stored = await find_response(deps.database, key)
     if stored is None:
+        await deps.admission.check_accepting()
         await deps.admission.check_rate(principal.user_id)
     row = await _get_extraction(deps, principal, extraction_id)
     fingerprint = request_fingerprint([str(row.id)])
@@ -72,7 +78,8 @@ async def retry(request: Request, principal: Principal) -> Response:
 
 async def show(request: Request, principal: Principal) -> Response:
     """GET /v1/extractions/{id}"""
-    return await _extraction_response(deps_of(request), principal, path_id(request), 200)
+    representation, etag = await _representation(deps_of(request), principal.user_id, path_id(request))
+    return json_document(request, representation, etag)
 
 
 async def cancel(request: Request, principal: Principal) -> Response:
@@ -83,8 +90,8 @@ async def cancel(request: Request, principal: Principal) -> Response:
         # Read again, because it may have ended just now.
         row = await _get_extraction(deps, principal, row.id)
         raise _wrong_state_error(row.status, "one that has ended can't be cancelled")
-    log.info("An extraction was cancelled.", event_name="extraction.cancelled", extraction_id=str(row.id))
-    return await _extraction_response(deps, principal, row.id, 202)
+    log.info("An extraction was cancelled.", event_name="extraction.cancelled")
+    return await extraction_response(deps, principal.user_id, row.id, 202)
 
 
 def _wrong_state_error(status: ExtractionStatus, rule: str) -> ProblemError:
@@ -102,16 +109,32 @@ async def _get_extraction(deps: Deps, principal: Principal, extraction_id: UUID)
     return rows[extraction_id].extraction
 
 
-async def _extraction_response(deps: Deps, principal: Principal, extraction_id: UUID, status: int) -> Response:
-    key = await videos.extraction_key_of(deps.database, principal.user_id, extraction_id)
+async def extraction_response(deps: Deps, user_id: UUID, extraction_id: UUID, status: int) -> Response:
+    """The account's own extraction. Raises CatalogueError `not_found`."""
+    representation, etag = await _representation(deps, user_id, extraction_id)
+    return JsonResponse(representation, status, {"ETag": etag})
+
+
+async def _representation(deps: Deps, user_id: UUID, extraction_id: UUID) -> tuple[orjson.Fragment, str]:
+    """The account's own extraction with its ETag. Raises CatalogueError `not_found`."""
+    key = await videos.extraction_key_of(deps.database, user_id, extraction_id)
     found = await cached_representations.read(deps.database, deps.cache, [key]) if key is not None else []
-    if not found:
+    if key is None or not found:
         raise CatalogueError("not_found")
-    return JsonResponse(found[0].extraction, status)
+    return found[0].extraction, cached_representations.etag_of(key, found[0])
 
 
 def _new_extraction(principal: Principal, video_id: UUID, canonical_spec: str) -> Reextraction:
-    return Reextraction(principal.user_id, video_id, extraction_id=uuid7(), task_id=uuid7(), spec=canonical_spec)
+    origin = current_origin()
+    return Reextraction(
+        principal.user_id,
+        video_id,
+        extraction_id=uuid7(),
+        task_id=uuid7(),
+        spec=canonical_spec,
+        request_id=origin.request_id,
+        traceparent=origin.traceparent,
+    )
 
 
 async def _extract(deps: Deps, requested: Reextraction, key: OwnedKey | None, fingerprint: str) -> Response:
@@ -126,9 +149,9 @@ async def _extract(deps: Deps, requested: Reextraction, key: OwnedKey | None, fi
 
 async def _commit(deps: Deps, requested: Reextraction, key: OwnedKey | None, fingerprint: str) -> bytes:
     body = await _reuse(deps, requested, key, fingerprint) or await _queue(deps, requested, key, fingerprint)
-    log.info(
-        "An extraction was accepted.", event_name="extraction.accepted", extraction_id=str(requested.extraction_id)
-    )
+    note_ids(extraction_id=str(requested.extraction_id), video_id=str(requested.video_id))
+    deps.metrics.accepted(1)
+    log.info("An extraction was accepted.", event_name="extraction.accepted")
     return body
 
 
@@ -142,10 +165,9 @@ async def _reuse(deps: Deps, requested: Reextraction, key: OwnedKey | None, fing
 
 async def _queue(deps: Deps, requested: Reextraction, key: OwnedKey | None, fingerprint: str) -> bytes:
     await deps.admission.check_capacity(requested.user_id)
-    limits = deps.limits.quotas
     async with deps.database.begin() as connection:
-        usage = (await quotas.lock_usage(connection, [requested.user_id], limits))[requested.user_id]
-        quotas.check(limits, usage, files=1, size=0)
+        allowances = await quotas.lock_allowances(connection, [requested.user_id], deps.limits.quotas)
+        allowances[requested.user_id].check(files=1, size=0)
         await accept.extract_again(connection, requested)
         return await _respond(connection, requested.extraction_id, key, fingerprint)
 

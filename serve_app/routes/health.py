@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from db import connection, schema_revision
+from db import connection, operator_controls, schema_revision
 from db.values.error_catalogue import CatalogueError
 from serve_app.deps import Deps, deps_of
 from serve_app.http.json_response import JsonResponse
@@ -31,7 +31,8 @@ async def show_liveness(_request: Request) -> Response:
 async def show_readiness(request: Request) -> Response:
     """GET /readyz: 503 when a part that accepting needs is away or full. The cache is shown but not needed.
 
-    A part that is away is `restarting` when the supervisor starts it again.
+    A part that is away is `restarting` when the supervisor starts it again. A paused service is ready: otherwise
+    nothing would be routed to it, and no result could be fetched.
     """
     deps = deps_of(request)
     names = ("database", "migrations", "objects", "storage")
@@ -52,7 +53,8 @@ async def show_readiness(request: Request) -> Response:
     if unusable:
         detail = f"Nothing can be accepted now: {unusable}."
         raise ProblemError("unavailable", detail, retry_after=READY_RETRY_SECONDS, extensions={"parts": parts})
-    return JsonResponse({"status": "ready", "parts": parts})
+    pauses = await operator_controls.pauses(deps.database)
+    return JsonResponse({"status": "ready", "parts": parts, "paused": pauses.activities})
 
 
 async def _restarting_parts(deps: Deps) -> Collection[str]:

@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from uuid_utils.compat import uuid7
 
-from db import accounts
-from db.accounts import Principal
+from db.accounts import accounts
+from db.accounts.accounts import Principal
 from db.values.email_address import normal_email
 from db.values.error_catalogue import CatalogueError
 from serve_app import authentication
@@ -57,7 +57,7 @@ async def refresh(request: Request) -> Response:
 
 async def log_out(request: Request, principal: Principal) -> Response:
     """DELETE /v1/tokens"""
-    await accounts.revoke(deps_of(request).database, principal.session_id)
+    await accounts.revoke(deps_of(request).database, principal.require_session())
     return Response(status_code=204)
 
 
@@ -85,7 +85,7 @@ async def delete_page_session(request: Request) -> Response:
     deps = deps_of(request)
     principal = await authentication.authenticate(request)
     if principal is not None:
-        await accounts.revoke(deps.database, principal.session_id)
+        await accounts.revoke(deps.database, principal.require_session())
     response = Response(status_code=204)
     response.delete_cookie(authentication.SESSION_COOKIE, path="/", secure=deps.https, httponly=True, samesite="strict")
     return response
@@ -94,8 +94,8 @@ async def delete_page_session(request: Request) -> Response:
 async def _log_in(request: Request, deps: Deps) -> Claims:
     """Opens a session for valid credentials.
 
-    Raises CatalogueError `bad_credentials`, after the same time whether the account exists or not, or
-    `too_many_requests`.
+    Raises CatalogueError `bad_credentials`, after the same time whether the account exists or not, `account_disabled`
+    or `too_many_requests`.
     """
     body = await json_request_body.read_model(request, Credentials)
     # Text that is not an address has no account, and gets the same answer as an address without one.
@@ -103,11 +103,15 @@ async def _log_in(request: Request, deps: Deps) -> Claims:
     deps.address_rate_limiter.take(authentication.client_address(request))
     deps.email_rate_limiter.take(email)
     account = await accounts.credentials(deps.database, email)
-    if not await deps.password_hasher.matches(body.password, account[1] if account else None) or account is None:
-        log.info("Wrong credentials.", event_name="session.refused", user_id=str(account[0]) if account else None)
+    password_hash = account.password_hash if account else None
+    if not await deps.password_hasher.matches(body.password, password_hash) or account is None:
+        log.info("Wrong credentials.", event_name="session.refused", user_id=str(account.user_id) if account else None)
         raise CatalogueError("bad_credentials")
     deps.email_rate_limiter.reset(email)
-    return await _create_session(deps, account[0])
+    # Only who has the password is told.
+    if account.is_disabled:
+        raise CatalogueError("account_disabled")
+    return await _create_session(deps, account.user_id)
 
 
 async def _create_session(deps: Deps, user_id: UUID) -> Claims:

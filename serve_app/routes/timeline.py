@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from db import videos
-from db.accounts import Principal
+from db.accounts.accounts import Principal
 from db.notification import event_timeline
 from db.values.error_catalogue import CatalogueError
 from serve_app.deps import deps_of

@@ -15,13 +15,13 @@ from uuid_utils.compat import uuid7
 from db.acceptance import quotas, resumable_uploads
 from db.acceptance.idempotency_keys import OwnedKey
 from db.acceptance.resumable_uploads import NewUpload, UploadState
-from db.accounts import Principal
+from db.accounts.accounts import Principal
+from db.run_to_completion import run_to_completion
 from db.values import frame_spec
 from db.values.error_catalogue import CatalogueError, Fault
 from serve_app.deps import Deps, deps_of
 from serve_app.http import json_request_body, tus_headers
 from serve_app.http.path_params import path_id
-from serve_app.http.run_to_completion import run_to_completion
 from serve_app.submission.idempotent_requests import (
     REPLAYED,
     claim_key,
@@ -90,10 +90,9 @@ async def create(request: Request, principal: Principal) -> Response:
 
 
 async def _create(deps: Deps, new: NewUpload, key: OwnedKey | None, fingerprint: str) -> UploadState:
-    limits = deps.limits.quotas
     async with deps.database.begin() as connection:
-        usage = (await quotas.lock_usage(connection, [new.user_id], limits))[new.user_id]
-        quotas.check(limits, usage, files=1, size=new.size or 0)
+        allowances = await quotas.lock_allowances(connection, [new.user_id], deps.limits.quotas)
+        allowances[new.user_id].check(files=1, size=new.size or 0)
         await deps.admission.admit_announced(connection, new.size or 0)
         upload = await resumable_uploads.create(connection, new, expiry_seconds=deps.uploads.expiry_seconds)
         await store_response(connection, key, fingerprint, 201, orjson.dumps(str(upload.id)))
@@ -145,6 +144,8 @@ async def append(request: Request, principal: Principal) -> Response:
     if size is not None and size != upload.size:
         if upload.size is not None:
             raise CatalogueError("upload_conflict", f"The upload's length is {upload.size}, not {size}.")
+        # The size alone may complete the upload.
+        await deps.admission.check_accepting()
         upload = await run_to_completion(deps.chunk_receiver.set_size(upload, size))
     if not upload.is_complete:
         _check_request_size(headers, deps, room=None if upload.size is None else upload.size - offset)

@@ -14,17 +14,17 @@ from starlette.responses import Response
 from uuid_utils.compat import uuid7
 
 from db.acceptance.idempotency_keys import OwnedKey
-from db.accounts import Principal
+from db.accounts.accounts import Principal
 from db.notification import webhook_deliveries, webhook_url_policy, webhooks
 from db.notification.webhook_deliveries import Delivery
 from db.notification.webhooks import SECRET_BYTES, Webhook
+from db.run_to_completion import run_to_completion
 from db.values.error_catalogue import CatalogueError
 from serve_app.deps import Deps, deps_of
 from serve_app.http import json_request_body, pagination
 from serve_app.http.json_response import JsonResponse, encode_json
 from serve_app.http.pagination import PageQuery
 from serve_app.http.path_params import path_id
-from serve_app.http.run_to_completion import run_to_completion
 from serve_app.submission.idempotent_requests import (
     claim_key,
     idempotency_key,

@@ -62,7 +62,7 @@ class TokenSigner:
         return jwt.encode(payload, self._current.secret, self._current.algorithm, headers={"kid": self._current.id})
 
     def verify(self, audience: Audience, token: str) -> Claims:
-        """The token's claims. Raises CatalogueError `unauthenticated` for any other token."""
+        """The token's claims. Raises CatalogueError `token_expired`, or `unauthenticated` for any other token."""
         try:
             key = self._keys[jwt.get_unverified_header(token).get("kid", "")]
             payload = jwt.decode(
@@ -74,6 +74,8 @@ class TokenSigner:
                 options={"require": _REQUIRED_CLAIMS},
             )
             return _claims(payload)
+        except jwt.ExpiredSignatureError as error:
+            raise CatalogueError("token_expired") from error
         except (jwt.PyJWTError, KeyError, TypeError, ValueError) as error:
             raise CatalogueError("unauthenticated") from error
 

@@ -1,8 +1,8 @@
 """Admission control: decides whether a request may be accepted. An upload is decided from its headers alone.
 
-The checks are ordered by their cost: rate (Redis), quota (Postgres), queue depth (cached for a second), disk space. A
-repeated request whose response is stored passes no check. A request that an existing result answers adds nothing that
-waits or is stored: only its rate is checked.
+The checks are ordered by their cost: pause (cached for a second), rate (Redis), quota (Postgres), queue depth (cached
+for a second), disk space. A repeated request whose response is stored passes no check. A request that an existing
+result answers adds nothing that waits or is stored: only the pause and its rate are checked.
 """
 
 from __future__ import annotations
@@ -18,17 +18,21 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from db import operator_controls
 from db.acceptance import quotas, resumable_uploads
 from db.acceptance.quotas import Quotas
 from db.acceptance.resumable_uploads import UploadState
 from db.cache import Cache
 from db.object_store.object_store import ObjectStore
+from db.queue import queue_status
 from db.values.error_catalogue import CatalogueError
 from serve_app.security.rate_limit import RateLimit, RateLimiter
 
 BUSY_RETRY_SECONDS = 1
 QUEUE_RETRY_SECONDS = 15
 STORAGE_RETRY_SECONDS = 60
+PAUSED_RETRY_SECONDS = 30
+PAUSE_CACHE_SECONDS = 1.0
 DEPTH_CACHE_SECONDS = 1.0
 ANNOUNCED_CACHE_SECONDS = 1.0
 DEPTH_CACHE_RATIO = 20
@@ -106,10 +110,23 @@ class AdmissionControl:
     _depth_expires_at: float = -math.inf
     _announced: int = 0
     _announced_expires_at: float = -math.inf
+    _is_paused: bool | None = None
+    _pause_expires_at: float = -math.inf
     _local_rate: RateLimiter = field(init=False)
 
     def __post_init__(self) -> None:
         self._local_rate = RateLimiter(self.limits.rate, clock=self.clock)
+
+    async def check_accepting(self) -> None:
+        """Raises CatalogueError `paused` while an operator has paused accepting."""
+        now = self.clock()
+        if self._is_paused is None or now >= self._pause_expires_at:
+            # Set first: concurrent requests use the old answer instead of asking too.
+            self._pause_expires_at = now + PAUSE_CACHE_SECONDS
+            pauses = await operator_controls.pauses(self.database)
+            self._is_paused = pauses.accepting_paused_at is not None
+        if self._is_paused:
+            raise CatalogueError("paused", retry_after=PAUSED_RETRY_SECONDS)
 
     async def check_rate(self, user_id: UUID) -> None:
         """Counts a request that creates something. Raises CatalogueError `too_many_requests`."""
@@ -134,8 +151,9 @@ class AdmissionControl:
     async def admit_upload(self, user_id: UUID, size: int) -> AsyncIterator[None]:
         """Decides about an upload of `size` bytes, and counts it while the block runs.
 
-        Raises CatalogueError as `check_concurrency`, `check_rate` and `check_capacity`.
+        Raises CatalogueError as `check_accepting`, `check_concurrency`, `check_rate` and `check_capacity`.
         """
+        await self.check_accepting()
         self._check_concurrency(user_id)
         # Counted before the checks, which await: uploads that arrive meanwhile are checked against this one too.
         earlier_bytes = self._incoming_bytes
@@ -147,8 +165,9 @@ class AdmissionControl:
     async def admit_new_upload(self, user_id: UUID, size: int) -> None:
         """Decides about an upload by tus of `size` bytes, 0 when its size is deferred. Its bytes come later.
 
-        Raises CatalogueError as `check_rate` and `check_capacity`.
+        Raises CatalogueError as `check_accepting`, `check_rate` and `check_capacity`.
         """
+        await self.check_accepting()
         await self.check_rate(user_id)
         await self._check_capacity(user_id, size=size, incoming_bytes=self._incoming_bytes)
 
@@ -168,9 +187,10 @@ class AdmissionControl:
     async def admit_chunks(self, upload: UploadState) -> AsyncIterator[None]:
         """Decides about a request that brings bytes of an upload by tus, and counts it while the block runs.
 
-        Raises CatalogueError as `check_concurrency`; `storage_full` when the upload was idle and its room has been
-        given to others.
+        Raises CatalogueError as `check_accepting` and `check_concurrency`; `storage_full` when the upload was idle and
+        its room has been given to others.
         """
+        await self.check_accepting()
         self._check_concurrency(upload.user_id)
         with self._counted(upload.user_id, 0):
             now = datetime.now(UTC)
@@ -251,7 +271,7 @@ class AdmissionControl:
         if started >= self._depth_expires_at:
             # Set first: concurrent requests use the old count instead of counting too.
             self._depth_expires_at = started + DEPTH_CACHE_SECONDS
-            self._depth = await quotas.queue_depth(self.database, self.limits.max_queued_tasks)
+            self._depth = await queue_status.queue_depth(self.database, self.limits.max_queued_tasks)
             elapsed = self.clock() - started
             self._depth_expires_at = started + max(DEPTH_CACHE_SECONDS, elapsed * DEPTH_CACHE_RATIO)
         return self._depth

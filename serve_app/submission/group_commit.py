@@ -21,10 +21,13 @@ from db.acceptance.idempotency_keys import OwnedKey, StoredResponse
 from db.acceptance.quotas import Quotas
 from db.acceptance.resumable_uploads import Chunk, UploadState
 from db.connection import is_outage
+from db.run_to_completion import run_to_completion
+from db.tracing import describe
 from db.values.error_catalogue import CatalogueError
 from serve_app import cached_representations
 from serve_app.http.json_response import encode_json
-from serve_app.http.run_to_completion import run_to_completion
+from serve_app.http.request_metrics import NO_API_METRICS, ApiMetrics
+from serve_app.http.request_tracing import note_ids
 
 WRITERS = 2
 """Concurrent transactions: while the server commits one, the other is prepared here. The requests of an account go
@@ -47,13 +50,15 @@ class AcceptRequest:
     """One request's uploads, at least one, all of one account.
 
     key: the request's claimed idempotency key. fingerprint: of the request; it is stored with the response. end: of an
-    upload by tus, whose quota was taken when it was created.
+    upload by tus, whose quota was taken when it was created. keeps_key: whether the key is kept as long as the (only)
+    video, not for a day.
     """
 
     uploads: Sequence[Upload]
     key: OwnedKey | None = None
     fingerprint: str = ""
     end: UploadEnd | None = None
+    keeps_key: bool = False
 
     @property
     def new_files(self) -> int:
@@ -91,8 +96,8 @@ class _Writer:
 class GroupCommit:
     """The writers of one replica."""
 
-    def __init__(self, database: AsyncEngine, limits: Quotas) -> None:
-        self._database, self._quotas = database, limits
+    def __init__(self, database: AsyncEngine, limits: Quotas, metrics: ApiMetrics = NO_API_METRICS) -> None:
+        self._database, self._quotas, self._metrics = database, limits, metrics
         self._writers = tuple(_Writer() for _ in range(WRITERS))
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -109,7 +114,9 @@ class GroupCommit:
             task = asyncio.create_task(self._run(writer))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        return await run_to_completion(pending.response)
+        body = await run_to_completion(pending.response)
+        _note_ids(request.uploads)
+        return body
 
     async def _run(self, writer: _Writer) -> None:
         try:
@@ -137,20 +144,25 @@ class GroupCommit:
         else:
             for one in batch:
                 if not one.response.done():
-                    one.response.set_result(one.body)
+                    self._succeed(one)
+
+    def _succeed(self, one: _Pending) -> None:
+        one.response.set_result(one.body)
+        self._metrics.accepted(len(one.request.uploads))
 
     async def _within_quotas(self, connection: AsyncConnection, batch: Sequence[_Pending]) -> list[_Pending]:
         """The requests that fit into their accounts' quotas, in order. The others get their error."""
-        usages = await quotas.lock_usage(connection, {one.request.uploads[0].user_id for one in batch}, self._quotas)
+        user_ids = {one.request.uploads[0].user_id for one in batch}
+        allowances = await quotas.lock_allowances(connection, user_ids, self._quotas)
         accepted = []
         for one in batch:
             user_id, files, size = one.request.uploads[0].user_id, one.request.new_files, one.request.new_bytes
             try:
-                quotas.check(self._quotas, usages[user_id], files=files, size=size)
+                allowances[user_id].check(files=files, size=size)
             except CatalogueError as error:
                 one.response.set_exception(error)
             else:
-                usages[user_id] = usages[user_id].with_more(files=files, size=size)
+                allowances[user_id] = allowances[user_id].with_more(files=files, size=size)
                 accepted.append(one)
         return accepted
 
@@ -168,7 +180,8 @@ class GroupCommit:
             written = (rows[upload.extraction_id] for upload in one.request.uploads)
             one.body = encode_json({"items": [cached_representations.representation_of(row).video for row in written]})
             if one.request.key is not None:
-                stored[one.request.key] = StoredResponse(one.request.fingerprint, 201, one.body.decode())
+                video_id = one.request.uploads[0].video_id if one.request.keeps_key else None
+                stored[one.request.key] = StoredResponse(one.request.fingerprint, 201, one.body.decode(), video_id)
         await idempotency_keys.store_responses(connection, stored)
 
     async def _fail(self, one: _Pending, error: Exception) -> None:
@@ -183,9 +196,16 @@ class GroupCommit:
         if one.response.done():
             return
         if is_accepted:
-            one.response.set_result(one.body)
+            self._succeed(one)
         else:
             one.response.set_exception(error)
+
+
+def _note_ids(uploads: Sequence[Upload]) -> None:
+    if len(uploads) == 1:
+        note_ids(video_id=str(uploads[0].video_id), extraction_id=str(uploads[0].extraction_id))
+    else:
+        describe({"fotograma.extraction.ids": [str(upload.extraction_id) for upload in uploads]})
 
 
 async def _end_upload(connection: AsyncConnection, end: UploadEnd) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -23,17 +23,22 @@ from db.acceptance.resumable_uploads import Chunk, UploadState
 from db.connection import is_outage
 from db.object_store.object_keys import chunk_key
 from db.object_store.object_store import ObjectStore
+from db.run_to_completion import run_to_completion
+from db.tracing import current_origin
 from db.values.error_catalogue import CatalogueError
 from db.values.file_type import HEAD_BYTES, sniff
 from serve_app.http.request_body_reader import RequestBodyReader
-from serve_app.http.run_to_completion import run_to_completion
 from serve_app.http.slow_clients import request_timeout_error
 from serve_app.http.tus_headers import Checksum
 from serve_app.submission.admission_control import AdmissionControl
 from serve_app.submission.group_commit import AcceptRequest, GroupCommit, UploadEnd
 
-CHUNK_BYTES = 16 << 20
-"""The largest chunk object. A replica that dies loses at most the chunk that it is writing."""
+CHUNK_BYTES = 64 << 20
+"""The largest chunk object: as much as the SDK sends in one request. A replica that dies loses at most the chunk that
+it is writing. Between two chunks the client waits for the disk and the commit.
+"""
+CHUNK_SECONDS = 60.0
+"""After so long a chunk ends, if it has SMALL_CHUNK_BYTES. So a slow client does not lose more by a replica's death."""
 MAX_UNCOMMITTED_SECONDS = 12 * 3600.0
 """The longest time from the first byte of a chunk to the commit of its row. After a day, maintenance deletes an
 object without a row (`actors.maintenance.orphan_collector`). With a checksum, a request adds its rows at its end."""
@@ -108,10 +113,10 @@ class ChunkReceiver:
             await self._accept(upload, UploadEnd(upload, (), size))
             return await resumable_uploads.find(self._database, upload.user_id, upload.id)
         async with self._database.begin() as connection:
-            limits, expiry = self._quotas, self._policy.expiry_seconds
-            usage = (await quotas.lock_usage(connection, [upload.user_id], limits))[upload.user_id]
-            quotas.check(limits, usage, files=0, size=size - upload.received)
+            allowances = await quotas.lock_allowances(connection, [upload.user_id], self._quotas)
+            allowances[upload.user_id].check(files=0, size=size - upload.received)
             await self._admission.admit_announced(connection, size - upload.received)
+            expiry = self._policy.expiry_seconds
             return await resumable_uploads.set_size(connection, upload, size, expiry_seconds=expiry)
 
     async def _receive(self, upload: UploadState, body: RequestBodyReader, checksum: Checksum | None) -> UploadState:
@@ -173,7 +178,7 @@ class ChunkReceiver:
             raise CatalogueError("too_large", f"The upload has {max_bytes} bytes; the request brings more.")
         key, size = chunk_key(upload.id, start), min(CHUNK_BYTES, max_bytes - start)
         async with self._admission.admit_chunk(size, announced=upload.size is not None):
-            stored = await self._objects.put(key, body.read(size))
+            stored = await self._objects.put(key, _blocks_of_chunk(body, size))
         return Chunk(start, stored.size, stored.sha256, key)
 
     async def _commit(
@@ -205,8 +210,8 @@ class ChunkReceiver:
         async with self._database.begin() as connection:
             if upload.size is None:
                 # The quota was not taken at the creation, because the size was deferred.
-                usage = (await quotas.lock_usage(connection, [upload.user_id], self._quotas))[upload.user_id]
-                quotas.check(self._quotas, usage, files=0, size=end - upload.received)
+                allowances = await quotas.lock_allowances(connection, [upload.user_id], self._quotas)
+                allowances[upload.user_id].check(files=0, size=end - upload.received)
             expiry = self._policy.expiry_seconds
             return await resumable_uploads.add_chunks(connection, upload, chunks, expiry_seconds=expiry)
 
@@ -221,7 +226,19 @@ class ChunkReceiver:
                 await self._objects.delete(chunk.object_key)
 
 
+async def _blocks_of_chunk(body: RequestBodyReader, size: int) -> AsyncGenerator[bytes, None]:
+    """Yields at most `size` bytes, and no more than arrive in CHUNK_SECONDS, unless those are few."""
+    ends_at, count = time.monotonic() + CHUNK_SECONDS, 0
+    async with aclosing(body.read(size)) as blocks:
+        async for block in blocks:
+            yield block
+            count += len(block)
+            if count >= resumable_uploads.SMALL_CHUNK_BYTES and time.monotonic() >= ends_at:
+                return
+
+
 def _accepted_upload(upload: UploadState, size: int) -> Upload:
+    origin = current_origin()
     return Upload(
         user_id=upload.user_id,
         video_id=upload.id,
@@ -232,4 +249,6 @@ def _accepted_upload(upload: UploadState, size: int) -> Upload:
         sha256=None,
         object_key=resumable_uploads.object_key_of(upload.id),
         spec=upload.spec,
+        request_id=origin.request_id,
+        traceparent=origin.traceparent,
     )

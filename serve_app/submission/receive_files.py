@@ -1,11 +1,11 @@
-"""Receives the files of one multipart request: all of them are stored, or nothing of any is left."""
+"""Receives the files of one request: all of them are stored, or nothing of any is left."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -20,14 +20,22 @@ from db.acceptance.accept import Upload
 from db.connection import is_outage
 from db.object_store.object_keys import video_key
 from db.object_store.object_store import ObjectStore, StoredObject
+from db.run_to_completion import run_to_completion
+from db.tracing import current_origin
 from db.values import frame_spec
 from db.values.error_catalogue import CatalogueError
 from db.values.file_type import HEAD_BYTES, sniff
 from db.values.frame_spec import FrameSpec
 from serve_app.http.json_request_body import MAX_SPEC_BYTES, parse_json
-from serve_app.http.multipart_parser import FRAMING_BYTES, BodyError, MultipartReader, Part, too_large_error
+from serve_app.http.multipart_parser import (
+    FRAMING_BYTES,
+    BodyError,
+    MultipartReader,
+    Part,
+    clean_filename,
+    too_large_error,
+)
 from serve_app.http.problem_details import ProblemError
-from serve_app.http.run_to_completion import run_to_completion
 
 _PART_CODES = {
     "empty_file",
@@ -91,12 +99,12 @@ def declared_size(headers: Headers, max_bytes: int) -> int:
 
 
 class FileReceiver:
-    """Reads multipart bodies to their end.
+    """Reads multipart bodies to their end, and copies single files.
 
-    max_files: of one request.
+    max_files: of one multipart body.
 
-    Both methods raise ProblemError with the code of the first refused part and with all refused parts in `errors`, and
-    CatalogueError as the body and the object store do.
+    `store` and `digest` raise ProblemError with the code of the first refused part and with all refused parts in
+    `errors`, and CatalogueError as the body and the object store do.
     """
 
     def __init__(self, database: AsyncEngine, objects: ObjectStore, max_files: int) -> None:
@@ -105,16 +113,36 @@ class FileReceiver:
     @asynccontextmanager
     async def store(self, body: MultipartReader, user_id: UUID) -> AsyncIterator[ReceivedFiles]:
         """Stores the files. They are removed again when reading the body or the block raises."""
-        objects = _ReservedObjects(self._database, self._objects, user_id)
-        try:
+        async with self._reserved_objects(user_id) as objects:
             yield await self._receive(body, objects.put)
-        except BaseException:
-            await run_to_completion(objects.remove())
-            raise
+
+    @asynccontextmanager
+    async def copy(
+        self, filename: str, blocks: AsyncGenerator[bytes, None], user_id: UUID, spec: FrameSpec
+    ) -> AsyncIterator[ReceivedFiles]:
+        """Stores one file. It is removed again when reading the blocks or the block of the caller raises.
+
+        blocks: the first one has HEAD_BYTES, or the whole file. Raises CatalogueError as `sniff`, the blocks and the
+        object store do.
+        """
+        async with self._reserved_objects(user_id) as objects, aclosing(blocks):
+            first = await anext(blocks, b"")
+            sniff(first[:HEAD_BYTES])
+            file = await objects.put(clean_filename(filename), _joined(first, blocks))
+            yield ReceivedFiles([file], spec)
 
     async def digest(self, body: MultipartReader) -> ReceivedFiles:
         """Reads the files without storing them."""
         return await self._receive(body, _digest)
+
+    @asynccontextmanager
+    async def _reserved_objects(self, user_id: UUID) -> AsyncIterator[_ReservedObjects]:
+        objects = _ReservedObjects(self._database, self._objects, user_id)
+        try:
+            yield objects
+        except BaseException:
+            await run_to_completion(objects.remove())
+            raise
 
     async def _receive(self, body: MultipartReader, take_file: _TakeFile) -> ReceivedFiles:
         received, index = ReceivedFiles(), 0
@@ -189,6 +217,12 @@ class _ReservedObjects:
             log.warning("An upload is left to maintenance.", event_name="upload.abandoned", object_keys=self._keys)
 
 
+async def _joined(first: bytes, others: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for block in others:
+        yield block
+
+
 async def _digest(filename: str, chunks: AsyncIterator[bytes]) -> ReceivedFile:
     digest, size = hashlib.sha256(), 0
     async for chunk in chunks:
@@ -218,6 +252,7 @@ def _refusal(errors: Sequence[dict[str, Any]]) -> ProblemError:
 
 def _upload(user_id: UUID, file: ReceivedFile, canonical_spec: str) -> Upload:
     assert file.video_id is not None
+    origin = current_origin()
     return Upload(
         user_id=user_id,
         video_id=file.video_id,
@@ -228,4 +263,6 @@ def _upload(user_id: UUID, file: ReceivedFile, canonical_spec: str) -> Upload:
         sha256=file.content.sha256,
         object_key=video_key(file.video_id),
         spec=canonical_spec,
+        request_id=origin.request_id,
+        traceparent=origin.traceparent,
     )

@@ -1,25 +1,23 @@
-"""The web page: one HTML document and its static files. It loads nothing from other sites."""
+"""The web page: one HTML document and its texts. It loads nothing from other sites."""
 
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
-import os
 from functools import cache
-from os import PathLike
 from pathlib import Path
 
 import jinja2
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
-from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
 
-from db import accounts
+from db.accounts import accounts
 from db.values.error_catalogue import CatalogueError
 from serve_app.deps import deps_of
-from serve_app.web_ui import texts
+from serve_app.web_ui import static_assets, texts
+from serve_app.web_ui.static_assets import accepts_gzip
 
 LANGUAGE_COOKIE = "fotograma_language"
 """The page's script stores the language of the account here. It is no secret."""
@@ -32,6 +30,8 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "script-src 'self'",
         "style-src 'self'",
         "img-src 'self'",
+        # The page asks the browser for the duration of a file that was chosen.
+        "media-src blob:",
         "connect-src 'self'",
         "form-action 'self'",
         "base-uri 'none'",
@@ -56,13 +56,21 @@ async def show(request: Request) -> Response:
     )
     chosen = texts.texts_in(language)
     html = _template().render(
-        settings=json.dumps(settings), language=language, texts_file=chosen.file_name, t=chosen.text, **settings
+        settings=json.dumps(settings),
+        language=language,
+        texts_file=chosen.file_name,
+        static=f"/static/{static_assets.version()}",
+        modules=static_assets.modules(),
+        t=chosen.text,
+        **settings,
     )
     headers = {
         "Content-Security-Policy": CONTENT_SECURITY_POLICY,
         "Content-Language": language,
-        "Vary": "Accept-Language, Cookie",
+        "Vary": "Accept-Encoding, Accept-Language, Cookie",
     }
+    if accepts_gzip(request.headers):
+        return HTMLResponse(gzip.compress(html.encode(), mtime=0), headers=headers | {"Content-Encoding": "gzip"})
     return HTMLResponse(html, headers=headers)
 
 
@@ -87,21 +95,10 @@ async def show_texts(request: Request) -> Response:
     found = texts.texts_in(language)
     is_same = file_name == found.file_name
     cache_control = "public, max-age=31536000, immutable" if is_same else "no-cache"
-    return Response(found.module, headers={"Cache-Control": cache_control}, media_type="text/javascript")
-
-
-class StaticAssets(StaticFiles):
-    """`/static/…`. Browsers revalidate each file, and get 304 while it is unchanged."""
-
-    def __init__(self) -> None:
-        super().__init__(directory=_HERE / "static")
-
-    def file_response(
-        self, full_path: PathLike[str] | str, stat_result: os.stat_result, scope: Scope, status_code: int = 200
-    ) -> Response:
-        response = super().file_response(full_path, stat_result, scope, status_code)
-        response.headers["Cache-Control"] = "no-cache"
-        return response
+    headers = {"Cache-Control": cache_control, "Vary": "Accept-Encoding"}
+    if accepts_gzip(request.headers):
+        return Response(found.compressed, headers=headers | {"Content-Encoding": "gzip"}, media_type="text/javascript")
+    return Response(found.module, headers=headers, media_type="text/javascript")
 
 
 @cache

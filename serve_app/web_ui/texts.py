@@ -5,6 +5,7 @@ The page's modules get a catalogue as an ES module whose address has the digest 
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 from collections.abc import Mapping
@@ -25,11 +26,15 @@ Message = str | dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """The texts in one language. module: an ES module that exports them, with those of the error catalogue."""
+    """The texts in one language. module: an ES module that exports them, with those of the error catalogue.
+
+    compressed: the module, by gzip.
+    """
 
     language: str
     messages: Mapping[str, Message]
     module: bytes
+    compressed: bytes
     file_name: str
 
     def text(self, key: str, **values: object) -> str:
@@ -48,7 +53,8 @@ def texts_in(language: str) -> Texts:
     errors = {code: [text.title, text.remedy] for code, text in entries.items()}
     warnings = {code: entry.text(language) for code, entry in WARNING_TEXTS.items()}
     module = _export("messages", messages) + _export("errors", errors) + _export("warnings", warnings)
-    return Texts(language, messages, module, f"{language}.{hashlib.sha256(module).hexdigest()[:16]}.js")
+    file_name = f"{language}.{hashlib.sha256(module).hexdigest()[:16]}.js"
+    return Texts(language, messages, module, gzip.compress(module, mtime=0), file_name)
 
 
 def supported_language(locale: str) -> str | None:

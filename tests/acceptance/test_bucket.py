@@ -13,19 +13,23 @@ from pathlib import Path
 import httpx
 import pytest
 
-from actors.maintenance.storage_cleaners import GarbageCleaner
+from actors.maintenance.garbage_cleaners import GarbageCleaner
 from db.connection import open_database
 from db.object_store.object_store import ObjectStore
 from db.object_store.store_factory import open_store
 from fotograma import ApiError
+from tests.support.clients.eager_uploads import growth_while_clients_stall
 from tests.support.servers.running_service import Service
 from tests.support.servers.s3_server import S3Server
 from tests.support.videos.clips import ClipByName
 from tests.support.videos.padded_clip import padded_copy
 from tests.support.videos.result_archives import numbers_in, read_archive
 
-VIDEO_BYTES = 20_000_000
+VIDEO_BYTES = 80_000_000
 """Two chunks."""
+STALLED_BYTES = 8_000_000
+BOUND_KIBIBYTES = 100_000_000 // 1024
+MAX_SECONDS = 240
 
 
 @pytest.fixture(scope="module")
@@ -100,3 +104,9 @@ def test_video_is_uploaded_extracted_downloaded_exported_and_deleted(
         assert gone.value.status == 404
     collect_garbage(service, bucket)
     assert asyncio.run(bucket.keys("videos")) == asyncio.run(bucket.keys("results")) == []
+
+
+async def test_memory_stays_when_50_clients_send_more_than_the_bucket_takes(service: Service) -> None:
+    grown = await growth_while_clients_stall(service, STALLED_BYTES, MAX_SECONDS)
+    print(f"KiB: {grown}")
+    assert max(grown.values()) < BOUND_KIBIBYTES, grown

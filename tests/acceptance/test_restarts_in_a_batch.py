@@ -6,12 +6,17 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 import time
 import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from fotograma import Client, Extraction, Status
 from tests.support.servers.running_service import FOTOGRAMA, Service
 from tests.support.videos.clips import ClipByName
 
@@ -55,21 +60,46 @@ def wait_for_archives(into: Path, min_count: float, command: subprocess.Popen[st
         time.sleep(0.1)
 
 
-def test_folder_is_complete_although_all_processes_are_killed(service: Service, folder: Path, tmp_path: Path) -> None:
+@contextmanager
+def followed(client: Client, clip: Path, n: int) -> Iterator[None]:
+    """While the block runs, an extraction is followed. Afterwards it has succeeded, and nothing was raised.
+
+    n: of its specification, so that no result is reused.
+    """
+    is_running = threading.Event()
+
+    def report(latest: Extraction) -> None:
+        if latest.status is Status.RUNNING:
+            is_running.set()
+
+    with ThreadPoolExecutor(1) as thread:
+        extraction = client.upload(clip, spec={"sample": {"mode": "every_nth", "n": n}}).extraction
+        waiting = thread.submit(client.wait, extraction, timeout_seconds=MAX_SECONDS, on_progress=report)
+        assert is_running.wait(MAX_SECONDS)
+        yield
+        assert waiting.result(MAX_SECONDS).status is Status.SUCCEEDED
+
+
+def test_folder_is_complete_although_all_processes_are_killed(
+    service: Service, clips: ClipByName, folder: Path, tmp_path: Path
+) -> None:
     service.log_in_cli()
     before, into = count_accepted(service), tmp_path / "frames"
     command = start_extract(service, folder, into)
-    for share in KILLS_AFTER:
-        wait_for_archives(into, share * FILES, command)
-        service.kill_everything()
-        service.start()
+    with service.client() as client:
+        for number, share in enumerate(KILLS_AFTER, 1):
+            wait_for_archives(into, share * FILES, command)
+            with followed(client, clips("h264_long")[0], number):
+                service.kill_everything()
+                service.start()
     output, errors = command.communicate(timeout=MAX_SECONDS)
     assert command.returncode == 0, errors[-3000:]
     assert {item["status"] for item in json.loads(output)["items"]} == {"succeeded"}
     archives = sorted(into.glob("*.zip"))
     assert [archive.stem for archive in archives] == [f"clip{number:04d}" for number in range(FILES)]
     assert all(zipfile.ZipFile(archive).testzip() is None for archive in archives)
-    assert count_accepted(service, before) == (FILES, FILES)
+    accepted = FILES + len(KILLS_AFTER)
+    assert count_accepted(service, before) == (accepted, accepted)
 
 
 def test_repeated_command_continues_with_the_uploads_of_a_killed_run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
@@ -16,7 +17,10 @@ import psutil
 from cluster.client.sync_client import Client
 from cluster.local import cores_and_ports, process_record
 from cluster.local.process_record import RecordedProcess
+from db.connection import open_database
+from db.queue import queue_status
 from tests.support.servers.running_service import FOTOGRAMA, Service
+from tests.support.wait_conditions import wait_until
 
 
 def start_refused_up(*arguments: str | Path, **environment: str) -> tuple[int, str]:
@@ -60,6 +64,20 @@ def test_demonstration_extracts_frames_into_the_data_directory(service: Service)
     assert len(images) == 8
 
 
+async def test_admins_see_every_worker_with_its_whole_machine_name(service: Service) -> None:
+    database = open_database(service.database_url(), name="test", connections=1)
+
+    async def are_all_seen() -> bool:
+        return len(await queue_status.seen_workers(database)) == service.workers
+
+    try:
+        await wait_until(are_all_seen, 60)
+        names = [worker.name for worker in await queue_status.seen_workers(database)]
+    finally:
+        await database.dispose()
+    assert {name.rpartition(":")[0] for name in names} == {socket.gethostname()}
+
+
 def test_metrics_contain_the_ledger(service: Service) -> None:
     line = next(line for line in service.lines if "Metrics" in line)
     address = line.split()[1].rstrip(",")
@@ -67,6 +85,8 @@ def test_metrics_contain_the_ledger(service: Service) -> None:
     while "fotograma_ledger_differences" not in (metrics := httpx.get(address, timeout=30).text):
         assert time.monotonic() < deadline, "the metrics of the ledger are missing"
         time.sleep(1)
+    (group,) = json.loads((service.data_dir / "prometheus-targets.json").read_text())
+    assert address == f"http://{group['targets'][0]}/metrics"
     (differences,) = re.findall(r"^ray_fotograma_ledger_differences\{.*\} (\S+)$", metrics, re.MULTILINE)
     assert float(differences) == 0
 

@@ -17,7 +17,12 @@ import pytest
 
 from cluster.local import process_record
 from cluster.local.supervision.readiness_probe import ReadinessProbe, parts_of
-from tests.support.servers.listening_sockets import UNKNOWN, listening_sockets
+from tests.support.servers.listening_sockets import (
+    UNKNOWN,
+    ListeningSocket,
+    listening_sockets,
+    sockets_of_hidden_processes,
+)
 from tests.support.servers.request_loop import RequestLoop
 from tests.support.servers.running_service import READY, START_SECONDS, Service
 from tests.support.unprivileged_user import unprivileged_user
@@ -26,7 +31,13 @@ POLL_SECONDS = 0.02
 
 
 @pytest.fixture(scope="module")
-def service() -> Iterator[Service]:
+def sockets_of_others() -> set[ListeningSocket]:
+    """What other services of this user listen on, as far as it can't be told whose sockets they are."""
+    return sockets_of_hidden_processes()
+
+
+@pytest.fixture(scope="module")
+def service(sockets_of_others: set[ListeningSocket]) -> Iterator[Service]:
     """A service of an ordinary user. Its Ray process is killed once during the first start."""
     with tempfile.TemporaryDirectory(prefix="fotograma-", dir="/tmp") as name:
         folder = Path(name)
@@ -126,18 +137,18 @@ def test_failed_first_start_of_ray_is_repeated(service: Service) -> None:
     wait_until_ready(service)
 
 
-def test_only_replicas_listen_beyond_the_loopback_interface_and_they_need_the_token(service: Service) -> None:
-    def all_replicas_listen() -> int | None:
-        public = [listening for listening in listening_sockets(service.process.pid) if not listening.is_loopback]
-        return len(public) if len(public) >= 3 else None
+def test_only_replicas_listen_beyond_the_loopback_interface_and_they_need_the_token(
+    service: Service, sockets_of_others: set[ListeningSocket]
+) -> None:
+    def public_sockets() -> list[ListeningSocket]:
+        sockets = listening_sockets(service.process.pid) - sockets_of_others
+        return sorted((socket for socket in sockets if not socket.is_loopback), key=lambda socket: socket.process)
 
-    wait_for_value(all_replicas_listen)
+    wait_for_value(lambda: len(public_sockets()) if len(public_sockets()) >= 3 else None)
+    public = public_sockets()
+
     sockets = listening_sockets(service.process.pid)
-
-    assert {listening.port for listening in sockets if listening.process == "haproxy"} == {service.port}
-    public = sorted(
-        (listening for listening in sockets if not listening.is_loopback), key=lambda listening: listening.process
-    )
+    assert {socket.port for socket in sockets if socket.process == "haproxy"} == {service.port}
     replicas = ["ray::ServeReplica:api:Api", "ray::ServeReplica:maintenance:maintenance", "ray::ServeReplica:pool:pool"]
     # Only root can read whose sockets they are.
     assert [listening.process for listening in public] == (replicas if os.geteuid() == 0 else [UNKNOWN] * 3)

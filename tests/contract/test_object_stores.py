@@ -12,7 +12,9 @@ import httpx
 import pytest
 from obstore.store import LocalStore, MemoryStore
 
-from db.object_store.cloud_store import CloudStore
+from benchmarks.process_measurement import read_kibibytes
+from db.object_store import cloud_store
+from db.object_store.cloud_store import MIN_READ_BYTES, READ_BYTES, READING_BYTES, CloudStore, read_bytes
 from db.object_store.folder_store import FolderStore
 from db.object_store.object_store import WRITE_BYTES, ObjectNotFound, ObjectStore
 from db.object_store.store_factory import open_store
@@ -167,6 +169,36 @@ async def test_full_disk_raises_storage_full_and_leaves_nothing(
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
+async def test_full_disk_of_the_spool_raises_storage_full_and_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = CloudStore(MemoryStore())
+
+    def raise_no_space(_descriptor: int, _blocks: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "writev", raise_no_space)
+    with pytest.raises(CatalogueError, match="storage_full"):
+        await store.put("videos/one", chunks(b"data"))
+    assert await store.keys("videos") == []
+
+
+async def test_put_that_is_cancelled_ends_after_its_transfer(store: ObjectStore) -> None:
+    """Until then a thread uses the temporary file."""
+    body_has_ended = asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield BIG
+        body_has_ended.set()
+
+    put = asyncio.create_task(store.put("videos/one", body()))
+    await body_has_ended.wait()
+    put.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await put
+    keys = await store.keys("videos")
+    assert keys in ([], ["videos/one"])
+    assert [await read(store, key) for key in keys] == [BIG] * len(keys)
+
+
 def test_url_selects_the_store(tmp_path: Path) -> None:
     assert isinstance(open_store(f"file://{tmp_path}"), FolderStore)
     assert isinstance(open_store("memory:///"), CloudStore)
@@ -211,3 +243,66 @@ async def test_signed_url_of_a_bucket_is_read_without_credentials_and_other_stor
         assert (await client.get(url)).content == BIG
         assert (await client.get(url.partition("?")[0])).status_code == 403
         assert (await client.get(url, headers={"Range": "bytes=5-9"})).content == BIG[5:10]
+
+
+async def test_senders_that_stall_have_nothing_in_memory(store: ObjectStore) -> None:
+    count, blocks = 16, 22
+    stalled, goes_on = asyncio.Semaphore(0), asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        for _ in range(blocks):
+            yield os.urandom(WRITE_BYTES)
+        stalled.release()
+        await goes_on.wait()
+
+    before = read_kibibytes(os.getpid(), "status", "VmRSS:")
+    puts = [asyncio.create_task(store.put(f"videos/{number}", body())) for number in range(count)]
+    for _ in puts:
+        await stalled.acquire()
+    grown = read_kibibytes(os.getpid(), "status", "VmRSS:") - before
+    goes_on.set()
+    assert {(await put).size for put in puts} == {blocks * WRITE_BYTES}
+    assert grown * 1024 < count * blocks * WRITE_BYTES / 3
+
+
+@pytest.mark.parametrize("length", [WRITE_BYTES - 1, WRITE_BYTES, WRITE_BYTES + 1, len(BIG)])
+async def test_object_that_is_larger_than_a_spool_is_whole(
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch, length: int
+) -> None:
+    monkeypatch.setattr(cloud_store, "SPOOL_BYTES", WRITE_BYTES)
+    stored = await store.put("videos/one", chunks(BIG[:length]))
+    assert (stored.size, stored.sha256) == (length, hashlib.sha256(BIG[:length]).hexdigest())
+    assert await read(store, "videos/one") == BIG[:length]
+
+
+async def test_file_of_many_parts_is_whole_and_is_read_in_several_requests(store: ObjectStore, tmp_path: Path) -> None:
+    content = os.urandom(1 << 20) * 21
+    (tmp_path / "file").write_bytes(content)
+    stored = await store.put_file("results/file", tmp_path / "file")
+    assert (stored.size, stored.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+    assert await read(store, "results/file") == content
+
+
+def test_reads_share_the_memory_and_each_gets_the_least() -> None:
+    assert read_bytes(1) == READ_BYTES
+    assert all(reads * read_bytes(reads) <= max(READING_BYTES, reads * MIN_READ_BYTES) for reads in range(1, 300))
+    assert read_bytes(1000) == MIN_READ_BYTES
+
+
+async def test_spool_is_in_the_folder_of_the_setting_and_has_no_name(tmp_path: Path) -> None:
+    folder = tmp_path / "scratch"
+    store = open_store("memory:///", folder)
+
+    async def body() -> AsyncIterator[bytes]:
+        yield BIG
+        open_files = {
+            os.readlink(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd") if _is_open(number)
+        }
+        assert any(path.startswith(f"{folder}/") for path in open_files)
+        assert os.listdir(folder) == []
+
+    assert (await store.put("videos/one", body())).size == len(BIG)
+
+
+def _is_open(number: str) -> bool:
+    return Path(f"/proc/self/fd/{number}").is_symlink()

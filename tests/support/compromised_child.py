@@ -20,5 +20,8 @@ async def child_that_sends(*answers: dict[str, Any]) -> DecodingChild:
 
 
 async def child_that_runs(code: str) -> DecodingChild:
-    """A child that does its job, then runs this code before it sends the outcome. `out`: its result folder."""
+    """A child that does its job, then runs this code before it sends the outcome.
+
+    out: its result folder. on_progress: sends an event to the worker.
+    """
     return await DecodingChild.start((str(child_with_extra_step.__file__), code))

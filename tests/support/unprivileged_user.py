@@ -21,7 +21,8 @@ from tests.support.servers.running_service import FOTOGRAMA
 
 USER_NAME = "fotograma-test"
 UNUSED_CHECKOUT_FILES = shutil.ignore_patterns(".*", "tests", "benchmarks")
-UNUSED_PYTHON_FILES = shutil.ignore_patterns("site-packages", "test", "include", "share", "__pycache__")
+# The bytecode is needed: the user can't write it, and a dozen processes would compile the standard library anew.
+UNUSED_PYTHON_FILES = shutil.ignore_patterns("site-packages", "test", "include", "share")
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ def test_the_readme_shows_the_page_and_the_two_commands_before_all_others() -> N
     text = README.read_text()
     commands = re.findall(r"^(?: {4})?((?:pip|uv|curl|docker|fotograma) [^#\n]+?) *(?:#.*)?$", text, re.MULTILINE)
     assert commands[:2] == ["pip install uv && uv run fotograma up --demo", "pip install uv && uv run pytest"]
-    assert text.index("(docs/page.png)") < text.index(commands[0])
+    assert text.index("(docs/img/desktop/frames.webp)") < text.index(commands[0])
 
 
 @every_document
@@ -62,6 +62,12 @@ def test_every_link_has_a_target(document: Path) -> None:
         assert linked_file.is_relative_to(ROOT)
         assert linked_file.exists(), target
         assert not anchor or anchor in anchors(linked_file), f"{target}#{anchor}"
+
+
+@every_document
+def test_no_text_is_taken_for_an_html_element(document: Path) -> None:
+    text = re.sub(r"^```.*?^```|^ {4}.*?$|`[^`]*`|<!--.*?-->", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+    assert re.findall(r"<(?!https?://)/?[a-z][^>]*>", text) == []
 
 
 @every_document
@@ -84,9 +90,22 @@ def test_every_python_block_parses(document: Path) -> None:
 
 
 def test_the_index_names_every_document() -> None:
-    index = (ROOT / "docs" / "README.md").read_text()
-    folder = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
-    assert {name for name in folder if f"]({name})" not in index} == set()
+    docs = ROOT / "docs"
+    index = (docs / "README.md").read_text()
+    # These folders have indexes of their own.
+    pages = {
+        str(path.relative_to(docs))
+        for path in docs.rglob("*.md")
+        if path.parent.name not in {"decisions", "runbooks"} or path.stem == "README"
+    }
+    assert {page for page in pages - {"README.md"} if f"]({page})" not in index} == set()
+
+
+def test_the_index_of_decisions_names_every_decision() -> None:
+    decisions = ROOT / "docs" / "decisions"
+    index = (decisions / "README.md").read_text()
+    titles = {path.name: path.read_text().partition("\n")[0].lstrip("# ") for path in decisions.glob("0*.md")}
+    assert {name for name, title in titles.items() if f"- [{title}]({name})" not in index} == set()
 
 
 def test_the_speeds_of_the_readme_are_those_of_the_benchmarks() -> None:
@@ -99,9 +118,9 @@ def test_the_speeds_of_the_readme_are_those_of_the_benchmarks() -> None:
 
 
 def test_readme_has_a_row_for_every_sample_mode() -> None:
-    assert {name.split()[0] for name in table(README, "`sample.mode`")} == set(
-        table(ROOT / "docs" / "frames.md", "`sample.mode`")
-    )
+    pages = (README, ROOT / "docs" / "reference" / "specification.md")
+    in_readme, specified = ({name.split()[0] for name in table(page, "`sample.mode`")} for page in pages)
+    assert in_readme == specified
 
 
 def test_every_warning_of_a_result_is_explained() -> None:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from cluster.cli.option_types import Unpacking
+from cluster.cli.shared_options import Unpacking
 from cluster.client.api_types import Failure
 
 
 @dataclass(frozen=True, slots=True)
 class BatchOptions:
     """folder: of the results. images: how they are unpacked, None when they are not. no_clobber: archives that are
-    there stay as they are. timeout: seconds of waiting, None for no end."""
+    there stay as they are. timeout: seconds of waiting, None for no end. shown_names: of files that are not shown by
+    their paths."""
 
     folder: Path
     images: Unpacking | None = None
     no_clobber: bool = False
     timeout: float | None = None
     as_json: bool = False
+    shown_names: Mapping[Path, str] = field(default_factory=dict)
 
 
 def deadline_after(seconds: float | None) -> float | None:

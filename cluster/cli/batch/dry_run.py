@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 import typer
 
-from cluster.cli.batch.server_batch import BatchItem
+from cluster.cli.batch.batch_items import BatchItem
 from cluster.cli.failures import failure_of
-from cluster.cli.stored_credentials import NotLoggedIn, server_credentials
+from cluster.cli.server_url import NotLoggedIn, server_url
 from cluster.cli.terminal_output import console, json_text, print_line
 from cluster.client.api_types import Estimate, Failure, Media
 from cluster.client.async_client import AsyncClient
@@ -127,8 +127,8 @@ async def _with_plan(forecast: Forecast, spec: str) -> Forecast:
 async def _with_service(forecasts: list[Forecast], spec: str) -> list[Forecast]:
     """Adds what the service has already, and its estimates, if it can be reached."""
     try:
-        server = server_credentials(os.environ)
-        async with AsyncClient(server.url, store=server.store, retry=RetryPolicy(attempts=2)) as client:
+        url = server_url(os.environ)
+        async with AsyncClient(url, retry=RetryPolicy(attempts=2)) as client:
             compared = await _each(lambda forecast: _with_reuse(client, forecast, spec), forecasts)
             return [replace(forecast, estimate=await _estimate(client, forecast.media, spec)) for forecast in compared]
     except (NotLoggedIn, ConnectionFailed, ApiError) as error:

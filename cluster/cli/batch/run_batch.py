@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Protocol
 
 import typer
 
+from cluster.cli.batch.batch_items import BatchItem
 from cluster.cli.batch.batch_options import BatchOptions
-from cluster.cli.batch.batch_results import failures, json_object, summary, summary_line
+from cluster.cli.batch.batch_output import failures, json_object, summary, summary_line
 from cluster.cli.batch.output_paths import output_paths
 from cluster.cli.batch.progress_display import Display, display_for
-from cluster.cli.batch.server_batch import BATCH_RETRY_POLICY, BatchItem, ServerBatch
 from cluster.cli.batch.video_outcome import VideoOutcome, exit_code
 from cluster.cli.exit_codes import CommandExitCode
-from cluster.cli.reachability import say_when_unreachable
 from cluster.cli.terminal_output import console, json_text, printable
 
 if TYPE_CHECKING:
-    from cluster.client.async_client import AsyncClient
+    from cluster.cli.batch.batch_client import BatchClient
+    from cluster.cli.batch.server_batch import ServerBatch
 
 
 class BatchRun(Protocol):
@@ -36,46 +36,36 @@ class BatchRun(Protocol):
 
 def run_on_server(items: list[BatchItem], spec: str | None, options: BatchOptions) -> None:
     """Uploads the files that the server does not have, and downloads the results. Exits as `run_batch`."""
+    from cluster.cli.batch.batch_client import open_batch_client  # noqa: PLC0415
+
     client = open_batch_client()
     with asyncio.Runner() as runner:
         run_batch(runner, _ServerRun(client, spec, options), items, options)
 
 
-def open_batch_client() -> AsyncClient:
-    """Returns a client that outlives restarts of the service. Says when it can't be reached. Raises NotLoggedIn."""
-    from cluster.cli.stored_credentials import server_credentials  # noqa: PLC0415
-    from cluster.client.async_client import AsyncClient  # noqa: PLC0415
-    from cluster.client.credentials.credentials_file import writable_upload_state_path  # noqa: PLC0415
-
-    server = server_credentials(os.environ)
-    state = None
-    try:
-        state = writable_upload_state_path(os.environ)
-    except OSError as error:
-        typer.echo(f"An upload can't go on after a crash of this command: {error}", err=True)
-    say_when_unreachable(server.url, BATCH_RETRY_POLICY.patience_seconds)
-    return AsyncClient(server.url, store=server.store, retry=BATCH_RETRY_POLICY, upload_state=state)
-
-
-def batch_items(files: Sequence[Path], folder: Path) -> list[BatchItem]:
+def batch_items(files: Sequence[Path], options: BatchOptions) -> list[BatchItem]:
     """Returns one item for each input file, with its output path in the folder."""
-    targets = output_paths(folder, [file.name for file in files])
-    return [BatchItem(str(file), target, source=file) for file, target in zip(files, targets, strict=True)]
+    targets, names = output_paths(options.folder, [file.name for file in files]), options.shown_names
+    return [
+        BatchItem(names.get(file, str(file)), target, source=file) for file, target in zip(files, targets, strict=True)
+    ]
 
 
 class _ServerRun:
-    def __init__(self, client: AsyncClient, spec: str | None, options: BatchOptions) -> None:
+    def __init__(self, client: BatchClient, spec: str | None, options: BatchOptions) -> None:
         self._client, self._spec, self._options = client, spec, options
         self._batch: ServerBatch | None = None
 
     async def __call__(self, display: Display, items: Sequence[BatchItem]) -> list[VideoOutcome]:
+        from cluster.cli.batch.server_batch import ServerBatch  # noqa: PLC0415
+
         options = self._options
         self._batch = ServerBatch(self._client, display, self._spec, options.images, options.timeout)
         async with self._client:
             return await self._batch.run(items)
 
     def interrupted(self) -> list[str]:
-        ids = [extraction.id for extraction in self._batch.pending.values()] if self._batch else []
+        ids = [extraction.id for extraction in self._batch.pending()] if self._batch else []
         if not ids:
             return ["Stopped."]
         return [

@@ -8,37 +8,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from actors.sandbox.child_process import ChildStartError, DecodingChild
-from cluster.client.errors import FotogramaError
+from cluster.installed_engine import check_engine
 from db.values.error_catalogue import CatalogueError
 from db.values.frame_spec import canonical, parse
 
 if TYPE_CHECKING:
+    from cluster.cli.batch.batch_items import BatchItem
     from cluster.cli.batch.batch_options import BatchOptions
     from cluster.cli.batch.progress_display import Display
-    from cluster.cli.batch.server_batch import BatchItem
     from cluster.cli.batch.video_outcome import VideoOutcome
 
 
-class EngineMissing(FotogramaError):
-    """The decoding libraries are not installed."""
-
-
-def check_engine() -> None:
-    """Raises EngineMissing when a decoding library is not installed."""
-    missing = [name for name in ("av", "decord", "numpy", "simplejpeg") if find_spec(name) is None]
-    if missing:
-        raise EngineMissing(f'The engine is not installed ({missing[0]}). Run: pip install "fotograma[engine]"')
-
-
 def run_local(files: Sequence[Path], spec: str | None, options: BatchOptions) -> None:
-    """Extracts the files on this machine. Exits as `run_batch`. Raises EngineMissing."""
+    """Extracts the files on this machine. Exits as `run_batch`. Raises PackageMissing."""
     check_engine()
     try:
         canonical_spec = canonical(parse(spec or "{}"))
@@ -48,7 +36,7 @@ def run_local(files: Sequence[Path], spec: str | None, options: BatchOptions) ->
         # These imports run while the child starts, which takes longest.
         from cluster.cli.batch.run_batch import batch_items, run_batch  # noqa: PLC0415
 
-        items = batch_items(files, options.folder)
+        items = batch_items(files, options)
         run_batch(runner, _LocalRun(canonical_spec, options, child), items, options)
 
 

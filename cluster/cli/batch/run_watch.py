@@ -12,13 +12,13 @@ from typing import Protocol
 
 import typer
 
+from cluster.cli.batch.batch_items import BatchItem, BatchObserver
 from cluster.cli.batch.batch_options import BatchOptions
-from cluster.cli.batch.batch_results import failures, json_object, summary, summary_line
+from cluster.cli.batch.batch_output import failures, json_object, summary, summary_line
 from cluster.cli.batch.input_files import input_files
 from cluster.cli.batch.output_paths import OutputPath, output_paths
 from cluster.cli.batch.progress_display import LineDisplay
-from cluster.cli.batch.run_batch import kept_outcome, make_folder, open_batch_client
-from cluster.cli.batch.server_batch import BatchItem, BatchObserver, ServerBatch
+from cluster.cli.batch.run_batch import kept_outcome, make_folder
 from cluster.cli.batch.video_outcome import VideoOutcome, exit_code
 from cluster.cli.batch.watch_folder import Extract, FolderWatch
 from cluster.cli.exit_codes import CommandExitCode
@@ -125,5 +125,8 @@ async def _incoming(spec: str | None, options: BatchOptions, *, local: bool) -> 
 
         yield extract
     else:
+        from cluster.cli.batch.batch_client import open_batch_client  # noqa: PLC0415
+        from cluster.cli.batch.server_batch import ServerBatch  # noqa: PLC0415
+
         async with open_batch_client() as client:
             yield IncomingVideos(ServerBatch(client, observer, spec, options.images), observer, options).extract

@@ -1,105 +1,61 @@
-"""Uploads, extracts and downloads many videos concurrently through the server. A failure stops no other video."""
+"""Uploads, extracts, downloads and unpacks many videos by the service. The SDK does all but the unpacking."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from enum import StrEnum
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
 
+from cluster.cli.batch.batch_client import BatchClient
+from cluster.cli.batch.batch_items import BatchItem, BatchObserver, Stage
 from cluster.cli.batch.batch_options import deadline_after, timeout_failure
-from cluster.cli.batch.equal_files import EqualFiles
-from cluster.cli.batch.output_paths import OutputPath
-from cluster.cli.batch.video_outcome import VideoOutcome
+from cluster.cli.batch.video_outcome import OutcomeKind, VideoOutcome
 from cluster.cli.failures import failure_of
-from cluster.cli.option_types import Unpacking
-from cluster.client.api_types import Extraction, Status, Video
-from cluster.client.batch.reuse_or_upload import is_damaged, is_retryable
-from cluster.client.errors import (
-    ApiError,
-    ExtractionFailed,
-    FotogramaError,
-)
-from cluster.client.retry_policy import RetryPolicy
+from cluster.cli.shared_options import Unpacking
+from cluster.client.api_types import Extraction
+from cluster.client.batch.outcome import ExtractOutcome, ExtractProgress, ExtractStage
+from cluster.client.batch.video_batch import BatchVideo, VideoBatch
+from cluster.client.errors import FotogramaError
 from cluster.unpack_archive import Run, image_prefix, is_unpacked, unpack
 
-if TYPE_CHECKING:
-    from cluster.client.async_client import AsyncClient
-
-BATCH_RETRY_POLICY = RetryPolicy(
-    attempts=None, patience_seconds=900.0, retry_after_seconds=600.0, in_progress_seconds=300.0
-)
-"""Long enough for restarts of the server."""
-MAX_UPLOADS = 4
-MAX_DOWNLOADS = 4
-MAX_IN_PROGRESS = 64
-"""Videos between the start of the upload and the end of the download. Each of them polls its status."""
-
-
-class Stage(StrEnum):
-    """The stage that a video has reached."""
-
-    WAITING = "waiting"
-    READING = "reading"
-    UPLOADING = "uploading"
-    QUEUED = "queued"
-    RUNNING = "extracting"
-    DOWNLOADING = "downloading"
-    UNPACKING = "unpacking"
-
-
-class BatchObserver(Protocol):
-    """Receives the progress of a batch. index: of the video in the batch. Another thread may call it."""
-
-    def stage(self, index: int, name: str, stage: Stage, done: int = 0, total: int | None = None) -> None: ...
-
-    def end(self, index: int, outcome: VideoOutcome) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class BatchItem:
-    """One video of a batch: a local file, or a video or extraction on the server."""
-
-    name: str
-    target: OutputPath
-    source: Path | None = None
-    video: Video | None = None
-    extraction: Extraction | None = None
+_ENDS = frozenset({ExtractStage.SUCCEEDED, ExtractStage.FAILED})
 
 
 @dataclass(slots=True)
-class _ItemState:
-    """The state of one video while the batch runs. first_sent: bytes that the server had before this run."""
+class _Transfer:
+    """What was sent and received of one video. first_sent: bytes that the server had before this run."""
 
-    video: Video | None
-    extraction: Extraction | None
-    archive: Path | None = None
-    folder: Path | None = None
     first_sent: int | None = None
     sent_bytes: int = 0
     is_downloaded: bool = False
-    is_extracted_again: bool = False
+
+    def report_sent(self, sent: int) -> None:
+        # The first report has the bytes that the server has already.
+        self.first_sent = sent if self.first_sent is None else self.first_sent
+        self.sent_bytes = max(self.sent_bytes, sent - self.first_sent)
 
 
 @dataclass(slots=True)
 class ServerBatch:
-    """spec: JSON text for uploaded files. timeout: seconds for all videos. pending: extractions that the server has
-    accepted and that are not downloaded.
-    """
+    """spec: JSON text for uploaded files. timeout: seconds for all videos."""
 
-    client: AsyncClient
+    client: BatchClient
     observer: BatchObserver
     spec: str | None = None
     unpack: Unpacking | None = None
     timeout: float | None = None
-    pending: dict[int, Extraction] = field(default_factory=dict)
-    _in_progress: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_IN_PROGRESS))
-    _uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_UPLOADS))
-    _equal_files: EqualFiles = field(default_factory=EqualFiles)
-    _downloads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_DOWNLOADS))
+    _batch: VideoBatch = field(init=False)
+    _transfers: dict[int, _Transfer] = field(default_factory=dict)
+    _left: list[Extraction] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._batch = self.client.new_batch(self.spec, self._show)
+
+    def pending(self) -> list[Extraction]:
+        """Returns the extractions with which the server goes on, and whose results are not here."""
+        known = [outcome.extraction for outcome in self._batch.unfinished.values()]
+        return [*self._left, *(extraction for extraction in known if extraction is not None)]
 
     async def run(self, items: Iterable[BatchItem], first_index: int = 0) -> list[VideoOutcome]:
         """Runs all items. A failure stops no other item. Returns outcomes in the order of the items.
@@ -107,7 +63,7 @@ class ServerBatch:
         first_index: of the items, when other items of the batch run already.
         """
         batch = list(items)
-        await asyncio.to_thread(self._equal_files.count, [item.source for item in batch if item.source is not None])
+        await asyncio.to_thread(self._batch.count, [item.source for item in batch if item.source is not None])
         deadline = deadline_after(self.timeout)
         async with asyncio.TaskGroup() as group:
             tasks = [
@@ -117,141 +73,87 @@ class ServerBatch:
         return [task.result() for task in tasks]
 
     async def _run_item(self, index: int, item: BatchItem, deadline: float | None) -> VideoOutcome:
-        state = _ItemState(item.video, item.extraction)
-        failure = None
+        transfer = self._transfers[index] = _Transfer()
+        found = ExtractOutcome(item.name, item.video, item.extraction)
+        archive = folder = failure = None
         limit = asyncio.timeout_at(deadline)
         try:
-            async with limit, self._in_progress:
-                await self._run_stages(index, item, state)
+            async with limit:
+                found = await self._extract(index, item, transfer)
+                if found.error is not None:
+                    raise found.error
+                archive = item.target.archive
+                folder = await self._unpack(index, item, found, is_new=transfer.is_downloaded)
         except (FotogramaError, OSError) as error:
             failure = failure_of(error)
             if limit.expired():
-                failure = timeout_failure(self.timeout, state.extraction.id if state.extraction else None)
-            if isinstance(error, ExtractionFailed):
-                state.extraction = error.extraction
-                self.pending.pop(index, None)
-        result = state.extraction.result if state.extraction else None
+                found = self._batch.unfinished.pop(index, found)
+                failure = timeout_failure(self.timeout, found.extraction.id if found.extraction else None)
         outcome = VideoOutcome(
             item.name,
-            state.video,
-            state.extraction,
-            state.archive,
-            state.folder,
+            found.video,
+            found.extraction,
+            archive,
+            folder,
             failure,
-            result,
-            state.sent_bytes,
-            is_unchanged=failure is None and not state.is_downloaded,
+            found.extraction.result if found.extraction else None,
+            transfer.sent_bytes,
+            is_unchanged=failure is None and not transfer.is_downloaded,
         )
+        if outcome.kind is OutcomeKind.UNFINISHED and outcome.extraction is not None:
+            self._left.append(outcome.extraction)
+        del self._transfers[index]
         self.observer.end(index, outcome)
         return outcome
 
-    async def _run_stages(self, index: int, item: BatchItem, state: _ItemState) -> None:
-        on_stage = partial(self.observer.stage, index, item.name)
-        if item.source is not None:
-            on_stage(Stage.WAITING)
-            async with self._equal_files.turn(item.source, self._uploads, partial(on_stage, Stage.READING)):
-                state.video, state.extraction = await self._upload(item.source, on_stage, state)
-        await self._fetch_result(index, item, on_stage, state)
-        del self.pending[index]
-        if self.unpack:
-            on_stage(Stage.UNPACKING)
-            await asyncio.to_thread(self._unpack, state, item, self.unpack)
-
-    async def _fetch_result(self, index: int, item: BatchItem, on_stage: _OnStage, state: _ItemState) -> None:
-        """Waits for the result and downloads it. Extracts again when the result of an earlier run has expired."""
-
+    async def _extract(self, index: int, item: BatchItem, transfer: _Transfer) -> ExtractOutcome:
         def report_received(received: int, total: int | None) -> None:
-            state.is_downloaded = True
-            on_stage(Stage.DOWNLOADING, received, total)
+            transfer.is_downloaded = True
+            self.observer.stage(index, item.name, Stage.DOWNLOADING, received, total)
 
-        while state.archive is None:
-            assert state.extraction is not None
-            self.pending[index] = state.extraction
-            state.extraction = await self.client.wait(
-                state.extraction, on_progress=lambda latest: _report_progress(on_stage, latest)
-            )
-            target = item.target.archive
-            try:
-                async with self._downloads:
-                    state.archive = await self.client.download(state.extraction, target, on_received=report_received)
-            except ApiError as error:
-                if error.code != "expired" or item.source is None or state.is_extracted_again:
-                    raise
-                state.is_extracted_again = True
-                state.video, state.extraction = await self._extract_again(item.source, on_stage, state)
-
-    async def _extract_again(self, source: Path, on_stage: _OnStage, state: _ItemState) -> tuple[Video, Extraction]:
-        """Extracts a video whose result has expired."""
-        assert state.video is not None
-        assert state.extraction is not None
-        key = f"again-{state.extraction.id}"
-        try:
-            return state.video, await self.client.extract_again(state.video, self.spec or "{}", idempotency_key=key)
-        except ApiError as error:
-            if error.code != "video_expired":
-                raise
-        async with self._uploads:
-            return await self._upload_again(source, on_stage, state, key)
-
-    async def _upload_again(
-        self, source: Path, on_stage: _OnStage, state: _ItemState, key: str
-    ) -> tuple[Video, Extraction]:
-        """Uploads a file whose bytes the server has removed or never got right."""
-        sent = partial(_report_sent, on_stage, state)
-        video = await self.client.upload(source, self.spec, idempotency_key=key, on_sent=sent)
-        return video, video.extraction
-
-    def _unpack(self, state: _ItemState, item: BatchItem, unpacking: Unpacking) -> None:
-        video, extraction, target = state.video, state.extraction, item.target
-        assert video is not None
-        assert extraction is not None
-        run = Run(
-            video.filename if item.source is None else item.source.name,
-            image_prefix(target.folder.name) if unpacking.prefix else "",
-            video.id,
-            extraction.id,
-            extraction.created_at,
-            extraction.started_at,
-            extraction.finished_at,
+        if item.source is not None:
+            self.observer.stage(index, item.name, Stage.WAITING)
+        video = BatchVideo(
+            item.name, item.source, item.video, item.extraction, item.target.archive, on_received=report_received
         )
-        if state.is_downloaded or not is_unpacked(target.archive, target.folder, run):
-            unpack(target.archive, target.folder, run)
-        state.folder = target.folder
+        return await self.client.extract_one(self._batch, index, video)
 
-    async def _upload(self, source: Path, on_stage: _OnStage, state: _ItemState) -> tuple[Video, Extraction]:
-        """Uploads a file, or finds the video that an earlier run of the same command has uploaded."""
-        sent, read = partial(_report_sent, on_stage, state), partial(on_stage, Stage.READING)
-        read()
-        video = await self.client.upload(source, self.spec, by_content=True, on_sent=sent, on_read=read)
-        extraction = video.extraction
-        while is_retryable(extraction):
-            key = f"retry-{extraction.id}"
-            if is_damaged(extraction):
-                video, extraction = await self._upload_again(source, on_stage, state, key)
-                continue
-            try:
-                retried = await self.client.retry(extraction, idempotency_key=key)
-            except ApiError as error:
-                if error.code != "video_expired":
-                    raise
-                return await self._upload_again(source, on_stage, state, key)
-            extraction = await self.client.extraction(retried.id)
-        return video, extraction
+    def _show(self, progress: ExtractProgress) -> None:
+        transfer = self._transfers.get(progress.index)
+        if transfer is None or progress.stage in _ENDS:
+            # A thread may still report of a video whose time is over.
+            return
+        if progress.stage is ExtractStage.UPLOADING:
+            transfer.report_sent(progress.done)
+        stage = Stage(progress.stage.value)
+        self.observer.stage(progress.index, progress.name, stage, progress.done, progress.total)
 
+    async def _unpack(self, index: int, item: BatchItem, found: ExtractOutcome, *, is_new: bool) -> Path | None:
+        """Returns the folder of the images; None when they are not wanted. Raises FotogramaError, OSError."""
+        if self.unpack is None:
+            return None
+        self.observer.stage(index, item.name, Stage.UNPACKING)
+        target, run = item.target, run_of(item, found, self.unpack)
 
-class _OnStage(Protocol):
-    def __call__(self, stage: Stage, done: int = 0, total: int | None = None) -> None: ...
+        def write_images() -> None:
+            if is_new or not is_unpacked(target.archive, target.folder, run):
+                unpack(target.archive, target.folder, run)
+
+        await asyncio.to_thread(write_images)
+        return target.folder
 
 
-def _report_sent(on_stage: _OnStage, state: _ItemState, sent: int, total: int) -> None:
-    # The first report has the bytes that the server has already.
-    state.first_sent = sent if state.first_sent is None else state.first_sent
-    state.sent_bytes = max(state.sent_bytes, sent - state.first_sent)
-    on_stage(Stage.UPLOADING, sent, total)
-
-
-def _report_progress(on_stage: _OnStage, extraction: Extraction) -> None:
-    if extraction.status is Status.QUEUED:
-        on_stage(Stage.QUEUED)
-    else:
-        on_stage(Stage.RUNNING, extraction.progress.frames_done, extraction.progress.frames_total)
+def run_of(item: BatchItem, found: ExtractOutcome, unpacking: Unpacking) -> Run:
+    """What video.json tells about a result."""
+    video, extraction = found.video, found.extraction
+    assert video is not None
+    assert extraction is not None
+    return Run(
+        video.filename if item.source is None else item.source.name,
+        image_prefix(item.target.folder.name) if unpacking.prefix else "",
+        video.id,
+        extraction.id,
+        extraction.created_at,
+        extraction.started_at,
+        extraction.finished_at,
+    )

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from cluster.cli.option_types import example
+from cluster.cli.shared_options import example
 
 commands = typer.Typer()
 COMPLETE_VARIABLE = "_FOTOGRAMA_COMPLETE"

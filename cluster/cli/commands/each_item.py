@@ -42,10 +42,10 @@ def act_on_each(client: Client, items: Sequence[StoredItem], act: Act, *, as_jso
         raise typer.Exit(CommandExitCode.PARTIAL if results else exit_code_of(failures[0]))
 
 
-def confirm(verb: str, items: Sequence[StoredItem]) -> None:
+def confirm(verb: str, names_of_items: Sequence[str]) -> None:
     """Asks whether to go on. Raises typer.Abort, and typer.BadParameter when nobody can be asked."""
-    names = ", ".join(printable(item.video.filename) for item in items[:5])
-    more = f" and {len(items) - 5} more" if len(items) > 5 else ""
+    names = ", ".join(map(printable, names_of_items[:5]))
+    more = f" and {len(names_of_items) - 5} more" if len(names_of_items) > 5 else ""
     if not sys.stdin.isatty():
         raise typer.BadParameter(f"nobody can be asked. To {verb.lower()} {names}{more}, add it.", param_hint="--yes")
     typer.confirm(f"{verb} {names}{more}?", abort=True, err=True)

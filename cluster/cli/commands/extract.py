@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from cluster.cli.exit_codes import CommandExitCode
-from cluster.cli.option_types import (
+from cluster.cli.shared_options import (
     Folder,
     Json,
     Local,
@@ -59,20 +59,25 @@ def extract(
     """
     from cluster.cli.batch.batch_options import BatchOptions  # noqa: PLC0415
     from cluster.cli.batch.input_files import file_of_stdin  # noqa: PLC0415
-    from cluster.cli.spec_text import text_of_options  # noqa: PLC0415
+    from cluster.cli.spec_json import text_of_options  # noqa: PLC0415
 
-    spec_text, images = text_of_options(options), unpacking(unpack=unpack, prefix=prefix)
+    spec_text = text_of_options(options, local=local, timeout=timeout)
+    images = unpacking(unpack=unpack, prefix=prefix)
+    shown_names = {}
     with ExitStack() as temporary:
         if STDIN in files:
             streamed = temporary.enter_context(file_of_stdin(stdin_name))
+            shown_names[streamed] = stdin_name
             files = [streamed if file == STDIN else file for file in dict.fromkeys(files)]
         found, is_complete = _input_files(files, recursive=recursive)
-        batch_options = BatchOptions(folder, images, no_clobber=no_clobber, timeout=timeout, as_json=as_json)
+        batch_options = BatchOptions(
+            folder, images, no_clobber=no_clobber, timeout=timeout, as_json=as_json, shown_names=shown_names
+        )
         if dry_run:
             from cluster.cli.batch.dry_run import show_dry_run  # noqa: PLC0415
             from cluster.cli.batch.run_batch import batch_items  # noqa: PLC0415
 
-            show_dry_run(batch_items(found, folder), spec_text, local=local, as_json=as_json)
+            show_dry_run(batch_items(found, batch_options), spec_text, local=local, as_json=as_json)
         elif local:
             from cluster.cli.batch.run_local import run_local  # noqa: PLC0415
 
@@ -80,7 +85,7 @@ def extract(
         else:
             from cluster.cli.batch.run_batch import batch_items, run_on_server  # noqa: PLC0415
 
-            run_on_server(batch_items(found, folder), spec_text, batch_options)
+            run_on_server(batch_items(found, batch_options), spec_text, batch_options)
     if not is_complete:
         raise typer.Exit(CommandExitCode.PARTIAL)
 

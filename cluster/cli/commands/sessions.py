@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cluster.cli.option_types import Json, example
+from cluster.cli.shared_options import Json, Timeout, example
 
 if TYPE_CHECKING:
     from cluster.client.account_types import Account
@@ -22,6 +23,7 @@ def login(
     ] = None,
     email: Annotated[str | None, typer.Option(help="E-mail of the account.", show_default=False)] = None,
     register: Annotated[bool, typer.Option("--register", help="Create the account first.")] = False,
+    timeout: Timeout = None,
 ) -> None:
     """Log in to a service. The password is asked for, or taken from FOTOGRAMA_PASSWORD."""
     from cluster.cli.service_client import open_client_at  # noqa: PLC0415
@@ -34,38 +36,44 @@ def login(
     password = os.environ.get("FOTOGRAMA_PASSWORD") or typer.prompt(
         "Password", hide_input=True, confirmation_prompt=register, err=True
     )
-    with open_client_at(address) as client:
+    with open_client_at(address, timeout) as client:
         if register:
-            client.register(account_email, password)
+            client.register(account_email, password, locale=account_language(os.environ))
         tokens = client.login(account_email, password)
     with file.locked():
         file.write_tokens(address, tokens, account_email)
     typer.echo(f"Logged in at {address} as {account_email}.")
 
 
-@commands.command(epilog=example("fotograma logout"))
-def logout() -> None:
-    """End the session and delete its tokens."""
-    from cluster.cli.service_client import open_client  # noqa: PLC0415
-    from cluster.cli.stored_credentials import server_credentials  # noqa: PLC0415
+def account_language(environment: Mapping[str, str]) -> str | None:
+    """The language of a new account's page and mails, after the terminal's; None for that of the service."""
+    names = (environment.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
+    return "pt-BR" if next(filter(None, names), "").startswith("pt") else None
 
-    url = server_credentials(os.environ).url
-    with open_client() as client:
+
+@commands.command(epilog=example("fotograma logout"))
+def logout(timeout: Timeout = None) -> None:
+    """End the session and delete its tokens."""
+    from cluster.cli.server_url import server_url  # noqa: PLC0415
+    from cluster.cli.service_client import open_client  # noqa: PLC0415
+
+    url = server_url(os.environ)
+    with open_client(timeout) as client:
         client.logout()
     typer.echo(f"Logged out at {url}.")
 
 
 @commands.command(epilog=example("fotograma whoami"))
-def whoami(as_json: Json = False) -> None:
+def whoami(timeout: Timeout = None, as_json: Json = False) -> None:
     """Show the account that you are logged in with, and the service."""
     from dataclasses import asdict  # noqa: PLC0415
 
+    from cluster.cli.server_url import server_url  # noqa: PLC0415
     from cluster.cli.service_client import open_client  # noqa: PLC0415
-    from cluster.cli.stored_credentials import server_credentials  # noqa: PLC0415
     from cluster.cli.terminal_output import json_text  # noqa: PLC0415
 
-    url = server_credentials(os.environ).url
-    with open_client() as client:
+    url = server_url(os.environ)
+    with open_client(timeout) as client:
         account = client.me()
     if as_json:
         typer.echo(json_text({"url": url, **asdict(account)}))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cluster.cli.exit_codes import CommandExitCode
-from cluster.cli.option_types import example
+from cluster.cli.shared_options import example
 
-SampleFile = Annotated[Path, typer.Argument(metavar="FILE", help="New file, such as clip.mp4.", show_default=False)]
+SamplesFolder = Annotated[
+    Path, typer.Argument(metavar="DIR", help="Folder of the clips; made if missing.", show_default=False)
+]
 
 commands = typer.Typer()
 
@@ -20,7 +21,7 @@ commands = typer.Typer()
 def up(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the API and the page.")] = 8000,
     data_dir: Annotated[Path, typer.Option("--home", metavar="DIR", help="Folder of all data.")] = Path("~/.fotograma"),
-    demo: Annotated[bool, typer.Option("--demo", help="Also extract a sample clip.")] = False,
+    demo: Annotated[bool, typer.Option("--demo", help="Also write sample clips, and extract one.")] = False,
     workers: Annotated[
         int | None,
         typer.Option(min=1, envvar="FOTOGRAMA_WORKERS", help="Videos processed at once.", show_default="the cores"),
@@ -39,18 +40,15 @@ def up(
     raise typer.Exit(code)
 
 
-@commands.command(epilog=example("fotograma sample clip.mp4"))
-def sample(file: SampleFile) -> None:
-    """Write a sample clip of 8 seconds: a clock that shows its own time in each frame."""
-    if file.suffix != ".mp4" or not file.parent.is_dir():
-        detail = f"{file} must end with .mp4, and be in a folder that is there."
-        raise typer.BadParameter(detail, param_hint="FILE")
-    if os.path.lexists(file):
-        raise typer.BadParameter(f"{file} is there already. Choose another name.", param_hint="FILE")
+@commands.command(epilog=example("fotograma samples clips"))
+def samples(folder: SamplesFolder) -> None:
+    """Write three sample clips of a clock. One has a constant frame rate, one is like a phone's, one is damaged."""
+    if folder.exists() and not folder.is_dir():
+        raise typer.BadParameter(f"{folder} is a file. Give a folder.", param_hint="DIR")
     try:
-        from cluster.local.demo import make_clip  # noqa: PLC0415
+        from cluster.local.sample_clips import SAMPLES, write_samples  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        typer.echo(f'The engine is not installed ({error.name}). Run: pip install "fotograma[local]"', err=True)
+        typer.echo(f'The engine is not installed ({error.name}). Run: pip install "fotograma[engine]"', err=True)
         raise typer.Exit(CommandExitCode.FAILED) from error
-    make_clip(file)
-    typer.echo(f"{file}: {file.stat().st_size / 1e6:.1f} MB")
+    for clip in write_samples(folder):
+        typer.echo(f"{clip}: {SAMPLES[clip.name]}, {clip.stat().st_size / 1e6:.1f} MB")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from cluster.cli.option_types import (
+from cluster.cli.shared_options import (
     Folder,
     Ids,
     Json,
@@ -16,6 +17,7 @@ from cluster.cli.option_types import (
     Prefix,
     Timeout,
     Unpack,
+    Yes,
     batch_example,
     example,
     unpacking,
@@ -36,15 +38,15 @@ def download(
     as_json: Json = False,
 ) -> None:
     """Fetch results into DIR. Waits for those that are not finished."""
+    from cluster.cli.batch.batch_items import BatchItem  # noqa: PLC0415
     from cluster.cli.batch.batch_options import BatchOptions  # noqa: PLC0415
     from cluster.cli.batch.output_paths import output_paths  # noqa: PLC0415
     from cluster.cli.batch.run_batch import run_on_server  # noqa: PLC0415
-    from cluster.cli.batch.server_batch import BatchItem  # noqa: PLC0415
     from cluster.cli.service_client import open_client  # noqa: PLC0415
     from cluster.cli.stored_items import find_items  # noqa: PLC0415
 
     images = unpacking(unpack=unpack, prefix=prefix)
-    with open_client() as client:
+    with open_client(timeout) as client:
         found = find_items(client, ids)
     targets = output_paths(folder, [video.filename for video, _ in found])
     items = [
@@ -63,6 +65,7 @@ def list_(
     ] = None,
     q: Annotated[str | None, typer.Option("--name", help="A part of the file name.", show_default=False)] = None,
     limit: Annotated[int, typer.Option(min=1, help="Videos at most.")] = 50,
+    timeout: Timeout = None,
     as_json: Json = False,
 ) -> None:
     """Show your videos, newest first. Every command takes the ids in the first column."""
@@ -70,18 +73,24 @@ def list_(
     from itertools import islice  # noqa: PLC0415
 
     from cluster.cli.service_client import open_client  # noqa: PLC0415
-    from cluster.cli.terminal_output import console, json_text  # noqa: PLC0415
-    from cluster.cli.video_table import show_videos  # noqa: PLC0415
+    from cluster.cli.terminal_output import json_text  # noqa: PLC0415
+    from cluster.cli.video_lines import video_line  # noqa: PLC0415
 
-    with open_client() as client:
+    with open_client(timeout) as client:
         matching = client.videos(status="succeeded" if status == "warned" else status, q=q)
         if status == "warned":
             matching = (video for video in matching if video.extraction.result and video.extraction.result.warnings)
         videos = list(islice(matching, limit))
     if as_json:
         typer.echo(json_text({"items": [asdict(video) for video in videos]}))
+    elif sys.stdout.isatty():
+        # Only the table needs rich, which takes long to import.
+        from cluster.cli.video_table import show_table  # noqa: PLC0415
+
+        show_table(videos)
     else:
-        show_videos(console(), videos)
+        for video in videos:
+            typer.echo(video_line(video))
 
 
 @commands.command("open", epilog=example("fotograma open 1d8e4a10"))
@@ -89,17 +98,18 @@ def open_(
     id_: Annotated[
         str | None, typer.Argument(metavar="[ID]", help="Id of a video or an extraction.", show_default=False)
     ] = None,
+    timeout: Timeout = None,
 ) -> None:
     """Open the page of the service, or of a video, in the browser. Prints its address."""
     import webbrowser  # noqa: PLC0415
 
+    from cluster.cli.server_url import server_url  # noqa: PLC0415
     from cluster.cli.service_client import open_client  # noqa: PLC0415
-    from cluster.cli.stored_credentials import server_credentials  # noqa: PLC0415
     from cluster.cli.stored_items import find_items  # noqa: PLC0415
 
-    address = f"{server_credentials(os.environ).url}/"
+    address = f"{server_url(os.environ)}/"
     if id_ is not None:
-        with open_client() as client:
+        with open_client(timeout) as client:
             (item,) = find_items(client, [id_])
         address = f"{address}?video={item.video.id}"
     typer.echo(address)
@@ -109,7 +119,8 @@ def open_(
 @commands.command(epilog=example("fotograma delete 1d8e4a10 --yes"))
 def delete(
     ids: Ids,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask whether you are sure.")] = False,
+    yes: Yes = False,
+    timeout: Timeout = None,
     as_json: Json = False,
 ) -> None:
     """Delete videos with all their extractions and results. Running ones are cancelled first."""
@@ -122,8 +133,9 @@ def delete(
         client.delete(item.video)
         return "deleted", {"video_id": item.video.id, "filename": item.video.filename, "deleted": True}
 
-    with open_client() as client:
+    with open_client(timeout) as client:
         items = list({item.video.id: item for item in find_items(client, ids)}.values())
-        if not yes:
-            confirm("Delete", items)
+    if not yes:
+        confirm("Delete", [item.video.filename for item in items])
+    with open_client(timeout) as client:
         act_on_each(client, items, delete_video, as_json=as_json)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cluster.cli.option_types import Folder, Json, Local, NoClobber, Prefix, Unpack, batch_example, unpacking
+from cluster.cli.shared_options import Folder, Json, Local, NoClobber, Prefix, Unpack, batch_example, unpacking
 from cluster.cli.spec_options import SpecOptions, with_spec_options
 
 commands = typer.Typer()
@@ -37,11 +37,11 @@ def watch(
     """
     from cluster.cli.batch.batch_options import BatchOptions  # noqa: PLC0415
     from cluster.cli.batch.run_watch import run_watch  # noqa: PLC0415
-    from cluster.cli.spec_text import text_of_options  # noqa: PLC0415
+    from cluster.cli.spec_json import text_of_options  # noqa: PLC0415
 
-    spec_text, images = text_of_options(options), unpacking(unpack=unpack, prefix=prefix)
+    spec_text, images = text_of_options(options, local=local), unpacking(unpack=unpack, prefix=prefix)
     if local:
-        from cluster.cli.batch.run_local import check_engine  # noqa: PLC0415
+        from cluster.installed_engine import check_engine  # noqa: PLC0415
         from db.values.frame_spec import canonical, parse  # noqa: PLC0415
 
         check_engine()

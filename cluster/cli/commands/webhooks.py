@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cluster.cli.option_types import example
+from cluster.cli.shared_options import Timeout, example
 
 if TYPE_CHECKING:
     from cluster.client.account_types import Delivery, Webhook
@@ -29,33 +30,34 @@ def add(
         list[str] | None,
         typer.Option("--event", metavar="TYPE", help="Send only this type of message. Can be given several times."),
     ] = None,
+    timeout: Timeout = None,
 ) -> None:
     """Add a webhook and show its secret. The secret is shown only this once."""
-    with _client() as client:
+    with _client(timeout) as client:
         webhook = client.add_webhook(url, events or None)
     typer.echo(webhook_line(webhook))
     typer.echo(f"Secret: {webhook.secret}")
 
 
 @webhooks.command("list", epilog=example("fotograma webhooks list"))
-def list_() -> None:
+def list_(timeout: Timeout = None) -> None:
     """List the webhooks, newest first."""
-    with _client() as client:
+    with _client(timeout) as client:
         for webhook in client.webhooks():
             typer.echo(webhook_line(webhook))
 
 
 @webhooks.command(epilog=example("fotograma webhooks delete 01890c5e-7b1a-7c3e-9f00-2b6c1d8e4a10"))
-def delete(webhook: WebhookId) -> None:
+def delete(webhook: WebhookId, timeout: Timeout = None) -> None:
     """Delete a webhook and its pending messages."""
-    with _client() as client:
+    with _client(timeout) as client:
         client.delete_webhook(webhook)
 
 
 @webhooks.command(epilog=example("fotograma webhooks deliveries 01890c5e-7b1a-7c3e-9f00-2b6c1d8e4a10"))
-def deliveries(webhook: WebhookId) -> None:
+def deliveries(webhook: WebhookId, timeout: Timeout = None) -> None:
     """List the deliveries to a webhook, newest first."""
-    with _client() as client:
+    with _client(timeout) as client:
         for delivery in client.deliveries(webhook):
             typer.echo(delivery_line(delivery))
 
@@ -65,9 +67,9 @@ def deliveries(webhook: WebhookId) -> None:
         "fotograma webhooks redeliver 01890c5e-7b1a-7c3e-9f00-2b6c1d8e4a10 01890c5e-7b1a-7c3e-9f00-2b6c1d8e4a7f"
     )
 )
-def redeliver(webhook: WebhookId, delivery: DeliveryId) -> None:
+def redeliver(webhook: WebhookId, delivery: DeliveryId, timeout: Timeout = None) -> None:
     """Send a delivery again."""
-    with _client() as client:
+    with _client(timeout) as client:
         typer.echo(delivery_line(client.redeliver(webhook, delivery)))
 
 
@@ -85,7 +87,7 @@ def delivery_line(delivery: Delivery) -> str:
     return line.rstrip()
 
 
-def _client() -> Client:
+def _client(timeout: float | None) -> AbstractContextManager[Client]:
     from cluster.cli.service_client import open_client  # noqa: PLC0415
 
-    return open_client()
+    return open_client(timeout)

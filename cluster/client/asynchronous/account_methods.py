@@ -1,13 +1,14 @@
-"""The methods of `AsyncClient` for the account, its sessions and its API keys."""
+"""The methods of `AsyncClient` for the account, its sessions, its API keys and its presets."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from cluster.client.account_types import Account, ApiKey, Ledger, NotifyChoice
+from cluster.client.account_types import Account, ApiKey, Ledger, NotifyChoice, Preset
 from cluster.client.api_types import Tokens
 from cluster.client.asynchronous.flow_runner import AsyncFlowRunner
-from cluster.client.calls import account_calls
+from cluster.client.calls import account_calls, preset_calls
+from cluster.client.extraction_spec import Spec, spec_text
 from cluster.client.local_files.local_file import AnyPath
 from cluster.client.local_files.resumable_download import OnReceived
 
@@ -64,6 +65,18 @@ class AsyncAccountMethods(AsyncFlowRunner):
     async def delete_api_key(self, key: ApiKey | str) -> None:
         """As `Client.delete_api_key`."""
         await self._call(account_calls.delete_api_key(self._session, key))
+
+    async def presets(self) -> tuple[Preset, ...]:
+        """As `Client.presets`."""
+        return await self._call(preset_calls.presets(self._session))
+
+    async def save_preset(self, name: str, spec: Spec) -> Preset:
+        """As `Client.save_preset`."""
+        return await self._call(preset_calls.save_preset(self._session, name, spec_text(spec)))
+
+    async def delete_preset(self, preset: Preset | str) -> None:
+        """As `Client.delete_preset`."""
+        await self._call(preset_calls.delete_preset(self._session, preset))
 
     async def ledger(self) -> Ledger:
         """As `Client.ledger`."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cluster.client.asynchronous.flow_runner import AsyncFlowRunner
-from cluster.client.batch.extract_call import extract_call
 from cluster.client.batch.outcome import ExtractOutcome, OnExtractProgress
 from cluster.client.batch.sources import Source
 from cluster.client.extraction_spec import Spec
@@ -21,5 +20,7 @@ class AsyncExtractMethods(AsyncFlowRunner):
         on_progress: OnExtractProgress | None = None,
     ) -> list[ExtractOutcome]:
         """As `Client.extract`."""
+        from cluster.client.batch.extract_call import extract_call  # noqa: PLC0415 - only batches need it
+
         with extract_call(self._session, sources, spec, progress, on_progress) as flow:
             return await self._call(flow)

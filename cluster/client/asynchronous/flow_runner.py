@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar, assert_never
 from weakref import WeakKeyDictionary
@@ -25,8 +25,10 @@ from cluster.client.effects import (
     Send,
     Sleep,
     Slots,
+    WaitForNews,
 )
 from cluster.client.errors import FotogramaError, local_file_error
+from cluster.client.live.follow_events import follow_events
 
 T = TypeVar("T")
 SleepFunction = Callable[[float], Awaitable[None]]
@@ -42,6 +44,7 @@ class AsyncFlowRunner:
     def _set_up(self, session: Session, http: httpx.AsyncClient, sleep: SleepFunction = asyncio.sleep) -> None:
         self._session, self._http, self._sleep = session, http, sleep
         self._lock = asyncio.Lock()
+        self._follower: asyncio.Task[None] | None = None
         self._semaphores: WeakKeyDictionary[Slots, asyncio.Semaphore] = WeakKeyDictionary()
 
     @classmethod
@@ -61,6 +64,9 @@ class AsyncFlowRunner:
 
     async def close(self) -> None:
         """As `Client.close`."""
+        if self._follower is not None:
+            self._follower.cancel()
+            await asyncio.gather(self._follower, return_exceptions=True)
         await self._http.aclose()
 
     async def _call(self, flow: Flow[T]) -> T:
@@ -94,6 +100,8 @@ class AsyncFlowRunner:
                 return await self._send(effect)
             case Sleep(seconds):
                 return await self._sleep(seconds)
+            case WaitForNews():
+                return await self._wait_for_news(effect)
             case RunInThread(call):
                 return await asyncio.to_thread(call)
             case RunExclusively(flow):
@@ -106,6 +114,15 @@ class AsyncFlowRunner:
                     return await self._run(flow)
             case _:
                 assert_never(effect)
+
+    async def _wait_for_news(self, effect: WaitForNews) -> None:
+        """Keeps the stream of events open, in a task of its own that ends when nobody follows an extraction."""
+        if self._follower is None or self._follower.done():
+            self._follower = asyncio.create_task(self._run(follow_events(self._session)))
+        news = asyncio.Event()
+        with effect.live.waiting(effect.extraction, effect.epoch, news), suppress(TimeoutError):
+            async with asyncio.timeout(effect.seconds):
+                await news.wait()
 
     async def _run_concurrently(self, flows: Sequence[Flow[Any]], max_concurrent: int) -> list[Any]:
         slots, has_failed = asyncio.Semaphore(max_concurrent), False

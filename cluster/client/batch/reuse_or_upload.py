@@ -10,7 +10,7 @@ from cluster.client.calls.extraction_calls import extraction, retry
 from cluster.client.calls.resource_paths import extraction_path
 from cluster.client.calls.video_calls import extract
 from cluster.client.effects import Flow, Request
-from cluster.client.errors import ApiError, Gone
+from cluster.client.errors import ApiError
 from cluster.client.uploads.content_reuse import CHECKSUM_MISMATCH
 from cluster.client.uploads.resumable_upload import FileUpload, upload
 
@@ -52,13 +52,9 @@ def extract_expired_again(session: Session, file_upload: FileUpload, video: Vide
     return replace(video, extraction=again, status=again.status)
 
 
-def has_expired(session: Session, ended: Extraction) -> Flow[bool]:
-    """Whether the files of a result are gone."""
-    try:
-        yield from authorized(session, Request("HEAD", f"{extraction_path(ended)}/frames.zip"))
-    except Gone:
-        return True
-    return False
+def check_result(session: Session, ended: Extraction) -> Flow[None]:
+    """Raises Gone when the files of a result have expired."""
+    yield from authorized(session, Request("HEAD", f"{extraction_path(ended)}/frames.zip"))
 
 
 def is_retryable(latest: Extraction) -> bool:

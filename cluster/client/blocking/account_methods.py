@@ -1,13 +1,14 @@
-"""The methods of `Client` for the account, its sessions and its API keys."""
+"""The methods of `Client` for the account, its sessions, its API keys and its presets."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from cluster.client.account_types import Account, ApiKey, Ledger, NotifyChoice
+from cluster.client.account_types import Account, ApiKey, Ledger, NotifyChoice, Preset
 from cluster.client.api_types import Tokens
 from cluster.client.blocking.flow_runner import BlockingFlowRunner
-from cluster.client.calls import account_calls
+from cluster.client.calls import account_calls, preset_calls
+from cluster.client.extraction_spec import Spec, spec_text
 from cluster.client.local_files.local_file import AnyPath
 from cluster.client.local_files.resumable_download import OnReceived
 
@@ -113,6 +114,29 @@ class AccountMethods(BlockingFlowRunner):
         >>> client.delete_api_key(client.api_keys()[0])
         """
         self._call(account_calls.delete_api_key(self._session, key))
+
+    def presets(self) -> tuple[Preset, ...]:
+        """Returns the account's presets, by name. The spec of one is a specification for any call.
+
+        >>> [preset.name for preset in client.presets()]
+        ['slides']
+        """
+        return self._call(preset_calls.presets(self._session))
+
+    def save_preset(self, name: str, spec: Spec) -> Preset:
+        """Saves a specification under a name, or replaces the one of this name. Raises BadRequest, InvalidSpec.
+
+        >>> client.save_preset("slides", ExtractionSpec(sample={"mode": "keyframes"})).name
+        'slides'
+        """
+        return self._call(preset_calls.save_preset(self._session, name, spec_text(spec)))
+
+    def delete_preset(self, preset: Preset | str) -> None:
+        """Deletes a preset, by its name. Raises NotFound.
+
+        >>> client.delete_preset("slides")
+        """
+        self._call(preset_calls.delete_preset(self._session, preset))
 
     def ledger(self) -> Ledger:
         """Compares every acceptance with its extraction. Raises NotFound unless the account is an admin.

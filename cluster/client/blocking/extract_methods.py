@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cluster.client.batch.extract_call import extract_call
 from cluster.client.batch.outcome import ExtractOutcome, OnExtractProgress
 from cluster.client.batch.sources import Source
 from cluster.client.blocking.flow_runner import BlockingFlowRunner
@@ -33,5 +32,7 @@ class ExtractMethods(BlockingFlowRunner):
             >>> [(outcome.name, outcome.result.frames) for outcome in outcomes]
             [('clip.mp4', 2), ('video-2', 2)]
         """
+        from cluster.client.batch.extract_call import extract_call  # noqa: PLC0415 - only batches need it
+
         with extract_call(self._session, sources, spec, progress, on_progress) as flow:
             return self._call(flow)

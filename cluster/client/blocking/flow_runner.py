@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar, assert_never
 from weakref import WeakKeyDictionary
@@ -25,8 +26,10 @@ from cluster.client.effects import (
     Send,
     Sleep,
     Slots,
+    WaitForNews,
 )
 from cluster.client.errors import FotogramaError, local_file_error
+from cluster.client.live.follow_events import follow_events
 
 T = TypeVar("T")
 WaitForStop = Callable[[threading.Event, float], object]
@@ -47,7 +50,9 @@ class BlockingFlowRunner:
     def _set_up(self, session: Session, http: httpx.Client, wait: WaitForStop = threading.Event.wait) -> None:
         self._session, self._http, self._wait = session, http, wait
         self._lock = threading.Lock()
-        self._slots_lock = threading.Lock()
+        self._slots_lock, self._follower_lock = threading.Lock(), threading.Lock()
+        self._follower: threading.Thread | None = None
+        self._is_closed = threading.Event()
         self._semaphores: WeakKeyDictionary[Slots, threading.Semaphore] = WeakKeyDictionary()
 
     @classmethod
@@ -70,6 +75,7 @@ class BlockingFlowRunner:
 
         >>> client.close()
         """
+        self._is_closed.set()
         self._http.close()
 
     def _call(self, flow: Flow[T]) -> T:
@@ -107,6 +113,9 @@ class BlockingFlowRunner:
             case Sleep(seconds):
                 self._wait(stop, seconds)
                 return None
+            case WaitForNews():
+                self._wait_for_news(effect, stop)
+                return None
             case RunInThread(call):
                 return call()
             case RunExclusively(flow):
@@ -119,6 +128,25 @@ class BlockingFlowRunner:
                     return self._run(flow, stop)
             case _:
                 assert_never(effect)
+
+    def _wait_for_news(self, effect: WaitForNews, stop: threading.Event) -> None:
+        self._follow_events()
+        news = threading.Event()
+        with effect.live.waiting(effect.extraction, effect.epoch, news):
+            if not stop.is_set():
+                self._wait(news, effect.seconds)
+
+    def _follow_events(self) -> None:
+        """Keeps the stream of events open, in a thread of its own that ends when nobody follows an extraction."""
+
+        def follow() -> None:
+            with suppress(_Stopped):
+                self._run(follow_events(self._session), self._is_closed)
+
+        with self._follower_lock:
+            if self._follower is None or not self._follower.is_alive():
+                self._follower = threading.Thread(target=follow, name="fotograma-events", daemon=True)
+                self._follower.start()
 
     def _semaphore(self, slots: Slots) -> threading.Semaphore:
         with self._slots_lock:
@@ -144,6 +172,7 @@ class BlockingFlowRunner:
         except BaseException:
             # After Ctrl-C nobody waits for the threads: each one ends before its next effect.
             stop.set()
+            self._session.live.wake_all()
             raise
         finally:
             threads.shutdown(wait=False, cancel_futures=True)

@@ -57,7 +57,7 @@ class ResultMethods(BlockingFlowRunner):
         return self._call(result_calls.report(self._session, extraction))
 
     def sheet(self, extraction: Extraction | str) -> ContactSheet:
-        """Returns the contact sheet of a result: all images, small, in one.
+        """Returns the contact sheet of a result: all images, small, in one. While the extraction runs, a preview.
 
         >>> client.sheet(extraction).to_pillow().size
         (64, 48)

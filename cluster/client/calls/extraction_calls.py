@@ -7,9 +7,10 @@ from collections.abc import Callable
 from cluster.client.api_types import Extraction, Status
 from cluster.client.authorized_requests import Session, authorized
 from cluster.client.calls.resource_paths import extraction_path, id_of
-from cluster.client.effects import Flow, Request, Sleep
+from cluster.client.effects import Flow, Request, Sleep, WaitForNews
 from cluster.client.errors import ApiError, ConnectionFailed, ExtractionFailed, WaitTimeout
 from cluster.client.json_decoding import decode
+from cluster.client.live.follow_events import is_offered
 from cluster.client.retry_policy import is_transient
 
 OnProgress = Callable[[Extraction], None]
@@ -17,6 +18,8 @@ OnProgress = Callable[[Extraction], None]
 POLL_FIRST_SECONDS = 0.2
 POLL_GROWTH = 1.4
 POLL_MAX_SECONDS = 3.0
+LIVE_POLL_SECONDS = 30.0
+"""While events come. It finds what no event has told."""
 OUTAGE_SECONDS = 300.0
 """How long `wait` continues while the server does not answer: a restart only delays the result."""
 
@@ -50,31 +53,57 @@ def retry(session: Session, extraction: Extraction | str, key: str | None) -> Fl
 def wait(
     session: Session, extraction_or_id: Extraction | str, timeout_seconds: float | None, on_progress: OnProgress | None
 ) -> Flow[Extraction]:
-    """Polls at growing intervals until the extraction has succeeded. Also raises ExtractionFailed, WaitTimeout."""
-    started_at = answered_at = session.monotonic()
+    """Follows the extraction until it has succeeded, by the events of the server and by polling.
+
+    Also raises ExtractionFailed, WaitTimeout.
+    """
+    started_at = session.monotonic()
     latest = extraction_or_id
     if isinstance(latest, str):
         latest = yield from extraction(session, latest)
-    interval = POLL_FIRST_SECONDS
+    with session.live.following(latest.id):
+        latest = yield from _follow(session, latest, started_at, timeout_seconds, on_progress)
+    if latest.status is not Status.SUCCEEDED:
+        raise ExtractionFailed(latest)
+    return latest
+
+
+def _follow(
+    session: Session,
+    latest: Extraction,
+    started_at: float,
+    timeout_seconds: float | None,
+    on_progress: OnProgress | None,
+) -> Flow[Extraction]:
+    """Returns the extraction when it has ended."""
+    live, interval, answered_at = session.live, POLL_FIRST_SECONDS, session.monotonic()
+    # The stream tells only what changes after its beginning, so the state is read once more then.
+    epoch = -1 if live.is_open else live.epoch
     while True:
         if on_progress is not None:
             on_progress(latest)
         if latest.status.ended:
-            break
+            return latest
         remaining = float("inf") if timeout_seconds is None else started_at + timeout_seconds - session.monotonic()
         if remaining <= 0:
             raise WaitTimeout(latest, timeout_seconds or 0)
-        yield Sleep(min(remaining, interval * (0.75 + session.random() / 2)))
+        seconds = LIVE_POLL_SECONDS if live.is_open else interval * (0.75 + session.random() / 2)
         interval = min(interval * POLL_GROWTH, POLL_MAX_SECONDS)
+        if (yield from is_offered(session)):
+            yield WaitForNews(live, latest, epoch, min(remaining, seconds))
+        else:
+            yield Sleep(min(remaining, seconds))
+        told = live.newer(latest)
+        if told is not None:
+            latest, answered_at = told, session.monotonic()
+            continue
+        epoch = live.epoch
         try:
             latest = yield from extraction(session, latest.id)
             answered_at = session.monotonic()
         except (ConnectionFailed, ApiError) as error:
             if not _is_outage(error) or session.monotonic() - answered_at > OUTAGE_SECONDS:
                 raise
-    if latest.status is not Status.SUCCEEDED:
-        raise ExtractionFailed(latest)
-    return latest
 
 
 def _is_outage(error: ConnectionFailed | ApiError) -> bool:

@@ -30,8 +30,9 @@ def report(session: Session, extraction: Extraction | str) -> Flow[Mapping[str, 
 
 def sheet(session: Session, extraction: Extraction | str) -> Flow[ContactSheet]:
     path = extraction_path(extraction)
-    image = yield from authorized(session, Request("GET", f"{path}/sheet.jpg"))
+    # Of two previews the later one has all pictures of the earlier one, in the same places.
     index = yield from authorized(session, Request("GET", f"{path}/sheet.vtt"))
+    image = yield from authorized(session, Request("GET", f"{path}/sheet.jpg"))
     return ContactSheet(image.content, index.content.decode())
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from cluster.client.api_types import Tokens
 
 OnTokens = Callable[[Tokens | None], None]
+"""Called with new tokens; with None at the end of a session."""
 
 
 class TokenStore:
@@ -15,10 +16,6 @@ class TokenStore:
 
     A refresh token works once: the new pair must be stored before the old one is needed again. account_id: of the
     account that the tokens belong to; None until it is known.
-
-        >>> kept = []
-        >>> store = TokenStore(Tokens("access", "refresh"), on_change=kept.append)
-        >>> client = Client("http://127.0.0.1:8000", store=store)
     """
 
     def __init__(self, tokens: Tokens | None = None, on_change: OnTokens | None = None) -> None:

@@ -5,6 +5,7 @@ It runs in a process of its own, `python -m cluster.local.ray_head`.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
@@ -13,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from cluster.local.data_dir import DataDir, ray_folder
 from cluster.local.process_record import ProcessRecorder
@@ -97,10 +99,23 @@ class RayCluster:
         report = self._head.read_report()
         if report is None:
             return
+        if report.addresses.metrics != self.addresses.metrics:
+            self._write_metrics_targets(report.addresses.metrics)
         self.addresses = report.addresses
         finished = list(HeadStep)[: list(HeadStep).index(report.step) + 1]
         while self.step in finished:
             self._finish_step()
+
+    def _write_metrics_targets(self, address: str) -> None:
+        """The file stays when the service ends: a Prometheus then sees that it is down."""
+        targets = [{"labels": {"job": "fotograma"}, "targets": [urlsplit(address).netloc]}]
+        temporary = self._data_dir.metrics_targets.with_suffix(".new")
+        try:
+            temporary.write_text(json.dumps(targets))
+            temporary.replace(self._data_dir.metrics_targets)
+        except OSError as error:
+            # A full disk must not prevent the start.
+            log.warning("The address of the metrics could not be written: %s", error)
 
     def _finish_step(self) -> None:
         name, now = self._steps.pop(0), time.monotonic()

@@ -13,19 +13,24 @@ FOLDER = Path(__file__).with_name("first_schema")
 # A table stands after those that its foreign keys name.
 STEPS = (
     "accounts",
+    "api_keys",
+    "account_quotas",
+    "presets",
     "videos",
     "uploads",
     "extractions",
-    "planned_durations",
+    "quota_minutes",
     "tasks",
     "task_indexes",
     "fair_shares",
     "running_limit",
+    "worker_kinds",
     "events",
     "notifications",
-    "objects",
+    "reservations_and_garbage",
     "acceptances_and_tombstones",
     "idempotency_keys",
+    "operator_controls",
 )
 
 

@@ -1,15 +1,17 @@
-// What the page shows is in its address: the filter and the search of the list, the open video, its part and its frame.
+// What the page shows is in its address: the filter and the search of the list, the open video, its part and its frame, the settings, and the administrator's view.
 
+const VIEWS = ["settings", "admin"];
 const FILTERS = ["queued", "running", "succeeded", "warned", "failed", "cancelled"];
 export const PARTS = ["frames", "table", "report", "timeline"];
 const VIDEO_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const FRAME_NUMBER = /^[1-9][0-9]{0,8}$/;
 
-/** {status, q, video, part, frame}. What can't be understood is left out. Pure. */
+/** {view, status, q, video, part, frame}: view is one of VIEWS, or "" for the videos. What can't be understood is left out. Pure. */
 export function parseAddress(search) {
   const query = new URLSearchParams(search);
   const known = (name, isKnown, otherwise) => isKnown(query.get(name) ?? "") ? query.get(name) : otherwise;
   return {
+    view: known("view", (text) => VIEWS.includes(text), ""),
     status: known("status", (text) => FILTERS.includes(text), ""),
     q: (query.get("q") ?? "").slice(0, 200),
     video: known("video", (text) => VIDEO_ID.test(text), null),
@@ -19,8 +21,9 @@ export function parseAddress(search) {
 }
 
 /** The address of a state. A part and a frame are those of a video. Pure. */
-export function formatAddress({ status, q, video, part, frame }) {
+export function formatAddress({ view, status, q, video, part, frame }) {
   const query = new URLSearchParams();
+  if (view && !video) query.set("view", view);
   if (status) query.set("status", status);
   if (q) query.set("q", q);
   if (video) query.set("video", video);

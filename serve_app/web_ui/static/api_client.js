@@ -45,12 +45,24 @@ async function request(path, options, timeoutMs) {
   }
 }
 
-export async function callApi(method, path, body) {
-  const headers = { ...PAGE_HEADERS };
+export async function callApi(method, path, body, moreHeaders = {}) {
+  const headers = { ...PAGE_HEADERS, ...moreHeaders };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   const options = { method, headers, body: body === undefined ? undefined : JSON.stringify(body) };
   const { response, text } = await request(path, options, CALL_TIMEOUT_MS);
   return readResponse(response.status, text, response.headers.get("Retry-After"));
+}
+
+/** All items of a list, page by page. */
+export async function fetchItems(path) {
+  const items = [];
+  let cursor = null;
+  do {
+    const page = await callApi("GET", `${path}?limit=200${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`);
+    items.push(...page.items);
+    cursor = page.next_cursor;
+  } while (cursor);
+  return items;
 }
 
 /** The text of a file. Throws a Problem for any other response. */

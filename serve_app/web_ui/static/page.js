@@ -1,42 +1,75 @@
 // Wires the page: log-in, adding files, the filters and the table of videos.
 
-import { forgetLanguage, rememberLanguage } from "./account_language.js";
+import { forgetLanguage, rememberLanguage } from "./account/account_language.js";
+import { LoginForm } from "./account/login_form.js";
+import { SessionDialog } from "./account/session_dialog.js";
 import { PageAddress } from "./address.js";
+import { AdminView } from "./admin/admin_view.js";
 import { Announcer } from "./announcer.js";
 import { Problem, callApi } from "./api_client.js";
 import { confirmWithUser } from "./confirm_dialog.js";
-import { acceptFiles } from "./file_drop.js";
 import { STATUS_LABELS, formatBytes, formatPercent } from "./formatting.js";
-import { FrameOptions } from "./frame_options.js";
-import { LoginForm } from "./login_form.js";
-import { hideProblem, showProblem } from "./problem_toast.js";
-import { discoverMaxBytes } from "./resumable_upload.js";
-import { SessionDialog } from "./session_dialog.js";
-import { videoTable } from "./table_rows.js";
+import { AddVideos } from "./frame_spec/add_videos.js";
+import { LiveEvents } from "./live_events.js";
+import { SettingsView } from "./settings/settings_view.js";
 import { t } from "./texts.js";
-import { UploadPanel } from "./upload_panel.js";
-import { UploadQueue } from "./upload_queue.js";
-import { VideoList } from "./video_list.js";
-import { badgeOf, isActive } from "./video_status.js";
+import { acceptFiles } from "./uploads/file_drop.js";
+import { discoverMaxBytes } from "./uploads/resumable_upload.js";
+import { UploadPanel } from "./uploads/upload_panel.js";
+import { UploadQueue } from "./uploads/upload_queue.js";
+import { ListFilter } from "./video_list/list_filter.js";
+import { SelectedVideos } from "./video_list/selected_videos.js";
+import { videoTable } from "./video_list/table_rows.js";
+import { VideoActions } from "./video_list/video_actions.js";
+import { VideoList } from "./video_list/video_list.js";
+import { badgeOf, isActive } from "./video_list/video_status.js";
 import { VideoView } from "./video_view/video_view.js";
 
 const settings = JSON.parse(document.body.dataset.settings);
 const byId = (id) => document.getElementById(id);
-const SEARCH_DELAY_MS = 250;
 
 const announcer = new Announcer(byId("announcer"));
 const address = new PageAddress(showAddress);
-const frameOptions = new FrameOptions();
+const addVideos = new AddVideos({ onSend: sendFiles, onLoggedOut: showLogin });
 const videoList = new VideoList({
-  onChange: () => {
-    mustRenderVideos = true;
-    renderSoon();
-  },
+  onChange: renderListSoon,
   onLoaded: (atMs) => uploadQueue.removeAcceptedBefore(atMs),
   onConnection: showConnection,
+  isLive: () => liveEvents.isOpen,
   onLoggedOut: showLogin,
 });
-const videoView = new VideoView({ address, onAction: runAction, onConnection: showConnection, onLoggedOut: showLogin });
+const listFilter = new ListFilter(address, videoList);
+const videoActions = new VideoActions({
+  onDone: () => videoList.refreshSoon(),
+  onDeleted: ({ id }) => {
+    lastStatus.delete(id);
+    if (address.state.video === id) address.leave({ video: null, frame: null });
+  },
+  onLoggedOut: showLogin,
+});
+const runAction = (verb, video) => videoActions.run(verb, video);
+const selected = new SelectedVideos({
+  listed: () => videoList.videos,
+  onChange: renderListSoon,
+  onAction: (verb, videos) => videoActions.runAll(verb, videos),
+});
+const videoView = new VideoView({
+  address,
+  onAction: runAction,
+  onConnection: showConnection,
+  isLive: () => liveEvents.isOpen,
+  onLoggedOut: showLogin,
+});
+const liveEvents = new LiveEvents({
+  onExtraction: (extraction) => {
+    videoList.take(extraction);
+    videoView.take(extraction);
+  },
+  onChange: () => {
+    videoList.refreshSoon();
+    if (videoView.video) videoView.refresh();
+  },
+});
 const uploadQueue = new UploadQueue({
   maxRequestBytes: settings.upload_request_max_bytes,
   onChange: renderSoon,
@@ -53,9 +86,17 @@ const uploadQueue = new UploadQueue({
 });
 const uploadPanel = new UploadPanel(uploadQueue, (count) =>
   confirmWithUser(t("upload.cancel_question", { count }), t("upload.cancel_yes"), t("upload.cancel_no")));
-const videoRows = videoTable(byId("videos"), { onAction: runAction, address });
+const videoRows = videoTable(byId("videos"), { onAction: runAction, address, selected });
 const loginForm = new LoginForm(settings, enter);
-const sessionDialog = new SessionDialog({ onLoggedIn: loadAccount, onLeave: leave });
+const sessionDialog = new SessionDialog({ onLoggedIn: loadAccount, onLeave: () => leave() });
+const settingsView = new SettingsView({
+  settings,
+  onLoggedOut: showLogin,
+  onDeleted: () => leave(t("deletion.done")),
+  onLanguage: reloadForLanguage,
+  onConnection: showConnection,
+});
+const adminView = new AdminView({ onLoggedOut: showLogin, onForbidden: loadAccount, onConnection: showConnection });
 const lastStatus = new Map();
 let account = null;
 let isLoggedIn = false;
@@ -73,6 +114,11 @@ function renderSoon() {
   });
 }
 
+function renderListSoon() {
+  mustRenderVideos = true;
+  renderSoon();
+}
+
 function render() {
   uploadQueue.removeListed(new Set(videoList.videos.map(({ id }) => id)));
   uploadPanel.render();
@@ -81,9 +127,11 @@ function render() {
   const filtered = videoList.filter.status || videoList.filter.q;
   byId("empty").textContent = filtered ? t("videos.none_matches") : t("videos.none");
   byId("empty").hidden = !isEmpty;
+  addVideos.setHasVideos(!isEmpty || Boolean(filtered));
 }
 
 function renderVideos() {
+  selected.render();
   mustRenderVideos = !videoRows.render(videoList.videos);
   if (mustRenderVideos) renderSoon();
   byId("more").hidden = !videoList.nextCursor;
@@ -100,57 +148,47 @@ function announceEnded() {
   }
 }
 
-async function runAction(verb, video) {
-  hideProblem();
-  try {
-    if (verb === "delete") {
-      const question = t("video.delete_question", { name: video.filename });
-      if (!(await confirmWithUser(question, t("video.delete"), t("video.keep")))) return;
-      await callApi("DELETE", `/v1/videos/${video.id}`);
-      lastStatus.delete(video.id);
-      if (address.state.video === video.id) address.leave({ video: null, frame: null });
-    } else {
-      await callApi("POST", `/v1/extractions/${video.extraction.id}/${verb}`);
-    }
-  } catch (error) {
-    if (!(error instanceof Problem)) throw error;
-    if (error.status === 401) return showLogin();
-    // The next refresh of the list shows the current state.
-    showProblem(error);
-  }
-  videoList.refreshSoon();
-}
-
 // Log-in.
 
 function setLoggedIn(isIn) {
   isLoggedIn = isIn;
   byId("login").hidden = isIn;
-  byId("account").hidden = !isIn;
+  byId("account").hidden = byId("account-menu").hidden = !isIn;
   showAddress(address.state);
 }
 
 /** After a log-in by the form. */
 async function enter() {
   await loadAccount();
-  if (isLoggedIn) (videoView.videoId ? byId("video-title") : byId("videos-title")).focus({ preventScroll: true });
+  if (isLoggedIn && !settingsView.isOpen && !adminView.isOpen) (videoView.videoId ? byId("video-title") : byId("videos-title")).focus({ preventScroll: true });
 }
 
 /** Without a session: a visitor gets the form, and who uses the page is asked for the password. */
 function showLogin() {
+  if (!account) return leave();
   videoList.reset();
+  liveEvents.stop();
   byId("connection").hidden = true;
-  if (account) return sessionDialog.ask(account.email, uploadQueue.isActive);
-  setLoggedIn(false);
-  loginForm.focus();
+  sessionDialog.ask(account.email, uploadQueue.isActive);
 }
 
 /** Goes back to the form of visitors. */
-function leave() {
+function leave(done = "") {
   account = null;
   uploadQueue.drop();
   forgetLanguage();
-  showLogin();
+  videoList.reset();
+  liveEvents.stop();
+  byId("connection").hidden = true;
+  setLoggedIn(false);
+  loginForm.focus(done);
+}
+
+/** Loads the page again when the account has another language, unless uploads would stop. Gives whether it does. */
+function reloadForLanguage({ locale }) {
+  const mustReload = rememberLanguage(locale, settings.languages) && !uploadQueue.isActive;
+  if (mustReload) location.reload();
+  return mustReload;
 }
 
 function showConnection(isUp) {
@@ -159,25 +197,26 @@ function showConnection(isUp) {
 
 // The address.
 
-/** Shows what the address says: the list with its filter and search, or a video. */
+/** Shows what the address says: the list with its filter and search, a video, the settings, or the administrator's view. */
 function showAddress(state) {
   const wasOpen = videoView.videoId;
-  const isList = isLoggedIn && !state.video;
+  const wasOtherView = settingsView.isOpen || adminView.isOpen;
+  const isSettings = isLoggedIn && state.view === "settings" && !state.video;
+  const isAdmin = isLoggedIn && state.view === "admin" && !state.video && account.role === "admin";
+  const isList = isLoggedIn && !state.video && !isSettings && !isAdmin;
   if (!byId("workspace").hidden) listScrollY = scrollY;
   byId("workspace").hidden = !isList;
-  showFilter(state);
+  listFilter.show(state);
+  if (!isSettings) settingsView.close();
+  if (!isAdmin) adminView.close();
   if (isLoggedIn && state.video) return videoView.show(state);
   videoView.close();
   document.title = "Fotograma";
-  if (!isList || !wasOpen) return;
+  if (isSettings) return settingsView.open(account);
+  if (isAdmin) return adminView.open(account);
+  if (!isList || !(wasOpen || wasOtherView)) return;
   scrollTo(0, listScrollY);
   (document.querySelector(`[data-video="${wasOpen}"] .open`) ?? byId("videos-title")).focus({ preventScroll: true });
-}
-
-function showFilter({ status, q }) {
-  for (const filter of document.querySelectorAll(".filter")) filter.setAttribute("aria-pressed", String(filter.dataset.status === status));
-  if (byId("search").value.trim() !== q) byId("search").value = q;
-  if (videoList.filter.status !== status || videoList.filter.q !== q) videoList.setFilter({ status, q });
 }
 
 /** A proxy may answer OPTIONS itself. Then only the service refuses a file that is too large. */
@@ -202,17 +241,20 @@ async function loadAccount() {
     setTimeout(loadAccount, 2000);
     return;
   }
-  if (rememberLanguage(me.locale, settings.languages) && !uploadQueue.isActive) return location.reload();
+  if (reloadForLanguage(me)) return;
   byId("connection").hidden = true;
   if (me.id !== account?.id) lastStatus.clear();
   account = me;
   byId("account-email").textContent = me.email;
+  byId("open-admin").hidden = me.role !== "admin";
   const wasLoggedIn = isLoggedIn;
   setLoggedIn(true);
   // Its requests ended with the session.
   if (wasLoggedIn && videoView.videoId) videoView.refresh();
   videoList.reset();
   videoList.start();
+  liveEvents.start();
+  addVideos.setAccount(me.id);
   uploadQueue.start(me.id);
 }
 
@@ -229,21 +271,17 @@ async function logOut() {
   leave();
 }
 
-function addFiles(files) {
-  const { spec } = frameOptions;
-  if (!spec || !files.length) return;
-  const goingOn = uploadQueue.add(files, spec).filter(({ resumedAt }) => resumedAt !== null);
-  for (const { file, resumedAt } of goingOn) announcer.say(t("upload.goes_on", { name: file.name, percent: formatPercent(resumedAt) }));
-}
+// A thousand files in one task would keep the page from answering.
+const FILES_AT_ONCE = 100;
 
-function wireFilters() {
-  for (const filter of document.querySelectorAll(".filter")) {
-    filter.addEventListener("click", () => address.push({ status: filter.dataset.status }));
-  }
-  let timer = 0;
-  byId("search").addEventListener("input", () => {
-    clearTimeout(timer);
-    timer = setTimeout(() => address.replace({ q: byId("search").value.trim() }), SEARCH_DELAY_MS);
+function sendFiles(files, spec) {
+  const { accountId } = uploadQueue;
+  const goingOn = uploadQueue.add(files.slice(0, FILES_AT_ONCE), spec).filter(({ resumedAt }) => resumedAt !== null);
+  for (const { file, resumedAt } of goingOn) announcer.say(t("upload.goes_on", { name: file.name, percent: formatPercent(resumedAt) }));
+  if (files.length <= FILES_AT_ONCE) return;
+  setTimeout(() => {
+    // Another account must not get the rest of the files.
+    if (uploadQueue.accountId === accountId) sendFiles(files.slice(FILES_AT_ONCE), spec);
   });
 }
 
@@ -260,10 +298,16 @@ async function showMore() {
 }
 
 byId("logout").addEventListener("click", logOut);
+// On a phone the account is a menu, which what it offers closes.
+byId("account").addEventListener("click", ({ target }) => {
+  if (target.closest("a, button") && byId("account").matches(":popover-open")) byId("account").hidePopover();
+});
 byId("more").addEventListener("click", showMore);
-acceptFiles({ input: byId("files"), zone: byId("drop"), isOpen: () => !byId("workspace").hidden, onFiles: addFiles });
+acceptFiles({ input: byId("files"), zone: byId("drop"), isOpen: () => !byId("workspace").hidden, onFiles: (files) => addVideos.add(files) });
 addEventListener("beforeunload", (event) => { if (uploadQueue.isActive) event.preventDefault(); });
 address.followLink(byId("video-back"), () => ({ video: null, frame: null, part: "frames" }));
+address.followLink(byId("open-settings"), () => ({ view: "settings", video: null, frame: null }));
+address.followLink(byId("open-admin"), () => ({ view: "admin", video: null, frame: null }));
+for (const back of ["settings-back", "admin-back"]) address.followLink(byId(back), () => ({ view: "" }));
 history.scrollRestoration = "manual";
-wireFilters();
 loadAccount();

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 QUEUE = "tests/integration/db/test_queue.py"
+KINDS = "tests/integration/db/test_worker_kinds.py"
 FAIR = "tests/integration/db/test_queue_fairness.py"
 SPLIT = "tests/integration/db/test_queue_split.py"
 PROMISES = "tests/faults/test_promises.py"
-WORKER_LOOP = "tests/integration/actors/test_worker_loop.py"
-ACCEPTOR = "tests/integration/serve_app/test_group_commit.py"
+WORKER_LOOP = "tests/integration/actors/worker/test_worker_loop.py"
+ACCEPTOR = "tests/integration/serve_app/submission/test_group_commit.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +127,24 @@ MUTANTS = (
     ),
     Mutant(
         "virtual time not advanced",
-        (Edit("db/queue/fair_queueing.py", "greatest(share.virtual_time, share.last_finish)", "share.last_finish"),),
+        (
+            Edit(
+                "db/queue/fair_queueing.py",
+                "greatest(share.virtual_time, share.last_finish,",
+                "greatest(share.last_finish,",
+            ),
+        ),
         f"{FAIR}::test_virtual_time_does_not_decrease_when_claimed_tasks_are_deleted",
+    ),
+    Mutant(
+        "claims out of turn move the virtual time of other work",
+        (Edit("db/queue/fair_queueing.py", "WHERE prefers = '{kind}' AND kind = 'extract'", "WHERE kind = 'extract'"),),
+        f"{KINDS}::test_work_that_gpus_take_out_of_turn_does_not_put_newcomers_behind",
+    ),
+    Mutant(
+        "work is left to GPUs for ever",
+        (Edit("db/queue/worker_kinds.py", "ready_at > clock_timestamp() - interval '{PATIENCE_SECONDS} s' AND ", ""),),
+        f"{KINDS}::test_cpu_workers_end_all_work_when_no_gpu_worker_ever_comes",
     ),
     Mutant(
         "every segment adds an assembling task",

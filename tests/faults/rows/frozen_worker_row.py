@@ -35,7 +35,7 @@ LOCK_PLANNED_TASK = """
 """
 ENDED = "SELECT count(*) FROM extractions WHERE id = %s AND finished_at IS NOT NULL"
 PUBLISHED = "SELECT data->>'attempt' FROM events WHERE extraction_id = %s AND kind = 'published'"
-BY_A_WORKER = "application_name = 'fotograma worker' AND wait_event_type = 'Lock'"
+BY_A_WORKER = "starts_with(application_name, 'fotograma worker ') AND wait_event_type = 'Lock'"
 # Only the publishing statement contains these words.
 PUBLISHING = f"SELECT count(*) FROM pg_stat_activity WHERE {BY_A_WORKER} AND query LIKE '%%kind <> ''segment''%%'"
 END_CONNECTIONS = f"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE {BY_A_WORKER}"

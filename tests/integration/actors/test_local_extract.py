@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from actors.engine.extract import extract
+from cluster import installed_engine
 from cluster.cli.app import main
-from cluster.cli.batch import run_local
 from db.values.frame_spec import parse
 from tests.support.own_process import command_of
 from tests.support.programs import run_cli_command
@@ -88,7 +88,7 @@ def test_child_that_was_started_ahead_and_gets_no_video_is_ended(clips: ClipByNa
 def test_missing_engine_names_the_package_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(run_local, "find_spec", lambda name: None)
+    monkeypatch.setattr(installed_engine, "find_spec", lambda name: None)
     assert run_fotograma("extract", "--local", tmp_path / "a.mp4", "-o", tmp_path) == 1
     assert 'pip install "fotograma[engine]"' in capfd.readouterr().err
 

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from cluster.cli.batch.batch_client import BatchClient
+from cluster.cli.batch.batch_items import BatchItem, Stage
 from cluster.cli.batch.output_paths import OutputPath
-from cluster.cli.batch.server_batch import BatchItem, ServerBatch, Stage
+from cluster.cli.batch.server_batch import ServerBatch
 from cluster.cli.batch.video_outcome import VideoOutcome
 from db.object_store import retention
 from db.queue import task_queue
 from db.values.lifecycle import Blame
-from fotograma import AsyncClient
 from serve_app.app import create_app
 from serve_app.deps import Deps
 from tests.support.clients import api_client
@@ -33,8 +34,8 @@ class SilentProgress:
 
 
 @pytest.fixture
-async def client(deps: Deps) -> AsyncIterator[AsyncClient]:
-    async with api_client.listen(create_app(deps)) as port, AsyncClient(f"http://127.0.0.1:{port}") as client:
+async def client(deps: Deps) -> AsyncIterator[BatchClient]:
+    async with api_client.listen(create_app(deps)) as port, BatchClient(f"http://127.0.0.1:{port}") as client:
         await client.register("ana@example.org", api_client.PASSWORD)
         await client.login("ana@example.org", api_client.PASSWORD)
         yield client
@@ -67,7 +68,7 @@ def batch_item(clip: Path) -> BatchItem:
     return BatchItem(clip.name, OutputPath(clip.with_suffix(".zip"), clip.with_suffix(""), renamed=False), source=clip)
 
 
-async def run_batch(client: AsyncClient, clip: Path) -> VideoOutcome:
+async def run_batch(client: BatchClient, clip: Path) -> VideoOutcome:
     (outcome,) = await ServerBatch(client, SilentProgress()).run([batch_item(clip)])
     return outcome
 
@@ -80,7 +81,7 @@ async def count_videos_and_acceptances(deps: Deps) -> tuple[int, int]:
 
 
 async def test_video_that_was_accepted_before_is_not_uploaded_again(
-    deps: Deps, client: AsyncClient, clip: Path
+    deps: Deps, client: BatchClient, clip: Path
 ) -> None:
     first, _ = await asyncio.gather(run_batch(client, clip), publish_when_ready(deps))
     again = await run_batch(client, clip)
@@ -102,7 +103,7 @@ async def test_equal_files_of_one_batch_are_sent_once(deps: Deps, tmp_path: Path
     (tmp_path / "other.mp4").write_bytes(api_client.MP4[:-1] + b"x")
     async with (
         api_client.listen(create_app(deps)) as port,
-        AsyncClient(f"http://127.0.0.1:{port}", upload_state=tmp_path / "state") as client,
+        BatchClient(f"http://127.0.0.1:{port}", upload_state=tmp_path / "state") as client,
     ):
         await client.register("ana@example.org", api_client.PASSWORD)
         await client.login("ana@example.org", api_client.PASSWORD)
@@ -117,7 +118,7 @@ async def test_equal_files_of_one_batch_are_sent_once(deps: Deps, tmp_path: Path
     assert await count_videos_and_acceptances(deps) == ((2, 2) if is_accepted else (1, 1))
 
 
-async def test_cancelled_extraction_is_retried_once(deps: Deps, client: AsyncClient, clip: Path) -> None:
+async def test_cancelled_extraction_is_retried_once(deps: Deps, client: BatchClient, clip: Path) -> None:
     video = await client.upload(clip, by_content=True)
     await client.cancel(video.extraction)
     first, _ = await asyncio.gather(run_batch(client, clip), publish_when_ready(deps))
@@ -127,7 +128,7 @@ async def test_cancelled_extraction_is_retried_once(deps: Deps, client: AsyncCli
     assert await count_videos_and_acceptances(deps) == (1, 2)
 
 
-async def test_deleted_video_is_uploaded_again(deps: Deps, client: AsyncClient, clip: Path) -> None:
+async def test_deleted_video_is_uploaded_again(deps: Deps, client: BatchClient, clip: Path) -> None:
     await client.delete(await client.upload(clip, by_content=True))
     outcome, _ = await asyncio.gather(run_batch(client, clip), publish_when_ready(deps))
     assert outcome.failure is None
@@ -135,7 +136,7 @@ async def test_deleted_video_is_uploaded_again(deps: Deps, client: AsyncClient, 
     assert await count_videos_and_acceptances(deps) == (1, 2)
 
 
-async def test_file_with_a_checksum_mismatch_is_sent_again(deps: Deps, client: AsyncClient, clip: Path) -> None:
+async def test_file_with_a_checksum_mismatch_is_sent_again(deps: Deps, client: BatchClient, clip: Path) -> None:
     await client.upload(clip, by_content=True)
     (claim,) = await task_queue.claim(deps.database, worker="w")
     await task_queue.fail(
@@ -160,7 +161,7 @@ async def expire_results(deps: Deps) -> None:
 
 @pytest.mark.parametrize("is_video_kept", [True, False])
 async def test_expired_result_is_extracted_again(
-    deps: Deps, client: AsyncClient, clip: Path, is_video_kept: bool
+    deps: Deps, client: BatchClient, clip: Path, is_video_kept: bool
 ) -> None:
     await asyncio.gather(run_batch(client, clip), publish_when_ready(deps))
     clip.with_suffix(".zip").unlink()
@@ -174,7 +175,7 @@ async def test_expired_result_is_extracted_again(
 
 
 async def test_archive_that_was_downloaded_before_its_result_expired_stays(
-    deps: Deps, client: AsyncClient, clip: Path
+    deps: Deps, client: BatchClient, clip: Path
 ) -> None:
     await asyncio.gather(run_batch(client, clip), publish_when_ready(deps))
     await expire_results(deps)

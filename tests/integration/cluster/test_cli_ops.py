@@ -15,12 +15,12 @@ from unittest.mock import AsyncMock
 import httpx
 import pytest
 
-from cluster.cli.commands import operations
 from cluster.local import process_record, secret_files
 from cluster.local.data_dir import DataDir
 from cluster.local.servers.embedded_postgres import url_of
-from db import accounts
+from cluster.operations.located_service import locate_service
 from db.acceptance import acceptance_audit
+from db.accounts import accounts
 from db.queue import task_queue
 from serve_app.app import create_app
 from serve_app.deps import Deps
@@ -155,12 +155,13 @@ async def test_account_share_is_set_and_omitted_options_keep_their_value(
     assert await stored_share() == (3.0, None)
 
 
-def test_ops_finds_the_database_of_a_running_data_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ops_finds_the_database_of_a_running_data_directory(tmp_path: Path) -> None:
     data_dir = DataDir(tmp_path)
     secrets = secret_files.open_secrets(data_dir.secrets, data_dir.ray_token)
     process_record.write_record(data_dir.record, process_record.RecordedRun(tmp_path))
-    monkeypatch.delenv("FOTOGRAMA_DATABASE_URL", raising=False)
-    assert operations.database_url(tmp_path) == url_of(tmp_path / "postgres", secrets.postgres_password)
+    service = locate_service(tmp_path, {})
+    assert service.database_url == url_of(tmp_path / "postgres", secrets.postgres_password)
+    assert service.objects_url == (tmp_path / "objects").as_uri()
 
 
 async def test_time_line_is_printed_to_its_end(shell: OperatorShell, deps: Deps) -> None:

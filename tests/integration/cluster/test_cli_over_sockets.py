@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.clients.fake_service import ApiRequest, ApiResponse, FakeService, corrupt_body, problem_response
+from tests.support.clients.fake_messages import ApiRequest, ApiResponse, corrupt_body, problem_response
+from tests.support.clients.fake_service import FakeService
 from tests.support.clients.fake_service_http_server import serve_fake_service
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -13,14 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from fotograma import AsyncClient, Client, ConnectionFailed, RetryPolicy, Tokens, TokenStore
-from tests.support.clients.fake_service import (
-    FakeService,
-    act_and_drop_connection,
-    drop_connection,
-    make_archive,
-    truncate_body,
-)
+from fotograma import AsyncClient, Client, ConnectionFailed, RetryPolicy, Tokens
+from tests.support.clients.fake_messages import act_and_drop_connection, drop_connection, make_archive, truncate_body
+from tests.support.clients.fake_service import FakeService
 from tests.support.clients.fake_service_http_server import serve_fake_service
 from tests.support.own_process import command_of
 from tests.support.programs import upload_file
@@ -92,7 +87,7 @@ def test_upload_does_not_load_the_file_into_memory(url: str, tmp_path: Path) -> 
 
 
 def test_threads_that_share_a_client_renew_its_tokens_once(url: str, service: FakeService) -> None:
-    with Client(url, store=TokenStore(Tokens("old", "refresh-0"))) as client, ThreadPoolExecutor(8) as threads:
+    with Client(url, tokens=Tokens("old", "refresh-0")) as client, ThreadPoolExecutor(8) as threads:
         barrier = threading.Barrier(8)
 
         def fetch_own_id(_: int) -> str:
@@ -104,7 +99,7 @@ def test_threads_that_share_a_client_renew_its_tokens_once(url: str, service: Fa
 
 
 async def test_tasks_that_share_a_client_renew_its_tokens_once(url: str, service: FakeService) -> None:
-    async with AsyncClient(url, store=TokenStore(Tokens("old", "refresh-0"))) as client:
+    async with AsyncClient(url, tokens=Tokens("old", "refresh-0")) as client:
         assert {account.id for account in await asyncio.gather(*(client.me() for _ in range(8)))} == {"u-1"}
     assert service.refresh_count == 1
 

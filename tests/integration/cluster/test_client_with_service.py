@@ -20,11 +20,12 @@ from fotograma import (
     Client,
     ExtractionFailed,
     InvalidArgument,
+    NotAllowed,
     NotAuthenticated,
-    TokenStore,
 )
 from serve_app.app import create_app
 from serve_app.deps import Deps
+from serve_app.security.signed_tokens import Audience
 from tests.support.clients import api_client
 from tests.support.clients.fake_service import FakeService
 from tests.support.clients.image_archive import png, serve_images
@@ -77,7 +78,7 @@ async def test_account_is_exported_and_erased(ana: AsyncClient, clips: list[Path
 
 async def test_account_registers_renews_its_session_and_logs_out(url: str) -> None:
     stored_tokens: list[Tokens | None] = []
-    async with AsyncClient(url, store=TokenStore(on_change=stored_tokens.append)) as client:
+    async with AsyncClient(url, on_tokens=stored_tokens.append) as client:
         account = await client.register(EMAIL, api_client.PASSWORD, name="Ana", locale="pt-BR")
         with pytest.raises(ApiError) as second_registration:
             await client.register(EMAIL, api_client.PASSWORD)
@@ -90,17 +91,53 @@ async def test_account_registers_renews_its_session_and_logs_out(url: str) -> No
         assert (await client.me()).email == EMAIL
         await client.logout()
     assert len({tokens and tokens.refresh_token for tokens in stored_tokens}) == 3
-    async with AsyncClient(url, store=TokenStore(renewed)) as ended:
+    async with AsyncClient(url, tokens=renewed) as ended:
         with pytest.raises(ApiError) as refused:
             await ended.me()
         assert refused.value.status == 401
 
 
-async def test_expired_access_token_is_renewed(url: str, ana: AsyncClient) -> None:
+@pytest.mark.parametrize("is_expired", [True, False], ids=["expired", "invalid"])
+async def test_expired_or_invalid_access_token_is_renewed(
+    url: str, ana: AsyncClient, deps: Deps, is_expired: bool
+) -> None:
     assert ana.tokens is not None
-    async with AsyncClient(url, store=TokenStore(Tokens("run.out.token", ana.tokens.refresh_token))) as client:
+    claims = deps.token_signer.verify(Audience.ACCESS, ana.tokens.access_token)
+    token = deps.token_signer.issue(Audience.ACCESS, claims, -1) if is_expired else "run.out.token"
+    async with AsyncClient(url, tokens=Tokens(token, ana.tokens.refresh_token)) as client:
         accounts = await asyncio.gather(*(client.me() for _ in range(5)))
     assert {account.email for account in accounts} == {EMAIL}
+
+
+async def test_api_key_of_the_environment_works_in_place_of_a_log_in(
+    url: str, ana: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    created = await ana.add_api_key("a notebook")
+    assert created.secret is not None
+    assert created.secret not in repr(created)
+    monkeypatch.setenv("FOTOGRAMA_URL", url)
+    monkeypatch.setenv("FOTOGRAMA_API_KEY", created.secret)
+    async with AsyncClient() as script:
+        assert (await script.me()).email == EMAIL
+        (listed,) = await script.api_keys()
+        assert (listed.id, listed.name, listed.secret) == (created.id, "a notebook", None)
+        assert listed.last_used_at is not None
+        for refused in (script.add_api_key("second"), script.delete_api_key(listed), script.logout()):
+            with pytest.raises(NotAllowed, match="session_required"):
+                await refused
+        await ana.delete_api_key(created)
+        with pytest.raises(NotAuthenticated):
+            await script.me()
+    assert await ana.api_keys() == ()
+
+
+async def test_blocking_client_creates_lists_and_deletes_api_keys(url: str, ana: AsyncClient) -> None:
+    assert ana.tokens is not None
+    with Client(url, ana.tokens.access_token) as client:
+        keys = [await asyncio.to_thread(client.add_api_key, name) for name in ("one", "two")]
+        assert [key.name for key in await asyncio.to_thread(client.api_keys)] == ["two", "one"]
+        await asyncio.to_thread(client.delete_api_key, keys[0])
+        assert [key.id for key in await asyncio.to_thread(client.api_keys)] == [keys[1].id]
 
 
 async def test_file_is_estimated_without_being_sent(ana: AsyncClient) -> None:

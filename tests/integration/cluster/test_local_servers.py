@@ -22,7 +22,7 @@ from redis.exceptions import AuthenticationError
 from cluster.local import cores_and_ports
 from cluster.local.data_dir import open_data_dir
 from cluster.local.secret_files import Secrets
-from cluster.local.servers.backing_services import DATABASE, OBJECTS, REDIS, BackingServices, plan_backing_services
+from cluster.local.servers.backing_service_plan import DATABASE, OBJECTS, REDIS, BackingServices, plan_backing_services
 from cluster.local.servers.database_schema import DatabaseSchema
 from cluster.local.servers.embedded_postgres import Postgres, replace_stale_pid
 from cluster.local.servers.embedded_valkey import Valkey

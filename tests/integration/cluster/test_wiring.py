@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
+from structlog.testing import capture_logs
 
 from actors.notify.redis_stream_relay import StreamRelay
 from actors.notify.ssrf_safe_http import WebhookHttpClient
+from actors.readers.gpu_probe import probe_gpu
 from cluster.wiring import api, maintenance, worker
 from db.cache import Cache
+from db.values.worker_kind import WorkerKind
 from serve_app.security.password_hashing import PasswordHasher
 
 Open = Callable[[], AbstractAsyncContextManager[object]]
@@ -82,6 +85,19 @@ async def test_resources_are_closed_when_the_cache_cannot_be_opened(
             raise AssertionError("it was opened")
     assert closed >= {"database"}
     assert closed >= OPENED[open_wiring] & {WebhookHttpClient}
+
+
+@pytest.mark.parametrize("reader", ["auto", "pyav"])
+async def test_worker_of_the_gpu_pool_works_as_what_its_machine_is(
+    monkeypatch: pytest.MonkeyPatch, closed: set[object], reader: str
+) -> None:
+    monkeypatch.setenv("FOTOGRAMA_READER", reader)
+    with capture_logs() as logs:
+        async with worker.open_worker(kind=WorkerKind.GPU):
+            assert not closed
+    expected = "gpu.missed" if reader == "pyav" or probe_gpu().missing else "gpu.opened"
+    assert expected in [entry["event_name"] for entry in logs]
+    assert closed == OPENED[worker.open_worker]
 
 
 @pytest.mark.parametrize("open_wiring", OPENED, ids=lambda open_wiring: open_wiring.__name__)

@@ -9,10 +9,11 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
-from db import accounts, videos
+from db import videos
 from db.acceptance import accept, idempotency_keys, object_reservations
 from db.acceptance.accept import Upload
 from db.acceptance.idempotency_keys import OwnedKey, StoredResponse
+from db.accounts import accounts
 from db.object_store import object_keys
 from db.queue import task_queue
 from db.values.error_catalogue import CatalogueError

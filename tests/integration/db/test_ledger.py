@@ -117,10 +117,3 @@ async def test_listed_ids_are_limited_and_all_differences_are_counted(database: 
     )
     balance = (await acceptance_audit.compare(database)).total
     assert (balance.difference_count, len(balance.differences)) == (150, acceptance_audit.MAX_DIFFERENCES)
-
-
-async def test_metrics_equal_the_ledger(database: AsyncEngine) -> None:
-    await accept_and_publish(database)
-    gauges = acceptance_audit.gauges((await acceptance_audit.compare(database)).total)
-    assert gauges["fotograma_ledger_accepted", None] == gauges["fotograma_ledger_extractions", "succeeded"] == 1
-    assert gauges["fotograma_ledger_differences", None] == 0

@@ -12,10 +12,9 @@ from sqlalchemy import Connection, TextClause, create_engine, text
 
 from cluster.local.servers.embedded_postgres import Postgres
 from db import videos
-from db.acceptance import quotas
 from db.connection import database_url as url_of
 from db.notification import outbox
-from db.queue import task_queue_sql
+from db.queue import queue_status, task_queue_sql
 from tests.support.servers.real_servers import fresh_database
 
 ROWS = 200_000
@@ -36,14 +35,18 @@ FILL_TABLES = (
     " SELECT 'r', {id}, {owner}, 1 FROM generate_series(1, 1) n",
     "UPDATE extractions SET status = 'succeeded', started_at = now(), finished_at = now(), result_key = 'r',"
     " result_sha256 = 's' WHERE id IN (SELECT {id} FROM generate_series(1, {rows} / 2) n)",
-    "INSERT INTO tasks (id, extraction_id, user_id, state, virtual_finish, leased_by, lease_expires_at)"
-    " SELECT {id}, {id}, {owner}, state::task_state, random() * 1e9, CASE state WHEN 'leased' THEN 'w' END,"
+    "INSERT INTO tasks (id, extraction_id, user_id, state, prefers, virtual_finish, leased_by, lease_expires_at)"
+    " SELECT {id}, {id}, {owner}, state::task_state, CASE WHEN n % 7 = 0 THEN 'gpu' ELSE 'cpu' END, random() * 1e9,"
+    " CASE state WHEN 'leased' THEN 'w' END,"
     " CASE state WHEN 'leased' THEN now() + (n - {rows} / 2 - 5000) * interval '1 s' END"
     " FROM generate_series(1, {rows}) n CROSS JOIN LATERAL (SELECT CASE WHEN n <= {rows} / 2 THEN 'done'"
     " WHEN n % 101 = 0 THEN 'leased' WHEN n % 3 = 0 THEN 'throttled' ELSE 'ready' END) AS chosen (state)",
     "INSERT INTO outbox (id, extraction_id, channel, due_at, delivered_at)"
     " SELECT {id}, {id}, 'email', now() - n * interval '1 s', CASE WHEN n <= {rows} / 2 THEN now() END"
     " FROM generate_series(1, {rows}) n",
+    # Every task that prefers a GPU is left to the GPU workers.
+    "INSERT INTO worker_kinds (kind, seen_at) VALUES ('gpu', now() + interval '1 h')",
+    "UPDATE tasks SET ready_at = now() + interval '-1 s' WHERE state = 'ready'",
     "SET session_replication_role = origin",
     "ANALYZE",
 )
@@ -51,11 +54,25 @@ ID = "lpad(to_hex(n), 32, '0')::uuid"
 USER = "lpad(to_hex(n % 100 + 1), 32, '0')::uuid"
 
 CLAIM: dict[str, Any] = {"worker": "w", "limit": 1, "lease_seconds": 60}
-LIST = {"user_id": OWNER, "limit": 50, "before": None, "status": None, "words": None, "sha256": None}
+LIST = {"user_id": OWNER, "limit": 50}
+# In the older half, where nothing is queued, and nowhere is anything cancelled.
+LIST_FILTERS: dict[str, dict[str, object]] = {
+    "all": {},
+    "deep": {"before": UUID(int=ROWS // 10)},
+    "one status": {"status": "queued"},
+    "one status, deep": {"status": "succeeded", "before": UUID(int=ROWS // 10)},
+    "no video of this status, deep": {"status": "queued", "before": UUID(int=ROWS // 3)},
+    "no video of this status": {"status": "cancelled"},
+    "results with warnings": {"warned": True},
+    "results with warnings, deep": {"warned": True, "before": UUID(int=ROWS // 10)},
+    "digest": {"sha256": "0" * 32},
+    "digest, deep": {"sha256": "0" * 32, "before": UUID(int=ROWS // 10)},
+    "words that all have": {"words": "MP4", "before": UUID(int=ROWS // 10)},
+}
 STATEMENTS: dict[str, tuple[TextClause, Mapping[str, object], set[str]]] = {
     "claim": (task_queue_sql.CLAIM, CLAIM, {"tasks_ready_idx"}),
-    "list": (videos.LIST, LIST, {"videos_user_id_id_idx", "extractions_video_id_id_idx"}),
-    "list of one status": (videos.LIST, LIST | {"status": "queued"}, {"videos_user_id_id_idx"}),
+    "claim of a GPU's work": (task_queue_sql.CLAIM_GPU_WORK, CLAIM, {"tasks_ready_gpu_idx"}),
+    "claim of any work": (task_queue_sql.CLAIM_ANY, CLAIM, {"tasks_ready_idx"}),
     "positions": (videos.POSITIONS, {"ids": [OWNER], "most": 1000}, {"tasks_ready_idx", "tasks_throttled_idx"}),
     "expired": (task_queue_sql.EXPIRED, {"lease_seconds": 0, "limit": 100}, {"tasks_lease_idx"}),
     "due channels": (outbox.DUE_CHANNELS, {"without": [], "limit": 10}, {"outbox_due_idx"}),
@@ -103,12 +120,41 @@ def test_statement_reads_few_rows_from_an_index(filled_database: Connection, nam
     assert max(rows_read(node) for node in nodes if "Index Name" in node) <= 2000
 
 
-def test_claim_does_not_sort_waiting_tasks(filled_database: Connection) -> None:
+@pytest.mark.parametrize("name", LIST_FILTERS)
+def test_page_of_the_list_reads_hardly_more_rows_than_it_shows(filled_database: Connection, name: str) -> None:
+    filters = LIST_FILTERS[name]
+    nodes = list(plan_nodes(filled_database, videos.list_statement(frozenset(filters)), LIST | filters))
+    assert not [node for node in nodes if node["Node Type"] == "Seq Scan" and node["Relation Name"] in LARGE_TABLES]
+    assert max(rows_read(node) for node in nodes if "Relation Name" in node) <= 4 * 50
+
+
+def test_search_reads_no_table(filled_database: Connection) -> None:
+    connection = filled_database
+    connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("VACUUM videos"))
+    nodes = list(plan_nodes(connection, videos.list_statement(frozenset({"words"})), LIST | {"words": "none"}))
+    (scan,) = [node for node in nodes if node.get("Index Name") == "videos_user_id_id_idx"]
+    assert (scan["Node Type"], scan["Heap Fetches"]) == ("Index Only Scan", 0)
+
+
+@pytest.mark.parametrize("filters", [{"words": "none", "status": "succeeded"}, {"words": "mp4", "status": "cancelled"}])
+def test_search_within_a_status_reads_the_extractions_of_few_videos(
+    filled_database: Connection, filters: dict[str, object]
+) -> None:
+    nodes = list(plan_nodes(filled_database, videos.list_statement(frozenset(filters)), LIST | filters))
+    assert max(rows_read(node) for node in nodes if node.get("Relation Name") == "extractions") <= 4 * 50
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [task_queue_sql.CLAIM, task_queue_sql.CLAIM_GPU_WORK, task_queue_sql.CLAIM_ANY],
+    ids=["cpu", "gpu", "any"],
+)
+def test_claim_does_not_sort_waiting_tasks(filled_database: Connection, statement: TextClause) -> None:
     """It sorts only the rows that it returns."""
-    nodes = list(plan_nodes(filled_database, task_queue_sql.CLAIM, CLAIM))
+    nodes = list(plan_nodes(filled_database, statement, CLAIM))
     assert max(rows_read(node) for node in nodes if "Sort" in node["Node Type"]) <= CLAIM["limit"]
 
 
 def test_queue_depth_is_counted_up_to_its_bound(filled_database: Connection) -> None:
-    nodes = list(plan_nodes(filled_database, quotas.QUEUE_DEPTH, {"max_count": 500}))
+    nodes = list(plan_nodes(filled_database, queue_status.QUEUE_DEPTH, {"max_count": 500}))
     assert sum(rows_read(node) for node in nodes if "Relation Name" in node) <= 2 * 500

@@ -7,9 +7,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
 from actors.maintenance.maintenance_loop import Maintenance
-from db import accounts, videos
+from db import videos
 from db.acceptance import idempotency_keys, object_reservations
 from db.acceptance.idempotency_keys import OwnedKey
+from db.accounts import accounts
 from db.notification import outbox
 from db.object_store.folder_store import FolderStore
 from db.object_store.object_keys import video_key

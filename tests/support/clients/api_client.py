@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import socket
 import zipfile
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -26,9 +27,11 @@ from db.acceptance.quotas import UNLIMITED
 from db.cache import Cache
 from db.notification.webhook_url_policy import Reach
 from db.object_store.folder_store import FolderStore
+from db.object_store.object_keys import preview_key
 from db.object_store.object_store import ObjectStore
+from db.object_store.source_buckets import ObjectSources
 from db.queue import task_queue
-from db.queue.task_queue import Publication
+from db.queue.task_queue import Claim, Preview, Publication
 from db.values.frame_spec import ImageNames
 from db.values.manifest import CSV_HEAD, ManifestRow
 from serve_app.deps import Deps
@@ -51,6 +54,7 @@ def make_deps(database: AsyncEngine, folder: Path, cache: Cache, **more: Any) ->
     values: dict[str, Any] = {
         "database": database,
         "objects": FolderStore(folder),
+        "sources": ObjectSources(folder.as_uri()),
         "cache": cache,
         "token_signer": TokenSigner([signing_key(SECRET)]),
         "password_hasher": PasswordHasher(derive_key(SECRET, "passwords"), rounds=4),
@@ -86,18 +90,26 @@ def make_limits(**more: Any) -> AdmissionLimits:
 
 
 def open_client(app: ASGIApp, **more: Any) -> httpx.AsyncClient:
-    """A client whose responses of tus must have a status that the OpenAPI document names."""
+    """A client whose responses must have a status that the OpenAPI document names."""
     hooks: dict[str, list[Any]] = {"response": [check_documented_status]}
     transport = httpx.ASGITransport(app)
     return httpx.AsyncClient(transport=transport, base_url="http://fotograma.test", event_hooks=hooks, **more)
 
 
 async def check_documented_status(answer: httpx.Response) -> None:
-    parts = answer.request.url.path.split("/")
     method = {"HEAD": "get"}.get(answer.request.method, answer.request.method.lower())
-    if parts[1:3] == ["v1", "uploads"]:
-        path = "/v1/uploads" if len(parts) == 3 else "/v1/uploads/{id}"
-        assert str(answer.status_code) in openapi_document()["paths"][path][method]["responses"], answer.status_code
+    operation = _documented_path(answer.request.url.path).get(method)
+    if operation is not None:
+        assert str(answer.status_code) in operation["responses"], (method, answer.request.url.path, answer.status_code)
+
+
+def _documented_path(path: str) -> dict[str, Any]:
+    """The operations of a path by their methods. A path without a parameter is preferred."""
+    paths: dict[str, dict[str, Any]] = openapi_document()["paths"]
+    if path in paths:
+        return paths[path]
+    matching = (item for template, item in paths.items() if re.fullmatch(re.sub(r"{\w+}", "[^/]+", template), path))
+    return next(matching, {})
 
 
 class _ListeningServer(uvicorn.Server):
@@ -233,6 +245,17 @@ async def publish_next_task(
     )
     await task_queue.publish(deps.database, claim.lease, publication)
     return claim.extraction_id
+
+
+PREVIEW_INDEX = b"WEBVTT\n"
+
+
+async def tell_preview(deps: Deps, claim: Claim, frames: int, jpeg: bytes) -> None:
+    """Stores a preview of so many images and tells it with a heartbeat, as a worker does."""
+    key = preview_key(claim.extraction_id, claim.lease.task_id, claim.lease.attempt, frames)
+    for suffix, content in ((".jpg", jpeg), (".vtt", PREVIEW_INDEX)):
+        await deps.objects.put(f"{key}{suffix}", one_chunk(content))
+    await task_queue.heartbeat(deps.database, claim.lease, frames_done=frames, preview=Preview(key, frames))
 
 
 MEDIA = {

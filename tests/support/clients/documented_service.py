@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import unquote
 
-from tests.support.clients.fake_service import (
-    NOW,
-    ApiRequest,
-    ApiResponse,
-    FakeService,
-    json_response,
-)
+from tests.support.clients.fake_messages import ApiRequest, ApiResponse, json_response, problem_response
+from tests.support.clients.fake_service import NOW, FakeService
 from tests.support.clients.image_archive import png, serve_images
 
 ACCOUNT: dict[str, Any] = {
@@ -39,6 +35,8 @@ class DocumentedService(FakeService):
     def __init__(self) -> None:
         super().__init__()
         serve_images(self, [(200, 0, 0), (0, 200, 0)])
+        self.presets: dict[str, str] = {}
+        self._save_preset("slides", '{"sample":{"mode":"keyframes"}}')
         self.estimate = {"frames": 7, "bytes": 1000, "seconds": 1.5}
 
     def _route(self, request: ApiRequest) -> ApiResponse:
@@ -54,6 +52,15 @@ class DocumentedService(FakeService):
             case "GET", [*_, ("api-keys" | "webhooks" | "deliveries" | "timeline") as name]:
                 items = {"api-keys": [API_KEY], "webhooks": [WEBHOOK], "deliveries": [DELIVERY], "timeline": TIMELINE}
                 return json_response(200, {"items": items[name], "next_cursor": None})
+            case "GET", ["presets"]:
+                presets = ",".join(self.presets[name] for name in sorted(self.presets))
+                return ApiResponse(200, f'{{"items":[{presets}]}}'.encode(), {"Content-Type": "application/json"})
+            case "PUT", ["presets", name]:
+                # As text, because a JSON number would lose digits.
+                return self._save_preset(unquote(name), request.body[len('{"spec":') : -1].decode())
+            case "DELETE", ["presets", name]:
+                known = self.presets.pop(unquote(name), None)
+                return problem_response(404, "not_found") if known is None else ApiResponse(204)
             case "POST", ["api-keys"]:
                 return json_response(201, API_KEY | request.json() | {"secret": "fg_secret"})
             case "POST", ["webhooks"]:
@@ -69,3 +76,10 @@ class DocumentedService(FakeService):
             case "GET", [*_, "sheet.vtt"]:
                 return ApiResponse(200, b"WEBVTT\n")
         return super()._route(request)
+
+    def _save_preset(self, name: str, spec: str) -> ApiResponse:
+        """spec: JSON text."""
+        status = 200 if name in self.presets else 201
+        times = json.dumps({"created_at": NOW, "updated_at": NOW})[1:]
+        self.presets[name] = f'{{"name":{json.dumps(name)},"spec":{spec},{times}'
+        return ApiResponse(status, self.presets[name].encode(), {"Content-Type": "application/json"})

@@ -7,125 +7,39 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import json
 import re
 import threading
-import zipfile
 from collections import deque
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from queue import Queue
 from typing import Any
+
+from tests.support.clients.fake_messages import (
+    ApiRequest,
+    ApiResponse,
+    Fault,
+    FaultRule,
+    json_response,
+    make_result_archive,
+    problem_response,
+)
 
 FRAME = {"n": 1, "name": "frame_000001_t000000.000.jpg", "index": 0, "pts": 0, "time": 0.0, "key": True}
 FRAME |= {"width": 64, "height": 48, "bytes": 100, "sha256": "0" * 64, "offset": 58}
+MANIFEST_VIDEO: dict[str, Any] = {"sha256": "5e" * 32, "size": 9, "container": "mp4", "codec": "h264"}
+MANIFEST_VIDEO |= {"width": 64, "height": 48, "rotation": 90, "duration": 2.5, "frames": 60, "fps_average": 24.0}
+MANIFEST_VIDEO |= {"variable_frame_rate": False}
 MANIFEST = {
     "version": 2,
     "spec": {},
-    "video": {"sha256": "5e" * 32, "size": 9},
+    "video": MANIFEST_VIDEO,
     "time_base": [1, 15360],
     "warnings": [],
     "frames": [FRAME],
 }
 UPLOAD_EXPIRES = "Wed, 21 Oct 2099 07:28:00 GMT"
 NOW = "2026-01-02T03:04:05.678901Z"
-
-
-@dataclass
-class ApiRequest:
-    """A request as the fake service receives it. path: without the query."""
-
-    method: str
-    path: str
-    query: dict[str, str]
-    headers: dict[str, str]
-    body: bytes
-
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-@dataclass
-class ApiResponse:
-    """truncated_at: the server sends this many bytes of the body, then drops the connection; None sends all."""
-
-    status: int
-    body: bytes = b""
-    headers: dict[str, str] = field(default_factory=dict)
-    truncated_at: int | None = None
-
-
-class ConnectionDropped(Exception):
-    """The connection ends without a response."""
-
-
-Fault = Callable[[ApiRequest, Callable[[], ApiResponse]], ApiResponse]
-"""A request and the function that carries it out, to the response. Raises ConnectionDropped."""
-FaultRule = tuple[str, str, Fault]
-"""Method, path as a regular expression, fault."""
-
-
-def answer_problem(status: int, code: str, **headers: str) -> Fault:
-    """Answers with a problem. headers: an underscore stands for a hyphen."""
-    fields = {name.replace("_", "-"): value for name, value in headers.items()}
-    return lambda request, carry_out: problem_response(status, code, headers=fields)
-
-
-def drop_connection(request: ApiRequest, carry_out: Callable[[], ApiResponse]) -> ApiResponse:
-    raise ConnectionDropped
-
-
-def act_and_drop_connection(request: ApiRequest, carry_out: Callable[[], ApiResponse]) -> ApiResponse:
-    carry_out()
-    raise ConnectionDropped
-
-
-def truncate_body(body_bytes: int) -> Fault:
-    def truncate(request: ApiRequest, carry_out: Callable[[], ApiResponse]) -> ApiResponse:
-        response = carry_out()
-        response.truncated_at = body_bytes
-        return response
-
-    return truncate
-
-
-def corrupt_body(request: ApiRequest, carry_out: Callable[[], ApiResponse]) -> ApiResponse:
-    response = carry_out()
-    response.body = b"x" * len(response.body)
-    return response
-
-
-def make_archive(names: list[str], size: int = 100) -> bytes:
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as file:
-        for name in names:
-            file.writestr(zipfile.ZipInfo(name), name.encode().ljust(size, b"."))
-        manifest = {"version": 2, "frames": [{"name": name} for name in names]}
-        file.writestr(zipfile.ZipInfo("manifest.json"), json.dumps(manifest))
-    return content.getvalue()
-
-
-def make_result_archive(names: list[str]) -> bytes:
-    """An archive as that of the engine, with both manifests."""
-    content = io.BytesIO(make_archive(names))
-    with zipfile.ZipFile(content, "a") as file:
-        rows = [f"{n},{name}" for n, name in enumerate(names, 1)]
-        file.writestr(zipfile.ZipInfo("manifest.csv"), "\r\n".join(["n,name", *rows, ""]))
-    return content.getvalue()
-
-
-def problem_response(
-    status: int, code: str, *, headers: Mapping[str, str] | None = None, **members: Any
-) -> ApiResponse:
-    body = {"status": status, "code": code, "title": "No.", "detail": f"This is {code}.", "fault": "request"}
-    body |= {"remedy": f"Remedy of {code}.", "request_id": "r-1"} | members
-    return ApiResponse(
-        status, json.dumps(body).encode(), {"Content-Type": "application/problem+json", **(headers or {})}
-    )
-
-
-def json_response(status: int, value: Any) -> ApiResponse:
-    return ApiResponse(status, json.dumps(value).encode(), {"Content-Type": "application/json"})
 
 
 @dataclass
@@ -147,7 +61,8 @@ class FakeUpload:
 class FakeService:
     """requests: all requests in order. polls_until_end: how often an extraction is read before it ends.
     max_append_bytes: told in `Upload-Limit`. estimate: what POST /v1/estimates answers; None: there is no such route.
-    is_staged_at_once: a worker reads each video at once, and then it has its SHA-256."""
+    is_staged_at_once: a worker reads each video at once, and then it has its SHA-256. event_streams: what each request
+    for events gets, in turn, until a None; without them there is no such route."""
 
     def __init__(self) -> None:
         self.requests: list[ApiRequest] = []
@@ -164,6 +79,7 @@ class FakeService:
         self.account_id = "u-1"
         self.estimate: dict[str, Any] | None = None
         self.is_staged_at_once = True
+        self.event_streams: deque[Queue[bytes | None]] | None = None
         self._token_pairs = 0
         self._access, self._refresh = "access-0", "refresh-0"
         self._uploads_by_key: dict[str, FakeUpload] = {}
@@ -226,6 +142,10 @@ class FakeService:
                 return problem_response(401, "bad_credentials")
             case "GET", ["me", "export"]:
                 return ApiResponse(200, self.archive, {"Content-Type": "application/zip"})
+            case "HEAD", ["events"] if self.event_streams is not None:
+                return ApiResponse(200, headers={"Content-Type": "text/event-stream"})
+            case "GET", ["events"] if self.event_streams is not None:
+                return self._events(self.event_streams)
             case method, ["uploads", id_]:
                 return self._upload(method, id_, request)
             case "POST", ["estimates"] if self.estimate is not None:
@@ -239,6 +159,12 @@ class FakeService:
                     if video["extraction"]["id"] == id_:
                         return self._extraction(method, video, rest, request)
         return problem_response(404, "not_found")
+
+    def _events(self, streams: deque[Queue[bytes | None]]) -> ApiResponse:
+        if not streams:
+            return problem_response(429, "too_many_streams")
+        chunks = iter(streams.popleft().get, None)
+        return ApiResponse(200, headers={"Content-Type": "text/event-stream"}, chunks=chunks)
 
     def _video(self, method: str, video: dict[str, Any], rest: list[str], request: ApiRequest) -> ApiResponse:
         if method == "DELETE":

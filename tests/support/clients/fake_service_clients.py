@@ -18,7 +18,8 @@ from cluster.client.credentials.token_store import OnTokens, TokenStore
 from cluster.client.local_files.upload_state_file import UploadStateFile
 from cluster.client.retry_policy import RetryPolicy
 from fotograma import AsyncClient, Client
-from tests.support.clients.fake_service import ApiRequest, ConnectionDropped, FakeService
+from tests.support.clients.fake_messages import ApiRequest, ConnectionDropped
+from tests.support.clients.fake_service import FakeService
 
 CLIENT_KINDS = ("blocking", "asynchronous")
 OpenClient = Callable[..., Any]

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, urlsplit
 
-from tests.support.clients.fake_service import ApiRequest, ConnectionDropped, FakeService
+from tests.support.clients.fake_messages import ApiRequest, ConnectionDropped
+from tests.support.clients.fake_service import FakeService
 
 
 @contextmanager
@@ -30,16 +31,20 @@ def serve_fake_service(service: FakeService) -> Iterator[str]:
                 self.drop_connection()
                 return
             self.send_response(response.status)
-            for name, value in ({"Content-Length": str(len(response.body))} | response.headers).items():
+            length = {"Content-Length": str(len(response.body))} if response.chunks is None else {"Connection": "close"}
+            for name, value in (length | response.headers).items():
                 self.send_header(name, value)
             self.end_headers()
             if self.command == "HEAD":
                 return
             self.wfile.write(response.body if response.truncated_at is None else response.body[: response.truncated_at])
-            if response.truncated_at is not None:
+            for chunk in response.chunks or ():
+                self.wfile.write(chunk)
+                self.wfile.flush()
+            if response.truncated_at is not None or response.chunks is not None:
                 self.drop_connection()
 
-        do_GET = do_POST = do_DELETE = do_PATCH = do_HEAD = handle_request
+        do_GET = do_POST = do_DELETE = do_PATCH = do_PUT = do_HEAD = handle_request
 
         def drop_connection(self) -> None:
             self.wfile.flush()

@@ -40,6 +40,15 @@ SECONDS_10 = 10_000
 expect.set_options(timeout=20_000)
 EMAIL = "ana@example.org"
 
+MAX_PAINT_MILLISECONDS = 1000.0
+FIRST_PAINT = """() => new Promise(resolve => {
+    const observer = new PerformanceObserver(list => {
+        const paint = list.getEntries().find(({ name }) => name === "first-contentful-paint");
+        if (paint) resolve(paint.startTime);
+    });
+    observer.observe({ type: "paint", buffered: true });
+})"""
+
 needs_chromium = pytest.mark.skipif(
     CHROMIUM is None and not os.environ.get("CI"), reason="there is no chromium on this machine"
 )
@@ -153,21 +162,38 @@ def page(browser: Browser, site: Site) -> Iterator[Page]:
         yield opened
 
 
+def first_paint_milliseconds(page: Page) -> float:
+    """The time from the navigation to the first contentful paint."""
+    milliseconds: float = page.evaluate(FIRST_PAINT)
+    return milliseconds
+
+
 def create_account(page: Page) -> None:
     page.locator("#choose-register").click()
     fill_credentials(page)
     expect(page.get_by_text(EMAIL)).to_be_visible()
 
 
-def fill_credentials(page: Page, email: str = EMAIL) -> None:
+def fill_credentials(page: Page, email: str = EMAIL, password: str = PASSWORD) -> None:
     page.locator("#email").fill(email)
-    page.locator("#password").fill(PASSWORD)
+    page.locator("#password").fill(password)
     page.locator("#credentials-submit").click()
 
 
 def choose_files(page: Page, *files: tuple[str, bytes]) -> None:
+    add_files(page, *files)
+    send_chosen_files(page)
+
+
+def add_files(page: Page, *files: tuple[str, bytes]) -> None:
+    """Chooses files without sending them."""
     payloads = [FilePayload(name=name, mimeType="video/mp4", buffer=content) for name, content in files]
     page.locator("#files").set_input_files(payloads)
+
+
+def send_chosen_files(page: Page) -> None:
+    """Sends the files that the page shows with an estimate."""
+    page.locator("#send-files").click()
 
 
 def file_row(page: Page, name: str) -> Locator:

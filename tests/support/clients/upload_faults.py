@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from fotograma import ConnectionFailed
-from tests.support.clients.fake_service import ApiRequest, ApiResponse, FakeService, Fault, drop_connection
+from tests.support.clients.fake_messages import ApiRequest, ApiResponse, Fault, drop_connection
+from tests.support.clients.fake_service import FakeService
 
 UPLOADS = "/v1/uploads"
 ONE_UPLOAD = "/v1/uploads/.*"

@@ -8,7 +8,7 @@ from pathlib import Path
 from playwright.sync_api import Page, Request, Route, expect
 
 from tests.support.clients.api_client import MP4
-from tests.support.clients.page_in_browser import file_row
+from tests.support.clients.page_in_browser import file_row, send_chosen_files
 
 UPLOADS = "**/v1/uploads/*"
 MIB = 1 << 20
@@ -40,7 +40,9 @@ class PausedSlices:
             route.continue_()
 
     def drop(self) -> None:
-        """Forgets the paused requests, because their page is left, and pauses no more."""
+        """Forgets the paused requests, and pauses no more. Their page must have been left before, or have ended them:
+        otherwise a slice that was not paused yet would be sent.
+        """
         self._offset = 1 << 62
         self._routes.clear()
 
@@ -62,6 +64,7 @@ def make_video(folder: Path, name: str = "holiday.mp4", size: int = 16 * MIB) ->
 def choose_paths(page: Page, *paths: Path) -> None:
     expect(page.locator("#workspace")).to_be_visible()
     page.locator("#files").set_input_files(paths)
+    send_chosen_files(page)
 
 
 def expect_sent(page: Page, name: str, percent: int) -> None:
@@ -80,6 +83,12 @@ def wait_until(page: Page, condition: str) -> None:
         }}"""
     )
     assert is_met, condition
+
+
+def wait_until_recorded(page: Page, size: int) -> None:
+    """Waits until the browser remembers so many bytes as sent, or about to be sent."""
+    record = "Object.entries(localStorage).find(([key]) => key.startsWith('fotograma.upload '))"
+    wait_until(page, f"JSON.parse({record}?.[1] ?? null)?.content.bytes >= {size}")
 
 
 def expect_accepted(page: Page, name: str) -> None:

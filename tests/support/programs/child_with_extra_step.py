@@ -1,6 +1,6 @@
 """The decoding child's own program, with a step between its work and the outcome that it sends: `CODE PARENT_PID`.
 
-CODE runs with `out`, the folder with the child's files.
+CODE runs with `out`, the folder with the child's files, and with `on_progress`, which sends an event to the worker.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from actors.sandbox.memory_isolation import isolate
+from actors.sandbox.process_hardening import isolate
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
 
     def run_work_and_code(job: Any, on_progress: Any) -> Any:
         outcome = run_work(job, on_progress)
-        exec(code, {"json": json, "os": os, "sys": sys, "Path": Path, "out": job.out})
+        exec(code, {"json": json, "os": os, "sys": sys, "Path": Path, "out": job.out, "on_progress": on_progress})
         return outcome
 
     run_child_job._run_work = run_work_and_code

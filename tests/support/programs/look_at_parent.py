@@ -10,25 +10,25 @@ import ctypes
 import os
 import sys
 
-from actors.sandbox import memory_isolation
+from actors.sandbox import process_hardening
 
 
 def main() -> None:
     user, landlock, victim, spy = sys.argv[1:]
     if not landlock:
-        memory_isolation.enter_landlock_domain = lambda: False
+        process_hardening.enter_landlock_domain = lambda: False
     if os.geteuid() != int(user):
         os.setresgid(int(user), int(user), int(user))
         os.setresuid(int(user), int(user), int(user))
     # PR_SET_DUMPABLE to 1, as after exec: processes of the same user may open this one.
     ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
     if victim:
-        getattr(memory_isolation, victim)()
+        getattr(process_hardening, victim)()
     parent = os.getpid()
     if pid := os.fork():
         os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
     if spy:
-        getattr(memory_isolation, spy)()
+        getattr(process_hardening, spy)()
     for name in ("environ", "mem"):
         try:
             os.close(os.open(f"/proc/{parent}/{name}", os.O_RDONLY))

@@ -47,10 +47,11 @@ def listening_sockets(pid: int) -> set[ListeningSocket]:
             are_all_readable = False
             continue
         sockets |= {_socket(process.name(), connection) for connection in connections if _listens(connection)}
-    return sockets if are_all_readable else sockets | _sockets_of_hidden_processes()
+    return sockets if are_all_readable else sockets | sockets_of_hidden_processes()
 
 
-def _sockets_of_hidden_processes() -> set[ListeningSocket]:
+def sockets_of_hidden_processes() -> set[ListeningSocket]:
+    """The user's listening TCP sockets that belong to no process that the user can read."""
     own_ports = set(_listening_ports_of(os.geteuid()))
     return {
         _socket(UNKNOWN, connection)

@@ -59,7 +59,7 @@ class Service:
     def __post_init__(self) -> None:
         self.process: subprocess.Popen[str]
         self._changed = threading.Condition()
-        self._ended = True
+        self._output_ended = threading.Event()
 
     @property
     def url(self) -> str:
@@ -80,18 +80,20 @@ class Service:
 
         As root, the database lies outside of the data directory, where PostgreSQL's user can reach it.
         """
-        self.start()
-        database = (self.data_dir / "postgres").resolve()
         try:
+            self.start()
             yield
             assert self.terminate() == 0, self.output
         finally:
-            shutil.rmtree(database, ignore_errors=True)
+            if self.process.poll() is None:
+                self.kill_everything()
+            shutil.rmtree((self.data_dir / "postgres").resolve(), ignore_errors=True)
 
     def launch(self, workers: int | None = None) -> None:
         """Starts it, and returns at once."""
         self.workers = workers or self.workers
-        self.lines, self._ended = [], False
+        # The output of an earlier start may end after this one: each start has an event of its own.
+        self.lines, self._output_ended = [], threading.Event()
         options = ["--port", str(self.port), "--home", str(self.data_dir), "--workers", str(self.workers)]
         self.process = subprocess.Popen(
             [*self.program, "up", *options, *self.arguments],
@@ -103,7 +105,10 @@ class Service:
             process_group=0,
             **self.popen_options,
         )
-        threading.Thread(target=self._read_output, args=[self.process, self.lines], daemon=True).start()
+        reader = threading.Thread(
+            target=self._read_output, args=[self.process, self.lines, self._output_ended], daemon=True
+        )
+        reader.start()
 
     def wait_for(self, text: str, seconds: float, *, times: int = 1) -> None:
         """Waits until `times` lines contain `text`."""
@@ -112,8 +117,9 @@ class Service:
             return sum(text in line for line in self.lines) >= times
 
         with self._changed:
-            self._changed.wait_for(lambda: self._ended or has_enough_lines(), timeout=seconds)
-        assert has_enough_lines(), f"no {text!r} in {seconds} s:\n{self.output}"
+            self._changed.wait_for(lambda: self._output_ended.is_set() or has_enough_lines(), timeout=seconds)
+        waited = "before it ended" if self._output_ended.is_set() else f"in {seconds} s"
+        assert has_enough_lines(), f"no {text!r} {waited}:\n{self.output}"
 
     def interrupt(self) -> int:
         """Sends SIGINT to the process group, as Ctrl-C does. Returns the exit code."""
@@ -152,15 +158,19 @@ class Service:
 
     def run_command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Runs `fotograma` as a user does."""
-        environment = {
+        command = [FOTOGRAMA, *arguments]
+        return subprocess.run(
+            command, check=False, env=self.cli_environment(), capture_output=True, text=True, timeout=300
+        )
+
+    def cli_environment(self) -> dict[str, str]:
+        """The environment of a user of this service, whose log-in is stored beside its data."""
+        return {
             **os.environ,
             "FOTOGRAMA_URL": self.url,
             "FOTOGRAMA_PASSWORD": PASSWORD,
             "XDG_CONFIG_HOME": str(self.data_dir.parent / "config"),
         }
-        return subprocess.run(
-            [FOTOGRAMA, *arguments], check=False, env=environment, capture_output=True, text=True, timeout=300
-        )
 
     def log_in_cli(self) -> None:
         done = self.run_command("login", "--register", "--url", self.url, "--email", f"{time.time_ns()}@example.org")
@@ -220,7 +230,7 @@ class Service:
     def _descendants(self) -> list[psutil.Process]:
         return list(psutil.Process(self.process.pid).children(recursive=True))
 
-    def _read_output(self, process: subprocess.Popen[str], lines: list[str]) -> None:
+    def _read_output(self, process: subprocess.Popen[str], lines: list[str], ended: threading.Event) -> None:
         assert process.stdout is not None
         with process.stdout:
             for line in process.stdout:
@@ -228,9 +238,7 @@ class Service:
                     lines.append(line.rstrip("\n"))
                     self._changed.notify_all()
         with self._changed:
-            # The servers of a killed supervisor keep its pipe open: this end may come after the next start.
-            if self.process is process:
-                self._ended = True
+            ended.set()
             self._changed.notify_all()
 
 

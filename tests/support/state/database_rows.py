@@ -10,9 +10,9 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
-from db import accounts
 from db.acceptance.accept import Reextraction, Upload, accept, extract_again, reuse
 from db.acceptance.object_reservations import reserve
+from db.accounts import accounts
 from db.object_store.object_keys import video_key
 from db.values.frame_spec import FrameSpec, canonical
 
@@ -31,7 +31,7 @@ async def create_user(database: AsyncEngine, email: str = "ana@example.com") -> 
     return user_id
 
 
-def make_upload(user_id: UUID, filename: str = "clip.mp4") -> Upload:
+def make_upload(user_id: UUID, filename: str = "clip.mp4", size: int = 1000) -> Upload:
     """A stored file that is about to be accepted."""
     video_id = uuid7()
     return Upload(
@@ -40,16 +40,18 @@ def make_upload(user_id: UUID, filename: str = "clip.mp4") -> Upload:
         extraction_id=uuid7(),
         task_id=uuid7(),
         filename=filename,
-        size=1000,
+        size=size,
         sha256="0" * 64,
         object_key=video_key(video_id),
         spec=canonical(FrameSpec()),
     )
 
 
-async def accept_video(database: AsyncEngine, user_id: UUID | None = None, filename: str = "clip.mp4") -> Accepted:
+async def accept_video(
+    database: AsyncEngine, user_id: UUID | None = None, filename: str = "clip.mp4", size: int = 1000
+) -> Accepted:
     owner = user_id or await create_user(database, f"{uuid7()}@example.com")
-    stored = make_upload(owner, filename)
+    stored = make_upload(owner, filename, size)
     await reserve(database, owner, stored.object_key)
     async with database.begin() as connection:
         await accept(connection, [stored])

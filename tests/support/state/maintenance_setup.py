@@ -1,14 +1,14 @@
 """Maintenance as tests run it, and rows that its jobs repair."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from actors.maintenance.maintenance_job import Figure
 from actors.maintenance.maintenance_loop import Maintenance
-from db.acceptance.acceptance_audit import Balance
 from db.object_store.object_store import ObjectStore
 from tests.support.state.notification_setup import make_outbox_sender
 
@@ -37,12 +37,25 @@ async def recount_and_repair(maintenance: Maintenance) -> int:
 class RecordedMetrics:
     def __init__(self) -> None:
         self.actions: list[tuple[str, int]] = []
-        self.balances: list[Balance] = []
+        self.completions: list[str] = []
+        self.failures: list[str] = []
+        self.tries: list[tuple[str, str]] = []
+        self.values: dict[tuple[str, str | None], float] = {}
         self.compared = asyncio.Event()
 
     def acted(self, action: str, count: int) -> None:
         self.actions.append((action, count))
 
-    def balanced(self, balance: Balance) -> None:
-        self.balances.append(balance)
-        self.compared.set()
+    def completed(self, job: str) -> None:
+        self.completions.append(job)
+
+    def failed(self, job: str) -> None:
+        self.failures.append(job)
+
+    def tried(self, channel: str, outcome: str) -> None:
+        self.tries.append((channel, outcome))
+
+    def measured(self, figures: Iterable[Figure]) -> None:
+        self.values |= {(figure.name, "/".join(figure.labels.values()) or None): figure.value for figure in figures}
+        if ("fotograma_ledger_differences", None) in self.values:
+            self.compared.set()

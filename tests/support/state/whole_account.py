@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
-from db.acceptance import object_reservations
+from db.acceptance import object_reservations, quotas
 from db.notification import webhook_deliveries
 from db.object_store.object_keys import video_key
 from db.queue import task_queue
@@ -48,6 +48,10 @@ async def add_ended_and_running(client: httpx.AsyncClient, deps: Deps, mark: str
     """Adds videos with ended extractions and with a running one, and their notifications. mark: a word in all names."""
     user_id = UUID((await client.get("/v1/me")).json()["id"])
     webhook = await create_webhook(deps.database, user_id, f"https://{mark}.example.org/hook")
+    (await client.post("/v1/api-keys", json={"name": f"{mark}'s notebook"})).raise_for_status()
+    (await client.put(f"/v1/presets/{mark}'s slides", json={"spec": {}})).raise_for_status()
+    async with deps.database.begin() as connection:
+        await quotas.set_own(connection, user_id, quotas.UNLIMITED)
     deleted = await upload_video(client, f"{mark}-deleted.mp4")
     await client.delete(f"/v1/videos/{deleted['id']}")
     succeeded = await upload_video(client, f"{mark}-succeeded.mp4")

@@ -27,6 +27,31 @@ from db.values.frame_spec import canonical, parse
 from tests.support.clients.api_client import one_chunk
 from tests.support.state import database_rows
 
+
+class RecordedWorkerMetrics:
+    def __init__(self) -> None:
+        self.waits: list[float] = []
+        self.states: list[bool] = []
+        self.ended_tasks: list[tuple[str, str]] = []
+        self.decodings: list[tuple[str, float, int]] = []
+        self.crashes = 0
+
+    def claimed(self, waited_seconds: float) -> None:
+        self.waits.append(waited_seconds)
+
+    def busy(self, is_busy: bool) -> None:
+        self.states.append(is_busy)
+
+    def ended(self, kind: str, outcome: str, seconds: float) -> None:
+        self.ended_tasks.append((kind, outcome))
+
+    def decoded(self, kind: str, seconds: float, frames: int) -> None:
+        self.decodings.append((kind, seconds, frames))
+
+    def child_crashed(self) -> None:
+        self.crashes += 1
+
+
 ALL_FRAMES = '{"sample": {"mode": "all"}}'
 
 
@@ -47,7 +72,6 @@ def make_worker_deps(
         address_space_bytes=4 << 30,
         seconds_max=600,
         max_frames=10_000,
-        drain_seconds=0,
         jitter=lambda: 0.0,
     )
 

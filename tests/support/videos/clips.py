@@ -22,6 +22,7 @@ from av.container import OutputContainer
 from av.video.stream import VideoStream
 from PIL import Image
 
+from benchmarks.encoder_scheduling import kept_scheduling
 from tests.support.videos.frame_number_pattern import Rgb, picture, read_image, read_number
 
 __all__ = [
@@ -213,6 +214,8 @@ def make_clip(path: Path, spec: ClipSpec) -> ClipTruth:
     with av.open(str(path), "w", format=name, options=_muxer_options(spec)) as container:
         video = _video_stream(container, spec)
         audio = _audio_stream(container, spec.suffix) if spec.audio else None
+        with kept_scheduling():
+            container.start_encoding()
         keys = _encode(container, video, audio, spec)
         time_base = video.time_base  # after the header: the muxer's own
     assert time_base is not None

@@ -58,6 +58,7 @@ MESSAGES: list[ChildMessage] = [
     SegmentExtracted(7),
     EngineMismatch("auto/1"),
     Refused("no_video_stream", "Only sound."),
+    Progress(3, preview_frames=2),
 ]
 WORKS: list[Work] = [
     ExtractWork(),
@@ -157,7 +158,7 @@ def test_deeply_nested_message_is_rejected() -> None:
         (WORKS[0], [DetectingScenes(MEDIA, 50), Planned(MEDIA, 7, 50), Progress(3), Progress(1), MESSAGES[4]]),
         (WORKS[0], [Refused("no_video_stream", "")]),
         (WORKS[1], [Split(MEDIA, 10, (Segment(0, 0, 10, 20),))]),
-        (WORKS[2], [Planned(MEDIA, 3, 9), Progress(3), SegmentExtracted(2)]),
+        (WORKS[2], [Planned(MEDIA, 3, 9), Progress(3, preview_frames=3), SegmentExtracted(2)]),
         (WORKS[3], [Planned(MEDIA, 5000, 0), Progress(5000), Extracted(MEDIA, 5000, 9, "0a" * 32, ())]),
         (WORKS[3], [EngineMismatch("")]),
     ],
@@ -176,6 +177,7 @@ def test_valid_sequence_of_messages_is_accepted(work: Work, messages: list[Child
         (WORKS[0], [Planned(MEDIA, 11, 50)]),
         (WORKS[0], [Planned(MEDIA, 7, 50), Planned(MEDIA, 7, 50)]),
         (WORKS[0], [Planned(MEDIA, 7, 50), Progress(8)]),
+        (WORKS[0], [Planned(MEDIA, 7, 50), Progress(3, preview_frames=4)]),
         (WORKS[0], [Planned(MEDIA, 6, 50), MESSAGES[4]]),
         (WORKS[0], [MESSAGES[4]]),
         (WORKS[1], [Split(MEDIA, 11, (Segment(0, 0, 11, 20),))]),

@@ -15,10 +15,11 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 import fotograma
+from cluster import installed_engine
 from cluster.client import extraction_spec as written
 from cluster.client.extraction_spec import spec_text
 from db.values import frame_spec as read
-from fotograma import ExtractionSpec, FotogramaError
+from fotograma import ExtractionSpec, FotogramaError, LocalFileNotFound, PackageMissing
 
 ROOT = Path(__file__).parents[3]
 
@@ -131,3 +132,18 @@ def test_every_sample_mode_can_be_written() -> None:
             assert set(hints) == {"mode", *fields_of(type(parsed))}
             kinds.add(type(parsed))
     assert kinds == set(get_args(read.Sample))
+
+
+def test_missing_engine_is_an_error_with_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(installed_engine, "find_spec", lambda name: None if name == "decord" else object())
+    with pytest.raises(PackageMissing, match=r'pip install "fotograma\[engine\]"') as missing:
+        fotograma.extract(tmp_path / "a.mp4")
+    assert (missing.value.package, missing.value.code) == ("decord", "package_missing")
+
+
+def test_missing_video_is_an_error_of_the_package_and_of_python(tmp_path: Path) -> None:
+    with pytest.raises(LocalFileNotFound) as missing:
+        fotograma.extract(tmp_path / "missing.mp4", out=tmp_path / "frames")
+    assert (missing.value.code, isinstance(missing.value, FileNotFoundError)) == ("local_file", True)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from cluster.unpack_archive import BadArchive, FolderNotReplaceable, Run, image_prefix, is_unpacked, unpack
-from tests.support.clients.fake_service import make_archive, make_result_archive
+from tests.support.clients.fake_messages import make_archive, make_result_archive
 from tests.support.own_process import command_of
 from tests.support.programs import exit_while_unpacking
 

@@ -82,6 +82,33 @@ def test_time_follows_the_measured_times_of_earlier_results() -> None:
     assert estimate(parse("{}"), FULL_HD, [earlier("{}", 60, 6_000_000, None)]).seconds == usual
 
 
+def test_earlier_results_of_little_work_do_not_correct_the_time() -> None:
+    one_image = '{"sample":{"mode":"timestamps","at":[0]},"image":{"max_side":16}}'
+    delayed = earlier(one_image, 1, 10_000, 5.0)
+    assert estimate(parse("{}"), FULL_HD, [delayed]).seconds == estimate(parse("{}"), FULL_HD).seconds
+
+
+def test_start_is_not_multiplied_by_the_speed_of_the_account() -> None:
+    slow = earlier("{}", 60, 6_000_000, 5 * estimate(parse("{}"), FULL_HD).seconds)
+    one_image = parse('{"sample":{"mode":"keyframes"},"max_frames":1}')
+    assert estimate(one_image, FULL_HD, [slow]).seconds < 2 * estimate(one_image, FULL_HD).seconds
+
+
+def test_finding_scenes_and_scaling_images_down_take_time_beside_the_decoding() -> None:
+    seconds = {
+        spec: estimate(parse(spec), FULL_HD).seconds
+        for spec in (
+            "{}",
+            '{"sample":{"mode":"scenes"}}',
+            '{"sample":{"mode":"all"}}',
+            '{"sample":{"mode":"all"},"image":{"max_side":1919}}',
+        )
+    }
+    each_second, scenes, full, scaled = seconds.values()
+    assert scenes > 1.5 * each_second
+    assert scaled > 1.2 * full
+
+
 def test_video_without_size_and_length_has_an_estimate() -> None:
     unknown_media = MediaFacts("unknown", 0, 0, 0.0, 0.0, key_frames=1)
     assert (

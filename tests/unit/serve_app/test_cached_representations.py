@@ -46,6 +46,9 @@ ROW = ExtractionRow(
     started_at=None,
     finished_at=None,
     elapsed_seconds=None,
+    preview_key=None,
+    preview_frames=None,
+    preview_segment=None,
     queue_position=7,
 )
 
@@ -126,14 +129,47 @@ def test_decimals_are_written_exactly() -> None:
     assert encode_json({"a": Decimal("1.10"), "b": Decimal("1E+3")}) == b'{"a":1.10,"b":1000}'
 
 
-@pytest.mark.parametrize("text", [b"{", b'"\\ud800"', b"NaN", b"[1,]", b"\xff", b"1e99999999999999999999", b"[" * 5000])
+@pytest.mark.parametrize(
+    "text", [b"{", b'"\\ud800"', b"NaN", b"[1,]", b"\xff", b"\xff\xfe1\0", b"[" * 5000, b"", b'"\x01"']
+)
 def test_invalid_json_is_malformed(text: bytes) -> None:
     with pytest.raises(CatalogueError) as error:
         parse_json(text, "The body")
     assert error.value.code == "malformed_request"
 
 
+@pytest.mark.parametrize(
+    "number", ["1e99999999999999999999", "-1e400", "1e-400", "1" * 1001, "0." + "1" * 1000, "[1, 2, 1E+999]"]
+)
+def test_number_that_is_too_large_is_told_as_such(number: str) -> None:
+    with pytest.raises(CatalogueError) as error:
+        parse_json(f'{{"a": {number}}}'.encode(), "The body")
+    assert error.value.code == "invalid_field"
+    assert "too large" in error.value.detail
+    assert len(error.value.detail) < 120
+
+
+@pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', '[{"b": {"a": 1, "c": 2, "\\u0061": 1}}]', '{"a": {}, "a": {}}'])
+def test_key_that_comes_twice_in_an_object_is_named(text: str) -> None:
+    with pytest.raises(CatalogueError) as error:
+        parse_json(text.encode(), "The body")
+    assert (error.value.code, error.value.detail) == ("invalid_field", "a: This key comes twice in one object.")
+
+
+def test_repeated_key_that_no_response_can_contain_is_still_answered() -> None:
+    with pytest.raises(CatalogueError) as error:
+        parse_json(b'{"\\ud800": 1, "\\ud800": 2}', "The body")
+    error.value.detail.encode()
+
+
+def test_same_key_in_two_objects_is_well_formed() -> None:
+    assert parse_json(b'[{"a": 1}, {"a": {"a": 2}}]', "x") == [{"a": 1}, {"a": {"a": 2}}]
+
+
 def test_json_numbers_are_read_exactly() -> None:
+    assert parse_json(b"[18446744073709551617, 0.30000000000000001, 1e300]", "x") == [
+        18446744073709551617, Decimal("0.30000000000000001"), Decimal("1e300"),
+    ]  # fmt: skip
     assert parse_json(b'{"a": 0.1, "b": 12}', "x") == {"a": Decimal("0.1"), "b": 12}
 
 

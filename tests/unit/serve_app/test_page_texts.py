@@ -21,8 +21,9 @@ STYLE = "\n".join(sheet.read_text() for sheet in sorted((WEB_UI / "static").rglo
 
 PLURALS = {"en": {"one", "other"}, "pt-BR": {"one", "other"}}
 """The plural categories that a language needs. For pt-BR there is also `many`, of millions, which reads as `other`."""
-NOT_TEXTS = {"Files", "Fotograma", "Location", "Home", "End", "Page", "SHA-256"}
-"""Words in capitals that are names: of a browser's events and keys, of a protocol, of a product."""
+KEYS, FORMATS = {"Home", "End", "Page", "Enter", "Escape"}, {"JPEG", "PNG", "WebP"}
+NOT_TEXTS = KEYS | FORMATS | {"Files", "Fotograma", "Location", "SHA-256"}
+"""Words in capitals that are names: of a browser's events and keys, of a protocol, of a product, of a format."""
 
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 KEY_USE = re.compile(r"""\bt\(\s*("[^"]*"|[^,)]*)""")

@@ -81,7 +81,22 @@ def test_router_errors_are_problems_and_keep_their_headers() -> None:
 
 
 def test_missing_token_answers_with_the_authentication_scheme() -> None:
-    assert problem_response(CatalogueError("unauthenticated"), "r6").headers["www-authenticate"].startswith("Bearer")
+    challenge = problem_response(CatalogueError("unauthenticated"), "r6").headers["www-authenticate"]
+    assert challenge == 'Bearer realm="fotograma"'
+
+
+@pytest.mark.parametrize(
+    ("code", "error"), [("token_expired", "invalid_token"), ("session_required", "insufficient_scope")]
+)
+def test_token_that_is_not_enough_is_named_as_the_protocol_says(code: str, error: str) -> None:
+    challenge = problem_response(CatalogueError(code), "r6").headers["www-authenticate"]
+    assert challenge.startswith(f'Bearer realm="fotograma", error="{error}", error_description="')
+    assert challenge.count('"') == 6
+
+
+def test_every_problem_with_status_401_has_the_authentication_scheme() -> None:
+    for code in (code for code, status in HTTP_STATUS.items() if status == 401):
+        assert problem_response(CatalogueError(code), "r6").headers["www-authenticate"].startswith("Bearer ")
 
 
 def test_problem_error_adds_members_and_headers() -> None:

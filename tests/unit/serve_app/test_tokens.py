@@ -20,10 +20,15 @@ CLAIMS = Claims(UUID(int=1), UUID(int=2), 3)
 KEY = signing_key("a" * 32)
 
 
-def is_refused(signer: TokenSigner, token: str, audience: Audience = Audience.ACCESS) -> bool:
+def refusal(signer: TokenSigner, token: str, audience: Audience = Audience.ACCESS) -> str:
+    """The code of the error that the token gets."""
     with pytest.raises(CatalogueError) as error:
         signer.verify(audience, token)
-    return error.value.code == "unauthenticated"
+    return error.value.code
+
+
+def is_refused(signer: TokenSigner, token: str, audience: Audience = Audience.ACCESS) -> bool:
+    return refusal(signer, token, audience) == "unauthenticated"
 
 
 def test_verified_token_has_the_signed_claims() -> None:
@@ -44,7 +49,9 @@ def test_token_is_valid_for_its_own_audience_only(issued: Audience, verified: Au
 
 def test_token_expires() -> None:
     signer = TokenSigner([KEY])
-    assert is_refused(signer, signer.issue(Audience.ACCESS, CLAIMS, -1))
+    assert refusal(signer, signer.issue(Audience.ACCESS, CLAIMS, -1)) == "token_expired"
+    forged = TokenSigner([signing_key("b" * 32)]).issue(Audience.ACCESS, CLAIMS, -1)
+    assert is_refused(signer, forged)
 
 
 def test_foreign_key_altered_token_and_garbage_are_refused() -> None:

@@ -22,3 +22,11 @@ CREATE TABLE tombstones (
     status extraction_status NOT NULL,
     deleted_at timestamptz NOT NULL DEFAULT now()
 );
+
+-- One row: what the last comparison of these tables found. An operator reads it without comparing millions of rows.
+CREATE TABLE last_audit (
+    id boolean PRIMARY KEY DEFAULT true CONSTRAINT last_audit_one_row CHECK (id),
+    audited_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    accepted bigint NOT NULL,
+    difference_count bigint NOT NULL
+);

@@ -12,6 +12,8 @@ CREATE TABLE users (
     created_at timestamptz NOT NULL DEFAULT now(),
     -- When its user had it erased. The row stays until all that it owns is deleted.
     erased_at timestamptz,
+    -- Since when an admin keeps its user out. What was accepted before is still done.
+    disabled_at timestamptz,
     -- From that moment on nobody can log in, and nothing here is about a person.
     CONSTRAINT users_email_until_erased CHECK ((email IS NULL) = (erased_at IS NOT NULL)),
     CONSTRAINT users_anonymous_when_erased CHECK (erased_at IS NULL OR name = '' AND password_hash = ''),

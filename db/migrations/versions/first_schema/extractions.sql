@@ -36,6 +36,7 @@ CREATE TABLE extractions (
     result_frames integer, result_bytes bigint, result_expires_at timestamptz,
     swept boolean NOT NULL DEFAULT false,
     created_at timestamptz NOT NULL DEFAULT now(), started_at timestamptz, finished_at timestamptz,
+    request_id text, traceparent text,
     -- An end is whole: it has its time, and its error or its result, and nothing else has one of them.
     CONSTRAINT extractions_finished_at_when_ended CHECK (
         (finished_at IS NOT NULL) = (status IN ('succeeded', 'failed', 'cancelled'))),
@@ -54,17 +55,27 @@ CREATE TABLE extractions (
     -- The segment that takes the last one off adds the assembling task: one taken off twice must not pass 0.
     CONSTRAINT extractions_segments_counted CHECK (segments_left >= 0),
     -- A segment can't be made without its plan.
-    CONSTRAINT extractions_split_whole CHECK ((plan_key IS NULL) = (segments_left IS NULL))
+    CONSTRAINT extractions_split_whole CHECK ((plan_key IS NULL) = (segments_left IS NULL)),
+    -- Both stand in logs and in headers to others. The request id may be the client's own.
+    CONSTRAINT extractions_request_id_is_word CHECK (request_id ~ '^[A-Za-z0-9._-]{1,64}$'),
+    CONSTRAINT extractions_traceparent_is_w3c CHECK (
+        traceparent ~ '^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$')
 );
 
 -- The newest extraction of a video is what its owner sees first.
 CREATE INDEX extractions_video_id_id_idx ON extractions (video_id, id DESC);
 -- Who refers to a result.
 CREATE INDEX extractions_result_key_idx ON extractions (result_key) WHERE result_key IS NOT NULL;
--- Quotas count an account's extractions that have not ended.
-CREATE INDEX extractions_user_id_status_idx ON extractions (user_id, status);
+-- The list of an account's videos of one status, newest first. Quotas count those that have not ended.
+CREATE INDEX extractions_user_id_status_video_id_idx ON extractions (user_id, status, video_id DESC);
+-- The list of an account's videos whose result has warnings.
+CREATE INDEX extractions_warned_idx ON extractions (user_id, video_id DESC)
+    WHERE status = 'succeeded' AND result_warnings <> '[]';
 -- Maintenance looks for what lost attempts left behind, once for each ended extraction.
 CREATE INDEX extractions_unswept_idx ON extractions (finished_at) WHERE finished_at IS NOT NULL AND NOT swept;
+-- What was given up after too many tries, for the admins.
+CREATE INDEX extractions_given_up_idx ON extractions (finished_at)
+    WHERE error_code IN ('gave_up', 'workers_lost', 'service_failed');
 
 -- An end is final; only the mark `swept` may change after it. A CHECK sees only the new row, so this needs a trigger.
 -- The same table of transitions stands in db.values.lifecycle, and a test compares them.

@@ -4,7 +4,8 @@
 CREATE TABLE queue_state (
     id boolean PRIMARY KEY DEFAULT true CONSTRAINT queue_state_one_row CHECK (id),
     running_limit integer NOT NULL DEFAULT 32 CONSTRAINT queue_state_limit_positive CHECK (running_limit > 0),
-    virtual_time double precision NOT NULL DEFAULT 0
+    virtual_time double precision NOT NULL DEFAULT 0,
+    gpu_virtual_time double precision NOT NULL DEFAULT 0
 );
 INSERT INTO queue_state DEFAULT VALUES;
 
@@ -30,11 +31,15 @@ BEGIN
 END $$;
 CREATE TRIGGER users_share AFTER INSERT ON users FOR EACH ROW EXECUTE FUNCTION users_share();
 
--- The queue's virtual time is the tag of the latest claim. It must not fall when that task is deleted: new tasks would
+-- The virtual time of a kind is the tag of its latest claim. It must not fall when that task is deleted: new tasks would
 -- pass those that wait.
 CREATE FUNCTION tasks_virtual_time_kept() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    UPDATE queue_state SET virtual_time = OLD.virtual_finish WHERE virtual_time < OLD.virtual_finish;
+    IF OLD.prefers = 'gpu' THEN
+        UPDATE queue_state SET gpu_virtual_time = OLD.virtual_finish WHERE gpu_virtual_time < OLD.virtual_finish;
+    ELSE
+        UPDATE queue_state SET virtual_time = OLD.virtual_finish WHERE virtual_time < OLD.virtual_finish;
+    END IF;
     RETURN NULL;
 END $$;
 CREATE TRIGGER tasks_virtual_time_kept AFTER DELETE ON tasks FOR EACH ROW

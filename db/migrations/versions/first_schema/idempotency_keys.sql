@@ -9,6 +9,8 @@ CREATE TABLE idempotency_keys (
     fingerprint text,
     status smallint,
     response text,
+    -- A key with a video is kept as long as the video; the others for a day.
+    video_id uuid REFERENCES videos ON DELETE CASCADE,
     created_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (user_id, route, key),
     -- An answer is given again only to the same request, so it needs the fingerprint of its own.
@@ -16,4 +18,6 @@ CREATE TABLE idempotency_keys (
 );
 
 -- Keys past their time are removed.
-CREATE INDEX idempotency_keys_created_at_idx ON idempotency_keys (created_at);
+CREATE INDEX idempotency_keys_created_at_idx ON idempotency_keys (created_at) WHERE video_id IS NULL;
+-- A deleted video finds its keys.
+CREATE INDEX idempotency_keys_video_id_idx ON idempotency_keys (video_id) WHERE video_id IS NOT NULL;

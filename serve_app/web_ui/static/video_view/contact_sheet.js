@@ -5,6 +5,7 @@ import { t } from "../texts.js";
 
 const MAX_CELLS = 100;
 const MAX_COLUMNS = 10;
+const CELL_WIDTH = 160;
 const CUE = /(\d+):(\d+):(\d+\.\d+) -->[^\n]*\n[^\n#]*#xywh=(\d+),(\d+),(\d+),(\d+)/g;
 
 /** The places on a sheet by its WebVTT index: [{seconds, x, y, width, height}], in pixels. Pure. */
@@ -13,6 +14,13 @@ export function parseSheetIndex(text) {
     const [hours, minutes, seconds, x, y, width, height] = values.map(Number);
     return { seconds: hours * 3600 + minutes * 60 + seconds, x, y, width, height };
   });
+}
+
+/** The size of the sheet of so many frames, in pixels, before it is loaded. frame: {width, height} of one. Pure. */
+export function sheetSize(count, frame) {
+  const shown = Math.min(count, MAX_CELLS);
+  const columns = Math.min(shown, MAX_COLUMNS);
+  return { width: CELL_WIDTH * columns, height: Math.round(CELL_WIDTH * frame.height / frame.width) * Math.ceil(shown / columns) };
 }
 
 export class ContactSheet {
@@ -29,11 +37,8 @@ export class ContactSheet {
     const src = `/v1/extractions/${extractionId}/sheet.jpg`;
     this.figure.hidden = count < 2;
     if (count < 2 || this.image.getAttribute("src") === src) return;
-    const shown = Math.min(count, MAX_CELLS);
-    const columns = Math.min(shown, MAX_COLUMNS);
-    this.image.width = 160 * columns;
-    this.image.height = Math.round(160 * frame.height / frame.width) * Math.ceil(shown / columns);
-    this.image.alt = t("sheet.alt", { count: shown, total: count });
+    Object.assign(this.image, sheetSize(count, frame));
+    this.image.alt = t("sheet.alt", { count: Math.min(count, MAX_CELLS), total: count });
     this.image.src = src;
     this.index = fetchText(`/v1/extractions/${extractionId}/sheet.vtt`).then(parseSheetIndex, () => []);
   }

@@ -3,7 +3,7 @@
 import { formatSeconds } from "../formatting.js";
 import { t } from "../texts.js";
 
-const READERS = { pyav: "PyAV", decord: "decord" };
+const READERS = { pyav: "PyAV", decord: "decord", gpu: "decord (GPU)" };
 const STAGES = {
   probe: () => t("stage.probe"),
   scan: () => t("stage.scan"),
@@ -24,7 +24,7 @@ export function reportSentences(report) {
   if (decoded !== undefined) sentences.push(t("report.decoded", { count: decoded }));
   if (repeated) sentences.push(t("report.repeated", { count: repeated }));
   const { reader, engine_version: engine, libraries = {}, segments = [], fallbacks = [] } = report;
-  const version = { pyav: libraries.av, decord: libraries.decord2 }[reader] ?? "";
+  const version = { pyav: libraries.av, decord: libraries.decord2, gpu: libraries.decord2 }[reader] ?? "";
   const name = `${READERS[reader] ?? reader} ${version}`.trim();
   sentences.push(t("report.reader", { reader: name, ffmpeg: libraries.ffmpeg ?? "", engine: engine ?? "" }));
   for (const { reason } of fallbacks) sentences.push(t("report.fallback", { reason }));

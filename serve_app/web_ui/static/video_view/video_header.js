@@ -2,7 +2,7 @@
 
 import { formatBytes, formatPercent, mediaSummary, progressText } from "../formatting.js";
 import { t } from "../texts.js";
-import { badgeOf, canRetry, explanationOf, isActive } from "../video_status.js";
+import { badgeOf, canRetry, explanationOf, isActive } from "../video_list/video_status.js";
 
 const byId = (id) => document.getElementById(id);
 
@@ -12,9 +12,9 @@ function setText(node, text) {
 }
 
 export class VideoHeader {
-  /** onAction(verb, video): cancel, retry or delete. */
+  /** onAction(verb, video): again, cancel, retry or delete. */
   constructor(onAction) {
-    for (const verb of ["cancel", "retry", "delete"]) {
+    for (const verb of ["again", "cancel", "retry", "delete"]) {
       byId(`video-${verb}`).addEventListener("click", () => onAction(verb, this.video));
     }
   }
@@ -36,7 +36,8 @@ export class VideoHeader {
     byId("video-badge").className = `badge ${name}`;
     byId("video-badge").textContent = label;
     const archive = extraction.result ? [t("video.archive", { size: formatBytes(extraction.result.bytes) })] : [];
-    setText(byId("video-summary"), [mediaSummary(video), ...archive].join(" · "));
+    const reused = extraction.reused ? [t("video.reused")] : [];
+    setText(byId("video-summary"), [mediaSummary(video), ...archive, ...reused].join(" · "));
     this.renderExplanation(video);
     this.renderProgress(video);
     byId("video-actions").hidden = false;

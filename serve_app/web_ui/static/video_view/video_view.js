@@ -3,13 +3,14 @@
 import { Problem, callApi } from "../api_client.js";
 import { formatCount } from "../formatting.js";
 import { t } from "../texts.js";
-import { pollDelayMs } from "../video_list.js";
-import { isActive } from "../video_status.js";
+import { isNewer, pollDelayMs } from "../video_list/video_list.js";
+import { isActive } from "../video_list/video_status.js";
 import { ContactSheet } from "./contact_sheet.js";
 import { FrameGallery } from "./frame_gallery.js";
 import { FrameTable } from "./frame_table.js";
 import { FrameViewer } from "./frame_viewer.js";
 import { loadManifest } from "./manifest.js";
+import { PreviewPart } from "./preview_part.js";
 import { ReportPart } from "./report_part.js";
 import { TimelinePart } from "./timeline_part.js";
 import { VideoHeader } from "./video_header.js";
@@ -19,12 +20,13 @@ const byId = (id) => document.getElementById(id);
 export class VideoView {
   /**
    * address: of the page. onAction(verb, video): gives a promise that is fulfilled when it was done. onConnection(isUp).
-   * onLoggedOut().
+   * isLive(): whether there are live events. onLoggedOut().
    */
-  constructor({ address, onAction, onConnection, onLoggedOut }) {
-    Object.assign(this, { address, onConnection, onLoggedOut });
+  constructor({ address, onAction, onConnection, isLive, onLoggedOut }) {
+    Object.assign(this, { address, onConnection, isLive, onLoggedOut });
     const onOpen = (n) => address.push({ frame: n });
     const hrefOf = (n) => address.hrefOf({ frame: n });
+    this.preview = new PreviewPart();
     this.header = new VideoHeader((verb, video) => this.act(onAction, verb, video));
     this.sheet = new ContactSheet(byId("sheet"), (seconds) => this.manifest && onOpen(this.manifest.nearest(seconds) + 1));
     this.gallery = new FrameGallery(byId("gallery"), { hrefOf, onOpen });
@@ -65,6 +67,7 @@ export class VideoView {
     clearTimeout(this.timer);
     Object.assign(this, { videoId: null, video: null, manifest: null, resultId: null, failures: 0 });
     this.header.clear();
+    this.preview.clear();
     this.setMessage("");
     for (const id of ["video-parts", "part-frames", "part-table", "part-report", "part-timeline"]) byId(id).hidden = true;
   }
@@ -93,8 +96,14 @@ export class VideoView {
     }
     const mustPoll = this.failures || !this.video || isActive(this.video);
     if (!mustPoll) return;
-    const delay = pollDelayMs({ failures: this.failures, hidden: document.hidden, active: true });
+    const delay = pollDelayMs({ failures: this.failures, hidden: document.hidden, active: true, live: this.isLive() });
     this.timer = setTimeout(() => this.refresh(), delay);
+  }
+
+  /** Takes the state of an extraction that an event tells. */
+  take(extraction) {
+    if (extraction.video_id !== this.videoId) return;
+    if (!this.video || isNewer(extraction, this.video.extraction)) this.refresh();
   }
 
   showMissing({ message, remedy }) {
@@ -113,6 +122,7 @@ export class VideoView {
     this.video = video;
     document.title = t("page.title", { name: video.filename });
     this.header.render(video);
+    this.preview.render(video);
     const hasResult = video.status === "succeeded";
     if (hasResult && this.resultId !== video.extraction.id) this.loadResult(video);
     if (!hasResult) this.resultId = null;

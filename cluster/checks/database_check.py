@@ -1,0 +1,139 @@
+"""Checks the database: reachable, of a version that the service knows, with its schema, writable, and its clock."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+from cluster.checks.finding import Finding, fail, ok, reason_of, warn
+from cluster.settings import Settings
+from db.schema_revision import HEAD
+
+SUBJECT, WHERE = "database", "FOTOGRAMA_DATABASE_URL"
+MIN_MAJOR = 14
+"""The oldest PostgreSQL in which the schema and all statements are valid."""
+CONNECT_SECONDS = 5
+CLOCK_SECONDS = 5.0
+API_CONNECTIONS, WORKER_CONNECTIONS, OTHER_CONNECTIONS = 20, 3, 15
+FACTS = """
+    SELECT current_setting('server_version_num')::int AS version, current_setting('server_version') AS version_text,
+        pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean AS read_only,
+        current_setting('max_connections')::int AS max_connections, extract(epoch FROM clock_timestamp()) AS now,
+        to_regclass('alembic_version') IS NOT NULL AS has_schema
+"""
+MISSING_RIGHTS = """
+    SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND NOT (
+        has_table_privilege(format('%I.%I', schemaname, tablename), 'SELECT')
+        AND has_table_privilege(format('%I.%I', schemaname, tablename), 'INSERT'))
+    ORDER BY 1 LIMIT 5
+"""
+
+
+def database_findings(settings: Settings) -> list[Finding]:
+    """Asks the server. A finding of level fail about the version or the schema is lasting; one about reach is not."""
+    import psycopg  # noqa: PLC0415
+
+    url = re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql://", settings.database_url)
+    try:
+        with psycopg.connect(url, connect_timeout=CONNECT_SECONDS, application_name="fotograma ops") as connection:
+            before = time.time()
+            facts = _row(connection, FACTS)
+            local = (before + time.time()) / 2
+            found = version_findings(facts["version"], facts["version_text"])
+            if found:
+                return found
+            found = schema_findings(connection, has_schema=facts["has_schema"])
+            return [*found, *_server_findings(settings, facts, local)]
+    except psycopg.OperationalError as error:
+        return [
+            fail(
+                SUBJECT,
+                f"PostgreSQL can't be reached: {_without_password(reason_of(error), settings.database_url)}.",
+                "Check the address, the password, the network, and that the server runs.",
+                WHERE,
+                is_lasting=False,
+            )
+        ]
+    except psycopg.Error as error:
+        return [
+            fail(
+                SUBJECT,
+                f"PostgreSQL can't be asked: {reason_of(error)}.",
+                "Check the address.",
+                WHERE,
+                is_lasting=False,
+            )
+        ]
+
+
+def version_findings(version: int, text: str) -> list[Finding]:
+    """version: as PostgreSQL counts it, such as 160002."""
+    if version >= MIN_MAJOR * 10_000:
+        return []
+    return [fail(SUBJECT, f"PostgreSQL {text} is too old.", f"Use PostgreSQL {MIN_MAJOR} or later.", WHERE)]
+
+
+def schema_findings(connection: Any, *, has_schema: bool) -> list[Finding]:
+    if not has_schema:
+        return [
+            fail(
+                SUBJECT,
+                "The database has no schema.",
+                "Migrate it before the service starts, as the Job fotograma-migrate of kuberay/ does.",
+                WHERE,
+            )
+        ]
+    revision = _row(connection, "SELECT version_num FROM alembic_version")["version_num"]
+    if revision != HEAD:
+        return [
+            fail(
+                SUBJECT,
+                f"The database has the schema {revision}, and this version of fotograma needs {HEAD}.",
+                "Migrate it with this version; if it is newer than this version, use the version that made it.",
+                WHERE,
+            )
+        ]
+    missing = [row[0] for row in connection.execute(MISSING_RIGHTS).fetchall()]
+    if missing:
+        remedy = "Grant the user SELECT, INSERT, UPDATE and DELETE on all tables, or use the owner of the schema."
+        return [fail(SUBJECT, f"The user may not read and write {', '.join(missing)}.", remedy, WHERE)]
+    return []
+
+
+def _server_findings(settings: Settings, facts: dict[str, Any], local_seconds: float) -> list[Finding]:
+    findings = []
+    if facts["read_only"]:
+        remedy = "Name the primary server; a replica or a full disk takes no writes."
+        findings.append(fail(SUBJECT, "The server is read-only.", remedy, WHERE, is_lasting=False))
+    needed = settings.api_replicas * API_CONNECTIONS + settings.workers * WORKER_CONNECTIONS + OTHER_CONNECTIONS
+    if needed > facts["max_connections"]:
+        findings.append(
+            warn(
+                SUBJECT,
+                f"The service may open {needed} connections, and the server takes {facts['max_connections']}.",
+                "Raise max_connections, put PgBouncer (in session mode) in front, or run fewer replicas.",
+                WHERE,
+            )
+        )
+    difference = local_seconds - float(facts["now"])
+    if abs(difference) > CLOCK_SECONDS:
+        text = f"The clock of this machine differs from the database's by {difference:+.0f} s."
+        findings.append(warn(SUBJECT, text, "Set both clocks by NTP: tokens and signed URLs end by the local one."))
+    text = f"PostgreSQL {facts['version_text']} with the schema {HEAD}."
+    return findings or [ok(SUBJECT, text, WHERE)]
+
+
+def _row(connection: Any, statement: str) -> dict[str, Any]:
+    from psycopg.rows import dict_row  # noqa: PLC0415
+
+    with connection.cursor(row_factory=dict_row) as cursor:
+        found: dict[str, Any] = cursor.execute(statement).fetchone()
+    return found
+
+
+def _without_password(text: str, url: str) -> str:
+    from urllib.parse import unquote, urlsplit  # noqa: PLC0415
+
+    password = urlsplit(url).password
+    return text.replace(unquote(password), "***") if password else text

@@ -1,0 +1,1 @@
+"""Following extractions by the server's stream of events."""

@@ -1,0 +1,168 @@
+"""`fotograma ops doctor` on real servers, and the start that refuses what could never run."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from cluster.checks.start_check import StartRefused, checked_settings
+from cluster.local.servers.embedded_postgres import Postgres
+from tests.integration.cluster.ops.conftest import RunOps
+from tests.support.servers.real_servers import fresh_database
+from tests.support.state import database_rows
+
+
+async def examine(ops: RunOps) -> tuple[int, dict[str, list[dict[str, Any]]]]:
+    """Returns the exit code, and the findings by their subjects."""
+    done = await ops("doctor", "--json")
+    by_subject: dict[str, list[dict[str, Any]]] = {}
+    for finding in json.loads(done.out)["findings"]:
+        by_subject.setdefault(finding["subject"], []).append(finding)
+    return done.code, by_subject
+
+
+@pytest.fixture(autouse=True)
+def only_these_settings(settings: pytest.MonkeyPatch) -> None:
+    known = {"DATABASE_URL", "REDIS_URL", "OBJECTS_URL", "SECRET_KEY"}
+    for name in [name for name in os.environ if name.startswith("FOTOGRAMA_")]:
+        if name.removeprefix("FOTOGRAMA_") not in known:
+            settings.delenv(name)
+
+
+async def test_service_that_is_well_has_no_failure_and_the_probe_is_gone(ops: RunOps, tmp_path: Path) -> None:
+    code, found = await examine(ops)
+    assert code == 0
+    assert found["database"][0]["level"] == "ok"
+    assert "PostgreSQL 18" in found["database"][0]["text"]
+    assert found["objects"][0]["level"] == "ok"
+    assert [finding["level"] for finding in found["redis"]] == ["warn"]  # the tests' server writes no disk
+    assert not list((tmp_path / "objects").rglob("*probe*/*"))
+    lines = (await ops("doctor")).out.splitlines()
+    assert lines[0].split()[:2] == ["ok", "settings"]
+
+
+async def test_each_fault_says_what_to_do_and_where_it_is_set(
+    ops: RunOps, settings: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    settings.setenv("FOTOGRAMA_DATABASE_URL", "postgresql://ana:geheim@127.0.0.1:1/none")
+    settings.setenv("FOTOGRAMA_REDIS_URL", "redis://127.0.0.1:1")
+    settings.setenv("FOTOGRAMA_OBJECTS_URL", (tmp_path / "file" / "objects").as_uri())
+    settings.setenv("FOTOGRAMA_SMTP_URL", "smtp://127.0.0.1:1")
+    settings.setenv("FOTOGRAMA_WORKRES", "3")
+    settings.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    code, found = await examine(ops)
+    assert code == 1
+    for subject, where in (
+        ("database", "FOTOGRAMA_DATABASE_URL"),
+        ("redis", "FOTOGRAMA_REDIS_URL"),
+        ("objects", "FOTOGRAMA_OBJECTS_URL"),
+        ("mail", "FOTOGRAMA_SMTP_URL"),
+        ("ray", "RAY_ADDRESS"),
+    ):
+        (finding,) = found[subject]
+        assert (finding["level"], finding["where"]) == ("fail", where), finding
+        assert finding["remedy"]
+    assert found["settings"][0]["remedy"] == "Did you mean FOTOGRAMA_WORKERS?"
+    assert "geheim" not in (await ops("doctor")).out
+
+
+async def test_missing_setting_is_said_before_anything_is_asked(ops: RunOps, settings: pytest.MonkeyPatch) -> None:
+    settings.delenv("FOTOGRAMA_SECRET_KEY")
+    code, found = await examine(ops)
+    assert (code, list(found)) == (1, ["settings"])
+    assert found["settings"][0]["where"] == "FOTOGRAMA_SECRET_KEY"
+
+
+async def test_database_of_another_schema_or_without_rights_fails(
+    ops: RunOps, settings: pytest.MonkeyPatch, database: AsyncEngine, postgres: Postgres
+) -> None:
+    with fresh_database(postgres) as empty:
+        settings.setenv("FOTOGRAMA_DATABASE_URL", empty)
+        assert "has no schema" in (await examine(ops))[1]["database"][0]["text"]
+    url = database.url.render_as_string(hide_password=False).replace("+psycopg", "")
+    settings.setenv("FOTOGRAMA_DATABASE_URL", url)
+    await database_rows.execute(database, "UPDATE alembic_version SET version_num = '9999'")
+    assert "has the schema 9999" in (await examine(ops))[1]["database"][0]["text"]
+    await database_rows.execute(database, "UPDATE alembic_version SET version_num = '0001'")
+    with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
+        connection.execute("CREATE ROLE guest LOGIN PASSWORD 'guest'")
+    try:
+        await database_rows.execute(database, "GRANT SELECT ON alembic_version TO guest")
+        settings.setenv("FOTOGRAMA_DATABASE_URL", url.replace("postgres:test@", "guest:guest@"))
+        text = (await examine(ops))[1]["database"][0]["text"]
+        assert text.startswith("The user may not read and write acceptances, ")
+    finally:
+        await database_rows.execute(database, "REVOKE ALL ON alembic_version FROM guest")
+        with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
+            connection.execute("DROP ROLE guest")
+
+
+def test_start_refuses_what_could_never_run_and_waits_for_what_is_away(
+    settings: pytest.MonkeyPatch, postgres: Postgres
+) -> None:
+    settings.setenv("RAY_AUTH_MODE", "token")
+    assert checked_settings().workers == 2
+    with fresh_database(postgres) as empty:
+        settings.setenv("FOTOGRAMA_DATABASE_URL", empty)
+        with pytest.raises(StartRefused, match=r"FOTOGRAMA_DATABASE_URL: The database has no schema\. Migrate it"):
+            checked_settings()
+    settings.setenv("FOTOGRAMA_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+    assert checked_settings().database_url.endswith("/none")
+    settings.delenv("RAY_AUTH_MODE")
+    with pytest.raises(StartRefused, match="RAY_AUTH_MODE: Ray takes commands without a token"):
+        checked_settings()
+
+
+class DenyingBucket(BaseHTTPRequestHandler):
+    """Answers every request as S3 does to a user without rights."""
+
+    def do_PUT(self) -> None:
+        body = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.send_response(403)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_DELETE = do_POST = do_PUT
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Writes nothing."""
+
+
+@pytest.fixture
+def denying_bucket(settings: pytest.MonkeyPatch) -> Iterator[None]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), DenyingBucket) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        settings.setenv("FOTOGRAMA_OBJECTS_URL", "s3://footage/videos")
+        settings.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"):
+            settings.setenv(name, "us-east-1")
+        settings.setenv("AWS_ALLOW_HTTP", "true")
+        yield
+        server.shutdown()
+
+
+@pytest.mark.usefixtures("denying_bucket")
+async def test_bucket_without_rights_is_named_with_the_right_that_is_missing(ops: RunOps) -> None:
+    code, found = await examine(ops)
+    (finding,) = found["objects"]
+    assert (code, finding["where"]) == (1, "FOTOGRAMA_OBJECTS_URL")
+    assert finding["text"] == "The object store does not let the service write objects (PermissionDeniedError)."
+
+
+@pytest.mark.usefixtures("denying_bucket")
+def test_start_refuses_a_bucket_without_rights(settings: pytest.MonkeyPatch) -> None:
+    settings.setenv("RAY_AUTH_MODE", "token")
+    with pytest.raises(StartRefused, match="does not let the service write objects"):
+        checked_settings()
