@@ -31,6 +31,8 @@ async def plan(site: Site, frames_total: int) -> None:
 
 def test_change_is_shown_by_its_event_without_another_request(page: Page, site: Site) -> None:
     choose_files(page, ("beach.mp4", MP4))
+    # What follows within half a second would be said in the same sentence.
+    expect(page.locator("#announcer")).to_have_text("beach.mp4: Accepted")
     expect(file_row(page, "beach.mp4")).to_contain_text("Number 1 in line")
     # The event does not tell the size of the pictures, so the list is read again until it is known.
     site.run(plan(site, 3))
