@@ -33,6 +33,11 @@ redis.call('SET', KEYS[1], string.format('%.0f', next_free), 'PX', math.ceil((ne
 return 0
 """
 
+# One command for any number of entries: in a pipeline the client takes longer for 200 entries than for the rest of a page.
+_PUT = """
+for i = 1, #KEYS do redis.call('SET', KEYS[i], ARGV[2 * i - 1], 'EX', ARGV[2 * i]) end
+"""
+
 
 class Cache:
     """A cache in Redis. While Redis is away, reads find nothing and writes do nothing."""
@@ -60,12 +65,10 @@ class Cache:
         redis = self._awake()
         if redis is None or not entries:
             return
-        pipeline = redis.pipeline(transaction=False)
-        for key, (value, ended) in entries.items():
-            pipeline.set(key, value, ex=ENDED_SECONDS if ended else LIVE_SECONDS)
+        values = [part for value, ended in entries.values() for part in (value, ENDED_SECONDS if ended else LIVE_SECONDS)]
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                await pipeline.execute()
+                await redis.eval(_PUT, len(entries), *entries, *values)
         except (RedisError, OSError, TimeoutError):
             self._sleep()
 
