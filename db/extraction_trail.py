@@ -25,7 +25,9 @@ class TrailEvent:
 
 @dataclass(frozen=True, slots=True)
 class Trail:
-    """request_id, trace_id: of the request that was accepted; None for one of an operator. events: oldest first."""
+    """request_id, trace_id: of the request that was accepted, also after `ops requeue`; None without one.
+    events: oldest first.
+    """
 
     has_ended: bool
     request_id: str | None

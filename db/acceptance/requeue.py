@@ -21,7 +21,7 @@ from db.values.lifecycle import ExtractionStatus
 @dataclass(frozen=True, slots=True)
 class EndedExtraction:
     """An extraction that may be queued anew. newer_id: a later extraction of the same video with the same specification
-    that has not failed; None without one.
+    that has not failed; None without one. request_id, traceparent: of db.tracing.Origin.
     """
 
     id: UUID
@@ -33,6 +33,8 @@ class EndedExtraction:
     finished_at: datetime | None
     spec: str
     newer_id: UUID | None
+    request_id: str | None
+    traceparent: str | None
 
     @property
     def refusal(self) -> str | None:
@@ -45,7 +47,8 @@ class EndedExtraction:
 _SAME = "newer.video_id = extractions.video_id AND newer.spec = extractions.spec AND newer.id > extractions.id"
 _COLUMNS = f"""
     extractions.id, extractions.video_id, extractions.user_id, users.email, extractions.status,
-    extractions.error_code AS code, extractions.finished_at, extractions.spec, (
+    extractions.error_code AS code, extractions.finished_at, extractions.spec, extractions.request_id,
+    extractions.traceparent, (
         SELECT newer.id FROM extractions AS newer
         WHERE {_SAME} AND newer.status IN ('queued', 'running', 'succeeded') ORDER BY newer.id DESC LIMIT 1
     ) AS newer_id
@@ -90,7 +93,10 @@ async def requeue(database: AsyncEngine, extraction_id: UUID) -> UUID:
         ended = _ended(row)
         if ended.refusal is not None:
             raise CatalogueError("wrong_state", f"{extraction_id}: {ended.refusal}.")
-        again = Reextraction(ended.user_id, ended.video_id, uuid7(), uuid7(), ended.spec)
+        # Nobody sent a new request: spans and log lines of the new try are found by the ids of the first one.
+        again = Reextraction(
+            ended.user_id, ended.video_id, uuid7(), uuid7(), ended.spec, ended.request_id, ended.traceparent
+        )
         await accept.extract_again(connection, again)
     return again.extraction_id
 

@@ -22,13 +22,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from actors.notify.outbox_sender import OutboxSender
 from actors.notify.ssrf_safe_http import WebhookHttpClient
 from actors.notify.webhook_sender import WebhookSender
+from actors.worker.task_spans import task_span
 from actors.worker.worker_deps import WorkerDeps
 from actors.worker.worker_loop import Worker
 from cluster.wiring.json_log import JSON_LINES
 from cluster.wiring.span_export import ENDPOINTS, is_enabled, open_tracer
+from db.acceptance.requeue import requeue
 from db.cache import Cache
 from db.notification.webhook_url_policy import Reach
 from db.tracing import NO_TRACER, Tracer
+from db.values.lifecycle import Blame
 from serve_app.app import create_app
 from serve_app.deps import Deps
 from serve_app.http.request_tracing import RequestTracing
@@ -37,6 +40,7 @@ from tests.support.servers.otlp_receiver import OtlpReceiver, ReceivedSpan, run_
 from tests.support.servers.webhook_receiver import run_webhook_receiver
 from tests.support.state import database_rows
 from tests.support.state.notification_setup import MAIL_FROM, create_webhook
+from tests.support.state.queue_steps import claim_one, fail_task
 from tests.support.videos.clips import ClipByName
 from tests.support.wait_conditions import wait_until
 
@@ -71,15 +75,15 @@ async def upload(
         return await api_client.upload_videos(client, ("Ana's holiday.mp4", content), headers=headers)
 
 
-async def run_worker_until_succeeded(worker_deps: WorkerDeps, extraction_id: UUID) -> None:
+async def run_worker_until(worker_deps: WorkerDeps, extraction_id: UUID, status: str) -> None:
     worker = Worker(worker_deps, Cache(None), name="w1")
     worker_run = asyncio.create_task(worker.run())
 
-    async def has_succeeded() -> bool:
+    async def has_status() -> bool:
         row = await database_rows.fetch_extraction(worker_deps.database, extraction_id)
-        return bool(row.status == "succeeded")
+        return bool(row.status == status)
 
-    await wait_until(has_succeeded, 60)
+    await wait_until(has_status, 60)
     worker.stop()
     await asyncio.wait_for(worker_run, 20)
 
@@ -127,7 +131,7 @@ async def test_one_trace_from_the_request_to_the_archive_and_the_webhook(
             )
         extraction_id = UUID(answer.json()["items"][0]["extraction"]["id"])
         # Every video is split: all kinds of tasks run.
-        await run_worker_until_succeeded(replace(worker_deps, segment_seconds=1e-6, tracer=pool), extraction_id)
+        await run_worker_until(replace(worker_deps, segment_seconds=1e-6, tracer=pool), extraction_id, "succeeded")
         await send_webhooks(deps.database, poster, maintenance, webhooks.url)
     request = otlp.one("POST /v1/videos")
     assert (request.service, request.kind, request.parent) == ("fotograma-api", "SERVER", "")
@@ -214,20 +218,43 @@ async def test_failed_task_tells_the_code_of_its_error_and_no_text(
     async with open_tracer("worker") as tracer:
         answer = await upload(deps, tracer, api_client.MP4)
         extraction_id = UUID(answer.json()["items"][0]["extraction"]["id"])
-        worker = Worker(replace(worker_deps, tracer=tracer), Cache(None), name="w1")
-        worker_run = asyncio.create_task(worker.run())
-
-        async def has_failed() -> bool:
-            return bool((await database_rows.fetch_extraction(deps.database, extraction_id)).status == "failed")
-
-        await wait_until(has_failed, 60)
-        worker.stop()
-        await asyncio.wait_for(worker_run, 20)
+        await run_worker_until(replace(worker_deps, tracer=tracer), extraction_id, "failed")
     row = await database_rows.fetch_extraction(deps.database, extraction_id)
     span = otlp.one("process extract")
     assert (span.status, span.attributes["error.type"]) == ("ERROR", row.error_code)
     assert span.attributes["fotograma.task.outcome"] == "failed"
     assert_private(otlp)
+
+
+async def test_requeued_extraction_goes_on_in_the_trace_of_its_request(
+    deps: Deps,
+    worker_deps: WorkerDeps,
+    otlp: OtlpReceiver,
+    poster: WebhookHttpClient,
+    json_log: Callable[[], list[dict[str, Any]]],
+) -> None:
+    async with open_tracer("all") as tracer:
+        answer = await upload(deps, tracer, api_client.MP4)
+        failed_id = UUID(answer.json()["items"][0]["extraction"]["id"])
+        await fail_task(deps.database, (await claim_one(deps.database)).lease, Blame.FILE, "service_failed")
+        await requeue(deps.database, failed_id)
+        claim = await claim_one(deps.database)
+        assert claim.extraction_id != failed_id
+        with task_span(claim, replace(worker_deps, tracer=tracer)):
+            await fail_task(deps.database, claim.lease, Blame.FILE, "service_failed")
+        await send_webhooks(deps.database, poster, tracer, "http://127.0.0.1:1")
+    request = otlp.one("POST /v1/videos")
+    later = [span for span in otlp.spans if span.trace_id == request.trace_id and span != request]
+    new_id = str(claim.extraction_id)
+    assert {span.parent for span in later} == {request.span_id}
+    assert sorted((span.name, span.attributes["fotograma.extraction.id"]) for span in later) == [
+        ("notify email", str(failed_id)),
+        ("notify email", new_id),
+        ("process extract", new_id),
+        ("wait extract", new_id),
+    ]
+    ids = {(line["trace_id"], line["request_id"]) for line in json_log() if line.get("extraction_id") == new_id}
+    assert ids == {(request.trace_id, answer.headers["x-request-id"])}
 
 
 async def test_worker_obeys_an_api_that_records_nothing(
@@ -236,7 +263,7 @@ async def test_worker_obeys_an_api_that_records_nothing(
     async with open_tracer("worker") as tracer:
         answer = await upload(deps, NO_TRACER, clips("h264")[0].read_bytes())
         extraction_id = UUID(answer.json()["items"][0]["extraction"]["id"])
-        await run_worker_until_succeeded(replace(worker_deps, tracer=tracer), extraction_id)
+        await run_worker_until(replace(worker_deps, tracer=tracer), extraction_id, "succeeded")
     assert otlp.spans == []
     row = await database_rows.fetch_extraction(deps.database, extraction_id)
     assert row.traceparent.endswith("-00")
@@ -339,7 +366,7 @@ async def test_receiver_that_is_away_loses_spans_and_no_work(
     async with open_tracer("all") as tracer:
         answer = await upload(deps, tracer, clips("h264")[0].read_bytes())
         extraction_id = UUID(answer.json()["items"][0]["extraction"]["id"])
-        await run_worker_until_succeeded(replace(worker_deps, tracer=tracer), extraction_id)
+        await run_worker_until(replace(worker_deps, tracer=tracer), extraction_id, "succeeded")
 
 
 async def test_wrong_variable_of_opentelemetry_does_not_keep_a_replica_from_starting(
