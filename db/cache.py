@@ -33,7 +33,8 @@ redis.call('SET', KEYS[1], string.format('%.0f', next_free), 'PX', math.ceil((ne
 return 0
 """
 
-# One command for any number of entries: in a pipeline the client takes longer for 200 entries than for the rest of a page.
+# One command for any number of entries: in a pipeline the client takes longer for 200 entries than for the rest of a
+# page.
 _PUT = """
 for i = 1, #KEYS do redis.call('SET', KEYS[i], ARGV[2 * i - 1], 'EX', ARGV[2 * i]) end
 """
@@ -65,7 +66,9 @@ class Cache:
         redis = self._awake()
         if redis is None or not entries:
             return
-        values = [part for value, ended in entries.values() for part in (value, ENDED_SECONDS if ended else LIVE_SECONDS)]
+        values = [
+            part for value, ended in entries.values() for part in (value, ENDED_SECONDS if ended else LIVE_SECONDS)
+        ]
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 await redis.eval(_PUT, len(entries), *entries, *values)
