@@ -44,13 +44,11 @@ class SpecOptions:
     mode: Annotated[Mode | None, typer.Option(help="Which frames; the options below choose a mode by themselves.")] = (
         None
     )
-    fps: Annotated[str | None, typer.Option(metavar="NUMBER", help="So many frames a second (the default is 1).")] = (
-        None
-    )
+    fps: Annotated[str | None, typer.Option(metavar="NUMBER", help="Frames a second (the default is 1).")] = None
     every: Annotated[
         str | None, typer.Option(metavar="5s|10f", help="One frame every 5 seconds, or every 10th frame.")
     ] = None
-    count: Annotated[int | None, typer.Option(help="So many frames, at equal distances.")] = None
+    count: Annotated[int | None, typer.Option(help="The number of frames, at equal distances.")] = None
     at: Annotated[
         str | None, typer.Option(metavar="TIME,...", help="The frames at these times, such as 1.5,10,1:30.")
     ] = None

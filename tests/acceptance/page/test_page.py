@@ -223,7 +223,7 @@ def test_phone_has_a_menu_for_the_account_and_the_choice_of_frames_in_one_line(p
     assert box is not None
     assert box["height"] <= 62
     expect(page.get_by_label("Per second", exact=True)).to_be_hidden()
-    page.locator("summary").filter(has_text="So many per second: 1 · As in the video · JPEG").click()
+    page.locator("summary").filter(has_text="Frames per second: 1 · Original size · JPEG").click()
     page.get_by_label("Per second", exact=True).fill("none")
     page.locator("summary").filter(has_text="What to extract").click()
     add_files(page, ("clip.mp4", MP4))
