@@ -19,12 +19,16 @@ from cluster.settings import Settings
 from db.values.worker_kind import WorkerKind
 from serve_app import deployment
 
+FALL_BACK_SECONDS = 45.0
+"""With the periods of the watch and of Ray's autoscaler, the other nodes are asked for within a minute."""
+
 if TYPE_CHECKING:
     from ray.serve import Application
 
     from actors.maintenance.maintenance_loop import Maintenance
     from actors.worker.worker_loop import Worker
     from actors.worker.worker_metrics import WorkerMetrics
+    from cluster.worker_scaling import FallBackValues
     from serve_app.deps import Deps
     from serve_app.http.request_metrics import ApiMetrics
 
@@ -38,18 +42,31 @@ class Placement(BaseModel):
     resources: dict[str, float] = {}
 
 
+class NodeFallBack(BaseModel):
+    """Nodes that are asked for beside those of the workers when these do not come, as on-demand beside spot machines.
+
+    labels: of their group in Ray. after_seconds: how long a worker waits for a node before.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    labels: dict[str, str] = Field(min_length=1)
+    after_seconds: float = Field(default=FALL_BACK_SECONDS, gt=0)
+
+
 class WorkerPlacement(Placement):
     """On one machine a worker asks for one CPU, so that there are no more workers than cores by mistake.
 
     kind: of the workers; one of the kind `gpu` decodes big videos on a GPU, and works as one of `cpu` where it can't.
     max_workers: the queue decides how many workers there are, between min_workers and so many. Without it there are as
-    many as the setting says.
+    many as the setting says. fall_back: of one pool at most, as Ray keeps one request for nodes.
     """
 
     kind: WorkerKind = WorkerKind.CPU
     cpus: float = 1
     min_workers: int = Field(default=0, ge=0)
     max_workers: int | None = Field(default=None, ge=1)
+    fall_back: NodeFallBack | None = None
 
     @model_validator(mode="after")
     def _bounds_in_order(self) -> Self:
@@ -97,8 +114,20 @@ def scaling_of(args: WorkerPlacement, settings: Settings) -> worker_deployment.A
             "segment_seconds": settings.segment_seconds,
             "wait_seconds": settings.scaling_wait_seconds,
             "idle_seconds": settings.scaling_idle_seconds,
+            "fall_back": _fall_back_values(args, args.max_workers),
         },
     )
+
+
+def _fall_back_values(args: WorkerPlacement, max_workers: int) -> "FallBackValues | None":
+    if args.fall_back is None:
+        return None
+    return {
+        "resources": {"CPU": args.cpus, **args.resources},
+        "labels": args.fall_back.labels,
+        "after_seconds": args.fall_back.after_seconds,
+        "max_workers": max_workers,
+    }
 
 
 def _checked_settings() -> Settings:

@@ -16,12 +16,14 @@ from actors.scaling.replica_decision import Bounds, Decision, Reason, ScalingLim
 if TYPE_CHECKING:
     from ray.serve.config import AutoscalingContext
 
+    from actors.scaling.fall_back_watch import FallBackWatch
+
 log = logging.getLogger("ray.serve")
 
 
 class WorkerScalingPolicy:
     """bounds: of the deployment; what an operator has ordered goes before them. wait_seconds, idle_seconds: as in
-    ScalingLimits. clock: that of the watch.
+    ScalingLimits. fall_back: asks for other nodes when those of the workers do not come. clock: that of the watch.
     """
 
     def __init__(
@@ -31,14 +33,19 @@ class WorkerScalingPolicy:
         bounds: Bounds,
         wait_seconds: float,
         idle_seconds: float,
+        fall_back: FallBackWatch | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._fall_back = fall_back
         self._watch, self._bounds, self._clock = watch, bounds, clock
         self._wait_seconds, self._idle_seconds = wait_seconds, idle_seconds
         self._decision: Decision | None = None
 
     def __call__(self, context: AutoscalingContext) -> tuple[int, dict[str, Any]]:
         """Returns the number of replicas that Serve aims at. Never blocks and never raises for want of data."""
+        # Not in __init__: only Serve's controller calls the policy.
+        if self._fall_back is not None:
+            self._fall_back.start()
         demand, orders = self._watch.demand, self._watch.orders
         bounds = self._bounds.ordered(orders.limits.min_workers, orders.limits.max_workers).scaled(_share_of(context))
         limits = ScalingLimits(

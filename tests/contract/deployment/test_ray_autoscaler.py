@@ -8,18 +8,32 @@ import requests
 from ray.autoscaler._private import constants
 from ray.autoscaler.v2.instance_manager import config
 
+from actors.scaling.fall_back import FallBack
+from actors.scaling.fall_back_watch import FallBackTurns
+from cluster.serve_applications import WorkerPlacement, scaling_of
+from cluster.settings import Settings
 from tests.support.kubernetes.ray_autoscaler import ROUNDS, Kubernetes, RunningAutoscaler, running_autoscaler
 from tests.support.kubernetes.rendered_manifests import cluster_of, ray_groups, serve_config, variant
 
 SPOT, ON_DEMAND = "decode-cpu-spot", "decode-cpu"
 WITH_SPOT = ["production", "gpu"]
 MINUTES = 60
+SETTINGS = Settings.model_construct(segment_seconds=300, scaling_wait_seconds=60, scaling_idle_seconds=120)
 
 
-def replica_of(name: str) -> dict[str, float]:
-    """What a worker of the pool asks for."""
+def fall_back_of(name: str) -> FallBack:
+    """That of the pool: what one of its workers asks for, and which other nodes there are."""
     (args,) = [app["args"] for app in serve_config(variant(name))["applications"] if app["name"] == "pool"]
-    return {"CPU": args["cpus"], **args["resources"]}
+    values = scaling_of(WorkerPlacement.model_validate(args), SETTINGS)
+    assert values is not None
+    return FallBack(**values.policy_kwargs["fall_back"])
+
+
+def autoscaler_of(name: str, monkeypatch: pytest.MonkeyPatch) -> RunningAutoscaler:
+    fall_back = fall_back_of(name)
+    running = running_autoscaler(cluster_of(variant(name)), fall_back.resources, monkeypatch)
+    running.fall_back = FallBackTurns(fall_back)
+    return running
 
 
 def autoscaler_options(name: str) -> dict[str, int]:
@@ -29,7 +43,7 @@ def autoscaler_options(name: str) -> dict[str, int]:
 @pytest.fixture
 def autoscaler(monkeypatch: pytest.MonkeyPatch) -> RunningAutoscaler:
     """That of the overlay `production`."""
-    return running_autoscaler(cluster_of(variant("production")), replica_of("production"), monkeypatch)
+    return autoscaler_of("production", monkeypatch)
 
 
 WORKERS = 8
@@ -44,18 +58,80 @@ def test_spot_nodes_are_asked_first(autoscaler: RunningAutoscaler) -> None:
 
 
 @pytest.mark.parametrize("name", WITH_SPOT)
-def test_on_demand_nodes_are_asked_when_spot_nodes_do_not_come_and_spot_later_again(
+def test_on_demand_nodes_are_asked_within_a_minute_when_spot_nodes_do_not_come(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    autoscaler = running_autoscaler(cluster_of(variant(name)), replica_of(name), monkeypatch)
+    autoscaler = autoscaler_of(name, monkeypatch)
+    autoscaler.comes = lambda group: group != SPOT
+    autoscaler.gcs.demand = WORKERS
+    autoscaler.run(40)
+    assert autoscaler.kubernetes.count()[ON_DEMAND] == 0, "spot nodes may still come"
+    autoscaler.run(20, rounds=4)
+    assert autoscaler.kubernetes.count()[ON_DEMAND] == WORKERS / 2
+    assert autoscaler.gcs.demand == 0
+    assert autoscaler.kubernetes.count()[SPOT] == WORKERS / 2, "what is slow to start is not given up"
+    assert autoscaler.kubernetes.ended == []
+
+
+def test_no_more_on_demand_nodes_are_asked_while_they_come_one_by_one(autoscaler: RunningAutoscaler) -> None:
+    nodes = autoscaler.kubernetes.pods
+    allowed = 0
+
+    def comes(group: str) -> bool:
+        return group != SPOT and sum(pod.group == ON_DEMAND and pod.is_ray_node for pod in nodes.values()) < allowed
+
+    autoscaler.comes = comes
+    autoscaler.gcs.demand = WORKERS
+    autoscaler.run(1 * MINUTES)
+    for allowed in range(WORKERS // 2 + 1):
+        # A GCS that has started again knows of no request.
+        autoscaler.gcs.request_cluster_resource_constraint([], [], [], 1)
+        autoscaler.run(20, rounds=2)
+        assert autoscaler.gcs.demand == WORKERS - 2 * allowed
+        assert autoscaler.kubernetes.count()[ON_DEMAND] == WORKERS / 2
+        # Without work, nodes that are there may go.
+        assert bool(autoscaler.gcs.constraint.resource_requests) == (autoscaler.gcs.demand > 0)
+
+
+def test_work_that_comes_later_asks_for_on_demand_nodes_for_itself_alone(autoscaler: RunningAutoscaler) -> None:
+    autoscaler.comes = lambda _: False
+    autoscaler.gcs.demand = 2
+    autoscaler.run(1 * MINUTES)
+    assert autoscaler.kubernetes.count()[ON_DEMAND] == 1
+    autoscaler.gcs.demand = WORKERS
+    autoscaler.run(30, rounds=3)
+    assert autoscaler.kubernetes.count()[ON_DEMAND] == 1
+    autoscaler.run(30, rounds=3)
+    assert autoscaler.kubernetes.count()[ON_DEMAND] == WORKERS / 2
+
+
+def test_spot_nodes_that_are_slow_to_start_keep_their_pods_and_get_the_work(autoscaler: RunningAutoscaler) -> None:
+    autoscaler.comes = lambda _: False
+    autoscaler.gcs.demand = WORKERS
+    autoscaler.run(3 * MINUTES)
+    spot = {pod.name for pod in autoscaler.kubernetes.pods.values() if pod.group == SPOT}
+    assert len(spot) == WORKERS / 2
+    autoscaler.comes = lambda group: group == SPOT
+    autoscaler.run(10, rounds=2)
+    assert autoscaler.gcs.demand == 0
+    autoscaler.comes = lambda _: True
+    autoscaler.run(10 * MINUTES)
+    assert {name for name in autoscaler.kubernetes.pods if name.startswith("decode")} == spot
+    assert len(autoscaler.kubernetes.ended) == WORKERS / 2, "nodes that came too late were idle"
+
+
+@pytest.mark.parametrize("name", WITH_SPOT)
+def test_spot_nodes_that_never_come_are_given_up_and_later_asked_again(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    autoscaler = autoscaler_of(name, monkeypatch)
     patience = autoscaler_options(name)["RAY_AUTOSCALER_RECONCILE_ALLOCATE_STATUS_TIMEOUT_S"]
     recovery = autoscaler_options(name)["RAY_AUTOSCALER_AVAILABILITY_RECOVERY_S"]
     autoscaler.comes = lambda group: group != SPOT
     autoscaler.gcs.demand = WORKERS
     autoscaler.run(1 * MINUTES)
     autoscaler.run(patience - 2 * MINUTES)
-    assert autoscaler.kubernetes.count()[SPOT] == WORKERS / 2
-    assert autoscaler.kubernetes.count()[ON_DEMAND] == 0, "a machine may still start"
+    assert autoscaler.kubernetes.count()[SPOT] == WORKERS / 2, "a machine may still start"
     autoscaler.run(3 * MINUTES)
     assert autoscaler.kubernetes.count()[ON_DEMAND] == WORKERS / 2
     assert autoscaler.kubernetes.count()[SPOT] == 0, "what did not come is given up"
@@ -80,6 +156,13 @@ def test_what_spot_nodes_have_no_room_for_goes_to_on_demand_nodes(autoscaler: Ru
     autoscaler.run(1 * MINUTES)
     assert autoscaler.kubernetes.count()[SPOT] == most
     assert autoscaler.kubernetes.count()[ON_DEMAND] == 1
+
+
+@pytest.mark.parametrize("name", WITH_SPOT)
+def test_label_of_the_fall_back_is_that_of_the_on_demand_group_alone(name: str) -> None:
+    labels = fall_back_of(name).labels
+    groups = ray_groups(variant(name)).items()
+    assert [group for group, spec in groups if labels.items() <= spec.get("labels", {}).items()] == [ON_DEMAND]
 
 
 @pytest.mark.parametrize("name", WITH_SPOT)
@@ -140,7 +223,7 @@ def test_a_node_that_came_while_lists_timed_out_is_kept(autoscaler: RunningAutos
     pods = with_busy_nodes(autoscaler)
     autoscaler.comes = lambda _: False
     autoscaler.gcs.demand = 2
-    autoscaler.run(1 * MINUTES)
+    autoscaler.run(0.5 * MINUTES)
     (late,) = set(autoscaler.kubernetes.pods) - pods
     autoscaler.kubernetes.is_down, autoscaler.comes = "pods", lambda _: True
     autoscaler.run(30 * MINUTES)

@@ -21,11 +21,13 @@ from ray.autoscaler.v2.instance_manager import common, reconciler
 from ray.autoscaler.v2.instance_manager.cloud_providers.kuberay import cloud_provider
 from ray.autoscaler.v2.instance_manager.config import AutoscalingConfig, InstanceReconcileConfig, KubeRayConfigReader
 from ray.autoscaler.v2.instance_manager.subscribers import cloud_resource_monitor
-from ray.core.generated import autoscaler_pb2
+from ray.core.generated import autoscaler_pb2, common_pb2
 
+from actors.scaling.fall_back_watch import FallBackTurns
 from tests.support.kubernetes.rendered_manifests import Manifest
 
 messages: Any = autoscaler_pb2
+common_messages: Any = common_pb2
 """Made by protoc, without types."""
 ROUNDS = 8
 """Of the autoscaler, in each stretch of time: more than a node has states from its request to its end."""
@@ -115,16 +117,20 @@ def _pod_object(pod: Pod) -> Manifest:
 
 @dataclass
 class Gcs:
-    """Ray's control. demand: replicas that wait for a node; each takes what a node of its group has for one."""
+    """Ray's control. resources, labels: of the nodes of each group. demand: replicas that wait for a node; each takes
+    what a node of its group has for one. constraint: what was requested beside the demand.
+    """
 
     kubernetes: Kubernetes
     clock: Clock
     resources: Mapping[str, Mapping[str, float]]
+    labels: Mapping[str, Mapping[str, str]]
     demand: int = 0
+    constraint: Any = field(default_factory=messages.ClusterResourceConstraint)
     replica: Mapping[str, float] = field(default_factory=dict)
     address: str = "127.0.0.1:6379"
 
-    def get_cluster_resource_state(self) -> bytes:
+    def get_cluster_resource_state(self, timeout_s: float = 0) -> bytes:
         requests_ = [
             messages.ResourceRequestByCount(
                 request=messages.ResourceRequest(resources_bundle=self.replica), count=self.demand
@@ -135,8 +141,26 @@ class Gcs:
             cluster_resource_state_version=1,
             node_states=nodes,
             pending_resource_requests=requests_ if self.demand else [],
+            cluster_resource_constraints=[self.constraint],
         )
         return bytes(messages.GetClusterResourceStateReply(cluster_resource_state=state).SerializeToString())
+
+    def request_cluster_resource_constraint(
+        self,
+        bundles: list[dict[str, float]],
+        label_selectors: list[dict[str, str]],
+        count_array: list[int],
+        timeout_s: float,
+    ) -> None:
+        self.constraint = messages.ClusterResourceConstraint()
+        for bundle, labels, count in zip(bundles, label_selectors, count_array, strict=True):
+            selector = common_messages.LabelSelector()
+            for key, value in labels.items():
+                selector.label_constraints.add(
+                    label_key=key, operator=common_messages.LABEL_OPERATOR_IN, label_values=[value]
+                )
+            request = messages.ResourceRequest(resources_bundle=bundle, label_selectors=[selector])
+            self.constraint.resource_requests.add(request=request, count=count)
 
     def drain_node(self, node_id: str, **_: Any) -> tuple[bool, str]:
         pod = next(pod for pod in self.kubernetes.pods.values() if _node_id(pod) == bytes.fromhex(node_id))
@@ -156,6 +180,7 @@ class Gcs:
             instance_id=pod.name,
             ray_node_type_name=pod.group,
             total_resources=total,
+            labels=self.labels[pod.group],
             # A node that works has nothing to give away.
             available_resources=total if idle else {},
             status=messages.NodeStatus.IDLE if idle else messages.NodeStatus.RUNNING,
@@ -169,19 +194,24 @@ def _node_id(pod: Pod) -> bytes:
 
 @dataclass
 class RunningAutoscaler:
-    """The autoscaler of a RayCluster. comes: whether a pod of a group gets a machine; it is a node by the next loop."""
+    """The autoscaler of a RayCluster. comes: whether a pod of a group gets a machine; it is a node by the next loop.
+    fall_back: what the policy of the pool does beside it.
+    """
 
     kubernetes: Kubernetes
     gcs: Gcs
     clock: Clock
     autoscaler: Autoscaler
     comes: Callable[[str], bool] = lambda _: True
+    fall_back: FallBackTurns | None = None
 
-    def run(self, seconds: float) -> int:
+    def run(self, seconds: float, rounds: int = ROUNDS) -> int:
         """Lets time pass, and returns how many of the rounds of the autoscaler ended without a result."""
         failed = 0
-        for _ in range(ROUNDS):
-            self.clock.now += seconds / ROUNDS
+        for _ in range(rounds):
+            self.clock.now += seconds / rounds
+            if self.fall_back is not None:
+                self.fall_back.turn(self.gcs, self.clock.now)
             failed += self.autoscaler.update_autoscaling_state() is None
             # The thread that drains nodes.
             manager: Any = self.autoscaler._instance_manager
@@ -194,11 +224,12 @@ class RunningAutoscaler:
         return failed
 
     def _start_node(self, pod: Pod) -> None:
-        """The node takes as many of the waiting replicas as fit on it."""
+        """The node takes as many of the waiting replicas as fit on it. It is idle when none waits."""
         pod.is_ray_node = True
         total, replica = self.gcs.resources[pod.group], self.gcs.replica
         if all(total.get(name, 0) >= amount for name, amount in replica.items()):
             fitting = min(int(total[name] / amount) for name, amount in replica.items())
+            pod.is_idle_since = None if self.gcs.demand else self.clock.now
             self.gcs.demand = max(0, self.gcs.demand - fitting)
 
 
@@ -213,7 +244,8 @@ def running_autoscaler(cluster: Manifest, replica: Mapping[str, float], patch: p
     kubernetes = Kubernetes(ray_cluster, {"head": Pod("head", "headgroup", is_ray_node=True)})
     patch.setattr(cloud_provider, "KubernetesHttpApiClient", lambda namespace: kubernetes)
     resources = {name: spec["resources"] for name, spec in configuration["available_node_types"].items()}
-    gcs = Gcs(kubernetes, clock, resources, replica=replica)
+    labels = {name: spec["labels"] for name, spec in configuration["available_node_types"].items()}
+    gcs = Gcs(kubernetes, clock, resources, labels, replica=replica)
     producer: Any = lambda: _derive_autoscaling_config_from_ray_cr(kubernetes.get(f"rayclusters/{CLUSTER}"))  # noqa: E731
     kubernetes.reconcile()
     return RunningAutoscaler(kubernetes, gcs, clock, Autoscaler("session", KubeRayConfigReader(producer), gcs))

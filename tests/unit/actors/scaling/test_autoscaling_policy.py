@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -13,6 +13,9 @@ from actors.scaling.autoscaling_policy import WorkerScalingPolicy
 from actors.scaling.demand_watch import NO_ORDERS, DemandWatch
 from actors.scaling.replica_decision import Bounds, Demand
 from db.operator_controls import ScalingOrders, WorkerLimits
+
+if TYPE_CHECKING:
+    from actors.scaling.fall_back_watch import FallBackWatch
 
 
 class KnownDemand(DemandWatch):
@@ -60,6 +63,18 @@ def test_backlog_is_answered_at_once_within_the_bounds(caplog: pytest.LogCapture
         "The pool goes from 0 to 4 workers: backlog.",
         "The pool goes from 4 to 10 workers: backlog.",
     ]
+
+
+def test_watch_of_the_fall_back_starts_with_the_first_decision_alone() -> None:
+    """Serve makes policies in processes that never ask them."""
+    starts: list[str] = []
+    fall_back = cast("FallBackWatch", SimpleNamespace(start=lambda: starts.append("start")))
+    policy = WorkerScalingPolicy(
+        KnownDemand(), bounds=Bounds(0, 10), wait_seconds=60, idle_seconds=120, fall_back=fall_back
+    )
+    assert starts == []
+    policy(context(0))
+    assert starts == ["start"]
 
 
 def test_empty_queue_lets_workers_go_after_the_idle_time_only() -> None:
