@@ -6,6 +6,7 @@ import re
 import time
 from typing import Any
 
+from cluster.checks.database_rights import schema_right_findings, table_right_findings
 from cluster.checks.finding import Finding, fail, ok, reason_of, warn
 from cluster.settings import Settings
 from db.schema_revision import HEAD
@@ -16,17 +17,12 @@ MIN_MAJOR = 14
 CONNECT_SECONDS = 5
 CLOCK_SECONDS = 5.0
 API_CONNECTIONS, WORKER_CONNECTIONS, OTHER_CONNECTIONS = 20, 3, 15
+NO_CONNECT_RIGHT = "FATAL:  permission denied for database"
 FACTS = """
     SELECT current_setting('server_version_num')::int AS version, current_setting('server_version') AS version_text,
         pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean AS read_only,
         current_setting('max_connections')::int AS max_connections, extract(epoch FROM clock_timestamp()) AS now,
         to_regclass('alembic_version') IS NOT NULL AS has_schema
-"""
-MISSING_RIGHTS = """
-    SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND NOT (
-        has_table_privilege(format('%I.%I', schemaname, tablename), 'SELECT')
-        AND has_table_privilege(format('%I.%I', schemaname, tablename), 'INSERT'))
-    ORDER BY 1 LIMIT 5
 """
 
 
@@ -44,17 +40,10 @@ def database_findings(settings: Settings) -> list[Finding]:
             if found:
                 return found
             found = schema_findings(connection, has_schema=facts["has_schema"])
-            return [*found, *_server_findings(settings, facts, local)]
+            found += _server_findings(settings, facts, local)
+            return found or [ok(SUBJECT, f"PostgreSQL {facts['version_text']} with the schema {HEAD}.", WHERE)]
     except psycopg.OperationalError as error:
-        return [
-            fail(
-                SUBJECT,
-                f"PostgreSQL can't be reached: {_without_password(reason_of(error), settings.database_url)}.",
-                "Check the address, the password, the network, and that the server runs.",
-                WHERE,
-                is_lasting=False,
-            )
-        ]
+        return [_unreachable(error, settings.database_url, url)]
     except psycopg.Error as error:
         return [
             fail(
@@ -67,6 +56,24 @@ def database_findings(settings: Settings) -> list[Finding]:
         ]
 
 
+def _unreachable(error: Exception, settings_url: str, url: str) -> Finding:
+    # An error of a connection has no SQLSTATE.
+    if NO_CONNECT_RIGHT in str(error):
+        from psycopg import conninfo  # noqa: PLC0415
+
+        words = conninfo.conninfo_to_dict(url)
+        text = f"The user {words.get('user')} may not connect to the database {words.get('dbname')}."
+        grant = f'GRANT CONNECT ON DATABASE "{words.get("dbname")}" TO "{words.get("user")}";'
+        return fail(SUBJECT, text, f"Let the owner of the database run: {grant}", WHERE)
+    return fail(
+        SUBJECT,
+        f"PostgreSQL can't be reached: {_without_password(reason_of(error), settings_url)}.",
+        "Check the address, the password, the network, and that the server runs.",
+        WHERE,
+        is_lasting=False,
+    )
+
+
 def version_findings(version: int, text: str) -> list[Finding]:
     """version: as PostgreSQL counts it, such as 160002."""
     if version >= MIN_MAJOR * 10_000:
@@ -76,7 +83,7 @@ def version_findings(version: int, text: str) -> list[Finding]:
 
 def schema_findings(connection: Any, *, has_schema: bool) -> list[Finding]:
     if not has_schema:
-        return [
+        return schema_right_findings(connection, SUBJECT, WHERE) or [
             fail(
                 SUBJECT,
                 "The database has no schema.",
@@ -84,6 +91,9 @@ def schema_findings(connection: Any, *, has_schema: bool) -> list[Finding]:
                 WHERE,
             )
         ]
+    # Another version has other tables, so their rights come after the revision.
+    if unreadable := table_right_findings(connection, SUBJECT, WHERE, ["alembic_version"]):
+        return unreadable
     revision = _row(connection, "SELECT version_num FROM alembic_version")["version_num"]
     if revision != HEAD:
         return [
@@ -94,11 +104,7 @@ def schema_findings(connection: Any, *, has_schema: bool) -> list[Finding]:
                 WHERE,
             )
         ]
-    missing = [row[0] for row in connection.execute(MISSING_RIGHTS).fetchall()]
-    if missing:
-        remedy = "Grant the user SELECT, INSERT, UPDATE and DELETE on all tables, or use the owner of the schema."
-        return [fail(SUBJECT, f"The user may not read and write {', '.join(missing)}.", remedy, WHERE)]
-    return []
+    return table_right_findings(connection, SUBJECT, WHERE)
 
 
 def _server_findings(settings: Settings, facts: dict[str, Any], local_seconds: float) -> list[Finding]:
@@ -120,8 +126,7 @@ def _server_findings(settings: Settings, facts: dict[str, Any], local_seconds: f
     if abs(difference) > CLOCK_SECONDS:
         text = f"The clock of this machine differs from the database's by {difference:+.0f} s."
         findings.append(warn(SUBJECT, text, "Set both clocks by NTP: tokens and signed URLs end by the local one."))
-    text = f"PostgreSQL {facts['version_text']} with the schema {HEAD}."
-    return findings or [ok(SUBJECT, text, WHERE)]
+    return findings
 
 
 def _row(connection: Any, statement: str) -> dict[str, Any]:

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from cluster.checks.database_check import database_findings
+from cluster.checks.finding import Finding, Level
 from cluster.checks.start_check import StartRefused, checked_settings
 from cluster.local.servers.embedded_postgres import Postgres
+from cluster.settings import Settings
+from db.service_rights import TABLE_RIGHTS
 from tests.integration.cluster.ops.conftest import RunOps
 from tests.support.servers.real_servers import fresh_database
 from tests.support.state import database_rows
+from tests.support.state.database_roles import DatabaseRole, database_role, grant_service_rights
 
 
 async def examine(ops: RunOps) -> tuple[int, dict[str, list[dict[str, Any]]]]:
@@ -83,7 +88,7 @@ async def test_missing_setting_is_said_before_anything_is_asked(ops: RunOps, set
     assert found["settings"][0]["where"] == "FOTOGRAMA_SECRET_KEY"
 
 
-async def test_database_of_another_schema_or_without_rights_fails(
+async def test_database_of_another_schema_fails(
     ops: RunOps, settings: pytest.MonkeyPatch, database: AsyncEngine, postgres: Postgres
 ) -> None:
     with fresh_database(postgres) as empty:
@@ -93,18 +98,72 @@ async def test_database_of_another_schema_or_without_rights_fails(
     settings.setenv("FOTOGRAMA_DATABASE_URL", url)
     await database_rows.execute(database, "UPDATE alembic_version SET version_num = '9999'")
     assert "has the schema 9999" in (await examine(ops))[1]["database"][0]["text"]
-    await database_rows.execute(database, "UPDATE alembic_version SET version_num = '0001'")
-    with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
-        connection.execute("CREATE ROLE guest LOGIN PASSWORD 'guest'")
-    try:
-        await database_rows.execute(database, "GRANT SELECT ON alembic_version TO guest")
-        settings.setenv("FOTOGRAMA_DATABASE_URL", url.replace("postgres:test@", "guest:guest@"))
-        text = (await examine(ops))[1]["database"][0]["text"]
-        assert text.startswith("The user may not read and write acceptances, ")
-    finally:
-        await database_rows.execute(database, "REVOKE ALL ON alembic_version FROM guest")
-        with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
-            connection.execute("DROP ROLE guest")
+
+
+@pytest.fixture
+def guest(database_url: str, settings: pytest.MonkeyPatch) -> Iterator[DatabaseRole]:
+    with database_role(database_url) as role:
+        settings.setenv("FOTOGRAMA_DATABASE_URL", role.url)
+        yield role
+
+
+def database_finding() -> Finding:
+    (finding,) = database_findings(Settings())
+    return finding
+
+
+def grants_of(finding: Finding) -> list[str]:
+    return re.findall(r"GRANT .*?;", finding.remedy)
+
+
+def test_database_without_rights_is_well_after_the_grants_that_are_named(guest: DatabaseRole) -> None:
+    guest.run("REVOKE CONNECT ON DATABASE " + guest.owner.info.dbname + " FROM guest")
+    steps = list[str]()
+    while (finding := database_finding()).level is Level.FAIL:
+        assert finding.is_lasting
+        grants = grants_of(finding)
+        assert grants, finding
+        steps.append(grants[0].partition(" ON ")[0])
+        for grant in grants:
+            guest.run(grant)
+    assert steps == ["GRANT CONNECT", "GRANT USAGE", "GRANT SELECT", "GRANT SELECT, INSERT"]
+    assert finding.level is Level.OK
+    for table, rights in TABLE_RIGHTS.items():
+        given = guest.owner.execute(
+            "SELECT array_agg(privilege_type::text) FROM information_schema.role_table_grants"
+            " WHERE grantee = 'guest' AND table_name = %s",
+            [table],
+        ).fetchone()
+        assert given is not None
+        assert sorted(given[0]) == sorted(rights), table
+
+
+@pytest.mark.parametrize(
+    ("right", "on", "missing"),
+    [
+        ("SELECT", "results", "SELECT on results"),
+        ("INSERT", "tombstones", "INSERT on tombstones"),
+        ("UPDATE", "queue_state", "UPDATE on queue_state"),
+        ("DELETE", "garbage", "DELETE on garbage"),
+        ("EXECUTE", "FUNCTION uuid_v7()", "EXECUTE on uuid_v7()"),
+    ],
+)
+def test_single_missing_right_is_told_apart(guest: DatabaseRole, right: str, on: str, missing: str) -> None:
+    grant_service_rights(guest)
+    assert database_finding().level is Level.OK
+    guest.run(f"REVOKE {right} ON {on} FROM guest")
+    finding = database_finding()
+    assert finding.text == f"The user guest does not have all rights that the service needs. Missing: {missing}."
+    assert grants_of(finding) == [f"GRANT {right} ON {on} TO guest;"]
+    assert finding.where == "FOTOGRAMA_DATABASE_URL"
+
+
+def test_start_refuses_a_database_without_a_right(guest: DatabaseRole, settings: pytest.MonkeyPatch) -> None:
+    settings.setenv("RAY_AUTH_MODE", "token")
+    grant_service_rights(guest)
+    guest.run("REVOKE UPDATE ON tasks FROM guest")
+    with pytest.raises(StartRefused, match=r"Missing: UPDATE on tasks\. .*: GRANT UPDATE ON tasks TO guest;"):
+        checked_settings()
 
 
 def test_start_refuses_what_could_never_run_and_waits_for_what_is_away(
