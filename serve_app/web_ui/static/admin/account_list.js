@@ -2,8 +2,8 @@
 
 import { callApi } from "../api_client.js";
 import { confirmWithUser } from "../confirm_dialog.js";
+import { badge, button, element } from "../element_builders.js";
 import { formatMoment } from "../formatting.js";
-import { badge, button, element } from "../settings/elements.js";
 import { usageRows } from "../settings/usage.js";
 import { t } from "../texts.js";
 import { QuotasDialog } from "./quotas_dialog.js";

@@ -3,8 +3,8 @@
 import { Problem, callApi } from "../api_client.js";
 import { showProblem } from "../problem_toast.js";
 import { t } from "../texts.js";
+import { showLedger } from "./acceptance_ledger.js";
 import { AccountList } from "./account_list.js";
-import { showLedger } from "./ledger.js";
 import { showQueue, showWorkers } from "./queue.js";
 
 const byId = (id) => document.getElementById(id);

@@ -1,7 +1,7 @@
 // The queue and its workers as an admin sees them.
 
+import { badge, describe, element } from "../element_builders.js";
 import { formatCount, formatDuration, formatMoment } from "../formatting.js";
-import { badge, describe, element } from "../settings/elements.js";
 import { errorText, t } from "../texts.js";
 
 const byId = (id) => document.getElementById(id);

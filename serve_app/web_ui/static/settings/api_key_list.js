@@ -2,10 +2,10 @@
 
 import { callApi, fetchItems } from "../api_client.js";
 import { confirmWithUser } from "../confirm_dialog.js";
+import { button, element, showSecret, wireSecret } from "../element_builders.js";
 import { checkFields, showFieldError } from "../form_fields.js";
 import { formatMoment } from "../formatting.js";
 import { t } from "../texts.js";
-import { button, element, showSecret, wireSecret } from "./elements.js";
 import { SettingsForm } from "./settings_form.js";
 
 const byId = (id) => document.getElementById(id);

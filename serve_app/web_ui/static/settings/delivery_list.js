@@ -1,9 +1,9 @@
 // The deliveries of one webhook, the newest first, each with its last attempt and a button that sends it again.
 
 import { callApi } from "../api_client.js";
+import { button, element } from "../element_builders.js";
 import { formatMoment } from "../formatting.js";
 import { t } from "../texts.js";
-import { button, element } from "./elements.js";
 
 const PAGE_ITEMS = 20;
 const PENDING_MS = 2000;

@@ -1,7 +1,7 @@
 // The ledger as an admin sees it: everything that was accepted, and what became of it.
 
+import { describe, element } from "../element_builders.js";
 import { formatCount } from "../formatting.js";
-import { describe, element } from "../settings/elements.js";
 import { t } from "../texts.js";
 
 const byId = (id) => document.getElementById(id);
