@@ -1,4 +1,4 @@
-"""Writes the dashboards of Grafana from dashboards.yaml: `python -m docker.grafana.write_dashboards`."""
+"""Writes the dashboards of Grafana from dashboard_panels.yaml: `python -m docker.grafana.write_dashboards`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-SOURCE = Path(__file__).with_name("dashboards.yaml")
+SOURCE = Path(__file__).with_name("dashboard_panels.yaml")
 FOLDER = Path(__file__).with_name("dashboards")
 SCHEMA_VERSION = 41
 WIDTH, PANEL_SIZE, STAT_SIZE = 24, (8, 7), (4, 4)
