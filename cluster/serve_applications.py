@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from actors.maintenance.maintenance_loop import Maintenance
     from actors.worker.worker_loop import Worker
     from actors.worker.worker_metrics import WorkerMetrics
-    from cluster.worker_scaling import FallBackValues
+    from cluster.pool_scaling_policy import FallBackValues
     from serve_app.deps import Deps
     from serve_app.http.request_metrics import ApiMetrics
 
@@ -106,7 +106,7 @@ def scaling_of(args: WorkerPlacement, settings: Settings) -> worker_deployment.A
     return worker_deployment.Autoscaling(
         args.min_workers,
         args.max_workers,
-        policy="cluster.worker_scaling:PoolScalingPolicy",
+        policy="cluster.pool_scaling_policy:PoolScalingPolicy",
         policy_kwargs={
             "kind": args.kind.value,
             "min_workers": args.min_workers,

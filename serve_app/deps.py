@@ -10,8 +10,8 @@ from starlette.requests import HTTPConnection
 
 from db.cache import Cache
 from db.notification.webhook_url_policy import Reach
+from db.object_store.object_sources import ObjectSources
 from db.object_store.object_store import ObjectStore
-from db.object_store.source_buckets import ObjectSources
 from serve_app.archive_index import ArchiveIndexCache
 from serve_app.concurrent_exports import ConcurrentExports
 from serve_app.http.request_metrics import NO_API_METRICS, ApiMetrics

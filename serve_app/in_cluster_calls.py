@@ -16,8 +16,8 @@ from uuid_utils.compat import uuid7
 from db.acceptance.idempotency_keys import OwnedKey
 from db.accounts import accounts
 from db.accounts.accounts import Account
-from db.object_store.source_buckets import SourceObject
-from db.tracing import SpanKind
+from db.object_store.object_sources import SourceObject
+from db.tracing_api import SpanKind
 from db.values import frame_spec
 from db.values.email_address import normal_email
 from db.values.error_catalogue import CatalogueError

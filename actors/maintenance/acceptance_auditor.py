@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from actors.maintenance.maintenance_job import NO_METRICS, PAUSE_FACTOR, MaintenanceMetrics
-from actors.maintenance.service_gauges import ledger_figures
+from actors.maintenance.maintenance_job import NO_METRICS, PAUSE_FACTOR, Figure, MaintenanceMetrics
 from db.acceptance import acceptance_audit
+from db.acceptance.acceptance_audit import STATES, Balance
 
 log = structlog.get_logger()
 
@@ -39,3 +39,16 @@ class AcceptanceAuditor:
             found = {str(difference.extraction_id): difference.why for difference in balance.differences}
             log.error("The ledger has differences.", event_name="ledger.mismatched", differences=found)
         return balance.difference_count
+
+
+def ledger_figures(balance: Balance) -> Sequence[Figure]:
+    """What became of everything accepted."""
+    states = {state: getattr(balance, state) for state in STATES}
+    return [
+        *(
+            Figure("fotograma_ledger_extractions", "Accepted extractions by what became of them.", count, state)
+            for state, count in states.items()
+        ),
+        Figure("fotograma_ledger_accepted", "Extractions ever accepted.", balance.accepted),
+        Figure("fotograma_ledger_differences", "Acceptances of which nothing is known.", balance.difference_count),
+    ]

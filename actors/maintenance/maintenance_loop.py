@@ -18,9 +18,9 @@ from actors.maintenance.garbage_cleaners import AbandonedUploadCleaner, GarbageC
 from actors.maintenance.lease_rescuer import LeaseRescuer
 from actors.maintenance.maintenance_job import NO_METRICS, FunctionJob, MaintenanceJob, MaintenanceMetrics
 from actors.maintenance.orphan_collector import OrphanCollector
+from actors.maintenance.queue_and_outbox_gauges import QueueAndOutboxGauges
 from actors.maintenance.retention_cleaner import RetentionCleaner
-from actors.maintenance.service_gauges import ServiceGauges
-from actors.maintenance.service_overview import ServiceOverview
+from actors.maintenance.service_totals_gauges import ServiceTotalsGauges
 from actors.maintenance.share_reconciler import ShareReconciler
 from actors.maintenance.stuck_work_repairer import StuckWorkRepairer
 from actors.notify.outbox_sender import OutboxSender
@@ -89,8 +89,8 @@ class Maintenance:
         self.share_reconciler = ShareReconciler(database, running_limit)
         self.stuck_work_repairer = StuckWorkRepairer(database)
         self.acceptance_auditor = AcceptanceAuditor(database, clock)
-        self.service_gauges = ServiceGauges(database)
-        self.service_overview = ServiceOverview(database, objects, clock)
+        self.queue_and_outbox_gauges = QueueAndOutboxGauges(database)
+        self.service_totals_gauges = ServiceTotalsGauges(database, objects, clock)
         stream = () if relay is None else (FunctionJob("stream", STREAM_SECONDS, relay.run_once),)
         self.jobs: tuple[MaintenanceJob, ...] = (
             self.lease_rescuer,
@@ -105,8 +105,8 @@ class Maintenance:
             self.share_reconciler,
             self.stuck_work_repairer,
             self.acceptance_auditor,
-            self.service_gauges,
-            self.service_overview,
+            self.queue_and_outbox_gauges,
+            self.service_totals_gauges,
             *stream,
         )
 

@@ -26,7 +26,7 @@ from actors.notify.webhook_sender import WebhookSender
 from db.connection import is_outage, retry_until_available
 from db.notification import outbox
 from db.notification.outbox import WEBHOOK, Notification, webhook_of
-from db.tracing import NO_TRACER, SpanKind, Tracer, entered, mark_failed
+from db.tracing_api import NO_TRACER, SpanKind, Tracer, entered, mark_failed
 from db.values.trace_context import parse_traceparent
 
 MAX_CONCURRENT_TRIES = 4

@@ -24,7 +24,7 @@ from db.extraction_json import extraction_representation
 from db.notification import webhook_deliveries, webhooks
 from db.notification.outbox import Notification
 from db.notification.webhooks import Webhook
-from db.tracing import current_origin, describe
+from db.tracing_api import current_origin, describe
 from db.videos import VideoRow
 
 GONE = 410

@@ -50,7 +50,7 @@ from db.object_store.object_store import ObjectNotFound
 from db.queue import task_queue
 from db.queue.replan import replan
 from db.queue.task_queue import Claim, LeaseLost, Publication
-from db.tracing import child_span, current_origin, mark_failed
+from db.tracing_api import child_span, current_origin, mark_failed
 from db.values.error_catalogue import CATALOGUE, CatalogueError
 from db.values.lifecycle import Blame, Retry, blame_of, blame_of_child_report
 

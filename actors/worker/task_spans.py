@@ -14,7 +14,7 @@ import structlog
 from actors.extraction_types import DetectingScenes, Planned, Progress, ProgressEvent
 from actors.worker.worker_deps import WorkerDeps
 from db.queue.task_queue import Claim
-from db.tracing import Span, SpanKind, child_span, entered
+from db.tracing_api import Span, SpanKind, child_span, entered
 from db.values.trace_context import parse_traceparent
 
 

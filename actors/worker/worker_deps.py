@@ -13,7 +13,7 @@ from actors.extraction_types import PREVIEW_SECONDS, SEGMENT_SECONDS, GpuDecoder
 from actors.worker.staging_cache import StagingCache
 from actors.worker.worker_metrics import NO_WORKER_METRICS, WorkerMetrics
 from db.object_store.object_store import ObjectStore
-from db.tracing import NO_TRACER, Tracer
+from db.tracing_api import NO_TRACER, Tracer
 from db.values.worker_kind import WorkerKind
 
 

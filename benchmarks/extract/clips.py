@@ -17,8 +17,8 @@ import av
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from benchmarks.encoder_scheduling import kept_scheduling
 from benchmarks.extract.synthetic_frames import SyntheticVideo
+from benchmarks.thread_priority_guard import kept_scheduling
 
 FPS = 30
 CLIPS_VERSION = 4

@@ -12,7 +12,7 @@ from cluster.client.asynchronous.extraction_methods import AsyncExtractionMethod
 from cluster.client.asynchronous.result_methods import AsyncResultMethods
 from cluster.client.asynchronous.video_methods import AsyncVideoMethods
 from cluster.client.asynchronous.webhook_methods import AsyncWebhookMethods
-from cluster.client.credentials.client_session import open_session
+from cluster.client.credentials.client_configuration import open_session
 from cluster.client.credentials.token_store import OnTokens
 from cluster.client.local_files.local_file import AnyPath
 from cluster.client.retry_policy import RetryPolicy

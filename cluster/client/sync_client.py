@@ -12,7 +12,7 @@ from cluster.client.blocking.extraction_methods import ExtractionMethods
 from cluster.client.blocking.result_methods import ResultMethods
 from cluster.client.blocking.video_methods import VideoMethods
 from cluster.client.blocking.webhook_methods import WebhookMethods
-from cluster.client.credentials.client_session import open_session
+from cluster.client.credentials.client_configuration import open_session
 from cluster.client.credentials.token_store import OnTokens
 from cluster.client.local_files.local_file import AnyPath
 from cluster.client.retry_policy import RetryPolicy

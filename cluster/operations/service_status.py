@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cluster.operations.ray_nodes import RayNode
     from db.acceptance.acceptance_audit import LastAudit
     from db.notification.outbox import Backlog
-    from db.object_store.stored_bytes import StoredBytes
+    from db.object_store.total_stored_bytes import StoredBytes
     from db.operator_controls import Pauses, WorkerLimits
     from db.queue.queue_status import QueueStatus, SeenWorker, WaitingKind
     from db.values.worker_kind import WorkerKind
@@ -64,7 +64,7 @@ async def _read_database(database: AsyncEngine) -> dict[str, Any]:
     from db import operator_controls, schema_revision  # noqa: PLC0415
     from db.acceptance import acceptance_audit  # noqa: PLC0415
     from db.notification import outbox  # noqa: PLC0415
-    from db.object_store import stored_bytes  # noqa: PLC0415
+    from db.object_store import total_stored_bytes  # noqa: PLC0415
     from db.queue import queue_status  # noqa: PLC0415
     from db.values.worker_kind import WorkerKind  # noqa: PLC0415
 
@@ -76,7 +76,7 @@ async def _read_database(database: AsyncEngine) -> dict[str, Any]:
         "workers": await queue_status.seen_workers(database),
         "pauses": await operator_controls.pauses(database),
         "limits": {kind: (await operator_controls.scaling_orders(database, kind)).limits for kind in WorkerKind},
-        "stored": await stored_bytes.stored_bytes(database),
+        "stored": await total_stored_bytes.stored_bytes(database),
         "last_audit": await acceptance_audit.last_audit(database),
         "outbox": await outbox.backlog(database),
     }

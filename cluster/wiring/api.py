@@ -13,7 +13,7 @@ from cluster.wiring.span_export import open_tracer
 from db.acceptance.quotas import Quotas
 from db.cache import open_cache
 from db.connection import open_database
-from db.object_store.source_buckets import ObjectSources
+from db.object_store.object_sources import ObjectSources
 from db.object_store.store_factory import open_store
 from serve_app.deps import Deps
 from serve_app.http.request_metrics import NO_API_METRICS, ApiMetrics

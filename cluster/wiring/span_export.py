@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from db.tracing import NO_TRACER, Attributes, Span, SpanKind, Tracer
+from db.tracing_api import NO_TRACER, Attributes, Span, SpanKind, Tracer
 from db.values.trace_context import TraceContext
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.extraction_types import Reader
 from actors.sandbox.process_hardening import hide_memory
-from actors.worker.gpu_presence import open_gpu
+from actors.worker.gpu_worker_registration import open_gpu
 from actors.worker.scratch_folder import own_folder
 from actors.worker.staging_cache import StagingCache
 from actors.worker.worker_deps import WorkerDeps
@@ -26,7 +26,7 @@ from db.cache import open_cache
 from db.connection import open_database
 from db.object_store.store_factory import open_store
 from db.queue.queue_status import connection_name_of
-from db.tracing import Tracer
+from db.tracing_api import Tracer
 from db.values.worker_kind import WorkerKind
 
 WORKER_CONNECTIONS = 3

@@ -24,7 +24,7 @@ class Upload:
     """One stored file that is about to be accepted for an account.
 
     sha256: lower-case hex; None until a worker has read the chunks of an upload by tus. object_key: of the file, or the
-    prefix of its chunks, which ends with a slash. request_id, traceparent: of db.tracing.Origin.
+    prefix of its chunks, which ends with a slash. request_id, traceparent: of db.tracing_api.Origin.
     """
 
     user_id: UUID

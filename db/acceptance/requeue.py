@@ -21,7 +21,7 @@ from db.values.lifecycle import ExtractionStatus
 @dataclass(frozen=True, slots=True)
 class EndedExtraction:
     """An extraction that may be queued anew. newer_id: a later extraction of the same video with the same specification
-    that has not failed; None without one. request_id, traceparent: of db.tracing.Origin.
+    that has not failed; None without one. request_id, traceparent: of db.tracing_api.Origin.
     """
 
     id: UUID

@@ -122,7 +122,7 @@ class Extraction(Base):
     created_at: Mapped[datetime] = now()
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
-    # Of the request that was accepted: db.tracing.Origin.
+    # Of the request that was accepted: db.tracing_api.Origin.
     request_id: Mapped[str | None]
     traceparent: Mapped[str | None]
 

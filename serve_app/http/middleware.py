@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uuid_utils.compat import uuid7
 
-from db.tracing import Span
+from db.tracing_api import Span
 from serve_app.http import problem_details, request_tracing
 from serve_app.http.request_metrics import SUBMISSIONS, ApiMetrics, method_of, route_of
 

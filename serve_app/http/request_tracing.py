@@ -13,7 +13,7 @@ import structlog
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from db.tracing import NO_TRACER, Span, SpanKind, Tracer, describe, entered
+from db.tracing_api import NO_TRACER, Span, SpanKind, Tracer, describe, entered
 from db.values.trace_context import TraceContext, parse_traceparent
 from serve_app.http.request_metrics import UNMATCHED, method_of, route_of
 

@@ -18,7 +18,7 @@ from db.acceptance.idempotency_keys import OwnedKey
 from db.accounts.accounts import Principal
 from db.queue import task_queue
 from db.run_to_completion import run_to_completion
-from db.tracing import current_origin
+from db.tracing_api import current_origin
 from db.values import frame_spec
 from db.values.error_catalogue import CatalogueError
 from db.values.lifecycle import ExtractionStatus

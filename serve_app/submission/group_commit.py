@@ -22,7 +22,7 @@ from db.acceptance.quotas import Quotas
 from db.acceptance.resumable_uploads import Chunk, UploadState
 from db.connection import is_outage
 from db.run_to_completion import run_to_completion
-from db.tracing import describe
+from db.tracing_api import describe
 from db.values.error_catalogue import CatalogueError
 from serve_app import cached_representations
 from serve_app.http.json_response import encode_json

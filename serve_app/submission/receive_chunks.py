@@ -24,7 +24,7 @@ from db.connection import is_outage
 from db.object_store.object_keys import chunk_key
 from db.object_store.object_store import ObjectStore
 from db.run_to_completion import run_to_completion
-from db.tracing import current_origin
+from db.tracing_api import current_origin
 from db.values.error_catalogue import CatalogueError
 from db.values.file_type import HEAD_BYTES, sniff
 from serve_app.http.request_body_reader import RequestBodyReader

@@ -21,7 +21,7 @@ from db.connection import is_outage
 from db.object_store.object_keys import video_key
 from db.object_store.object_store import ObjectStore, StoredObject
 from db.run_to_completion import run_to_completion
-from db.tracing import current_origin
+from db.tracing_api import current_origin
 from db.values import frame_spec
 from db.values.error_catalogue import CatalogueError
 from db.values.file_type import HEAD_BYTES, sniff

@@ -19,7 +19,7 @@ import psycopg
 import pytest
 from ray.job_submission import JobSubmissionClient
 
-from db.object_store.source_buckets import ObjectSources
+from db.object_store.object_sources import ObjectSources
 from db.values import frame_spec
 from fotograma import Client
 from serve_app.in_cluster_calls import ROUTE, source_key

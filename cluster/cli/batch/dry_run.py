@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import typer
 
-from cluster.cli.batch.batch_items import BatchItem
+from cluster.cli.batch.batch_types import BatchItem
 from cluster.cli.failures import failure_of
 from cluster.cli.server_url import NotLoggedIn, server_url
 from cluster.cli.terminal_output import console, json_text, print_line

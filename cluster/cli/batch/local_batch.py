@@ -21,8 +21,8 @@ from actors.extraction_types import DetectingScenes, EngineOptions, Extracted, P
 from actors.plan.decode_deadline import max_probe_seconds
 from actors.sandbox.child_process import ChildCrashed, ChildStartError, DecodingChild
 from actors.sandbox.child_protocol import Job, Limits, Refused
-from cluster.cli.batch.batch_items import BatchItem, BatchObserver, Stage
 from cluster.cli.batch.batch_options import deadline_after, timeout_failure
+from cluster.cli.batch.batch_types import BatchItem, BatchObserver, Stage
 from cluster.cli.batch.video_outcome import VideoOutcome
 from cluster.cli.failures import failure_of
 from cluster.cli.shared_options import Unpacking

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from cluster.cli.batch.batch_items import BatchObserver, Stage
 from cluster.cli.batch.batch_output import outcome_lines
+from cluster.cli.batch.batch_types import BatchObserver, Stage
 from cluster.cli.batch.video_outcome import VideoOutcome
 from cluster.cli.terminal_output import print_line, printable
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import typer
 
-from cluster.cli.batch.batch_items import BatchItem
 from cluster.cli.batch.batch_options import BatchOptions
 from cluster.cli.batch.batch_output import failures, json_object, summary, summary_line
+from cluster.cli.batch.batch_types import BatchItem
 from cluster.cli.batch.output_paths import output_paths
 from cluster.cli.batch.progress_display import Display, display_for
 from cluster.cli.batch.video_outcome import VideoOutcome, exit_code

@@ -19,8 +19,8 @@ from db.values.error_catalogue import CatalogueError
 from db.values.frame_spec import canonical, parse
 
 if TYPE_CHECKING:
-    from cluster.cli.batch.batch_items import BatchItem
     from cluster.cli.batch.batch_options import BatchOptions
+    from cluster.cli.batch.batch_types import BatchItem
     from cluster.cli.batch.progress_display import Display
     from cluster.cli.batch.video_outcome import VideoOutcome
 

@@ -12,9 +12,9 @@ from typing import Protocol
 
 import typer
 
-from cluster.cli.batch.batch_items import BatchItem, BatchObserver
 from cluster.cli.batch.batch_options import BatchOptions
 from cluster.cli.batch.batch_output import failures, json_object, summary, summary_line
+from cluster.cli.batch.batch_types import BatchItem, BatchObserver
 from cluster.cli.batch.input_files import input_files
 from cluster.cli.batch.output_paths import OutputPath, output_paths
 from cluster.cli.batch.progress_display import LineDisplay

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cluster.cli.batch.batch_client import BatchClient
-from cluster.cli.batch.batch_items import BatchItem, BatchObserver, Stage
 from cluster.cli.batch.batch_options import deadline_after, timeout_failure
+from cluster.cli.batch.batch_types import BatchItem, BatchObserver, Stage
 from cluster.cli.batch.video_outcome import OutcomeKind, VideoOutcome
 from cluster.cli.failures import failure_of
 from cluster.cli.shared_options import Unpacking

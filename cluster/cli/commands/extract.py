@@ -59,7 +59,7 @@ def extract(
     """
     from cluster.cli.batch.batch_options import BatchOptions  # noqa: PLC0415
     from cluster.cli.batch.input_files import file_of_stdin  # noqa: PLC0415
-    from cluster.cli.spec_json import text_of_options  # noqa: PLC0415
+    from cluster.cli.spec_resolution import text_of_options  # noqa: PLC0415
 
     spec_text = text_of_options(options, local=local, timeout=timeout)
     images = unpacking(unpack=unpack, prefix=prefix)

@@ -58,7 +58,7 @@ def again(ids: Ids, *, options: SpecOptions, timeout: Timeout = None, as_json: J
 
     from cluster.cli.commands.each_item import act_on_each  # noqa: PLC0415
     from cluster.cli.service_client import open_client  # noqa: PLC0415
-    from cluster.cli.spec_json import text_of_options  # noqa: PLC0415
+    from cluster.cli.spec_resolution import text_of_options  # noqa: PLC0415
     from cluster.cli.stored_items import find_items  # noqa: PLC0415
 
     spec = text_of_options(options, timeout=timeout)

@@ -10,8 +10,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cluster.cli.commands import ingest
-from cluster.cli.ops import backup, doctor, drain, logs, pause, replay_events, requeue, scale, status, users
+from cluster.cli.ops import (
+    backup_and_restore,
+    doctor,
+    drain,
+    ingest,
+    logs,
+    pause,
+    replay_events,
+    requeue,
+    scale,
+    status,
+    users,
+)
 from cluster.cli.shared_options import Json, Timeout, example
 
 if TYPE_CHECKING:
@@ -24,7 +35,7 @@ ops = typer.Typer(
     epilog=example("fotograma ops status"),
     no_args_is_help=True,
 )
-for module in (status, logs, pause, requeue, scale, backup, doctor, drain, replay_events):
+for module in (status, logs, pause, requeue, scale, backup_and_restore, doctor, drain, replay_events):
     ops.add_typer(module.commands)
 ops.add_typer(users.commands, name="users")
 ops.add_typer(ingest.commands)

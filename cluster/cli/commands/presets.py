@@ -28,7 +28,7 @@ OnThisMachine = Annotated[
 def save(name: PresetName, *, options: SpecOptions, local: OnThisMachine = False, timeout: Timeout = None) -> None:
     """Save a specification in your account, or replace the one of this name."""
     from cluster.cli.presets import open_presets  # noqa: PLC0415
-    from cluster.cli.spec_json import text_of_options  # noqa: PLC0415
+    from cluster.cli.spec_resolution import text_of_options  # noqa: PLC0415
 
     text = text_of_options(options, local=local, timeout=timeout)
     if text is None:

@@ -38,8 +38,8 @@ def download(
     as_json: Json = False,
 ) -> None:
     """Fetch results into DIR. Waits for those that are not finished."""
-    from cluster.cli.batch.batch_items import BatchItem  # noqa: PLC0415
     from cluster.cli.batch.batch_options import BatchOptions  # noqa: PLC0415
+    from cluster.cli.batch.batch_types import BatchItem  # noqa: PLC0415
     from cluster.cli.batch.output_paths import output_paths  # noqa: PLC0415
     from cluster.cli.batch.run_batch import run_on_server  # noqa: PLC0415
     from cluster.cli.service_client import open_client  # noqa: PLC0415

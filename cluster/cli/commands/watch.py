@@ -37,7 +37,7 @@ def watch(
     """
     from cluster.cli.batch.batch_options import BatchOptions  # noqa: PLC0415
     from cluster.cli.batch.run_watch import run_watch  # noqa: PLC0415
-    from cluster.cli.spec_json import text_of_options  # noqa: PLC0415
+    from cluster.cli.spec_resolution import text_of_options  # noqa: PLC0415
 
     spec_text, images = text_of_options(options, local=local), unpacking(unpack=unpack, prefix=prefix)
     if local:

@@ -36,8 +36,8 @@ def replay_events(
     import asyncio  # noqa: PLC0415
 
     from cluster.operations.database_access import on_database  # noqa: PLC0415
-    from cluster.operations.event_replay import replay_events as replay_all  # noqa: PLC0415
     from cluster.operations.located_service import settings_of  # noqa: PLC0415
+    from cluster.operations.redis_stream_replay import replay_events as replay_all  # noqa: PLC0415
     from db.notification import event_log  # noqa: PLC0415
 
     service = service_of(data_dir)

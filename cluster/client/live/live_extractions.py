@@ -11,7 +11,7 @@ from typing import Protocol
 from cluster.client.api_types import Extraction
 from cluster.client.errors import UnexpectedAnswer
 from cluster.client.json_decoding import decode
-from cluster.client.live.event_stream import EventParser
+from cluster.client.live.server_sent_events import EventParser
 
 
 class Waiter(Protocol):

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from cluster.cli.batch.batch_client import BatchClient
-from cluster.cli.batch.batch_items import BatchItem, Stage
+from cluster.cli.batch.batch_types import BatchItem, Stage
 from cluster.cli.batch.output_paths import OutputPath
 from cluster.cli.batch.server_batch import ServerBatch
 from cluster.cli.batch.video_outcome import VideoOutcome

@@ -30,7 +30,7 @@ from cluster.wiring.span_export import ENDPOINTS, is_enabled, open_tracer
 from db.acceptance.requeue import requeue
 from db.cache import Cache
 from db.notification.webhook_url_policy import Reach
-from db.tracing import NO_TRACER, Tracer
+from db.tracing_api import NO_TRACER, Tracer
 from db.values.lifecycle import Blame
 from serve_app.app import create_app
 from serve_app.deps import Deps

@@ -28,8 +28,8 @@ from db.cache import Cache
 from db.notification.webhook_url_policy import Reach
 from db.object_store.folder_store import FolderStore
 from db.object_store.object_keys import preview_key
+from db.object_store.object_sources import ObjectSources
 from db.object_store.object_store import ObjectStore
-from db.object_store.source_buckets import ObjectSources
 from db.queue import task_queue
 from db.queue.task_queue import Claim, Preview, Publication
 from db.values.frame_spec import ImageNames

@@ -22,7 +22,7 @@ from av.container import OutputContainer
 from av.video.stream import VideoStream
 from PIL import Image
 
-from benchmarks.encoder_scheduling import kept_scheduling
+from benchmarks.thread_priority_guard import kept_scheduling
 from tests.support.videos.frame_number_pattern import Rgb, picture, read_image, read_number
 
 __all__ = [

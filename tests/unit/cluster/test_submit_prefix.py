@@ -8,8 +8,8 @@ from collections import Counter
 
 import pytest
 
-from cluster.cli.commands import ingest
 from cluster.cli.exit_codes import CommandExitCode
+from cluster.cli.ops import ingest
 from cluster.client.api_types import Failure, Video
 from cluster.client.error_families import error_class
 from cluster.client.errors import ConnectionFailed, FotogramaError
@@ -24,7 +24,7 @@ from cluster.submit.prefix_ingest import (
     is_included,
 )
 from cluster.submit.ray_job_submission import IngestJob
-from db.object_store.source_buckets import Location, SourceObject, location_of
+from db.object_store.object_sources import Location, SourceObject, location_of
 from db.values.error_catalogue import CATALOGUE, CatalogueError
 from serve_app.http.problem_details import HTTP_STATUS
 from serve_app.in_cluster_calls import source_key

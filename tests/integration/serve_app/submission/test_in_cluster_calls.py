@@ -12,14 +12,14 @@ import httpx
 import orjson
 import pytest
 
-from cluster.cli.commands.ingest import exit_code
 from cluster.cli.exit_codes import CommandExitCode
+from cluster.cli.ops.ingest import exit_code
 from cluster.client.retry_policy import RetryPolicy
 from cluster.submit.prefix_ingest import ObjectOutcome, OutcomeKind, ingest_prefix
 from cluster.submit.service_handle import ServiceHandle
 from db.acceptance import acceptance_audit, idempotency_keys
 from db.acceptance.quotas import Quotas
-from db.object_store.source_buckets import READ_BYTES, ObjectSources
+from db.object_store.object_sources import READ_BYTES, ObjectSources
 from db.values.error_catalogue import CatalogueError
 from serve_app.deps import Deps
 from serve_app.in_cluster_calls import InClusterCalls

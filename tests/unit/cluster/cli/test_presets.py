@@ -10,8 +10,8 @@ import pytest
 import typer
 
 from cluster.cli.presets import PresetsFile
-from cluster.cli.spec_json import text_of_options
 from cluster.cli.spec_options import SpecOptions
+from cluster.cli.spec_resolution import text_of_options
 from tests.support.clients.cli_run import Run
 from tests.support.clients.documented_service import DocumentedService
 from tests.support.clients.fake_messages import answer_problem

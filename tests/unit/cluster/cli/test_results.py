@@ -12,8 +12,8 @@ from random import Random
 import pytest
 from rich.console import Console
 
-from cluster.cli.batch.batch_items import Stage
 from cluster.cli.batch.batch_output import failures, outcome_lines, summary, summary_line
+from cluster.cli.batch.batch_types import Stage
 from cluster.cli.batch.output_paths import output_paths
 from cluster.cli.batch.progress_display import LineDisplay, ProgressBars, UploadTotal, rate_text
 from cluster.cli.batch.video_outcome import VideoOutcome, exit_code

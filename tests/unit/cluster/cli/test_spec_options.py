@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import typer
 
-from cluster.cli.spec_json import text_of_options
 from cluster.cli.spec_options import SpecOptions
+from cluster.cli.spec_resolution import text_of_options
 from db.values.frame_spec import parse
 
 

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from cluster.client.api_types import Extraction, Progress, Status
-from cluster.client.live.event_stream import EventParser, ServerSentEvent
 from cluster.client.live.live_extractions import LiveExtractions
+from cluster.client.live.server_sent_events import EventParser, ServerSentEvent
 from cluster.client.retry_policy import RetryPolicy
 from fotograma import AsyncClient, Client
 from tests.support.clients.fake_messages import answer_problem

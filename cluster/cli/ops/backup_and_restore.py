@@ -96,7 +96,7 @@ def _ended_service(data_dir: Path) -> Iterator[LocatedService]:
     if os.environ.get("FOTOGRAMA_DATABASE_URL"):
         yield service_of(data_dir)
         return
-    from cluster.operations.stopped_service import database_of_stopped_service  # noqa: PLC0415
+    from cluster.operations.offline_postgres import database_of_stopped_service  # noqa: PLC0415
 
     with database_of_stopped_service(data_dir) as service:
         yield service

@@ -8,8 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.extraction_types import GpuDecoder
 from actors.readers.gpu_probe import GpuReport, probe_gpu
-from actors.worker import gpu_presence
-from actors.worker.gpu_presence import open_gpu, probe_in_child
+from actors.worker import gpu_worker_registration
+from actors.worker.gpu_worker_registration import open_gpu, probe_in_child
 from db.queue.worker_kinds import GpuWorker, living_gpu_workers
 from tests.support.wait_conditions import wait_until
 
@@ -30,7 +30,7 @@ async def test_probe_that_crashes_or_talks_nonsense_has_found_no_gpu(program: st
 
 
 async def test_probe_that_hangs_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu_presence, "PROBE_SECONDS", 0.2)
+    monkeypatch.setattr(gpu_worker_registration, "PROBE_SECONDS", 0.2)
     report = await probe_in_child(("-c", "import time; time.sleep(600)"))
     assert report.missing == ("NVIDIA's driver gave no answer in 0 s.",)
 
@@ -61,7 +61,7 @@ async def test_worker_is_known_with_its_gpu_until_it_ends(
     async def found() -> GpuReport:
         return report
 
-    monkeypatch.setattr(gpu_presence, "probe_in_child", found)
+    monkeypatch.setattr(gpu_worker_registration, "probe_in_child", found)
     expected = GpuWorker("w1", can_decode=not report.missing, about=report.about)
 
     async def is_known() -> bool:

@@ -1,12 +1,11 @@
-"""The metrics of queue, outbox and ledger tell what is in the database."""
+"""The metrics of queue and outbox tell what is in the database."""
 
 from __future__ import annotations
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from actors.maintenance.service_gauges import ServiceGauges, ledger_figures
-from db.acceptance import acceptance_audit
+from actors.maintenance.queue_and_outbox_gauges import QueueAndOutboxGauges
 from db.queue import fair_queueing
 from db.queue.worker_kinds import GpuWorker, sign_of_gpu_worker
 from db.values.lifecycle import Blame
@@ -17,7 +16,7 @@ from tests.support.state.queue_steps import accept_many, claim_one, expire_lease
 
 async def measure(database: AsyncEngine) -> dict[tuple[str, str | None], float]:
     metrics = RecordedMetrics()
-    assert await ServiceGauges(database).run(metrics) == 0
+    assert await QueueAndOutboxGauges(database).run(metrics) == 0
     return metrics.values
 
 
@@ -69,12 +68,3 @@ async def test_notifications_that_are_due_are_counted_with_their_age(database: A
     await database_rows.execute(database, "UPDATE outbox SET delivered_at = now()")
     values = await measure(database)
     assert (values["fotograma_outbox_pending", None], values["fotograma_outbox_late_seconds", None]) == (0, 0)
-
-
-async def test_ledger_is_told_as_it_is(database: AsyncEngine) -> None:
-    await database_rows.accept_video(database)
-    await publish_result(database, (await claim_one(database)).lease)
-    balance = (await acceptance_audit.compare(database)).total
-    values = {(figure.name, figure.state): figure.value for figure in ledger_figures(balance)}
-    assert values["fotograma_ledger_accepted", None] == values["fotograma_ledger_extractions", "succeeded"] == 1
-    assert values["fotograma_ledger_differences", None] == 0

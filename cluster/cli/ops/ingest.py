@@ -70,7 +70,7 @@ def ingest(
     """
     import asyncio  # noqa: PLC0415
 
-    from cluster.cli.spec_json import text_of_options  # noqa: PLC0415
+    from cluster.cli.spec_resolution import text_of_options  # noqa: PLC0415
     from cluster.submit.ray_job_submission import IngestJob  # noqa: PLC0415
 
     job = IngestJob(url, account, text_of_options(options, local=True), include or (), concurrency, as_json)

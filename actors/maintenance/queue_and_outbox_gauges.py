@@ -1,4 +1,4 @@
-"""Tells the state of queue and outbox as metrics. PostgreSQL knows it; no process has to remember it."""
+"""Tells the state of queue, GPU workers and outbox as metrics. PostgreSQL knows it; no process has to remember it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.maintenance.maintenance_job import NO_METRICS, Figure, MaintenanceMetrics
-from db.acceptance.acceptance_audit import STATES, Balance
 from db.notification import outbox
 from db.notification.outbox import Backlog
 from db.queue import queue_status, worker_kinds
@@ -15,7 +14,7 @@ from db.queue.queue_status import QueueStatus
 from db.queue.worker_kinds import GpuWorker
 
 
-class ServiceGauges:
+class QueueAndOutboxGauges:
     """Reads the state every few seconds."""
 
     name = "gauges"
@@ -65,17 +64,4 @@ def outbox_figures(backlog: Backlog) -> Sequence[Figure]:
         Figure(
             "fotograma_outbox_late_seconds", "For how long the first notification has been due.", backlog.late_seconds
         ),
-    ]
-
-
-def ledger_figures(balance: Balance) -> Sequence[Figure]:
-    """What became of everything accepted."""
-    states = {state: getattr(balance, state) for state in STATES}
-    return [
-        *(
-            Figure("fotograma_ledger_extractions", "Accepted extractions by what became of them.", count, state)
-            for state, count in states.items()
-        ),
-        Figure("fotograma_ledger_accepted", "Extractions ever accepted.", balance.accepted),
-        Figure("fotograma_ledger_differences", "Acceptances of which nothing is known.", balance.difference_count),
     ]

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
-from actors.maintenance.service_overview import ServiceOverview
+from actors.maintenance.service_totals_gauges import ServiceTotalsGauges
 from db.object_store.folder_store import FolderStore
 from db.service_totals import CONNECTION_KINDS, first_id_at
 from tests.support.state import database_rows
@@ -24,7 +24,7 @@ class FolderOfKnownRoom(FolderStore):
 
 async def measure(database: AsyncEngine, folder: Path) -> dict[tuple[str, str | None], float]:
     metrics = RecordedMetrics()
-    overview = ServiceOverview(database, FolderOfKnownRoom(folder), lambda: 0.0)
+    overview = ServiceTotalsGauges(database, FolderOfKnownRoom(folder), lambda: 0.0)
     assert await overview.run(metrics) == 0
     return {(name.removeprefix("fotograma_"), label): value for (name, label), value in metrics.values.items()}
 
@@ -94,7 +94,7 @@ async def test_connections_of_every_part_are_counted(database: AsyncEngine, tmp_
 
 async def test_large_tables_are_read_at_most_a_twentieth_of_the_time(database: AsyncEngine, tmp_path: Path) -> None:
     times = iter([0.0, 10.0, 209.0, 211.0, 212.0])
-    overview, runs = ServiceOverview(database, FolderStore(tmp_path), lambda: next(times)), []
+    overview, runs = ServiceTotalsGauges(database, FolderStore(tmp_path), lambda: next(times)), []
     for _ in range(3):
         metrics = RecordedMetrics()
         await overview.run(metrics)

@@ -13,7 +13,7 @@ from db.object_store.object_store import ObjectStore
 from db.service_totals import AccountTotals, DatabaseTotals, StorageTotals
 
 
-class ServiceOverview:
+class ServiceTotalsGauges:
     """clock: monotonic seconds."""
 
     name = "overview"
