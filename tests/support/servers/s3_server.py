@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -13,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,13 @@ import pytest
 from obstore.store import S3Store
 
 ACCESS_KEY, SECRET_KEY = "test-access-key", "test-secret-key"
+USERS = {
+    ACCESS_KEY: ["Admin", "Read", "Write", "List"],
+    "reader": ["Read", "List"],
+    "writer": ["Write"],
+    "without-list": ["Read", "Write"],
+}
+"""The rights of each access key. All have the same secret key."""
 START_SECONDS = 60.0
 _PORTS = (
     "master.port",
@@ -48,8 +56,12 @@ class S3Server:
     @property
     def environment(self) -> Mapping[str, str]:
         """What a program needs, beside the URL of a bucket, to use the server."""
+        return self.environment_of(ACCESS_KEY)
+
+    def environment_of(self, access_key: str) -> Mapping[str, str]:
+        """The same, as one of the USERS."""
         return {
-            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_ACCESS_KEY_ID": access_key,
             "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
             "AWS_REGION": "us-east-1",
             "AWS_ENDPOINT_URL": self.address,
@@ -81,9 +93,12 @@ def s3_server() -> Iterator[S3Server]:
     command = [str(Path(sys.executable).with_name("weed")), "mini", f"-dir={folder}"]
     command += ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-webdav=false", "-master.telemetry=false"]
     command += [f"-{name}={port}" for name, port in ports.items()]
-    keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY, "HOME": str(folder)}
+    users = folder / "users.json"
+    users.write_text(json.dumps({"identities": [_identity(name, actions) for name, actions in USERS.items()]}))
+    command.append(f"-s3.config={users}")
+    home = {"HOME": str(folder)}
     with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(command, env=os.environ | keys, stdout=log, stderr=log, start_new_session=True)
+        server = subprocess.Popen(command, env=os.environ | home, stdout=log, stderr=log, start_new_session=True)
     try:
         address = f"http://127.0.0.1:{ports['s3.port']}"
         _wait_until_ready(server, address)
@@ -92,6 +107,11 @@ def s3_server() -> Iterator[S3Server]:
         os.killpg(server.pid, signal.SIGKILL)
         server.wait()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _identity(access_key: str, actions: Sequence[str]) -> Mapping[str, object]:
+    credentials = [{"accessKey": access_key, "secretKey": SECRET_KEY}]
+    return {"name": access_key, "credentials": credentials, "actions": actions}
 
 
 def _wait_until_ready(server: subprocess.Popen[bytes], address: str) -> None:
