@@ -41,6 +41,15 @@ class ServerAway(OperationError):
         super().__init__(f"{server} does not answer: {reason}. Try again; `fotograma ops doctor` says more.")
 
 
+class StoreRefused(OperationError):
+    """The object store does not let the credentials do it. code: as the store has it."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(
+            f"The object store refuses the access ({code}). `fotograma ops doctor` says which right is missing."
+        )
+
+
 class WrongSchema(OperationError):
     """The database does not have the tables that this version needs."""
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from cluster.operations.backup import BackupSource
     from db.acceptance.acceptance_audit import Balance
+    from db.object_store.folder_store import FolderStore
     from db.object_store.object_store import ObjectStore
 
 CONCURRENT_OBJECTS = 16
@@ -62,6 +63,9 @@ async def restore(
     facts = await asyncio.to_thread(folder.read_facts)
     _check_schema(facts)
     await _check_target(target.database, replace=replace)
+    if facts.has_objects:
+        # A bucket that takes none must be known before the tables are replaced.
+        await target.objects.check()
     async with _former_tables_kept(target.database):
         tell("Restoring the database ...")
         await _load_dump(target, folder)
@@ -155,7 +159,7 @@ async def _restore_objects(
 
 
 async def _restore_object(
-    store: ObjectStore, copies: ObjectStore | None, entry: ManifestEntry, done: _Objects, *, checksums: bool
+    store: ObjectStore, copies: FolderStore | None, entry: ManifestEntry, done: _Objects, *, checksums: bool
 ) -> None:
     from db.object_store.object_store import ObjectNotFound  # noqa: PLC0415
 
@@ -164,7 +168,8 @@ async def _restore_object(
             await copies.size(entry.key)
             # No key is written twice, so what is there under it is damaged.
             await store.delete(entry.key)
-            await store.put(entry.key, copies.read(entry.key))
+            # As a file, so that a bucket's store makes no copy of it first.
+            await store.put_file(entry.key, copies.local_path(entry.key))
             done.copied += 1
         if await _is_same(store, entry, checksums=checksums, absent_is_error=True):
             done.verified += 1

@@ -92,7 +92,7 @@ class FolderStore:
         await self.size(key)
         return self._root / key
 
-    def local_path(self, key: str) -> Path | None:
+    def local_path(self, key: str) -> Path:
         return self._root / checked_key(key)
 
     async def signed_url(self, key: str, seconds: float) -> str | None:

@@ -106,9 +106,10 @@ def _run(service: LocatedService, work: Callable[[BackupSource], Awaitable[T]]) 
     """Runs the work on the database and the objects of the service. Raises OperationError."""
     import asyncio  # noqa: PLC0415
 
+    from cluster.checks.object_rights import refusal_code  # noqa: PLC0415
     from cluster.operations.backup import BackupSource  # noqa: PLC0415
     from cluster.operations.database_access import on_database  # noqa: PLC0415
-    from cluster.operations.operation_errors import ServerAway  # noqa: PLC0415
+    from cluster.operations.operation_errors import ServerAway, StoreRefused  # noqa: PLC0415
     from db.object_store.store_factory import open_store  # noqa: PLC0415
     from db.values.error_catalogue import CatalogueError  # noqa: PLC0415
 
@@ -120,6 +121,8 @@ def _run(service: LocatedService, work: Callable[[BackupSource], Awaitable[T]]) 
     try:
         return asyncio.run(on_database(service.database_url, on_source))
     except CatalogueError as error:
+        if (code := refusal_code(error)) is not None:
+            raise StoreRefused(code) from error
         raise ServerAway("The object store", error.detail.rstrip(".")) from error
 
 

@@ -206,7 +206,8 @@ def make_result(images: Sequence[bytes], suffix: str = "jpg", names: ImageNames 
             offset, digest = archive.tell() - len(image), hashlib.sha256(image).hexdigest()
             row = ManifestRow(n, name, 30 * n, 0, f"{n - 1}.000000", True, 8, 8, len(image), digest, offset)
             lines.append(row.csv_line())
-    return Result(archive.getvalue(), "\r\n".join([*lines, ""]).encode(), images, "ab" * 32)
+    content = archive.getvalue()
+    return Result(content, "\r\n".join([*lines, ""]).encode(), images, hashlib.sha256(content).hexdigest())
 
 
 async def publish_next_task(
