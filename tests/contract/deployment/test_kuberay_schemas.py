@@ -1,4 +1,4 @@
-"""Every rendered object is valid by the schemas of Kubernetes and KubeRay, and has no unknown field."""
+"""Every rendered object is valid by the schemas of Kubernetes and the operators, and has no unknown field."""
 
 import os
 from copy import deepcopy
@@ -10,18 +10,11 @@ import pytest
 
 from kuberay.render_manifests import rendered
 from kuberay.validate_manifests import crds_in, validation_errors
+from tests.support.kubernetes.operator_crds import API_VERSIONS, operator_crds
 from tests.support.kubernetes.rendered_manifests import VARIANTS, WITH_COMPONENTS, of_kind, ray_service, variant
 
 CRDS = os.environ.get("FOTOGRAMA_KUBERAY_CRDS")
 needs_crds = pytest.mark.skipif(not CRDS, reason="FOTOGRAMA_KUBERAY_CRDS names no folder with KubeRay's CRD files")
-
-NOT_KNOWN_OFFLINE = {
-    "Cluster of postgresql.cnpg.io/v1",
-    "HTTPRoute of gateway.networking.k8s.io/v1",
-    "PodMonitor of monitoring.coreos.com/v1",
-    "PrometheusRule of monitoring.coreos.com/v1",
-}
-"""Their operators bring the schemas, and no package has them."""
 
 
 @cache
@@ -32,17 +25,40 @@ def crds() -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_every_object_but_those_of_named_operators_is_valid(name: str) -> None:
-    errors, unknown = [], set()
-    for manifest in variant(name):
-        if manifest["kind"] != "RayService":
-            lines = list(validation_errors(manifest, []))
-            if any("no schema" in line for line in lines):
-                unknown.add(f"{manifest['kind']} of {manifest['apiVersion']}")
-            else:
-                errors += [f"{manifest['kind']} {manifest['metadata']['name']}: {line}" for line in lines]
+def test_every_object_but_the_ray_service_is_valid(name: str) -> None:
+    errors = [
+        f"{manifest['kind']} {manifest['metadata']['name']}: {line}"
+        for manifest in variant(name)
+        if manifest["kind"] != "RayService"
+        for line in validation_errors(manifest, operator_crds())
+    ]
     assert errors == []
-    assert unknown == (NOT_KNOWN_OFFLINE if name == WITH_COMPONENTS else set())
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "field", "value"),
+    [
+        ("PodMonitor", ["spec", "podMetricsEndpoints", 0], "intervall", "15s"),
+        ("PodMonitor", ["spec", "podMetricsEndpoints", 0], "interval", "15 seconds"),
+        ("PrometheusRule", ["spec", "groups", 0, "rules", 0], "anotations", {}),
+        ("PrometheusRule", ["spec", "groups", 0, "rules", 0], "for", "5 minutes"),
+        ("Cluster", ["spec", "postgresql", "synchronous"], "numbr", 1),
+        ("Cluster", ["spec", "postgresql", "synchronous"], "method", "some"),
+        ("HTTPRoute", ["spec", "rules", 0, "timeouts"], "requests", "0s"),
+        ("HTTPRoute", ["spec", "rules", 0, "backendRefs", 0], "port", 0),
+    ],
+)
+def test_an_unknown_field_and_a_wrong_value_of_each_operator_are_reported(
+    kind: str, path: list[str | int], field: str, value: object
+) -> None:
+    manifest = deepcopy(of_kind(variant(WITH_COMPONENTS), kind)[0])
+    assert manifest["apiVersion"] == API_VERSIONS[kind]
+    part: Any = manifest
+    for step in path:
+        part = part[step]
+    part[field] = value
+    (error,) = validation_errors(manifest, operator_crds())
+    assert field in error
 
 
 @needs_crds
