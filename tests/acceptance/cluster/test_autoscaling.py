@@ -64,7 +64,8 @@ def cluster(database_url: str) -> Iterator[FakeCluster]:
         "FOTOGRAMA_SCALING_WAIT_SECONDS": "1",
     }
     (folder / "objects").mkdir()
-    cluster = FakeCluster(folder, {"CPU": 1, "decode_cpu": 1}, MAX_NODES, settings)
+    groups = {"decode-cpu": {"resources": {"CPU": 1, "decode_cpu": 1}, "max_workers": MAX_NODES}}
+    cluster = FakeCluster(folder, groups, settings)
     with cluster.running(APPLICATIONS):
         yield cluster
     shutil.rmtree(folder, ignore_errors=True)
@@ -72,7 +73,7 @@ def cluster(database_url: str) -> Iterator[FakeCluster]:
 
 @pytest.fixture
 def driver(cluster: FakeCluster) -> FakeNodesDriver:
-    cluster.wait_for_state(180, "the applications run", lambda state: state.is_deployed)
+    cluster.wait_for_state(180, "the applications run", lambda state: state.are_deployed(APPLICATIONS))
     assert not cluster.states[-1].decode_nodes
     return FakeNodesDriver(cluster, APPLICATIONS)
 

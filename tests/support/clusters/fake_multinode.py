@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,10 +22,11 @@ import psutil
 
 from cluster.cli.exit_codes import CommandExitCode
 from tests.scenarios.scenarios import Nodes
+from tests.support.programs.deploy_on_cluster import GROUP_LABEL
 from tests.support.servers.running_service import free_port
 
 HEAD_NODE_ID = "f" * 51 + "00000"
-PROVIDER = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider"
+PROVIDER = "tests.support.clusters.sold_out_nodes.FakeNodes"
 NODE_VARIABLE = "RAY_OVERRIDE_NODE_ID_FOR_TESTING"
 DEPLOY_SECONDS = 180
 OBJECT_STORE_BYTES = 80_000_000
@@ -48,36 +49,47 @@ UNUSED_FIELDS: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class ClusterState:
-    """seconds: since the applications were deployed. nodes: ids of the live ones, with the head. replicas: of each
-    application, how many are in each state.
+    """seconds: since the applications were deployed. groups: those of the live nodes, by their ids, with the head.
+    replicas: of each application, how many are in each state.
     """
 
     seconds: float
-    nodes: frozenset[str]
+    groups: Mapping[str, str]
     replicas: Mapping[str, Mapping[str, int]]
     statuses: Mapping[str, str]
 
     @property
     def workers(self) -> int:
         """Replicas of the pool that run."""
-        return self.replicas.get("pool", {}).get("RUNNING", 0)
+        return self.running("pool")
 
-    @property
-    def is_deployed(self) -> bool:
-        return len(self.statuses) == 3 and all(status.startswith("RUNNING") for status in self.statuses.values())
+    def running(self, application: str) -> int:
+        """Replicas of an application that run."""
+        return self.replicas.get(application, {}).get("RUNNING", 0)
+
+    def are_deployed(self, applications: Collection[object]) -> bool:
+        """Whether all of them run."""
+        return len(self.statuses) == len(applications) and all(
+            status.startswith("RUNNING") for status in self.statuses.values()
+        )
 
     @property
     def decode_nodes(self) -> Nodes:
-        return self.nodes - {HEAD_NODE_ID}
+        return frozenset(self.groups) - {HEAD_NODE_ID}
+
+    def nodes_of(self, group: str) -> int:
+        """Live nodes of a group."""
+        return list(self.groups.values()).count(group)
 
 
 @dataclass
 class FakeCluster:
-    """folder: an empty one with a short path. node_resources: what a decoding node offers. settings: of the service."""
+    """folder: an empty one with a short path. groups: of decoding nodes, as in an autoscaling file of Ray. settings: of
+    the service.
+    """
 
     folder: Path
-    node_resources: Mapping[str, float]
-    max_nodes: int
+    groups: Mapping[str, Mapping[str, Any]]
     settings: Mapping[str, str]
     idle_seconds: float = 6.0
     gcs_port: int = field(default_factory=free_port)
@@ -93,6 +105,8 @@ class FakeCluster:
         self._environment = {
             **os.environ,
             "PATH": os.pathsep.join([str(SCRIPTS), os.environ["PATH"]]),
+            # For the provider of the nodes.
+            "PYTHONPATH": str(Path(__file__).parents[3]),
             "RAY_FAKE_CLUSTER": "1",
             "RAY_enable_autoscaler_v2": "1",
             "AUTOSCALER_UPDATE_INTERVAL_S": "1",
@@ -193,21 +207,18 @@ class FakeCluster:
     def _autoscaling_file(self) -> Path:
         file = self.folder / "autoscaling.json"
         provider = {"type": "external", "module": PROVIDER, "launch_multiple": True, "disable_node_updaters": True}
-        types = {
-            "ray.head.default": {"resources": {"api": 2}, "node_config": {}, "max_workers": 0},
-            "decode-cpu": {
-                "resources": {**self.node_resources, "object_store_memory": OBJECT_STORE_BYTES},
-                "node_config": {},
-                "min_workers": 0,
-                "max_workers": self.max_nodes,
-            },
-        }
+        types: dict[str, Any] = {"ray.head.default": {"resources": {"api": 2}, "node_config": {}, "max_workers": 0}}
+        for name, group in self.groups.items():
+            resources = {**group["resources"], "object_store_memory": OBJECT_STORE_BYTES}
+            labels = {**group.get("labels", {}), GROUP_LABEL: name}
+            types[name] = {**group, "resources": resources, "labels": labels, "node_config": {}, "min_workers": 0}
+        max_nodes = sum(group["max_workers"] for group in self.groups.values())
         file.write_text(
             json.dumps(
                 {
                     "cluster_name": "test",
-                    "max_workers": self.max_nodes,
-                    "upscaling_speed": self.max_nodes,
+                    "max_workers": max_nodes,
+                    "upscaling_speed": max_nodes,
                     "idle_timeout_minutes": self.idle_seconds / 60,
                     "provider": provider | {"head_node_id": HEAD_NODE_ID, "gcs_address": self.address},
                     "head_node_type": "ray.head.default",
@@ -240,9 +251,7 @@ class FakeCluster:
             if not line.startswith("{"):
                 continue
             values = json.loads(line)
-            state = ClusterState(
-                time.monotonic() - started, frozenset(values["nodes"]), values["replicas"], values["statuses"]
-            )
+            state = ClusterState(time.monotonic() - started, values["nodes"], values["replicas"], values["statuses"])
             with self._changed:
                 self.states.append(state)
                 self._changed.notify_all()

@@ -1,5 +1,5 @@
 """Deploys the Serve applications of a file on a running Ray cluster, as KubeRay does with `serveConfigV2`; then prints,
-twice a second, one line of JSON: the nodes and the replicas of each application by their state.
+twice a second, one line of JSON: the nodes with their groups, and the replicas of each application by their state.
 
 Arguments: the address of the cluster, the file; and `--until-running`, to end when all applications run.
 """
@@ -18,6 +18,7 @@ from ray.serve._private.api import serve_start
 from ray.serve.schema import ServeDeploySchema
 
 CONNECT_SECONDS, PRINT_SECONDS = 120.0, 0.5
+GROUP_LABEL = "group"
 
 
 def connect(address: str) -> None:
@@ -42,7 +43,7 @@ def state() -> dict[str, Any]:
         for deployment in application.deployments.values():
             replicas[name] |= {str(key): count for key, count in deployment.replica_states.items()}
     every: Any = ray.nodes  # Ray has no type for it
-    nodes = [node["NodeID"] for node in every() if node["Alive"]]
+    nodes = {node["NodeID"]: node["Labels"].get(GROUP_LABEL, "head") for node in every() if node["Alive"]}
     return {"nodes": nodes, "replicas": replicas, "statuses": statuses}
 
 
