@@ -1,4 +1,4 @@
-"""A pool of workers that takes the tasks of a day in the order of their arrival; one event after the other."""
+"""A pool of workers that takes the tasks of a day; one event after the other."""
 
 from __future__ import annotations
 
@@ -32,14 +32,44 @@ class Outcome:
 
 
 @dataclass(slots=True)
+class SimulatedQueue:
+    """The ready tasks, in the order of their arrival."""
+
+    traffic: Traffic
+    ready: deque[int] = field(default_factory=deque)
+    ready_seconds: float = 0.0
+
+    def add(self, task: int) -> None:
+        self.ready.append(task)
+        self.ready_seconds += float(self.traffic.estimates[task])
+
+    def take(self) -> int | None:
+        if not self.ready:
+            return None
+        task = self.ready.popleft()
+        self.ready_seconds -= float(self.traffic.estimates[task])
+        return task
+
+    def waited(self, now: float) -> float:
+        """Of the oldest."""
+        return now - float(self.traffic.arrivals[self.ready[0]]) if self.ready else 0.0
+
+    def demand(self, now: float, running: int) -> Demand:
+        return Demand(len(self.ready), max(0.0, self.ready_seconds), self.waited(now), running, now)
+
+
+@dataclass(slots=True)
 class SimulatedPool:
     """Workers by their number. A worker that is asked to stop finishes its task.
 
-    As Serve does, the pool stops starting workers first, and then any other, busy or not.
+    As Serve does, the pool stops starting workers first, and then any other, busy or not. arrivals: of the tasks. take:
+    gives an idle worker a task at a time. seconds: how long a worker of the pool takes for a task.
     """
 
-    traffic: Traffic
+    arrivals: npt.NDArray[np.float64]
     randomness: random.Random
+    take: Callable[[float], int | None]
+    seconds: Callable[[int], float]
     idle: list[int] = field(default_factory=list)
     busy: list[int] = field(default_factory=list)
     stopping: set[int] = field(default_factory=set)
@@ -49,18 +79,12 @@ class SimulatedPool:
     """Time, worker, whether it is the worker's start; otherwise the end of its task."""
     place: dict[int, int] = field(default_factory=dict)
     """Of each busy worker in `busy`."""
-    ready: deque[int] = field(default_factory=deque)
-    ready_seconds: float = 0.0
     worker_seconds: float = 0.0
     workers_ever: int = 0
 
     @property
     def target(self) -> int:
         return len(self.starting) + len(self.idle) + len(self.busy) - len(self.stopping)
-
-    def demand(self, now: float) -> Demand:
-        oldest = now - float(self.traffic.arrivals[self.ready[0]]) if self.ready else 0.0
-        return Demand(len(self.ready), max(0.0, self.ready_seconds), oldest, len(self.busy), now)
 
     def scale(self, target: int, now: float, start_seconds: tuple[float, float]) -> None:
         for _ in range(target - self.target):
@@ -79,29 +103,32 @@ class SimulatedPool:
     def run_until(self, now: float, waits: npt.NDArray[np.float64]) -> None:
         """Carries out all events up to now."""
         while self.events and self.events[0][0] <= now:
-            at, worker, is_start = heapq.heappop(self.events)
-            if is_start:
-                if worker not in self.starting:
-                    continue
-                self.starting.remove(worker)
-            else:
-                self._leave_busy(worker)
-                if worker in self.stopping:
-                    self.stopping.remove(worker)
-                    self._end(worker, at)
-                    continue
-            self.idle.append(worker)
-            self.claim(at, waits)
+            self.run_next(waits)
+
+    def run_next(self, waits: npt.NDArray[np.float64]) -> None:
+        """Carries out the next event."""
+        at, worker, is_start = heapq.heappop(self.events)
+        if is_start:
+            if worker not in self.starting:
+                return
+            self.starting.remove(worker)
+        else:
+            self._leave_busy(worker)
+            if worker in self.stopping:
+                self.stopping.remove(worker)
+                self._end(worker, at)
+                return
+        self.idle.append(worker)
+        self.claim(at, waits)
 
     def claim(self, now: float, waits: npt.NDArray[np.float64]) -> None:
         """Gives ready tasks to idle workers."""
-        while self.idle and self.ready:
-            task, worker = self.ready.popleft(), self.idle.pop()
-            waits[task] = now - self.traffic.arrivals[task]
-            self.ready_seconds -= float(self.traffic.estimates[task])
+        while self.idle and (task := self.take(now)) is not None:
+            worker = self.idle.pop()
+            waits[task] = now - self.arrivals[task]
             self.place[worker] = len(self.busy)
             self.busy.append(worker)
-            heapq.heappush(self.events, (now + float(self.traffic.work[task]), worker, False))
+            heapq.heappush(self.events, (now + self.seconds(task), worker, False))
 
     def _leave_busy(self, worker: int) -> None:
         place, last = self.place.pop(worker), self.busy.pop()
@@ -119,6 +146,11 @@ class SimulatedPool:
 
 def simulate(traffic: Traffic, limits: ScalingLimits, *, seed: int) -> Outcome:
     """The pool scales by the decision, every second. It starts with the fewest workers."""
+    return _simulate(traffic, next_target_of(limits), seed=seed, start_seconds=START_SECONDS)
+
+
+def next_target_of(limits: ScalingLimits) -> Callable[[Demand], int]:
+    """The decisions of a pool, one after the other."""
     decision = Decision(limits.min_workers, Reason.STABLE)
 
     def next_target(demand: Demand) -> int:
@@ -128,7 +160,7 @@ def simulate(traffic: Traffic, limits: ScalingLimits, *, seed: int) -> Outcome:
         )
         return decision.workers
 
-    return _simulate(traffic, next_target, seed=seed, start_seconds=START_SECONDS)
+    return next_target
 
 
 def simulate_fixed(traffic: Traffic, workers: int, *, seed: int) -> Outcome:
@@ -139,18 +171,20 @@ def simulate_fixed(traffic: Traffic, workers: int, *, seed: int) -> Outcome:
 def _simulate(
     traffic: Traffic, next_target: Callable[[Demand], int], *, seed: int, start_seconds: tuple[float, float]
 ) -> Outcome:
-    pool = SimulatedPool(traffic, random.Random(seed))
+    queue = SimulatedQueue(traffic)
+    pool = SimulatedPool(
+        traffic.arrivals, random.Random(seed), lambda now: queue.take(), lambda task: float(traffic.work[task])
+    )
     waits = np.full(len(traffic.arrivals), np.nan)
     arrived, now, peak, rises, falls = 0, 0.0, 0, 0, 0
-    while arrived < len(waits) or pool.ready or pool.busy:
-        before, target = pool.target, next_target(pool.demand(now))
+    while arrived < len(waits) or queue.ready or pool.busy:
+        before, target = pool.target, next_target(queue.demand(now, len(pool.busy)))
         rises, falls = rises + (target > before), falls + (target < before)
         pool.scale(target, now, start_seconds)
         peak, now = max(peak, target), now + CONTROL_SECONDS
         while arrived < len(waits) and traffic.arrivals[arrived] < now:
             pool.run_until(float(traffic.arrivals[arrived]), waits)
-            pool.ready.append(arrived)
-            pool.ready_seconds += float(traffic.estimates[arrived])
+            queue.add(arrived)
             pool.claim(float(traffic.arrivals[arrived]), waits)
             arrived += 1
         pool.run_until(now, waits)
