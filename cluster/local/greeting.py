@@ -15,13 +15,14 @@ UNDER_UV = "UV_RUN_RECURSION_DEPTH"
 """A variable that `uv run` sets."""
 
 
-def greeting(url: str, addresses: Addresses, data_dir: DataDir, command: str) -> str:
-    """Addresses, folders and the next commands. command: how the person runs `fotograma`."""
-    dashboard = f"{addresses.dashboard}/, its token is in {data_dir.ray_token}"
+def greeting(url: str, addresses: Addresses, data_dir: DataDir, command: str, *, dashboard: bool = True) -> str:
+    """Addresses, folders and the next commands. command: how the person runs `fotograma`. dashboard: whether Ray's
+    dashboard was to be started.
+    """
     return (
         f"  Page       {url}/\n"
         f"  API        {url}/v1, described at {url}/openapi.json\n"
-        f"  Dashboard  {dashboard if addresses.dashboard else f'did not start; {data_dir.ray_log} says why'}\n"
+        f"  Dashboard  {_dashboard(addresses, data_dir, wanted=dashboard)}\n"
         f"  Metrics    {addresses.metrics}/metrics, for Prometheus\n"
         f"  Logs       {data_dir.logs}\n"
         "Next, in another terminal:\n"
@@ -30,6 +31,14 @@ def greeting(url: str, addresses: Addresses, data_dir: DataDir, command: str) ->
         f"  {command} extract clips --fps 1 -o frames\n"
         "Ctrl-C ends it; the data are kept."
     )
+
+
+def _dashboard(addresses: Addresses, data_dir: DataDir, *, wanted: bool) -> str:
+    if not wanted:
+        return "none (--no-dashboard)"
+    if not addresses.dashboard:
+        return f"did not start; {data_dir.ray_log} says why"
+    return f"{addresses.dashboard}/, its token is in {data_dir.ray_token}"
 
 
 def cli_command(environment: Mapping[str, str], program: Sequence[str], found: str | None) -> str:

@@ -55,6 +55,7 @@ class OneMachineService:
         self._port = port
         self._recorder = ProcessRecorder(data_dir, folder)
         self._probe = ReadinessProbe(port)
+        self._head: RayHeadCommand
         self._ray: RayCluster
         self._schema: DatabaseSchema
         self._supervisor: Supervisor | None = None
@@ -66,14 +67,17 @@ class OneMachineService:
         self._printed_addresses: Addresses | None = None
         self._recorded = 0.0
 
-    def start(self, secrets: Secrets, *, workers: int) -> None:
-        """Returns when /readyz reports that all is ready, however long that takes. Raises StartupError."""
+    def start(self, secrets: Secrets, *, workers: int, dashboard: bool) -> None:
+        """Returns when /readyz reports that all is ready, however long that takes. Raises StartupError.
+
+        dashboard: whether Ray's dashboard starts too.
+        """
         self._servers.check_external()
         self._set_environment(secrets, workers=workers)
         self._sockets.mkdir(mode=0o700)
         self._fallback.open()
         self._supervisor = Supervisor(
-            self._parts(workers),
+            self._parts(workers, dashboard=dashboard),
             on_event=self._print_event,
             on_phases=self._write_part_states,
             end_process_tree=self._recorder.end_process_tree,
@@ -92,7 +96,8 @@ class OneMachineService:
             self._wait(PROGRESS_SECONDS)
         self._printed_addresses = self._ray.addresses
         command = cli_command(os.environ, this_program(), shutil.which("fotograma"))
-        self._console.print_line(greeting(self.url, self._printed_addresses, self._data_dir, command))
+        lines = greeting(self.url, self._printed_addresses, self._data_dir, command, dashboard=self._head.dashboard)
+        self._console.print_line(lines)
 
     def watch(self) -> None:
         """Supervises until StopRequested is raised."""
@@ -148,9 +153,8 @@ class OneMachineService:
         addresses = self._ray.addresses
         if found.is_ready and self._ray.step is None and self._printed_addresses not in (None, addresses):
             self._printed_addresses = addresses
-            self._console.print_line(
-                f"Ready again. Dashboard  {addresses.dashboard}/  Metrics  {addresses.metrics}/metrics"
-            )
+            dashboard = f"Dashboard  {addresses.dashboard}/  " if addresses.dashboard else ""
+            self._console.print_line(f"Ready again. {dashboard}Metrics  {addresses.metrics}/metrics")
         return found.is_ready
 
     def stop(self) -> None:
@@ -174,16 +178,16 @@ class OneMachineService:
             # A full disk must not end the service.
             log.warning("The state of the parts could not be written: %s", error)
 
-    def _parts(self, workers: int) -> list[Part]:
+    def _parts(self, workers: int, *, dashboard: bool) -> list[Part]:
         """The parts in the order of their start. HAProxy is first: it ends last and answers until then. The database
         ends after everything that needs it.
         """
         database = [] if self._servers.postgres is None else [self._servers.postgres.name]
         self._schema = DatabaseSchema(self._servers.database_url, after=database)
-        head = RayHeadCommand(self._port, workers, self._folder, self._data_dir.logs / "serve")
+        self._head = RayHeadCommand(self._port, workers, self._folder, self._data_dir.logs / "serve", dashboard)
         self._ray = RayCluster(
             self._data_dir,
-            head,
+            self._head,
             self._recorder,
             self._schema.has_been_current,
             on_step=lambda step, seconds: self._console.print_line(step_line(step, seconds)),

@@ -77,7 +77,8 @@ def run_head(head: RayHeadCommand) -> None:
             _start_serve(head)
             _run_applications(head)
             head.write_report(HeadStep.APPLICATIONS, addresses)
-            head.write_report(HeadStep.DASHBOARD, replace(addresses, dashboard=_start_dashboard()))
+            if head.dashboard:
+                head.write_report(HeadStep.DASHBOARD, replace(addresses, dashboard=_start_dashboard()))
             supervise_ray(_restart_gcs)
         except StopRequested:
             _stop_ray()

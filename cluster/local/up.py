@@ -37,10 +37,11 @@ from cluster.local.signal_handling import StopRequested, ignore_signals, stop_on
 from cluster.local.startup_error import FULL_DISK, ExitCode, StartupError
 
 
-def up(*, port: int, data_dir: Path, demo: bool, workers: int | None) -> int:
+def up(*, port: int, data_dir: Path, demo: bool, workers: int | None, dashboard: bool = True) -> int:
     """Runs until a signal stops it. Returns the exit code.
 
     port: of the page and the API, on 127.0.0.1. demo: also extract a sample clip. workers: None for one per core.
+    dashboard: whether Ray's dashboard starts too.
     """
     # This process has the secrets in its memory.
     hide_memory()
@@ -52,7 +53,14 @@ def up(*, port: int, data_dir: Path, demo: bool, workers: int | None) -> int:
             with instance_lock(
                 opened.lock, description=f"process {os.getpid()}, http://{cores_and_ports.LOCALHOST}:{port}/"
             ):
-                _run(opened, console, port=port, demo=demo, workers=workers or cores_and_ports.cores())
+                _run(
+                    opened,
+                    console,
+                    port=port,
+                    demo=demo,
+                    workers=workers or cores_and_ports.cores(),
+                    dashboard=dashboard,
+                )
     except StopRequested:
         console.print_line("Ended. All data are kept.")
         return ExitCode.ENDED
@@ -83,7 +91,7 @@ def _explain(error: Exception, console: Console, data_dir: DataDir | None) -> Ex
     return ExitCode.FAILED
 
 
-def _run(data_dir: DataDir, console: Console, *, port: int, demo: bool, workers: int) -> None:
+def _run(data_dir: DataDir, console: Console, *, port: int, demo: bool, workers: int, dashboard: bool) -> None:
     console.print_line(f"Fotograma starts with {workers} workers; its data are in {data_dir.path}")
     # A process of a killed run may still listen on the port.
     if ended := clean_up_killed_run(data_dir):
@@ -104,7 +112,7 @@ def _run(data_dir: DataDir, console: Console, *, port: int, demo: bool, workers:
         service = OneMachineService(data_dir, folder, servers, console, port=port)
         stack.callback(service.stop)
         stack.callback(ignore_signals)
-        service.start(secrets, workers=workers)
+        service.start(secrets, workers=workers, dashboard=dashboard)
         service.greet()
         if demo:
             from cluster.local.demo import run_demo  # noqa: PLC0415 - FFmpeg's libraries, for the demonstration only

@@ -44,7 +44,8 @@ def bucket_url(s3_server: S3Server) -> Iterator[str]:
 def service(bucket_url: str) -> Iterator[Service]:
     """A service of its own, whose files are in the bucket."""
     with tempfile.TemporaryDirectory(prefix="fotograma-", dir="/tmp") as folder:
-        service = Service(Path(folder) / "data", workers=1, environment={"FOTOGRAMA_OBJECTS_URL": bucket_url})
+        environment = {"FOTOGRAMA_OBJECTS_URL": bucket_url}
+        service = Service(Path(folder) / "data", workers=1, arguments=["--no-dashboard"], environment=environment)
         with service.running():
             yield service
 

@@ -26,6 +26,9 @@ def up(
         int | None,
         typer.Option(min=1, envvar="FOTOGRAMA_WORKERS", help="Videos processed at once.", show_default="the cores"),
     ] = None,
+    dashboard: Annotated[
+        bool, typer.Option("--dashboard/--no-dashboard", help="Also start Ray's dashboard. It takes 350 MB of memory.")
+    ] = True,
 ) -> None:
     """Run the whole service on this machine until Ctrl-C."""
     from cluster.local.startup_error import ExitCode  # noqa: PLC0415
@@ -33,7 +36,7 @@ def up(
     try:
         from cluster.local.up import up as run  # noqa: PLC0415
 
-        code = run(port=port, data_dir=data_dir, demo=demo, workers=workers)
+        code = run(port=port, data_dir=data_dir, demo=demo, workers=workers, dashboard=dashboard)
     except ModuleNotFoundError as error:
         typer.echo(f'The service is not installed ({error.name}). Run: pip install "fotograma[local]"', err=True)
         raise typer.Exit(ExitCode.NOT_INSTALLED) from error

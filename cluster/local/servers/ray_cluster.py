@@ -78,10 +78,8 @@ class RayCluster:
         if self._process.pid is not None:
             self._clean_up_last_cluster()
         self._head.delete_report()
-        self._steps, self._step_started_at = (
-            [HeadStep.RAY, API, HeadStep.APPLICATIONS, HeadStep.DASHBOARD],
-            time.monotonic(),
-        )
+        first, *others = self._head.steps
+        self._steps, self._step_started_at = [first, API, *others], time.monotonic()
         self._process.start(self._head.command(), folder=self._head.folder, keep_stdin_open=True)
         self._recorder.refresh()
         self._process.wait_until(self._may_use_database)

@@ -42,12 +42,19 @@ class RayHeadCommand:
     """The arguments of the process. Secrets are in its environment instead.
 
     port: of the service; Ray must not take it. folder: the run's temporary one, with a short path. logs: Serve's.
+    dashboard: whether Ray's dashboard is started.
     """
 
     port: int
     workers: int
     folder: Path
     logs: Path
+    dashboard: bool = True
+
+    @property
+    def steps(self) -> list[HeadStep]:
+        """The steps of this process in their order."""
+        return [step for step in HeadStep if self.dashboard or step is not HeadStep.DASHBOARD]
 
     @property
     def dashboard_port(self) -> int | None:
@@ -57,14 +64,14 @@ class RayHeadCommand:
 
     def command(self) -> list[str]:
         """The command that starts the process."""
-        values = [self.port, self.workers, str(self.folder), str(self.logs)]
+        values = [self.port, self.workers, str(self.folder), str(self.logs), self.dashboard]
         return [sys.executable, "-P", "-m", "cluster.local.ray_head", json.dumps(values)]
 
     @classmethod
     def parse(cls, text: str) -> RayHeadCommand:
         """Parses the last argument of the command."""
-        port, workers, folder, logs = json.loads(text)
-        return cls(port, workers, Path(folder), Path(logs))
+        port, workers, folder, logs, dashboard = json.loads(text)
+        return cls(port, workers, Path(folder), Path(logs), dashboard)
 
     def write_report(self, step: HeadStep, addresses: Addresses) -> None:
         """Reports a finished step."""

@@ -65,7 +65,7 @@ class System:
             "FOTOGRAMA_LEASE_SECONDS": str(LEASE_SECONDS),
             "FOTOGRAMA_HEARTBEAT_SECONDS": str(HEARTBEAT_SECONDS),
         }
-        self.service = Service(folder / "data", environment=settings)
+        self.service = Service(folder / "data", arguments=["--no-dashboard"], environment=settings)
 
     def __enter__(self) -> System:
         with ExitStack() as stack:

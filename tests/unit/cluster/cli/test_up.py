@@ -32,7 +32,12 @@ def up_options(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def test_up_gets_its_options_and_returns_its_exit_code(up_options: dict[str, Any], tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["up", "--port", "8123", "--home", str(tmp_path), "--demo", "--workers", "3"])
     assert done.exit_code == 7
-    assert up_options == {"port": 8123, "data_dir": tmp_path, "demo": True, "workers": 3}
+    assert up_options == {"port": 8123, "data_dir": tmp_path, "demo": True, "workers": 3, "dashboard": True}
+
+
+def test_up_starts_without_the_dashboard(up_options: dict[str, Any]) -> None:
+    CliRunner().invoke(app, ["up", "--no-dashboard"])
+    assert up_options["dashboard"] is False
 
 
 @pytest.mark.parametrize(

@@ -32,3 +32,9 @@ def test_printed_commands_can_be_pasted_as_they_are(tmp_path: Path) -> None:
     commands = [called_command(line.strip()) for line in lines if line.startswith("  fotograma ")]
     assert commands == ["fotograma login", "fotograma samples", "fotograma extract"]
     assert not [line for line in lines if "*" in line]
+
+
+@pytest.mark.parametrize(("dashboard", "text"), [(True, "did not start; "), (False, "none (--no-dashboard)")])
+def test_dashboard_that_does_not_run_has_its_reason(tmp_path: Path, dashboard: bool, text: str) -> None:
+    lines = greeting("http://127.0.0.1:8000", Addresses(), DataDir(tmp_path), "fotograma", dashboard=dashboard)
+    assert f"Dashboard  {text}" in lines
