@@ -28,6 +28,7 @@ from tests.support.clients.limited_api import open_limited_api
 from tests.support.servers.s3_listing import serve_listing
 from tests.support.servers.s3_server import S3Server
 from tests.support.state import database_rows
+from tests.support.wait_conditions import wait_until
 
 ANA = "ana@example.org"
 NO_RETRY = RetryPolicy(attempts=1)
@@ -331,12 +332,18 @@ async def test_ingestion_that_is_stopped_and_repeated_submits_each_object_once(
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
+    # What was being stored is accepted or released, after the response that nobody waits for.
+    await wait_until(lambda: nothing_is_reserved(deps))
     before = await names_of_whole_videos(ana, deps, footage)
     assert 5 <= len(before) < 12
     patient = ServiceHandle(ANA, CallsHere(deps))
     summary = await ingest_prefix(patient, f"file://{footage}", concurrency=3)
     assert summary.counts == {OutcomeKind.ACCEPTED: 12 - len(before), OutcomeKind.REUSED: len(before)}
     assert await names_of_whole_videos(ana, deps, footage) == [f"{n:02}.mp4" for n in range(12)]
+
+
+async def nothing_is_reserved(deps: Deps) -> bool:
+    return (await stored_state(deps.database, deps.objects))[1] == 0
 
 
 async def names_of_whole_videos(ana: httpx.AsyncClient, deps: Deps, footage: Path) -> list[str]:
