@@ -18,6 +18,7 @@ CONNECT_SECONDS = 5
 CLOCK_SECONDS = 5.0
 API_CONNECTIONS, WORKER_CONNECTIONS, OTHER_CONNECTIONS = 20, 3, 15
 NO_CONNECT_RIGHT = "FATAL:  permission denied for database"
+HAS_SCHEMA = "SELECT to_regclass('alembic_version') IS NOT NULL AS has_schema"
 FACTS = """
     SELECT current_setting('server_version_num')::int AS version, current_setting('server_version') AS version_text,
         pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean AS read_only,
@@ -81,9 +82,20 @@ def version_findings(version: int, text: str) -> list[Finding]:
     return [fail(SUBJECT, f"PostgreSQL {text} is too old.", f"Use PostgreSQL {MIN_MAJOR} or later.", WHERE)]
 
 
+def right_findings(connection: Any) -> list[Finding]:
+    """The rights that are missing in the schema of this version. None in another one: its migration comes first."""
+    if not _row(connection, HAS_SCHEMA)["has_schema"]:
+        return schema_right_findings(connection, SUBJECT, WHERE)
+    if unreadable := table_right_findings(connection, SUBJECT, WHERE, ["alembic_version"]):
+        return unreadable
+    return table_right_findings(connection, SUBJECT, WHERE) if _revision(connection) == HEAD else []
+
+
 def schema_findings(connection: Any, *, has_schema: bool) -> list[Finding]:
+    if missing := right_findings(connection):
+        return missing
     if not has_schema:
-        return schema_right_findings(connection, SUBJECT, WHERE) or [
+        return [
             fail(
                 SUBJECT,
                 "The database has no schema.",
@@ -91,11 +103,7 @@ def schema_findings(connection: Any, *, has_schema: bool) -> list[Finding]:
                 WHERE,
             )
         ]
-    # Another version has other tables, so their rights come after the revision.
-    if unreadable := table_right_findings(connection, SUBJECT, WHERE, ["alembic_version"]):
-        return unreadable
-    revision = _row(connection, "SELECT version_num FROM alembic_version")["version_num"]
-    if revision != HEAD:
+    if (revision := _revision(connection)) != HEAD:
         return [
             fail(
                 SUBJECT,
@@ -104,7 +112,7 @@ def schema_findings(connection: Any, *, has_schema: bool) -> list[Finding]:
                 WHERE,
             )
         ]
-    return table_right_findings(connection, SUBJECT, WHERE)
+    return []
 
 
 def _server_findings(settings: Settings, facts: dict[str, Any], local_seconds: float) -> list[Finding]:
@@ -127,6 +135,10 @@ def _server_findings(settings: Settings, facts: dict[str, Any], local_seconds: f
         text = f"The clock of this machine differs from the database's by {difference:+.0f} s."
         findings.append(warn(SUBJECT, text, "Set both clocks by NTP: tokens and signed URLs end by the local one."))
     return findings
+
+
+def _revision(connection: Any) -> str:
+    return str(_row(connection, "SELECT version_num FROM alembic_version")["version_num"])
 
 
 def _row(connection: Any, statement: str) -> dict[str, Any]:

@@ -62,18 +62,19 @@ def refusal_code(error: BaseException | None) -> str | None:
 def bucket_finding(url: str, refused: Mapping[Right, str]) -> Finding:
     """refused: with the code of each refusal; not empty."""
     parts = urlsplit(url)
+    bucket = parts.netloc.rpartition("@")[2]
     codes = sorted(set(refused.values()))
     if wrong := WRONG_CREDENTIALS.intersection(codes):
-        text = f"The bucket {parts.netloc} does not take the credentials ({', '.join(sorted(wrong))})."
+        text = f"The bucket {bucket} does not take the credentials ({', '.join(sorted(wrong))})."
         remedy = "Correct AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, for temporary ones, AWS_SESSION_TOKEN."
         return fail(SUBJECT, text, remedy, "AWS_ACCESS_KEY_ID")
     if WRONG_CLOCK in codes:
-        text = f"The bucket {parts.netloc} refuses this machine's clock ({WRONG_CLOCK})."
+        text = f"The bucket {bucket} refuses this machine's clock ({WRONG_CLOCK})."
         return fail(SUBJECT, text, "Set the clock by NTP.", WHERE, is_lasting=False)
     if NO_BUCKET in codes:
-        return fail(SUBJECT, f"There is no bucket {parts.netloc}.", "Create it, or correct the name.", WHERE)
-    text = f"The bucket {parts.netloc} does not let the service {_joined(refused)} ({', '.join(codes)})."
-    return fail(SUBJECT, text, _remedy(parts.scheme, parts.netloc, parts.path.strip("/"), refused), WHERE)
+        return fail(SUBJECT, f"There is no bucket {bucket}.", "Create it, or correct the name.", WHERE)
+    text = f"The bucket {bucket} does not let the service {_joined(refused)} ({', '.join(codes)})."
+    return fail(SUBJECT, text, _remedy(parts.scheme, bucket, parts.path.strip("/"), refused), WHERE)
 
 
 def folder_finding(path: object, refused: str) -> Finding:

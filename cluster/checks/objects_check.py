@@ -30,12 +30,19 @@ PROBE = b"fotograma ops doctor"
 
 
 async def objects_findings(settings: Settings) -> list[Finding]:
+    """Whether objects can be written, listed, read and deleted, and whether there is room for them."""
+    from db.object_store.store_factory import open_store  # noqa: PLC0415
+
+    refused = await access_findings(settings.objects_url, settings.scratch)
+    return refused or await _space_findings(settings, open_store(settings.objects_url))
+
+
+async def access_findings(url: str, spool_folder: Path | None = None) -> list[Finding]:
     """Writes probes, lists, reads and deletes them. After a right that is refused the others are tried all the same."""
     from db.object_store.store_factory import open_store  # noqa: PLC0415
 
-    url = settings.objects_url
     try:
-        store = open_store(url, settings.scratch)
+        store = open_store(url, spool_folder)
     except Exception as error:  # noqa: BLE001 - obstore raises several kinds for an address that it can't read
         text = f"The address of the object store can't be used: {reason_of(error)}."
         return [fail(SUBJECT, text, "Give file:///folder, s3://bucket/prefix, gs://… or az://….", WHERE)]
@@ -52,9 +59,7 @@ async def objects_findings(settings: Settings) -> list[Finding]:
             if refusal_code(error) is None:
                 return [_failed(right, error)]
             refused[right] = error
-    if not refused:
-        return await _space_findings(settings, store)
-    if is_folder:
+    if is_folder or not refused:
         return [_folder_refused(right, error) for right, error in refused.items()]
     return [bucket_finding(url, {right: refusal_code(error) or "" for right, error in refused.items()})]
 

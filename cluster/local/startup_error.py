@@ -22,7 +22,9 @@ class ExitCode(IntEnum):
     NO_SPACE = 5
     """The data directory can't be written, or its disk is too full."""
     UNREACHABLE = 6
-    """A server named by FOTOGRAMA_DATABASE_URL, FOTOGRAMA_REDIS_URL or FOTOGRAMA_OBJECTS_URL does not answer."""
+    """A server named by FOTOGRAMA_DATABASE_URL, FOTOGRAMA_REDIS_URL or FOTOGRAMA_OBJECTS_URL does not answer, or
+    refuses a right.
+    """
     NOT_INSTALLED = 7
     """A package or a program of the service is missing, or can't be run."""
 

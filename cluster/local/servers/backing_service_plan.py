@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from cluster.checks.finding import Finding
 from cluster.local.data_dir import SHARED_DIR, DataDir, check_space, postgres_folder
 from cluster.local.secret_files import Secrets
 from cluster.local.servers.embedded_postgres import Postgres
@@ -42,7 +43,7 @@ class BackingServices:
         return [server for server in (self.postgres, self.valkey) if server is not None]
 
     def check_external(self) -> None:
-        """Raises StartupError when a server that the environment names does not answer."""
+        """Raises StartupError when a server that the environment names does not answer, or refuses a right."""
         if self.postgres is None:
             check_database(self.database_url)
         if self.valkey is None:
@@ -86,14 +87,18 @@ def _embedded_postgres(data_dir: DataDir, run_folder: Path, secrets: Secrets) ->
 
 
 def check_database(url: str) -> None:
-    """Raises StartupError when no PostgreSQL server answers at the address."""
+    """Raises StartupError when no PostgreSQL server answers at the address, or a right is missing in its tables."""
     import psycopg  # noqa: PLC0415 - only needed for an external server
+
+    from cluster.checks.database_check import right_findings  # noqa: PLC0415
 
     try:
         plain = re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql://", url)
-        psycopg.connect(plain, connect_timeout=CONNECT_SECONDS).close()
+        with psycopg.connect(plain, connect_timeout=CONNECT_SECONDS) as connection:
+            found = right_findings(connection)
     except psycopg.Error as error:
         raise unreachable(DATABASE, url, error) from error
+    _refuse(found)
 
 
 def check_redis(url: str) -> None:
@@ -109,17 +114,28 @@ def check_redis(url: str) -> None:
 
 
 def check_objects(url: str) -> None:
-    """Raises StartupError when objects can't be written to the store."""
+    """Raises StartupError when the store does not answer, or refuses to write, list, read or delete objects."""
     import asyncio  # noqa: PLC0415
 
     from obstore.exceptions import BaseError as ObstoreError  # noqa: PLC0415
 
+    from cluster.checks.object_rights import refusal_code  # noqa: PLC0415
+    from cluster.checks.objects_check import access_findings  # noqa: PLC0415
     from db.object_store.store_factory import open_store  # noqa: PLC0415
 
     try:
         asyncio.run(open_store(url).check())
     except (CatalogueError, ObstoreError, LookupError, OSError, ValueError) as error:
-        raise unreachable(OBJECTS, url, error) from error
+        if refusal_code(error) is None:
+            raise unreachable(OBJECTS, url, error) from error
+    _refuse(asyncio.run(access_findings(url)))
+
+
+def _refuse(found: Sequence[Finding]) -> None:
+    """Raises StartupError for the first fault that waiting does not change."""
+    for finding in found:
+        if finding.is_lasting:
+            raise StartupError(ExitCode.UNREACHABLE, finding.sentence)
 
 
 def unreachable(variable: str, url: str, error: Exception) -> StartupError:

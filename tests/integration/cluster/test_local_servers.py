@@ -22,7 +22,15 @@ from redis.exceptions import AuthenticationError
 from cluster.local import cores_and_ports
 from cluster.local.data_dir import open_data_dir
 from cluster.local.secret_files import Secrets
-from cluster.local.servers.backing_service_plan import DATABASE, OBJECTS, REDIS, BackingServices, plan_backing_services
+from cluster.local.servers.backing_service_plan import (
+    DATABASE,
+    OBJECTS,
+    REDIS,
+    BackingServices,
+    check_database,
+    check_objects,
+    plan_backing_services,
+)
 from cluster.local.servers.database_schema import DatabaseSchema
 from cluster.local.servers.embedded_postgres import Postgres, replace_stale_pid
 from cluster.local.servers.embedded_valkey import Valkey
@@ -34,6 +42,8 @@ from cluster.local.supervision.event_messages import event_line
 from cluster.local.supervision.restart_policy import RestartPolicy
 from cluster.local.supervision.supervisor import Event, Supervisor
 from db import schema_revision
+from tests.support.servers.s3_server import ACCESS_KEY, S3Server
+from tests.support.state.database_roles import database_role, grant_service_rights
 
 LISTENER = """
 import socket, sys
@@ -273,6 +283,29 @@ def test_server_of_the_environment_that_does_not_answer_is_named(
 
     assert refused.value.code is ExitCode.UNREACHABLE
     assert "secret" not in str(refused.value)
+
+
+def test_database_of_the_environment_without_a_right_is_refused_with_the_grant(database_url: str) -> None:
+    check_database(database_url)
+    with database_role(database_url) as role:
+        grant_service_rights(role)
+        check_database(role.url)
+        role.run("REVOKE DELETE ON tasks FROM guest")
+        with pytest.raises(StartupError, match=r"^FOTOGRAMA_DATABASE_URL: .* GRANT DELETE ON tasks TO guest;$"):
+            check_database(role.url)
+
+
+def test_bucket_of_the_environment_without_a_right_is_refused_with_the_action(
+    s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = s3_server.new_bucket()
+    for user, action in (("reader", "s3:PutObject"), ("without-list", "s3:ListBucket")):
+        for name, value in s3_server.environment_of(user).items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(StartupError, match=f"^FOTOGRAMA_OBJECTS_URL: .* Allow {action}"):
+            check_objects(url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+    check_objects(url)
 
 
 @pytest.fixture
