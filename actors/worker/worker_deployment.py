@@ -30,7 +30,7 @@ GCS_SECONDS = 5.0
 MAX_REPLICAS = 10_000
 """Serve's own bound. The policy keeps to the bounds of the deployment, unless an operator has ordered others."""
 
-# Each worker has these series. Few bounds, and no label, keep the scrape of a node with many workers short.
+# Few bounds, and no label, keep the scrape short.
 WAIT_SECONDS = [0.5, 2.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0]
 TASK_SECONDS = [1.0, 5.0, 15.0, 60.0, 300.0, 1200.0, 3600.0]
 
@@ -48,7 +48,9 @@ class Autoscaling:
 
 
 class RayWorkerMetrics:
-    """The figures of a worker as Ray metrics, for Prometheus. Ray adds `_total` to the names of counters."""
+    """The figures of a worker as Ray metrics, for Prometheus; one worker of a node gives those of all (`node_metrics`).
+    Ray adds `_total` to the names of counters.
+    """
 
     def __init__(self) -> None:
         self._waits = Histogram(
