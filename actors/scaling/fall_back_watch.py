@@ -52,8 +52,15 @@ class FallBackTurns:
         latest = placing(gcs, self._fall_back, now)
         self._history = remembered(self._history, latest, self._fall_back.after_seconds)
         workers = requested_room(self._history, self._fall_back)
-        if not workers and self._requested == 0:
-            return
+        if workers or self._requested != 0:
+            self._request(gcs, workers)
+
+    def withdraw(self, gcs: Gcs) -> None:
+        """Requests nothing any more: Ray would keep the nodes for ever."""
+        if self._requested:
+            self._request(gcs, 0)
+
+    def _request(self, gcs: Gcs, workers: int) -> None:
         selectors = [dict(self._fall_back.labels)] if workers else []
         bundles = [dict(self._fall_back.resources)] if workers else []
         gcs.request_cluster_resource_constraint(bundles, selectors, [workers] if workers else [], timeout_s=GCS_SECONDS)
@@ -82,7 +89,9 @@ def placing(gcs: Gcs, fall_back: FallBack, now: float) -> Placing:
 
 
 class FallBackWatch:
-    """Looks every two seconds, in a thread of its own, from `start` on until nobody refers to it any more."""
+    """Looks every two seconds, in a thread of its own, from `start` on until nobody refers to it any more, as after a
+    deployment without it. Then it requests nothing.
+    """
 
     def __init__(self, fall_back: FallBack) -> None:
         stop = threading.Event()
@@ -111,6 +120,8 @@ def _watch(turns: FallBackTurns, stop: threading.Event) -> None:
             if not is_lost:
                 log.warning("Ray's nodes can't be read.", exc_info=True)
             is_lost = True
+    if gcs is not None:
+        turns.withdraw(gcs)
 
 
 def _open_gcs() -> Gcs:
