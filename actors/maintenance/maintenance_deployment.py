@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     OpenMaintenance = Callable[[], AbstractAsyncContextManager[Maintenance]]
 
 
+FIGURE_SECONDS = 1800.0
+"""Longer than a job that measures pauses in a large database."""
+
+
 class RayMetrics:
     """The figures of maintenance as Ray metrics, for Prometheus. Ray adds `_total` to the names of counters."""
 
@@ -37,18 +41,19 @@ class RayMetrics:
             "Attempts to deliver a notification, by their outcome.",
             tag_keys=("channel", "outcome"),
         )
-        self._jobs: set[str] = set()
+        self._completed_at: dict[str, float] = {}
         self._gauges: dict[str, Gauge] = {}
+        self._figures: dict[tuple[str, str | None, str | None], tuple[float, Figure]] = {}
 
     def acted(self, action: str, count: int) -> None:
         self._actions.inc(count, tags={"action": action})
 
     def completed(self, job: str) -> None:
-        if job not in self._jobs:
+        if job not in self._completed_at:
             # Prometheus sees no increase in a series that begins with its first failure, and Ray refuses to add 0.
-            self._jobs.add(job)
             self._failures.inc(sys.float_info.min, tags={"maintenance_job": job})
-        self._completed.set(time.time(), tags={"maintenance_job": job})
+        self._completed_at[job] = time.time()
+        self._completed.set(self._completed_at[job], tags={"maintenance_job": job})
 
     def failed(self, job: str) -> None:
         self._failures.inc(tags={"maintenance_job": job})
@@ -62,6 +67,17 @@ class RayMetrics:
             if figure.name not in self._gauges:
                 self._gauges[figure.name] = Gauge(figure.name, figure.description, tag_keys=tuple(tags))
             self._gauges[figure.name].set(figure.value, tags=tags)
+            self._figures[figure.name, figure.state, figure.kind] = (time.monotonic(), figure)
+
+    def refresh(self) -> None:
+        """Ray drops a gauge that is not set for two of its reports, 20 s, and most jobs run less often. What was not
+        measured for long is dropped.
+        """
+        for job, completed_at in list(self._completed_at.items()):
+            self._completed.set(completed_at, tags={"maintenance_job": job})
+        for measured_at, figure in list(self._figures.values()):
+            if time.monotonic() - measured_at < FIGURE_SECONDS:
+                self._gauges[figure.name].set(figure.value, tags=figure.labels)
 
 
 class MaintenanceReplica:
@@ -70,9 +86,12 @@ class MaintenanceReplica:
     async def __init__(self, open_maintenance: OpenMaintenance) -> None:  # type: ignore[misc]  # Serve awaits it
         self._stack = AsyncExitStack()
         self._maintenance = await self._stack.enter_async_context(open_maintenance())
-        self._work = asyncio.create_task(self._maintenance.run(RayMetrics()))
+        self._metrics = RayMetrics()
+        self._work = asyncio.create_task(self._maintenance.run(self._metrics))
 
     def check_health(self) -> None:
+        """Serve asks every five seconds."""
+        self._metrics.refresh()
         if self._work.done():
             self._work.result()
             raise RuntimeError("maintenance has ended")

@@ -70,7 +70,8 @@ class RayWorkerMetrics:
         self._frames = Counter("fotograma_frames", "Images that were made.")
         self._crashes = Counter("fotograma_child_crashes", "Decoding children that died, hung or broke their limits.")
         self._busy = Gauge("fotograma_worker_busy", "1 while the worker has a task, 0 while it has none.")
-        self._busy.set(0)
+        self._is_busy = False
+        self.refresh()
         # Prometheus sees no increase in a series that begins with its first crash, and Ray refuses to add 0.
         self._crashes.inc(sys.float_info.min)
 
@@ -78,7 +79,12 @@ class RayWorkerMetrics:
         self._waits.observe(waited_seconds)
 
     def busy(self, is_busy: bool) -> None:
-        self._busy.set(int(is_busy))
+        self._is_busy = is_busy
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Ray drops a gauge that is not set for two of its reports, 20 s."""
+        self._busy.set(int(self._is_busy))
 
     def ended(self, kind: str, outcome: str, seconds: float) -> None:
         self._tasks.inc(tags={"kind": kind, "outcome": outcome})
@@ -103,11 +109,13 @@ class WorkerReplica:
     ) -> None:
         self._stack = AsyncExitStack()
         self._drain_seconds = drain_seconds
-        self._worker = await self._stack.enter_async_context(open_worker(RayWorkerMetrics()))
+        self._metrics = RayWorkerMetrics()
+        self._worker = await self._stack.enter_async_context(open_worker(self._metrics))
         self._work = asyncio.create_task(self._worker.run())
 
     def check_health(self) -> None:
-        """Serve replaces a replica whose worker has ended or gives no sign of life."""
+        """Serve replaces a replica whose worker has ended or gives no sign of life. It asks every five seconds."""
+        self._metrics.refresh()
         if self._work.done():
             self._work.result()
             raise RuntimeError("the worker has ended")
