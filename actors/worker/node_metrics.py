@@ -14,17 +14,19 @@ import fcntl
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
+import structlog
 
 from actors.worker.task_runner import TaskOutcome
 from actors.worker.worker_metrics import WorkerMetrics
 
 TaskKind = Literal["extract", "segment", "assemble"]
 MAX_MESSAGE_BYTES = 4096
+log = structlog.get_logger()
 _LOCK, _SOCKET = "receiver", "socket"
 
 
@@ -151,7 +153,10 @@ class NodeMetrics:
 
 @contextmanager
 def node_metrics(own: WorkerMetrics, folder: Path) -> Iterator[NodeMetrics]:
-    """own: gives the figures to Ray. folder: shared by the workers of the node, and nobody else."""
+    """own: gives the figures to Ray. folder: shared by the workers of the node, and nobody else.
+
+    Raises OSError when this worker can't use the folder.
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -162,6 +167,18 @@ def node_metrics(own: WorkerMetrics, folder: Path) -> Iterator[NodeMetrics]:
             metrics.close()
     finally:
         os.close(directory)
+
+
+@contextmanager
+def node_metrics_or_own(own: WorkerMetrics, folder: Path) -> Iterator[WorkerMetrics]:
+    """As `node_metrics`; a worker that can't use the folder works all the same, and gives its figures to Ray itself."""
+    with ExitStack() as stack:
+        metrics = own
+        try:
+            metrics = stack.enter_context(node_metrics(own, folder))
+        except OSError as error:
+            log.warning("The worker shares no metrics with others.", event_name="disk.failed", error=str(error))
+        yield metrics
 
 
 def _kind(kind: str) -> TaskKind:

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from actors.extraction_types import Reader
 from actors.sandbox.process_hardening import hide_memory
 from actors.worker.gpu_worker_registration import open_gpu
-from actors.worker.node_metrics import node_metrics
+from actors.worker.node_metrics import node_metrics_or_own
 from actors.worker.scratch_folder import own_folder
 from actors.worker.staging_cache import StagingCache
 from actors.worker.worker_deps import WorkerDeps
@@ -50,7 +50,7 @@ async def open_worker(
         cache = open_cache(settings.redis_url)
         stack.push_async_callback(cache.close)
         scratch = stack.enter_context(own_folder(settings.scratch, own))
-        shared = stack.enter_context(node_metrics(metrics, settings.scratch / "metrics"))
+        shared = stack.enter_context(node_metrics_or_own(metrics, settings.scratch / "metrics"))
         tracer = await stack.enter_async_context(open_tracer("worker"))
         deps = _deps(settings, database, scratch, shared, tracer)
         if kind is WorkerKind.GPU:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.worker.node_metrics import NodeMetrics, node_metrics
+from actors.worker.node_metrics import NodeMetrics, node_metrics, node_metrics_or_own
 from actors.worker.task_runner import TaskOutcome
 from actors.worker.worker_metrics import WorkerMetrics
 from tests.support.wait_conditions import wait_until
@@ -162,3 +162,11 @@ async def test_what_no_worker_says_makes_no_series(folder: Path, message: bytes)
 
 def directory_of(metrics: NodeMetrics) -> int:
     return int(metrics._address.split("/")[4])
+
+
+def test_worker_that_can_not_use_the_folder_gives_its_figures_itself(tmp_path: Path) -> None:
+    (tmp_path / "metrics").touch()
+    own = Recorded()
+    with node_metrics_or_own(own, tmp_path / "metrics") as metrics:
+        count_task(metrics)
+    assert own.counts == times(1)
