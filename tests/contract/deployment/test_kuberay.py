@@ -2,6 +2,7 @@
 
 import importlib
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -75,9 +76,11 @@ def bytes_of(quantity: str) -> int:
 
 
 def test_serve_accepts_the_configuration_and_builds_every_application(
-    name: str, monkeypatch: pytest.MonkeyPatch
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     settings(name, monkeypatch)
+    # What builds an application looks at the object store, and the bucket of the variant belongs to somebody.
+    monkeypatch.setenv("FOTOGRAMA_OBJECTS_URL", tmp_path.as_uri())
     ServeDeploySchema.model_validate(serve_config(variant(name)))
     for application in applications(name).values():
         module, _, builder = application["import_path"].partition(":")
