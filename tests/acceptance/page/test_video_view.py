@@ -24,6 +24,7 @@ from tests.support.clients.page_in_browser import (
     page,
     site,
 )
+from tests.support.clients.uploads_in_browser import wait_until
 
 __all__ = ["browser", "page", "site"]
 
@@ -184,7 +185,7 @@ def test_view_of_a_running_extraction_follows_it_to_its_frames(page: Page, site:
     place, below = picture.bounding_box(), page.locator("#part-timeline").bounding_box()
     site.run(tell_preview(site.deps, claimed, 420, jpeg(1600, 480)))
     expect(preview).to_contain_text("420 of 1,200 frames so far", timeout=SECONDS_10)
-    page.wait_for_function("document.querySelector('#video-preview img').naturalHeight === 480")
+    wait_until(page, "document.querySelector('#video-preview img').naturalHeight === 480")
     assert (picture.bounding_box(), page.locator("#part-timeline").bounding_box()) == (place, below)
     site.run(task_queue.release(database, claimed.lease))
     expect(page.get_by_text("The worker gave it back unharmed")).to_be_visible(timeout=SECONDS_10)

@@ -28,7 +28,6 @@ from tests.support.clients.limited_api import open_limited_api
 from tests.support.servers.s3_listing import serve_listing
 from tests.support.servers.s3_server import S3Server
 from tests.support.state import database_rows
-from tests.support.wait_conditions import wait_until
 
 ANA = "ana@example.org"
 NO_RETRY = RetryPolicy(attempts=1)
@@ -332,8 +331,6 @@ async def test_ingestion_that_is_stopped_and_repeated_submits_each_object_once(
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    # What was being stored is accepted or released, after the response that nobody waits for.
-    await wait_until(lambda: nothing_is_reserved(deps))
     before = await names_of_whole_videos(ana, deps, footage)
     assert 5 <= len(before) < 12
     patient = ServiceHandle(ANA, CallsHere(deps))
@@ -342,14 +339,11 @@ async def test_ingestion_that_is_stopped_and_repeated_submits_each_object_once(
     assert await names_of_whole_videos(ana, deps, footage) == [f"{n:02}.mp4" for n in range(12)]
 
 
-async def nothing_is_reserved(deps: Deps) -> bool:
-    return (await stored_state(deps.database, deps.objects))[1] == 0
-
-
 async def names_of_whole_videos(ana: httpx.AsyncClient, deps: Deps, footage: Path) -> list[str]:
     """The names of all videos, in order. Each has the bytes of its source and is queued.
 
-    Nothing else is stored, and nothing is reserved.
+    Any other object is one of the three that were being written when their requests ended: by its reservation,
+    maintenance deletes it.
     """
     videos = (await ana.get("/v1/videos")).json()["items"]
     for video in videos:
@@ -357,7 +351,15 @@ async def names_of_whole_videos(ana: httpx.AsyncClient, deps: Deps, footage: Pat
         assert stored == (footage / video["filename"]).read_bytes()
         assert video["extraction"]["status"] == "queued"
     count, reservations, keys = await stored_state(deps.database, deps.objects)
-    assert (count, reservations, sorted(keys)) == (len(videos), 0, sorted(f"videos/{video['id']}" for video in videos))
+    of_videos = {f"videos/{video['id']}" for video in videos}
+    reserved = await database_rows.fetch_one(
+        deps.database,
+        "SELECT array_agg(object_key) FILTER (WHERE abandoned_at IS NOT NULL) AS abandoned FROM reservations",
+    )
+    abandoned = set(reserved.abandoned or [])
+    assert (count, reservations <= 3) == (len(videos), True)
+    assert of_videos <= set(keys) <= of_videos | abandoned
+    assert len(abandoned) == reservations
     ledger = (await acceptance_audit.compare(deps.database)).total
     assert (ledger.accepted, ledger.balanced) == (len(videos), True)
     return sorted(video["filename"] for video in videos)

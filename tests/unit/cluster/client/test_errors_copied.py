@@ -63,6 +63,7 @@ SDK_ERRORS = [
     operation_errors.NoService(Path("data")),
     operation_errors.MissingSetting("FOTOGRAMA_REDIS_URL", "it says where the events are"),
     operation_errors.ServerAway("The database", "refused"),
+    operation_errors.StoreRefused("AccessDenied"),
     operation_errors.WrongSchema(),
     time_limit.TimeIsOver(2.5),
     operation_errors.NoAccount("ana@example.org"),
