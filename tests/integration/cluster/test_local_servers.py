@@ -338,6 +338,18 @@ def supervised(folder: Path) -> Iterator[tuple[BackingServices, Callable[[str, i
         assert not any(server.is_running() for server in servers.embedded)
 
 
+def _connected(url: str, seconds: float = 60.0) -> psycopg.Connection[Any]:
+    """A connection to the server, as soon as it accepts one."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return psycopg.connect(url)
+        except psycopg.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
 def test_server_is_restarted_after_every_kill(
     supervised: tuple[BackingServices, Callable[[str, int], None]],
 ) -> None:
@@ -358,15 +370,14 @@ def test_postgres_killed_during_its_start_is_started_again(
     postgres = servers.postgres
     assert postgres is not None
     wait_for("Database schema", 1)
-    for times in range(1, 6):
+    for _ in range(5):
         before = postgres.pid
         kill_process_tree(before)
         while postgres.pid == before:
             time.sleep(0.001)
         kill_process_tree(postgres.pid)
-        wait_for("PostgreSQL runs again", times)
-    with psycopg.connect(servers.database_url) as connection:
-        assert connection.execute("SELECT 1").fetchone() == (1,)
+        # On a slow machine that one may have been ready, and been reported, before it was killed.
+        _connected(servers.database_url).close()
 
 
 def test_port_is_refused_while_a_process_listens_on_it() -> None:

@@ -1,11 +1,14 @@
 """Real servers for tests: one PostgreSQL and one Valkey a test run, a database of its own for each test.
 
+A test run inside a test uses the servers of the outer one (SERVER_FOLDER_VARIABLE).
+
 Use: `from tests.support.servers.real_servers import database_url, postgres, redis_url, server_folder, template, valkey`
 in a conftest.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import uuid
@@ -26,6 +29,8 @@ from db import migrate
 
 __all__ = ["database_url", "postgres", "redis_url", "server_folder", "template", "valkey"]
 
+SERVER_FOLDER_VARIABLE = "FOTOGRAMA_TEST_SERVER_FOLDER"
+"""Names the `server_folder` of running servers."""
 TEMPLATE = "template_migrated"
 # The data of tests need not survive a power failure.
 FAST_SETTINGS = {"fsync": "off", "full_page_writes": "off", "autovacuum": "off", "max_connections": "300"}
@@ -36,10 +41,18 @@ MEMORY_FOLDER, MIN_FREE_BYTES = Path("/dev/shm"), 2 << 30
 @pytest.fixture(scope="session")
 def server_folder() -> Iterator[Path]:
     """A folder with a path short enough for sockets, and open to the account that PostgreSQL runs as."""
+    if (outer := _outer_folder()) is not None:
+        yield outer
+        return
     folder = Path(tempfile.mkdtemp(prefix="fotograma-test-", dir="/tmp"))
     folder.chmod(0o755)
     yield folder
     shutil.rmtree(folder)
+
+
+def _outer_folder() -> Path | None:
+    name = os.environ.get(SERVER_FOLDER_VARIABLE)
+    return None if name is None else Path(name)
 
 
 def _folder_for_data() -> Path:
@@ -47,13 +60,9 @@ def _folder_for_data() -> Path:
     return MEMORY_FOLDER if has_room else Path("/tmp")
 
 
-@contextmanager
-def running_postgres(folder: Path) -> Iterator[Postgres]:
-    """A server in a folder with a short path, open to the account that PostgreSQL runs as."""
+def _postgres_in(folder: Path, data_parent: Path) -> Postgres:
     account = server_user()
-    data_parent = Path(tempfile.mkdtemp(prefix="fotograma-test-", dir=_folder_for_data()))
-    data_parent.chmod(0o755)
-    server = Postgres(
+    return Postgres(
         data_parent / "postgres",
         folder / "sockets",
         folder / "postgres.log",
@@ -62,6 +71,24 @@ def running_postgres(folder: Path) -> Iterator[Postgres]:
         programs=programs_for(account, folder),
         settings=FAST_SETTINGS,
     )
+
+
+def _valkey_in(folder: Path) -> Valkey:
+    return Valkey(
+        folder / "valkey",
+        folder / "valkey.sock",
+        folder / "valkey.log",
+        password="test",
+        settings={"appendonly": "no"},
+    )
+
+
+@contextmanager
+def running_postgres(folder: Path) -> Iterator[Postgres]:
+    """A server in a folder with a short path, open to the account that PostgreSQL runs as."""
+    data_parent = Path(tempfile.mkdtemp(prefix="fotograma-test-", dir=_folder_for_data()))
+    data_parent.chmod(0o755)
+    server = _postgres_in(folder, data_parent)
     try:
         server.start()
         yield server
@@ -73,13 +100,7 @@ def running_postgres(folder: Path) -> Iterator[Postgres]:
 @contextmanager
 def running_valkey(folder: Path) -> Iterator[Valkey]:
     """A server in a folder with a short path."""
-    server = Valkey(
-        folder / "valkey",
-        folder / "valkey.sock",
-        folder / "valkey.log",
-        password="test",
-        settings={"appendonly": "no"},
-    )
+    server = _valkey_in(folder)
     server.start()
     try:
         yield server
@@ -90,6 +111,9 @@ def running_valkey(folder: Path) -> Iterator[Valkey]:
 @pytest.fixture(scope="session")
 def postgres(server_folder: Path) -> Iterator[Postgres]:
     """The server. `postgres.url("postgres")` is its maintenance database."""
+    if _outer_folder() is not None:
+        yield _postgres_in(server_folder, server_folder)
+        return
     with running_postgres(server_folder) as server:
         yield server
 
@@ -97,6 +121,8 @@ def postgres(server_folder: Path) -> Iterator[Postgres]:
 @pytest.fixture(scope="session")
 def template(postgres: Postgres) -> str:
     """The name of a migrated database that nobody is connected to."""
+    if _outer_folder() is not None:
+        return TEMPLATE
     _run(postgres, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
     migrate.upgrade(postgres.url(TEMPLATE))
     return TEMPLATE
@@ -122,6 +148,9 @@ def database_url(postgres: Postgres, template: str) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def valkey(server_folder: Path) -> Iterator[Valkey]:
     """The server of the whole run."""
+    if _outer_folder() is not None:
+        yield _valkey_in(server_folder)
+        return
     with running_valkey(server_folder) as server:
         yield server
 
