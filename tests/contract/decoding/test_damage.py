@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 import time
 import zipfile
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -132,19 +134,26 @@ def is_correct(outcome: Outcome, kind: str, frames: int) -> bool:
     return len(readable) == len(outcome.numbers) and readable == sorted(set(readable))
 
 
+@cache
+def intact_clip(name: str) -> bytes:
+    """The file, whose result has every frame and no warning."""
+    spec = CLIPS[name]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"intact{spec.suffix}"
+        make_clip(path, spec)
+        outcome = run(path, path.parent)
+        assert outcome is not None
+        assert not outcome.is_warned
+        assert outcome.numbers == outcome.indexes == list(range(spec.frames))
+        return path.read_bytes()
+
+
 @pytest.mark.parametrize("kind", DAMAGES)
 @pytest.mark.parametrize("name", CLIPS)
 def test_damaged_file_gives_right_frames_a_warning_or_a_file_error(
     name: str, kind: str, tmp_path: Path, count_cases: CountCases
 ) -> None:
-    spec = CLIPS[name]
-    intact = tmp_path / f"intact{spec.suffix}"
-    make_clip(intact, spec)
-    intact_outcome = run(intact, tmp_path)
-    assert intact_outcome is not None
-    assert not intact_outcome.is_warned
-    assert intact_outcome.numbers == intact_outcome.indexes == list(range(spec.frames))
-    data, unnoticed = intact.read_bytes(), []
+    spec, data, unnoticed = CLIPS[name], intact_clip(name), []
     for seed in range(SEEDS):
         damaged = bytearray(data)
         DAMAGES[kind](damaged, Random(f"{name} {kind} {seed}"))

@@ -34,7 +34,9 @@ def picture(width: int, height: int, number: int) -> Rgb:
 def read_number(rgb: Rgb) -> int | None:
     """The number in an upright picture, shape (height, width, 3); None when the pattern is not certain."""
     height, width = rgb.shape[:2]
-    levels = [rgb[top:bottom, left:right].mean() for left, top, right, bottom in _cells(width, height, READ_SHARE)]
+    blocks = (rgb[top:bottom, left:right] for left, top, right, bottom in _cells(width, height, READ_SHARE))
+    # numpy's `mean` takes three times as long for so few pixels.
+    levels = [int(np.add.reduce(block, axis=None)) / block.size for block in blocks]
     if any(DARK < level < BRIGHT for level in levels):
         return None
     word = sum(1 << bit for bit, level in enumerate(levels) if level >= BRIGHT)
