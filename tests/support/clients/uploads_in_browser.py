@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
-from playwright.sync_api import Page, Request, Route, expect
+from playwright.sync_api import Error, Page, Request, Route, expect
 
 from tests.support.clients.api_client import MP4
 from tests.support.clients.page_in_browser import file_row, send_chosen_files
@@ -20,10 +22,12 @@ def offset_of(request: Request) -> int:
 
 
 class PausedSlices:
-    """Pauses the requests that send slices from an offset on, inside the browser."""
+    """Pauses the requests that send slices from an offset on, inside the browser, until one of the other methods is
+    called. Meanwhile each slice is copied to the driver, which takes more processor time than to send it.
+    """
 
     def __init__(self, page: Page, offset: int) -> None:
-        self._offset = offset
+        self._page, self._offset = page, offset
         self._routes: list[Route] = []
         page.route(UPLOADS, self._handle)
 
@@ -34,23 +38,26 @@ class PausedSlices:
             route.continue_()
 
     def release(self) -> None:
-        """Sends the paused requests, and pauses no more."""
-        self._offset = 1 << 62
-        for route in self._routes:
-            route.continue_()
+        """Sends the paused requests."""
+        self._stop_pausing(lambda route: route.continue_())
 
     def drop(self) -> None:
-        """Forgets the paused requests, and pauses no more. Their page must have been left before, or have ended them:
-        otherwise a slice that was not paused yet would be sent.
+        """Forgets the paused requests. Their page must have been left before, or have ended them: otherwise a slice
+        that was not paused yet would be sent.
         """
-        self._offset = 1 << 62
-        self._routes.clear()
+        self._stop_pausing(lambda route: None)
 
     def reset_connections(self) -> None:
-        """Resets the connections of the paused requests, and pauses no more."""
+        """Resets the connections of the paused requests."""
+        self._stop_pausing(lambda route: route.abort("connectionreset"))
+
+    def _stop_pausing(self, end: Callable[[Route], None]) -> None:
         self._offset = 1 << 62
         for route in self._routes:
-            route.abort("connectionreset")
+            end(route)
+        # A page that has crashed has no routes.
+        with suppress(Error):
+            self._page.unroute(UPLOADS, self._handle)
 
 
 def make_video(folder: Path, name: str = "holiday.mp4", size: int = 16 * MIB) -> Path:
