@@ -27,7 +27,7 @@ from tests.support.servers.request_loop import RequestLoop
 from tests.support.servers.running_service import READY, START_SECONDS, Service
 from tests.support.unprivileged_user import unprivileged_user
 
-POLL_SECONDS = 0.02
+POLL_SECONDS = 0.05
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from tests.support.servers.running_service import PASSWORD
 from tests.support.videos.clips import ClipSpec, make_clip
 
 TINY = ClipSpec(width=96, height=64, frames=10)
-BUSY = ClipSpec(width=320, height=192, frames=600, gop=60)
+BUSY = ClipSpec(width=320, height=192, frames=300, gop=60)
 EVERY_FRAME = {"sample": {"mode": "all"}}
 RETRIED_STATUSES = {409, 429, 503, 507}
 TIMEOUT_SECONDS = 300.0
