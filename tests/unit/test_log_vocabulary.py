@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from actors.worker.task_runner import TaskOutcome
@@ -30,12 +31,15 @@ def nouns() -> set[str]:
     return {term.lower().replace(" ", "_") for term in first_column("term")} | words_of("noun of an event")
 
 
-def calls() -> Iterator[tuple[Path, ast.Call]]:
-    for package in PACKAGES:
-        for path in sorted((ROOT / package).rglob("*.py")):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.Call):
-                    yield path.relative_to(ROOT), node
+@cache
+def calls() -> list[tuple[Path, ast.Call]]:
+    return [
+        (path.relative_to(ROOT), node)
+        for package in PACKAGES
+        for path in sorted((ROOT / package).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+    ]
 
 
 def events() -> Iterator[tuple[Path, ast.Call]]:

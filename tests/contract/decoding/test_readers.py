@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -47,6 +48,10 @@ DECORD_FAILS = {"hevc"}
 """Clips without an unsupported feature that the library refuses when it opens or reads the file."""
 
 
+# Half of the time of a short clip goes into its probe.
+probe_once = cache(probe)
+
+
 def upright_rgb(probed: Probe, reader: FrameReader, frame: VideoFrame) -> NDArray[np.uint8]:
     picture = FrameRenderer(DisplayGeometry() if reader.autorotates else probed.geometry).render_planes(frame)
     return np.repeat(picture.y[:, :, np.newaxis], 3, axis=2)
@@ -69,7 +74,7 @@ def reader_name(request: pytest.FixtureRequest) -> str:
 @pytest.mark.parametrize("name", CLIPS)
 def test_reader_gives_the_planned_frames_in_order(name: str, choice: str, reader_name: str, clips: ClipByName) -> None:
     path, truth = clips(name)
-    probed = probe(path)
+    probed = probe_once(path)
     if "decord" in reader_name and (unsupported_feature(probed) or name in DECORD_FAILS):
         pytest.skip("decord does not support this video")
     planned = group_by_gop(probed.table, CHOICES[choice](len(probed.table)))
