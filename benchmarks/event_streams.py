@@ -89,7 +89,7 @@ async def serve(path: Path) -> None:
 
     from cluster.wiring.api import open_api  # noqa: PLC0415
     from serve_app.app import create_app  # noqa: PLC0415
-    from serve_app.http.socket_server import serve_on_socket  # noqa: PLC0415
+    from serve_app.http.server.socket_server import serve_on_socket  # noqa: PLC0415
 
     with socket.socket(socket.AF_UNIX) as bound:
         bound.bind(str(path))

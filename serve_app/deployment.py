@@ -93,7 +93,7 @@ def application(
 
     open_deps: called in each replica on its event loop; closed with the replica. resources: custom resources that a
     replica needs. drain_seconds: how long running requests may continue at shutdown. sockets: a folder in which each
-    replica listens on a Unix socket as well, for a proxy that is not Serve's (`serve_app.http.replica_sockets`).
+    replica listens on a Unix socket as well, for a proxy that is not Serve's (`serve_app.http.server.replica_sockets`).
     """
 
     def listen(app: Starlette) -> AbstractAsyncContextManager[None]:
@@ -145,8 +145,8 @@ def replica_lifespan(
 @asynccontextmanager
 async def _listening(app: Starlette, folder: Path, replicas: int, drain_seconds: float) -> AsyncIterator[None]:
     # In the replica alone.
-    from serve_app.http.replica_sockets import bound_socket, socket_paths  # noqa: PLC0415
-    from serve_app.http.socket_server import serve_on_socket  # noqa: PLC0415
+    from serve_app.http.server.replica_sockets import bound_socket, socket_paths  # noqa: PLC0415
+    from serve_app.http.server.socket_server import serve_on_socket  # noqa: PLC0415
 
     with bound_socket(socket_paths(folder, replicas)) as bound:
         async with serve_on_socket(app, bound, drain_seconds=drain_seconds):

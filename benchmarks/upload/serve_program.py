@@ -106,8 +106,8 @@ def _body_reader(mode: Mode, folder: Path) -> serve.Application:
 def _listening_in(folder: Path) -> object:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        from serve_app.http.replica_sockets import bound_socket, socket_paths  # noqa: PLC0415 - only in the replica
-        from serve_app.http.socket_server import serve_on_socket  # noqa: PLC0415
+        from serve_app.http.server.replica_sockets import bound_socket, socket_paths  # noqa: PLC0415 - only in the replica
+        from serve_app.http.server.socket_server import serve_on_socket  # noqa: PLC0415
 
         with bound_socket(socket_paths(folder, 1)) as bound:
             async with serve_on_socket(app, bound, drain_seconds=1):

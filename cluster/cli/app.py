@@ -63,9 +63,9 @@ def _options(
 
 def _report_error(error: FotogramaError | OSError) -> int:
     """Prints an error with its remedy. Returns the exit code."""
-    from cluster.cli.exit_codes import exit_code_of  # noqa: PLC0415
     from cluster.cli.failures import failure_of  # noqa: PLC0415
-    from cluster.cli.terminal_output import printable  # noqa: PLC0415
+    from cluster.cli.output.exit_codes import exit_code_of  # noqa: PLC0415
+    from cluster.cli.output.terminal_output import printable  # noqa: PLC0415
     from cluster.client.errors import ApiError, ConnectionFailed  # noqa: PLC0415
 
     failure = failure_of(error)

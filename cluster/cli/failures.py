@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cluster.cli.exit_codes import CONNECTION_FAILED
+from cluster.cli.output.exit_codes import CONNECTION_FAILED
 from cluster.client.api_types import Failure
 from cluster.client.errors import (
     ApiError,

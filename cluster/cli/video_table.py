@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
+from cluster.cli.output.terminal_output import console, printable
+from cluster.cli.output.video_lines import frames_text
+from cluster.cli.output.warned_status import AMBER, warned_status
 from cluster.cli.stored_items import short_ids
-from cluster.cli.terminal_output import console, printable
-from cluster.cli.video_lines import frames_text
-from cluster.cli.warned_status import AMBER, warned_status
 from cluster.client.api_types import Status, Video
 
 GAP = "  "

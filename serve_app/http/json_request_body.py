@@ -13,7 +13,7 @@ from starlette.requests import Request
 from db.values import frame_spec
 from db.values.error_catalogue import CatalogueError
 from db.values.frame_spec import FrameSpec
-from serve_app.http.slow_clients import enforce_min_rate
+from serve_app.http.server.slow_clients import enforce_min_rate
 
 MAX_JSON_BYTES = 1 << 16
 MAX_SPEC_BYTES = 1 << 22

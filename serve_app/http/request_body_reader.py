@@ -11,7 +11,7 @@ from typing import Any
 from starlette.requests import ClientDisconnect
 
 from db.values.error_catalogue import CatalogueError
-from serve_app.http.slow_clients import enforce_min_rate, request_timeout_error
+from serve_app.http.server.slow_clients import enforce_min_rate, request_timeout_error
 
 MAX_WAITING_BLOCKS = 1
 """The most blocks of the body that wait in memory. Then the client has to wait. A block has up to 300 KB, and a replica

@@ -25,7 +25,7 @@ from serve_app.http.json_response import JsonResponse
 from serve_app.http.multipart_parser import MultipartReader, boundary_of
 from serve_app.http.pagination import PageQuery
 from serve_app.http.path_params import path_id
-from serve_app.http.slow_clients import enforce_min_rate
+from serve_app.http.server.slow_clients import enforce_min_rate
 from serve_app.submission.group_commit import AcceptRequest
 from serve_app.submission.idempotent_requests import (
     claim_key,

@@ -28,7 +28,7 @@ from db.tracing_api import current_origin
 from db.values.error_catalogue import CatalogueError
 from db.values.file_type import HEAD_BYTES, sniff
 from serve_app.http.request_body_reader import RequestBodyReader
-from serve_app.http.slow_clients import request_timeout_error
+from serve_app.http.server.slow_clients import request_timeout_error
 from serve_app.http.tus_headers import Checksum
 from serve_app.submission.admission_control import AdmissionControl
 from serve_app.submission.group_commit import AcceptRequest, GroupCommit, UploadEnd

@@ -8,8 +8,8 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 
 from cluster.cli.batch.video_outcome import TAKEN, OutcomeKind, VideoOutcome, count_kinds, exit_code
-from cluster.cli.terminal_output import printable
-from cluster.cli.warned_status import AMBER, warned_status
+from cluster.cli.output.terminal_output import printable
+from cluster.cli.output.warned_status import AMBER, warned_status
 
 
 class OutputLine(NamedTuple):

@@ -14,8 +14,8 @@ import typer
 
 from cluster.cli.batch.batch_types import BatchItem
 from cluster.cli.failures import failure_of
+from cluster.cli.output.terminal_output import console, json_text, print_line
 from cluster.cli.server_url import NotLoggedIn, server_url
-from cluster.cli.terminal_output import console, json_text, print_line
 from cluster.client.api_types import Estimate, Failure, Media
 from cluster.client.async_client import AsyncClient
 from cluster.client.errors import ApiError, ConnectionFailed, FotogramaError, UnsendableFile

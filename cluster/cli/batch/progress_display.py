@@ -15,7 +15,7 @@ from rich.text import Text
 from cluster.cli.batch.batch_output import outcome_lines
 from cluster.cli.batch.batch_types import BatchObserver, Stage
 from cluster.cli.batch.video_outcome import VideoOutcome
-from cluster.cli.terminal_output import print_line, printable
+from cluster.cli.output.terminal_output import print_line, printable
 
 BYTE_STAGES = frozenset({Stage.READING, Stage.UPLOADING, Stage.DOWNLOADING})
 

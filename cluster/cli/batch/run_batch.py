@@ -18,8 +18,8 @@ from cluster.cli.batch.batch_types import BatchItem
 from cluster.cli.batch.output_paths import output_paths
 from cluster.cli.batch.progress_display import Display, display_for
 from cluster.cli.batch.video_outcome import VideoOutcome, exit_code
-from cluster.cli.exit_codes import CommandExitCode
-from cluster.cli.terminal_output import console, json_text, printable
+from cluster.cli.output.exit_codes import CommandExitCode
+from cluster.cli.output.terminal_output import console, json_text, printable
 
 if TYPE_CHECKING:
     from cluster.cli.batch.batch_client import BatchClient

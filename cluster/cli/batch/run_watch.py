@@ -21,8 +21,8 @@ from cluster.cli.batch.progress_display import LineDisplay
 from cluster.cli.batch.run_batch import kept_outcome, make_folder
 from cluster.cli.batch.video_outcome import VideoOutcome, exit_code
 from cluster.cli.batch.watch_folder import Extract, FolderWatch
-from cluster.cli.exit_codes import CommandExitCode
-from cluster.cli.terminal_output import console
+from cluster.cli.output.exit_codes import CommandExitCode
+from cluster.cli.output.terminal_output import console
 
 
 class _Batch(Protocol):

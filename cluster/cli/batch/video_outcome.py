@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from cluster.cli.exit_codes import NOT_ALLOWED_CODES, CommandExitCode, exit_code_of
+from cluster.cli.output.exit_codes import NOT_ALLOWED_CODES, CommandExitCode, exit_code_of
 from cluster.client.api_types import Extraction, Failure, Result, ResultWarning, Status, Video
 
 

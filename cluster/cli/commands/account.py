@@ -25,8 +25,8 @@ def export(
     """Write all that the service stores about you into a zip file, with your videos and results."""
     from rich.progress import DownloadColumn, Progress, TimeElapsedColumn, TransferSpeedColumn  # noqa: PLC0415
 
+    from cluster.cli.output.terminal_output import console, printable  # noqa: PLC0415
     from cluster.cli.service_client import open_client  # noqa: PLC0415
-    from cluster.cli.terminal_output import console, printable  # noqa: PLC0415
 
     if os.path.lexists(file):
         raise typer.BadParameter(f"{printable(str(file))} is there already.", param_hint="FILE")

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 
 import typer
 
-from cluster.cli.exit_codes import CommandExitCode, exit_code_of
 from cluster.cli.failures import failure_of
+from cluster.cli.output.exit_codes import CommandExitCode, exit_code_of
+from cluster.cli.output.terminal_output import json_text, printable
 from cluster.cli.stored_items import StoredItem
-from cluster.cli.terminal_output import json_text, printable
 from cluster.client.api_types import Failure
 from cluster.client.errors import ApiError
 from cluster.client.sync_client import Client

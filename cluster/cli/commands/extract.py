@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cluster.cli.exit_codes import CommandExitCode
+from cluster.cli.output.exit_codes import CommandExitCode
 from cluster.cli.shared_options import (
     Folder,
     Json,
@@ -93,7 +93,7 @@ def extract(
 def _input_files(arguments: Sequence[Path], *, recursive: bool) -> tuple[list[Path], bool]:
     """Returns the files, and whether all folders could be read. Says which could not."""
     from cluster.cli.batch.input_files import input_files  # noqa: PLC0415
-    from cluster.cli.terminal_output import printable  # noqa: PLC0415
+    from cluster.cli.output.terminal_output import printable  # noqa: PLC0415
 
     unreadable: list[OSError] = []
     found = input_files(arguments, recursive=recursive, on_unreadable=unreadable.append)

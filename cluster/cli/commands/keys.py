@@ -25,8 +25,8 @@ TITLES = ("ID", "NAME", "CREATED", "LAST USED")
 @keys.command("list", epilog=example("fotograma keys list"))
 def list_(timeout: Timeout = None, as_json: Json = False) -> None:
     """Show your API keys, newest first, without their secrets."""
+    from cluster.cli.output.terminal_output import json_text  # noqa: PLC0415
     from cluster.cli.service_client import open_client  # noqa: PLC0415
-    from cluster.cli.terminal_output import json_text  # noqa: PLC0415
 
     with open_client(timeout) as client:
         found = client.api_keys()
@@ -47,8 +47,8 @@ def create(
     as_json: Json = False,
 ) -> None:
     """Make an API key, and print its secret, which is shown only this once. Set FOTOGRAMA_API_KEY to it."""
+    from cluster.cli.output.terminal_output import json_text, printable  # noqa: PLC0415
     from cluster.cli.service_client import open_client  # noqa: PLC0415
-    from cluster.cli.terminal_output import json_text, printable  # noqa: PLC0415
 
     with open_client(timeout) as client:
         key = client.add_api_key(name)
@@ -71,8 +71,8 @@ def revoke(
 ) -> None:
     """Delete an API key. What uses it is refused from then on."""
     from cluster.cli.commands.each_item import confirm  # noqa: PLC0415
+    from cluster.cli.output.terminal_output import printable  # noqa: PLC0415
     from cluster.cli.service_client import open_client  # noqa: PLC0415
-    from cluster.cli.terminal_output import printable  # noqa: PLC0415
 
     with open_client(timeout) as client:
         found = find_key(client.api_keys(), key)
@@ -98,7 +98,7 @@ def find_key(known: Sequence[ApiKey], text: str) -> ApiKey:
 
 def key_line(key: ApiKey) -> str:
     """Returns one key as a tab-separated line, for programs."""
-    from cluster.cli.terminal_output import printable  # noqa: PLC0415
+    from cluster.cli.output.terminal_output import printable  # noqa: PLC0415
 
     times = (key.created_at, key.last_used_at)
     shown = ["" if at is None else at.astimezone().isoformat(" ", "seconds") for at in times]
@@ -107,8 +107,8 @@ def key_line(key: ApiKey) -> str:
 
 def table_lines(found: Sequence[ApiKey], now: datetime) -> list[str]:
     """Returns the keys as a table with its head, for people."""
+    from cluster.cli.output.terminal_output import printable  # noqa: PLC0415
     from cluster.cli.stored_items import short_ids  # noqa: PLC0415
-    from cluster.cli.terminal_output import printable  # noqa: PLC0415
     from cluster.cli.video_table import when_text  # noqa: PLC0415
 
     rows = [TITLES]

@@ -33,10 +33,10 @@ def logs(
     as_json: JsonLines = False,
 ) -> None:
     """Show the log of an extraction: each event with its time, attempt and reason."""
-    from cluster.cli.log_lines import json_line, log_line  # noqa: PLC0415
+    from cluster.cli.output.log_lines import json_line, log_line  # noqa: PLC0415
+    from cluster.cli.output.terminal_output import printable  # noqa: PLC0415
     from cluster.cli.service_client import open_client  # noqa: PLC0415
     from cluster.cli.stored_items import find_items  # noqa: PLC0415
-    from cluster.cli.terminal_output import printable  # noqa: PLC0415
 
     with open_client(timeout) as client:
         (item,) = find_items(client, [extraction_id])

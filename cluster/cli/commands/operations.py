@@ -50,8 +50,8 @@ def ledger(
     """Compare every accepted extraction with its outcome. For admins."""
     from dataclasses import asdict  # noqa: PLC0415
 
+    from cluster.cli.output.terminal_output import json_text  # noqa: PLC0415
     from cluster.cli.service_client import open_client  # noqa: PLC0415
-    from cluster.cli.terminal_output import json_text  # noqa: PLC0415
 
     with open_client(timeout) as client:
         result = client.ledger()
@@ -74,9 +74,9 @@ def timeline(
     """Show what happened to an extraction."""
     from dataclasses import asdict  # noqa: PLC0415
 
+    from cluster.cli.output.terminal_output import json_text  # noqa: PLC0415
     from cluster.cli.service_client import open_client  # noqa: PLC0415
     from cluster.cli.stored_items import find_items  # noqa: PLC0415
-    from cluster.cli.terminal_output import json_text  # noqa: PLC0415
 
     with open_client(timeout) as client:
         (item,) = find_items(client, [extraction_id])

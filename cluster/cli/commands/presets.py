@@ -43,8 +43,8 @@ def list_(local: OnThisMachine = False, timeout: Timeout = None, as_json: Json =
     """Show the saved specifications of your account."""
     import json  # noqa: PLC0415
 
+    from cluster.cli.output.terminal_output import json_text, printable  # noqa: PLC0415
     from cluster.cli.presets import open_presets  # noqa: PLC0415
-    from cluster.cli.terminal_output import json_text, printable  # noqa: PLC0415
 
     saved = open_presets(local=local, timeout=timeout).read()
     if as_json:

@@ -68,9 +68,9 @@ def whoami(timeout: Timeout = None, as_json: Json = False) -> None:
     """Show the account that you are logged in with, and the service."""
     from dataclasses import asdict  # noqa: PLC0415
 
+    from cluster.cli.output.terminal_output import json_text  # noqa: PLC0415
     from cluster.cli.server_url import server_url  # noqa: PLC0415
     from cluster.cli.service_client import open_client  # noqa: PLC0415
-    from cluster.cli.terminal_output import json_text  # noqa: PLC0415
 
     url = server_url(os.environ)
     with open_client(timeout) as client:

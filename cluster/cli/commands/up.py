@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cluster.cli.exit_codes import CommandExitCode
+from cluster.cli.output.exit_codes import CommandExitCode
 from cluster.cli.shared_options import example
 
 SamplesFolder = Annotated[

@@ -72,9 +72,9 @@ def list_(
     from dataclasses import asdict  # noqa: PLC0415
     from itertools import islice  # noqa: PLC0415
 
+    from cluster.cli.output.terminal_output import json_text  # noqa: PLC0415
+    from cluster.cli.output.video_lines import video_line  # noqa: PLC0415
     from cluster.cli.service_client import open_client  # noqa: PLC0415
-    from cluster.cli.terminal_output import json_text  # noqa: PLC0415
-    from cluster.cli.video_lines import video_line  # noqa: PLC0415
 
     with open_client(timeout) as client:
         matching = client.videos(status="succeeded" if status == "warned" else status, q=q)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cluster.cli.exit_codes import CommandExitCode
 from cluster.cli.ops.service_options import DEFAULT_DATA_DIR, DataDirOption, service_of, show
+from cluster.cli.output.exit_codes import CommandExitCode
 from cluster.cli.shared_options import Json, example
 
 if TYPE_CHECKING:

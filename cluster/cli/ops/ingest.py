@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cluster.cli.exit_codes import CommandExitCode
+from cluster.cli.output.exit_codes import CommandExitCode
 from cluster.cli.shared_options import example
 from cluster.cli.spec_options import SpecOptions, with_spec_options
 
@@ -156,7 +156,7 @@ class _Report:
         self._as_json, self._printed_at = as_json, time.monotonic()
 
     def add(self, outcome: ObjectOutcome, summary: IngestSummary) -> None:
-        from cluster.cli.terminal_output import printable  # noqa: PLC0415
+        from cluster.cli.output.terminal_output import printable  # noqa: PLC0415
 
         if self._as_json:
             _print_json(outcome_document(outcome))

@@ -11,9 +11,9 @@ from uuid import UUID
 
 import typer
 
-from cluster.cli.exit_codes import CommandExitCode
-from cluster.cli.log_lines import json_line, log_line
 from cluster.cli.ops.service_options import DEFAULT_DATA_DIR, DataDirOption, extraction_id, service_of
+from cluster.cli.output.exit_codes import CommandExitCode
+from cluster.cli.output.log_lines import json_line, log_line
 from cluster.cli.shared_options import example
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class _View:
         return found
 
     def _print(self, events: Iterable[TrailEvent], records: Iterable[LogRecord]) -> None:
-        from cluster.cli.terminal_output import printable  # noqa: PLC0415
+        from cluster.cli.output.terminal_output import printable  # noqa: PLC0415
 
         entries = [(event.at, self._event_line(event)) for event in events]
         entries += [(record.at, self._record_line(record)) for record in records]

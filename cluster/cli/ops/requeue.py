@@ -9,9 +9,9 @@ from uuid import UUID
 
 import typer
 
-from cluster.cli.exit_codes import CommandExitCode
 from cluster.cli.ops.service_options import DEFAULT_DATA_DIR, DataDirOption, extraction_id, run_on_database, show
 from cluster.cli.ops.time_option import HELP, parse_time
+from cluster.cli.output.exit_codes import CommandExitCode
 from cluster.cli.shared_options import Json, example
 
 if TYPE_CHECKING:

@@ -47,6 +47,6 @@ def run_on_database(data_dir: Path, work: Callable[[AsyncEngine], Awaitable[T]])
 
 def show(document: object, lines: list[str], *, as_json: bool) -> None:
     """Prints the result: as JSON for programs, or as lines for people."""
-    from cluster.cli.terminal_output import json_text, printable  # noqa: PLC0415
+    from cluster.cli.output.terminal_output import json_text, printable  # noqa: PLC0415
 
     typer.echo(json_text(document) if as_json else "\n".join(printable(line) for line in lines))

@@ -14,7 +14,7 @@ from cluster.local.cores_and_ports import LOCALHOST, check_port
 from cluster.local.secret_files import write_private
 from cluster.local.servers.haproxy_config import haproxy_config
 from cluster.local.servers.server_process import ServerProcess, broken_installation
-from serve_app.http.replica_sockets import socket_paths
+from serve_app.http.server.replica_sockets import socket_paths
 
 START_SECONDS = 20.0
 STOP = [(signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)]

@@ -20,7 +20,7 @@ from cluster.local.servers.haproxy_config import MAX_REQUESTS_PER_REPLICA
 from cluster.local.startup_error import ExitCode, StartupError
 from cluster.local.supervision.fallback_server import SERVER, FallbackServer
 from cluster.local.supervision.readiness_probe import ReadinessProbe
-from serve_app.http.replica_sockets import bound_socket, socket_paths
+from serve_app.http.server.replica_sockets import bound_socket, socket_paths
 from serve_app.openapi.response_schemas import Problem
 from tests.support.own_process import command_of
 from tests.support.programs import listening_replica

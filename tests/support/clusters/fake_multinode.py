@@ -20,7 +20,7 @@ from typing import Any
 
 import psutil
 
-from cluster.cli.exit_codes import CommandExitCode
+from cluster.cli.output.exit_codes import CommandExitCode
 from tests.scenarios.scenarios import Nodes
 from tests.support.programs.deploy_on_cluster import GROUP_LABEL
 from tests.support.servers.running_service import free_port

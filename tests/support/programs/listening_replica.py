@@ -15,8 +15,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from serve_app.http.replica_sockets import bound_socket, socket_paths
-from serve_app.http.socket_server import serve_on_socket
+from serve_app.http.server.replica_sockets import bound_socket, socket_paths
+from serve_app.http.server.socket_server import serve_on_socket
 
 
 async def who(request: Request) -> Response:

@@ -8,8 +8,8 @@ from collections import Counter
 
 import pytest
 
-from cluster.cli.exit_codes import CommandExitCode
 from cluster.cli.ops import ingest
+from cluster.cli.output.exit_codes import CommandExitCode
 from cluster.client.api_types import Failure, Video
 from cluster.client.error_families import error_class
 from cluster.client.errors import ConnectionFailed, FotogramaError

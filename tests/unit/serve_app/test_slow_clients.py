@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from db.values.error_catalogue import CatalogueError
-from serve_app.http import slow_clients
-from serve_app.http.slow_clients import MIN_BYTES_PER_SECOND, SILENT_SECONDS, enforce_min_rate
+from serve_app.http.server import slow_clients
+from serve_app.http.server.slow_clients import MIN_BYTES_PER_SECOND, SILENT_SECONDS, enforce_min_rate
 
 
 class Clock:

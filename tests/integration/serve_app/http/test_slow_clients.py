@@ -10,7 +10,7 @@ import pytest
 
 from db.acceptance import resumable_uploads
 from serve_app.deps import Deps
-from serve_app.http import slow_clients
+from serve_app.http.server import slow_clients
 from serve_app.submission import receive_chunks
 from tests.support.clients import tus_client
 from tests.support.clients.api_client import MP4, NOTHING_STORED, status_and_code, stored_state

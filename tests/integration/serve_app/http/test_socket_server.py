@@ -18,8 +18,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from serve_app.http.body_protocol import READ_BYTES
-from serve_app.http.socket_server import serve_on_socket
+from serve_app.http.server.body_protocol import READ_BYTES
+from serve_app.http.server.socket_server import serve_on_socket
 
 BODY = os.urandom(3 * READ_BYTES + 17)
 MAX_MESSAGE_BYTES = 2 * READ_BYTES

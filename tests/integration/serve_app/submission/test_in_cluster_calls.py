@@ -12,8 +12,8 @@ import httpx
 import orjson
 import pytest
 
-from cluster.cli.exit_codes import CommandExitCode
 from cluster.cli.ops.ingest import exit_code
+from cluster.cli.output.exit_codes import CommandExitCode
 from cluster.client.retry_policy import RetryPolicy
 from cluster.submit.prefix_ingest import ObjectOutcome, OutcomeKind, ingest_prefix
 from cluster.submit.service_handle import ServiceHandle

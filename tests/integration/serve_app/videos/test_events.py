@@ -20,7 +20,7 @@ from db.queue import task_queue
 from serve_app.app import create_app
 from serve_app.deployment import replica_lifespan
 from serve_app.deps import Deps
-from serve_app.http.socket_server import serve_on_socket
+from serve_app.http.server.socket_server import serve_on_socket
 from serve_app.live import event_stream, extraction_feed, pending_events
 from serve_app.openapi import response_schemas
 from tests.support.clients import api_client

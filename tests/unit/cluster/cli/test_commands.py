@@ -15,7 +15,7 @@ import pytest
 from cluster.cli import service_client
 from cluster.cli.app import main
 from cluster.cli.batch import batch_client
-from cluster.cli.exit_codes import exit_code_of
+from cluster.cli.output.exit_codes import exit_code_of
 from cluster.client.api_types import Failure
 from cluster.client.retry_policy import RetryPolicy
 from tests.support.clients.cli_run import Run

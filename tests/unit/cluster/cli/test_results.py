@@ -18,8 +18,8 @@ from cluster.cli.batch.output_paths import output_paths
 from cluster.cli.batch.progress_display import LineDisplay, ProgressBars, UploadTotal, rate_text
 from cluster.cli.batch.video_outcome import VideoOutcome, exit_code
 from cluster.cli.failures import failure_of
-from cluster.cli.terminal_output import printable
-from cluster.cli.warned_status import warned_status
+from cluster.cli.output.terminal_output import printable
+from cluster.cli.output.warned_status import warned_status
 from cluster.client.api_types import Extraction, Failure, Progress, Result, ResultWarning, Status
 from cluster.client.errors import ApiError
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 import uvicorn
 from starlette.types import ASGIApp
 
-from serve_app.http.body_protocol import BodyProtocol
+from serve_app.http.server.body_protocol import BodyProtocol
 
 KEEP_ALIVE_SECONDS = 60
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cluster.cli.terminal_output import printable
+from cluster.cli.output.terminal_output import printable
 from cluster.client.api_types import Video
 
 

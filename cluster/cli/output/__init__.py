@@ -1,0 +1,1 @@
+"""How the command line writes: terminal, JSON, lines of text, exit codes."""
