@@ -5,15 +5,17 @@ from typing import Any
 
 import pytest
 import requests
+from ray import cloudpickle
 from ray.autoscaler._private import constants
 from ray.autoscaler.v2.instance_manager import config
 
 from actors.scaling.fall_back import FallBack
 from actors.scaling.fall_back_watch import FallBackTurns
-from cluster.serve_applications import WorkerPlacement, scaling_of
+from actors.worker.worker_deployment import application
+from cluster.serve_applications import WorkerPlacement, open_worker, scaling_of
 from cluster.settings import Settings
 from tests.support.kubernetes.ray_autoscaler import ROUNDS, Kubernetes, RunningAutoscaler, running_autoscaler
-from tests.support.kubernetes.rendered_manifests import cluster_of, ray_groups, serve_config, variant
+from tests.support.kubernetes.rendered_manifests import cluster_of, ray_groups, serve_config, settings_of, variant
 
 SPOT, ON_DEMAND = "decode-cpu-spot", "decode-cpu"
 WITH_SPOT = ["production", "gpu"]
@@ -21,10 +23,14 @@ MINUTES = 60
 SETTINGS = Settings.model_construct(segment_seconds=300, scaling_wait_seconds=60, scaling_idle_seconds=120)
 
 
+def pool_args(name: str) -> Any:
+    (args,) = [app["args"] for app in serve_config(variant(name))["applications"] if app["name"] == "pool"]
+    return args
+
+
 def fall_back_of(name: str) -> FallBack:
     """That of the pool: what one of its workers asks for, and which other nodes there are."""
-    (args,) = [app["args"] for app in serve_config(variant(name))["applications"] if app["name"] == "pool"]
-    values = scaling_of(WorkerPlacement.model_validate(args), SETTINGS)
+    values = scaling_of(WorkerPlacement.model_validate(pool_args(name)), SETTINGS)
     assert values is not None
     return FallBack(**values.policy_kwargs["fall_back"])
 
@@ -47,6 +53,16 @@ def autoscaler(monkeypatch: pytest.MonkeyPatch) -> RunningAutoscaler:
 
 
 WORKERS = 8
+
+
+@pytest.mark.parametrize("name", WITH_SPOT)
+def test_node_keeps_nothing_of_what_a_starting_replica_answers(name: str) -> None:
+    """Ray keeps a larger answer on the replica's node, and never takes such a node for idle."""
+    scaling = scaling_of(WorkerPlacement.model_validate(pool_args(name)), SETTINGS)
+    assert scaling is not None
+    pool = application(open_worker, workers=scaling, cpus=1, resources={}, drain_seconds=600)
+    configuration = cloudpickle.dumps(pool._bound_deployment._deployment_config)  # type: ignore[no-untyped-call]  # Ray has no type for it
+    assert 2 * len(configuration) < int(settings_of(variant(name))["RAY_max_direct_call_object_size"])
 
 
 def test_spot_nodes_are_asked_first(autoscaler: RunningAutoscaler) -> None:

@@ -119,6 +119,8 @@ class FakeCluster:
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
             "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",
+            # As in `kuberay/base/settings.env`.
+            "RAY_max_direct_call_object_size": "1048576",
             "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
             **self.settings,
         }
