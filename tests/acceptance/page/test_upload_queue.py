@@ -326,4 +326,5 @@ def longest_task_ms(trace: bytes) -> float:
     tasks = [event for event in of_page if event["name"] == "ThreadControllerImpl::RunTask"]
     own = [task for task in tasks if not any(0 <= call - task["ts"] <= task["dur"] for call in driver_calls)]
     assert 0 < len(own) < len(tasks)
-    return max(task["tdur"] / 1000 for task in own)
+    longest = max(int(task["tdur"]) for task in own)
+    return longest / 1000
