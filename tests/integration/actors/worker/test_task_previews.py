@@ -35,13 +35,18 @@ from tests.support.wait_conditions import wait_until
 WAIT = """
 import time
 from actors.extraction_types import Progress
-newest = max(int(path.stem.partition("-")[2]) for path in out.glob("preview-*.jpg"))
-sheet = out / f"preview-{newest}.jpg"
 %s
 time.sleep(0.3)
 on_progress(Progress(newest, newest))
 while not (out / "go").exists():
     time.sleep(0.02)
+"""
+OWN_NEWEST = 'newest = max(int(path.stem.partition("-")[2]) for path in out.glob("preview-*.jpg"))'
+# The child's first preview: of one that was announced before, nothing is read again.
+LINK_TO_FILE = """
+newest = 1
+(out / "preview-1.jpg").symlink_to({!r})
+(out / "preview-1.vtt").write_text("WEBVTT")
 """
 SECRET = b"readable by the worker only"
 
@@ -74,8 +79,8 @@ class WaitingTask:
 
 
 @asynccontextmanager
-async def waiting_task(deps: WorkerDeps, tamper: str = "") -> AsyncIterator[WaitingTask]:
-    child = await child_that_runs(WAIT % tamper)
+async def waiting_task(deps: WorkerDeps, newest: str = OWN_NEWEST) -> AsyncIterator[WaitingTask]:
+    child = await child_that_runs(WAIT % newest)
     claim = await claim_task(deps)
     performing = asyncio.create_task(perform(claim, child, deps, asyncio.Event(), lambda: None))
     try:
@@ -167,7 +172,8 @@ async def test_preview_that_is_a_link_is_refused_and_the_result_is_published_all
     secret.write_bytes(b"\xff\xd8\xff" + SECRET + b"\xff\xd9")
     await submit_video(database, store, clips("h264")[0], ALL_FRAMES)
     with capture_logs() as logs:
-        async with waiting_task(previewing_deps, f"sheet.unlink(); sheet.symlink_to({str(secret)!r})") as task:
+        deps = replace(previewing_deps, preview_seconds=3600.0)
+        async with waiting_task(deps, LINK_TO_FILE.format(str(secret))) as task:
             await wait_until(is_logged(logs, "preview.refused"))
             assert await task.end() is TaskOutcome.PUBLISHED
     for key in await store.keys("results"):
