@@ -9,7 +9,7 @@ from functools import cache
 
 import pytest
 from PIL import Image
-from playwright.sync_api import CDPSession, Page, expect
+from playwright.sync_api import CDPSession, Page, Position, Route, expect
 
 from db.queue import task_queue
 from db.queue.task_queue import Claim
@@ -106,11 +106,20 @@ def test_frames_are_looked_at_one_by_one_with_the_keyboard(page: Page, site: Sit
 
 
 def test_click_on_the_contact_sheet_opens_the_frame_at_that_place(page: Page, site: Site) -> None:
-    open_result(page, site, 30)
+    held: list[Route] = []
+    page.route("**/sheet.jpg", lambda route: held.append(route))  # noqa: PLW0108  # Playwright marks the handler
+    with page.expect_response("**/sheet.vtt"):
+        open_result(page, site, 30)
     sheet = page.get_by_role("img", name="Contact sheet")
     box = sheet.bounding_box()
     assert box is not None
-    sheet.click(position={"x": box["width"] * 0.75, "y": box["height"] / 2})
+    place = Position(x=box["width"] * 0.75, y=box["height"] / 2)
+    sheet.click(position=place)
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    held[0].continue_()
+    sheet.evaluate("image => image.decode()")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    sheet.click(position=place)
     frame_title(page, 4, 30)
 
 

@@ -23,6 +23,12 @@ export function sheetSize(count, frame) {
   return { width: CELL_WIDTH * columns, height: Math.round(CELL_WIDTH * frame.height / frame.width) * Math.ceil(shown / columns) };
 }
 
+/** Gives the image of a sheet its place before it is loaded. */
+export function reservePlace(image, { width, height }) {
+  image.style.setProperty("--sheet-width", width);
+  image.style.setProperty("--sheet-ratio", width / height);
+}
+
 export class ContactSheet {
   /** onOpen(seconds): the frame that is shown from this time on. */
   constructor(figure, onOpen) {
@@ -37,15 +43,17 @@ export class ContactSheet {
     const src = `/v1/extractions/${extractionId}/sheet.jpg`;
     this.figure.hidden = count < 2;
     if (count < 2 || this.image.getAttribute("src") === src) return;
-    Object.assign(this.image, sheetSize(count, frame));
+    reservePlace(this.image, sheetSize(count, frame));
     this.image.alt = t("sheet.alt", { count: Math.min(count, MAX_CELLS), total: count });
     this.image.src = src;
     this.index = fetchText(`/v1/extractions/${extractionId}/sheet.vtt`).then(parseSheetIndex, () => []);
   }
 
   async handleClick({ offsetX, offsetY }, onOpen) {
-    const scale = this.image.naturalWidth / this.image.clientWidth;
-    const [x, y] = [offsetX * scale, offsetY * scale];
+    // Until the image is there, nobody knows what they click at.
+    if (!this.image.naturalWidth) return;
+    const x = offsetX * this.image.naturalWidth / this.image.clientWidth;
+    const y = offsetY * this.image.naturalHeight / this.image.clientHeight;
     const place = (await this.index).find((one) => x >= one.x && y >= one.y && x < one.x + one.width && y < one.y + one.height);
     if (place) onOpen(place.seconds);
   }

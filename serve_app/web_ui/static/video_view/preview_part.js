@@ -1,7 +1,7 @@
 // While an extraction runs: the contact sheet of the frames so far, in the place that the whole sheet is going to take.
 
 import { t } from "../texts.js";
-import { sheetSize } from "./contact_sheet.js";
+import { reservePlace, sheetSize } from "./contact_sheet.js";
 
 export class PreviewPart {
   constructor() {
@@ -31,11 +31,10 @@ export class PreviewPart {
   }
 
   /** Shows an image once it is decoded: until then the one before stays. */
-  async load(src, { width, height }) {
-    const image = new Image(width, height);
+  async load(src, size) {
+    const image = new Image();
     image.alt = t("preview.alt");
-    image.style.setProperty("--sheet-width", width);
-    image.style.setProperty("--sheet-ratio", width / height);
+    reservePlace(image, size);
     image.src = src;
     try {
       await image.decode();
