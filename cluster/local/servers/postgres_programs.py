@@ -79,14 +79,19 @@ def _copy_to(folder: Path, os_user: OsUser) -> Path:
         new_copy = folder / f".{copy.name}"
         package = _package()
         for name in COPIED_FOLDERS:
-            shutil.copytree(package / INSTALLATION / name, new_copy / WHEEL / INSTALLATION / name, symlinks=True)
+            _copy_tree(package / INSTALLATION / name, new_copy / WHEEL / INSTALLATION / name)
         if (libraries := package.with_name(LIBRARIES)).is_dir():
-            shutil.copytree(libraries, new_copy / LIBRARIES, symlinks=True)
+            _copy_tree(libraries, new_copy / LIBRARIES)
         _open_to_all(new_copy)
         # The files are on disk before the rename, so that a power failure leaves no incomplete copy under this name.
         os.sync()
         new_copy.rename(copy)
     return programs
+
+
+def _copy_tree(source: Path, target: Path) -> None:
+    # Static libraries are for those who compile.
+    shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns("*.a"))
 
 
 def _open_to_all(tree: Path) -> None:
