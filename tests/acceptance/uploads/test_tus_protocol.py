@@ -30,7 +30,7 @@ def headers_of_bob(service: Service) -> Mapping[str, str]:
 
 @pytest.fixture
 async def visitor(service: Service) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=service.url, timeout=TIMEOUT_SECONDS) as client:
+    async with httpx.AsyncClient(base_url=service.url, timeout=TIMEOUT_SECONDS, verify=False) as client:
         yield client
 
 
@@ -42,7 +42,9 @@ def ana(visitor: httpx.AsyncClient, headers_of_ana: Mapping[str, str]) -> httpx.
 
 @pytest.fixture
 async def bob(service: Service, headers_of_bob: Mapping[str, str]) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=service.url, headers=headers_of_bob, timeout=TIMEOUT_SECONDS) as client:
+    async with httpx.AsyncClient(
+        base_url=service.url, headers=headers_of_bob, timeout=TIMEOUT_SECONDS, verify=False
+    ) as client:
         yield client
 
 

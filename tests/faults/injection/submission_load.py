@@ -140,10 +140,10 @@ async def continuous_load(system: System, clip: Clip, *, clients: int = 3) -> As
     At the end of the block each started submission is still repeated until it is accepted.
     """
     sent: list[Submission] = []
-    stop = asyncio.Event()
+    stop, asking = asyncio.Event(), asyncio.Lock()
     async with open_senders(system, clients, EVERY_FRAME) as group, asyncio.TaskGroup() as tasks:
         for sender in group:
-            tasks.create_task(_keep_sending(system, sender, clip, sent, stop))
+            tasks.create_task(_keep_sending(system, sender, clip, sent, stop, asking))
         await _wait_for_backlog(system)
         try:
             yield sent
@@ -152,11 +152,15 @@ async def continuous_load(system: System, clip: Clip, *, clients: int = 3) -> As
 
 
 async def _keep_sending(
-    system: System, sender: Sender, clip: Clip, sent: list[Submission], stop: asyncio.Event
+    system: System, sender: Sender, clip: Clip, sent: list[Submission], stop: asyncio.Event, asking: asyncio.Lock
 ) -> None:
     while not stop.is_set():
-        if await asyncio.to_thread(_count_unfinished, system) >= BACKLOG:
-            await asyncio.sleep(PAUSE_SECONDS)
+        # While there is enough to do, one client asks for all of them: each time costs PostgreSQL a process.
+        async with asking:
+            has_room = await asyncio.to_thread(_count_unfinished, system) < BACKLOG
+            if not has_room:
+                await asyncio.sleep(PAUSE_SECONDS)
+        if not has_room:
             continue
         submission = clip.new_submission()
         sent.append(submission)

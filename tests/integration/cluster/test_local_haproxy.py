@@ -37,7 +37,7 @@ class Ingress:
         self.folder, self.port = folder, free_port()
         self.fallback = FallbackServer(folder / "fallback.sock", lambda: {"api": "restarting"})
         self.haproxy = HAProxy(self.port, folder, self.fallback.path, folder / "haproxy.log", replicas=lambda: 1)
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30, verify=False)
 
     @contextmanager
     def replica(self) -> Iterator[subprocess.Popen[str]]:

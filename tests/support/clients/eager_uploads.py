@@ -103,7 +103,7 @@ async def growth_while_clients_stall(service: Service, upload_bytes: int, max_se
     assert len(watched) == 2
 
     def memory() -> int:
-        return sum(read_kibibytes(pid, "smaps_rollup", "Pss:") for pid in watched)
+        return sum(read_kibibytes(pid, "status", "VmRSS:") for pid in watched)
 
     async with httpx.AsyncClient(base_url=service.url, headers=headers, timeout=max_seconds) as http:
         paths = [await tus_client.open_upload(http, upload_bytes) for _ in range(CLIENTS)]

@@ -254,11 +254,6 @@ class Inbox:
     def url(self) -> str:
         return f"smtp://127.0.0.1:{self._port}"
 
-    @property
-    def repeated_messages(self) -> int:
-        """How many messages repeat the Message-ID of an earlier one."""
-        return len(self._messages) - len({message["Message-ID"] for _, message in self._messages})
-
     def messages(self) -> list[EmailMessage]:
         return [message for _, message in self._messages]
 
