@@ -8,13 +8,16 @@ in a conftest.
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -164,5 +167,13 @@ def redis_url(valkey: Valkey) -> Iterator[str]:
 
 
 def _run(server: Postgres, statement: sql.Composed) -> None:
-    with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
-        connection.execute(statement)
+    _administrator(os.getpid(), server.url("postgres")).execute(statement)
+
+
+@cache
+def _administrator(_pid: int, url: str) -> psycopg.Connection[Any]:
+    """One connection for the databases of all tests: each connection costs PostgreSQL a process."""
+    connection = psycopg.connect(url, autocommit=True)
+    # PostgreSQL may have ended before.
+    atexit.register(connection.close)
+    return connection
