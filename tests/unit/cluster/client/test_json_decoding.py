@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +14,8 @@ from cluster.client.errors import UnexpectedAnswer
 from cluster.client.json_decoding import decode
 from cluster.client.result_types import Manifest
 from tests.support.clients.fake_service import MANIFEST
+from tests.support.own_process import command_of
+from tests.support.programs import decode_in_threads
 
 EXTRACTION: dict[str, Any] = {
     "id": "e",
@@ -82,3 +85,8 @@ def test_answer_that_is_not_json_is_unexpected() -> None:
         decode(Extraction, b"<html>")
     with pytest.raises(UnexpectedAnswer, match="not JSON"):
         decode(Extraction, b"\xff\xfe")
+
+
+def test_threads_decode_values_of_a_new_type_at_the_same_time() -> None:
+    ended = subprocess.run(command_of(decode_in_threads), check=False, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0, ended.stderr
