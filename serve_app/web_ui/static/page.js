@@ -172,9 +172,13 @@ function showLogin() {
   sessionDialog.ask(account.email, uploadQueue.isActive);
 }
 
-/** Goes back to the form of visitors. */
+/** Goes back to the form of visitors. done: what has just become of the account. */
 function leave(done = "") {
+  // A late answer to a request of the account that has left.
+  if (!account && !done && !byId("login").hidden) return;
   account = null;
+  // The session of a deleted account ends at once, often before the answer to the deletion.
+  sessionDialog.close();
   uploadQueue.drop();
   forgetLanguage();
   videoList.reset();

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from db.notification import outbox, webhook_deliveries
 from serve_app.security.rate_limit import RateLimit, RateLimiter
@@ -206,6 +206,25 @@ class TestSettings:
         expect(page.locator("#email")).to_be_focused()
         fill_credentials(page)
         expect(page.get_by_role("alert")).to_contain_text("The e-mail or the password is wrong.")
+
+    def test_visitor_gets_the_form_also_when_the_session_ends_before_the_answer_to_the_deletion(
+        self, page: Page
+    ) -> None:
+        held: list[Route] = []
+        page.route(
+            "**/v1/me", lambda route: held.append(route) if route.request.method == "DELETE" else route.continue_()
+        )
+        page.get_by_role("link", name="Settings").click()
+        page.get_by_role("form", name="Delete account").get_by_label("Your password").fill(PASSWORD)
+        page.keyboard.press("Enter")
+        with page.expect_request(lambda request: request.method == "DELETE"):
+            page.get_by_role("dialog").get_by_role("button", name="Delete everything").click()
+        answer = held[0].fetch()
+        expect(page.locator("#session-ended")).to_be_visible()
+        held[0].fulfill(response=answer)
+        expect(page.get_by_text("Your account and all that belonged to it are deleted.")).to_be_visible()
+        expect(page.locator("#session-ended")).to_be_hidden()
+        expect(page.locator("#email")).to_be_focused()
 
     def test_what_was_typed_stays_when_the_session_ends(self, page: Page) -> None:
         page.get_by_role("link", name="Settings").click()

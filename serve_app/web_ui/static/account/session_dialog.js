@@ -54,8 +54,12 @@ export class SessionDialog {
     await this.onLoggedIn();
   }
 
-  leave() {
+  close() {
     this.dialog.close();
+  }
+
+  leave() {
+    this.close();
     this.onLeave();
   }
 }
