@@ -50,7 +50,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Of the whole suite: one for each core, and one because the tests of whole services mostly wait. A part of the
+    """Of the whole suite: one for each core, and one for the tests of whole services, which mostly wait. A part of the
     suite starts faster without other processes.
     """
     return cores() + 1 if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0

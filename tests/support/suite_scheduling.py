@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
-# More than two whole services at once would only make each other slow.
+# Two whole services at once would only make each other slow.
 WHOLE_SERVICE = {
     "tests/acceptance/test_bucket.py",
     "tests/acceptance/test_documents.py",
@@ -25,9 +24,8 @@ WHOLE_SERVICE = {
     "tests/acceptance/uploads/test_tus_protocol.py",
     "tests/acceptance/test_up.py",
     "tests/acceptance/test_up_restarts.py",
+    "tests/faults/test_rows_service.py",
 }
-# They have a service of their own, and run beside those tests.
-SECOND_SERVICE = {"tests/faults/test_rows_service.py"}
 # A browser, a database of 200,000 rows.
 SLOW_SETUP = {
     "tests/acceptance/page/test_page.py",
@@ -65,7 +63,6 @@ class SuiteScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has n
 def scheduling_group(nodeid: str) -> str:
     """Tests of one group run in one process."""
     path = nodeid.partition("::")[0]
-    # Only root can tell the sockets of two services apart, which `test_up_restarts` looks at.
-    if path in WHOLE_SERVICE or (path in SECOND_SERVICE and os.geteuid() != 0):
+    if path in WHOLE_SERVICE:
         return "whole service"
-    return path if path in SECOND_SERVICE | SLOW_SETUP else nodeid
+    return path if path in SLOW_SETUP else nodeid
