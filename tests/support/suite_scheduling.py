@@ -23,7 +23,7 @@ WHOLE_SERVICE = {
     "tests/acceptance/uploads/test_stalled_uploads.py",
     "tests/acceptance/uploads/test_tus_protocol.py",
     "tests/acceptance/test_up.py",
-    "tests/acceptance/test_up_restarts.py",
+    "tests/faults/test_up_restarts.py",
     "tests/faults/test_rows_service.py",
 }
 # A browser, a database of 200,000 rows.

@@ -27,6 +27,8 @@ from tests.support.servers.request_loop import RequestLoop
 from tests.support.servers.running_service import READY, START_SECONDS, Service
 from tests.support.unprivileged_user import unprivileged_user
 
+pytestmark = pytest.mark.faults
+
 POLL_SECONDS = 0.05
 
 
