@@ -106,12 +106,7 @@ def _copy_name() -> str:
     """A power failure may leave an incomplete copy, so each start of the machine makes its own. To wait until all files
     are on the disk would take seconds where others write to it.
     """
-    try:
-        start = BOOT_ID.read_text()[:8]
-    except OSError:
-        # Not Linux. A copy whose programs do not run is replaced there too.
-        start = "unknown"
-    return f"postgres-{_fingerprint()}-{start}"
+    return f"postgres-{_fingerprint()}-{BOOT_ID.read_text().strip()[:8]}"
 
 
 def _fingerprint() -> str:

@@ -12,7 +12,6 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from cluster.local.servers import postgres_programs
 from cluster.local.servers.embedded_postgres import Postgres
 from cluster.local.servers.os_user import OsUser, server_user
 from cluster.local.servers.postgres_programs import LIBRARIES, WHEEL, programs_for, wheel_programs
@@ -121,22 +120,6 @@ def test_incomplete_copy_is_removed(account: OsUser, shared_dir: Path) -> None:
 
     assert account.run_error(programs / "postgres") is None
     assert [path.name for path in shared_dir.glob("*postgres-*")] == [name]
-
-
-@AS_ROOT
-@pytest.mark.usefixtures("closed_wheel")
-def test_each_start_of_the_machine_makes_its_own_copy_in_the_place_of_the_one_before(
-    account: OsUser, shared_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    boot_id = tmp_path / "boot_id"
-    monkeypatch.setattr(postgres_programs, "BOOT_ID", boot_id)
-    copies = []
-    for start in ("", "0f7d3a52-8c1e\n", "b1946ac9-2f5c\n"):
-        if start:
-            boot_id.write_text(start)
-        copies.append(programs_for(account, shared_dir).parents[2])
-        assert list(shared_dir.glob("postgres-*")) == copies[-1:]
-    assert len(set(copies)) == 3
 
 
 @AS_ROOT
