@@ -23,8 +23,6 @@ MAJOR_VERSION = "18"
 INSTALLATION = f"pginstall{MAJOR_VERSION}"
 COPIED_FOLDERS = ("bin", "lib", "share")
 PROGRAMS = ("initdb", "postgres")
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-"""It changes with each start of the machine (random(4))."""
 
 
 def wheel_programs() -> Path:
@@ -71,12 +69,12 @@ def _run_error(os_user: OsUser, programs: Path) -> str | None:
 def _copy_to(folder: Path, os_user: OsUser) -> Path:
     """Returns the folder of the copied programs. Replaces a copy that does not run, and an incomplete one."""
     make_shared_dir(folder)
-    copy = folder / _copy_name()
+    copy = folder / f"postgres-{_fingerprint()}"
     programs = copy / WHEEL / INSTALLATION / "bin"
     with _locked(folder / ".lock"):
         if copy.exists() and _run_error(os_user, programs) is None:
             return programs
-        for old_copy in [*folder.glob(".postgres-*"), *folder.glob(f"postgres-{_fingerprint()}*")]:
+        for old_copy in [*folder.glob(".postgres-*"), copy]:
             shutil.rmtree(old_copy, ignore_errors=True)
         new_copy = folder / f".{copy.name}"
         package = _package()
@@ -85,6 +83,8 @@ def _copy_to(folder: Path, os_user: OsUser) -> Path:
         if (libraries := package.with_name(LIBRARIES)).is_dir():
             _copy_tree(libraries, new_copy / LIBRARIES)
         _open_to_all(new_copy)
+        # The files are on disk before the rename, so that a power failure leaves no incomplete copy under this name.
+        os.sync()
         new_copy.rename(copy)
     return programs
 
@@ -100,13 +100,6 @@ def _open_to_all(tree: Path) -> None:
         for path in (Path(folder), *(Path(folder, name) for name in files)):
             if not path.is_symlink():
                 path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
-
-
-def _copy_name() -> str:
-    """A power failure may leave an incomplete copy, so each start of the machine makes its own. To wait until all files
-    are on the disk would take seconds where others write to it.
-    """
-    return f"postgres-{_fingerprint()}-{BOOT_ID.read_text().strip()[:8]}"
 
 
 def _fingerprint() -> str:
