@@ -210,18 +210,18 @@ class TestSettings:
     def test_visitor_gets_the_form_also_when_the_session_ends_before_the_answer_to_the_deletion(
         self, page: Page
     ) -> None:
-        held: list[Route] = []
-        page.route(
-            "**/v1/me", lambda route: held.append(route) if route.request.method == "DELETE" else route.continue_()
-        )
+        def answer_late(route: Route) -> None:
+            if route.request.method != "DELETE":
+                return route.continue_()
+            answer = route.fetch()
+            page.locator("#session-ended").wait_for()
+            return route.fulfill(response=answer)
+
+        page.route("**/v1/me", answer_late)
         page.get_by_role("link", name="Settings").click()
         page.get_by_role("form", name="Delete account").get_by_label("Your password").fill(PASSWORD)
         page.keyboard.press("Enter")
-        with page.expect_request(lambda request: request.method == "DELETE"):
-            page.get_by_role("dialog").get_by_role("button", name="Delete everything").click()
-        answer = held[0].fetch()
-        expect(page.locator("#session-ended")).to_be_visible()
-        held[0].fulfill(response=answer)
+        page.get_by_role("dialog").get_by_role("button", name="Delete everything").click()
         expect(page.get_by_text("Your account and all that belonged to it are deleted.")).to_be_visible()
         expect(page.locator("#session-ended")).to_be_hidden()
         expect(page.locator("#email")).to_be_focused()

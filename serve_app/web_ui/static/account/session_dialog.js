@@ -7,7 +7,7 @@ import { t } from "../texts.js";
 const byId = (id) => document.getElementById(id);
 
 export class SessionDialog {
-  /** onLoggedIn(): gives a promise. onLeave(): the user does not want to go on with this account. */
+  /** onLoggedIn(): gives a promise. onLeave(): the user does not want to go on with this account; it closes the dialog. */
   constructor({ onLoggedIn, onLeave }) {
     Object.assign(this, { onLoggedIn, onLeave });
     this.dialog = byId("session-ended");
@@ -16,7 +16,7 @@ export class SessionDialog {
       event.preventDefault();
       this.submit();
     });
-    byId("session-leave").addEventListener("click", () => this.leave());
+    byId("session-leave").addEventListener("click", () => this.onLeave());
     // Without a session nothing on the page works, so Escape does not close it.
     this.dialog.addEventListener("cancel", (event) => event.preventDefault());
   }
@@ -56,10 +56,5 @@ export class SessionDialog {
 
   close() {
     this.dialog.close();
-  }
-
-  leave() {
-    this.close();
-    this.onLeave();
   }
 }
