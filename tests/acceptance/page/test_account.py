@@ -242,6 +242,17 @@ class TestSettings:
         page.get_by_role("button", name="Save").click()
         expect(page.get_by_role("status").filter(has_text="Saved.")).to_be_visible()
 
+    def test_ended_session_can_be_left_for_another_account(self, page: Page) -> None:
+        page.context.clear_cookies()
+        page.get_by_role("link", name="Settings").click()
+        dialog = page.get_by_role("dialog", name="Your session has ended")
+        dialog.get_by_role("button", name="Use another account").click()
+        expect(dialog).to_be_hidden()
+        expect(page.get_by_role("heading", name="Your videos", level=1)).to_be_hidden()
+        fill_credentials(page)
+        expect(page.locator("#account-email")).to_have_text(EMAIL)
+        expect(dialog).to_be_hidden()
+
 
 async def give_up_a_delivery(site: Site, user_id: UUID) -> None:
     """An extraction of this account, whose webhook answered 503 until the service gave up."""
