@@ -309,7 +309,7 @@ def longest_task_ms(trace: bytes) -> float:
     """The processor time of the page's longest task. On a busy machine a task lasts longer, but needs no more of it.
 
     Source: the Trace Event Format, whose times are microseconds (`tdur`: of the processor). Tasks in which the driver
-    looks for elements are not the page's.
+    looks for elements are not the page's; one that runs when the trace ends (phase B, not X) has no times.
     """
     events = json.loads(trace)["traceEvents"]
     threads = {
@@ -323,7 +323,7 @@ def longest_task_ms(trace: bytes) -> float:
         for event in of_page
         if event["args"].get("chrome_mojo_event_info", {}).get("mojo_interface_tag") == "blink.mojom.DevToolsSession"
     ]
-    tasks = [event for event in of_page if event["name"] == "ThreadControllerImpl::RunTask"]
+    tasks = [event for event in of_page if event["name"] == "ThreadControllerImpl::RunTask" and event["ph"] == "X"]
     own = [task for task in tasks if not any(0 <= call - task["ts"] <= task["dur"] for call in driver_calls)]
     assert 0 < len(own) < len(tasks)
     longest = max(int(task["tdur"]) for task in own)
