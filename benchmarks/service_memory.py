@@ -2,7 +2,8 @@
 
 It gives two figures. The first is the growth of an API replica over many uploads of 10 MB: the highest resident set
 minus the resident set while idle. The second is the memory of a worker and its decoding children for a 4K clip: the sum
-of their proportional set sizes, so that a shared page counts once. It includes the child that is started ahead.
+of their proportional set sizes, so that a shared page counts once. It includes the fork server and the child that is
+forked ahead.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Resource use over many videos in a row: `python -m benchmarks.soak [--videos 201] [--json FILE]`.
 
-Like a worker, one process starts a decoding child ahead for each video, sends it the job over its pipe, and reads the
-archive. The videos are small and of many kinds; some are damaged. Every 20 videos it prints the process's resident
+Like a worker, one process has a decoding child forked ahead for each video, sends it the job over its pipe, and reads
+the archive. The videos are small and of many kinds; some are damaged. Every 20 videos it prints the process's resident
 memory, open descriptors and child processes: none may grow. The exit code is 1 when one does. A child that crashes ends
 the run with an error.
 """
@@ -26,6 +26,7 @@ from pathlib import Path
 from actors.extraction_types import EngineOptions, Extracted, ProgressEvent
 from actors.sandbox.child_process import ChildCrashed, DecodingChild
 from actors.sandbox.child_protocol import Job, Refused
+from actors.sandbox.fork_server import ForkServer
 from benchmarks.extract.compared_programs import CHILD_LIMITS
 from benchmarks.process_measurement import MIB, Row, machine_description, process_tree, read_kibibytes, write_rows
 from db.values.frame_spec import FrameSpec, canonical
@@ -63,15 +64,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 async def run_videos(clips: Sequence[Path], videos: int, out: Path) -> tuple[list[ResourceUse], Counter[str]]:
     """The resource use over time, and how often each outcome occurred. Raises RuntimeError when a child crashed."""
-    child = await DecodingChild.start()
-    uses, outcomes = [_measure(0)], Counter[str]()
-    for number, source in enumerate(islice(cycle(clips), videos), start=1):
-        spare = asyncio.create_task(DecodingChild.start())
-        outcomes[await run_video(child, source, out)] += 1
-        child = await spare
-        if number % REPORT_EVERY == 0 or number == videos:
-            uses.append(_measure(number))
-    await child.kill()
+    async with ForkServer() as server:
+        child = await DecodingChild.start(server)
+        uses, outcomes = [_measure(0)], Counter[str]()
+        for number, source in enumerate(islice(cycle(clips), videos), start=1):
+            spare = asyncio.create_task(DecodingChild.start(server))
+            outcomes[await run_video(child, source, out)] += 1
+            child = await spare
+            if number % REPORT_EVERY == 0 or number == videos:
+                uses.append(_measure(number))
+        await child.kill()
     return uses, outcomes
 
 

@@ -1,1 +1,1 @@
-"""The decoding child: its process, its protocol and its main function."""
+"""The decoding child: its fork server, its protocol and its main function."""

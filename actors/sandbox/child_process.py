@@ -7,10 +7,8 @@ a deadline, and is killed with SIGKILL. Whatever native code does in it, the wor
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -40,23 +38,11 @@ from actors.sandbox.child_protocol import (
     decode_message,
     encode_job,
 )
+from actors.sandbox.fork_server import MAX_LOG_BYTES, START_SECONDS, ChildStartError, ForkedProcess, ForkServer
 from db.values.error_catalogue import CatalogueError
 
-PROGRAM = ("-m", "actors.sandbox.child_entry")
-START_SECONDS = 60.0
-MAX_LOG_BYTES = 2000
-CHILD_ENVIRONMENT: Mapping[str, str] = {
-    "PATH": "/usr/bin:/bin",
-    "LANG": "C.UTF-8",
-    "MALLOC_ARENA_MAX": "2",
-    # Freed pictures go back to the system. Encoded images are smaller and stay: mapping each would cost page faults.
-    "MALLOC_MMAP_THRESHOLD_": "1000000",
-    # Memory that images have freed at the end of the heap is kept for the next images.
-    "MALLOC_TRIM_THRESHOLD_": "16777216",
-    # numpy's linear algebra is not used; its threads would be started with the child.
-    "OPENBLAS_NUM_THREADS": "1",
-}
-"""The whole environment of a child."""
+EXIT_SECONDS = 10.0
+"""How long a child that has closed its pipe may take to end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +57,6 @@ class ServiceErrorReport(CatalogueError):
     """A service error that only the child reports, by its exit code. A child that was taken over may report any."""
 
 
-class ChildStartError(Exception):
-    """A child did not start. The cause is in this worker, not in a file."""
-
-
 ChildResult = Extracted | Split | SegmentExtracted | EngineMismatch | Refused
 ChildOutcome = ChildResult | ChildCrashed
 
@@ -82,25 +64,15 @@ ChildOutcome = ChildResult | ChildCrashed
 class DecodingChild:
     """A started child that waits for its job. The thread that starts it must live longer (PR_SET_PDEATHSIG)."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: ForkedProcess) -> None:
         self._process = process
         self._log = bytearray()
         self._log_reader = asyncio.create_task(self._read_log())
 
     @classmethod
-    async def start(cls, program: Sequence[str] = PROGRAM) -> DecodingChild:
-        """Starts a child and waits until it has done its imports. Raises ChildStartError."""
-        process = await asyncio.create_subprocess_exec(
-            # -I: neither the working folder nor PYTHON* variables change what the child imports.
-            *(sys.executable, "-I", *program, str(os.getpid())),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            cwd="/",
-            env=CHILD_ENVIRONMENT,
-            start_new_session=True,
-        )
-        child = cls(process)
+    async def start(cls, server: ForkServer) -> DecodingChild:
+        """Starts a child and waits until it is ready for its job. Raises ChildStartError."""
+        child = cls(await server.fork())
         try:
             await child._expect_ready()
         except BaseException:
@@ -114,7 +86,7 @@ class DecodingChild:
 
     @property
     def is_alive(self) -> bool:
-        return self._process.returncode is None
+        return self._process.exit_code is None
 
     async def run(
         self, job: Job, on_progress: Callable[[ProgressEvent], Awaitable[None]]
@@ -145,17 +117,24 @@ class DecodingChild:
         except ProtocolError:
             return await self._crashed("The decoder sent an unreadable message.")
         except (EOFError, ConnectionError):
-            _raise_service_error(await self._process.wait())
-            return await self._crashed(_crash_detail(self._process.returncode))
+            code = await self._exit_code()
+            _raise_service_error(code)
+            return await self._crashed(_crash_detail(code))
         finally:
             await self.kill()
 
     async def kill(self) -> None:
         """Kills the child and the processes that it has started. Returns when the child has ended."""
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        await self._process.wait()
+        await self._process.kill()
         await self._log_reader
+
+    async def _exit_code(self) -> int:
+        """The exit code of a child that has closed its pipe. One that does not end then is killed."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(EXIT_SECONDS):
+                return await self._process.wait()
+        await self.kill()
+        return await self._process.wait()
 
     async def _expect_ready(self) -> None:
         try:
@@ -171,9 +150,8 @@ class DecodingChild:
         self, job: Job, on_progress: Callable[[ProgressEvent], Awaitable[None]], deadline: _Deadline
     ) -> ChildResult:
         """Sends the job and receives messages until the child's result."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(encode_job(job))
-        await self._process.stdin.drain()
+        self._process.writer.write(encode_job(job))
+        await self._process.writer.drain()
         checker = ProtocolChecker(job)
         while True:
             message = await self._receive()
@@ -190,15 +168,13 @@ class DecodingChild:
                     return result
 
     async def _receive(self) -> ChildMessage:
-        assert self._process.stdout is not None
-        (length,) = HEADER.unpack(await self._process.stdout.readexactly(HEADER.size))
+        (length,) = HEADER.unpack(await self._process.reader.readexactly(HEADER.size))
         if length > MAX_MESSAGE_BYTES:
             raise ProtocolError(f"a message of {length} bytes")
-        return decode_message(await self._process.stdout.readexactly(length))
+        return decode_message(await self._process.reader.readexactly(length))
 
     async def _read_log(self) -> None:
-        assert self._process.stderr is not None
-        while chunk := await self._process.stderr.read(1 << 16):
+        while chunk := await self._process.log.read(1 << 16):
             self._log += chunk
             del self._log[:-MAX_LOG_BYTES]
 

@@ -1,7 +1,7 @@
-"""The main function of a decoding child, which runs one job and ends. `actors.sandbox.child_entry` calls it.
+"""The main function of a decoding child, which runs one job and ends. `actors.sandbox.fork_server_entry` calls it.
 
-The child is started before its job is known. It imports its libraries, waits for the job, and sets the kernel's limits
-for itself; only then it opens the untrusted file. The kernel kills it when its parent ends.
+The child is started before its job is known. It waits for the job and sets the kernel's limits for itself; only then it
+opens the untrusted file.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ import ctypes
 import errno
 import os
 import resource
-import signal
-import sys
 import threading
 import time
 from typing import BinaryIO, assert_never
@@ -39,29 +37,28 @@ from actors.sandbox.child_protocol import (
     decode_job,
     encode_message,
 )
+from actors.sandbox.parent_death import watch_pipe
 from db.values.error_catalogue import CatalogueError
 from db.values.frame_spec import parse
 
-PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
 PROCESS_NAME = "decoding-child"
 PROGRESS_SECONDS = 0.2
-PARENT_GONE_EXIT = 98
 MAX_OPEN_FILES = 64
 MAX_OPEN_FILES_WITH_GPU = 1024
 
 
 def main() -> None:
     """Reads a job from stdin, runs it, and writes messages to stdout. Errors of the service become exit codes."""
-    die_with_parent(int(sys.argv[1]))
-    pipe = _take_stdout()
+    # `sys.stdin` belongs to the file that the fork server has there.
+    jobs, pipe = os.fdopen(0, "rb", closefd=False), _take_stdout()
     _send(pipe, Ready())
-    body = _read_message(sys.stdin.buffer)
+    body = _read_message(jobs)
     if body is None:
         return
     job = decode_job(body)
     set_process_name(PROCESS_NAME)
-    threading.Thread(target=_watch_parent, args=(sys.stdin.buffer,), daemon=True).start()
+    threading.Thread(target=watch_pipe, args=(jobs,), daemon=True).start()
     apply_limits(job.limits)
     try:
         _send(pipe, _run_job(job, pipe))
@@ -73,13 +70,6 @@ def main() -> None:
         if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
             os._exit(STORAGE_EXIT)
         raise
-
-
-def die_with_parent(parent: int) -> None:
-    """Asks the kernel to kill this process when the thread that started it ends."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(PARENT_GONE_EXIT)
 
 
 def set_process_name(name: str) -> None:
@@ -160,9 +150,3 @@ def _read_message(pipe: BinaryIO) -> bytes | None:
     (length,) = HEADER.unpack(header)
     body = pipe.read(length) if length <= MAX_JOB_BYTES else b""
     return body if len(body) == length else None
-
-
-def _watch_parent(pipe: BinaryIO) -> None:
-    # Reads the file descriptor itself: a thread that waits with the buffer's lock aborts the interpreter at its end.
-    os.read(pipe.fileno(), 1)
-    os._exit(PARENT_GONE_EXIT)

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.extraction_types import GpuDecoder
 from actors.readers.gpu_probe import GpuReport
-from actors.sandbox.child_process import CHILD_ENVIRONMENT
+from actors.sandbox.fork_server import CHILD_ENVIRONMENT
 from db.queue.worker_kinds import SIGN_SECONDS, GpuWorker, remove_gpu_worker, sign_of_gpu_worker
 
 PROBE = ("-m", "actors.readers.gpu_probe")

@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 import structlog
 
-from actors.sandbox.child_process import ChildStartError, DecodingChild
+from actors.sandbox.child_process import DecodingChild
+from actors.sandbox.fork_server import ChildStartError, ForkServer
 from actors.worker.scratch_folder import free_bytes
 from actors.worker.task_runner import TaskOutcome, perform
 from actors.worker.task_spans import task_span
@@ -47,6 +48,7 @@ class Worker:
         self._deps, self._cache, self._name, self._clock = deps, cache, name, clock
         self._stop, self._release = asyncio.Event(), asyncio.Event()
         self._may_hold = False
+        self._fork_server = ForkServer()
         self._spare: asyncio.Task[DecodingChild] | None = None
         self._beat_at = clock()
         self._store_checked_at = -STORE_CHECK_SECONDS
@@ -70,6 +72,7 @@ class Worker:
                     await self._wait(PAUSE_SECONDS)
         finally:
             await self._end_spare()
+            await self._fork_server.close()
 
     def stop(self, drain_seconds: float = 0.0) -> None:
         """Stops claiming; `run` returns when the present task has ended, or was released after `drain_seconds`.
@@ -95,7 +98,7 @@ class Worker:
         if not claims:
             await self._wait(POLL_SECONDS, hinted=True)
             return
-        self._spare = asyncio.create_task(DecodingChild.start())
+        self._spare = asyncio.create_task(DecodingChild.start(self._fork_server))
         await self._perform(claims[0], child)
 
     async def _claim(self) -> list[Claim]:
@@ -136,7 +139,7 @@ class Worker:
 
     async def _ready_child(self) -> DecodingChild:
         if self._spare is None or (self._spare.done() and not _is_usable(self._spare)):
-            self._spare = asyncio.create_task(DecodingChild.start())
+            self._spare = asyncio.create_task(DecodingChild.start(self._fork_server))
         return await asyncio.shield(self._spare)
 
     async def _check_storage(self) -> None:

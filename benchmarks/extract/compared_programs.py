@@ -6,7 +6,6 @@ Each runs in a new process tree on the same cores and is measured from its start
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -19,8 +18,8 @@ from pathlib import Path
 from typing import IO, TypedDict
 
 from actors.extraction_types import PREVIEW_SECONDS, EngineOptions, Reader
-from actors.sandbox.child_process import CHILD_ENVIRONMENT
 from actors.sandbox.child_protocol import HEADER, Job, Limits, encode_job
+from actors.sandbox.fork_server import CHILD_ENVIRONMENT
 from benchmarks.extract.clips import Clip
 from benchmarks.extract.scenarios import Scenario, image_size, middle_times
 from benchmarks.process_measurement import Usage, measure_command
@@ -32,6 +31,13 @@ BARE_DECODE = "bare decode"
 JPEG_QUALITY = 90
 """The quality of all programs but ffmpeg; benchmarks.extract.ffmpeg_quality_calibration chooses that of ffmpeg."""
 MAX_SECONDS = 300.0
+CHILD_PROGRAM = """
+from actors.sandbox.process_hardening import isolate
+isolate()
+from actors.sandbox import run_child_job
+run_child_job.main()
+"""
+"""A decoding child that does its imports itself: forked, it would not show what they cost."""
 CHILD_LIMITS = Limits(
     address_space_bytes=8 << 30,
     cpu_seconds=3_600,
@@ -107,7 +113,7 @@ def measure_child(message: bytes, *, output: Path | None) -> Usage:
     """Measures a decoding child that gets its job when it is ready, as from a worker. An empty message measures only
     its start: it ends after its imports."""
     return measure_command(
-        [sys.executable, "-I", "-m", "actors.sandbox.child_entry", str(os.getpid())],
+        [sys.executable, "-I", "-c", CHILD_PROGRAM],
         output=output,
         limit_seconds=MAX_SECONDS,
         stdin=message,

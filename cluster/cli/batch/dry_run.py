@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import typer
 
+from actors.sandbox.fork_server import ChildStartError, ForkServer
 from cluster.cli.batch.batch_types import BatchItem
 from cluster.cli.failures import failure_of
 from cluster.cli.output.terminal_output import console, json_text, print_line
@@ -83,7 +84,8 @@ def show_dry_run(items: Sequence[BatchItem], spec: str | None, *, local: bool, a
 
 
 async def _forecasts(items: Sequence[BatchItem], spec: str, *, local: bool) -> list[Forecast]:
-    inspected = await _each(lambda item: _inspect(item, spec), items)
+    async with ForkServer() as children:
+        inspected = await _each(lambda item: _inspect(children, item, spec), items)
     return inspected if local else await _with_service(inspected, spec)
 
 
@@ -97,24 +99,23 @@ async def _each(work: Callable[[T], Awaitable[Forecast]], values: Iterable[T]) -
     return list(await asyncio.gather(*map(one, values)))
 
 
-async def _inspect(item: BatchItem, spec: str) -> Forecast:
+async def _inspect(children: ForkServer, item: BatchItem, spec: str) -> Forecast:
     assert item.source is not None
     try:
         size = (await asyncio.to_thread(stat_file, item.source)).size
         # Without the engine, only the size is known.
-        return await _with_plan(Forecast(item, size), spec) if find_spec("av") else Forecast(item, size)
+        return await _with_plan(children, Forecast(item, size), spec) if find_spec("av") else Forecast(item, size)
     except (FotogramaError, OSError) as error:
         return Forecast(item, failure=failure_of(error))
 
 
-async def _with_plan(forecast: Forecast, spec: str) -> Forecast:
+async def _with_plan(children: ForkServer, forecast: Forecast, spec: str) -> Forecast:
     from actors.extraction_types import Planned  # noqa: PLC0415
-    from actors.sandbox.child_process import ChildStartError  # noqa: PLC0415
     from cluster.cli.batch.local_batch import VideoRefused, probe_and_plan  # noqa: PLC0415
 
     assert forecast.item.source is not None
     try:
-        work = await probe_and_plan(forecast.item.source, forecast.size or 0, spec)
+        work = await probe_and_plan(children, forecast.item.source, forecast.size or 0, spec)
     except VideoRefused as refused:
         return replace(forecast, failure=refused.failure)
     except ChildStartError:

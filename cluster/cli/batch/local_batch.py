@@ -19,8 +19,9 @@ from pathlib import Path
 
 from actors.extraction_types import DetectingScenes, EngineOptions, Extracted, Planned, Progress, ProgressEvent
 from actors.plan.decode_deadline import max_probe_seconds
-from actors.sandbox.child_process import ChildCrashed, ChildStartError, DecodingChild
+from actors.sandbox.child_process import ChildCrashed, DecodingChild
 from actors.sandbox.child_protocol import Job, Limits, Refused
+from actors.sandbox.fork_server import ChildStartError, ForkServer
 from cluster.cli.batch.batch_options import deadline_after, timeout_failure
 from cluster.cli.batch.batch_types import BatchItem, BatchObserver, Stage
 from cluster.cli.batch.video_outcome import VideoOutcome
@@ -40,14 +41,13 @@ SEQUENTIAL_TRIES = (False, True)
 
 @dataclass(slots=True)
 class LocalBatch:
-    """spec: canonical JSON text. started: children that were started ahead, for the first videos. cores: the most
-    videos that are extracted at a time. With fewer videos, each gets several threads. timeout: seconds for
-    all videos."""
+    """spec: canonical JSON text. children: forks the decoding children. cores: the most videos that are extracted at a
+    time. With fewer videos, each gets several threads. timeout: seconds for all videos."""
 
     observer: BatchObserver
+    children: ForkServer
     spec: str
     unpack: Unpacking | None = None
-    started: list[asyncio.Task[DecodingChild]] = field(default_factory=list)
     timeout: float | None = None
     cores: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
 
@@ -91,7 +91,7 @@ class LocalBatch:
             for is_sequential in SEQUENTIAL_TRIES:
                 out = _empty_folder(folder / "out")
                 job = _job(item.source, size, self.spec, out, threads, is_sequential=is_sequential)
-                child = await (self.started.pop() if self.started else DecodingChild.start())
+                child = await DecodingChild.start(self.children)
                 end = await child.run(job, _ProgressForwarder(on_stage))
                 if not isinstance(end, ChildCrashed):
                     break
@@ -114,7 +114,7 @@ class LocalBatch:
         )
 
 
-async def probe_and_plan(source: Path, size: int, spec: str) -> Planned | DetectingScenes:
+async def probe_and_plan(children: ForkServer, source: Path, size: int, spec: str) -> Planned | DetectingScenes:
     """Returns what the probe found and the number of images. Without the number if scenes must be detected first.
 
     Nothing is decoded. Raises VideoRefused, ChildStartError, OSError.
@@ -127,7 +127,7 @@ async def probe_and_plan(source: Path, size: int, spec: str) -> Planned | Detect
     with _scratch(Path(tempfile.gettempdir())) as folder:
         job = _job(source, size, spec, _empty_folder(folder / "out"), threads=1, is_sequential=False)
         try:
-            end = await (await DecodingChild.start()).run(job, stop)
+            end = await (await DecodingChild.start(children)).run(job, stop)
         except _PlanReceived as received:
             return received.event
     raise VideoRefused(

@@ -1,6 +1,7 @@
 """The command `fotograma extract --local`.
 
-It starts the first decoding child early: the child does its imports while this process does the rest of its own.
+It starts the fork server of the decoding children early: the server does its imports while this process does the rest
+of its own.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from actors.sandbox.child_process import ChildStartError, DecodingChild
+from actors.sandbox.fork_server import ChildStartError, ForkServer
 from cluster.installed_engine import check_engine
 from db.values.error_catalogue import CatalogueError
 from db.values.frame_spec import canonical, parse
@@ -32,23 +33,23 @@ def run_local(files: Sequence[Path], spec: str | None, options: BatchOptions) ->
         canonical_spec = canonical(parse(spec or "{}"))
     except CatalogueError as error:
         raise typer.BadParameter(error.detail, param_hint="--spec") from error
-    with asyncio.Runner() as runner, _started_child(runner) as child:
-        # These imports run while the child starts, which takes longest.
+    with asyncio.Runner() as runner, _started_server(runner) as children:
+        # These imports run while the server does its own, which take longest.
         from cluster.cli.batch.run_batch import batch_items, run_batch  # noqa: PLC0415
 
         items = batch_items(files, options)
-        run_batch(runner, _LocalRun(canonical_spec, options, child), items, options)
+        run_batch(runner, _LocalRun(canonical_spec, options, children), items, options)
 
 
 class _LocalRun:
-    def __init__(self, spec: str, options: BatchOptions, child: asyncio.Task[DecodingChild]) -> None:
-        self._spec, self._options, self._child = spec, options, child
+    def __init__(self, spec: str, options: BatchOptions, children: ForkServer) -> None:
+        self._spec, self._options, self._children = spec, options, children
 
     async def __call__(self, display: Display, items: Sequence[BatchItem]) -> list[VideoOutcome]:
         from cluster.cli.batch.local_batch import LocalBatch  # noqa: PLC0415
 
         options = self._options
-        batch = LocalBatch(display, self._spec, options.images, [self._child], options.timeout)
+        batch = LocalBatch(display, self._children, self._spec, options.images, options.timeout)
         return await batch.run(items)
 
     def interrupted(self) -> list[str]:
@@ -56,25 +57,25 @@ class _LocalRun:
 
 
 @contextmanager
-def _started_child(runner: asyncio.Runner) -> Iterator[asyncio.Task[DecodingChild]]:
-    """Starts a child without waiting for it. Ends it on exit."""
+def _started_server(runner: asyncio.Runner) -> Iterator[ForkServer]:
+    """Starts a fork server without waiting for it. Ends it on exit."""
+    server = ForkServer()
 
-    async def start() -> asyncio.Task[DecodingChild]:
-        task = asyncio.create_task(DecodingChild.start())
+    async def start() -> asyncio.Task[None]:
+        task = asyncio.create_task(server.start())
         # The task's first step starts the process.
         await asyncio.sleep(0)
         return task
 
-    task = runner.run(start())
+    starting = runner.run(start())
     try:
-        yield task
+        yield server
     finally:
-        runner.run(_end(task))
+        runner.run(_end(server, starting))
 
 
-async def _end(task: asyncio.Task[DecodingChild]) -> None:
-    task.cancel()
+async def _end(server: ForkServer, starting: asyncio.Task[None]) -> None:
+    starting.cancel()
     with suppress(asyncio.CancelledError, ChildStartError):
-        child = await task
-        if child.is_alive:
-            await child.kill()
+        await starting
+    await server.close()

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import typer
 
+from actors.sandbox.fork_server import ForkServer
 from cluster.cli.batch.batch_options import BatchOptions
 from cluster.cli.batch.batch_output import failures, json_object, summary, summary_line
 from cluster.cli.batch.batch_types import BatchItem, BatchObserver
@@ -115,15 +116,16 @@ async def _incoming(spec: str | None, options: BatchOptions, *, local: bool) -> 
     if local:
         from cluster.cli.batch.local_batch import LocalBatch  # noqa: PLC0415
 
-        batch, turn = LocalBatch(observer, spec or "{}", options.images), asyncio.Lock()
-        incoming = IncomingVideos(batch, observer, options)
+        async with ForkServer() as children:
+            batch, turn = LocalBatch(observer, children, spec or "{}", options.images), asyncio.Lock()
+            incoming = IncomingVideos(batch, observer, options)
 
-        async def extract(paths: list[Path]) -> list[VideoOutcome]:
-            # One batch at a time: each uses all cores.
-            async with turn:
-                return await incoming.extract(paths)
+            async def extract(paths: list[Path]) -> list[VideoOutcome]:
+                # One batch at a time: each uses all cores.
+                async with turn:
+                    return await incoming.extract(paths)
 
-        yield extract
+            yield extract
     else:
         from cluster.cli.batch.batch_client import open_batch_client  # noqa: PLC0415
         from cluster.cli.batch.server_batch import ServerBatch  # noqa: PLC0415

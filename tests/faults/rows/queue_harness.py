@@ -23,6 +23,7 @@ from db.object_store.object_store import ObjectStore
 from db.queue import task_queue
 from db.queue.task_queue import Claim, Lease
 from tests.faults.audit import STALE
+from tests.support.decoding_children import start_child
 from tests.support.servers.real_servers import running_postgres
 from tests.support.state import database_rows, worker_setup
 from tests.support.videos.clips import ClipSpec, make_clip
@@ -88,7 +89,7 @@ async def perform_all_tasks(
         claims = await task_queue.claim(worker_deps.database, worker="worker")
         if not claims:
             return outcomes
-        child = await DecodingChild.start()
+        child = await start_child()
         if on_claim is not None:
             on_claim(claims[0], child)
         outcomes.append((claims[0], await perform(claims[0], child, worker_deps, asyncio.Event(), lambda: None)))

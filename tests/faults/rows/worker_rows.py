@@ -38,6 +38,7 @@ from tests.faults.rows.queue_harness import (
     worker_deps_of,
 )
 from tests.support.clients import api_client
+from tests.support.decoding_children import start_child
 from tests.support.state import database_rows
 
 HOUR_SECONDS = 3600
@@ -93,7 +94,7 @@ async def _retry_through_outage(worker_deps: WorkerDeps, outage_seconds: float) 
         await database_rows.execute(worker_deps.database, SHIFT_TIMES, seconds=max(0.0, seconds))
         waited += max(0.0, seconds)
         (claim,) = await task_queue.claim(worker_deps.database, worker="worker")
-        outcome = await perform(claim, await DecodingChild.start(), worker_deps, asyncio.Event(), lambda: None)
+        outcome = await perform(claim, await start_child(), worker_deps, asyncio.Event(), lambda: None)
         assert outcome is TaskOutcome.RETRIED, outcome
 
 

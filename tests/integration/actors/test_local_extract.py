@@ -79,10 +79,12 @@ def test_invalid_specification_is_refused_before_any_extraction(
     assert not (tmp_path / "out").exists()
 
 
-def test_child_that_was_started_ahead_and_gets_no_video_is_ended(clips: ClipByName, tmp_path: Path) -> None:
+def test_fork_server_that_was_started_ahead_and_gets_no_video_is_ended(clips: ClipByName, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file, where the folder of the results would be")
     assert run_fotograma("extract", "--local", clips("h264")[0], "-o", tmp_path / "out") == 2
-    assert [child for child in psutil.Process().children() if "actors.sandbox.child_entry" in child.cmdline()] == []
+    assert [
+        child for child in psutil.Process().children() if "actors.sandbox.fork_server_entry" in child.cmdline()
+    ] == []
 
 
 def test_missing_engine_names_the_package_to_install(

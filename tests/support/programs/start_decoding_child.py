@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 
 from actors.sandbox.child_process import DecodingChild
+from actors.sandbox.fork_server import ForkServer
 
 
 async def main() -> None:
-    child = await DecodingChild.start()
+    child = await DecodingChild.start(ForkServer())
     print(child.pid, flush=True)
     await asyncio.sleep(600)
 

@@ -182,7 +182,10 @@ class Service:
 
     def decoding_child(self, worker: int) -> int | None:
         """The process id of the worker's child that runs a job; None when there is none."""
-        return next((child.pid for child in psutil.Process(worker).children() if _name(child) == PROCESS_NAME), None)
+        return next(
+            (child.pid for child in psutil.Process(worker).children(recursive=True) if _name(child) == PROCESS_NAME),
+            None,
+        )
 
     def send_signal(self, name: str, number: signal.Signals) -> None:
         """Sends a signal to each descendant of `fotograma up` with this name."""

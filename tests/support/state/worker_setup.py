@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from uuid_utils.compat import uuid7
 
 from actors.extraction_types import Reader
-from actors.sandbox.child_process import DecodingChild
 from actors.worker.staging_cache import StagingCache
 from actors.worker.task_runner import TaskOutcome, perform
 from actors.worker.worker_deps import WorkerDeps
@@ -25,6 +24,7 @@ from db.queue import task_queue
 from db.queue.task_queue import Claim
 from db.values.frame_spec import canonical, parse
 from tests.support.clients.api_client import one_chunk
+from tests.support.decoding_children import start_child
 from tests.support.state import database_rows
 
 
@@ -125,5 +125,5 @@ async def claim_task(worker_deps: WorkerDeps) -> Claim:
 
 
 async def run_next_task(worker_deps: WorkerDeps, stop: asyncio.Event | None = None) -> TaskOutcome:
-    child = await DecodingChild.start()
+    child = await start_child()
     return await perform(await claim_task(worker_deps), child, worker_deps, stop or asyncio.Event(), lambda: None)

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from actors.sandbox.child_process import DecodingChild
 from actors.worker.task_runner import TaskOutcome, perform
 from actors.worker.worker_deps import WorkerDeps
 from db.object_store.object_store import ObjectStore
 from db.queue import task_queue
 from tests.support.compromised_child import child_that_sends
+from tests.support.decoding_children import start_child
 from tests.support.state import database_rows
 from tests.support.state.worker_setup import ALL_FRAMES, RecordedWorkerMetrics, submit_video
 from tests.support.videos.clips import ClipByName
@@ -104,9 +104,7 @@ async def test_more_images_than_targets_of_a_segment_is_a_crash_of_the_child(
     fast_deps = replace(worker_deps, heartbeat_seconds=0.05, seconds_max=20.0, segment_seconds=1e-6)
     accepted = await submit_video(database, store, clips("h264")[0], ALL_FRAMES)
     (claim,) = await task_queue.claim(database, worker="w1")
-    assert (
-        await perform(claim, await DecodingChild.start(), fast_deps, asyncio.Event(), lambda: None) is TaskOutcome.SPLIT
-    )
+    assert await perform(claim, await start_child(), fast_deps, asyncio.Event(), lambda: None) is TaskOutcome.SPLIT
     (claim,) = await task_queue.claim(database, worker="w1")
     assert claim.segment is not None
     too_many = claim.segment.stop - claim.segment.first + 1

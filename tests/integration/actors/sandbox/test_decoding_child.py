@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from actors.extraction_types import EngineOptions, Extracted
-from actors.sandbox.child_process import ChildCrashed, DecodingChild
+from actors.sandbox.child_process import ChildCrashed
 from actors.sandbox.child_protocol import Job, Limits
 from db.values.error_catalogue import CatalogueError
 from tests.support.compromised_child import child_that_runs
+from tests.support.decoding_children import start_child
 from tests.support.own_process import command_of
 from tests.support.programs import start_decoding_child
 from tests.support.state.worker_setup import ALL_FRAMES
@@ -23,7 +24,7 @@ GIB = 1 << 30
 
 
 async def test_hanging_child_is_killed_at_its_deadline(clips: ClipByName, tmp_path: Path) -> None:
-    child = await DecodingChild.start()
+    child = await start_child()
     os.kill(child.pid, signal.SIGSTOP)
     job = Job(clips("h264")[0], "{}", tmp_path, EngineOptions(), Limits(4 * GIB, 60, GIB, 0.3, 60))
 
@@ -40,7 +41,7 @@ async def test_time_to_report_the_plan_does_not_count_for_the_deadline(
     clips: ClipByName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("actors.sandbox.child_process.max_work_seconds", lambda _work: 2.0)
-    child = await DecodingChild.start()
+    child = await start_child()
     job = Job(clips("h264")[0], "{}", tmp_path, EngineOptions(), Limits(4 * GIB, 60, GIB, 20, 25))
 
     async def on_progress(_progress: object) -> None:
@@ -53,7 +54,7 @@ async def test_time_to_report_the_plan_does_not_count_for_the_deadline(
 async def test_child_above_its_memory_limit_counts_as_crashed(
     clips: ClipByName, tmp_path: Path, uses_gpu: bool
 ) -> None:
-    child = await DecodingChild.start()
+    child = await start_child()
     # The sixth number is that of the writable pages, which are what is limited when CUDA reserves addresses.
     memory_bytes = int(Path(f"/proc/{child.pid}/statm").read_text().split()[5 if uses_gpu else 0]) * 4096
     limits = Limits(memory_bytes // 2, 60, GIB, 60, 60, uses_gpu=uses_gpu)
@@ -66,7 +67,7 @@ async def test_child_above_its_memory_limit_counts_as_crashed(
 
 
 async def test_child_without_disk_space_is_a_service_error(clips: ClipByName, tmp_path: Path) -> None:
-    child = await DecodingChild.start()
+    child = await start_child()
     job = Job(clips("h264")[0], ALL_FRAMES, tmp_path, EngineOptions(), Limits(4 * GIB, 60, 1000, 60, 60))
 
     async def on_progress(_progress: object) -> None:

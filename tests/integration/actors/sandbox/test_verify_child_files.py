@@ -21,6 +21,7 @@ from db.object_store.object_store import ObjectStore
 from db.queue import task_queue
 from db.values.lifecycle import MAX_CHILD_REPORTS, MAX_CRASHES
 from tests.support.compromised_child import child_that_runs
+from tests.support.decoding_children import start_child
 from tests.support.state import database_rows
 from tests.support.state.worker_setup import ALL_FRAMES, submit_video
 from tests.support.videos.clips import ClipByName
@@ -69,7 +70,7 @@ async def test_result_that_differs_from_its_report_is_a_crash_of_the_child(
 ) -> None:
     await submit_video(database, store, clips("h264")[0])
     assert is_crash(*await run_task(worker_deps, await child_that_runs(code)))
-    outcome, _ = await run_task(worker_deps, await DecodingChild.start())
+    outcome, _ = await run_task(worker_deps, await start_child())
     assert outcome is TaskOutcome.PUBLISHED
 
 
@@ -111,7 +112,7 @@ async def test_incomplete_plan_is_a_crash_of_the_child(
     assert is_crash(
         *await run_task(splitting_deps, await child_that_runs(f"(out / '{PLAN_FILE}').write_text({plan!r})"))
     )
-    outcome, _ = await run_task(splitting_deps, await DecodingChild.start())
+    outcome, _ = await run_task(splitting_deps, await start_child())
     assert outcome is TaskOutcome.SPLIT
 
 
@@ -128,9 +129,9 @@ async def test_incomplete_segment_is_a_crash_of_the_child(
 ) -> None:
     splitting_deps = replace(worker_deps, segment_seconds=1e-6)
     await submit_video(database, store, clips("h264")[0], ALL_FRAMES)
-    await run_task(splitting_deps, await DecodingChild.start())
+    await run_task(splitting_deps, await start_child())
     assert is_crash(*await run_task(splitting_deps, await child_that_runs(code)))
-    outcome, _ = await run_task(splitting_deps, await DecodingChild.start())
+    outcome, _ = await run_task(splitting_deps, await start_child())
     assert outcome is TaskOutcome.PUBLISHED
 
 

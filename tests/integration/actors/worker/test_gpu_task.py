@@ -11,7 +11,6 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.extraction_types import GpuDecoder
-from actors.sandbox.child_process import DecodingChild
 from actors.worker.task_runner import TaskOutcome, perform
 from actors.worker.worker_deps import WorkerDeps
 from actors.worker.worker_loop import Worker
@@ -19,6 +18,7 @@ from db.cache import Cache
 from db.object_store.object_store import ObjectStore
 from db.queue import task_queue
 from db.values.worker_kind import WorkerKind
+from tests.support.decoding_children import start_child
 from tests.support.state import database_rows
 from tests.support.state.database_rows import Accepted
 from tests.support.state.worker_setup import ALL_FRAMES, submit_video
@@ -43,7 +43,7 @@ async def prefer_gpu(database: AsyncEngine) -> None:
 
 async def run_next_task(deps: WorkerDeps) -> TaskOutcome:
     (claim,) = await task_queue.claim(deps.database, worker="w1", kind=deps.kind)
-    return await perform(claim, await DecodingChild.start(), deps, asyncio.Event(), lambda: None)
+    return await perform(claim, await start_child(), deps, asyncio.Event(), lambda: None)
 
 
 async def extraction_of(database: AsyncEngine, accepted: Accepted) -> Row[object]:

@@ -10,13 +10,13 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from actors.sandbox.child_process import DecodingChild
 from actors.worker.task_runner import TaskOutcome, perform
 from actors.worker.worker_deps import WorkerDeps
 from db.acceptance import resumable_uploads
 from db.object_store.folder_store import FolderStore
 from db.queue import task_queue
 from tests.support.clients.api_client import one_chunk
+from tests.support.decoding_children import start_child
 from tests.support.state import database_rows
 from tests.support.state.database_rows import Accepted
 from tests.support.state.worker_setup import ALL_FRAMES, submit_in_chunks, submit_video
@@ -25,7 +25,7 @@ from tests.support.videos.clips import ClipByName
 
 async def run_next(worker_deps: WorkerDeps) -> TaskOutcome:
     (claim,) = await task_queue.claim(worker_deps.database, worker="w1")
-    return await perform(claim, await DecodingChild.start(), worker_deps, asyncio.Event(), lambda: None)
+    return await perform(claim, await start_child(), worker_deps, asyncio.Event(), lambda: None)
 
 
 async def archive_of(database: AsyncEngine, store: FolderStore, accepted: Accepted) -> bytes:
@@ -109,7 +109,7 @@ async def test_same_bytes_again_end_with_the_stored_result_and_nothing_is_decode
     else:
         second = await submit_video(database, store, path, ALL_FRAMES, user_id=first.user_id)
     (claim,) = await task_queue.claim(database, worker="w1")
-    child = await DecodingChild.start()
+    child = await start_child()
     assert await perform(claim, child, worker_deps, asyncio.Event(), lambda: None) is TaskOutcome.PUBLISHED
     extraction = await database_rows.fetch_extraction(database, second.extraction_id)
     assert (extraction.status, extraction.reused) == ("succeeded", True)

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from actors.sandbox.child_process import DecodingChild
 from actors.worker.task_runner import TaskOutcome, perform
 from actors.worker.worker_deps import WorkerDeps
 from db.object_store.object_store import ObjectStore
 from db.queue import task_queue
+from tests.support.decoding_children import start_child
 from tests.support.state import database_rows
 from tests.support.state.database_rows import Accepted
 from tests.support.state.worker_setup import ALL_FRAMES, claim_task, run_next_task, submit_video
@@ -102,7 +102,7 @@ async def test_child_crash_is_counted_and_the_task_retried(
     database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipByName
 ) -> None:
     accepted = await submit_video(database, store, clips("h264")[0])
-    child = await DecodingChild.start()
+    child = await start_child()
     claim = await claim_task(worker_deps)
     os.kill(child.pid, signal.SIGSEGV)
     assert await perform(claim, child, worker_deps, asyncio.Event(), lambda: None) is TaskOutcome.RETRIED
@@ -124,7 +124,7 @@ async def test_lost_lease_kills_the_child_and_leaves_no_objects(
 ) -> None:
     fast_deps = replace(worker_deps, heartbeat_seconds=0.1)
     accepted = await submit_video(database, store, clips("h264")[0], ALL_FRAMES)
-    child = await DecodingChild.start()
+    child = await start_child()
     claim = await claim_task(fast_deps)
     os.kill(child.pid, signal.SIGSTOP)
     performing = asyncio.create_task(perform(claim, child, fast_deps, asyncio.Event(), lambda: None))
@@ -140,7 +140,7 @@ async def test_draining_worker_releases_its_task_and_counts_nothing(
     database: AsyncEngine, store: ObjectStore, worker_deps: WorkerDeps, clips: ClipByName
 ) -> None:
     accepted = await submit_video(database, store, clips("h264")[0])
-    child = await DecodingChild.start()
+    child = await start_child()
     claim = await claim_task(worker_deps)
     os.kill(child.pid, signal.SIGSTOP)
     stop = asyncio.Event()

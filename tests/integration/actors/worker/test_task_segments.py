@@ -16,7 +16,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.engine.extract import extract
 from actors.extraction_types import PLAN_FILE, SEGMENT_REPORT, engine_name
-from actors.sandbox.child_process import DecodingChild
 from actors.worker.task_runner import TaskOutcome, perform
 from actors.worker.worker_deps import WorkerDeps
 from actors.worker.worker_loop import Worker
@@ -24,6 +23,7 @@ from db.cache import Cache
 from db.object_store.object_store import ObjectStore
 from db.queue import task_queue
 from db.values.frame_spec import parse
+from tests.support.decoding_children import start_child
 from tests.support.state import database_rows
 from tests.support.state.worker_setup import ALL_FRAMES, run_next_task, submit_video
 from tests.support.videos.clips import ClipByName
@@ -51,7 +51,7 @@ async def read(store: ObjectStore, key: str) -> bytes:
 async def perform_all_tasks(worker_deps: WorkerDeps) -> list[TaskOutcome]:
     outcomes = []
     while claims := await task_queue.claim(worker_deps.database, worker="w1"):
-        child = await DecodingChild.start()
+        child = await start_child()
         outcomes.append(await perform(claims[0], child, worker_deps, asyncio.Event(), lambda: None))
     return outcomes
 
@@ -84,7 +84,7 @@ async def test_crash_repeats_only_its_own_segment(
 ) -> None:
     accepted = await submit_video(database, store, clips("h264")[0], ALL_FRAMES)
     await run_next_task(splitting_deps)
-    child = await DecodingChild.start()
+    child = await start_child()
     (claim,) = await task_queue.claim(database, worker="w1")
     os.kill(child.pid, signal.SIGSEGV)
     assert await perform(claim, child, splitting_deps, asyncio.Event(), lambda: None) is TaskOutcome.RETRIED
@@ -106,7 +106,7 @@ async def test_altered_plan_object_is_a_service_error(
     plan = await store.fetch(f"{claim.plan_key}/{PLAN_FILE}", splitting_deps.scratch / "unused")
     content = plan.read_bytes()
     plan.write_bytes(content.replace(b"0", b"1", 1))
-    outcome = await perform(claim, await DecodingChild.start(), splitting_deps, asyncio.Event(), lambda: None)
+    outcome = await perform(claim, await start_child(), splitting_deps, asyncio.Event(), lambda: None)
     assert outcome is TaskOutcome.RETRIED
     task = await database_rows.fetch_task(database, claim.lease.task_id)
     assert (task.state, task.crashes, task.service_errors) == ("ready", 0, 1)
@@ -125,7 +125,7 @@ async def test_cancel_stops_the_decoding_of_segments_within_two_heartbeats(
     accepted = await submit_video(database, store, clips("h264")[0], ALL_FRAMES)
     await run_next_task(splitting_deps)
     fast_deps = replace(splitting_deps, heartbeat_seconds=0.5)
-    child = await DecodingChild.start()
+    child = await start_child()
     (claim,) = await task_queue.claim(database, worker="w1")
     os.kill(child.pid, signal.SIGSTOP)
     performing = asyncio.create_task(perform(claim, child, fast_deps, asyncio.Event(), lambda: None))

@@ -10,13 +10,13 @@ from sqlalchemy import Connection, event
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from actors.sandbox.child_process import DecodingChild
 from actors.worker.task_runner import TaskOutcome, perform
 from actors.worker.worker_deps import WorkerDeps
 from db.connection import open_database
 from db.object_store.object_keys import video_key
 from db.object_store.object_store import ObjectStore
 from db.queue import task_queue
+from tests.support.decoding_children import start_child
 from tests.support.state import database_rows
 from tests.support.state.worker_setup import claim_task, run_next_task, submit_video
 from tests.support.videos.clips import ClipByName
@@ -77,7 +77,7 @@ async def test_worker_reports_liveness_while_publish_waits_for_the_database(
 
     monkeypatch.setattr(task_queue, "publish", fail_four_times)
     monkeypatch.setattr("db.connection.REPEAT_FIRST_SECONDS", 0.01)
-    child = await DecodingChild.start()
+    child = await start_child()
     assert (
         await perform(
             await claim_task(worker_deps), child, worker_deps, asyncio.Event(), lambda: liveness_reports.append(1)
@@ -110,7 +110,7 @@ async def test_read_only_database_is_an_outage(
     async def is_refused_often() -> bool:
         return len(refusals) > 5
 
-    child, claim = await DecodingChild.start(), await claim_task(worker_deps)
+    child, claim = await start_child(), await claim_task(worker_deps)
     read_only_deps = replace(worker_deps, database=read_only, heartbeat_seconds=0.2)
     performing = asyncio.create_task(perform(claim, child, read_only_deps, asyncio.Event(), lambda: None))
     await wait_until(is_refused_often)

@@ -14,7 +14,6 @@ import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from actors.sandbox.child_process import DecodingChild
 from actors.worker.task_runner import TaskOutcome, perform
 from cluster.client.async_client import AsyncClient
 from db.object_store.object_store import ObjectStore
@@ -23,6 +22,7 @@ from db.queue import task_queue
 from serve_app.app import create_app
 from serve_app.deps import Deps
 from tests.support.clients import api_client, tus_client
+from tests.support.decoding_children import start_child
 from tests.support.servers.s3_server import S3Server
 from tests.support.state.worker_setup import make_worker_deps
 from tests.support.videos.clips import ClipByName
@@ -62,7 +62,7 @@ async def test_video_sent_in_chunks_becomes_an_archive_that_the_client_verifies(
             await tus_client.patch(ana, upload, middle, content[middle:])
             (claim,) = await task_queue.claim(database, worker="w1")
             worker_deps = make_worker_deps(database, bucket, tmp_path)
-            child = await DecodingChild.start()
+            child = await start_child()
             assert await perform(claim, child, worker_deps, asyncio.Event(), lambda: None) is TaskOutcome.PUBLISHED
             answer = await ana.get(f"/v1/extractions/{claim.extraction_id}/frames.zip")
             assert answer.status_code == (200 if bucket_deps.signed_url_seconds is None else 307)

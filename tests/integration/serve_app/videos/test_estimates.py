@@ -9,7 +9,6 @@ import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from actors.sandbox.child_process import DecodingChild
 from actors.worker.task_runner import TaskOutcome, perform
 from actors.worker.worker_deps import WorkerDeps
 from db.object_store.folder_store import FolderStore
@@ -18,6 +17,7 @@ from serve_app.app import create_app
 from serve_app.deps import Deps
 from tests.support.clients import api_client
 from tests.support.clients.api_client import status_and_code
+from tests.support.decoding_children import start_child
 from tests.support.videos.clips import ClipByName
 
 MEDIA = {"codec": "h264", "width": 1920, "height": 1080, "duration": 90.04, "fps_average": 25}
@@ -40,7 +40,7 @@ async def extract(ana: httpx.AsyncClient, worker_deps: WorkerDeps, video_id: str
 
 async def run_next(worker_deps: WorkerDeps) -> None:
     (claim,) = await task_queue.claim(worker_deps.database, worker="w1")
-    child = await DecodingChild.start()
+    child = await start_child()
     assert await perform(claim, child, worker_deps, asyncio.Event(), lambda: None) is TaskOutcome.PUBLISHED
 
 

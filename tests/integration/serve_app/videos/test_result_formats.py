@@ -12,13 +12,13 @@ from typing import Any
 import httpx
 import pytest
 
-from actors.sandbox.child_process import DecodingChild
 from actors.worker.task_runner import TaskOutcome, perform
 from cluster.cli.app import main
 from db.object_store.folder_store import FolderStore
 from db.queue import task_queue
 from serve_app.deps import Deps
 from tests.support.clients.api_client import upload_videos
+from tests.support.decoding_children import start_child
 from tests.support.programs import read_result
 from tests.support.state.worker_setup import make_worker_deps
 from tests.support.videos.clips import ClipByName
@@ -43,7 +43,7 @@ async def extract(ana: httpx.AsyncClient, deps: Deps, clip: Path, spec: str, fol
     assert answer.status_code == 201, answer.text
     (claim,) = await task_queue.claim(deps.database, worker="w1")
     worker_deps = make_worker_deps(deps.database, FolderStore(folder / "objects"), folder)
-    child = await DecodingChild.start()
+    child = await start_child()
     assert await perform(claim, child, worker_deps, asyncio.Event(), lambda: None) is TaskOutcome.PUBLISHED
     return f"/v1/extractions/{claim.extraction_id}"
 
