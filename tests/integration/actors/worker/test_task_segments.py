@@ -1,6 +1,7 @@
 """A long video in segments: the result equals that of one task, and a failure repeats one segment only."""
 
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -187,8 +188,21 @@ async def test_extraction_begun_by_another_engine_is_replanned(
 
 
 async def test_two_workers_share_the_segments_of_one_video(
-    database: AsyncEngine, store: ObjectStore, splitting_deps: WorkerDeps, clips: ClipByName
+    database: AsyncEngine,
+    store: ObjectStore,
+    splitting_deps: WorkerDeps,
+    clips: ClipByName,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    fetch, both, plans = splitting_deps.objects.fetch, asyncio.Barrier(2), itertools.count()
+
+    async def fetch_together(key: str, into: Path) -> Path:
+        # One worker could do all segments before the other looks for a task.
+        if key.endswith(PLAN_FILE) and next(plans) < 2:
+            await both.wait()
+        return await fetch(key, into)
+
+    monkeypatch.setattr(splitting_deps.objects, "fetch", fetch_together)
     accepted = await submit_video(database, store, clips("h264_b_frames")[0], ALL_FRAMES)
     workers = [Worker(splitting_deps, Cache(None), name=name) for name in ("w1", "w2")]
     worker_runs = [asyncio.create_task(worker.run()) for worker in workers]
