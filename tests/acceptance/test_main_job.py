@@ -36,7 +36,6 @@ TEN_CLIPS = (
     "mpeg4_avi",
     "mpegts",
 )
-ALL = {"sample": {"mode": "all"}}
 SLOW = {"sample": {"mode": "all"}, "image": {"quality": 100}}
 
 
@@ -169,22 +168,6 @@ def test_every_accepted_video_ends_after_all_processes_were_killed(
             extraction = client.wait(video.extraction, timeout_seconds=180)
             archive = client.download(extraction, tmp_path / f"{video.id}.zip")
             assert numbers_in(read_archive(archive)[1]) == [shown.number for shown in truth.shown][::20]
-
-
-def test_another_number_of_workers_gives_the_same_bytes(service: Service, clips: ClipByName, tmp_path: Path) -> None:
-    paths = [clips(name)[0] for name in TEN_CLIPS[:4]]
-
-    def archives(folder: Path) -> list[bytes]:
-        with service.client() as client:
-            videos = client.submit(paths, spec=ALL)
-            return [client.download(client.wait(v.extraction), folder / f"{v.id}.zip").read_bytes() for v in videos]
-
-    (tmp_path / "many").mkdir()
-    (tmp_path / "one").mkdir()
-    many = archives(tmp_path / "many")
-    assert service.interrupt() == 0
-    service.start(workers=1)
-    assert archives(tmp_path / "one") == many
 
 
 def test_statuses_are_read_without_redis(service: Service, client: Client, clips: ClipByName) -> None:

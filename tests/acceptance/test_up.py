@@ -8,11 +8,13 @@ import re
 import socket
 import subprocess
 import time
-from contextlib import ExitStack
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import psutil
+import pytest
 
 from cluster.client.sync_client import Client
 from cluster.local import cores_and_ports, process_record
@@ -20,7 +22,10 @@ from cluster.local.process_record import RecordedProcess
 from db.connection import open_database
 from db.queue import queue_status
 from tests.support.servers.running_service import FOTOGRAMA, Service
+from tests.support.videos.clips import ClipByName
 from tests.support.wait_conditions import wait_until
+
+CLIPS = ("h264", "h264_b_frames", "h264_vfr", "h264_rotated_90")
 
 
 def start_refused_up(*arguments: str | Path, **environment: str) -> tuple[int, str]:
@@ -124,6 +129,70 @@ def test_each_reason_for_a_refused_start_has_its_own_exit_code(service: Service,
     assert (code, message.count("\n")) == (5, 1)
 
 
+@dataclass(frozen=True)
+class CtrlC:
+    """What Ctrl-C left of the service. before: the demonstration's videos. archives: of CLIPS, made by several workers.
+
+    still_running: of the processes that had been started.
+    """
+
+    before: Sequence[tuple[str, str]]
+    archives: Sequence[bytes]
+    started: Sequence[RecordedProcess]
+    exit_code: int
+    still_running: Sequence[RecordedProcess]
+    has_supervisor: bool
+    has_record: bool
+    has_bystander: bool
+
+
+@pytest.fixture(scope="module")
+def ctrl_c(service: Service, clips: ClipByName, tmp_path_factory: pytest.TempPathFactory) -> CtrlC:
+    """Ends the service by Ctrl-C beside another process, and starts it again, with one worker."""
+    assert service.workers > 1
+    archives = archives_of_clips(service, clips, tmp_path_factory.mktemp("many"))
+    before, started = demo_videos(service), recorded_processes(service)
+    with subprocess.Popen(["sleep", "600"]) as bystander:
+        try:
+            ended = CtrlC(
+                before=before,
+                archives=archives,
+                started=started,
+                exit_code=service.interrupt(),
+                still_running=process_record.still_running(started, process_record.start_time_of),
+                has_supervisor=psutil.pid_exists(service.process.pid),
+                has_record=(service.data_dir / "processes.json").exists(),
+                has_bystander=bystander.poll() is None,
+            )
+        finally:
+            bystander.kill()
+    service.start(workers=1)
+    return ended
+
+
+def archives_of_clips(service: Service, clips: ClipByName, folder: Path) -> list[bytes]:
+    """The archives of CLIPS with all frames, of a new account, so that no result is reused."""
+    with service.client() as client:
+        videos = client.submit([clips(name)[0] for name in CLIPS], spec={"sample": {"mode": "all"}})
+        return [client.download(client.wait(v.extraction), folder / f"{v.id}.zip").read_bytes() for v in videos]
+
+
+def test_ctrl_c_ends_all_processes_of_the_service_and_no_other(service: Service, ctrl_c: CtrlC) -> None:
+    assert len(ctrl_c.started) > 10
+    assert ctrl_c.exit_code == 0
+    assert ctrl_c.still_running == []
+    assert not ctrl_c.has_supervisor
+    assert not ctrl_c.has_record
+    assert ctrl_c.has_bystander
+    assert demo_videos(service) == ctrl_c.before
+
+
+def test_another_number_of_workers_gives_the_same_bytes(
+    service: Service, ctrl_c: CtrlC, clips: ClipByName, tmp_path: Path
+) -> None:
+    assert archives_of_clips(service, clips, tmp_path) == ctrl_c.archives
+
+
 def test_start_after_a_kill_ends_remaining_processes_and_has_all_data(service: Service) -> None:
     before, processes = demo_videos(service), recorded_processes(service)
     service.kill()
@@ -134,20 +203,4 @@ def test_start_after_a_kill_ends_remaining_processes_and_has_all_data(service: S
     service.start()
 
     assert process_record.still_running(processes, process_record.start_time_of) == []
-    assert demo_videos(service) == before
-
-
-def test_ctrl_c_ends_all_processes_of_the_service_and_no_other(service: Service) -> None:
-    with subprocess.Popen(["sleep", "600"]) as bystander, ExitStack() as at_exit:
-        at_exit.callback(bystander.kill)
-        before, started = demo_videos(service), recorded_processes(service)
-        assert len(started) > 10
-
-        assert service.interrupt() == 0
-
-        assert process_record.still_running(started, process_record.start_time_of) == []
-        assert bystander.poll() is None
-    assert not psutil.pid_exists(service.process.pid)
-    assert not (service.data_dir / "processes.json").exists()
-    service.start()
     assert demo_videos(service) == before
