@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.servers.listening_sockets import ListeningSocket, sockets_of_hidden_processes
 from tests.support.servers.postgres_wheel import link_postgres_wheel
 from tests.support.servers.running_service import Inbox, Service
 
@@ -17,12 +18,18 @@ def inbox() -> Iterator[Inbox]:
 
 
 @pytest.fixture(scope="package")
-def service(inbox: Inbox) -> Iterator[Service]:
+def sockets_of_others() -> set[ListeningSocket]:
+    """What other services of this user listen on, as far as it can't be told whose sockets they are."""
+    return sockets_of_hidden_processes()
+
+
+@pytest.fixture(scope="package")
+def service(inbox: Inbox, sockets_of_others: set[ListeningSocket]) -> Iterator[Service]:
     """A service with the demonstration, two workers, short leases and a mail server. Its path contains a blank.
 
     Its data directory, its temporary files and PostgreSQL's programs are in a folder that no other user can enter, as
     for root in a container. A test that ends the service starts it again. The service ends before the tests of other
-    folders, because it would slow them down.
+    folders, because it would slow them down. The sockets of others are found before it has its own.
     """
     settings = {
         "FOTOGRAMA_LEASE_SECONDS": "5",

@@ -21,6 +21,8 @@ from cluster.local import cores_and_ports, process_record
 from cluster.local.process_record import RecordedProcess
 from db.connection import open_database
 from db.queue import queue_status
+from tests.support.servers.listening_sockets import ListeningSocket
+from tests.support.servers.public_sockets import check_public_sockets
 from tests.support.servers.running_service import FOTOGRAMA, Service
 from tests.support.videos.clips import ClipByName
 from tests.support.wait_conditions import wait_until
@@ -106,6 +108,15 @@ def test_dashboard_needs_the_token_that_only_the_owner_can_read(service: Service
     assert allowed.status_code == 200
     assert token.stat().st_mode & 0o777 == 0o600
     assert (service.data_dir / "secrets.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_only_replicas_listen_beyond_the_loopback_interface_and_not_the_dashboard(
+    service: Service, sockets_of_others: set[ListeningSocket]
+) -> None:
+    service.wait_for("Dashboard  http://", 60)
+    pool = ["ray::ServeReplica:pool:pool"] * service.workers
+    replicas = ["ray::ServeReplica:api:Api", "ray::ServeReplica:maintenance:maintenance", *pool]
+    check_public_sockets(service, replicas, sockets_of_others)
 
 
 def test_each_reason_for_a_refused_start_has_its_own_exit_code(service: Service, tmp_path: Path) -> None:

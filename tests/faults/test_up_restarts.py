@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import threading
 import time
@@ -10,19 +9,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-import grpc
 import httpx
 import psutil
 import pytest
 
 from cluster.local import process_record
 from cluster.local.supervision.readiness_probe import ReadinessProbe, parts_of
-from tests.support.servers.listening_sockets import (
-    UNKNOWN,
-    ListeningSocket,
-    listening_sockets,
-    sockets_of_hidden_processes,
-)
+from tests.support.servers.listening_sockets import ListeningSocket, sockets_of_hidden_processes
+from tests.support.servers.public_sockets import check_public_sockets
 from tests.support.servers.request_loop import RequestLoop
 from tests.support.servers.running_service import READY, START_SECONDS, Service
 from tests.support.unprivileged_user import unprivileged_user
@@ -40,7 +34,10 @@ def sockets_of_others() -> set[ListeningSocket]:
 
 @pytest.fixture(scope="module")
 def service(sockets_of_others: set[ListeningSocket]) -> Iterator[Service]:
-    """A service of an ordinary user. Its Ray process is killed once during the first start."""
+    """A service of an ordinary user. Its Ray process is killed once during the first start.
+
+    Nobody looks at Ray's dashboard here, and each start of Ray would start it again.
+    """
     with tempfile.TemporaryDirectory(prefix="fotograma-", dir="/tmp") as name:
         folder = Path(name)
         folder.chmod(0o711)
@@ -48,6 +45,7 @@ def service(sockets_of_others: set[ListeningSocket]) -> Iterator[Service]:
             service = Service(
                 user.home / "data",
                 workers=1,
+                arguments=["--no-dashboard"],
                 environment=user.environment,
                 program=user.command,
                 popen_options=user.popen_options,
@@ -142,24 +140,8 @@ def test_failed_first_start_of_ray_is_repeated(service: Service) -> None:
 def test_only_replicas_listen_beyond_the_loopback_interface_and_they_need_the_token(
     service: Service, sockets_of_others: set[ListeningSocket]
 ) -> None:
-    def public_sockets() -> list[ListeningSocket]:
-        sockets = listening_sockets(service.process.pid) - sockets_of_others
-        return sorted((socket for socket in sockets if not socket.is_loopback), key=lambda socket: socket.process)
-
-    wait_for_value(lambda: len(public_sockets()) if len(public_sockets()) >= 3 else None)
-    public = public_sockets()
-
-    sockets = listening_sockets(service.process.pid)
-    assert {socket.port for socket in sockets if socket.process == "haproxy"} == {service.port}
     replicas = ["ray::ServeReplica:api:Api", "ray::ServeReplica:maintenance:maintenance", "ray::ServeReplica:pool:pool"]
-    # Only root can read whose sockets they are.
-    assert [listening.process for listening in public] == (replicas if os.geteuid() == 0 else [UNKNOWN] * 3)
-    for replica in public:
-        with grpc.insecure_channel(f"127.0.0.1:{replica.port}") as channel:
-            call = channel.unary_unary("/ray.serve.ASGIService/HandleRequest")
-            with pytest.raises(grpc.RpcError) as refused:
-                call(b"", timeout=30)
-            assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    check_public_sockets(service, replicas, sockets_of_others)
 
 
 def plain_requests(service: Service) -> list[tuple[httpx.Request, int]]:
