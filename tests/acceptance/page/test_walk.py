@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from cluster.local.sample_clips import write_samples
+from cluster.local.sample_clips import SAMPLES
 from tests.support.clients.accessibility import DESKTOP, PHONE, find_violations, find_violations_in_looks
 from tests.support.clients.api_client import MP4
 from tests.support.clients.page_in_browser import (
@@ -96,13 +96,16 @@ LOOKS = {
 }
 
 
-@pytest.fixture(scope="module")
-def videos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The sample clips, of which one is damaged, and a file that can't be decoded."""
-    folder = tmp_path_factory.mktemp("videos")
-    broken = folder / "broken.mp4"
+@pytest.fixture
+def videos(service: Service, tmp_path: Path) -> list[Path]:
+    """The sample clips, of which one is damaged, and a file that can't be decoded.
+
+    The demonstration of the service has written the clips; to encode them again takes long.
+    """
+    service.wait_for("To try ", 60, times=len(SAMPLES) - 1)
+    broken = tmp_path / "broken.mp4"
     broken.write_bytes(MP4 * 400)
-    return [*write_samples(folder), broken]
+    return [*(service.data_dir / "demo" / name for name in SAMPLES), broken]
 
 
 def test_each_view_of_the_page_is_walked_through_and_open_to_everyone(
